@@ -1,0 +1,1 @@
+//! SIP wire formats (RFC 3261): URIs, header fields, messages.
