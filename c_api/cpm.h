@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * cpm.h - the one contract between the Controlling Function core (Rust) and the proxy that hosts it (C).
+ *
+ * What the core offers stands in struct cpm_core, what it needs of its host in struct cpm_host. The core
+ * exports ONE symbol, cpm_core(); everything else goes through these two tables, so that both compilers
+ * check every signature.
+ *
+ * Rules that hold for all of it
+ *   Text       struct cpm_str: bytes and a length, no terminating NUL, borrowed for the duration of the call
+ *              unless the field says otherwise. { NULL, 0 } is "absent".
+ *   Ownership  Opaque handles are made by a *_new or classify function and released by the matching *_free
+ *              function, once, in the process that made them. A handle must not cross a fork, save the
+ *              cpm_service, which is made and configured before the fork and then is each process's own copy.
+ *   Threads    A process may call the core from one thread only, the one that may also call the proxy.
+ *              The core calls the host back on that thread only, and only during a call into the core.
+ *   Panics     No call unwinds into C. A panic inside the core is caught, logged at CPM_LOG_CRITICAL and
+ *              becomes the failure value of the function that was called.
+ *   NULL       A NULL handle is answered with the failure value.
+ */
+#ifndef CPM_H
+#define CPM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Changes whenever a member of any struct below changes. */
+#define CPM_ABI 1u
+
+/* Borrowed bytes. */
+struct cpm_str {
+	const char *s;
+	size_t len;
+};
+
+/* The Controlling Function as the operator configured it. Owned by the host. */
+struct cpm_service;
+
+/* One received request that is ours, from classify until request_free. Owned by the host. */
+struct cpm_request;
+
+/* Log levels: what the line asks of the operator, not a number of any proxy. */
+enum cpm_log_level {
+	CPM_LOG_CRITICAL = 1, /* a fault of our own */
+	CPM_LOG_ERROR = 2,    /* something that the operator has to mend */
+	CPM_LOG_NOTICE = 3,   /* a peer's request was refused, a recipient failed */
+	CPM_LOG_DEBUG = 4     /* may name subscribers' addresses */
+};
+
+/* What is counted. The host keeps the sum of all processes. */
+enum cpm_counter {
+	CPM_COUNT_REQUESTS = 0,     /* requests that were ours */
+	CPM_COUNT_ACCEPTED = 1,     /* of these, answered 202 */
+	CPM_COUNT_REFUSED = 2,      /* of these, answered with a refusal */
+	CPM_COUNT_RECIPIENTS = 3,   /* outgoing requests handed to the transaction layer */
+	CPM_COUNT_DELIVERED = 4,    /* of these, answered 2xx by the recipient */
+	CPM_COUNT_FAILED = 5,       /* recipients that finally failed */
+	CPM_COUNT_INTERWORKED = 6,  /* requests sent to the Interworking Selection Function */
+	CPM_COUNT_LOOPS = 7,        /* own addresses dropped from recipient lists */
+	CPM_COUNTERS = 8
+};
+
+/* A request as the proxy received it. */
+struct cpm_received {
+	struct cpm_str message;        /* the whole request: start line, header fields, body */
+	struct cpm_str request_uri;    /* the Request-URI in force (the routing script may have rewritten it) */
+	struct cpm_str source_address; /* the IP address it came from, as text, IPv6 without brackets */
+};
+
+/* A reply for the host to send. Borrowed from the request until its next call or request_free. */
+struct cpm_reply {
+	int code;
+	const char *reason;     /* NUL-terminated */
+	struct cpm_str headers; /* whole header lines, each ended by CRLF; may be empty */
+};
+
+/* A request for the host to send in a transaction of its own. Borrowed during the call of send. */
+struct cpm_outgoing {
+	struct cpm_str method;
+	struct cpm_str request_uri;
+	struct cpm_str next_hop; /* URI of the next hop; absent: the Request-URI decides */
+	struct cpm_str from;     /* name-addr without tag */
+	struct cpm_str from_tag;
+	struct cpm_str to;       /* name-addr, no tag */
+	struct cpm_str call_id;
+	uint32_t cseq;
+	/* All further header lines, each ended by CRLF. The host adds Via, From, To, Call-ID, CSeq and
+	 * Content-Length only: Max-Forwards and User-Agent are among these lines. */
+	struct cpm_str headers;
+	struct cpm_str body;
+	uint32_t attempt; /* given back unchanged in struct cpm_outcome */
+};
+
+/* How an outgoing request ended. */
+struct cpm_outcome {
+	int code;               /* final status code; 408 when nobody answered */
+	uint32_t attempt;       /* from struct cpm_outgoing */
+	struct cpm_str request; /* the outgoing request as it was sent */
+};
+
+/* What becomes of a recipient after an outcome. */
+enum cpm_fate {
+	CPM_FATE_NONE = 0,        /* the outcome could not be used */
+	CPM_FATE_DELIVERED = 1,   /* the recipient has the message */
+	CPM_FATE_FAILED = 2,      /* the recipient finally failed */
+	CPM_FATE_INTERWORKED = 3  /* the message went on to the Interworking Selection Function */
+};
+
+/* What a routing script may ask of a request. */
+enum cpm_field {
+	CPM_FIELD_KIND = 0,            /* exploder, adhoc, group */
+	CPM_FIELD_MODE = 1,            /* pager, large */
+	CPM_FIELD_ORIGINATOR = 2,      /* authenticated originator's CPM Address; absent when nobody vouches for one */
+	CPM_FIELD_CONVERSATION_ID = 3,
+	CPM_FIELD_CONTRIBUTION_ID = 4,
+	CPM_FIELD_WARNING = 5,         /* text of the Warning of a refusal */
+	CPM_FIELDS = 6
+};
+
+/*
+ * What the core needs of its host. The table and what it points to live as long as the service.
+ * `context` is the pointer that the host gave to the call into the core during which it is called back.
+ */
+struct cpm_host {
+	uint32_t abi; /* CPM_ABI */
+
+	/* Writes one line to the proxy's log. The text has no line end. */
+	void (*log)(enum cpm_log_level level, struct cpm_str text);
+
+	/* Adds to a counter. */
+	void (*count)(enum cpm_counter counter, uint32_t n);
+
+	/* Asks the operator's own policy whether the originator of `request` may go on.
+	 * 1: yes (also when the operator has no such policy), 0: no. */
+	int (*authorize)(void *context, struct cpm_request *request);
+
+	/* Hands one request to the transaction layer, which reports its end through cpm_core.outcome.
+	 * 1: handed on. 0: the operator's script dropped it, which is an end too: no outcome follows.
+	 * Negative: it could not be sent; no outcome follows. */
+	int (*send)(void *context, const struct cpm_outgoing *outgoing);
+};
+
+/* What the core offers. */
+struct cpm_core {
+	uint32_t abi; /* CPM_ABI */
+
+	/* Makes a service with every parameter at its default. NULL: `host` does not fit this ABI. */
+	struct cpm_service *(*service_new)(const struct cpm_host *host);
+
+	/* Sets the parameter `name` (a repeatable one: adds a value). 0, or -1 after one log line that says
+	 * what is wrong with it. Only before service_start. */
+	int (*service_set)(struct cpm_service *service, struct cpm_str name, struct cpm_str value);
+
+	/* Checks the parameters against each other. 0, or -1 after one log line. */
+	int (*service_start)(struct cpm_service *service);
+
+	void (*service_free)(struct cpm_service *service);
+
+	/* Is this request ours? The handle, or NULL: not ours (nothing was changed, nothing was counted). */
+	struct cpm_request *(*classify)(const struct cpm_service *service,
+			const struct cpm_received *received);
+
+	/* Every check of the specification in its order. 1: accepted, 0: refused (see reply), -1: failure of our
+	 * own, after a log line; reply then is a 500. Calls host.authorize and host.log. Idempotent. */
+	int (*check)(struct cpm_request *request, void *context);
+
+	/* Sends one request to each recipient through host.send. 1: each was handed on, reply is the 202;
+	 * 0: refused, see reply (a check that has not run yet runs first); -1: none could be sent, reply is a 500. */
+	int (*fan_out)(struct cpm_request *request, void *context);
+
+	/* The reply that the request calls for now. 0, or -1: there is none yet. */
+	int (*reply)(const struct cpm_request *request, struct cpm_reply *reply);
+
+	/* A field as text; absent is { NULL, 0 }. The text lives until the next call on the request. */
+	struct cpm_str (*field)(const struct cpm_request *request, enum cpm_field field);
+
+	/* How many recipients the request has (each counted once), and the URI of one of them. Before check: 0. */
+	size_t (*recipients)(const struct cpm_request *request);
+	struct cpm_str (*recipient)(const struct cpm_request *request, size_t index);
+
+	/* The routing script has authenticated the originator by its own means. 0, or -1: not a URI. */
+	int (*set_originator)(struct cpm_request *request, struct cpm_str uri);
+
+	void (*request_free)(struct cpm_request *request);
+
+	/* An outgoing request has ended. May send the message to the ISF through host.send. */
+	enum cpm_fate (*outcome)(const struct cpm_service *service, const struct cpm_outcome *outcome,
+			void *context);
+};
+
+/* The table of the core, or NULL when the core was built for another ABI. Lives as long as the module. */
+const struct cpm_core *cpm_core(uint32_t abi);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the core needs of its host: log, counters, the operator's veto, transactions.
+ */
+#include "core/counters.h"
+
+#include "cpm_kamailio.h"
+
+static counter_handle_t counters[CPM_COUNTERS];
+
+static counter_def_t counter_table[] = {
+	{&counters[CPM_COUNT_REQUESTS], "requests", 0, 0, 0, "requests addressed to the Controlling Function"},
+	{&counters[CPM_COUNT_ACCEPTED], "accepted", 0, 0, 0, "requests that were accepted and fanned out"},
+	{&counters[CPM_COUNT_REFUSED], "refused", 0, 0, 0, "requests that were refused"},
+	{&counters[CPM_COUNT_RECIPIENTS], "recipients", 0, 0, 0, "outgoing requests handed to the transaction layer"},
+	{&counters[CPM_COUNT_DELIVERED], "delivered", 0, 0, 0, "outgoing requests that were answered 2xx"},
+	{&counters[CPM_COUNT_FAILED], "failed", 0, 0, 0, "recipients that finally failed"},
+	{&counters[CPM_COUNT_INTERWORKED], "interworked", 0, 0, 0,
+			"requests sent to the Interworking Selection Function"},
+	{&counters[CPM_COUNT_LOOPS], "loops", 0, 0, 0, "own addresses dropped from recipient lists"},
+	{0, 0, 0, 0, 0, 0}
+};
+
+int cpm_counters_register(void)
+{
+	if(counter_register_array("cpm", counter_table) < 0) {
+		LM_ERR("the counters could not be registered\n");
+		return -1;
+	}
+	return 0;
+}
+
+static void host_log(enum cpm_log_level level, struct cpm_str text)
+{
+	int len = (int)text.len;
+
+	switch(level) {
+		case CPM_LOG_CRITICAL:
+			LM_CRIT("%.*s\n", len, text.s);
+			break;
+		case CPM_LOG_ERROR:
+			LM_ERR("%.*s\n", len, text.s);
+			break;
+		case CPM_LOG_NOTICE:
+			LM_NOTICE("%.*s\n", len, text.s);
+			break;
+		default:
+			LM_DBG("%.*s\n", len, text.s);
+			break;
+	}
+}
+
+static void host_count(enum cpm_counter counter, uint32_t n)
+{
+	if((unsigned)counter < CPM_COUNTERS)
+		counter_add(counters[counter], (int)n);
+}
+
+static int host_authorize(void *context, struct cpm_request *request)
+{
+	(void)request;
+	return cpm_route_authorize((sip_msg_t *)context);
+}
+
+const struct cpm_host cpm_kamailio_host = {
+	.abi = CPM_ABI,
+	.log = host_log,
+	.count = host_count,
+	.authorize = host_authorize,
+	.send = cpm_tm_send,
+};

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files of the Kamailio shim share. The shim holds what is native to Kamailio: tables,
+ * variables, event routes, transactions. Every decision is the core's (c_api/cpm.h).
+ */
+#ifndef CPM_KAMAILIO_H
+#define CPM_KAMAILIO_H
+
+#include "core/sr_module.h"
+#include "core/dprint.h"
+#include "core/str.h"
+#include "core/pvar.h"
+#include "core/parser/msg_parser.h"
+
+#include "../cpm.h"
+
+/* The core's table, and this process's copy of the configured service (made before the fork). */
+extern const struct cpm_core *cpm_core_api;
+extern struct cpm_service *cpm_service;
+
+/* cpm_host.c */
+extern const struct cpm_host cpm_kamailio_host;
+int cpm_counters_register(void);
+
+/* cpm_script.c: the functions of the routing script, and the request that is being worked on. */
+int w_cpm_classify(sip_msg_t *msg, char *p1, char *p2);
+int w_cpm_check(sip_msg_t *msg, char *p1, char *p2);
+int w_cpm_reply(sip_msg_t *msg, char *p1, char *p2);
+int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2);
+int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2);
+/* The request that belongs to `msg`, or NULL. Owned by cpm_script.c, gone when the script has ended. */
+struct cpm_request *cpm_current_request(const sip_msg_t *msg);
+int cpm_script_init(void);
+
+/* cpm_route.c: event routes. */
+struct cpm_event {
+	const struct cpm_request *request; /* NULL where the request is gone already */
+	int code;                          /* 0: none */
+	str reason;
+	str recipient; /* Request-URI of the outgoing request */
+};
+/* The event whose route is running in this process, or NULL. */
+extern const struct cpm_event *cpm_current_event;
+void cpm_routes_lookup(void);
+/* 1: go on, 0: vetoed by the operator's event_route[cpm:authorize]. */
+int cpm_route_authorize(sip_msg_t *msg);
+/* An outgoing request after the operator's event_route[cpm:recipient-request] has seen it. */
+struct cpm_routed {
+	struct cpm_outgoing outgoing; /* points into `text` where the route changed something */
+	struct socket_info *socket;   /* NULL: automatic */
+	char *text;                   /* pkg memory, to be freed by the caller; may be NULL */
+};
+/* 1: go on with routed->outgoing, 0: dropped by the script, -1: out of memory. */
+int cpm_route_recipient_request(
+		const struct cpm_request *request, const struct cpm_outgoing *outgoing, struct cpm_routed *routed);
+/* Runs event_route[cpm:recipient-failed] or [cpm:recipient-delivered] over the outgoing request. */
+void cpm_route_recipient_outcome(enum cpm_fate fate, int code, const str *reason, const str *request);
+/* The same for a request that never was sent. */
+void cpm_route_recipient_unsent(int code, const str *reason, const struct cpm_outgoing *outgoing);
+
+/* cpm_tm.c: transactions. */
+int cpm_tm_load(void);
+/* 1: the request has a transaction, 0: a retransmission that tm has absorbed, -1: error. */
+int cpm_tm_transaction(sip_msg_t *msg);
+int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply);
+int cpm_tm_send(void *context, const struct cpm_outgoing *outgoing);
+
+/* cpm_var.c: $cpm(...) */
+int cpm_var_parse_name(pv_spec_t *spec, str *name);
+int cpm_var_get(sip_msg_t *msg, pv_param_t *param, pv_value_t *value);
+int cpm_var_set(sip_msg_t *msg, pv_param_t *param, int op, pv_value_t *value);
+
+/* Kamailio's str over borrowed bytes of the contract, and back. Kamailio does not write through it. */
+static inline str cpm_to_str(struct cpm_str text)
+{
+	str s;
+	s.s = (char *)text.s;
+	s.len = (int)text.len;
+	return s;
+}
+
+static inline struct cpm_str cpm_of_str(const str *s)
+{
+	struct cpm_str text;
+	text.s = s->s;
+	text.len = s->len > 0 ? (size_t)s->len : 0;
+	return text;
+}
+
+#endif

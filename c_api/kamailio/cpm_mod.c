@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The module as Kamailio sees it: tables and lifecycle, nothing else.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cpm_kamailio.h"
+
+/* What the loader looks up; everything else in the shim is hidden (build.rs compiles it so). */
+#pragma GCC visibility push(default)
+char *module_version = SER_FULL_VERSION;
+char *module_flags = SER_COMPILE_FLAGS;
+#pragma GCC visibility pop
+
+const struct cpm_core *cpm_core_api = NULL;
+struct cpm_service *cpm_service = NULL;
+
+/* Parameters come while the configuration is parsed, before mod_init: the first one makes the service. */
+static int ensure_service(void)
+{
+	if(cpm_service != NULL)
+		return 0;
+	cpm_core_api = cpm_core(CPM_ABI);
+	if(cpm_core_api == NULL) {
+		LM_ERR("the core and the Kamailio part of this module are of different builds\n");
+		return -1;
+	}
+	cpm_service = cpm_core_api->service_new(&cpm_kamailio_host);
+	if(cpm_service == NULL) {
+		LM_ERR("the Controlling Function could not be set up\n");
+		return -1;
+	}
+	return 0;
+}
+
+static int set_parameter(const char *name, modparam_t type, void *value)
+{
+	char number[32];
+	struct cpm_str name_text = {name, strlen(name)};
+	struct cpm_str value_text;
+
+	if(ensure_service() < 0)
+		return -1;
+	if(PARAM_TYPE_MASK(type) == PARAM_INT) {
+		snprintf(number, sizeof(number), "%ld", (long)value);
+		value_text.s = number;
+	} else {
+		value_text.s = value != NULL ? (const char *)value : "";
+	}
+	value_text.len = strlen(value_text.s);
+	return cpm_core_api->service_set(cpm_service, name_text, value_text);
+}
+
+/* The core knows each parameter's type, range and default; here every one may be written as a number or a
+ * string. */
+#define CPM_PARAMETERS(X)  \
+	X(exploder_uri)        \
+	X(controlling_uri)     \
+	X(outbound_proxy)      \
+	X(isf_uri)             \
+	X(isf_codes)           \
+	X(interworking)        \
+	X(identity_source)     \
+	X(trusted_peer)        \
+	X(required_user_agent) \
+	X(allow_anonymity)     \
+	X(max_recipients)      \
+	X(missing_list_code)   \
+	X(history_unqualified) \
+	X(exploder_service)    \
+	X(drop_headers)        \
+	X(require_ids)         \
+	X(trigger)             \
+	X(warning_agent)       \
+	X(oma_release)
+
+#define SETTER(name)                                       \
+	static int set_##name(modparam_t type, void *value)    \
+	{                                                      \
+		return set_parameter(#name, type, value);          \
+	}
+CPM_PARAMETERS(SETTER)
+
+#define EXPORT(name)                                                    \
+	{#name, PARAM_STRING | PARAM_USE_FUNC, (void *)set_##name},         \
+	{#name, PARAM_INT | PARAM_USE_FUNC, (void *)set_##name},
+static param_export_t parameters[] = {CPM_PARAMETERS(EXPORT){0, 0, 0}};
+
+static cmd_export_t functions[] = {
+	{"cpm_classify", (cmd_function)w_cpm_classify, 0, 0, 0, REQUEST_ROUTE},
+	{"cpm_check", (cmd_function)w_cpm_check, 0, 0, 0, REQUEST_ROUTE},
+	{"cpm_reply", (cmd_function)w_cpm_reply, 0, 0, 0, REQUEST_ROUTE},
+	{"cpm_fanout", (cmd_function)w_cpm_fanout, 0, 0, 0, REQUEST_ROUTE},
+	{"cpm_handle", (cmd_function)w_cpm_handle, 0, 0, 0, REQUEST_ROUTE},
+	{0, 0, 0, 0, 0, 0}
+};
+
+static pv_export_t variables[] = {
+	{{"cpm", sizeof("cpm") - 1}, PVT_OTHER, cpm_var_get, cpm_var_set, cpm_var_parse_name, pv_parse_index, 0, 0},
+	{{0, 0}, 0, 0, 0, 0, 0, 0, 0}
+};
+
+static int mod_init(void)
+{
+	if(ensure_service() < 0)
+		return -1;
+	if(cpm_core_api->service_start(cpm_service) < 0)
+		return -1;
+	if(cpm_tm_load() < 0)
+		return -1;
+	if(cpm_counters_register() < 0 || cpm_script_init() < 0)
+		return -1;
+	cpm_routes_lookup();
+	return 0;
+}
+
+static void mod_destroy(void)
+{
+	if(cpm_service != NULL)
+		cpm_core_api->service_free(cpm_service);
+	cpm_service = NULL;
+}
+
+#pragma GCC visibility push(default)
+struct module_exports exports = {
+	"cpm",           /* module name */
+	DEFAULT_DLFLAGS, /* dlopen flags */
+	functions,
+	parameters,
+	0,         /* RPC commands */
+	variables, /* pseudo-variables */
+	0,         /* response function */
+	mod_init,
+	0, /* per-child init */
+	mod_destroy
+};
+#pragma GCC visibility pop

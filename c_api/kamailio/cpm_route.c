@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Event routes. An outgoing request is shown to the script as a message of its own, so that everything the
+ * script can do to a request ($ru, $du, append_hf, remove_hf, drop, ...) works on it.
+ */
+#include <string.h>
+
+#include "core/dset.h"
+#include "core/fmsg.h"
+#include "core/globals.h"
+#include "core/mem/mem.h"
+#include "core/msg_translator.h"
+#include "core/route.h"
+#include "core/receive.h"
+
+#include "cpm_kamailio.h"
+
+const struct cpm_event *cpm_current_event = NULL;
+
+enum { AUTHORIZE, RECIPIENT_REQUEST, RECIPIENT_FAILED, RECIPIENT_DELIVERED, ROUTES };
+
+static struct {
+	const char *name;
+	int index; /* in event_rt; -1: the script has none */
+} routes[ROUTES] = {
+	{"cpm:authorize", -1},
+	{"cpm:recipient-request", -1},
+	{"cpm:recipient-failed", -1},
+	{"cpm:recipient-delivered", -1},
+};
+
+void cpm_routes_lookup(void)
+{
+	int i;
+
+	for(i = 0; i < ROUTES; i++) {
+		routes[i].index = route_lookup(&event_rt, (char *)routes[i].name);
+		if(routes[i].index >= 0 && event_rt.rlist[routes[i].index] == NULL)
+			routes[i].index = -1; /* an empty route */
+	}
+}
+
+/* 1: the route ran to its end, 0: it said drop. */
+static int run(int route, sip_msg_t *msg, const struct cpm_event *event)
+{
+	const struct cpm_event *outer = cpm_current_event;
+	int route_type = get_route_type();
+	struct run_act_ctx context;
+
+	cpm_current_event = event;
+	set_route_type(EVENT_ROUTE);
+	init_run_actions_ctx(&context);
+	run_top_route(event_rt.rlist[routes[route].index], msg, &context);
+	set_route_type(route_type);
+	cpm_current_event = outer;
+	return !(context.run_flags & DROP_R_F);
+}
+
+int cpm_route_authorize(sip_msg_t *msg)
+{
+	struct cpm_event event;
+
+	if(routes[AUTHORIZE].index < 0)
+		return 1;
+	memset(&event, 0, sizeof(event));
+	event.request = cpm_current_request(msg);
+	return run(AUTHORIZE, msg, &event);
+}
+
+/* The text of an outgoing request as a script sees it: what the proxy adds only when it sends (Via) is not there
+ * yet. The header lines of the core begin behind CSeq. In pkg memory, NULL when there is none. */
+static char *compose(const struct cpm_outgoing *o, int *len)
+{
+	static const char layout[] = " SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCall-ID: \r\nCSeq: 4294967295 \r\n"
+								 "Content-Length: 4294967295\r\n\r\n";
+	size_t room = sizeof(layout) + 1 + 2 * o->method.len + o->request_uri.len + o->to.len + o->from.len
+				  + o->from_tag.len + o->call_id.len + o->headers.len + o->body.len;
+	char *text = pkg_malloc(room);
+	int n;
+
+	if(text == NULL) {
+		PKG_MEM_ERROR;
+		return NULL;
+	}
+	n = snprintf(text, room,
+			"%.*s %.*s SIP/2.0\r\nTo: %.*s\r\nFrom: %.*s;tag=%.*s\r\nCall-ID: %.*s\r\nCSeq: %u %.*s\r\n",
+			(int)o->method.len, o->method.s, (int)o->request_uri.len, o->request_uri.s, (int)o->to.len, o->to.s,
+			(int)o->from.len, o->from.s, (int)o->from_tag.len, o->from_tag.s, (int)o->call_id.len, o->call_id.s,
+			(unsigned)o->cseq, (int)o->method.len, o->method.s);
+	memcpy(text + n, o->headers.s, o->headers.len);
+	n += (int)o->headers.len;
+	n += snprintf(text + n, room - n, "Content-Length: %u\r\n\r\n", (unsigned)o->body.len);
+	memcpy(text + n, o->body.s, o->body.len);
+	n += (int)o->body.len;
+	text[n] = '\0';
+	*len = n;
+	return text;
+}
+
+/* A message over `text` for an event route. 0, or -1. To be released with free_sip_msg. */
+static int parse(sip_msg_t *msg, char *text, int len)
+{
+	if(build_sip_msg_from_buf(msg, text, len, inc_msg_no()) < 0)
+		return -1;
+	msg->rcv.proto = PROTO_UDP;
+	if(udp_listen != NULL) {
+		msg->rcv.bind_address = udp_listen;
+		msg->rcv.src_ip = udp_listen->address;
+		msg->rcv.src_port = udp_listen->port_no;
+		msg->rcv.dst_ip = udp_listen->address;
+		msg->rcv.dst_port = udp_listen->port_no;
+	}
+	return 0;
+}
+
+/* Takes header lines and body out of a request text that began as compose() makes it. */
+static int take_apart(char *text, int len, struct cpm_outgoing *o)
+{
+	static const char length_name[] = "Content-Length:";
+	char *end = text + len;
+	char *line = text;
+	char *write;
+	int i;
+
+	for(i = 0; i < 5; i++) { /* start line, To, From, Call-ID, CSeq */
+		line = memchr(line, '\n', end - line);
+		if(line == NULL)
+			return -1;
+		line++;
+	}
+	o->headers.s = write = line;
+	while(line < end && *line != '\r') {
+		char *next = memchr(line, '\n', end - line);
+
+		if(next == NULL)
+			return -1;
+		next++;
+		/* tm writes its own. */
+		if((size_t)(next - line) < sizeof(length_name) || strncasecmp(line, length_name, sizeof(length_name) - 1) != 0) {
+			memmove(write, line, next - line);
+			write += next - line;
+		}
+		line = next;
+	}
+	if(end - line < 2)
+		return -1;
+	o->headers.len = write - o->headers.s;
+	o->body.s = line + 2;
+	o->body.len = end - (line + 2);
+	return 0;
+}
+
+int cpm_route_recipient_request(
+		const struct cpm_request *request, const struct cpm_outgoing *outgoing, struct cpm_routed *routed)
+{
+	struct cpm_event event;
+	struct dest_info destination;
+	sip_msg_t msg;
+	char *text, *rebuilt;
+	unsigned int rebuilt_len;
+	int len;
+	int result = -1;
+
+	memset(routed, 0, sizeof(*routed));
+	routed->outgoing = *outgoing;
+	if(routes[RECIPIENT_REQUEST].index < 0)
+		return 1;
+
+	text = compose(outgoing, &len);
+	if(text == NULL)
+		return -1;
+	if(parse(&msg, text, len) < 0) {
+		pkg_free(text);
+		return -1;
+	}
+	memset(&event, 0, sizeof(event));
+	event.request = request;
+	event.recipient = cpm_to_str(outgoing->request_uri);
+	if(run(RECIPIENT_REQUEST, &msg, &event) == 0) {
+		result = 0;
+		goto done;
+	}
+
+	/* One block of memory holds all that the route can have changed. */
+	memset(&destination, 0, sizeof(destination));
+	destination.proto = PROTO_UDP;
+	destination.send_sock = msg.rcv.bind_address;
+	rebuilt = build_req_buf_from_sip_req(&msg, &rebuilt_len, &destination, BUILD_NO_LOCAL_VIA | BUILD_NO_VIA1_UPDATE);
+	if(rebuilt == NULL)
+		goto done;
+	routed->text = pkg_malloc(rebuilt_len + msg.new_uri.len + msg.dst_uri.len + 1);
+	if(routed->text == NULL) {
+		PKG_MEM_ERROR;
+		pkg_free(rebuilt);
+		goto done;
+	}
+	memcpy(routed->text, rebuilt, rebuilt_len);
+	pkg_free(rebuilt);
+	if(take_apart(routed->text, rebuilt_len, &routed->outgoing) < 0)
+		goto done;
+	if(msg.new_uri.s != NULL && msg.new_uri.len > 0) {
+		routed->outgoing.request_uri.s = memcpy(routed->text + rebuilt_len, msg.new_uri.s, msg.new_uri.len);
+		routed->outgoing.request_uri.len = msg.new_uri.len;
+	}
+	if(msg.dst_uri.s != NULL && msg.dst_uri.len > 0) {
+		routed->outgoing.next_hop.s =
+				memcpy(routed->text + rebuilt_len + msg.new_uri.len, msg.dst_uri.s, msg.dst_uri.len);
+		routed->outgoing.next_hop.len = msg.dst_uri.len;
+	}
+	routed->socket = msg.force_send_socket;
+	result = 1;
+done:
+	if(result != 1 && routed->text != NULL) {
+		pkg_free(routed->text);
+		routed->text = NULL;
+	}
+	free_sip_msg(&msg);
+	pkg_free(text);
+	return result;
+}
+
+static void run_outcome(int route, int code, const str *reason, char *text, int len)
+{
+	struct cpm_event event;
+	sip_msg_t msg;
+
+	if(parse(&msg, text, len) < 0)
+		return;
+	memset(&event, 0, sizeof(event));
+	event.code = code;
+	event.reason = *reason;
+	event.recipient = msg.first_line.u.request.uri;
+	run(route, &msg, &event);
+	free_sip_msg(&msg);
+}
+
+void cpm_route_recipient_outcome(enum cpm_fate fate, int code, const str *reason, const str *request)
+{
+	int route;
+	char *copy;
+
+	if(fate == CPM_FATE_FAILED)
+		route = RECIPIENT_FAILED;
+	else if(fate == CPM_FATE_DELIVERED)
+		route = RECIPIENT_DELIVERED;
+	else
+		return;
+	if(routes[route].index < 0)
+		return;
+	/* The parser keeps pointers into the text, which is the transaction's. */
+	copy = pkg_malloc(request->len + 1);
+	if(copy == NULL) {
+		PKG_MEM_ERROR;
+		return;
+	}
+	memcpy(copy, request->s, request->len);
+	copy[request->len] = '\0';
+	run_outcome(route, code, reason, copy, request->len);
+	pkg_free(copy);
+}
+
+void cpm_route_recipient_unsent(int code, const str *reason, const struct cpm_outgoing *outgoing)
+{
+	char *text;
+	int len;
+
+	if(routes[RECIPIENT_FAILED].index < 0)
+		return;
+	text = compose(outgoing, &len);
+	if(text == NULL)
+		return;
+	run_outcome(RECIPIENT_FAILED, code, reason, text, len);
+	pkg_free(text);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The functions of the routing script, and the one request that a process works on at a time.
+ */
+#include "core/script_cb.h"
+
+#include "cpm_kamailio.h"
+
+/* The request of the message that this process is routing. Released when the script ends. */
+static struct {
+	struct cpm_request *request;
+	unsigned int msg_id;
+	int msg_pid;
+} current;
+
+static void forget_current(void)
+{
+	if(current.request != NULL)
+		cpm_core_api->request_free(current.request);
+	current.request = NULL;
+}
+
+struct cpm_request *cpm_current_request(const sip_msg_t *msg)
+{
+	if(current.request != NULL && current.msg_id == msg->id && current.msg_pid == msg->pid)
+		return current.request;
+	return NULL;
+}
+
+static int script_ended(struct sip_msg *msg, unsigned int flags, void *param)
+{
+	(void)msg;
+	(void)flags;
+	(void)param;
+	forget_current();
+	return 1;
+}
+
+int cpm_script_init(void)
+{
+	if(register_script_cb(script_ended, POST_SCRIPT_CB | REQUEST_CB, 0) < 0) {
+		LM_ERR("the end of the routing script could not be hooked\n");
+		return -1;
+	}
+	return 0;
+}
+
+static int classify(sip_msg_t *msg)
+{
+	struct cpm_received received;
+	str *uri;
+
+	forget_current();
+	if(msg->first_line.type != SIP_REQUEST || !(msg->REQ_METHOD & (METHOD_MESSAGE | METHOD_INVITE)))
+		return -1;
+	uri = GET_RURI(msg);
+	received.message.s = msg->buf;
+	received.message.len = msg->len;
+	received.request_uri = cpm_of_str(uri);
+	received.source_address.s = ip_addr2a(&msg->rcv.src_ip);
+	received.source_address.len = strlen(received.source_address.s);
+	current.request = cpm_core_api->classify(cpm_service, &received);
+	current.msg_id = msg->id;
+	current.msg_pid = msg->pid;
+	return current.request != NULL ? 1 : -1;
+}
+
+/* cpm_check, cpm_reply and cpm_fanout are about a request that cpm_classify has accepted. */
+static struct cpm_request *classified(const sip_msg_t *msg, const char *function)
+{
+	struct cpm_request *request = cpm_current_request(msg);
+
+	if(request == NULL)
+		LM_ERR("%s() needs a request that cpm_classify() has accepted\n", function);
+	return request;
+}
+
+int w_cpm_classify(sip_msg_t *msg, char *p1, char *p2)
+{
+	(void)p1;
+	(void)p2;
+	return classify(msg);
+}
+
+/* 1: accepted, 0: retransmission (ends the script), -1: refused. */
+static int check(sip_msg_t *msg, struct cpm_request *request)
+{
+	int absorbed = cpm_tm_transaction(msg);
+
+	if(absorbed <= 0)
+		return absorbed;
+	return cpm_core_api->check(request, msg) == 1 ? 1 : -1;
+}
+
+int w_cpm_check(sip_msg_t *msg, char *p1, char *p2)
+{
+	struct cpm_request *request = classified(msg, "cpm_check");
+
+	(void)p1;
+	(void)p2;
+	return request != NULL ? check(msg, request) : -1;
+}
+
+static int reply(sip_msg_t *msg, const struct cpm_request *request)
+{
+	struct cpm_reply answer;
+	int absorbed = cpm_tm_transaction(msg);
+
+	if(absorbed <= 0)
+		return absorbed;
+	if(cpm_core_api->reply(request, &answer) < 0) {
+		LM_ERR("cpm_reply() has nothing to say before cpm_check()\n");
+		return -1;
+	}
+	return cpm_tm_reply(msg, &answer);
+}
+
+int w_cpm_reply(sip_msg_t *msg, char *p1, char *p2)
+{
+	struct cpm_request *request = classified(msg, "cpm_reply");
+
+	(void)p1;
+	(void)p2;
+	return request != NULL ? reply(msg, request) : -1;
+}
+
+static int fanout(sip_msg_t *msg, struct cpm_request *request)
+{
+	int absorbed = cpm_tm_transaction(msg);
+	int result;
+
+	if(absorbed <= 0)
+		return absorbed;
+	result = cpm_core_api->fan_out(request, msg);
+	if(reply(msg, request) < 0)
+		return -1;
+	return result == 1 ? 1 : -1;
+}
+
+int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2)
+{
+	struct cpm_request *request = classified(msg, "cpm_fanout");
+
+	(void)p1;
+	(void)p2;
+	return request != NULL ? fanout(msg, request) : -1;
+}
+
+int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2)
+{
+	int checked;
+
+	(void)p1;
+	(void)p2;
+	if(classify(msg) < 0)
+		return -1;
+	checked = check(msg, current.request);
+	if(checked == 0)
+		return 0;
+	if(checked < 0)
+		reply(msg, current.request);
+	else
+		fanout(msg, current.request);
+	return 1;
+}

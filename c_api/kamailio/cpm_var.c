@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pseudo-variable $cpm(name).
+ */
+#include <string.h>
+
+#include "cpm_kamailio.h"
+
+/* Beside the fields that the core knows. */
+enum { VAR_RECIPIENTS = CPM_FIELDS, VAR_RECIPIENT, VAR_CODE, VAR_REASON };
+
+static const struct {
+	const char *name;
+	int field;
+} names[] = {
+	{"kind", CPM_FIELD_KIND},
+	{"mode", CPM_FIELD_MODE},
+	{"originator", CPM_FIELD_ORIGINATOR},
+	{"conversation_id", CPM_FIELD_CONVERSATION_ID},
+	{"contribution_id", CPM_FIELD_CONTRIBUTION_ID},
+	{"code", VAR_CODE},
+	{"reason", VAR_REASON},
+	{"warning", CPM_FIELD_WARNING},
+	{"recipients", VAR_RECIPIENTS},
+	{"recipient", VAR_RECIPIENT},
+};
+
+int cpm_var_parse_name(pv_spec_t *spec, str *name)
+{
+	size_t i;
+
+	for(i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if(strlen(names[i].name) == (size_t)name->len && strncmp(names[i].name, name->s, name->len) == 0) {
+			spec->pvp.pvn.type = PV_NAME_INTSTR;
+			spec->pvp.pvn.u.isname.type = 0;
+			spec->pvp.pvn.u.isname.name.n = names[i].field;
+			return 0;
+		}
+	}
+	LM_ERR("there is no $cpm(%.*s)\n", name->len, name->s);
+	return -1;
+}
+
+static int text_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, struct cpm_str text)
+{
+	str s = cpm_to_str(text);
+
+	if(text.s == NULL)
+		return pv_get_null(msg, param, value);
+	return pv_get_strval(msg, param, value, &s);
+}
+
+/* What the running event route says of itself. 0: nothing, ask the request. */
+static int event_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, int field, int *result)
+{
+	const struct cpm_event *event = cpm_current_event;
+	str s;
+
+	switch(field) {
+		case VAR_RECIPIENT:
+			s = event->recipient;
+			break;
+		case VAR_REASON:
+			s = event->reason;
+			break;
+		case VAR_CODE:
+			*result = event->code ? pv_get_sintval(msg, param, value, event->code)
+								  : pv_get_null(msg, param, value);
+			return 1;
+		default:
+			return 0;
+	}
+	*result = s.s != NULL ? pv_get_strval(msg, param, value, &s) : pv_get_null(msg, param, value);
+	return 1;
+}
+
+int cpm_var_get(sip_msg_t *msg, pv_param_t *param, pv_value_t *value)
+{
+	const struct cpm_request *request;
+	int field = param->pvn.u.isname.name.n;
+	int index = 0;
+	int result;
+	pv_value_t number;
+	struct cpm_reply reply;
+	str reason;
+
+	if(cpm_current_event != NULL && event_value(msg, param, value, field, &result))
+		return result;
+	request = cpm_current_event != NULL ? cpm_current_event->request : cpm_current_request(msg);
+	if(request == NULL)
+		return pv_get_null(msg, param, value);
+
+	switch(field) {
+		case VAR_RECIPIENTS:
+			return pv_get_sintval(msg, param, value, (int)cpm_core_api->recipients(request));
+		case VAR_RECIPIENT:
+			if(param->pvi.type == PV_IDX_INT) {
+				index = param->pvi.u.ival;
+			} else if(param->pvi.type == PV_IDX_PVAR) {
+				if(pv_get_spec_value(msg, (pv_spec_t *)param->pvi.u.dval, &number) < 0
+						|| !(number.flags & PV_VAL_INT))
+					return pv_get_null(msg, param, value);
+				index = number.ri;
+			}
+			if(index < 0) /* counted from the end, as for AVPs and header fields */
+				index += (int)cpm_core_api->recipients(request);
+			if(index < 0)
+				return pv_get_null(msg, param, value);
+			return text_value(msg, param, value, cpm_core_api->recipient(request, (size_t)index));
+		case VAR_CODE:
+		case VAR_REASON:
+			if(cpm_core_api->reply(request, &reply) < 0)
+				return pv_get_null(msg, param, value);
+			if(field == VAR_CODE)
+				return pv_get_sintval(msg, param, value, reply.code);
+			reason.s = (char *)reply.reason;
+			reason.len = (int)strlen(reply.reason);
+			return pv_get_strval(msg, param, value, &reason);
+		default:
+			return text_value(msg, param, value, cpm_core_api->field(request, (enum cpm_field)field));
+	}
+}
+
+int cpm_var_set(sip_msg_t *msg, pv_param_t *param, int op, pv_value_t *value)
+{
+	struct cpm_request *request = cpm_current_request(msg);
+
+	(void)op;
+	if(param->pvn.u.isname.name.n != CPM_FIELD_ORIGINATOR) {
+		LM_ERR("of the $cpm variables only $cpm(originator) can be set\n");
+		return -1;
+	}
+	if(request == NULL || value == NULL || !(value->flags & PV_VAL_STR)) {
+		LM_ERR("$cpm(originator) takes a URI, between cpm_classify() and cpm_check()\n");
+		return -1;
+	}
+	return cpm_core_api->set_originator(request, cpm_of_str(&value->rs));
+}
