@@ -1,0 +1,244 @@
+//! The checks of 9.1.1, in the order of the specification; the first that fails answers.
+
+use super::host::{Counter, Host};
+use super::pager_mode::Body;
+use super::recipients::{Recipients, RecipientsError};
+use super::refusal::Refusal;
+use super::request::Request;
+use crate::mime::{Entity, EntityFields, MimeError};
+use crate::policy::MissingListCode;
+use crate::resource_lists::{Limits, ResourceLists};
+use crate::sip::{HeaderName, Privacy, StatusCode, option_tags, product_tokens};
+
+pub(super) const NOT_AUTHORISED: &str = "127 Service not authorised";
+const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
+const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
+const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
+const NO_DESTINATIONS: &str = "129 No destinations";
+
+/// Option tags of Require that we understand (RFC 5365 §5, RFC 5366 §5; spec-notes N29).
+const UNDERSTOOD: &[&str] = &["recipient-list-message", "recipient-list-invite"];
+
+/// What came of one check.
+pub(super) enum Checked {
+    /// Passed: on to the next one.
+    Passed,
+    /// Passed if the operator's own policy says so.
+    AskOperator,
+    /// There is no further check.
+    All,
+}
+
+type Step = fn(&mut Request, &dyn Host) -> Result<Checked, Refusal>;
+
+/// For 1-to-many and ad-hoc groups. The steps that the specification does not name (option tags, hops,
+/// identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to ask.
+const EXPLODER_AND_ADHOC: &[Step] = &[
+    authorised_originator,
+    operator,
+    user_agent_version,
+    understood_option_tags,
+    hops_left,
+    identifiers,
+    anonymity,
+    resource_list,
+    recipient_limit,
+    destinations,
+    content,
+];
+
+/// Runs the check of this number.
+pub(super) fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, Refusal> {
+    EXPLODER_AND_ADHOC.get(step).map_or(Ok(Checked::All), |check| check(request, host))
+}
+
+/// 9.1.1-1.
+fn authorised_originator(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    match request.originator {
+        Some(_) => Ok(Checked::Passed),
+        None => Err(Refusal::forbidden(NOT_AUTHORISED, "nobody vouches for the originator")),
+    }
+}
+
+/// 9.1.1-1, the operator's own part of it.
+fn operator(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    Ok(Checked::AskOperator)
+}
+
+/// 9.1.1-2 (and -4e, which asks the same again).
+fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    let required = &request.service.settings().required_user_agent;
+    let fits = |text: &str| {
+        product_tokens(text)
+            .any(|token| required.iter().any(|product| product.matches(token.product, token.version)))
+    };
+    let user_agent = request.message.first(HeaderName::USER_AGENT).and_then(|field| field.text().ok());
+    if required.is_empty() || user_agent.is_some_and(fits) {
+        Ok(Checked::Passed)
+    } else {
+        Err(Refusal::forbidden(VERSION_NOT_SUPPORTED, "the User-Agent names no required product"))
+    }
+}
+
+/// RFC 3261 §8.2.2.3.
+fn understood_option_tags(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    let unknown: Vec<&str> = request
+        .message
+        .all(HeaderName::REQUIRE)
+        .filter_map(|field| field.text().ok())
+        .flat_map(option_tags)
+        .filter(|tag| !UNDERSTOOD.iter().any(|known| known.eq_ignore_ascii_case(tag)))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(Checked::Passed);
+    }
+    Err(Refusal::with_header(
+        StatusCode::BAD_EXTENSION,
+        Some(("Unsupported", unknown.join(", "))),
+        "it requires an extension that is not supported",
+    ))
+}
+
+/// RFC 3261 §16.3 item 3: what we send on has one hop less, which also ends loops through others.
+fn hops_left(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    match request.message.first(HeaderName::MAX_FORWARDS).map(|field| field.text()) {
+        None => Ok(Checked::Passed),
+        Some(Ok(text)) if text.trim().parse::<u8>().is_ok_and(|hops| hops > 0) => Ok(Checked::Passed),
+        Some(Ok(text)) if text.trim().parse::<u8>() == Ok(0) => Err(Refusal::with_header(
+            StatusCode::TOO_MANY_HOPS,
+            None,
+            "Max-Forwards has come down to 0",
+        )),
+        Some(_) => Err(Refusal::bad_request("Malformed Max-Forwards")),
+    }
+}
+
+/// Spec-notes N39.
+fn identifiers(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if !request.service.settings().require_ids {
+        return Ok(Checked::Passed);
+    }
+    if request.conversation_id().is_none_or(<[u8]>::is_empty) {
+        return Err(Refusal::bad_request("Missing Conversation-ID"));
+    }
+    if request.contribution_id().is_none_or(<[u8]>::is_empty) {
+        return Err(Refusal::bad_request("Missing Contribution-ID"));
+    }
+    Ok(Checked::Passed)
+}
+
+/// 9.1.1-3a, -5a.
+fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if !request.service.settings().allow_anonymity && request.anonymity_requested() {
+        return Err(Refusal::forbidden(ANONYMITY_NOT_ALLOWED, "anonymity is not allowed"));
+    }
+    Ok(Checked::Passed)
+}
+
+/// Finds and reads the resource list (9.1.1-3d, -5d; RFC 5365 §7.1). No list is an empty one
+/// (spec-notes N19); more than one would make it a guess who is meant.
+fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
+    let message = &request.message;
+    let value = |name| message.first(name).map(|field| field.value_bytes());
+    if let Some(encoding) = message.first(HeaderName::CONTENT_ENCODING)
+        && !encoding.value().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(unsupported_encoding());
+    }
+    let fields = EntityFields {
+        content_type: value(HeaderName::CONTENT_TYPE),
+        content_disposition: value(HeaderName::CONTENT_DISPOSITION),
+        content_transfer_encoding: value(HeaderName::CONTENT_TRANSFER_ENCODING),
+    };
+    let entity = Entity::parse(fields, message.body()).map_err(malformed)?;
+    let mut lists =
+        entity.leaves().filter(|leaf| leaf.content_type().is("application", "resource-lists+xml"));
+    let list = lists.next();
+    if list.is_some() && lists.next().is_some() {
+        return Err(Refusal::bad_request("Two Resource Lists"));
+    }
+    let is_recipient_list =
+        |leaf: &crate::mime::Leaf<'_>| leaf.disposition().is_none_or(|d| d.is("recipient-list"));
+    let Some(leaf) = list.filter(is_recipient_list) else {
+        return match request.service.settings().missing_list_code {
+            MissingListCode::Forbidden => {
+                Err(Refusal::forbidden(NO_DESTINATIONS, "it has no resource list"))
+            }
+            MissingListCode::BadRequest => Err(Refusal::bad_request("Missing Resource List")),
+        };
+    };
+    if leaf.field("Content-Encoding").is_some_and(|value| !value.eq_ignore_ascii_case(b"identity")) {
+        return Err(unsupported_encoding());
+    }
+    let document = leaf.content().map_err(malformed)?;
+    let lists = ResourceLists::parse(&document, &Limits::default())
+        .map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let recipients = Recipients::of(lists, &request.service).map_err(|error| match error {
+        RecipientsError::NotAUri => Refusal::bad_request("Bad URI In Resource List"),
+        RecipientsError::WithHeaders => Refusal::bad_request("Header Fields In Recipient URI"),
+        RecipientsError::OtherMethod => Refusal::bad_request("Method In Recipient URI"),
+    })?;
+    if recipients.loops() > 0 {
+        host.count(Counter::Loops, recipients.loops());
+    }
+    let list = leaf.id();
+    request.body = Some(Body { entity, list, rebuilt: None });
+    request.recipients = recipients;
+    Ok(Checked::Passed)
+}
+
+/// 9.1.1-3b, -5b: distinct recipients, own addresses not counted (spec-notes N18).
+fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if request.recipients.over_limit() {
+        return Err(Refusal::busy_here(TOO_MANY_RECIPIENTS, "more recipients than max_recipients"));
+    }
+    Ok(Checked::Passed)
+}
+
+/// 9.1.1-3c, -5c.
+fn destinations(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if request.recipients.len() == 0 {
+        let cause = match request.recipients.loops() {
+            0 => "its resource list is empty",
+            _ => "its resource list names nobody but ourselves",
+        };
+        return Err(Refusal::forbidden(NO_DESTINATIONS, cause));
+    }
+    Ok(Checked::Passed)
+}
+
+/// The body that goes out (9.1.1-6g): made once, here, so that what cannot be made is refused before
+/// anything is sent.
+fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    let rebuilt = request.outgoing_body().map_err(malformed)?;
+    let Some(rebuilt) = rebuilt else {
+        return Err(Refusal::bad_request("No Message Beside The Resource List"));
+    };
+    if let Some(body) = &mut request.body {
+        body.rebuilt = Some(rebuilt);
+    }
+    Ok(Checked::Passed)
+}
+
+fn malformed(error: MimeError) -> Refusal {
+    Refusal::bad_request(error.to_string())
+}
+
+/// RFC 3261 §8.2.3.
+fn unsupported_encoding() -> Refusal {
+    Refusal::with_header(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Some(("Accept-Encoding", "identity".to_owned())),
+        "its Content-Encoding is not supported",
+    )
+}
+
+impl Request {
+    /// Spec-notes N17.
+    pub(super) fn anonymity_requested(&self) -> bool {
+        self.message
+            .all(HeaderName::PRIVACY)
+            .filter_map(|field| field.text().ok())
+            .any(|value| Privacy::parse(value).requests_anonymity())
+    }
+}

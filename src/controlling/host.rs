@@ -1,0 +1,111 @@
+//! What the Controlling Function needs of the proxy that hosts it.
+
+use std::fmt;
+
+/// The proxy. Implemented by the `ffi` floor over the C contract, and by tests.
+pub trait Host {
+    /// Writes one line to the proxy's log. Subscribers' addresses and texts only at
+    /// [`LogLevel::Debug`].
+    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>);
+
+    /// Adds to a counter, summed over all processes.
+    fn count(&self, counter: Counter, n: u32);
+
+    /// Hands one request to the transaction layer, which reports its end through
+    /// [`ControllingFunction::handle_outcome`](super::ControllingFunction::handle_outcome).
+    fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent;
+}
+
+/// What a log line asks of its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// A fault of our own.
+    Critical,
+    /// Something that the operator has to mend.
+    Error,
+    /// A request was refused, a recipient failed.
+    Notice,
+    /// For finding faults; may name subscribers' addresses.
+    Debug,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Requests that were ours.
+    Requests,
+    /// Of these, accepted and fanned out.
+    Accepted,
+    /// Of these, refused.
+    Refused,
+    /// Outgoing requests handed to the transaction layer.
+    Recipients,
+    /// Of these, answered 2xx.
+    Delivered,
+    /// Recipients that finally failed.
+    Failed,
+    /// Requests sent to the ISF.
+    Interworked,
+    /// Own addresses dropped from recipient lists.
+    Loops,
+}
+
+/// What became of a request handed to [`Host::send`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The transaction layer has it and will report its end.
+    Handed,
+    /// The operator's script dropped it. No outcome follows.
+    Dropped,
+    /// It could not be sent. No outcome follows.
+    Failed,
+}
+
+/// One outgoing request. The host adds Via, From, To, Call-ID, CSeq and Content-Length.
+#[derive(Clone, Copy, Debug)]
+pub struct OutgoingRequest<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The Request-URI.
+    pub request_uri: &'a str,
+    /// URI of the next hop, where it is not the Request-URI that decides.
+    pub next_hop: Option<&'a str>,
+    /// From without its tag.
+    pub from: &'a [u8],
+    /// The From tag.
+    pub from_tag: &'a str,
+    /// To (there is no tag yet).
+    pub to: &'a str,
+    /// Call-ID.
+    pub call_id: &'a str,
+    /// CSeq number.
+    pub cseq: u32,
+    /// All further header lines, each ended by CRLF.
+    pub headers: &'a [u8],
+    /// The body.
+    pub body: &'a [u8],
+    /// 0 for the recipient's own copy, 1 for the one to the ISF; comes back in [`Outcome`].
+    pub attempt: u32,
+}
+
+/// How an outgoing request ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// Final status code, 408 where nobody answered.
+    pub code: u16,
+    /// From [`OutgoingRequest::attempt`].
+    pub attempt: u32,
+    /// The request as it was sent.
+    pub request: &'a [u8],
+}
+
+/// What becomes of a recipient after an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has the message.
+    Delivered,
+    /// It finally failed.
+    Failed,
+    /// The message went on to the ISF.
+    Interworked,
+}

@@ -1,0 +1,39 @@
+//! The Controlling Function (OMA CPM 9.1): what becomes of a request that is addressed to it.
+//!
+//! A request passes three calls, and each leaves its answer in [`Request::reply`]:
+//!
+//! ```text
+//! ControllingFunction::classify ──► Request ──poll_check──► accepted ──fan_out──► 202
+//!        │ None: not ours                       │ refused: 4xx + Warning
+//! ```
+//!
+//! The proxy is reached through [`Host`] only; nothing here reads a clock or a socket. What a check
+//! needs from outside (the operator's own veto) is asked for and handed in, so that no call of ours
+//! is on the stack while a routing script runs.
+//!
+//! | file | job |
+//! |---|---|
+//! | `service` | which requests are ours |
+//! | `request` | one request, from classification to its reply |
+//! | `check` | the checks of the specification, in its order |
+//! | `refusal` | refusals and the replies that carry them |
+//! | `originator` | who sent it, and who says so |
+//! | `recipients` | distinct recipients of a resource list |
+//! | `pager_mode` | the outgoing MESSAGE requests (9.1.1 item 6) |
+//! | `interworking` | how outgoing requests end, and the ISF (6.5) |
+
+mod check;
+mod host;
+mod interworking;
+mod originator;
+mod pager_mode;
+mod recipients;
+mod refusal;
+mod request;
+mod service;
+
+pub use host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
+pub use recipients::Recipients;
+pub use refusal::Reply;
+pub use request::{Check, FanOut, OriginatorError, Request};
+pub use service::{ControllingFunction, Kind, Mode, Received};

@@ -1,0 +1,295 @@
+//! The outgoing MESSAGE requests of a pager mode message (9.1.1 item 6) and the 202 (item 7).
+//!
+//! What all recipients share (header lines, body) is made once; per recipient only Request-URI, To and
+//! Call-ID differ, so that a fan-out allocates nothing per recipient.
+
+use std::fmt::Write as _;
+
+use super::host::{Counter, Host, LogLevel, OutgoingRequest, Sent};
+use super::interworking::TO_RECIPIENT;
+use super::refusal::Reply;
+use super::request::Request;
+use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
+use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
+use crate::policy::{ExploderService, HistoryUnqualified};
+use crate::resource_lists::{self, Unqualified};
+use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr, StatusCode, option_tags};
+
+/// Max-Forwards of requests that came without one (RFC 3261 §8.1.1.6).
+const INITIAL_MAX_FORWARDS: u8 = 70;
+
+/// Option tag that 9.1.1-6g-ex3 moves from Require to Supported.
+const RECIPIENT_LIST_MESSAGE: &str = "recipient-list-message";
+
+/// Received header fields that are not passed on (spec-notes N25): what the transaction layer writes
+/// itself, what belongs to the hop or the transaction that the request came by, what is security between
+/// the originator and his proxies, and what is written anew below.
+const NOT_COPIED: &[HeaderName] = &[
+    HeaderName::VIA,
+    HeaderName::FROM,
+    HeaderName::TO,
+    HeaderName::CALL_ID,
+    HeaderName::CSEQ,
+    HeaderName::CONTENT_LENGTH,
+    HeaderName::ROUTE,
+    HeaderName::RECORD_ROUTE,
+    HeaderName::PATH,
+    HeaderName::SERVICE_ROUTE,
+    HeaderName::CONTACT,
+    HeaderName::TIMESTAMP,
+    HeaderName::PROXY_REQUIRE,
+    HeaderName::AUTHORIZATION,
+    HeaderName::PROXY_AUTHORIZATION,
+    HeaderName::PROXY_AUTHENTICATE,
+    HeaderName::WWW_AUTHENTICATE,
+    HeaderName::AUTHENTICATION_INFO,
+    HeaderName::SECURITY_CLIENT,
+    HeaderName::SECURITY_SERVER,
+    HeaderName::SECURITY_VERIFY,
+    HeaderName::IDENTITY,
+    HeaderName::IDENTITY_INFO,
+    HeaderName::P_CHARGING_VECTOR,
+    HeaderName::P_CHARGING_FUNCTION_ADDRESSES,
+    HeaderName::P_PREFERRED_IDENTITY,
+    HeaderName::P_PREFERRED_SERVICE,
+    HeaderName::MESSAGE_UID,
+    HeaderName::MAX_FORWARDS,
+    HeaderName::P_ASSERTED_IDENTITY,
+    HeaderName::USER_AGENT,
+    HeaderName::REQUIRE,
+    HeaderName::SUPPORTED,
+];
+
+/// Fields that describe the body; where the body becomes another entity they are replaced.
+const CONTENT_FIELDS: &[HeaderName] = &[
+    HeaderName::CONTENT_TYPE,
+    HeaderName::CONTENT_DISPOSITION,
+    HeaderName::CONTENT_ENCODING,
+    HeaderName::CONTENT_LANGUAGE,
+    HeaderName::CONTENT_TRANSFER_ENCODING,
+    HeaderName::CONTENT_ID,
+    HeaderName::MIME_VERSION,
+];
+
+/// The received body, and what goes out in its place.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) entity: Entity,
+    pub(super) list: LeafId,
+    pub(super) rebuilt: Option<Rebuilt>,
+}
+
+/// Call-ID and From tag of outgoing requests: random, and the place of the recipient.
+pub(super) struct LegIdentity {
+    tag: String,
+    call_id: String,
+    prefix: usize,
+}
+
+impl LegIdentity {
+    /// `None`: the system has no randomness.
+    pub(super) fn new() -> Option<Self> {
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).ok()?;
+        let hex = |bytes: &[u8]| {
+            bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+        };
+        let call_id = format!("cpm-{}-", hex(&random[..16]));
+        Some(LegIdentity { tag: hex(&random[16..]), prefix: call_id.len(), call_id })
+    }
+
+    /// From tag, the same for all (RFC 3261 §19.3: Call-ID makes the difference).
+    pub(super) fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Call-ID of the copy for the recipient at this place.
+    pub(super) fn call_id(&mut self, place: usize) -> &str {
+        self.call_id.truncate(self.prefix);
+        let _ = write!(self.call_id, "{place}");
+        &self.call_id
+    }
+
+    fn prefix(&self) -> &str {
+        &self.call_id[..self.prefix]
+    }
+}
+
+impl Request {
+    /// The received body without its resource list, or with the history list in its place (9.1.1-6g).
+    /// `None`: nothing is left.
+    pub(super) fn outgoing_body(&self) -> Result<Option<Rebuilt>, MimeError> {
+        let Some(body) = &self.body else { return Ok(None) };
+        let without = body.entity.with_leaf(body.list, None)?;
+        if without.is_none() || self.kind == Kind::Exploder {
+            return Ok(without);
+        }
+        let unqualified = match self.service.settings().history_unqualified {
+            HistoryUnqualified::Hide => Unqualified::Hide,
+            HistoryUnqualified::To => Unqualified::To,
+        };
+        let Some(history) = resource_lists::write_history(self.recipients.history(), unqualified) else {
+            return Ok(without);
+        };
+        let part = NewPart {
+            header_fields: vec![
+                HeaderField::from_static("Content-Type", resource_lists::CONTENT_TYPE),
+                HeaderField::from_static("Content-Disposition", resource_lists::HISTORY_DISPOSITION),
+            ],
+            content: history.into(),
+        };
+        body.entity.with_leaf(body.list, Some(part))
+    }
+}
+
+/// Sends one MESSAGE to each recipient. Returns how many were handed on or dropped by the operator.
+pub(super) fn fan_out(request: &Request, host: &dyn Host) -> usize {
+    let Some(rebuilt) = request.body.as_ref().and_then(|body| body.rebuilt.as_ref()) else { return 0 };
+    let Some(from) = from_without_tag(&request.message) else { return 0 };
+    let Some(mut identity) = LegIdentity::new() else { return 0 };
+    let headers = shared_headers(request, rebuilt);
+    let settings = request.service.settings();
+    let next_hop = settings.outbound_proxy.as_ref().map(|proxy| proxy.as_str());
+    let tag = identity.tag().to_owned();
+    host.log(
+        LogLevel::Debug,
+        format_args!(
+            "{} recipients, legs={}*, {}",
+            request.recipients.len(),
+            identity.prefix(),
+            request.correlation()
+        ),
+    );
+    let mut to = String::new();
+    let (mut taken, mut handed, mut failed) = (0, 0, 0);
+    for (place, uri) in request.recipients.uris().enumerate() {
+        to.clear();
+        let _ = write!(to, "<{uri}>");
+        let outgoing = OutgoingRequest {
+            method: "MESSAGE",
+            request_uri: uri,
+            next_hop,
+            from: &from,
+            from_tag: &tag,
+            to: &to,
+            call_id: identity.call_id(place),
+            cseq: 1,
+            headers: headers.as_bytes(),
+            body: &rebuilt.body,
+            attempt: TO_RECIPIENT,
+        };
+        match host.send(&outgoing) {
+            Sent::Handed => (taken, handed) = (taken + 1, handed + 1),
+            Sent::Dropped => taken += 1,
+            Sent::Failed => failed += 1,
+        }
+    }
+    host.count(Counter::Recipients, handed);
+    if failed > 0 {
+        host.count(Counter::Failed, failed);
+        host.log(
+            LogLevel::Notice,
+            format_args!(
+                "{failed} of {} outgoing requests could not be sent, {}",
+                request.recipients.len(),
+                request.correlation()
+            ),
+        );
+    }
+    taken
+}
+
+/// 9.1.1-7.
+pub(super) fn accepted(request: &Request) -> Reply {
+    let mut headers = HeaderBlock::new();
+    for name in [
+        HeaderName::CONVERSATION_ID,
+        HeaderName::CONTRIBUTION_ID,
+        HeaderName::IN_REPLY_TO_CONTRIBUTION_ID,
+    ] {
+        if let Some(field) = request.message.first(name) {
+            headers.push_line(&field);
+        }
+    }
+    headers.push_own("Server", &request.service.product());
+    Reply::new(StatusCode::ACCEPTED, StatusCode::ACCEPTED.reason_phrase(), headers.into_bytes())
+}
+
+/// From as received, without its tag: URI and display name stay those of the sender (spec-notes N25).
+pub(super) fn from_without_tag(message: &Message) -> Option<Vec<u8>> {
+    let value = message.first(HeaderName::FROM)?.text().ok()?;
+    let from = NameAddr::parse(value).ok()?;
+    let mut text = Vec::with_capacity(value.len());
+    if let Some(name) = from.display_name {
+        text.extend_from_slice(name.as_bytes());
+        text.push(b' ');
+    }
+    text.extend_from_slice(format!("<{}>", from.uri).as_bytes());
+    for parameter in from.params().filter(|parameter| !parameter.name.eq_ignore_ascii_case("tag")) {
+        text.push(b';');
+        text.extend_from_slice(parameter.as_str().as_bytes());
+    }
+    Some(text)
+}
+
+/// The header lines that all copies share.
+fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
+    let message = &request.message;
+    let settings = request.service.settings();
+    let mut headers = HeaderBlock::new();
+
+    let hops = message
+        .first(HeaderName::MAX_FORWARDS)
+        .and_then(|field| field.text().ok()?.trim().parse::<u8>().ok())
+        .map_or(INITIAL_MAX_FORWARDS, |hops| hops.saturating_sub(1));
+    headers.push_own("Max-Forwards", &hops.to_string());
+    if let Some(proxy) = settings.outbound_proxy.as_ref().filter(|proxy| proxy.loose_routing()) {
+        headers.push_own("Route", &format!("<{}>", proxy.as_str()));
+    }
+    // 6d for ad-hoc groups; the same for 1-to-many (spec-notes N10).
+    if let Some(originator) = &request.originator {
+        headers.push_own_bytes("P-Asserted-Identity", originator.asserted());
+    }
+    headers.push_own("User-Agent", &request.service.product());
+    headers.push_own("Supported", &supported(message));
+
+    let single = request.kind == Kind::Exploder && settings.exploder_service == ExploderService::Single;
+    for field in message.fields() {
+        let name = field.name();
+        if NOT_COPIED.contains(&name)
+            || rebuilt.header_fields.is_some() && CONTENT_FIELDS.contains(&name)
+            || settings.drop_headers.iter().any(|drop| field.is_named(drop))
+        {
+            continue;
+        }
+        if single
+            && name == HeaderName::P_ASSERTED_SERVICE
+            && field.value().eq_ignore_ascii_case(PAGER_MODE_GROUP_SERVICE.as_bytes())
+        {
+            headers.push_own("P-Asserted-Service", PAGER_MODE_SERVICE);
+            continue;
+        }
+        headers.push_line(&field);
+    }
+    for field in rebuilt.header_fields.iter().flatten() {
+        // The MIME floor has checked name and value of every field that it gives.
+        let _ = headers.push_bytes(&field.name, &field.value);
+    }
+    headers
+}
+
+/// Supported as received, with the tag that is no longer required (9.1.1-6g-ex3).
+fn supported(message: &Message) -> String {
+    let mut tags: Vec<&str> = message
+        .all(HeaderName::SUPPORTED)
+        .filter_map(|field| field.text().ok())
+        .flat_map(option_tags)
+        .collect();
+    if !tags.iter().any(|tag| tag.eq_ignore_ascii_case(RECIPIENT_LIST_MESSAGE)) {
+        tags.push(RECIPIENT_LIST_MESSAGE);
+    }
+    tags.join(", ")
+}

@@ -1,0 +1,103 @@
+//! Refusals, and the replies that are sent.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
+
+use crate::sip::{HeaderBlock, StatusCode, write_warning};
+
+/// A reply for the host to send.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Status code.
+    pub code: StatusCode,
+    reason: CString,
+    /// Header lines, each ended by CRLF.
+    pub headers: Vec<u8>,
+    /// Text of the Warning, where there is one.
+    pub warning: Option<&'static str>,
+}
+
+impl Reply {
+    /// A reply with a reason phrase that is a text of ours, never a peer's.
+    pub(super) fn new(code: StatusCode, reason: &str, headers: Vec<u8>) -> Self {
+        // A phrase of ours has no NUL; without a phrase a reply is still valid (RFC 3261 §7.2).
+        let reason = CString::new(reason).unwrap_or_default();
+        Reply { code, reason, headers, warning: None }
+    }
+
+    /// The reason phrase.
+    pub fn reason(&self) -> &CStr {
+        &self.reason
+    }
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    code: StatusCode,
+    reason: Cow<'static, str>,
+    /// OMA's number and text, for a Warning header field (spec-notes N9).
+    warning: Option<&'static str>,
+    header: Option<(&'static str, String)>,
+    /// For the log: what is wrong, in words for the operator.
+    cause: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// 403 with a Warning.
+    pub(super) fn forbidden(warning: &'static str, cause: &'static str) -> Self {
+        Refusal::with_warning(StatusCode::FORBIDDEN, warning, cause)
+    }
+
+    /// 486 with a Warning.
+    pub(super) fn busy_here(warning: &'static str, cause: &'static str) -> Self {
+        Refusal::with_warning(StatusCode::BUSY_HERE, warning, cause)
+    }
+
+    /// 400 with a phrase of our own that names the fault.
+    pub(super) fn bad_request(phrase: impl Into<Cow<'static, str>>) -> Self {
+        let phrase = phrase.into();
+        Refusal {
+            code: StatusCode::BAD_REQUEST,
+            reason: phrase.clone(),
+            warning: None,
+            header: None,
+            cause: phrase,
+        }
+    }
+
+    /// A code with its usual phrase and one header field that says more.
+    pub(super) fn with_header(
+        code: StatusCode,
+        header: Option<(&'static str, String)>,
+        cause: &'static str,
+    ) -> Self {
+        let reason = code.reason_phrase().into();
+        Refusal { code, reason, warning: None, header, cause: cause.into() }
+    }
+
+    fn with_warning(code: StatusCode, warning: &'static str, cause: &'static str) -> Self {
+        Refusal { warning: Some(warning), ..Refusal::with_header(code, None, cause) }
+    }
+
+    /// Words for the log.
+    pub(super) fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// The reply. `server` is the value of the Server header field, `agent` the host that a Warning
+    /// names.
+    pub(super) fn reply(&self, server: &str, agent: &str) -> Reply {
+        let mut headers = HeaderBlock::new();
+        headers.push_own("Server", server);
+        if let Some((name, value)) = &self.header {
+            headers.push_own(name, value);
+        }
+        if let Some(warning) = self.warning {
+            headers.push_own("Warning", &write_warning(agent, warning));
+        }
+        let mut reply = Reply::new(self.code, &self.reason, headers.into_bytes());
+        reply.warning = self.warning;
+        reply
+    }
+}

@@ -1,0 +1,249 @@
+//! One request that is ours, from its classification to its reply.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::check::{self, Checked};
+use super::host::{Counter, Host, LogLevel, Sent};
+use super::originator::Originator;
+use super::pager_mode;
+use super::recipients::Recipients;
+use super::refusal::{Refusal, Reply};
+use super::service::{ControllingFunction, Kind, Mode, Received};
+use crate::mime::Entity;
+use crate::sip::{HeaderName, Message, StatusCode};
+
+/// A request that is ours.
+///
+/// ```text
+/// Checking ──poll_check──► (operator asked) ──► Checking ──► Accepted ──fan_out──► Answered 202
+///     └────────────────────────────────────────────► Answered (refusal) ◄──────────────┘
+/// ```
+#[derive(Debug)]
+pub struct Request {
+    pub(super) service: Rc<ControllingFunction>,
+    pub(super) message: Message,
+    pub(super) request_uri: String,
+    pub(super) kind: Kind,
+    mode: Mode,
+    pub(super) originator: Option<Originator>,
+    /// The body as a tree, with the leaf that is the resource list. Set by the checks.
+    pub(super) body: Option<pager_mode::Body>,
+    pub(super) recipients: Recipients,
+    stage: Stage,
+    reply: Option<Reply>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The next check to run.
+    Checking(usize),
+    /// The operator has been asked by the check of this number.
+    Asking(usize),
+    Accepted,
+    Answered,
+}
+
+/// What a request needs next, or what its checks came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Ask the operator's own policy, give [`Request::handle_operator`] its answer, poll again.
+    AskOperator,
+    /// Every check passed: fan out.
+    Accepted,
+    /// Refused, or answered already: see [`Request::reply`].
+    Answered,
+}
+
+/// What came of a fan-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FanOut {
+    /// Every recipient's request was handed on; the reply is the 202.
+    Done,
+    /// Not a single one could be; the reply is a 500.
+    Failed,
+    /// The request has not passed its checks.
+    NotAccepted,
+}
+
+/// The originator cannot be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginatorError {
+    /// Not a URI.
+    NotAUri,
+    /// The checks have begun: it would be too late.
+    TooLate,
+}
+
+impl fmt::Display for OriginatorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OriginatorError::NotAUri => "the originator that the script set is not a URI",
+            OriginatorError::TooLate => "the script set the originator after the checks",
+        })
+    }
+}
+
+impl std::error::Error for OriginatorError {}
+
+impl Request {
+    pub(super) fn new(
+        service: Rc<ControllingFunction>,
+        received: &Received<'_>,
+        message: Message,
+        kind: Kind,
+        mode: Mode,
+    ) -> Self {
+        Request {
+            originator: Originator::of(service.settings(), received, &message),
+            service,
+            message,
+            request_uri: received.request_uri.to_owned(),
+            kind,
+            mode,
+            body: None,
+            recipients: Recipients::default(),
+            stage: Stage::Checking(0),
+            reply: None,
+        }
+    }
+
+    /// The kind of destination.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Pager mode or large message mode.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Authenticated originator's CPM Address, where somebody vouches for one.
+    pub fn originator(&self) -> Option<&str> {
+        self.originator.as_ref().map(Originator::uri)
+    }
+
+    /// The routing script has authenticated the originator by its own means. Before the checks only.
+    pub fn set_originator(&mut self, uri: &str) -> Result<(), OriginatorError> {
+        if self.stage != Stage::Checking(0) {
+            return Err(OriginatorError::TooLate);
+        }
+        self.originator = Some(Originator::named(uri).ok_or(OriginatorError::NotAUri)?);
+        Ok(())
+    }
+
+    /// Conversation-ID, as received.
+    pub fn conversation_id(&self) -> Option<&[u8]> {
+        self.message.first(HeaderName::CONVERSATION_ID).map(|field| field.value())
+    }
+
+    /// Contribution-ID, as received.
+    pub fn contribution_id(&self) -> Option<&[u8]> {
+        self.message.first(HeaderName::CONTRIBUTION_ID).map(|field| field.value())
+    }
+
+    /// The distinct recipients. Empty before the checks.
+    pub fn recipients(&self) -> &Recipients {
+        &self.recipients
+    }
+
+    /// The reply that the request calls for now.
+    pub fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
+
+    /// Runs the checks as far as they get. Repeated after the end it says the same again.
+    pub fn poll_check(&mut self, host: &dyn Host) -> Check {
+        loop {
+            let step = match self.stage {
+                Stage::Checking(step) => step,
+                Stage::Asking(_) => return Check::AskOperator,
+                Stage::Accepted => return Check::Accepted,
+                Stage::Answered => return Check::Answered,
+            };
+            if step == 0 {
+                host.count(Counter::Requests, 1);
+            }
+            self.stage = match check::run(self, step, host) {
+                Ok(Checked::Passed) => Stage::Checking(step + 1),
+                Ok(Checked::AskOperator) => Stage::Asking(step),
+                Ok(Checked::All) => Stage::Accepted,
+                Err(refusal) => self.refuse(&refusal, host),
+            };
+        }
+    }
+
+    /// The operator's answer to [`Check::AskOperator`].
+    pub fn handle_operator(&mut self, allowed: bool, host: &dyn Host) {
+        let Stage::Asking(step) = self.stage else { return };
+        self.stage = if allowed {
+            Stage::Checking(step + 1)
+        } else {
+            let refusal =
+                Refusal::forbidden(check::NOT_AUTHORISED, "the operator's script refused the originator");
+            self.refuse(&refusal, host)
+        };
+    }
+
+    /// Sends one request to each recipient (9.1.1 item 6). Takes `&self`: the host may run a routing
+    /// script in between that looks at this request. [`Request::handle_fan_out`] takes the result.
+    pub fn fan_out(&self, host: &dyn Host) -> FanOut {
+        if self.stage != Stage::Accepted {
+            return FanOut::NotAccepted;
+        }
+        let sent = pager_mode::fan_out(self, host);
+        if sent > 0 { FanOut::Done } else { FanOut::Failed }
+    }
+
+    /// Makes the reply to what [`Request::fan_out`] came to.
+    pub fn handle_fan_out(&mut self, result: FanOut, host: &dyn Host) {
+        match result {
+            FanOut::NotAccepted => return,
+            FanOut::Done => {
+                host.count(Counter::Accepted, 1);
+                self.reply = Some(pager_mode::accepted(self));
+            }
+            FanOut::Failed => {
+                self.fail("none of the outgoing requests could be sent", host);
+            }
+        }
+        self.stage = Stage::Answered;
+    }
+
+    /// A failure of our own: 500.
+    pub fn fail(&mut self, cause: &'static str, host: &dyn Host) {
+        let refusal = Refusal::with_header(StatusCode::SERVER_INTERNAL_ERROR, None, cause);
+        self.stage = self.refuse(&refusal, host);
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> Stage {
+        let reply = refusal.reply(&self.service.product(), self.warning_agent());
+        host.count(Counter::Refused, 1);
+        host.log(
+            LogLevel::Notice,
+            format_args!(
+                "refused {} {}: {}, {}",
+                reply.code,
+                reply.warning.unwrap_or_default(),
+                refusal.cause(),
+                self.correlation()
+            ),
+        );
+        self.reply = Some(reply);
+        Stage::Answered
+    }
+
+    /// The host that a Warning names (spec-notes N9): configured, or the one that was addressed.
+    fn warning_agent(&self) -> &str {
+        let configured = self.service.settings().warning_agent.as_deref();
+        configured.unwrap_or_else(|| {
+            crate::sip::Uri::parse(&self.request_uri).ok().and_then(|uri| uri.host()).unwrap_or("cpm")
+        })
+    }
+
+    /// What ties a log line to the request.
+    pub(super) fn correlation(&self) -> Correlation<'_> {
+        Correlation(&self.message)
+    }
+}

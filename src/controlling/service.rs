@@ -1,0 +1,133 @@
+//! The service: its settings, and which requests are addressed to it.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::request::Request;
+use crate::policy::{OwnUri, Settings, SettingsError, Trigger};
+use crate::sip::{HeaderName, Message, Uri, carries_icsi};
+
+/// ICSI of a Pager Mode CPM Standalone Message (9.1.1).
+const PAGER_MODE_ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg";
+
+/// Services of P-Asserted-Service that mean the same, for one recipient and for a group (7.2.1.1-3).
+pub(super) const PAGER_MODE_SERVICE: &str = PAGER_MODE_ICSI;
+pub(super) const PAGER_MODE_GROUP_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group";
+
+/// The Controlling Function as configured. One for each process; requests hold a reference to it.
+#[derive(Debug)]
+pub struct ControllingFunction {
+    settings: Settings,
+    /// Secret seed for comparison keys, so that a peer cannot aim at collisions.
+    key_seed: u64,
+}
+
+/// The kind of destination, told apart by the Request-URI (spec-notes N2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An EXPLODER-URI: 1-to-many.
+    Exploder,
+    /// The address of the Controlling Function: an ad-hoc group.
+    AdHoc,
+}
+
+impl Kind {
+    /// The word that routing scripts see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Exploder => "exploder",
+            Kind::AdHoc => "adhoc",
+        }
+    }
+}
+
+/// The mode of the message, told apart by method and feature tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// SIP MESSAGE.
+    Pager,
+}
+
+impl Mode {
+    /// The word that routing scripts see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Pager => "pager",
+        }
+    }
+}
+
+/// A request as the proxy received it.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// The whole request.
+    pub message: &'a [u8],
+    /// The Request-URI in force: the routing script may have rewritten it.
+    pub request_uri: &'a str,
+    /// Where it came from; `None` where that is no IP address.
+    pub source_address: Option<IpAddr>,
+}
+
+impl ControllingFunction {
+    /// A service with these settings, once they fit each other.
+    pub fn new(settings: Settings, key_seed: u64) -> Result<Self, SettingsError> {
+        settings.check()?;
+        Ok(ControllingFunction { settings, key_seed })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn key_seed(&self) -> u64 {
+        self.key_seed
+    }
+
+    /// Whether the request is ours (9.1.1-0): addressed to one of our addresses and marked as a CPM
+    /// Standalone Message. `None`: it is not, and nothing has changed.
+    pub fn classify(self: &Rc<Self>, received: &Received<'_>) -> Option<Request> {
+        // The Request-URI first: it sorts out nearly everything that passes a proxy.
+        let uri = Uri::parse(received.request_uri).ok()?;
+        let kind = self.own_kind(&uri)?;
+        let message = Message::parse(Bytes::copy_from_slice(received.message)).ok()?;
+        if message.method() != Some("MESSAGE") || !self.is_pager_mode(&message) {
+            return None;
+        }
+        Some(Request::new(Rc::clone(self), received, message, kind, Mode::Pager))
+    }
+
+    /// The kind of destination that `uri` is, where it is an address of ours.
+    pub(super) fn own_kind(&self, uri: &Uri<'_>) -> Option<Kind> {
+        let key = uri.comparison_key(OwnUri::KEY_SEED);
+        let among = |uris: &[OwnUri]| uris.iter().any(|own| own.is(uri, key));
+        if among(&self.settings.exploder_uris) {
+            Some(Kind::Exploder)
+        } else if among(&self.settings.controlling_uris) {
+            Some(Kind::AdHoc)
+        } else {
+            None
+        }
+    }
+
+    fn is_pager_mode(&self, message: &Message) -> bool {
+        let tagged = message
+            .all(HeaderName::ACCEPT_CONTACT)
+            .filter_map(|field| field.text().ok())
+            .any(|value| carries_icsi(value, PAGER_MODE_ICSI));
+        tagged
+            || self.settings.trigger == Trigger::AcceptContactOrService
+                && message.all(HeaderName::P_ASSERTED_SERVICE).any(|field| {
+                    [PAGER_MODE_SERVICE, PAGER_MODE_GROUP_SERVICE]
+                        .iter()
+                        .any(|service| field.value().eq_ignore_ascii_case(service.as_bytes()))
+                })
+    }
+
+    /// Value of User-Agent and Server (Appendix D).
+    pub(super) fn product(&self) -> String {
+        format!("CPM-serv/OMA{}", self.settings.oma_release)
+    }
+}

@@ -1,0 +1,65 @@
+//! The panic boundary.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Once;
+
+thread_local! {
+    /// Where the last panic of this thread was: file and line of ours.
+    static PANICKED_AT: Cell<Option<(&'static str, u32)>> = const { Cell::new(None) };
+}
+
+/// Runs `body`. A panic does not pass: `on_panic` gets the place where it happened and makes the value to
+/// return. The message of the panic is not passed on, since it can hold a peer's text.
+pub(super) fn boundary<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce(Place) -> T) -> T {
+    remember_places();
+    // What a panic can leave half done is a request's state; `on_panic` ends that request.
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+        let place = Place(PANICKED_AT.take());
+        // The failure path must not panic through the boundary either.
+        catch_unwind(AssertUnwindSafe(|| on_panic(place))).unwrap_or_else(|_| std::process::abort())
+    })
+}
+
+/// Where a panic happened.
+pub(super) struct Place(Option<(&'static str, u32)>);
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some((file, line)) => write!(f, "{file}:{line}"),
+            None => f.write_str("an unknown place"),
+        }
+    }
+}
+
+/// The default hook would write the message of the panic to the proxy's standard error.
+fn remember_places() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(|at: &Location<'static>| (at.file(), at.line()));
+            PANICKED_AT.set(place);
+            if cfg!(test) {
+                default(panic);
+            }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_the_failure_value() {
+        let place = boundary(|| panic!("not to be seen in C"), |place| place.to_string());
+        assert!(place.contains("boundary.rs:"), "{place}");
+    }
+
+    #[test]
+    fn without_a_panic_the_value_passes() {
+        assert_eq!(boundary(|| 7, |_| -1), 7);
+    }
+}

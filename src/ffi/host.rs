@@ -1,0 +1,122 @@
+//! The host as C offers it, in the shape that the Controlling Function asks for.
+
+use std::ffi::c_void;
+use std::fmt;
+
+use super::bindings::{
+    self, cpm_counter, cpm_host, cpm_log_level, cpm_outgoing, cpm_request, cpm_str,
+};
+use crate::controlling::{Counter, Host, LogLevel, OutgoingRequest, Sent};
+
+/// Longest log line; what is longer is cut. A line holds words of ours, a Call-ID and numbers.
+const MAX_LOG_LINE_BYTES: usize = 1024;
+
+/// The host's table with the context of the current call. It cannot leave the thread that the call came
+/// on, which is the one that may call the proxy.
+pub(super) struct CHost<'a> {
+    table: &'a cpm_host,
+    context: *mut c_void,
+}
+
+impl<'a> CHost<'a> {
+    /// For one call into the core, to which the host gave this context.
+    pub(super) fn new(table: &'a cpm_host, context: *mut c_void) -> Self {
+        CHost { table, context }
+    }
+
+    /// Asks the operator's own policy.
+    pub(super) fn authorize(&self, request: *mut cpm_request) -> bool {
+        match self.table.authorize {
+            // SAFETY: the table lives as long as the service (cpm.h); the request is the handle that this
+            // call was made for, with no Rust borrow of its content outstanding.
+            Some(authorize) => unsafe { authorize(self.context, request) == 1 },
+            None => true,
+        }
+    }
+}
+
+impl Host for CHost<'_> {
+    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
+        let Some(log) = self.table.log else { return };
+        let mut text = line.to_string();
+        if text.len() > MAX_LOG_LINE_BYTES {
+            text.truncate(text.floor_char_boundary(MAX_LOG_LINE_BYTES));
+        }
+        // A peer's text cannot begin a line of its own.
+        let text: String = text.chars().map(|c| if c.is_control() { '.' } else { c }).collect();
+        // SAFETY: the table lives as long as the service; the text lives until the call returns.
+        unsafe { log(level_to_c(level), lend(text.as_bytes())) }
+    }
+
+    fn count(&self, counter: Counter, n: u32) {
+        if let Some(count) = self.table.count {
+            // SAFETY: the table lives as long as the service.
+            unsafe { count(counter_to_c(counter), n) }
+        }
+    }
+
+    fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
+        let Some(send) = self.table.send else { return Sent::Failed };
+        let outgoing = cpm_outgoing {
+            method: lend(outgoing.method.as_bytes()),
+            request_uri: lend(outgoing.request_uri.as_bytes()),
+            next_hop: outgoing.next_hop.map_or(ABSENT, |uri| lend(uri.as_bytes())),
+            from: lend(outgoing.from),
+            from_tag: lend(outgoing.from_tag.as_bytes()),
+            to: lend(outgoing.to.as_bytes()),
+            call_id: lend(outgoing.call_id.as_bytes()),
+            cseq: outgoing.cseq,
+            headers: lend(outgoing.headers),
+            body: lend(outgoing.body),
+            attempt: outgoing.attempt,
+        };
+        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
+        match unsafe { send(self.context, &outgoing) } {
+            1.. => Sent::Handed,
+            0 => Sent::Dropped,
+            _ => Sent::Failed,
+        }
+    }
+}
+
+/// No text.
+pub(super) const ABSENT: cpm_str = cpm_str { s: std::ptr::null(), len: 0 };
+
+/// Lends bytes to C; how long is up to the caller.
+pub(super) fn lend(bytes: &[u8]) -> cpm_str {
+    cpm_str { s: bytes.as_ptr().cast(), len: bytes.len() }
+}
+
+/// The bytes that C lends.
+///
+/// # Safety
+/// `text` is absent, or points to `len` bytes that stay as they are for `'a`.
+pub(super) unsafe fn borrowed<'a>(text: cpm_str) -> &'a [u8] {
+    if text.s.is_null() {
+        return &[];
+    }
+    // SAFETY: as the caller promises.
+    unsafe { std::slice::from_raw_parts(text.s.cast(), text.len) }
+}
+
+fn level_to_c(level: LogLevel) -> cpm_log_level {
+    match level {
+        LogLevel::Critical => bindings::cpm_log_level_CPM_LOG_CRITICAL,
+        LogLevel::Error => bindings::cpm_log_level_CPM_LOG_ERROR,
+        LogLevel::Notice => bindings::cpm_log_level_CPM_LOG_NOTICE,
+        LogLevel::Debug => bindings::cpm_log_level_CPM_LOG_DEBUG,
+    }
+}
+
+fn counter_to_c(counter: Counter) -> cpm_counter {
+    match counter {
+        Counter::Requests => bindings::cpm_counter_CPM_COUNT_REQUESTS,
+        Counter::Accepted => bindings::cpm_counter_CPM_COUNT_ACCEPTED,
+        Counter::Refused => bindings::cpm_counter_CPM_COUNT_REFUSED,
+        Counter::Recipients => bindings::cpm_counter_CPM_COUNT_RECIPIENTS,
+        Counter::Delivered => bindings::cpm_counter_CPM_COUNT_DELIVERED,
+        Counter::Failed => bindings::cpm_counter_CPM_COUNT_FAILED,
+        Counter::Interworked => bindings::cpm_counter_CPM_COUNT_INTERWORKED,
+        Counter::Loops => bindings::cpm_counter_CPM_COUNT_LOOPS,
+    }
+}

@@ -1,0 +1,510 @@
+//! The parameters: their names, types, ranges and defaults, in one table.
+
+use std::fmt;
+
+use super::isf_codes::{NotAFailureCode, StatusCodes};
+use super::trusted_peers::{PeerError, TrustedPeers};
+use crate::sip::Uri;
+
+/// Most recipients that an operator may allow in one request. A request lives in one buffer of the
+/// proxy (64 KiB by default), so that a larger number would promise what cannot be kept.
+pub const MAX_MAX_RECIPIENTS: usize = 10_000;
+
+/// Most own addresses of one kind: each received request is compared with all of them.
+pub const MAX_OWN_URIS: usize = 64;
+
+/// Everything the operator can configure. [`Settings::default`] is the safe start: nobody is trusted
+/// and no address is ours.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `exploder_uri`: the addresses for 1-to-many messages.
+    pub exploder_uris: Vec<OwnUri>,
+    /// `controlling_uri`: the addresses for ad-hoc groups.
+    pub controlling_uris: Vec<OwnUri>,
+    /// `outbound_proxy`: where outgoing requests go; without it their Request-URI decides.
+    pub outbound_proxy: Option<ServiceUri>,
+    /// `isf_uri`: the Interworking Selection Function (6.5).
+    pub isf_uri: Option<ServiceUri>,
+    /// `isf_codes`: the failures that lead to interworking.
+    pub isf_codes: StatusCodes,
+    /// `interworking`: whether policy allows it. Not set: where an ISF is configured.
+    pub interworking: Option<bool>,
+    /// `identity_source`: who says who the originator is.
+    pub identity_source: IdentitySource,
+    /// `trusted_peer`: from where P-Asserted-Identity is believed.
+    pub trusted_peers: TrustedPeers,
+    /// `required_user_agent`: products of which the User-Agent has to name one.
+    pub required_user_agent: Vec<Product>,
+    /// `allow_anonymity`: whether originators may ask for anonymity.
+    pub allow_anonymity: bool,
+    /// `max_recipients`: most distinct recipients of one request.
+    pub max_recipients: usize,
+    /// `missing_list_code`: what a request without a resource list is answered with.
+    pub missing_list_code: MissingListCode,
+    /// `history_unqualified`: what the history list says of entries without copyControl.
+    pub history_unqualified: HistoryUnqualified,
+    /// `exploder_service`: which service copies of a 1-to-many message name.
+    pub exploder_service: ExploderService,
+    /// `drop_headers`: names of header fields that are not passed on, beyond those that never are.
+    pub drop_headers: Vec<String>,
+    /// `require_ids`: whether Conversation-ID and Contribution-ID have to be there.
+    pub require_ids: bool,
+    /// `trigger`: what marks a request as a CPM Standalone Message.
+    pub trigger: Trigger,
+    /// `warning_agent`: the host that Warning header fields name. Not set: that of the Request-URI.
+    pub warning_agent: Option<String>,
+    /// `oma_release`: the release in User-Agent and Server (Appendix D).
+    pub oma_release: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            exploder_uris: Vec::new(),
+            controlling_uris: Vec::new(),
+            outbound_proxy: None,
+            isf_uri: None,
+            isf_codes: StatusCodes::default(),
+            interworking: None,
+            identity_source: IdentitySource::PAssertedIdentity,
+            trusted_peers: TrustedPeers::default(),
+            required_user_agent: Vec::new(),
+            allow_anonymity: true,
+            max_recipients: 100,
+            missing_list_code: MissingListCode::Forbidden,
+            history_unqualified: HistoryUnqualified::Hide,
+            exploder_service: ExploderService::Copy,
+            drop_headers: Vec::new(),
+            require_ids: false,
+            trigger: Trigger::AcceptContact,
+            warning_agent: None,
+            oma_release: "2.2".to_owned(),
+        }
+    }
+}
+
+/// An address of the Controlling Function itself.
+#[derive(Clone, Debug)]
+pub struct OwnUri {
+    text: String,
+    key: u64,
+}
+
+impl OwnUri {
+    /// Seed of the keys. Own addresses are few and not a peer's choice, so it need not be secret.
+    pub const KEY_SEED: u64 = 0;
+
+    fn parse(text: &str) -> Result<Self, ParameterError> {
+        let uri = sip_uri(text)?;
+        Ok(OwnUri { key: uri.comparison_key(Self::KEY_SEED), text: text.to_owned() })
+    }
+
+    /// Whether `uri`, whose key with [`OwnUri::KEY_SEED`] is `key`, is this address (RFC 3261 §19.1.4).
+    pub fn is(&self, uri: &Uri<'_>, key: u64) -> bool {
+        self.key == key && Uri::parse(&self.text).is_ok_and(|own| own.equivalent(uri))
+    }
+
+    /// The address as configured.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The SIP URI of a server that requests are sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceUri {
+    text: String,
+    loose_routing: bool,
+}
+
+impl ServiceUri {
+    fn parse(text: &str) -> Result<Self, ParameterError> {
+        let uri = sip_uri(text)?;
+        Ok(ServiceUri { loose_routing: uri.param("lr").is_some(), text: text.to_owned() })
+    }
+
+    /// The URI as configured.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it has the `lr` parameter: then it belongs into a Route header field (RFC 3261 §16.6).
+    pub fn loose_routing(&self) -> bool {
+        self.loose_routing
+    }
+}
+
+/// A product that a User-Agent header field can name (RFC 3261 §20.41).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Product {
+    name: String,
+    version: Option<String>,
+}
+
+impl Product {
+    fn parse(text: &str) -> Option<Self> {
+        let (name, version) = match text.split_once('/') {
+            Some((name, version)) => (name, Some(version)),
+            None => (text, None),
+        };
+        let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        (token(name) && version.is_none_or(token)).then(|| Product {
+            name: name.to_owned(),
+            version: version.map(str::to_owned),
+        })
+    }
+
+    /// Whether a product token of a User-Agent is this one. A version matches itself and every version
+    /// below it: `OMA2` matches `OMA2` and `OMA2.1`, not `OMA21`.
+    pub fn matches(&self, name: &str, version: Option<&str>) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+            && self.version.as_deref().is_none_or(|required| {
+                version
+                    .and_then(|version| version.strip_prefix(required))
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+    }
+}
+
+/// Who says who the originator is (spec-notes N30).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// P-Asserted-Identity from a trusted peer, or what the routing script set.
+    PAssertedIdentity,
+    /// The routing script only.
+    Script,
+    /// The From header field, which anybody can write: for laboratories.
+    From,
+}
+
+/// Answer to a request without a resource list (spec-notes N19).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingListCode {
+    /// As to an empty list: 403 with Warning 129.
+    Forbidden,
+    /// 400.
+    BadRequest,
+}
+
+/// Entries without copyControl in the history list (spec-notes N33).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryUnqualified {
+    /// Left out.
+    Hide,
+    /// Shown as `to`.
+    To,
+}
+
+/// P-Asserted-Service of the copies of a 1-to-many message (spec-notes N27).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExploderService {
+    /// As received.
+    Copy,
+    /// The service for one recipient, in place of the one for groups.
+    Single,
+}
+
+/// What marks a request as a CPM Standalone Message (spec-notes N26).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// The ICSI in Accept-Contact.
+    AcceptContact,
+    /// The ICSI in Accept-Contact or the service in P-Asserted-Service.
+    AcceptContactOrService,
+}
+
+/// Why a parameter cannot have a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterError {
+    /// There is no parameter of this name.
+    Unknown,
+    /// Not a sip: or sips: URI.
+    NotASipUri,
+    /// A repeatable parameter was given too often.
+    TooMany,
+    /// Neither yes nor no.
+    NotYesOrNo,
+    /// Not a number, or one outside of the range.
+    OutOfRange {
+        /// Smallest value.
+        min: usize,
+        /// Largest value.
+        max: usize,
+    },
+    /// None of the words that the parameter knows.
+    NotOneOf(&'static [&'static str]),
+    /// Not a trusted peer.
+    Peer(PeerError),
+    /// Not a list of failure codes.
+    Codes(NotAFailureCode),
+    /// Not a list of products.
+    NotProducts,
+    /// Not a list of header field names.
+    NotHeaderNames,
+    /// Not a host name or address.
+    NotAHost,
+    /// Not a release such as 2.2.
+    NotARelease,
+}
+
+impl fmt::Display for ParameterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParameterError::Unknown => f.write_str("is not a parameter"),
+            ParameterError::NotASipUri => f.write_str("is not a sip: or sips: URI"),
+            ParameterError::TooMany => write!(f, "comes after {MAX_OWN_URIS} others, the limit"),
+            ParameterError::NotYesOrNo => f.write_str("is neither yes (1) nor no (0)"),
+            ParameterError::OutOfRange { min, max } => {
+                write!(f, "is not a number from {min} to {max}")
+            }
+            ParameterError::NotOneOf(words) => write!(f, "is none of: {}", words.join(", ")),
+            ParameterError::Peer(error) => error.fmt(f),
+            ParameterError::Codes(error) => error.fmt(f),
+            ParameterError::NotProducts => f.write_str("is not a list of product[/version]"),
+            ParameterError::NotHeaderNames => f.write_str("is not a list of header field names"),
+            ParameterError::NotAHost => f.write_str("is not a host name or IP address"),
+            ParameterError::NotARelease => f.write_str("is not a release such as 2.2"),
+        }
+    }
+}
+
+impl std::error::Error for ParameterError {}
+
+/// Why the parameters do not fit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingsError {
+    /// No address is ours.
+    NoAddress,
+    /// One address would be of two kinds (spec-notes N2).
+    Overlap,
+    /// Interworking is to be allowed, but there is no ISF.
+    NoIsf,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SettingsError::NoAddress => {
+                "no address to serve: set exploder_uri or controlling_uri (or both)"
+            }
+            SettingsError::Overlap => "an exploder_uri and a controlling_uri are the same address",
+            SettingsError::NoIsf => "interworking is on, but isf_uri is not set",
+        })
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+type Setter = fn(&mut Settings, &str) -> Result<(), ParameterError>;
+
+/// Every parameter: its name and how a value gets in. A repeatable one adds a value at each call.
+pub const PARAMETERS: &[(&str, Setter)] = &[
+    ("exploder_uri", |s, v| add_own_uri(&mut s.exploder_uris, v)),
+    ("controlling_uri", |s, v| add_own_uri(&mut s.controlling_uris, v)),
+    ("outbound_proxy", |s, v| Ok(s.outbound_proxy = Some(ServiceUri::parse(v)?))),
+    ("isf_uri", |s, v| Ok(s.isf_uri = Some(ServiceUri::parse(v)?))),
+    ("isf_codes", |s, v| {
+        Ok(s.isf_codes = StatusCodes::parse(v).map_err(ParameterError::Codes)?)
+    }),
+    ("interworking", |s, v| Ok(s.interworking = Some(yes_or_no(v)?))),
+    ("identity_source", |s, v| {
+        Ok(s.identity_source = one_of(
+            v,
+            &["pai", "script", "from"],
+            &[IdentitySource::PAssertedIdentity, IdentitySource::Script, IdentitySource::From],
+        )?)
+    }),
+    ("trusted_peer", |s, v| s.trusted_peers.add(v).map_err(ParameterError::Peer)),
+    ("required_user_agent", |s, v| {
+        let products = v.split_whitespace().map(Product::parse).collect::<Option<Vec<_>>>();
+        Ok(s.required_user_agent = products.ok_or(ParameterError::NotProducts)?)
+    }),
+    ("allow_anonymity", |s, v| Ok(s.allow_anonymity = yes_or_no(v)?)),
+    ("max_recipients", |s, v| Ok(s.max_recipients = number(v, 1, MAX_MAX_RECIPIENTS)?)),
+    ("missing_list_code", |s, v| {
+        Ok(s.missing_list_code = one_of(
+            v,
+            &["403", "400"],
+            &[MissingListCode::Forbidden, MissingListCode::BadRequest],
+        )?)
+    }),
+    ("history_unqualified", |s, v| {
+        Ok(s.history_unqualified =
+            one_of(v, &["hide", "to"], &[HistoryUnqualified::Hide, HistoryUnqualified::To])?)
+    }),
+    ("exploder_service", |s, v| {
+        Ok(s.exploder_service =
+            one_of(v, &["copy", "single"], &[ExploderService::Copy, ExploderService::Single])?)
+    }),
+    ("drop_headers", |s, v| {
+        let names = v.split([' ', ',']).filter(|name| !name.is_empty());
+        for name in names {
+            if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b)) {
+                return Err(ParameterError::NotHeaderNames);
+            }
+            s.drop_headers.push(name.to_owned());
+        }
+        Ok(())
+    }),
+    ("require_ids", |s, v| Ok(s.require_ids = yes_or_no(v)?)),
+    ("trigger", |s, v| {
+        Ok(s.trigger = one_of(
+            v,
+            &["accept_contact", "accept_contact_or_service"],
+            &[Trigger::AcceptContact, Trigger::AcceptContactOrService],
+        )?)
+    }),
+    ("warning_agent", |s, v| {
+        let host = !v.is_empty() && v.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+        Ok(s.warning_agent = Some(host.then(|| v.to_owned()).ok_or(ParameterError::NotAHost)?))
+    }),
+    ("oma_release", |s, v| {
+        let release = !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        Ok(s.oma_release = release.then(|| v.to_owned()).ok_or(ParameterError::NotARelease)?)
+    }),
+];
+
+impl Settings {
+    /// Sets one parameter from its text, or adds a value to a repeatable one.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ParameterError> {
+        let (_, setter) =
+            PARAMETERS.iter().find(|(known, _)| *known == name).ok_or(ParameterError::Unknown)?;
+        setter(self, value.trim())
+    }
+
+    /// Checks the parameters against each other, once all are set.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if self.exploder_uris.is_empty() && self.controlling_uris.is_empty() {
+            return Err(SettingsError::NoAddress);
+        }
+        let overlap = self.exploder_uris.iter().any(|exploder| {
+            Uri::parse(&exploder.text).is_ok_and(|uri| {
+                self.controlling_uris.iter().any(|controlling| controlling.is(&uri, exploder.key))
+            })
+        });
+        if overlap {
+            return Err(SettingsError::Overlap);
+        }
+        if self.interworking == Some(true) && self.isf_uri.is_none() {
+            return Err(SettingsError::NoIsf);
+        }
+        Ok(())
+    }
+
+    /// The ISF, where policy allows interworking.
+    pub fn interworking_to(&self) -> Option<&ServiceUri> {
+        self.isf_uri.as_ref().filter(|_| self.interworking != Some(false))
+    }
+}
+
+fn sip_uri(text: &str) -> Result<Uri<'_>, ParameterError> {
+    match Uri::parse(text) {
+        Ok(uri @ Uri::Sip(_)) => Ok(uri),
+        _ => Err(ParameterError::NotASipUri),
+    }
+}
+
+fn add_own_uri(uris: &mut Vec<OwnUri>, text: &str) -> Result<(), ParameterError> {
+    if uris.len() == MAX_OWN_URIS {
+        return Err(ParameterError::TooMany);
+    }
+    uris.push(OwnUri::parse(text)?);
+    Ok(())
+}
+
+fn yes_or_no(text: &str) -> Result<bool, ParameterError> {
+    match text {
+        "yes" | "1" => Ok(true),
+        "no" | "0" => Ok(false),
+        _ => Err(ParameterError::NotYesOrNo),
+    }
+}
+
+fn number(text: &str, min: usize, max: usize) -> Result<usize, ParameterError> {
+    let number = text.parse().ok().filter(|n| (min..=max).contains(n));
+    number.ok_or(ParameterError::OutOfRange { min, max })
+}
+
+fn one_of<T: Copy>(
+    text: &str,
+    words: &'static [&'static str],
+    values: &[T],
+) -> Result<T, ParameterError> {
+    let found = words.iter().zip(values).find(|(word, _)| **word == text);
+    found.map(|(_, value)| *value).ok_or(ParameterError::NotOneOf(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> Result<Settings, ParameterError> {
+        let mut settings = Settings::default();
+        settings.set(name, value).map(|()| settings)
+    }
+
+    #[test]
+    fn every_parameter_refuses_nonsense() {
+        for (name, _) in PARAMETERS {
+            let nonsense = "\u{1}:/@ nonsense ,,;;";
+            assert!(set(name, nonsense).is_err(), "{name} took nonsense");
+        }
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_refused() {
+        assert_eq!(set("exploder", "sip:e@example.com").unwrap_err(), ParameterError::Unknown);
+    }
+
+    #[test]
+    fn words_numbers_and_addresses() {
+        assert_eq!(set("max_recipients", "50").unwrap().max_recipients, 50);
+        assert_eq!(
+            set("max_recipients", "0").unwrap_err(),
+            ParameterError::OutOfRange { min: 1, max: MAX_MAX_RECIPIENTS }
+        );
+        assert!(!set("allow_anonymity", "no").unwrap().allow_anonymity);
+        assert_eq!(set("exploder_uri", "tel:+123").unwrap_err(), ParameterError::NotASipUri);
+        assert_eq!(
+            set("identity_source", "nobody").unwrap_err().to_string(),
+            "is none of: pai, script, from"
+        );
+        assert!(set("outbound_proxy", "sip:p.example.com;lr").unwrap().outbound_proxy.unwrap().loose_routing());
+    }
+
+    #[test]
+    fn own_addresses_of_two_kinds_may_not_be_the_same() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.check(), Err(SettingsError::NoAddress));
+        settings.set("exploder_uri", "sip:cpm@example.com").unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        settings.set("controlling_uri", "sip:CPM@example.com").unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        settings.set("controlling_uri", "sip:c%70m@EXAMPLE.com").unwrap();
+        assert_eq!(settings.check(), Err(SettingsError::Overlap));
+    }
+
+    #[test]
+    fn interworking_needs_an_isf() {
+        let mut settings = set("exploder_uri", "sip:e@example.com").unwrap();
+        assert_eq!(settings.interworking_to(), None);
+        settings.set("interworking", "yes").unwrap();
+        assert_eq!(settings.check(), Err(SettingsError::NoIsf));
+        settings.set("isf_uri", "sip:isf.example.com").unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        assert!(settings.interworking_to().is_some());
+        settings.set("interworking", "no").unwrap();
+        assert_eq!(settings.interworking_to(), None);
+    }
+
+    #[test]
+    fn a_product_matches_its_versions() {
+        let product = Product::parse("CPM-client/OMA2").unwrap();
+        assert!(product.matches("cpm-client", Some("OMA2")));
+        assert!(product.matches("CPM-client", Some("OMA2.1")));
+        assert!(!product.matches("CPM-client", Some("OMA21")));
+        assert!(!product.matches("CPM-client", None));
+        assert!(!product.matches("IM-client", Some("OMA2")));
+        assert!(Product::parse("CPM-client").unwrap().matches("CPM-client", Some("OMA1.0")));
+    }
+}
