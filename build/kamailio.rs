@@ -561,9 +561,8 @@ impl fmt::Display for Misfit {
             ),
             Misfit::Flags { binary, source, differing } => write!(
                 f,
-                "compile flags differ ({differing}): {} was built with others than the tree {} is configured for: configure it as the proxy was (`make -C {} cfg …`)",
+                "compile flags differ ({differing}): {} was built with others than {} is configured for: configure the tree as the proxy was (TLS_PTHREAD_MUTEX_SHARED is `make cfg LIBSSL_SET_MUTEX_SHARED=1`)",
                 binary.display(),
-                source.display(),
                 source.display()
             ),
             Misfit::NoSizes { binary, log } => write!(
