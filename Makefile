@@ -1,0 +1,66 @@
+# cpm.so: build, install, try, test. `make help` lists what there is.
+
+CARGO ?= cargo
+module := target/kamailio/cpm.so
+
+# The order of prerequisites matters: what is missing is installed first.
+.NOTPARALLEL:
+
+.PHONY: all
+all: build
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+.PHONY: deps
+deps: ## what building and testing need, installed when missing
+	@tools/deps
+
+.PHONY: headers
+headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
+	@tools/headers
+
+# A folder of its own makes it usable as a module path. The file is replaced, never written into: a proxy
+# may have the old one mapped.
+.PHONY: build
+build: headers ## the module, target/kamailio/cpm.so
+	$(CARGO) build --release --lib --features kamailio
+	@mkdir -p $(dir $(module))
+	@cmp -s target/release/libcpm.so $(module) || \
+		{ cp target/release/libcpm.so $(module).new && mv $(module).new $(module); }
+
+.PHONY: install
+install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)
+	@test -e $(module) || { echo "nothing to install: run \`make\` first" >&2; exit 1; }
+	@tools/install
+
+.PHONY: demo
+demo: deps build ## the main job, on real traffic
+	$(CARGO) run --release --example demo
+
+.PHONY: test
+test: deps build lint ## everything that has to hold
+	$(CARGO) test
+
+.PHONY: bench
+bench: deps build ## how fast it is
+	$(CARGO) bench
+
+.PHONY: conformance
+conformance: deps build ## the requirements of the specification, one by one
+	$(CARGO) test --test conformance
+
+.PHONY: lint
+lint: ## format, clippy and documentation, without warnings
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+.PHONY: clean
+clean: ## removes what was built
+	$(CARGO) clean
+
+.PHONY: distclean
+distclean: clean ## and what was fetched
+	rm -rf .cache

@@ -1,0 +1,585 @@
+//! Does the source tree fit the installed Kamailio?
+//!
+//! The loader compares the version and flag strings of a module with its own and refuses all others;
+//! what it does not compare, the layout of structs, is undefined behaviour when it differs. So all of it
+//! is checked before anything is compiled, and nothing here is a copy of what Kamailio knows: the
+//! defines come from the tree's own make, the strings from its own macros, the sizes from a short
+//! start of the installed binary.
+//!
+//! Only `std` is used, so that `tests/build.rs` can include this file.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How to compile C for the proxy, once everything fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Compile {
+    /// The compiler that the tree's make uses.
+    pub(crate) compiler: String,
+    /// Its defines and the options that touch code generation, in their order.
+    pub(crate) flags: Vec<String>,
+    /// The directory that `core/` and `modules/` are in.
+    pub(crate) include: PathBuf,
+}
+
+/// Why the build stops. Each prints as one line: what does not fit, and what to do.
+#[derive(Debug)]
+pub(crate) enum Misfit {
+    NoProxy,
+    NotAProxy {
+        binary: PathBuf,
+    },
+    CmakeProxy {
+        binary: PathBuf,
+        version: String,
+    },
+    NoTree {
+        tree: PathBuf,
+        version: String,
+    },
+    NotConfigured {
+        source: PathBuf,
+    },
+    NoDefines {
+        source: PathBuf,
+        reason: String,
+    },
+    NoProbe {
+        source: PathBuf,
+        reason: String,
+    },
+    Version {
+        binary: PathBuf,
+        installed: String,
+        source: PathBuf,
+        tree: String,
+    },
+    Flags {
+        binary: PathBuf,
+        source: PathBuf,
+        differing: String,
+    },
+    NoSizes {
+        binary: PathBuf,
+        log: PathBuf,
+    },
+    Sizes {
+        binary: PathBuf,
+        installed: String,
+        source: PathBuf,
+        tree: String,
+    },
+    Io {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+}
+
+/// Checks that the proxy at `binary` and the tree fit; `tree` is `KAMAILIO_SRC`, or None for the tree
+/// that `make headers` leaves below `manifest_dir`. `work` is a directory to write to.
+pub(crate) fn check(
+    binary: &Path,
+    tree: Option<&Path>,
+    manifest_dir: &Path,
+    work: &Path,
+) -> Result<Compile, Misfit> {
+    let proxy = Proxy::ask(binary)?;
+    let source = find_source(&proxy, tree, manifest_dir)?;
+    let compile = ask_make(&source, work)?;
+    let probe = manifest_dir.join("build/probe.c");
+    let expected = Probe::run(&compile, &probe, work)?;
+
+    if expected.version != proxy.version {
+        return Err(Misfit::Version {
+            binary: proxy.binary,
+            installed: proxy.version,
+            source,
+            tree: expected.version,
+        });
+    }
+    if expected.flags != proxy.flags {
+        let differing = difference(&proxy.flags, &expected.flags);
+        return Err(Misfit::Flags {
+            binary: proxy.binary,
+            source,
+            differing,
+        });
+    }
+    let installed = installed_sizes(&proxy, &compile, &probe, work)?;
+    if expected.sizes != installed {
+        return Err(Misfit::Sizes {
+            binary: proxy.binary,
+            installed,
+            source,
+            tree: expected.sizes,
+        });
+    }
+    Ok(compile)
+}
+
+/// The proxy to build for: `KAMAILIO`, else `kamailio` on the `PATH`, else where Debian puts it.
+pub(crate) fn find_proxy() -> Result<PathBuf, Misfit> {
+    if let Some(named) = env::var_os("KAMAILIO").filter(|named| !named.is_empty()) {
+        return Ok(PathBuf::from(named));
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|directory| directory.join("kamailio"))
+        .find(|candidate| candidate.is_file())
+        .ok_or(Misfit::NoProxy)
+}
+
+/// What the installed binary says about itself.
+struct Proxy {
+    binary: PathBuf,
+    /// As the loader compares it: `kamailio 5.6.3 (x86_64/linux)`.
+    version: String,
+    /// As the loader compares it.
+    flags: String,
+}
+
+impl Proxy {
+    fn ask(binary: &Path) -> Result<Proxy, Misfit> {
+        let not_a_proxy = || Misfit::NotAProxy {
+            binary: binary.to_owned(),
+        };
+        let output = Command::new(binary)
+            .arg("-v")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|_| not_a_proxy())?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        // The source revision follows the parenthesis; the loader does not compare it.
+        let version = field(&text, "version: ")
+            .and_then(|line| Some(&line[..=line.find(')')?]))
+            .ok_or_else(not_a_proxy)?;
+        let flags = field(&text, "flags: ").ok_or_else(not_a_proxy)?;
+        // make writes the system's name as "linux", cmake as "Linux": the strings can never be equal.
+        if version.ends_with("/Linux)") {
+            return Err(Misfit::CmakeProxy {
+                binary: binary.to_owned(),
+                version: version.to_owned(),
+            });
+        }
+        Ok(Proxy {
+            binary: binary.to_owned(),
+            version: version.to_owned(),
+            flags: flags.to_owned(),
+        })
+    }
+
+    /// The number alone: `5.6.3`.
+    fn number(&self) -> &str {
+        self.version.split(' ').nth(1).unwrap_or_default()
+    }
+}
+
+/// The `src` directory of a tree that its `make cfg` has configured.
+fn find_source(proxy: &Proxy, tree: Option<&Path>, manifest_dir: &Path) -> Result<PathBuf, Misfit> {
+    let tree = match tree {
+        Some(tree) => tree.to_owned(),
+        None => manifest_dir
+            .join(".cache")
+            .join(format!("kamailio-{}", proxy.number())),
+    };
+    let source = tree.join("src");
+    if !source.join("Makefile.modules").is_file() {
+        return Err(Misfit::NoTree {
+            tree,
+            version: proxy.version.clone(),
+        });
+    }
+    if !source.join("config.mak").is_file() {
+        return Err(Misfit::NotConfigured { source });
+    }
+    Ok(source)
+}
+
+/// Asks the tree's own make how it would compile a module, without building any.
+fn ask_make(source: &Path, work: &Path) -> Result<Compile, Misfit> {
+    let directory = work.join("make");
+    create_dir(&directory)?;
+    write(&directory.join("probe.c"), "")?;
+    let makefile = format!(
+        "COREPATH={}\ninclude $(COREPATH)/Makefile.defs\nauto_gen=\nNAME=cpm.so\nLIBS=\n\
+         include $(COREPATH)/Makefile.modules\n",
+        source.display()
+    );
+    write(&directory.join("Makefile"), &makefile)?;
+
+    // Cargo's environment has PROFILE, TARGET and more, which Kamailio's makefiles take for their own.
+    let output = Command::new("make")
+        .args(["--no-print-directory", "-n", "Q=0"])
+        .current_dir(&directory)
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|error| Misfit::NoDefines {
+            source: source.to_owned(),
+            reason: format!("make: {error}"),
+        })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let command = text.lines().find(|line| line.contains(" -c probe.c"));
+    let mut words = command.map(shell_words).unwrap_or_default().into_iter();
+    let Some(compiler) = words.next().filter(|_| output.status.success()) else {
+        let reason = last_line(&output.stderr);
+        return Err(Misfit::NoDefines {
+            source: source.to_owned(),
+            reason,
+        });
+    };
+    let flags = words
+        .filter(|word| {
+            ["-D", "-U", "-f", "-m", "-pthread"]
+                .iter()
+                .any(|kind| word.starts_with(kind))
+        })
+        .collect();
+    Ok(Compile {
+        compiler,
+        flags,
+        include: source.to_owned(),
+    })
+}
+
+/// What the tree says, compiled with its own defines.
+struct Probe {
+    version: String,
+    flags: String,
+    sizes: String,
+}
+
+impl Probe {
+    fn run(compile: &Compile, probe: &Path, work: &Path) -> Result<Probe, Misfit> {
+        let program = work.join("probe");
+        compile_probe(compile, probe, &program, &[])?;
+        let no_probe = |reason| Misfit::NoProbe {
+            source: compile.include.clone(),
+            reason,
+        };
+        let output = Command::new(&program)
+            .output()
+            .map_err(|error| no_probe(error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        match (
+            field(&text, "version: "),
+            field(&text, "flags: "),
+            sizes(&text),
+        ) {
+            (Some(version), Some(flags), Some(sizes)) => Ok(Probe {
+                version: version.to_owned(),
+                flags: flags.to_owned(),
+                sizes: sizes.to_owned(),
+            }),
+            _ => Err(no_probe(String::from("it printed nothing"))),
+        }
+    }
+}
+
+fn compile_probe(
+    compile: &Compile,
+    probe: &Path,
+    output: &Path,
+    options: &[&str],
+) -> Result<(), Misfit> {
+    let result = Command::new(&compile.compiler)
+        .args(&compile.flags)
+        // Without optimisation, inline functions of the headers that nobody calls want the core's symbols.
+        .args(["-w", "-O1", "-isystem"])
+        .arg(&compile.include)
+        .args(options)
+        .arg(probe)
+        .arg("-o")
+        .arg(output)
+        .env("LC_ALL", "C")
+        .output();
+    let reason = match result {
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => first_error(&output.stderr),
+        Err(error) => format!("{}: {error}", compile.compiler),
+    };
+    Err(Misfit::NoProbe {
+        source: compile.include.clone(),
+        reason,
+    })
+}
+
+/// Starts the installed proxy as far as tm's mod_init, which logs the sizes, and no further: the probe
+/// module, next in line, refuses. Asked once per binary, tree and probe.
+fn installed_sizes(
+    proxy: &Proxy,
+    compile: &Compile,
+    probe: &Path,
+    work: &Path,
+) -> Result<String, Misfit> {
+    let key = format!(
+        "{} {} {} {:?}",
+        identity(&proxy.binary)?,
+        identity(&compile.include.join("config.mak"))?,
+        identity(probe)?,
+        compile.flags
+    );
+    let stamp = work.join("installed-sizes");
+    if let Some((known, sizes)) = fs::read_to_string(&stamp)
+        .ok()
+        .as_deref()
+        .and_then(split_stamp)
+        && known == key
+    {
+        return Ok(sizes.to_owned());
+    }
+
+    let module = work.join("cpm_probe.so");
+    compile_probe(
+        compile,
+        probe,
+        &module,
+        &["-shared", "-fPIC", "-DCPM_PROBE_MODULE"],
+    )?;
+    let config = work.join("probe.cfg");
+    write(
+        &config,
+        &format!(
+            "debug=3\nchildren=1\ndisable_tcp=yes\nlisten=udp:127.0.0.1:5060\n\
+             loadmodule \"tm.so\"\nloadmodule \"{}\"\nrequest_route {{ exit; }}\n",
+            module.display()
+        ),
+    )?;
+    let runtime = work.join("run");
+    create_dir(&runtime)?;
+    let log = work.join("probe.log");
+    run_to_its_end(
+        Command::new(&proxy.binary)
+            .args(["-DD", "-E", "-m", "16", "-M", "4", "-Y"])
+            .arg(&runtime)
+            .arg("-f")
+            .arg(&config),
+        &log,
+    )?;
+
+    let text = fs::read(&log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let Some(sizes) = sizes(&text) else {
+        return Err(Misfit::NoSizes {
+            binary: proxy.binary.clone(),
+            log,
+        });
+    };
+    write(&stamp, &format!("{key}\n{sizes}"))?;
+    Ok(sizes.to_owned())
+}
+
+/// How long the proxy may take to come to its refusal: it takes a tenth of a second, a loaded machine more.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs `command` with its output in `log`. It ends by itself; if it does not, it is killed with all its
+/// children, for which it gets a process group of its own.
+fn run_to_its_end(command: &mut Command, log: &Path) -> Result<(), Misfit> {
+    let io = |error| Misfit::Io {
+        path: log.to_owned(),
+        error,
+    };
+    let output = fs::File::create(log).map_err(io)?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().map_err(io)?)
+        .stderr(output)
+        .process_group(0)
+        .spawn()
+        .map_err(io)?;
+    let deadline = Instant::now() + START_LIMIT;
+    while child.try_wait().map_err(io)?.is_none() {
+        if Instant::now() >= deadline {
+            let group = format!("-{}", child.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+            child.wait().map_err(io)?;
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// `cell=624, sip_msg=2008` out of `… (sizeof cell=624, sip_msg=2008) …`, whose shape tm has kept.
+fn sizes(text: &str) -> Option<&str> {
+    let (_, after) = text.split_once("(sizeof ")?;
+    Some(after.split_once(')')?.0)
+}
+
+/// The rest of the line that begins with `name`.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim_end)
+}
+
+fn split_stamp(stamp: &str) -> Option<(&str, &str)> {
+    stamp.rsplit_once('\n')
+}
+
+/// Changes whenever the file is another one.
+fn identity(path: &Path) -> Result<String, Misfit> {
+    let meta = fs::metadata(path).map_err(|error| Misfit::Io {
+        path: path.to_owned(),
+        error,
+    })?;
+    let (mtime, nanoseconds) = (meta.mtime(), meta.mtime_nsec());
+    Ok(format!(
+        "{} {} {mtime}.{nanoseconds:09}",
+        path.display(),
+        meta.len()
+    ))
+}
+
+/// The flags that only one side has: `-X` for one that the tree lacks, `+X` for one that it adds.
+fn difference(installed: &str, tree: &str) -> String {
+    let split = |flags: &str| flags.split(", ").map(str::to_owned).collect::<Vec<_>>();
+    let (installed, tree) = (split(installed), split(tree));
+    let lacking = installed
+        .iter()
+        .filter(|flag| !tree.contains(flag))
+        .map(|f| format!("-{f}"));
+    let added = tree
+        .iter()
+        .filter(|flag| !installed.contains(flag))
+        .map(|f| format!("+{f}"));
+    let differing = lacking.chain(added).collect::<Vec<_>>();
+    if differing.is_empty() {
+        String::from("their order")
+    } else {
+        differing.join(" ")
+    }
+}
+
+/// Splits a command as the shell would, as far as make's output needs it: both quotes and the backslash.
+fn shell_words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut characters = command.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_ascii_whitespace() => words.extend(word.take()),
+            (None | Some('"'), '\\') => word.get_or_insert_default().extend(characters.next()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+fn first_error(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let line = text
+        .lines()
+        .find(|line| line.contains("error") || line.contains("undefined"));
+    line.or_else(|| text.lines().next())
+        .unwrap_or("no message")
+        .trim()
+        .to_owned()
+}
+
+fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.lines()
+        .last()
+        .unwrap_or("it names no compile command")
+        .trim()
+        .to_owned()
+}
+
+fn create_dir(path: &Path) -> Result<(), Misfit> {
+    fs::create_dir_all(path).map_err(|error| Misfit::Io {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Misfit> {
+    fs::write(path, OsStr::new(text).as_bytes()).map_err(|error| Misfit::Io {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Misfit::NoProxy => f.write_str(
+                "no Kamailio found: install it (`tools/deps`), or set KAMAILIO to the binary that will load the module",
+            ),
+            Misfit::NotAProxy { binary } => write!(
+                f,
+                "`{} -v` does not print a version and flags: set KAMAILIO to a Kamailio binary",
+                binary.display()
+            ),
+            Misfit::CmakeProxy { binary, version } => write!(
+                f,
+                "{} ({version}) was built with cmake, whose modules and make's refuse each other: set KAMAILIO to one that was built with make, as Debian's is",
+                binary.display()
+            ),
+            Misfit::NoTree { tree, version } => write!(
+                f,
+                "no source tree of {version} in {}: run `make headers`, or set KAMAILIO_SRC to its tree",
+                tree.display()
+            ),
+            Misfit::NotConfigured { source } => write!(
+                f,
+                "the source tree is not configured: run `make -C {} cfg`",
+                source.display()
+            ),
+            Misfit::NoDefines { source, reason } => write!(
+                f,
+                "the make of {} does not say how it compiles a module ({reason}): unpack the tree anew with `make distclean headers`",
+                source.display()
+            ),
+            Misfit::NoProbe { source, reason } => write!(
+                f,
+                "the headers in {} do not compile ({reason}): unpack the tree anew with `make distclean headers`",
+                source.display()
+            ),
+            Misfit::Version { binary, installed, source, tree } => write!(
+                f,
+                "version differs: {} is {installed}, but the tree {} is {tree}: run `make headers`, or set KAMAILIO_SRC to the tree of {installed}",
+                binary.display(),
+                source.display()
+            ),
+            Misfit::Flags { binary, source, differing } => write!(
+                f,
+                "compile flags differ ({differing}): {} was built with others than {} is configured for: configure the tree as the proxy was (TLS_PTHREAD_MUTEX_SHARED is `make cfg LIBSSL_SET_MUTEX_SHARED=1`)",
+                binary.display(),
+                source.display()
+            ),
+            Misfit::NoSizes { binary, log } => write!(
+                f,
+                "{} did not tell its struct sizes when it loaded tm: see {}",
+                binary.display(),
+                log.display()
+            ),
+            Misfit::Sizes { binary, installed, source, tree } => write!(
+                f,
+                "struct sizes differ: {} has {installed}, the tree {} has {tree}: set KAMAILIO_SRC to the very tree that the proxy was built from",
+                binary.display(),
+                source.display()
+            ),
+            Misfit::Io { path, error } => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Misfit {}
