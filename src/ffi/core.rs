@@ -287,12 +287,12 @@ extern "C" fn field(request: *const cpm_request, field: cpm_field) -> cpm_str {
         || {
             let Ok(request) = handle.request.try_borrow() else { return ABSENT };
             let text = match field {
-                bindings::cpm_field_CPM_FIELD_KIND => Some(request.kind().as_str().as_bytes()),
-                bindings::cpm_field_CPM_FIELD_MODE => Some(request.mode().as_str().as_bytes()),
-                bindings::cpm_field_CPM_FIELD_ORIGINATOR => request.originator().map(str::as_bytes),
-                bindings::cpm_field_CPM_FIELD_CONVERSATION_ID => request.conversation_id(),
-                bindings::cpm_field_CPM_FIELD_CONTRIBUTION_ID => request.contribution_id(),
-                bindings::cpm_field_CPM_FIELD_WARNING => {
+                bindings::CPM_FIELD_KIND => Some(request.kind().as_str().as_bytes()),
+                bindings::CPM_FIELD_MODE => Some(request.mode().as_str().as_bytes()),
+                bindings::CPM_FIELD_ORIGINATOR => request.originator().map(str::as_bytes),
+                bindings::CPM_FIELD_CONVERSATION_ID => request.conversation_id(),
+                bindings::CPM_FIELD_CONTRIBUTION_ID => request.contribution_id(),
+                bindings::CPM_FIELD_WARNING => {
                     request.reply().and_then(|reply| reply.warning).map(str::as_bytes)
                 }
                 _ => None,
@@ -353,14 +353,14 @@ extern "C" fn outcome(
     // SAFETY: NULL or live handles, lent for the duration of the call (cpm.h).
     let (service, outcome) = unsafe { (service.cast::<ServiceHandle>().as_ref(), outcome.as_ref()) };
     let (Some(service), Some(outcome)) = (service, outcome) else {
-        return bindings::cpm_fate_CPM_FATE_NONE;
+        return bindings::CPM_FATE_NONE;
     };
     // SAFETY: the service lives.
     let host = CHost::new(unsafe { table(service.host) }, context);
     boundary(
         || {
             let Stage::Running(running) = &service.stage else {
-                return bindings::cpm_fate_CPM_FATE_NONE;
+                return bindings::CPM_FATE_NONE;
             };
             let outcome = Outcome {
                 code: u16::try_from(outcome.code).unwrap_or(0),
@@ -369,15 +369,15 @@ extern "C" fn outcome(
                 request: unsafe { borrowed(outcome.request) },
             };
             match running.handle_outcome(&outcome, &host) {
-                Some(Fate::Delivered) => bindings::cpm_fate_CPM_FATE_DELIVERED,
-                Some(Fate::Failed) => bindings::cpm_fate_CPM_FATE_FAILED,
-                Some(Fate::Interworked) => bindings::cpm_fate_CPM_FATE_INTERWORKED,
-                None => bindings::cpm_fate_CPM_FATE_NONE,
+                Some(Fate::Delivered) => bindings::CPM_FATE_DELIVERED,
+                Some(Fate::Failed) => bindings::CPM_FATE_FAILED,
+                Some(Fate::Interworked) => bindings::CPM_FATE_INTERWORKED,
+                None => bindings::CPM_FATE_NONE,
             }
         },
         |place| {
             host.log(LogLevel::Critical, format_args!("panic at {place} at the end of a request"));
-            bindings::cpm_fate_CPM_FATE_NONE
+            bindings::CPM_FATE_NONE
         },
     )
 }

@@ -101,22 +101,22 @@ pub(super) unsafe fn borrowed<'a>(text: cpm_str) -> &'a [u8] {
 
 fn level_to_c(level: LogLevel) -> cpm_log_level {
     match level {
-        LogLevel::Critical => bindings::cpm_log_level_CPM_LOG_CRITICAL,
-        LogLevel::Error => bindings::cpm_log_level_CPM_LOG_ERROR,
-        LogLevel::Notice => bindings::cpm_log_level_CPM_LOG_NOTICE,
-        LogLevel::Debug => bindings::cpm_log_level_CPM_LOG_DEBUG,
+        LogLevel::Critical => bindings::CPM_LOG_CRITICAL,
+        LogLevel::Error => bindings::CPM_LOG_ERROR,
+        LogLevel::Notice => bindings::CPM_LOG_NOTICE,
+        LogLevel::Debug => bindings::CPM_LOG_DEBUG,
     }
 }
 
 fn counter_to_c(counter: Counter) -> cpm_counter {
     match counter {
-        Counter::Requests => bindings::cpm_counter_CPM_COUNT_REQUESTS,
-        Counter::Accepted => bindings::cpm_counter_CPM_COUNT_ACCEPTED,
-        Counter::Refused => bindings::cpm_counter_CPM_COUNT_REFUSED,
-        Counter::Recipients => bindings::cpm_counter_CPM_COUNT_RECIPIENTS,
-        Counter::Delivered => bindings::cpm_counter_CPM_COUNT_DELIVERED,
-        Counter::Failed => bindings::cpm_counter_CPM_COUNT_FAILED,
-        Counter::Interworked => bindings::cpm_counter_CPM_COUNT_INTERWORKED,
-        Counter::Loops => bindings::cpm_counter_CPM_COUNT_LOOPS,
+        Counter::Requests => bindings::CPM_COUNT_REQUESTS,
+        Counter::Accepted => bindings::CPM_COUNT_ACCEPTED,
+        Counter::Refused => bindings::CPM_COUNT_REFUSED,
+        Counter::Recipients => bindings::CPM_COUNT_RECIPIENTS,
+        Counter::Delivered => bindings::CPM_COUNT_DELIVERED,
+        Counter::Failed => bindings::CPM_COUNT_FAILED,
+        Counter::Interworked => bindings::CPM_COUNT_INTERWORKED,
+        Counter::Loops => bindings::CPM_COUNT_LOOPS,
     }
 }

@@ -1,0 +1,339 @@
+//! `c_api/cpm.h` with a host that is no proxy: what the core promises to whoever implements the header.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, c_int, c_void};
+use std::process::Command;
+
+use cpm::ffi::bindings::*;
+use cpm::ffi::cpm_core;
+
+/// A request to the EXPLODER-URI with the recipients as resource-lists entries.
+fn message(entries: &str) -> String {
+    let list = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
+         <resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\" \
+         xmlns:cp=\"urn:ietf:params:xml:ns:copycontrol\"><list>{entries}</list></resource-lists>\r\n"
+    );
+    let body = format!(
+        "--b\r\nContent-Type: message/cpim\r\n\r\nFrom: <sip:anne@example.com>\r\n\r\n\
+         Content-Type: text/plain\r\n\r\nHello\r\n--b\r\n\
+         Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list\r\n\r\n\
+         {list}\r\n--b--\r\n"
+    );
+    format!(
+        "MESSAGE sip:exploder@example.com SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+         Max-Forwards: 70\r\n\
+         From: \"Anne\" <sip:anne@example.com>;tag=1\r\n\
+         To: <sip:exploder@example.com>\r\n\
+         Call-ID: 1\r\nCSeq: 1 MESSAGE\r\n\
+         Accept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg\"\r\n\
+         P-Asserted-Identity: <sip:anne@example.com>\r\n\
+         Contribution-ID: abc\r\n\
+         Content-Type: multipart/mixed;boundary=b\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// What the host saw. One per test: each runs on a thread of its own.
+#[derive(Default)]
+struct Seen {
+    log: Vec<(cpm_log_level, String)>,
+    counted: Vec<(cpm_counter, u32)>,
+    sent: Vec<(String, String)>,
+    /// What the host does when it is asked: veto, and what it found when it called back.
+    veto: bool,
+    called_back: Vec<String>,
+    /// What send answers, one after another; then 1.
+    send_answers: Vec<c_int>,
+}
+
+thread_local! {
+    static SEEN: RefCell<Seen> = RefCell::default();
+}
+
+fn seen<T>(look: impl FnOnce(&mut Seen) -> T) -> T {
+    SEEN.with_borrow_mut(look)
+}
+
+fn text(text: cpm_str) -> String {
+    if text.s.is_null() {
+        return String::new();
+    }
+    // SAFETY: the contract lends `len` bytes for at least as long as this takes.
+    let bytes = unsafe { std::slice::from_raw_parts(text.s.cast::<u8>(), text.len) };
+    String::from_utf8(bytes.to_vec()).expect("the core writes UTF-8 for UTF-8")
+}
+
+fn lent(text: &str) -> cpm_str {
+    cpm_str { s: text.as_ptr().cast(), len: text.len() }
+}
+
+unsafe extern "C" fn log(level: cpm_log_level, line: cpm_str) {
+    seen(|seen| seen.log.push((level, text(line))));
+}
+
+unsafe extern "C" fn count(counter: cpm_counter, n: u32) {
+    seen(|seen| seen.counted.push((counter, n)));
+}
+
+/// Does what a routing script may do in between: it looks at the request.
+unsafe extern "C" fn authorize(context: *mut c_void, request: *mut cpm_request) -> c_int {
+    assert_eq!(context.addr(), 7, "the context comes back as it was given");
+    let originator = core_field(request, CPM_FIELD_ORIGINATOR);
+    let late = set_originator(request, "sip:mallory@example.com");
+    seen(|seen| {
+        seen.called_back.push(originator);
+        seen.called_back.push(late.to_string());
+        c_int::from(!seen.veto)
+    })
+}
+
+unsafe extern "C" fn send(_: *mut c_void, outgoing: *const cpm_outgoing) -> c_int {
+    // SAFETY: lent for this call.
+    let outgoing = unsafe { &*outgoing };
+    seen(|seen| {
+        seen.sent.push((text(outgoing.request_uri), text(outgoing.call_id)));
+        if seen.send_answers.is_empty() { 1 } else { seen.send_answers.remove(0) }
+    })
+}
+
+static HOST: cpm_host = cpm_host {
+    abi: CPM_ABI,
+    log: Some(log),
+    count: Some(count),
+    authorize: Some(authorize),
+    send: Some(send),
+};
+
+fn core() -> &'static cpm_core {
+    // SAFETY: the table lives as long as the program.
+    unsafe { cpm_core(CPM_ABI).as_ref() }.expect("this ABI")
+}
+
+/// Calls an entry of the table with valid handles.
+macro_rules! call {
+    ($entry:ident($($argument:expr),*)) => {
+        // SAFETY: the handles come from the table and live until the test frees them.
+        unsafe { core().$entry.expect("every entry is there")($($argument),*) }
+    };
+}
+
+fn core_field(request: *const cpm_request, field: cpm_field) -> String {
+    text(call!(field(request, field)))
+}
+
+fn set_originator(request: *mut cpm_request, uri: &str) -> c_int {
+    call!(set_originator(request, lent(uri)))
+}
+
+fn service(parameters: &[(&str, &str)]) -> *mut cpm_service {
+    let service = call!(service_new(&raw const HOST));
+    assert!(!service.is_null());
+    for (name, value) in parameters {
+        assert_eq!(call!(service_set(service, lent(name), lent(value))), 0, "{name}={value}");
+    }
+    assert_eq!(call!(service_start(service)), 0);
+    service
+}
+
+const PARAMETERS: &[(&str, &str)] =
+    &[("exploder_uri", "sip:exploder@example.com"), ("trusted_peer", "192.0.2.1")];
+
+fn classify(service: *const cpm_service, message: &str, uri: &str) -> *mut cpm_request {
+    let received = cpm_received {
+        message: lent(message),
+        request_uri: lent(uri),
+        source_address: lent("192.0.2.1"),
+    };
+    call!(classify(service, &raw const received))
+}
+
+fn reply(request: *const cpm_request) -> Option<(c_int, String, String)> {
+    let mut reply = cpm_reply::default();
+    if call!(reply(request, &raw mut reply)) < 0 {
+        return None;
+    }
+    // SAFETY: the reply's reason is NUL-terminated and lives in the request.
+    let reason = unsafe { CStr::from_ptr(reply.reason) }.to_str().unwrap().to_owned();
+    Some((reply.code, reason, text(reply.headers)))
+}
+
+fn context() -> *mut c_void {
+    std::ptr::without_provenance_mut(7)
+}
+
+#[test]
+fn another_abi_gets_no_table() {
+    assert!(cpm_core(CPM_ABI + 1).is_null());
+    assert!(!cpm_core(CPM_ABI).is_null());
+    let old = cpm_host { abi: CPM_ABI + 1, ..HOST };
+    assert!(call!(service_new(&raw const old)).is_null());
+    assert!(call!(service_new(std::ptr::null())).is_null());
+}
+
+#[test]
+fn a_request_from_classification_to_202() {
+    let service = service(PARAMETERS);
+    let message = message("<entry uri=\"sip:bill@example.com\"/><entry uri=\"sip:carol@example.com\"/>");
+    let request = classify(service, &message, "sip:exploder@example.com");
+    assert!(!request.is_null());
+    assert_eq!(core_field(request, CPM_FIELD_KIND), "exploder");
+    assert_eq!(core_field(request, CPM_FIELD_MODE), "pager");
+    assert_eq!(core_field(request, CPM_FIELD_CONTRIBUTION_ID), "abc");
+    assert!(call!(field(request, CPM_FIELD_CONVERSATION_ID)).s.is_null());
+    assert_eq!(reply(request), None);
+    assert_eq!(call!(recipients(request)), 0);
+
+    assert_eq!(call!(check(request, context())), 1);
+    assert_eq!(call!(check(request, context())), 1, "a second call says the same");
+    assert_eq!(call!(recipients(request)), 2);
+    assert_eq!(text(call!(recipient(request, 1))), "sip:carol@example.com");
+    assert!(call!(recipient(request, 2)).s.is_null());
+
+    assert_eq!(call!(fan_out(request, context())), 1);
+    let (code, reason, headers) = reply(request).unwrap();
+    assert_eq!((code, reason.as_str()), (202, "Accepted"));
+    assert_eq!(headers, "Contribution-ID: abc\r\nServer: CPM-serv/OMA2.2\r\n");
+    assert_eq!(call!(fan_out(request, context())), 0, "there is a reply already");
+
+    seen(|seen| {
+        let recipients: Vec<_> = seen.sent.iter().map(|(uri, _)| uri.as_str()).collect();
+        assert_eq!(recipients, ["sip:bill@example.com", "sip:carol@example.com"]);
+        assert_ne!(seen.sent[0].1, seen.sent[1].1, "each copy has a Call-ID of its own");
+        assert_eq!(seen.called_back[0], "sip:anne@example.com");
+        assert_eq!(seen.called_back[1], "-1", "too late to say who the originator is");
+        let counted = |counter| -> u32 {
+            seen.counted.iter().filter(|(c, _)| *c == counter).map(|(_, n)| n).sum()
+        };
+        assert_eq!(counted(CPM_COUNT_REQUESTS), 1);
+        assert_eq!(counted(CPM_COUNT_ACCEPTED), 1);
+        assert_eq!(counted(CPM_COUNT_RECIPIENTS), 2);
+        assert_eq!(counted(CPM_COUNT_REFUSED), 0);
+    });
+    call!(request_free(request));
+    call!(service_free(service));
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone() {
+    let service = service(PARAMETERS);
+    let ours = message("<entry uri=\"sip:bill@example.com\"/>");
+    assert!(classify(service, &ours, "sip:bill@example.com").is_null());
+    assert!(classify(service, &ours, "not a URI").is_null());
+    assert!(classify(service, &ours.replace("cpm.msg", "cpm.msg.group"), "sip:exploder@example.com").is_null());
+    assert!(classify(service, &ours.replace("MESSAGE", "PUBLISH"), "sip:exploder@example.com").is_null());
+    assert!(classify(service, "", "sip:exploder@example.com").is_null());
+    seen(|seen| {
+        assert!(seen.counted.is_empty(), "{:?}", seen.counted);
+        assert!(seen.log.is_empty(), "{:?}", seen.log);
+    });
+    call!(service_free(service));
+}
+
+#[test]
+fn the_operator_has_a_veto() {
+    let service = service(PARAMETERS);
+    seen(|seen| seen.veto = true);
+    let message = message("<entry uri=\"sip:bill@example.com\"/>");
+    let request = classify(service, &message, "sip:exploder@example.com");
+    assert_eq!(call!(fan_out(request, context())), 0);
+    let (code, _, headers) = reply(request).unwrap();
+    assert_eq!(code, 403);
+    assert!(headers.contains("Warning: 399 example.com \"127 Service not authorised\"\r\n"), "{headers}");
+    assert_eq!(core_field(request, CPM_FIELD_WARNING), "127 Service not authorised");
+    seen(|seen| {
+        assert!(seen.sent.is_empty());
+        assert_eq!(seen.log.len(), 1, "one line for one refusal: {:?}", seen.log);
+        assert_eq!(seen.log[0].0, CPM_LOG_NOTICE);
+    });
+    call!(request_free(request));
+    call!(service_free(service));
+}
+
+#[test]
+fn a_recipient_that_cannot_be_sent_to_does_not_touch_the_others() {
+    let service = service(PARAMETERS);
+    let entries = "<entry uri=\"sip:a@example.com\"/><entry uri=\"sip:b@example.com\"/>";
+    let request = classify(service, &message(entries), "sip:exploder@example.com");
+    seen(|seen| seen.send_answers = vec![-1, 1]);
+    assert_eq!(call!(fan_out(request, context())), 1);
+    assert_eq!(reply(request).unwrap().0, 202);
+    call!(request_free(request));
+
+    let request = classify(service, &message(entries), "sip:exploder@example.com");
+    seen(|seen| seen.send_answers = vec![-1, -1]);
+    assert_eq!(call!(fan_out(request, context())), -1);
+    assert_eq!(reply(request).unwrap().0, 500);
+    call!(request_free(request));
+    call!(service_free(service));
+}
+
+#[test]
+fn a_senseless_parameter_is_one_clear_line() {
+    let service = call!(service_new(&raw const HOST));
+    for (name, value, line) in [
+        ("max_recipients", "many", "parameter max_recipients: \"many\" is not a number from 1 to 10000"),
+        ("max_recipient", "1", "parameter max_recipient: \"1\" is not a parameter"),
+        ("exploder_uri", "exploder", "parameter exploder_uri: \"exploder\" is not a sip: or sips: URI"),
+    ] {
+        assert_eq!(call!(service_set(service, lent(name), lent(value))), -1);
+        seen(|seen| assert_eq!(seen.log.pop(), Some((CPM_LOG_ERROR, line.to_owned()))));
+    }
+    assert_eq!(call!(service_start(service)), -1, "no address is ours");
+    seen(|seen| assert_eq!(seen.log.len(), 1));
+    call!(service_free(service));
+}
+
+#[test]
+fn null_is_answered_with_the_failure_value() {
+    let null = std::ptr::null_mut();
+    assert_eq!(call!(service_set(null, lent("a"), lent("b"))), -1);
+    assert_eq!(call!(service_start(null)), -1);
+    assert!(call!(classify(null, std::ptr::null())).is_null());
+    assert_eq!(call!(check(null.cast(), context())), -1);
+    assert_eq!(call!(fan_out(null.cast(), context())), -1);
+    assert_eq!(reply(std::ptr::null()), None);
+    assert!(call!(field(std::ptr::null(), CPM_FIELD_KIND)).s.is_null());
+    assert_eq!(call!(recipients(std::ptr::null())), 0);
+    assert!(call!(recipient(std::ptr::null(), 0)).s.is_null());
+    assert_eq!(set_originator(std::ptr::null_mut(), "sip:a@example.com"), -1);
+    assert_eq!(call!(outcome(null, std::ptr::null(), null.cast())), CPM_FATE_NONE);
+    call!(request_free(std::ptr::null_mut()));
+    call!(service_free(null));
+}
+
+/// The header is C that any compiler takes, and gcc lays its structs out as Rust does.
+#[test]
+fn the_header_has_not_drifted() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("contract");
+    std::fs::create_dir_all(&folder).unwrap();
+    let header = concat!(env!("CARGO_MANIFEST_DIR"), "/c_api/cpm.h");
+    let sizes = [
+        ("cpm_str", size_of::<cpm_str>()),
+        ("cpm_received", size_of::<cpm_received>()),
+        ("cpm_reply", size_of::<cpm_reply>()),
+        ("cpm_outgoing", size_of::<cpm_outgoing>()),
+        ("cpm_outcome", size_of::<cpm_outcome>()),
+        ("cpm_host", size_of::<cpm_host>()),
+        ("cpm_core", size_of::<cpm_core>()),
+    ];
+    let mut source = format!("#include \"{header}\"\n");
+    for (name, size) in sizes {
+        source += &format!("typedef char {name}_fits[sizeof(struct {name}) == {size} ? 1 : -1];\n");
+    }
+    for (compiler, language, standard) in [("gcc", "c", "-std=c99"), ("g++", "c++", "-std=c++11")] {
+        let file = folder.join(format!("drift.{language}"));
+        std::fs::write(&file, &source).unwrap();
+        let Ok(output) = Command::new(compiler)
+            .args([standard, "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"])
+            .arg(&file)
+            .output()
+        else {
+            assert_eq!(compiler, "g++", "only the C++ compiler may be missing");
+            continue;
+        };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
