@@ -1,1 +1,21 @@
-//! Resource lists (RFC 4826, RFC 5364): the URI list of a request.
+//! Resource lists (RFC 4826, RFC 5364): the URI list of a request, and the list of visible recipients
+//! that goes to each of them.
+//!
+//! [`ResourceLists`] reads a document in one pass; [`write_history`] writes one. Which recipients get
+//! the message, and whether their URIs are any good, is decided above this floor.
+
+mod error;
+mod history;
+mod parse;
+
+pub use error::ResourceListsError;
+pub use history::{
+    ANONYMOUS_URI, CONTENT_TYPE, HISTORY_DISPOSITION, HistoryUnqualified, write_history,
+};
+pub use parse::{
+    CopyControl, Entry, Limits, MAX_ATTRIBUTES, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_ENTRIES,
+    MAX_ENTRY_URI_BYTES, MAX_NAMESPACE_BINDINGS, ResourceLists,
+};
+
+const RESOURCE_LISTS_NAMESPACE: &str = "urn:ietf:params:xml:ns:resource-lists";
+const COPY_CONTROL_NAMESPACE: &str = "urn:ietf:params:xml:ns:copycontrol";

@@ -1,0 +1,1128 @@
+use quick_xml::errors::{Error as XmlError, SyntaxError};
+use quick_xml::events::{BytesDecl, Event};
+use quick_xml::reader::Reader;
+
+use super::{COPY_CONTROL_NAMESPACE, RESOURCE_LISTS_NAMESPACE, ResourceListsError};
+
+/// Elements inside each other. RFC 4826 lists rarely nest at all; the rest is room for extensions.
+pub const MAX_DEPTH: usize = 32;
+
+/// Entries of one document: a hundred times the default of `max_recipients`, so that the refusal
+/// for too many recipients is the one that the specification names.
+pub const MAX_ENTRIES: usize = 10_000;
+
+/// Length of one document. More than a body that a proxy takes by default, and room for
+/// `MAX_ENTRIES` entries of usual length.
+pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
+
+/// Length of one URI, unescaped. SIP stacks refuse longer Request-URIs anyway.
+pub const MAX_ENTRY_URI_BYTES: usize = 1024;
+
+/// Attributes of one element. An entry has three; the limit keeps the search for duplicates linear.
+pub const MAX_ATTRIBUTES: usize = 32;
+
+/// Namespace declarations in scope at one place. A list has two; the limit keeps look-ups linear.
+pub const MAX_NAMESPACE_BINDINGS: usize = 32;
+
+/// What [`ResourceLists::parse_with`] accepts; the default is the constants of this module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Elements inside each other, the root included.
+    pub depth: usize,
+    /// Entries in all lists together.
+    pub entries: usize,
+    /// Length of the document in bytes. No document may reach 4 GiB.
+    pub document_bytes: usize,
+    /// Length of one unescaped URI in bytes.
+    pub entry_uri_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            depth: MAX_DEPTH,
+            entries: MAX_ENTRIES,
+            document_bytes: MAX_DOCUMENT_BYTES,
+            entry_uri_bytes: MAX_ENTRY_URI_BYTES,
+        }
+    }
+}
+
+/// How visible a recipient is to the others (RFC 5364 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyControl {
+    /// A primary recipient.
+    To,
+    /// Gets a copy, and everybody may know.
+    Cc,
+    /// Gets a copy, and nobody may know.
+    Bcc,
+}
+
+/// One recipient (RFC 4826 §3.2, RFC 5364 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The text of the `uri` attribute without white space around it. It is whatever the peer wrote,
+    /// line ends and all: parse it as a URI before it goes anywhere.
+    pub uri: &'a str,
+    /// The first display-name child. Untrusted text as well.
+    pub display_name: Option<&'a str>,
+    /// `None` if the list does not say.
+    pub copy_control: Option<CopyControl>,
+    /// The recipient does not want to be named to the others.
+    pub anonymize: bool,
+}
+
+/// The entries of a resource-lists document, nested lists flattened in document order.
+///
+/// All texts lie behind each other in one string, so a list of any length takes two allocations.
+#[derive(Debug, Clone, Default)]
+pub struct ResourceLists {
+    texts: String,
+    entries: Vec<EntrySpan>,
+}
+
+/// Where the texts of an entry lie: the URI, and the display name right behind it.
+#[derive(Debug, Clone, Copy)]
+struct EntrySpan {
+    uri_start: u32,
+    uri_end: u32,
+    display_name_end: Option<u32>,
+    copy_control: Option<CopyControl>,
+    anonymize: bool,
+}
+
+impl ResourceLists {
+    /// Parses a document within the limits of this module. Takes linear time and no more memory than
+    /// a small multiple of the document.
+    ///
+    /// Elements of other namespaces are skipped with all that is in them, unknown attributes and text
+    /// between elements are ignored. The attributes of RFC 5364 are understood without a namespace too,
+    /// since clients send them so; where both forms are given the qualified one holds.
+    ///
+    /// # Errors
+    /// Any [`ResourceListsError`].
+    pub fn parse(document: &[u8]) -> Result<Self, ResourceListsError> {
+        Self::parse_with(Limits::default(), document)
+    }
+
+    /// Like [`Self::parse`], within other limits.
+    ///
+    /// # Errors
+    /// Any [`ResourceListsError`].
+    pub fn parse_with(limits: Limits, document: &[u8]) -> Result<Self, ResourceListsError> {
+        if document.len() > limits.document_bytes || u32::try_from(document.len()).is_err() {
+            return Err(ResourceListsError::TooLarge);
+        }
+        let text = decode(document)?;
+        let mut parser = Parser::new(limits, text.len());
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().check_comments = true;
+        loop {
+            let at_start = reader.buffer_position() == 0;
+            match reader.read_event().map_err(malformed)? {
+                Event::Start(tag) => parser.start(tag.name().0, tag.attributes_raw())?,
+                Event::Empty(tag) => {
+                    parser.start(tag.name().0, tag.attributes_raw())?;
+                    parser.end();
+                }
+                Event::End(_) => parser.end(),
+                Event::Text(text) => parser.text(&text)?,
+                Event::CData(text) => parser.cdata(&text)?,
+                Event::GeneralRef(reference) => parser.reference(&reference)?,
+                Event::Decl(declaration) if at_start => check_declaration(&declaration)?,
+                Event::Decl(_) => return Err(ResourceListsError::Malformed),
+                Event::DocType(_) => return Err(ResourceListsError::DocumentType),
+                Event::Comment(_) | Event::PI(_) => {}
+                Event::Eof => return parser.finish(),
+            }
+        }
+    }
+
+    /// How many entries there are, duplicates included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry at all.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entries in document order, duplicates included.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> + Clone {
+        self.entries.iter().map(|span| {
+            let uri_end = span.uri_end as usize;
+            Entry {
+                uri: &self.texts[span.uri_start as usize..uri_end],
+                display_name: span
+                    .display_name_end
+                    .map(|end| &self.texts[uri_end..end as usize]),
+                copy_control: span.copy_control,
+                anonymize: span.anonymize,
+            }
+        })
+    }
+}
+
+/// The document as text without byte order mark, and without the control characters that XML 1.0
+/// §2.2 leaves out.
+fn decode(document: &[u8]) -> Result<&str, ResourceListsError> {
+    // UTF-16 without a mark is valid UTF-8 full of NULs: better called what it is.
+    if matches!(document, [0, ..] | [_, 0, ..]) {
+        return Err(ResourceListsError::NotUtf8);
+    }
+    let text = std::str::from_utf8(document).map_err(|_| ResourceListsError::NotUtf8)?;
+    // Counted rather than searched for, which the compiler turns into vector code.
+    let controls = document.iter().filter(|&&b| b < 0x20).count();
+    let white_space = document
+        .iter()
+        .filter(|&&b| matches!(b, b'\t' | b'\r' | b'\n'))
+        .count();
+    if controls != white_space {
+        return Err(ResourceListsError::Malformed);
+    }
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn malformed(error: XmlError) -> ResourceListsError {
+    match error {
+        XmlError::Syntax(SyntaxError::UnclosedDoctype) => ResourceListsError::DocumentType,
+        _ => ResourceListsError::Malformed,
+    }
+}
+
+fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), ResourceListsError> {
+    let version = declaration
+        .version()
+        .map_err(|_| ResourceListsError::Malformed)?;
+    if !version.starts_with("1.") {
+        return Err(ResourceListsError::Malformed);
+    }
+    match declaration.encoding() {
+        None => Ok(()),
+        Some(Ok(encoding)) if encoding.eq_ignore_ascii_case("UTF-8") => Ok(()),
+        Some(Ok(_)) => Err(ResourceListsError::NotUtf8),
+        Some(Err(_)) => Err(ResourceListsError::Malformed),
+    }
+}
+
+/// An open element, as far as this parser cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Element {
+    ResourceLists,
+    List,
+    Entry,
+    /// The display-name that the open entry is to have.
+    EntryName,
+    /// A list's display-name, an entry's second one, or anything of another namespace.
+    Ignored,
+}
+
+/// A namespace, told apart as far as needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Namespace {
+    None,
+    ResourceLists,
+    CopyControl,
+    Other,
+}
+
+impl Namespace {
+    fn of(name: &str) -> Self {
+        match name {
+            "" => Self::None,
+            RESOURCE_LISTS_NAMESPACE => Self::ResourceLists,
+            COPY_CONTROL_NAMESPACE => Self::CopyControl,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One declaration in scope. The prefix, empty for the default namespace, lies in `Parser::prefixes`.
+struct Binding {
+    prefix_start: usize,
+    depth: usize,
+    namespace: Namespace,
+}
+
+/// The values of the attributes that mean something on an entry.
+#[derive(Default)]
+struct EntryAttributes<'a> {
+    uri: Option<&'a str>,
+    copy_control: Qualified<'a>,
+    anonymize: Qualified<'a>,
+}
+
+#[derive(Default)]
+struct Qualified<'a> {
+    qualified: Option<&'a str>,
+    unqualified: Option<&'a str>,
+}
+
+struct Parser {
+    limits: Limits,
+    lists: ResourceLists,
+    open: Vec<Element>,
+    bindings: Vec<Binding>,
+    prefixes: String,
+    /// The default namespace in scope: nearly every element asks for it.
+    default_namespace: Namespace,
+    /// For values that are looked at and not kept.
+    scratch: String,
+    seen_root: bool,
+}
+
+impl Parser {
+    fn new(limits: Limits, document_bytes: usize) -> Self {
+        // Half of a typical document is markup. Where it is not, the string grows once.
+        let texts = String::with_capacity(document_bytes / 2);
+        Self {
+            limits,
+            lists: ResourceLists {
+                texts,
+                entries: Vec::new(),
+            },
+            open: Vec::new(),
+            bindings: Vec::new(),
+            prefixes: String::new(),
+            default_namespace: Namespace::None,
+            scratch: String::new(),
+            seen_root: false,
+        }
+    }
+
+    fn start(&mut self, name: &str, attributes: &str) -> Result<(), ResourceListsError> {
+        if self.open.is_empty() && self.seen_root {
+            return Err(ResourceListsError::Malformed);
+        }
+        self.seen_root = true;
+        if self.open.len() >= self.limits.depth {
+            return Err(ResourceListsError::TooDeep);
+        }
+        let (prefix, local) = split_name(name)?;
+        let entry = self.attributes(attributes)?;
+        let element = match self.resolve(prefix)? {
+            Namespace::ResourceLists => self.element(local)?,
+            _ if self.open.is_empty() => return Err(ResourceListsError::NotResourceLists),
+            _ => Element::Ignored,
+        };
+        if element == Element::Entry {
+            self.entry(&entry)?;
+        }
+        self.open.push(element);
+        Ok(())
+    }
+
+    /// What an element of RFC 4826 is in this place.
+    fn element(&self, local: &str) -> Result<Element, ResourceListsError> {
+        use Element::*;
+        Ok(match (self.open.last(), local) {
+            (Some(Ignored), _) => Ignored,
+            (None, "resource-lists") => ResourceLists,
+            (None, _) => return Err(ResourceListsError::NotResourceLists),
+            (Some(ResourceLists | List), "list") => List,
+            (Some(List), "entry") => Entry,
+            (Some(List), "entry-ref" | "external") => {
+                return Err(ResourceListsError::ExternalReference);
+            }
+            (Some(List), "display-name") => Ignored,
+            (Some(Entry), "display-name") => match self.lists.entries.last() {
+                Some(span) if span.display_name_end.is_none() => EntryName,
+                _ => Ignored,
+            },
+            _ => return Err(ResourceListsError::UnexpectedElement),
+        })
+    }
+
+    fn entry(&mut self, attributes: &EntryAttributes<'_>) -> Result<(), ResourceListsError> {
+        if self.lists.entries.len() >= self.limits.entries {
+            return Err(ResourceListsError::TooManyEntries);
+        }
+        let copy_control = match self.known(&attributes.copy_control)? {
+            None => None,
+            Some("to") => Some(CopyControl::To),
+            Some("cc") => Some(CopyControl::Cc),
+            Some("bcc") => Some(CopyControl::Bcc),
+            Some(_) => return Err(ResourceListsError::UnknownCopyControl),
+        };
+        let anonymize = match self.known(&attributes.anonymize)? {
+            None | Some("false" | "0") => false,
+            Some("true" | "1") => true,
+            Some(_) => return Err(ResourceListsError::UnknownAnonymize),
+        };
+        let raw = attributes
+            .uri
+            .unwrap_or_default()
+            .trim_matches(is_white_space);
+        let texts = &mut self.lists.texts;
+        let uri_start = texts.len();
+        unescape_value(raw, texts)?;
+        match texts.len() - uri_start {
+            0 => return Err(ResourceListsError::MissingUri),
+            length if length > self.limits.entry_uri_bytes => {
+                return Err(ResourceListsError::UriTooLong);
+            }
+            _ => {}
+        }
+        self.lists.entries.push(EntrySpan {
+            uri_start: position(uri_start),
+            uri_end: position(self.lists.texts.len()),
+            display_name_end: None,
+            copy_control,
+            anonymize,
+        });
+        Ok(())
+    }
+
+    fn known(&mut self, value: &Qualified<'_>) -> Result<Option<&str>, ResourceListsError> {
+        let Some(raw) = value.qualified.or(value.unqualified) else {
+            return Ok(None);
+        };
+        self.scratch.clear();
+        unescape_value(raw, &mut self.scratch)?;
+        Ok(Some(self.scratch.trim_matches(is_white_space)))
+    }
+
+    /// Checks the attributes of a tag, brings its namespace declarations into scope and picks out
+    /// what an entry needs.
+    fn attributes<'a>(&mut self, raw: &'a str) -> Result<EntryAttributes<'a>, ResourceListsError> {
+        let mut entry = EntryAttributes::default();
+        let mut rest = raw.trim_start_matches(is_white_space);
+        if rest.is_empty() {
+            return Ok(entry);
+        }
+        let mut names = [""; MAX_ATTRIBUTES];
+        let mut prefixed = [("", "", ""); MAX_ATTRIBUTES];
+        let (mut count, mut prefixed_count) = (0, 0);
+        while !rest.is_empty() {
+            let (name, value, tail) = split_attribute(rest)?;
+            if value.contains('&') {
+                // Looked at even if nobody wants the value: the document must be well-formed.
+                self.scratch.clear();
+                unescape_value(value, &mut self.scratch)?;
+            }
+            if count == MAX_ATTRIBUTES {
+                return Err(ResourceListsError::TooManyAttributes);
+            }
+            if names[..count].contains(&name) {
+                return Err(ResourceListsError::Malformed);
+            }
+            names[count] = name;
+            count += 1;
+            match split_name(name)? {
+                ("", "xmlns") => self.bind("", value)?,
+                ("", "uri") => entry.uri = Some(value),
+                ("", "copyControl") => entry.copy_control.unqualified = Some(value),
+                ("", "anonymize") => entry.anonymize.unqualified = Some(value),
+                ("", _) => {}
+                ("xmlns", prefix) => self.bind(prefix, value)?,
+                // The declaration may be further on in the same tag.
+                (prefix, local) => {
+                    prefixed[prefixed_count] = (prefix, local, value);
+                    prefixed_count += 1;
+                }
+            }
+            rest = tail;
+        }
+        for &(prefix, local, value) in &prefixed[..prefixed_count] {
+            if self.resolve(prefix)? != Namespace::CopyControl {
+                continue;
+            }
+            let slot = match local {
+                "copyControl" => &mut entry.copy_control.qualified,
+                "anonymize" => &mut entry.anonymize.qualified,
+                _ => continue,
+            };
+            // Two prefixes of one namespace are one attribute given twice.
+            if slot.replace(value).is_some() {
+                return Err(ResourceListsError::Malformed);
+            }
+        }
+        Ok(entry)
+    }
+
+    fn bind(&mut self, prefix: &str, value: &str) -> Result<(), ResourceListsError> {
+        self.scratch.clear();
+        unescape_value(value, &mut self.scratch)?;
+        let namespace = Namespace::of(&self.scratch);
+        // Namespaces in XML 1.0 §5 and §3: a prefix cannot be unbound, these two cannot be bound.
+        if prefix == "xmlns" || (!prefix.is_empty() && namespace == Namespace::None) {
+            return Err(ResourceListsError::Malformed);
+        }
+        if self.bindings.len() == MAX_NAMESPACE_BINDINGS {
+            return Err(ResourceListsError::TooManyNamespaces);
+        }
+        let prefix_start = self.prefixes.len();
+        self.prefixes.push_str(prefix);
+        if prefix.is_empty() {
+            self.default_namespace = namespace;
+        }
+        self.bindings.push(Binding {
+            prefix_start,
+            depth: self.open.len(),
+            namespace,
+        });
+        Ok(())
+    }
+
+    fn resolve(&self, prefix: &str) -> Result<Namespace, ResourceListsError> {
+        match prefix {
+            "" => Ok(self.default_namespace),
+            "xml" => Ok(Namespace::Other),
+            _ => self.look_up(prefix).ok_or(ResourceListsError::Malformed),
+        }
+    }
+
+    fn look_up(&self, prefix: &str) -> Option<Namespace> {
+        let mut end = self.prefixes.len();
+        for binding in self.bindings.iter().rev() {
+            if &self.prefixes[binding.prefix_start..end] == prefix {
+                return Some(binding.namespace);
+            }
+            end = binding.prefix_start;
+        }
+        None
+    }
+
+    /// Closes the innermost element. The reader has checked that there is one and that the names match.
+    fn end(&mut self) {
+        self.open.pop();
+        let mut default_changes = false;
+        while self
+            .bindings
+            .last()
+            .is_some_and(|binding| binding.depth == self.open.len())
+        {
+            if let Some(binding) = self.bindings.pop() {
+                default_changes |= binding.prefix_start == self.prefixes.len();
+                self.prefixes.truncate(binding.prefix_start);
+            }
+        }
+        if default_changes {
+            self.default_namespace = self.look_up("").unwrap_or(Namespace::None);
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), ResourceListsError> {
+        match self.open.last() {
+            None if text.trim_matches(is_white_space).is_empty() => Ok(()),
+            None => Err(ResourceListsError::Malformed),
+            Some(_) if text.contains("]]>") => Err(ResourceListsError::Malformed),
+            Some(Element::EntryName) => {
+                self.append_to_name(|name| push_lines(text, name));
+                Ok(())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn cdata(&mut self, text: &str) -> Result<(), ResourceListsError> {
+        match self.open.last() {
+            None => Err(ResourceListsError::Malformed),
+            Some(Element::EntryName) => {
+                self.append_to_name(|name| push_lines(text, name));
+                Ok(())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn reference(&mut self, reference: &str) -> Result<(), ResourceListsError> {
+        let character = resolve_reference(reference)?;
+        match self.open.last() {
+            None => return Err(ResourceListsError::Malformed),
+            Some(Element::EntryName) => self.append_to_name(|name| name.push(character)),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Adds to the display name of the open entry, whose texts are the last in the string.
+    fn append_to_name(&mut self, append: impl FnOnce(&mut String)) {
+        append(&mut self.lists.texts);
+        if let Some(span) = self.lists.entries.last_mut() {
+            span.display_name_end = Some(position(self.lists.texts.len()));
+        }
+    }
+
+    fn finish(self) -> Result<ResourceLists, ResourceListsError> {
+        if self.seen_root && self.open.is_empty() {
+            Ok(self.lists)
+        } else {
+            Err(ResourceListsError::Malformed)
+        }
+    }
+}
+
+/// A position in the texts. They are shorter than the document, whose length was checked to fit: no
+/// escape is shorter than what it stands for.
+fn position(at: usize) -> u32 {
+    at as u32
+}
+
+fn is_white_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+/// Prefix (empty if there is none) and local part of a name.
+fn split_name(name: &str) -> Result<(&str, &str), ResourceListsError> {
+    let (prefix, local) = match name.bytes().position(|b| b == b':') {
+        None => ("", name),
+        Some(0) => return Err(ResourceListsError::Malformed),
+        Some(colon) => {
+            let prefix = &name[..colon];
+            if !is_ncname(prefix) {
+                return Err(ResourceListsError::Malformed);
+            }
+            (prefix, &name[colon + 1..])
+        }
+    };
+    if is_ncname(local) {
+        Ok((prefix, local))
+    } else {
+        Err(ResourceListsError::Malformed)
+    }
+}
+
+/// A name without colon. Beyond ASCII everything passes: such a name is never one that matters here.
+fn is_ncname(name: &str) -> bool {
+    let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_' || b >= 0x80;
+    let more = |b: u8| letter(b) || b.is_ascii_digit() || b == b'-' || b == b'.';
+    name.bytes().next().is_some_and(letter) && name.bytes().all(more)
+}
+
+/// Takes the first attribute off: name, value between the quotes, and the rest, which is empty or was
+/// separated by white space.
+fn split_attribute(text: &str) -> Result<(&str, &str, &str), ResourceListsError> {
+    const MALFORMED: ResourceListsError = ResourceListsError::Malformed;
+    let equals = text.bytes().position(|b| b == b'=').ok_or(MALFORMED)?;
+    let name = text[..equals].trim_end_matches(is_white_space);
+    let value = text[equals + 1..].trim_start_matches(is_white_space);
+    let quote = match value.bytes().next() {
+        Some(quote @ (b'"' | b'\'')) => quote,
+        _ => return Err(MALFORMED),
+    };
+    let value = &value[1..];
+    let end = value.bytes().position(|b| b == quote).ok_or(MALFORMED)?;
+    let (value, rest) = (&value[..end], &value[end + 1..]);
+    let tail = rest.trim_start_matches(is_white_space);
+    if value.contains('<') || (tail.len() == rest.len() && !tail.is_empty()) {
+        return Err(MALFORMED);
+    }
+    Ok((name, value, tail))
+}
+
+/// Appends an attribute value: references resolved, white space turned into spaces (XML 1.0 §3.3.3).
+fn unescape_value(raw: &str, to: &mut String) -> Result<(), ResourceListsError> {
+    let special = |b: u8| matches!(b, b'&' | b'\t' | b'\r' | b'\n');
+    let mut rest = raw;
+    while let Some(at) = rest.bytes().position(special) {
+        to.push_str(&rest[..at]);
+        let tail = &rest[at + 1..];
+        rest = if rest.as_bytes()[at] == b'&' {
+            let (reference, tail) = tail.split_once(';').ok_or(ResourceListsError::Malformed)?;
+            to.push(resolve_reference(reference)?);
+            tail
+        } else {
+            to.push(' ');
+            // A line end is one character, however it is written (XML 1.0 §2.11).
+            if rest[at..].starts_with("\r\n") {
+                &tail[1..]
+            } else {
+                tail
+            }
+        };
+    }
+    to.push_str(rest);
+    Ok(())
+}
+
+/// Appends text with each line end as a line feed (XML 1.0 §2.11).
+fn push_lines(text: &str, to: &mut String) {
+    let mut rest = text;
+    while let Some((line, tail)) = rest.split_once('\r') {
+        to.push_str(line);
+        to.push('\n');
+        rest = tail.strip_prefix('\n').unwrap_or(tail);
+    }
+    to.push_str(rest);
+}
+
+/// The character that `&reference;` stands for (XML 1.0 §4.1, §4.6).
+fn resolve_reference(reference: &str) -> Result<char, ResourceListsError> {
+    let Some(number) = reference.strip_prefix('#') else {
+        return match reference {
+            "amp" => Ok('&'),
+            "lt" => Ok('<'),
+            "gt" => Ok('>'),
+            "quot" => Ok('"'),
+            "apos" => Ok('\''),
+            name if is_ncname(name) => Err(ResourceListsError::UndefinedEntity),
+            _ => Err(ResourceListsError::Malformed),
+        };
+    };
+    let (digits, radix) = match number.strip_prefix('x') {
+        Some(digits) => (digits, 16),
+        None => (number, 10),
+    };
+    // `from_str_radix` takes a sign, XML does not.
+    let is_number = digits.bytes().all(|b| char::from(b).is_digit(radix));
+    let code = u32::from_str_radix(digits, radix)
+        .ok()
+        .filter(|_| is_number);
+    code.and_then(char::from_u32)
+        .filter(|&c| c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}') || is_white_space(c))
+        .ok_or(ResourceListsError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ResourceListsError::*;
+    use super::*;
+
+    /// The shape of the example in RFC 5364 §6.
+    const EXAMPLE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"
+          xmlns:cp="urn:ietf:params:xml:ns:copycontrol">
+  <list>
+    <display-name>Friends</display-name>
+    <entry uri="sip:bill@example.com" cp:copyControl="to" />
+    <entry uri="sip:randy@example.net" cp:copyControl="to" cp:anonymize="true"/>
+    <list name="inner">
+      <entry uri="sip:joe@example.org" cp:copyControl="cc"><display-name xml:lang="en">Joe &lt;J&#46;&gt;</display-name></entry>
+    </list>
+    <entry uri="sip:ted@example.net" cp:copyControl="bcc"/>
+    <entry uri="tel:+15551234"/>
+  </list>
+</resource-lists>
+"#;
+
+    fn error(document: &str) -> ResourceListsError {
+        match ResourceLists::parse(document.as_bytes()) {
+            Err(error) => error,
+            Ok(lists) => panic!(
+                "{document:?} gave {:?}",
+                lists.entries().collect::<Vec<_>>()
+            ),
+        }
+    }
+
+    fn with_list(content: &str) -> String {
+        format!(
+            "<resource-lists xmlns='{RESOURCE_LISTS_NAMESPACE}' xmlns:cp='{COPY_CONTROL_NAMESPACE}' \
+             xmlns:o='urn:other'><list>{content}</list></resource-lists>"
+        )
+    }
+
+    /// URI and display name of each entry.
+    fn read(content: &str) -> Vec<(String, Option<String>)> {
+        let lists = ResourceLists::parse(with_list(content).as_bytes()).unwrap();
+        lists
+            .entries()
+            .map(|e| (e.uri.to_owned(), e.display_name.map(str::to_owned)))
+            .collect()
+    }
+
+    #[test]
+    fn entries_in_document_order() {
+        use CopyControl::*;
+        let lists = ResourceLists::parse(EXAMPLE.as_bytes()).unwrap();
+        let entries: Vec<_> = lists.entries().collect();
+        let entry = |uri, display_name, copy_control, anonymize| Entry {
+            uri,
+            display_name,
+            copy_control,
+            anonymize,
+        };
+        assert_eq!(
+            entries,
+            [
+                entry("sip:bill@example.com", None, Some(To), false),
+                entry("sip:randy@example.net", None, Some(To), true),
+                entry("sip:joe@example.org", Some("Joe <J.>"), Some(Cc), false),
+                entry("sip:ted@example.net", None, Some(Bcc), false),
+                entry("tel:+15551234", None, None, false),
+            ]
+        );
+        assert_eq!((lists.len(), lists.is_empty()), (5, false));
+    }
+
+    #[test]
+    fn an_empty_list_is_a_list() {
+        assert!(
+            ResourceLists::parse(with_list("").as_bytes())
+                .unwrap()
+                .is_empty()
+        );
+        let none = format!("<resource-lists xmlns=\"{RESOURCE_LISTS_NAMESPACE}\"/>");
+        assert!(ResourceLists::parse(none.as_bytes()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn any_prefix_will_do() {
+        let document = format!(
+            "\u{feff}<?xml version='1.0' encoding='utf-8'?><!-- x --><?pi?>\
+             <r:resource-lists xmlns:r='urn:ietf:params:xml:ns:resource&#45;lists'>\
+             <r:list><r:entry c:copyControl='cc' xmlns:c='{COPY_CONTROL_NAMESPACE}' uri='a:b'/>\
+             <entry uri='in:no-namespace'/></r:list></r:resource-lists ><!-- y -->\n"
+        );
+        let lists = ResourceLists::parse(document.as_bytes()).unwrap();
+        let entries: Vec<_> = lists.entries().map(|e| (e.uri, e.copy_control)).collect();
+        assert_eq!(entries, [("a:b", Some(CopyControl::Cc))]);
+    }
+
+    #[test]
+    fn declarations_end_with_their_element() {
+        let content = "<o:x xmlns='urn:other' xmlns:o='urn:ietf:params:xml:ns:copycontrol'>\
+            <entry uri='no'/></o:x><entry uri='a:b' o:copyControl='nonsense'/>";
+        assert_eq!(read(content), [("a:b".to_owned(), None)]);
+        assert_eq!(
+            read("<x xmlns=''><entry uri='no'/></x><entry uri='a:b'/>").len(),
+            1
+        );
+    }
+
+    #[test]
+    fn other_namespaces_are_skipped_with_all_they_hold() {
+        let content = "<o:x a='1'><entry uri='no'/><external/><o:x>&amp;t<![CDATA[<]]></o:x></o:x>text\
+            <entry uri='a:b' o:uri='no' unknown='x' cp:count='2'><o:y/>t<display-name>A<o:z>B</o:z>C\
+            </display-name><display-name>second</display-name></entry>";
+        assert_eq!(read(content), [("a:b".to_owned(), Some("AC".to_owned()))]);
+    }
+
+    #[test]
+    fn copy_control_without_namespace() {
+        let content = "<entry uri='a:b' copyControl='bcc' anonymize='1'/>\
+            <entry uri='a:c' copyControl='to' cp:copyControl=' cc ' anonymize='true' cp:anonymize='false'/>";
+        let lists = ResourceLists::parse(with_list(content).as_bytes()).unwrap();
+        let read: Vec<_> = lists
+            .entries()
+            .map(|e| (e.copy_control, e.anonymize))
+            .collect();
+        assert_eq!(
+            read,
+            [
+                (Some(CopyControl::Bcc), true),
+                (Some(CopyControl::Cc), false)
+            ]
+        );
+    }
+
+    #[test]
+    fn texts_are_unescaped_and_normalized() {
+        let content = "<entry uri=\" a:b?x=1&amp;y=&quot;&#x41;&#10;\tz\r\nz \">\r\n\
+            <display-name>&apos;a&#13;\r\nb\rc<![CDATA[<&amp;>]]>\u{e9}</display-name></entry>";
+        let name = "'a\r\nb\nc<&amp;>\u{e9}".to_owned();
+        assert_eq!(
+            read(content),
+            [("a:b?x=1&y=\"A\n z z".to_owned(), Some(name))]
+        );
+        assert_eq!(read("<entry uri='a:b'><display-name/></entry>")[0].1, None);
+    }
+
+    #[test]
+    fn not_well_formed() {
+        let head = format!("<resource-lists xmlns='{RESOURCE_LISTS_NAMESPACE}'>");
+        for document in [
+            "",
+            " ",
+            "text",
+            "<",
+            "<a",
+            "<!-- -->",
+            "<?xml version='1.0'?>",
+            "<?xml?><a/>",
+            "<?xml version='2.0'?><a/>",
+            "x<a xmlns='x'/>",
+            "\u{1}",
+            "&amp;",
+            &format!(" <?xml version='1.0'?>{head}</resource-lists>"),
+            &head,
+            &format!("{head}<list></resource-lists>"),
+            &format!("{head}</list>"),
+            &format!("{head}</resource-lists>x"),
+            &format!("{head}</resource-lists>{head}</resource-lists>"),
+            &format!("{head}</resource-lists>&amp;"),
+            &format!("{head}</resource-lists><![CDATA[]]>"),
+            &format!("{head}</resource-lists></resource-lists>"),
+            &format!("{head}\0</resource-lists>"),
+        ] {
+            assert_eq!(error(document), Malformed, "{document:?}");
+        }
+        for content in [
+            "<entry uri='a' uri='b'/>",
+            "<entry uri='a'b='c'/>",
+            "<entry uri=a/>",
+            "<entry uri/>",
+            "<entry uri='a/>",
+            "<entry uri='<'/>",
+            "<entry uri='a&'/>",
+            "<entry uri='a&#0;'/>",
+            "<entry uri='a' o='&#xd800;'/>",
+            "<entry uri='a&#+9;'/>",
+            "<entry uri='a&#;'/>",
+            "<entry uri='a' z:b=''/>",
+            "<z:entry uri='a'/>",
+            "<entry uri='a' =''/>",
+            "<1/>",
+            "< a/>",
+            "</>",
+            "<a:b:c/>",
+            "<:a/>",
+            "<o:/>",
+            "<o:1/>",
+            "<entry uri='a' xmlns:p=''/>",
+            "<entry uri='a' xmlns:xmlns='a'/>",
+            "<entry xmlns:c='urn:ietf:params:xml:ns:copycontrol' uri='a' c:copyControl='to' cp:copyControl='cc'/>",
+            "<o:a>&</o:a>",
+            "<o:a>& b;</o:a>",
+            "<o:a>]]></o:a>",
+            "<!-- -- -->",
+            "<![CDATA[",
+            "<!x>",
+            "<?",
+            "<o:a></o:b>",
+            "<o:a></o:a b='c'>",
+            "<?xml version='1.0'?>",
+            "<entry uri='a'/ >",
+        ] {
+            assert_eq!(error(&with_list(content)), Malformed, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn documents_in_other_encodings() {
+        for name in ["UTF-16", "ISO-8859-1", ""] {
+            let document = EXAMPLE.replace("encoding=\"UTF-8\"", &format!("encoding=\"{name}\""));
+            assert_eq!(error(&document), NotUtf8, "{name:?}");
+        }
+        let little: Vec<u8> = EXAMPLE.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = EXAMPLE.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let marked = [b"\xff\xfe", &little[..]].concat();
+        for document in [&little[..], &big, &marked, b"<a b='\xe9'/>"] {
+            assert_eq!(ResourceLists::parse(document).unwrap_err(), NotUtf8);
+        }
+    }
+
+    #[test]
+    fn document_types_and_entities() {
+        let lists = with_list("<entry uri='a:b'><display-name>&e;</display-name></entry>");
+        for subset in [
+            "",
+            " [<!ENTITY e 'x'>]",
+            " [<!ENTITY e 'x'",
+            " SYSTEM 'http://example.com/'",
+        ] {
+            let end = if subset.ends_with("'x'") { "" } else { ">" };
+            assert_eq!(
+                error(&format!("<!DOCTYPE resource-lists{subset}{end}{lists}")),
+                DocumentType
+            );
+        }
+        assert_eq!(error(&lists), UndefinedEntity);
+        assert_eq!(error(&with_list("<entry uri='&e;'/>")), UndefinedEntity);
+        assert_eq!(error(&with_list("<o:x o:y='&e;'/>")), UndefinedEntity);
+    }
+
+    #[test]
+    fn an_entity_bomb_is_refused_at_its_first_line() {
+        let mut bomb = String::from("<!DOCTYPE resource-lists [<!ENTITY a0 \"lol\">");
+        for level in 1..1000 {
+            bomb.push_str(&format!(
+                "<!ENTITY a{level} \"{}\">",
+                format!("&a{};", level - 1).repeat(10)
+            ));
+        }
+        bomb.push_str(&format!("]>{}", with_list("<entry uri='&a999;'/>")));
+        assert_eq!(error(&bomb), DocumentType);
+    }
+
+    #[test]
+    fn elements_in_the_wrong_place() {
+        for (content, expected) in [
+            ("<entry-ref ref='x'/>", ExternalReference),
+            (
+                "<external anchor='http://example.com/'/>",
+                ExternalReference,
+            ),
+            ("<entry uri='a'><entry uri='b'/></entry>", UnexpectedElement),
+            (
+                "<entry uri='a'><display-name><list/></display-name></entry>",
+                UnexpectedElement,
+            ),
+            ("<unknown/>", UnexpectedElement),
+            ("<resource-lists/>", UnexpectedElement),
+            ("<entry/>", MissingUri),
+            ("<entry uri=' '/>", MissingUri),
+            ("<entry cp:uri='a:b'/>", MissingUri),
+            ("<entry uri='a' cp:copyControl='TO'/>", UnknownCopyControl),
+            ("<entry uri='a' copyControl=''/>", UnknownCopyControl),
+            ("<entry uri='a' cp:anonymize='yes'/>", UnknownAnonymize),
+        ] {
+            assert_eq!(error(&with_list(content)), expected, "{content:?}");
+        }
+        let root = format!("<resource-lists xmlns='{RESOURCE_LISTS_NAMESPACE}'>");
+        assert_eq!(
+            error(&format!("{root}<entry uri='a'/></resource-lists>")),
+            UnexpectedElement
+        );
+        for root in [
+            "<resource-lists/>",
+            "<list xmlns='urn:ietf:params:xml:ns:resource-lists'/>",
+        ] {
+            assert_eq!(error(root), NotResourceLists, "{root:?}");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let entries = |count: usize| with_list(&"<entry uri='a:b'/>".repeat(count));
+        assert_eq!(
+            ResourceLists::parse(entries(MAX_ENTRIES).as_bytes())
+                .unwrap()
+                .len(),
+            MAX_ENTRIES
+        );
+        assert_eq!(error(&entries(MAX_ENTRIES + 1)), TooManyEntries);
+
+        let uri = |length: usize| with_list(&format!("<entry uri='{}'/>", "a".repeat(length)));
+        assert_eq!(
+            ResourceLists::parse(uri(MAX_ENTRY_URI_BYTES).as_bytes())
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(error(&uri(MAX_ENTRY_URI_BYTES + 1)), UriTooLong);
+
+        let nested = |depth: usize| {
+            let lists = depth - 2;
+            with_list(&("<list>".repeat(lists) + &"</list>".repeat(lists)))
+        };
+        assert!(ResourceLists::parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert_eq!(error(&nested(MAX_DEPTH + 1)), TooDeep);
+
+        let tag = |prefix: &str, count: usize| {
+            let attributes: String = (0..count).map(|n| format!(" {prefix}a{n}='x'")).collect();
+            with_list(&format!("<o:x{attributes}/>"))
+        };
+        assert!(ResourceLists::parse(tag("", MAX_ATTRIBUTES).as_bytes()).is_ok());
+        assert_eq!(error(&tag("", MAX_ATTRIBUTES + 1)), TooManyAttributes);
+        assert!(ResourceLists::parse(tag("xmlns:", MAX_NAMESPACE_BINDINGS - 3).as_bytes()).is_ok());
+        assert_eq!(
+            error(&tag("xmlns:", MAX_NAMESPACE_BINDINGS - 2)),
+            TooManyNamespaces
+        );
+
+        let blank = EXAMPLE.to_owned() + &" ".repeat(MAX_DOCUMENT_BYTES - EXAMPLE.len());
+        assert!(ResourceLists::parse(blank.as_bytes()).is_ok());
+        assert_eq!(error(&(blank + " ")), TooLarge);
+    }
+
+    #[test]
+    fn megabytes_of_nesting() {
+        let megabytes = 8 << 20;
+        let limits = Limits {
+            document_bytes: usize::MAX,
+            ..Limits::default()
+        };
+        for (tag, error) in [
+            ("<list>", TooDeep),
+            ("<o:x>", TooDeep),
+            ("<o:x xmlns:o='urn:other'>", TooManyNamespaces),
+        ] {
+            let document = with_list(&tag.repeat(megabytes / tag.len()));
+            assert_eq!(
+                ResourceLists::parse(document.as_bytes()).unwrap_err(),
+                TooLarge
+            );
+            let deep = ResourceLists::parse_with(limits, document.as_bytes());
+            assert_eq!(deep.unwrap_err(), error, "{tag}");
+        }
+        // Without a limit the nesting lies on the heap: no stack runs out.
+        let limits = Limits {
+            depth: usize::MAX,
+            ..limits
+        };
+        let document = with_list(&"<list>".repeat(megabytes / 6));
+        let unclosed = ResourceLists::parse_with(limits, document.as_bytes());
+        assert_eq!(unclosed.unwrap_err(), Malformed);
+    }
+
+    #[test]
+    fn phrases_are_distinct_and_short() {
+        let all = [
+            TooLarge,
+            NotUtf8,
+            Malformed,
+            DocumentType,
+            UndefinedEntity,
+            NotResourceLists,
+            UnexpectedElement,
+            ExternalReference,
+            MissingUri,
+            UriTooLong,
+            UnknownCopyControl,
+            UnknownAnonymize,
+            TooManyEntries,
+            TooDeep,
+            TooManyAttributes,
+            TooManyNamespaces,
+        ];
+        let phrases: std::collections::HashSet<String> =
+            all.iter().map(|e| e.to_string()).collect();
+        assert_eq!(phrases.len(), all.len());
+        assert!(phrases.iter().all(|phrase| phrase.len() <= 40));
+    }
+
+    #[test]
+    fn mutated_documents() {
+        const PIECES: [&str; 16] = [
+            "<",
+            ">",
+            "&",
+            "\"",
+            "'",
+            "/",
+            "=",
+            ":",
+            " ",
+            "\0",
+            "<![CDATA[",
+            "]]>",
+            "<!--",
+            "&#x",
+            "xmlns=''",
+            "\u{e9}",
+        ];
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = move |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % below as u64) as usize
+        };
+        let mut parsed = 0;
+        for _ in 0..10_000 {
+            let mut document = EXAMPLE.as_bytes().to_vec();
+            for _ in 0..1 + next(3) {
+                let at = next(document.len());
+                let end = (at + next(12)).min(document.len());
+                match next(4) {
+                    0 => document[at] ^= 1 << next(8),
+                    1 => drop(document.drain(at..end)),
+                    2 => drop(document.splice(at..at, PIECES[next(16)].bytes())),
+                    _ => document.truncate(document.len() - next(3)),
+                }
+            }
+            let Ok(lists) = ResourceLists::parse(&document) else {
+                continue;
+            };
+            parsed += 1;
+            assert!(lists.texts.len() <= document.len());
+            assert_eq!(lists.entries().count(), lists.len());
+            assert!(lists.entries().all(|entry| !entry.uri.is_empty()));
+        }
+        assert!(parsed > 500, "{parsed}");
+    }
+}
