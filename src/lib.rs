@@ -5,6 +5,9 @@
 
 #![deny(unsafe_code)]
 
+pub mod controlling;
+pub mod ffi;
 pub mod mime;
+pub mod policy;
 pub mod resource_lists;
 pub mod sip;

@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use super::request::Request;
 use crate::mime::{Entity, EntityFields, MimeError};
 use crate::policy::MissingListCode;
-use crate::resource_lists::{Limits, ResourceLists};
+use crate::resource_lists::ResourceLists;
 use crate::sip::{HeaderName, Privacy, StatusCode, option_tags, product_tokens};
 
 pub(super) const NOT_AUTHORISED: &str = "127 Service not authorised";
@@ -171,7 +171,7 @@ fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refu
         return Err(unsupported_encoding());
     }
     let document = leaf.content().map_err(malformed)?;
-    let lists = ResourceLists::parse(&document, &Limits::default())
+    let lists = ResourceLists::parse(&document)
         .map_err(|error| Refusal::bad_request(error.to_string()))?;
     let recipients = Recipients::of(lists, &request.service).map_err(|error| match error {
         RecipientsError::NotAUri => Refusal::bad_request("Bad URI In Resource List"),

@@ -11,8 +11,8 @@ use super::refusal::Reply;
 use super::request::Request;
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
-use crate::policy::{ExploderService, HistoryUnqualified};
-use crate::resource_lists::{self, Unqualified};
+use crate::policy::ExploderService;
+use crate::resource_lists;
 use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr, StatusCode, option_tags};
 
 /// Max-Forwards of requests that came without one (RFC 3261 §8.1.1.6).
@@ -127,10 +127,7 @@ impl Request {
         if without.is_none() || self.kind == Kind::Exploder {
             return Ok(without);
         }
-        let unqualified = match self.service.settings().history_unqualified {
-            HistoryUnqualified::Hide => Unqualified::Hide,
-            HistoryUnqualified::To => Unqualified::To,
-        };
+        let unqualified = self.service.settings().history_unqualified;
         let Some(history) = resource_lists::write_history(self.recipients.history(), unqualified) else {
             return Ok(without);
         };
@@ -139,7 +136,7 @@ impl Request {
                 HeaderField::from_static("Content-Type", resource_lists::CONTENT_TYPE),
                 HeaderField::from_static("Content-Disposition", resource_lists::HISTORY_DISPOSITION),
             ],
-            content: history.into(),
+            content: history,
         };
         body.entity.with_leaf(body.list, Some(part))
     }

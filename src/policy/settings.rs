@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::isf_codes::{NotAFailureCode, StatusCodes};
 use super::trusted_peers::{PeerError, TrustedPeers};
+use crate::resource_lists::HistoryUnqualified;
 use crate::sip::Uri;
 
 /// Most recipients that an operator may allow in one request. A request lives in one buffer of the
@@ -184,15 +185,6 @@ pub enum MissingListCode {
     Forbidden,
     /// 400.
     BadRequest,
-}
-
-/// Entries without copyControl in the history list (spec-notes N33).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HistoryUnqualified {
-    /// Left out.
-    Hide,
-    /// Shown as `to`.
-    To,
 }
 
 /// P-Asserted-Service of the copies of a 1-to-many message (spec-notes N27).

@@ -151,17 +151,24 @@ impl ResourceLists {
 
     /// The entries in document order, duplicates included.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> + Clone {
-        self.entries.iter().map(|span| {
-            let uri_end = span.uri_end as usize;
-            Entry {
-                uri: &self.texts[span.uri_start as usize..uri_end],
-                display_name: span
-                    .display_name_end
-                    .map(|end| &self.texts[uri_end..end as usize]),
-                copy_control: span.copy_control,
-                anonymize: span.anonymize,
-            }
-        })
+        self.entries.iter().map(|span| self.at(span))
+    }
+
+    /// One of the entries, by its place in document order.
+    pub fn entry(&self, place: usize) -> Option<Entry<'_>> {
+        self.entries.get(place).map(|span| self.at(span))
+    }
+
+    fn at(&self, span: &EntrySpan) -> Entry<'_> {
+        let uri_end = span.uri_end as usize;
+        Entry {
+            uri: &self.texts[span.uri_start as usize..uri_end],
+            display_name: span
+                .display_name_end
+                .map(|end| &self.texts[uri_end..end as usize]),
+            copy_control: span.copy_control,
+            anonymize: span.anonymize,
+        }
     }
 }
 
