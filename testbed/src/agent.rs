@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::MARKER;
 use crate::inbox::{Inbox, Received};
 use crate::message::Message;
+use crate::outcome::or_fail;
 use crate::request::{Reply, Request, unique};
 use crate::sys;
 
@@ -234,18 +235,22 @@ impl Agent {
     /// The next unread request with this method; others stay unread.
     #[track_caller]
     pub fn expect_request(&self, method: &str) -> Received {
-        let request = self
-            .shared
-            .inbox
-            .take(PATIENCE, |message| message.method() == Some(method));
-        request
-            .unwrap_or_else(|| panic!("no {method} came; unread: {:?}", self.shared.inbox.unread()))
+        let inbox = &self.shared.inbox;
+        let request = inbox.take(PATIENCE, |message| message.method() == Some(method));
+        or_fail(
+            method,
+            request.ok_or_else(|| format!("none came; unread: {:?}", inbox.unread())),
+        )
     }
 
     /// The next `count` unread requests with this method, in the order in which they came.
     #[track_caller]
     pub fn expect_requests(&self, method: &str, count: usize) -> Vec<Received> {
-        (0..count).map(|_| self.expect_request(method)).collect()
+        let mut requests = Vec::with_capacity(count);
+        while requests.len() < count {
+            requests.push(self.expect_request(method));
+        }
+        requests
     }
 
     /// The next unread response to this request, provisional ones included.

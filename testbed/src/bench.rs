@@ -10,6 +10,7 @@ use std::thread;
 use crate::agent::Agent;
 use crate::capture::{Capture, CaptureError};
 use crate::config::ProxyConfig;
+use crate::outcome::or_fail;
 use crate::ports::PortBlock;
 use crate::proxy::{Proxy, StartFailure};
 use crate::recording::PortUse;
@@ -32,7 +33,7 @@ impl Bench {
     /// A bench for the test with this name, which must be unique within the project.
     #[track_caller]
     pub fn new(test_name: &str) -> Self {
-        Self::set_up(test_name).unwrap_or_else(|error| panic!("setting up the bench: {error}"))
+        or_fail("setting up the bench", Self::set_up(test_name))
     }
 
     fn set_up(test_name: &str) -> io::Result<Self> {
@@ -57,8 +58,7 @@ impl Bench {
     /// Starts a proxy and waits until it is ready.
     #[track_caller]
     pub fn proxy(&self, config: &ProxyConfig) -> Proxy {
-        self.try_proxy(config)
-            .unwrap_or_else(|failure| panic!("{failure}"))
+        or_fail("starting a proxy", self.try_proxy(config))
     }
 
     /// The same for tests in which the proxy must refuse to start.
@@ -74,7 +74,7 @@ impl Bench {
     pub fn agent(&self) -> Agent {
         let port = self.port();
         self.with_used(|used| used.agents.push(port));
-        Agent::start(port).unwrap_or_else(|error| panic!("starting an agent: {error}"))
+        or_fail("starting an agent", Agent::start(port))
     }
 
     /// Starts sipp.
@@ -82,16 +82,14 @@ impl Bench {
     pub fn sipp(&self, scenario: &Scenario) -> Sipp {
         let port = self.port();
         self.with_used(|used| used.agents.push(port));
-        Sipp::start(scenario, port, &self.folder.join(self.next_name("sipp")))
-            .unwrap_or_else(|error| panic!("starting sipp: {error}"))
+        let folder = self.folder.join(self.next_name("sipp"));
+        or_fail("starting sipp", Sipp::start(scenario, port, &folder))
     }
 
     /// A free port, for UDP and TCP, that the capture includes but that nobody knows to speak SIP.
     #[track_caller]
     pub fn port(&self) -> u16 {
-        self.ports
-            .take()
-            .unwrap_or_else(|error| panic!("no port: {error}"))
+        or_fail("taking a port", self.ports.take())
     }
 
     /// A free port that the judge will take for MSRP. Ask before the capture starts.
@@ -106,7 +104,7 @@ impl Bench {
     /// there already are judged by their protocol: start it after them, before they speak.
     #[track_caller]
     pub fn capture(&self) -> Capture {
-        self.try_capture().unwrap_or_else(|error| panic!("{error}"))
+        or_fail("starting a capture", self.try_capture())
     }
 
     /// The same, with the reason why there is none as a value.

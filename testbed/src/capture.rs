@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::MARKER;
 use crate::guarded::Guarded;
 use crate::message::find;
+use crate::outcome::or_fail;
 use crate::recording::{PortUse, Recording};
 use crate::request::unique;
 use crate::sys::Signal;
@@ -132,7 +133,7 @@ impl Capture {
     /// Ends the capture once all that was sent before this call is in it.
     #[track_caller]
     pub fn stop(self) -> Recording {
-        self.try_stop().unwrap_or_else(|error| panic!("{error}"))
+        or_fail("stopping the capture", self.try_stop())
     }
 
     fn try_stop(mut self) -> Result<Recording, CaptureError> {

@@ -52,6 +52,7 @@
 //! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
 //! | `sipp.rs` | sipp |
 //! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |
+//! | `outcome.rs` | how expectations fail |
 
 mod agent;
 mod bench;
@@ -62,6 +63,7 @@ mod guarded;
 mod inbox;
 mod log;
 mod message;
+mod outcome;
 mod ports;
 mod process;
 mod proxy;

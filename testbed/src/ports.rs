@@ -1,8 +1,9 @@
 //! Ports that no other test, in this process or another, uses at the same time.
 
-use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// All blocks lie below Linux's range of ephemeral ports (32768 on), so that the kernel never gives
@@ -13,27 +14,30 @@ const LAST_PORT: u16 = 31_999;
 /// Ports per bench: a proxy, MSRP, some tens of agents. One range makes one short capture filter.
 const BLOCK_SIZE: u16 = 100;
 
-/// A range of ports of 127.0.0.1, reserved among all test processes of the machine by a locked
-/// file; the kernel releases the lock when the process ends, however it ends.
+/// A range of ports of 127.0.0.1, reserved among all test processes by holding an abstract Unix
+/// socket of its name. That name lives in the same network namespace as the ports, needs no file
+/// and no rights, and goes when the process goes, however it ends.
 #[derive(Debug)]
 pub(crate) struct PortBlock {
     first: u16,
     next: AtomicU16,
-    _lock: File,
+    _reservation: UnixDatagram,
 }
 
 impl PortBlock {
     pub(crate) fn reserve() -> io::Result<Self> {
-        let folder = std::env::temp_dir().join("cpm-testbed-ports");
-        fs::create_dir_all(&folder)?;
         for first in (FIRST_PORT..=LAST_PORT - BLOCK_SIZE + 1).step_by(BLOCK_SIZE.into()) {
-            let file = File::create(folder.join(first.to_string()))?;
-            if file.try_lock().is_ok() {
-                return Ok(Self {
-                    first,
-                    next: AtomicU16::new(first),
-                    _lock: file,
-                });
+            let name = SocketAddr::from_abstract_name(format!("cpm-testbed-ports-{first}"))?;
+            match UnixDatagram::bind_addr(&name) {
+                Ok(_reservation) => {
+                    return Ok(Self {
+                        first,
+                        next: AtomicU16::new(first),
+                        _reservation,
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
             }
         }
         Err(io::Error::new(

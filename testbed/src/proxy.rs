@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::agent::Way;
 use crate::config::ProxyConfig;
 use crate::guarded::Guarded;
+use crate::outcome::or_fail;
 use crate::process::Process;
 use crate::sys::Signal;
 
@@ -166,8 +167,7 @@ impl Proxy {
     /// that kamcmd prints; a refused command is a failure.
     #[track_caller]
     pub fn rpc(&self, command: &str) -> String {
-        self.ask(command)
-            .unwrap_or_else(|error| panic!("rpc {command}: {error}"))
+        or_fail(command, self.ask(command))
     }
 
     /// The same, with a refusal (`error: 500 - …`) as a value.
@@ -183,7 +183,8 @@ impl Proxy {
         let number = values(&answer, name)
             .next()
             .and_then(|value| value.parse().ok());
-        number.unwrap_or_else(|| panic!("no number {name} in the answer to {command}:\n{answer}"))
+        let missing = || format!("no number {name} in the answer:\n{answer}");
+        or_fail(command, number.ok_or_else(missing))
     }
 
     /// Shared memory in use, in bytes, bookkeeping included.

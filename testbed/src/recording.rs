@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::message::Message;
+use crate::outcome::or_fail;
 
 /// Separates the values of one field within one packet.
 const AGGREGATOR: char = '|';
@@ -283,9 +284,7 @@ fn bytes_of(hex: &str) -> Vec<u8> {
 
 #[track_caller]
 fn run(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("tshark: {error}"));
+    let output = or_fail("tshark", command.output());
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
