@@ -23,6 +23,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Largest UDP payload over IPv4.
 const MAX_DATAGRAM_BYTES: usize = 65_507;
 
+/// Some thousand requests: one agent may play all recipients of a long list.
+const RECEIVE_BUFFER_BYTES: i32 = 8 << 20;
+
 /// How to get to somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {
@@ -150,10 +153,12 @@ impl Agent {
     /// An agent on 127.0.0.1 at this port.
     pub(crate) fn start(port: u16) -> io::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let udp = UdpSocket::bind(address)?;
+        sys::widen_receive_buffer(&udp, RECEIVE_BUFFER_BYTES);
         let (incoming, receiver) = mpsc::channel();
         let shared = Arc::new(Shared {
             address,
-            udp: UdpSocket::bind(address)?,
+            udp,
             listener: TcpListener::bind(address)?,
             connections: Mutex::default(),
             incoming,

@@ -1,4 +1,4 @@
-//! The three system calls that std does not offer. All `unsafe` of this crate is here.
+//! The few system calls that std does not offer. All `unsafe` of this crate is here.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -34,6 +34,20 @@ pub(crate) fn signal_process(pid: u32, signal: Signal) -> io::Result<()> {
 pub(crate) fn wake_readers(socket: &impl AsRawFd) {
     // SAFETY: the descriptor is open, since `socket` is borrowed; no memory is passed.
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+/// Makes room for about `bytes` of unread datagrams; without the right to exceed the system's bound
+/// (net.core.rmem_max), as much as that allows.
+pub(crate) fn widen_receive_buffer(socket: &impl AsRawFd, bytes: libc::c_int) {
+    for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE] {
+        let length = size_of_val(&bytes) as libc::socklen_t;
+        // SAFETY: the descriptor is open, since `socket` is borrowed; the pointer is to an integer
+        // of the stated length that outlives the call.
+        unsafe {
+            let value = (&raw const bytes).cast();
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length);
+        }
+    }
 }
 
 /// Clock ticks per second, the unit of the times in `/proc/<pid>/stat`.

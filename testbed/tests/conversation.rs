@@ -5,7 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::{answering, relaying};
-use cpm_testbed::{Answer, Bench, Reply, Request, Scenario, bcc, cc, cpm_message, to};
+use cpm_testbed::{
+    Answer, Bench, ProxyConfig, Reply, Request, Scenario, Way, bcc, cc, cpm_message, to,
+};
 
 fn cpm_request() -> Request {
     cpm_message("sip:alice@example.com", "sip:exploder@example.com")
@@ -194,5 +196,73 @@ hello
         .outcome()
         .unwrap_err();
     assert!(words.contains("not done"), "{words}");
+    proxy.stop();
+}
+
+#[test]
+fn a_burst_of_messages_loses_none() {
+    // As many as the smallest buffer holds that Linux gives to an ordinary user.
+    const BURST: usize = 80;
+    let bench = Bench::new("a_burst_of_messages_loses_none");
+    let (alice, bob) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    let message = cpm_request();
+    for _ in 0..BURST {
+        alice.send(
+            &message.again(),
+            Way::Udp(([127, 0, 0, 1], bob.port()).into()),
+        );
+    }
+    assert_eq!(bob.expect_requests("MESSAGE", BURST).len(), BURST);
+    let recording = capture.stop();
+    recording.assert_clean();
+    assert_eq!(
+        recording.fields("sip.Method", &["sip.Call-ID"]).len(),
+        BURST
+    );
+}
+
+#[test]
+fn a_call_is_set_up_and_ended_inside_its_dialog() {
+    let bench = Bench::new("a_call_is_set_up_and_ended_inside_its_dialog");
+    let proxy = bench.proxy(
+        &ProxyConfig::new(
+            "request_route {
+                if ($tt != $null) { loose_route(); t_relay(); exit; }
+                record_route();
+                t_relay();
+            }",
+        )
+        .load("tm")
+        .load("sl")
+        .load("rr")
+        .load("pv"),
+    );
+    let (alice, bob) = (bench.agent(), bench.agent());
+    let bob_contact = format!("<{}>", bob.tcp_uri("bob"));
+    bob.answers(Answer::with(move |request| match request.method() {
+        Some("INVITE") => {
+            vec![
+                Reply::new(180),
+                Reply::new(200).with("Contact", &bob_contact),
+            ]
+        }
+        _ => vec![Reply::new(200)],
+    }));
+    let capture = bench.capture();
+
+    let invite = Request::new("INVITE", "sip:alice@example.com", "sip:bob@example.com")
+        .with_uri(&bob.tcp_uri("bob"))
+        .with("Contact", &format!("<{}>", alice.uri("alice")));
+    alice.send(&invite, proxy.udp());
+    let answer = alice.expect_response(&invite, 200);
+    alice.send(&invite.in_dialog("ACK", 1, &answer), proxy.udp());
+    let bye = invite.in_dialog("BYE", 2, &answer);
+    alice.send(&bye, proxy.udp());
+    alice.expect_response(&bye, 200);
+    for method in ["INVITE", "ACK", "BYE"] {
+        assert_eq!(bob.expect_request(method).call_id(), answer.call_id());
+    }
+    capture.stop().assert_clean();
     proxy.stop();
 }

@@ -1,5 +1,7 @@
 //! The judge finds what is wrong, and tells it in tshark's words.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use cpm_testbed::{Bench, CaptureError, Complaint, Request, cpm_message, to};
@@ -94,5 +96,34 @@ fn whoever_may_not_capture_is_told_what_permits_it() {
             .arg("-v")
             .output()
             .is_ok_and(|output| output.status.success())
+    );
+}
+
+#[test]
+fn msrp_is_judged_on_its_port() {
+    const SEND: &str = "MSRP a786hjs2 SEND\r\nTo-Path: msrp://127.0.0.1:7654/jshA7we;tcp\r\n\
+        From-Path: msrp://127.0.0.1:7655/kjhd37s2s2;tcp\r\nMessage-ID: 87652\r\nByte-Range: 1-2/2\r\n\
+        Content-Type: text/plain\r\n\r\nhi\r\n-------a786hjs2$\r\n";
+    let bench = Bench::new("msrp_is_judged_on_its_port");
+    let port = bench.msrp_port();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let capture = bench.capture();
+    let send = |bytes: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut accepted = listener.accept().unwrap().0;
+        stream.write_all(bytes.as_bytes()).unwrap();
+        drop(stream);
+        let mut got = String::new();
+        accepted.read_to_string(&mut got).unwrap();
+        assert_eq!(got, bytes);
+    };
+    send(SEND);
+    let recording = capture.stop();
+    recording.assert_clean();
+    assert_eq!(
+        recording
+            .fields("msrp.method", &["msrp.method", "msrp.end.line"])
+            .len(),
+        1
     );
 }

@@ -13,7 +13,7 @@ pub(crate) fn answering() -> ProxyConfig {
 #[allow(dead_code, reason = "each test binary uses its own part")]
 pub(crate) fn relaying() -> ProxyConfig {
     ProxyConfig::new("request_route { t_relay(); }")
-        .load("sl")
         .load("tm")
+        .load("sl")
         .set_number("tm", "fr_timer", 2000)
 }
