@@ -1,0 +1,160 @@
+//! The bench of one test: its ports, its folder, and what stands on it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::agent::Agent;
+use crate::capture::{Capture, CaptureError};
+use crate::config::ProxyConfig;
+use crate::outcome::or_fail;
+use crate::ports::PortBlock;
+use crate::proxy::{Proxy, StartFailure};
+use crate::recording::PortUse;
+use crate::sipp::{Scenario, Sipp};
+
+/// Everything that one test needs, apart from every other test. Let it be declared first, so that it
+/// is dropped last: when the test has failed by then, the folder `.test-logs/<test name>/` with
+/// configurations, logs and captures stays and its path is printed; else it is removed.
+/// `CPM_TEST_LOGS` names another place than `.test-logs`.
+#[derive(Debug)]
+pub struct Bench {
+    folder: PathBuf,
+    ports: PortBlock,
+    used: Mutex<PortUse>,
+    started: AtomicUsize,
+    keep: AtomicBool,
+}
+
+impl Bench {
+    /// A bench for the test with this name, which must be unique within the project.
+    #[track_caller]
+    pub fn new(test_name: &str) -> Self {
+        or_fail("setting up the bench", Self::set_up(test_name))
+    }
+
+    fn set_up(test_name: &str) -> io::Result<Self> {
+        let root = std::env::var_os("CPM_TEST_LOGS").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.test-logs"),
+            PathBuf::from,
+        );
+        let folder = std::path::absolute(root)?.join(test_name);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir_all(&folder)?,
+        }
+        Ok(Self {
+            folder: folder.canonicalize()?,
+            ports: PortBlock::reserve()?,
+            used: Mutex::default(),
+            started: AtomicUsize::new(0),
+            keep: AtomicBool::new(false),
+        })
+    }
+
+    /// Starts a proxy and waits until it is ready.
+    #[track_caller]
+    pub fn proxy(&self, config: &ProxyConfig) -> Proxy {
+        or_fail("starting a proxy", self.try_proxy(config))
+    }
+
+    /// The same for tests in which the proxy must refuse to start.
+    #[track_caller]
+    pub fn try_proxy(&self, config: &ProxyConfig) -> Result<Proxy, StartFailure> {
+        let port = self.port();
+        self.with_used(|used| used.proxies.push(port));
+        Proxy::start(config, port, &self.folder.join(self.next_name("proxy")))
+    }
+
+    /// Starts a user agent, which answers 200 to everything until told otherwise.
+    #[track_caller]
+    pub fn agent(&self) -> Agent {
+        let port = self.port();
+        self.with_used(|used| used.agents.push(port));
+        or_fail("starting an agent", Agent::start(port))
+    }
+
+    /// Starts sipp.
+    #[track_caller]
+    pub fn sipp(&self, scenario: &Scenario) -> Sipp {
+        let port = self.port();
+        self.with_used(|used| used.agents.push(port));
+        let folder = self.folder.join(self.next_name("sipp"));
+        or_fail("starting sipp", Sipp::start(scenario, port, &folder))
+    }
+
+    /// A free port, for UDP and TCP, that the capture includes but that nobody knows to speak SIP.
+    #[track_caller]
+    pub fn port(&self) -> u16 {
+        or_fail("taking a port", self.ports.take())
+    }
+
+    /// A free port that the judge will take for MSRP. Ask before the capture starts.
+    #[track_caller]
+    pub fn msrp_port(&self) -> u16 {
+        let port = self.port();
+        self.with_used(|used| used.msrp.push(port));
+        port
+    }
+
+    /// Starts to capture all the ports of this bench. Only proxies, agents and MSRP ports that are
+    /// there already are judged by their protocol: start it after them, before they speak.
+    #[track_caller]
+    pub fn capture(&self) -> Capture {
+        or_fail("starting a capture", self.try_capture())
+    }
+
+    /// The same, with the reason why there is none as a value.
+    pub fn try_capture(&self) -> Result<Capture, CaptureError> {
+        let marker_port = self.ports.take().map_err(CaptureError::NotStarted)?;
+        let folder = self.folder.join(self.next_name("capture"));
+        fs::create_dir_all(&folder).map_err(CaptureError::NotStarted)?;
+        let used = self.with_used(|used| used.clone());
+        Capture::start(
+            (self.ports.first(), self.ports.last()),
+            marker_port,
+            &folder,
+            used,
+        )
+    }
+
+    /// The folder of this test's logs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Keeps the folder whatever happens: for a test that fails by returning an error.
+    pub fn keep_logs(&self) {
+        self.keep.store(true, Ordering::Relaxed);
+    }
+
+    fn next_name(&self, what: &str) -> String {
+        format!(
+            "{what}-{}",
+            self.started.fetch_add(1, Ordering::Relaxed) + 1
+        )
+    }
+
+    fn with_used<T>(&self, with: impl FnOnce(&mut PortUse) -> T) -> T {
+        with(
+            &mut self
+                .used
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+        )
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if thread::panicking() || self.keep.load(Ordering::Relaxed) {
+            eprintln!("logs are kept in {}", self.folder.display());
+        } else {
+            // What cannot be removed now goes at the start of the next run.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The bench on which cpm's end-to-end tests, its demo and its benchmarks stand. Its parts are real and none
+//! of them is cpm's own: a stock Kamailio, SIP user agents with a small SIP reader of their own, sipp, and a
+//! capture of the loopback interface that tshark judges. The crate does not depend on `cpm`.
+//!
+//! ```no_run
+//! use cpm_testbed::{Answer, Bench, ProxyConfig, cc, cpm_message, to};
+//!
+//! let bench = Bench::new("one_message_reaches_two");
+//! let proxy = bench.proxy(
+//!     &ProxyConfig::new("request_route { cpm_handle(); }")
+//!         .load("tm")
+//!         .load("/path/to/cpm.so")
+//!         .set("cpm", "exploder_uri", "sip:exploder@example.com"),
+//! );
+//! let (alice, bob, carol) = (bench.agent(), bench.agent(), bench.agent());
+//! carol.answers(Answer::code(404));
+//! let capture = bench.capture();
+//!
+//! let message = cpm_message("sip:alice@example.com", "sip:exploder@example.com")
+//!     .recipients([to(&bob.uri("bob")), cc(&carol.tcp_uri("carol"))])
+//!     .text("Lunch?")
+//!     .request()
+//!     .with("Privacy", "none");
+//! alice.send(&message, proxy.udp());
+//! alice.expect_response(&message, 202);
+//! assert_ne!(bob.expect_request("MESSAGE").call_id(), carol.expect_request("MESSAGE").call_id());
+//!
+//! let recording = capture.stop();
+//! recording.assert_clean();
+//! let sent = format!("sip.Method == \"MESSAGE\" && {}", recording.sent_by_proxy());
+//! assert_eq!(recording.fields(&sent, &["sip.To", "sip.Call-ID"]).len(), 2);
+//! proxy.stop();
+//! ```
+//!
+//! # What is promised
+//!
+//! - Tests run side by side, in one process and in several: each [`Bench`] has a range of ports of its own, and a
+//!   folder of its own.
+//! - Nothing is slept for: the bench waits for answers, for log lines, for markers in the capture.
+//! - Nothing is left: proxies, sipp and dumpcap die with the test, also when it panics or is killed.
+//! - When a test fails, what was configured, logged and captured stays in `.test-logs/<test name>/`.
+//! - Failed expectations panic at the caller's line, with what came instead.
+//!
+//! # Where to look
+//!
+//! | file | job |
+//! |---|---|
+//! | `bench.rs`, `ports.rs` | what belongs to one test |
+//! | `config.rs`, `proxy.rs`, `process.rs` | Kamailio: configuration, life and RPC, numbers from the kernel |
+//! | `agent.rs`, `inbox.rs`, `message.rs` | user agents, what they have received, reading it |
+//! | `request.rs`, `cpm_message.rs` | what they send |
+//! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
+//! | `sipp.rs` | sipp |
+//! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |
+//! | `outcome.rs` | how expectations fail |
+
+mod agent;
+mod bench;
+mod capture;
+mod config;
+mod cpm_message;
+mod guarded;
+mod inbox;
+mod log;
+mod message;
+mod outcome;
+mod ports;
+mod process;
+mod proxy;
+mod recording;
+mod request;
+mod sipp;
+mod sys;
+
+pub use agent::{Agent, Answer, AnswerFunction, PATIENCE, Way};
+pub use bench::Bench;
+pub use capture::{Capture, CaptureError};
+pub use config::ProxyConfig;
+pub use cpm_message::{
+    BOUNDARY, CpmMessage, PAGER_FEATURE_TAG, Recipient, bcc, cc, cpm_message, multipart,
+    resource_lists, to, unmarked,
+};
+pub use inbox::Received;
+pub use message::Message;
+pub use process::Process;
+pub use proxy::{Proxy, StartFailure, values};
+pub use recording::{Complaint, Recording};
+pub use request::{Reply, Request};
+pub use sipp::{Scenario, Sipp};
+
+/// The bench's own datagrams begin so. They are blank lines to a SIP element, and the judge knows them.
+const MARKER: &[u8] = b"\r\n\r\ncpm-testbed marker ";

@@ -1,0 +1,71 @@
+//! Ports that no other test, in this process or another, uses at the same time.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// All blocks lie below Linux's range of ephemeral ports (32768 on), so that the kernel never gives
+/// one of ours to an outgoing connection between the reservation and the use.
+const FIRST_PORT: u16 = 12_000;
+const LAST_PORT: u16 = 31_999;
+
+/// Ports per bench: a proxy, MSRP, some tens of agents. One range makes one short capture filter.
+const BLOCK_SIZE: u16 = 100;
+
+/// A range of ports of 127.0.0.1, reserved among all test processes by holding an abstract Unix
+/// socket of its name. That name lives in the same network namespace as the ports, needs no file
+/// and no rights, and goes when the process goes, however it ends.
+#[derive(Debug)]
+pub(crate) struct PortBlock {
+    first: u16,
+    next: AtomicU16,
+    _reservation: UnixDatagram,
+}
+
+impl PortBlock {
+    pub(crate) fn reserve() -> io::Result<Self> {
+        for first in (FIRST_PORT..=LAST_PORT - BLOCK_SIZE + 1).step_by(BLOCK_SIZE.into()) {
+            let name = SocketAddr::from_abstract_name(format!("cpm-testbed-ports-{first}"))?;
+            match UnixDatagram::bind_addr(&name) {
+                Ok(_reservation) => {
+                    return Ok(Self {
+                        first,
+                        next: AtomicU16::new(first),
+                        _reservation,
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "every block of test ports is taken",
+        ))
+    }
+
+    /// The next port that is free for UDP and for TCP; ports that others hold are passed over.
+    pub(crate) fn take(&self) -> io::Result<u16> {
+        loop {
+            let port = self.next.fetch_add(1, Ordering::Relaxed);
+            if port > self.last() {
+                let error = "the bench has handed out all its ports";
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, error));
+            }
+            let address = (Ipv4Addr::LOCALHOST, port);
+            if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+                return Ok(port);
+            }
+        }
+    }
+
+    pub(crate) fn first(&self) -> u16 {
+        self.first
+    }
+
+    pub(crate) fn last(&self) -> u16 {
+        self.first + BLOCK_SIZE - 1
+    }
+}

@@ -1,0 +1,362 @@
+//! Requests and replies as a test writes them: every header may be replaced or left out.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
+
+use crate::message::{Message, same_name};
+
+/// A request to be sent. It has what RFC 3261 §8.1.1 demands from the start; `with` replaces a header,
+/// `and` adds one more line of it, `without` removes it. Nothing is checked: tests send bad ones.
+///
+/// Header values may hold `@TRANSPORT@`, `@SENT_BY@` (the sending agent's) and `@LENGTH@` (of the
+/// body in bytes), which are filled in at sending.
+///
+/// Sending the same request twice is a retransmission; [`again`](Self::again) makes a new one.
+#[derive(Debug, Clone)]
+pub struct Request {
+    start_line: String,
+    method: String,
+    branch: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// A request from `from` to `to` (both URIs), with `to` as its Request-URI, outside any dialog.
+    pub fn new(method: &str, from: &str, to: &str) -> Self {
+        let branch = format!("z9hG4bK{}", unique());
+        let via = format!("SIP/2.0/@TRANSPORT@ @SENT_BY@;branch={branch}");
+        let headers = [
+            ("Via", via),
+            ("Max-Forwards", "70".to_owned()),
+            ("From", format!("<{from}>;tag={}", unique())),
+            ("To", format!("<{to}>")),
+            ("Call-ID", format!("{}@testbed", unique())),
+            ("CSeq", format!("1 {method}")),
+            ("Content-Length", "@LENGTH@".to_owned()),
+        ];
+        Self {
+            start_line: format!("{method} {to} SIP/2.0"),
+            method: method.to_owned(),
+            branch,
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            body: Vec::new(),
+        }
+    }
+
+    /// A request inside the dialog that `response` to `self` has made (RFC 3261 §12.2.1.1), such as
+    /// an ACK (which keeps the CSeq number) or a BYE (pass the next number). The route set is the
+    /// response's Record-Route reversed.
+    pub fn in_dialog(&self, method: &str, cseq: u32, response: &Message) -> Self {
+        let address = |header| response.header(header).unwrap_or_default();
+        let contact = response
+            .header("Contact")
+            .map(uri_of)
+            .filter(|uri| !uri.is_empty());
+        let target = contact.unwrap_or(uri_of(address("To")));
+        let routes = response.headers("Record-Route");
+        let mut request = Self::new(method, "", "")
+            .with("From", address("From"))
+            .with("To", address("To"))
+            .with("Call-ID", response.call_id())
+            .with("CSeq", &format!("{cseq} {method}"))
+            .with_uri(target);
+        let hops = routes.iter().flat_map(|line| line.split(','));
+        for route in hops.map(str::trim).collect::<Vec<_>>().into_iter().rev() {
+            request = request.and("Route", route);
+        }
+        request
+    }
+
+    /// The same request as a new transaction outside the old dialog: new branch, Call-ID and tag.
+    pub fn again(&self) -> Self {
+        let mut request = self.clone();
+        request.branch = format!("z9hG4bK{}", unique());
+        for (name, value) in &mut request.headers {
+            if same_name(name, "Via") {
+                *value = value.replace(&self.branch, &request.branch);
+            } else if same_name(name, "Call-ID") {
+                *value = format!("{}@testbed", unique());
+            } else if same_name(name, "From")
+                && let Some((address, _)) = value.clone().split_once(";tag=")
+            {
+                *value = format!("{address};tag={}", unique());
+            }
+        }
+        request
+    }
+
+    /// Another Request-URI; To stays.
+    pub fn with_uri(mut self, uri: &str) -> Self {
+        self.start_line = format!("{} {uri} SIP/2.0", self.method);
+        self
+    }
+
+    /// The header has this one value, in the place where it stood, or at the end.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        set(&mut self.headers, name, value);
+        self
+    }
+
+    /// One more line of the header, at the end.
+    pub fn and(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The header is left out.
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(own, _)| !same_name(own, name));
+        self
+    }
+
+    /// The body with its type.
+    pub fn with_body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self.with("Content-Type", content_type)
+    }
+
+    /// The first value of a header, before filling in.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let line = self.headers.iter().find(|(own, _)| same_name(own, name));
+        line.map(|(_, value)| value.as_str())
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The bytes on the wire. `transport` is `UDP` or `TCP`, `sent_by` where answers shall go.
+    pub fn write(&self, transport: &str, sent_by: SocketAddr) -> Vec<u8> {
+        let filled = self.headers.iter().map(|(name, value)| {
+            let value = value
+                .replace("@TRANSPORT@", transport)
+                .replace("@SENT_BY@", &sent_by.to_string())
+                .replace("@LENGTH@", &self.body.len().to_string());
+            (name.as_str(), value)
+        });
+        write(&self.start_line, filled, &self.body)
+    }
+
+    /// Whether `response` answers this request: same branch, or same Call-ID and CSeq.
+    pub(crate) fn is_answered_by(&self, response: &Message) -> bool {
+        let same = |name| self.header(name).is_some() && self.header(name) == response.header(name);
+        response.status().is_some()
+            && (response.branch() == Some(&self.branch) || same("Call-ID") && same("CSeq"))
+    }
+}
+
+/// A response to be sent. Via, From, To (with a tag), Call-ID and CSeq come from the request
+/// (RFC 3261 §8.2.6.2), unless the reply names them itself.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    status: u16,
+    reason: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    /// A reply with this status code and nothing else.
+    pub fn new(status: u16) -> Self {
+        Self {
+            status,
+            reason: reason(status).to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// Another reason phrase.
+    pub fn with_reason(mut self, reason: &str) -> Self {
+        self.reason = reason.to_owned();
+        self
+    }
+
+    /// The header has this one value.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        set(&mut self.headers, name, value);
+        self
+    }
+
+    /// The body with its type.
+    pub fn with_body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self.with("Content-Type", content_type)
+    }
+
+    /// The bytes on the wire as the answer to `request`; `tag` goes to To where it has none.
+    pub fn write(&self, request: &Message, tag: &str) -> Vec<u8> {
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for name in ["Via", "Record-Route", "From", "To", "Call-ID", "CSeq"] {
+            if self.headers.iter().any(|(own, _)| same_name(own, name)) {
+                continue;
+            }
+            for value in request.headers(name) {
+                let needs_tag = name == "To" && request.parameter("To", "tag").is_none();
+                let tag = if needs_tag && self.status > 100 {
+                    format!(";tag={tag}")
+                } else {
+                    String::new()
+                };
+                headers.push((name.to_owned(), format!("{value}{tag}")));
+            }
+        }
+        headers.extend(self.headers.iter().cloned());
+        if !headers
+            .iter()
+            .any(|(name, _)| same_name(name, "Content-Length"))
+        {
+            headers.push(("Content-Length".to_owned(), self.body.len().to_string()));
+        }
+        let start_line = format!("SIP/2.0 {} {}", self.status, self.reason);
+        write(
+            &start_line,
+            headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.clone())),
+            &self.body,
+        )
+    }
+}
+
+/// A token that no other call gives, here or in another process.
+pub(crate) fn unique() -> String {
+    // Each RandomState has fresh keys from the system's randomness.
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// The URI of a name-addr or addr-spec.
+pub(crate) fn uri_of(address: &str) -> &str {
+    let bracketed = address
+        .split_once('<')
+        .and_then(|(_, rest)| rest.split_once('>'));
+    bracketed.map_or_else(
+        || address.split(';').next().unwrap_or_default().trim(),
+        |(uri, _)| uri,
+    )
+}
+
+fn set(headers: &mut Vec<(String, String)>, name: &str, value: &str) {
+    let place = headers
+        .iter()
+        .position(|(own, _)| same_name(own, name))
+        .unwrap_or(headers.len());
+    headers.retain(|(own, _)| !same_name(own, name));
+    headers.insert(place, (name.to_owned(), value.to_owned()));
+}
+
+fn write<'a>(
+    start_line: &str,
+    headers: impl Iterator<Item = (&'a str, String)>,
+    body: &[u8],
+) -> Vec<u8> {
+    let mut head = format!("{start_line}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        180 => "Ringing",
+        183 => "Session Progress",
+        200 => "OK",
+        202 => "Accepted",
+        403 => "Forbidden",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        480 => "Temporarily Unavailable",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        488 => "Not Acceptable Here",
+        500 => "Server Internal Error",
+        503 => "Service Unavailable",
+        603 => "Decline",
+        _ => "Reason",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(request: &Request) -> Message {
+        Message::read(request.write("UDP", SocketAddr::from(([127, 0, 0, 1], 5060))))
+    }
+
+    #[test]
+    fn headers_are_replaced_in_place_added_and_removed() {
+        let request = Request::new("MESSAGE", "sip:a@x", "sip:b@x")
+            .with("f", "<sip:c@x>;tag=1")
+            .and("Via", "SIP/2.0/UDP other")
+            .without("Max-Forwards")
+            .with_body("text/plain", "hi");
+        let message = sent(&request);
+        let names: Vec<_> = message
+            .all_headers()
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "Via",
+                "f",
+                "To",
+                "Call-ID",
+                "CSeq",
+                "Content-Length",
+                "Via",
+                "Content-Type"
+            ]
+        );
+        assert_eq!(message.header("Content-Length"), Some("2"));
+        assert!(
+            message
+                .header("Via")
+                .unwrap()
+                .starts_with("SIP/2.0/UDP 127.0.0.1:5060;branch=")
+        );
+    }
+
+    #[test]
+    fn a_reply_answers_its_request_and_no_other() {
+        let request = Request::new("MESSAGE", "sip:a@x", "sip:b@x");
+        let reply = Message::read(Reply::new(202).write(&sent(&request), "t"));
+        assert_eq!(reply.start_line(), "SIP/2.0 202 Accepted");
+        assert_eq!(reply.parameter("To", "tag"), Some("t"));
+        assert!(request.is_answered_by(&reply));
+        assert!(!request.again().is_answered_by(&reply));
+        assert!(!request.is_answered_by(&sent(&request)));
+    }
+
+    #[test]
+    fn a_request_in_a_dialog_takes_its_routes_reversed() {
+        let invite = Request::new("INVITE", "sip:a@x", "sip:b@x")
+            .with("Record-Route", "<sip:p1;lr>, <sip:p2;lr>");
+        let answer = Reply::new(200)
+            .with("Contact", "<sip:b@host;ob>;+x")
+            .write(&sent(&invite), "t");
+        let bye = sent(&invite.in_dialog("BYE", 2, &Message::read(answer)));
+        assert_eq!(bye.start_line(), "BYE sip:b@host;ob SIP/2.0");
+        assert_eq!(bye.headers("Route"), ["<sip:p2;lr>", "<sip:p1;lr>"]);
+        assert_eq!(bye.header("To"), Some("<sip:b@x>;tag=t"));
+        assert_eq!(bye.header("CSeq"), Some("2 BYE"));
+    }
+}

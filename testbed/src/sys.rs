@@ -1,0 +1,58 @@
+//! The few system calls that std does not offer. All `unsafe` of this crate is here.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// Which signal; only those the bench sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Interrupt,
+    Terminate,
+}
+
+impl Signal {
+    fn number(self) -> libc::c_int {
+        match self {
+            Self::Interrupt => libc::SIGINT,
+            Self::Terminate => libc::SIGTERM,
+        }
+    }
+}
+
+/// Signals one process. The caller must not have reaped it yet, or the number may be another's.
+pub(crate) fn signal_process(pid: u32, signal: Signal) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    // SAFETY: kill takes two integers and touches no memory of ours.
+    match unsafe { libc::kill(pid, signal.number()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ends every read and accept that blocks on `socket`, in whichever thread. Works on unconnected
+/// UDP sockets and on listeners too (the call then reports ENOTCONN, yet wakes the sleepers).
+pub(crate) fn wake_readers(socket: &impl AsRawFd) {
+    // SAFETY: the descriptor is open, since `socket` is borrowed; no memory is passed.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+/// Makes room for about `bytes` of unread datagrams; without the right to exceed the system's bound
+/// (net.core.rmem_max), as much as that allows.
+pub(crate) fn widen_receive_buffer(socket: &impl AsRawFd, bytes: libc::c_int) {
+    for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE] {
+        let length = size_of_val(&bytes) as libc::socklen_t;
+        // SAFETY: the descriptor is open, since `socket` is borrowed; the pointer is to an integer
+        // of the stated length that outlives the call.
+        unsafe {
+            let value = (&raw const bytes).cast();
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length);
+        }
+    }
+}
+
+/// Clock ticks per second, the unit of the times in `/proc/<pid>/stat`.
+pub(crate) fn ticks_per_second() -> u64 {
+    // SAFETY: sysconf takes an integer and touches no memory of ours.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    u64::try_from(ticks).unwrap_or(100)
+}
