@@ -41,7 +41,7 @@ demo: deps build ## the main job, on real traffic
 
 .PHONY: test
 test: deps build lint ## everything that has to hold
-	$(CARGO) test
+	$(CARGO) test --workspace
 
 .PHONY: bench
 bench: deps build ## how fast it is
@@ -53,9 +53,9 @@ conformance: deps build ## the requirements of the specification, one by one
 
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 .PHONY: clean
 clean: ## removes what was built
