@@ -530,7 +530,10 @@ impl Parser {
         match self.open.last() {
             None if text.trim_ascii().is_empty() => Ok(()),
             None => Err(ResourceListsError::Malformed),
-            Some(_) if text.contains("]]>") => Err(ResourceListsError::Malformed),
+            // The byte first: setting up a search for the string costs more than most texts are long.
+            Some(_) if text.as_bytes().contains(&b']') && text.contains("]]>") => {
+                Err(ResourceListsError::Malformed)
+            }
             Some(Element::EntryName) => {
                 self.append_to_name(|name| push_lines(text, name));
                 Ok(())
@@ -625,6 +628,7 @@ const BYTE_KINDS: [u8; 256] = {
     kinds
 };
 
+#[inline]
 fn kind(byte: u8) -> u8 {
     BYTE_KINDS[usize::from(byte)]
 }
