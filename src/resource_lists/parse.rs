@@ -122,21 +122,23 @@ impl ResourceLists {
         reader.config_mut().check_comments = true;
         loop {
             let at_start = reader.buffer_position() == 0;
-            match reader.read_event().map_err(malformed)? {
-                Event::Start(tag) => parser.start(tag.name().0, tag.attributes_raw())?,
-                Event::Empty(tag) => {
+            // Matched in place: moving each event through `?` is a copy that shows in a profile.
+            match reader.read_event() {
+                Ok(Event::Start(tag)) => parser.start(tag.name().0, tag.attributes_raw())?,
+                Ok(Event::Empty(tag)) => {
                     parser.start(tag.name().0, tag.attributes_raw())?;
                     parser.end();
                 }
-                Event::End(_) => parser.end(),
-                Event::Text(text) => parser.text(&text)?,
-                Event::CData(text) => parser.cdata(&text)?,
-                Event::GeneralRef(reference) => parser.reference(&reference)?,
-                Event::Decl(declaration) if at_start => check_declaration(&declaration)?,
-                Event::Decl(_) => return Err(ResourceListsError::Malformed),
-                Event::DocType(_) => return Err(ResourceListsError::DocumentType),
-                Event::Comment(_) | Event::PI(_) => {}
-                Event::Eof => return parser.finish(),
+                Ok(Event::End(_)) => parser.end(),
+                Ok(Event::Text(text)) => parser.text(&text)?,
+                Ok(Event::CData(text)) => parser.cdata(&text)?,
+                Ok(Event::GeneralRef(reference)) => parser.reference(&reference)?,
+                Ok(Event::Decl(declaration)) if at_start => check_declaration(&declaration)?,
+                Ok(Event::Decl(_)) => return Err(ResourceListsError::Malformed),
+                Ok(Event::DocType(_)) => return Err(ResourceListsError::DocumentType),
+                Ok(Event::Comment(_) | Event::PI(_)) => {}
+                Ok(Event::Eof) => return parser.finish(),
+                Err(error) => return Err(malformed(error)),
             }
         }
     }
