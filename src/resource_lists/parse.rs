@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use quick_xml::errors::{Error as XmlError, SyntaxError};
 use quick_xml::events::{BytesDecl, Event};
 use quick_xml::reader::Reader;
@@ -120,21 +122,23 @@ impl ResourceLists {
         reader.config_mut().check_comments = true;
         loop {
             let at_start = reader.buffer_position() == 0;
-            match reader.read_event().map_err(malformed)? {
-                Event::Start(tag) => parser.start(tag.name().0, tag.attributes_raw())?,
-                Event::Empty(tag) => {
+            // Matched in place: moving each event through `?` is a copy that shows in a profile.
+            match reader.read_event() {
+                Ok(Event::Start(tag)) => parser.start(tag.name().0, tag.attributes_raw())?,
+                Ok(Event::Empty(tag)) => {
                     parser.start(tag.name().0, tag.attributes_raw())?;
                     parser.end();
                 }
-                Event::End(_) => parser.end(),
-                Event::Text(text) => parser.text(&text)?,
-                Event::CData(text) => parser.cdata(&text)?,
-                Event::GeneralRef(reference) => parser.reference(&reference)?,
-                Event::Decl(declaration) if at_start => check_declaration(&declaration)?,
-                Event::Decl(_) => return Err(ResourceListsError::Malformed),
-                Event::DocType(_) => return Err(ResourceListsError::DocumentType),
-                Event::Comment(_) | Event::PI(_) => {}
-                Event::Eof => return parser.finish(),
+                Ok(Event::End(_)) => parser.end(),
+                Ok(Event::Text(text)) => parser.text(&text)?,
+                Ok(Event::CData(text)) => parser.cdata(&text)?,
+                Ok(Event::GeneralRef(reference)) => parser.reference(&reference)?,
+                Ok(Event::Decl(declaration)) if at_start => check_declaration(&declaration)?,
+                Ok(Event::Decl(_)) => return Err(ResourceListsError::Malformed),
+                Ok(Event::DocType(_)) => return Err(ResourceListsError::DocumentType),
+                Ok(Event::Comment(_) | Event::PI(_)) => {}
+                Ok(Event::Eof) => return parser.finish(),
+                Err(error) => return Err(malformed(error)),
             }
         }
     }
@@ -180,13 +184,12 @@ fn decode(document: &[u8]) -> Result<&str, ResourceListsError> {
         return Err(ResourceListsError::NotUtf8);
     }
     let text = std::str::from_utf8(document).map_err(|_| ResourceListsError::NotUtf8)?;
-    // Counted rather than searched for, which the compiler turns into vector code.
-    let controls = document.iter().filter(|&&b| b < 0x20).count();
-    let white_space = document
-        .iter()
-        .filter(|&&b| matches!(b, b'\t' | b'\r' | b'\n'))
-        .count();
-    if controls != white_space {
+    // Folded chunk by chunk rather than searched for: the compiler turns that into vector code.
+    let is_control = |b: u8| b < 0x20 && !matches!(b, b'\t' | b'\r' | b'\n');
+    if document
+        .chunks(256)
+        .any(|chunk| chunk.iter().fold(false, |any, &b| any | is_control(b)))
+    {
         return Err(ResourceListsError::Malformed);
     }
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
@@ -256,15 +259,15 @@ struct Binding {
 /// The values of the attributes that mean something on an entry.
 #[derive(Default)]
 struct EntryAttributes<'a> {
-    uri: Option<&'a str>,
+    uri: Option<Value<'a>>,
     copy_control: Qualified<'a>,
     anonymize: Qualified<'a>,
 }
 
 #[derive(Default)]
 struct Qualified<'a> {
-    qualified: Option<&'a str>,
-    unqualified: Option<&'a str>,
+    qualified: Option<Value<'a>>,
+    unqualified: Option<Value<'a>>,
 }
 
 struct Parser {
@@ -275,6 +278,8 @@ struct Parser {
     prefixes: String,
     /// The default namespace in scope: nearly every element asks for it.
     default_namespace: Namespace,
+    /// Where the names of the attributes of one tag lie in it; kept for its memory.
+    names: Vec<Range<usize>>,
     /// For values that are looked at and not kept.
     scratch: String,
     seen_root: bool,
@@ -294,6 +299,7 @@ impl Parser {
             bindings: Vec::new(),
             prefixes: String::new(),
             default_namespace: Namespace::None,
+            names: Vec::new(),
             scratch: String::new(),
             seen_root: false,
         }
@@ -307,10 +313,13 @@ impl Parser {
         if self.open.len() >= self.limits.depth {
             return Err(ResourceListsError::TooDeep);
         }
-        let (prefix, local) = split_name(name)?;
+        let (name, rest) = take_name(name)?;
+        if !rest.is_empty() {
+            return Err(ResourceListsError::Malformed);
+        }
         let entry = self.attributes(attributes)?;
-        let element = match self.resolve(prefix)? {
-            Namespace::ResourceLists => self.element(local)?,
+        let element = match self.resolve(name.prefix)? {
+            Namespace::ResourceLists => self.element(name.local)?,
             _ if self.open.is_empty() => return Err(ResourceListsError::NotResourceLists),
             _ => Element::Ignored,
         };
@@ -358,13 +367,14 @@ impl Parser {
             Some("true" | "1") => true,
             Some(_) => return Err(ResourceListsError::UnknownAnonymize),
         };
-        let raw = attributes
-            .uri
-            .unwrap_or_default()
-            .trim_matches(is_white_space);
+        let uri = attributes.uri.ok_or(ResourceListsError::MissingUri)?;
+        let uri = Value {
+            raw: uri.raw.trim_ascii(),
+            ..uri
+        };
         let texts = &mut self.lists.texts;
         let uri_start = texts.len();
-        unescape_value(raw, texts)?;
+        unescape_value(uri, texts)?;
         match texts.len() - uri_start {
             0 => return Err(ResourceListsError::MissingUri),
             length if length > self.limits.entry_uri_bytes => {
@@ -383,76 +393,90 @@ impl Parser {
     }
 
     fn known(&mut self, value: &Qualified<'_>) -> Result<Option<&str>, ResourceListsError> {
-        let Some(raw) = value.qualified.or(value.unqualified) else {
-            return Ok(None);
-        };
-        self.scratch.clear();
-        unescape_value(raw, &mut self.scratch)?;
-        Ok(Some(self.scratch.trim_matches(is_white_space)))
+        match value.qualified.or(value.unqualified) {
+            Some(value) => Ok(Some(self.unescape(value)?.trim_ascii())),
+            None => Ok(None),
+        }
     }
 
     /// Checks the attributes of a tag, brings its namespace declarations into scope and picks out
     /// what an entry needs.
     fn attributes<'a>(&mut self, raw: &'a str) -> Result<EntryAttributes<'a>, ResourceListsError> {
         let mut entry = EntryAttributes::default();
-        let mut rest = raw.trim_start_matches(is_white_space);
-        if rest.is_empty() {
-            return Ok(entry);
-        }
-        let mut names = [""; MAX_ATTRIBUTES];
-        let mut prefixed = [("", "", ""); MAX_ATTRIBUTES];
-        let (mut count, mut prefixed_count) = (0, 0);
+        let mut rest = raw.trim_ascii_start();
+        let mut any_prefixed = false;
+        self.names.clear();
         while !rest.is_empty() {
-            let (name, value, tail) = split_attribute(rest)?;
-            if value.contains('&') {
+            let at = raw.len() - rest.len();
+            let (name, value, tail) = take_attribute(rest)?;
+            if !value.is_plain {
                 // Looked at even if nobody wants the value: the document must be well-formed.
-                self.scratch.clear();
-                unescape_value(value, &mut self.scratch)?;
+                self.unescape(value)?;
             }
-            if count == MAX_ATTRIBUTES {
+            if self.names.len() == MAX_ATTRIBUTES {
                 return Err(ResourceListsError::TooManyAttributes);
             }
-            if names[..count].contains(&name) {
+            if self
+                .names
+                .iter()
+                .any(|other| raw[other.clone()] == *name.whole)
+            {
                 return Err(ResourceListsError::Malformed);
             }
-            names[count] = name;
-            count += 1;
-            match split_name(name)? {
-                ("", "xmlns") => self.bind("", value)?,
+            self.names.push(at..at + name.whole.len());
+            match (name.prefix, name.local) {
                 ("", "uri") => entry.uri = Some(value),
                 ("", "copyControl") => entry.copy_control.unqualified = Some(value),
                 ("", "anonymize") => entry.anonymize.unqualified = Some(value),
+                ("", "xmlns") => self.bind("", value)?,
                 ("", _) => {}
                 ("xmlns", prefix) => self.bind(prefix, value)?,
-                // The declaration may be further on in the same tag.
-                (prefix, local) => {
-                    prefixed[prefixed_count] = (prefix, local, value);
-                    prefixed_count += 1;
-                }
+                _ => any_prefixed = true,
             }
             rest = tail;
         }
-        for &(prefix, local, value) in &prefixed[..prefixed_count] {
-            if self.resolve(prefix)? != Namespace::CopyControl {
+        if any_prefixed {
+            // Only now, as the declarations may stand anywhere in the tag.
+            self.prefixed_attributes(raw, &mut entry)?;
+        }
+        Ok(entry)
+    }
+
+    fn prefixed_attributes<'a>(
+        &self,
+        raw: &'a str,
+        entry: &mut EntryAttributes<'a>,
+    ) -> Result<(), ResourceListsError> {
+        for range in &self.names {
+            let (name, _) = take_name(&raw[range.clone()])?;
+            if matches!(name.prefix, "" | "xmlns")
+                || self.resolve(name.prefix)? != Namespace::CopyControl
+            {
                 continue;
             }
-            let slot = match local {
+            let slot = match name.local {
                 "copyControl" => &mut entry.copy_control.qualified,
                 "anonymize" => &mut entry.anonymize.qualified,
                 _ => continue,
             };
+            let (_, value, _) = take_attribute(&raw[range.start..])?;
             // Two prefixes of one namespace are one attribute given twice.
             if slot.replace(value).is_some() {
                 return Err(ResourceListsError::Malformed);
             }
         }
-        Ok(entry)
+        Ok(())
     }
 
-    fn bind(&mut self, prefix: &str, value: &str) -> Result<(), ResourceListsError> {
+    /// The value in the scratch string.
+    fn unescape(&mut self, value: Value<'_>) -> Result<&str, ResourceListsError> {
         self.scratch.clear();
         unescape_value(value, &mut self.scratch)?;
-        let namespace = Namespace::of(&self.scratch);
+        Ok(&self.scratch)
+    }
+
+    fn bind(&mut self, prefix: &str, value: Value<'_>) -> Result<(), ResourceListsError> {
+        let namespace = Namespace::of(self.unescape(value)?);
         // Namespaces in XML 1.0 §5 and §3: a prefix cannot be unbound, these two cannot be bound.
         if prefix == "xmlns" || (!prefix.is_empty() && namespace == Namespace::None) {
             return Err(ResourceListsError::Malformed);
@@ -513,9 +537,12 @@ impl Parser {
 
     fn text(&mut self, text: &str) -> Result<(), ResourceListsError> {
         match self.open.last() {
-            None if text.trim_matches(is_white_space).is_empty() => Ok(()),
+            None if text.trim_ascii().is_empty() => Ok(()),
             None => Err(ResourceListsError::Malformed),
-            Some(_) if text.contains("]]>") => Err(ResourceListsError::Malformed),
+            // The byte first: setting up a search for the string costs more than most texts are long.
+            Some(_) if text.as_bytes().contains(&b']') && text.contains("]]>") => {
+                Err(ResourceListsError::Malformed)
+            }
             Some(Element::EntryName) => {
                 self.append_to_name(|name| push_lines(text, name));
                 Ok(())
@@ -572,59 +599,129 @@ fn is_white_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
-/// Prefix (empty if there is none) and local part of a name.
-fn split_name(name: &str) -> Result<(&str, &str), ResourceListsError> {
-    let (prefix, local) = match name.bytes().position(|b| b == b':') {
-        None => ("", name),
-        Some(0) => return Err(ResourceListsError::Malformed),
-        Some(colon) => {
-            let prefix = &name[..colon];
-            if !is_ncname(prefix) {
-                return Err(ResourceListsError::Malformed);
-            }
-            (prefix, &name[colon + 1..])
-        }
-    };
-    if is_ncname(local) {
-        Ok((prefix, local))
-    } else {
-        Err(ResourceListsError::Malformed)
+/// A qualified name (Namespaces in XML 1.0 §4); the prefix is empty if there is none.
+struct Name<'a> {
+    whole: &'a str,
+    prefix: &'a str,
+    local: &'a str,
+}
+
+/// An attribute value as it stands between the quotes.
+#[derive(Clone, Copy)]
+struct Value<'a> {
+    raw: &'a str,
+    /// It stands for itself: no reference in it, and no white space but spaces.
+    is_plain: bool,
+}
+
+const NAME_START: u8 = 1;
+const NAME: u8 = 2;
+const ESCAPE: u8 = 4;
+const LESS_THAN: u8 = 8;
+
+/// What each byte can be. Beyond ASCII everything passes in a name: such a name is never one that
+/// matters here, and so a name cannot end inside of a UTF-8 sequence.
+const BYTE_KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => NAME_START | NAME,
+            b'0'..=b'9' | b'-' | b'.' => NAME,
+            b'&' | b'\t' | b'\r' | b'\n' => ESCAPE,
+            b'<' => LESS_THAN,
+            _ => 0,
+        };
+        byte += 1;
     }
+    kinds
+};
+
+#[inline]
+fn kind(byte: u8) -> u8 {
+    BYTE_KINDS[usize::from(byte)]
 }
 
-/// A name without colon. Beyond ASCII everything passes: such a name is never one that matters here.
-fn is_ncname(name: &str) -> bool {
-    let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_' || b >= 0x80;
-    let more = |b: u8| letter(b) || b.is_ascii_digit() || b == b'-' || b == b'.';
-    name.bytes().next().is_some_and(letter) && name.bytes().all(more)
+/// Takes a name without colon off.
+fn take_ncname(text: &str) -> Result<(&str, &str), ResourceListsError> {
+    let bytes = text.as_bytes();
+    if bytes.first().is_none_or(|&b| kind(b) & NAME_START == 0) {
+        return Err(ResourceListsError::Malformed);
+    }
+    let end = bytes
+        .iter()
+        .position(|&b| kind(b) & NAME == 0)
+        .unwrap_or(bytes.len());
+    Ok(text.split_at(end))
 }
 
-/// Takes the first attribute off: name, value between the quotes, and the rest, which is empty or was
-/// separated by white space.
-fn split_attribute(text: &str) -> Result<(&str, &str, &str), ResourceListsError> {
+fn take_name(text: &str) -> Result<(Name<'_>, &str), ResourceListsError> {
+    let (first, rest) = take_ncname(text)?;
+    let Some(local) = rest.strip_prefix(':') else {
+        return Ok((
+            Name {
+                whole: first,
+                prefix: "",
+                local: first,
+            },
+            rest,
+        ));
+    };
+    let (local, rest) = take_ncname(local)?;
+    Ok((
+        Name {
+            whole: &text[..text.len() - rest.len()],
+            prefix: first,
+            local,
+        },
+        rest,
+    ))
+}
+
+/// Takes the first attribute off: name, value, and the rest, which is empty or was separated by white
+/// space.
+fn take_attribute(text: &str) -> Result<(Name<'_>, Value<'_>, &str), ResourceListsError> {
     const MALFORMED: ResourceListsError = ResourceListsError::Malformed;
-    let equals = text.bytes().position(|b| b == b'=').ok_or(MALFORMED)?;
-    let name = text[..equals].trim_end_matches(is_white_space);
-    let value = text[equals + 1..].trim_start_matches(is_white_space);
-    let quote = match value.bytes().next() {
-        Some(quote @ (b'"' | b'\'')) => quote,
+    let (name, rest) = take_name(text)?;
+    let rest = rest
+        .trim_ascii_start()
+        .strip_prefix('=')
+        .ok_or(MALFORMED)?
+        .trim_ascii_start();
+    let quote = match rest.as_bytes().first() {
+        Some(&quote @ (b'"' | b'\'')) => quote,
         _ => return Err(MALFORMED),
     };
-    let value = &value[1..];
-    let end = value.bytes().position(|b| b == quote).ok_or(MALFORMED)?;
-    let (value, rest) = (&value[..end], &value[end + 1..]);
-    let tail = rest.trim_start_matches(is_white_space);
-    if value.contains('<') || (tail.len() == rest.len() && !tail.is_empty()) {
+    let text = &rest[1..];
+    let mut kinds = 0;
+    let end = text.bytes().position(|b| {
+        kinds |= kind(b);
+        b == quote
+    });
+    let end = end.ok_or(MALFORMED)?;
+    let rest = &text[end + 1..];
+    let tail = rest.trim_ascii_start();
+    if kinds & LESS_THAN != 0 || (tail.len() == rest.len() && !tail.is_empty()) {
         return Err(MALFORMED);
     }
-    Ok((name, value, tail))
+    Ok((
+        name,
+        Value {
+            raw: &text[..end],
+            is_plain: kinds & ESCAPE == 0,
+        },
+        tail,
+    ))
 }
 
 /// Appends an attribute value: references resolved, white space turned into spaces (XML 1.0 §3.3.3).
-fn unescape_value(raw: &str, to: &mut String) -> Result<(), ResourceListsError> {
-    let special = |b: u8| matches!(b, b'&' | b'\t' | b'\r' | b'\n');
-    let mut rest = raw;
-    while let Some(at) = rest.bytes().position(special) {
+fn unescape_value(value: Value<'_>, to: &mut String) -> Result<(), ResourceListsError> {
+    let mut rest = value.raw;
+    if value.is_plain {
+        to.push_str(rest);
+        return Ok(());
+    }
+    while let Some(at) = rest.bytes().position(|b| kind(b) & ESCAPE != 0) {
         to.push_str(&rest[..at]);
         let tail = &rest[at + 1..];
         rest = if rest.as_bytes()[at] == b'&' {
@@ -665,8 +762,10 @@ fn resolve_reference(reference: &str) -> Result<char, ResourceListsError> {
             "gt" => Ok('>'),
             "quot" => Ok('"'),
             "apos" => Ok('\''),
-            name if is_ncname(name) => Err(ResourceListsError::UndefinedEntity),
-            _ => Err(ResourceListsError::Malformed),
+            _ => match take_name(reference) {
+                Ok((_, "")) => Err(ResourceListsError::UndefinedEntity),
+                _ => Err(ResourceListsError::Malformed),
+            },
         };
     };
     let (digits, radix) = match number.strip_prefix('x') {
