@@ -1,5 +1,8 @@
 //! The checks of 9.1.1, in the order of the specification; the first that fails answers.
 
+use bytes::Bytes;
+
+use super::header_fields::texts;
 use super::host::{Counter, Host};
 use super::pager_mode::Body;
 use super::recipients::{Recipients, RecipientsError};
@@ -8,7 +11,7 @@ use super::request::Request;
 use crate::mime::{Entity, EntityFields, MimeError};
 use crate::policy::MissingListCode;
 use crate::resource_lists::ResourceLists;
-use crate::sip::{HeaderName, Privacy, StatusCode, option_tags, product_tokens};
+use crate::sip::{HeaderName, StatusCode, option_tag, products, requests_anonymity};
 
 pub(super) const NOT_AUTHORISED: &str = "127 Service not authorised";
 const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
@@ -69,10 +72,10 @@ fn operator(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
 fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     let required = &request.service.settings().required_user_agent;
     let fits = |text: &str| {
-        product_tokens(text)
-            .any(|token| required.iter().any(|product| product.matches(token.product, token.version)))
+        products(text)
+            .any(|named| required.iter().any(|product| product.matches(named.name, named.version)))
     };
-    let user_agent = request.message.first(HeaderName::USER_AGENT).and_then(|field| field.text().ok());
+    let user_agent = request.message.first(HeaderName::UserAgent).and_then(|field| field.text().ok());
     if required.is_empty() || user_agent.is_some_and(fits) {
         Ok(Checked::Passed)
     } else {
@@ -82,11 +85,8 @@ fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
 
 /// RFC 3261 §8.2.2.3.
 fn understood_option_tags(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    let unknown: Vec<&str> = request
-        .message
-        .all(HeaderName::REQUIRE)
-        .filter_map(|field| field.text().ok())
-        .flat_map(option_tags)
+    let required = texts(&request.message, HeaderName::Require);
+    let unknown: Vec<&str> = option_tag::tags(required.iter().map(AsRef::as_ref))
         .filter(|tag| !UNDERSTOOD.iter().any(|known| known.eq_ignore_ascii_case(tag)))
         .collect();
     if unknown.is_empty() {
@@ -101,7 +101,7 @@ fn understood_option_tags(request: &mut Request, _: &dyn Host) -> Result<Checked
 
 /// RFC 3261 §16.3 item 3: what we send on has one hop less, which also ends loops through others.
 fn hops_left(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    match request.message.first(HeaderName::MAX_FORWARDS).map(|field| field.text()) {
+    match request.message.first(HeaderName::MaxForwards).map(|field| field.text()) {
         None => Ok(Checked::Passed),
         Some(Ok(text)) if text.trim().parse::<u8>().is_ok_and(|hops| hops > 0) => Ok(Checked::Passed),
         Some(Ok(text)) if text.trim().parse::<u8>() == Ok(0) => Err(Refusal::with_header(
@@ -139,16 +139,19 @@ fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
 /// (spec-notes N19); more than one would make it a guess who is meant.
 fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
     let message = &request.message;
-    let value = |name| message.first(name).map(|field| field.value_bytes());
-    if let Some(encoding) = message.first(HeaderName::CONTENT_ENCODING)
+    let value = |name| message.first(name).map(|field| Bytes::copy_from_slice(field.value()));
+    let transfer_encoding = message
+        .fields()
+        .find(|field| field.raw_name().eq_ignore_ascii_case("Content-Transfer-Encoding"));
+    if let Some(encoding) = message.first(HeaderName::ContentEncoding)
         && !encoding.value().eq_ignore_ascii_case(b"identity")
     {
         return Err(unsupported_encoding());
     }
     let fields = EntityFields {
-        content_type: value(HeaderName::CONTENT_TYPE),
-        content_disposition: value(HeaderName::CONTENT_DISPOSITION),
-        content_transfer_encoding: value(HeaderName::CONTENT_TRANSFER_ENCODING),
+        content_type: value(HeaderName::ContentType),
+        content_disposition: value(HeaderName::ContentDisposition),
+        content_transfer_encoding: transfer_encoding.map(|field| Bytes::copy_from_slice(field.value())),
     };
     let entity = Entity::parse(fields, message.body()).map_err(malformed)?;
     let mut lists =
@@ -236,9 +239,6 @@ fn unsupported_encoding() -> Refusal {
 impl Request {
     /// Spec-notes N17.
     pub(super) fn anonymity_requested(&self) -> bool {
-        self.message
-            .all(HeaderName::PRIVACY)
-            .filter_map(|field| field.text().ok())
-            .any(|value| Privacy::parse(value).requests_anonymity())
+        requests_anonymity(self.message.all(HeaderName::Privacy).filter_map(|field| field.text().ok()))
     }
 }

@@ -71,7 +71,7 @@ pub struct OutgoingRequest<'a> {
     /// URI of the next hop, where it is not the Request-URI that decides.
     pub next_hop: Option<&'a str>,
     /// From without its tag.
-    pub from: &'a [u8],
+    pub from: &'a str,
     /// The From tag.
     pub from_tag: &'a str,
     /// To (there is no tag yet).

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::header_fields::put;
 use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
 use super::pager_mode::{LegIdentity, from_without_tag};
 use super::service::ControllingFunction;
@@ -15,13 +16,13 @@ const TO_ISF: u32 = 1;
 
 /// What the transaction layer writes itself, and where the first copy was routed.
 const NOT_COPIED: &[HeaderName] = &[
-    HeaderName::VIA,
-    HeaderName::ROUTE,
-    HeaderName::FROM,
-    HeaderName::TO,
-    HeaderName::CALL_ID,
-    HeaderName::CSEQ,
-    HeaderName::CONTENT_LENGTH,
+    HeaderName::Via,
+    HeaderName::Route,
+    HeaderName::From,
+    HeaderName::To,
+    HeaderName::CallId,
+    HeaderName::CSeq,
+    HeaderName::ContentLength,
 ];
 
 impl ControllingFunction {
@@ -43,7 +44,7 @@ impl ControllingFunction {
             return Some(Fate::Interworked);
         }
         host.count(Counter::Failed, 1);
-        let leg = request.as_ref().and_then(|message| message.first(HeaderName::CALL_ID));
+        let leg = request.as_ref().and_then(|message| message.first(HeaderName::CallId));
         host.log(
             LogLevel::Notice,
             format_args!(
@@ -61,24 +62,25 @@ impl ControllingFunction {
 fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
     let Some(recipient) = request.request_uri() else { return false };
     let Some(from) = from_without_tag(request) else { return false };
-    let Some(identity) = LegIdentity::new() else { return false };
+    let Some(mut identity) = LegIdentity::new() else { return false };
     let mut headers = HeaderBlock::new();
     let route = if isf.loose_routing() {
         format!("<{}>", isf.as_str())
     } else {
         format!("<{};lr>", isf.as_str())
     };
-    headers.push_own("Route", &route);
+    put(&mut headers, "Route", &route);
     for field in request.fields().filter(|field| !NOT_COPIED.contains(&field.name())) {
         headers.push_line(&field);
     }
     let to = format!("<{recipient}>");
+    let tag = identity.tag().to_owned();
     let outgoing = OutgoingRequest {
         method: "MESSAGE",
         request_uri: recipient,
         next_hop: Some(isf.as_str()),
         from: &from,
-        from_tag: identity.tag(),
+        from_tag: &tag,
         to: &to,
         call_id: identity.call_id(0),
         cseq: 1,

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `service` | which requests are ours |
 //! | `request` | one request, from classification to its reply |
+//! | `header_fields` | reading and writing header fields |
 //! | `check` | the checks of the specification, in its order |
 //! | `refusal` | refusals and the replies that carry them |
 //! | `originator` | who sent it, and who says so |
@@ -23,6 +24,7 @@
 //! | `interworking` | how outgoing requests end, and the ISF (6.5) |
 
 mod check;
+mod header_fields;
 mod host;
 mod interworking;
 mod originator;

@@ -1,5 +1,6 @@
 //! The authenticated originator's CPM Address (OMA CPM 6.1): who sent the request, and who says so.
 
+use super::header_fields::texts;
 use super::service::Received;
 use crate::policy::{IdentitySource, Settings};
 use crate::sip::{HeaderName, Message, NameAddr, Uri, split_list};
@@ -11,7 +12,7 @@ pub(super) struct Originator {
     uri: String,
     /// Values for the P-Asserted-Identity of the outgoing requests: those received from a trusted
     /// peer (a SIP and a tel URI may stand side by side, RFC 3325 §9.1), or the address alone.
-    asserted: Vec<u8>,
+    asserted: String,
 }
 
 impl Originator {
@@ -20,22 +21,19 @@ impl Originator {
         match settings.identity_source {
             IdentitySource::Script => None,
             IdentitySource::From => {
-                let from = message.first(HeaderName::FROM)?.text().ok()?;
-                Originator::named(NameAddr::parse(from).ok()?.uri)
+                let from = message.first(HeaderName::From)?.unfolded_text().ok()?;
+                Originator::named(NameAddr::parse(&from).ok()?.uri())
             }
             IdentitySource::PAssertedIdentity => {
                 let source = received.source_address?;
                 if !settings.trusted_peers.contains(source) {
                     return None;
                 }
-                let asserted: Vec<&str> = message
-                    .all(HeaderName::P_ASSERTED_IDENTITY)
-                    .map(|field| field.text().ok())
-                    .collect::<Option<_>>()?;
+                let asserted = texts(message, HeaderName::PAssertedIdentity);
                 let first = split_list(asserted.first()?).next()?;
-                let uri = NameAddr::parse(first).ok()?.uri;
+                let uri = NameAddr::parse(first).ok()?.uri();
                 Uri::parse(uri).ok()?;
-                Some(Originator { uri: uri.to_owned(), asserted: asserted.join(", ").into_bytes() })
+                Some(Originator { uri: uri.to_owned(), asserted: asserted.join(", ") })
             }
         }
     }
@@ -43,7 +41,7 @@ impl Originator {
     /// The address that the routing script found by its own authentication; `None`: not a URI.
     pub(super) fn named(uri: &str) -> Option<Self> {
         Uri::parse(uri).ok()?;
-        Some(Originator { uri: uri.to_owned(), asserted: format!("<{uri}>").into_bytes() })
+        Some(Originator { uri: uri.to_owned(), asserted: format!("<{uri}>") })
     }
 
     /// The address.
@@ -52,7 +50,7 @@ impl Originator {
     }
 
     /// Value of P-Asserted-Identity towards the recipients.
-    pub(super) fn asserted(&self) -> &[u8] {
+    pub(super) fn asserted(&self) -> &str {
         &self.asserted
     }
 }

@@ -7,13 +7,14 @@ use std::fmt::Write as _;
 
 use super::host::{Counter, Host, LogLevel, OutgoingRequest, Sent};
 use super::interworking::TO_RECIPIENT;
+use super::header_fields::{put, texts};
 use super::refusal::Reply;
 use super::request::Request;
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists;
-use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr, StatusCode, option_tags};
+use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, NameAddr, StatusCode, option_tag};
 
 /// Max-Forwards of requests that came without one (RFC 3261 §8.1.1.6).
 const INITIAL_MAX_FORWARDS: u8 = 70;
@@ -25,50 +26,39 @@ const RECIPIENT_LIST_MESSAGE: &str = "recipient-list-message";
 /// itself, what belongs to the hop or the transaction that the request came by, what is security between
 /// the originator and his proxies, and what is written anew below.
 const NOT_COPIED: &[HeaderName] = &[
-    HeaderName::VIA,
-    HeaderName::FROM,
-    HeaderName::TO,
-    HeaderName::CALL_ID,
-    HeaderName::CSEQ,
-    HeaderName::CONTENT_LENGTH,
-    HeaderName::ROUTE,
-    HeaderName::RECORD_ROUTE,
-    HeaderName::PATH,
-    HeaderName::SERVICE_ROUTE,
-    HeaderName::CONTACT,
-    HeaderName::TIMESTAMP,
-    HeaderName::PROXY_REQUIRE,
-    HeaderName::AUTHORIZATION,
-    HeaderName::PROXY_AUTHORIZATION,
-    HeaderName::PROXY_AUTHENTICATE,
-    HeaderName::WWW_AUTHENTICATE,
-    HeaderName::AUTHENTICATION_INFO,
-    HeaderName::SECURITY_CLIENT,
-    HeaderName::SECURITY_SERVER,
-    HeaderName::SECURITY_VERIFY,
-    HeaderName::IDENTITY,
-    HeaderName::IDENTITY_INFO,
-    HeaderName::P_CHARGING_VECTOR,
-    HeaderName::P_CHARGING_FUNCTION_ADDRESSES,
-    HeaderName::P_PREFERRED_IDENTITY,
-    HeaderName::P_PREFERRED_SERVICE,
-    HeaderName::MESSAGE_UID,
-    HeaderName::MAX_FORWARDS,
-    HeaderName::P_ASSERTED_IDENTITY,
-    HeaderName::USER_AGENT,
-    HeaderName::REQUIRE,
-    HeaderName::SUPPORTED,
-];
-
-/// Fields that describe the body; where the body becomes another entity they are replaced.
-const CONTENT_FIELDS: &[HeaderName] = &[
-    HeaderName::CONTENT_TYPE,
-    HeaderName::CONTENT_DISPOSITION,
-    HeaderName::CONTENT_ENCODING,
-    HeaderName::CONTENT_LANGUAGE,
-    HeaderName::CONTENT_TRANSFER_ENCODING,
-    HeaderName::CONTENT_ID,
-    HeaderName::MIME_VERSION,
+    HeaderName::Via,
+    HeaderName::From,
+    HeaderName::To,
+    HeaderName::CallId,
+    HeaderName::CSeq,
+    HeaderName::ContentLength,
+    HeaderName::Route,
+    HeaderName::RecordRoute,
+    HeaderName::Path,
+    HeaderName::ServiceRoute,
+    HeaderName::Contact,
+    HeaderName::Timestamp,
+    HeaderName::ProxyRequire,
+    HeaderName::Authorization,
+    HeaderName::ProxyAuthorization,
+    HeaderName::ProxyAuthenticate,
+    HeaderName::WwwAuthenticate,
+    HeaderName::AuthenticationInfo,
+    HeaderName::SecurityClient,
+    HeaderName::SecurityServer,
+    HeaderName::SecurityVerify,
+    HeaderName::Identity,
+    HeaderName::IdentityInfo,
+    HeaderName::PChargingVector,
+    HeaderName::PChargingFunctionAddresses,
+    HeaderName::PPreferredIdentity,
+    HeaderName::PPreferredService,
+    HeaderName::MessageUid,
+    HeaderName::MaxForwards,
+    HeaderName::PAssertedIdentity,
+    HeaderName::UserAgent,
+    HeaderName::Require,
+    HeaderName::Supported,
 ];
 
 /// The received body, and what goes out in its place.
@@ -203,31 +193,39 @@ pub(super) fn fan_out(request: &Request, host: &dyn Host) -> usize {
 pub(super) fn accepted(request: &Request) -> Reply {
     let mut headers = HeaderBlock::new();
     for name in [
-        HeaderName::CONVERSATION_ID,
-        HeaderName::CONTRIBUTION_ID,
-        HeaderName::IN_REPLY_TO_CONTRIBUTION_ID,
+        HeaderName::ConversationId,
+        HeaderName::ContributionId,
+        HeaderName::InReplyToContributionId,
     ] {
         if let Some(field) = request.message.first(name) {
             headers.push_line(&field);
         }
     }
-    headers.push_own("Server", &request.service.product());
+    put(&mut headers, "Server", &request.service.product());
     Reply::new(StatusCode::ACCEPTED, StatusCode::ACCEPTED.reason_phrase(), headers.into_bytes())
 }
 
 /// From as received, without its tag: URI and display name stay those of the sender (spec-notes N25).
-pub(super) fn from_without_tag(message: &Message) -> Option<Vec<u8>> {
-    let value = message.first(HeaderName::FROM)?.text().ok()?;
-    let from = NameAddr::parse(value).ok()?;
-    let mut text = Vec::with_capacity(value.len());
-    if let Some(name) = from.display_name {
-        text.extend_from_slice(name.as_bytes());
-        text.push(b' ');
+pub(super) fn from_without_tag(message: &Message) -> Option<String> {
+    let value = message.first(HeaderName::From)?.unfolded_text().ok()?;
+    let from = NameAddr::parse(&value).ok()?;
+    let mut text = String::with_capacity(value.len());
+    if let Some(name) = from.display_name() {
+        text.push('"');
+        for character in name.chars() {
+            if matches!(character, '"' | '\\') {
+                text.push('\\');
+            }
+            text.push(character);
+        }
+        text.push_str("\" ");
     }
-    text.extend_from_slice(format!("<{}>", from.uri).as_bytes());
-    for parameter in from.params().filter(|parameter| !parameter.name.eq_ignore_ascii_case("tag")) {
-        text.push(b';');
-        text.extend_from_slice(parameter.as_str().as_bytes());
+    let _ = write!(text, "<{}>", from.uri());
+    for parameter in from.parameters().filter(|parameter| !parameter.name.eq_ignore_ascii_case("tag")) {
+        let _ = write!(text, ";{}", parameter.name);
+        if let Some(value) = parameter.raw_value {
+            let _ = write!(text, "={value}");
+        }
     }
     Some(text)
 }
@@ -239,54 +237,53 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
     let mut headers = HeaderBlock::new();
 
     let hops = message
-        .first(HeaderName::MAX_FORWARDS)
+        .first(HeaderName::MaxForwards)
         .and_then(|field| field.text().ok()?.trim().parse::<u8>().ok())
         .map_or(INITIAL_MAX_FORWARDS, |hops| hops.saturating_sub(1));
-    headers.push_own("Max-Forwards", &hops.to_string());
+    put(&mut headers, "Max-Forwards", &hops.to_string());
     if let Some(proxy) = settings.outbound_proxy.as_ref().filter(|proxy| proxy.loose_routing()) {
-        headers.push_own("Route", &format!("<{}>", proxy.as_str()));
+        put(&mut headers, "Route", &format!("<{}>", proxy.as_str()));
     }
     // 6d for ad-hoc groups; the same for 1-to-many (spec-notes N10).
     if let Some(originator) = &request.originator {
-        headers.push_own_bytes("P-Asserted-Identity", originator.asserted());
+        put(&mut headers, "P-Asserted-Identity", originator.asserted());
     }
-    headers.push_own("User-Agent", &request.service.product());
-    headers.push_own("Supported", &supported(message));
+    put(&mut headers, "User-Agent", &request.service.product());
+    put(&mut headers, "Supported", &supported(message));
 
     let single = request.kind == Kind::Exploder && settings.exploder_service == ExploderService::Single;
     for field in message.fields() {
         let name = field.name();
         if NOT_COPIED.contains(&name)
-            || rebuilt.header_fields.is_some() && CONTENT_FIELDS.contains(&name)
-            || settings.drop_headers.iter().any(|drop| field.is_named(drop))
+            || rebuilt.header_fields.is_some() && describes_body(&field)
+            || settings.drop_headers.iter().any(|drop| drop.eq_ignore_ascii_case(field.raw_name()))
         {
             continue;
         }
         if single
-            && name == HeaderName::P_ASSERTED_SERVICE
+            && name == HeaderName::PAssertedService
             && field.value().eq_ignore_ascii_case(PAGER_MODE_GROUP_SERVICE.as_bytes())
         {
-            headers.push_own("P-Asserted-Service", PAGER_MODE_SERVICE);
+            put(&mut headers, "P-Asserted-Service", PAGER_MODE_SERVICE);
             continue;
         }
         headers.push_line(&field);
     }
     for field in rebuilt.header_fields.iter().flatten() {
-        // The MIME floor has checked name and value of every field that it gives.
-        let _ = headers.push_bytes(&field.name, &field.value);
+        put(&mut headers, std::str::from_utf8(&field.name).unwrap_or_default(), &field.value);
     }
     headers
 }
 
 /// Supported as received, with the tag that is no longer required (9.1.1-6g-ex3).
 fn supported(message: &Message) -> String {
-    let mut tags: Vec<&str> = message
-        .all(HeaderName::SUPPORTED)
-        .filter_map(|field| field.text().ok())
-        .flat_map(option_tags)
-        .collect();
-    if !tags.iter().any(|tag| tag.eq_ignore_ascii_case(RECIPIENT_LIST_MESSAGE)) {
-        tags.push(RECIPIENT_LIST_MESSAGE);
-    }
-    tags.join(", ")
+    let values = texts(message, HeaderName::Supported);
+    option_tag::with(values.iter().map(AsRef::as_ref), RECIPIENT_LIST_MESSAGE)
+}
+
+/// Whether a field describes the body. Where the body becomes another entity, they are replaced.
+fn describes_body(field: &FieldLine<'_>) -> bool {
+    let name = field.name();
+    name == HeaderName::MimeVersion
+        || name.as_str().unwrap_or(field.raw_name()).get(..8).is_some_and(|start| start.eq_ignore_ascii_case("Content-"))
 }

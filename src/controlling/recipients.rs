@@ -164,10 +164,10 @@ fn visibility(copy_control: Option<CopyControl>) -> u8 {
 fn parse<'a>(entry: &Entry<'a>) -> Result<Uri<'a>, RecipientsError> {
     let uri = Uri::parse(entry.uri).map_err(|_| RecipientsError::NotAUri)?;
     if let Uri::Sip(sip) = &uri {
-        if sip.headers().next().is_some() {
+        if sip.has_headers() {
             return Err(RecipientsError::WithHeaders);
         }
-        if sip.param("method").is_some() {
+        if uri.param("method").is_some() {
             return Err(RecipientsError::OtherMethod);
         }
     }

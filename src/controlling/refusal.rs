@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 
-use crate::sip::{HeaderBlock, StatusCode, write_warning};
+use super::header_fields::put;
+use crate::sip::{HeaderBlock, StatusCode, warning_value};
 
 /// A reply for the host to send.
 #[derive(Clone, Debug)]
@@ -89,12 +90,12 @@ impl Refusal {
     /// names.
     pub(super) fn reply(&self, server: &str, agent: &str) -> Reply {
         let mut headers = HeaderBlock::new();
-        headers.push_own("Server", server);
+        put(&mut headers, "Server", server);
         if let Some((name, value)) = &self.header {
-            headers.push_own(name, value);
+            put(&mut headers, name, value);
         }
-        if let Some(warning) = self.warning {
-            headers.push_own("Warning", &write_warning(agent, warning));
+        if let Some(warning) = self.warning.and_then(|text| warning_value(agent, text).ok()) {
+            put(&mut headers, "Warning", &warning);
         }
         let mut reply = Reply::new(self.code, &self.reason, headers.into_bytes());
         reply.warning = self.warning;

@@ -1,18 +1,16 @@
 //! One request that is ours, from its classification to its reply.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::check::{self, Checked};
-use super::host::{Counter, Host, LogLevel, Sent};
+use super::host::{Counter, Host, LogLevel};
 use super::originator::Originator;
 use super::pager_mode;
 use super::recipients::Recipients;
 use super::refusal::{Refusal, Reply};
 use super::service::{ControllingFunction, Kind, Mode, Received};
-use crate::mime::Entity;
-use crate::sip::{HeaderName, Message, StatusCode};
+use crate::sip::{HeaderName, Message, StatusCode, Uri};
 
 /// A request that is ours.
 ///
@@ -135,12 +133,12 @@ impl Request {
 
     /// Conversation-ID, as received.
     pub fn conversation_id(&self) -> Option<&[u8]> {
-        self.message.first(HeaderName::CONVERSATION_ID).map(|field| field.value())
+        self.message.first(HeaderName::ConversationId).map(|field| field.value())
     }
 
     /// Contribution-ID, as received.
     pub fn contribution_id(&self) -> Option<&[u8]> {
-        self.message.first(HeaderName::CONTRIBUTION_ID).map(|field| field.value())
+        self.message.first(HeaderName::ContributionId).map(|field| field.value())
     }
 
     /// The distinct recipients. Empty before the checks.
@@ -224,7 +222,7 @@ impl Request {
             LogLevel::Notice,
             format_args!(
                 "refused {} {}: {}, {}",
-                reply.code,
+                reply.code.as_u16(),
                 reply.warning.unwrap_or_default(),
                 refusal.cause(),
                 self.correlation()
@@ -238,12 +236,27 @@ impl Request {
     fn warning_agent(&self) -> &str {
         let configured = self.service.settings().warning_agent.as_deref();
         configured.unwrap_or_else(|| {
-            crate::sip::Uri::parse(&self.request_uri).ok().and_then(|uri| uri.host()).unwrap_or("cpm")
+            Uri::parse(&self.request_uri).ok().and_then(|uri| uri.host()).unwrap_or("cpm")
         })
     }
 
     /// What ties a log line to the request.
     pub(super) fn correlation(&self) -> Correlation<'_> {
         Correlation(&self.message)
+    }
+}
+
+/// What ties log lines to a request: its Call-ID, cut where somebody made it endless.
+pub(super) struct Correlation<'a>(&'a Message);
+
+/// As much of a Call-ID as a log line holds.
+const MAX_LOGGED_CALL_ID_BYTES: usize = 128;
+
+impl fmt::Display for Correlation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call_id = self.0.first(HeaderName::CallId).and_then(|field| field.text().ok());
+        let call_id = call_id.unwrap_or("-");
+        let end = call_id.floor_char_boundary(MAX_LOGGED_CALL_ID_BYTES);
+        write!(f, "callid={}", &call_id[..end])
     }
 }

@@ -113,13 +113,11 @@ impl ControllingFunction {
     }
 
     fn is_pager_mode(&self, message: &Message) -> bool {
-        let tagged = message
-            .all(HeaderName::ACCEPT_CONTACT)
-            .filter_map(|field| field.text().ok())
-            .any(|value| carries_icsi(value, PAGER_MODE_ICSI));
+        let accept_contact = message.all(HeaderName::AcceptContact);
+        let tagged = carries_icsi(accept_contact.filter_map(|field| field.text().ok()), PAGER_MODE_ICSI);
         tagged
             || self.settings.trigger == Trigger::AcceptContactOrService
-                && message.all(HeaderName::P_ASSERTED_SERVICE).any(|field| {
+                && message.all(HeaderName::PAssertedService).any(|field| {
                     [PAGER_MODE_SERVICE, PAGER_MODE_GROUP_SERVICE]
                         .iter()
                         .any(|service| field.value().eq_ignore_ascii_case(service.as_bytes()))

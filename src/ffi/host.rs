@@ -61,7 +61,7 @@ impl Host for CHost<'_> {
             method: lend(outgoing.method.as_bytes()),
             request_uri: lend(outgoing.request_uri.as_bytes()),
             next_hop: outgoing.next_hop.map_or(ABSENT, |uri| lend(uri.as_bytes())),
-            from: lend(outgoing.from),
+            from: lend(outgoing.from.as_bytes()),
             from_tag: lend(outgoing.from_tag.as_bytes()),
             to: lend(outgoing.to.as_bytes()),
             call_id: lend(outgoing.call_id.as_bytes()),
