@@ -2,14 +2,22 @@
 //! CPM names).
 //!
 //! Everything here borrows from the received bytes. Parsers take text that is already one header
-//! field value or one URI;  What the network sends can
+//! field value or one URI; [`Message`] finds those in a whole message. What the network sends can
 //! only produce an error value, and every size that a peer chooses has a named limit.
 
 mod grammar;
+mod header;
+mod message;
+mod status;
 #[cfg(test)]
 mod test_random;
 mod uri;
 
+pub use header::HeaderName;
+pub use message::{
+    FieldLine, MAX_HEAD_BYTES, MAX_HEADER_FIELDS, Message, MessageError, NotTextError,
+};
+pub use status::{InvalidStatusCode, StatusCode};
 pub use uri::{
     MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, OtherUri, SipUri, TelUri, Uri, UriError,
 };
