@@ -7,16 +7,20 @@
 
 mod grammar;
 mod header;
+mod list;
 mod message;
+mod name_addr;
 mod status;
 #[cfg(test)]
 mod test_random;
 mod uri;
 
 pub use header::HeaderName;
+pub use list::{ListItems, Parameter, ParameterError, Parameters, split_list};
 pub use message::{
     FieldLine, MAX_HEAD_BYTES, MAX_HEADER_FIELDS, Message, MessageError, NotTextError,
 };
+pub use name_addr::{NameAddr, NameAddrError};
 pub use status::{InvalidStatusCode, StatusCode};
 pub use uri::{
     MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, OtherUri, SipUri, TelUri, Uri, UriError,
