@@ -18,6 +18,7 @@ mod status;
 mod test_random;
 mod uri;
 mod user_agent;
+mod write;
 
 pub use feature_tag::carries_icsi;
 pub use header::HeaderName;
@@ -32,3 +33,4 @@ pub use uri::{
     MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, OtherUri, SipUri, TelUri, Uri, UriError,
 };
 pub use user_agent::{Product, Products, products};
+pub use write::{HeaderBlock, InjectionError, warning_value};
