@@ -24,16 +24,25 @@ fn main() {
             .mpath(root.join("target/kamailio")),
     );
     let anne = bench.agent();
-    let recipients = [("Bill", bench.agent()), ("Carol", bench.agent()), ("Dave", bench.agent())];
+    let recipients = [
+        ("Bill", bench.agent()),
+        ("Carol", bench.agent()),
+        ("Dave", bench.agent()),
+    ];
     let [(_, bill), (_, carol), (_, dave)] = &recipients;
 
-    println!("Kamailio runs with kamailio-config/kamailio.cfg on 127.0.0.1:{}, UDP and TCP.\n", proxy.port());
+    println!(
+        "Kamailio runs with kamailio-config/kamailio.cfg on 127.0.0.1:{}, UDP and TCP.\n",
+        proxy.port()
+    );
     let uris = [bill.uri("bill"), carol.tcp_uri("carol"), dave.uri("dave")];
     let message = cpm_message("sip:anne@example.com", "sip:exploder@example.com")
         .recipients([to(&uris[0]), cc(&uris[1]), bcc(&uris[2])])
         .text(TEXT)
         .request();
-    println!("Anne sends ONE request, MESSAGE sip:exploder@example.com, with a resource list of three:");
+    println!(
+        "Anne sends ONE request, MESSAGE sip:exploder@example.com, with a resource list of three:"
+    );
     for (uri, role) in uris.iter().zip(["to", "cc", "bcc"]) {
         println!("    {role:4}{uri}");
     }
@@ -57,7 +66,15 @@ fn text(message: &Message) -> String {
 
 fn print(message: &Message) {
     println!("    {}", message.start_line());
-    for name in ["From", "P-Asserted-Identity", "To", "Call-ID", "Contribution-ID", "User-Agent", "Content-Type"] {
+    for name in [
+        "From",
+        "P-Asserted-Identity",
+        "To",
+        "Call-ID",
+        "Contribution-ID",
+        "User-Agent",
+        "Content-Type",
+    ] {
         if let Some(value) = message.header(name) {
             println!("    {name}: {value}");
         }

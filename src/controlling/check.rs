@@ -52,14 +52,19 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
 
 /// Runs the check of this number.
 pub(super) fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, Refusal> {
-    EXPLODER_AND_ADHOC.get(step).map_or(Ok(Checked::All), |check| check(request, host))
+    EXPLODER_AND_ADHOC
+        .get(step)
+        .map_or(Ok(Checked::All), |check| check(request, host))
 }
 
 /// 9.1.1-1.
 fn authorised_originator(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     match request.originator {
         Some(_) => Ok(Checked::Passed),
-        None => Err(Refusal::forbidden(NOT_AUTHORISED, "nobody vouches for the originator")),
+        None => Err(Refusal::forbidden(
+            NOT_AUTHORISED,
+            "nobody vouches for the originator",
+        )),
     }
 }
 
@@ -72,14 +77,23 @@ fn operator(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
 fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     let required = &request.service.settings().required_user_agent;
     let fits = |text: &str| {
-        products(text)
-            .any(|named| required.iter().any(|product| product.matches(named.name, named.version)))
+        products(text).any(|named| {
+            required
+                .iter()
+                .any(|product| product.matches(named.name, named.version))
+        })
     };
-    let user_agent = request.message.first(HeaderName::UserAgent).and_then(|field| field.text().ok());
+    let user_agent = request
+        .message
+        .first(HeaderName::UserAgent)
+        .and_then(|field| field.text().ok());
     if required.is_empty() || user_agent.is_some_and(fits) {
         Ok(Checked::Passed)
     } else {
-        Err(Refusal::forbidden(VERSION_NOT_SUPPORTED, "the User-Agent names no required product"))
+        Err(Refusal::forbidden(
+            VERSION_NOT_SUPPORTED,
+            "the User-Agent names no required product",
+        ))
     }
 }
 
@@ -87,7 +101,11 @@ fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
 fn understood_option_tags(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     let required = texts(&request.message, HeaderName::Require);
     let unknown: Vec<&str> = option_tag::tags(required.iter().map(AsRef::as_ref))
-        .filter(|tag| !UNDERSTOOD.iter().any(|known| known.eq_ignore_ascii_case(tag)))
+        .filter(|tag| {
+            !UNDERSTOOD
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(tag))
+        })
         .collect();
     if unknown.is_empty() {
         return Ok(Checked::Passed);
@@ -101,9 +119,15 @@ fn understood_option_tags(request: &mut Request, _: &dyn Host) -> Result<Checked
 
 /// RFC 3261 §16.3 item 3: what we send on has one hop less, which also ends loops through others.
 fn hops_left(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    match request.message.first(HeaderName::MaxForwards).map(|field| field.text()) {
+    match request
+        .message
+        .first(HeaderName::MaxForwards)
+        .map(|field| field.text())
+    {
         None => Ok(Checked::Passed),
-        Some(Ok(text)) if text.trim().parse::<u8>().is_ok_and(|hops| hops > 0) => Ok(Checked::Passed),
+        Some(Ok(text)) if text.trim().parse::<u8>().is_ok_and(|hops| hops > 0) => {
+            Ok(Checked::Passed)
+        }
         Some(Ok(text)) if text.trim().parse::<u8>() == Ok(0) => Err(Refusal::with_header(
             StatusCode::TOO_MANY_HOPS,
             None,
@@ -130,7 +154,10 @@ fn identifiers(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> 
 /// 9.1.1-3a, -5a.
 fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if !request.service.settings().allow_anonymity && request.anonymity_requested() {
-        return Err(Refusal::forbidden(ANONYMITY_NOT_ALLOWED, "anonymity is not allowed"));
+        return Err(Refusal::forbidden(
+            ANONYMITY_NOT_ALLOWED,
+            "anonymity is not allowed",
+        ));
     }
     Ok(Checked::Passed)
 }
@@ -139,10 +166,16 @@ fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
 /// (spec-notes N19); more than one would make it a guess who is meant.
 fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
     let message = &request.message;
-    let value = |name| message.first(name).map(|field| Bytes::copy_from_slice(field.value()));
-    let transfer_encoding = message
-        .fields()
-        .find(|field| field.raw_name().eq_ignore_ascii_case("Content-Transfer-Encoding"));
+    let value = |name| {
+        message
+            .first(name)
+            .map(|field| Bytes::copy_from_slice(field.value()))
+    };
+    let transfer_encoding = message.fields().find(|field| {
+        field
+            .raw_name()
+            .eq_ignore_ascii_case("Content-Transfer-Encoding")
+    });
     if let Some(encoding) = message.first(HeaderName::ContentEncoding)
         && !encoding.value().eq_ignore_ascii_case(b"identity")
     {
@@ -151,31 +184,37 @@ fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refu
     let fields = EntityFields {
         content_type: value(HeaderName::ContentType),
         content_disposition: value(HeaderName::ContentDisposition),
-        content_transfer_encoding: transfer_encoding.map(|field| Bytes::copy_from_slice(field.value())),
+        content_transfer_encoding: transfer_encoding
+            .map(|field| Bytes::copy_from_slice(field.value())),
     };
     let entity = Entity::parse(fields, message.body()).map_err(malformed)?;
-    let mut lists =
-        entity.leaves().filter(|leaf| leaf.content_type().is("application", "resource-lists+xml"));
-    let list = lists.next();
-    if list.is_some() && lists.next().is_some() {
+    let mut list_leaves = entity
+        .leaves()
+        .filter(|leaf| leaf.content_type().is("application", "resource-lists+xml"));
+    let list = list_leaves.next();
+    if list.is_some() && list_leaves.next().is_some() {
         return Err(Refusal::bad_request("Two Resource Lists"));
     }
     let is_recipient_list =
         |leaf: &crate::mime::Leaf<'_>| leaf.disposition().is_none_or(|d| d.is("recipient-list"));
     let Some(leaf) = list.filter(is_recipient_list) else {
         return match request.service.settings().missing_list_code {
-            MissingListCode::Forbidden => {
-                Err(Refusal::forbidden(NO_DESTINATIONS, "it has no resource list"))
-            }
+            MissingListCode::Forbidden => Err(Refusal::forbidden(
+                NO_DESTINATIONS,
+                "it has no resource list",
+            )),
             MissingListCode::BadRequest => Err(Refusal::bad_request("Missing Resource List")),
         };
     };
-    if leaf.field("Content-Encoding").is_some_and(|value| !value.eq_ignore_ascii_case(b"identity")) {
+    if leaf
+        .field("Content-Encoding")
+        .is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"))
+    {
         return Err(unsupported_encoding());
     }
     let document = leaf.content().map_err(malformed)?;
-    let lists = ResourceLists::parse(&document)
-        .map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let lists =
+        ResourceLists::parse(&document).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let recipients = Recipients::of(lists, &request.service).map_err(|error| match error {
         RecipientsError::NotAUri => Refusal::bad_request("Bad URI In Resource List"),
         RecipientsError::WithHeaders => Refusal::bad_request("Header Fields In Recipient URI"),
@@ -185,7 +224,12 @@ fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refu
         host.count(Counter::Loops, recipients.loops());
     }
     let list = leaf.id();
-    request.body = Some(Body { entity, list, rebuilt: None });
+    drop(list_leaves);
+    request.body = Some(Body {
+        entity,
+        list,
+        rebuilt: None,
+    });
     request.recipients = recipients;
     Ok(Checked::Passed)
 }
@@ -193,7 +237,10 @@ fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refu
 /// 9.1.1-3b, -5b: distinct recipients, own addresses not counted (spec-notes N18).
 fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.recipients.over_limit() {
-        return Err(Refusal::busy_here(TOO_MANY_RECIPIENTS, "more recipients than max_recipients"));
+        return Err(Refusal::busy_here(
+            TOO_MANY_RECIPIENTS,
+            "more recipients than max_recipients",
+        ));
     }
     Ok(Checked::Passed)
 }
@@ -239,6 +286,10 @@ fn unsupported_encoding() -> Refusal {
 impl Request {
     /// Spec-notes N17.
     pub(super) fn anonymity_requested(&self) -> bool {
-        requests_anonymity(self.message.all(HeaderName::Privacy).filter_map(|field| field.text().ok()))
+        requests_anonymity(
+            self.message
+                .all(HeaderName::Privacy)
+                .filter_map(|field| field.text().ok()),
+        )
     }
 }

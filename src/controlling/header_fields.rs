@@ -13,5 +13,8 @@ pub(super) fn put(headers: &mut HeaderBlock, name: &str, value: impl AsRef<[u8]>
 
 /// The values of all fields of a name, each on one line. What is no text is passed over.
 pub(super) fn texts(message: &Message, name: HeaderName) -> Vec<Cow<'_, str>> {
-    message.all(name).filter_map(|field| field.unfolded_text().ok()).collect()
+    message
+        .all(name)
+        .filter_map(|field| field.unfolded_text().ok())
+        .collect()
 }

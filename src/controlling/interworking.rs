@@ -44,12 +44,18 @@ impl ControllingFunction {
             return Some(Fate::Interworked);
         }
         host.count(Counter::Failed, 1);
-        let leg = request.as_ref().and_then(|message| message.first(HeaderName::CallId));
+        let leg = request
+            .as_ref()
+            .and_then(|message| message.first(HeaderName::CallId));
         host.log(
             LogLevel::Notice,
             format_args!(
                 "{} failed with {}, leg={}",
-                if outcome.attempt == TO_ISF { "interworking for a recipient" } else { "a recipient" },
+                if outcome.attempt == TO_ISF {
+                    "interworking for a recipient"
+                } else {
+                    "a recipient"
+                },
                 outcome.code,
                 leg.and_then(|field| field.text().ok()).unwrap_or("-"),
             ),
@@ -60,9 +66,15 @@ impl ControllingFunction {
 
 /// The failed copy as a new request: the recipient stays the Request-URI, the ISF is the next hop.
 fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
-    let Some(recipient) = request.request_uri() else { return false };
-    let Some(from) = from_without_tag(request) else { return false };
-    let Some(mut identity) = LegIdentity::new() else { return false };
+    let Some(recipient) = request.request_uri() else {
+        return false;
+    };
+    let Some(from) = from_without_tag(request) else {
+        return false;
+    };
+    let Some(mut identity) = LegIdentity::new() else {
+        return false;
+    };
     let mut headers = HeaderBlock::new();
     let route = if isf.loose_routing() {
         format!("<{}>", isf.as_str())
@@ -70,19 +82,22 @@ fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
         format!("<{};lr>", isf.as_str())
     };
     put(&mut headers, "Route", &route);
-    for field in request.fields().filter(|field| !NOT_COPIED.contains(&field.name())) {
+    for field in request
+        .fields()
+        .filter(|field| !NOT_COPIED.contains(&field.name()))
+    {
         headers.push_line(&field);
     }
     let to = format!("<{recipient}>");
-    let tag = identity.tag().to_owned();
+    identity.set(0);
     let outgoing = OutgoingRequest {
         method: "MESSAGE",
         request_uri: recipient,
         next_hop: Some(isf.as_str()),
         from: &from,
-        from_tag: &tag,
+        from_tag: identity.tag(),
         to: &to,
-        call_id: identity.call_id(0),
+        call_id: identity.call_id(),
         cseq: 1,
         headers: headers.as_bytes(),
         body: &request.body(),

@@ -17,7 +17,11 @@ pub(super) struct Originator {
 
 impl Originator {
     /// What the request itself says, as far as `identity_source` believes it. Nobody is `None`.
-    pub(super) fn of(settings: &Settings, received: &Received<'_>, message: &Message) -> Option<Self> {
+    pub(super) fn of(
+        settings: &Settings,
+        received: &Received<'_>,
+        message: &Message,
+    ) -> Option<Self> {
         match settings.identity_source {
             IdentitySource::Script => None,
             IdentitySource::From => {
@@ -33,7 +37,10 @@ impl Originator {
                 let first = split_list(asserted.first()?).next()?;
                 let uri = NameAddr::parse(first).ok()?.uri();
                 Uri::parse(uri).ok()?;
-                Some(Originator { uri: uri.to_owned(), asserted: asserted.join(", ") })
+                Some(Originator {
+                    uri: uri.to_owned(),
+                    asserted: asserted.join(", "),
+                })
             }
         }
     }
@@ -41,7 +48,10 @@ impl Originator {
     /// The address that the routing script found by its own authentication; `None`: not a URI.
     pub(super) fn named(uri: &str) -> Option<Self> {
         Uri::parse(uri).ok()?;
-        Some(Originator { uri: uri.to_owned(), asserted: format!("<{uri}>") })
+        Some(Originator {
+            uri: uri.to_owned(),
+            asserted: format!("<{uri}>"),
+        })
     }
 
     /// The address.

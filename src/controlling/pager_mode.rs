@@ -5,9 +5,9 @@
 
 use std::fmt::Write as _;
 
+use super::header_fields::{put, texts};
 use super::host::{Counter, Host, LogLevel, OutgoingRequest, Sent};
 use super::interworking::TO_RECIPIENT;
-use super::header_fields::{put, texts};
 use super::refusal::Reply;
 use super::request::Request;
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
@@ -71,9 +71,10 @@ pub(super) struct Body {
 
 /// Call-ID and From tag of outgoing requests: random, and the place of the recipient.
 pub(super) struct LegIdentity {
-    tag: String,
     call_id: String,
-    prefix: usize,
+    call_id_prefix: usize,
+    tag: String,
+    tag_prefix: usize,
 }
 
 impl LegIdentity {
@@ -81,30 +82,46 @@ impl LegIdentity {
     pub(super) fn new() -> Option<Self> {
         let mut random = [0; 24];
         getrandom::fill(&mut random).ok()?;
-        let hex = |bytes: &[u8]| {
-            bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let hex = |bytes: &[u8], mut text: String| {
+            for byte in bytes {
                 let _ = write!(text, "{byte:02x}");
-                text
-            })
+            }
+            text.push('-');
+            text
         };
-        let call_id = format!("cpm-{}-", hex(&random[..16]));
-        Some(LegIdentity { tag: hex(&random[16..]), prefix: call_id.len(), call_id })
+        let call_id = hex(&random[..16], String::from("cpm-"));
+        let tag = hex(&random[16..], String::new());
+        Some(LegIdentity {
+            call_id_prefix: call_id.len(),
+            call_id,
+            tag_prefix: tag.len(),
+            tag,
+        })
     }
 
-    /// From tag, the same for all (RFC 3261 §19.3: Call-ID makes the difference).
+    /// Makes them those of the copy for the recipient at this place.
+    pub(super) fn set(&mut self, place: usize) {
+        for (text, prefix) in [
+            (&mut self.call_id, self.call_id_prefix),
+            (&mut self.tag, self.tag_prefix),
+        ] {
+            text.truncate(prefix);
+            let _ = write!(text, "{place}");
+        }
+    }
+
+    /// The Call-ID.
+    pub(super) fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// The From tag.
     pub(super) fn tag(&self) -> &str {
         &self.tag
     }
 
-    /// Call-ID of the copy for the recipient at this place.
-    pub(super) fn call_id(&mut self, place: usize) -> &str {
-        self.call_id.truncate(self.prefix);
-        let _ = write!(self.call_id, "{place}");
-        &self.call_id
-    }
-
     fn prefix(&self) -> &str {
-        &self.call_id[..self.prefix]
+        &self.call_id[..self.call_id_prefix]
     }
 }
 
@@ -112,19 +129,25 @@ impl Request {
     /// The received body without its resource list, or with the history list in its place (9.1.1-6g).
     /// `None`: nothing is left.
     pub(super) fn outgoing_body(&self) -> Result<Option<Rebuilt>, MimeError> {
-        let Some(body) = &self.body else { return Ok(None) };
+        let Some(body) = &self.body else {
+            return Ok(None);
+        };
         let without = body.entity.with_leaf(body.list, None)?;
         if without.is_none() || self.kind == Kind::Exploder {
             return Ok(without);
         }
         let unqualified = self.service.settings().history_unqualified;
-        let Some(history) = resource_lists::write_history(self.recipients.history(), unqualified) else {
+        let Some(history) = resource_lists::write_history(self.recipients.history(), unqualified)
+        else {
             return Ok(without);
         };
         let part = NewPart {
             header_fields: vec![
                 HeaderField::from_static("Content-Type", resource_lists::CONTENT_TYPE),
-                HeaderField::from_static("Content-Disposition", resource_lists::HISTORY_DISPOSITION),
+                HeaderField::from_static(
+                    "Content-Disposition",
+                    resource_lists::HISTORY_DISPOSITION,
+                ),
             ],
             content: history,
         };
@@ -134,13 +157,18 @@ impl Request {
 
 /// Sends one MESSAGE to each recipient. Returns how many were handed on or dropped by the operator.
 pub(super) fn fan_out(request: &Request, host: &dyn Host) -> usize {
-    let Some(rebuilt) = request.body.as_ref().and_then(|body| body.rebuilt.as_ref()) else { return 0 };
-    let Some(from) = from_without_tag(&request.message) else { return 0 };
-    let Some(mut identity) = LegIdentity::new() else { return 0 };
+    let Some(rebuilt) = request.body.as_ref().and_then(|body| body.rebuilt.as_ref()) else {
+        return 0;
+    };
+    let Some(from) = from_without_tag(&request.message) else {
+        return 0;
+    };
+    let Some(mut identity) = LegIdentity::new() else {
+        return 0;
+    };
     let headers = shared_headers(request, rebuilt);
     let settings = request.service.settings();
     let next_hop = settings.outbound_proxy.as_ref().map(|proxy| proxy.as_str());
-    let tag = identity.tag().to_owned();
     host.log(
         LogLevel::Debug,
         format_args!(
@@ -153,6 +181,7 @@ pub(super) fn fan_out(request: &Request, host: &dyn Host) -> usize {
     let mut to = String::new();
     let (mut taken, mut handed, mut failed) = (0, 0, 0);
     for (place, uri) in request.recipients.uris().enumerate() {
+        identity.set(place);
         to.clear();
         let _ = write!(to, "<{uri}>");
         let outgoing = OutgoingRequest {
@@ -160,9 +189,9 @@ pub(super) fn fan_out(request: &Request, host: &dyn Host) -> usize {
             request_uri: uri,
             next_hop,
             from: &from,
-            from_tag: &tag,
+            from_tag: identity.tag(),
             to: &to,
-            call_id: identity.call_id(place),
+            call_id: identity.call_id(),
             cseq: 1,
             headers: headers.as_bytes(),
             body: &rebuilt.body,
@@ -202,7 +231,11 @@ pub(super) fn accepted(request: &Request) -> Reply {
         }
     }
     put(&mut headers, "Server", &request.service.product());
-    Reply::new(StatusCode::ACCEPTED, StatusCode::ACCEPTED.reason_phrase(), headers.into_bytes())
+    Reply::new(
+        StatusCode::ACCEPTED,
+        StatusCode::ACCEPTED.reason_phrase(),
+        headers.into_bytes(),
+    )
 }
 
 /// From as received, without its tag: URI and display name stay those of the sender (spec-notes N25).
@@ -221,7 +254,10 @@ pub(super) fn from_without_tag(message: &Message) -> Option<String> {
         text.push_str("\" ");
     }
     let _ = write!(text, "<{}>", from.uri());
-    for parameter in from.parameters().filter(|parameter| !parameter.name.eq_ignore_ascii_case("tag")) {
+    for parameter in from
+        .parameters()
+        .filter(|parameter| !parameter.name.eq_ignore_ascii_case("tag"))
+    {
         let _ = write!(text, ";{}", parameter.name);
         if let Some(value) = parameter.raw_value {
             let _ = write!(text, "={value}");
@@ -241,7 +277,11 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
         .and_then(|field| field.text().ok()?.trim().parse::<u8>().ok())
         .map_or(INITIAL_MAX_FORWARDS, |hops| hops.saturating_sub(1));
     put(&mut headers, "Max-Forwards", &hops.to_string());
-    if let Some(proxy) = settings.outbound_proxy.as_ref().filter(|proxy| proxy.loose_routing()) {
+    if let Some(proxy) = settings
+        .outbound_proxy
+        .as_ref()
+        .filter(|proxy| proxy.loose_routing())
+    {
         put(&mut headers, "Route", &format!("<{}>", proxy.as_str()));
     }
     // 6d for ad-hoc groups; the same for 1-to-many (spec-notes N10).
@@ -251,18 +291,24 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
     put(&mut headers, "User-Agent", &request.service.product());
     put(&mut headers, "Supported", &supported(message));
 
-    let single = request.kind == Kind::Exploder && settings.exploder_service == ExploderService::Single;
+    let single =
+        request.kind == Kind::Exploder && settings.exploder_service == ExploderService::Single;
     for field in message.fields() {
         let name = field.name();
         if NOT_COPIED.contains(&name)
             || rebuilt.header_fields.is_some() && describes_body(&field)
-            || settings.drop_headers.iter().any(|drop| drop.eq_ignore_ascii_case(field.raw_name()))
+            || settings
+                .drop_headers
+                .iter()
+                .any(|drop| drop.eq_ignore_ascii_case(field.raw_name()))
         {
             continue;
         }
         if single
             && name == HeaderName::PAssertedService
-            && field.value().eq_ignore_ascii_case(PAGER_MODE_GROUP_SERVICE.as_bytes())
+            && field
+                .value()
+                .eq_ignore_ascii_case(PAGER_MODE_GROUP_SERVICE.as_bytes())
         {
             put(&mut headers, "P-Asserted-Service", PAGER_MODE_SERVICE);
             continue;
@@ -270,7 +316,11 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
         headers.push_line(&field);
     }
     for field in rebuilt.header_fields.iter().flatten() {
-        put(&mut headers, std::str::from_utf8(&field.name).unwrap_or_default(), &field.value);
+        put(
+            &mut headers,
+            std::str::from_utf8(&field.name).unwrap_or_default(),
+            &field.value,
+        );
     }
     headers
 }
@@ -285,5 +335,9 @@ fn supported(message: &Message) -> String {
 fn describes_body(field: &FieldLine<'_>) -> bool {
     let name = field.name();
     name == HeaderName::MimeVersion
-        || name.as_str().unwrap_or(field.raw_name()).get(..8).is_some_and(|start| start.eq_ignore_ascii_case("Content-"))
+        || name
+            .as_str()
+            .unwrap_or(field.raw_name())
+            .get(..8)
+            .is_some_and(|start| start.eq_ignore_ascii_case("Content-"))
 }

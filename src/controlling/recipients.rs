@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
 use super::service::ControllingFunction;
-use crate::policy::OwnUri;
 use crate::resource_lists::{CopyControl, Entry, ResourceLists};
 use crate::sip::Uri;
 
@@ -94,7 +93,12 @@ impl Recipients {
             }
             distinct.push(new);
         }
-        Ok(Recipients { lists, distinct, loops, over_limit })
+        Ok(Recipients {
+            lists,
+            distinct,
+            loops,
+            over_limit,
+        })
     }
 
     /// How many there are.
@@ -109,7 +113,9 @@ impl Recipients {
 
     /// The URI of one of them.
     pub fn uri(&self, index: usize) -> Option<&str> {
-        self.lists.entry(self.distinct.get(index)?.entry).map(|entry| entry.uri)
+        self.lists
+            .entry(self.distinct.get(index)?.entry)
+            .map(|entry| entry.uri)
     }
 
     /// The URIs, in the order of the list.

@@ -23,7 +23,12 @@ impl Reply {
     pub(super) fn new(code: StatusCode, reason: &str, headers: Vec<u8>) -> Self {
         // A phrase of ours has no NUL; without a phrase a reply is still valid (RFC 3261 §7.2).
         let reason = CString::new(reason).unwrap_or_default();
-        Reply { code, reason, headers, warning: None }
+        Reply {
+            code,
+            reason,
+            headers,
+            warning: None,
+        }
     }
 
     /// The reason phrase.
@@ -74,11 +79,20 @@ impl Refusal {
         cause: &'static str,
     ) -> Self {
         let reason = code.reason_phrase().into();
-        Refusal { code, reason, warning: None, header, cause: cause.into() }
+        Refusal {
+            code,
+            reason,
+            warning: None,
+            header,
+            cause: cause.into(),
+        }
     }
 
     fn with_warning(code: StatusCode, warning: &'static str, cause: &'static str) -> Self {
-        Refusal { warning: Some(warning), ..Refusal::with_header(code, None, cause) }
+        Refusal {
+            warning: Some(warning),
+            ..Refusal::with_header(code, None, cause)
+        }
     }
 
     /// Words for the log.
@@ -94,7 +108,10 @@ impl Refusal {
         if let Some((name, value)) = &self.header {
             put(&mut headers, name, value);
         }
-        if let Some(warning) = self.warning.and_then(|text| warning_value(agent, text).ok()) {
+        if let Some(warning) = self
+            .warning
+            .and_then(|text| warning_value(agent, text).ok())
+        {
             put(&mut headers, "Warning", &warning);
         }
         let mut reply = Reply::new(self.code, &self.reason, headers.into_bytes());

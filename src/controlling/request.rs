@@ -133,12 +133,16 @@ impl Request {
 
     /// Conversation-ID, as received.
     pub fn conversation_id(&self) -> Option<&[u8]> {
-        self.message.first(HeaderName::ConversationId).map(|field| field.value())
+        self.message
+            .first(HeaderName::ConversationId)
+            .map(|field| field.value())
     }
 
     /// Contribution-ID, as received.
     pub fn contribution_id(&self) -> Option<&[u8]> {
-        self.message.first(HeaderName::ContributionId).map(|field| field.value())
+        self.message
+            .first(HeaderName::ContributionId)
+            .map(|field| field.value())
     }
 
     /// The distinct recipients. Empty before the checks.
@@ -174,12 +178,16 @@ impl Request {
 
     /// The operator's answer to [`Check::AskOperator`].
     pub fn handle_operator(&mut self, allowed: bool, host: &dyn Host) {
-        let Stage::Asking(step) = self.stage else { return };
+        let Stage::Asking(step) = self.stage else {
+            return;
+        };
         self.stage = if allowed {
             Stage::Checking(step + 1)
         } else {
-            let refusal =
-                Refusal::forbidden(check::NOT_AUTHORISED, "the operator's script refused the originator");
+            let refusal = Refusal::forbidden(
+                check::NOT_AUTHORISED,
+                "the operator's script refused the originator",
+            );
             self.refuse(&refusal, host)
         };
     }
@@ -191,7 +199,11 @@ impl Request {
             return FanOut::NotAccepted;
         }
         let sent = pager_mode::fan_out(self, host);
-        if sent > 0 { FanOut::Done } else { FanOut::Failed }
+        if sent > 0 {
+            FanOut::Done
+        } else {
+            FanOut::Failed
+        }
     }
 
     /// Makes the reply to what [`Request::fan_out`] came to.
@@ -236,7 +248,10 @@ impl Request {
     fn warning_agent(&self) -> &str {
         let configured = self.service.settings().warning_agent.as_deref();
         configured.unwrap_or_else(|| {
-            Uri::parse(&self.request_uri).ok().and_then(|uri| uri.host()).unwrap_or("cpm")
+            Uri::parse(&self.request_uri)
+                .ok()
+                .and_then(|uri| uri.host())
+                .unwrap_or("cpm")
         })
     }
 
@@ -254,7 +269,10 @@ const MAX_LOGGED_CALL_ID_BYTES: usize = 128;
 
 impl fmt::Display for Correlation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let call_id = self.0.first(HeaderName::CallId).and_then(|field| field.text().ok());
+        let call_id = self
+            .0
+            .first(HeaderName::CallId)
+            .and_then(|field| field.text().ok());
         let call_id = call_id.unwrap_or("-");
         let end = call_id.floor_char_boundary(MAX_LOGGED_CALL_ID_BYTES);
         write!(f, "callid={}", &call_id[..end])

@@ -14,7 +14,8 @@ const PAGER_MODE_ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg";
 
 /// Services of P-Asserted-Service that mean the same, for one recipient and for a group (7.2.1.1-3).
 pub(super) const PAGER_MODE_SERVICE: &str = PAGER_MODE_ICSI;
-pub(super) const PAGER_MODE_GROUP_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group";
+pub(super) const PAGER_MODE_GROUP_SERVICE: &str =
+    "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group";
 
 /// The Controlling Function as configured. One for each process; requests hold a reference to it.
 #[derive(Debug)]
@@ -96,7 +97,13 @@ impl ControllingFunction {
         if message.method() != Some("MESSAGE") || !self.is_pager_mode(&message) {
             return None;
         }
-        Some(Request::new(Rc::clone(self), received, message, kind, Mode::Pager))
+        Some(Request::new(
+            Rc::clone(self),
+            received,
+            message,
+            kind,
+            Mode::Pager,
+        ))
     }
 
     /// The kind of destination that `uri` is, where it is an address of ours.
@@ -114,7 +121,10 @@ impl ControllingFunction {
 
     fn is_pager_mode(&self, message: &Message) -> bool {
         let accept_contact = message.all(HeaderName::AcceptContact);
-        let tagged = carries_icsi(accept_contact.filter_map(|field| field.text().ok()), PAGER_MODE_ICSI);
+        let tagged = carries_icsi(
+            accept_contact.filter_map(|field| field.text().ok()),
+            PAGER_MODE_ICSI,
+        );
         tagged
             || self.settings.trigger == Trigger::AcceptContactOrService
                 && message.all(HeaderName::PAssertedService).any(|field| {

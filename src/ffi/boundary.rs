@@ -1,32 +1,37 @@
 //! The panic boundary.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
-    /// Where the last panic of this thread was: file and line of ours.
-    static PANICKED_AT: Cell<Option<(&'static str, u32)>> = const { Cell::new(None) };
+    /// Boundaries that this thread is inside of.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// Where the last panic inside of a boundary was: file and line of ours.
+    static PANICKED_AT: Cell<Option<(String, u32)>> = const { Cell::new(None) };
 }
 
 /// Runs `body`. A panic does not pass: `on_panic` gets the place where it happened and makes the value to
 /// return. The message of the panic is not passed on, since it can hold a peer's text.
 pub(super) fn boundary<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce(Place) -> T) -> T {
     remember_places();
-    // What a panic can leave half done is a request's state; `on_panic` ends that request.
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+    DEPTH.set(DEPTH.get() + 1);
+    // What a panic can leave half done is a request's state; `on_panic` ends that request. If that panics
+    // too there is nothing left to return.
+    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         let place = Place(PANICKED_AT.take());
-        // The failure path must not panic through the boundary either.
         catch_unwind(AssertUnwindSafe(|| on_panic(place))).unwrap_or_else(|_| std::process::abort())
-    })
+    });
+    DEPTH.set(DEPTH.get() - 1);
+    result
 }
 
 /// Where a panic happened.
-pub(super) struct Place(Option<(&'static str, u32)>);
+pub(super) struct Place(Option<(String, u32)>);
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
+        match &self.0 {
             Some((file, line)) => write!(f, "{file}:{line}"),
             None => f.write_str("an unknown place"),
         }
@@ -37,13 +42,13 @@ impl std::fmt::Display for Place {
 fn remember_places() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let default = std::panic::take_hook();
+        let outside = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            let place = panic.location().map(|at: &Location<'static>| (at.file(), at.line()));
-            PANICKED_AT.set(place);
-            if cfg!(test) {
-                default(panic);
+            if DEPTH.get() == 0 {
+                return outside(panic);
             }
+            let place = panic.location();
+            PANICKED_AT.set(place.map(|at| (at.file().to_owned(), at.line())));
         }));
     });
 }

@@ -36,7 +36,11 @@ static CORE: CoreTable = CoreTable {
 /// The one symbol of the core: its table, or NULL when the caller was built for another ABI.
 #[unsafe(no_mangle)]
 pub extern "C" fn cpm_core(abi: u32) -> *const CoreTable {
-    if abi == CPM_ABI { &raw const CORE } else { std::ptr::null() }
+    if abi == CPM_ABI {
+        &raw const CORE
+    } else {
+        std::ptr::null()
+    }
 }
 
 /// What a `struct cpm_service` is.
@@ -84,16 +88,24 @@ extern "C" fn service_new(host: *const cpm_host) -> *mut cpm_service {
 extern "C" fn service_set(service: *mut cpm_service, name: cpm_str, value: cpm_str) -> c_int {
     // SAFETY: the handle is NULL or from `service_new`, not freed, and nobody else uses it now: one
     // thread per process (cpm.h).
-    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_mut() }) else { return -1 };
+    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_mut() }) else {
+        return -1;
+    };
     // SAFETY: the service lives.
     let host = CHost::new(unsafe { table(service.host) }, std::ptr::null_mut());
     boundary(
         || {
             // SAFETY: lent for the duration of this call (cpm.h).
             let (name, value) = unsafe { (borrowed(name), borrowed(value)) };
-            let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+            let (name, value) = (
+                String::from_utf8_lossy(name),
+                String::from_utf8_lossy(value),
+            );
             let Stage::Configuring(settings) = &mut service.stage else {
-                host.log(LogLevel::Error, format_args!("parameter {name} comes too late"));
+                host.log(
+                    LogLevel::Error,
+                    format_args!("parameter {name} comes too late"),
+                );
                 return -1;
             };
             match settings.set(&name, &value) {
@@ -108,7 +120,10 @@ extern "C" fn service_set(service: *mut cpm_service, name: cpm_str, value: cpm_s
             }
         },
         |place| {
-            host.log(LogLevel::Critical, format_args!("panic at {place} while configuring"));
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} while configuring"),
+            );
             -1
         },
     )
@@ -116,15 +131,22 @@ extern "C" fn service_set(service: *mut cpm_service, name: cpm_str, value: cpm_s
 
 extern "C" fn service_start(service: *mut cpm_service) -> c_int {
     // SAFETY: as in `service_set`.
-    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_mut() }) else { return -1 };
+    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_mut() }) else {
+        return -1;
+    };
     // SAFETY: the service lives.
     let host = CHost::new(unsafe { table(service.host) }, std::ptr::null_mut());
     boundary(
         || {
-            let Stage::Configuring(settings) = &service.stage else { return -1 };
+            let Stage::Configuring(settings) = &service.stage else {
+                return -1;
+            };
             let mut seed = [0; 8];
             if getrandom::fill(&mut seed).is_err() {
-                host.log(LogLevel::Error, format_args!("the system gives no random numbers"));
+                host.log(
+                    LogLevel::Error,
+                    format_args!("the system gives no random numbers"),
+                );
                 return -1;
             }
             match ControllingFunction::new((**settings).clone(), u64::from_ne_bytes(seed)) {
@@ -139,7 +161,10 @@ extern "C" fn service_start(service: *mut cpm_service) -> c_int {
             }
         },
         |place| {
-            host.log(LogLevel::Critical, format_args!("panic at {place} while starting"));
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} while starting"),
+            );
             -1
         },
     )
@@ -154,14 +179,21 @@ extern "C" fn service_free(service: *mut cpm_service) {
     boundary(|| drop(service), |_| ());
 }
 
-extern "C" fn classify(service: *const cpm_service, received: *const cpm_received) -> *mut cpm_request {
+extern "C" fn classify(
+    service: *const cpm_service,
+    received: *const cpm_received,
+) -> *mut cpm_request {
     // SAFETY: NULL or live handles, lent for the duration of the call (cpm.h).
     let (service, received) =
         unsafe { (service.cast::<ServiceHandle>().as_ref(), received.as_ref()) };
-    let (Some(service), Some(received)) = (service, received) else { return std::ptr::null_mut() };
+    let (Some(service), Some(received)) = (service, received) else {
+        return std::ptr::null_mut();
+    };
     boundary(
         || {
-            let Stage::Running(running) = &service.stage else { return std::ptr::null_mut() };
+            let Stage::Running(running) = &service.stage else {
+                return std::ptr::null_mut();
+            };
             // SAFETY: lent for the duration of this call (cpm.h).
             let (message, uri, source) = unsafe {
                 (
@@ -170,12 +202,24 @@ extern "C" fn classify(service: *const cpm_service, received: *const cpm_receive
                     borrowed(received.source_address),
                 )
             };
-            let Ok(request_uri) = std::str::from_utf8(uri) else { return std::ptr::null_mut() };
-            let source_address = std::str::from_utf8(source).ok().and_then(|text| text.parse().ok());
-            match running.classify(&Received { message, request_uri, source_address }) {
+            let Ok(request_uri) = std::str::from_utf8(uri) else {
+                return std::ptr::null_mut();
+            };
+            let source_address = std::str::from_utf8(source)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            match running.classify(&Received {
+                message,
+                request_uri,
+                source_address,
+            }) {
                 Some(request) => {
                     let request = RefCell::new(request);
-                    Box::into_raw(Box::new(RequestHandle { host: service.host, request })).cast()
+                    Box::into_raw(Box::new(RequestHandle {
+                        host: service.host,
+                        request,
+                    }))
+                    .cast()
                 }
                 None => std::ptr::null_mut(),
             }
@@ -183,7 +227,10 @@ extern "C" fn classify(service: *const cpm_service, received: *const cpm_receive
         |place| {
             // SAFETY: the service lives.
             let host = CHost::new(unsafe { table(service.host) }, std::ptr::null_mut());
-            host.log(LogLevel::Critical, format_args!("panic at {place} while classifying"));
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} while classifying"),
+            );
             std::ptr::null_mut()
         },
     )
@@ -205,7 +252,9 @@ fn on_request(
     body: impl FnOnce(&RefCell<Request>, &CHost<'_>) -> c_int,
 ) -> c_int {
     // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else { return -1 };
+    let Some(handle) = (unsafe { handle(request) }) else {
+        return -1;
+    };
     // SAFETY: the service lives as long as its requests are used (cpm.h).
     let host = CHost::new(unsafe { table(handle.host) }, context);
     boundary(
@@ -221,13 +270,18 @@ fn on_request(
 }
 
 extern "C" fn check(request: *mut cpm_request, context: *mut c_void) -> c_int {
-    on_request(request, context, |cell, host| run_checks(cell, host, request))
+    on_request(request, context, |cell, host| {
+        run_checks(cell, host, request)
+    })
 }
 
 /// 1: accepted, 0: there is a reply, -1: called from within a call on the same request.
 fn run_checks(cell: &RefCell<Request>, host: &CHost<'_>, handle: *mut cpm_request) -> c_int {
     loop {
-        let Ok(need) = cell.try_borrow_mut().map(|mut request| request.poll_check(host)) else {
+        let Ok(need) = cell
+            .try_borrow_mut()
+            .map(|mut request| request.poll_check(host))
+        else {
             return -1;
         };
         match need {
@@ -250,8 +304,12 @@ extern "C" fn fan_out(request: *mut cpm_request, context: *mut c_void) -> c_int 
         if checked != 1 {
             return checked;
         }
-        let Ok(result) = cell.try_borrow().map(|request| request.fan_out(host)) else { return -1 };
-        let Ok(mut request) = cell.try_borrow_mut() else { return -1 };
+        let Ok(result) = cell.try_borrow().map(|request| request.fan_out(host)) else {
+            return -1;
+        };
+        let Ok(mut request) = cell.try_borrow_mut() else {
+            return -1;
+        };
         request.handle_fan_out(result, host);
         if result == FanOut::Done { 1 } else { -1 }
     })
@@ -259,14 +317,20 @@ extern "C" fn fan_out(request: *mut cpm_request, context: *mut c_void) -> c_int 
 
 extern "C" fn reply(request: *const cpm_request, reply: *mut cpm_reply) -> c_int {
     // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else { return -1 };
+    let Some(handle) = (unsafe { handle(request) }) else {
+        return -1;
+    };
     if reply.is_null() {
         return -1;
     }
     boundary(
         || {
-            let Ok(request) = handle.request.try_borrow() else { return -1 };
-            let Some(answer) = request.reply() else { return -1 };
+            let Ok(request) = handle.request.try_borrow() else {
+                return -1;
+            };
+            let Some(answer) = request.reply() else {
+                return -1;
+            };
             let lent = cpm_reply {
                 code: c_int::from(answer.code.as_u16()),
                 reason: answer.reason().as_ptr(),
@@ -282,19 +346,24 @@ extern "C" fn reply(request: *const cpm_request, reply: *mut cpm_reply) -> c_int
 
 extern "C" fn field(request: *const cpm_request, field: cpm_field) -> cpm_str {
     // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else { return ABSENT };
+    let Some(handle) = (unsafe { handle(request) }) else {
+        return ABSENT;
+    };
     boundary(
         || {
-            let Ok(request) = handle.request.try_borrow() else { return ABSENT };
+            let Ok(request) = handle.request.try_borrow() else {
+                return ABSENT;
+            };
             let text = match field {
                 bindings::CPM_FIELD_KIND => Some(request.kind().as_str().as_bytes()),
                 bindings::CPM_FIELD_MODE => Some(request.mode().as_str().as_bytes()),
                 bindings::CPM_FIELD_ORIGINATOR => request.originator().map(str::as_bytes),
                 bindings::CPM_FIELD_CONVERSATION_ID => request.conversation_id(),
                 bindings::CPM_FIELD_CONTRIBUTION_ID => request.contribution_id(),
-                bindings::CPM_FIELD_WARNING => {
-                    request.reply().and_then(|reply| reply.warning).map(str::as_bytes)
-                }
+                bindings::CPM_FIELD_WARNING => request
+                    .reply()
+                    .and_then(|reply| reply.warning)
+                    .map(str::as_bytes),
                 _ => None,
             };
             text.map_or(ABSENT, lend)
@@ -305,17 +374,34 @@ extern "C" fn field(request: *const cpm_request, field: cpm_field) -> cpm_str {
 
 extern "C" fn recipients(request: *const cpm_request) -> usize {
     // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else { return 0 };
-    boundary(|| handle.request.try_borrow().map_or(0, |request| request.recipients().len()), |_| 0)
+    let Some(handle) = (unsafe { handle(request) }) else {
+        return 0;
+    };
+    boundary(
+        || {
+            handle
+                .request
+                .try_borrow()
+                .map_or(0, |request| request.recipients().len())
+        },
+        |_| 0,
+    )
 }
 
 extern "C" fn recipient(request: *const cpm_request, index: usize) -> cpm_str {
     // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else { return ABSENT };
+    let Some(handle) = (unsafe { handle(request) }) else {
+        return ABSENT;
+    };
     boundary(
         || {
-            let Ok(request) = handle.request.try_borrow() else { return ABSENT };
-            request.recipients().uri(index).map_or(ABSENT, |uri| lend(uri.as_bytes()))
+            let Ok(request) = handle.request.try_borrow() else {
+                return ABSENT;
+            };
+            request
+                .recipients()
+                .uri(index)
+                .map_or(ABSENT, |uri| lend(uri.as_bytes()))
         },
         |_| ABSENT,
     )
@@ -325,7 +411,9 @@ extern "C" fn set_originator(request: *mut cpm_request, uri: cpm_str) -> c_int {
     on_request(request, std::ptr::null_mut(), |cell, host| {
         // SAFETY: lent for the duration of this call (cpm.h).
         let uri = String::from_utf8_lossy(unsafe { borrowed(uri) });
-        let Ok(mut request) = cell.try_borrow_mut() else { return -1 };
+        let Ok(mut request) = cell.try_borrow_mut() else {
+            return -1;
+        };
         match request.set_originator(&uri) {
             Ok(()) => 0,
             Err(error) => {
@@ -351,7 +439,8 @@ extern "C" fn outcome(
     context: *mut c_void,
 ) -> cpm_fate {
     // SAFETY: NULL or live handles, lent for the duration of the call (cpm.h).
-    let (service, outcome) = unsafe { (service.cast::<ServiceHandle>().as_ref(), outcome.as_ref()) };
+    let (service, outcome) =
+        unsafe { (service.cast::<ServiceHandle>().as_ref(), outcome.as_ref()) };
     let (Some(service), Some(outcome)) = (service, outcome) else {
         return bindings::CPM_FATE_NONE;
     };
@@ -376,7 +465,10 @@ extern "C" fn outcome(
             }
         },
         |place| {
-            host.log(LogLevel::Critical, format_args!("panic at {place} at the end of a request"));
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} at the end of a request"),
+            );
             bindings::CPM_FATE_NONE
         },
     )

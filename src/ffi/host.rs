@@ -43,7 +43,10 @@ impl Host for CHost<'_> {
             text.truncate(text.floor_char_boundary(MAX_LOG_LINE_BYTES));
         }
         // A peer's text cannot begin a line of its own.
-        let text: String = text.chars().map(|c| if c.is_control() { '.' } else { c }).collect();
+        let text: String = text
+            .chars()
+            .map(|c| if c.is_control() { '.' } else { c })
+            .collect();
         // SAFETY: the table lives as long as the service; the text lives until the call returns.
         unsafe { log(level_to_c(level), lend(text.as_bytes())) }
     }
@@ -56,7 +59,9 @@ impl Host for CHost<'_> {
     }
 
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
-        let Some(send) = self.table.send else { return Sent::Failed };
+        let Some(send) = self.table.send else {
+            return Sent::Failed;
+        };
         let outgoing = cpm_outgoing {
             method: lend(outgoing.method.as_bytes()),
             request_uri: lend(outgoing.request_uri.as_bytes()),
@@ -80,11 +85,17 @@ impl Host for CHost<'_> {
 }
 
 /// No text.
-pub(super) const ABSENT: cpm_str = cpm_str { s: std::ptr::null(), len: 0 };
+pub(super) const ABSENT: cpm_str = cpm_str {
+    s: std::ptr::null(),
+    len: 0,
+};
 
 /// Lends bytes to C; how long is up to the caller.
 pub(super) fn lend(bytes: &[u8]) -> cpm_str {
-    cpm_str { s: bytes.as_ptr().cast(), len: bytes.len() }
+    cpm_str {
+        s: bytes.as_ptr().cast(),
+        len: bytes.len(),
+    }
 }
 
 /// The bytes that C lends.

@@ -11,7 +11,12 @@
 
 #![allow(unsafe_code)]
 
-#[allow(missing_docs, non_camel_case_types, non_upper_case_globals, unreachable_pub)]
+#[allow(
+    missing_docs,
+    non_camel_case_types,
+    non_upper_case_globals,
+    unreachable_pub
+)]
 #[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
 pub mod bindings {
     //! The Rust side of `c_api/cpm.h`, made by bindgen in `build.rs`.

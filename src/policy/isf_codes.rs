@@ -40,7 +40,9 @@ impl StatusCodes {
 impl Default for StatusCodes {
     /// The eight codes that the specification names.
     fn default() -> Self {
-        StatusCodes { codes: vec![404, 405, 410, 414, 415, 416, 488, 606] }
+        StatusCodes {
+            codes: vec![404, 405, 410, 414, 415, 416, 488, 606],
+        }
     }
 }
 
@@ -51,7 +53,10 @@ mod tests {
     #[test]
     fn the_specified_codes_are_the_default() {
         let default = StatusCodes::default();
-        assert_eq!(StatusCodes::parse("404 405 410 414 415 416 488 606"), Ok(default.clone()));
+        assert_eq!(
+            StatusCodes::parse("404 405 410 414 415 416 488 606"),
+            Ok(default.clone())
+        );
         assert!(default.contains(606));
         assert!(!default.contains(480));
     }

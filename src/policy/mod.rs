@@ -6,7 +6,7 @@ mod trusted_peers;
 
 pub use isf_codes::StatusCodes;
 pub use settings::{
-    ExploderService, IdentitySource, MissingListCode, OwnUri, PARAMETERS,
-    ParameterError, Product, ServiceUri, Settings, SettingsError, Trigger,
+    ExploderService, IdentitySource, MissingListCode, OwnUri, PARAMETERS, ParameterError, Product,
+    ServiceUri, Settings, SettingsError, Trigger,
 };
 pub use trusted_peers::{PeerError, TrustedPeers};

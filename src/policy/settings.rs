@@ -9,10 +9,10 @@ use crate::sip::Uri;
 
 /// Most recipients that an operator may allow in one request. A request lives in one buffer of the
 /// proxy (64 KiB by default), so that a larger number would promise what cannot be kept.
-pub const MAX_MAX_RECIPIENTS: usize = 10_000;
+const MAX_MAX_RECIPIENTS: usize = 10_000;
 
 /// Most own addresses of one kind: each received request is compared with all of them.
-pub const MAX_OWN_URIS: usize = 64;
+const MAX_OWN_URIS: usize = 64;
 
 /// Everything the operator can configure. [`Settings::default`] is the safe start: nobody is trusted
 /// and no address is ours.
@@ -97,7 +97,10 @@ impl OwnUri {
 
     fn parse(text: &str) -> Result<Self, ParameterError> {
         let uri = sip_uri(text)?;
-        Ok(OwnUri { key: uri.comparison_key(Self::KEY_SEED), text: text.to_owned() })
+        Ok(OwnUri {
+            key: uri.comparison_key(Self::KEY_SEED),
+            text: text.to_owned(),
+        })
     }
 
     /// Whether `uri`, whose key with [`OwnUri::KEY_SEED`] is `key`, is this address (RFC 3261 §19.1.4).
@@ -121,7 +124,10 @@ pub struct ServiceUri {
 impl ServiceUri {
     fn parse(text: &str) -> Result<Self, ParameterError> {
         let uri = sip_uri(text)?;
-        Ok(ServiceUri { loose_routing: uri.param("lr").is_some(), text: text.to_owned() })
+        Ok(ServiceUri {
+            loose_routing: uri.param("lr").is_some(),
+            text: text.to_owned(),
+        })
     }
 
     /// The URI as configured.
@@ -292,27 +298,49 @@ type Setter = fn(&mut Settings, &str) -> Result<(), ParameterError>;
 /// Every parameter: its name and how a value gets in. A repeatable one adds a value at each call.
 pub const PARAMETERS: &[(&str, Setter)] = &[
     ("exploder_uri", |s, v| add_own_uri(&mut s.exploder_uris, v)),
-    ("controlling_uri", |s, v| add_own_uri(&mut s.controlling_uris, v)),
-    ("outbound_proxy", |s, v| Ok(s.outbound_proxy = Some(ServiceUri::parse(v)?))),
-    ("isf_uri", |s, v| Ok(s.isf_uri = Some(ServiceUri::parse(v)?))),
+    ("controlling_uri", |s, v| {
+        add_own_uri(&mut s.controlling_uris, v)
+    }),
+    ("outbound_proxy", |s, v| {
+        Ok(s.outbound_proxy = Some(ServiceUri::parse(v)?))
+    }),
+    (
+        "isf_uri",
+        |s, v| Ok(s.isf_uri = Some(ServiceUri::parse(v)?)),
+    ),
     ("isf_codes", |s, v| {
         Ok(s.isf_codes = StatusCodes::parse(v).map_err(ParameterError::Codes)?)
     }),
-    ("interworking", |s, v| Ok(s.interworking = Some(yes_or_no(v)?))),
+    ("interworking", |s, v| {
+        Ok(s.interworking = Some(yes_or_no(v)?))
+    }),
     ("identity_source", |s, v| {
         Ok(s.identity_source = one_of(
             v,
             &["pai", "script", "from"],
-            &[IdentitySource::PAssertedIdentity, IdentitySource::Script, IdentitySource::From],
+            &[
+                IdentitySource::PAssertedIdentity,
+                IdentitySource::Script,
+                IdentitySource::From,
+            ],
         )?)
     }),
-    ("trusted_peer", |s, v| s.trusted_peers.add(v).map_err(ParameterError::Peer)),
+    ("trusted_peer", |s, v| {
+        s.trusted_peers.add(v).map_err(ParameterError::Peer)
+    }),
     ("required_user_agent", |s, v| {
-        let products = v.split_whitespace().map(Product::parse).collect::<Option<Vec<_>>>();
+        let products = v
+            .split_whitespace()
+            .map(Product::parse)
+            .collect::<Option<Vec<_>>>();
         Ok(s.required_user_agent = products.ok_or(ParameterError::NotProducts)?)
     }),
-    ("allow_anonymity", |s, v| Ok(s.allow_anonymity = yes_or_no(v)?)),
-    ("max_recipients", |s, v| Ok(s.max_recipients = number(v, 1, MAX_MAX_RECIPIENTS)?)),
+    ("allow_anonymity", |s, v| {
+        Ok(s.allow_anonymity = yes_or_no(v)?)
+    }),
+    ("max_recipients", |s, v| {
+        Ok(s.max_recipients = number(v, 1, MAX_MAX_RECIPIENTS)?)
+    }),
     ("missing_list_code", |s, v| {
         Ok(s.missing_list_code = one_of(
             v,
@@ -321,17 +349,26 @@ pub const PARAMETERS: &[(&str, Setter)] = &[
         )?)
     }),
     ("history_unqualified", |s, v| {
-        Ok(s.history_unqualified =
-            one_of(v, &["hide", "to"], &[HistoryUnqualified::Hide, HistoryUnqualified::To])?)
+        Ok(s.history_unqualified = one_of(
+            v,
+            &["hide", "to"],
+            &[HistoryUnqualified::Hide, HistoryUnqualified::To],
+        )?)
     }),
     ("exploder_service", |s, v| {
-        Ok(s.exploder_service =
-            one_of(v, &["copy", "single"], &[ExploderService::Copy, ExploderService::Single])?)
+        Ok(s.exploder_service = one_of(
+            v,
+            &["copy", "single"],
+            &[ExploderService::Copy, ExploderService::Single],
+        )?)
     }),
     ("drop_headers", |s, v| {
         let names = v.split([' ', ',']).filter(|name| !name.is_empty());
         for name in names {
-            if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b)) {
+            if !name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
+            {
                 return Err(ParameterError::NotHeaderNames);
             }
             s.drop_headers.push(name.to_owned());
@@ -347,20 +384,26 @@ pub const PARAMETERS: &[(&str, Setter)] = &[
         )?)
     }),
     ("warning_agent", |s, v| {
-        let host = !v.is_empty() && v.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+        let host = !v.is_empty()
+            && v.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
         Ok(s.warning_agent = Some(host.then(|| v.to_owned()).ok_or(ParameterError::NotAHost)?))
     }),
     ("oma_release", |s, v| {
         let release = !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        Ok(s.oma_release = release.then(|| v.to_owned()).ok_or(ParameterError::NotARelease)?)
+        Ok(s.oma_release = release
+            .then(|| v.to_owned())
+            .ok_or(ParameterError::NotARelease)?)
     }),
 ];
 
 impl Settings {
     /// Sets one parameter from its text, or adds a value to a repeatable one.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ParameterError> {
-        let (_, setter) =
-            PARAMETERS.iter().find(|(known, _)| *known == name).ok_or(ParameterError::Unknown)?;
+        let (_, setter) = PARAMETERS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .ok_or(ParameterError::Unknown)?;
         setter(self, value.trim())
     }
 
@@ -371,7 +414,9 @@ impl Settings {
         }
         let overlap = self.exploder_uris.iter().any(|exploder| {
             Uri::parse(&exploder.text).is_ok_and(|uri| {
-                self.controlling_uris.iter().any(|controlling| controlling.is(&uri, exploder.key))
+                self.controlling_uris
+                    .iter()
+                    .any(|controlling| controlling.is(&uri, exploder.key))
             })
         });
         if overlap {
@@ -385,7 +430,9 @@ impl Settings {
 
     /// The ISF, where policy allows interworking.
     pub fn interworking_to(&self) -> Option<&ServiceUri> {
-        self.isf_uri.as_ref().filter(|_| self.interworking != Some(false))
+        self.isf_uri
+            .as_ref()
+            .filter(|_| self.interworking != Some(false))
     }
 }
 
@@ -423,7 +470,9 @@ fn one_of<T: Copy>(
     values: &[T],
 ) -> Result<T, ParameterError> {
     let found = words.iter().zip(values).find(|(word, _)| **word == text);
-    found.map(|(_, value)| *value).ok_or(ParameterError::NotOneOf(words))
+    found
+        .map(|(_, value)| *value)
+        .ok_or(ParameterError::NotOneOf(words))
 }
 
 #[cfg(test)]
@@ -445,7 +494,10 @@ mod tests {
 
     #[test]
     fn an_unknown_parameter_is_refused() {
-        assert_eq!(set("exploder", "sip:e@example.com").unwrap_err(), ParameterError::Unknown);
+        assert_eq!(
+            set("exploder", "sip:e@example.com").unwrap_err(),
+            ParameterError::Unknown
+        );
     }
 
     #[test]
@@ -453,15 +505,27 @@ mod tests {
         assert_eq!(set("max_recipients", "50").unwrap().max_recipients, 50);
         assert_eq!(
             set("max_recipients", "0").unwrap_err(),
-            ParameterError::OutOfRange { min: 1, max: MAX_MAX_RECIPIENTS }
+            ParameterError::OutOfRange {
+                min: 1,
+                max: MAX_MAX_RECIPIENTS
+            }
         );
         assert!(!set("allow_anonymity", "no").unwrap().allow_anonymity);
-        assert_eq!(set("exploder_uri", "tel:+123").unwrap_err(), ParameterError::NotASipUri);
+        assert_eq!(
+            set("exploder_uri", "tel:+123").unwrap_err(),
+            ParameterError::NotASipUri
+        );
         assert_eq!(
             set("identity_source", "nobody").unwrap_err().to_string(),
             "is none of: pai, script, from"
         );
-        assert!(set("outbound_proxy", "sip:p.example.com;lr").unwrap().outbound_proxy.unwrap().loose_routing());
+        assert!(
+            set("outbound_proxy", "sip:p.example.com;lr")
+                .unwrap()
+                .outbound_proxy
+                .unwrap()
+                .loose_routing()
+        );
     }
 
     #[test]
@@ -470,9 +534,13 @@ mod tests {
         assert_eq!(settings.check(), Err(SettingsError::NoAddress));
         settings.set("exploder_uri", "sip:cpm@example.com").unwrap();
         assert_eq!(settings.check(), Ok(()));
-        settings.set("controlling_uri", "sip:CPM@example.com").unwrap();
+        settings
+            .set("controlling_uri", "sip:CPM@example.com")
+            .unwrap();
         assert_eq!(settings.check(), Ok(()));
-        settings.set("controlling_uri", "sip:c%70m@EXAMPLE.com").unwrap();
+        settings
+            .set("controlling_uri", "sip:c%70m@EXAMPLE.com")
+            .unwrap();
         assert_eq!(settings.check(), Err(SettingsError::Overlap));
     }
 
@@ -497,6 +565,10 @@ mod tests {
         assert!(!product.matches("CPM-client", Some("OMA21")));
         assert!(!product.matches("CPM-client", None));
         assert!(!product.matches("IM-client", Some("OMA2")));
-        assert!(Product::parse("CPM-client").unwrap().matches("CPM-client", Some("OMA1.0")));
+        assert!(
+            Product::parse("CPM-client")
+                .unwrap()
+                .matches("CPM-client", Some("OMA1.0"))
+        );
     }
 }

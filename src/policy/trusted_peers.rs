@@ -49,11 +49,16 @@ impl TrustedPeers {
         let width = if address.is_ipv4() { 32 } else { 128 };
         let prefix_bits = match prefix {
             None => width,
-            Some(prefix) => {
-                prefix.parse().ok().filter(|bits| *bits <= width).ok_or(PeerError::BadPrefix)?
-            }
+            Some(prefix) => prefix
+                .parse()
+                .ok()
+                .filter(|bits| *bits <= width)
+                .ok_or(PeerError::BadPrefix)?,
         };
-        let network = Network { address, prefix_bits };
+        let network = Network {
+            address,
+            prefix_bits,
+        };
         if network.masked(address) != bits_of(address) {
             return Err(PeerError::HostBits);
         }
@@ -76,7 +81,9 @@ impl Network {
     fn masked(&self, address: IpAddr) -> u128 {
         let host_bits = 128 - u32::from(self.prefix_bits);
         // A shift by the full width is not defined: the prefix /0 matches everything.
-        bits_of(address).checked_shr(host_bits).map_or(0, |bits| bits << host_bits)
+        bits_of(address)
+            .checked_shr(host_bits)
+            .map_or(0, |bits| bits << host_bits)
     }
 }
 

@@ -214,6 +214,11 @@ impl<'a> Uri<'a> {
 }
 
 impl<'a> SipUri<'a> {
+    /// Whether header fields are part of it (`?name=value`).
+    pub fn has_headers(&self) -> bool {
+        !self.headers.is_empty()
+    }
+
     /// Whether the scheme is `sips`.
     pub fn is_secure(&self) -> bool {
         self.secure

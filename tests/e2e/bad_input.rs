@@ -17,7 +17,10 @@ fn with_list(list: &str) -> Request {
         (LIST_HEADERS, list.as_bytes()),
     ]);
     let request = message.request();
-    let content_type = request.header("Content-Type").expect("a multipart has one").to_owned();
+    let content_type = request
+        .header("Content-Type")
+        .expect("a multipart has one")
+        .to_owned();
     request.with_body(&content_type, body)
 }
 
@@ -38,7 +41,10 @@ fn each_fault_gets_its_answer_and_one_log_line() {
     let no_destinations = "399 example.com \"129 No destinations\"";
     let two_lists = {
         let request = with_list(&good);
-        let content_type = request.header("Content-Type").expect("a multipart has one").to_owned();
+        let content_type = request
+            .header("Content-Type")
+            .expect("a multipart has one")
+            .to_owned();
         request.with_body(
             &content_type,
             multipart(&[
@@ -52,34 +58,151 @@ fn each_fault_gets_its_answer_and_one_log_line() {
         "<!DOCTYPE r [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\">]>{}",
         entry("sip:&b;@example.com")
     );
-    let deep = format!("<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\">{}", "<list>".repeat(9_000));
+    let deep = format!(
+        "<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\">{}",
+        "<list>".repeat(9_000)
+    );
 
     let faults: Vec<(&str, Request, u16, &str, Option<&str>)> = vec![
-        ("not multipart", message.request().with("Require", "recipient-list-message"), 403, "Forbidden", Some(no_destinations)),
-        ("no list", with_list(&good).with_body("multipart/mixed;boundary=x", multipart_of("x", &message.cpim())), 403, "Forbidden", Some(no_destinations)),
-        ("empty list", with_list(&resource_lists(&[])), 403, "Forbidden", Some(no_destinations)),
+        (
+            "not multipart",
+            message.request().with("Require", "recipient-list-message"),
+            403,
+            "Forbidden",
+            Some(no_destinations),
+        ),
+        (
+            "no list",
+            with_list(&good).with_body(
+                "multipart/mixed;boundary=x",
+                multipart_of("x", &message.cpim()),
+            ),
+            403,
+            "Forbidden",
+            Some(no_destinations),
+        ),
+        (
+            "empty list",
+            with_list(&resource_lists(&[])),
+            403,
+            "Forbidden",
+            Some(no_destinations),
+        ),
         ("two lists", two_lists, 400, "Two Resource Lists", None),
-        ("broken XML", with_list(&good.replace("</list>", "")), 400, "Malformed Resource List", None),
-        ("cut XML", with_list(&good[..good.len() / 2]), 400, "Malformed Resource List", None),
-        ("entity bomb", with_list(&bomb), 400, "Document Type In Resource List", None),
-        ("an entity of its own", with_list(&entry("sip:&b;@example.com")), 400, "Undefined Entity In Resource List", None),
-        ("deep nesting", with_list(&deep), 400, "Resource List Nested Too Deep", None),
-        ("not UTF-8", with_list(&good.replace("UTF-8", "ISO-8859-1")), 400, "Resource List Not UTF-8", None),
-        ("CR LF in a URI", with_list(&entry("sip:bill@example.com&#13;&#10;Route: sip:evil")), 400, "Bad URI In Resource List", None),
-        ("NUL in a URI", with_list(&entry("sip:bill&#0;@example.com")), 400, "Malformed Resource List", None),
-        ("no URI at all", with_list(&entry("bill")), 400, "Bad URI In Resource List", None),
-        ("header fields in a URI", with_list(&entry("sip:bill@example.com?Route=sip:evil")), 400, "Header Fields In Recipient URI", None),
-        ("a method in a URI", with_list(&entry("sip:bill@example.com;method=INVITE")), 400, "Method In Recipient URI", None),
-        ("only ourselves", with_list(&resource_lists(&[to(EXPLODER), to(CONTROLLING)])), 403, "Forbidden", Some(no_destinations)),
-        ("unended multipart", cut_short(&with_list(&good)), 400, "Multipart Not Closed", None),
-        ("no boundary", with_boundary(&with_list(&good), "multipart/mixed"), 400, "Malformed Content-Type", None),
-        ("nothing beside the list", with_body_of_list(&with_list(&good), &good), 400, "No Message Beside The Resource List", None),
+        (
+            "broken XML",
+            with_list(&good.replace("</list>", "")),
+            400,
+            "Malformed Resource List",
+            None,
+        ),
+        (
+            "cut XML",
+            with_list(&good[..good.len() / 2]),
+            400,
+            "Malformed Resource List",
+            None,
+        ),
+        (
+            "entity bomb",
+            with_list(&bomb),
+            400,
+            "Document Type In Resource List",
+            None,
+        ),
+        (
+            "an entity of its own",
+            with_list(&entry("sip:&b;@example.com")),
+            400,
+            "Undefined Entity In Resource List",
+            None,
+        ),
+        (
+            "deep nesting",
+            with_list(&deep),
+            400,
+            "Resource List Nested Too Deep",
+            None,
+        ),
+        (
+            "not UTF-8",
+            with_list(&good.replace("UTF-8", "ISO-8859-1")),
+            400,
+            "Resource List Not UTF-8",
+            None,
+        ),
+        (
+            "CR LF in a URI",
+            with_list(&entry("sip:bill@example.com&#13;&#10;Route: sip:evil")),
+            400,
+            "Bad URI In Resource List",
+            None,
+        ),
+        (
+            "NUL in a URI",
+            with_list(&entry("sip:bill&#0;@example.com")),
+            400,
+            "Malformed Resource List",
+            None,
+        ),
+        (
+            "no URI at all",
+            with_list(&entry("bill")),
+            400,
+            "Bad URI In Resource List",
+            None,
+        ),
+        (
+            "header fields in a URI",
+            with_list(&entry("sip:bill@example.com?Route=sip:evil")),
+            400,
+            "Header Fields In Recipient URI",
+            None,
+        ),
+        (
+            "a method in a URI",
+            with_list(&entry("sip:bill@example.com;method=INVITE")),
+            400,
+            "Method In Recipient URI",
+            None,
+        ),
+        (
+            "only ourselves",
+            with_list(&resource_lists(&[to(EXPLODER), to(CONTROLLING)])),
+            403,
+            "Forbidden",
+            Some(no_destinations),
+        ),
+        (
+            "unended multipart",
+            cut_short(&with_list(&good)),
+            400,
+            "Multipart Not Closed",
+            None,
+        ),
+        (
+            "no boundary",
+            with_boundary(&with_list(&good), "multipart/mixed"),
+            400,
+            "Invalid Multipart Boundary",
+            None,
+        ),
+        (
+            "nothing beside the list",
+            with_body_of_list(&with_list(&good), &good),
+            400,
+            "No Message Beside The Resource List",
+            None,
+        ),
     ];
     for (fault, request, code, reason, warning) in faults {
         let before = refusals(&proxy);
         anne.send(&request, proxy.udp());
         let answer = anne.expect_response(&request, code);
-        let phrase = answer.start_line().split_once(&format!("{code} ")).map(|(_, phrase)| phrase);
+        let phrase = answer
+            .start_line()
+            .split_once(&format!("{code} "))
+            .map(|(_, phrase)| phrase);
         assert_eq!(phrase, Some(reason), "{fault}");
         assert_eq!(answer.header("Warning"), warning, "{fault}");
         assert_eq!(refusals(&proxy), before + 1, "{fault}: one log line");
@@ -90,7 +213,11 @@ fn each_fault_gets_its_answer_and_one_log_line() {
 
 /// Lines that say of a refusal; the log of a request is written before its answer leaves.
 fn refusals(proxy: &Proxy) -> usize {
-    proxy.log().lines().filter(|line| line.contains("cpm") && line.contains("refused ")).count()
+    proxy
+        .log()
+        .lines()
+        .filter(|line| line.contains("cpm") && line.contains("refused "))
+        .count()
 }
 
 fn multipart_of(boundary: &str, cpim: &[u8]) -> Vec<u8> {
@@ -105,12 +232,19 @@ fn with_boundary(request: &Request, content_type: &str) -> Request {
 }
 
 fn cut_short(request: &Request) -> Request {
-    let content_type = request.header("Content-Type").expect("a multipart has one").to_owned();
-    request.again().with_body(&content_type, &request.body()[..request.body().len() - 6])
+    let content_type = request
+        .header("Content-Type")
+        .expect("a multipart has one")
+        .to_owned();
+    request
+        .again()
+        .with_body(&content_type, &request.body()[..request.body().len() - 6])
 }
 
 fn with_body_of_list(request: &Request, list: &str) -> Request {
-    request.again().with_body("application/resource-lists+xml", list)
+    request
+        .again()
+        .with_body("application/resource-lists+xml", list)
 }
 
 #[test]
@@ -119,12 +253,17 @@ fn our_own_addresses_are_dropped_from_the_list() {
     let proxy = bench.proxy(&cpm_proxy(HANDLE));
     let (anne, bill) = (bench.agent(), bench.agent());
     let request = cpm_message("sip:anne@example.com", EXPLODER)
-        .recipients([to(EXPLODER), to("sip:%65xploder@EXAMPLE.COM;x=1"), to(CONTROLLING), to(&bill.uri("bill"))])
+        .recipients([
+            to(EXPLODER),
+            to("sip:%65xploder@EXAMPLE.COM;x=1"),
+            to(CONTROLLING),
+            to(&bill.uri("bill")),
+        ])
         .request();
     anne.send(&request, proxy.udp());
     anne.expect_response(&request, 202);
     bill.expect_request("MESSAGE");
-    assert_eq!(proxy.rpc_number("stats.fetch cpm.loops", "loops"), 3);
+    assert_eq!(proxy.rpc_number("stats.fetch cpm.loops", "cpm.loops"), 3);
     proxy.stop();
 }
 
@@ -143,8 +282,26 @@ impl Random {
 /// A few changes of the kinds that break parsers: bytes, pieces, lengths.
 fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     const PIECES: &[&[u8]] = &[
-        b"\r\n", b"\r\n\r\n", b"\0", b"\"", b"<", b">", b"&#13;", b"--", b";", b",", b"%", b"\xff\xfe",
-        b"4294967296", b"-1", b"<list>", b"]]>", b"<!--", b"xmlns:a=\"b\"", b"sip:", b" ",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\0",
+        b"\"",
+        b"<",
+        b">",
+        b"&#13;",
+        b"--",
+        b";",
+        b",",
+        b"%",
+        b"\xff\xfe",
+        b"4294967296",
+        b"-1",
+        b"<list>",
+        b"]]>",
+        b"<!--",
+        b"xmlns:a=\"b\"",
+        b"sip:",
+        b" ",
     ];
     let mut bytes = bytes.to_vec();
     for _ in 0..1 + random.below(4) {
@@ -190,7 +347,9 @@ fn ten_thousand_mutations_leave_nothing_behind() {
     );
     let message = cpm_message("sip:anne@example.com", EXPLODER)
         .recipients([to("sip:bill@example.com"), to("sip:carol@example.com")]);
-    let address = format!("127.0.0.1:{}", anne.port()).parse().expect("an address");
+    let address = format!("127.0.0.1:{}", anne.port())
+        .parse()
+        .expect("an address");
     let exchange = || {
         let request = message.request();
         anne.send(&request, proxy.udp());
@@ -213,9 +372,17 @@ fn ten_thousand_mutations_leave_nothing_behind() {
     assert!(proxy.processes_alive());
     let after = settled_memory(&proxy, settled.0 + 64 * 1024);
     // What grows once per process and stays (a log buffer, a resolver) is allowed; 10 000 leaks are not.
-    assert!(after.0 <= settled.0 + 64 * 1024, "shared memory: {} before, {} after", settled.0, after.0);
+    assert!(
+        after.0 <= settled.0 + 64 * 1024,
+        "shared memory: {} before, {} after",
+        settled.0,
+        after.0
+    );
     for ((pid, before), (_, after)) in settled.1.iter().zip(&after.1) {
-        assert!(after <= &(before + 32 * 1024), "private memory of {pid}: {before} before, {after} after");
+        assert!(
+            after <= &(before + 32 * 1024),
+            "private memory of {pid}: {before} before, {after} after"
+        );
     }
     proxy.stop();
 }

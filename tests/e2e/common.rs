@@ -29,14 +29,22 @@ pub(crate) fn untrusting_proxy(routes: &str) -> ProxyConfig {
         .load("pv")
         .load("textops")
         .load("xlog")
-        .load(module().to_str().expect("the project's folder has a name in UTF-8"))
+        .load(
+            module()
+                .to_str()
+                .expect("the project's folder has a name in UTF-8"),
+        )
         .set("cpm", "exploder_uri", EXPLODER)
         .set("cpm", "controlling_uri", CONTROLLING)
 }
 
 fn module() -> PathBuf {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kamailio/cpm.so");
-    assert!(module.is_file(), "no {}: run `make build` first", module.display());
+    assert!(
+        module.is_file(),
+        "no {}: run `make build` first",
+        module.display()
+    );
     module
 }
 
@@ -46,7 +54,10 @@ fn module() -> PathBuf {
 #[track_caller]
 pub(crate) fn proves(ids: &'static [&'static str]) -> Proof {
     for id in ids {
-        assert!(requirements().iter().any(|known| known == id), "there is no requirement {id}");
+        assert!(
+            requirements().iter().any(|known| known == id),
+            "there is no requirement {id}"
+        );
     }
     Proof(ids)
 }
@@ -55,11 +66,16 @@ pub(crate) struct Proof(&'static [&'static str]);
 
 impl Drop for Proof {
     fn drop(&mut self) {
-        let Some(folder) = std::env::var_os("CPM_PROOFS") else { return };
+        let Some(folder) = std::env::var_os("CPM_PROOFS") else {
+            return;
+        };
         if std::thread::panicking() {
             return;
         }
-        let test = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        let test = std::thread::current()
+            .name()
+            .unwrap_or("unnamed")
+            .to_owned();
         let file = Path::new(&folder).join(test.replace("::", "."));
         let mut file = fs::File::create(&file).expect("CPM_PROOFS is a folder");
         for id in self.0 {

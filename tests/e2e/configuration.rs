@@ -36,7 +36,9 @@ fn the_four_functions_do_what_cpm_handle_does() {
     bill.expect_request("MESSAGE");
     carol.expect_request("MESSAGE");
     proxy.expect_log("seen kind=exploder mode=pager from=sip:anne@example.com");
-    let id = request.header("Contribution-ID").expect("a CPM message has one");
+    let id = request
+        .header("Contribution-ID")
+        .expect("a CPM message has one");
     proxy.expect_log(&format!("seen n=2 last={} id={id}", carol.uri("carol")));
 
     let refused = message.request().without("P-Asserted-Identity");
@@ -46,7 +48,11 @@ fn the_four_functions_do_what_cpm_handle_does() {
 
     let other = message.request().with_uri("sip:bill@example.com");
     anne.send(&other, proxy.udp());
-    assert!(anne.expect_response(&other, 404).start_line().ends_with("Not Ours"));
+    assert!(
+        anne.expect_response(&other, 404)
+            .start_line()
+            .ends_with("Not Ours")
+    );
     proxy.stop();
 }
 
@@ -54,33 +60,61 @@ fn the_four_functions_do_what_cpm_handle_does() {
 fn the_shipped_configuration_is_accepted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let binary = std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into());
-    let modules = Command::new(root.join("tools/kamailio")).arg("modules").output().expect("a script of the project");
+    let modules = Command::new(root.join("tools/kamailio"))
+        .arg("modules")
+        .output()
+        .expect("a script of the project");
     let modules = String::from_utf8(modules.stdout).expect("a path");
     let output = Command::new(binary)
         .arg("-c")
         .arg("-L")
-        .arg(format!("{}:{}", root.join("target/kamailio").display(), modules.trim()))
+        .arg(format!(
+            "{}:{}",
+            root.join("target/kamailio").display(),
+            modules.trim()
+        ))
         .arg("-Y")
         .arg(std::env::temp_dir())
+        .args(["-l", "udp:127.0.0.1:5060", "-l", "tcp:127.0.0.1:5060"])
         .arg("-f")
         .arg(root.join("kamailio-config/kamailio.cfg"))
         .output()
         .expect("Kamailio is installed");
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{words}");
-    assert!(!words.contains("ERROR") && !words.contains("WARNING"), "{words}");
+    assert!(
+        !words.contains("ERROR") && !words.contains("WARNING"),
+        "{words}"
+    );
 }
 
 #[test]
 fn senseless_parameters_stop_the_start_with_one_clear_line() {
     let bench = Bench::new("senseless_parameters");
     for (name, value, line) in [
-        ("max_recipients", "many", "parameter max_recipients: \"many\" is not a number from 1 to 10000"),
-        ("exploder_uri", "tel:+1555", "parameter exploder_uri: \"tel:+1555\" is not a sip: or sips: URI"),
-        ("controlling_uri", "sip:%65xploder@EXAMPLE.com", "an exploder_uri and a controlling_uri are the same address"),
-        ("interworking", "yes", "interworking is on, but isf_uri is not set"),
+        (
+            "max_recipients",
+            "many",
+            "parameter max_recipients: \"many\" is not a number from 1 to 10000",
+        ),
+        (
+            "exploder_uri",
+            "tel:+1555",
+            "parameter exploder_uri: \"tel:+1555\" is not a sip: or sips: URI",
+        ),
+        (
+            "controlling_uri",
+            "sip:%65xploder@EXAMPLE.com",
+            "an exploder_uri and a controlling_uri are the same address",
+        ),
+        (
+            "interworking",
+            "yes",
+            "interworking is on, but isf_uri is not set",
+        ),
     ] {
-        let failure = bench.try_proxy(&cpm_proxy("request_route { exit; }").set("cpm", name, value));
+        let failure =
+            bench.try_proxy(&cpm_proxy("request_route { exit; }").set("cpm", name, value));
         let log = failure.expect_err(name).log;
         let said = log.lines().filter(|text| text.contains(line)).count();
         assert_eq!(said, 1, "{name}={value}:\n{log}");
