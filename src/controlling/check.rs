@@ -247,7 +247,7 @@ fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Checked, Refus
 
 /// 9.1.1-3c, -5c.
 fn destinations(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    if request.recipients.len() == 0 {
+    if request.recipients.is_empty() {
         let cause = match request.recipients.loops() {
             0 => "its resource list is empty",
             _ => "its resource list names nobody but ourselves",

@@ -230,7 +230,7 @@ pub(super) fn accepted(request: &Request) -> Reply {
             headers.push_line(&field);
         }
     }
-    put(&mut headers, "Server", &request.service.product());
+    put(&mut headers, "Server", request.service.product());
     Reply::new(
         StatusCode::ACCEPTED,
         StatusCode::ACCEPTED.reason_phrase(),
@@ -276,20 +276,20 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
         .first(HeaderName::MaxForwards)
         .and_then(|field| field.text().ok()?.trim().parse::<u8>().ok())
         .map_or(INITIAL_MAX_FORWARDS, |hops| hops.saturating_sub(1));
-    put(&mut headers, "Max-Forwards", &hops.to_string());
+    put(&mut headers, "Max-Forwards", hops.to_string());
     if let Some(proxy) = settings
         .outbound_proxy
         .as_ref()
         .filter(|proxy| proxy.loose_routing())
     {
-        put(&mut headers, "Route", &format!("<{}>", proxy.as_str()));
+        put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
     }
     // 6d for ad-hoc groups; the same for 1-to-many (spec-notes N10).
     if let Some(originator) = &request.originator {
         put(&mut headers, "P-Asserted-Identity", originator.asserted());
     }
-    put(&mut headers, "User-Agent", &request.service.product());
-    put(&mut headers, "Supported", &supported(message));
+    put(&mut headers, "User-Agent", request.service.product());
+    put(&mut headers, "Supported", supported(message));
 
     let single =
         request.kind == Kind::Exploder && settings.exploder_service == ExploderService::Single;

@@ -1,7 +1,7 @@
 //! The C boundary: `c_api/cpm.h` as Rust offers it.
 //!
 //! Rules of this floor:
-//! - Every function that C can call runs inside [`boundary`]: a panic is logged and becomes the failure
+//! - Every function that C can call runs inside `boundary`: a panic is logged and becomes the failure
 //!   value, it never unwinds into C.
 //! - A handle is a `Box` that C holds as an opaque pointer. It is made and freed by one pair of functions,
 //!   and NULL is answered with the failure value.

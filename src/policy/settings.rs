@@ -302,28 +302,30 @@ pub const PARAMETERS: &[(&str, Setter)] = &[
         add_own_uri(&mut s.controlling_uris, v)
     }),
     ("outbound_proxy", |s, v| {
-        Ok(s.outbound_proxy = Some(ServiceUri::parse(v)?))
+        assign(&mut s.outbound_proxy, ServiceUri::parse(v).map(Some))
     }),
-    (
-        "isf_uri",
-        |s, v| Ok(s.isf_uri = Some(ServiceUri::parse(v)?)),
-    ),
+    ("isf_uri", |s, v| {
+        assign(&mut s.isf_uri, ServiceUri::parse(v).map(Some))
+    }),
     ("isf_codes", |s, v| {
-        Ok(s.isf_codes = StatusCodes::parse(v).map_err(ParameterError::Codes)?)
+        assign(
+            &mut s.isf_codes,
+            StatusCodes::parse(v).map_err(ParameterError::Codes),
+        )
     }),
     ("interworking", |s, v| {
-        Ok(s.interworking = Some(yes_or_no(v)?))
+        assign(&mut s.interworking, yes_or_no(v).map(Some))
     }),
     ("identity_source", |s, v| {
-        Ok(s.identity_source = one_of(
-            v,
-            &["pai", "script", "from"],
-            &[
-                IdentitySource::PAssertedIdentity,
-                IdentitySource::Script,
-                IdentitySource::From,
-            ],
-        )?)
+        let values = [
+            IdentitySource::PAssertedIdentity,
+            IdentitySource::Script,
+            IdentitySource::From,
+        ];
+        assign(
+            &mut s.identity_source,
+            one_of(v, &["pai", "script", "from"], &values),
+        )
     }),
     ("trusted_peer", |s, v| {
         s.trusted_peers.add(v).map_err(ParameterError::Peer)
@@ -333,38 +335,40 @@ pub const PARAMETERS: &[(&str, Setter)] = &[
             .split_whitespace()
             .map(Product::parse)
             .collect::<Option<Vec<_>>>();
-        Ok(s.required_user_agent = products.ok_or(ParameterError::NotProducts)?)
+        assign(
+            &mut s.required_user_agent,
+            products.ok_or(ParameterError::NotProducts),
+        )
     }),
     ("allow_anonymity", |s, v| {
-        Ok(s.allow_anonymity = yes_or_no(v)?)
+        assign(&mut s.allow_anonymity, yes_or_no(v))
     }),
     ("max_recipients", |s, v| {
-        Ok(s.max_recipients = number(v, 1, MAX_MAX_RECIPIENTS)?)
+        assign(&mut s.max_recipients, number(v, 1, MAX_MAX_RECIPIENTS))
     }),
     ("missing_list_code", |s, v| {
-        Ok(s.missing_list_code = one_of(
-            v,
-            &["403", "400"],
-            &[MissingListCode::Forbidden, MissingListCode::BadRequest],
-        )?)
+        let values = [MissingListCode::Forbidden, MissingListCode::BadRequest];
+        assign(
+            &mut s.missing_list_code,
+            one_of(v, &["403", "400"], &values),
+        )
     }),
     ("history_unqualified", |s, v| {
-        Ok(s.history_unqualified = one_of(
-            v,
-            &["hide", "to"],
-            &[HistoryUnqualified::Hide, HistoryUnqualified::To],
-        )?)
+        let values = [HistoryUnqualified::Hide, HistoryUnqualified::To];
+        assign(
+            &mut s.history_unqualified,
+            one_of(v, &["hide", "to"], &values),
+        )
     }),
     ("exploder_service", |s, v| {
-        Ok(s.exploder_service = one_of(
-            v,
-            &["copy", "single"],
-            &[ExploderService::Copy, ExploderService::Single],
-        )?)
+        let values = [ExploderService::Copy, ExploderService::Single];
+        assign(
+            &mut s.exploder_service,
+            one_of(v, &["copy", "single"], &values),
+        )
     }),
     ("drop_headers", |s, v| {
-        let names = v.split([' ', ',']).filter(|name| !name.is_empty());
-        for name in names {
+        for name in v.split([' ', ',']).filter(|name| !name.is_empty()) {
             if !name
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
@@ -375,27 +379,39 @@ pub const PARAMETERS: &[(&str, Setter)] = &[
         }
         Ok(())
     }),
-    ("require_ids", |s, v| Ok(s.require_ids = yes_or_no(v)?)),
+    ("require_ids", |s, v| {
+        assign(&mut s.require_ids, yes_or_no(v))
+    }),
     ("trigger", |s, v| {
-        Ok(s.trigger = one_of(
-            v,
-            &["accept_contact", "accept_contact_or_service"],
-            &[Trigger::AcceptContact, Trigger::AcceptContactOrService],
-        )?)
+        let values = [Trigger::AcceptContact, Trigger::AcceptContactOrService];
+        assign(
+            &mut s.trigger,
+            one_of(v, &["accept_contact", "accept_contact_or_service"], &values),
+        )
     }),
     ("warning_agent", |s, v| {
-        let host = !v.is_empty()
-            && v.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
-        Ok(s.warning_agent = Some(host.then(|| v.to_owned()).ok_or(ParameterError::NotAHost)?))
+        let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+        let host = (!v.is_empty() && v.bytes().all(is_host)).then(|| v.to_owned());
+        assign(
+            &mut s.warning_agent,
+            host.map(Some).ok_or(ParameterError::NotAHost),
+        )
     }),
     ("oma_release", |s, v| {
         let release = !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        Ok(s.oma_release = release
-            .then(|| v.to_owned())
-            .ok_or(ParameterError::NotARelease)?)
+        assign(
+            &mut s.oma_release,
+            release
+                .then(|| v.to_owned())
+                .ok_or(ParameterError::NotARelease),
+        )
     }),
 ];
+
+fn assign<T>(parameter: &mut T, value: Result<T, ParameterError>) -> Result<(), ParameterError> {
+    *parameter = value?;
+    Ok(())
+}
 
 impl Settings {
     /// Sets one parameter from its text, or adds a value to a repeatable one.
