@@ -206,6 +206,9 @@ pub(super) fn fan_out(request: &Request, host: &dyn Host) -> usize {
     host.count(Counter::Recipients, handed);
     if failed > 0 {
         host.count(Counter::Failed, failed);
+    }
+    // Where not one could be sent, the refusal's own line says so.
+    if failed > 0 && taken > 0 {
         host.log(
             LogLevel::Notice,
             format_args!(
