@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::fan_out::LegIdentity;
 use super::header_fields::put;
 use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
-use super::pager_mode::{LegIdentity, from_without_tag};
+use super::pager_mode::from_without_tag;
 use super::service::ControllingFunction;
 use crate::policy::ServiceUri;
 use crate::sip::{HeaderBlock, HeaderName, Message};
@@ -103,5 +104,5 @@ fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
         body: &request.body(),
         attempt: TO_ISF,
     };
-    host.send(&outgoing) == Sent::Handed
+    matches!(host.send(&outgoing), Sent::Handed | Sent::HandedEnough)
 }
