@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::host::{Counter, Host, LogLevel, OutgoingRequest, Sent};
-use super::interworking::TO_RECIPIENT;
+use super::interworking::{TO_ISF, TO_RECIPIENT};
 use super::refusal::Reply;
 use crate::sip::StatusCode;
 
@@ -90,6 +90,8 @@ pub struct FanOutJob {
     pub(super) headers: Vec<u8>,
     pub(super) body: Bytes,
     pub(super) next_hop: Option<String>,
+    /// Where recipients go whose URI leads nowhere by itself.
+    pub(super) isf: Option<Isf>,
     pub(super) identity: LegIdentity,
     /// The recipients' URIs, each ended by a line end, which no URI holds.
     pub(super) recipients: String,
@@ -106,6 +108,15 @@ pub struct FanOutJob {
     pub(super) total: u32,
 }
 
+/// The Interworking Selection Function, for URIs of a scheme that only it can do something with. Sending them
+/// anywhere else would end in the 416 that leads there (9.1.1 last list).
+#[derive(Debug)]
+pub(super) struct Isf {
+    pub(super) uri: String,
+    /// The header lines of all copies, behind the Route that leads there.
+    pub(super) headers: Vec<u8>,
+}
+
 /// How far a fan-out got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -120,7 +131,7 @@ pub enum Progress {
 impl FanOutJob {
     /// Sends on. With `last`, what finds no room has failed.
     pub fn run(&mut self, host: &dyn Host, last: bool) -> Progress {
-        let mut handed = 0;
+        let (mut handed, mut interworked) = (0, 0);
         let mut to = String::new();
         // Once all that is left was busy in this run, there is nothing to do but wait.
         let mut busy_from = None;
@@ -136,18 +147,19 @@ impl FanOutJob {
             self.identity.set(self.place);
             to.clear();
             let _ = write!(to, "<{uri}>");
+            let isf = self.isf.as_ref().filter(|_| !is_sip(uri));
             let sent = host.send(&OutgoingRequest {
                 method: "MESSAGE",
                 request_uri: uri,
-                next_hop: self.next_hop.as_deref(),
+                next_hop: isf.map(|isf| isf.uri.as_str()).or(self.next_hop.as_deref()),
                 from: &self.from,
                 from_tag: self.identity.tag(),
                 to: &to,
                 call_id: self.identity.call_id(),
                 cseq: 1,
-                headers: &self.headers,
+                headers: isf.map_or(&self.headers, |isf| &isf.headers),
                 body: &self.body,
-                attempt: TO_RECIPIENT,
+                attempt: if isf.is_some() { TO_ISF } else { TO_RECIPIENT },
             });
             match sent {
                 Sent::NoRoom if !last => break Progress::NoRoom,
@@ -157,6 +169,7 @@ impl FanOutJob {
                     self.recipients.push_str(&again);
                 }
                 Sent::NoRoom | Sent::Busy | Sent::Failed => self.failed += 1,
+                Sent::Handed | Sent::HandedEnough if isf.is_some() => interworked += 1,
                 Sent::Handed | Sent::HandedEnough => handed += 1,
                 Sent::Dropped => {}
             }
@@ -167,6 +180,7 @@ impl FanOutJob {
             }
         };
         host.count(Counter::Recipients, handed);
+        host.count(Counter::Interworked, interworked);
         if progress == Progress::Done && self.failed > 0 {
             host.count(Counter::Failed, self.failed);
             host.log(
@@ -204,11 +218,9 @@ impl FanOutJob {
         put(&mut bytes, self.from.as_bytes());
         put(&mut bytes, &self.headers);
         put(&mut bytes, &self.body);
-        bytes.put_u8(u8::from(self.next_hop.is_some()));
-        put(
-            &mut bytes,
-            self.next_hop.as_deref().unwrap_or_default().as_bytes(),
-        );
+        put_option(&mut bytes, self.next_hop.as_deref().map(str::as_bytes));
+        put_option(&mut bytes, self.isf.as_ref().map(|isf| isf.uri.as_bytes()));
+        put_option(&mut bytes, self.isf.as_ref().map(|isf| &isf.headers[..]));
         put(&mut bytes, self.identity.call_id_prefix().as_bytes());
         put(&mut bytes, self.identity.tag_prefix().as_bytes());
         put(&mut bytes, &self.recipients.as_bytes()[self.position..]);
@@ -226,14 +238,21 @@ impl FanOutJob {
         let from = take_text(&mut bytes)?;
         let headers = take(&mut bytes)?.to_vec();
         let body = take(&mut bytes)?;
-        let has_next_hop = bytes.try_get_u8().ok()? == 1;
-        let next_hop = take_text(&mut bytes)?;
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
+        let next_hop = take_option(&mut bytes)?.and_then(text);
+        let isf_uri = take_option(&mut bytes)?.and_then(text);
+        let isf_headers = take_option(&mut bytes)?;
+        let isf = isf_uri.zip(isf_headers).map(|(uri, headers)| Isf {
+            uri,
+            headers: headers.to_vec(),
+        });
         let identity = LegIdentity::of(take_text(&mut bytes)?, take_text(&mut bytes)?);
         Some(FanOutJob {
             from,
             headers,
             body,
-            next_hop: has_next_hop.then_some(next_hop),
+            next_hop,
+            isf,
             identity,
             recipients: take_text(&mut bytes)?,
             reply_headers: take(&mut bytes)?.to_vec(),
@@ -249,6 +268,24 @@ impl FanOutJob {
 fn put(bytes: &mut Vec<u8>, field: &[u8]) {
     bytes.put_u64(field.len() as u64);
     bytes.put_slice(field);
+}
+
+fn put_option(bytes: &mut Vec<u8>, field: Option<&[u8]>) {
+    bytes.put_u8(u8::from(field.is_some()));
+    put(bytes, field.unwrap_or_default());
+}
+
+/// The outer `None` is the error.
+fn take_option(bytes: &mut Bytes) -> Option<Option<Bytes>> {
+    let is_some = bytes.try_get_u8().ok()? == 1;
+    let field = take(bytes)?;
+    Some(is_some.then_some(field))
+}
+
+fn is_sip(uri: &str) -> bool {
+    uri.split(':').next().is_some_and(|scheme| {
+        scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")
+    })
 }
 
 fn take(bytes: &mut Bytes) -> Option<Bytes> {
@@ -308,6 +345,7 @@ mod tests {
             headers: b"Max-Forwards: 69\r\n".to_vec(),
             body: Bytes::from_static(b"Hello"),
             next_hop: None,
+            isf: None,
             identity: LegIdentity::of("cpm-1-".to_owned(), "2-".to_owned()),
             recipients: "sip:a@example.com\nsip:b@example.com\nsip:c@example.com\n".to_owned(),
             reply_headers: b"Server: CPM-serv/OMA2.2\r\n".to_vec(),
@@ -386,6 +424,22 @@ mod tests {
         assert_eq!(job.run(&host, false), Progress::NoRoom);
         assert_eq!(job.run(&host, false), Progress::Done);
         assert_eq!(sent(&host), ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn only_the_isf_can_do_something_with_other_schemes() {
+        let host = Scripted::default();
+        let mut job = job();
+        job.recipients = "tel:+15550100\nSIP:b@example.com\n".to_owned();
+        job.isf = Some(Isf {
+            uri: "sip:isf.example.com".to_owned(),
+            headers: b"Route: <sip:isf.example.com;lr>\r\nMax-Forwards: 69\r\n".to_vec(),
+        });
+        let mut job = FanOutJob::read(job.write().into()).expect("what write has written");
+        assert_eq!(job.run(&host, false), Progress::Done);
+        let counted = host.counted.borrow();
+        assert!(counted.contains(&(Counter::Interworked, 1)), "{counted:?}");
+        assert!(counted.contains(&(Counter::Recipients, 1)), "{counted:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::sip::{HeaderBlock, HeaderName, Message};
 /// [`OutgoingRequest::attempt`] of the recipient's own copy.
 pub(super) const TO_RECIPIENT: u32 = 0;
 /// [`OutgoingRequest::attempt`] of the copy to the ISF. There is no further one.
-const TO_ISF: u32 = 1;
+pub(super) const TO_ISF: u32 = 1;
 
 /// What the transaction layer writes itself, and where the first copy was routed.
 const NOT_COPIED: &[HeaderName] = &[
@@ -77,12 +77,7 @@ fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
         return false;
     };
     let mut headers = HeaderBlock::new();
-    let route = if isf.loose_routing() {
-        format!("<{}>", isf.as_str())
-    } else {
-        format!("<{};lr>", isf.as_str())
-    };
-    put(&mut headers, "Route", &route);
+    put(&mut headers, "Route", route(isf));
     for field in request
         .fields()
         .filter(|field| !NOT_COPIED.contains(&field.name()))
@@ -105,4 +100,13 @@ fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
         attempt: TO_ISF,
     };
     matches!(host.send(&outgoing), Sent::Handed | Sent::HandedEnough)
+}
+
+/// Value of the Route header field that leads to the ISF.
+pub(super) fn route(isf: &ServiceUri) -> String {
+    if isf.loose_routing() {
+        format!("<{}>", isf.as_str())
+    } else {
+        format!("<{};lr>", isf.as_str())
+    }
 }

@@ -5,15 +5,16 @@
 
 use std::fmt::Write as _;
 
-use super::fan_out::{FanOutJob, LegIdentity};
+use super::fan_out::{FanOutJob, Isf, LegIdentity};
 use super::header_fields::{put, texts};
 use super::host::{Host, LogLevel};
+use super::interworking;
 use super::request::Request;
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists;
-use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, NameAddr, option_tag};
+use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, NameAddr, StatusCode, option_tag};
 
 /// Max-Forwards of requests that came without one (RFC 3261 §8.1.1.6).
 const INITIAL_MAX_FORWARDS: u8 = 70;
@@ -117,9 +118,11 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
         recipients.push_str(uri);
         recipients.push('\n');
     }
+    let headers = shared_headers(request, rebuilt).into_bytes();
     Some(FanOutJob {
         from: from_without_tag(&request.message)?,
-        headers: shared_headers(request, rebuilt).into_bytes(),
+        isf: isf(request, &headers),
+        headers,
         body: rebuilt.body.clone(),
         next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
         identity,
@@ -130,6 +133,23 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
         place: 0,
         failed: 0,
         total: u32::try_from(request.recipients.len()).unwrap_or(u32::MAX),
+    })
+}
+
+/// The ISF for recipients that nothing but it can reach: where no outbound proxy takes every URI.
+fn isf(request: &Request, headers: &[u8]) -> Option<Isf> {
+    let settings = request.service.settings();
+    let uri = settings.interworking_to().filter(|_| {
+        settings.outbound_proxy.is_none()
+            && settings
+                .isf_codes
+                .contains(StatusCode::UNSUPPORTED_URI_SCHEME.as_u16())
+    })?;
+    let mut routed = HeaderBlock::new();
+    put(&mut routed, "Route", interworking::route(uri));
+    Some(Isf {
+        uri: uri.as_str().to_owned(),
+        headers: [routed.as_bytes(), headers].concat(),
     })
 }
 
