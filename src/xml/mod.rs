@@ -1,0 +1,15 @@
+//! XML 1.0 with namespaces, as much of it as the documents of CPM need: a scanner that calls a
+//! [`Visitor`] for each element and each text, and bounds what a document may cost.
+//!
+//! No document types and so no entities but the five of XML itself, UTF-8 only, no recursion, linear
+//! time. What elements mean is decided by the visitor.
+
+mod error;
+mod namespaces;
+mod scanner;
+mod syntax;
+
+pub use error::XmlError;
+pub use scanner::{
+    Attributes, Limits, MAX_ATTRIBUTES, MAX_NAMESPACE_BINDINGS, Name, Visitor, scan,
+};
