@@ -103,3 +103,33 @@ impl fmt::Display for ExternalListError {
 }
 
 impl std::error::Error for ExternalListError {}
+
+#[cfg(test)]
+mod tests {
+    use super::GroupDocumentError::*;
+    use super::*;
+
+    #[test]
+    fn phrases_are_distinct() {
+        let document = [
+            Xml(XmlError::Malformed),
+            NotAGroup,
+            NotAList,
+            NoListService,
+            UnexpectedElement,
+            EntryReference,
+            MissingUri,
+            MissingAnchor,
+            UriTooLong,
+            InvalidParticipantCount,
+            TooManyGroups,
+            TooManyMembers,
+            TooManyExternalLists,
+            TooManyRuleParts,
+        ];
+        let phrases: std::collections::HashSet<_> =
+            document.iter().map(GroupDocumentError::to_string).collect();
+        assert_eq!(phrases.len(), document.len());
+        assert_eq!(document[0].to_string(), XmlError::Malformed.to_string());
+    }
+}

@@ -302,3 +302,207 @@ impl Scanner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::XmlError::*;
+    use super::*;
+
+    /// Writes down what it is told.
+    #[derive(Default)]
+    struct Trace(String);
+
+    impl Visitor for Trace {
+        type Error = XmlError;
+
+        fn start(&mut self, name: Name<'_>, attributes: &Attributes<'_>) -> Result<(), XmlError> {
+            let value = attributes
+                .get("a")
+                .map_or(String::new(), |value| format!("={value}"));
+            self.0
+                .push_str(&format!("<{}|{}{value}>", name.namespace, name.local));
+            Ok(())
+        }
+
+        fn text(&mut self, text: &str) {
+            self.0.push_str(text);
+        }
+
+        fn end(&mut self) -> Result<(), XmlError> {
+            self.0.push_str("</>");
+            Ok(())
+        }
+    }
+
+    const LIMITS: Limits = Limits {
+        depth: 4,
+        document_bytes: 10_000,
+        fragment: false,
+    };
+
+    fn trace_within(limits: Limits, document: &[u8]) -> Result<String, XmlError> {
+        let mut trace = Trace::default();
+        scan(limits, document, &mut trace).map(|()| trace.0)
+    }
+
+    fn trace(document: &str) -> Result<String, XmlError> {
+        trace_within(LIMITS, document.as_bytes())
+    }
+
+    #[test]
+    fn elements_attributes_and_texts() {
+        let document = "\u{feff}<?xml version='1.0' encoding='utf-8'?><!-- x --><?pi?>\n\
+            <p:r xmlns:p='urn:p' p:a='no' a = \" x\r\n&amp;&#65;&#x42;'\ty\">1\r\n2\r3&lt;<![CDATA[<&\r\n]]>\
+            <q a=''/><!-- y --></p:r >\n";
+        let expected = "<urn:p|r= x &AB' y>1\n2\n3<<&\n<|q=></></>";
+        assert_eq!(trace(document).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn declarations_end_with_their_element() {
+        let document = "<r xmlns='urn:1'><a xmlns='urn:2' xmlns:p='urn:&#51;'><p:b/><c xmlns=''/></a><d/>\
+            <p:e xmlns:p='urn:4'/></r>";
+        let expected = "<urn:1|r><urn:2|a><urn:3|b></><|c></></><urn:1|d></><urn:4|e></></>";
+        assert_eq!(trace(document).as_deref(), Ok(expected));
+        assert_eq!(trace("<r><a xmlns:p='urn:1'/><p:b/></r>"), Err(Malformed));
+    }
+
+    #[test]
+    fn fragments_may_lack_declarations() {
+        let limits = Limits {
+            fragment: true,
+            ..LIMITS
+        };
+        let document = b"<p:r><q xmlns:p='urn:1'><p:s p:a=''/></q></p:r>";
+        let expected = "<|r><|q><urn:1|s></></></>";
+        assert_eq!(trace_within(limits, document).as_deref(), Ok(expected));
+        assert_eq!(trace_within(LIMITS, document), Err(Malformed));
+    }
+
+    #[test]
+    fn not_well_formed() {
+        for document in [
+            "",
+            " ",
+            "text",
+            "<",
+            "<a",
+            "</a>",
+            "<!-- -->",
+            "<?xml version='1.0'?>",
+            "<?xml?><a/>",
+            "<?xml version='2.0'?><a/>",
+            " <?xml version='1.0'?><a/>",
+            "x<a/>",
+            "<a/>x",
+            "<a/><b/>",
+            "<a/>&amp;",
+            "<a/><![CDATA[]]>",
+            "&amp;",
+            "<a>",
+            "<a></b>",
+            "<a/></a>",
+            "<a></a b=''>",
+            "\u{1}",
+            "<a>\0</a>",
+            "<a b='1' b='2'/>",
+            "<a b='1'c='2'/>",
+            "<a b=1/>",
+            "<a b/>",
+            "<a b='1/>",
+            "<a b='<'/>",
+            "<a b='&'/>",
+            "<a b='&#0;'/>",
+            "<a b='&#xd800;'/>",
+            "<a b='&#+9;'/>",
+            "<a b='&#;'/>",
+            "<a p:b=''/>",
+            "<p:a/>",
+            "<a =''/>",
+            "<1/>",
+            "< a/>",
+            "<a:b:c/>",
+            "<:a/>",
+            "<p:/>",
+            "<a xmlns:p=''/>",
+            "<a xmlns:xmlns='x'/>",
+            "<a xmlns:p='x' xmlns:q='x' p:b='' q:b=''/>",
+            "<a>&</a>",
+            "<a>& b;</a>",
+            "<a>]]></a>",
+            "<a><!-- -- --></a>",
+            "<a><![CDATA[</a>",
+            "<a><!x></a>",
+            "<a><?</a>",
+            "<a><?xml version='1.0'?></a>",
+            "<a / >",
+        ] {
+            assert_eq!(trace(document), Err(Malformed), "{document:?}");
+        }
+        assert!(trace("<a xmlns:p='x' xmlns:q='y' p:b='' q:b='' b=''/>").is_ok());
+    }
+
+    #[test]
+    fn encodings_document_types_and_entities() {
+        for encoding in ["UTF-16", "ISO-8859-1", ""] {
+            let document = format!("<?xml version='1.0' encoding='{encoding}'?><a/>");
+            assert_eq!(trace(&document), Err(NotUtf8), "{encoding}");
+        }
+        let little: Vec<u8> = "<a/>".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = "<a/>".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for document in [&little[..], &big, b"\xff\xfe<\0", b"<a b='\xe9'/>"] {
+            assert_eq!(trace_within(LIMITS, document), Err(NotUtf8));
+        }
+        for subset in [
+            "",
+            " [<!ENTITY e 'x'>]",
+            " [<!ENTITY e 'x'",
+            " SYSTEM 'http://example.com/'",
+        ] {
+            let end = if subset.ends_with("'x'") { "" } else { ">" };
+            let document = format!("<!DOCTYPE a{subset}{end}<a>&e;</a>");
+            assert_eq!(trace(&document), Err(DocumentType), "{subset}");
+        }
+        assert_eq!(trace("<a>&e;</a>"), Err(UndefinedEntity));
+        assert_eq!(trace("<a b='&e;'/>"), Err(UndefinedEntity));
+    }
+
+    #[test]
+    fn limits() {
+        let nested = |depth: usize| "<a>".repeat(depth) + &"</a>".repeat(depth);
+        assert!(trace(&nested(4)).is_ok());
+        assert_eq!(trace(&nested(5)), Err(TooDeep));
+        let attributes = |count: usize, prefix: &str| -> String {
+            let attributes: String = (0..count).map(|n| format!(" {prefix}a{n}='x'")).collect();
+            format!("<a{attributes}/>")
+        };
+        assert!(trace(&attributes(MAX_ATTRIBUTES, "")).is_ok());
+        assert_eq!(
+            trace(&attributes(MAX_ATTRIBUTES + 1, "")),
+            Err(TooManyAttributes)
+        );
+        let declared = attributes(MAX_NAMESPACE_BINDINGS, "xmlns:");
+        assert!(trace(&format!("<r>{declared}{declared}</r>")).is_ok());
+        let inside = declared.replace("/>", "><b xmlns=''/></a>");
+        assert_eq!(trace(&inside), Err(TooManyNamespaces));
+        assert_eq!(trace(&" ".repeat(10_001)), Err(TooLarge));
+        assert_eq!(trace(&" ".repeat(10_000)), Err(Malformed));
+    }
+
+    #[test]
+    fn deep_nesting_takes_no_stack() {
+        let limits = Limits {
+            depth: usize::MAX,
+            document_bytes: usize::MAX,
+            fragment: false,
+        };
+        let document = "<a>".repeat(1 << 17) + &"</a>".repeat(1 << 20);
+        assert!(trace_within(limits, document.as_bytes()).is_ok());
+        assert_eq!(
+            trace_within(limits, "<a>".repeat(1 << 17).as_bytes()),
+            Err(Malformed)
+        );
+        let limits = Limits { depth: 4, ..limits };
+        assert_eq!(trace_within(limits, document.as_bytes()), Err(TooDeep));
+    }
+}
