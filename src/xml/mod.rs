@@ -7,7 +7,7 @@
 mod error;
 mod namespaces;
 mod scanner;
-mod syntax;
+pub(crate) mod syntax;
 
 pub use error::XmlError;
 pub use scanner::{
