@@ -25,8 +25,8 @@ use crate::sip::Uri;
 
 /// A group: one list-service element, together with those of its external lists that were fetched.
 ///
-/// The members are complete, and the permissions final, once [`Self::awaited_anchors`] is empty. Until
-/// then nobody is denied or granted anything on the ground of a list that is not there.
+/// The members are complete, and the permissions final, once [`Self::awaited_anchors`] is empty: until
+/// then a list that is missing names nobody.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     uri: String,
@@ -100,6 +100,7 @@ impl Group {
     }
 
     /// The external lists that have yet to be fetched, as the document writes them: usually an XCAP URI.
+    /// Text from the document; from where lists may be fetched is for the caller to say.
     ///
     /// Some are lists of members, others only serve a condition of a rule. A list that was added can lead
     /// to more. Each anchor comes once, so lists that lead to each other do not go on for ever.

@@ -3,6 +3,9 @@
 //!
 //! No document types and so no entities but the five of XML itself, UTF-8 only, no recursion, linear
 //! time. What elements mean is decided by the visitor.
+//!
+//! [`crate::resource_lists`] uses the syntax alone. It is on the path of each message, and its own loop,
+//! which keeps no names of namespaces and copies no attribute, takes two thirds of the time.
 
 mod error;
 mod namespaces;
