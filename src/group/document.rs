@@ -442,7 +442,7 @@ impl Parser {
         }
     }
 
-    /// A part of an identity condition (RFC 4745 §7.1).
+    /// A part of an identity condition (RFC 4745 §7).
     fn identity(
         &mut self,
         parent: Element,

@@ -121,7 +121,7 @@ impl Group {
         self.external_lists.add(anchor, list, MAX_MEMBERS - others)
     }
 
-    /// What the originator may do at a time, combined from all rules that apply (RFC 4745 §10): each rule
+    /// What the originator may do at a time, combined from all rules that apply (RFC 4745 §10.2): each rule
     /// can only add permissions, whatever the others say.
     ///
     /// `originator` holds the authenticated identities of one user, usually a SIP URI and a tel URI. They

@@ -47,16 +47,16 @@ pub(super) struct Rule {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// One must hold (RFC 4745 §7.1).
+    /// One must hold (RFC 4745 §7).
     Identity(Vec<Identity>),
     IsListMember,
     ExternalList(ListSet),
     /// Whoever no rule names.
     OtherIdentity,
     MediaList(MediaList),
-    /// One must hold (RFC 4745 §7.3).
+    /// One must hold (RFC 4745 §7).
     Validity(Vec<Interval>),
-    /// Not understood: the rule does not apply (RFC 4745 §10.1).
+    /// Not understood: the rule does not apply (RFC 4745 §7).
     Never,
 }
 
@@ -200,7 +200,7 @@ fn is_one_of(id: &str, identities: &[Uri<'_>]) -> bool {
     Uri::parse(id).is_ok_and(|id| identities.iter().any(|identity| identity.equivalent(&id)))
 }
 
-/// A tel URI belongs to no domain (RFC 4745 §7.1.1 leaves that to the using protocol).
+/// A tel URI belongs to no domain.
 fn any_in_domain(identities: &[Uri<'_>], domain: &str) -> bool {
     let mut hosts = identities.iter().filter_map(Uri::host);
     hosts.any(|host| host.eq_ignore_ascii_case(domain))
