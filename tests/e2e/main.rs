@@ -10,6 +10,7 @@ mod delivery;
 mod event_routes;
 mod identity;
 mod interworking;
+mod large_lists;
 mod outgoing_body;
 mod outgoing_headers;
 mod refusals;

@@ -574,13 +574,6 @@ const FAULTS: &[Fault] = &[
         "No Message Beside The Resource List",
         None,
     ),
-    fault(
-        "not one of the outgoing requests could be sent, such as to a tel URI without `outbound_proxy`",
-        |draft| draft.list = Some(resource_lists(&[to("tel:+12015550123")])),
-        500,
-        "Server Internal Error",
-        None,
-    ),
 ];
 
 /// Sends a request that must be refused so, and nothing else may happen.
