@@ -50,7 +50,7 @@ bench: deps build ## how fast it is, side by side (QUICK=1: within a minute)
 
 .PHONY: conformance
 conformance: deps build ## the requirements of the specification, one by one
-	$(CARGO) test --test conformance
+	$(CARGO) run --quiet --package cpm-testbed --bin conformance
 
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings
