@@ -9,43 +9,53 @@ use cpm_benches::parsing::{self, Contestant};
 use cpm_benches::report::Report;
 use cpm_benches::{fan_out, machine, xml};
 
+/// A benchmark, by the name of its files. It gets the project's folder and whether to be quick.
+struct Benchmark {
+    name: &'static str,
+    run: fn(&Path, bool) -> Report,
+}
+
+const BENCHMARKS: [Benchmark; 2] = [
+    Benchmark {
+        name: "parsing",
+        run: run_parsing,
+    },
+    Benchmark {
+        name: "fan_out",
+        run: run_fan_out,
+    },
+];
+
 fn main() -> ExitCode {
-    // Two steps up rather than "..", which would show in what is printed.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
     let quick = env::var_os("QUICK").is_some_and(|value| !value.is_empty() && value != "0");
-    let benchmarks: [(&str, fn(&Path, bool) -> Report); 2] =
-        [("parsing", run_parsing), ("fan_out", run_fan_out)];
     let wanted: Vec<String> = env::args().skip(1).collect();
-    if let Some(unknown) = wanted
-        .iter()
-        .find(|&name| benchmarks.iter().all(|(known, _)| known != name))
-    {
-        eprintln!("no benchmark {unknown}; there are: parsing fan_out");
+    let is_known = |name: &String| BENCHMARKS.iter().any(|benchmark| benchmark.name == name);
+    if let Some(unknown) = wanted.iter().find(|name| !is_known(name)) {
+        eprintln!(
+            "no benchmark {unknown}; there are: {}",
+            BENCHMARKS.map(|b| b.name).join(" ")
+        );
         return ExitCode::FAILURE;
     }
-    let folder = root.join(if quick {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is a folder of the project");
+    let folder = if quick {
         "target/bench"
     } else {
         "benches/results"
-    });
-    for (name, run) in benchmarks {
-        if !wanted.is_empty() && wanted.iter().all(|other| other != name) {
-            continue;
-        }
-        let report = run(root, quick);
+    };
+    let is_wanted = |benchmark: &&Benchmark| {
+        wanted.is_empty() || wanted.iter().any(|name| name == benchmark.name)
+    };
+    for benchmark in BENCHMARKS.iter().filter(is_wanted) {
+        let report = (benchmark.run)(root, quick);
         println!("{}", report.text);
-        match report.save(&folder) {
-            Ok(picture) => println!(
-                "kept in {}\n",
-                picture.with_extension("{txt,csv,svg}").display()
-            ),
-            Err(error) => {
-                eprintln!("{}: {error}", folder.display());
-                return ExitCode::FAILURE;
-            }
+        if let Err(error) = report.save(&root.join(folder)) {
+            eprintln!("{folder}: {error}");
+            return ExitCode::FAILURE;
         }
+        println!("kept in {folder}/{}.txt, .csv and .svg\n", report.name);
     }
     ExitCode::SUCCESS
 }
@@ -65,21 +75,13 @@ fn run_parsing(_root: &Path, quick: bool) -> Report {
             parse: xml::parse_by_expat,
         },
     ];
-    parsing::run(
-        &contestants,
-        if quick { 7 } else { 41 },
-        &machine::describe(&xml::versions()),
-    )
+    let rounds = if quick { 7 } else { 41 };
+    parsing::run(&contestants, rounds, &machine::describe(&xml::versions()))
 }
 
 fn run_fan_out(root: &Path, quick: bool) -> Report {
     let (rounds, messages) = if quick { (5, 6_000) } else { (25, 20_000) };
     let about = machine::describe(&[machine::kamailio_version()]);
-    fan_out::run(
-        &root.join("target/kamailio/cpm.so"),
-        Path::new(env!("BARE_TM")),
-        rounds,
-        messages,
-        &about,
-    )
+    let cpm = root.join("target/kamailio/cpm.so");
+    fan_out::run(&cpm, Path::new(env!("BARE_TM")), rounds, messages, &about)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A table in plain text; the first column stands left, the others right.
 #[derive(Debug, Clone, Default)]
@@ -124,17 +124,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// Writes `<name>.txt`, `<name>.csv` and `<name>.svg` to a folder, and returns the path of the picture.
+    /// Writes `<name>.txt`, `<name>.csv` and `<name>.svg` to a folder.
     ///
     /// # Errors
     /// As the file system has them.
-    pub fn save(&self, folder: &Path) -> io::Result<PathBuf> {
+    pub fn save(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         let file = |extension| folder.join(self.name).with_extension(extension);
         fs::write(file("txt"), &self.text)?;
         fs::write(file("csv"), self.samples.write_csv())?;
-        fs::write(file("svg"), &self.picture)?;
-        Ok(file("svg"))
+        fs::write(file("svg"), &self.picture)
     }
 }
 

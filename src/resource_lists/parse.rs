@@ -232,6 +232,15 @@ struct Qualified<'a> {
     unqualified: Option<Value<'a>>,
 }
 
+/// Where an attribute lies in its tag.
+struct AttributeSpan {
+    name: Range<usize>,
+    /// Length of the prefix of the name, 0 if there is none.
+    prefix_bytes: usize,
+    value: Range<usize>,
+    is_plain: bool,
+}
+
 struct Parser {
     limits: Limits,
     lists: ResourceLists,
@@ -240,8 +249,8 @@ struct Parser {
     prefixes: String,
     /// The default namespace in scope: nearly every element asks for it.
     default_namespace: Namespace,
-    /// Where the names of the attributes of one tag lie in it; kept for its memory.
-    names: Vec<Range<usize>>,
+    /// The attributes of one tag; kept for its memory.
+    attributes: Vec<AttributeSpan>,
     /// For values that are looked at and not kept.
     scratch: String,
     seen_root: bool,
@@ -255,13 +264,13 @@ impl Parser {
             limits,
             lists: ResourceLists {
                 texts,
-                entries: Vec::new(),
+                entries: Vec::with_capacity(document_bytes / USUAL_ENTRY_BYTES),
             },
             open: Vec::new(),
             bindings: Vec::new(),
             prefixes: String::new(),
             default_namespace: Namespace::None,
-            names: Vec::new(),
+            attributes: Vec::with_capacity(4),
             scratch: String::new(),
             seen_root: false,
         }
@@ -354,7 +363,10 @@ impl Parser {
         Ok(())
     }
 
-    fn known(&mut self, value: &Qualified<'_>) -> Result<Option<&str>, ResourceListsError> {
+    fn known<'a>(
+        &'a mut self,
+        value: &Qualified<'a>,
+    ) -> Result<Option<&'a str>, ResourceListsError> {
         match value.qualified.or(value.unqualified) {
             Some(value) => Ok(Some(self.unescape(value)?.trim_ascii())),
             None => Ok(None),
@@ -367,25 +379,29 @@ impl Parser {
         let mut entry = EntryAttributes::default();
         let mut rest = raw.trim_ascii_start();
         let mut any_prefixed = false;
-        self.names.clear();
+        self.attributes.clear();
         while !rest.is_empty() {
-            let at = raw.len() - rest.len();
             let (name, value, tail) = take_attribute(rest)?;
             if !value.is_plain {
                 // Looked at even if nobody wants the value: the document must be well-formed.
                 self.unescape(value)?;
             }
-            if self.names.len() == MAX_ATTRIBUTES {
+            if self.attributes.len() == MAX_ATTRIBUTES {
                 return Err(ResourceListsError::TooManyAttributes);
             }
             if self
-                .names
+                .attributes
                 .iter()
-                .any(|other| raw[other.clone()] == *name.whole)
+                .any(|other| raw[other.name.clone()] == *name.whole)
             {
                 return Err(ResourceListsError::Malformed);
             }
-            self.names.push(at..at + name.whole.len());
+            self.attributes.push(AttributeSpan {
+                name: place_in(raw, name.whole),
+                prefix_bytes: name.prefix.len(),
+                value: place_in(raw, value.raw),
+                is_plain: value.is_plain,
+            });
             match (name.prefix, name.local) {
                 ("", "uri") => entry.uri = Some(value),
                 ("", "copyControl") => entry.copy_control.unqualified = Some(value),
@@ -409,19 +425,20 @@ impl Parser {
         raw: &'a str,
         entry: &mut EntryAttributes<'a>,
     ) -> Result<(), ResourceListsError> {
-        for range in &self.names {
-            let (name, _) = take_name(&raw[range.clone()])?;
-            if matches!(name.prefix, "" | "xmlns")
-                || self.resolve(name.prefix)? != Namespace::CopyControl
-            {
+        for attribute in &self.attributes {
+            let (prefix, local) = raw[attribute.name.clone()].split_at(attribute.prefix_bytes);
+            if matches!(prefix, "" | "xmlns") || self.resolve(prefix)? != Namespace::CopyControl {
                 continue;
             }
-            let slot = match name.local {
-                "copyControl" => &mut entry.copy_control.qualified,
-                "anonymize" => &mut entry.anonymize.qualified,
+            let slot = match local {
+                ":copyControl" => &mut entry.copy_control.qualified,
+                ":anonymize" => &mut entry.anonymize.qualified,
                 _ => continue,
             };
-            let (_, value, _) = take_attribute(&raw[range.start..])?;
+            let value = Value {
+                raw: &raw[attribute.value.clone()],
+                is_plain: attribute.is_plain,
+            };
             // Two prefixes of one namespace are one attribute given twice.
             if slot.replace(value).is_some() {
                 return Err(ResourceListsError::Malformed);
@@ -430,8 +447,11 @@ impl Parser {
         Ok(())
     }
 
-    /// The value in the scratch string.
-    fn unescape(&mut self, value: Value<'_>) -> Result<&str, ResourceListsError> {
+    /// The value itself, or what it stands for in the scratch string.
+    fn unescape<'a>(&'a mut self, value: Value<'a>) -> Result<&'a str, ResourceListsError> {
+        if value.is_plain {
+            return Ok(value.raw);
+        }
         self.scratch.clear();
         unescape_value(value, &mut self.scratch)?;
         Ok(&self.scratch)
@@ -556,6 +576,15 @@ impl Parser {
 fn position(at: usize) -> u32 {
     at as u32
 }
+
+/// Where a part of a text, which it must be, lies in it.
+fn place_in(whole: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - whole.as_ptr().addr();
+    start..start + part.len()
+}
+
+/// Length of a short entry as clients write it: what room is made for at first.
+const USUAL_ENTRY_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
