@@ -94,21 +94,23 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
     }
 }
 
-/// All counters of the module.
+/// The module's counters.
+pub(crate) const COUNTERS: [&str; 8] = [
+    "requests",
+    "accepted",
+    "refused",
+    "recipients",
+    "delivered",
+    "failed",
+    "interworked",
+    "loops",
+];
+
+/// All counters with their values.
 #[track_caller]
 pub(crate) fn counters(proxy: &Proxy) -> Vec<(&'static str, u64)> {
-    const NAMES: [&str; 8] = [
-        "requests",
-        "accepted",
-        "refused",
-        "recipients",
-        "delivered",
-        "failed",
-        "interworked",
-        "loops",
-    ];
     let answer = proxy.rpc("stats.fetch cpm:");
-    NAMES
+    COUNTERS
         .iter()
         .map(|name| {
             let full = format!("cpm.{name}");
