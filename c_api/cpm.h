@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 2u
+#define CPM_ABI 3u
 
 /* Borrowed bytes. */
 struct cpm_str {
@@ -45,6 +45,9 @@ struct cpm_request;
 
 /* The rest of a fan-out that its worker has handed over. Owned by the process that works it off. */
 struct cpm_job;
+
+/* Where pre-defined groups come from, with a cache. Owned by the process that looks them up. */
+struct cpm_groups;
 
 /* Log levels: what the line asks of the operator, not a number of any proxy. */
 enum cpm_log_level {
@@ -79,7 +82,7 @@ struct cpm_reply {
 	int code;
 	const char *reason;     /* NUL-terminated */
 	struct cpm_str headers; /* whole header lines, each ended by CRLF; may be empty */
-	struct cpm_str to_tag;  /* the reply's To tag; absent: the host makes one */
+	struct cpm_str to_tag;  /* for the To of the reply, where the host has no tag of its own for it */
 };
 
 /* A request for the host to send in a transaction of its own. Borrowed during the call of send. */
@@ -158,6 +161,10 @@ struct cpm_host {
 	/* Takes the rest of a fan-out, to be worked off in another process with job_new and job_run; the host then
 	 * sends the reply of the job and none of the request. 1: taken (copied), 0: not possible, go on here. */
 	int (*hand_over)(void *context, struct cpm_str job);
+
+	/* Reads the document of a group from the proxy's database at `url`. 1: `*document` is it, borrowed until the next
+	 * call; 0: the database has no such group; -1: it could not be asked. Called by check_group only. */
+	int (*group_document)(void *context, struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document);
 };
 
 /* What the core offers. */
@@ -180,12 +187,31 @@ struct cpm_core {
 	struct cpm_request *(*classify)(const struct cpm_service *service,
 			const struct cpm_received *received);
 
-	/* Every check of the specification in its order. 1: accepted, 0: refused (see reply), -1: failure of our
-	 * own, after a log line; reply then is a 500. Calls host.authorize and host.log. Idempotent. */
+	/* Every check of the specification in its order. 1: accepted, 0: refused (see reply), 2: it is for a pre-defined
+	 * group, which has to be looked up: see check_group; -1: failure of our own, after a log line; reply then is a
+	 * 500. Calls host.authorize and host.log. Idempotent. */
 	int (*check)(struct cpm_request *request, void *context);
 
+	/* Whether the service has pre-defined groups. After service_start. */
+	int (*uses_groups)(const struct cpm_service *service);
+
+	/* Opens the group sources, in the process that will ask them. NULL after a log line. */
+	struct cpm_groups *(*groups_new)(const struct cpm_service *service);
+
+	/* Goes on with a request for which check said 2, here or (classified again there) in another process:
+	 * `originator` is the field of that name in the process where the checks began. Asks the sources, which may take
+	 * as long as the parameter group_timeout says for each of them. `now_ms` is monotonic. Without `groups`
+	 * it is as if no source could be asked. The result is that of check, never 2. */
+	int (*check_group)(struct cpm_request *request, struct cpm_str originator, struct cpm_groups *groups,
+			uint64_t now_ms, void *context);
+
+	/* Forgets what is cached. Returns how many groups that were. */
+	size_t (*groups_flush)(struct cpm_groups *groups);
+
+	void (*groups_free)(struct cpm_groups *groups);
+
 	/* Sends one request to each recipient through host.send. 1: all is done, see reply; 2: the rest was handed
-	 * over, and the job will say the reply; 0: refused, see reply (a check that has not run yet runs first);
+	 * over, and the job will say the reply; 0: refused, see reply, or the checks have not passed yet;
 	 * -1: failure of our own, see reply. */
 	int (*fan_out)(struct cpm_request *request, void *context);
 

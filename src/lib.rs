@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod controlling;
+pub mod cpim;
 pub mod ffi;
 pub mod group;
 pub mod mime;

@@ -121,6 +121,27 @@ unsafe extern "C" fn hand_over(_: *mut c_void, job: cpm_str) -> c_int {
     })
 }
 
+/// A database with one group, whose only member is Bill and in which Anne may send.
+const GROUP: &str = "<group xmlns=\"urn:oma:xml:poc:list-service\"><list-service uri=\"sip:friends@example.com\">\
+    <list><entry uri=\"sip:bill@example.com\"/><entry uri=\"sip:anne@example.com\"/></list>\
+    <supported-services><service enabler=\"urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg\"/></supported-services>\
+    </list-service></group>";
+
+unsafe extern "C" fn group_document(
+    _: *mut c_void,
+    url: cpm_str,
+    group_uri: cpm_str,
+    document: *mut cpm_str,
+) -> c_int {
+    assert_eq!(text(url), "sqlite:///groups");
+    if text(group_uri) != "sip:friends@example.com" {
+        return 0;
+    }
+    // SAFETY: room for one text, lent for this call; the document lives as long as the program.
+    unsafe { document.write(lent(GROUP)) };
+    1
+}
+
 static HOST: cpm_host = cpm_host {
     abi: CPM_ABI,
     log: Some(log),
@@ -128,6 +149,7 @@ static HOST: cpm_host = cpm_host {
     authorize: Some(authorize),
     send: Some(send),
     hand_over: Some(hand_over),
+    group_document: Some(group_document),
 };
 
 fn core() -> &'static cpm_core {
@@ -361,6 +383,63 @@ fn a_recipient_that_cannot_be_sent_to_does_not_touch_the_others() {
     call!(service_free(service));
 }
 
+#[test]
+fn a_group_is_looked_up_where_its_sources_are() {
+    let service = service(&[
+        ("group_uri", "sip:*@example.com"),
+        ("group_source", "db:sqlite:///groups"),
+        ("trusted_peer", "192.0.2.1"),
+    ]);
+    assert_eq!(call!(uses_groups(service)), 1);
+    let groups = call!(groups_new(service));
+    assert!(!groups.is_null());
+    let originator = "sip:anne@example.com";
+    for (uri, outcome, code) in [
+        ("sip:friends@example.com", 1, 202),
+        ("sip:strangers@example.com", 0, 404),
+    ] {
+        let request = classify(service, &message(""), uri);
+        assert_eq!(core_field(request, CPM_FIELD_KIND), "group");
+        assert_eq!(call!(check(request, context())), 2);
+        call!(request_free(request));
+
+        // Another process classifies it again and goes on where the first has stopped.
+        let request = classify(service, &message(""), uri);
+        let checked = call!(check_group(request, lent(originator), groups, 0, context()));
+        assert_eq!(checked, outcome, "{uri}");
+        if outcome == 1 {
+            assert_eq!(text(call!(recipient(request, 0))), "sip:bill@example.com");
+            assert_eq!(call!(recipients(request)), 1, "the sender gets no copy");
+            assert_eq!(call!(fan_out(request, context())), 1);
+        }
+        let answer = reply(request).unwrap();
+        assert_eq!(answer.0, code, "{uri}");
+        call!(request_free(request));
+    }
+    // Asked for once per request, in the process where the checks began.
+    assert_eq!(seen(|seen| seen.called_back.len()), 4);
+
+    let request = classify(service, &message(""), "sip:friends@example.com");
+    let nowhere = std::ptr::null_mut();
+    assert_eq!(
+        call!(check_group(
+            request,
+            lent(originator),
+            nowhere,
+            0,
+            context()
+        )),
+        0
+    );
+    let (code, _, headers) = reply(request).unwrap();
+    assert_eq!(code, 480);
+    assert!(headers.contains("Retry-After: "), "{headers}");
+    call!(request_free(request));
+    call!(groups_flush(groups));
+    call!(groups_free(groups));
+    call!(service_free(service));
+}
+
 const THREE: &str = "<entry uri=\"sip:a@example.com\"/><entry uri=\"sip:b@example.com\"/>\
                      <entry uri=\"sip:c@example.com\"/>";
 
@@ -479,6 +558,10 @@ fn null_is_answered_with_the_failure_value() {
     assert_eq!(call!(job_run(null.cast(), context(), 0)), -1);
     assert_eq!(call!(job_reply(null.cast(), std::ptr::null_mut())), -1);
     call!(job_free(null.cast()));
+    assert_eq!(call!(uses_groups(null)), 0);
+    assert!(call!(groups_new(null)).is_null());
+    assert_eq!(call!(groups_flush(std::ptr::null_mut())), 0);
+    call!(groups_free(std::ptr::null_mut()));
     assert_eq!(
         set_originator(std::ptr::null_mut(), "sip:a@example.com"),
         -1

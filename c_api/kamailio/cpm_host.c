@@ -69,4 +69,5 @@ const struct cpm_host cpm_kamailio_host = {
 	.authorize = host_authorize,
 	.send = cpm_tm_send,
 	.hand_over = cpm_process_hand_over,
+	.group_document = cpm_db_group_document,
 };

@@ -32,6 +32,12 @@ int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2);
 struct cpm_request *cpm_current_request(const sip_msg_t *msg);
 int cpm_script_init(void);
 
+/* The same for a request that another process has begun: it is current until the next call (NULL: none). */
+struct cpm_request *cpm_script_adopt(const sip_msg_t *msg, struct cpm_request *request);
+/* What cpm_fanout() and cpm_reply() do, once there is a transaction. */
+int cpm_script_fan_out(sip_msg_t *msg, struct cpm_request *request);
+int cpm_script_reply(sip_msg_t *msg, const struct cpm_request *request);
+
 /* cpm_route.c: event routes. */
 struct cpm_event {
 	const struct cpm_request *request; /* NULL where the request is gone already */
@@ -71,12 +77,27 @@ int cpm_tm_budget_spent(void);
 void cpm_tm_give_up(int give_up);
 /* Names the transaction of `msg` and keeps it open for `ms` milliseconds, for another process to reply. */
 int cpm_tm_leave_open(sip_msg_t *msg, unsigned ms, unsigned *hash_index, unsigned *label);
+/* Until it is called with zeros, replies and cpm_tm_leave_open are about this transaction, which another process has
+ * left open. */
+void cpm_tm_adopt(unsigned hash_index, unsigned label);
 int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply *reply);
 
 /* cpm_process.c: the process that works off long fan-outs. */
 int cpm_process_init(void);
 int cpm_process_child_init(int rank);
 int cpm_process_hand_over(void *context, struct cpm_str job);
+
+/* cpm_groups.c: the processes that look pre-defined groups up. */
+#define CPM_MAX_GROUP_PROCESSES 64
+extern int cpm_group_processes;
+int cpm_groups_init(void);
+int cpm_groups_child_init(int rank);
+/* 0: a group process finishes the request, -1: none can take it. */
+int cpm_groups_hand_over(sip_msg_t *msg, const struct cpm_request *request);
+
+/* cpm_db.c: cpm_host.group_document. */
+#define CPM_MAX_DATABASES 8
+int cpm_db_group_document(void *context, struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document);
 
 /* cpm_var.c: $cpm(...) */
 int cpm_var_parse_name(pv_spec_t *spec, str *name);

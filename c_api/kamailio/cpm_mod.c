@@ -72,6 +72,16 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(drop_headers)        \
 	X(require_ids)         \
 	X(trigger)             \
+	X(group_source)        \
+	X(group_uri)           \
+	X(group_timeout)       \
+	X(group_lifetime)      \
+	X(unknown_group_code)  \
+	X(max_group_members)   \
+	X(copy_to_sender)      \
+	X(xcap_user)           \
+	X(xcap_password)       \
+	X(xcap_ca_file)        \
 	X(warning_agent)       \
 	X(oma_release)
 
@@ -85,7 +95,12 @@ CPM_PARAMETERS(SETTER)
 #define EXPORT(name)                                                    \
 	{#name, PARAM_STRING | PARAM_USE_FUNC, (void *)set_##name},         \
 	{#name, PARAM_INT | PARAM_USE_FUNC, (void *)set_##name},
-static param_export_t parameters[] = {CPM_PARAMETERS(EXPORT){0, 0, 0}};
+static param_export_t parameters[] = {
+	CPM_PARAMETERS(EXPORT)
+	/* How many processes is Kamailio's business alone. */
+	{"group_processes", PARAM_INT, &cpm_group_processes},
+	{0, 0, 0}
+};
 
 static cmd_export_t functions[] = {
 	{"cpm_classify", (cmd_function)w_cpm_classify, 0, 0, 0, REQUEST_ROUTE},
@@ -109,10 +124,15 @@ static int mod_init(void)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;
-	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_process_init() < 0)
+	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_process_init() < 0 || cpm_groups_init() < 0)
 		return -1;
 	cpm_routes_lookup();
 	return 0;
+}
+
+static int child_init(int rank)
+{
+	return cpm_process_child_init(rank) < 0 || cpm_groups_child_init(rank) < 0 ? -1 : 0;
 }
 
 static void mod_destroy(void)
@@ -132,7 +152,7 @@ struct module_exports exports = {
 	variables, /* pseudo-variables */
 	0,         /* response function */
 	mod_init,
-	cpm_process_child_init,
+	child_init,
 	mod_destroy
 };
 #pragma GCC visibility pop

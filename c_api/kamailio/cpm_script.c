@@ -27,6 +27,17 @@ struct cpm_request *cpm_current_request(const sip_msg_t *msg)
 	return NULL;
 }
 
+struct cpm_request *cpm_script_adopt(const sip_msg_t *msg, struct cpm_request *request)
+{
+	forget_current();
+	current.request = request;
+	if(msg != NULL) {
+		current.msg_id = msg->id;
+		current.msg_pid = msg->pid;
+	}
+	return request;
+}
+
 static int script_ended(struct sip_msg *msg, unsigned int flags, void *param)
 {
 	(void)msg;
@@ -59,10 +70,7 @@ static int classify(sip_msg_t *msg)
 	received.request_uri = cpm_of_str(uri);
 	received.source_address.s = ip_addr2a(&msg->rcv.src_ip);
 	received.source_address.len = strlen(received.source_address.s);
-	current.request = cpm_core_api->classify(cpm_service, &received);
-	current.msg_id = msg->id;
-	current.msg_pid = msg->pid;
-	return current.request != NULL ? 1 : -1;
+	return cpm_script_adopt(msg, cpm_core_api->classify(cpm_service, &received)) != NULL ? 1 : -1;
 }
 
 /* cpm_check, cpm_reply and cpm_fanout are about a request that cpm_classify has accepted. */
@@ -82,14 +90,24 @@ int w_cpm_classify(sip_msg_t *msg, char *p1, char *p2)
 	return classify(msg);
 }
 
-/* 1: accepted, 0: retransmission (ends the script), -1: refused. */
+/* 1: accepted, 0: a retransmission, or another process has it (both end the script), -1: refused. */
 static int check(sip_msg_t *msg, struct cpm_request *request)
 {
+	struct cpm_str originator = {NULL, 0};
 	int absorbed = cpm_tm_transaction(msg);
+	int result;
 
 	if(absorbed <= 0)
 		return absorbed;
-	return cpm_core_api->check(request, msg) == 1 ? 1 : -1;
+	result = cpm_core_api->check(request, msg);
+	if(result == 2) {
+		if(cpm_groups_hand_over(msg, request) == 0)
+			return 0;
+		/* No process can take it: as if no source could be asked. */
+		originator = cpm_core_api->field(request, CPM_FIELD_ORIGINATOR);
+		result = cpm_core_api->check_group(request, originator, NULL, 0, msg);
+	}
+	return result == 1 ? 1 : -1;
 }
 
 int w_cpm_check(sip_msg_t *msg, char *p1, char *p2)
@@ -101,13 +119,10 @@ int w_cpm_check(sip_msg_t *msg, char *p1, char *p2)
 	return request != NULL ? check(msg, request) : -1;
 }
 
-static int reply(sip_msg_t *msg, const struct cpm_request *request)
+int cpm_script_reply(sip_msg_t *msg, const struct cpm_request *request)
 {
 	struct cpm_reply answer;
-	int absorbed = cpm_tm_transaction(msg);
 
-	if(absorbed <= 0)
-		return absorbed;
 	if(cpm_core_api->reply(request, &answer) < 0) {
 		LM_ERR("cpm_reply() has nothing to say before cpm_check()\n");
 		return -1;
@@ -118,28 +133,29 @@ static int reply(sip_msg_t *msg, const struct cpm_request *request)
 int w_cpm_reply(sip_msg_t *msg, char *p1, char *p2)
 {
 	struct cpm_request *request = classified(msg, "cpm_reply");
+	int absorbed;
 
 	(void)p1;
 	(void)p2;
-	return request != NULL ? reply(msg, request) : -1;
+	if(request == NULL)
+		return -1;
+	absorbed = cpm_tm_transaction(msg);
+	return absorbed <= 0 ? absorbed : cpm_script_reply(msg, request);
 }
 
 /* What a SIP worker spends on one fan-out before it hands over the rest: well below the half second after which
  * a client over UDP repeats its request (RFC 3261 T1). */
 #define WORKER_BUDGET_MS 50
 
-static int fanout(sip_msg_t *msg, struct cpm_request *request)
+int cpm_script_fan_out(sip_msg_t *msg, struct cpm_request *request)
 {
-	int absorbed = cpm_tm_transaction(msg);
 	int result;
 
-	if(absorbed <= 0)
-		return absorbed;
 	cpm_tm_begin(WORKER_BUDGET_MS);
 	result = cpm_core_api->fan_out(request, msg);
 	if(result == 2) /* the process that has the rest replies */
 		return 1;
-	if(reply(msg, request) < 0)
+	if(cpm_script_reply(msg, request) < 0)
 		return -1;
 	return result == 1 ? 1 : -1;
 }
@@ -147,10 +163,21 @@ static int fanout(sip_msg_t *msg, struct cpm_request *request)
 int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2)
 {
 	struct cpm_request *request = classified(msg, "cpm_fanout");
+	int checked;
 
 	(void)p1;
 	(void)p2;
-	return request != NULL ? fanout(msg, request) : -1;
+	if(request == NULL)
+		return -1;
+	/* Says again what cpm_check() has said, or what it would have. */
+	checked = check(msg, request);
+	if(checked == 0)
+		return 0;
+	if(checked < 0) {
+		cpm_script_reply(msg, request);
+		return -1;
+	}
+	return cpm_script_fan_out(msg, request);
 }
 
 int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2)
@@ -165,8 +192,8 @@ int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2)
 	if(checked == 0)
 		return 0;
 	if(checked < 0)
-		reply(msg, current.request);
+		cpm_script_reply(msg, current.request);
 	else
-		fanout(msg, current.request);
+		cpm_script_fan_out(msg, current.request);
 	return 1;
 }

@@ -53,12 +53,28 @@ static int signature_off(void)
 	return was;
 }
 
+/* The transaction that another process has left open. */
+static struct {
+	unsigned hash_index;
+	unsigned label;
+	int is_set;
+} adopted;
+
+void cpm_tm_adopt(unsigned hash_index, unsigned label)
+{
+	adopted.hash_index = hash_index;
+	adopted.label = label;
+	adopted.is_set = hash_index != 0 || label != 0;
+}
+
 int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply)
 {
 	str headers = cpm_to_str(reply->headers);
 	int signature;
 	int result;
 
+	if(adopted.is_set)
+		return cpm_tm_reply_to(adopted.hash_index, adopted.label, reply) < 0 ? -1 : 1;
 	if(headers.len > 0 && add_lump_rpl2(msg, headers.s, headers.len, LUMP_RPL_HDR) == NULL) {
 		LM_ERR("no memory for the header fields of a reply\n");
 		return -1;
@@ -262,6 +278,11 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 
 int cpm_tm_leave_open(sip_msg_t *msg, unsigned ms, unsigned *hash_index, unsigned *label)
 {
+	if(adopted.is_set) { /* it is open already */
+		*hash_index = adopted.hash_index;
+		*label = adopted.label;
+		return 0;
+	}
 	if(tm.t_get_trans_ident(msg, hash_index, label) < 0)
 		return -1;
 	if(tm.set_fr(msg, ms, ms) < 0)

@@ -14,7 +14,7 @@ use super::refusal::Reply;
 use crate::sip::StatusCode;
 
 /// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
-pub(super) const RETRY_AFTER_S: u32 = 5;
+pub const RETRY_AFTER_S: u32 = 5;
 
 /// Call-ID and From tag of outgoing requests: random, and the place of the recipient.
 #[derive(Debug)]
@@ -207,7 +207,7 @@ impl FanOutJob {
             StatusCode::ACCEPTED.reason_phrase(),
             self.reply_headers.clone(),
         );
-        reply.to_tag = Some(self.identity.tag_prefix().to_owned());
+        reply.to_tag = Some(self.identity.tag().to_owned());
         reply
     }
 

@@ -18,6 +18,7 @@
 //! | `header_fields` | reading and writing header fields |
 //! | `check` | the checks of the specification, in its order |
 //! | `refusal` | refusals and the replies that carry them |
+//! | `group_finder` | the pre-defined group that a request is for |
 //! | `originator` | who sent it, and who says so |
 //! | `recipients` | distinct recipients of a resource list |
 //! | `pager_mode` | the outgoing MESSAGE requests (9.1.1 item 6) |
@@ -26,6 +27,7 @@
 
 mod check;
 mod fan_out;
+mod group_finder;
 mod header_fields;
 mod host;
 mod interworking;
@@ -36,9 +38,10 @@ mod refusal;
 mod request;
 mod service;
 
-pub use fan_out::{FanOutJob, Progress};
+pub use fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
+pub use group_finder::GroupFinder;
 pub use host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
 pub use recipients::Recipients;
 pub use refusal::Reply;
-pub use request::{Check, FanOut, OriginatorError, Request};
+pub use request::{Check, FanOut, GroupLookup, OriginatorError, Request};
 pub use service::{ControllingFunction, Kind, Mode, Received};

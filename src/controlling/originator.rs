@@ -10,6 +10,8 @@ use crate::sip::{HeaderName, Message, NameAddr, Uri, split_list};
 pub(super) struct Originator {
     /// The address.
     uri: String,
+    /// Another one of the same originator, where two were asserted.
+    second: Option<String>,
     /// Values for the P-Asserted-Identity of the outgoing requests: those received from a trusted
     /// peer (a SIP and a tel URI may stand side by side, RFC 3325 §9.1), or the address alone.
     asserted: String,
@@ -34,11 +36,16 @@ impl Originator {
                     return None;
                 }
                 let asserted = texts(message, HeaderName::PAssertedIdentity);
-                let first = split_list(asserted.first()?).next()?;
-                let uri = NameAddr::parse(first).ok()?.uri();
-                Uri::parse(uri).ok()?;
+                let mut uris = asserted
+                    .iter()
+                    .flat_map(|value| split_list(value))
+                    .map(|value| {
+                        let uri = NameAddr::parse(value).ok()?.uri();
+                        Uri::parse(uri).ok().map(|_| uri.to_owned())
+                    });
                 Some(Originator {
-                    uri: uri.to_owned(),
+                    uri: uris.next()??,
+                    second: uris.next().flatten(),
                     asserted: asserted.join(", "),
                 })
             }
@@ -50,6 +57,7 @@ impl Originator {
         Uri::parse(uri).ok()?;
         Some(Originator {
             uri: uri.to_owned(),
+            second: None,
             asserted: format!("<{uri}>"),
         })
     }
@@ -57,6 +65,15 @@ impl Originator {
     /// The address.
     pub(super) fn uri(&self) -> &str {
         &self.uri
+    }
+
+    /// Every address of the originator that is known.
+    pub(super) fn identities(&self) -> Vec<Uri<'_>> {
+        let uris = [Some(&self.uri), self.second.as_ref()];
+        uris.into_iter()
+            .flatten()
+            .filter_map(|uri| Uri::parse(uri).ok())
+            .collect()
     }
 
     /// Value of P-Asserted-Identity towards the recipients.

@@ -13,7 +13,7 @@ use super::request::Request;
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
-use crate::resource_lists;
+use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, NameAddr, StatusCode, option_tag};
 
 /// Max-Forwards of requests that came without one (RFC 3261 §8.1.1.6).
@@ -61,23 +61,22 @@ const NOT_COPIED: &[HeaderName] = &[
     HeaderName::Supported,
 ];
 
-/// The received body, and what goes out in its place.
+/// The received body, and which part of it is the resource list.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct ReceivedList {
     pub(super) entity: Entity,
-    pub(super) list: LeafId,
-    pub(super) rebuilt: Option<Rebuilt>,
+    pub(super) leaf: LeafId,
 }
 
 impl Request {
     /// The received body without its resource list, or with the history list in its place (9.1.1-6g).
     /// `None`: nothing is left.
-    pub(super) fn outgoing_body(&self) -> Result<Option<Rebuilt>, MimeError> {
-        let Some(body) = &self.body else {
+    pub(super) fn without_received_list(&self) -> Result<Option<Rebuilt>, MimeError> {
+        let Some(ReceivedList { entity, leaf }) = &self.received_list else {
             return Ok(None);
         };
-        let without = body.entity.with_leaf(body.list, None)?;
-        if without.is_none() || self.kind == Kind::Exploder {
+        let without = entity.with_leaf(*leaf, None)?;
+        if without.is_none() || self.kind != Kind::AdHoc {
             return Ok(without);
         }
         let unqualified = self.service.settings().history_unqualified;
@@ -95,13 +94,13 @@ impl Request {
             ],
             content: history,
         };
-        body.entity.with_leaf(body.list, Some(part))
+        entity.with_leaf(*leaf, Some(part))
     }
 }
 
 /// The fan-out of an accepted request. `None`: a failure of our own.
 pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJob> {
-    let rebuilt = request.body.as_ref()?.rebuilt.as_ref()?;
+    let rebuilt = request.outgoing_body.as_ref()?;
     let proxy = request.service.settings().outbound_proxy.as_ref();
     let identity = LegIdentity::new()?;
     let correlation = request.correlation().to_string();
@@ -113,11 +112,6 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
             identity.call_id_prefix()
         ),
     );
-    let mut recipients = String::new();
-    for uri in request.recipients.uris() {
-        recipients.push_str(uri);
-        recipients.push('\n');
-    }
     let headers = shared_headers(request, rebuilt).into_bytes();
     Some(FanOutJob {
         from: from_without_tag(&request.message)?,
@@ -126,7 +120,7 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
         body: rebuilt.body.clone(),
         next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
         identity,
-        recipients,
+        recipients: request.recipients.lines().to_owned(),
         reply_headers: accepted_headers(request).into_bytes(),
         correlation,
         position: 0,
@@ -215,10 +209,7 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
     {
         put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
     }
-    // 6d for ad-hoc groups; the same for 1-to-many (spec-notes N10).
-    if let Some(originator) = &request.originator {
-        put(&mut headers, "P-Asserted-Identity", originator.asserted());
-    }
+    put_identity(&mut headers, request);
     put(&mut headers, "User-Agent", request.service.product());
     put(&mut headers, "Supported", supported(message));
 
@@ -227,6 +218,7 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
     for field in message.fields() {
         let name = field.name();
         if NOT_COPIED.contains(&name)
+            || request.kind == Kind::Group && name == HeaderName::ReferredBy
             || rebuilt.header_fields.is_some() && describes_body(&field)
             || settings
                 .drop_headers
@@ -254,6 +246,27 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
         );
     }
     headers
+}
+
+/// The authenticated originator's CPM Address: the sender for ad-hoc groups (9.1.1-6d) and the same for 1-to-many
+/// (spec-notes N10). A pre-defined group speaks for itself and refers to the sender (6e).
+fn put_identity(headers: &mut HeaderBlock, request: &Request) {
+    let Some(originator) = &request.originator else {
+        return;
+    };
+    if request.kind != Kind::Group {
+        return put(headers, "P-Asserted-Identity", originator.asserted());
+    }
+    put(
+        headers,
+        "P-Asserted-Identity",
+        format!("<{}>", request.request_uri()),
+    );
+    let sender = match request.anonymity_requested() {
+        true => ANONYMOUS_URI,
+        false => originator.uri(),
+    };
+    put(headers, "Referred-By", format!("<{sender}>"));
 }
 
 /// Supported as received, with the tag that is no longer required (9.1.1-6g-ex3).

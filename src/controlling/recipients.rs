@@ -1,26 +1,29 @@
-//! The distinct recipients of a resource list (RFC 5365 §7.2; spec-notes N18, N35, N36).
+//! The distinct recipients of a resource list or a group (RFC 5365 §7.2; spec-notes N18, N35, N36).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::ops::Range;
 
 use super::service::ControllingFunction;
-use crate::resource_lists::{CopyControl, Entry, ResourceLists};
+use crate::resource_lists::{CopyControl, Entry};
 use crate::sip::Uri;
 
-/// Recipients in the order of the list, each once however often the list names it. The texts stay where
-/// the list parser put them: nothing is allocated per recipient.
+/// Recipients in the order of their list, each once however often it names them. Their texts lie behind each
+/// other in one string: nothing is allocated per recipient.
 #[derive(Debug, Default)]
 pub struct Recipients {
-    lists: ResourceLists,
-    /// Index of the first entry that names each recipient, and how visible the recipient is.
+    /// Each URI is ended by a line end, which no URI holds.
+    uris: String,
+    display_names: String,
     distinct: Vec<Recipient>,
     loops: u32,
     over_limit: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Recipient {
-    entry: usize,
+    uri: Range<usize>,
+    display_name: Option<Range<usize>>,
     copy_control: Option<CopyControl>,
     anonymize: bool,
     /// The next recipient with the same comparison key.
@@ -35,70 +38,81 @@ pub(super) enum RecipientsError {
     /// An entry's URI carries header fields: they do not belong into a Request-URI (RFC 3261 §19.1.1),
     /// and nobody may write a request of ours.
     WithHeaders,
-    /// An entry's URI asks for a method other than MESSAGE.
-    OtherMethod,
+    /// An entry's URI asks for a method.
+    WithMethod,
 }
 
 impl Recipients {
     /// Picks the distinct recipients. Own addresses are dropped: sent there, the message would come
-    /// back to us. Stops looking once there are more than policy allows.
-    pub(super) fn of(
-        lists: ResourceLists,
+    /// back to us. Stops looking once there are more than `limit`.
+    pub(super) fn of<'a>(
+        entries: impl Iterator<Item = Entry<'a>>,
+        limit: usize,
         service: &ControllingFunction,
     ) -> Result<Self, RecipientsError> {
-        let limit = service.settings().max_recipients;
-        let mut distinct: Vec<Recipient> = Vec::with_capacity(lists.len().min(limit));
-        let mut by_key: HashMap<u64, usize> = HashMap::with_capacity(lists.len().min(limit));
-        let (mut loops, mut over_limit) = (0, false);
-        for (index, entry) in lists.entries().enumerate() {
+        let mut recipients = Recipients::default();
+        let mut by_key: HashMap<u64, usize> = HashMap::new();
+        for entry in entries {
             let uri = parse(&entry)?;
             if service.own_kind(&uri).is_some() {
-                loops += 1;
+                recipients.loops += 1;
                 continue;
             }
-            let new = Recipient {
-                entry: index,
-                copy_control: entry.copy_control,
-                anonymize: entry.anonymize,
-                next: None,
-            };
-            let place = distinct.len();
-            match by_key.entry(uri.comparison_key(service.key_seed())) {
+            let place = recipients.distinct.len();
+            let key = uri.comparison_key(service.key_seed());
+            match by_key.entry(key) {
                 Slot::Vacant(slot) => {
                     slot.insert(place);
                 }
-                Slot::Occupied(slot) => {
-                    let mut at = *slot.get();
-                    let same = loop {
-                        let known = &distinct[at];
-                        let text = lists.entry(known.entry).map_or("", |entry| entry.uri);
-                        if Uri::parse(text).is_ok_and(|other| other.equivalent(&uri)) {
-                            break true;
-                        }
-                        match known.next {
-                            Some(next) => at = next,
-                            None => break false,
-                        }
-                    };
-                    if same {
-                        distinct[at].merge(&new);
+                Slot::Occupied(slot) => match recipients.find(*slot.get(), &uri) {
+                    Ok(same) => {
+                        recipients.distinct[same].merge(&entry);
                         continue;
                     }
-                    distinct[at].next = Some(place);
-                }
+                    Err(last) => recipients.distinct[last].next = Some(place),
+                },
             }
             if place == limit {
-                over_limit = true;
+                recipients.over_limit = true;
                 break;
             }
-            distinct.push(new);
+            recipients.push(&entry);
         }
-        Ok(Recipients {
-            lists,
-            distinct,
-            loops,
-            over_limit,
-        })
+        Ok(recipients)
+    }
+
+    /// The recipient that is this URI among those with its key, from the first of them on; else the last.
+    fn find(&self, first: usize, uri: &Uri<'_>) -> Result<usize, usize> {
+        let mut at = first;
+        loop {
+            let known = self.uri(at).and_then(|text| Uri::parse(text).ok());
+            if known.is_some_and(|known| known.equivalent(uri)) {
+                return Ok(at);
+            }
+            match self.distinct[at].next {
+                Some(next) => at = next,
+                None => return Err(at),
+            }
+        }
+    }
+
+    fn push(&mut self, entry: &Entry<'_>) {
+        let start = self.uris.len();
+        self.uris.push_str(entry.uri);
+        let uri = start..self.uris.len();
+        self.uris.push('\n');
+        let display_name = entry.display_name.map(|name| {
+            let start = self.display_names.len();
+            self.display_names.push_str(name);
+            start..self.display_names.len()
+        });
+        self.distinct.push(Recipient {
+            uri,
+            display_name,
+            copy_control: entry.copy_control,
+            anonymize: entry.anonymize,
+            next: None,
+        });
     }
 
     /// How many there are.
@@ -113,14 +127,14 @@ impl Recipients {
 
     /// The URI of one of them.
     pub fn uri(&self, index: usize) -> Option<&str> {
-        self.lists
-            .entry(self.distinct.get(index)?.entry)
-            .map(|entry| entry.uri)
+        self.distinct
+            .get(index)
+            .map(|recipient| &self.uris[recipient.uri.clone()])
     }
 
-    /// The URIs, in the order of the list.
-    pub fn uris(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).filter_map(|index| self.uri(index))
+    /// The URIs in the order of the list, each ended by a line end.
+    pub(super) fn lines(&self) -> &str {
+        &self.uris
     }
 
     /// Own addresses that were dropped.
@@ -128,7 +142,7 @@ impl Recipients {
         self.loops
     }
 
-    /// Whether there are more than policy allows; then those beyond are not in here.
+    /// Whether there are more than the limit; then those beyond are not in here.
     pub(super) fn over_limit(&self) -> bool {
         self.over_limit
     }
@@ -136,18 +150,20 @@ impl Recipients {
     /// Each recipient as an entry of the history list: of several entries for one recipient the most
     /// visible one counts.
     pub(super) fn history(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.distinct.iter().filter_map(|recipient| {
-            self.lists.entry(recipient.entry).map(|entry| Entry {
-                copy_control: recipient.copy_control,
-                anonymize: recipient.anonymize,
-                ..entry
-            })
+        self.distinct.iter().map(|recipient| Entry {
+            uri: &self.uris[recipient.uri.clone()],
+            display_name: recipient
+                .display_name
+                .clone()
+                .map(|name| &self.display_names[name]),
+            copy_control: recipient.copy_control,
+            anonymize: recipient.anonymize,
         })
     }
 }
 
 impl Recipient {
-    fn merge(&mut self, other: &Recipient) {
+    fn merge(&mut self, other: &Entry<'_>) {
         if visibility(other.copy_control) > visibility(self.copy_control) {
             self.copy_control = other.copy_control;
             self.anonymize = other.anonymize;
@@ -174,7 +190,7 @@ fn parse<'a>(entry: &Entry<'a>) -> Result<Uri<'a>, RecipientsError> {
             return Err(RecipientsError::WithHeaders);
         }
         if uri.param("method").is_some() {
-            return Err(RecipientsError::OtherMethod);
+            return Err(RecipientsError::WithMethod);
         }
     }
     Ok(uri)

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 
+use super::fan_out::LegIdentity;
 use super::header_fields::put;
 use crate::sip::{HeaderBlock, StatusCode, warning_value};
 
@@ -16,7 +17,7 @@ pub struct Reply {
     pub headers: Vec<u8>,
     /// Text of the Warning, where there is one.
     pub warning: Option<&'static str>,
-    /// The To tag, where the host is not to make one.
+    /// A To tag for the reply, where the proxy does not make one.
     pub to_tag: Option<String>,
 }
 
@@ -119,6 +120,7 @@ impl Refusal {
         }
         let mut reply = Reply::new(self.code, &self.reason, headers.into_bytes());
         reply.warning = self.warning;
+        reply.to_tag = LegIdentity::new().map(|identity| identity.tag().to_owned());
         reply
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use super::check::{self, Checked};
 use super::fan_out::{Progress, RETRY_AFTER_S};
@@ -11,6 +12,8 @@ use super::pager_mode;
 use super::recipients::Recipients;
 use super::refusal::{Refusal, Reply};
 use super::service::{ControllingFunction, Kind, Mode, Received};
+use crate::group::{Group, Medium, Permissions};
+use crate::mime::Rebuilt;
 use crate::sip::{HeaderName, Message, StatusCode, Uri};
 
 /// A request that is ours.
@@ -28,8 +31,13 @@ pub struct Request {
     mode: Mode,
     pub(super) originator: Option<Originator>,
     /// The body as a tree, with the leaf that is the resource list. Set by the checks.
-    pub(super) body: Option<pager_mode::Body>,
+    pub(super) received_list: Option<pager_mode::ReceivedList>,
+    /// The body that goes out. Made by the checks, so that what cannot be made is refused before anything is
+    /// sent.
+    pub(super) outgoing_body: Option<Rebuilt>,
     pub(super) recipients: Recipients,
+    /// What is known of the pre-defined group. Set by [`Request::handle_group`].
+    pub(super) group: Option<GroupLookup>,
     stage: Stage,
     reply: Option<Reply>,
 }
@@ -40,6 +48,8 @@ enum Stage {
     Checking(usize),
     /// The operator has been asked by the check of this number.
     Asking(usize),
+    /// The group is wanted by the check of this number.
+    WantingGroup(usize),
     Accepted,
     Answered,
 }
@@ -49,10 +59,26 @@ enum Stage {
 pub enum Check {
     /// Ask the operator's own policy, give [`Request::handle_operator`] its answer, poll again.
     AskOperator,
+    /// Look the group up, give it to [`Request::handle_group`], poll again.
+    WantGroup,
     /// Every check passed: fan out.
     Accepted,
     /// Refused, or answered already: see [`Request::reply`].
     Answered,
+}
+
+/// What came of looking for a pre-defined group.
+#[derive(Clone, Debug)]
+pub enum GroupLookup {
+    /// The group, and what its rules let the originator do now.
+    Known(Rc<Group>, Permissions),
+    /// No source has it.
+    Unknown,
+    /// A source could not be asked; it may be worth another try after so many seconds.
+    Unavailable {
+        /// For Retry-After (RFC 3261 §20.33).
+        retry_after_s: u32,
+    },
 }
 
 /// What came of a fan-out.
@@ -105,8 +131,10 @@ impl Request {
             request_uri: received.request_uri.to_owned(),
             kind,
             mode,
-            body: None,
+            received_list: None,
+            outgoing_body: None,
             recipients: Recipients::default(),
+            group: None,
             stage: Stage::Checking(0),
             reply: None,
         }
@@ -166,6 +194,7 @@ impl Request {
             let step = match self.stage {
                 Stage::Checking(step) => step,
                 Stage::Asking(_) => return Check::AskOperator,
+                Stage::WantingGroup(_) => return Check::WantGroup,
                 Stage::Accepted => return Check::Accepted,
                 Stage::Answered => return Check::Answered,
             };
@@ -175,6 +204,7 @@ impl Request {
             self.stage = match check::run(self, step, host) {
                 Ok(Checked::Passed) => Stage::Checking(step + 1),
                 Ok(Checked::AskOperator) => Stage::Asking(step),
+                Ok(Checked::WantGroup) => Stage::WantingGroup(step),
                 Ok(Checked::All) => Stage::Accepted,
                 Err(refusal) => self.refuse(&refusal, host),
             };
@@ -195,6 +225,42 @@ impl Request {
             );
             self.refuse(&refusal, host)
         };
+    }
+
+    /// The group that [`Check::WantGroup`] asked for.
+    pub fn handle_group(&mut self, lookup: GroupLookup) {
+        if let Stage::WantingGroup(step) = self.stage {
+            self.group = Some(lookup);
+            self.stage = Stage::Checking(step + 1);
+        }
+    }
+
+    /// Goes on where another process has come to [`Check::WantGroup`]: the checks before it have passed there,
+    /// for this originator.
+    pub fn resume_at_group(&mut self, originator: &str) {
+        if let Some(step) =
+            check::group_step(self.kind).filter(|_| self.stage == Stage::Checking(0))
+        {
+            if self.originator() != Some(originator) {
+                self.originator = Originator::named(originator);
+            }
+            self.stage = Stage::WantingGroup(step);
+        }
+    }
+
+    /// What the group's rules let the originator of this request do at this time.
+    pub fn permissions(&self, group: &Group, now: SystemTime) -> Permissions {
+        let identities = self
+            .originator
+            .as_ref()
+            .map(Originator::identities)
+            .unwrap_or_default();
+        group.permissions(&identities, Medium::PagerMode, now)
+    }
+
+    /// The Request-URI, by which a group is looked up.
+    pub fn request_uri(&self) -> &str {
+        &self.request_uri
     }
 
     /// Sends one request to each recipient (9.1.1 item 6). Takes `&self`: the host may run a routing
@@ -232,10 +298,8 @@ impl Request {
                 host.count(Counter::Accepted, 1);
                 Stage::Answered
             }
-            FanOut::Done(mut reply) => {
+            FanOut::Done(reply) => {
                 host.count(Counter::Accepted, 1);
-                // The process that got the request sends it: its proxy makes the tag.
-                reply.to_tag = None;
                 self.reply = Some(reply);
                 Stage::Answered
             }
@@ -265,7 +329,7 @@ impl Request {
             format_args!(
                 "refused {} {}: {}, {}",
                 reply.code.as_u16(),
-                reply.warning.unwrap_or_default(),
+                reply.warning.unwrap_or(reply.code.reason_phrase()),
                 refusal.cause(),
                 self.correlation()
             ),

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::request::Request;
+use crate::cpim;
+use crate::mime::ContentType;
 use crate::policy::{OwnUri, Settings, SettingsError, Trigger};
 use crate::sip::{HeaderName, Message, Uri, carries_icsi};
 
@@ -32,6 +34,8 @@ pub enum Kind {
     Exploder,
     /// The address of the Controlling Function: an ad-hoc group.
     AdHoc,
+    /// The address of a pre-defined group.
+    Group,
 }
 
 impl Kind {
@@ -40,6 +44,7 @@ impl Kind {
         match self {
             Kind::Exploder => "exploder",
             Kind::AdHoc => "adhoc",
+            Kind::Group => "group",
         }
     }
 }
@@ -92,9 +97,16 @@ impl ControllingFunction {
     pub fn classify(self: &Rc<Self>, received: &Received<'_>) -> Option<Request> {
         // The Request-URI first: it sorts out nearly everything that passes a proxy.
         let uri = Uri::parse(received.request_uri).ok()?;
-        let kind = self.own_kind(&uri)?;
+        let kind = self.own_kind(&uri).or_else(|| {
+            let is_group = self.settings.group_uris.contains(&uri);
+            is_group.then_some(Kind::Group)
+        })?;
         let message = Message::parse(Bytes::copy_from_slice(received.message)).ok()?;
         if message.method() != Some("MESSAGE") || !self.is_pager_mode(&message) {
+            return None;
+        }
+        // A receipt that comes to the group is for the sender of one message, not for all (spec-notes N37).
+        if kind == Kind::Group && is_disposition_notification(&message) {
             return None;
         }
         Some(Request::new(
@@ -106,7 +118,7 @@ impl ControllingFunction {
         ))
     }
 
-    /// The kind of destination that `uri` is, where it is an address of ours.
+    /// Which kind of service of ours `uri` is the address of. Groups are none of them: they may be recipients.
     pub(super) fn own_kind(&self, uri: &Uri<'_>) -> Option<Kind> {
         let key = uri.comparison_key(OwnUri::KEY_SEED);
         let among = |uris: &[OwnUri]| uris.iter().any(|own| own.is(uri, key));
@@ -138,4 +150,17 @@ impl ControllingFunction {
     pub(super) fn product(&self) -> String {
         format!("CPM-serv/OMA{}", self.settings.oma_release)
     }
+}
+
+/// Whether the content is an IMDN (RFC 5438 §7), wrapped in CPIM as it has to be.
+fn is_disposition_notification(message: &Message) -> bool {
+    let is = |content_type: &[u8], media_type: &str, subtype: &str| {
+        ContentType::parse(Bytes::copy_from_slice(content_type))
+            .is_ok_and(|content_type| content_type.is(media_type, subtype))
+    };
+    let (media_type, subtype) = cpim::CONTENT_TYPE;
+    let outer = message.first(HeaderName::ContentType);
+    outer.is_some_and(|field| is(field.value(), media_type, subtype))
+        && cpim::wrapped_content_type(&message.body())
+            .is_some_and(|wrapped| is(wrapped.as_bytes(), "message", "imdn+xml"))
 }

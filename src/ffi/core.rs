@@ -7,14 +7,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::bindings::{
-    self, CPM_ABI, cpm_core as CoreTable, cpm_fate, cpm_field, cpm_host, cpm_job, cpm_outcome,
-    cpm_received, cpm_reply, cpm_request, cpm_service, cpm_str,
+    self, CPM_ABI, cpm_core as CoreTable, cpm_fate, cpm_field, cpm_groups, cpm_host, cpm_job,
+    cpm_outcome, cpm_received, cpm_reply, cpm_request, cpm_service, cpm_str,
 };
 use super::boundary::boundary;
 use super::host::{ABSENT, CHost, borrowed, lend};
 use crate::controlling::{
-    Check, ControllingFunction, FanOut, FanOutJob, Fate, Host, LogLevel, Outcome, Progress,
-    Received, Reply, Request,
+    Check, ControllingFunction, FanOut, FanOutJob, Fate, GroupFinder, GroupLookup, Host, LogLevel,
+    Outcome, Progress, RETRY_AFTER_S, Received, Reply, Request,
 };
 use crate::policy::Settings;
 
@@ -26,6 +26,11 @@ static CORE: CoreTable = CoreTable {
     service_free: Some(service_free),
     classify: Some(classify),
     check: Some(check),
+    uses_groups: Some(uses_groups),
+    groups_new: Some(groups_new),
+    check_group: Some(check_group),
+    groups_flush: Some(groups_flush),
+    groups_free: Some(groups_free),
     fan_out: Some(fan_out),
     reply: Some(reply),
     field: Some(field),
@@ -282,7 +287,7 @@ extern "C" fn check(request: *mut cpm_request, context: *mut c_void) -> c_int {
     })
 }
 
-/// 1: accepted, 0: there is a reply, -1: called from within a call on the same request.
+/// 1: accepted, 0: there is a reply, 2: the group is wanted, -1: called from within a call on the same request.
 fn run_checks(cell: &RefCell<Request>, host: &CHost<'_>, handle: *mut cpm_request) -> c_int {
     loop {
         let Ok(need) = cell
@@ -294,6 +299,7 @@ fn run_checks(cell: &RefCell<Request>, host: &CHost<'_>, handle: *mut cpm_reques
         match need {
             Check::Accepted => return 1,
             Check::Answered => return 0,
+            Check::WantGroup => return 2,
             Check::AskOperator => {
                 // Not borrowed here: the operator's script may look at the request.
                 let allowed = host.authorize(handle);
@@ -303,6 +309,97 @@ fn run_checks(cell: &RefCell<Request>, host: &CHost<'_>, handle: *mut cpm_reques
             }
         }
     }
+}
+
+extern "C" fn uses_groups(service: *const cpm_service) -> c_int {
+    // SAFETY: NULL or a live handle (cpm.h).
+    match unsafe { service.cast::<ServiceHandle>().as_ref() } {
+        Some(ServiceHandle {
+            stage: Stage::Running(running),
+            ..
+        }) => c_int::from(!running.settings().group_sources.is_empty()),
+        _ => 0,
+    }
+}
+
+/// What a `struct cpm_groups` is.
+struct GroupsHandle {
+    finder: GroupFinder,
+}
+
+extern "C" fn groups_new(service: *const cpm_service) -> *mut cpm_groups {
+    // SAFETY: NULL or a live handle (cpm.h).
+    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_ref() }) else {
+        return std::ptr::null_mut();
+    };
+    // SAFETY: the service lives.
+    let host = CHost::new(unsafe { table(service.host) }, std::ptr::null_mut());
+    boundary(
+        || {
+            let Stage::Running(running) = &service.stage else {
+                return std::ptr::null_mut();
+            };
+            match GroupFinder::new(running.settings()) {
+                Ok(finder) => Box::into_raw(Box::new(GroupsHandle { finder })).cast(),
+                Err(error) => {
+                    host.log(LogLevel::Error, format_args!("{error}"));
+                    std::ptr::null_mut()
+                }
+            }
+        },
+        |place| {
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} while opening group sources"),
+            );
+            std::ptr::null_mut()
+        },
+    )
+}
+
+extern "C" fn check_group(
+    request: *mut cpm_request,
+    originator: cpm_str,
+    groups: *mut cpm_groups,
+    now_ms: u64,
+    context: *mut c_void,
+) -> c_int {
+    on_request(request, context, |cell, host| {
+        // SAFETY: lent for the duration of this call (cpm.h).
+        let originator = String::from_utf8_lossy(unsafe { borrowed(originator) });
+        // SAFETY: NULL or from `groups_new`, not freed, and used by this call only: one thread per process.
+        let groups = unsafe { groups.cast::<GroupsHandle>().as_mut() };
+        let Ok(mut request_mut) = cell.try_borrow_mut() else {
+            return -1;
+        };
+        request_mut.resume_at_group(&originator);
+        let lookup = match groups {
+            Some(groups) => groups.finder.look_up(&request_mut, now_ms, host, host),
+            None => GroupLookup::Unavailable {
+                retry_after_s: RETRY_AFTER_S,
+            },
+        };
+        request_mut.handle_group(lookup);
+        drop(request_mut);
+        run_checks(cell, host, request)
+    })
+}
+
+extern "C" fn groups_flush(groups: *mut cpm_groups) -> usize {
+    // SAFETY: NULL or from `groups_new`, not freed, and used by this call only: one thread per process.
+    let Some(groups) = (unsafe { groups.cast::<GroupsHandle>().as_mut() }) else {
+        return 0;
+    };
+    boundary(|| groups.finder.flush(), |_| 0)
+}
+
+extern "C" fn groups_free(groups: *mut cpm_groups) {
+    if groups.is_null() {
+        return;
+    }
+    // SAFETY: from `groups_new`, freed once (cpm.h).
+    let groups = unsafe { Box::from_raw(groups.cast::<GroupsHandle>()) };
+    boundary(|| drop(groups), |_| ());
 }
 
 extern "C" fn fan_out(request: *mut cpm_request, context: *mut c_void) -> c_int {

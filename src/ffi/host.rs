@@ -7,6 +7,7 @@ use super::bindings::{
     self, cpm_counter, cpm_host, cpm_log_level, cpm_outgoing, cpm_request, cpm_str,
 };
 use crate::controlling::{Counter, Host, LogLevel, OutgoingRequest, Sent};
+use crate::group::source::{DatabaseError, GroupDatabase};
 
 /// Longest log line; what is longer is cut. A line holds words of ours, a Call-ID and numbers.
 const MAX_LOG_LINE_BYTES: usize = 1024;
@@ -91,6 +92,28 @@ impl Host for CHost<'_> {
             // SAFETY: the table lives as long as the service; the job lives until the call returns.
             Some(hand_over) => unsafe { hand_over(self.context, lend(job)) == 1 },
             None => false,
+        }
+    }
+}
+
+impl GroupDatabase for CHost<'_> {
+    fn document(&self, url: &str, group_uri: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let ask = self.table.group_document.ok_or(DatabaseError)?;
+        let mut document = ABSENT;
+        // SAFETY: the table lives as long as the service; what is lent lives until the call returns.
+        let found = unsafe {
+            ask(
+                self.context,
+                lend(url.as_bytes()),
+                lend(group_uri.as_bytes()),
+                &raw mut document,
+            )
+        };
+        match found {
+            // SAFETY: the host lends the document until it is asked again (cpm.h).
+            1 => Ok(Some(unsafe { borrowed(document) }.to_vec())),
+            0 => Ok(None),
+            _ => Err(DatabaseError),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Service provider policy: what the operator configured, and what follows from it.
 
+mod group_uris;
 mod isf_codes;
 mod settings;
 mod trusted_peers;
 
+pub use group_uris::{GroupUris, NotAPattern};
 pub use isf_codes::StatusCodes;
 pub use settings::{
     ExploderService, IdentitySource, MissingListCode, OwnUri, PARAMETERS, ParameterError, Product,
-    ServiceUri, Settings, SettingsError, Trigger,
+    ServiceUri, Settings, SettingsError, Trigger, UnknownGroupCode,
 };
 pub use trusted_peers::{PeerError, TrustedPeers};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::group_uris::{GroupUris, NotAPattern};
 use super::isf_codes::{NotAFailureCode, StatusCodes};
 use super::trusted_peers::{PeerError, TrustedPeers};
 use crate::resource_lists::HistoryUnqualified;
@@ -13,6 +14,9 @@ const MAX_MAX_RECIPIENTS: usize = 10_000;
 
 /// Most own addresses of one kind: each received request is compared with all of them.
 const MAX_OWN_URIS: usize = 64;
+
+/// Most group sources: each unknown group is asked for in all of them.
+const MAX_GROUP_SOURCES: usize = 8;
 
 /// Everything the operator can configure. [`Settings::default`] is the safe start: nobody is trusted
 /// and no address is ours.
@@ -52,6 +56,26 @@ pub struct Settings {
     pub require_ids: bool,
     /// `trigger`: what marks a request as a CPM Standalone Message.
     pub trigger: Trigger,
+    /// `group_source`: where group documents come from, in the order asked.
+    pub group_sources: Vec<String>,
+    /// `group_uri`: which addresses are groups'.
+    pub group_uris: GroupUris,
+    /// `unknown_group_code`: answer to requests for groups that do not exist.
+    pub unknown_group_code: UnknownGroupCode,
+    /// `max_group_members`: most distinct members that a message goes to.
+    pub max_group_members: usize,
+    /// `copy_to_sender`: whether a member who sends to the group gets a copy.
+    pub copy_to_sender: bool,
+    /// `xcap_user` and `xcap_password`: what the XDMS knows us by.
+    pub xcap_user: Option<String>,
+    /// See `xcap_user`.
+    pub xcap_password: Option<String>,
+    /// `xcap_ca_file`: certificates that the XDMS is trusted by, beside the system's.
+    pub xcap_ca_file: Option<String>,
+    /// `group_timeout`: milliseconds that a source may take.
+    pub group_timeout_ms: usize,
+    /// `group_lifetime`: seconds that a group is taken from the cache.
+    pub group_lifetime_s: usize,
     /// `warning_agent`: the host that Warning header fields name. Not set: that of the Request-URI.
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
@@ -78,6 +102,16 @@ impl Default for Settings {
             drop_headers: Vec::new(),
             require_ids: false,
             trigger: Trigger::AcceptContact,
+            group_sources: Vec::new(),
+            group_uris: GroupUris::default(),
+            unknown_group_code: UnknownGroupCode::NotFound,
+            max_group_members: MAX_MAX_RECIPIENTS,
+            copy_to_sender: false,
+            xcap_user: None,
+            xcap_password: None,
+            xcap_ca_file: None,
+            group_timeout_ms: 5_000,
+            group_lifetime_s: 60,
             warning_agent: None,
             oma_release: "2.2".to_owned(),
         }
@@ -211,6 +245,15 @@ pub enum Trigger {
     AcceptContactOrService,
 }
 
+/// Answer to a request for a group that does not exist (spec-notes N15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownGroupCode {
+    /// 404, which tells which groups exist.
+    NotFound,
+    /// 403 with Warning 127, as for a group that one may not send to.
+    Forbidden,
+}
+
 /// Why a parameter cannot have a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterError {
@@ -239,6 +282,12 @@ pub enum ParameterError {
     NotProducts,
     /// Not a list of header field names.
     NotHeaderNames,
+    /// Not an address pattern.
+    Pattern(NotAPattern),
+    /// Not the URL of a group source.
+    NotASource,
+    /// Empty.
+    Empty,
     /// Not a host name or address.
     NotAHost,
     /// Not a release such as 2.2.
@@ -260,6 +309,9 @@ impl fmt::Display for ParameterError {
             ParameterError::Codes(error) => error.fmt(f),
             ParameterError::NotProducts => f.write_str("is not a list of product[/version]"),
             ParameterError::NotHeaderNames => f.write_str("is not a list of header field names"),
+            ParameterError::Pattern(error) => error.fmt(f),
+            ParameterError::NotASource => f.write_str("is none of dir:PATH, xcap:URL, db:URL"),
+            ParameterError::Empty => f.write_str("is empty"),
             ParameterError::NotAHost => f.write_str("is not a host name or IP address"),
             ParameterError::NotARelease => f.write_str("is not a release such as 2.2"),
         }
@@ -277,16 +329,21 @@ pub enum SettingsError {
     Overlap,
     /// Interworking is to be allowed, but there is no ISF.
     NoIsf,
+    /// Of `group_source` and `group_uri` there is only one.
+    HalfAGroup,
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SettingsError::NoAddress => {
-                "no address to serve: set exploder_uri or controlling_uri (or both)"
+                "no address to serve: set exploder_uri, controlling_uri or group_uri"
             }
             SettingsError::Overlap => "an exploder_uri and a controlling_uri are the same address",
             SettingsError::NoIsf => "interworking is on, but isf_uri is not set",
+            SettingsError::HalfAGroup => {
+                "group_source says where groups are and group_uri which addresses they have: set both"
+            }
         })
     }
 }
@@ -389,6 +446,47 @@ pub const PARAMETERS: &[(&str, Setter)] = &[
             one_of(v, &["accept_contact", "accept_contact_or_service"], &values),
         )
     }),
+    ("group_source", |s, v| {
+        let known = ["dir:", "xcap:", "db:"]
+            .iter()
+            .any(|kind| v.starts_with(kind) && v.len() > kind.len());
+        if s.group_sources.len() == MAX_GROUP_SOURCES {
+            return Err(ParameterError::TooMany);
+        }
+        s.group_sources.push(
+            known
+                .then(|| v.to_owned())
+                .ok_or(ParameterError::NotASource)?,
+        );
+        Ok(())
+    }),
+    ("group_uri", |s, v| {
+        s.group_uris.add(v).map_err(ParameterError::Pattern)
+    }),
+    ("unknown_group_code", |s, v| {
+        let values = [UnknownGroupCode::NotFound, UnknownGroupCode::Forbidden];
+        assign(
+            &mut s.unknown_group_code,
+            one_of(v, &["404", "403"], &values),
+        )
+    }),
+    ("max_group_members", |s, v| {
+        assign(&mut s.max_group_members, number(v, 1, MAX_MAX_RECIPIENTS))
+    }),
+    ("copy_to_sender", |s, v| {
+        assign(&mut s.copy_to_sender, yes_or_no(v))
+    }),
+    ("xcap_user", |s, v| assign(&mut s.xcap_user, text(v))),
+    ("xcap_password", |s, v| {
+        assign(&mut s.xcap_password, text(v))
+    }),
+    ("xcap_ca_file", |s, v| assign(&mut s.xcap_ca_file, text(v))),
+    ("group_timeout", |s, v| {
+        assign(&mut s.group_timeout_ms, number(v, 100, 20_000))
+    }),
+    ("group_lifetime", |s, v| {
+        assign(&mut s.group_lifetime_s, number(v, 0, 86_400))
+    }),
     ("warning_agent", |s, v| {
         let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
         let host = (!v.is_empty() && v.bytes().all(is_host)).then(|| v.to_owned());
@@ -425,8 +523,14 @@ impl Settings {
 
     /// Checks the parameters against each other, once all are set.
     pub fn check(&self) -> Result<(), SettingsError> {
-        if self.exploder_uris.is_empty() && self.controlling_uris.is_empty() {
+        if self.exploder_uris.is_empty()
+            && self.controlling_uris.is_empty()
+            && self.group_uris.is_empty()
+        {
             return Err(SettingsError::NoAddress);
+        }
+        if self.group_uris.is_empty() != self.group_sources.is_empty() {
+            return Err(SettingsError::HalfAGroup);
         }
         let overlap = self.exploder_uris.iter().any(|exploder| {
             Uri::parse(&exploder.text).is_ok_and(|uri| {
@@ -467,6 +571,13 @@ fn add_own_uri(uris: &mut Vec<OwnUri>, text: &str) -> Result<(), ParameterError>
     Ok(())
 }
 
+fn text(text: &str) -> Result<Option<String>, ParameterError> {
+    if text.is_empty() {
+        return Err(ParameterError::Empty);
+    }
+    Ok(Some(text.to_owned()))
+}
+
 fn yes_or_no(text: &str) -> Result<bool, ParameterError> {
     match text {
         "yes" | "1" => Ok(true),
@@ -502,7 +613,9 @@ mod tests {
 
     #[test]
     fn every_parameter_refuses_nonsense() {
-        for (name, _) in PARAMETERS {
+        // Any text can be a name, a password or a file.
+        let free = ["xcap_user", "xcap_password", "xcap_ca_file"];
+        for (name, _) in PARAMETERS.iter().filter(|(name, _)| !free.contains(name)) {
             let nonsense = "\u{1}:/@ nonsense ,,;;";
             assert!(set(name, nonsense).is_err(), "{name} took nonsense");
         }

@@ -1,0 +1,78 @@
+//! Looks pre-defined groups up for requests, and says now and then that this does not work.
+
+use std::time::SystemTime;
+
+use super::host::{Host, LogLevel};
+use super::request::{GroupLookup, Request};
+use crate::group::source::{Found, GroupDatabase, GroupSources, Options, SourceError};
+use crate::policy::Settings;
+use crate::sip::Uri;
+
+/// A source that is down is worth one line in this time.
+const LOG_INTERVAL_MS: u64 = 60_000;
+
+/// The group sources of one process.
+pub struct GroupFinder {
+    sources: GroupSources,
+    logged_at_ms: Option<u64>,
+}
+
+impl GroupFinder {
+    /// Opens the sources as configured.
+    pub fn new(settings: &Settings) -> Result<Self, SourceError> {
+        let sources = GroupSources::new(&settings.group_sources, options(settings))?;
+        Ok(GroupFinder {
+            sources,
+            logged_at_ms: None,
+        })
+    }
+
+    /// The group of a request that wants one. `now_ms` is monotonic.
+    pub fn look_up(
+        &mut self,
+        request: &Request,
+        now_ms: u64,
+        database: &dyn GroupDatabase,
+        host: &dyn Host,
+    ) -> GroupLookup {
+        let Ok(uri) = Uri::parse(request.request_uri()) else {
+            return GroupLookup::Unknown;
+        };
+        match self.sources.find(&uri, now_ms, database) {
+            Ok(Found::Group(group)) => {
+                // The rules of a group can hold for a time (RFC 4745 §7.3).
+                let permissions = request.permissions(&group, SystemTime::now());
+                GroupLookup::Known(group, permissions)
+            }
+            Ok(Found::Unknown) => GroupLookup::Unknown,
+            Err(unavailable) => {
+                if self
+                    .logged_at_ms
+                    .is_none_or(|at| now_ms.saturating_sub(at) >= LOG_INTERVAL_MS)
+                {
+                    self.logged_at_ms = Some(now_ms);
+                    host.log(LogLevel::Error, format_args!("group source: {unavailable}"));
+                }
+                GroupLookup::Unavailable {
+                    retry_after_s: unavailable.retry_after_s,
+                }
+            }
+        }
+    }
+
+    /// Forgets what is cached. Returns how many groups that were.
+    pub fn flush(&mut self) -> usize {
+        self.sources.flush()
+    }
+}
+
+fn options(settings: &Settings) -> Options {
+    Options {
+        user: settings.xcap_user.clone(),
+        password: settings.xcap_password.clone(),
+        ca_file: settings.xcap_ca_file.clone(),
+        timeout_ms: settings.group_timeout_ms as u64,
+        lifetime_s: settings.group_lifetime_s as u64,
+        ..Options::default()
+    }
+}
