@@ -2,7 +2,7 @@
 //! the sender waits for his 202.
 //!
 //! Every contestant has a Kamailio of its own, with the same modules' settings and as many workers. All get the same
-//! request, all send the same payload with the same header fields to the same [`Sink`], which answers 200 at once.
+//! request, all send the same payload with the same header fields to the same `Sink`, which answers 200 at once.
 //! One request is on its way at a time, and a sample ends when the last transaction is gone, so that nobody pays
 //! for another's leftovers.
 
