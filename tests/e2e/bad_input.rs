@@ -69,6 +69,40 @@ fn what_would_inject_or_swell_is_refused_with_one_log_line() {
     proxy.stop();
 }
 
+#[test]
+fn a_datagram_is_cut_where_its_content_length_says() {
+    let bench = Bench::new("a_datagram_is_cut");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    let message = cpm_message("sip:anne@example.com", EXPLODER).recipients([to(&bill.uri("bill"))]);
+    // RFC 3261 §18.3: what is behind the body does not count.
+    let request = message.request();
+    let length = request.body().len();
+    let swollen = request.with("Content-Length", &length.to_string());
+    let content_type = swollen
+        .header("Content-Type")
+        .expect("it has one")
+        .to_owned();
+    let longer = [swollen.body(), b"trailing octets"].concat();
+    let swollen = swollen.with_body(&content_type, longer);
+    exchange(&anne, &swollen, &proxy, 202);
+    assert_eq!(bill.expect_request("MESSAGE").body(), message.cpim());
+    // Without one the body ends with the datagram.
+    let without = message.request().without("Content-Length");
+    exchange(&anne, &without, &proxy, 202);
+    assert_eq!(bill.expect_request("MESSAGE").body(), message.cpim());
+    // One that is not all there is no request that we could answer for: the script has it.
+    let cut = message
+        .request()
+        .with("Content-Length", &(length + 1).to_string());
+    assert_eq!(reason(&exchange(&anne, &cut, &proxy, 404)), "Not Ours");
+    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    let recording = capture.stop();
+    recording.assert_clean_where(&recording.sent_by_proxy());
+    proxy.stop();
+}
+
 /// A generator of our own, so that a failure can be repeated.
 struct Random(u64);
 
