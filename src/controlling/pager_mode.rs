@@ -223,7 +223,7 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
             || settings
                 .drop_headers
                 .iter()
-                .any(|drop| drop.eq_ignore_ascii_case(field.raw_name()))
+                .any(|drop| has_name(&field, drop))
         {
             continue;
         }
@@ -273,6 +273,14 @@ fn put_identity(headers: &mut HeaderBlock, request: &Request) {
 fn supported(message: &Message) -> String {
     let values = texts(message, HeaderName::Supported);
     option_tag::with(values.iter().map(AsRef::as_ref), RECIPIENT_LIST_MESSAGE)
+}
+
+/// Whether a field has this name, whichever of a full and a compact form either uses.
+fn has_name(field: &FieldLine<'_>, name: &str) -> bool {
+    match HeaderName::parse(name.as_bytes()) {
+        HeaderName::Other => name.eq_ignore_ascii_case(field.raw_name()),
+        known => known == field.name(),
+    }
 }
 
 /// Whether a field describes the body. Where the body becomes another entity, they are replaced.

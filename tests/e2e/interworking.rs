@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use cpm_testbed::{Agent, Answer, Bench, Received, Reply, cpm_message, to};
+use cpm_testbed::{Agent, Answer, Bench, ProxyConfig, Received, Reply, bcc, cpm_message, to};
 
 use crate::common::{
     CONTROLLING, EXPLODER, HANDLE, counters, cpm_proxy, exchange, expect_counter, header_lines,
@@ -258,4 +258,69 @@ fn what_the_isf_says_is_final() {
     );
     capture.stop().assert_clean();
     proxy.stop();
+}
+
+#[test]
+fn recipients_without_a_sip_address_need_somebody_who_knows_them() {
+    let _proof = proves(&[
+        "9.1.1-6c",
+        "9.1.1-isf-416",
+        "9.1.1-isf-policy",
+        "9.1.1-isf-send",
+    ]);
+    let bench = Bench::new("recipients_without_a_sip_address");
+    let (anne, bill, isf, core) = (bench.agent(), bench.agent(), bench.agent(), bench.agent());
+    let tel = "tel:+12015550123;phone-context=example.com";
+    let interworking = |config: ProxyConfig| config.set("cpm", "isf_uri", &isf.uri("isf"));
+    let with_isf = bench.proxy(&interworking(cpm_proxy(HANDLE)));
+    let without = bench.proxy(&cpm_proxy(HANDLE));
+    let not_for_416 = bench.proxy(&interworking(cpm_proxy(HANDLE)).set("cpm", "isf_codes", "404"));
+    let behind_core = bench.proxy(&interworking(cpm_proxy(HANDLE)).set(
+        "cpm",
+        "outbound_proxy",
+        &core.uri("core;lr"),
+    ));
+    core.answers(Answer::code(416));
+    let capture = bench.capture();
+    for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
+        let rounds = round as u64 + 1;
+        let message = cpm_message("sip:anne@example.com", service)
+            .recipients([to(tel), bcc(&bill.uri("bill"))]);
+        // Nobody else could do anything with it.
+        exchange(&anne, &message.request(), &with_isf, 202);
+        let request = isf.expect_request("MESSAGE");
+        assert_eq!(request.uri(), Some(tel));
+        assert_eq!(request.header("To"), Some(format!("<{tel}>").as_str()));
+        let route = format!("<{};lr>", isf.uri("isf"));
+        assert_eq!(request.headers("Route"), [route]);
+        bill.expect_request("MESSAGE");
+        expect_counter(&with_isf, "delivered", 2 * rounds);
+        expect_counter(&with_isf, "interworked", rounds);
+
+        // The core might, but says that it knows nobody.
+        exchange(&anne, &message.request(), &behind_core, 202);
+        core.expect_requests("MESSAGE", 2);
+        let mut at_isf: Vec<String> = isf
+            .expect_requests("MESSAGE", 2)
+            .iter()
+            .map(|request| request.uri().unwrap_or_default().to_owned())
+            .collect();
+        at_isf.sort_unstable();
+        assert_eq!(at_isf, [bill.uri("bill"), tel.to_owned()]);
+
+        for proxy in [&without, &not_for_416] {
+            exchange(&anne, &message.request(), proxy, 202);
+            bill.expect_request("MESSAGE");
+            expect_counter(proxy, "failed", rounds);
+            assert_eq!(
+                log_lines(proxy, "1 of 2 outgoing requests could not be sent") as u64,
+                rounds
+            );
+        }
+    }
+    isf.expect_nothing_until(|| behind_core.rpc("core.uptime"));
+    capture.stop().assert_clean();
+    for proxy in [with_isf, without, not_for_416, behind_core] {
+        proxy.stop();
+    }
 }

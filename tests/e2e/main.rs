@@ -11,6 +11,7 @@ mod event_routes;
 mod identity;
 mod interworking;
 mod large_lists;
+mod loops;
 mod outgoing_body;
 mod outgoing_headers;
 mod refusals;

@@ -434,6 +434,61 @@ fn a_multipart_with_one_part_left_becomes_that_part() {
 }
 
 #[test]
+fn the_list_is_known_by_its_type_and_disposition() {
+    let _proof = proves(&["9.1.1-3d", "9.1.1-5d"]);
+    let bench = Bench::new("the_list_is_known_by_its_type");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let (anne, all) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    let list = resource_lists(&[at(&all, to, "bill")]);
+    let content_type = format!("multipart/mixed;boundary={BOUNDARY}");
+    for service in [EXPLODER, CONTROLLING] {
+        let message = cpm_message("sip:anne@example.com", service);
+        for (fields, code) in [
+            ("Content-Type: application/resource-lists+xml", 202),
+            (
+                "content-type:Application/Resource-Lists+XML ; charset=\"UTF-8\"",
+                202,
+            ),
+            (
+                "Content-Type: application/resource-lists+xml\r\nContent-Disposition: Recipient-List;handling=required",
+                202,
+            ),
+            (
+                "Content-Disposition:\r\n recipient-list\r\nContent-Type:\r\n application/resource-lists+xml",
+                202,
+            ),
+            (HISTORY_FIELDS, 403),
+            (
+                "Content-Type: application/resource-lists+xml\r\nContent-Disposition: attachment",
+                403,
+            ),
+            (
+                "Content-Type: application/xml\r\nContent-Disposition: recipient-list",
+                403,
+            ),
+        ] {
+            let body = multipart(&[
+                ("Content-Type: message/cpim", &message.cpim()),
+                (fields, list.as_bytes()),
+            ]);
+            exchange(
+                &anne,
+                &with_body(service, &content_type, body),
+                &proxy,
+                code,
+            );
+            if code == 202 {
+                all.expect_request("MESSAGE");
+            }
+        }
+    }
+    all.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
 fn the_message_may_stand_behind_the_list() {
     let _proof = proves(&["9.1.1-3d", "9.1.1-5d", "9.1.1-6g-body"]);
     let bench = Bench::new("the_message_may_stand_behind_the_list");

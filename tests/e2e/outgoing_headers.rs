@@ -350,6 +350,37 @@ fn compact_and_folded_fields_are_understood() {
 }
 
 #[test]
+fn blanks_before_a_colon_hide_nothing() {
+    let bench = Bench::new("blanks_before_a_colon");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE).set("cpm", "allow_anonymity", "no"));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for service in [EXPLODER, CONTROLLING] {
+        let request = cpm_message("sip:anne@example.com", service)
+            .recipients([to(&bill.uri("bill"))])
+            .request()
+            .without("Require")
+            .and("Require ", "recipient-list-message")
+            .and("Contact \t", "<sip:secret@example.com>")
+            .and("P-Charging-Vector  ", "icid-value=secret")
+            .and("m ", "<sip:secret@example.com>")
+            .and("X-Odd ", "kept");
+        exchange(&anne, &request, &proxy, 202);
+        let received = bill.expect_request("MESSAGE");
+        assert_eq!(received.headers("Require"), [""; 0]);
+        assert!(
+            !String::from_utf8_lossy(received.raw()).contains("secret"),
+            "{received:?}"
+        );
+        assert_eq!(received.headers("X-Odd"), ["kept"]);
+        let hidden = request.again().and("Privacy ", "id");
+        exchange(&anne, &hidden, &proxy, 403);
+    }
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
 fn max_forwards_has_one_hop_less() {
     let _proof = proves(&["9.1.1-6a"]);
     let bench = Bench::new("max_forwards_has_one_hop_less");
@@ -381,7 +412,11 @@ fn parameters_change_what_is_told() {
     let bench = Bench::new("parameters_change_what_is_told");
     let proxy = bench.proxy(
         &cpm_proxy(HANDLE)
-            .set("cpm", "drop_headers", "X-Internal, P-Access-Network-Info")
+            .set(
+                "cpm",
+                "drop_headers",
+                "X-Internal, P-Access-Network-Info, Subject",
+            )
             .set("cpm", "exploder_service", "single")
             .set("cpm", "oma_release", "2.1"),
     );
@@ -399,12 +434,14 @@ fn parameters_change_what_is_told() {
             .request()
             .with("x-internal", "1")
             .with("X-Internal-Too", "2")
+            .with("s", "by its compact name")
             .with("P-Access-Network-Info", "IEEE-802.11");
         let answer = exchange(&anne, &request, &proxy, 202);
         assert_eq!(answer.headers("Server"), ["CPM-serv/OMA2.1"]);
         let received = bill.expect_request("MESSAGE");
         assert_eq!(received.headers("User-Agent"), ["CPM-serv/OMA2.1"]);
         assert_eq!(received.header("X-Internal"), None);
+        assert_eq!(received.header("Subject"), None);
         assert_eq!(received.header("P-Access-Network-Info"), None);
         assert_eq!(received.header("X-Internal-Too"), Some("2"));
         assert_eq!(received.headers("P-Asserted-Service"), [asserted]);

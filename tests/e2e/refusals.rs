@@ -824,6 +824,9 @@ fn anonymity_is_what_privacy_asks_for() {
             ("user", 403),
             ("header", 403),
             ("session;ID;critical", 403),
+            ("\r\n id", 403),
+            ("session;\r\n\tuser", 403),
+            ("critical ; header ; session", 403),
             ("none", 202),
             ("session", 202),
             ("critical", 202),
@@ -908,6 +911,29 @@ fn every_unknown_option_tag_is_named_and_known_ones_are_not() {
     }
     exchange(&anne, &message.request().without("Require"), &proxy, 202);
     capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
+fn no_content_encoding_is_understood_wherever_it_stands() {
+    let bench = Bench::new("no_content_encoding");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for service in [EXPLODER, CONTROLLING] {
+        let message =
+            cpm_message("sip:anne@example.com", service).recipients([to(&bill.uri("bill"))]);
+        for (name, value) in [("Content-Encoding", "gzip"), ("e", "deflate, gzip")] {
+            let request = message.request().with(name, value);
+            let answer = exchange(&anne, &request, &proxy, 415);
+            assert_eq!(answer.headers("Accept-Encoding"), ["identity"]);
+        }
+        let plain = message.request().with("Content-Encoding", "Identity");
+        exchange(&anne, &plain, &proxy, 202);
+        bill.expect_request("MESSAGE");
+    }
+    let recording = capture.stop();
+    recording.assert_clean_where(&recording.sent_by_proxy());
     proxy.stop();
 }
 
