@@ -8,6 +8,7 @@
 pub mod controlling;
 pub mod ffi;
 pub mod mime;
+pub mod msrp;
 pub mod policy;
 pub mod resource_lists;
 pub mod sip;
