@@ -11,4 +11,5 @@ pub mod mime;
 pub mod msrp;
 pub mod policy;
 pub mod resource_lists;
+pub mod sdp;
 pub mod sip;
