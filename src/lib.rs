@@ -12,4 +12,5 @@ pub mod msrp;
 pub mod policy;
 pub mod resource_lists;
 pub mod sdp;
+pub mod session;
 pub mod sip;

@@ -27,7 +27,8 @@ pub use transaction_id::{
 };
 pub use uri::{Authority, MAX_URI_BYTES, MalformedUri, MsrpUri};
 pub use write::{
-    ContentFields, SendHead, write_end_line, write_report, write_response, write_send,
+    ContentFields, SendHead, write_bad_request, write_end_line, write_report, write_response,
+    write_send,
 };
 
 #[cfg(test)]

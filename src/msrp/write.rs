@@ -1,8 +1,8 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    ByteRange, ContinuationFlag, FailureReport, Field, Head, Kind, Method, MsrpUri, Path, Status,
-    TransactionId,
+    ByteRange, ContinuationFlag, FailureReport, Field, Head, Kind, Malformed, Method, MsrpUri,
+    Path, Status, TransactionId,
 };
 
 /// What goes before the content of a SEND.
@@ -110,7 +110,29 @@ pub fn write_response(out: &mut BytesMut, request: &Head, status: Status) {
     write_response_to(out, transaction_id, *kind, to_path, from_path, status);
 }
 
-pub(crate) fn write_response_to(
+/// Appends the response 400 to a request whose head cannot be used (RFC 4975 §7.2). Nothing is written if its paths
+/// could not be read, or if it must not be answered.
+pub fn write_bad_request(out: &mut BytesMut, request: &Malformed) {
+    let Malformed {
+        transaction_id,
+        kind,
+        to_path,
+        from_path,
+        ..
+    } = request;
+    if let (Some(to_path), Some(from_path)) = (to_path, from_path) {
+        write_response_to(
+            out,
+            transaction_id,
+            *kind,
+            to_path,
+            from_path,
+            Status::BAD_REQUEST,
+        );
+    }
+}
+
+fn write_response_to(
     out: &mut BytesMut,
     transaction_id: &TransactionId,
     kind: Kind,
