@@ -9,13 +9,18 @@
 //! [`Parser`](crate::msrp::Parser) cut it into events, finds the session by the To-Path of the head
 //! (none: it answers 481 itself), and passes the events of that request to the session's end.
 
+mod content;
 mod endpoint;
-
+mod fan_out;
 mod reassembly;
 
 pub use endpoint::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, EndpointEvent, IncomingMessage,
     MAX_OPEN_MESSAGES, MAX_PENDING_FRAMES, MAX_UNANSWERED, MessageKey, RESPONSE_TIMEOUT,
+};
+pub use fan_out::{
+    Action, FanOut, LegConfig, LegFailure, LegId, LegState, LegStatus, Limits, MIN_MEMORY_BYTES,
+    Opener, OutgoingMessage,
 };
 pub use reassembly::MAX_OUT_OF_ORDER_BYTES;
 
