@@ -44,12 +44,13 @@ test: deps build lint ## everything that has to hold
 	$(CARGO) test --workspace
 
 .PHONY: bench
-bench: deps build ## how fast it is
-	$(CARGO) bench
+bench: deps build ## how fast it is, side by side (QUICK=1: within a minute)
+	@tools/deps bench
+	$(CARGO) run --release --package cpm-benches --features contestants
 
 .PHONY: conformance
 conformance: deps build ## the requirements of the specification, one by one
-	$(CARGO) test --test conformance
+	$(CARGO) run --quiet --package cpm-testbed --bin conformance
 
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings

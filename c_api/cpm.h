@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 1u
+#define CPM_ABI 2u
 
 /* Borrowed bytes. */
 struct cpm_str {
@@ -42,6 +42,9 @@ struct cpm_service;
 
 /* One received request that is ours, from classify until request_free. Owned by the host. */
 struct cpm_request;
+
+/* The rest of a fan-out that its worker has handed over. Owned by the process that works it off. */
+struct cpm_job;
 
 /* Log levels: what the line asks of the operator, not a number of any proxy. */
 enum cpm_log_level {
@@ -71,11 +74,12 @@ struct cpm_received {
 	struct cpm_str source_address; /* the IP address it came from, as text, IPv6 without brackets */
 };
 
-/* A reply for the host to send. Borrowed from the request until its next call or request_free. */
+/* A reply for the host to send. Borrowed from the request or job until its next call or *_free. */
 struct cpm_reply {
 	int code;
 	const char *reason;     /* NUL-terminated */
 	struct cpm_str headers; /* whole header lines, each ended by CRLF; may be empty */
+	struct cpm_str to_tag;  /* the reply's To tag; absent: the host makes one */
 };
 
 /* A request for the host to send in a transaction of its own. Borrowed during the call of send. */
@@ -93,6 +97,16 @@ struct cpm_outgoing {
 	struct cpm_str headers;
 	struct cpm_str body;
 	uint32_t attempt; /* given back unchanged in struct cpm_outcome */
+};
+
+/* What send made of an outgoing request. */
+enum cpm_sent {
+	CPM_SENT_BUSY = -3,    /* not now to this recipient: the connection towards him is full. Others may go on */
+	CPM_SENT_NO_ROOM = -2, /* not now: transactions hold too much memory. Hand over, or try again later */
+	CPM_SENT_FAILED = -1,  /* it could not be sent; no outcome follows */
+	CPM_SENT_DROPPED = 0,  /* the operator's script dropped it; no outcome follows */
+	CPM_SENT = 1,          /* handed to the transaction layer; an outcome follows */
+	CPM_SENT_ENOUGH = 2    /* the same, and this process has worked on it for long enough: hand over the rest */
 };
 
 /* How an outgoing request ended. */
@@ -138,10 +152,12 @@ struct cpm_host {
 	 * 1: yes (also when the operator has no such policy), 0: no. */
 	int (*authorize)(void *context, struct cpm_request *request);
 
-	/* Hands one request to the transaction layer, which reports its end through cpm_core.outcome.
-	 * 1: handed on. 0: the operator's script dropped it, which is an end too: no outcome follows.
-	 * Negative: it could not be sent; no outcome follows. */
-	int (*send)(void *context, const struct cpm_outgoing *outgoing);
+	/* Hands one request to the transaction layer, which reports its end through cpm_core.outcome. */
+	enum cpm_sent (*send)(void *context, const struct cpm_outgoing *outgoing);
+
+	/* Takes the rest of a fan-out, to be worked off in another process with job_new and job_run; the host then
+	 * sends the reply of the job and none of the request. 1: taken (copied), 0: not possible, go on here. */
+	int (*hand_over)(void *context, struct cpm_str job);
 };
 
 /* What the core offers. */
@@ -168,8 +184,9 @@ struct cpm_core {
 	 * own, after a log line; reply then is a 500. Calls host.authorize and host.log. Idempotent. */
 	int (*check)(struct cpm_request *request, void *context);
 
-	/* Sends one request to each recipient through host.send. 1: each was handed on, reply is the 202;
-	 * 0: refused, see reply (a check that has not run yet runs first); -1: none could be sent, reply is a 500. */
+	/* Sends one request to each recipient through host.send. 1: all is done, see reply; 2: the rest was handed
+	 * over, and the job will say the reply; 0: refused, see reply (a check that has not run yet runs first);
+	 * -1: failure of our own, see reply. */
 	int (*fan_out)(struct cpm_request *request, void *context);
 
 	/* The reply that the request calls for now. 0, or -1: there is none yet. */
@@ -186,6 +203,18 @@ struct cpm_core {
 	int (*set_originator)(struct cpm_request *request, struct cpm_str uri);
 
 	void (*request_free)(struct cpm_request *request);
+
+	/* The job that host.hand_over was given, in the process that works it off. NULL: not a job. */
+	struct cpm_job *(*job_new)(const struct cpm_service *service, struct cpm_str job);
+
+	/* Sends on until host.send says CPM_SENT_ENOUGH or CPM_SENT_NO_ROOM. 1: all is done, see job_reply; 0: to be
+	 * continued. With `last` it does not come back for more: what has no room fails. */
+	int (*job_run)(struct cpm_job *job, void *context, int last);
+
+	/* The reply to the request that the job came from. 0, or -1: there is none yet. */
+	int (*job_reply)(const struct cpm_job *job, struct cpm_reply *reply);
+
+	void (*job_free)(struct cpm_job *job);
 
 	/* An outgoing request has ended. May send the message to the ISF through host.send. */
 	enum cpm_fate (*outcome)(const struct cpm_service *service, const struct cpm_outcome *outcome,

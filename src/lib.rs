@@ -7,6 +7,7 @@
 
 pub mod controlling;
 pub mod ffi;
+pub mod group;
 pub mod mime;
 pub mod msrp;
 pub mod policy;
@@ -14,3 +15,4 @@ pub mod resource_lists;
 pub mod sdp;
 pub mod session;
 pub mod sip;
+pub mod xml;

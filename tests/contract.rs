@@ -45,8 +45,11 @@ struct Seen {
     /// What the host does when it is asked: veto, and what it found when it called back.
     veto: bool,
     called_back: Vec<String>,
-    /// What send answers, one after another; then 1.
-    send_answers: Vec<c_int>,
+    /// What send answers, one after another; then CPM_SENT.
+    send_answers: Vec<cpm_sent>,
+    /// Jobs that were handed over, and whether they are taken.
+    jobs: Vec<Vec<u8>>,
+    takes_jobs: bool,
 }
 
 thread_local! {
@@ -93,17 +96,28 @@ unsafe extern "C" fn authorize(context: *mut c_void, request: *mut cpm_request) 
     })
 }
 
-unsafe extern "C" fn send(_: *mut c_void, outgoing: *const cpm_outgoing) -> c_int {
+unsafe extern "C" fn send(_: *mut c_void, outgoing: *const cpm_outgoing) -> cpm_sent {
     // SAFETY: lent for this call.
     let outgoing = unsafe { &*outgoing };
     seen(|seen| {
         seen.sent
             .push((text(outgoing.request_uri), text(outgoing.call_id)));
         if seen.send_answers.is_empty() {
-            1
+            CPM_SENT
         } else {
             seen.send_answers.remove(0)
         }
+    })
+}
+
+unsafe extern "C" fn hand_over(_: *mut c_void, job: cpm_str) -> c_int {
+    // SAFETY: lent for this call.
+    let bytes = unsafe { std::slice::from_raw_parts(job.s.cast::<u8>(), job.len) };
+    seen(|seen| {
+        if seen.takes_jobs {
+            seen.jobs.push(bytes.to_vec());
+        }
+        c_int::from(seen.takes_jobs)
     })
 }
 
@@ -113,6 +127,7 @@ static HOST: cpm_host = cpm_host {
     count: Some(count),
     authorize: Some(authorize),
     send: Some(send),
+    hand_over: Some(hand_over),
 };
 
 fn core() -> &'static cpm_core {
@@ -332,15 +347,90 @@ fn a_recipient_that_cannot_be_sent_to_does_not_touch_the_others() {
     let service = service(PARAMETERS);
     let entries = "<entry uri=\"sip:a@example.com\"/><entry uri=\"sip:b@example.com\"/>";
     let request = classify(service, &message(entries), "sip:exploder@example.com");
-    seen(|seen| seen.send_answers = vec![-1, 1]);
+    seen(|seen| seen.send_answers = vec![CPM_SENT_FAILED, CPM_SENT]);
     assert_eq!(call!(fan_out(request, context())), 1);
     assert_eq!(reply(request).unwrap().0, 202);
     call!(request_free(request));
 
+    // 202 says nothing of delivery (RFC 5365 §7.3), not even when it is known to fail.
     let request = classify(service, &message(entries), "sip:exploder@example.com");
-    seen(|seen| seen.send_answers = vec![-1, -1]);
-    assert_eq!(call!(fan_out(request, context())), -1);
-    assert_eq!(reply(request).unwrap().0, 500);
+    seen(|seen| seen.send_answers = vec![CPM_SENT_FAILED, CPM_SENT_DROPPED]);
+    assert_eq!(call!(fan_out(request, context())), 1);
+    assert_eq!(reply(request).unwrap().0, 202);
+    call!(request_free(request));
+    call!(service_free(service));
+}
+
+const THREE: &str = "<entry uri=\"sip:a@example.com\"/><entry uri=\"sip:b@example.com\"/>\
+                     <entry uri=\"sip:c@example.com\"/>";
+
+#[test]
+fn a_long_fan_out_goes_on_as_a_job() {
+    let service = service(PARAMETERS);
+    let request = classify(service, &message(THREE), "sip:exploder@example.com");
+    seen(|seen| {
+        seen.takes_jobs = true;
+        seen.send_answers = vec![CPM_SENT_ENOUGH];
+    });
+    assert_eq!(call!(fan_out(request, context())), 2);
+    assert_eq!(reply(request), None, "the job says the reply");
+    call!(request_free(request));
+    assert_eq!(seen(|seen| seen.sent.len()), 1);
+
+    let bytes = seen(|seen| seen.jobs.pop()).expect("handed over");
+    let job = call!(job_new(service, lent_bytes(&bytes)));
+    assert!(!job.is_null());
+    let mut answer = cpm_reply::default();
+    seen(|seen| seen.send_answers = vec![CPM_SENT, CPM_SENT_NO_ROOM]);
+    assert_eq!(call!(job_run(job, context(), 0)), 0);
+    assert_eq!(call!(job_reply(job, &raw mut answer)), -1, "not yet");
+    assert_eq!(call!(job_run(job, context(), 0)), 1);
+    assert_eq!(call!(job_reply(job, &raw mut answer)), 0);
+    assert_eq!(answer.code, 202);
+    assert_eq!(
+        text(answer.headers),
+        "Contribution-ID: abc\r\nServer: CPM-serv/OMA2.2\r\n"
+    );
+    assert!(!text(answer.to_tag).is_empty());
+    seen(|seen| {
+        let recipients: Vec<_> = seen.sent.iter().map(|(uri, _)| uri.as_str()).collect();
+        let all = [
+            "sip:a@example.com",
+            "sip:b@example.com",
+            "sip:c@example.com",
+            "sip:c@example.com",
+        ];
+        assert_eq!(
+            recipients, all,
+            "c was tried twice: there was no room the first time"
+        );
+    });
+    call!(job_free(job));
+    assert!(call!(job_new(service, lent_bytes(&bytes[..bytes.len() - 1]))).is_null());
+    call!(service_free(service));
+}
+
+fn lent_bytes(bytes: &[u8]) -> cpm_str {
+    cpm_str {
+        s: bytes.as_ptr().cast(),
+        len: bytes.len(),
+    }
+}
+
+#[test]
+fn without_room_and_without_help_nothing_is_half_done() {
+    let service = service(PARAMETERS);
+    let request = classify(service, &message(THREE), "sip:exploder@example.com");
+    seen(|seen| seen.send_answers = vec![CPM_SENT_NO_ROOM]);
+    assert_eq!(call!(fan_out(request, context())), 0);
+    let (code, _, headers) = reply(request).unwrap();
+    assert_eq!(code, 503);
+    assert!(headers.contains("Retry-After: 5\r\n"), "{headers}");
+    assert_eq!(
+        seen(|seen| seen.sent.len()),
+        1,
+        "nobody after the first was tried"
+    );
     call!(request_free(request));
     call!(service_free(service));
 }
@@ -385,6 +475,10 @@ fn null_is_answered_with_the_failure_value() {
     assert!(call!(field(std::ptr::null(), CPM_FIELD_KIND)).s.is_null());
     assert_eq!(call!(recipients(std::ptr::null())), 0);
     assert!(call!(recipient(std::ptr::null(), 0)).s.is_null());
+    assert!(call!(job_new(null, lent("a"))).is_null());
+    assert_eq!(call!(job_run(null.cast(), context(), 0)), -1);
+    assert_eq!(call!(job_reply(null.cast(), std::ptr::null_mut())), -1);
+    call!(job_free(null.cast()));
     assert_eq!(
         set_originator(std::ptr::null_mut(), "sip:a@example.com"),
         -1

@@ -68,4 +68,5 @@ const struct cpm_host cpm_kamailio_host = {
 	.count = host_count,
 	.authorize = host_authorize,
 	.send = cpm_tm_send,
+	.hand_over = cpm_process_hand_over,
 };

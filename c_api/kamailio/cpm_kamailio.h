@@ -63,7 +63,20 @@ int cpm_tm_load(void);
 /* 1: the request has a transaction, 0: a retransmission that tm has absorbed, -1: error. */
 int cpm_tm_transaction(sip_msg_t *msg);
 int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply);
-int cpm_tm_send(void *context, const struct cpm_outgoing *outgoing);
+enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing);
+/* A stretch of sending begins; after `budget_ms` cpm_tm_send says that it has been enough. */
+void cpm_tm_begin(unsigned budget_ms);
+int cpm_tm_budget_spent(void);
+/* From now on cpm_tm_send sends nothing and lets every recipient fail. */
+void cpm_tm_give_up(int give_up);
+/* Names the transaction of `msg` and keeps it open for `ms` milliseconds, for another process to reply. */
+int cpm_tm_leave_open(sip_msg_t *msg, unsigned ms, unsigned *hash_index, unsigned *label);
+int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply *reply);
+
+/* cpm_process.c: the process that works off long fan-outs. */
+int cpm_process_init(void);
+int cpm_process_child_init(int rank);
+int cpm_process_hand_over(void *context, struct cpm_str job);
 
 /* cpm_var.c: $cpm(...) */
 int cpm_var_parse_name(pv_spec_t *spec, str *name);

@@ -109,7 +109,7 @@ static int mod_init(void)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;
-	if(cpm_counters_register() < 0 || cpm_script_init() < 0)
+	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_process_init() < 0)
 		return -1;
 	cpm_routes_lookup();
 	return 0;
@@ -132,7 +132,7 @@ struct module_exports exports = {
 	variables, /* pseudo-variables */
 	0,         /* response function */
 	mod_init,
-	0, /* per-child init */
+	cpm_process_child_init,
 	mod_destroy
 };
 #pragma GCC visibility pop

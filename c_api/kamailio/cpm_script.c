@@ -124,6 +124,10 @@ int w_cpm_reply(sip_msg_t *msg, char *p1, char *p2)
 	return request != NULL ? reply(msg, request) : -1;
 }
 
+/* What a SIP worker spends on one fan-out before it hands over the rest: well below the half second after which
+ * a client over UDP repeats its request (RFC 3261 T1). */
+#define WORKER_BUDGET_MS 50
+
 static int fanout(sip_msg_t *msg, struct cpm_request *request)
 {
 	int absorbed = cpm_tm_transaction(msg);
@@ -131,7 +135,10 @@ static int fanout(sip_msg_t *msg, struct cpm_request *request)
 
 	if(absorbed <= 0)
 		return absorbed;
+	cpm_tm_begin(WORKER_BUDGET_MS);
 	result = cpm_core_api->fan_out(request, msg);
+	if(result == 2) /* the process that has the rest replies */
+		return 1;
 	if(reply(msg, request) < 0)
 		return -1;
 	return result == 1 ? 1 : -1;

@@ -3,11 +3,19 @@
  * Transactions: the received request's own, the reply in it, and one for each outgoing request.
  */
 #include <string.h>
+#include <time.h>
 
 #include "core/data_lump_rpl.h"
+#include "core/cfg/cfg.h"
+#include "core/cfg_core.h"
 #include "core/globals.h"
 #include "core/mem/mem.h"
+#include "core/mem/shm_mem.h"
+#include "core/parser/parse_uri.h"
+#include "core/tcp_conn.h"
+#include "core/tcp_options.h"
 #include "modules/tm/tm_load.h"
+#include "modules/tm/ut.h"
 
 #include "cpm_kamailio.h"
 
@@ -85,20 +93,143 @@ static void completed(struct cell *t, int type, struct tmcb_params *params)
 	cpm_route_recipient_outcome(fate, params->code, &reason, &request);
 }
 
-int cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
+/* Shared memory that a transaction takes beside the request itself: its cell (with room for as many branches as the
+ * core's max_branches, 12 unless told), timers and hash entry. */
+#define TRANSACTION_BYTES (10 * 1024)
+
+/* The share of shared memory that fan-outs leave to everybody else. */
+#define RESERVED_SHARE 16
+
+/* What one datagram over IPv4 can hold. A larger request goes over TCP, whatever the core's udp_mtu says. */
+#define MAX_DATAGRAM_BYTES 65507
+
+/* Via, From, To, Call-ID, CSeq and Content-Length of an outgoing request, generously. */
+#define OWN_HEADERS_BYTES 1024
+
+static struct {
+	struct timespec begin;
+	unsigned budget_ms;
+	int give_up;
+} stretch;
+
+void cpm_tm_begin(unsigned budget_ms)
+{
+	clock_gettime(CLOCK_MONOTONIC, &stretch.begin);
+	stretch.budget_ms = budget_ms;
+}
+
+void cpm_tm_give_up(int give_up)
+{
+	stretch.give_up = give_up;
+}
+
+int cpm_tm_budget_spent(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - stretch.begin.tv_sec) * 1000 + (now.tv_nsec - stretch.begin.tv_nsec) / 1000000
+		   >= (long)stretch.budget_ms;
+}
+
+static size_t size_of(const struct cpm_outgoing *o)
+{
+	return o->headers.len + o->body.len + 2 * o->request_uri.len + o->from.len + OWN_HEADERS_BYTES;
+}
+
+static int has_room(size_t size)
+{
+	return shm_available() > shm_mem_size / RESERVED_SHARE + TRANSACTION_BYTES + size;
+}
+
+/* A request that is too large for a datagram goes to the same hop over TCP (RFC 3261 18.1.1). tm looks at the URI of
+ * the next hop only. Returns `hop`, or its copy in `room` with another transport. */
+static str large_next_hop(str hop, size_t size, char *room, size_t room_len)
+{
+	static const char tcp[] = ";transport=tcp";
+	size_t limit = cfg_get(core, core_cfg, udp_mtu);
+	struct sip_uri parsed;
+	str copy;
+
+	if(limit == 0 || limit > MAX_DATAGRAM_BYTES)
+		limit = MAX_DATAGRAM_BYTES;
+	if(size <= limit || (size_t)hop.len + sizeof(tcp) > room_len || parse_uri(hop.s, hop.len, &parsed) < 0
+			|| parsed.type != SIP_URI_T || parsed.transport_val.len > 0 || parsed.headers.len > 0)
+		return hop;
+	memcpy(room, hop.s, hop.len);
+	memcpy(room + hop.len, tcp, sizeof(tcp) - 1);
+	copy.s = room;
+	copy.len = hop.len + (int)sizeof(tcp) - 1;
+	return copy;
+}
+
+static enum cpm_sent unsent(struct cpm_routed *routed)
+{
+	str reason = str_init("Not Sendable");
+
+	cpm_route_recipient_unsent(503, &reason, &routed->outgoing);
+	if(routed->text != NULL)
+		pkg_free(routed->text);
+	return CPM_SENT_FAILED;
+}
+
+/* Whether the connection towards `hop` could not take `size` bytes more. Kamailio would give up the connection,
+ * with all that is queued for it. */
+static int is_connection_full(str *hop, size_t size)
+{
+	struct tcp_connection *connection;
+	struct dest_info destination;
+	struct ip_addr ip;
+	struct sip_uri parsed;
+	snd_flags_t flags;
+	size_t queued;
+
+	if(parse_uri(hop->s, hop->len, &parsed) < 0
+			|| (parsed.type != SIPS_URI_T && parsed.proto != PROTO_TCP && parsed.proto != PROTO_TLS))
+		return 0;
+	SND_FLAGS_INIT(&flags);
+	if(uri2dst2(NULL, &destination, NULL, flags, hop, PROTO_NONE) == NULL)
+		return 0;
+	su2ip_addr(&ip, &destination.to);
+	connection = tcpconn_get(0, &ip, su_getport(&destination.to), NULL, 0);
+	if(connection == NULL)
+		return 0;
+	queued = connection->wbuf_q.queued;
+	tcpconn_put(connection);
+	return queued > 0 && queued + size > cfg_get(tcp, tcp_cfg, tcpconn_wq_max);
+}
+
+/* Where the request goes; `room` holds the URI if it is not one of the request's own. */
+static str next_hop(const struct cpm_outgoing *o, char *room, size_t room_len)
+{
+	return large_next_hop(cpm_to_str(o->next_hop.s != NULL ? o->next_hop : o->request_uri), size_of(o), room, room_len);
+}
+
+enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 {
 	struct cpm_routed routed;
 	uac_req_t request;
 	dlg_t dialog;
-	str method, headers, body;
+	str method, headers, body, hop;
+	char room[MAX_URI_SIZE + 32];
+	size_t size = size_of(outgoing);
 	int signature;
 	int result;
 
-	/* Without a context the request went on to the ISF from a transaction's end: its request is gone. */
+	if(!stretch.give_up) {
+		if(!has_room(size))
+			return CPM_SENT_NO_ROOM;
+		hop = next_hop(outgoing, room, sizeof(room));
+		if(is_connection_full(&hop, size))
+			return CPM_SENT_BUSY;
+	}
+	/* Without a context the received request is gone: a job, or the way to the ISF from a transaction's end. */
 	result = cpm_route_recipient_request(
 			context != NULL ? cpm_current_request((sip_msg_t *)context) : NULL, outgoing, &routed);
 	if(result <= 0)
-		return result;
+		return result == 0 ? CPM_SENT_DROPPED : CPM_SENT_FAILED;
+	if(stretch.give_up)
+		return unsent(&routed);
 
 	method = cpm_to_str(routed.outgoing.method);
 	headers = cpm_to_str(routed.outgoing.headers);
@@ -110,7 +241,7 @@ int cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 	dialog.loc_uri = cpm_to_str(routed.outgoing.from);
 	dialog.rem_uri = cpm_to_str(routed.outgoing.to);
 	dialog.rem_target = cpm_to_str(routed.outgoing.request_uri);
-	dialog.dst_uri = cpm_to_str(routed.outgoing.next_hop);
+	dialog.dst_uri = next_hop(&routed.outgoing, room, sizeof(room));
 	dialog.loc_seq.value = routed.outgoing.cseq;
 	dialog.loc_seq.is_set = 1;
 	dialog.send_sock = routed.socket;
@@ -120,12 +251,44 @@ int cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 	signature = signature_off();
 	result = tm.t_uac(&request);
 	server_signature = signature;
-	if(result < 0) {
-		str reason = str_init("Not Sendable");
-		cpm_route_recipient_unsent(503, &reason, &routed.outgoing);
-	}
+	if(result < 0)
+		return unsent(&routed);
 	if(routed.text != NULL)
 		pkg_free(routed.text);
-	/* 0 is a drop by event_route[tm:local-request]. */
-	return result < 0 ? -1 : result > 0;
+	if(result == 0) /* dropped by event_route[tm:local-request] */
+		return CPM_SENT_DROPPED;
+	return cpm_tm_budget_spent() ? CPM_SENT_ENOUGH : CPM_SENT;
+}
+
+int cpm_tm_leave_open(sip_msg_t *msg, unsigned ms, unsigned *hash_index, unsigned *label)
+{
+	if(tm.t_get_trans_ident(msg, hash_index, label) < 0)
+		return -1;
+	if(tm.set_fr(msg, ms, ms) < 0)
+		return -1;
+	/* A branch that goes nowhere keeps the transaction when the script ends. */
+	return tm.t_addblind() < 0 ? -1 : 0;
+}
+
+int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply *reply)
+{
+	struct cell *t;
+	str reason, body = STR_NULL;
+	str headers = cpm_to_str(reply->headers);
+	str to_tag = cpm_to_str(reply->to_tag);
+	int signature;
+	int result;
+
+	if(tm.t_lookup_ident(&t, hash_index, label) < 0) {
+		LM_ERR("the transaction of a handed over request is gone before its reply\n");
+		return -1;
+	}
+	reason.s = (char *)reply->reason;
+	reason.len = (int)strlen(reply->reason);
+	signature = signature_off();
+	/* Gives back the reference that the look-up took. */
+	result = tm.t_reply_with_body(t, reply->code, &reason, &body, &headers, &to_tag);
+	server_signature = signature;
+	tm.t_sett(T_UNDEFINED, T_BR_UNDEFINED);
+	return result;
 }

@@ -14,6 +14,10 @@ pub trait Host {
     /// Hands one request to the transaction layer, which reports its end through
     /// [`ControllingFunction::handle_outcome`](super::ControllingFunction::handle_outcome).
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent;
+
+    /// Takes the rest of a fan-out, written by [`FanOutJob::write`](super::FanOutJob::write), for another
+    /// process. `false`: not possible, it goes on here.
+    fn hand_over(&self, job: &[u8]) -> bool;
 }
 
 /// What a log line asks of its reader.
@@ -55,6 +59,12 @@ pub enum Counter {
 pub enum Sent {
     /// The transaction layer has it and will report its end.
     Handed,
+    /// The same, and this process has worked on the fan-out for long enough.
+    HandedEnough,
+    /// Not now: transactions hold too much memory.
+    NoRoom,
+    /// Not now to this recipient: the connection towards him is full. Others may go on.
+    Busy,
     /// The operator's script dropped it. No outcome follows.
     Dropped,
     /// It could not be sent. No outcome follows.

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::fan_out::LegIdentity;
 use super::header_fields::put;
 use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
-use super::pager_mode::{LegIdentity, from_without_tag};
+use super::pager_mode::from_without_tag;
 use super::service::ControllingFunction;
 use crate::policy::ServiceUri;
 use crate::sip::{HeaderBlock, HeaderName, Message};
@@ -12,7 +13,7 @@ use crate::sip::{HeaderBlock, HeaderName, Message};
 /// [`OutgoingRequest::attempt`] of the recipient's own copy.
 pub(super) const TO_RECIPIENT: u32 = 0;
 /// [`OutgoingRequest::attempt`] of the copy to the ISF. There is no further one.
-const TO_ISF: u32 = 1;
+pub(super) const TO_ISF: u32 = 1;
 
 /// What the transaction layer writes itself, and where the first copy was routed.
 const NOT_COPIED: &[HeaderName] = &[
@@ -76,12 +77,7 @@ fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
         return false;
     };
     let mut headers = HeaderBlock::new();
-    let route = if isf.loose_routing() {
-        format!("<{}>", isf.as_str())
-    } else {
-        format!("<{};lr>", isf.as_str())
-    };
-    put(&mut headers, "Route", &route);
+    put(&mut headers, "Route", route(isf));
     for field in request
         .fields()
         .filter(|field| !NOT_COPIED.contains(&field.name()))
@@ -103,5 +99,14 @@ fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
         body: &request.body(),
         attempt: TO_ISF,
     };
-    host.send(&outgoing) == Sent::Handed
+    matches!(host.send(&outgoing), Sent::Handed | Sent::HandedEnough)
+}
+
+/// Value of the Route header field that leads to the ISF.
+pub(super) fn route(isf: &ServiceUri) -> String {
+    if isf.loose_routing() {
+        format!("<{}>", isf.as_str())
+    } else {
+        format!("<{};lr>", isf.as_str())
+    }
 }

@@ -21,9 +21,11 @@
 //! | `originator` | who sent it, and who says so |
 //! | `recipients` | distinct recipients of a resource list |
 //! | `pager_mode` | the outgoing MESSAGE requests (9.1.1 item 6) |
+//! | `fan_out` | sending it to one recipient after another, here or in another process |
 //! | `interworking` | how outgoing requests end, and the ISF (6.5) |
 
 mod check;
+mod fan_out;
 mod header_fields;
 mod host;
 mod interworking;
@@ -34,6 +36,7 @@ mod refusal;
 mod request;
 mod service;
 
+pub use fan_out::{FanOutJob, Progress};
 pub use host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
 pub use recipients::Recipients;
 pub use refusal::Reply;

@@ -5,10 +5,10 @@
 
 use std::fmt::Write as _;
 
+use super::fan_out::{FanOutJob, Isf, LegIdentity};
 use super::header_fields::{put, texts};
-use super::host::{Counter, Host, LogLevel, OutgoingRequest, Sent};
-use super::interworking::TO_RECIPIENT;
-use super::refusal::Reply;
+use super::host::{Host, LogLevel};
+use super::interworking;
 use super::request::Request;
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
@@ -69,62 +69,6 @@ pub(super) struct Body {
     pub(super) rebuilt: Option<Rebuilt>,
 }
 
-/// Call-ID and From tag of outgoing requests: random, and the place of the recipient.
-pub(super) struct LegIdentity {
-    call_id: String,
-    call_id_prefix: usize,
-    tag: String,
-    tag_prefix: usize,
-}
-
-impl LegIdentity {
-    /// `None`: the system has no randomness.
-    pub(super) fn new() -> Option<Self> {
-        let mut random = [0; 24];
-        getrandom::fill(&mut random).ok()?;
-        let hex = |bytes: &[u8], mut text: String| {
-            for byte in bytes {
-                let _ = write!(text, "{byte:02x}");
-            }
-            text.push('-');
-            text
-        };
-        let call_id = hex(&random[..16], String::from("cpm-"));
-        let tag = hex(&random[16..], String::new());
-        Some(LegIdentity {
-            call_id_prefix: call_id.len(),
-            call_id,
-            tag_prefix: tag.len(),
-            tag,
-        })
-    }
-
-    /// Makes them those of the copy for the recipient at this place.
-    pub(super) fn set(&mut self, place: usize) {
-        for (text, prefix) in [
-            (&mut self.call_id, self.call_id_prefix),
-            (&mut self.tag, self.tag_prefix),
-        ] {
-            text.truncate(prefix);
-            let _ = write!(text, "{place}");
-        }
-    }
-
-    /// The Call-ID.
-    pub(super) fn call_id(&self) -> &str {
-        &self.call_id
-    }
-
-    /// The From tag.
-    pub(super) fn tag(&self) -> &str {
-        &self.tag
-    }
-
-    fn prefix(&self) -> &str {
-        &self.call_id[..self.call_id_prefix]
-    }
-}
-
 impl Request {
     /// The received body without its resource list, or with the history list in its place (9.1.1-6g).
     /// `None`: nothing is left.
@@ -155,71 +99,62 @@ impl Request {
     }
 }
 
-/// Sends one MESSAGE to each recipient. Returns how many were handed on or dropped by the operator.
-pub(super) fn fan_out(request: &Request, host: &dyn Host) -> usize {
-    let Some(rebuilt) = request.body.as_ref().and_then(|body| body.rebuilt.as_ref()) else {
-        return 0;
-    };
-    let Some(from) = from_without_tag(&request.message) else {
-        return 0;
-    };
-    let Some(mut identity) = LegIdentity::new() else {
-        return 0;
-    };
-    let headers = shared_headers(request, rebuilt);
-    let settings = request.service.settings();
-    let next_hop = settings.outbound_proxy.as_ref().map(|proxy| proxy.as_str());
+/// The fan-out of an accepted request. `None`: a failure of our own.
+pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJob> {
+    let rebuilt = request.body.as_ref()?.rebuilt.as_ref()?;
+    let proxy = request.service.settings().outbound_proxy.as_ref();
+    let identity = LegIdentity::new()?;
+    let correlation = request.correlation().to_string();
     host.log(
         LogLevel::Debug,
         format_args!(
-            "{} recipients, legs={}*, {}",
+            "{} recipients, legs={}*, {correlation}",
             request.recipients.len(),
-            identity.prefix(),
-            request.correlation()
+            identity.call_id_prefix()
         ),
     );
-    let mut to = String::new();
-    let (mut taken, mut handed, mut failed) = (0, 0, 0);
-    for (place, uri) in request.recipients.uris().enumerate() {
-        identity.set(place);
-        to.clear();
-        let _ = write!(to, "<{uri}>");
-        let outgoing = OutgoingRequest {
-            method: "MESSAGE",
-            request_uri: uri,
-            next_hop,
-            from: &from,
-            from_tag: identity.tag(),
-            to: &to,
-            call_id: identity.call_id(),
-            cseq: 1,
-            headers: headers.as_bytes(),
-            body: &rebuilt.body,
-            attempt: TO_RECIPIENT,
-        };
-        match host.send(&outgoing) {
-            Sent::Handed => (taken, handed) = (taken + 1, handed + 1),
-            Sent::Dropped => taken += 1,
-            Sent::Failed => failed += 1,
-        }
+    let mut recipients = String::new();
+    for uri in request.recipients.uris() {
+        recipients.push_str(uri);
+        recipients.push('\n');
     }
-    host.count(Counter::Recipients, handed);
-    if failed > 0 {
-        host.count(Counter::Failed, failed);
-        host.log(
-            LogLevel::Notice,
-            format_args!(
-                "{failed} of {} outgoing requests could not be sent, {}",
-                request.recipients.len(),
-                request.correlation()
-            ),
-        );
-    }
-    taken
+    let headers = shared_headers(request, rebuilt).into_bytes();
+    Some(FanOutJob {
+        from: from_without_tag(&request.message)?,
+        isf: isf(request, &headers),
+        headers,
+        body: rebuilt.body.clone(),
+        next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
+        identity,
+        recipients,
+        reply_headers: accepted_headers(request).into_bytes(),
+        correlation,
+        position: 0,
+        place: 0,
+        failed: 0,
+        total: u32::try_from(request.recipients.len()).unwrap_or(u32::MAX),
+    })
 }
 
-/// 9.1.1-7.
-pub(super) fn accepted(request: &Request) -> Reply {
+/// The ISF for recipients that nothing but it can reach: where no outbound proxy takes every URI.
+fn isf(request: &Request, headers: &[u8]) -> Option<Isf> {
+    let settings = request.service.settings();
+    let uri = settings.interworking_to().filter(|_| {
+        settings.outbound_proxy.is_none()
+            && settings
+                .isf_codes
+                .contains(StatusCode::UNSUPPORTED_URI_SCHEME.as_u16())
+    })?;
+    let mut routed = HeaderBlock::new();
+    put(&mut routed, "Route", interworking::route(uri));
+    Some(Isf {
+        uri: uri.as_str().to_owned(),
+        headers: [routed.as_bytes(), headers].concat(),
+    })
+}
+
+/// Header lines of the 202 (9.1.1-7).
+fn accepted_headers(request: &Request) -> HeaderBlock {
     let mut headers = HeaderBlock::new();
     for name in [
         HeaderName::ConversationId,
@@ -231,11 +166,7 @@ pub(super) fn accepted(request: &Request) -> Reply {
         }
     }
     put(&mut headers, "Server", request.service.product());
-    Reply::new(
-        StatusCode::ACCEPTED,
-        StatusCode::ACCEPTED.reason_phrase(),
-        headers.into_bytes(),
-    )
+    headers
 }
 
 /// From as received, without its tag: URI and display name stay those of the sender (spec-notes N25).

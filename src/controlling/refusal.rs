@@ -16,6 +16,8 @@ pub struct Reply {
     pub headers: Vec<u8>,
     /// Text of the Warning, where there is one.
     pub warning: Option<&'static str>,
+    /// The To tag, where the host is not to make one.
+    pub to_tag: Option<String>,
 }
 
 impl Reply {
@@ -28,6 +30,7 @@ impl Reply {
             reason,
             headers,
             warning: None,
+            to_tag: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::check::{self, Checked};
+use super::fan_out::{Progress, RETRY_AFTER_S};
 use super::host::{Counter, Host, LogLevel};
 use super::originator::Originator;
 use super::pager_mode;
@@ -55,11 +56,15 @@ pub enum Check {
 }
 
 /// What came of a fan-out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum FanOut {
-    /// Every recipient's request was handed on; the reply is the 202.
-    Done,
-    /// Not a single one could be; the reply is a 500.
+    /// All is done; with the reply.
+    Done(Reply),
+    /// The rest was handed over, and the job will say the reply.
+    HandedOver,
+    /// There was no room for a single transaction.
+    NoRoom,
+    /// A failure of our own.
     Failed,
     /// The request has not passed its checks.
     NotAccepted,
@@ -198,27 +203,52 @@ impl Request {
         if self.stage != Stage::Accepted {
             return FanOut::NotAccepted;
         }
-        let sent = pager_mode::fan_out(self, host);
-        if sent > 0 {
-            FanOut::Done
-        } else {
-            FanOut::Failed
+        let Some(mut job) = pager_mode::fan_out_job(self, host) else {
+            return FanOut::Failed;
+        };
+        loop {
+            let progress = job.run(host, false);
+            if progress == Progress::Done {
+                return FanOut::Done(job.reply());
+            }
+            if host.hand_over(&job.write()) {
+                return FanOut::HandedOver;
+            }
+            if progress == Progress::NoRoom {
+                if job.is_untouched() {
+                    return FanOut::NoRoom;
+                }
+                job.run(host, true);
+                return FanOut::Done(job.reply());
+            }
         }
     }
 
     /// Makes the reply to what [`Request::fan_out`] came to.
     pub fn handle_fan_out(&mut self, result: FanOut, host: &dyn Host) {
-        match result {
+        self.stage = match result {
             FanOut::NotAccepted => return,
-            FanOut::Done => {
+            FanOut::HandedOver => {
                 host.count(Counter::Accepted, 1);
-                self.reply = Some(pager_mode::accepted(self));
+                Stage::Answered
             }
-            FanOut::Failed => {
-                self.fail("none of the outgoing requests could be sent", host);
+            FanOut::Done(mut reply) => {
+                host.count(Counter::Accepted, 1);
+                // The process that got the request sends it: its proxy makes the tag.
+                reply.to_tag = None;
+                self.reply = Some(reply);
+                Stage::Answered
             }
-        }
-        self.stage = Stage::Answered;
+            FanOut::NoRoom => {
+                let refusal = Refusal::with_header(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    Some(("Retry-After", RETRY_AFTER_S.to_string())),
+                    "there is no memory for its transactions now",
+                );
+                self.refuse(&refusal, host)
+            }
+            FanOut::Failed => return self.fail("its fan-out could not be made", host),
+        };
     }
 
     /// A failure of our own: 500.

@@ -4,14 +4,17 @@ use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::bindings::{
-    self, CPM_ABI, cpm_core as CoreTable, cpm_fate, cpm_field, cpm_host, cpm_outcome, cpm_received,
-    cpm_reply, cpm_request, cpm_service, cpm_str,
+    self, CPM_ABI, cpm_core as CoreTable, cpm_fate, cpm_field, cpm_host, cpm_job, cpm_outcome,
+    cpm_received, cpm_reply, cpm_request, cpm_service, cpm_str,
 };
 use super::boundary::boundary;
 use super::host::{ABSENT, CHost, borrowed, lend};
 use crate::controlling::{
-    Check, ControllingFunction, FanOut, Fate, Host, LogLevel, Outcome, Received, Request,
+    Check, ControllingFunction, FanOut, FanOutJob, Fate, Host, LogLevel, Outcome, Progress,
+    Received, Reply, Request,
 };
 use crate::policy::Settings;
 
@@ -30,6 +33,10 @@ static CORE: CoreTable = CoreTable {
     recipient: Some(recipient),
     set_originator: Some(set_originator),
     request_free: Some(request_free),
+    job_new: Some(job_new),
+    job_run: Some(job_run),
+    job_reply: Some(job_reply),
+    job_free: Some(job_free),
     outcome: Some(outcome),
 };
 
@@ -310,8 +317,14 @@ extern "C" fn fan_out(request: *mut cpm_request, context: *mut c_void) -> c_int 
         let Ok(mut request) = cell.try_borrow_mut() else {
             return -1;
         };
+        let code = match result {
+            FanOut::Done(_) => 1,
+            FanOut::HandedOver => 2,
+            FanOut::NoRoom => 0,
+            FanOut::Failed | FanOut::NotAccepted => -1,
+        };
         request.handle_fan_out(result, host);
-        if result == FanOut::Done { 1 } else { -1 }
+        code
     })
 }
 
@@ -320,28 +333,109 @@ extern "C" fn reply(request: *const cpm_request, reply: *mut cpm_reply) -> c_int
     let Some(handle) = (unsafe { handle(request) }) else {
         return -1;
     };
-    if reply.is_null() {
-        return -1;
-    }
     boundary(
         || {
             let Ok(request) = handle.request.try_borrow() else {
                 return -1;
             };
-            let Some(answer) = request.reply() else {
-                return -1;
-            };
-            let lent = cpm_reply {
-                code: c_int::from(answer.code.as_u16()),
-                reason: answer.reason().as_ptr(),
-                headers: lend(&answer.headers),
-            };
-            // SAFETY: not NULL, and C lends room for one reply. What is in it lives in the request.
-            unsafe { reply.write(lent) };
-            0
+            lend_reply(request.reply(), reply)
         },
         |_| -1,
     )
+}
+
+/// Fills in C's room for a reply.
+fn lend_reply(answer: Option<&Reply>, room: *mut cpm_reply) -> c_int {
+    let Some(answer) = answer.filter(|_| !room.is_null()) else {
+        return -1;
+    };
+    let lent = cpm_reply {
+        code: c_int::from(answer.code.as_u16()),
+        reason: answer.reason().as_ptr(),
+        headers: lend(&answer.headers),
+        to_tag: answer
+            .to_tag
+            .as_ref()
+            .map_or(ABSENT, |tag| lend(tag.as_bytes())),
+    };
+    // SAFETY: not NULL, and C lends room for one reply. What is in it lives in the handle.
+    unsafe { room.write(lent) };
+    0
+}
+
+/// What a `struct cpm_job` is.
+struct JobHandle {
+    host: *const cpm_host,
+    job: FanOutJob,
+    reply: Option<Reply>,
+}
+
+extern "C" fn job_new(service: *const cpm_service, job: cpm_str) -> *mut cpm_job {
+    // SAFETY: NULL or a live handle (cpm.h).
+    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_ref() }) else {
+        return std::ptr::null_mut();
+    };
+    boundary(
+        || {
+            // SAFETY: lent for the duration of this call (cpm.h).
+            let bytes = Bytes::copy_from_slice(unsafe { borrowed(job) });
+            match FanOutJob::read(bytes) {
+                Some(job) => {
+                    let handle = JobHandle {
+                        host: service.host,
+                        job,
+                        reply: None,
+                    };
+                    Box::into_raw(Box::new(handle)).cast()
+                }
+                None => std::ptr::null_mut(),
+            }
+        },
+        |_| std::ptr::null_mut(),
+    )
+}
+
+extern "C" fn job_run(job: *mut cpm_job, context: *mut c_void, last: c_int) -> c_int {
+    // SAFETY: NULL or from `job_new`, not freed, and used by this call only: one thread per process.
+    let Some(handle) = (unsafe { job.cast::<JobHandle>().as_mut() }) else {
+        return -1;
+    };
+    // SAFETY: the service lives as long as its jobs are used (cpm.h).
+    let host = CHost::new(unsafe { table(handle.host) }, context);
+    let JobHandle { job, reply, .. } = handle;
+    boundary(
+        || {
+            let done = job.run(&host, last != 0) == Progress::Done;
+            if done {
+                *reply = Some(job.reply());
+            }
+            c_int::from(done)
+        },
+        |place| {
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} while fanning out"),
+            );
+            -1
+        },
+    )
+}
+
+extern "C" fn job_reply(job: *const cpm_job, reply: *mut cpm_reply) -> c_int {
+    // SAFETY: NULL or a live handle (cpm.h).
+    let Some(handle) = (unsafe { job.cast::<JobHandle>().as_ref() }) else {
+        return -1;
+    };
+    boundary(|| lend_reply(handle.reply.as_ref(), reply), |_| -1)
+}
+
+extern "C" fn job_free(job: *mut cpm_job) {
+    if job.is_null() {
+        return;
+    }
+    // SAFETY: from `job_new`, freed once (cpm.h).
+    let job = unsafe { Box::from_raw(job.cast::<JobHandle>()) };
+    boundary(|| drop(job), |_| ());
 }
 
 extern "C" fn field(request: *const cpm_request, field: cpm_field) -> cpm_str {

@@ -77,9 +77,20 @@ impl Host for CHost<'_> {
         };
         // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
         match unsafe { send(self.context, &outgoing) } {
-            1.. => Sent::Handed,
-            0 => Sent::Dropped,
+            bindings::CPM_SENT => Sent::Handed,
+            bindings::CPM_SENT_ENOUGH => Sent::HandedEnough,
+            bindings::CPM_SENT_DROPPED => Sent::Dropped,
+            bindings::CPM_SENT_NO_ROOM => Sent::NoRoom,
+            bindings::CPM_SENT_BUSY => Sent::Busy,
             _ => Sent::Failed,
+        }
+    }
+
+    fn hand_over(&self, job: &[u8]) -> bool {
+        match self.table.hand_over {
+            // SAFETY: the table lives as long as the service; the job lives until the call returns.
+            Some(hand_over) => unsafe { hand_over(self.context, lend(job)) == 1 },
+            None => false,
         }
     }
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use cpm_testbed::ProxyConfig;
+use cpm_testbed::{Agent, Message, Proxy, ProxyConfig, Received, Request, values};
 
 pub(crate) const EXPLODER: &str = "sip:exploder@example.com";
 pub(crate) const CONTROLLING: &str = "sip:cpm@example.com";
@@ -36,6 +37,101 @@ pub(crate) fn untrusting_proxy(routes: &str) -> ProxyConfig {
         )
         .set("cpm", "exploder_uri", EXPLODER)
         .set("cpm", "controlling_uri", CONTROLLING)
+}
+
+/// Sends a request over UDP and waits for its final response, which must have this code.
+#[track_caller]
+pub(crate) fn exchange(agent: &Agent, request: &Request, proxy: &Proxy, code: u16) -> Received {
+    agent.send(request, proxy.udp());
+    agent.expect_response(request, code)
+}
+
+/// The reason phrase of a response.
+pub(crate) fn reason(response: &Message) -> &str {
+    response.start_line().splitn(3, ' ').nth(2).unwrap_or("")
+}
+
+/// The header lines as they came, folds and all, without the line end.
+pub(crate) fn header_lines(message: &Message) -> Vec<String> {
+    let head = &message.raw()[..message.raw().len() - message.body().len()];
+    let head = String::from_utf8(head.to_vec()).expect("the head of a request of ours is UTF-8");
+    let mut lines: Vec<String> = Vec::new();
+    for line in head.trim_end().split("\r\n").skip(1) {
+        match lines.last_mut() {
+            Some(last) if line.starts_with([' ', '\t']) => {
+                last.push_str("\r\n");
+                last.push_str(line);
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The name of a header line.
+pub(crate) fn name_of(line: &str) -> &str {
+    line.split(':').next().unwrap_or("").trim()
+}
+
+/// One of the module's counters.
+#[track_caller]
+pub(crate) fn counter(proxy: &Proxy, name: &str) -> u64 {
+    let name = format!("cpm.{name}");
+    proxy.rpc_number(&format!("stats.fetch {name}"), &name)
+}
+
+/// Waits until a counter has this value: outcomes are counted after the last packet that a test sees.
+#[track_caller]
+pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
+    let deadline = Instant::now() + cpm_testbed::PATIENCE;
+    while counter(proxy, name) != value {
+        assert!(
+            Instant::now() < deadline,
+            "cpm.{name} is {}, wanted is {value}",
+            counter(proxy, name)
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The module's counters.
+pub(crate) const COUNTERS: [&str; 8] = [
+    "requests",
+    "accepted",
+    "refused",
+    "recipients",
+    "delivered",
+    "failed",
+    "interworked",
+    "loops",
+];
+
+/// All counters with their values.
+#[track_caller]
+pub(crate) fn counters(proxy: &Proxy) -> Vec<(&'static str, u64)> {
+    let answer = proxy.rpc("stats.fetch cpm:");
+    COUNTERS
+        .iter()
+        .map(|name| {
+            let full = format!("cpm.{name}");
+            let value = values(&answer, &full)
+                .next()
+                .and_then(|value| value.parse().ok());
+            (
+                *name,
+                value.unwrap_or_else(|| panic!("no {full} in {answer}")),
+            )
+        })
+        .collect()
+}
+
+/// The lines of the proxy's log that hold these words.
+pub(crate) fn log_lines(proxy: &Proxy, words: &str) -> usize {
+    proxy
+        .log()
+        .lines()
+        .filter(|line| line.contains(words))
+        .count()
 }
 
 fn module() -> PathBuf {

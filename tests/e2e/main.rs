@@ -1,7 +1,16 @@
 //! End-to-end tests: a real Kamailio with the module, user agents around it, tshark as the judge. They need
 //! what `make build` leaves, `target/kamailio/cpm.so`.
 
+mod acceptance;
 mod bad_input;
+mod classification;
 mod common;
 mod configuration;
 mod delivery;
+mod event_routes;
+mod identity;
+mod interworking;
+mod large_lists;
+mod outgoing_body;
+mod outgoing_headers;
+mod refusals;

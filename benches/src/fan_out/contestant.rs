@@ -1,0 +1,116 @@
+//! The contestants and how their proxies are configured.
+
+use std::fs;
+use std::path::Path;
+
+use cpm_testbed::{Bench, CpmMessage, ProxyConfig, Request, to};
+
+/// The service that all requests go to.
+pub(super) const EXPLODER: &str = "sip:exploder@example.com";
+
+const LUA: &str = include_str!("../../kamailio/fan_out.lua");
+const NATIVE: &str = include_str!("../../kamailio/native.cfg");
+
+/// The same for all: a list of a thousand fits, and no second User-Agent is written.
+const CORE: &str = "tcp_rd_buf_size=131072\nserver_signature=no\n";
+
+/// MiB; a thousand transactions take ten.
+const SHARED_MEMORY: &str = "512";
+
+/// Who manages shared memory. The default, `qm`, looks through up to a thousand empty lists for each piece: half
+/// or more of all CPU time, more or less by the chance of which pieces lie around, which drowns what is to be
+/// seen here. `fm` finds them by a bitmap.
+pub(super) const ALLOCATOR: &str = "fm";
+
+/// Milliseconds that a transaction is kept after its end. The default of 5 s would make each sample wait as long.
+const WAIT_TIMER: i64 = 100;
+
+/// Who takes part, and the configuration of the proxy that does it.
+#[derive(Debug)]
+pub(super) struct Contestant {
+    pub(super) name: &'static str,
+    pub(super) config: ProxyConfig,
+}
+
+/// Ours first. `message` is what will be sent; the bare loop gets its outgoing half ready-made.
+pub(super) fn all(
+    bench: &Bench,
+    cpm: &Path,
+    bare_tm: &Path,
+    message: &CpmMessage,
+) -> Vec<Contestant> {
+    let file = |name: &str, bytes: &[u8]| {
+        let path = bench.folder().join(name);
+        fs::write(&path, bytes).expect("the bench's folder can be written to");
+        path.display().to_string()
+    };
+    let ours = config("request_route {\n\tcpm_handle();\n}")
+        .load(&cpm.display().to_string())
+        .set("cpm", "exploder_uri", EXPLODER)
+        .set("cpm", "trusted_peer", "127.0.0.1")
+        .set_number("cpm", "max_recipients", 1000);
+    let lua = config("cfgengine \"lua\"")
+        .load("pv")
+        .load("uac")
+        .set("uac", "restore_mode", "none")
+        .load("app_lua")
+        .set("app_lua", "load", &file("fan_out.lua", LUA.as_bytes()));
+    let native =
+        config(NATIVE)
+            .load("pv")
+            .load("textops")
+            .load("uac")
+            .set("uac", "restore_mode", "none");
+    let bare = config("request_route {\n\tbare_fanout();\n}")
+        .load(&bare_tm.display().to_string())
+        .set("bare_tm", "from", &format!("<{}>", super::SENDER))
+        .set(
+            "bare_tm",
+            "headers_file",
+            &file("headers", outgoing_headers(message).as_bytes()),
+        )
+        .set("bare_tm", "body_file", &file("body", &message.cpim()));
+    [
+        ("cpm", ours),
+        ("Lua script", lua),
+        ("native script", native),
+        ("bare tm loop", bare),
+    ]
+    .map(|(name, config)| Contestant { name, config })
+    .into()
+}
+
+fn config(routes: &str) -> ProxyConfig {
+    ProxyConfig::new(&format!("{CORE}{routes}"))
+        .argument("-m")
+        .argument(SHARED_MEMORY)
+        .argument("-x")
+        .argument(ALLOCATOR)
+        .load("tm")
+        .set_number("tm", "wt_timer", WAIT_TIMER)
+}
+
+/// What cpm writes besides what tm does, as it is seen on the wire.
+fn outgoing_headers(message: &CpmMessage) -> String {
+    let request: Request = message
+        .clone()
+        .recipients([to("sip:nobody@example.com")])
+        .request();
+    let received = |name: &str| request.header(name).unwrap_or_default().to_owned();
+    [
+        ("Max-Forwards", "69".into()),
+        ("P-Asserted-Identity", received("P-Asserted-Identity")),
+        ("User-Agent", "CPM-serv/OMA2.2".into()),
+        ("Supported", "recipient-list-message".into()),
+        ("Accept-Contact", received("Accept-Contact")),
+        (
+            "P-Asserted-Service",
+            "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg".into(),
+        ),
+        ("Conversation-ID", received("Conversation-ID")),
+        ("Contribution-ID", received("Contribution-ID")),
+        ("Content-Type", "message/cpim".into()),
+    ]
+    .map(|(name, value): (&str, String)| format!("{name}: {value}\r\n"))
+    .concat()
+}

@@ -1,0 +1,45 @@
+//! CPU time of a proxy, finer than the clock ticks of `/proc/<pid>/stat`.
+
+use std::fs;
+use std::time::Duration;
+
+use cpm_testbed::Proxy;
+
+/// User plus system time of all threads of all processes. The kernel keeps it in nanoseconds (`schedstat`) where it
+/// keeps scheduler statistics; elsewhere it comes in clock ticks.
+pub(super) fn time_of(proxy: &Proxy) -> Duration {
+    let processes = proxy.processes();
+    let exact: Option<Duration> = processes
+        .iter()
+        .map(|process| exact_time_of(process.pid))
+        .sum();
+    exact.unwrap_or_else(|| processes.iter().map(|process| process.cpu_time).sum())
+}
+
+fn exact_time_of(pid: u32) -> Option<Duration> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    tasks
+        .map(|task| {
+            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            let nanoseconds = text.split_ascii_whitespace().next()?.parse().ok()?;
+            Some(Duration::from_nanos(nanoseconds))
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_takes_time() {
+        let Some(before) = exact_time_of(std::process::id()) else {
+            return;
+        };
+        let mut sum = 0_u64;
+        // Until it shows; the statistics are brought up to date at the next tick at the latest.
+        while exact_time_of(std::process::id()).is_some_and(|now| now <= before) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+    }
+}

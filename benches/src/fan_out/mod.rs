@@ -1,0 +1,315 @@
+//! One pager mode MESSAGE to many: what each contestant's Kamailio spends on an outgoing request, and how long
+//! the sender waits for his 202.
+//!
+//! Every contestant has a Kamailio of its own, with the same modules' settings and as many workers. All get the same
+//! request, all send the same payload with the same header fields to the same [`Sink`], which answers 200 at once.
+//! One request is on its way at a time, and a sample ends when the last transaction is gone, so that nobody pays
+//! for another's leftovers.
+
+mod client;
+mod contestant;
+mod cpu;
+mod sink;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cpm_testbed::{Bench, CpmMessage, Proxy, Request, cpm_message, to};
+
+use crate::chart::{Chart, Panel};
+use crate::report::{Report, Sample, Samples, Table};
+use crate::statistics::Spread;
+use client::Client;
+use contestant::{ALLOCATOR, Contestant, EXPLODER};
+use sink::Sink;
+
+/// Recipients per request.
+pub const SIZES: [usize; 3] = [10, 100, 1_000];
+
+const SENDER: &str = "sip:anne@example.com";
+const TEXT: &str = "Shall we meet for lunch at noon? The place at the corner has a new cook.";
+
+/// Longest time for all transactions to end: far longer than the proxies' wait timer.
+const PATIENCE: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_millis(25);
+
+const CPU: &str = "CPU µs per outgoing MESSAGE";
+const ACCEPTED: &str = "ms until 202";
+const RATE: &str = "outgoing MESSAGEs/s";
+const REPEATED: &str = "repeated MESSAGEs";
+
+/// Lets the contestants take turns, `rounds` times with about `messages` outgoing requests each time. `cpm` and
+/// `bare_tm` are the modules.
+///
+/// # Panics
+/// When a contestant does not reach every recipient exactly once, or does not send what the others send.
+pub fn run(cpm: &Path, bare_tm: &Path, rounds: usize, messages: usize, about: &str) -> Report {
+    let bench = Bench::new("benches_fan_out");
+    let sink = Sink::start(bench.port()).expect("the sink has a port of its own");
+    let message = cpm_message(SENDER, EXPLODER).text(TEXT);
+    let contestants = contestant::all(&bench, cpm, bare_tm, &message);
+    let mut stage = Stage {
+        sink,
+        message,
+        running: Vec::new(),
+    };
+    for contestant in contestants {
+        stage.enter(&bench, contestant);
+    }
+    stage.compare();
+
+    let mut samples = Samples::default();
+    for recipients in SIZES {
+        let requests = messages.div_ceil(recipients);
+        for running in &mut stage.running {
+            // Not counted: it fills the free lists and maps the memory.
+            running.measure(
+                &stage.sink,
+                &request_to(&stage.message, &stage.sink, recipients),
+                recipients,
+                requests,
+            );
+        }
+        for round in 0..rounds {
+            for running in &mut stage.running {
+                let request = request_to(&stage.message, &stage.sink, recipients);
+                for (quantity, value) in
+                    running.measure(&stage.sink, &request, recipients, requests)
+                {
+                    let contestant = running.name;
+                    samples.push(Sample {
+                        size: recipients,
+                        contestant,
+                        round,
+                        quantity,
+                        value,
+                    });
+                }
+            }
+        }
+    }
+    let names: Vec<&'static str> = stage.running.iter().map(|running| running.name).collect();
+    for running in stage.running {
+        running.proxy.stop();
+    }
+    Report {
+        name: "fan_out",
+        text: write_text(&names, rounds, &samples, about),
+        picture: write_picture(&names, rounds, &samples).write(),
+        samples,
+    }
+}
+
+/// All that is there while it runs.
+struct Stage {
+    sink: Sink,
+    message: CpmMessage,
+    running: Vec<Running>,
+}
+
+/// A contestant's proxy and the connection to it.
+struct Running {
+    name: &'static str,
+    proxy: Proxy,
+    client: Client,
+}
+
+impl Stage {
+    fn enter(&mut self, bench: &Bench, contestant: Contestant) {
+        let proxy = bench.proxy(&contestant.config);
+        let client = Client::connect(proxy.tcp().address())
+            .expect("a proxy that is ready takes connections");
+        self.running.push(Running {
+            name: contestant.name,
+            proxy,
+            client,
+        });
+    }
+
+    /// Makes sure that all send the same thing, and warms them up.
+    fn compare(&mut self) {
+        let mut first: Option<Outgoing> = None;
+        for running in &mut self.running {
+            for recipients in SIZES {
+                let request = request_to(&self.message, &self.sink, recipients);
+                running.measure(&self.sink, &request, recipients, 2);
+            }
+            let outgoing = Outgoing::read(&self.sink.last_datagram());
+            let Some(first) = &first else {
+                first = Some(outgoing);
+                continue;
+            };
+            assert_eq!(
+                first.names, outgoing.names,
+                "{}: header fields",
+                running.name
+            );
+            assert_eq!(first.body, outgoing.body, "{}: body", running.name);
+            // Call-ID and tags have each contestant's own length.
+            let (one, other) = (first.bytes as f64, outgoing.bytes as f64);
+            assert!(
+                (other / one - 1.0).abs() < 0.05,
+                "{}: {other} bytes, not {one}",
+                running.name
+            );
+        }
+    }
+}
+
+impl Running {
+    fn measure(
+        &mut self,
+        sink: &Sink,
+        request: &Request,
+        recipients: usize,
+        requests: usize,
+    ) -> [(&'static str, f64); 4] {
+        let (mut accepted, mut whole) = (Duration::ZERO, Duration::ZERO);
+        let mut repeated = 0;
+        let cpu = cpu::time_of(&self.proxy);
+        for _ in 0..requests {
+            let request = request.again();
+            sink.expect(recipients);
+            let start = Instant::now();
+            self.client
+                .send(&request)
+                .expect("the proxy holds the connection");
+            let status = self.client.read_status().expect("the proxy answers");
+            accepted += start.elapsed();
+            assert_eq!(status, 202, "{}", self.name);
+            repeated += sink.wait();
+            whole += start.elapsed();
+        }
+        self.wait_idle();
+        let cpu = cpu::time_of(&self.proxy) - cpu;
+        let sent = (recipients * requests) as f64;
+        [
+            (CPU, cpu.as_secs_f64() * 1e6 / sent),
+            (ACCEPTED, accepted.as_secs_f64() * 1e3 / requests as f64),
+            (RATE, sent / whole.as_secs_f64()),
+            (REPEATED, repeated as f64),
+        ]
+    }
+
+    /// Waits until the proxy has no transaction left.
+    fn wait_idle(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.proxy.rpc_number("tm.stats", "current") > 0 {
+            assert!(
+                Instant::now() < deadline,
+                "{}: transactions that do not end",
+                self.name
+            );
+            thread::sleep(ASK_AGAIN);
+        }
+    }
+}
+
+/// What is compared of an outgoing request.
+struct Outgoing {
+    names: BTreeSet<String>,
+    body: Vec<u8>,
+    bytes: usize,
+}
+
+impl Outgoing {
+    fn read(datagram: &[u8]) -> Self {
+        let end = datagram
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .expect("a request has an end");
+        let head = String::from_utf8_lossy(&datagram[..end]).into_owned();
+        let names = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        Self {
+            names: names
+                .map(|(name, _)| name.trim().to_ascii_lowercase())
+                .collect(),
+            body: datagram[end + 4..].to_vec(),
+            bytes: datagram.len(),
+        }
+    }
+}
+
+fn request_to(message: &CpmMessage, sink: &Sink, recipients: usize) -> Request {
+    let uris = (0..recipients).map(|place| to(&sink.uri(place)));
+    message.clone().recipients(uris).request()
+}
+
+fn write_text(names: &[&str], rounds: usize, samples: &Samples, about: &str) -> String {
+    let ours = names[0];
+    let ratio_head = format!("CPU, {ours} = 1");
+    let mut table = Table::new(&[
+        "contestant",
+        "recipients",
+        CPU,
+        &ratio_head,
+        ACCEPTED,
+        RATE,
+        "repeated",
+    ]);
+    for (place, &size) in SIZES.iter().enumerate() {
+        if place > 0 {
+            table.gap();
+        }
+        let own = samples.of(size, ours, CPU);
+        for name in names {
+            let of = |quantity| samples.of(size, name, quantity);
+            table.row([
+                (*name).to_owned(),
+                size.to_string(),
+                Spread::of(&of(CPU)).to_string(),
+                Spread::of_ratios(&of(CPU), &own).to_string(),
+                Spread::of(&of(ACCEPTED)).to_string(),
+                Spread::of(&of(RATE)).to_string(),
+                format!("{:.0}", of(REPEATED).iter().sum::<f64>()),
+            ]);
+        }
+    }
+    format!(
+        "One MESSAGE to many: median (quartiles) of {rounds} rounds; CPU of all processes of the proxy\n{about}\
+         shared memory: {ALLOCATOR}\n\n{}",
+        table.write()
+    )
+}
+
+fn write_picture(names: &[&str], rounds: usize, samples: &Samples) -> Chart {
+    let groups = |quantity: &'static str| {
+        let group = |&size: &usize| {
+            let values = names
+                .iter()
+                .map(|name| Spread::of(&samples.of(size, name, quantity)));
+            (size.to_string(), values.collect())
+        };
+        SIZES.iter().map(group).collect()
+    };
+    let panel = |quantity: &'static str, better| Panel {
+        quantity: quantity.to_owned(),
+        better,
+        group_axis: "recipients of one MESSAGE".into(),
+        groups: groups(quantity),
+    };
+    Chart {
+        title: "One MESSAGE to many recipients".into(),
+        subtitle: format!(
+            "A Kamailio each, same payload, one request at a time; medians of {rounds} rounds, whiskers are quartiles"
+        ),
+        series: names.iter().map(|&name| name.to_owned()).collect(),
+        panels: vec![panel(CPU, "less"), panel(RATE, "more")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_compared_by_names_body_and_size() {
+        let outgoing = Outgoing::read(
+            b"MESSAGE sip:a@b SIP/2.0\r\nTo: <sip:a@b>\r\nCall-ID: 1\r\n\r\nhi\r\n\r\n",
+        );
+        assert_eq!(Vec::from_iter(outgoing.names), ["call-id", "to"]);
+        assert_eq!(outgoing.body, b"hi\r\n\r\n");
+    }
+}

@@ -1,0 +1,32 @@
+//! What was measured on what: no names of hosts or users.
+
+use std::fs;
+use std::process::Command;
+
+/// Lines such as `kernel: 6.1.0`, for the head of a report.
+pub fn describe(versions: &[String]) -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown", |(_, model)| model.trim());
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "cpu: {count} x {model}\nkernel: {} {}\nversions: {}\n",
+        std::env::consts::ARCH,
+        kernel.trim(),
+        versions.join(", ")
+    )
+}
+
+/// `kamailio 5.6.3`, or what else the binary calls itself.
+pub fn kamailio_version() -> String {
+    let binary = std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into());
+    let output = Command::new(binary).arg("-v").output();
+    let text = output
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    let words: Vec<&str> = text.split_whitespace().skip(1).take(2).collect();
+    words.join(" ")
+}

@@ -1,0 +1,87 @@
+//! `make bench`. Arguments name the benchmarks to run; none means all. `QUICK=1` in the environment takes few
+//! samples and leaves what is in `benches/results/` alone.
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+
+use cpm_benches::parsing::{self, Contestant};
+use cpm_benches::report::Report;
+use cpm_benches::{fan_out, machine, xml};
+
+/// A benchmark, by the name of its files. It gets the project's folder and whether to be quick.
+struct Benchmark {
+    name: &'static str,
+    run: fn(&Path, bool) -> Report,
+}
+
+const BENCHMARKS: [Benchmark; 2] = [
+    Benchmark {
+        name: "parsing",
+        run: run_parsing,
+    },
+    Benchmark {
+        name: "fan_out",
+        run: run_fan_out,
+    },
+];
+
+fn main() -> ExitCode {
+    let quick = env::var_os("QUICK").is_some_and(|value| !value.is_empty() && value != "0");
+    let wanted: Vec<String> = env::args().skip(1).collect();
+    let is_known = |name: &String| BENCHMARKS.iter().any(|benchmark| benchmark.name == name);
+    if let Some(unknown) = wanted.iter().find(|name| !is_known(name)) {
+        eprintln!(
+            "no benchmark {unknown}; there are: {}",
+            BENCHMARKS.map(|b| b.name).join(" ")
+        );
+        return ExitCode::FAILURE;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is a folder of the project");
+    let folder = if quick {
+        "target/bench"
+    } else {
+        "benches/results"
+    };
+    let is_wanted = |benchmark: &&Benchmark| {
+        wanted.is_empty() || wanted.iter().any(|name| name == benchmark.name)
+    };
+    for benchmark in BENCHMARKS.iter().filter(is_wanted) {
+        let report = (benchmark.run)(root, quick);
+        println!("{}", report.text);
+        if let Err(error) = report.save(&root.join(folder)) {
+            eprintln!("{folder}: {error}");
+            return ExitCode::FAILURE;
+        }
+        println!("kept in {folder}/{}.txt, .csv and .svg\n", report.name);
+    }
+    ExitCode::SUCCESS
+}
+
+fn run_parsing(_root: &Path, quick: bool) -> Report {
+    let contestants = [
+        Contestant {
+            name: "cpm",
+            parse: parsing::parse_by_cpm,
+        },
+        Contestant {
+            name: "libxml2 DOM",
+            parse: xml::parse_by_libxml2,
+        },
+        Contestant {
+            name: "expat SAX",
+            parse: xml::parse_by_expat,
+        },
+    ];
+    let rounds = if quick { 7 } else { 41 };
+    parsing::run(&contestants, rounds, &machine::describe(&xml::versions()))
+}
+
+fn run_fan_out(root: &Path, quick: bool) -> Report {
+    let (rounds, messages) = if quick { (5, 6_000) } else { (25, 20_000) };
+    let about = machine::describe(&[machine::kamailio_version()]);
+    let cpm = root.join("target/kamailio/cpm.so");
+    fan_out::run(&cpm, Path::new(env!("BARE_TM")), rounds, messages, &about)
+}

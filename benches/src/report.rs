@@ -1,0 +1,177 @@
+//! Tables for people, numbers for programs.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// A table in plain text; the first column stands left, the others right.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// With these column heads.
+    pub fn new(heads: &[&str]) -> Self {
+        Self {
+            rows: vec![heads.iter().map(|&head| head.to_owned()).collect()],
+        }
+    }
+
+    /// One more row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// An empty line between groups of rows.
+    pub fn gap(&mut self) {
+        self.rows.push(Vec::new());
+    }
+
+    /// The table, a rule under its heads.
+    pub fn write(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for (number, row) in self.rows.iter().enumerate() {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .enumerate()
+                .map(|(column, (cell, &width))| match column {
+                    0 => format!("{cell:<width$}"),
+                    _ => format!("{cell:>width$}"),
+                });
+            let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("   ").trim_end());
+            if number == 0 {
+                let rules: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
+                let _ = writeln!(text, "{}", rules.join("   "));
+            }
+        }
+        text
+    }
+}
+
+/// One measured number.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The size of the problem: entries, recipients.
+    pub size: usize,
+    /// Who was measured.
+    pub contestant: &'static str,
+    /// The round, from 0.
+    pub round: usize,
+    /// What was measured, with its unit.
+    pub quantity: &'static str,
+    /// The number.
+    pub value: f64,
+}
+
+/// All samples, in the order in which they were taken.
+#[derive(Debug, Clone, Default)]
+pub struct Samples(Vec<Sample>);
+
+impl Samples {
+    /// One more.
+    pub fn push(&mut self, sample: Sample) {
+        self.0.push(sample);
+    }
+
+    /// Those of one contestant, by round.
+    pub fn of(&self, size: usize, contestant: &str, quantity: &str) -> Vec<f64> {
+        let wanted =
+            |s: &&Sample| s.size == size && s.contestant == contestant && s.quantity == quantity;
+        self.0
+            .iter()
+            .filter(wanted)
+            .map(|sample| sample.value)
+            .collect()
+    }
+
+    /// As comma-separated values with a head.
+    pub fn write_csv(&self) -> String {
+        let mut text = String::from("size,contestant,round,quantity,value\n");
+        for Sample {
+            size,
+            contestant,
+            round,
+            quantity,
+            value,
+        } in &self.0
+        {
+            let _ = writeln!(text, "{size},{contestant},{round},{quantity},{value:.4}");
+        }
+        text
+    }
+}
+
+/// What one benchmark has found, ready to be kept.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The stem of its files.
+    pub name: &'static str,
+    /// What the terminal shows.
+    pub text: String,
+    /// Every sample.
+    pub samples: Samples,
+    /// The picture, as SVG.
+    pub picture: String,
+}
+
+impl Report {
+    /// Writes `<name>.txt`, `<name>.csv` and `<name>.svg` to a folder.
+    ///
+    /// # Errors
+    /// As the file system has them.
+    pub fn save(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let file = |extension| folder.join(self.name).with_extension(extension);
+        fs::write(file("txt"), &self.text)?;
+        fs::write(file("csv"), self.samples.write_csv())?;
+        fs::write(file("svg"), &self.picture)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::new(&["who", "µs"]);
+        table.row(["cpm".into(), "1.5".into()]);
+        table.gap();
+        table.row(["libxml2".into(), "12.5".into()]);
+        assert_eq!(
+            table.write(),
+            "who         µs\n-------   ----\ncpm        1.5\n\nlibxml2   12.5\n"
+        );
+    }
+
+    #[test]
+    fn samples_are_found_by_size_contestant_and_quantity() {
+        let mut samples = Samples::default();
+        for (size, contestant, round, value) in [
+            (1, "a", 0, 1.0),
+            (1, "b", 0, 2.0),
+            (1, "a", 1, 3.0),
+            (2, "a", 0, 4.0),
+        ] {
+            samples.push(Sample {
+                size,
+                contestant,
+                round,
+                quantity: "µs",
+                value,
+            });
+        }
+        assert_eq!(samples.of(1, "a", "µs"), [1.0, 3.0]);
+        assert_eq!(samples.of(1, "a", "ms"), [0.0; 0]);
+        assert!(samples.write_csv().contains("\n1,b,0,µs,2.0000\n"));
+    }
+}

@@ -1,0 +1,467 @@
+//! The fan-out of one message: the same header lines and body to each recipient, one after another.
+//!
+//! It begins in the SIP worker that got the request. When the host finds that this takes too long, or that
+//! the transactions in flight hold too much memory, the rest is handed over to a process that has nothing else
+//! to do: no worker is kept from the requests of others.
+
+use std::fmt::Write as _;
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::host::{Counter, Host, LogLevel, OutgoingRequest, Sent};
+use super::interworking::{TO_ISF, TO_RECIPIENT};
+use super::refusal::Reply;
+use crate::sip::StatusCode;
+
+/// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
+pub(super) const RETRY_AFTER_S: u32 = 5;
+
+/// Call-ID and From tag of outgoing requests: random, and the place of the recipient.
+#[derive(Debug)]
+pub(super) struct LegIdentity {
+    call_id: String,
+    call_id_prefix: usize,
+    tag: String,
+    tag_prefix: usize,
+}
+
+impl LegIdentity {
+    /// `None`: the system has no randomness.
+    pub(super) fn new() -> Option<Self> {
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).ok()?;
+        let hex = |bytes: &[u8], mut text: String| {
+            for byte in bytes {
+                let _ = write!(text, "{byte:02x}");
+            }
+            text.push('-');
+            text
+        };
+        Some(LegIdentity::of(
+            hex(&random[..16], String::from("cpm-")),
+            hex(&random[16..], String::new()),
+        ))
+    }
+
+    fn of(call_id: String, tag: String) -> Self {
+        LegIdentity {
+            call_id_prefix: call_id.len(),
+            call_id,
+            tag_prefix: tag.len(),
+            tag,
+        }
+    }
+
+    /// Makes them those of the copy for the recipient at this place.
+    pub(super) fn set(&mut self, place: usize) {
+        for (text, prefix) in [
+            (&mut self.call_id, self.call_id_prefix),
+            (&mut self.tag, self.tag_prefix),
+        ] {
+            text.truncate(prefix);
+            let _ = write!(text, "{place}");
+        }
+    }
+
+    /// The Call-ID.
+    pub(super) fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// The From tag.
+    pub(super) fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// What the Call-IDs of all copies begin with.
+    pub(super) fn call_id_prefix(&self) -> &str {
+        &self.call_id[..self.call_id_prefix]
+    }
+
+    fn tag_prefix(&self) -> &str {
+        &self.tag[..self.tag_prefix]
+    }
+}
+
+/// A fan-out on its way: what all copies share, who gets one, and how far it has come.
+#[derive(Debug)]
+pub struct FanOutJob {
+    pub(super) from: String,
+    pub(super) headers: Vec<u8>,
+    pub(super) body: Bytes,
+    pub(super) next_hop: Option<String>,
+    /// Where recipients go whose URI leads nowhere by itself.
+    pub(super) isf: Option<Isf>,
+    pub(super) identity: LegIdentity,
+    /// The recipients' URIs, each ended by a line end, which no URI holds.
+    pub(super) recipients: String,
+    /// Header lines of the 202.
+    pub(super) reply_headers: Vec<u8>,
+    /// For the log.
+    pub(super) correlation: String,
+    /// Where the next recipient's URI begins, and which place in the list that is. Who is busy goes to the
+    /// end of the list, so that he keeps nobody waiting.
+    pub(super) position: usize,
+    pub(super) place: usize,
+    pub(super) failed: u32,
+    /// Recipients in all.
+    pub(super) total: u32,
+}
+
+/// The Interworking Selection Function, for URIs of a scheme that only it can do something with. Sending them
+/// anywhere else would end in the 416 that leads there (9.1.1 last list).
+#[derive(Debug)]
+pub(super) struct Isf {
+    pub(super) uri: String,
+    /// The header lines of all copies, behind the Route that leads there.
+    pub(super) headers: Vec<u8>,
+}
+
+/// How far a fan-out got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Every recipient's request was handed on, dropped by the operator, or failed by itself.
+    Done,
+    /// The host has had enough for now.
+    Enough,
+    /// There is no room for more transactions now.
+    NoRoom,
+}
+
+impl FanOutJob {
+    /// Sends on. With `last`, what finds no room has failed.
+    pub fn run(&mut self, host: &dyn Host, last: bool) -> Progress {
+        let (mut handed, mut interworked) = (0, 0);
+        let mut to = String::new();
+        // Once all that is left was busy in this run, there is nothing to do but wait.
+        let mut busy_from = None;
+        let progress = loop {
+            if busy_from.is_some_and(|from| self.position >= from) {
+                break Progress::NoRoom;
+            }
+            let rest = &self.recipients[self.position..];
+            let Some((uri, _)) = rest.split_once('\n') else {
+                break Progress::Done;
+            };
+            let next = self.position + uri.len() + 1;
+            self.identity.set(self.place);
+            to.clear();
+            let _ = write!(to, "<{uri}>");
+            let isf = self.isf.as_ref().filter(|_| !is_sip(uri));
+            let sent = host.send(&OutgoingRequest {
+                method: "MESSAGE",
+                request_uri: uri,
+                next_hop: isf.map(|isf| isf.uri.as_str()).or(self.next_hop.as_deref()),
+                from: &self.from,
+                from_tag: self.identity.tag(),
+                to: &to,
+                call_id: self.identity.call_id(),
+                cseq: 1,
+                headers: isf.map_or(&self.headers, |isf| &isf.headers),
+                body: &self.body,
+                attempt: if isf.is_some() { TO_ISF } else { TO_RECIPIENT },
+            });
+            match sent {
+                Sent::NoRoom if !last => break Progress::NoRoom,
+                Sent::Busy if !last => {
+                    busy_from.get_or_insert(self.recipients.len());
+                    let again = self.recipients[self.position..next].to_owned();
+                    self.recipients.push_str(&again);
+                }
+                Sent::NoRoom | Sent::Busy | Sent::Failed => self.failed += 1,
+                Sent::Handed | Sent::HandedEnough if isf.is_some() => interworked += 1,
+                Sent::Handed | Sent::HandedEnough => handed += 1,
+                Sent::Dropped => {}
+            }
+            self.position = next;
+            self.place += 1;
+            if sent == Sent::HandedEnough && self.position < self.recipients.len() && !last {
+                break Progress::Enough;
+            }
+        };
+        host.count(Counter::Recipients, handed);
+        host.count(Counter::Interworked, interworked);
+        if progress == Progress::Done && self.failed > 0 {
+            host.count(Counter::Failed, self.failed);
+            host.log(
+                LogLevel::Notice,
+                format_args!(
+                    "{} of {} outgoing requests could not be sent, {}",
+                    self.failed, self.total, self.correlation
+                ),
+            );
+        }
+        progress
+    }
+
+    /// Whether no recipient has been tried yet.
+    pub fn is_untouched(&self) -> bool {
+        self.place == 0
+    }
+
+    /// The 202 (9.1.1-7), once all is done. Its To tag is ours, since another process than the one that got the
+    /// request may send it.
+    pub fn reply(&self) -> Reply {
+        let mut reply = Reply::new(
+            StatusCode::ACCEPTED,
+            StatusCode::ACCEPTED.reason_phrase(),
+            self.reply_headers.clone(),
+        );
+        reply.to_tag = Some(self.identity.tag_prefix().to_owned());
+        reply
+    }
+
+    /// As bytes for another process of the same build.
+    pub fn write(&self) -> Vec<u8> {
+        let size = self.headers.len() + self.body.len() + self.recipients.len() - self.position;
+        let mut bytes = Vec::with_capacity(size + 1024);
+        put(&mut bytes, self.from.as_bytes());
+        put(&mut bytes, &self.headers);
+        put(&mut bytes, &self.body);
+        put_option(&mut bytes, self.next_hop.as_deref().map(str::as_bytes));
+        put_option(&mut bytes, self.isf.as_ref().map(|isf| isf.uri.as_bytes()));
+        put_option(&mut bytes, self.isf.as_ref().map(|isf| &isf.headers[..]));
+        put(&mut bytes, self.identity.call_id_prefix().as_bytes());
+        put(&mut bytes, self.identity.tag_prefix().as_bytes());
+        put(&mut bytes, &self.recipients.as_bytes()[self.position..]);
+        put(&mut bytes, &self.reply_headers);
+        put(&mut bytes, self.correlation.as_bytes());
+        bytes.put_u64(self.place as u64);
+        bytes.put_u32(self.failed);
+        bytes.put_u32(self.total);
+        bytes
+    }
+
+    /// The inverse of [`FanOutJob::write`]; `None` for anything else.
+    pub fn read(bytes: Bytes) -> Option<Self> {
+        let mut bytes = bytes;
+        let from = take_text(&mut bytes)?;
+        let headers = take(&mut bytes)?.to_vec();
+        let body = take(&mut bytes)?;
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
+        let next_hop = take_option(&mut bytes)?.and_then(text);
+        let isf_uri = take_option(&mut bytes)?.and_then(text);
+        let isf_headers = take_option(&mut bytes)?;
+        let isf = isf_uri.zip(isf_headers).map(|(uri, headers)| Isf {
+            uri,
+            headers: headers.to_vec(),
+        });
+        let identity = LegIdentity::of(take_text(&mut bytes)?, take_text(&mut bytes)?);
+        Some(FanOutJob {
+            from,
+            headers,
+            body,
+            next_hop,
+            isf,
+            identity,
+            recipients: take_text(&mut bytes)?,
+            reply_headers: take(&mut bytes)?.to_vec(),
+            correlation: take_text(&mut bytes)?,
+            position: 0,
+            place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
+            failed: bytes.try_get_u32().ok()?,
+            total: bytes.try_get_u32().ok()?,
+        })
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, field: &[u8]) {
+    bytes.put_u64(field.len() as u64);
+    bytes.put_slice(field);
+}
+
+fn put_option(bytes: &mut Vec<u8>, field: Option<&[u8]>) {
+    bytes.put_u8(u8::from(field.is_some()));
+    put(bytes, field.unwrap_or_default());
+}
+
+/// The outer `None` is the error.
+fn take_option(bytes: &mut Bytes) -> Option<Option<Bytes>> {
+    let is_some = bytes.try_get_u8().ok()? == 1;
+    let field = take(bytes)?;
+    Some(is_some.then_some(field))
+}
+
+fn is_sip(uri: &str) -> bool {
+    uri.split(':').next().is_some_and(|scheme| {
+        scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")
+    })
+}
+
+fn take(bytes: &mut Bytes) -> Option<Bytes> {
+    let length = usize::try_from(bytes.try_get_u64().ok()?).ok()?;
+    (length <= bytes.len()).then(|| bytes.split_to(length))
+}
+
+fn take_text(bytes: &mut Bytes) -> Option<String> {
+    String::from_utf8(take(bytes)?.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::fmt;
+
+    use super::*;
+
+    /// A host that answers each send as told, then with "handed".
+    #[derive(Default)]
+    struct Scripted {
+        answers: RefCell<Vec<Sent>>,
+        sent: RefCell<Vec<(String, String)>>,
+        counted: RefCell<Vec<(Counter, u32)>>,
+    }
+
+    impl Host for Scripted {
+        fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+
+        fn count(&self, counter: Counter, n: u32) {
+            self.counted.borrow_mut().push((counter, n));
+        }
+
+        fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
+            let mut answers = self.answers.borrow_mut();
+            let answer = if answers.is_empty() {
+                Sent::Handed
+            } else {
+                answers.remove(0)
+            };
+            if !matches!(answer, Sent::NoRoom | Sent::Busy) {
+                self.sent
+                    .borrow_mut()
+                    .push((outgoing.request_uri.to_owned(), outgoing.call_id.to_owned()));
+            }
+            answer
+        }
+
+        fn hand_over(&self, _: &[u8]) -> bool {
+            false
+        }
+    }
+
+    fn job() -> FanOutJob {
+        FanOutJob {
+            from: "<sip:anne@example.com>".to_owned(),
+            headers: b"Max-Forwards: 69\r\n".to_vec(),
+            body: Bytes::from_static(b"Hello"),
+            next_hop: None,
+            isf: None,
+            identity: LegIdentity::of("cpm-1-".to_owned(), "2-".to_owned()),
+            recipients: "sip:a@example.com\nsip:b@example.com\nsip:c@example.com\n".to_owned(),
+            reply_headers: b"Server: CPM-serv/OMA2.2\r\n".to_vec(),
+            correlation: "callid=1".to_owned(),
+            position: 0,
+            place: 0,
+            failed: 0,
+            total: 3,
+        }
+    }
+
+    fn sent(host: &Scripted) -> Vec<String> {
+        host.sent
+            .borrow()
+            .iter()
+            .map(|(uri, _)| uri[4..5].to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn all_get_their_copy_under_a_call_id_of_their_own() {
+        let host = Scripted::default();
+        assert_eq!(job().run(&host, false), Progress::Done);
+        let call_ids: Vec<_> = host
+            .sent
+            .borrow()
+            .iter()
+            .map(|(_, id)| id.clone())
+            .collect();
+        assert_eq!(call_ids, ["cpm-1-0", "cpm-1-1", "cpm-1-2"]);
+    }
+
+    #[test]
+    fn the_rest_goes_on_in_another_process() {
+        let host = Scripted::default();
+        host.answers.borrow_mut().push(Sent::HandedEnough);
+        let mut first = job();
+        assert_eq!(first.run(&host, false), Progress::Enough);
+        let mut second = FanOutJob::read(first.write().into()).expect("what write has written");
+        assert_eq!(second.run(&host, false), Progress::Done);
+        assert_eq!(sent(&host), ["a", "b", "c"]);
+        assert_eq!(host.sent.borrow()[2].1, "cpm-1-2");
+        assert_eq!(second.reply().headers, first.reply().headers);
+        let handed: u32 = host.counted.borrow().iter().map(|(_, n)| n).sum();
+        assert_eq!(handed, 3);
+    }
+
+    #[test]
+    fn without_room_it_waits_and_misses_nobody() {
+        let host = Scripted::default();
+        host.answers
+            .borrow_mut()
+            .extend([Sent::Handed, Sent::NoRoom, Sent::NoRoom]);
+        let mut job = job();
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(job.run(&host, false), Progress::Done);
+        assert_eq!(sent(&host), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn who_is_busy_keeps_nobody_waiting() {
+        let host = Scripted::default();
+        host.answers.borrow_mut().extend([
+            Sent::Busy,
+            Sent::Handed,
+            Sent::Handed,
+            Sent::Busy,
+            Sent::Busy,
+        ]);
+        let mut job = job();
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(sent(&host), ["b", "c"]);
+        let mut job = FanOutJob::read(job.write().into()).expect("what write has written");
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(job.run(&host, false), Progress::Done);
+        assert_eq!(sent(&host), ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn only_the_isf_can_do_something_with_other_schemes() {
+        let host = Scripted::default();
+        let mut job = job();
+        job.recipients = "tel:+15550100\nSIP:b@example.com\n".to_owned();
+        job.isf = Some(Isf {
+            uri: "sip:isf.example.com".to_owned(),
+            headers: b"Route: <sip:isf.example.com;lr>\r\nMax-Forwards: 69\r\n".to_vec(),
+        });
+        let mut job = FanOutJob::read(job.write().into()).expect("what write has written");
+        assert_eq!(job.run(&host, false), Progress::Done);
+        let counted = host.counted.borrow();
+        assert!(counted.contains(&(Counter::Interworked, 1)), "{counted:?}");
+        assert!(counted.contains(&(Counter::Recipients, 1)), "{counted:?}");
+    }
+
+    #[test]
+    fn the_last_run_ends_whatever_the_room() {
+        let host = Scripted::default();
+        host.answers
+            .borrow_mut()
+            .extend([Sent::HandedEnough, Sent::NoRoom, Sent::Failed]);
+        let mut job = job();
+        assert_eq!(job.run(&host, true), Progress::Done);
+        assert_eq!(sent(&host), ["a", "c"]);
+        assert!(host.counted.borrow().contains(&(Counter::Failed, 2)));
+    }
+
+    #[test]
+    fn what_is_cut_is_no_job() {
+        let bytes = job().write();
+        for end in 0..bytes.len() {
+            assert!(
+                FanOutJob::read(Bytes::copy_from_slice(&bytes[..end])).is_none(),
+                "{end}"
+            );
+        }
+    }
+}

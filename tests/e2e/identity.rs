@@ -1,0 +1,245 @@
+//! Who the originator is, who says so, and what recipients are told (9.1.1-1, -6d; spec-notes N10, N30, N32).
+
+use cpm_testbed::{Agent, Bench, Proxy, Request, cpm_message, to};
+
+use crate::common::{CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, proves, untrusting_proxy};
+
+const SERVICES: [&str; 2] = [EXPLODER, CONTROLLING];
+
+fn message(service: &str, recipient: &Agent) -> Request {
+    cpm_message("sip:anne@example.com", service)
+        .recipients([to(&recipient.uri("bill"))])
+        .request()
+        .with("From", "\"Nobody\" <sip:anonymous@anonymous.invalid>;tag=1")
+}
+
+#[track_caller]
+fn expect_not_authorised(agent: &Agent, request: &Request, proxy: &Proxy) {
+    let answer = exchange(agent, request, proxy, 403);
+    assert_eq!(
+        answer.header("Warning"),
+        Some("399 example.com \"127 Service not authorised\"")
+    );
+}
+
+#[test]
+fn a_trusted_peer_asserts_the_originator_and_recipients_see_him() {
+    let _proof = proves(&["9.1.1-1", "9.1.1-1-w", "9.1.1-6d"]);
+    let bench = Bench::new("a_trusted_peer_asserts_the_originator");
+    let proxy = bench.proxy(&cpm_proxy(&format!(
+        "{HANDLE}
+        event_route[cpm:authorize] {{ xlog(\"L_NOTICE\", \"asked for <$cpm(originator)>\\n\"); }}"
+    )));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for service in SERVICES {
+        for (asserted, address) in [
+            ("<sip:anne@example.com>", "sip:anne@example.com"),
+            ("sip:anne@example.com", "sip:anne@example.com"),
+            (
+                "\"Anne, A.\" <sip:anne@example.com;x=1>",
+                "sip:anne@example.com;x=1",
+            ),
+            ("<tel:+12015550123>", "tel:+12015550123"),
+            (
+                "<sip:anne@example.com>, <tel:+12015550123>",
+                "sip:anne@example.com",
+            ),
+        ] {
+            let request = message(service, &bill).with("P-Asserted-Identity", asserted);
+            exchange(&anne, &request, &proxy, 202);
+            proxy.expect_log(&format!("asked for <{address}>"));
+            let received = bill.expect_request("MESSAGE");
+            assert_eq!(received.headers("P-Asserted-Identity"), [asserted]);
+            assert_eq!(received.header("Referred-By"), None);
+        }
+        // Two header fields are two values (RFC 3325 §9.1).
+        let request = message(service, &bill)
+            .with("P-Asserted-Identity", "<tel:+12015550123>")
+            .and("P-Asserted-Identity", "\"Anne\"\r\n <sip:anne@example.com>");
+        exchange(&anne, &request, &proxy, 202);
+        assert_eq!(
+            bill.expect_request("MESSAGE")
+                .headers("P-Asserted-Identity"),
+            ["<tel:+12015550123>, \"Anne\" <sip:anne@example.com>"]
+        );
+    }
+    for asserted in [
+        "",
+        "nonsense",
+        "<>",
+        "<anne>",
+        "\"Anne",
+        "<sip:anne@exa mple.com>",
+    ] {
+        let request = message(EXPLODER, &bill).with("P-Asserted-Identity", asserted);
+        expect_not_authorised(&anne, &request, &proxy);
+    }
+    expect_not_authorised(
+        &anne,
+        &message(EXPLODER, &bill).without("P-Asserted-Identity"),
+        &proxy,
+    );
+    let preferred = message(EXPLODER, &bill)
+        .without("P-Asserted-Identity")
+        .with("P-Preferred-Identity", "<sip:anne@example.com>");
+    expect_not_authorised(&anne, &preferred, &proxy);
+    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    let recording = capture.stop();
+    recording.assert_clean_where(&recording.sent_by_proxy());
+    proxy.stop();
+}
+
+#[test]
+fn an_assertion_of_a_stranger_counts_for_nothing() {
+    let _proof = proves(&["9.1.1-1", "9.1.1-1-w"]);
+    let bench = Bench::new("an_assertion_of_a_stranger");
+    let nobody = bench.proxy(&untrusting_proxy(HANDLE));
+    let others = bench.proxy(&untrusting_proxy(HANDLE).set("cpm", "trusted_peer", "192.0.2.0/24"));
+    let network = bench.proxy(
+        &untrusting_proxy(HANDLE)
+            .set("cpm", "trusted_peer", "2001:db8::/32")
+            .set("cpm", "trusted_peer", "127.0.0.0/8"),
+    );
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for service in SERVICES {
+        for proxy in [&nobody, &others] {
+            expect_not_authorised(&anne, &message(service, &bill), proxy);
+        }
+    }
+    bill.expect_nothing_until(|| nobody.rpc("core.uptime"));
+    exchange(&anne, &message(EXPLODER, &bill), &network, 202);
+    bill.expect_request("MESSAGE");
+    capture.stop().assert_clean();
+    for proxy in [nobody, others, network] {
+        proxy.stop();
+    }
+}
+
+#[test]
+fn the_script_says_who_it_has_authenticated() {
+    let _proof = proves(&["9.1.1-1", "9.1.1-1-w", "9.1.1-6d"]);
+    let bench = Bench::new("the_script_says_who");
+    let routes = "request_route {
+        if (!cpm_classify()) {
+            sl_send_reply(\"404\", \"Not Ours\");
+            exit;
+        }
+        if (is_present_hf(\"X-Authenticated\")) $cpm(originator) = $hdr(X-Authenticated);
+        if (!cpm_check()) {
+            cpm_reply();
+            exit;
+        }
+        cpm_fanout();
+    }";
+    let stranger = bench.proxy(&untrusting_proxy(routes));
+    let script_only = bench.proxy(&cpm_proxy(routes).set("cpm", "identity_source", "script"));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for service in SERVICES {
+        for proxy in [&stranger, &script_only] {
+            expect_not_authorised(&anne, &message(service, &bill), proxy);
+            let vouched = message(service, &bill)
+                .with("P-Asserted-Identity", "<sip:liar@example.com>")
+                .with("X-Authenticated", "sip:anne@example.com");
+            exchange(&anne, &vouched, proxy, 202);
+            assert_eq!(
+                bill.expect_request("MESSAGE")
+                    .headers("P-Asserted-Identity"),
+                ["<sip:anne@example.com>"]
+            );
+            let nonsense = message(service, &bill).with("X-Authenticated", "anne>");
+            expect_not_authorised(&anne, &nonsense, proxy);
+        }
+    }
+    stranger.expect_log("the originator that the script set is not a URI");
+    capture.stop().assert_clean();
+    for proxy in [stranger, script_only] {
+        proxy.stop();
+    }
+}
+
+#[test]
+fn a_laboratory_may_believe_from() {
+    let bench = Bench::new("a_laboratory_may_believe_from");
+    let proxy = bench.proxy(&untrusting_proxy(HANDLE).set("cpm", "identity_source", "from"));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    let request = message(CONTROLLING, &bill)
+        .with("From", "\"Anne\" <sip:anne@example.org>;tag=1")
+        .with("P-Asserted-Identity", "<sip:liar@example.com>");
+    exchange(&anne, &request, &proxy, 202);
+    assert_eq!(
+        bill.expect_request("MESSAGE")
+            .headers("P-Asserted-Identity"),
+        ["<sip:anne@example.org>"]
+    );
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
+fn the_operator_has_the_last_word() {
+    let _proof = proves(&["9.1.1-1", "9.1.1-1-w"]);
+    let bench = Bench::new("the_operator_has_the_last_word");
+    let proxy = bench.proxy(&cpm_proxy(&format!(
+        "{HANDLE}
+        event_route[cpm:authorize] {{
+            if ($cpm(originator) == \"sip:mallory@example.com\" && $cpm(kind) == \"exploder\") drop;
+        }}"
+    )));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for (originator, service, code) in [
+        ("<sip:anne@example.com>", EXPLODER, 202),
+        ("<sip:mallory@example.com>", EXPLODER, 403),
+        ("<sip:mallory@example.com>", CONTROLLING, 202),
+    ] {
+        let request = message(service, &bill).with("P-Asserted-Identity", originator);
+        if code == 202 {
+            exchange(&anne, &request, &proxy, 202);
+            bill.expect_request("MESSAGE");
+        } else {
+            expect_not_authorised(&anne, &request, &proxy);
+        }
+    }
+    proxy.expect_log("refused 403 127 Service not authorised: the operator's script refused");
+    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
+fn an_anonymous_sender_stays_as_anonymous_as_he_was() {
+    let _proof = proves(&["9.1.1-6d", "9.1.1-6g-headers"]);
+    let bench = Bench::new("an_anonymous_sender");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for service in SERVICES {
+        let request = message(service, &bill)
+            .with(
+                "From",
+                "\"Anonymous \\\"A\\\"\" <sip:anonymous@anonymous.invalid;x=1>;tag=secret;y=z",
+            )
+            .with("Privacy", "id;user");
+        exchange(&anne, &request, &proxy, 202);
+        let received = bill.expect_request("MESSAGE");
+        let from = received.header("From").expect("requests have From");
+        let tag = received.parameter("From", "tag").expect("a tag of its own");
+        assert_ne!(tag, "secret");
+        assert_eq!(
+            from.replace(&format!(";tag={tag}"), ""),
+            "\"Anonymous \\\"A\\\"\" <sip:anonymous@anonymous.invalid;x=1>;y=z"
+        );
+        // Within the trust domain the originator stays asserted; its edge acts on Privacy (RFC 3325 §9.3).
+        assert_eq!(received.headers("Privacy"), ["id;user"]);
+        assert_eq!(
+            received.headers("P-Asserted-Identity"),
+            ["<sip:anne@example.com>"]
+        );
+    }
+    capture.stop().assert_clean();
+    proxy.stop();
+}

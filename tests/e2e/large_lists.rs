@@ -1,0 +1,161 @@
+//! Lists that are long: over TCP, with recipients that do not answer, with copies that fill the memory.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use cpm_testbed::{Agent, Answer, Bench, Proxy, Recipient, cpm_message, to};
+
+use crate::common::{CONTROLLING, EXPLODER, HANDLE, cpm_proxy, proves};
+
+/// Beside what the proxy has by default: requests of that size come over TCP.
+const LARGE_REQUESTS: &str = "tcp_rd_buf_size=131072\n";
+
+fn many(agent: &Agent, range: Range<usize>) -> impl Iterator<Item = Recipient> {
+    range.map(|n| to(&agent.uri(&format!("u-{n:07}"))))
+}
+
+#[test]
+fn a_thousand_recipients_of_whom_one_lives() {
+    let _proof = proves(&["9.1.1-6", "9.1.1-7"]);
+    let bench = Bench::new("a_thousand_recipients_of_whom_one_lives");
+    let proxy = bench.proxy(
+        &cpm_proxy(&format!("{LARGE_REQUESTS}{HANDLE}"))
+            .set_number("cpm", "max_recipients", 1000)
+            // The timeouts of RFC 3261 in a hurry: the test waits for them.
+            .set_number("tm", "fr_timer", 1500)
+            .set_number("tm", "wt_timer", 500),
+    );
+    let (anne, bill, dead) = (bench.agent(), bench.agent(), bench.agent());
+    dead.answers(Answer::Silent);
+    let message = cpm_message("sip:anne@example.com", EXPLODER);
+    // Some before: what is allocated for good is there.
+    for _ in 0..4 {
+        let first = message
+            .clone()
+            .recipients([to(&bill.uri("bill"))])
+            .request();
+        anne.send(&first, proxy.tcp());
+        anne.expect_response(&first, 202);
+        bill.expect_request("MESSAGE");
+    }
+    wait_for_transactions(&proxy);
+    let before = proxy.shared_memory_used();
+
+    let recipients = many(&dead, 0..999).chain([to(&bill.uri("bill"))]);
+    let request = message.recipients(recipients).request();
+    let begin = Instant::now();
+    anne.send(&request, proxy.tcp());
+    anne.expect_response(&request, 202);
+    assert!(
+        begin.elapsed() < Duration::from_millis(1500),
+        "the 202 waited for a timeout"
+    );
+    bill.expect_request("MESSAGE");
+    assert!(
+        proxy.shared_memory_used() > before + 1_000_000,
+        "transactions take memory"
+    );
+    wait_for_transactions(&proxy);
+    let after = proxy.shared_memory_used();
+    assert!(
+        after <= before + 64 * 1024,
+        "shared memory: {before} before, {after} after"
+    );
+    assert_eq!(
+        proxy.rpc_number("stats.fetch cpm.failed", "cpm.failed"),
+        999
+    );
+    proxy.stop();
+}
+
+/// All copies over one connection, which takes fewer of them at a time than a worker can write.
+#[test]
+fn a_thousand_copies_over_one_connection() {
+    let bench = Bench::new("a_thousand_copies_over_one_connection");
+    let (anne, core) = (bench.agent(), bench.agent());
+    let proxy = bench.proxy(
+        &cpm_proxy(&format!("{LARGE_REQUESTS}{HANDLE}"))
+            .set_number("cpm", "max_recipients", 1000)
+            .set("cpm", "outbound_proxy", &core.tcp_uri("core")),
+    );
+    let request = cpm_message("sip:anne@example.com", EXPLODER)
+        .recipients((0..1000).map(|n| to(&format!("sip:u{n}@example.com"))))
+        .request();
+    anne.send(&request, proxy.tcp());
+    anne.expect_response(&request, 202);
+    let copies = core.expect_requests("MESSAGE", 1000);
+    let reached: HashSet<_> = copies.iter().map(|copy| copy.uri()).collect();
+    assert_eq!(reached.len(), 1000);
+    proxy.stop();
+}
+
+/// A history list of a thousand entries in each of a thousand copies: more than the default memory holds at a
+/// time, and more than a datagram holds at all.
+#[test]
+fn copies_that_do_not_fit_into_memory_all_arrive() {
+    let _proof = proves(&["9.1.1-6", "9.1.1-6g-ex2-new"]);
+    let bench = Bench::new("copies_that_do_not_fit_into_memory");
+    let proxy = bench.proxy(
+        // One copy is more than what Kamailio queues for a connection by default.
+        &cpm_proxy(&format!("{LARGE_REQUESTS}tcp_conn_wq_max=524288\n{HANDLE}"))
+            .set_number("cpm", "max_recipients", 1000)
+            .set_number("tm", "wt_timer", 500),
+    );
+    let (anne, everybody) = (bench.agent(), bench.agent());
+    let request = cpm_message("sip:anne@example.com", CONTROLLING)
+        .recipients(many(&everybody, 0..1000))
+        .request();
+    anne.send(&request, proxy.tcp());
+    anne.expect_response(&request, 202);
+    let mut reached = HashSet::new();
+    for received in everybody.expect_requests("MESSAGE", 1000) {
+        assert_eq!(received.way().transport(), "TCP");
+        assert!(received.body().len() > 65_507);
+        reached.insert(received.uri().expect("a request").to_owned());
+    }
+    assert_eq!(reached.len(), 1000);
+    proxy.stop();
+}
+
+#[test]
+fn a_long_fan_out_does_not_keep_the_worker_from_others() {
+    let bench = Bench::new("a_long_fan_out_does_not_keep_the_worker");
+    // One worker, and a script that takes 10 ms for each of the many.
+    let routes = format!(
+        "{HANDLE}
+        event_route[cpm:recipient-request] {{
+            if ($ru =~ \"sip:u\") usleep(\"10000\");
+        }}"
+    );
+    let proxy = bench.proxy(&cpm_proxy(&routes).load("cfgutils").children(1).set_number(
+        "cpm",
+        "max_recipients",
+        200,
+    ));
+    let (anne, bill, crowd) = (bench.agent(), bench.agent(), bench.agent());
+    let message = cpm_message("sip:anne@example.com", EXPLODER);
+    let long = message.clone().recipients(many(&crowd, 0..150)).request();
+    let short = message.recipients([to(&bill.uri("bill"))]).request();
+    anne.send(&long, proxy.udp());
+    crowd.expect_request("MESSAGE");
+    anne.send(&short, proxy.udp());
+    anne.expect_response(&short, 202);
+    bill.expect_request("MESSAGE");
+    let answered = |reply: &cpm_testbed::Received| Some(reply.call_id()) == long.header("Call-ID");
+    assert!(
+        !anne.received().iter().any(answered),
+        "the short one was answered first"
+    );
+    anne.expect_response(&long, 202);
+    crowd.expect_requests("MESSAGE", 149);
+    proxy.stop();
+}
+
+fn wait_for_transactions(proxy: &Proxy) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while proxy.rpc_number("tm.stats", "current") > 0 {
+        assert!(Instant::now() < deadline, "transactions do not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
