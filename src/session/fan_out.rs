@@ -21,7 +21,7 @@ const MAX_PIECES: usize = 64;
 /// interruptible).
 const INTERRUPT_BYTES: u64 = 2048;
 
-/// Names a leg of one [`FanOut`].
+/// Names a leg of one [`FanOut`]; calls on another fan-out panic or reach another leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(usize);
 
@@ -318,6 +318,13 @@ impl FanOut {
     pub fn no_more_legs(&mut self) {
         self.open = false;
         self.release();
+    }
+
+    /// Changes the limits, for example when other messages need the memory. What is too much goes to the spool, or holds
+    /// the originator back until legs have taken it.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.balance();
     }
 
     /// The session end of a leg, to look at.
@@ -937,7 +944,7 @@ mod tests {
     use super::*;
     use crate::msrp::xorshift::{XorShift, fill};
     use crate::msrp::{MsrpUri, Parser, Path};
-    use crate::session::{Accepts, RESPONSE_TIMEOUT};
+    use crate::session::{Accepts, MAX_OPEN_MESSAGES, RESPONSE_TIMEOUT};
     use bytes::BytesMut;
 
     const TICK: Duration = Duration::from_millis(10);
@@ -1628,6 +1635,121 @@ mod tests {
                 "each leg ends once, seed {seed}"
             );
             assert_eq!(pair.fan_out.memory(), 0, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn unanswered_chunks_are_bounded() {
+        let whole = random_content(2 * MAX_UNANSWERED);
+        let mut pair = Pair::new(limits(0), None);
+        for answers in [false, true] {
+            pair.fan_out
+                .handle_content(pair.now, whole.slice(..whole.len() / 2));
+            let leg = pair.add(1_000_000, Some(1));
+            pair.connect(leg);
+            pair.peers[leg.0].answers = answers;
+        }
+        for _ in 0..20 {
+            pair.tick();
+        }
+        assert_eq!(pair.peers[0].chunks.len(), MAX_UNANSWERED);
+        assert_eq!(pair.peers[1].content.len(), whole.len());
+        pair.fan_out.handle_complete(pair.now);
+        pair.finish();
+        let silent = pair.fan_out.leg(pair.peers[0].leg).state;
+        assert_eq!(silent, LegState::Failed(LegFailure::NoResponse));
+        assert_eq!(
+            pair.fan_out.leg(pair.peers[1].leg).state,
+            LegState::Delivered
+        );
+    }
+
+    #[test]
+    fn less_memory_moves_content_to_the_spool() {
+        let mut pair = Pair::new(
+            Limits {
+                memory_bytes: 8 << 20,
+                ..limits(1 << 30)
+            },
+            None,
+        );
+        for _ in 0..64 {
+            pair.fan_out
+                .handle_content(pair.now, random_content(READ_BLOCK_BYTES));
+            pair.tick();
+        }
+        assert_eq!((pair.fan_out.memory(), pair.spills), (4 << 20, 0));
+        pair.bound = usize::MAX;
+        pair.fan_out.set_limits(limits(1 << 30));
+        for _ in 0..64 {
+            pair.tick();
+        }
+        assert!(pair.fan_out.memory() <= MIN_MEMORY_BYTES && pair.reading);
+    }
+
+    /// What a peer sends may be anything: no panic, no memory beyond the bound, and each leg ends once at most.
+    #[test]
+    fn mutated_input_never_panics() {
+        let whole = random_content(3_000);
+        let mut random = XorShift::new(21);
+        let pieces = [
+            "MSRP abcd SEND\r\n",
+            "MSRP abcd REPORT\r\n",
+            "MSRP abcd 200 OK\r\n",
+            "MSRP abcd 413\r\n",
+            "MSRP abcd AUTH\r\n",
+            "To-Path: msrp://cf:2855/session;tcp\r\n",
+            "From-Path: msrp://peer:2855/session;tcp\r\n",
+            "Message-ID: 8822\r\n",
+            "Message-ID: 9\r\n",
+            "Byte-Range: 1-*/3000\r\n",
+            "Byte-Range: 900-1000/*\r\n",
+            "Byte-Range: 18446744073709551615-*/*\r\n",
+            "Status: 000 408 x\r\n",
+            "Success-Report: yes\r\n",
+            "Failure-Report: partial\r\n",
+            "Content-Type: message/cpim\r\n\r\n",
+            "content\r\n",
+            "\r\n",
+            "-------abcd$\r\n",
+            "-------abcd+\r\n",
+            "-------abcd#\r\n",
+        ];
+        for _ in 0..10_000 {
+            let mut stream = String::from(pieces[random.below(5)]);
+            stream += pieces[5];
+            stream += pieces[6];
+            for _ in 0..random.below(12) {
+                stream += pieces[random.below(pieces.len())];
+            }
+            let accepts = Accepts {
+                types: "message/cpim".into(),
+                max_size: Some(2_000),
+            };
+            let config = EndpointConfig {
+                own: uri("cf"),
+                peer: Path::from(uri("peer")),
+                accepts: Some(accepts),
+                response_timeout: RESPONSE_TIMEOUT,
+            };
+            let mut receiver = Endpoint::new(config, fill);
+            let mut pair = Pair::joined(limits(0), None, &[500]);
+            pair.fan_out.handle_content(pair.now, whole.clone());
+            pair.carry(0);
+            let leg = pair.peers[0].leg;
+            let (mut parser, mut input) = (Parser::new(), BytesMut::from(stream.as_bytes()));
+            while let Ok(Some(event)) = parser.poll_event(&mut input) {
+                receiver.handle_event(event.clone());
+                pair.fan_out.handle_leg_event(pair.now, leg, event);
+            }
+            pair.tick();
+            let received: usize = std::iter::from_fn(|| receiver.poll_event())
+                .map(|event| match event {
+                    EndpointEvent::Content(_, content) => content.len(),
+                    _ => 0,
+                })
+                .sum();
+            assert!(received <= 2_000 * MAX_OPEN_MESSAGES && pair.ended.len() <= 1);
         }
     }
 }
