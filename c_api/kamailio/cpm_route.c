@@ -153,8 +153,7 @@ static int take_apart(char *text, int len, struct cpm_outgoing *o)
 	return 0;
 }
 
-int cpm_route_recipient_request(
-		const struct cpm_request *request, const struct cpm_outgoing *outgoing, struct cpm_routed *routed)
+int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_routed *routed)
 {
 	struct cpm_event event;
 	struct dest_info destination;
@@ -177,7 +176,7 @@ int cpm_route_recipient_request(
 		return -1;
 	}
 	memset(&event, 0, sizeof(event));
-	event.request = request;
+	event.outgoing = outgoing;
 	event.recipient = cpm_to_str(outgoing->request_uri);
 	if(run(RECIPIENT_REQUEST, &msg, &event) == 0) {
 		result = 0;
