@@ -4,6 +4,8 @@
  * SIP worker must not wait for it: the worker leaves the request's transaction open and hands a copy over, and the
  * process that takes it finishes it: checks, refusal or fan-out.
  */
+/* F_SETPIPE_SZ */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -58,7 +60,8 @@ int cpm_groups_init(void)
 		return -1;
 	}
 	/* A full pipe must never block a SIP worker; its readers wait in it. */
-	if(pipe(channel) < 0 || fcntl(channel[1], F_SETFL, O_NONBLOCK) < 0) {
+	if(pipe(channel) < 0 || fcntl(channel[1], F_SETFL, O_NONBLOCK) < 0
+			|| fcntl(channel[1], F_SETPIPE_SZ, CPM_PIPE_BYTES) < 0) {
 		LM_ERR("no pipe for the group processes: %s\n", strerror(errno));
 		return -1;
 	}
@@ -74,7 +77,7 @@ int cpm_groups_hand_over(sip_msg_t *msg, const struct cpm_request *request)
 	struct handed_over *block;
 	char *write_to;
 
-	if(channel[1] < 0)
+	if(channel[1] < 0 || !cpm_tm_has_room(msg->len))
 		return -1;
 	block = shm_malloc(sizeof(*block) + originator.len + uri->len + msg->len);
 	if(block == NULL)
