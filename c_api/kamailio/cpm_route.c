@@ -100,15 +100,18 @@ static char *compose(const struct cpm_outgoing *o, int *len)
 /* A message over `text` for an event route. 0, or -1. To be released with free_sip_msg. */
 static int parse(sip_msg_t *msg, char *text, int len)
 {
+	struct socket_info *own = udp_listen != NULL ? udp_listen : tcp_listen;
+
 	if(build_sip_msg_from_buf(msg, text, len, inc_msg_no()) < 0)
 		return -1;
+	/* It came from ourselves. */
 	msg->rcv.proto = PROTO_UDP;
-	if(udp_listen != NULL) {
-		msg->rcv.bind_address = udp_listen;
-		msg->rcv.src_ip = udp_listen->address;
-		msg->rcv.src_port = udp_listen->port_no;
-		msg->rcv.dst_ip = udp_listen->address;
-		msg->rcv.dst_port = udp_listen->port_no;
+	if(own != NULL) {
+		msg->rcv.bind_address = own;
+		msg->rcv.src_ip = own->address;
+		msg->rcv.src_port = own->port_no;
+		msg->rcv.dst_ip = own->address;
+		msg->rcv.dst_port = own->port_no;
 	}
 	return 0;
 }
