@@ -637,7 +637,16 @@ fn each_fault_is_refused_as_the_manual_says() {
             let request = draft.request();
             expect_refusal(&anne, proxy, &request, fault);
             let call_id = request.header("Call-ID").expect("requests have one");
+            let warning = fault.header.filter(|(name, _)| *name == "Warning");
+            let text = warning.and_then(|(_, value)| value.split('"').nth(1));
+            let words = format!("refused {} {}", fault.code, text.unwrap_or_default());
             proxy.expect_log(&format!("callid={call_id}"));
+            let log = proxy.log();
+            let line = log
+                .lines()
+                .find(|line| line.contains(call_id))
+                .unwrap_or_default();
+            assert!(line.contains(&words), "{words} in {line}");
             assert_eq!(log_lines(proxy, call_id), 1, "one log line: {}", fault.when);
             refused += 1;
         }
