@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/atomic_ops.h"
 #include "core/cfg/cfg_struct.h"
 #include "core/mem/mem.h"
 #include "core/mem/shm_mem.h"
@@ -42,6 +43,9 @@ struct handed_over {
 
 static int channel[2] = {-1, -1};
 
+/* In shared memory: how often the caches were to be forgotten. */
+static atomic_t *flushes;
+
 static uint64_t now_ms(void)
 {
 	struct timespec time;
@@ -65,8 +69,22 @@ int cpm_groups_init(void)
 		LM_ERR("no pipe for the group processes: %s\n", strerror(errno));
 		return -1;
 	}
+	flushes = shm_malloc(sizeof(*flushes));
+	if(flushes == NULL) {
+		SHM_MEM_ERROR;
+		return -1;
+	}
+	atomic_set(flushes, 0);
 	register_procs(cpm_group_processes);
 	cfg_register_child(cpm_group_processes);
+	return 0;
+}
+
+int cpm_groups_forget(void)
+{
+	if(flushes == NULL)
+		return -1;
+	atomic_inc(flushes);
 	return 0;
 }
 
@@ -149,6 +167,7 @@ static void work(struct cpm_groups *groups)
 	struct handed_over *block;
 	sip_msg_t *msg;
 	ssize_t n;
+	int flushed = atomic_get(flushes);
 
 	for(;;) {
 		n = read(channel[0], &block, sizeof(block));
@@ -158,6 +177,10 @@ static void work(struct cpm_groups *groups)
 		if(n != sizeof(block)) {
 			LM_CRIT("a group process cannot read: %s\n", n < 0 ? strerror(errno) : "end of file");
 			return;
+		}
+		if(flushed != atomic_get(flushes)) {
+			flushed = atomic_get(flushes);
+			cpm_core_api->groups_flush(groups);
 		}
 		if((time_t)(now_ms() / 1000) < block->deadline && (msg = message_of(block)) != NULL) {
 			finish(groups, block, msg);

@@ -98,8 +98,13 @@ int cpm_process_hand_over(void *context, struct cpm_str job);
 extern int cpm_group_processes;
 int cpm_groups_init(void);
 int cpm_groups_child_init(int rank);
+/* Has every group process forget what it has cached. -1: there are none. */
+int cpm_groups_forget(void);
 /* 0: a group process finishes the request, -1: none can take it. */
 int cpm_groups_hand_over(sip_msg_t *msg, const struct cpm_request *request);
+
+/* cpm_rpc.c */
+int cpm_rpc_register(void);
 
 /* cpm_db.c: cpm_host.group_document. */
 #define CPM_MAX_DATABASES 8
