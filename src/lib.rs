@@ -7,7 +7,9 @@
 
 pub mod controlling;
 pub mod ffi;
+pub mod group;
 pub mod mime;
 pub mod policy;
 pub mod resource_lists;
 pub mod sip;
+pub mod xml;

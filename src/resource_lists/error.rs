@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::xml::XmlError;
+
 /// Why a resource list cannot be used. It concerns this document alone.
 ///
 /// `Display` gives a phrase short enough for the status line of a SIP response, one for each cause;
@@ -39,6 +41,21 @@ pub enum ResourceListsError {
     /// More namespaces in scope than
     /// [`MAX_NAMESPACE_BINDINGS`](super::MAX_NAMESPACE_BINDINGS).
     TooManyNamespaces,
+}
+
+impl From<XmlError> for ResourceListsError {
+    fn from(error: XmlError) -> Self {
+        match error {
+            XmlError::TooLarge => Self::TooLarge,
+            XmlError::NotUtf8 => Self::NotUtf8,
+            XmlError::Malformed => Self::Malformed,
+            XmlError::DocumentType => Self::DocumentType,
+            XmlError::UndefinedEntity => Self::UndefinedEntity,
+            XmlError::TooDeep => Self::TooDeep,
+            XmlError::TooManyAttributes => Self::TooManyAttributes,
+            XmlError::TooManyNamespaces => Self::TooManyNamespaces,
+        }
+    }
 }
 
 impl fmt::Display for ResourceListsError {

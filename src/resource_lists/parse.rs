@@ -1,10 +1,13 @@
 use std::ops::Range;
 
-use quick_xml::errors::{Error as XmlError, SyntaxError};
-use quick_xml::events::{BytesDecl, Event};
+use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 
 use super::{COPY_CONTROL_NAMESPACE, RESOURCE_LISTS_NAMESPACE, ResourceListsError};
+use crate::xml::syntax::{
+    Value, check_declaration, decode, malformed, push_lines, resolve_reference, take_attribute,
+    take_name, unescape_value,
+};
 
 /// Elements inside each other. RFC 4826 lists rarely nest at all; the rest is room for extensions.
 pub const MAX_DEPTH: usize = 32;
@@ -138,7 +141,7 @@ impl ResourceLists {
                 Ok(Event::DocType(_)) => return Err(ResourceListsError::DocumentType),
                 Ok(Event::Comment(_) | Event::PI(_)) => {}
                 Ok(Event::Eof) => return parser.finish(),
-                Err(error) => return Err(malformed(error)),
+                Err(error) => return Err(malformed(error).into()),
             }
         }
     }
@@ -173,47 +176,6 @@ impl ResourceLists {
             copy_control: span.copy_control,
             anonymize: span.anonymize,
         }
-    }
-}
-
-/// The document as text without byte order mark, and without the control characters that XML 1.0
-/// §2.2 leaves out.
-fn decode(document: &[u8]) -> Result<&str, ResourceListsError> {
-    // UTF-16 without a mark is valid UTF-8 full of NULs: better called what it is.
-    if matches!(document, [0, ..] | [_, 0, ..]) {
-        return Err(ResourceListsError::NotUtf8);
-    }
-    let text = std::str::from_utf8(document).map_err(|_| ResourceListsError::NotUtf8)?;
-    // Folded chunk by chunk rather than searched for: the compiler turns that into vector code.
-    let is_control = |b: u8| b < 0x20 && !matches!(b, b'\t' | b'\r' | b'\n');
-    if document
-        .chunks(256)
-        .any(|chunk| chunk.iter().fold(false, |any, &b| any | is_control(b)))
-    {
-        return Err(ResourceListsError::Malformed);
-    }
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
-}
-
-fn malformed(error: XmlError) -> ResourceListsError {
-    match error {
-        XmlError::Syntax(SyntaxError::UnclosedDoctype) => ResourceListsError::DocumentType,
-        _ => ResourceListsError::Malformed,
-    }
-}
-
-fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), ResourceListsError> {
-    let version = declaration
-        .version()
-        .map_err(|_| ResourceListsError::Malformed)?;
-    if !version.starts_with("1.") {
-        return Err(ResourceListsError::Malformed);
-    }
-    match declaration.encoding() {
-        None => Ok(()),
-        Some(Ok(encoding)) if encoding.eq_ignore_ascii_case("UTF-8") => Ok(()),
-        Some(Ok(_)) => Err(ResourceListsError::NotUtf8),
-        Some(Err(_)) => Err(ResourceListsError::Malformed),
     }
 }
 
@@ -593,193 +555,6 @@ impl Parser {
 /// escape is shorter than what it stands for.
 fn position(at: usize) -> u32 {
     at as u32
-}
-
-fn is_white_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n')
-}
-
-/// A qualified name (Namespaces in XML 1.0 §4); the prefix is empty if there is none.
-struct Name<'a> {
-    whole: &'a str,
-    prefix: &'a str,
-    local: &'a str,
-}
-
-/// An attribute value as it stands between the quotes.
-#[derive(Clone, Copy)]
-struct Value<'a> {
-    raw: &'a str,
-    /// It stands for itself: no reference in it, and no white space but spaces.
-    is_plain: bool,
-}
-
-const NAME_START: u8 = 1;
-const NAME: u8 = 2;
-const ESCAPE: u8 = 4;
-const LESS_THAN: u8 = 8;
-
-/// What each byte can be. Beyond ASCII everything passes in a name: such a name is never one that
-/// matters here, and so a name cannot end inside of a UTF-8 sequence.
-const BYTE_KINDS: [u8; 256] = {
-    let mut kinds = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        kinds[byte] = match byte as u8 {
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => NAME_START | NAME,
-            b'0'..=b'9' | b'-' | b'.' => NAME,
-            b'&' | b'\t' | b'\r' | b'\n' => ESCAPE,
-            b'<' => LESS_THAN,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    kinds
-};
-
-#[inline]
-fn kind(byte: u8) -> u8 {
-    BYTE_KINDS[usize::from(byte)]
-}
-
-/// Takes a name without colon off.
-fn take_ncname(text: &str) -> Result<(&str, &str), ResourceListsError> {
-    let bytes = text.as_bytes();
-    if bytes.first().is_none_or(|&b| kind(b) & NAME_START == 0) {
-        return Err(ResourceListsError::Malformed);
-    }
-    let end = bytes
-        .iter()
-        .position(|&b| kind(b) & NAME == 0)
-        .unwrap_or(bytes.len());
-    Ok(text.split_at(end))
-}
-
-fn take_name(text: &str) -> Result<(Name<'_>, &str), ResourceListsError> {
-    let (first, rest) = take_ncname(text)?;
-    let Some(local) = rest.strip_prefix(':') else {
-        return Ok((
-            Name {
-                whole: first,
-                prefix: "",
-                local: first,
-            },
-            rest,
-        ));
-    };
-    let (local, rest) = take_ncname(local)?;
-    Ok((
-        Name {
-            whole: &text[..text.len() - rest.len()],
-            prefix: first,
-            local,
-        },
-        rest,
-    ))
-}
-
-/// Takes the first attribute off: name, value, and the rest, which is empty or was separated by white
-/// space.
-fn take_attribute(text: &str) -> Result<(Name<'_>, Value<'_>, &str), ResourceListsError> {
-    const MALFORMED: ResourceListsError = ResourceListsError::Malformed;
-    let (name, rest) = take_name(text)?;
-    let rest = rest
-        .trim_ascii_start()
-        .strip_prefix('=')
-        .ok_or(MALFORMED)?
-        .trim_ascii_start();
-    let quote = match rest.as_bytes().first() {
-        Some(&quote @ (b'"' | b'\'')) => quote,
-        _ => return Err(MALFORMED),
-    };
-    let text = &rest[1..];
-    let mut kinds = 0;
-    let end = text.bytes().position(|b| {
-        kinds |= kind(b);
-        b == quote
-    });
-    let end = end.ok_or(MALFORMED)?;
-    let rest = &text[end + 1..];
-    let tail = rest.trim_ascii_start();
-    if kinds & LESS_THAN != 0 || (tail.len() == rest.len() && !tail.is_empty()) {
-        return Err(MALFORMED);
-    }
-    Ok((
-        name,
-        Value {
-            raw: &text[..end],
-            is_plain: kinds & ESCAPE == 0,
-        },
-        tail,
-    ))
-}
-
-/// Appends an attribute value: references resolved, white space turned into spaces (XML 1.0 §3.3.3).
-fn unescape_value(value: Value<'_>, to: &mut String) -> Result<(), ResourceListsError> {
-    let mut rest = value.raw;
-    if value.is_plain {
-        to.push_str(rest);
-        return Ok(());
-    }
-    while let Some(at) = rest.bytes().position(|b| kind(b) & ESCAPE != 0) {
-        to.push_str(&rest[..at]);
-        let tail = &rest[at + 1..];
-        rest = if rest.as_bytes()[at] == b'&' {
-            let (reference, tail) = tail.split_once(';').ok_or(ResourceListsError::Malformed)?;
-            to.push(resolve_reference(reference)?);
-            tail
-        } else {
-            to.push(' ');
-            // A line end is one character, however it is written (XML 1.0 §2.11).
-            if rest[at..].starts_with("\r\n") {
-                &tail[1..]
-            } else {
-                tail
-            }
-        };
-    }
-    to.push_str(rest);
-    Ok(())
-}
-
-/// Appends text with each line end as a line feed (XML 1.0 §2.11).
-fn push_lines(text: &str, to: &mut String) {
-    let mut rest = text;
-    while let Some((line, tail)) = rest.split_once('\r') {
-        to.push_str(line);
-        to.push('\n');
-        rest = tail.strip_prefix('\n').unwrap_or(tail);
-    }
-    to.push_str(rest);
-}
-
-/// The character that `&reference;` stands for (XML 1.0 §4.1, §4.6).
-fn resolve_reference(reference: &str) -> Result<char, ResourceListsError> {
-    let Some(number) = reference.strip_prefix('#') else {
-        return match reference {
-            "amp" => Ok('&'),
-            "lt" => Ok('<'),
-            "gt" => Ok('>'),
-            "quot" => Ok('"'),
-            "apos" => Ok('\''),
-            _ => match take_name(reference) {
-                Ok((_, "")) => Err(ResourceListsError::UndefinedEntity),
-                _ => Err(ResourceListsError::Malformed),
-            },
-        };
-    };
-    let (digits, radix) = match number.strip_prefix('x') {
-        Some(digits) => (digits, 16),
-        None => (number, 10),
-    };
-    // `from_str_radix` takes a sign, XML does not.
-    let is_number = digits.bytes().all(|b| char::from(b).is_digit(radix));
-    let code = u32::from_str_radix(digits, radix)
-        .ok()
-        .filter(|_| is_number);
-    code.and_then(char::from_u32)
-        .filter(|&c| c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}') || is_white_space(c))
-        .ok_or(ResourceListsError::Malformed)
 }
 
 #[cfg(test)]
