@@ -9,6 +9,7 @@ mod error;
 mod external_lists;
 mod member_list;
 mod rules;
+pub mod source;
 mod supported_services;
 
 pub use document::{MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_GROUPS};
