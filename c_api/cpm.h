@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 3u
+#define CPM_ABI 4u
 
 /* Borrowed bytes. */
 struct cpm_str {
@@ -85,6 +85,17 @@ struct cpm_reply {
 	struct cpm_str to_tag;  /* for the To of the reply, where the host has no tag of its own for it */
 };
 
+/* What a routing script may ask of a request. */
+enum cpm_field {
+	CPM_FIELD_KIND = 0,            /* exploder, adhoc, group */
+	CPM_FIELD_MODE = 1,            /* pager, large */
+	CPM_FIELD_ORIGINATOR = 2,      /* authenticated originator's CPM Address; absent when nobody vouches for one */
+	CPM_FIELD_CONVERSATION_ID = 3,
+	CPM_FIELD_CONTRIBUTION_ID = 4,
+	CPM_FIELD_WARNING = 5,         /* text of the Warning of a refusal */
+	CPM_FIELDS = 6
+};
+
 /* A request for the host to send in a transaction of its own. Borrowed during the call of send. */
 struct cpm_outgoing {
 	struct cpm_str method;
@@ -100,6 +111,10 @@ struct cpm_outgoing {
 	struct cpm_str headers;
 	struct cpm_str body;
 	uint32_t attempt; /* given back unchanged in struct cpm_outcome */
+	/* About the received request, which may be gone by now: its fields, and how many recipients it has in all. For a
+	 * copy to the ISF after a failure they are absent, and 0. */
+	struct cpm_str fields[CPM_FIELDS];
+	size_t recipients;
 };
 
 /* What send made of an outgoing request. */
@@ -125,17 +140,6 @@ enum cpm_fate {
 	CPM_FATE_DELIVERED = 1,   /* the recipient has the message */
 	CPM_FATE_FAILED = 2,      /* the recipient finally failed */
 	CPM_FATE_INTERWORKED = 3  /* the message went on to the Interworking Selection Function */
-};
-
-/* What a routing script may ask of a request. */
-enum cpm_field {
-	CPM_FIELD_KIND = 0,            /* exploder, adhoc, group */
-	CPM_FIELD_MODE = 1,            /* pager, large */
-	CPM_FIELD_ORIGINATOR = 2,      /* authenticated originator's CPM Address; absent when nobody vouches for one */
-	CPM_FIELD_CONVERSATION_ID = 3,
-	CPM_FIELD_CONTRIBUTION_ID = 4,
-	CPM_FIELD_WARNING = 5,         /* text of the Warning of a refusal */
-	CPM_FIELDS = 6
 };
 
 /*

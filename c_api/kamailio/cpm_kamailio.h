@@ -40,7 +40,8 @@ int cpm_script_reply(sip_msg_t *msg, const struct cpm_request *request);
 
 /* cpm_route.c: event routes. */
 struct cpm_event {
-	const struct cpm_request *request; /* NULL where the request is gone already */
+	const struct cpm_request *request;   /* that the route is about, or NULL */
+	const struct cpm_outgoing *outgoing; /* that the route is about, or NULL */
 	int code;                          /* 0: none */
 	str reason;
 	str recipient; /* Request-URI of the outgoing request */
@@ -57,8 +58,7 @@ struct cpm_routed {
 	char *text;                   /* pkg memory, to be freed by the caller; may be NULL */
 };
 /* 1: go on with routed->outgoing, 0: dropped by the script, -1: out of memory. */
-int cpm_route_recipient_request(
-		const struct cpm_request *request, const struct cpm_outgoing *outgoing, struct cpm_routed *routed);
+int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_routed *routed);
 /* Runs event_route[cpm:recipient-failed] or [cpm:recipient-delivered] over the outgoing request. */
 void cpm_route_recipient_outcome(enum cpm_fate fate, int code, const str *reason, const str *request);
 /* The same for a request that never was sent. */

@@ -100,15 +100,18 @@ static char *compose(const struct cpm_outgoing *o, int *len)
 /* A message over `text` for an event route. 0, or -1. To be released with free_sip_msg. */
 static int parse(sip_msg_t *msg, char *text, int len)
 {
+	struct socket_info *own = udp_listen != NULL ? udp_listen : tcp_listen;
+
 	if(build_sip_msg_from_buf(msg, text, len, inc_msg_no()) < 0)
 		return -1;
+	/* It came from ourselves. */
 	msg->rcv.proto = PROTO_UDP;
-	if(udp_listen != NULL) {
-		msg->rcv.bind_address = udp_listen;
-		msg->rcv.src_ip = udp_listen->address;
-		msg->rcv.src_port = udp_listen->port_no;
-		msg->rcv.dst_ip = udp_listen->address;
-		msg->rcv.dst_port = udp_listen->port_no;
+	if(own != NULL) {
+		msg->rcv.bind_address = own;
+		msg->rcv.src_ip = own->address;
+		msg->rcv.src_port = own->port_no;
+		msg->rcv.dst_ip = own->address;
+		msg->rcv.dst_port = own->port_no;
 	}
 	return 0;
 }
@@ -150,8 +153,7 @@ static int take_apart(char *text, int len, struct cpm_outgoing *o)
 	return 0;
 }
 
-int cpm_route_recipient_request(
-		const struct cpm_request *request, const struct cpm_outgoing *outgoing, struct cpm_routed *routed)
+int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_routed *routed)
 {
 	struct cpm_event event;
 	struct dest_info destination;
@@ -174,7 +176,7 @@ int cpm_route_recipient_request(
 		return -1;
 	}
 	memset(&event, 0, sizeof(event));
-	event.request = request;
+	event.outgoing = outgoing;
 	event.recipient = cpm_to_str(outgoing->request_uri);
 	if(run(RECIPIENT_REQUEST, &msg, &event) == 0) {
 		result = 0;

@@ -232,6 +232,7 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 	int signature;
 	int result;
 
+	(void)context;
 	if(!stretch.give_up) {
 		if(!has_room(size))
 			return CPM_SENT_NO_ROOM;
@@ -239,9 +240,7 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 		if(is_connection_full(&hop, size))
 			return CPM_SENT_BUSY;
 	}
-	/* Without a context the received request is gone: a job, or the way to the ISF from a transaction's end. */
-	result = cpm_route_recipient_request(
-			context != NULL ? cpm_current_request((sip_msg_t *)context) : NULL, outgoing, &routed);
+	result = cpm_route_recipient_request(outgoing, &routed);
 	if(result <= 0)
 		return result == 0 ? CPM_SENT_DROPPED : CPM_SENT_FAILED;
 	if(stretch.give_up)

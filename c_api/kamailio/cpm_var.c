@@ -67,8 +67,18 @@ static int event_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, int
 			*result = event->code ? pv_get_sintval(msg, param, value, event->code)
 								  : pv_get_null(msg, param, value);
 			return 1;
+		case VAR_RECIPIENTS:
+			if(event->outgoing == NULL)
+				return 0;
+			*result = event->outgoing->recipients
+							  ? pv_get_sintval(msg, param, value, (int)event->outgoing->recipients)
+							  : pv_get_null(msg, param, value);
+			return 1;
 		default:
-			return 0;
+			if(event->outgoing == NULL)
+				return 0;
+			s = cpm_to_str(event->outgoing->fields[field]);
+			break;
 	}
 	*result = s.s != NULL ? pv_get_strval(msg, param, value, &s) : pv_get_null(msg, param, value);
 	return 1;

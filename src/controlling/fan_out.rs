@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::host::{Counter, Host, LogLevel, OutgoingRequest, Sent};
+use super::host::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
 use super::interworking::{TO_ISF, TO_RECIPIENT};
 use super::refusal::Reply;
 use crate::sip::StatusCode;
@@ -104,8 +104,8 @@ pub struct FanOutJob {
     pub(super) position: usize,
     pub(super) place: usize,
     pub(super) failed: u32,
-    /// Recipients in all.
-    pub(super) total: u32,
+    /// For the operator's script.
+    pub(super) about: AboutRequest,
 }
 
 /// The Interworking Selection Function, for URIs of a scheme that only it can do something with. Sending them
@@ -160,6 +160,7 @@ impl FanOutJob {
                 headers: isf.map_or(&self.headers, |isf| &isf.headers),
                 body: &self.body,
                 attempt: if isf.is_some() { TO_ISF } else { TO_RECIPIENT },
+                about: Some(&self.about),
             });
             match sent {
                 Sent::NoRoom if !last => break Progress::NoRoom,
@@ -187,7 +188,7 @@ impl FanOutJob {
                 LogLevel::Notice,
                 format_args!(
                     "{} of {} outgoing requests could not be sent, {}",
-                    self.failed, self.total, self.correlation
+                    self.failed, self.about.recipients, self.correlation
                 ),
             );
         }
@@ -228,7 +229,13 @@ impl FanOutJob {
         put(&mut bytes, self.correlation.as_bytes());
         bytes.put_u64(self.place as u64);
         bytes.put_u32(self.failed);
-        bytes.put_u32(self.total);
+        let about = &self.about;
+        put(&mut bytes, about.kind.as_bytes());
+        put(&mut bytes, about.mode.as_bytes());
+        put_option(&mut bytes, about.originator.as_deref().map(str::as_bytes));
+        put_option(&mut bytes, about.conversation_id.as_deref());
+        put_option(&mut bytes, about.contribution_id.as_deref());
+        bytes.put_u32(about.recipients);
         bytes
     }
 
@@ -260,7 +267,14 @@ impl FanOutJob {
             position: 0,
             place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
             failed: bytes.try_get_u32().ok()?,
-            total: bytes.try_get_u32().ok()?,
+            about: AboutRequest {
+                kind: take_text(&mut bytes)?,
+                mode: take_text(&mut bytes)?,
+                originator: take_option(&mut bytes)?.and_then(text),
+                conversation_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
+                contribution_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
+                recipients: bytes.try_get_u32().ok()?,
+            },
         })
     }
 }
@@ -353,7 +367,12 @@ mod tests {
             position: 0,
             place: 0,
             failed: 0,
-            total: 3,
+            about: AboutRequest {
+                kind: "exploder".to_owned(),
+                contribution_id: Some(b"1".to_vec()),
+                recipients: 3,
+                ..AboutRequest::default()
+            },
         }
     }
 

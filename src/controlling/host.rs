@@ -96,6 +96,25 @@ pub struct OutgoingRequest<'a> {
     pub body: &'a [u8],
     /// 0 for the recipient's own copy, 1 for the one to the ISF; comes back in [`Outcome`].
     pub attempt: u32,
+    /// About the received request; `None` where it is gone.
+    pub about: Option<&'a AboutRequest>,
+}
+
+/// What routing scripts may want to know of the received request while its copies are sent, wherever that is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AboutRequest {
+    /// [`Kind::as_str`](super::Kind::as_str).
+    pub kind: String,
+    /// [`Mode::as_str`](super::Mode::as_str).
+    pub mode: String,
+    /// Authenticated originator's CPM Address.
+    pub originator: Option<String>,
+    /// Conversation-ID, as received.
+    pub conversation_id: Option<Vec<u8>>,
+    /// Contribution-ID, as received.
+    pub contribution_id: Option<Vec<u8>>,
+    /// Recipients in all.
+    pub recipients: u32,
 }
 
 /// How an outgoing request ended.

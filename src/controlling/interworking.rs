@@ -98,6 +98,7 @@ fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
         headers: headers.as_bytes(),
         body: &request.body(),
         attempt: TO_ISF,
+        about: None,
     };
     matches!(host.send(&outgoing), Sent::Handed | Sent::HandedEnough)
 }

@@ -40,7 +40,7 @@ mod service;
 
 pub use fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
 pub use group_finder::GroupFinder;
-pub use host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
+pub use host::{AboutRequest, Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
 pub use recipients::Recipients;
 pub use refusal::Reply;
 pub use request::{Check, FanOut, GroupLookup, OriginatorError, Request};

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::fan_out::{FanOutJob, Isf, LegIdentity};
 use super::header_fields::{put, texts};
-use super::host::{Host, LogLevel};
+use super::host::{AboutRequest, Host, LogLevel};
 use super::interworking;
 use super::request::Request;
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
@@ -126,7 +126,14 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
         position: 0,
         place: 0,
         failed: 0,
-        total: u32::try_from(request.recipients.len()).unwrap_or(u32::MAX),
+        about: AboutRequest {
+            kind: request.kind.as_str().to_owned(),
+            mode: request.mode().as_str().to_owned(),
+            originator: request.originator().map(str::to_owned),
+            conversation_id: request.conversation_id().map(<[u8]>::to_vec),
+            contribution_id: request.contribution_id().map(<[u8]>::to_vec),
+            recipients: u32::try_from(request.recipients.len()).unwrap_or(u32::MAX),
+        },
     })
 }
 

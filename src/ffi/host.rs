@@ -6,7 +6,7 @@ use std::fmt;
 use super::bindings::{
     self, cpm_counter, cpm_host, cpm_log_level, cpm_outgoing, cpm_request, cpm_str,
 };
-use crate::controlling::{Counter, Host, LogLevel, OutgoingRequest, Sent};
+use crate::controlling::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
 use crate::group::source::{DatabaseError, GroupDatabase};
 
 /// Longest log line; what is longer is cut. A line holds words of ours, a Call-ID and numbers.
@@ -63,6 +63,7 @@ impl Host for CHost<'_> {
         let Some(send) = self.table.send else {
             return Sent::Failed;
         };
+        let about = outgoing.about;
         let outgoing = cpm_outgoing {
             method: lend(outgoing.method.as_bytes()),
             request_uri: lend(outgoing.request_uri.as_bytes()),
@@ -75,6 +76,8 @@ impl Host for CHost<'_> {
             headers: lend(outgoing.headers),
             body: lend(outgoing.body),
             attempt: outgoing.attempt,
+            fields: about.map_or([ABSENT; bindings::CPM_FIELDS as usize], fields),
+            recipients: about.map_or(0, |about| about.recipients as usize),
         };
         // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
         match unsafe { send(self.context, &outgoing) } {
@@ -94,6 +97,21 @@ impl Host for CHost<'_> {
             None => false,
         }
     }
+}
+
+/// In the order of `enum cpm_field`.
+fn fields(about: &AboutRequest) -> [cpm_str; bindings::CPM_FIELDS as usize] {
+    let lend_option = |text: Option<&[u8]>| text.map_or(ABSENT, lend);
+    let mut fields = [ABSENT; bindings::CPM_FIELDS as usize];
+    fields[bindings::CPM_FIELD_KIND as usize] = lend(about.kind.as_bytes());
+    fields[bindings::CPM_FIELD_MODE as usize] = lend(about.mode.as_bytes());
+    fields[bindings::CPM_FIELD_ORIGINATOR as usize] =
+        lend_option(about.originator.as_deref().map(str::as_bytes));
+    fields[bindings::CPM_FIELD_CONVERSATION_ID as usize] =
+        lend_option(about.conversation_id.as_deref());
+    fields[bindings::CPM_FIELD_CONTRIBUTION_ID as usize] =
+        lend_option(about.contribution_id.as_deref());
+    fields
 }
 
 impl GroupDatabase for CHost<'_> {

@@ -136,11 +136,13 @@ fn the_manual_has_every_parameter_and_counter() {
     for (name, _) in cpm::policy::PARAMETERS {
         assert!(described.contains(name), "{name} is not in the manual");
     }
-    assert_eq!(
-        described.len(),
-        cpm::policy::PARAMETERS.len(),
-        "{described:?}"
-    );
+    // How many processes there are is Kamailio's business, not the core's.
+    let known = cpm::policy::PARAMETERS.iter().map(|(name, _)| *name);
+    let mut known: Vec<&str> = known.chain(["group_processes"]).collect();
+    let mut described = described;
+    known.sort_unstable();
+    described.sort_unstable();
+    assert_eq!(described, known);
     for name in COUNTERS {
         assert!(
             manual.contains(&format!("| `{name}` |")),

@@ -229,3 +229,38 @@ fn the_script_learns_how_each_recipient_ended() {
     capture.stop().assert_clean();
     proxy.stop();
 }
+
+#[test]
+fn a_slow_route_has_the_rest_handed_over_and_sees_the_same() {
+    const RECIPIENTS: usize = 8;
+    let bench = Bench::new("a_slow_route");
+    let proxy = bench.proxy(
+        &cpm_proxy(&format!(
+            "{HANDLE}
+            event_route[cpm:recipient-request] {{
+                xlog(\"L_NOTICE\", \"leg $cpm(kind) $cpm(mode) $cpm(originator) $cpm(recipients) $cpm(conversation_id) $cpm(contribution_id) $cpm(recipient)|\\n\");
+                usleep(20000);
+            }}"
+        ))
+        .load("cfgutils"),
+    );
+    let (anne, all) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for (service, kind) in [(EXPLODER, "exploder"), (CONTROLLING, "adhoc")] {
+        let uris: Vec<String> = (0..RECIPIENTS).map(|n| all.uri(&format!("u{n}"))).collect();
+        let request = cpm_message("sip:anne@example.com", service)
+            .recipients(uris.iter().map(|uri| to(uri)))
+            .request();
+        exchange(&anne, &request, &proxy, 202);
+        all.expect_requests("MESSAGE", RECIPIENTS);
+        let id = |name: &str| request.header(name).expect("it has one").to_owned();
+        let (conversation, contribution) = (id("Conversation-ID"), id("Contribution-ID"));
+        for uri in uris {
+            proxy.expect_log(&format!(
+                "leg {kind} pager sip:anne@example.com {RECIPIENTS} {conversation} {contribution} {uri}|"
+            ));
+        }
+    }
+    capture.stop().assert_clean();
+    proxy.stop();
+}

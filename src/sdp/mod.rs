@@ -1,0 +1,22 @@
+//! SDP (RFC 4566, 8866), as much as an offer or answer for MSRP needs.
+//!
+//! [`SessionDescription`] reads the frame, [`MsrpMedia`] what its MSRP media line says (RFC 4975 §8,
+//! file-selector of RFC 5547, setup of RFC 6135, msrp-cema of RFC 6714, fingerprint of RFC 8122).
+//! [`offer_for_leg`] and [`answer_for_originator`] build the descriptions of OMA CPM 9.1.2: a new
+//! frame with our own addresses, and from the peer only what is not about transport. No other
+//! media, no ICE, no preconditions, no capability negotiation.
+
+mod build;
+mod error;
+mod msrp_media;
+mod session_description;
+
+pub use build::{OwnMedia, answer_for_originator, offer_for_leg};
+pub use error::SdpError;
+pub use msrp_media::{
+    ConnectionTarget, Direction, FileSelector, Fingerprint, MAX_FINGERPRINT_BYTES, MsrpMedia, Role,
+    Setup, Transport,
+};
+pub use session_description::{
+    Attribute, MAX_ATTRIBUTES, MAX_MEDIA, MAX_SDP_BYTES, Media, SessionDescription,
+};
