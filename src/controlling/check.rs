@@ -296,8 +296,9 @@ fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Checked, Refus
 /// 9.1.1-3c, -5c.
 fn destinations(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.recipients.is_empty() {
-        let cause = match request.recipients.loops() {
-            0 => "its resource list is empty",
+        let cause = match (request.kind(), request.recipients.loops()) {
+            (Kind::Group, _) => "the group has no members beside the sender and ourselves",
+            (_, 0) => "its resource list is empty",
             _ => "its resource list names nobody but ourselves",
         };
         return Err(Refusal::forbidden(NO_DESTINATIONS, cause));
@@ -389,7 +390,7 @@ fn group_anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refus
 }
 
 /// 9.1.1-4g, without the sender unless he wants a copy (spec-notes N34).
-fn members(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+fn members(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
     let settings = request.service.settings();
     let (group, _) = known(request)?;
     let sender = request
@@ -421,6 +422,9 @@ fn members(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
             "a member of the group has no URI that a request can go to",
         )
     })?;
+    if request.recipients.loops() > 0 {
+        host.count(Counter::Loops, request.recipients.loops());
+    }
     if request.recipients.over_limit() {
         return Err(Refusal::busy_here(
             TOO_MANY_RECIPIENTS,
