@@ -4,12 +4,15 @@
  * SIP worker must not wait for it: the worker leaves the request's transaction open and hands a copy over, and the
  * process that takes it finishes it: checks, refusal or fan-out.
  */
+/* F_SETPIPE_SZ */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "core/atomic_ops.h"
 #include "core/cfg/cfg_struct.h"
 #include "core/mem/mem.h"
 #include "core/mem/shm_mem.h"
@@ -40,6 +43,9 @@ struct handed_over {
 
 static int channel[2] = {-1, -1};
 
+/* In shared memory: how often the caches were to be forgotten. */
+static atomic_t *flushes;
+
 static uint64_t now_ms(void)
 {
 	struct timespec time;
@@ -58,12 +64,27 @@ int cpm_groups_init(void)
 		return -1;
 	}
 	/* A full pipe must never block a SIP worker; its readers wait in it. */
-	if(pipe(channel) < 0 || fcntl(channel[1], F_SETFL, O_NONBLOCK) < 0) {
+	if(pipe(channel) < 0 || fcntl(channel[1], F_SETFL, O_NONBLOCK) < 0
+			|| fcntl(channel[1], F_SETPIPE_SZ, CPM_PIPE_BYTES) < 0) {
 		LM_ERR("no pipe for the group processes: %s\n", strerror(errno));
 		return -1;
 	}
+	flushes = shm_malloc(sizeof(*flushes));
+	if(flushes == NULL) {
+		SHM_MEM_ERROR;
+		return -1;
+	}
+	atomic_set(flushes, 0);
 	register_procs(cpm_group_processes);
 	cfg_register_child(cpm_group_processes);
+	return 0;
+}
+
+int cpm_groups_forget(void)
+{
+	if(flushes == NULL)
+		return -1;
+	atomic_inc(flushes);
 	return 0;
 }
 
@@ -74,7 +95,7 @@ int cpm_groups_hand_over(sip_msg_t *msg, const struct cpm_request *request)
 	struct handed_over *block;
 	char *write_to;
 
-	if(channel[1] < 0)
+	if(channel[1] < 0 || !cpm_tm_has_room(msg->len))
 		return -1;
 	block = shm_malloc(sizeof(*block) + originator.len + uri->len + msg->len);
 	if(block == NULL)
@@ -146,6 +167,7 @@ static void work(struct cpm_groups *groups)
 	struct handed_over *block;
 	sip_msg_t *msg;
 	ssize_t n;
+	int flushed = atomic_get(flushes);
 
 	for(;;) {
 		n = read(channel[0], &block, sizeof(block));
@@ -155,6 +177,10 @@ static void work(struct cpm_groups *groups)
 		if(n != sizeof(block)) {
 			LM_CRIT("a group process cannot read: %s\n", n < 0 ? strerror(errno) : "end of file");
 			return;
+		}
+		if(flushed != atomic_get(flushes)) {
+			flushed = atomic_get(flushes);
+			cpm_core_api->groups_flush(groups);
 		}
 		if((time_t)(now_ms() / 1000) < block->deadline && (msg = message_of(block)) != NULL) {
 			finish(groups, block, msg);

@@ -73,6 +73,8 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing);
 /* A stretch of sending begins; after `budget_ms` cpm_tm_send says that it has been enough. */
 void cpm_tm_begin(unsigned budget_ms);
 int cpm_tm_budget_spent(void);
+/* Whether shared memory holds a transaction of this size and still leaves some for everybody else. */
+int cpm_tm_has_room(size_t size);
 /* From now on cpm_tm_send sends nothing and lets every recipient fail. */
 void cpm_tm_give_up(int give_up);
 /* Names the transaction of `msg` and keeps it open for `ms` milliseconds, for another process to reply. */
@@ -81,6 +83,10 @@ int cpm_tm_leave_open(sip_msg_t *msg, unsigned ms, unsigned *hash_index, unsigne
  * left open. */
 void cpm_tm_adopt(unsigned hash_index, unsigned label);
 int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply *reply);
+
+/* A pipe between processes holds so many bytes, which is some hundred pointers: what waits in it takes shared
+ * memory. */
+#define CPM_PIPE_BYTES 4096
 
 /* cpm_process.c: the process that works off long fan-outs. */
 int cpm_process_init(void);
@@ -92,8 +98,13 @@ int cpm_process_hand_over(void *context, struct cpm_str job);
 extern int cpm_group_processes;
 int cpm_groups_init(void);
 int cpm_groups_child_init(int rank);
+/* Has every group process forget what it has cached. -1: there are none. */
+int cpm_groups_forget(void);
 /* 0: a group process finishes the request, -1: none can take it. */
 int cpm_groups_hand_over(sip_msg_t *msg, const struct cpm_request *request);
+
+/* cpm_rpc.c */
+int cpm_rpc_register(void);
 
 /* cpm_db.c: cpm_host.group_document. */
 #define CPM_MAX_DATABASES 8

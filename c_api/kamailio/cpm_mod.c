@@ -126,6 +126,8 @@ static int mod_init(void)
 		return -1;
 	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_process_init() < 0 || cpm_groups_init() < 0)
 		return -1;
+	if(cpm_rpc_register() < 0)
+		return -1;
 	cpm_routes_lookup();
 	return 0;
 }

@@ -4,6 +4,8 @@
  * slowly, or with more transactions than shared memory holds at a time. Workers hand over through a pipe of pointers
  * to shared memory; the pointers are written atomically, so that no lock is needed.
  */
+/* F_SETPIPE_SZ */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -28,7 +30,7 @@
 /* Between two looks for room. */
 #define WAIT_FOR_ROOM_MS 20
 
-/* Jobs at a time; the pipe holds some thousands more. When that is full too, workers keep what they have. */
+/* Jobs at a time; the pipe holds some hundred more. When that is full too, workers keep what they have. */
 #define MAX_JOBS 256
 
 /* One fan-out in shared memory. */
@@ -55,7 +57,8 @@ int cpm_process_init(void)
 		return -1;
 	}
 	/* A full pipe must never block a SIP worker. */
-	if(fcntl(channel[1], F_SETFL, O_NONBLOCK) < 0 || fcntl(channel[0], F_SETFL, O_NONBLOCK) < 0) {
+	if(fcntl(channel[1], F_SETFL, O_NONBLOCK) < 0 || fcntl(channel[0], F_SETFL, O_NONBLOCK) < 0
+			|| fcntl(channel[1], F_SETPIPE_SZ, CPM_PIPE_BYTES) < 0) {
 		LM_ERR("the pipe of the fan-out process cannot be set up: %s\n", strerror(errno));
 		return -1;
 	}
@@ -69,7 +72,7 @@ int cpm_process_hand_over(void *context, struct cpm_str job)
 	sip_msg_t *msg = context;
 	struct handed_over *block;
 
-	if(msg == NULL || channel[1] < 0)
+	if(msg == NULL || channel[1] < 0 || !cpm_tm_has_room(job.len))
 		return 0;
 	block = shm_malloc(sizeof(*block) + job.len);
 	if(block == NULL)

@@ -153,7 +153,7 @@ static size_t size_of(const struct cpm_outgoing *o)
 	return o->headers.len + o->body.len + 2 * o->request_uri.len + o->from.len + OWN_HEADERS_BYTES;
 }
 
-static int has_room(size_t size)
+int cpm_tm_has_room(size_t size)
 {
 	return shm_available() > shm_mem_size / RESERVED_SHARE + TRANSACTION_BYTES + size;
 }
@@ -234,7 +234,7 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 
 	(void)context;
 	if(!stretch.give_up) {
-		if(!has_room(size))
+		if(!cpm_tm_has_room(size))
 			return CPM_SENT_NO_ROOM;
 		hop = next_hop(outgoing, room, sizeof(room));
 		if(is_connection_full(&hop, size))

@@ -1,28 +1,26 @@
-//! The checks of 9.1.1, in the order of the specification; the first that fails answers.
-
-use std::rc::Rc;
+//! The checks of 9.1.1, in the order of the specification; the first that fails answers. Those that only
+//! pre-defined groups have are in `check_group`.
 
 use bytes::Bytes;
 
+use super::check_group;
 use super::header_fields::texts;
 use super::host::{Counter, Host};
-use super::originator::Originator;
 use super::pager_mode::ReceivedList;
 use super::recipients::{Recipients, RecipientsError};
 use super::refusal::Refusal;
-use super::request::{GroupLookup, Request};
+use super::request::Request;
 use super::service::Kind;
-use crate::group::{Group, Permissions};
-use crate::mime::{Entity, EntityFields, Leaf, MimeError, Rebuilt};
-use crate::policy::{MissingListCode, UnknownGroupCode};
-use crate::resource_lists::{Entry, ResourceLists};
-use crate::sip::{HeaderName, Message, StatusCode, Uri, option_tag, products, requests_anonymity};
+use crate::mime::{Entity, EntityFields, Leaf, MimeError};
+use crate::policy::MissingListCode;
+use crate::resource_lists::ResourceLists;
+use crate::sip::{HeaderName, Message, StatusCode, option_tag, products, requests_anonymity};
 
 pub(super) const NOT_AUTHORISED: &str = "127 Service not authorised";
 const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
-const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
-const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
-const NO_DESTINATIONS: &str = "129 No destinations";
+pub(super) const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
+pub(super) const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
+pub(super) const NO_DESTINATIONS: &str = "129 No destinations";
 
 /// Option tags of Require that we understand (RFC 5365 §5, RFC 5366 §5; spec-notes N29).
 const UNDERSTOOD: &[&str] = &["recipient-list-message", "recipient-list-invite"];
@@ -65,14 +63,13 @@ const GROUP: &[Step] = &[
     understood_option_tags,
     hops_left,
     identifiers,
-    group,
-    group_exists,
-    group_permits,
-    group_supports_cpm,
-    group_anonymity,
-    members,
-    destinations,
-    group_content,
+    check_group::wanted,
+    check_group::exists,
+    check_group::permits,
+    check_group::supports_cpm,
+    check_group::anonymity,
+    check_group::members,
+    check_group::content,
 ];
 
 /// Where [`GROUP`] asks for the group.
@@ -254,7 +251,7 @@ fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refu
 }
 
 /// The body as a tree (RFC 5621).
-fn entity(message: &Message) -> Result<Entity, Refusal> {
+pub(super) fn entity(message: &Message) -> Result<Entity, Refusal> {
     let value = |name| {
         let field = message.first(name);
         field.map(|field| Bytes::copy_from_slice(field.value()))
@@ -273,11 +270,11 @@ fn entity(message: &Message) -> Result<Entity, Refusal> {
     Entity::parse(fields, message.body()).map_err(malformed)
 }
 
-fn is_resource_list(leaf: &Leaf<'_>) -> bool {
+pub(super) fn is_resource_list(leaf: &Leaf<'_>) -> bool {
     leaf.content_type().is("application", "resource-lists+xml")
 }
 
-fn has_content_encoding(message: &Message) -> bool {
+pub(super) fn has_content_encoding(message: &Message) -> bool {
     let encoding = message.first(HeaderName::ContentEncoding);
     encoding.is_some_and(|field| !field.value().eq_ignore_ascii_case(b"identity"))
 }
@@ -296,9 +293,8 @@ fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Checked, Refus
 /// 9.1.1-3c, -5c.
 fn destinations(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.recipients.is_empty() {
-        let cause = match (request.kind(), request.recipients.loops()) {
-            (Kind::Group, _) => "the group has no members beside the sender and ourselves",
-            (_, 0) => "its resource list is empty",
+        let cause = match request.recipients.loops() {
+            0 => "its resource list is empty",
             _ => "its resource list names nobody but ourselves",
         };
         return Err(Refusal::forbidden(NO_DESTINATIONS, cause));
@@ -316,149 +312,7 @@ fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     Ok(Checked::Passed)
 }
 
-/// Step [`GROUP_STEP`].
-fn group(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    Ok(Checked::WantGroup)
-}
-
-/// 9.1.1-4b.
-fn group_exists(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    match request.group {
-        Some(GroupLookup::Known(..)) => Ok(Checked::Passed),
-        Some(GroupLookup::Unavailable { retry_after_s }) => Err(Refusal::with_header(
-            StatusCode::TEMPORARILY_UNAVAILABLE,
-            Some(("Retry-After", retry_after_s.to_string())),
-            "no group source could say whether the group exists",
-        )),
-        Some(GroupLookup::Unknown) | None => match request.service.settings().unknown_group_code {
-            UnknownGroupCode::NotFound => Err(Refusal::with_header(
-                StatusCode::NOT_FOUND,
-                None,
-                "there is no such group",
-            )),
-            UnknownGroupCode::Forbidden => {
-                Err(Refusal::forbidden(NOT_AUTHORISED, "there is no such group"))
-            }
-        },
-    }
-}
-
-/// The group, which [`group_exists`] has seen.
-fn known(request: &Request) -> Result<(&Rc<Group>, Permissions), Refusal> {
-    match &request.group {
-        Some(GroupLookup::Known(group, permissions)) => Ok((group, *permissions)),
-        _ => Err(Refusal::with_header(
-            StatusCode::NOT_FOUND,
-            None,
-            "there is no such group",
-        )),
-    }
-}
-
-/// 9.1.1-4a.
-fn group_permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    if !known(request)?.1.may_send {
-        return Err(Refusal::forbidden(
-            NOT_AUTHORISED,
-            "the group's rules do not let the originator send",
-        ));
-    }
-    Ok(Checked::Passed)
-}
-
-/// 9.1.1-4c.
-fn group_supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    if !known(request)?.0.supports_cpm() {
-        return Err(Refusal::with_header(
-            StatusCode::NOT_ACCEPTABLE_HERE,
-            None,
-            "the group's supported-services do not name CPM",
-        ));
-    }
-    Ok(Checked::Passed)
-}
-
-/// 9.1.1-4d: what counts is the group's allow-anonymity (spec-notes N17).
-fn group_anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    if request.anonymity_requested() && !known(request)?.1.anonymity_allowed {
-        return Err(Refusal::forbidden(
-            ANONYMITY_NOT_ALLOWED,
-            "the group does not allow anonymity",
-        ));
-    }
-    Ok(Checked::Passed)
-}
-
-/// 9.1.1-4g, without the sender unless he wants a copy (spec-notes N34).
-fn members(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
-    let settings = request.service.settings();
-    let (group, _) = known(request)?;
-    let sender = request
-        .originator
-        .as_ref()
-        .map(Originator::identities)
-        .unwrap_or_default();
-    let is_sender = |uri: &str| {
-        !settings.copy_to_sender
-            && Uri::parse(uri)
-                .is_ok_and(|uri| sender.iter().any(|identity| identity.equivalent(&uri)))
-    };
-    let entries = group
-        .members()
-        .filter(|member| !is_sender(member.uri))
-        .map(|member| Entry {
-            uri: member.uri,
-            display_name: member.display_name,
-            copy_control: None,
-            anonymize: false,
-        });
-    let recipients = Recipients::of(entries, settings.max_group_members, &request.service);
-    // What is wrong here is the group document, which is not the sender's fault.
-    request.recipients = recipients.map_err(|_| {
-        let code = StatusCode::SERVER_INTERNAL_ERROR;
-        Refusal::with_header(
-            code,
-            None,
-            "a member of the group has no URI that a request can go to",
-        )
-    })?;
-    if request.recipients.loops() > 0 {
-        host.count(Counter::Loops, request.recipients.loops());
-    }
-    if request.recipients.over_limit() {
-        return Err(Refusal::busy_here(
-            TOO_MANY_RECIPIENTS,
-            "more members than max_group_members",
-        ));
-    }
-    Ok(Checked::Passed)
-}
-
-/// The body of a message to a group goes out as it came; only a resource list, which does not belong into it, does
-/// not (9.1.1-6g-ex2).
-fn group_content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    let whole = || Rebuilt {
-        header_fields: None,
-        body: request.message.body(),
-    };
-    // What is encoded as a whole cannot be looked into, and has to reach the members as it is.
-    let rebuilt = if has_content_encoding(&request.message) {
-        Some(whole())
-    } else {
-        let entity = entity(&request.message)?;
-        match entity.leaves().find(is_resource_list).map(|leaf| leaf.id()) {
-            Some(list) => entity.with_leaf(list, None).map_err(malformed)?,
-            None => Some(whole()),
-        }
-    };
-    if rebuilt.is_none() {
-        return Err(Refusal::bad_request("No Message Beside The Resource List"));
-    }
-    request.outgoing_body = rebuilt;
-    Ok(Checked::Passed)
-}
-
-fn malformed(error: MimeError) -> Refusal {
+pub(super) fn malformed(error: MimeError) -> Refusal {
     Refusal::bad_request(error.to_string())
 }
 

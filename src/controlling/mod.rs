@@ -16,6 +16,7 @@
 //! | `service` | which requests are ours |
 //! | `request` | one request, from classification to its reply |
 //! | `header_fields` | reading and writing header fields |
+//! | `check_group` | those that only pre-defined groups have |
 //! | `check` | the checks of the specification, in its order |
 //! | `refusal` | refusals and the replies that carry them |
 //! | `group_finder` | the pre-defined group that a request is for |
@@ -26,6 +27,7 @@
 //! | `interworking` | how outgoing requests end, and the ISF (6.5) |
 
 mod check;
+mod check_group;
 mod fan_out;
 mod group_finder;
 mod header_fields;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cpm_testbed::{Bench, Proxy, Request, cpm_message, multipart, resource_lists, to};
 
-use crate::common::{EXPLODER, HANDLE, cpm_proxy, exchange, log_lines, reason};
+use crate::common::{EXPLODER, HANDLE, cpm_proxy, exchange, expect_log_lines, reason};
 
 const LIST_HEADERS: &str =
     "Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list";
@@ -62,8 +62,7 @@ fn what_would_inject_or_swell_is_refused_with_one_log_line() {
         let answer = exchange(&anne, &request, &proxy, 400);
         assert_eq!(reason(&answer), phrase);
         let call_id = answer.call_id();
-        proxy.expect_log(&format!("callid={call_id}"));
-        assert_eq!(log_lines(&proxy, call_id), 1, "{phrase}");
+        expect_log_lines(&proxy, &format!("callid={call_id}"), 1);
     }
     bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
     proxy.stop();

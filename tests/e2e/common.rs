@@ -134,6 +134,16 @@ pub(crate) fn log_lines(proxy: &Proxy, words: &str) -> usize {
         .count()
 }
 
+/// As many lines of the proxy's log hold these words. A line may come a little later than what it tells of.
+#[track_caller]
+pub(crate) fn expect_log_lines(proxy: &Proxy, words: &str, count: usize) {
+    let deadline = Instant::now() + cpm_testbed::PATIENCE;
+    while log_lines(proxy, words) < count && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(log_lines(proxy, words), count, "lines with `{words}`");
+}
+
 fn module() -> PathBuf {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kamailio/cpm.so");
     assert!(

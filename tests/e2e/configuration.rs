@@ -125,7 +125,7 @@ fn senseless_parameters_stop_the_start_with_one_clear_line() {
 fn the_manual_has_every_parameter_and_counter() {
     let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
     let manual = std::fs::read_to_string(manual).expect("there is a manual");
-    let described: Vec<&str> = manual
+    let mut described: Vec<&str> = manual
         .lines()
         .filter_map(|line| {
             line.strip_prefix("#### `")?
@@ -133,13 +133,9 @@ fn the_manual_has_every_parameter_and_counter() {
                 .map(|(name, _)| name)
         })
         .collect();
-    for (name, _) in cpm::policy::PARAMETERS {
-        assert!(described.contains(name), "{name} is not in the manual");
-    }
     // How many processes there are is Kamailio's business, not the core's.
     let known = cpm::policy::PARAMETERS.iter().map(|(name, _)| *name);
     let mut known: Vec<&str> = known.chain(["group_processes"]).collect();
-    let mut described = described;
     known.sort_unstable();
     described.sort_unstable();
     assert_eq!(described, known);

@@ -3,7 +3,8 @@
 use cpm_testbed::{Answer, Bench, Reply, bcc, cc, cpm_message, to};
 
 use crate::common::{
-    CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_counter, log_lines, reason,
+    CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_counter, expect_log_lines,
+    reason,
 };
 
 #[test]
@@ -222,10 +223,8 @@ fn the_script_learns_how_each_recipient_ended() {
         // It could not be sent at all.
         proxy.expect_log("lost [tel:+12015550123] [tel:+12015550123] [503] [Not Sendable]");
     }
-    assert_eq!(
-        (log_lines(&proxy, "got ["), log_lines(&proxy, "lost [")),
-        (2, 4)
-    );
+    expect_log_lines(&proxy, "got [", 2);
+    expect_log_lines(&proxy, "lost [", 4);
     capture.stop().assert_clean();
     proxy.stop();
 }

@@ -10,7 +10,7 @@ use cpm_testbed::{
 };
 
 use crate::common::{
-    CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange, log_lines, proves, reason,
+    CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_log_lines, proves, reason,
     untrusting_proxy,
 };
 
@@ -637,8 +637,7 @@ fn each_fault_is_refused_as_the_manual_says() {
             let request = draft.request();
             expect_refusal(&anne, proxy, &request, fault);
             let call_id = request.header("Call-ID").expect("requests have one");
-            proxy.expect_log(&format!("callid={call_id}"));
-            assert_eq!(log_lines(proxy, call_id), 1, "one log line: {}", fault.when);
+            expect_log_lines(proxy, &format!("callid={call_id}"), 1);
             refused += 1;
         }
     }

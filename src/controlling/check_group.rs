@@ -1,0 +1,167 @@
+//! The checks that only pre-defined groups have (9.1.1-4; spec-notes N14-N17).
+
+use std::rc::Rc;
+
+use super::check::{
+    ANONYMITY_NOT_ALLOWED, Checked, NO_DESTINATIONS, NOT_AUTHORISED, TOO_MANY_RECIPIENTS, entity,
+    has_content_encoding, is_resource_list, malformed,
+};
+use super::host::{Counter, Host};
+use super::originator::Originator;
+use super::recipients::Recipients;
+use super::refusal::Refusal;
+use super::request::{GroupLookup, Request};
+use crate::group::{Group, Permissions};
+use crate::mime::Rebuilt;
+use crate::policy::UnknownGroupCode;
+use crate::resource_lists::Entry;
+use crate::sip::{StatusCode, Uri};
+
+/// The group has to be looked up: nothing below can be said before.
+pub(super) fn wanted(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    Ok(Checked::WantGroup)
+}
+
+/// 9.1.1-4b.
+pub(super) fn exists(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    match request.group {
+        Some(GroupLookup::Known(..)) => Ok(Checked::Passed),
+        Some(GroupLookup::Unavailable { retry_after_s }) => Err(Refusal::with_header(
+            StatusCode::TEMPORARILY_UNAVAILABLE,
+            Some(("Retry-After", retry_after_s.to_string())),
+            "no group source could say whether the group exists",
+        )),
+        Some(GroupLookup::Unknown) | None => match request.service.settings().unknown_group_code {
+            UnknownGroupCode::NotFound => Err(Refusal::with_header(
+                StatusCode::NOT_FOUND,
+                None,
+                "there is no such group",
+            )),
+            UnknownGroupCode::Forbidden => {
+                Err(Refusal::forbidden(NOT_AUTHORISED, "there is no such group"))
+            }
+        },
+    }
+}
+
+/// The group, which [`exists`] has seen.
+fn known(request: &Request) -> Result<(&Rc<Group>, Permissions), Refusal> {
+    match &request.group {
+        Some(GroupLookup::Known(group, permissions)) => Ok((group, *permissions)),
+        _ => Err(Refusal::with_header(
+            StatusCode::NOT_FOUND,
+            None,
+            "there is no such group",
+        )),
+    }
+}
+
+/// 9.1.1-4a.
+pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if !known(request)?.1.may_send {
+        return Err(Refusal::forbidden(
+            NOT_AUTHORISED,
+            "the group's rules do not let the originator send",
+        ));
+    }
+    Ok(Checked::Passed)
+}
+
+/// 9.1.1-4c.
+pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if !known(request)?.0.supports_cpm() {
+        return Err(Refusal::with_header(
+            StatusCode::NOT_ACCEPTABLE_HERE,
+            None,
+            "the group's supported-services do not name CPM",
+        ));
+    }
+    Ok(Checked::Passed)
+}
+
+/// 9.1.1-4d: what counts is the group's allow-anonymity (spec-notes N17).
+pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if request.anonymity_requested() && !known(request)?.1.anonymity_allowed {
+        return Err(Refusal::forbidden(
+            ANONYMITY_NOT_ALLOWED,
+            "the group does not allow anonymity",
+        ));
+    }
+    Ok(Checked::Passed)
+}
+
+/// 9.1.1-4g, without the sender unless he wants a copy (spec-notes N34).
+pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
+    let settings = request.service.settings();
+    let (group, _) = known(request)?;
+    let sender = request
+        .originator
+        .as_ref()
+        .map(Originator::identities)
+        .unwrap_or_default();
+    let is_sender = |uri: &str| {
+        !settings.copy_to_sender
+            && Uri::parse(uri)
+                .is_ok_and(|uri| sender.iter().any(|identity| identity.equivalent(&uri)))
+    };
+    let entries = group
+        .members()
+        .filter(|member| !is_sender(member.uri))
+        .map(|member| Entry {
+            uri: member.uri,
+            display_name: member.display_name,
+            copy_control: None,
+            anonymize: false,
+        });
+    let recipients = Recipients::of(entries, settings.max_group_members, &request.service);
+    // What is wrong here is the group document, which is not the sender's fault.
+    request.recipients = recipients.map_err(|_| {
+        let code = StatusCode::SERVER_INTERNAL_ERROR;
+        Refusal::with_header(
+            code,
+            None,
+            "a member of the group has no URI that a request can go to",
+        )
+    })?;
+    if request.recipients.loops() > 0 {
+        host.count(Counter::Loops, request.recipients.loops());
+    }
+    if request.recipients.over_limit() {
+        return Err(Refusal::busy_here(
+            TOO_MANY_RECIPIENTS,
+            "more members than max_group_members",
+        ));
+    }
+    // 9.1.1-4f.
+    if request.recipients.is_empty() {
+        return Err(Refusal::forbidden(
+            NO_DESTINATIONS,
+            "the group has no members beside the sender",
+        ));
+    }
+    Ok(Checked::Passed)
+}
+
+/// The body of a message to a group goes out as it came; only a resource list, which does not belong into it, does
+/// not (9.1.1-6g-ex2).
+pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    let whole = || Rebuilt {
+        header_fields: None,
+        body: request.message.body(),
+    };
+    // What is encoded as a whole cannot be looked into, and has to reach the members as it is.
+    let rebuilt = if has_content_encoding(&request.message) {
+        Some(whole())
+    } else {
+        let entity = entity(&request.message)?;
+        match entity.leaves().find(is_resource_list).map(|leaf| leaf.id()) {
+            Some(list) => entity.with_leaf(list, None).map_err(malformed)?,
+            None => Some(whole()),
+        }
+    };
+    if rebuilt.is_none() {
+        return Err(Refusal::bad_request("No Message Beside The Resource List"));
+    }
+    request.outgoing_body = rebuilt;
+    Ok(Checked::Passed)
+}
