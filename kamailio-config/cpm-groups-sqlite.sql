@@ -1,0 +1,24 @@
+-- The table of group_source "db:sqlite:///…": one row a group.
+--
+-- uri is the group's address in one spelling: scheme and host in lower case, a telephone number without
+-- visual separators, no parameters but maddr, method, transport, ttl and user, no escapes that need not be:
+-- sip:group@example.com. document is the group document of OMA XDM, whose list-service has that address.
+--
+-- Load it:  sqlite3 /path/groups.db < cpm-groups-sqlite.sql
+
+CREATE TABLE IF NOT EXISTS version (
+    id INTEGER PRIMARY KEY NOT NULL,
+    table_name VARCHAR(32) NOT NULL,
+    table_version INTEGER DEFAULT 0 NOT NULL,
+    CONSTRAINT version_table_name_idx UNIQUE (table_name)
+);
+
+CREATE TABLE cpm_group (
+    id INTEGER PRIMARY KEY NOT NULL,
+    uri VARCHAR(1024) NOT NULL,
+    document BLOB NOT NULL,
+    modified TIMESTAMP WITHOUT TIME ZONE DEFAULT CURRENT_TIMESTAMP NOT NULL,
+    CONSTRAINT cpm_group_uri_idx UNIQUE (uri)
+);
+
+INSERT INTO version (table_name, table_version) VALUES ('cpm_group', 1);

@@ -1,0 +1,212 @@
+use std::fmt;
+
+use crate::group::{ExternalListError, GroupDocumentError};
+
+/// Why the configured sources cannot be used: the proxy is not to start.
+///
+/// `source` is the number of the `group_source` value, from 1: the values themselves can hold passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceError {
+    /// Neither `dir:`, `xcap:` nor `db:`.
+    UnknownKind {
+        /// Its number.
+        source: usize,
+    },
+    /// `dir:` with something else than an absolute path of a folder that is there.
+    NotAFolder {
+        /// Its number.
+        source: usize,
+    },
+    /// `xcap:` with something else than an http or https URL of host, port and path.
+    InvalidUrl {
+        /// Its number.
+        source: usize,
+    },
+    /// `xcap:` with user or password in the URL; they have parameters of their own.
+    CredentialsInUrl {
+        /// Its number.
+        source: usize,
+    },
+    /// `db:` without URL.
+    MissingDatabaseUrl {
+        /// Its number.
+        source: usize,
+    },
+    /// More than [`MAX_SOURCES`](super::MAX_SOURCES).
+    TooManySources,
+    /// The file of certification authorities cannot be read or has no certificate.
+    NoCertificates,
+    /// A timeout of 0 or above [`MAX_TIMEOUT_MS`](super::MAX_TIMEOUT_MS).
+    InvalidTimeout,
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKind { source } => {
+                write!(f, "group source {source} is neither dir:, xcap: nor db:")
+            }
+            Self::NotAFolder { source } => {
+                write!(f, "group source {source} is no absolute path of a folder")
+            }
+            Self::InvalidUrl { source } => {
+                write!(f, "group source {source} is no http or https URL")
+            }
+            Self::CredentialsInUrl { source } => {
+                write!(f, "group source {source} has credentials in its URL")
+            }
+            Self::MissingDatabaseUrl { source } => {
+                write!(f, "group source {source} has no database URL")
+            }
+            Self::TooManySources => f.write_str("too many group sources"),
+            Self::NoCertificates => {
+                f.write_str("no certificate in the file of certification authorities")
+            }
+            Self::InvalidTimeout => f.write_str("group source timeout out of range"),
+        }
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+/// Why a source did not give a group.
+///
+/// Some concern the source as a whole ([`Self::is_outage`]), the others one document of it. `Display`
+/// never holds text from documents, URIs or credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceFailure {
+    /// No complete answer in time.
+    Timeout,
+    /// The host name has no address.
+    HostNotFound,
+    /// No connection, or it broke.
+    Connection,
+    /// No TLS session, among other reasons since nobody whom we trust vouches for the server.
+    Tls,
+    /// What came is not HTTP, or not what HTTP allows here.
+    NotHttp,
+    /// The server wants other credentials than it gets, or it gets none.
+    Unauthorized,
+    /// The server wants the password as it is (Basic, RFC 7617) over a connection that anyone can read.
+    PasswordUnprotected,
+    /// The server refers to another place, which is not followed.
+    Redirected,
+    /// The server answered with this status.
+    Status(u16),
+    /// The database did not answer.
+    Database(DatabaseError),
+    /// The folder cannot be read.
+    FolderUnreadable,
+    /// The folder has more than [`MAX_FILES`](super::MAX_FILES) documents or
+    /// [`MAX_FOLDER_BYTES`](super::MAX_FOLDER_BYTES); those behind, in the order of their names, are left
+    /// out.
+    FolderTooLarge,
+    /// The file cannot be read.
+    FileUnreadable,
+    /// The document is longer than [`MAX_DOCUMENT_BYTES`](crate::group::MAX_DOCUMENT_BYTES).
+    TooLong,
+    /// The document cannot be used.
+    Document(GroupDocumentError),
+    /// The address of a group is no URI.
+    InvalidAddress,
+    /// The document is that of another group.
+    OtherGroup,
+    /// A list that the group refers to is not on the XDMS that has the group, or the group comes from a
+    /// folder or a database.
+    ExternalListElsewhere,
+    /// A list that the group refers to is not there.
+    ExternalListMissing,
+    /// A list that the group refers to cannot be used.
+    ExternalListDocument(GroupDocumentError),
+    /// The lists that the group refers to are too many, too large or too deep.
+    ExternalList(ExternalListError),
+}
+
+impl SourceFailure {
+    /// Whether it says that the source as a whole is out of order.
+    pub fn is_outage(self) -> bool {
+        match self {
+            Self::Timeout
+            | Self::HostNotFound
+            | Self::Connection
+            | Self::Tls
+            | Self::NotHttp
+            | Self::Unauthorized
+            | Self::PasswordUnprotected
+            | Self::Database(_)
+            | Self::FolderUnreadable => true,
+            // Too many requests (RFC 6585 §4) is about all of them.
+            Self::Status(status) => status >= 500 || status == 429,
+            Self::Redirected
+            | Self::FolderTooLarge
+            | Self::FileUnreadable
+            | Self::TooLong
+            | Self::Document(_)
+            | Self::InvalidAddress
+            | Self::OtherGroup
+            | Self::ExternalListElsewhere
+            | Self::ExternalListMissing
+            | Self::ExternalListDocument(_)
+            | Self::ExternalList(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for SourceFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "no answer in time",
+            Self::HostNotFound => "host not found",
+            Self::Connection => "no connection",
+            Self::Tls => "no TLS session",
+            Self::NotHttp => "invalid HTTP response",
+            Self::Unauthorized => "credentials missing or refused",
+            Self::PasswordUnprotected => "server asks for the password without TLS",
+            Self::Redirected => "redirected, which is not followed",
+            Self::Status(status) => return write!(f, "HTTP status {status}"),
+            Self::Database(error) => return error.fmt(f),
+            Self::FolderUnreadable => "folder cannot be read",
+            Self::FolderTooLarge => "too many or too large documents in folder",
+            Self::FileUnreadable => "file cannot be read",
+            Self::TooLong => "document too long",
+            Self::Document(error) => return error.fmt(f),
+            Self::InvalidAddress => "address of the group is no URI",
+            Self::OtherGroup => "document of another group",
+            Self::ExternalListElsewhere => "external list on another server",
+            Self::ExternalListMissing => "external list not found",
+            Self::ExternalListDocument(error) => return write!(f, "external list: {error}"),
+            Self::ExternalList(error) => return error.fmt(f),
+        })
+    }
+}
+
+impl std::error::Error for SourceFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Document(error) | Self::ExternalListDocument(error) => Some(error),
+            Self::ExternalList(error) => Some(error),
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why the proxy's database has no answer. What exactly is wrong the proxy logs itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseError {
+    /// There is no connection to it.
+    NoConnection,
+    /// The query failed: table or column missing, no permission, connection lost.
+    QueryFailed,
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoConnection => "no connection to the database",
+            Self::QueryFailed => "database query failed",
+        })
+    }
+}
+
+impl std::error::Error for DatabaseError {}

@@ -1,0 +1,256 @@
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use http_auth::{PasswordClient, PasswordParams};
+use ureq::Agent;
+use ureq::config::RedirectAuthHeaders;
+use ureq::http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH, WWW_AUTHENTICATE};
+use ureq::http::uri::Authority;
+use ureq::http::{self, HeaderValue, Uri};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use super::error::{SourceError, SourceFailure};
+use super::{Credentials, SourceOptions};
+use crate::group::MAX_DOCUMENT_BYTES;
+
+/// Length of the head of a response: what servers and proxies commonly allow for requests.
+const MAX_RESPONSE_HEAD_BYTES: usize = 16 << 10;
+
+/// An entity tag that is longer is forgotten: servers make them of hashes or times.
+const MAX_ETAG_BYTES: usize = 256;
+
+/// How long a connection waits for the next request. Shorter than the least that servers give (5 s), so
+/// that a request does not meet the end of its connection.
+const MAX_IDLE: Duration = Duration::from_secs(3);
+
+/// The HTTP client of one XDMS.
+pub(super) struct HttpClient {
+    agent: Agent,
+    credentials: Option<Credentials>,
+    /// The answer to the challenge that came last; it is used as long as the server takes it.
+    authentication: Option<PasswordClient>,
+}
+
+/// What the server says about a URL.
+#[derive(Debug)]
+pub(super) enum Response {
+    Document {
+        body: Vec<u8>,
+        etag: Option<HeaderValue>,
+    },
+    /// It still is what the entity tag stands for.
+    NotModified,
+    NotFound,
+}
+
+impl HttpClient {
+    pub(super) fn new(options: &SourceOptions) -> Result<Self, SourceError> {
+        let roots = match &options.ca_file {
+            Some(file) => RootCerts::from(certificates(file)?),
+            None => RootCerts::WebPki,
+        };
+        let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .http_status_as_error(false)
+            // Whoever starts the proxy from a shell does not mean its variables for this.
+            .proxy(None)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .redirect_auth_headers(RedirectAuthHeaders::Never)
+            .max_response_header_size(MAX_RESPONSE_HEAD_BYTES)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .max_idle_age(MAX_IDLE)
+            .user_agent(concat!("cpm/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self {
+            agent: config.new_agent(),
+            credentials: options.xcap_credentials.clone(),
+            authentication: None,
+        })
+    }
+
+    /// Asks for a document, unless it is the one that the entity tag stands for.
+    pub(super) fn get(
+        &mut self,
+        url: &Uri,
+        etag: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> Result<Response, SourceFailure> {
+        let response = self.send(url, etag, deadline)?;
+        if response.status() != http::StatusCode::UNAUTHORIZED {
+            return read(response, etag.is_some());
+        }
+        // The first challenge, or one for the reason that the nonce is too old.
+        self.authentication = Some(self.answer_to(&response, url)?);
+        drop(response);
+        let response = self.send(url, etag, deadline)?;
+        if response.status() == http::StatusCode::UNAUTHORIZED {
+            self.authentication = None;
+            return Err(SourceFailure::Unauthorized);
+        }
+        read(response, etag.is_some())
+    }
+
+    fn send(
+        &mut self,
+        url: &Uri,
+        etag: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> Result<http::Response<ureq::Body>, SourceFailure> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(SourceFailure::Timeout);
+        }
+        let mut request = self.agent.get(url);
+        if let Some(etag) = etag {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        if let (Some(authentication), Some(credentials)) =
+            (&mut self.authentication, &self.credentials)
+        {
+            let answer = authentication.respond(&PasswordParams {
+                username: &credentials.user,
+                password: &credentials.password,
+                uri: url.path_and_query().map_or("/", |target| target.as_str()),
+                method: "GET",
+                body: None,
+            });
+            // It fails on a challenge that wants what a GET cannot have, or after 2^32 requests.
+            let answer = answer.map_err(|_| SourceFailure::Unauthorized)?;
+            request = request.header(AUTHORIZATION, answer);
+        }
+        let request = request.config().timeout_global(Some(left)).build();
+        request.call().map_err(|error| failure(&error))
+    }
+
+    /// How to answer the challenges of a response.
+    fn answer_to(
+        &self,
+        response: &http::Response<ureq::Body>,
+        url: &Uri,
+    ) -> Result<PasswordClient, SourceFailure> {
+        if self.credentials.is_none() {
+            return Err(SourceFailure::Unauthorized);
+        }
+        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+        let challenges = challenges.filter_map(|challenge| challenge.to_str().ok());
+        let answer = challenges
+            .fold(PasswordClient::builder(), |builder, challenge| {
+                builder.challenges(challenge)
+            })
+            .build()
+            .map_err(|_| SourceFailure::Unauthorized)?;
+        match answer {
+            // Else whoever is between us and the server could ask for it.
+            PasswordClient::Basic(_) if !is_private(url) => Err(SourceFailure::PasswordUnprotected),
+            answer => Ok(answer),
+        }
+    }
+}
+
+/// Whether nobody can read along: TLS, or no network at all.
+pub(super) fn is_private(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    url.scheme_str() == Some("https") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+fn read(
+    mut response: http::Response<ureq::Body>,
+    is_conditional: bool,
+) -> Result<Response, SourceFailure> {
+    match response.status().as_u16() {
+        200 => {
+            let etag = response.headers().get(ETAG);
+            let etag = etag.filter(|etag| etag.len() <= MAX_ETAG_BYTES).cloned();
+            let body = response.body_mut().with_config();
+            let body = body.limit(MAX_DOCUMENT_BYTES as u64).read_to_vec();
+            let body = body.map_err(|error| failure(&error))?;
+            Ok(Response::Document { body, etag })
+        }
+        304 if is_conditional => Ok(Response::NotModified),
+        404 | 410 => Ok(Response::NotFound),
+        304 => Err(SourceFailure::NotHttp),
+        300..400 => Err(SourceFailure::Redirected),
+        status => Err(SourceFailure::Status(status)),
+    }
+}
+
+fn failure(error: &ureq::Error) -> SourceFailure {
+    use std::io::ErrorKind;
+    use ureq::Error;
+    match error {
+        Error::Timeout(_) => SourceFailure::Timeout,
+        Error::HostNotFound => SourceFailure::HostNotFound,
+        Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) | Error::TlsRequired => SourceFailure::Tls,
+        Error::Http(_)
+        | Error::Protocol(_)
+        | Error::LargeResponseHeader(..)
+        | Error::BadUri(_)
+        | Error::BodyStalled => SourceFailure::NotHttp,
+        Error::BodyExceedsLimit(_) => SourceFailure::TooLong,
+        Error::Io(error) => match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => SourceFailure::Timeout,
+            // What rustls says about the other side.
+            ErrorKind::InvalidData => SourceFailure::Tls,
+            _ => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(inner) => failure(inner),
+                None => SourceFailure::Connection,
+            },
+        },
+        // The enum is open; the rest of it is about proxies, redirects and bodies that we send.
+        _ => SourceFailure::Connection,
+    }
+}
+
+fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, SourceError> {
+    let pem = fs::read(file).map_err(|_| SourceError::NoCertificates)?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(_) => return Err(SourceError::NoCertificates),
+        }
+    }
+    match certificates.is_empty() {
+        true => Err(SourceError::NoCertificates),
+        false => Ok(certificates),
+    }
+}
+
+/// Scheme, host and port, by which one server is told from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    is_secure: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// `None` unless it is an http or https URL, without user and password.
+    pub(super) fn of(url: &Uri) -> Option<Self> {
+        let is_secure = match url.scheme_str()? {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let authority: &Authority = url.authority()?;
+        if authority.as_str().contains('@') || authority.host().is_empty() {
+            return None;
+        }
+        let port = match (authority.port(), is_secure) {
+            (Some(port), _) => port.as_u16(),
+            (None, true) => 443,
+            (None, false) => 80,
+        };
+        Some(Self {
+            is_secure,
+            host: authority.host().to_ascii_lowercase(),
+            port,
+        })
+    }
+}
