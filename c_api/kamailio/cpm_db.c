@@ -93,7 +93,7 @@ int cpm_db_group_document(void *context, struct cpm_str url, struct cpm_str grou
 					   databases[i].connection, keys, NULL, wanted, columns, 1, 1, NULL, &databases[i].result)
 					   < 0
 			|| databases[i].result == NULL)
-		return -1;
+		return -2;
 	if(RES_ROW_N(databases[i].result) < 1)
 		return 0;
 	found = ROW_VALUES(RES_ROWS(databases[i].result));

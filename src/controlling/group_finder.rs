@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use super::host::{Host, LogLevel};
 use super::request::{GroupLookup, Request};
-use crate::group::source::{Found, GroupDatabase, GroupSources, Options, SourceError};
+use crate::group::source::{
+    Credentials, Found, GroupDatabase, GroupSources, SourceError, SourceOptions,
+};
 use crate::policy::Settings;
 use crate::sip::Uri;
 
@@ -20,7 +22,7 @@ pub struct GroupFinder {
 impl GroupFinder {
     /// Opens the sources as configured.
     pub fn new(settings: &Settings) -> Result<Self, SourceError> {
-        let sources = GroupSources::new(&settings.group_sources, options(settings))?;
+        let sources = GroupSources::new(&settings.group_sources, &options(settings))?;
         Ok(GroupFinder {
             sources,
             logged_at_ms: None,
@@ -38,7 +40,14 @@ impl GroupFinder {
         let Ok(uri) = Uri::parse(request.request_uri()) else {
             return GroupLookup::Unknown;
         };
-        match self.sources.find(&uri, now_ms, database) {
+        let found = self.sources.find(&uri, now_ms, database);
+        while let Some(fault) = self.sources.poll_fault() {
+            // What is wrong with one document is said once and has to be seen.
+            if !fault.cause.is_outage() || self.is_time_to_log(now_ms) {
+                host.log(LogLevel::Error, format_args!("{fault}"));
+            }
+        }
+        match found {
             Ok(Found::Group(group)) => {
                 // The rules of a group can hold for a time (RFC 4745 §7.3).
                 let permissions = request.permissions(&group, SystemTime::now());
@@ -46,12 +55,8 @@ impl GroupFinder {
             }
             Ok(Found::Unknown) => GroupLookup::Unknown,
             Err(unavailable) => {
-                if self
-                    .logged_at_ms
-                    .is_none_or(|at| now_ms.saturating_sub(at) >= LOG_INTERVAL_MS)
-                {
-                    self.logged_at_ms = Some(now_ms);
-                    host.log(LogLevel::Error, format_args!("group source: {unavailable}"));
+                if self.is_time_to_log(now_ms) {
+                    host.log(LogLevel::Error, format_args!("{unavailable}"));
                 }
                 GroupLookup::Unavailable {
                     retry_after_s: unavailable.retry_after_s,
@@ -60,19 +65,31 @@ impl GroupFinder {
         }
     }
 
+    fn is_time_to_log(&mut self, now_ms: u64) -> bool {
+        let is_due = |at| now_ms.saturating_sub(at) >= LOG_INTERVAL_MS;
+        let is_time = self.logged_at_ms.is_none_or(is_due);
+        if is_time {
+            self.logged_at_ms = Some(now_ms);
+        }
+        is_time
+    }
+
     /// Forgets what is cached. Returns how many groups that were.
     pub fn flush(&mut self) -> usize {
         self.sources.flush()
     }
 }
 
-fn options(settings: &Settings) -> Options {
-    Options {
-        user: settings.xcap_user.clone(),
-        password: settings.xcap_password.clone(),
-        ca_file: settings.xcap_ca_file.clone(),
+fn options(settings: &Settings) -> SourceOptions {
+    let credentials = settings.xcap_user.clone().map(|user| Credentials {
+        user,
+        password: settings.xcap_password.clone().unwrap_or_default(),
+    });
+    SourceOptions {
+        xcap_credentials: credentials,
+        ca_file: settings.xcap_ca_file.as_ref().map(Into::into),
         timeout_ms: settings.group_timeout_ms as u64,
         lifetime_s: settings.group_lifetime_s as u64,
-        ..Options::default()
+        ..SourceOptions::default()
     }
 }

@@ -116,7 +116,10 @@ fn fields(about: &AboutRequest) -> [cpm_str; bindings::CPM_FIELDS as usize] {
 
 impl GroupDatabase for CHost<'_> {
     fn document(&self, url: &str, group_uri: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
-        let ask = self.table.group_document.ok_or(DatabaseError)?;
+        let ask = self
+            .table
+            .group_document
+            .ok_or(DatabaseError::NoConnection)?;
         let mut document = ABSENT;
         // SAFETY: the table lives as long as the service; what is lent lives until the call returns.
         let found = unsafe {
@@ -131,7 +134,8 @@ impl GroupDatabase for CHost<'_> {
             // SAFETY: the host lends the document until it is asked again (cpm.h).
             1 => Ok(Some(unsafe { borrowed(document) }.to_vec())),
             0 => Ok(None),
-            _ => Err(DatabaseError),
+            -1 => Err(DatabaseError::NoConnection),
+            _ => Err(DatabaseError::QueryFailed),
         }
     }
 }
