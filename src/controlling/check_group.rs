@@ -6,7 +6,7 @@ use super::check::{
     ANONYMITY_NOT_ALLOWED, Checked, NO_DESTINATIONS, NOT_AUTHORISED, TOO_MANY_RECIPIENTS, entity,
     has_content_encoding, is_resource_list, malformed,
 };
-use super::host::Host;
+use super::host::{Counter, Host};
 use super::originator::Originator;
 use super::recipients::Recipients;
 use super::refusal::Refusal;
@@ -91,7 +91,7 @@ pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, 
 }
 
 /// 9.1.1-4g, without the sender unless he wants a copy (spec-notes N34).
-pub(super) fn members(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
     let settings = request.service.settings();
     let (group, _) = known(request)?;
     let sender = request
@@ -123,6 +123,9 @@ pub(super) fn members(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
             "a member of the group has no URI that a request can go to",
         )
     })?;
+    if request.recipients.loops() > 0 {
+        host.count(Counter::Loops, request.recipients.loops());
+    }
     if request.recipients.over_limit() {
         return Err(Refusal::busy_here(
             TOO_MANY_RECIPIENTS,

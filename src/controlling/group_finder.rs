@@ -1,4 +1,4 @@
-//! Looks pre-defined groups up for requests, and says now and then what is wrong with their sources.
+//! Looks pre-defined groups up for requests, and says now and then that this does not work.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use crate::group::source::{
 use crate::policy::Settings;
 use crate::sip::Uri;
 
-/// What is wrong with a source is worth one line in this time.
+/// A source that is down is worth one line in this time.
 const LOG_INTERVAL_MS: u64 = 60_000;
 
 /// The group sources of one process.
@@ -21,18 +21,15 @@ pub struct GroupFinder {
 
 impl GroupFinder {
     /// Opens the sources as configured.
-    ///
-    /// # Errors
-    /// Any [`SourceError`].
     pub fn new(settings: &Settings) -> Result<Self, SourceError> {
+        let sources = GroupSources::new(&settings.group_sources, &options(settings))?;
         Ok(GroupFinder {
-            sources: GroupSources::new(&settings.group_sources, &options(settings))?,
+            sources,
             logged_at_ms: None,
         })
     }
 
-    /// The group of a request that wants one. `now_ms` is monotonic. Takes as long as the sources do, at most the
-    /// parameter `group_timeout` for each.
+    /// The group of a request that wants one. `now_ms` is monotonic.
     pub fn look_up(
         &mut self,
         request: &Request,
@@ -45,7 +42,10 @@ impl GroupFinder {
         };
         let found = self.sources.find(&uri, now_ms, database);
         while let Some(fault) = self.sources.poll_fault() {
-            self.log(host, now_ms, format_args!("{fault}"));
+            // What is wrong with one document is said once and has to be seen.
+            if !fault.cause.is_outage() || self.is_time_to_log(now_ms) {
+                host.log(LogLevel::Error, format_args!("{fault}"));
+            }
         }
         match found {
             Ok(Found::Group(group)) => {
@@ -55,7 +55,9 @@ impl GroupFinder {
             }
             Ok(Found::Unknown) => GroupLookup::Unknown,
             Err(unavailable) => {
-                self.log(host, now_ms, format_args!("{unavailable}"));
+                if self.is_time_to_log(now_ms) {
+                    host.log(LogLevel::Error, format_args!("{unavailable}"));
+                }
                 GroupLookup::Unavailable {
                     retry_after_s: unavailable.retry_after_s,
                 }
@@ -63,27 +65,29 @@ impl GroupFinder {
         }
     }
 
+    fn is_time_to_log(&mut self, now_ms: u64) -> bool {
+        let is_due = |at| now_ms.saturating_sub(at) >= LOG_INTERVAL_MS;
+        let is_time = self.logged_at_ms.is_none_or(is_due);
+        if is_time {
+            self.logged_at_ms = Some(now_ms);
+        }
+        is_time
+    }
+
     /// Forgets what is cached. Returns how many groups that were.
     pub fn flush(&mut self) -> usize {
         self.sources.flush()
     }
-
-    fn log(&mut self, host: &dyn Host, now_ms: u64, line: std::fmt::Arguments<'_>) {
-        let quiet = |at: u64| now_ms.saturating_sub(at) < LOG_INTERVAL_MS;
-        if !self.logged_at_ms.is_some_and(quiet) {
-            self.logged_at_ms = Some(now_ms);
-            host.log(LogLevel::Error, line);
-        }
-    }
 }
 
 fn options(settings: &Settings) -> SourceOptions {
+    let credentials = settings.xcap_user.clone().map(|user| Credentials {
+        user,
+        password: settings.xcap_password.clone().unwrap_or_default(),
+    });
     SourceOptions {
-        xcap_credentials: settings.xcap_user.clone().map(|user| Credentials {
-            user,
-            password: settings.xcap_password.clone().unwrap_or_default(),
-        }),
-        ca_file: settings.xcap_ca_file.clone().map(Into::into),
+        xcap_credentials: credentials,
+        ca_file: settings.xcap_ca_file.as_ref().map(Into::into),
         timeout_ms: settings.group_timeout_ms as u64,
         lifetime_s: settings.group_lifetime_s as u64,
         ..SourceOptions::default()

@@ -12,9 +12,11 @@ use crate::capture::{Capture, CaptureError};
 use crate::config::ProxyConfig;
 use crate::outcome::or_fail;
 use crate::ports::PortBlock;
+use crate::postgres::Postgres;
 use crate::proxy::{Proxy, StartFailure};
 use crate::recording::PortUse;
 use crate::sipp::{Scenario, Sipp};
+use crate::web_server::WebServer;
 
 /// Everything that one test needs, apart from every other test. Let it be declared first, so that it
 /// is dropped last: when the test has failed by then, the folder `.test-logs/<test name>/` with
@@ -84,6 +86,35 @@ impl Bench {
         self.with_used(|used| used.agents.push(port));
         let folder = self.folder.join(self.next_name("sipp"));
         or_fail("starting sipp", Sipp::start(scenario, port, &folder))
+    }
+
+    /// Starts a Kamailio to which others speak HTTP. It is no proxy to the judge.
+    #[track_caller]
+    pub fn http_proxy(&self, config: &ProxyConfig) -> Proxy {
+        let folder = self.folder.join(self.next_name("http-proxy"));
+        let started = Proxy::start(config, self.http_port(), &folder);
+        or_fail("starting a proxy for HTTP", started)
+    }
+
+    /// Starts an HTTP server, which knows no document until told otherwise.
+    #[track_caller]
+    pub fn web_server(&self) -> WebServer {
+        or_fail("starting a web server", WebServer::start(self.http_port()))
+    }
+
+    /// Starts a PostgreSQL server.
+    #[track_caller]
+    pub fn postgres(&self) -> Postgres {
+        let folder = self.folder.join(self.next_name("postgres"));
+        or_fail("starting PostgreSQL", Postgres::start(self.port(), &folder))
+    }
+
+    /// A free port that the judge will take for HTTP.
+    #[track_caller]
+    fn http_port(&self) -> u16 {
+        let port = self.port();
+        self.with_used(|used| used.http.push(port));
+        port
     }
 
     /// A free port, for UDP and TCP, that the capture includes but that nobody knows to speak SIP.

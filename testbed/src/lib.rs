@@ -49,6 +49,7 @@
 //! | `config.rs`, `proxy.rs`, `process.rs` | Kamailio: configuration, life and RPC, numbers from the kernel |
 //! | `agent.rs`, `inbox.rs`, `message.rs` | user agents, what they have received, reading it |
 //! | `request.rs`, `cpm_message.rs` | what they send |
+//! | `group_document.rs`, `web_server.rs`, `postgres.rs` | pre-defined groups, and where they are kept |
 //! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
 //! | `sipp.rs` | sipp |
 //! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |
@@ -59,18 +60,21 @@ mod bench;
 mod capture;
 mod config;
 mod cpm_message;
+mod group_document;
 mod guarded;
 mod inbox;
 mod log;
 mod message;
 mod outcome;
 mod ports;
+mod postgres;
 mod process;
 mod proxy;
 mod recording;
 mod request;
 mod sipp;
 mod sys;
+mod web_server;
 
 pub use agent::{Agent, Answer, AnswerFunction, PATIENCE, Way};
 pub use bench::Bench;
@@ -80,13 +84,16 @@ pub use cpm_message::{
     BOUNDARY, CpmMessage, PAGER_FEATURE_TAG, Recipient, bcc, cc, cpm_message, multipart,
     resource_lists, to, unmarked,
 };
+pub use group_document::{FOR_CPM, GroupDocument, MEMBERS_MAY_SEND, group_document};
 pub use inbox::Received;
 pub use message::Message;
+pub use postgres::Postgres;
 pub use process::Process;
 pub use proxy::{Proxy, StartFailure, values};
 pub use recording::{Complaint, Recording};
 pub use request::{Reply, Request};
 pub use sipp::{Scenario, Sipp};
+pub use web_server::{WebAnswer, WebRequest, WebServer};
 
 /// The bench's own datagrams begin so. They are blank lines to a SIP element, and the judge knows them.
 const MARKER: &[u8] = b"\r\n\r\ncpm-testbed marker ";

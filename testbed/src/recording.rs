@@ -39,6 +39,7 @@ pub(crate) struct PortUse {
     pub(crate) proxies: Vec<u16>,
     pub(crate) agents: Vec<u16>,
     pub(crate) msrp: Vec<u16>,
+    pub(crate) http: Vec<u16>,
 }
 
 /// A finished capture.
@@ -197,6 +198,9 @@ impl Recording {
         }
         for port in &self.ports.msrp {
             command.args(["-d", &format!("tcp.port=={port},msrp")]);
+        }
+        for port in &self.ports.http {
+            command.args(["-d", &format!("tcp.port=={port},http")]);
         }
         command
     }

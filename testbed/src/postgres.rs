@@ -1,0 +1,163 @@
+//! A PostgreSQL server for one test, from the installed package's binaries, in a folder of its own.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::agent::PATIENCE;
+use crate::guarded::Guarded;
+use crate::outcome::or_fail;
+use crate::request::unique;
+use crate::sys::Signal;
+
+/// Who runs the server when the test runs as root, under whom PostgreSQL refuses to: `nobody`.
+const UNPRIVILEGED: u32 = 65_534;
+
+/// The one user and the one database.
+const NAME: &str = "cpm";
+
+/// Said once connections are taken.
+const READY: &str = "database system is ready to accept connections";
+
+/// A running server with one database, which nobody needs a password for. It is killed when the test panics and
+/// when the test process dies.
+#[derive(Debug)]
+pub struct Postgres {
+    guarded: Guarded,
+    binaries: PathBuf,
+    port: u16,
+}
+
+impl Postgres {
+    pub(crate) fn start(port: u16, folder: &Path) -> io::Result<Self> {
+        let binaries = binaries()?;
+        fs::create_dir_all(folder)?;
+        // Not below the test's folder, which a user without rights need not reach.
+        let scratch = std::env::temp_dir().join(format!("cpm-{}", unique()));
+        fs::create_dir(&scratch)?;
+        let owner = fs::metadata(&scratch)?.uid();
+        let as_user = |mut command: Command| {
+            if owner == 0 {
+                command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+            }
+            command.current_dir(&scratch);
+            command
+        };
+        if owner == 0 {
+            chown(&scratch, Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
+        }
+        let store = scratch.join("store");
+        let mut initdb = as_user(Command::new(binaries.join("initdb")));
+        initdb.args([
+            "--no-sync",
+            "--auth=trust",
+            "--no-locale",
+            "--encoding=UTF8",
+        ]);
+        initdb
+            .arg(format!("--username={NAME}"))
+            .arg("-D")
+            .arg(&store);
+        let made = checked(initdb.output()?);
+        if made.is_err() {
+            let _ = fs::remove_dir_all(&scratch);
+            made?;
+        }
+        let mut server = as_user(Command::new(binaries.join("postgres")));
+        server.arg("-D").arg(&store).arg("-k").arg(&scratch);
+        server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-F"]);
+        let log = folder.join("postgres.log");
+        let guarded = Guarded::start(&mut server, None, &log, Some(&scratch))?;
+        if !guarded.log().wait_for(READY, PATIENCE) {
+            return Err(io::Error::other(guarded.log().text()));
+        }
+        let server = Self {
+            guarded,
+            binaries,
+            port,
+        };
+        checked(server.psql("postgres", &format!("CREATE DATABASE {NAME}"))?)?;
+        Ok(server)
+    }
+
+    /// The URL by which Kamailio's modules know the database.
+    pub fn url(&self) -> String {
+        format!("postgres://{NAME}:any@127.0.0.1:{}/{NAME}", self.port)
+    }
+
+    /// Runs SQL statements, all or none of them.
+    #[track_caller]
+    pub fn sql(&self, statements: &str) {
+        or_fail("psql", self.psql(NAME, statements).and_then(checked));
+    }
+
+    /// Stops the server; whoever has a connection loses it.
+    #[track_caller]
+    pub fn stop(mut self) {
+        self.guarded.signal(Signal::Interrupt);
+        let ended = self.guarded.wait(PATIENCE);
+        assert!(
+            ended.is_some_and(|status| status.success()),
+            "PostgreSQL ended with {ended:?}:\n{}",
+            self.guarded.log().text()
+        );
+    }
+
+    fn psql(&self, database: &str, statements: &str) -> io::Result<Output> {
+        let mut psql = Command::new(self.binaries.join("psql"));
+        psql.args([
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-U",
+            NAME,
+            "-h",
+            "127.0.0.1",
+        ]);
+        psql.args([
+            "-p",
+            &self.port.to_string(),
+            "-d",
+            database,
+            "-c",
+            statements,
+        ]);
+        psql.output()
+    }
+}
+
+/// Where Debian keeps the newest installed release, beside others and out of the path.
+fn binaries() -> io::Result<PathBuf> {
+    let releases = fs::read_dir("/usr/lib/postgresql")?.flatten();
+    let newest = releases
+        .map(|release| release.path().join("bin"))
+        .filter(|folder| folder.join("initdb").is_file())
+        .max();
+    newest.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+}
+
+fn checked(output: Output) -> io::Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(io::Error::other(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Bench;
+
+    #[test]
+    fn a_server_takes_statements_and_stops() {
+        let bench = Bench::new("a_server_takes_statements_and_stops");
+        let server = bench.postgres();
+        server.sql("CREATE TABLE t (x INTEGER); INSERT INTO t VALUES (1)");
+        assert!(server.url().starts_with("postgres://cpm"));
+        server.stop();
+    }
+}

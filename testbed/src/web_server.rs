@@ -1,0 +1,317 @@
+//! A small HTTP server whose every answer is the test's: documents, refusals, silence.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::agent::PATIENCE;
+use crate::message::same_name;
+use crate::sys;
+
+/// What the server does with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WebAnswer {
+    /// 200 with this body; 304 if the client has the same version by its ETag.
+    Document {
+        /// Without its quotes.
+        etag: Option<String>,
+        /// Any bytes.
+        body: Vec<u8>,
+    },
+    /// This status with an empty body.
+    Status(u16),
+    /// Nothing for so long, then 503. Ends early at [`WebServer::answers`], with that new answer.
+    Hang(Duration),
+}
+
+impl WebAnswer {
+    /// A document with this ETag.
+    pub fn document(etag: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self::Document {
+            etag: Some(etag.to_owned()),
+            body: body.into(),
+        }
+    }
+}
+
+/// A request as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebRequest {
+    /// `GET`, as a rule.
+    pub method: String,
+    /// The target of the request line.
+    pub path: String,
+    headers: Vec<(String, String)>,
+}
+
+impl WebRequest {
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let line = self.headers.iter().find(|(own, _)| same_name(own, name));
+        line.map(|(_, value)| value.as_str())
+    }
+}
+
+type AnswerFunction = Box<dyn FnMut(&WebRequest) -> WebAnswer + Send>;
+
+/// A server on 127.0.0.1 that knows no document (404) until told otherwise. It ends when it is dropped.
+pub struct WebServer {
+    address: SocketAddr,
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    answer: Option<AnswerFunction>,
+    /// Goes up with each new answer.
+    generation: u64,
+    requests: Vec<WebRequest>,
+    /// How many of them a test has read.
+    read: usize,
+    ended: bool,
+    connections: Vec<TcpStream>,
+}
+
+impl fmt::Debug for WebServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebServer")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WebServer {
+    pub(crate) fn start(port: u16) -> io::Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let listener = TcpListener::bind(address)?;
+        let shared = Arc::<Shared>::default();
+        let accepting = thread::spawn({
+            let (listener, shared) = (listener.try_clone()?, Arc::clone(&shared));
+            move || accept(&listener, &shared)
+        });
+        Ok(Self {
+            address,
+            listener,
+            shared,
+            accepting: Some(accepting),
+        })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on requests are answered so, those that hang too.
+    pub fn answers(&self, answer: impl FnMut(&WebRequest) -> WebAnswer + Send + 'static) {
+        let mut state = self.shared.lock();
+        state.answer = Some(Box::new(answer));
+        state.generation += 1;
+        self.shared.changed.notify_all();
+    }
+
+    /// The next request that no one has read yet.
+    #[track_caller]
+    pub fn expect_request(&self) -> WebRequest {
+        let waiting = |state: &mut State| state.read == state.requests.len();
+        let waited = self
+            .shared
+            .changed
+            .wait_timeout_while(self.shared.lock(), PATIENCE, waiting);
+        let mut state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        let next = state.requests.get(state.read).cloned();
+        state.read += 1;
+        drop(state);
+        match next {
+            Some(request) => request,
+            None => panic!("no request came to {}", self.address),
+        }
+    }
+
+    /// Everything that has come since the start, read or not.
+    pub fn requests(&self) -> Vec<WebRequest> {
+        self.shared.lock().requests.clone()
+    }
+}
+
+impl Drop for WebServer {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.ended = true;
+        for connection in state.connections.drain(..) {
+            sys::wake_readers(&connection);
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        sys::wake_readers(&self.listener);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Records a request and finds out what to do with it. `None`: the server has ended.
+    fn take(&self, request: &WebRequest) -> Option<WebAnswer> {
+        let mut state = self.lock();
+        state.requests.push(request.clone());
+        self.changed.notify_all();
+        loop {
+            let answer = match &mut state.answer {
+                Some(answer) => answer(request),
+                None => WebAnswer::Status(404),
+            };
+            let WebAnswer::Hang(time) = answer else {
+                return Some(answer);
+            };
+            let generation = state.generation;
+            let waiting = |state: &mut State| !state.ended && state.generation == generation;
+            let waited = self.changed.wait_timeout_while(state, time, waiting);
+            let (now, timed_out) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+            if now.ended {
+                return None;
+            }
+            if timed_out.timed_out() {
+                return Some(WebAnswer::Status(503));
+            }
+            state = now;
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    while let Ok((connection, _)) = listener.accept() {
+        let Ok(copy) = connection.try_clone() else {
+            continue;
+        };
+        let mut state = shared.lock();
+        if state.ended {
+            return;
+        }
+        state.connections.push(copy);
+        drop(state);
+        let shared = Arc::clone(shared);
+        // Ends with its connection, which the server's end shuts down.
+        thread::spawn(move || serve(connection, &shared));
+    }
+}
+
+/// Answers one request after the other until the client closes.
+fn serve(mut connection: TcpStream, shared: &Shared) -> Option<()> {
+    let mut reader = BufReader::new(connection.try_clone().ok()?);
+    loop {
+        let request = read(&mut reader)?;
+        let answer = shared.take(&request)?;
+        connection.write_all(&write(&request, &answer)).ok()?;
+    }
+}
+
+fn read(reader: &mut impl BufRead) -> Option<WebRequest> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split_ascii_whitespace();
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        // Without a line end the client has gone.
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            return Some(WebRequest {
+                method,
+                path,
+                headers,
+            });
+        };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+}
+
+fn write(request: &WebRequest, answer: &WebAnswer) -> Vec<u8> {
+    let (status, etag, body): (u16, Option<&str>, &[u8]) = match answer {
+        WebAnswer::Document { etag, body } => {
+            let quoted = etag.as_ref().map(|etag| format!("\"{etag}\""));
+            match request.header("If-None-Match") {
+                Some(known) if Some(known) == quoted.as_deref() => (304, etag.as_deref(), b""),
+                _ => (200, etag.as_deref(), body),
+            }
+        }
+        WebAnswer::Status(status) => (*status, None, b""),
+        WebAnswer::Hang(_) => (503, None, b""),
+    };
+    let etag = etag.map_or_else(String::new, |etag| format!("ETag: \"{etag}\"\r\n"));
+    let mut bytes = format!(
+        "HTTP/1.1 {status} Testbed\r\nContent-Type: application/vnd.oma.poc.groups+xml\r\n\
+         {etag}Content-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::Bench;
+
+    fn get(server: &WebServer, header: &str) -> TcpStream {
+        let mut client = TcpStream::connect(server.address).unwrap();
+        write!(client, "GET /x HTTP/1.1\r\nHost: h\r\n{header}\r\n").unwrap();
+        client
+    }
+
+    fn status(client: &mut TcpStream) -> String {
+        let mut start = [0; 12];
+        client.read_exact(&mut start).unwrap();
+        String::from_utf8_lossy(&start).into_owned()
+    }
+
+    #[test]
+    fn a_document_is_not_sent_to_whoever_has_it() {
+        let bench = Bench::new("a_document_is_not_sent_to_whoever_has_it");
+        let server = bench.web_server();
+        assert_eq!(status(&mut get(&server, "")), "HTTP/1.1 404");
+        server.answers(|_| WebAnswer::document("7", "text"));
+        assert_eq!(status(&mut get(&server, "")), "HTTP/1.1 200");
+        let mut known = get(&server, "if-none-match: \"7\"\r\n");
+        assert_eq!(status(&mut known), "HTTP/1.1 304");
+        let first = server.expect_request();
+        assert_eq!((&*first.method, &*first.path), ("GET", "/x"));
+        assert_eq!(server.requests().len(), 3);
+    }
+
+    #[test]
+    fn what_hangs_is_answered_when_the_test_says_so() {
+        let bench = Bench::new("what_hangs_is_answered_when_the_test_says_so");
+        let server = bench.web_server();
+        server.answers(|_| WebAnswer::Hang(PATIENCE));
+        let mut client = get(&server, "");
+        server.expect_request();
+        server.answers(|_| WebAnswer::Status(200));
+        assert_eq!(status(&mut client), "HTTP/1.1 200");
+        server.answers(|_| WebAnswer::Hang(Duration::ZERO));
+        assert_eq!(status(&mut get(&server, "")), "HTTP/1.1 503");
+    }
+}
