@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 4u
+#define CPM_ABI 5u
 
 /* Borrowed bytes. */
 struct cpm_str {
@@ -148,6 +148,9 @@ enum cpm_fate {
  */
 struct cpm_host {
 	uint32_t abi; /* CPM_ABI */
+
+	/* Whether the proxy's log takes lines of this level now. 1: yes, 0: no; they are then not even written. */
+	int (*logs)(enum cpm_log_level level);
 
 	/* Writes one line to the proxy's log. The text has no line end. */
 	void (*log)(enum cpm_log_level level, struct cpm_str text);

@@ -40,6 +40,8 @@ fn message(entries: &str) -> String {
 #[derive(Default)]
 struct Seen {
     log: Vec<(cpm_log_level, String)>,
+    /// Whether the log takes the lines of that level too.
+    wants_debug: bool,
     counted: Vec<(cpm_counter, u32)>,
     sent: Vec<(String, String)>,
     /// What the host does when it is asked: veto, and what it found when it called back.
@@ -74,6 +76,10 @@ fn lent(text: &str) -> cpm_str {
         s: text.as_ptr().cast(),
         len: text.len(),
     }
+}
+
+unsafe extern "C" fn logs(level: cpm_log_level) -> c_int {
+    seen(|seen| c_int::from(level != CPM_LOG_DEBUG || seen.wants_debug))
 }
 
 unsafe extern "C" fn log(level: cpm_log_level, line: cpm_str) {
@@ -144,6 +150,7 @@ unsafe extern "C" fn group_document(
 
 static HOST: cpm_host = cpm_host {
     abi: CPM_ABI,
+    logs: Some(logs),
     log: Some(log),
     count: Some(count),
     authorize: Some(authorize),
@@ -325,6 +332,23 @@ fn what_is_not_ours_is_left_alone() {
         assert!(seen.counted.is_empty(), "{:?}", seen.counted);
         assert!(seen.log.is_empty(), "{:?}", seen.log);
     });
+    call!(service_free(service));
+}
+
+#[test]
+fn only_lines_that_the_log_takes_are_written() {
+    let service = service(PARAMETERS);
+    let message = message("<entry uri=\"sip:bill@example.com\"/>");
+    for wants_debug in [false, true] {
+        seen(|seen| seen.wants_debug = wants_debug);
+        let request = classify(service, &message, "sip:exploder@example.com");
+        assert_eq!(call!(check(request, context())), 1);
+        assert_eq!(call!(fan_out(request, context())), 1);
+        call!(request_free(request));
+        let lines = seen(|seen| std::mem::take(&mut seen.log));
+        let is_debug = |(level, _): &(cpm_log_level, String)| *level == CPM_LOG_DEBUG;
+        assert_eq!(lines.iter().any(is_debug), wants_debug, "{lines:?}");
+    }
     call!(service_free(service));
 }
 

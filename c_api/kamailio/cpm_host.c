@@ -30,6 +30,20 @@ int cpm_counters_register(void)
 	return 0;
 }
 
+static int host_logs(enum cpm_log_level level)
+{
+	switch(level) {
+		case CPM_LOG_CRITICAL:
+			return is_printable(L_CRIT);
+		case CPM_LOG_ERROR:
+			return is_printable(L_ERR);
+		case CPM_LOG_NOTICE:
+			return is_printable(L_NOTICE);
+		default:
+			return is_printable(L_DBG);
+	}
+}
+
 static void host_log(enum cpm_log_level level, struct cpm_str text)
 {
 	int len = (int)text.len;
@@ -64,6 +78,7 @@ static int host_authorize(void *context, struct cpm_request *request)
 
 const struct cpm_host cpm_kamailio_host = {
 	.abi = CPM_ABI,
+	.logs = host_logs,
 	.log = host_log,
 	.count = host_count,
 	.authorize = host_authorize,

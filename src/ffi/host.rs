@@ -39,6 +39,14 @@ impl<'a> CHost<'a> {
 impl Host for CHost<'_> {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         let Some(log) = self.table.log else { return };
+        let level = level_to_c(level);
+        if let Some(logs) = self.table.logs {
+            // SAFETY: the table lives as long as the service.
+            let is_wanted = unsafe { logs(level) } == 1;
+            if !is_wanted {
+                return;
+            }
+        }
         let mut text = line.to_string();
         if text.len() > MAX_LOG_LINE_BYTES {
             text.truncate(text.floor_char_boundary(MAX_LOG_LINE_BYTES));
@@ -49,7 +57,7 @@ impl Host for CHost<'_> {
             .map(|c| if c.is_control() { '.' } else { c })
             .collect();
         // SAFETY: the table lives as long as the service; the text lives until the call returns.
-        unsafe { log(level_to_c(level), lend(text.as_bytes())) }
+        unsafe { log(level, lend(text.as_bytes())) }
     }
 
     fn count(&self, counter: Counter, n: u32) {
