@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use super::service::ControllingFunction;
@@ -19,6 +20,9 @@ pub struct Recipients {
     loops: u32,
     over_limit: bool,
 }
+
+/// Length of a usual URI: what room is made for at first.
+const USUAL_URI_BYTES: usize = 32;
 
 #[derive(Clone, Debug)]
 struct Recipient {
@@ -50,16 +54,22 @@ impl Recipients {
         limit: usize,
         service: &ControllingFunction,
     ) -> Result<Self, RecipientsError> {
-        let mut recipients = Recipients::default();
-        let mut by_key: HashMap<u64, usize> = HashMap::new();
+        let most = entries.size_hint().1.unwrap_or(0).min(limit);
+        let mut recipients = Recipients {
+            uris: String::with_capacity(most * USUAL_URI_BYTES),
+            distinct: Vec::with_capacity(most),
+            ..Recipients::default()
+        };
+        let mut by_key: HashMap<u64, usize, BuildHasherDefault<KeyItself>> =
+            HashMap::with_capacity_and_hasher(most, BuildHasherDefault::default());
         for entry in entries {
             let uri = parse(&entry)?;
-            if service.own_kind(&uri).is_some() {
+            let key = service.key(&uri);
+            if service.own_kind(&uri, key).is_some() {
                 recipients.loops += 1;
                 continue;
             }
             let place = recipients.distinct.len();
-            let key = uri.comparison_key(service.key_seed());
             match by_key.entry(key) {
                 Slot::Vacant(slot) => {
                     slot.insert(place);
@@ -171,6 +181,24 @@ impl Recipient {
             // Who was to be hidden once stays hidden.
             self.anonymize |= other.anonymize;
         }
+    }
+}
+
+/// Passes a comparison key through: it is a seeded hash already.
+#[derive(Default)]
+struct KeyItself(u64);
+
+impl Hasher for KeyItself {
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are u64");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::request::Request;
 use crate::cpim;
 use crate::mime::ContentType;
-use crate::policy::{OwnUri, Settings, SettingsError, Trigger};
+use crate::policy::{Settings, SettingsError, Trigger};
 use crate::sip::{HeaderName, Message, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1).
@@ -23,8 +23,32 @@ pub(super) const PAGER_MODE_GROUP_SERVICE: &str =
 #[derive(Debug)]
 pub struct ControllingFunction {
     settings: Settings,
+    own: Vec<OwnAddress>,
     /// Secret seed for comparison keys, so that a peer cannot aim at collisions.
     key_seed: u64,
+}
+
+/// An address of the Controlling Function itself.
+#[derive(Debug)]
+struct OwnAddress {
+    uri: String,
+    key: u64,
+    kind: Kind,
+}
+
+impl OwnAddress {
+    fn new(text: &str, kind: Kind, key_seed: u64) -> Option<Self> {
+        Some(OwnAddress {
+            key: Uri::parse(text).ok()?.comparison_key(key_seed),
+            uri: text.to_owned(),
+            kind,
+        })
+    }
+
+    /// Whether `uri`, whose key is `key`, is this address (RFC 3261 §19.1.4).
+    fn is(&self, uri: &Uri<'_>, key: u64) -> bool {
+        self.key == key && Uri::parse(&self.uri).is_ok_and(|own| own.equivalent(uri))
+    }
 }
 
 /// The kind of destination, told apart by the Request-URI (spec-notes N2).
@@ -80,7 +104,19 @@ impl ControllingFunction {
     /// A service with these settings, once they fit each other.
     pub fn new(settings: Settings, key_seed: u64) -> Result<Self, SettingsError> {
         settings.check()?;
-        Ok(ControllingFunction { settings, key_seed })
+        let own = [
+            (&settings.exploder_uris, Kind::Exploder),
+            (&settings.controlling_uris, Kind::AdHoc),
+        ];
+        let own = own.into_iter().flat_map(|(uris, kind)| {
+            uris.iter()
+                .filter_map(move |text| OwnAddress::new(text, kind, key_seed))
+        });
+        Ok(ControllingFunction {
+            own: own.collect(),
+            settings,
+            key_seed,
+        })
     }
 
     /// The settings.
@@ -88,8 +124,9 @@ impl ControllingFunction {
         &self.settings
     }
 
-    pub(super) fn key_seed(&self) -> u64 {
-        self.key_seed
+    /// The key by which URIs are compared here.
+    pub(super) fn key(&self, uri: &Uri<'_>) -> u64 {
+        uri.comparison_key(self.key_seed)
     }
 
     /// Whether the request is ours (9.1.1-0): addressed to one of our addresses and marked as a CPM
@@ -97,7 +134,7 @@ impl ControllingFunction {
     pub fn classify(self: &Rc<Self>, received: &Received<'_>) -> Option<Request> {
         // The Request-URI first: it sorts out nearly everything that passes a proxy.
         let uri = Uri::parse(received.request_uri).ok()?;
-        let kind = self.own_kind(&uri).or_else(|| {
+        let kind = self.own_kind(&uri, self.key(&uri)).or_else(|| {
             let is_group = self.settings.group_uris.contains(&uri);
             is_group.then_some(Kind::Group)
         })?;
@@ -118,17 +155,11 @@ impl ControllingFunction {
         ))
     }
 
-    /// Which kind of service of ours `uri` is the address of. Groups are none of them: they may be recipients.
-    pub(super) fn own_kind(&self, uri: &Uri<'_>) -> Option<Kind> {
-        let key = uri.comparison_key(OwnUri::KEY_SEED);
-        let among = |uris: &[OwnUri]| uris.iter().any(|own| own.is(uri, key));
-        if among(&self.settings.exploder_uris) {
-            Some(Kind::Exploder)
-        } else if among(&self.settings.controlling_uris) {
-            Some(Kind::AdHoc)
-        } else {
-            None
-        }
+    /// Which kind of service of ours `uri`, whose [key](Self::key) is `key`, is the address of. Groups are none of
+    /// them: they may be recipients.
+    pub(super) fn own_kind(&self, uri: &Uri<'_>, key: u64) -> Option<Kind> {
+        let own = self.own.iter().find(|own| own.is(uri, key))?;
+        Some(own.kind)
     }
 
     fn is_pager_mode(&self, message: &Message) -> bool {

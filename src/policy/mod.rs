@@ -8,7 +8,7 @@ mod trusted_peers;
 pub use group_uris::{GroupUris, NotAPattern};
 pub use isf_codes::StatusCodes;
 pub use settings::{
-    ExploderService, IdentitySource, MissingListCode, OwnUri, PARAMETERS, ParameterError, Product,
+    ExploderService, IdentitySource, MissingListCode, PARAMETERS, ParameterError, Product,
     ServiceUri, Settings, SettingsError, Trigger, UnknownGroupCode,
 };
 pub use trusted_peers::{PeerError, TrustedPeers};

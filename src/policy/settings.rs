@@ -22,10 +22,10 @@ const MAX_GROUP_SOURCES: usize = 8;
 /// and no address is ours.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `exploder_uri`: the addresses for 1-to-many messages.
-    pub exploder_uris: Vec<OwnUri>,
-    /// `controlling_uri`: the addresses for ad-hoc groups.
-    pub controlling_uris: Vec<OwnUri>,
+    /// `exploder_uri`: the addresses for 1-to-many messages, each a SIP URI.
+    pub exploder_uris: Vec<String>,
+    /// `controlling_uri`: the addresses for ad-hoc groups, each a SIP URI.
+    pub controlling_uris: Vec<String>,
     /// `outbound_proxy`: where outgoing requests go; without it their Request-URI decides.
     pub outbound_proxy: Option<ServiceUri>,
     /// `isf_uri`: the Interworking Selection Function (6.5).
@@ -115,36 +115,6 @@ impl Default for Settings {
             warning_agent: None,
             oma_release: "2.2".to_owned(),
         }
-    }
-}
-
-/// An address of the Controlling Function itself.
-#[derive(Clone, Debug)]
-pub struct OwnUri {
-    text: String,
-    key: u64,
-}
-
-impl OwnUri {
-    /// Seed of the keys. Own addresses are few and not a peer's choice, so it need not be secret.
-    pub const KEY_SEED: u64 = 0;
-
-    fn parse(text: &str) -> Result<Self, ParameterError> {
-        let uri = sip_uri(text)?;
-        Ok(OwnUri {
-            key: uri.comparison_key(Self::KEY_SEED),
-            text: text.to_owned(),
-        })
-    }
-
-    /// Whether `uri`, whose key with [`OwnUri::KEY_SEED`] is `key`, is this address (RFC 3261 §19.1.4).
-    pub fn is(&self, uri: &Uri<'_>, key: u64) -> bool {
-        self.key == key && Uri::parse(&self.text).is_ok_and(|own| own.equivalent(uri))
-    }
-
-    /// The address as configured.
-    pub fn as_str(&self) -> &str {
-        &self.text
     }
 }
 
@@ -532,12 +502,8 @@ impl Settings {
         if self.group_uris.is_empty() != self.group_sources.is_empty() {
             return Err(SettingsError::HalfAGroup);
         }
-        let overlap = self.exploder_uris.iter().any(|exploder| {
-            Uri::parse(&exploder.text).is_ok_and(|uri| {
-                self.controlling_uris
-                    .iter()
-                    .any(|controlling| controlling.is(&uri, exploder.key))
-            })
+        let overlap = parsed(&self.exploder_uris).any(|exploder| {
+            parsed(&self.controlling_uris).any(|controlling| controlling.equivalent(&exploder))
         });
         if overlap {
             return Err(SettingsError::Overlap);
@@ -563,12 +529,18 @@ fn sip_uri(text: &str) -> Result<Uri<'_>, ParameterError> {
     }
 }
 
-fn add_own_uri(uris: &mut Vec<OwnUri>, text: &str) -> Result<(), ParameterError> {
+fn add_own_uri(uris: &mut Vec<String>, text: &str) -> Result<(), ParameterError> {
     if uris.len() == MAX_OWN_URIS {
         return Err(ParameterError::TooMany);
     }
-    uris.push(OwnUri::parse(text)?);
+    sip_uri(text)?;
+    uris.push(text.to_owned());
     Ok(())
+}
+
+/// What [`add_own_uri`] has checked.
+fn parsed(uris: &[String]) -> impl Iterator<Item = Uri<'_>> {
+    uris.iter().filter_map(|text| Uri::parse(text).ok())
 }
 
 fn text(text: &str) -> Result<Option<String>, ParameterError> {
