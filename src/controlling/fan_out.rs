@@ -4,8 +4,6 @@
 //! the transactions in flight hold too much memory, the rest is handed over to a process that has nothing else
 //! to do: no worker is kept from the requests of others.
 
-use std::fmt::Write as _;
-
 use bytes::{Buf, BufMut, Bytes};
 
 use super::host::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
@@ -15,6 +13,9 @@ use crate::sip::StatusCode;
 
 /// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
 pub const RETRY_AFTER_S: u32 = 5;
+
+/// Room for the longest Call-ID: its prefix, 16 random bytes and any place.
+const IDENTITY_BYTES: usize = 64;
 
 /// Call-ID and From tag of outgoing requests: random, and the place of the recipient.
 #[derive(Debug)]
@@ -30,16 +31,19 @@ impl LegIdentity {
     pub(super) fn new() -> Option<Self> {
         let mut random = [0; 24];
         getrandom::fill(&mut random).ok()?;
-        let hex = |bytes: &[u8], mut text: String| {
+        let hex = |prefix: &str, bytes: &[u8]| {
+            let mut text = String::with_capacity(IDENTITY_BYTES);
+            text.push_str(prefix);
+            let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
             for byte in bytes {
-                let _ = write!(text, "{byte:02x}");
+                text.extend([digit(byte >> 4), digit(byte & 15)]);
             }
             text.push('-');
             text
         };
         Some(LegIdentity::of(
-            hex(&random[..16], String::from("cpm-")),
-            hex(&random[16..], String::new()),
+            hex("cpm-", &random[..16]),
+            hex("", &random[16..]),
         ))
     }
 
@@ -54,13 +58,11 @@ impl LegIdentity {
 
     /// Makes them those of the copy for the recipient at this place.
     pub(super) fn set(&mut self, place: usize) {
-        for (text, prefix) in [
-            (&mut self.call_id, self.call_id_prefix),
-            (&mut self.tag, self.tag_prefix),
-        ] {
-            text.truncate(prefix);
-            let _ = write!(text, "{place}");
-        }
+        self.call_id.truncate(self.call_id_prefix);
+        push_number(&mut self.call_id, place);
+        let number = &self.call_id[self.call_id_prefix..];
+        self.tag.truncate(self.tag_prefix);
+        self.tag.push_str(number);
     }
 
     /// The Call-ID.
@@ -140,13 +142,16 @@ impl FanOutJob {
                 break Progress::NoRoom;
             }
             let rest = &self.recipients[self.position..];
-            let Some((uri, _)) = rest.split_once('\n') else {
+            let Some(length) = memchr::memchr(b'\n', rest.as_bytes()) else {
                 break Progress::Done;
             };
-            let next = self.position + uri.len() + 1;
+            let uri = &rest[..length];
+            let next = self.position + length + 1;
             self.identity.set(self.place);
             to.clear();
-            let _ = write!(to, "<{uri}>");
+            to.push('<');
+            to.push_str(uri);
+            to.push('>');
             let isf = self.isf.as_ref().filter(|_| !is_sip(uri));
             let sent = host.send(&OutgoingRequest {
                 method: "MESSAGE",
@@ -294,6 +299,14 @@ fn take_option(bytes: &mut Bytes) -> Option<Option<Bytes>> {
     let is_some = bytes.try_get_u8().ok()? == 1;
     let field = take(bytes)?;
     Some(is_some.then_some(field))
+}
+
+/// Appends the decimal digits of a number; what [`std::fmt`] does besides would show at each recipient.
+fn push_number(text: &mut String, number: usize) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 fn is_sip(uri: &str) -> bool {
