@@ -256,16 +256,10 @@ pub(super) fn entity(message: &Message) -> Result<Entity, Refusal> {
         let field = message.first(name);
         field.map(|field| Bytes::copy_from_slice(field.value()))
     };
-    let transfer_encoding = message.fields().find(|field| {
-        field
-            .raw_name()
-            .eq_ignore_ascii_case("Content-Transfer-Encoding")
-    });
     let fields = EntityFields {
         content_type: value(HeaderName::ContentType),
         content_disposition: value(HeaderName::ContentDisposition),
-        content_transfer_encoding: transfer_encoding
-            .map(|field| Bytes::copy_from_slice(field.value())),
+        content_transfer_encoding: value(HeaderName::ContentTransferEncoding),
     };
     Entity::parse(fields, message.body()).map_err(malformed)
 }

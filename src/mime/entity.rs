@@ -422,10 +422,7 @@ impl Delimiters<'_> {
 
 /// Start of the line after the one that starts at `at`, or `end`.
 fn next_line(body: &[u8], at: usize, end: usize) -> usize {
-    body[at..end]
-        .iter()
-        .position(|&b| b == b'\n')
-        .map_or(end, |offset| at + offset + 1)
+    memchr::memchr(b'\n', &body[at..end]).map_or(end, |offset| at + offset + 1)
 }
 
 fn line_end_before(body: &[u8]) -> usize {

@@ -208,11 +208,29 @@ pub(super) fn find<'a>(text: &'a str, at: usize, name: &str) -> Option<Cow<'a, s
 
 /// RFC 2045 §5.1 `token`, which is also that of a header field name but for the colon.
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !br#"()<>@,;:\"/[]?="#.contains(&byte)
+    const TOKEN: [bool; 256] = graphic_but(br#"()<>@,;:\"/[]?="#);
+    TOKEN[usize::from(byte)]
 }
 
 fn is_lenient_value_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !br#"(),;\""#.contains(&byte)
+    const VALUE: [bool; 256] = graphic_but(br#"(),;\""#);
+    VALUE[usize::from(byte)]
+}
+
+/// For each byte, whether it is a visible ASCII character and none of the specials.
+const fn graphic_but(specials: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        table[byte as usize] = true;
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < specials.len() {
+        table[specials[index] as usize] = false;
+        index += 1;
+    }
+    table
 }
 
 fn is_forbidden_control(byte: u8) -> bool {

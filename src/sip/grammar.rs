@@ -1,29 +1,41 @@
 //! Character classes of RFC 3261 §25.1 and the `%` escapes, shared by the parsers of this folder.
 
+const UNRESERVED: u8 = 1;
+const RESERVED: u8 = 2;
+const TOKEN: u8 = 4;
+
+/// The classes that each byte belongs to. A look-up, since nearly every byte of a header is asked for one.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => UNRESERVED | TOKEN,
+            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' => UNRESERVED | TOKEN,
+            b'(' | b')' => UNRESERVED,
+            b'+' => RESERVED | TOKEN,
+            b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'$' | b',' => RESERVED,
+            b'%' | b'`' => TOKEN,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+};
+
 /// `unreserved`: letters, digits and `mark`.
 pub(super) const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')'
-        )
+    CLASSES[byte as usize] & UNRESERVED != 0
 }
 
 /// `reserved`.
 pub(super) const fn is_reserved(byte: u8) -> bool {
-    matches!(
-        byte,
-        b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b','
-    )
+    CLASSES[byte as usize] & RESERVED != 0
 }
 
 /// One character of a `token`.
 pub(super) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-        )
+    CLASSES[byte as usize] & TOKEN != 0
 }
 
 /// Whether the whole text is one `token`.
@@ -57,6 +69,13 @@ pub(super) fn is_escaped_text(text: &str, allowed: impl Fn(u8) -> bool) -> bool 
         }
     }
     true
+}
+
+/// The text before and behind the first `separator`, which is ASCII. Texts here are short, and setting up the search
+/// of [`str::split_once`] takes longer than such a text.
+pub(super) fn split_once(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(separator, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// The index just behind the quoted string that opens at `start`, or `None` if it never closes.

@@ -1,7 +1,5 @@
 //! Names of SIP header fields: the one table of those that are known here, with their compact forms.
 
-use std::cmp::Ordering;
-
 macro_rules! header_names {
     ($($variant:ident = $name:literal $(, $compact:literal)?;)+) => {
         /// The name of a header field, recognised without regard to case and in its compact form.
@@ -15,7 +13,7 @@ macro_rules! header_names {
             Other,
         }
 
-        /// In the alphabetical order that [`HeaderName::parse`] searches.
+        /// Names with the same first letter stand together, which [`HeaderName::parse`] relies on.
         const KNOWN: &[(&str, HeaderName)] = &[$(($name, HeaderName::$variant),)+];
 
         const fn from_compact(letter: u8) -> HeaderName {
@@ -45,6 +43,7 @@ header_names! {
     ContentEncoding = "Content-Encoding", b'e';
     ContentLanguage = "Content-Language";
     ContentLength = "Content-Length", b'l';
+    ContentTransferEncoding = "Content-Transfer-Encoding";
     ContentType = "Content-Type", b'c';
     ContributionId = "Contribution-ID";
     ConversationId = "Conversation-ID";
@@ -116,10 +115,14 @@ impl HeaderName {
         if let [letter] = name {
             return from_compact(letter.to_ascii_lowercase());
         }
-        match KNOWN.binary_search_by(|(known, _)| compare_ignoring_case(known.as_bytes(), name)) {
-            Ok(index) => KNOWN[index].1,
-            Err(_) => HeaderName::Other,
-        }
+        let candidates = name
+            .first()
+            .and_then(|first| BY_LETTER.get(letter_index(*first)))
+            .map_or(&KNOWN[..0], |&(start, end)| &KNOWN[start..end]);
+        candidates
+            .iter()
+            .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+            .map_or(HeaderName::Other, |(_, header)| *header)
     }
 
     /// The full name as the RFCs spell it; `None` for [`HeaderName::Other`].
@@ -128,9 +131,24 @@ impl HeaderName {
     }
 }
 
-fn compare_ignoring_case(a: &[u8], b: &[u8]) -> Ordering {
-    let lower = |byte: &u8| byte.to_ascii_lowercase();
-    a.iter().map(lower).cmp(b.iter().map(lower))
+/// For each letter, where in [`KNOWN`] the names that begin with it start and end.
+const BY_LETTER: [(usize, usize); 26] = {
+    let mut ranges = [(0, 0); 26];
+    let mut index = 0;
+    while index < KNOWN.len() {
+        let range = &mut ranges[letter_index(KNOWN[index].0.as_bytes()[0])];
+        if range.1 == 0 {
+            range.0 = index;
+        }
+        index += 1;
+        range.1 = index;
+    }
+    ranges
+};
+
+/// The place of a letter in the alphabet, in either case; 26 or more for any other byte.
+const fn letter_index(byte: u8) -> usize {
+    byte.to_ascii_lowercase().wrapping_sub(b'a') as usize
 }
 
 #[cfg(test)]
@@ -140,8 +158,8 @@ mod tests {
     #[test]
     fn table_is_sorted_and_indexed_by_the_name() {
         for pair in KNOWN.windows(2) {
-            let order = compare_ignoring_case(pair[0].0.as_bytes(), pair[1].0.as_bytes());
-            assert_eq!(order, Ordering::Less, "{pair:?}");
+            let [first, second] = [pair[0], pair[1]].map(|(name, _)| name.to_ascii_lowercase());
+            assert!(first < second, "{pair:?}");
         }
         for (index, (name, header)) in KNOWN.iter().enumerate() {
             assert_eq!(*header as usize, index, "{name}");

@@ -386,9 +386,7 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn next_line(&mut self) -> Result<Line, MessageError> {
         let start = self.at;
-        let ending = self.head[start..]
-            .iter()
-            .position(|byte| matches!(byte, b'\r' | b'\n' | 0));
+        let ending = memchr::memchr3(b'\r', b'\n', 0, &self.head[start..]);
         let Some(content_end) = ending.map(|length| start + length) else {
             return Err(self.too_short());
         };

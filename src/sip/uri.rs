@@ -8,7 +8,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::grammar::{is_escaped_text, is_reserved, is_unreserved, unescape};
+use super::grammar::{is_escaped_text, is_reserved, is_unreserved, split_once, unescape};
 
 /// The longest URI that is parsed, in bytes. The RFCs set no bound; the longest seen in practice (a
 /// GRUU with its instance, a URI with embedded header fields) stay well below 1 KiB.
@@ -104,7 +104,7 @@ impl<'a> Uri<'a> {
         if text.len() > MAX_URI_BYTES {
             return Err(UriError::TooLong);
         }
-        let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
+        let (scheme, rest) = split_once(text, b':').ok_or(UriError::Scheme)?;
         if scheme.eq_ignore_ascii_case("sip") {
             SipUri::parse(text, rest, false).map(Uri::Sip)
         } else if scheme.eq_ignore_ascii_case("sips") {
@@ -182,24 +182,20 @@ impl<'a> Uri<'a> {
     /// It covers scheme, user, host and port, or the digits of the number. With a random seed that
     /// peers do not learn, they cannot aim at collisions.
     pub fn comparison_key(&self, seed: u64) -> u64 {
-        // SipHash with a public key; the secret seed as its first block makes the state unknown.
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(seed);
+        let mut hasher = KeyHasher::new(seed);
         match self {
             Uri::Sip(uri) => uri.hash_comparable(&mut hasher),
             Uri::Tel(uri) => {
-                hasher.write_u8(b't');
+                hasher.push(b't');
                 for digit in number_digits(uri.number) {
-                    hasher.write_u8(digit);
+                    hasher.push(digit);
                 }
             }
             Uri::Other(uri) => {
-                hasher.write_u8(b'o');
-                for byte in uri.scheme.bytes() {
-                    hasher.write_u8(byte.to_ascii_lowercase());
-                }
-                hasher.write_u8(b':');
-                hasher.write(uri.rest.as_bytes());
+                hasher.push(b'o');
+                hasher.push_lower(uri.scheme);
+                hasher.push(b':');
+                hasher.push_all(uri.rest.as_bytes());
             }
         }
         hasher.finish()
@@ -226,11 +222,11 @@ impl<'a> SipUri<'a> {
 
     fn parse(text: &'a str, rest: &'a str, secure: bool) -> Result<Self, UriError> {
         // `@` is allowed nowhere else without an escape, so the first one ends the userinfo.
-        let (userinfo, rest) = match rest.split_once('@') {
+        let (userinfo, rest) = match split_once(rest, b'@') {
             Some((userinfo, rest)) => (Some(userinfo), rest),
             None => (None, rest),
         };
-        let (user, password) = match userinfo.map(|text| text.split_once(':').ok_or(text)) {
+        let (user, password) = match userinfo.map(|text| split_once(text, b':').ok_or(text)) {
             None => (None, None),
             Some(Err(user)) => (Some(user), None),
             Some(Ok((user, password))) => (Some(user), Some(password)),
@@ -242,11 +238,11 @@ impl<'a> SipUri<'a> {
             return Err(UriError::Password);
         }
 
-        let (address, headers) = split_tail(rest, '?');
-        let (host_port, parameters) = split_tail(address, ';');
+        let (address, headers) = split_tail(rest, b'?');
+        let (host_port, parameters) = split_tail(address, b';');
         let host_end = match host_port.starts_with('[') {
             true => host_port.find(']').ok_or(UriError::Host)? + 1,
-            false => host_port.find(':').unwrap_or(host_port.len()),
+            false => memchr::memchr(b':', host_port.as_bytes()).unwrap_or(host_port.len()),
         };
         let (host, port) = host_port.split_at(host_end);
         if !is_host(host) {
@@ -318,22 +314,65 @@ impl<'a> SipUri<'a> {
         all_found && headers(other.headers).count() == taken.count_ones() as usize
     }
 
-    fn hash_comparable(&self, hasher: &mut DefaultHasher) {
-        hasher.write_u8(if self.secure { b'S' } else { b's' });
+    fn hash_comparable(&self, hasher: &mut KeyHasher) {
+        hasher.push(if self.secure { b'S' } else { b's' });
         if let Some(user) = self.user {
             for character in unescape(user.bytes()) {
-                hasher.write_u16(character);
+                hasher.push_all(&character.to_ne_bytes());
             }
-            hasher.write_u16(u16::from(b'@'));
+            hasher.push_all(&u16::from(b'@').to_ne_bytes());
         }
         match ipv6_address(self.host) {
-            Some(address) => hasher.write(&address.octets()),
-            None => self
-                .host
-                .bytes()
-                .for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase())),
+            Some(address) => hasher.push_all(&address.octets()),
+            None => hasher.push_lower(self.host),
         }
-        hasher.write_u32(self.port.map_or(u32::MAX, u32::from));
+        hasher.push_all(&self.port.map_or(u32::MAX, u32::from).to_ne_bytes());
+    }
+}
+
+/// SipHash over bytes that come one by one. It is handed whole blocks, since it is slow on single bytes.
+struct KeyHasher {
+    hasher: DefaultHasher,
+    block: [u8; 64],
+    used: usize,
+}
+
+impl KeyHasher {
+    fn new(seed: u64) -> Self {
+        // The key of this SipHash is public; the secret seed as its first block makes the state unknown.
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(seed);
+        Self {
+            hasher,
+            block: [0; 64],
+            used: 0,
+        }
+    }
+
+    fn push(&mut self, byte: u8) {
+        if self.used == self.block.len() {
+            self.hasher.write(&self.block);
+            self.used = 0;
+        }
+        self.block[self.used] = byte;
+        self.used += 1;
+    }
+
+    fn push_all(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.push(byte);
+        }
+    }
+
+    fn push_lower(&mut self, text: &str) {
+        for byte in text.bytes() {
+            self.push(byte.to_ascii_lowercase());
+        }
+    }
+
+    fn finish(mut self) -> u64 {
+        self.hasher.write(&self.block[..self.used]);
+        self.hasher.finish()
     }
 }
 
@@ -349,7 +388,7 @@ impl<'a> TelUri<'a> {
     }
 
     fn parse(text: &'a str, rest: &'a str) -> Result<Self, UriError> {
-        let (number, parameters) = split_tail(rest, ';');
+        let (number, parameters) = split_tail(rest, b';');
         let uri = Self {
             text,
             number,
@@ -481,8 +520,8 @@ fn hosts_match(a: &str, b: &str) -> bool {
     }
 }
 
-fn split_tail(text: &str, separator: char) -> (&str, Option<&str>) {
-    match text.split_once(separator) {
+fn split_tail(text: &str, separator: u8) -> (&str, Option<&str>) {
+    match split_once(text, separator) {
         Some((before, after)) => (before, Some(after)),
         None => (text, None),
     }
@@ -503,7 +542,7 @@ fn headers(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn name_and_value(text: &str) -> (&str, &str) {
-    text.split_once('=').unwrap_or((text, ""))
+    split_once(text, b'=').unwrap_or((text, ""))
 }
 
 fn find_parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -521,7 +560,7 @@ fn check_parameters(
         if index == MAX_URI_PARAMETERS {
             return Err(UriError::TooManyParameters);
         }
-        let (name, value) = split_tail(parameter, '=');
+        let (name, value) = split_tail(parameter, b'=');
         if !is_allowed(name, value) {
             return Err(UriError::Parameter);
         }
@@ -541,7 +580,7 @@ fn check_headers(text: &str) -> Result<(), UriError> {
         if index == MAX_URI_HEADERS {
             return Err(UriError::TooManyHeaders);
         }
-        let (name, value) = header.split_once('=').ok_or(UriError::Header)?;
+        let (name, value) = split_once(header, b'=').ok_or(UriError::Header)?;
         if name.is_empty()
             || !is_escaped_text(name, is_header_byte)
             || !is_escaped_text(value, is_header_byte)
