@@ -168,7 +168,7 @@ struct cpm_host {
 
 	/* Reads the document of a group from the proxy's database at `url`. 1: `*document` is it, borrowed until the next
 	 * call; 0: the database has no such group; -1: there is no connection to it; -2: it
-	 * could not be asked. Called by check_group only. */
+	 * refused the query. Called by check_group only. */
 	int (*group_document)(void *context, struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document);
 };
 

@@ -112,6 +112,6 @@ int cpm_db_group_document(void *context, struct cpm_str url, struct cpm_str grou
 			return 1;
 		default:
 			LM_ERR("column document of table cpm_group is neither text nor blob\n");
-			return -1;
+			return -2;
 	}
 }

@@ -13,10 +13,14 @@ use crate::config::ProxyConfig;
 use crate::guarded::Guarded;
 use crate::outcome::or_fail;
 use crate::process::Process;
-use crate::sys::Signal;
+use crate::sys::{Signal, signal_process};
 
 /// Longest time a proxy may take to come up or to go down; a healthy one needs a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long one SIGTERM is given. Kamailio passes it on once, and a child that has not yet run since its fork
+/// only takes note of it: on a busy machine such a child would stay for ever.
+const ONE_SIGNAL: Duration = Duration::from_secs(3);
 
 /// Between two questions whether the proxy is up.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
@@ -287,7 +291,13 @@ impl Proxy {
         self.stopped = true;
         let mut complaints = Vec::new();
         self.guarded.signal(Signal::Terminate);
-        match self.guarded.wait(PATIENCE) {
+        let ended = self.guarded.wait(ONE_SIGNAL).or_else(|| {
+            for process in self.guarded.processes() {
+                let _ = signal_process(process.pid, Signal::Terminate);
+            }
+            self.guarded.wait(PATIENCE)
+        });
+        match ended {
             Some(status) if status.success() => {}
             Some(status) => complaints.push(format!("ended with {status}")),
             None => complaints.push(format!("did not end within {PATIENCE:?}")),

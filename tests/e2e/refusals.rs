@@ -638,6 +638,15 @@ fn each_fault_is_refused_as_the_manual_says() {
             expect_refusal(&anne, proxy, &request, fault);
             let call_id = request.header("Call-ID").expect("requests have one");
             expect_log_lines(proxy, &format!("callid={call_id}"), 1);
+            let warning = fault.header.filter(|(name, _)| *name == "Warning");
+            let text = warning.and_then(|(_, value)| value.split('"').nth(1));
+            let words = format!("refused {} {}", fault.code, text.unwrap_or_default());
+            let log = proxy.log();
+            let line = log
+                .lines()
+                .find(|line| line.contains(call_id))
+                .unwrap_or_default();
+            assert!(line.contains(&words), "{words} in {line}");
             refused += 1;
         }
     }

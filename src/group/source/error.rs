@@ -210,3 +210,42 @@ impl fmt::Display for DatabaseError {
 }
 
 impl std::error::Error for DatabaseError {}
+
+#[cfg(test)]
+mod tests {
+    use super::SourceFailure::*;
+    use super::*;
+
+    #[test]
+    fn phrases_are_distinct() {
+        let failures = [
+            Timeout,
+            HostNotFound,
+            Connection,
+            Tls,
+            NotHttp,
+            Unauthorized,
+            PasswordUnprotected,
+            Redirected,
+            Status(403),
+            Status(500),
+            Database(DatabaseError::NoConnection),
+            Database(DatabaseError::QueryFailed),
+            FolderUnreadable,
+            FolderTooLarge,
+            FileUnreadable,
+            TooLong,
+            Document(GroupDocumentError::NotAGroup),
+            InvalidAddress,
+            OtherGroup,
+            ExternalListElsewhere,
+            ExternalListMissing,
+            ExternalListDocument(GroupDocumentError::NotAList),
+            ExternalList(ExternalListError::TooDeep),
+        ];
+        let phrases: std::collections::HashSet<_> =
+            failures.iter().map(SourceFailure::to_string).collect();
+        assert_eq!(phrases.len(), failures.len());
+        assert!(Status(429).is_outage() && Status(503).is_outage() && !Status(403).is_outage());
+    }
+}

@@ -421,6 +421,23 @@ mod tests {
     }
 
     #[test]
+    fn limit_of_files() {
+        let folder = TestFolder::new();
+        for n in 0..MAX_FILES {
+            std::fs::write(folder.path().join(format!("{n:05}.xml")), b"").unwrap();
+        }
+        folder.write("last.xml", &document("sip:last@x.org", ""));
+        let mut look = Look::at(&folder);
+        for _ in 0..2 {
+            assert!(!look.has("sip:last@x.org"));
+        }
+        let too_large = |fault: &&(SourceFailure, _)| fault.0 == SourceFailure::FolderTooLarge;
+        assert_eq!(look.faults.iter().filter(too_large).count(), 1);
+        folder.remove("00000.xml");
+        assert!(look.has("sip:last@x.org"));
+    }
+
+    #[test]
     fn a_folder_that_is_gone_is_an_outage() {
         let folder = TestFolder::new();
         folder.write("a.xml", &document("sip:a@x.org", ""));

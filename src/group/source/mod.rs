@@ -233,6 +233,10 @@ impl GroupSources {
 
     /// Looks for the group with this address. `now_ms` is a monotonic time in milliseconds.
     ///
+    /// It can block for the timeout of each XDMS, as long as the proxy's database interface does, and while
+    /// files are read. For each connection to an XDMS a short thread looks up the host name, as only so that
+    /// is bounded as well; it calls nothing of ours.
+    ///
     /// Then [`Self::poll_fault`] says what else went wrong.
     ///
     /// # Errors

@@ -127,3 +127,41 @@ fn serve(
         }
     }
 }
+
+/// The certificate of [`serve_tls_once`], which is for 127.0.0.1 and signed by its own key.
+pub(super) const CERTIFICATE: &[u8] = include_bytes!("test_tls/certificate.pem");
+
+/// Answers one request over TLS on a local address; gives back the port.
+pub(super) fn serve_tls_once(address: &str, reply: Vec<u8>) -> u16 {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("test_tls/key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = BufReader::new(rustls::StreamOwned::new(session, socket));
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            // A client that does not trust us goes away.
+            if !matches!(stream.read_line(&mut head), Ok(1..)) {
+                return;
+            }
+        }
+        let _ = stream.get_mut().write_all(&reply);
+        let _ = stream.get_mut().flush();
+        // The client closes first, so that no byte of the answer is lost.
+        let _ = stream.read_line(&mut head);
+    });
+    port
+}

@@ -153,7 +153,7 @@ impl Xdms {
 #[cfg(test)]
 mod tests {
     use super::super::test_documents::{TestFolder, document};
-    use super::super::test_server::{Step, TestServer, response};
+    use super::super::test_server::{CERTIFICATE, Step, TestServer, response, serve_tls_once};
     use super::super::{
         Credentials, DatabaseError, Found, GroupDatabase, GroupSources, RETRY_AFTER_MS, Unavailable,
     };
@@ -572,24 +572,36 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_ca_file_that_is_not_asked_for_yet() {
+    fn over_tls(host: &str, port: u16, ca_file: Option<&[u8]>) -> Result<Found, Unavailable> {
         let folder = TestFolder::new();
-        folder.write(
-            "ca.pem",
-            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        );
-        let server = TestServer::new();
         let options = SourceOptions {
-            ca_file: Some(folder.path().join("ca.pem")),
+            ca_file: ca_file.map(|pem| {
+                folder.write("ca.pem", pem);
+                folder.path().join("ca.pem")
+            }),
             ..SourceOptions::default()
         };
-        let url = format!("xcap:https://127.0.0.1:{}", server.port);
+        let url = format!("xcap:https://{host}:{port}/root");
         let mut sources = GroupSources::new(&[url], &options).unwrap();
-        let uri = Uri::parse(GROUP).unwrap();
-        // The server speaks no TLS, and the file has no certificate that is one.
-        assert!(sources.find(&uri, 0, &NoDatabase).is_err());
-        assert!(server.take_requests().is_empty());
+        sources.find(&Uri::parse(GROUP).unwrap(), 0, &NoDatabase)
+    }
+
+    #[test]
+    fn tls_with_a_server_that_is_vouched_for() {
+        let serve = |host| serve_tls_once(host, response("200 OK", &text("")));
+        let trusted = over_tls("127.0.0.1", serve("127.0.0.1"), Some(CERTIFICATE));
+        assert!(matches!(trusted, Ok(Found::Group(_))), "{trusted:?}");
+        // Nobody knows the certificate, or it is for another name.
+        for (host, ca_file) in [("127.0.0.1", None), ("127.0.0.2", Some(CERTIFICATE))] {
+            let error = over_tls(host, serve(host), ca_file).unwrap_err();
+            assert_eq!(error.cause, SourceFailure::Tls, "{host}");
+        }
+        // A server without TLS, and a file of what looks like certificates.
+        let plain = TestServer::new();
+        let port = plain.reply("200 OK", &text("")).port;
+        assert!(over_tls("127.0.0.1", port, Some(CERTIFICATE)).is_err());
+        let odd = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(over_tls("127.0.0.1", serve("127.0.0.1"), Some(odd)).is_err());
     }
 
     /// Whatever the server sends, the client gives a result.
