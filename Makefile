@@ -21,14 +21,15 @@ deps: ## what building and testing need, installed when missing
 headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
 	@tools/headers
 
-# A folder of its own makes it usable as a module path. The file is replaced, never written into: a proxy
-# may have the old one mapped.
+# A target directory of its own: in one that it shared with the tests, which are built without the feature, each
+# build would undo the other's. A folder of its own makes the module usable as a module path. The file is
+# replaced, never written into: a proxy may have the old one mapped.
 .PHONY: build
 build: headers ## the module, target/kamailio/cpm.so
-	$(CARGO) build --release --lib --features kamailio
+	$(CARGO) build --release --lib --features kamailio --target-dir target/module
 	@mkdir -p $(dir $(module))
-	@cmp -s target/release/libcpm.so $(module) || \
-		{ cp target/release/libcpm.so $(module).new && mv $(module).new $(module); }
+	@cmp -s target/module/release/libcpm.so $(module) || \
+		{ cp target/module/release/libcpm.so $(module).new && mv $(module).new $(module); }
 
 .PHONY: install
 install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)
@@ -37,7 +38,7 @@ install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)
 
 .PHONY: demo
 demo: deps build ## the main job, on real traffic
-	$(CARGO) run --release --example demo
+	$(CARGO) run --quiet --example demo
 
 .PHONY: test
 test: deps build lint ## everything that has to hold

@@ -15,7 +15,7 @@ struct Benchmark {
     run: fn(&Path, bool) -> Report,
 }
 
-const BENCHMARKS: [Benchmark; 2] = [
+const BENCHMARKS: [Benchmark; 3] = [
     Benchmark {
         name: "parsing",
         run: run_parsing,
@@ -23,6 +23,10 @@ const BENCHMARKS: [Benchmark; 2] = [
     Benchmark {
         name: "fan_out",
         run: run_fan_out,
+    },
+    Benchmark {
+        name: "hanging_xdms",
+        run: run_hanging_xdms,
     },
 ];
 
@@ -84,4 +88,11 @@ fn run_fan_out(root: &Path, quick: bool) -> Report {
     let about = machine::describe(&[machine::kamailio_version()]);
     let cpm = root.join("target/kamailio/cpm.so");
     fan_out::run(&cpm, Path::new(env!("BARE_TM")), rounds, messages, &about)
+}
+
+fn run_hanging_xdms(root: &Path, quick: bool) -> Report {
+    let (rounds, messages) = if quick { (5, 6_000) } else { (25, 20_000) };
+    let about = machine::describe(&[machine::kamailio_version()]);
+    let cpm = root.join("target/kamailio/cpm.so");
+    fan_out::hanging_xdms::run(&cpm, rounds, messages, &about)
 }

@@ -324,8 +324,13 @@ impl Request {
     fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> Stage {
         let reply = refusal.reply(&self.service.product(), self.warning_agent());
         host.count(Counter::Refused, 1);
+        // While a group source is down, each request to a group comes to this; the outage itself is logged.
+        let level = match self.group {
+            Some(GroupLookup::Unavailable { .. }) => LogLevel::Debug,
+            _ => LogLevel::Notice,
+        };
         host.log(
-            LogLevel::Notice,
+            level,
             format_args!(
                 "refused {} {}: {}, {}",
                 reply.code.as_u16(),

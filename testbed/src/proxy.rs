@@ -325,8 +325,9 @@ impl Proxy {
             .output()
             .map_err(|error| format!("kamcmd: {error}"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        // kamcmd's exit status is 0 for a refused command too.
-        if output.status.success() && !text.is_empty() && !text.starts_with("error:") {
+        // kamcmd's exit status is 0 for a refused command too; an answer may be empty.
+        let has_answer = !text.is_empty() || output.stderr.is_empty();
+        if output.status.success() && has_answer && !text.starts_with("error:") {
             return Ok(text);
         }
         Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)))

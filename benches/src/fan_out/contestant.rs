@@ -44,11 +44,6 @@ pub(super) fn all(
         fs::write(&path, bytes).expect("the bench's folder can be written to");
         path.display().to_string()
     };
-    let ours = config("request_route {\n\tcpm_handle();\n}")
-        .load(&cpm.display().to_string())
-        .set("cpm", "exploder_uri", EXPLODER)
-        .set("cpm", "trusted_peer", "127.0.0.1")
-        .set_number("cpm", "max_recipients", 1000);
     let lua = config("cfgengine \"lua\"")
         .load("pv")
         .load("uac")
@@ -71,13 +66,22 @@ pub(super) fn all(
         )
         .set("bare_tm", "body_file", &file("body", &message.cpim()));
     [
-        ("cpm", ours),
+        ("cpm", ours(cpm)),
         ("Lua script", lua),
         ("native script", native),
         ("bare tm loop", bare),
     ]
     .map(|(name, config)| Contestant { name, config })
     .into()
+}
+
+/// The module as an operator sets it up.
+pub(super) fn ours(cpm: &Path) -> ProxyConfig {
+    config("request_route {\n\tcpm_handle();\n}")
+        .load(&cpm.display().to_string())
+        .set("cpm", "exploder_uri", EXPLODER)
+        .set("cpm", "trusted_peer", "127.0.0.1")
+        .set_number("cpm", "max_recipients", 1000)
 }
 
 fn config(routes: &str) -> ProxyConfig {

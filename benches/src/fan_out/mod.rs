@@ -9,6 +9,7 @@
 mod client;
 mod contestant;
 mod cpu;
+pub mod hanging_xdms;
 mod sink;
 
 use std::collections::BTreeSet;
@@ -109,6 +110,16 @@ struct Stage {
     running: Vec<Running>,
 }
 
+/// What some requests took together.
+#[derive(Default)]
+struct Times {
+    /// Until the 202.
+    accepted: Duration,
+    /// Until the last recipient had it.
+    whole: Duration,
+    repeated: usize,
+}
+
 /// A contestant's proxy and the connection to it.
 struct Running {
     name: &'static str,
@@ -118,14 +129,7 @@ struct Running {
 
 impl Stage {
     fn enter(&mut self, bench: &Bench, contestant: Contestant) {
-        let proxy = bench.proxy(&contestant.config);
-        let client = Client::connect(proxy.tcp().address())
-            .expect("a proxy that is ready takes connections");
-        self.running.push(Running {
-            name: contestant.name,
-            proxy,
-            client,
-        });
+        self.running.push(Running::start(bench, contestant));
     }
 
     /// Makes sure that all send the same thing, and warms them up.
@@ -159,6 +163,29 @@ impl Stage {
 }
 
 impl Running {
+    fn start(bench: &Bench, contestant: Contestant) -> Self {
+        let proxy = bench.proxy(&contestant.config);
+        let client = Client::connect(proxy.tcp().address())
+            .expect("a proxy that is ready takes connections");
+        Self {
+            name: contestant.name,
+            proxy,
+            client,
+        }
+    }
+
+    /// Only the rate, of a proxy that has other transactions as well.
+    fn measure_busy(
+        &mut self,
+        sink: &Sink,
+        request: &Request,
+        recipients: usize,
+        requests: usize,
+    ) -> f64 {
+        let times = self.send(sink, request, recipients, requests);
+        (recipients * requests) as f64 / times.whole.as_secs_f64()
+    }
+
     fn measure(
         &mut self,
         sink: &Sink,
@@ -166,9 +193,30 @@ impl Running {
         recipients: usize,
         requests: usize,
     ) -> [(&'static str, f64); 4] {
-        let (mut accepted, mut whole) = (Duration::ZERO, Duration::ZERO);
-        let mut repeated = 0;
         let cpu = cpu::time_of(&self.proxy);
+        let times = self.send(sink, request, recipients, requests);
+        self.wait_idle();
+        let cpu = cpu::time_of(&self.proxy) - cpu;
+        let sent = (recipients * requests) as f64;
+        [
+            (CPU, cpu.as_secs_f64() * 1e6 / sent),
+            (
+                ACCEPTED,
+                times.accepted.as_secs_f64() * 1e3 / requests as f64,
+            ),
+            (RATE, sent / times.whole.as_secs_f64()),
+            (REPEATED, times.repeated as f64),
+        ]
+    }
+
+    fn send(
+        &mut self,
+        sink: &Sink,
+        request: &Request,
+        recipients: usize,
+        requests: usize,
+    ) -> Times {
+        let mut times = Times::default();
         for _ in 0..requests {
             let request = request.again();
             sink.expect(recipients);
@@ -177,20 +225,12 @@ impl Running {
                 .send(&request)
                 .expect("the proxy holds the connection");
             let status = self.client.read_status().expect("the proxy answers");
-            accepted += start.elapsed();
+            times.accepted += start.elapsed();
             assert_eq!(status, 202, "{}", self.name);
-            repeated += sink.wait();
-            whole += start.elapsed();
+            times.repeated += sink.wait();
+            times.whole += start.elapsed();
         }
-        self.wait_idle();
-        let cpu = cpu::time_of(&self.proxy) - cpu;
-        let sent = (recipients * requests) as f64;
-        [
-            (CPU, cpu.as_secs_f64() * 1e6 / sent),
-            (ACCEPTED, accepted.as_secs_f64() * 1e3 / requests as f64),
-            (RATE, sent / whole.as_secs_f64()),
-            (REPEATED, repeated as f64),
-        ]
+        times
     }
 
     /// Waits until the proxy has no transaction left.

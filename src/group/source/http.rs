@@ -94,7 +94,21 @@ impl HttpClient {
         read(response, etag.is_some())
     }
 
+    /// A server may close a connection at the moment at which the next request is on its way, and some do so
+    /// after each 304. That says nothing about the server, and a GET can be repeated (RFC 9112 §9.3.1).
     fn send(
+        &mut self,
+        url: &Uri,
+        etag: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> Result<http::Response<ureq::Body>, SourceFailure> {
+        match self.send_once(url, etag, deadline) {
+            Err(SourceFailure::Connection) => self.send_once(url, etag, deadline),
+            result => result,
+        }
+    }
+
+    fn send_once(
         &mut self,
         url: &Uri,
         etag: Option<&HeaderValue>,
