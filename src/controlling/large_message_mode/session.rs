@@ -101,14 +101,20 @@ pub enum Action {
 /// How far a session is.
 ///
 /// ```text
-///  Inviting --first 2xx: 200--> Answered --ACK: ACK to legs--> Confirmed --BYE by either--> Closing --complete--> Delivering
-///     |                           |  |                           |   |                        |                     |
-///     | all failed: 480           |  +-no ACK for ack_wait,      |   +---message complete-----|-------------------->+
-///     | CANCEL: 487               |    or message lost           |                            |                     |
-///     |                           v                              |message lost: BYE           |incomplete           |
-///     |                       Abandoned --ACK, or none: BYE--+   |                            |                     |
-///     v                                                      v   v                            v                     v
-///     +---------------------------------------------------> Unwinding --all legs over--> Ended <---all legs over----+
+///  Inviting --first 2xx: 200--> Answered --ACK: ACK to legs--> Confirmed
+///     |                            |                               |
+///     | all failed: 480            | no ACK for ack_wait,          | BYE from him, or to him: session expired,
+///     | CANCEL: 487                | message lost,                 | message lost, nobody left to deliver to,
+///     | ANSWER_WITHIN: 480         | nobody left: legs get BYE     | or no BYE of his after the last byte
+///     |                            v                               v
+///     |                        Abandoned                        Closing --complete--> Delivering
+///     |                            | ACK, or none: BYE             |                      |
+///     v                            v                    incomplete v                      |
+///     +----------------------------+-------> Unwinding <-----------+                      |
+///                                               | all legs over                           | all legs over
+///                                               +----------------> Ended <----------------+
+///
+///  Where it is known already whether the message is complete, Closing is passed over.
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -169,7 +175,8 @@ enum MessageState {
 /// Without IO and clock. The one law: call one `handle_*`, take all of [`poll_action`](Self::poll_action) and do it in that
 /// order, then wait for the next event or for [`poll_timeout`](Self::poll_timeout), which leads to
 /// [`handle_timeout`](Self::handle_timeout). `now` never runs backwards. After [`Action::Ended`] nothing happens any more.
-/// Events that come too late, twice or for a leg that is not there change nothing.
+/// Events that come too late, twice or for a leg that is not there change nothing. Where there are hundreds of actions, a caller with
+/// other sessions may do some and hand in events before the rest, as long as their order is kept.
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
@@ -556,7 +563,9 @@ impl Session {
 
     /// The relay's last word on a leg: a final state of the fan-out.
     pub fn handle_leg_ended(&mut self, now: Instant, number: LegNumber, delivery: Delivery) {
-        let Some(leg) = self.leg(number) else { return };
+        let Some(leg) = self.leg(number).filter(|_| delivery.is_final()) else {
+            return;
+        };
         match leg.relay {
             Relay::Open { .. } => leg.relay = Relay::Ended,
             // The last word of a leg that its recipient left, upon our close.
@@ -686,11 +695,14 @@ impl Session {
         let asked = SessionExpires::of(&self.invite).ok().flatten();
         // Without `timer` in Supported, nothing would refresh (spec-notes N1).
         if supports_timer(&self.invite) {
-            let seconds = asked.map_or(self.settings.session_expires_s, |asked| asked.seconds);
+            // A request without interval may still name the least that it takes (RFC 4028 §9).
+            let least = min_se(&self.invite).unwrap_or(0);
+            let usual = self.settings.session_expires_s.max(least);
+            let seconds = asked.map_or(usual, |asked| asked.seconds);
             let refresher = asked.and_then(|asked| asked.refresher);
             let we_refresh = refresher == Some(Refresher::Uas);
             let timer = SessionTimer::new(now, seconds, we_refresh);
-            put_timer(&mut headers, &timer, seconds, refresher);
+            put_timer(&mut headers, &timer, refresher);
             self.timer = Some(timer);
         }
         put(&mut headers, "Supported", "timer");
@@ -857,7 +869,7 @@ impl Session {
         if let Some(seconds) = seconds.filter(|_| supports_timer(request)) {
             let refresher = asked.and_then(|asked| asked.refresher);
             let new = SessionTimer::new(now, seconds, refresher == Some(Refresher::Uas));
-            put_timer(&mut headers, &new, seconds, refresher);
+            put_timer(&mut headers, &new, refresher);
             *timer = Some(new);
         }
         let deadline = timer.map(|timer| timer.deadline());
@@ -1436,16 +1448,8 @@ impl Session {
 }
 
 /// Session-Expires of a 2xx. Who refreshes is the sender of the request, unless he asked otherwise (9.1.2-200-1c).
-fn put_timer(
-    headers: &mut HeaderBlock,
-    timer: &SessionTimer,
-    asked_s: u32,
-    refresher: Option<Refresher>,
-) {
-    let seconds = match asked_s > MAX_SESSION_EXPIRES_S {
-        true => MAX_SESSION_EXPIRES_S,
-        false => timer.seconds(),
-    };
+fn put_timer(headers: &mut HeaderBlock, timer: &SessionTimer, refresher: Option<Refresher>) {
+    let seconds = timer.seconds();
     let name = match refresher {
         Some(Refresher::Uas) => "uas",
         _ => "uac",

