@@ -16,7 +16,7 @@ pub struct SessionId([u8; SESSION_ID_BYTES]);
 pub struct LegNumber(pub u32);
 
 /// One of the dialogs of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Side {
     /// The dialog with the originator, in which we are the callee.
     Originator,
