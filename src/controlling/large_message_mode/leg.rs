@@ -15,17 +15,21 @@ pub const MAX_FORKS: usize = 8;
 /// How far a leg is.
 ///
 /// ```text
-///  Calling --1xx--> Proceeding --2xx--> Answered --originator's ACK: ACK--> Confirmed --BYE--> Ending --response--> Over
-///     |  |              |  |               |                                |   |               ^ ^
-///     |  +--------------|--+--2xx----------+   2xx after that ACK: both     |   |               | |
-///     |                 |                                  at once          |   +--given up--> Aborting
-///     |cancelled        |cancelled                                          |                (`#` on its way)
-///     v                 v                                                   +--BYE of the recipient--> Departed
-///  CancelDue --1xx--> Cancelling --2xx: ACK, BYE--> Ending                      (relay's last word awaited) --> Over
-///     |                 |
-///     +-----------------+------ final response, or none --> Over
+///  Calling --1xx--> Proceeding        Answered --ACK--> Confirmed --BYE--> Ending --response--> Over
+///   |   |             |   |            ^                 |   |             ^
+///   |   +----2xx------|---+---2xx------+                 |   +--given up--> Aborting: `#`, then BYE
+///   | cancelled       | cancelled                        |
+///   v                 v                                  +--BYE of his--> Departed --relay's last word--> Over
+///  CancelDue --1xx--> Cancelling
+///   |   |             |   |
+///   |   +-------------|---+---2xx: ACK and BYE--> Ending
+///   +-----------------+---final response, or none--> Over
 ///
-///  Calling, Proceeding --final response--> Over.   In any state a 2xx from another callee gets ACK and BYE.
+///  Calling, Proceeding --final response--> Over --late 2xx: ACK and BYE--> Ending
+///
+///  Answered waits for the originator's ACK; once that has come, ACK follows at once.
+///  BYE of the recipient ends Answered, Aborting and Ending too: Over.
+///  A 2xx repeated after its ACK gets that ACK again, one of another callee gets ACK and BYE, in any state.
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegState {

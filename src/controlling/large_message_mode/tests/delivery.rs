@@ -126,3 +126,53 @@ fn roles_and_targets_come_from_each_answer() {
     assert_ne!(scene.ends[&0].own, scene.ends[&1].own);
     scene.silence();
 }
+
+#[test]
+fn twenty_recipients_each_in_his_own_way() {
+    let mut scene = Scene::to(20);
+    let (refusing, late, stalling, dying) = (0..3, 3..5, 5, 6);
+    for number in 0..20 {
+        scene.ring(number);
+        if refusing.contains(&number) {
+            scene.refuse(number, 486);
+        } else if !late.contains(&number) {
+            scene.answer(number);
+        }
+    }
+    scene.ack();
+    scene.session.handle_sender_connected();
+    scene.session.handle_message_started(Some(10 << 20));
+    for number in 5..20 {
+        scene.session.handle_leg_connected(LegNumber(number));
+    }
+    scene.later(3);
+    scene.relay(dying, Delivery::Failed(LegFailure::Disconnected));
+    scene.complete();
+    for number in 7..20 {
+        scene.relay(number, Delivery::Delivered);
+    }
+    scene.bye(Side::Originator);
+    for number in 7..20 {
+        assert_eq!(scene.state(number), LegState::Ending);
+        scene.outcome(leg(number), "BYE", StatusCode::OK);
+    }
+    scene.later(17);
+    for number in late.clone() {
+        assert!(!scene.no_more_legs);
+        scene.answer(number);
+        scene.session.handle_leg_connected(LegNumber(number));
+    }
+    assert!(scene.no_more_legs);
+    for number in late {
+        scene.relay(number, Delivery::Delivered);
+        scene.outcome(leg(number), "BYE", StatusCode::OK);
+    }
+    scene.later(100);
+    assert!(!scene.ended);
+    scene.relay(stalling, Delivery::Failed(LegFailure::Stalled));
+    scene.outcome(leg(stalling), "BYE", StatusCode::OK);
+    scene.later(32);
+    scene.assert_over();
+    let delivered = |fate: &&Fate| **fate == Fate::Delivered;
+    assert_eq!(scene.fates.values().filter(delivered).count(), 15);
+}
