@@ -1,8 +1,12 @@
 //! Reading and writing header fields, as this floor needs it.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
-use crate::sip::{HeaderBlock, HeaderName, Message};
+use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, NameAddr};
+
+/// Max-Forwards of requests that came without one (RFC 3261 §8.1.1.6).
+const INITIAL_MAX_FORWARDS: u8 = 70;
 
 /// Adds a field whose value is ours or has passed a parser of ours. One that could not stand on a line of
 /// its own, which such a value never is, is left out rather than sent.
@@ -17,4 +21,52 @@ pub(super) fn texts(message: &Message, name: HeaderName) -> Vec<Cow<'_, str>> {
         .all(name)
         .filter_map(|field| field.unfolded_text().ok())
         .collect()
+}
+
+/// From as received, without its tag: URI and display name stay those of the sender (spec-notes N25).
+pub(super) fn from_without_tag(message: &Message) -> Option<String> {
+    without_tag(&message.first(HeaderName::From)?.unfolded_text().ok()?)
+}
+
+/// A From or To value without its tag.
+pub(super) fn without_tag(value: &str) -> Option<String> {
+    let address = NameAddr::parse(value).ok()?;
+    let mut text = String::with_capacity(value.len());
+    if let Some(name) = address.display_name() {
+        text.push('"');
+        for character in name.chars() {
+            if matches!(character, '"' | '\\') {
+                text.push('\\');
+            }
+            text.push(character);
+        }
+        text.push_str("\" ");
+    }
+    let _ = write!(text, "<{}>", address.uri());
+    for parameter in address
+        .parameters()
+        .filter(|parameter| !parameter.name.eq_ignore_ascii_case("tag"))
+    {
+        let _ = write!(text, ";{}", parameter.name);
+        if let Some(value) = parameter.raw_value {
+            let _ = write!(text, "={value}");
+        }
+    }
+    Some(text)
+}
+
+/// Max-Forwards of the requests that a received one leads to: a hop less, so that loops end (spec-notes N36).
+pub(super) fn hops_left_for(message: &Message) -> u8 {
+    message
+        .first(HeaderName::MaxForwards)
+        .and_then(|field| field.text().ok()?.trim().parse::<u8>().ok())
+        .map_or(INITIAL_MAX_FORWARDS, |hops| hops.saturating_sub(1))
+}
+
+/// Whether a field has this name, whichever of a full and a compact form either uses.
+pub(super) fn has_name(field: &FieldLine<'_>, name: &str) -> bool {
+    match HeaderName::parse(name.as_bytes()) {
+        HeaderName::Other => name.eq_ignore_ascii_case(field.raw_name()),
+        known => known == field.name(),
+    }
 }

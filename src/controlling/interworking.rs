@@ -3,9 +3,8 @@
 use bytes::Bytes;
 
 use super::fan_out::LegIdentity;
-use super::header_fields::put;
+use super::header_fields::{from_without_tag, put};
 use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
-use super::pager_mode::from_without_tag;
 use super::service::ControllingFunction;
 use crate::policy::ServiceUri;
 use crate::sip::{HeaderBlock, HeaderName, Message};

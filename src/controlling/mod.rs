@@ -33,6 +33,7 @@ mod group_finder;
 mod header_fields;
 mod host;
 mod interworking;
+pub mod large_message_mode;
 mod originator;
 mod pager_mode;
 mod recipients;

@@ -3,10 +3,8 @@
 //! What all recipients share (header lines, body) is made once; per recipient only Request-URI, To and
 //! Call-ID differ, so that a fan-out allocates nothing per recipient.
 
-use std::fmt::Write as _;
-
 use super::fan_out::{FanOutJob, Isf, LegIdentity};
-use super::header_fields::{put, texts};
+use super::header_fields::{from_without_tag, has_name, hops_left_for, put, texts};
 use super::host::{AboutRequest, Host, LogLevel};
 use super::interworking;
 use super::request::Request;
@@ -14,10 +12,7 @@ use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
-use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, NameAddr, StatusCode, option_tag};
-
-/// Max-Forwards of requests that came without one (RFC 3261 §8.1.1.6).
-const INITIAL_MAX_FORWARDS: u8 = 70;
+use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
 
 /// Option tag that 9.1.1-6g-ex3 moves from Require to Supported.
 const RECIPIENT_LIST_MESSAGE: &str = "recipient-list-message";
@@ -170,44 +165,13 @@ fn accepted_headers(request: &Request) -> HeaderBlock {
     headers
 }
 
-/// From as received, without its tag: URI and display name stay those of the sender (spec-notes N25).
-pub(super) fn from_without_tag(message: &Message) -> Option<String> {
-    let value = message.first(HeaderName::From)?.unfolded_text().ok()?;
-    let from = NameAddr::parse(&value).ok()?;
-    let mut text = String::with_capacity(value.len());
-    if let Some(name) = from.display_name() {
-        text.push('"');
-        for character in name.chars() {
-            if matches!(character, '"' | '\\') {
-                text.push('\\');
-            }
-            text.push(character);
-        }
-        text.push_str("\" ");
-    }
-    let _ = write!(text, "<{}>", from.uri());
-    for parameter in from
-        .parameters()
-        .filter(|parameter| !parameter.name.eq_ignore_ascii_case("tag"))
-    {
-        let _ = write!(text, ";{}", parameter.name);
-        if let Some(value) = parameter.raw_value {
-            let _ = write!(text, "={value}");
-        }
-    }
-    Some(text)
-}
-
 /// The header lines that all copies share.
 fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
     let message = &request.message;
     let settings = request.service.settings();
     let mut headers = HeaderBlock::new();
 
-    let hops = message
-        .first(HeaderName::MaxForwards)
-        .and_then(|field| field.text().ok()?.trim().parse::<u8>().ok())
-        .map_or(INITIAL_MAX_FORWARDS, |hops| hops.saturating_sub(1));
+    let hops = hops_left_for(message);
     put(&mut headers, "Max-Forwards", hops.to_string());
     if let Some(proxy) = settings
         .outbound_proxy
@@ -280,14 +244,6 @@ fn put_identity(headers: &mut HeaderBlock, request: &Request) {
 fn supported(message: &Message) -> String {
     let values = texts(message, HeaderName::Supported);
     option_tag::with(values.iter().map(AsRef::as_ref), RECIPIENT_LIST_MESSAGE)
-}
-
-/// Whether a field has this name, whichever of a full and a compact form either uses.
-fn has_name(field: &FieldLine<'_>, name: &str) -> bool {
-    match HeaderName::parse(name.as_bytes()) {
-        HeaderName::Other => name.eq_ignore_ascii_case(field.raw_name()),
-        known => known == field.name(),
-    }
 }
 
 /// Whether a field describes the body. Where the body becomes another entity, they are replaced.

@@ -1,0 +1,236 @@
+//! What the checks of large message mode ask beyond those of pager mode (9.1.2-6, spec-notes N1, N49).
+
+use super::super::refusal::{Refusal, Reply};
+use super::offer_answer::find_sdp;
+use super::session_timer::{MIN_SESSION_EXPIRES_S, Refresher, SessionExpires};
+use super::settings::{LargeModeSettings, SessionExpiresCheck};
+use crate::sdp::{MsrpMedia, SdpError, SessionDescription};
+use crate::sip::{Message, StatusCode};
+
+/// 9.1.2-3b-w, -5b-w; pager mode says "recipients" (spec-notes N12).
+pub const TOO_MANY_PARTICIPANTS: &str = "102 Too many participants";
+/// 9.1.2-6-w.
+pub const FUNCTION_NOT_ALLOWED: &str = "122 Function not allowed";
+/// Spec-notes N49.
+pub const SIZE_EXCEEDED: &str = "133 Size exceeded";
+/// Option tags of Require that an INVITE may have (RFC 5366 §5, RFC 4028; spec-notes N29).
+pub const UNDERSTOOD: &[&str] = &["recipient-list-invite", "recipient-list-message", "timer"];
+
+/// Runs these checks in their order, to be done after all others. `server` is the value of Server, `agent` the host that a
+/// Warning names.
+///
+/// # Errors
+/// The reply that refuses the INVITE.
+pub fn check_invite(
+    message: &Message,
+    settings: &LargeModeSettings,
+    server: &str,
+    agent: &str,
+) -> Result<(), Box<Reply>> {
+    let checked = || {
+        session_expires(message, settings.session_expires_check)?;
+        let offer = session_description(message)?;
+        let media = usable_media(&offer, settings)?;
+        message_size(&media, settings.max_message_bytes)
+    };
+    checked().map_err(|refusal| Box::new(refusal.reply(server, agent)))
+}
+
+/// 9.1.2-6. An interval that is too small gets 422 whoever refreshes (RFC 4028 §9).
+pub(in crate::controlling) fn session_expires(
+    message: &Message,
+    check: SessionExpiresCheck,
+) -> Result<(), Refusal> {
+    let asked = SessionExpires::of(message)
+        .map_err(|_| Refusal::bad_request("Malformed Session-Expires"))?;
+    let refresher = asked.and_then(|asked| asked.refresher);
+    let passes = match check {
+        SessionExpiresCheck::Off => true,
+        SessionExpiresCheck::Lenient => refresher != Some(Refresher::Uas),
+        SessionExpiresCheck::Literal => refresher == Some(Refresher::Uac),
+    };
+    if !passes {
+        return Err(Refusal::forbidden(
+            FUNCTION_NOT_ALLOWED,
+            "its Session-Expires does not let the originator refresh",
+        ));
+    }
+    if asked.is_some_and(|asked| asked.seconds < MIN_SESSION_EXPIRES_S) {
+        return Err(Refusal::with_header(
+            StatusCode::SESSION_INTERVAL_TOO_SMALL,
+            Some(("Min-SE", MIN_SESSION_EXPIRES_S.to_string())),
+            "its Session-Expires is below the least that RFC 4028 allows",
+        ));
+    }
+    Ok(())
+}
+
+/// The offer. An INVITE without one would want ours, but what is in the message only its sender knows: 488.
+pub(in crate::controlling) fn session_description(
+    message: &Message,
+) -> Result<SessionDescription, Refusal> {
+    let sdp = find_sdp(message).map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let Some(sdp) = sdp else {
+        return Err(match message.body().is_empty() {
+            true => Refusal::with_header(
+                StatusCode::NOT_ACCEPTABLE_HERE,
+                None,
+                "it has no session description",
+            ),
+            false => Refusal::with_header(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Some((
+                    "Accept",
+                    "application/sdp, multipart/mixed, application/resource-lists+xml".to_owned(),
+                )),
+                "its body has no session description",
+            ),
+        });
+    };
+    SessionDescription::parse(&sdp).map_err(|error| Refusal::bad_request(error.to_string()))
+}
+
+/// The MSRP media of the offer, over a transport that has a listener.
+pub(in crate::controlling) fn usable_media<'a>(
+    offer: &'a SessionDescription,
+    settings: &LargeModeSettings,
+) -> Result<MsrpMedia<'a>, Refusal> {
+    let usable = MsrpMedia::of(offer, &settings.msrp.transports())
+        .and_then(|media| media.role_of_answerer().map(|_| media));
+    usable.map_err(|error| match error {
+        SdpError::NoMsrpMedia | SdpError::HeldConnection => Refusal::with_header(
+            StatusCode::NOT_ACCEPTABLE_HERE,
+            None,
+            "its session description offers no MSRP session that could be set up",
+        ),
+        error => Refusal::bad_request(error.to_string()),
+    })
+}
+
+/// Spec-notes N49: what is announced as too large is not begun.
+pub(in crate::controlling) fn message_size(
+    media: &MsrpMedia<'_>,
+    max_message_bytes: u64,
+) -> Result<(), Refusal> {
+    let announced = media.file_selector.as_ref().and_then(|file| file.size);
+    if max_message_bytes > 0 && announced.is_some_and(|size| size > max_message_bytes) {
+        return Err(Refusal::forbidden(
+            SIZE_EXCEEDED,
+            "the message is larger than msrp_max_message",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::settings::{MsrpAddress, MsrpAddresses};
+    use super::*;
+    use crate::sdp::Transport;
+
+    const SDP: &str = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=message 9 TCP/MSRP *\r\na=accept-types:*\r\n\
+        a=path:msrp://192.0.2.1:9/a;tcp\r\na=file-selector:size:1000\r\n";
+
+    fn check(
+        headers: &str,
+        sdp: &str,
+        check: SessionExpiresCheck,
+    ) -> Option<(u16, Option<&'static str>)> {
+        let text = format!("INVITE sip:a@b SIP/2.0\r\n{headers}\r\n{sdp}");
+        let message = Message::parse(Bytes::from(text)).unwrap();
+        let address = MsrpAddress {
+            address: [192, 0, 2, 9].into(),
+            port: 2855,
+        };
+        let msrp = MsrpAddresses {
+            tcp: Some(address),
+            tls: None,
+            fingerprint: None,
+            leg_transport: Transport::Tcp,
+        };
+        let mut settings = LargeModeSettings::new("sip:cf@h".into(), msrp);
+        settings.max_message_bytes = 1000;
+        settings.session_expires_check = check;
+        let refused = check_invite(&message, &settings, "s", "agent").err()?;
+        Some((refused.code.as_u16(), refused.warning))
+    }
+
+    const TYPE: &str = "Content-Type: application/sdp\r\n";
+
+    #[test]
+    fn session_expires_as_n1_reads_it() {
+        use SessionExpiresCheck::*;
+        let not_allowed = Some((403, Some(FUNCTION_NOT_ALLOWED)));
+        for (value, lenient, literal, off) in [
+            ("", None, not_allowed, None),
+            ("Session-Expires: 1800\r\n", None, not_allowed, None),
+            ("Session-Expires: 1800;refresher=uac\r\n", None, None, None),
+            (
+                "Session-Expires: 1800;refresher=uas\r\n",
+                not_allowed,
+                not_allowed,
+                None,
+            ),
+            (
+                "x: 89;refresher=uac\r\n",
+                Some((422, None)),
+                Some((422, None)),
+                Some((422, None)),
+            ),
+            (
+                "x: y\r\n",
+                Some((400, None)),
+                Some((400, None)),
+                Some((400, None)),
+            ),
+        ] {
+            let headers = format!("{value}{TYPE}");
+            for (switch, expected) in [(Lenient, lenient), (Literal, literal), (Off, off)] {
+                assert_eq!(check(&headers, SDP, switch), expected, "{value} {switch:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn offers() {
+        let with = |from: &str, to: &str| {
+            check(TYPE, &SDP.replace(from, to), SessionExpiresCheck::Lenient)
+        };
+        assert_eq!(with("x", "x"), None);
+        assert_eq!(
+            with("size:1000", "size:1001"),
+            Some((403, Some(SIZE_EXCEEDED)))
+        );
+        assert_eq!(with("v=0", "v=1"), Some((400, None)));
+        assert_eq!(with("a=path", "a=x"), Some((400, None)));
+        assert_eq!(
+            with("message 9 TCP", "message 9 TCP/TLS"),
+            Some((488, None))
+        );
+        assert_eq!(
+            with("a=accept", "a=setup:holdconn\r\na=accept"),
+            Some((488, None))
+        );
+        let lenient = SessionExpiresCheck::Lenient;
+        assert_eq!(check("", "", lenient), Some((488, None)));
+        assert_eq!(
+            check("Content-Type: text/plain\r\n", "x", lenient),
+            Some((415, None))
+        );
+        let multipart = format!("--b\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--b--\r\n");
+        assert_eq!(
+            check(
+                "Content-Type: multipart/mixed;boundary=b\r\n",
+                &multipart,
+                lenient
+            ),
+            None
+        );
+        assert_eq!(
+            check("Content-Type: multipart/mixed\r\n", &multipart, lenient),
+            Some((400, None))
+        );
+    }
+}

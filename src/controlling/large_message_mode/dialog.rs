@@ -1,0 +1,458 @@
+//! Dialogs (RFC 3261 §12): what requests inside of them are made of, and which received ones belong to them.
+
+use std::borrow::Cow;
+
+use super::super::header_fields::{put, without_tag};
+use crate::sip::{
+    HeaderBlock, HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, split_list,
+};
+
+/// Longest tag of a peer. Real ones have some dozens of bytes.
+pub const MAX_TAG_BYTES: usize = 256;
+/// Most routes of a dialog: each hop that a request takes costs a Via line of some hundred bytes as well.
+pub const MAX_ROUTES: usize = 32;
+/// Longest route set in all: kept for each leg as long as it lives.
+pub const MAX_ROUTE_SET_BYTES: usize = 4096;
+
+/// A request inside a dialog, without body. The host adds Via, Max-Forwards and Content-Length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InDialogRequest {
+    /// ACK, BYE or UPDATE.
+    pub method: &'static str,
+    /// Request-URI: the remote target.
+    pub target: String,
+    /// Values of the Route header fields, first hop first. An element without `lr` is the host's to treat (RFC 3261
+    /// §12.2.1.1).
+    pub route_set: Vec<String>,
+    /// Call-ID.
+    pub call_id: String,
+    /// From without its tag.
+    pub from: String,
+    /// Our tag.
+    pub from_tag: String,
+    /// To without its tag.
+    pub to: String,
+    /// The peer's tag; empty where the peer gave none.
+    pub to_tag: String,
+    /// CSeq number; that of the INVITE for an ACK.
+    pub cseq: u32,
+    /// Further header lines, each ended by CRLF.
+    pub headers: Vec<u8>,
+}
+
+/// A message that a dialog cannot be made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MalformedDialog;
+
+/// What a message says about its author's end of the dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// Empty if there is none (RFC 2543).
+    pub(super) tag: String,
+    /// URI of the Contact.
+    pub(super) target: Option<String>,
+    /// Values of Record-Route as they stand in the message.
+    record_route: Vec<String>,
+}
+
+/// One dialog, as seen from our end.
+#[derive(Clone, Debug)]
+pub(super) struct Dialog {
+    call_id: String,
+    local: String,
+    local_tag: String,
+    remote: String,
+    remote_tag: String,
+    target: String,
+    route_set: Vec<String>,
+    /// CSeq of the INVITE that made the dialog, which each of its ACKs repeats.
+    invite_cseq: u32,
+    /// CSeq of our last request.
+    local_cseq: u32,
+    /// CSeq of the peer's last request.
+    remote_cseq: Option<u32>,
+}
+
+/// Why a request is not for this dialog now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAcceptable {
+    /// It is for another dialog: 481.
+    NoDialog,
+    /// It comes after a later one: 500 (RFC 3261 §12.2.2).
+    OutOfOrder,
+}
+
+impl NotAcceptable {
+    pub(super) fn code(self) -> StatusCode {
+        match self {
+            NotAcceptable::NoDialog => StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST,
+            NotAcceptable::OutOfOrder => StatusCode::SERVER_INTERNAL_ERROR,
+        }
+    }
+}
+
+impl Peer {
+    /// The author of a response.
+    pub(super) fn of_response(message: &Message) -> Result<Self, MalformedDialog> {
+        Peer::of(message, HeaderName::To)
+    }
+
+    fn of(message: &Message, author: HeaderName) -> Result<Self, MalformedDialog> {
+        let tag = tag(&text(message, author)?)?;
+        let mut record_route = Vec::new();
+        let mut bytes = 0;
+        for field in message.all(HeaderName::RecordRoute) {
+            let values = field.unfolded_text().map_err(|_| MalformedDialog)?;
+            for value in split_list(&values) {
+                bytes += value.len();
+                if record_route.len() == MAX_ROUTES || bytes > MAX_ROUTE_SET_BYTES {
+                    return Err(MalformedDialog);
+                }
+                NameAddr::parse(value).map_err(|_| MalformedDialog)?;
+                record_route.push(value.to_owned());
+            }
+        }
+        Ok(Peer {
+            tag,
+            target: contact(message)?,
+            record_route,
+        })
+    }
+}
+
+impl Dialog {
+    /// The dialog that an INVITE of ours will make.
+    pub(super) fn of_caller(name: &str, from: &str, recipient: &str) -> Self {
+        Dialog {
+            call_id: name.to_owned(),
+            local: from.to_owned(),
+            local_tag: name.to_owned(),
+            remote: format!("<{recipient}>"),
+            remote_tag: String::new(),
+            target: recipient.to_owned(),
+            route_set: Vec::new(),
+            invite_cseq: 1,
+            local_cseq: 1,
+            remote_cseq: None,
+        }
+    }
+
+    /// The dialog that our 2xx to this INVITE makes.
+    pub(super) fn of_callee(invite: &Message, local_tag: &str) -> Result<Self, MalformedDialog> {
+        let peer = Peer::of(invite, HeaderName::From)?;
+        let name = |header| without_tag(&text(invite, header)?).ok_or(MalformedDialog);
+        let cseq = cseq(invite).ok_or(MalformedDialog)?;
+        Ok(Dialog {
+            call_id: text(invite, HeaderName::CallId)?.into_owned(),
+            local: name(HeaderName::To)?,
+            local_tag: local_tag.to_owned(),
+            remote: name(HeaderName::From)?,
+            remote_tag: peer.tag,
+            target: peer.target.ok_or(MalformedDialog)?,
+            // In the order of the request for the callee (RFC 3261 §12.1.1).
+            route_set: peer.record_route,
+            invite_cseq: cseq,
+            local_cseq: 0,
+            remote_cseq: Some(cseq),
+        })
+    }
+
+    /// Takes up the peer that answered our INVITE (RFC 3261 §12.1.2).
+    pub(super) fn establish(&mut self, peer: &Peer) {
+        self.remote_tag.clone_from(&peer.tag);
+        if let Some(target) = &peer.target {
+            self.target.clone_from(target);
+        }
+        self.route_set = peer.record_route.iter().rev().cloned().collect();
+    }
+
+    /// The dialog with another peer that the same INVITE reached.
+    pub(super) fn forked(&self, peer: &Peer) -> Self {
+        let mut dialog = self.clone();
+        dialog.establish(peer);
+        dialog.local_cseq = self.invite_cseq;
+        dialog
+    }
+
+    /// The CSeq of the INVITE sent again after a 422.
+    pub(super) fn next_invite(&mut self) -> u32 {
+        self.local_cseq += 1;
+        self.invite_cseq = self.local_cseq;
+        self.invite_cseq
+    }
+
+    pub(super) fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    pub(super) fn local_tag(&self) -> &str {
+        &self.local_tag
+    }
+
+    pub(super) fn remote_tag(&self) -> &str {
+        &self.remote_tag
+    }
+
+    pub(super) fn invite_cseq(&self) -> u32 {
+        self.invite_cseq
+    }
+
+    /// The ACK to a 2xx, as often as that is repeated.
+    pub(super) fn ack(&self) -> InDialogRequest {
+        self.request("ACK", self.invite_cseq, Vec::new())
+    }
+
+    /// The BYE. `code` says why, as a SIP response would.
+    pub(super) fn bye(&mut self, code: StatusCode) -> InDialogRequest {
+        let mut headers = HeaderBlock::new();
+        let (number, phrase) = (code.as_u16(), code.reason_phrase());
+        let reason = format!("SIP;cause={number};text=\"{phrase}\"");
+        put(&mut headers, "Reason", reason);
+        self.local_cseq += 1;
+        self.request("BYE", self.local_cseq, headers.into_bytes())
+    }
+
+    /// An UPDATE without body (RFC 4028 §7.4).
+    pub(super) fn update(&mut self, headers: Vec<u8>) -> InDialogRequest {
+        self.local_cseq += 1;
+        self.request("UPDATE", self.local_cseq, headers)
+    }
+
+    fn request(&self, method: &'static str, cseq: u32, headers: Vec<u8>) -> InDialogRequest {
+        InDialogRequest {
+            method,
+            target: self.target.clone(),
+            route_set: self.route_set.clone(),
+            call_id: self.call_id.clone(),
+            from: self.local.clone(),
+            from_tag: self.local_tag.clone(),
+            to: self.remote.clone(),
+            to_tag: self.remote_tag.clone(),
+            cseq,
+            headers,
+        }
+    }
+
+    /// Whether this request is for the dialog, and not older than one before it. An ACK or CANCEL repeats a CSeq.
+    pub(super) fn accept(&mut self, request: &Message) -> Result<(), NotAcceptable> {
+        let is_ours = || -> Result<bool, MalformedDialog> {
+            Ok(text(request, HeaderName::CallId)? == self.call_id
+                && tag(&text(request, HeaderName::From)?)? == self.remote_tag
+                && tag(&text(request, HeaderName::To)?)? == self.local_tag)
+        };
+        if is_ours() != Ok(true) {
+            return Err(NotAcceptable::NoDialog);
+        }
+        let cseq = cseq(request).ok_or(NotAcceptable::NoDialog)?;
+        if request.method() == Some("ACK") {
+            return match cseq == self.invite_cseq {
+                true => Ok(()),
+                false => Err(NotAcceptable::OutOfOrder),
+            };
+        }
+        if self.remote_cseq.is_some_and(|last| cseq <= last) {
+            return Err(NotAcceptable::OutOfOrder);
+        }
+        self.remote_cseq = Some(cseq);
+        Ok(())
+    }
+
+    /// Takes up the new Contact of a re-INVITE or UPDATE (RFC 3261 §12.2.2).
+    pub(super) fn refresh_target(&mut self, request: &Message) {
+        if let Ok(Some(target)) = contact(request) {
+            self.target = target;
+        }
+    }
+}
+
+/// ACK and BYE for a 2xx to an INVITE of ours whose session is gone, as after a restart or an answer that came later than
+/// any timer: without them the callee would keep a session that nobody feeds. `None`: not such a response.
+pub fn requests_for_stray_answer(message: &Message) -> Option<[InDialogRequest; 2]> {
+    if !message.status().is_some_and(StatusCode::is_success) {
+        return None;
+    }
+    let call_id = text(message, HeaderName::CallId).ok()?;
+    super::DialogName::parse(&call_id)?;
+    if !cseq_method(message)?.eq_ignore_ascii_case("INVITE") {
+        return None;
+    }
+    let peer = Peer::of_response(message).ok()?;
+    let from = text(message, HeaderName::From).ok()?;
+    let mut dialog = Dialog {
+        call_id: call_id.into_owned(),
+        local: without_tag(&from)?,
+        local_tag: tag(&from).ok()?,
+        remote: without_tag(&text(message, HeaderName::To).ok()?)?,
+        remote_tag: String::new(),
+        target: peer.target.clone()?,
+        route_set: Vec::new(),
+        invite_cseq: cseq(message)?,
+        // Beyond whatever was sent while the session was there.
+        local_cseq: cseq(message)?.checked_add(STRAY_CSEQ_DISTANCE)?,
+        remote_cseq: None,
+    };
+    dialog.establish(&peer);
+    let ack = dialog.ack();
+    Some([ack, dialog.bye(StatusCode::TEMPORARILY_UNAVAILABLE)])
+}
+
+/// More requests than a session sends in one dialog.
+const STRAY_CSEQ_DISTANCE: u32 = 1 << 16;
+
+fn text(message: &Message, name: HeaderName) -> Result<Cow<'_, str>, MalformedDialog> {
+    let field = message.first(name).ok_or(MalformedDialog)?;
+    field.unfolded_text().map_err(|_| MalformedDialog)
+}
+
+fn tag(value: &str) -> Result<String, MalformedDialog> {
+    let address = NameAddr::parse(value).map_err(|_| MalformedDialog)?;
+    let tag = address.parameter("tag").and_then(|tag| tag.raw_value);
+    let tag = tag.unwrap_or_default();
+    if tag.len() > MAX_TAG_BYTES {
+        return Err(MalformedDialog);
+    }
+    Ok(tag.to_owned())
+}
+
+fn contact(message: &Message) -> Result<Option<String>, MalformedDialog> {
+    let Some(field) = message.first(HeaderName::Contact) else {
+        return Ok(None);
+    };
+    let values = field.unfolded_text().map_err(|_| MalformedDialog)?;
+    let value = split_list(&values).next().ok_or(MalformedDialog)?;
+    let uri = NameAddr::parse(value).map_err(|_| MalformedDialog)?.uri();
+    if uri.len() > MAX_URI_BYTES {
+        return Err(MalformedDialog);
+    }
+    Ok(Some(uri.to_owned()))
+}
+
+fn cseq(message: &Message) -> Option<u32> {
+    let value = message.first(HeaderName::CSeq)?.text().ok()?;
+    // RFC 3261 §8.1.1.5: less than 2**31.
+    let number = value.split_ascii_whitespace().next()?.parse::<u32>().ok()?;
+    (number < 1 << 31).then_some(number)
+}
+
+fn cseq_method(message: &Message) -> Option<&str> {
+    let value = message.first(HeaderName::CSeq)?.text().ok()?;
+    value.split_ascii_whitespace().nth(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const NAME: &str = "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-1";
+
+    fn message(text: &str) -> Message {
+        Message::parse(Bytes::from(text.replace('\n', "\r\n"))).unwrap()
+    }
+
+    fn answer(tag: &str) -> Message {
+        message(&format!(
+            "SIP/2.0 200 OK\nVia: SIP/2.0/UDP h\nCall-ID: {NAME}\nCSeq: 1 INVITE\nFrom: <sip:cf@h>;tag={NAME}\n\
+             To: <sip:bob@h>;tag={tag}\nContact: \"B\" <sip:bob@phone>;+x=\"1\"\n\
+             Record-Route: <sip:p2;lr>, <sip:p1;lr>\nRecord-Route: <sip:p0;lr>\n\n"
+        ))
+    }
+
+    #[test]
+    fn caller_side_of_rfc_3261_12_1_2() {
+        let mut dialog = Dialog::of_caller(NAME, "<sip:cf@h>", "sip:bob@h");
+        dialog.establish(&Peer::of_response(&answer("b1")).unwrap());
+        let ack = dialog.ack();
+        assert_eq!(
+            (ack.method, ack.cseq, ack.to_tag.as_str()),
+            ("ACK", 1, "b1")
+        );
+        assert_eq!(ack.target, "sip:bob@phone");
+        assert_eq!(ack.route_set, ["<sip:p0;lr>", "<sip:p1;lr>", "<sip:p2;lr>"]);
+        let bye = dialog.bye(StatusCode::OK);
+        assert_eq!(
+            (bye.cseq, bye.headers.as_slice()),
+            (2, &b"Reason: SIP;cause=200;text=\"OK\"\r\n"[..])
+        );
+        // The INVITE's CSeq stays the ACK's.
+        assert_eq!((dialog.update(Vec::new()).cseq, dialog.ack().cseq), (3, 1));
+        let fork = Peer::of_response(&answer("b2")).unwrap();
+        let mut fork = dialog.forked(&fork);
+        assert_eq!(
+            (fork.ack().to_tag.as_str(), fork.bye(StatusCode::OK).cseq),
+            ("b2", 2)
+        );
+        assert_eq!(dialog.remote_tag(), "b1");
+    }
+
+    #[test]
+    fn callee_side_of_rfc_3261_12_1_1() {
+        let invite = message(
+            "INVITE sip:cf@h SIP/2.0\nCall-ID: c\nCSeq: 7 INVITE\nFrom: \"A\" <sip:a@h>;tag=a1\nTo: <sip:cf@h>\n\
+             Contact: <sip:a@phone>\nRecord-Route: <sip:p1;lr>\nRecord-Route: <sip:p2;lr>\n\n",
+        );
+        let mut dialog = Dialog::of_callee(&invite, NAME).unwrap();
+        let bye = dialog.bye(StatusCode::OK);
+        assert_eq!(bye.route_set, ["<sip:p1;lr>", "<sip:p2;lr>"]);
+        assert_eq!(
+            (bye.from.as_str(), bye.from_tag.as_str()),
+            ("<sip:cf@h>", NAME)
+        );
+        assert_eq!(
+            (bye.to.as_str(), bye.to_tag.as_str(), bye.cseq),
+            ("\"A\" <sip:a@h>", "a1", 1)
+        );
+        let request = |method: &str, cseq: u32, tag: &str| {
+            message(&format!(
+                "{method} sip:cf@h SIP/2.0\nCall-ID: c\nCSeq: {cseq} {method}\nFrom: <sip:a@h>;tag={tag}\n\
+                 To: <sip:cf@h>;tag={NAME}\nContact: <sip:a@new>\n\n"
+            ))
+        };
+        assert_eq!(dialog.accept(&request("ACK", 7, "a1")), Ok(()));
+        assert_eq!(
+            dialog.accept(&request("ACK", 8, "a1")),
+            Err(NotAcceptable::OutOfOrder)
+        );
+        assert_eq!(dialog.accept(&request("UPDATE", 8, "a1")), Ok(()));
+        assert_eq!(
+            dialog.accept(&request("BYE", 8, "a1")),
+            Err(NotAcceptable::OutOfOrder)
+        );
+        assert_eq!(
+            dialog.accept(&request("BYE", 9, "x")),
+            Err(NotAcceptable::NoDialog)
+        );
+        assert_eq!(dialog.accept(&request("BYE", 9, "a1")), Ok(()));
+        dialog.refresh_target(&request("UPDATE", 9, "a1"));
+        assert_eq!(dialog.bye(StatusCode::OK).target, "sip:a@new");
+    }
+
+    #[test]
+    fn stray_answers_get_ack_and_bye() {
+        let [ack, bye] = requests_for_stray_answer(&answer("b9")).unwrap();
+        assert_eq!(
+            (ack.cseq, ack.to_tag.as_str(), ack.from_tag.as_str()),
+            (1, "b9", NAME)
+        );
+        assert!(bye.cseq > 2 && bye.method == "BYE");
+        let foreign = message(
+            "SIP/2.0 200 OK\nCall-ID: x\nCSeq: 1 INVITE\nFrom: <sip:a@h>;tag=1\nTo: <sip:b@h>;tag=2\n\
+             Contact: <sip:b@p>\n\n",
+        );
+        assert!(requests_for_stray_answer(&foreign).is_none());
+    }
+
+    #[test]
+    fn limits() {
+        let long = |tag: usize, routes: usize| {
+            let (tag, routes) = ("t".repeat(tag), "Record-Route: <sip:p;lr>\n".repeat(routes));
+            Peer::of_response(&message(&format!(
+                "SIP/2.0 200 OK\nTo: <sip:b@h>;tag={tag}\n{routes}\n"
+            )))
+        };
+        assert!(long(MAX_TAG_BYTES, MAX_ROUTES).is_ok());
+        assert!(long(MAX_TAG_BYTES + 1, 0).is_err());
+        assert!(long(1, MAX_ROUTES + 1).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! Large message mode (9.1.2): one sender's MSRP upload, and a session with each recipient.
+//!
+//! [`Session`] is the machine of one message: it decides, and does nothing itself. It stands in the module process, which
+//! hands it what workers, transaction layer and relay saw, and carries out its [`Action`]s. Content never passes it: the
+//! relay moves that ([`crate::session`]), and tells when a leg has it all.
+//!
+//! ```text
+//!  worker: classify, check --AcceptedInvite--> Session::new --Invite--> recipients
+//!  worker: ACK, BYE, CANCEL, UPDATE, re-INVITE --> handle_request, handle_cancel
+//!  worker: replies of recipients ---------------> handle_leg_provisional, _success, _failure
+//!  relay:  message complete, leg ended ---------> handle_message_*, handle_leg_*       --Action--> tm, relay, counters
+//! ```
+//!
+//! A worker knows what belongs to a session by the names of its dialogs: [`DialogName::parse`] of the To tag (requests) or of
+//! the Call-ID (replies).
+//!
+//! How the machine is wired:
+//!
+//! - Originator's INVITE: after 100 and with the transaction kept for more than [`ANSWER_WITHIN`], the worker passes an
+//!   [`AcceptedInvite`] on. His CANCEL is answered by the worker, and passed on too. His ACK always is passed on, whether the
+//!   transaction layer knew it or not.
+//! - Legs: INVITEs are sent without ACK to their 2xx by the transaction layer. Each 2xx comes here, repeated and forked ones
+//!   too, whichever way it came in. Failures are acknowledged by the transaction layer and come here once.
+//! - A 2xx to an INVITE of a session that is not there any more gets what [`requests_for_stray_answer`] says, a request 481.
+//! - A reply that cannot be sent, because the transaction has ended by itself: [`Session::handle_reply_failed`] where it was that
+//!   of the INVITE. A request that cannot be sent: [`Session::handle_leg_unsent`], or [`Session::handle_outcome`] with 503.
+//! - Relay: [`RelayCommand`]s are carried out in their order, those before a reply are with the relay when the reply leaves,
+//!   and the relay looks into its commands before it answers 481 to a To-Path that it does not know. What it has to
+//!   say of a message or leg it says before its last word on it, and that is the truth as of the `Close`: the last chunk that was
+//!   answered with 200 counts.
+//! - Deadlines are the caller's clock: one timer for the earliest [`Session::poll_timeout`] of all sessions.
+//!
+//! | file | job |
+//! |---|---|
+//! | `session` | the machine of one message |
+//! | `leg` | one recipient's leg |
+//! | `dialog` | dialogs and the requests inside of them |
+//! | `session_timer` | RFC 4028, for one dialog |
+//! | `offer_answer` | session descriptions of both sides |
+//! | `outgoing_invite` | the INVITEs to recipients |
+//! | `checks` | what is checked beyond pager mode |
+//! | `identifiers` | names of sessions and dialogs |
+//! | `settings` | what can be set, and the times that are fixed |
+
+mod checks;
+mod dialog;
+mod identifiers;
+mod leg;
+mod offer_answer;
+mod outgoing_invite;
+mod session;
+mod session_timer;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use checks::{
+    FUNCTION_NOT_ALLOWED, SIZE_EXCEEDED, TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite,
+};
+pub use dialog::{
+    InDialogRequest, MAX_ROUTE_SET_BYTES, MAX_ROUTES, MAX_TAG_BYTES, requests_for_stray_answer,
+};
+pub use identifiers::{DialogName, LegNumber, SessionId, Side};
+pub use leg::{LegOutcome, LegState, MAX_FORKS};
+pub use offer_answer::MsrpEnds;
+pub use outgoing_invite::{AcceptedInvite, InviteRequest};
+pub use session::{
+    Action, LegView, NotStarted, RelayCommand, Session, SessionReply, Stage, TransactionKey,
+};
+pub use session_timer::{MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S};
+pub use settings::{
+    ABORT_TIMEOUT, ACK_TIMEOUT, ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT,
+    LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, RELAY_TIMEOUT,
+    SENDER_BYE_TIMEOUT, SessionExpiresCheck,
+};

@@ -1,0 +1,405 @@
+//! The outgoing INVITE requests (9.1.2-8, -9).
+//!
+//! Header lines are made once for all recipients; Request-URI, To, Call-ID and the session description differ.
+
+use std::fmt::Write as _;
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::super::header_fields::{from_without_tag, has_name, hops_left_for, put, texts};
+use super::super::interworking;
+use super::super::service::{ControllingFunction, Kind};
+use super::LegNumber;
+use super::leg::Leg;
+use super::offer_answer::SDP_CONTENT_TYPE;
+use super::settings::LargeModeSettings;
+use crate::policy::ExploderService;
+use crate::resource_lists::{self, ANONYMOUS_URI};
+use crate::sip::{
+    HeaderBlock, HeaderName, Message, NameAddr, StatusCode, Uri, requests_anonymity, split_list,
+};
+
+/// Services of P-Asserted-Service for one recipient and for a group (7.2.1.2-3).
+const LARGE_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg";
+const LARGE_MODE_GROUP_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg.group";
+
+/// What we understand inside of dialogs.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE";
+
+/// Received header fields that are repeated (9.1.2-8b, -8i, -9b, -9g; P-Asserted-Service and Message-Expires by
+/// spec-notes N27 and N8).
+const COPIED: &[HeaderName] = &[
+    HeaderName::AcceptContact,
+    HeaderName::ConversationId,
+    HeaderName::ContributionId,
+    HeaderName::InReplyToContributionId,
+    HeaderName::ReplyTo,
+    HeaderName::Expires,
+    HeaderName::MessageExpires,
+    HeaderName::Subject,
+    HeaderName::Privacy,
+    HeaderName::PAssertedService,
+];
+
+/// Feature parameters of Contact that have no `+` (RFC 3840 §9). `isfocus` is no capability of the sender's.
+const BASE_FEATURES: &[&str] = &[
+    "audio",
+    "automata",
+    "class",
+    "duplex",
+    "data",
+    "control",
+    "mobility",
+    "description",
+    "events",
+    "priority",
+    "methods",
+    "schemes",
+    "application",
+    "video",
+    "language",
+    "type",
+    "actor",
+    "text",
+    "extensions",
+];
+
+/// An INVITE that has passed its checks, with what they found out. Plain, so that it can go from the process that checked to
+/// the one that has the sessions.
+#[derive(Clone, Debug)]
+pub struct AcceptedInvite {
+    /// The kind of destination.
+    pub kind: Kind,
+    /// The request as received.
+    pub message: Message,
+    /// Its bytes, as [`AcceptedInvite::write`] needs them.
+    pub raw: Bytes,
+    /// The Request-URI in force; the group's address where the destination is a group.
+    pub request_uri: String,
+    /// The authenticated originator's CPM Address.
+    pub originator: String,
+    /// P-Asserted-Identity value that names the originator.
+    pub asserted: String,
+    /// The distinct recipients' URIs, each ended by a line feed, which no URI holds.
+    pub recipients: String,
+    /// The history document, for an ad-hoc group with entries to show
+    /// ([`write_history`](resource_lists::write_history)).
+    pub history: Option<Bytes>,
+}
+
+impl AcceptedInvite {
+    /// As bytes for another process of the same build.
+    pub fn write(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.raw.len() + self.recipients.len() + 1024);
+        bytes.put_u8(match self.kind {
+            Kind::Exploder => 0,
+            Kind::AdHoc => 1,
+            Kind::Group => 2,
+        });
+        bytes.put_u8(u8::from(self.history.is_some()));
+        for field in [
+            &self.raw[..],
+            self.request_uri.as_bytes(),
+            self.originator.as_bytes(),
+            self.asserted.as_bytes(),
+            self.recipients.as_bytes(),
+            self.history.as_deref().unwrap_or_default(),
+        ] {
+            bytes.put_u64(field.len() as u64);
+            bytes.put_slice(field);
+        }
+        bytes
+    }
+
+    /// The inverse of [`AcceptedInvite::write`]; `None` for anything else.
+    pub fn read(mut bytes: Bytes) -> Option<Self> {
+        let kind = match bytes.try_get_u8().ok()? {
+            0 => Kind::Exploder,
+            1 => Kind::AdHoc,
+            2 => Kind::Group,
+            _ => return None,
+        };
+        let has_history = bytes.try_get_u8().ok()? == 1;
+        let mut take = || {
+            let length = usize::try_from(bytes.try_get_u64().ok()?).ok()?;
+            (length <= bytes.len()).then(|| bytes.split_to(length))
+        };
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
+        let raw = take()?;
+        let invite = AcceptedInvite {
+            kind,
+            message: Message::parse(raw.clone()).ok()?,
+            raw,
+            request_uri: text(take()?)?,
+            originator: text(take()?)?,
+            asserted: text(take()?)?,
+            recipients: text(take()?)?,
+            history: Some(take()?).filter(|_| has_history),
+        };
+        bytes.is_empty().then_some(invite)
+    }
+
+    /// Whether the sender wants to stay unnamed (spec-notes N17).
+    fn is_anonymous(&self) -> bool {
+        let privacy = self.message.all(HeaderName::Privacy);
+        requests_anonymity(privacy.filter_map(|field| field.text().ok()))
+    }
+}
+
+/// An INVITE to one recipient. The host adds Via and Content-Length.
+#[derive(Clone, Debug)]
+pub struct InviteRequest {
+    /// Its leg.
+    pub leg: LegNumber,
+    /// The recipient.
+    pub request_uri: String,
+    /// URI of the next hop, where it is not the Request-URI that decides.
+    pub next_hop: Option<String>,
+    /// From without its tag.
+    pub from: String,
+    /// The From tag, which is the Call-ID too.
+    pub call_id: String,
+    /// To.
+    pub to: String,
+    /// CSeq number.
+    pub cseq: u32,
+    /// All further header lines, each ended by CRLF.
+    pub headers: Bytes,
+    /// The body.
+    pub body: Bytes,
+    /// Whether this is the recipient's second INVITE, by way of the ISF.
+    pub to_isf: bool,
+}
+
+/// What all INVITEs of a session share.
+#[derive(Debug)]
+pub(super) struct Template {
+    from: String,
+    /// Header lines of the way to the recipient, and of the one to the ISF.
+    route: Vec<u8>,
+    isf_route: Vec<u8>,
+    next_hop: Option<String>,
+    isf_hop: Option<String>,
+    shared: Vec<u8>,
+    session_expires_s: u32,
+    history: Option<Bytes>,
+    boundary: String,
+    /// What all recipients get who need no Session-Expires of their own; and those by way of the ISF.
+    to_recipient: Bytes,
+    to_isf: Bytes,
+}
+
+impl Template {
+    /// `None`: the From of the request cannot be repeated, which its checks would have seen.
+    pub(super) fn new(
+        invite: &AcceptedInvite,
+        service: &ControllingFunction,
+        settings: &LargeModeSettings,
+        random: fn(&mut [u8]),
+    ) -> Option<Self> {
+        let policy = service.settings();
+        let mut unguessable = [0; 32];
+        random(&mut unguessable);
+        let hex = |bytes: &[u8]| {
+            bytes.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+        };
+        let (identity, boundary) = unguessable.split_at(16);
+        let mut shared = HeaderBlock::new();
+        let hops = hops_left_for(&invite.message);
+        put(&mut shared, "Max-Forwards", hops.to_string());
+        put_identity(&mut shared, invite, settings, &hex(identity));
+        put(&mut shared, "Contact", contact(invite, &settings.contact));
+        put(&mut shared, "User-Agent", service.product());
+        put(&mut shared, "Allow", ALLOW);
+        put(&mut shared, "Supported", "timer");
+        let single =
+            invite.kind == Kind::Exploder && policy.exploder_service == ExploderService::Single;
+        for field in invite.message.fields() {
+            let dropped = |name: &String| has_name(&field, name);
+            if !COPIED.contains(&field.name()) || policy.drop_headers.iter().any(dropped) {
+                continue;
+            }
+            let group_service = LARGE_MODE_GROUP_SERVICE.as_bytes();
+            if single
+                && field.name() == HeaderName::PAssertedService
+                && field.value().eq_ignore_ascii_case(group_service)
+            {
+                put(&mut shared, "P-Asserted-Service", LARGE_MODE_SERVICE);
+                continue;
+            }
+            shared.push_line(&field);
+        }
+        let boundary = hex(boundary);
+        let content_type = match invite.history {
+            Some(_) => format!("multipart/mixed;boundary={boundary}"),
+            None => SDP_CONTENT_TYPE.to_owned(),
+        };
+        if invite.history.is_some() {
+            put(&mut shared, "MIME-Version", "1.0");
+        }
+        put(&mut shared, "Content-Type", content_type);
+
+        let mut route = HeaderBlock::new();
+        let proxy = policy.outbound_proxy.as_ref();
+        if let Some(proxy) = proxy.filter(|proxy| proxy.loose_routing()) {
+            put(&mut route, "Route", format!("<{}>", proxy.as_str()));
+        }
+        let isf = policy.interworking_to();
+        let mut isf_route = HeaderBlock::new();
+        if let Some(isf) = isf {
+            put(&mut isf_route, "Route", interworking::route(isf));
+        }
+        let mut template = Template {
+            from: from_without_tag(&invite.message)?,
+            route: route.into_bytes(),
+            isf_route: isf_route.into_bytes(),
+            next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
+            isf_hop: isf.map(|isf| isf.as_str().to_owned()),
+            shared: shared.into_bytes(),
+            session_expires_s: settings.leg_session_expires_s,
+            history: invite.history.clone(),
+            boundary,
+            to_recipient: Bytes::new(),
+            to_isf: Bytes::new(),
+        };
+        template.to_recipient = template.headers(false, None);
+        template.to_isf = template.headers(true, None);
+        Some(template)
+    }
+
+    pub(super) fn from(&self) -> &str {
+        &self.from
+    }
+
+    /// Whether a recipient can be reached by way of the ISF only: nothing else would take a URI of its scheme, and the 416 that
+    /// this gives would lead there (9.1.2 last list).
+    pub(super) fn needs_isf(&self, recipient: &str, service: &ControllingFunction) -> bool {
+        let unsupported = StatusCode::UNSUPPORTED_URI_SCHEME.as_u16();
+        self.isf_hop.is_some()
+            && self.next_hop.is_none()
+            && service.settings().isf_codes.contains(unsupported)
+            && !matches!(Uri::parse(recipient), Ok(Uri::Sip(_)))
+    }
+
+    /// The INVITE of a leg. `min_se` is that of the 422 to the one before.
+    pub(super) fn invite(
+        &self,
+        number: LegNumber,
+        leg: &Leg,
+        offer: &str,
+        min_se: Option<u32>,
+    ) -> InviteRequest {
+        let (recipient, to_isf) = (&leg.uri, leg.to_isf);
+        let hop = if to_isf {
+            &self.isf_hop
+        } else {
+            &self.next_hop
+        };
+        InviteRequest {
+            leg: number,
+            request_uri: recipient.clone(),
+            next_hop: hop.clone(),
+            from: self.from.clone(),
+            call_id: leg.dialog.call_id().to_owned(),
+            to: format!("<{recipient}>"),
+            cseq: leg.dialog.invite_cseq(),
+            headers: match (min_se, to_isf) {
+                (Some(_), _) => self.headers(to_isf, min_se),
+                (None, true) => self.to_isf.clone(),
+                (None, false) => self.to_recipient.clone(),
+            },
+            body: self.body(offer),
+            to_isf,
+        }
+    }
+
+    fn headers(&self, to_isf: bool, min_se: Option<u32>) -> Bytes {
+        let mut headers = HeaderBlock::new();
+        let seconds = self.session_expires_s.max(min_se.unwrap_or(0));
+        if self.session_expires_s > 0 {
+            let value = format!("{seconds};refresher=uas");
+            put(&mut headers, "Session-Expires", value);
+        }
+        if let Some(min_se) = min_se {
+            put(&mut headers, "Min-SE", min_se.to_string());
+        }
+        let route = if to_isf { &self.isf_route } else { &self.route };
+        Bytes::from([&route[..], headers.as_bytes(), &self.shared].concat())
+    }
+
+    /// The offer alone, or with the history list behind it (9.1.2-8c).
+    fn body(&self, offer: &str) -> Bytes {
+        let Some(history) = &self.history else {
+            return Bytes::copy_from_slice(offer.as_bytes());
+        };
+        let boundary = &self.boundary;
+        let mut body = Vec::with_capacity(offer.len() + history.len() + 512);
+        let first = format!("--{boundary}\r\nContent-Type: {SDP_CONTENT_TYPE}\r\n\r\n{offer}\r\n");
+        body.extend_from_slice(first.as_bytes());
+        let second = format!(
+            "--{boundary}\r\nContent-Type: {}\r\nContent-Disposition: {}\r\n\r\n",
+            resource_lists::CONTENT_TYPE,
+            resource_lists::HISTORY_DISPOSITION,
+        );
+        body.extend_from_slice(second.as_bytes());
+        body.extend_from_slice(history);
+        body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        Bytes::from(body)
+    }
+}
+
+/// The authenticated originator's CPM Address (9.1.2-8k, -8l, -9i): an ad-hoc group gets a Group Session Identity of its own,
+/// a pre-defined group speaks for itself, and both refer to the sender.
+fn put_identity(
+    headers: &mut HeaderBlock,
+    invite: &AcceptedInvite,
+    settings: &LargeModeSettings,
+    unguessable: &str,
+) {
+    let asserted = match invite.kind {
+        Kind::Exploder => return put(headers, "P-Asserted-Identity", &invite.asserted),
+        Kind::Group => format!("<{}>", invite.request_uri),
+        Kind::AdHoc => {
+            let host = [&invite.request_uri, &settings.contact]
+                .into_iter()
+                .find_map(|uri| Uri::parse(uri).ok()?.host().map(str::to_owned));
+            let host = host.unwrap_or_else(|| "invalid".to_owned());
+            format!("<sip:cpm-group-{unguessable}@{host}>")
+        }
+    };
+    put(headers, "P-Asserted-Identity", asserted);
+    let sender = match invite.is_anonymous() {
+        true => ANONYMOUS_URI,
+        false => &invite.originator,
+    };
+    put(headers, "Referred-By", format!("<{sender}>"));
+}
+
+/// Our own URI with the feature parameters of the received Contact (9.1.2-8b-contact, -8e; spec-notes N4): never its URI, nor
+/// what names the sender's device or registration.
+fn contact(invite: &AcceptedInvite, own: &str) -> String {
+    let mut value = format!("<{own}>");
+    if invite.kind != Kind::Exploder {
+        value.push_str(";isfocus");
+    }
+    let received = texts(&invite.message, HeaderName::Contact);
+    let first = received.first().and_then(|value| split_list(value).next());
+    let Some(received) = first.and_then(|value| NameAddr::parse(value).ok()) else {
+        return value;
+    };
+    for parameter in received.parameters() {
+        let name = parameter.name.to_ascii_lowercase();
+        let is_feature = name.starts_with('+') && name != "+sip.instance";
+        if !is_feature && !BASE_FEATURES.contains(&name.as_str()) {
+            continue;
+        }
+        let _ = write!(value, ";{}", parameter.name);
+        if let Some(of_parameter) = parameter.raw_value {
+            let _ = write!(value, "={of_parameter}");
+        }
+    }
+    value
+}

@@ -1,0 +1,182 @@
+//! What follows from time, and from several events together.
+
+use std::time::Instant;
+
+use super::super::leg::{Leg, LegState, Relay};
+use super::super::session_timer::{Due, SessionTimer};
+use super::super::settings::{LargeModeSettings, MAX_SESSION_AGE};
+use super::super::{LegNumber, Side};
+use super::{Action, MessageState, RelayCommand, Session, Stage};
+use crate::controlling::header_fields::put;
+use crate::sip::{HeaderBlock, StatusCode};
+
+impl Session {
+    pub(super) fn stage_timeout(&mut self, now: Instant) {
+        let is_past = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
+        if self.may_age() && now >= self.born + MAX_SESSION_AGE {
+            return self.handle_end(now);
+        }
+        if is_past(self.deadline) {
+            self.deadline = None;
+            match self.stage {
+                Stage::Inviting => self.refuse(now, StatusCode::TEMPORARILY_UNAVAILABLE),
+                Stage::Answered => self.abandon(now),
+                Stage::Abandoned => {
+                    self.leave_originator(now, StatusCode::REQUEST_TIMEOUT);
+                }
+                Stage::Confirmed if self.message == MessageState::Complete => {
+                    self.leave_originator(now, StatusCode::OK);
+                }
+                Stage::Confirmed if !self.sender_connected => {
+                    self.lose_message();
+                    self.leave_originator(now, StatusCode::REQUEST_TIMEOUT);
+                }
+                Stage::Closing => self.unwind(now, StatusCode::TEMPORARILY_UNAVAILABLE),
+                _ => {}
+            }
+        }
+        let due = self.timer.as_mut().and_then(|timer| timer.poll(now));
+        match due.filter(|_| self.stage == Stage::Confirmed) {
+            Some(Due::Refresh) => {
+                let headers = self
+                    .timer
+                    .map(|timer| update_headers(&timer, &self.settings));
+                let update = self.dialog.update(headers.unwrap_or_default());
+                self.request(Side::Originator, update);
+            }
+            Some(Due::Expired) => self.originator_lost(now),
+            None => {}
+        }
+    }
+
+    pub(super) fn leg_timeout(&mut self, now: Instant, number: LegNumber) {
+        let leg = &mut self.legs[number.0 as usize];
+        if leg.deadline.is_some_and(|deadline| now >= deadline) {
+            leg.deadline = None;
+            match leg.state {
+                LegState::Calling | LegState::Proceeding => {
+                    self.fail(now, number, StatusCode::REQUEST_TIMEOUT, true);
+                    self.cancel_leg(now, number);
+                }
+                LegState::CancelDue | LegState::Cancelling | LegState::Ending => {
+                    self.end_leg(number);
+                }
+                LegState::Confirmed => self.leg_lost(now, number, StatusCode::REQUEST_TIMEOUT),
+                LegState::Aborting => {
+                    self.hang_up(now, number, StatusCode::TEMPORARILY_UNAVAILABLE);
+                }
+                LegState::Departed => {
+                    self.fail(now, number, StatusCode::TEMPORARILY_UNAVAILABLE, true);
+                    self.end_leg(number);
+                }
+                LegState::Answered | LegState::Over => {}
+            }
+        }
+        let leg = &mut self.legs[number.0 as usize];
+        if leg.state != LegState::Confirmed {
+            return;
+        }
+        match leg.timer.as_mut().and_then(|timer| timer.poll(now)) {
+            Some(Due::Refresh) => {
+                let headers = leg
+                    .timer
+                    .map(|timer| update_headers(&timer, &self.settings));
+                let update = leg.dialog.update(headers.unwrap_or_default());
+                self.request(Side::Leg(number), update);
+            }
+            Some(Due::Expired) => self.leg_lost(now, number, StatusCode::REQUEST_TIMEOUT),
+            None => {}
+        }
+    }
+
+    /// Draws the conclusions that several events lead to.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if self.undecided == 0 {
+            match self.stage {
+                // Spec-notes N20.
+                Stage::Inviting => self.refuse(now, StatusCode::TEMPORARILY_UNAVAILABLE),
+                // Nobody is left to take what he sends.
+                Stage::Answered if self.message == MessageState::Open => self.abandon(now),
+                Stage::Confirmed if self.message == MessageState::Open => {
+                    self.lose_message();
+                    self.leave_originator(now, StatusCode::TEMPORARILY_UNAVAILABLE);
+                }
+                _ => {}
+            }
+        }
+        self.say_no_more_legs();
+        let last = matches!(self.stage, Stage::Delivering | Stage::Unwinding);
+        if last && self.standing == 0 {
+            self.stage = Stage::Ended;
+            self.actions.push_back(Action::Ended);
+        }
+    }
+
+    /// 9.1.2-send-4: content is kept as long as a leg may come that needs it from the first byte; that is one to the ISF
+    /// too, after a delivery that fails (spec-notes N49).
+    pub(super) fn say_no_more_legs(&mut self) {
+        let at_work = matches!(
+            self.stage,
+            Stage::Confirmed | Stage::Closing | Stage::Delivering
+        );
+        if self.told_no_more_legs || !at_work {
+            return;
+        }
+
+        let may_open = |leg: &Leg| {
+            leg.outcome.is_none() && (leg.relay == Relay::Unopened || self.may_interwork(leg))
+        };
+        // Who may not be opened now will not be later, so that nobody is looked at again.
+        let settled = self.legs[self.settled..]
+            .iter()
+            .take_while(|leg| !may_open(leg))
+            .count();
+        self.settled += settled;
+        if self.settled == self.legs.len() {
+            self.told_no_more_legs = true;
+            self.relay(RelayCommand::NoMoreLegs);
+        }
+    }
+
+    pub(super) fn stay(&mut self, until: Instant) {
+        self.deadline = Some(until);
+        self.wake_by(self.deadline);
+        let timer = self.timer.map(|timer| timer.deadline());
+        self.wake_by(timer);
+    }
+
+    pub(super) fn watch(&mut self, number: LegNumber) {
+        let deadline = self.legs.get(number.0 as usize);
+        self.wake_by(deadline.and_then(Leg::next_deadline));
+    }
+
+    pub(super) fn wake_by(&mut self, deadline: Option<Instant>) {
+        self.wake_at = self.wake_at.into_iter().chain(deadline).min();
+    }
+
+    /// What is being ended already ends sooner by itself.
+    pub(super) fn may_age(&self) -> bool {
+        use Stage::*;
+        !matches!(self.stage, Abandoned | Unwinding | Ended)
+    }
+
+    pub(super) fn wake_again(&mut self) {
+        let age = self.may_age().then(|| self.born + MAX_SESSION_AGE);
+        self.wake_by(age);
+        self.wake_by(self.deadline);
+        let timer = self.timer.filter(|_| self.stage == Stage::Confirmed);
+        self.wake_by(timer.map(|timer| timer.deadline()));
+        let legs = self.legs.iter().filter_map(Leg::next_deadline).min();
+        self.wake_by(legs);
+    }
+}
+
+/// Header lines of the UPDATE that refreshes.
+fn update_headers(timer: &SessionTimer, settings: &LargeModeSettings) -> Vec<u8> {
+    let mut headers = HeaderBlock::new();
+    let value = format!("{};refresher=uac", timer.seconds());
+    put(&mut headers, "Session-Expires", value);
+    put(&mut headers, "Supported", "timer");
+    put(&mut headers, "Contact", format!("<{}>", settings.contact));
+    headers.into_bytes()
+}

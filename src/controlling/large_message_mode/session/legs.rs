@@ -1,0 +1,295 @@
+//! The legs' side: calling, confirming, hanging up, and what becomes of the message on each.
+
+use std::time::{Duration, Instant};
+
+use super::super::dialog::Dialog;
+use super::super::leg::{Leg, LegOutcome, LegState, Relay};
+use super::super::offer_answer::{self, find_sdp, own_media, read_answer};
+use super::super::session_timer::{Refresher, SessionExpires, SessionTimer};
+use super::super::settings::{
+    ABORT_TIMEOUT, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT,
+};
+use super::super::{DialogName, LegNumber, Side};
+use super::{Action, MessageState, RelayCommand, Session, Stage, place_of};
+use crate::controlling::host::{Counter, Fate};
+use crate::sdp::SessionDescription;
+use crate::sip::{HeaderName, Message, StatusCode};
+
+impl Session {
+    /// Sends an INVITE to a recipient, or by way of the ISF.
+    pub(super) fn call(&mut self, now: Instant, recipient: &str, to_isf: bool) {
+        let number = place_of(self.legs.len());
+        let transport = self.settings.msrp.leg_transport;
+        let Some(own) = own_media(&self.settings.msrp, transport, self.random) else {
+            return self.report(
+                number,
+                recipient,
+                Fate::Failed,
+                StatusCode::SERVER_INTERNAL_ERROR,
+            );
+        };
+        let side = Side::Leg(number);
+        let name = DialogName {
+            session: self.id,
+            side,
+        }
+        .to_string();
+        let dialog = Dialog::of_caller(&name, self.template.from(), recipient);
+        let silent_until = now + self.settings.leg_silence;
+        let rings_until = now + self.ring_time();
+        let leg = Leg::new(recipient, to_isf, dialog, own, silent_until, rings_until);
+        self.legs.push(leg);
+        self.standing += 1;
+        self.undecided += 1;
+        self.count(match to_isf {
+            true => Counter::Interworked,
+            false => Counter::Recipients,
+        });
+        self.send_invite(number, None);
+        self.watch(number);
+    }
+
+    /// Sends the INVITE again with the interval that the 422 asked for (RFC 4028 §7.3).
+    pub(super) fn call_again(&mut self, now: Instant, number: LegNumber, min_se: u32) {
+        let silent_until = now + self.settings.leg_silence;
+        let Some(leg) = self.leg(number) else { return };
+        leg.asked_again = true;
+        leg.state = LegState::Calling;
+        leg.deadline = Some(silent_until.min(leg.rings_until));
+        leg.dialog.next_invite();
+        self.send_invite(number, Some(min_se));
+        self.watch(number);
+    }
+
+    pub(super) fn send_invite(&mut self, number: LegNumber, min_se: Option<u32>) {
+        let leg = &self.legs[number.0 as usize];
+        // The offer has been read before, and what we offer is ours.
+        let offer = offer_answer::offer(&self.offer, &leg.own, self.size).unwrap_or_default();
+        let invite = self.template.invite(number, leg, &offer, min_se);
+        self.actions.push_back(Action::Invite(Box::new(invite)));
+    }
+
+    /// How long a recipient may ring: the invitation itself may be limited (spec-notes N8).
+    pub(super) fn ring_time(&self) -> Duration {
+        let expires = self.invite.first(HeaderName::Expires);
+        let expires = expires.and_then(|field| field.text().ok()?.trim().parse::<u32>().ok());
+        let limit = expires.map(|seconds| Duration::from_secs(u64::from(seconds.max(1))));
+        let time = self.settings.leg_timeout;
+        limit.map_or(time, |limit| time.min(limit))
+    }
+
+    pub(super) fn leg_answered(&mut self, now: Instant, number: LegNumber, response: &Message) {
+        let leg = &self.legs[number.0 as usize];
+        let sdp = find_sdp(response).ok().flatten();
+        let description = sdp.and_then(|sdp| SessionDescription::parse(&sdp).ok());
+        let ends = description
+            .as_ref()
+            .and_then(|description| read_answer(description, &leg.own).ok());
+        let usable = match (&description, self.stage) {
+            (Some(description), Stage::Inviting) if ends.is_some() => {
+                self.answer_originator(now, description)
+            }
+            _ => ends.is_some(),
+        };
+        let timer = SessionExpires::of(response).ok().flatten().map(|expires| {
+            let we_refresh = expires.refresher == Some(Refresher::Uac);
+            SessionTimer::new(now, expires.seconds, we_refresh)
+        });
+        let leg = &mut self.legs[number.0 as usize];
+        leg.timer = timer;
+        let Some(ends) = ends.filter(|_| usable) else {
+            self.ack(number);
+            self.fail(now, number, StatusCode::NOT_ACCEPTABLE_HERE, true);
+            return self.hang_up(now, number, StatusCode::NOT_ACCEPTABLE_HERE);
+        };
+        leg.role = ends.role;
+        leg.ends = Some(Box::new(ends));
+        match self.stage {
+            // 9.1.2-more200.
+            Stage::Confirmed | Stage::Closing | Stage::Delivering => self.confirm(now, number),
+            // Its ACK is due with the originator's, and no later than this stage lasts.
+            _ => {}
+        }
+    }
+
+    /// ACK, and an MSRP session (9.1.2-ack-1, -2, 9.1.2-more200).
+    pub(super) fn confirm(&mut self, now: Instant, number: LegNumber) {
+        self.ack(number);
+        let Some(leg) = self.leg(number) else { return };
+        leg.state = LegState::Confirmed;
+        leg.deadline = Some(now + CONNECT_TIMEOUT);
+        leg.relay = Relay::Open { connected: false };
+        let ends = leg.ends.take();
+        if let Some(ends) = ends {
+            self.relay(RelayCommand::OpenLeg(number, ends));
+        }
+        self.watch(number);
+    }
+
+    /// The recipient sent BYE (spec-notes N45).
+    pub(super) fn leg_left(&mut self, now: Instant, number: LegNumber) {
+        let Some(leg) = self.leg(number) else { return };
+        if leg.state == LegState::Confirmed && matches!(leg.relay, Relay::Open { .. }) {
+            // He may have all of it: the relay knows.
+            leg.state = LegState::Departed;
+            leg.deadline = Some(now + RELAY_TIMEOUT);
+            leg.timer = None;
+            self.close_leg(number);
+            return self.watch(number);
+        }
+        self.close_leg(number);
+        self.fail(now, number, StatusCode::TEMPORARILY_UNAVAILABLE, true);
+        self.end_leg(number);
+    }
+
+    /// Delivery has failed on a leg that is up; nothing if it had all.
+    pub(super) fn leg_lost(&mut self, now: Instant, number: LegNumber, code: StatusCode) {
+        self.fail(now, number, code, true);
+        self.hang_up(now, number, code);
+    }
+
+    /// BYE to a leg that has been acknowledged.
+    pub(super) fn hang_up(&mut self, now: Instant, number: LegNumber, code: StatusCode) {
+        self.close_leg(number);
+        self.bye(number, code);
+        let Some(leg) = self.leg(number) else { return };
+        leg.state = LegState::Ending;
+        leg.deadline = Some(now + BYE_TIMEOUT);
+        leg.timer = None;
+        self.watch(number);
+    }
+
+    /// Gives up an INVITE without final response: CANCEL, now or once a provisional response permits it.
+    pub(super) fn cancel_leg(&mut self, now: Instant, number: LegNumber) {
+        let Some(leg) = self.leg(number) else { return };
+        if leg.cancel(now + CANCEL_TIMEOUT) {
+            self.actions.push_back(Action::Cancel(number));
+        }
+        self.watch(number);
+    }
+
+    pub(super) fn close_leg(&mut self, number: LegNumber) {
+        let Some(leg) = self.leg(number) else { return };
+        if matches!(leg.relay, Relay::Open { .. } | Relay::Ended) {
+            leg.relay = Relay::Closed;
+            self.relay(RelayCommand::CloseLeg(number));
+        }
+    }
+
+    pub(super) fn delivered(&mut self, number: LegNumber) {
+        if self.decide(number, LegOutcome::Delivered) {
+            self.count(Counter::Delivered);
+            let uri = self.legs[number.0 as usize].uri.clone();
+            self.report(number, &uri, Fate::Delivered, StatusCode::OK);
+        }
+    }
+
+    /// The message does not get to this recipient on this leg. `delivery`: it was refused or could not be delivered, which the
+    /// ISF may mend if policy says so (9.1.2 last list, spec-notes N45, N47).
+    pub(super) fn fail(
+        &mut self,
+        now: Instant,
+        number: LegNumber,
+        code: StatusCode,
+        delivery: bool,
+    ) {
+        let Some(leg) = self.leg(number) else { return };
+        if leg.outcome.is_some() {
+            return;
+        }
+        let was_up = !leg.is_inviting();
+        let policy = self.service.settings();
+        let leg = &self.legs[number.0 as usize];
+        let interwork = delivery
+            && self.may_interwork(leg)
+            && (was_up || policy.isf_codes.contains(code.as_u16()));
+        let (uri, number_of_code) = (leg.uri.clone(), code.as_u16());
+        if interwork {
+            self.decide(number, LegOutcome::Interworked);
+            self.report(number, &uri, Fate::Interworked, code);
+            return self.call(now, &uri, true);
+        }
+        self.decide(number, LegOutcome::Failed(number_of_code));
+        self.count(Counter::Failed);
+        self.report(number, &uri, Fate::Failed, code);
+    }
+
+    /// Whether the ISF may get what this leg does not.
+    pub(super) fn may_interwork(&self, leg: &Leg) -> bool {
+        let wanted = match self.stage {
+            Stage::Inviting | Stage::Answered | Stage::Confirmed => {
+                self.message != MessageState::Lost
+            }
+            Stage::Delivering => true,
+            // Perhaps the message is complete, and then it is worth it.
+            Stage::Closing => self.message == MessageState::Open,
+            Stage::Abandoned | Stage::Unwinding | Stage::Ended => false,
+        };
+        wanted && !leg.to_isf && self.service.settings().interworking_to().is_some()
+    }
+
+    /// True if the outcome is new.
+    pub(super) fn decide(&mut self, number: LegNumber, outcome: LegOutcome) -> bool {
+        let Some(leg) = self.leg(number).filter(|leg| leg.outcome.is_none()) else {
+            return false;
+        };
+        leg.outcome = Some(outcome);
+        self.undecided -= 1;
+        true
+    }
+
+    pub(super) fn end_leg(&mut self, number: LegNumber) {
+        let Some(leg) = self.leg(number) else { return };
+        if leg.state != LegState::Over {
+            leg.end();
+            self.standing -= 1;
+            self.close_leg(number);
+        }
+    }
+
+    /// Nothing more for anybody: INVITEs are cancelled, legs that are up are told.
+    pub(super) fn unwind(&mut self, now: Instant, code: StatusCode) {
+        self.stage = Stage::Unwinding;
+        self.deadline = None;
+        self.ack_deadline = None;
+        self.timer = None;
+        self.lose_message();
+        self.wind_up_legs(now, code);
+        self.close_originator();
+    }
+
+    pub(super) fn wind_up_legs(&mut self, now: Instant, code: StatusCode) {
+        if self.message == MessageState::Lost && !self.aborted {
+            self.aborted = true;
+            if self.answer.is_some() {
+                self.relay(RelayCommand::AbortMessage);
+            }
+        }
+        for number in (0..self.legs.len()).map(place_of) {
+            // Of one who left, the relay is about to say what he has.
+            if self.legs[number.0 as usize].state != LegState::Departed {
+                self.fail(now, number, code, false);
+            }
+            let leg = &mut self.legs[number.0 as usize];
+            match leg.state {
+                LegState::Calling | LegState::Proceeding => self.cancel_leg(now, number),
+                LegState::Answered => {
+                    self.ack(number);
+                    self.hang_up(now, number, code);
+                }
+                LegState::Confirmed if matches!(leg.relay, Relay::Open { .. }) => {
+                    leg.state = LegState::Aborting;
+                    leg.deadline = Some(now + ABORT_TIMEOUT);
+                    leg.timer = None;
+                }
+                LegState::Confirmed => {
+                    let delivered = leg.outcome == Some(LegOutcome::Delivered);
+                    let code = if delivered { StatusCode::OK } else { code };
+                    self.hang_up(now, number, code);
+                }
+                _ => {}
+            }
+            self.watch(number);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The originator's side: his answer, his ACK, his end, his refreshes.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::super::Side;
+use super::super::dialog::NotAcceptable;
+use super::super::leg::{LegOutcome, LegState};
+use super::super::offer_answer::{self, SDP_CONTENT_TYPE, offer_as_answer};
+use super::super::outgoing_invite::ALLOW;
+use super::super::session_timer::{
+    MIN_SESSION_EXPIRES_S, Refresher, SessionExpires, SessionTimer, min_se, supports_timer,
+};
+use super::super::settings::{ACK_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT, SENDER_BYE_TIMEOUT};
+use super::{MessageState, RelayCommand, Session, Stage, TransactionKey, place_of};
+use crate::controlling::header_fields::put;
+use crate::sdp::SessionDescription;
+use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
+
+impl Session {
+    pub(super) fn accept_from_originator(
+        &mut self,
+        request: &Message,
+    ) -> Result<(), NotAcceptable> {
+        match self.stage {
+            Stage::Answered | Stage::Abandoned | Stage::Confirmed => self.dialog.accept(request),
+            _ => Err(NotAcceptable::NoDialog),
+        }
+    }
+
+    /// The first 2xx answers the originator (9.1.2-200). False: it cannot.
+    pub(super) fn answer_originator(&mut self, now: Instant, first: &SessionDescription) -> bool {
+        let limit = self.settings.max_message_bytes;
+        let Ok((answer, ends)) = offer_answer::answer(&self.offer, first, &self.own, limit) else {
+            return false;
+        };
+        self.relay(RelayCommand::OpenOriginator(Box::new(ends)));
+        let mut headers = HeaderBlock::new();
+        for name in [
+            HeaderName::ConversationId,
+            HeaderName::ContributionId,
+            HeaderName::InReplyToContributionId,
+        ] {
+            if let Some(field) = self.invite.first(name) {
+                headers.push_line(&field);
+            }
+        }
+        let asked = SessionExpires::of(&self.invite).ok().flatten();
+        // Without `timer` in Supported, nothing would refresh (spec-notes N1).
+        if supports_timer(&self.invite) {
+            // A request without interval may still name the least that it takes (RFC 4028 §9).
+            let least = min_se(&self.invite).unwrap_or(0);
+            let usual = self.settings.session_expires_s.max(least);
+            let seconds = asked.map_or(usual, |asked| asked.seconds);
+            let refresher = asked.and_then(|asked| asked.refresher);
+            let we_refresh = refresher == Some(Refresher::Uas);
+            let timer = SessionTimer::new(now, seconds, we_refresh);
+            put_timer(&mut headers, &timer, refresher);
+            self.timer = Some(timer);
+        }
+        put(&mut headers, "Supported", "timer");
+        put(&mut headers, "Allow", ALLOW);
+        put(
+            &mut headers,
+            "Contact",
+            format!("<{}>", self.settings.contact),
+        );
+        put(&mut headers, "Server", self.service.product());
+        put(&mut headers, "Content-Type", SDP_CONTENT_TYPE);
+        let body = Bytes::copy_from_slice(answer.as_bytes());
+        self.answer = Some(answer);
+        self.reply_to_invite(StatusCode::OK, headers, body);
+        self.stage = Stage::Answered;
+        self.ack_deadline = Some(now + ACK_TIMEOUT);
+        self.stay(now + self.settings.ack_wait.min(ACK_TIMEOUT));
+        true
+    }
+
+    /// 9.1.2-ack-1, -2.
+    pub(super) fn acknowledged(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Answered => {
+                self.stage = Stage::Confirmed;
+                self.ack_deadline = None;
+                let wait = match self.message {
+                    MessageState::Open => CONNECT_TIMEOUT,
+                    _ => SENDER_BYE_TIMEOUT,
+                };
+                self.stay(now + wait);
+                for number in (0..self.legs.len()).map(place_of) {
+                    if self.legs[number.0 as usize].state == LegState::Answered {
+                        self.confirm(now, number);
+                    }
+                }
+            }
+            Stage::Abandoned => {
+                self.leave_originator(now, StatusCode::TEMPORARILY_UNAVAILABLE);
+            }
+            _ => {}
+        }
+    }
+
+    /// His BYE (9.1.2-bye).
+    pub(super) fn originator_left(&mut self, now: Instant) {
+        // The ACK is still on its way to us through another process, or lost: he has the 200 all the same.
+        if self.stage == Stage::Answered {
+            self.acknowledged(now);
+        }
+        self.originator_gone(now);
+    }
+
+    /// He cannot be reached any more, or has let his session expire.
+    pub(super) fn originator_lost(&mut self, now: Instant) {
+        if self.stage == Stage::Confirmed {
+            self.leave_originator(now, StatusCode::REQUEST_TIMEOUT);
+        }
+    }
+
+    /// Sends him BYE and goes on without him.
+    pub(super) fn leave_originator(&mut self, now: Instant, code: StatusCode) {
+        let bye = self.dialog.bye(code);
+        self.request(Side::Originator, bye);
+        self.originator_gone(now);
+    }
+
+    pub(super) fn originator_gone(&mut self, now: Instant) {
+        self.timer = None;
+        self.ack_deadline = None;
+        self.close_originator();
+        match self.message {
+            _ if self.stage == Stage::Abandoned => {
+                self.unwind(now, StatusCode::TEMPORARILY_UNAVAILABLE);
+            }
+            MessageState::Complete => self.deliver(now),
+            MessageState::Lost => self.unwind(now, StatusCode::TEMPORARILY_UNAVAILABLE),
+            MessageState::Open => {
+                self.stage = Stage::Closing;
+                self.stay(now + RELAY_TIMEOUT);
+            }
+        }
+    }
+
+    /// Ends an INVITE that has no final response yet.
+    pub(super) fn refuse(&mut self, now: Instant, code: StatusCode) {
+        let mut headers = HeaderBlock::new();
+        for name in [
+            HeaderName::ConversationId,
+            HeaderName::ContributionId,
+            HeaderName::InReplyToContributionId,
+        ] {
+            if let Some(field) = self.invite.first(name) {
+                headers.push_line(&field);
+            }
+        }
+        put(&mut headers, "Server", self.service.product());
+        self.reply_to_invite(code, headers, Bytes::new());
+        self.unwind(now, code);
+    }
+
+    /// Nothing will come of a session whose 200 is not acknowledged yet.
+    pub(super) fn abandon(&mut self, now: Instant) {
+        self.lose_message();
+        self.wind_up_legs(now, StatusCode::TEMPORARILY_UNAVAILABLE);
+        self.stage = Stage::Abandoned;
+        self.deadline = self.ack_deadline;
+        self.wake_by(self.deadline);
+    }
+
+    pub(super) fn deliver(&mut self, now: Instant) {
+        self.stage = Stage::Delivering;
+        self.deadline = None;
+        // 9.1.2-bye-3.
+        for number in (0..self.legs.len()).map(place_of) {
+            let leg = &self.legs[number.0 as usize];
+            if leg.state == LegState::Confirmed && leg.outcome == Some(LegOutcome::Delivered) {
+                self.hang_up(now, number, StatusCode::OK);
+            }
+        }
+    }
+
+    /// Answers a session refresh where it arrives, with the session description as it was (spec-notes N44).
+    pub(super) fn refresh(
+        &mut self,
+        now: Instant,
+        side: Side,
+        request: &Message,
+        transaction: Option<TransactionKey>,
+    ) {
+        let asked = SessionExpires::of(request);
+        let refusal = match asked {
+            Err(_) => Some(StatusCode::BAD_REQUEST),
+            Ok(Some(asked)) if asked.seconds < MIN_SESSION_EXPIRES_S => {
+                Some(StatusCode::SESSION_INTERVAL_TOO_SMALL)
+            }
+            Ok(_) => None,
+        };
+        let mut headers = HeaderBlock::new();
+        if let Some(code) = refusal {
+            if code == StatusCode::SESSION_INTERVAL_TOO_SMALL {
+                put(&mut headers, "Min-SE", MIN_SESSION_EXPIRES_S.to_string());
+            }
+            return self.reply(side, transaction, code, headers.into_bytes(), Bytes::new());
+        }
+        let asked = asked.ok().flatten();
+        let timer = match side {
+            Side::Originator => {
+                self.dialog.refresh_target(request);
+                &mut self.timer
+            }
+            Side::Leg(number) => {
+                let Some(leg) = self.leg(number) else { return };
+                leg.dialog.refresh_target(request);
+                &mut leg.timer
+            }
+        };
+        let known = timer.map(|timer| timer.seconds());
+        let seconds = asked.map(|asked| asked.seconds).or(known);
+
+        if let Some(timer) = timer {
+            timer.refreshed(now);
+        }
+        if let Some(seconds) = seconds.filter(|_| supports_timer(request)) {
+            let refresher = asked.and_then(|asked| asked.refresher);
+            let new = SessionTimer::new(now, seconds, refresher == Some(Refresher::Uas));
+            put_timer(&mut headers, &new, refresher);
+            *timer = Some(new);
+        }
+        let deadline = timer.map(|timer| timer.deadline());
+        self.wake_by(deadline);
+        put(&mut headers, "Supported", "timer");
+        put(&mut headers, "Allow", ALLOW);
+        put(
+            &mut headers,
+            "Contact",
+            format!("<{}>", self.settings.contact),
+        );
+        let has_offer = !request.body().is_empty();
+        let mut body = Bytes::new();
+        if has_offer || request.method() == Some("INVITE") {
+            body = self.description(side, has_offer);
+            put(&mut headers, "Content-Type", SDP_CONTENT_TYPE);
+        }
+        self.reply(
+            side,
+            transaction,
+            StatusCode::OK,
+            headers.into_bytes(),
+            body,
+        );
+    }
+
+    /// Our session description as it was.
+    pub(super) fn description(&self, side: Side, as_answer: bool) -> Bytes {
+        match side {
+            Side::Originator => Bytes::from(self.answer.clone().unwrap_or_default()),
+            Side::Leg(number) => {
+                let leg = &self.legs[number.0 as usize];
+                let offer = offer_answer::offer(&self.offer, &leg.own, self.size);
+                let offer = offer.unwrap_or_default();
+                Bytes::from(match as_answer {
+                    true => offer_as_answer(&offer, leg.role),
+                    false => offer,
+                })
+            }
+        }
+    }
+}
+
+/// Session-Expires of a 2xx. Who refreshes is the sender of the request, unless he asked otherwise (9.1.2-200-1c).
+fn put_timer(headers: &mut HeaderBlock, timer: &SessionTimer, refresher: Option<Refresher>) {
+    let seconds = timer.seconds();
+    let name = match refresher {
+        Some(Refresher::Uas) => "uas",
+        _ => "uac",
+    };
+    put(
+        headers,
+        "Session-Expires",
+        format!("{seconds};refresher={name}"),
+    );
+    if name == "uac" {
+        put(headers, "Require", "timer");
+    }
+}

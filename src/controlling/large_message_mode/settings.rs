@@ -1,0 +1,118 @@
+//! What the operator can set for large message mode, and the times that are fixed.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::sdp::{Fingerprint, Transport};
+
+/// How soon at the latest the originator's INVITE gets its final response from us. The transaction layer must keep that
+/// transaction for longer, or it answers 408 by itself: set its timer to some ten seconds more, below 180 s.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(160);
+/// How long a 2xx may wait for its ACK: 64 times T1 (RFC 3261 §13.3.1.4).
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(32);
+/// How long a cancelled INVITE may go without final response: 64 times T1 (RFC 3261 §9.1).
+pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(32);
+/// How long a BYE may go without response: 64 times T1, timer F of RFC 3261 §17.1.2.2. Till then a repeated 2xx gets its ACK.
+pub const BYE_TIMEOUT: Duration = Duration::from_secs(32);
+/// How long an MSRP connection may take to come about, by either side.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(32);
+/// How long the relay may take for its last word on a leg or on the message that it was told to close.
+pub const RELAY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a leg may take to be told by the flag `#` that its message was given up.
+pub const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the originator may take for his BYE once his message is complete. A client sends it when it has the last 200.
+pub const SENDER_BYE_TIMEOUT: Duration = Duration::from_secs(120);
+/// No session lives longer: a backstop for those whose peers know no session timers. 100 MiB take four hours at 64 kbit/s.
+pub const MAX_SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
+
+/// What the operator can set; the names are those of the module's parameters.
+#[derive(Clone, Debug)]
+pub struct LargeModeSettings {
+    /// `session_expires_check`: which Session-Expires is refused (spec-notes N1).
+    pub session_expires_check: SessionExpiresCheck,
+    /// `session_expires`: interval towards an originator who names none, in seconds.
+    pub session_expires_s: u32,
+    /// `leg_session_expires`: interval asked of recipients, in seconds; 0: none is asked (spec-notes N44).
+    pub leg_session_expires_s: u32,
+    /// `leg_timeout`: how long a recipient may ring (spec-notes N20).
+    pub leg_timeout: Duration,
+    /// `leg_silence`: how long a recipient's INVITE may go without any response, since a request that could not be sent makes no
+    /// noise for half a minute.
+    pub leg_silence: Duration,
+    /// `ack_wait`: how long recipients who answered wait for the originator's ACK (spec-notes N43).
+    pub ack_wait: Duration,
+    /// `msrp_max_message`: longest message in bytes; 0: no limit (spec-notes N49).
+    pub max_message_bytes: u64,
+    /// URI of Contact: where requests inside of dialogs reach us. Without header fields.
+    pub contact: String,
+    /// Where peers reach our relay.
+    pub msrp: MsrpAddresses,
+}
+
+/// Which Session-Expires is refused (spec-notes N1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionExpiresCheck {
+    /// One that makes us refresh.
+    Lenient,
+    /// Everything but `refresher=uac`, for conformance tests.
+    Literal,
+    /// None.
+    Off,
+}
+
+/// Where peers reach our relay (`msrp_advertise`, `msrp_transport`).
+#[derive(Clone, Debug)]
+pub struct MsrpAddresses {
+    /// For MSRP over TCP.
+    pub tcp: Option<MsrpAddress>,
+    /// For MSRP over TLS.
+    pub tls: Option<MsrpAddress>,
+    /// Fingerprint of our certificate.
+    pub fingerprint: Option<Fingerprint>,
+    /// What recipients are offered.
+    pub leg_transport: Transport,
+}
+
+/// Where peers reach one listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MsrpAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The port, not 0.
+    pub port: u16,
+}
+
+impl MsrpAddresses {
+    /// The listener for a transport.
+    pub fn of(&self, transport: Transport) -> Option<MsrpAddress> {
+        match transport {
+            Transport::Tcp => self.tcp,
+            Transport::Tls => self.tls,
+        }
+    }
+
+    /// The transports that have a listener.
+    pub fn transports(&self) -> Vec<Transport> {
+        [Transport::Tcp, Transport::Tls]
+            .into_iter()
+            .filter(|&transport| self.of(transport).is_some())
+            .collect()
+    }
+}
+
+impl LargeModeSettings {
+    /// The defaults, for a proxy that is reached at `contact` and a relay at these addresses.
+    pub fn new(contact: String, msrp: MsrpAddresses) -> Self {
+        LargeModeSettings {
+            session_expires_check: SessionExpiresCheck::Lenient,
+            session_expires_s: 1800,
+            leg_session_expires_s: 1800,
+            leg_timeout: Duration::from_secs(60),
+            leg_silence: Duration::from_secs(10),
+            ack_wait: Duration::from_secs(10),
+            max_message_bytes: 100 * 1024 * 1024,
+            contact,
+            msrp,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! ACKs, repeated and forked answers.
+
+use super::*;
+
+#[test]
+fn repeated_answers_before_and_after_the_ack() {
+    let mut scene = Scene::to(1);
+    scene.answer(0);
+    scene.take();
+    scene.answer(0);
+    scene.did(&[]);
+    scene.ack();
+    scene.take();
+    scene.ack();
+    scene.did(&[]);
+    for _ in 0..3 {
+        scene.answer(0);
+        scene.did(&["ack 0"]);
+    }
+    scene.ring(0);
+    scene.refuse(0, 500);
+    scene.did(&[]);
+    scene.bye(leg(0));
+    scene.take();
+    scene.silence();
+}
+
+#[test]
+fn an_answer_repeated_after_the_bye_is_acknowledged_again() {
+    let mut scene = Scene::confirmed(1);
+    scene.complete();
+    scene.relay(0, Delivery::Delivered);
+    scene.bye(Side::Originator);
+    scene.take();
+    scene.answer(0);
+    scene.did(&["ack 0"]);
+    scene.later(31);
+    scene.answer(0);
+    scene.did(&["ack 0"]);
+    scene.later(2);
+    scene.did(&["ended"]);
+}
+
+#[test]
+fn other_callees_of_a_fork_get_ack_and_bye() {
+    let mut scene = Scene::to(1);
+    scene.answer(0);
+    scene.take();
+    scene.answer_as(0, "fork", ANSWER, "");
+    scene.did(&["ack 0", "bye 0"]);
+    scene.answer_as(0, "fork", ANSWER, "");
+    scene.did(&["ack 0"]);
+    for number in 0..2 * MAX_FORKS {
+        scene.answer_as(0, &format!("f{number}"), ANSWER, "");
+    }
+    scene.take();
+    assert_eq!(scene.callees.len(), 1 + MAX_FORKS);
+    assert_eq!(scene.state(0), LegState::Answered);
+    scene.ack();
+    scene.did(&["ack 0", "open 0", "no more legs"]);
+    scene.silence();
+}
+
+#[test]
+fn without_the_originators_ack_all_ends() {
+    let mut scene = Scene::to(2);
+    scene.ring(1);
+    scene.answer(0);
+    scene.take();
+    scene.later(10);
+    assert_eq!(scene.session.stage(), Stage::Abandoned);
+    scene.did(&[
+        "abort",
+        "failed 480",
+        "ack 0",
+        "bye 0",
+        "failed 480",
+        "cancel 1",
+    ]);
+    scene.later(21);
+    scene.refuse(1, 487);
+    // RFC 3261 §15: no BYE before ACK or timeout.
+    scene.did(&[]);
+    scene.later(1);
+    scene.did(&["bye originator", "close originator"]);
+    scene.later(32);
+    scene.assert_over();
+}
+
+#[test]
+fn an_ack_that_comes_too_late_gets_bye() {
+    let mut scene = Scene::to(1);
+    scene.answer(0);
+    scene.later(15);
+    scene.take();
+    scene.ack();
+    scene.did(&["bye originator", "close originator"]);
+    scene.silence();
+}
+
+#[test]
+fn a_bye_that_overtakes_the_ack_counts_as_one() {
+    let mut scene = Scene::to(1);
+    scene.answer(0);
+    scene.complete();
+    scene.take();
+    scene.bye(Side::Originator);
+    scene.did(&[
+        "reply 200",
+        "ack 0",
+        "open 0",
+        "close originator",
+        "no more legs",
+    ]);
+    scene.relay(0, Delivery::Delivered);
+    scene.did(&["delivered 200", "close 0", "bye 0"]);
+    scene.silence();
+}
+
+#[test]
+fn a_message_before_the_ack_does_not_lengthen_the_wait() {
+    let mut scene = Scene::to(1);
+    scene.answer(0);
+    scene.complete();
+    scene.later(10);
+    assert_eq!(scene.session.stage(), Stage::Abandoned);
+    scene.silence();
+}

@@ -1,0 +1,178 @@
+//! The way it should go.
+
+use super::*;
+
+#[test]
+fn one_message_to_two_recipients() {
+    let mut scene = Scene::to(2);
+    assert_eq!(scene.invites.len(), 2);
+    scene.ring(0);
+    scene.ring(1);
+    scene.did(&[]);
+    scene.answer(0);
+    scene.did(&["open originator", "reply 200"]);
+    scene.answer(1);
+    scene.did(&[]);
+    scene.ack();
+    scene.did(&["ack 0", "open 0", "ack 1", "open 1", "no more legs"]);
+    assert_eq!(scene.session.stage(), Stage::Confirmed);
+    scene.complete();
+    scene.relay(0, Delivery::Delivered);
+    scene.did(&["delivered 200"]);
+    // 9.1.2-bye-3: who has it all gets his BYE at once, the other when he has.
+    scene.bye(Side::Originator);
+    scene.did(&["reply 200", "close originator", "close 0", "bye 0"]);
+    scene.outcome(leg(0), "BYE", StatusCode::OK);
+    scene.relay(1, Delivery::Delivered);
+    scene.did(&["delivered 200", "close 1", "bye 1"]);
+    scene.outcome(leg(1), "BYE", StatusCode::OK);
+    scene.did(&["ended"]);
+    scene.assert_over();
+}
+
+#[test]
+fn the_200_says_what_9_1_2_200_asks_for() {
+    let mut scene = Scene::to(1);
+    scene.answer(0);
+    let reply = scene.replies.pop().unwrap();
+    let text = String::from_utf8(reply.headers).unwrap();
+    for line in [
+        "Conversation-ID: conv",
+        "Contribution-ID: cont",
+        "Session-Expires: 1800;refresher=uac",
+        "Require: timer",
+        "Supported: timer",
+        "Contact: <sip:cpm@203.0.113.1:5060>",
+        "Server: CPM-serv/OMA2.2",
+        "Content-Type: application/sdp",
+    ] {
+        assert!(text.contains(&format!("{line}\r\n")), "{line} in {text}");
+    }
+    assert_eq!(
+        DialogName::parse(&reply.to_tag).unwrap().side,
+        Side::Originator
+    );
+    let answer = SessionDescription::parse(&reply.body).unwrap();
+    let media = MsrpMedia::of(&answer, &[Transport::Tcp]).unwrap();
+    assert_eq!((media.setup, media.msrp_cema), (Some(Setup::Passive), true));
+    assert_eq!(media.path.first().authority().host, "203.0.113.5");
+    assert_eq!(media.path.first().session_id().len(), 32);
+}
+
+#[test]
+fn no_timer_for_who_knows_none() {
+    let mut scene = Scene::of(
+        &accepted(Kind::Exploder, &["sip:r0@home"], ""),
+        &service(&[]),
+        settings(),
+    );
+    scene.answer(0);
+    let text = String::from_utf8(scene.replies.pop().unwrap().headers).unwrap();
+    assert!(
+        !text.contains("Session-Expires")
+            && !text.contains("Require")
+            && text.contains("Supported: timer")
+    );
+    scene.ack();
+    scene.session.handle_sender_connected();
+    scene.session.handle_leg_connected(LegNumber(0));
+    scene.later(11 * 3600);
+    assert_eq!(scene.session.stage(), Stage::Confirmed);
+    scene.later(2 * 3600);
+    scene.assert_over();
+}
+
+#[test]
+fn late_legs_are_acknowledged_at_once_and_get_all() {
+    let mut scene = Scene::to(3);
+    scene.ring(1);
+    scene.ring(2);
+    scene.answer(0);
+    scene.ack();
+    scene.take();
+    scene.answer(1);
+    scene.did(&["ack 1", "open 1"]);
+    scene.complete();
+    scene.relay(0, Delivery::Delivered);
+    scene.relay(1, Delivery::Delivered);
+    scene.bye(Side::Originator);
+    scene.take();
+    assert!(!scene.no_more_legs);
+    scene.later(20);
+    // After the originator's BYE, with stored content.
+    scene.answer(2);
+    scene.did(&["ack 2", "open 2", "no more legs"]);
+    scene.relay(2, Delivery::Delivered);
+    scene.did(&["delivered 200", "close 2", "bye 2"]);
+    scene.silence();
+}
+
+#[test]
+fn roles_and_targets_come_from_each_answer() {
+    let mut scene = Scene::to(2);
+    scene.answer_as(0, "t", &ANSWER.replace("passive", "active"), "");
+    scene.answer_as(1, "t", &format!("{ANSWER}a=msrp-cema\r\n"), "");
+    scene.ack();
+    assert_eq!(scene.ends[&0].role, Role::Passive);
+    assert_eq!(
+        (
+            scene.ends[&1].role,
+            scene.ends[&1].host.as_str(),
+            scene.ends[&1].port
+        ),
+        (Role::Active, "192.0.2.7", 9000)
+    );
+    assert_eq!(scene.ends[&1].max_size, Some(5000));
+    assert_ne!(scene.ends[&0].own, scene.ends[&1].own);
+    scene.silence();
+}
+
+#[test]
+fn twenty_recipients_each_in_his_own_way() {
+    let mut scene = Scene::to(20);
+    let (refusing, late, stalling, dying) = (0..3, 3..5, 5, 6);
+    for number in 0..20 {
+        scene.ring(number);
+        if refusing.contains(&number) {
+            scene.refuse(number, 486);
+        } else if !late.contains(&number) {
+            scene.answer(number);
+        }
+    }
+    scene.ack();
+    scene.session.handle_sender_connected();
+    scene.session.handle_message_started(Some(10 << 20));
+    for number in 5..20 {
+        scene.session.handle_leg_connected(LegNumber(number));
+    }
+    scene.later(3);
+    scene.relay(dying, Delivery::Failed(LegFailure::Disconnected));
+    scene.complete();
+    for number in 7..20 {
+        scene.relay(number, Delivery::Delivered);
+    }
+    scene.bye(Side::Originator);
+    for number in 7..20 {
+        assert_eq!(scene.state(number), LegState::Ending);
+        scene.outcome(leg(number), "BYE", StatusCode::OK);
+    }
+    scene.later(17);
+    for number in late.clone() {
+        assert!(!scene.no_more_legs);
+        scene.answer(number);
+        scene.session.handle_leg_connected(LegNumber(number));
+    }
+    assert!(scene.no_more_legs);
+    for number in late {
+        scene.relay(number, Delivery::Delivered);
+        scene.outcome(leg(number), "BYE", StatusCode::OK);
+    }
+    scene.later(100);
+    assert!(!scene.ended);
+    scene.relay(stalling, Delivery::Failed(LegFailure::Stalled));
+    scene.outcome(leg(stalling), "BYE", StatusCode::OK);
+    scene.later(32);
+    scene.assert_over();
+    let delivered = |fate: &&Fate| **fate == Fate::Delivered;
+    assert_eq!(scene.fates.values().filter(delivered).count(), 15);
+}

@@ -1,0 +1,514 @@
+//! The session machine in virtual time: a scene plays the originator, the recipients, the relay and the transaction layer.
+
+mod answers;
+mod cancel;
+mod delivery;
+mod endings;
+mod random;
+mod refusals;
+mod requests;
+mod session_timers;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::super::host::Fate;
+use super::super::service::{ControllingFunction, Kind};
+use super::*;
+use crate::policy::Settings;
+use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
+use crate::session::{LegFailure, LegState as Delivery};
+use crate::sip::{HeaderName, Message, StatusCode};
+
+const INVITE: TransactionKey = TransactionKey(1);
+/// Timeouts in a row without any other event: more would be a livelock.
+const MAX_TIMEOUTS: usize = 2_000;
+
+const SDP: &str = "v=0\r\no=a 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
+    m=message 7654 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=accept-wrapped-types:*\r\n\
+    a=path:msrp://198.51.100.1:7654/abc;tcp\r\na=file-selector:size:1000\r\na=sendonly\r\na=setup:actpass\r\n\
+    a=msrp-cema\r\n";
+const ANSWER: &str = "v=0\r\no=b 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n\
+    m=message 9000 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=path:msrp://192.0.2.7:9000/leg;tcp\r\n\
+    a=recvonly\r\na=setup:passive\r\na=max-size:5000\r\n";
+
+fn numbered(bytes: &mut [u8]) {
+    thread_local!(static NEXT: Cell<u64> = const { Cell::new(0) });
+    for byte in bytes {
+        let next = NEXT
+            .get()
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        NEXT.set(next);
+        *byte = (next >> 56) as u8;
+    }
+}
+
+fn message(text: String) -> Message {
+    Message::parse(Bytes::from(text)).unwrap()
+}
+
+fn service(more: &[(&str, &str)]) -> Rc<ControllingFunction> {
+    let mut settings = Settings::default();
+    let always = [
+        ("controlling_uri", "sip:cf@home"),
+        ("exploder_uri", "sip:all@home"),
+    ];
+    for (name, value) in always.iter().chain(more) {
+        settings.set(name, value).unwrap();
+    }
+    Rc::new(ControllingFunction::new(settings, 1).unwrap())
+}
+
+fn settings() -> LargeModeSettings {
+    let address = |address: &str| MsrpAddress {
+        address: address.parse().unwrap(),
+        port: 2855,
+    };
+    LargeModeSettings::new(
+        "sip:cpm@203.0.113.1:5060".into(),
+        MsrpAddresses {
+            tcp: Some(address("203.0.113.5")),
+            tls: None,
+            fingerprint: None,
+            leg_transport: Transport::Tcp,
+        },
+    )
+}
+
+fn raw_invite(more: &str) -> Bytes {
+    let length = SDP.len();
+    Bytes::from(format!(
+        "INVITE sip:all@home SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nCall-ID: c1\r\n\
+         CSeq: 7 INVITE\r\nFrom: \"Alice\" <sip:alice@home>;tag=a1\r\nTo: <sip:all@home>\r\n\
+         Contact: <sip:alice@phone;gr=x>;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.largemsg\";\
+         +sip.instance=\"<urn:uuid:1>\";expires=60;audio\r\nRecord-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>\r\n\
+         Accept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.largemsg\"\r\n\
+         Conversation-ID: conv\r\nContribution-ID: cont\r\nUser-Agent: CPM-client/OMA2.2\r\nSubject: s\r\n\
+         P-Preferred-Identity: <sip:alice@home>\r\n{more}Content-Type: application/sdp\r\n\
+         Content-Length: {length}\r\n\r\n{SDP}"
+    ))
+}
+
+fn accepted(kind: Kind, recipients: &[&str], more: &str) -> AcceptedInvite {
+    let raw = raw_invite(more);
+    AcceptedInvite {
+        kind,
+        message: Message::parse(raw.clone()).unwrap(),
+        raw,
+        request_uri: "sip:all@home".into(),
+        originator: "sip:alice@home".into(),
+        asserted: "<sip:alice@home>".into(),
+        recipients: recipients.iter().map(|uri| format!("{uri}\n")).collect(),
+        history: None,
+    }
+}
+
+const TIMER: &str = "Supported: timer\r\nSession-Expires: 1800;refresher=uac\r\n";
+
+/// Everybody around the machine. Keeps account of what was promised to whom, and checks each action against it.
+struct Scene {
+    session: Session,
+    now: Instant,
+    born: Instant,
+    /// What was done since the last look, a word for each action.
+    done: Vec<String>,
+    /// Callees with a 2xx, by leg and tag: ACKs and BYEs that they got, and whether they sent BYE.
+    callees: BTreeMap<(u32, String), (u32, u32, bool)>,
+    invites: BTreeMap<u32, InviteRequest>,
+    ringing: BTreeSet<u32>,
+    cancelled: BTreeSet<u32>,
+    /// Of the relay: what is open, and how often each leg was opened.
+    open: BTreeSet<Side>,
+    opened: BTreeSet<Side>,
+    ends: BTreeMap<u32, MsrpEnds>,
+    no_more_legs: bool,
+    replies: Vec<SessionReply>,
+    final_replies: u32,
+    byes_to_originator: u32,
+    fates: BTreeMap<String, Fate>,
+    ended: bool,
+    cseq: u32,
+}
+
+fn leg(number: u32) -> Side {
+    Side::Leg(LegNumber(number))
+}
+
+impl Scene {
+    fn of(
+        invite: &AcceptedInvite,
+        service: &Rc<ControllingFunction>,
+        settings: LargeModeSettings,
+    ) -> Self {
+        let now = Instant::now();
+        let settings = Rc::new(settings);
+        let session = Session::new(now, service, &settings, invite, INVITE, numbered).unwrap();
+        let mut scene = Scene {
+            session,
+            now,
+            born: now,
+            done: Vec::new(),
+            callees: BTreeMap::new(),
+            invites: BTreeMap::new(),
+            ringing: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
+            open: BTreeSet::new(),
+            opened: BTreeSet::new(),
+            ends: BTreeMap::new(),
+            no_more_legs: false,
+            replies: Vec::new(),
+            final_replies: 0,
+            byes_to_originator: 0,
+            fates: BTreeMap::new(),
+            ended: false,
+            cseq: 100,
+        };
+        scene.drain();
+        scene
+    }
+
+    /// A 1-to-many message to so many recipients.
+    fn to(recipients: u32) -> Self {
+        Scene::with(recipients, &[])
+    }
+
+    fn with(recipients: u32, parameters: &[(&str, &str)]) -> Self {
+        let uris: Vec<String> = (0..recipients)
+            .map(|number| format!("sip:r{number}@home"))
+            .collect();
+        let uris: Vec<&str> = uris.iter().map(String::as_str).collect();
+        let mut scene = Scene::of(
+            &accepted(Kind::Exploder, &uris, TIMER),
+            &service(parameters),
+            settings(),
+        );
+        scene.take();
+        scene
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            assert!(!self.ended, "after the end: {action:?}");
+            self.note(action);
+        }
+        let wants_time = self.session.poll_timeout().is_some();
+        assert_eq!(wants_time, !self.ended);
+    }
+
+    fn note(&mut self, action: Action) {
+        let word = match action {
+            Action::Invite(invite) => {
+                let number = invite.leg.0;
+                let word = format!("invite {number}{}", if invite.to_isf { " isf" } else { "" });
+                self.invites.insert(number, *invite);
+                word
+            }
+            Action::Cancel(LegNumber(number)) => {
+                assert!(
+                    self.ringing.contains(&number),
+                    "CANCEL without provisional response"
+                );
+                assert!(self.cancelled.insert(number), "CANCEL twice");
+                format!("cancel {number}")
+            }
+            Action::Send(side, request) => self.note_request(side, &request, false),
+            Action::Request(side, request) => self.note_request(side, &request, true),
+            Action::Reply(reply) => {
+                if reply.transaction == INVITE {
+                    self.final_replies += 1;
+                    assert_eq!(self.final_replies, 1);
+                    // The relay must be ready before the 200 leaves.
+                    assert_eq!(
+                        reply.code == StatusCode::OK,
+                        self.open.contains(&Side::Originator)
+                    );
+                }
+                let word = format!("reply {}", reply.code);
+                self.replies.push(*reply);
+                word
+            }
+            Action::Relay(command) => self.note_relay(command),
+            Action::Count(..) => return,
+            Action::Recipient {
+                uri, fate, code, ..
+            } => {
+                let before = self.fates.insert(uri, fate);
+                assert!(
+                    matches!(before, None | Some(Fate::Interworked)),
+                    "{before:?}"
+                );
+                format!("{fate:?} {code}").to_lowercase()
+            }
+            Action::Ended => {
+                self.ended = true;
+                assert!(self.open.is_empty(), "the relay still has {:?}", self.open);
+                "ended".into()
+            }
+        };
+        self.done.push(word);
+    }
+
+    fn note_request(&mut self, side: Side, request: &InDialogRequest, has_outcome: bool) -> String {
+        let method = request.method.to_lowercase();
+        match side {
+            Side::Originator => {
+                assert!(has_outcome);
+                if method == "bye" {
+                    self.byes_to_originator += 1;
+                    assert_eq!(self.byes_to_originator, 1);
+                    assert_eq!(request.route_set, ["<sip:p1;lr>", "<sip:p2;lr>"]);
+                }
+                format!("{method} originator")
+            }
+            Side::Leg(LegNumber(number)) => {
+                let key = (number, request.to_tag.clone());
+                let (acks, byes, _) = self.callees.get_mut(&key).expect("a callee with a 2xx");
+                match request.method {
+                    "ACK" => {
+                        *acks += 1;
+                        assert_eq!(request.cseq, self.invites[&number].cseq);
+                    }
+                    "BYE" => {
+                        *byes += 1;
+                        assert!(*byes == 1 && *acks > 0, "{key:?}: {byes} BYEs, {acks} ACKs");
+                        assert!(request.cseq > self.invites[&number].cseq);
+                    }
+                    _ => {}
+                }
+                format!("{method} {number}")
+            }
+        }
+    }
+
+    fn note_relay(&mut self, command: RelayCommand) -> String {
+        let (word, side) = match command {
+            RelayCommand::OpenOriginator(_) => ("open", Side::Originator),
+            RelayCommand::CloseOriginator => ("close", Side::Originator),
+            RelayCommand::OpenLeg(number, ends) => {
+                assert!(!self.no_more_legs, "a leg after the last");
+                self.ends.insert(number.0, *ends);
+                ("open", Side::Leg(number))
+            }
+            RelayCommand::CloseLeg(number) => ("close", Side::Leg(number)),
+            RelayCommand::NoMoreLegs => {
+                assert!(!self.no_more_legs);
+                self.no_more_legs = true;
+                return "no more legs".into();
+            }
+            RelayCommand::AbortMessage => return "abort".into(),
+        };
+        match word {
+            "open" => assert!(self.opened.insert(side) && self.open.insert(side)),
+            _ => assert!(self.open.remove(&side), "{side:?} closed and not open"),
+        }
+        match side {
+            Side::Originator => format!("{word} originator"),
+            Side::Leg(LegNumber(number)) => format!("{word} {number}"),
+        }
+    }
+
+    /// What was done since the last time.
+    fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.done)
+    }
+
+    /// Asserts what was done, in its order.
+    #[track_caller]
+    fn did(&mut self, words: &[&str]) {
+        assert_eq!(self.take(), words);
+    }
+
+    fn later(&mut self, seconds: u64) {
+        self.until(self.now + Duration::from_secs(seconds));
+    }
+
+    /// Lets time pass, with each timeout when it is due.
+    fn until(&mut self, end: Instant) {
+        for _ in 0..MAX_TIMEOUTS {
+            let Some(wake_at) = self
+                .session
+                .poll_timeout()
+                .filter(|&wake_at| wake_at <= end)
+            else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(wake_at);
+            self.session.handle_timeout(self.now);
+            self.drain();
+        }
+        panic!("a livelock");
+    }
+
+    fn ring(&mut self, number: u32) {
+        self.ringing.insert(number);
+        self.session
+            .handle_leg_provisional(self.now, LegNumber(number));
+        self.drain();
+    }
+
+    fn answer(&mut self, number: u32) {
+        self.answer_as(number, "t", ANSWER, "");
+    }
+
+    fn answer_as(&mut self, number: u32, tag: &str, sdp: &str, more: &str) {
+        let known = self
+            .callees
+            .keys()
+            .filter(|(leg, _)| *leg == number)
+            .count();
+        let key = (number, tag.to_owned());
+        if self.callees.contains_key(&key) || known <= MAX_FORKS {
+            self.callees.entry(key).or_default();
+        }
+        let name = self.invites[&number].call_id.clone();
+        let response = message(format!(
+            "SIP/2.0 200 OK\r\nCall-ID: {name}\r\nCSeq: 1 INVITE\r\nFrom: <sip:alice@home>;tag={name}\r\n\
+             To: <sip:r{number}@home>;tag={tag}\r\nContact: <sip:r{number}@phone>\r\n{more}\
+             Content-Type: application/sdp\r\n\r\n{sdp}"
+        ));
+        self.session
+            .handle_leg_success(self.now, LegNumber(number), &response);
+        self.drain();
+    }
+
+    fn refuse(&mut self, number: u32, code: u16) {
+        let code = StatusCode::new(code).unwrap();
+        self.session
+            .handle_leg_failure(self.now, LegNumber(number), code, None);
+        self.drain();
+    }
+
+    fn request(&mut self, side: Side, method: &str, more: &str, body: &str) {
+        self.cseq += 1;
+        let cseq = if method == "ACK" { 7 } else { self.cseq };
+        let (call_id, from_tag, to_tag) = match side {
+            Side::Originator => ("c1".to_owned(), "a1".to_owned(), self.own_tag()),
+            Side::Leg(number) => {
+                let name = self.invites[&number.0].call_id.clone();
+                (name.clone(), "t".to_owned(), name)
+            }
+        };
+        let request = message(format!(
+            "{method} sip:cpm@203.0.113.1 SIP/2.0\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
+             From: <sip:x@home>;tag={from_tag}\r\nTo: <sip:all@home>;tag={to_tag}\r\nContact: <sip:x@phone>\r\n{more}\r\n{body}"
+        ));
+        let transaction = (method != "ACK").then_some(TransactionKey(1_000 + u64::from(self.cseq)));
+        let before = self.replies.len();
+        self.session
+            .handle_request(self.now, side, &request, transaction);
+        self.drain();
+        if let Side::Leg(number) = side
+            && method == "BYE"
+            && self
+                .replies
+                .get(before)
+                .is_some_and(|reply| reply.code == StatusCode::OK)
+        {
+            let callee = self.callees.get_mut(&(number.0, "t".to_owned()));
+            callee.expect("a dialog").2 = true;
+        }
+    }
+
+    fn own_tag(&self) -> String {
+        DialogName {
+            session: self.session.id(),
+            side: Side::Originator,
+        }
+        .to_string()
+    }
+
+    fn ack(&mut self) {
+        self.request(Side::Originator, "ACK", "", "");
+    }
+
+    fn bye(&mut self, side: Side) {
+        self.request(side, "BYE", "", "");
+    }
+
+    fn outcome(&mut self, side: Side, method: &str, code: StatusCode) {
+        self.session.handle_outcome(self.now, side, method, code);
+        self.drain();
+    }
+
+    fn complete(&mut self) {
+        self.session.handle_message_complete(self.now);
+        self.drain();
+    }
+
+    fn lose(&mut self) {
+        self.session.handle_message_failed(self.now);
+        self.drain();
+    }
+
+    fn relay(&mut self, number: u32, delivery: Delivery) {
+        self.session
+            .handle_leg_ended(self.now, LegNumber(number), delivery);
+        self.drain();
+    }
+
+    fn cancel(&mut self) {
+        self.session.handle_cancel(self.now);
+        self.drain();
+    }
+
+    fn shut_down(&mut self) {
+        self.session.handle_shutdown(self.now);
+        self.drain();
+    }
+
+    fn state(&self, number: u32) -> LegState {
+        self.session.legs().nth(number as usize).unwrap().state
+    }
+
+    /// Nobody says anything any more: whatever is open ends by itself.
+    fn silence(&mut self) {
+        self.until(self.born + MAX_SESSION_AGE + Duration::from_secs(600));
+        self.assert_over();
+    }
+
+    fn assert_over(&self) {
+        assert!(self.ended, "{:?}", self.session);
+        assert_eq!(self.final_replies, 1);
+        for (callee, &(acks, byes, their_bye)) in &self.callees {
+            assert!(
+                byes <= 1 && (byes == 1 || their_bye),
+                "{callee:?}: {byes} BYEs"
+            );
+            assert!(acks > 0 || their_bye, "{callee:?} without ACK");
+        }
+        let recipients = self.invites.values().filter(|invite| !invite.to_isf);
+        assert!(self.fates.len() >= recipients.count());
+        for fate in self.fates.values() {
+            assert_ne!(*fate, Fate::Interworked);
+        }
+        assert_eq!(self.session.poll_timeout(), None);
+    }
+
+    /// As far as all of so many legs have answered and the originator has acknowledged.
+    fn confirmed(recipients: u32) -> Self {
+        Scene::confirmed_with(recipients, &[])
+    }
+
+    fn confirmed_with(recipients: u32, parameters: &[(&str, &str)]) -> Self {
+        let mut scene = Scene::with(recipients, parameters);
+        for number in 0..recipients {
+            scene.ring(number);
+            scene.answer(number);
+        }
+        scene.ack();
+        for number in 0..recipients {
+            scene.session.handle_leg_connected(LegNumber(number));
+        }
+        scene.session.handle_sender_connected();
+        scene.take();
+        scene
+    }
+}
+
+const ISF: &[(&str, &str)] = &[("isf_uri", "sip:isf@home")];

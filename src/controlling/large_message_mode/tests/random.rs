@@ -1,0 +1,88 @@
+//! Whatever comes, in whatever order.
+
+use super::*;
+use crate::msrp::xorshift::XorShift;
+
+#[test]
+fn random_events_in_random_order() {
+    let mut stages = BTreeSet::new();
+    for seed in 1..=3_000 {
+        let mut random = XorShift::new(seed);
+        let recipients = 1 + random.below(4) as u32;
+        let mut scene = Scene::with(recipients, if random.below(2) == 0 { ISF } else { &[] });
+        for _ in 0..random.below(60) {
+            if scene.ended {
+                break;
+            }
+            let number = random.below(scene.invites.len()) as u32;
+            match random.below(24) {
+                0..=2 => scene.ring(number),
+                3..=5 => scene.answer(number),
+                6 => scene.answer_as(
+                    number,
+                    "other",
+                    ANSWER,
+                    "Session-Expires: 100;refresher=uac\r\n",
+                ),
+                7 => scene.answer_as(number, "t", "", ""),
+                8 => scene.refuse(
+                    number,
+                    [302, 404, 408, 422, 486, 487, 488, 503, 606][random.below(9)],
+                ),
+                9 | 10 => scene.ack(),
+                11 => scene.bye(leg(number)),
+                12 if random.below(3) == 0 => scene.bye(Side::Originator),
+                13 if random.below(4) == 0 => scene.cancel(),
+                14 => scene.complete(),
+                15 if random.below(3) == 0 => scene.lose(),
+                16 => scene.session.handle_leg_connected(LegNumber(number)),
+                17 => scene.relay(number, Delivery::Delivered),
+                18 => scene.relay(
+                    number,
+                    [Delivery::Aborted, Delivery::Failed(LegFailure::Stalled)][random.below(2)],
+                ),
+                19 => {
+                    let side = if random.below(2) == 0 {
+                        Side::Originator
+                    } else {
+                        leg(number)
+                    };
+                    let code = [StatusCode::OK, StatusCode::REQUEST_TIMEOUT][random.below(2)];
+                    scene.outcome(side, ["BYE", "UPDATE", "INFO"][random.below(3)], code);
+                }
+                20 => {
+                    let side = if random.below(2) == 0 {
+                        Side::Originator
+                    } else {
+                        leg(number)
+                    };
+                    scene.request(
+                        side,
+                        ["UPDATE", "INVITE", "INFO"][random.below(3)],
+                        TIMER,
+                        "",
+                    );
+                }
+                21 => scene.session.handle_sender_connected(),
+                22 if random.below(40) == 0 => scene.shut_down(),
+                23 if random.below(20) == 0 => {
+                    scene.session.handle_end(scene.now);
+                    scene.drain();
+                }
+                _ => {
+                    let seconds = [0, 1, 5, 11, 33, 61, 1_000][random.below(7)];
+                    scene.later(seconds);
+                }
+            }
+            stages.insert(format!("{:?}", scene.session.stage()));
+        }
+        // What the relay owes: its last words. All else may stay silent, and timers end it.
+        scene.lose();
+        for number in 0..scene.invites.len() as u32 {
+            scene.relay(number, Delivery::Failed(LegFailure::Stalled));
+        }
+        scene.later(1_800 + 300);
+        scene.assert_over();
+    }
+    assert_eq!(stages.len(), 8, "{stages:?}");
+}
