@@ -499,9 +499,9 @@ impl Session {
         };
         match leg.relay {
             Relay::Open { .. } => leg.relay = Relay::Ended,
-            // The last word of a leg that its recipient left, upon our close.
-            Relay::Closed if leg.state == LegState::Departed => {}
-            _ => return,
+            // The last word upon our close, which tells something new of a leg that its recipient left.
+            Relay::Closed => {}
+            Relay::Unopened | Relay::Ended => return,
         }
         let state = leg.state;
         if state == LegState::Confirmed {

@@ -126,3 +126,16 @@ fn a_message_before_the_ack_does_not_lengthen_the_wait() {
     assert_eq!(scene.session.stage(), Stage::Abandoned);
     scene.silence();
 }
+
+#[test]
+fn nobody_is_left_before_the_originators_ack() {
+    let mut scene = Scene::to(1);
+    scene.answer(0);
+    scene.take();
+    scene.bye(leg(0));
+    scene.did(&["reply 200", "failed 480", "abort"]);
+    assert_eq!(scene.session.stage(), Stage::Abandoned);
+    scene.ack();
+    scene.did(&["bye originator", "close originator", "ended"]);
+    scene.assert_over();
+}
