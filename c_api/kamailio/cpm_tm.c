@@ -200,6 +200,9 @@ static int is_connection_full(str *hop, size_t size)
 	snd_flags_t flags;
 	size_t queued;
 
+	/* Nearly every hop is a plain sip: URI, which means UDP: not worth a parser. */
+	if(memchr(hop->s, ';', hop->len) == NULL && (hop->len < 5 || strncasecmp(hop->s, "sips:", 5) != 0))
+		return 0;
 	if(parse_uri(hop->s, hop->len, &parsed) < 0
 			|| (parsed.type != SIPS_URI_T && parsed.proto != PROTO_TCP && parsed.proto != PROTO_TLS))
 		return 0;

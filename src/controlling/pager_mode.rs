@@ -14,6 +14,9 @@ use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
 
+/// What the header lines of an outgoing request usually take: room that is made for them at once.
+const USUAL_HEADERS_BYTES: usize = 2048;
+
 /// Option tag that 9.1.1-6g-ex3 moves from Require to Supported.
 const RECIPIENT_LIST_MESSAGE: &str = "recipient-list-message";
 
@@ -169,7 +172,7 @@ fn accepted_headers(request: &Request) -> HeaderBlock {
 fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
     let message = &request.message;
     let settings = request.service.settings();
-    let mut headers = HeaderBlock::new();
+    let mut headers = HeaderBlock::with_capacity(USUAL_HEADERS_BYTES);
 
     let hops = hops_left_for(message);
     put(&mut headers, "Max-Forwards", hops.to_string());

@@ -31,6 +31,13 @@ impl HeaderBlock {
         Self::default()
     }
 
+    /// An empty block with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+        }
+    }
+
     /// Adds one header field.
     pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InjectionError> {
         let value = value.as_ref();
