@@ -1,7 +1,22 @@
 //! `cpm`: an OMA CPM Controlling Function for Standalone Messages, loaded into a SIP proxy.
 //!
-//! One sender, many recipients: the [`controlling`] floor decides, the floors below it read and
-//! write the wire formats, the `ffi` floor is the C boundary. A floor uses only the floors below.
+//! One sender, many recipients. A floor uses only the floors below it:
+//!
+//! | floor | modules | job |
+//! |---|---|---|
+//! | 5 | [`ffi`] | the C boundary, `c_api/cpm.h`: panic boundary, handles, host calls |
+//! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking; the session machine of large message mode, which nothing drives yet |
+//! | 2 | [`policy`], [`group`] | what the operator configured; pre-defined groups and where they come from |
+//! | 1 | [`session`] | MSRP session ends and the fan-out to legs, without IO |
+//! | 0 | [`sip`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
+//!
+//! The life of one message: a SIP worker of the proxy gives it to [`ffi`]; the service [classifies]
+//! it into a [`Request`], whose checks end in a refusal or in a [`FanOutJob`]; what takes longer than a worker has
+//! time goes on in a process of its own, and so does looking a group up.
+//!
+//! [classifies]: controlling::ControllingFunction::classify
+//! [`Request`]: controlling::Request
+//! [`FanOutJob`]: controlling::FanOutJob
 
 #![deny(unsafe_code)]
 
