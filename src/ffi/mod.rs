@@ -25,6 +25,10 @@ pub mod bindings {
 
 mod boundary;
 mod core;
+mod groups;
 mod host;
+mod job;
+mod request;
+mod service;
 
 pub use self::core::cpm_core;

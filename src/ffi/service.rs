@@ -1,0 +1,246 @@
+//! The entries of the table that are about the service.
+
+use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
+use std::rc::Rc;
+
+use super::bindings::{
+    self, CPM_ABI, cpm_fate, cpm_host, cpm_outcome, cpm_received, cpm_request, cpm_service, cpm_str,
+};
+use super::boundary::boundary;
+use super::host::{CHost, borrowed};
+use super::request::RequestHandle;
+use crate::controlling::{ControllingFunction, Fate, Host, LogLevel, Outcome, Received};
+use crate::policy::Settings;
+
+/// What a `struct cpm_service` is.
+pub(super) struct ServiceHandle {
+    pub(super) host: *const cpm_host,
+    pub(super) stage: Stage,
+}
+
+pub(super) enum Stage {
+    Configuring(Box<Settings>),
+    Running(Rc<ControllingFunction>),
+}
+
+/// The host's table.
+///
+/// # Safety
+/// `host` is the pointer that `service_new` got and checked, and the service still lives: cpm.h asks that
+/// the table lives as long as that.
+pub(super) unsafe fn table<'a>(host: *const cpm_host) -> &'a cpm_host {
+    // SAFETY: as the caller promises.
+    unsafe { &*host }
+}
+
+pub(super) extern "C" fn service_new(host: *const cpm_host) -> *mut cpm_service {
+    boundary(
+        || {
+            // SAFETY: the pointer is NULL or the host's table (cpm.h).
+            let fits = unsafe { host.as_ref() }.is_some_and(|host| host.abi == CPM_ABI);
+            if !fits {
+                return std::ptr::null_mut();
+            }
+            let stage = Stage::Configuring(Box::default());
+            Box::into_raw(Box::new(ServiceHandle { host, stage })).cast()
+        },
+        |_| std::ptr::null_mut(),
+    )
+}
+
+pub(super) extern "C" fn service_set(
+    service: *mut cpm_service,
+    name: cpm_str,
+    value: cpm_str,
+) -> c_int {
+    // SAFETY: the handle is NULL or from `service_new`, not freed, and nobody else uses it now: one
+    // thread per process (cpm.h).
+    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_mut() }) else {
+        return -1;
+    };
+    // SAFETY: the service lives.
+    let host = CHost::new(unsafe { table(service.host) }, std::ptr::null_mut());
+    boundary(
+        || {
+            // SAFETY: lent for the duration of this call (cpm.h).
+            let (name, value) = unsafe { (borrowed(name), borrowed(value)) };
+            let (name, value) = (
+                String::from_utf8_lossy(name),
+                String::from_utf8_lossy(value),
+            );
+            let Stage::Configuring(settings) = &mut service.stage else {
+                host.log(
+                    LogLevel::Error,
+                    format_args!("parameter {name} comes too late"),
+                );
+                return -1;
+            };
+            match settings.set(&name, &value) {
+                Ok(()) => 0,
+                Err(error) => {
+                    host.log(
+                        LogLevel::Error,
+                        format_args!("parameter {name}: \"{value}\" {error}"),
+                    );
+                    -1
+                }
+            }
+        },
+        |place| {
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} while configuring"),
+            );
+            -1
+        },
+    )
+}
+
+pub(super) extern "C" fn service_start(service: *mut cpm_service) -> c_int {
+    // SAFETY: as in `service_set`.
+    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_mut() }) else {
+        return -1;
+    };
+    // SAFETY: the service lives.
+    let host = CHost::new(unsafe { table(service.host) }, std::ptr::null_mut());
+    boundary(
+        || {
+            let Stage::Configuring(settings) = &service.stage else {
+                return -1;
+            };
+            let mut seed = [0; 8];
+            if getrandom::fill(&mut seed).is_err() {
+                host.log(
+                    LogLevel::Error,
+                    format_args!("the system gives no random numbers"),
+                );
+                return -1;
+            }
+            match ControllingFunction::new((**settings).clone(), u64::from_ne_bytes(seed)) {
+                Ok(running) => {
+                    service.stage = Stage::Running(Rc::new(running));
+                    0
+                }
+                Err(error) => {
+                    host.log(LogLevel::Error, format_args!("{error}"));
+                    -1
+                }
+            }
+        },
+        |place| {
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} while starting"),
+            );
+            -1
+        },
+    )
+}
+
+pub(super) extern "C" fn service_free(service: *mut cpm_service) {
+    if service.is_null() {
+        return;
+    }
+    // SAFETY: from `service_new`, freed once (cpm.h). Requests that still live keep their own reference.
+    let service = unsafe { Box::from_raw(service.cast::<ServiceHandle>()) };
+    boundary(|| drop(service), |_| ());
+}
+
+pub(super) extern "C" fn classify(
+    service: *const cpm_service,
+    received: *const cpm_received,
+) -> *mut cpm_request {
+    // SAFETY: NULL or live handles, lent for the duration of the call (cpm.h).
+    let (service, received) =
+        unsafe { (service.cast::<ServiceHandle>().as_ref(), received.as_ref()) };
+    let (Some(service), Some(received)) = (service, received) else {
+        return std::ptr::null_mut();
+    };
+    boundary(
+        || {
+            let Stage::Running(running) = &service.stage else {
+                return std::ptr::null_mut();
+            };
+            // SAFETY: lent for the duration of this call (cpm.h).
+            let (message, uri, source) = unsafe {
+                (
+                    borrowed(received.message),
+                    borrowed(received.request_uri),
+                    borrowed(received.source_address),
+                )
+            };
+            let Ok(request_uri) = std::str::from_utf8(uri) else {
+                return std::ptr::null_mut();
+            };
+            let source_address = std::str::from_utf8(source)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            match running.classify(&Received {
+                message,
+                request_uri,
+                source_address,
+            }) {
+                Some(request) => {
+                    let request = RefCell::new(request);
+                    Box::into_raw(Box::new(RequestHandle {
+                        host: service.host,
+                        request,
+                    }))
+                    .cast()
+                }
+                None => std::ptr::null_mut(),
+            }
+        },
+        |place| {
+            // SAFETY: the service lives.
+            let host = CHost::new(unsafe { table(service.host) }, std::ptr::null_mut());
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} while classifying"),
+            );
+            std::ptr::null_mut()
+        },
+    )
+}
+
+pub(super) extern "C" fn outcome(
+    service: *const cpm_service,
+    outcome: *const cpm_outcome,
+    context: *mut c_void,
+) -> cpm_fate {
+    // SAFETY: NULL or live handles, lent for the duration of the call (cpm.h).
+    let (service, outcome) =
+        unsafe { (service.cast::<ServiceHandle>().as_ref(), outcome.as_ref()) };
+    let (Some(service), Some(outcome)) = (service, outcome) else {
+        return bindings::CPM_FATE_NONE;
+    };
+    // SAFETY: the service lives.
+    let host = CHost::new(unsafe { table(service.host) }, context);
+    boundary(
+        || {
+            let Stage::Running(running) = &service.stage else {
+                return bindings::CPM_FATE_NONE;
+            };
+            let outcome = Outcome {
+                code: u16::try_from(outcome.code).unwrap_or(0),
+                attempt: outcome.attempt,
+                // SAFETY: lent for the duration of this call (cpm.h).
+                request: unsafe { borrowed(outcome.request) },
+            };
+            match running.handle_outcome(&outcome, &host) {
+                Some(Fate::Delivered) => bindings::CPM_FATE_DELIVERED,
+                Some(Fate::Failed) => bindings::CPM_FATE_FAILED,
+                Some(Fate::Interworked) => bindings::CPM_FATE_INTERWORKED,
+                None => bindings::CPM_FATE_NONE,
+            }
+        },
+        |place| {
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} at the end of a request"),
+            );
+            bindings::CPM_FATE_NONE
+        },
+    )
+}
