@@ -17,7 +17,9 @@ static void groups_flush(rpc_t *rpc, void *context)
 }
 
 static rpc_export_t commands[] = {
+	{"cpm.config", cpm_rpc_config, cpm_rpc_config_doc, 0},
 	{"cpm.groups_flush", groups_flush, groups_flush_doc, 0},
+	{"cpm.stats", cpm_rpc_stats, cpm_rpc_stats_doc, 0},
 	{0, 0, 0, 0}
 };
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::request::Request;
 use crate::cpim;
 use crate::mime::ContentType;
-use crate::policy::{Settings, SettingsError, Trigger};
+use crate::policy::{Settings, SettingsError, Trigger, TuneError};
 use crate::sip::{HeaderName, Message, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1).
@@ -117,6 +117,13 @@ impl ControllingFunction {
             settings,
             key_seed,
         })
+    }
+
+    /// The same service with another value for one parameter. What is under way keeps the service that it began with.
+    pub fn tuned(&self, name: &str, value: &str) -> Result<Self, TuneError> {
+        let mut settings = self.settings.clone();
+        settings.tune(name, value)?;
+        Ok(ControllingFunction::new(settings, self.key_seed)?)
     }
 
     /// The settings.

@@ -2,11 +2,13 @@
 
 mod group_uris;
 mod isf_codes;
+mod parameters;
 mod settings;
 mod trusted_peers;
 
 pub use group_uris::{GroupUris, NotAPattern};
 pub use isf_codes::StatusCodes;
+pub use parameters::{ALL as ALL_PARAMETERS, Domain, Parameter, TuneError};
 pub use settings::{
     ExploderService, IdentitySource, MissingListCode, PARAMETERS, ParameterError, Product,
     ServiceUri, Settings, SettingsError, Trigger, UnknownGroupCode,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::group_uris::{GroupUris, NotAPattern};
 use super::isf_codes::{NotAFailureCode, StatusCodes};
+use super::parameters::Given;
 use super::trusted_peers::{PeerError, TrustedPeers};
 use crate::resource_lists::HistoryUnqualified;
 use crate::sip::Uri;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
     pub oma_release: String,
+    /// What the operator wrote.
+    pub(super) given: Given,
 }
 
 impl Default for Settings {
@@ -114,6 +117,7 @@ impl Default for Settings {
             group_lifetime_s: 60,
             warning_agent: None,
             oma_release: "2.2".to_owned(),
+            given: Given::default(),
         }
     }
 }
@@ -484,11 +488,14 @@ fn assign<T>(parameter: &mut T, value: Result<T, ParameterError>) -> Result<(), 
 impl Settings {
     /// Sets one parameter from its text, or adds a value to a repeatable one.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ParameterError> {
-        let (_, setter) = PARAMETERS
+        let (name, setter) = PARAMETERS
             .iter()
             .find(|(known, _)| *known == name)
             .ok_or(ParameterError::Unknown)?;
-        setter(self, value.trim())
+        let value = value.trim();
+        setter(self, value)?;
+        self.given.keep(name, value);
+        Ok(())
     }
 
     /// Checks the parameters against each other, once all are set.
