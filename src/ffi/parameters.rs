@@ -21,7 +21,9 @@ pub(super) extern "C" fn parameter(number: usize, room: *mut cpm_parameter) -> c
             let int = |number: usize| c_int::try_from(number).unwrap_or(c_int::MAX);
             let (is_number, min, max) = match known.domain() {
                 Domain::YesOrNo => (true, 0, 1),
-                Domain::Number { min, max } | Domain::Numbers { min, max } => (true, int(min), int(max)),
+                Domain::Number { min, max } | Domain::Numbers { min, max } => {
+                    (true, int(min), int(max))
+                }
                 Domain::Text => (false, 0, 0),
             };
             let described = cpm_parameter {

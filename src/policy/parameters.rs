@@ -335,10 +335,7 @@ mod tests {
             refused(&mut settings, "trigger", "accept_contact"),
             "takes effect at a restart only"
         );
-        assert_eq!(
-            refused(&mut settings, "nothing", "1"),
-            "is not a parameter"
-        );
+        assert_eq!(refused(&mut settings, "nothing", "1"), "is not a parameter");
         assert_eq!(
             refused(&mut settings, "missing_list_code", "401"),
             "is none of: 403, 400"

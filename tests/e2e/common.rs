@@ -145,7 +145,7 @@ pub(crate) fn expect_log_lines(proxy: &Proxy, words: &str, count: usize) {
     assert_eq!(log_lines(proxy, words), count, "lines with `{words}`");
 }
 
-fn module() -> PathBuf {
+pub(crate) fn module() -> PathBuf {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kamailio/cpm.so");
     assert!(
         module.is_file(),

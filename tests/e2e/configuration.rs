@@ -1,7 +1,6 @@
-//! The routing script's functions, the shipped configuration, and parameters that make no sense.
+//! The routing script's functions, and parameters that make no sense.
 
 use std::path::Path;
-use std::process::Command;
 
 use cpm_testbed::{Bench, cpm_message, to};
 
@@ -54,38 +53,6 @@ fn the_four_functions_do_what_cpm_handle_does() {
             .ends_with("Not Ours")
     );
     proxy.stop();
-}
-
-#[test]
-fn the_shipped_configuration_is_accepted() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let binary = std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into());
-    let modules = Command::new(root.join("tools/kamailio"))
-        .arg("modules")
-        .output()
-        .expect("a script of the project");
-    let modules = String::from_utf8(modules.stdout).expect("a path");
-    let output = Command::new(binary)
-        .arg("-c")
-        .arg("-L")
-        .arg(format!(
-            "{}:{}",
-            root.join("target/kamailio").display(),
-            modules.trim()
-        ))
-        .arg("-Y")
-        .arg(std::env::temp_dir())
-        .args(["-l", "udp:127.0.0.1:5060", "-l", "tcp:127.0.0.1:5060"])
-        .arg("-f")
-        .arg(root.join("kamailio-config/kamailio.cfg"))
-        .output()
-        .expect("Kamailio is installed");
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{words}");
-    assert!(
-        !words.contains("ERROR") && !words.contains("WARNING"),
-        "{words}"
-    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod bad_input;
 mod classification;
 mod common;
 mod configuration;
+mod configurations;
 mod delivery;
 mod event_routes;
 mod groups;

@@ -76,12 +76,19 @@ fn counters_are_seen_wherever_kamailio_shows_counters() {
     let json = json_rpc(proxy.port(), "cpm.stats");
     for name in COUNTERS {
         let value = expected(name);
-        assert_eq!(values(&own, name).next(), Some(&*value.to_string()), "{own}");
+        assert_eq!(
+            values(&own, name).next(),
+            Some(&*value.to_string()),
+            "{own}"
+        );
         assert!(core.contains(&format!("cpm:{name} = {value}")), "{core}");
         let line = format!("\nkamailio_cpm_{name} {value}");
         assert!(scraped.contains(&line), "{name} is not in {scraped}");
         let member = format!("\"{name}\":{value}");
-        assert!(json.replace([' ', '\t', '\n'], "").contains(&member), "{json}");
+        assert!(
+            json.replace([' ', '\t', '\n'], "").contains(&member),
+            "{json}"
+        );
     }
     proxy.stop();
 }

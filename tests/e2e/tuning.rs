@@ -62,8 +62,7 @@ fn each_check_follows_its_parameter() {
     );
     let (anne, bill) = (bench.agent(), bench.agent());
     let capture = bench.capture();
-    let message =
-        cpm_message("sip:anne@example.com", EXPLODER).recipients([to(&bill.uri("bill"))]);
+    let message = cpm_message("sip:anne@example.com", EXPLODER).recipients([to(&bill.uri("bill"))]);
     let anonymous = message.request().with("Privacy", "id");
     let without_ids = message.request().without("Conversation-ID");
     let without_list = message
