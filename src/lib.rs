@@ -5,6 +5,7 @@
 //! | floor | modules | job |
 //! |---|---|---|
 //! | 5 | [`ffi`] | the C boundary, `c_api/cpm.h`: panic boundary, handles, host calls |
+//! | 4 | [`relay`] | MSRP on sockets, for the sessions of large message mode |
 //! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking; the session machine of large message mode, which nothing drives yet |
 //! | 2 | [`policy`], [`group`] | what the operator configured; pre-defined groups and where they come from |
 //! | 1 | [`session`] | MSRP session ends and the fan-out to legs, without IO |
@@ -27,6 +28,7 @@ pub mod group;
 pub mod mime;
 pub mod msrp;
 pub mod policy;
+pub mod relay;
 pub mod resource_lists;
 pub mod sdp;
 pub mod session;
