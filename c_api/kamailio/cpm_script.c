@@ -182,10 +182,13 @@ int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2)
 
 int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2)
 {
-	int checked;
+	int dealt_with, checked;
 
 	(void)p1;
 	(void)p2;
+	dealt_with = cpm_dialogs_request(msg);
+	if(dealt_with >= 0)
+		return dealt_with;
 	if(classify(msg) < 0)
 		return -1;
 	checked = check(msg, current.request);

@@ -30,5 +30,6 @@ mod host;
 mod job;
 mod request;
 mod service;
+mod sessions;
 
 pub use self::core::cpm_core;
