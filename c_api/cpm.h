@@ -52,6 +52,17 @@ struct cpm_groups;
 
 /* All large message sessions, with the MSRP relay. Owned by the one process that has them. */
 struct cpm_sessions;
+/* A parameter of the service. Its texts live as long as the module. */
+struct cpm_parameter {
+	struct cpm_str name;
+	struct cpm_str help; /* in a few words; absent where is_tunable is 0 */
+	int is_repeatable;   /* 1: it may have several values */
+	int is_number;       /* 1: its value is a number from min to max; a yes or no is 1 or 0 */
+	int is_tunable;      /* 1: service_tune can change it; then is_number is 1 too */
+	int is_checked;      /* 1: service_tune may refuse a number from min to max */
+	int min;
+	int max;
+};
 
 /* Log levels: what the line asks of the operator, not a number of any proxy. */
 enum cpm_log_level {
@@ -268,6 +279,17 @@ struct cpm_core {
 	/* Checks the parameters against each other, and opens the MSRP listeners where there are some. `own_uri`: where the proxy
 	 * itself is reached. 0, or -1 after one log line. */
 	int (*service_start)(struct cpm_service *service, struct cpm_str own_uri);
+
+	/* Describes the parameter with this number; they are numbered from 0. 1, or 0: there are no more. */
+	int (*parameter)(size_t number, struct cpm_parameter *parameter);
+
+	/* The value in force of that parameter, of a repeatable one the value with this number. Absent: there is none or no
+	 * more. What is secret is not told. The text lives until the next service_set or service_tune. */
+	struct cpm_str (*value)(const struct cpm_service *service, size_t number, size_t value_number);
+
+	/* Changes a tunable parameter of a started service, in this process, for requests that are classified from now on.
+	 * 0, or -1 after one log line. With `only_try` nothing changes. Not to be called from within another call. */
+	int (*service_tune)(struct cpm_service *service, struct cpm_str name, struct cpm_str value, int only_try);
 
 	void (*service_free)(struct cpm_service *service);
 

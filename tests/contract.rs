@@ -732,3 +732,65 @@ fn the_header_has_not_drifted() {
         );
     }
 }
+
+/// The number of a parameter, and how the core describes it.
+fn parameter(name: &str) -> (usize, cpm_parameter) {
+    let mut described = cpm_parameter::default();
+    for number in 0.. {
+        assert_eq!(
+            call!(parameter(number, &raw mut described)),
+            1,
+            "there is no {name}"
+        );
+        if text(described.name) == name {
+            return (number, described);
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_parameter_changes_for_requests_that_come_later() {
+    let service = service(PARAMETERS);
+    let (number, limit) = parameter("max_recipients");
+    assert_eq!(
+        (limit.is_tunable, limit.is_checked, limit.min, limit.max),
+        (1, 0, 1, 10_000)
+    );
+    let tune = |name: &str, value: &str, only_try| {
+        call!(service_tune(service, lent(name), lent(value), only_try))
+    };
+    let in_force = |number| text(call!(value(service, number, 0)));
+    assert_eq!(in_force(number), "100");
+    let under_way = classify(service, &message(THREE), "sip:exploder@example.com");
+    assert_eq!(tune("max_recipients", "2", 1), 0, "it could");
+    assert_eq!(in_force(number), "100", "but only that was asked");
+    assert_eq!(tune("max_recipients", "2", 0), 0);
+    assert_eq!(in_force(number), "2");
+    assert_eq!(call!(check(under_way, context())), 1);
+    let later = classify(service, &message(THREE), "sip:exploder@example.com");
+    assert_eq!(call!(check(later, context())), 0);
+    assert_eq!(reply(later).unwrap().0, 486);
+
+    seen(|seen| seen.log.clear());
+    for (name, value) in [
+        ("max_recipients", "0"),
+        ("exploder_uri", "sip:e@example.com"),
+        ("interworking", "1"),
+        ("nothing", "1"),
+    ] {
+        assert_eq!(tune(name, value, 0), -1, "{name}={value}");
+    }
+    assert_eq!(in_force(number), "2");
+    seen(|seen| assert_eq!(seen.log.len(), 4, "one line for each: {:?}", seen.log));
+    let (own, _) = parameter("exploder_uri");
+    assert_eq!(in_force(own), "sip:exploder@example.com");
+    assert!(
+        call!(value(service, own, 1)).s.is_null(),
+        "there is no second"
+    );
+    for request in [under_way, later] {
+        call!(request_free(request));
+    }
+    call!(service_free(service));
+}

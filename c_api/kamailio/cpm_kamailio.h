@@ -10,6 +10,7 @@
 #include "core/dprint.h"
 #include "core/str.h"
 #include "core/pvar.h"
+#include "core/rpc.h"
 #include "core/parser/msg_parser.h"
 
 #include "../cpm.h"
@@ -22,12 +23,21 @@ extern struct cpm_service *cpm_service;
 extern const struct cpm_host cpm_kamailio_host;
 int cpm_counters_register(void);
 
-/* cpm_script.c: the functions of the routing script, and the request that is being worked on. */
+/* cpm_kemi.c: the functions under the names of the native script and of KEMI. */
 int w_cpm_classify(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_check(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_reply(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2);
+int cpm_kemi_register(void);
+
+/* cpm_script.c: what these functions do, and the request that is being worked on. 1: yes, -1: no, 0: the script has
+ * nothing more to do with the request and should end, which a native script then does by itself. */
+int ki_cpm_classify(sip_msg_t *msg);
+int ki_cpm_check(sip_msg_t *msg);
+int ki_cpm_reply(sip_msg_t *msg);
+int ki_cpm_fanout(sip_msg_t *msg);
+int ki_cpm_handle(sip_msg_t *msg);
 /* The request that belongs to `msg`, or NULL. Owned by cpm_script.c, gone when the script has ended. */
 struct cpm_request *cpm_current_request(const sip_msg_t *msg);
 int cpm_script_init(void);
@@ -48,7 +58,9 @@ struct cpm_event {
 };
 /* The event whose route is running in this process, or NULL. */
 extern const struct cpm_event *cpm_current_event;
-void cpm_routes_lookup(void);
+/* Function of the KEMI script that is called with the name of each event in place of the routes. Empty: none. */
+extern str cpm_event_callback;
+int cpm_routes_lookup(void);
 /* 1: go on, 0: vetoed by the operator's event_route[cpm:authorize]. */
 int cpm_route_authorize(sip_msg_t *msg);
 /* An outgoing request after the operator's event_route[cpm:recipient-request] has seen it. */
@@ -127,9 +139,17 @@ void cpm_dialogs_cancel(void *context, uint64_t transaction);
 int cpm_dialogs_send(void *context, const struct cpm_dialog_request *request);
 int cpm_dialogs_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep);
 void cpm_dialogs_release(void *context, uint64_t transaction);
+/* cpm_cfg.c: parameters that can change while the proxy runs. After service_start. */
+int cpm_cfg_declare(void);
 
 /* cpm_rpc.c */
 int cpm_rpc_register(void);
+
+/* cpm_rpc_info.c: the commands cpm.config and cpm.stats. */
+extern const char *cpm_rpc_config_doc[];
+void cpm_rpc_config(rpc_t *rpc, void *context);
+extern const char *cpm_rpc_stats_doc[];
+void cpm_rpc_stats(rpc_t *rpc, void *context);
 
 /* cpm_db.c: cpm_host.group_document. */
 #define CPM_MAX_DATABASES 8

@@ -125,6 +125,8 @@ static param_export_t parameters[] = {
 	CPM_PARAMETERS(EXPORT)
 	/* How many processes is Kamailio's business alone. */
 	{"group_processes", PARAM_INT, &cpm_group_processes},
+	/* So are its scripts. */
+	{"event_callback", PARAM_STR, &cpm_event_callback},
 	{0, 0, 0}
 };
 
@@ -175,10 +177,9 @@ static int mod_init(void)
 	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_process_init() < 0 || cpm_groups_init() < 0
 			|| cpm_sessions_init() < 0)
 		return -1;
-	if(cpm_rpc_register() < 0)
+	if(cpm_cfg_declare() < 0 || cpm_rpc_register() < 0)
 		return -1;
-	cpm_routes_lookup();
-	return 0;
+	return cpm_routes_lookup();
 }
 
 static int child_init(int rank)
@@ -208,4 +209,14 @@ struct module_exports exports = {
 	child_init,
 	mod_destroy
 };
+
+/* Called when the module is loaded: KEMI engines look for functions before mod_init. */
+int mod_register(char *path, int *dlflags, void *p1, void *p2)
+{
+	(void)path;
+	(void)dlflags;
+	(void)p1;
+	(void)p2;
+	return cpm_kemi_register();
+}
 #pragma GCC visibility pop

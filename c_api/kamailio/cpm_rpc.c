@@ -125,11 +125,13 @@ static void relay(rpc_t *rpc, void *context)
 }
 
 static rpc_export_t commands[] = {
+	{"cpm.config", cpm_rpc_config, cpm_rpc_config_doc, 0},
 	{"cpm.groups_flush", groups_flush, groups_flush_doc, 0},
 	{"cpm.sessions", sessions, sessions_doc, RET_ARRAY},
 	{"cpm.session", session, session_doc, 0},
 	{"cpm.end", end_session, end_doc, 0},
 	{"cpm.relay", relay, relay_doc, 0},
+	{"cpm.stats", cpm_rpc_stats, cpm_rpc_stats_doc, 0},
 	{0, 0, 0, 0}
 };
 

@@ -9,7 +9,7 @@ use super::large_message_mode::LargeModeSettings;
 use super::request::Request;
 use crate::cpim;
 use crate::mime::ContentType;
-use crate::policy::{Settings, SettingsError, Trigger};
+use crate::policy::{Settings, SettingsError, Trigger, TuneError};
 use crate::sip::{HeaderName, Message, NameAddr, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
@@ -139,6 +139,21 @@ impl ControllingFunction {
     /// Large message mode, where there is one.
     pub fn large_mode(&self) -> Option<&Rc<LargeModeSettings>> {
         self.large_mode.as_ref()
+    }
+
+    /// The same service with another value for one parameter. What is under way keeps the service that it began with.
+    pub fn tuned(&self, name: &str, value: &str) -> Result<Self, TuneError> {
+        let mut settings = self.settings.clone();
+        settings.tune(name, value)?;
+        let large_mode = self.large_mode.as_ref().map(|large_mode| {
+            let (contact, msrp) = (large_mode.contact.clone(), large_mode.msrp.clone());
+            LargeModeSettings::new(&settings.large_mode, contact, msrp)
+        });
+        let tuned = ControllingFunction::new(settings, self.key_seed)?;
+        Ok(match large_mode {
+            Some(large_mode) => tuned.with_large_mode(large_mode),
+            None => tuned,
+        })
     }
 
     /// The settings.

@@ -3,6 +3,7 @@
 use super::bindings::{CPM_ABI, cpm_core as CoreTable};
 use super::groups::{check_group, groups_flush, groups_free, groups_new, uses_groups};
 use super::job::{job_free, job_new, job_reply, job_run};
+use super::parameters::{parameter, service_tune, value};
 use super::request::{
     check, fan_out, field, recipient, recipients, reply, request_free, set_originator,
 };
@@ -17,6 +18,9 @@ static CORE: CoreTable = CoreTable {
     service_new: Some(service_new),
     service_set: Some(service_set),
     service_start: Some(service_start),
+    parameter: Some(parameter),
+    value: Some(value),
+    service_tune: Some(service_tune),
     service_free: Some(service_free),
     classify: Some(classify),
     check: Some(check),

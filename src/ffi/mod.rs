@@ -28,6 +28,7 @@ mod core;
 mod groups;
 mod host;
 mod job;
+mod parameters;
 mod request;
 mod service;
 mod sessions;

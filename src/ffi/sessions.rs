@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::bindings::{self, cpm_host, cpm_question, cpm_seen, cpm_service, cpm_sessions, cpm_str};
+use super::bindings::{self, cpm_question, cpm_seen, cpm_service, cpm_sessions, cpm_str};
 use super::boundary::boundary;
 use super::host::{CHost, borrowed, lend};
 use super::service::{ServiceHandle, Stage, table};
@@ -17,7 +17,8 @@ use crate::relay::Relay;
 
 /// What a `struct cpm_sessions` is.
 pub(super) struct SessionsHandle {
-    host: *const cpm_host,
+    /// Lives as long as the sessions (cpm.h).
+    service: *const ServiceHandle,
     sessions: Sessions,
     /// What C borrows until its next question.
     answer: String,
@@ -68,7 +69,7 @@ pub(super) extern "C" fn sessions_new(service: *mut cpm_service) -> *mut cpm_ses
                 return std::ptr::null_mut();
             };
             let handle = SessionsHandle {
-                host: service.host,
+                service,
                 sessions,
                 answer: String::new(),
             };
@@ -101,11 +102,17 @@ fn on_sessions<T: Copy>(
     let Some(handle) = (unsafe { sessions.cast::<SessionsHandle>().as_mut() }) else {
         return failed;
     };
-    // SAFETY: the service lives as long as its sessions are used (cpm.h).
-    let host = CHost::new(unsafe { table(handle.host) }, context);
+    // SAFETY: the service lives as long as its sessions are used (cpm.h), and so does its table.
+    let (service, host) = unsafe {
+        let service = &*handle.service;
+        (service, CHost::new(table(service.host), context))
+    };
     let SessionsHandle {
         sessions, answer, ..
     } = handle;
+    if let Stage::Running(running) = &service.stage {
+        sessions.serve(running);
+    }
     let mut lost = false;
     let result = boundary(
         || body(sessions, answer, &host),
@@ -206,8 +213,8 @@ pub(super) extern "C" fn sessions_shut_down(sessions: *mut cpm_sessions, context
     }
     // SAFETY: from `sessions_new`, shut down once (cpm.h).
     let handle = unsafe { Box::from_raw(sessions.cast::<SessionsHandle>()) };
-    // SAFETY: the service lives as long as its sessions are used (cpm.h).
-    let host = CHost::new(unsafe { table(handle.host) }, context);
+    // SAFETY: the service lives as long as its sessions are used (cpm.h), and so does its table.
+    let host = CHost::new(unsafe { table((*handle.service).host) }, context);
     boundary(
         || handle.sessions.shut_down(&host),
         |place| {

@@ -3,6 +3,7 @@
 mod group_uris;
 mod isf_codes;
 mod large_mode;
+mod parameters;
 mod settings;
 mod trusted_peers;
 
@@ -11,6 +12,7 @@ pub use isf_codes::StatusCodes;
 pub use large_mode::{
     LargeModePolicy, ListenerError, MsrpListener, NoDestinationsText, SessionTimerCheck,
 };
+pub use parameters::{ALL as ALL_PARAMETERS, Domain, Parameter, TuneError};
 pub use settings::{
     ExploderService, IdentitySource, MissingListCode, ParameterError, Product, ServiceUri,
     Settings, SettingsError, Trigger, UnknownGroupCode, parameter_names,

@@ -5,6 +5,7 @@ use std::fmt;
 use super::group_uris::{GroupUris, NotAPattern};
 use super::isf_codes::{NotAFailureCode, StatusCodes};
 use super::large_mode::{self, LargeModePolicy, ListenerError};
+use super::parameters::Given;
 use super::trusted_peers::{PeerError, TrustedPeers};
 use crate::resource_lists::HistoryUnqualified;
 use crate::sip::Uri;
@@ -83,6 +84,8 @@ pub struct Settings {
     pub oma_release: String,
     /// What is about large message mode.
     pub large_mode: LargeModePolicy,
+    /// What the operator wrote.
+    pub(super) given: Given,
 }
 
 impl Default for Settings {
@@ -118,6 +121,7 @@ impl Default for Settings {
             warning_agent: None,
             oma_release: "2.2".to_owned(),
             large_mode: LargeModePolicy::default(),
+            given: Given::default(),
         }
     }
 }
@@ -507,10 +511,13 @@ pub(super) fn assign<T>(
 impl Settings {
     /// Sets one parameter from its text, or adds a value to a repeatable one.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ParameterError> {
-        let (_, setter) = setters()
+        let (name, setter) = setters()
             .find(|(known, _)| *known == name)
             .ok_or(ParameterError::Unknown)?;
-        setter(self, value.trim())
+        let value = value.trim();
+        setter(self, value)?;
+        self.given.keep(name, value);
+        Ok(())
     }
 
     /// Checks the parameters against each other, once all are set.

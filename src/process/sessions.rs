@@ -49,6 +49,7 @@ pub enum Wake {
 /// Whoever drives it calls a `handle_*` for each event, then [`work`](Self::work), and waits for the next event, for
 /// [`as_fd`](Self::as_fd), or as long as `work` has said.
 pub struct Sessions {
+    /// In force for the sessions that begin now.
     service: Rc<ControllingFunction>,
     settings: Rc<LargeModeSettings>,
     relay: Relay,
@@ -80,6 +81,16 @@ impl Sessions {
             crowded_until: Instant::now(),
             at_work: None,
         })
+    }
+
+    /// New sessions begin with this service, where it is another one.
+    pub fn serve(&mut self, service: &Rc<ControllingFunction>) {
+        if !Rc::ptr_eq(&self.service, service)
+            && let Some(settings) = service.large_mode()
+        {
+            self.settings = Rc::clone(settings);
+            self.service = Rc::clone(service);
+        }
     }
 
     /// Readable while the relay has something to say.

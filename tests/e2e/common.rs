@@ -1,7 +1,8 @@
 //! What the end-to-end tests share: a proxy with the module, and which requirements a test proves.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -199,4 +200,36 @@ fn requirements() -> &'static [String] {
             .filter_map(|line| line.split_once(',').map(|(id, _)| id.to_owned()))
             .collect()
     })
+}
+
+/// The body of what a proxy answers to GET.
+#[track_caller]
+pub(crate) fn http_get(port: u16, path: &str) -> String {
+    http(port, &format!("GET {path} HTTP/1.1\r\nHost: proxy\r\n\r\n"))
+}
+
+/// The body of a good answer to an HTTP request. Kamailio keeps the connection.
+#[track_caller]
+pub(crate) fn http(port: u16, request: &str) -> String {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
+    connection
+        .write_all(request.as_bytes())
+        .expect("the proxy reads");
+    connection
+        .set_read_timeout(Some(cpm_testbed::PATIENCE))
+        .expect("a time to wait is not zero");
+    let mut answer = BufReader::new(connection);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let length = answer.read_line(&mut head).expect("the proxy answers");
+        assert!(length > 0, "the answer ends in its head:\n{head}");
+    }
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let length = values(&head, "Content-Length")
+        .next()
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
+    let mut body = vec![0; length];
+    answer.read_exact(&mut body).expect("the body is whole");
+    String::from_utf8(body).expect("the body is text")
 }
