@@ -52,6 +52,9 @@ struct Seen {
     /// Jobs that were handed over, and whether they are taken.
     jobs: Vec<Vec<u8>>,
     takes_jobs: bool,
+    /// What the sessions wanted done, and the last body that they replied with.
+    in_sessions: Vec<String>,
+    reply_body: String,
 }
 
 thread_local! {
@@ -156,8 +159,88 @@ static HOST: cpm_host = cpm_host {
     authorize: Some(authorize),
     send: Some(send),
     hand_over: Some(hand_over),
+    begin_session: Some(begin_session),
+    session_invite: Some(session_invite),
+    session_cancel: Some(session_cancel),
+    session_request: Some(session_request),
+    session_reply: Some(session_reply),
+    session_release: Some(session_release),
+    session_event: Some(session_event),
     group_document: Some(group_document),
 };
+
+unsafe extern "C" fn begin_session(_: *mut c_void, invite: cpm_str) -> c_int {
+    // SAFETY: lent for this call.
+    let bytes = unsafe { std::slice::from_raw_parts(invite.s.cast::<u8>(), invite.len) };
+    seen(|seen| {
+        if seen.takes_jobs {
+            seen.jobs.push(bytes.to_vec());
+        }
+        c_int::from(seen.takes_jobs)
+    })
+}
+
+/// Transactions are numbered by how many INVITEs there were.
+unsafe extern "C" fn session_invite(
+    _: *mut c_void,
+    invite: *const cpm_outgoing,
+    transaction: *mut u64,
+) -> cpm_sent {
+    // SAFETY: lent for this call.
+    let invite = unsafe { &*invite };
+    seen(|seen| {
+        let (uri, call_id) = (text(invite.request_uri), text(invite.call_id));
+        seen.in_sessions.push(format!("INVITE {uri}"));
+        seen.sent.push((uri, call_id));
+        // SAFETY: room for one number, lent for this call.
+        unsafe { transaction.write(seen.sent.len() as u64) };
+        CPM_SENT
+    })
+}
+
+unsafe extern "C" fn session_cancel(_: *mut c_void, transaction: u64) {
+    seen(|seen| seen.in_sessions.push(format!("CANCEL {transaction}")));
+}
+
+unsafe extern "C" fn session_request(_: *mut c_void, request: *const cpm_dialog_request) -> c_int {
+    // SAFETY: lent for this call.
+    let request = unsafe { &*request };
+    let line = format!("{} {}", text(request.method), text(request.target));
+    seen(|seen| seen.in_sessions.push(line));
+    1
+}
+
+unsafe extern "C" fn session_reply(
+    _: *mut c_void,
+    transaction: u64,
+    reply: *const cpm_reply,
+    keep: c_int,
+) -> c_int {
+    // SAFETY: lent for this call.
+    let reply = unsafe { &*reply };
+    let line = format!("{} in {transaction}, keep {keep}", reply.code);
+    seen(|seen| {
+        seen.in_sessions.push(line);
+        seen.reply_body = text(reply.body);
+    });
+    1
+}
+
+unsafe extern "C" fn session_release(_: *mut c_void, transaction: u64) {
+    seen(|seen| seen.in_sessions.push(format!("release {transaction}")));
+}
+
+unsafe extern "C" fn session_event(
+    _: *mut c_void,
+    event: cpm_session_event,
+    code: c_int,
+    about: *const cpm_outgoing,
+) {
+    // SAFETY: lent for this call.
+    let about = unsafe { &*about };
+    let line = format!("event {event} {code} {}", text(about.request_uri));
+    seen(|seen| seen.in_sessions.push(line));
+}
 
 fn core() -> &'static cpm_core {
     // SAFETY: the table lives as long as the program.
@@ -190,9 +273,12 @@ fn service(parameters: &[(&str, &str)]) -> *mut cpm_service {
             "{name}={value}"
         );
     }
-    assert_eq!(call!(service_start(service)), 0);
+    assert_eq!(call!(service_start(service, lent(OWN_URI))), 0);
     service
 }
+
+/// Where the host is reached.
+const OWN_URI: &str = "sip:cpm@192.0.2.9:5060";
 
 const PARAMETERS: &[(&str, &str)] = &[
     ("exploder_uri", "sip:exploder@example.com"),
@@ -561,7 +647,11 @@ fn a_senseless_parameter_is_one_clear_line() {
         assert_eq!(call!(service_set(service, lent(name), lent(value))), -1);
         seen(|seen| assert_eq!(seen.log.pop(), Some((CPM_LOG_ERROR, line.to_owned()))));
     }
-    assert_eq!(call!(service_start(service)), -1, "no address is ours");
+    assert_eq!(
+        call!(service_start(service, lent(OWN_URI))),
+        -1,
+        "no address is ours"
+    );
     seen(|seen| assert_eq!(seen.log.len(), 1));
     call!(service_free(service));
 }
@@ -570,7 +660,7 @@ fn a_senseless_parameter_is_one_clear_line() {
 fn null_is_answered_with_the_failure_value() {
     let null = std::ptr::null_mut();
     assert_eq!(call!(service_set(null, lent("a"), lent("b"))), -1);
-    assert_eq!(call!(service_start(null)), -1);
+    assert_eq!(call!(service_start(null, lent(OWN_URI))), -1);
     assert!(call!(classify(null, std::ptr::null())).is_null());
     assert_eq!(call!(check(null.cast(), context())), -1);
     assert_eq!(call!(fan_out(null.cast(), context())), -1);

@@ -84,5 +84,12 @@ const struct cpm_host cpm_kamailio_host = {
 	.authorize = host_authorize,
 	.send = cpm_tm_send,
 	.hand_over = cpm_process_hand_over,
+	.begin_session = cpm_dialogs_begin_session,
+	.session_invite = cpm_dialogs_invite,
+	.session_cancel = cpm_dialogs_cancel,
+	.session_request = cpm_dialogs_send,
+	.session_reply = cpm_dialogs_reply,
+	.session_release = cpm_dialogs_release,
+	.session_event = cpm_route_session_event,
 	.group_document = cpm_db_group_document,
 };

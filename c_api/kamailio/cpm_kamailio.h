@@ -75,6 +75,9 @@ int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_
 void cpm_route_recipient_outcome(enum cpm_fate fate, int code, const str *reason, const str *request);
 /* The same for a request that never was sent. */
 void cpm_route_recipient_unsent(int code, const str *reason, const struct cpm_outgoing *outgoing);
+/* Runs the event route of a session. */
+void cpm_route_session_event(
+		void *context, enum cpm_session_event event, int code, const struct cpm_outgoing *about);
 
 /* cpm_tm.c: transactions. */
 int cpm_tm_load(void);
@@ -89,11 +92,12 @@ int cpm_tm_budget_spent(void);
 int cpm_tm_has_room(size_t size);
 /* From now on cpm_tm_send sends nothing and lets every recipient fail. */
 void cpm_tm_give_up(int give_up);
-/* Names the transaction of `msg` and keeps it open for `ms` milliseconds, for another process to reply. */
-int cpm_tm_leave_open(sip_msg_t *msg, unsigned ms, unsigned *hash_index, unsigned *label);
+/* Names the transaction of `msg` and keeps it open for another process to reply. An INVITE gets 100. */
+int cpm_tm_leave_open(sip_msg_t *msg, unsigned *hash_index, unsigned *label);
 /* Until it is called with zeros, replies and cpm_tm_leave_open are about this transaction, which another process has
  * left open. */
 void cpm_tm_adopt(unsigned hash_index, unsigned label);
+/* Replies in a transaction that was left open. 0, or -1: it is gone. */
 int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply *reply);
 
 /* A pipe between processes holds so many bytes, which is some hundred pointers: what waits in it takes shared
@@ -115,6 +119,26 @@ int cpm_groups_forget(void);
 /* 0: a group process finishes the request, -1: none can take it. */
 int cpm_groups_hand_over(sip_msg_t *msg, const struct cpm_request *request);
 
+/* cpm_sessions.c: the process that has all large message sessions. */
+int cpm_sessions_init(void);
+int cpm_sessions_child_init(int rank);
+/* Passes on what this process has seen. 0, or -1: it cannot be taken now. */
+int cpm_sessions_see(enum cpm_seen_kind kind, uint64_t transaction, int code, const char *message, size_t len);
+/* Asks the sessions. 1: `*answer` is in shared memory, to be freed by the caller (NULL: empty); 0: there is no such session;
+ * -1: there are no sessions, or no answer came in time. */
+int cpm_sessions_ask(enum cpm_question question, const str *session, str *answer);
+
+/* cpm_dialogs.c: what tm and the sessions have to do with each other. */
+/* A request that belongs to a session: 1: dealt with, 0: a retransmission that tm has absorbed, -1: not ours. */
+int cpm_dialogs_request(sip_msg_t *msg);
+/* Every reply that the proxy receives, before tm or after it. */
+int cpm_dialogs_response(sip_msg_t *msg);
+int cpm_dialogs_begin_session(void *context, struct cpm_str invite);
+enum cpm_sent cpm_dialogs_invite(void *context, const struct cpm_outgoing *invite, uint64_t *transaction);
+void cpm_dialogs_cancel(void *context, uint64_t transaction);
+int cpm_dialogs_send(void *context, const struct cpm_dialog_request *request);
+int cpm_dialogs_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep);
+void cpm_dialogs_release(void *context, uint64_t transaction);
 /* cpm_cfg.c: parameters that can change while the proxy runs. After service_start. */
 int cpm_cfg_declare(void);
 

@@ -22,7 +22,6 @@
 /* A sender gives up after 32 s (RFC 3261 timer F). What has found no room by then has failed, and the rest of
  * the time is for the reply. */
 #define JOB_SECONDS 25
-#define TRANSACTION_MS 30000
 
 /* The jobs take turns of this length. */
 #define TURN_MS 20
@@ -79,7 +78,7 @@ int cpm_process_hand_over(void *context, struct cpm_str job)
 		return 0;
 	block->len = job.len;
 	memcpy(block->job, job.s, job.len);
-	if(cpm_tm_leave_open(msg, TRANSACTION_MS, &block->hash_index, &block->label) == 0
+	if(cpm_tm_leave_open(msg, &block->hash_index, &block->label) == 0
 			&& write(channel[1], &block, sizeof(block)) == sizeof(block))
 		return 1;
 	/* The transaction may stay open: this worker goes on and replies in it. */

@@ -18,7 +18,7 @@
 
 const struct cpm_event *cpm_current_event = NULL;
 
-enum { AUTHORIZE, RECIPIENT_REQUEST, RECIPIENT_FAILED, RECIPIENT_DELIVERED, ROUTES };
+enum { AUTHORIZE, RECIPIENT_REQUEST, RECIPIENT_FAILED, RECIPIENT_DELIVERED, SESSION_END, ROUTES };
 
 static struct {
 	const char *name;
@@ -28,6 +28,7 @@ static struct {
 	{"cpm:recipient-request", -1},
 	{"cpm:recipient-failed", -1},
 	{"cpm:recipient-delivered", -1},
+	{"cpm:session-end", -1},
 };
 
 str cpm_event_callback = STR_NULL;
@@ -250,7 +251,9 @@ done:
 	return result;
 }
 
-static void run_outcome(int route, int code, const str *reason, char *text, int len)
+/* `about`: what is known of the received request, or NULL. */
+static void run_outcome(
+		int route, int code, const str *reason, char *text, int len, const struct cpm_outgoing *about)
 {
 	struct cpm_event event;
 	sip_msg_t msg;
@@ -258,6 +261,7 @@ static void run_outcome(int route, int code, const str *reason, char *text, int 
 	if(parse(&msg, text, len) < 0)
 		return;
 	memset(&event, 0, sizeof(event));
+	event.outgoing = about;
 	event.code = code;
 	event.reason = *reason;
 	event.recipient = msg.first_line.u.request.uri;
@@ -286,20 +290,40 @@ void cpm_route_recipient_outcome(enum cpm_fate fate, int code, const str *reason
 	}
 	memcpy(copy, request->s, request->len);
 	copy[request->len] = '\0';
-	run_outcome(route, code, reason, copy, request->len);
+	run_outcome(route, code, reason, copy, request->len, NULL);
 	pkg_free(copy);
 }
 
-void cpm_route_recipient_unsent(int code, const str *reason, const struct cpm_outgoing *outgoing)
+/* Runs a route over a request that is not sent. */
+static void run_about(int route, int code, const str *reason, const struct cpm_outgoing *outgoing)
 {
 	char *text;
 	int len;
 
-	if(!is_wanted(RECIPIENT_FAILED))
+	if(!is_wanted(route))
 		return;
 	text = compose(outgoing, &len);
 	if(text == NULL)
 		return;
-	run_outcome(RECIPIENT_FAILED, code, reason, text, len);
+	run_outcome(route, code, reason, text, len, outgoing);
 	pkg_free(text);
+}
+
+void cpm_route_recipient_unsent(int code, const str *reason, const struct cpm_outgoing *outgoing)
+{
+	run_about(RECIPIENT_FAILED, code, reason, outgoing);
+}
+
+void cpm_route_session_event(
+		void *context, enum cpm_session_event event, int code, const struct cpm_outgoing *about)
+{
+	static const int routes_of[] = {
+		[CPM_SESSION_RECIPIENT_DELIVERED] = RECIPIENT_DELIVERED,
+		[CPM_SESSION_RECIPIENT_FAILED] = RECIPIENT_FAILED,
+		[CPM_SESSION_END] = SESSION_END,
+	};
+	str reason = STR_NULL;
+
+	(void)context;
+	run_about(routes_of[event], code, &reason, about);
 }

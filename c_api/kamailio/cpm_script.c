@@ -174,8 +174,11 @@ int ki_cpm_fanout(sip_msg_t *msg)
 
 int ki_cpm_handle(sip_msg_t *msg)
 {
-	int checked;
+	int dealt_with, checked;
 
+	dealt_with = cpm_dialogs_request(msg);
+	if(dealt_with >= 0)
+		return dealt_with;
 	if(classify(msg) < 0)
 		return -1;
 	checked = check(msg, current.request);

@@ -8,6 +8,10 @@ use super::request::{
     check, fan_out, field, recipient, recipients, reply, request_free, set_originator,
 };
 use super::service::{classify, outcome, service_free, service_new, service_set, service_start};
+use super::sessions::{
+    names_session, sessions_ask, sessions_fd, sessions_new, sessions_see, sessions_shut_down,
+    sessions_work, uses_sessions,
+};
 
 static CORE: CoreTable = CoreTable {
     abi: CPM_ABI,
@@ -36,6 +40,14 @@ static CORE: CoreTable = CoreTable {
     job_run: Some(job_run),
     job_reply: Some(job_reply),
     job_free: Some(job_free),
+    uses_sessions: Some(uses_sessions),
+    names_session: Some(names_session),
+    sessions_new: Some(sessions_new),
+    sessions_fd: Some(sessions_fd),
+    sessions_see: Some(sessions_see),
+    sessions_work: Some(sessions_work),
+    sessions_ask: Some(sessions_ask),
+    sessions_shut_down: Some(sessions_shut_down),
     outcome: Some(outcome),
 };
 

@@ -31,5 +31,6 @@ mod job;
 mod parameters;
 mod request;
 mod service;
+mod sessions;
 
 pub use self::core::cpm_core;
