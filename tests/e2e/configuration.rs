@@ -1,10 +1,8 @@
 //! The routing script's functions, and parameters that make no sense.
 
-use std::path::Path;
-
 use cpm_testbed::{Bench, cpm_message, to};
 
-use crate::common::{COUNTERS, EXPLODER, cpm_proxy};
+use crate::common::{EXPLODER, cpm_proxy};
 
 #[test]
 fn the_four_functions_do_what_cpm_handle_does() {
@@ -85,31 +83,5 @@ fn senseless_parameters_stop_the_start_with_one_clear_line() {
         let log = failure.expect_err(name).log;
         let said = log.lines().filter(|text| text.contains(line)).count();
         assert_eq!(said, 1, "{name}={value}:\n{log}");
-    }
-}
-
-#[test]
-fn the_manual_has_every_parameter_and_counter() {
-    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
-    let manual = std::fs::read_to_string(manual).expect("there is a manual");
-    let mut described: Vec<&str> = manual
-        .lines()
-        .filter_map(|line| {
-            line.strip_prefix("#### `")?
-                .split_once("` (")
-                .map(|(name, _)| name)
-        })
-        .collect();
-    // How many processes there are is Kamailio's business, not the core's.
-    let known = cpm::policy::parameter_names();
-    let mut known: Vec<&str> = known.chain(["group_processes"]).collect();
-    known.sort_unstable();
-    described.sort_unstable();
-    assert_eq!(described, known);
-    for name in COUNTERS {
-        assert!(
-            manual.contains(&format!("| `{name}` |")),
-            "{name} is not in the manual"
-        );
     }
 }

@@ -20,6 +20,7 @@ mod interworking;
 mod kemi;
 mod large_lists;
 mod loops;
+mod manual;
 mod outgoing_body;
 mod outgoing_headers;
 mod refusals;
