@@ -69,6 +69,16 @@ static int cancelled(sip_msg_t *msg)
 	return 1;
 }
 
+/* An ACK to a refusal of ours ends the repetition of that, whatever the script does with ACKs: 0, or -1: it is none. */
+static int refusal_acknowledged(sip_msg_t *msg)
+{
+	static cmd_function check_transaction = NULL;
+
+	if(check_transaction == NULL)
+		check_transaction = find_export("t_check_trans", 0, 0);
+	return check_transaction != NULL && check_transaction(msg, NULL, NULL) == 0 ? 0 : -1;
+}
+
 int cpm_dialogs_request(sip_msg_t *msg)
 {
 	static const struct cpm_reply busy = {.code = 503, .reason = "Service Unavailable"};
@@ -81,7 +91,7 @@ int cpm_dialogs_request(sip_msg_t *msg)
 		return cancelled(msg);
 	if(parse_to_header(msg) < 0 || get_to(msg)->tag_value.len == 0
 			|| !cpm_core_api->names_session(cpm_of_str(&get_to(msg)->tag_value)))
-		return -1;
+		return msg->REQ_METHOD == METHOD_ACK ? refusal_acknowledged(msg) : -1;
 	if(msg->REQ_METHOD == METHOD_ACK) {
 		/* Where tm still has the transaction, it stops repeating the 2xx. */
 		cpm_tm.t_newtran(msg);

@@ -255,6 +255,9 @@ macro_rules! call {
     };
 }
 
+// Behind the macro, which it uses.
+mod sessions;
+
 fn core_field(request: *const cpm_request, field: cpm_field) -> String {
     text(call!(field(request, field)))
 }
