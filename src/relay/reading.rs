@@ -251,7 +251,9 @@ impl Core {
         };
         let fingerprint = ends.and_then(|ends| ends.fingerprint.as_ref());
         if !connection.shows(fingerprint) {
-            let line = format_args!("MSRP: session {session_id}: a peer's certificate is not the one announced");
+            let line = format_args!(
+                "MSRP: session {session_id}: a peer's certificate is not the one announced"
+            );
             self.events.log_peer(now, line);
             return self.refuse(id, head, Status::FORBIDDEN);
         }
@@ -270,9 +272,7 @@ impl Core {
                 let Some(&leg) = session.numbers.get(&number) else {
                     return Route::Nowhere;
                 };
-                let bound = session
-                    .fan_out
-                    .handle_connected(now, leg, id, Opener::Peer);
+                let bound = session.fan_out.handle_connected(now, leg, id, Opener::Peer);
                 if bound.is_ok() {
                     session.leg(leg).ends.connection = Some(id);
                 }
