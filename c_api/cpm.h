@@ -165,7 +165,9 @@ enum cpm_seen_kind {
 	CPM_SEEN_REQUEST = 1,    /* message: a request whose To tag names_session; transaction: where to reply, 0 for ACK */
 	CPM_SEEN_CANCEL = 2,     /* transaction: of the INVITE that the originator has cancelled; the CANCEL has its 200 */
 	CPM_SEEN_RESPONSE = 3,   /* message: a response whose Call-ID or From tag names_session */
-	CPM_SEEN_NO_RESPONSE = 4 /* message: a request of ours as sent; code: how it has ended without response */
+	CPM_SEEN_NO_RESPONSE = 4, /* message: a request of ours as sent; code: how it has ended without response */
+	CPM_SEEN_INVITED = 5     /* message: Call-ID of an INVITE that another process has sent; transaction: its own, 0: it
+	                          * could not be sent */
 };
 
 struct cpm_seen {
@@ -241,7 +243,8 @@ struct cpm_host {
 	 * transaction is a number of the host's, not 0, by which it is named later.
 	 *
 	 * Sends an INVITE, without ACK to its 2xx. Each of its responses is CPM_SEEN, the repeated and forked ones too;
-	 * failures the host has acknowledged, and they are seen once. */
+	 * failures the host has acknowledged, and they are seen once. `*transaction` is 0 where another process sends it,
+	 * because that may take long: then CPM_SEEN_INVITED tells. */
 	enum cpm_sent (*session_invite)(void *context, const struct cpm_outgoing *invite, uint64_t *transaction);
 
 	/* Cancels such an INVITE. */

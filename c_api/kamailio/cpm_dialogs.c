@@ -4,10 +4,13 @@
  * it on (cpm_sessions.c); the process of the sessions replies, invites, acknowledges and cancels.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "core/globals.h"
 #include "core/parser/parse_rr.h"
 #include "core/parser/parse_to.h"
+#include "core/parser/parse_uri.h"
+#include "core/resolve.h"
 
 #include "cpm_tm.h"
 
@@ -158,16 +161,51 @@ int cpm_dialogs_response(sip_msg_t *msg)
 	return 0;
 }
 
-/* In the process of the sessions. */
+/* Whether the host of a URI is a name, which may take long to resolve: that must not hold up all sessions. */
+static int is_name(struct cpm_str uri)
+{
+	struct sip_uri parsed;
 
-enum cpm_sent cpm_dialogs_invite(void *context, const struct cpm_outgoing *invite, uint64_t *transaction)
+	if(parse_uri((char *)uri.s, (int)uri.len, &parsed) < 0)
+		return 0;
+	return str2ip(&parsed.host) == NULL && str2ip6(&parsed.host) == NULL;
+}
+
+static enum cpm_sent send_invite(const struct cpm_outgoing *invite, uint64_t *transaction)
 {
 	unsigned hash_index = 0, label = 0;
 	enum cpm_sent sent = cpm_tm_invite(invite, invite_answered, &hash_index, &label);
 
-	(void)context;
 	*transaction = name_of(hash_index, label);
 	return sent;
+}
+
+/* Between two looks for room. */
+#define ROOM_RETRY_MS 20
+
+void cpm_dialogs_send_invite(const struct cpm_outgoing *invite, int may_wait_ms)
+{
+	uint64_t transaction;
+	enum cpm_sent sent = send_invite(invite, &transaction);
+
+	while((sent == CPM_SENT_NO_ROOM || sent == CPM_SENT_BUSY) && (may_wait_ms -= ROOM_RETRY_MS) > 0) {
+		usleep(ROOM_RETRY_MS * 1000);
+		sent = send_invite(invite, &transaction);
+	}
+	if(sent != CPM_SENT && sent != CPM_SENT_ENOUGH)
+		transaction = 0;
+	cpm_sessions_see(CPM_SEEN_INVITED, transaction, 0, invite->call_id.s, invite->call_id.len);
+}
+
+/* In the process of the sessions. */
+
+enum cpm_sent cpm_dialogs_invite(void *context, const struct cpm_outgoing *invite, uint64_t *transaction)
+{
+	(void)context;
+	if(!is_name(invite->next_hop.s != NULL ? invite->next_hop : invite->request_uri))
+		return send_invite(invite, transaction);
+	*transaction = 0;
+	return cpm_process_invite(invite) ? CPM_SENT : CPM_SENT_NO_ROOM;
 }
 
 void cpm_dialogs_cancel(void *context, uint64_t transaction)
@@ -183,7 +221,7 @@ void cpm_dialogs_cancel(void *context, uint64_t transaction)
 	forget_current();
 }
 
-int cpm_dialogs_send(void *context, const struct cpm_dialog_request *r)
+int cpm_dialogs_send(const struct cpm_dialog_request *r)
 {
 	static const char ack[] = "ACK";
 	int is_ack = r->method.len == sizeof(ack) - 1 && memcmp(r->method.s, ack, sizeof(ack) - 1) == 0;
@@ -195,7 +233,6 @@ int cpm_dialogs_send(void *context, const struct cpm_dialog_request *r)
 	int signature;
 	int result;
 
-	(void)context;
 	if(r->routes.len > 0 && parse_rr_body((char *)r->routes.s, (int)r->routes.len, &routes) < 0) {
 		LM_ERR("a route set cannot be parsed\n");
 		return 0;
@@ -219,6 +256,25 @@ int cpm_dialogs_send(void *context, const struct cpm_dialog_request *r)
 	server_signature = signature;
 	free_rr(&routes);
 	return result > 0;
+}
+
+int cpm_dialogs_request_within(void *context, const struct cpm_dialog_request *request)
+{
+	struct cpm_str hop = request->target;
+	rr_t *routes = NULL;
+	int named;
+
+	(void)context;
+	if(request->routes.len > 0) {
+		if(parse_rr_body((char *)request->routes.s, (int)request->routes.len, &routes) < 0) {
+			LM_ERR("a route set cannot be parsed\n");
+			return 0;
+		}
+		hop = cpm_of_str(&routes->nameaddr.uri);
+	}
+	named = is_name(hop);
+	free_rr(&routes);
+	return named ? cpm_process_dialog_request(request) : cpm_dialogs_send(request);
 }
 
 int cpm_dialogs_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep)

@@ -108,6 +108,9 @@ int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply 
 int cpm_process_init(void);
 int cpm_process_child_init(int rank);
 int cpm_process_hand_over(void *context, struct cpm_str job);
+/* Requests of the sessions whose next hop is a name, which may take long to resolve. 1: taken, 0: not now. */
+int cpm_process_invite(const struct cpm_outgoing *invite);
+int cpm_process_dialog_request(const struct cpm_dialog_request *request);
 
 /* cpm_groups.c: the processes that look pre-defined groups up. */
 #define CPM_MAX_GROUP_PROCESSES 64
@@ -136,7 +139,10 @@ int cpm_dialogs_response(sip_msg_t *msg);
 int cpm_dialogs_begin_session(void *context, struct cpm_str invite);
 enum cpm_sent cpm_dialogs_invite(void *context, const struct cpm_outgoing *invite, uint64_t *transaction);
 void cpm_dialogs_cancel(void *context, uint64_t transaction);
-int cpm_dialogs_send(void *context, const struct cpm_dialog_request *request);
+int cpm_dialogs_request_within(void *context, const struct cpm_dialog_request *request);
+/* The same in whatever process may wait for names to be resolved. */
+void cpm_dialogs_send_invite(const struct cpm_outgoing *invite, int may_wait_ms);
+int cpm_dialogs_send(const struct cpm_dialog_request *request);
 int cpm_dialogs_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep);
 void cpm_dialogs_release(void *context, uint64_t transaction);
 /* cpm_cfg.c: parameters that can change while the proxy runs. After service_start. */

@@ -105,6 +105,7 @@ impl SessionHost for CHost<'_> {
         let sent =
             unsafe { session_invite(self.context, &lend_outgoing(invite), &raw mut transaction) };
         match sent_of(sent) {
+            Sent::Handed | Sent::HandedEnough if transaction == 0 => Invited::Elsewhere,
             Sent::Handed | Sent::HandedEnough => Invited::Sent(TransactionKey(transaction)),
             Sent::NoRoom | Sent::Busy => Invited::NotNow,
             Sent::Dropped | Sent::Failed => Invited::Unsent,

@@ -157,6 +157,10 @@ pub(super) extern "C" fn sessions_see(
                 let code = u16::try_from(seen.code).unwrap_or(0);
                 sessions.handle_no_response(now, code, message, host);
             }
+            bindings::CPM_SEEN_INVITED => {
+                let transaction = (transaction.0 != 0).then_some(transaction);
+                sessions.handle_invited(now, &message, transaction, host);
+            }
             _ => {}
         }
     });

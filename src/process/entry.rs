@@ -17,8 +17,8 @@ pub(super) struct Entry {
     pub(super) kept: bool,
     /// Whether it has its final response.
     pub(super) answered: bool,
-    /// Transactions of the legs' INVITEs, by leg number.
-    legs: Vec<Option<TransactionKey>>,
+    /// The legs' INVITEs, by leg number.
+    legs: Vec<Invite>,
     /// What waits until the proxy has room again.
     pub(super) held_back: Option<HeldBack>,
     /// Whether it is among those with something to do.
@@ -34,6 +34,17 @@ pub(super) struct Entry {
     /// From, and header lines with the ids, of the requests that scripts are told of.
     pub(super) from: String,
     pub(super) id_headers: Vec<u8>,
+}
+
+/// How far the INVITE of a leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Invite {
+    /// Not sent by this process. Another one may be at it.
+    Unsent,
+    /// In this transaction.
+    Sent(TransactionKey),
+    /// To be cancelled, once the process that has sent it has named its transaction.
+    CancelDue,
 }
 
 /// An INVITE that the proxy had no room for.
@@ -88,16 +99,13 @@ impl Entry {
         self.machine.id()
     }
 
-    pub(super) fn set_leg_transaction(&mut self, leg: LegNumber, transaction: TransactionKey) {
+    /// The INVITE of a leg.
+    pub(super) fn invite(&mut self, leg: LegNumber) -> &mut Invite {
         let place = leg.0 as usize;
         if self.legs.len() <= place {
-            self.legs.resize(place + 1, None);
+            self.legs.resize(place + 1, Invite::Unsent);
         }
-        self.legs[place] = Some(transaction);
-    }
-
-    pub(super) fn leg_transaction(&self, leg: LegNumber) -> Option<TransactionKey> {
-        self.legs.get(leg.0 as usize).copied().flatten()
+        &mut self.legs[place]
     }
 
     /// The next thing to do: what was held back comes first.

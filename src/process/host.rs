@@ -30,6 +30,8 @@ pub trait SessionHost: Host {
 pub enum Invited {
     /// It is on its way in this transaction.
     Sent(TransactionKey),
+    /// Another process sends it, and [`Sessions::handle_invited`](super::Sessions::handle_invited) will tell.
+    Elsewhere,
     /// Not now: transactions hold too much memory, or the connection is full.
     NotNow,
     /// It could not be sent, or the operator's script dropped it.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::entry::{Entry, HeldBack};
+use super::entry::{Entry, HeldBack, Invite};
 use super::host::{Invited, SessionEvent, SessionHost};
 use super::report::{self, Question};
 use crate::controlling::large_message_mode::{
@@ -289,6 +289,37 @@ impl Sessions {
         }
     }
 
+    /// Another process has sent an INVITE with this Call-ID in this transaction, or could not send it.
+    pub fn handle_invited(
+        &mut self,
+        now: Instant,
+        call_id: &[u8],
+        transaction: Option<TransactionKey>,
+        host: &dyn SessionHost,
+    ) {
+        let name = std::str::from_utf8(call_id)
+            .ok()
+            .and_then(DialogName::parse);
+        let Some(DialogName {
+            session,
+            side: Side::Leg(leg),
+        }) = name
+        else {
+            return;
+        };
+        let Some(transaction) = transaction else {
+            self.with(session, host, |machine| machine.handle_leg_unsent(now, leg));
+            return;
+        };
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            let invite = entry.invite(leg);
+            if *invite == Invite::CancelDue {
+                host.cancel(transaction);
+            }
+            *invite = Invite::Sent(transaction);
+        }
+    }
+
     // The operator.
 
     /// Answers an operator, in lines of fields. `None`: there is no such session.
@@ -518,9 +549,11 @@ impl Sessions {
         match action {
             Action::Invite(invite) => self.invite(now, id, invite, since, host),
             Action::Cancel(leg) => {
-                let entry = self.sessions.get(&id);
-                if let Some(transaction) = entry.and_then(|entry| entry.leg_transaction(leg)) {
-                    host.cancel(transaction);
+                let invite = self.sessions.get_mut(&id).map(|entry| entry.invite(leg));
+                match invite {
+                    Some(Invite::Sent(transaction)) => host.cancel(*transaction),
+                    Some(invite) => *invite = Invite::CancelDue,
+                    None => {}
                 }
             }
             Action::Send(_, request) => {
@@ -570,7 +603,8 @@ impl Sessions {
         };
         let leg = invite.leg;
         match host.invite(&outgoing(&invite, entry)) {
-            Invited::Sent(transaction) => entry.set_leg_transaction(leg, transaction),
+            Invited::Sent(transaction) => *entry.invite(leg) = Invite::Sent(transaction),
+            Invited::Elsewhere => *entry.invite(leg) = Invite::Unsent,
             Invited::NotNow if since.is_none_or(|since| now < since + ROOM_WAIT) => {
                 entry.held_back = Some(HeldBack {
                     action: Action::Invite(invite),

@@ -10,43 +10,70 @@
 //!       +-------- RelayEvent --------+  +------------- results ---------------------+
 //! ```
 
+//!
+//! | file | job |
+//! |---|---|
+//! | `settings`, `listeners` | what the operator sets; what is made of it before the fork |
+//! | `core` | the relay thread: its loop, and what a fault of ours costs |
+//! | `commands` | what the main thread asks for: ends that open and close, connections that we open |
+//! | `reading`, `writing` | from the socket to the session, from the fan-out to the socket |
+//! | `limits` | how memory and spool are shared among sessions |
+//! | `connection`, `session` | what there is of one connection, of one session |
+//! | `tls` | certificates and fingerprints |
+//! | `spool`, `resolver` | the other threads |
+//! | `input`, `events`, `progress` | between the threads: in, out, and what may be looked at |
+//! | `timers`, `threads` | deadlines; threads without signals |
+//!
+//! Each leg whose recipient waits for us gets a connection of its own, even if two recipients stand behind one address: RFC 4975
+//! §5.4 permits to share one, and a recipient who reads slowly would hold the other up. Peers that connect to us may
+//! use one connection for many sessions; then those take turns.
+//!
+//! Sockets are waited for through `mio`: edge-triggered, so that back-pressure and a socket that is full cost no system
+//! call, and not a line of it is ours to keep right.
+
+mod commands;
+mod connection;
+mod core;
+mod events;
+mod input;
+mod limits;
+mod listeners;
+mod progress;
+mod reading;
+mod resolver;
+mod session;
 mod settings;
+mod spool;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod timers;
+mod tls;
+mod writing;
 
-use std::fmt;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
+use mio::{Poll, Waker};
+
+pub use listeners::{Listeners, RelayError};
 pub use settings::{Listen, RelayLimits, RelaySettings, TlsFiles};
+
+use self::core::{Core, Listener, WAKER};
+use self::events::{EventReceiver, event_queue};
+use self::input::{Input, InputSender, input_queue};
+use self::progress::Shared;
+use self::resolver::Resolver;
+use self::spool::Spool;
+use self::timers::Timers;
 
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, RelayCommand, SessionId};
-use crate::sdp::Fingerprint;
 use crate::session::LegState;
-
-/// Why the relay cannot start: one line for the operator.
-#[derive(Debug)]
-pub struct RelayError(String);
-
-/// Bound sockets, the certificate, and a spool folder that has been tried: all that can fail for reasons that the operator has to
-/// mend. Made before the process forks, as no thread belongs to it.
-#[derive(Debug)]
-pub struct Listeners {}
-
-impl Listeners {
-    /// Binds the sockets, reads the certificate, and writes a file to the spool folder.
-    ///
-    /// # Errors
-    /// [`RelayError`]: a port is taken, a file cannot be used, the key does not fit the certificate, the folder is not writable.
-    pub fn bind(settings: &RelaySettings) -> Result<Self, RelayError> {
-        let _ = settings;
-        Err(RelayError("not there yet".into()))
-    }
-
-    /// Hash of our certificate, for `a=fingerprint`.
-    pub fn fingerprint(&self) -> Option<Fingerprint> {
-        None
-    }
-}
 
 /// What the relay has to say.
 #[derive(Debug)]
@@ -116,9 +143,15 @@ pub struct RelayTotals {
     pub spool_bytes: u64,
 }
 
-/// The running relay, in the hands of the main thread.
+/// The running relay, in the hands of the main thread. Dropped, it stops by itself, and nobody waits for that.
 #[derive(Debug)]
-pub struct Relay {}
+pub struct Relay {
+    inputs: InputSender,
+    events: EventReceiver,
+    shared: Arc<Shared>,
+    /// Closed when the relay thread has ended.
+    ended: Receiver<()>,
+}
 
 impl Relay {
     /// Starts the threads, in which every signal is blocked.
@@ -126,51 +159,108 @@ impl Relay {
     /// # Errors
     /// [`RelayError`] if there are no threads or descriptors to be had.
     pub fn start(settings: RelaySettings, listeners: Listeners) -> Result<Self, RelayError> {
-        let _ = (settings, listeners);
-        Err(RelayError("not there yet".into()))
+        Self::try_start(settings.limits, listeners)
+            .map_err(|error| RelayError(format!("the MSRP relay cannot start: {error}")))
+    }
+
+    fn try_start(limits: RelayLimits, listeners: Listeners) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let (inputs, input_receiver) = input_queue(waker);
+        let (event_sender, events) = event_queue()?;
+        let shared = Arc::new(Shared::default());
+        let sockets = listeners.sockets.into_iter().enumerate();
+        let listening = sockets
+            .map(|(index, (socket, transport))| Listener::new(&poll, index, socket, transport))
+            .collect::<io::Result<Vec<_>>>()?;
+        let spool = match &limits.spool_dir {
+            Some(dir) => Some(Spool::start(dir.clone(), inputs.clone())?),
+            None => None,
+        };
+        let core = Core {
+            poll,
+            inputs: input_receiver,
+            backlog: VecDeque::new(),
+            next_connection: Core::first_connection(listening.len()),
+            listeners: listening,
+            tls: listeners.tls,
+            sessions: HashMap::new(),
+            uris: HashMap::new(),
+            fallen: HashSet::new(),
+            connections: HashMap::new(),
+            unbound: BTreeSet::new(),
+            run_queue: VecDeque::new(),
+            held_back: Vec::new(),
+            timers: Timers::default(),
+            accept_timer: None,
+            events: event_sender,
+            shared: Arc::clone(&shared),
+            spool,
+            resolver: Resolver::start(inputs.clone())?,
+            shares: 1,
+            begun: 0,
+            memory: 0,
+            granted: 0,
+            spooled: 0,
+            now: Instant::now(),
+            in_hand: None,
+            stopping: false,
+            limits,
+        };
+        let (ending, ended) = sync_channel::<()>(0);
+        threads::spawn("cpm-relay", move || {
+            core.run();
+            drop(ending);
+        })?;
+        Ok(Self {
+            inputs,
+            events,
+            shared,
+            ended,
+        })
     }
 
     /// Readable while events wait.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        unimplemented!()
+        self.events.as_fd()
     }
 
     /// Passes a command on, in order. Never waits.
     pub fn command(&mut self, session: SessionId, command: RelayCommand) {
-        let _ = (session, command);
+        self.inputs.send(Input::Command(session, command));
     }
 
     /// Lets go of all that there is of a session, without a word.
     pub fn forget(&mut self, session: SessionId) {
-        let _ = session;
+        self.inputs.send(Input::Forget(session));
     }
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<RelayEvent> {
-        None
+        self.events.poll()
     }
 
-    /// How far a session is. Cheap, and does not hold the relay up.
+    /// How far a session is; `None` before its first end is open, and once it is forgotten. Cheap, and does not hold the
+    /// relay up.
     pub fn progress(&self, session: SessionId) -> Option<SessionProgress> {
-        let _ = session;
-        None
+        self.shared.progress(session)
     }
 
     /// What there is in all.
     pub fn totals(&self) -> RelayTotals {
-        RelayTotals::default()
+        self.shared.totals()
     }
 
-    /// Closes everything, and waits for the threads no longer than this.
+    /// Closes everything, and waits for that no longer than this.
     pub fn stop(self, within: Duration) {
-        let _ = within;
+        self.inputs.send(Input::Stop);
+        // Nothing is ever sent: an error says that the thread has ended, or that the time is up.
+        let _ = self.ended.recv_timeout(within);
     }
 }
 
-impl fmt::Display for RelayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.inputs.send(Input::Stop);
     }
 }
-
-impl std::error::Error for RelayError {}

@@ -220,7 +220,10 @@ fn no_more_than_max_sessions() {
     );
     // A CANCEL reaches the one that is there.
     see(sessions, CPM_SEEN_CANCEL, 1, b"");
-    assert_eq!(work(sessions), ["487 in 1, keep 0"]);
+    assert_eq!(
+        work(sessions),
+        ["487 in 1, keep 0", "event 1 487 sip:bill@example.com"]
+    );
     call!(sessions_shut_down(sessions, context()));
     call!(service_free(service));
 }
