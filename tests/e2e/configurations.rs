@@ -193,7 +193,7 @@ fn prometheus_scrapes_what_the_dashboard_shows() {
 
 /// As an S-CSCF sends it: with a Route to the application server, and one back to itself.
 fn through_core(request: &Request, proxy: &Proxy, core: &Agent) -> Request {
-    let request = request
+    request
         .again()
         .with(
             "Route",
@@ -203,8 +203,7 @@ fn through_core(request: &Request, proxy: &Proxy, core: &Agent) -> Request {
                 core.uri("orig")
             ),
         )
-        .with("P-Charging-Vector", "icid-value=1");
-    request
+        .with("P-Charging-Vector", "icid-value=1")
 }
 
 #[test]

@@ -10,6 +10,11 @@ use cpm_testbed::{Bench, values};
 
 use crate::common::{COUNTERS, HANDLE, cpm_proxy};
 
+/// What draws the diagrams of the documentation.
+#[path = "../../examples/diagrams.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod diagrams;
+
 type Names = BTreeSet<String>;
 
 fn read(file: &str) -> String {
@@ -312,4 +317,76 @@ fn pages_and_examples_are_there() {
         };
         assert!(is_there, "there is no {name}");
     }
+}
+
+#[test]
+fn the_diagrams_are_what_their_texts_say() {
+    let mut seen = 0;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("doc"))
+        .expect("it is part of the project")
+    {
+        let path = entry.expect("it can be read").path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "sequence")
+        {
+            let text = fs::read_to_string(&path).expect("it is text");
+            let picture =
+                fs::read_to_string(path.with_extension("svg")).expect("it has its picture");
+            let drawn = diagrams::svg(&text).expect("it can be read");
+            assert!(picture == drawn, "{}: run `make diagrams`", path.display());
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 2);
+}
+
+#[test]
+fn a_line_that_is_no_line_of_a_diagram_is_named() {
+    for line in ["a -> b: nobody is called so", "actor a", "a ~> a: x"] {
+        let source = format!("actor a: A\n{line}\n");
+        let error = diagrams::svg(&source).expect_err(line).to_string();
+        assert!(error.contains(line), "{error}");
+    }
+}
+
+/// The id of each reading, once.
+#[test]
+fn readings_have_the_numbers_that_the_sources_name() {
+    let page = read("doc/readings.md");
+    let listed: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| N")?.split_once(" |"))
+        .map(|(number, _)| number)
+        .collect();
+    let distinct: BTreeSet<&str> = listed.iter().copied().collect();
+    assert_eq!(listed.len(), distinct.len(), "each once");
+    let mut named = Names::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)
+            .expect("it is part of the project")
+            .flatten()
+        {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            for (at, word) in text.match_indices("spec-notes N") {
+                let rest = &text[at + word.len()..];
+                let end = rest
+                    .find(|c: char| !c.is_ascii_digit())
+                    .unwrap_or(rest.len());
+                named.insert(rest[..end].to_owned());
+            }
+        }
+    }
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|number| !distinct.contains(number.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "not in doc/readings.md: {missing:?}");
+    assert!(named.len() > 20, "{named:?}");
 }
