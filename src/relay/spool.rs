@@ -31,9 +31,6 @@ pub(super) enum SpoolJob {
         offset: u64,
         len: usize,
     },
-    /// For tests: the file cannot be used any more.
-    #[cfg(test)]
-    Break,
 }
 
 /// The relay thread's hold on the spool thread, which ends when this is dropped.
@@ -95,8 +92,6 @@ fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDon
                 content: Bytes::from(content),
             })
         }
-        #[cfg(test)]
-        SpoolJob::Break => Err(io::Error::other("broken by a test")),
     }
 }
 

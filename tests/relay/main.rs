@@ -1,0 +1,7 @@
+//! The relay over real sockets, against peers that share no code with it.
+
+mod bench;
+mod delivery;
+mod endings;
+mod peer;
+mod refusals;
