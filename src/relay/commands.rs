@@ -14,9 +14,7 @@ use super::input::{Input, SpoolDone};
 use super::session::{Originator, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
 use crate::controlling::LogLevel;
-use crate::controlling::large_message_mode::{
-    LegNumber, MsrpEnds, RelayCommand, SessionId, Side,
-};
+use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
 use crate::sdp::{Role, Transport};
 use crate::session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,

@@ -166,10 +166,7 @@ mod tests {
             LegState::Delivered,
             LegState::Aborted,
         ];
-        for state in states
-            .into_iter()
-            .chain(failures.map(LegState::Failed))
-        {
+        for state in states.into_iter().chain(failures.map(LegState::Failed)) {
             assert_eq!(unpack(pack(state)), state);
         }
     }

@@ -23,14 +23,8 @@ pub(super) struct SpoolFile(Arc<OnceLock<File>>);
 
 #[derive(Debug)]
 pub(super) enum SpoolJob {
-    Write {
-        offset: u64,
-        pieces: Vec<Bytes>,
-    },
-    Read {
-        offset: u64,
-        len: usize,
-    },
+    Write { offset: u64, pieces: Vec<Bytes> },
+    Read { offset: u64, len: usize },
 }
 
 /// The relay thread's hold on the spool thread, which ends when this is dropped.

@@ -137,7 +137,11 @@ fn digest(hash: &str, certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
         "sha-512" => &ring::digest::SHA512,
         _ => return None,
     };
-    Some(ring::digest::digest(algorithm, certificate).as_ref().to_vec())
+    Some(
+        ring::digest::digest(algorithm, certificate)
+            .as_ref()
+            .to_vec(),
+    )
 }
 
 impl Identity {
@@ -159,9 +163,7 @@ impl Identity {
         let config = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_safe_default_protocol_versions()
             .map(|builder| builder.with_client_cert_verifier(Arc::new(any_client)))
-            .and_then(|builder| {
-                builder.with_single_cert(self.chain.clone(), self.key.clone_key())
-            });
+            .and_then(|builder| builder.with_single_cert(self.chain.clone(), self.key.clone_key()));
         let mut config = config.map_err(|error| {
             let certificate = files.certificate.display();
             let key = files.private_key.display();
@@ -169,7 +171,9 @@ impl Identity {
                 Error::InconsistentKeys(_) => "the key does not fit the certificate".to_owned(),
                 other => other.to_string(),
             };
-            RelayError(format!("certificate {certificate}, private key {key}: {what}"))
+            RelayError(format!(
+                "certificate {certificate}, private key {key}: {what}"
+            ))
         })?;
         // A session is one connection, and the certificate is to be shown on each.
         config.session_storage = Arc::new(NoServerSessionStorage {});

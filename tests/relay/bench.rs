@@ -243,7 +243,9 @@ impl Bench {
 
     /// Nothing is left of anything.
     pub(crate) fn assert_empty(&mut self) {
-        self.until("everything let go", |totals| *totals == RelayTotals::default());
+        self.until("everything let go", |totals| {
+            *totals == RelayTotals::default()
+        });
     }
 }
 

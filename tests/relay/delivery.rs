@@ -68,9 +68,15 @@ fn legs_may_be_there_before_the_message() {
     assert_eq!(bench.wait_for_legs(session, 2), [LegState::Delivered; 2]);
     let received = active.join().unwrap();
     // RFC 4975 §5.4: who connects sends at once.
-    assert_eq!((received.empty_sends, &received.content[..]), (1, &b"hello"[..]));
+    assert_eq!(
+        (received.empty_sends, &received.content[..]),
+        (1, &b"hello"[..])
+    );
     let received = passive.join().unwrap();
-    assert_eq!((received.empty_sends, &received.content[..]), (0, &b"hello"[..]));
+    assert_eq!(
+        (received.empty_sends, &received.content[..]),
+        (0, &b"hello"[..])
+    );
     bench.end_session(session, 2);
     drop(sender);
     bench.assert_empty();
@@ -170,7 +176,12 @@ fn chunks_are_no_longer_than_is_set() {
 fn no_leg_after_the_last_and_none_twice() {
     let mut bench = Bench::new(RelayLimits::default());
     let session = bench.session();
-    let end = bench.end("twice", cpm::sdp::Transport::Tcp, cpm::sdp::Role::Passive, 1);
+    let end = bench.end(
+        "twice",
+        cpm::sdp::Transport::Tcp,
+        cpm::sdp::Role::Passive,
+        1,
+    );
     bench.open_leg(session, 0, &end);
     bench.open_leg(session, 0, &end);
     let dropped = |number| {

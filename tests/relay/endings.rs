@@ -99,10 +99,12 @@ fn a_leg_that_is_closed_in_the_midst_of_its_message() {
     let mut bench = Bench::new(RelayLimits::default());
     let session = bench.session();
     let (end, mut sender) = bench.sender(session, "sender");
-    let legs = [0, 1].map(|number| bench.leg(session, number, |mut peer| {
-        let received = peer.receive();
-        (received, peer.read().is_none())
-    }));
+    let legs = [0, 1].map(|number| {
+        bench.leg(session, number, |mut peer| {
+            let received = peer.receive();
+            (received, peer.read().is_none())
+        })
+    });
     let whole = content(400_000, 5);
     let stream = chunk(&end.own, &end.peer, 0, Some(400_000), &whole, '$');
     sender.write(&stream[..200_000]);

@@ -3,5 +3,7 @@
 mod bench;
 mod delivery;
 mod endings;
+mod memory;
 mod peer;
 mod refusals;
+mod sharing;

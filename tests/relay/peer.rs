@@ -138,9 +138,8 @@ impl Peer {
     pub(crate) fn answer(&mut self, request: &Message, status: &str) {
         let (id, to) = (&request.id, first(request.field("From-Path")));
         let from = first(request.field("To-Path"));
-        let response = format!(
-            "MSRP {id} {status}\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\n-------{id}$\r\n"
-        );
+        let response =
+            format!("MSRP {id} {status}\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\n-------{id}$\r\n");
         // The other side may have gone, which is its right.
         let _ = self.wire.write_all(response.as_bytes());
     }
@@ -200,7 +199,14 @@ impl Received {
 }
 
 /// A SEND of one chunk.
-pub(crate) fn chunk(to: &str, from: &str, start: usize, total: Option<usize>, content: &[u8], flag: char) -> Vec<u8> {
+pub(crate) fn chunk(
+    to: &str,
+    from: &str,
+    start: usize,
+    total: Option<usize>,
+    content: &[u8],
+    flag: char,
+) -> Vec<u8> {
     let id = new_id();
     let total = total.map_or("*".to_owned(), |total| total.to_string());
     let head = format!(

@@ -163,16 +163,18 @@ fn connections_without_session_are_limited_in_number_and_time() {
     expect_ok(&mut sender, 1);
     let mut first = Peer::connect(bench.addresses[0]);
     bench.until("one", |totals| totals.unbound == 1);
-    let mut others: Vec<Peer> = (0..4)
-        .map(|_| Peer::connect(bench.addresses[0]))
-        .collect();
+    let mut others: Vec<Peer> = (0..4).map(|_| Peer::connect(bench.addresses[0])).collect();
     // The oldest has to go, long before its time is up.
     assert!(first.read().is_none());
-    bench.until("four", |totals| (totals.unbound, totals.connections) == (4, 5));
+    bench.until("four", |totals| {
+        (totals.unbound, totals.connections) == (4, 5)
+    });
     for other in &mut others {
         assert!(other.read().is_none(), "its time is up");
     }
-    bench.until("none", |totals| (totals.unbound, totals.connections) == (0, 1));
+    bench.until("none", |totals| {
+        (totals.unbound, totals.connections) == (0, 1)
+    });
     // Who asks for nobody again and again is hung up on, too.
     let mut guessing = Peer::connect(bench.addresses[0]);
     let wrong = end.own.replace("own-sender", "own-guess");
