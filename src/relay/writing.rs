@@ -95,14 +95,12 @@ impl Core {
                     false => return,
                 }
             }
-            let slices = &slices[..count];
-            let total: usize = slices.iter().map(|slice| slice.len()).sum();
-            let Ok(written) = connection.write(slices) else {
+            let Ok(written) = connection.write(&slices[..count]) else {
                 return self.lose(id);
             };
             connection.spoken += written;
             left = left.saturating_sub(written);
-            let full = written < total;
+            let full = !connection.writable;
             session
                 .fan_out
                 .handle_written(self.now, speaker.leg, written);

@@ -10,7 +10,7 @@ use cpm::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, Se
 use cpm::msrp::{MsrpUri, Path};
 use cpm::relay::{
     Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals, SessionEvent,
-    TlsFiles,
+    SessionProgress, TlsFiles,
 };
 use cpm::sdp::{Fingerprint, Role, Transport};
 use cpm::session::LegState;
@@ -229,6 +229,16 @@ impl Bench {
             }
             assert!(Instant::now() < by, "{what}: {totals:?}");
             std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until so much has gone out to the session's first leg.
+    pub(crate) fn until_written(&mut self, session: SessionId, bytes: u64) {
+        let by = Instant::now() + PATIENCE;
+        let written = |progress: SessionProgress| progress.legs[0].written;
+        while self.relay().progress(session).map(written) < Some(bytes) {
+            assert!(Instant::now() < by, "nothing goes on");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

@@ -93,15 +93,7 @@ fn content_goes_on_before_its_chunk_ends() {
     let stream = chunk(&end.own, &end.peer, 0, None, &whole, '$');
     let (half, rest) = stream.split_at(stream.len() / 2);
     sender.write(half);
-    let by = std::time::Instant::now() + crate::peer::PATIENCE;
-    while bench
-        .relay()
-        .progress(session)
-        .is_none_or(|p| p.legs[0].written < 190_000)
-    {
-        assert!(std::time::Instant::now() < by, "nothing goes on");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    bench.until_written(session, 190_000);
     sender.write(rest);
     bench.wait_for(session, SessionEvent::MessageComplete);
     assert_eq!(bench.wait_for_legs(session, 1), [LegState::Delivered]);

@@ -16,8 +16,18 @@ fn a_message_that_is_given_up() {
     let (end, mut sender) = bench.sender(session, "sender");
     let leg = bench.leg(session, 0, |mut peer| peer.receive());
     let half = content(100_000, 1);
-    sender.write(&chunk(&end.own, &end.peer, 0, Some(200_000), &half, '#'));
-    expect_ok(&mut sender, 1);
+    let (begin, rest) = half.split_at(60_000);
+    sender.write(&chunk(&end.own, &end.peer, 0, Some(200_000), begin, '+'));
+    bench.until_written(session, 60_000);
+    sender.write(&chunk(
+        &end.own,
+        &end.peer,
+        60_000,
+        Some(200_000),
+        rest,
+        '#',
+    ));
+    expect_ok(&mut sender, 2);
     bench.wait_for(session, SessionEvent::MessageFailed);
     bench.command(session, RelayCommand::AbortMessage);
     assert_eq!(bench.wait_for_legs(session, 1), [LegState::Aborted]);
@@ -37,9 +47,7 @@ fn a_sender_who_dies_in_the_midst_of_his_message() {
     let leg = bench.leg(session, 0, |mut peer| peer.receive());
     let whole = chunk(&end.own, &end.peer, 0, None, &content(500_000, 1), '$');
     sender.write(&whole[..300_000]);
-    bench.wait(session, "the message", |event| {
-        matches!(event, SessionEvent::MessageStarted { .. })
-    });
+    bench.until_written(session, 250_000);
     drop(sender);
     bench.wait_for(session, SessionEvent::MessageFailed);
     bench.command(session, RelayCommand::AbortMessage);
@@ -112,7 +120,7 @@ fn a_leg_that_is_closed_in_the_midst_of_its_message() {
         let number = LegNumber(number);
         bench.wait_for(session, SessionEvent::LegConnected(number));
     }
-    bench.until("content", |totals| totals.memory_bytes > 100_000);
+    bench.until_written(session, 190_000);
     bench.command(session, RelayCommand::CloseLeg(LegNumber(0)));
     let dropped = LegState::Failed(LegFailure::Dropped);
     bench.wait_for(session, SessionEvent::LegEnded(LegNumber(0), dropped));

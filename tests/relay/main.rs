@@ -7,3 +7,4 @@ mod memory;
 mod peer;
 mod refusals;
 mod sharing;
+mod tls;
