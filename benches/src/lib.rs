@@ -10,11 +10,13 @@
 //! | `machine.rs` | what was measured on what |
 //! | `parsing.rs`, `xml.rs` | resource lists: cpm, libxml2, expat |
 //! | `fan_out/` | one MESSAGE to many: cpm, a Lua script, a native script, a bare loop over tm |
+//! | `relay/` | one MSRP message to many: cpm's relay, a bare loop that reads once and writes to each |
 
 pub mod chart;
 pub mod fan_out;
 pub mod machine;
 pub mod parsing;
+pub mod relay;
 pub mod report;
 pub mod statistics;
 #[cfg(feature = "contestants")]
