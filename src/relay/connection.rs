@@ -317,7 +317,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes as much of `slices` as the connection takes; less than all means that it is full.
+    /// Writes as much of `slices` as the connection takes. It is full when it is not writable any more; TLS may take less
+    /// without being full.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match &mut self.tls {
