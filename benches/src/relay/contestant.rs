@@ -122,9 +122,8 @@ impl Cpm {
         self.sessions += 1;
         let name = format!("{:032x}", self.sessions);
         let session = SessionId::parse(&name).expect("32 hex digits");
-        let uri = |port, name: &str| {
-            MsrpUri::new(false, "127.0.0.1", port, name).expect("a plain URI")
-        };
+        let uri =
+            |port, name: &str| MsrpUri::new(false, "127.0.0.1", port, name).expect("a plain URI");
         let end = |role, own: String, peer: String, port| {
             Box::new(MsrpEnds {
                 own: uri(self.address.port(), &own),

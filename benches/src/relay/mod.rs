@@ -108,7 +108,13 @@ fn stalled(rounds: usize, push: &mut impl FnMut(usize, &'static str, usize, &'st
             let set_up = cpm.set_up(99 + stalled);
             let taken = cpm.deliver(set_up, &content);
             if round > 0 {
-                push(100, name, round - 1, STALL, taken.elapsed.as_secs_f64() * 1e3);
+                push(
+                    100,
+                    name,
+                    round - 1,
+                    STALL,
+                    taken.elapsed.as_secs_f64() * 1e3,
+                );
             }
         }
     }
@@ -243,4 +249,32 @@ fn write_picture(rounds: usize, samples: &Samples) -> Chart {
         series: vec![OURS.to_owned(), BARE.to_owned()],
         panels: vec![panel(CPU[0], "less"), panel(CPU[1], "less")],
     }
+}
+/// TMP
+pub fn tmp(len: usize, recipients: usize, times: usize) {
+    let mut cpm = Cpm::start(RelayLimits::default());
+    let content = content(len);
+    let mut cpu = 0.0;
+    let mut el = 0.0;
+    let mut bcpu = 0.0;
+    for i in 0..times + 5 {
+        let set_up = cpm.set_up(recipients);
+        let t = cpm.deliver(set_up, &content);
+        let stream = message("msrp://a:9/b;tcp", "msrp://c:9/d;tcp", &content);
+        let b = bare(&stream, recipients);
+        if i < 5 {
+            continue;
+        }
+        cpu += t.cpu.as_secs_f64();
+        el += t.elapsed.as_secs_f64();
+        bcpu += b.cpu.as_secs_f64();
+    }
+    let mib = (len * recipients * times) as f64 / 1048576.0;
+    println!(
+        "{len} x{recipients}: cpm {:.1} us/MiB, bare {:.1}, ratio {:.2}; {:.1} us per message",
+        cpu * 1e6 / mib,
+        bcpu * 1e6 / mib,
+        cpu / bcpu,
+        cpu * 1e6 / times as f64
+    );
 }
