@@ -131,6 +131,10 @@ impl Core {
             {
                 let line = format_args!("MSRP relay cannot wait for its sockets: {error}");
                 self.events.log(LogLevel::Critical, line);
+                let all: Vec<SessionId> = self.sessions.keys().copied().collect();
+                for session in all {
+                    self.fall(session);
+                }
                 break;
             }
             self.now = Instant::now();

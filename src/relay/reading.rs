@@ -285,6 +285,7 @@ impl Core {
                 let bound = session.fan_out.handle_connected(now, leg, id, Opener::Peer);
                 if bound.is_ok() {
                     session.leg(leg).ends.connection = Some(id);
+                    session.show(leg);
                 }
                 (bound, SessionEvent::LegConnected(number))
             }

@@ -250,31 +250,3 @@ fn write_picture(rounds: usize, samples: &Samples) -> Chart {
         panels: vec![panel(CPU[0], "less"), panel(CPU[1], "less")],
     }
 }
-/// TMP
-pub fn tmp(len: usize, recipients: usize, times: usize) {
-    let mut cpm = Cpm::start(RelayLimits::default());
-    let content = content(len);
-    let mut cpu = 0.0;
-    let mut el = 0.0;
-    let mut bcpu = 0.0;
-    for i in 0..times + 5 {
-        let set_up = cpm.set_up(recipients);
-        let t = cpm.deliver(set_up, &content);
-        let stream = message("msrp://a:9/b;tcp", "msrp://c:9/d;tcp", &content);
-        let b = bare(&stream, recipients);
-        if i < 5 {
-            continue;
-        }
-        cpu += t.cpu.as_secs_f64();
-        el += t.elapsed.as_secs_f64();
-        bcpu += b.cpu.as_secs_f64();
-    }
-    let mib = (len * recipients * times) as f64 / 1048576.0;
-    println!(
-        "{len} x{recipients}: cpm {:.1} us/MiB, bare {:.1}, ratio {:.2}; {:.1} us per message",
-        cpu * 1e6 / mib,
-        bcpu * 1e6 / mib,
-        cpu / bcpu,
-        cpu * 1e6 / times as f64
-    );
-}
