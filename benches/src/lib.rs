@@ -11,6 +11,7 @@
 //! | `parsing.rs`, `xml.rs` | resource lists: cpm, libxml2, expat |
 //! | `fan_out/` | one MESSAGE to many: cpm, a Lua script, a native script, a bare loop over tm |
 //! | `relay/` | one MSRP message to many: cpm's relay, a bare loop that reads once and writes to each |
+//! | `set_up.rs` | large message sessions: time to set up, memory held |
 
 pub mod chart;
 pub mod fan_out;
@@ -18,6 +19,7 @@ pub mod machine;
 pub mod parsing;
 pub mod relay;
 pub mod report;
+pub mod set_up;
 pub mod statistics;
 #[cfg(feature = "contestants")]
 pub mod xml;

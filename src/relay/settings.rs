@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::policy::LargeModePolicy;
 use crate::sdp::Transport;
 
 /// All that the relay must know before it starts.
@@ -87,6 +88,39 @@ impl Default for RelayLimits {
             sender_idle: Duration::from_secs(60),
             response: crate::session::RESPONSE_TIMEOUT,
             linger: Duration::from_secs(2),
+        }
+    }
+}
+
+impl RelaySettings {
+    /// What the operator has configured.
+    pub fn new(policy: &LargeModePolicy) -> Self {
+        let listen = policy.listen.iter().map(|listener| Listen {
+            transport: listener.transport,
+            address: listener.address,
+        });
+        let files = policy
+            .tls_certificate
+            .as_ref()
+            .zip(policy.tls_private_key.as_ref());
+        RelaySettings {
+            listen: listen.collect(),
+            limits: RelayLimits {
+                memory_bytes: policy.memory_bytes,
+                session_memory_bytes: policy.session_memory_bytes,
+                spool_dir: policy.spool_dir.as_ref().map(PathBuf::from),
+                spool_bytes: policy.spool_bytes,
+                stall: policy.stall_timeout,
+                chunk_bytes: policy.chunk_bytes,
+                max_connections: policy.max_connections,
+                max_unbound: policy.max_unbound,
+                ..RelayLimits::default()
+            },
+            tls: files.map(|(certificate, private_key)| TlsFiles {
+                certificate: certificate.into(),
+                private_key: private_key.into(),
+                ca: policy.tls_ca_file.as_ref().map(PathBuf::from),
+            }),
         }
     }
 }

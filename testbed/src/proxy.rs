@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -162,6 +162,11 @@ impl Proxy {
         Way::Udp(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
     }
 
+    /// The way to the proxy over UDP and IPv6.
+    pub fn udp_v6(&self) -> Way {
+        Way::Udp(SocketAddr::from((Ipv6Addr::LOCALHOST, self.port)))
+    }
+
     /// The way to the proxy over TCP.
     pub fn tcp(&self) -> Way {
         Way::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
@@ -280,6 +285,11 @@ impl Proxy {
             "the proxy: {}",
             complaints.join("; ")
         );
+    }
+
+    /// Kills the proxy and its processes at once, as a failure of its machine would.
+    pub fn kill(mut self) {
+        self.stopped = true;
     }
 
     /// Stops the proxy and says what was wrong with its life and its end.
