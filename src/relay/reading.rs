@@ -91,8 +91,15 @@ impl Core {
             if !open || !connection.readable || connection.held.is_some() {
                 return;
             }
-            match connection.fill() {
-                Ok(Filled::Some) => self.dispatch(id),
+            let filled = connection.fill(&mut self.block);
+            if matches!(filled, Ok(Filled::Some)) {
+                self.dispatch(id);
+            }
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.stow(&mut self.block);
+            }
+            match filled {
+                Ok(Filled::Some) => {}
                 Ok(Filled::Nothing) => return,
                 Ok(Filled::End) => return self.ended(id),
                 Err(_) => return self.lose(id),
@@ -278,6 +285,7 @@ impl Core {
                 let bound = session.fan_out.handle_connected(now, leg, id, Opener::Peer);
                 if bound.is_ok() {
                     session.leg(leg).ends.connection = Some(id);
+                    session.show(leg);
                 }
                 (bound, SessionEvent::LegConnected(number))
             }
@@ -576,7 +584,7 @@ impl Core {
                 connection.shut()?;
             }
             match connection.readable {
-                true => connection.drain(),
+                true => connection.drain(&mut self.block),
                 false => Ok(connection.read_closed),
             }
         })();

@@ -187,3 +187,36 @@ fn no_leg_after_the_last_and_none_twice() {
     bench.relay().forget(session);
     bench.assert_empty();
 }
+
+#[test]
+fn ipv6_and_ipv4_on_the_same_port() {
+    use crate::peer::{Peer, empty_send};
+    use cpm::relay::{Listen, Listeners, RelaySettings};
+    use cpm::sdp::Transport;
+    let listen = |address: &str, port: u16| Listen {
+        transport: Transport::Tcp,
+        address: std::net::SocketAddr::new(address.parse().unwrap(), port),
+    };
+    let on = |listen| RelaySettings {
+        listen,
+        ..RelaySettings::default()
+    };
+    let Ok(free) = Listeners::bind(&on(vec![listen("::1", 0)])) else {
+        eprintln!("no IPv6 here");
+        return;
+    };
+    let port = free.addresses()[0].port();
+    drop(free);
+    let both = on(vec![listen("::", port), listen("0.0.0.0", port)]);
+    let listeners = Listeners::bind(&both).unwrap();
+    let addresses = listeners.addresses();
+    let relay = cpm::relay::Relay::start(both, listeners).unwrap();
+    for (mut to, host) in addresses.into_iter().zip(["::1", "127.0.0.1"]) {
+        to.set_ip(host.parse().unwrap());
+        let mut peer = Peer::connect(to);
+        let uri = format!("msrp://{to}/nobody;tcp");
+        peer.write(&empty_send(&uri, "msrp://peer:9/x;tcp"));
+        assert_eq!(peer.read().unwrap().code(), "481");
+    }
+    relay.stop(crate::peer::PATIENCE);
+}

@@ -102,6 +102,27 @@ fn what_was_sent_before_the_close_counts() {
     bench.wait_for(session, SessionEvent::MessageFailed);
 }
 
+/// The recipient's last 200 may come together with his BYE, which is the faster one.
+#[test]
+fn what_a_recipient_answered_before_the_close_counts() {
+    for _ in 0..20 {
+        let mut bench = Bench::new(RelayLimits::default());
+        let session = bench.session();
+        let (end, mut sender) = bench.sender(session, "sender");
+        let (answered, has_answered) = std::sync::mpsc::channel();
+        let leg = bench.leg(session, 0, move |mut peer| {
+            let received = peer.receive();
+            answered.send(()).unwrap();
+            (received, peer)
+        });
+        send(&mut sender, &end, b"hello", 100);
+        has_answered.recv().unwrap();
+        bench.command(session, RelayCommand::CloseLeg(LegNumber(0)));
+        assert_eq!(bench.wait_for_legs(session, 1), [LegState::Delivered]);
+        leg.join().unwrap();
+    }
+}
+
 #[test]
 fn a_leg_that_is_closed_in_the_midst_of_its_message() {
     let mut bench = Bench::new(RelayLimits::default());

@@ -5,6 +5,7 @@ mod delivery;
 mod endings;
 mod memory;
 mod peer;
+mod random;
 mod refusals;
 mod sharing;
 mod tls;

@@ -2,7 +2,7 @@
 
 use cpm::controlling::large_message_mode::{LegNumber, RelayCommand};
 use cpm::relay::{RelayLimits, RelayTotals, SessionEvent};
-use cpm::session::{LegFailure, LegState};
+use cpm::session::LegState;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -96,9 +96,9 @@ fn what_does_not_fit_into_memory_goes_to_the_spool() {
         waiting.push(go);
     }
     legs.push(bench.leg(session, 3, |mut peer| peer.receive()));
-    let whole = content(60 * MIB, 2);
+    let whole = content(30 * MIB, 2);
     send(&mut sender, &end, &whole, 5 * MIB);
-    expect_ok(&mut sender, 12);
+    expect_ok(&mut sender, 6);
     bench.wait_for(session, SessionEvent::MessageComplete);
     // One of the legs has it all already; the file has what the others need, and no name.
     bench.wait_for(
@@ -106,7 +106,7 @@ fn what_does_not_fit_into_memory_goes_to_the_spool() {
         SessionEvent::LegEnded(LegNumber(3), LegState::Delivered),
     );
     let totals = bench.relay().totals();
-    assert!(totals.spool_bytes > 50 * MIB as u64, "{totals:?}");
+    assert!(totals.spool_bytes > 20 * MIB as u64, "{totals:?}");
     assert!(totals.memory_bytes < 4 * MIB, "{totals:?}");
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
     legs.push(bench.leg(session, 4, |mut peer| peer.receive()));
@@ -114,11 +114,10 @@ fn what_does_not_fit_into_memory_goes_to_the_spool() {
     for go in waiting {
         go.send(()).unwrap();
     }
-    for number in [0, 1, 2, 4] {
+    for _ in [0, 1, 2, 4] {
         bench.wait(session, "a slow leg", |event| {
             matches!(event, SessionEvent::LegEnded(_, LegState::Delivered))
         });
-        let _ = number;
     }
     for leg in legs {
         assert!(leg.join().unwrap().content == whole);
@@ -215,7 +214,6 @@ fn a_spool_that_is_gone_costs_the_legs_that_need_it() {
             .iter()
             .any(|line| line.contains("spool file is lost"))
     );
-    let _ = LegFailure::SpoolLost;
 }
 
 #[test]
