@@ -192,6 +192,14 @@ enum cpm_question {
 	CPM_ASK_RELAY = 3     /* what the MSRP relay holds, in a line */
 };
 
+/* What there is at the moment. */
+struct cpm_gauges {
+	uint64_t sessions;
+	uint64_t connections; /* MSRP */
+	uint64_t memory;      /* bytes of content */
+	uint64_t spool;       /* bytes of content in files */
+};
+
 /* How an outgoing request ended. */
 struct cpm_outcome {
 	int code;               /* final status code; 408 when nobody answered */
@@ -374,6 +382,9 @@ struct cpm_core {
 	/* Does a portion of what there is to do. Returns after how many milliseconds it is wanted again if nothing happens
 	 * before: 0: at once, -1: not by itself. */
 	int (*sessions_work)(struct cpm_sessions *sessions, void *context);
+
+	/* What there is at the moment. */
+	void (*sessions_gauges)(const struct cpm_sessions *sessions, struct cpm_gauges *gauges);
 
 	/* Answers an operator: lines of "name=value" with tabs between. `session` names one, where one is asked for. 1, with
 	 * `*answer` borrowed until the next call; 0: there is no such session; -1: failure of our own. */

@@ -131,6 +131,9 @@ int cpm_sessions_see(enum cpm_seen_kind kind, uint64_t transaction, int code, co
  * -1: there are no sessions, or no answer came in time. */
 int cpm_sessions_ask(enum cpm_question question, const str *session, str *answer);
 
+/* What there is at the moment, as the process of the sessions has last said; in shared memory. NULL: there are none. */
+extern struct cpm_gauges *cpm_sessions_gauges;
+
 /* cpm_dialogs.c: what tm and the sessions have to do with each other. */
 /* A request that belongs to a session: 1: dealt with, 0: a retransmission that tm has absorbed, -1: not ours. */
 int cpm_dialogs_request(sip_msg_t *msg);

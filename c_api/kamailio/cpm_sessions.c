@@ -52,6 +52,8 @@ struct entry {
 
 static int channel[2] = {-1, -1};
 
+struct cpm_gauges *cpm_sessions_gauges = NULL;
+
 int cpm_sessions_init(void)
 {
 	if(!cpm_core_api->uses_sessions(cpm_service))
@@ -64,6 +66,12 @@ int cpm_sessions_init(void)
 	}
 	if(fcntl(channel[1], F_SETPIPE_SZ, PIPE_BYTES) < 0)
 		LM_WARN("the pipe of the sessions keeps its usual size: %s\n", strerror(errno));
+	cpm_sessions_gauges = shm_malloc(sizeof(*cpm_sessions_gauges));
+	if(cpm_sessions_gauges == NULL) {
+		SHM_MEM_ERROR;
+		return -1;
+	}
+	memset(cpm_sessions_gauges, 0, sizeof(*cpm_sessions_gauges));
 	register_procs(1);
 	cfg_register_child(1);
 	return 0;
@@ -182,6 +190,21 @@ static int take(struct cpm_sessions *sessions)
 	return count == SEEN_PER_TURN;
 }
 
+/* Only this process writes them, each in one go. */
+static void publish(const struct cpm_sessions *sessions)
+{
+	struct cpm_gauges now;
+
+	cpm_core_api->sessions_gauges(sessions, &now);
+	__atomic_store_n(&cpm_sessions_gauges->sessions, now.sessions, __ATOMIC_RELAXED);
+	__atomic_store_n(&cpm_sessions_gauges->connections, now.connections, __ATOMIC_RELAXED);
+	__atomic_store_n(&cpm_sessions_gauges->memory, now.memory, __ATOMIC_RELAXED);
+	__atomic_store_n(&cpm_sessions_gauges->spool, now.spool, __ATOMIC_RELAXED);
+}
+
+/* The relay moves on while nothing happens here. */
+#define PUBLISH_MS 1000
+
 static void work(struct cpm_sessions *sessions, int signals)
 {
 	struct pollfd fds[] = {{channel[0], POLLIN, 0}, {cpm_core_api->sessions_fd(sessions), POLLIN, 0},
@@ -202,6 +225,10 @@ static void work(struct cpm_sessions *sessions, int signals)
 		} else {
 			wait_ms = cpm_core_api->sessions_work(sessions, NULL);
 		}
+		publish(sessions);
+		if(cpm_sessions_gauges->sessions + cpm_sessions_gauges->connections > 0
+				&& (wait_ms < 0 || wait_ms > PUBLISH_MS))
+			wait_ms = PUBLISH_MS;
 	}
 }
 

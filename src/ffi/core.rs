@@ -9,8 +9,8 @@ use super::request::{
 };
 use super::service::{classify, outcome, service_free, service_new, service_set, service_start};
 use super::sessions::{
-    names_session, sessions_ask, sessions_fd, sessions_new, sessions_see, sessions_shut_down,
-    sessions_work, uses_sessions,
+    names_session, sessions_ask, sessions_fd, sessions_gauges, sessions_new, sessions_see,
+    sessions_shut_down, sessions_work, uses_sessions,
 };
 
 static CORE: CoreTable = CoreTable {
@@ -46,6 +46,7 @@ static CORE: CoreTable = CoreTable {
     sessions_fd: Some(sessions_fd),
     sessions_see: Some(sessions_see),
     sessions_work: Some(sessions_work),
+    sessions_gauges: Some(sessions_gauges),
     sessions_ask: Some(sessions_ask),
     sessions_shut_down: Some(sessions_shut_down),
     outcome: Some(outcome),

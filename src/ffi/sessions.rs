@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::bindings::{self, cpm_question, cpm_seen, cpm_service, cpm_sessions, cpm_str};
+use super::bindings::{
+    self, cpm_gauges, cpm_question, cpm_seen, cpm_service, cpm_sessions, cpm_str,
+};
 use super::boundary::boundary;
 use super::host::{CHost, borrowed, lend};
 use super::service::{ServiceHandle, Stage, table};
@@ -89,6 +91,29 @@ pub(super) extern "C" fn sessions_fd(sessions: *const cpm_sessions) -> c_int {
     // SAFETY: NULL or a live handle (cpm.h).
     let handle = unsafe { sessions.cast::<SessionsHandle>().as_ref() };
     handle.map_or(-1, |handle| handle.sessions.as_fd().as_raw_fd())
+}
+
+pub(super) extern "C" fn sessions_gauges(sessions: *const cpm_sessions, room: *mut cpm_gauges) {
+    // SAFETY: NULL or a live handle (cpm.h).
+    let Some(handle) = (unsafe { sessions.cast::<SessionsHandle>().as_ref() }) else {
+        return;
+    };
+    boundary(
+        || {
+            let totals = handle.sessions.relay_totals();
+            let gauges = cpm_gauges {
+                sessions: handle.sessions.len() as u64,
+                connections: totals.connections as u64,
+                memory: totals.memory_bytes as u64,
+                spool: totals.spool_bytes,
+            };
+            if !room.is_null() {
+                // SAFETY: not NULL, and C lends room for them.
+                unsafe { room.write(gauges) };
+            }
+        },
+        |_| (),
+    );
 }
 
 /// Runs `body` on the sessions; a panic costs the one session that was at work.

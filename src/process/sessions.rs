@@ -17,7 +17,7 @@ use crate::controlling::large_message_mode::{
 use crate::controlling::{
     ControllingFunction, Counter, Fate, LogLevel, OutgoingRequest, RETRY_AFTER_S, fill_random,
 };
-use crate::relay::{Relay, RelayEvent, SessionEvent as Moved};
+use crate::relay::{Relay, RelayEvent, RelayTotals, SessionEvent as Moved};
 use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr, StatusCode};
 
 /// Actions of one session before the next one has its turn.
@@ -106,6 +106,11 @@ impl Sessions {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// What the relay holds.
+    pub fn relay_totals(&self) -> RelayTotals {
+        self.relay.totals()
     }
 
     // What workers have seen.

@@ -703,6 +703,9 @@ fn the_header_has_not_drifted() {
         ("cpm_reply", size_of::<cpm_reply>()),
         ("cpm_outgoing", size_of::<cpm_outgoing>()),
         ("cpm_outcome", size_of::<cpm_outcome>()),
+        ("cpm_dialog_request", size_of::<cpm_dialog_request>()),
+        ("cpm_seen", size_of::<cpm_seen>()),
+        ("cpm_gauges", size_of::<cpm_gauges>()),
         ("cpm_host", size_of::<cpm_host>()),
         ("cpm_core", size_of::<cpm_core>()),
     ];

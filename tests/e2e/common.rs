@@ -96,7 +96,7 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
 }
 
 /// The module's counters.
-pub(crate) const COUNTERS: [&str; 8] = [
+pub(crate) const COUNTERS: [&str; 12] = [
     "requests",
     "accepted",
     "refused",
@@ -105,6 +105,10 @@ pub(crate) const COUNTERS: [&str; 8] = [
     "failed",
     "interworked",
     "loops",
+    "sessions",
+    "msrp_connections",
+    "msrp_memory",
+    "msrp_spool",
 ];
 
 /// All counters with their values.
