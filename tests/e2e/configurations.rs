@@ -310,6 +310,65 @@ fn an_application_server_takes_large_messages() {
     proxy.stop();
 }
 
+/// The front of these nodes.
+fn front(bench: &Bench, nodes: [&Proxy; 2]) -> Proxy {
+    let list = bench.folder().join("dispatcher.list");
+    let mut text =
+        fs::read_to_string(folder().join("dispatcher.list")).expect("it is part of the project");
+    for (node, shipped) in nodes.iter().zip(["192.0.2.21:5060", "192.0.2.22:5060"]) {
+        assert!(text.contains(shipped), "{text}");
+        text = text.replace(shipped, &format!("127.0.0.1:{}", node.port()));
+    }
+    fs::write(&list, text).expect("the folder of a test can be written to");
+    bench.proxy(&shipped(
+        "dispatcher.cfg",
+        &[
+            ("NODES", quoted(&list.display().to_string())),
+            ("CORE_ADDRESS", quoted("127.0.0.1")),
+            ("NODE_TIMEOUT", "3000".to_owned()),
+            ("PING_TIMEOUT", "500".to_owned()),
+        ],
+    ))
+}
+
+#[test]
+fn large_messages_pass_the_front_of_two_nodes() {
+    let bench = Bench::new("large_messages_pass_the_front");
+    let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
+    let node = || {
+        bench.proxy(&shipped(
+            "ims-application-server.cfg",
+            &[
+                ("SCSCF_URI", quoted(&format!("{};lr", callees.uri("core")))),
+                ("SCSCF_ADDRESS", quoted("127.0.0.1")),
+                (
+                    "MSRP_LISTEN",
+                    quoted(&format!("tcp:127.0.0.1:{}", bench.msrp_port())),
+                ),
+            ],
+        ))
+    };
+    let (first, second) = (node(), node());
+    let front = front(&bench, [&first, &second]);
+    let capture = bench.capture();
+    let message = large_message(ANNE, EXPLODER)
+        .recipients([to("sip:bob@example.com"), to("sip:carol@example.com")]);
+    let content = message.content(200_000);
+    let session = peer.session();
+    let invite = message
+        .request(&anne, &session, content.len())
+        .with("Route", &format!("<sip:127.0.0.1:{};lr>", front.port()));
+    let mut call = anne.invites(&invite, front.udp());
+    assert_eq!(call.answer().headers("Record-Route").len(), 1);
+    large_message_arrives(&mut call, &session, &callees, &content);
+    let accepted = [&first, &second].map(|node| counter(node, "accepted"));
+    assert_eq!(accepted.iter().sum::<u64>(), 1);
+    capture.stop().assert_clean();
+    for proxy in [front, first, second] {
+        proxy.stop();
+    }
+}
+
 #[test]
 fn a_dead_nodes_traffic_goes_to_the_other() {
     let bench = Bench::new("a_dead_nodes_traffic");
@@ -324,22 +383,7 @@ fn a_dead_nodes_traffic_goes_to_the_other() {
         ))
     };
     let (first, second) = (node(), node());
-    let list = bench.folder().join("dispatcher.list");
-    let shipped_list =
-        fs::read_to_string(folder().join("dispatcher.list")).expect("it is part of the project");
-    let nodes = shipped_list
-        .replace("192.0.2.21:5060", &format!("127.0.0.1:{}", first.port()))
-        .replace("192.0.2.22:5060", &format!("127.0.0.1:{}", second.port()));
-    fs::write(&list, nodes).expect("the folder of a test can be written to");
-    let front = bench.proxy(&shipped(
-        "dispatcher.cfg",
-        &[
-            ("NODES", quoted(&list.display().to_string())),
-            ("CORE_ADDRESS", quoted("127.0.0.1")),
-            ("NODE_TIMEOUT", "3000".to_owned()),
-            ("PING_TIMEOUT", "500".to_owned()),
-        ],
-    ));
+    let front = front(&bench, [&first, &second]);
     let message = cpm_message(ANNE, EXPLODER).recipients([to("sip:bill@example.com")]);
     const MESSAGES: usize = 24;
     let send = || {
