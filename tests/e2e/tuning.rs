@@ -1,6 +1,6 @@
 //! Parameters that change while the proxy runs, through Kamailio's cfg framework.
 
-use cpm_testbed::{Bench, Proxy, ProxyConfig, cpm_message, to, values};
+use cpm_testbed::{Bench, Plan, Proxy, ProxyConfig, cpm_message, large_message, to, values};
 
 use crate::common::{
     CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, expect_log_lines, log_lines,
@@ -190,5 +190,38 @@ fn the_cfg_commands_know_the_group() {
     assert!(difference.contains("max_recipients"), "{difference}");
     proxy.rpc("cfg.commit");
     assert_eq!(in_force(&proxy, "max_recipients"), "8");
+    proxy.stop();
+}
+
+#[test]
+fn sessions_follow_their_parameters() {
+    let bench = Bench::new("sessions_follow_their_parameters");
+    let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
+    let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
+    let proxy = bench.proxy(
+        &tunable(cpm_proxy(HANDLE))
+            .set("cpm", "msrp_listen", &listen)
+            .set("cpm", "large_group_no_cpm_code", "488"),
+    );
+    callees.plan("bob", Plan::no_answer().ringing());
+    let message = large_message(ANNE, EXPLODER).recipients([to(&callees.uri("bob"))]);
+    let invite = || message.request(&anne, &peer.session(), 1000);
+    let refused = |code: u16| anne.is_refused(&invite(), proxy.udp(), code);
+    set(&proxy, "max_sessions", 1);
+    let first = invite();
+    anne.send(&first, proxy.udp());
+    callees.expect_nth_call("bob", 0);
+    assert_eq!(refused(503).header("Retry-After"), Some("5"));
+    set(&proxy, "max_sessions", 2);
+    // What is under way goes on as it began; who comes now is not rung for long.
+    set(&proxy, "leg_timeout", 1);
+    refused(480);
+    let cancel = first.cancel();
+    anne.send(&cancel, proxy.udp());
+    anne.expect_response(&cancel, 200);
+    anne.expect_refused(&first, proxy.udp(), 487);
+    assert_eq!(in_force(&proxy, "large_group_no_cpm_code"), "488");
+    let command = "cfg.set_now_int cpm large_group_no_cpm_code 450";
+    proxy.try_rpc(command).expect_err("it is 404 or 488");
     proxy.stop();
 }
