@@ -19,6 +19,7 @@ mod identity;
 mod interworking;
 mod kemi;
 mod large_lists;
+mod log_lines;
 mod loops;
 mod manual;
 mod outgoing_body;
