@@ -24,6 +24,8 @@ pub const PAGER_MAX_BYTES: usize = 1300;
 /// Most content parts of one message.
 pub const MAX_CONTENT_PARTS: usize = 32;
 
+/// What an offer, Contact, Allow and Supported add to a request.
+const OFFER_BYTES: usize = 700;
 const CPIM_TYPE: &str = "message/cpim";
 const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.";
 
@@ -428,6 +430,16 @@ impl Outgoing {
             fields.extend(value.map(|value| (name.to_owned(), value.to_owned())));
         }
         StoredMessage::with_cpim(fields, &self.cpim)
+    }
+
+    /// About how many bytes its first request has; an INVITE has some more than a MESSAGE without content.
+    pub fn request_bytes(&self) -> usize {
+        match self.mode {
+            Mode::Pager => self.sample_request_bytes(),
+            Mode::Large => {
+                self.sample_request_bytes().saturating_sub(self.cpim.len()) + OFFER_BYTES
+            }
+        }
     }
 
     /// The size of the MESSAGE with identifiers of the usual length.

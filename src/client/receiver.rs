@@ -137,6 +137,7 @@ pub struct Receiver {
     /// Since when we sign off, and until when at most.
     stopping: Option<Instant>,
     stopped: bool,
+    is_leaving: bool,
     output: VecDeque<ReceiverOutput>,
 }
 
@@ -187,6 +188,7 @@ impl Receiver {
             kept: VecDeque::new(),
             stopping: None,
             stopped: false,
+            is_leaving: false,
             output: VecDeque::new(),
             config,
         }
@@ -236,6 +238,18 @@ impl Receiver {
                     .send(now, registration.way(), Purpose::Unregister, request);
             }
             None => self.finish(),
+        }
+    }
+
+    /// Takes no more sessions, and stops once the running ones are over.
+    pub fn stop_when_idle(&mut self, now: Instant) {
+        self.is_leaving = true;
+        self.leave_when_idle(now);
+    }
+
+    fn leave_when_idle(&mut self, now: Instant) {
+        if self.is_leaving && self.sessions.is_empty() {
+            self.stop(now);
         }
     }
 
@@ -328,7 +342,7 @@ impl Receiver {
         if self.refuses(&request, way) {
             return;
         }
-        if self.sessions.len() == MAX_SESSIONS || self.stopping.is_some() {
+        if self.sessions.len() == MAX_SESSIONS || self.stopping.is_some() || self.is_leaving {
             return self.refuse(&request, way, StatusCode::BUSY_HERE, Vec::new());
         }
         let offer = sdp_of(&request).and_then(|sdp| SessionDescription::parse(&sdp).ok());
@@ -750,7 +764,7 @@ impl Receiver {
         self.drop_session(now, number, words);
     }
 
-    fn drop_session(&mut self, _now: Instant, number: u64, words: &str) {
+    fn drop_session(&mut self, now: Instant, number: u64, words: &str) {
         let Some(index) = self.sessions.iter().position(|s| s.number == number) else {
             return;
         };
@@ -768,6 +782,7 @@ impl Receiver {
         if !session.is_complete {
             self.event(ReceiverEvent::Failed(number, words.to_owned()));
         }
+        self.leave_when_idle(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
