@@ -120,6 +120,10 @@ pub(crate) struct Send {
     /// Which registered address is to be the originator's (P-Preferred-Identity)
     #[arg(long, value_name = "URI", help_heading = "From whom")]
     pub(crate) identity: Option<String>,
+    /// States P-Asserted-Identity itself, as a trusted element would: to try a server of which this machine is a
+    /// trusted_peer
+    #[arg(long, value_name = "URI", help_heading = "From whom")]
+    pub(crate) assert: Option<String>,
     /// Asks that recipients do not learn who sent it
     #[arg(long, help_heading = "From whom")]
     pub(crate) anonymous: bool,

@@ -293,6 +293,7 @@ fn prepare(arguments: &Send, report: &Report) -> Result<Outgoing, Problem> {
         from: arguments.from.clone(),
         display_name: arguments.name.clone(),
         identity: arguments.identity.clone(),
+        asserted: arguments.assert.clone(),
         destination,
         parts,
         subject: arguments.subject.clone(),

@@ -23,16 +23,7 @@ const AFTERWARDS: Duration = Duration::from_secs(60);
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 /// Words for a leg that has come to its end.
-const FINAL_STATES: [&str; 8] = [
-    "delivered",
-    "failed",
-    "done",
-    "ended",
-    "closed",
-    "refused",
-    "gone",
-    "complete",
-];
+const FINAL_STATES: [&str; 5] = ["delivered", "failed", "interworked", "over", "ended"];
 
 /// A recipient in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,11 +194,17 @@ fn legs(answer: &Value) -> Vec<Leg> {
         .map(|object| number(object, "total"))
         .max()
         .unwrap_or(0);
+    let word = |object: &Value, name: &str| {
+        let word = object.get(name)?.as_str()?;
+        (!matches!(word, "" | "-" | "none" | "pending")).then(|| word.to_owned())
+    };
     objects
         .iter()
         .filter_map(|object| {
             let uri = object.get("uri")?.as_str()?.to_owned();
-            let state = object.get("state")?.as_str()?.to_owned();
+            let state = word(object, "state")?;
+            // How it has ended says more than how its dialog stands.
+            let state = word(object, "outcome").unwrap_or(state);
             let own = number(object, "total");
             Some(Leg {
                 uri,

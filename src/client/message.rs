@@ -74,6 +74,9 @@ pub struct Draft {
     pub display_name: Option<String>,
     /// A registered address of the user that is to be the originator's (P-Preferred-Identity).
     pub identity: Option<String>,
+    /// The originator as a trusted element asserts it (P-Asserted-Identity). A user agent has no business to; it is there
+    /// to try a server that trusts this machine.
+    pub asserted: Option<String>,
     /// To whom.
     pub destination: Destination,
     /// What, at least one part.
@@ -209,6 +212,9 @@ impl Draft {
         if let Some(identity) = &self.identity {
             uri("identity", identity)?;
         }
+        if let Some(asserted) = &self.asserted {
+            uri("asserted identity", asserted)?;
+        }
         if let Some(reply_to) = &self.reply_to {
             uri("Reply-To", reply_to)?;
         }
@@ -240,7 +246,11 @@ impl Draft {
         // Who wants to be anonymous must not be named in the wrapper, which no server changes (spec-notes N32).
         let from = match self.anonymous {
             true => format!("<{ANONYMOUS_URI}>"),
-            false => name_addr(self.display_name.as_deref(), &self.from),
+            // RFC 3862 §2.2 has an escape of its own for quotes, which not every reader knows: none are written.
+            false => match &self.display_name {
+                Some(name) => format!("\"{}\" <{}>", name.replace(['"', '\\'], "'"), self.from),
+                None => format!("<{}>", self.from),
+            },
         };
         let mut fields = vec![
             CpimField::new("From", from),
@@ -367,6 +377,9 @@ impl Outgoing {
         request.push("P-Preferred-Service", format!("{ICSI}{service}{group}"));
         if let Some(identity) = &draft.identity {
             request.push("P-Preferred-Identity", format!("<{identity}>"));
+        }
+        if let Some(asserted) = &draft.asserted {
+            request.push("P-Asserted-Identity", format!("<{asserted}>"));
         }
         if let Some(reply_to) = &draft.reply_to {
             request.push("Reply-To", format!("<{reply_to}>"));

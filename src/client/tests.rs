@@ -31,6 +31,7 @@ fn draft(size: usize) -> Draft {
         from: "sip:anne@example.com".into(),
         display_name: None,
         identity: None,
+        asserted: None,
         destination: Destination::One("sip:bill@example.com".into()),
         parts: vec![Part {
             content_type: "application/octet-stream".into(),
