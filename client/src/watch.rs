@@ -30,6 +30,9 @@ const FINAL_STATES: [&str; 5] = ["delivered", "failed", "interworked", "over", "
 pub(crate) struct Leg {
     pub(crate) uri: String,
     pub(crate) state: String,
+    /// Bytes on their way to it.
+    pub(crate) written: u64,
+    /// Bytes that it has confirmed.
     pub(crate) delivered: u64,
     pub(crate) total: u64,
 }
@@ -58,9 +61,14 @@ impl Watch {
             let mut last: Vec<Leg> = Vec::new();
             let mut until: Option<Instant> = None;
             let mut session: Option<String> = None;
+            let mut error: Option<String> = None;
             loop {
                 if session.is_none() {
-                    session = find_session(&way, &names)?;
+                    match find_session(&way, &names) {
+                        Ok(found) => session = found,
+                        // It may be there the next time; if it never is, this is why.
+                        Err(words) => error = Some(words),
+                    }
                 }
                 if let Some(id) = &session {
                     match way.ask("cpm.session", &[id]) {
@@ -68,14 +76,17 @@ impl Watch {
                             last = legs(&answer);
                             draw(&report, &mut bars, &last);
                         }
-                        // It is over: what was told last stands.
+                        // It is over. How it went on after the last answer, nobody tells.
                         Err(_) => until = Some(Instant::now()),
                     }
                 }
                 let done = !last.is_empty() && last.iter().all(Leg::is_final);
                 if done || until.is_some_and(|until| until <= Instant::now()) {
                     bars.values().for_each(Bar::finish);
-                    return Ok(last);
+                    return match error {
+                        Some(words) if last.is_empty() => Err(words),
+                        _ => Ok(last),
+                    };
                 }
                 match stopped.recv_timeout(ASK_AGAIN) {
                     Err(RecvTimeoutError::Timeout) => {}
@@ -119,11 +130,12 @@ fn draw(report: &Report, bars: &mut HashMap<String, Bar>, legs: &[Leg]) {
         let bar = bars
             .entry(leg.uri.clone())
             .or_insert_with(|| report.bar(&leg.uri, leg.total));
-        bar.set(leg.delivered, leg.total);
+        // A recipient may confirm nothing before the last byte.
+        bar.set(leg.delivered.max(leg.written), leg.total);
         bar.note(&leg.state);
         report.tell(json!({
             "event": "recipient", "uri": leg.uri, "state": leg.state,
-            "delivered": leg.delivered, "total": leg.total,
+            "written": leg.written, "delivered": leg.delivered, "total": leg.total,
         }));
     }
 }
@@ -209,6 +221,7 @@ fn legs(answer: &Value) -> Vec<Leg> {
             Some(Leg {
                 uri,
                 state,
+                written: number(object, "written"),
                 delivered: number(object, "delivered"),
                 total: if own == 0 { total } else { own },
             })

@@ -196,7 +196,8 @@ impl fmt::Display for CertificateWords<'_> {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 f.write_str("the certificate of the server is for another name")
             }
-            CertificateError::UnknownIssuer => {
+            // The second: an authority of the same name, with another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 f.write_str("nobody who is trusted vouches for the certificate of the server")
             }
             CertificateError::ApplicationVerificationFailure => f.write_str(

@@ -151,7 +151,7 @@ fn a_wrong_answer() {
     let capture = bench.capture();
     let large = [&["--pager-max", "0"][..], &BILL].concat();
     for (place, (plan, words)) in [
-        (Plan::accept().attribute("path", None), "path"),
+        (Plan::accept().attribute("path", None), "Path"),
         (
             Plan::accept().attribute("setup", Some("active")),
             "setup:active",

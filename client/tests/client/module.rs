@@ -87,15 +87,16 @@ fn the_refusals_of_the_module_are_told() {
 #[test]
 fn a_large_message_reaches_two_programs_and_is_watched() {
     let bench = Bench::new("client_a_large_message_reaches_two");
-    let (http, msrp) = (bench.port(), bench.msrp_port());
+    let msrp = bench.msrp_port();
     let config = cpm_proxy(&format!(
-        "listen=tcp:127.0.0.1:{http}
-        tcp_accept_no_cl=yes
+        "tcp_accept_no_cl=yes
         {HANDLE}
         event_route[xhttp:request] {{ jsonrpc_dispatch(); }}"
     ))
     .load("xhttp")
     .load("jsonrpcs")
+    .set_number("jsonrpcs", "transport", 1)
+    .set_number("cpm", "msrp_chunk_size", 100_000)
     .set("cpm", "msrp_listen", &format!("tcp:127.0.0.1:{msrp}"));
     let proxy = bench.proxy(&config);
     let callees = bench.callees();
@@ -113,7 +114,7 @@ fn a_large_message_reaches_two_programs_and_is_watched() {
             std::time::Duration::from_millis(150),
         )),
     );
-    let watch = format!("http://127.0.0.1:{http}/RPC");
+    let watch = format!("http://127.0.0.1:{}/RPC", proxy.port());
     let arguments = [
         "--via",
         "adhoc",

@@ -41,7 +41,6 @@ fn what_comes_is_answered_printed_and_kept() {
     assert_eq!(kept.expect("the file is there"), b"Lunch?\n\x1b[31mred");
     // The same once more is answered once more, and is no second message.
     anne.send(&request, here(port));
-    anne.expect_response(&request, 200);
     // What is none: its own codes.
     for (request, code) in [
         (
@@ -61,8 +60,20 @@ fn what_comes_is_answered_printed_and_kept() {
     let last = cpm_message(ANNE, &to).request();
     anne.send(&last, here(port));
     anne.expect_response(&last, 200);
-    receiver.succeeds();
-    capture.stop().assert_clean();
+    let ended = receiver.succeeds();
+    let messages = ended.events.iter().filter(|one| one["event"] == "message");
+    assert_eq!(messages.count(), 2);
+    let recording = capture.stop();
+    recording.assert_clean();
+    let answers = format!(
+        "sip.Status-Code == 200 && sip.Call-ID == \"{}\"",
+        call_id(&request)
+    );
+    assert_eq!(recording.fields(&answers, &["frame.number"]).len(), 2);
+}
+
+fn call_id(request: &Request) -> &str {
+    request.header("Call-ID").expect("each request has one")
 }
 
 #[test]
