@@ -395,6 +395,16 @@ pub(crate) fn cpm_proxy(routes: &str) -> ProxyConfig {
         .set("cpm", "trusted_peer", "127.0.0.1")
 }
 
+/// Bytes of a picture that nobody could compress much. They are letters: tshark's dissector of MSRP stumbles over some
+/// contents that are no text.
+pub(crate) fn pixels(length: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = cpm_testbed::noise(length, seed);
+    bytes
+        .iter_mut()
+        .for_each(|byte| *byte = b'A' + (*byte & 0x1f));
+    bytes
+}
+
 /// A file of the test's folder with this content.
 pub(crate) fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = folder.join(name);

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Bench, Conduct, Plan, noise, proves, sha256};
+use cpm_testbed::{Bench, Conduct, Plan, proves, sha256};
 
-use crate::common::{Cpim, feature_tag, file, parts, send, text};
+use crate::common::{Cpim, feature_tag, file, parts, pixels, send, text};
 
 const BILL: &str = "sip:bill@example.com";
 
@@ -50,7 +50,7 @@ fn a_large_message_to_one() {
     let bench = Bench::new("client_a_large_message_to_one");
     let callees = bench.callees();
     let capture = bench.capture();
-    let picture = noise(100_000, 1);
+    let picture = pixels(100_000, 1);
     let path = file(bench.folder(), "picture.png", &picture);
     let mut ids = Vec::new();
     for (place, transport) in ["udp", "tcp"].into_iter().enumerate() {
@@ -209,7 +209,7 @@ fn what_the_user_wants_is_in_the_invite() {
     let bench = Bench::new("client_what_the_user_wants_is_in_the_invite");
     let callees = bench.callees();
     let capture = bench.capture();
-    let picture = file(bench.folder(), "picture.jpeg", noise(5000, 2));
+    let picture = file(bench.folder(), "picture.jpeg", pixels(5000, 2));
     let arguments = [
         "--to",
         BILL,
@@ -263,7 +263,7 @@ fn what_the_user_wants_is_in_the_invite() {
     assert_eq!(cpim.field("From"), "<sip:anonymous@anonymous.invalid>");
     let parts = parts(cpim.content_type(), &cpim.content);
     assert_eq!((parts.len(), &parts[0].1[..]), (2, &b"See"[..]));
-    assert_eq!(parts[1].1, noise(5000, 2));
+    assert_eq!(parts[1].1, pixels(5000, 2));
     capture.stop().assert_clean();
 }
 
@@ -316,7 +316,7 @@ fn the_limits_of_the_answer_are_kept() {
     let callees = bench.callees();
     let capture = bench.capture();
     callees.plan("bill", Plan::accept().attribute("max-size", Some("1000")));
-    let picture = file(bench.folder(), "picture.png", noise(5000, 3));
+    let picture = file(bench.folder(), "picture.png", pixels(5000, 3));
     let failed = send(
         callees.agent().port(),
         &["--to", BILL, "--file", text(&picture)],
@@ -351,7 +351,7 @@ fn the_session_timer_of_the_answer_runs() {
             .header("Require", "timer")
             .conduct(slow),
     );
-    let picture = file(bench.folder(), "picture.png", noise(3000, 3));
+    let picture = file(bench.folder(), "picture.png", pixels(3000, 3));
     let begin = Instant::now();
     let running = send(
         callees.agent().port(),

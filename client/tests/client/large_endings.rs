@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use cpm_testbed::{Answer, Bench, Conduct, Plan, Reply, noise, proves};
+use cpm_testbed::{Answer, Bench, Conduct, Plan, Reply, proves};
 
-use crate::common::{file, send, text};
+use crate::common::{file, pixels, send, text};
 
 const BILL: &str = "sip:bill@example.com";
 const LARGE: [&str; 5] = ["--to", BILL, "--pager-max", "0", "Hi"];
@@ -82,7 +82,7 @@ fn ctrl_c_in_the_midst_hangs_up() {
         "bill",
         Plan::accept().conduct(Conduct::Slow(Duration::from_millis(100))),
     );
-    let picture = file(bench.folder(), "picture.png", noise(100_000, 4));
+    let picture = file(bench.folder(), "picture.png", pixels(100_000, 4));
     let arguments = [
         "--to",
         BILL,
@@ -223,7 +223,7 @@ fn a_chunk_that_is_refused_stops_the_message() {
     let bench = Bench::new("client_a_chunk_that_is_refused");
     let callees = bench.callees();
     let capture = bench.capture();
-    let picture = file(bench.folder(), "picture.png", noise(2_000_000, 4));
+    let picture = file(bench.folder(), "picture.png", pixels(2_000_000, 4));
     for (place, status) in [413, 415, 481].into_iter().enumerate() {
         callees.plan(
             "bill",
@@ -277,7 +277,7 @@ fn a_peer_that_leaves_is_told() {
     let bench = Bench::new("client_a_peer_that_leaves");
     let callees = bench.callees();
     let capture = bench.capture();
-    let picture = file(bench.folder(), "picture.png", noise(500_000, 4));
+    let picture = file(bench.folder(), "picture.png", pixels(500_000, 4));
     let arguments = [
         "--to",
         BILL,

@@ -1,8 +1,8 @@
 //! `receive`: registers, answers, keeps and prints; and the program against itself.
 
-use cpm_testbed::{Answer, Bench, Reply, Request, Way, cpm_message, noise, sha256};
+use cpm_testbed::{Answer, Bench, Reply, Request, Way, cpm_message, sha256};
 
-use crate::common::{ANNE, Running, file, program, receive, send, text};
+use crate::common::{ANNE, Running, file, pixels, program, receive, send, text};
 
 fn here(port: u16) -> Way {
     Way::Udp(([127, 0, 0, 1], port).into())
@@ -181,7 +181,7 @@ fn the_program_speaks_with_itself() {
     };
     let msrp = bench.msrp_port();
     let folder = bench.folder().join("inbox");
-    let picture = noise(3_000_000, 9);
+    let picture = pixels(500_000, 9);
     let path = file(bench.folder(), "picture.png", &picture);
     let listen = format!("127.0.0.1:{msrp}");
     let receiver = receive(
@@ -205,7 +205,7 @@ fn the_program_speaks_with_itself() {
             "--file",
             text(&path),
             "--chunk-size",
-            "100000",
+            "8000",
         ];
         send(port, &[&bill[..], &more].concat()).succeeds();
     }
@@ -234,7 +234,7 @@ fn a_refusing_recipient_and_one_with_limits() {
     let (busy, small) = (bench.port(), bench.port());
     let mut refusing = receive(busy, &["--reject", "486"]);
     let _limited = receive(small, &["--max-size", "2000"]);
-    let path = file(bench.folder(), "picture.png", noise(5000, 9));
+    let path = file(bench.folder(), "picture.png", pixels(5000, 9));
     let bill = ["--to", "sip:bill@example.com"];
     for more in [&["Hi"][..], &["--pager-max", "0", "Hi"]] {
         let failed = send(busy, &[&bill[..], more].concat()).fails(3);
@@ -261,7 +261,9 @@ fn msrp_over_tls_between_the_two() {
         "1",
     ];
     let receiver = receive(port, &tls);
-    let picture = noise(1_000_000, 9);
+    // Bytes of all values, and what looks like the end of a chunk.
+    let mut picture = cpm_testbed::noise(1_000_000, 9);
+    picture[70_000..70_020].copy_from_slice(b"\r\n-------a786hjs2$\r\n");
     let path = file(bench.folder(), "picture.png", &picture);
     let bill = [
         "--to",
