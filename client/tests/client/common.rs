@@ -241,8 +241,8 @@ impl Ended {
 /// A CPIM message, read line by line.
 #[derive(Debug)]
 pub(crate) struct Cpim {
-    pub(crate) fields: Vec<(String, String)>,
-    pub(crate) content_fields: Vec<(String, String)>,
+    pub(crate) fields: Fields,
+    pub(crate) content_fields: Fields,
     pub(crate) content: Vec<u8>,
 }
 
@@ -289,7 +289,7 @@ fn one<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
 }
 
 #[track_caller]
-fn block(bytes: &[u8]) -> (Vec<(String, String)>, &[u8]) {
+fn block(bytes: &[u8]) -> (Fields, &[u8]) {
     let end = find(bytes, b"\r\n\r\n").expect("an empty line ends the block");
     let text = std::str::from_utf8(&bytes[..end]).expect("headers are text");
     let fields = text.split("\r\n").map(|line| {
@@ -306,9 +306,12 @@ pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
         .position(|window| window == wanted)
 }
 
+/// Header fields: name and value.
+type Fields = Vec<(String, String)>;
+
 /// The parts of a multipart body: header and content of each.
 #[track_caller]
-pub(crate) fn parts(content_type: &str, body: &[u8]) -> Vec<(Vec<(String, String)>, Vec<u8>)> {
+pub(crate) fn parts(content_type: &str, body: &[u8]) -> Vec<(Fields, Vec<u8>)> {
     let boundary = content_type
         .split_once("boundary=\"")
         .expect("a multipart has a boundary")
@@ -332,9 +335,12 @@ pub(crate) fn parts(content_type: &str, body: &[u8]) -> Vec<(Vec<(String, String
     parts
 }
 
-/// The body of a request to many: its first part, and the URIs of its list with their roles.
+/// The URIs of a list with their roles.
+type List = Vec<(String, Option<String>)>;
+
+/// The body of a request to many: type and content of its first part, and its list.
 #[track_caller]
-pub(crate) fn with_list(request: &Message) -> (String, Vec<u8>, Vec<(String, Option<String>)>) {
+pub(crate) fn with_list(request: &Message) -> (String, Vec<u8>, List) {
     let content_type = request.header("Content-Type").expect("there is a body");
     assert!(
         content_type.starts_with("multipart/mixed"),

@@ -403,16 +403,16 @@ fn tls_server(bench: &Bench, certificate: &Certificate, to: u16) -> u16 {
                         Err(error) if is_quiet(&error) => {}
                         Err(_) => return,
                     }
-                    match inside.as_mut().map(|inside| inside.read(&mut block)) {
-                        None => {}
+                    let read = inside.as_mut().map(|inside| inside.read(&mut block));
+                    let written = match read {
+                        None => Ok(()),
                         Some(Ok(0)) => return,
-                        Some(Ok(count)) => {
-                            if outside.write_all(&block[..count]).is_err() {
-                                return;
-                            }
-                        }
-                        Some(Err(error)) if is_quiet(&error) => {}
-                        Some(Err(_)) => return,
+                        Some(Ok(count)) => outside.write_all(&block[..count]),
+                        Some(Err(error)) if is_quiet(&error) => Ok(()),
+                        Some(Err(error)) => Err(error),
+                    };
+                    if written.is_err() {
+                        return;
                     }
                 }
             });
