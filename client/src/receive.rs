@@ -270,7 +270,10 @@ impl Run<'_> {
             .or_else(|| object.uri("From"));
         let from = from.unwrap_or("somebody");
         let mode = if received.is_large { "large" } else { "pager" };
-        let mut words = format!("from {from}, {mode} mode, {} bytes:", object.body.len());
+        let referred = object.uri("Referred-By");
+        let by = referred.map_or(String::new(), |uri| format!(" for {}", visible(uri)));
+        let size = object.body.len();
+        let mut words = format!("from {}{by}, {mode} mode, {size} bytes:", visible(from));
         let cpim = CpimMessage::parse(&object.body).ok();
         let subject = cpim.as_ref().and_then(|cpim| cpim.field("Subject"));
         if let Some(subject) = subject {
