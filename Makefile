@@ -38,7 +38,17 @@ install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)
 
 .PHONY: demo
 demo: deps build ## the main job, on real traffic
-	$(CARGO) run --quiet --example demo
+	@$(CARGO) build --quiet --package cpm-client
+	@$(CARGO) run --quiet --example demo
+
+.PHONY: client
+client: ## cpm-client, target/release/cpm-client, with man pages and completion in target/client
+	$(CARGO) build --release --package cpm-client
+	@mkdir -p target/client
+	@target/release/cpm-client man target/client/man1
+	@target/release/cpm-client completion bash >target/client/cpm-client.bash
+	@target/release/cpm-client completion zsh >target/client/_cpm-client
+	@target/release/cpm-client completion fish >target/client/cpm-client.fish
 
 .PHONY: test
 test: deps build lint ## everything that has to hold

@@ -56,6 +56,7 @@
 //! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
 //! | `sipp.rs` | sipp |
 //! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |
+//! | `proof.rs` | which requirements a test proves |
 //! | `outcome.rs` | how expectations fail |
 
 mod agent;
@@ -80,6 +81,7 @@ mod outcome;
 mod ports;
 mod postgres;
 mod process;
+mod proof;
 mod proxy;
 mod recording;
 mod request;
@@ -108,6 +110,7 @@ pub use msrp_message::{MsrpHead, MsrpRequest};
 pub use msrp_peer::{Conduct, MsrpPeer, MsrpReceived, MsrpSession};
 pub use postgres::Postgres;
 pub use process::Process;
+pub use proof::{Proof, proves};
 pub use proxy::{Proxy, StartFailure, values};
 pub use recording::{Complaint, Recording};
 pub use request::{Reply, Request};

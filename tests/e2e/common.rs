@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use cpm_testbed::{Agent, Message, Proxy, ProxyConfig, Received, Request, values};
 
+pub(crate) use cpm_testbed::proves;
+
 pub(crate) const EXPLODER: &str = "sip:exploder@example.com";
 pub(crate) const CONTROLLING: &str = "sip:cpm@example.com";
 
@@ -157,53 +159,6 @@ pub(crate) fn module() -> PathBuf {
         module.display()
     );
     module
-}
-
-/// Says which requirements (ids of `tests/conformance/requirements.csv`) the test proves over the wire. To be
-/// kept to the end of the test: only a test that has passed proves anything.
-#[must_use]
-#[track_caller]
-pub(crate) fn proves(ids: &'static [&'static str]) -> Proof {
-    for id in ids {
-        assert!(
-            requirements().iter().any(|known| known == id),
-            "there is no requirement {id}"
-        );
-    }
-    Proof(ids)
-}
-
-pub(crate) struct Proof(&'static [&'static str]);
-
-impl Drop for Proof {
-    fn drop(&mut self) {
-        let Some(folder) = std::env::var_os("CPM_PROOFS") else {
-            return;
-        };
-        if std::thread::panicking() {
-            return;
-        }
-        let test = std::thread::current()
-            .name()
-            .unwrap_or("unnamed")
-            .to_owned();
-        let file = Path::new(&folder).join(test.replace("::", "."));
-        let mut file = fs::File::create(&file).expect("CPM_PROOFS is a folder");
-        for id in self.0 {
-            writeln!(file, "{id}").expect("CPM_PROOFS can be written to");
-        }
-    }
-}
-
-fn requirements() -> &'static [String] {
-    static IDS: OnceLock<Vec<String>> = OnceLock::new();
-    IDS.get_or_init(|| {
-        include_str!("../conformance/requirements.csv")
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_once(',').map(|(id, _)| id.to_owned()))
-            .collect()
-    })
 }
 
 /// The body of what a proxy answers to GET.
