@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 module := target/kamailio/cpm.so
+# Where cargo builds the module; the module of another Debian release is built elsewhere (tools/matrix).
+module_target := target/module
 
 # The order of prerequisites matters: what is missing is installed first.
 .NOTPARALLEL:
@@ -26,10 +28,10 @@ headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
 # replaced, never written into: a proxy may have the old one mapped.
 .PHONY: build
 build: headers ## the module, target/kamailio/cpm.so
-	$(CARGO) build --release --lib --features kamailio --target-dir target/module
+	$(CARGO) build --release --lib --features kamailio --target-dir $(module_target)
 	@mkdir -p $(dir $(module))
-	@cmp -s target/module/release/libcpm.so $(module) || \
-		{ cp target/module/release/libcpm.so $(module).new && mv $(module).new $(module); }
+	@cmp -s $(module_target)/release/libcpm.so $(module) || \
+		{ cp $(module_target)/release/libcpm.so $(module).new && mv $(module).new $(module); }
 
 .PHONY: install
 install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)

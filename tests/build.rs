@@ -117,10 +117,9 @@ fn other_flags_stop_the_build() {
         .replace(", USE_FUTEX", "")
         .replace("USE_TCP", "USE_TCP, DBG_SOMETHING");
     let line = stops("flags", &says(&version, &other), tree());
-    assert!(
-        line.starts_with("compile flags differ (-DBG_SOMETHING +USE_FUTEX): "),
-        "{line}"
-    );
+    // A proxy built with cmake tells of flags that the loader does not compare: they are named too.
+    assert!(line.starts_with("compile flags differ (-"), "{line}");
+    assert!(line.contains("-DBG_SOMETHING +USE_FUTEX): "), "{line}");
 }
 
 #[test]
@@ -171,11 +170,11 @@ fn without_kamailio_src_the_tree_is_the_one_of_the_proxys_version() {
 
 #[test]
 fn an_unconfigured_tree_stops_the_build() {
-    let (version, flags) = installed_strings();
-    let bare = work_dir("unconfigured-tree");
-    fs::create_dir_all(bare.join("src")).unwrap();
-    fs::write(bare.join("src/Makefile.modules"), "").unwrap();
-    let line = stops("unconfigured", &says(&version, &flags), Some(bare));
+    let line = stops(
+        "unconfigured",
+        &says("kamailio 5.6.3 (x86_64/linux)", "USE_TCP"),
+        Some(bare_tree("unconfigured-tree")),
+    );
     assert!(
         line.starts_with("the source tree is not configured: run `make -C "),
         "{line}"
@@ -183,16 +182,17 @@ fn an_unconfigured_tree_stops_the_build() {
 }
 
 #[test]
-fn a_proxy_built_with_cmake_stops_the_build() {
+fn a_tree_that_cmake_does_not_configure_stops_the_build() {
     let line = stops(
         "cmake",
         &says("kamailio 6.1.4 (x86_64/Linux)", "USE_TCP"),
-        tree(),
+        Some(bare_tree("cmake-tree")),
     );
     assert!(
-        line.contains("(kamailio 6.1.4 (x86_64/Linux)) was built with cmake"),
+        line.starts_with("kamailio 6.1.4 (x86_64/Linux) was built with cmake, which does not "),
         "{line}"
     );
+    assert!(line.contains("cmake flex bison"), "{line}");
 }
 
 #[test]
@@ -275,6 +275,14 @@ fn tree() -> Option<PathBuf> {
             .join(format!("kamailio-{number}"))
     };
     Some(env::var_os("KAMAILIO_SRC").map_or_else(unpacked, PathBuf::from))
+}
+
+/// A folder that is a source tree at first sight only.
+fn bare_tree(name: &str) -> PathBuf {
+    let bare = work_dir(name);
+    fs::create_dir_all(bare.join("src")).unwrap();
+    fs::write(bare.join("src/Makefile.modules"), "").unwrap();
+    bare
 }
 
 fn module() -> PathBuf {
