@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::kamailio;
+
 /// The frame around the routing block. `@…@` marks what is filled in.
 const TEMPLATE: &str = r#"#!KAMAILIO
 debug=2
@@ -115,7 +117,10 @@ impl ProxyConfig {
 
     /// The text of the configuration file.
     pub(crate) fn write(&self, port: u16, ctl: &Path, folder: &Path) -> String {
-        let listen = format!("listen=udp:127.0.0.1:{port}\nlisten=tcp:127.0.0.1:{port}");
+        let listen = format!(
+            "{}listen=udp:127.0.0.1:{port}\nlisten=tcp:127.0.0.1:{port}",
+            kamailio::settings()
+        );
         let mpath = match &*self.mpath {
             [] => String::new(),
             folders => {

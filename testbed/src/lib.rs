@@ -46,7 +46,7 @@
 //! | file | job |
 //! |---|---|
 //! | `bench.rs`, `ports.rs` | what belongs to one test |
-//! | `config.rs`, `proxy.rs`, `process.rs` | Kamailio: configuration, life and RPC, numbers from the kernel |
+//! | `kamailio.rs`, `config.rs`, `proxy.rs`, `process.rs` | Kamailio: which, configuration, life and RPC, numbers from the kernel |
 //! | `agent.rs`, `inbox.rs`, `message.rs` | user agents, what they have received, reading it |
 //! | `request.rs`, `cpm_message.rs` | what they send |
 //! | `group_document.rs`, `web_server.rs`, `postgres.rs` | pre-defined groups, and where they are kept |
@@ -63,6 +63,7 @@ mod cpm_message;
 mod group_document;
 mod guarded;
 mod inbox;
+mod kamailio;
 mod log;
 mod message;
 mod outcome;
