@@ -55,6 +55,10 @@ bench: deps build ## how fast it is, side by side (QUICK=1: within a minute)
 conformance: deps build ## the requirements of the specification, one by one
 	$(CARGO) run --quiet --package cpm-testbed --bin conformance
 
+.PHONY: diagrams
+diagrams: ## the pictures of doc/, from the texts beside them
+	$(CARGO) run --quiet --example diagrams
+
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings
 	$(CARGO) fmt --all --check

@@ -13,7 +13,8 @@
  *              function, once, in the process that made them. A handle must not cross a fork, save the
  *              cpm_service, which is made and configured before the fork and then is each process's own copy.
  *   Threads    A process may call the core from one thread only, the one that may also call the proxy.
- *              The core calls the host back on that thread only, and only during a call into the core.
+ *              The core calls the host back on that thread only, and only during a call into the core. Threads of
+ *              the core's own exist in the process that has called sessions_new, and never call the host.
  *   Panics     No call unwinds into C. A panic inside the core is caught, logged at CPM_LOG_CRITICAL and
  *              becomes the failure value of the function that was called.
  *   NULL       A NULL handle is answered with the failure value.
@@ -29,7 +30,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 5u
+#define CPM_ABI 6u
 
 /* Borrowed bytes. */
 struct cpm_str {
@@ -48,6 +49,20 @@ struct cpm_job;
 
 /* Where pre-defined groups come from, with a cache. Owned by the process that looks them up. */
 struct cpm_groups;
+
+/* All large message sessions, with the MSRP relay. Owned by the one process that has them. */
+struct cpm_sessions;
+/* A parameter of the service. Its texts live as long as the module. */
+struct cpm_parameter {
+	struct cpm_str name;
+	struct cpm_str help; /* in a few words; absent where is_tunable is 0 */
+	int is_repeatable;   /* 1: it may have several values */
+	int is_number;       /* 1: its value is a number from min to max; a yes or no is 1 or 0 */
+	int is_tunable;      /* 1: service_tune can change it; then is_number is 1 too */
+	int is_checked;      /* 1: service_tune may refuse a number from min to max */
+	int min;
+	int max;
+};
 
 /* Log levels: what the line asks of the operator, not a number of any proxy. */
 enum cpm_log_level {
@@ -83,6 +98,7 @@ struct cpm_reply {
 	const char *reason;     /* NUL-terminated */
 	struct cpm_str headers; /* whole header lines, each ended by CRLF; may be empty */
 	struct cpm_str to_tag;  /* for the To of the reply, where the host has no tag of its own for it */
+	struct cpm_str body;    /* Content-Type is among the header lines; may be empty */
 };
 
 /* What a routing script may ask of a request. */
@@ -93,7 +109,8 @@ enum cpm_field {
 	CPM_FIELD_CONVERSATION_ID = 3,
 	CPM_FIELD_CONTRIBUTION_ID = 4,
 	CPM_FIELD_WARNING = 5,         /* text of the Warning of a refusal */
-	CPM_FIELDS = 6
+	CPM_FIELD_SESSION = 6,         /* name of the session, in large message mode */
+	CPM_FIELDS = 7
 };
 
 /* A request for the host to send in a transaction of its own. Borrowed during the call of send. */
@@ -125,6 +142,62 @@ enum cpm_sent {
 	CPM_SENT_DROPPED = 0,  /* the operator's script dropped it; no outcome follows */
 	CPM_SENT = 1,          /* handed to the transaction layer; an outcome follows */
 	CPM_SENT_ENOUGH = 2    /* the same, and this process has worked on it for long enough: hand over the rest */
+};
+
+/* A request inside of a dialog of ours, without body. Borrowed during the call of session_request. The host adds Via,
+ * Max-Forwards and Content-Length. */
+struct cpm_dialog_request {
+	struct cpm_str method; /* ACK has no outcome, and is sent once */
+	struct cpm_str target; /* the remote target, for the Request-URI */
+	struct cpm_str routes; /* the route set, first hop first, with commas between; may be empty */
+	struct cpm_str call_id;
+	struct cpm_str from; /* without tag */
+	struct cpm_str from_tag;
+	struct cpm_str to; /* without tag */
+	struct cpm_str to_tag;
+	uint32_t cseq;
+	struct cpm_str headers; /* whole header lines, each ended by CRLF; may be empty */
+};
+
+/* What a process has seen that concerns a session. */
+enum cpm_seen_kind {
+	CPM_SEEN_INVITE = 0,     /* message: what begin_session was given; transaction: the originator's */
+	CPM_SEEN_REQUEST = 1,    /* message: a request whose To tag names_session; transaction: where to reply, 0 for ACK */
+	CPM_SEEN_CANCEL = 2,     /* transaction: of the INVITE that the originator has cancelled; the CANCEL has its 200 */
+	CPM_SEEN_RESPONSE = 3,   /* message: a response whose Call-ID or From tag names_session */
+	CPM_SEEN_NO_RESPONSE = 4, /* message: a request of ours as sent; code: how it has ended without response */
+	CPM_SEEN_INVITED = 5     /* message: Call-ID of an INVITE that another process has sent; transaction: its own, 0: it
+	                          * could not be sent */
+};
+
+struct cpm_seen {
+	enum cpm_seen_kind kind;
+	uint64_t transaction; /* a number of the host's, not 0 */
+	int code;
+	struct cpm_str message;
+};
+
+/* What an operator's script is told of by session_event. */
+enum cpm_session_event {
+	CPM_SESSION_RECIPIENT_DELIVERED = 0, /* a recipient has the message */
+	CPM_SESSION_RECIPIENT_FAILED = 1,    /* a recipient finally failed */
+	CPM_SESSION_END = 2                  /* the session is over */
+};
+
+/* What an operator asks of the sessions. */
+enum cpm_question {
+	CPM_ASK_SESSIONS = 0, /* all of them: a line each */
+	CPM_ASK_SESSION = 1,  /* one: its line, and one for each leg, which begins with "leg=" */
+	CPM_ASK_END = 2,      /* end one */
+	CPM_ASK_RELAY = 3     /* what the MSRP relay holds, in a line */
+};
+
+/* What there is at the moment. */
+struct cpm_gauges {
+	uint64_t sessions;
+	uint64_t connections; /* MSRP */
+	uint64_t memory;      /* bytes of content */
+	uint64_t spool;       /* bytes of content in files */
 };
 
 /* How an outgoing request ended. */
@@ -169,6 +242,34 @@ struct cpm_host {
 	 * sends the reply of the job and none of the request. 1: taken (copied), 0: not possible, go on here. */
 	int (*hand_over)(void *context, struct cpm_str job);
 
+	/* Takes an INVITE that has passed its checks, for the process that has the sessions: the host copies it and keeps the
+	 * transaction of the request open, sees to it that it is CPM_SEEN there, and sends no final reply. 1: taken, 0: not
+	 * possible now. */
+	int (*begin_session)(void *context, struct cpm_str invite);
+
+	/* The calls from here to session_event are made during a call into the core with a struct cpm_sessions only. A
+	 * transaction is a number of the host's, not 0, by which it is named later.
+	 *
+	 * Sends an INVITE, without ACK to its 2xx. Each of its responses is CPM_SEEN, the repeated and forked ones too;
+	 * failures the host has acknowledged, and they are seen once. `*transaction` is 0 where another process sends it,
+	 * because that may take long: then CPM_SEEN_INVITED tells. */
+	enum cpm_sent (*session_invite)(void *context, const struct cpm_outgoing *invite, uint64_t *transaction);
+
+	/* Cancels such an INVITE. */
+	void (*session_cancel)(void *context, uint64_t transaction);
+
+	/* Sends a request inside of a dialog; its final response, or that there is none, is CPM_SEEN. 1, or 0: not sent. */
+	int (*session_request)(void *context, const struct cpm_dialog_request *request);
+
+	/* Replies in the transaction of an INVITE or of a request inside of a dialog. With `keep` the transaction is held, and a
+	 * 2xx repeated till its ACK comes, up to session_release, which follows within 40 seconds. 1, or 0: the transaction
+	 * is gone. */
+	int (*session_reply)(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep);
+	void (*session_release)(void *context, uint64_t transaction);
+
+	/* Tells the operator's script. `about` stands for the request that the event is about; it is not sent. */
+	void (*session_event)(void *context, enum cpm_session_event event, int code, const struct cpm_outgoing *about);
+
 	/* Reads the document of a group from the proxy's database at `url`. 1: `*document` is it, borrowed until the next
 	 * call; 0: the database has no such group; -1: there is no connection to it; -2: it
 	 * refused the query. Called by check_group only. */
@@ -186,8 +287,20 @@ struct cpm_core {
 	 * what is wrong with it. Only before service_start. */
 	int (*service_set)(struct cpm_service *service, struct cpm_str name, struct cpm_str value);
 
-	/* Checks the parameters against each other. 0, or -1 after one log line. */
-	int (*service_start)(struct cpm_service *service);
+	/* Checks the parameters against each other, and opens the MSRP listeners where there are some. `own_uri`: where the proxy
+	 * itself is reached. 0, or -1 after one log line. */
+	int (*service_start)(struct cpm_service *service, struct cpm_str own_uri);
+
+	/* Describes the parameter with this number; they are numbered from 0. 1, or 0: there are no more. */
+	int (*parameter)(size_t number, struct cpm_parameter *parameter);
+
+	/* The value in force of that parameter, of a repeatable one the value with this number. Absent: there is none or no
+	 * more. What is secret is not told. The text lives until the next service_set or service_tune. */
+	struct cpm_str (*value)(const struct cpm_service *service, size_t number, size_t value_number);
+
+	/* Changes a tunable parameter of a started service, in this process, for requests that are classified from now on.
+	 * 0, or -1 after one log line. With `only_try` nothing changes. Not to be called from within another call. */
+	int (*service_tune)(struct cpm_service *service, struct cpm_str name, struct cpm_str value, int only_try);
 
 	void (*service_free)(struct cpm_service *service);
 
@@ -249,6 +362,37 @@ struct cpm_core {
 	int (*job_reply)(const struct cpm_job *job, struct cpm_reply *reply);
 
 	void (*job_free)(struct cpm_job *job);
+
+	/* Whether there is large message mode. After service_start. */
+	int (*uses_sessions)(const struct cpm_service *service);
+
+	/* Whether a To tag, or the Call-ID or From tag of a response, is of a session of ours. It may be over. */
+	int (*names_session)(struct cpm_str name);
+
+	/* Starts the MSRP relay, in the process that is to have all sessions: the first that calls it. NULL after a log line. All
+	 * signals that the process handles must be blocked or handled by its one thread. */
+	struct cpm_sessions *(*sessions_new)(struct cpm_service *service);
+
+	/* A descriptor that is readable while the relay has something to say. */
+	int (*sessions_fd)(const struct cpm_sessions *sessions);
+
+	/* Takes what a process has seen. In the order in which one process has seen it. */
+	void (*sessions_see)(struct cpm_sessions *sessions, const struct cpm_seen *seen, void *context);
+
+	/* Does a portion of what there is to do. Returns after how many milliseconds it is wanted again if nothing happens
+	 * before: 0: at once, -1: not by itself. */
+	int (*sessions_work)(struct cpm_sessions *sessions, void *context);
+
+	/* What there is at the moment. */
+	void (*sessions_gauges)(const struct cpm_sessions *sessions, struct cpm_gauges *gauges);
+
+	/* Answers an operator: lines of "name=value" with tabs between. `session` names one, where one is asked for. 1, with
+	 * `*answer` borrowed until the next call; 0: there is no such session; -1: failure of our own. */
+	int (*sessions_ask)(struct cpm_sessions *sessions, enum cpm_question question, struct cpm_str session,
+			struct cpm_str *answer, void *context);
+
+	/* Ends all sessions: everybody is told what can be told at once. Takes a second at most. Releases `sessions`. */
+	void (*sessions_shut_down)(struct cpm_sessions *sessions, void *context);
 
 	/* An outgoing request has ended. May send the message to the ISF through host.send. */
 	enum cpm_fate (*outcome)(const struct cpm_service *service, const struct cpm_outcome *outcome,

@@ -5,14 +5,16 @@
 //! | floor | modules | job |
 //! |---|---|---|
 //! | 5 | [`ffi`] | the C boundary, `c_api/cpm.h`: panic boundary, handles, host calls |
-//! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking; the session machine of large message mode, which nothing drives yet |
+//! | 4 | [`process`], on [`relay`] | the module process: all large message sessions; MSRP on sockets for them |
+//! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking; the session machine of large message mode |
 //! | 2 | [`policy`], [`group`] | what the operator configured; pre-defined groups and where they come from |
 //! | 1 | [`session`] | MSRP session ends and the fan-out to legs, without IO |
 //! | 0 | [`sip`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
 //!
 //! The life of one message: a SIP worker of the proxy gives it to [`ffi`]; the service [classifies]
 //! it into a [`Request`], whose checks end in a refusal or in a [`FanOutJob`]; what takes longer than a worker has
-//! time goes on in a process of its own, and so does looking a group up.
+//! time goes on in a process of its own, and so does looking a group up. A large message becomes a
+//! [`Session`](controlling::large_message_mode::Session) in the module process.
 //!
 //! [classifies]: controlling::ControllingFunction::classify
 //! [`Request`]: controlling::Request
@@ -27,6 +29,8 @@ pub mod group;
 pub mod mime;
 pub mod msrp;
 pub mod policy;
+pub mod process;
+pub mod relay;
 pub mod resource_lists;
 pub mod sdp;
 pub mod session;

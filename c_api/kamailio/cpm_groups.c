@@ -24,7 +24,6 @@
 
 /* A sender gives up after 32 s (RFC 3261 timer F): what is older has no use for an answer. */
 #define WAIT_SECONDS 25
-#define TRANSACTION_MS 30000
 
 /* Groups are looked up by so many processes, unless told. */
 int cpm_group_processes = 2;
@@ -109,7 +108,7 @@ int cpm_groups_hand_over(sip_msg_t *msg, const struct cpm_request *request)
 	memcpy(write_to, originator.s, originator.len);
 	memcpy(write_to + originator.len, uri->s, uri->len);
 	memcpy(write_to + originator.len + uri->len, msg->buf, msg->len);
-	if(cpm_tm_leave_open(msg, TRANSACTION_MS, &block->hash_index, &block->label) == 0
+	if(cpm_tm_leave_open(msg, &block->hash_index, &block->label) == 0
 			&& write(channel[1], &block, sizeof(block)) == sizeof(block))
 		return 0;
 	shm_free(block);

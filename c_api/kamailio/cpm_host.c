@@ -2,11 +2,25 @@
 /*
  * What the core needs of its host: log, counters, the operator's veto, transactions.
  */
+#include <stddef.h>
+
 #include "core/counters.h"
 
 #include "cpm_kamailio.h"
 
 static counter_handle_t counters[CPM_COUNTERS];
+
+/* What there is at the moment; `param` is the place in struct cpm_gauges. */
+static counter_val_t gauge(counter_handle_t handle, void *param)
+{
+	(void)handle;
+	if(cpm_sessions_gauges == NULL)
+		return 0;
+	return (counter_val_t)__atomic_load_n(
+			(uint64_t *)((char *)cpm_sessions_gauges + (size_t)param), __ATOMIC_RELAXED);
+}
+
+#define GAUGE(member) gauge, (void *)offsetof(struct cpm_gauges, member)
 
 static counter_def_t counter_table[] = {
 	{&counters[CPM_COUNT_REQUESTS], "requests", 0, 0, 0, "requests addressed to the Controlling Function"},
@@ -18,6 +32,10 @@ static counter_def_t counter_table[] = {
 	{&counters[CPM_COUNT_INTERWORKED], "interworked", 0, 0, 0,
 			"requests sent to the Interworking Selection Function"},
 	{&counters[CPM_COUNT_LOOPS], "loops", 0, 0, 0, "own addresses dropped from recipient lists"},
+	{0, "sessions", 0, GAUGE(sessions), "large message sessions at the moment"},
+	{0, "msrp_connections", 0, GAUGE(connections), "MSRP connections at the moment"},
+	{0, "msrp_memory", 0, GAUGE(memory), "bytes of large messages in memory at the moment"},
+	{0, "msrp_spool", 0, GAUGE(spool), "bytes of large messages in spool files at the moment"},
 	{0, 0, 0, 0, 0, 0}
 };
 
@@ -84,5 +102,12 @@ const struct cpm_host cpm_kamailio_host = {
 	.authorize = host_authorize,
 	.send = cpm_tm_send,
 	.hand_over = cpm_process_hand_over,
+	.begin_session = cpm_dialogs_begin_session,
+	.session_invite = cpm_dialogs_invite,
+	.session_cancel = cpm_dialogs_cancel,
+	.session_request = cpm_dialogs_request_within,
+	.session_reply = cpm_dialogs_reply,
+	.session_release = cpm_dialogs_release,
+	.session_event = cpm_route_session_event,
 	.group_document = cpm_db_group_document,
 };

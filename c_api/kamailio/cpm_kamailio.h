@@ -10,6 +10,7 @@
 #include "core/dprint.h"
 #include "core/str.h"
 #include "core/pvar.h"
+#include "core/rpc.h"
 #include "core/parser/msg_parser.h"
 
 #include "../cpm.h"
@@ -22,12 +23,21 @@ extern struct cpm_service *cpm_service;
 extern const struct cpm_host cpm_kamailio_host;
 int cpm_counters_register(void);
 
-/* cpm_script.c: the functions of the routing script, and the request that is being worked on. */
+/* cpm_kemi.c: the functions under the names of the native script and of KEMI. */
 int w_cpm_classify(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_check(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_reply(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2);
+int cpm_kemi_register(void);
+
+/* cpm_script.c: what these functions do, and the request that is being worked on. 1: yes, -1: no, 0: the script has
+ * nothing more to do with the request and should end, which a native script then does by itself. */
+int ki_cpm_classify(sip_msg_t *msg);
+int ki_cpm_check(sip_msg_t *msg);
+int ki_cpm_reply(sip_msg_t *msg);
+int ki_cpm_fanout(sip_msg_t *msg);
+int ki_cpm_handle(sip_msg_t *msg);
 /* The request that belongs to `msg`, or NULL. Owned by cpm_script.c, gone when the script has ended. */
 struct cpm_request *cpm_current_request(const sip_msg_t *msg);
 int cpm_script_init(void);
@@ -48,7 +58,9 @@ struct cpm_event {
 };
 /* The event whose route is running in this process, or NULL. */
 extern const struct cpm_event *cpm_current_event;
-void cpm_routes_lookup(void);
+/* Function of the KEMI script that is called with the name of each event in place of the routes. Empty: none. */
+extern str cpm_event_callback;
+int cpm_routes_lookup(void);
 /* 1: go on, 0: vetoed by the operator's event_route[cpm:authorize]. */
 int cpm_route_authorize(sip_msg_t *msg);
 /* An outgoing request after the operator's event_route[cpm:recipient-request] has seen it. */
@@ -63,6 +75,9 @@ int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_
 void cpm_route_recipient_outcome(enum cpm_fate fate, int code, const str *reason, const str *request);
 /* The same for a request that never was sent. */
 void cpm_route_recipient_unsent(int code, const str *reason, const struct cpm_outgoing *outgoing);
+/* Runs the event route of a session. */
+void cpm_route_session_event(
+		void *context, enum cpm_session_event event, int code, const struct cpm_outgoing *about);
 
 /* cpm_tm.c: transactions. */
 int cpm_tm_load(void);
@@ -77,11 +92,12 @@ int cpm_tm_budget_spent(void);
 int cpm_tm_has_room(size_t size);
 /* From now on cpm_tm_send sends nothing and lets every recipient fail. */
 void cpm_tm_give_up(int give_up);
-/* Names the transaction of `msg` and keeps it open for `ms` milliseconds, for another process to reply. */
-int cpm_tm_leave_open(sip_msg_t *msg, unsigned ms, unsigned *hash_index, unsigned *label);
+/* Names the transaction of `msg` and keeps it open for another process to reply. An INVITE gets 100. */
+int cpm_tm_leave_open(sip_msg_t *msg, unsigned *hash_index, unsigned *label);
 /* Until it is called with zeros, replies and cpm_tm_leave_open are about this transaction, which another process has
  * left open. */
 void cpm_tm_adopt(unsigned hash_index, unsigned label);
+/* Replies in a transaction that was left open. 0, or -1: it is gone. */
 int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply *reply);
 
 /* A pipe between processes holds so many bytes, which is some hundred pointers: what waits in it takes shared
@@ -92,6 +108,9 @@ int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply 
 int cpm_process_init(void);
 int cpm_process_child_init(int rank);
 int cpm_process_hand_over(void *context, struct cpm_str job);
+/* Requests of the sessions whose next hop is a name, which may take long to resolve. 1: taken, 0: not now. */
+int cpm_process_invite(const struct cpm_outgoing *invite);
+int cpm_process_dialog_request(const struct cpm_dialog_request *request);
 
 /* cpm_groups.c: the processes that look pre-defined groups up. */
 #define CPM_MAX_GROUP_PROCESSES 64
@@ -103,8 +122,43 @@ int cpm_groups_forget(void);
 /* 0: a group process finishes the request, -1: none can take it. */
 int cpm_groups_hand_over(sip_msg_t *msg, const struct cpm_request *request);
 
+/* cpm_sessions.c: the process that has all large message sessions. */
+int cpm_sessions_init(void);
+int cpm_sessions_child_init(int rank);
+/* Passes on what this process has seen. 0, or -1: it cannot be taken now. */
+int cpm_sessions_see(enum cpm_seen_kind kind, uint64_t transaction, int code, const char *message, size_t len);
+/* Asks the sessions. 1: `*answer` is in shared memory, to be freed by the caller (NULL: empty); 0: there is no such session;
+ * -1: there are no sessions, or no answer came in time. */
+int cpm_sessions_ask(enum cpm_question question, const str *session, str *answer);
+
+/* What there is at the moment, as the process of the sessions has last said; in shared memory. NULL: there are none. */
+extern struct cpm_gauges *cpm_sessions_gauges;
+
+/* cpm_dialogs.c: what tm and the sessions have to do with each other. */
+/* A request that belongs to a session: 1: dealt with, 0: a retransmission that tm has absorbed, -1: not ours. */
+int cpm_dialogs_request(sip_msg_t *msg);
+/* Every reply that the proxy receives, before tm or after it. */
+int cpm_dialogs_response(sip_msg_t *msg);
+int cpm_dialogs_begin_session(void *context, struct cpm_str invite);
+enum cpm_sent cpm_dialogs_invite(void *context, const struct cpm_outgoing *invite, uint64_t *transaction);
+void cpm_dialogs_cancel(void *context, uint64_t transaction);
+int cpm_dialogs_request_within(void *context, const struct cpm_dialog_request *request);
+/* The same in whatever process may wait for names to be resolved. */
+void cpm_dialogs_send_invite(const struct cpm_outgoing *invite, int may_wait_ms);
+int cpm_dialogs_send(const struct cpm_dialog_request *request);
+int cpm_dialogs_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep);
+void cpm_dialogs_release(void *context, uint64_t transaction);
+/* cpm_cfg.c: parameters that can change while the proxy runs. After service_start. */
+int cpm_cfg_declare(void);
+
 /* cpm_rpc.c */
 int cpm_rpc_register(void);
+
+/* cpm_rpc_info.c: the commands cpm.config and cpm.stats. */
+extern const char *cpm_rpc_config_doc[];
+void cpm_rpc_config(rpc_t *rpc, void *context);
+extern const char *cpm_rpc_stats_doc[];
+void cpm_rpc_stats(rpc_t *rpc, void *context);
 
 /* cpm_db.c: cpm_host.group_document. */
 #define CPM_MAX_DATABASES 8

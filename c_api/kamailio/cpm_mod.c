@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/globals.h"
+
 #include "cpm_kamailio.h"
 
 /* What the loader looks up; everything else in the shim is hidden (build.rs compiles it so). */
@@ -83,7 +85,31 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(xcap_password)       \
 	X(xcap_ca_file)        \
 	X(warning_agent)       \
-	X(oma_release)
+	X(oma_release)         \
+	X(msrp_listen)         \
+	X(msrp_advertise)      \
+	X(msrp_transport)      \
+	X(msrp_max_message)    \
+	X(msrp_chunk_size)     \
+	X(msrp_memory)         \
+	X(msrp_session_memory) \
+	X(msrp_spool_dir)      \
+	X(msrp_spool)          \
+	X(msrp_stall_timeout)  \
+	X(msrp_max_connections) \
+	X(msrp_max_unbound)    \
+	X(msrp_tls_certificate) \
+	X(msrp_tls_private_key) \
+	X(msrp_tls_ca_file)    \
+	X(max_sessions)        \
+	X(contact_uri)         \
+	X(require_session_timer) \
+	X(session_expires)     \
+	X(leg_session_expires) \
+	X(leg_timeout)         \
+	X(ack_wait)            \
+	X(large_no_destinations_text) \
+	X(large_group_no_cpm_code)
 
 #define SETTER(name)                                       \
 	static int set_##name(modparam_t type, void *value)    \
@@ -99,6 +125,8 @@ static param_export_t parameters[] = {
 	CPM_PARAMETERS(EXPORT)
 	/* How many processes is Kamailio's business alone. */
 	{"group_processes", PARAM_INT, &cpm_group_processes},
+	/* So are its scripts. */
+	{"event_callback", PARAM_STR, &cpm_event_callback},
 	{0, 0, 0}
 };
 
@@ -116,25 +144,49 @@ static pv_export_t variables[] = {
 	{{0, 0}, 0, 0, 0, 0, 0, 0, 0}
 };
 
+/* Where the proxy itself is reached: its first listener, as it advertises itself. Empty: it has none for SIP. */
+static struct cpm_str own_uri(char *room, size_t len)
+{
+	struct cpm_str uri = {room, 0};
+	struct socket_info *own = udp_listen != NULL ? udp_listen : tcp_listen;
+	const str *host, *port;
+	int in_brackets;
+
+	if(own == NULL)
+		return uri;
+	host = own->useinfo.name.len > 0 ? &own->useinfo.name : &own->address_str;
+	port = own->useinfo.port_no > 0 ? &own->useinfo.port_no_str : &own->port_no_str;
+	in_brackets = own->address.af == AF_INET6 && memchr(host->s, ':', host->len) != NULL && host->s[0] != '[';
+	uri.len = snprintf(room, len, in_brackets ? "sip:cpm@[%.*s]:%.*s%s" : "sip:cpm@%.*s:%.*s%s", host->len, host->s,
+			port->len, port->s, own->proto == PROTO_TCP ? ";transport=tcp" : "");
+	if(uri.len >= len)
+		uri.len = 0;
+	return uri;
+}
+
 static int mod_init(void)
 {
+	char room[MAX_URI_SIZE];
+
 	if(ensure_service() < 0)
 		return -1;
-	if(cpm_core_api->service_start(cpm_service) < 0)
+	if(cpm_core_api->service_start(cpm_service, own_uri(room, sizeof(room))) < 0)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;
-	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_process_init() < 0 || cpm_groups_init() < 0)
+	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_process_init() < 0 || cpm_groups_init() < 0
+			|| cpm_sessions_init() < 0)
 		return -1;
-	if(cpm_rpc_register() < 0)
+	if(cpm_cfg_declare() < 0 || cpm_rpc_register() < 0)
 		return -1;
-	cpm_routes_lookup();
-	return 0;
+	return cpm_routes_lookup();
 }
 
 static int child_init(int rank)
 {
-	return cpm_process_child_init(rank) < 0 || cpm_groups_child_init(rank) < 0 ? -1 : 0;
+	if(cpm_process_child_init(rank) < 0 || cpm_groups_child_init(rank) < 0 || cpm_sessions_child_init(rank) < 0)
+		return -1;
+	return 0;
 }
 
 static void mod_destroy(void)
@@ -152,9 +204,19 @@ struct module_exports exports = {
 	parameters,
 	0,         /* RPC commands */
 	variables, /* pseudo-variables */
-	0,         /* response function */
+	cpm_dialogs_response,
 	mod_init,
 	child_init,
 	mod_destroy
 };
+
+/* Called when the module is loaded: KEMI engines look for functions before mod_init. */
+int mod_register(char *path, int *dlflags, void *p1, void *p2)
+{
+	(void)path;
+	(void)dlflags;
+	(void)p1;
+	(void)p2;
+	return cpm_kemi_register();
+}
 #pragma GCC visibility pop

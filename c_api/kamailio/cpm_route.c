@@ -8,6 +8,7 @@
 #include "core/dset.h"
 #include "core/fmsg.h"
 #include "core/globals.h"
+#include "core/kemi.h"
 #include "core/mem/mem.h"
 #include "core/msg_translator.h"
 #include "core/route.h"
@@ -17,7 +18,7 @@
 
 const struct cpm_event *cpm_current_event = NULL;
 
-enum { AUTHORIZE, RECIPIENT_REQUEST, RECIPIENT_FAILED, RECIPIENT_DELIVERED, ROUTES };
+enum { AUTHORIZE, RECIPIENT_REQUEST, RECIPIENT_FAILED, RECIPIENT_DELIVERED, SESSION_END, ROUTES };
 
 static struct {
 	const char *name;
@@ -27,17 +28,38 @@ static struct {
 	{"cpm:recipient-request", -1},
 	{"cpm:recipient-failed", -1},
 	{"cpm:recipient-delivered", -1},
+	{"cpm:session-end", -1},
 };
 
-void cpm_routes_lookup(void)
+str cpm_event_callback = STR_NULL;
+
+/* The engine of the KEMI script, where events go to its callback. NULL: they go to the routes. */
+static sr_kemi_eng_t *callback_engine;
+
+int cpm_routes_lookup(void)
 {
 	int i;
+
+	if(cpm_event_callback.len > 0) {
+		callback_engine = sr_kemi_eng_get();
+		if(callback_engine == NULL) {
+			LM_ERR("parameter event_callback: \"%.*s\" needs a script in a language of its own (cfgengine)\n",
+					cpm_event_callback.len, cpm_event_callback.s);
+			return -1;
+		}
+	}
 
 	for(i = 0; i < ROUTES; i++) {
 		routes[i].index = route_lookup(&event_rt, (char *)routes[i].name);
 		if(routes[i].index >= 0 && event_rt.rlist[routes[i].index] == NULL)
 			routes[i].index = -1; /* an empty route */
 	}
+	return 0;
+}
+
+static int is_wanted(int route)
+{
+	return callback_engine != NULL || routes[route].index >= 0;
 }
 
 /* 1: the route ran to its end, 0: it said drop. */
@@ -46,11 +68,19 @@ static int run(int route, sip_msg_t *msg, const struct cpm_event *event)
 	const struct cpm_event *outer = cpm_current_event;
 	int route_type = get_route_type();
 	struct run_act_ctx context;
+	str name;
 
 	cpm_current_event = event;
 	set_route_type(EVENT_ROUTE);
 	init_run_actions_ctx(&context);
-	run_top_route(event_rt.rlist[routes[route].index], msg, &context);
+	if(callback_engine != NULL) {
+		name.s = (char *)routes[route].name;
+		name.len = (int)strlen(name.s);
+		if(sr_kemi_ctx_route(callback_engine, &context, msg, EVENT_ROUTE, &cpm_event_callback, &name) < 0)
+			LM_ERR("%.*s failed for %s\n", cpm_event_callback.len, cpm_event_callback.s, name.s);
+	} else {
+		run_top_route(event_rt.rlist[routes[route].index], msg, &context);
+	}
 	set_route_type(route_type);
 	cpm_current_event = outer;
 	return !(context.run_flags & DROP_R_F);
@@ -60,7 +90,7 @@ int cpm_route_authorize(sip_msg_t *msg)
 {
 	struct cpm_event event;
 
-	if(routes[AUTHORIZE].index < 0)
+	if(!is_wanted(AUTHORIZE))
 		return 1;
 	memset(&event, 0, sizeof(event));
 	event.request = cpm_current_request(msg);
@@ -175,7 +205,7 @@ int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_
 
 	memset(routed, 0, sizeof(*routed));
 	routed->outgoing = *outgoing;
-	if(routes[RECIPIENT_REQUEST].index < 0)
+	if(!is_wanted(RECIPIENT_REQUEST))
 		return 1;
 
 	text = compose(outgoing, &len);
@@ -231,7 +261,9 @@ done:
 	return result;
 }
 
-static void run_outcome(int route, int code, const str *reason, char *text, int len)
+/* `about`: what is known of the received request, or NULL. */
+static void run_outcome(
+		int route, int code, const str *reason, char *text, int len, const struct cpm_outgoing *about)
 {
 	struct cpm_event event;
 	sip_msg_t msg;
@@ -239,6 +271,7 @@ static void run_outcome(int route, int code, const str *reason, char *text, int 
 	if(parse(&msg, text, len) < 0)
 		return;
 	memset(&event, 0, sizeof(event));
+	event.outgoing = about;
 	event.code = code;
 	event.reason = *reason;
 	event.recipient = msg.first_line.u.request.uri;
@@ -257,7 +290,7 @@ void cpm_route_recipient_outcome(enum cpm_fate fate, int code, const str *reason
 		route = RECIPIENT_DELIVERED;
 	else
 		return;
-	if(routes[route].index < 0)
+	if(!is_wanted(route))
 		return;
 	/* The parser keeps pointers into the text, which is the transaction's. */
 	copy = pkg_malloc(request->len + 1);
@@ -267,20 +300,40 @@ void cpm_route_recipient_outcome(enum cpm_fate fate, int code, const str *reason
 	}
 	memcpy(copy, request->s, request->len);
 	copy[request->len] = '\0';
-	run_outcome(route, code, reason, copy, request->len);
+	run_outcome(route, code, reason, copy, request->len, NULL);
 	pkg_free(copy);
 }
 
-void cpm_route_recipient_unsent(int code, const str *reason, const struct cpm_outgoing *outgoing)
+/* Runs a route over a request that is not sent. */
+static void run_about(int route, int code, const str *reason, const struct cpm_outgoing *outgoing)
 {
 	char *text;
 	int len;
 
-	if(routes[RECIPIENT_FAILED].index < 0)
+	if(!is_wanted(route))
 		return;
 	text = compose(outgoing, &len);
 	if(text == NULL)
 		return;
-	run_outcome(RECIPIENT_FAILED, code, reason, text, len);
+	run_outcome(route, code, reason, text, len, outgoing);
 	pkg_free(text);
+}
+
+void cpm_route_recipient_unsent(int code, const str *reason, const struct cpm_outgoing *outgoing)
+{
+	run_about(RECIPIENT_FAILED, code, reason, outgoing);
+}
+
+void cpm_route_session_event(
+		void *context, enum cpm_session_event event, int code, const struct cpm_outgoing *about)
+{
+	static const int routes_of[] = {
+		[CPM_SESSION_RECIPIENT_DELIVERED] = RECIPIENT_DELIVERED,
+		[CPM_SESSION_RECIPIENT_FAILED] = RECIPIENT_FAILED,
+		[CPM_SESSION_END] = SESSION_END,
+	};
+	str reason = STR_NULL;
+
+	(void)context;
+	run_about(routes_of[event], code, &reason, about);
 }

@@ -83,10 +83,8 @@ static struct cpm_request *classified(const sip_msg_t *msg, const char *function
 	return request;
 }
 
-int w_cpm_classify(sip_msg_t *msg, char *p1, char *p2)
+int ki_cpm_classify(sip_msg_t *msg)
 {
-	(void)p1;
-	(void)p2;
 	return classify(msg);
 }
 
@@ -110,12 +108,10 @@ static int check(sip_msg_t *msg, struct cpm_request *request)
 	return result == 1 ? 1 : -1;
 }
 
-int w_cpm_check(sip_msg_t *msg, char *p1, char *p2)
+int ki_cpm_check(sip_msg_t *msg)
 {
 	struct cpm_request *request = classified(msg, "cpm_check");
 
-	(void)p1;
-	(void)p2;
 	return request != NULL ? check(msg, request) : -1;
 }
 
@@ -130,13 +126,11 @@ int cpm_script_reply(sip_msg_t *msg, const struct cpm_request *request)
 	return cpm_tm_reply(msg, &answer);
 }
 
-int w_cpm_reply(sip_msg_t *msg, char *p1, char *p2)
+int ki_cpm_reply(sip_msg_t *msg)
 {
 	struct cpm_request *request = classified(msg, "cpm_reply");
 	int absorbed;
 
-	(void)p1;
-	(void)p2;
 	if(request == NULL)
 		return -1;
 	absorbed = cpm_tm_transaction(msg);
@@ -160,13 +154,11 @@ int cpm_script_fan_out(sip_msg_t *msg, struct cpm_request *request)
 	return result == 1 ? 1 : -1;
 }
 
-int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2)
+int ki_cpm_fanout(sip_msg_t *msg)
 {
 	struct cpm_request *request = classified(msg, "cpm_fanout");
 	int checked;
 
-	(void)p1;
-	(void)p2;
 	if(request == NULL)
 		return -1;
 	/* Says again what cpm_check() has said, or what it would have. */
@@ -180,12 +172,13 @@ int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2)
 	return cpm_script_fan_out(msg, request);
 }
 
-int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2)
+int ki_cpm_handle(sip_msg_t *msg)
 {
-	int checked;
+	int dealt_with, checked;
 
-	(void)p1;
-	(void)p2;
+	dealt_with = cpm_dialogs_request(msg);
+	if(dealt_with >= 0)
+		return dealt_with;
 	if(classify(msg) < 0)
 		return -1;
 	checked = check(msg, current.request);

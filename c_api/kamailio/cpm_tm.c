@@ -14,16 +14,15 @@
 #include "core/parser/parse_uri.h"
 #include "core/tcp_conn.h"
 #include "core/tcp_options.h"
-#include "modules/tm/tm_load.h"
 #include "modules/tm/ut.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_tm.h"
 
-static struct tm_binds tm;
+struct tm_binds cpm_tm;
 
 int cpm_tm_load(void)
 {
-	if(load_tm_api(&tm) < 0) {
+	if(load_tm_api(&cpm_tm) < 0) {
 		LM_ERR("cpm sends through tm: put loadmodule \"tm.so\" before loadmodule \"cpm.so\"\n");
 		return -1;
 	}
@@ -32,12 +31,12 @@ int cpm_tm_load(void)
 
 int cpm_tm_transaction(sip_msg_t *msg)
 {
-	struct cell *t = tm.t_gett();
+	struct cell *t = cpm_tm.t_gett();
 	int result;
 
 	if(t != NULL && t != T_UNDEFINED)
 		return 1;
-	result = tm.t_newtran(msg);
+	result = cpm_tm.t_newtran(msg);
 	if(result < 0)
 		LM_ERR("no transaction for the request (%d)\n", result);
 	return result < 0 ? -1 : result > 0;
@@ -45,7 +44,7 @@ int cpm_tm_transaction(sip_msg_t *msg)
 
 /* Server and User-Agent name the release of the Controlling Function (OMA CPM Appendix D) and stand among the
  * core's own header lines; the proxy's signature would be a second one. */
-static int signature_off(void)
+int cpm_tm_signature_off(void)
 {
 	int was = server_signature;
 
@@ -79,8 +78,8 @@ int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply)
 		LM_ERR("no memory for the header fields of a reply\n");
 		return -1;
 	}
-	signature = signature_off();
-	result = tm.t_reply(msg, reply->code, (char *)reply->reason);
+	signature = cpm_tm_signature_off();
+	result = cpm_tm.t_reply(msg, reply->code, (char *)reply->reason);
 	server_signature = signature;
 	if(result < 0)
 		LM_ERR("the reply %d could not be sent\n", reply->code);
@@ -224,7 +223,9 @@ static str next_hop(const struct cpm_outgoing *o, char *room, size_t room_len)
 	return large_next_hop(cpm_to_str(o->next_hop.s != NULL ? o->next_hop : o->request_uri), size_of(o), room, room_len);
 }
 
-enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
+/* Sends a request in a transaction whose `events` `callback` gets. */
+static enum cpm_sent send_request(const struct cpm_outgoing *outgoing, int events, transaction_cb callback, void *param,
+		unsigned *hash_index, unsigned *label)
 {
 	struct cpm_routed routed;
 	uac_req_t request;
@@ -235,7 +236,6 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 	int signature;
 	int result;
 
-	(void)context;
 	if(!stretch.give_up) {
 		if(!cpm_tm_has_room(size))
 			return CPM_SENT_NO_ROOM;
@@ -263,11 +263,10 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 	dialog.loc_seq.value = routed.outgoing.cseq;
 	dialog.loc_seq.is_set = 1;
 	dialog.send_sock = routed.socket;
-	set_uac_req(&request, &method, &headers, &body, &dialog, TMCB_LOCAL_COMPLETED, completed,
-			(void *)(unsigned long)outgoing->attempt);
+	set_uac_req(&request, &method, &headers, &body, &dialog, events, callback, param);
 
-	signature = signature_off();
-	result = tm.t_uac(&request);
+	signature = cpm_tm_signature_off();
+	result = cpm_tm.t_uac_with_ids(&request, hash_index, label);
 	server_signature = signature;
 	if(result < 0)
 		return unsent(&routed);
@@ -278,40 +277,87 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 	return cpm_tm_budget_spent() ? CPM_SENT_ENOUGH : CPM_SENT;
 }
 
-int cpm_tm_leave_open(sip_msg_t *msg, unsigned ms, unsigned *hash_index, unsigned *label)
+enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 {
+	unsigned hash_index, label;
+
+	(void)context;
+	return send_request(outgoing, TMCB_LOCAL_COMPLETED, completed, (void *)(unsigned long)outgoing->attempt, &hash_index,
+			&label);
+}
+
+enum cpm_sent cpm_tm_invite(
+		const struct cpm_outgoing *invite, transaction_cb callback, unsigned *hash_index, unsigned *label)
+{
+	/* Without ACK to a 2xx, which waits for that of the originator. */
+	return send_request(invite, TMCB_LOCAL_RESPONSE_IN | TMCB_LOCAL_COMPLETED | TMCB_DONT_ACK, callback, NULL, hash_index,
+			label);
+}
+
+/* How long another process may take to reply, in milliseconds. Senders give up on anything but an INVITE after 32 s (RFC
+ * 3261 timer F); an INVITE is answered within 160 s, and tm ends it after 180 s. */
+#define REPLY_MS 30000
+#define INVITE_REPLY_MS 170000
+
+/* Marks a transaction that is left open. */
+static void left_open(struct cell *t, int type, struct tmcb_params *params)
+{
+	(void)t;
+	(void)type;
+	(void)params;
+}
+
+int cpm_tm_is_left_open(const struct cell *t)
+{
+	volatile struct tm_callback *callback = t->tmcb_hl.first;
+
+	while(callback != NULL && callback->callback != left_open)
+		callback = callback->next;
+	return callback != NULL;
+}
+
+int cpm_tm_leave_open(sip_msg_t *msg, unsigned *hash_index, unsigned *label)
+{
+	int is_invite = msg->REQ_METHOD == METHOD_INVITE;
+	unsigned ms = is_invite ? INVITE_REPLY_MS : REPLY_MS;
+
 	if(adopted.is_set) { /* it is open already */
 		*hash_index = adopted.hash_index;
 		*label = adopted.label;
 		return 0;
 	}
-	if(tm.t_get_trans_ident(msg, hash_index, label) < 0)
+	if(cpm_tm.t_get_trans_ident(msg, hash_index, label) < 0)
 		return -1;
-	if(tm.set_fr(msg, ms, ms) < 0)
+	if(is_invite && cpm_tm.t_reply(msg, 100, "Trying") < 0)
+		LM_INFO("100 could not be sent\n");
+	if(cpm_tm.register_tmcb(msg, NULL, TMCB_DESTROY, left_open, NULL, NULL) < 0)
+		return -1;
+	if(cpm_tm.set_fr(msg, ms, ms) < 0)
 		return -1;
 	/* A branch that goes nowhere keeps the transaction when the script ends. */
-	return tm.t_addblind() < 0 ? -1 : 0;
+	return cpm_tm.t_addblind() < 0 ? -1 : 0;
 }
 
 int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply *reply)
 {
 	struct cell *t;
-	str reason, body = STR_NULL;
+	str reason;
+	str body = cpm_to_str(reply->body);
 	str headers = cpm_to_str(reply->headers);
 	str to_tag = cpm_to_str(reply->to_tag);
 	int signature;
 	int result;
 
-	if(tm.t_lookup_ident(&t, hash_index, label) < 0) {
-		LM_ERR("the transaction of a handed over request is gone before its reply\n");
+	if(cpm_tm.t_lookup_ident(&t, hash_index, label) < 0) {
+		LM_INFO("the transaction of a request has ended before its reply %d\n", reply->code);
 		return -1;
 	}
 	reason.s = (char *)reply->reason;
 	reason.len = (int)strlen(reply->reason);
-	signature = signature_off();
+	signature = cpm_tm_signature_off();
 	/* Gives back the reference that the look-up took. */
-	result = tm.t_reply_with_body(t, reply->code, &reason, &body, &headers, &to_tag);
+	result = cpm_tm.t_reply_with_body(t, reply->code, &reason, &body, &headers, &to_tag);
 	server_signature = signature;
-	tm.t_sett(T_UNDEFINED, T_BR_UNDEFINED);
+	cpm_tm.t_sett(T_UNDEFINED, T_BR_UNDEFINED);
 	return result;
 }

@@ -18,6 +18,7 @@ static const struct {
 	{"originator", CPM_FIELD_ORIGINATOR},
 	{"conversation_id", CPM_FIELD_CONVERSATION_ID},
 	{"contribution_id", CPM_FIELD_CONTRIBUTION_ID},
+	{"session", CPM_FIELD_SESSION},
 	{"code", VAR_CODE},
 	{"reason", VAR_REASON},
 	{"warning", CPM_FIELD_WARNING},

@@ -6,23 +6,26 @@ use bytes::Bytes;
 use super::check_group;
 use super::header_fields::texts;
 use super::host::{Counter, Host};
+use super::large_message_mode;
 use super::pager_mode::ReceivedList;
 use super::recipients::{Recipients, RecipientsError};
 use super::refusal::Refusal;
 use super::request::Request;
-use super::service::Kind;
+use super::service::{Kind, Mode};
 use crate::mime::{Entity, EntityFields, Leaf, MimeError};
-use crate::policy::MissingListCode;
+use crate::policy::{MissingListCode, NoDestinationsText};
 use crate::resource_lists::ResourceLists;
 use crate::sip::{HeaderName, Message, StatusCode, option_tag, products, requests_anonymity};
 
 pub(super) const NOT_AUTHORISED: &str = "127 Service not authorised";
 const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
 pub(super) const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
-pub(super) const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
-pub(super) const NO_DESTINATIONS: &str = "129 No destinations";
+const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
+const NO_DESTINATIONS: &str = "129 No destinations";
+/// As 9.1.2 writes it (spec-notes N11).
+const NO_DESTINATIONS_BARE: &str = "No destinations";
 
-/// Option tags of Require that we understand (RFC 5365 §5, RFC 5366 §5; spec-notes N29).
+/// Option tags of Require that we understand in a MESSAGE (RFC 5365 §5, RFC 5366 §5; spec-notes N29).
 const UNDERSTOOD: &[&str] = &["recipient-list-message", "recipient-list-invite"];
 
 /// What came of one check.
@@ -53,6 +56,7 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     recipient_limit,
     destinations,
     content,
+    session,
 ];
 
 /// For pre-defined groups (9.1.1-4; spec-notes N14, N15: what a group allows is known once it is found).
@@ -70,6 +74,7 @@ const GROUP: &[Step] = &[
     check_group::anonymity,
     check_group::members,
     check_group::content,
+    session,
 ];
 
 /// Where [`GROUP`] asks for the group.
@@ -136,9 +141,13 @@ fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
 /// RFC 3261 §8.2.2.3.
 fn understood_option_tags(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     let required = texts(&request.message, HeaderName::Require);
+    let understood = match request.mode() {
+        Mode::Pager => UNDERSTOOD,
+        Mode::Large => large_message_mode::UNDERSTOOD,
+    };
     let unknown: Vec<&str> = option_tag::tags(required.iter().map(AsRef::as_ref))
         .filter(|tag| {
-            !UNDERSTOOD
+            !understood
                 .iter()
                 .any(|known| known.eq_ignore_ascii_case(tag))
         })
@@ -214,10 +223,7 @@ fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refu
         |leaf: &Leaf<'_>| leaf.disposition().is_none_or(|d| d.is("recipient-list"));
     let Some(leaf) = list.filter(is_recipient_list) else {
         return match request.service.settings().missing_list_code {
-            MissingListCode::Forbidden => Err(Refusal::forbidden(
-                NO_DESTINATIONS,
-                "it has no resource list",
-            )),
+            MissingListCode::Forbidden => Err(no_destinations(request, "it has no resource list")),
             MissingListCode::BadRequest => Err(Refusal::bad_request("Missing Resource List")),
         };
     };
@@ -276,12 +282,28 @@ pub(super) fn has_content_encoding(message: &Message) -> bool {
 /// 9.1.1-3b, -5b: distinct recipients, own addresses not counted (spec-notes N18).
 fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.recipients.over_limit() {
-        return Err(Refusal::busy_here(
-            TOO_MANY_RECIPIENTS,
-            "more recipients than max_recipients",
-        ));
+        return Err(too_many(request, "more recipients than max_recipients"));
     }
     Ok(Checked::Passed)
+}
+
+/// 9.1.1-3b-w, 9.1.2-3b-w.
+pub(super) fn too_many(request: &Request, cause: &'static str) -> Refusal {
+    let warning = match request.mode() {
+        Mode::Pager => TOO_MANY_RECIPIENTS,
+        Mode::Large => large_message_mode::TOO_MANY_PARTICIPANTS,
+    };
+    Refusal::busy_here(warning, cause)
+}
+
+/// 9.1.1-3c-w, 9.1.2-3c-w.
+pub(super) fn no_destinations(request: &Request, cause: &'static str) -> Refusal {
+    let text = request.service.settings().large_mode.no_destinations_text;
+    let warning = match (request.mode(), text) {
+        (Mode::Large, NoDestinationsText::Bare) => NO_DESTINATIONS_BARE,
+        _ => NO_DESTINATIONS,
+    };
+    Refusal::forbidden(warning, cause)
 }
 
 /// 9.1.1-3c, -5c.
@@ -291,17 +313,30 @@ fn destinations(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal>
             0 => "its resource list is empty",
             _ => "its resource list names nobody but ourselves",
         };
-        return Err(Refusal::forbidden(NO_DESTINATIONS, cause));
+        return Err(no_destinations(request, cause));
     }
     Ok(Checked::Passed)
 }
 
 /// The body that goes out (9.1.1-6g): made once, here, so that what cannot be made is refused before
-/// anything is sent.
+/// anything is sent. Recipients of a large message get a session description of ours instead.
 fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if request.mode() == Mode::Large {
+        return Ok(Checked::Passed);
+    }
     request.outgoing_body = request.without_received_list().map_err(malformed)?;
     if request.outgoing_body.is_none() {
         return Err(Refusal::bad_request("No Message Beside The Resource List"));
+    }
+    Ok(Checked::Passed)
+}
+
+/// What only an INVITE has: session timer, offer, size (9.1.2-6).
+fn session(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if request.mode() == Mode::Large
+        && let Some(settings) = request.service.large_mode()
+    {
+        large_message_mode::check_invite(&request.message, settings)?;
     }
     Ok(Checked::Passed)
 }

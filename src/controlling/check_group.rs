@@ -3,14 +3,15 @@
 use std::rc::Rc;
 
 use super::check::{
-    ANONYMITY_NOT_ALLOWED, Checked, NO_DESTINATIONS, NOT_AUTHORISED, TOO_MANY_RECIPIENTS, entity,
-    has_content_encoding, is_resource_list, malformed,
+    ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, entity, has_content_encoding, is_resource_list,
+    malformed, no_destinations, too_many,
 };
 use super::host::{Counter, Host};
 use super::originator::Originator;
 use super::recipients::Recipients;
 use super::refusal::Refusal;
 use super::request::{GroupLookup, Request};
+use super::service::Mode;
 use crate::group::{Group, Permissions};
 use crate::mime::Rebuilt;
 use crate::policy::UnknownGroupCode;
@@ -67,11 +68,18 @@ pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
     Ok(Checked::Passed)
 }
 
-/// 9.1.1-4c.
+/// 9.1.1-4c, 9.1.2-4a (spec-notes N13).
 pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if !known(request)?.0.supports_cpm() {
+        let code = match request.mode() {
+            Mode::Pager => StatusCode::NOT_ACCEPTABLE_HERE,
+            Mode::Large => {
+                let code = request.service.settings().large_mode.group_no_cpm_code;
+                StatusCode::new(code).unwrap_or(StatusCode::NOT_FOUND)
+            }
+        };
         return Err(Refusal::with_header(
-            StatusCode::NOT_ACCEPTABLE_HERE,
+            code,
             None,
             "the group's supported-services do not name CPM",
         ));
@@ -127,15 +135,12 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
         host.count(Counter::Loops, request.recipients.loops());
     }
     if request.recipients.over_limit() {
-        return Err(Refusal::busy_here(
-            TOO_MANY_RECIPIENTS,
-            "more members than max_group_members",
-        ));
+        return Err(too_many(request, "more members than max_group_members"));
     }
     // 9.1.1-4f.
     if request.recipients.is_empty() {
-        return Err(Refusal::forbidden(
-            NO_DESTINATIONS,
+        return Err(no_destinations(
+            request,
             "the group has no members beside the sender",
         ));
     }
@@ -145,6 +150,9 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
 /// The body of a message to a group goes out as it came; only a resource list, which does not belong into it, does
 /// not (9.1.1-6g-ex2).
 pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    if request.mode() == Mode::Large {
+        return Ok(Checked::Passed);
+    }
     let whole = || Rebuilt {
         header_fields: None,
         body: request.message.body(),

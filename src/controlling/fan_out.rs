@@ -278,6 +278,7 @@ impl FanOutJob {
                 originator: take_option(&mut bytes)?.and_then(text),
                 conversation_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
                 contribution_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
+                session: None,
                 recipients: bytes.try_get_u32().ok()?,
             },
         })
@@ -362,6 +363,10 @@ mod tests {
         }
 
         fn hand_over(&self, _: &[u8]) -> bool {
+            false
+        }
+
+        fn begin_session(&self, _: &[u8]) -> bool {
             false
         }
     }

@@ -18,6 +18,11 @@ pub trait Host {
     /// Takes the rest of a fan-out, written by [`FanOutJob::write`](super::FanOutJob::write), for another
     /// process. `false`: not possible, it goes on here.
     fn hand_over(&self, job: &[u8]) -> bool;
+
+    /// Takes an INVITE that has passed its checks, written by
+    /// [`AcceptedInvite::write`](super::large_message_mode::AcceptedInvite::write), for the process that has the sessions,
+    /// which will answer it. `false`: not possible now.
+    fn begin_session(&self, invite: &[u8]) -> bool;
 }
 
 /// What a log line asks of its reader.
@@ -113,6 +118,8 @@ pub struct AboutRequest {
     pub conversation_id: Option<Vec<u8>>,
     /// Contribution-ID, as received.
     pub contribution_id: Option<Vec<u8>>,
+    /// Name of the session, in large message mode.
+    pub session: Option<String>,
     /// Recipients in all.
     pub recipients: u32,
 }

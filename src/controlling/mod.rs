@@ -24,6 +24,8 @@
 //! | `recipients` | distinct recipients of a resource list |
 //! | `pager_mode` | the outgoing MESSAGE requests (9.1.1 item 6) |
 //! | `fan_out` | sending it to one recipient after another, here or in another process |
+//! | `random` | unguessable bytes |
+//! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
 //! | `interworking` | how outgoing requests end, and the ISF (6.5) |
 
 mod check;
@@ -36,6 +38,7 @@ mod interworking;
 pub mod large_message_mode;
 mod originator;
 mod pager_mode;
+mod random;
 mod recipients;
 mod refusal;
 mod request;
@@ -44,6 +47,7 @@ mod service;
 pub use fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
 pub use group_finder::GroupFinder;
 pub use host::{AboutRequest, Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
+pub use random::fill_random;
 pub use recipients::Recipients;
 pub use refusal::Reply;
 pub use request::{Check, FanOut, GroupLookup, OriginatorError, Request};

@@ -130,6 +130,7 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
             originator: request.originator().map(str::to_owned),
             conversation_id: request.conversation_id().map(<[u8]>::to_vec),
             contribution_id: request.contribution_id().map(<[u8]>::to_vec),
+            session: None,
             recipients: u32::try_from(request.recipients.len()).unwrap_or(u32::MAX),
         },
     })

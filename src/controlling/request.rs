@@ -7,8 +7,10 @@ use std::time::SystemTime;
 use super::check::{self, Checked};
 use super::fan_out::{Progress, RETRY_AFTER_S};
 use super::host::{Counter, Host, LogLevel};
+use super::large_message_mode::{AcceptedInvite, SessionId};
 use super::originator::Originator;
 use super::pager_mode;
+use super::random::fill_random;
 use super::recipients::Recipients;
 use super::refusal::{Refusal, Reply};
 use super::service::{ControllingFunction, Kind, Mode, Received};
@@ -38,6 +40,8 @@ pub struct Request {
     pub(super) recipients: Recipients,
     /// What is known of the pre-defined group. Set by [`Request::handle_group`].
     pub(super) group: Option<GroupLookup>,
+    /// The name of its session, in large message mode.
+    session: Option<SessionId>,
     stage: Stage,
     reply: Option<Reply>,
 }
@@ -135,6 +139,7 @@ impl Request {
             outgoing_body: None,
             recipients: Recipients::default(),
             group: None,
+            session: (mode == Mode::Large).then(|| SessionId::new(fill_random)),
             stage: Stage::Checking(0),
             reply: None,
         }
@@ -148,6 +153,11 @@ impl Request {
     /// Pager mode or large message mode.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The name that its session has, once it is fanned out. `None` in pager mode.
+    pub fn session(&self) -> Option<SessionId> {
+        self.session
     }
 
     /// Authenticated originator's CPM Address, where somebody vouches for one.
@@ -255,7 +265,11 @@ impl Request {
             .as_ref()
             .map(Originator::identities)
             .unwrap_or_default();
-        group.permissions(&identities, Medium::PagerMode, now)
+        let medium = match self.mode {
+            Mode::Pager => Medium::PagerMode,
+            Mode::Large => Medium::LargeMessageMode,
+        };
+        group.permissions(&identities, medium, now)
     }
 
     /// The Request-URI, by which a group is looked up.
@@ -263,11 +277,19 @@ impl Request {
         &self.request_uri
     }
 
-    /// Sends one request to each recipient (9.1.1 item 6). Takes `&self`: the host may run a routing
-    /// script in between that looks at this request. [`Request::handle_fan_out`] takes the result.
+    /// Sends one request to each recipient (9.1.1 item 6), or has the process of the sessions do so (9.1.2-8, -9). Takes
+    /// `&self`: the host may run a routing script in between that looks at this request. [`Request::handle_fan_out`] takes the
+    /// result.
     pub fn fan_out(&self, host: &dyn Host) -> FanOut {
         if self.stage != Stage::Accepted {
             return FanOut::NotAccepted;
+        }
+        if self.mode == Mode::Large {
+            return match AcceptedInvite::of(self) {
+                None => FanOut::Failed,
+                Some(invite) if host.begin_session(&invite.write()) => FanOut::HandedOver,
+                Some(_) => FanOut::NoRoom,
+            };
         }
         let Some(mut job) = pager_mode::fan_out_job(self, host) else {
             return FanOut::Failed;
@@ -295,7 +317,10 @@ impl Request {
         self.stage = match result {
             FanOut::NotAccepted => return,
             FanOut::HandedOver => {
-                host.count(Counter::Accepted, 1);
+                // A session counts itself once it is there.
+                if self.mode == Mode::Pager {
+                    host.count(Counter::Accepted, 1);
+                }
                 Stage::Answered
             }
             FanOut::Done(reply) => {
@@ -307,7 +332,7 @@ impl Request {
                 let refusal = Refusal::with_header(
                     StatusCode::SERVICE_UNAVAILABLE,
                     Some(("Retry-After", RETRY_AFTER_S.to_string())),
-                    "there is no memory for its transactions now",
+                    "there is no room for it now",
                 );
                 self.refuse(&refusal, host)
             }

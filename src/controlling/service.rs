@@ -5,19 +5,24 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::large_message_mode::LargeModeSettings;
 use super::request::Request;
 use crate::cpim;
 use crate::mime::ContentType;
-use crate::policy::{Settings, SettingsError, Trigger};
-use crate::sip::{HeaderName, Message, Uri, carries_icsi};
+use crate::policy::{Settings, SettingsError, Trigger, TuneError};
+use crate::sip::{HeaderName, Message, NameAddr, Uri, carries_icsi};
 
-/// ICSI of a Pager Mode CPM Standalone Message (9.1.1).
-const PAGER_MODE_ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg";
-
-/// Services of P-Asserted-Service that mean the same, for one recipient and for a group (7.2.1.1-3).
-pub(super) const PAGER_MODE_SERVICE: &str = PAGER_MODE_ICSI;
+/// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
+pub(super) const PAGER_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg";
+/// The service for a group of recipients (7.2.1.1-3).
 pub(super) const PAGER_MODE_GROUP_SERVICE: &str =
     "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group";
+
+/// ICSI of a Large Message Mode CPM Standalone Message (9.1.2), and the service for one recipient (7.2.1.2-3).
+pub(super) const LARGE_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg";
+/// The service for a group of recipients (7.2.1.2-3).
+pub(super) const LARGE_MODE_GROUP_SERVICE: &str =
+    "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg.group";
 
 /// The Controlling Function as configured. One for each process; requests hold a reference to it.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub struct ControllingFunction {
     own: Vec<OwnAddress>,
     /// Secret seed for comparison keys, so that a peer cannot aim at collisions.
     key_seed: u64,
+    /// Large message mode, where there is one.
+    large_mode: Option<Rc<LargeModeSettings>>,
 }
 
 /// An address of the Controlling Function itself.
@@ -78,6 +85,8 @@ impl Kind {
 pub enum Mode {
     /// SIP MESSAGE.
     Pager,
+    /// SIP INVITE, and MSRP.
+    Large,
 }
 
 impl Mode {
@@ -85,6 +94,7 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Mode::Pager => "pager",
+            Mode::Large => "large",
         }
     }
 }
@@ -116,6 +126,33 @@ impl ControllingFunction {
             own: own.collect(),
             settings,
             key_seed,
+            large_mode: None,
+        })
+    }
+
+    /// The same, with large message mode.
+    pub fn with_large_mode(mut self, large_mode: LargeModeSettings) -> Self {
+        self.large_mode = Some(Rc::new(large_mode));
+        self
+    }
+
+    /// Large message mode, where there is one.
+    pub fn large_mode(&self) -> Option<&Rc<LargeModeSettings>> {
+        self.large_mode.as_ref()
+    }
+
+    /// The same service with another value for one parameter. What is under way keeps the service that it began with.
+    pub fn tuned(&self, name: &str, value: &str) -> Result<Self, TuneError> {
+        let mut settings = self.settings.clone();
+        settings.tune(name, value)?;
+        let large_mode = self.large_mode.as_ref().map(|large_mode| {
+            let (contact, msrp) = (large_mode.contact.clone(), large_mode.msrp.clone());
+            LargeModeSettings::new(&settings.large_mode, contact, msrp)
+        });
+        let tuned = ControllingFunction::new(settings, self.key_seed)?;
+        Ok(match large_mode {
+            Some(large_mode) => tuned.with_large_mode(large_mode),
+            None => tuned,
         })
     }
 
@@ -139,20 +176,26 @@ impl ControllingFunction {
             is_group.then_some(Kind::Group)
         })?;
         let message = Message::parse(Bytes::copy_from_slice(received.message)).ok()?;
-        if message.method() != Some("MESSAGE") || !self.is_pager_mode(&message) {
-            return None;
-        }
+        let mode = self.mode(&message)?;
         // A receipt that comes to the group is for the sender of one message, not for all (spec-notes N37).
         if kind == Kind::Group && is_disposition_notification(&message) {
             return None;
         }
-        Some(Request::new(
-            Rc::clone(self),
-            received,
-            message,
-            kind,
-            Mode::Pager,
-        ))
+        Some(Request::new(Rc::clone(self), received, message, kind, mode))
+    }
+
+    /// The mode of a Standalone Message (9.1.1-0, 9.1.2-0). `None`: it is none, or in large message mode, which is off.
+    fn mode(&self, message: &Message) -> Option<Mode> {
+        match message.method()? {
+            "MESSAGE" => self
+                .is_marked(message, PAGER_MODE_SERVICE, PAGER_MODE_GROUP_SERVICE)
+                .then_some(Mode::Pager),
+            // What belongs to a dialog is not for us to begin: ours are known by their names.
+            "INVITE" if self.large_mode.is_some() && !in_dialog(message) => self
+                .is_marked(message, LARGE_MODE_SERVICE, LARGE_MODE_GROUP_SERVICE)
+                .then_some(Mode::Large),
+            _ => None,
+        }
     }
 
     /// Which kind of service of ours `uri`, whose [key](Self::key) is `key`, is the address of. Groups are none of
@@ -162,25 +205,33 @@ impl ControllingFunction {
         Some(own.kind)
     }
 
-    fn is_pager_mode(&self, message: &Message) -> bool {
+    /// Whether the request carries the ICSI `service`, or names it or `group_service` where that is enough.
+    fn is_marked(&self, message: &Message, service: &str, group_service: &str) -> bool {
         let accept_contact = message.all(HeaderName::AcceptContact);
         let tagged = carries_icsi(
             accept_contact.filter_map(|field| field.text().ok()),
-            PAGER_MODE_ICSI,
+            service,
         );
         tagged
             || self.settings.trigger == Trigger::AcceptContactOrService
                 && message.all(HeaderName::PAssertedService).any(|field| {
-                    [PAGER_MODE_SERVICE, PAGER_MODE_GROUP_SERVICE]
+                    [service, group_service]
                         .iter()
                         .any(|service| field.value().eq_ignore_ascii_case(service.as_bytes()))
                 })
     }
 
     /// Value of User-Agent and Server (Appendix D).
-    pub(super) fn product(&self) -> String {
+    pub fn product(&self) -> String {
         format!("CPM-serv/OMA{}", self.settings.oma_release)
     }
+}
+
+/// Whether the request belongs to a dialog already: its To has a tag (RFC 3261 §12.2).
+fn in_dialog(message: &Message) -> bool {
+    let to = message.first(HeaderName::To);
+    let to = to.and_then(|field| field.unfolded_text().ok());
+    to.is_some_and(|to| NameAddr::parse(&to).is_ok_and(|to| to.parameter("tag").is_some()))
 }
 
 /// Whether the content is an IMDN (RFC 5438 §7), wrapped in CPIM as it has to be.

@@ -3,16 +3,24 @@
 use super::bindings::{CPM_ABI, cpm_core as CoreTable};
 use super::groups::{check_group, groups_flush, groups_free, groups_new, uses_groups};
 use super::job::{job_free, job_new, job_reply, job_run};
+use super::parameters::{parameter, service_tune, value};
 use super::request::{
     check, fan_out, field, recipient, recipients, reply, request_free, set_originator,
 };
 use super::service::{classify, outcome, service_free, service_new, service_set, service_start};
+use super::sessions::{
+    names_session, sessions_ask, sessions_fd, sessions_gauges, sessions_new, sessions_see,
+    sessions_shut_down, sessions_work, uses_sessions,
+};
 
 static CORE: CoreTable = CoreTable {
     abi: CPM_ABI,
     service_new: Some(service_new),
     service_set: Some(service_set),
     service_start: Some(service_start),
+    parameter: Some(parameter),
+    value: Some(value),
+    service_tune: Some(service_tune),
     service_free: Some(service_free),
     classify: Some(classify),
     check: Some(check),
@@ -32,6 +40,15 @@ static CORE: CoreTable = CoreTable {
     job_run: Some(job_run),
     job_reply: Some(job_reply),
     job_free: Some(job_free),
+    uses_sessions: Some(uses_sessions),
+    names_session: Some(names_session),
+    sessions_new: Some(sessions_new),
+    sessions_fd: Some(sessions_fd),
+    sessions_see: Some(sessions_see),
+    sessions_work: Some(sessions_work),
+    sessions_gauges: Some(sessions_gauges),
+    sessions_ask: Some(sessions_ask),
+    sessions_shut_down: Some(sessions_shut_down),
     outcome: Some(outcome),
 };
 

@@ -1,13 +1,16 @@
 //! The host as C offers it, in the shape that the Controlling Function asks for.
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_int, c_void};
 use std::fmt;
 
 use super::bindings::{
-    self, cpm_counter, cpm_host, cpm_log_level, cpm_outgoing, cpm_request, cpm_str,
+    self, cpm_counter, cpm_dialog_request, cpm_host, cpm_log_level, cpm_outgoing, cpm_reply,
+    cpm_request, cpm_sent, cpm_str,
 };
+use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
 use crate::controlling::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
 use crate::group::source::{DatabaseError, GroupDatabase};
+use crate::process::{Invited, SessionEvent, SessionHost};
 
 /// Longest log line; what is longer is cut. A line holds words of ours, a Call-ID and numbers.
 const MAX_LOG_LINE_BYTES: usize = 1024;
@@ -71,31 +74,8 @@ impl Host for CHost<'_> {
         let Some(send) = self.table.send else {
             return Sent::Failed;
         };
-        let about = outgoing.about;
-        let outgoing = cpm_outgoing {
-            method: lend(outgoing.method.as_bytes()),
-            request_uri: lend(outgoing.request_uri.as_bytes()),
-            next_hop: outgoing.next_hop.map_or(ABSENT, |uri| lend(uri.as_bytes())),
-            from: lend(outgoing.from.as_bytes()),
-            from_tag: lend(outgoing.from_tag.as_bytes()),
-            to: lend(outgoing.to.as_bytes()),
-            call_id: lend(outgoing.call_id.as_bytes()),
-            cseq: outgoing.cseq,
-            headers: lend(outgoing.headers),
-            body: lend(outgoing.body),
-            attempt: outgoing.attempt,
-            fields: about.map_or([ABSENT; bindings::CPM_FIELDS as usize], fields),
-            recipients: about.map_or(0, |about| about.recipients as usize),
-        };
         // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
-        match unsafe { send(self.context, &outgoing) } {
-            bindings::CPM_SENT => Sent::Handed,
-            bindings::CPM_SENT_ENOUGH => Sent::HandedEnough,
-            bindings::CPM_SENT_DROPPED => Sent::Dropped,
-            bindings::CPM_SENT_NO_ROOM => Sent::NoRoom,
-            bindings::CPM_SENT_BUSY => Sent::Busy,
-            _ => Sent::Failed,
-        }
+        sent_of(unsafe { send(self.context, &lend_outgoing(outgoing)) })
     }
 
     fn hand_over(&self, job: &[u8]) -> bool {
@@ -104,6 +84,136 @@ impl Host for CHost<'_> {
             Some(hand_over) => unsafe { hand_over(self.context, lend(job)) == 1 },
             None => false,
         }
+    }
+
+    fn begin_session(&self, invite: &[u8]) -> bool {
+        match self.table.begin_session {
+            // SAFETY: the table lives as long as the service; the INVITE lives until the call returns.
+            Some(begin_session) => unsafe { begin_session(self.context, lend(invite)) == 1 },
+            None => false,
+        }
+    }
+}
+
+impl SessionHost for CHost<'_> {
+    fn invite(&self, invite: &OutgoingRequest<'_>) -> Invited {
+        let Some(session_invite) = self.table.session_invite else {
+            return Invited::Unsent;
+        };
+        let mut transaction = 0;
+        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
+        let sent =
+            unsafe { session_invite(self.context, &lend_outgoing(invite), &raw mut transaction) };
+        match sent_of(sent) {
+            Sent::Handed | Sent::HandedEnough if transaction == 0 => Invited::Elsewhere,
+            Sent::Handed | Sent::HandedEnough => Invited::Sent(TransactionKey(transaction)),
+            Sent::NoRoom | Sent::Busy => Invited::NotNow,
+            Sent::Dropped | Sent::Failed => Invited::Unsent,
+        }
+    }
+
+    fn cancel(&self, invite: TransactionKey) {
+        if let Some(cancel) = self.table.session_cancel {
+            // SAFETY: the table lives as long as the service; the host made the number.
+            unsafe { cancel(self.context, invite.0) }
+        }
+    }
+
+    fn request(&self, request: &InDialogRequest) -> bool {
+        let Some(session_request) = self.table.session_request else {
+            return false;
+        };
+        let routes = request.route_set.join(",");
+        let request = cpm_dialog_request {
+            method: lend(request.method.as_bytes()),
+            target: lend(request.target.as_bytes()),
+            routes: lend(routes.as_bytes()),
+            call_id: lend(request.call_id.as_bytes()),
+            from: lend(request.from.as_bytes()),
+            from_tag: lend(request.from_tag.as_bytes()),
+            to: lend(request.to.as_bytes()),
+            to_tag: lend(request.to_tag.as_bytes()),
+            cseq: request.cseq,
+            headers: lend(&request.headers),
+        };
+        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
+        unsafe { session_request(self.context, &request) == 1 }
+    }
+
+    fn reply(&self, reply: &SessionReply, keep: bool) -> bool {
+        let Some(session_reply) = self.table.session_reply else {
+            return false;
+        };
+        // The usual phrases are ours, and have no NUL.
+        let reason = CString::new(reply.code.reason_phrase()).unwrap_or_default();
+        let lent = cpm_reply {
+            code: c_int::from(reply.code.as_u16()),
+            reason: reason.as_ptr(),
+            headers: lend(&reply.headers),
+            to_tag: lend(reply.to_tag.as_bytes()),
+            body: lend(&reply.body),
+        };
+        let keep = c_int::from(keep);
+        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
+        unsafe { session_reply(self.context, reply.transaction.0, &lent, keep) == 1 }
+    }
+
+    fn release(&self, transaction: TransactionKey) {
+        if let Some(release) = self.table.session_release {
+            // SAFETY: the table lives as long as the service; the host made the number.
+            unsafe { release(self.context, transaction.0) }
+        }
+    }
+
+    fn event(&self, event: SessionEvent, code: u16, about: &OutgoingRequest<'_>) {
+        let Some(session_event) = self.table.session_event else {
+            return;
+        };
+        let event = match event {
+            SessionEvent::RecipientDelivered => bindings::CPM_SESSION_RECIPIENT_DELIVERED,
+            SessionEvent::RecipientFailed => bindings::CPM_SESSION_RECIPIENT_FAILED,
+            SessionEvent::SessionEnd => bindings::CPM_SESSION_END,
+        };
+        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
+        unsafe {
+            session_event(
+                self.context,
+                event,
+                c_int::from(code),
+                &lend_outgoing(about),
+            )
+        }
+    }
+}
+
+/// A request as C sees it, lent as long as it lives.
+fn lend_outgoing(outgoing: &OutgoingRequest<'_>) -> cpm_outgoing {
+    let about = outgoing.about;
+    cpm_outgoing {
+        method: lend(outgoing.method.as_bytes()),
+        request_uri: lend(outgoing.request_uri.as_bytes()),
+        next_hop: outgoing.next_hop.map_or(ABSENT, |uri| lend(uri.as_bytes())),
+        from: lend(outgoing.from.as_bytes()),
+        from_tag: lend(outgoing.from_tag.as_bytes()),
+        to: lend(outgoing.to.as_bytes()),
+        call_id: lend(outgoing.call_id.as_bytes()),
+        cseq: outgoing.cseq,
+        headers: lend(outgoing.headers),
+        body: lend(outgoing.body),
+        attempt: outgoing.attempt,
+        fields: about.map_or([ABSENT; bindings::CPM_FIELDS as usize], fields),
+        recipients: about.map_or(0, |about| about.recipients as usize),
+    }
+}
+
+fn sent_of(sent: cpm_sent) -> Sent {
+    match sent {
+        bindings::CPM_SENT => Sent::Handed,
+        bindings::CPM_SENT_ENOUGH => Sent::HandedEnough,
+        bindings::CPM_SENT_DROPPED => Sent::Dropped,
+        bindings::CPM_SENT_NO_ROOM => Sent::NoRoom,
+        bindings::CPM_SENT_BUSY => Sent::Busy,
+        _ => Sent::Failed,
     }
 }
 
@@ -119,6 +229,8 @@ fn fields(about: &AboutRequest) -> [cpm_str; bindings::CPM_FIELDS as usize] {
         lend_option(about.conversation_id.as_deref());
     fields[bindings::CPM_FIELD_CONTRIBUTION_ID as usize] =
         lend_option(about.contribution_id.as_deref());
+    fields[bindings::CPM_FIELD_SESSION as usize] =
+        lend_option(about.session.as_deref().map(str::as_bytes));
     fields
 }
 

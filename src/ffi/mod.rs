@@ -28,7 +28,9 @@ mod core;
 mod groups;
 mod host;
 mod job;
+mod parameters;
 mod request;
 mod service;
+mod sessions;
 
 pub use self::core::cpm_core;

@@ -13,6 +13,8 @@ use crate::controlling::{Check, FanOut, Host, LogLevel, Reply, Request};
 pub(super) struct RequestHandle {
     pub(super) host: *const cpm_host,
     pub(super) request: RefCell<Request>,
+    /// Name of its session, as C borrows it.
+    pub(super) session: Option<String>,
 }
 
 /// The handle of a request.
@@ -134,6 +136,7 @@ pub(super) fn lend_reply(answer: Option<&Reply>, room: *mut cpm_reply) -> c_int 
             .to_tag
             .as_ref()
             .map_or(ABSENT, |tag| lend(tag.as_bytes())),
+        body: ABSENT,
     };
     // SAFETY: not NULL, and C lends room for one reply. What is in it lives in the handle.
     unsafe { room.write(lent) };
@@ -156,6 +159,7 @@ pub(super) extern "C" fn field(request: *const cpm_request, field: cpm_field) ->
                 bindings::CPM_FIELD_ORIGINATOR => request.originator().map(str::as_bytes),
                 bindings::CPM_FIELD_CONVERSATION_ID => request.conversation_id(),
                 bindings::CPM_FIELD_CONTRIBUTION_ID => request.contribution_id(),
+                bindings::CPM_FIELD_SESSION => handle.session.as_deref().map(str::as_bytes),
                 bindings::CPM_FIELD_WARNING => request
                     .reply()
                     .and_then(|reply| reply.warning)

@@ -1,6 +1,7 @@
 //! The entries of the table that are about the service.
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
 
@@ -10,13 +11,18 @@ use super::bindings::{
 use super::boundary::boundary;
 use super::host::{CHost, borrowed};
 use super::request::RequestHandle;
+use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{ControllingFunction, Fate, Host, LogLevel, Outcome, Received};
 use crate::policy::Settings;
+use crate::relay::{Listeners, RelaySettings};
+use crate::sip::Uri;
 
 /// What a `struct cpm_service` is.
 pub(super) struct ServiceHandle {
     pub(super) host: *const cpm_host,
     pub(super) stage: Stage,
+    /// What the relay starts from, till one process takes it.
+    pub(super) relay: Option<(RelaySettings, Listeners)>,
 }
 
 pub(super) enum Stage {
@@ -43,7 +49,12 @@ pub(super) extern "C" fn service_new(host: *const cpm_host) -> *mut cpm_service 
                 return std::ptr::null_mut();
             }
             let stage = Stage::Configuring(Box::default());
-            Box::into_raw(Box::new(ServiceHandle { host, stage })).cast()
+            let handle = ServiceHandle {
+                host,
+                stage,
+                relay: None,
+            };
+            Box::into_raw(Box::new(handle)).cast()
         },
         |_| std::ptr::null_mut(),
     )
@@ -97,7 +108,7 @@ pub(super) extern "C" fn service_set(
     )
 }
 
-pub(super) extern "C" fn service_start(service: *mut cpm_service) -> c_int {
+pub(super) extern "C" fn service_start(service: *mut cpm_service, own_uri: cpm_str) -> c_int {
     // SAFETY: as in `service_set`.
     let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_mut() }) else {
         return -1;
@@ -117,9 +128,12 @@ pub(super) extern "C" fn service_start(service: *mut cpm_service) -> c_int {
                 );
                 return -1;
             }
-            match ControllingFunction::new((**settings).clone(), u64::from_ne_bytes(seed)) {
-                Ok(running) => {
+            // SAFETY: lent for the duration of this call (cpm.h).
+            let own_uri = String::from_utf8_lossy(unsafe { borrowed(own_uri) });
+            match start((**settings).clone(), u64::from_ne_bytes(seed), &own_uri) {
+                Ok((running, relay)) => {
                     service.stage = Stage::Running(Rc::new(running));
+                    service.relay = relay;
                     0
                 }
                 Err(error) => {
@@ -136,6 +150,32 @@ pub(super) extern "C" fn service_start(service: *mut cpm_service) -> c_int {
             -1
         },
     )
+}
+
+/// The service, and what the relay starts from where there is large message mode.
+#[allow(clippy::type_complexity)]
+fn start(
+    settings: Settings,
+    key_seed: u64,
+    own_uri: &str,
+) -> Result<(ControllingFunction, Option<(RelaySettings, Listeners)>), Box<dyn Error>> {
+    let service = ControllingFunction::new(settings, key_seed)?;
+    let policy = &service.settings().large_mode;
+    if !policy.is_on() {
+        return Ok((service, None));
+    }
+    let relay = RelaySettings::new(policy);
+    let listeners = Listeners::bind(&relay)?;
+    let addresses = MsrpAddresses::new(policy, listeners.fingerprint());
+    let contact = policy.contact_uri.as_deref().unwrap_or(own_uri);
+    if !matches!(Uri::parse(contact), Ok(Uri::Sip(_))) {
+        return Err("the proxy has no listener for SIP: set contact_uri".into());
+    }
+    let large_mode = LargeModeSettings::new(policy, contact.to_owned(), addresses);
+    Ok((
+        service.with_large_mode(large_mode),
+        Some((relay, listeners)),
+    ))
 }
 
 pub(super) extern "C" fn service_free(service: *mut cpm_service) {
@@ -182,10 +222,11 @@ pub(super) extern "C" fn classify(
                 source_address,
             }) {
                 Some(request) => {
-                    let request = RefCell::new(request);
+                    let session = request.session().map(|session| session.to_string());
                     Box::into_raw(Box::new(RequestHandle {
                         host: service.host,
-                        request,
+                        request: RefCell::new(request),
+                        session,
                     }))
                     .cast()
                 }

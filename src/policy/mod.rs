@@ -2,13 +2,19 @@
 
 mod group_uris;
 mod isf_codes;
+mod large_mode;
+mod parameters;
 mod settings;
 mod trusted_peers;
 
 pub use group_uris::{GroupUris, NotAPattern};
 pub use isf_codes::StatusCodes;
+pub use large_mode::{
+    LargeModePolicy, ListenerError, MsrpListener, NoDestinationsText, SessionTimerCheck,
+};
+pub use parameters::{ALL as ALL_PARAMETERS, Domain, Parameter, TuneError};
 pub use settings::{
-    ExploderService, IdentitySource, MissingListCode, PARAMETERS, ParameterError, Product,
-    ServiceUri, Settings, SettingsError, Trigger, UnknownGroupCode,
+    ExploderService, IdentitySource, MissingListCode, ParameterError, Product, ServiceUri,
+    Settings, SettingsError, Trigger, UnknownGroupCode, parameter_names,
 };
 pub use trusted_peers::{PeerError, TrustedPeers};

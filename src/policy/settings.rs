@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::group_uris::{GroupUris, NotAPattern};
 use super::isf_codes::{NotAFailureCode, StatusCodes};
+use super::large_mode::{self, LargeModePolicy, ListenerError};
+use super::parameters::Given;
 use super::trusted_peers::{PeerError, TrustedPeers};
 use crate::resource_lists::HistoryUnqualified;
 use crate::sip::Uri;
@@ -80,6 +82,10 @@ pub struct Settings {
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
     pub oma_release: String,
+    /// What is about large message mode.
+    pub large_mode: LargeModePolicy,
+    /// What the operator wrote.
+    pub(super) given: Given,
 }
 
 impl Default for Settings {
@@ -114,6 +120,8 @@ impl Default for Settings {
             group_lifetime_s: 60,
             warning_agent: None,
             oma_release: "2.2".to_owned(),
+            large_mode: LargeModePolicy::default(),
+            given: Given::default(),
         }
     }
 }
@@ -262,6 +270,8 @@ pub enum ParameterError {
     NotAHost,
     /// Not a release such as 2.2.
     NotARelease,
+    /// Not where MSRP peers reach us.
+    Listener(ListenerError),
 }
 
 impl fmt::Display for ParameterError {
@@ -284,6 +294,7 @@ impl fmt::Display for ParameterError {
             ParameterError::Empty => f.write_str("is empty"),
             ParameterError::NotAHost => f.write_str("is not a host name or IP address"),
             ParameterError::NotARelease => f.write_str("is not a release such as 2.2"),
+            ParameterError::Listener(error) => error.fmt(f),
         }
     }
 }
@@ -301,6 +312,8 @@ pub enum SettingsError {
     NoIsf,
     /// Of `group_source` and `group_uri` there is only one.
     HalfAGroup,
+    /// Large message mode lacks something.
+    LargeMode(&'static str),
 }
 
 impl fmt::Display for SettingsError {
@@ -314,16 +327,27 @@ impl fmt::Display for SettingsError {
             SettingsError::HalfAGroup => {
                 "group_source says where groups are and group_uri which addresses they have: set both"
             }
+            SettingsError::LargeMode(cause) => cause,
         })
     }
 }
 
 impl std::error::Error for SettingsError {}
 
-type Setter = fn(&mut Settings, &str) -> Result<(), ParameterError>;
+pub(super) type Setter = fn(&mut Settings, &str) -> Result<(), ParameterError>;
 
-/// Every parameter: its name and how a value gets in. A repeatable one adds a value at each call.
-pub const PARAMETERS: &[(&str, Setter)] = &[
+/// Names of all parameters.
+pub fn parameter_names() -> impl Iterator<Item = &'static str> {
+    setters().map(|(name, _)| *name)
+}
+
+fn setters() -> impl Iterator<Item = &'static (&'static str, Setter)> {
+    PARAMETERS.iter().chain(large_mode::PARAMETERS)
+}
+
+/// The parameters of both modes: name, and how a value gets in. A repeatable one adds a value at each call. Those of
+/// large message mode alone stand in [`large_mode`].
+const PARAMETERS: &[(&str, Setter)] = &[
     ("exploder_uri", |s, v| add_own_uri(&mut s.exploder_uris, v)),
     ("controlling_uri", |s, v| {
         add_own_uri(&mut s.controlling_uris, v)
@@ -476,7 +500,10 @@ pub const PARAMETERS: &[(&str, Setter)] = &[
     }),
 ];
 
-fn assign<T>(parameter: &mut T, value: Result<T, ParameterError>) -> Result<(), ParameterError> {
+pub(super) fn assign<T>(
+    parameter: &mut T,
+    value: Result<T, ParameterError>,
+) -> Result<(), ParameterError> {
     *parameter = value?;
     Ok(())
 }
@@ -484,11 +511,13 @@ fn assign<T>(parameter: &mut T, value: Result<T, ParameterError>) -> Result<(), 
 impl Settings {
     /// Sets one parameter from its text, or adds a value to a repeatable one.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ParameterError> {
-        let (_, setter) = PARAMETERS
-            .iter()
+        let (name, setter) = setters()
             .find(|(known, _)| *known == name)
             .ok_or(ParameterError::Unknown)?;
-        setter(self, value.trim())
+        let value = value.trim();
+        setter(self, value)?;
+        self.given.keep(name, value);
+        Ok(())
     }
 
     /// Checks the parameters against each other, once all are set.
@@ -511,7 +540,7 @@ impl Settings {
         if self.interworking == Some(true) && self.isf_uri.is_none() {
             return Err(SettingsError::NoIsf);
         }
-        Ok(())
+        self.large_mode.check().map_err(SettingsError::LargeMode)
     }
 
     /// The ISF, where policy allows interworking.
@@ -522,7 +551,7 @@ impl Settings {
     }
 }
 
-fn sip_uri(text: &str) -> Result<Uri<'_>, ParameterError> {
+pub(super) fn sip_uri(text: &str) -> Result<Uri<'_>, ParameterError> {
     match Uri::parse(text) {
         Ok(uri @ Uri::Sip(_)) => Ok(uri),
         _ => Err(ParameterError::NotASipUri),
@@ -543,14 +572,14 @@ fn parsed(uris: &[String]) -> impl Iterator<Item = Uri<'_>> {
     uris.iter().filter_map(|text| Uri::parse(text).ok())
 }
 
-fn text(text: &str) -> Result<Option<String>, ParameterError> {
+pub(super) fn text(text: &str) -> Result<Option<String>, ParameterError> {
     if text.is_empty() {
         return Err(ParameterError::Empty);
     }
     Ok(Some(text.to_owned()))
 }
 
-fn yes_or_no(text: &str) -> Result<bool, ParameterError> {
+pub(super) fn yes_or_no(text: &str) -> Result<bool, ParameterError> {
     match text {
         "yes" | "1" => Ok(true),
         "no" | "0" => Ok(false),
@@ -558,12 +587,12 @@ fn yes_or_no(text: &str) -> Result<bool, ParameterError> {
     }
 }
 
-fn number(text: &str, min: usize, max: usize) -> Result<usize, ParameterError> {
+pub(super) fn number(text: &str, min: usize, max: usize) -> Result<usize, ParameterError> {
     let number = text.parse().ok().filter(|n| (min..=max).contains(n));
     number.ok_or(ParameterError::OutOfRange { min, max })
 }
 
-fn one_of<T: Copy>(
+pub(super) fn one_of<T: Copy>(
     text: &str,
     words: &'static [&'static str],
     values: &[T],
@@ -586,8 +615,16 @@ mod tests {
     #[test]
     fn every_parameter_refuses_nonsense() {
         // Any text can be a name, a password or a file.
-        let free = ["xcap_user", "xcap_password", "xcap_ca_file"];
-        for (name, _) in PARAMETERS.iter().filter(|(name, _)| !free.contains(name)) {
+        let free = [
+            "xcap_user",
+            "xcap_password",
+            "xcap_ca_file",
+            "msrp_spool_dir",
+            "msrp_tls_certificate",
+            "msrp_tls_private_key",
+            "msrp_tls_ca_file",
+        ];
+        for name in parameter_names().filter(|name| !free.contains(name)) {
             let nonsense = "\u{1}:/@ nonsense ,,;;";
             assert!(set(name, nonsense).is_err(), "{name} took nonsense");
         }

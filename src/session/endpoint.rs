@@ -22,7 +22,7 @@ pub const MAX_PENDING_FRAMES: usize = 64;
 pub const MAX_UNANSWERED: usize = 256;
 
 /// Which connection a request came over; the numbers are the caller's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
 /// Tells the messages of one session apart.

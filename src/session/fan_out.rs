@@ -25,6 +25,13 @@ const INTERRUPT_BYTES: u64 = 2048;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(usize);
 
+impl LegId {
+    /// Its place in the order of [`FanOut::add_leg`], from 0.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// What bounds one message on its way.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -203,7 +210,8 @@ pub enum Action {
 /// ```
 #[derive(Debug)]
 pub struct FanOut {
-    message: OutgoingMessage,
+    /// `None` until the message begins; legs may be there before.
+    message: Option<OutgoingMessage>,
     limits: Limits,
     random: fn(&mut [u8]),
     content: Content,
@@ -238,6 +246,8 @@ struct Leg {
     begun: bool,
     /// The chunk that the last pieces belong to, while it has no end-line.
     chunk: Option<Chunk>,
+    /// Where the chunk starts that is on the wire, or was last.
+    wire_start: u64,
     /// Content up to here is lined up in pieces.
     queued: u64,
     /// Content up to here has been written.
@@ -247,6 +257,8 @@ struct Leg {
     idle: bool,
     /// Start of the segment that this leg waits for.
     awaited: Option<u64>,
+    /// Others have the connection.
+    paused: bool,
     progress: Instant,
 }
 
@@ -267,10 +279,10 @@ enum Piece {
 }
 
 impl FanOut {
-    /// A fan-out without legs. `random` fills its argument from a cryptographic source.
-    pub fn new(message: OutgoingMessage, limits: Limits, random: fn(&mut [u8])) -> Self {
+    /// A fan-out without legs, of a message that is yet to begin. `random` fills its argument from a cryptographic source.
+    pub fn new(limits: Limits, random: fn(&mut [u8])) -> Self {
         Self {
-            message,
+            message: None,
             limits,
             random,
             content: Content::default(),
@@ -301,11 +313,13 @@ impl FanOut {
             pieces: VecDeque::new(),
             begun: false,
             chunk: None,
+            wire_start: 0,
             queued: 0,
             written: 0,
             delivered: 0,
             idle: true,
             awaited: None,
+            paused: false,
             progress: now,
         });
         if self.end == MessageEnd::Aborted {
@@ -367,9 +381,14 @@ impl FanOut {
         !self.legs[leg.0].pieces.is_empty()
     }
 
-    /// The next bytes of the message.
+    /// The message begins. It is the only one: what further ones bring is not for this fan-out.
+    pub fn handle_started(&mut self, message: OutgoingMessage) {
+        self.message.get_or_insert(message);
+    }
+
+    /// The next bytes of the message, which must have begun.
     pub fn handle_content(&mut self, now: Instant, content: Bytes) {
-        if self.end != MessageEnd::Open {
+        if self.end != MessageEnd::Open || self.message.is_none() {
             return;
         }
         self.content.push(content);
@@ -379,7 +398,7 @@ impl FanOut {
 
     /// The message is complete.
     pub fn handle_complete(&mut self, now: Instant) {
-        if self.end == MessageEnd::Open {
+        if self.end == MessageEnd::Open && self.message.is_some() {
             self.end = MessageEnd::Complete;
             self.wake_all(now);
         }
@@ -397,7 +416,7 @@ impl FanOut {
                 LegState::Waiting => self.end_leg(LegId(index), LegState::Aborted),
                 LegState::Sending => {
                     leg.abort_chunk();
-                    leg.tell_abort(&self.message);
+                    leg.tell_abort(self.message.as_ref());
                     self.wake(now, LegId(index));
                     self.end_if_aborted(LegId(index));
                 }
@@ -439,9 +458,46 @@ impl FanOut {
         self.fail(id, LegFailure::Disconnected);
     }
 
-    /// Takes a leg out, for example because its dialog has ended.
+    /// Takes a leg out, for example because its dialog has ended. A chunk that has begun is ended with `#`.
     pub fn drop_leg(&mut self, id: LegId) {
         self.fail(id, LegFailure::Dropped);
+    }
+
+    /// Takes a leg out as if its peer had answered with `status`, which it is known to do.
+    pub fn refuse_leg(&mut self, id: LegId, status: Status) {
+        self.fail(id, LegFailure::Refused(status));
+    }
+
+    /// Others wait for the connection of this leg (RFC 4975 §5.4: several sessions may share one): ends the chunk on the wire
+    /// soon, and starts none. Go on writing until [`is_between_chunks`](Self::is_between_chunks).
+    pub fn pause(&mut self, id: LegId) {
+        self.legs[id.0].paused = true;
+    }
+
+    /// The leg has its connection again. Time without it does not count as a stall.
+    pub fn resume(&mut self, now: Instant, id: LegId) {
+        let leg = &mut self.legs[id.0];
+        if std::mem::take(&mut leg.paused) {
+            leg.progress = now;
+            self.note_deadline(Some(now + self.limits.stall));
+        }
+    }
+
+    /// Whether others may write to the connection of this leg now.
+    pub fn is_between_chunks(&self, id: LegId) -> bool {
+        let leg = &self.legs[id.0];
+        !leg.begun && leg.chunk_on_wire().is_none()
+    }
+
+    /// What a leg that has ended has lined up still: an end-line, responses. It is for the caller to write from now on.
+    pub fn take_output(&mut self, id: LegId) -> impl Iterator<Item = Bytes> + '_ {
+        self.line_up(id);
+        self.legs[id.0].begun = false;
+        let pieces = self.legs[id.0].pieces.drain(..);
+        pieces.filter_map(|piece| match piece {
+            Piece::Head(bytes, _) | Piece::EndLine(bytes, ..) | Piece::Frame(bytes) => Some(bytes),
+            Piece::Content(..) => None,
+        })
     }
 
     /// The next event of a request or response that came for this leg.
@@ -515,14 +571,18 @@ impl FanOut {
             if !done {
                 break;
             }
-            if let Some(Piece::EndLine(_, transaction_id, flag)) = leg.pieces.pop_front() {
-                deadline = leg
-                    .endpoint
-                    .chunk_written(now, &transaction_id)
-                    .or(deadline);
-                if flag == ContinuationFlag::Complete && leg.state == LegState::Sending {
-                    leg.state = LegState::Finishing;
+            match leg.pieces.pop_front() {
+                Some(Piece::Head(..)) => leg.wire_start = leg.written,
+                Some(Piece::EndLine(_, transaction_id, flag)) => {
+                    deadline = leg
+                        .endpoint
+                        .chunk_written(now, &transaction_id)
+                        .or(deadline);
+                    if flag == ContinuationFlag::Complete && leg.state == LegState::Sending {
+                        leg.state = LegState::Finishing;
+                    }
                 }
+                _ => {}
             }
         }
         let first_end = self.content.first_end();
@@ -591,7 +651,8 @@ impl FanOut {
             self.take_endpoint_events(now, id);
             let leg = &self.legs[index];
             // Waiting for our own spool is not the peer's fault.
-            let blocked = leg.state == LegState::Sending && !leg.idle && leg.awaited.is_none();
+            let blocked =
+                leg.state == LegState::Sending && !leg.idle && !leg.paused && leg.awaited.is_none();
             let stalled_at = leg.progress + self.limits.stall;
             if blocked && stalled_at <= now {
                 self.fail(id, LegFailure::Stalled);
@@ -614,7 +675,7 @@ impl FanOut {
         if leg.state == LegState::Waiting {
             return;
         }
-        leg.interrupt_for_frames();
+        leg.interrupt();
         while leg.pieces.len() < MAX_PIECES {
             let Some(chunk) = leg.chunk else {
                 if let Some(frame) = leg.endpoint.poll_frame() {
@@ -624,12 +685,13 @@ impl FanOut {
                 let ended = leg.pieces.iter().any(Piece::is_last);
                 let more = leg.queued < end || (complete && !ended);
                 let may_start = leg.state == LegState::Sending
+                    && !leg.paused
                     && self.end != MessageEnd::Aborted
                     && leg.endpoint.unanswered() < MAX_UNANSWERED;
-                if !more || !may_start {
+                let Some(message) = self.message.as_ref().filter(|_| more && may_start) else {
                     break;
-                }
-                leg.start_chunk(&self.message);
+                };
+                leg.start_chunk(message);
                 continue;
             };
             let room = leg.chunk_bytes.saturating_sub(leg.queued - chunk.start);
@@ -726,12 +788,13 @@ impl FanOut {
         if leg.state.is_final() {
             return;
         }
-        if matches!(failure, LegFailure::Refused(_)) {
-            // RFC 4975 §7.1: who must not send more ends the chunk with `#`.
-            leg.abort_chunk();
-        } else {
+        if matches!(failure, LegFailure::Disconnected | LegFailure::Stalled) {
             leg.pieces.clear();
             leg.chunk = None;
+            leg.begun = false;
+        } else {
+            // RFC 4975 §7.1: who must not send more ends the chunk with `#`. Others may share the connection.
+            leg.abort_chunk();
         }
         self.end_leg(id, LegState::Failed(failure));
     }
@@ -861,26 +924,50 @@ impl Leg {
         }
     }
 
-    /// If a response waits behind a long chunk, ends the chunk soon.
-    fn interrupt_for_frames(&mut self) {
-        if !self.endpoint.has_frames() || self.chunk.is_none() {
+    /// If a response or another session waits behind a long chunk, ends the chunk soon.
+    fn interrupt(&mut self) {
+        if !(self.endpoint.has_frames() || self.paused) {
             return;
         }
-        let only = self.pieces.len() == 1;
-        if let Some(Piece::Content(from, to)) = self.pieces.back_mut().filter(|_| only) {
-            *to = (*to).min(*from + INTERRUPT_BYTES);
-            self.queued = *to;
-            self.end_chunk(ContinuationFlag::More);
+        let Some(transaction_id) = self.chunk_on_wire() else {
+            return;
+        };
+        let open = self.pieces.len() == 1;
+        match self.pieces.front_mut() {
+            // All that is there of the message has gone out: more of it may be long in coming.
+            None => self.end_chunk(ContinuationFlag::More),
+            Some(Piece::Content(from, to)) => {
+                if !open && *to - *from <= INTERRUPT_BYTES {
+                    return;
+                }
+                *to = (*to).min(*from + INTERRUPT_BYTES);
+                self.queued = *to;
+                // What was lined up behind is taken back, but for frames.
+                let mut frames = self.pieces.split_off(1);
+                for piece in &frames {
+                    if let Piece::Head(_, never_was) = piece {
+                        self.endpoint.forget_chunk(never_was);
+                    }
+                }
+                frames.retain(|piece| matches!(piece, Piece::Frame(_)));
+                self.chunk = Some(Chunk {
+                    transaction_id,
+                    start: self.wire_start,
+                });
+                self.end_chunk(ContinuationFlag::More);
+                self.pieces.extend(frames);
+            }
+            Some(_) => {}
         }
     }
 
     /// Between chunks of a message that has been given up, only a chunk without content can say so.
-    fn tell_abort(&mut self, message: &OutgoingMessage) {
+    fn tell_abort(&mut self, message: Option<&OutgoingMessage>) {
         let told = self
             .pieces
             .iter()
             .any(|piece| matches!(piece, Piece::EndLine(_, _, ContinuationFlag::Aborted)));
-        if self.written > 0 && !told {
+        if let Some(message) = message.filter(|_| self.written > 0 && !told) {
             self.start_chunk(message);
             self.end_chunk(ContinuationFlag::Aborted);
         }
@@ -997,7 +1084,11 @@ mod tests {
             };
             Self {
                 now: Instant::now(),
-                fan_out: FanOut::new(message, limits, fill),
+                fan_out: {
+                    let mut fan_out = FanOut::new(limits, fill);
+                    fan_out.handle_started(message);
+                    fan_out
+                },
                 peers: Vec::new(),
                 spool: Vec::new(),
                 spill: None,
@@ -1444,6 +1535,73 @@ mod tests {
         pair.fan_out.handle_complete(pair.now);
         pair.finish();
         pair.assert_has_all(0, &whole);
+    }
+
+    #[test]
+    fn a_request_from_the_recipient_is_answered_while_the_sender_rests() {
+        let mut pair = Pair::joined(limits(0), None, &[10_000]);
+        pair.fan_out.handle_content(pair.now, random_content(5_000));
+        for _ in 0..3 {
+            pair.tick();
+        }
+        let (leg, written) = (pair.peers[0].leg, pair.peers[0].content.len());
+        assert_eq!((written, pair.fan_out.has_output(leg)), (5_000, false));
+        let request = "MSRP abcd NICKNAME\r\nTo-Path: msrp://cf:2855/session;tcp\r\n\
+            From-Path: msrp://peer:2855/session;tcp\r\n-------abcd$\r\n";
+        let (mut parser, mut input) = (Parser::new(), BytesMut::from(request));
+        while let Some(event) = parser.poll_event(&mut input).unwrap() {
+            pair.fan_out.handle_leg_event(pair.now, leg, event);
+        }
+        pair.tick();
+        // After the empty SEND: the chunk was ended, then the response came.
+        assert_eq!(
+            pair.peers[0].chunks[1..],
+            [
+                (5_000, ContinuationFlag::More),
+                (0, ContinuationFlag::Complete)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_leg_gives_its_connection_to_others() {
+        let whole = random_content(300_000);
+        let mut pair = Pair::joined(limits(0), Some(300_000), &[40_000]);
+        pair.fan_out.handle_content(pair.now, whole.clone());
+        // The chunk has its end-line lined up, and gives way all the same.
+        pair.fan_out.handle_complete(pair.now);
+        pair.tick();
+        let leg = pair.peers[0].leg;
+        assert!(!pair.fan_out.is_between_chunks(leg));
+        pair.fan_out.pause(leg);
+        pair.tick();
+        assert!(pair.fan_out.is_between_chunks(leg));
+        let chunk = *pair.peers[0].chunks.last().unwrap();
+        assert_eq!(chunk.1, ContinuationFlag::More);
+        assert!(chunk.0 <= 40_000 + INTERRUPT_BYTES, "{chunk:?}");
+        // However long others take, it is no stall.
+        pair.now += 2 * STALL;
+        pair.tick();
+        assert_eq!(pair.fan_out.leg(leg).state, LegState::Sending);
+        pair.fan_out.resume(pair.now, leg);
+        pair.finish();
+        pair.assert_has_all(0, &whole);
+    }
+
+    #[test]
+    fn a_leg_waits_connected_for_the_message_to_begin() {
+        let mut pair = Pair::new(limits(0), None);
+        pair.fan_out = FanOut::new(limits(0), fill);
+        let leg = pair.add(10_000, None);
+        pair.connect(leg);
+        pair.fan_out.handle_content(pair.now, random_content(10));
+        pair.fan_out.handle_complete(pair.now);
+        pair.tick();
+        assert_eq!(pair.fan_out.leg(leg).state, LegState::Sending);
+        assert_eq!(pair.fan_out.received(), 0, "no message, no content");
+        pair.fan_out.handle_aborted(pair.now);
+        pair.tick();
+        assert_eq!(pair.fan_out.leg(leg).state, LegState::Aborted);
     }
 
     #[test]

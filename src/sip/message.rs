@@ -157,6 +157,11 @@ impl Message {
         self.buffer.slice(self.body.clone())
     }
 
+    /// The bytes that it was parsed from.
+    pub fn buffer(&self) -> &Bytes {
+        &self.buffer
+    }
+
     fn content_length(&self) -> Result<Option<usize>, MessageError> {
         let mut agreed = None;
         for field in self.all(HeaderName::ContentLength) {

@@ -282,6 +282,11 @@ impl Proxy {
         );
     }
 
+    /// Kills the proxy and its processes at once, as a failure of its machine would.
+    pub fn kill(mut self) {
+        self.stopped = true;
+    }
+
     /// Stops the proxy and says what was wrong with its life and its end.
     pub fn stop_and_tell(mut self) -> Vec<String> {
         self.end()

@@ -1,7 +1,8 @@
 //! What the end-to-end tests share: a proxy with the module, and which requirements a test proves.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -95,7 +96,7 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
 }
 
 /// The module's counters.
-pub(crate) const COUNTERS: [&str; 8] = [
+pub(crate) const COUNTERS: [&str; 12] = [
     "requests",
     "accepted",
     "refused",
@@ -104,6 +105,10 @@ pub(crate) const COUNTERS: [&str; 8] = [
     "failed",
     "interworked",
     "loops",
+    "sessions",
+    "msrp_connections",
+    "msrp_memory",
+    "msrp_spool",
 ];
 
 /// All counters with their values.
@@ -144,7 +149,7 @@ pub(crate) fn expect_log_lines(proxy: &Proxy, words: &str, count: usize) {
     assert_eq!(log_lines(proxy, words), count, "lines with `{words}`");
 }
 
-fn module() -> PathBuf {
+pub(crate) fn module() -> PathBuf {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kamailio/cpm.so");
     assert!(
         module.is_file(),
@@ -199,4 +204,36 @@ fn requirements() -> &'static [String] {
             .filter_map(|line| line.split_once(',').map(|(id, _)| id.to_owned()))
             .collect()
     })
+}
+
+/// The body of what a proxy answers to GET.
+#[track_caller]
+pub(crate) fn http_get(port: u16, path: &str) -> String {
+    http(port, &format!("GET {path} HTTP/1.1\r\nHost: proxy\r\n\r\n"))
+}
+
+/// The body of a good answer to an HTTP request. Kamailio keeps the connection.
+#[track_caller]
+pub(crate) fn http(port: u16, request: &str) -> String {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
+    connection
+        .write_all(request.as_bytes())
+        .expect("the proxy reads");
+    connection
+        .set_read_timeout(Some(cpm_testbed::PATIENCE))
+        .expect("a time to wait is not zero");
+    let mut answer = BufReader::new(connection);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let length = answer.read_line(&mut head).expect("the proxy answers");
+        assert!(length > 0, "the answer ends in its head:\n{head}");
+    }
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let length = values(&head, "Content-Length")
+        .next()
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
+    let mut body = vec![0; length];
+    answer.read_exact(&mut body).expect("the body is whole");
+    String::from_utf8(body).expect("the body is text")
 }

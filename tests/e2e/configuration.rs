@@ -1,11 +1,8 @@
-//! The routing script's functions, the shipped configuration, and parameters that make no sense.
-
-use std::path::Path;
-use std::process::Command;
+//! The routing script's functions, and parameters that make no sense.
 
 use cpm_testbed::{Bench, cpm_message, to};
 
-use crate::common::{COUNTERS, EXPLODER, cpm_proxy};
+use crate::common::{EXPLODER, cpm_proxy};
 
 #[test]
 fn the_four_functions_do_what_cpm_handle_does() {
@@ -57,38 +54,6 @@ fn the_four_functions_do_what_cpm_handle_does() {
 }
 
 #[test]
-fn the_shipped_configuration_is_accepted() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let binary = std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into());
-    let modules = Command::new(root.join("tools/kamailio"))
-        .arg("modules")
-        .output()
-        .expect("a script of the project");
-    let modules = String::from_utf8(modules.stdout).expect("a path");
-    let output = Command::new(binary)
-        .arg("-c")
-        .arg("-L")
-        .arg(format!(
-            "{}:{}",
-            root.join("target/kamailio").display(),
-            modules.trim()
-        ))
-        .arg("-Y")
-        .arg(std::env::temp_dir())
-        .args(["-l", "udp:127.0.0.1:5060", "-l", "tcp:127.0.0.1:5060"])
-        .arg("-f")
-        .arg(root.join("kamailio-config/kamailio.cfg"))
-        .output()
-        .expect("Kamailio is installed");
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{words}");
-    assert!(
-        !words.contains("ERROR") && !words.contains("WARNING"),
-        "{words}"
-    );
-}
-
-#[test]
 fn senseless_parameters_stop_the_start_with_one_clear_line() {
     let bench = Bench::new("senseless_parameters");
     for (name, value, line) in [
@@ -118,31 +83,5 @@ fn senseless_parameters_stop_the_start_with_one_clear_line() {
         let log = failure.expect_err(name).log;
         let said = log.lines().filter(|text| text.contains(line)).count();
         assert_eq!(said, 1, "{name}={value}:\n{log}");
-    }
-}
-
-#[test]
-fn the_manual_has_every_parameter_and_counter() {
-    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
-    let manual = std::fs::read_to_string(manual).expect("there is a manual");
-    let mut described: Vec<&str> = manual
-        .lines()
-        .filter_map(|line| {
-            line.strip_prefix("#### `")?
-                .split_once("` (")
-                .map(|(name, _)| name)
-        })
-        .collect();
-    // How many processes there are is Kamailio's business, not the core's.
-    let known = cpm::policy::PARAMETERS.iter().map(|(name, _)| *name);
-    let mut known: Vec<&str> = known.chain(["group_processes"]).collect();
-    known.sort_unstable();
-    described.sort_unstable();
-    assert_eq!(described, known);
-    for name in COUNTERS {
-        assert!(
-            manual.contains(&format!("| `{name}` |")),
-            "{name} is not in the manual"
-        );
     }
 }

@@ -1,53 +1,43 @@
 //! What the checks of large message mode ask beyond those of pager mode (9.1.2-6, spec-notes N1, N49).
 
-use super::super::refusal::{Refusal, Reply};
+use super::super::refusal::Refusal;
 use super::offer_answer::find_sdp;
 use super::session_timer::{MIN_SESSION_EXPIRES_S, Refresher, SessionExpires};
-use super::settings::{LargeModeSettings, SessionExpiresCheck};
+use super::settings::LargeModeSettings;
+use crate::policy::SessionTimerCheck;
 use crate::sdp::{MsrpMedia, SdpError, SessionDescription};
 use crate::sip::{Message, StatusCode};
 
 /// 9.1.2-3b-w, -5b-w; pager mode says "recipients" (spec-notes N12).
-pub const TOO_MANY_PARTICIPANTS: &str = "102 Too many participants";
+pub(in crate::controlling) const TOO_MANY_PARTICIPANTS: &str = "102 Too many participants";
 /// 9.1.2-6-w.
-pub const FUNCTION_NOT_ALLOWED: &str = "122 Function not allowed";
+const FUNCTION_NOT_ALLOWED: &str = "122 Function not allowed";
 /// Spec-notes N49.
-pub const SIZE_EXCEEDED: &str = "133 Size exceeded";
+const SIZE_EXCEEDED: &str = "133 Size exceeded";
 /// Option tags of Require that an INVITE may have (RFC 5366 §5, RFC 4028; spec-notes N29).
-pub const UNDERSTOOD: &[&str] = &["recipient-list-invite", "recipient-list-message", "timer"];
+pub(in crate::controlling) const UNDERSTOOD: &[&str] =
+    &["recipient-list-invite", "recipient-list-message", "timer"];
 
-/// Runs these checks in their order, to be done after all others. `server` is the value of Server, `agent` the host that a
-/// Warning names.
-///
-/// # Errors
-/// The reply that refuses the INVITE.
-pub fn check_invite(
+/// Runs these checks in their order, to be done after all others.
+pub(in crate::controlling) fn check_invite(
     message: &Message,
     settings: &LargeModeSettings,
-    server: &str,
-    agent: &str,
-) -> Result<(), Box<Reply>> {
-    let checked = || {
-        session_expires(message, settings.session_expires_check)?;
-        let offer = session_description(message)?;
-        let media = usable_media(&offer, settings)?;
-        message_size(&media, settings.max_message_bytes)
-    };
-    checked().map_err(|refusal| Box::new(refusal.reply(server, agent)))
+) -> Result<(), Refusal> {
+    session_expires(message, settings.session_timer_check)?;
+    let offer = session_description(message)?;
+    let media = usable_media(&offer, settings)?;
+    message_size(&media, settings.max_message_bytes)
 }
 
 /// 9.1.2-6. An interval that is too small gets 422 whoever refreshes (RFC 4028 §9).
-pub(in crate::controlling) fn session_expires(
-    message: &Message,
-    check: SessionExpiresCheck,
-) -> Result<(), Refusal> {
+fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Refusal> {
     let asked = SessionExpires::of(message)
         .map_err(|_| Refusal::bad_request("Malformed Session-Expires"))?;
     let refresher = asked.and_then(|asked| asked.refresher);
     let passes = match check {
-        SessionExpiresCheck::Off => true,
-        SessionExpiresCheck::Lenient => refresher != Some(Refresher::Uas),
-        SessionExpiresCheck::Literal => refresher == Some(Refresher::Uac),
+        SessionTimerCheck::Off => true,
+        SessionTimerCheck::Lenient => refresher != Some(Refresher::Uas),
+        SessionTimerCheck::Literal => refresher == Some(Refresher::Uac),
     };
     if !passes {
         return Err(Refusal::forbidden(
@@ -66,9 +56,7 @@ pub(in crate::controlling) fn session_expires(
 }
 
 /// The offer. An INVITE without one would want ours, but what is in the message only its sender knows: 488.
-pub(in crate::controlling) fn session_description(
-    message: &Message,
-) -> Result<SessionDescription, Refusal> {
+fn session_description(message: &Message) -> Result<SessionDescription, Refusal> {
     let sdp = find_sdp(message).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let Some(sdp) = sdp else {
         return Err(match message.body().is_empty() {
@@ -91,7 +79,7 @@ pub(in crate::controlling) fn session_description(
 }
 
 /// The MSRP media of the offer, over a transport that has a listener.
-pub(in crate::controlling) fn usable_media<'a>(
+fn usable_media<'a>(
     offer: &'a SessionDescription,
     settings: &LargeModeSettings,
 ) -> Result<MsrpMedia<'a>, Refusal> {
@@ -108,10 +96,7 @@ pub(in crate::controlling) fn usable_media<'a>(
 }
 
 /// Spec-notes N49: what is announced as too large is not begun.
-pub(in crate::controlling) fn message_size(
-    media: &MsrpMedia<'_>,
-    max_message_bytes: u64,
-) -> Result<(), Refusal> {
+fn message_size(media: &MsrpMedia<'_>, max_message_bytes: u64) -> Result<(), Refusal> {
     let announced = media.file_selector.as_ref().and_then(|file| file.size);
     if max_message_bytes > 0 && announced.is_some_and(|size| size > max_message_bytes) {
         return Err(Refusal::forbidden(
@@ -128,6 +113,7 @@ mod tests {
 
     use super::super::settings::{MsrpAddress, MsrpAddresses};
     use super::*;
+    use crate::policy::LargeModePolicy;
     use crate::sdp::Transport;
 
     const SDP: &str = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=message 9 TCP/MSRP *\r\na=accept-types:*\r\n\
@@ -136,7 +122,7 @@ mod tests {
     fn check(
         headers: &str,
         sdp: &str,
-        check: SessionExpiresCheck,
+        check: SessionTimerCheck,
     ) -> Option<(u16, Option<&'static str>)> {
         let text = format!("INVITE sip:a@b SIP/2.0\r\n{headers}\r\n{sdp}");
         let message = Message::parse(Bytes::from(text)).unwrap();
@@ -150,10 +136,11 @@ mod tests {
             fingerprint: None,
             leg_transport: Transport::Tcp,
         };
-        let mut settings = LargeModeSettings::new("sip:cf@h".into(), msrp);
+        let mut settings =
+            LargeModeSettings::new(&LargeModePolicy::default(), "sip:cf@h".into(), msrp);
         settings.max_message_bytes = 1000;
-        settings.session_expires_check = check;
-        let refused = check_invite(&message, &settings, "s", "agent").err()?;
+        settings.session_timer_check = check;
+        let refused = check_invite(&message, &settings).err()?.reply("s", "agent");
         Some((refused.code.as_u16(), refused.warning))
     }
 
@@ -161,7 +148,7 @@ mod tests {
 
     #[test]
     fn session_expires_as_n1_reads_it() {
-        use SessionExpiresCheck::*;
+        use SessionTimerCheck::*;
         let not_allowed = Some((403, Some(FUNCTION_NOT_ALLOWED)));
         for (value, lenient, literal, off) in [
             ("", None, not_allowed, None),
@@ -195,9 +182,8 @@ mod tests {
 
     #[test]
     fn offers() {
-        let with = |from: &str, to: &str| {
-            check(TYPE, &SDP.replace(from, to), SessionExpiresCheck::Lenient)
-        };
+        let with =
+            |from: &str, to: &str| check(TYPE, &SDP.replace(from, to), SessionTimerCheck::Lenient);
         assert_eq!(with("x", "x"), None);
         assert_eq!(
             with("size:1000", "size:1001"),
@@ -213,7 +199,7 @@ mod tests {
             with("a=accept", "a=setup:holdconn\r\na=accept"),
             Some((488, None))
         );
-        let lenient = SessionExpiresCheck::Lenient;
+        let lenient = SessionTimerCheck::Lenient;
         assert_eq!(check("", "", lenient), Some((488, None)));
         assert_eq!(
             check("Content-Type: text/plain\r\n", "x", lenient),

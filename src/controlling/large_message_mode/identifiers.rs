@@ -4,10 +4,11 @@ use std::fmt;
 
 /// What the names of our dialogs begin with. Call-IDs of pager mode begin with `cpm-`.
 const PREFIX: &str = "cpms-";
-const SESSION_ID_BYTES: usize = 16;
+/// Bytes of a [`SessionId`].
+pub(super) const SESSION_ID_BYTES: usize = 16;
 
 /// Names a session: 128 random bits, which nobody can guess.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId([u8; SESSION_ID_BYTES]);
 
 /// A leg of one session: the place of its INVITE in the order of sending. The second INVITE of a recipient, the one to the
@@ -39,6 +40,14 @@ impl SessionId {
     pub fn new(random: fn(&mut [u8])) -> Self {
         let mut bytes = [0; SESSION_ID_BYTES];
         random(&mut bytes);
+        SessionId(bytes)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; SESSION_ID_BYTES]) -> Self {
         SessionId(bytes)
     }
 

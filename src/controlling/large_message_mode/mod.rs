@@ -54,9 +54,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use checks::{
-    FUNCTION_NOT_ALLOWED, SIZE_EXCEEDED, TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite,
-};
+pub(super) use checks::{TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite};
 pub use dialog::{
     InDialogRequest, MAX_ROUTE_SET_BYTES, MAX_ROUTES, MAX_TAG_BYTES, requests_for_stray_answer,
 };
@@ -70,6 +68,6 @@ pub use session::{
 pub use session_timer::{MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S};
 pub use settings::{
     ABORT_TIMEOUT, ACK_TIMEOUT, ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT,
-    LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, RELAY_TIMEOUT,
-    SENDER_BYE_TIMEOUT, SessionExpiresCheck,
+    LEG_SILENCE, LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, RELAY_TIMEOUT,
+    SENDER_BYE_TIMEOUT,
 };

@@ -8,20 +8,20 @@ use bytes::{Buf, BufMut, Bytes};
 
 use super::super::header_fields::{from_without_tag, has_name, hops_left_for, put, texts};
 use super::super::interworking;
-use super::super::service::{ControllingFunction, Kind};
-use super::LegNumber;
+use super::super::request::Request;
+use super::super::service::{
+    ControllingFunction, Kind, LARGE_MODE_GROUP_SERVICE, LARGE_MODE_SERVICE,
+};
+use super::identifiers::SESSION_ID_BYTES;
 use super::leg::Leg;
 use super::offer_answer::SDP_CONTENT_TYPE;
 use super::settings::LargeModeSettings;
+use super::{LegNumber, SessionId};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::sip::{
     HeaderBlock, HeaderName, Message, NameAddr, StatusCode, Uri, requests_anonymity, split_list,
 };
-
-/// Services of P-Asserted-Service for one recipient and for a group (7.2.1.2-3).
-const LARGE_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg";
-const LARGE_MODE_GROUP_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg.group";
 
 /// What we understand inside of dialogs.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE";
@@ -68,12 +68,12 @@ const BASE_FEATURES: &[&str] = &[
 /// the one that has the sessions.
 #[derive(Clone, Debug)]
 pub struct AcceptedInvite {
+    /// The name that its session will have.
+    pub session: SessionId,
     /// The kind of destination.
     pub kind: Kind,
     /// The request as received.
     pub message: Message,
-    /// Its bytes, as [`AcceptedInvite::write`] needs them.
-    pub raw: Bytes,
     /// The Request-URI in force; the group's address where the destination is a group.
     pub request_uri: String,
     /// The authenticated originator's CPM Address.
@@ -88,9 +88,30 @@ pub struct AcceptedInvite {
 }
 
 impl AcceptedInvite {
+    /// From a request whose checks have passed. `None`: it is not one of large message mode.
+    pub(in crate::controlling) fn of(request: &Request) -> Option<Self> {
+        let originator = request.originator.as_ref()?;
+        let history = (request.kind() == Kind::AdHoc).then(|| {
+            let unqualified = request.service.settings().history_unqualified;
+            resource_lists::write_history(request.recipients().history(), unqualified)
+        });
+        Some(AcceptedInvite {
+            session: request.session()?,
+            kind: request.kind(),
+            message: request.message.clone(),
+            request_uri: request.request_uri().to_owned(),
+            originator: originator.uri().to_owned(),
+            asserted: originator.asserted().to_owned(),
+            recipients: request.recipients().lines().to_owned(),
+            history: history.flatten(),
+        })
+    }
+
     /// As bytes for another process of the same build.
     pub fn write(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.raw.len() + self.recipients.len() + 1024);
+        let mut bytes =
+            Vec::with_capacity(self.message.buffer().len() + self.recipients.len() + 1024);
+        bytes.put_slice(self.session.as_bytes());
         bytes.put_u8(match self.kind {
             Kind::Exploder => 0,
             Kind::AdHoc => 1,
@@ -98,7 +119,7 @@ impl AcceptedInvite {
         });
         bytes.put_u8(u8::from(self.history.is_some()));
         for field in [
-            &self.raw[..],
+            &self.message.buffer()[..],
             self.request_uri.as_bytes(),
             self.originator.as_bytes(),
             self.asserted.as_bytes(),
@@ -113,6 +134,8 @@ impl AcceptedInvite {
 
     /// The inverse of [`AcceptedInvite::write`]; `None` for anything else.
     pub fn read(mut bytes: Bytes) -> Option<Self> {
+        let mut session = [0; SESSION_ID_BYTES];
+        bytes.try_copy_to_slice(&mut session).ok()?;
         let kind = match bytes.try_get_u8().ok()? {
             0 => Kind::Exploder,
             1 => Kind::AdHoc,
@@ -125,11 +148,10 @@ impl AcceptedInvite {
             (length <= bytes.len()).then(|| bytes.split_to(length))
         };
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
-        let raw = take()?;
         let invite = AcceptedInvite {
+            session: SessionId::from_bytes(session),
             kind,
-            message: Message::parse(raw.clone()).ok()?,
-            raw,
+            message: Message::parse(take()?).ok()?,
             request_uri: text(take()?)?,
             originator: text(take()?)?,
             asserted: text(take()?)?,

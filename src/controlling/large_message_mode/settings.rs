@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::policy::{LargeModePolicy, SessionTimerCheck};
 use crate::sdp::{Fingerprint, Transport};
 
 /// How soon at the latest the originator's INVITE gets its final response from us. The transaction layer must keep that
@@ -22,22 +23,24 @@ pub const RELAY_TIMEOUT: Duration = Duration::from_secs(5);
 pub const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the originator may take for his BYE once his message is complete. A client sends it when it has the last 200.
 pub const SENDER_BYE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a recipient's INVITE may go without any response, since a request that could not be sent makes no noise for half a
+/// minute.
+pub const LEG_SILENCE: Duration = Duration::from_secs(10);
 /// No session lives longer: a backstop for those whose peers know no session timers. 100 MiB take four hours at 64 kbit/s.
 pub const MAX_SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
 
 /// What the operator can set; the names are those of the module's parameters.
 #[derive(Clone, Debug)]
 pub struct LargeModeSettings {
-    /// `session_expires_check`: which Session-Expires is refused (spec-notes N1).
-    pub session_expires_check: SessionExpiresCheck,
+    /// `require_session_timer`: which Session-Expires is refused (spec-notes N1).
+    pub session_timer_check: SessionTimerCheck,
     /// `session_expires`: interval towards an originator who names none, in seconds.
     pub session_expires_s: u32,
     /// `leg_session_expires`: interval asked of recipients, in seconds; 0: none is asked (spec-notes N44).
     pub leg_session_expires_s: u32,
     /// `leg_timeout`: how long a recipient may ring (spec-notes N20).
     pub leg_timeout: Duration,
-    /// `leg_silence`: how long a recipient's INVITE may go without any response, since a request that could not be sent makes no
-    /// noise for half a minute.
+    /// [`LEG_SILENCE`] but in tests.
     pub leg_silence: Duration,
     /// `ack_wait`: how long recipients who answered wait for the originator's ACK (spec-notes N43).
     pub ack_wait: Duration,
@@ -47,17 +50,6 @@ pub struct LargeModeSettings {
     pub contact: String,
     /// Where peers reach our relay.
     pub msrp: MsrpAddresses,
-}
-
-/// Which Session-Expires is refused (spec-notes N1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionExpiresCheck {
-    /// One that makes us refresh.
-    Lenient,
-    /// Everything but `refresher=uac`, for conformance tests.
-    Literal,
-    /// None.
-    Off,
 }
 
 /// Where peers reach our relay (`msrp_advertise`, `msrp_transport`).
@@ -101,18 +93,36 @@ impl MsrpAddresses {
 }
 
 impl LargeModeSettings {
-    /// The defaults, for a proxy that is reached at `contact` and a relay at these addresses.
-    pub fn new(contact: String, msrp: MsrpAddresses) -> Self {
+    /// What `policy` says, for a proxy that is reached at `contact` and a relay at these addresses.
+    pub fn new(policy: &LargeModePolicy, contact: String, msrp: MsrpAddresses) -> Self {
         LargeModeSettings {
-            session_expires_check: SessionExpiresCheck::Lenient,
-            session_expires_s: 1800,
-            leg_session_expires_s: 1800,
-            leg_timeout: Duration::from_secs(60),
-            leg_silence: Duration::from_secs(10),
-            ack_wait: Duration::from_secs(10),
-            max_message_bytes: 100 * 1024 * 1024,
+            session_timer_check: policy.require_session_timer,
+            session_expires_s: policy.session_expires_s,
+            leg_session_expires_s: policy.leg_session_expires_s,
+            leg_timeout: policy.leg_timeout,
+            leg_silence: LEG_SILENCE,
+            ack_wait: policy.ack_wait,
+            max_message_bytes: policy.max_message_bytes,
             contact,
             msrp,
+        }
+    }
+}
+
+impl MsrpAddresses {
+    /// Where `policy` says that peers reach the relay, whose certificate has this fingerprint.
+    pub fn new(policy: &LargeModePolicy, fingerprint: Option<Fingerprint>) -> Self {
+        let address = |transport| {
+            policy.advertised(transport).map(|address| MsrpAddress {
+                address: address.ip(),
+                port: address.port(),
+            })
+        };
+        MsrpAddresses {
+            tcp: address(Transport::Tcp),
+            tls: address(Transport::Tls),
+            fingerprint,
+            leg_transport: policy.leg_transport,
         }
     }
 }

@@ -164,7 +164,7 @@ impl Session {
         transaction: TransactionKey,
         random: fn(&mut [u8]),
     ) -> Result<Self, NotStarted> {
-        let id = SessionId::new(random);
+        let id = invite.session;
         let side = Side::Originator;
         let tag = DialogName { session: id, side }.to_string();
         let dialog = Dialog::of_callee(&invite.message, &tag).map_err(|_| NotStarted::Malformed)?;

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::super::host::Fate;
 use super::super::service::{ControllingFunction, Kind};
 use super::*;
-use crate::policy::Settings;
+use crate::policy::{LargeModePolicy, Settings};
 use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
 use crate::session::{LegFailure, LegState as Delivery};
 use crate::sip::{HeaderName, Message, StatusCode};
@@ -70,6 +70,7 @@ fn settings() -> LargeModeSettings {
         port: 2855,
     };
     LargeModeSettings::new(
+        &LargeModePolicy::default(),
         "sip:cpm@203.0.113.1:5060".into(),
         MsrpAddresses {
             tcp: Some(address("203.0.113.5")),
@@ -95,11 +96,10 @@ fn raw_invite(more: &str) -> Bytes {
 }
 
 fn accepted(kind: Kind, recipients: &[&str], more: &str) -> AcceptedInvite {
-    let raw = raw_invite(more);
     AcceptedInvite {
+        session: SessionId::new(numbered),
         kind,
-        message: Message::parse(raw.clone()).unwrap(),
-        raw,
+        message: Message::parse(raw_invite(more)).unwrap(),
         request_uri: "sip:all@home".into(),
         originator: "sip:alice@home".into(),
         asserted: "<sip:alice@home>".into(),

@@ -115,8 +115,8 @@ fn accepted_invites_cross_processes() {
     let bytes = invite.write();
     let read = AcceptedInvite::read(Bytes::from(bytes.clone())).unwrap();
     assert_eq!(
-        (read.kind, &read.raw, &read.recipients),
-        (invite.kind, &invite.raw, &invite.recipients)
+        (read.kind, read.message.buffer(), &read.recipients),
+        (invite.kind, invite.message.buffer(), &invite.recipients)
     );
     assert_eq!((read.originator, read.history), (invite.originator, None));
     for length in 0..bytes.len() {
@@ -144,7 +144,7 @@ fn what_cannot_be_started() {
     );
     let with = |from: &str, to: &str| {
         let mut invite = accepted(Kind::Exploder, &["sip:r@home"], "");
-        let text = String::from_utf8(invite.raw.to_vec())
+        let text = String::from_utf8(invite.message.buffer().to_vec())
             .unwrap()
             .replace(from, to);
         invite.message = message(text);

@@ -52,6 +52,9 @@ struct Seen {
     /// Jobs that were handed over, and whether they are taken.
     jobs: Vec<Vec<u8>>,
     takes_jobs: bool,
+    /// What the sessions wanted done, and the last body that they replied with.
+    in_sessions: Vec<String>,
+    reply_body: String,
 }
 
 thread_local! {
@@ -156,8 +159,88 @@ static HOST: cpm_host = cpm_host {
     authorize: Some(authorize),
     send: Some(send),
     hand_over: Some(hand_over),
+    begin_session: Some(begin_session),
+    session_invite: Some(session_invite),
+    session_cancel: Some(session_cancel),
+    session_request: Some(session_request),
+    session_reply: Some(session_reply),
+    session_release: Some(session_release),
+    session_event: Some(session_event),
     group_document: Some(group_document),
 };
+
+unsafe extern "C" fn begin_session(_: *mut c_void, invite: cpm_str) -> c_int {
+    // SAFETY: lent for this call.
+    let bytes = unsafe { std::slice::from_raw_parts(invite.s.cast::<u8>(), invite.len) };
+    seen(|seen| {
+        if seen.takes_jobs {
+            seen.jobs.push(bytes.to_vec());
+        }
+        c_int::from(seen.takes_jobs)
+    })
+}
+
+/// Transactions are numbered by how many INVITEs there were.
+unsafe extern "C" fn session_invite(
+    _: *mut c_void,
+    invite: *const cpm_outgoing,
+    transaction: *mut u64,
+) -> cpm_sent {
+    // SAFETY: lent for this call.
+    let invite = unsafe { &*invite };
+    seen(|seen| {
+        let (uri, call_id) = (text(invite.request_uri), text(invite.call_id));
+        seen.in_sessions.push(format!("INVITE {uri}"));
+        seen.sent.push((uri, call_id));
+        // SAFETY: room for one number, lent for this call.
+        unsafe { transaction.write(seen.sent.len() as u64) };
+        CPM_SENT
+    })
+}
+
+unsafe extern "C" fn session_cancel(_: *mut c_void, transaction: u64) {
+    seen(|seen| seen.in_sessions.push(format!("CANCEL {transaction}")));
+}
+
+unsafe extern "C" fn session_request(_: *mut c_void, request: *const cpm_dialog_request) -> c_int {
+    // SAFETY: lent for this call.
+    let request = unsafe { &*request };
+    let line = format!("{} {}", text(request.method), text(request.target));
+    seen(|seen| seen.in_sessions.push(line));
+    1
+}
+
+unsafe extern "C" fn session_reply(
+    _: *mut c_void,
+    transaction: u64,
+    reply: *const cpm_reply,
+    keep: c_int,
+) -> c_int {
+    // SAFETY: lent for this call.
+    let reply = unsafe { &*reply };
+    let line = format!("{} in {transaction}, keep {keep}", reply.code);
+    seen(|seen| {
+        seen.in_sessions.push(line);
+        seen.reply_body = text(reply.body);
+    });
+    1
+}
+
+unsafe extern "C" fn session_release(_: *mut c_void, transaction: u64) {
+    seen(|seen| seen.in_sessions.push(format!("release {transaction}")));
+}
+
+unsafe extern "C" fn session_event(
+    _: *mut c_void,
+    event: cpm_session_event,
+    code: c_int,
+    about: *const cpm_outgoing,
+) {
+    // SAFETY: lent for this call.
+    let about = unsafe { &*about };
+    let line = format!("event {event} {code} {}", text(about.request_uri));
+    seen(|seen| seen.in_sessions.push(line));
+}
 
 fn core() -> &'static cpm_core {
     // SAFETY: the table lives as long as the program.
@@ -171,6 +254,9 @@ macro_rules! call {
         unsafe { core().$entry.expect("every entry is there")($($argument),*) }
     };
 }
+
+// Behind the macro, which it uses.
+mod sessions;
 
 fn core_field(request: *const cpm_request, field: cpm_field) -> String {
     text(call!(field(request, field)))
@@ -190,9 +276,12 @@ fn service(parameters: &[(&str, &str)]) -> *mut cpm_service {
             "{name}={value}"
         );
     }
-    assert_eq!(call!(service_start(service)), 0);
+    assert_eq!(call!(service_start(service, lent(OWN_URI))), 0);
     service
 }
+
+/// Where the host is reached.
+const OWN_URI: &str = "sip:cpm@192.0.2.9:5060";
 
 const PARAMETERS: &[(&str, &str)] = &[
     ("exploder_uri", "sip:exploder@example.com"),
@@ -561,7 +650,11 @@ fn a_senseless_parameter_is_one_clear_line() {
         assert_eq!(call!(service_set(service, lent(name), lent(value))), -1);
         seen(|seen| assert_eq!(seen.log.pop(), Some((CPM_LOG_ERROR, line.to_owned()))));
     }
-    assert_eq!(call!(service_start(service)), -1, "no address is ours");
+    assert_eq!(
+        call!(service_start(service, lent(OWN_URI))),
+        -1,
+        "no address is ours"
+    );
     seen(|seen| assert_eq!(seen.log.len(), 1));
     call!(service_free(service));
 }
@@ -570,7 +663,7 @@ fn a_senseless_parameter_is_one_clear_line() {
 fn null_is_answered_with_the_failure_value() {
     let null = std::ptr::null_mut();
     assert_eq!(call!(service_set(null, lent("a"), lent("b"))), -1);
-    assert_eq!(call!(service_start(null)), -1);
+    assert_eq!(call!(service_start(null, lent(OWN_URI))), -1);
     assert!(call!(classify(null, std::ptr::null())).is_null());
     assert_eq!(call!(check(null.cast(), context())), -1);
     assert_eq!(call!(fan_out(null.cast(), context())), -1);
@@ -610,6 +703,9 @@ fn the_header_has_not_drifted() {
         ("cpm_reply", size_of::<cpm_reply>()),
         ("cpm_outgoing", size_of::<cpm_outgoing>()),
         ("cpm_outcome", size_of::<cpm_outcome>()),
+        ("cpm_dialog_request", size_of::<cpm_dialog_request>()),
+        ("cpm_seen", size_of::<cpm_seen>()),
+        ("cpm_gauges", size_of::<cpm_gauges>()),
         ("cpm_host", size_of::<cpm_host>()),
         ("cpm_core", size_of::<cpm_core>()),
     ];
@@ -641,4 +737,66 @@ fn the_header_has_not_drifted() {
             String::from_utf8_lossy(&output.stderr)
         );
     }
+}
+
+/// The number of a parameter, and how the core describes it.
+fn parameter(name: &str) -> (usize, cpm_parameter) {
+    let mut described = cpm_parameter::default();
+    for number in 0.. {
+        assert_eq!(
+            call!(parameter(number, &raw mut described)),
+            1,
+            "there is no {name}"
+        );
+        if text(described.name) == name {
+            return (number, described);
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_parameter_changes_for_requests_that_come_later() {
+    let service = service(PARAMETERS);
+    let (number, limit) = parameter("max_recipients");
+    assert_eq!(
+        (limit.is_tunable, limit.is_checked, limit.min, limit.max),
+        (1, 0, 1, 10_000)
+    );
+    let tune = |name: &str, value: &str, only_try| {
+        call!(service_tune(service, lent(name), lent(value), only_try))
+    };
+    let in_force = |number| text(call!(value(service, number, 0)));
+    assert_eq!(in_force(number), "100");
+    let under_way = classify(service, &message(THREE), "sip:exploder@example.com");
+    assert_eq!(tune("max_recipients", "2", 1), 0, "it could");
+    assert_eq!(in_force(number), "100", "but only that was asked");
+    assert_eq!(tune("max_recipients", "2", 0), 0);
+    assert_eq!(in_force(number), "2");
+    assert_eq!(call!(check(under_way, context())), 1);
+    let later = classify(service, &message(THREE), "sip:exploder@example.com");
+    assert_eq!(call!(check(later, context())), 0);
+    assert_eq!(reply(later).unwrap().0, 486);
+
+    seen(|seen| seen.log.clear());
+    for (name, value) in [
+        ("max_recipients", "0"),
+        ("exploder_uri", "sip:e@example.com"),
+        ("interworking", "1"),
+        ("nothing", "1"),
+    ] {
+        assert_eq!(tune(name, value, 0), -1, "{name}={value}");
+    }
+    assert_eq!(in_force(number), "2");
+    seen(|seen| assert_eq!(seen.log.len(), 4, "one line for each: {:?}", seen.log));
+    let (own, _) = parameter("exploder_uri");
+    assert_eq!(in_force(own), "sip:exploder@example.com");
+    assert!(
+        call!(value(service, own, 1)).s.is_null(),
+        "there is no second"
+    );
+    for request in [under_way, later] {
+        call!(request_free(request));
+    }
+    call!(service_free(service));
 }

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Parameters that can change while the proxy runs, as the group "cpm" of Kamailio's cfg framework. Which ones, and their
+ * ranges, the core says. A process learns of a change when it looks for one (cfg_update), which every process does
+ * before it turns to its next piece of work: a request costs nothing more.
+ */
+#include <string.h>
+
+#include "core/cfg/cfg.h"
+#include "core/mem/mem.h"
+
+#include "cpm_kamailio.h"
+
+#define MAX_TUNABLES 64
+
+static cfg_def_t definitions[MAX_TUNABLES + 1];
+
+/* What `handle` points to before the fork; later it is a copy of it in shared memory. */
+static int values[MAX_TUNABLES];
+static void *handle = values;
+
+/* A copy that lives as long as the module, with a NUL. */
+static char *text_of(struct cpm_str text)
+{
+	char *copy = pkg_malloc(text.len + 1);
+
+	if(copy == NULL) {
+		PKG_MEM_ERROR;
+		return NULL;
+	}
+	memcpy(copy, text.s, text.len);
+	copy[text.len] = '\0';
+	return copy;
+}
+
+static int tune(const str *name, int value, int only_try)
+{
+	char number[INT2STR_MAX_LEN];
+	struct cpm_str text = {number, 0};
+
+	text.len = (size_t)snprintf(number, sizeof(number), "%d", value);
+	return cpm_core_api->service_tune(cpm_service, cpm_of_str(name), text, only_try);
+}
+
+/* In the process that was told of the change, before any other sees it: it may refuse. */
+static int is_possible(void *unused, str *group_name, str *name, void **value)
+{
+	(void)unused;
+	(void)group_name;
+	return tune(name, (int)(long)*value, 1);
+}
+
+/* In each process. */
+static void changed(str *group_name, str *name)
+{
+	int i;
+
+	(void)group_name;
+	for(i = 0; definitions[i].name != NULL; i++) {
+		if(strlen(definitions[i].name) == (size_t)name->len && strncmp(definitions[i].name, name->s, name->len) == 0)
+			tune(name, ((int *)handle)[i], 0);
+	}
+}
+
+int cpm_cfg_declare(void)
+{
+	struct cpm_parameter parameter;
+	str value;
+	size_t number;
+	int n = 0;
+
+	for(number = 0; cpm_core_api->parameter(number, &parameter) == 1; number++) {
+		if(!parameter.is_tunable)
+			continue;
+		value = cpm_to_str(cpm_core_api->value(cpm_service, number, 0));
+		if(n == MAX_TUNABLES || str2sint(&value, &values[n]) < 0) {
+			LM_CRIT("parameter %.*s is no number\n", (int)parameter.name.len, parameter.name.s);
+			return -1;
+		}
+		definitions[n].name = text_of(parameter.name);
+		definitions[n].descr = text_of(parameter.help);
+		if(definitions[n].name == NULL || definitions[n].descr == NULL)
+			return -1;
+		definitions[n].type = CFG_VAR_INT;
+		definitions[n].min = parameter.min;
+		definitions[n].max = parameter.max;
+		/* The framework itself looks at the range, and reads only what nobody else may have changed. */
+		definitions[n].on_change_cb = parameter.is_checked ? is_possible : NULL;
+		definitions[n].on_set_child_cb = changed;
+		n++;
+	}
+	if(cfg_declare("cpm", definitions, values, n * (int)sizeof(int), &handle) < 0) {
+		LM_ERR("the parameters that can change while running could not be declared\n");
+		return -1;
+	}
+	return 0;
+}

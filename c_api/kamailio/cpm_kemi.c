@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The functions as routing scripts know them: w_cpm_* for the native language, KSR.cpm.* for Lua, Python, JavaScript and
+ * whatever else has a KEMI engine. Both are the ki_cpm_* functions of cpm_script.c.
+ */
+#include "core/kemi.h"
+
+#include "cpm_kamailio.h"
+
+#define WRAPPER(name)                                          \
+	int w_cpm_##name(sip_msg_t *msg, char *p1, char *p2)       \
+	{                                                          \
+		(void)p1;                                              \
+		(void)p2;                                              \
+		return ki_cpm_##name(msg);                             \
+	}
+WRAPPER(classify)
+WRAPPER(check)
+WRAPPER(reply)
+WRAPPER(fanout)
+WRAPPER(handle)
+
+/* Numbers, not booleans: beside yes (1) and no (-1) there is the 0 which ends a native script. */
+#define EXPORT(name)                                                                              \
+	{str_init("cpm"), str_init(#name), SR_KEMIP_INT, ki_cpm_##name,                               \
+			{SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE}}
+static sr_kemi_t kemi_functions[] = {
+	EXPORT(classify),
+	EXPORT(check),
+	EXPORT(reply),
+	EXPORT(fanout),
+	EXPORT(handle),
+	{{0, 0}, {0, 0}, 0, NULL, {0, 0, 0, 0, 0, 0}}
+};
+
+int cpm_kemi_register(void)
+{
+	return sr_kemi_modules_add(kemi_functions);
+}

@@ -1,0 +1,142 @@
+//! One session, with what the proxy and the operator have to know of it.
+
+use std::time::Instant;
+
+use crate::controlling::large_message_mode::{
+    AcceptedInvite, Action, LegNumber, LegOutcome, Session, SessionId, Stage, TransactionKey,
+};
+use crate::controlling::{AboutRequest, Kind, Mode};
+use crate::sip::{HeaderBlock, HeaderName, Message};
+
+/// One session.
+pub(super) struct Entry {
+    pub(super) machine: Session,
+    /// Of the originator's INVITE.
+    pub(super) transaction: TransactionKey,
+    /// Whether its 2xx is being repeated by the transaction layer.
+    pub(super) kept: bool,
+    /// Whether it has its final response.
+    pub(super) answered: bool,
+    /// The legs' INVITEs, by leg number.
+    legs: Vec<Invite>,
+    /// What waits until the proxy has room again.
+    pub(super) held_back: Option<HeldBack>,
+    /// Whether it is among those with something to do.
+    pub(super) is_busy: bool,
+    /// What its alarm is set to.
+    pub(super) alarm: Option<Instant>,
+    pub(super) born: Instant,
+    pub(super) kind: Kind,
+    pub(super) request_uri: String,
+    pub(super) call_id: String,
+    /// For the operator's script.
+    pub(super) about: AboutRequest,
+    /// From, and header lines with the ids, of the requests that scripts are told of.
+    pub(super) from: String,
+    pub(super) id_headers: Vec<u8>,
+}
+
+/// How far the INVITE of a leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Invite {
+    /// Not sent by this process. Another one may be at it.
+    Unsent,
+    /// In this transaction.
+    Sent(TransactionKey),
+    /// To be cancelled, once the process that has sent it has named its transaction.
+    CancelDue,
+}
+
+/// An INVITE that the proxy had no room for.
+pub(super) struct HeldBack {
+    pub(super) action: Action,
+    pub(super) since: Instant,
+}
+
+impl Entry {
+    pub(super) fn new(
+        now: Instant,
+        machine: Session,
+        transaction: TransactionKey,
+        invite: &AcceptedInvite,
+    ) -> Self {
+        let message = &invite.message;
+        let mut id_headers = HeaderBlock::new();
+        for name in [HeaderName::ConversationId, HeaderName::ContributionId] {
+            if let Some(field) = message.first(name) {
+                id_headers.push_line(&field);
+            }
+        }
+        let value = |name| message.first(name).map(|field| field.value().to_vec());
+        Entry {
+            machine,
+            transaction,
+            kept: false,
+            answered: false,
+            legs: Vec::new(),
+            held_back: None,
+            is_busy: false,
+            alarm: None,
+            born: now,
+            kind: invite.kind,
+            request_uri: invite.request_uri.clone(),
+            call_id: text(message, HeaderName::CallId),
+            about: AboutRequest {
+                kind: invite.kind.as_str().to_owned(),
+                mode: Mode::Large.as_str().to_owned(),
+                originator: Some(invite.originator.clone()),
+                conversation_id: value(HeaderName::ConversationId),
+                contribution_id: value(HeaderName::ContributionId),
+                session: Some(invite.session.to_string()),
+                recipients: u32::try_from(invite.recipients.lines().count()).unwrap_or(u32::MAX),
+            },
+            from: format!("<{}>", invite.originator),
+            id_headers: id_headers.into_bytes(),
+        }
+    }
+
+    pub(super) fn id(&self) -> SessionId {
+        self.machine.id()
+    }
+
+    /// The INVITE of a leg.
+    pub(super) fn invite(&mut self, leg: LegNumber) -> &mut Invite {
+        let place = leg.0 as usize;
+        if self.legs.len() <= place {
+            self.legs.resize(place + 1, Invite::Unsent);
+        }
+        &mut self.legs[place]
+    }
+
+    /// The next thing to do: what was held back comes first.
+    pub(super) fn next_action(&mut self) -> Option<(Action, Option<Instant>)> {
+        match self.held_back.take() {
+            Some(HeldBack { action, since }) => Some((action, Some(since))),
+            None => self.machine.poll_action().map(|action| (action, None)),
+        }
+    }
+
+    /// Whether the originator's 2xx still waits for its ACK.
+    pub(super) fn awaits_ack(&self) -> bool {
+        matches!(self.machine.stage(), Stage::Answered | Stage::Abandoned)
+    }
+
+    /// Recipients who have the message, and those who finally do not.
+    pub(super) fn outcomes(&self) -> (usize, usize) {
+        let of = |wanted: fn(LegOutcome) -> bool| {
+            let legs = self.machine.legs();
+            legs.filter(|leg| leg.outcome.is_some_and(wanted)).count()
+        };
+        (
+            of(|outcome| outcome == LegOutcome::Delivered),
+            of(|outcome| matches!(outcome, LegOutcome::Failed(_))),
+        )
+    }
+}
+
+/// The value of a header field, or nothing.
+fn text(message: &Message, name: HeaderName) -> String {
+    let field = message.first(name);
+    let text = field.and_then(|field| field.text().ok().map(str::to_owned));
+    text.unwrap_or_default()
+}

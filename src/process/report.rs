@@ -1,0 +1,128 @@
+//! What an operator is told of sessions. The answers go to the process that serves his command as lines of fields, which it
+//! shapes as its protocol wants: `name=value` with tabs between; a leg's line begins with `leg`.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use super::entry::Entry;
+use crate::controlling::large_message_mode::{LegOutcome, LegState, SessionId, Stage};
+use crate::relay::Relay;
+
+/// What an operator asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// All sessions.
+    Sessions,
+    /// One session and its legs.
+    Session(SessionId),
+    /// To end one session.
+    End(SessionId),
+    /// What the relay holds.
+    Relay,
+}
+
+/// One session in a line.
+pub(super) fn session_line(out: &mut String, now: Instant, entry: &Entry, relay: &Relay) {
+    let (delivered, failed) = entry.outcomes();
+    let progress = relay.progress(entry.id());
+    let received = progress.as_ref().map_or(0, |progress| progress.received);
+    let total = progress.as_ref().and_then(|progress| progress.total);
+    let _ = write!(
+        out,
+        "id={}\tstate={}\tkind={}\tcall_id={}\trecipients={}\tdelivered={delivered}\tfailed={failed}\treceived={received}",
+        entry.id(),
+        stage_name(entry.machine.stage()),
+        entry.kind.as_str(),
+        one_line(&entry.call_id),
+        entry.about.recipients,
+    );
+    if let Some(total) = total {
+        let _ = write!(out, "\ttotal={total}");
+    }
+    let seconds = now.saturating_duration_since(entry.born).as_secs();
+    let _ = writeln!(out, "\tseconds={seconds}");
+}
+
+/// Its legs, a line each.
+pub(super) fn leg_lines(out: &mut String, entry: &Entry, relay: &Relay) {
+    let progress = relay.progress(entry.id());
+    for leg in entry.machine.legs() {
+        let moved = progress.as_ref().and_then(|progress| {
+            let mut legs = progress.legs.iter();
+            legs.find(|moved| moved.number == leg.leg)
+        });
+        let (written, delivered) = moved.map_or((0, 0), |leg| (leg.written, leg.delivered));
+        let _ = write!(
+            out,
+            "leg={}\turi={}\tstate={}\toutcome={}\twritten={written}\tdelivered={delivered}",
+            leg.leg.0,
+            one_line(leg.uri),
+            leg_state_name(leg.state),
+            outcome_name(leg.outcome),
+        );
+        if let Some(LegOutcome::Failed(code)) = leg.outcome {
+            let _ = write!(out, "\tcode={code}");
+        }
+        if leg.to_isf {
+            out.push_str("\tisf=1");
+        }
+        if let Some(total) = progress.as_ref().and_then(|progress| progress.total) {
+            let _ = write!(out, "\ttotal={total}");
+        }
+        out.push('\n');
+    }
+}
+
+/// What the relay holds, in a line.
+pub(super) fn relay_line(out: &mut String, relay: &Relay) {
+    let totals = relay.totals();
+    let _ = writeln!(
+        out,
+        "connections={}\tunbound={}\tmemory={}\tspool={}",
+        totals.connections, totals.unbound, totals.memory_bytes, totals.spool_bytes
+    );
+}
+
+/// A peer's text cannot add fields or lines.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '.' } else { c })
+        .collect()
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Inviting => "inviting",
+        Stage::Answered => "answered",
+        Stage::Abandoned => "abandoned",
+        Stage::Confirmed => "confirmed",
+        Stage::Closing => "closing",
+        Stage::Delivering => "delivering",
+        Stage::Unwinding => "unwinding",
+        Stage::Ended => "ended",
+    }
+}
+
+fn leg_state_name(state: LegState) -> &'static str {
+    match state {
+        LegState::Calling => "calling",
+        LegState::Proceeding => "proceeding",
+        LegState::CancelDue => "cancel-due",
+        LegState::Cancelling => "cancelling",
+        LegState::Answered => "answered",
+        LegState::Confirmed => "confirmed",
+        LegState::Aborting => "aborting",
+        LegState::Departed => "departed",
+        LegState::Ending => "ending",
+        LegState::Over => "over",
+    }
+}
+
+fn outcome_name(outcome: Option<LegOutcome>) -> &'static str {
+    match outcome {
+        None => "pending",
+        Some(LegOutcome::Delivered) => "delivered",
+        Some(LegOutcome::Failed(_)) => "failed",
+        Some(LegOutcome::Interworked) => "interworked",
+    }
+}

@@ -1,0 +1,432 @@
+//! The relay thread: what it holds, its loop, and what a fault costs.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::io::{self, ErrorKind};
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use super::connection::{Connection, Stage};
+use super::events::EventSender;
+use super::input::{Input, InputReceiver};
+use super::progress::Shared;
+use super::resolver::Resolver;
+use super::session::RelaySession;
+use super::spool::Spool;
+use super::timers::{TimerKey, Timers};
+use super::tls::Tls;
+use super::{RelayLimits, SessionEvent};
+use crate::controlling::LogLevel;
+use crate::controlling::large_message_mode::{SessionId, Side};
+use crate::sdp::Transport;
+use crate::session::{ConnectionId, LegFailure, LegState};
+
+/// Wakes the thread for its inputs.
+pub(super) const WAKER: Token = Token(0);
+/// The first listener; connections come after the last.
+const FIRST_LISTENER: usize = 1;
+/// What one wait brings at most.
+const EVENTS: usize = 1024;
+/// Connections accepted in one go, so that established ones get their turn.
+const ACCEPTS: usize = 64;
+/// How long listeners rest when there are no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+pub(super) struct Core {
+    pub(super) poll: Poll,
+    pub(super) inputs: InputReceiver,
+    /// Inputs that were taken from the queue to look for a session, and are yet to be carried out.
+    pub(super) backlog: VecDeque<Input>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) tls: Option<Tls>,
+    pub(super) limits: RelayLimits,
+    pub(super) sessions: HashMap<SessionId, RelaySession>,
+    /// Ends by the session-id of our URI.
+    pub(super) uris: HashMap<String, (SessionId, Side)>,
+    /// Sessions that a fault of ours has ended, until they are forgotten.
+    pub(super) fallen: HashSet<SessionId>,
+    pub(super) connections: HashMap<ConnectionId, Connection>,
+    pub(super) next_connection: u64,
+    /// Accepted, and nobody's yet; the oldest first.
+    pub(super) unbound: BTreeSet<ConnectionId>,
+    /// Connections with something to do.
+    pub(super) run_queue: VecDeque<ConnectionId>,
+    /// Connections that are not read from because the memory of all sessions is used up.
+    pub(super) held_back: Vec<ConnectionId>,
+    pub(super) timers: Timers,
+    pub(super) accept_timer: Option<Instant>,
+    pub(super) events: EventSender,
+    pub(super) shared: Arc<Shared>,
+    pub(super) spool: Option<Spool>,
+    pub(super) resolver: Resolver,
+    /// Sessions whose message has begun, as a power of two: the memory is divided by it.
+    pub(super) shares: usize,
+    pub(super) begun: usize,
+    /// Content in memory, of all sessions.
+    pub(super) memory: usize,
+    /// What of the spool's quota sessions have been granted, and used.
+    pub(super) granted: u64,
+    pub(super) spooled: u64,
+    /// The time of this round.
+    pub(super) now: Instant,
+    /// The session that is being worked for, should there be a fault.
+    pub(super) in_hand: Option<SessionId>,
+    pub(super) stopping: bool,
+}
+
+pub(super) struct Listener {
+    socket: mio::net::TcpListener,
+    transport: Transport,
+    /// Connections may wait.
+    ready: bool,
+}
+
+impl Listener {
+    pub(super) fn new(
+        poll: &Poll,
+        index: usize,
+        socket: TcpListener,
+        transport: Transport,
+    ) -> io::Result<Self> {
+        let mut socket = mio::net::TcpListener::from_std(socket);
+        let token = Token(FIRST_LISTENER + index);
+        poll.registry()
+            .register(&mut socket, token, Interest::READABLE)?;
+        Ok(Self {
+            socket,
+            transport,
+            ready: false,
+        })
+    }
+}
+
+impl Core {
+    /// The thread's life. Whatever goes wrong inside, it goes on until it is stopped.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.stopping {
+            let knocked = self.listeners.iter().any(|listener| listener.ready);
+            let idle = self.run_queue.is_empty()
+                && self.backlog.is_empty()
+                && (!knocked || self.accept_timer.is_some());
+            let timeout = if idle {
+                self.timers
+                    .next()
+                    .map(|at| at.saturating_duration_since(Instant::now()))
+            } else {
+                Some(Duration::ZERO)
+            };
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                let line = format_args!("MSRP relay cannot wait for its sockets: {error}");
+                self.events.log(LogLevel::Critical, line);
+                break;
+            }
+            self.now = Instant::now();
+            self.guard(Self::take_inputs);
+            for event in &events {
+                self.note(event);
+            }
+            self.guard(Self::accept_all);
+            while let Some((at, key)) = self.timers.pop(self.now) {
+                self.guard(|core| core.handle_timer(at, key));
+            }
+            for _ in 0..self.run_queue.len() {
+                let Some(id) = self.run_queue.pop_front() else {
+                    break;
+                };
+                self.guard(|core| core.serve(id));
+            }
+            self.show_totals();
+            self.events.flush();
+        }
+        self.guard(Self::hang_up_all);
+        self.show_totals();
+        self.events.flush();
+    }
+
+    /// Does one thing, and keeps a fault of ours from what it was not about.
+    fn guard(&mut self, work: impl FnOnce(&mut Self)) {
+        self.in_hand = None;
+        // What was being changed belongs to the session in hand, which is dropped whole, or to nobody in particular, and
+        // then all are.
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        let fallen: Vec<SessionId> = match self.in_hand.take() {
+            Some(session) => vec![session],
+            None => self.sessions.keys().copied().collect(),
+        };
+        let line = format_args!(
+            "MSRP relay: a fault of ours ends {} session(s)",
+            fallen.len()
+        );
+        self.events.log(LogLevel::Critical, line);
+        for session in fallen {
+            self.fall(session);
+        }
+        // Whatever was lined up is looked at again.
+        let all: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        self.run_queue.clear();
+        for id in all {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.queued = false;
+            }
+            self.schedule(id);
+        }
+    }
+
+    /// Ends a session in which a fault happened: its state is not to be trusted, but who is owed a last word is certain.
+    fn fall(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        if session.originator.as_ref().is_some_and(|o| !o.decided) {
+            self.events.session(id, SessionEvent::MessageFailed);
+        }
+        for leg in session.legs.iter().filter(|leg| !leg.decided) {
+            let state = LegState::Failed(LegFailure::Dropped);
+            self.events
+                .session(id, SessionEvent::LegEnded(leg.number, state));
+        }
+        let of_session = |connection: &Connection| {
+            let bound = connection.bound.iter().any(|(session, _)| *session == id);
+            bound || connection.opened_for.is_some_and(|(s, _)| s == id)
+        };
+        let connections = self.connections.iter();
+        let connections = connections.filter(|(_, connection)| of_session(connection));
+        let connections: Vec<ConnectionId> = connections.map(|(id, _)| *id).collect();
+        self.drop_session(id);
+        self.fallen.insert(id);
+        for connection in connections {
+            self.lose(connection);
+        }
+    }
+
+    pub(super) fn take_inputs(&mut self) {
+        self.inputs.rearm();
+        loop {
+            let input = match self.backlog.pop_front() {
+                Some(input) => Some(input),
+                None => self.inputs.next(),
+            };
+            let Some(input) = input else { break };
+            self.guard(|core| core.handle_input(input));
+        }
+    }
+
+    fn note(&mut self, event: &mio::event::Event) {
+        let Token(token) = event.token();
+        if token == WAKER.0 {
+            return;
+        }
+        if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
+            listener.ready = true;
+            return;
+        }
+        let id = ConnectionId(token as u64);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.readable |= event.is_readable() || event.is_error();
+            connection.read_closed |= event.is_read_closed() || event.is_error();
+            connection.writable |= event.is_writable() || event.is_error();
+            self.schedule(id);
+        }
+    }
+
+    pub(super) fn schedule(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && !std::mem::replace(&mut connection.queued, true)
+        {
+            self.run_queue.push_back(id);
+        }
+    }
+
+    fn accept_all(&mut self) {
+        if self.accept_timer.is_some() {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS {
+                if !self.listeners[index].ready {
+                    break;
+                }
+                match self.listeners[index].socket.accept() {
+                    Ok((stream, _)) => self.take_in(stream, self.listeners[index].transport),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        self.listeners[index].ready = false;
+                    }
+                    // The peer has gone again.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                        ) => {}
+                    Err(error) => {
+                        let line = format_args!("MSRP: cannot accept connections: {error}");
+                        self.events.log_peer(self.now, line);
+                        let at = self.now + ACCEPT_PAUSE;
+                        self.timers
+                            .arm(TimerKey::Accept, &mut self.accept_timer, at);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, stream: TcpStream, transport: Transport) {
+        if self.connections.len() >= self.limits.max_connections {
+            let line = format_args!("MSRP: connection refused, there are too many");
+            return self.events.log_peer(self.now, line);
+        }
+        if self.unbound.len() >= self.limits.max_unbound
+            && let Some(oldest) = self.unbound.first().copied()
+        {
+            let line = format_args!("MSRP: too many connections without session, one closed");
+            self.events.log_peer(self.now, line);
+            self.lose(oldest);
+        }
+        let tls = match (transport, &self.tls) {
+            (Transport::Tcp, _) => None,
+            (Transport::Tls, Some(tls)) => match tls.accept() {
+                Ok(tls) => Some(tls),
+                Err(error) => {
+                    let line = format_args!("MSRP: no TLS for a connection: {error}");
+                    return self.events.log_peer(self.now, line);
+                }
+            },
+            // `Listeners::bind` has seen to it that there is a certificate.
+            (Transport::Tls, None) => return,
+        };
+        let stage = match tls {
+            Some(_) => Stage::Handshake,
+            None => Stage::Open,
+        };
+        let deadline = self.now + self.limits.unbound;
+        let connection = Connection::new(stream, tls, stage, deadline);
+        if let Some(id) = self.keep(connection) {
+            self.unbound.insert(id);
+        }
+    }
+
+    /// The first number for a connection; those below are the waker's and the listeners'.
+    pub(super) fn first_connection(listeners: usize) -> u64 {
+        (FIRST_LISTENER + listeners) as u64
+    }
+
+    /// Takes a connection into the set that is waited for.
+    pub(super) fn keep(&mut self, mut connection: Connection) -> Option<ConnectionId> {
+        let id = ConnectionId(self.next_connection);
+        let token = Token(self.next_connection as usize);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        if let Err(error) = registry.register(connection.stream(), token, both) {
+            let line = format_args!("MSRP: cannot wait for a connection: {error}");
+            self.events.log(LogLevel::Error, line);
+            return None;
+        }
+        self.next_connection += 1;
+        let deadline = connection.deadline;
+        self.connections.insert(id, connection);
+        if let Some(at) = deadline {
+            self.set_deadline(id, at);
+        }
+        Some(id)
+    }
+
+    /// When something must have become of a connection.
+    pub(super) fn set_deadline(&mut self, id: ConnectionId, at: Instant) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.deadline = Some(at);
+            let key = TimerKey::Connection(id);
+            self.timers.arm(key, &mut connection.timer, at);
+        }
+    }
+
+    pub(super) fn arm_session(&mut self, id: SessionId, at: Option<Instant>) {
+        if let (Some(session), Some(at)) = (self.sessions.get_mut(&id), at) {
+            let key = TimerKey::Session(id);
+            self.timers.arm(key, &mut session.timer, at);
+        }
+    }
+
+    fn handle_timer(&mut self, at: Instant, key: TimerKey) {
+        match key {
+            TimerKey::Accept => {
+                self.accept_timer = None;
+            }
+            TimerKey::Session(id) => {
+                let Some(session) = self.sessions.get_mut(&id) else {
+                    return;
+                };
+                if session.timer == Some(at) {
+                    session.timer = None;
+                }
+                self.in_hand = Some(id);
+                self.session_timeout(id);
+            }
+            TimerKey::Connection(id) => {
+                let Some(connection) = self.connections.get_mut(&id) else {
+                    return;
+                };
+                if connection.timer == Some(at) {
+                    connection.timer = None;
+                }
+                match connection.deadline {
+                    Some(deadline) if deadline <= self.now => self.connection_timeout(id),
+                    Some(deadline) => self.set_deadline(id, deadline),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn connection_timeout(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.deadline = None;
+        match connection.stage {
+            Stage::Connecting(_) | Stage::Handshake if connection.opened_for.is_some() => {
+                self.connect_failed(id, &ErrorKind::TimedOut.into());
+            }
+            Stage::Open if !connection.bound.is_empty() => {}
+            _ => self.lose(id),
+        }
+    }
+
+    fn show_totals(&mut self) {
+        let totals = &self.shared.totals;
+        totals.sessions.store(self.sessions.len(), Relaxed);
+        totals.connections.store(self.connections.len(), Relaxed);
+        totals.unbound.store(self.unbound.len(), Relaxed);
+        totals.memory_bytes.store(self.memory, Relaxed);
+        totals.spool_bytes.store(self.spooled, Relaxed);
+    }
+
+    /// The relay is being stopped: what is lined up is tried once, then all connections are closed.
+    fn hang_up_all(&mut self) {
+        let all: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in all {
+            if let Some(mut connection) = self.connections.remove(&id)
+                && matches!(connection.stage, Stage::Open | Stage::Lingering { .. })
+            {
+                if connection.speaker.is_none() {
+                    let _ = connection.write_frames();
+                }
+                let _ = connection.shut();
+            }
+        }
+        self.unbound.clear();
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in sessions {
+            self.drop_session(id);
+        }
+    }
+}

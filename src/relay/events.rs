@@ -1,0 +1,154 @@
+//! What the relay's threads have to say to the main thread, which never waits for it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::{RelayEvent, SessionEvent};
+use crate::controlling::LogLevel;
+use crate::controlling::large_message_mode::SessionId;
+
+/// Log lines that peers can cause, in each [`LOG_WINDOW`].
+const LOG_LINES: u32 = 20;
+const LOG_WINDOW: Duration = Duration::from_secs(10);
+
+/// The relay thread's end.
+#[derive(Debug)]
+pub(super) struct EventSender {
+    sender: Sender<RelayEvent>,
+    signal: Arc<OwnedFd>,
+    /// Events are there that the main thread has not been woken for.
+    unsaid: bool,
+    window: Option<Instant>,
+    lines: u32,
+    suppressed: u32,
+}
+
+/// The main thread's end.
+#[derive(Debug)]
+pub(super) struct EventReceiver {
+    receiver: Receiver<RelayEvent>,
+    signal: Arc<OwnedFd>,
+}
+
+pub(super) fn event_queue() -> io::Result<(EventSender, EventReceiver)> {
+    let signal = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let (sender, receiver) = mpsc::channel();
+    let event_sender = EventSender {
+        sender,
+        signal: Arc::clone(&signal),
+        unsaid: false,
+        window: None,
+        lines: 0,
+        suppressed: 0,
+    };
+    Ok((event_sender, EventReceiver { receiver, signal }))
+}
+
+impl EventSender {
+    pub(super) fn session(&mut self, session: SessionId, event: SessionEvent) {
+        self.push(RelayEvent::Session(session, event));
+    }
+
+    pub(super) fn log(&mut self, level: LogLevel, line: fmt::Arguments<'_>) {
+        self.push(RelayEvent::Log(level, line.to_string()));
+    }
+
+    /// A line that a peer can cause as often as it likes.
+    pub(super) fn log_peer(&mut self, now: Instant, line: fmt::Arguments<'_>) {
+        if self.window.is_none_or(|start| now >= start + LOG_WINDOW) {
+            let suppressed = std::mem::take(&mut self.suppressed);
+            if suppressed > 0 {
+                let line = format_args!("MSRP: {suppressed} more lines like the last ones");
+                self.log(LogLevel::Notice, line);
+            }
+            self.window = Some(now);
+            self.lines = 0;
+        }
+        if self.lines == LOG_LINES {
+            self.suppressed += 1;
+            return;
+        }
+        self.lines += 1;
+        self.log(LogLevel::Notice, line);
+    }
+
+    /// Wakes the main thread if there is anything new.
+    pub(super) fn flush(&mut self) {
+        if std::mem::take(&mut self.unsaid) {
+            // It fails only if the counter is full, and then the descriptor is readable as it is.
+            let _ = rustix::io::write(&self.signal, &1u64.to_ne_bytes());
+        }
+    }
+
+    fn push(&mut self, event: RelayEvent) {
+        // Nobody listens any more when the relay has been stopped.
+        self.unsaid |= self.sender.send(event).is_ok();
+    }
+}
+
+impl EventReceiver {
+    pub(super) fn poll(&mut self) -> Option<RelayEvent> {
+        if let Ok(event) = self.receiver.try_recv() {
+            return Some(event);
+        }
+        // An event that comes after this has its own signal; one that came just before is seen below.
+        let _ = rustix::io::read(&self.signal, &mut [0; 8]);
+        self.receiver.try_recv().ok()
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signal.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    fn readable(receiver: &EventReceiver) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(receiver.as_fd(), PollFlags::IN)];
+        let zero = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut fds, Some(&zero)).unwrap() == 1
+    }
+
+    #[test]
+    fn readable_while_events_wait() {
+        let (mut sender, mut receiver) = event_queue().unwrap();
+        assert!(!readable(&receiver));
+        let session = SessionId::new(|bytes| bytes.fill(1));
+        sender.session(session, SessionEvent::SenderConnected);
+        sender.session(session, SessionEvent::MessageComplete);
+        sender.flush();
+        assert!(readable(&receiver) && receiver.poll().is_some() && readable(&receiver));
+        assert!(receiver.poll().is_some() && receiver.poll().is_none());
+        assert!(!readable(&receiver));
+    }
+
+    #[test]
+    fn lines_of_peers_are_limited() {
+        let (mut sender, mut receiver) = event_queue().unwrap();
+        let start = Instant::now();
+        for _ in 0..LOG_LINES + 7 {
+            sender.log_peer(start, format_args!("x"));
+        }
+        sender.log_peer(start + LOG_WINDOW, format_args!("y"));
+        let lines: Vec<String> = std::iter::from_fn(|| receiver.poll())
+            .map(|event| match event {
+                RelayEvent::Log(_, line) => line,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(lines.len(), LOG_LINES as usize + 2);
+        assert!(lines[LOG_LINES as usize].contains("7 more"));
+    }
+}

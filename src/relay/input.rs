@@ -1,0 +1,83 @@
+//! What reaches the relay thread from other threads, in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use bytes::Bytes;
+use mio::Waker;
+
+use crate::controlling::large_message_mode::{RelayCommand, SessionId, Side};
+
+#[derive(Debug)]
+pub(super) enum Input {
+    Command(SessionId, RelayCommand),
+    Forget(SessionId),
+    /// The spool has done one thing for a session.
+    Spool(SessionId, SpoolDone),
+    /// The addresses of a host that an end of a session is to connect to; none if it has none.
+    Resolved(SessionId, Side, Vec<SocketAddr>),
+    Stop,
+    /// For tests: a fault of ours, while at work for a session or for none.
+    #[cfg(test)]
+    Panic(Option<SessionId>),
+}
+
+/// What the spool did.
+#[derive(Debug)]
+pub(super) enum SpoolDone {
+    Written,
+    Read { offset: u64, content: Bytes },
+    Failed(String),
+}
+
+/// The sending end. It wakes the relay thread only if that has not been woken for what came before.
+#[derive(Debug, Clone)]
+pub(super) struct InputSender {
+    sender: Sender<Input>,
+    waker: Arc<Waker>,
+    awake: Arc<AtomicBool>,
+}
+
+/// The relay thread's end.
+#[derive(Debug)]
+pub(super) struct InputReceiver {
+    receiver: Receiver<Input>,
+    awake: Arc<AtomicBool>,
+}
+
+pub(super) fn input_queue(waker: Waker) -> (InputSender, InputReceiver) {
+    let (sender, receiver) = mpsc::channel();
+    let awake = Arc::new(AtomicBool::new(false));
+    let input_sender = InputSender {
+        sender,
+        waker: Arc::new(waker),
+        awake: Arc::clone(&awake),
+    };
+    (input_sender, InputReceiver { receiver, awake })
+}
+
+impl InputSender {
+    pub(super) fn send(&self, input: Input) {
+        // Without a receiver the relay has ended, and there is nobody to tell.
+        let sent = self.sender.send(input).is_ok();
+        if sent && !self.awake.swap(true, Ordering::AcqRel) {
+            // It fails only for lack of kernel memory; the next input tries again.
+            if self.waker.wake().is_err() {
+                self.awake.store(false, Ordering::Release);
+            }
+        }
+    }
+}
+
+impl InputReceiver {
+    /// To be called before the queue is emptied: what comes later wakes again.
+    pub(super) fn rearm(&self) {
+        self.awake.store(false, Ordering::Release);
+    }
+
+    pub(super) fn next(&self) -> Option<Input> {
+        self.receiver.try_recv().ok()
+    }
+}

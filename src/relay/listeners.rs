@@ -1,0 +1,106 @@
+//! What is made before the process forks: nothing here starts a thread.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::spool;
+use super::tls::Tls;
+use super::{Listen, RelaySettings};
+use crate::sdp::{Fingerprint, Transport};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Why the relay cannot start: one line for the operator.
+#[derive(Debug)]
+pub struct RelayError(pub(super) String);
+
+/// Bound sockets, the certificate, and a spool folder that has been tried: all that can fail for reasons that the operator has to
+/// mend. Made before the process forks; one process goes on with it.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(super) sockets: Vec<(TcpListener, Transport)>,
+    pub(super) tls: Option<Tls>,
+}
+
+impl Listeners {
+    /// Binds the sockets, reads the certificate, and writes a file to the spool folder.
+    ///
+    /// # Errors
+    /// [`RelayError`]: a port is taken, a file cannot be used, the key does not fit the certificate, the folder is not writable.
+    pub fn bind(settings: &RelaySettings) -> Result<Self, RelayError> {
+        let secure = |listen: &Listen| listen.transport == Transport::Tls;
+        if settings.tls.is_none() && settings.listen.iter().any(secure) {
+            let line = "MSRP over TLS needs a certificate and its private key";
+            return Err(RelayError(line.to_owned()));
+        }
+        let tls = match &settings.tls {
+            Some(files) => Some(Tls::load(Some(files))?),
+            None => None,
+        };
+        if let Some(dir) = &settings.limits.spool_dir {
+            spool::try_folder(dir).map_err(|error| {
+                RelayError(format!(
+                    "spool folder {} cannot be used: {error}",
+                    dir.display()
+                ))
+            })?;
+        }
+        let mut sockets = Vec::with_capacity(settings.listen.len());
+        for listen in &settings.listen {
+            let socket = listen_on(listen.address)
+                .map_err(|error| RelayError(format!("cannot listen on {listen}: {error}")))?;
+            sockets.push((socket, listen.transport));
+        }
+        Ok(Self { sockets, tls })
+    }
+
+    /// Hash of our certificate, for `a=fingerprint`.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.tls.as_ref()?.fingerprint()
+    }
+
+    /// The addresses as they are bound, in the order of the settings: with the port that was taken where port 0 asked for any.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let address = |(socket, _): &(TcpListener, Transport)| socket.local_addr().ok();
+        self.sockets.iter().filter_map(address).collect()
+    }
+}
+
+fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // So that an IPv4 listener on the same port is no conflict.
+        socket.set_only_v6(true)?;
+    }
+    // Connections of the last run that linger do not keep the port.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match self.transport {
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        };
+        write!(f, "{transport}:{}", self.address)
+    }
+}
+
+impl fmt::Display for RelayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RelayError {}

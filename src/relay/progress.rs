@@ -1,0 +1,173 @@
+//! What the main thread may look at while the relay is at work: plain counters, written by the relay thread alone.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{LegProgress, RelayTotals, SessionProgress};
+use crate::controlling::large_message_mode::{LegNumber, SessionId};
+use crate::msrp::Status;
+use crate::session::{LegFailure, LegState, LegStatus};
+
+/// No size is known.
+const UNKNOWN: u64 = u64::MAX;
+
+/// All that is shared.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) totals: Totals,
+    /// Locked when a session or leg comes or goes, and by the reader for as long as it copies.
+    sessions: Mutex<HashMap<SessionId, Arc<SessionCell>>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) sessions: AtomicUsize,
+    pub(super) connections: AtomicUsize,
+    pub(super) unbound: AtomicUsize,
+    pub(super) memory_bytes: AtomicUsize,
+    pub(super) spool_bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct SessionCell {
+    pub(super) received: AtomicU64,
+    pub(super) total: AtomicU64,
+    legs: Mutex<Vec<(LegNumber, Arc<LegCell>)>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LegCell {
+    written: AtomicU64,
+    delivered: AtomicU64,
+    state: AtomicU32,
+}
+
+impl Shared {
+    pub(super) fn open(&self, session: SessionId) -> Arc<SessionCell> {
+        let cell = Arc::new(SessionCell {
+            received: AtomicU64::new(0),
+            total: AtomicU64::new(UNKNOWN),
+            legs: Mutex::default(),
+        });
+        lock(&self.sessions).insert(session, Arc::clone(&cell));
+        cell
+    }
+
+    pub(super) fn close(&self, session: SessionId) {
+        lock(&self.sessions).remove(&session);
+    }
+
+    pub(super) fn progress(&self, session: SessionId) -> Option<SessionProgress> {
+        let cell = lock(&self.sessions).get(&session).cloned()?;
+        let legs = lock(&cell.legs);
+        let leg = |(number, leg): &(LegNumber, Arc<LegCell>)| LegProgress {
+            number: *number,
+            written: leg.written.load(Relaxed),
+            delivered: leg.delivered.load(Relaxed),
+            state: unpack(leg.state.load(Relaxed)),
+        };
+        let total = cell.total.load(Relaxed);
+        Some(SessionProgress {
+            received: cell.received.load(Relaxed),
+            total: (total != UNKNOWN).then_some(total),
+            legs: legs.iter().map(leg).collect(),
+        })
+    }
+
+    pub(super) fn totals(&self) -> RelayTotals {
+        let totals = &self.totals;
+        RelayTotals {
+            sessions: totals.sessions.load(Relaxed),
+            connections: totals.connections.load(Relaxed),
+            unbound: totals.unbound.load(Relaxed),
+            memory_bytes: totals.memory_bytes.load(Relaxed),
+            spool_bytes: totals.spool_bytes.load(Relaxed),
+        }
+    }
+}
+
+impl SessionCell {
+    pub(super) fn add_leg(&self, number: LegNumber) -> Arc<LegCell> {
+        let cell = Arc::new(LegCell::default());
+        lock(&self.legs).push((number, Arc::clone(&cell)));
+        cell
+    }
+}
+
+impl LegCell {
+    pub(super) fn set(&self, status: LegStatus) {
+        self.written.store(status.written, Relaxed);
+        self.delivered.store(status.delivered, Relaxed);
+        self.state.store(pack(status.state), Relaxed);
+    }
+}
+
+/// No panic happens under these locks, and what they guard is whole at any time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pack(state: LegState) -> u32 {
+    match state {
+        LegState::Waiting => 0,
+        LegState::Sending => 1,
+        LegState::Finishing => 2,
+        LegState::Delivered => 3,
+        LegState::Aborted => 4,
+        LegState::Failed(LegFailure::NoResponse) => 5,
+        LegState::Failed(LegFailure::Stalled) => 6,
+        LegState::Failed(LegFailure::Disconnected) => 7,
+        LegState::Failed(LegFailure::SpoolLost) => 8,
+        LegState::Failed(LegFailure::Dropped) => 9,
+        LegState::Failed(LegFailure::Refused(status)) => 1000 + u32::from(status.code()),
+    }
+}
+
+fn unpack(packed: u32) -> LegState {
+    match packed {
+        0 => LegState::Waiting,
+        1 => LegState::Sending,
+        2 => LegState::Finishing,
+        3 => LegState::Delivered,
+        4 => LegState::Aborted,
+        5 => LegState::Failed(LegFailure::NoResponse),
+        6 => LegState::Failed(LegFailure::Stalled),
+        7 => LegState::Failed(LegFailure::Disconnected),
+        8 => LegState::Failed(LegFailure::SpoolLost),
+        9 => LegState::Failed(LegFailure::Dropped),
+        refused => {
+            let digits = format!("{:03}", refused.saturating_sub(1000));
+            let status = Status::parse(digits.as_bytes()).unwrap_or(Status::BAD_REQUEST);
+            LegState::Failed(LegFailure::Refused(status))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_come_back() {
+        use LegFailure::*;
+        let failures = [
+            Refused(Status::STOP_SENDING),
+            NoResponse,
+            Stalled,
+            Disconnected,
+            SpoolLost,
+            Dropped,
+        ];
+        let states = [
+            LegState::Waiting,
+            LegState::Sending,
+            LegState::Finishing,
+            LegState::Delivered,
+            LegState::Aborted,
+        ];
+        for state in states.into_iter().chain(failures.map(LegState::Failed)) {
+            assert_eq!(unpack(pack(state)), state);
+        }
+    }
+}

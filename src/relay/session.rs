@@ -1,0 +1,84 @@
+//! What the relay has of one session: the originator's end, the fan-out, and which connection each end has.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::progress::{LegCell, SessionCell};
+use super::spool::SpoolFile;
+use crate::controlling::large_message_mode::LegNumber;
+use crate::sdp::Fingerprint;
+use crate::session::{ConnectionId, Endpoint, FanOut, LegId, Limits, MessageKey};
+
+pub(super) struct RelaySession {
+    pub(super) originator: Option<Originator>,
+    pub(super) fan_out: FanOut,
+    /// In the order of [`LegId::index`].
+    pub(super) legs: Vec<RelayLeg>,
+    pub(super) numbers: HashMap<LegNumber, LegId>,
+    pub(super) limits: Limits,
+    /// The message has begun, and the session has a share of the memory.
+    pub(super) begun: bool,
+    /// The fan-out takes content.
+    pub(super) reading: bool,
+    /// What of the fan-out's memory has been counted.
+    pub(super) counted: usize,
+    pub(super) file: SpoolFile,
+    /// Bytes given to the spool.
+    pub(super) spooled: u64,
+    /// When the session's timer fires.
+    pub(super) timer: Option<Instant>,
+    pub(super) cell: Arc<SessionCell>,
+}
+
+/// The originator's end.
+pub(super) struct Originator {
+    pub(super) endpoint: Endpoint,
+    pub(super) ends: PeerEnds,
+    /// The message, once it has begun.
+    pub(super) message: Option<MessageKey>,
+    /// The last word on the message has been said.
+    pub(super) decided: bool,
+    /// When he was last heard, or last held back.
+    pub(super) heard: Instant,
+}
+
+/// A leg's end; the fan-out has the rest of it.
+pub(super) struct RelayLeg {
+    pub(super) number: LegNumber,
+    pub(super) ends: PeerEnds,
+    /// The longest message that the recipient takes.
+    pub(super) max_size: Option<u64>,
+    /// The last word has been said.
+    pub(super) decided: bool,
+    /// It waits for its turn on a connection.
+    pub(super) queued: bool,
+    pub(super) cell: Arc<LegCell>,
+}
+
+/// How an end and its peer come together.
+pub(super) struct PeerEnds {
+    /// Session-id of our URI, by which requests find the end.
+    pub(super) uri: String,
+    /// We connect to the peer.
+    pub(super) active: bool,
+    pub(super) secure: bool,
+    pub(super) host: String,
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// The connection that is bound, or that we are opening.
+    pub(super) connection: Option<ConnectionId>,
+    /// Until when we try to connect.
+    pub(super) connect_by: Instant,
+}
+
+impl RelaySession {
+    pub(super) fn leg(&mut self, id: LegId) -> &mut RelayLeg {
+        // Legs are added here and to the fan-out together.
+        &mut self.legs[id.index()]
+    }
+
+    /// Lets others see how far a leg is.
+    pub(super) fn show(&self, id: LegId) {
+        self.legs[id.index()].cell.set(self.fan_out.leg(id));
+    }
+}

@@ -1,0 +1,126 @@
+//! What the operator can set for the relay.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::policy::LargeModePolicy;
+use crate::sdp::Transport;
+
+/// All that the relay must know before it starts.
+#[derive(Clone, Debug, Default)]
+pub struct RelaySettings {
+    /// Where it listens (`msrp_listen`).
+    pub listen: Vec<Listen>,
+    /// What bounds it.
+    pub limits: RelayLimits,
+    /// Certificate and authorities; needed for a listener with TLS. Without it, `msrps` is spoken towards peers that listen
+    /// themselves, with no certificate of our own.
+    pub tls: Option<TlsFiles>,
+}
+
+/// One address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// With TLS or without.
+    pub transport: Transport,
+    /// Address and port; port 0 takes any free one. An IPv6 address does not take IPv4 connections too.
+    pub address: SocketAddr,
+}
+
+/// What bounds the relay. Each of these is something that peers could use up.
+#[derive(Clone, Debug)]
+pub struct RelayLimits {
+    /// Content in memory, of all sessions together (`msrp_memory`).
+    pub memory_bytes: usize,
+    /// Content in memory, of one session (`msrp_session_memory`); at least 1 MiB is granted.
+    pub session_memory_bytes: usize,
+    /// Folder for content that does not fit into memory (`msrp_spool_dir`). The files have no name there. `None`: what does
+    /// not fit holds the sender back.
+    pub spool_dir: Option<PathBuf>,
+    /// Size of all spool files together (`msrp_spool`).
+    pub spool_bytes: u64,
+    /// A leg that takes no byte for so long while some wait for it is dropped (`msrp_stall_timeout`).
+    pub stall: Duration,
+    /// Most content in one chunk towards a recipient (`msrp_chunk_size`); `None`: no limit.
+    pub chunk_bytes: Option<u64>,
+    /// Connections in all (`msrp_max_connections`); beyond it, a new one is closed at once.
+    pub max_connections: usize,
+    /// Connections that no session is bound to (`msrp_max_unbound`); beyond it, the oldest of them is closed.
+    pub max_unbound: usize,
+    /// How long a connection may go without its first request for a session, TLS handshake included.
+    pub unbound: Duration,
+    /// How long a connection that we open may take to come about, TLS handshake included, all addresses of the host together.
+    pub connect: Duration,
+    /// How long the originator may send nothing while his message is not complete.
+    pub sender_idle: Duration,
+    /// How long a response to a SEND of ours may take (RFC 4975 §7.1).
+    pub response: Duration,
+    /// How long a connection that we close may take for the peer to read the last bytes.
+    pub linger: Duration,
+}
+
+/// PEM files.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Our certificate, then those of its issuers (`msrp_tls_certificate`).
+    pub certificate: PathBuf,
+    /// Its private key (`msrp_tls_private_key`).
+    pub private_key: PathBuf,
+    /// Authorities that we trust for peers whose session description has no fingerprint (`msrp_tls_ca_file`). `None`: those of
+    /// the system.
+    pub ca: Option<PathBuf>,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 * 1024 * 1024,
+            session_memory_bytes: 16 * 1024 * 1024,
+            spool_dir: None,
+            spool_bytes: 4 * 1024 * 1024 * 1024,
+            stall: Duration::from_secs(60),
+            chunk_bytes: None,
+            max_connections: 8192,
+            max_unbound: 256,
+            unbound: Duration::from_secs(10),
+            connect: Duration::from_secs(20),
+            sender_idle: Duration::from_secs(60),
+            response: crate::session::RESPONSE_TIMEOUT,
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+impl RelaySettings {
+    /// What the operator has configured.
+    pub fn new(policy: &LargeModePolicy) -> Self {
+        let listen = policy.listen.iter().map(|listener| Listen {
+            transport: listener.transport,
+            address: listener.address,
+        });
+        let files = policy
+            .tls_certificate
+            .as_ref()
+            .zip(policy.tls_private_key.as_ref());
+        RelaySettings {
+            listen: listen.collect(),
+            limits: RelayLimits {
+                memory_bytes: policy.memory_bytes,
+                session_memory_bytes: policy.session_memory_bytes,
+                spool_dir: policy.spool_dir.as_ref().map(PathBuf::from),
+                spool_bytes: policy.spool_bytes,
+                stall: policy.stall_timeout,
+                chunk_bytes: policy.chunk_bytes,
+                max_connections: policy.max_connections,
+                max_unbound: policy.max_unbound,
+                ..RelayLimits::default()
+            },
+            tls: files.map(|(certificate, private_key)| TlsFiles {
+                certificate: certificate.into(),
+                private_key: private_key.into(),
+                ca: policy.tls_ca_file.as_ref().map(PathBuf::from),
+            }),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Spool files, and the thread that reads and writes them.
+//!
+//! One file for each session that needs one, made at the first write and without a name: it is gone with its last handle,
+//! whatever becomes of the process. What a session has of the quota is counted by the relay thread.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::input::{Input, InputSender, SpoolDone};
+use super::threads;
+use crate::controlling::large_message_mode::SessionId;
+
+/// The spool file of one session; dropped, it is gone once the spool thread is through with it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SpoolFile(Arc<OnceLock<File>>);
+
+#[derive(Debug)]
+pub(super) enum SpoolJob {
+    Write {
+        offset: u64,
+        pieces: Vec<Bytes>,
+    },
+    Read {
+        offset: u64,
+        len: usize,
+    },
+    /// For tests: the file cannot be used any more.
+    #[cfg(test)]
+    Break,
+}
+
+/// The relay thread's hold on the spool thread, which ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Spool {
+    jobs: Sender<(SessionId, SpoolFile, SpoolJob)>,
+}
+
+impl Spool {
+    pub(super) fn start(dir: PathBuf, results: InputSender) -> io::Result<Self> {
+        let (jobs, receiver) = mpsc::channel::<(SessionId, SpoolFile, SpoolJob)>();
+        threads::spawn("cpm-spool", move || {
+            while let Ok((session, file, job)) = receiver.recv() {
+                let done = catch_unwind(AssertUnwindSafe(|| carry_out(&dir, &file, job)));
+                let done = done.unwrap_or_else(|_| Err(io::Error::other("panic")));
+                // The file goes before the word, so that who has the word finds it gone.
+                drop(file);
+                let done = done.unwrap_or_else(|error| SpoolDone::Failed(error.to_string()));
+                results.send(Input::Spool(session, done));
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    pub(super) fn submit(&self, session: SessionId, file: &SpoolFile, job: SpoolJob) {
+        // The thread lives as long as this sender.
+        let _ = self.jobs.send((session, file.clone(), job));
+    }
+}
+
+/// Tries whether files can be made, written and read in a folder.
+pub(super) fn try_folder(dir: &Path) -> io::Result<()> {
+    let file = create_unnamed(dir)?;
+    file.write_all_at(b"cpm", 0)?;
+    file.read_exact_at(&mut [0; 3], 0)
+}
+
+fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDone> {
+    let file = match file.0.get() {
+        Some(file) => file,
+        None => {
+            let made = create_unnamed(dir)?;
+            file.0.get_or_init(|| made)
+        }
+    };
+    match job {
+        SpoolJob::Write { mut offset, pieces } => {
+            for piece in pieces {
+                file.write_all_at(&piece, offset)?;
+                offset += piece.len() as u64;
+            }
+            Ok(SpoolDone::Written)
+        }
+        SpoolJob::Read { offset, len } => {
+            let mut content = vec![0; len];
+            file.read_exact_at(&mut content, offset)?;
+            Ok(SpoolDone::Read {
+                offset,
+                content: Bytes::from(content),
+            })
+        }
+        #[cfg(test)]
+        SpoolJob::Break => Err(io::Error::other("broken by a test")),
+    }
+}
+
+/// A file that nobody else can open.
+fn create_unnamed(dir: &Path) -> io::Result<File> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let path = dir.join(format!("cpm-spool-{:016x}", u64::from_ne_bytes(random)));
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}

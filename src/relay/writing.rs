@@ -1,0 +1,110 @@
+//! From the fan-out to the socket, and whose turn it is where several ends share one connection.
+
+use std::io::IoSlice;
+
+use super::core::Core;
+use crate::session::ConnectionId;
+
+/// Slices that are written at once.
+const SLICES_AT_ONCE: usize = 64;
+/// What one connection writes before others get their turn.
+const BYTES_AT_ONCE: usize = 1024 * 1024;
+/// What one leg writes before another one that shares its connection.
+const TURN_BYTES: usize = 64 * 1024;
+
+impl Core {
+    /// Writes what there is to write on a connection, as far as it goes.
+    pub(super) fn write(&mut self, id: ConnectionId) {
+        let mut left = BYTES_AT_ONCE;
+        loop {
+            let Some(connection) = self.connections.get_mut(&id) else {
+                return;
+            };
+            if connection.has_ciphertext() && connection.flush().is_err() {
+                return self.lose(id);
+            }
+            if !connection.writable {
+                return;
+            }
+            let Some(speaker) = connection.speaker else {
+                if !connection.frames.is_empty() {
+                    let full_before = connection.frames.len();
+                    if connection.write_frames().is_err() {
+                        return self.lose(id);
+                    }
+                    // There may be room for more responses now.
+                    if connection.frames.len() < full_before && connection.readable {
+                        self.schedule(id);
+                    }
+                    continue;
+                }
+                let Some(next) = connection.waiting.pop_front() else {
+                    return;
+                };
+                if let Some(session) = self.sessions.get_mut(&next.session) {
+                    session.leg(next.leg).queued = false;
+                    if session.fan_out.endpoint(next.leg).connection() == Some(id) {
+                        session.fan_out.resume(self.now, next.leg);
+                        connection.speaker = Some(next);
+                        connection.spoken = 0;
+                    }
+                }
+                continue;
+            };
+            if left == 0 {
+                return self.schedule(id);
+            }
+            let Some(session) = self.sessions.get_mut(&speaker.session) else {
+                connection.speaker = None;
+                continue;
+            };
+            self.in_hand = Some(speaker.session);
+            let others = !connection.waiting.is_empty();
+            let refusals = !connection.frames.is_empty();
+            if refusals || others && connection.spoken >= TURN_BYTES {
+                if session.fan_out.is_between_chunks(speaker.leg) {
+                    connection.speaker = None;
+                    session.leg(speaker.leg).queued = true;
+                    session.fan_out.pause(speaker.leg);
+                    connection.waiting.push_back(speaker);
+                    continue;
+                }
+                session.fan_out.pause(speaker.leg);
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES_AT_ONCE];
+            let count = session.fan_out.gather(speaker.leg, &mut slices);
+            if count == 0 {
+                let asked = refusals || others && connection.spoken >= TURN_BYTES;
+                let between = session.fan_out.is_between_chunks(speaker.leg);
+                if between && (others || refusals) {
+                    connection.speaker = None;
+                } else if others {
+                    // It has nothing to say for now, so its turn is over.
+                    connection.spoken = TURN_BYTES;
+                }
+                self.after_fan_out(speaker.session);
+                match (others || refusals) && (between || !asked) {
+                    true => continue,
+                    // A chunk whose content is still to come from the spool cannot be ended; then the leg is woken.
+                    false => return,
+                }
+            }
+            let slices = &slices[..count];
+            let total: usize = slices.iter().map(|slice| slice.len()).sum();
+            let Ok(written) = connection.write(slices) else {
+                return self.lose(id);
+            };
+            connection.spoken += written;
+            left = left.saturating_sub(written);
+            let full = written < total;
+            session
+                .fan_out
+                .handle_written(self.now, speaker.leg, written);
+            session.show(speaker.leg);
+            self.after_fan_out(speaker.session);
+            if full {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Parameters that change while the proxy runs, through Kamailio's cfg framework.
+
+use cpm_testbed::{Bench, Proxy, ProxyConfig, cpm_message, to, values};
+
+use crate::common::{
+    CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, expect_log_lines, log_lines,
+};
+use crate::groups::{ANNE, GroupFolder, group_proxy, open_group, recipients, to_group};
+
+/// With the commands cfg.*.
+fn tunable(config: ProxyConfig) -> ProxyConfig {
+    config.load("cfg_rpc")
+}
+
+fn set(proxy: &Proxy, name: &str, value: i64) {
+    proxy.rpc(&format!("cfg.set_now_int cpm {name} {value}"));
+}
+
+/// What `cpm.config` says of a parameter.
+fn in_force(proxy: &Proxy, name: &str) -> String {
+    let answer = proxy.rpc("cpm.config");
+    let value = values(&answer, name).next().map(str::to_owned);
+    value.unwrap_or_else(|| panic!("no {name} in {answer}"))
+}
+
+#[test]
+fn a_limit_changes_in_all_processes_at_once() {
+    let bench = Bench::new("a_limit_changes_in_all_processes");
+    let proxy = bench.proxy(&tunable(cpm_proxy(HANDLE)).children(3));
+    let (anne, all) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    let message = cpm_message("sip:anne@example.com", CONTROLLING)
+        .recipients([to(&all.uri("bill")), to(&all.uri("carol"))]);
+    for (limit, code) in [(1, 486), (2, 202), (1, 486), (100, 202)] {
+        set(&proxy, "max_recipients", limit);
+        assert_eq!(in_force(&proxy, "max_recipients"), limit.to_string());
+        // Both at once, over both transports: different workers.
+        let requests: Vec<_> = (0..8).map(|_| message.request()).collect();
+        for (n, request) in requests.iter().enumerate() {
+            let way = if n % 2 == 0 { proxy.udp() } else { proxy.tcp() };
+            anne.send(request, way);
+        }
+        for request in &requests {
+            anne.expect_response(request, code);
+        }
+        if code == 202 {
+            all.expect_requests("MESSAGE", 16);
+        }
+    }
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
+fn each_check_follows_its_parameter() {
+    let bench = Bench::new("each_check_follows_its_parameter");
+    let isf = bench.agent();
+    let proxy = bench.proxy(
+        &tunable(cpm_proxy(HANDLE))
+            .set("cpm", "isf_uri", &format!("{};lr", isf.uri("isf")))
+            .set("cpm", "interworking", "no"),
+    );
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    let message = cpm_message("sip:anne@example.com", EXPLODER).recipients([to(&bill.uri("bill"))]);
+    let anonymous = message.request().with("Privacy", "id");
+    let without_ids = message.request().without("Conversation-ID");
+    let without_list = message
+        .request()
+        .with_body("message/cpim", message.cpim().clone());
+    for (name, value, request, code) in [
+        ("allow_anonymity", 0, &anonymous, 403),
+        ("allow_anonymity", 1, &anonymous, 202),
+        ("require_ids", 1, &without_ids, 400),
+        ("require_ids", 0, &without_ids, 202),
+        ("missing_list_code", 400, &without_list, 400),
+        ("missing_list_code", 403, &without_list, 403),
+    ] {
+        set(&proxy, name, value);
+        assert_eq!(in_force(&proxy, name), value.to_string());
+        exchange(&anne, &request.again(), &proxy, code);
+        if code == 202 {
+            bill.expect_request("MESSAGE");
+        }
+    }
+    // How a recipient's request ends is seen by another process than the one that sent it.
+    let to_telephone =
+        cpm_message("sip:anne@example.com", EXPLODER).recipients([to("tel:+12015550123")]);
+    set(&proxy, "interworking", 1);
+    exchange(&anne, &to_telephone.request(), &proxy, 202);
+    assert_eq!(
+        isf.expect_request("MESSAGE").uri(),
+        Some("tel:+12015550123")
+    );
+    set(&proxy, "interworking", 0);
+    isf.expect_nothing_until(|| exchange(&anne, &to_telephone.request(), &proxy, 202));
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
+fn groups_follow_their_parameters() {
+    let bench = Bench::new("groups_follow_their_parameters");
+    let folder = GroupFolder::new(&bench, "groups");
+    let (anne, all) = (bench.agent(), bench.agent());
+    let members = [ANNE.to_owned(), all.uri("bill"), all.uri("carol")];
+    folder.put("lunch", &open_group("lunch").members(members));
+    let proxy = bench.proxy(&tunable(group_proxy(&folder.source())).set(
+        "cpm",
+        "outbound_proxy",
+        &format!("sip:127.0.0.1:{};lr", all.port()),
+    ));
+    let lunch = || to_group(ANNE, "lunch").request();
+    exchange(&anne, &lunch(), &proxy, 202);
+    recipients(&all, 2);
+    set(&proxy, "copy_to_sender", 1);
+    // There are two group processes, and either may take it.
+    for _ in 0..4 {
+        exchange(&anne, &lunch(), &proxy, 202);
+        assert!(recipients(&all, 3).contains(&ANNE.to_owned()));
+    }
+    set(&proxy, "max_group_members", 2);
+    for _ in 0..4 {
+        exchange(&anne, &lunch(), &proxy, 486);
+    }
+    set(&proxy, "max_group_members", 3);
+    exchange(&anne, &lunch(), &proxy, 202);
+    recipients(&all, 3);
+    let unknown = || to_group(ANNE, "dinner").request();
+    exchange(&anne, &unknown(), &proxy, 404);
+    set(&proxy, "unknown_group_code", 403);
+    for _ in 0..4 {
+        exchange(&anne, &unknown(), &proxy, 403);
+    }
+    proxy.stop();
+}
+
+#[test]
+fn senseless_changes_are_refused_and_change_nothing() {
+    let bench = Bench::new("senseless_changes_are_refused");
+    let proxy = bench.proxy(&tunable(cpm_proxy(HANDLE)));
+    for (name, value, line) in [
+        ("max_recipients", "0", "integer value is out of range"),
+        ("max_recipients", "10001", "integer value is out of range"),
+        ("allow_anonymity", "2", "integer value is out of range"),
+        (
+            "missing_list_code",
+            "401",
+            "parameter missing_list_code: \"401\" is none of: 403, 400",
+        ),
+        (
+            "interworking",
+            "1",
+            "parameter interworking: \"1\" does not fit: interworking is on, but isf_uri is not set",
+        ),
+    ] {
+        let before = (in_force(&proxy, name), log_lines(&proxy, line));
+        let command = format!("cfg.set_now_int cpm {name} {value}");
+        let refusal = proxy.try_rpc(&command).expect_err(&command);
+        assert!(refusal.contains("error"), "{refusal}");
+        assert_eq!(in_force(&proxy, name), before.0, "{name}");
+        expect_log_lines(&proxy, line, before.1 + 1);
+    }
+    // These are read at the start only.
+    for name in ["exploder_uri", "group_processes", "msrp_listen", "nothing"] {
+        let command = format!("cfg.set_now_string cpm {name} sip:other@example.com");
+        proxy.try_rpc(&command).expect_err(&command);
+    }
+    proxy.stop();
+}
+
+#[test]
+fn the_cfg_commands_know_the_group() {
+    let bench = Bench::new("the_cfg_commands_know_the_group");
+    let proxy = bench.proxy(&tunable(cpm_proxy(HANDLE)).set("cpm", "max_recipients", "7"));
+    let listed = proxy.rpc("cfg.list cpm");
+    let tunable = cpm::policy::ALL_PARAMETERS
+        .iter()
+        .filter_map(|parameter| Some((parameter.name, parameter.tunable?)));
+    for (name, help) in tunable {
+        assert!(listed.contains(&format!("cpm: {name}")), "{listed}");
+        let described = proxy.rpc(&format!("cfg.help cpm {name}"));
+        assert!(described.contains(help), "{described}");
+    }
+    assert_eq!(proxy.rpc("cfg.get cpm max_recipients").trim(), "7");
+    // What is to change at a later commit is shown beside what holds.
+    proxy.rpc("cfg.set_delayed_int cpm max_recipients 8");
+    assert_eq!(in_force(&proxy, "max_recipients"), "7");
+    let difference = proxy.rpc("cfg.diff");
+    assert!(difference.contains("max_recipients"), "{difference}");
+    proxy.rpc("cfg.commit");
+    assert_eq!(in_force(&proxy, "max_recipients"), "8");
+    proxy.stop();
+}
