@@ -13,7 +13,7 @@ all: build
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 .PHONY: deps
 deps: ## what building and testing need, installed when missing
@@ -45,6 +45,10 @@ demo: deps build ## the main job, on real traffic
 .PHONY: test
 test: deps build lint ## everything that has to hold
 	$(CARGO) test --workspace
+
+.PHONY: test-matrix
+test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
+	@tools/matrix
 
 .PHONY: bench
 bench: deps build ## how fast it is, side by side (QUICK=1: within a minute)
