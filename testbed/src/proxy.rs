@@ -105,7 +105,10 @@ impl Proxy {
         let ctl = scratch.join("ctl");
         let file = folder.join("kamailio.cfg");
         fs::write(&file, config.write(port, &ctl, &scratch))?;
-        let mut command = Command::new(kamailio::binary());
+        // By whole lines: the C library of Debian 13 writes what is not buffered in pieces of 128 bytes, between
+        // which other processes of the proxy write theirs.
+        let mut command = Command::new("stdbuf");
+        command.arg("-eL").arg(kamailio::binary());
         command.args([
             "-DD",
             "-E",
