@@ -178,11 +178,13 @@ static str large_next_hop(str hop, size_t size, char *room, size_t room_len)
 	return copy;
 }
 
-static enum cpm_sent unsent(struct cpm_routed *routed)
+static enum cpm_sent unsent(struct cpm_routed *routed, int events)
 {
 	str reason = str_init("Not Sendable");
 
-	cpm_route_recipient_unsent(503, &reason, &routed->outgoing);
+	/* Of recipients of a large message their session tells. */
+	if(!(events & TMCB_DONT_ACK))
+		cpm_route_recipient_unsent(503, &reason, &routed->outgoing);
 	if(routed->text != NULL)
 		pkg_free(routed->text);
 	return CPM_SENT_FAILED;
@@ -247,7 +249,7 @@ static enum cpm_sent send_request(const struct cpm_outgoing *outgoing, int event
 	if(result <= 0)
 		return result == 0 ? CPM_SENT_DROPPED : CPM_SENT_FAILED;
 	if(stretch.give_up)
-		return unsent(&routed);
+		return unsent(&routed, events);
 
 	method = cpm_to_str(routed.outgoing.method);
 	headers = cpm_to_str(routed.outgoing.headers);
@@ -269,7 +271,7 @@ static enum cpm_sent send_request(const struct cpm_outgoing *outgoing, int event
 	result = cpm_tm.t_uac_with_ids(&request, hash_index, label);
 	server_signature = signature;
 	if(result < 0)
-		return unsent(&routed);
+		return unsent(&routed, events);
 	if(routed.text != NULL)
 		pkg_free(routed.text);
 	if(result == 0) /* dropped by event_route[tm:local-request] */

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::MARKER;
 use crate::inbox::{Inbox, Received};
@@ -54,6 +54,9 @@ impl Way {
 /// Makes the replies to a request, in the order in which they are sent.
 pub type AnswerFunction = Box<dyn FnMut(&Received) -> Vec<Reply> + Send>;
 
+/// Is told of each new request before it is answered, ACK too.
+pub type WatchFunction = Box<dyn FnMut(&Received) + Send>;
+
 /// What an agent does with a new request. A repeated request gets what the first one got. ACK is
 /// never answered.
 pub enum Answer {
@@ -90,21 +93,19 @@ impl Answer {
         Self::With(Box::new(answer))
     }
 
-    /// What to send, and how long to wait before.
-    fn next(&mut self, request: &Received) -> (Duration, Vec<Reply>) {
+    /// What to send.
+    fn next(&mut self, request: &Received) -> Vec<Reply> {
         match self {
-            Self::Reply(reply) => (Duration::ZERO, vec![reply.clone()]),
-            Self::After(delay, reply) => (*delay, vec![reply.clone()]),
-            Self::Silent => (Duration::ZERO, Vec::new()),
+            Self::Reply(reply) => vec![reply.clone()],
+            Self::After(delay, reply) => vec![reply.clone().after(*delay)],
+            Self::Silent => Vec::new(),
             Self::Sequence(answers) if answers.len() > 1 => answers
                 .pop_front()
-                .map_or((Duration::ZERO, Vec::new()), |mut answer| {
-                    answer.next(request)
-                }),
+                .map_or(Vec::new(), |mut answer| answer.next(request)),
             Self::Sequence(answers) => answers
                 .front_mut()
-                .map_or((Duration::ZERO, Vec::new()), |answer| answer.next(request)),
-            Self::With(answer) => (Duration::ZERO, answer(request)),
+                .map_or(Vec::new(), |answer| answer.next(request)),
+            Self::With(answer) => answer(request),
         }
     }
 }
@@ -132,6 +133,15 @@ pub struct Agent {
     threads: Vec<JoinHandle<()>>,
 }
 
+#[derive(Default)]
+struct Watcher(Mutex<Option<WatchFunction>>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     address: SocketAddr,
@@ -145,14 +155,15 @@ struct Shared {
     /// The last reply per request, to be repeated when the request is.
     replies: Mutex<HashMap<String, Vec<Vec<u8>>>>,
     tag: String,
+    watcher: Watcher,
     ended: Mutex<bool>,
     ending: Condvar,
 }
 
 impl Agent {
-    /// An agent on 127.0.0.1 at this port.
-    pub(crate) fn start(port: u16) -> io::Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    /// An agent at this port of this host.
+    pub(crate) fn start(host: IpAddr, port: u16) -> io::Result<Self> {
+        let address = SocketAddr::from((host, port));
         let udp = UdpSocket::bind(address)?;
         sys::widen_receive_buffer(&udp, RECEIVE_BUFFER_BYTES);
         let (incoming, receiver) = mpsc::channel();
@@ -166,6 +177,7 @@ impl Agent {
             answer: Mutex::new(Answer::code(200)),
             replies: Mutex::default(),
             tag: unique(),
+            watcher: Watcher::default(),
             ended: Mutex::default(),
             ending: Condvar::new(),
         });
@@ -191,6 +203,21 @@ impl Agent {
     /// From now on new requests are answered so.
     pub fn answers(&self, answer: Answer) {
         *lock(&self.shared.answer) = answer;
+    }
+
+    /// From now on this is told of each new request, ACK too, before it is answered.
+    pub fn watches(&self, watcher: impl FnMut(&Received) + Send + 'static) {
+        *lock(&self.shared.watcher.0) = Some(Box::new(watcher));
+    }
+
+    /// The tag of To in its replies, where they do not name another.
+    pub fn tag(&self) -> &str {
+        &self.shared.tag
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address
     }
 
     /// The port, for UDP and TCP.
@@ -235,6 +262,15 @@ impl Agent {
         self.shared
             .inbox
             .take(timeout, |message| message.method().is_some())
+    }
+
+    /// The next unread message that fits; others stay unread.
+    pub fn recv_where(
+        &self,
+        timeout: Duration,
+        fits: impl Fn(&Message) -> bool,
+    ) -> Option<Received> {
+        self.shared.inbox.take(timeout, fits)
     }
 
     /// The next unread request with this method; others stay unread.
@@ -322,7 +358,7 @@ impl Agent {
     #[track_caller]
     fn settle(&self) {
         let barriers = self.shared.inbox.barriers();
-        let sent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+        let sent = UdpSocket::bind((self.shared.address.ip(), 0))
             .and_then(|socket| socket.send_to(MARKER, self.shared.address));
         assert!(sent.is_ok(), "sending the barrier: {sent:?}");
         assert!(
@@ -425,6 +461,11 @@ impl Shared {
         let message = Message::read(bytes);
         let (method, key) = (message.method().map(str::to_owned), reply_key(&message));
         let received = self.inbox.record(message, way);
+        if let Some(request) = received.as_ref().filter(|_| method.is_some())
+            && let Some(watcher) = &mut *lock(&self.watcher.0)
+        {
+            watcher(request);
+        }
         match (received, method.as_deref()) {
             (_, None | Some("ACK")) => {}
             (Some(request), Some(_)) => self.answer(request),
@@ -441,22 +482,29 @@ impl Shared {
     }
 
     fn answer(self: &Arc<Self>, request: Received) {
-        let (delay, replies) = lock(&self.answer).next(&request);
-        if delay.is_zero() {
-            for reply in &replies {
-                let _ = self.reply(&request, reply);
-            }
+        let replies = lock(&self.answer).next(&request);
+        let (now, later): (Vec<_>, Vec<_>) = replies
+            .into_iter()
+            .partition(|reply| reply.delay().is_zero());
+        for reply in &now {
+            let _ = self.reply(&request, reply);
+        }
+        if later.is_empty() {
             return;
         }
         let shared = self.clone();
         thread::spawn(move || {
-            let waiting = |ended: &mut bool| !*ended;
-            let ended = shared
-                .ending
-                .wait_timeout_while(lock(&shared.ended), delay, waiting);
-            let ended = *ended.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
-            for reply in replies.iter().filter(|_| !ended) {
-                let _ = shared.reply(&request, reply);
+            let came = Instant::now();
+            for reply in later {
+                let delay = reply.delay().saturating_sub(came.elapsed());
+                let waiting = |ended: &mut bool| !*ended;
+                let ended = shared
+                    .ending
+                    .wait_timeout_while(lock(&shared.ended), delay, waiting);
+                if *ended.unwrap_or_else(|poisoned| poisoned.into_inner()).0 {
+                    return;
+                }
+                let _ = shared.reply(&request, &reply);
             }
         });
     }

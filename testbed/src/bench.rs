@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::agent::Agent;
+use crate::callees::Callees;
 use crate::capture::{Capture, CaptureError};
+use crate::certificate::Certificate;
 use crate::config::ProxyConfig;
+use crate::msrp_peer::MsrpPeer;
 use crate::outcome::or_fail;
 use crate::ports::PortBlock;
 use crate::postgres::Postgres;
@@ -76,7 +80,62 @@ impl Bench {
     pub fn agent(&self) -> Agent {
         let port = self.port();
         self.with_used(|used| used.agents.push(port));
-        or_fail("starting an agent", Agent::start(port))
+        or_fail(
+            "starting an agent",
+            Agent::start(Ipv4Addr::LOCALHOST.into(), port),
+        )
+    }
+
+    /// The same on ::1.
+    #[track_caller]
+    pub fn agent_v6(&self) -> Agent {
+        let port = self.port();
+        self.with_used(|used| used.agents.push(port));
+        or_fail(
+            "starting an agent",
+            Agent::start(Ipv6Addr::LOCALHOST.into(), port),
+        )
+    }
+
+    /// Starts an MSRP peer. The judge knows its port.
+    #[track_caller]
+    pub fn msrp_peer(&self) -> MsrpPeer {
+        self.msrp_peer_at(Ipv4Addr::LOCALHOST.into(), None)
+    }
+
+    /// The same on ::1.
+    #[track_caller]
+    pub fn msrp_peer_v6(&self) -> MsrpPeer {
+        self.msrp_peer_at(Ipv6Addr::LOCALHOST.into(), None)
+    }
+
+    /// Starts an MSRP peer over TLS. The judge cannot read what it says.
+    #[track_caller]
+    pub fn msrps_peer(&self, certificate: &Certificate) -> MsrpPeer {
+        self.msrp_peer_at(Ipv4Addr::LOCALHOST.into(), Some(certificate.clone()))
+    }
+
+    /// Starts recipients of large messages.
+    #[track_caller]
+    pub fn callees(&self) -> Callees {
+        Callees::start(self.agent(), self.msrp_peer())
+    }
+
+    /// The same with another agent or peer than the usual.
+    pub fn callees_of(&self, agent: Agent, peer: MsrpPeer) -> Callees {
+        Callees::start(agent, peer)
+    }
+
+    #[track_caller]
+    fn msrp_peer_at(&self, host: IpAddr, tls: Option<Certificate>) -> MsrpPeer {
+        let port = match tls {
+            Some(_) => self.port(),
+            None => self.msrp_port(),
+        };
+        or_fail(
+            "starting an MSRP peer",
+            MsrpPeer::start(SocketAddr::new(host, port), tls),
+        )
     }
 
     /// Starts sipp.

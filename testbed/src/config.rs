@@ -40,6 +40,7 @@ modparam("ctl", "binrpc", "unix:@CTL@")
 pub struct ProxyConfig {
     template: String,
     children: u32,
+    over_ipv6: bool,
     mpath: Vec<PathBuf>,
     modules: String,
     modparams: String,
@@ -53,6 +54,7 @@ impl ProxyConfig {
         Self {
             template: TEMPLATE.to_owned(),
             children: 2,
+            over_ipv6: false,
             mpath: Vec::new(),
             modules: String::new(),
             modparams: String::new(),
@@ -70,6 +72,12 @@ impl ProxyConfig {
     /// How many workers per transport (2 unless told).
     pub fn children(mut self, children: u32) -> Self {
         self.children = children;
+        self
+    }
+
+    /// Listens on ::1 too.
+    pub fn over_ipv6(mut self) -> Self {
+        self.over_ipv6 = true;
         self
     }
 
@@ -117,10 +125,13 @@ impl ProxyConfig {
 
     /// The text of the configuration file.
     pub(crate) fn write(&self, port: u16, ctl: &Path, folder: &Path) -> String {
-        let listen = format!(
+        let mut listen = format!(
             "{}listen=udp:127.0.0.1:{port}\nlisten=tcp:127.0.0.1:{port}",
             kamailio::settings()
         );
+        if self.over_ipv6 {
+            let _ = write!(listen, "\nlisten=udp:[::1]:{port}\nlisten=tcp:[::1]:{port}");
+        }
         let mpath = match &*self.mpath {
             [] => String::new(),
             folders => {

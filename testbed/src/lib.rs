@@ -49,6 +49,9 @@
 //! | `kamailio.rs`, `config.rs`, `proxy.rs`, `process.rs` | Kamailio: which, configuration, life and RPC, numbers from the kernel |
 //! | `agent.rs`, `inbox.rs`, `message.rs` | user agents, what they have received, reading it |
 //! | `request.rs`, `cpm_message.rs` | what they send |
+//! | `large_message.rs`, `sdp.rs`, `call.rs`, `callees.rs` | large messages: what callers send, and recipients that follow a plan |
+//! | `msrp_message.rs`, `msrp_content.rs` | reading and writing MSRP, a message put together again |
+//! | `msrp_peer.rs`, `msrp_connection.rs`, `certificate.rs` | MSRP sessions, over TCP and TLS |
 //! | `group_document.rs`, `web_server.rs`, `postgres.rs` | pre-defined groups, and where they are kept |
 //! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
 //! | `sipp.rs` | sipp |
@@ -57,15 +60,23 @@
 
 mod agent;
 mod bench;
+mod call;
+mod callees;
 mod capture;
+mod certificate;
 mod config;
 mod cpm_message;
 mod group_document;
 mod guarded;
 mod inbox;
 mod kamailio;
+mod large_message;
 mod log;
 mod message;
+mod msrp_connection;
+mod msrp_content;
+mod msrp_message;
+mod msrp_peer;
 mod outcome;
 mod ports;
 mod postgres;
@@ -73,13 +84,17 @@ mod process;
 mod proxy;
 mod recording;
 mod request;
+mod sdp;
 mod sipp;
 mod sys;
 mod web_server;
 
-pub use agent::{Agent, Answer, AnswerFunction, PATIENCE, Way};
+pub use agent::{Agent, Answer, AnswerFunction, PATIENCE, WatchFunction, Way};
 pub use bench::Bench;
+pub use call::Call;
+pub use callees::{Callees, InvitedCall, Plan};
 pub use capture::{Capture, CaptureError};
+pub use certificate::Certificate;
 pub use config::ProxyConfig;
 pub use cpm_message::{
     BOUNDARY, CpmMessage, PAGER_FEATURE_TAG, Recipient, bcc, cc, cpm_message, multipart,
@@ -87,12 +102,17 @@ pub use cpm_message::{
 };
 pub use group_document::{FOR_CPM, GroupDocument, MEMBERS_MAY_SEND, group_document};
 pub use inbox::Received;
+pub use large_message::{LARGE_FEATURE_TAG, LargeMessage, large_message};
 pub use message::Message;
+pub use msrp_content::{MsrpContent, noise, sha256};
+pub use msrp_message::{MsrpHead, MsrpRequest};
+pub use msrp_peer::{Conduct, MsrpPeer, MsrpReceived, MsrpSession};
 pub use postgres::Postgres;
 pub use process::Process;
 pub use proxy::{Proxy, StartFailure, values};
 pub use recording::{Complaint, Recording};
 pub use request::{Reply, Request};
+pub use sdp::{SdpRead, SdpText};
 pub use sipp::{Scenario, Sipp};
 pub use web_server::{WebAnswer, WebRequest, WebServer};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -163,6 +163,11 @@ impl Proxy {
     /// The way to the proxy over UDP.
     pub fn udp(&self) -> Way {
         Way::Udp(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
+    }
+
+    /// The way to the proxy over UDP and IPv6.
+    pub fn udp_v6(&self) -> Way {
+        Way::Udp(SocketAddr::from((Ipv6Addr::LOCALHOST, self.port)))
     }
 
     /// The way to the proxy over TCP.

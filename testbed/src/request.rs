@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::message::{Message, same_name};
 
@@ -69,6 +70,48 @@ impl Request {
         for route in hops.map(str::trim).collect::<Vec<_>>().into_iter().rev() {
             request = request.and("Route", route);
         }
+        request
+    }
+
+    /// A request of the callee inside the dialog that its 2xx to `invite` has made (RFC 3261 §12.2.1.1). `tag` is the callee's.
+    /// The route set is the INVITE's Record-Route.
+    pub fn from_callee(invite: &Message, tag: &str, method: &str, cseq: u32) -> Self {
+        let address = |header| invite.header(header).unwrap_or_default();
+        let mut request = Self::new(method, "", "")
+            .with("From", &format!("{};tag={tag}", address("To")))
+            .with("To", address("From"))
+            .with("Call-ID", invite.call_id())
+            .with("CSeq", &format!("{cseq} {method}"))
+            .with_uri(uri_of(address("Contact")));
+        for line in invite.headers("Record-Route") {
+            request = request.and("Route", line);
+        }
+        request
+    }
+
+    /// The CANCEL of this request, which must have been sent (RFC 3261 §9.1).
+    pub fn cancel(&self) -> Self {
+        self.in_transaction("CANCEL", self.header("To").unwrap_or_default())
+    }
+
+    /// The ACK to a final response other than 2xx (RFC 3261 §17.1.1.3).
+    pub fn ack_to_refusal(&self, response: &Message) -> Self {
+        self.in_transaction("ACK", response.header("To").unwrap_or_default())
+    }
+
+    /// Another method with the same branch.
+    fn in_transaction(&self, method: &str, to: &str) -> Self {
+        let value = |name: &str| self.header(name).unwrap_or_default();
+        let number = value("CSeq").split(' ').next().unwrap_or_default();
+        let uri = self.start_line.split(' ').nth(1).unwrap_or_default();
+        let mut request = Self::new(method, "", "")
+            .with("Via", value("Via"))
+            .with("From", value("From"))
+            .with("To", to)
+            .with("Call-ID", value("Call-ID"))
+            .with("CSeq", &format!("{number} {method}"))
+            .with_uri(uri);
+        request.branch.clone_from(&self.branch);
         request
     }
 
@@ -151,8 +194,16 @@ impl Request {
     /// Whether `response` answers this request: same branch, or same Call-ID and CSeq.
     pub(crate) fn is_answered_by(&self, response: &Message) -> bool {
         let same = |name| self.header(name).is_some() && self.header(name) == response.header(name);
+        // An INVITE and its CANCEL share a branch.
+        let own_method = self
+            .header("CSeq")
+            .and_then(|value| value.split(' ').nth(1));
+        let other_method = response.cseq().map(|(_, method)| method);
+        let same_method =
+            own_method.is_none() || other_method.is_none() || own_method == other_method;
         response.status().is_some()
-            && (response.branch() == Some(&self.branch) || same("Call-ID") && same("CSeq"))
+            && (response.branch() == Some(&self.branch) && same_method
+                || same("Call-ID") && same("CSeq"))
     }
 }
 
@@ -164,6 +215,7 @@ pub struct Reply {
     reason: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    delay: Duration,
 }
 
 impl Reply {
@@ -174,7 +226,18 @@ impl Reply {
             reason: reason(status).to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
+            delay: Duration::ZERO,
         }
+    }
+
+    /// Sent so long after the request has come. Replies of one request keep their order where their delays do.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    pub(crate) fn delay(&self) -> Duration {
+        self.delay
     }
 
     /// Another reason phrase.
@@ -280,7 +343,13 @@ fn reason(status: u16) -> &'static str {
         202 => "Accepted",
         403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
         408 => "Request Timeout",
+        410 => "Gone",
+        414 => "Request-URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Unsupported URI Scheme",
+        422 => "Session Interval Too Small",
         480 => "Temporarily Unavailable",
         486 => "Busy Here",
         487 => "Request Terminated",
@@ -288,6 +357,7 @@ fn reason(status: u16) -> &'static str {
         500 => "Server Internal Error",
         503 => "Service Unavailable",
         603 => "Decline",
+        606 => "Not Acceptable",
         _ => "Reason",
     }
 }

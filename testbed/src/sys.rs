@@ -36,17 +36,37 @@ pub(crate) fn wake_readers(socket: &impl AsRawFd) {
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
+/// Bytes that a socket takes in unread once it has been narrowed.
+const NARROW_BYTES: libc::c_int = 8192;
+
+/// And once it is wide again.
+const USUAL_BYTES: libc::c_int = 1 << 20;
+
+/// From now on the kernel takes in only a little of what is not read, however fast the other side is.
+pub(crate) fn narrow_receive_buffer(socket: &impl AsRawFd) {
+    set_receive_buffer(socket, libc::SO_RCVBUF, NARROW_BYTES);
+}
+
+/// Takes in as much as a fast reader wants, again.
+pub(crate) fn restore_receive_buffer(socket: &impl AsRawFd) {
+    set_receive_buffer(socket, libc::SO_RCVBUF, USUAL_BYTES);
+}
+
 /// Makes room for about `bytes` of unread datagrams; without the right to exceed the system's bound
 /// (net.core.rmem_max), as much as that allows.
 pub(crate) fn widen_receive_buffer(socket: &impl AsRawFd, bytes: libc::c_int) {
     for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE] {
-        let length = size_of_val(&bytes) as libc::socklen_t;
-        // SAFETY: the descriptor is open, since `socket` is borrowed; the pointer is to an integer
-        // of the stated length that outlives the call.
-        unsafe {
-            let value = (&raw const bytes).cast();
-            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length);
-        }
+        set_receive_buffer(socket, option, bytes);
+    }
+}
+
+fn set_receive_buffer(socket: &impl AsRawFd, option: libc::c_int, bytes: libc::c_int) {
+    let length = size_of_val(&bytes) as libc::socklen_t;
+    // SAFETY: the descriptor is open, since `socket` is borrowed; the pointer is to an integer
+    // of the stated length that outlives the call.
+    unsafe {
+        let value = (&raw const bytes).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length);
     }
 }
 

@@ -191,6 +191,10 @@ fn everything_is_counted() {
             ("failed", 1),
             ("interworked", 1),
             ("loops", 1),
+            ("sessions", 0),
+            ("msrp_connections", 0),
+            ("msrp_memory", 0),
+            ("msrp_spool", 0),
         ]
     );
     let core = proxy.rpc("stats.get_statistics cpm:");

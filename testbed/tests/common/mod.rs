@@ -3,6 +3,7 @@
 use cpm_testbed::ProxyConfig;
 
 /// Answers 200 to everything without state.
+#[allow(dead_code, reason = "each test binary uses its own part")]
 pub(crate) fn answering() -> ProxyConfig {
     ProxyConfig::new(r#"request_route { sl_send_reply("200", "OK"); }"#)
         .load("sl")
