@@ -38,6 +38,10 @@ install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)
 	@test -e $(module) || { echo "nothing to install: run \`make\` first" >&2; exit 1; }
 	@tools/install
 
+.PHONY: deb
+deb: deps build ## a Debian package of the module, in target/debian
+	@tools/deb
+
 .PHONY: demo
 demo: deps build ## the main job, on real traffic
 	$(CARGO) run --quiet --example demo
@@ -49,6 +53,10 @@ test: deps build lint ## everything that has to hold
 .PHONY: test-matrix
 test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
 	@tools/matrix
+
+.PHONY: test-deb
+test-deb: deps build ## the package, tried in a clean copy of this Debian release (as root)
+	@tools/test-deb
 
 .PHONY: bench
 bench: deps build ## how fast it is, side by side (QUICK=1: within a minute)
