@@ -10,12 +10,14 @@
 //! | `machine.rs` | what was measured on what |
 //! | `parsing.rs`, `xml.rs` | resource lists: cpm, libxml2, expat |
 //! | `fan_out/` | one MESSAGE to many: cpm, a Lua script, a native script, a bare loop over tm |
+//! | `set_up.rs` | large message sessions: time to set up, memory held |
 
 pub mod chart;
 pub mod fan_out;
 pub mod machine;
 pub mod parsing;
 pub mod report;
+pub mod set_up;
 pub mod statistics;
 #[cfg(feature = "contestants")]
 pub mod xml;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use cpm_benches::parsing::{self, Contestant};
 use cpm_benches::report::Report;
-use cpm_benches::{fan_out, machine, xml};
+use cpm_benches::{fan_out, machine, set_up, xml};
 
 /// A benchmark, by the name of its files. It gets the project's folder and whether to be quick.
 struct Benchmark {
@@ -15,7 +15,7 @@ struct Benchmark {
     run: fn(&Path, bool) -> Report,
 }
 
-const BENCHMARKS: [Benchmark; 3] = [
+const BENCHMARKS: [Benchmark; 4] = [
     Benchmark {
         name: "parsing",
         run: run_parsing,
@@ -27,6 +27,10 @@ const BENCHMARKS: [Benchmark; 3] = [
     Benchmark {
         name: "hanging_xdms",
         run: run_hanging_xdms,
+    },
+    Benchmark {
+        name: "set_up",
+        run: run_set_up,
     },
 ];
 
@@ -95,4 +99,10 @@ fn run_hanging_xdms(root: &Path, quick: bool) -> Report {
     let about = machine::describe(&[machine::kamailio_version()]);
     let cpm = root.join("target/kamailio/cpm.so");
     fan_out::hanging_xdms::run(&cpm, rounds, messages, &about)
+}
+
+fn run_set_up(root: &Path, quick: bool) -> Report {
+    let rounds = if quick { 3 } else { 15 };
+    let about = machine::describe(&[machine::kamailio_version()]);
+    set_up::run(&root.join("target/kamailio/cpm.so"), rounds, &about)
 }

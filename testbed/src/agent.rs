@@ -372,7 +372,10 @@ impl Drop for Agent {
     fn drop(&mut self) {
         *lock(&self.shared.ended) = true;
         self.shared.ending.notify_all();
-        sys::wake_readers(&self.shared.udp);
+        // A datagram wakes its reader; std does not survive the end of a UDP socket that is being read from.
+        if let Ok(own) = self.shared.udp.local_addr() {
+            let _ = self.shared.udp.send_to(b"", own);
+        }
         sys::wake_readers(&self.shared.listener);
         self.close_connections();
         // Its receiver lives in a thread that is joined only below.

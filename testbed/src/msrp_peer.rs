@@ -96,12 +96,17 @@ struct SessionState {
     taken: usize,
 }
 
+/// One peer may play all recipients of a long list, and all are connected to at once.
+const CONNECTIONS_WAITING: i32 = 1024;
+
 impl MsrpPeer {
     /// A peer at this address; with a certificate, over TLS.
     pub(crate) fn start(address: SocketAddr, tls: Option<Certificate>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        sys::widen_backlog(&listener, CONNECTIONS_WAITING);
         let shared = Arc::new(PeerShared {
             address,
-            listener: TcpListener::bind(address)?,
+            listener,
             tls,
             sessions: Mutex::default(),
             connections: Mutex::default(),

@@ -36,6 +36,12 @@ pub(crate) fn wake_readers(socket: &impl AsRawFd) {
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
+/// Lets so many connections wait to be accepted. std asks for 128, and who finds no place tries again a second later.
+pub(crate) fn widen_backlog(listener: &impl AsRawFd, connections: libc::c_int) {
+    // SAFETY: the descriptor is open, since `listener` is borrowed; no memory is passed.
+    unsafe { libc::listen(listener.as_raw_fd(), connections) };
+}
+
 /// Bytes that a socket takes in unread once it has been narrowed.
 const NARROW_BYTES: libc::c_int = 8192;
 
