@@ -105,10 +105,7 @@ impl Proxy {
         let ctl = scratch.join("ctl");
         let file = folder.join("kamailio.cfg");
         fs::write(&file, config.write(port, &ctl, &scratch))?;
-        // By whole lines: the C library of Debian 13 writes what is not buffered in pieces of 128 bytes, between
-        // which other processes of the proxy write theirs.
-        let mut command = Command::new("stdbuf");
-        command.arg("-eL").arg(kamailio::binary());
+        let mut command = Command::new(kamailio::binary());
         command.args([
             "-DD",
             "-E",
