@@ -57,6 +57,10 @@ conformance: deps build ## the requirements of the specification, one by one
 diagrams: ## the pictures of doc/, from the texts beside them
 	$(CARGO) run --quiet --example diagrams
 
+.PHONY: readme
+readme: ## c_api/kamailio/README, from doc/manual.md
+	$(CARGO) run --quiet --example readme
+
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings
 	$(CARGO) fmt --all --check

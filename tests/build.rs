@@ -14,7 +14,13 @@ use std::process::{Command, Output};
 use kamailio::{Compile, Misfit};
 
 /// What the loader looks up (`core/sr_module.c`), and the one symbol of `c_api/cpm.h`.
-const EXPORTED: [&str; 4] = ["cpm_core", "exports", "module_flags", "module_version"];
+const EXPORTED: [&str; 5] = [
+    "cpm_core",
+    "exports",
+    "mod_register",
+    "module_flags",
+    "module_version",
+];
 
 #[test]
 fn the_module_exports_what_is_asked_for_and_nothing_else() {

@@ -77,7 +77,8 @@ static int run(int route, sip_msg_t *msg, const struct cpm_event *event)
 		name.s = (char *)routes[route].name;
 		name.len = (int)strlen(name.s);
 		if(sr_kemi_ctx_route(callback_engine, &context, msg, EVENT_ROUTE, &cpm_event_callback, &name) < 0)
-			LM_ERR("%.*s failed for %s\n", cpm_event_callback.len, cpm_event_callback.s, name.s);
+			LM_ERR("%.*s failed for %s, callid=%.*s\n", cpm_event_callback.len, cpm_event_callback.s, name.s,
+					CPM_CALL_ID(msg));
 	} else {
 		run_top_route(event_rt.rlist[routes[route].index], msg, &context);
 	}

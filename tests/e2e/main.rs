@@ -29,6 +29,7 @@ mod large_invites;
 mod large_lists;
 mod large_sipp;
 mod large_transport;
+mod log_lines;
 mod loops;
 mod manual;
 mod outgoing_body;
