@@ -467,9 +467,16 @@ fn a_message_that_the_sender_gives_up_is_given_up_to_all() {
     scene.callees.plan("ringing", Plan::no_answer().ringing());
     let upload = scene.upload(EXPLODER, &["bill", "carol", "ringing"]);
     let mut call = scene.begins(&upload);
-    let chunk = MsrpRequest::chunk("m", 0, &upload.content[..5000], SIZE).flagged('#');
-    upload.session.send(&chunk);
+    let (first, second) = upload.content[..CHUNK].split_at(CHUNK / 2);
+    upload
+        .session
+        .send(&MsrpRequest::chunk("m", 0, first, SIZE));
     let legs = ["bill", "carol"].map(|user| scene.callees.expect_call(user));
+    for leg in &legs {
+        leg.session.expect_content(first.len() as u64 - 64);
+    }
+    let last = MsrpRequest::chunk("m", first.len(), second, SIZE).flagged('#');
+    upload.session.send(&last);
     for leg in &legs {
         let message = leg.session.recv_message(PATIENCE).expect("an end");
         assert_eq!(message.flag, Some('#'));

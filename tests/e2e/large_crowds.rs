@@ -187,9 +187,10 @@ fn many_at_once(scene: &Scene, round: usize) {
 
 #[test]
 fn two_hundred_sessions_at_once() {
-    let scene = Scene::unseen("two_hundred_sessions_at_once", |_, config| {
+    let mut scene = Scene::unseen("two_hundred_sessions_at_once", |_, config| {
         config.set_number("tm", "wt_timer", 500)
     });
+    scene.capture_udp();
     // What an allocator keeps after the first crowd is enough for the next.
     for round in 0..2 {
         many_at_once(&scene, round);
@@ -205,10 +206,11 @@ fn two_hundred_sessions_at_once() {
 
 #[test]
 fn a_thousand_sessions_one_after_another() {
-    let scene = Scene::unseen("a_thousand_sessions", |_, config| {
+    let mut scene = Scene::unseen("a_thousand_sessions", |_, config| {
         // Transactions stay for a while when they are over; a thousand sessions' worth of them is not what is looked for.
         config.set_number("tm", "wt_timer", 500)
     });
+    scene.capture_udp();
     scene.callees.plan("refusing", Plan::status(486));
     let before = warm_up(&scene);
     for number in 0..1000 {
@@ -224,9 +226,10 @@ fn a_thousand_sessions_one_after_another() {
 
 #[test]
 fn nothing_is_left_of_sessions_that_are_cancelled_at_every_state() {
-    let scene = Scene::unseen("cancelled_at_every_state", |_, config| {
+    let mut scene = Scene::unseen("cancelled_at_every_state", |_, config| {
         config.set("cpm", "ack_wait", "1")
     });
+    scene.capture_udp();
     let before = warm_up(&scene);
     let way = scene.proxy.udp();
     scene.callees.plan("rings", Plan::no_answer().ringing());
@@ -377,9 +380,10 @@ fn there_are_no_more_connections_than_may_be() {
 
 #[test]
 fn a_hundred_recipients_ring_until_their_time_is_over() {
-    let scene = Scene::unseen("a_hundred_recipients_ring", |_, config| {
+    let mut scene = Scene::unseen("a_hundred_recipients_ring", |_, config| {
         config.set("cpm", "leg_timeout", "2")
     });
+    scene.capture_udp();
     let before = warm_up(&scene);
     let agent = scene.bench.agent();
     agent.answers(Answer::with(|request| match request.method() {

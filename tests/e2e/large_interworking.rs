@@ -1,7 +1,7 @@
 //! Recipients of large messages who fail, and the Interworking Selection Function (9.1.2 last list; OMA CPM 6.5;
 //! spec-notes N45, N47).
 
-use cpm_testbed::{Callees, Conduct, InvitedCall, MsrpRequest, Plan, sha256};
+use cpm_testbed::{Callees, Conduct, InvitedCall, MsrpRequest, Plan, cpm_message, sha256};
 
 use crate::common::{
     CONTROLLING, EXPLODER, counters, expect_counter, header_lines, name_of, proves,
@@ -271,9 +271,9 @@ fn policy_may_forbid_interworking() {
 }
 
 #[test]
-fn notifications_are_asked_for_untouched_and_come_back_to_no_group() {
+fn a_message_that_asks_for_notifications_passes_untouched() {
     let _proof = proves(&["9.1.2-imdn"]);
-    let scene = Scene::new("large_notifications");
+    let scene = Scene::new("a_large_message_that_asks_for_notifications");
     for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
         let upload = scene.upload(service, &["bill", "carol"]);
         let text = String::from_utf8_lossy(&upload.content).into_owned();
@@ -281,9 +281,25 @@ fn notifications_are_asked_for_untouched_and_come_back_to_no_group() {
         scene.sends(&upload);
         for user in ["bill", "carol"] {
             let leg = scene.callees.expect_nth_call(user, round);
-            // The request for notifications and its Message-ID are the sender's (RFC 5438).
+            // Who wants to be told of what is the sender's word, and so is the name of the message (RFC 5438).
             assert_eq!(leg.session.expect_message().bytes, upload.content);
+            scene.callees.expect_in(&leg, "BYE");
+            if service == CONTROLLING {
+                // A notification to whom the message seemed to come from does not go to the group (spec-notes N37).
+                let group = leg.invite.header("P-Asserted-Identity").unwrap_or_default();
+                let group = group.trim_matches(['<', '>']);
+                let told = cpm_message(&scene.callees.uri(user), group)
+                    .content(
+                        "message/imdn+xml",
+                        "<imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"/>",
+                    )
+                    .request();
+                scene.callees.agent().send(&told, scene.proxy.udp());
+                scene.callees.agent().expect_response(&told, 404);
+            }
         }
     }
+    let messages = scene.callees.agent().received();
+    assert!(messages.iter().all(|one| one.method() != Some("MESSAGE")));
     scene.finish();
 }
