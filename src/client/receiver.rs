@@ -24,7 +24,7 @@ use super::message::percent_encoded;
 use super::msrp_receiver::MsrpConnection;
 use super::outcome::{Failure, Refusal};
 use super::registration::{Registered, Registration, RegistrationConfig};
-use super::request::{OutResponse, SipNames, branch_of, tag_of, text, texts};
+use super::request::{OutResponse, SipNames, branch_of, tag_of, text, texts, way_back};
 use super::sender::{MsrpTarget, sdp_of};
 use super::session_timer::{Due, Refresher, SessionTimer, session_expires};
 use super::stored::StoredMessage;
@@ -271,7 +271,8 @@ impl Receiver {
         let key = format!("{} {method}", branch_of(&message).unwrap_or_default());
         if let Some((_, bytes)) = self.kept.iter().find(|(known, _)| *known == key) {
             let bytes = bytes.clone();
-            return self.output.push_back(ReceiverOutput::Sip(way, bytes));
+            let back = way_back(&message, way);
+            return self.output.push_back(ReceiverOutput::Sip(back, bytes));
         }
         match method.as_str() {
             "ACK" => self.handle_ack(&message),
@@ -835,8 +836,9 @@ impl Receiver {
                     let branch = branch_of(&session.invite).unwrap_or_default();
                     let key = format!("{branch} INVITE");
                     if let Some((_, bytes)) = self.kept.iter().find(|(known, _)| *known == key) {
+                        let back = way_back(&session.invite, session.way);
                         self.output
-                            .push_back(ReceiverOutput::Sip(session.way, bytes.clone()));
+                            .push_back(ReceiverOutput::Sip(back, bytes.clone()));
                     }
                 }
             }
@@ -904,9 +906,10 @@ impl Receiver {
             headers,
             body,
         };
-        let bytes = response.write(request);
+        let bytes = response.write(request, way);
+        let back = way_back(request, way);
         self.output
-            .push_back(ReceiverOutput::Sip(way, bytes.clone()));
+            .push_back(ReceiverOutput::Sip(back, bytes.clone()));
         bytes
     }
 

@@ -19,7 +19,7 @@ use super::identifiers::{Random, number, token};
 use super::message::{Mode, Outgoing};
 use super::msrp_sender::{MsrpEvent, MsrpSender};
 use super::outcome::{Failure, MsrpFailure, Refusal, Sent};
-use super::request::{OutRequest, OutResponse, SipNames, cseq, text};
+use super::request::{OutRequest, OutResponse, SipNames, cseq, text, way_back};
 use super::session_timer::{Due, MIN_SESSION_EXPIRES_S, SessionTimer};
 use super::uac::{Uac, UacEvent};
 use super::{ALLOW, Way};
@@ -745,8 +745,10 @@ impl Sender {
             headers,
             body,
         };
-        self.output
-            .push_back(SenderOutput::Sip(way, response.write(request)));
+        self.output.push_back(SenderOutput::Sip(
+            way_back(request, way),
+            response.write(request, way),
+        ));
         let left = owned && order == Order::InOrder && method == "BYE";
         if left && self.state != State::Done && cseq(request).is_some() {
             // The peer ends the session: there is nobody left for a BYE of ours.
