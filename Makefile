@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 module := target/kamailio/cpm.so
+# Where cargo builds the module; the module of another Debian release is built elsewhere (tools/matrix).
+module_target := target/module
 
 # The order of prerequisites matters: what is missing is installed first.
 .NOTPARALLEL:
@@ -11,7 +13,7 @@ all: build
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 .PHONY: deps
 deps: ## what building and testing need, installed when missing
@@ -26,15 +28,19 @@ headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
 # replaced, never written into: a proxy may have the old one mapped.
 .PHONY: build
 build: headers ## the module, target/kamailio/cpm.so
-	$(CARGO) build --release --lib --features kamailio --target-dir target/module
+	$(CARGO) build --release --lib --features kamailio --target-dir $(module_target)
 	@mkdir -p $(dir $(module))
-	@cmp -s target/module/release/libcpm.so $(module) || \
-		{ cp target/module/release/libcpm.so $(module).new && mv $(module).new $(module); }
+	@cmp -s $(module_target)/release/libcpm.so $(module) || \
+		{ cp $(module_target)/release/libcpm.so $(module).new && mv $(module).new $(module); }
 
 .PHONY: install
 install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)
 	@test -e $(module) || { echo "nothing to install: run \`make\` first" >&2; exit 1; }
 	@tools/install
+
+.PHONY: deb
+deb: deps build ## a Debian package of the module, in target/debian
+	@tools/deb
 
 .PHONY: demo
 demo: deps build ## the main job, on real traffic
@@ -54,6 +60,14 @@ client: ## cpm-client, target/release/cpm-client, with man pages and completion 
 test: deps build lint ## everything that has to hold
 	$(CARGO) test --workspace
 
+.PHONY: test-matrix
+test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
+	@tools/matrix
+
+.PHONY: test-deb
+test-deb: deps build ## the package, tried in a clean copy of this Debian release (as root)
+	@tools/test-deb
+
 .PHONY: bench
 bench: deps build ## how fast it is, side by side (QUICK=1: within a minute)
 	@tools/deps bench
@@ -66,6 +80,10 @@ conformance: deps build ## the requirements of the specification, one by one
 .PHONY: diagrams
 diagrams: ## the pictures of doc/, from the texts beside them
 	$(CARGO) run --quiet --example diagrams
+
+.PHONY: readme
+readme: ## c_api/kamailio/README, from doc/manual.md
+	$(CARGO) run --quiet --example readme
 
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings

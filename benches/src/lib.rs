@@ -11,11 +11,14 @@
 //! | `parsing.rs`, `xml.rs` | resource lists: cpm, libxml2, expat |
 //! | `fan_out/` | one MESSAGE to many: cpm, a Lua script, a native script, a bare loop over tm |
 //! | `set_up.rs` | large message sessions: time to set up, memory held |
+//! | `relay/` | one MSRP message to many: cpm's relay, a bare loop that reads once and writes to each, Kamailio's `msrp` module |
 
 pub mod chart;
+mod cpu;
 pub mod fan_out;
 pub mod machine;
 pub mod parsing;
+pub mod relay;
 pub mod report;
 pub mod set_up;
 pub mod statistics;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use cpm_benches::parsing::{self, Contestant};
 use cpm_benches::report::Report;
-use cpm_benches::{fan_out, machine, set_up, xml};
+use cpm_benches::{fan_out, machine, relay, set_up, xml};
 
 /// A benchmark, by the name of its files. It gets the project's folder and whether to be quick.
 struct Benchmark {
@@ -15,7 +15,7 @@ struct Benchmark {
     run: fn(&Path, bool) -> Report,
 }
 
-const BENCHMARKS: [Benchmark; 4] = [
+const BENCHMARKS: [Benchmark; 5] = [
     Benchmark {
         name: "parsing",
         run: run_parsing,
@@ -31,6 +31,10 @@ const BENCHMARKS: [Benchmark; 4] = [
     Benchmark {
         name: "set_up",
         run: run_set_up,
+    },
+    Benchmark {
+        name: "relay",
+        run: run_relay,
     },
 ];
 
@@ -105,4 +109,10 @@ fn run_set_up(root: &Path, quick: bool) -> Report {
     let rounds = if quick { 3 } else { 15 };
     let about = machine::describe(&[machine::kamailio_version()]);
     set_up::run(&root.join("target/kamailio/cpm.so"), rounds, &about)
+}
+
+fn run_relay(_root: &Path, quick: bool) -> Report {
+    let rounds = if quick { 3 } else { 15 };
+    let about = machine::describe(&[machine::kamailio_version()]);
+    relay::run(rounds, &about)
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
+use memchr::memmem::Finder;
 
 use super::header::Fields;
 use super::transaction_id::MAX_TRANSACTION_ID_BYTES;
@@ -330,13 +331,10 @@ fn parse_head(block: &Bytes, start_line: StartLine, content_follows: bool) -> Ev
 /// CRLF, seven hyphens and a transaction id.
 const MAX_NEEDLE_BYTES: usize = 9 + MAX_TRANSACTION_ID_BYTES;
 
-/// Finds the end-line of one chunk in its content: Horspool's search, which looks at about one byte in
-/// twenty. What looks like the end-line but has another flag, or does not end with CRLF, is content.
+/// Finds the end-line of one chunk in its content. Each byte of content is looked at, so the search is one that takes many
+/// at once. What looks like the end-line but has another flag, or does not end with CRLF, is content.
 struct EndLine {
-    needle: [u8; MAX_NEEDLE_BYTES],
-    len: usize,
-    /// For each byte, how far the search may move when that byte stands under the needle's last.
-    skip: [u8; 256],
+    finder: Finder<'static>,
     /// No content has been handed on yet.
     at_start: bool,
 }
@@ -363,20 +361,14 @@ impl EndLine {
         let mut needle = [b'-'; MAX_NEEDLE_BYTES];
         needle[..2].copy_from_slice(b"\r\n");
         needle[9..len].copy_from_slice(id);
-        let mut skip = [len as u8; 256];
-        for (i, &b) in needle[..len - 1].iter().enumerate() {
-            skip[usize::from(b)] = (len - 1 - i) as u8;
-        }
         Self {
-            needle,
-            len,
-            skip,
+            finder: Finder::new(&needle[..len]).into_owned(),
             at_start: true,
         }
     }
 
     fn needle(&self) -> &[u8] {
-        &self.needle[..self.len]
+        self.finder.needle()
     }
 
     fn scan(&mut self, input: &[u8]) -> Scan {
@@ -395,7 +387,7 @@ impl EndLine {
             }
         }
         let content = match self.find(input) {
-            (0, Some(flag)) => return Scan::End(flag, self.len + 3),
+            (0, Some(flag)) => return Scan::End(flag, self.needle().len() + 3),
             (0, None) => return Scan::Partial,
             (content, _) => content,
         };
@@ -406,21 +398,17 @@ impl EndLine {
     /// How many bytes at the front are certainly content, and the flag if the end-line follows them.
     fn find(&self, input: &[u8]) -> (usize, Option<ContinuationFlag>) {
         let needle = self.needle();
-        let last = needle[self.len - 1];
-        let mut end = self.len - 1;
-        while let Some(&b) = input.get(end) {
-            let start = end + 1 - self.len;
-            if b == last && input[start..=end] == *needle {
-                match after_needle(&input[end + 1..]) {
-                    Candidate::End(flag) => return (start, Some(flag)),
-                    Candidate::Partial => return (start, None),
-                    Candidate::Content => {}
-                }
+        let mut from = 0;
+        while let Some(found) = self.finder.find(&input[from..]) {
+            let start = from + found;
+            match after_needle(&input[start + needle.len()..]) {
+                Candidate::End(flag) => return (start, Some(flag)),
+                Candidate::Partial => return (start, None),
+                Candidate::Content => from = start + 1,
             }
-            end += usize::from(self.skip[usize::from(b)]);
         }
         // The last bytes may be the first of the needle.
-        let tail_start = input.len().saturating_sub(self.len - 1);
+        let tail_start = input.len().saturating_sub(needle.len() - 1);
         let begun = (tail_start..input.len())
             .find(|&i| input[i] == b'\r' && needle.starts_with(&input[i..]));
         (begun.unwrap_or(input.len()), None)

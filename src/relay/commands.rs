@@ -346,6 +346,7 @@ impl Core {
                 if bound.is_err() {
                     return self.lose(connection_id);
                 }
+                session.show(leg);
                 SessionEvent::LegConnected(number)
             }
         };

@@ -200,11 +200,14 @@ impl Connection {
         }
     }
 
-    /// Reads one block.
-    pub(super) fn fill(&mut self) -> io::Result<Filled> {
-        // Content that is kept keeps its block; else the block is used again. What the parser left is moved to its front.
+    /// Reads into `block`, which goes back by [`stow`](Self::stow) when the events of it have been taken: one block serves all
+    /// connections, so that one that is idle has none. Content that is kept keeps its block, and then the next is a new one.
+    pub(super) fn fill(&mut self, block: &mut BytesMut) -> io::Result<Filled> {
+        // What the parser left goes to the front.
         let left = self.input.len();
-        self.input.reserve(READ_BLOCK_BYTES.saturating_sub(left));
+        block.reserve(READ_BLOCK_BYTES.max(left));
+        block.extend_from_slice(&self.input);
+        self.input = std::mem::take(block);
         if self.tls.is_some() {
             return self.fill_tls(left);
         }
@@ -220,6 +223,16 @@ impl Connection {
         // Less than there was room for: the socket is empty. What comes later is an event of its own.
         self.readable = read == size || self.read_closed;
         Ok(Filled::Some)
+    }
+
+    /// Takes the block back, but for what the parser left: part of a head, or what may become an end-line.
+    pub(super) fn stow(&mut self, block: &mut BytesMut) {
+        let rest = match self.input.is_empty() {
+            true => BytesMut::new(),
+            false => BytesMut::from(&self.input[..]),
+        };
+        *block = std::mem::replace(&mut self.input, rest);
+        block.clear();
     }
 
     /// Records are short, so several of them fill one block.
@@ -289,11 +302,14 @@ impl Connection {
     }
 
     /// Reads and throws away. `Ok(true)`: the peer has closed, too.
-    pub(super) fn drain(&mut self) -> io::Result<bool> {
+    pub(super) fn drain(&mut self, block: &mut BytesMut) -> io::Result<bool> {
         self.held = None;
         for _ in 0..DRAINS_AT_ONCE {
             self.input.clear();
-            match self.fill()? {
+            let filled = self.fill(block);
+            self.input.clear();
+            self.stow(block);
+            match filled? {
                 Filled::End => return Ok(true),
                 Filled::Some => {}
                 Filled::Nothing => break,
@@ -317,7 +333,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes as much of `slices` as the connection takes; less than all means that it is full.
+    /// Writes as much of `slices` as the connection takes. It is full when it is not writable any more; TLS may take less
+    /// without being full.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match &mut self.tls {

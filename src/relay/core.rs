@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
@@ -34,6 +35,8 @@ const FIRST_LISTENER: usize = 1;
 const EVENTS: usize = 1024;
 /// Connections accepted in one go, so that established ones get their turn.
 const ACCEPTS: usize = 64;
+/// How often the run queue is gone through before the sockets are looked at again.
+const ROUNDS: usize = 2;
 /// How long listeners rest when there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -54,6 +57,8 @@ pub(super) struct Core {
     pub(super) next_connection: u64,
     /// Accepted, and nobody's yet; the oldest first.
     pub(super) unbound: BTreeSet<ConnectionId>,
+    /// What connections are read into.
+    pub(super) block: BytesMut,
     /// Connections with something to do.
     pub(super) run_queue: VecDeque<ConnectionId>,
     /// Connections that are not read from because the memory of all sessions is used up.
@@ -126,6 +131,10 @@ impl Core {
             {
                 let line = format_args!("MSRP relay cannot wait for its sockets: {error}");
                 self.events.log(LogLevel::Critical, line);
+                let all: Vec<SessionId> = self.sessions.keys().copied().collect();
+                for session in all {
+                    self.fall(session);
+                }
                 break;
             }
             self.now = Instant::now();
@@ -137,11 +146,14 @@ impl Core {
             while let Some((at, key)) = self.timers.pop(self.now) {
                 self.guard(|core| core.handle_timer(at, key));
             }
-            for _ in 0..self.run_queue.len() {
-                let Some(id) = self.run_queue.pop_front() else {
-                    break;
-                };
-                self.guard(|core| core.serve(id));
+            // What one connection brought is written to others before the next wait.
+            for _ in 0..ROUNDS {
+                for _ in 0..self.run_queue.len() {
+                    let Some(id) = self.run_queue.pop_front() else {
+                        break;
+                    };
+                    self.guard(|core| core.serve(id));
+                }
             }
             self.show_totals();
             self.events.flush();

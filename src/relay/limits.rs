@@ -7,10 +7,14 @@
 use super::core::Core;
 use super::session::RelaySession;
 use crate::controlling::large_message_mode::{SessionId, Side};
-use crate::session::{ConnectionId, Limits, MAX_PENDING_FRAMES, MIN_MEMORY_BYTES};
+use crate::session::{
+    ConnectionId, Limits, MAX_PENDING_FRAMES, MIN_MEMORY_BYTES, READ_BLOCK_BYTES,
+};
 
 /// What a session gets of the spool's quota at once.
 const GRANT_BYTES: u64 = 16 * 1024 * 1024;
+/// What each session may have in memory even if that of all is used up by others: enough to go on at its own legs' pace.
+const RESERVED_BYTES: usize = 2 * READ_BLOCK_BYTES;
 
 impl Core {
     /// The limits of a session to which so much of the spool's quota has been granted.
@@ -83,7 +87,11 @@ impl Core {
                 }
             }
         }
-        self.read_held_back();
+        if !self.memory_is_full() {
+            for connection in std::mem::take(&mut self.held_back) {
+                self.schedule(connection);
+            }
+        }
     }
 
     /// Whether a connection may be read from: content has a place to go to, and responses are being read by the peer.
@@ -91,6 +99,7 @@ impl Core {
         let Some(connection) = self.connections.get(&id) else {
             return false;
         };
+        let full = self.memory_is_full();
         if connection.frames.len() >= MAX_PENDING_FRAMES {
             return false;
         }
@@ -100,7 +109,7 @@ impl Core {
             };
             match side {
                 Side::Originator if !session.reading => return false,
-                Side::Originator if self.memory >= self.limits.memory_bytes => {
+                Side::Originator if full && session.counted >= RESERVED_BYTES => {
                     if !self.held_back.contains(&id) {
                         self.held_back.push(id);
                     }
@@ -118,12 +127,28 @@ impl Core {
         true
     }
 
-    /// Memory has become free: reads on where that was what held it up.
-    pub(super) fn read_held_back(&mut self) {
-        if self.memory < self.limits.memory_bytes && !self.held_back.is_empty() {
-            for id in std::mem::take(&mut self.held_back) {
-                self.schedule(id);
+    /// Whether the memory of all sessions is used up.
+    pub(super) fn memory_is_full(&self) -> bool {
+        self.memory >= self.limits.memory_bytes
+    }
+
+    /// A session has less content in memory than before: reads on where that was what held it up.
+    pub(super) fn read_held_back(&mut self, id: SessionId) {
+        if self.held_back.is_empty() {
+            return;
+        }
+        if !self.memory_is_full() {
+            for connection in std::mem::take(&mut self.held_back) {
+                self.schedule(connection);
             }
+            return;
+        }
+        let originator = self.sessions.get(&id).and_then(|s| s.originator.as_ref());
+        let connection = originator.and_then(|o| o.endpoint.connection());
+        let held = |held: &ConnectionId| Some(*held) == connection;
+        if let Some(index) = self.held_back.iter().position(held) {
+            let connection = self.held_back.swap_remove(index);
+            self.schedule(connection);
         }
     }
 }

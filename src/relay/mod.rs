@@ -58,6 +58,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use mio::{Poll, Waker};
 
 pub use listeners::{Listeners, RelayError};
@@ -189,6 +190,7 @@ impl Relay {
             fallen: HashSet::new(),
             connections: HashMap::new(),
             unbound: BTreeSet::new(),
+            block: BytesMut::new(),
             run_queue: VecDeque::new(),
             held_back: Vec::new(),
             timers: Timers::default(),

@@ -91,8 +91,15 @@ impl Core {
             if !open || !connection.readable || connection.held.is_some() {
                 return;
             }
-            match connection.fill() {
-                Ok(Filled::Some) => self.dispatch(id),
+            let filled = connection.fill(&mut self.block);
+            if matches!(filled, Ok(Filled::Some)) {
+                self.dispatch(id);
+            }
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.stow(&mut self.block);
+            }
+            match filled {
+                Ok(Filled::Some) => {}
                 Ok(Filled::Nothing) => return,
                 Ok(Filled::End) => return self.ended(id),
                 Err(_) => return self.lose(id),
@@ -123,6 +130,9 @@ impl Core {
     /// Deals with all events of what has been read.
     fn dispatch(&mut self, id: ConnectionId) {
         while let Some(connection) = self.connections.get_mut(&id) {
+            if !matches!(connection.stage, Stage::Open) {
+                return;
+            }
             match connection.poll_event() {
                 Ok(Some(event)) => {
                     self.handle_event(id, event);
@@ -275,6 +285,7 @@ impl Core {
                 let bound = session.fan_out.handle_connected(now, leg, id, Opener::Peer);
                 if bound.is_ok() {
                     session.leg(leg).ends.connection = Some(id);
+                    session.show(leg);
                 }
                 (bound, SessionEvent::LegConnected(number))
             }
@@ -496,10 +507,12 @@ impl Core {
             .store(session.fan_out.received(), Relaxed);
         let memory = session.fan_out.memory();
         self.memory = self.memory + memory - session.counted;
-        session.counted = memory;
+        let less = memory < std::mem::replace(&mut session.counted, memory);
         let at = session.fan_out.poll_timeout();
         self.arm_session(id, at);
-        self.read_held_back();
+        if less {
+            self.read_held_back(id);
+        }
         // A chunk broke off in its midst: nothing can follow it on this connection.
         if let Some(connection) = dead {
             self.lose(connection);
@@ -531,7 +544,7 @@ impl Core {
     pub(super) fn session_timeout(&mut self, id: SessionId) {
         let now = self.now;
         let idle = self.limits.sender_idle;
-        let full = self.memory >= self.limits.memory_bytes;
+        let full = self.memory_is_full();
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -571,7 +584,7 @@ impl Core {
                 connection.shut()?;
             }
             match connection.readable {
-                true => connection.drain(),
+                true => connection.drain(&mut self.block),
                 false => Ok(connection.read_closed),
             }
         })();

@@ -82,7 +82,7 @@ impl Default for RelayLimits {
             stall: Duration::from_secs(60),
             chunk_bytes: None,
             max_connections: 8192,
-            max_unbound: 256,
+            max_unbound: 1024,
             unbound: Duration::from_secs(10),
             connect: Duration::from_secs(20),
             sender_idle: Duration::from_secs(60),

@@ -23,17 +23,8 @@ pub(super) struct SpoolFile(Arc<OnceLock<File>>);
 
 #[derive(Debug)]
 pub(super) enum SpoolJob {
-    Write {
-        offset: u64,
-        pieces: Vec<Bytes>,
-    },
-    Read {
-        offset: u64,
-        len: usize,
-    },
-    /// For tests: the file cannot be used any more.
-    #[cfg(test)]
-    Break,
+    Write { offset: u64, pieces: Vec<Bytes> },
+    Read { offset: u64, len: usize },
 }
 
 /// The relay thread's hold on the spool thread, which ends when this is dropped.
@@ -95,8 +86,6 @@ fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDon
                 content: Bytes::from(content),
             })
         }
-        #[cfg(test)]
-        SpoolJob::Break => Err(io::Error::other("broken by a test")),
     }
 }
 

@@ -7,6 +7,8 @@ use crate::session::ConnectionId;
 
 /// Slices that are written at once.
 const SLICES_AT_ONCE: usize = 64;
+/// And if others wait for the connection: end of one chunk, head and content of the next.
+const SLICES_IN_TURN: usize = 3;
 /// What one connection writes before others get their turn.
 const BYTES_AT_ONCE: usize = 1024 * 1024;
 /// What one leg writes before another one that shares its connection.
@@ -72,7 +74,11 @@ impl Core {
                 session.fan_out.pause(speaker.leg);
             }
             let mut slices = [IoSlice::new(&[]); SLICES_AT_ONCE];
-            let count = session.fan_out.gather(speaker.leg, &mut slices);
+            let room = match others || refusals {
+                true => SLICES_IN_TURN,
+                false => SLICES_AT_ONCE,
+            };
+            let count = session.fan_out.gather(speaker.leg, &mut slices[..room]);
             if count == 0 {
                 let asked = refusals || others && connection.spoken >= TURN_BYTES;
                 let between = session.fan_out.is_between_chunks(speaker.leg);
@@ -89,14 +95,12 @@ impl Core {
                     false => return,
                 }
             }
-            let slices = &slices[..count];
-            let total: usize = slices.iter().map(|slice| slice.len()).sum();
-            let Ok(written) = connection.write(slices) else {
+            let Ok(written) = connection.write(&slices[..count]) else {
                 return self.lose(id);
             };
             connection.spoken += written;
             left = left.saturating_sub(written);
-            let full = written < total;
+            let full = !connection.writable;
             session
                 .fan_out
                 .handle_written(self.now, speaker.leg, written);

@@ -46,7 +46,7 @@
 //! | file | job |
 //! |---|---|
 //! | `bench.rs`, `ports.rs` | what belongs to one test |
-//! | `config.rs`, `proxy.rs`, `process.rs` | Kamailio: configuration, life and RPC, numbers from the kernel |
+//! | `kamailio.rs`, `config.rs`, `proxy.rs`, `process.rs` | Kamailio: which, configuration, life and RPC, numbers from the kernel |
 //! | `agent.rs`, `inbox.rs`, `message.rs` | user agents, what they have received, reading it |
 //! | `request.rs`, `cpm_message.rs` | what they send |
 //! | `large_message.rs`, `sdp.rs`, `call.rs`, `callees.rs` | large messages: what callers send, and recipients that follow a plan |
@@ -70,6 +70,7 @@ mod cpm_message;
 mod group_document;
 mod guarded;
 mod inbox;
+mod kamailio;
 mod large_message;
 mod log;
 mod message;

@@ -56,6 +56,7 @@ struct PeerShared {
     address: SocketAddr,
     listener: TcpListener,
     tls: Option<Certificate>,
+    /// By the session part of their URIs: a middlebox may have another host.
     sessions: Mutex<HashMap<String, Arc<SessionShared>>>,
     connections: Mutex<Vec<Arc<MsrpConnection>>>,
     ended: Mutex<bool>,
@@ -140,12 +141,8 @@ impl MsrpPeer {
         } else {
             "msrp"
         };
-        let path = format!(
-            "{scheme}://{}/{}{};tcp",
-            self.shared.address,
-            unique(),
-            unique()
-        );
+        let id = format!("{}{}", unique(), unique());
+        let path = format!("{scheme}://{}/{id};tcp", self.shared.address);
         let session = Arc::new(SessionShared {
             path: path.clone(),
             state: Mutex::new(SessionState {
@@ -162,7 +159,7 @@ impl MsrpPeer {
             }),
             changed: Condvar::new(),
         });
-        lock(&self.shared.sessions).insert(path, session.clone());
+        lock(&self.shared.sessions).insert(id, session.clone());
         MsrpSession {
             shared: session,
             peer: self.shared.clone(),
@@ -260,8 +257,11 @@ impl PeerShared {
     ) -> Result<(), String> {
         match event {
             MsrpEvent::Head(head, has_body) => {
-                let to_path = head.to_path()[0].to_owned();
-                let session = lock(&self.sessions).get(&to_path).cloned();
+                // A relay's URI may stand before ours: then we are that relay as well.
+                let sessions = lock(&self.sessions);
+                let mut ids = head.to_path().into_iter().map(id_of);
+                let session = ids.find_map(|id| sessions.get(id).cloned());
+                drop(sessions);
                 let Some(session) = session else {
                     let answer = response(&head, 481, "Session does not exist");
                     let _ = connection.write(&answer);
@@ -725,6 +725,12 @@ fn chunks_of(content: &[u8], chunk_bytes: usize) -> impl Iterator<Item = MsrpReq
     let (id, total) = (unique(), content.len());
     let pieces = content.chunks(chunk_bytes).enumerate();
     pieces.map(move |(place, piece)| MsrpRequest::chunk(&id, place * chunk_bytes, piece, total))
+}
+
+/// The session part of an MSRP URI.
+fn id_of(uri: &str) -> &str {
+    let path = uri.splitn(4, '/').nth(3).unwrap_or_default();
+    path.split(';').next().unwrap_or_default()
 }
 
 /// Host and port of an MSRP URI.

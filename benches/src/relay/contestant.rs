@@ -1,0 +1,310 @@
+//! Who is measured: cpm's relay, and the least that any relay has to do.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cpm::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId};
+use cpm::msrp::{MsrpUri, Path};
+use cpm::relay::{
+    Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals, SessionEvent,
+};
+use cpm::sdp::{Role, Transport};
+use cpm::session::LegState;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::sink::Sink;
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PATIENCE: Duration = Duration::from_secs(60);
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// What one message took.
+pub(super) struct Taken {
+    /// CPU time of the contestant.
+    pub(super) cpu: Duration,
+    /// From the sender's first byte until the last recipient had the last one.
+    pub(super) elapsed: Duration,
+}
+
+/// Both ends of a fresh connection.
+fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let to = listener.local_addr().expect("a bound socket");
+    let near = TcpStream::connect(to).expect("a listener");
+    (near, listener.accept().expect("a connection").0)
+}
+
+/// Reads a block, writes it to each socket, and so on. No head is read, nobody answers, and a slow recipient holds up all.
+pub(super) fn bare(stream: &[u8], recipients: usize) -> Taken {
+    let listener = TcpListener::bind((HOST, 0)).expect("a free port");
+    let (mut sender, mut source) = pair(&listener);
+    let (near, mut far): (Vec<_>, Vec<_>) = (0..recipients).map(|_| pair(&listener)).unzip();
+    let sink = Sink::start(near, false);
+    let len = stream.len();
+    let copy = thread::spawn(move || {
+        let before = clock_gettime(ClockId::ThreadCPUTime);
+        let mut block = vec![0; BLOCK_BYTES];
+        let mut left = len;
+        while left > 0 {
+            let read = source.read(&mut block).expect("a sender");
+            assert!(read > 0, "the sender ended too early");
+            for recipient in &mut far {
+                recipient.write_all(&block[..read]).expect("a recipient");
+            }
+            left -= read;
+        }
+        let after = clock_gettime(ClockId::ThreadCPUTime);
+        // The connections outlive the measurement.
+        (duration(after) - duration(before), far)
+    });
+    let start = Instant::now();
+    sender.write_all(stream).expect("a reader");
+    sink.wait();
+    let elapsed = start.elapsed();
+    let (cpu, _far) = copy.join().expect("the loop does not fail");
+    Taken { cpu, elapsed }
+}
+
+fn duration(time: rustix::time::Timespec) -> Duration {
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// cpm's relay.
+pub(super) struct Cpm {
+    relay: Relay,
+    address: SocketAddr,
+    sessions: u32,
+    /// Recipients who never read.
+    pub(super) stalled: usize,
+}
+
+/// A session that is set up: the originator's connection is there, and those of all recipients.
+pub(super) struct SetUp {
+    pub(super) session: SessionId,
+    sender: TcpStream,
+    to: String,
+    from: String,
+    reading: Vec<TcpStream>,
+    not_reading: Vec<TcpStream>,
+}
+
+impl Cpm {
+    pub(super) fn start(limits: RelayLimits) -> Self {
+        let settings = RelaySettings {
+            listen: vec![Listen {
+                transport: Transport::Tcp,
+                address: (HOST, 0).into(),
+            }],
+            limits,
+            tls: None,
+        };
+        let listeners = Listeners::bind(&settings).expect("a free port");
+        let address = listeners.addresses()[0];
+        let relay = Relay::start(settings, listeners).expect("threads are to be had");
+        Self {
+            relay,
+            address,
+            sessions: 0,
+            stalled: 0,
+        }
+    }
+
+    pub(super) fn totals(&self) -> RelayTotals {
+        self.relay.totals()
+    }
+
+    /// Sets a session up, and waits until nothing more happens.
+    pub(super) fn set_up(&mut self, recipients: usize) -> SetUp {
+        self.sessions += 1;
+        let name = format!("{:032x}", self.sessions);
+        let session = SessionId::parse(&name).expect("32 hex digits");
+        let uri =
+            |port, name: &str| MsrpUri::new(false, "127.0.0.1", port, name).expect("a plain URI");
+        let end = |role, own: String, peer: String, port| {
+            Box::new(MsrpEnds {
+                own: uri(self.address.port(), &own),
+                peer: Path::from(uri(port, &peer)),
+                transport: Transport::Tcp,
+                role,
+                host: "127.0.0.1".to_owned(),
+                port,
+                fingerprint: None,
+                accept_types: "*".to_owned(),
+                max_size: None,
+            })
+        };
+        let originator = end(Role::Passive, format!("o{name}"), "sender".to_owned(), 9);
+        let to = originator.own.text().to_owned();
+        let from = originator.peer.first().text().to_owned();
+        let command = RelayCommand::OpenOriginator(originator);
+        self.relay.command(session, command);
+        let sender = TcpStream::connect(self.address).expect("the relay listens");
+        let listener = TcpListener::bind((HOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound socket").port();
+        let mut reading = Vec::with_capacity(recipients);
+        for number in 0..recipients {
+            let (own, peer) = (format!("l{number}-{name}"), format!("r{number}"));
+            let ends = end(Role::Active, own, peer, port);
+            let command = RelayCommand::OpenLeg(LegNumber(number as u32), ends);
+            self.relay.command(session, command);
+            reading.push(listener.accept().expect("the relay connects").0);
+        }
+        self.relay.command(session, RelayCommand::NoMoreLegs);
+        let mut connected = 0;
+        self.wait(|event| {
+            connected += usize::from(matches!(event, SessionEvent::LegConnected(_)));
+            connected == recipients
+        });
+        let not_reading = reading.split_off(recipients - self.stalled);
+        SetUp {
+            session,
+            sender,
+            to,
+            from,
+            reading,
+            not_reading,
+        }
+    }
+
+    /// Sends a message through a session, to the end of it.
+    pub(super) fn deliver(&mut self, set_up: SetUp, content: &[u8]) -> Taken {
+        self.deliver_watched(set_up, content, |_| {})
+    }
+
+    /// The same, and somebody may look at the relay meanwhile.
+    pub(super) fn deliver_watched(
+        &mut self,
+        set_up: SetUp,
+        content: &[u8],
+        mut watch: impl FnMut(&Self),
+    ) -> Taken {
+        let recipients = set_up.reading.len();
+        let all = (recipients + set_up.not_reading.len()) as u32;
+        let stream = message(&set_up.to, &set_up.from, content);
+        let mut sender = set_up.sender;
+        let sink = Sink::start(set_up.reading, true);
+        wait_idle();
+        let before = relay_cpu();
+        let start = Instant::now();
+        let writer = thread::spawn(move || {
+            sender.write_all(&stream).expect("the relay reads");
+            let mut response = [0; 512];
+            let read = sender.read(&mut response).expect("the relay answers");
+            let response = String::from_utf8_lossy(&response[..read]).into_owned();
+            assert!(response.contains(" 200 "), "{response}");
+            sender
+        });
+        let mut delivered = 0;
+        self.wait_watching(
+            |event| {
+                delivered += usize::from(matches!(
+                    event,
+                    SessionEvent::LegEnded(_, LegState::Delivered)
+                ));
+                delivered == recipients
+            },
+            &mut watch,
+        );
+        let elapsed = start.elapsed();
+        wait_idle();
+        let cpu = relay_cpu() - before;
+        let streams = sink.wait();
+        let sender = writer.join().expect("the sender does not fail");
+        self.relay
+            .command(set_up.session, RelayCommand::CloseOriginator);
+        for number in 0..all {
+            let number = LegNumber(number);
+            self.relay
+                .command(set_up.session, RelayCommand::CloseLeg(number));
+        }
+        self.relay.forget(set_up.session);
+        drop((sender, streams, set_up.not_reading));
+        while self.relay.totals() != RelayTotals::default() {
+            while self.relay.poll_event().is_some() {}
+            thread::sleep(Duration::from_millis(1));
+        }
+        Taken { cpu, elapsed }
+    }
+
+    /// Lets a session go that nothing was sent through.
+    pub(super) fn tear_down(&mut self, set_up: SetUp) {
+        self.relay.forget(set_up.session);
+    }
+
+    fn wait(&mut self, until: impl FnMut(&SessionEvent) -> bool) {
+        self.wait_watching(until, &mut |_| {});
+    }
+
+    fn wait_watching(
+        &mut self,
+        mut until: impl FnMut(&SessionEvent) -> bool,
+        watch: &mut impl FnMut(&Self),
+    ) {
+        let by = Instant::now() + PATIENCE;
+        loop {
+            match self.relay.poll_event() {
+                Some(RelayEvent::Session(_, event)) if until(&event) => return,
+                Some(RelayEvent::Log(_, line)) => eprintln!("{line}"),
+                Some(_) => {}
+                None => {
+                    assert!(Instant::now() < by, "the relay does not get on");
+                    watch(self);
+                    let wait = Timespec {
+                        tv_sec: 0,
+                        tv_nsec: 20_000_000,
+                    };
+                    let fd = self.relay.as_fd();
+                    let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
+                    let _ = poll(&mut fds, Some(&wait));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Cpm {
+    fn drop(&mut self) {
+        while self.relay.poll_event().is_some() {}
+    }
+}
+
+/// A SEND of one chunk, as both contestants get it.
+pub(super) fn message(to: &str, from: &str, content: &[u8]) -> Vec<u8> {
+    let total = content.len();
+    let head = format!(
+        "MSRP d93kswow SEND\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\nMessage-ID: 1\r\n\
+         Byte-Range: 1-{total}/{total}\r\nContent-Type: message/cpim\r\n\r\n"
+    );
+    [head.as_bytes(), content, b"\r\n-------d93kswow$\r\n"].concat()
+}
+
+/// CPU time of the relay's threads.
+fn relay_cpu() -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").expect("proc is mounted");
+    let of_task = |task: std::io::Result<fs::DirEntry>| {
+        let task = task.ok()?.path();
+        let name = fs::read_to_string(task.join("comm")).ok()?;
+        let times = fs::read_to_string(task.join("schedstat")).ok()?;
+        let ours = name.starts_with("cpm-");
+        let nanoseconds = times.split(' ').next()?.parse().ok()?;
+        ours.then(|| Duration::from_nanos(nanoseconds))
+    };
+    tasks.filter_map(of_task).sum()
+}
+
+/// Waits until the relay's threads do nothing.
+fn wait_idle() {
+    let mut before = relay_cpu();
+    loop {
+        thread::sleep(Duration::from_millis(1));
+        let now = relay_cpu();
+        if now == before {
+            return;
+        }
+        before = now;
+    }
+}

@@ -1,0 +1,116 @@
+//! Faults of our own, which no peer can bring about. What peers do is in `tests/relay`.
+
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::input::Input;
+use super::*;
+use crate::controlling::large_message_mode::MsrpEnds;
+use crate::msrp::{MsrpUri, Path};
+use crate::sdp::{Role, Transport};
+use crate::session::LegFailure;
+
+fn started() -> Relay {
+    let settings = RelaySettings::default();
+    let listeners = Listeners::bind(&settings).unwrap();
+    Relay::start(settings, listeners).unwrap()
+}
+
+fn next(relay: &mut Relay) -> RelayEvent {
+    loop {
+        if let Some(event) = relay.poll_event() {
+            return event;
+        }
+        let mut fds = [PollFd::from_borrowed_fd(relay.as_fd(), PollFlags::IN)];
+        let ten_seconds = Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        assert_eq!(poll(&mut fds, Some(&ten_seconds)).unwrap(), 1, "no event");
+    }
+}
+
+fn session(number: u8) -> SessionId {
+    SessionId::parse(&format!("{number:032x}")).unwrap()
+}
+
+fn passive(name: &str) -> Box<MsrpEnds> {
+    Box::new(MsrpEnds {
+        own: MsrpUri::new(false, "192.0.2.1", 2855, name).unwrap(),
+        peer: Path::from(MsrpUri::new(false, "192.0.2.2", 2855, "peer").unwrap()),
+        transport: Transport::Tcp,
+        role: Role::Passive,
+        host: "192.0.2.2".to_owned(),
+        port: 2855,
+        fingerprint: None,
+        accept_types: "*".to_owned(),
+        max_size: None,
+    })
+}
+
+fn open(relay: &mut Relay, number: u8) {
+    let id = session(number);
+    let originator = passive(&format!("o{number}"));
+    relay.command(id, RelayCommand::OpenOriginator(originator));
+    let leg = passive(&format!("l{number}"));
+    relay.command(id, RelayCommand::OpenLeg(LegNumber(7), leg));
+}
+
+fn assert_last_words(relay: &mut Relay, number: u8) {
+    let dropped = LegState::Failed(LegFailure::Dropped);
+    for expected in [
+        SessionEvent::MessageFailed,
+        SessionEvent::LegEnded(LegNumber(7), dropped),
+    ] {
+        match next(relay) {
+            RelayEvent::Session(id, event) => {
+                assert_eq!((id, event), (session(number), expected));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_fault_ends_the_session_that_it_was_in_and_no_other() {
+    let mut relay = started();
+    open(&mut relay, 1);
+    open(&mut relay, 2);
+    relay.inputs.send(Input::Panic(Some(session(1))));
+    let line = next(&mut relay);
+    assert!(matches!(line, RelayEvent::Log(LogLevel::Critical, _)));
+    assert_last_words(&mut relay, 1);
+    // What comes late for a fallen session has its last word at once.
+    let leg = RelayCommand::OpenLeg(LegNumber(8), passive("late"));
+    relay.command(session(1), leg);
+    let dropped = LegState::Failed(LegFailure::Dropped);
+    let expected = SessionEvent::LegEnded(LegNumber(8), dropped);
+    let event = next(&mut relay);
+    assert!(matches!(event, RelayEvent::Session(_, event) if event == expected));
+    relay.command(session(2), RelayCommand::CloseOriginator);
+    relay.command(session(2), RelayCommand::CloseLeg(LegNumber(7)));
+    assert_last_words(&mut relay, 2);
+    relay.forget(session(1));
+    relay.forget(session(2));
+    open(&mut relay, 1);
+    relay.command(session(1), RelayCommand::CloseOriginator);
+    relay.command(session(1), RelayCommand::CloseLeg(LegNumber(7)));
+    assert_last_words(&mut relay, 1);
+    relay.stop(Duration::from_secs(10));
+}
+
+#[test]
+fn a_fault_outside_of_sessions_ends_all_and_the_relay_goes_on() {
+    let mut relay = started();
+    open(&mut relay, 1);
+    relay.inputs.send(Input::Panic(None));
+    let line = next(&mut relay);
+    assert!(matches!(line, RelayEvent::Log(LogLevel::Critical, _)));
+    assert_last_words(&mut relay, 1);
+    open(&mut relay, 2);
+    relay.command(session(2), RelayCommand::CloseOriginator);
+    relay.command(session(2), RelayCommand::CloseLeg(LegNumber(7)));
+    assert_last_words(&mut relay, 2);
+    relay.stop(Duration::from_secs(10));
+}

@@ -1,0 +1,257 @@
+//! Content that has nowhere to go: memory, spool, back-pressure.
+
+use cpm::controlling::large_message_mode::{LegNumber, RelayCommand};
+use cpm::relay::{RelayLimits, RelayTotals, SessionEvent};
+use cpm::session::LegState;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use crate::bench::{Bench, expect_ok, send};
+use crate::peer::{Peer, Received, content};
+
+const MIB: usize = 1024 * 1024;
+
+/// A folder of the test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("cpm-relay-test-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A recipient who reads nothing before he is told to.
+fn hesitant() -> (Sender<()>, impl FnOnce(Peer) -> Received + Send + 'static) {
+    let (go, wait): (Sender<()>, Receiver<()>) = channel();
+    (go, move |mut peer| {
+        let _ = wait.recv();
+        peer.receive()
+    })
+}
+
+#[test]
+fn without_spool_the_sender_is_held_back() {
+    let mut bench = Bench::new(RelayLimits {
+        memory_bytes: 4 * MIB,
+        session_memory_bytes: 2 * MIB,
+        ..RelayLimits::default()
+    });
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, "sender");
+    let (go, life) = hesitant();
+    let slow = bench.leg(session, 0, life);
+    let fast = bench.leg(session, 1, |mut peer| peer.receive());
+    bench.command(session, RelayCommand::NoMoreLegs);
+    let whole = content(40 * MIB, 1);
+    let expected = whole.clone();
+    let writer = std::thread::spawn(move || {
+        send(&mut sender, &end, &whole, usize::MAX);
+        expect_ok(&mut sender, 1);
+        sender
+    });
+    bench.until("memory is full", |totals| totals.memory_bytes >= 2 * MIB);
+    // However long it lasts, nothing more is taken.
+    let by = std::time::Instant::now() + Duration::from_millis(300);
+    while std::time::Instant::now() < by {
+        let totals = bench.relay().totals();
+        assert!(totals.memory_bytes <= 3 * MIB, "{totals:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    go.send(()).unwrap();
+    assert_eq!(bench.wait_for_legs(session, 2), [LegState::Delivered; 2]);
+    for leg in [slow, fast] {
+        assert!(leg.join().unwrap().content == expected);
+    }
+    bench.end_session(session, 2);
+    drop(writer.join().unwrap());
+    bench.assert_empty();
+}
+
+#[test]
+fn what_does_not_fit_into_memory_goes_to_the_spool() {
+    let folder = Folder::new("spool");
+    let mut bench = Bench::new(RelayLimits {
+        memory_bytes: 4 * MIB,
+        session_memory_bytes: 2 * MIB,
+        spool_dir: Some(folder.0.clone()),
+        ..RelayLimits::default()
+    });
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, "sender");
+    let mut legs = Vec::new();
+    let mut waiting = Vec::new();
+    for number in 0..3 {
+        let (go, life) = hesitant();
+        legs.push(bench.leg(session, number, life));
+        waiting.push(go);
+    }
+    legs.push(bench.leg(session, 3, |mut peer| peer.receive()));
+    let whole = content(30 * MIB, 2);
+    send(&mut sender, &end, &whole, 5 * MIB);
+    expect_ok(&mut sender, 6);
+    bench.wait_for(session, SessionEvent::MessageComplete);
+    // One of the legs has it all already; the file has what the others need, and no name.
+    bench.wait_for(
+        session,
+        SessionEvent::LegEnded(LegNumber(3), LegState::Delivered),
+    );
+    let totals = bench.relay().totals();
+    assert!(totals.spool_bytes > 20 * MIB as u64, "{totals:?}");
+    assert!(totals.memory_bytes < 4 * MIB, "{totals:?}");
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
+    legs.push(bench.leg(session, 4, |mut peer| peer.receive()));
+    bench.command(session, RelayCommand::NoMoreLegs);
+    for go in waiting {
+        go.send(()).unwrap();
+    }
+    for _ in [0, 1, 2, 4] {
+        bench.wait(session, "a slow leg", |event| {
+            matches!(event, SessionEvent::LegEnded(_, LegState::Delivered))
+        });
+    }
+    for leg in legs {
+        assert!(leg.join().unwrap().content == whole);
+    }
+    bench.end_session(session, 5);
+    drop(sender);
+    bench.assert_empty();
+}
+
+#[test]
+fn the_quota_of_the_spool_is_shared_and_comes_back() {
+    let folder = Folder::new("quota");
+    let mut bench = Bench::new(RelayLimits {
+        memory_bytes: 8 * MIB,
+        session_memory_bytes: 2 * MIB,
+        spool_dir: Some(folder.0.clone()),
+        spool_bytes: 24 * MIB as u64,
+        ..RelayLimits::default()
+    });
+    let whole = content(40 * MIB, 3);
+    let mut running = Vec::new();
+    for round in 0..2 {
+        let session = bench.session();
+        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
+        let (go, life) = hesitant();
+        let leg = bench.leg(session, 0, life);
+        let content = whole.clone();
+        let writer = std::thread::spawn(move || {
+            send(&mut sender, &end, &content, usize::MAX);
+            expect_ok(&mut sender, 1);
+        });
+        bench.command(session, RelayCommand::NoMoreLegs);
+        running.push((session, go, leg, writer));
+    }
+    let full = |totals: &RelayTotals| totals.spool_bytes > 20 * MIB as u64;
+    bench.until("the spool is full", full);
+    // Both senders wait. The end of one session is the other's good fortune.
+    let (session, go, leg, writer) = running.remove(0);
+    go.send(()).unwrap();
+    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for_legs(session, 1);
+    assert!(leg.join().unwrap().content == whole);
+    writer.join().unwrap();
+    assert!(bench.relay().totals().spool_bytes <= 24 * MIB as u64);
+    bench.end_session(session, 1);
+    let (session, go, leg, writer) = running.remove(0);
+    bench.until("more of the spool", |totals| {
+        totals.sessions == 1 && totals.spool_bytes > 17 * MIB as u64
+    });
+    go.send(()).unwrap();
+    bench.wait_for_legs(session, 1);
+    assert!(leg.join().unwrap().content == whole);
+    writer.join().unwrap();
+    bench.end_session(session, 1);
+    bench.assert_empty();
+}
+
+#[test]
+fn a_spool_that_is_gone_costs_the_legs_that_need_it() {
+    let folder = Folder::new("lost");
+    let mut bench = Bench::new(RelayLimits {
+        memory_bytes: 4 * MIB,
+        session_memory_bytes: 2 * MIB,
+        spool_dir: Some(folder.0.clone()),
+        ..RelayLimits::default()
+    });
+    // The first write finds no folder any more.
+    std::fs::remove_dir(&folder.0).unwrap();
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, "sender");
+    let (go, life) = hesitant();
+    let slow = bench.leg(session, 0, life);
+    let fast = bench.leg(session, 1, |mut peer| peer.receive());
+    bench.command(session, RelayCommand::NoMoreLegs);
+    let whole = content(20 * MIB, 4);
+    let expected = whole.clone();
+    let writer = std::thread::spawn(move || {
+        send(&mut sender, &end, &whole, usize::MAX);
+        expect_ok(&mut sender, 1);
+    });
+    bench.until("memory is full", |totals| totals.memory_bytes >= 2 * MIB);
+    go.send(()).unwrap();
+    // Nothing was in the file yet, so nobody needs it: it goes on as without spool.
+    assert_eq!(bench.wait_for_legs(session, 2), [LegState::Delivered; 2]);
+    for leg in [slow, fast] {
+        assert!(leg.join().unwrap().content == expected);
+    }
+    writer.join().unwrap();
+    bench.end_session(session, 2);
+    bench.assert_empty();
+    assert!(
+        bench
+            .logs
+            .iter()
+            .any(|line| line.contains("spool file is lost"))
+    );
+}
+
+#[test]
+fn memory_of_all_sessions_together_is_bounded() {
+    let mut bench = Bench::new(RelayLimits {
+        memory_bytes: 3 * MIB,
+        session_memory_bytes: 2 * MIB,
+        ..RelayLimits::default()
+    });
+    let whole = content(6 * MIB, 5);
+    let mut running = Vec::new();
+    for round in 0..6 {
+        let session = bench.session();
+        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
+        let (go, life) = hesitant();
+        let leg = bench.leg(session, 0, life);
+        bench.command(session, RelayCommand::NoMoreLegs);
+        let content = whole.clone();
+        let writer = std::thread::spawn(move || {
+            send(&mut sender, &end, &content, usize::MAX);
+            expect_ok(&mut sender, 1);
+        });
+        running.push((session, go, leg, writer));
+    }
+    bench.until("memory is full", |totals| totals.memory_bytes >= 3 * MIB);
+    let by = std::time::Instant::now() + Duration::from_millis(300);
+    while std::time::Instant::now() < by {
+        let totals = bench.relay().totals();
+        assert!(totals.memory_bytes <= 4 * MIB, "{totals:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // One after another, while those before have ended and those behind hold what they have.
+    for (session, go, leg, writer) in running {
+        go.send(()).unwrap();
+        bench.wait_for_legs(session, 1);
+        assert!(leg.join().unwrap().content == whole);
+        writer.join().unwrap();
+        bench.end_session(session, 1);
+    }
+    bench.assert_empty();
+}

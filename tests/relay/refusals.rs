@@ -1,0 +1,213 @@
+//! What the relay does not take, and what it says to that.
+
+use cpm::controlling::large_message_mode::RelayCommand;
+use cpm::relay::{RelayLimits, SessionEvent};
+use cpm::sdp::{Role, Transport};
+use std::time::Duration;
+
+use crate::bench::{Bench, expect_ok, send};
+use crate::peer::{Peer, chunk, content, empty_send};
+
+#[test]
+fn unknown_sessions_and_sessions_that_are_elsewhere() {
+    let mut bench = Bench::new(RelayLimits::default());
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, "sender");
+    let wrong = end.own.replace("own-sender", "own-nobody");
+    sender.write(&empty_send(&wrong, &end.peer));
+    assert_eq!(sender.read().unwrap().code(), "481");
+    // What is for TLS must not come in the clear.
+    let secure = end.own.replace("msrp:", "msrps:");
+    sender.write(&empty_send(&secure, &end.peer));
+    assert_eq!(sender.read().unwrap().code(), "481");
+    // The connection is good for the right session all the same.
+    sender.write(&empty_send(&end.own, &end.peer));
+    expect_ok(&mut sender, 1);
+    let mut other = Peer::connect(bench.addresses[0]);
+    send(&mut other, &end, b"hello", 100);
+    assert_eq!(other.read().unwrap().code(), "506");
+    // An unknown request and content stay without effect, too.
+    other.write(&chunk(&wrong, &end.peer, 0, None, b"x", '$'));
+    assert_eq!(other.read().unwrap().code(), "481");
+    send(&mut sender, &end, b"hello", 100);
+    expect_ok(&mut sender, 1);
+    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.end_session(session, 0);
+    // The session is gone, and so is its name.
+    assert!(sender.read().is_none());
+    send(&mut other, &end, b"hello", 100);
+    assert_eq!(other.read().unwrap().code(), "481");
+    drop(other);
+    bench.assert_empty();
+}
+
+#[test]
+fn what_a_session_does_not_take() {
+    let mut bench = Bench::new(RelayLimits::default());
+    for (name, status, request) in [
+        (
+            "method",
+            "501",
+            "MSRP abcd NICKNAME\r\nTo-Path: OWN\r\nFrom-Path: PEER\r\n-------abcd$\r\n",
+        ),
+        (
+            "auth",
+            "501",
+            "MSRP abcd AUTH\r\nTo-Path: OWN\r\nFrom-Path: PEER\r\n-------abcd$\r\n",
+        ),
+        (
+            "type",
+            "415",
+            "MSRP abcd SEND\r\nTo-Path: OWN\r\nFrom-Path: PEER\r\nMessage-ID: 1\r\n\
+             Byte-Range: 1-1/1\r\nContent-Type: image/png\r\n\r\nx\r\n-------abcd$\r\n",
+        ),
+        (
+            "size",
+            "413",
+            "MSRP abcd SEND\r\nTo-Path: OWN\r\nFrom-Path: PEER\r\nMessage-ID: 1\r\n\
+             Byte-Range: 1-*/1001\r\nContent-Type: text/plain\r\n\r\nx\r\n-------abcd+\r\n",
+        ),
+        (
+            "range",
+            "400",
+            "MSRP abcd SEND\r\nTo-Path: OWN\r\nFrom-Path: PEER\r\nMessage-ID: 1\r\n\
+             Byte-Range: x\r\nContent-Type: text/plain\r\n\r\nx\r\n-------abcd$\r\n",
+        ),
+    ] {
+        let session = bench.session();
+        let mut end = bench.end(name, Transport::Tcp, Role::Passive, 1);
+        end.ends.max_size = Some(1000);
+        bench.open_originator(session, &end);
+        let mut sender = Peer::connect(bench.addresses[0]);
+        sender.write(&empty_send(&end.own, &end.peer));
+        expect_ok(&mut sender, 1);
+        let request = request.replace("OWN", &end.own).replace("PEER", &end.peer);
+        sender.write(request.as_bytes());
+        assert_eq!(sender.read().unwrap().code(), status, "{name}");
+        // The session goes on.
+        send(&mut sender, &end, b"fits", 100);
+        expect_ok(&mut sender, 1);
+        bench.wait_for(session, SessionEvent::MessageComplete);
+        // A second message does not.
+        let second = chunk(&end.own, &end.peer, 0, None, b"more", '$');
+        let second = String::from_utf8(second).unwrap().replace(": m1", ": m2");
+        sender.write(second.as_bytes());
+        assert_eq!(sender.read().unwrap().code(), "413", "{name}");
+        bench.end_session(session, 0);
+    }
+    bench.assert_empty();
+}
+
+#[test]
+fn more_than_was_announced_ends_the_message() {
+    let mut bench = Bench::new(RelayLimits::default());
+    let session = bench.session();
+    let mut end = bench.end("large", Transport::Tcp, Role::Passive, 1);
+    end.ends.max_size = Some(100_000);
+    bench.open_originator(session, &end);
+    let mut sender = Peer::connect(bench.addresses[0]);
+    let content = content(200_000, 1);
+    sender.write(&chunk(&end.own, &end.peer, 0, None, &content, '$'));
+    assert_eq!(sender.read().unwrap().code(), "413");
+    bench.wait_for(session, SessionEvent::MessageFailed);
+}
+
+/// The first request may be faster than the command that opens its session; then the command waits in the queue.
+#[test]
+fn a_request_waits_for_its_session_to_be_opened() {
+    let mut bench = Bench::new(RelayLimits::default());
+    for round in 0..200 {
+        let session = bench.session();
+        let end = bench.end(&format!("r{round}"), Transport::Tcp, Role::Passive, 1);
+        let mut sender = Peer::connect(bench.addresses[0]);
+        // Nobody has told the relay yet when the command is given, and the request follows at once.
+        for _ in 0..50 {
+            bench.command(session, RelayCommand::NoMoreLegs);
+        }
+        bench.open_originator(session, &end);
+        send(&mut sender, &end, b"hello", 100);
+        expect_ok(&mut sender, 1);
+        bench.wait_for(session, SessionEvent::MessageComplete);
+        bench.end_session(session, 0);
+    }
+}
+
+#[test]
+fn what_is_not_msrp_is_hung_up_on() {
+    let mut bench = Bench::new(RelayLimits::default());
+    for stream in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"MSRP abcd SEND\nTo-Path: x\n",
+        &[b'M'; 100_000],
+        &[b"MSRP abcd SEND\r\n", &[b'x'; 100_000][..]].concat(),
+    ] {
+        let mut peer = Peer::connect(bench.addresses[0]);
+        // The relay may close before all is written.
+        let _ = std::io::Write::write_all(&mut peer.wire, stream);
+        assert!(peer.read().is_none());
+    }
+    bench.assert_empty();
+}
+
+#[test]
+fn connections_without_session_are_limited_in_number_and_time() {
+    let mut bench = Bench::new(RelayLimits {
+        max_unbound: 4,
+        max_connections: 6,
+        unbound: Duration::from_millis(700),
+        ..RelayLimits::default()
+    });
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, "sender");
+    sender.write(&empty_send(&end.own, &end.peer));
+    expect_ok(&mut sender, 1);
+    let mut first = Peer::connect(bench.addresses[0]);
+    bench.until("one", |totals| totals.unbound == 1);
+    let mut others: Vec<Peer> = (0..4).map(|_| Peer::connect(bench.addresses[0])).collect();
+    // The oldest has to go, long before its time is up.
+    assert!(first.read().is_none());
+    bench.until("four", |totals| {
+        (totals.unbound, totals.connections) == (4, 5)
+    });
+    for other in &mut others {
+        assert!(other.read().is_none(), "its time is up");
+    }
+    bench.until("none", |totals| {
+        (totals.unbound, totals.connections) == (0, 1)
+    });
+    // Who asks for nobody again and again is hung up on, too.
+    let mut guessing = Peer::connect(bench.addresses[0]);
+    let wrong = end.own.replace("own-sender", "own-guess");
+    let mut answers = 0;
+    for _ in 0..50 {
+        let _ = std::io::Write::write_all(&mut guessing.wire, &empty_send(&wrong, &end.peer));
+    }
+    while guessing.read().is_some() {
+        answers += 1;
+    }
+    assert!((1..50).contains(&answers), "{answers}");
+    send(&mut sender, &end, b"hello", 100);
+    expect_ok(&mut sender, 1);
+    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.end_session(session, 0);
+    drop((sender, guessing));
+    bench.assert_empty();
+    assert!(bench.logs.is_empty() || bench.logs.iter().all(|line| line.contains("MSRP")));
+}
+
+#[test]
+fn no_more_connections_than_are_allowed() {
+    let mut bench = Bench::new(RelayLimits {
+        max_connections: 2,
+        ..RelayLimits::default()
+    });
+    let two = [0, 1].map(|_| Peer::connect(bench.addresses[0]));
+    bench.until("two", |totals| totals.connections == 2);
+    assert!(Peer::connect(bench.addresses[0]).read().is_none());
+    let session = bench.session();
+    let end = bench.end("leg", Transport::Tcp, Role::Active, 9);
+    bench.open_leg(session, 0, &end);
+    bench.wait_for_legs(session, 1);
+    drop(two);
+    bench.until("none", |totals| totals.connections == 0);
+}
