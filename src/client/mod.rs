@@ -21,6 +21,7 @@
 //! `rsip` has messages only, which floor 0 has. For SDP, `sdp-types`, `webrtc-sdp` and `ezk-sdp-types` know nothing of
 //! MSRP beyond the frame. Digest authentication is `http-auth`.
 
+mod body;
 mod date_time;
 mod destination;
 mod dialog;
@@ -29,8 +30,6 @@ mod framing;
 mod identifiers;
 mod matching;
 mod message;
-mod msrp_receiver;
-mod msrp_sender;
 mod outcome;
 mod receiver;
 mod registration;
@@ -56,7 +55,6 @@ pub use message::{
     Draft, DraftError, MAX_CONTENT_PARTS, Mode, Outgoing, PAGER_MAX_BYTES, Part, SessionExpires,
     SizeOf,
 };
-pub use msrp_sender::STALL_TIMEOUT;
 pub use outcome::{Failure, MsrpFailure, Refusal, Sent};
 pub use receiver::{
     MAX_SESSIONS, Received, Receiver, ReceiverConfig, ReceiverEvent, ReceiverOutput,
@@ -64,7 +62,8 @@ pub use receiver::{
 pub use registration::RegistrationConfig;
 pub use request::{OutRequest, SipNames};
 pub use sender::{
-    CONNECT_TIMEOUT, MAX_FORKS, MsrpTarget, Sender, SenderConfig, SenderEvent, SenderOutput,
+    CONNECT_TIMEOUT, MAX_FORKS, MsrpTarget, STALL_TIMEOUT, Sender, SenderConfig, SenderEvent,
+    SenderOutput,
 };
 pub use session_timer::{MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S};
 pub use stored::{MAX_STORED_HEAD_BYTES, NotAnObjectError, StoredMessage};

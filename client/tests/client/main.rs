@@ -2,10 +2,10 @@
 //! tests against the module need what `make build` leaves, `target/kamailio/cpm.so`.
 
 mod common;
+mod endings;
 mod face;
 mod failures;
-mod large;
-mod large_endings;
+mod large_mode;
 mod lists;
 mod matching;
 mod module;
