@@ -31,6 +31,7 @@ mod identifiers;
 mod matching;
 mod message;
 mod outcome;
+mod payload;
 mod receiver;
 mod registration;
 mod request;
@@ -52,10 +53,10 @@ pub use framing::{Framing, FramingError, MAX_BODY_BYTES};
 pub use identifiers::{Random, token, uuid};
 pub use matching::{Comparison, Folder, HeaderSet, Row};
 pub use message::{
-    Draft, DraftError, MAX_CONTENT_PARTS, Mode, Outgoing, PAGER_MAX_BYTES, Part, SessionExpires,
-    SizeOf,
+    Draft, DraftError, MAX_CONTENT_PARTS, Mode, Outgoing, PAGER_MAX_BYTES, SessionExpires, SizeOf,
 };
 pub use outcome::{Failure, MsrpFailure, Refusal, Sent};
+pub use payload::Part;
 pub use receiver::{
     MAX_SESSIONS, Received, Receiver, ReceiverConfig, ReceiverEvent, ReceiverOutput,
 };

@@ -663,3 +663,27 @@ fn sessions_are_limited() {
         MAX_SESSIONS
     );
 }
+
+#[test]
+fn a_session_outlives_its_way_to_the_server() {
+    let mut script = Script::new(draft(3000));
+    script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
+    script.sender.handle_sip_failed("gone");
+    script.sender.handle_msrp_connected(script.now);
+    script.sender.handle_sip_failed("gone");
+    script.collect();
+    assert_eq!(script.done(), None);
+    script.sender.cancel(script.now);
+    script.collect();
+    // Nobody is there for the BYE: the first word stands.
+    script.sender.handle_sip_failed("gone");
+    script.collect();
+    assert_eq!(script.done(), Some(&Err(Failure::Cancelled)));
+    let mut script = Script::new(draft(10));
+    script.sender.handle_sip_failed("gone");
+    script.collect();
+    assert_eq!(
+        script.done(),
+        Some(&Err(Failure::Unreachable("gone".into())))
+    );
+}

@@ -231,17 +231,15 @@ impl Sender {
         }
     }
 
-    /// The way to the server is gone.
+    /// The way to the server is gone. A session goes on: its next request opens the way anew.
     pub fn handle_sip_failed(&mut self, words: &str) {
-        if self.state != State::Done {
-            let failure = Failure::Unreachable(words.to_owned());
-            // What went wrong first is what the user has to know.
-            let result = match self.result.take() {
-                Some(Err(first)) => Err(first),
-                _ => Err(failure),
-            };
-            self.finish(result);
+        if self.has_session() {
+            return;
         }
+        // What the transfer came to stands, and what went wrong first is what the user has to know.
+        let failure = Failure::Unreachable(words.to_owned());
+        let result = self.result.take().unwrap_or(Err(failure));
+        self.finish(result);
     }
 
     /// The MSRP connection is open.
