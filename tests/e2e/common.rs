@@ -1,10 +1,8 @@
 //! What the end-to-end tests share: a proxy with the module, and which requirements a test proves.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use cpm_testbed::{Agent, Message, Proxy, ProxyConfig, Received, Request, values};
