@@ -1,14 +1,9 @@
 //! What the main thread asks for, and what other threads bring.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use mio::net::TcpStream;
-
 use super::SessionEvent;
-use super::connection::{Connection, Speaker, Stage};
 use super::core::Core;
 use super::input::{Input, SpoolDone};
 use super::session::{Originator, PeerEnds, RelayLeg, RelaySession};
@@ -18,7 +13,6 @@ use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, 
 use crate::sdp::{Role, Transport};
 use crate::session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,
-    Opener,
 };
 
 /// Blocks that are read at once when the main thread wants to hear the last word.
@@ -168,25 +162,6 @@ impl Core {
         }
     }
 
-    /// Waits for the peer, or goes to it.
-    fn bring_together(&mut self, id: SessionId, side: Side, ends: &MsrpEnds) {
-        let uri = ends.own.session_id().to_owned();
-        self.uris.insert(uri, (id, side));
-        if ends.role == Role::Passive {
-            return;
-        }
-        match ends.host.parse::<IpAddr>() {
-            Ok(address) => {
-                self.open_connection(id, side, vec![SocketAddr::new(address, ends.port)]);
-            }
-            Err(_) => {
-                if !self.resolver.submit(id, side, &ends.host, ends.port) {
-                    self.open_connection(id, side, Vec::new());
-                }
-            }
-        }
-    }
-
     /// The ends of a session's side that is not decided yet.
     pub(super) fn ends_of(&mut self, id: SessionId, side: Side) -> Option<&mut PeerEnds> {
         let session = self.sessions.get_mut(&id)?;
@@ -200,163 +175,6 @@ impl Core {
                 let leg = session.leg(leg);
                 (!leg.decided).then_some(&mut leg.ends)
             }
-        }
-    }
-
-    /// Connects to the first of these addresses; the others are for when that fails.
-    pub(super) fn open_connection(
-        &mut self,
-        id: SessionId,
-        side: Side,
-        mut addresses: Vec<SocketAddr>,
-    ) {
-        let now = self.now;
-        let Some(ends) = self.ends_of(id, side) else {
-            return;
-        };
-        if ends.connection.is_some() {
-            return;
-        }
-        let secure = ends.secure;
-        // An address that does not answer leaves time for the others.
-        let time_left = ends.connect_by.saturating_duration_since(now);
-        let deadline = now + time_left / addresses.len().max(1) as u32;
-        let (host, fingerprint) = (ends.host.clone(), ends.fingerprint.clone());
-        addresses.reverse();
-        let mut why = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        if self.connections.len() >= self.limits.max_connections {
-            addresses.clear();
-            why = io::Error::other("too many connections");
-        }
-        while let Some(address) = addresses.pop() {
-            let stream = match TcpStream::connect(address) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    why = error;
-                    continue;
-                }
-            };
-            let tls = match (secure, &self.tls) {
-                (false, _) => Ok(None),
-                (true, Some(tls)) => tls.connect(&host, fingerprint.as_ref()).map(Some),
-                (true, None) => Err(rustls::Error::General("TLS is not set up".to_owned())),
-            };
-            let tls = match tls {
-                Ok(tls) => tls,
-                Err(error) => {
-                    why = io::Error::other(error);
-                    break;
-                }
-            };
-            addresses.reverse();
-            let stage = Stage::Connecting(addresses);
-            let mut connection = Connection::new(stream, tls, stage, deadline);
-            connection.opened_for = Some((id, side));
-            let connection = self.keep(connection);
-            if let Some(ends) = self.ends_of(id, side) {
-                ends.connection = connection;
-            }
-            match connection {
-                Some(_) => return,
-                None => break,
-            }
-        }
-        self.unreachable(id, side, &why);
-    }
-
-    /// A connection that we opened has not come about.
-    pub(super) fn connect_failed(&mut self, id: ConnectionId, why: &io::Error) {
-        let Some(connection) = self.connections.remove(&id) else {
-            return;
-        };
-        let Some((session, side)) = connection.opened_for else {
-            return;
-        };
-        let now = self.now;
-        let left = match connection.stage {
-            Stage::Connecting(left) => left,
-            _ => Vec::new(),
-        };
-        let Some(ends) = self.ends_of(session, side) else {
-            return;
-        };
-        if ends.connection != Some(id) {
-            return;
-        }
-        ends.connection = None;
-        match left.is_empty() || ends.connect_by <= now {
-            true => self.unreachable(session, side, why),
-            false => self.open_connection(session, side, left),
-        }
-    }
-
-    fn unreachable(&mut self, id: SessionId, side: Side, why: &io::Error) {
-        let line = format_args!("MSRP: session {id}: cannot connect to a peer: {why}");
-        self.events.log_peer(self.now, line);
-        match side {
-            Side::Originator => self.fail_message(id),
-            Side::Leg(number) => {
-                if let Some(session) = self.sessions.get_mut(&id)
-                    && let Some(&leg) = session.numbers.get(&number)
-                {
-                    session.fan_out.handle_disconnected(leg);
-                }
-                self.after_fan_out(id);
-            }
-        }
-    }
-
-    /// TCP, and TLS if need be, are there on a connection that we opened.
-    pub(super) fn connected(&mut self, connection_id: ConnectionId) {
-        let now = self.now;
-        let Some(connection) = self.connections.get_mut(&connection_id) else {
-            return;
-        };
-        connection.stage = Stage::Open;
-        connection.deadline = None;
-        let Some((id, side)) = connection.opened_for.take() else {
-            return;
-        };
-        self.in_hand = Some(id);
-        if self.ends_of(id, side).is_none() {
-            return self.lose(connection_id);
-        }
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        let event = match side {
-            Side::Originator => {
-                let Some(originator) = &mut session.originator else {
-                    return;
-                };
-                originator.heard = now;
-                if originator.endpoint.bind(connection_id).is_err() {
-                    return self.lose(connection_id);
-                }
-                // RFC 4975 §5.4: who connects sends first.
-                originator.endpoint.send_empty(now);
-                SessionEvent::SenderConnected
-            }
-            Side::Leg(number) => {
-                let Some(&leg) = session.numbers.get(&number) else {
-                    return;
-                };
-                let fan_out = &mut session.fan_out;
-                let bound = fan_out.handle_connected(now, leg, connection_id, Opener::Us);
-                if bound.is_err() {
-                    return self.lose(connection_id);
-                }
-                session.show(leg);
-                SessionEvent::LegConnected(number)
-            }
-        };
-        if let Some(connection) = self.connections.get_mut(&connection_id) {
-            connection.bound.push((id, side));
-        }
-        self.events.session(id, event);
-        match side {
-            Side::Originator => self.after_originator(id),
-            Side::Leg(_) => self.after_fan_out(id),
         }
     }
 
@@ -398,124 +216,6 @@ impl Core {
             connection.readable = true;
         }
         self.read(connection, LAST_BLOCKS);
-    }
-
-    /// The last word on a message that is not complete, if there has been none.
-    pub(super) fn fail_message(&mut self, id: SessionId) {
-        if let Some(session) = self.sessions.get_mut(&id)
-            && let Some(originator) = &mut session.originator
-            && !std::mem::replace(&mut originator.decided, true)
-        {
-            self.events.session(id, SessionEvent::MessageFailed);
-        }
-    }
-
-    /// An end of a session needs its connection no more. What is lined up on it is written.
-    fn unbind(&mut self, id: SessionId, side: Side) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        let (ends, output) = match side {
-            Side::Originator => {
-                let Some(originator) = &mut session.originator else {
-                    return;
-                };
-                originator.endpoint.handle_disconnected();
-                (&mut originator.ends, None)
-            }
-            Side::Leg(number) => {
-                let Some(&leg) = session.numbers.get(&number) else {
-                    return;
-                };
-                let output: Vec<_> = session.fan_out.take_output(leg).collect();
-                session.fan_out.handle_disconnected(leg);
-                let speaker = Speaker { session: id, leg };
-                (&mut session.leg(leg).ends, Some((speaker, output)))
-            }
-        };
-        let connection_id = ends.connection.take();
-        self.uris.remove(&std::mem::take(&mut ends.uri));
-        let Some(connection_id) = connection_id else {
-            return;
-        };
-        let Some(connection) = self.connections.get_mut(&connection_id) else {
-            return;
-        };
-        if connection.opened_for.take().is_some() {
-            return self.lose(connection_id);
-        }
-        connection.bound.retain(|bound| *bound != (id, side));
-        if let Some((speaker, output)) = output {
-            connection.take_over(speaker, output);
-        }
-        if connection.bound.is_empty() {
-            self.linger(connection_id);
-        }
-        self.schedule(connection_id);
-    }
-
-    /// Nobody needs this connection any more. The peer gets the time to read what was written to it.
-    pub(super) fn linger(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.stage = Stage::Lingering { shut: false };
-            let at = self.now + self.limits.linger;
-            self.set_deadline(id, at);
-            self.schedule(id);
-        }
-    }
-
-    /// A connection is gone, or is to be gone at once.
-    pub(super) fn lose(&mut self, connection_id: ConnectionId) {
-        let Some(connection) = self.connections.remove(&connection_id) else {
-            return;
-        };
-        self.unbound.remove(&connection_id);
-        if let Some((session, side)) = connection.opened_for
-            && let Some(ends) = self.ends_of(session, side)
-            && ends.connection == Some(connection_id)
-        {
-            ends.connection = None;
-        }
-        self.disconnect_all(connection_id, &connection.bound);
-    }
-
-    /// Tells the ends that were bound to a connection that it is gone.
-    pub(super) fn disconnect_all(
-        &mut self,
-        connection_id: ConnectionId,
-        bound: &[(SessionId, Side)],
-    ) {
-        for &(id, side) in bound {
-            let Some(session) = self.sessions.get_mut(&id) else {
-                continue;
-            };
-            match side {
-                Side::Originator => {
-                    let Some(originator) = &mut session.originator else {
-                        continue;
-                    };
-                    if originator.ends.connection != Some(connection_id) {
-                        continue;
-                    }
-                    originator.ends.connection = None;
-                    originator.endpoint.handle_disconnected();
-                    // Before the message he may come back, if it is for him to come. In its midst, nothing in RFC 4975
-                    // would take it up again.
-                    if originator.message.is_some() || originator.ends.active {
-                        self.fail_message(id);
-                    }
-                }
-                Side::Leg(number) => {
-                    let Some(&leg) = session.numbers.get(&number) else {
-                        continue;
-                    };
-                    session.leg(leg).ends.connection = None;
-                    session.leg(leg).queued = false;
-                    session.fan_out.handle_disconnected(leg);
-                    self.after_fan_out(id);
-                }
-            }
-        }
     }
 
     fn handle_spool(&mut self, id: SessionId, done: SpoolDone) {

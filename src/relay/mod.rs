@@ -15,8 +15,10 @@
 //! |---|---|
 //! | `settings`, `listeners` | what the operator sets; what is made of it before the fork |
 //! | `core` | the relay thread: its loop, and what a fault of ours costs |
-//! | `commands` | what the main thread asks for: ends that open and close, connections that we open |
+//! | `commands` | what the main thread asks for, and what other threads bring |
+//! | `connecting`, `parting` | connections that we open; how ends and connections part |
 //! | `reading`, `writing` | from the socket to the session, from the fan-out to the socket |
+//! | `actions` | what the originator's end and the fan-out want done |
 //! | `limits` | how memory and spool are shared among sessions |
 //! | `connection`, `session` | what there is of one connection, of one session |
 //! | `tls` | certificates and fingerprints |
@@ -31,13 +33,16 @@
 //! Sockets are waited for through `mio`: edge-triggered, so that back-pressure and a socket that is full cost no system
 //! call, and not a line of it is ours to keep right.
 
+mod actions;
 mod commands;
+mod connecting;
 mod connection;
 mod core;
 mod events;
 mod input;
 mod limits;
 mod listeners;
+mod parting;
 mod progress;
 mod reading;
 mod resolver;

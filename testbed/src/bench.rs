@@ -201,14 +201,25 @@ impl Bench {
         or_fail("starting a capture", self.try_capture())
     }
 
-    /// The same, with the reason why there is none as a value.
+    /// Starts to capture what goes over UDP only, where MSRP is more than can be kept up with.
+    #[track_caller]
+    pub fn capture_udp(&self) -> Capture {
+        or_fail("starting a capture", self.try_capture_of("udp and "))
+    }
+
+    /// A capture of all the ports, with the reason why there is none as a value.
     pub fn try_capture(&self) -> Result<Capture, CaptureError> {
+        self.try_capture_of("")
+    }
+
+    fn try_capture_of(&self, filter: &str) -> Result<Capture, CaptureError> {
         let marker_port = self.ports.take().map_err(CaptureError::NotStarted)?;
         let folder = self.folder.join(self.next_name("capture"));
         fs::create_dir_all(&folder).map_err(CaptureError::NotStarted)?;
         let used = self.with_used(|used| used.clone());
+        let (first, last) = (self.ports.first(), self.ports.last());
         Capture::start(
-            (self.ports.first(), self.ports.last()),
+            &format!("{filter}portrange {first}-{last}"),
             marker_port,
             &folder,
             used,

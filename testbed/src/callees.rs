@@ -381,9 +381,9 @@ impl Shared {
     fn acknowledged(&self, ack: &Received) {
         let call = lock(&self.state).calls.get(ack.call_id()).cloned();
         if let Some(call) = call.filter(|call| {
-            call.plan.setup == "active"
-                && call.plan.status == Some(200)
-                && call.session.connections() == 0
+            // The ACK to a refusal belongs to the INVITE's transaction.
+            let of_2xx = ack.branch() != call.invite.branch();
+            of_2xx && call.plan.setup == "active" && call.session.connections() == 0
         }) {
             thread::spawn(move || call.session.connect_and_bind());
         }

@@ -232,13 +232,14 @@ impl PeerShared {
                 }
             };
             for event in events {
-                if let Err(words) = self.take_in(event, &mut frame, &mut served, connection) {
-                    self.fault(words);
-                    break 'connection;
+                match self.take_in(event, &mut frame, &mut served, connection) {
+                    Ok(()) => {}
+                    Err(End::Fault(words)) => {
+                        self.fault(words);
+                        break 'connection;
+                    }
+                    Err(End::Death) => break 'connection,
                 }
-            }
-            if served.iter().any(|session| session.dies(connection)) {
-                break;
             }
         }
         connection.close();
@@ -254,7 +255,7 @@ impl PeerShared {
         frame: &mut Option<Frame>,
         served: &mut Vec<Arc<SessionShared>>,
         connection: &Arc<MsrpConnection>,
-    ) -> Result<(), String> {
+    ) -> Result<(), End> {
         match event {
             MsrpEvent::Head(head, has_body) => {
                 // A relay's URI may stand before ours: then we are that relay as well.
@@ -265,7 +266,7 @@ impl PeerShared {
                 let Some(session) = session else {
                     let answer = response(&head, 481, "Session does not exist");
                     let _ = connection.write(&answer);
-                    return Err(format!("for nobody here: {head:?}"));
+                    return Err(End::Fault(format!("for nobody here: {head:?}")));
                 };
                 if session.bind(connection) {
                     served.push(session.clone());
@@ -286,15 +287,18 @@ impl PeerShared {
                     ..
                 }) = frame
                 else {
-                    return Err("content without a head".to_owned());
+                    return Err("content without a head".to_owned().into());
                 };
                 *content_bytes = Some(content_bytes.unwrap_or(0) + bytes.len());
                 session.add(*message, &bytes)?;
+                if session.dies() {
+                    return Err(End::Death);
+                }
                 session.wait_while_stalled(connection);
             }
             MsrpEvent::End(flag) => {
                 let Some(frame) = frame.take() else {
-                    return Err("an end without a head".to_owned());
+                    return Err("an end without a head".to_owned().into());
                 };
                 let session = frame.session.clone();
                 if let Some(answer) = session.end(frame, flag)? {
@@ -310,6 +314,21 @@ impl PeerShared {
         if !*lock(&self.ended) {
             lock(&self.faults).push(words);
         }
+    }
+}
+
+/// Why a connection is read no further.
+#[derive(Debug)]
+enum End {
+    /// What came is against the rules.
+    Fault(String),
+    /// [`Conduct::DieAfter`].
+    Death,
+}
+
+impl From<String> for End {
+    fn from(words: String) -> Self {
+        Self::Fault(words)
     }
 }
 
@@ -421,13 +440,9 @@ impl SessionShared {
         Ok(Some(response(&received.head, status, phrase(status))))
     }
 
-    fn dies(&self, connection: &Arc<MsrpConnection>) -> bool {
+    fn dies(&self) -> bool {
         let state = lock(&self.state);
         matches!(state.conduct, Conduct::DieAfter(bytes) if state.content_bytes >= bytes)
-            && state
-                .connection
-                .as_ref()
-                .is_some_and(|own| Arc::ptr_eq(own, connection))
     }
 
     fn wait_while_stalled(&self, connection: &MsrpConnection) {
@@ -669,7 +684,9 @@ impl MsrpSession {
 
     /// Where its connection leads to.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        lock(&self.shared.state).connection.as_ref()?.peer_address()
+        let state = lock(&self.shared.state);
+        let connection = state.connection.as_ref();
+        connection.map(|connection| connection.peer_address())
     }
 
     fn take(

@@ -75,6 +75,12 @@ impl Scene {
         }
     }
 
+    /// From now on SIP over UDP is captured.
+    #[track_caller]
+    pub(crate) fn capture_udp(&mut self) {
+        self.capture = Some(self.bench.capture_udp());
+    }
+
     /// A message to these users.
     pub(crate) fn message(&self, service: &str, users: &[&str]) -> LargeMessage {
         let uris = users.iter().map(|user| to(&self.callees.uri(user)));

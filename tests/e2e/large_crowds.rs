@@ -4,15 +4,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cpm_testbed::{
-    Answer, Conduct, InvitedCall, MsrpRequest, PATIENCE, Plan, Process, Proxy, ProxyConfig,
-    large_message, sha256, to,
+    Answer, Conduct, InvitedCall, MsrpRequest, PATIENCE, Plan, Process, Proxy, large_message,
+    sha256, to,
 };
 
 use crate::common::{CONTROLLING, EXPLODER, counter, expect_counter, proves};
 use crate::large::{ANNE, CHUNK, LONG, SIZE, Scene, Upload, expect_nothing_left, sessions_process};
 
-/// Memory that may stay with the process: what its allocator keeps, and what code is now in memory.
-const KEPT_BYTES: u64 = 12 << 20;
+/// Memory that may stay with the process: what its allocator keeps.
+const KEPT_BYTES: u64 = 4 << 20;
 
 /// The process is back to where it was.
 #[track_caller]
@@ -20,7 +20,7 @@ fn expect_back(proxy: &Proxy, before: &Process) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let after = sessions_process(proxy);
-        let memory = after.rss_bytes.saturating_sub(before.rss_bytes);
+        let memory = after.private_bytes.saturating_sub(before.private_bytes);
         if after.open_descriptors <= before.open_descriptors && memory <= KEPT_BYTES {
             return;
         }
@@ -40,23 +40,9 @@ fn warm_up(scene: &Scene) -> Process {
     sessions_process(&scene.proxy)
 }
 
-#[test]
-fn ten_mebibytes_to_twenty_who_all_behave_differently() {
-    let _proof = proves(&[
-        "9.1.2-send-3",
-        "9.1.2-send-4",
-        "9.1.2-bye-3",
-        "9.1.2-bye-5",
-        "9.1.2-more200-3",
-    ]);
-    let lateness = Duration::from_secs(20);
-    let scene = Scene::with("ten_mebibytes_to_twenty", |bench, config| {
-        config.set("cpm", "msrp_stall_timeout", "5").set(
-            "cpm",
-            "msrp_spool_dir",
-            &bench.folder().display().to_string(),
-        )
-    });
+/// 3 refuse, 2 answer late, 1 stalls, 1 dies in the midst of it; the other 13 and the late ones get it, bit for bit.
+#[track_caller]
+fn to_twenty(scene: &Scene, size: usize, chunk: usize, lateness: Duration, round: usize) {
     let users: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
     let (refusing, late, stalls, dies) = (0..3, 3..5, 5, 6);
     for number in refusing.clone() {
@@ -69,25 +55,23 @@ fn ten_mebibytes_to_twenty_who_all_behave_differently() {
             .callees
             .plan(&users[number], Plan::accept().ringing().after(lateness));
     }
-    let half = 5 << 20;
-    let stalling = Plan::accept().conduct(Conduct::StallAfter(1 << 20));
-    scene.callees.plan(&users[stalls], stalling);
-    scene.callees.plan(
-        &users[dies],
-        Plan::accept().conduct(Conduct::DieAfter(half)),
-    );
-    let before = warm_up(&scene);
+    let conduct = |number: usize, conduct| {
+        scene
+            .callees
+            .plan(&users[number], Plan::accept().conduct(conduct));
+    };
+    conduct(stalls, Conduct::StallAfter(size as u64 / 10));
+    conduct(dies, Conduct::DieAfter(size as u64 / 2));
 
     let names: Vec<&str> = users.iter().map(String::as_str).collect();
-    let size = 10 << 20;
     let upload = scene.upload_of(scene.message(EXPLODER, &names), size);
     let begin = Instant::now();
     let mut call = scene.begins(&upload);
-    upload.session.deliver(&upload.content, 1 << 16);
+    upload.session.deliver(&upload.content, chunk);
     let wanted = sha256(&upload.content);
     let calls: Vec<InvitedCall> = users
         .iter()
-        .map(|user| scene.callees.expect_call(user))
+        .map(|user| scene.callees.expect_nth_call(user, round))
         .collect();
     for call in &calls[7..] {
         assert_eq!(call.session.expect_message_within(LONG).sha256(), wanted);
@@ -96,10 +80,10 @@ fn ten_mebibytes_to_twenty_who_all_behave_differently() {
     for call in &calls[7..] {
         scene.hangs_up(call, 200);
     }
+    assert!(begin.elapsed() < lateness, "they were to be late");
     for number in late {
-        assert_eq!(scene.callees.requests_in(&calls[number], "BYE").len(), 0);
         let message = calls[number].session.expect_message_within(LONG);
-        assert!(begin.elapsed() >= lateness, "he was to be late");
+        assert!(begin.elapsed() >= lateness, "they were to be late");
         assert_eq!(message.sha256(), wanted);
         scene.hangs_up(&calls[number], 200);
     }
@@ -115,24 +99,64 @@ fn ten_mebibytes_to_twenty_who_all_behave_differently() {
     for number in refusing {
         assert_eq!(scene.callees.requests_in(&calls[number], "BYE").len(), 0);
     }
-    expect_counter(&scene.proxy, "delivered", 16);
-    expect_counter(&scene.proxy, "failed", 5);
+}
+
+#[test]
+fn ten_mebibytes_to_twenty_who_all_behave_differently() {
+    let _proof = proves(&[
+        "9.1.2-send-3",
+        "9.1.2-send-4",
+        "9.1.2-bye-3",
+        "9.1.2-bye-5",
+        "9.1.2-more200-3",
+    ]);
+    let mut scene = Scene::unseen("ten_mebibytes_to_twenty", |bench, config| {
+        config.set("cpm", "msrp_stall_timeout", "5").set(
+            "cpm",
+            "msrp_spool_dir",
+            &bench.folder().display().to_string(),
+        )
+    });
+    scene.capture_udp();
+    let chunk = 1 << 16;
+    let size = 10 << 20;
+    // What an allocator keeps after the first is enough for the next.
+    to_twenty(&scene, size, chunk, Duration::from_secs(8), 0);
+    expect_nothing_left(&scene.proxy, PATIENCE);
+    let before = sessions_process(&scene.proxy);
+    to_twenty(&scene, size, chunk, Duration::from_secs(20), 1);
+    expect_counter(&scene.proxy, "delivered", 30);
+    expect_counter(&scene.proxy, "failed", 10);
     expect_nothing_left(&scene.proxy, PATIENCE);
     expect_back(&scene.proxy, &before);
     scene.finish();
 }
 
-/// Threads of the sender's side.
+/// The same in small, with all of the MSRP under the judge's eyes.
+#[test]
+fn a_message_to_twenty_who_all_behave_differently() {
+    let scene = Scene::with("a_message_to_twenty", |_, config| {
+        config
+            .set("cpm", "msrp_stall_timeout", "1")
+            .set("cpm", "msrp_chunk_size", "8000")
+    });
+    to_twenty(&scene, 200_000, 8_000, Duration::from_secs(3), 0);
+    expect_counter(&scene.proxy, "delivered", 15);
+    // What the kernel takes in for the one who stalls is all that he is sent.
+    expect_counter(&scene.proxy, "failed", 5);
+    scene.finish_within(LONG);
+}
+
+/// So many sessions are up at one moment.
 const AT_ONCE: usize = 200;
 
-#[test]
-fn two_hundred_sessions_at_once() {
-    let scene = Scene::unseen("two_hundred_sessions_at_once", |_, config| config);
-    let before = warm_up(&scene);
+#[track_caller]
+fn many_at_once(scene: &Scene, round: usize) {
     let uploads: Vec<Upload> = (0..AT_ONCE)
         .map(|number| scene.upload(EXPLODER, &[&format!("a{number}"), &format!("b{number}")]))
         .collect();
-    let way = scene.proxy.udp();
+    // All at once is more than a socket takes in that may lose what it cannot take.
+    let way = scene.proxy.tcp();
     for upload in &uploads {
         scene.anne.send(&upload.request, way);
     }
@@ -150,7 +174,8 @@ fn two_hundred_sessions_at_once() {
     }
     for (number, upload) in uploads.iter().enumerate() {
         for side in ["a", "b"] {
-            let leg = scene.callees.expect_call(&format!("{side}{number}"));
+            let user = format!("{side}{number}");
+            let leg = scene.callees.expect_nth_call(&user, round);
             assert_eq!(leg.session.expect_message().bytes, upload.content);
         }
     }
@@ -158,16 +183,30 @@ fn two_hundred_sessions_at_once() {
         call.bye(200);
     }
     expect_nothing_left(&scene.proxy, LONG);
-    expect_counter(&scene.proxy, "delivered", 2 * AT_ONCE as u64 + 1);
+}
+
+#[test]
+fn two_hundred_sessions_at_once() {
+    let scene = Scene::unseen("two_hundred_sessions_at_once", |_, config| {
+        config.set_number("tm", "wt_timer", 500)
+    });
+    // What an allocator keeps after the first crowd is enough for the next.
+    for round in 0..2 {
+        many_at_once(&scene, round);
+    }
+    let before = sessions_process(&scene.proxy);
+    for round in 2..4 {
+        many_at_once(&scene, round);
+    }
+    expect_counter(&scene.proxy, "delivered", 4 * 2 * AT_ONCE as u64);
     expect_back(&scene.proxy, &before);
-    drop(calls);
     scene.finish();
 }
 
 #[test]
 fn a_thousand_sessions_one_after_another() {
     let scene = Scene::unseen("a_thousand_sessions", |_, config| {
-        // What has ended is soon forgotten, so that its memory can be counted.
+        // Transactions stay for a while when they are over; a thousand sessions' worth of them is not what is looked for.
         config.set_number("tm", "wt_timer", 500)
     });
     scene.callees.plan("refusing", Plan::status(486));
@@ -205,6 +244,7 @@ fn nothing_is_left_of_sessions_that_are_cancelled_at_every_state() {
         ] {
             let upload = scene.upload(EXPLODER, users);
             scene.anne.send(&upload.request, way);
+            scene.anne.expect_response(&upload.request, 100);
             // At any moment: before the legs are called, while they ring, when they have answered.
             thread::sleep(Duration::from_micros(400 * round));
             let cancel = upload.request.cancel();
@@ -298,35 +338,41 @@ fn there_are_no_more_sessions_than_may_be() {
 
 #[test]
 fn there_are_no_more_connections_than_may_be() {
-    let configure = |config: ProxyConfig| {
-        config
-            .set("cpm", "msrp_max_connections", "4")
-            .set("cpm", "msrp_max_unbound", "2")
-    };
-    let scene = Scene::unseen("there_are_no_more_connections", |_, config| {
-        configure(config)
-    });
-    let upload = scene.upload(EXPLODER, &["bill"]);
-    let mut call = scene.begins(&upload);
-    // Strangers who say nothing: the oldest goes when there are too many of them.
-    let address = call.sdp().target();
-    let strangers: Vec<_> = (0..6)
-        .map(|_| {
-            let session = scene.sender.session();
-            session.try_connect(address).expect("the listener accepts");
-            session
-        })
-        .collect();
-    for stranger in &strangers[..4] {
-        stranger.expect_closed();
+    for (name, value, left) in [
+        // Beside the two of the session: a new one is closed at once.
+        ("msrp_max_connections", "4", 0..2),
+        // Who has named no session yet: the oldest goes.
+        ("msrp_max_unbound", "2", 4..6),
+    ] {
+        let scene = Scene::unseen(&format!("no_more_connections_{name}"), |_, config| {
+            config.set("cpm", name, value)
+        });
+        let upload = scene.upload(EXPLODER, &["bill"]);
+        let mut call = scene.begins(&upload);
+        let bill = scene.callees.expect_call("bill");
+        let address = call.sdp().target();
+        expect_counter(&scene.proxy, "msrp_connections", 2);
+        let strangers: Vec<_> = (0..6)
+            .map(|_| {
+                let session = scene.sender.session();
+                session.try_connect(address).expect("the listener accepts");
+                session
+            })
+            .collect();
+        for (place, stranger) in strangers.iter().enumerate() {
+            if !left.contains(&place) {
+                stranger.expect_closed();
+            }
+        }
+        expect_counter(&scene.proxy, "msrp_connections", 4);
+        upload.session.deliver(&upload.content, CHUNK);
+        assert_eq!(bill.session.expect_message().bytes, upload.content);
+        call.bye(200);
+        for stranger in &strangers {
+            stranger.close();
+        }
+        scene.finish();
     }
-    upload.session.deliver(&upload.content, CHUNK);
-    scene.gets("bill", &upload);
-    call.bye(200);
-    for stranger in &strangers {
-        stranger.close();
-    }
-    scene.finish();
 }
 
 #[test]
@@ -348,7 +394,7 @@ fn a_hundred_recipients_ring_until_their_time_is_over() {
         .map(|uri| to(uri))
         .chain([to(&scene.callees.uri("bill"))]);
     let upload = scene.upload_of(large_message(ANNE, EXPLODER).recipients(all), SIZE);
-    let mut call = scene.anne.invites(&upload.request, scene.proxy.tcp());
+    let mut call = scene.anne.invites(&upload.request, scene.proxy.udp());
     upload.session.sends_to(call.sdp().path());
     call.ack();
     upload.session.connect_and_bind();

@@ -1,0 +1,248 @@
+//! What the originator's end and the fan-out want done, after each step of theirs.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::SessionEvent;
+use super::connection::Speaker;
+use super::core::Core;
+use super::spool::SpoolJob;
+use crate::controlling::large_message_mode::SessionId;
+use crate::msrp::Status;
+use crate::session::{Action, EndpointEvent, LegFailure, LegId, LegState, OutgoingMessage};
+
+impl Core {
+    /// Takes what the originator's end has to say.
+    pub(super) fn after_originator(&mut self, id: SessionId) {
+        let now = self.now;
+        loop {
+            let Some(session) = self.sessions.get_mut(&id) else {
+                return;
+            };
+            let Some(originator) = &mut session.originator else {
+                return;
+            };
+            let Some(event) = originator.endpoint.poll_event() else {
+                break;
+            };
+            let is_ours = |key| originator.message == Some(key);
+            match event {
+                EndpointEvent::Started(message) => {
+                    if originator.message.is_some() || originator.decided {
+                        // A session of CPM carries one message.
+                        originator
+                            .endpoint
+                            .refuse(message.key, Status::STOP_SENDING);
+                        continue;
+                    }
+                    originator.message = Some(message.key);
+                    self.begin(id, (*message).into());
+                }
+                EndpointEvent::Content(key, content) if is_ours(key) => {
+                    session.fan_out.handle_content(now, content);
+                }
+                EndpointEvent::Complete(key, size) if is_ours(key) && !originator.decided => {
+                    originator.decided = true;
+                    session.cell.total.store(size, Relaxed);
+                    session.fan_out.handle_complete(now);
+                    self.events.session(id, SessionEvent::MessageComplete);
+                }
+                EndpointEvent::Aborted(key) if is_ours(key) => self.fail_message(id),
+                // Our empty SEND does not get to him.
+                EndpointEvent::Refused(_) | EndpointEvent::NoResponse
+                    if originator.message.is_none() =>
+                {
+                    self.fail_message(id);
+                }
+                _ => {}
+            }
+        }
+        self.take_frames(id);
+        self.after_fan_out(id);
+        let session = self.sessions.get(&id);
+        let at = session.and_then(|s| s.originator.as_ref()?.endpoint.poll_timeout());
+        self.arm_session(id, at);
+    }
+
+    /// Responses to the originator go to his connection.
+    pub(super) fn take_frames(&mut self, id: SessionId) {
+        let session = self.sessions.get_mut(&id);
+        let Some(originator) = session.and_then(|session| session.originator.as_mut()) else {
+            return;
+        };
+        let Some(connection_id) = originator.endpoint.connection() else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(&connection_id) else {
+            return;
+        };
+        let before = connection.frames.len();
+        while let Some(frame) = originator.endpoint.poll_frame() {
+            connection.frames.push_back(frame);
+        }
+        if connection.frames.len() > before {
+            self.schedule(connection_id);
+        }
+    }
+
+    pub(super) fn begin(&mut self, id: SessionId, message: OutgoingMessage) {
+        let size = message.total;
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.fan_out.handle_started(message);
+            session.begun = true;
+            if let Some(size) = size {
+                session.cell.total.store(size, Relaxed);
+            }
+        }
+        self.events
+            .session(id, SessionEvent::MessageStarted { size });
+        self.count_begun(self.begun + 1);
+        self.refuse_too_large(id, size);
+    }
+
+    /// The last word on a message that is not complete, if there has been none.
+    pub(super) fn fail_message(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id)
+            && let Some(originator) = &mut session.originator
+            && !std::mem::replace(&mut originator.decided, true)
+        {
+            self.events.session(id, SessionEvent::MessageFailed);
+        }
+    }
+
+    /// RFC 4975 §8.6: no message to whom it is too large for.
+    pub(super) fn refuse_too_large(&mut self, id: SessionId, size: Option<u64>) {
+        let (Some(session), Some(size)) = (self.sessions.get_mut(&id), size) else {
+            return;
+        };
+        for (&_, &leg) in &session.numbers {
+            let most = session.legs[leg.index()].max_size;
+            if most.is_some_and(|most| size > most) {
+                session.fan_out.refuse_leg(leg, Status::STOP_SENDING);
+            }
+        }
+    }
+
+    /// Takes what the fan-out wants done.
+    pub(super) fn after_fan_out(&mut self, id: SessionId) {
+        let mut dead = None;
+        loop {
+            let Some(session) = self.sessions.get_mut(&id) else {
+                return;
+            };
+            let Some(action) = session.fan_out.poll_action() else {
+                break;
+            };
+            match action {
+                Action::Wake(leg) => self.wake(id, leg),
+                Action::Spill { offset, pieces } => {
+                    let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+                    session.spooled += bytes as u64;
+                    self.spooled += bytes as u64;
+                    if let Some(spool) = &self.spool {
+                        let job = SpoolJob::Write { offset, pieces };
+                        spool.submit(id, &session.file, job);
+                    }
+                    self.grant(id);
+                }
+                Action::Fetch { offset, len } => {
+                    if let Some(spool) = &self.spool {
+                        spool.submit(id, &session.file, SpoolJob::Read { offset, len });
+                    }
+                }
+                Action::StopReading => {
+                    session.reading = false;
+                    self.grant(id);
+                }
+                Action::ReadAgain => {
+                    session.reading = true;
+                    if let Some(originator) = &mut session.originator {
+                        originator.heard = self.now;
+                        if let Some(connection) = originator.endpoint.connection() {
+                            self.schedule(connection);
+                        }
+                    }
+                }
+                Action::LegEnded(leg, state) => {
+                    let number = session.leg(leg).number;
+                    if !std::mem::replace(&mut session.leg(leg).decided, true) {
+                        let event = SessionEvent::LegEnded(number, state);
+                        self.events.session(id, event);
+                    }
+                    session.show(leg);
+                    if state == LegState::Failed(LegFailure::Stalled) {
+                        dead = session.fan_out.endpoint(leg).connection();
+                    }
+                }
+            }
+        }
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session
+            .cell
+            .received
+            .store(session.fan_out.received(), Relaxed);
+        let memory = session.fan_out.memory();
+        self.memory = self.memory + memory - session.counted;
+        let less = memory < std::mem::replace(&mut session.counted, memory);
+        let at = session.fan_out.poll_timeout();
+        self.arm_session(id, at);
+        if less {
+            self.read_held_back(id);
+        }
+        // A chunk broke off in its midst: nothing can follow it on this connection.
+        if let Some(connection) = dead {
+            self.lose(connection);
+        }
+    }
+
+    /// A leg may have something to write.
+    pub(super) fn wake(&mut self, id: SessionId, leg: LegId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(connection_id) = session.fan_out.endpoint(leg).connection() else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(&connection_id) else {
+            return;
+        };
+        let speaker = Speaker { session: id, leg };
+        if connection.speaker != Some(speaker) && !session.leg(leg).queued {
+            session.leg(leg).queued = true;
+            if connection.speaker.is_some() {
+                session.fan_out.pause(leg);
+            }
+            connection.waiting.push_back(speaker);
+        }
+        self.schedule(connection_id);
+    }
+
+    pub(super) fn session_timeout(&mut self, id: SessionId) {
+        let now = self.now;
+        let idle = self.limits.sender_idle;
+        let full = self.memory_is_full();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.fan_out.handle_timeout(now);
+        let mut idle_at = None;
+        if let Some(originator) = &mut session.originator {
+            originator.endpoint.handle_timeout(now);
+            if !originator.decided {
+                if !session.reading || full {
+                    // It is we who keep him waiting.
+                    originator.heard = now;
+                }
+                idle_at = Some(originator.heard + idle);
+            }
+        }
+        if idle_at.is_some_and(|at| at <= now) {
+            self.fail_message(id);
+            idle_at = None;
+        }
+        self.arm_session(id, idle_at);
+        self.after_originator(id);
+        self.after_fan_out(id);
+    }
+}

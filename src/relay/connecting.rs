@@ -1,0 +1,214 @@
+//! Connections that we open: to which address, and what it takes until MSRP can go over them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use mio::net::TcpStream;
+
+use super::SessionEvent;
+use super::connection::{Connection, Stage};
+use super::core::Core;
+use crate::controlling::large_message_mode::{MsrpEnds, SessionId, Side};
+use crate::sdp::Role;
+use crate::session::{ConnectionId, Opener};
+
+impl Core {
+    /// Waits for the peer, or goes to it.
+    pub(super) fn bring_together(&mut self, id: SessionId, side: Side, ends: &MsrpEnds) {
+        let uri = ends.own.session_id().to_owned();
+        self.uris.insert(uri, (id, side));
+        if ends.role == Role::Passive {
+            return;
+        }
+        match ends.host.parse::<IpAddr>() {
+            Ok(address) => {
+                self.open_connection(id, side, vec![SocketAddr::new(address, ends.port)]);
+            }
+            Err(_) => {
+                if !self.resolver.submit(id, side, &ends.host, ends.port) {
+                    self.open_connection(id, side, Vec::new());
+                }
+            }
+        }
+    }
+
+    /// Connects to the first of these addresses; the others are for when that fails.
+    pub(super) fn open_connection(
+        &mut self,
+        id: SessionId,
+        side: Side,
+        mut addresses: Vec<SocketAddr>,
+    ) {
+        let now = self.now;
+        let Some(ends) = self.ends_of(id, side) else {
+            return;
+        };
+        if ends.connection.is_some() {
+            return;
+        }
+        let secure = ends.secure;
+        // An address that does not answer leaves time for the others.
+        let time_left = ends.connect_by.saturating_duration_since(now);
+        let deadline = now + time_left / addresses.len().max(1) as u32;
+        let (host, fingerprint) = (ends.host.clone(), ends.fingerprint.clone());
+        addresses.reverse();
+        let mut why = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        if self.connections.len() >= self.limits.max_connections {
+            addresses.clear();
+            why = io::Error::other("too many connections");
+        }
+        while let Some(address) = addresses.pop() {
+            let stream = match TcpStream::connect(address) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    why = error;
+                    continue;
+                }
+            };
+            let tls = match (secure, &self.tls) {
+                (false, _) => Ok(None),
+                (true, Some(tls)) => tls.connect(&host, fingerprint.as_ref()).map(Some),
+                (true, None) => Err(rustls::Error::General("TLS is not set up".to_owned())),
+            };
+            let tls = match tls {
+                Ok(tls) => tls,
+                Err(error) => {
+                    why = io::Error::other(error);
+                    break;
+                }
+            };
+            addresses.reverse();
+            let stage = Stage::Connecting(addresses);
+            let mut connection = Connection::new(stream, tls, stage, deadline);
+            connection.opened_for = Some((id, side));
+            let connection = self.keep(connection);
+            if let Some(ends) = self.ends_of(id, side) {
+                ends.connection = connection;
+            }
+            match connection {
+                Some(_) => return,
+                None => break,
+            }
+        }
+        self.unreachable(id, side, &why);
+    }
+
+    pub(super) fn shake_hands(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        match connection.shake_hands() {
+            Ok(false) => {}
+            Ok(true) => {
+                let ours = connection.opened_for.is_some();
+                connection.stage = Stage::Open;
+                if ours {
+                    self.connected(id);
+                }
+                self.schedule(id);
+            }
+            Err(error) if connection.opened_for.is_some() => self.connect_failed(id, &error),
+            Err(error) => {
+                let line = format_args!("MSRP: TLS with a peer failed: {error}");
+                self.events.log_peer(self.now, line);
+                self.lose(id);
+            }
+        }
+    }
+
+    /// A connection that we opened has not come about.
+    pub(super) fn connect_failed(&mut self, id: ConnectionId, why: &io::Error) {
+        let Some(connection) = self.connections.remove(&id) else {
+            return;
+        };
+        let Some((session, side)) = connection.opened_for else {
+            return;
+        };
+        let now = self.now;
+        let left = match connection.stage {
+            Stage::Connecting(left) => left,
+            _ => Vec::new(),
+        };
+        let Some(ends) = self.ends_of(session, side) else {
+            return;
+        };
+        if ends.connection != Some(id) {
+            return;
+        }
+        ends.connection = None;
+        match left.is_empty() || ends.connect_by <= now {
+            true => self.unreachable(session, side, why),
+            false => self.open_connection(session, side, left),
+        }
+    }
+
+    pub(super) fn unreachable(&mut self, id: SessionId, side: Side, why: &io::Error) {
+        let line = format_args!("MSRP: session {id}: cannot connect to a peer: {why}");
+        self.events.log_peer(self.now, line);
+        match side {
+            Side::Originator => self.fail_message(id),
+            Side::Leg(number) => {
+                if let Some(session) = self.sessions.get_mut(&id)
+                    && let Some(&leg) = session.numbers.get(&number)
+                {
+                    session.fan_out.handle_disconnected(leg);
+                }
+                self.after_fan_out(id);
+            }
+        }
+    }
+
+    /// TCP, and TLS if need be, are there on a connection that we opened.
+    pub(super) fn connected(&mut self, connection_id: ConnectionId) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(&connection_id) else {
+            return;
+        };
+        connection.stage = Stage::Open;
+        connection.deadline = None;
+        let Some((id, side)) = connection.opened_for.take() else {
+            return;
+        };
+        self.in_hand = Some(id);
+        if self.ends_of(id, side).is_none() {
+            return self.lose(connection_id);
+        }
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let event = match side {
+            Side::Originator => {
+                let Some(originator) = &mut session.originator else {
+                    return;
+                };
+                originator.heard = now;
+                if originator.endpoint.bind(connection_id).is_err() {
+                    return self.lose(connection_id);
+                }
+                // RFC 4975 §5.4: who connects sends first.
+                originator.endpoint.send_empty(now);
+                SessionEvent::SenderConnected
+            }
+            Side::Leg(number) => {
+                let Some(&leg) = session.numbers.get(&number) else {
+                    return;
+                };
+                let fan_out = &mut session.fan_out;
+                let bound = fan_out.handle_connected(now, leg, connection_id, Opener::Us);
+                if bound.is_err() {
+                    return self.lose(connection_id);
+                }
+                session.show(leg);
+                SessionEvent::LegConnected(number)
+            }
+        };
+        if let Some(connection) = self.connections.get_mut(&connection_id) {
+            connection.bound.push((id, side));
+        }
+        self.events.session(id, event);
+        match side {
+            Side::Originator => self.after_originator(id),
+            Side::Leg(_) => self.after_fan_out(id),
+        }
+    }
+}
