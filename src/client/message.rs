@@ -15,6 +15,7 @@ use crate::sip::Uri;
 use super::date_time::rfc3339;
 use super::destination::Destination;
 use super::identifiers::{Random, token, uuid};
+use super::payload::{Part, Payload};
 use super::request::{OutRequest, SipNames};
 use super::stored::StoredMessage;
 use super::{CPM_NAMESPACE, PAYLOAD_TYPE};
@@ -28,17 +29,6 @@ pub const MAX_CONTENT_PARTS: usize = 32;
 const OFFER_BYTES: usize = 700;
 const CPIM_TYPE: &str = "message/cpim";
 const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.";
-
-/// One part of the content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// For example `text/plain;charset=UTF-8`.
-    pub content_type: String,
-    /// The bytes.
-    pub content: Bytes,
-    /// Name of the file that it was.
-    pub file_name: Option<String>,
-}
 
 /// What the size is measured of that decides between the modes (spec-notes N59).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -482,67 +472,6 @@ pub(super) fn name_addr(display_name: Option<&str>, uri: &str) -> String {
 /// The form of a URN in a feature tag (3GPP TS 24.229 §7.2A.8.2).
 pub(super) fn percent_encoded(urn: &str) -> String {
     urn.replace(':', "%3A")
-}
-
-/// What goes into the CPIM wrapper.
-struct Payload {
-    fields: Vec<(String, String)>,
-    content: Bytes,
-    is_multipart: bool,
-    types: Vec<String>,
-}
-
-impl Payload {
-    fn of(parts: &[Part], random: Random) -> Self {
-        let mut types: Vec<String> = Vec::new();
-        for part in parts {
-            let media_type = part.content_type.split(';').next().unwrap_or("").trim();
-            if !types.iter().any(|known| known == media_type) {
-                types.push(media_type.to_owned());
-            }
-        }
-        if let [part] = parts {
-            return Self {
-                fields: content_fields(part),
-                content: part.content.clone(),
-                is_multipart: false,
-                types,
-            };
-        }
-        let boundary = token(random);
-        let mut content = Vec::new();
-        for part in parts {
-            content.extend(format!("--{boundary}\r\n").bytes());
-            for (name, value) in content_fields(part) {
-                content.extend(format!("{name}: {value}\r\n").bytes());
-            }
-            content.extend_from_slice(b"\r\n");
-            content.extend_from_slice(&part.content);
-            content.extend_from_slice(b"\r\n");
-        }
-        content.extend(format!("--{boundary}--\r\n").bytes());
-        let content_type = format!("multipart/mixed;boundary=\"{boundary}\"");
-        Self {
-            fields: vec![("Content-Type".to_owned(), content_type)],
-            content: content.into(),
-            is_multipart: true,
-            types,
-        }
-    }
-}
-
-fn content_fields(part: &Part) -> Vec<(String, String)> {
-    let mut fields = vec![("Content-Type".to_owned(), part.content_type.clone())];
-    if let Some(name) = &part.file_name {
-        let plain = |c: char| c.is_ascii_graphic() && !"\"\\/".contains(c) || c == ' ';
-        let name: String = name
-            .chars()
-            .map(|c| if plain(c) { c } else { '_' })
-            .collect();
-        let value = format!("attachment;filename=\"{name}\"");
-        fields.push(("Content-Disposition".to_owned(), value));
-    }
-    fields
 }
 
 impl fmt::Display for DraftError {

@@ -21,6 +21,7 @@
 //! `rsip` has messages only, which floor 0 has. For SDP, `sdp-types`, `webrtc-sdp` and `ezk-sdp-types` know nothing of
 //! MSRP beyond the frame. Digest authentication is `http-auth`.
 
+mod body;
 mod date_time;
 mod destination;
 mod dialog;
@@ -29,9 +30,8 @@ mod framing;
 mod identifiers;
 mod matching;
 mod message;
-mod msrp_receiver;
-mod msrp_sender;
 mod outcome;
+mod payload;
 mod receiver;
 mod registration;
 mod request;
@@ -53,18 +53,18 @@ pub use framing::{Framing, FramingError, MAX_BODY_BYTES};
 pub use identifiers::{Random, token, uuid};
 pub use matching::{Comparison, Folder, HeaderSet, Row};
 pub use message::{
-    Draft, DraftError, MAX_CONTENT_PARTS, Mode, Outgoing, PAGER_MAX_BYTES, Part, SessionExpires,
-    SizeOf,
+    Draft, DraftError, MAX_CONTENT_PARTS, Mode, Outgoing, PAGER_MAX_BYTES, SessionExpires, SizeOf,
 };
-pub use msrp_sender::STALL_TIMEOUT;
 pub use outcome::{Failure, MsrpFailure, Refusal, Sent};
+pub use payload::Part;
 pub use receiver::{
     MAX_SESSIONS, Received, Receiver, ReceiverConfig, ReceiverEvent, ReceiverOutput,
 };
 pub use registration::RegistrationConfig;
 pub use request::{OutRequest, SipNames};
 pub use sender::{
-    CONNECT_TIMEOUT, MAX_FORKS, MsrpTarget, Sender, SenderConfig, SenderEvent, SenderOutput,
+    CONNECT_TIMEOUT, MAX_FORKS, MsrpTarget, STALL_TIMEOUT, Sender, SenderConfig, SenderEvent,
+    SenderOutput,
 };
 pub use session_timer::{MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S};
 pub use stored::{MAX_STORED_HEAD_BYTES, NotAnObjectError, StoredMessage};

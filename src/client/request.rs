@@ -1,8 +1,17 @@
 //! Requests and responses of our own, as bytes (RFC 3261 §7, §8).
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 
-use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode};
+use crate::sip::{
+    FieldLine, HeaderBlock, HeaderName, Message, Parameter, Parameters, StatusCode, split_list,
+};
+
+use super::{SipTransport, Way};
+
+/// Port of SIP over UDP where Via names none.
+const DEFAULT_PORT: u16 = 5060;
 
 /// What ties the requests of one call together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +105,10 @@ pub(super) struct OutResponse<'a> {
 }
 
 impl OutResponse<'_> {
-    pub(super) fn write(&self, request: &Message) -> Bytes {
+    /// Writes the response to a request that came this way.
+    pub(super) fn write(&self, request: &Message, way: Way) -> Bytes {
         let mut block = HeaderBlock::with_capacity(1024);
+        let mut is_first_via = true;
         let repeated = [
             HeaderName::Via,
             HeaderName::From,
@@ -107,7 +118,13 @@ impl OutResponse<'_> {
         ];
         for name in repeated {
             for field in request.all(name) {
-                if name == HeaderName::To && !has_tag(&field) && self.code != StatusCode::TRYING {
+                let via = field.unfolded_text().unwrap_or_default();
+                if name == HeaderName::Via && std::mem::take(&mut is_first_via) {
+                    put(&mut block, "Via", &with_source(&via, way));
+                } else if name == HeaderName::To
+                    && !has_tag(&field)
+                    && self.code != StatusCode::TRYING
+                {
                     let to = field.unfolded_text().unwrap_or_default();
                     put(&mut block, "To", &format!("{to};tag={}", self.tag));
                 } else {
@@ -130,6 +147,46 @@ impl OutResponse<'_> {
             self.body.as_ref().map(|(kind, body)| (*kind, body)),
         )
     }
+}
+
+/// A Via whose first value says where the request really came from, if it asks for that (RFC 3581 §4).
+fn with_source(via: &str, way: Way) -> String {
+    let first = split_list(via).next().unwrap_or("");
+    let parameters = &first[first.find(';').unwrap_or(first.len())..];
+    let mut parameters = Parameters::new(parameters).flatten();
+    let is_rport = |one: &Parameter<'_>| one.name.eq_ignore_ascii_case("rport");
+    let Some(rport) = parameters
+        .find(is_rport)
+        .filter(|one| one.raw_value.is_none())
+    else {
+        return via.to_owned();
+    };
+    // The name is a slice of the text.
+    let end = rport.name.as_ptr() as usize - via.as_ptr() as usize + rport.name.len();
+    let (address, port) = (way.address.ip(), way.address.port());
+    format!("{}={port};received={address}{}", &via[..end], &via[end..])
+}
+
+/// Where the response to a request goes that came this way (RFC 3261 §18.2.2, RFC 3581 §4): back, but over UDP to the port
+/// that Via names, unless it asks for the port that the request came from.
+pub(super) fn way_back(request: &Message, way: Way) -> Way {
+    if way.transport != SipTransport::Udp {
+        return way;
+    }
+    let via = text(request, HeaderName::Via).unwrap_or_default();
+    let first = split_list(&via).next().unwrap_or("");
+    let (sent, parameters) = first.split_at(first.find(';').unwrap_or(first.len()));
+    let mut parameters = Parameters::new(parameters).flatten();
+    if parameters.any(|one| one.name.eq_ignore_ascii_case("rport")) {
+        return way;
+    }
+    let sent_by = sent.rsplit([' ', '\t']).next().unwrap_or("");
+    let port = match sent_by.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => port.parse().ok(),
+        _ => Some(DEFAULT_PORT),
+    };
+    let address = SocketAddr::new(way.address.ip(), port.unwrap_or(way.address.port()));
+    Way { address, ..way }
 }
 
 fn has_tag(field: &FieldLine<'_>) -> bool {
@@ -193,9 +250,81 @@ pub(super) fn tag_of(message: &Message, name: HeaderName) -> Option<String> {
 /// The branch of the topmost Via.
 pub(super) fn branch_of(message: &Message) -> Option<String> {
     let value = text(message, HeaderName::Via)?;
-    let first = crate::sip::split_list(&value).next()?;
+    let first = split_list(&value).next()?;
     let parameters = &first[first.find(';').unwrap_or(first.len())..];
-    let mut parameters = crate::sip::Parameters::new(parameters).flatten();
+    let mut parameters = Parameters::new(parameters).flatten();
     let branch = parameters.find(|one| one.name.eq_ignore_ascii_case("branch"))?;
     Some(branch.raw_value?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(via: &str) -> Message {
+        let text = format!("OPTIONS sip:a SIP/2.0\r\nVia: {via}\r\nTo: <sip:a>\r\n\r\n");
+        Message::parse(Bytes::from(text)).unwrap()
+    }
+
+    fn way(transport: SipTransport) -> Way {
+        Way {
+            transport,
+            address: "192.0.2.7:7777".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn responses_go_where_via_says() {
+        let port = |via: &str, transport| way_back(&request(via), way(transport)).address.port();
+        let udp = SipTransport::Udp;
+        assert_eq!(port("SIP/2.0/UDP 10.0.0.1:5070;branch=b", udp), 5070);
+        assert_eq!(port("SIP/2.0/UDP 10.0.0.1;branch=b", udp), 5060);
+        assert_eq!(port("SIP/2.0/UDP [2001:db8::1];branch=b", udp), 5060);
+        assert_eq!(port("SIP/2.0/UDP [2001:db8::1]:5070", udp), 5070);
+        assert_eq!(port("SIP/2.0/UDP 10.0.0.1:5070;rport;branch=b", udp), 7777);
+        assert_eq!(
+            port("SIP/2.0/TCP 10.0.0.1:5070;branch=b", SipTransport::Tcp),
+            7777
+        );
+    }
+
+    #[test]
+    fn who_asks_is_told_where_he_came_from() {
+        let response = OutResponse {
+            code: StatusCode::OK,
+            tag: "t",
+            headers: Vec::new(),
+            body: None,
+        };
+        let written = |via: &str| {
+            let bytes = response.write(&request(via), way(SipTransport::Udp));
+            text(&Message::parse(bytes).unwrap(), HeaderName::Via).unwrap()
+        };
+        assert_eq!(
+            written("SIP/2.0/UDP h;rport;branch=b, SIP/2.0/UDP i;rport"),
+            "SIP/2.0/UDP h;rport=7777;received=192.0.2.7;branch=b, SIP/2.0/UDP i;rport"
+        );
+        for untouched in ["SIP/2.0/UDP h;branch=b", "SIP/2.0/UDP h;rport=1"] {
+            assert_eq!(written(untouched), untouched);
+        }
+    }
+
+    #[test]
+    fn no_text_becomes_a_header_field_of_its_own() {
+        let mut request = OutRequest {
+            method: "MESSAGE",
+            uri: "sip:a@example.com".into(),
+            call_id: "c\r\nEvil: 1".into(),
+            from: "<sip:a>".into(),
+            to: "<sip:b>".into(),
+            cseq: 1,
+            routes: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+        };
+        request.push("Subject", "x\r\n\r\nbody");
+        let message = Message::parse(request.write("UDP", "h", "b")).unwrap();
+        assert!(message.fields().all(|field| field.raw_name() != "Evil"));
+        assert!(message.body().is_empty());
+    }
 }

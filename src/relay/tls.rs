@@ -4,6 +4,7 @@
 //! it, as it came the way the session itself came. Without one, a peer that we connect to needs a certificate for its host
 //! name from an authority that we trust; of a peer that connects to us, nothing but the session's unguessable URI is asked.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -89,8 +90,12 @@ impl Tls {
         host: &str,
         fingerprint: Option<&Fingerprint>,
     ) -> Result<rustls::Connection, Error> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Error::General("not a host name".to_owned()))?;
+        let name = match (ServerName::try_from(host.to_owned()), fingerprint) {
+            (Ok(name), _) => name,
+            // The fingerprint says it all; an address is not sent.
+            (Err(_), Some(_)) => ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into()),
+            (Err(_), None) => return Err(Error::General("not a host name".to_owned())),
+        };
         let verifier: Arc<dyn ServerCertVerifier> = match (fingerprint, &self.authorities) {
             (Some(fingerprint), _) => Arc::new(ByFingerprint {
                 fingerprint: fingerprint.clone(),

@@ -2,7 +2,7 @@
 
 use cpm_testbed::{Bench, Scenario, proves};
 
-use crate::common::send;
+use crate::common::{ANNE, Running, program, send};
 
 const MESSAGE: [&str; 3] = ["--to", "sip:bill@example.com", "Hi"];
 
@@ -171,4 +171,64 @@ fn wait_for(port: u16, over_tcp: bool) {
         );
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+}
+
+#[test]
+fn ipv6_carries_both_modes() {
+    let bench = Bench::new("client_ipv6");
+    let callees = bench.callees_of(bench.agent_v6(), bench.msrp_peer_v6());
+    let agent = callees.agent();
+    let capture = bench.capture();
+    let server = format!("[::1]:{}", agent.port());
+    for (transport, more) in [("udp", &["Hi"][..]), ("tcp", &["--pager-max", "0", "Hi"])] {
+        let mut command = program();
+        command.args(["--json", "send", "--server", &server, "--from", ANNE]);
+        command
+            .args(["--transport", transport, "--to", "sip:bill@example.com"])
+            .args(more);
+        Running::start(command, "").succeeds();
+    }
+    let request = agent.expect_request("MESSAGE");
+    let via = request.header("Via").expect("there is one");
+    assert!(via.starts_with("SIP/2.0/UDP [::1]:"), "{via}");
+    let call = callees.expect_call("bill");
+    assert!(
+        call.invite
+            .header("Contact")
+            .is_some_and(|c| c.contains("@[::1]:"))
+    );
+    assert_eq!(call.sdp().lines('c'), ["IN IP6 ::1"]);
+    assert!(call.sdp().path().starts_with("msrp://[::1]:"));
+    call.session.expect_message();
+    capture.stop().assert_clean();
+}
+
+#[test]
+fn every_reading_of_the_session_timer_can_be_tried() {
+    let bench = Bench::new("client_every_reading_of_the_session_timer");
+    let callees = bench.callees();
+    let capture = bench.capture();
+    for (place, (kind, value)) in [
+        ("absent", None),
+        ("plain", Some("600")),
+        ("uas", Some("600;refresher=uas")),
+        ("uac", Some("600;refresher=uac")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let timer = [
+            "--session-expires",
+            kind,
+            "--session-interval",
+            "600",
+            "--pager-max",
+            "0",
+        ];
+        send(callees.agent().port(), &[&timer[..], &MESSAGE].concat()).succeeds();
+        let call = callees.expect_nth_call("bill", place);
+        assert_eq!(call.invite.header("Session-Expires"), value);
+        assert_eq!(call.invite.header("Min-SE"), None);
+    }
+    capture.stop().assert_clean();
 }

@@ -9,8 +9,8 @@ use crate::msrp::{
 };
 use crate::session::{Endpoint, EndpointConfig, EndpointEvent, RESPONSE_TIMEOUT};
 
-use super::identifiers::Random;
-use super::outcome::MsrpFailure;
+use crate::client::identifiers::Random;
+use crate::client::outcome::MsrpFailure;
 
 /// How long the other end may take nothing while there is something to send.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
