@@ -16,6 +16,12 @@ fn main() {
     let client = std::env::var_os("CPM_CLIENT_PROGRAM")
         .map_or_else(|| root.join("target/debug/cpm-client"), PathBuf::from);
     assert!(client.is_file(), "no {}: run `make demo`", client.display());
+    // What was sent and what came stays there until the next time.
+    let folder = root.join("target/demo");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).expect("the folder of the demo is ours");
+    }
+    fs::create_dir_all(&folder).expect("target can be written to");
     let bench = Bench::new("demo");
     let (msrp, rpc) = (bench.port(), bench.port());
     let proxy = bench.proxy(&config(root, msrp, rpc));
@@ -25,7 +31,7 @@ fn main() {
     );
 
     let mut recipients = [("Bill", ""), ("Carol", ";transport=tcp"), ("Dave", "")]
-        .map(|(name, parameter)| Recipient::start(&client, &bench, name, parameter));
+        .map(|(name, parameter)| Recipient::start(&client, &bench, &folder, name, parameter));
 
     println!(
         "\n1. Anne sends ONE message, MESSAGE sip:exploder@example.com, with a resource list of three:"
@@ -48,7 +54,7 @@ fn main() {
     }
 
     let picture = picture();
-    let file = bench.folder().join("mandelbrot.bmp");
+    let file = folder.join("mandelbrot.bmp");
     fs::write(&file, &picture).expect("the folder of the demo can be written to");
     println!(
         "\n2. Anne sends ONE picture of {} bytes to an ad-hoc group, INVITE sip:cpm@example.com and MSRP:\n\
@@ -83,7 +89,10 @@ fn main() {
         recipient.finish();
     }
     proxy.stop();
-    println!("\nTwo messages sent, six received: the picture three times, byte for byte.");
+    println!(
+        "\nTwo messages sent, six received: the picture three times, byte for byte. All is in {}.",
+        folder.display()
+    );
 }
 
 /// The configuration as an operator has it, with what the bench needs: where to listen, where the module lies, how to be
@@ -148,7 +157,13 @@ struct Recipient {
 }
 
 impl Recipient {
-    fn start(client: &Path, bench: &Bench, name: &'static str, parameter: &str) -> Self {
+    fn start(
+        client: &Path,
+        bench: &Bench,
+        folder: &Path,
+        name: &'static str,
+        parameter: &str,
+    ) -> Self {
         let (user, port) = (name.to_lowercase(), bench.port());
         let listen = format!("127.0.0.1:{port}");
         let address = format!("sip:{user}@example.com");
@@ -161,9 +176,12 @@ impl Recipient {
                 &listen,
                 "--count",
                 "2",
+                // The sender has the screen.
+                "--progress",
+                "none",
             ])
             .arg("--store")
-            .arg(bench.folder().join(&user))
+            .arg(folder.join(&user))
             .stdout(Stdio::piped())
             .spawn()
             .expect("the client is built");
