@@ -74,7 +74,9 @@ impl InputSender {
 impl InputReceiver {
     /// To be called before the queue is emptied: what comes later wakes again.
     pub(super) fn rearm(&self) {
-        self.awake.store(false, Ordering::Release);
+        // A swap, not a store: a store may become visible only after the queue has been found empty, and whoever sends in
+        // between would see a thread that is awake. Here either the sender sees `false` and wakes, or its input is seen.
+        self.awake.swap(false, Ordering::AcqRel);
     }
 
     pub(super) fn next(&self) -> Option<Input> {

@@ -389,7 +389,78 @@ fn who_never_rings_is_not_waited_for_for_ever() {
     scene.finish_within_and(LONG, |scene| {
         assert_eq!(scene.callees.requests_in(&bill, "CANCEL").len(), 0);
         assert!(bill.invite.retransmissions() > 3);
+        // He picks up when nobody knows of it any more: he is not left alone with a session that nobody feeds.
+        let answer = scene.callees.answer(&bill);
+        scene.callees.agent().reply(&bill.invite, &answer);
+        let ack = scene.callees.expect_in(&bill, "ACK");
+        assert_eq!(ack.cseq(), Some((1, "ACK")));
+        scene.hangs_up(&bill, 480);
     });
+}
+
+#[test]
+fn a_repeated_invite_calls_nobody_twice() {
+    let _proof = proves(&["9.1.2-8", "9.1.2-9"]);
+    let scene = Scene::new("a_repeated_invite");
+    scene.callees.plan(
+        "bill",
+        Plan::accept().ringing().after(Duration::from_millis(300)),
+    );
+    for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
+        let upload = scene.upload(service, &["bill"]);
+        for _ in 0..4 {
+            scene.anne.send(&upload.request, scene.proxy.udp());
+        }
+        let mut call = scene
+            .anne
+            .expect_answered(&upload.request, scene.proxy.udp());
+        call.ack();
+        upload.session.sends_to(call.sdp().path());
+        upload.session.connect_and_bind();
+        upload.session.deliver(&upload.content, 8000);
+        let bill = scene.callees.expect_nth_call("bill", round);
+        assert_eq!(bill.session.expect_message().bytes, upload.content);
+        call.bye(200);
+        scene.hangs_up(&bill, 200);
+        assert_eq!(scene.callees.calls_of("bill"), round + 1);
+    }
+    scene.finish();
+}
+
+#[test]
+fn requests_inside_a_dialog_go_by_its_routes() {
+    let _proof = proves(&["9.1.2-7", "9.1.2-ack-1"]);
+    let scene = Scene::new("requests_inside_a_dialog_go_by_its_routes");
+    let there = scene.callees.agent().address();
+    let routes = format!("<sip:first@{there};lr>, <sip:second@{there};lr>");
+    scene
+        .callees
+        .plan("bill", Plan::accept().header("Record-Route", &routes));
+    let here = scene.anne.address();
+    let own = format!("<sip:near@{here};lr>, <sip:far@{here};lr>");
+    let upload = scene.upload(EXPLODER, &["bill"]).with("Record-Route", &own);
+    let call = scene.is_answered(&upload);
+    assert_eq!(call.answer().header("Record-Route"), Some(own.as_str()));
+    let ack = upload.request.in_dialog("ACK", 1, call.answer());
+    scene.anne.send(&ack.without("Route"), scene.proxy.udp());
+    let bill = scene.callees.expect_call("bill");
+    let list = |message: &cpm_testbed::Message| message.headers("Route").join(", ");
+    // RFC 3261 §12.1.2: from the last to the first; §12.1.1: in their order.
+    let ack = scene.callees.expect_in(&bill, "ACK");
+    let reversed = format!("<sip:second@{there};lr>, <sip:first@{there};lr>");
+    assert_eq!(list(&ack), reversed);
+    assert_eq!(ack.uri(), Some(scene.callees.uri("phone").as_str()));
+    let sessions = scene.proxy.rpc("cpm.sessions");
+    let id = cpm_testbed::values(&sessions, "id")
+        .next()
+        .expect("a session");
+    scene.proxy.rpc(&format!("cpm.end {id}"));
+    let bye = scene.callees.expect_in(&bill, "BYE");
+    assert_eq!(list(&bye), reversed);
+    let bye = scene.anne.expect_request("BYE");
+    assert_eq!(list(&bye), own);
+    assert_eq!(bye.uri(), Some(scene.anne.uri("device").as_str()));
+    scene.finish();
 }
 
 #[test]

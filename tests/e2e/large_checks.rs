@@ -30,11 +30,7 @@ fn warning(response: &Received) -> Option<String> {
 /// An INVITE is refused so, and nobody is called.
 #[track_caller]
 fn is_refused(scene: &Scene, request: &Request, code: u16, text: Option<&str>) {
-    let called = || {
-        let mut all = scene.callees.agent().received();
-        all.retain(|one| one.method() == Some("INVITE"));
-        all.len()
-    };
+    let called = || counter(&scene.proxy, "recipients");
     let calls = called();
     let way = scene.proxy.udp();
     let response = scene.anne.is_refused(request, way, code);

@@ -10,6 +10,9 @@ use crate::large::{CHUNK, LONG, SIZE, Scene, expect_legs};
 /// A chunk, but for the few bytes that a reader holds back as long as they may begin an end-line.
 const NEARLY_A_CHUNK: u64 = CHUNK as u64 - 64;
 
+/// Longer than a sender may say nothing in the midst of a message.
+const SILENCE: Duration = Duration::from_secs(75);
+
 #[test]
 fn a_bye_ends_the_legs_that_have_all_and_waits_for_the_others() {
     let _proof = proves(&[
@@ -136,6 +139,38 @@ fn a_sender_who_is_killed_in_the_midst_of_it_leaves_nothing() {
     scene.callees.expect_in(&ringing, "CANCEL");
     scene.callees.terminate(&ringing);
     scene.finish_within(LONG);
+}
+
+#[test]
+fn a_sender_who_falls_silent_in_the_midst_of_it_is_given_up() {
+    let scene = Scene::new("a_sender_who_falls_silent");
+    let upload = scene.upload(EXPLODER, &["bill"]);
+    let call = scene.begins(&upload);
+    let first = &upload.content[..CHUNK];
+    upload
+        .session
+        .send(&MsrpRequest::chunk("m", 0, first, SIZE));
+    let bill = scene.callees.expect_call("bill");
+    bill.session.expect_content(NEARLY_A_CHUNK);
+    let bye = scene
+        .anne
+        .recv_where(SILENCE, |message| message.method() == Some("BYE"));
+    assert_eq!(bye.expect("a BYE").call_id(), call.answer().call_id());
+    scene.hangs_up(&bill, 480);
+    scene.finish();
+}
+
+#[test]
+fn peers_who_do_not_answer_a_bye_are_not_waited_for_for_ever() {
+    let scene = Scene::new("peers_who_do_not_answer_a_bye");
+    let upload = scene.upload(EXPLODER, &["bill"]);
+    let mut call = scene.begins(&upload);
+    upload.session.deliver(&upload.content, CHUNK);
+    let (bill, _) = scene.gets("bill", &upload);
+    scene.callees.agent().answers(cpm_testbed::Answer::Silent);
+    call.bye(200);
+    let bye = scene.callees.expect_in(&bill, "BYE");
+    scene.finish_within_and(LONG, |_| assert!(bye.retransmissions() > 3));
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod large_endings;
 mod large_interworking;
 mod large_invites;
 mod large_lists;
+mod large_odd_peers;
 mod large_sipp;
 mod large_transport;
 mod log_lines;

@@ -289,7 +289,8 @@ fn relay_cpu() -> Duration {
         let task = task.ok()?.path();
         let name = fs::read_to_string(task.join("comm")).ok()?;
         let times = fs::read_to_string(task.join("schedstat")).ok()?;
-        let ours = name.starts_with("cpm-");
+        // This program has such a name itself.
+        let ours = ["cpm-relay", "cpm-spool", "cpm-resolver"].contains(&name.trim_end());
         let nanoseconds = times.split(' ').next()?.parse().ok()?;
         ours.then(|| Duration::from_nanos(nanoseconds))
     };

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cpm_testbed::{Bench, Proxy, ProxyConfig};
 
@@ -46,6 +46,7 @@ impl OneToOne {
     /// Sends a message to each recipient, one after the other.
     pub(super) fn deliver(&self, content: &[u8], recipients: usize) -> Taken {
         let mut sender = TcpStream::connect(self.proxy.tcp().address()).expect("it listens");
+        sender.set_nodelay(true).expect("a socket");
         let listeners: Vec<TcpListener> = (0..recipients)
             .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
             .collect();
@@ -65,7 +66,6 @@ impl OneToOne {
         let answered = thread::spawn(move || read_responses(responses, recipients * (chunks + 1)));
 
         let sink = Sink::start(streams, true);
-        thread::sleep(Duration::from_millis(20));
         let cpu = cpu::time_of(&self.proxy);
         let start = Instant::now();
         for frames in &frames {
