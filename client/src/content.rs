@@ -150,7 +150,12 @@ impl ReceivedPart {
     /// The text, if it is one.
     pub(crate) fn text(&self) -> Option<&str> {
         let parsed = ContentType::parse(Bytes::from(self.content_type.clone())).ok()?;
-        if !parsed.media_type().eq_ignore_ascii_case("text") {
+        let subtype = parsed.subtype().to_ascii_lowercase();
+        let is_readable = parsed.media_type().eq_ignore_ascii_case("text")
+            // Disposition notifications among them.
+            || subtype.ends_with("+xml")
+            || matches!(subtype.as_str(), "xml" | "json");
+        if !is_readable || parsed.media_type().eq_ignore_ascii_case("image") {
             return None;
         }
         std::str::from_utf8(&self.content).ok()
@@ -190,5 +195,11 @@ mod tests {
         assert_eq!((parts[0].text(), parts[1].text()), (Some("Hello"), None));
         assert_eq!(parts[1].content, &b"\x89PNG"[..]);
         assert_eq!(parts[0].checksum().len(), 64);
+        let read = |kind| {
+            ReceivedPart::new(kind, Bytes::from_static(b"<a/>"), None)
+                .text()
+                .is_some()
+        };
+        assert!(read("message/imdn+xml") && read("application/smil+xml") && !read("image/svg+xml"));
     }
 }
