@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 module := target/kamailio/cpm.so
+# Where cargo builds the module; the module of another Debian release is built elsewhere (tools/matrix).
+module_target := target/module
 
 # The order of prerequisites matters: what is missing is installed first.
 .NOTPARALLEL:
@@ -11,7 +13,7 @@ all: build
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 .PHONY: deps
 deps: ## what building and testing need, installed when missing
@@ -26,23 +28,45 @@ headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
 # replaced, never written into: a proxy may have the old one mapped.
 .PHONY: build
 build: headers ## the module, target/kamailio/cpm.so
-	$(CARGO) build --release --lib --features kamailio --target-dir target/module
+	$(CARGO) build --release --lib --features kamailio --target-dir $(module_target)
 	@mkdir -p $(dir $(module))
-	@cmp -s target/module/release/libcpm.so $(module) || \
-		{ cp target/module/release/libcpm.so $(module).new && mv $(module).new $(module); }
+	@cmp -s $(module_target)/release/libcpm.so $(module) || \
+		{ cp $(module_target)/release/libcpm.so $(module).new && mv $(module).new $(module); }
 
 .PHONY: install
 install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)
 	@test -e $(module) || { echo "nothing to install: run \`make\` first" >&2; exit 1; }
 	@tools/install
 
+.PHONY: deb
+deb: deps build ## a Debian package of the module, in target/debian
+	@tools/deb
+
 .PHONY: demo
 demo: deps build ## the main job, on real traffic
-	$(CARGO) run --quiet --example demo
+	@$(CARGO) build --quiet --package cpm-client
+	@$(CARGO) run --quiet --example demo
+
+.PHONY: client
+client: ## cpm-client, target/release/cpm-client, with man pages and completion in target/client
+	$(CARGO) build --release --package cpm-client
+	@mkdir -p target/client
+	@target/release/cpm-client man target/client/man1
+	@target/release/cpm-client completion bash >target/client/cpm-client.bash
+	@target/release/cpm-client completion zsh >target/client/_cpm-client
+	@target/release/cpm-client completion fish >target/client/cpm-client.fish
 
 .PHONY: test
 test: deps build lint ## everything that has to hold
 	$(CARGO) test --workspace
+
+.PHONY: test-matrix
+test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
+	@tools/matrix
+
+.PHONY: test-deb
+test-deb: deps build ## the package, tried in a clean copy of this Debian release (as root)
+	@tools/test-deb
 
 .PHONY: bench
 bench: deps build ## how fast it is, side by side (QUICK=1: within a minute)
@@ -56,6 +80,10 @@ conformance: deps build ## the requirements of the specification, one by one
 .PHONY: diagrams
 diagrams: ## the pictures of doc/, from the texts beside them
 	$(CARGO) run --quiet --example diagrams
+
+.PHONY: readme
+readme: ## c_api/kamailio/README, from doc/manual.md
+	$(CARGO) run --quiet --example readme
 
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings

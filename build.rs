@@ -1,6 +1,8 @@
 //! Makes the Rust side of `c_api/cpm.h`, and with the feature `kamailio` compiles the shim into the cdylib,
 //! for the very Kamailio that will load it. What does not fit stops the build with one line.
 
+#[path = "build/features.rs"]
+mod features;
 #[path = "build/kamailio.rs"]
 mod kamailio;
 
@@ -58,6 +60,7 @@ fn compile_shim() -> Result<(), String> {
     let shim = Path::new("c_api/kamailio");
     println!("cargo::rerun-if-changed={}", shim.display());
     println!("cargo::rerun-if-changed=build/probe.c");
+    println!("cargo::rerun-if-changed=build/features");
     println!("cargo::rerun-if-env-changed=KAMAILIO");
     println!("cargo::rerun-if-env-changed=KAMAILIO_SRC");
 
@@ -71,8 +74,10 @@ fn compile_shim() -> Result<(), String> {
         .map_err(|misfit| misfit.to_string())?;
     println!(
         "cargo::rerun-if-changed={}",
-        compile.include.join("config.mak").display()
+        compile.configuration.display()
     );
+
+    let features = features::find(&compile, &manifest_dir.join("build/features"))?;
 
     let mut sources = fs::read_dir(shim)
         .and_then(|entries| {
@@ -89,6 +94,7 @@ fn compile_shim() -> Result<(), String> {
     build
         .compiler(&compile.compiler)
         .flags(&compile.flags)
+        .flags(&features)
         // As system headers, Kamailio's own warnings are not ours.
         .flag("-isystem")
         .flag(&compile.include)

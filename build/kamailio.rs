@@ -3,8 +3,11 @@
 //! The loader compares the version and flag strings of a module with its own and refuses all others;
 //! what it does not compare, the layout of structs, is undefined behaviour when it differs. So all of it
 //! is checked before anything is compiled, and nothing here is a copy of what Kamailio knows: the
-//! defines come from the tree's own make, the strings from its own macros, the sizes from a short
-//! start of the installed binary.
+//! defines come from the tree's own make or cmake, the strings from its own macros, the sizes from a
+//! short start of the installed binary.
+//!
+//! Debian builds Kamailio with make up to 6.0 and with cmake from 6.1 on. The two never fit: in the version
+//! that the loader compares make writes the system's name as `linux`, cmake as `Linux`.
 //!
 //! Only `std` is used, so that `tests/build.rs` can include this file.
 
@@ -22,12 +25,21 @@ use std::time::{Duration, Instant};
 /// How to compile C for the proxy, once everything fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Compile {
-    /// The compiler that the tree's make uses.
+    /// The compiler that the tree's own build uses.
     pub(crate) compiler: String,
     /// Its defines and the options that touch code generation, in their order.
     pub(crate) flags: Vec<String>,
     /// The directory that `core/` and `modules/` are in.
     pub(crate) include: PathBuf,
+    /// The file that changes when the tree is configured otherwise or becomes another.
+    pub(crate) configuration: PathBuf,
+}
+
+/// What the proxy was built with, which its modules have to be built with too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BuildSystem {
+    Make,
+    Cmake,
 }
 
 /// Why the build stops. Each prints as one line: what does not fit, and what to do.
@@ -36,10 +48,6 @@ pub(crate) enum Misfit {
     NoProxy,
     NotAProxy {
         binary: PathBuf,
-    },
-    CmakeProxy {
-        binary: PathBuf,
-        version: String,
     },
     NoTree {
         tree: PathBuf,
@@ -50,6 +58,10 @@ pub(crate) enum Misfit {
     },
     NoDefines {
         source: PathBuf,
+        reason: String,
+    },
+    NoCmake {
+        version: String,
         reason: String,
     },
     NoProbe {
@@ -93,7 +105,10 @@ pub(crate) fn check(
 ) -> Result<Compile, Misfit> {
     let proxy = Proxy::ask(binary)?;
     let source = find_source(&proxy, tree, manifest_dir)?;
-    let compile = ask_make(&source, work)?;
+    let compile = match proxy.build_system() {
+        BuildSystem::Make => ask_make(&source, work)?,
+        BuildSystem::Cmake => ask_cmake(&proxy, &source, work)?,
+    };
     let probe = manifest_dir.join("build/probe.c");
     let expected = Probe::run(&compile, &probe, work)?;
 
@@ -105,15 +120,19 @@ pub(crate) fn check(
             tree: expected.version,
         });
     }
-    if expected.flags != proxy.flags {
-        let differing = difference(&proxy.flags, &expected.flags);
-        return Err(Misfit::Flags {
-            binary: proxy.binary,
-            source,
-            differing,
-        });
-    }
-    let installed = installed_sizes(&proxy, &compile, &probe, work)?;
+    // The loader is the judge of the flags: where `-v` names others than the loader compares (which it does in a
+    // proxy built with cmake), the module is loaded all the same.
+    let installed = match installed_sizes(&proxy, &compile, &probe, work) {
+        Err(Misfit::NoSizes { .. }) if expected.flags != proxy.flags => {
+            let differing = difference(&proxy.flags, &expected.flags);
+            return Err(Misfit::Flags {
+                binary: proxy.binary,
+                source,
+                differing,
+            });
+        }
+        installed => installed?,
+    };
     if expected.sizes != installed {
         return Err(Misfit::Sizes {
             binary: proxy.binary,
@@ -163,13 +182,6 @@ impl Proxy {
             .and_then(|line| Some(&line[..=line.find(')')?]))
             .ok_or_else(not_a_proxy)?;
         let flags = field(&text, "flags: ").ok_or_else(not_a_proxy)?;
-        // make writes the system's name as "linux", cmake as "Linux": the strings can never be equal.
-        if version.ends_with("/Linux)") {
-            return Err(Misfit::CmakeProxy {
-                binary: binary.to_owned(),
-                version: version.to_owned(),
-            });
-        }
         Ok(Proxy {
             binary: binary.to_owned(),
             version: version.to_owned(),
@@ -181,9 +193,17 @@ impl Proxy {
     fn number(&self) -> &str {
         self.version.split(' ').nth(1).unwrap_or_default()
     }
+
+    fn build_system(&self) -> BuildSystem {
+        if self.version.ends_with("/Linux)") {
+            BuildSystem::Cmake
+        } else {
+            BuildSystem::Make
+        }
+    }
 }
 
-/// The `src` directory of a tree that its `make cfg` has configured.
+/// The `src` directory of a tree; for make one that its `make cfg` has configured.
 fn find_source(proxy: &Proxy, tree: Option<&Path>, manifest_dir: &Path) -> Result<PathBuf, Misfit> {
     let tree = match tree {
         Some(tree) => tree.to_owned(),
@@ -198,7 +218,7 @@ fn find_source(proxy: &Proxy, tree: Option<&Path>, manifest_dir: &Path) -> Resul
             version: proxy.version.clone(),
         });
     }
-    if !source.join("config.mak").is_file() {
+    if proxy.build_system() == BuildSystem::Make && !source.join("config.mak").is_file() {
         return Err(Misfit::NotConfigured { source });
     }
     Ok(source)
@@ -238,18 +258,91 @@ fn ask_make(source: &Path, work: &Path) -> Result<Compile, Misfit> {
             reason,
         });
     };
+    Ok(Compile {
+        compiler,
+        flags: words.filter(|word| touches_code(word)).collect(),
+        include: source.to_owned(),
+        configuration: source.join("config.mak"),
+    })
+}
+
+/// A module of Kamailio's own that is compiled with what every module is compiled with, and nothing else.
+const PLAIN_MODULE: &str = "kex";
+
+/// Configures the tree in `work` with its own cmake, and takes from there how a module is compiled.
+fn ask_cmake(proxy: &Proxy, source: &Path, work: &Path) -> Result<Compile, Misfit> {
+    let tree = source.parent().unwrap_or(source);
+    let directory = work.join("cmake");
+    // cmake refuses a directory in which it has configured another tree. There may be none yet.
+    let _ = fs::remove_dir_all(&directory);
+    let no_defines = |reason| Misfit::NoCmake {
+        version: proxy.version.clone(),
+        reason,
+    };
+    let output = Command::new("cmake")
+        .arg("-S")
+        .arg(tree)
+        .arg("-B")
+        .arg(&directory)
+        .args(["-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DMODULE_GROUP_NAME="])
+        .arg(format!("-DINCLUDE_MODULES={PLAIN_MODULE}"))
+        // Of cargo's environment cmake would take CC and CFLAGS.
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .env("LC_ALL", "C")
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => return Err(no_defines(cmake_error(&output.stderr))),
+        Err(error) => return Err(no_defines(error.to_string())),
+    }
+    let commands = fs::read_to_string(directory.join("compile_commands.json")).unwrap_or_default();
+    let folder = format!("/modules/{PLAIN_MODULE}/");
+    let mut words = commands
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("\"command\": \""))
+        .find(|command| command.contains(&folder))
+        .map(|command| shell_words(&unescape(command.trim_end_matches(['"', ',']))))
+        .unwrap_or_default()
+        .into_iter();
+    let Some(compiler) = words.next() else {
+        return Err(no_defines(String::from("it names no compile command")));
+    };
     let flags = words
-        .filter(|word| {
-            ["-D", "-U", "-f", "-m", "-pthread"]
-                .iter()
-                .any(|kind| word.starts_with(kind))
+        .filter(|word| touches_code(word) && *word != format!("-D{PLAIN_MODULE}_EXPORTS"))
+        .map(|word| match word.split_once('=') {
+            Some((name @ "-DMOD_NAME", _)) => format!("{name}=\"cpm\""),
+            Some((name @ "-DMOD_NAMEID", _)) => format!("{name}=cpm"),
+            _ => word,
         })
         .collect();
     Ok(Compile {
         compiler,
         flags,
         include: source.to_owned(),
+        configuration: tree.join("CMakeLists.txt"),
     })
+}
+
+/// Whether an option of the compiler changes what the code means.
+fn touches_code(option: &str) -> bool {
+    ["-D", "-U", "-f", "-m", "-pthread"]
+        .iter()
+        .any(|kind| option.starts_with(kind))
+}
+
+/// A JSON string without its quotes, as far as cmake escapes.
+fn unescape(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut characters = json.chars();
+    while let Some(c) = characters.next() {
+        text.extend(if c == '\\' {
+            characters.next()
+        } else {
+            Some(c)
+        });
+    }
+    text
 }
 
 /// What the tree says, compiled with its own defines.
@@ -325,7 +418,7 @@ fn installed_sizes(
     let key = format!(
         "{} {} {} {:?}",
         identity(&proxy.binary)?,
-        identity(&compile.include.join("config.mak"))?,
+        identity(&compile.configuration)?,
         identity(probe)?,
         compile.flags
     );
@@ -503,6 +596,17 @@ fn last_line(stderr: &[u8]) -> String {
         .to_owned()
 }
 
+/// What cmake says behind the line that begins its first error.
+fn cmake_error(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| line.starts_with("CMake Error"));
+    lines
+        .find(|line| !line.is_empty())
+        .unwrap_or("no message")
+        .to_owned()
+}
+
 fn create_dir(path: &Path) -> Result<(), Misfit> {
     fs::create_dir_all(path).map_err(|error| Misfit::Io {
         path: path.to_owned(),
@@ -528,11 +632,6 @@ impl fmt::Display for Misfit {
                 "`{} -v` does not print a version and flags: set KAMAILIO to a Kamailio binary",
                 binary.display()
             ),
-            Misfit::CmakeProxy { binary, version } => write!(
-                f,
-                "{} ({version}) was built with cmake, whose modules and make's refuse each other: set KAMAILIO to one that was built with make, as Debian's is",
-                binary.display()
-            ),
             Misfit::NoTree { tree, version } => write!(
                 f,
                 "no source tree of {version} in {}: run `make headers`, or set KAMAILIO_SRC to its tree",
@@ -547,6 +646,10 @@ impl fmt::Display for Misfit {
                 f,
                 "the make of {} does not say how it compiles a module ({reason}): unpack the tree anew with `make distclean headers`",
                 source.display()
+            ),
+            Misfit::NoCmake { version, reason } => write!(
+                f,
+                "{version} was built with cmake, which does not configure its tree ({reason}): `apt-get install cmake flex bison`, and unpack the tree anew with `make distclean headers`"
             ),
             Misfit::NoProbe { source, reason } => write!(
                 f,

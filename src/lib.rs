@@ -9,7 +9,9 @@
 //! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking; the session machine of large message mode |
 //! | 2 | [`policy`], [`group`] | what the operator configured; pre-defined groups and where they come from |
 //! | 1 | [`session`] | MSRP session ends and the fan-out to legs, without IO |
-//! | 0 | [`sip`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
+//! | 0 | [`sip`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
+//!
+//! Beside them, [`client`] is the CPM Client, the other end of all this; it stands on floors 0 and 1.
 //!
 //! The life of one message: a SIP worker of the proxy gives it to [`ffi`]; the service [classifies]
 //! it into a [`Request`], whose checks end in a refusal or in a [`FanOutJob`]; what takes longer than a worker has
@@ -22,10 +24,12 @@
 
 #![deny(unsafe_code)]
 
+pub mod client;
 pub mod controlling;
 pub mod cpim;
 pub mod ffi;
 pub mod group;
+pub mod imdn;
 pub mod mime;
 pub mod msrp;
 pub mod policy;

@@ -14,7 +14,13 @@ use std::process::{Command, Output};
 use kamailio::{Compile, Misfit};
 
 /// What the loader looks up (`core/sr_module.c`), and the one symbol of `c_api/cpm.h`.
-const EXPORTED: [&str; 4] = ["cpm_core", "exports", "module_flags", "module_version"];
+const EXPORTED: [&str; 5] = [
+    "cpm_core",
+    "exports",
+    "mod_register",
+    "module_flags",
+    "module_version",
+];
 
 #[test]
 fn the_module_exports_what_is_asked_for_and_nothing_else() {
@@ -171,11 +177,11 @@ fn without_kamailio_src_the_tree_is_the_one_of_the_proxys_version() {
 
 #[test]
 fn an_unconfigured_tree_stops_the_build() {
-    let (version, flags) = installed_strings();
-    let bare = work_dir("unconfigured-tree");
-    fs::create_dir_all(bare.join("src")).unwrap();
-    fs::write(bare.join("src/Makefile.modules"), "").unwrap();
-    let line = stops("unconfigured", &says(&version, &flags), Some(bare));
+    let line = stops(
+        "unconfigured",
+        &says("kamailio 5.6.3 (x86_64/linux)", "USE_TCP"),
+        Some(bare_tree("unconfigured-tree")),
+    );
     assert!(
         line.starts_with("the source tree is not configured: run `make -C "),
         "{line}"
@@ -183,16 +189,17 @@ fn an_unconfigured_tree_stops_the_build() {
 }
 
 #[test]
-fn a_proxy_built_with_cmake_stops_the_build() {
+fn a_tree_that_cmake_does_not_configure_stops_the_build() {
     let line = stops(
         "cmake",
         &says("kamailio 6.1.4 (x86_64/Linux)", "USE_TCP"),
-        tree(),
+        Some(bare_tree("cmake-tree")),
     );
     assert!(
-        line.contains("(kamailio 6.1.4 (x86_64/Linux)) was built with cmake"),
+        line.starts_with("kamailio 6.1.4 (x86_64/Linux) was built with cmake, which does not "),
         "{line}"
     );
+    assert!(line.contains("cmake flex bison"), "{line}");
 }
 
 #[test]
@@ -248,20 +255,24 @@ fn installed() -> PathBuf {
     kamailio::find_proxy().unwrap()
 }
 
-/// The version and flags of the installed proxy.
+/// The version of the installed proxy and the flags that its loader compares. A proxy built with cmake tells of more,
+/// so they are read from the module.
 fn installed_strings() -> (String, String) {
     let output = run(Command::new(installed()).arg("-v"));
     let text = String::from_utf8(output.stdout).unwrap();
-    let field = |name| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap()
-    };
-    let version = field("version: ");
+    let version = text
+        .lines()
+        .find_map(|line| line.strip_prefix("version: "))
+        .unwrap();
     let end = version.find(')').unwrap();
+    let module = fs::read(module()).unwrap();
+    let flags = module
+        .split(|byte| *byte == 0)
+        .find(|text| text.starts_with(b"USE_TCP, "))
+        .unwrap();
     (
         version[..=end].to_owned(),
-        field("flags: ").trim_end().to_owned(),
+        String::from_utf8(flags.to_vec()).unwrap(),
     )
 }
 
@@ -275,6 +286,14 @@ fn tree() -> Option<PathBuf> {
             .join(format!("kamailio-{number}"))
     };
     Some(env::var_os("KAMAILIO_SRC").map_or_else(unpacked, PathBuf::from))
+}
+
+/// A folder that is a source tree at first sight only.
+fn bare_tree(name: &str) -> PathBuf {
+    let bare = work_dir(name);
+    fs::create_dir_all(bare.join("src")).unwrap();
+    fs::write(bare.join("src/Makefile.modules"), "").unwrap();
+    bare
 }
 
 fn module() -> PathBuf {

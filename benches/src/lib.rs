@@ -10,10 +10,11 @@
 //! | `machine.rs` | what was measured on what |
 //! | `parsing.rs`, `xml.rs` | resource lists: cpm, libxml2, expat |
 //! | `fan_out/` | one MESSAGE to many: cpm, a Lua script, a native script, a bare loop over tm |
-//! | `relay/` | one MSRP message to many: cpm's relay, a bare loop that reads once and writes to each |
 //! | `set_up.rs` | large message sessions: time to set up, memory held |
+//! | `relay/` | one MSRP message to many: cpm's relay, a bare loop that reads once and writes to each, Kamailio's `msrp` module |
 
 pub mod chart;
+mod cpu;
 pub mod fan_out;
 pub mod machine;
 pub mod parsing;

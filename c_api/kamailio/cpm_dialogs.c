@@ -67,7 +67,7 @@ static int cancelled(sip_msg_t *msg)
 	if(result <= 0)
 		return result == 0 ? 0 : 1;
 	if(cpm_tm.t_reply(msg, 200, "OK") < 0)
-		LM_ERR("the reply to a CANCEL could not be sent\n");
+		LM_ERR("the reply to a CANCEL could not be sent, callid=%.*s\n", CPM_CALL_ID(msg));
 	cpm_sessions_see(CPM_SEEN_CANCEL, invite, 0, NULL, 0);
 	return 1;
 }
@@ -234,7 +234,7 @@ int cpm_dialogs_send(const struct cpm_dialog_request *r)
 	int result;
 
 	if(r->routes.len > 0 && parse_rr_body((char *)r->routes.s, (int)r->routes.len, &routes) < 0) {
-		LM_ERR("a route set cannot be parsed\n");
+		LM_ERR("a route set cannot be parsed, callid=%.*s\n", (int)r->call_id.len, r->call_id.s);
 		return 0;
 	}
 	memset(&dialog, 0, sizeof(dialog));
@@ -267,7 +267,7 @@ int cpm_dialogs_request_within(void *context, const struct cpm_dialog_request *r
 	(void)context;
 	if(request->routes.len > 0) {
 		if(parse_rr_body((char *)request->routes.s, (int)request->routes.len, &routes) < 0) {
-			LM_ERR("a route set cannot be parsed\n");
+			LM_ERR("a route set cannot be parsed, callid=%.*s\n", (int)request->call_id.len, request->call_id.s);
 			return 0;
 		}
 		hop = cpm_of_str(&routes->nameaddr.uri);

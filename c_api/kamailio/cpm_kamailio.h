@@ -169,6 +169,21 @@ int cpm_var_parse_name(pv_spec_t *spec, str *name);
 int cpm_var_get(sip_msg_t *msg, pv_param_t *param, pv_value_t *value);
 int cpm_var_set(sip_msg_t *msg, pv_param_t *param, int op, pv_value_t *value);
 
+/* What ties a log line to a request or response: its Call-ID, cut where somebody made it endless. CPM_CALL_ID is for
+ * "callid=%.*s" in a format. */
+#define CPM_MAX_LOGGED_CALL_ID 128
+#define CPM_CALL_ID(msg) cpm_call_id(msg).len, cpm_call_id(msg).s
+static inline str cpm_call_id(sip_msg_t *msg)
+{
+	str call_id = str_init("-");
+
+	if(parse_headers(msg, HDR_CALLID_F, 0) == 0 && msg->callid != NULL)
+		call_id = msg->callid->body;
+	if(call_id.len > CPM_MAX_LOGGED_CALL_ID)
+		call_id.len = CPM_MAX_LOGGED_CALL_ID;
+	return call_id;
+}
+
 /* Kamailio's str over borrowed bytes of the contract, and back. Kamailio does not write through it. */
 static inline str cpm_to_str(struct cpm_str text)
 {

@@ -77,7 +77,8 @@ static int run(int route, sip_msg_t *msg, const struct cpm_event *event)
 		name.s = (char *)routes[route].name;
 		name.len = (int)strlen(name.s);
 		if(sr_kemi_ctx_route(callback_engine, &context, msg, EVENT_ROUTE, &cpm_event_callback, &name) < 0)
-			LM_ERR("%.*s failed for %s\n", cpm_event_callback.len, cpm_event_callback.s, name.s);
+			LM_ERR("%.*s failed for %s, callid=%.*s\n", cpm_event_callback.len, cpm_event_callback.s, name.s,
+					CPM_CALL_ID(msg));
 	} else {
 		run_top_route(event_rt.rlist[routes[route].index], msg, &context);
 	}
@@ -183,6 +184,16 @@ static int take_apart(char *text, int len, struct cpm_outgoing *o)
 	return 0;
 }
 
+/* The request's text with all changes applied, in pkg memory; NULL: error. */
+static char *build_request(sip_msg_t *msg, unsigned int *len, struct dest_info *destination, unsigned int mode)
+{
+#ifdef CPM_HAS_BUILD_STATE
+	return build_req_buf_from_sip_req(msg, len, destination, mode, NULL);
+#else
+	return build_req_buf_from_sip_req(msg, len, destination, mode);
+#endif
+}
+
 int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_routed *routed)
 {
 	struct cpm_event event;
@@ -217,7 +228,7 @@ int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_
 	memset(&destination, 0, sizeof(destination));
 	destination.proto = PROTO_UDP;
 	destination.send_sock = msg.rcv.bind_address;
-	rebuilt = build_req_buf_from_sip_req(&msg, &rebuilt_len, &destination, BUILD_NO_LOCAL_VIA | BUILD_NO_VIA1_UPDATE);
+	rebuilt = build_request(&msg, &rebuilt_len, &destination, BUILD_NO_LOCAL_VIA | BUILD_NO_VIA1_UPDATE);
 	if(rebuilt == NULL)
 		goto done;
 	routed->text = pkg_malloc(rebuilt_len + msg.new_uri.len + msg.dst_uri.len + 1);

@@ -74,12 +74,13 @@ static int classify(sip_msg_t *msg)
 }
 
 /* cpm_check, cpm_reply and cpm_fanout are about a request that cpm_classify has accepted. */
-static struct cpm_request *classified(const sip_msg_t *msg, const char *function)
+static struct cpm_request *classified(sip_msg_t *msg, const char *function)
 {
 	struct cpm_request *request = cpm_current_request(msg);
 
 	if(request == NULL)
-		LM_ERR("%s() needs a request that cpm_classify() has accepted\n", function);
+		LM_ERR("%s() needs a request that cpm_classify() has accepted, callid=%.*s\n", function,
+				CPM_CALL_ID(msg));
 	return request;
 }
 
@@ -120,7 +121,7 @@ int cpm_script_reply(sip_msg_t *msg, const struct cpm_request *request)
 	struct cpm_reply answer;
 
 	if(cpm_core_api->reply(request, &answer) < 0) {
-		LM_ERR("cpm_reply() has nothing to say before cpm_check()\n");
+		LM_ERR("cpm_reply() has nothing to say before cpm_check(), callid=%.*s\n", CPM_CALL_ID(msg));
 		return -1;
 	}
 	return cpm_tm_reply(msg, &answer);

@@ -29,6 +29,9 @@
 /* What is taken from the pipe before the sessions go on. */
 #define SEEN_PER_TURN 256
 
+/* How long everybody in a session may take to be told that the proxy ends. */
+#define SHUT_DOWN_SECONDS 2
+
 /* How long an operator's command waits for its answer. */
 #define ASK_MS 2000
 
@@ -272,6 +275,10 @@ int cpm_sessions_child_init(int rank)
 	if(cfg_child_init() < 0 || (sessions = cpm_core_api->sessions_new(cpm_service)) == NULL)
 		_exit(1);
 	work(sessions, signals);
+	/* The processes that Kamailio sends through are ending too: whatever waits for one of them must not hold up the
+	 * end of the proxy. */
+	signal(SIGALRM, SIG_DFL);
+	alarm(SHUT_DOWN_SECONDS);
 	cpm_core_api->sessions_shut_down(sessions, NULL);
 	_exit(0);
 }

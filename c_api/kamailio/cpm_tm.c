@@ -38,7 +38,7 @@ int cpm_tm_transaction(sip_msg_t *msg)
 		return 1;
 	result = cpm_tm.t_newtran(msg);
 	if(result < 0)
-		LM_ERR("no transaction for the request (%d)\n", result);
+		LM_ERR("no transaction for the request (%d), callid=%.*s\n", result, CPM_CALL_ID(msg));
 	return result < 0 ? -1 : result > 0;
 }
 
@@ -75,14 +75,14 @@ int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply)
 	if(adopted.is_set)
 		return cpm_tm_reply_to(adopted.hash_index, adopted.label, reply) < 0 ? -1 : 1;
 	if(headers.len > 0 && add_lump_rpl2(msg, headers.s, headers.len, LUMP_RPL_HDR) == NULL) {
-		LM_ERR("no memory for the header fields of a reply\n");
+		LM_ERR("no memory for the header fields of a reply, callid=%.*s\n", CPM_CALL_ID(msg));
 		return -1;
 	}
 	signature = cpm_tm_signature_off();
 	result = cpm_tm.t_reply(msg, reply->code, (char *)reply->reason);
 	server_signature = signature;
 	if(result < 0)
-		LM_ERR("the reply %d could not be sent\n", reply->code);
+		LM_ERR("the reply %d could not be sent, callid=%.*s\n", reply->code, CPM_CALL_ID(msg));
 	return result < 0 ? -1 : 1;
 }
 

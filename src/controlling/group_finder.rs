@@ -40,6 +40,12 @@ impl GroupFinder {
         let Ok(uri) = Uri::parse(request.request_uri()) else {
             return GroupLookup::Unknown;
         };
+        // They may have changed while the proxy runs.
+        let settings = request.service.settings();
+        self.sources.set_times(
+            settings.group_timeout_ms as u64,
+            settings.group_lifetime_s as u64,
+        );
         let found = self.sources.find(&uri, now_ms, database);
         while let Some(fault) = self.sources.poll_fault() {
             // What is wrong with one document is said once and has to be seen.

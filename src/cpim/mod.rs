@@ -1,5 +1,10 @@
-//! Common Presence and Instant Messaging (RFC 3862): as much as a Controlling Function looks at, which is
-//! the type of what is wrapped. Addresses inside are the clients' business (spec-notes part 6, 6.1).
+//! Common Presence and Instant Messaging (RFC 3862). A Controlling Function looks at the type of what is
+//! wrapped and no further; [`CpimMessage`] is for clients, whose business the addresses inside are
+//! (spec-notes part 6, 6.1).
+
+mod message;
+
+pub use message::{CpimError, CpimField, CpimMessage, LineBreakError, MAX_HEAD_BYTES};
 
 /// Content-Type of a message/cpim body.
 pub const CONTENT_TYPE: (&str, &str) = ("message", "cpim");

@@ -124,8 +124,10 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("isf_codes", "404 405 410 414 415 416 488 606"),
     Parameter::repeatable("group_source"),
     Parameter::repeatable("group_uri"),
-    Parameter::new("group_timeout", "5000"),
-    Parameter::new("group_lifetime", "60"),
+    Parameter::new("group_timeout", "5000")
+        .tunable("how long an XDMS may take for a group, in milliseconds"),
+    Parameter::new("group_lifetime", "60")
+        .tunable("how long a group is taken from the cache, in seconds"),
     Parameter::new("xcap_user", ""),
     Parameter::secret("xcap_password"),
     Parameter::new("xcap_ca_file", ""),

@@ -78,6 +78,44 @@ pub fn write_history<'a>(
     Some(Bytes::from(document))
 }
 
+/// Content-Disposition of the list that a sender puts into a request (RFC 5363 §4).
+pub const RECIPIENT_LIST_DISPOSITION: &str = "recipient-list";
+
+/// Writes the list of recipients that goes into a request (RFC 5365 §4, RFC 5364 §4): every entry in the order
+/// given, as it is. All text is escaped as by [`write_history`].
+pub fn write_recipient_list<'a>(entries: impl IntoIterator<Item = Entry<'a>>) -> Bytes {
+    let mut document = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
+         <resource-lists xmlns=\"{RESOURCE_LISTS_NAMESPACE}\" xmlns:cp=\"{COPY_CONTROL_NAMESPACE}\">\r\n\
+         <list>\r\n"
+    );
+    for entry in entries {
+        document.push_str("<entry uri=\"");
+        escape(entry.uri, &mut document);
+        document.push('"');
+        let copy_control = match entry.copy_control {
+            Some(CopyControl::To) => " cp:copyControl=\"to\"",
+            Some(CopyControl::Cc) => " cp:copyControl=\"cc\"",
+            Some(CopyControl::Bcc) => " cp:copyControl=\"bcc\"",
+            None => "",
+        };
+        document.push_str(copy_control);
+        if entry.anonymize {
+            document.push_str(" cp:anonymize=\"true\"");
+        }
+        match entry.display_name {
+            Some(name) => {
+                document.push_str("><display-name>");
+                escape(name, &mut document);
+                document.push_str("</display-name></entry>\r\n");
+            }
+            None => document.push_str("/>\r\n"),
+        }
+    }
+    document.push_str("</list>\r\n</resource-lists>\r\n");
+    Bytes::from(document)
+}
+
 /// Escapes for attribute values and text alike. What XML cannot hold at all becomes the replacement
 /// character.
 fn escape(text: &str, to: &mut String) {
@@ -144,6 +182,25 @@ mod tests {
             entry("sip:unqualified@example.net", Some(CopyControl::To))
         );
         assert_eq!(shown.len(), 3);
+    }
+
+    #[test]
+    fn a_recipient_list_is_read_back_as_it_was() {
+        let entries = [
+            entry("sip:bill@example.com", Some(CopyControl::To)),
+            entry("tel:+1-201-555-0123", Some(CopyControl::Bcc)),
+            Entry {
+                display_name: Some("Joe <&> \"J\""),
+                anonymize: true,
+                ..entry("sip:joe@example.org;user=phone", Some(CopyControl::Cc))
+            },
+            entry("sip:plain@example.net", None),
+        ];
+        let document = write_recipient_list(entries);
+        let lists = ResourceLists::parse(&document).unwrap();
+        assert_eq!(lists.entries().collect::<Vec<_>>(), entries);
+        let none = write_recipient_list([]);
+        assert!(ResourceLists::parse(&none).unwrap().is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Resource lists (RFC 4826, RFC 5364): the URI list of a request, and the list of visible recipients
 //! that goes to each of them.
 //!
-//! [`ResourceLists`] reads a document in one pass; [`write_history`] writes one. Which recipients get
+//! [`ResourceLists`] reads a document in one pass; [`write_history`] and [`write_recipient_list`] write one. Which recipients get
 //! the message, and whether their URIs are any good, is decided above this floor.
 
 mod error;
@@ -10,7 +10,8 @@ mod parse;
 
 pub use error::ResourceListsError;
 pub use history::{
-    ANONYMOUS_URI, CONTENT_TYPE, HISTORY_DISPOSITION, HistoryUnqualified, write_history,
+    ANONYMOUS_URI, CONTENT_TYPE, HISTORY_DISPOSITION, HistoryUnqualified,
+    RECIPIENT_LIST_DISPOSITION, write_history, write_recipient_list,
 };
 pub use parse::{
     CopyControl, Entry, Limits, MAX_ATTRIBUTES, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_ENTRIES,

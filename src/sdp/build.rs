@@ -132,7 +132,12 @@ pub fn answer_for_originator(
     Ok(out)
 }
 
-fn write_session(out: &mut String, own: &OwnMedia, timing: &str, attributes: &[Attribute]) {
+pub(super) fn write_session(
+    out: &mut String,
+    own: &OwnMedia,
+    timing: &str,
+    attributes: &[Attribute],
+) {
     let family = if own.address.is_ipv4() { "IP4" } else { "IP6" };
     let OwnMedia {
         session_id,
@@ -150,7 +155,7 @@ fn write_session(out: &mut String, own: &OwnMedia, timing: &str, attributes: &[A
     write_copied(out, attributes);
 }
 
-fn write_media_line(out: &mut String, own: &OwnMedia) {
+pub(super) fn write_media_line(out: &mut String, own: &OwnMedia) {
     push(
         out,
         format_args!("m=message {} {} *", own.port, own.transport.as_str()),
@@ -218,7 +223,7 @@ fn write_copied(out: &mut String, attributes: &[Attribute]) {
     }
 }
 
-fn push(out: &mut String, line: std::fmt::Arguments<'_>) {
+pub(super) fn push(out: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a String does not fail.
     let _ = out.write_fmt(line);
     out.push_str("\r\n");

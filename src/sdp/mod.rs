@@ -3,15 +3,18 @@
 //! [`SessionDescription`] reads the frame, [`MsrpMedia`] what its MSRP media line says (RFC 4975 §8,
 //! file-selector of RFC 5547, setup of RFC 6135, msrp-cema of RFC 6714, fingerprint of RFC 8122).
 //! [`offer_for_leg`] and [`answer_for_originator`] build the descriptions of OMA CPM 9.1.2: a new
-//! frame with our own addresses, and from the peer only what is not about transport. No other
+//! frame with our own addresses, and from the peer only what is not about transport. [`message_offer`] and
+//! [`message_answer`] are those of a client, for a message of its own (OMA CPM 7.2.1.2). No other
 //! media, no ICE, no preconditions, no capability negotiation.
 
 mod build;
+mod end_to_end;
 mod error;
 mod msrp_media;
 mod session_description;
 
 pub use build::{OwnMedia, answer_for_originator, offer_for_leg};
+pub use end_to_end::{AcceptedContent, message_answer, message_offer};
 pub use error::SdpError;
 pub use msrp_media::{
     ConnectionTarget, Direction, FileSelector, Fingerprint, MAX_FINGERPRINT_BYTES, MsrpMedia, Role,

@@ -134,6 +134,19 @@ impl Message {
         }
     }
 
+    /// The reason phrase of a response as received, `None` for a request or where it is no UTF-8 text.
+    pub fn reason(&self) -> Option<&str> {
+        self.status()?;
+        let start = self
+            .buffer
+            .iter()
+            .position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+        let line = self.buffer[start..].split(|byte| *byte == b'\n').next()?;
+        // Version and code were checked when the message was parsed.
+        let reason = line.get(b"SIP/2.0 200".len()..)?;
+        std::str::from_utf8(reason).ok().map(str::trim)
+    }
+
     /// All header fields in the order received.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = FieldLine<'_>> {
         self.fields.iter().map(|span| FieldLine {

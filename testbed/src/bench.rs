@@ -15,7 +15,7 @@ use crate::certificate::Certificate;
 use crate::config::ProxyConfig;
 use crate::msrp_peer::MsrpPeer;
 use crate::outcome::or_fail;
-use crate::ports::PortBlock;
+use crate::ports::{PortBlock, once_free};
 use crate::postgres::Postgres;
 use crate::proxy::{Proxy, StartFailure};
 use crate::recording::PortUse;
@@ -82,7 +82,7 @@ impl Bench {
         self.with_used(|used| used.agents.push(port));
         or_fail(
             "starting an agent",
-            Agent::start(Ipv4Addr::LOCALHOST.into(), port),
+            once_free(|| Agent::start(Ipv4Addr::LOCALHOST.into(), port)),
         )
     }
 
@@ -93,7 +93,7 @@ impl Bench {
         self.with_used(|used| used.agents.push(port));
         or_fail(
             "starting an agent",
-            Agent::start(Ipv6Addr::LOCALHOST.into(), port),
+            once_free(|| Agent::start(Ipv6Addr::LOCALHOST.into(), port)),
         )
     }
 
@@ -134,7 +134,7 @@ impl Bench {
         };
         or_fail(
             "starting an MSRP peer",
-            MsrpPeer::start(SocketAddr::new(host, port), tls),
+            once_free(|| MsrpPeer::start(SocketAddr::new(host, port), tls.clone())),
         )
     }
 
@@ -158,7 +158,11 @@ impl Bench {
     /// Starts an HTTP server, which knows no document until told otherwise.
     #[track_caller]
     pub fn web_server(&self) -> WebServer {
-        or_fail("starting a web server", WebServer::start(self.http_port()))
+        let port = self.http_port();
+        or_fail(
+            "starting a web server",
+            once_free(|| WebServer::start(port)),
+        )
     }
 
     /// Starts a PostgreSQL server.
@@ -197,14 +201,25 @@ impl Bench {
         or_fail("starting a capture", self.try_capture())
     }
 
-    /// The same, with the reason why there is none as a value.
+    /// Starts to capture what goes over UDP only, where MSRP is more than can be kept up with.
+    #[track_caller]
+    pub fn capture_udp(&self) -> Capture {
+        or_fail("starting a capture", self.try_capture_of("udp and "))
+    }
+
+    /// A capture of all the ports, with the reason why there is none as a value.
     pub fn try_capture(&self) -> Result<Capture, CaptureError> {
+        self.try_capture_of("")
+    }
+
+    fn try_capture_of(&self, filter: &str) -> Result<Capture, CaptureError> {
         let marker_port = self.ports.take().map_err(CaptureError::NotStarted)?;
         let folder = self.folder.join(self.next_name("capture"));
         fs::create_dir_all(&folder).map_err(CaptureError::NotStarted)?;
         let used = self.with_used(|used| used.clone());
+        let (first, last) = (self.ports.first(), self.ports.last());
         Capture::start(
-            (self.ports.first(), self.ports.last()),
+            &format!("{filter}portrange {first}-{last}"),
             marker_port,
             &folder,
             used,

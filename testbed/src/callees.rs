@@ -22,6 +22,7 @@ pub struct Plan {
     setup: &'static str,
     conduct: Conduct,
     relays: String,
+    host: Option<String>,
     headers: Vec<(String, String)>,
     attributes: Vec<(String, Option<String>)>,
 }
@@ -36,6 +37,7 @@ impl Plan {
             setup: "passive",
             conduct: Conduct::Accept,
             relays: String::new(),
+            host: None,
             headers: Vec::new(),
             attributes: Vec::new(),
         }
@@ -87,6 +89,13 @@ impl Plan {
         self
     }
 
+    /// `a=path` names this host and port, where nobody is: c= and m= lead to a middlebox, which is where the peer is
+    /// (RFC 6714).
+    pub fn at_path_host(mut self, authority: &str) -> Self {
+        self.host = Some(authority.to_owned());
+        self
+    }
+
     /// The final response has this header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -101,7 +110,15 @@ impl Plan {
     }
 
     fn sdp(&self, session: &MsrpSession) -> SdpText {
-        let path = format!("{}{}", self.relays, session.path());
+        let own = session.path();
+        let own = match (
+            &self.host,
+            own.splitn(4, '/').collect::<Vec<_>>().as_slice(),
+        ) {
+            (Some(host), [scheme, _, _, rest]) => format!("{scheme}//{host}/{rest}"),
+            _ => own.to_owned(),
+        };
+        let path = format!("{}{own}", self.relays);
         let mut sdp = SdpText::answer(session)
             .with("path", &path)
             .with("setup", self.setup);
@@ -236,6 +253,12 @@ impl Callees {
         call.answer(&self.agent.uri("phone"))
     }
 
+    /// Ends an INVITE that has been cancelled, as its callee must (RFC 3261 §9.2).
+    #[track_caller]
+    pub fn terminate(&self, call: &InvitedCall) {
+        self.agent.reply(&call.invite, &Reply::new(487));
+    }
+
     /// This one does so from the next INVITE on.
     pub fn plan(&self, user: &str, plan: Plan) {
         lock(&self.shared.state).plans.insert(user.to_owned(), plan);
@@ -358,9 +381,9 @@ impl Shared {
     fn acknowledged(&self, ack: &Received) {
         let call = lock(&self.state).calls.get(ack.call_id()).cloned();
         if let Some(call) = call.filter(|call| {
-            call.plan.setup == "active"
-                && call.plan.status == Some(200)
-                && call.session.connections() == 0
+            // The ACK to a refusal belongs to the INVITE's transaction.
+            let of_2xx = ack.branch() != call.invite.branch();
+            of_2xx && call.plan.setup == "active" && call.session.connections() == 0
         }) {
             thread::spawn(move || call.session.connect_and_bind());
         }

@@ -78,17 +78,17 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts to capture the ports from `first` to `last`, and waits until nothing sent from now on can be missed.
-    /// `marker_port` is one of them that nobody else uses.
+    /// Starts to capture what `filter` (in the language of pcap-filter) lets through, and waits until nothing sent from now
+    /// on can be missed. `marker_port` is a UDP port that it lets through and that nobody else uses.
     pub(crate) fn start(
-        (first, last): (u16, u16),
+        filter: &str,
         marker_port: u16,
         folder: &Path,
         ports: PortUse,
     ) -> Result<Self, CaptureError> {
         let mut command = Command::new("dumpcap");
         command.args(["-q", "-i", "lo", "-B", KERNEL_BUFFER_MIB, "-w", "-"]);
-        command.args(["-f", &format!("portrange {first}-{last}")]);
+        command.args(["-f", filter]);
         let log = folder.join("dumpcap.log");
         let stdout = Some(Stdio::piped());
         let mut guarded = Guarded::start(&mut command, stdout, &log, None).map_err(|error| {

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::kamailio;
+
 /// The frame around the routing block. `@…@` marks what is filled in.
 const TEMPLATE: &str = r#"#!KAMAILIO
 debug=2
@@ -123,7 +125,10 @@ impl ProxyConfig {
 
     /// The text of the configuration file.
     pub(crate) fn write(&self, port: u16, ctl: &Path, folder: &Path) -> String {
-        let mut listen = format!("listen=udp:127.0.0.1:{port}\nlisten=tcp:127.0.0.1:{port}");
+        let mut listen = format!(
+            "{}listen=udp:127.0.0.1:{port}\nlisten=tcp:127.0.0.1:{port}",
+            kamailio::settings()
+        );
         if self.over_ipv6 {
             let _ = write!(listen, "\nlisten=udp:[::1]:{port}\nlisten=tcp:[::1]:{port}");
         }

@@ -7,7 +7,7 @@
 //! The parent-death signal would not do: it follows the thread that started the child, reaches
 //! only the first process, and comes too late for a parent that has died before it was set.
 
-use std::io::{self, pipe};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -47,7 +47,7 @@ impl Guarded {
             .stderr(Stdio::null())
             .spawn()?;
         let leash = guardian.stdin.take();
-        let started = pipe().and_then(|(reader, writer)| {
+        let started = sys::telling_pipe().and_then(|(reader, writer)| {
             let stdout = match stdout {
                 Some(stdout) => stdout,
                 None => writer.try_clone()?.into(),

@@ -39,18 +39,19 @@ impl LargeMessage {
         self
     }
 
-    /// The CPIM message of this length: its headers, and noise behind them.
+    /// The CPIM message of this length: its headers, and letters and digits without sense behind them. Text, since tshark takes
+    /// some bytes in binary content for what is none of MSRP.
     pub fn content(&self, length: usize) -> Vec<u8> {
         let mut cpim = format!(
             "From: <{}>\r\nTo: <{}>\r\nDateTime: 2026-01-02T03:04:05Z\r\n\
              NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: {}\r\n\
              imdn.Disposition-Notification: positive-delivery\r\n\r\n\
-             Content-Type: application/octet-stream\r\n\r\n",
+             Content-Type: text/plain\r\n\r\n",
             self.sender, self.service, self.contribution_id
         )
         .into_bytes();
         let rest = length.saturating_sub(cpim.len());
-        cpim.extend(crate::msrp_content::noise(rest, length as u64));
+        cpim.extend(crate::msrp_content::text_noise(rest, length as u64));
         cpim
     }
 

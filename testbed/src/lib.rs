@@ -46,7 +46,7 @@
 //! | file | job |
 //! |---|---|
 //! | `bench.rs`, `ports.rs` | what belongs to one test |
-//! | `config.rs`, `proxy.rs`, `process.rs` | Kamailio: configuration, life and RPC, numbers from the kernel |
+//! | `kamailio.rs`, `config.rs`, `proxy.rs`, `process.rs` | Kamailio: which, configuration, life and RPC, numbers from the kernel |
 //! | `agent.rs`, `inbox.rs`, `message.rs` | user agents, what they have received, reading it |
 //! | `request.rs`, `cpm_message.rs` | what they send |
 //! | `large_message.rs`, `sdp.rs`, `call.rs`, `callees.rs` | large messages: what callers send, and recipients that follow a plan |
@@ -56,6 +56,7 @@
 //! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
 //! | `sipp.rs` | sipp |
 //! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |
+//! | `proof.rs` | which requirements a test proves |
 //! | `outcome.rs` | how expectations fail |
 
 mod agent;
@@ -69,6 +70,7 @@ mod cpm_message;
 mod group_document;
 mod guarded;
 mod inbox;
+mod kamailio;
 mod large_message;
 mod log;
 mod message;
@@ -80,6 +82,7 @@ mod outcome;
 mod ports;
 mod postgres;
 mod process;
+mod proof;
 mod proxy;
 mod recording;
 mod request;
@@ -108,6 +111,7 @@ pub use msrp_message::{MsrpHead, MsrpRequest};
 pub use msrp_peer::{Conduct, MsrpPeer, MsrpReceived, MsrpSession};
 pub use postgres::Postgres;
 pub use process::Process;
+pub use proof::{Proof, proves};
 pub use proxy::{Proxy, StartFailure, values};
 pub use recording::{Complaint, Recording};
 pub use request::{Reply, Request};

@@ -1,11 +1,15 @@
 //! What a program writes, kept in memory and in a file, with waiting by event.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{PipeReader, Read, Write};
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
+
+use crate::sys;
 
 /// The output of one program and of its children. It is closed once the last of them has ended.
 #[derive(Debug, Clone)]
@@ -24,19 +28,24 @@ struct State {
 }
 
 impl Log {
-    /// Reads `pipe` to its end in a thread of its own, copying everything to `file`.
-    pub(crate) fn record(mut pipe: PipeReader, file: &Path) -> std::io::Result<Self> {
+    /// Reads a [telling pipe](sys::telling_pipe) to its end in a thread of its own, copying everything to `file`.
+    pub(crate) fn record(pipe: OwnedFd, file: &Path) -> std::io::Result<Self> {
         let mut file = File::create(file)?;
         let log = Self(Arc::default());
         let shared = log.clone();
         thread::spawn(move || {
-            let mut buffer = [0; 8192];
-            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+            let mut buffer = vec![0; 1 << 16];
+            let mut lines = Lines::default();
+            let mut append = |text: &[u8]| {
                 // A full disk must not stop the program under test: the copy in memory stays.
-                let _ = file.write_all(&buffer[..length]);
-                shared.lock().text.extend_from_slice(&buffer[..length]);
+                let _ = file.write_all(text);
+                shared.lock().text.extend_from_slice(text);
                 shared.0.changed.notify_all();
+            };
+            while let Ok((length @ 1.., writer)) = sys::read_told(&pipe, &mut buffer) {
+                append(&lines.take(writer, &buffer[..length]));
             }
+            append(&lines.rest());
             shared.lock().closed = true;
             shared.0.changed.notify_all();
         });
@@ -84,6 +93,61 @@ impl Log {
     }
 }
 
+/// Keeps the lines of several processes whole. What is not buffered the C library may write in pieces (that of Debian
+/// 13 in pieces of 128 bytes), between which other processes write theirs.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Whose line has begun.
+    open: Option<u32>,
+    /// What others have written meanwhile.
+    waiting: VecDeque<(u32, Vec<u8>)>,
+}
+
+impl Lines {
+    /// What can be shown now that `writer` has written `text`.
+    fn take(&mut self, writer: u32, text: &[u8]) -> Vec<u8> {
+        if self.open.is_some_and(|open| open != writer) {
+            match self.waiting.iter_mut().find(|(other, _)| *other == writer) {
+                Some((_, before)) => before.extend_from_slice(text),
+                None => self.waiting.push_back((writer, text.to_vec())),
+            }
+            return Vec::new();
+        }
+        let mut shown = text.to_vec();
+        self.open = (!text.ends_with(b"\n")).then_some(writer);
+        while self.open.is_none()
+            && let Some((writer, text)) = self.waiting.pop_front()
+        {
+            shown.extend_from_slice(&text);
+            self.open = (!text.ends_with(b"\n")).then_some(writer);
+        }
+        shown
+    }
+
+    /// What is left when nobody writes any more.
+    fn rest(&mut self) -> Vec<u8> {
+        self.waiting.drain(..).flat_map(|(_, text)| text).collect()
+    }
+}
+
 pub(crate) fn contains(text: &[u8], needle: &[u8]) -> bool {
     text.windows(needle.len()).any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_written_in_pieces_stay_whole() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.take(1, b"one "), b"one ");
+        assert_eq!(lines.take(2, b"two "), b"");
+        assert_eq!(lines.take(3, b"three\n"), b"");
+        assert_eq!(lines.take(2, b"2\n"), b"");
+        assert_eq!(lines.take(1, b"1\n"), b"1\ntwo 2\nthree\n");
+        assert_eq!(lines.take(2, b"again"), b"again");
+        assert_eq!(lines.take(1, b"lost"), b"");
+        assert_eq!(lines.rest(), b"lost");
+    }
 }

@@ -20,6 +20,7 @@ const PIECE_BYTES: usize = 16_384;
 #[derive(Debug)]
 pub(crate) struct MsrpConnection {
     stream: TcpStream,
+    peer_address: SocketAddr,
     tls: Option<Mutex<Tls>>,
     writing: Mutex<()>,
 }
@@ -62,6 +63,7 @@ impl MsrpConnection {
             tls.set_buffer_limit(None);
         }
         Ok(Self {
+            peer_address: stream.peer_addr()?,
             stream,
             tls: tls.map(Mutex::new),
             writing: Mutex::default(),
@@ -149,8 +151,8 @@ impl MsrpConnection {
         sys::wake_readers(&self.stream);
     }
 
-    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+    pub(crate) fn peer_address(&self) -> SocketAddr {
+        self.peer_address
     }
 }
 

@@ -164,6 +164,16 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// The same as text.
+pub(crate) fn text_noise(length: usize, seed: u64) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = noise(length, seed);
+    for byte in &mut bytes {
+        *byte = DIGITS[usize::from(*byte & 63)];
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,6 +56,7 @@ struct PeerShared {
     address: SocketAddr,
     listener: TcpListener,
     tls: Option<Certificate>,
+    /// By the session part of their URIs: a middlebox may have another host.
     sessions: Mutex<HashMap<String, Arc<SessionShared>>>,
     connections: Mutex<Vec<Arc<MsrpConnection>>>,
     ended: Mutex<bool>,
@@ -140,12 +141,8 @@ impl MsrpPeer {
         } else {
             "msrp"
         };
-        let path = format!(
-            "{scheme}://{}/{}{};tcp",
-            self.shared.address,
-            unique(),
-            unique()
-        );
+        let id = format!("{}{}", unique(), unique());
+        let path = format!("{scheme}://{}/{id};tcp", self.shared.address);
         let session = Arc::new(SessionShared {
             path: path.clone(),
             state: Mutex::new(SessionState {
@@ -162,7 +159,7 @@ impl MsrpPeer {
             }),
             changed: Condvar::new(),
         });
-        lock(&self.shared.sessions).insert(path, session.clone());
+        lock(&self.shared.sessions).insert(id, session.clone());
         MsrpSession {
             shared: session,
             peer: self.shared.clone(),
@@ -235,13 +232,14 @@ impl PeerShared {
                 }
             };
             for event in events {
-                if let Err(words) = self.take_in(event, &mut frame, &mut served, connection) {
-                    self.fault(words);
-                    break 'connection;
+                match self.take_in(event, &mut frame, &mut served, connection) {
+                    Ok(()) => {}
+                    Err(End::Fault(words)) => {
+                        self.fault(words);
+                        break 'connection;
+                    }
+                    Err(End::Death) => break 'connection,
                 }
-            }
-            if served.iter().any(|session| session.dies(connection)) {
-                break;
             }
         }
         connection.close();
@@ -257,15 +255,18 @@ impl PeerShared {
         frame: &mut Option<Frame>,
         served: &mut Vec<Arc<SessionShared>>,
         connection: &Arc<MsrpConnection>,
-    ) -> Result<(), String> {
+    ) -> Result<(), End> {
         match event {
             MsrpEvent::Head(head, has_body) => {
-                let to_path = head.to_path()[0].to_owned();
-                let session = lock(&self.sessions).get(&to_path).cloned();
+                // A relay's URI may stand before ours: then we are that relay as well.
+                let sessions = lock(&self.sessions);
+                let mut ids = head.to_path().into_iter().map(id_of);
+                let session = ids.find_map(|id| sessions.get(id).cloned());
+                drop(sessions);
                 let Some(session) = session else {
                     let answer = response(&head, 481, "Session does not exist");
                     let _ = connection.write(&answer);
-                    return Err(format!("for nobody here: {head:?}"));
+                    return Err(End::Fault(format!("for nobody here: {head:?}")));
                 };
                 if session.bind(connection) {
                     served.push(session.clone());
@@ -286,15 +287,18 @@ impl PeerShared {
                     ..
                 }) = frame
                 else {
-                    return Err("content without a head".to_owned());
+                    return Err("content without a head".to_owned().into());
                 };
                 *content_bytes = Some(content_bytes.unwrap_or(0) + bytes.len());
                 session.add(*message, &bytes)?;
+                if session.dies() {
+                    return Err(End::Death);
+                }
                 session.wait_while_stalled(connection);
             }
             MsrpEvent::End(flag) => {
                 let Some(frame) = frame.take() else {
-                    return Err("an end without a head".to_owned());
+                    return Err("an end without a head".to_owned().into());
                 };
                 let session = frame.session.clone();
                 if let Some(answer) = session.end(frame, flag)? {
@@ -310,6 +314,21 @@ impl PeerShared {
         if !*lock(&self.ended) {
             lock(&self.faults).push(words);
         }
+    }
+}
+
+/// Why a connection is read no further.
+#[derive(Debug)]
+enum End {
+    /// What came is against the rules.
+    Fault(String),
+    /// [`Conduct::DieAfter`].
+    Death,
+}
+
+impl From<String> for End {
+    fn from(words: String) -> Self {
+        Self::Fault(words)
     }
 }
 
@@ -421,13 +440,9 @@ impl SessionShared {
         Ok(Some(response(&received.head, status, phrase(status))))
     }
 
-    fn dies(&self, connection: &Arc<MsrpConnection>) -> bool {
+    fn dies(&self) -> bool {
         let state = lock(&self.state);
         matches!(state.conduct, Conduct::DieAfter(bytes) if state.content_bytes >= bytes)
-            && state
-                .connection
-                .as_ref()
-                .is_some_and(|own| Arc::ptr_eq(own, connection))
     }
 
     fn wait_while_stalled(&self, connection: &MsrpConnection) {
@@ -669,7 +684,9 @@ impl MsrpSession {
 
     /// Where its connection leads to.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        lock(&self.shared.state).connection.as_ref()?.peer_address()
+        let state = lock(&self.shared.state);
+        let connection = state.connection.as_ref();
+        connection.map(|connection| connection.peer_address())
     }
 
     fn take(
@@ -725,6 +742,12 @@ fn chunks_of(content: &[u8], chunk_bytes: usize) -> impl Iterator<Item = MsrpReq
     let (id, total) = (unique(), content.len());
     let pieces = content.chunks(chunk_bytes).enumerate();
     pieces.map(move |(place, piece)| MsrpRequest::chunk(&id, place * chunk_bytes, piece, total))
+}
+
+/// The session part of an MSRP URI.
+fn id_of(uri: &str) -> &str {
+    let path = uri.splitn(4, '/').nth(3).unwrap_or_default();
+    path.split(';').next().unwrap_or_default()
 }
 
 /// Host and port of an MSRP URI.

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// All blocks lie below Linux's range of ephemeral ports (32768 on), so that the kernel never gives
 /// one of ours to an outgoing connection between the reservation and the use.
@@ -13,6 +15,23 @@ const LAST_PORT: u16 = 31_999;
 
 /// Ports per bench: a proxy, MSRP, some tens of agents. One range makes one short capture filter.
 const BLOCK_SIZE: u16 = 100;
+
+/// A forked child holds copies of all sockets until it has become another program.
+const CHILD_BECOMES_PROGRAM: Duration = Duration::from_secs(2);
+
+/// Binds a port that [`PortBlock::take`] has just tried. Where another thread has started a program meanwhile, its child
+/// may hold the socket of the trial for a moment longer.
+pub(crate) fn once_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + CHILD_BECOMES_PROGRAM;
+    loop {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            bound => return bound,
+        }
+    }
+}
 
 /// A range of ports of 127.0.0.1, reserved among all test processes by holding an abstract Unix
 /// socket of its name. That name lives in the same network namespace as the ports, needs no file

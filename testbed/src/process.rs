@@ -16,6 +16,8 @@ pub struct Process {
     pub cpu_time: Duration,
     /// Resident memory in bytes, memory shared with other processes included.
     pub rss_bytes: u64,
+    /// Resident memory in bytes that is this process's alone and no file's: what it has allocated.
+    pub private_bytes: u64,
     /// Number of open descriptors; 0 when the process belongs to somebody else.
     pub open_descriptors: usize,
 }
@@ -47,16 +49,18 @@ fn read(pid: u32, group: u32) -> Option<Process> {
     let ticks = number(14)? + number(15)?;
     let cpu_time = Duration::from_millis(ticks * 1000 / sys::ticks_per_second());
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let rss_kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    };
     let open_descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     Some(Process {
         pid,
         name,
         cpu_time,
-        rss_bytes: rss_kib.unwrap_or(0) * 1024,
+        rss_bytes: bytes("VmRSS:"),
+        private_bytes: bytes("RssAnon:"),
         open_descriptors,
     })
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::agent::Way;
 use crate::config::ProxyConfig;
 use crate::guarded::Guarded;
+use crate::kamailio;
 use crate::outcome::or_fail;
 use crate::process::Process;
 use crate::sys::{Signal, signal_process};
@@ -104,8 +105,7 @@ impl Proxy {
         let ctl = scratch.join("ctl");
         let file = folder.join("kamailio.cfg");
         fs::write(&file, config.write(port, &ctl, &scratch))?;
-        let binary = std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into());
-        let mut command = Command::new(binary);
+        let mut command = Command::new(kamailio::binary());
         command.args([
             "-DD",
             "-E",

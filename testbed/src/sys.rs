@@ -1,7 +1,9 @@
 //! The few system calls that std does not offer. All `unsafe` of this crate is here.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 /// Which signal; only those the bench sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,4 +83,66 @@ pub(crate) fn ticks_per_second() -> u64 {
     // SAFETY: sysconf takes an integer and touches no memory of ours.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     u64::try_from(ticks).unwrap_or(100)
+}
+
+/// A pipe that tells who has written: each write is one packet and comes with its writer's process number. The reader
+/// first. At the end of the last writer the reader gets an empty packet.
+pub(crate) fn telling_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: the array has room for the two descriptors, which are nobody else's.
+    let (reader, writer) = unsafe {
+        if libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+    };
+    let on: libc::c_int = 1;
+    let length = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the descriptor is open; the pointer is to an integer of the stated length that outlives the call.
+    let result = unsafe {
+        let value = (&raw const on).cast();
+        libc::setsockopt(
+            reader.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PASSCRED,
+            value,
+            length,
+        )
+    };
+    match result {
+        0 => Ok((reader, writer)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The next packet of a [`telling_pipe`]: how much of `buffer` it fills, and who has written it (0: unknown).
+pub(crate) fn read_told(reader: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, u32)> {
+    // Aligned as a control message has to be, and larger than the one that comes.
+    let mut control = [0_u64; 16];
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: a message header of zeros is a valid one without any buffer.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: the header's pointers are to `part`, to `buffer` through it, and to `control`, with their lengths; all
+    // outlive the call.
+    let length = unsafe { libc::recvmsg(reader.as_raw_fd(), &raw mut message, 0) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has filled `control` as the header says; the macros stay within it, and credentials are
+    // copied out of a message of that type.
+    let writer = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        if header.is_null() || (*header).cmsg_type != libc::SCM_CREDENTIALS {
+            0
+        } else {
+            ptr::read_unaligned(libc::CMSG_DATA(header).cast::<libc::ucred>()).pid
+        }
+    };
+    Ok((length, u32::try_from(writer).unwrap_or(0)))
 }

@@ -1,13 +1,13 @@
 //! What the end-to-end tests share: a proxy with the module, and which requirements a test proves.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use cpm_testbed::{Agent, Message, Proxy, ProxyConfig, Received, Request, values};
+
+pub(crate) use cpm_testbed::proves;
 
 pub(crate) const EXPLODER: &str = "sip:exploder@example.com";
 pub(crate) const CONTROLLING: &str = "sip:cpm@example.com";
@@ -157,53 +157,6 @@ pub(crate) fn module() -> PathBuf {
         module.display()
     );
     module
-}
-
-/// Says which requirements (ids of `tests/conformance/requirements.csv`) the test proves over the wire. To be
-/// kept to the end of the test: only a test that has passed proves anything.
-#[must_use]
-#[track_caller]
-pub(crate) fn proves(ids: &'static [&'static str]) -> Proof {
-    for id in ids {
-        assert!(
-            requirements().iter().any(|known| known == id),
-            "there is no requirement {id}"
-        );
-    }
-    Proof(ids)
-}
-
-pub(crate) struct Proof(&'static [&'static str]);
-
-impl Drop for Proof {
-    fn drop(&mut self) {
-        let Some(folder) = std::env::var_os("CPM_PROOFS") else {
-            return;
-        };
-        if std::thread::panicking() {
-            return;
-        }
-        let test = std::thread::current()
-            .name()
-            .unwrap_or("unnamed")
-            .to_owned();
-        let file = Path::new(&folder).join(test.replace("::", "."));
-        let mut file = fs::File::create(&file).expect("CPM_PROOFS is a folder");
-        for id in self.0 {
-            writeln!(file, "{id}").expect("CPM_PROOFS can be written to");
-        }
-    }
-}
-
-fn requirements() -> &'static [String] {
-    static IDS: OnceLock<Vec<String>> = OnceLock::new();
-    IDS.get_or_init(|| {
-        include_str!("../conformance/requirements.csv")
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_once(',').map(|(id, _)| id.to_owned()))
-            .collect()
-    })
 }
 
 /// The body of what a proxy answers to GET.

@@ -6,7 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cpm_testbed::{Agent, Bench, Proxy, ProxyConfig, Received, Request, cpm_message, to};
+use cpm_testbed::{
+    Agent, Bench, Call, Callees, MsrpSession, Plan, Proxy, ProxyConfig, Received, Reply, Request,
+    cpm_message, large_message, to,
+};
 
 use crate::common::{
     CONTROLLING, COUNTERS, EXPLODER, counter, exchange, expect_counter, expect_log_lines, http_get,
@@ -255,6 +258,117 @@ fn an_application_server_takes_and_sends_through_the_core() {
     proxy.stop();
 }
 
+/// One large message from its INVITE to its BYE; the recipients have it, byte for byte.
+fn large_message_arrives(
+    call: &mut Call<'_>,
+    session: &MsrpSession,
+    callees: &Callees,
+    content: &[u8],
+) {
+    call.ack();
+    session.sends_to(call.sdp().path());
+    session.connect_and_bind();
+    session.deliver(content, 65_536);
+    for user in ["bob", "carol"] {
+        let invited = callees.expect_call(user);
+        assert_eq!(invited.session.expect_message().bytes, content, "{user}");
+    }
+    call.bye(200);
+    for user in ["bob", "carol"] {
+        callees.expect_in(&callees.expect_call(user), "BYE");
+    }
+}
+
+#[test]
+fn an_application_server_takes_large_messages() {
+    let bench = Bench::new("an_application_server_takes_large");
+    let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
+    let msrp = format!("tcp:127.0.0.1:{}", bench.msrp_port());
+    let spool = bench.folder().join("spool");
+    fs::create_dir(&spool).expect("the folder of a test can be written to");
+    let proxy = bench.proxy(&shipped(
+        "ims-application-server.cfg",
+        &[
+            ("SCSCF_URI", quoted(&format!("{};lr", callees.uri("core")))),
+            ("SCSCF_ADDRESS", quoted("127.0.0.1")),
+            ("MSRP_LISTEN", quoted(&msrp)),
+            ("SPOOL", quoted(&spool.display().to_string())),
+        ],
+    ));
+    let capture = bench.capture();
+    let message = large_message(ANNE, EXPLODER)
+        .recipients([to("sip:bob@example.com"), to("sip:carol@example.com")]);
+    let content = message.content(200_000);
+    let session = peer.session();
+    let invite = message
+        .request(&anne, &session, content.len())
+        .with("Route", &format!("<sip:127.0.0.1:{};lr>", proxy.port()));
+    let mut call = anne.invites(&invite, proxy.udp());
+    large_message_arrives(&mut call, &session, &callees, &content);
+    expect_counter(&proxy, "delivered", 2);
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+/// The front of these nodes.
+fn front(bench: &Bench, nodes: [&Proxy; 2]) -> Proxy {
+    let list = bench.folder().join("dispatcher.list");
+    let mut text =
+        fs::read_to_string(folder().join("dispatcher.list")).expect("it is part of the project");
+    for (node, shipped) in nodes.iter().zip(["192.0.2.21:5060", "192.0.2.22:5060"]) {
+        assert!(text.contains(shipped), "{text}");
+        text = text.replace(shipped, &format!("127.0.0.1:{}", node.port()));
+    }
+    fs::write(&list, text).expect("the folder of a test can be written to");
+    bench.proxy(&shipped(
+        "dispatcher.cfg",
+        &[
+            ("NODES", quoted(&list.display().to_string())),
+            ("CORE_ADDRESS", quoted("127.0.0.1")),
+            ("NODE_TIMEOUT", "3000".to_owned()),
+            ("PING_TIMEOUT", "500".to_owned()),
+        ],
+    ))
+}
+
+#[test]
+fn large_messages_pass_the_front_of_two_nodes() {
+    let bench = Bench::new("large_messages_pass_the_front");
+    let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
+    let node = || {
+        bench.proxy(&shipped(
+            "ims-application-server.cfg",
+            &[
+                ("SCSCF_URI", quoted(&format!("{};lr", callees.uri("core")))),
+                ("SCSCF_ADDRESS", quoted("127.0.0.1")),
+                (
+                    "MSRP_LISTEN",
+                    quoted(&format!("tcp:127.0.0.1:{}", bench.msrp_port())),
+                ),
+            ],
+        ))
+    };
+    let (first, second) = (node(), node());
+    let front = front(&bench, [&first, &second]);
+    let capture = bench.capture();
+    let message = large_message(ANNE, EXPLODER)
+        .recipients([to("sip:bob@example.com"), to("sip:carol@example.com")]);
+    let content = message.content(200_000);
+    let session = peer.session();
+    let invite = message
+        .request(&anne, &session, content.len())
+        .with("Route", &format!("<sip:127.0.0.1:{};lr>", front.port()));
+    let mut call = anne.invites(&invite, front.udp());
+    assert_eq!(call.answer().headers("Record-Route").len(), 1);
+    large_message_arrives(&mut call, &session, &callees, &content);
+    let accepted = [&first, &second].map(|node| counter(node, "accepted"));
+    assert_eq!(accepted.iter().sum::<u64>(), 1);
+    capture.stop().assert_clean();
+    for proxy in [front, first, second] {
+        proxy.stop();
+    }
+}
+
 #[test]
 fn a_dead_nodes_traffic_goes_to_the_other() {
     let bench = Bench::new("a_dead_nodes_traffic");
@@ -269,22 +383,7 @@ fn a_dead_nodes_traffic_goes_to_the_other() {
         ))
     };
     let (first, second) = (node(), node());
-    let list = bench.folder().join("dispatcher.list");
-    let shipped_list =
-        fs::read_to_string(folder().join("dispatcher.list")).expect("it is part of the project");
-    let nodes = shipped_list
-        .replace("192.0.2.21:5060", &format!("127.0.0.1:{}", first.port()))
-        .replace("192.0.2.22:5060", &format!("127.0.0.1:{}", second.port()));
-    fs::write(&list, nodes).expect("the folder of a test can be written to");
-    let front = bench.proxy(&shipped(
-        "dispatcher.cfg",
-        &[
-            ("NODES", quoted(&list.display().to_string())),
-            ("CORE_ADDRESS", quoted("127.0.0.1")),
-            ("NODE_TIMEOUT", "3000".to_owned()),
-            ("PING_TIMEOUT", "500".to_owned()),
-        ],
-    ));
+    let front = front(&bench, [&first, &second]);
     let message = cpm_message(ANNE, EXPLODER).recipients([to("sip:bill@example.com")]);
     const MESSAGES: usize = 24;
     let send = || {
@@ -369,7 +468,7 @@ fn subscribers(bench: &Bench) -> PathBuf {
         let part = format!("/usr/share/kamailio/db_sqlite/{name}-create.sql");
         script += &fs::read_to_string(part).expect("kamailio-sqlite-modules has it");
     }
-    for user in ["anne", "bill"] {
+    for user in ["anne", "bill", "bob", "carol"] {
         let ha1 = md5(&format!("{user}:example.com:secret"));
         script += &format!(
             "INSERT INTO subscriber (username, domain, password, ha1, ha1b) \
@@ -458,6 +557,56 @@ fn a_site_of_its_own_registers_authenticates_and_delivers() {
     let guessed = with_credentials(&forged, &challenge, EXPLODER, "guessed");
     exchange(&anne, &guessed, &proxy, 407);
     bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
+fn a_site_of_its_own_takes_large_messages() {
+    let bench = Bench::new("a_site_of_its_own_takes_large");
+    let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
+    let msrp = quoted(&format!("tcp:127.0.0.1:{}", bench.msrp_port()));
+    let proxy = stand_alone(
+        &bench,
+        &[("REQUESTS_IN_TWO_SECONDS", "1000"), ("MSRP_LISTEN", &msrp)],
+    );
+    for user in ["bob", "carol"] {
+        let address = format!("sip:{user}@example.com");
+        let register = Request::new("REGISTER", &address, &address)
+            .with_uri("sip:example.com")
+            .with("Contact", &format!("<{}>", callees.uri(user)));
+        authenticate(callees.agent(), &register, "sip:example.com", &proxy, 200);
+    }
+    let capture = bench.capture();
+    let message = large_message(ANNE, EXPLODER)
+        .recipients([to("sip:bob@example.com"), to("sip:carol@example.com")]);
+    let content = message.content(200_000);
+    let session = peer.session();
+    let invite = message.request(&anne, &session, content.len());
+    let challenge = anne.is_refused(&invite, proxy.udp(), 407);
+    let invite = with_credentials(&invite, &challenge, EXPLODER, "secret");
+    let mut call = anne.invites(&invite, proxy.udp());
+    large_message_arrives(&mut call, &session, &callees, &content);
+    expect_counter(&proxy, "delivered", 2);
+
+    // One is busy, the other rings until she gives up: ACK and CANCEL of our own pass the script too.
+    callees.plan("bob", Plan::status(486));
+    callees.plan("carol", Plan::no_answer().ringing());
+    let invite = message.request(&anne, &peer.session(), content.len());
+    let challenge = anne.is_refused(&invite, proxy.udp(), 407);
+    let invite = with_credentials(&invite, &challenge, EXPLODER, "secret");
+    anne.send(&invite, proxy.udp());
+    let bob = callees.expect_nth_call("bob", 1);
+    callees.expect_in(&bob, "ACK");
+    let carol = callees.expect_nth_call("carol", 1);
+    expect_counter(&proxy, "failed", 1);
+    let cancel = invite.cancel();
+    anne.send(&cancel, proxy.udp());
+    anne.expect_response(&cancel, 200);
+    callees.expect_in(&carol, "CANCEL");
+    callees.agent().reply(&carol.invite, &Reply::new(487));
+    callees.expect_in(&carol, "ACK");
+    anne.expect_refused(&invite, proxy.udp(), 487);
     capture.stop().assert_clean();
     proxy.stop();
 }

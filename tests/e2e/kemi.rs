@@ -253,3 +253,55 @@ fn a_callback_needs_a_script_of_its_own_language() {
     let line = "parameter event_callback: \"cpm_event\" needs a script in a language of its own";
     assert!(failure.log.contains(line), "{}", failure.log);
 }
+
+#[test]
+fn events_reach_the_script_in_every_process() {
+    const RECIPIENTS: usize = 8;
+    let bench = Bench::new("events_reach_the_script");
+    // Slow enough that a worker hands the rest over.
+    let script = format!(
+        "{}
+function cpm_event(name)
+    if name ~= \"cpm:recipient-request\" then return 1 end
+    local begin = os.clock()
+    while os.clock() - begin < 0.02 do end
+    KSR.hdr.append(\"X-Process: \" .. KSR.pv.get(\"$pp\") .. \"\\r\\n\")
+    return 1
+end",
+        HANDLE[0].1
+    );
+    let folder = GroupFolder::new(&bench, "groups");
+    let (anne, all) = (bench.agent(), bench.agent());
+    let uris: Vec<String> = (0..RECIPIENTS).map(|n| all.uri(&format!("u{n}"))).collect();
+    folder.put("lunch", &open_group("lunch").members(&uris));
+    let proxy = bench.proxy(
+        &scripted(&bench, "lua", &script)
+            .set("cpm", "event_callback", "cpm_event")
+            .set("cpm", "group_source", &folder.source())
+            .set("cpm", "group_uri", "sip:*@groups.example.com"),
+    );
+    let capture = bench.capture();
+    let list = cpm_message(ANNE, EXPLODER).recipients(uris.iter().map(|uri| to(uri)));
+    let group = to_group(ANNE, "lunch");
+    let table = proxy.process_table();
+    for (request, first) in [
+        (list.request(), "udp receiver"),
+        (group.request(), "CPM groups"),
+    ] {
+        exchange(&anne, &request, &proxy, 202);
+        let seen: Vec<String> = all
+            .expect_requests("MESSAGE", RECIPIENTS)
+            .iter()
+            .map(|copy| {
+                let process = copy.header("X-Process").expect("the script has seen it");
+                let known = table.iter().find(|(pid, _)| pid.to_string() == process);
+                known.map(|(_, name)| name.clone()).unwrap_or_default()
+            })
+            .collect();
+        for part in [first, "CPM fan-out"] {
+            assert!(seen.iter().any(|name| name.starts_with(part)), "{seen:?}");
+        }
+    }
+    capture.stop().assert_clean();
+    proxy.stop();
+}

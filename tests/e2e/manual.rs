@@ -15,6 +15,11 @@ use crate::common::{COUNTERS, HANDLE, cpm_proxy};
 #[allow(dead_code, unreachable_pub)]
 mod diagrams;
 
+/// What makes the README of the module.
+#[path = "../../examples/readme.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod readme;
+
 type Names = BTreeSet<String>;
 
 fn read(file: &str) -> String {
@@ -339,6 +344,19 @@ fn the_diagrams_are_what_their_texts_say() {
         }
     }
     assert_eq!(seen, 2);
+}
+
+#[test]
+fn the_readme_is_the_manual() {
+    let written = read("c_api/kamailio/README");
+    assert!(
+        written == readme::text(&read("doc/manual.md")),
+        "run `make readme`"
+    );
+    assert!(
+        written.lines().all(|line| !line.contains("](")),
+        "no marks are left"
+    );
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Parameters that change while the proxy runs, through Kamailio's cfg framework.
 
-use cpm_testbed::{Bench, Proxy, ProxyConfig, cpm_message, to, values};
+use std::time::{Duration, Instant};
+
+use cpm_testbed::{
+    Bench, Plan, Proxy, ProxyConfig, WebAnswer, cpm_message, large_message, to, values,
+};
 
 use crate::common::{
     CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, expect_log_lines, log_lines,
@@ -190,5 +194,74 @@ fn the_cfg_commands_know_the_group() {
     assert!(difference.contains("max_recipients"), "{difference}");
     proxy.rpc("cfg.commit");
     assert_eq!(in_force(&proxy, "max_recipients"), "8");
+    proxy.stop();
+}
+
+#[test]
+fn sessions_follow_their_parameters() {
+    let bench = Bench::new("sessions_follow_their_parameters");
+    let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
+    let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
+    let proxy = bench.proxy(
+        &tunable(cpm_proxy(HANDLE))
+            .set("cpm", "msrp_listen", &listen)
+            .set("cpm", "large_group_no_cpm_code", "488"),
+    );
+    callees.plan("bob", Plan::no_answer().ringing());
+    let message = large_message(ANNE, EXPLODER).recipients([to(&callees.uri("bob"))]);
+    let invite = || message.request(&anne, &peer.session(), 1000);
+    let refused = |code: u16| anne.is_refused(&invite(), proxy.udp(), code);
+    set(&proxy, "max_sessions", 1);
+    let first = invite();
+    anne.send(&first, proxy.udp());
+    callees.expect_nth_call("bob", 0);
+    assert_eq!(refused(503).header("Retry-After"), Some("5"));
+    set(&proxy, "max_sessions", 2);
+    // What is under way goes on as it began; who comes now is not rung for long.
+    set(&proxy, "leg_timeout", 1);
+    refused(480);
+    let cancel = first.cancel();
+    anne.send(&cancel, proxy.udp());
+    anne.expect_response(&cancel, 200);
+    anne.expect_refused(&first, proxy.udp(), 487);
+    assert_eq!(in_force(&proxy, "large_group_no_cpm_code"), "488");
+    let command = "cfg.set_now_int cpm large_group_no_cpm_code 450";
+    proxy.try_rpc(command).expect_err("it is 404 or 488");
+    proxy.stop();
+}
+
+#[test]
+fn how_long_a_group_is_cached_changes_while_running() {
+    let bench = Bench::new("how_long_a_group_is_cached");
+    let (anne, all, server) = (bench.agent(), bench.agent(), bench.web_server());
+    let proxy = bench.proxy(
+        &tunable(group_proxy(&format!("xcap:{}", server.url())))
+            .set("cpm", "group_lifetime", "86400")
+            .set_number("cpm", "group_processes", 1),
+    );
+    let group_of = |user: &str| {
+        let member = all.uri(user);
+        server.answers(move |_| {
+            // Another version each time, or none would be sent again.
+            WebAnswer::document(&member, open_group("lunch").members([&member]).xml())
+        });
+    };
+    let send = || {
+        exchange(&anne, &to_group(ANNE, "lunch").request(), &proxy, 202);
+        recipients(&all, 1)
+    };
+    group_of("bill");
+    assert_eq!(send(), [all.uri("bill")]);
+    group_of("carol");
+    assert_eq!(send(), [all.uri("bill")], "it is cached");
+    set(&proxy, "group_lifetime", 0);
+    assert_eq!(send(), [all.uri("carol")]);
+    // A server that says nothing is waited for as long as it is allowed now.
+    server.answers(|_| WebAnswer::Hang(Duration::from_secs(600)));
+    proxy.rpc("cpm.groups_flush");
+    set(&proxy, "group_timeout", 200);
+    let begin = Instant::now();
+    exchange(&anne, &to_group(ANNE, "lunch").request(), &proxy, 480);
+    assert!(begin.elapsed() < Duration::from_secs(4), "{begin:?}");
     proxy.stop();
 }

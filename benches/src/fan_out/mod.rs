@@ -8,7 +8,6 @@
 
 mod client;
 mod contestant;
-mod cpu;
 pub mod hanging_xdms;
 mod sink;
 
@@ -20,6 +19,7 @@ use std::time::{Duration, Instant};
 use cpm_testbed::{Bench, CpmMessage, Proxy, Request, cpm_message, to};
 
 use crate::chart::{Chart, Panel};
+use crate::cpu;
 use crate::report::{Report, Sample, Samples, Table};
 use crate::statistics::Spread;
 use client::Client;

@@ -282,13 +282,14 @@ pub(super) fn message(to: &str, from: &str, content: &[u8]) -> Vec<u8> {
     [head.as_bytes(), content, b"\r\n-------d93kswow$\r\n"].concat()
 }
 
-/// CPU time of the relay's threads, by their names: this program's own may begin in the same way.
+/// CPU time of the relay's threads.
 fn relay_cpu() -> Duration {
     let tasks = fs::read_dir("/proc/self/task").expect("proc is mounted");
     let of_task = |task: std::io::Result<fs::DirEntry>| {
         let task = task.ok()?.path();
         let name = fs::read_to_string(task.join("comm")).ok()?;
         let times = fs::read_to_string(task.join("schedstat")).ok()?;
+        // This program has such a name itself.
         let ours = ["cpm-relay", "cpm-spool", "cpm-resolver"].contains(&name.trim_end());
         let nanoseconds = times.split(' ').next()?.parse().ok()?;
         ours.then(|| Duration::from_nanos(nanoseconds))

@@ -1,10 +1,12 @@
 //! One MSRP message to many recipients: what cpm's relay spends on a delivered MiB, against a bare program that reads once and
-//! writes the same bytes to each socket, which is the least that has to be done.
+//! writes the same bytes to each socket, which is the least that has to be done; and against Kamailio's `msrp` module, a relay
+//! from one to one, to which the sender has to send the message once for each recipient.
 //!
 //! All sessions are set up before the clock starts. The relay parses, answers the sender, writes a head of its own to each
 //! recipient, and reads a response of each; the bare loop does nothing of that. What the peers spend is not counted.
 
 mod contestant;
+mod one_to_one;
 mod sink;
 
 use std::fs;
@@ -15,6 +17,7 @@ use crate::chart::{Chart, Panel};
 use crate::report::{Report, Sample, Samples, Table};
 use crate::statistics::Spread;
 use contestant::{Cpm, Taken, bare, message};
+use one_to_one::OneToOne;
 
 /// Recipients of one message.
 pub const RECIPIENTS: [usize; 3] = [1, 10, 100];
@@ -26,8 +29,12 @@ const SIZES: [(usize, &str); 2] = [(64 * KIB, "64 KiB"), (10 * MIB, "10 MiB")];
 /// About so much is delivered in one sample, so that short messages are measured over many.
 const SAMPLE_BYTES: usize = 64 * MIB;
 
+/// Messages of a sample that are sent through the relay from one to one, which takes its time.
+const OTHERS_MESSAGES: usize = 20;
+
 const OURS: &str = "cpm";
 const BARE: &str = "bare loop";
+const ONE_TO_ONE: &str = "Kamailio msrp";
 
 const CPU: [&str; 2] = [
     "CPU µs per delivered MiB, 64 KiB messages",
@@ -47,6 +54,7 @@ const PEAK: &str = "most MiB in memory, 100 MiB to 100, ten stalled";
 /// When a recipient does not get the message.
 pub fn run(rounds: usize, about: &str) -> Report {
     let mut cpm = Cpm::start(RelayLimits::default());
+    let others = OneToOne::start();
     let mut samples = Samples::default();
     let mut push = |size, contestant, round, quantity, value| {
         samples.push(Sample {
@@ -73,11 +81,14 @@ pub fn run(rounds: usize, about: &str) -> Report {
                 let stream = message("msrp://a:9/b;tcp", "msrp://c:9/d;tcp", &content);
                 let of_bare: Vec<Taken> =
                     (0..messages).map(|_| bare(&stream, recipients)).collect();
-                for (name, taken) in [(OURS, of_cpm), (BARE, of_bare)] {
+                let of_others: Vec<Taken> = (0..messages.min(OTHERS_MESSAGES))
+                    .map(|_| others.deliver(&content, recipients))
+                    .collect();
+                for (name, taken) in [(OURS, of_cpm), (BARE, of_bare), (ONE_TO_ONE, of_others)] {
                     if round == 0 {
                         continue;
                     }
-                    let mib = (delivered * messages) as f64 / MIB as f64;
+                    let mib = (delivered * taken.len()) as f64 / MIB as f64;
                     let cpu: f64 = taken.iter().map(|t| t.cpu.as_secs_f64()).sum();
                     let elapsed: f64 = taken.iter().map(|t| t.elapsed.as_secs_f64()).sum();
                     push(recipients, name, round - 1, CPU[place], cpu * 1e6 / mib);
@@ -86,6 +97,7 @@ pub fn run(rounds: usize, about: &str) -> Report {
             }
         }
     }
+    others.stop();
     stalled(rounds, &mut push);
     idle(&mut push);
     peak(&mut push);
@@ -194,7 +206,7 @@ fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
     for (place, (_, size)) in SIZES.into_iter().enumerate() {
         for recipients in RECIPIENTS {
             let least = samples.of(recipients, BARE, CPU[place]);
-            for name in [OURS, BARE] {
+            for name in [OURS, BARE, ONE_TO_ONE] {
                 let cpu = samples.of(recipients, name, CPU[place]);
                 table.row([
                     name.to_owned(),
@@ -212,7 +224,7 @@ fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
     let without = samples.of(100, "none stalled", STALL);
     let one = |size, name, quantity| samples.of(size, name, quantity)[0];
     format!(
-        "One MSRP message to many: median (quartiles) of {rounds} rounds; CPU of the relay's threads, sessions set up before\n\
+        "One MSRP message to many: median (quartiles) of {rounds} rounds; CPU of the relay's threads or processes, sessions set up before\n\
          {about}\n{}\n\
          10 MiB to 99 recipients, time with a 100th that reads nothing / without: {}\n\
          memory of what is idle: session {:.0} bytes, leg {:.0} bytes (both with their peers' ends)\n\
@@ -230,8 +242,8 @@ fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
 fn write_picture(rounds: usize, samples: &Samples) -> Chart {
     let panel = |quantity: &'static str, better| {
         let group = |&recipients: &usize| {
-            let values =
-                [OURS, BARE].map(|name| Spread::of(&samples.of(recipients, name, quantity)));
+            let values = [OURS, BARE, ONE_TO_ONE]
+                .map(|name| Spread::of(&samples.of(recipients, name, quantity)));
             (recipients.to_string(), values.to_vec())
         };
         Panel {
@@ -246,7 +258,7 @@ fn write_picture(rounds: usize, samples: &Samples) -> Chart {
         subtitle: format!(
             "The bare loop reads a block and writes it to each socket, no more; medians of {rounds} rounds, whiskers are quartiles"
         ),
-        series: vec![OURS.to_owned(), BARE.to_owned()],
+        series: vec![OURS.to_owned(), BARE.to_owned(), ONE_TO_ONE.to_owned()],
         panels: vec![panel(CPU[0], "less"), panel(CPU[1], "less")],
     }
 }

@@ -284,6 +284,15 @@ impl GroupSources {
         self.faults.pop_front()
     }
 
+    /// Other times for what is asked from now on: [`SourceOptions::timeout_ms`] and [`SourceOptions::lifetime_s`].
+    pub fn set_times(&mut self, timeout_ms: u64, lifetime_s: u64) {
+        for source in &mut self.sources {
+            if let Source::Remote(remote) = source {
+                remote.set_times(timeout_ms, lifetime_s);
+            }
+        }
+    }
+
     /// Forgets all that was learnt, outages included, so that everything is asked for anew; gives back how
     /// many groups and addresses of no group that were (`cpm.groups_flush`).
     pub fn flush(&mut self) -> usize {

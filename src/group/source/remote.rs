@@ -59,6 +59,14 @@ impl Remote {
         }
     }
 
+    /// See [`GroupSources::set_times`](super::GroupSources::set_times).
+    pub(super) fn set_times(&mut self, timeout_ms: u64, lifetime_s: u64) {
+        self.lifetime_ms = lifetime_s.saturating_mul(1000);
+        if let Place::Xdms(xdms) = &mut self.place {
+            xdms.set_timeout(timeout_ms);
+        }
+    }
+
     pub(super) fn find(
         &mut self,
         uri: &Uri<'_>,

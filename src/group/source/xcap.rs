@@ -65,6 +65,10 @@ impl Xdms {
         })
     }
 
+    pub(super) fn set_timeout(&mut self, timeout_ms: u64) {
+        self.timeout = Duration::from_millis(timeout_ms);
+    }
+
     /// Fetches a group with its external lists, all within the timeout. `known` are the documents of which
     /// it was made last.
     pub(super) fn fetch(

@@ -39,7 +39,15 @@ fn run() -> io::Result<bool> {
     fs::create_dir_all(&proofs)?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let tests = Command::new(cargo)
-        .args(["test", "--quiet", "--test", "e2e"])
+        .args([
+            "test",
+            "--quiet",
+            "--package",
+            "cpm",
+            "--package",
+            "cpm-client",
+        ])
+        .args(["--test", "e2e", "--test", "client", "--no-fail-fast"])
         .current_dir(&root)
         .env("CPM_PROOFS", &proofs)
         .status()?;

@@ -154,7 +154,7 @@ impl Session {
     /// sent. `random` fills its argument from a cryptographic source.
     ///
     /// # Errors
-    /// [`NotStarted`], for an INVITE that [`check_invite`](super::check_invite) would have refused: nothing was sent, and
+    /// [`NotStarted`], for an INVITE that the checks would have refused: nothing was sent, and
     /// the caller replies.
     pub fn new(
         now: Instant,

@@ -7,7 +7,7 @@ use cpm_testbed::Proxy;
 
 /// User plus system time of all threads of all processes. The kernel keeps it in nanoseconds (`schedstat`) where it
 /// keeps scheduler statistics; elsewhere it comes in clock ticks.
-pub(super) fn time_of(proxy: &Proxy) -> Duration {
+pub(crate) fn time_of(proxy: &Proxy) -> Duration {
     let processes = proxy.processes();
     let exact: Option<Duration> = processes
         .iter()

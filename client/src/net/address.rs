@@ -1,0 +1,110 @@
+//! Where the server is.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use cpm::client::SipTransport;
+use cpm::sip::Uri;
+
+/// A server as the user names it: `HOST`, `HOST:PORT` or a SIP URI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// Name or IP address, without brackets.
+    pub(crate) host: String,
+    port: Option<u16>,
+    /// What the URI says.
+    pub(crate) transport: Option<SipTransport>,
+}
+
+/// Text that names no server.
+#[derive(Debug)]
+pub(crate) struct NoServerError(String);
+
+impl Server {
+    /// Reads what the user says.
+    pub(crate) fn parse(text: &str) -> Result<Self, NoServerError> {
+        let error = || NoServerError(text.to_owned());
+        let uri = match text.split_once(':') {
+            Some(("sip" | "sips", _)) => text.to_owned(),
+            _ => format!("sip:{text}"),
+        };
+        let uri = Uri::parse(&uri).map_err(|_| error())?;
+        Self::of_uri(&uri).ok_or_else(error)
+    }
+
+    /// Where a SIP URI points to.
+    pub(crate) fn of_uri(uri: &Uri<'_>) -> Option<Self> {
+        let transport = match uri
+            .param("transport")
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
+            Some("udp") => Some(SipTransport::Udp),
+            Some("tcp") => Some(SipTransport::Tcp),
+            Some("tls") => Some(SipTransport::Tls),
+            _ if uri.scheme().eq_ignore_ascii_case("sips") => Some(SipTransport::Tls),
+            _ => None,
+        };
+        let host = uri.host()?;
+        Some(Self {
+            host: host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned(),
+            port: uri.port(),
+            transport,
+        })
+    }
+
+    /// Its first address.
+    pub(crate) fn resolve(&self, transport: SipTransport) -> Result<SocketAddr, String> {
+        let default = if transport == SipTransport::Tls {
+            5061
+        } else {
+            5060
+        };
+        resolve(&self.host, self.port.unwrap_or(default))
+    }
+}
+
+/// The first address of a host.
+pub(crate) fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
+    let mut found = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| format!("{host}: {error}"))?;
+    found.next().ok_or_else(|| format!("{host} has no address"))
+}
+
+impl fmt::Display for NoServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no server: {} (HOST, HOST:PORT or a sip: URI)", self.0)
+    }
+}
+
+impl std::error::Error for NoServerError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_in_each_form() {
+        let server = |text| {
+            let server = Server::parse(text).unwrap();
+            (server.host, server.port, server.transport)
+        };
+        assert_eq!(server("example.com"), ("example.com".into(), None, None));
+        assert_eq!(
+            server("127.0.0.1:5070"),
+            ("127.0.0.1".into(), Some(5070), None)
+        );
+        assert_eq!(server("[::1]:5070"), ("::1".into(), Some(5070), None));
+        let tcp = Some(SipTransport::Tcp);
+        assert_eq!(server("sip:a.b;transport=TCP"), ("a.b".into(), None, tcp));
+        assert_eq!(
+            server("sips:a.b:9"),
+            ("a.b".into(), Some(9), Some(SipTransport::Tls))
+        );
+        assert!(Server::parse("a b").is_err() && Server::parse("").is_err());
+    }
+}

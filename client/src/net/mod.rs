@@ -1,0 +1,501 @@
+//! Sockets for the machines of `cpm::client`: SIP over UDP, TCP and TLS, MSRP over TCP and TLS, Ctrl-C.
+
+mod address;
+mod connection;
+mod tls;
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Read as _};
+use std::net::{SocketAddr, TcpStream as StdTcpStream, UdpSocket as StdUdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use cpm::client::{Framing, MsrpTarget, SipTransport, Way};
+use cpm::session::ConnectionId;
+use cpm::sip::Message;
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Events, Interest, Poll, Token};
+use rustls::ServerConfig;
+
+pub(crate) use address::{Server, resolve};
+pub(crate) use connection::Broken;
+use connection::{Connection, Reading};
+pub(crate) use tls::{Identity, Trust, read_certificates};
+
+/// How long opening a connection for SIP may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that may be open at once; further ones are closed as they come.
+const MAX_CONNECTIONS: usize = 64;
+/// Largest datagram.
+const MAX_DATAGRAM_BYTES: usize = 65_535;
+
+const SIGNALS: Token = Token(0);
+const UDP: Token = Token(1);
+const SIP_LISTENER: Token = Token(2);
+const MSRP_LISTENER: Token = Token(3);
+const FIRST_CONNECTION: usize = 16;
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum NetEvent {
+    /// A SIP message.
+    Sip(Message, Way),
+    /// There is no way to this peer any more.
+    SipBroken(Way, Broken),
+    /// A connection for MSRP was accepted.
+    MsrpAccepted(ConnectionId),
+    /// One that was asked for is open.
+    MsrpOpen(ConnectionId),
+    /// Bytes have come.
+    MsrpBytes(ConnectionId, BytesMut),
+    /// It is gone, or could not be opened.
+    MsrpBroken(ConnectionId, Broken),
+    /// The user has pressed Ctrl-C, or the process is to end.
+    Interrupted,
+}
+
+enum Kind {
+    Sip(Way, Framing),
+    Msrp { id: ConnectionId, told_open: bool },
+}
+
+struct Entry {
+    connection: Connection,
+    kind: Kind,
+}
+
+/// All sockets of the program.
+pub(crate) struct Net {
+    poll: Poll,
+    signals: mio::net::UnixStream,
+    udp: Option<UdpSocket>,
+    sip_listener: Option<TcpListener>,
+    msrp_listener: Option<(TcpListener, Option<Arc<ServerConfig>>)>,
+    entries: HashMap<Token, Entry>,
+    next_token: usize,
+    next_accepted: u64,
+    trust: Trust,
+    /// The name that the SIP server's certificate has to have.
+    sip_name: String,
+    ready: VecDeque<NetEvent>,
+    /// Connections that have more to read than was read at once.
+    unread: Vec<Token>,
+}
+
+impl Net {
+    /// No socket yet. From now on Ctrl-C is an event.
+    pub(crate) fn new(trust: Trust, sip_name: &str) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        reader.set_nonblocking(true)?;
+        let mut signals = mio::net::UnixStream::from_std(reader);
+        poll.registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            signals,
+            udp: None,
+            sip_listener: None,
+            msrp_listener: None,
+            entries: HashMap::new(),
+            next_token: FIRST_CONNECTION,
+            next_accepted: 1,
+            trust,
+            sip_name: sip_name.to_owned(),
+            ready: VecDeque::new(),
+            unread: Vec::new(),
+        })
+    }
+
+    /// Opens the way to the server, and returns our own end of it. `local` is where to bind, for UDP.
+    pub(crate) fn open(
+        &mut self,
+        way: Way,
+        local: Option<SocketAddr>,
+    ) -> Result<SocketAddr, Broken> {
+        if way.transport == SipTransport::Udp {
+            let any = if way.address.is_ipv4() {
+                "0.0.0.0:0"
+            } else {
+                "[::]:0"
+            };
+            let socket = match local {
+                Some(local) => StdUdpSocket::bind(local)?,
+                None => StdUdpSocket::bind(any)?,
+            };
+            // So that a dead server shows itself, and nobody else is heard.
+            socket.connect(way.address)?;
+            let own = socket.local_addr()?;
+            socket.set_nonblocking(true)?;
+            self.set_udp(UdpSocket::from_std(socket))?;
+            return Ok(own);
+        }
+        let stream = StdTcpStream::connect_timeout(&way.address, CONNECT_TIMEOUT)?;
+        let own = stream.local_addr()?;
+        stream.set_nonblocking(true)?;
+        self.add_sip(way, TcpStream::from_std(stream))?;
+        Ok(own)
+    }
+
+    /// Listens for SIP on one port, UDP and TCP, and returns it.
+    pub(crate) fn listen_sip(&mut self, local: SocketAddr) -> io::Result<SocketAddr> {
+        let mut listener = TcpListener::bind(local)?;
+        let own = listener.local_addr()?;
+        let socket = UdpSocket::bind(own)?;
+        self.poll
+            .registry()
+            .register(&mut listener, SIP_LISTENER, Interest::READABLE)?;
+        self.sip_listener = Some(listener);
+        self.set_udp(socket)?;
+        Ok(own)
+    }
+
+    /// Listens for MSRP, and returns the address.
+    pub(crate) fn listen_msrp(
+        &mut self,
+        local: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> io::Result<SocketAddr> {
+        let mut listener = TcpListener::bind(local)?;
+        let own = listener.local_addr()?;
+        self.poll
+            .registry()
+            .register(&mut listener, MSRP_LISTENER, Interest::READABLE)?;
+        self.msrp_listener = Some((listener, tls));
+        Ok(own)
+    }
+
+    fn set_udp(&mut self, mut socket: UdpSocket) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(&mut socket, UDP, Interest::READABLE)?;
+        self.udp = Some(socket);
+        Ok(())
+    }
+
+    fn add_sip(&mut self, way: Way, stream: TcpStream) -> Result<Token, Broken> {
+        let config = match way.transport {
+            SipTransport::Tls => Some(self.trust.client_config(None)?),
+            _ => None,
+        };
+        let tls = config.map(|config| (config, self.sip_name.as_str()));
+        let connection = Connection::outgoing(stream, tls)?;
+        Ok(self.add(connection, Kind::Sip(way, Framing::default()))?)
+    }
+
+    fn add(&mut self, mut connection: Connection, kind: Kind) -> io::Result<Token> {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut connection.stream, token, interest)?;
+        self.entries.insert(token, Entry { connection, kind });
+        Ok(token)
+    }
+
+    /// Sends a SIP message. Over a connection-oriented transport it goes over the connection to that peer, which is
+    /// opened if there is none.
+    pub(crate) fn send_sip(&mut self, way: Way, bytes: &Bytes) {
+        if let Err(broken) = self.try_send_sip(way, bytes) {
+            self.ready.push_back(NetEvent::SipBroken(way, broken));
+        }
+    }
+
+    fn try_send_sip(&mut self, way: Way, bytes: &Bytes) -> Result<(), Broken> {
+        if way.transport == SipTransport::Udp {
+            let Some(socket) = &self.udp else {
+                return Err(io::Error::other("no UDP socket").into());
+            };
+            let sent = match socket.peer_addr() {
+                Ok(_) => socket.send(bytes),
+                Err(_) => socket.send_to(bytes, way.address),
+            };
+            return match sent {
+                Ok(_) => Ok(()),
+                // A full buffer is a lost datagram: it will be sent again.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let open = self
+            .entries
+            .iter()
+            .find_map(|(token, entry)| match &entry.kind {
+                Kind::Sip(own, _) if *own == way => Some(*token),
+                _ => None,
+            });
+        let token = match open {
+            Some(token) => token,
+            None => self.add_sip(way, TcpStream::connect(way.address)?)?,
+        };
+        if let Some(entry) = self.entries.get_mut(&token) {
+            entry.connection.push(bytes);
+            self.flush(token);
+        }
+        Ok(())
+    }
+
+    /// Opens a connection for MSRP.
+    pub(crate) fn connect_msrp(&mut self, id: ConnectionId, target: &MsrpTarget) {
+        if let Err(broken) = self.try_connect_msrp(id, target) {
+            self.ready.push_back(NetEvent::MsrpBroken(id, broken));
+        }
+    }
+
+    fn try_connect_msrp(&mut self, id: ConnectionId, target: &MsrpTarget) -> Result<(), Broken> {
+        let address = resolve(&target.host, target.port).map_err(io::Error::other)?;
+        let stream = TcpStream::connect(address)?;
+        let config = match target.secure {
+            true => Some(self.trust.client_config(target.fingerprint.as_ref())?),
+            false => None,
+        };
+        let tls = config.map(|config| (config, target.host.as_str()));
+        let connection = Connection::outgoing(stream, tls)?;
+        self.add(
+            connection,
+            Kind::Msrp {
+                id,
+                told_open: false,
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Whether a connection takes more bytes.
+    pub(crate) fn msrp_has_room(&self, id: ConnectionId) -> bool {
+        self.msrp(id)
+            .is_some_and(|token| self.entries[&token].connection.has_room())
+    }
+
+    /// Writes to an MSRP connection.
+    pub(crate) fn send_msrp(&mut self, id: ConnectionId, bytes: &Bytes) {
+        if let Some(token) = self.msrp(id) {
+            if let Some(entry) = self.entries.get_mut(&token) {
+                entry.connection.push(bytes);
+            }
+            self.flush(token);
+        }
+    }
+
+    /// Closes an MSRP connection once what waits is written.
+    pub(crate) fn close_msrp(&mut self, id: ConnectionId) {
+        if let Some(token) = self.msrp(id) {
+            if let Some(entry) = self.entries.get_mut(&token) {
+                entry.connection.close();
+            }
+            self.flush(token);
+        }
+    }
+
+    /// The MSRP connections that are open.
+    pub(crate) fn msrp_connections(&self) -> Vec<ConnectionId> {
+        let entries = self.entries.values();
+        entries
+            .filter_map(|entry| match entry.kind {
+                Kind::Msrp { id, .. } => Some(id),
+                Kind::Sip(..) => None,
+            })
+            .collect()
+    }
+
+    fn msrp(&self, wanted: ConnectionId) -> Option<Token> {
+        self.entries
+            .iter()
+            .find_map(|(token, entry)| match entry.kind {
+                Kind::Msrp { id, .. } if id == wanted => Some(*token),
+                _ => None,
+            })
+    }
+
+    /// Waits until something happens, at most until `until`.
+    pub(crate) fn wait(&mut self, until: Option<Instant>) -> io::Result<Vec<NetEvent>> {
+        if !self.ready.is_empty() {
+            return Ok(self.ready.drain(..).collect());
+        }
+        let unread = std::mem::take(&mut self.unread);
+        let timeout = match unread.is_empty() {
+            true => until.map(|until| until.saturating_duration_since(Instant::now())),
+            false => Some(Duration::ZERO),
+        };
+        let mut events = Events::with_capacity(64);
+        match self.poll.poll(&mut events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => other?,
+        }
+        for event in &events {
+            match event.token() {
+                SIGNALS => {
+                    let mut bytes = [0; 16];
+                    while self.signals.read(&mut bytes).is_ok_and(|count| count > 0) {}
+                    self.ready.push_back(NetEvent::Interrupted);
+                }
+                UDP => self.read_udp(),
+                SIP_LISTENER => self.accept_sip(),
+                MSRP_LISTENER => self.accept_msrp(),
+                token => {
+                    self.flush(token);
+                    self.read(token);
+                }
+            }
+        }
+        for token in unread {
+            self.read(token);
+        }
+        Ok(self.ready.drain(..).collect())
+    }
+
+    fn read_udp(&mut self) {
+        let Some(socket) = &self.udp else {
+            return;
+        };
+        let mut datagram = vec![0; MAX_DATAGRAM_BYTES];
+        loop {
+            match socket.recv_from(&mut datagram) {
+                Ok((count, address)) => {
+                    let way = Way {
+                        transport: SipTransport::Udp,
+                        address,
+                    };
+                    let bytes = Bytes::copy_from_slice(&datagram[..count]);
+                    // What is no SIP is nobody's: anybody can send datagrams.
+                    if let Ok(Some(message)) = Framing::datagram(bytes) {
+                        self.ready.push_back(NetEvent::Sip(message, way));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    if let Ok(address) = socket.peer_addr() {
+                        let way = Way {
+                            transport: SipTransport::Udp,
+                            address,
+                        };
+                        self.ready.push_back(NetEvent::SipBroken(way, error.into()));
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn accept_sip(&mut self) {
+        while let Some(Ok((stream, address))) = self.sip_listener.as_ref().map(TcpListener::accept)
+        {
+            let way = Way {
+                transport: SipTransport::Tcp,
+                address,
+            };
+            if self.entries.len() < MAX_CONNECTIONS
+                && let Ok(connection) = Connection::accepted(stream, None)
+            {
+                // A connection that cannot be watched is dropped, and its peer sees that.
+                let _ = self.add(connection, Kind::Sip(way, Framing::default()));
+            }
+        }
+    }
+
+    fn accept_msrp(&mut self) {
+        while let Some((listener, tls)) = &self.msrp_listener {
+            let Ok((stream, _)) = listener.accept() else {
+                return;
+            };
+            let tls = tls.clone();
+            if self.entries.len() >= MAX_CONNECTIONS {
+                continue;
+            }
+            let id = ConnectionId(self.next_accepted);
+            self.next_accepted += 1;
+            if let Ok(connection) = Connection::accepted(stream, tls) {
+                let kind = Kind::Msrp {
+                    id,
+                    told_open: true,
+                };
+                if self.add(connection, kind).is_ok() {
+                    self.ready.push_back(NetEvent::MsrpAccepted(id));
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, token: Token) {
+        let Some(entry) = self.entries.get_mut(&token) else {
+            return;
+        };
+        if let Err(broken) = entry.connection.write() {
+            return self.drop_entry(token, broken);
+        }
+        if entry.connection.is_closing && entry.connection.is_flushed() {
+            self.entries.remove(&token);
+            return;
+        }
+        if let Kind::Msrp { id, told_open, .. } = &mut entry.kind
+            && !*told_open
+            && entry.connection.is_ready()
+        {
+            *told_open = true;
+            self.ready.push_back(NetEvent::MsrpOpen(*id));
+        }
+    }
+
+    fn read(&mut self, token: Token) {
+        let Some(Entry { connection, kind }) = self.entries.get_mut(&token) else {
+            return;
+        };
+        let closed = match kind {
+            Kind::Sip(way, framing) => {
+                let mut input = BytesMut::new();
+                let closed = connection.read(&mut input);
+                framing.push(&input);
+                loop {
+                    match framing.poll_message() {
+                        Ok(Some(message)) => self.ready.push_back(NetEvent::Sip(message, *way)),
+                        Ok(None) => break,
+                        Err(error) => {
+                            let broken = io::Error::other(format!("no SIP: {error}")).into();
+                            return self.drop_entry(token, broken);
+                        }
+                    }
+                }
+                closed
+            }
+            Kind::Msrp { id, .. } => {
+                let mut input = BytesMut::new();
+                let closed = connection.read(&mut input);
+                if !input.is_empty() {
+                    self.ready.push_back(NetEvent::MsrpBytes(*id, input));
+                }
+                closed
+            }
+        };
+        match closed {
+            Ok(Reading::Drained) => self.flush(token),
+            Ok(Reading::More) => self.unread.push(token),
+            Ok(Reading::Closed) => {
+                let words = "the other end has closed the connection".to_owned();
+                self.drop_entry(
+                    token,
+                    Broken {
+                        words,
+                        is_certificate: false,
+                    },
+                );
+            }
+            Err(broken) => self.drop_entry(token, broken),
+        }
+    }
+
+    fn drop_entry(&mut self, token: Token, broken: Broken) {
+        if let Some(entry) = self.entries.remove(&token)
+            && !entry.connection.is_closing
+        {
+            self.ready.push_back(match entry.kind {
+                Kind::Sip(way, _) => NetEvent::SipBroken(way, broken),
+                Kind::Msrp { id, .. } => NetEvent::MsrpBroken(id, broken),
+            });
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! `receive`
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use cpm::client::{
+    Received, Receiver, ReceiverConfig, ReceiverEvent, ReceiverOutput, RegistrationConfig,
+    SipTransport, Way,
+};
+use cpm::cpim::CpimMessage;
+use cpm::imdn;
+use cpm::sdp::Transport;
+use cpm::session::ConnectionId;
+use cpm::sip::StatusCode;
+use serde_json::json;
+
+use crate::args::{Receive, TransportKind};
+use crate::content::ReceivedPart;
+use crate::exit::Problem;
+use crate::net::{Identity, Net, NetEvent, Server};
+use crate::report::{Bar, Report};
+use crate::send::{credentials, trust};
+use crate::store;
+
+/// Receives messages until it is told to stop.
+pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
+    let reject = match arguments.reject {
+        None => None,
+        Some(code) => match StatusCode::new(code) {
+            Ok(code) if code.as_u16() >= 300 => Some(code),
+            _ => {
+                return Err(Problem::local(format!(
+                    "--reject {code}: 300 to 699 is wanted"
+                )));
+            }
+        },
+    };
+    let registration = registration(arguments)?;
+    let server_name = arguments
+        .server
+        .server
+        .as_deref()
+        .and_then(|text| Server::parse(text).ok());
+    let name = server_name.map_or(String::new(), |server| server.host);
+    let mut net = Net::new(trust(&arguments.server)?, &name)?;
+    let local = net.listen_sip(arguments.listen).map_err(|error| {
+        Problem::local(format!("{}: {error}", arguments.listen)).advise("choose another --listen")
+    })?;
+    let identity = match (&arguments.tls_certificate, &arguments.tls_private_key) {
+        (Some(chain), Some(key)) => Some(Identity::read(chain, key)?),
+        _ => None,
+    };
+    let msrp = arguments
+        .msrp_listen
+        .unwrap_or(SocketAddr::new(local.ip(), 0));
+    let tls = identity.as_ref().map(Identity::server_config).transpose()?;
+    let msrp = net.listen_msrp(msrp, tls)?;
+    let config = ReceiverConfig {
+        address: arguments.address.clone(),
+        local,
+        credentials: credentials(&arguments.login, &arguments.address)?,
+        registration,
+        msrp,
+        msrp_transport: if identity.is_some() {
+            Transport::Tls
+        } else {
+            Transport::Tcp
+        },
+        fingerprint: identity.as_ref().and_then(Identity::fingerprint),
+        max_size: arguments.max_size,
+        reject,
+        oma_release: arguments.oma_release.clone(),
+    };
+    report.say(
+        &format!("listening on {local} (SIP, UDP and TCP) and {msrp} (MSRP)"),
+        json!({ "event": "listening", "sip": local.to_string(), "msrp": msrp.to_string() }),
+    );
+    let mut run = Run {
+        net,
+        receiver: Receiver::new(config, crate::fill),
+        report,
+        arguments,
+        inputs: HashMap::new(),
+        bars: HashMap::new(),
+        messages: 0,
+        stopped: false,
+        problem: None,
+    };
+    run.until_stopped()
+}
+
+struct Run<'a> {
+    net: Net,
+    receiver: Receiver,
+    report: &'a Report,
+    arguments: &'a Receive,
+    inputs: HashMap<ConnectionId, BytesMut>,
+    /// Size in bytes and bar by session.
+    bars: HashMap<u64, (u64, Bar)>,
+    messages: usize,
+    stopped: bool,
+    problem: Option<Problem>,
+}
+
+impl Run<'_> {
+    fn until_stopped(&mut self) -> Result<(), Problem> {
+        self.receiver.start(Instant::now());
+        let mut interrupts = 0;
+        loop {
+            self.carry_out()?;
+            if self.stopped {
+                return self.problem.take().map_or(Ok(()), Err);
+            }
+            let events = self.net.wait(self.receiver.poll_timeout())?;
+            let now = Instant::now();
+            for event in events {
+                if matches!(event, NetEvent::Interrupted) {
+                    interrupts += 1;
+                    self.receiver.stop(now);
+                } else {
+                    self.handle(now, event);
+                }
+            }
+            if interrupts > 1 {
+                return Ok(());
+            }
+            self.receiver.handle_timeout(now);
+        }
+    }
+
+    fn carry_out(&mut self) -> Result<(), Problem> {
+        loop {
+            while let Some(output) = self.receiver.poll_output() {
+                match output {
+                    ReceiverOutput::Sip(way, bytes) => self.net.send_sip(way, &bytes),
+                    ReceiverOutput::ConnectMsrp(id, target) => self.net.connect_msrp(id, &target),
+                    ReceiverOutput::CloseMsrp(id) => {
+                        self.write_msrp(id);
+                        self.net.close_msrp(id);
+                        self.inputs.remove(&id);
+                    }
+                    ReceiverOutput::Event(event) => self.show(event)?,
+                }
+            }
+            for id in self.net.msrp_connections() {
+                self.write_msrp(id);
+            }
+            if self
+                .arguments
+                .count
+                .is_some_and(|count| self.messages >= count)
+            {
+                self.messages = 0;
+                self.receiver.stop_when_idle(Instant::now());
+                continue;
+            }
+            return Ok(());
+        }
+    }
+
+    fn write_msrp(&mut self, id: ConnectionId) {
+        while self.net.msrp_has_room(id)
+            && let Some(bytes) = self.receiver.poll_msrp(id)
+        {
+            self.net.send_msrp(id, &bytes);
+        }
+    }
+
+    fn handle(&mut self, now: Instant, event: NetEvent) {
+        match event {
+            NetEvent::Sip(message, way) => self.receiver.handle_sip(now, message, way),
+            NetEvent::SipBroken(way, broken) => {
+                let registrar = self.arguments.register.is_some();
+                if registrar && way.transport != SipTransport::Udp {
+                    self.report.problem(&Problem::sip_broken(&broken));
+                }
+            }
+            NetEvent::MsrpAccepted(id) => self.receiver.handle_msrp_accepted(id),
+            NetEvent::MsrpOpen(id) => self.receiver.handle_msrp_connected(now, id),
+            NetEvent::MsrpBytes(id, bytes) => {
+                let input = self.inputs.entry(id).or_default();
+                input.extend_from_slice(&bytes);
+                self.receiver.handle_msrp_bytes(now, id, input);
+                // Who sends requests and does not read the answers is not waited for.
+                self.write_msrp(id);
+                if self.receiver.is_congested(id) {
+                    self.net.close_msrp(id);
+                    self.receiver.handle_msrp_closed(now, id);
+                }
+            }
+            NetEvent::MsrpBroken(id, _) => {
+                self.inputs.remove(&id);
+                self.receiver.handle_msrp_closed(now, id);
+            }
+            NetEvent::Interrupted => {}
+        }
+    }
+
+    fn show(&mut self, event: ReceiverEvent) -> Result<(), Problem> {
+        match event {
+            ReceiverEvent::Registered(seconds, routes) => {
+                let route = routes.first().map_or(String::new(), |_| {
+                    format!(", Service-Route {}", routes.join(", "))
+                });
+                self.report.say(
+                    &format!("registered for {seconds} s{route}"),
+                    json!({ "event": "registered", "seconds": seconds, "service_route": routes }),
+                );
+            }
+            ReceiverEvent::NotRegistered(failure) => {
+                // Without its registration nothing will ever come.
+                self.problem = Some(failure.into());
+                self.stopped = true;
+            }
+            ReceiverEvent::Announced(session, from, size) => {
+                let total = size.unwrap_or(0);
+                let bar = self.report.bar(&from, total);
+                self.bars.insert(session, (total, bar));
+                self.report.tell(json!({
+                    "event": "announced", "session": session, "from": from, "bytes": size,
+                }));
+            }
+            ReceiverEvent::Progress(session, bytes) => {
+                if let Some((total, bar)) = self.bars.get_mut(&session) {
+                    bar.set(bytes, *total);
+                }
+            }
+            ReceiverEvent::Message(session, received) => {
+                self.end_bar(session);
+                self.messages += 1;
+                self.take(&received)?;
+            }
+            ReceiverEvent::Failed(session, words) => {
+                self.end_bar(Some(session));
+                self.report.say(
+                    &format!("a large message has not come: {words}"),
+                    json!({ "event": "not-received", "session": session, "message": words }),
+                );
+            }
+            ReceiverEvent::Refused(code) => self.report.say(
+                &format!("refused a message with {code} {}", code.reason_phrase()),
+                json!({ "event": "refused", "code": code.as_u16() }),
+            ),
+            ReceiverEvent::Stopped => self.stopped = true,
+        }
+        Ok(())
+    }
+
+    fn end_bar(&mut self, session: Option<u64>) {
+        if let Some((_, bar)) = session.and_then(|session| self.bars.remove(&session)) {
+            bar.finish();
+        }
+    }
+
+    /// Prints and keeps a message.
+    fn take(&self, received: &Received) -> Result<(), Problem> {
+        let object = &received.object;
+        let parts = ReceivedPart::all(&object.body);
+        let (mut kept, mut files) = (None, Vec::<PathBuf>::new());
+        if let Some(folder) = &self.arguments.store {
+            let file = store::keep(folder, object)?;
+            files = store::keep_parts(&file, &parts)?;
+            kept = Some(file);
+        }
+        let from = object
+            .uri("P-Asserted-Identity")
+            .or_else(|| object.uri("From"));
+        let from = from.unwrap_or("somebody");
+        let mode = if received.is_large { "large" } else { "pager" };
+        let referred = object.uri("Referred-By");
+        let by = referred.map_or(String::new(), |uri| format!(" for {}", visible(uri)));
+        let size = object.body.len();
+        let mut words = format!("from {}{by}, {mode} mode, {size} bytes:", visible(from));
+        let cpim = CpimMessage::parse(&object.body).ok();
+        let subject = cpim.as_ref().and_then(|cpim| cpim.field("Subject"));
+        if let Some(subject) = subject {
+            words += &format!("\n  subject: {}", visible(subject));
+        }
+        for (uri, role) in &received.history {
+            words += &format!("\n  also {role}: {}", visible(uri));
+        }
+        let mut described = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            let file = files.get(index).map(|file| file.display().to_string());
+            let checksum = part.checksum();
+            match part.text() {
+                Some(text) => {
+                    for line in text.lines() {
+                        words += &format!("\n  | {}", visible(line));
+                    }
+                }
+                None => {
+                    let kind = visible(&part.content_type);
+                    let size = part.content.len();
+                    words += &format!("\n  {kind}, {size} bytes, sha256 {checksum}");
+                    if let Some(file) = &file {
+                        words += &format!("\n  kept as {file}");
+                    }
+                }
+            }
+            described.push(json!({
+                "content_type": part.content_type, "bytes": part.content.len(),
+                "sha256": checksum, "text": part.text(), "file": file,
+            }));
+        }
+        let id = cpim
+            .as_ref()
+            .and_then(|cpim| cpim.field_of(imdn::NAMESPACE, imdn::MESSAGE_ID));
+        let field = |name: &str| object.field(name).map(str::to_owned);
+        self.report.say(
+            &words,
+            json!({
+                "event": "message", "mode": mode, "from": from, "subject": subject,
+                "conversation_id": field("Conversation-ID"),
+                "contribution_id": field("Contribution-ID"),
+                "in_reply_to": field("InReplyTo-Contribution-ID"),
+                "reply_to": object.uri("Reply-To"), "referred_by": object.uri("Referred-By"),
+                "imdn_message_id": id, "history": received.history, "parts": described,
+                "file": kept.map(|file| file.display().to_string()),
+            }),
+        );
+        Ok(())
+    }
+}
+
+/// Text of a stranger for a terminal: without control characters.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+fn registration(arguments: &Receive) -> Result<Option<RegistrationConfig>, Problem> {
+    let Some(registrar) = &arguments.register else {
+        return Ok(None);
+    };
+    let server = arguments.server.server.as_ref().unwrap_or(registrar);
+    let server = Server::parse(server).map_err(|error| Problem::local(error.to_string()))?;
+    let transport = match (arguments.server.transport, server.transport) {
+        (TransportKind::Udp, _) => SipTransport::Udp,
+        (TransportKind::Tcp, _) => SipTransport::Tcp,
+        (TransportKind::Tls, _) => SipTransport::Tls,
+        (TransportKind::Auto, known) => known.unwrap_or(SipTransport::Udp),
+    };
+    let address = server
+        .resolve(transport)
+        .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
+    Ok(Some(RegistrationConfig {
+        registrar: registrar.clone(),
+        way: Way { transport, address },
+        expires: arguments.expires,
+    }))
+}

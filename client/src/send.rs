@@ -1,0 +1,406 @@
+//! `send`
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use bytes::BytesMut;
+use cpm::client::{
+    Credentials, Draft, Mode, Outgoing, Sender, SenderConfig, SenderEvent, SenderOutput, Sent,
+    SessionExpires, SipTransport, SizeOf, Way,
+};
+use cpm::imdn::Notifications;
+use cpm::sdp::Transport;
+use cpm::session::ConnectionId;
+use cpm::sip::Uri;
+use serde_json::json;
+
+use crate::args::{
+    Login, Msrp, Notify, PagerSizeOf, Send, ServerArguments, SessionExpiresKind, TransportKind,
+};
+use crate::content;
+use crate::exit::{Exit, Problem};
+use crate::net::{Net, NetEvent, Server, Trust, read_certificates};
+use crate::recipients::destination;
+use crate::report::{Bar, Report};
+use crate::store;
+use crate::watch::Watch;
+
+/// RFC 3261 §18.1.1: what is larger goes over TCP.
+const MAX_UDP_REQUEST_BYTES: usize = 1300;
+/// The one MSRP connection of a sender.
+const MSRP: ConnectionId = ConnectionId(u64::MAX);
+
+/// Sends one message.
+pub(crate) fn run(arguments: &Send, report: &Report) -> Result<(), Problem> {
+    let outgoing = prepare(arguments, report)?;
+    let server = match &arguments.server.server {
+        Some(text) => Server::parse(text).map_err(|error| Problem::local(error.to_string()))?,
+        None => server_of(outgoing.destination().address())?,
+    };
+    let trust = trust(&arguments.server)?;
+    let mut net = Net::new(trust, &server.host)?;
+    let (way, local) = open(&mut net, &server, arguments, &outgoing)?;
+    // The offer names a port that is really ours, though the answerer is to be connected to.
+    let msrp = net.listen_msrp(SocketAddr::new(local.ip(), 0), None)?;
+    let config = SenderConfig {
+        way,
+        local,
+        credentials: credentials(&arguments.login, &arguments.from)?,
+        msrp,
+        msrp_transport: match arguments.msrp {
+            Msrp::Tcp => Transport::Tcp,
+            Msrp::Tls => Transport::Tls,
+        },
+        fingerprint: None,
+        chunk_bytes: arguments.chunk_size,
+    };
+    let mode = match outgoing.mode {
+        Mode::Pager => "pager",
+        Mode::Large => "large",
+    };
+    report.tell(json!({
+        "event": "sending", "mode": mode, "to": outgoing.destination().address(),
+        "bytes": outgoing.cpim.len(), "transport": way.transport.as_str(),
+        "conversation_id": outgoing.conversation_id, "contribution_id": outgoing.contribution_id,
+    }));
+    let mut run = Run {
+        net,
+        sender: Sender::new(config, outgoing, crate::fill),
+        report,
+        arguments,
+        input: BytesMut::new(),
+        bar: None,
+        watch: None,
+        certificate: None,
+        interrupts: 0,
+    };
+    let result = run.until_done();
+    if let Some(bar) = &run.bar {
+        bar.finish();
+    }
+    let result = result?;
+    run.finish(result)
+}
+
+struct Run<'a> {
+    net: Net,
+    sender: Sender,
+    report: &'a Report,
+    arguments: &'a Send,
+    input: BytesMut,
+    bar: Option<Bar>,
+    watch: Option<Watch>,
+    /// A certificate that did not fit, which is more than a broken connection.
+    certificate: Option<Problem>,
+    interrupts: usize,
+}
+
+impl Run<'_> {
+    fn until_done(&mut self) -> Result<Result<Sent, Problem>, Problem> {
+        self.sender.start(Instant::now());
+        loop {
+            if let Some(result) = self.carry_out() {
+                return Ok(result.map_err(|failure| match self.certificate.take() {
+                    Some(problem) => problem,
+                    None => failure.into(),
+                }));
+            }
+            let events = self.net.wait(self.sender.poll_timeout())?;
+            let now = Instant::now();
+            for event in events {
+                self.handle(now, event);
+                if self.interrupts > 1 {
+                    return Err(
+                        Problem::local("stopped at once, without a word to the server")
+                            .with(Exit::Cancelled),
+                    );
+                }
+            }
+            self.sender.handle_timeout(now);
+        }
+    }
+
+    /// Does what the machine wants. `Some`: it is done.
+    fn carry_out(&mut self) -> Option<Result<Sent, cpm::client::Failure>> {
+        let mut done = None;
+        while let Some(output) = self.sender.poll_output() {
+            match output {
+                SenderOutput::Sip(way, bytes) => self.net.send_sip(way, &bytes),
+                SenderOutput::ConnectMsrp(target) => self.net.connect_msrp(MSRP, &target),
+                SenderOutput::CloseMsrp => self.net.close_msrp(MSRP),
+                SenderOutput::Event(SenderEvent::Done(result)) => done = Some(result),
+                SenderOutput::Event(event) => self.show(event),
+            }
+        }
+        while self.net.msrp_has_room(MSRP)
+            && let Some(bytes) = self.sender.poll_msrp(Instant::now())
+        {
+            self.net.send_msrp(MSRP, &bytes);
+        }
+        done
+    }
+
+    fn handle(&mut self, now: Instant, event: NetEvent) {
+        match event {
+            NetEvent::Sip(message, way) => self.sender.handle_sip(now, message, way),
+            NetEvent::SipBroken(_, broken) => {
+                if broken.is_certificate {
+                    self.certificate = Some(Problem::certificate(&broken.words));
+                }
+                self.sender.handle_sip_failed(&broken.words);
+            }
+            NetEvent::MsrpOpen(MSRP) => self.sender.handle_msrp_connected(now),
+            NetEvent::MsrpBytes(MSRP, bytes) => {
+                self.input.extend_from_slice(&bytes);
+                self.sender.handle_msrp_bytes(now, &mut self.input);
+            }
+            NetEvent::MsrpBroken(MSRP, broken) => {
+                if broken.is_certificate {
+                    self.certificate = Some(Problem::certificate(&broken.words));
+                }
+                self.sender.handle_msrp_failed(now, &broken.words);
+            }
+            // The client is the active end: who connects to it is not expected.
+            NetEvent::MsrpAccepted(id) => self.net.close_msrp(id),
+            NetEvent::MsrpOpen(_) | NetEvent::MsrpBytes(..) | NetEvent::MsrpBroken(..) => {}
+            NetEvent::Interrupted => {
+                self.interrupts += 1;
+                self.sender.cancel(now);
+            }
+        }
+    }
+
+    fn show(&mut self, event: SenderEvent) {
+        match event {
+            SenderEvent::Provisional(code) => {
+                self.report
+                    .tell(json!({ "event": "provisional", "code": code }));
+            }
+            SenderEvent::Accepted { call_id } => {
+                self.report
+                    .tell(json!({ "event": "accepted", "call_id": call_id }));
+                let outgoing = self.sender.outgoing();
+                let total = outgoing.cpim.len() as u64;
+                let mut bar = self.report.bar("sent", total);
+                bar.set(0, total);
+                self.bar = Some(bar);
+                if let Some(url) = &self.arguments.watch {
+                    let names = vec![call_id, outgoing.contribution_id.clone()];
+                    match Watch::start(url, names, self.report.clone()) {
+                        Ok(watch) => self.watch = Some(watch),
+                        Err(words) => self.report.problem(&Problem::local(words)),
+                    }
+                }
+            }
+            SenderEvent::Progress(bytes, total) => {
+                if let Some(bar) = &mut self.bar {
+                    bar.set(bytes, total);
+                }
+                self.report
+                    .tell(json!({ "event": "progress", "bytes": bytes, "total": total }));
+            }
+            SenderEvent::Done(_) => {}
+        }
+    }
+
+    /// Tells how it ended, and keeps the copy.
+    fn finish(self, result: Result<Sent, Problem>) -> Result<(), Problem> {
+        // What is on its way to MSRP and SIP peers, such as the last BYE's answer, is done: sockets close here.
+        let Self {
+            net,
+            sender,
+            report,
+            arguments,
+            watch,
+            ..
+        } = self;
+        drop(net);
+        let legs = watch.map(Watch::finish);
+        let sent = result?;
+        let outgoing = sender.outgoing();
+        let object = outgoing.stored(sent.message_uid.as_deref());
+        let kept = match &arguments.store {
+            Some(folder) => Some(store::keep(folder, &object)?),
+            None => None,
+        };
+        let how = match outgoing.mode {
+            Mode::Pager => format!("{} {} bytes in one MESSAGE", sent.code, outgoing.cpim.len()),
+            Mode::Large => format!("{} {} bytes over MSRP", sent.code, outgoing.cpim.len()),
+        };
+        let uid = sent.message_uid.as_ref().map_or(String::new(), |uid| {
+            format!(", in the message store as {uid}")
+        });
+        let to = outgoing.destination().address();
+        report.say(
+            &format!("sent to {to}: {how}{uid}"),
+            json!({
+                "event": "sent", "code": sent.code, "message_uid": sent.message_uid,
+                "conversation_id": outgoing.conversation_id,
+                "contribution_id": outgoing.contribution_id,
+                "file": kept.as_ref().map(|path| path.display().to_string()),
+            }),
+        );
+        match legs {
+            Some(Ok(legs)) => {
+                for leg in legs {
+                    let words = format!(
+                        "  {}: {}, {} of {} bytes",
+                        leg.uri, leg.state, leg.delivered, leg.total
+                    );
+                    report.say(
+                        &words,
+                        json!({
+                            "event": "recipient-end", "uri": leg.uri, "state": leg.state,
+                            "delivered": leg.delivered, "total": leg.total,
+                        }),
+                    );
+                }
+            }
+            Some(Err(words)) => report.problem(&Problem::local(format!("--watch: {words}"))),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+fn prepare(arguments: &Send, report: &Report) -> Result<Outgoing, Problem> {
+    let reply = arguments.reply.as_deref().map(store::read).transpose()?;
+    let (destination, replied) = destination(arguments, reply.as_ref())?;
+    if let Some((source, address)) = &replied {
+        let words = format!("the reply goes to {address} ({})", source.header());
+        report.say(
+            &words,
+            json!({
+                "event": "reply-address", "address": address, "header": source.header(),
+            }),
+        );
+    }
+    let field = |name| {
+        reply
+            .as_ref()
+            .and_then(|item| item.field(name))
+            .map(str::to_owned)
+    };
+    let parts = content::parts(
+        arguments.text.as_deref(),
+        &arguments.file,
+        arguments.content_type.as_deref(),
+    )?;
+    let has = |wanted| arguments.notify.contains(&wanted);
+    let interval = arguments.session_interval;
+    let draft = Draft {
+        from: arguments.from.clone(),
+        display_name: arguments.name.clone(),
+        identity: arguments.identity.clone(),
+        asserted: arguments.assert.clone(),
+        destination,
+        parts,
+        subject: arguments.subject.clone(),
+        reply_to: arguments.reply_to.clone(),
+        anonymous: arguments.anonymous,
+        expires: arguments.expires,
+        notifications: Notifications {
+            delivered: has(Notify::Delivered),
+            failed: has(Notify::Failed),
+            displayed: has(Notify::Displayed),
+            interworked: has(Notify::Interworked),
+        },
+        conversation_id: arguments
+            .conversation
+            .clone()
+            .or_else(|| field("Conversation-ID")),
+        in_reply_to: field("Contribution-ID"),
+        routes: arguments.route.clone(),
+        oma_release: arguments.oma_release.clone(),
+        session_expires: match arguments.session_expires {
+            SessionExpiresKind::Absent => SessionExpires::Absent,
+            SessionExpiresKind::Plain => SessionExpires::Plain(interval),
+            SessionExpiresKind::Uas => SessionExpires::Uas(interval),
+            SessionExpiresKind::Uac => SessionExpires::Uac(interval),
+        },
+    };
+    let size_of = match arguments.pager_size_of {
+        PagerSizeOf::Cpim => SizeOf::Cpim,
+        PagerSizeOf::Request => SizeOf::Request,
+    };
+    Ok(draft.prepare(arguments.pager_max, size_of, SystemTime::now(), crate::fill)?)
+}
+
+/// Opens the way to the server. By default what fits into a datagram goes over UDP and the rest over TCP, or over UDP
+/// after all where TCP is refused (RFC 3261 §18.1.1).
+fn open(
+    net: &mut Net,
+    server: &Server,
+    arguments: &Send,
+    outgoing: &Outgoing,
+) -> Result<(Way, SocketAddr), Problem> {
+    let local = arguments.local.map(|address| SocketAddr::new(address, 0));
+    let kind = arguments.server.transport;
+    let transport = match (kind, server.transport) {
+        (TransportKind::Udp, _) => Some(SipTransport::Udp),
+        (TransportKind::Tcp, _) => Some(SipTransport::Tcp),
+        (TransportKind::Tls, _) => Some(SipTransport::Tls),
+        (TransportKind::Auto, known) => known,
+    };
+    let candidates = match transport {
+        Some(transport) => vec![transport],
+        None if outgoing.request_bytes() <= MAX_UDP_REQUEST_BYTES => vec![SipTransport::Udp],
+        None => vec![SipTransport::Tcp, SipTransport::Udp],
+    };
+    let mut problem = Problem::local("no transport");
+    for transport in candidates {
+        let address = server
+            .resolve(transport)
+            .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
+        let way = Way { transport, address };
+        match net.open(way, local) {
+            Ok(own) => return Ok((way, own)),
+            Err(broken) => {
+                let place = format!("{} {address}", transport.as_str());
+                problem = Problem::sip_broken(&broken.at(&place));
+            }
+        }
+    }
+    Err(problem)
+}
+
+fn server_of(address: &str) -> Result<Server, Problem> {
+    let uri = Uri::parse(address).ok();
+    uri.and_then(|uri| Server::of_uri(&uri)).ok_or_else(|| {
+        Problem::local(format!("{address} names no host to send to"))
+            .advise("name the server with --server")
+    })
+}
+
+/// Whose certificates are believed.
+pub(crate) fn trust(arguments: &ServerArguments) -> Result<Trust, Problem> {
+    Ok(Trust {
+        authorities: match &arguments.ca_file {
+            Some(file) => read_certificates(file)
+                .map_err(|error| Problem::local(format!("{}: {error}", file.display())))?,
+            None => Vec::new(),
+        },
+        insecure: arguments.insecure,
+    })
+}
+
+/// User name and password, if there is a password.
+pub(crate) fn credentials(login: &Login, address: &str) -> Result<Option<Credentials>, Problem> {
+    let password = match &login.password_file {
+        Some(file) => {
+            let text = fs::read_to_string(file)
+                .map_err(|error| Problem::local(format!("{}: {error}", file.display())))?;
+            text.lines().next().map(str::to_owned)
+        }
+        None => std::env::var("CPM_CLIENT_PASSWORD").ok(),
+    };
+    let Some(password) = password else {
+        return Ok(None);
+    };
+    let own = Uri::parse(address)
+        .ok()
+        .and_then(|uri| uri.user().map(str::to_owned));
+    let user = login.user.clone().or(own).unwrap_or_default();
+    Ok(Some(Credentials { user, password }))
+}

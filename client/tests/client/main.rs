@@ -1,0 +1,16 @@
+//! The program `cpm-client` as a user runs it: what it sends is captured and judged by tshark, what it says is read. The
+//! tests against the module need what `make build` leaves, `target/kamailio/cpm.so`.
+
+mod certificates;
+mod common;
+mod endings;
+mod face;
+mod failures;
+mod large_mode;
+mod lists;
+mod matching;
+mod module;
+mod pager;
+mod receiving;
+mod replies;
+mod servers;

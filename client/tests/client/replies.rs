@@ -1,0 +1,210 @@
+//! Replies: where they go and what they refer to, for messages that the program itself has received and kept.
+
+use std::path::PathBuf;
+
+use cpm_testbed::{Agent, Bench, Request, cpm_message, proves};
+
+use crate::common::{CONTROLLING, EXPLODER, receive, send, text, with_list};
+
+/// Has a message with these headers come to the program, and returns the file in which it is kept.
+#[track_caller]
+fn received(bench: &Bench, sender: &Agent, headers: &[(&str, &str)]) -> (Request, PathBuf) {
+    let port = bench.port();
+    let folder = bench.folder().join("inbox");
+    let receiver = receive(port, &["--store", text(&folder), "--count", "1"]);
+    let mut request = cpm_message(
+        "sip:carol@example.com",
+        &format!("sip:bill@127.0.0.1:{port}"),
+    )
+    .request();
+    for (name, value) in headers {
+        request = request.with(name, value);
+    }
+    sender.send(
+        &request,
+        cpm_testbed::Way::Udp(([127, 0, 0, 1], port).into()),
+    );
+    sender.expect_response(&request, 200);
+    let message = receiver.succeeds().event("message");
+    let file = message["file"].as_str().expect("it was kept").into();
+    (request, file)
+}
+
+const REPLY_TO: (&str, &str) = ("Reply-To", "\"Office\" <sip:office@example.com>;x=y");
+const PAI: (&str, &str) = ("P-Asserted-Identity", "<sip:carol@example.com>, <tel:+1>");
+const LARGE: [&str; 2] = ["--pager-max", "0"];
+
+/// What each reply has to say of what it replies to.
+#[track_caller]
+fn assert_refers(reply: &cpm_testbed::Message, to: &Request) {
+    assert_eq!(
+        reply.header("Conversation-ID"),
+        to.header("Conversation-ID")
+    );
+    assert_eq!(
+        reply.header("InReplyTo-Contribution-ID"),
+        to.header("Contribution-ID")
+    );
+    assert_ne!(
+        reply.header("Contribution-ID"),
+        to.header("Contribution-ID")
+    );
+}
+
+#[test]
+fn a_pager_reply_to_one() {
+    let _proof = proves(&[
+        "7.2.1.1-8b",
+        "7.2.1.1-8c",
+        "7.2.1.1-12-else",
+        "7.2.1.1-13",
+        "7.2.1.1-14",
+    ]);
+    let bench = Bench::new("client_a_pager_reply");
+    let server = bench.agent();
+    let capture = bench.capture();
+    for (headers, address, source) in [
+        (&[PAI, REPLY_TO][..], "sip:office@example.com", "Reply-To"),
+        (&[PAI][..], "sip:carol@example.com", "P-Asserted-Identity"),
+        // Through a group: its own address leads nowhere (spec-notes N31).
+        (
+            &[
+                ("P-Asserted-Identity", "<sip:group@example.com>"),
+                ("Referred-By", "<sip:carol@example.com>"),
+            ][..],
+            "sip:carol@example.com",
+            "Referred-By",
+        ),
+    ] {
+        let (original, file) = received(&bench, &server, headers);
+        let ended = send(server.port(), &["--reply", text(&file), "Yes"]).succeeds();
+        assert_eq!(ended.event("reply-address")["header"], source);
+        let reply = server.expect_request("MESSAGE");
+        assert_eq!(reply.uri(), Some(address));
+        assert_refers(&reply, &original);
+        // A new address wins.
+        send(
+            server.port(),
+            &["--reply", text(&file), "--to", "sip:new@example.com", "Yes"],
+        )
+        .succeeds();
+        let reply = server.expect_request("MESSAGE");
+        assert_eq!(reply.uri(), Some("sip:new@example.com"));
+        assert_refers(&reply, &original);
+    }
+    // Without a stored message: a conversation that the user names.
+    let named = [
+        "--to",
+        "sip:bill@example.com",
+        "--conversation",
+        "known-conversation",
+        "Hi",
+    ];
+    send(server.port(), &named).succeeds();
+    let request = server.expect_request("MESSAGE");
+    assert_eq!(
+        request.header("Conversation-ID"),
+        Some("known-conversation")
+    );
+    assert_eq!(request.header("InReplyTo-Contribution-ID"), None);
+    capture.stop().assert_clean();
+}
+
+#[test]
+fn a_pager_reply_to_many() {
+    let _proof = proves(&[
+        "7.2.1.1-9c",
+        "7.2.1.1-9d",
+        "7.2.1.1-11c",
+        "7.2.1.1-11d",
+        "7.2.1.1-14",
+    ]);
+    let bench = Bench::new("client_a_pager_reply_to_many");
+    let server = bench.agent();
+    let capture = bench.capture();
+    for (headers, address) in [
+        (&[PAI, REPLY_TO][..], "sip:office@example.com"),
+        (&[PAI][..], "sip:carol@example.com"),
+    ] {
+        let (original, file) = received(&bench, &server, headers);
+        for (kind, uri) in [("exploder", EXPLODER), ("adhoc", CONTROLLING)] {
+            let base = [
+                "--via",
+                kind,
+                uri,
+                "--reply",
+                text(&file),
+                "--to",
+                "sip:dave@example.com",
+            ];
+            for (more, wanted) in [
+                (&["Yes"][..], &[address, "sip:dave@example.com"][..]),
+                (&["--only-to", "Yes"][..], &["sip:dave@example.com"][..]),
+            ] {
+                send(server.port(), &[&base[..], more].concat()).succeeds();
+                let reply = server.expect_request("MESSAGE");
+                assert_eq!(reply.uri(), Some(uri));
+                assert_refers(&reply, &original);
+                let (_, _, list) = with_list(&reply);
+                let uris: Vec<&str> = list.iter().map(|(uri, _)| uri.as_str()).collect();
+                assert_eq!(uris, wanted);
+            }
+        }
+    }
+    capture.stop().assert_clean();
+}
+
+#[test]
+fn a_large_reply_to_one_and_to_many() {
+    let _proof = proves(&[
+        "7.2.1.2-9b",
+        "7.2.1.2-9c",
+        "7.2.1.2-10c",
+        "7.2.1.2-10d",
+        "7.2.1.2-12e",
+        "7.2.1.2-12f",
+        "7.2.1.2-16-else",
+        "7.2.1.2-17",
+        "7.2.1.2-18",
+    ]);
+    let bench = Bench::new("client_a_large_reply");
+    let callees = bench.callees();
+    let server = callees.agent();
+    let capture = bench.capture();
+    for (place, (headers, address, user)) in [
+        (&[PAI, REPLY_TO][..], "sip:office@example.com", "office"),
+        (&[PAI][..], "sip:carol@example.com", "carol"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (original, file) = received(&bench, server, headers);
+        let reply = ["--reply", text(&file)];
+        send(server.port(), &[&LARGE[..], &reply, &["Yes"]].concat()).succeeds();
+        let call = callees.expect_call(user);
+        assert_eq!(call.invite.uri(), Some(address));
+        assert_refers(&call.invite, &original);
+        for (kind, uri, user) in [
+            ("exploder", EXPLODER, "exploder"),
+            ("adhoc", CONTROLLING, "cpm"),
+        ] {
+            let via = ["--via", kind, uri, "--to", "sip:dave@example.com"];
+            send(
+                server.port(),
+                &[&LARGE[..], &reply, &via, &["Yes"]].concat(),
+            )
+            .succeeds();
+            let call = callees.expect_nth_call(user, place);
+            assert_eq!(call.invite.uri(), Some(uri));
+            assert_refers(&call.invite, &original);
+            let (_, _, list) = with_list(&call.invite);
+            let uris: Vec<&str> = list.iter().map(|(uri, _)| uri.as_str()).collect();
+            assert_eq!(uris, [address, "sip:dave@example.com"]);
+        }
+        let new = ["--to", "sip:new@example.com", "Yes"];
+        send(server.port(), &[&LARGE[..], &reply, &new].concat()).succeeds();
+        let call = callees.expect_nth_call("new", place);
+        assert_eq!(call.invite.uri(), Some("sip:new@example.com"));
+    }
+    capture.stop().assert_clean();
+}

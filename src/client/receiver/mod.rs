@@ -1,0 +1,528 @@
+//! Receiving messages: registers, answers MESSAGE and INVITE, takes what comes over MSRP.
+
+mod msrp;
+mod msrp_connection;
+mod session;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::sdp::{Fingerprint, Transport};
+use crate::session::ConnectionId;
+use crate::sip::{HeaderName, Message, StatusCode, option_tag};
+
+use super::body::cpim_of;
+use super::digest::Credentials;
+use super::identifiers::{Random, token};
+use super::outcome::{Failure, Refusal};
+use super::registration::{Registered, Registration, RegistrationConfig};
+use super::request::{OutResponse, SipNames, branch_of, texts, way_back};
+use super::sender::MsrpTarget;
+use super::session_timer::{Due, SessionTimer};
+use super::stored::StoredMessage;
+use super::transaction::T2;
+use super::uac::{Uac, UacEvent};
+use super::{ALLOW, SipTransport, Way};
+
+use msrp_connection::MsrpConnection;
+use session::{Session, echoed};
+
+/// Most sessions at once; the next INVITE is answered 486. With the size limit of one message this bounds the memory.
+pub const MAX_SESSIONS: usize = 16;
+/// Responses that are kept to answer requests that come once more.
+const MAX_KEPT_RESPONSES: usize = 64;
+/// How long an end of ours may take to sign off before it just leaves.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Connections that we open ourselves have their numbers from here on, those of the caller below.
+const FIRST_OWN_CONNECTION: u64 = 1 << 63;
+
+/// What a receiver has to know of its surroundings.
+#[derive(Debug, Clone)]
+pub struct ReceiverConfig {
+    /// The user's address.
+    pub address: String,
+    /// Where SIP comes in.
+    pub local: SocketAddr,
+    /// For when the registrar asks.
+    pub credentials: Option<Credentials>,
+    /// Where to register; `None`: only listen.
+    pub registration: Option<RegistrationConfig>,
+    /// Where MSRP comes in: what the answer says.
+    pub msrp: SocketAddr,
+    /// What carries MSRP.
+    pub msrp_transport: Transport,
+    /// The fingerprint of our certificate, if we have one.
+    pub fingerprint: Option<Fingerprint>,
+    /// Largest message in bytes.
+    pub max_size: u64,
+    /// Refuses every message with this code, to play an unwilling recipient.
+    pub reject: Option<StatusCode>,
+    /// Release in User-Agent and Server.
+    pub oma_release: String,
+}
+
+/// A message that has come, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The message as an object of the message store.
+    pub object: StoredMessage,
+    /// Whether it came over MSRP.
+    pub is_large: bool,
+    /// The list of those who also got it, if the sender shows one: URIs with their role (`to`, `cc`).
+    pub history: Vec<(String, String)>,
+}
+
+/// What the user may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverEvent {
+    /// Registered for so many seconds; the Service-Route for requests of ours.
+    Registered(u32, Vec<String>),
+    /// Not registered.
+    NotRegistered(Failure),
+    /// A large message is announced: the session's number, who sends it, its size in bytes.
+    Announced(u64, String, Option<u64>),
+    /// So many bytes of it have come.
+    Progress(u64, u64),
+    /// A message has come; the session's number if it came over MSRP.
+    Message(Option<u64>, Box<Received>),
+    /// A large message will not come.
+    Failed(u64, String),
+    /// A message was refused, as [`ReceiverConfig::reject`] or a limit says.
+    Refused(StatusCode),
+    /// After [`Receiver::stop`]: nothing more comes.
+    Stopped,
+}
+
+/// What is to be done outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverOutput {
+    /// These bytes are to be sent.
+    Sip(Way, Bytes),
+    /// A connection of this number is to be opened.
+    ConnectMsrp(ConnectionId, MsrpTarget),
+    /// A connection is to be closed, once what waits is written.
+    CloseMsrp(ConnectionId),
+    /// For the user.
+    Event(ReceiverEvent),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Register,
+    Unregister,
+    /// BYE or UPDATE in the session of this number.
+    Bye(u64),
+    Refresh(u64),
+}
+
+/// Receives messages.
+#[derive(Debug)]
+pub struct Receiver {
+    config: ReceiverConfig,
+    random: Random,
+    uac: Uac<Purpose>,
+    registration: Option<Registration>,
+    tag: String,
+    sessions: Vec<Session>,
+    next_session: u64,
+    next_connection: u64,
+    connections: Vec<MsrpConnection>,
+    /// By branch and method.
+    kept: VecDeque<(String, Bytes)>,
+    /// Since when we sign off, and until when at most.
+    stopping: Option<Instant>,
+    stopped: bool,
+    is_leaving: bool,
+    output: VecDeque<ReceiverOutput>,
+}
+
+impl Receiver {
+    /// A receiver; it registers with [`start`](Self::start).
+    pub fn new(config: ReceiverConfig, random: Random) -> Self {
+        Self {
+            uac: Uac::new(
+                &config.local.to_string(),
+                config.credentials.clone(),
+                random,
+            ),
+            random,
+            registration: None,
+            tag: token(random),
+            sessions: Vec::new(),
+            next_session: 1,
+            next_connection: FIRST_OWN_CONNECTION,
+            connections: Vec::new(),
+            kept: VecDeque::new(),
+            stopping: None,
+            stopped: false,
+            is_leaving: false,
+            output: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Registers, if that is configured.
+    pub fn start(&mut self, now: Instant) {
+        let Some(config) = self.config.registration.clone() else {
+            return;
+        };
+        let names = SipNames {
+            call_id: token(self.random),
+            tag: token(self.random),
+            cseq: 1,
+        };
+        let contact = contact(&self.config, config.way.transport);
+        let registration = Registration::new(config, &self.config.address, &contact, names);
+        self.registration = Some(registration);
+        self.register(now);
+    }
+
+    fn register(&mut self, now: Instant) {
+        let user_agent = super::user_agent(&self.config.oma_release);
+        if let Some(registration) = &mut self.registration {
+            let expires = registration.expires();
+            let request = registration.request(expires, &user_agent);
+            self.uac
+                .send(now, registration.way(), Purpose::Register, request);
+        }
+    }
+
+    /// Signs off: ends the sessions and takes the registration back. [`ReceiverEvent::Stopped`] tells when it is done.
+    pub fn stop(&mut self, now: Instant) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(now + FAREWELL);
+        let numbers: Vec<u64> = self.sessions.iter().map(|session| session.number).collect();
+        for number in numbers {
+            self.end_session(now, number, "the receiver was stopped");
+        }
+        let user_agent = super::user_agent(&self.config.oma_release);
+        match &mut self.registration {
+            Some(registration) => {
+                let request = registration.request(0, &user_agent);
+                self.uac
+                    .send(now, registration.way(), Purpose::Unregister, request);
+            }
+            None => self.finish(),
+        }
+    }
+
+    /// Takes no more sessions, and stops once the running ones are over.
+    pub fn stop_when_idle(&mut self, now: Instant) {
+        self.is_leaving = true;
+        self.leave_when_idle(now);
+    }
+
+    fn leave_when_idle(&mut self, now: Instant) {
+        if self.is_leaving && self.sessions.is_empty() {
+            self.stop(now);
+        }
+    }
+
+    fn finish(&mut self) {
+        if !self.stopped {
+            self.stopped = true;
+            self.event(ReceiverEvent::Stopped);
+        }
+    }
+
+    /// A SIP message has come.
+    pub fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
+        let Some(method) = message.method().map(str::to_owned) else {
+            if let Some(event) = self.uac.handle_response(now, message) {
+                self.handle_uac(now, event);
+            }
+            return;
+        };
+        let key = format!("{} {method}", branch_of(&message).unwrap_or_default());
+        if let Some((_, bytes)) = self.kept.iter().find(|(known, _)| *known == key) {
+            let bytes = bytes.clone();
+            let back = way_back(&message, way);
+            return self.output.push_back(ReceiverOutput::Sip(back, bytes));
+        }
+        match method.as_str() {
+            "ACK" => self.handle_ack(&message),
+            "MESSAGE" => self.handle_message(&message, way),
+            "INVITE" => self.handle_invite(now, message, way),
+            "BYE" => self.handle_bye(now, &message, way),
+            "UPDATE" => self.handle_update(now, &message, way),
+            // All our answers are final at once, so there is nothing left to be taken back.
+            "CANCEL" => {
+                let branch = branch_of(&message).unwrap_or_default();
+                let invite = format!("{branch} INVITE");
+                let code = match self.kept.iter().any(|(known, _)| *known == invite) {
+                    true => StatusCode::OK,
+                    false => StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST,
+                };
+                self.respond(&message, way, code, Vec::new());
+            }
+            "OPTIONS" => {
+                let headers = vec![("Allow", ALLOW.to_owned()), ("Accept", ACCEPT.to_owned())];
+                self.respond(&message, way, StatusCode::OK, headers);
+            }
+            _ => {
+                let headers = vec![("Allow", ALLOW.to_owned())];
+                self.respond(&message, way, StatusCode::METHOD_NOT_ALLOWED, headers);
+            }
+        }
+    }
+
+    fn handle_message(&mut self, request: &Message, way: Way) {
+        if self.refuses(request, way) {
+            return;
+        }
+        let Some((cpim, history)) = cpim_of(request) else {
+            let headers = vec![("Accept", ACCEPT.to_owned())];
+            return self.respond(request, way, StatusCode::UNSUPPORTED_MEDIA_TYPE, headers);
+        };
+        self.respond(request, way, StatusCode::OK, echoed(request));
+        let received = Received {
+            object: StoredMessage::of_received(request, &cpim),
+            is_large: false,
+            history,
+        };
+        self.event(ReceiverEvent::Message(None, Box::new(received)));
+    }
+
+    /// Whether a new message is refused before its content is looked at.
+    fn refuses(&mut self, request: &Message, way: Way) -> bool {
+        let required = texts(request, HeaderName::Require);
+        let known = ["timer", "recipient-list-message", "recipient-list-invite"];
+        let unknown = option_tag::without(required.iter().map(String::as_str), &known);
+        if let Some(unknown) = unknown.filter(|unknown| !unknown.is_empty()) {
+            let headers = vec![("Unsupported", unknown)];
+            self.respond(request, way, StatusCode::BAD_EXTENSION, headers);
+            return true;
+        }
+        let Some(code) = self.config.reject else {
+            return false;
+        };
+        self.respond(request, way, code, Vec::new());
+        self.event(ReceiverEvent::Refused(code));
+        true
+    }
+
+    fn handle_uac(&mut self, now: Instant, event: UacEvent<Purpose>) {
+        match event {
+            UacEvent::Response {
+                purpose,
+                request,
+                message,
+            } => {
+                let Some(status) = message.status().filter(|status| !status.is_provisional())
+                else {
+                    return;
+                };
+                match purpose {
+                    Purpose::Register => self.handle_registered(now, status, &request, &message),
+                    Purpose::Unregister => self.finish(),
+                    Purpose::Bye(_) => {}
+                    Purpose::Refresh(number) if !status.is_success() => {
+                        self.end_session(now, number, "the session refresh was refused");
+                    }
+                    Purpose::Refresh(_) => {}
+                }
+            }
+            UacEvent::TimedOut(Purpose::Register) => {
+                self.event(ReceiverEvent::NotRegistered(Failure::NoAnswer("REGISTER")));
+            }
+            UacEvent::TimedOut(Purpose::Unregister) => self.finish(),
+            UacEvent::TimedOut(Purpose::Refresh(number)) => {
+                self.end_session(now, number, "the session refresh was not answered");
+            }
+            UacEvent::TimedOut(Purpose::Bye(_)) | UacEvent::Again { .. } => {}
+        }
+    }
+
+    fn handle_registered(
+        &mut self,
+        now: Instant,
+        status: StatusCode,
+        request: &super::OutRequest,
+        response: &Message,
+    ) {
+        let Some(registration) = &mut self.registration else {
+            return;
+        };
+        match registration.handle_response(now, status, request, response) {
+            Registered::For(seconds, routes) => {
+                self.event(ReceiverEvent::Registered(seconds, routes));
+            }
+            Registered::Again(request) => {
+                let way = registration.way();
+                self.uac.send(now, way, Purpose::Register, request);
+            }
+            Registered::Refused(status) => {
+                let refusal = Refusal::of(response, status);
+                let failure = match status {
+                    StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                        Failure::Unauthenticated(refusal)
+                    }
+                    _ => Failure::Refused(refusal),
+                };
+                self.event(ReceiverEvent::NotRegistered(failure));
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.stopped {
+            return None;
+        }
+        let registration = self
+            .registration
+            .as_ref()
+            .filter(|_| self.stopping.is_none());
+        let sessions = self.sessions.iter().filter_map(|session| {
+            let again = session.unacknowledged.as_ref().map(|u| u.at.min(u.until));
+            let timer = session.timer.as_ref().map(SessionTimer::poll_timeout);
+            let times = [again, timer, session.endpoint.poll_timeout()];
+            times.into_iter().flatten().min()
+        });
+        let others = [
+            self.uac.poll_timeout(),
+            registration.and_then(Registration::poll_timeout),
+            self.stopping,
+        ];
+        sessions.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for event in self.uac.handle_timeout(now) {
+            self.handle_uac(now, event);
+        }
+        if self.stopping.is_some_and(|until| until <= now) {
+            self.finish();
+        }
+        let registration = self
+            .registration
+            .as_ref()
+            .and_then(Registration::poll_timeout);
+        if self.stopping.is_none() && registration.is_some_and(|at| at <= now) {
+            self.register(now);
+        }
+        let mut ended = Vec::new();
+        for session in &mut self.sessions {
+            session.endpoint.handle_timeout(now);
+            if let Some(waiting) = &mut session.unacknowledged {
+                if waiting.until <= now {
+                    ended.push((session.number, "its ACK never came"));
+                } else if waiting.at <= now {
+                    waiting.interval = (waiting.interval * 2).min(T2);
+                    waiting.at = now + waiting.interval;
+                    let branch = branch_of(&session.invite).unwrap_or_default();
+                    let key = format!("{branch} INVITE");
+                    if let Some((_, bytes)) = self.kept.iter().find(|(known, _)| *known == key) {
+                        let back = way_back(&session.invite, session.way);
+                        self.output
+                            .push_back(ReceiverOutput::Sip(back, bytes.clone()));
+                    }
+                }
+            }
+            match session.timer.as_ref().map(|timer| timer.due(now)) {
+                Some(Due::Expired) => ended.push((session.number, "the session timer ran out")),
+                Some(Due::Refresh) => {
+                    let interval = session.timer.as_mut().map_or(0, |timer| {
+                        timer.restart(now);
+                        timer.interval_s
+                    });
+                    let mut request = session.dialog.request("UPDATE");
+                    request.push(
+                        "Contact",
+                        format!("<{}>", contact(&self.config, session.way.transport)),
+                    );
+                    request.push("Supported", "timer");
+                    request.push("Session-Expires", format!("{interval};refresher=uac"));
+                    self.uac
+                        .send(now, session.way, Purpose::Refresh(session.number), request);
+                }
+                Some(Due::Nothing) | None => {}
+            }
+        }
+        for (number, words) in ended {
+            self.end_session(now, number, words);
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<ReceiverOutput> {
+        if let Some((way, bytes)) = self.uac.poll_output() {
+            return Some(ReceiverOutput::Sip(way, bytes));
+        }
+        self.output.pop_front()
+    }
+
+    fn event(&mut self, event: ReceiverEvent) {
+        self.output.push_back(ReceiverOutput::Event(event));
+    }
+
+    fn respond(
+        &mut self,
+        request: &Message,
+        way: Way,
+        code: StatusCode,
+        headers: Vec<(&'static str, String)>,
+    ) {
+        let bytes = self.respond_with(request, way, code, headers, None);
+        self.keep(request, bytes);
+    }
+
+    fn respond_with(
+        &mut self,
+        request: &Message,
+        way: Way,
+        code: StatusCode,
+        mut headers: Vec<(&'static str, String)>,
+        sdp: Option<Bytes>,
+    ) -> Bytes {
+        headers.push(("Server", super::user_agent(&self.config.oma_release)));
+        let body = sdp.map(|sdp| ("application/sdp", sdp));
+        let response = OutResponse {
+            code,
+            tag: &self.tag,
+            headers,
+            body,
+        };
+        let bytes = response.write(request, way);
+        let back = way_back(request, way);
+        self.output
+            .push_back(ReceiverOutput::Sip(back, bytes.clone()));
+        bytes
+    }
+
+    fn keep(&mut self, request: &Message, bytes: Bytes) {
+        if self.kept.len() == MAX_KEPT_RESPONSES {
+            self.kept.pop_front();
+        }
+        let branch = branch_of(request).unwrap_or_default();
+        let method = request.method().unwrap_or_default();
+        self.kept.push_back((format!("{branch} {method}"), bytes));
+    }
+}
+
+/// Where the receiver is reached.
+fn contact(config: &ReceiverConfig, transport: SipTransport) -> String {
+    let parameter = match transport {
+        SipTransport::Udp => "",
+        SipTransport::Tcp => ";transport=tcp",
+        SipTransport::Tls => ";transport=tls",
+    };
+    let user = crate::sip::Uri::parse(&config.address)
+        .ok()
+        .and_then(|uri| uri.user());
+    format!(
+        "sip:{}@{}{parameter}",
+        user.unwrap_or("receiver"),
+        config.local
+    )
+}
+
+/// What a MESSAGE may have in it.
+const ACCEPT: &str =
+    "message/cpim, application/sdp, application/resource-lists+xml, multipart/mixed";

@@ -1,0 +1,627 @@
+//! The INVITEs that recipients get (9.1.2-8, -9; spec-notes N4 to N8, N27, N32 to N34).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cpm_testbed::{
+    BOUNDARY, InvitedCall, LARGE_FEATURE_TAG, MsrpSession, SdpText, bcc, cc, large_message,
+    multipart, resource_lists, to, unmarked,
+};
+
+use crate::common::{CONTROLLING, EXPLODER, header_lines, proves};
+use crate::groups::{ALL_MAY_SEND, GroupFolder, address, open_group};
+use crate::large::{ANNE, SIZE, Scene, Upload};
+
+const ANONYMOUS: &str = "<sip:anonymous@anonymous.invalid>";
+const USERS: [&str; 3] = ["bill", "carol", "dan"];
+
+/// A group in which everybody may be anonymous.
+const ANYBODY: &str = "<cp:rule id=\"all\"><cp:conditions/><cp:actions>
+    <allow-initiate-conference>true</allow-initiate-conference>
+    <allow-anonymity>true</allow-anonymity></cp:actions></cp:rule>";
+
+fn scene(test_name: &str, configure: &[(&str, String)]) -> Scene {
+    let mut groups = None;
+    let scene = Scene::with(test_name, |bench, config| {
+        let folder = GroupFolder::new(bench, "groups");
+        let mut config = config.set("cpm", "group_source", &folder.source()).set(
+            "cpm",
+            "group_uri",
+            "sip:*@groups.example.com",
+        );
+        for (name, value) in configure {
+            config = config.set("cpm", name, value);
+        }
+        groups = Some(folder);
+        config
+    });
+    let group = open_group("lunch").rules(ANYBODY);
+    let members = USERS.map(|user| scene.callees.uri(user));
+    let folder = groups.expect("it was made");
+    folder.put("lunch", &group.members(members));
+    folder.put("calls", &open_group("calls").rules(ALL_MAY_SEND));
+    scene
+}
+
+/// What a message of each kind goes to.
+fn services() -> [String; 3] {
+    [
+        EXPLODER.to_owned(),
+        CONTROLLING.to_owned(),
+        address("lunch"),
+    ]
+}
+
+fn upload_to(scene: &Scene, service: &str) -> Upload {
+    match service {
+        EXPLODER | CONTROLLING => scene.upload(service, &USERS),
+        group => scene.upload_of(large_message(ANNE, group), SIZE),
+    }
+}
+
+/// The calls of one round, to everybody.
+#[track_caller]
+fn calls(scene: &Scene, round: usize) -> Vec<InvitedCall> {
+    USERS
+        .iter()
+        .map(|user| scene.callees.expect_nth_call(user, round))
+        .collect()
+}
+
+#[track_caller]
+fn end(scene: &Scene, upload: &Upload) {
+    let mut call = scene.begins(upload);
+    call.bye(200);
+}
+
+#[test]
+fn each_recipient_gets_a_request_of_his_own() {
+    let _proof = proves(&[
+        "9.1.2-7", "9.1.2-8", "9.1.2-8a", "9.1.2-8d", "9.1.2-8f", "9.1.2-8g", "9.1.2-8h",
+        "9.1.2-9", "9.1.2-9a", "9.1.2-9c", "9.1.2-9d", "9.1.2-9e", "9.1.2-9f",
+    ]);
+    let scene = scene("each_recipient_gets_a_request_of_his_own", &[]);
+    for (round, service) in services().iter().enumerate() {
+        let upload =
+            upload_to(&scene, service).with("From", "\"Anne\" <sip:anne@example.com>;tag=secret");
+        let mut call = scene.begins(&upload);
+        let mut call_ids = BTreeSet::new();
+        for (user, leg) in USERS.iter().zip(calls(&scene, round)) {
+            let (uri, invite) = (scene.callees.uri(user), &leg.invite);
+            assert_eq!(invite.uri(), Some(uri.as_str()));
+            assert_eq!(invite.header("To"), Some(format!("<{uri}>").as_str()));
+            assert_eq!(invite.cseq(), Some((1, "INVITE")));
+            assert_eq!(invite.headers("Via").len(), 1);
+            assert!(
+                invite
+                    .branch()
+                    .is_some_and(|branch| branch.starts_with("z9hG4bK"))
+            );
+            assert_eq!(invite.headers("Max-Forwards"), ["69"]);
+            let from = invite.header("From").unwrap_or_default();
+            assert!(
+                from.starts_with("\"Anne\" <sip:anne@example.com>;tag="),
+                "{from}"
+            );
+            assert!(!from.contains("secret"));
+            assert_eq!(invite.headers("User-Agent"), ["CPM-serv/OMA2.2"]);
+            assert_eq!(invite.headers("Supported"), ["timer"]);
+            assert_eq!(invite.headers("Session-Expires"), ["1800;refresher=uas"]);
+            assert_eq!(invite.headers("Require"), [""; 0]);
+            // RFC 3261 §13.2.1: it says what it understands.
+            assert!(
+                invite
+                    .header("Allow")
+                    .is_some_and(|value| value.contains("BYE"))
+            );
+            let sender = call.answer();
+            assert_ne!(invite.call_id(), sender.call_id());
+            assert_ne!(
+                invite.parameter("From", "tag"),
+                sender.parameter("To", "tag")
+            );
+            call_ids.insert(invite.call_id().to_owned());
+        }
+        assert_eq!(call_ids.len(), 3);
+        call.bye(200);
+        // Both sides are dialogs of their own to the end.
+        for leg in calls(&scene, round) {
+            let bye = scene.callees.expect_in(&leg, "BYE");
+            assert_eq!(
+                bye.parameter("To", "tag"),
+                Some(scene.callees.agent().tag())
+            );
+            assert_eq!(
+                bye.parameter("From", "tag"),
+                leg.invite.parameter("From", "tag")
+            );
+            assert!(bye.cseq().is_some_and(|(number, _)| number > 1));
+        }
+    }
+    for user in USERS {
+        assert_eq!(scene.callees.calls_of(user), 3);
+    }
+    scene.finish_with(cpm_testbed::PATIENCE, |recording| {
+        let sent = format!(
+            "sip.Method == \"INVITE\" && sip.resend == 0 && {}",
+            recording.sent_by_proxy()
+        );
+        assert_eq!(recording.fields(&sent, &["sip.Call-ID"]).len(), 9);
+    });
+}
+
+#[test]
+fn the_interval_asked_of_recipients_can_be_set() {
+    let _proof = proves(&["9.1.2-8f", "9.1.2-9d"]);
+    for (seconds, wanted) in [("600", Some("600;refresher=uas")), ("0", None)] {
+        let name = format!("the_interval_asked_of_recipients_{seconds}");
+        let scene = scene(&name, &[("leg_session_expires", seconds.to_owned())]);
+        for (round, service) in services().iter().enumerate() {
+            end(&scene, &upload_to(&scene, service));
+            for leg in calls(&scene, round) {
+                assert_eq!(leg.invite.header("Session-Expires"), wanted);
+                assert_eq!(leg.invite.headers("Supported"), ["timer"]);
+            }
+        }
+        scene.finish();
+    }
+}
+
+#[test]
+fn header_fields_go_on_as_they_came() {
+    let _proof = proves(&[
+        "9.1.2-8b-accept-contact",
+        "9.1.2-8b-ids",
+        "9.1.2-8b-opt",
+        "9.1.2-8i",
+        "9.1.2-9b-accept-contact",
+        "9.1.2-9b-ids",
+        "9.1.2-9b-opt",
+        "9.1.2-9g",
+    ]);
+    let scene = scene("header_fields_go_on_as_they_came", &[]);
+    let optional = [
+        ("Reply-To", "\"Me\" <sip:anne@example.net>"),
+        ("Expires", "55"),
+        ("InReplyTo-Contribution-ID", "01234567-89AB"),
+        ("Subject", "Hello;  there"),
+        ("Privacy", "header; user"),
+    ];
+    for (turn, service) in services().iter().enumerate() {
+        let odd = format!("*;audio ,\t{LARGE_FEATURE_TAG}  ; require,\r\n  *;video;explicit");
+        let mut upload = upload_to(&scene, service).with("Accept-Contact", &odd);
+        upload.request = upload.request.and("a", "*;mobility=\"mobile\"");
+        for (name, value) in optional {
+            upload = upload.with(name, value);
+        }
+        upload = upload
+            .with("Conversation-ID", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6")
+            .with("Contribution-ID", "AbC ;odd=\"value\"");
+        end(&scene, &upload);
+        for leg in calls(&scene, 2 * turn) {
+            let lines = header_lines(&leg.invite);
+            for line in [
+                format!("Accept-Contact: {odd}"),
+                "a: *;mobility=\"mobile\"".to_owned(),
+                "Conversation-ID: f81d4fae-7dec-11d0-a765-00a0c91e6bf6".to_owned(),
+                "Contribution-ID: AbC ;odd=\"value\"".to_owned(),
+            ]
+            .into_iter()
+            .chain(optional.map(|(name, value)| format!("{name}: {value}")))
+            {
+                let times = lines.iter().filter(|own| **own == line).count();
+                assert_eq!(times, 1, "{line} in {lines:#?}");
+            }
+            for name in ["Accept-Contact", "Privacy", "Expires", "Subject"] {
+                let times = leg.invite.headers(name).len();
+                assert_eq!(
+                    times,
+                    if name == "Accept-Contact" { 2 } else { 1 },
+                    "{name}"
+                );
+            }
+        }
+        // None of them is made up.
+        let upload = upload_to(&scene, service);
+        end(&scene, &upload);
+        for leg in calls(&scene, 2 * turn + 1) {
+            for (name, _) in optional {
+                assert_eq!(leg.invite.header(name), None, "{name}");
+            }
+            for name in [
+                "Accept-Contact",
+                "Conversation-ID",
+                "Contribution-ID",
+                "P-Asserted-Service",
+            ] {
+                assert_eq!(
+                    leg.invite.headers(name),
+                    [upload.request.header(name).unwrap_or_default()]
+                );
+            }
+        }
+    }
+    scene.finish();
+}
+
+#[test]
+fn contact_is_ours_with_the_senders_features() {
+    let _proof = proves(&["9.1.2-8b-contact", "9.1.2-8e", "9.1.2-9b-contact"]);
+    let scene = scene("contact_is_ours", &[]);
+    for (round, service) in services().iter().enumerate() {
+        let device = scene.anne.uri("device");
+        let upload = upload_to(&scene, service).with(
+            "Contact",
+            &format!(
+                "\"Anne\" <{device};gr=1>;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3Ax\";video;expires=5;q=0.5\
+                 ;+sip.instance=\"<urn:uuid:1>\";reg-id=1;+g.oma.x;automata"
+            ),
+        );
+        end(&scene, &upload);
+        for leg in calls(&scene, round) {
+            let contacts = leg.invite.headers("Contact");
+            assert_eq!(contacts.len(), 1);
+            let (uri, features) = contacts[0]
+                .strip_prefix('<')
+                .and_then(|rest| rest.split_once('>'))
+                .expect("a name-addr");
+            assert!(
+                uri.contains(&format!("127.0.0.1:{}", scene.proxy.port())),
+                "{uri}"
+            );
+            let mut features: Vec<&str> = features.split(';').skip(1).collect();
+            features.sort_unstable();
+            let mut wanted = vec![
+                "+g.3gpp.icsi-ref=\"urn%3Aurn-7%3Ax\"",
+                "+g.oma.x",
+                "automata",
+                "video",
+            ];
+            if *service != EXPLODER {
+                wanted.push("isfocus");
+            }
+            wanted.sort_unstable();
+            assert_eq!(features, wanted);
+            let raw = String::from_utf8_lossy(leg.invite.raw()).into_owned();
+            assert!(!raw.contains(&scene.anne.address().to_string()), "{raw}");
+        }
+    }
+    // Requests inside of the dialog reach it there.
+    let call = scene.begins(&upload_to(&scene, EXPLODER));
+    for leg in calls(&scene, 3) {
+        let bye = scene.callees.agent().in_dialog_of(&leg.invite, "BYE", 1);
+        scene.callees.agent().send(&bye, scene.proxy.udp());
+        scene.callees.agent().expect_response(&bye, 200);
+    }
+    drop(call);
+    scene.finish();
+}
+
+#[test]
+fn an_ad_hoc_group_gets_the_history_of_its_list() {
+    let _proof = proves(&["9.1.2-8c", "9.1.2-8c-disp"]);
+    let scene = scene("an_ad_hoc_group_gets_the_history", &[]);
+    let uri = |user: &str| scene.callees.uri(user);
+    let list = [
+        to(&uri("bill")),
+        cc(&uri("carol")),
+        bcc(&uri("dan")),
+        unmarked(&uri("eve")),
+        to(&uri("fay")).anonymized(),
+    ];
+    let message = large_message(ANNE, CONTROLLING).recipients(list.clone());
+    end(&scene, &scene.upload_of(message, 500));
+    for user in ["bill", "carol", "dan", "eve", "fay"] {
+        let invite = scene.callees.expect_call(user).invite;
+        let content_type = invite.header("Content-Type").unwrap_or_default();
+        assert!(
+            content_type.starts_with("multipart/mixed;boundary="),
+            "{content_type}"
+        );
+        let boundary = content_type.split('=').nth(1).unwrap_or_default();
+        let body = String::from_utf8_lossy(invite.body()).into_owned();
+        let parts: Vec<&str> = body.split(&format!("--{boundary}")).collect();
+        assert_eq!(
+            (parts.len(), parts[0], parts[3].trim_end()),
+            (4, "", "--"),
+            "{body}"
+        );
+        assert!(parts[1].contains("Content-Type: application/sdp\r\n"));
+        let (fields, xml) = parts[2].split_once("\r\n\r\n").expect("a part has fields");
+        assert!(
+            fields.contains("Content-Type: application/resource-lists+xml"),
+            "{fields}"
+        );
+        let disposition = "Content-Disposition: recipient-list-history; handling=optional";
+        assert!(fields.lines().any(|line| line == disposition), "{fields}");
+        for (user, there) in [
+            ("bill", true),
+            ("carol", true),
+            ("dan", false),
+            ("eve", false),
+            ("fay", false),
+        ] {
+            assert_eq!(
+                xml.contains(&format!("\"{}\"", uri(user))),
+                there,
+                "{user} in {xml}"
+            );
+        }
+        assert_eq!(xml.matches("<entry").count(), 3, "{xml}");
+        assert!(xml.contains("sip:anonymous@anonymous.invalid"), "{xml}");
+        assert_eq!(xml.matches("copyControl=\"to\"").count(), 2, "{xml}");
+        assert_eq!(xml.matches("copyControl=\"cc\"").count(), 1, "{xml}");
+    }
+    // Nothing to show, or not that kind of group: the description alone.
+    let hidden = [bcc(&uri("bill")), unmarked(&uri("carol"))];
+    end(
+        &scene,
+        &scene.upload_of(large_message(ANNE, CONTROLLING).recipients(hidden), 500),
+    );
+    end(
+        &scene,
+        &scene.upload_of(large_message(ANNE, EXPLODER).recipients(list), 500),
+    );
+    end(&scene, &upload_to(&scene, &address("lunch")));
+    for round in [1, 2, 3] {
+        for user in ["bill", "carol"] {
+            let invite = scene.callees.expect_nth_call(user, round).invite;
+            assert_eq!(invite.header("Content-Type"), Some("application/sdp"));
+            assert!(!String::from_utf8_lossy(invite.raw()).contains("resource-lists"));
+        }
+    }
+    scene.finish();
+}
+
+/// The offer to a leg, of a message of so many bytes.
+#[track_caller]
+fn is_our_offer(scene: &Scene, leg: &InvitedCall, size: usize, own: &MsrpSession) {
+    let sdp = leg.sdp();
+    let listener = sdp.target();
+    let [media] = sdp.lines('m')[..] else {
+        panic!("{sdp:?}");
+    };
+    assert_eq!(media, format!("message {} TCP/MSRP *", listener.port()));
+    assert_eq!(sdp.lines('c'), ["IN IP4 127.0.0.1"]);
+    let path = sdp.path();
+    assert!(
+        path.starts_with(&format!("msrp://{listener}/")) && path.ends_with(";tcp"),
+        "{path}"
+    );
+    // 128 bits of randomness (RFC 4975 §14.1 asks for 80).
+    assert!(
+        path.rsplit('/')
+            .next()
+            .is_some_and(|id| id.len() >= 32 + ";tcp".len())
+    );
+    assert_ne!(path, own.path());
+    let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
+    let own_directions: Vec<&str> = directions
+        .into_iter()
+        .filter(|name| sdp.attribute(name).is_some())
+        .collect();
+    assert_eq!(own_directions, ["sendonly"]);
+    let selector = sdp.attribute("file-selector").unwrap_or_default();
+    assert_eq!(
+        selector.split(' ').next(),
+        Some(format!("size:{size}").as_str())
+    );
+    assert_eq!(sdp.attributes("setup"), ["actpass"]);
+    assert_eq!(sdp.attributes("msrp-cema"), [""]);
+    let raw = String::from_utf8_lossy(leg.invite.body()).into_owned();
+    assert!(
+        !raw.contains(&format!(":{}", scene.sender.address().port())),
+        "{raw}"
+    );
+}
+
+#[test]
+fn the_offer_is_the_senders_with_our_own_end() {
+    let _proof = proves(&[
+        "9.1.2-8j",
+        "9.1.2-8j-i",
+        "9.1.2-8j-ii",
+        "9.1.2-8j-iii",
+        "9.1.2-8j-iv",
+        "9.1.2-8j-v",
+        "9.1.2-8j-vi",
+        "9.1.2-9h",
+        "9.1.2-9h-vii",
+        "9.1.2-9h-viii",
+        "9.1.2-9h-ix",
+        "9.1.2-9h-x",
+        "9.1.2-9h-xi",
+        "9.1.2-9h-xii",
+    ]);
+    let scene = scene("the_offer_is_the_senders", &[]);
+    let mut paths = BTreeSet::new();
+    for (round, service) in services().iter().enumerate() {
+        let mut upload = upload_to(&scene, service);
+        let offer = SdpText::offer(&upload.session, SIZE)
+            .with("accept-types", "message/cpim text/plain")
+            .with("accept-wrapped-types", "image/png *")
+            .with("file-selector", &format!("size:{SIZE} type:image/png"))
+            .with("max-size", "123456")
+            .with("x-unknown", "kept")
+            .with("candidate", "1 1 TCP 1 192.0.2.1 9 typ host");
+        let list = resource_lists(&USERS.map(|user| to(&scene.callees.uri(user))));
+        let list_fields =
+            "Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list";
+        upload = match service.as_str() {
+            EXPLODER | CONTROLLING => {
+                let body = multipart(&[
+                    ("Content-Type: application/sdp", offer.write().as_bytes()),
+                    (list_fields, list.as_bytes()),
+                ]);
+                upload.request = upload
+                    .request
+                    .with_body(&format!("multipart/mixed;boundary=\"{BOUNDARY}\""), body);
+                upload
+            }
+            _ => upload.with_offer(&offer),
+        };
+        scene.sends(&upload);
+        for (user, leg) in USERS.iter().zip(calls(&scene, round)) {
+            is_our_offer(&scene, &leg, SIZE, &upload.session);
+            let sdp = leg.sdp();
+            paths.insert(sdp.path().to_owned());
+            for (name, value) in [
+                ("accept-types", "message/cpim text/plain"),
+                ("accept-wrapped-types", "image/png *"),
+                ("max-size", "123456"),
+                ("x-unknown", "kept"),
+            ] {
+                assert_eq!(sdp.attributes(name), [value], "{name}");
+            }
+            assert_eq!(sdp.attribute("candidate"), None);
+            // N is what really comes.
+            let message = leg.session.expect_message();
+            assert_eq!(message.total, Some(SIZE as u64), "{user}");
+            assert_eq!(message.bytes, upload.content);
+        }
+    }
+    assert_eq!(paths.len(), 9, "each leg has a URI of its own");
+    scene.finish();
+}
+
+#[test]
+fn who_it_is_from() {
+    let _proof = proves(&[
+        "9.1.2-8i",
+        "9.1.2-8k",
+        "9.1.2-8k-i",
+        "9.1.2-8k-ii",
+        "9.1.2-8k-ii-anon",
+        "9.1.2-8l",
+        "9.1.2-8l-i",
+        "9.1.2-8l-ii",
+        "9.1.2-8l-ii-anon",
+        "9.1.2-9g",
+        "9.1.2-9i",
+    ]);
+    let scene = scene("who_it_is_from", &[]);
+    let mut round = 0;
+    let mut identities = BTreeSet::new();
+    for service in services() {
+        for privacy in [None, Some("none"), Some("id"), Some("user;header")] {
+            let mut upload = upload_to(&scene, &service)
+                .with(
+                    "P-Asserted-Identity",
+                    "\"Anne\" <sip:anne@example.com>, <tel:+12015550123>",
+                )
+                .with("Referred-By", "<sip:mallory@example.com>");
+            if let Some(privacy) = privacy {
+                upload = upload.with("Privacy", privacy);
+            }
+            let anonymous = privacy.is_some_and(|value| value != "none");
+            if anonymous {
+                upload = upload.with("From", &format!("\"Anonymous\" {ANONYMOUS};tag=1"));
+            }
+            end(&scene, &upload);
+            let mut of_round = BTreeSet::new();
+            for leg in calls(&scene, round) {
+                let asserted = leg.invite.headers("P-Asserted-Identity").join(", ");
+                let referred = match &*service {
+                    EXPLODER => {
+                        assert!(asserted.contains("<sip:anne@example.com>"), "{asserted}");
+                        None
+                    }
+                    CONTROLLING => {
+                        of_round.insert(asserted);
+                        Some(if anonymous {
+                            ANONYMOUS
+                        } else {
+                            "<sip:anne@example.com>"
+                        })
+                    }
+                    group => {
+                        assert_eq!(asserted, format!("<{group}>"));
+                        Some(if anonymous {
+                            ANONYMOUS
+                        } else {
+                            "<sip:anne@example.com>"
+                        })
+                    }
+                };
+                assert_eq!(
+                    leg.invite.headers("Referred-By"),
+                    referred.into_iter().collect::<Vec<_>>()
+                );
+                assert_eq!(
+                    leg.invite.headers("Privacy"),
+                    privacy.into_iter().collect::<Vec<_>>()
+                );
+                let raw = String::from_utf8_lossy(leg.invite.raw()).to_lowercase();
+                assert!(!raw.contains("mallory"));
+                if anonymous && service != EXPLODER {
+                    assert!(!raw.contains("anne") && !raw.contains("5550123"), "{raw}");
+                }
+            }
+            if service == CONTROLLING {
+                // One identity for the group, the same for all its members, and never again.
+                assert_eq!(of_round.len(), 1);
+                let identity = of_round.pop_first().unwrap_or_default();
+                assert!(
+                    identity.starts_with("<sip:") && identity.ends_with("@example.com>"),
+                    "{identity}"
+                );
+                assert_ne!(identity, format!("<{CONTROLLING}>"));
+                assert!(identities.insert(identity));
+            }
+            round += 1;
+        }
+    }
+    // Whoever answers to a group that was there for one message finds none (spec-notes N31).
+    let identity = identities.pop_first().unwrap_or_default();
+    let answer = large_message(ANNE, identity.trim_matches(['<', '>']));
+    let request = answer.request(&scene.anne, &scene.sender.session(), 10);
+    scene.anne.is_refused(&request, scene.proxy.udp(), 404);
+    scene.finish();
+}
+
+#[test]
+fn the_core_is_the_next_hop() {
+    let _proof = proves(&["9.1.2-8m", "9.1.2-9j", "9.1.2-8d", "9.1.2-9c"]);
+    let mut core = String::new();
+    let scene = Scene::with("the_core_is_the_next_hop", |_, config| config);
+    core.push_str(&scene.callees.agent().uri("core"));
+    let behind = Scene::with("the_core_is_the_next_hop_behind", |bench, config| {
+        let folder = GroupFolder::new(bench, "groups");
+        let members = ["sip:bill@home.example.com", "tel:+12015550123"];
+        folder.put("far", &open_group("far").members(members));
+        config
+            .set("cpm", "outbound_proxy", &format!("{core};lr"))
+            .set("cpm", "group_source", &folder.source())
+            .set("cpm", "group_uri", "sip:*@groups.example.com")
+    });
+    let far = ["sip:bill@home.example.com", "tel:+12015550123"];
+    let far_group = address("far");
+    for (round, service) in [EXPLODER, CONTROLLING, &far_group].into_iter().enumerate() {
+        let message = match service {
+            EXPLODER | CONTROLLING => large_message(ANNE, service).recipients(far.map(to)),
+            group => large_message(ANNE, group),
+        };
+        let upload = behind.upload_of(message, SIZE);
+        behind.sends(&upload);
+        for (user, uri) in ["bill", "+12015550123"].into_iter().zip(far) {
+            // They come to the core, whatever their Request-URI says.
+            let leg = scene.callees.expect_nth_call(user, round);
+            assert_eq!(leg.invite.uri(), Some(uri));
+            assert_eq!(leg.invite.headers("Route"), [format!("<{core};lr>")]);
+            assert_eq!(leg.session.expect_message().bytes, upload.content);
+            scene.callees.expect_in(&leg, "BYE");
+        }
+    }
+    behind.finish();
+    // The other way, over TCP where the URI says so, each goes to where it leads.
+    let message =
+        large_message(ANNE, EXPLODER).recipients([to(&scene.callees.agent().tcp_uri("tess"))]);
+    let upload = scene.upload_of(message, SIZE);
+    scene.sends(&upload);
+    let (leg, _) = scene.gets("tess", &upload);
+    assert_eq!(leg.invite.way().transport(), "TCP");
+    scene
+        .callees
+        .expect_in_within(&leg, "BYE", Duration::from_secs(10));
+    scene.finish();
+}

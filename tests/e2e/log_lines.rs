@@ -1,0 +1,98 @@
+//! What the module logs: one line for one event, with its cause and an id to search for, and nobody's address or text.
+
+use cpm_testbed::{Answer, Bench, Proxy, cpm_message, to};
+
+use crate::common::{CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, expect_log_lines};
+use crate::groups::{ANNE, GroupFolder, open_group, to_group};
+
+const TEXT: &str = "nobody else shall read this";
+
+/// The module's own lines, by what stands behind the place in the source.
+fn own_lines(proxy: &Proxy) -> Vec<String> {
+    let log = proxy.log();
+    let lines = log.lines().filter(|line| line.contains(" cpm ["));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn lines_name_cause_and_request_and_nobody() {
+    let bench = Bench::new("lines_name_cause_and_request");
+    let folder = GroupFolder::new(&bench, "groups");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    bill.answers(Answer::code(603));
+    folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
+    folder.put_text("broken", "<group>");
+    let script = format!(
+        "{}
+        event_route[cpm:authorize] {{ if ($cpm(originator) =~ \"mallory\") drop; }}",
+        HANDLE.replace(
+            "if (cpm_handle())",
+            "if ($hdr(X-Early) == \"check\") cpm_check();
+            if ($hdr(X-Early) == \"reply\" && cpm_classify()) cpm_reply();
+            if (cpm_handle())",
+        )
+    );
+    let proxy = bench.proxy(
+        &cpm_proxy(&script)
+            .set("cpm", "group_source", &folder.source())
+            .set("cpm", "group_uri", "sip:*@groups.example.com"),
+    );
+    let message = |service: &str| {
+        cpm_message(ANNE, service)
+            .text(TEXT)
+            .recipients([to(&bill.uri("bill")), to("tel:+12015550123")])
+            .request()
+            .with("Subject", TEXT)
+    };
+    let mallory = "<sip:mallory@example.com>";
+    for (request, code) in [
+        (message(EXPLODER).without("P-Asserted-Identity"), 403),
+        (
+            message(CONTROLLING).with("P-Asserted-Identity", mallory),
+            403,
+        ),
+        (message(EXPLODER).with_body("text/plain", TEXT), 403),
+        (message(EXPLODER).with("Require", "no-such-thing"), 420),
+        (to_group(ANNE, "dinner").text(TEXT).request(), 404),
+        // The script's mistake, and a recipient whom nothing can be sent to.
+        (message(EXPLODER).with("X-Early", "check"), 202),
+    ] {
+        exchange(&anne, &request, &proxy, code);
+        let id = request.header("Call-ID").expect("it has one");
+        let lines = if code == 202 { 2 } else { 1 };
+        expect_log_lines(&proxy, &format!("callid={id}"), lines);
+    }
+    exchange(
+        &anne,
+        &to_group(ANNE, "lunch").text(TEXT).request(),
+        &proxy,
+        202,
+    );
+    expect_log_lines(&proxy, "a recipient failed with 603, leg=", 2);
+    proxy.expect_log("of 2 outgoing requests could not be sent, callid=");
+    let lines = own_lines(&proxy);
+    assert!(lines.len() > 8, "{lines:#?}");
+    for line in &lines {
+        let is_known = ["NOTICE:", "ERROR:"]
+            .iter()
+            .any(|level| line.contains(level));
+        assert!(is_known, "{line}");
+        for secret in [
+            "sip:",
+            "tel:",
+            "mallory",
+            "anne",
+            "bill",
+            TEXT,
+            "nobody else",
+        ] {
+            assert!(!line.contains(secret), "{secret} is in {line}");
+        }
+        // What is about a document names the file.
+        let has_id = ["callid=", "leg=", "broken.xml"]
+            .iter()
+            .any(|id| line.contains(id));
+        assert!(has_id, "{line}");
+    }
+    proxy.stop();
+}
