@@ -2,7 +2,7 @@
 
 use crate::agent::Agent;
 use crate::cpm_message::{BOUNDARY, Recipient, multipart, resource_lists};
-use crate::msrp_peer::MsrpSession;
+use crate::msrp_session::MsrpSession;
 use crate::request::{Request, unique};
 use crate::sdp::SdpText;
 

@@ -51,7 +51,7 @@
 //! | `request.rs`, `cpm_message.rs` | what they send |
 //! | `large_message.rs`, `sdp.rs`, `call.rs`, `callees.rs` | large messages: what callers send, and recipients that follow a plan |
 //! | `msrp_message.rs`, `msrp_content.rs` | reading and writing MSRP, a message put together again |
-//! | `msrp_peer.rs`, `msrp_connection.rs`, `certificate.rs` | MSRP sessions, over TCP and TLS |
+//! | `msrp_peer.rs`, `msrp_session.rs`, `msrp_connection.rs`, `certificate.rs` | MSRP sessions, over TCP and TLS |
 //! | `group_document.rs`, `web_server.rs`, `postgres.rs` | pre-defined groups, and where they are kept |
 //! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
 //! | `sipp.rs` | sipp |
@@ -78,6 +78,7 @@ mod msrp_connection;
 mod msrp_content;
 mod msrp_message;
 mod msrp_peer;
+mod msrp_session;
 mod outcome;
 mod ports;
 mod postgres;
@@ -108,7 +109,8 @@ pub use large_message::{LARGE_FEATURE_TAG, LargeMessage, large_message};
 pub use message::Message;
 pub use msrp_content::{MsrpContent, noise, sha256};
 pub use msrp_message::{MsrpHead, MsrpRequest};
-pub use msrp_peer::{Conduct, MsrpPeer, MsrpReceived, MsrpSession};
+pub use msrp_peer::MsrpPeer;
+pub use msrp_session::{Conduct, MsrpReceived, MsrpSession};
 pub use postgres::Postgres;
 pub use process::Process;
 pub use proof::{Proof, proves};

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::msrp_peer::{MsrpSession, address_of};
+use crate::msrp_peer::address_of;
+use crate::msrp_session::MsrpSession;
 
 /// A description in the making. It is what a conforming client writes, until told otherwise.
 #[derive(Debug, Clone)]

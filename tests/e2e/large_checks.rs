@@ -1,4 +1,4 @@
-//! What an INVITE of large message mode is refused with, and what it has to be to be one (9.1.2-0 to 9.1.2-6;
+//! What an INVITE of large message mode is refused with, and what it has to be to be one (9.1.2-0 to -3, -5, -6;
 //! spec-notes N1, N11 to N19, N26, N49).
 
 use std::time::Duration;
@@ -8,7 +8,6 @@ use cpm_testbed::{
 };
 
 use crate::common::{CONTROLLING, EXPLODER, counter, proves, reason};
-use crate::groups::{ALL_MAY_SEND, GroupFolder, address, open_group};
 use crate::large::{ANNE, Scene, Upload};
 
 /// The text of the Warning, in the form of RFC 3261 §20.43.
@@ -29,7 +28,7 @@ fn warning(response: &Received) -> Option<String> {
 
 /// An INVITE is refused so, and nobody is called.
 #[track_caller]
-fn is_refused(scene: &Scene, request: &Request, code: u16, text: Option<&str>) {
+pub(crate) fn is_refused(scene: &Scene, request: &Request, code: u16, text: Option<&str>) {
     let called = || counter(&scene.proxy, "recipients");
     let calls = called();
     let way = scene.proxy.udp();
@@ -40,7 +39,7 @@ fn is_refused(scene: &Scene, request: &Request, code: u16, text: Option<&str>) {
 
 /// An INVITE goes through, and is ended.
 #[track_caller]
-fn is_accepted(scene: &Scene, upload: &Upload) -> Received {
+pub(crate) fn is_accepted(scene: &Scene, upload: &Upload) -> Received {
     let mut call = scene.begins(upload);
     call.bye(200);
     call.answer().clone()
@@ -460,114 +459,6 @@ fn offers_that_cannot_be_answered() {
             .with("Require", "100rel");
         let response = scene.anne.is_refused(&text, scene.proxy.udp(), 420);
         assert_eq!(response.header("Unsupported"), Some("100rel"));
-    }
-    scene.finish();
-}
-
-/// A scene with a folder of groups.
-fn with_groups(test_name: &str, configure: &[(&str, &str)]) -> (Scene, GroupFolder) {
-    let mut folder = None;
-    let scene = Scene::with(test_name, |bench, config| {
-        let groups = GroupFolder::new(bench, "groups");
-        let mut config = config.set("cpm", "group_source", &groups.source()).set(
-            "cpm",
-            "group_uri",
-            "sip:*@groups.example.com",
-        );
-        for (name, value) in configure {
-            config = config.set("cpm", name, value);
-        }
-        folder = Some(groups);
-        config
-    });
-    (scene, folder.expect("it was made"))
-}
-
-#[test]
-fn a_group_must_be_for_cpm() {
-    let _proof = proves(&["9.1.2-4a"]);
-    let (scene, folder) = with_groups("a_group_must_be_for_cpm", &[]);
-    let (other, other_folder) = with_groups(
-        "a_group_must_be_for_cpm_488",
-        &[("large_group_no_cpm_code", "488")],
-    );
-    let poc = "<oxe:service enabler=\"org.openmobilealliance.PoC\"/>";
-    for (scene, folder, code) in [(&scene, &folder, 404), (&other, &other_folder, 488)] {
-        let members = [scene.callees.uri("bill")];
-        folder.put(
-            "calls",
-            &open_group("calls").services(poc).members(&members),
-        );
-        folder.put("none", &open_group("none").services("").members(&members));
-        folder.put("lunch", &open_group("lunch").members(&members));
-        folder.put("closed", &open_group("closed").rules("").members(&members));
-        folder.put("empty", &open_group("empty"));
-        let of = |name: &str| scene.upload_of(large_message(ANNE, &address(name)), 500);
-        for name in ["calls", "none"] {
-            is_refused(scene, &of(name).request, code, None);
-        }
-        // The rest of what pager mode checks (spec-notes N14).
-        is_refused(scene, &of("unknown").request, 404, None);
-        let closed = Some("127 Service not authorised");
-        is_refused(scene, &of("closed").request, 403, closed);
-        is_refused(
-            scene,
-            &of("empty").request,
-            403,
-            Some("129 No destinations"),
-        );
-        is_accepted(scene, &of("lunch"));
-    }
-    scene.finish();
-    other.finish();
-}
-
-#[test]
-fn the_group_says_who_may_be_anonymous() {
-    let _proof = proves(&["9.1.2-4b", "9.1.2-4b-rule", "9.1.2-4b-w"]);
-    let (scene, folder) = with_groups(
-        "the_group_says_who_may_be_anonymous",
-        &[("allow_anonymity", "no")],
-    );
-    let members = [scene.callees.uri("bill")];
-    let rule = |one: &str, allowed: &str| {
-        format!(
-            "<cp:rule id=\"r\"><cp:conditions><cp:identity>{one}</cp:identity></cp:conditions>
-             <cp:actions><allow-initiate-conference>true</allow-initiate-conference>
-             <allow-anonymity>{allowed}</allow-anonymity></cp:actions></cp:rule>"
-        )
-    };
-    let anne = format!("<cp:one id=\"{ANNE}\"/>");
-    let group = |name: &str, rules: &str| {
-        folder.put(name, &open_group(name).rules(rules).members(&members))
-    };
-    group("silent", ALL_MAY_SEND);
-    group("closed", &rule("<cp:many/>", "false"));
-    group("open", &rule("<cp:many/>", "true"));
-    group("annes", &format!("{}{ALL_MAY_SEND}", rule(&anne, "true")));
-    let of = |sender: &str, name: &str| {
-        scene
-            .upload_of(large_message(sender, &address(name)), 500)
-            .with("Privacy", "id")
-    };
-    let refused = Some("119 Anonymity not allowed");
-    for name in ["silent", "closed"] {
-        is_refused(&scene, &of(ANNE, name).request, 403, refused);
-        // Who does not ask for it may send.
-        is_accepted(&scene, &of(ANNE, name).with("Privacy", "none"));
-    }
-    is_refused(
-        &scene,
-        &of("sip:mallory@example.com", "annes").request,
-        403,
-        refused,
-    );
-    for (sender, name) in [
-        (ANNE, "open"),
-        ("sip:mallory@example.com", "open"),
-        (ANNE, "annes"),
-    ] {
-        is_accepted(&scene, &of(sender, name));
     }
     scene.finish();
 }
