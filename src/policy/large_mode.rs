@@ -121,7 +121,7 @@ impl Default for LargeModePolicy {
             spool_bytes: 4096 * MIB as u64,
             stall_timeout: Duration::from_secs(60),
             max_connections: 10_000,
-            max_unbound: 256,
+            max_unbound: 1024,
             tls_certificate: None,
             tls_private_key: None,
             tls_ca_file: None,

@@ -151,7 +151,7 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("msrp_spool", "4294967296"),
     Parameter::new("msrp_stall_timeout", "60"),
     Parameter::new("msrp_max_connections", "10000"),
-    Parameter::new("msrp_max_unbound", "256"),
+    Parameter::new("msrp_max_unbound", "1024"),
     Parameter::new("max_sessions", "1000").tunable("most large message sessions at once"),
     Parameter::new("contact_uri", ""),
     Parameter::new("require_session_timer", "lenient"),

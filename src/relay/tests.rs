@@ -114,25 +114,3 @@ fn a_fault_outside_of_sessions_ends_all_and_the_relay_goes_on() {
     assert_last_words(&mut relay, 2);
     relay.stop(Duration::from_secs(10));
 }
-
-/// The relay falls asleep and is woken so often that it would, once, sleep over a command if the two could miss each other.
-#[test]
-fn no_command_is_slept_over() {
-    let mut relay = started();
-    let id = session(1);
-    let twice = || RelayCommand::OpenLeg(LegNumber(0), passive("twice"));
-    relay.command(id, twice());
-    for round in 0..50_000_u32 {
-        relay.command(id, RelayCommand::NoMoreLegs);
-        // Hits the moment in which the thread, just woken, looks into its queue.
-        for spin in 0..round % 2_000 {
-            std::hint::black_box(spin);
-        }
-        relay.command(id, twice());
-        let dropped = LegState::Failed(LegFailure::Dropped);
-        let expected = SessionEvent::LegEnded(LegNumber(0), dropped);
-        let event = next(&mut relay);
-        assert!(matches!(event, RelayEvent::Session(_, event) if event == expected));
-    }
-    relay.stop(Duration::from_secs(10));
-}

@@ -230,11 +230,6 @@ impl Cpm {
         Taken { cpu, elapsed }
     }
 
-    /// Lets a session go that nothing was sent through.
-    pub(super) fn tear_down(&mut self, set_up: SetUp) {
-        self.relay.forget(set_up.session);
-    }
-
     fn wait(&mut self, until: impl FnMut(&SessionEvent) -> bool) {
         self.wait_watching(until, &mut |_| {});
     }

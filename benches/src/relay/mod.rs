@@ -45,7 +45,6 @@ const RATE: [&str; 2] = [
     "delivered MiB/s, 10 MiB messages",
 ];
 const STALL: &str = "ms for 10 MiB to 99 of 100";
-const IDLE: &str = "bytes in memory, idle";
 const PEAK: &str = "most MiB in memory, 100 MiB to 100, ten stalled";
 
 /// Lets both take turns, `rounds` times.
@@ -99,7 +98,6 @@ pub fn run(rounds: usize, about: &str) -> Report {
     }
     others.stop();
     stalled(rounds, &mut push);
-    idle(&mut push);
     peak(&mut push);
     Report {
         name: "relay",
@@ -130,26 +128,6 @@ fn stalled(rounds: usize, push: &mut impl FnMut(usize, &'static str, usize, &'st
             }
         }
     }
-}
-
-/// What sessions and legs take that are there and do nothing.
-fn idle(push: &mut impl FnMut(usize, &'static str, usize, &'static str, f64)) {
-    let mut cpm = Cpm::start(RelayLimits::default());
-    let mut grown = |sessions: usize, legs: usize| {
-        // The first ones fill the allocator's lists.
-        let warm: Vec<_> = (0..20).map(|_| cpm.set_up(legs)).collect();
-        let before = resident_bytes();
-        let there: Vec<_> = (0..sessions).map(|_| cpm.set_up(legs)).collect();
-        let grown = resident_bytes() - before;
-        for set_up in warm.into_iter().chain(there) {
-            cpm.tear_down(set_up);
-        }
-        grown / sessions as f64
-    };
-    let (one, eleven) = (grown(300, 1), grown(300, 11));
-    let leg = (eleven - one) / 10.0;
-    push(1, "leg", 0, IDLE, leg);
-    push(1, "session", 0, IDLE, one - leg);
 }
 
 /// The most memory that a long message takes while ten of 100 recipients read nothing.
@@ -227,13 +205,10 @@ fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
         "One MSRP message to many: median (quartiles) of {rounds} rounds; CPU of the relay's threads or processes, sessions set up before\n\
          {about}\n{}\n\
          10 MiB to 99 recipients, time with a 100th that reads nothing / without: {}\n\
-         memory of what is idle: session {:.0} bytes, leg {:.0} bytes (both with their peers' ends)\n\
          100 MiB to 100 recipients of whom ten read nothing: at most {:.1} MiB of content in memory, \
          process grown by {:.1} MiB\n",
         table.write(),
         Spread::of_ratios(&with, &without),
-        one(1, "session", IDLE),
-        one(1, "leg", IDLE),
         one(100, "content", PEAK),
         one(100, "process", PEAK),
     )

@@ -50,17 +50,23 @@ impl OneToOne {
         let listeners: Vec<TcpListener> = (0..recipients)
             .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
             .collect();
+        // Responses find the sender's connection by its address.
+        let own = sender.local_addr().expect("a connected socket");
+        let from = format!("From-Path: msrp://{own}/sender;tcp\r\n");
         let paths: Vec<String> = listeners.iter().map(|l| self.path_to(l)).collect();
         // Sets the connections up.
         let mut streams = Vec::new();
         for (path, listener) in paths.iter().zip(&listeners) {
             let empty = format!(
-                "MSRP hello123 SEND\r\nTo-Path: {path}\r\n{FROM}Message-ID: 0\r\n-------hello123$\r\n"
+                "MSRP hello123 SEND\r\nTo-Path: {path}\r\n{from}Message-ID: 0\r\n-------hello123$\r\n"
             );
             sender.write_all(empty.as_bytes()).expect("it reads");
             streams.push(listener.accept().expect("it connects").0);
         }
-        let frames: Vec<Vec<u8>> = paths.iter().map(|path| chunks(path, content)).collect();
+        let frames: Vec<Vec<u8>> = paths
+            .iter()
+            .map(|path| chunks(path, &from, content))
+            .collect();
         let responses = sender.try_clone().expect("descriptors are to be had");
         let chunks = content.len().div_ceil(CHUNK_BYTES);
         let answered = thread::spawn(move || read_responses(responses, recipients * (chunks + 1)));
@@ -90,10 +96,8 @@ impl OneToOne {
     }
 }
 
-const FROM: &str = "From-Path: msrp://127.0.0.1:9/sender;tcp\r\n";
-
 /// A message in chunks.
-fn chunks(path: &str, content: &[u8]) -> Vec<u8> {
+fn chunks(path: &str, from: &str, content: &[u8]) -> Vec<u8> {
     let total = content.len();
     let mut frames = Vec::with_capacity(total + total / CHUNK_BYTES * 512 + 512);
     let mut start = 0;
@@ -102,7 +106,7 @@ fn chunks(path: &str, content: &[u8]) -> Vec<u8> {
         let mut head = String::new();
         let _ = write!(
             head,
-            "MSRP chunk{number:04} SEND\r\nTo-Path: {path}\r\n{FROM}Message-ID: 1\r\n\
+            "MSRP chunk{number:04} SEND\r\nTo-Path: {path}\r\n{from}Message-ID: 1\r\n\
              Byte-Range: {}-{end}/{total}\r\nContent-Type: message/cpim\r\n\r\n",
             start + 1
         );

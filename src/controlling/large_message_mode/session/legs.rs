@@ -12,7 +12,7 @@ use super::super::settings::{
 use super::super::{DialogName, LegNumber, Side};
 use super::{Action, MessageState, RelayCommand, Session, Stage, place_of};
 use crate::controlling::host::{Counter, Fate};
-use crate::sdp::SessionDescription;
+use crate::sdp::{Role, SessionDescription};
 use crate::sip::{HeaderName, Message, StatusCode};
 
 impl Session {
@@ -114,14 +114,20 @@ impl Session {
 
     /// ACK, and an MSRP session (9.1.2-ack-1, -2, 9.1.2-more200).
     pub(super) fn confirm(&mut self, now: Instant, number: LegNumber) {
-        self.ack(number);
         let Some(leg) = self.leg(number) else { return };
         leg.state = LegState::Confirmed;
         leg.deadline = Some(now + CONNECT_TIMEOUT);
         leg.relay = Relay::Open { connected: false };
-        let ends = leg.ends.take();
+        let (ends, role) = (leg.ends.take(), leg.role);
+        // Who connects himself may be there as soon as he has the ACK: the relay must know of him by then.
+        if role == Role::Active {
+            self.ack(number);
+        }
         if let Some(ends) = ends {
             self.relay(RelayCommand::OpenLeg(number, ends));
+        }
+        if role == Role::Passive {
+            self.ack(number);
         }
         self.watch(number);
     }

@@ -112,7 +112,10 @@ fn roles_and_targets_come_from_each_answer() {
     let mut scene = Scene::to(2);
     scene.answer_as(0, "t", &ANSWER.replace("passive", "active"), "");
     scene.answer_as(1, "t", &format!("{ANSWER}a=msrp-cema\r\n"), "");
+    scene.did(&["open originator", "reply 200"]);
     scene.ack();
+    // Who connects himself must be known when he has the ACK.
+    scene.did(&["open 0", "ack 0", "ack 1", "open 1", "no more legs"]);
     assert_eq!(scene.ends[&0].role, Role::Passive);
     assert_eq!(
         (
