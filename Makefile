@@ -48,13 +48,12 @@ demo: deps build ## the main job, on real traffic
 	@$(CARGO) run --quiet --example demo
 
 .PHONY: client
-client: ## cpm-client, target/release/cpm-client, with man pages and completion in target/client
-	$(CARGO) build --release --package cpm-client
-	@mkdir -p target/client
-	@target/release/cpm-client man target/client/man1
-	@target/release/cpm-client completion bash >target/client/cpm-client.bash
-	@target/release/cpm-client completion zsh >target/client/_cpm-client
-	@target/release/cpm-client completion fish >target/client/cpm-client.fish
+client: ## cpm-client, with its man pages and completion scripts, in target/client
+	$(CARGO) build --profile client --package cpm-client
+	@target/client/cpm-client man target/client/man1
+	@target/client/cpm-client completion bash >target/client/cpm-client.bash
+	@target/client/cpm-client completion zsh >target/client/_cpm-client
+	@target/client/cpm-client completion fish >target/client/cpm-client.fish
 
 .PHONY: test
 test: deps build lint ## everything that has to hold
