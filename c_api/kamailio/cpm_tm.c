@@ -330,10 +330,11 @@ int cpm_tm_leave_open(sip_msg_t *msg, unsigned *hash_index, unsigned *label)
 	}
 	if(cpm_tm.t_get_trans_ident(msg, hash_index, label) < 0)
 		return -1;
-	if(is_invite && cpm_tm.t_reply(msg, 100, "Trying") < 0)
-		LM_INFO("100 could not be sent\n");
+	/* Before the 100, which permits a CANCEL: another worker may have that at once. */
 	if(cpm_tm.register_tmcb(msg, NULL, TMCB_DESTROY, left_open, NULL, NULL) < 0)
 		return -1;
+	if(is_invite && cpm_tm.t_reply(msg, 100, "Trying") < 0)
+		LM_INFO("100 could not be sent\n");
 	if(cpm_tm.set_fr(msg, ms, ms) < 0)
 		return -1;
 	/* A branch that goes nowhere keeps the transaction when the script ends. */

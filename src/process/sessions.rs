@@ -30,6 +30,8 @@ const RELAY_EVENTS_PER_TURN: usize = 256;
 const ROOM_RETRY: Duration = Duration::from_millis(20);
 /// How long an INVITE may wait for room: as long as one that went out may go without response.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// CANCELs that are remembered for INVITEs that have not come here yet.
+const MAX_OVERTAKEN: usize = 1024;
 /// How long the relay may take to stop.
 const RELAY_STOP: Duration = Duration::from_millis(500);
 
@@ -56,6 +58,8 @@ pub struct Sessions {
     sessions: HashMap<SessionId, Entry>,
     /// Originators' INVITEs, for their CANCELs.
     invites: HashMap<TransactionKey, SessionId>,
+    /// INVITEs whose CANCEL has overtaken them, the oldest first.
+    cancelled: VecDeque<TransactionKey>,
     alarms: BTreeSet<(Instant, SessionId)>,
     /// Sessions with something to do.
     busy: VecDeque<SessionId>,
@@ -75,6 +79,7 @@ impl Sessions {
             relay,
             sessions: HashMap::new(),
             invites: HashMap::new(),
+            cancelled: VecDeque::new(),
             alarms: BTreeSet::new(),
             busy: VecDeque::new(),
             crowded: Vec::new(),
@@ -132,6 +137,16 @@ impl Sessions {
             let code = StatusCode::SERVER_INTERNAL_ERROR;
             return self.reply(host, transaction, code, String::new());
         };
+        let overtaken = self.cancelled.iter().position(|&key| key == transaction);
+        if let Some(place) = overtaken {
+            self.cancelled.remove(place);
+            let tag = DialogName {
+                session: invite.session,
+                side: Side::Originator,
+            };
+            let code = StatusCode::REQUEST_TERMINATED;
+            return self.reply(host, transaction, code, tag.to_string());
+        }
         if let Err((code, cause)) = self.begin(now, &invite, transaction, host) {
             host.count(Counter::Refused, 1);
             host.log(
@@ -228,7 +243,13 @@ impl Sessions {
     pub fn handle_cancel(&mut self, now: Instant, invite: TransactionKey, host: &dyn SessionHost) {
         if let Some(&session) = self.invites.get(&invite) {
             self.with(session, host, |machine| machine.handle_cancel(now));
+            return;
         }
+        // Its INVITE is still on its way here through another process, or has its final response.
+        if self.cancelled.len() == MAX_OVERTAKEN {
+            self.cancelled.pop_front();
+        }
+        self.cancelled.push_back(invite);
     }
 
     /// A response to a request of ours, as received.

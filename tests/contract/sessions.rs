@@ -181,7 +181,6 @@ fn what_belongs_to_no_session_is_told_so() {
     see(sessions, CPM_SEEN_REQUEST, 5, bye.as_bytes());
     see(sessions, CPM_SEEN_REQUEST, 6, b"BYE");
     see(sessions, CPM_SEEN_INVITE, 7, b"not an INVITE");
-    see(sessions, CPM_SEEN_CANCEL, 8, b"");
     assert_eq!(
         work(sessions),
         ["481 in 5, keep 0", "400 in 6, keep 0", "500 in 7, keep 0"]
@@ -194,6 +193,23 @@ fn what_belongs_to_no_session_is_told_so() {
         work(sessions),
         ["ACK sip:bill@192.0.2.2", "BYE sip:bill@192.0.2.2"]
     );
+    call!(sessions_shut_down(sessions, context()));
+    call!(service_free(service));
+}
+
+/// The INVITE comes through another process than its CANCEL.
+#[test]
+fn a_cancel_may_overtake_its_invite() {
+    seen(|seen| seen.takes_jobs = true);
+    let service = large_mode();
+    let sessions = call!(sessions_new(service));
+    let request = classify(service, &invite(), "sip:exploder@example.com");
+    assert_eq!(call!(fan_out(request, context())), 2);
+    call!(request_free(request));
+    let job = seen(|seen| seen.jobs.pop()).expect("it was handed over");
+    see(sessions, CPM_SEEN_CANCEL, 8, b"");
+    see(sessions, CPM_SEEN_INVITE, 8, &job);
+    assert_eq!(work(sessions), ["487 in 8, keep 0"]);
     call!(sessions_shut_down(sessions, context()));
     call!(service_free(service));
 }
