@@ -8,6 +8,7 @@ use super::core::Core;
 use super::input::{Input, SpoolDone};
 use super::session::{Originator, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
+use super::threads;
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
 use crate::sdp::{Role, Transport};
@@ -24,6 +25,9 @@ fn random(bytes: &mut [u8]) {
         panic!("no random numbers");
     }
 }
+
+/// From this size on, what a message leaves behind is worth giving back to the system when no session is left.
+const LARGE_BYTES: u64 = 1024 * 1024;
 
 impl Core {
     pub(super) fn handle_input(&mut self, input: Input) {
@@ -267,6 +271,11 @@ impl Core {
         }
         self.shared.close(id);
         self.give_back(&session);
+        let was_large = session.fan_out.received() >= LARGE_BYTES;
+        drop(session);
+        if was_large && self.sessions.is_empty() {
+            threads::trim_memory();
+        }
     }
 }
 

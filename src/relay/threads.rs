@@ -29,6 +29,16 @@ pub(super) fn spawn(
     spawned
 }
 
+/// Gives the system back what the allocator keeps of memory that is free. The C library does so by itself only for what is free
+/// at the end of a heap, and blocks of a large message are all over it.
+pub(super) fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes a number, and may be called by any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

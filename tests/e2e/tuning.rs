@@ -1,4 +1,7 @@
 //! Parameters that change while the proxy runs, through Kamailio's cfg framework.
+//!
+//! The proxies are killed: Kamailio's own handler of SIGTERM takes over changed parameters, and waits for a lock for ever where it has
+//! interrupted a process that was doing the same.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +55,7 @@ fn a_limit_changes_in_all_processes_at_once() {
         }
     }
     capture.stop().assert_clean();
-    proxy.stop();
+    proxy.kill();
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn each_check_follows_its_parameter() {
     set(&proxy, "interworking", 0);
     isf.expect_nothing_until(|| exchange(&anne, &to_telephone.request(), &proxy, 202));
     capture.stop().assert_clean();
-    proxy.stop();
+    proxy.kill();
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn groups_follow_their_parameters() {
     for _ in 0..4 {
         exchange(&anne, &unknown(), &proxy, 403);
     }
-    proxy.stop();
+    proxy.kill();
 }
 
 #[test]
@@ -170,7 +173,7 @@ fn senseless_changes_are_refused_and_change_nothing() {
         let command = format!("cfg.set_now_string cpm {name} sip:other@example.com");
         proxy.try_rpc(&command).expect_err(&command);
     }
-    proxy.stop();
+    proxy.kill();
 }
 
 #[test]
@@ -194,7 +197,7 @@ fn the_cfg_commands_know_the_group() {
     assert!(difference.contains("max_recipients"), "{difference}");
     proxy.rpc("cfg.commit");
     assert_eq!(in_force(&proxy, "max_recipients"), "8");
-    proxy.stop();
+    proxy.kill();
 }
 
 #[test]
@@ -227,7 +230,7 @@ fn sessions_follow_their_parameters() {
     assert_eq!(in_force(&proxy, "large_group_no_cpm_code"), "488");
     let command = "cfg.set_now_int cpm large_group_no_cpm_code 450";
     proxy.try_rpc(command).expect_err("it is 404 or 488");
-    proxy.stop();
+    proxy.kill();
 }
 
 #[test]
@@ -263,5 +266,5 @@ fn how_long_a_group_is_cached_changes_while_running() {
     let begin = Instant::now();
     exchange(&anne, &to_group(ANNE, "lunch").request(), &proxy, 480);
     assert!(begin.elapsed() < Duration::from_secs(4), "{begin:?}");
-    proxy.stop();
+    proxy.kill();
 }
