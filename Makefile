@@ -68,7 +68,7 @@ test-deb: deps build ## the package, tried in a clean copy of this Debian releas
 	@tools/test-deb
 
 .PHONY: bench
-bench: deps build ## how fast it is, side by side (QUICK=1: within a minute)
+bench: deps build ## how fast it is, side by side (QUICK=1: few samples, in minutes)
 	@tools/deps bench
 	$(CARGO) run --release --package cpm-benches --features contestants
 
