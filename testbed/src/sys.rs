@@ -58,6 +58,14 @@ pub(crate) fn narrow_receive_buffer(socket: &impl AsRawFd) {
 /// Takes in as much as a fast reader wants, again.
 pub(crate) fn restore_receive_buffer(socket: &impl AsRawFd) {
     set_receive_buffer(socket, libc::SO_RCVBUF, USUAL_BYTES);
+    // Newer kernels remember the narrow window where a segment of another size came meanwhile, and a larger buffer alone
+    // does not widen it: the sender would get one small segment through with each probe of the window.
+    set_socket_option(
+        socket,
+        libc::IPPROTO_TCP,
+        libc::TCP_WINDOW_CLAMP,
+        USUAL_BYTES,
+    );
 }
 
 /// Makes room for about `bytes` of unread datagrams; without the right to exceed the system's bound
@@ -69,12 +77,22 @@ pub(crate) fn widen_receive_buffer(socket: &impl AsRawFd, bytes: libc::c_int) {
 }
 
 fn set_receive_buffer(socket: &impl AsRawFd, option: libc::c_int, bytes: libc::c_int) {
-    let length = size_of_val(&bytes) as libc::socklen_t;
+    set_socket_option(socket, libc::SOL_SOCKET, option, bytes);
+}
+
+/// Sets an option whose value is an integer; a system that refuses keeps what it had.
+fn set_socket_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    number: libc::c_int,
+) {
+    let length = size_of_val(&number) as libc::socklen_t;
     // SAFETY: the descriptor is open, since `socket` is borrowed; the pointer is to an integer
     // of the stated length that outlives the call.
     unsafe {
-        let value = (&raw const bytes).cast();
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length);
+        let value = (&raw const number).cast();
+        libc::setsockopt(socket.as_raw_fd(), level, option, value, length);
     }
 }
 
