@@ -1,6 +1,7 @@
 //! What the tests share: the program as a user runs it, and reading what it has sent with other eyes than its own.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -166,6 +167,13 @@ impl Running {
             .args(["-c", &format!("kill -INT {process}")])
             .status();
         assert!(status.expect("there is a shell").success());
+    }
+
+    /// Kills it as nothing else does: it has no say in it (SIGKILL).
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is a child of ours");
+        let status = self.child.wait().expect("it is a child of ours");
+        assert_eq!(status.signal(), Some(9), "it had ended by itself");
     }
 
     /// Waits for its end.

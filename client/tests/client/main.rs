@@ -6,6 +6,7 @@ mod common;
 mod endings;
 mod face;
 mod failures;
+mod killed;
 mod large_mode;
 mod lists;
 mod matching;
