@@ -1,7 +1,8 @@
 //! The command line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -85,6 +86,9 @@ const RECEIVE_EXAMPLES: &str = "\
 Examples:
   Listen, and keep what comes in a folder:
     cpm-client receive --address sip:bill@example.com --listen 192.0.2.7:5062 --store inbox
+  The same over UDP, TCP and TLS:
+    cpm-client receive --address sip:bill@example.com --listen 192.0.2.7:5062 --listen tls:192.0.2.7:5063 \
+        --tls-certificate bill.pem --tls-private-key bill.key
   Register first, and end after one message:
     cpm-client receive --address sip:bill@example.com --listen 192.0.2.7:5062 \\
         --register sip:example.com --server sip.example.com --user bill --count 1
@@ -249,13 +253,20 @@ pub(crate) struct Receive {
     /// The user's address
     #[arg(long, value_name = "URI", env = "CPM_CLIENT_FROM")]
     pub(crate) address: String,
-    /// Where SIP comes in, UDP and TCP; port 0: any
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5062")]
-    pub(crate) listen: SocketAddr,
+    /// Where SIP comes in: ADDRESS:PORT over UDP and TCP, tls:ADDRESS:PORT over TLS; each once; port 0: any
+    #[arg(
+        long,
+        value_name = "[tls:]ADDRESS:PORT",
+        default_value = "127.0.0.1:5062"
+    )]
+    pub(crate) listen: Vec<Listen>,
     /// Where MSRP comes in; without it the same address, any port
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) msrp_listen: Option<SocketAddr>,
-    /// Certificate of our own (PEM): MSRP comes in over TLS
+    /// What carries MSRP; without it, tls if there is a certificate
+    #[arg(long, value_enum)]
+    pub(crate) msrp: Option<Msrp>,
+    /// Certificate of our own (PEM), for SIP and MSRP over TLS
     #[arg(long, value_name = "FILE", requires = "tls_private_key")]
     pub(crate) tls_certificate: Option<PathBuf>,
     /// The key to it (PEM)
@@ -348,6 +359,26 @@ pub(crate) enum TransportKind {
     Tcp,
     /// With TLS.
     Tls,
+}
+
+/// A place where SIP comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// Over UDP and TCP.
+    Plain(SocketAddr),
+    /// Over TLS.
+    Tls(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        match text.strip_prefix("tls:") {
+            Some(address) => address.parse().map(Self::Tls),
+            None => text.parse().map(Self::Plain),
+        }
+    }
 }
 
 /// What carries MSRP.

@@ -3,27 +3,31 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
 use cpm::client::{
-    Received, Receiver, ReceiverConfig, ReceiverEvent, ReceiverOutput, RegistrationConfig,
-    SipTransport, Way,
+    OwnAddresses, Received, Receiver, ReceiverConfig, ReceiverEvent, ReceiverOutput,
+    RegistrationConfig, SipTransport, Way,
 };
 use cpm::cpim::CpimMessage;
 use cpm::imdn;
 use cpm::sdp::Transport;
 use cpm::session::ConnectionId;
 use cpm::sip::StatusCode;
+use rustls::ServerConfig;
 use serde_json::json;
 
-use crate::args::{Receive, TransportKind};
+use crate::args::{Listen, Msrp, Receive, TransportKind};
 use crate::content::ReceivedPart;
 use crate::exit::Problem;
 use crate::net::{Identity, Net, NetEvent, Server};
 use crate::report::{Bar, Report};
 use crate::send::{credentials, trust};
 use crate::store;
+
+const GIVE_CERTIFICATE: &str = "give --tls-certificate and --tls-private-key";
 
 /// Receives messages until it is told to stop.
 pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
@@ -46,37 +50,56 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
         .and_then(|text| Server::parse(text).ok());
     let name = server_name.map_or(String::new(), |server| server.host);
     let mut net = Net::new(trust(&arguments.server)?, &name)?;
-    let local = net.listen_sip(arguments.listen).map_err(|error| {
-        Problem::local(format!("{}: {error}", arguments.listen)).advise("choose another --listen")
-    })?;
     let identity = match (&arguments.tls_certificate, &arguments.tls_private_key) {
         (Some(chain), Some(key)) => Some(Identity::read(chain, key)?),
         _ => None,
     };
+    let tls = identity.as_ref().map(Identity::server_config).transpose()?;
+    let (plain, secure) = listen(&mut net, &arguments.listen, tls.as_ref())?;
+    let Some(local) = plain.or(secure) else {
+        return Err(Problem::local("no --listen"));
+    };
+    let by_udp = |one: &RegistrationConfig| one.way.transport == SipTransport::Udp;
+    if plain.is_none() && registration.as_ref().is_some_and(by_udp) {
+        return Err(Problem::local("registering over UDP wants a port for it")
+            .advise("add --listen ADDRESS:PORT, or --transport tls"));
+    }
+    let msrp_transport = match (arguments.msrp, &tls) {
+        (Some(Msrp::Tls), None) => {
+            return Err(Problem::local("--msrp tls without a certificate").advise(GIVE_CERTIFICATE));
+        }
+        (Some(Msrp::Tcp), _) | (None, None) => Transport::Tcp,
+        (Some(Msrp::Tls) | None, Some(_)) => Transport::Tls,
+    };
     let msrp = arguments
         .msrp_listen
         .unwrap_or(SocketAddr::new(local.ip(), 0));
-    let tls = identity.as_ref().map(Identity::server_config).transpose()?;
-    let msrp = net.listen_msrp(msrp, tls)?;
+    let msrp = net.listen_msrp(msrp, tls.filter(|_| msrp_transport == Transport::Tls))?;
     let config = ReceiverConfig {
         address: arguments.address.clone(),
-        local,
+        local: OwnAddresses {
+            plain: local,
+            tls: secure,
+        },
         credentials: credentials(&arguments.login, &arguments.address)?,
         registration,
         msrp,
-        msrp_transport: if identity.is_some() {
-            Transport::Tls
-        } else {
-            Transport::Tcp
-        },
+        msrp_transport,
         fingerprint: identity.as_ref().and_then(Identity::fingerprint),
         max_size: arguments.max_size,
         reject,
         oma_release: arguments.oma_release.clone(),
     };
+    let named = |address: Option<SocketAddr>, how: &str| {
+        address.map_or(String::new(), |address| format!("{address} ({how}), "))
+    };
+    let (by_tls, plainly) = (named(secure, "SIP, TLS"), named(plain, "SIP, UDP and TCP"));
     report.say(
-        &format!("listening on {local} (SIP, UDP and TCP) and {msrp} (MSRP)"),
-        json!({ "event": "listening", "sip": local.to_string(), "msrp": msrp.to_string() }),
+        &format!("listening on {plainly}{by_tls}{msrp} (MSRP)"),
+        json!({
+            "event": "listening", "sip": plain.map(|own| own.to_string()),
+            "sip_tls": secure.map(|own| own.to_string()), "msrp": msrp.to_string(),
+        }),
     );
     let mut run = Run {
         net,
@@ -173,9 +196,17 @@ impl Run<'_> {
         match event {
             NetEvent::Sip(message, way) => self.receiver.handle_sip(now, message, way),
             NetEvent::SipBroken(way, broken) => {
-                let registrar = self.arguments.register.is_some();
-                if registrar && way.transport != SipTransport::Udp {
-                    self.report.problem(&Problem::sip_broken(&broken));
+                // Others who come and go are their own business; datagrams are sent again.
+                let is_registrar = self.receiver.registrar() == Some(way);
+                if is_registrar && way.transport != SipTransport::Udp {
+                    let problem = Problem::sip_broken(&broken);
+                    if broken.is_certificate {
+                        self.problem = Some(problem);
+                        self.stopped = true;
+                        return;
+                    }
+                    self.report.problem(&problem);
+                    self.receiver.handle_registrar_lost(now);
                 }
             }
             NetEvent::MsrpAccepted(id) => self.receiver.handle_msrp_accepted(id),
@@ -337,6 +368,38 @@ fn visible(text: &str) -> String {
             }
         })
         .collect()
+}
+
+/// Listens for SIP: where it is, over UDP and TCP, and over TLS.
+fn listen(
+    net: &mut Net,
+    wanted: &[Listen],
+    tls: Option<&Arc<ServerConfig>>,
+) -> Result<(Option<SocketAddr>, Option<SocketAddr>), Problem> {
+    let (mut plain, mut secure) = (None, None);
+    for one in wanted {
+        let (own, address) = match *one {
+            Listen::Plain(address) => (&mut plain, address),
+            Listen::Tls(address) => (&mut secure, address),
+        };
+        if own.is_some() {
+            return Err(Problem::local(format!(
+                "--listen {address}: one address for UDP and TCP and one for TLS is all"
+            )));
+        }
+        let listening = match (one, tls) {
+            (Listen::Plain(_), _) => net.listen_sip(address),
+            (Listen::Tls(_), Some(tls)) => net.listen_sip_tls(address, tls.clone()),
+            (Listen::Tls(_), None) => {
+                let words = format!("--listen tls:{address} without a certificate");
+                return Err(Problem::local(words).advise(GIVE_CERTIFICATE));
+            }
+        };
+        *own = Some(listening.map_err(|error| {
+            Problem::local(format!("{address}: {error}")).advise("choose another --listen")
+        })?);
+    }
+    Ok((plain, secure))
 }
 
 fn registration(arguments: &Receive) -> Result<Option<RegistrationConfig>, Problem> {

@@ -114,6 +114,31 @@ pub struct Way {
     pub address: SocketAddr,
 }
 
+/// Where SIP comes in: what Via and Contact name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnAddresses {
+    /// Over UDP and TCP.
+    pub plain: SocketAddr,
+    /// Over TLS, where it has a port of its own; without one, a peer over TLS has but the connection that is there.
+    pub tls: Option<SocketAddr>,
+}
+
+impl OwnAddresses {
+    /// The one for this transport.
+    fn of(self, transport: SipTransport) -> SocketAddr {
+        match (transport, self.tls) {
+            (SipTransport::Tls, Some(tls)) => tls,
+            _ => self.plain,
+        }
+    }
+}
+
+impl From<SocketAddr> for OwnAddresses {
+    fn from(plain: SocketAddr) -> Self {
+        Self { plain, tls: None }
+    }
+}
+
 /// The User-Agent of Appendix D.
 fn user_agent(oma_release: &str) -> String {
     format!(

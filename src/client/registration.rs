@@ -155,6 +155,11 @@ impl Registration {
             .or_else(|| text(response, HeaderName::Expires)?.parse().ok())
     }
 
+    /// The binding may lead nowhere any more: registers soon, unless a REGISTER is on its way.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.refresh_at = self.refresh_at.map(|at| at.min(now + MIN_REFRESH));
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.refresh_at
     }

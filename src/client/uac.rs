@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use crate::sip::{HeaderName, Message, StatusCode};
 
-use super::Way;
 use super::digest::{Credentials, authorize, is_stale};
 use super::identifiers::{Random, branch};
 use super::request::{OutRequest, branch_of, cseq, text};
 use super::transaction::{ClientTransaction, Standing, TIMEOUT, Tick};
+use super::{OwnAddresses, Way};
 
 /// How often one request is sent again because of challenges: a proxy and a server may each ask once, and either
 /// may then call its nonce stale.
@@ -20,7 +20,7 @@ pub const MAX_CHALLENGES: u8 = 4;
 /// Sends requests, each for a purpose of the caller's, and tells what comes back.
 #[derive(Debug)]
 pub(super) struct Uac<P> {
-    sent_by: String,
+    own: OwnAddresses,
     credentials: Option<Credentials>,
     random: Random,
     entries: Vec<Entry<P>>,
@@ -56,9 +56,9 @@ pub(super) enum UacEvent<P> {
 }
 
 impl<P: Copy + PartialEq> Uac<P> {
-    pub(super) fn new(sent_by: &str, credentials: Option<Credentials>, random: Random) -> Self {
+    pub(super) fn new(own: OwnAddresses, credentials: Option<Credentials>, random: Random) -> Self {
         Self {
-            sent_by: sent_by.to_owned(),
+            own,
             credentials,
             random,
             entries: Vec::new(),
@@ -80,7 +80,7 @@ impl<P: Copy + PartialEq> Uac<P> {
         challenges: u8,
     ) {
         let branch = branch(self.random);
-        let bytes = request.write(way.transport.as_str(), &self.sent_by, &branch);
+        let bytes = self.write(way, &request, &branch);
         let reliable = way.transport.is_reliable();
         let transaction =
             ClientTransaction::new(now, request.method, branch, bytes.clone(), reliable);
@@ -95,9 +95,14 @@ impl<P: Copy + PartialEq> Uac<P> {
         });
     }
 
+    fn write(&self, way: Way, request: &OutRequest, branch: &str) -> Bytes {
+        let sent_by = self.own.of(way.transport).to_string();
+        request.write(way.transport.as_str(), &sent_by, branch)
+    }
+
     /// Sends a request that no response answers: the ACK for a 2xx.
     pub(super) fn send_ack(&mut self, way: Way, ack: &OutRequest) {
-        let bytes = ack.write(way.transport.as_str(), &self.sent_by, &branch(self.random));
+        let bytes = self.write(way, ack, &branch(self.random));
         self.output.push_back((way, bytes));
     }
 
@@ -122,7 +127,7 @@ impl<P: Copy + PartialEq> Uac<P> {
         entry.transaction.limit(now, TIMEOUT);
         let cancel = entry.request.same_transaction("CANCEL", None);
         let (way, branch, purpose) = (entry.way, entry.transaction.branch.clone(), entry.purpose);
-        let bytes = cancel.write(way.transport.as_str(), &self.sent_by, &branch);
+        let bytes = self.write(way, &cancel, &branch);
         let reliable = way.transport.is_reliable();
         self.output.push_back((way, bytes.clone()));
         self.entries.push(Entry {
@@ -154,8 +159,9 @@ impl<P: Copy + PartialEq> Uac<P> {
         if is_invite && !status.is_provisional() && !status.is_success() {
             let to = text(&message, HeaderName::To);
             let ack = entry.request.same_transaction("ACK", to.as_deref());
-            let bytes = ack.write(entry.way.transport.as_str(), &self.sent_by, &branch);
-            self.output.push_back((entry.way, bytes));
+            let way = entry.way;
+            let bytes = self.write(way, &ack, &branch);
+            self.output.push_back((way, bytes));
         }
         let entry = &self.entries[index];
         let (purpose, request) = (entry.purpose, entry.request.clone());

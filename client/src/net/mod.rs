@@ -34,6 +34,7 @@ const SIGNALS: Token = Token(0);
 const UDP: Token = Token(1);
 const SIP_LISTENER: Token = Token(2);
 const MSRP_LISTENER: Token = Token(3);
+const SIP_TLS_LISTENER: Token = Token(4);
 const FIRST_CONNECTION: usize = 16;
 
 /// What happened.
@@ -71,6 +72,7 @@ pub(crate) struct Net {
     signals: mio::net::UnixStream,
     udp: Option<UdpSocket>,
     sip_listener: Option<TcpListener>,
+    sip_tls_listener: Option<(TcpListener, Arc<ServerConfig>)>,
     msrp_listener: Option<(TcpListener, Option<Arc<ServerConfig>>)>,
     entries: HashMap<Token, Entry>,
     next_token: usize,
@@ -100,6 +102,7 @@ impl Net {
             signals,
             udp: None,
             sip_listener: None,
+            sip_tls_listener: None,
             msrp_listener: None,
             entries: HashMap::new(),
             next_token: FIRST_CONNECTION,
@@ -151,6 +154,21 @@ impl Net {
             .register(&mut listener, SIP_LISTENER, Interest::READABLE)?;
         self.sip_listener = Some(listener);
         self.set_udp(socket)?;
+        Ok(own)
+    }
+
+    /// Listens for SIP over TLS, and returns the address.
+    pub(crate) fn listen_sip_tls(
+        &mut self,
+        local: SocketAddr,
+        tls: Arc<ServerConfig>,
+    ) -> io::Result<SocketAddr> {
+        let mut listener = TcpListener::bind(local)?;
+        let own = listener.local_addr()?;
+        self.poll
+            .registry()
+            .register(&mut listener, SIP_TLS_LISTENER, Interest::READABLE)?;
+        self.sip_tls_listener = Some((listener, tls));
         Ok(own)
     }
 
@@ -335,7 +353,7 @@ impl Net {
                     self.ready.push_back(NetEvent::Interrupted);
                 }
                 UDP => self.read_udp(),
-                SIP_LISTENER => self.accept_sip(),
+                SIP_LISTENER | SIP_TLS_LISTENER => self.accept_sip(),
                 MSRP_LISTENER => self.accept_msrp(),
                 token => {
                     self.flush(token);
@@ -385,16 +403,32 @@ impl Net {
     fn accept_sip(&mut self) {
         while let Some(Ok((stream, address))) = self.sip_listener.as_ref().map(TcpListener::accept)
         {
-            let way = Way {
-                transport: SipTransport::Tcp,
-                address,
-            };
-            if self.entries.len() < MAX_CONNECTIONS
-                && let Ok(connection) = Connection::accepted(stream, None)
-            {
-                // A connection that cannot be watched is dropped, and its peer sees that.
-                let _ = self.add(connection, Kind::Sip(way, Framing::default()));
-            }
+            self.take_in_sip(stream, address, None);
+        }
+        while let Some((listener, tls)) = &self.sip_tls_listener
+            && let Ok((stream, address)) = listener.accept()
+        {
+            let tls = tls.clone();
+            self.take_in_sip(stream, address, Some(tls));
+        }
+    }
+
+    fn take_in_sip(
+        &mut self,
+        stream: TcpStream,
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+    ) {
+        let transport = match tls {
+            Some(_) => SipTransport::Tls,
+            None => SipTransport::Tcp,
+        };
+        let way = Way { transport, address };
+        if self.entries.len() < MAX_CONNECTIONS
+            && let Ok(connection) = Connection::accepted(stream, tls)
+        {
+            // A connection that cannot be watched is dropped, and its peer sees that.
+            let _ = self.add(connection, Kind::Sip(way, Framing::default()));
         }
     }
 

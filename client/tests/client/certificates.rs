@@ -16,7 +16,7 @@ use crate::common::{send, text};
 const BILL: [&str; 3] = ["--to", "sip:bill@example.com", "Hi"];
 
 /// A TLS server that passes on to a port without.
-fn tls_server(bench: &Bench, certificate: &Certificate, to: u16) -> u16 {
+pub(crate) fn tls_server(bench: &Bench, certificate: &Certificate, to: u16) -> u16 {
     let folder = bench.folder().join(format!("tls-{to}"));
     std::fs::create_dir_all(&folder).expect("the folder of a test can be written to");
     let (chain, key) = certificate.files(&folder);

@@ -15,3 +15,4 @@ mod pager;
 mod receiving;
 mod replies;
 mod servers;
+mod transports;

@@ -25,7 +25,7 @@ use super::session_timer::{Due, SessionTimer};
 use super::stored::StoredMessage;
 use super::transaction::T2;
 use super::uac::{Uac, UacEvent};
-use super::{ALLOW, SipTransport, Way};
+use super::{ALLOW, OwnAddresses, SipTransport, Way};
 
 use msrp_connection::MsrpConnection;
 use session::{Session, echoed};
@@ -45,7 +45,7 @@ pub struct ReceiverConfig {
     /// The user's address.
     pub address: String,
     /// Where SIP comes in.
-    pub local: SocketAddr,
+    pub local: OwnAddresses,
     /// For when the registrar asks.
     pub credentials: Option<Credentials>,
     /// Where to register; `None`: only listen.
@@ -143,11 +143,7 @@ impl Receiver {
     /// A receiver; it registers with [`start`](Self::start).
     pub fn new(config: ReceiverConfig, random: Random) -> Self {
         Self {
-            uac: Uac::new(
-                &config.local.to_string(),
-                config.credentials.clone(),
-                random,
-            ),
+            uac: Uac::new(config.local, config.credentials.clone(), random),
             random,
             registration: None,
             tag: token(random),
@@ -178,6 +174,18 @@ impl Receiver {
         let registration = Registration::new(config, &self.config.address, &contact, names);
         self.registration = Some(registration);
         self.register(now);
+    }
+
+    /// The way to the registrar, if there is one: over a connection, requests may come back on it (RFC 5626 §5.3).
+    pub fn registrar(&self) -> Option<Way> {
+        self.registration.as_ref().map(Registration::way)
+    }
+
+    /// The connection to the registrar is gone, and with it the way by which requests may have come: it is registered anew.
+    pub fn handle_registrar_lost(&mut self, now: Instant) {
+        if let Some(registration) = &mut self.registration {
+            registration.renew(now);
+        }
     }
 
     fn register(&mut self, now: Instant) {
@@ -519,7 +527,7 @@ fn contact(config: &ReceiverConfig, transport: SipTransport) -> String {
     format!(
         "sip:{}@{}{parameter}",
         user.unwrap_or("receiver"),
-        config.local
+        config.local.of(transport)
     )
 }
 

@@ -77,7 +77,7 @@ impl Receiver {
             .as_ref()
             .and_then(|selector| selector.size);
         if size.is_some_and(|size| size > self.config.max_size) {
-            let host = self.config.local.ip().to_string();
+            let host = self.config.local.plain.ip().to_string();
             let warning = warning_value(&host, "133 Size exceeded").unwrap_or_default();
             return self.refuse(
                 &request,

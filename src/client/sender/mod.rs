@@ -152,9 +152,8 @@ pub struct Sender {
 impl Sender {
     /// A sender that has done nothing yet.
     pub fn new(config: SenderConfig, outgoing: Outgoing, random: Random) -> Self {
-        let sent_by = config.local.to_string();
         Self {
-            uac: Uac::new(&sent_by, config.credentials.clone(), random),
+            uac: Uac::new(config.local.into(), config.credentials.clone(), random),
             config,
             outgoing,
             random,

@@ -70,7 +70,7 @@ fn sender(draft: Draft) -> Sender {
 fn receiver() -> Receiver {
     let config = ReceiverConfig {
         address: "sip:bill@example.com".into(),
-        local: address(SERVER),
+        local: address(SERVER).into(),
         credentials: None,
         registration: None,
         msrp: address("192.0.2.2:2855"),
