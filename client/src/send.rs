@@ -257,7 +257,7 @@ impl Run<'_> {
                     );
                 }
             }
-            Some(Err(words)) => report.problem(&Problem::local(format!("--watch: {words}"))),
+            Some(Err(error)) => report.problem(&error.into()),
             None => {}
         }
         Ok(())

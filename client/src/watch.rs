@@ -1,6 +1,7 @@
 //! What each recipient has got, as `cpm.session` of the proxy tells it over jsonrpcs.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::exit::Problem;
 use crate::report::{Bar, Report};
 
 /// Between two questions.
@@ -37,6 +39,25 @@ pub(crate) struct Leg {
     pub(crate) total: u64,
 }
 
+/// Why nothing was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WatchError {
+    words: String,
+    advice: &'static str,
+}
+
+/// Nobody, or somebody else, answers there.
+const WANTS_JSONRPCS: &str = "the proxy has to load jsonrpcs.so: with dgram_socket for udp: and unix:, with xhttp.so and \
+    jsonrpc_dispatch() in event_route[xhttp:request] for http://; the socket of ctl.so, which kamcmd uses, speaks another language";
+/// jsonrpcs is there, and answers that it cannot.
+const WANTS_MODULE: &str = "jsonrpcs is there, but does not serve this command: the proxy that --watch names has to be the one with cpm.so";
+
+impl From<WatchError> for Problem {
+    fn from(error: WatchError) -> Self {
+        Self::local(format!("--watch: {}", error.words)).advise(error.advice)
+    }
+}
+
 /// How the proxy is asked.
 #[derive(Debug, Clone)]
 enum Way {
@@ -48,7 +69,7 @@ enum Way {
 /// A thread that asks and draws.
 pub(crate) struct Watch {
     stop: Sender<()>,
-    thread: JoinHandle<Result<Vec<Leg>, String>>,
+    thread: JoinHandle<Result<Vec<Leg>, WatchError>>,
 }
 
 impl Watch {
@@ -61,13 +82,13 @@ impl Watch {
             let mut last: Vec<Leg> = Vec::new();
             let mut until: Option<Instant> = None;
             let mut session: Option<String> = None;
-            let mut error: Option<String> = None;
+            let mut error: Option<WatchError> = None;
             loop {
                 if session.is_none() {
                     match find_session(&way, &names) {
                         Ok(found) => session = found,
                         // It may be there the next time; if it never is, this is why.
-                        Err(words) => error = Some(words),
+                        Err(failed) => error = Some(failed),
                     }
                 }
                 if let Some(id) = &session {
@@ -84,7 +105,7 @@ impl Watch {
                 if done || until.is_some_and(|until| until <= Instant::now()) {
                     bars.values().for_each(Bar::finish);
                     return match error {
-                        Some(words) if last.is_empty() => Err(words),
+                        Some(error) if last.is_empty() => Err(error),
                         _ => Ok(last),
                     };
                 }
@@ -107,13 +128,13 @@ impl Watch {
     }
 
     /// The sender is done: waits for the recipients, and returns what was seen last.
-    pub(crate) fn finish(self) -> Result<Vec<Leg>, String> {
+    pub(crate) fn finish(self) -> Result<Vec<Leg>, WatchError> {
         // The thread may have ended by itself.
         let _ = self.stop.send(());
         drop(self.stop);
         self.thread
             .join()
-            .unwrap_or_else(|_| Err("the watcher has failed".to_owned()))
+            .unwrap_or_else(|_| Err(unanswered("the watcher has failed")))
     }
 }
 
@@ -141,7 +162,7 @@ fn draw(report: &Report, bars: &mut HashMap<String, Bar>, legs: &[Leg]) {
 }
 
 /// The session in which one of the names stands. A list that has identifiers alone is looked through one by one.
-fn find_session(way: &Way, names: &[String]) -> Result<Option<String>, String> {
+fn find_session(way: &Way, names: &[String]) -> Result<Option<String>, WatchError> {
     let answer = way.ask("cpm.sessions", &[])?;
     let mut objects = Vec::new();
     collect(&answer, &mut objects);
@@ -239,29 +260,49 @@ impl Way {
         }
     }
 
-    fn ask(&self, method: &str, parameters: &[&str]) -> Result<Value, String> {
+    fn ask(&self, method: &str, parameters: &[&str]) -> Result<Value, WatchError> {
         let request = json!({
             "jsonrpc": "2.0", "method": method, "params": parameters, "id": 1,
         })
         .to_string();
         let answer = match self {
-            Self::Http(url) => ask_http(url, &request)?,
-            Self::Udp(address) => ask_udp(address, &request).map_err(|error| error.to_string())?,
-            Self::Unix(path) => ask_unix(path, &request).map_err(|error| error.to_string())?,
+            Self::Http(url) => ask_http(url, &request).map_err(unanswered)?,
+            Self::Udp(address) => {
+                ask_udp(address, &request).map_err(|error| unanswered(io_words(address, &error)))?
+            }
+            Self::Unix(path) => ask_unix(path, &request)
+                .map_err(|error| unanswered(io_words(&path.display(), &error)))?,
         };
-        let mut answer: Value =
-            serde_json::from_slice(&answer).map_err(|error| format!("no JSON: {error}"))?;
+        let mut answer: Value = serde_json::from_slice(&answer)
+            .map_err(|error| unanswered(format!("what answers speaks no JSON-RPC: {error}")))?;
         if let Some(error) = answer.get("error") {
             let words = error
                 .get("message")
                 .and_then(Value::as_str)
                 .unwrap_or("refused");
-            return Err(format!("{method}: {words}"));
+            return Err(WatchError {
+                words: format!("{method}: {words}"),
+                advice: WANTS_MODULE,
+            });
         }
         Ok(answer
             .get_mut("result")
             .map(Value::take)
             .unwrap_or_default())
+    }
+}
+
+fn unanswered(words: impl Into<String>) -> WatchError {
+    WatchError {
+        words: words.into(),
+        advice: WANTS_JSONRPCS,
+    }
+}
+
+fn io_words(place: &dyn fmt::Display, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("{place}: no answer"),
+        _ => format!("{place}: {error}"),
     }
 }
 
@@ -275,7 +316,7 @@ fn ask_http(url: &str, request: &str) -> Result<Vec<u8>, String> {
         .post(url)
         .header("Content-Type", "application/json")
         .send(request)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| format!("{url}: {error}"))?;
     let body = response
         .body_mut()
         .with_config()

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use cpm_testbed::{Answer, Bench, Plan, Reply, SdpText};
+use cpm_testbed::{Answer, Bench, Plan, ProxyConfig, Reply, SdpText};
 
 use crate::common::{ANNE, Running, program, send, text};
 
@@ -351,4 +351,41 @@ fn an_invite_is_challenged_too() {
             .is_some_and(|answer| answer.contains("\"anna\""))
     );
     capture.stop().assert_clean();
+}
+
+#[test]
+fn watching_without_jsonrpcs_says_what_to_do() {
+    let bench = Bench::new("client_watching_without_jsonrpcs");
+    let callees = bench.callees();
+    let rpc = bench.port();
+    let config = ProxyConfig::new("request_route { drop; }")
+        .load("jsonrpcs")
+        .set_number("jsonrpcs", "transport", 4)
+        .set("jsonrpcs", "dgram_socket", &format!("udp:127.0.0.1:{rpc}"));
+    let proxy = bench.proxy(&config);
+    let nobody = bench.port();
+    let missing = bench.folder().join("rpc.sock");
+    for (watch, advice) in [
+        (format!("udp:127.0.0.1:{nobody}"), "load jsonrpcs.so"),
+        (format!("unix:{}", missing.display()), "load jsonrpcs.so"),
+        (format!("http://127.0.0.1:{nobody}/RPC"), "load jsonrpcs.so"),
+        // SIP is spoken there.
+        (
+            format!("udp:127.0.0.1:{}", callees.agent().port()),
+            "load jsonrpcs.so",
+        ),
+        // It is there, but the module is not.
+        (format!("udp:127.0.0.1:{rpc}"), "cpm.so"),
+    ] {
+        let large = ["--to", "sip:bill@example.com", "--pager-max", "0", "Hi"];
+        let watched = [&["--watch", &watch][..], &large].concat();
+        // The message goes out all the same.
+        let ended = send(callees.agent().port(), &watched).succeeds();
+        let failed = ended.event("failed");
+        let words = failed["message"].as_str().expect("words");
+        assert!(words.starts_with("--watch: "), "{words}");
+        let told = failed["advice"].as_str().expect("advice");
+        assert!(told.contains(advice), "{watch}: {told}");
+    }
+    proxy.stop();
 }
