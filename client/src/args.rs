@@ -74,6 +74,10 @@ Examples:
     cpm-client send --server sip.example.com --from sip:anne@example.com --file picture.png \\
         --via adhoc sip:cpm@example.com --to sip:bill@example.com --cc sip:carol@example.com \\
         --watch http://sip.example.com:5060/RPC
+  Registered for a minute, to hear who has got it and who has seen it:
+    cpm-client send --server sip.example.com --from sip:anne@example.com --user anne --password-file secret \\
+        --register sip:example.com --notify delivered,displayed --wait-notifications 60 \\
+        --via exploder sip:exploder@example.com --list all.txt 'Lunch?'
   To a pre-defined group, from a file of addresses, and a reply:
     cpm-client send --server ... --from ... --via group sip:friends@groups.example.com 'Lunch?'
     cpm-client send --server ... --from ... --via exploder sip:exploder@example.com --list all.txt < news.txt
@@ -237,6 +241,30 @@ pub(crate) struct Send {
         help_heading = "What is told and kept"
     )]
     pub(crate) watch: Option<String>,
+    /// Stays so long after sending, or till everybody has told all that --notify asks for, and says who has told what
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        requires = "notify",
+        help_heading = "What is told and kept"
+    )]
+    pub(crate) wait_notifications: Option<u64>,
+    /// Where SIP comes in meanwhile, UDP and TCP; without it, only over the way to the server
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        requires = "wait_notifications",
+        help_heading = "What is told and kept"
+    )]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Registers meanwhile with this registrar, such as sip:example.com, by way of the server
+    #[arg(
+        long,
+        value_name = "URI",
+        requires = "wait_notifications",
+        help_heading = "What is told and kept"
+    )]
+    pub(crate) register: Option<String>,
     /// How progress is shown
     #[arg(
         long,
@@ -293,6 +321,16 @@ pub(crate) struct Receive {
     /// Refuses every message with this status code
     #[arg(long, value_name = "CODE")]
     pub(crate) reject: Option<u16>,
+    /// Sends no disposition notifications, whatever senders ask for
+    #[arg(long, conflicts_with = "display")]
+    pub(crate) no_imdn: bool,
+    /// Also tells senders who want to know it that their message was displayed
+    #[arg(long)]
+    pub(crate) display: bool,
+    /// States P-Asserted-Identity in notifications, as a trusted element would: to try a server of which this machine is a
+    /// trusted_peer
+    #[arg(long, value_name = "URI")]
+    pub(crate) assert: Option<String>,
     /// Largest message in bytes; up to 16 may come at once, each kept in memory until it is whole
     #[arg(long, value_name = "BYTES", default_value_t = 100 << 20)]
     pub(crate) max_size: u64,

@@ -6,6 +6,7 @@ mod compare;
 mod content;
 mod exit;
 mod net;
+mod notifications;
 mod receive;
 mod recipients;
 mod report;

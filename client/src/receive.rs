@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
 use cpm::client::{
@@ -12,7 +12,7 @@ use cpm::client::{
     RegistrationConfig, SipTransport, Way,
 };
 use cpm::cpim::CpimMessage;
-use cpm::imdn;
+use cpm::imdn::{self, Disposition, Notification};
 use cpm::sdp::Transport;
 use cpm::session::ConnectionId;
 use cpm::sip::StatusCode;
@@ -42,7 +42,13 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
             }
         },
     };
-    let registration = registration(arguments)?;
+    let outbound = outbound(arguments)?;
+    let registered = arguments.register.as_ref().zip(outbound);
+    let registration = registered.map(|(registrar, way)| RegistrationConfig {
+        registrar: registrar.clone(),
+        way,
+        expires: arguments.expires,
+    });
     let server_name = arguments
         .server
         .server
@@ -59,9 +65,8 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
     let Some(local) = plain.or(secure) else {
         return Err(Problem::local("no --listen"));
     };
-    let by_udp = |one: &RegistrationConfig| one.way.transport == SipTransport::Udp;
-    if plain.is_none() && registration.as_ref().is_some_and(by_udp) {
-        return Err(Problem::local("registering over UDP wants a port for it")
+    if plain.is_none() && outbound.is_some_and(|way| way.transport == SipTransport::Udp) {
+        return Err(Problem::local("requests over UDP want a port for it")
             .advise("add --listen ADDRESS:PORT, or --transport tls"));
     }
     let msrp_transport = match (arguments.msrp, &tls) {
@@ -83,6 +88,8 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
         },
         credentials: credentials(&arguments.login, &arguments.address)?,
         registration,
+        outbound,
+        asserted: arguments.assert.clone(),
         msrp,
         msrp_transport,
         fingerprint: identity.as_ref().and_then(Identity::fingerprint),
@@ -263,6 +270,30 @@ impl Run<'_> {
                 self.end_bar(session);
                 self.messages += 1;
                 self.take(&received)?;
+                if !self.arguments.no_imdn {
+                    self.notify(&received);
+                }
+            }
+            ReceiverEvent::Notification(notification) => {
+                tell_notification(self.report, &notification)
+            }
+            ReceiverEvent::Notified(to, disposition, result) => {
+                let disposition = disposition.as_str();
+                let (code, failure) = match &result {
+                    Ok(code) => (Some(*code), None),
+                    Err(failure) => (None, Some(failure.to_string())),
+                };
+                let words = match &failure {
+                    None => format!("  told {}: {disposition}", visible(&to)),
+                    Some(words) => format!("  could not tell {}: {words}", visible(&to)),
+                };
+                self.report.say(
+                    &words,
+                    json!({
+                        "event": "notified", "to": to, "disposition": disposition, "code": code,
+                        "message": failure,
+                    }),
+                );
             }
             ReceiverEvent::Failed(session, words) => {
                 self.end_bar(Some(session));
@@ -278,6 +309,16 @@ impl Run<'_> {
             ReceiverEvent::Stopped => self.stopped = true,
         }
         Ok(())
+    }
+
+    /// Tells its sender what has become of a message: it is kept, and on the screen.
+    fn notify(&mut self, received: &Received) {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let mut tell = |what| self.receiver.notify(now, received, what, time);
+        tell(Disposition::Delivered);
+        if self.arguments.display {
+            tell(Disposition::Displayed);
+        }
     }
 
     fn end_bar(&mut self, session: Option<u64>) {
@@ -357,8 +398,22 @@ impl Run<'_> {
     }
 }
 
+/// Says what a recipient has told.
+pub(crate) fn tell_notification(report: &Report, notification: &Notification) {
+    let disposition = notification.disposition.as_str();
+    let who = notification.recipient.as_deref().unwrap_or("somebody");
+    let when = visible(&notification.date_time);
+    report.say(
+        &format!("  {}: {disposition}, {when}", visible(who)),
+        json!({
+            "event": "notification", "recipient": notification.recipient, "disposition": disposition,
+            "date_time": notification.date_time, "imdn_message_id": notification.message_id,
+        }),
+    );
+}
+
 /// Text of a stranger for a terminal: without control characters.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() && c != '\t' {
@@ -402,11 +457,12 @@ fn listen(
     Ok((plain, secure))
 }
 
-fn registration(arguments: &Receive) -> Result<Option<RegistrationConfig>, Problem> {
-    let Some(registrar) = &arguments.register else {
+/// The way of requests of ours: the outbound proxy, else the registrar.
+fn outbound(arguments: &Receive) -> Result<Option<Way>, Problem> {
+    let named = arguments.server.server.as_ref();
+    let Some(server) = named.or(arguments.register.as_ref()) else {
         return Ok(None);
     };
-    let server = arguments.server.server.as_ref().unwrap_or(registrar);
     let server = Server::parse(server).map_err(|error| Problem::local(error.to_string()))?;
     let transport = match (arguments.server.transport, server.transport) {
         (TransportKind::Udp, _) => SipTransport::Udp,
@@ -417,9 +473,5 @@ fn registration(arguments: &Receive) -> Result<Option<RegistrationConfig>, Probl
     let address = server
         .resolve(transport)
         .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
-    Ok(Some(RegistrationConfig {
-        registrar: registrar.clone(),
-        way: Way { transport, address },
-        expires: arguments.expires,
-    }))
+    Ok(Some(Way { transport, address }))
 }

@@ -2,17 +2,17 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use cpm::client::{
-    Credentials, Draft, Mode, Outgoing, Sender, SenderConfig, SenderEvent, SenderOutput, Sent,
-    SessionExpires, SipTransport, SizeOf, Way,
+    Credentials, Draft, Mode, Outgoing, Receiver, ReceiverConfig, RegistrationConfig, Sender,
+    SenderConfig, SenderEvent, SenderOutput, Sent, SessionExpires, SipTransport, SizeOf, Way,
 };
 use cpm::imdn::Notifications;
 use cpm::sdp::Transport;
 use cpm::session::ConnectionId;
-use cpm::sip::Uri;
+use cpm::sip::{Message, StatusCode, Uri};
 use serde_json::json;
 
 use crate::args::{
@@ -21,6 +21,7 @@ use crate::args::{
 use crate::content;
 use crate::exit::{Exit, Problem};
 use crate::net::{Net, NetEvent, Server, Trust, read_certificates};
+use crate::notifications::Waiting;
 use crate::recipients::destination;
 use crate::report::{Bar, Report};
 use crate::store;
@@ -28,6 +29,8 @@ use crate::watch::Watch;
 
 /// RFC 3261 §18.1.1: what is larger goes over TCP.
 const MAX_UDP_REQUEST_BYTES: usize = 1300;
+/// A registration lives so much longer, in seconds, than notifications are waited for: the sending takes its time, too.
+const MIN_REGISTRATION_S: u32 = 600;
 /// The one MSRP connection of a sender.
 const MSRP: ConnectionId = ConnectionId(u64::MAX);
 
@@ -40,13 +43,47 @@ pub(crate) fn run(arguments: &Send, report: &Report) -> Result<(), Problem> {
     };
     let trust = trust(&arguments.server)?;
     let mut net = Net::new(trust, &server.host)?;
-    let (way, local) = open(&mut net, &server, arguments, &outgoing)?;
+    let listening = match arguments.listen {
+        Some(address) => Some(net.listen_sip(address).map_err(|error| {
+            Problem::local(format!("{address}: {error}")).advise("choose another --listen")
+        })?),
+        None => None,
+    };
+    let (way, local) = open(&mut net, &server, arguments, &outgoing, listening)?;
     // The offer names a port that is really ours, though the answerer is to be connected to.
     let msrp = net.listen_msrp(SocketAddr::new(local.ip(), 0), None)?;
+    let credentials = credentials(&arguments.login, &arguments.from)?;
+    let waiting = arguments.wait_notifications.map(|seconds| {
+        let receiver = ReceiverConfig {
+            address: arguments.from.clone(),
+            local: listening.unwrap_or(local).into(),
+            credentials: credentials.clone(),
+            registration: arguments.register.as_ref().map(|registrar| {
+                let lifetime = seconds.saturating_add(MIN_REGISTRATION_S.into());
+                RegistrationConfig {
+                    registrar: registrar.clone(),
+                    way,
+                    expires: lifetime.try_into().unwrap_or(u32::MAX),
+                }
+            }),
+            outbound: Some(way),
+            asserted: None,
+            msrp,
+            msrp_transport: Transport::Tcp,
+            fingerprint: None,
+            max_size: 0,
+            // What is no notification is for whoever else is registered.
+            reject: Some(StatusCode::TEMPORARILY_UNAVAILABLE),
+            oma_release: arguments.oma_release.clone(),
+        };
+        let receiver = Receiver::new(receiver, crate::fill);
+        let patience = Duration::from_secs(seconds);
+        Waiting::start(receiver, patience, notifications(arguments), &outgoing)
+    });
     let config = SenderConfig {
         way,
         local,
-        credentials: credentials(&arguments.login, &arguments.from)?,
+        credentials,
         msrp,
         msrp_transport: match arguments.msrp {
             Msrp::Tcp => Transport::Tcp,
@@ -66,12 +103,14 @@ pub(crate) fn run(arguments: &Send, report: &Report) -> Result<(), Problem> {
     }));
     let mut run = Run {
         net,
+        way,
         sender: Sender::new(config, outgoing, crate::fill),
         report,
         arguments,
         input: BytesMut::new(),
         bar: None,
         watch: None,
+        waiting,
         certificate: None,
         interrupts: 0,
     };
@@ -85,12 +124,15 @@ pub(crate) fn run(arguments: &Send, report: &Report) -> Result<(), Problem> {
 
 struct Run<'a> {
     net: Net,
+    /// To the server.
+    way: Way,
     sender: Sender,
     report: &'a Report,
     arguments: &'a Send,
     input: BytesMut,
     bar: Option<Bar>,
     watch: Option<Watch>,
+    waiting: Option<Waiting>,
     /// A certificate that did not fit, which is more than a broken connection.
     certificate: Option<Problem>,
     interrupts: usize,
@@ -98,15 +140,22 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn until_done(&mut self) -> Result<Result<Sent, Problem>, Problem> {
-        self.sender.start(Instant::now());
+        let mut is_started = false;
         loop {
+            if let Some(waiting) = &mut self.waiting {
+                waiting.carry_out(&mut self.net, self.report)?;
+            }
+            if !is_started && self.waiting.as_ref().is_none_or(Waiting::is_ready) {
+                is_started = true;
+                self.sender.start(Instant::now());
+            }
             if let Some(result) = self.carry_out() {
                 return Ok(result.map_err(|failure| match self.certificate.take() {
                     Some(problem) => problem,
                     None => failure.into(),
                 }));
             }
-            let events = self.net.wait(self.sender.poll_timeout())?;
+            let events = self.net.wait(self.poll_timeout())?;
             let now = Instant::now();
             for event in events {
                 self.handle(now, event);
@@ -117,7 +166,22 @@ impl Run<'_> {
                     );
                 }
             }
-            self.sender.handle_timeout(now);
+            self.handle_timeout(now);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let waiting = self.waiting.as_ref().and_then(Waiting::poll_timeout);
+        [self.sender.poll_timeout(), waiting]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.sender.handle_timeout(now);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.handle_timeout(now);
         }
     }
 
@@ -143,8 +207,14 @@ impl Run<'_> {
 
     fn handle(&mut self, now: Instant, event: NetEvent) {
         match event {
-            NetEvent::Sip(message, way) => self.sender.handle_sip(now, message, way),
-            NetEvent::SipBroken(_, broken) => {
+            NetEvent::Sip(message, way) => self.handle_sip(now, message, way),
+            NetEvent::SipBroken(way, broken) => {
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.handle_sip_broken(now, way);
+                }
+                if way != self.way {
+                    return;
+                }
                 if broken.is_certificate {
                     self.certificate = Some(Problem::certificate(&broken.words));
                 }
@@ -204,21 +274,100 @@ impl Run<'_> {
         }
     }
 
-    /// Tells how it ended, and keeps the copy.
-    fn finish(self, result: Result<Sent, Problem>) -> Result<(), Problem> {
+    /// A response is for whoever has sent the request; MESSAGE and OPTIONS are for who waits for notifications, and
+    /// what belongs to the session is for the sender.
+    fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
+        let method = message.method();
+        match &mut self.waiting {
+            Some(waiting) if matches!(method, Some("MESSAGE" | "OPTIONS")) => {
+                waiting.handle_sip(now, message, way);
+            }
+            Some(waiting) if method.is_none() => {
+                waiting.handle_sip(now, message.clone(), way);
+                self.sender.handle_sip(now, message, way);
+            }
+            _ => self.sender.handle_sip(now, message, way),
+        }
+    }
+
+    /// Tells how it ended, keeps the copy, and waits for what recipients tell.
+    fn finish(mut self, result: Result<Sent, Problem>) -> Result<(), Problem> {
+        let waited = match &result {
+            Ok(sent) => {
+                let told = self.tell_sent(sent);
+                let patience = self.waiting.as_ref().map(Waiting::patience);
+                let waited = self.wait_for_notifications(patience.unwrap_or_default());
+                if let (Ok(()), Some(waiting)) = (&waited, &self.waiting) {
+                    waiting.summarize(self.report);
+                }
+                told.and(waited)
+            }
+            // Only signs off.
+            Err(_) => self.wait_for_notifications(Duration::ZERO),
+        };
         // What is on its way to MSRP and SIP peers, such as the last BYE's answer, is done: sockets close here.
         let Self {
-            net,
-            sender,
-            report,
-            arguments,
-            watch,
-            ..
+            net, report, watch, ..
         } = self;
         drop(net);
         let legs = watch.map(Watch::finish);
-        let sent = result?;
-        let outgoing = sender.outgoing();
+        result.and(waited)?;
+        match legs {
+            Some(Ok(legs)) => {
+                for leg in legs {
+                    let words = format!(
+                        "  {}: {}, {} of {} bytes",
+                        leg.uri, leg.state, leg.delivered, leg.total
+                    );
+                    report.say(
+                        &words,
+                        json!({
+                            "event": "recipient-end", "uri": leg.uri, "state": leg.state,
+                            "delivered": leg.delivered, "total": leg.total,
+                        }),
+                    );
+                }
+            }
+            Some(Err(error)) => report.problem(&error.into()),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Stays until everybody has told what there is to tell, nobody is waited for any longer, or Ctrl-C.
+    fn wait_for_notifications(&mut self, patience: Duration) -> Result<(), Problem> {
+        let mut until = Instant::now().checked_add(patience);
+        loop {
+            // Answers to what comes once more.
+            let _ = self.carry_out();
+            let Some(waiting) = &mut self.waiting else {
+                return Ok(());
+            };
+            waiting.carry_out(&mut self.net, self.report)?;
+            let is_late = until.is_some_and(|until| until <= Instant::now());
+            if is_late || waiting.is_done() || self.interrupts > 0 {
+                until = None;
+                waiting.stop();
+                waiting.carry_out(&mut self.net, self.report)?;
+            }
+            if waiting.is_stopped() || self.interrupts > 1 {
+                return Ok(());
+            }
+            let timeouts = [until, self.poll_timeout()].into_iter().flatten().min();
+            let events = self.net.wait(timeouts)?;
+            let now = Instant::now();
+            for event in events {
+                self.handle(now, event);
+            }
+            self.handle_timeout(now);
+        }
+    }
+
+    fn tell_sent(&self, sent: &Sent) -> Result<(), Problem> {
+        let Self {
+            report, arguments, ..
+        } = self;
+        let outgoing = self.sender.outgoing();
         let object = outgoing.stored(sent.message_uid.as_deref());
         let kept = match &arguments.store {
             Some(folder) => Some(store::keep(folder, &object)?),
@@ -241,25 +390,6 @@ impl Run<'_> {
                 "file": kept.as_ref().map(|path| path.display().to_string()),
             }),
         );
-        match legs {
-            Some(Ok(legs)) => {
-                for leg in legs {
-                    let words = format!(
-                        "  {}: {}, {} of {} bytes",
-                        leg.uri, leg.state, leg.delivered, leg.total
-                    );
-                    report.say(
-                        &words,
-                        json!({
-                            "event": "recipient-end", "uri": leg.uri, "state": leg.state,
-                            "delivered": leg.delivered, "total": leg.total,
-                        }),
-                    );
-                }
-            }
-            Some(Err(error)) => report.problem(&error.into()),
-            None => {}
-        }
         Ok(())
     }
 }
@@ -287,7 +417,6 @@ fn prepare(arguments: &Send, report: &Report) -> Result<Outgoing, Problem> {
         &arguments.file,
         arguments.content_type.as_deref(),
     )?;
-    let has = |wanted| arguments.notify.contains(&wanted);
     let interval = arguments.session_interval;
     let draft = Draft {
         from: arguments.from.clone(),
@@ -300,12 +429,7 @@ fn prepare(arguments: &Send, report: &Report) -> Result<Outgoing, Problem> {
         reply_to: arguments.reply_to.clone(),
         anonymous: arguments.anonymous,
         expires: arguments.expires,
-        notifications: Notifications {
-            delivered: has(Notify::Delivered),
-            failed: has(Notify::Failed),
-            displayed: has(Notify::Displayed),
-            interworked: has(Notify::Interworked),
-        },
+        notifications: notifications(arguments),
         conversation_id: arguments
             .conversation
             .clone()
@@ -327,6 +451,17 @@ fn prepare(arguments: &Send, report: &Report) -> Result<Outgoing, Problem> {
     Ok(draft.prepare(arguments.pager_max, size_of, SystemTime::now(), crate::fill)?)
 }
 
+/// Which notifications are asked for.
+fn notifications(arguments: &Send) -> Notifications {
+    let has = |wanted| arguments.notify.contains(&wanted);
+    Notifications {
+        delivered: has(Notify::Delivered),
+        failed: has(Notify::Failed),
+        displayed: has(Notify::Displayed),
+        interworked: has(Notify::Interworked),
+    }
+}
+
 /// Opens the way to the server. By default what fits into a datagram goes over UDP and the rest over TCP, or over UDP
 /// after all where TCP is refused (RFC 3261 §18.1.1).
 fn open(
@@ -334,6 +469,7 @@ fn open(
     server: &Server,
     arguments: &Send,
     outgoing: &Outgoing,
+    listening: Option<SocketAddr>,
 ) -> Result<(Way, SocketAddr), Problem> {
     let local = arguments.local.map(|address| SocketAddr::new(address, 0));
     let kind = arguments.server.transport;
@@ -354,6 +490,9 @@ fn open(
             .resolve(transport)
             .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
         let way = Way { transport, address };
+        if let (SipTransport::Udp, Some(own)) = (transport, listening) {
+            return Ok((way, own));
+        }
         match net.open(way, local) {
             Ok(own) => return Ok((way, own)),
             Err(broken) => {

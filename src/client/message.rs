@@ -27,8 +27,8 @@ pub const MAX_CONTENT_PARTS: usize = 32;
 
 /// What an offer, Contact, Allow and Supported add to a request.
 const OFFER_BYTES: usize = 700;
-const CPIM_TYPE: &str = "message/cpim";
-const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.";
+pub(super) const CPIM_TYPE: &str = "message/cpim";
+pub(super) const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.";
 
 /// What the size is measured of that decides between the modes (spec-notes N59).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,6 +110,8 @@ pub struct Outgoing {
     pub mode: Mode,
     /// The message/cpim content.
     pub cpim: Bytes,
+    /// The Message-ID by which notifications name it (RFC 5438).
+    pub message_id: String,
     /// Media types inside of the CPIM wrapper.
     pub wrapped_types: Vec<String>,
     /// Conversation-ID.
@@ -154,11 +156,13 @@ impl Draft {
         let conversation_id = self.conversation_id.clone().unwrap_or_else(|| uuid(random));
         let date = rfc3339(now);
         let payload = Payload::of(&self.parts, random);
+        let message_id = token(random);
         let cpim = self
-            .cpim(&payload, &date, random)
+            .cpim(&payload, &date, &message_id)
             .map_err(|LineBreakError| DraftError::LineBreak("content type or file name"))?;
         let mut outgoing = Outgoing {
             mode: Mode::Pager,
+            message_id,
             wrapped_types: payload.types,
             conversation_id,
             contribution_id: uuid(random),
@@ -232,7 +236,12 @@ impl Draft {
         }
     }
 
-    fn cpim(&self, payload: &Payload, date: &str, random: Random) -> Result<Bytes, LineBreakError> {
+    fn cpim(
+        &self,
+        payload: &Payload,
+        date: &str,
+        message_id: &str,
+    ) -> Result<Bytes, LineBreakError> {
         // Who wants to be anonymous must not be named in the wrapper, which no server changes (spec-notes N32).
         let from = match self.anonymous {
             true => format!("<{ANONYMOUS_URI}>"),
@@ -252,7 +261,7 @@ impl Draft {
         }
         fields.push(CpimField::new("NS", format!("imdn <{}>", imdn::NAMESPACE)));
         let field = |name| format!("imdn.{name}");
-        fields.push(CpimField::new(field(imdn::MESSAGE_ID), token(random)));
+        fields.push(CpimField::new(field(imdn::MESSAGE_ID), message_id));
         if !self.notifications.is_empty() {
             let wanted = self.notifications.to_string();
             fields.push(CpimField::new(

@@ -30,6 +30,7 @@ mod framing;
 mod identifiers;
 mod matching;
 mod message;
+mod notification;
 mod outcome;
 mod payload;
 mod receiver;

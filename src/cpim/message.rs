@@ -87,21 +87,27 @@ impl CpimMessage {
     /// The first field of that name in a namespace that the message declares, whatever prefix it
     /// chose for it (RFC 3862 §2.3).
     pub fn field_of(&self, namespace: &str, name: &str) -> Option<&str> {
-        let mut prefixes: Vec<&str> = Vec::new();
+        self.fields_of(namespace, name).first().copied()
+    }
+
+    /// All fields of that name in a namespace, in their order.
+    pub fn fields_of(&self, namespace: &str, name: &str) -> Vec<&str> {
+        let (mut prefixes, mut values): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
         for field in &self.fields {
             if field.name == "NS" {
-                let (prefix, uri) = field.value.split_once('<')?;
-                if uri.strip_suffix('>') == Some(namespace) {
+                if let Some((prefix, uri)) = field.value.split_once('<')
+                    && uri.strip_suffix('>') == Some(namespace)
+                {
                     prefixes.push(prefix.trim());
                 }
             } else if let Some((prefix, own)) = field.name.split_once('.')
                 && own == name
                 && prefixes.contains(&prefix)
             {
-                return Some(&field.value);
+                values.push(&field.value);
             }
         }
-        None
+        values
     }
 
     /// The MIME header field of that name, compared without case.

@@ -1,7 +1,11 @@
 //! Instant Message Disposition Notifications (RFC 5438): what a sender asks for in the header of a CPIM message,
-//! with the value `interworking` that CPM adds.
+//! with the value `interworking` that CPM adds, and what he is told.
+
+mod notification;
 
 use std::fmt;
+
+pub use notification::{Disposition, MAX_DOCUMENT_BYTES, Notification, NotificationError};
 
 /// The namespace of the header fields below (RFC 5438 §6).
 pub const NAMESPACE: &str = "urn:ietf:params:imdn";
@@ -9,6 +13,12 @@ pub const NAMESPACE: &str = "urn:ietf:params:imdn";
 pub const MESSAGE_ID: &str = "Message-ID";
 /// Which notifications the sender wants.
 pub const DISPOSITION_NOTIFICATION: &str = "Disposition-Notification";
+/// Who wants to be on the way of a notification (RFC 5438 §6.5).
+pub const RECORD_ROUTE: &str = "IMDN-Record-Route";
+/// The way of a notification, made of that (RFC 5438 §6.6).
+pub const ROUTE: &str = "IMDN-Route";
+/// Whom the message was addressed to before somebody on its way changed that.
+pub const ORIGINAL_TO: &str = "Original-To";
 /// Content-Type of a notification.
 pub const CONTENT_TYPE: (&str, &str) = ("message", "imdn+xml");
 

@@ -42,16 +42,16 @@ pub(crate) fn send(port: u16, arguments: &[&str]) -> Running {
 /// `receive` for Bill on a port of the bench, with JSON; it listens when this returns.
 #[track_caller]
 pub(crate) fn receive(port: u16, arguments: &[&str]) -> Running {
+    receive_as("sip:bill@example.com", port, arguments)
+}
+
+/// The same for somebody else.
+#[track_caller]
+pub(crate) fn receive_as(address: &str, port: u16, arguments: &[&str]) -> Running {
     let listen = format!("127.0.0.1:{port}");
     let mut command = program();
-    command.args([
-        "--json",
-        "receive",
-        "--address",
-        "sip:bill@example.com",
-        "--listen",
-        &listen,
-    ]);
+    command.args(["--json", "receive", "--address", address]);
+    command.args(["--listen", &listen]);
     command.args(arguments);
     let mut running = Running::start(command, "");
     running.expect("listening");

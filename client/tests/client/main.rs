@@ -11,6 +11,7 @@ mod large_mode;
 mod lists;
 mod matching;
 mod module;
+mod notifications;
 mod pager;
 mod receiving;
 mod replies;

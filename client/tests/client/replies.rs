@@ -11,7 +11,8 @@ use crate::common::{CONTROLLING, EXPLODER, receive, send, text, with_list};
 fn received(bench: &Bench, sender: &Agent, headers: &[(&str, &str)]) -> (Request, PathBuf) {
     let port = bench.port();
     let folder = bench.folder().join("inbox");
-    let receiver = receive(port, &["--store", text(&folder), "--count", "1"]);
+    let arguments = ["--store", text(&folder), "--count", "1", "--no-imdn"];
+    let receiver = receive(port, &arguments);
     let mut request = cpm_message(
         "sip:carol@example.com",
         &format!("sip:bill@127.0.0.1:{port}"),

@@ -2,6 +2,7 @@
 
 mod msrp;
 mod msrp_connection;
+mod notifying;
 mod session;
 
 use std::collections::VecDeque;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::imdn::{Disposition, Notification};
 use crate::sdp::{Fingerprint, Transport};
 use crate::session::ConnectionId;
 use crate::sip::{HeaderName, Message, StatusCode, option_tag};
@@ -17,6 +19,7 @@ use crate::sip::{HeaderName, Message, StatusCode, option_tag};
 use super::body::cpim_of;
 use super::digest::Credentials;
 use super::identifiers::{Random, token};
+use super::notification::notification_of;
 use super::outcome::{Failure, Refusal};
 use super::registration::{Registered, Registration, RegistrationConfig};
 use super::request::{OutResponse, SipNames, branch_of, texts, way_back};
@@ -28,6 +31,7 @@ use super::uac::{Uac, UacEvent};
 use super::{ALLOW, OwnAddresses, SipTransport, Way};
 
 use msrp_connection::MsrpConnection;
+use notifying::Notifying;
 use session::{Session, echoed};
 
 /// Most sessions at once; the next INVITE is answered 486. With the size limit of one message this bounds the memory.
@@ -50,6 +54,11 @@ pub struct ReceiverConfig {
     pub credentials: Option<Credentials>,
     /// Where to register; `None`: only listen.
     pub registration: Option<RegistrationConfig>,
+    /// Where notifications of ours go: the outbound proxy. `None`: back where the message came from.
+    pub outbound: Option<Way>,
+    /// Who we are, as a trusted element asserts it in notifications (P-Asserted-Identity). A user agent has no business to; it
+    /// is there to try a server that trusts this machine.
+    pub asserted: Option<String>,
     /// Where MSRP comes in: what the answer says.
     pub msrp: SocketAddr,
     /// What carries MSRP.
@@ -69,6 +78,8 @@ pub struct ReceiverConfig {
 pub struct Received {
     /// The message as an object of the message store.
     pub object: StoredMessage,
+    /// How its request came.
+    pub came: Way,
     /// Whether it came over MSRP.
     pub is_large: bool,
     /// The list of those who also got it, if the sender shows one: URIs with their role (`to`, `cc`).
@@ -88,6 +99,10 @@ pub enum ReceiverEvent {
     Progress(u64, u64),
     /// A message has come; the session's number if it came over MSRP.
     Message(Option<u64>, Box<Received>),
+    /// We are told what has become of a message of ours.
+    Notification(Box<Notification>),
+    /// A notification of ours has been answered: Request-URI, what it tells, the code of the 2xx.
+    Notified(String, Disposition, Result<u16, Failure>),
     /// A large message will not come.
     Failed(u64, String),
     /// A message was refused, as [`ReceiverConfig::reject`] or a limit says.
@@ -116,6 +131,8 @@ enum Purpose {
     /// BYE or UPDATE in the session of this number.
     Bye(u64),
     Refresh(u64),
+    /// The notification of this number.
+    Notify(u64),
 }
 
 /// Receives messages.
@@ -129,6 +146,10 @@ pub struct Receiver {
     sessions: Vec<Session>,
     next_session: u64,
     next_connection: u64,
+    next_notification: u64,
+    notifying: Vec<Notifying>,
+    /// Service-Route, for requests of ours.
+    routes: Vec<String>,
     connections: Vec<MsrpConnection>,
     /// By branch and method.
     kept: VecDeque<(String, Bytes)>,
@@ -136,6 +157,7 @@ pub struct Receiver {
     stopping: Option<Instant>,
     stopped: bool,
     is_leaving: bool,
+    is_unregistering: bool,
     output: VecDeque<ReceiverOutput>,
 }
 
@@ -150,11 +172,15 @@ impl Receiver {
             sessions: Vec::new(),
             next_session: 1,
             next_connection: FIRST_OWN_CONNECTION,
+            next_notification: 1,
+            notifying: Vec::new(),
+            routes: Vec::new(),
             connections: Vec::new(),
             kept: VecDeque::new(),
             stopping: None,
             stopped: false,
             is_leaving: false,
+            is_unregistering: false,
             output: VecDeque::new(),
             config,
         }
@@ -211,11 +237,12 @@ impl Receiver {
         let user_agent = super::user_agent(&self.config.oma_release);
         match &mut self.registration {
             Some(registration) => {
+                self.is_unregistering = true;
                 let request = registration.request(0, &user_agent);
                 self.uac
                     .send(now, registration.way(), Purpose::Unregister, request);
             }
-            None => self.finish(),
+            None => self.finish_when_done(),
         }
     }
 
@@ -229,6 +256,18 @@ impl Receiver {
         if self.is_leaving && self.sessions.is_empty() {
             self.stop(now);
         }
+    }
+
+    /// Signed off; what is still being told is waited for, as long as a farewell may take.
+    fn finish_when_done(&mut self) {
+        if self.notifying.is_empty() && !self.is_unregistering {
+            self.finish();
+        }
+    }
+
+    fn unregistered(&mut self) {
+        self.is_unregistering = false;
+        self.finish_when_done();
     }
 
     fn finish(&mut self) {
@@ -280,24 +319,32 @@ impl Receiver {
     }
 
     fn handle_message(&mut self, request: &Message, way: Way) {
-        if self.refuses(request, way) {
+        let content = cpim_of(request);
+        let notification = content.as_ref().and_then(|(cpim, _)| notification_of(cpim));
+        // A notification is no message, which the user may not want.
+        let reject = self.config.reject.filter(|_| notification.is_none());
+        if self.refuses(request, way, reject) {
             return;
         }
-        let Some((cpim, history)) = cpim_of(request) else {
+        let Some((cpim, history)) = content else {
             let headers = vec![("Accept", ACCEPT.to_owned())];
             return self.respond(request, way, StatusCode::UNSUPPORTED_MEDIA_TYPE, headers);
         };
         self.respond(request, way, StatusCode::OK, echoed(request));
+        if let Some(notification) = notification {
+            return self.event(ReceiverEvent::Notification(Box::new(notification)));
+        }
         let received = Received {
             object: StoredMessage::of_received(request, &cpim),
+            came: way,
             is_large: false,
             history,
         };
         self.event(ReceiverEvent::Message(None, Box::new(received)));
     }
 
-    /// Whether a new message is refused before its content is looked at.
-    fn refuses(&mut self, request: &Message, way: Way) -> bool {
+    /// Whether a new message is refused before its content is looked at; `reject`: with this code.
+    fn refuses(&mut self, request: &Message, way: Way, reject: Option<StatusCode>) -> bool {
         let required = texts(request, HeaderName::Require);
         let known = ["timer", "recipient-list-message", "recipient-list-invite"];
         let unknown = option_tag::without(required.iter().map(String::as_str), &known);
@@ -306,7 +353,7 @@ impl Receiver {
             self.respond(request, way, StatusCode::BAD_EXTENSION, headers);
             return true;
         }
-        let Some(code) = self.config.reject else {
+        let Some(code) = reject else {
             return false;
         };
         self.respond(request, way, code, Vec::new());
@@ -327,7 +374,8 @@ impl Receiver {
                 };
                 match purpose {
                     Purpose::Register => self.handle_registered(now, status, &request, &message),
-                    Purpose::Unregister => self.finish(),
+                    Purpose::Unregister => self.unregistered(),
+                    Purpose::Notify(number) => self.handle_notified(number, Some(&message)),
                     Purpose::Bye(_) => {}
                     Purpose::Refresh(number) if !status.is_success() => {
                         self.end_session(now, number, "the session refresh was refused");
@@ -338,7 +386,8 @@ impl Receiver {
             UacEvent::TimedOut(Purpose::Register) => {
                 self.event(ReceiverEvent::NotRegistered(Failure::NoAnswer("REGISTER")));
             }
-            UacEvent::TimedOut(Purpose::Unregister) => self.finish(),
+            UacEvent::TimedOut(Purpose::Unregister) => self.unregistered(),
+            UacEvent::TimedOut(Purpose::Notify(number)) => self.handle_notified(number, None),
             UacEvent::TimedOut(Purpose::Refresh(number)) => {
                 self.end_session(now, number, "the session refresh was not answered");
             }
@@ -358,6 +407,7 @@ impl Receiver {
         };
         match registration.handle_response(now, status, request, response) {
             Registered::For(seconds, routes) => {
+                self.routes.clone_from(&routes);
                 self.event(ReceiverEvent::Registered(seconds, routes));
             }
             Registered::Again(request) => {

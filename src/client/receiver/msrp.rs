@@ -127,6 +127,7 @@ impl Receiver {
                     let invite = &session.invite;
                     let received = Received {
                         object: StoredMessage::of_received(invite, &cpim),
+                        came: session.way,
                         is_large: true,
                         history: history_of(invite),
                     };

@@ -59,7 +59,7 @@ impl Receiver {
         if tag_of(&request, HeaderName::To).is_some() {
             return self.handle_update(now, &request, way);
         }
-        if self.refuses(&request, way) {
+        if self.refuses(&request, way, self.config.reject) {
             return;
         }
         if self.sessions.len() == MAX_SESSIONS || self.stopping.is_some() || self.is_leaving {

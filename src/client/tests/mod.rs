@@ -73,6 +73,8 @@ fn receiver() -> Receiver {
         local: address(SERVER).into(),
         credentials: None,
         registration: None,
+        outbound: None,
+        asserted: None,
         msrp: address("192.0.2.2:2855"),
         msrp_transport: Transport::Tcp,
         fingerprint: None,

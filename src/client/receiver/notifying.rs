@@ -1,0 +1,97 @@
+//! Telling senders what has become of their messages.
+
+use std::time::{Instant, SystemTime};
+
+use crate::client::notification::Owed;
+use crate::client::outcome::{Failure, Refusal};
+use crate::client::request::OutRequest;
+use crate::client::{Way, user_agent};
+use crate::imdn::Disposition;
+use crate::sip::{Message, StatusCode};
+
+use super::{Purpose, Received, Receiver, ReceiverEvent};
+
+/// Most notifications that wait for their answers; beyond it none are sent.
+const MAX_NOTIFYING: usize = 256;
+
+/// A notification that is on its way.
+#[derive(Debug)]
+pub(super) struct Notifying {
+    number: u64,
+    to: String,
+    disposition: Disposition,
+}
+
+impl Receiver {
+    /// Tells the sender of a message what has become of it, if he has asked for that (RFC 5438 §7.2.1). How that went comes as
+    /// [`ReceiverEvent::Notified`]. It goes to [`ReceiverConfig::outbound`](super::ReceiverConfig::outbound), else back
+    /// where the message came from.
+    pub fn notify(
+        &mut self,
+        now: Instant,
+        received: &Received,
+        disposition: Disposition,
+        time: SystemTime,
+    ) {
+        let own = &self.config.address;
+        let Some(owed) = Owed::of(&received.object, disposition, own) else {
+            return;
+        };
+        if self.notifying.len() == MAX_NOTIFYING || self.stopping.is_some() {
+            return;
+        }
+        let request = owed.request(disposition, own, &self.routes, time, self.random);
+        let Some(mut request) = request else {
+            return;
+        };
+        if let Some(asserted) = &self.config.asserted {
+            request.push("P-Asserted-Identity", format!("<{asserted}>"));
+        }
+        request.push("User-Agent", user_agent(&self.config.oma_release));
+        self.send_notification(now, received.came, owed.to, disposition, request);
+    }
+
+    fn send_notification(
+        &mut self,
+        now: Instant,
+        came: Way,
+        to: String,
+        disposition: Disposition,
+        request: OutRequest,
+    ) {
+        let number = self.next_notification;
+        self.next_notification += 1;
+        self.notifying.push(Notifying {
+            number,
+            to,
+            disposition,
+        });
+        let way = self.config.outbound.unwrap_or(came);
+        self.uac.send(now, way, Purpose::Notify(number), request);
+    }
+
+    /// Takes the final response; `None`: there was none.
+    pub(super) fn handle_notified(&mut self, number: u64, response: Option<&Message>) {
+        let mut notifying = self.notifying.iter();
+        let Some(index) = notifying.position(|one| one.number == number) else {
+            return;
+        };
+        let Notifying {
+            to, disposition, ..
+        } = self.notifying.remove(index);
+        let status = response.and_then(Message::status);
+        let result = match (response, status) {
+            (_, Some(status)) if status.is_success() => Ok(status.as_u16()),
+            (Some(response), Some(status)) => Err(refused(response, status)),
+            _ => Err(Failure::NoAnswer("MESSAGE")),
+        };
+        self.event(ReceiverEvent::Notified(to, disposition, result));
+        if self.stopping.is_some() {
+            self.finish_when_done();
+        }
+    }
+}
+
+fn refused(response: &Message, status: StatusCode) -> Failure {
+    Failure::Refused(Refusal::of(response, status))
+}
