@@ -1,11 +1,11 @@
 //! Instant Message Disposition Notifications (RFC 5438): what a sender asks for in the header of a CPIM message,
 //! with the value `interworking` that CPM adds, and what he is told.
 
-mod notification;
+mod document;
 
 use std::fmt;
 
-pub use notification::{Disposition, MAX_DOCUMENT_BYTES, Notification, NotificationError};
+pub use document::{Disposition, DocumentError, MAX_DOCUMENT_BYTES, Notification};
 
 /// The namespace of the header fields below (RFC 5438 §6).
 pub const NAMESPACE: &str = "urn:ietf:params:imdn";

@@ -46,7 +46,7 @@ pub struct Notification {
 
 /// A document that is no notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotificationError {
+pub enum DocumentError {
     /// It is not even XML.
     Xml(XmlError),
     /// Its root element is another.
@@ -99,8 +99,8 @@ impl Notification {
     /// Reads a document.
     ///
     /// # Errors
-    /// [`NotificationError`].
-    pub fn parse(document: &[u8]) -> Result<Self, NotificationError> {
+    /// [`DocumentError`].
+    pub fn parse(document: &[u8]) -> Result<Self, DocumentError> {
         let limits = xml::Limits {
             depth: MAX_DEPTH,
             document_bytes: MAX_DOCUMENT_BYTES,
@@ -117,7 +117,7 @@ impl Notification {
                 original_recipient: given(reader.original_recipient),
                 disposition,
             }),
-            _ => Err(NotificationError::Incomplete),
+            _ => Err(DocumentError::Incomplete),
         }
     }
 
@@ -170,12 +170,12 @@ struct Reader {
 }
 
 impl Visitor for Reader {
-    type Error = NotificationError;
+    type Error = DocumentError;
 
-    fn start(&mut self, name: Name<'_>, _: &Attributes<'_>) -> Result<(), NotificationError> {
+    fn start(&mut self, name: Name<'_>, _: &Attributes<'_>) -> Result<(), DocumentError> {
         let is_imdn = (name.namespace, name.local) == (DOCUMENT_NAMESPACE, "imdn");
         if self.open.is_empty() && !is_imdn {
-            return Err(NotificationError::Root);
+            return Err(DocumentError::Root);
         }
         self.open.push(name.local.to_owned());
         self.text.clear();
@@ -192,7 +192,7 @@ impl Visitor for Reader {
         self.text.push_str(text);
     }
 
-    fn end(&mut self) -> Result<(), NotificationError> {
+    fn end(&mut self) -> Result<(), DocumentError> {
         if let [_, name] = &self.open[..] {
             let place = match name.as_str() {
                 "message-id" => Some(&mut self.message_id),
@@ -211,13 +211,13 @@ impl Visitor for Reader {
     }
 }
 
-impl From<XmlError> for NotificationError {
+impl From<XmlError> for DocumentError {
     fn from(error: XmlError) -> Self {
         Self::Xml(error)
     }
 }
 
-impl fmt::Display for NotificationError {
+impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Xml(error) => error.fmt(f),
@@ -227,7 +227,7 @@ impl fmt::Display for NotificationError {
     }
 }
 
-impl std::error::Error for NotificationError {}
+impl std::error::Error for DocumentError {}
 
 #[cfg(test)]
 mod tests {
@@ -298,9 +298,9 @@ mod tests {
             );
         }
         for (text, error) in [
-            (document(""), NotificationError::Incomplete),
-            ("<imdn/>".to_owned(), NotificationError::Root),
-            (String::new(), NotificationError::Xml(XmlError::Malformed)),
+            (document(""), DocumentError::Incomplete),
+            ("<imdn/>".to_owned(), DocumentError::Root),
+            (String::new(), DocumentError::Xml(XmlError::Malformed)),
         ] {
             assert_eq!(Notification::parse(text.as_bytes()), Err(error), "{text}");
         }
