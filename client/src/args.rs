@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use cpm::client::SipTransport;
+
+use crate::net::{NameServers, Server, Wanted};
 
 /// Sends and receives CPM Standalone Messages: a CPM Client (OMA CPM 7.2) for the command line.
 #[derive(Debug, Parser)]
@@ -363,7 +366,11 @@ pub(crate) struct ServerArguments {
     /// The SIP proxy that all requests go to; without it, the host of the recipient's address
     #[arg(long, value_name = "HOST[:PORT]", env = "CPM_CLIENT_SERVER")]
     pub(crate) server: Option<String>,
-    /// What carries SIP; auto: UDP for what is small, TCP for the rest
+    /// The name server that tells where the server's domain has its SIP servers (NAPTR, SRV); without it, those of the
+    /// system
+    #[arg(long, value_name = "ADDRESS[:PORT]", env = "CPM_CLIENT_NAMESERVER")]
+    pub(crate) nameserver: Option<NameServer>,
+    /// What carries SIP; auto: what the server's domain prefers, else UDP for what is small, TCP for the rest
     #[arg(long, value_enum, default_value = "auto", env = "CPM_CLIENT_TRANSPORT")]
     pub(crate) transport: TransportKind,
     /// Certificates (PEM) of the authorities that vouch for the other end; without it, Mozilla's list
@@ -415,6 +422,42 @@ impl FromStr for Listen {
         match text.strip_prefix("tls:") {
             Some(address) => address.parse().map(Self::Tls),
             None => text.parse().map(Self::Plain),
+        }
+    }
+}
+
+/// A name server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NameServer(pub(crate) SocketAddr);
+
+impl FromStr for NameServer {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        match text.parse::<IpAddr>() {
+            Ok(address) => Ok(Self(SocketAddr::new(address, 53))),
+            Err(_) => text.parse().map(Self),
+        }
+    }
+}
+
+impl ServerArguments {
+    /// Who is asked for records.
+    pub(crate) fn name_servers(&self) -> NameServers {
+        match self.nameserver {
+            Some(NameServer(address)) => NameServers::one(address),
+            None => NameServers::of_system(),
+        }
+    }
+
+    /// What may carry SIP to this server; where nobody says, these in turn.
+    pub(crate) fn wanted(&self, server: &Server, otherwise: &[SipTransport]) -> Wanted {
+        match (self.transport, server.transport) {
+            (TransportKind::Udp, _) => Wanted::Only(SipTransport::Udp),
+            (TransportKind::Tcp, _) => Wanted::Only(SipTransport::Tcp),
+            (TransportKind::Tls, _) => Wanted::Only(SipTransport::Tls),
+            (TransportKind::Auto, Some(known)) => Wanted::Only(known),
+            (TransportKind::Auto, None) => Wanted::First(otherwise.to_vec()),
         }
     }
 }

@@ -19,7 +19,7 @@ use cpm::sip::StatusCode;
 use rustls::ServerConfig;
 use serde_json::json;
 
-use crate::args::{Listen, Msrp, Receive, TransportKind};
+use crate::args::{Listen, Msrp, Receive};
 use crate::content::ReceivedPart;
 use crate::exit::Problem;
 use crate::net::{Identity, Net, NetEvent, Server};
@@ -464,14 +464,9 @@ fn outbound(arguments: &Receive) -> Result<Option<Way>, Problem> {
         return Ok(None);
     };
     let server = Server::parse(server).map_err(|error| Problem::local(error.to_string()))?;
-    let transport = match (arguments.server.transport, server.transport) {
-        (TransportKind::Udp, _) => SipTransport::Udp,
-        (TransportKind::Tcp, _) => SipTransport::Tcp,
-        (TransportKind::Tls, _) => SipTransport::Tls,
-        (TransportKind::Auto, known) => known.unwrap_or(SipTransport::Udp),
-    };
-    let address = server
-        .resolve(transport)
+    let wanted = arguments.server.wanted(&server, &[SipTransport::Udp]);
+    let ways = server
+        .ways(&wanted, &arguments.server.name_servers())
         .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
-    Ok(Some(Way { transport, address }))
+    Ok(ways.first().copied())
 }

@@ -15,9 +15,7 @@ use cpm::session::ConnectionId;
 use cpm::sip::{Message, StatusCode, Uri};
 use serde_json::json;
 
-use crate::args::{
-    Login, Msrp, Notify, PagerSizeOf, Send, ServerArguments, SessionExpiresKind, TransportKind,
-};
+use crate::args::{Login, Msrp, Notify, PagerSizeOf, Send, ServerArguments, SessionExpiresKind};
 use crate::content;
 use crate::exit::{Exit, Problem};
 use crate::net::{Net, NetEvent, Server, Trust, read_certificates};
@@ -462,7 +460,7 @@ fn notifications(arguments: &Send) -> Notifications {
     }
 }
 
-/// Opens the way to the server. By default what fits into a datagram goes over UDP and the rest over TCP, or over UDP
+/// Opens the way to the server, the first that can be opened. By default, where its domain says nothing, what fits into a datagram goes over UDP and the rest over TCP, or over UDP
 /// after all where TCP is refused (RFC 3261 §18.1.1).
 fn open(
     net: &mut Net,
@@ -472,24 +470,17 @@ fn open(
     listening: Option<SocketAddr>,
 ) -> Result<(Way, SocketAddr), Problem> {
     let local = arguments.local.map(|address| SocketAddr::new(address, 0));
-    let kind = arguments.server.transport;
-    let transport = match (kind, server.transport) {
-        (TransportKind::Udp, _) => Some(SipTransport::Udp),
-        (TransportKind::Tcp, _) => Some(SipTransport::Tcp),
-        (TransportKind::Tls, _) => Some(SipTransport::Tls),
-        (TransportKind::Auto, known) => known,
+    let otherwise = match outgoing.request_bytes() <= MAX_UDP_REQUEST_BYTES {
+        true => &[SipTransport::Udp][..],
+        false => &[SipTransport::Tcp, SipTransport::Udp],
     };
-    let candidates = match transport {
-        Some(transport) => vec![transport],
-        None if outgoing.request_bytes() <= MAX_UDP_REQUEST_BYTES => vec![SipTransport::Udp],
-        None => vec![SipTransport::Tcp, SipTransport::Udp],
-    };
+    let wanted = arguments.server.wanted(server, otherwise);
+    let ways = server
+        .ways(&wanted, &arguments.server.name_servers())
+        .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
     let mut problem = Problem::local("no transport");
-    for transport in candidates {
-        let address = server
-            .resolve(transport)
-            .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
-        let way = Way { transport, address };
+    for way in ways {
+        let Way { transport, address } = way;
         if let (SipTransport::Udp, Some(own)) = (transport, listening) {
             return Ok((way, own));
         }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use cpm::client::SipTransport;
+use cpm::client::{SipTransport, Way};
 use cpm::sip::Uri;
+
+use super::dns::NameServers;
+use super::locate::{Wanted, places};
 
 /// A server as the user names it: `HOST`, `HOST:PORT` or a SIP URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +59,26 @@ impl Server {
         })
     }
 
-    /// Its first address.
-    pub(crate) fn resolve(&self, transport: SipTransport) -> Result<SocketAddr, String> {
-        let default = if transport == SipTransport::Tls {
-            5061
-        } else {
-            5060
-        };
-        resolve(&self.host, self.port.unwrap_or(default))
+    /// The ways to it, best first; at least one (RFC 3263 §4).
+    pub(crate) fn ways(
+        &self,
+        wanted: &Wanted,
+        name_servers: &NameServers,
+    ) -> Result<Vec<Way>, String> {
+        let (mut ways, mut failure) = (Vec::new(), String::new());
+        for place in places(&self.host, self.port, wanted, name_servers, crate::fill) {
+            match resolve(&place.host, place.port) {
+                Ok(address) => ways.push(Way {
+                    transport: place.transport,
+                    address,
+                }),
+                Err(words) => failure = words,
+            }
+        }
+        match ways.is_empty() {
+            true => Err(failure),
+            false => Ok(ways),
+        }
     }
 }
 

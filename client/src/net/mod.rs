@@ -2,6 +2,8 @@
 
 mod address;
 mod connection;
+mod dns;
+mod locate;
 mod tls;
 
 use std::collections::{HashMap, VecDeque};
@@ -21,6 +23,8 @@ use rustls::ServerConfig;
 pub(crate) use address::{Server, resolve};
 pub(crate) use connection::Broken;
 use connection::{Connection, Reading};
+pub(crate) use dns::NameServers;
+pub(crate) use locate::Wanted;
 pub(crate) use tls::{Identity, Trust, read_certificates};
 
 /// How long opening a connection for SIP may take.

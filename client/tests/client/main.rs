@@ -9,6 +9,7 @@ mod failures;
 mod killed;
 mod large_mode;
 mod lists;
+mod locating;
 mod matching;
 mod module;
 mod notifications;
