@@ -42,20 +42,14 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
             }
         },
     };
-    let outbound = outbound(arguments)?;
+    let (outbound, server_name) = outbound(arguments)?.unzip();
     let registered = arguments.register.as_ref().zip(outbound);
     let registration = registered.map(|(registrar, way)| RegistrationConfig {
         registrar: registrar.clone(),
         way,
         expires: arguments.expires,
     });
-    let server_name = arguments
-        .server
-        .server
-        .as_deref()
-        .and_then(|text| Server::parse(text).ok());
-    let name = server_name.map_or(String::new(), |server| server.host);
-    let mut net = Net::new(trust(&arguments.server)?, &name)?;
+    let mut net = Net::new(trust(&arguments.server)?, &server_name.unwrap_or_default())?;
     let identity = match (&arguments.tls_certificate, &arguments.tls_private_key) {
         (Some(chain), Some(key)) => Some(Identity::read(chain, key)?),
         _ => None,
@@ -413,7 +407,7 @@ pub(crate) fn tell_notification(report: &Report, notification: &Notification) {
 }
 
 /// Text of a stranger for a terminal: without control characters.
-pub(crate) fn visible(text: &str) -> String {
+fn visible(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() && c != '\t' {
@@ -457,8 +451,8 @@ fn listen(
     Ok((plain, secure))
 }
 
-/// The way of requests of ours: the outbound proxy, else the registrar.
-fn outbound(arguments: &Receive) -> Result<Option<Way>, Problem> {
+/// The way of requests of ours, to the outbound proxy, else to the registrar; and the name that its certificate has to have.
+fn outbound(arguments: &Receive) -> Result<Option<(Way, String)>, Problem> {
     let named = arguments.server.server.as_ref();
     let Some(server) = named.or(arguments.register.as_ref()) else {
         return Ok(None);
@@ -468,5 +462,5 @@ fn outbound(arguments: &Receive) -> Result<Option<Way>, Problem> {
     let ways = server
         .ways(&wanted, &arguments.server.name_servers())
         .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
-    Ok(ways.first().copied())
+    Ok(ways.first().map(|way| (*way, server.host)))
 }

@@ -7,7 +7,7 @@ use std::thread;
 use cpm_testbed::{Agent, Bench, Certificate, Plan, Way};
 
 use crate::certificates::tls_server;
-use crate::common::{ANNE, Running, file, pixels, program, text};
+use crate::common::{ANNE, Running, file, pixels, program, receive, text};
 
 const BILL: &str = "sip:bill@example.com";
 
@@ -206,22 +206,34 @@ fn the_certificate_is_the_domains() {
 fn the_registrar_is_found_by_its_domain() {
     let bench = Bench::new("client_the_registrar_is_found");
     let registrar = bench.agent();
-    let zone = vec![
-        (
-            "example.com",
-            NAPTR,
-            naptr(1, "SIP+D2T", "registrars.example.com"),
-        ),
-        ("registrars.example.com", SRV, srv(1, registrar.port())),
-    ];
-    let server = name_server(&bench, zone, false);
-    let register = ["--register", "sip:example.com", "--nameserver", &server];
-    let mut receiver = crate::common::receive(bench.port(), &register);
-    receiver.expect("registered");
-    let came = registrar.expect_request("REGISTER");
-    assert!(matches!(came.way(), Way::Tcp(_)));
-    let contact = came.header("Contact").unwrap_or_default();
-    assert!(contact.contains(";transport=tcp>"), "{contact}");
-    receiver.interrupt();
-    receiver.succeeds();
+    let certificate = Certificate::new(&["example.com"]);
+    let folder = bench.folder().join("authority");
+    std::fs::create_dir_all(&folder).expect("the folder of a test can be written to");
+    let (authority, _) = certificate.files(&folder);
+    let secure = tls_server(&bench, &certificate, registrar.port());
+    for (service, port, transport) in [
+        ("SIP+D2T", registrar.port(), "tcp"),
+        ("SIPS+D2T", secure, "tls"),
+    ] {
+        let zone = vec![
+            (
+                "example.com",
+                NAPTR,
+                naptr(1, service, "registrars.example.com"),
+            ),
+            ("registrars.example.com", SRV, srv(1, port)),
+        ];
+        let server = name_server(&bench, zone, false);
+        let register = ["--register", "sip:example.com", "--nameserver", &server];
+        let how = ["--ca-file", text(&authority)];
+        let mut receiver = receive(bench.port(), &[&register[..], &how].concat());
+        receiver.expect("registered");
+        let came = registrar.expect_request("REGISTER");
+        let contact = came.header("Contact").unwrap_or_default();
+        let named = format!(";transport={transport}>");
+        assert!(contact.contains(&named), "{contact}");
+        receiver.interrupt();
+        registrar.expect_request("REGISTER");
+        receiver.succeeds();
+    }
 }
