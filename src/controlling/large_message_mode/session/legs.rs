@@ -129,7 +129,7 @@ impl Session {
         let is_due = match self.stage {
             // 9.1.2-more200.
             Stage::Confirmed | Stage::Closing | Stage::Delivering => true,
-            // Else its ACK is due with the originator's, and no later than this stage lasts.
+            // Or else with the originator's ACK, and no later than this stage lasts.
             _ => self.settings.leg_ack == LegAck::Immediate,
         };
         if is_due {

@@ -158,8 +158,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins a session: an INVITE goes to each recipient, or to as many as may be invited at once. `transaction` is that of the originator's INVITE, to which 100 has been
-    /// sent. `random` fills its argument from a cryptographic source.
+    /// Begins a session: an INVITE goes to each recipient, or to as many as may be invited at once. `transaction` is that of
+    /// the originator's INVITE, to which 100 has been sent. `random` fills its argument from a cryptographic source.
     ///
     /// # Errors
     /// [`NotStarted`], for an INVITE that the checks would have refused: nothing was sent, and
