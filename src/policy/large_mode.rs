@@ -447,6 +447,23 @@ mod tests {
     }
 
     #[test]
+    fn no_limit_is_written_as_0() {
+        let policy = with(&[
+            ("spool_ttl", "0"),
+            ("max_parallel_legs", "0"),
+            ("legs_per_second", "0"),
+        ]);
+        assert_eq!(policy.spool_ttl, None);
+        assert_eq!(policy.max_parallel_legs, None);
+        assert_eq!(policy.legs_per_second, None);
+        let policy = with(&[("spool_ttl", "43200"), ("legs_per_second", "7")]);
+        assert_eq!(policy.spool_ttl, Some(Duration::from_secs(43_200)));
+        assert_eq!(policy.legs_per_second, Some(7));
+        let too_long = Settings::default().set("spool_ttl", "43201");
+        assert!(too_long.is_err());
+    }
+
+    #[test]
     fn what_does_not_fit_each_other() {
         assert_eq!(with(&[]).check(), Ok(()));
         for bad in [

@@ -97,6 +97,20 @@ fn a_422_is_obeyed_at_once() {
     scene.did(&["invite 0"]);
     scene.answer(0);
     scene.did(&["open originator", "reply 200", "invite 1"]);
+    // It does not lengthen the ringing.
+    scene = scene.one_is_up();
+    scene.ring(1);
+    scene.later(50);
+    scene
+        .session
+        .handle_leg_failure(scene.now, LegNumber(1), code, Some(&too_small));
+    scene.drain();
+    scene.ring(1);
+    scene.take();
+    scene.later(9);
+    assert_eq!(scene.state(1), LegState::Proceeding);
+    scene.later(1);
+    assert_eq!(scene.state(1), LegState::Cancelling);
     scene.silence();
 }
 
@@ -145,6 +159,8 @@ fn so_many_in_a_second() {
 #[test]
 fn a_high_pace_is_kept_in_portions() {
     let mut scene = per_second(1_000, 500);
+    let portion = Duration::from_millis(20);
+    assert_eq!(scene.session.poll_timeout(), Some(scene.born + portion));
     for tenths in 1..=19 {
         scene.until(scene.born + Duration::from_millis(tenths * 100));
         let due = tenths as usize * 50;
