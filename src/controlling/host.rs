@@ -57,6 +57,8 @@ pub enum Counter {
     Interworked,
     /// Own addresses dropped from recipient lists.
     Loops,
+    /// Disposition notifications about a message whose sender is not known.
+    ImdnUnknown,
 }
 
 /// What became of a request handed to [`Host::send`].

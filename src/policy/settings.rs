@@ -20,6 +20,12 @@ const MAX_OWN_URIS: usize = 64;
 /// Most group sources: each unknown group is asked for in all of them.
 const MAX_GROUP_SOURCES: usize = 8;
 
+/// Longest time for which a message's sender may be known: thirty days.
+const MAX_IMDN_TTL_S: usize = 30 * 86_400;
+
+/// Most messages whose sender may be known: some 300 MiB.
+const MAX_IMDN_RECORDS: usize = 1_000_000;
+
 /// Everything the operator can configure. [`Settings::default`] is the safe start: nobody is trusted
 /// and no address is ours.
 #[derive(Clone, Debug)]
@@ -78,6 +84,12 @@ pub struct Settings {
     pub group_timeout_ms: usize,
     /// `group_lifetime`: seconds that a group is taken from the cache.
     pub group_lifetime_s: usize,
+    /// `imdn`: what becomes of disposition notifications that come to an address of ours.
+    pub imdn: Imdn,
+    /// `imdn_ttl`: seconds for which a message's sender is known.
+    pub imdn_ttl_s: usize,
+    /// `imdn_records`: most messages whose sender is known; 0: none.
+    pub imdn_records: usize,
     /// `warning_agent`: the host that Warning header fields name. Not set: that of the Request-URI.
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
@@ -118,6 +130,9 @@ impl Default for Settings {
             xcap_ca_file: None,
             group_timeout_ms: 5_000,
             group_lifetime_s: 60,
+            imdn: Imdn::Forward,
+            imdn_ttl_s: 86_400,
+            imdn_records: 10_000,
             warning_agent: None,
             oma_release: "2.2".to_owned(),
             large_mode: LargeModePolicy::default(),
@@ -230,6 +245,15 @@ pub enum UnknownGroupCode {
     NotFound,
     /// 403 with Warning 127, as for a group that one may not send to.
     Forbidden,
+}
+
+/// What becomes of disposition notifications that come to an address of ours (spec-notes N37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imdn {
+    /// They go on to the sender of the message that they are about.
+    Forward,
+    /// They are left to the routing script.
+    Script,
 }
 
 /// Why a parameter cannot have a value.
@@ -480,6 +504,16 @@ const PARAMETERS: &[(&str, Setter)] = &[
     }),
     ("group_lifetime", |s, v| {
         assign(&mut s.group_lifetime_s, number(v, 0, 86_400))
+    }),
+    ("imdn", |s, v| {
+        let values = [Imdn::Forward, Imdn::Script];
+        assign(&mut s.imdn, one_of(v, &["forward", "script"], &values))
+    }),
+    ("imdn_ttl", |s, v| {
+        assign(&mut s.imdn_ttl_s, number(v, 1, MAX_IMDN_TTL_S))
+    }),
+    ("imdn_records", |s, v| {
+        assign(&mut s.imdn_records, number(v, 0, MAX_IMDN_RECORDS))
     }),
     ("warning_agent", |s, v| {
         let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);

@@ -89,6 +89,12 @@ unsafe extern "C" fn log(level: cpm_log_level, line: cpm_str) {
     seen(|seen| seen.log.push((level, text(line))));
 }
 
+/// Never given back: it is the proxy's to the end.
+unsafe extern "C" fn share(size: usize) -> *mut c_void {
+    assert_eq!(size % 8, 0);
+    vec![0_u64; size / 8].leak().as_mut_ptr().cast()
+}
+
 unsafe extern "C" fn count(counter: cpm_counter, n: u32) {
     seen(|seen| seen.counted.push((counter, n)));
 }
@@ -155,6 +161,7 @@ static HOST: cpm_host = cpm_host {
     abi: CPM_ABI,
     logs: Some(logs),
     log: Some(log),
+    share: Some(share),
     count: Some(count),
     authorize: Some(authorize),
     send: Some(send),

@@ -16,6 +16,7 @@ mod groups_refusals;
 mod groups_rules;
 mod groups_sources;
 mod identity;
+mod imdn;
 mod interworking;
 mod kemi;
 mod large;
