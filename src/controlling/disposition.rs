@@ -163,9 +163,8 @@ impl ControllingFunction {
 pub(super) fn is_notification(message: &Message) -> bool {
     may_be_notification(&message.body())
         && check::entity(message).is_ok_and(|entity| {
-            cpim_of(&entity).is_some_and(|cpim| {
-                cpim::wrapped_content_type(&cpim).is_some_and(|wrapped| is_imdn(wrapped))
-            })
+            cpim_of(&entity)
+                .is_some_and(|cpim| cpim::wrapped_content_type(&cpim).is_some_and(is_imdn))
         })
 }
 

@@ -103,7 +103,7 @@ impl SenderTable {
         }
         let name = self.name(message_id);
         let until = (self.now_s)().saturating_add(ttl_s);
-        if self.find_named(name).is_some() {
+        if self.find_named(name).is_some_and(|known| known != sender) {
             return None;
         }
         let number = self.words[0].fetch_add(1, Relaxed) + 1;
@@ -290,6 +290,24 @@ mod tests {
         assert!(table.note("1", "sip:anne@example.com", 60).is_some());
         assert!(table.note("1", "sip:mallory@example.com", 60).is_none());
         assert_eq!(table.find("1").as_deref(), Some("sip:anne@example.com"));
+    }
+
+    #[test]
+    fn who_sends_a_message_again_is_known_for_longer() {
+        let table = table(4);
+        assert!(table.note("1", "sip:anne@example.com", 60).is_some());
+        NOW.set(1_050);
+        let again = table.note("1", "sip:anne@example.com", 60).unwrap();
+        NOW.set(1_109);
+        assert_eq!(table.find("1").as_deref(), Some("sip:anne@example.com"));
+        NOW.set(1_055);
+        table.forget(&again);
+        assert!(
+            table.find("1").is_some(),
+            "the first time he was not refused"
+        );
+        NOW.set(1_109);
+        assert_eq!(table.find("1"), None);
     }
 
     #[test]

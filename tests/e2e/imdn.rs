@@ -30,7 +30,7 @@ fn document(message_id: &str) -> String {
 }
 
 /// A receipt for a message that has come or gone: testbed messages are named after their Contribution-ID.
-fn receipt(from: &str, to: &str, message: &Request) -> CpmMessage {
+pub(crate) fn receipt(from: &str, to: &str, message: &Request) -> CpmMessage {
     let id = message.header("Contribution-ID").unwrap_or_default();
     cpm_message(from, to).content("message/imdn+xml", document(id))
 }
