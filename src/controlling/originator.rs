@@ -73,8 +73,8 @@ impl Originator {
         let uris = [Some(&self.uri), self.second.as_ref()];
         let mut uris = uris.into_iter().flatten();
         let leads = |uri: &&String| match Uri::parse(uri) {
-            // Header fields cannot stand in a Request-URI (RFC 3261 §19.1.1).
-            Ok(Uri::Sip(sip)) => !sip.has_headers(),
+            // Neither can stand in a Request-URI (RFC 3261 §19.1.1).
+            Ok(uri @ Uri::Sip(sip)) => !sip.has_headers() && uri.param("method").is_none(),
             _ => is_routed,
         };
         uris.find(leads).map(String::as_str)

@@ -290,7 +290,7 @@ impl Scene {
         let (word, side) = match command {
             RelayCommand::NoteSender(note) => {
                 assert!(!self.opened.contains(&Side::Originator), "too late");
-                return format!("relay: note {}", note.sender);
+                return format!("note {}", note.sender);
             }
             RelayCommand::OpenOriginator(_) => ("open", Side::Originator),
             RelayCommand::CloseOriginator => ("close", Side::Originator),
