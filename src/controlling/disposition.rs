@@ -209,3 +209,171 @@ fn may_be_notification(body: &[u8]) -> bool {
             .is_some_and(|found| found.eq_ignore_ascii_case(subtype.as_bytes()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::rc::Rc;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::controlling::{OutgoingRequest, SenderTable, Sent, fill_random};
+    use crate::msrp::xorshift::XorShift;
+    use crate::policy::Settings;
+
+    /// A host of which nothing is wanted.
+    struct Quiet;
+
+    impl Host for Quiet {
+        fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+
+        fn count(&self, _: Counter, _: u32) {}
+
+        fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
+            Sent::Failed
+        }
+
+        fn hand_over(&self, _: &[u8]) -> bool {
+            false
+        }
+
+        fn begin_session(&self, _: &[u8]) -> bool {
+            false
+        }
+    }
+
+    fn service() -> Rc<ControllingFunction> {
+        let mut settings = Settings::default();
+        for (name, value) in [
+            ("exploder_uri", "sip:many@example.com"),
+            ("controlling_uri", "sip:cpm@example.org:5070"),
+            ("group_uri", "sip:*@groups.example.com"),
+            ("group_source", "dir:/groups"),
+        ] {
+            settings.set(name, value).unwrap();
+        }
+        let words = (0..SenderTable::words(4)).map(|_| AtomicU64::new(0));
+        let words: Vec<AtomicU64> = words.collect();
+        let senders = SenderTable::new(words.leak(), fill_random, || 0);
+        senders.note("1", "sip:anne@example.com", 60);
+        let service = ControllingFunction::new(settings, 1).unwrap();
+        Rc::new(service.with_senders(senders))
+    }
+
+    const DOCUMENT: &str =
+        "<imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"><message-id>1</message-id></imdn>";
+
+    fn cpim(fields: &str, content: &str) -> String {
+        format!("From: <sip:bill@example.com>\r\n\r\n{fields}\r\n\r\n{content}")
+    }
+
+    fn request(method: &str, content_type: &str, body: &str) -> String {
+        format!(
+            "{method} sip:x SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:b@a>;tag=1\r\n\
+             To: <sip:x>\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\n\
+             Accept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg\"\r\n\
+             Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn received<'a>(message: &'a str, request_uri: &'a str) -> Received<'a> {
+        Received {
+            message: message.as_bytes(),
+            request_uri,
+            source_address: None,
+        }
+    }
+
+    /// Whether it is forwarded, and whether it is a message to be distributed.
+    fn taken(message: &str, request_uri: &str) -> (bool, bool) {
+        let service = service();
+        let received = received(message, request_uri);
+        let notification = service.forward_notification(&received, false, &Quiet);
+        (
+            matches!(notification, Notification::Forward(_)),
+            service.classify(&received).is_some(),
+        )
+    }
+
+    #[test]
+    fn what_is_addressed_to_us() {
+        let body = cpim("Content-Type: message/imdn+xml", DOCUMENT);
+        let told = request("MESSAGE", "message/cpim", &body);
+        let digits = "0123456789abcdef".repeat(2);
+        for (uri, is_ours) in [
+            ("sip:many@example.com", true),
+            ("sip:cpm@example.org:5070", true),
+            ("sip:lunch@groups.example.com", true),
+            // A Group Session Identity is at the host of a controlling_uri.
+            (&*format!("sip:cpm-group-{digits}@EXAMPLE.org"), true),
+            (&*format!("sip:cpm-group-{digits}@example.com"), false),
+            (
+                &*format!("sip:cpm-group-{}@example.org", &digits[1..]),
+                false,
+            ),
+            (
+                &*format!("sip:cpm-group-{}g@example.org", &digits[1..]),
+                false,
+            ),
+            ("sip:bill@example.com", false),
+            ("tel:+1", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(taken(&told, uri), (is_ours, false), "{uri}");
+        }
+        let told = request("INFO", "message/cpim", &body);
+        assert_eq!(taken(&told, "sip:many@example.com"), (false, false));
+    }
+
+    #[test]
+    fn what_is_a_notification() {
+        let plain = cpim("Content-Type: message/imdn+xml", DOCUMENT);
+        let capitals = cpim("content-type: Message/IMDN+XML; charset=utf-8", DOCUMENT);
+        let encoded = cpim(
+            "Content-Type: message/imdn+xml\r\nContent-Transfer-Encoding: base64",
+            "PGltZG4geG1sbnM9InVybjppZXRmOnBhcmFtczp4bWw6bnM6aW1kbiI+PG1lc3NhZ2UtaWQ+MTwvbWVzc2FnZS1pZD48L2ltZG4+",
+        );
+        let text = cpim("Content-Type: text/plain", "imdn+xml");
+        let parts = format!(
+            "--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b\r\nContent-Type: message/cpim\r\n\r\n{plain}\r\n--b--\r\n"
+        );
+        for (content_type, body, expected) in [
+            ("message/cpim", &plain, (true, false)),
+            ("Message/CPIM;x=y", &capitals, (true, false)),
+            ("message/cpim", &encoded, (true, false)),
+            // It is never distributed, and with more beside it not forwarded either.
+            ("multipart/mixed;boundary=b", &parts, (false, false)),
+            ("message/cpim", &text, (false, true)),
+            ("text/plain", &plain, (false, true)),
+            ("message/imdn+xml", &DOCUMENT.to_owned(), (false, true)),
+        ] {
+            let told = request("MESSAGE", content_type, body);
+            assert_eq!(taken(&told, "sip:many@example.com"), expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn mutated_notifications_never_panic() {
+        let service = service();
+        let body = cpim("Content-Type: message/imdn+xml", DOCUMENT);
+        let told = request("MESSAGE", "message/cpim", &body).into_bytes();
+        let mut random = XorShift::new(37);
+        let mut forwarded = 0;
+        for _ in 0..5_000 {
+            let mut bytes = told.clone();
+            for _ in 0..random.below(4) {
+                let at = random.below(bytes.len());
+                bytes[at] = b"\r\n:;<>/\"+ \xff\0"[random.below(12)];
+            }
+            bytes.truncate(bytes.len() - random.below(2) * random.below(bytes.len()));
+            let received = Received {
+                message: &bytes,
+                ..received("", "sip:many@example.com")
+            };
+            let notification = service.forward_notification(&received, true, &Quiet);
+            forwarded += u32::from(matches!(notification, Notification::Forward(_)));
+        }
+        assert!(forwarded > 100, "{forwarded}");
+    }
+}
