@@ -141,7 +141,7 @@ struct cpm_outgoing {
 	struct cpm_str body;
 	uint32_t attempt; /* given back unchanged in struct cpm_outcome */
 	/* About the received request, which may be gone by now: its fields, and how many recipients it has in all. For a
-	 * copy to the ISF after a failure they are absent, and 0. */
+	 * copy to the ISF after a failure, and a notification to the sender, they are absent, and 0. */
 	struct cpm_str fields[CPM_FIELDS];
 	size_t recipients;
 };
@@ -221,7 +221,7 @@ struct cpm_outcome {
 
 /* What becomes of a recipient after an outcome. */
 enum cpm_fate {
-	CPM_FATE_NONE = 0,        /* the outcome could not be used */
+	CPM_FATE_NONE = 0,        /* the outcome could not be used, or is of no recipient */
 	CPM_FATE_DELIVERED = 1,   /* the recipient has the message */
 	CPM_FATE_FAILED = 2,      /* the recipient finally failed */
 	CPM_FATE_INTERWORKED = 3  /* the message went on to the Interworking Selection Function */

@@ -87,6 +87,7 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(imdn)                \
 	X(imdn_ttl)            \
 	X(imdn_records)        \
+	X(failure_imdn)        \
 	X(warning_agent)       \
 	X(oma_release)         \
 	X(msrp_listen)         \

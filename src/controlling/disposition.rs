@@ -13,7 +13,7 @@ use super::request::{Correlation, Request};
 use super::senders::Noted;
 use super::service::{ControllingFunction, Kind, Received};
 use crate::cpim::{self, CpimMessage};
-use crate::imdn;
+use crate::imdn::{self, NotificationRequest};
 use crate::mime::{ContentType, Entity, Leaf, TransferEncoding};
 use crate::policy::{IdentitySource, Imdn};
 use crate::sip::{HeaderBlock, Message, Uri};
@@ -55,9 +55,19 @@ impl Request {
     /// be here before the last recipient has his copy.
     pub(super) fn note_sender(&self) -> Option<Noted> {
         let senders = self.service.senders()?;
-        let id = imdn::requested_message_id(self.cpim.as_ref()?)?;
-        let ttl_s = self.service.settings().imdn_ttl_s as u64;
-        senders.note(&id, self.notifications_to()?, ttl_s)
+        let request = NotificationRequest::of(self.cpim.as_ref()?)?;
+        let settings = self.service.settings();
+        let counted = match settings.failure_imdn && request.wanted.failed {
+            true => self.recipients().len(),
+            false => 0,
+        };
+        let ttl_s = settings.imdn_ttl_s as u64;
+        senders.note_counted(
+            &request.message_id,
+            self.notifications_to()?,
+            ttl_s,
+            counted,
+        )
     }
 }
 
@@ -149,7 +159,7 @@ impl ControllingFunction {
     }
 
     /// Whether notifications may be addressed to `uri`: to what recipients are told to be the originator.
-    fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
+    pub(super) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
         self.own_kind(uri, self.key(uri)).is_some()
             || self.settings().group_uris.contains(uri)
             || uri.user().is_some_and(names_group_session)

@@ -25,6 +25,7 @@
 //! | `pager_mode` | the outgoing MESSAGE requests (9.1.1 item 6) |
 //! | `fan_out` | sending it to one recipient after another, here or in another process |
 //! | `disposition` | notifications that come back: never fanned out, forwarded to the sender |
+//! | `failure_notification` | the one that tells a sender that all his recipients have failed |
 //! | `senders` | who has sent which message |
 //! | `random` | unguessable bytes |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
@@ -33,6 +34,7 @@
 mod check;
 mod check_group;
 mod disposition;
+mod failure_notification;
 mod fan_out;
 mod group_finder;
 mod header_fields;

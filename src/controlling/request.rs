@@ -300,9 +300,13 @@ impl Request {
             return FanOut::Failed;
         };
         let noted = self.note_sender();
+        if let Some(noted) = &noted {
+            job.set_link(noted.link());
+        }
         loop {
             let progress = job.run(host, false);
             if progress == Progress::Done {
+                self.service.handle_unsent(&job, host);
                 return FanOut::Done(job.reply());
             }
             if host.hand_over(&job.write()) {
@@ -316,6 +320,7 @@ impl Request {
                     return FanOut::NoRoom;
                 }
                 job.run(host, true);
+                self.service.handle_unsent(&job, host);
                 return FanOut::Done(job.reply());
             }
         }

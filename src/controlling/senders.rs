@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  bucket of a Message-ID            ring of records
-//!  [check|number] x 8  ------------> number % records: name, proof, until, length, URI
+//!  [check|number] x 8  ------------> number % records: name, proof, until, length, undelivered, URI
 //! ```
 //!
 //! Records are numbered as they come, and the newest overwrites the oldest. A Message-ID is not kept: its keyed hash says
@@ -14,7 +14,7 @@
 //! and the same in all processes: nobody outside can aim at a bucket, nor at the name of another message.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use ring::hmac;
 
@@ -24,9 +24,15 @@ pub const MAX_SENDER_URI_BYTES: usize = 8 * URI_WORDS;
 /// Numbers in one bucket. On average one of them is in use.
 const BUCKET_WORDS: usize = 8;
 
-const URI_WORDS: usize = 26;
-/// Name, proof (128 bits each), until, length, URI.
-const RECORD_WORDS: usize = 6 + URI_WORDS;
+const URI_WORDS: usize = 25;
+/// Name, proof (128 bits each), until, length; the number with the undelivered recipients; URI.
+const RECORD_WORDS: usize = UNDELIVERED + 1 + URI_WORDS;
+/// Where in a record its number and its undelivered recipients stand. They change with each recipient that fails, and prove nothing.
+const UNDELIVERED: usize = 6;
+/// Bits for the recipients; above them stands the record's number.
+const COUNT_BITS: u32 = 16;
+/// Most recipients of one message that can be counted.
+const MAX_COUNTED: usize = (1 << COUNT_BITS) - 1;
 
 /// In front of the buckets: the number of the newest record, in a cache line of its own.
 const HEAD_WORDS: usize = 8;
@@ -74,6 +80,33 @@ impl SenderNote {
 pub struct Noted {
     bucket: usize,
     entry: u64,
+    link: Link,
+}
+
+impl Noted {
+    /// For its outgoing requests.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+}
+
+/// What ties the end of an outgoing request to the record of its message: the lower bits of the record's number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link(u32);
+
+impl Link {
+    /// How many bits it has.
+    pub const BITS: u32 = 31;
+
+    /// From its bits; 0 is the link to nothing.
+    pub fn from_bits(bits: u32) -> Self {
+        Link(bits & (u32::MAX >> 1))
+    }
+
+    /// As a number of so many bits.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
 }
 
 impl SenderTable {
@@ -98,6 +131,17 @@ impl SenderTable {
     /// Notes who has sent a message, for `ttl_s` seconds. `None`: nothing was noted. The sender of a message that is known stays
     /// who he is: what recipients know of it, its Message-ID, does not make one of them its sender.
     pub fn note(&self, message_id: &str, sender: &str, ttl_s: u64) -> Option<Noted> {
+        self.note_counted(message_id, sender, ttl_s, 0)
+    }
+
+    /// The same for a message to so many recipients, which [`fail`](Self::fail) is to count.
+    pub fn note_counted(
+        &self,
+        message_id: &str,
+        sender: &str,
+        ttl_s: u64,
+        recipients: usize,
+    ) -> Option<Noted> {
         if sender.len() > MAX_SENDER_URI_BYTES || self.records == 0 {
             return None;
         }
@@ -120,14 +164,56 @@ impl SenderTable {
         for (word, value) in record.iter().zip(head) {
             word.store(value, Relaxed);
         }
-        for (word, bytes) in record[head.len()..].iter().zip(sender.as_bytes().chunks(8)) {
+        for (word, bytes) in record[UNDELIVERED + 1..]
+            .iter()
+            .zip(sender.as_bytes().chunks(8))
+        {
             let mut value = [0; 8];
             value[..bytes.len()].copy_from_slice(bytes);
             word.store(u64::from_ne_bytes(value), Relaxed);
         }
+        // More than can be counted never come down to 0.
+        let counted = if recipients > MAX_COUNTED {
+            0
+        } else {
+            recipients
+        };
+        record[UNDELIVERED].store(number << COUNT_BITS | counted as u64, Release);
         let entry = entry(name, number);
         let bucket = self.bucket(name);
-        self.enter(bucket, entry).then_some(Noted { bucket, entry })
+        let link = Link::from_bits(number as u32);
+        self.enter(bucket, entry).then_some(Noted {
+            bucket,
+            entry,
+            link,
+        })
+    }
+
+    /// So many more recipients of a message have failed. The sender, this one time, when those are all.
+    pub fn fail(&self, link: Link, recipients: usize) -> Option<String> {
+        if link == Link::default() || recipients == 0 || self.records == 0 {
+            return None;
+        }
+        let newest = self.words[0].load(Relaxed);
+        let age = Link::from_bits((newest as u32).wrapping_sub(link.bits()));
+        let number = newest.checked_sub(u64::from(age.bits()))?;
+        if !self.is_kept(number, newest) {
+            return None;
+        }
+        let mut left = 0;
+        let fewer = |word: u64| {
+            let before = word as usize & MAX_COUNTED;
+            left = before.saturating_sub(recipients);
+            // Another message may have taken the place.
+            let is_counted = before > 0 && word >> COUNT_BITS == number & NUMBER;
+            is_counted.then_some(number << COUNT_BITS | left as u64)
+        };
+        let word = &self.record(number)[UNDELIVERED];
+        word.fetch_update(AcqRel, Acquire, fewer).ok()?;
+        if left > 0 {
+            return None;
+        }
+        self.read(number).map(|(.., sender)| sender)
     }
 
     /// Forgets a message.
@@ -156,22 +242,24 @@ impl SenderTable {
             if !is_candidate {
                 return None;
             }
-            let record: Vec<u64> = self
-                .record(found & NUMBER)
-                .iter()
-                .map(|word| word.load(Relaxed))
-                .collect();
-            let [name_0, name_1, proof, proof_end, until, length, uri @ ..] = &record[..] else {
-                return None;
-            };
-            if [*name_0, *name_1] != name || *until <= (self.now_s)() {
-                return None;
-            }
-            let mut uri: Vec<u8> = uri.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            uri.truncate(usize::try_from(*length).ok()?);
-            let is_whole = self.proof(name, *until, &uri) == [*proof, *proof_end];
-            String::from_utf8(uri).ok().filter(|_| is_whole)
+            let (known, until, sender) = self.read(found & NUMBER)?;
+            (known == name && until > (self.now_s)()).then_some(sender)
         })
+    }
+
+    /// Name, time and sender of a record, if it is whole.
+    fn read(&self, number: u64) -> Option<(Hash, u64, String)> {
+        let record = self.record(number).iter().map(|word| word.load(Relaxed));
+        let record: Vec<u64> = record.collect();
+        let [name, name_end, proof, proof_end, until, length, _, uri @ ..] = &record[..] else {
+            return None;
+        };
+        let mut uri: Vec<u8> = uri.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        uri.truncate(usize::try_from(*length).ok()?);
+        let name = [*name, *name_end];
+        let is_whole = self.proof(name, *until, &uri) == [*proof, *proof_end];
+        let uri = String::from_utf8(uri).ok().filter(|_| is_whole)?;
+        Some((name, *until, uri))
     }
 
     /// Puts an entry into a bucket: in place of one whose record is gone, or else of the oldest. False: others have been
@@ -350,6 +438,55 @@ mod tests {
     }
 
     #[test]
+    fn the_last_recipient_that_fails_is_told_of_once() {
+        let table = table(4);
+        let anne = "sip:anne@example.com";
+        let noted = table.note_counted("1", anne, 60, 3).unwrap();
+        let other = table
+            .note_counted("2", "sip:bill@example.com", 60, 2)
+            .unwrap();
+        let link = Link::from_bits(noted.link().bits());
+        assert_eq!(table.fail(link, 0), None);
+        assert_eq!(table.fail(link, 1), None);
+        assert_eq!(table.fail(link, 2).as_deref(), Some(anne));
+        assert_eq!(table.fail(link, 1), None, "once");
+        // Others are others' business, and who is not counted never fails.
+        assert_eq!(table.fail(other.link(), 1), None);
+        let uncounted = table.note("3", anne, 60).unwrap();
+        assert_eq!(table.fail(uncounted.link(), 1), None);
+        assert_eq!(table.fail(Link::default(), 1), None);
+        let many = table.note_counted("4", anne, 60, MAX_COUNTED + 1).unwrap();
+        assert_eq!(table.fail(many.link(), MAX_COUNTED + 1), None);
+        // Its record has been overwritten by now.
+        assert!(table.note_counted("5", anne, 60, 1).is_some());
+        assert!(table.note_counted("6", anne, 60, 1).is_some());
+        assert_eq!(table.fail(other.link(), 1), None);
+        assert_eq!(table.fail(Link::from_bits(u32::MAX), 1), None);
+    }
+
+    #[test]
+    fn of_failures_at_once_one_is_the_last() {
+        for recipients in [2, 3, 1_000] {
+            let table = table(4);
+            let anne = "sip:anne@example.com";
+            let link = table
+                .note_counted("1", anne, 60, recipients)
+                .unwrap()
+                .link();
+            let told = std::thread::scope(|scope| {
+                let fail = |share: usize| {
+                    let table = table.clone();
+                    move || (0..share).filter_map(|_| table.fail(link, 1)).count()
+                };
+                let first = scope.spawn(fail(recipients / 2));
+                let second = scope.spawn(fail(recipients - recipients / 2));
+                first.join().unwrap() + second.join().unwrap()
+            });
+            assert_eq!(told, 1);
+        }
+    }
+
+    #[test]
     fn uris_have_their_length() {
         let table = table(4);
         for length in [
@@ -384,7 +521,10 @@ mod tests {
         let table = table(1);
         assert!(table.note("1", anne, 60).is_some());
         let record = table.record(1);
-        for word in record {
+        for (place, word) in record.iter().enumerate() {
+            if place == UNDELIVERED {
+                continue;
+            }
             let value = word.load(Relaxed);
             for bit in [0, 31, 63] {
                 word.store(value ^ 1 << bit, Relaxed);

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 mod notification;
 
-pub use notification::{MAX_DEPTH, MAX_NOTIFICATION_BYTES, NotificationError, notified_message_id};
+pub use notification::{
+    MAX_DEPTH, MAX_NOTIFICATION_BYTES, NotificationError, notified_message_id, write_failure,
+};
 
 use crate::cpim::{CpimMessage, MAX_HEAD_BYTES};
 
@@ -23,17 +25,31 @@ pub const CONTENT_TYPE: (&str, &str) = ("message", "imdn+xml");
 /// Longest Message-ID that is looked at. RFC 5438 §6.3 asks for 32 bits of randomness at least; clients write some 40 characters.
 pub const MAX_MESSAGE_ID_BYTES: usize = 256;
 
-/// The Message-ID of a CPIM message whose header asks for notifications, whichever. `cpim` may end anywhere behind the header.
-/// `None`: it asks for none, names no message or in more than [`MAX_MESSAGE_ID_BYTES`], or is no CPIM message.
-pub fn requested_message_id(cpim: &Bytes) -> Option<String> {
-    // Names have their case (RFC 3862 §2.1): most messages end here.
-    let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
-    memchr::memmem::find(head, DISPOSITION_NOTIFICATION.as_bytes())?;
-    let cpim = CpimMessage::parse(cpim).ok()?;
-    cpim.field_of(NAMESPACE, DISPOSITION_NOTIFICATION)
-        .filter(|wanted| !wanted.is_empty())?;
-    let id = cpim.field_of(NAMESPACE, MESSAGE_ID)?;
-    (!id.is_empty() && id.len() <= MAX_MESSAGE_ID_BYTES).then(|| id.to_owned())
+/// What the header of a message asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationRequest {
+    /// The message that notifications are to name.
+    pub message_id: String,
+    /// What is wanted, as far as it is known here.
+    pub wanted: Notifications,
+}
+
+impl NotificationRequest {
+    /// Of a CPIM message, which may end anywhere behind its header. `None`: it asks for none, names no message or in more than
+    /// [`MAX_MESSAGE_ID_BYTES`], or is no CPIM message.
+    pub fn of(cpim: &Bytes) -> Option<Self> {
+        // Names have their case (RFC 3862 §2.1): most messages end here.
+        let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
+        memchr::memmem::find(head, DISPOSITION_NOTIFICATION.as_bytes())?;
+        let cpim = CpimMessage::parse(cpim).ok()?;
+        let wanted = cpim.field_of(NAMESPACE, DISPOSITION_NOTIFICATION);
+        let wanted = wanted.filter(|wanted| !wanted.is_empty())?;
+        let id = cpim.field_of(NAMESPACE, MESSAGE_ID)?;
+        (!id.is_empty() && id.len() <= MAX_MESSAGE_ID_BYTES).then(|| NotificationRequest {
+            message_id: id.to_owned(),
+            wanted: Notifications::parse(wanted),
+        })
+    }
 }
 
 /// Which notifications the sender of a message wants.
@@ -94,7 +110,7 @@ mod tests {
 
     fn requested(head: &str) -> Option<String> {
         let text = format!("{head}\r\nContent-Type: text/plain\r\n\r\nDisposition-Notification");
-        requested_message_id(&Bytes::from(text))
+        NotificationRequest::of(&Bytes::from(text)).map(|request| request.message_id)
     }
 
     #[test]
@@ -134,7 +150,7 @@ mod tests {
         // The content may be missing, the header may not.
         let head = [ns, ask, id, "\r\nA: b\r\n\r\n"].concat();
         for end in 0..=head.len() {
-            let known = requested_message_id(&Bytes::copy_from_slice(&head.as_bytes()[..end]));
+            let known = NotificationRequest::of(&Bytes::copy_from_slice(&head.as_bytes()[..end]));
             assert_eq!(known.is_some(), end == head.len(), "{end}");
         }
     }

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use quick_xml::escape::escape;
+
 use super::MAX_MESSAGE_ID_BYTES;
 use crate::xml::{self, Attributes, Name, Visitor, XmlError};
 
@@ -58,6 +60,18 @@ pub fn notified_message_id(document: &[u8]) -> Result<String, NotificationError>
         return Err(NotificationError::MessageId);
     }
     Ok(id.to_owned())
+}
+
+/// The document which says that a message could not be delivered (RFC 5438 §7.2.1.1). `date_time` and `recipient` are those of the
+/// message itself: its DateTime, and the URI in its To.
+pub fn write_failure(message_id: &str, date_time: &str, recipient: &str) -> String {
+    let [message_id, date_time, recipient] = [message_id, date_time, recipient].map(escape);
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<imdn xmlns=\"{NAMESPACE}\">\
+         <message-id>{message_id}</message-id><datetime>{date_time}</datetime>\
+         <recipient-uri>{recipient}</recipient-uri>\
+         <delivery-notification><status><failed/></status></delivery-notification></imdn>\r\n"
+    )
 }
 
 #[derive(Default)]
@@ -130,6 +144,16 @@ mod tests {
             named(&format!("<i:message-id>{longest}</i:message-id>")),
             Ok(longest)
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let document = write_failure("a<&>'b", "2026-01-02T03:04:05Z", "sip:x?a=1&b=2");
+        assert_eq!(
+            notified_message_id(document.as_bytes()).as_deref(),
+            Ok("a<&>'b")
+        );
+        assert!(document.contains("<recipient-uri>sip:x?a=1&amp;b=2</recipient-uri>"));
     }
 
     #[test]

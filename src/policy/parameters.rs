@@ -168,6 +168,7 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("imdn_ttl", "86400")
         .tunable("how long notifications about a message are forwarded, in seconds"),
     Parameter::new("imdn_records", "10000"),
+    Parameter::new("failure_imdn", "0"),
     Parameter::new("trigger", "accept_contact"),
     Parameter::new("warning_agent", ""),
     Parameter::new("oma_release", "2.2"),

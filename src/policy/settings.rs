@@ -90,6 +90,8 @@ pub struct Settings {
     pub imdn_ttl_s: usize,
     /// `imdn_records`: most messages whose sender is known; 0: none.
     pub imdn_records: usize,
+    /// `failure_imdn`: whether a sender who asks for it is told when all recipients of a MESSAGE have failed.
+    pub failure_imdn: bool,
     /// `warning_agent`: the host that Warning header fields name. Not set: that of the Request-URI.
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
@@ -133,6 +135,7 @@ impl Default for Settings {
             imdn: Imdn::Forward,
             imdn_ttl_s: 86_400,
             imdn_records: 10_000,
+            failure_imdn: false,
             warning_agent: None,
             oma_release: "2.2".to_owned(),
             large_mode: LargeModePolicy::default(),
@@ -334,6 +337,8 @@ pub enum SettingsError {
     Overlap,
     /// Interworking is to be allowed, but there is no ISF.
     NoIsf,
+    /// Failures are to be counted, but no message is to be known.
+    NoRecords,
     /// Of `group_source` and `group_uri` there is only one.
     HalfAGroup,
     /// Large message mode lacks something.
@@ -348,6 +353,7 @@ impl fmt::Display for SettingsError {
             }
             SettingsError::Overlap => "an exploder_uri and a controlling_uri are the same address",
             SettingsError::NoIsf => "interworking is on, but isf_uri is not set",
+            SettingsError::NoRecords => "failure_imdn is on, but imdn_records is 0",
             SettingsError::HalfAGroup => {
                 "group_source says where groups are and group_uri which addresses they have: set both"
             }
@@ -515,6 +521,9 @@ const PARAMETERS: &[(&str, Setter)] = &[
     ("imdn_records", |s, v| {
         assign(&mut s.imdn_records, number(v, 0, MAX_IMDN_RECORDS))
     }),
+    ("failure_imdn", |s, v| {
+        assign(&mut s.failure_imdn, yes_or_no(v))
+    }),
     ("warning_agent", |s, v| {
         let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
         let host = (!v.is_empty() && v.bytes().all(is_host)).then(|| v.to_owned());
@@ -573,6 +582,9 @@ impl Settings {
         }
         if self.interworking == Some(true) && self.isf_uri.is_none() {
             return Err(SettingsError::NoIsf);
+        }
+        if self.failure_imdn && self.imdn_records == 0 {
+            return Err(SettingsError::NoRecords);
         }
         self.large_mode.check().map_err(SettingsError::LargeMode)
     }
@@ -727,6 +739,15 @@ mod tests {
         assert!(settings.interworking_to().is_some());
         settings.set("interworking", "no").unwrap();
         assert_eq!(settings.interworking_to(), None);
+    }
+
+    #[test]
+    fn failures_need_records() {
+        let mut settings = set("exploder_uri", "sip:e@example.com").unwrap();
+        settings.set("imdn_records", "0").unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        settings.set("failure_imdn", "yes").unwrap();
+        assert_eq!(settings.check(), Err(SettingsError::NoRecords));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::spool::SpoolFile;
 use crate::controlling::SenderNote;
 use crate::controlling::large_message_mode::LegNumber;
 use crate::cpim::{CpimHead, CpimHeadState};
-use crate::imdn::requested_message_id;
+use crate::imdn::NotificationRequest;
 use crate::sdp::Fingerprint;
 use crate::session::{ConnectionId, Endpoint, FanOut, LegId, Limits, MessageKey};
 
@@ -91,8 +91,8 @@ impl RelaySession {
         match self.head.push(content) {
             CpimHeadState::Open => self.sender_note = Some(note),
             CpimHeadState::Whole(head) => {
-                if let Some(id) = requested_message_id(&head) {
-                    note.note(&id);
+                if let Some(request) = NotificationRequest::of(&head) {
+                    note.note(&request.message_id);
                 }
             }
             CpimHeadState::TooLong => {}

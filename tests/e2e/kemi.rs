@@ -27,6 +27,8 @@ class kamailio:
         return 0
     def ksr_reply_route(self, msg):
         return 1
+    def ksr_onsend_route(self, msg):
+        return 1
     def ksr_request_route(self, msg):
         if KSR.cpm.handle() >= 0:
             return 1
@@ -86,6 +88,8 @@ class kamailio:
     def child_init(self, rank):
         return 0
     def ksr_reply_route(self, msg):
+        return 1
+    def ksr_onsend_route(self, msg):
         return 1
     def ksr_request_route(self, msg):
         if KSR.cpm.classify() < 0:

@@ -9,6 +9,7 @@ mod configuration;
 mod configurations;
 mod delivery;
 mod event_routes;
+mod failure_imdn;
 mod groups;
 mod groups_outages;
 mod groups_outgoing;

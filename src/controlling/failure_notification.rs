@@ -1,0 +1,138 @@
+//! The notification that tells the sender of a pager mode message that all his recipients have failed (RFC 5438 §7.2.1.1;
+//! spec-notes N21). The 202 came long before.
+
+use super::check;
+use super::disposition::cpim_of;
+use super::fan_out::{FanOutJob, LegIdentity};
+use super::header_fields::put;
+use super::host::{Host, LogLevel, OutgoingRequest, Sent};
+use super::interworking::Attempt;
+use super::random::fill_random;
+use super::request::Correlation;
+use super::senders::Link;
+use super::service::ControllingFunction;
+use crate::cpim::{CpimField, CpimMessage};
+use crate::imdn::{self, NotificationRequest};
+use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
+
+/// Hops that a request of our own may take (RFC 3261 §8.1.1.6).
+const MAX_FORWARDS: &str = "70";
+
+impl ControllingFunction {
+    /// Counts the recipients of a fan-out whose request could not even be sent.
+    pub fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
+        if job.failed > 0
+            && job.link != Link::default()
+            && let Some(copy) = job.copy()
+        {
+            self.handle_failed(&copy, job.link, job.failed as usize, host);
+        }
+    }
+
+    /// Counts recipients who finally failed. `copy` is what one of them was sent. When those are all, the sender is told.
+    pub(super) fn handle_failed(
+        &self,
+        copy: &Message,
+        link: Link,
+        recipients: usize,
+        host: &dyn Host,
+    ) {
+        let Some(sender) = self
+            .senders()
+            .and_then(|senders| senders.fail(link, recipients))
+        else {
+            return;
+        };
+        let sent = self.send_failure(copy, &sender, host);
+        if !matches!(sent, Some(Sent::Handed | Sent::HandedEnough)) {
+            let line = format_args!(
+                "the sender is not told that all recipients have failed: {}, leg: {}",
+                if sent.is_some() {
+                    "the notification cannot be sent"
+                } else {
+                    "the message lacks what it would say"
+                },
+                Correlation::of(copy)
+            );
+            host.log(LogLevel::Notice, line);
+        }
+    }
+
+    /// `None`: the message lacks what the notification has to say.
+    fn send_failure(&self, copy: &Message, sender: &str, host: &dyn Host) -> Option<Sent> {
+        let content = cpim_of(&check::entity(copy).ok()?)?;
+        let id = NotificationRequest::of(&content)?.message_id;
+        let content = CpimMessage::parse(&content).ok()?;
+        let recipient = content.address("To")?;
+        let document = imdn::write_failure(&id, content.field("DateTime")?, recipient);
+        let own = self.own_address(recipient)?;
+        let mut random = [0; 16];
+        fill_random(&mut random);
+        let own_id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (media_type, subtype) = imdn::CONTENT_TYPE;
+        let body = CpimMessage {
+            fields: vec![
+                CpimField::new("From", format!("<{own}>")),
+                CpimField::new("To", content.field("From")?),
+                CpimField::new("NS", format!("imdn <{}>", imdn::NAMESPACE)),
+                CpimField::new(format!("imdn.{}", imdn::MESSAGE_ID), own_id),
+            ],
+            content_fields: vec![
+                ("Content-Type".to_owned(), format!("{media_type}/{subtype}")),
+                ("Content-Disposition".to_owned(), "notification".to_owned()),
+                ("Content-Length".to_owned(), document.len().to_string()),
+            ],
+            content: document.into(),
+        };
+        let body = body.write().ok()?;
+        let proxy = self.settings().outbound_proxy.as_ref();
+        let mut headers = HeaderBlock::new();
+        put(&mut headers, "Max-Forwards", MAX_FORWARDS);
+        if let Some(proxy) = proxy.filter(|proxy| proxy.loose_routing()) {
+            put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
+        }
+        put(&mut headers, "P-Asserted-Identity", format!("<{own}>"));
+        put(&mut headers, "User-Agent", self.product());
+        let copied = [
+            HeaderName::AcceptContact,
+            HeaderName::ConversationId,
+            HeaderName::ContributionId,
+        ];
+        for field in copied.iter().flat_map(|name| copy.all(*name)) {
+            headers.push_line(&field);
+        }
+        put(&mut headers, "Content-Type", "message/cpim");
+        let mut identity = LegIdentity::new()?;
+        identity.set(0);
+        let to = format!("<{sender}>");
+        Some(host.send(&OutgoingRequest {
+            method: "MESSAGE",
+            request_uri: sender,
+            next_hop: proxy.map(|proxy| proxy.as_str()),
+            from: &format!("<{own}>"),
+            from_tag: identity.tag(),
+            to: &to,
+            call_id: identity.call_id(),
+            cseq: 1,
+            headers: headers.as_bytes(),
+            body: &body,
+            attempt: Attempt::Notification.bits(),
+            about: None,
+        }))
+    }
+
+    /// The address of ours that a message was sent to: that of its CPIM wrapper, which the sender has written, where it is one
+    /// (spec-notes N38).
+    fn own_address<'a>(&'a self, named: &'a str) -> Option<&'a str> {
+        let is_ours = Uri::parse(named).is_ok_and(|uri| self.takes_notifications_to(&uri));
+        let settings = self.settings();
+        let mut own = settings
+            .exploder_uris
+            .iter()
+            .chain(&settings.controlling_uris);
+        match is_ours {
+            true => Some(named),
+            false => own.next().map(String::as_str),
+        }
+    }
+}
