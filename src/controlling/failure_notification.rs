@@ -4,7 +4,7 @@
 use super::check;
 use super::disposition::cpim_of;
 use super::fan_out::{FanOutJob, LegIdentity};
-use super::header_fields::put;
+use super::header_fields::{INITIAL_MAX_FORWARDS, put};
 use super::host::{Host, LogLevel, OutgoingRequest, Sent};
 use super::interworking::Attempt;
 use super::random::fill_random;
@@ -13,10 +13,7 @@ use super::senders::Link;
 use super::service::ControllingFunction;
 use crate::cpim::{CpimField, CpimMessage};
 use crate::imdn::{self, NotificationRequest};
-use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
-
-/// Hops that a request of our own may take (RFC 3261 §8.1.1.6).
-const MAX_FORWARDS: &str = "70";
+use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr, Uri};
 
 impl ControllingFunction {
     /// Counts the recipients of a fan-out whose request could not even be sent.
@@ -65,7 +62,7 @@ impl ControllingFunction {
         let content = CpimMessage::parse(&content).ok()?;
         let recipient = content.address("To")?;
         let document = imdn::write_failure(&id, content.field("DateTime")?, recipient);
-        let own = self.own_address(recipient)?;
+        let own = self.own_address(copy, recipient)?;
         let mut random = [0; 16];
         fill_random(&mut random);
         let own_id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -87,7 +84,11 @@ impl ControllingFunction {
         let body = body.write().ok()?;
         let proxy = self.settings().outbound_proxy.as_ref();
         let mut headers = HeaderBlock::new();
-        put(&mut headers, "Max-Forwards", MAX_FORWARDS);
+        put(
+            &mut headers,
+            "Max-Forwards",
+            INITIAL_MAX_FORWARDS.to_string(),
+        );
         if let Some(proxy) = proxy.filter(|proxy| proxy.loose_routing()) {
             put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
         }
@@ -121,18 +122,23 @@ impl ControllingFunction {
         }))
     }
 
-    /// The address of ours that a message was sent to: that of its CPIM wrapper, which the sender has written, where it is one
-    /// (spec-notes N38).
-    fn own_address<'a>(&'a self, named: &'a str) -> Option<&'a str> {
-        let is_ours = Uri::parse(named).is_ok_and(|uri| self.takes_notifications_to(&uri));
+    /// The address of ours that a message was sent to: what a group asserts of itself, else that of the CPIM wrapper, which the
+    /// sender has written (spec-notes N38), where it is one, else the first.
+    fn own_address<'a>(&'a self, copy: &'a Message, named: &'a str) -> Option<&'a str> {
+        let asserted = copy.first(HeaderName::PAssertedIdentity);
+        let asserted = asserted.and_then(|field| NameAddr::parse(field.text().ok()?).ok());
         let settings = self.settings();
-        let mut own = settings
+        let own = settings
             .exploder_uris
             .iter()
             .chain(&settings.controlling_uris);
-        match is_ours {
-            true => Some(named),
-            false => own.next().map(String::as_str),
-        }
+        let is_ours =
+            |uri: &&str| Uri::parse(uri).is_ok_and(|uri| self.takes_notifications_to(&uri));
+        asserted
+            .map(|address| address.uri())
+            .into_iter()
+            .chain([named])
+            .chain(own.map(String::as_str))
+            .find(is_ours)
     }
 }

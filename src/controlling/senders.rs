@@ -100,7 +100,7 @@ impl Link {
 
     /// From its bits; 0 is the link to nothing.
     pub fn from_bits(bits: u32) -> Self {
-        Link(bits & (u32::MAX >> 1))
+        Link(bits & ((1 << Self::BITS) - 1))
     }
 
     /// As a number of so many bits.
