@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 6u
+#define CPM_ABI 7u
 
 /* Borrowed bytes. */
 struct cpm_str {
@@ -82,7 +82,9 @@ enum cpm_counter {
 	CPM_COUNT_FAILED = 5,       /* recipients that finally failed */
 	CPM_COUNT_INTERWORKED = 6,  /* requests sent to the Interworking Selection Function */
 	CPM_COUNT_LOOPS = 7,        /* own addresses dropped from recipient lists */
-	CPM_COUNTERS = 8
+	CPM_COUNT_IMDN_FORWARDED = 8, /* disposition notifications forwarded; the host counts these, see forward_imdn */
+	CPM_COUNT_IMDN_UNKNOWN = 9, /* disposition notifications about a message whose sender is not known */
+	CPM_COUNTERS = 10
 };
 
 /* A request as the proxy received it. */
@@ -99,6 +101,16 @@ struct cpm_reply {
 	struct cpm_str headers; /* whole header lines, each ended by CRLF; may be empty */
 	struct cpm_str to_tag;  /* for the To of the reply, where the host has no tag of its own for it */
 	struct cpm_str body;    /* Content-Type is among the header lines; may be empty */
+};
+
+/* How a received disposition notification goes on: as a proxy's request does, everything that is not named here as
+ * received. */
+struct cpm_forwarding {
+	struct cpm_str request_uri; /* in place of the received one */
+	struct cpm_str next_hop;    /* URI of the next hop; absent: the Request-URI decides */
+	struct cpm_str dropped;     /* names of the header fields that are not passed on, with commas between */
+	struct cpm_str headers;     /* header lines to add, each ended by CRLF */
+	struct cpm_reply reply;     /* why it does not go on */
 };
 
 /* What a routing script may ask of a request. */
@@ -129,7 +141,7 @@ struct cpm_outgoing {
 	struct cpm_str body;
 	uint32_t attempt; /* given back unchanged in struct cpm_outcome */
 	/* About the received request, which may be gone by now: its fields, and how many recipients it has in all. For a
-	 * copy to the ISF after a failure they are absent, and 0. */
+	 * copy to the ISF after a failure, and a notification to the sender, they are absent, and 0. */
 	struct cpm_str fields[CPM_FIELDS];
 	size_t recipients;
 };
@@ -209,7 +221,7 @@ struct cpm_outcome {
 
 /* What becomes of a recipient after an outcome. */
 enum cpm_fate {
-	CPM_FATE_NONE = 0,        /* the outcome could not be used */
+	CPM_FATE_NONE = 0,        /* the outcome could not be used, or is of no recipient */
 	CPM_FATE_DELIVERED = 1,   /* the recipient has the message */
 	CPM_FATE_FAILED = 2,      /* the recipient finally failed */
 	CPM_FATE_INTERWORKED = 3  /* the message went on to the Interworking Selection Function */
@@ -227,6 +239,10 @@ struct cpm_host {
 
 	/* Writes one line to the proxy's log. The text has no line end. */
 	void (*log)(enum cpm_log_level level, struct cpm_str text);
+
+	/* Memory that all processes have in common, at the same address: `size` bytes, zeroed, aligned for 64 bits, from before the
+	 * fork to the end of the proxy. NULL: there is none. Called by service_start only. */
+	void *(*share)(size_t size);
 
 	/* Adds to a counter. */
 	void (*count)(enum cpm_counter counter, uint32_t n);
@@ -307,6 +323,14 @@ struct cpm_core {
 	/* Is this request ours? The handle, or NULL: not ours (nothing was changed, nothing was counted). */
 	struct cpm_request *(*classify)(const struct cpm_service *service,
 			const struct cpm_received *received);
+
+	/* Whether a MESSAGE that classify has not taken is a disposition notification (RFC 5438) to an address of the service, and
+	 * goes on to the sender of the message that it is about. `is_asked`: the script wants it so, whatever the parameter `imdn`
+	 * says. 1: it goes on as `*forwarding` says, in a transaction, once; of the responses nothing goes back but what a response
+	 * consists of (RFC 3261 8.2.6), since the rest may tell who the sender is; 2: it goes no further, see forwarding->reply;
+	 * 0: no, and nothing has changed. What `*forwarding` points to lives until the next call. */
+	int (*forward_imdn)(const struct cpm_service *service, const struct cpm_received *received, int is_asked,
+			struct cpm_forwarding *forwarding, void *context);
 
 	/* Every check of the specification in its order. 1: accepted, 0: refused (see reply), 2: it is for a pre-defined
 	 * group, which has to be looked up: see check_group; -1: failure of our own, after a log line; reply then is a

@@ -3,6 +3,7 @@
  * What the core needs of its host: log, counters, the operator's veto, transactions.
  */
 #include <stddef.h>
+#include <sys/mman.h>
 
 #include "core/counters.h"
 
@@ -32,6 +33,10 @@ static counter_def_t counter_table[] = {
 	{&counters[CPM_COUNT_INTERWORKED], "interworked", 0, 0, 0,
 			"requests sent to the Interworking Selection Function"},
 	{&counters[CPM_COUNT_LOOPS], "loops", 0, 0, 0, "own addresses dropped from recipient lists"},
+	{&counters[CPM_COUNT_IMDN_FORWARDED], "imdn_forwarded", 0, 0, 0,
+			"disposition notifications forwarded to the sender of the message"},
+	{&counters[CPM_COUNT_IMDN_UNKNOWN], "imdn_unknown", 0, 0, 0,
+			"disposition notifications about a message whose sender is not known"},
 	{0, "sessions", 0, GAUGE(sessions), "large message sessions at the moment"},
 	{0, "msrp_connections", 0, GAUGE(connections), "MSRP connections at the moment"},
 	{0, "msrp_memory", 0, GAUGE(memory), "bytes of large messages in memory at the moment"},
@@ -82,7 +87,16 @@ static void host_log(enum cpm_log_level level, struct cpm_str text)
 	}
 }
 
-static void host_count(enum cpm_counter counter, uint32_t n)
+/* Not Kamailio's shared memory, whose size the operator has chosen for other things: pages of it that are never written to take
+ * no room. Anonymous, so that it is zeroed, and gone with the last process. */
+static void *host_share(size_t size)
+{
+	void *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return shared != MAP_FAILED ? shared : NULL;
+}
+
+void cpm_count(enum cpm_counter counter, uint32_t n)
 {
 	if((unsigned)counter < CPM_COUNTERS)
 		counter_add(counters[counter], (int)n);
@@ -98,7 +112,8 @@ const struct cpm_host cpm_kamailio_host = {
 	.abi = CPM_ABI,
 	.logs = host_logs,
 	.log = host_log,
-	.count = host_count,
+	.share = host_share,
+	.count = cpm_count,
 	.authorize = host_authorize,
 	.send = cpm_tm_send,
 	.hand_over = cpm_process_hand_over,

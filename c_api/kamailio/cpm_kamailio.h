@@ -22,6 +22,7 @@ extern struct cpm_service *cpm_service;
 /* cpm_host.c */
 extern const struct cpm_host cpm_kamailio_host;
 int cpm_counters_register(void);
+void cpm_count(enum cpm_counter counter, uint32_t n);
 
 /* cpm_kemi.c: the functions under the names of the native script and of KEMI. */
 int w_cpm_classify(sip_msg_t *msg, char *p1, char *p2);
@@ -29,6 +30,7 @@ int w_cpm_check(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_reply(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2);
+int w_cpm_forward_imdn(sip_msg_t *msg, char *p1, char *p2);
 int cpm_kemi_register(void);
 
 /* cpm_script.c: what these functions do, and the request that is being worked on. 1: yes, -1: no, 0: the script has
@@ -38,6 +40,7 @@ int ki_cpm_check(sip_msg_t *msg);
 int ki_cpm_reply(sip_msg_t *msg);
 int ki_cpm_fanout(sip_msg_t *msg);
 int ki_cpm_handle(sip_msg_t *msg);
+int ki_cpm_forward_imdn(sip_msg_t *msg);
 /* The request that belongs to `msg`, or NULL. Owned by cpm_script.c, gone when the script has ended. */
 struct cpm_request *cpm_current_request(const sip_msg_t *msg);
 int cpm_script_init(void);
@@ -111,6 +114,10 @@ int cpm_process_hand_over(void *context, struct cpm_str job);
 /* Requests of the sessions whose next hop is a name, which may take long to resolve. 1: taken, 0: not now. */
 int cpm_process_invite(const struct cpm_outgoing *invite);
 int cpm_process_dialog_request(const struct cpm_dialog_request *request);
+
+/* cpm_forward.c */
+/* Sends a request on in its transaction, which is there already. 1, or -1: it could not be sent, and tm replies. */
+int cpm_forward(sip_msg_t *msg, const struct cpm_forwarding *forwarding);
 
 /* cpm_groups.c: the processes that look pre-defined groups up. */
 #define CPM_MAX_GROUP_PROCESSES 64

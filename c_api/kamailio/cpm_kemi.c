@@ -19,6 +19,7 @@ WRAPPER(check)
 WRAPPER(reply)
 WRAPPER(fanout)
 WRAPPER(handle)
+WRAPPER(forward_imdn)
 
 /* Numbers, not booleans: beside yes (1) and no (-1) there is the 0 which ends a native script. */
 #define EXPORT(name)                                                                              \
@@ -30,6 +31,7 @@ static sr_kemi_t kemi_functions[] = {
 	EXPORT(reply),
 	EXPORT(fanout),
 	EXPORT(handle),
+	EXPORT(forward_imdn),
 	{{0, 0}, {0, 0}, 0, NULL, {0, 0, 0, 0, 0, 0}}
 };
 

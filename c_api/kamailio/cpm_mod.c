@@ -84,6 +84,10 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(xcap_user)           \
 	X(xcap_password)       \
 	X(xcap_ca_file)        \
+	X(imdn)                \
+	X(imdn_ttl)            \
+	X(imdn_records)        \
+	X(failure_imdn)        \
 	X(warning_agent)       \
 	X(oma_release)         \
 	X(msrp_listen)         \
@@ -141,6 +145,7 @@ static cmd_export_t functions[] = {
 	{"cpm_reply", (cmd_function)w_cpm_reply, 0, 0, 0, REQUEST_ROUTE},
 	{"cpm_fanout", (cmd_function)w_cpm_fanout, 0, 0, 0, REQUEST_ROUTE},
 	{"cpm_handle", (cmd_function)w_cpm_handle, 0, 0, 0, REQUEST_ROUTE},
+	{"cpm_forward_imdn", (cmd_function)w_cpm_forward_imdn, 0, 0, 0, REQUEST_ROUTE},
 	{0, 0, 0, 0, 0, 0}
 };
 

@@ -56,20 +56,27 @@ int cpm_script_init(void)
 	return 0;
 }
 
+/* Borrowed from the message, and from Kamailio's room for an address as text. */
+static struct cpm_received received_of(sip_msg_t *msg)
+{
+	struct cpm_received received;
+
+	received.message.s = msg->buf;
+	received.message.len = msg->len;
+	received.request_uri = cpm_of_str(GET_RURI(msg));
+	received.source_address.s = ip_addr2a(&msg->rcv.src_ip);
+	received.source_address.len = strlen(received.source_address.s);
+	return received;
+}
+
 static int classify(sip_msg_t *msg)
 {
 	struct cpm_received received;
-	str *uri;
 
 	forget_current();
 	if(msg->first_line.type != SIP_REQUEST || !(msg->REQ_METHOD & (METHOD_MESSAGE | METHOD_INVITE)))
 		return -1;
-	uri = GET_RURI(msg);
-	received.message.s = msg->buf;
-	received.message.len = msg->len;
-	received.request_uri = cpm_of_str(uri);
-	received.source_address.s = ip_addr2a(&msg->rcv.src_ip);
-	received.source_address.len = strlen(received.source_address.s);
+	received = received_of(msg);
 	return cpm_script_adopt(msg, cpm_core_api->classify(cpm_service, &received)) != NULL ? 1 : -1;
 }
 
@@ -173,6 +180,36 @@ int ki_cpm_fanout(sip_msg_t *msg)
 	return cpm_script_fan_out(msg, request);
 }
 
+/* 1: it goes on, or has been answered; 0: a retransmission; -1: it is no notification to be forwarded. */
+static int forward_imdn(sip_msg_t *msg, int is_asked)
+{
+	struct cpm_received received;
+	struct cpm_forwarding forwarding;
+	int result, absorbed;
+
+	if(msg->first_line.type != SIP_REQUEST || msg->REQ_METHOD != METHOD_MESSAGE)
+		return -1;
+	received = received_of(msg);
+	result = cpm_core_api->forward_imdn(cpm_service, &received, is_asked, &forwarding, msg);
+	if(result == 0)
+		return -1;
+	absorbed = cpm_tm_transaction(msg);
+	if(absorbed <= 0)
+		return absorbed;
+	if(result == 2) {
+		cpm_tm_reply(msg, &forwarding.reply);
+		return 1;
+	}
+	if(cpm_forward(msg, &forwarding) > 0)
+		cpm_count(CPM_COUNT_IMDN_FORWARDED, 1);
+	return 1;
+}
+
+int ki_cpm_forward_imdn(sip_msg_t *msg)
+{
+	return forward_imdn(msg, 1);
+}
+
 int ki_cpm_handle(sip_msg_t *msg)
 {
 	int dealt_with, checked;
@@ -181,7 +218,7 @@ int ki_cpm_handle(sip_msg_t *msg)
 	if(dealt_with >= 0)
 		return dealt_with;
 	if(classify(msg) < 0)
-		return -1;
+		return forward_imdn(msg, 0);
 	checked = check(msg, current.request);
 	if(checked == 0)
 		return 0;

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::check_group;
+use super::disposition::cpim_of;
 use super::header_fields::texts;
 use super::host::{Counter, Host};
 use super::large_message_mode;
@@ -49,7 +50,7 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     operator,
     user_agent_version,
     understood_option_tags,
-    hops_left,
+    hops,
     identifiers,
     anonymity,
     resource_list,
@@ -65,7 +66,7 @@ const GROUP: &[Step] = &[
     operator,
     user_agent_version,
     understood_option_tags,
-    hops_left,
+    hops,
     identifiers,
     check_group::wanted,
     check_group::exists,
@@ -162,17 +163,18 @@ fn understood_option_tags(request: &mut Request, _: &dyn Host) -> Result<Checked
     ))
 }
 
+fn hops(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    hops_left(&request.message).map(|()| Checked::Passed)
+}
+
 /// RFC 3261 §16.3 item 3: what we send on has one hop less, which also ends loops through others.
-fn hops_left(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    match request
-        .message
+pub(super) fn hops_left(message: &Message) -> Result<(), Refusal> {
+    match message
         .first(HeaderName::MaxForwards)
         .map(|field| field.text())
     {
-        None => Ok(Checked::Passed),
-        Some(Ok(text)) if text.trim().parse::<u8>().is_ok_and(|hops| hops > 0) => {
-            Ok(Checked::Passed)
-        }
+        None => Ok(()),
+        Some(Ok(text)) if text.trim().parse::<u8>().is_ok_and(|hops| hops > 0) => Ok(()),
         Some(Ok(text)) if text.trim().parse::<u8>() == Ok(0) => Err(Refusal::with_header(
             StatusCode::TOO_MANY_HOPS,
             None,
@@ -251,6 +253,7 @@ fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refu
     }
     let list = leaf.id();
     drop(list_leaves);
+    request.cpim = cpim_of(&entity);
     request.received_list = Some(ReceivedList { entity, leaf: list });
     request.recipients = recipients;
     Ok(Checked::Passed)

@@ -6,6 +6,7 @@ use super::check::{
     ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, entity, has_content_encoding, is_resource_list,
     malformed, no_destinations, too_many,
 };
+use super::disposition::cpim_of;
 use super::host::{Counter, Host};
 use super::originator::Originator;
 use super::recipients::Recipients;
@@ -162,6 +163,7 @@ pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
         Some(whole())
     } else {
         let entity = entity(&request.message)?;
+        request.cpim = cpim_of(&entity);
         match entity.leaves().find(is_resource_list).map(|leaf| leaf.id()) {
             Some(list) => entity.with_leaf(list, None).map_err(malformed)?,
             None => Some(whole()),

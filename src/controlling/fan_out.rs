@@ -7,9 +7,10 @@
 use bytes::{Buf, BufMut, Bytes};
 
 use super::host::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
-use super::interworking::{TO_ISF, TO_RECIPIENT};
+use super::interworking::Attempt;
 use super::refusal::Reply;
-use crate::sip::StatusCode;
+use super::senders::Link;
+use crate::sip::{Message, StatusCode};
 
 /// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
 pub const RETRY_AFTER_S: u32 = 5;
@@ -106,6 +107,8 @@ pub struct FanOutJob {
     pub(super) position: usize,
     pub(super) place: usize,
     pub(super) failed: u32,
+    /// To the record of the message, where its failures are counted.
+    pub(super) link: Link,
     /// For the operator's script.
     pub(super) about: AboutRequest,
 }
@@ -164,7 +167,11 @@ impl FanOutJob {
                 cseq: 1,
                 headers: isf.map_or(&self.headers, |isf| &isf.headers),
                 body: &self.body,
-                attempt: if isf.is_some() { TO_ISF } else { TO_RECIPIENT },
+                attempt: Attempt::Copy {
+                    to_isf: isf.is_some(),
+                    link: self.link,
+                }
+                .bits(),
                 about: Some(&self.about),
             });
             match sent {
@@ -198,6 +205,19 @@ impl FanOutJob {
             );
         }
         progress
+    }
+
+    /// Failures are counted in this record.
+    pub(super) fn set_link(&mut self, link: Link) {
+        self.link = link;
+    }
+
+    /// A copy as it would be sent, but for what differs from recipient to recipient. `None`: it cannot be read.
+    pub(super) fn copy(&self) -> Option<Message> {
+        let length = format!("Content-Length: {}\r\n\r\n", self.body.len());
+        let start = b"MESSAGE sip:x SIP/2.0\r\n";
+        let bytes = [&start[..], &self.headers, length.as_bytes(), &self.body].concat();
+        Message::parse(bytes.into()).ok()
     }
 
     /// Whether no recipient has been tried yet.
@@ -234,6 +254,7 @@ impl FanOutJob {
         put(&mut bytes, self.correlation.as_bytes());
         bytes.put_u64(self.place as u64);
         bytes.put_u32(self.failed);
+        bytes.put_u32(self.link.bits());
         let about = &self.about;
         put(&mut bytes, about.kind.as_bytes());
         put(&mut bytes, about.mode.as_bytes());
@@ -272,6 +293,7 @@ impl FanOutJob {
             position: 0,
             place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
             failed: bytes.try_get_u32().ok()?,
+            link: Link::from_bits(bytes.try_get_u32().ok()?),
             about: AboutRequest {
                 kind: take_text(&mut bytes)?,
                 mode: take_text(&mut bytes)?,
@@ -385,6 +407,7 @@ mod tests {
             position: 0,
             place: 0,
             failed: 0,
+            link: Link::default(),
             about: AboutRequest {
                 kind: "exploder".to_owned(),
                 contribution_id: Some(b"1".to_vec()),

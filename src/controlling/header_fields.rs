@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, NameAddr};
 
-/// Max-Forwards of requests that came without one (RFC 3261 §8.1.1.6).
-const INITIAL_MAX_FORWARDS: u8 = 70;
+/// Max-Forwards of requests that came without one, and of our own (RFC 3261 §8.1.1.6).
+pub(super) const INITIAL_MAX_FORWARDS: u8 = 70;
 
 /// Adds a field whose value is ours or has passed a parser of ours. One that could not stand on a line of
 /// its own, which such a value never is, is left out rather than sent.

@@ -57,6 +57,8 @@ pub enum Counter {
     Interworked,
     /// Own addresses dropped from recipient lists.
     Loops,
+    /// Disposition notifications about a message whose sender is not known.
+    ImdnUnknown,
 }
 
 /// What became of a request handed to [`Host::send`].
@@ -99,7 +101,7 @@ pub struct OutgoingRequest<'a> {
     pub headers: &'a [u8],
     /// The body.
     pub body: &'a [u8],
-    /// 0 for the recipient's own copy, 1 for the one to the ISF; comes back in [`Outcome`].
+    /// Which request it is; comes back in [`Outcome`].
     pub attempt: u32,
     /// About the received request; `None` where it is gone.
     pub about: Option<&'a AboutRequest>,

@@ -5,14 +5,44 @@ use bytes::Bytes;
 use super::fan_out::LegIdentity;
 use super::header_fields::{from_without_tag, put};
 use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
+use super::senders::Link;
 use super::service::ControllingFunction;
 use crate::policy::ServiceUri;
 use crate::sip::{HeaderBlock, HeaderName, Message};
 
-/// [`OutgoingRequest::attempt`] of the recipient's own copy.
-pub(super) const TO_RECIPIENT: u32 = 0;
-/// [`OutgoingRequest::attempt`] of the copy to the ISF. There is no further one.
-pub(super) const TO_ISF: u32 = 1;
+/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// A copy of a message.
+    Copy {
+        /// The recipient's copy to the ISF, after which there is no further one.
+        to_isf: bool,
+        /// Where its failure is counted.
+        link: Link,
+    },
+    /// A notification of ours, whose end changes nothing.
+    Notification,
+}
+
+impl Attempt {
+    pub(super) fn bits(self) -> u32 {
+        match self {
+            Attempt::Copy { to_isf, link } => link.bits() << 1 | u32::from(to_isf),
+            // Of two thousand million records one has a copy to the ISF with the same bits, whose failure is not counted then.
+            Attempt::Notification => u32::MAX,
+        }
+    }
+
+    fn of_bits(bits: u32) -> Self {
+        match bits {
+            u32::MAX => Attempt::Notification,
+            bits => Attempt::Copy {
+                to_isf: bits & 1 == 1,
+                link: Link::from_bits(bits >> 1),
+            },
+        }
+    }
+}
 
 /// What the transaction layer writes itself, and where the first copy was routed.
 const NOT_COPIED: &[HeaderName] = &[
@@ -27,18 +57,22 @@ const NOT_COPIED: &[HeaderName] = &[
 
 impl ControllingFunction {
     /// Takes the end of an outgoing request: counts it, and sends the message to the ISF where its code
-    /// and policy say so. `None`: the request could not be read.
+    /// and policy say so. `None`: the request could not be read, or is no copy of a message.
     pub fn handle_outcome(&self, outcome: &Outcome<'_>, host: &dyn Host) -> Option<Fate> {
+        let Attempt::Copy { to_isf, link } = Attempt::of_bits(outcome.attempt) else {
+            return None;
+        };
         if (200..300).contains(&outcome.code) {
             host.count(Counter::Delivered, 1);
             return Some(Fate::Delivered);
         }
         let request = Message::parse(Bytes::copy_from_slice(outcome.request)).ok();
-        let isf = self.settings().interworking_to().filter(|_| {
-            outcome.attempt == TO_RECIPIENT && self.settings().isf_codes.contains(outcome.code)
-        });
+        let isf = self
+            .settings()
+            .interworking_to()
+            .filter(|_| !to_isf && self.settings().isf_codes.contains(outcome.code));
         if let (Some(request), Some(isf)) = (&request, isf)
-            && send_to_isf(request, isf, host)
+            && send_to_isf(request, isf, link, host)
         {
             host.count(Counter::Interworked, 1);
             return Some(Fate::Interworked);
@@ -51,7 +85,7 @@ impl ControllingFunction {
             LogLevel::Notice,
             format_args!(
                 "{} failed with {}, leg={}",
-                if outcome.attempt == TO_ISF {
+                if to_isf {
                     "interworking for a recipient"
                 } else {
                     "a recipient"
@@ -60,12 +94,14 @@ impl ControllingFunction {
                 leg.and_then(|field| field.text().ok()).unwrap_or("-"),
             ),
         );
-        request.map(|_| Fate::Failed)
+        let request = request?;
+        self.handle_failed(&request, link, 1, host);
+        Some(Fate::Failed)
     }
 }
 
 /// The failed copy as a new request: the recipient stays the Request-URI, the ISF is the next hop.
-fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
+fn send_to_isf(request: &Message, isf: &ServiceUri, link: Link, host: &dyn Host) -> bool {
     let Some(recipient) = request.request_uri() else {
         return false;
     };
@@ -96,7 +132,7 @@ fn send_to_isf(request: &Message, isf: &ServiceUri, host: &dyn Host) -> bool {
         cseq: 1,
         headers: headers.as_bytes(),
         body: &request.body(),
-        attempt: TO_ISF,
+        attempt: Attempt::Copy { to_isf: true, link }.bits(),
         about: None,
     };
     matches!(host.send(&outgoing), Sent::Handed | Sent::HandedEnough)
@@ -108,5 +144,25 @@ pub(super) fn route(isf: &ServiceUri) -> String {
         format!("<{}>", isf.as_str())
     } else {
         format!("<{};lr>", isf.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_comes_back_as_it_was() {
+        for bits in [0, 1, 2, 0x1234_5678, u32::MAX >> 1] {
+            for to_isf in [false, true] {
+                let link = Link::from_bits(bits);
+                let attempt = Attempt::Copy { to_isf, link };
+                if attempt.bits() != u32::MAX {
+                    assert_eq!(Attempt::of_bits(attempt.bits()), attempt);
+                }
+            }
+        }
+        let attempt = Attempt::Notification;
+        assert_eq!(Attempt::of_bits(attempt.bits()), attempt);
     }
 }

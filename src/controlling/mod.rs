@@ -24,12 +24,17 @@
 //! | `recipients` | distinct recipients of a resource list |
 //! | `pager_mode` | the outgoing MESSAGE requests (9.1.1 item 6) |
 //! | `fan_out` | sending it to one recipient after another, here or in another process |
+//! | `disposition` | notifications that come back: never fanned out, forwarded to the sender |
+//! | `failure_notification` | the one that tells a sender that all his recipients have failed |
+//! | `senders` | who has sent which message |
 //! | `random` | unguessable bytes |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
 //! | `interworking` | how outgoing requests end, and the ISF (6.5) |
 
 mod check;
 mod check_group;
+mod disposition;
+mod failure_notification;
 mod fan_out;
 mod group_finder;
 mod header_fields;
@@ -42,8 +47,10 @@ mod random;
 mod recipients;
 mod refusal;
 mod request;
+mod senders;
 mod service;
 
+pub use disposition::{Forwarding, Notification};
 pub use fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
 pub use group_finder::GroupFinder;
 pub use host::{AboutRequest, Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
@@ -51,4 +58,5 @@ pub use random::fill_random;
 pub use recipients::Recipients;
 pub use refusal::Reply;
 pub use request::{Check, FanOut, GroupLookup, OriginatorError, Request};
+pub use senders::{MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
 pub use service::{ControllingFunction, Kind, Mode, Received};

@@ -67,6 +67,19 @@ impl Originator {
         &self.uri
     }
 
+    /// The address at which a request reaches him: one that leads somewhere by itself, or, where `is_routed` to a proxy that
+    /// knows what to do with any, the first.
+    pub(super) fn reachable(&self, is_routed: bool) -> Option<&str> {
+        let uris = [Some(&self.uri), self.second.as_ref()];
+        let mut uris = uris.into_iter().flatten();
+        let leads = |uri: &&String| match Uri::parse(uri) {
+            // Neither can stand in a Request-URI (RFC 3261 §19.1.1).
+            Ok(uri @ Uri::Sip(sip)) => !sip.has_headers() && uri.param("method").is_none(),
+            _ => is_routed,
+        };
+        uris.find(leads).map(String::as_str)
+    }
+
     /// Every address of the originator that is known.
     pub(super) fn identities(&self) -> Vec<Uri<'_>> {
         let uris = [Some(&self.uri), self.second.as_ref()];

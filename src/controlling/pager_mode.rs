@@ -8,6 +8,7 @@ use super::header_fields::{from_without_tag, has_name, hops_left_for, put, texts
 use super::host::{AboutRequest, Host, LogLevel};
 use super::interworking;
 use super::request::Request;
+use super::senders::Link;
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
@@ -124,6 +125,7 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
         position: 0,
         place: 0,
         failed: 0,
+        link: Link::default(),
         about: AboutRequest {
             kind: request.kind.as_str().to_owned(),
             mode: request.mode().as_str().to_owned(),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 use super::check::{self, Checked};
 use super::fan_out::{Progress, RETRY_AFTER_S};
 use super::host::{Counter, Host, LogLevel};
@@ -37,6 +39,8 @@ pub struct Request {
     /// The body that goes out. Made by the checks, so that what cannot be made is refused before anything is
     /// sent.
     pub(super) outgoing_body: Option<Rebuilt>,
+    /// The CPIM message of a body that could be looked into. Set by the checks.
+    pub(super) cpim: Option<Bytes>,
     pub(super) recipients: Recipients,
     /// What is known of the pre-defined group. Set by [`Request::handle_group`].
     pub(super) group: Option<GroupLookup>,
@@ -137,6 +141,7 @@ impl Request {
             mode,
             received_list: None,
             outgoing_body: None,
+            cpim: None,
             recipients: Recipients::default(),
             group: None,
             session: (mode == Mode::Large).then(|| SessionId::new(fill_random)),
@@ -294,9 +299,14 @@ impl Request {
         let Some(mut job) = pager_mode::fan_out_job(self, host) else {
             return FanOut::Failed;
         };
+        let noted = self.note_sender();
+        if let Some(noted) = &noted {
+            job.set_link(noted.link());
+        }
         loop {
             let progress = job.run(host, false);
             if progress == Progress::Done {
+                self.service.handle_unsent(&job, host);
                 return FanOut::Done(job.reply());
             }
             if host.hand_over(&job.write()) {
@@ -304,9 +314,13 @@ impl Request {
             }
             if progress == Progress::NoRoom {
                 if job.is_untouched() {
+                    if let (Some(senders), Some(noted)) = (self.service.senders(), &noted) {
+                        senders.forget(noted);
+                    }
                     return FanOut::NoRoom;
                 }
                 job.run(host, true);
+                self.service.handle_unsent(&job, host);
                 return FanOut::Done(job.reply());
             }
         }
@@ -381,7 +395,7 @@ impl Request {
 
     /// What ties a log line to the request.
     pub(super) fn correlation(&self) -> Correlation<'_> {
-        Correlation(&self.message)
+        Correlation::of(&self.message)
     }
 }
 
@@ -390,6 +404,13 @@ pub(super) struct Correlation<'a>(&'a Message);
 
 /// As much of a Call-ID as a log line holds.
 const MAX_LOGGED_CALL_ID_BYTES: usize = 128;
+
+impl<'a> Correlation<'a> {
+    /// Of this request.
+    pub(super) fn of(message: &'a Message) -> Self {
+        Correlation(message)
+    }
+}
 
 impl fmt::Display for Correlation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

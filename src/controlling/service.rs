@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::disposition::is_notification;
 use super::large_message_mode::LargeModeSettings;
 use super::request::Request;
-use crate::cpim;
-use crate::mime::ContentType;
+use super::senders::SenderTable;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
 use crate::sip::{HeaderName, Message, NameAddr, Uri, carries_icsi};
 
@@ -33,6 +33,8 @@ pub struct ControllingFunction {
     key_seed: u64,
     /// Large message mode, where there is one.
     large_mode: Option<Rc<LargeModeSettings>>,
+    /// The senders of the last messages, where notifications are forwarded to them.
+    senders: Option<SenderTable>,
 }
 
 /// An address of the Controlling Function itself.
@@ -127,6 +129,7 @@ impl ControllingFunction {
             settings,
             key_seed,
             large_mode: None,
+            senders: None,
         })
     }
 
@@ -141,6 +144,17 @@ impl ControllingFunction {
         self.large_mode.as_ref()
     }
 
+    /// The same, with the table that all processes share.
+    pub fn with_senders(mut self, senders: SenderTable) -> Self {
+        self.senders = Some(senders);
+        self
+    }
+
+    /// The senders of the last messages, where notifications are forwarded to them.
+    pub fn senders(&self) -> Option<&SenderTable> {
+        self.senders.as_ref()
+    }
+
     /// The same service with another value for one parameter. What is under way keeps the service that it began with.
     pub fn tuned(&self, name: &str, value: &str) -> Result<Self, TuneError> {
         let mut settings = self.settings.clone();
@@ -149,7 +163,8 @@ impl ControllingFunction {
             let (contact, msrp) = (large_mode.contact.clone(), large_mode.msrp.clone());
             LargeModeSettings::new(&settings.large_mode, contact, msrp)
         });
-        let tuned = ControllingFunction::new(settings, self.key_seed)?;
+        let mut tuned = ControllingFunction::new(settings, self.key_seed)?;
+        tuned.senders = self.senders.clone();
         Ok(match large_mode {
             Some(large_mode) => tuned.with_large_mode(large_mode),
             None => tuned,
@@ -177,8 +192,8 @@ impl ControllingFunction {
         })?;
         let message = Message::parse(Bytes::copy_from_slice(received.message)).ok()?;
         let mode = self.mode(&message)?;
-        // A receipt that comes to the group is for the sender of one message, not for all (spec-notes N37).
-        if kind == Kind::Group && is_disposition_notification(&message) {
+        // A notification is for the sender of one message, not for all (spec-notes N37).
+        if mode == Mode::Pager && is_notification(&message) {
             return None;
         }
         Some(Request::new(Rc::clone(self), received, message, kind, mode))
@@ -203,6 +218,16 @@ impl ControllingFunction {
     pub(super) fn own_kind(&self, uri: &Uri<'_>, key: u64) -> Option<Kind> {
         let own = self.own.iter().find(|own| own.is(uri, key))?;
         Some(own.kind)
+    }
+
+    /// Whether an own address of this kind has this host.
+    pub(super) fn is_own_host(&self, host: &str, kind: Kind) -> bool {
+        let mut own = self.own.iter().filter(|own| own.kind == kind);
+        own.any(|own| {
+            let uri = Uri::parse(&own.uri);
+            let own = uri.ok().and_then(|uri| uri.host());
+            own.is_some_and(|own| own.eq_ignore_ascii_case(host))
+        })
     }
 
     /// Whether the request carries the ICSI `service`, or names it or `group_service` where that is enough.
@@ -232,17 +257,4 @@ fn in_dialog(message: &Message) -> bool {
     let to = message.first(HeaderName::To);
     let to = to.and_then(|field| field.unfolded_text().ok());
     to.is_some_and(|to| NameAddr::parse(&to).is_ok_and(|to| to.parameter("tag").is_some()))
-}
-
-/// Whether the content is an IMDN (RFC 5438 §7), wrapped in CPIM as it has to be.
-fn is_disposition_notification(message: &Message) -> bool {
-    let is = |content_type: &[u8], media_type: &str, subtype: &str| {
-        ContentType::parse(Bytes::copy_from_slice(content_type))
-            .is_ok_and(|content_type| content_type.is(media_type, subtype))
-    };
-    let (media_type, subtype) = cpim::CONTENT_TYPE;
-    let outer = message.first(HeaderName::ContentType);
-    outer.is_some_and(|field| is(field.value(), media_type, subtype))
-        && cpim::wrapped_content_type(&message.body())
-            .is_some_and(|wrapped| is(wrapped.as_bytes(), "message", "imdn+xml"))
 }

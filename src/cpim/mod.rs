@@ -1,9 +1,11 @@
 //! Common Presence and Instant Messaging (RFC 3862). A Controlling Function looks at the type of what is
-//! wrapped and no further; [`CpimMessage`] is for clients, whose business the addresses inside are
+//! wrapped and at what the sender asks for, and no further: the addresses inside are the business of clients
 //! (spec-notes part 6, 6.1).
 
+mod head;
 mod message;
 
+pub use head::{CpimHead, CpimHeadState};
 pub use message::{CpimError, CpimField, CpimMessage, LineBreakError, MAX_HEAD_BYTES};
 
 /// Content-Type of a message/cpim body.

@@ -3,6 +3,7 @@
 use super::bindings::{CPM_ABI, cpm_core as CoreTable};
 use super::groups::{check_group, groups_flush, groups_free, groups_new, uses_groups};
 use super::job::{job_free, job_new, job_reply, job_run};
+use super::notification::forward_imdn;
 use super::parameters::{parameter, service_tune, value};
 use super::request::{
     check, fan_out, field, recipient, recipients, reply, request_free, set_originator,
@@ -23,6 +24,7 @@ static CORE: CoreTable = CoreTable {
     service_tune: Some(service_tune),
     service_free: Some(service_free),
     classify: Some(classify),
+    forward_imdn: Some(forward_imdn),
     check: Some(check),
     uses_groups: Some(uses_groups),
     groups_new: Some(groups_new),

@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_int, c_void};
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 
 use super::bindings::{
     self, cpm_counter, cpm_dialog_request, cpm_host, cpm_log_level, cpm_outgoing, cpm_reply,
@@ -26,6 +27,19 @@ impl<'a> CHost<'a> {
     /// For one call into the core, to which the host gave this context.
     pub(super) fn new(table: &'a cpm_host, context: *mut c_void) -> Self {
         CHost { table, context }
+    }
+
+    /// Memory for so many numbers, all 0, that every process has. `None`: there is none.
+    pub(super) fn share(&self, words: usize) -> Option<&'static [AtomicU64]> {
+        let share = self.table.share?;
+        // SAFETY: the table lives as long as the service (cpm.h).
+        let shared = unsafe { share(words * size_of::<AtomicU64>()) }.cast::<AtomicU64>();
+        if shared.is_null() || !shared.is_aligned() {
+            return None;
+        }
+        // SAFETY: so many bytes, zeroed and aligned, that stay to the end of the proxy and that nothing but this slice, in whatever
+        // process, refers to (cpm.h).
+        Some(unsafe { std::slice::from_raw_parts(shared, words) })
     }
 
     /// Asks the operator's own policy.
@@ -305,5 +319,6 @@ fn counter_to_c(counter: Counter) -> cpm_counter {
         Counter::Failed => bindings::CPM_COUNT_FAILED,
         Counter::Interworked => bindings::CPM_COUNT_INTERWORKED,
         Counter::Loops => bindings::CPM_COUNT_LOOPS,
+        Counter::ImdnUnknown => bindings::CPM_COUNT_IMDN_UNKNOWN,
     }
 }

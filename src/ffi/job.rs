@@ -8,11 +8,12 @@ use super::bindings::{cpm_host, cpm_job, cpm_reply, cpm_service, cpm_str};
 use super::boundary::boundary;
 use super::host::{CHost, borrowed};
 use super::request::lend_reply;
-use super::service::{ServiceHandle, table};
+use super::service::{ServiceHandle, Stage, table};
 use crate::controlling::{FanOutJob, Host, LogLevel, Progress, Reply};
 
 /// What a `struct cpm_job` is.
 pub(super) struct JobHandle {
+    pub(super) service: *const ServiceHandle,
     pub(super) host: *const cpm_host,
     pub(super) job: FanOutJob,
     pub(super) reply: Option<Reply>,
@@ -30,6 +31,7 @@ pub(super) extern "C" fn job_new(service: *const cpm_service, job: cpm_str) -> *
             match FanOutJob::read(bytes) {
                 Some(job) => {
                     let handle = JobHandle {
+                        service,
                         host: service.host,
                         job,
                         reply: None,
@@ -50,11 +52,16 @@ pub(super) extern "C" fn job_run(job: *mut cpm_job, context: *mut c_void, last: 
     };
     // SAFETY: the service lives as long as its jobs are used (cpm.h).
     let host = CHost::new(unsafe { table(handle.host) }, context);
+    let service = handle.service;
     let JobHandle { job, reply, .. } = handle;
     boundary(
         || {
             let done = job.run(&host, last != 0) == Progress::Done;
             if done {
+                // SAFETY: the service lives as long as its jobs are used (cpm.h).
+                if let Stage::Running(running) = unsafe { &(*service).stage } {
+                    running.handle_unsent(job, &host);
+                }
                 *reply = Some(job.reply());
             }
             c_int::from(done)

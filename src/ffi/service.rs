@@ -5,6 +5,8 @@ use std::error::Error;
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::bindings::{
     self, CPM_ABI, cpm_fate, cpm_host, cpm_outcome, cpm_received, cpm_request, cpm_service, cpm_str,
 };
@@ -12,7 +14,10 @@ use super::boundary::boundary;
 use super::host::{CHost, borrowed};
 use super::request::RequestHandle;
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
-use crate::controlling::{ControllingFunction, Fate, Host, LogLevel, Outcome, Received};
+use crate::controlling::{
+    ControllingFunction, Fate, Host, LogLevel, Notification, Outcome, Received, SenderTable,
+    fill_random,
+};
 use crate::policy::Settings;
 use crate::relay::{Listeners, RelaySettings};
 use crate::sip::Uri;
@@ -23,6 +28,8 @@ pub(super) struct ServiceHandle {
     pub(super) stage: Stage,
     /// What the relay starts from, till one process takes it.
     pub(super) relay: Option<(RelaySettings, Listeners)>,
+    /// What C borrows until the next notification.
+    pub(super) notification: RefCell<Notification>,
 }
 
 pub(super) enum Stage {
@@ -53,6 +60,7 @@ pub(super) extern "C" fn service_new(host: *const cpm_host) -> *mut cpm_service 
                 host,
                 stage,
                 relay: None,
+                notification: RefCell::new(Notification::NotOurs),
             };
             Box::into_raw(Box::new(handle)).cast()
         },
@@ -130,7 +138,12 @@ pub(super) extern "C" fn service_start(service: *mut cpm_service, own_uri: cpm_s
             }
             // SAFETY: lent for the duration of this call (cpm.h).
             let own_uri = String::from_utf8_lossy(unsafe { borrowed(own_uri) });
-            match start((**settings).clone(), u64::from_ne_bytes(seed), &own_uri) {
+            match start(
+                (**settings).clone(),
+                u64::from_ne_bytes(seed),
+                &own_uri,
+                &host,
+            ) {
                 Ok((running, relay)) => {
                     service.stage = Stage::Running(Rc::new(running));
                     service.relay = relay;
@@ -158,8 +171,15 @@ fn start(
     settings: Settings,
     key_seed: u64,
     own_uri: &str,
+    host: &CHost<'_>,
 ) -> Result<(ControllingFunction, Option<(RelaySettings, Listeners)>), Box<dyn Error>> {
-    let service = ControllingFunction::new(settings, key_seed)?;
+    let mut service = ControllingFunction::new(settings, key_seed)?;
+    let records = service.settings().imdn_records;
+    if records > 0 {
+        let words = host.share(SenderTable::words(records));
+        let words = words.ok_or("there is no memory for so many imdn_records")?;
+        service = service.with_senders(SenderTable::new(words, fill_random, monotonic_s));
+    }
     let policy = &service.settings().large_mode;
     if !policy.is_on() {
         return Ok((service, None));
@@ -178,6 +198,12 @@ fn start(
     ))
 }
 
+/// Seconds of the clock that all processes share.
+fn monotonic_s() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0)
+}
+
 pub(super) extern "C" fn service_free(service: *mut cpm_service) {
     if service.is_null() {
         return;
@@ -185,6 +211,28 @@ pub(super) extern "C" fn service_free(service: *mut cpm_service) {
     // SAFETY: from `service_new`, freed once (cpm.h). Requests that still live keep their own reference.
     let service = unsafe { Box::from_raw(service.cast::<ServiceHandle>()) };
     boundary(|| drop(service), |_| ());
+}
+
+/// A request that C lends. `None`: its Request-URI is no text.
+///
+/// # Safety
+/// What `received` points to stays as it is for `'a`.
+pub(super) unsafe fn borrowed_request<'a>(received: &cpm_received) -> Option<Received<'a>> {
+    // SAFETY: as the caller promises.
+    let (message, uri, source) = unsafe {
+        (
+            borrowed(received.message),
+            borrowed(received.request_uri),
+            borrowed(received.source_address),
+        )
+    };
+    Some(Received {
+        message,
+        request_uri: std::str::from_utf8(uri).ok()?,
+        source_address: std::str::from_utf8(source)
+            .ok()
+            .and_then(|text| text.parse().ok()),
+    })
 }
 
 pub(super) extern "C" fn classify(
@@ -203,24 +251,10 @@ pub(super) extern "C" fn classify(
                 return std::ptr::null_mut();
             };
             // SAFETY: lent for the duration of this call (cpm.h).
-            let (message, uri, source) = unsafe {
-                (
-                    borrowed(received.message),
-                    borrowed(received.request_uri),
-                    borrowed(received.source_address),
-                )
-            };
-            let Ok(request_uri) = std::str::from_utf8(uri) else {
+            let Some(received) = (unsafe { borrowed_request(received) }) else {
                 return std::ptr::null_mut();
             };
-            let source_address = std::str::from_utf8(source)
-                .ok()
-                .and_then(|text| text.parse().ok());
-            match running.classify(&Received {
-                message,
-                request_uri,
-                source_address,
-            }) {
+            match running.classify(&received) {
                 Some(request) => {
                     let session = request.session().map(|session| session.to_string());
                     Box::into_raw(Box::new(RequestHandle {

@@ -2,15 +2,18 @@
 
 use std::fmt;
 
+use super::MAX_MESSAGE_ID_BYTES;
 use crate::xml::{self, Attributes, Name, Visitor, XmlError};
 
 /// Longest document in bytes. A real one has 500.
-pub const MAX_DOCUMENT_BYTES: usize = 16 * 1024;
+pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 /// Elements inside each other: those of RFC 5438 are 4 deep, the rest is room for extensions.
-const MAX_DEPTH: usize = 16;
+pub const MAX_DEPTH: usize = 16;
 
-/// The namespace of the document.
+/// The namespace of the document (RFC 5438 §11.1).
 const DOCUMENT_NAMESPACE: &str = "urn:ietf:params:xml:ns:imdn";
+/// The namespace of what CPM adds to it.
+const CPM_NAMESPACE: &str = "urn:oma:xml:cpm:imdn-extensions:1.0";
 
 /// What has become of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,8 +54,10 @@ pub enum DocumentError {
     Xml(XmlError),
     /// Its root element is another.
     Root,
-    /// It does not say what it is about, or what has become of it.
-    Incomplete,
+    /// It has no `message-id`, an empty one, several, or one of more than [`MAX_MESSAGE_ID_BYTES`].
+    MessageId,
+    /// It does not say what has become of the message, or in words that are not known here.
+    Disposition,
 }
 
 impl Disposition {
@@ -101,24 +106,15 @@ impl Notification {
     /// # Errors
     /// [`DocumentError`].
     pub fn parse(document: &[u8]) -> Result<Self, DocumentError> {
-        let limits = xml::Limits {
-            depth: MAX_DEPTH,
-            document_bytes: MAX_DOCUMENT_BYTES,
-            fragment: false,
-        };
-        let mut reader = Reader::default();
-        xml::scan(limits, document, &mut reader)?;
+        let reader = Reader::read(document)?;
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        match (given(reader.message_id), reader.disposition) {
-            (Some(message_id), Some(disposition)) => Ok(Self {
-                message_id,
-                date_time: reader.date_time.unwrap_or_default(),
-                recipient: given(reader.recipient),
-                original_recipient: given(reader.original_recipient),
-                disposition,
-            }),
-            _ => Err(DocumentError::Incomplete),
-        }
+        Ok(Self {
+            message_id: reader.message_id.ok_or(DocumentError::MessageId)?,
+            date_time: reader.date_time.unwrap_or_default(),
+            recipient: given(reader.recipient),
+            original_recipient: given(reader.original_recipient),
+            disposition: reader.disposition.ok_or(DocumentError::Disposition)?,
+        })
     }
 
     /// Writes the document.
@@ -141,6 +137,16 @@ impl Notification {
     }
 }
 
+/// Which message a document is about, whatever it says of it: the text of its `message-id`, without white space around it.
+///
+/// # Errors
+/// [`DocumentError`], but for [`DocumentError::Disposition`].
+pub fn notified_message_id(document: &[u8]) -> Result<String, DocumentError> {
+    Reader::read(document)?
+        .message_id
+        .ok_or(DocumentError::MessageId)
+}
+
 /// Text between tags. What XML cannot hold at all becomes the replacement character.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -156,10 +162,10 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Takes in the elements that count; those of extensions are passed over.
+/// Takes in the elements that count; those of other extensions are passed over.
 #[derive(Debug, Default)]
 struct Reader {
-    /// The names of the open elements.
+    /// The names of the open elements, empty ones for those that are not known.
     open: Vec<String>,
     text: String,
     message_id: Option<String>,
@@ -167,6 +173,29 @@ struct Reader {
     recipient: Option<String>,
     original_recipient: Option<String>,
     disposition: Option<Disposition>,
+}
+
+impl Reader {
+    /// Reads a document that names a message.
+    fn read(document: &[u8]) -> Result<Self, DocumentError> {
+        let limits = xml::Limits {
+            depth: MAX_DEPTH,
+            document_bytes: MAX_DOCUMENT_BYTES,
+            fragment: false,
+        };
+        let mut reader = Self::default();
+        xml::scan(limits, document, &mut reader)?;
+        Ok(reader)
+    }
+
+    fn set_message_id(&mut self) -> Result<(), DocumentError> {
+        let id = self.text.trim();
+        if id.is_empty() || id.len() > MAX_MESSAGE_ID_BYTES || self.message_id.is_some() {
+            return Err(DocumentError::MessageId);
+        }
+        self.message_id = Some(id.to_owned());
+        Ok(())
+    }
 }
 
 impl Visitor for Reader {
@@ -177,7 +206,9 @@ impl Visitor for Reader {
         if self.open.is_empty() && !is_imdn {
             return Err(DocumentError::Root);
         }
-        self.open.push(name.local.to_owned());
+        let is_known = [DOCUMENT_NAMESPACE, CPM_NAMESPACE].contains(&name.namespace);
+        let local = if is_known { name.local } else { "" };
+        self.open.push(local.to_owned());
         self.text.clear();
         if let [_, kind, status, word] = &self.open[..]
             && status == "status"
@@ -195,7 +226,10 @@ impl Visitor for Reader {
     fn end(&mut self) -> Result<(), DocumentError> {
         if let [_, name] = &self.open[..] {
             let place = match name.as_str() {
-                "message-id" => Some(&mut self.message_id),
+                "message-id" => {
+                    self.set_message_id()?;
+                    None
+                }
                 "datetime" => Some(&mut self.date_time),
                 "recipient-uri" => Some(&mut self.recipient),
                 "original-recipient-uri" => Some(&mut self.original_recipient),
@@ -221,8 +255,9 @@ impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Xml(error) => error.fmt(f),
-            Self::Root => f.write_str("root element is no imdn"),
-            Self::Incomplete => f.write_str("notification without message-id or status"),
+            Self::Root => f.write_str("its root is no imdn"),
+            Self::MessageId => f.write_str("it names no message"),
+            Self::Disposition => f.write_str("it does not say what has become of the message"),
         }
     }
 }
@@ -263,6 +298,46 @@ mod tests {
         }
     }
 
+    fn about(content: &str) -> Result<String, DocumentError> {
+        let document = format!(
+            "<i:imdn xmlns:i=\"{DOCUMENT_NAMESPACE}\" xmlns=\"urn:other\">{content}</i:imdn>"
+        );
+        notified_message_id(document.as_bytes())
+    }
+
+    #[test]
+    fn it_names_the_message() {
+        let mixed =
+            "<i:message-id>\n a&amp;<![CDATA[<b>]]> </i:message-id><message-id>other</message-id>";
+        assert_eq!(about(mixed).as_deref(), Ok("a&<b>"));
+        let longest = "a".repeat(MAX_MESSAGE_ID_BYTES);
+        let id = format!("<i:message-id>{longest}</i:message-id>");
+        assert_eq!(about(&id), Ok(longest));
+        let too_long = format!("<i:message-id>{}</i:message-id>", "a".repeat(257));
+        for content in [
+            "",
+            "<message-id>1</message-id>",
+            "<i:message-id/>",
+            "<i:message-id> </i:message-id>",
+            "<i:message-id>1</i:message-id><i:message-id>1</i:message-id>",
+            "<i:status><i:message-id>1</i:message-id></i:status>",
+            &too_long,
+        ] {
+            assert_eq!(about(content), Err(DocumentError::MessageId), "{content}");
+        }
+        for document in ["<imdn/>", "<a xmlns=\"urn:ietf:params:xml:ns:imdn\"/>"] {
+            let id = notified_message_id(document.as_bytes());
+            assert_eq!(id, Err(DocumentError::Root));
+        }
+        for document in ["", "text", "<imdn", "<!DOCTYPE imdn><imdn/>"] {
+            let id = notified_message_id(document.as_bytes());
+            assert!(matches!(id, Err(DocumentError::Xml(_))), "{document}");
+        }
+        assert!(about(&"<i:a>".repeat(MAX_DEPTH)).is_err());
+        let too_large = about(&" ".repeat(MAX_DOCUMENT_BYTES));
+        assert_eq!(too_large, Err(DocumentError::Xml(XmlError::TooLarge)));
+    }
+
     #[test]
     fn documents_of_others_are_read() {
         let document = |inner: &str| {
@@ -298,7 +373,7 @@ mod tests {
             );
         }
         for (text, error) in [
-            (document(""), DocumentError::Incomplete),
+            (document(""), DocumentError::Disposition),
             ("<imdn/>".to_owned(), DocumentError::Root),
             (String::new(), DocumentError::Xml(XmlError::Malformed)),
         ] {

@@ -1,11 +1,17 @@
 //! Instant Message Disposition Notifications (RFC 5438): what a sender asks for in the header of a CPIM message,
-//! with the value `interworking` that CPM adds, and what he is told.
+//! with the value `interworking` that CPM adds, which message a notification is about, and what it tells.
 
 mod document;
 
 use std::fmt;
 
-pub use document::{Disposition, DocumentError, MAX_DOCUMENT_BYTES, Notification};
+use bytes::Bytes;
+
+use crate::cpim::{CpimMessage, MAX_HEAD_BYTES};
+
+pub use document::{
+    Disposition, DocumentError, MAX_DEPTH, MAX_DOCUMENT_BYTES, Notification, notified_message_id,
+};
 
 /// The namespace of the header fields below (RFC 5438 §6).
 pub const NAMESPACE: &str = "urn:ietf:params:imdn";
@@ -21,6 +27,36 @@ pub const ROUTE: &str = "IMDN-Route";
 pub const ORIGINAL_TO: &str = "Original-To";
 /// Content-Type of a notification.
 pub const CONTENT_TYPE: (&str, &str) = ("message", "imdn+xml");
+
+/// Longest Message-ID that is looked at. RFC 5438 §6.3 asks for 32 bits of randomness at least; clients write some 40 characters.
+pub const MAX_MESSAGE_ID_BYTES: usize = 256;
+
+/// What the header of a message asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationRequest {
+    /// The message that notifications are to name.
+    pub message_id: String,
+    /// What is wanted, as far as it is known here.
+    pub wanted: Notifications,
+}
+
+impl NotificationRequest {
+    /// Of a CPIM message, which may end anywhere behind its header. `None`: it asks for none, names no message or in more than
+    /// [`MAX_MESSAGE_ID_BYTES`], or is no CPIM message.
+    pub fn of(cpim: &Bytes) -> Option<Self> {
+        // Names have their case (RFC 3862 §2.1): most messages end here.
+        let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
+        memchr::memmem::find(head, DISPOSITION_NOTIFICATION.as_bytes())?;
+        let cpim = CpimMessage::parse(cpim).ok()?;
+        let wanted = cpim.field_of(NAMESPACE, DISPOSITION_NOTIFICATION);
+        let wanted = wanted.filter(|wanted| !wanted.is_empty())?;
+        let id = cpim.field_of(NAMESPACE, MESSAGE_ID)?;
+        (!id.is_empty() && id.len() <= MAX_MESSAGE_ID_BYTES).then(|| NotificationRequest {
+            message_id: id.to_owned(),
+            wanted: Notifications::parse(wanted),
+        })
+    }
+}
 
 /// Which notifications the sender of a message wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,6 +113,53 @@ impl fmt::Display for Notifications {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn requested(head: &str) -> Option<String> {
+        let text = format!("{head}\r\nContent-Type: text/plain\r\n\r\nDisposition-Notification");
+        NotificationRequest::of(&Bytes::from(text)).map(|request| request.message_id)
+    }
+
+    #[test]
+    fn the_message_is_named_where_notifications_are_asked_for() {
+        let ns = "NS: x <urn:ietf:params:imdn>\r\n";
+        let ask = "x.Disposition-Notification: display\r\n";
+        let id = "x.Message-ID: 34jk324j\r\n";
+        assert_eq!(
+            requested(&[ns, ask, id].concat()).as_deref(),
+            Some("34jk324j")
+        );
+        assert_eq!(
+            requested(&[ns, id, ask].concat()).as_deref(),
+            Some("34jk324j")
+        );
+        // What it is that is asked for does not matter.
+        let other = "x.Disposition-Notification: x-later\r\n";
+        assert!(requested(&[ns, other, id].concat()).is_some());
+        for without in [
+            [ns, id, ""],
+            [ns, ask, ""],
+            [ask, id, ""],
+            [ns, "x.Disposition-Notification:\r\n", id],
+            [ns, ask, "x.Message-ID: \r\n"],
+            ["NS: x <urn:other>\r\n", ask, id],
+            [ns, ask, "no field\r\n"],
+        ] {
+            assert_eq!(requested(&without.concat()), None, "{without:?}");
+        }
+        for (length, is_known) in [
+            (MAX_MESSAGE_ID_BYTES, true),
+            (MAX_MESSAGE_ID_BYTES + 1, false),
+        ] {
+            let id = format!("x.Message-ID: {}\r\n", "a".repeat(length));
+            assert_eq!(requested(&[ns, ask, &id].concat()).is_some(), is_known);
+        }
+        // The content may be missing, the header may not.
+        let head = [ns, ask, id, "\r\nA: b\r\n\r\n"].concat();
+        for end in 0..=head.len() {
+            let known = NotificationRequest::of(&Bytes::copy_from_slice(&head.as_bytes()[..end]));
+            assert_eq!(known.is_some(), end == head.len(), "{end}");
+        }
+    }
 
     #[test]
     fn values_are_written_and_read() {

@@ -15,7 +15,7 @@ pub use large_mode::{
 };
 pub use parameters::{ALL as ALL_PARAMETERS, Domain, Parameter, TuneError};
 pub use settings::{
-    ExploderService, IdentitySource, MissingListCode, ParameterError, Product, ServiceUri,
+    ExploderService, IdentitySource, Imdn, MissingListCode, ParameterError, Product, ServiceUri,
     Settings, SettingsError, Trigger, UnknownGroupCode, parameter_names,
 };
 pub use trusted_peers::{PeerError, TrustedPeers};

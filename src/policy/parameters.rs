@@ -172,6 +172,11 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("large_no_destinations_text", "numbered"),
     Parameter::new("large_group_no_cpm_code", "404")
         .tunable("answer to an INVITE for a group without CPM: 404 or 488"),
+    Parameter::new("imdn", "forward"),
+    Parameter::new("imdn_ttl", "86400")
+        .tunable("how long notifications about a message are forwarded, in seconds"),
+    Parameter::new("imdn_records", "10000"),
+    Parameter::new("failure_imdn", "0"),
     Parameter::new("trigger", "accept_contact"),
     Parameter::new("warning_agent", ""),
     Parameter::new("oma_release", "2.2"),

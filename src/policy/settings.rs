@@ -20,6 +20,12 @@ const MAX_OWN_URIS: usize = 64;
 /// Most group sources: each unknown group is asked for in all of them.
 const MAX_GROUP_SOURCES: usize = 8;
 
+/// Longest time for which a message's sender may be known: thirty days.
+const MAX_IMDN_TTL_S: usize = 30 * 86_400;
+
+/// Most messages whose sender may be known: some 300 MiB.
+const MAX_IMDN_RECORDS: usize = 1_000_000;
+
 /// Everything the operator can configure. [`Settings::default`] is the safe start: nobody is trusted
 /// and no address is ours.
 #[derive(Clone, Debug)]
@@ -78,6 +84,14 @@ pub struct Settings {
     pub group_timeout_ms: usize,
     /// `group_lifetime`: seconds that a group is taken from the cache.
     pub group_lifetime_s: usize,
+    /// `imdn`: what becomes of disposition notifications that come to an address of ours.
+    pub imdn: Imdn,
+    /// `imdn_ttl`: seconds for which a message's sender is known.
+    pub imdn_ttl_s: usize,
+    /// `imdn_records`: most messages whose sender is known; 0: none.
+    pub imdn_records: usize,
+    /// `failure_imdn`: whether a sender who asks for it is told when all recipients of a MESSAGE have failed.
+    pub failure_imdn: bool,
     /// `warning_agent`: the host that Warning header fields name. Not set: that of the Request-URI.
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
@@ -118,6 +132,10 @@ impl Default for Settings {
             xcap_ca_file: None,
             group_timeout_ms: 5_000,
             group_lifetime_s: 60,
+            imdn: Imdn::Forward,
+            imdn_ttl_s: 86_400,
+            imdn_records: 10_000,
+            failure_imdn: false,
             warning_agent: None,
             oma_release: "2.2".to_owned(),
             large_mode: LargeModePolicy::default(),
@@ -232,6 +250,15 @@ pub enum UnknownGroupCode {
     Forbidden,
 }
 
+/// What becomes of disposition notifications that come to an address of ours (spec-notes N37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imdn {
+    /// They go on to the sender of the message that they are about.
+    Forward,
+    /// They are left to the routing script.
+    Script,
+}
+
 /// Why a parameter cannot have a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterError {
@@ -310,6 +337,8 @@ pub enum SettingsError {
     Overlap,
     /// Interworking is to be allowed, but there is no ISF.
     NoIsf,
+    /// Failures are to be counted, but no message is to be known.
+    NoRecords,
     /// Of `group_source` and `group_uri` there is only one.
     HalfAGroup,
     /// Large message mode lacks something.
@@ -324,6 +353,7 @@ impl fmt::Display for SettingsError {
             }
             SettingsError::Overlap => "an exploder_uri and a controlling_uri are the same address",
             SettingsError::NoIsf => "interworking is on, but isf_uri is not set",
+            SettingsError::NoRecords => "failure_imdn is on, but imdn_records is 0",
             SettingsError::HalfAGroup => {
                 "group_source says where groups are and group_uri which addresses they have: set both"
             }
@@ -481,6 +511,19 @@ const PARAMETERS: &[(&str, Setter)] = &[
     ("group_lifetime", |s, v| {
         assign(&mut s.group_lifetime_s, number(v, 0, 86_400))
     }),
+    ("imdn", |s, v| {
+        let values = [Imdn::Forward, Imdn::Script];
+        assign(&mut s.imdn, one_of(v, &["forward", "script"], &values))
+    }),
+    ("imdn_ttl", |s, v| {
+        assign(&mut s.imdn_ttl_s, number(v, 1, MAX_IMDN_TTL_S))
+    }),
+    ("imdn_records", |s, v| {
+        assign(&mut s.imdn_records, number(v, 0, MAX_IMDN_RECORDS))
+    }),
+    ("failure_imdn", |s, v| {
+        assign(&mut s.failure_imdn, yes_or_no(v))
+    }),
     ("warning_agent", |s, v| {
         let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
         let host = (!v.is_empty() && v.bytes().all(is_host)).then(|| v.to_owned());
@@ -539,6 +582,9 @@ impl Settings {
         }
         if self.interworking == Some(true) && self.isf_uri.is_none() {
             return Err(SettingsError::NoIsf);
+        }
+        if self.failure_imdn && self.imdn_records == 0 {
+            return Err(SettingsError::NoRecords);
         }
         self.large_mode.check().map_err(SettingsError::LargeMode)
     }
@@ -693,6 +739,15 @@ mod tests {
         assert!(settings.interworking_to().is_some());
         settings.set("interworking", "no").unwrap();
         assert_eq!(settings.interworking_to(), None);
+    }
+
+    #[test]
+    fn failures_need_records() {
+        let mut settings = set("exploder_uri", "sip:e@example.com").unwrap();
+        settings.set("imdn_records", "0").unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        settings.set("failure_imdn", "yes").unwrap();
+        assert_eq!(settings.check(), Err(SettingsError::NoRecords));
     }
 
     #[test]

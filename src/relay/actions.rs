@@ -2,11 +2,15 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use bytes::Bytes;
+
 use super::SessionEvent;
 use super::connection::Speaker;
 use super::core::Core;
 use super::spool::SpoolJob;
 use crate::controlling::large_message_mode::SessionId;
+use crate::cpim;
+use crate::mime::ContentType;
 use crate::msrp::Status;
 use crate::session::{Action, EndpointEvent, LegFailure, LegId, LegState, OutgoingMessage};
 
@@ -35,9 +39,14 @@ impl Core {
                         continue;
                     }
                     originator.message = Some(message.key);
+                    if !is_cpim(&message.content_type) {
+                        session.sender_note = None;
+                    }
                     self.begin(id, (*message).into());
                 }
                 EndpointEvent::Content(key, content) if is_ours(key) => {
+                    // Before a recipient can have it, and answer.
+                    session.note_sender(&content);
                     session.fan_out.handle_content(now, content);
                 }
                 EndpointEvent::Complete(key, size) if is_ours(key) && !originator.decided => {
@@ -245,4 +254,9 @@ impl Core {
         self.after_originator(id);
         self.after_fan_out(id);
     }
+}
+
+fn is_cpim(content_type: &Bytes) -> bool {
+    let (media_type, subtype) = cpim::CONTENT_TYPE;
+    ContentType::parse(content_type.clone()).is_ok_and(|known| known.is(media_type, subtype))
 }

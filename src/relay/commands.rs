@@ -11,6 +11,7 @@ use super::spool::SpoolFile;
 use super::threads;
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
+use crate::cpim::CpimHead;
 use crate::sdp::{Role, Transport};
 use crate::session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,
@@ -59,6 +60,11 @@ impl Core {
 
     fn handle_command(&mut self, session: SessionId, command: RelayCommand) {
         match command {
+            RelayCommand::NoteSender(note) => {
+                if !self.fallen.contains(&session) {
+                    self.session(session).sender_note = Some(note);
+                }
+            }
             RelayCommand::OpenOriginator(ends) => self.open_originator(session, *ends),
             RelayCommand::CloseOriginator => self.close_originator(session),
             RelayCommand::OpenLeg(number, ends) => self.open_leg(session, number, *ends),
@@ -87,6 +93,8 @@ impl Core {
             legs: Vec::new(),
             numbers: Default::default(),
             limits,
+            sender_note: None,
+            head: CpimHead::default(),
             begun: false,
             reading: true,
             counted: 0,

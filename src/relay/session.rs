@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use super::progress::{LegCell, SessionCell};
 use super::spool::SpoolFile;
+use crate::controlling::SenderNote;
 use crate::controlling::large_message_mode::LegNumber;
+use crate::cpim::{CpimHead, CpimHeadState};
+use crate::imdn::NotificationRequest;
 use crate::sdp::Fingerprint;
 use crate::session::{ConnectionId, Endpoint, FanOut, LegId, Limits, MessageKey};
 
@@ -17,6 +20,9 @@ pub(super) struct RelaySession {
     pub(super) legs: Vec<RelayLeg>,
     pub(super) numbers: HashMap<LegNumber, LegId>,
     pub(super) limits: Limits,
+    /// Who is to be noted as the sender of the message, until its header has come.
+    pub(super) sender_note: Option<Box<SenderNote>>,
+    pub(super) head: CpimHead,
     /// The message has begun, and the session has a share of the memory.
     pub(super) begun: bool,
     /// The fan-out takes content.
@@ -75,6 +81,22 @@ impl RelaySession {
     pub(super) fn leg(&mut self, id: LegId) -> &mut RelayLeg {
         // Legs are added here and to the fan-out together.
         &mut self.legs[id.index()]
+    }
+
+    /// Looks at the next bytes of the message, as long as its sender is to be noted.
+    pub(super) fn note_sender(&mut self, content: &[u8]) {
+        let Some(note) = self.sender_note.take() else {
+            return;
+        };
+        match self.head.push(content) {
+            CpimHeadState::Open => self.sender_note = Some(note),
+            CpimHeadState::Whole(head) => {
+                if let Some(request) = NotificationRequest::of(&head) {
+                    note.note(&request.message_id);
+                }
+            }
+            CpimHeadState::TooLong => {}
+        }
     }
 
     /// Lets others see how far a leg is.

@@ -89,6 +89,12 @@ unsafe extern "C" fn log(level: cpm_log_level, line: cpm_str) {
     seen(|seen| seen.log.push((level, text(line))));
 }
 
+/// Never given back: it is the proxy's to the end.
+unsafe extern "C" fn share(size: usize) -> *mut c_void {
+    assert_eq!(size % 8, 0);
+    vec![0_u64; size / 8].leak().as_mut_ptr().cast()
+}
+
 unsafe extern "C" fn count(counter: cpm_counter, n: u32) {
     seen(|seen| seen.counted.push((counter, n)));
 }
@@ -155,6 +161,7 @@ static HOST: cpm_host = cpm_host {
     abi: CPM_ABI,
     logs: Some(logs),
     log: Some(log),
+    share: Some(share),
     count: Some(count),
     authorize: Some(authorize),
     send: Some(send),
@@ -256,6 +263,7 @@ macro_rules! call {
 }
 
 // Behind the macro, which it uses.
+mod notifications;
 mod sessions;
 
 fn core_field(request: *const cpm_request, field: cpm_field) -> String {
@@ -665,6 +673,8 @@ fn null_is_answered_with_the_failure_value() {
     assert_eq!(call!(service_set(null, lent("a"), lent("b"))), -1);
     assert_eq!(call!(service_start(null, lent(OWN_URI))), -1);
     assert!(call!(classify(null, std::ptr::null())).is_null());
+    let (received, room) = (std::ptr::null(), std::ptr::null_mut());
+    assert_eq!(call!(forward_imdn(null, received, 1, room, context())), 0);
     assert_eq!(call!(check(null.cast(), context())), -1);
     assert_eq!(call!(fan_out(null.cast(), context())), -1);
     assert_eq!(reply(std::ptr::null()), None);
@@ -700,6 +710,7 @@ fn the_header_has_not_drifted() {
     let sizes = [
         ("cpm_str", size_of::<cpm_str>()),
         ("cpm_received", size_of::<cpm_received>()),
+        ("cpm_forwarding", size_of::<cpm_forwarding>()),
         ("cpm_reply", size_of::<cpm_reply>()),
         ("cpm_outgoing", size_of::<cpm_outgoing>()),
         ("cpm_outcome", size_of::<cpm_outcome>()),

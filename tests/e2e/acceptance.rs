@@ -191,6 +191,8 @@ fn everything_is_counted() {
             ("failed", 1),
             ("interworked", 1),
             ("loops", 1),
+            ("imdn_forwarded", 0),
+            ("imdn_unknown", 0),
             ("sessions", 0),
             ("msrp_connections", 0),
             ("msrp_memory", 0),

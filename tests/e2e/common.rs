@@ -96,7 +96,7 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
 }
 
 /// The module's counters.
-pub(crate) const COUNTERS: [&str; 12] = [
+pub(crate) const COUNTERS: [&str; 14] = [
     "requests",
     "accepted",
     "refused",
@@ -105,6 +105,8 @@ pub(crate) const COUNTERS: [&str; 12] = [
     "failed",
     "interworked",
     "loops",
+    "imdn_forwarded",
+    "imdn_unknown",
     "sessions",
     "msrp_connections",
     "msrp_memory",

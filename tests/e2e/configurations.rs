@@ -16,6 +16,7 @@ use crate::common::{
     log_lines, module,
 };
 use crate::groups::recipients;
+use crate::imdn::receipt;
 
 const ANNE: &str = "sip:anne@example.com";
 
@@ -545,6 +546,17 @@ fn a_site_of_its_own_registers_authenticates_and_delivers() {
         bill.expect_request("MESSAGE").header("P-Asserted-Identity"),
         None
     );
+
+    // His receipt, to the address that she has sent to, comes back to her.
+    let register = Request::new("REGISTER", ANNE, ANNE)
+        .with_uri("sip:example.com")
+        .with("Contact", &format!("<{}>", anne.uri("anne")));
+    authenticate(&anne, &register, "sip:example.com", &proxy, 200);
+    let told = receipt("sip:bill@example.com", EXPLODER, &request).request();
+    authenticate(&bill, &told, EXPLODER, &proxy, 200);
+    let received = anne.expect_request("MESSAGE");
+    assert_eq!(received.uri(), Some(&*anne.uri("anne")));
+    assert_eq!(received.body(), told.body());
 
     // One to one, and to somebody else's name.
     let plain = Request::new("MESSAGE", ANNE, "sip:bill@example.com").with_body("text/plain", "Hi");

@@ -6,6 +6,7 @@ use cpm_testbed::{Answer, Bench, ProxyConfig, Reply, cpm_message, to};
 
 use crate::common::{EXPLODER, cpm_proxy, exchange, expect_log_lines};
 use crate::groups::{ANNE, GroupFolder, open_group, recipients, to_group};
+use crate::imdn::receipt;
 
 /// One line, as in the native script.
 const HANDLE: [(&str, &str); 3] = [
@@ -25,6 +26,8 @@ class kamailio:
     def child_init(self, rank):
         return 0
     def ksr_reply_route(self, msg):
+        return 1
+    def ksr_onsend_route(self, msg):
         return 1
     def ksr_request_route(self, msg):
         if KSR.cpm.handle() >= 0:
@@ -47,6 +50,7 @@ const STEPS: [(&str, &str); 3] = [
         "lua",
         "function ksr_request_route()
     if KSR.cpm.classify() < 0 then
+        if KSR.cpm.forward_imdn() >= 0 then return 1 end
         KSR.sl.sl_send_reply(404, \"Not Ours\")
         return 1
     end
@@ -85,8 +89,12 @@ class kamailio:
         return 0
     def ksr_reply_route(self, msg):
         return 1
+    def ksr_onsend_route(self, msg):
+        return 1
     def ksr_request_route(self, msg):
         if KSR.cpm.classify() < 0:
+            if KSR.cpm.forward_imdn() >= 0:
+                return 1
             KSR.sl.sl_send_reply(404, \"Not Ours\")
             return 1
         KSR.notice(\"seen \" + KSR.pv.get(\"$cpm(kind)\") + \" \" + KSR.pv.get(\"$cpm(mode)\") + \"\\n\")
@@ -118,6 +126,7 @@ class kamailio:
         "jsdt",
         "function ksr_request_route() {
     if (KSR.cpm.classify() < 0) {
+        if (KSR.cpm.forward_imdn() >= 0) return 1;
         KSR.sl.sl_send_reply(404, \"Not Ours\");
         return 1;
     }
@@ -223,6 +232,16 @@ fn every_step_and_every_event_in_every_language() {
         proxy.expect_log(&format!("ended cpm:recipient-delivered {bill_uri} 200"));
         proxy.expect_log(&format!("ended cpm:recipient-failed {carol_uri} 603"));
 
+        // A receipt that comes back goes on to the sender.
+        let asking = cpm_message(&anne.uri("anne"), EXPLODER)
+            .recipients([to(&bill_uri)])
+            .request();
+        exchange(&anne, &asking, &proxy, 202);
+        bill.expect_request("MESSAGE");
+        let told = receipt(&bill_uri, EXPLODER, &asking).request();
+        exchange(&bill, &told, &proxy, 200);
+        assert_eq!(anne.expect_request("MESSAGE").body(), told.body());
+
         // The script has said who sent it.
         let unsigned = message.request().without("P-Asserted-Identity");
         exchange(&anne, &unsigned, &proxy, 202);
@@ -239,7 +258,7 @@ fn every_step_and_every_event_in_every_language() {
         exchange(&anne, &mallory, &proxy, 403);
         proxy.expect_log("refused 403 127 Service not authorised");
         bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
-        expect_log_lines(&proxy, "ended cpm:recipient-delivered", 2);
+        expect_log_lines(&proxy, "ended cpm:recipient-delivered", 3);
         capture.stop().assert_clean();
         proxy.stop();
     }

@@ -4,8 +4,8 @@ use cpm_testbed::{Agent, Answer, Bench, Received, Reply, Request, Way, cpm_messa
 use serde_json::Value;
 
 use crate::common::{
-    ANNE, Cpim, EXPLODER, Ended, Running, cpm_proxy, feature_tag, file, find, pixels, program,
-    receive, receive_as, send, text,
+    ANNE, CONTROLLING, Cpim, EXPLODER, Ended, Running, cpm_proxy, feature_tag, file, find, pixels,
+    program, receive, receive_as, send, text,
 };
 
 const BILL: &str = "sip:bill@example.com";
@@ -355,14 +355,22 @@ fn notifications_come_back_through_a_proxy_with_the_module() {
     let (ports, own) = ([bench.port(), bench.port()], bench.port());
     let uris = ports.map(|port| format!("sip:recipient@127.0.0.1:{port}"));
     let receivers =
-        [0, 1].map(|place| receive_as(&uris[place], ports[place], &["--display", "--count", "2"]));
+        [0, 1].map(|place| receive_as(&uris[place], ports[place], &["--display", "--count", "8"]));
     let anne = format!("sip:anne@127.0.0.1:{own}");
     let listen = format!("127.0.0.1:{own}");
     let path = file(bench.folder(), "picture.png", pixels(100_000, 5));
-    for what in [&["Lunch?"][..], &["--file", text(&path)]] {
-        let via = [
-            "--via", "exploder", EXPLODER, "--to", &uris[0], "--to", &uris[1],
-        ];
+    let services = [("exploder", EXPLODER), ("adhoc", CONTROLLING)];
+    let contents = [
+        &["Lunch?"][..],
+        &["--file", text(&path)],
+        &["--anonymous", "Lunch?"],
+        &["--anonymous", "--file", text(&path)],
+    ];
+    for ((kind, service), what) in services
+        .iter()
+        .flat_map(|one| contents.map(|what| (one, what)))
+    {
+        let via = ["--via", kind, service, "--to", &uris[0], "--to", &uris[1]];
         let who = ["--from", &anne, "--assert", &anne, "--listen", &listen];
         let wanted = [
             "--notify",

@@ -65,6 +65,7 @@ pub use dialog::{
 pub use identifiers::{DialogName, LegNumber, SessionId, Side};
 pub use leg::{LegOutcome, LegState, MAX_FORKS};
 pub use offer_answer::MsrpEnds;
+pub(super) use outgoing_invite::names_group_session;
 pub use outgoing_invite::{AcceptedInvite, InviteRequest};
 pub use session::{
     Action, LegView, NotStarted, RelayCommand, Session, SessionReply, Stage, TransactionKey,

@@ -41,6 +41,18 @@ const COPIED: &[HeaderName] = &[
     HeaderName::PAssertedService,
 ];
 
+/// What the user part of a Group Session Identity begins with (9.1.2-8k); then come random digits.
+const GROUP_SESSION_USER: &str = "cpm-group-";
+const GROUP_SESSION_DIGITS: usize = 32;
+
+/// Whether a user part is that of a Group Session Identity.
+pub(in crate::controlling) fn names_group_session(user: &str) -> bool {
+    let digits = user.strip_prefix(GROUP_SESSION_USER);
+    digits.is_some_and(|digits| {
+        digits.len() == GROUP_SESSION_DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit())
+    })
+}
+
 /// Feature parameters of Contact that have no `+` (RFC 3840 §9). `isfocus` is no capability of the sender's.
 const BASE_FEATURES: &[&str] = &[
     "audio",
@@ -80,6 +92,8 @@ pub struct AcceptedInvite {
     pub originator: String,
     /// P-Asserted-Identity value that names the originator.
     pub asserted: String,
+    /// Where disposition notifications about the message can go.
+    pub notifications_to: Option<String>,
     /// The distinct recipients' URIs, each ended by a line feed, which no URI holds.
     pub recipients: String,
     /// The history document, for an ad-hoc group with entries to show
@@ -102,6 +116,7 @@ impl AcceptedInvite {
             request_uri: request.request_uri().to_owned(),
             originator: originator.uri().to_owned(),
             asserted: originator.asserted().to_owned(),
+            notifications_to: request.notifications_to().map(str::to_owned),
             recipients: request.recipients().lines().to_owned(),
             history: history.flatten(),
         })
@@ -123,6 +138,10 @@ impl AcceptedInvite {
             self.request_uri.as_bytes(),
             self.originator.as_bytes(),
             self.asserted.as_bytes(),
+            self.notifications_to
+                .as_deref()
+                .unwrap_or_default()
+                .as_bytes(),
             self.recipients.as_bytes(),
             self.history.as_deref().unwrap_or_default(),
         ] {
@@ -155,6 +174,7 @@ impl AcceptedInvite {
             request_uri: text(take()?)?,
             originator: text(take()?)?,
             asserted: text(take()?)?,
+            notifications_to: Some(text(take()?)?).filter(|uri| !uri.is_empty()),
             recipients: text(take()?)?,
             history: Some(take()?).filter(|_| has_history),
         };
@@ -228,7 +248,7 @@ impl Template {
                 text
             })
         };
-        let (identity, boundary) = unguessable.split_at(16);
+        let (identity, boundary) = unguessable.split_at(GROUP_SESSION_DIGITS / 2);
         let mut shared = HeaderBlock::new();
         let hops = hops_left_for(&invite.message);
         put(&mut shared, "Max-Forwards", hops.to_string());
@@ -389,7 +409,7 @@ fn put_identity(
                 .into_iter()
                 .find_map(|uri| Uri::parse(uri).ok()?.host().map(str::to_owned));
             let host = host.unwrap_or_else(|| "invalid".to_owned());
-            format!("<sip:cpm-group-{unguessable}@{host}>")
+            format!("<sip:{GROUP_SESSION_USER}{unguessable}@{host}>")
         }
     };
     put(headers, "P-Asserted-Identity", asserted);

@@ -7,6 +7,7 @@ use super::super::offer_answer::MsrpEnds;
 use super::super::outgoing_invite::InviteRequest;
 use super::super::{LegNumber, Side};
 use crate::controlling::host::{Counter, Fate};
+use crate::controlling::senders::SenderNote;
 use crate::sip::StatusCode;
 
 /// Names a transaction in which a reply of ours is due; the numbers are the caller's.
@@ -36,6 +37,9 @@ pub struct SessionReply {
 /// [`handle_leg_ended`]: super::Session::handle_leg_ended
 #[derive(Clone, Debug)]
 pub enum RelayCommand {
+    /// Note the sender of the message as soon as its header has named it, if that asks for disposition notifications. Comes before
+    /// `OpenOriginator`.
+    NoteSender(Box<SenderNote>),
     /// Take the originator's message at this end. Comes before the 200 that tells him of it.
     OpenOriginator(Box<MsrpEnds>),
     /// Hang up on the originator. What he has sent and had answered is his message all the same.

@@ -19,6 +19,7 @@ use super::settings::{
 use super::{DialogName, LegNumber, SessionId, Side};
 use crate::controlling::header_fields::put;
 use crate::controlling::host::Counter;
+use crate::controlling::senders::{SenderNote, SenderTable};
 use crate::controlling::service::ControllingFunction;
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
 use crate::session::{LegFailure, LegState as Delivery};
@@ -120,6 +121,8 @@ pub struct Session {
     invite: Message,
     offer: SessionDescription,
     template: Template,
+    /// For the relay.
+    sender_note: Option<Box<SenderNote>>,
     dialog: Dialog,
     transaction: TransactionKey,
     own: OwnMedia,
@@ -187,6 +190,13 @@ impl Session {
         if invite.recipients.lines().next().is_none() {
             return Err(NotStarted::NoRecipients);
         }
+        let note = |(senders, sender): (&SenderTable, &String)| SenderNote {
+            senders: senders.clone(),
+            sender: sender.clone(),
+            ttl_s: service.settings().imdn_ttl_s as u64,
+        };
+        let sender = invite.notifications_to.as_ref();
+        let sender_note = service.senders().zip(sender).map(note).map(Box::new);
         let mut session = Session {
             id,
             service: Rc::clone(service),
@@ -195,6 +205,7 @@ impl Session {
             invite: invite.message.clone(),
             offer,
             template,
+            sender_note,
             dialog,
             transaction,
             own,

@@ -35,6 +35,9 @@ impl Session {
         let Ok((answer, ends)) = offer_answer::answer(&self.offer, first, &self.own, limit) else {
             return false;
         };
+        if let Some(note) = self.sender_note.take() {
+            self.relay(RelayCommand::NoteSender(note));
+        }
         self.relay(RelayCommand::OpenOriginator(Box::new(ends)));
         let mut headers = HeaderBlock::new();
         for name in [

@@ -1,6 +1,9 @@
 //! The way it should go.
 
+use std::sync::atomic::AtomicU64;
+
 use super::*;
+use crate::controlling::SenderTable;
 
 #[test]
 fn one_message_to_two_recipients() {
@@ -28,6 +31,19 @@ fn one_message_to_two_recipients() {
     scene.outcome(leg(1), "BYE", StatusCode::OK);
     scene.did(&["ended"]);
     scene.assert_over();
+}
+
+#[test]
+fn the_relay_knows_whom_to_note_before_the_message_can_come() {
+    let words = (0..SenderTable::words(1)).map(|_| AtomicU64::new(0));
+    let words: Vec<AtomicU64> = words.collect();
+    let senders = SenderTable::new(words.leak(), numbered, || 0);
+    let service = Rc::into_inner(service(&[])).unwrap().with_senders(senders);
+    let invite = accepted(Kind::Exploder, &["sip:r0@home"], TIMER);
+    let mut scene = Scene::of(&invite, &Rc::new(service), settings());
+    scene.take();
+    scene.answer(0);
+    scene.did(&["note sip:alice@home", "open originator", "reply 200"]);
 }
 
 #[test]

@@ -105,6 +105,7 @@ fn accepted(kind: Kind, recipients: &[&str], more: &str) -> AcceptedInvite {
         request_uri: "sip:all@home".into(),
         originator: "sip:alice@home".into(),
         asserted: "<sip:alice@home>".into(),
+        notifications_to: Some("sip:alice@home".into()),
         recipients: recipients.iter().map(|uri| format!("{uri}\n")).collect(),
         history: None,
     }
@@ -308,6 +309,10 @@ impl Scene {
 
     fn note_relay(&mut self, command: RelayCommand) -> String {
         let (word, side) = match command {
+            RelayCommand::NoteSender(note) => {
+                assert!(!self.opened.contains(&Side::Originator), "too late");
+                return format!("note {}", note.sender);
+            }
             RelayCommand::OpenOriginator(_) => ("open", Side::Originator),
             RelayCommand::CloseOriginator => ("close", Side::Originator),
             RelayCommand::OpenLeg(number, ends) => {

@@ -1,0 +1,151 @@
+//! The notification that tells the sender of a pager mode message that all his recipients have failed (RFC 5438 §7.2.1.1;
+//! spec-notes N21). The 202 came long before.
+
+use super::check;
+use super::disposition::cpim_of;
+use super::fan_out::{FanOutJob, LegIdentity};
+use super::header_fields::{INITIAL_MAX_FORWARDS, put};
+use super::host::{Host, LogLevel, OutgoingRequest, Sent};
+use super::interworking::Attempt;
+use super::random::fill_random;
+use super::request::Correlation;
+use super::senders::Link;
+use super::service::ControllingFunction;
+use crate::cpim::{CpimField, CpimMessage};
+use crate::imdn::{self, Disposition, Notification, NotificationRequest};
+use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr, Uri};
+
+impl ControllingFunction {
+    /// Counts the recipients of a fan-out whose request could not even be sent.
+    pub fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
+        if job.failed > 0
+            && job.link != Link::default()
+            && let Some(copy) = job.copy()
+        {
+            self.handle_failed(&copy, job.link, job.failed as usize, host);
+        }
+    }
+
+    /// Counts recipients who finally failed. `copy` is what one of them was sent. When those are all, the sender is told.
+    pub(super) fn handle_failed(
+        &self,
+        copy: &Message,
+        link: Link,
+        recipients: usize,
+        host: &dyn Host,
+    ) {
+        let Some(sender) = self
+            .senders()
+            .and_then(|senders| senders.fail(link, recipients))
+        else {
+            return;
+        };
+        let sent = self.send_failure(copy, &sender, host);
+        if !matches!(sent, Some(Sent::Handed | Sent::HandedEnough)) {
+            let line = format_args!(
+                "the sender is not told that all recipients have failed: {}, leg: {}",
+                if sent.is_some() {
+                    "the notification cannot be sent"
+                } else {
+                    "the message lacks what it would say"
+                },
+                Correlation::of(copy)
+            );
+            host.log(LogLevel::Notice, line);
+        }
+    }
+
+    /// `None`: the message lacks what the notification has to say.
+    fn send_failure(&self, copy: &Message, sender: &str, host: &dyn Host) -> Option<Sent> {
+        let content = cpim_of(&check::entity(copy).ok()?)?;
+        let id = NotificationRequest::of(&content)?.message_id;
+        let content = CpimMessage::parse(&content).ok()?;
+        let recipient = content.address("To")?;
+        let failed = Notification {
+            message_id: id,
+            date_time: content.field("DateTime")?.to_owned(),
+            recipient: Some(recipient.to_owned()),
+            original_recipient: None,
+            disposition: Disposition::Failed,
+        };
+        let document = failed.write();
+        let own = self.own_address(copy, recipient)?;
+        let mut random = [0; 16];
+        fill_random(&mut random);
+        let own_id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (media_type, subtype) = imdn::CONTENT_TYPE;
+        let body = CpimMessage {
+            fields: vec![
+                CpimField::new("From", format!("<{own}>")),
+                CpimField::new("To", content.field("From")?),
+                CpimField::new("NS", format!("imdn <{}>", imdn::NAMESPACE)),
+                CpimField::new(format!("imdn.{}", imdn::MESSAGE_ID), own_id),
+            ],
+            content_fields: vec![
+                ("Content-Type".to_owned(), format!("{media_type}/{subtype}")),
+                ("Content-Disposition".to_owned(), "notification".to_owned()),
+                ("Content-Length".to_owned(), document.len().to_string()),
+            ],
+            content: document.into(),
+        };
+        let body = body.write().ok()?;
+        let proxy = self.settings().outbound_proxy.as_ref();
+        let mut headers = HeaderBlock::new();
+        put(
+            &mut headers,
+            "Max-Forwards",
+            INITIAL_MAX_FORWARDS.to_string(),
+        );
+        if let Some(proxy) = proxy.filter(|proxy| proxy.loose_routing()) {
+            put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
+        }
+        put(&mut headers, "P-Asserted-Identity", format!("<{own}>"));
+        put(&mut headers, "User-Agent", self.product());
+        let copied = [
+            HeaderName::AcceptContact,
+            HeaderName::ConversationId,
+            HeaderName::ContributionId,
+        ];
+        for field in copied.iter().flat_map(|name| copy.all(*name)) {
+            headers.push_line(&field);
+        }
+        put(&mut headers, "Content-Type", "message/cpim");
+        let mut identity = LegIdentity::new()?;
+        identity.set(0);
+        let to = format!("<{sender}>");
+        Some(host.send(&OutgoingRequest {
+            method: "MESSAGE",
+            request_uri: sender,
+            next_hop: proxy.map(|proxy| proxy.as_str()),
+            from: &format!("<{own}>"),
+            from_tag: identity.tag(),
+            to: &to,
+            call_id: identity.call_id(),
+            cseq: 1,
+            headers: headers.as_bytes(),
+            body: &body,
+            attempt: Attempt::Notification.bits(),
+            about: None,
+        }))
+    }
+
+    /// The address of ours that a message was sent to: what a group asserts of itself, else that of the CPIM wrapper, which the
+    /// sender has written (spec-notes N38), where it is one, else the first.
+    fn own_address<'a>(&'a self, copy: &'a Message, named: &'a str) -> Option<&'a str> {
+        let asserted = copy.first(HeaderName::PAssertedIdentity);
+        let asserted = asserted.and_then(|field| NameAddr::parse(field.text().ok()?).ok());
+        let settings = self.settings();
+        let own = settings
+            .exploder_uris
+            .iter()
+            .chain(&settings.controlling_uris);
+        let is_ours =
+            |uri: &&str| Uri::parse(uri).is_ok_and(|uri| self.takes_notifications_to(&uri));
+        asserted
+            .map(|address| address.uri())
+            .into_iter()
+            .chain([named])
+            .chain(own.map(String::as_str))
+            .find(is_ours)
+    }
+}

@@ -1,0 +1,175 @@
+//! Disposition notifications: what goes on, how, and what is known of whom.
+
+use super::*;
+
+/// The message, with a header that asks for notifications.
+fn asking(entries: &str) -> String {
+    let text = message(entries);
+    let head = "NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: Mj8+4a/x\r\n\
+        imdn.Disposition-Notification: positive-delivery\r\n";
+    // Content-Length is not looked at in a datagram that ends where the body does.
+    let (before, rest) = text.split_once("\r\n\r\nContent-Type: text/plain").unwrap();
+    let text = format!("{before}\r\n{head}\r\nContent-Type: text/plain{rest}");
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let (before, rest) = text.split_once("Content-Length: ").unwrap();
+    let (_, rest) = rest.split_once("\r\n").unwrap();
+    format!("{before}{length}{rest}")
+}
+
+fn notification(fields: &str) -> String {
+    let body = "From: <sip:bill@example.com>\r\n\r\nContent-Type: message/imdn+xml\r\n\r\n\
+        <imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"><message-id>Mj8+4a/x</message-id></imdn>";
+    format!(
+        "MESSAGE sip:exploder@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+         From: <sip:bill@example.com>;tag=1\r\nTo: <sip:exploder@example.com>\r\nCall-ID: 2\r\n\
+         CSeq: 1 MESSAGE\r\n{fields}Content-Type: message/cpim\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// What comes of a notification: the result, and the forwarding in words.
+fn forward(
+    service: *const cpm_service,
+    text_of: &str,
+    source: &str,
+    is_asked: c_int,
+) -> (c_int, String) {
+    let received = cpm_received {
+        message: lent(text_of),
+        request_uri: lent("sip:exploder@example.com"),
+        source_address: lent(source),
+    };
+    let mut room = cpm_forwarding::default();
+    let result = call!(forward_imdn(
+        service,
+        &raw const received,
+        is_asked,
+        &raw mut room,
+        context()
+    ));
+    let words = format!(
+        "{} by {} without {}: {}{}",
+        text(room.request_uri),
+        text(room.next_hop),
+        text(room.dropped),
+        text(room.headers),
+        room.reply.code
+    );
+    (result, words)
+}
+
+fn fan_out(service: *const cpm_service, message: &str) -> c_int {
+    let request = classify(service, message, "sip:exploder@example.com");
+    assert!(!request.is_null());
+    let result = call!(fan_out(request, context()));
+    call!(request_free(request));
+    result
+}
+
+#[test]
+fn one_goes_on_as_a_proxy_would_send_it() {
+    let service = service(PARAMETERS);
+    let one = notification("Max-Forwards: 5\r\n");
+    assert!(classify(service, &one, "sip:exploder@example.com").is_null());
+    assert_eq!(forward(service, &one, "192.0.2.1", 0).0, 0);
+    assert_eq!(fan_out(service, &asking(BILL)), 1);
+    let words = "sip:anne@example.com by  without Max-Forwards,Route: Max-Forwards: 4\r\n0";
+    assert_eq!(
+        forward(service, &one, "192.0.2.1", 0),
+        (1, words.to_owned())
+    );
+    // From whom nobody trusts, no asserted identity goes on (RFC 3325 §5).
+    let (result, words) = forward(service, &one, "192.0.2.99", 0);
+    assert_eq!(result, 1);
+    assert!(words.contains("without Max-Forwards,Route,P-Asserted-Identity:"));
+    let spent = notification("Max-Forwards: 0\r\n");
+    let (result, words) = forward(service, &spent, "192.0.2.1", 0);
+    assert_eq!(result, 2);
+    assert!(words.ends_with("483"), "{words}");
+    seen(|seen| {
+        let unknown =
+            |(counter, n): &(cpm_counter, u32)| (*counter == CPM_COUNT_IMDN_UNKNOWN).then_some(*n);
+        assert_eq!(seen.counted.iter().filter_map(unknown).sum::<u32>(), 1);
+        let forwarded = |(counter, _): &(cpm_counter, u32)| *counter == CPM_COUNT_IMDN_FORWARDED;
+        assert!(!seen.counted.iter().any(forwarded), "the host's to count");
+    });
+    call!(service_free(service));
+}
+
+const BILL: &str = "<entry uri=\"sip:bill@example.com\"/>";
+
+#[test]
+fn a_refused_message_leaves_nothing_behind() {
+    let service = service(PARAMETERS);
+    let one = notification("");
+    let is_known = || forward(service, &one, "192.0.2.1", 0).0 == 1;
+    seen(|seen| seen.send_answers = vec![CPM_SENT_NO_ROOM]);
+    assert_eq!(fan_out(service, &asking(BILL)), 0);
+    assert!(!is_known(), "503, and nobody has it");
+    seen(|seen| seen.veto = true);
+    assert_eq!(fan_out(service, &asking(BILL)), 0);
+    assert!(!is_known(), "403");
+    seen(|seen| seen.veto = false);
+    assert_eq!(fan_out(service, &message(BILL)), 1);
+    assert!(!is_known(), "it asked for nothing");
+    // Another process has it: it is accepted.
+    seen(|seen| {
+        seen.send_answers = vec![CPM_SENT_NO_ROOM];
+        seen.takes_jobs = true;
+    });
+    assert_eq!(fan_out(service, &asking(BILL)), 2);
+    assert!(is_known());
+    call!(service_free(service));
+}
+
+#[test]
+fn who_is_known_stays_known_when_a_parameter_changes() {
+    let service = service(PARAMETERS);
+    assert_eq!(fan_out(service, &asking(BILL)), 1);
+    assert_eq!(
+        call!(service_tune(service, lent("imdn_ttl"), lent("60"), 0)),
+        0
+    );
+    assert_eq!(forward(service, &notification(""), "192.0.2.1", 0).0, 1);
+    call!(service_free(service));
+}
+
+#[test]
+fn the_operator_may_leave_them_to_the_script() {
+    let with =
+        |name: &'static str, value: &'static str| service(&[PARAMETERS, &[(name, value)]].concat());
+    let script = with("imdn", "script");
+    let none = with("imdn_records", "0");
+    for (service, results) in [(script, [0, 1]), (none, [0, 0])] {
+        assert_eq!(fan_out(service, &asking(BILL)), 1);
+        let one = notification("");
+        let results_of = [0, 1].map(|is_asked| forward(service, &one, "192.0.2.1", is_asked).0);
+        assert_eq!(results_of, results);
+        call!(service_free(service));
+    }
+}
+
+#[test]
+fn without_memory_for_it_there_is_no_start() {
+    unsafe extern "C" fn nothing(_: usize) -> *mut c_void {
+        std::ptr::null_mut()
+    }
+    static POOR: cpm_host = cpm_host {
+        share: Some(nothing),
+        ..HOST
+    };
+    let service = call!(service_new(&raw const POOR));
+    for (name, value) in PARAMETERS {
+        assert_eq!(call!(service_set(service, lent(name), lent(value))), 0);
+    }
+    assert_eq!(call!(service_start(service, lent(OWN_URI))), -1);
+    let line = "there is no memory for so many imdn_records";
+    seen(|seen| assert_eq!(seen.log.pop(), Some((CPM_LOG_ERROR, line.to_owned()))));
+    assert_eq!(
+        call!(service_set(service, lent("imdn_records"), lent("0"))),
+        0
+    );
+    assert_eq!(call!(service_start(service, lent(OWN_URI))), 0);
+    call!(service_free(service));
+}
