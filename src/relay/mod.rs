@@ -75,7 +75,7 @@ use self::input::{Input, InputSender, input_queue};
 use self::progress::Shared;
 use self::resolver::Resolver;
 use self::spool::Spool;
-use self::timers::Timers;
+use self::timers::{Timer, Timers};
 
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, RelayCommand, SessionId};
@@ -199,7 +199,7 @@ impl Relay {
             run_queue: VecDeque::new(),
             held_back: Vec::new(),
             timers: Timers::default(),
-            accept_timer: None,
+            accept_timer: Timer::default(),
             events: event_sender,
             shared: Arc::clone(&shared),
             spool,

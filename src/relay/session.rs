@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::progress::{LegCell, SessionCell};
 use super::spool::SpoolFile;
+use super::timers::Timer;
 use crate::controlling::large_message_mode::LegNumber;
 use crate::sdp::Fingerprint;
 use crate::session::{ConnectionId, Endpoint, FanOut, LegId, Limits, MessageKey};
@@ -26,8 +27,7 @@ pub(super) struct RelaySession {
     pub(super) file: SpoolFile,
     /// Bytes given to the spool.
     pub(super) spooled: u64,
-    /// When the session's timer fires.
-    pub(super) timer: Option<Instant>,
+    pub(super) timer: Timer,
     pub(super) cell: Arc<SessionCell>,
 }
 
