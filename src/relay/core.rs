@@ -1,6 +1,6 @@
 //! The relay thread: what it holds, its loop, and what a fault costs.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::connection::{Connection, Stage};
 use super::events::EventSender;
+use super::id_map::{IdMap, IdSet};
 use super::input::{Input, InputReceiver};
 use super::progress::Shared;
 use super::resolver::Resolver;
@@ -48,12 +49,12 @@ pub(super) struct Core {
     pub(super) listeners: Vec<Listener>,
     pub(super) tls: Option<Tls>,
     pub(super) limits: RelayLimits,
-    pub(super) sessions: HashMap<SessionId, RelaySession>,
+    pub(super) sessions: IdMap<SessionId, RelaySession>,
     /// Ends by the session-id of our URI.
     pub(super) uris: HashMap<String, (SessionId, Side)>,
     /// Sessions that a fault of ours has ended, until they are forgotten.
-    pub(super) fallen: HashSet<SessionId>,
-    pub(super) connections: HashMap<ConnectionId, Connection>,
+    pub(super) fallen: IdSet<SessionId>,
+    pub(super) connections: IdMap<ConnectionId, Connection>,
     pub(super) next_connection: u64,
     /// Accepted, and nobody's yet; the oldest first.
     pub(super) unbound: BTreeSet<ConnectionId>,

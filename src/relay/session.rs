@@ -1,9 +1,9 @@
 //! What the relay has of one session: the originator's end, the fan-out, and which connection each end has.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::id_map::IdMap;
 use super::progress::{LegCell, SessionCell};
 use super::spool::SpoolFile;
 use super::timers::Timer;
@@ -16,7 +16,7 @@ pub(super) struct RelaySession {
     pub(super) fan_out: FanOut,
     /// In the order of [`LegId::index`].
     pub(super) legs: Vec<RelayLeg>,
-    pub(super) numbers: HashMap<LegNumber, LegId>,
+    pub(super) numbers: IdMap<LegNumber, LegId>,
     pub(super) limits: Limits,
     /// The message has begun, and the session has a share of the memory.
     pub(super) begun: bool,
