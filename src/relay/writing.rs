@@ -72,6 +72,9 @@ impl Core {
                     continue;
                 }
                 session.fan_out.pause(speaker.leg);
+            } else {
+                // Who waited may have gone meanwhile.
+                session.fan_out.resume(self.now, speaker.leg);
             }
             let mut slices = [IoSlice::new(&[]); SLICES_AT_ONCE];
             let room = match others || refusals {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::MARKER;
 use crate::guarded::Guarded;
@@ -21,8 +21,13 @@ use crate::sys::Signal;
 /// Longest wait for dumpcap to begin, to show a marker and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Kernel buffer in MiB: a burst of many thousand messages.
+/// Kernel buffer in MiB: a burst of many thousand messages. The kernel fills it in 128 blocks of 256 KiB, and begins a new one
+/// after 250 ms at the latest.
 const KERNEL_BUFFER_MIB: &str = "32";
+
+/// So little in so short a time cannot fill the buffer, even if dumpcap does not read at all: it takes at most 43 blocks for
+/// the bytes and 40 for the time.
+const ALWAYS_FITS: (u64, Duration) = (8 << 20, Duration::from_secs(10));
 
 /// What dumpcap says once the interface is open and the filter in place.
 const READY: &str = "File: ";
@@ -73,7 +78,8 @@ pub struct Capture {
     socket: UdpSocket,
     end_marker: Vec<u8>,
     seen: Receiver<()>,
-    writer: JoinHandle<std::io::Result<()>>,
+    writer: JoinHandle<std::io::Result<u64>>,
+    started: Instant,
     ports: PortUse,
 }
 
@@ -126,6 +132,7 @@ impl Capture {
             end_marker,
             seen,
             writer,
+            started: Instant::now(),
             ports,
         })
     }
@@ -154,8 +161,9 @@ impl Capture {
             .wait(PATIENCE)
             .is_some_and(|status| status.success());
         let words = self.guarded.log().text();
+        let running = self.started.elapsed();
         match self.writer.join() {
-            Ok(Ok(())) if ended && nothing_dropped(&words) => {
+            Ok(Ok(bytes)) if ended && nothing_missing(&words, bytes, running) => {
                 Ok(Recording::new(self.file, self.ports))
             }
             Ok(Err(error)) => Err(CaptureError::NotStarted(error)),
@@ -164,21 +172,23 @@ impl Capture {
     }
 }
 
-/// Copies the capture to its file; tells when the marker has gone through.
+/// Copies the capture to its file; tells when the marker has gone through. Returns the length of the file.
 fn store(
     mut stdout: ChildStdout,
     mut file: File,
     marker: &[u8],
     seen: &Sender<()>,
-) -> std::io::Result<()> {
+) -> std::io::Result<u64> {
     let mut buffer = [0; 65_536];
     let mut tail: Vec<u8> = Vec::new();
+    let mut bytes = 0;
     loop {
         let length = stdout.read(&mut buffer)?;
         if length == 0 {
-            return Ok(());
+            return Ok(bytes);
         }
         file.write_all(&buffer[..length])?;
+        bytes += length as u64;
         tail.extend_from_slice(&buffer[..length]);
         if find(&tail, marker).is_some() {
             // The receiver is gone if the capture was dropped: then nobody wants to know.
@@ -186,6 +196,12 @@ fn store(
         }
         tail.drain(..tail.len().saturating_sub(marker.len() - 1));
     }
+}
+
+/// Whether all that was sent since the start is there. dumpcap also counts what the kernel dropped before the filter was in
+/// place, when other tests filled the buffer in the moment between.
+fn nothing_missing(words: &str, bytes: u64, running: Duration) -> bool {
+    nothing_dropped(words) || (bytes < ALWAYS_FITS.0 && running < ALWAYS_FITS.1)
 }
 
 /// Reads `Packets received/dropped on interface 'Loopback: lo': 15/0 (…)`.
@@ -213,12 +229,24 @@ fn not_permitted() -> CaptureError {
 
 #[cfg(test)]
 mod tests {
-    use super::nothing_dropped;
+    use std::time::Duration;
+
+    use super::{ALWAYS_FITS, nothing_missing};
 
     #[test]
     fn dropped_packets_are_noticed() {
         let line = "Packets received/dropped on interface 'Loopback: lo': 15/0 (pcap:0/dumpcap:0)";
-        assert!(nothing_dropped(line));
-        assert!(!nothing_dropped(&line.replace("15/0", "15/3")));
+        let (bytes, time) = ALWAYS_FITS;
+        assert!(nothing_missing(line, bytes, time));
+        let line = line.replace("15/0", "15/3");
+        assert!(!nothing_missing(&line, bytes, Duration::ZERO));
+        assert!(!nothing_missing(&line, 0, time));
+    }
+
+    #[test]
+    fn what_was_dropped_before_the_filter_is_not_missed() {
+        let line =
+            "Packets received/dropped on interface 'Loopback: lo': 57/295 (pcap:295/dumpcap:0)";
+        assert!(nothing_missing(line, 40_000, Duration::from_secs(1)));
     }
 }

@@ -235,8 +235,9 @@ impl Bench {
     /// Waits until so much has gone out to the session's first leg.
     pub(crate) fn until_written(&mut self, session: SessionId, bytes: u64) {
         let by = Instant::now() + PATIENCE;
-        let written = |progress: SessionProgress| progress.legs[0].written;
-        while self.relay().progress(session).map(written) < Some(bytes) {
+        // The relay may not know of the leg yet.
+        let written = |progress: SessionProgress| Some(progress.legs.first()?.written);
+        while self.relay().progress(session).and_then(written) < Some(bytes) {
             assert!(Instant::now() < by, "nothing goes on");
             std::thread::sleep(Duration::from_millis(1));
         }
