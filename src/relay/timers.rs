@@ -54,6 +54,11 @@ impl Timers {
         self.entries.first_key_value().map(|((at, _), _)| *at)
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The next entry that is due, which its owner has to [`disarm`](Self::disarm).
     pub(super) fn pop(&mut self, now: Instant) -> Option<TimerKey> {
         let entry = self.entries.first_entry()?;
@@ -96,10 +101,7 @@ mod tests {
         let mut timer = Timer::default();
         timers.arm(TimerKey::Accept, &mut timer, start + 3 * second);
         timers.arm(TimerKey::Accept, &mut timer, start + second);
-        assert_eq!(
-            (timers.next(), timers.entries.len()),
-            (Some(start + second), 1)
-        );
+        assert_eq!((timers.next(), timers.len()), (Some(start + second), 1));
         timers.disarm(&mut timer);
         timers.disarm(&mut timer);
         assert!(!timer.is_armed() && timers.next().is_none());
