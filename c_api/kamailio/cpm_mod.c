@@ -96,6 +96,7 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(msrp_spool_dir)      \
 	X(msrp_spool)          \
 	X(msrp_stall_timeout)  \
+	X(spool_ttl)           \
 	X(msrp_max_connections) \
 	X(msrp_max_unbound)    \
 	X(msrp_tls_certificate) \
@@ -107,6 +108,10 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(session_expires)     \
 	X(leg_session_expires) \
 	X(leg_timeout)         \
+	X(max_parallel_legs)   \
+	X(legs_per_second)     \
+	X(all_failed_response) \
+	X(leg_ack)             \
 	X(ack_wait)            \
 	X(large_no_destinations_text) \
 	X(large_group_no_cpm_code)

@@ -15,6 +15,12 @@ const MIB: usize = 1024 * 1024;
 /// A day. Nothing that a peer is waited for takes longer.
 const MAX_SECONDS: usize = 86_400;
 
+/// Twelve hours: a session lives no longer.
+const MAX_SPOOL_TTL_S: usize = 43_200;
+
+/// Most INVITEs at once or in a second that can be asked for: as many as a message may have recipients.
+const MAX_PACE: usize = 10_000;
+
 /// Large message mode as configured. Without [`listen`](Self::listen) it is off, and INVITEs are not ours.
 #[derive(Clone, Debug)]
 pub struct LargeModePolicy {
@@ -38,6 +44,8 @@ pub struct LargeModePolicy {
     pub spool_bytes: u64,
     /// `msrp_stall_timeout`: how long a recipient may take no byte.
     pub stall_timeout: Duration,
+    /// `spool_ttl`: how long a complete message is kept for a recipient; `None`: no limit (spec-notes N49).
+    pub spool_ttl: Option<Duration>,
     /// `msrp_max_connections`: most MSRP connections at once.
     pub max_connections: usize,
     /// `msrp_max_unbound`: most accepted connections that have not named a session yet.
@@ -60,6 +68,14 @@ pub struct LargeModePolicy {
     pub leg_session_expires_s: u32,
     /// `leg_timeout`: how long a recipient may ring (spec-notes N20).
     pub leg_timeout: Duration,
+    /// `max_parallel_legs`: most INVITEs of a session that wait for a final answer; `None`: no limit (spec-notes N36).
+    pub max_parallel_legs: Option<usize>,
+    /// `legs_per_second`: INVITEs that a session sends in a second; `None`: no limit (spec-notes N36).
+    pub legs_per_second: Option<u32>,
+    /// `all_failed_response`: what the originator gets when no recipient answers 2xx (spec-notes N20).
+    pub all_failed_response: AllFailedResponse,
+    /// `leg_ack`: when a recipient's 2xx gets its ACK (spec-notes N43).
+    pub leg_ack: LegAck,
     /// `ack_wait`: how long recipients who answered wait for the originator's ACK (spec-notes N43).
     pub ack_wait: Duration,
     /// `large_no_destinations_text`: spelling of the Warning for an empty list (spec-notes N11).
@@ -86,6 +102,24 @@ pub enum SessionTimerCheck {
     Literal,
     /// None.
     Off,
+}
+
+/// What the originator gets when no recipient answers 2xx (spec-notes N20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllFailedResponse {
+    /// 480, which means nothing else here.
+    TemporarilyUnavailable,
+    /// What RFC 3261 §16.7 chooses among the recipients' answers.
+    Best,
+}
+
+/// When a recipient's 2xx gets its ACK (spec-notes N43).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegAck {
+    /// When the originator's has come (9.1.2-ack-1).
+    OnSenderAck,
+    /// At once.
+    Immediate,
 }
 
 /// How the Warning for an empty list is spelt (spec-notes N11).
@@ -120,6 +154,7 @@ impl Default for LargeModePolicy {
             spool_dir: None,
             spool_bytes: 4096 * MIB as u64,
             stall_timeout: Duration::from_secs(60),
+            spool_ttl: Some(Duration::from_secs(14_400)),
             max_connections: 10_000,
             max_unbound: 1024,
             tls_certificate: None,
@@ -131,6 +166,10 @@ impl Default for LargeModePolicy {
             session_expires_s: 1800,
             leg_session_expires_s: 1800,
             leg_timeout: Duration::from_secs(60),
+            max_parallel_legs: None,
+            legs_per_second: None,
+            all_failed_response: AllFailedResponse::TemporarilyUnavailable,
+            leg_ack: LegAck::OnSenderAck,
             ack_wait: Duration::from_secs(10),
             no_destinations_text: NoDestinationsText::Numbered,
             group_no_cpm_code: 404,
@@ -184,6 +223,11 @@ pub(super) const PARAMETERS: &[(&str, Setter)] = &[
     ("msrp_stall_timeout", |s, v| {
         assign(&mut s.large_mode.stall_timeout, seconds(v, 1))
     }),
+    ("spool_ttl", |s, v| {
+        let ttl = number(v, 0, MAX_SPOOL_TTL_S);
+        let ttl = ttl.map(|ttl| (ttl > 0).then(|| Duration::from_secs(ttl as u64)));
+        assign(&mut s.large_mode.spool_ttl, ttl)
+    }),
     ("msrp_max_connections", |s, v| {
         assign(&mut s.large_mode.max_connections, number(v, 1, 1_000_000))
     }),
@@ -234,6 +278,31 @@ pub(super) const PARAMETERS: &[(&str, Setter)] = &[
         // The originator's transaction does not last longer.
         let seconds = number(v, 1, 150).map(|seconds| Duration::from_secs(seconds as u64));
         assign(&mut s.large_mode.leg_timeout, seconds)
+    }),
+    ("max_parallel_legs", |s, v| {
+        let legs = number(v, 0, MAX_PACE).map(|legs| (legs > 0).then_some(legs));
+        assign(&mut s.large_mode.max_parallel_legs, legs)
+    }),
+    ("legs_per_second", |s, v| {
+        let legs = number(v, 0, MAX_PACE).map(|legs| u32::try_from(legs).ok().filter(|&n| n > 0));
+        assign(&mut s.large_mode.legs_per_second, legs)
+    }),
+    ("all_failed_response", |s, v| {
+        let values = [
+            AllFailedResponse::TemporarilyUnavailable,
+            AllFailedResponse::Best,
+        ];
+        assign(
+            &mut s.large_mode.all_failed_response,
+            one_of(v, &["480", "best"], &values),
+        )
+    }),
+    ("leg_ack", |s, v| {
+        let values = [LegAck::OnSenderAck, LegAck::Immediate];
+        assign(
+            &mut s.large_mode.leg_ack,
+            one_of(v, &["on_sender_ack", "immediate"], &values),
+        )
     }),
     ("ack_wait", |s, v| {
         let seconds = number(v, 1, 32).map(|seconds| Duration::from_secs(seconds as u64));
@@ -375,6 +444,23 @@ mod tests {
             "192.0.2.1:2855".parse().ok()
         );
         assert_eq!(policy.advertised(Transport::Tls), None);
+    }
+
+    #[test]
+    fn no_limit_is_written_as_0() {
+        let policy = with(&[
+            ("spool_ttl", "0"),
+            ("max_parallel_legs", "0"),
+            ("legs_per_second", "0"),
+        ]);
+        assert_eq!(policy.spool_ttl, None);
+        assert_eq!(policy.max_parallel_legs, None);
+        assert_eq!(policy.legs_per_second, None);
+        let policy = with(&[("spool_ttl", "43200"), ("legs_per_second", "7")]);
+        assert_eq!(policy.spool_ttl, Some(Duration::from_secs(43_200)));
+        assert_eq!(policy.legs_per_second, Some(7));
+        let too_long = Settings::default().set("spool_ttl", "43201");
+        assert!(too_long.is_err());
     }
 
     #[test]

@@ -10,7 +10,8 @@ mod trusted_peers;
 pub use group_uris::{GroupUris, NotAPattern};
 pub use isf_codes::StatusCodes;
 pub use large_mode::{
-    LargeModePolicy, ListenerError, MsrpListener, NoDestinationsText, SessionTimerCheck,
+    AllFailedResponse, LargeModePolicy, LegAck, ListenerError, MsrpListener, NoDestinationsText,
+    SessionTimerCheck,
 };
 pub use parameters::{ALL as ALL_PARAMETERS, Domain, Parameter, TuneError};
 pub use settings::{

@@ -150,6 +150,8 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("msrp_spool_dir", ""),
     Parameter::new("msrp_spool", "4294967296"),
     Parameter::new("msrp_stall_timeout", "60"),
+    Parameter::new("spool_ttl", "14400")
+        .tunable("how long a complete message is kept for a recipient, in seconds; 0: no limit"),
     Parameter::new("msrp_max_connections", "10000"),
     Parameter::new("msrp_max_unbound", "1024"),
     Parameter::new("max_sessions", "1000").tunable("most large message sessions at once"),
@@ -159,6 +161,12 @@ pub const ALL: &[Parameter] = &[
         .tunable("session interval towards originators who name none, in seconds"),
     Parameter::new("leg_session_expires", "1800"),
     Parameter::new("leg_timeout", "60").tunable("how long a recipient may ring, in seconds"),
+    Parameter::new("max_parallel_legs", "0")
+        .tunable("most INVITEs of a session that wait for a final answer; 0: no limit"),
+    Parameter::new("legs_per_second", "0")
+        .tunable("INVITEs that a session sends in a second; 0: no limit"),
+    Parameter::new("all_failed_response", "480"),
+    Parameter::new("leg_ack", "on_sender_ack"),
     Parameter::new("ack_wait", "10")
         .tunable("how long recipients who answered wait for the originator's ACK, in seconds"),
     Parameter::new("large_no_destinations_text", "numbered"),

@@ -105,6 +105,7 @@ fn stage_name(stage: Stage) -> &'static str {
 
 fn leg_state_name(state: LegState) -> &'static str {
     match state {
+        LegState::Waiting => "waiting",
         LegState::Calling => "calling",
         LegState::Proceeding => "proceeding",
         LegState::CancelDue => "cancel-due",

@@ -466,7 +466,7 @@ impl Sessions {
                 Moved::MessageStarted { size } => machine.handle_message_started(size),
                 Moved::MessageComplete => machine.handle_message_complete(now),
                 Moved::MessageFailed => machine.handle_message_failed(now),
-                Moved::LegConnected(leg) => machine.handle_leg_connected(leg),
+                Moved::LegConnected(leg) => machine.handle_leg_connected(now, leg),
                 Moved::LegEnded(leg, state) => machine.handle_leg_ended(now, leg, state),
             });
         }

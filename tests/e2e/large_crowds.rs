@@ -13,15 +13,24 @@ use crate::large::{ANNE, CHUNK, LONG, SIZE, Scene, Upload, expect_nothing_left, 
 
 /// Memory that may stay with the process: what its allocator keeps.
 const KEPT_BYTES: u64 = 2 << 20;
+/// The same after a crowd: how much of it is there at once depends on how the machine is loaded. The sessions themselves would be
+/// more than twice as much.
+const KEPT_BYTES_OF_CROWD: u64 = 4 << 20;
 
 /// The process is back to where it was.
 #[track_caller]
 fn expect_back(proxy: &Proxy, before: &Process) {
+    expect_back_but(proxy, before, KEPT_BYTES);
+}
+
+/// The process is back to where it was, but for so much memory.
+#[track_caller]
+fn expect_back_but(proxy: &Proxy, before: &Process, kept: u64) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let after = sessions_process(proxy);
         let memory = after.private_bytes.saturating_sub(before.private_bytes);
-        if after.open_descriptors <= before.open_descriptors && memory <= KEPT_BYTES {
+        if after.open_descriptors <= before.open_descriptors && memory <= kept {
             return;
         }
         assert!(
@@ -198,7 +207,7 @@ fn two_hundred_sessions_at_once() {
         many_at_once(&scene, round);
     }
     expect_counter(&scene.proxy, "delivered", 4 * 2 * AT_ONCE as u64);
-    expect_back(&scene.proxy, &before);
+    expect_back_but(&scene.proxy, &before, KEPT_BYTES_OF_CROWD);
     scene.finish();
 }
 

@@ -31,6 +31,7 @@ mod large_invites;
 mod large_lists;
 mod large_odd_peers;
 mod large_sipp;
+mod large_switches;
 mod large_transport;
 mod log_lines;
 mod loops;

@@ -6,13 +6,14 @@
 use std::time::{Duration, Instant};
 
 use cpm_testbed::{
-    Bench, Plan, Proxy, ProxyConfig, WebAnswer, cpm_message, large_message, to, values,
+    Bench, Plan, Proxy, ProxyConfig, Reply, WebAnswer, cpm_message, large_message, to, values,
 };
 
 use crate::common::{
     CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, expect_log_lines, log_lines,
 };
 use crate::groups::{ANNE, GroupFolder, group_proxy, open_group, recipients, to_group};
+use crate::large::expect_legs;
 
 /// With the commands cfg.*.
 fn tunable(config: ProxyConfig) -> ProxyConfig {
@@ -227,6 +228,24 @@ fn sessions_follow_their_parameters() {
     anne.send(&cancel, proxy.udp());
     anne.expect_response(&cancel, 200);
     anne.expect_refused(&first, proxy.udp(), 487);
+    // So do those that pace the INVITEs, and the time that content is kept.
+    for (name, value) in [("max_parallel_legs", 1), ("legs_per_second", 100)] {
+        set(&proxy, name, value);
+        assert_eq!(in_force(&proxy, name), value.to_string());
+    }
+    set(&proxy, "spool_ttl", 0);
+    let command = "cfg.set_now_int cpm spool_ttl 43201";
+    proxy.try_rpc(command).expect_err("it is 12 hours at most");
+    let two = ["bob", "carol"].map(|user| to(&callees.uri(user)));
+    let two = large_message(ANNE, EXPLODER).recipients(two);
+    let second = two.request(&anne, &peer.session(), 1000);
+    set(&proxy, "leg_timeout", 60);
+    set(&proxy, "max_sessions", 3);
+    anne.send(&second, proxy.udp());
+    let bob = callees.expect_nth_call("bob", 2);
+    expect_legs(&proxy, "waiting", 1);
+    callees.agent().reply(&bob.invite, &Reply::new(486));
+    anne.expect_answered(&second, proxy.udp()).bye(480);
     assert_eq!(in_force(&proxy, "large_group_no_cpm_code"), "488");
     let command = "cfg.set_now_int cpm large_group_no_cpm_code 450";
     proxy.try_rpc(command).expect_err("it is 404 or 488");

@@ -177,6 +177,15 @@ impl Bench {
         self.wait(session, &what, |e| *e == event);
     }
 
+    /// Waits for a line of the log.
+    pub(crate) fn wait_for_log(&mut self, words: &str) {
+        let by = Instant::now() + PATIENCE;
+        while !self.logs.iter().any(|line| line.contains(words)) {
+            assert!(Instant::now() < by, "log: {:?}", self.logs);
+            self.pump(Instant::now() + Duration::from_millis(10));
+        }
+    }
+
     /// The last words on these legs, in their order.
     pub(crate) fn wait_for_legs(&mut self, session: SessionId, count: usize) -> Vec<LegState> {
         let mut states: HashMap<u32, LegState> = HashMap::new();

@@ -1,4 +1,4 @@
-//! One leg: our dialog with one recipient, from its INVITE to its end. It moves; what has to be done outside is the
+//! One leg: our dialog with one recipient, from before its INVITE to its end. It moves; what has to be done outside is the
 //! session's to say.
 
 use std::time::Instant;
@@ -15,6 +15,8 @@ pub const MAX_FORKS: usize = 8;
 /// How far a leg is.
 ///
 /// ```text
+///  Waiting --its turn: INVITE--> Calling; session over--> Over
+///
 ///  Calling --1xx--> Proceeding        Answered --ACK--> Confirmed --BYE--> Ending --response--> Over
 ///   |   |             |   |            ^                 |   |             ^
 ///   |   +----2xx------|---+---2xx------+                 |   +--given up--> Aborting: `#`, then BYE
@@ -33,6 +35,8 @@ pub const MAX_FORKS: usize = 8;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegState {
+    /// Not invited yet: others come first.
+    Waiting,
     /// INVITE sent, no response yet.
     Calling,
     /// A provisional response came.
@@ -111,22 +115,15 @@ pub(super) struct Leg {
     pub(super) timer: Option<SessionTimer>,
     /// When the state has lasted long enough.
     pub(super) deadline: Option<Instant>,
-    /// When it has rung long enough.
-    pub(super) rings_until: Instant,
+    /// When it has rung long enough, once it is invited.
+    pub(super) rings_until: Option<Instant>,
     /// A 422 has been obeyed; a second one is a refusal.
     pub(super) asked_again: bool,
     forks: Vec<String>,
 }
 
 impl Leg {
-    pub(super) fn new(
-        uri: &str,
-        to_isf: bool,
-        dialog: Dialog,
-        own: OwnMedia,
-        silent_until: Instant,
-        rings_until: Instant,
-    ) -> Self {
+    pub(super) fn new(uri: &str, to_isf: bool, dialog: Dialog, own: OwnMedia) -> Self {
         Leg {
             uri: uri.to_owned(),
             to_isf,
@@ -134,15 +131,22 @@ impl Leg {
             own,
             ends: None,
             role: Role::Active,
-            state: LegState::Calling,
+            state: LegState::Waiting,
             outcome: None,
             relay: Relay::Unopened,
             timer: None,
-            deadline: Some(silent_until.min(rings_until)),
-            rings_until,
+            deadline: None,
+            rings_until: None,
             asked_again: false,
             forks: Vec::new(),
         }
+    }
+
+    /// Its INVITE goes out, once more perhaps. It may ring as long as the first one may.
+    pub(super) fn invite(&mut self, silent_until: Instant, rings_until: Instant) {
+        let rings_until = *self.rings_until.get_or_insert(rings_until);
+        self.state = LegState::Calling;
+        self.deadline = Some(silent_until.min(rings_until));
     }
 
     /// Whether its INVITE may still be answered in a way that counts.
@@ -170,7 +174,7 @@ impl Leg {
         match self.state {
             LegState::Calling => {
                 self.state = LegState::Proceeding;
-                self.deadline = Some(self.rings_until);
+                self.deadline = self.rings_until;
                 false
             }
             LegState::CancelDue => {
@@ -216,6 +220,7 @@ impl Leg {
                 Success::Answered
             }
             CancelDue | Cancelling => self.late(peer, bye_until),
+            Waiting => Success::Ignored,
             Answered => Success::NotDue,
             Over if !known => self.late(peer, bye_until),
             Confirmed | Aborting | Departed | Ending | Over => Success::AckAgain,

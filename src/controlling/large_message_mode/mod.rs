@@ -35,6 +35,8 @@
 //! | `session` | the machine of one message |
 //! | `leg` | one recipient's leg |
 //! | `dialog` | dialogs and the requests inside of them |
+//! | `pace` | when the next INVITE may go |
+//! | `best_response` | which of the recipients' answers the originator gets |
 //! | `session_timer` | RFC 4028, for one dialog |
 //! | `offer_answer` | session descriptions of both sides |
 //! | `outgoing_invite` | the INVITEs to recipients |
@@ -42,12 +44,14 @@
 //! | `identifiers` | names of sessions and dialogs |
 //! | `settings` | what can be set, and the times that are fixed |
 
+mod best_response;
 mod checks;
 mod dialog;
 mod identifiers;
 mod leg;
 mod offer_answer;
 mod outgoing_invite;
+mod pace;
 mod session;
 mod session_timer;
 mod settings;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::policy::{LargeModePolicy, SessionTimerCheck};
+use crate::policy::{AllFailedResponse, LargeModePolicy, LegAck, SessionTimerCheck};
 use crate::sdp::{Fingerprint, Transport};
 
 /// How soon at the latest the originator's INVITE gets its final response from us. The transaction layer must keep that
@@ -42,10 +42,21 @@ pub struct LargeModeSettings {
     pub leg_timeout: Duration,
     /// [`LEG_SILENCE`] but in tests.
     pub leg_silence: Duration,
+    /// `max_parallel_legs`: most INVITEs that wait for a final answer; `None`: no limit (spec-notes N36).
+    pub max_parallel_legs: Option<usize>,
+    /// `legs_per_second`: INVITEs in a second; `None`: no limit (spec-notes N36).
+    pub legs_per_second: Option<u32>,
+    /// `all_failed_response`: what the originator gets when no recipient answers 2xx (spec-notes N20).
+    pub all_failed_response: AllFailedResponse,
+    /// `leg_ack`: when a recipient's 2xx gets its ACK (spec-notes N43).
+    pub leg_ack: LegAck,
     /// `ack_wait`: how long recipients who answered wait for the originator's ACK (spec-notes N43).
     pub ack_wait: Duration,
     /// `msrp_max_message`: longest message in bytes; 0: no limit (spec-notes N49).
     pub max_message_bytes: u64,
+    /// `spool_ttl`: how long a complete message is kept for a recipient who does not get on, and how long the originator may take
+    /// for his; `None`: no limit but [`MAX_SESSION_AGE`] (spec-notes N49).
+    pub spool_ttl: Option<Duration>,
     /// URI of Contact: where requests inside of dialogs reach us. Without header fields.
     pub contact: String,
     /// Where peers reach our relay.
@@ -101,8 +112,13 @@ impl LargeModeSettings {
             leg_session_expires_s: policy.leg_session_expires_s,
             leg_timeout: policy.leg_timeout,
             leg_silence: LEG_SILENCE,
+            max_parallel_legs: policy.max_parallel_legs,
+            legs_per_second: policy.legs_per_second,
+            all_failed_response: policy.all_failed_response,
+            leg_ack: policy.leg_ack,
             ack_wait: policy.ack_wait,
             max_message_bytes: policy.max_message_bytes,
+            spool_ttl: policy.spool_ttl,
             contact,
             msrp,
         }

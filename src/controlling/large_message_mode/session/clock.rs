@@ -16,6 +16,9 @@ impl Session {
         if self.may_age() && now >= self.born + MAX_SESSION_AGE {
             return self.handle_end(now);
         }
+        if self.is_receiving() && is_past(self.complete_by) {
+            self.message_failed(now);
+        }
         if is_past(self.deadline) {
             self.deadline = None;
             match self.stage {
@@ -69,7 +72,7 @@ impl Session {
                     self.fail(now, number, StatusCode::TEMPORARILY_UNAVAILABLE, true);
                     self.end_leg(number);
                 }
-                LegState::Answered | LegState::Over => {}
+                LegState::Waiting | LegState::Answered | LegState::Over => {}
             }
         }
         let leg = &mut self.legs[number.0 as usize];
@@ -91,10 +94,11 @@ impl Session {
 
     /// Draws the conclusions that several events lead to.
     pub(super) fn settle(&mut self, now: Instant) {
+        self.invite_waiting(now);
         if self.undecided == 0 {
             match self.stage {
                 // Spec-notes N20.
-                Stage::Inviting => self.refuse(now, StatusCode::TEMPORARILY_UNAVAILABLE),
+                Stage::Inviting => self.refuse_as_all_did(now),
                 // Nobody is left to take what he sends.
                 Stage::Answered if self.message == MessageState::Open => self.abandon(now),
                 Stage::Confirmed if self.message == MessageState::Open => {
@@ -138,6 +142,29 @@ impl Session {
         }
     }
 
+    /// Until when a complete message is kept for a leg that is up from now on (spec-notes N49).
+    pub(super) fn kept_until(&self, now: Instant) -> Option<Instant> {
+        let ttl = self.settings.spool_ttl;
+        ttl.filter(|_| self.message == MessageState::Complete)
+            .map(|ttl| now + ttl)
+    }
+
+    /// The message is complete: from now on the time of the legs that are up counts.
+    pub(super) fn keep_for_legs(&mut self, now: Instant) {
+        let kept_until = self.kept_until(now);
+        for leg in &mut self.legs {
+            if leg.state == LegState::Confirmed && leg.relay == (Relay::Open { connected: true }) {
+                leg.deadline = kept_until;
+            }
+        }
+        self.wake_by(kept_until);
+    }
+
+    /// Whether the originator still has to send some of his message.
+    fn is_receiving(&self) -> bool {
+        self.stage == Stage::Confirmed && self.message == MessageState::Open
+    }
+
     pub(super) fn stay(&mut self, until: Instant) {
         self.deadline = Some(until);
         self.wake_by(self.deadline);
@@ -164,6 +191,7 @@ impl Session {
         let age = self.may_age().then(|| self.born + MAX_SESSION_AGE);
         self.wake_by(age);
         self.wake_by(self.deadline);
+        self.wake_by(self.complete_by.filter(|_| self.is_receiving()));
         let timer = self.timer.filter(|_| self.stage == Stage::Confirmed);
         self.wake_by(timer.map(|timer| timer.deadline()));
         let legs = self.legs.iter().filter_map(Leg::next_deadline).min();

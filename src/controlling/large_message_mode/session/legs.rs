@@ -12,11 +12,12 @@ use super::super::settings::{
 use super::super::{DialogName, LegNumber, Side};
 use super::{Action, MessageState, RelayCommand, Session, Stage, place_of};
 use crate::controlling::host::{Counter, Fate};
+use crate::policy::{AllFailedResponse, LegAck};
 use crate::sdp::{Role, SessionDescription};
 use crate::sip::{HeaderName, Message, StatusCode};
 
 impl Session {
-    /// Sends an INVITE to a recipient, or by way of the ISF.
+    /// Adds a leg to a recipient, or by way of the ISF. Its INVITE goes out when it is its turn.
     pub(super) fn call(&mut self, now: Instant, recipient: &str, to_isf: bool) {
         let number = place_of(self.legs.len());
         let transport = self.settings.msrp.leg_transport;
@@ -35,27 +36,48 @@ impl Session {
         }
         .to_string();
         let dialog = Dialog::of_caller(&name, self.template.from(), recipient);
-        let silent_until = now + self.settings.leg_silence;
-        let rings_until = now + self.ring_time();
-        let leg = Leg::new(recipient, to_isf, dialog, own, silent_until, rings_until);
-        self.legs.push(leg);
+        self.legs.push(Leg::new(recipient, to_isf, dialog, own));
         self.standing += 1;
         self.undecided += 1;
-        self.count(match to_isf {
+        self.invite_waiting(now);
+    }
+
+    /// Invites as many of those who wait as may be invited now, in the order of their numbers.
+    pub(super) fn invite_waiting(&mut self, now: Instant) {
+        // Nobody while it is not known whether there is a message, or if there is none.
+        let may_deliver = matches!(
+            self.stage,
+            Stage::Inviting | Stage::Answered | Stage::Confirmed | Stage::Delivering
+        );
+        while may_deliver && self.invited < self.legs.len() {
+            if !self.pace.take(now) {
+                return self.wake_by(self.pace.next(now));
+            }
+            let number = place_of(self.invited);
+            self.invited += 1;
+            self.invite(now, number);
+        }
+    }
+
+    fn invite(&mut self, now: Instant, number: LegNumber) {
+        let (silence, rings) = (self.settings.leg_silence, self.ring_time());
+        let Some(leg) = self.leg(number) else { return };
+        leg.invite(now + silence, now + rings);
+        let counter = match leg.to_isf {
             true => Counter::Interworked,
             false => Counter::Recipients,
-        });
+        };
+        self.count(counter);
         self.send_invite(number, None);
         self.watch(number);
     }
 
-    /// Sends the INVITE again with the interval that the 422 asked for (RFC 4028 §7.3).
+    /// Sends the INVITE again with the interval that the 422 asked for (RFC 4028 §7.3). At once: it is its turn already.
     pub(super) fn call_again(&mut self, now: Instant, number: LegNumber, min_se: u32) {
-        let silent_until = now + self.settings.leg_silence;
+        let (silence, rings) = (self.settings.leg_silence, self.ring_time());
         let Some(leg) = self.leg(number) else { return };
         leg.asked_again = true;
-        leg.state = LegState::Calling;
-        leg.deadline = Some(silent_until.min(leg.rings_until));
+        leg.invite(now + silence, now + rings);
         leg.dialog.next_invite();
         self.send_invite(number, Some(min_se));
         self.watch(number);
@@ -104,11 +126,14 @@ impl Session {
         };
         leg.role = ends.role;
         leg.ends = Some(Box::new(ends));
-        match self.stage {
+        let is_due = match self.stage {
             // 9.1.2-more200.
-            Stage::Confirmed | Stage::Closing | Stage::Delivering => self.confirm(now, number),
-            // Its ACK is due with the originator's, and no later than this stage lasts.
-            _ => {}
+            Stage::Confirmed | Stage::Closing | Stage::Delivering => true,
+            // Or else with the originator's ACK, and no later than this stage lasts.
+            _ => self.settings.leg_ack == LegAck::Immediate,
+        };
+        if is_due {
+            self.confirm(now, number);
         }
     }
 
@@ -199,6 +224,18 @@ impl Session {
         code: StatusCode,
         delivery: bool,
     ) {
+        self.fail_with(now, number, code, delivery, None);
+    }
+
+    /// The same, with the response that says so.
+    pub(super) fn fail_with(
+        &mut self,
+        now: Instant,
+        number: LegNumber,
+        code: StatusCode,
+        delivery: bool,
+        response: Option<&Message>,
+    ) {
         let Some(leg) = self.leg(number) else { return };
         if leg.outcome.is_some() {
             return;
@@ -216,6 +253,9 @@ impl Session {
             return self.call(now, &uri, true);
         }
         self.decide(number, LegOutcome::Failed(number_of_code));
+        if self.settings.all_failed_response == AllFailedResponse::Best {
+            self.best_response.consider(code, response);
+        }
         self.count(Counter::Failed);
         self.report(number, &uri, Fate::Failed, code);
     }
@@ -240,6 +280,10 @@ impl Session {
             return false;
         };
         leg.outcome = Some(outcome);
+        // What becomes of its INVITE now is of no interest to those who wait.
+        if leg.is_inviting() {
+            self.pace.answered();
+        }
         self.undecided -= 1;
         true
     }
@@ -278,6 +322,7 @@ impl Session {
             }
             let leg = &mut self.legs[number.0 as usize];
             match leg.state {
+                LegState::Waiting => self.end_leg(number),
                 LegState::Calling | LegState::Proceeding => self.cancel_leg(now, number),
                 LegState::Answered => {
                     self.ack(number);

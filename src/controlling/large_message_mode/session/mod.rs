@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::best_response::BestResponse;
 use super::dialog::{Dialog, NotAcceptable, Peer};
 use super::leg::{Leg, LegOutcome, LegState, Relay, Success};
 use super::offer_answer::{find_sdp, own_media};
 use super::outgoing_invite::{ALLOW, AcceptedInvite, Template};
+use super::pace::Pace;
 use super::session_timer::{MAX_SESSION_EXPIRES_S, SessionTimer, min_se};
 use super::settings::{
     ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
@@ -35,7 +37,7 @@ pub use action::{Action, RelayCommand, SessionReply, TransactionKey};
 /// ```text
 ///  Inviting --first 2xx: 200--> Answered --ACK: ACK to legs--> Confirmed
 ///     |                            |                               |
-///     | all failed: 480            | no ACK for ack_wait,          | BYE from him, or to him: session expired,
+///     | all failed                 | no ACK for ack_wait,          | BYE from him, or to him: session expired,
 ///     | CANCEL: 487                | message lost,                 | message lost, nobody left to deliver to,
 ///     | ANSWER_WITHIN: 480         | nobody left: legs get BYE     | or no BYE of his after the last byte
 ///     |                            v                               v
@@ -134,6 +136,10 @@ pub struct Session {
     aborted: bool,
     told_no_more_legs: bool,
     legs: Vec<Leg>,
+    /// So many legs from the first on have been invited; the others wait.
+    invited: usize,
+    pace: Pace,
+    best_response: BestResponse,
     /// So many legs from the first on will not be opened any more.
     settled: usize,
     /// Legs that are not over.
@@ -143,6 +149,8 @@ pub struct Session {
     /// When the stage has lasted long enough, and what cuts the session in any case.
     deadline: Option<Instant>,
     ack_deadline: Option<Instant>,
+    /// When the originator's message has to be complete.
+    complete_by: Option<Instant>,
     born: Instant,
     /// No deadline is earlier; it may be too early.
     wake_at: Option<Instant>,
@@ -150,8 +158,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins a session: an INVITE goes to each recipient. `transaction` is that of the originator's INVITE, to which 100 has been
-    /// sent. `random` fills its argument from a cryptographic source.
+    /// Begins a session: an INVITE goes to each recipient, or to as many as may be invited at once. `transaction` is that of
+    /// the originator's INVITE, to which 100 has been sent. `random` fills its argument from a cryptographic source.
     ///
     /// # Errors
     /// [`NotStarted`], for an INVITE that the checks would have refused: nothing was sent, and
@@ -200,11 +208,15 @@ impl Session {
             aborted: false,
             told_no_more_legs: false,
             legs: Vec::new(),
+            invited: 0,
+            pace: Pace::new(now, settings),
+            best_response: BestResponse::default(),
             settled: 0,
             standing: 0,
             undecided: 0,
             deadline: Some(now + ANSWER_WITHIN),
             ack_deadline: None,
+            complete_by: None,
             born: now,
             wake_at: None,
             actions: VecDeque::new(),
@@ -294,7 +306,10 @@ impl Session {
                 self.bye(number, StatusCode::REQUEST_TERMINATED);
                 self.watch(number);
             }
-            Success::Answered => self.leg_answered(now, number, response),
+            Success::Answered => {
+                self.pace.answered();
+                self.leg_answered(now, number, response);
+            }
         }
         self.settle(now);
     }
@@ -318,7 +333,7 @@ impl Session {
                 if let Some(longer) = longer.filter(|_| !leg.asked_again) {
                     self.call_again(now, number, longer);
                 } else {
-                    self.fail(now, number, code, true);
+                    self.fail_with(now, number, code, true, response);
                     self.end_leg(number);
                 }
             }
@@ -463,6 +478,7 @@ impl Session {
             Stage::Closing => self.deliver(now),
             _ => {}
         }
+        self.keep_for_legs(now);
         self.settle(now);
     }
 
@@ -471,23 +487,19 @@ impl Session {
         if self.message != MessageState::Open {
             return;
         }
-        self.message = MessageState::Lost;
-        match self.stage {
-            Stage::Answered => self.abandon(now),
-            Stage::Confirmed => self.leave_originator(now, StatusCode::TEMPORARILY_UNAVAILABLE),
-            Stage::Closing => self.unwind(now, StatusCode::TEMPORARILY_UNAVAILABLE),
-            _ => {}
-        }
+        self.message_failed(now);
         self.settle(now);
     }
 
     /// A leg's MSRP session has its connection.
-    pub fn handle_leg_connected(&mut self, number: LegNumber) {
+    pub fn handle_leg_connected(&mut self, now: Instant, number: LegNumber) {
+        let kept_until = self.kept_until(now);
         let Some(leg) = self.leg(number) else { return };
         if leg.relay == (Relay::Open { connected: false }) {
             leg.relay = Relay::Open { connected: true };
             if leg.state == LegState::Confirmed {
-                leg.deadline = None;
+                leg.deadline = kept_until;
+                self.watch(number);
             }
         }
     }

@@ -83,6 +83,8 @@ impl Session {
             Stage::Answered => {
                 self.stage = Stage::Confirmed;
                 self.ack_deadline = None;
+                self.complete_by = self.settings.spool_ttl.map(|ttl| now + ttl);
+                self.wake_by(self.complete_by);
                 let wait = match self.message {
                     MessageState::Open => CONNECT_TIMEOUT,
                     _ => SENDER_BYE_TIMEOUT,
@@ -108,6 +110,17 @@ impl Session {
             self.acknowledged(now);
         }
         self.originator_gone(now);
+    }
+
+    /// What he sends will never be complete.
+    pub(super) fn message_failed(&mut self, now: Instant) {
+        self.lose_message();
+        match self.stage {
+            Stage::Answered => self.abandon(now),
+            Stage::Confirmed => self.leave_originator(now, StatusCode::TEMPORARILY_UNAVAILABLE),
+            Stage::Closing => self.unwind(now, StatusCode::TEMPORARILY_UNAVAILABLE),
+            _ => {}
+        }
     }
 
     /// He cannot be reached any more, or has let his session expire.
@@ -141,9 +154,19 @@ impl Session {
         }
     }
 
+    /// Nobody has answered 2xx, and nobody will (spec-notes N20).
+    pub(super) fn refuse_as_all_did(&mut self, now: Instant) {
+        let usual = (StatusCode::TEMPORARILY_UNAVAILABLE, HeaderBlock::new());
+        let (code, headers) = self.best_response.take().unwrap_or(usual);
+        self.refuse_with(now, code, headers);
+    }
+
     /// Ends an INVITE that has no final response yet.
     pub(super) fn refuse(&mut self, now: Instant, code: StatusCode) {
-        let mut headers = HeaderBlock::new();
+        self.refuse_with(now, code, HeaderBlock::new());
+    }
+
+    fn refuse_with(&mut self, now: Instant, code: StatusCode, mut headers: HeaderBlock) {
         for name in [
             HeaderName::ConversationId,
             HeaderName::ContributionId,

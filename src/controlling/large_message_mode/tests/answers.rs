@@ -1,6 +1,7 @@
 //! ACKs, repeated and forked answers.
 
 use super::*;
+use crate::policy::LegAck;
 
 #[test]
 fn repeated_answers_before_and_after_the_ack() {
@@ -138,4 +139,70 @@ fn nobody_is_left_before_the_originators_ack() {
     scene.ack();
     scene.did(&["bye originator", "close originator", "ended"]);
     scene.assert_over();
+}
+
+/// Two recipients, whose 2xx gets its ACK at once.
+fn immediate() -> Scene {
+    Scene::set(2, &[], |settings| settings.leg_ack = LegAck::Immediate)
+}
+
+#[test]
+fn recipients_may_be_acknowledged_at_once() {
+    let mut scene = immediate();
+    scene.answer(0);
+    scene.did(&["open originator", "reply 200", "ack 0", "open 0"]);
+    scene.session.handle_leg_connected(scene.now, LegNumber(0));
+    scene.answer(0);
+    scene.did(&["ack 0"]);
+    scene.later(5);
+    scene.answer(1);
+    scene.did(&["ack 1", "open 1"]);
+    scene.ack();
+    // Nobody gets it twice.
+    scene.did(&["no more legs"]);
+    scene.session.handle_leg_connected(scene.now, LegNumber(1));
+    scene.complete();
+    scene.relay(0, Delivery::Delivered);
+    scene.relay(1, Delivery::Delivered);
+    scene.bye(Side::Originator);
+    scene.did(&[
+        "delivered 200",
+        "delivered 200",
+        "reply 200",
+        "close originator",
+        "close 0",
+        "bye 0",
+        "close 1",
+        "bye 1",
+    ]);
+    scene.silence();
+}
+
+#[test]
+fn recipients_who_were_acknowledged_at_once_are_told_when_the_originator_is_gone() {
+    let mut scene = immediate();
+    scene.ring(1);
+    scene.answer(0);
+    scene.session.handle_leg_connected(scene.now, LegNumber(0));
+    scene.take();
+    scene.later(10);
+    scene.did(&["abort", "failed 480", "failed 480", "cancel 1"]);
+    assert_eq!(scene.state(0), LegState::Aborting);
+    scene.relay(0, Delivery::Aborted);
+    scene.did(&["close 0", "bye 0"]);
+    scene.silence();
+    // One who leaves before the originator's ACK, or does not connect, fails as he would after it.
+    let mut scene = immediate();
+    scene.answer(0);
+    scene.answer(1);
+    scene.session.handle_leg_connected(scene.now, LegNumber(1));
+    scene.take();
+    scene.bye(leg(0));
+    scene.relay(0, Delivery::Failed(LegFailure::Dropped));
+    scene.did(&["reply 200", "close 0", "failed 480"]);
+    scene.relay(1, Delivery::Failed(LegFailure::Disconnected));
+    scene.did(&["failed 480", "close 1", "bye 1", "abort"]);
+    scene.ack();
+    scene.did(&["bye originator", "close originator"]);
+    scene.silence();
 }

@@ -64,7 +64,10 @@ fn no_timer_for_who_knows_none() {
     let mut scene = Scene::of(
         &accepted(Kind::Exploder, &["sip:r0@home"], ""),
         &service(&[]),
-        settings(),
+        LargeModeSettings {
+            spool_ttl: None,
+            ..settings()
+        },
     );
     scene.answer(0);
     let text = String::from_utf8(scene.replies.pop().unwrap().headers).unwrap();
@@ -75,7 +78,7 @@ fn no_timer_for_who_knows_none() {
     );
     scene.ack();
     scene.session.handle_sender_connected();
-    scene.session.handle_leg_connected(LegNumber(0));
+    scene.session.handle_leg_connected(scene.now, LegNumber(0));
     scene.later(11 * 3600);
     assert_eq!(scene.session.stage(), Stage::Confirmed);
     scene.later(2 * 3600);
@@ -146,7 +149,9 @@ fn twenty_recipients_each_in_his_own_way() {
     scene.session.handle_sender_connected();
     scene.session.handle_message_started(Some(10 << 20));
     for number in 5..20 {
-        scene.session.handle_leg_connected(LegNumber(number));
+        scene
+            .session
+            .handle_leg_connected(scene.now, LegNumber(number));
     }
     scene.later(3);
     scene.relay(dying, Delivery::Failed(LegFailure::Disconnected));
@@ -163,7 +168,9 @@ fn twenty_recipients_each_in_his_own_way() {
     for number in late.clone() {
         assert!(!scene.no_more_legs);
         scene.answer(number);
-        scene.session.handle_leg_connected(LegNumber(number));
+        scene
+            .session
+            .handle_leg_connected(scene.now, LegNumber(number));
     }
     assert!(scene.no_more_legs);
     for number in late {

@@ -68,7 +68,7 @@ fn a_sender_who_never_connects() {
     let mut scene = Scene::to(1);
     scene.answer(0);
     scene.ack();
-    scene.session.handle_leg_connected(LegNumber(0));
+    scene.session.handle_leg_connected(scene.now, LegNumber(0));
     scene.take();
     scene.later(32);
     scene.did(&["bye originator", "close originator", "abort", "failed 480"]);

@@ -4,9 +4,11 @@ mod answers;
 mod cancel;
 mod delivery;
 mod endings;
+mod pace;
 mod random;
 mod refusals;
 mod requests;
+mod retention;
 mod session_timers;
 
 use std::cell::Cell;
@@ -133,6 +135,8 @@ struct Scene {
     fates: BTreeMap<String, Fate>,
     ended: bool,
     cseq: u32,
+    /// Most legs that may wait for an answer.
+    most_inviting: usize,
 }
 
 fn leg(number: u32) -> Side {
@@ -146,6 +150,7 @@ impl Scene {
         settings: LargeModeSettings,
     ) -> Self {
         let now = Instant::now();
+        let most_inviting = settings.max_parallel_legs.unwrap_or(usize::MAX);
         let settings = Rc::new(settings);
         let session = Session::new(now, service, &settings, invite, INVITE, numbered).unwrap();
         let mut scene = Scene {
@@ -167,6 +172,7 @@ impl Scene {
             fates: BTreeMap::new(),
             ended: false,
             cseq: 100,
+            most_inviting,
         };
         scene.drain();
         scene
@@ -178,6 +184,17 @@ impl Scene {
     }
 
     fn with(recipients: u32, parameters: &[(&str, &str)]) -> Self {
+        Scene::set(recipients, parameters, |_| {})
+    }
+
+    /// With other settings.
+    fn set(
+        recipients: u32,
+        parameters: &[(&str, &str)],
+        set: impl FnOnce(&mut LargeModeSettings),
+    ) -> Self {
+        let mut settings = settings();
+        set(&mut settings);
         let uris: Vec<String> = (0..recipients)
             .map(|number| format!("sip:r{number}@home"))
             .collect();
@@ -185,7 +202,7 @@ impl Scene {
         let mut scene = Scene::of(
             &accepted(Kind::Exploder, &uris, TIMER),
             &service(parameters),
-            settings(),
+            settings,
         );
         scene.take();
         scene
@@ -196,6 +213,10 @@ impl Scene {
             assert!(!self.ended, "after the end: {action:?}");
             self.note(action);
         }
+        use LegState::{Calling, Proceeding};
+        let legs = self.session.legs();
+        let inviting = legs.filter(|leg| matches!(leg.state, Calling | Proceeding));
+        assert!(inviting.count() <= self.most_inviting);
         let wants_time = self.session.poll_timeout().is_some();
         assert_eq!(wants_time, !self.ended);
     }
@@ -496,18 +517,22 @@ impl Scene {
     }
 
     fn confirmed_with(recipients: u32, parameters: &[(&str, &str)]) -> Self {
-        let mut scene = Scene::with(recipients, parameters);
+        Scene::with(recipients, parameters).confirm(recipients)
+    }
+
+    fn confirm(mut self, recipients: u32) -> Self {
         for number in 0..recipients {
-            scene.ring(number);
-            scene.answer(number);
+            self.ring(number);
+            self.answer(number);
         }
-        scene.ack();
+        self.ack();
         for number in 0..recipients {
-            scene.session.handle_leg_connected(LegNumber(number));
+            self.session
+                .handle_leg_connected(self.now, LegNumber(number));
         }
-        scene.session.handle_sender_connected();
-        scene.take();
-        scene
+        self.session.handle_sender_connected();
+        self.take();
+        self
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::msrp::xorshift::XorShift;
+use crate::policy::{AllFailedResponse, LegAck};
 
 #[test]
 fn random_events_in_random_order() {
@@ -9,7 +10,17 @@ fn random_events_in_random_order() {
     for seed in 1..=3_000 {
         let mut random = XorShift::new(seed);
         let recipients = 1 + random.below(4) as u32;
-        let mut scene = Scene::with(recipients, if random.below(2) == 0 { ISF } else { &[] });
+        let parameters = if random.below(2) == 0 { ISF } else { &[] };
+        let mut scene = Scene::set(recipients, parameters, |settings| {
+            settings.max_parallel_legs = [None, Some(1), Some(2)][random.below(3)];
+            settings.legs_per_second = [None, Some(1), Some(100)][random.below(3)];
+            settings.spool_ttl = [None, Some(Duration::from_secs(20))][random.below(2)];
+            settings.leg_ack = [LegAck::OnSenderAck, LegAck::Immediate][random.below(2)];
+            settings.all_failed_response = [
+                AllFailedResponse::TemporarilyUnavailable,
+                AllFailedResponse::Best,
+            ][random.below(2)];
+        });
         for _ in 0..random.below(60) {
             if scene.ended {
                 break;
@@ -35,7 +46,9 @@ fn random_events_in_random_order() {
                 13 if random.below(4) == 0 => scene.cancel(),
                 14 => scene.complete(),
                 15 if random.below(3) == 0 => scene.lose(),
-                16 => scene.session.handle_leg_connected(LegNumber(number)),
+                16 => scene
+                    .session
+                    .handle_leg_connected(scene.now, LegNumber(number)),
                 17 => scene.relay(number, Delivery::Delivered),
                 18 => scene.relay(
                     number,

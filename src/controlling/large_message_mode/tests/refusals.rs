@@ -1,6 +1,7 @@
 //! Refusals, silence, interworking.
 
 use super::*;
+use crate::policy::AllFailedResponse;
 
 #[test]
 fn all_refuse() {
@@ -178,5 +179,61 @@ fn the_originator_is_answered_before_his_transaction_ends() {
     scene.take();
     scene.until(scene.born + ANSWER_WITHIN);
     scene.did(&["reply 480", "failed 480", "cancel 0"]);
+    scene.silence();
+}
+
+#[test]
+fn the_best_of_all_refusals_answers() {
+    let best = |recipients, parameters: &[(&str, &str)]| {
+        Scene::set(recipients, parameters, |settings| {
+            settings.all_failed_response = AllFailedResponse::Best;
+        })
+    };
+    let mut scene = best(3, &[]);
+    scene.ring(2);
+    scene.refuse(0, 500);
+    scene.refuse(1, 486);
+    scene.did(&["failed 500", "failed 486"]);
+    scene.later(60);
+    // Who rang in vain counts as 408, but came later.
+    scene.did(&["failed 408", "cancel 2", "reply 486"]);
+    scene.refuse(2, 487);
+    scene.did(&["ended"]);
+
+    // What the answer needs comes with it, and the ids as in any.
+    let mut scene = best(2, &[]);
+    scene.refuse(0, 404);
+    let refusal =
+        message("SIP/2.0 415 x\r\nAccept: text/plain\r\nContact: <sip:a@b>\r\n\r\n".into());
+    let code = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    scene
+        .session
+        .handle_leg_failure(scene.now, LegNumber(1), code, Some(&refusal));
+    scene.drain();
+    scene.did(&["failed 404", "failed 415", "reply 415", "ended"]);
+    let headers = String::from_utf8(scene.replies.pop().unwrap().headers).unwrap();
+    assert!(
+        headers.contains("Accept: text/plain\r\n") && headers.contains("Conversation-ID: conv")
+    );
+    assert!(!headers.contains("Contact"), "{headers}");
+
+    // The ISF has the last word on a recipient.
+    let mut scene = best(1, ISF);
+    scene.refuse(0, 415);
+    scene.refuse(1, 503);
+    scene.did(&[
+        "interworked 415",
+        "invite 1 isf",
+        "failed 503",
+        "reply 500",
+        "ended",
+    ]);
+
+    // Who cancels, and who waits for too long, is not answered by recipients.
+    let mut scene = best(2, &[]);
+    scene.refuse(0, 404);
+    scene.take();
+    scene.cancel();
+    scene.did(&["reply 487", "failed 487"]);
     scene.silence();
 }

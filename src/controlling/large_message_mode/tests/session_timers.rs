@@ -67,7 +67,7 @@ fn a_leg_refreshes_or_is_lost() {
     let mut scene = Scene::to(1);
     scene.answer_as(0, "t", ANSWER, "Session-Expires: 300;refresher=uas\r\n");
     scene.ack();
-    scene.session.handle_leg_connected(LegNumber(0));
+    scene.session.handle_leg_connected(scene.now, LegNumber(0));
     scene.session.handle_sender_connected();
     scene.later(200);
     scene.request(
@@ -89,7 +89,7 @@ fn we_refresh_a_leg_that_wants_it() {
     let mut scene = Scene::to(1);
     scene.answer_as(0, "t", ANSWER, "Session-Expires: 200;refresher=uac\r\n");
     scene.ack();
-    scene.session.handle_leg_connected(LegNumber(0));
+    scene.session.handle_leg_connected(scene.now, LegNumber(0));
     scene.session.handle_sender_connected();
     scene.take();
     for _ in 0..3 {

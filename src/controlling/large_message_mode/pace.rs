@@ -1,0 +1,53 @@
+//! When the next INVITE of a session may go: so many that wait for an answer, so many in a second (spec-notes N36).
+
+use std::time::{Duration, Instant};
+
+use super::settings::LargeModeSettings;
+
+/// INVITEs that are due sooner after one another than this go together: a wake-up for each would cost more than the INVITE.
+const PORTION: Duration = Duration::from_millis(20);
+
+/// The pace of one session's INVITEs.
+#[derive(Debug)]
+pub(super) struct Pace {
+    most_unanswered: usize,
+    unanswered: usize,
+    /// From one INVITE to the next.
+    gap: Duration,
+    /// When the next one may go.
+    due: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant, settings: &LargeModeSettings) -> Self {
+        let per_second = settings.legs_per_second;
+        Pace {
+            most_unanswered: settings.max_parallel_legs.unwrap_or(usize::MAX),
+            unanswered: 0,
+            gap: per_second.map_or(Duration::ZERO, |n| Duration::from_secs(1) / n.max(1)),
+            due: now,
+        }
+    }
+
+    /// Whether an INVITE may go now. Then it has gone, and waits for its answer.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        if self.unanswered >= self.most_unanswered || now < self.due {
+            return false;
+        }
+        self.unanswered += 1;
+        // What a portion comes late is made up for, longer silence is not.
+        let portion_ago = now.checked_sub(PORTION).unwrap_or(now);
+        self.due = self.due.max(portion_ago) + self.gap;
+        true
+    }
+
+    /// An INVITE has its final answer, or is given up.
+    pub(super) fn answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// When time alone lets the next INVITE go, where none may now. `None`: an answer has to come first.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        (self.unanswered < self.most_unanswered).then(|| self.due.max(now + PORTION))
+    }
+}
