@@ -1,6 +1,7 @@
 use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
 use memchr::memmem::Finder;
 
 use super::header::Fields;
@@ -222,7 +223,7 @@ enum HeadEnd {
 impl Progress {
     /// Where the line begins that ends the head, and which kind of line it is.
     fn find_end(&mut self, input: &[u8]) -> Result<Option<(usize, HeadEnd)>, ParseError> {
-        while let Some(found) = input[self.searched..].iter().position(|&b| b == b'\n') {
+        while let Some(found) = memchr(b'\n', &input[self.searched..]) {
             let line_start = self.line_start;
             let line_feed = self.searched + found;
             if line_feed >= MAX_HEAD_BYTES {
@@ -303,11 +304,11 @@ fn parse_head(block: &Bytes, start_line: StartLine, content_follows: bool) -> Ev
     } = start_line;
     let mut fields = Fields::default();
     let mut first_error = None;
-    let mut rest = block.slice(len..);
-    while let Some(line_feed) = rest.iter().position(|&b| b == b'\n') {
-        let mut line = rest.split_to(line_feed + 1);
-        line.truncate(line_feed.saturating_sub(1));
-        if let Err(error) = fields.parse_line(&line) {
+    let mut rest = &block[len..];
+    while let Some(line_feed) = memchr(b'\n', rest) {
+        let line = &rest[..line_feed.saturating_sub(1)];
+        rest = &rest[line_feed + 1..];
+        if let Err(error) = fields.parse_line(block, line) {
             first_error.get_or_insert(error);
         }
     }

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memchr;
 
 /// Longest MSRP URI that is read. RFC 4975 sets no limit; a host name has at most 255 bytes and a
 /// session-id some dozens, so this leaves room for parameters, and a path of many still fits a head.
@@ -44,19 +45,22 @@ impl MsrpUri {
     pub fn parse(text: Bytes) -> Result<Self, MalformedUri> {
         let clean = text
             .iter()
-            .all(|&b| b.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&b));
+            .all(|&b| b.is_ascii_graphic() && !is_forbidden(b));
         if text.len() > MAX_URI_BYTES || !clean {
             return Err(MalformedUri);
         }
-        let scheme_end = find(&text, b"://").ok_or(MalformedUri)?;
+        let scheme_end = memchr(b':', &text).ok_or(MalformedUri)?;
+        if !text[scheme_end..].starts_with(b"://") {
+            return Err(MalformedUri);
+        }
         let secure = match &text[..scheme_end] {
             scheme if scheme.eq_ignore_ascii_case(b"msrp") => false,
             scheme if scheme.eq_ignore_ascii_case(b"msrps") => true,
             _ => return Err(MalformedUri),
         };
         let start = scheme_end + 3;
-        let first_semicolon = find(&text[start..], b";").ok_or(MalformedUri)? + start;
-        let authority_end = find(&text[start..first_semicolon], b"/")
+        let first_semicolon = memchr(b';', &text[start..]).ok_or(MalformedUri)? + start;
+        let authority_end = memchr(b'/', &text[start..first_semicolon])
             .map_or(first_semicolon, |slash| slash + start);
         let session_id = (authority_end + 1).min(first_semicolon)..first_semicolon;
         if authority_end < first_semicolon && session_id.is_empty()
@@ -66,7 +70,7 @@ impl MsrpUri {
         }
         let (host, port) = parse_host_port(&text, start..authority_end)?;
         let transport_start = first_semicolon + 1;
-        let transport_end = find(&text[transport_start..], b";")
+        let transport_end = memchr(b';', &text[transport_start..])
             .map_or(text.len(), |semicolon| semicolon + transport_start);
         let transport = transport_start..transport_end;
         let alphanumeric = text[transport.clone()]
@@ -193,14 +197,14 @@ fn parse_host_port(
     let start = authority.start + userinfo_end.map_or(0, |at| at + 1);
     let host_port = &text[start..authority.end];
     let host_len = if host_port.first() == Some(&b'[') {
-        let close = find(host_port, b"]").ok_or(MalformedUri)?;
+        let close = memchr(b']', host_port).ok_or(MalformedUri)?;
         let address = std::str::from_utf8(&host_port[1..close]).map_err(|_| MalformedUri)?;
         address
             .parse::<std::net::Ipv6Addr>()
             .map_err(|_| MalformedUri)?;
         close + 1
     } else {
-        let len = find(host_port, b":").unwrap_or(host_port.len());
+        let len = memchr(b':', host_port).unwrap_or(host_port.len());
         let name = &host_port[..len];
         let valid = |&b: &u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
         if name.is_empty() || !name.iter().all(valid) {
@@ -220,12 +224,15 @@ fn parse_host_port(
 }
 
 fn is_session_id(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"-._~+=/".contains(&b)
+    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'=' | b'/')
 }
 
-fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
-    text.windows(needle.len())
-        .position(|window| window == needle)
+/// Graphic characters that no URI has.
+fn is_forbidden(b: u8) -> bool {
+    matches!(
+        b,
+        b'<' | b'>' | b'"' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+    )
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::input::{Input, SpoolDone};
 use super::session::{Originator, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
 use super::threads;
+use super::timers::Timer;
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
 use crate::cpim::CpimHead;
@@ -55,6 +56,8 @@ impl Core {
                 self.in_hand = session;
                 panic!("as a test wants it");
             }
+            #[cfg(test)]
+            Input::Timers(reply) => reply.send(self.timers.len()).unwrap(),
         }
     }
 
@@ -100,7 +103,7 @@ impl Core {
             counted: 0,
             file: SpoolFile::default(),
             spooled: 0,
-            timer: None,
+            timer: Timer::default(),
             cell: self.shared.open(id),
         })
     }
@@ -270,9 +273,10 @@ impl Core {
 
     /// Takes a session out of everything but its connections.
     pub(super) fn drop_session(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.remove(&id) else {
+        let Some(mut session) = self.sessions.remove(&id) else {
             return;
         };
+        self.timers.disarm(&mut session.timer);
         let ends = session.legs.iter().map(|leg| &leg.ends);
         for ends in ends.chain(session.originator.as_ref().map(|o| &o.ends)) {
             self.uris.remove(&ends.uri);

@@ -79,9 +79,9 @@ impl Core {
             };
             addresses.reverse();
             let stage = Stage::Connecting(addresses);
-            let mut connection = Connection::new(stream, tls, stage, deadline);
+            let mut connection = Connection::new(stream, tls, stage);
             connection.opened_for = Some((id, side));
-            let connection = self.keep(connection);
+            let connection = self.keep(connection, deadline);
             if let Some(ends) = self.ends_of(id, side) {
                 ends.connection = connection;
             }
@@ -118,7 +118,7 @@ impl Core {
 
     /// A connection that we opened has not come about.
     pub(super) fn connect_failed(&mut self, id: ConnectionId, why: &io::Error) {
-        let Some(connection) = self.connections.remove(&id) else {
+        let Some(connection) = self.remove(id) else {
             return;
         };
         let Some((session, side)) = connection.opened_for else {
@@ -165,7 +165,7 @@ impl Core {
             return;
         };
         connection.stage = Stage::Open;
-        connection.deadline = None;
+        self.timers.disarm(&mut connection.timer);
         let Some((id, side)) = connection.opened_for.take() else {
             return;
         };

@@ -6,12 +6,12 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use mio::net::TcpStream;
 use socket2::SockRef;
 
+use super::timers::Timer;
 use super::tls;
 use crate::controlling::large_message_mode::{SessionId, Side};
 use crate::msrp::{Event, Parser};
@@ -98,21 +98,14 @@ pub(super) struct Connection {
     pub(super) read_closed: bool,
     /// It stands in the run queue.
     pub(super) queued: bool,
-    /// When its timer fires.
-    pub(super) timer: Option<Instant>,
-    /// What the timer is for.
-    pub(super) deadline: Option<Instant>,
+    /// By when something must have become of it.
+    pub(super) timer: Timer,
     /// Requests for sessions that there are not.
     pub(super) strangers: u32,
 }
 
 impl Connection {
-    pub(super) fn new(
-        stream: TcpStream,
-        tls: Option<rustls::Connection>,
-        stage: Stage,
-        deadline: Instant,
-    ) -> Self {
+    pub(super) fn new(stream: TcpStream, tls: Option<rustls::Connection>, stage: Stage) -> Self {
         // Responses and the last part of a chunk are not to wait for others. A socket that refuses works all the same.
         let _ = stream.set_nodelay(true);
         Self {
@@ -133,8 +126,7 @@ impl Connection {
             writable: false,
             read_closed: false,
             queued: false,
-            timer: None,
-            deadline: Some(deadline),
+            timer: Timer::default(),
             strangers: 0,
         }
     }

@@ -1,6 +1,6 @@
 //! The relay thread: what it holds, its loop, and what a fault costs.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,12 +14,13 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::connection::{Connection, Stage};
 use super::events::EventSender;
+use super::id_map::{IdMap, IdSet};
 use super::input::{Input, InputReceiver};
 use super::progress::Shared;
 use super::resolver::Resolver;
 use super::session::RelaySession;
 use super::spool::Spool;
-use super::timers::{TimerKey, Timers};
+use super::timers::{Timer, TimerKey, Timers};
 use super::tls::Tls;
 use super::{RelayLimits, SessionEvent};
 use crate::controlling::LogLevel;
@@ -48,12 +49,12 @@ pub(super) struct Core {
     pub(super) listeners: Vec<Listener>,
     pub(super) tls: Option<Tls>,
     pub(super) limits: RelayLimits,
-    pub(super) sessions: HashMap<SessionId, RelaySession>,
+    pub(super) sessions: IdMap<SessionId, RelaySession>,
     /// Ends by the session-id of our URI.
     pub(super) uris: HashMap<String, (SessionId, Side)>,
     /// Sessions that a fault of ours has ended, until they are forgotten.
-    pub(super) fallen: HashSet<SessionId>,
-    pub(super) connections: HashMap<ConnectionId, Connection>,
+    pub(super) fallen: IdSet<SessionId>,
+    pub(super) connections: IdMap<ConnectionId, Connection>,
     pub(super) next_connection: u64,
     /// Accepted, and nobody's yet; the oldest first.
     pub(super) unbound: BTreeSet<ConnectionId>,
@@ -64,7 +65,7 @@ pub(super) struct Core {
     /// Connections that are not read from because the memory of all sessions is used up.
     pub(super) held_back: Vec<ConnectionId>,
     pub(super) timers: Timers,
-    pub(super) accept_timer: Option<Instant>,
+    pub(super) accept_timer: Timer,
     pub(super) events: EventSender,
     pub(super) shared: Arc<Shared>,
     pub(super) spool: Option<Spool>,
@@ -118,7 +119,7 @@ impl Core {
             let knocked = self.listeners.iter().any(|listener| listener.ready);
             let idle = self.run_queue.is_empty()
                 && self.backlog.is_empty()
-                && (!knocked || self.accept_timer.is_some());
+                && (!knocked || self.accept_timer.is_armed());
             let timeout = if idle {
                 self.timers
                     .next()
@@ -143,8 +144,8 @@ impl Core {
                 self.note(event);
             }
             self.guard(Self::accept_all);
-            while let Some((at, key)) = self.timers.pop(self.now) {
-                self.guard(|core| core.handle_timer(at, key));
+            while let Some(key) = self.timers.pop(self.now) {
+                self.guard(|core| core.handle_timer(key));
             }
             // What one connection brought is written to others before the next wait.
             for _ in 0..ROUNDS {
@@ -260,7 +261,7 @@ impl Core {
     }
 
     fn accept_all(&mut self) {
-        if self.accept_timer.is_some() {
+        if self.accept_timer.is_armed() {
             return;
         }
         for index in 0..self.listeners.len() {
@@ -321,8 +322,8 @@ impl Core {
             None => Stage::Open,
         };
         let deadline = self.now + self.limits.unbound;
-        let connection = Connection::new(stream, tls, stage, deadline);
-        if let Some(id) = self.keep(connection) {
+        let connection = Connection::new(stream, tls, stage);
+        if let Some(id) = self.keep(connection, deadline) {
             self.unbound.insert(id);
         }
     }
@@ -332,8 +333,12 @@ impl Core {
         (FIRST_LISTENER + listeners) as u64
     }
 
-    /// Takes a connection into the set that is waited for.
-    pub(super) fn keep(&mut self, mut connection: Connection) -> Option<ConnectionId> {
+    /// Takes a connection into the set that is waited for. By `deadline` something must have become of it.
+    pub(super) fn keep(
+        &mut self,
+        mut connection: Connection,
+        deadline: Instant,
+    ) -> Option<ConnectionId> {
         let id = ConnectionId(self.next_connection);
         let token = Token(self.next_connection as usize);
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -344,18 +349,22 @@ impl Core {
             return None;
         }
         self.next_connection += 1;
-        let deadline = connection.deadline;
         self.connections.insert(id, connection);
-        if let Some(at) = deadline {
-            self.set_deadline(id, at);
-        }
+        self.set_deadline(id, deadline);
         Some(id)
+    }
+
+    /// Takes a connection out of the set.
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        let mut connection = self.connections.remove(&id)?;
+        self.timers.disarm(&mut connection.timer);
+        Some(connection)
     }
 
     /// When something must have become of a connection.
     pub(super) fn set_deadline(&mut self, id: ConnectionId, at: Instant) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.deadline = Some(at);
+            self.timers.disarm(&mut connection.timer);
             let key = TimerKey::Connection(id);
             self.timers.arm(key, &mut connection.timer, at);
         }
@@ -368,18 +377,14 @@ impl Core {
         }
     }
 
-    fn handle_timer(&mut self, at: Instant, key: TimerKey) {
+    fn handle_timer(&mut self, key: TimerKey) {
         match key {
-            TimerKey::Accept => {
-                self.accept_timer = None;
-            }
+            TimerKey::Accept => self.timers.disarm(&mut self.accept_timer),
             TimerKey::Session(id) => {
                 let Some(session) = self.sessions.get_mut(&id) else {
                     return;
                 };
-                if session.timer == Some(at) {
-                    session.timer = None;
-                }
+                self.timers.disarm(&mut session.timer);
                 self.in_hand = Some(id);
                 self.session_timeout(id);
             }
@@ -387,14 +392,8 @@ impl Core {
                 let Some(connection) = self.connections.get_mut(&id) else {
                     return;
                 };
-                if connection.timer == Some(at) {
-                    connection.timer = None;
-                }
-                match connection.deadline {
-                    Some(deadline) if deadline <= self.now => self.connection_timeout(id),
-                    Some(deadline) => self.set_deadline(id, deadline),
-                    None => {}
-                }
+                self.timers.disarm(&mut connection.timer);
+                self.connection_timeout(id);
             }
         }
     }
@@ -403,7 +402,6 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        connection.deadline = None;
         match connection.stage {
             Stage::Connecting(_) | Stage::Handshake if connection.opened_for.is_some() => {
                 self.connect_failed(id, &ErrorKind::TimedOut.into());

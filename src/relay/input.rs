@@ -22,6 +22,9 @@ pub(super) enum Input {
     /// For tests: a fault of ours, while at work for a session or for none.
     #[cfg(test)]
     Panic(Option<SessionId>),
+    /// For tests: how many deadlines are armed?
+    #[cfg(test)]
+    Timers(Sender<usize>),
 }
 
 /// What the spool did.

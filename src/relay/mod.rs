@@ -24,7 +24,7 @@
 //! | `tls` | certificates and fingerprints |
 //! | `spool`, `resolver` | the other threads |
 //! | `input`, `events`, `progress` | between the threads: in, out, and what may be looked at |
-//! | `timers`, `threads` | deadlines; threads without signals |
+//! | `timers`, `id_map`, `threads` | deadlines; maps by our own ids; threads without signals |
 //!
 //! Each leg whose recipient waits for us gets a connection of its own, even if two recipients stand behind one address: RFC 4975
 //! §5.4 permits to share one, and a recipient who reads slowly would hold the other up. Peers that connect to us may
@@ -39,6 +39,7 @@ mod connecting;
 mod connection;
 mod core;
 mod events;
+mod id_map;
 mod input;
 mod limits;
 mod listeners;
@@ -56,7 +57,7 @@ mod timers;
 mod tls;
 mod writing;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -71,11 +72,12 @@ pub use settings::{Listen, RelayLimits, RelaySettings, TlsFiles};
 
 use self::core::{Core, Listener, WAKER};
 use self::events::{EventReceiver, event_queue};
+use self::id_map::{IdMap, IdSet};
 use self::input::{Input, InputSender, input_queue};
 use self::progress::Shared;
 use self::resolver::Resolver;
 use self::spool::Spool;
-use self::timers::Timers;
+use self::timers::{Timer, Timers};
 
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, RelayCommand, SessionId};
@@ -190,16 +192,16 @@ impl Relay {
             next_connection: Core::first_connection(listening.len()),
             listeners: listening,
             tls: listeners.tls,
-            sessions: HashMap::new(),
+            sessions: IdMap::default(),
             uris: HashMap::new(),
-            fallen: HashSet::new(),
-            connections: HashMap::new(),
+            fallen: IdSet::default(),
+            connections: IdMap::default(),
             unbound: BTreeSet::new(),
             block: BytesMut::new(),
             run_queue: VecDeque::new(),
             held_back: Vec::new(),
             timers: Timers::default(),
-            accept_timer: None,
+            accept_timer: Timer::default(),
             events: event_sender,
             shared: Arc::clone(&shared),
             spool,

@@ -114,7 +114,7 @@ impl Core {
 
     /// A connection is gone, or is to be gone at once.
     pub(super) fn lose(&mut self, connection_id: ConnectionId) {
-        let Some(connection) = self.connections.remove(&connection_id) else {
+        let Some(connection) = self.remove(connection_id) else {
             return;
         };
         self.unbound.remove(&connection_id);

@@ -248,7 +248,7 @@ impl Core {
             return self.refuse(id, head, status);
         }
         connection.bound.push((session_id, side));
-        connection.deadline = None;
+        self.timers.disarm(&mut connection.timer);
         self.unbound.remove(&id);
         self.events.session(session_id, event);
         self.route_to(session_id, side)

@@ -1,11 +1,12 @@
 //! What the relay has of one session: the originator's end, the fan-out, and which connection each end has.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::id_map::IdMap;
 use super::progress::{LegCell, SessionCell};
 use super::spool::SpoolFile;
+use super::timers::Timer;
 use crate::controlling::SenderNote;
 use crate::controlling::large_message_mode::LegNumber;
 use crate::cpim::{CpimHead, CpimHeadState};
@@ -18,7 +19,7 @@ pub(super) struct RelaySession {
     pub(super) fan_out: FanOut,
     /// In the order of [`LegId::index`].
     pub(super) legs: Vec<RelayLeg>,
-    pub(super) numbers: HashMap<LegNumber, LegId>,
+    pub(super) numbers: IdMap<LegNumber, LegId>,
     pub(super) limits: Limits,
     /// Who is to be noted as the sender of the message, until its header has come.
     pub(super) sender_note: Option<Box<SenderNote>>,
@@ -32,8 +33,7 @@ pub(super) struct RelaySession {
     pub(super) file: SpoolFile,
     /// Bytes given to the spool.
     pub(super) spooled: u64,
-    /// When the session's timer fires.
-    pub(super) timer: Option<Instant>,
+    pub(super) timer: Timer,
     pub(super) cell: Arc<SessionCell>,
 }
 

@@ -1,5 +1,7 @@
 //! Faults of our own, which no peer can bring about. What peers do is in `tests/relay`.
 
+use std::net::TcpListener;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -112,5 +114,40 @@ fn a_fault_outside_of_sessions_ends_all_and_the_relay_goes_on() {
     relay.command(session(2), RelayCommand::CloseOriginator);
     relay.command(session(2), RelayCommand::CloseLeg(LegNumber(7)));
     assert_last_words(&mut relay, 2);
+    relay.stop(Duration::from_secs(10));
+}
+
+fn timers(relay: &Relay) -> usize {
+    let (reply, count) = mpsc::channel();
+    relay.inputs.send(Input::Timers(reply));
+    count.recv_timeout(Duration::from_secs(10)).unwrap()
+}
+
+#[test]
+fn deadlines_go_with_what_they_are_for() {
+    let mut relay = started();
+    let recipient = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut ends = passive("active");
+    ends.role = Role::Active;
+    ends.host = "127.0.0.1".to_owned();
+    ends.port = recipient.local_addr().unwrap().port();
+    open(&mut relay, 1);
+    relay.command(session(1), RelayCommand::OpenLeg(LegNumber(8), ends));
+    let (peer, _) = recipient.accept().unwrap();
+    let event = next(&mut relay);
+    let connected = SessionEvent::LegConnected(LegNumber(8));
+    assert!(matches!(event, RelayEvent::Session(_, event) if event == connected));
+    assert_eq!(timers(&relay), 1, "the session's; none to connect by");
+    relay.forget(session(1));
+    assert_eq!(
+        timers(&relay),
+        1,
+        "the connection's, for the peer to read on"
+    );
+    drop(peer);
+    while relay.totals().connections > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(timers(&relay), 0);
     relay.stop(Duration::from_secs(10));
 }

@@ -15,7 +15,17 @@ pub(super) enum TimerKey {
     Accept,
 }
 
-/// The owner keeps the time of its earliest entry and does not arm a later one; an entry that came to nothing fires all the same.
+/// An owner's entry in the queue, if it has one.
+#[derive(Debug, Default)]
+pub(super) struct Timer(Option<(Instant, u64)>);
+
+impl Timer {
+    pub(super) fn is_armed(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Each owner has one entry at most, which must go with it: an entry that is left behind wakes the thread for nothing.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     entries: BTreeMap<(Instant, u64), TimerKey>,
@@ -23,12 +33,20 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Arms `key` for `at` unless `armed` says that it will fire no later anyway.
-    pub(super) fn arm(&mut self, key: TimerKey, armed: &mut Option<Instant>, at: Instant) {
-        if armed.is_none_or(|armed| at < armed) {
-            *armed = Some(at);
+    /// Arms `timer` for `at` unless it will fire no later anyway.
+    pub(super) fn arm(&mut self, key: TimerKey, timer: &mut Timer, at: Instant) {
+        if timer.0.is_none_or(|(armed, _)| at < armed) {
+            self.disarm(timer);
+            timer.0 = Some((at, self.next));
             self.entries.insert((at, self.next), key);
             self.next += 1;
+        }
+    }
+
+    /// Takes the entry out. After it has fired too, so that it can be armed again.
+    pub(super) fn disarm(&mut self, timer: &mut Timer) {
+        if let Some(entry) = timer.0.take() {
+            self.entries.remove(&entry);
         }
     }
 
@@ -36,11 +54,15 @@ impl Timers {
         self.entries.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// The next entry that is due, and for when it was.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, TimerKey)> {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The next entry that is due, which its owner has to [`disarm`](Self::disarm).
+    pub(super) fn pop(&mut self, now: Instant) -> Option<TimerKey> {
         let entry = self.entries.first_entry()?;
-        let at = entry.key().0;
-        (at <= now).then(|| (at, entry.remove()))
+        (entry.key().0 <= now).then(|| entry.remove())
     }
 }
 
@@ -54,7 +76,7 @@ mod tests {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let mut timers = Timers::default();
-        let (mut a, mut b) = (None, None);
+        let (mut a, mut b) = (Timer::default(), Timer::default());
         let of = |number| TimerKey::Connection(ConnectionId(number));
         timers.arm(of(1), &mut a, start + 3 * second);
         timers.arm(of(1), &mut a, start + 4 * second);
@@ -62,8 +84,26 @@ mod tests {
         assert_eq!(timers.next(), Some(start + 2 * second));
         assert_eq!(timers.pop(start + second), None);
         let late = start + 9 * second;
-        assert_eq!(timers.pop(late), Some((start + 2 * second, of(2))));
-        assert_eq!(timers.pop(late), Some((start + 3 * second, of(1))));
+        assert_eq!(timers.pop(late), Some(of(2)));
+        assert_eq!(timers.pop(late), Some(of(1)));
         assert_eq!((timers.pop(late), timers.next()), (None, None));
+        // Both have fired and can be armed again.
+        timers.disarm(&mut a);
+        timers.arm(of(1), &mut a, start + 5 * second);
+        assert_eq!(timers.pop(late), Some(of(1)));
+    }
+
+    #[test]
+    fn nothing_is_left_of_an_entry_that_is_moved_or_taken_out() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut timers = Timers::default();
+        let mut timer = Timer::default();
+        timers.arm(TimerKey::Accept, &mut timer, start + 3 * second);
+        timers.arm(TimerKey::Accept, &mut timer, start + second);
+        assert_eq!((timers.next(), timers.len()), (Some(start + second), 1));
+        timers.disarm(&mut timer);
+        timers.disarm(&mut timer);
+        assert!(!timer.is_armed() && timers.next().is_none());
     }
 }

@@ -1,9 +1,11 @@
-//! Who is measured: cpm's relay, and the least that any relay has to do.
+//! Who is measured: cpm's relay, the least that any program has to do that copies a message, and the least that any relay of
+//! MSRP has to do.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,14 @@ use super::sink::Sink;
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(60);
 const BLOCK_BYTES: usize = 64 * 1024;
+/// The threads of cpm's relay. This program has such a name itself.
+const RELAY: &[&str] = &["cpm-relay", "cpm-spool", "cpm-resolver"];
+/// The thread of [`bare_msrp`].
+const BARE_MSRP: &[&str] = &["bare-msrp"];
+
+/// What the sender of [`bare_msrp`] is answered.
+const RESPONSE: &[u8] = b"MSRP d93kswow 200 OK\r\nTo-Path: msrp://c:9/d;tcp\r\n\
+    From-Path: msrp://a:9/b;tcp\r\n-------d93kswow$\r\n";
 
 /// What one message took.
 pub(super) struct Taken {
@@ -66,6 +76,61 @@ pub(super) fn bare(stream: &[u8], recipients: usize) -> Taken {
     sink.wait();
     let elapsed = start.elapsed();
     let (cpu, _far) = copy.join().expect("the loop does not fail");
+    Taken { cpu, elapsed }
+}
+
+/// The same, and what RFC 4975 wants of a relay on the wire: the sender's chunk is answered (§7.2), and the response of each
+/// recipient is read. It starts from rest and is measured as cpm's relay is: caches are cold, and a thread has to be woken.
+pub(super) fn bare_msrp(stream: &[u8], recipients: usize) -> Taken {
+    let listener = TcpListener::bind((HOST, 0)).expect("a free port");
+    let (mut sender, mut source) = pair(&listener);
+    let (near, mut far): (Vec<_>, Vec<_>) = (0..recipients).map(|_| pair(&listener)).unzip();
+    for stream in far.iter().chain([&source]) {
+        stream.set_nodelay(true).expect("a socket");
+    }
+    let sink = Sink::start(near, true);
+    let len = stream.len();
+    let (start, started) = mpsc::channel();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let copy_loop = move || {
+        let mut block = vec![0; BLOCK_BYTES];
+        start.send(()).expect("somebody waits");
+        let mut left = len;
+        while left > 0 {
+            let read = source.read(&mut block).expect("a sender");
+            assert!(read > 0, "the sender ended too early");
+            for recipient in &mut far {
+                recipient.write_all(&block[..read]).expect("a recipient");
+            }
+            left -= read;
+        }
+        source.write_all(RESPONSE).expect("a sender");
+        for recipient in &mut far {
+            let mut end = 0;
+            while !block[..end].ends_with(b"$\r\n") {
+                let read = recipient.read(&mut block[end..]).expect("a recipient");
+                assert!(read > 0, "a recipient ended too early");
+                end += read;
+            }
+        }
+        // The connections, and the thread's CPU time, outlive the measurement.
+        let _ = stopped.recv();
+    };
+    let thread = thread::Builder::new().name(BARE_MSRP[0].to_owned());
+    let copy = thread.spawn(copy_loop).expect("threads are to be had");
+    started.recv().expect("the loop starts");
+    wait_idle(BARE_MSRP);
+    let before = cpu_of(BARE_MSRP);
+    let start = Instant::now();
+    sender.write_all(stream).expect("a reader");
+    let mut response = vec![0; RESPONSE.len()];
+    sender.read_exact(&mut response).expect("an answer");
+    sink.wait();
+    let elapsed = start.elapsed();
+    wait_idle(BARE_MSRP);
+    let cpu = cpu_of(BARE_MSRP) - before;
+    drop(stop);
+    copy.join().expect("the loop does not fail");
     Taken { cpu, elapsed }
 }
 
@@ -187,8 +252,8 @@ impl Cpm {
         let stream = message(&set_up.to, &set_up.from, content);
         let mut sender = set_up.sender;
         let sink = Sink::start(set_up.reading, true);
-        wait_idle();
-        let before = relay_cpu();
+        wait_idle(RELAY);
+        let before = cpu_of(RELAY);
         let start = Instant::now();
         let writer = thread::spawn(move || {
             sender.write_all(&stream).expect("the relay reads");
@@ -210,8 +275,8 @@ impl Cpm {
             &mut watch,
         );
         let elapsed = start.elapsed();
-        wait_idle();
-        let cpu = relay_cpu() - before;
+        wait_idle(RELAY);
+        let cpu = cpu_of(RELAY) - before;
         let streams = sink.wait();
         let sender = writer.join().expect("the sender does not fail");
         self.relay
@@ -277,27 +342,26 @@ pub(super) fn message(to: &str, from: &str, content: &[u8]) -> Vec<u8> {
     [head.as_bytes(), content, b"\r\n-------d93kswow$\r\n"].concat()
 }
 
-/// CPU time of the relay's threads.
-fn relay_cpu() -> Duration {
+/// CPU time of the threads of these names.
+fn cpu_of(threads: &[&str]) -> Duration {
     let tasks = fs::read_dir("/proc/self/task").expect("proc is mounted");
     let of_task = |task: std::io::Result<fs::DirEntry>| {
         let task = task.ok()?.path();
         let name = fs::read_to_string(task.join("comm")).ok()?;
         let times = fs::read_to_string(task.join("schedstat")).ok()?;
-        // This program has such a name itself.
-        let ours = ["cpm-relay", "cpm-spool", "cpm-resolver"].contains(&name.trim_end());
+        let counts = threads.contains(&name.trim_end());
         let nanoseconds = times.split(' ').next()?.parse().ok()?;
-        ours.then(|| Duration::from_nanos(nanoseconds))
+        counts.then(|| Duration::from_nanos(nanoseconds))
     };
     tasks.filter_map(of_task).sum()
 }
 
-/// Waits until the relay's threads do nothing.
-fn wait_idle() {
-    let mut before = relay_cpu();
+/// Waits until these threads do nothing.
+fn wait_idle(threads: &[&str]) {
+    let mut before = cpu_of(threads);
     loop {
         thread::sleep(Duration::from_millis(1));
-        let now = relay_cpu();
+        let now = cpu_of(threads);
         if now == before {
             return;
         }
