@@ -4,15 +4,13 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::READ_BLOCK_BYTES;
-
-/// Longest segment, and the size of the page that short pieces are gathered in: what one read brings makes one segment.
-pub(super) const SEGMENT_BYTES: usize = READ_BLOCK_BYTES;
+/// Longest segment, and the size of the page that short pieces are gathered in.
+pub(super) const SEGMENT_BYTES: usize = 64 * 1024;
 /// Content in pieces shorter than this is copied into a page: a slice would keep a whole read block
 /// alive, and many short slices cost each leg more than one copy costs once.
 const SLICE_BYTES: usize = 32 * 1024;
 /// How much is written to the spool at once, if so much lies together.
-const SPILL_BYTES: usize = 4 * SEGMENT_BYTES;
+const SPILL_BYTES: usize = 256 * 1024;
 
 /// What legs still need of one message, kept once for all of them: a queue of segments without gaps,
 /// then a page that is still being filled.

@@ -176,7 +176,7 @@ pub enum Action {
     Fetch {
         /// Where they lie in the message.
         offset: u64,
-        /// How many; at most [`READ_BLOCK_BYTES`].
+        /// How many; at most 64 KiB.
         len: usize,
     },
     /// Read no more from the originator: memory is full, and the spool is full or slow.
@@ -1836,8 +1836,7 @@ mod tests {
                 .handle_content(pair.now, random_content(READ_BLOCK_BYTES));
             pair.tick();
         }
-        let sent = 64 * READ_BLOCK_BYTES;
-        assert_eq!((pair.fan_out.memory(), pair.spills), (sent, 0));
+        assert_eq!((pair.fan_out.memory(), pair.spills), (4 << 20, 0));
         pair.bound = usize::MAX;
         pair.fan_out.set_limits(limits(1 << 30));
         for _ in 0..64 {

@@ -24,6 +24,6 @@ pub use fan_out::{
 };
 pub use reassembly::MAX_OUT_OF_ORDER_BYTES;
 
-/// Largest block that the relay may read into at once: a chunk of 64 KiB with its head and end-line is read whole. A slice of
-/// content keeps its whole block alive, and the bound on memory counts on blocks being no larger than this.
-pub const READ_BLOCK_BYTES: usize = 65 * 1024;
+/// Largest block that the relay may read into at once. A slice of content keeps its whole block alive,
+/// and the bound on memory counts on blocks being no larger than this.
+pub const READ_BLOCK_BYTES: usize = 64 * 1024;
