@@ -17,6 +17,7 @@ use cpm::relay::{
 use cpm::sdp::{Role, Transport};
 use cpm::session::LegState;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::set_socket_linger;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::sink::Sink;
@@ -45,7 +46,14 @@ pub(super) struct Taken {
 fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
     let to = listener.local_addr().expect("a bound socket");
     let near = TcpStream::connect(to).expect("a listener");
-    (near, listener.accept().expect("a connection").0)
+    (near, accept(listener))
+}
+
+/// Takes a connection, which leaves no TIME-WAIT when it is closed: all those of a run would use up the ports.
+fn accept(listener: &TcpListener) -> TcpStream {
+    let (stream, _) = listener.accept().expect("a connection");
+    set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
+    stream
 }
 
 /// Reads a block, writes it to each socket, and so on. No head is read, nobody answers, and a slow recipient holds up all.
@@ -216,7 +224,7 @@ impl Cpm {
             let ends = end(Role::Active, own, peer, port);
             let command = RelayCommand::OpenLeg(LegNumber(number as u32), ends);
             self.relay.command(session, command);
-            reading.push(listener.accept().expect("the relay connects").0);
+            reading.push(accept(&listener));
         }
         self.relay.command(session, RelayCommand::NoMoreLegs);
         let mut connected = 0;
