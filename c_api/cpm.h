@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 7u
+#define CPM_ABI 8u
 
 /* Borrowed bytes. */
 struct cpm_str {
