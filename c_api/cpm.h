@@ -14,7 +14,8 @@
  *              cpm_service, which is made and configured before the fork and then is each process's own copy.
  *   Threads    A process may call the core from one thread only, the one that may also call the proxy.
  *              The core calls the host back on that thread only, and only during a call into the core. Threads of
- *              the core's own exist in the process that has called sessions_new, and never call the host.
+ *              the core's own exist in processes that have called sessions_new, names_new or groups_new, and never call
+ *              the host.
  *   Panics     No call unwinds into C. A panic inside the core is caught, logged at CPM_LOG_CRITICAL and
  *              becomes the failure value of the function that was called.
  *   NULL       A NULL handle is answered with the failure value.
@@ -52,6 +53,10 @@ struct cpm_groups;
 
 /* All large message sessions, with the MSRP relay. Owned by the one process that has them. */
 struct cpm_sessions;
+
+/* Names that are being looked up. Owned by the one process that does so for all others. */
+struct cpm_names;
+
 /* A parameter of the service. Its texts live as long as the module. */
 struct cpm_parameter {
 	struct cpm_str name;
@@ -148,27 +153,47 @@ struct cpm_outgoing {
 
 /* What send made of an outgoing request. */
 enum cpm_sent {
+	CPM_SENT_FAILED_ENOUGH = -4, /* as CPM_SENT_FAILED, and this process has worked on it for long enough */
 	CPM_SENT_BUSY = -3,    /* not now to this recipient: the connection towards him is full. Others may go on */
 	CPM_SENT_NO_ROOM = -2, /* not now: transactions hold too much memory. Hand over, or try again later */
 	CPM_SENT_FAILED = -1,  /* it could not be sent; no outcome follows */
 	CPM_SENT_DROPPED = 0,  /* the operator's script dropped it; no outcome follows */
-	CPM_SENT = 1,          /* handed to the transaction layer; an outcome follows */
+	CPM_SENT = 1,          /* handed to the transaction layer, or to whoever waits for its name; an outcome follows */
 	CPM_SENT_ENOUGH = 2    /* the same, and this process has worked on it for long enough: hand over the rest */
 };
+
+/* Where a next hop is. */
+enum cpm_located {
+	CPM_LOCATED_NOWHERE = -1, /* its name has no address, or none that could be found */
+	CPM_LOCATED_LATER = 0,    /* its name has to be looked up: see names_ask */
+	CPM_LOCATED = 1,          /* see the places */
+	CPM_LOCATED_ITSELF = 2    /* it has no name that could be looked up */
+};
+
+#define CPM_MAX_PLACES 8
+#define CPM_PLACE_BYTES 96
+
+/* Where a name can be reached, best first: URIs with IP address, port and transport, each ended by NUL. */
+struct cpm_places {
+	size_t n;
+	char uri[CPM_MAX_PLACES][CPM_PLACE_BYTES];
+	uint32_t name; /* for another_place, of CPM_NAME_BITS; 0: it is not kept */
+};
+#define CPM_NAME_BITS 29
 
 /* A request inside of a dialog of ours, without body. Borrowed during the call of session_request. The host adds Via,
  * Max-Forwards and Content-Length. */
 struct cpm_dialog_request {
 	struct cpm_str method; /* ACK has no outcome, and is sent once */
-	struct cpm_str target; /* the remote target, for the Request-URI */
-	struct cpm_str routes; /* the route set, first hop first, with commas between; may be empty */
+	struct cpm_str request_uri;
+	struct cpm_str next_hop; /* URI of the next hop */
 	struct cpm_str call_id;
 	struct cpm_str from; /* without tag */
 	struct cpm_str from_tag;
 	struct cpm_str to; /* without tag */
 	struct cpm_str to_tag;
 	uint32_t cseq;
-	struct cpm_str headers; /* whole header lines, each ended by CRLF; may be empty */
+	struct cpm_str headers; /* whole header lines, each ended by CRLF, Route among them; may be empty */
 };
 
 /* What a process has seen that concerns a session. */
@@ -379,13 +404,36 @@ struct cpm_core {
 	struct cpm_job *(*job_new)(const struct cpm_service *service, struct cpm_str job);
 
 	/* Sends on until host.send says CPM_SENT_ENOUGH or CPM_SENT_NO_ROOM. 1: all is done, see job_reply; 0: to be
-	 * continued. With `last` it does not come back for more: what has no room fails. */
+	 * continued, and job_reply says whether the reply is due all the same. With `last` it does not come back for more: what
+	 * has no room fails. */
 	int (*job_run)(struct cpm_job *job, void *context, int last);
 
-	/* The reply to the request that the job came from. 0, or -1: there is none yet. */
+	/* The reply to the request that the job came from, once each recipient has been tried. 0, or -1: there is none yet. */
 	int (*job_reply)(const struct cpm_job *job, struct cpm_reply *reply);
 
 	void (*job_free)(struct cpm_job *job);
+
+	/* Where the next hop `uri` is, as far as that is known. Never waits. */
+	enum cpm_located (*locate)(const struct cpm_service *service, struct cpm_str uri, struct cpm_places *places);
+
+	/* A request that was sent to the place `tried` of a name was not answered there, or with 503: whether the name has another
+	 * one (RFC 3263 4.3). 1: `*again` is the request once more, borrowed until the next call, and `*places` are those that are left;
+	 * 0: no. */
+	int (*another_place)(const struct cpm_service *service, uint32_t name, struct cpm_str tried, struct cpm_str request,
+			struct cpm_outgoing *again, struct cpm_places *places);
+
+	/* Starts to look names up for all processes. NULL after a log line. All signals that the process handles must be blocked
+	 * or handled by its one thread. */
+	struct cpm_names *(*names_new)(const struct cpm_service *service);
+
+	/* A descriptor that is readable while names_next has something to say. */
+	int (*names_fd)(const struct cpm_names *names);
+
+	/* Looks the name of a next hop up that is CPM_LOCATED_LATER. Never waits; names_next tells within some seconds. */
+	void (*names_ask)(struct cpm_names *names, struct cpm_str uri, uint64_t ticket);
+
+	/* What one names_ask has come to. 1: see the places, of which there may be none; 0: nothing yet. */
+	int (*names_next)(struct cpm_names *names, uint64_t *ticket, struct cpm_places *places);
 
 	/* Whether there is large message mode. After service_start. */
 	int (*uses_sessions)(const struct cpm_service *service);

@@ -4,15 +4,13 @@
  * it on (cpm_sessions.c); the process of the sessions replies, invites, acknowledges and cancels.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "core/globals.h"
-#include "core/parser/parse_rr.h"
 #include "core/parser/parse_to.h"
-#include "core/parser/parse_uri.h"
-#include "core/resolve.h"
+#include "core/mem/pkg.h"
 
 #include "cpm_tm.h"
+#include "cpm_waiting.h"
 
 /* Names a transaction in one number, which is not 0. */
 static uint64_t name_of(unsigned hash_index, unsigned label)
@@ -128,12 +126,12 @@ static void seen_end(const struct cell *t, const struct tmcb_params *params)
 }
 
 /* Of an INVITE: provisional responses and each 2xx as they come in, failures when tm has acknowledged them. */
-static void invite_answered(struct cell *t, int type, struct tmcb_params *params)
+void cpm_dialogs_invite_answered(struct cell *t, int type, struct tmcb_params *params)
 {
 	if(type & TMCB_LOCAL_RESPONSE_IN) {
 		if(params->code < 300 && params->rpl != NULL && params->rpl != FAKED_REPLY)
 			seen_response(params->rpl);
-	} else if(params->code >= 300) {
+	} else if(params->code >= 300 && !cpm_tm_another_place(t, params, CPM_SENDING_INVITE)) {
 		seen_end(t, params);
 	}
 }
@@ -161,39 +159,10 @@ int cpm_dialogs_response(sip_msg_t *msg)
 	return 0;
 }
 
-/* Whether the host of a URI is a name, which may take long to resolve: that must not hold up all sessions. */
-static int is_name(struct cpm_str uri)
+void cpm_dialogs_invited(const struct cpm_outgoing *invite, unsigned hash_index, unsigned label)
 {
-	struct sip_uri parsed;
+	uint64_t transaction = hash_index == 0 && label == 0 ? 0 : name_of(hash_index, label);
 
-	if(parse_uri((char *)uri.s, (int)uri.len, &parsed) < 0)
-		return 0;
-	return str2ip(&parsed.host) == NULL && str2ip6(&parsed.host) == NULL;
-}
-
-static enum cpm_sent send_invite(const struct cpm_outgoing *invite, uint64_t *transaction)
-{
-	unsigned hash_index = 0, label = 0;
-	enum cpm_sent sent = cpm_tm_invite(invite, invite_answered, &hash_index, &label);
-
-	*transaction = name_of(hash_index, label);
-	return sent;
-}
-
-/* Between two looks for room. */
-#define ROOM_RETRY_MS 20
-
-void cpm_dialogs_send_invite(const struct cpm_outgoing *invite, int may_wait_ms)
-{
-	uint64_t transaction;
-	enum cpm_sent sent = send_invite(invite, &transaction);
-
-	while((sent == CPM_SENT_NO_ROOM || sent == CPM_SENT_BUSY) && (may_wait_ms -= ROOM_RETRY_MS) > 0) {
-		usleep(ROOM_RETRY_MS * 1000);
-		sent = send_invite(invite, &transaction);
-	}
-	if(sent != CPM_SENT && sent != CPM_SENT_ENOUGH)
-		transaction = 0;
 	cpm_sessions_see(CPM_SEEN_INVITED, transaction, 0, invite->call_id.s, invite->call_id.len);
 }
 
@@ -201,11 +170,12 @@ void cpm_dialogs_send_invite(const struct cpm_outgoing *invite, int may_wait_ms)
 
 enum cpm_sent cpm_dialogs_invite(void *context, const struct cpm_outgoing *invite, uint64_t *transaction)
 {
+	unsigned hash_index, label;
+	enum cpm_sent sent = cpm_tm_invite(invite, &hash_index, &label);
+
 	(void)context;
-	if(!is_name(invite->next_hop.s != NULL ? invite->next_hop : invite->request_uri))
-		return send_invite(invite, transaction);
-	*transaction = 0;
-	return cpm_process_invite(invite) ? CPM_SENT : CPM_SENT_NO_ROOM;
+	*transaction = hash_index == 0 && label == 0 ? 0 : name_of(hash_index, label);
+	return sent;
 }
 
 void cpm_dialogs_cancel(void *context, uint64_t transaction)
@@ -221,22 +191,20 @@ void cpm_dialogs_cancel(void *context, uint64_t transaction)
 	forget_current();
 }
 
-int cpm_dialogs_send(const struct cpm_dialog_request *r)
+static int is_ack(const struct cpm_dialog_request *r)
 {
-	static const char ack[] = "ACK";
-	int is_ack = r->method.len == sizeof(ack) - 1 && memcmp(r->method.s, ack, sizeof(ack) - 1) == 0;
+	return r->method.len == 3 && memcmp(r->method.s, "ACK", 3) == 0;
+}
+
+static int send_to(const struct cpm_dialog_request *r, const str *place)
+{
 	str method = cpm_to_str(r->method);
 	str headers = cpm_to_str(r->headers);
-	rr_t *routes = NULL;
 	uac_req_t request;
 	dlg_t dialog;
 	int signature;
 	int result;
 
-	if(r->routes.len > 0 && parse_rr_body((char *)r->routes.s, (int)r->routes.len, &routes) < 0) {
-		LM_ERR("a route set cannot be parsed, callid=%.*s\n", (int)r->call_id.len, r->call_id.s);
-		return 0;
-	}
 	memset(&dialog, 0, sizeof(dialog));
 	dialog.state = DLG_CONFIRMED;
 	dialog.id.call_id = cpm_to_str(r->call_id);
@@ -244,37 +212,70 @@ int cpm_dialogs_send(const struct cpm_dialog_request *r)
 	dialog.id.rem_tag = cpm_to_str(r->to_tag);
 	dialog.loc_uri = cpm_to_str(r->from);
 	dialog.rem_uri = cpm_to_str(r->to);
-	dialog.rem_target = cpm_to_str(r->target);
-	dialog.route_set = routes;
+	dialog.rem_target = cpm_to_str(r->request_uri);
+	/* The route set is among the header lines: with it, tm would go by names. */
+	dialog.dst_uri = *place;
 	/* tm counts on by itself, but for an ACK. */
-	dialog.loc_seq.value = is_ack ? r->cseq : r->cseq - 1;
+	dialog.loc_seq.value = is_ack(r) ? r->cseq : r->cseq - 1;
 	dialog.loc_seq.is_set = 1;
-	set_uac_req(&request, &method, &headers, NULL, &dialog, is_ack ? 0 : TMCB_LOCAL_COMPLETED,
-			is_ack ? NULL : request_answered, NULL);
+	set_uac_req(&request, &method, &headers, NULL, &dialog, is_ack(r) ? 0 : TMCB_LOCAL_COMPLETED,
+			is_ack(r) ? NULL : request_answered, NULL);
 	signature = cpm_tm_signature_off();
 	result = cpm_tm.t_request_within(&request);
 	server_signature = signature;
-	free_rr(&routes);
 	return result > 0;
+}
+
+int cpm_dialogs_send(const struct cpm_dialog_request *r, const struct cpm_places *places)
+{
+	str place;
+
+	return cpm_tm_choose(places, &place) == 0 && send_to(r, &place);
+}
+
+void cpm_dialogs_unsent(const struct cpm_dialog_request *r)
+{
+	struct cpm_outgoing outgoing;
+	char *text;
+	int len;
+
+	if(is_ack(r))
+		return;
+	memset(&outgoing, 0, sizeof(outgoing));
+	outgoing.method = r->method;
+	outgoing.request_uri = r->request_uri;
+	outgoing.from = r->from;
+	outgoing.from_tag = r->from_tag;
+	outgoing.to = r->to;
+	outgoing.call_id = r->call_id;
+	outgoing.cseq = r->cseq;
+	outgoing.headers = r->headers;
+	text = cpm_route_text(&outgoing, &len);
+	if(text == NULL)
+		return;
+	cpm_sessions_see(CPM_SEEN_NO_RESPONSE, 0, 503, text, len);
+	pkg_free(text);
 }
 
 int cpm_dialogs_request_within(void *context, const struct cpm_dialog_request *request)
 {
-	struct cpm_str hop = request->target;
-	rr_t *routes = NULL;
-	int named;
+	struct cpm_waiting waiting;
+	str place;
 
 	(void)context;
-	if(request->routes.len > 0) {
-		if(parse_rr_body((char *)request->routes.s, (int)request->routes.len, &routes) < 0) {
-			LM_ERR("a route set cannot be parsed, callid=%.*s\n", (int)request->call_id.len, request->call_id.s);
+	switch(cpm_tm_locate(&request->next_hop, &place)) {
+		case CPM_LOCATED:
+		case CPM_LOCATED_ITSELF:
+			return send_to(request, &place);
+		case CPM_LOCATED_LATER:
+			memset(&waiting, 0, sizeof(waiting));
+			waiting.kind = CPM_WAITING_DIALOG_REQUEST;
+			waiting.hop = request->next_hop;
+			waiting.is.dialog_request = *request;
+			return cpm_process_wait(&waiting);
+		default:
 			return 0;
-		}
-		hop = cpm_of_str(&routes->nameaddr.uri);
 	}
-	named = is_name(hop);
-	free_rr(&routes);
-	return named ? cpm_process_dialog_request(request) : cpm_dialogs_send(request);
 }
 
 int cpm_dialogs_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep)

@@ -72,6 +72,8 @@ struct cpm_routed {
 	struct socket_info *socket;   /* NULL: automatic */
 	char *text;                   /* pkg memory, to be freed by the caller; may be NULL */
 };
+/* The text of an outgoing request, without Via, in pkg memory; NULL: there is none. */
+char *cpm_route_text(const struct cpm_outgoing *outgoing, int *len);
 /* 1: go on with routed->outgoing, 0: dropped by the script, -1: out of memory. */
 int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_routed *routed);
 /* Runs event_route[cpm:recipient-failed] or [cpm:recipient-delivered] over the outgoing request. */
@@ -88,6 +90,14 @@ int cpm_tm_load(void);
 int cpm_tm_transaction(sip_msg_t *msg);
 int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply);
 enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing);
+enum cpm_sending { CPM_SENDING_MESSAGE, CPM_SENDING_INVITE };
+/* Sends a request that the script has seen to the first of these places that can be sent to; `tried` others have been before. */
+enum cpm_sent cpm_tm_transmit(const struct cpm_outgoing *outgoing, enum cpm_sending sending, struct socket_info *socket,
+		const struct cpm_places *places, unsigned tried, unsigned *hash_index, unsigned *label);
+/* Where a next hop is: `*place` is its URI with an IP address, or itself where it has no name. Valid until the next call. */
+enum cpm_located cpm_tm_locate(const struct cpm_str *uri, str *place);
+/* The first of these places that can be sent to. 0, or -1: there is none. Valid until the next call. */
+int cpm_tm_choose(const struct cpm_places *places, str *place);
 /* A stretch of sending begins; after `budget_ms` cpm_tm_send says that it has been enough. */
 void cpm_tm_begin(unsigned budget_ms);
 int cpm_tm_budget_spent(void);
@@ -106,18 +116,29 @@ int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply 
 /* A pipe between processes holds so many bytes, which is some hundred pointers: what waits in it takes shared
  * memory. */
 #define CPM_PIPE_BYTES 4096
+/* The fan-out process takes what waits for names out of its pipe at once. */
+#define CPM_FAN_OUT_PIPE_BYTES 65536
 
 /* cpm_process.c: the process that works off long fan-outs. */
 int cpm_process_init(void);
 int cpm_process_child_init(int rank);
 int cpm_process_hand_over(void *context, struct cpm_str job);
-/* Requests of the sessions whose next hop is a name, which may take long to resolve. 1: taken, 0: not now. */
-int cpm_process_invite(const struct cpm_outgoing *invite);
-int cpm_process_dialog_request(const struct cpm_dialog_request *request);
+/* Has a request wait for the name of its next hop, in that process. CPM_SENT; CPM_SENT_NO_ROOM or CPM_SENT_BUSY: not now. */
+enum cpm_sent cpm_process_wait_for_name(const struct cpm_outgoing *outgoing, enum cpm_sending sending,
+		struct socket_info *socket, struct cpm_str hop);
+/* Whether that may be possible. */
+int cpm_process_can_wait(const struct cpm_outgoing *outgoing);
+
+/* cpm_waiting.c */
+uint64_t cpm_now_ms(void);
 
 /* cpm_forward.c */
-/* Sends a request on in its transaction, which is there already. 1, or -1: it could not be sent, and tm replies. */
+/* Sends a request on in its transaction, which is there already. 1: it has gone, or waits for a name; -1: it could not be sent, and
+ * has been answered. */
 int cpm_forward(sip_msg_t *msg, const struct cpm_forwarding *forwarding);
+/* Goes on with one that waited for a name. NULL: it has no place. */
+void cpm_forward_on(
+		unsigned hash_index, unsigned label, struct cpm_str request_uri, const struct cpm_places *places);
 
 /* cpm_groups.c: the processes that look pre-defined groups up. */
 #define CPM_MAX_GROUP_PROCESSES 64
@@ -150,9 +171,12 @@ int cpm_dialogs_begin_session(void *context, struct cpm_str invite);
 enum cpm_sent cpm_dialogs_invite(void *context, const struct cpm_outgoing *invite, uint64_t *transaction);
 void cpm_dialogs_cancel(void *context, uint64_t transaction);
 int cpm_dialogs_request_within(void *context, const struct cpm_dialog_request *request);
-/* The same in whatever process may wait for names to be resolved. */
-void cpm_dialogs_send_invite(const struct cpm_outgoing *invite, int may_wait_ms);
-int cpm_dialogs_send(const struct cpm_dialog_request *request);
+/* Tells the process of the sessions in which transaction another process has sent an INVITE; zeros: it could not. */
+void cpm_dialogs_invited(const struct cpm_outgoing *invite, unsigned hash_index, unsigned label);
+/* Sends a request inside of a dialog to the first of these places that can be sent to. 1, or 0: not sent. */
+int cpm_dialogs_send(const struct cpm_dialog_request *request, const struct cpm_places *places);
+/* Tells the process of the sessions that this was not possible. */
+void cpm_dialogs_unsent(const struct cpm_dialog_request *request);
 int cpm_dialogs_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep);
 void cpm_dialogs_release(void *context, uint64_t transaction);
 /* cpm_cfg.c: parameters that can change while the proxy runs. After service_start. */

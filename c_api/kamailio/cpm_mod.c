@@ -60,6 +60,7 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(exploder_uri)        \
 	X(controlling_uri)     \
 	X(outbound_proxy)      \
+	X(dns_server)          \
 	X(isf_uri)             \
 	X(isf_codes)           \
 	X(interworking)        \

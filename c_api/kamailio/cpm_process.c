@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The process that works off what is too long for others. For SIP workers: fan-outs to many recipients, to names that
- * resolve slowly, or with more transactions than shared memory holds at a time. For the process of the sessions: requests
- * to names. They hand over through a pipe of pointers to shared memory; the pointers are written atomically, so that no
- * lock is needed.
+ * The process that works off what is too long for others: fan-outs to many recipients or with more transactions than shared
+ * memory holds at a time, and requests whose next hop is a name that has to be looked up (cpm_waiting.c). Others hand over
+ * through a pipe of pointers to shared memory; the pointers are written atomically, so that no lock is needed.
  */
 /* F_SETPIPE_SZ */
 #define _GNU_SOURCE
@@ -11,14 +10,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/cfg/cfg_struct.h"
 #include "core/mem/shm_mem.h"
 #include "core/pt.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_waiting.h"
 
 /* A sender gives up after 32 s (RFC 3261 timer F). What has found no room by then has failed, and the rest of
  * the time is for the reply. */
@@ -30,38 +28,21 @@
 /* Between two looks for room. */
 #define WAIT_FOR_ROOM_MS 20
 
-/* Jobs at a time; the pipe holds some hundred more. When that is full too, workers keep what they have. */
+/* Jobs at a time; the pipe holds some thousand more. When that is full too, workers keep what they have. */
 #define MAX_JOBS 256
-
-/* How old a request of a session may be when its turn has come. Whoever it is for has been given up soon after. */
-#define SESSION_REQUEST_SECONDS 8
-
-enum handed_over_kind { OF_FAN_OUT, OF_INVITE, OF_DIALOG_REQUEST };
-
-/* What was handed over, in shared memory, which all processes see at the same addresses. */
-struct handed_over {
-	enum handed_over_kind kind;
-	time_t since;
-	union {
-		struct {
-			unsigned hash_index; /* of the sender's transaction */
-			unsigned label;
-			struct cpm_str job;
-		} fan_out;
-		struct cpm_outgoing invite;
-		struct cpm_dialog_request request;
-	} is;
-	char texts[];
-};
 
 struct job {
 	struct cpm_job *job;
-	unsigned hash_index;
+	unsigned hash_index; /* of the sender's transaction */
 	unsigned label;
-	time_t deadline;
+	uint64_t deadline_ms;
+	int is_answered;
 };
 
 static int channel[2] = {-1, -1};
+
+/* Whether this is the process. */
+static int is_here;
 
 int cpm_process_init(void)
 {
@@ -71,7 +52,7 @@ int cpm_process_init(void)
 	}
 	/* A full pipe must never block a SIP worker. */
 	if(fcntl(channel[1], F_SETFL, O_NONBLOCK) < 0 || fcntl(channel[0], F_SETFL, O_NONBLOCK) < 0
-			|| fcntl(channel[1], F_SETPIPE_SZ, CPM_PIPE_BYTES) < 0) {
+			|| fcntl(channel[1], F_SETPIPE_SZ, CPM_FAN_OUT_PIPE_BYTES) < 0) {
 		LM_ERR("the pipe of the fan-out process cannot be set up: %s\n", strerror(errno));
 		return -1;
 	}
@@ -80,42 +61,18 @@ int cpm_process_init(void)
 	return 0;
 }
 
-static time_t now(void)
+/* 1: handed over, 0: there is no memory, or the pipe is full. */
+static int hand_over(const struct cpm_waiting *waiting)
 {
-	struct timespec time;
+	size_t size = cpm_waiting_size(waiting);
+	struct cpm_waiting *block;
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec;
-}
-
-static struct handed_over *block_of(enum handed_over_kind kind, size_t texts)
-{
-	struct handed_over *block;
-
-	if(channel[1] < 0 || !cpm_tm_has_room(texts))
-		return NULL;
-	block = shm_malloc(sizeof(*block) + texts);
+	if(channel[1] < 0 || !cpm_tm_has_room(size))
+		return 0;
+	block = shm_malloc(size);
 	if(block == NULL)
-		return NULL;
-	memset(block, 0, sizeof(*block));
-	block->kind = kind;
-	block->since = now();
-	return block;
-}
-
-/* Copies a text behind those before it. */
-static void keep(struct cpm_str *text, char **end)
-{
-	if(text->s == NULL)
-		return;
-	memcpy(*end, text->s, text->len);
-	text->s = *end;
-	*end += text->len;
-}
-
-/* 1: handed over, 0: the pipe is full. */
-static int hand_over(struct handed_over *block)
-{
+		return 0;
+	cpm_waiting_copy(block, waiting);
 	if(write(channel[1], &block, sizeof(block)) == sizeof(block))
 		return 1;
 	shm_free(block);
@@ -125,109 +82,62 @@ static int hand_over(struct handed_over *block)
 int cpm_process_hand_over(void *context, struct cpm_str job)
 {
 	sip_msg_t *msg = context;
-	struct handed_over *block;
-	char *end;
+	struct cpm_waiting waiting;
 
-	if(msg == NULL || (block = block_of(OF_FAN_OUT, job.len)) == NULL)
+	if(msg == NULL || channel[1] < 0 || !cpm_tm_has_room(job.len))
 		return 0;
-	end = block->texts;
-	block->is.fan_out.job = job;
-	keep(&block->is.fan_out.job, &end);
+	memset(&waiting, 0, sizeof(waiting));
+	waiting.kind = CPM_WAITING_JOB;
+	waiting.is.job.text = job;
 	/* Where this fails, the transaction may stay open: this worker goes on and replies in it. */
-	if(cpm_tm_leave_open(msg, &block->is.fan_out.hash_index, &block->is.fan_out.label) < 0) {
-		shm_free(block);
+	if(cpm_tm_leave_open(msg, &waiting.is.job.hash_index, &waiting.is.job.label) < 0)
 		return 0;
-	}
-	return hand_over(block);
+	return hand_over(&waiting);
 }
 
-int cpm_process_invite(const struct cpm_outgoing *invite)
+int cpm_process_wait(struct cpm_waiting *waiting)
 {
-	struct handed_over *block;
-	struct cpm_outgoing *copy;
-	size_t size;
-	char *end;
-	int i;
-
-	size = invite->method.len + invite->request_uri.len + invite->next_hop.len + invite->from.len
-		   + invite->from_tag.len + invite->to.len + invite->call_id.len + invite->headers.len + invite->body.len;
-	for(i = 0; i < CPM_FIELDS; i++)
-		size += invite->fields[i].len;
-	block = block_of(OF_INVITE, size);
-	if(block == NULL)
-		return 0;
-	end = block->texts;
-	copy = &block->is.invite;
-	*copy = *invite;
-	keep(&copy->method, &end);
-	keep(&copy->request_uri, &end);
-	keep(&copy->next_hop, &end);
-	keep(&copy->from, &end);
-	keep(&copy->from_tag, &end);
-	keep(&copy->to, &end);
-	keep(&copy->call_id, &end);
-	keep(&copy->headers, &end);
-	keep(&copy->body, &end);
-	for(i = 0; i < CPM_FIELDS; i++)
-		keep(&copy->fields[i], &end);
-	return hand_over(block);
+	waiting->since_ms = cpm_now_ms();
+	return is_here ? cpm_waiting_take(waiting) : hand_over(waiting);
 }
 
-int cpm_process_dialog_request(const struct cpm_dialog_request *request)
+int cpm_process_can_wait(const struct cpm_outgoing *outgoing)
 {
-	struct handed_over *block;
-	struct cpm_dialog_request *copy;
-	char *end;
-
-	block = block_of(OF_DIALOG_REQUEST,
-			request->method.len + request->target.len + request->routes.len + request->call_id.len
-					+ request->from.len + request->from_tag.len + request->to.len + request->to_tag.len
-					+ request->headers.len);
-	if(block == NULL)
-		return 0;
-	end = block->texts;
-	copy = &block->is.request;
-	*copy = *request;
-	keep(&copy->method, &end);
-	keep(&copy->target, &end);
-	keep(&copy->routes, &end);
-	keep(&copy->call_id, &end);
-	keep(&copy->from, &end);
-	keep(&copy->from_tag, &end);
-	keep(&copy->to, &end);
-	keep(&copy->to_tag, &end);
-	keep(&copy->headers, &end);
-	return hand_over(block);
+	return !is_here || cpm_waiting_has_place(outgoing);
 }
 
-/* Sends a request of a session. */
-static void send_for_session(struct handed_over *block)
+enum cpm_sent cpm_process_wait_for_name(const struct cpm_outgoing *outgoing, enum cpm_sending sending,
+		struct socket_info *socket, struct cpm_str hop)
 {
-	int left_ms = (int)(block->since + SESSION_REQUEST_SECONDS - now()) * 1000;
+	struct cpm_waiting waiting;
 
-	if(block->kind == OF_INVITE && left_ms > 0)
-		cpm_dialogs_send_invite(&block->is.invite, left_ms);
-	else if(block->kind == OF_INVITE)
-		cpm_sessions_see(CPM_SEEN_INVITED, 0, 0, block->is.invite.call_id.s, block->is.invite.call_id.len);
-	else
-		cpm_dialogs_send(&block->is.request);
+	memset(&waiting, 0, sizeof(waiting));
+	waiting.kind = sending == CPM_SENDING_MESSAGE ? CPM_WAITING_MESSAGE : CPM_WAITING_INVITE;
+	waiting.hop = hop;
+	waiting.is.request.outgoing = *outgoing;
+	waiting.is.request.socket = socket;
+	if(cpm_process_wait(&waiting))
+		return CPM_SENT;
+	return is_here ? CPM_SENT_BUSY : CPM_SENT_NO_ROOM;
 }
 
-/* Takes what workers have handed over, as far as there is place. Returns how many jobs there are. */
+/* Takes what others have handed over, as far as there is place. Returns how many jobs there are. */
 static int take(struct job *jobs, int n)
 {
-	struct handed_over *block;
+	struct cpm_waiting *block;
 
 	while(n < MAX_JOBS && read(channel[0], &block, sizeof(block)) == sizeof(block)) {
-		if(block->kind != OF_FAN_OUT) {
-			send_for_session(block);
+		if(block->kind != CPM_WAITING_JOB) {
+			if(!cpm_waiting_take(block))
+				cpm_waiting_fail(block);
 			shm_free(block);
 			continue;
 		}
-		jobs[n].job = cpm_core_api->job_new(cpm_service, block->is.fan_out.job);
-		jobs[n].hash_index = block->is.fan_out.hash_index;
-		jobs[n].label = block->is.fan_out.label;
-		jobs[n].deadline = now() + JOB_SECONDS;
+		jobs[n].job = cpm_core_api->job_new(cpm_service, block->is.job.text);
+		jobs[n].hash_index = block->is.job.hash_index;
+		jobs[n].label = block->is.job.label;
+		jobs[n].deadline_ms = cpm_now_ms() + JOB_SECONDS * 1000;
+		jobs[n].is_answered = 0;
 		shm_free(block);
 		if(jobs[n].job != NULL)
 			n++;
@@ -246,43 +156,52 @@ static int run(struct job *jobs, int n, int *waiting)
 
 	*waiting = 1;
 	for(i = 0; i < n; i++) {
-		last = now() >= jobs[i].deadline;
+		last = cpm_now_ms() >= jobs[i].deadline_ms;
 		cpm_tm_begin(TURN_MS);
 		cpm_tm_give_up(last);
 		done = cpm_core_api->job_run(jobs[i].job, NULL, last);
 		cpm_tm_give_up(0);
+		/* It does not wait for those whose connection is full. */
+		if(done >= 0 && !jobs[i].is_answered && cpm_core_api->job_reply(jobs[i].job, &reply) == 0) {
+			cpm_tm_reply_to(jobs[i].hash_index, jobs[i].label, &reply);
+			jobs[i].is_answered = 1;
+		}
 		if(done == 0) {
 			if(cpm_tm_budget_spent())
 				*waiting = 0;
 			jobs[kept++] = jobs[i];
 			continue;
 		}
-		if(done == 1 && cpm_core_api->job_reply(jobs[i].job, &reply) == 0)
-			cpm_tm_reply_to(jobs[i].hash_index, jobs[i].label, &reply);
 		cpm_core_api->job_free(jobs[i].job);
 	}
 	return kept;
 }
 
-static void work(void)
+static void work(struct cpm_names *names)
 {
 	static struct job jobs[MAX_JOBS];
-	struct pollfd readable = {channel[0], POLLIN, 0};
+	struct pollfd fds[] = {{channel[0], POLLIN, 0}, {cpm_core_api->names_fd(names), POLLIN, 0}};
 	int n = 0;
-	int waiting = 0;
+	int jobs_wait = 0;
+	int wait_ms = -1;
 
 	for(;;) {
-		if(poll(&readable, 1, n == 0 ? -1 : waiting ? WAIT_FOR_ROOM_MS : 0) < 0 && errno != EINTR) {
+		if(poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms) < 0 && errno != EINTR) {
 			LM_CRIT("the fan-out process cannot wait: %s\n", strerror(errno));
 			return;
 		}
 		cfg_update();
-		n = run(jobs, take(jobs, n), &waiting);
+		n = run(jobs, take(jobs, n), &jobs_wait);
+		cpm_tm_begin(TURN_MS);
+		wait_ms = cpm_waiting_work() ? WAIT_FOR_ROOM_MS : -1;
+		if(n > 0)
+			wait_ms = jobs_wait ? WAIT_FOR_ROOM_MS : 0;
 	}
 }
 
 int cpm_process_child_init(int rank)
 {
+	struct cpm_names *names;
 	int pid;
 
 	if(rank != PROC_MAIN)
@@ -294,9 +213,11 @@ int cpm_process_child_init(int rank)
 		return -1;
 	}
 	if(pid == 0) {
-		if(cfg_child_init() < 0)
+		if(cfg_child_init() < 0 || (names = cpm_core_api->names_new(cpm_service)) == NULL
+				|| cpm_waiting_init(names) < 0)
 			_exit(1);
-		work();
+		is_here = 1;
+		work(names);
 		_exit(1);
 	}
 	return 0;

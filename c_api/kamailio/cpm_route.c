@@ -100,7 +100,7 @@ int cpm_route_authorize(sip_msg_t *msg)
 
 /* The text of an outgoing request as a script sees it: what the proxy adds only when it sends (Via) is not there
  * yet. The header lines of the core begin behind CSeq. In pkg memory, NULL when there is none. */
-static char *compose(const struct cpm_outgoing *o, int *len)
+char *cpm_route_text(const struct cpm_outgoing *o, int *len)
 {
 	static const char layout[] = " SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCall-ID: \r\nCSeq: 4294967295 \r\n"
 								 "Content-Length: 4294967295\r\n\r\n";
@@ -147,7 +147,7 @@ static int parse(sip_msg_t *msg, char *text, int len)
 	return 0;
 }
 
-/* Takes header lines and body out of a request text that began as compose() makes it. */
+/* Takes header lines and body out of a request text that began as cpm_route_text() makes it. */
 static int take_apart(char *text, int len, struct cpm_outgoing *o)
 {
 	static const char length_name[] = "Content-Length:";
@@ -209,7 +209,7 @@ int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_
 	if(!is_wanted(RECIPIENT_REQUEST))
 		return 1;
 
-	text = compose(outgoing, &len);
+	text = cpm_route_text(outgoing, &len);
 	if(text == NULL)
 		return -1;
 	if(parse(&msg, text, len) < 0) {
@@ -313,7 +313,7 @@ static void run_about(int route, int code, const str *reason, const struct cpm_o
 
 	if(!is_wanted(route))
 		return;
-	text = compose(outgoing, &len);
+	text = cpm_route_text(outgoing, &len);
 	if(text == NULL)
 		return;
 	run_outcome(route, code, reason, text, len, outgoing);

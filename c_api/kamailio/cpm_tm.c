@@ -86,6 +86,59 @@ int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply)
 	return result < 0 ? -1 : 1;
 }
 
+/* What ties a transaction to the name that it was sent by, in one number: the core's attempt, the name, and how many of its
+ * places have been tried before. Where a pointer has no room for more than the attempt, no other place is tried. */
+#define ATTEMPT_BITS 32
+#define TRIED_BITS 3
+#define MAX_TRIED ((1 << TRIED_BITS) - 1)
+_Static_assert(ATTEMPT_BITS + CPM_NAME_BITS + TRIED_BITS <= 64, "one number holds them");
+
+static void *param_of(uint32_t attempt, uint32_t name, unsigned tried)
+{
+	uint64_t number = (uint64_t)tried << (ATTEMPT_BITS + CPM_NAME_BITS) | (uint64_t)name << ATTEMPT_BITS | attempt;
+
+	return (void *)(uintptr_t)number;
+}
+
+static uint64_t number_of(const struct tmcb_params *params)
+{
+	return (uint64_t)(uintptr_t)*params->param;
+}
+
+int cpm_tm_another_place(struct cell *t, const struct tmcb_params *params, enum cpm_sending sending)
+{
+	uint64_t number = number_of(params);
+	uint32_t name = number >> ATTEMPT_BITS & ((1u << CPM_NAME_BITS) - 1);
+	unsigned tried = number >> (ATTEMPT_BITS + CPM_NAME_BITS);
+	struct dest_info *sent_to = &t->uac[0].request.dst;
+	int is_unanswered = params->code == 408 && (params->rpl == NULL || params->rpl == FAKED_REPLY);
+	struct cpm_outgoing again;
+	struct cpm_places places;
+	char uri[CPM_PLACE_BYTES];
+	struct ip_addr ip;
+	struct cpm_str tried_place, request;
+	unsigned hash_index, label;
+
+	/* What has been cancelled is not begun again. */
+	if(name == 0 || tried == MAX_TRIED || (t->flags & T_CANCELED) || !(is_unanswered || params->code == 503))
+		return 0;
+	su2ip_addr(&ip, &sent_to->to);
+	tried_place.s = uri;
+	tried_place.len = snprintf(uri, sizeof(uri), ip.af == AF_INET6 ? "sip:[%s]:%u;transport=%s" : "sip:%s:%u;transport=%s",
+			ip_addr2a(&ip), su_getport(&sent_to->to),
+			sent_to->proto == PROTO_UDP ? "udp" : sent_to->proto == PROTO_TCP ? "tcp" : "tls");
+	request.s = t->uac[0].request.buffer;
+	request.len = t->uac[0].request.buffer_len;
+	if(cpm_core_api->another_place(cpm_service, name, tried_place, request, &again, &places) != 1)
+		return 0;
+	again.attempt = (uint32_t)number;
+	if(cpm_tm_transmit(&again, sending, NULL, &places, tried + 1, &hash_index, &label) != CPM_SENT)
+		return 0;
+	if(sending == CPM_SENDING_INVITE)
+		cpm_dialogs_invited(&again, hash_index, label);
+	return 1;
+}
+
 /* The end of an outgoing request. Runs in the worker that got the reply or in a timer process. */
 static void completed(struct cell *t, int type, struct tmcb_params *params)
 {
@@ -97,10 +150,10 @@ static void completed(struct cell *t, int type, struct tmcb_params *params)
 	(void)type;
 	request.s = t->uac[0].request.buffer;
 	request.len = t->uac[0].request.buffer_len;
-	if(request.s == NULL)
+	if(request.s == NULL || cpm_tm_another_place(t, params, CPM_SENDING_MESSAGE))
 		return;
 	outcome.code = params->code;
-	outcome.attempt = (uint32_t)(unsigned long)*params->param;
+	outcome.attempt = (uint32_t)number_of(params);
 	outcome.request = cpm_of_str(&request);
 	fate = cpm_core_api->outcome(cpm_service, &outcome, NULL);
 	if(params->rpl != NULL && params->rpl != FAKED_REPLY)
@@ -121,9 +174,13 @@ static void completed(struct cell *t, int type, struct tmcb_params *params)
 /* Via, From, To, Call-ID, CSeq and Content-Length of an outgoing request, generously. */
 #define OWN_HEADERS_BYTES 1024
 
+/* Requests of one stretch that may wait for names, before the rest is handed over whole. */
+#define MAX_WAITING_PER_STRETCH 32
+
 static struct {
 	struct timespec begin;
 	unsigned budget_ms;
+	unsigned waiting;
 	int give_up;
 } stretch;
 
@@ -131,6 +188,7 @@ void cpm_tm_begin(unsigned budget_ms)
 {
 	clock_gettime(CLOCK_MONOTONIC, &stretch.begin);
 	stretch.budget_ms = budget_ms;
+	stretch.waiting = 0;
 }
 
 void cpm_tm_give_up(int give_up)
@@ -178,16 +236,37 @@ static str large_next_hop(str hop, size_t size, char *room, size_t room_len)
 	return copy;
 }
 
-static enum cpm_sent unsent(struct cpm_routed *routed, int events)
+static enum cpm_sent failed(void)
+{
+	return cpm_tm_budget_spent() ? CPM_SENT_FAILED_ENOUGH : CPM_SENT_FAILED;
+}
+
+static enum cpm_sent unsent(struct cpm_routed *routed, enum cpm_sending sending)
 {
 	str reason = str_init("Not Sendable");
 
 	/* Of recipients of a large message their session tells. */
-	if(!(events & TMCB_DONT_ACK))
+	if(sending == CPM_SENDING_MESSAGE)
 		cpm_route_recipient_unsent(503, &reason, &routed->outgoing);
-	if(routed->text != NULL)
-		pkg_free(routed->text);
-	return CPM_SENT_FAILED;
+	return failed();
+}
+
+/* Where a URI with an IP address leads to. 0, or -1: it has none, or the proxy cannot send there. */
+static int destination_of(str *uri, struct socket_info *socket, struct dest_info *destination)
+{
+	struct sip_uri parsed;
+
+	init_dest_info(destination);
+	if(parse_uri(uri->s, uri->len, &parsed) < 0)
+		return -1;
+	destination->proto = parsed.type == SIPS_URI_T ? PROTO_TLS : parsed.proto == PROTO_NONE ? PROTO_UDP : parsed.proto;
+	if(parsed.maddr_val.len > 0)
+		parsed.host = parsed.maddr_val;
+	if((str2ip(&parsed.host) == NULL && str2ip6(&parsed.host) == NULL)
+			|| sip_hostport2su(&destination->to, &parsed.host, parsed.port_no, &destination->proto) != 0)
+		return -1;
+	destination->send_sock = get_send_socket2(socket, &destination->to, destination->proto, NULL);
+	return destination->send_sock != NULL ? 0 : -1;
 }
 
 /* Whether the connection towards `hop` could not take `size` bytes more. Kamailio would give up the connection,
@@ -197,18 +276,13 @@ static int is_connection_full(str *hop, size_t size)
 	struct tcp_connection *connection;
 	struct dest_info destination;
 	struct ip_addr ip;
-	struct sip_uri parsed;
-	snd_flags_t flags;
 	size_t queued;
 
 	/* Nearly every hop is a plain sip: URI, which means UDP: not worth a parser. */
 	if(memchr(hop->s, ';', hop->len) == NULL && (hop->len < 5 || strncasecmp(hop->s, "sips:", 5) != 0))
 		return 0;
-	if(parse_uri(hop->s, hop->len, &parsed) < 0
-			|| (parsed.type != SIPS_URI_T && parsed.proto != PROTO_TCP && parsed.proto != PROTO_TLS))
-		return 0;
-	SND_FLAGS_INIT(&flags);
-	if(uri2dst2(NULL, &destination, NULL, flags, hop, PROTO_NONE) == NULL)
+	if(destination_of(hop, NULL, &destination) < 0
+			|| (destination.proto != PROTO_TCP && destination.proto != PROTO_TLS))
 		return 0;
 	su2ip_addr(&ip, &destination.to);
 	connection = tcpconn_get(0, &ip, su_getport(&destination.to), NULL, 0);
@@ -219,64 +293,170 @@ static int is_connection_full(str *hop, size_t size)
 	return queued > 0 && queued + size > cfg_get(tcp, tcp_cfg, tcpconn_wq_max);
 }
 
-/* Where the request goes; `room` holds the URI if it is not one of the request's own. */
-static str next_hop(const struct cpm_outgoing *o, char *room, size_t room_len)
+/* The next hop of a request. */
+struct hop {
+	str uri; /* with an IP address, or `name`d */
+	uint32_t name;
+	struct cpm_places places;
+	char room[MAX_URI_SIZE + 32];
+};
+
+/* The first of the places to which the proxy can send (it may have no TLS, or no IPv6). */
+static enum cpm_located choose(struct hop *hop, struct socket_info *socket)
 {
-	return large_next_hop(cpm_to_str(o->next_hop.s != NULL ? o->next_hop : o->request_uri), size_of(o), room, room_len);
+	struct dest_info destination;
+	size_t i;
+
+	for(i = 0; i < hop->places.n; i++) {
+		hop->uri.s = hop->places.uri[i];
+		hop->uri.len = (int)strlen(hop->uri.s);
+		hop->name = hop->places.name;
+		if(destination_of(&hop->uri, socket, &destination) == 0)
+			return CPM_LOCATED;
+	}
+	return CPM_LOCATED_NOWHERE;
 }
 
-/* Sends a request in a transaction whose `events` `callback` gets. */
-static enum cpm_sent send_request(const struct cpm_outgoing *outgoing, int events, transaction_cb callback, void *param,
-		unsigned *hash_index, unsigned *label)
+/* Where a request goes. Never waits for a name. */
+static enum cpm_located locate(const struct cpm_outgoing *o, struct socket_info *socket, struct hop *hop)
 {
-	struct cpm_routed routed;
+	enum cpm_located located;
+
+	hop->name = 0;
+	hop->uri = large_next_hop(cpm_to_str(o->next_hop.s != NULL ? o->next_hop : o->request_uri), size_of(o), hop->room,
+			sizeof(hop->room));
+	located = cpm_core_api->locate(cpm_service, cpm_of_str(&hop->uri), &hop->places);
+	return located == CPM_LOCATED ? choose(hop, socket) : located;
+}
+
+enum cpm_located cpm_tm_locate(const struct cpm_str *uri, str *place)
+{
+	static struct hop hop;
+	enum cpm_located located = cpm_core_api->locate(cpm_service, *uri, &hop.places);
+
+	if(located == CPM_LOCATED)
+		located = choose(&hop, NULL);
+	*place = located == CPM_LOCATED ? hop.uri : cpm_to_str(*uri);
+	return located;
+}
+
+int cpm_tm_choose(const struct cpm_places *places, str *place)
+{
+	static struct hop hop;
+
+	hop.places = *places;
+	if(choose(&hop, NULL) != CPM_LOCATED)
+		return -1;
+	*place = hop.uri;
+	return 0;
+}
+
+/* Hands a request whose next hop is known to tm. */
+static enum cpm_sent transmit(const struct cpm_outgoing *o, enum cpm_sending sending, struct socket_info *socket,
+		const struct hop *hop, unsigned tried, unsigned *hash_index, unsigned *label)
+{
+	str method = cpm_to_str(o->method);
+	str headers = cpm_to_str(o->headers);
+	str body = cpm_to_str(o->body);
 	uac_req_t request;
 	dlg_t dialog;
-	str method, headers, body, hop;
-	char room[MAX_URI_SIZE + 32];
-	size_t size = size_of(outgoing);
 	int signature;
 	int result;
 
-	if(!stretch.give_up) {
-		if(!cpm_tm_has_room(size))
-			return CPM_SENT_NO_ROOM;
-		hop = next_hop(outgoing, room, sizeof(room));
-		if(is_connection_full(&hop, size))
-			return CPM_SENT_BUSY;
-	}
-	result = cpm_route_recipient_request(outgoing, &routed);
-	if(result <= 0)
-		return result == 0 ? CPM_SENT_DROPPED : CPM_SENT_FAILED;
-	if(stretch.give_up)
-		return unsent(&routed, events);
-
-	method = cpm_to_str(routed.outgoing.method);
-	headers = cpm_to_str(routed.outgoing.headers);
-	body = cpm_to_str(routed.outgoing.body);
 	memset(&dialog, 0, sizeof(dialog));
 	dialog.state = DLG_CONFIRMED;
-	dialog.id.call_id = cpm_to_str(routed.outgoing.call_id);
-	dialog.id.loc_tag = cpm_to_str(routed.outgoing.from_tag);
-	dialog.loc_uri = cpm_to_str(routed.outgoing.from);
-	dialog.rem_uri = cpm_to_str(routed.outgoing.to);
-	dialog.rem_target = cpm_to_str(routed.outgoing.request_uri);
-	dialog.dst_uri = next_hop(&routed.outgoing, room, sizeof(room));
-	dialog.loc_seq.value = routed.outgoing.cseq;
+	dialog.id.call_id = cpm_to_str(o->call_id);
+	dialog.id.loc_tag = cpm_to_str(o->from_tag);
+	dialog.loc_uri = cpm_to_str(o->from);
+	dialog.rem_uri = cpm_to_str(o->to);
+	dialog.rem_target = cpm_to_str(o->request_uri);
+	dialog.dst_uri = hop->uri;
+	dialog.loc_seq.value = o->cseq;
 	dialog.loc_seq.is_set = 1;
-	dialog.send_sock = routed.socket;
-	set_uac_req(&request, &method, &headers, &body, &dialog, events, callback, param);
-
+	dialog.send_sock = socket;
+	/* An INVITE goes without ACK to a 2xx, which waits for that of the originator. */
+	set_uac_req(&request, &method, &headers, &body, &dialog,
+			sending == CPM_SENDING_MESSAGE ? TMCB_LOCAL_COMPLETED
+										   : TMCB_LOCAL_RESPONSE_IN | TMCB_LOCAL_COMPLETED | TMCB_DONT_ACK,
+			sending == CPM_SENDING_MESSAGE ? completed : cpm_dialogs_invite_answered,
+			param_of(o->attempt, hop->name, tried));
 	signature = cpm_tm_signature_off();
 	result = cpm_tm.t_uac_with_ids(&request, hash_index, label);
 	server_signature = signature;
 	if(result < 0)
-		return unsent(&routed, events);
+		return CPM_SENT_FAILED;
+	return result == 0 ? CPM_SENT_DROPPED /* by event_route[tm:local-request] */ : CPM_SENT;
+}
+
+enum cpm_sent cpm_tm_transmit(const struct cpm_outgoing *o, enum cpm_sending sending, struct socket_info *socket,
+		const struct cpm_places *places, unsigned tried, unsigned *hash_index, unsigned *label)
+{
+	struct hop hop;
+
+	hop.places = *places;
+	if(choose(&hop, socket) != CPM_LOCATED)
+		return CPM_SENT_FAILED;
+	if(!cpm_tm_has_room(size_of(o)))
+		return CPM_SENT_NO_ROOM;
+	if(is_connection_full(&hop.uri, size_of(o)))
+		return CPM_SENT_BUSY;
+	return transmit(o, sending, socket, &hop, tried, hash_index, label);
+}
+
+/* Once the script has seen the request: sends it, or has it wait for the name of its next hop. */
+static enum cpm_sent send_routed(
+		struct cpm_routed *routed, enum cpm_sending sending, unsigned *hash_index, unsigned *label)
+{
+	enum cpm_located located;
+	enum cpm_sent sent;
+	struct hop hop;
+	str wanted;
+
+	if(stretch.give_up)
+		return unsent(routed, sending);
+	located = locate(&routed->outgoing, routed->socket, &hop);
+	if(located == CPM_LOCATED_NOWHERE)
+		return unsent(routed, sending);
+	if(located == CPM_LOCATED_LATER) {
+		wanted = hop.uri;
+		sent = cpm_process_wait_for_name(&routed->outgoing, sending, routed->socket, cpm_of_str(&wanted));
+		/* What was handed over is another process's burden, but this one's memory till then. */
+		if(sent == CPM_SENT && ++stretch.waiting >= MAX_WAITING_PER_STRETCH)
+			sent = CPM_SENT_ENOUGH;
+	} else {
+		sent = transmit(&routed->outgoing, sending, routed->socket, &hop, 0, hash_index, label);
+	}
+	if(sent == CPM_SENT_FAILED)
+		return unsent(routed, sending);
+	return sent == CPM_SENT && cpm_tm_budget_spent() ? CPM_SENT_ENOUGH : sent;
+}
+
+static enum cpm_sent send_request(
+		const struct cpm_outgoing *outgoing, enum cpm_sending sending, unsigned *hash_index, unsigned *label)
+{
+	struct cpm_routed routed;
+	enum cpm_located located;
+	enum cpm_sent sent;
+	struct hop hop;
+	int result;
+
+	/* Before the script sees it, which it does once. */
+	if(!stretch.give_up) {
+		if(!cpm_tm_has_room(size_of(outgoing)))
+			return CPM_SENT_NO_ROOM;
+		located = locate(outgoing, NULL, &hop);
+		if(located > CPM_LOCATED_LATER && is_connection_full(&hop.uri, size_of(outgoing)))
+			return CPM_SENT_BUSY;
+		if(located == CPM_LOCATED_LATER && !cpm_process_can_wait(outgoing))
+			return CPM_SENT_BUSY;
+	}
+	result = cpm_route_recipient_request(outgoing, &routed);
+	if(result <= 0)
+		return result == 0 ? CPM_SENT_DROPPED : failed();
+	sent = send_routed(&routed, sending, hash_index, label);
 	if(routed.text != NULL)
 		pkg_free(routed.text);
-	if(result == 0) /* dropped by event_route[tm:local-request] */
-		return CPM_SENT_DROPPED;
-	return cpm_tm_budget_spent() ? CPM_SENT_ENOUGH : CPM_SENT;
+	return sent;
 }
 
 enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
@@ -284,16 +464,13 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 	unsigned hash_index, label;
 
 	(void)context;
-	return send_request(outgoing, TMCB_LOCAL_COMPLETED, completed, (void *)(unsigned long)outgoing->attempt, &hash_index,
-			&label);
+	return send_request(outgoing, CPM_SENDING_MESSAGE, &hash_index, &label);
 }
 
-enum cpm_sent cpm_tm_invite(
-		const struct cpm_outgoing *invite, transaction_cb callback, unsigned *hash_index, unsigned *label)
+enum cpm_sent cpm_tm_invite(const struct cpm_outgoing *invite, unsigned *hash_index, unsigned *label)
 {
-	/* Without ACK to a 2xx, which waits for that of the originator. */
-	return send_request(invite, TMCB_LOCAL_RESPONSE_IN | TMCB_LOCAL_COMPLETED | TMCB_DONT_ACK, callback, NULL, hash_index,
-			label);
+	*hash_index = *label = 0;
+	return send_request(invite, CPM_SENDING_INVITE, hash_index, label);
 }
 
 /* How long another process may take to reply, in milliseconds. Senders give up on anything but an INVITE after 32 s (RFC

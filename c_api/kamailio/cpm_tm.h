@@ -12,10 +12,15 @@
 /* tm's functions, once cpm_tm_load has found them. */
 extern struct tm_binds cpm_tm;
 
-/* Sends an INVITE, whose 2xx tm does not acknowledge; `callback` gets each response (TMCB_LOCAL_RESPONSE_IN) and the final
- * one (TMCB_LOCAL_COMPLETED). The ids are those of its transaction. */
-enum cpm_sent cpm_tm_invite(
-		const struct cpm_outgoing *invite, transaction_cb callback, unsigned *hash_index, unsigned *label);
+/* Sends an INVITE, whose 2xx tm does not acknowledge. The ids are those of its transaction; zeros: it waits in another process. */
+enum cpm_sent cpm_tm_invite(const struct cpm_outgoing *invite, unsigned *hash_index, unsigned *label);
+
+/* Gets each response to an INVITE (TMCB_LOCAL_RESPONSE_IN) and the final one (TMCB_LOCAL_COMPLETED). */
+void cpm_dialogs_invite_answered(struct cell *t, int type, struct tmcb_params *params);
+
+/* Where a request has got no answer at its place, or 503, and the name that it was sent by has another place: sends it there, and
+ * the end of that is its end. 1, or 0: this was its end. */
+int cpm_tm_another_place(struct cell *t, const struct tmcb_params *params, enum cpm_sending sending);
 
 /* Whether another process is to reply in this transaction. */
 int cpm_tm_is_left_open(const struct cell *t);

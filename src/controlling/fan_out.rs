@@ -106,6 +106,8 @@ pub struct FanOutJob {
     /// end of the list, so that he keeps nobody waiting.
     pub(super) position: usize,
     pub(super) place: usize,
+    /// How many recipients have not been tried yet. The sender hears nothing of those who take longer than that.
+    pub(super) untried: usize,
     pub(super) failed: u32,
     /// To the record of the message, where its failures are counted.
     pub(super) link: Link,
@@ -181,14 +183,16 @@ impl FanOutJob {
                     let again = self.recipients[self.position..next].to_owned();
                     self.recipients.push_str(&again);
                 }
-                Sent::NoRoom | Sent::Busy | Sent::Failed => self.failed += 1,
+                Sent::NoRoom | Sent::Busy | Sent::Failed | Sent::FailedEnough => self.failed += 1,
                 Sent::Handed | Sent::HandedEnough if isf.is_some() => interworked += 1,
                 Sent::Handed | Sent::HandedEnough => handed += 1,
                 Sent::Dropped => {}
             }
             self.position = next;
             self.place += 1;
-            if sent == Sent::HandedEnough && self.position < self.recipients.len() && !last {
+            self.untried = self.untried.saturating_sub(1);
+            let is_enough = matches!(sent, Sent::HandedEnough | Sent::FailedEnough);
+            if is_enough && self.position < self.recipients.len() && !last {
                 break Progress::Enough;
             }
         };
@@ -225,7 +229,13 @@ impl FanOutJob {
         self.place == 0
     }
 
-    /// The 202 (9.1.1-7), once all is done. Its To tag is ours, since another process than the one that got the
+    /// Whether the 202 is due: each recipient has been tried. Those whose connection is full are tried again, which is their own
+    /// matter.
+    pub fn is_reply_due(&self) -> bool {
+        self.untried == 0
+    }
+
+    /// The 202 (9.1.1-7), once it is due. Its To tag is ours, since another process than the one that got the
     /// request may send it.
     pub fn reply(&self) -> Reply {
         let mut reply = Reply::new(
@@ -253,6 +263,7 @@ impl FanOutJob {
         put(&mut bytes, &self.reply_headers);
         put(&mut bytes, self.correlation.as_bytes());
         bytes.put_u64(self.place as u64);
+        bytes.put_u64(self.untried as u64);
         bytes.put_u32(self.failed);
         bytes.put_u32(self.link.bits());
         let about = &self.about;
@@ -292,6 +303,7 @@ impl FanOutJob {
             correlation: take_text(&mut bytes)?,
             position: 0,
             place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
+            untried: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
             failed: bytes.try_get_u32().ok()?,
             link: Link::from_bits(bytes.try_get_u32().ok()?),
             about: AboutRequest {
@@ -406,6 +418,7 @@ mod tests {
             correlation: "callid=1".to_owned(),
             position: 0,
             place: 0,
+            untried: 3,
             failed: 0,
             link: Link::default(),
             about: AboutRequest {

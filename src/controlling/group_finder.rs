@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::host::{Host, LogLevel};
 use super::request::{GroupLookup, Request};
+use super::service::ControllingFunction;
 use crate::group::source::{
     Credentials, Found, GroupDatabase, GroupSources, SourceError, SourceOptions,
 };
@@ -21,8 +22,13 @@ pub struct GroupFinder {
 
 impl GroupFinder {
     /// Opens the sources as configured.
-    pub fn new(settings: &Settings) -> Result<Self, SourceError> {
-        let sources = GroupSources::new(&settings.group_sources, &options(settings))?;
+    pub fn new(service: &ControllingFunction) -> Result<Self, SourceError> {
+        let settings = service.settings();
+        let options = SourceOptions {
+            names: service.names().clone(),
+            ..options(settings)
+        };
+        let sources = GroupSources::new(&settings.group_sources, &options)?;
         Ok(GroupFinder {
             sources,
             logged_at_ms: None,

@@ -64,7 +64,7 @@ pub enum Counter {
 /// What became of a request handed to [`Host::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// The transaction layer has it and will report its end.
+    /// The transaction layer has it, or whoever waits for its name, and will report its end.
     Handed,
     /// The same, and this process has worked on the fan-out for long enough.
     HandedEnough,
@@ -76,6 +76,8 @@ pub enum Sent {
     Dropped,
     /// It could not be sent. No outcome follows.
     Failed,
+    /// The same, and this process has worked on the fan-out for long enough.
+    FailedEnough,
 }
 
 /// One outgoing request. The host adds Via, From, To, Call-ID, CSeq and Content-Length.

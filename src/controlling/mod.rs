@@ -24,6 +24,7 @@
 //! | `recipients` | distinct recipients of a resource list |
 //! | `pager_mode` | the outgoing MESSAGE requests (9.1.1 item 6) |
 //! | `fan_out` | sending it to one recipient after another, here or in another process |
+//! | `again` | an outgoing request once more, for another address |
 //! | `disposition` | notifications that come back: never fanned out, forwarded to the sender |
 //! | `failure_notification` | the one that tells a sender that all his recipients have failed |
 //! | `senders` | who has sent which message |
@@ -31,6 +32,7 @@
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
 //! | `interworking` | how outgoing requests end, and the ISF (6.5) |
 
+mod again;
 mod check;
 mod check_group;
 mod disposition;
@@ -50,6 +52,7 @@ mod request;
 mod senders;
 mod service;
 
+pub use again::Again;
 pub use disposition::{Forwarding, Notification};
 pub use fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
 pub use group_finder::GroupFinder;

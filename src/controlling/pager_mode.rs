@@ -124,6 +124,7 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
         correlation,
         position: 0,
         place: 0,
+        untried: request.recipients.len(),
         failed: 0,
         link: Link::default(),
         about: AboutRequest {

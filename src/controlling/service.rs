@@ -9,6 +9,7 @@ use super::disposition::is_notification;
 use super::large_message_mode::LargeModeSettings;
 use super::request::Request;
 use super::senders::SenderTable;
+use crate::names::Names;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
 use crate::sip::{HeaderName, Message, NameAddr, Uri, carries_icsi};
 
@@ -35,6 +36,8 @@ pub struct ControllingFunction {
     large_mode: Option<Rc<LargeModeSettings>>,
     /// The senders of the last messages, where notifications are forwarded to them.
     senders: Option<SenderTable>,
+    /// How hosts and domains are found.
+    names: Names,
 }
 
 /// An address of the Controlling Function itself.
@@ -130,6 +133,7 @@ impl ControllingFunction {
             key_seed,
             large_mode: None,
             senders: None,
+            names: Names::default(),
         })
     }
 
@@ -155,6 +159,17 @@ impl ControllingFunction {
         self.senders.as_ref()
     }
 
+    /// The same, finding hosts and domains so.
+    pub fn with_names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// How hosts and domains are found.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// The same service with another value for one parameter. What is under way keeps the service that it began with.
     pub fn tuned(&self, name: &str, value: &str) -> Result<Self, TuneError> {
         let mut settings = self.settings.clone();
@@ -165,6 +180,7 @@ impl ControllingFunction {
         });
         let mut tuned = ControllingFunction::new(settings, self.key_seed)?;
         tuned.senders = self.senders.clone();
+        tuned.names = self.names.clone();
         Ok(match large_mode {
             Some(large_mode) => tuned.with_large_mode(large_mode),
             None => tuned,

@@ -3,6 +3,7 @@
 use super::bindings::{CPM_ABI, cpm_core as CoreTable};
 use super::groups::{check_group, groups_flush, groups_free, groups_new, uses_groups};
 use super::job::{job_free, job_new, job_reply, job_run};
+use super::names::{another_place, locate, names_ask, names_fd, names_new, names_next};
 use super::notification::forward_imdn;
 use super::parameters::{parameter, service_tune, value};
 use super::request::{
@@ -42,6 +43,12 @@ static CORE: CoreTable = CoreTable {
     job_run: Some(job_run),
     job_reply: Some(job_reply),
     job_free: Some(job_free),
+    locate: Some(locate),
+    another_place: Some(another_place),
+    names_new: Some(names_new),
+    names_fd: Some(names_fd),
+    names_ask: Some(names_ask),
+    names_next: Some(names_next),
     uses_sessions: Some(uses_sessions),
     names_session: Some(names_session),
     sessions_new: Some(sessions_new),

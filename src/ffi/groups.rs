@@ -37,7 +37,7 @@ pub(super) extern "C" fn groups_new(service: *const cpm_service) -> *mut cpm_gro
             let Stage::Running(running) = &service.stage else {
                 return std::ptr::null_mut();
             };
-            match GroupFinder::new(running.settings()) {
+            match GroupFinder::new(running) {
                 Ok(finder) => Box::into_raw(Box::new(GroupsHandle { finder })).cast(),
                 Err(error) => {
                     host.log(LogLevel::Error, format_args!("{error}"));

@@ -122,7 +122,7 @@ impl SessionHost for CHost<'_> {
             Sent::Handed | Sent::HandedEnough if transaction == 0 => Invited::Elsewhere,
             Sent::Handed | Sent::HandedEnough => Invited::Sent(TransactionKey(transaction)),
             Sent::NoRoom | Sent::Busy => Invited::NotNow,
-            Sent::Dropped | Sent::Failed => Invited::Unsent,
+            Sent::Dropped | Sent::Failed | Sent::FailedEnough => Invited::Unsent,
         }
     }
 
@@ -137,18 +137,23 @@ impl SessionHost for CHost<'_> {
         let Some(session_request) = self.table.session_request else {
             return false;
         };
-        let routes = request.route_set.join(",");
+        let Some((request_uri, next_hop, headers)) = request.routed() else {
+            let call_id = &request.call_id;
+            let line = format_args!("a route set cannot be parsed, callid={call_id}");
+            self.log(LogLevel::Error, line);
+            return false;
+        };
         let request = cpm_dialog_request {
             method: lend(request.method.as_bytes()),
-            target: lend(request.target.as_bytes()),
-            routes: lend(routes.as_bytes()),
+            request_uri: lend(request_uri.as_bytes()),
+            next_hop: lend(next_hop.as_bytes()),
             call_id: lend(request.call_id.as_bytes()),
             from: lend(request.from.as_bytes()),
             from_tag: lend(request.from_tag.as_bytes()),
             to: lend(request.to.as_bytes()),
             to_tag: lend(request.to_tag.as_bytes()),
             cseq: request.cseq,
-            headers: lend(&request.headers),
+            headers: lend(&headers),
         };
         // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
         unsafe { session_request(self.context, &request) == 1 }
@@ -201,7 +206,7 @@ impl SessionHost for CHost<'_> {
 }
 
 /// A request as C sees it, lent as long as it lives.
-fn lend_outgoing(outgoing: &OutgoingRequest<'_>) -> cpm_outgoing {
+pub(super) fn lend_outgoing(outgoing: &OutgoingRequest<'_>) -> cpm_outgoing {
     let about = outgoing.about;
     cpm_outgoing {
         method: lend(outgoing.method.as_bytes()),
@@ -227,6 +232,7 @@ fn sent_of(sent: cpm_sent) -> Sent {
         bindings::CPM_SENT_DROPPED => Sent::Dropped,
         bindings::CPM_SENT_NO_ROOM => Sent::NoRoom,
         bindings::CPM_SENT_BUSY => Sent::Busy,
+        bindings::CPM_SENT_FAILED_ENOUGH => Sent::FailedEnough,
         _ => Sent::Failed,
     }
 }

@@ -57,12 +57,14 @@ pub(super) extern "C" fn job_run(job: *mut cpm_job, context: *mut c_void, last: 
     boundary(
         || {
             let done = job.run(&host, last != 0) == Progress::Done;
+            if reply.is_none() && (done || job.is_reply_due()) {
+                *reply = Some(job.reply());
+            }
             if done {
                 // SAFETY: the service lives as long as its jobs are used (cpm.h).
                 if let Stage::Running(running) = unsafe { &(*service).stage } {
                     running.handle_unsent(job, &host);
                 }
-                *reply = Some(job.reply());
             }
             c_int::from(done)
         },

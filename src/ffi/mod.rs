@@ -28,6 +28,7 @@ mod core;
 mod groups;
 mod host;
 mod job;
+mod names;
 mod notification;
 mod parameters;
 mod request;

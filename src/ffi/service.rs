@@ -15,9 +15,10 @@ use super::host::{CHost, borrowed};
 use super::request::RequestHandle;
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{
-    ControllingFunction, Fate, Host, LogLevel, Notification, Outcome, Received, SenderTable,
+    Again, ControllingFunction, Fate, Host, LogLevel, Notification, Outcome, Received, SenderTable,
     fill_random,
 };
+use crate::names::{self, NameTable, Names};
 use crate::policy::Settings;
 use crate::relay::{Listeners, RelaySettings};
 use crate::sip::Uri;
@@ -30,6 +31,8 @@ pub(super) struct ServiceHandle {
     pub(super) relay: Option<(RelaySettings, Listeners)>,
     /// What C borrows until the next notification.
     pub(super) notification: RefCell<Notification>,
+    /// The same until the next request that goes out once more.
+    pub(super) again: RefCell<Option<Again>>,
 }
 
 pub(super) enum Stage {
@@ -61,6 +64,7 @@ pub(super) extern "C" fn service_new(host: *const cpm_host) -> *mut cpm_service 
                 stage,
                 relay: None,
                 notification: RefCell::new(Notification::NotOurs),
+                again: RefCell::new(None),
             };
             Box::into_raw(Box::new(handle)).cast()
         },
@@ -174,6 +178,13 @@ fn start(
     host: &CHost<'_>,
 ) -> Result<(ControllingFunction, Option<(RelaySettings, Listeners)>), Box<dyn Error>> {
     let mut service = ControllingFunction::new(settings, key_seed)?;
+    let words = host.share(names::TABLE_WORDS);
+    let words = words.ok_or("there is no memory for the names of others")?;
+    let names = Names {
+        servers: service.settings().dns_servers.clone(),
+        table: Some(NameTable::new(words, monotonic_s)),
+    };
+    service = service.with_names(names.clone());
     let records = service.settings().imdn_records;
     if records > 0 {
         let words = host.share(SenderTable::words(records));
@@ -184,7 +195,10 @@ fn start(
     if !policy.is_on() {
         return Ok((service, None));
     }
-    let relay = RelaySettings::new(policy);
+    let relay = RelaySettings {
+        names,
+        ..RelaySettings::new(policy)
+    };
     let listeners = Listeners::bind(&relay)?;
     let addresses = MsrpAddresses::new(policy, listeners.fingerprint());
     let contact = policy.contact_uri.as_deref().unwrap_or(own_uri);

@@ -365,7 +365,7 @@ impl LargeModePolicy {
 
 fn add_listener(listeners: &mut Vec<MsrpListener>, text: &str) -> Result<(), ParameterError> {
     if listeners.len() == MAX_LISTENERS {
-        return Err(ParameterError::TooMany);
+        return Err(ParameterError::TooMany(MAX_LISTENERS));
     }
     let listener = parse_listener(text).ok_or(ParameterError::Listener(ListenerError))?;
     listeners.push(listener);

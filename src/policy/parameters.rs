@@ -107,6 +107,7 @@ pub const ALL: &[Parameter] = &[
     Parameter::repeatable("exploder_uri"),
     Parameter::repeatable("controlling_uri"),
     Parameter::new("outbound_proxy", ""),
+    Parameter::repeatable("dns_server"),
     Parameter::new("isf_uri", ""),
     Parameter::new("identity_source", "pai"),
     Parameter::repeatable("trusted_peer"),

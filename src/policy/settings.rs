@@ -1,12 +1,14 @@
 //! The parameters: their names, types, ranges and defaults, in one table.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use super::group_uris::{GroupUris, NotAPattern};
 use super::isf_codes::{NotAFailureCode, StatusCodes};
 use super::large_mode::{self, LargeModePolicy, ListenerError};
 use super::parameters::Given;
 use super::trusted_peers::{PeerError, TrustedPeers};
+use crate::names;
 use crate::resource_lists::HistoryUnqualified;
 use crate::sip::Uri;
 
@@ -36,6 +38,8 @@ pub struct Settings {
     pub controlling_uris: Vec<String>,
     /// `outbound_proxy`: where outgoing requests go; without it their Request-URI decides.
     pub outbound_proxy: Option<ServiceUri>,
+    /// `dns_server`: who is asked for names; without it those of the system.
+    pub dns_servers: Vec<SocketAddr>,
     /// `isf_uri`: the Interworking Selection Function (6.5).
     pub isf_uri: Option<ServiceUri>,
     /// `isf_codes`: the failures that lead to interworking.
@@ -108,6 +112,7 @@ impl Default for Settings {
             exploder_uris: Vec::new(),
             controlling_uris: Vec::new(),
             outbound_proxy: None,
+            dns_servers: Vec::new(),
             isf_uri: None,
             isf_codes: StatusCodes::default(),
             interworking: None,
@@ -266,8 +271,10 @@ pub enum ParameterError {
     Unknown,
     /// Not a sip: or sips: URI.
     NotASipUri,
-    /// A repeatable parameter was given too often.
-    TooMany,
+    /// A repeatable parameter was given too often: after so many, which is the limit.
+    TooMany(usize),
+    /// Not an IP address, with or without a port.
+    NotAServer,
     /// Neither yes nor no.
     NotYesOrNo,
     /// Not a number, or one outside of the range.
@@ -306,7 +313,8 @@ impl fmt::Display for ParameterError {
         match self {
             ParameterError::Unknown => f.write_str("is not a parameter"),
             ParameterError::NotASipUri => f.write_str("is not a sip: or sips: URI"),
-            ParameterError::TooMany => write!(f, "comes after {MAX_OWN_URIS} others, the limit"),
+            ParameterError::TooMany(limit) => write!(f, "comes after {limit} others, the limit"),
+            ParameterError::NotAServer => f.write_str("is not ADDRESS or ADDRESS:PORT"),
             ParameterError::NotYesOrNo => f.write_str("is neither yes (1) nor no (0)"),
             ParameterError::OutOfRange { min, max } => {
                 write!(f, "is not a number from {min} to {max}")
@@ -384,6 +392,14 @@ const PARAMETERS: &[(&str, Setter)] = &[
     }),
     ("outbound_proxy", |s, v| {
         assign(&mut s.outbound_proxy, ServiceUri::parse(v).map(Some))
+    }),
+    ("dns_server", |s, v| {
+        if s.dns_servers.len() == names::MAX_SERVERS {
+            return Err(ParameterError::TooMany(names::MAX_SERVERS));
+        }
+        let server = names::parse_server(v).ok_or(ParameterError::NotAServer)?;
+        s.dns_servers.push(server);
+        Ok(())
     }),
     ("isf_uri", |s, v| {
         assign(&mut s.isf_uri, ServiceUri::parse(v).map(Some))
@@ -475,7 +491,7 @@ const PARAMETERS: &[(&str, Setter)] = &[
             .iter()
             .any(|kind| v.starts_with(kind) && v.len() > kind.len());
         if s.group_sources.len() == MAX_GROUP_SOURCES {
-            return Err(ParameterError::TooMany);
+            return Err(ParameterError::TooMany(MAX_GROUP_SOURCES));
         }
         s.group_sources.push(
             known
@@ -606,7 +622,7 @@ pub(super) fn sip_uri(text: &str) -> Result<Uri<'_>, ParameterError> {
 
 fn add_own_uri(uris: &mut Vec<String>, text: &str) -> Result<(), ParameterError> {
     if uris.len() == MAX_OWN_URIS {
-        return Err(ParameterError::TooMany);
+        return Err(ParameterError::TooMany(MAX_OWN_URIS));
     }
     sip_uri(text)?;
     uris.push(text.to_owned());

@@ -339,10 +339,10 @@ impl Sessions {
         };
         if let Some(entry) = self.sessions.get_mut(&session) {
             let invite = entry.invite(leg);
-            if *invite == Invite::CancelDue {
-                host.cancel(transaction);
+            match invite {
+                Invite::CancelDue => host.cancel(transaction),
+                invite => *invite = Invite::Sent(transaction),
             }
-            *invite = Invite::Sent(transaction);
         }
     }
 
@@ -577,8 +577,14 @@ impl Sessions {
             Action::Cancel(leg) => {
                 let invite = self.sessions.get_mut(&id).map(|entry| entry.invite(leg));
                 match invite {
-                    Some(Invite::Sent(transaction)) => host.cancel(*transaction),
-                    Some(invite) => *invite = Invite::CancelDue,
+                    Some(invite) => {
+                        // Where it is on its way to another address at this moment, that one is cancelled too.
+                        if let Invite::Sent(transaction) =
+                            std::mem::replace(invite, Invite::CancelDue)
+                        {
+                            host.cancel(transaction);
+                        }
+                    }
                     None => {}
                 }
             }

@@ -8,7 +8,6 @@ use super::core::Core;
 use super::input::{Input, SpoolDone};
 use super::session::{Originator, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
-use super::threads;
 use super::timers::Timer;
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
@@ -17,6 +16,7 @@ use crate::sdp::{Role, Transport};
 use crate::session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,
 };
+use crate::threads;
 
 /// Blocks that are read at once when the main thread wants to hear the last word.
 const LAST_BLOCKS: usize = 64;

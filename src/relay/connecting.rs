@@ -9,6 +9,7 @@ use super::SessionEvent;
 use super::connection::{Connection, Stage};
 use super::core::Core;
 use crate::controlling::large_message_mode::{MsrpEnds, SessionId, Side};
+use crate::names::{Target, Wanted};
 use crate::sdp::Role;
 use crate::session::{ConnectionId, Opener};
 
@@ -24,11 +25,11 @@ impl Core {
             Ok(address) => {
                 self.open_connection(id, side, vec![SocketAddr::new(address, ends.port)]);
             }
-            Err(_) => {
-                if !self.resolver.submit(id, side, &ends.host, ends.port) {
-                    self.open_connection(id, side, Vec::new());
-                }
-            }
+            // Found or not, it comes back as an input.
+            Err(_) => match Target::new(&ends.host, Some(ends.port), Wanted::Host) {
+                Some(target) => self.names.ask(target, (id, side)),
+                None => self.open_connection(id, side, Vec::new()),
+            },
         }
     }
 

@@ -17,7 +17,6 @@ use super::events::EventSender;
 use super::id_map::{IdMap, IdSet};
 use super::input::{Input, InputReceiver};
 use super::progress::Shared;
-use super::resolver::Resolver;
 use super::session::RelaySession;
 use super::spool::Spool;
 use super::timers::{Timer, TimerKey, Timers};
@@ -25,6 +24,7 @@ use super::tls::Tls;
 use super::{RelayLimits, SessionEvent};
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{SessionId, Side};
+use crate::names::NameThread;
 use crate::sdp::Transport;
 use crate::session::{ConnectionId, LegFailure, LegState};
 
@@ -69,7 +69,7 @@ pub(super) struct Core {
     pub(super) events: EventSender,
     pub(super) shared: Arc<Shared>,
     pub(super) spool: Option<Spool>,
-    pub(super) resolver: Resolver,
+    pub(super) names: NameThread<(SessionId, Side)>,
     /// Sessions whose message has begun, as a power of two: the memory is divided by it.
     pub(super) shares: usize,
     pub(super) begun: usize,

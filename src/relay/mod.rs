@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  main thread --RelayCommand--> cpm-relay: sockets, TLS, clock --write, read--> cpm-spool: spool files
-//!       ^                            |  ^                       --host name----> cpm-resolver: addresses
+//!       ^                            |  ^                       --host name----> cpm-names: addresses
 //!       +-------- RelayEvent --------+  +------------- results ---------------------+
 //! ```
 
@@ -22,9 +22,9 @@
 //! | `limits` | how memory and spool are shared among sessions |
 //! | `connection`, `session` | what there is of one connection, of one session |
 //! | `tls` | certificates and fingerprints |
-//! | `spool`, `resolver` | the other threads |
+//! | `spool`, [`names`](crate::names) | the other threads |
 //! | `input`, `events`, `progress` | between the threads: in, out, and what may be looked at |
-//! | `timers`, `id_map`, `threads` | deadlines; maps by our own ids; threads without signals |
+//! | `timers`, `id_map` | deadlines; maps by our own ids |
 //!
 //! Each leg whose recipient waits for us gets a connection of its own, even if two recipients stand behind one address: RFC 4975
 //! §5.4 permits to share one, and a recipient who reads slowly would hold the other up. Peers that connect to us may
@@ -46,19 +46,18 @@ mod listeners;
 mod parting;
 mod progress;
 mod reading;
-mod resolver;
 mod session;
 mod settings;
 mod spool;
 #[cfg(test)]
 mod tests;
-mod threads;
 mod timers;
 mod tls;
 mod writing;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -75,13 +74,17 @@ use self::events::{EventReceiver, event_queue};
 use self::id_map::{IdMap, IdSet};
 use self::input::{Input, InputSender, input_queue};
 use self::progress::Shared;
-use self::resolver::Resolver;
 use self::spool::Spool;
 use self::timers::{Timer, Timers};
 
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, RelayCommand, SessionId};
+use crate::names::{Found, NameThread, Names};
 use crate::session::LegState;
+use crate::threads;
+
+/// Addresses of one host that are tried.
+const MAX_ADDRESSES: usize = 4;
 
 /// What the relay has to say.
 #[derive(Debug)]
@@ -167,14 +170,15 @@ impl Relay {
     /// # Errors
     /// [`RelayError`] if there are no threads or descriptors to be had.
     pub fn start(settings: RelaySettings, listeners: Listeners) -> Result<Self, RelayError> {
-        Self::try_start(settings.limits, listeners)
+        Self::try_start(settings.limits, settings.names, listeners)
             .map_err(|error| RelayError(format!("the MSRP relay cannot start: {error}")))
     }
 
-    fn try_start(limits: RelayLimits, listeners: Listeners) -> io::Result<Self> {
+    fn try_start(limits: RelayLimits, names: Names, listeners: Listeners) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let (inputs, input_receiver) = input_queue(waker);
+        let found = inputs.clone();
         let (event_sender, events) = event_queue()?;
         let shared = Arc::new(Shared::default());
         let sockets = listeners.sockets.into_iter().enumerate();
@@ -205,7 +209,13 @@ impl Relay {
             events: event_sender,
             shared: Arc::clone(&shared),
             spool,
-            resolver: Resolver::start(inputs.clone())?,
+            names: NameThread::start(names, move |name: Found<_>| {
+                let addresses = name.places.iter().map(|place| place.address);
+                let addresses: Vec<SocketAddr> = addresses.take(MAX_ADDRESSES).collect();
+                for (session, side) in name.waiting {
+                    found.send(Input::Resolved(session, side, addresses.clone()));
+                }
+            })?,
             shares: 1,
             begun: 0,
             memory: 0,

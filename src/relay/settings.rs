@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::names::Names;
 use crate::policy::LargeModePolicy;
 use crate::sdp::Transport;
 
@@ -17,6 +18,8 @@ pub struct RelaySettings {
     /// Certificate and authorities; needed for a listener with TLS. Without it, `msrps` is spoken towards peers that listen
     /// themselves, with no certificate of our own.
     pub tls: Option<TlsFiles>,
+    /// How peers that are named are found.
+    pub names: Names,
 }
 
 /// One address to listen on.
@@ -121,6 +124,7 @@ impl RelaySettings {
                 private_key: private_key.into(),
                 ca: policy.tls_ca_file.as_ref().map(PathBuf::from),
             }),
+            names: Names::default(),
         }
     }
 }

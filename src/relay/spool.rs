@@ -14,8 +14,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::input::{Input, InputSender, SpoolDone};
-use super::threads;
 use crate::controlling::large_message_mode::SessionId;
+use crate::threads;
 
 /// The spool file of one session; dropped, it is gone once the spool thread is through with it.
 #[derive(Debug, Clone, Default)]

@@ -52,6 +52,7 @@
 //! | `large_message.rs`, `sdp.rs`, `call.rs`, `callees.rs` | large messages: what callers send, and recipients that follow a plan |
 //! | `msrp_message.rs`, `msrp_content.rs` | reading and writing MSRP, a message put together again |
 //! | `msrp_peer.rs`, `msrp_session.rs`, `msrp_connection.rs`, `certificate.rs` | MSRP sessions, over TCP and TLS |
+//! | `name_server.rs` | a name server that answers or is silent |
 //! | `group_document.rs`, `web_server.rs`, `postgres.rs` | pre-defined groups, and where they are kept |
 //! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
 //! | `sipp.rs` | sipp |
@@ -79,6 +80,7 @@ mod msrp_content;
 mod msrp_message;
 mod msrp_peer;
 mod msrp_session;
+mod name_server;
 mod outcome;
 mod ports;
 mod postgres;
@@ -111,6 +113,7 @@ pub use msrp_content::{MsrpContent, noise, sha256};
 pub use msrp_message::{MsrpHead, MsrpRequest};
 pub use msrp_peer::MsrpPeer;
 pub use msrp_session::{Conduct, MsrpReceived, MsrpSession};
+pub use name_server::{DEAD, NameServer};
 pub use postgres::Postgres;
 pub use process::Process;
 pub use proof::{Proof, proves};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cpm::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId};
 use cpm::msrp::{MsrpUri, Path};
+use cpm::names::Names;
 use cpm::relay::{
     Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals, SessionEvent,
     SessionProgress, TlsFiles,
@@ -43,7 +44,15 @@ impl Bench {
         Self::with_tls(limits, None)
     }
 
+    pub(crate) fn with_names(limits: RelayLimits, names: Names) -> Self {
+        Self::with(limits, None, names)
+    }
+
     pub(crate) fn with_tls(limits: RelayLimits, tls: Option<TlsFiles>) -> Self {
+        Self::with(limits, tls, Names::default())
+    }
+
+    fn with(limits: RelayLimits, tls: Option<TlsFiles>, names: Names) -> Self {
         let any = SocketAddr::new(LOOPBACK, 0);
         let listen = |transport| Listen {
             transport,
@@ -57,6 +66,7 @@ impl Bench {
             listen: listeners,
             limits,
             tls,
+            names,
         };
         let listeners = Listeners::bind(&settings).unwrap();
         let (addresses, fingerprint) = (listeners.addresses(), listeners.fingerprint());

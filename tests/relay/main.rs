@@ -4,6 +4,7 @@ mod bench;
 mod delivery;
 mod endings;
 mod memory;
+mod names;
 mod peer;
 mod random;
 mod refusals;

@@ -174,6 +174,7 @@ impl Cpm {
             }],
             limits,
             tls: None,
+            names: cpm::names::Names::default(),
         };
         let listeners = Listeners::bind(&settings).expect("a free port");
         let address = listeners.addresses()[0];

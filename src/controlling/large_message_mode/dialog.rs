@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::header_fields::{put, without_tag};
 use crate::sip::{
-    HeaderBlock, HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, split_list,
+    HeaderBlock, HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, Uri, split_list,
 };
 
 /// Longest tag of a peer. Real ones have some dozens of bytes.
@@ -21,8 +21,7 @@ pub struct InDialogRequest {
     pub method: &'static str,
     /// Request-URI: the remote target.
     pub target: String,
-    /// Values of the Route header fields, first hop first. An element without `lr` is the host's to treat (RFC 3261
-    /// §12.2.1.1).
+    /// Values of the Route header fields, first hop first.
     pub route_set: Vec<String>,
     /// Call-ID.
     pub call_id: String,
@@ -38,6 +37,34 @@ pub struct InDialogRequest {
     pub cseq: u32,
     /// Further header lines, each ended by CRLF.
     pub headers: Vec<u8>,
+}
+
+impl InDialogRequest {
+    /// Request-URI, URI of the next hop, and all further header lines with the Route among them (RFC 3261 §12.2.1.1). `None`: the
+    /// route set cannot be read.
+    pub fn routed(&self) -> Option<(String, String, Vec<u8>)> {
+        let Some((first, rest)) = self.route_set.split_first() else {
+            return Some((
+                self.target.clone(),
+                self.target.clone(),
+                self.headers.clone(),
+            ));
+        };
+        let next_hop = NameAddr::parse(first).ok()?.uri().to_owned();
+        let is_loose = Uri::parse(&next_hop).ok()?.param("lr").is_some();
+        let target = format!("<{}>", self.target);
+        let (request_uri, routes) = match is_loose {
+            true => (&self.target, self.route_set.join(", ")),
+            // A strict router takes its own address for that of the request, which comes last.
+            false => {
+                let routes = rest.iter().chain([&target]).cloned();
+                (&next_hop, routes.collect::<Vec<_>>().join(", "))
+            }
+        };
+        let mut headers = format!("Route: {routes}\r\n").into_bytes();
+        headers.extend_from_slice(&self.headers);
+        Some((request_uri.clone(), next_hop, headers))
+    }
 }
 
 /// A message that a dialog cannot be made from.

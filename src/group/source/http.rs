@@ -10,8 +10,10 @@ use ureq::http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH, WWW_AUTHENTICATE};
 use ureq::http::uri::Authority;
 use ureq::http::{self, HeaderValue, Uri};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 
 use super::error::{SourceError, SourceFailure};
+use super::resolver::NameResolver;
 use super::{Credentials, SourceOptions};
 use crate::group::MAX_DOCUMENT_BYTES;
 
@@ -65,8 +67,9 @@ impl HttpClient {
             .max_idle_age(MAX_IDLE)
             .user_agent(concat!("cpm/", env!("CARGO_PKG_VERSION")))
             .build();
+        let resolver = NameResolver::new(options.names.clone());
         Ok(Self {
-            agent: config.new_agent(),
+            agent: Agent::with_parts(config, DefaultConnector::default(), resolver),
             credentials: options.xcap_credentials.clone(),
             authentication: None,
         })

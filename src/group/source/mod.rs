@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod http;
 mod remote;
+mod resolver;
 mod stored;
 #[cfg(test)]
 mod test_documents;
@@ -29,6 +30,7 @@ use self::folder::Folder;
 use self::remote::{Place, Remote};
 use self::xcap::Xdms;
 use super::Group;
+use crate::names::Names;
 use crate::sip::Uri;
 
 /// Sources at once: each can cost a request its timeout.
@@ -87,6 +89,8 @@ pub struct SourceOptions {
     pub negative_lifetime_s: u64,
     /// Groups, and as many addresses of no group, that each source keeps.
     pub capacity: usize,
+    /// How XDMSs are found.
+    pub names: Names,
 }
 
 impl Default for SourceOptions {
@@ -98,6 +102,7 @@ impl Default for SourceOptions {
             lifetime_s: 60,
             negative_lifetime_s: 30,
             capacity: 1_000,
+            names: Names::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
 
 /// Starts a thread in which every signal is blocked: signals are for the proxy's own thread, which has set up what they find.
-pub(super) fn spawn(
+pub(crate) fn spawn(
     name: &str,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
@@ -31,7 +31,7 @@ pub(super) fn spawn(
 
 /// Gives the system back what the allocator keeps of memory that is free. The C library does so by itself only for what is free
 /// at the end of a heap, and blocks of a large message are all over it.
-pub(super) fn trim_memory() {
+pub(crate) fn trim_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes a number, and may be called by any thread.
     unsafe {

@@ -1,0 +1,89 @@
+//! Where an XDMS is: the HTTP client asks us, since the system's resolver does not know when to stop.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+use crate::names::{DEADLINE, Found, NameThread, Names, Place, Target, Wanted};
+
+/// Addresses that are tried.
+const MAX_ADDRESSES: usize = 4;
+
+/// The resolver of one HTTP client. Its thread starts with the first name, which is in the process that waits for it.
+pub(super) struct NameResolver {
+    names: Names,
+    thread: OnceLock<Option<NameThread<SyncSender<Vec<Place>>>>>,
+}
+
+impl NameResolver {
+    pub(super) fn new(names: Names) -> Self {
+        Self {
+            names,
+            thread: OnceLock::new(),
+        }
+    }
+
+    fn look_up(&self, target: Target, timeout: &NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+        let thread = self.thread.get_or_init(|| {
+            NameThread::start(self.names.clone(), |name: Found<SyncSender<_>>| {
+                for one in name.waiting {
+                    // Who has given up does not hear it.
+                    let _ = one.try_send(name.places.clone());
+                }
+            })
+            .ok()
+        });
+        let thread = thread.as_ref().ok_or(Error::HostNotFound)?;
+        let (sender, found) = sync_channel(1);
+        thread.ask(target, sender);
+        let wait = DEADLINE.min(*timeout.after);
+        let places = found.recv_timeout(wait).unwrap_or_default();
+        Ok(places.iter().map(|place| place.address).collect())
+    }
+}
+
+impl Resolver for NameResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().unwrap_or_default();
+        let default_port = match uri.scheme_str() {
+            Some("https") => 443,
+            _ => 80,
+        };
+        let port = uri.port_u16().unwrap_or(default_port);
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let addresses = match (
+            bare.parse::<IpAddr>(),
+            Target::new(host, Some(port), Wanted::Host),
+        ) {
+            (Ok(address), _) => vec![SocketAddr::new(address, port)],
+            (_, Some(target)) => self.look_up(target, &timeout)?,
+            (_, None) => Vec::new(),
+        };
+        let mut found = self.empty();
+        for address in addresses.into_iter().take(MAX_ADDRESSES) {
+            found.push(address);
+        }
+        match found.is_empty() {
+            true => Err(Error::HostNotFound),
+            false => Ok(found),
+        }
+    }
+}
+
+impl fmt::Debug for NameResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NameResolver")
+    }
+}

@@ -1,0 +1,127 @@
+//! What this machine knows by itself: its own names and addresses (hosts(5)), and its name servers (resolv.conf(5)).
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Where the system names its servers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where it keeps names of its own.
+const HOSTS: &str = "/etc/hosts";
+/// Most servers that are asked, as the system does it.
+pub const MAX_SERVERS: usize = 3;
+const DNS_PORT: u16 = 53;
+
+/// Names that need no name server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hosts {
+    names: HashMap<String, Vec<IpAddr>>,
+}
+
+impl Hosts {
+    /// Those of this machine.
+    pub(super) fn of_system() -> Self {
+        Self::read(&fs::read_to_string(HOSTS).unwrap_or_default())
+    }
+
+    /// From the text of such a file. "localhost" is known without it (RFC 6761 §6.3).
+    pub(super) fn read(text: &str) -> Self {
+        let mut names: HashMap<String, Vec<IpAddr>> = HashMap::new();
+        for line in text.lines() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_ascii_whitespace();
+            let Some(address) = words.next().and_then(|word| word.parse().ok()) else {
+                continue;
+            };
+            for name in words {
+                let known = names.entry(name.to_ascii_lowercase()).or_default();
+                if !known.contains(&address) {
+                    known.push(address);
+                }
+            }
+        }
+        let loopback = || vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        names
+            .entry("localhost".to_owned())
+            .or_insert_with(loopback)
+            .sort_by_key(IpAddr::is_ipv6);
+        Self { names }
+    }
+
+    /// The addresses of a name in lower case.
+    pub(super) fn find(&self, name: &str) -> Option<&[IpAddr]> {
+        self.names.get(name).map(Vec::as_slice)
+    }
+}
+
+/// The system's name servers; its own machine where it names none, as the system does it.
+pub(super) fn name_servers() -> Vec<SocketAddr> {
+    servers_in(&fs::read_to_string(RESOLV_CONF).unwrap_or_default())
+}
+
+fn servers_in(text: &str) -> Vec<SocketAddr> {
+    let servers = text.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let address = words.next().filter(|word| *word == "nameserver");
+        let address: IpAddr = address.and(words.next())?.parse().ok()?;
+        Some(SocketAddr::new(address, DNS_PORT))
+    });
+    let mut servers: Vec<SocketAddr> = servers.take(MAX_SERVERS).collect();
+    if servers.is_empty() {
+        servers.push((Ipv4Addr::LOCALHOST, DNS_PORT).into());
+    }
+    servers
+}
+
+/// Reads a name server as an operator writes it: ADDRESS or ADDRESS:PORT, IPv6 with a port in brackets.
+pub fn parse_server(text: &str) -> Option<SocketAddr> {
+    let address = |text: &str| {
+        text.parse()
+            .ok()
+            .map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT))
+    };
+    text.parse()
+        .ok()
+        .or_else(|| address(text.trim_start_matches('[').trim_end_matches(']')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_of_the_system() {
+        let text = "# nameserver 192.0.2.1\nsearch example.com\nnameserver 192.0.2.2\nnameserver ::1\n\
+                    nameserver nobody\nnameserver 192.0.2.3 # x\nnameserver 192.0.2.4\n";
+        let servers = ["192.0.2.2:53", "[::1]:53", "192.0.2.3:53"];
+        let servers = servers.map(|server| server.parse().unwrap());
+        assert_eq!(servers_in(text), servers);
+        assert_eq!(servers_in(""), ["127.0.0.1:53".parse().unwrap()]);
+        for (text, server) in [
+            ("192.0.2.1", "192.0.2.1:53"),
+            ("192.0.2.1:5353", "192.0.2.1:5353"),
+            ("::1", "[::1]:53"),
+            ("[::1]", "[::1]:53"),
+            ("[::1]:5353", "[::1]:5353"),
+        ] {
+            assert_eq!(parse_server(text), server.parse().ok());
+        }
+        assert_eq!(parse_server("dns.example.com"), None);
+    }
+
+    #[test]
+    fn the_names_of_this_machine() {
+        let hosts = Hosts::read(
+            "192.0.2.1 Proxy proxy.example.com # x\n\n::1 localhost\n127.0.0.1 localhost\nnobody x\n",
+        );
+        assert_eq!(
+            hosts.find("proxy").unwrap(),
+            ["192.0.2.1".parse::<IpAddr>().unwrap()]
+        );
+        assert_eq!(hosts.find("proxy.example.com"), hosts.find("proxy"));
+        let localhost: [IpAddr; 2] = ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+        assert_eq!(hosts.find("localhost").unwrap(), localhost);
+        assert_eq!(Hosts::read("").find("localhost").unwrap(), localhost);
+        assert_eq!(hosts.find("x"), None);
+    }
+}

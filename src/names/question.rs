@@ -1,0 +1,224 @@
+//! Questions to name servers and what they answer, as packets (RFC 1035). `simple-dns` reads and writes them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Name, Packet, PacketFlag, RCODE, TYPE};
+
+/// Longest name, as text without the dot at its end (RFC 1035 §2.3.4).
+pub(super) const MAX_NAME_BYTES: usize = 253;
+/// Records that are taken out of one answer. More do not make a name easier to reach.
+const MAX_RECORDS: usize = 32;
+/// Aliases (CNAME) that are followed inside one answer.
+const MAX_ALIASES: usize = 8;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Question {
+    /// The name, in lower case and without the dot at its end.
+    pub name: String,
+    /// Which records of it.
+    pub kind: Kind,
+}
+
+/// Kinds of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// RFC 2782.
+    Srv,
+    /// RFC 3403.
+    Naptr,
+}
+
+/// A record that answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// A or AAAA.
+    Address(IpAddr),
+    /// SRV.
+    Srv(Srv),
+    /// NAPTR.
+    Naptr(Naptr),
+}
+
+/// A record of RFC 2782.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Srv {
+    /// Lower ones are tried first.
+    pub priority: u16,
+    /// Share among those of the same priority.
+    pub weight: u16,
+    /// Where the service listens.
+    pub port: u16,
+    /// Its host; empty where there decidedly is no such service.
+    pub target: String,
+}
+
+/// A record of RFC 3403, as RFC 3263 §4.1 uses it: those with a regular expression are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Naptr {
+    /// Lower ones are tried first.
+    pub order: u16,
+    /// The same, among those of the same order.
+    pub preference: u16,
+    /// "s": the replacement has SRV records.
+    pub flags: String,
+    /// "SIP+D2U" and so on.
+    pub service: String,
+    /// Where to go on.
+    pub replacement: String,
+}
+
+/// What a name server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// The records; none where there is no such name, or none of this kind.
+    Records {
+        /// At most a few dozen.
+        records: Vec<Record>,
+        /// For how many seconds they hold.
+        ttl_s: u32,
+    },
+    /// The answer is too long for a datagram: to be asked for over TCP.
+    Truncated,
+    /// It cannot tell. Perhaps another one can.
+    Failed,
+}
+
+impl Question {
+    /// `None`: no server could be asked for such a name.
+    pub(super) fn new(name: &str, kind: Kind) -> Option<Self> {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let has_labels = name.split('.').all(|label| {
+            let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            (1..=63).contains(&label.len()) && label.bytes().all(letters)
+        });
+        (has_labels && name.len() <= MAX_NAME_BYTES).then(|| Question {
+            name: name.to_ascii_lowercase(),
+            kind,
+        })
+    }
+
+    /// The packet that asks. `None`: there is none for such a name.
+    pub(super) fn write(&self, id: u16) -> Option<Vec<u8>> {
+        let mut packet = Packet::new_query(id);
+        packet.set_flags(PacketFlag::RECURSION_DESIRED);
+        let name = Name::new(&self.name).ok()?;
+        let question = simple_dns::Question::new(name, self.kind().into(), CLASS::IN.into(), false);
+        packet.questions.push(question);
+        packet.build_bytes_vec().ok()
+    }
+
+    /// What a packet says to this question. `None`: it is no answer to it, and the answer may still come.
+    pub(super) fn read(&self, packet: &[u8], id: u16) -> Option<Reply> {
+        if !is_plausible(packet) {
+            return None;
+        }
+        let packet = Packet::parse(packet).ok()?;
+        let answers = match &packet.questions[..] {
+            [asked] => {
+                asked.qtype == self.kind().into()
+                    && asked.qclass == CLASS::IN.into()
+                    && self.is(&asked.qname)
+            }
+            _ => false,
+        };
+        if !answers || packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) {
+            return None;
+        }
+        if packet.has_flags(PacketFlag::TRUNCATION) {
+            return Some(Reply::Truncated);
+        }
+        Some(match packet.rcode() {
+            RCODE::NoError | RCODE::NameError => self.records(&packet),
+            _ => Reply::Failed,
+        })
+    }
+
+    fn kind(&self) -> TYPE {
+        match self.kind {
+            Kind::A => TYPE::A,
+            Kind::Aaaa => TYPE::AAAA,
+            Kind::Srv => TYPE::SRV,
+            Kind::Naptr => TYPE::NAPTR,
+        }
+    }
+
+    fn is(&self, name: &Name<'_>) -> bool {
+        text_of(name) == self.name
+    }
+
+    /// The records of the name, or of what it is an alias of. What else the answer holds is not asked for, and not believed.
+    fn records(&self, packet: &Packet<'_>) -> Reply {
+        let mut owner = self.name.clone();
+        let mut ttl_s = u32::MAX;
+        for _ in 0..=MAX_ALIASES {
+            let own = packet
+                .answers
+                .iter()
+                .filter(|one| one.class == CLASS::IN && text_of(&one.name) == owner);
+            let mut alias = None;
+            let mut records = Vec::new();
+            for one in own {
+                if let RData::CNAME(target) = &one.rdata {
+                    alias = Some((text_of(&target.0), one.ttl));
+                } else if let Some(record) = self.record(&one.rdata)
+                    && records.len() < MAX_RECORDS
+                {
+                    ttl_s = ttl_s.min(one.ttl);
+                    records.push(record);
+                }
+            }
+            match alias.filter(|_| records.is_empty()) {
+                Some((target, ttl)) => {
+                    owner = target;
+                    ttl_s = ttl_s.min(ttl);
+                }
+                None => return Reply::Records { records, ttl_s },
+            }
+        }
+        // A circle of aliases.
+        Reply::Failed
+    }
+
+    fn record(&self, data: &RData<'_>) -> Option<Record> {
+        match (self.kind, data) {
+            (Kind::A, RData::A(a)) => Some(Record::Address(Ipv4Addr::from(a.address).into())),
+            (Kind::Aaaa, RData::AAAA(a)) => Some(Record::Address(Ipv6Addr::from(a.address).into())),
+            (Kind::Srv, RData::SRV(srv)) => Some(Record::Srv(Srv {
+                priority: srv.priority,
+                weight: srv.weight,
+                port: srv.port,
+                target: text_of(&srv.target),
+            })),
+            (Kind::Naptr, RData::NAPTR(naptr)) if naptr.regexp.to_string().is_empty() => {
+                Some(Record::Naptr(Naptr {
+                    order: naptr.order,
+                    preference: naptr.preference,
+                    flags: naptr.flags.to_string(),
+                    service: naptr.services.to_string(),
+                    replacement: text_of(&naptr.replacement),
+                }))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A name as questions have it; a dot inside of a label is escaped.
+fn text_of(name: &Name<'_>) -> String {
+    name.to_string().to_ascii_lowercase()
+}
+
+/// Whether a packet announces no more than there is room for in it: who reads it makes room first.
+fn is_plausible(packet: &[u8]) -> bool {
+    let counts = packet.get(4..12).unwrap_or_default().chunks(2);
+    let announced: usize = counts
+        .map(|count| usize::from(count[0]) << 8 | usize::from(count[1]))
+        .sum();
+    packet.len() > 12 && announced <= packet.len() / 5
+}
