@@ -108,8 +108,10 @@ static int aim(sip_msg_t *msg, str *request_uri, str *place)
 static int relay(sip_msg_t *msg)
 {
 	/* tm replies where it cannot send. */
-	if(cpm_tm.t_relay(msg, NULL, NULL) > 0)
+	if(cpm_tm.t_relay(msg, NULL, NULL) > 0) {
+		cpm_count(CPM_COUNT_IMDN_FORWARDED, 1);
 		return 1;
+	}
 	LM_NOTICE("a disposition notification could not be sent on, callid=%.*s\n", CPM_CALL_ID(msg));
 	return -1;
 }
@@ -127,11 +129,12 @@ static int go_on(sip_msg_t *msg, char *p1, char *p2)
 	(void)p1;
 	(void)p2;
 	if(going_on.place.len == 0)
-		return unresolved(msg);
-	if(aim(msg, &going_on.request_uri, &going_on.place) == 0)
-		return relay(msg);
-	cpm_tm.t_reply(msg, 500, "Server Internal Error");
-	return -1;
+		unresolved(msg);
+	else if(aim(msg, &going_on.request_uri, &going_on.place) == 0)
+		relay(msg);
+	else
+		cpm_tm.t_reply(msg, 500, "Server Internal Error");
+	return 1;
 }
 
 void cpm_forward_on(

@@ -133,8 +133,8 @@ int cpm_process_can_wait(const struct cpm_outgoing *outgoing);
 uint64_t cpm_now_ms(void);
 
 /* cpm_forward.c */
-/* Sends a request on in its transaction, which is there already. 1: it has gone, or waits for a name; -1: it could not be sent, and
- * has been answered. */
+/* Sends a request on in its transaction, which is there already, and counts it. 1: it has gone, or waits for a name; -1: it could
+ * not be sent, and has been answered. */
 int cpm_forward(sip_msg_t *msg, const struct cpm_forwarding *forwarding);
 /* Goes on with one that waited for a name. NULL: it has no place. */
 void cpm_forward_on(

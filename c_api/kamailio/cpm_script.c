@@ -200,8 +200,7 @@ static int forward_imdn(sip_msg_t *msg, int is_asked)
 		cpm_tm_reply(msg, &forwarding.reply);
 		return 1;
 	}
-	if(cpm_forward(msg, &forwarding) > 0)
-		cpm_count(CPM_COUNT_IMDN_FORWARDED, 1);
+	cpm_forward(msg, &forwarding);
 	return 1;
 }
 

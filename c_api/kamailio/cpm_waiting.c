@@ -314,7 +314,8 @@ static void try(int number)
 	if(place->places.n > 0 && send_one(place)) {
 		leave(number);
 	} else if(place->places.n == 0 || is_over(place->waiting)) {
-		LM_NOTICE("a request could not be sent: %s, callid=%.*s\n",
+		if(place->waiting->kind != CPM_WAITING_FORWARD) /* which says so itself */
+			LM_NOTICE("a request could not be sent: %s, callid=%.*s\n",
 				place->places.n == 0 ? "the name of its next hop has no address" : "there was no room for it",
 				call_id_of(place->waiting).len, call_id_of(place->waiting).s);
 		cpm_waiting_fail(place->waiting);

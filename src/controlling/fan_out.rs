@@ -405,6 +405,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_202_is_due_once_everybody_has_been_tried() {
+        let mut job = job();
+        let host = Scripted::default();
+        let full = || vec![Sent::Handed, Sent::FailedEnough];
+        *host.answers.borrow_mut() = full();
+        assert_eq!(
+            job.run(&host, false),
+            Progress::Enough,
+            "a failure takes time too"
+        );
+        assert!(!job.is_reply_due());
+        // The last one's connection is full, again and again.
+        let mut job = FanOutJob::read(job.write().into()).unwrap();
+        for _ in 0..3 {
+            *host.answers.borrow_mut() = vec![Sent::Busy, Sent::Busy];
+            assert_eq!(job.run(&host, false), Progress::NoRoom);
+            assert!(job.is_reply_due());
+            job = FanOutJob::read(job.write().into()).unwrap();
+        }
+        *host.answers.borrow_mut() = vec![Sent::Busy];
+        assert_eq!(job.run(&host, true), Progress::Done);
+        assert_eq!(job.failed, 2);
+    }
+
     fn job() -> FanOutJob {
         FanOutJob {
             from: "<sip:anne@example.com>".to_owned(),

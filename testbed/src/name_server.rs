@@ -18,11 +18,14 @@ const TTL_S: u32 = 60;
 /// Between two looks at whether it is over.
 const TICK: Duration = Duration::from_millis(50);
 
+type Zone = HashMap<String, Vec<RData<'static>>>;
+
 /// A name server on a port of its own, over UDP. It ends when it is dropped.
 #[derive(Debug)]
 pub struct NameServer {
     address: SocketAddr,
     ended: Arc<AtomicBool>,
+    zone: Arc<Mutex<Zone>>,
     asked: Arc<Mutex<Vec<String>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,22 +41,32 @@ impl NameServer {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         socket.set_read_timeout(Some(TICK)).expect("a time-out");
         let address = socket.local_addr().expect("an address");
-        let mut zone: HashMap<String, Vec<RData<'static>>> = HashMap::new();
-        for (name, record) in records {
-            let known = zone.entry(name.to_ascii_lowercase()).or_default();
-            known.push(read_record(record));
-        }
-        let (ended, asked) = (Arc::default(), Arc::default());
+        let (zone, ended, asked) = (Arc::default(), Arc::default(), Arc::default());
         let thread = std::thread::spawn({
-            let (ended, asked) = (Arc::clone(&ended), Arc::clone(&asked));
+            let (zone, ended, asked) = (Arc::clone(&zone), Arc::clone(&ended), Arc::clone(&asked));
             move || serve(&socket, &zone, &ended, &asked)
         });
-        Self {
+        let server = Self {
             address,
             ended,
+            zone,
             asked,
             thread: Some(thread),
+        };
+        for (name, record) in records {
+            server.learn(name, record);
         }
+        server
+    }
+
+    /// One more record.
+    ///
+    /// # Panics
+    /// It cannot be read.
+    pub fn learn(&self, name: &str, record: &str) {
+        let mut zone = self.zone.lock().expect("not poisoned");
+        let known = zone.entry(name.to_ascii_lowercase()).or_default();
+        known.push(read_record(record));
     }
 
     /// Where it is, as `dns_server` takes it.
@@ -81,12 +94,7 @@ impl Drop for NameServer {
     }
 }
 
-fn serve(
-    socket: &UdpSocket,
-    zone: &HashMap<String, Vec<RData<'static>>>,
-    ended: &AtomicBool,
-    asked: &Mutex<Vec<String>>,
-) {
+fn serve(socket: &UdpSocket, zone: &Mutex<Zone>, ended: &AtomicBool, asked: &Mutex<Vec<String>>) {
     let mut packet = [0; 1500];
     while !ended.load(Ordering::Acquire) {
         let (length, from) = match socket.recv_from(&mut packet) {
@@ -110,7 +118,7 @@ fn serve(
         }
         let mut reply = Packet::new_reply(query.id());
         reply.questions = query.questions.clone();
-        match zone.get(&name) {
+        match zone.lock().expect("not poisoned").get(&name) {
             None => *reply.rcode_mut() = RCODE::NameError,
             Some(records) => {
                 let of_kind = records

@@ -212,7 +212,7 @@ unsafe extern "C" fn session_cancel(_: *mut c_void, transaction: u64) {
 unsafe extern "C" fn session_request(_: *mut c_void, request: *const cpm_dialog_request) -> c_int {
     // SAFETY: lent for this call.
     let request = unsafe { &*request };
-    let line = format!("{} {}", text(request.method), text(request.target));
+    let line = format!("{} {}", text(request.method), text(request.request_uri));
     seen(|seen| seen.in_sessions.push(line));
     1
 }

@@ -1,12 +1,13 @@
 //! Lists that are long: over TCP, with recipients that do not answer, with copies that fill the memory.
 
 use std::collections::HashSet;
+use std::net::TcpListener;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use cpm_testbed::{Agent, Answer, Bench, Proxy, Recipient, cpm_message, to, unmarked};
 
-use crate::common::{CONTROLLING, EXPLODER, HANDLE, cpm_proxy, proves};
+use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, proves};
 
 /// Beside what the proxy has by default: requests of that size come over TCP. Kamailio 6.1.5 takes none of 64 KiB or
 /// more.
@@ -180,6 +181,41 @@ fn a_long_fan_out_does_not_keep_the_worker_from_others() {
     );
     anne.expect_response(&long, 202);
     crowd.expect_requests("MESSAGE", 149);
+    proxy.stop();
+}
+
+#[test]
+fn recipients_who_never_read_do_not_delay_the_202() {
+    let bench = Bench::new("recipients_who_never_read");
+    let proxy = bench.proxy(&cpm_proxy(&format!("{LARGE_REQUESTS}{HANDLE}")).set_number(
+        "cpm",
+        "max_recipients",
+        1000,
+    ));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    // Nobody ever takes a byte off this connection, and what the kernel keeps for it ends somewhere.
+    let mute = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = mute.local_addr().expect("an address");
+    let uris = (0..900).map(|n| format!("sip:u{n}@{address};transport=tcp"));
+    let mut recipients: Vec<_> = uris.map(|uri| to(&uri)).collect();
+    recipients.push(to(&bill.uri("bill")));
+    let request = cpm_message("sip:anne@example.com", EXPLODER)
+        .recipients(recipients)
+        .text(&"y".repeat(16_000))
+        .request();
+    let begin = Instant::now();
+    anne.send(&request, proxy.tcp());
+    anne.expect_response(&request, 202);
+    let took = begin.elapsed();
+    bill.expect_request("MESSAGE");
+    // They are given up after 25 s.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(counter(&proxy, "failed"), 0, "some of them still wait");
+    assert!(
+        counter(&proxy, "recipients") < 901,
+        "some of them still wait"
+    );
+    drop(mute);
     proxy.stop();
 }
 

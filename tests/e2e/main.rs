@@ -38,6 +38,7 @@ mod large_transport;
 mod log_lines;
 mod loops;
 mod manual;
+mod names;
 mod outgoing_body;
 mod outgoing_headers;
 mod refusals;

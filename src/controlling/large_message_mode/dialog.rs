@@ -482,4 +482,36 @@ mod tests {
         assert!(long(MAX_TAG_BYTES + 1, 0).is_err());
         assert!(long(1, MAX_ROUTES + 1).is_err());
     }
+
+    #[test]
+    fn the_route_set_says_where_a_request_goes() {
+        let request = |routes: &[&str]| {
+            let request = InDialogRequest {
+                method: "BYE",
+                target: "sip:bob@192.0.2.1".to_owned(),
+                route_set: routes.iter().map(|route| (*route).to_owned()).collect(),
+                call_id: "1".to_owned(),
+                from: "<sip:a@example.com>".to_owned(),
+                from_tag: "a".to_owned(),
+                to: "<sip:b@example.com>".to_owned(),
+                to_tag: "b".to_owned(),
+                cseq: 2,
+                headers: b"X: 1\r\n".to_vec(),
+            };
+            let (uri, hop, headers) = request.routed()?;
+            Some((uri, hop, String::from_utf8(headers).unwrap()))
+        };
+        let expect = |routes: &[&str], uri: &str, hop: &str, headers: &str| {
+            let wanted = (uri.to_owned(), hop.to_owned(), headers.to_owned());
+            assert_eq!(request(routes), Some(wanted));
+        };
+        let bob = "sip:bob@192.0.2.1";
+        expect(&[], bob, bob, "X: 1\r\n");
+        let loose = ["<sip:p1;lr>", "\"P, 2\" <sip:p2;lr>;x=1"];
+        let lines = "Route: <sip:p1;lr>, \"P, 2\" <sip:p2;lr>;x=1\r\nX: 1\r\n";
+        expect(&loose, bob, "sip:p1;lr", lines);
+        let lines = "Route: <sip:p2;lr>, <sip:bob@192.0.2.1>\r\nX: 1\r\n";
+        expect(&["<sip:p1>", "<sip:p2;lr>"], "sip:p1", "sip:p1", lines);
+        assert_eq!(request(&["<nothing"]), None);
+    }
 }

@@ -87,3 +87,44 @@ impl fmt::Debug for NameResolver {
         f.write_str("NameResolver")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use cpm_testbed::{DEAD, NameServer};
+    use ureq::Agent;
+    use ureq::unversioned::transport::DefaultConnector;
+
+    use super::*;
+
+    #[test]
+    fn a_dead_name_ends_with_its_time() {
+        let server = NameServer::start(&[("xdms.example.com", "A 127.0.0.1")]);
+        let names = Names {
+            servers: vec![server.address()],
+            table: None,
+        };
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = Agent::config_builder()
+            .proxy(None)
+            .timeout_global(Some(Duration::from_millis(300)))
+            .build();
+        let resolver = NameResolver::new(names);
+        let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
+        let begin = Instant::now();
+        let dead = agent.get(format!("http://xdms{DEAD}/")).call();
+        assert!(
+            matches!(dead, Err(Error::HostNotFound | Error::Timeout(_))),
+            "{dead:?}"
+        );
+        assert!(begin.elapsed() < Duration::from_secs(2));
+        let missing = agent.get("http://nobody.example.com/").call();
+        assert!(matches!(missing, Err(Error::HostNotFound)), "{missing:?}");
+        // It gets there, and nobody says anything.
+        let found = agent.get(format!("http://xdms.example.com:{port}/")).call();
+        assert!(matches!(found, Err(Error::Timeout(_))), "{found:?}");
+        listener.accept().unwrap();
+    }
+}
