@@ -309,9 +309,10 @@ struct cpm_core {
 	 * what is wrong with it. Only before service_start. */
 	int (*service_set)(struct cpm_service *service, struct cpm_str name, struct cpm_str value);
 
-	/* Checks the parameters against each other, and opens the MSRP listeners where there are some. `own_uri`: where the proxy
-	 * itself is reached. 0, or -1 after one log line. */
-	int (*service_start)(struct cpm_service *service, struct cpm_str own_uri);
+	/* Checks the parameters against each other, makes the state directory, and opens the MSRP listeners where there are some.
+	 * `own_uri`: where the proxy itself is reached. `user` and `group`: the ids that the proxy changes to afterwards; user 0:
+	 * it stays who it is. 0, or -1 after one log line. */
+	int (*service_start)(struct cpm_service *service, struct cpm_str own_uri, uint32_t user, uint32_t group);
 
 	/* Describes the parameter with this number; they are numbered from 0. 1, or 0: there are no more. */
 	int (*parameter)(size_t number, struct cpm_parameter *parameter);

@@ -48,9 +48,14 @@ fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig {
         .filter(|module| !text.contains(&format!("loadmodule \"{module}.so\"")))
         .map(|module| format!("loadmodule \"{module}.so\"\n"))
         .collect();
+    let state_dir = if text.contains("cpm.so") {
+        "modparam(\"cpm\", \"state_dir\", \"@FOLDER@/state\")\n"
+    } else {
+        ""
+    };
     let template = format!(
         "#!KAMAILIO\n{defined}log_stderror=yes\n@LISTEN@\n@MPATH@\ninclude_file \"{}\"\n\
-         {loaded}modparam(\"ctl\", \"binrpc\", \"unix:@CTL@\")\n",
+         {loaded}modparam(\"ctl\", \"binrpc\", \"unix:@CTL@\")\n{state_dir}",
         file.display()
     );
     let module = module();
