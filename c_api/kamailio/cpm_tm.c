@@ -7,7 +7,6 @@
 
 #include "core/data_lump_rpl.h"
 #include "core/cfg/cfg.h"
-#include "core/cfg_core.h"
 #include "core/globals.h"
 #include "core/mem/mem.h"
 #include "core/mem/shm_mem.h"
@@ -168,12 +167,6 @@ static void completed(struct cell *t, int type, struct tmcb_params *params)
 /* The share of shared memory that fan-outs leave to everybody else. */
 #define RESERVED_SHARE 16
 
-/* What one datagram over IPv4 can hold. A larger request goes over TCP, whatever the core's udp_mtu says. */
-#define MAX_DATAGRAM_BYTES 65507
-
-/* Via, From, To, Call-ID, CSeq and Content-Length of an outgoing request, generously. */
-#define OWN_HEADERS_BYTES 1024
-
 /* Requests of one stretch that may wait for names, before the rest is handed over whole. */
 #define MAX_WAITING_PER_STRETCH 32
 
@@ -205,29 +198,21 @@ int cpm_tm_budget_spent(void)
 		   >= (long)stretch.budget_ms;
 }
 
-static size_t size_of(const struct cpm_outgoing *o)
-{
-	return o->headers.len + o->body.len + 2 * o->request_uri.len + o->from.len + OWN_HEADERS_BYTES;
-}
-
 int cpm_tm_has_room(size_t size)
 {
 	return shm_available() > shm_mem_size / RESERVED_SHARE + TRANSACTION_BYTES + size;
 }
 
-/* A request that is too large for a datagram goes to the same hop over TCP (RFC 3261 18.1.1). tm looks at the URI of
- * the next hop only. Returns `hop`, or its copy in `room` with another transport. */
-static str large_next_hop(str hop, size_t size, char *room, size_t room_len)
+/* `hop` over TCP, in `room`: what is too large for a datagram goes there so (RFC 3261 18.1.1). A hop that names its transport
+ * itself stays as it is. */
+static str over_tcp(str hop, char *room, size_t room_len)
 {
 	static const char tcp[] = ";transport=tcp";
-	size_t limit = cfg_get(core, core_cfg, udp_mtu);
 	struct sip_uri parsed;
 	str copy;
 
-	if(limit == 0 || limit > MAX_DATAGRAM_BYTES)
-		limit = MAX_DATAGRAM_BYTES;
-	if(size <= limit || (size_t)hop.len + sizeof(tcp) > room_len || parse_uri(hop.s, hop.len, &parsed) < 0
-			|| parsed.type != SIP_URI_T || parsed.transport_val.len > 0 || parsed.headers.len > 0)
+	if((size_t)hop.len + sizeof(tcp) > room_len || parse_uri(hop.s, hop.len, &parsed) < 0 || parsed.type != SIP_URI_T
+			|| parsed.transport_val.len > 0 || parsed.headers.len > 0)
 		return hop;
 	memcpy(room, hop.s, hop.len);
 	memcpy(room + hop.len, tcp, sizeof(tcp) - 1);
@@ -251,6 +236,15 @@ static enum cpm_sent unsent(struct cpm_routed *routed, enum cpm_sending sending)
 	return failed();
 }
 
+/* Whether a URI leads somewhere by an IP address, as tm reads it: of anything else tm would ask a name server. */
+static int has_address(const str *uri)
+{
+	struct sip_uri parsed;
+
+	return parse_uri(uri->s, uri->len, &parsed) == 0 && (parsed.type == SIP_URI_T || parsed.type == SIPS_URI_T)
+		   && (str2ip(&parsed.host) != NULL || str2ip6(&parsed.host) != NULL);
+}
+
 /* Where a URI with an IP address leads to. 0, or -1: it has none, or the proxy cannot send there. */
 static int destination_of(str *uri, struct socket_info *socket, struct dest_info *destination)
 {
@@ -260,8 +254,6 @@ static int destination_of(str *uri, struct socket_info *socket, struct dest_info
 	if(parse_uri(uri->s, uri->len, &parsed) < 0)
 		return -1;
 	destination->proto = parsed.type == SIPS_URI_T ? PROTO_TLS : parsed.proto == PROTO_NONE ? PROTO_UDP : parsed.proto;
-	if(parsed.maddr_val.len > 0)
-		parsed.host = parsed.maddr_val;
 	if((str2ip(&parsed.host) == NULL && str2ip6(&parsed.host) == NULL)
 			|| sip_hostport2su(&destination->to, &parsed.host, parsed.port_no, &destination->proto) != 0)
 		return -1;
@@ -301,18 +293,26 @@ struct hop {
 	char room[MAX_URI_SIZE + 32];
 };
 
-/* The first of the places to which the proxy can send (it may have no TLS, or no IPv6). */
-static enum cpm_located choose(struct hop *hop, struct socket_info *socket)
+/* The first of the places to which the proxy can send (it may have no TLS, or no IPv6). `o`: what is to go there, or NULL where its
+ * size does not matter. */
+static enum cpm_located choose(struct hop *hop, const struct cpm_outgoing *o, struct socket_info *socket)
 {
+	static const char udp[] = "udp";
 	struct dest_info destination;
+	char *transport;
 	size_t i;
 
 	for(i = 0; i < hop->places.n; i++) {
 		hop->uri.s = hop->places.uri[i];
 		hop->uri.len = (int)strlen(hop->uri.s);
 		hop->name = hop->places.name;
-		if(destination_of(&hop->uri, socket, &destination) == 0)
-			return CPM_LOCATED;
+		if(destination_of(&hop->uri, socket, &destination) < 0)
+			continue;
+		transport = hop->uri.s + hop->uri.len - (sizeof(udp) - 1);
+		if(o != NULL && memcmp(transport, udp, sizeof(udp) - 1) == 0
+				&& cpm_size_exceeds_datagram(o, &hop->uri, socket))
+			memcpy(transport, "tcp", sizeof(udp) - 1);
+		return CPM_LOCATED;
 	}
 	return CPM_LOCATED_NOWHERE;
 }
@@ -320,13 +320,18 @@ static enum cpm_located choose(struct hop *hop, struct socket_info *socket)
 /* Where a request goes. Never waits for a name. */
 static enum cpm_located locate(const struct cpm_outgoing *o, struct socket_info *socket, struct hop *hop)
 {
+	str wanted = cpm_to_str(o->next_hop.s != NULL ? o->next_hop : o->request_uri);
 	enum cpm_located located;
 
 	hop->name = 0;
-	hop->uri = large_next_hop(cpm_to_str(o->next_hop.s != NULL ? o->next_hop : o->request_uri), size_of(o), hop->room,
-			sizeof(hop->room));
+	/* As far as its size is known without the way there. */
+	hop->uri = cpm_size_exceeds_datagram(o, NULL, NULL) ? over_tcp(wanted, hop->room, sizeof(hop->room)) : wanted;
 	located = cpm_core_api->locate(cpm_service, cpm_of_str(&hop->uri), &hop->places);
-	return located == CPM_LOCATED ? choose(hop, socket) : located;
+	if(located == CPM_LOCATED_ITSELF && !has_address(&wanted))
+		return CPM_LOCATED_NOWHERE;
+	if(located == CPM_LOCATED_ITSELF && cpm_size_exceeds_datagram(o, &wanted, socket))
+		hop->uri = over_tcp(wanted, hop->room, sizeof(hop->room));
+	return located == CPM_LOCATED ? choose(hop, o, socket) : located;
 }
 
 enum cpm_located cpm_tm_locate(const struct cpm_str *uri, str *place)
@@ -335,8 +340,10 @@ enum cpm_located cpm_tm_locate(const struct cpm_str *uri, str *place)
 	enum cpm_located located = cpm_core_api->locate(cpm_service, *uri, &hop.places);
 
 	if(located == CPM_LOCATED)
-		located = choose(&hop, NULL);
+		located = choose(&hop, NULL, NULL);
 	*place = located == CPM_LOCATED ? hop.uri : cpm_to_str(*uri);
+	if(located == CPM_LOCATED_ITSELF && !has_address(place))
+		return CPM_LOCATED_NOWHERE;
 	return located;
 }
 
@@ -345,7 +352,7 @@ int cpm_tm_choose(const struct cpm_places *places, str *place)
 	static struct hop hop;
 
 	hop.places = *places;
-	if(choose(&hop, NULL) != CPM_LOCATED)
+	if(choose(&hop, NULL, NULL) != CPM_LOCATED)
 		return -1;
 	*place = hop.uri;
 	return 0;
@@ -394,11 +401,11 @@ enum cpm_sent cpm_tm_transmit(const struct cpm_outgoing *o, enum cpm_sending sen
 	struct hop hop;
 
 	hop.places = *places;
-	if(choose(&hop, socket) != CPM_LOCATED)
+	if(choose(&hop, o, socket) != CPM_LOCATED)
 		return CPM_SENT_FAILED;
-	if(!cpm_tm_has_room(size_of(o)))
+	if(!cpm_tm_has_room(cpm_size_at_most(o)))
 		return CPM_SENT_NO_ROOM;
-	if(is_connection_full(&hop.uri, size_of(o)))
+	if(is_connection_full(&hop.uri, cpm_size_at_most(o)))
 		return CPM_SENT_BUSY;
 	return transmit(o, sending, socket, &hop, tried, hash_index, label);
 }
@@ -442,10 +449,10 @@ static enum cpm_sent send_request(
 
 	/* Before the script sees it, which it does once. */
 	if(!stretch.give_up) {
-		if(!cpm_tm_has_room(size_of(outgoing)))
+		if(!cpm_tm_has_room(cpm_size_at_most(outgoing)))
 			return CPM_SENT_NO_ROOM;
 		located = locate(outgoing, NULL, &hop);
-		if(located > CPM_LOCATED_LATER && is_connection_full(&hop.uri, size_of(outgoing)))
+		if(located > CPM_LOCATED_LATER && is_connection_full(&hop.uri, cpm_size_at_most(outgoing)))
 			return CPM_SENT_BUSY;
 		if(located == CPM_LOCATED_LATER && !cpm_process_can_wait(outgoing))
 			return CPM_SENT_BUSY;

@@ -28,6 +28,8 @@
 //! | `disposition` | notifications that come back: never fanned out, forwarded to the sender |
 //! | `failure_notification` | the one that tells a sender that all his recipients have failed |
 //! | `senders` | who has sent which message |
+//! | `sent_on` | what a list or a group has sent on comes back |
+//! | `unparsed` | requests that the proxy's own parser refuses |
 //! | `random` | unguessable bytes |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
 //! | `interworking` | how outgoing requests end, and the ISF (6.5) |
@@ -50,7 +52,9 @@ mod recipients;
 mod refusal;
 mod request;
 mod senders;
+mod sent_on;
 mod service;
+mod unparsed;
 
 pub use again::Again;
 pub use disposition::{Forwarding, Notification};
@@ -63,3 +67,4 @@ pub use refusal::Reply;
 pub use request::{Check, FanOut, GroupLookup, OriginatorError, Request};
 pub use senders::{MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
 pub use service::{ControllingFunction, Kind, Mode, Received};
+pub use unparsed::Unparsed;

@@ -88,6 +88,10 @@ pub(super) extern "C" fn locate(
         || match hop_of(uri) {
             Hop::Numeric => bindings::CPM_LOCATED_ITSELF,
             Hop::Impossible => bindings::CPM_LOCATED_NOWHERE,
+            Hop::Known(place) => {
+                lend_places(&[place], None, places);
+                bindings::CPM_LOCATED
+            }
             Hop::Named(target) => {
                 let table = service.names().table.as_ref();
                 match table.and_then(|table| table.find(&target)) {

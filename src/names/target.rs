@@ -68,6 +68,8 @@ pub struct Place {
 pub enum Hop {
     /// There is nothing to be looked up: an IP address, or a scheme that is not SIP.
     Numeric,
+    /// The IP address of its `maddr`, whatever its host says.
+    Known(Place),
     /// A name.
     Named(Target),
     /// What no name server can be asked for.
@@ -80,10 +82,12 @@ impl Hop {
         let Uri::Sip(_) = uri else {
             return Hop::Numeric;
         };
-        let Some(host) = uri.param("maddr").or(uri.host()) else {
+        let maddr = uri.param("maddr");
+        let Some(host) = maddr.or(uri.host()) else {
             return Hop::Impossible;
         };
-        if is_address(host) {
+        let address = address_in(host);
+        if address.is_some() && maddr.is_none() {
             return Hop::Numeric;
         }
         let transport = uri.param("transport").map(str::to_ascii_lowercase);
@@ -95,6 +99,17 @@ impl Hop {
             None => Wanted::Any,
             Some(_) => return Hop::Impossible,
         };
+        if let Some(address) = address {
+            let transport = match wanted {
+                Wanted::Only(transport) => transport,
+                _ => Transport::Udp,
+            };
+            let port = uri.port().unwrap_or(transport.default_port());
+            return Hop::Known(Place {
+                transport,
+                address: SocketAddr::new(address, port),
+            });
+        }
         match Target::new(host, uri.port(), wanted) {
             Some(target) => Hop::Named(target),
             None => Hop::Impossible,
@@ -127,7 +142,7 @@ impl Target {
     }
 }
 
-fn is_address(host: &str) -> bool {
+fn address_in(host: &str) -> Option<IpAddr> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<IpAddr>().is_ok()
+    bare.parse().ok()
 }

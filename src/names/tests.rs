@@ -10,7 +10,7 @@ use simple_dns::{CLASS, CharacterString, Name, Packet, PacketFlag, RCODE, Resour
 use super::hosts::Hosts;
 use super::question::{Kind, Question, Reply};
 use super::resolver::{DEADLINE, MAX_LOOKUPS, Resolver, Transmit};
-use super::target::{Hop, Target, Transport, Wanted};
+use super::target::{Hop, Place, Target, Transport, Wanted};
 use crate::sip::Uri;
 
 /// Records by name, in the notation of [`record`].
@@ -244,7 +244,13 @@ fn where_nothing_is_to_be_asked_nobody_is() {
     for (uri, hop) in [
         ("sip:a@192.0.2.1", Hop::Numeric),
         ("sip:a@[2001:db8::1]:5060", Hop::Numeric),
-        ("sip:a@example.com;maddr=192.0.2.1", Hop::Numeric),
+        (
+            "sip:a@example.com:5070;maddr=192.0.2.1",
+            Hop::Known(Place {
+                transport: Transport::Udp,
+                address: "192.0.2.1:5070".parse().unwrap(),
+            }),
+        ),
         ("tel:+4930", Hop::Numeric),
         ("sip:a@example.com;transport=sctp", Hop::Impossible),
     ] {

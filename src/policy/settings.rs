@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::group_uris::{GroupUris, NotAPattern};
 use super::isf_codes::{NotAFailureCode, StatusCodes};
 use super::large_mode::{self, LargeModePolicy, ListenerError};
 use super::parameters::Given;
+use super::state_dir;
 use super::trusted_peers::{PeerError, TrustedPeers};
 use crate::names;
 use crate::resource_lists::HistoryUnqualified;
@@ -21,6 +23,9 @@ const MAX_OWN_URIS: usize = 64;
 
 /// Most group sources: each unknown group is asked for in all of them.
 const MAX_GROUP_SOURCES: usize = 8;
+
+/// Most groups that can send a message on one after another: what is left of its Max-Breadth tells no more of them apart.
+const MAX_GROUP_NESTING: usize = 4;
 
 /// Longest time for which a message's sender may be known: thirty days.
 const MAX_IMDN_TTL_S: usize = 30 * 86_400;
@@ -76,6 +81,8 @@ pub struct Settings {
     pub unknown_group_code: UnknownGroupCode,
     /// `max_group_members`: most distinct members that a message goes to.
     pub max_group_members: usize,
+    /// `group_nesting`: through how many groups, one after another, a message may have come that a group sends on.
+    pub group_nesting: u32,
     /// `copy_to_sender`: whether a member who sends to the group gets a copy.
     pub copy_to_sender: bool,
     /// `xcap_user` and `xcap_password`: what the XDMS knows us by.
@@ -96,6 +103,9 @@ pub struct Settings {
     pub imdn_records: usize,
     /// `failure_imdn`: whether a sender who asks for it is told when all recipients of a MESSAGE have failed.
     pub failure_imdn: bool,
+    /// `state_dir`: where the service keeps what outlives it, and spools; `None`: nowhere. See
+    /// [`prepare_state_dir`](Self::prepare_state_dir).
+    pub state_dir: Option<PathBuf>,
     /// `warning_agent`: the host that Warning header fields name. Not set: that of the Request-URI.
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
@@ -131,6 +141,7 @@ impl Default for Settings {
             group_uris: GroupUris::default(),
             unknown_group_code: UnknownGroupCode::NotFound,
             max_group_members: MAX_MAX_RECIPIENTS,
+            group_nesting: 0,
             copy_to_sender: false,
             xcap_user: None,
             xcap_password: None,
@@ -141,6 +152,7 @@ impl Default for Settings {
             imdn_ttl_s: 86_400,
             imdn_records: 10_000,
             failure_imdn: false,
+            state_dir: Some(state_dir::DEFAULT.into()),
             warning_agent: None,
             oma_release: "2.2".to_owned(),
             large_mode: LargeModePolicy::default(),
@@ -298,6 +310,8 @@ pub enum ParameterError {
     Pattern(NotAPattern),
     /// Not the URL of a group source.
     NotASource,
+    /// Neither an absolute path nor the word for no state directory.
+    NotAStateDir,
     /// Empty.
     Empty,
     /// Not a host name or address.
@@ -326,6 +340,7 @@ impl fmt::Display for ParameterError {
             ParameterError::NotHeaderNames => f.write_str("is not a list of header field names"),
             ParameterError::Pattern(error) => error.fmt(f),
             ParameterError::NotASource => f.write_str("is none of dir:PATH, xcap:URL, db:URL"),
+            ParameterError::NotAStateDir => f.write_str("is neither an absolute path nor none"),
             ParameterError::Empty => f.write_str("is empty"),
             ParameterError::NotAHost => f.write_str("is not a host name or IP address"),
             ParameterError::NotARelease => f.write_str("is not a release such as 2.2"),
@@ -513,6 +528,10 @@ const PARAMETERS: &[(&str, Setter)] = &[
     ("max_group_members", |s, v| {
         assign(&mut s.max_group_members, number(v, 1, MAX_MAX_RECIPIENTS))
     }),
+    ("group_nesting", |s, v| {
+        let nesting = number(v, 0, MAX_GROUP_NESTING).map(|nesting| nesting as u32);
+        assign(&mut s.group_nesting, nesting)
+    }),
     ("copy_to_sender", |s, v| {
         assign(&mut s.copy_to_sender, yes_or_no(v))
     }),
@@ -539,6 +558,9 @@ const PARAMETERS: &[(&str, Setter)] = &[
     }),
     ("failure_imdn", |s, v| {
         assign(&mut s.failure_imdn, yes_or_no(v))
+    }),
+    ("state_dir", |s, v| {
+        assign(&mut s.state_dir, state_dir::parse(v))
     }),
     ("warning_agent", |s, v| {
         let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
@@ -577,6 +599,11 @@ impl Settings {
         setter(self, value)?;
         self.given.keep(name, value);
         Ok(())
+    }
+
+    /// Whether the operator has set this parameter.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.given.values(name).next().is_some()
     }
 
     /// Checks the parameters against each other, once all are set.
