@@ -156,7 +156,7 @@ const fn fault(
 /// In the order of the checks.
 const FAULTS: &[Fault] = &[
     fault(
-        "nobody vouches for the originator: no P-Asserted-Identity, none that is a URI, and no `$cpm(originator)`",
+        "nobody vouches for the originator: no P-Asserted-Identity, none that is a sip, sips or tel URI, and no `$cpm(originator)`",
         |draft| draft.remove("P-Asserted-Identity"),
         403,
         "Forbidden",
@@ -205,6 +205,13 @@ const FAULTS: &[Fault] = &[
         |draft| draft.set("Max-Forwards", "many"),
         400,
         "Malformed Max-Forwards",
+        None,
+    ),
+    fault(
+        "From is no address",
+        |draft| draft.set("From", "<sip:anne@exa mple.com>;tag=1"),
+        400,
+        "Malformed From",
         None,
     ),
     fault(
