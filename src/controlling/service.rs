@@ -251,6 +251,6 @@ impl ControllingFunction {
 }
 
 /// Whether the request belongs to a dialog already: its To has a tag (RFC 3261 §12.2).
-fn in_dialog(message: &Message) -> bool {
+pub(super) fn in_dialog(message: &Message) -> bool {
     message.tag_in(HeaderName::To).is_some()
 }
