@@ -161,7 +161,7 @@ impl ControllingFunction {
 
     /// Whether notifications may be addressed to `uri`: to what recipients are told to be the originator.
     pub(super) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
-        self.own_kind(uri, self.key(uri)).is_some()
+        self.own_kind(uri, self.keys(uri).address).is_some()
             || self.settings().group_uris.contains(uri)
             || uri.user().is_some_and(names_group_session)
                 && uri
