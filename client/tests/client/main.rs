@@ -2,6 +2,7 @@
 //! tests against the module need what `make build` leaves, `target/kamailio/cpm.so`.
 
 mod certificates;
+mod challenges;
 mod chatting;
 mod common;
 mod endings;
@@ -22,5 +23,6 @@ mod recording;
 mod registering;
 mod replies;
 mod servers;
+mod strangers;
 mod terminal;
 mod transports;
