@@ -71,6 +71,7 @@ pub(super) struct Dialog {
     local_cseq: u32,
     /// CSeq of the peer's last request.
     remote_cseq: Option<u32>,
+    has_hung_up: bool,
 }
 
 /// Why a request is not for this dialog now.
@@ -134,6 +135,7 @@ impl Dialog {
             invite_cseq: 1,
             local_cseq: 1,
             remote_cseq: None,
+            has_hung_up: false,
         }
     }
 
@@ -154,6 +156,7 @@ impl Dialog {
             invite_cseq: cseq,
             local_cseq: 0,
             remote_cseq: Some(cseq),
+            has_hung_up: false,
         })
     }
 
@@ -193,6 +196,11 @@ impl Dialog {
         &self.remote_tag
     }
 
+    /// Whether we have sent BYE.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.has_hung_up
+    }
+
     pub(super) fn invite_cseq(&self) -> u32 {
         self.invite_cseq
     }
@@ -209,6 +217,7 @@ impl Dialog {
         let reason = format!("SIP;cause={number};text=\"{phrase}\"");
         put(&mut headers, "Reason", reason);
         self.local_cseq += 1;
+        self.has_hung_up = true;
         self.request("BYE", self.local_cseq, headers.into_bytes())
     }
 
@@ -290,6 +299,7 @@ pub fn requests_for_stray_answer(message: &Message) -> Option<[InDialogRequest; 
         // Beyond whatever was sent while the session was there.
         local_cseq: cseq(message)?.checked_add(STRAY_CSEQ_DISTANCE)?,
         remote_cseq: None,
+        has_hung_up: false,
     };
     dialog.establish(&peer);
     let ack = dialog.ack();

@@ -236,7 +236,7 @@ impl Session {
         session.count(Counter::Accepted);
         for recipient in invite.recipients.lines() {
             let to_isf = session.template.needs_isf(recipient, service);
-            session.call(now, recipient, to_isf);
+            session.call(now, recipient, to_isf, true);
         }
         session.settle(now);
         Ok(session)
@@ -437,6 +437,10 @@ impl Session {
             },
         };
         let method = request.method().unwrap_or_default();
+        if method == "BYE" && accepted.is_err() && self.has_hung_up(side, request) {
+            // It crosses ours.
+            return self.reply(side, transaction, StatusCode::OK, Vec::new(), Bytes::new());
+        }
         if method == "ACK" {
             if accepted.is_ok() && side == Side::Originator {
                 self.acknowledged(now);
@@ -633,7 +637,7 @@ fn code_of(failure: LegFailure) -> StatusCode {
     }
 }
 
-/// Legs are as many as recipients, twice at most.
+/// Legs are as many as recipients, four times at most: each is offered it twice at most, and so is the ISF.
 fn place_of(place: usize) -> LegNumber {
     LegNumber(u32::try_from(place).unwrap_or(u32::MAX))
 }
