@@ -68,6 +68,8 @@ pub enum LegOutcome {
     Failed(u16),
     /// It went on to the ISF, which is another leg.
     Interworked,
+    /// The recipient is offered it once more, without msrp-cema (RFC 6714 §4.2), which is another leg.
+    OfferedAgain,
 }
 
 /// What a 2xx calls for.
@@ -104,6 +106,8 @@ pub(super) enum Relay {
 pub(super) struct Leg {
     pub(super) uri: String,
     pub(super) to_isf: bool,
+    /// Whether it is offered msrp-cema.
+    pub(super) cema: bool,
     pub(super) dialog: Dialog,
     pub(super) own: OwnMedia,
     /// What the recipient's answer said, till the relay has it.
@@ -123,10 +127,11 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    pub(super) fn new(uri: &str, to_isf: bool, dialog: Dialog, own: OwnMedia) -> Self {
+    pub(super) fn new(uri: &str, to_isf: bool, cema: bool, dialog: Dialog, own: OwnMedia) -> Self {
         Leg {
             uri: uri.to_owned(),
             to_isf,
+            cema,
             dialog,
             own,
             ends: None,

@@ -10,6 +10,7 @@ mod refusals;
 mod requests;
 mod retention;
 mod session_timers;
+mod unfit_answers;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -509,7 +510,8 @@ impl Scene {
             assert!(acks > 0 || their_bye, "{callee:?} without ACK");
         }
         let recipients = self.invites.values().filter(|invite| !invite.to_isf);
-        assert!(self.fates.len() >= recipients.count());
+        let recipients: BTreeSet<&str> = recipients.map(|invite| &invite.request_uri[..]).collect();
+        assert!(self.fates.len() >= recipients.len());
         for fate in self.fates.values() {
             assert_ne!(*fate, Fate::Interworked);
         }
