@@ -35,6 +35,7 @@ mod large_odd_peers;
 mod large_sipp;
 mod large_switches;
 mod large_transport;
+mod large_unfit_answers;
 mod log_lines;
 mod loops;
 mod manual;
