@@ -238,20 +238,25 @@ fn a_new_offer_follows_where_a_middlebox_would_be_passed_by() {
     let here = scene.callees.peer().address();
     let relay = format!("msrp://{here}/relay4711;tcp");
     let plain = |plan: Plan| plan.attribute("msrp-cema", None);
-    scene
-        .callees
-        .plan("active", plain(Plan::accept().active().at_path_host(far)));
-    for service in [EXPLODER, CONTROLLING] {
+    // It is for the test to connect.
+    let active = Plan::accept()
+        .at_path_host(far)
+        .attribute("setup", Some("active"));
+    scene.callees.plan("active", plain(active));
+    for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
         let upload = scene.upload(service, &["active"]);
-        scene.sends(&upload);
-    }
-    for round in 0..2 {
+        let mut call = scene.begins(&upload);
         let first = scene.callees.expect_nth_call("active", 2 * round);
         let second = scene.callees.expect_nth_call("active", 2 * round + 1);
         assert!(first.sdp().attribute("msrp-cema").is_some());
         assert!(second.sdp().attribute("msrp-cema").is_none());
-        scene.hangs_up(&first, 488);
-        assert_eq!(second.session.expect_message().bytes.len(), SIZE);
+        is_undone(&scene.callees, &first, "488");
+        scene.callees.expect_in(&second, "ACK");
+        second.session.connect_and_bind();
+        upload.session.deliver(&upload.content, CHUNK);
+        let got = second.session.expect_message();
+        assert_eq!(got.sha256(), sha256(&upload.content));
+        call.bye(200);
         scene.hangs_up(&second, 200);
     }
     // Its relay is where a=path says, whatever the middlebox has made of c= and m=.
@@ -301,7 +306,7 @@ fn offers_without_a_message_or_without_the_msrp_cema_they_need_are_refused() {
     for direction in ["recvonly", "inactive"] {
         let upload = upload_with(&scene, "bill", |session| {
             let offer = SdpText::offer(session, SIZE).without("sendonly");
-            offer.with(direction, "")
+            offer.flag(direction)
         });
         scene
             .anne

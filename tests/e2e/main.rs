@@ -31,6 +31,7 @@ mod large_groups;
 mod large_interworking;
 mod large_invites;
 mod large_lists;
+mod large_no_dialog;
 mod large_odd_peers;
 mod large_sipp;
 mod large_switches;
