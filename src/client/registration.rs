@@ -6,7 +6,7 @@ use crate::sip::{HeaderName, Message, NameAddr, StatusCode, split_list};
 
 use super::Way;
 use super::message::percent_encoded;
-use super::request::{OutRequest, SipNames, text, texts};
+use super::request::{OutRequest, SipNames, text};
 
 /// Shortest time between two registrations.
 const MIN_REFRESH: Duration = Duration::from_secs(5);
@@ -133,25 +133,20 @@ impl Registration {
         if granted > 0 {
             self.refresh_at = Some(now + (lifetime / 2).max(MIN_REFRESH));
         }
-        let routes = texts(response, HeaderName::ServiceRoute);
-        let routes = routes.iter().flat_map(|value| split_list(value));
-        Registered::For(
-            granted,
-            routes.take(super::MAX_ROUTES).map(str::to_owned).collect(),
-        )
+        let routes = response.routes(HeaderName::ServiceRoute);
+        Registered::For(granted, routes.unwrap_or_default())
     }
 
     /// What the registrar says of our own Contact, else of all.
     fn granted(&self, response: &Message) -> Option<u32> {
-        let contacts = texts(response, HeaderName::Contact);
-        let own = contacts
-            .iter()
-            .flat_map(|value| split_list(value))
-            .find_map(|value| {
+        let own = response.all(HeaderName::Contact).find_map(|field| {
+            split_list(&field.unfolded_text()).find_map(|value| {
                 let address = NameAddr::parse(value).ok()?;
-                (address.uri() == self.contact).then_some(address.parameter("expires")?.raw_value?)
-            });
-        own.and_then(|value| value.parse().ok())
+                let is_own = address.uri() == self.contact;
+                is_own.then_some(address.parameter("expires")?.raw_value?.parse().ok())
+            })
+        });
+        own.flatten()
             .or_else(|| text(response, HeaderName::Expires)?.parse().ok())
     }
 

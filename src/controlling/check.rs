@@ -44,13 +44,16 @@ pub(super) enum Checked {
 type Step = fn(&mut Request, &dyn Host) -> Result<Checked, Refusal>;
 
 /// For 1-to-many and ad-hoc groups. The steps that the specification does not name (option tags, hops,
-/// identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to ask.
+/// identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to ask; but who that is cannot be told of a
+/// request that says things twice.
 const EXPLODER_AND_ADHOC: &[Step] = &[
+    no_repeated_field,
     authorised_originator,
     operator,
     user_agent_version,
     understood_option_tags,
     hops,
+    from,
     identifiers,
     anonymity,
     resource_list,
@@ -62,11 +65,13 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
 
 /// For pre-defined groups (9.1.1-4; spec-notes N14, N15: what a group allows is known once it is found).
 const GROUP: &[Step] = &[
+    no_repeated_field,
     authorised_originator,
     operator,
     user_agent_version,
     understood_option_tags,
     hops,
+    from,
     identifiers,
     check_group::wanted,
     check_group::exists,
@@ -79,7 +84,7 @@ const GROUP: &[Step] = &[
 ];
 
 /// Where [`GROUP`] asks for the group.
-const GROUP_STEP: usize = 6;
+const GROUP_STEP: usize = 8;
 
 fn plan(kind: Kind) -> &'static [Step] {
     match kind {
@@ -97,6 +102,18 @@ pub(super) fn group_step(kind: Kind) -> Option<usize> {
 pub(super) fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, Refusal> {
     let check = plan(request.kind()).get(step);
     check.map_or(Ok(Checked::All), |check| check(request, host))
+}
+
+fn no_repeated_field(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    single_fields(&request.message).map(|()| Checked::Passed)
+}
+
+/// RFC 3261 §7.3.1: of a field that may occur once, nobody says which one counts.
+pub(super) fn single_fields(message: &Message) -> Result<(), Refusal> {
+    let name = message.repeated_field().and_then(HeaderName::as_str);
+    name.map_or(Ok(()), |name| {
+        Err(Refusal::bad_request(format!("Two {name} Header Fields")))
+    })
 }
 
 /// 9.1.1-1.
@@ -128,8 +145,8 @@ fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
     let user_agent = request
         .message
         .first(HeaderName::UserAgent)
-        .and_then(|field| field.text().ok());
-    if required.is_empty() || user_agent.is_some_and(fits) {
+        .map(|field| field.unfolded_text());
+    if required.is_empty() || user_agent.is_some_and(|text| fits(&text)) {
         Ok(Checked::Passed)
     } else {
         Err(Refusal::forbidden(
@@ -181,6 +198,14 @@ pub(super) fn hops_left(message: &Message) -> Result<(), Refusal> {
             "Max-Forwards has come down to 0",
         )),
         Some(_) => Err(Refusal::bad_request("Malformed Max-Forwards")),
+    }
+}
+
+/// What goes out has the URI of this From (spec-notes N25).
+fn from(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    match request.message.uri_in(HeaderName::From) {
+        Some(_) => Ok(Checked::Passed),
+        None => Err(Refusal::bad_request("Malformed From")),
     }
 }
 
@@ -360,10 +385,6 @@ fn unsupported_encoding() -> Refusal {
 impl Request {
     /// Spec-notes N17.
     pub(super) fn anonymity_requested(&self) -> bool {
-        requests_anonymity(
-            self.message
-                .all(HeaderName::Privacy)
-                .filter_map(|field| field.text().ok()),
-        )
+        requests_anonymity(&self.message)
     }
 }

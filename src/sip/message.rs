@@ -49,7 +49,7 @@ pub enum MessageError {
     HeaderField,
     /// More than [`MAX_HEADER_FIELDS`].
     TooManyHeaderFields,
-    /// Content-Length is no number, or occurs with different numbers.
+    /// Content-Length is no number.
     ContentLength,
     /// Fewer body bytes are there than Content-Length says.
     BodyTruncated,
@@ -63,7 +63,8 @@ impl Message {
     /// Parses one message.
     ///
     /// Empty lines before the start line are skipped (§7.5), and lines may end with a bare LF. The
-    /// body is what follows the blank line, cut to Content-Length where that is shorter.
+    /// body is what follows the blank line, cut to Content-Length where that is shorter; of several, which
+    /// [`Message::repeated_field`] tells, the first one counts.
     pub fn parse(buffer: Bytes) -> Result<Self, MessageError> {
         let first = buffer
             .iter()
@@ -176,20 +177,15 @@ impl Message {
     }
 
     fn content_length(&self) -> Result<Option<usize>, MessageError> {
-        let mut agreed = None;
-        for field in self.all(HeaderName::ContentLength) {
-            let digits = field.value();
-            let length = std::str::from_utf8(digits)
-                .ok()
-                .filter(|_| digits.iter().all(u8::is_ascii_digit))
-                .and_then(|digits| digits.parse::<usize>().ok())
-                .ok_or(MessageError::ContentLength)?;
-            if agreed.is_some_and(|agreed| agreed != length) {
-                return Err(MessageError::ContentLength);
-            }
-            agreed = Some(length);
-        }
-        Ok(agreed)
+        let Some(field) = self.first(HeaderName::ContentLength) else {
+            return Ok(None);
+        };
+        let digits = field.value();
+        let length = std::str::from_utf8(digits)
+            .ok()
+            .filter(|_| digits.iter().all(u8::is_ascii_digit))
+            .and_then(|digits| digits.parse().ok());
+        length.map(Some).ok_or(MessageError::ContentLength)
     }
 
     /// Text of the start line, which was checked to be ASCII.
@@ -232,29 +228,37 @@ impl<'a> FieldLine<'a> {
         std::str::from_utf8(self.value()).map_err(|_| NotTextError)
     }
 
-    /// The value as text on one line, each fold replaced by one space (RFC 3261 §7.3.1).
-    pub fn unfolded_text(&self) -> Result<Cow<'a, str>, NotTextError> {
-        let text = self.text()?;
-        if !text.contains('\n') {
-            return Ok(Cow::Borrowed(text));
+    /// The value on one line, each fold replaced by one space (RFC 3261 §7.3.1). Bytes that are no UTF-8, as a comment or a
+    /// display name in Latin-1 has, become U+FFFD, so that they do not keep anybody from reading the rest.
+    pub fn unfolded_text(&self) -> Cow<'a, str> {
+        match String::from_utf8_lossy(self.value()) {
+            Cow::Borrowed(text) => unfold(text),
+            Cow::Owned(text) => Cow::Owned(unfold(&text).into_owned()),
         }
-        let mut lines = text.lines();
-        let mut unfolded = lines
-            .next()
-            .unwrap_or("")
-            .trim_end_matches([' ', '\t'])
-            .to_owned();
-        for line in lines {
-            unfolded.push(' ');
-            unfolded.push_str(line.trim_matches([' ', '\t']));
-        }
-        Ok(Cow::Owned(unfolded))
     }
 
     /// The bytes of the whole header field as received, with its line end.
     pub fn line(&self) -> &'a [u8] {
         &self.head[self.span.line.clone()]
     }
+}
+
+/// Text on one line, each fold replaced by one space.
+fn unfold(text: &str) -> Cow<'_, str> {
+    if !text.contains('\n') {
+        return Cow::Borrowed(text);
+    }
+    let mut lines = text.lines();
+    let mut unfolded = lines
+        .next()
+        .unwrap_or("")
+        .trim_end_matches([' ', '\t'])
+        .to_owned();
+    for line in lines {
+        unfolded.push(' ');
+        unfolded.push_str(line.trim_matches([' ', '\t']));
+    }
+    Cow::Owned(unfolded)
 }
 
 impl fmt::Debug for FieldLine<'_> {
@@ -273,7 +277,7 @@ impl fmt::Display for MessageError {
             MessageError::StartLine => "start line is neither a request nor a response",
             MessageError::HeaderField => "header line without name or colon",
             MessageError::TooManyHeaderFields => "message has too many header fields",
-            MessageError::ContentLength => "Content-Length is malformed or contradictory",
+            MessageError::ContentLength => "Content-Length is malformed",
             MessageError::BodyTruncated => "body is shorter than Content-Length",
         })
     }
@@ -553,7 +557,7 @@ mod tests {
             ]
         );
         let folded = message.first(HeaderName::Subject).unwrap();
-        let unfolded = folded.unfolded_text().unwrap();
+        let unfolded = folded.unfolded_text();
         assert_eq!(
             unfolded,
             "I know you're there, pick up the phone and talk to me!"
@@ -565,7 +569,7 @@ mod tests {
         );
         assert_eq!(
             message.first(HeaderName::Other).unwrap().unfolded_text(),
-            Ok("a".into())
+            "a"
         );
         assert_eq!(message.first(HeaderName::Route).unwrap().value(), b"");
     }
@@ -591,15 +595,10 @@ mod tests {
             body("Content-Length: 003\r\nl: 3\r\n"),
             Ok(Bytes::from("abc"))
         );
+        assert_eq!(body("l: 2\r\nl: 3\r\n"), Ok(Bytes::from("ab")));
         assert_eq!(body("l: 0\r\n"), Ok(Bytes::new()));
         assert_eq!(body("l: 4\r\n"), Err(MessageError::BodyTruncated));
-        for bad in [
-            "l: 3\r\nl: 2\r\n",
-            "l:\r\n",
-            "l: -1\r\n",
-            "l: +1\r\n",
-            "l: 1, 1\r\n",
-        ] {
+        for bad in ["l:\r\n", "l: -1\r\n", "l: +1\r\n", "l: 1, 1\r\n"] {
             assert_eq!(body(bad), Err(MessageError::ContentLength), "{bad}");
         }
         let huge = format!("l: {}\r\n", "9".repeat(40));
@@ -668,6 +667,7 @@ mod tests {
         let field = message.first(HeaderName::Subject).unwrap();
         assert_eq!(field.value(), b"\xff");
         assert_eq!(field.text(), Err(NotTextError));
+        assert_eq!(field.unfolded_text(), "\u{fffd}");
     }
 
     #[test]
@@ -703,9 +703,7 @@ mod tests {
                 let value = field.value();
                 assert!(!value.first().is_some_and(|&byte| is_lws_byte(byte)));
                 assert!(!value.last().is_some_and(|&byte| is_lws_byte(byte)));
-                if let Ok(text) = field.unfolded_text() {
-                    assert!(!text.contains(['\r', '\n', '\0']));
-                }
+                assert!(!field.unfolded_text().contains(['\r', '\n', '\0']));
             }
             assert!(message.body().len() <= bytes.len());
         }

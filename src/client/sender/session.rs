@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::client::body::sdp_of;
 use crate::client::dialog::{Dialog, Order};
 use crate::client::outcome::Failure;
-use crate::client::request::{OutRequest, OutResponse, cseq, tag_of, text, way_back};
+use crate::client::request::{OutRequest, OutResponse, cseq, text, way_back};
 use crate::client::session_timer::{
     Due, MIN_SESSION_EXPIRES_S, Refresher, SessionTimer, session_expires,
 };
@@ -97,7 +97,7 @@ impl Sender {
         if !response.status().is_some_and(StatusCode::is_success) {
             return;
         }
-        let tag = tag_of(response, HeaderName::To).unwrap_or_default();
+        let tag = response.tag_in(HeaderName::To).unwrap_or_default();
         if let Some((_, ack)) = self.acks.iter().find(|(known, _)| *known == tag) {
             // That of a re-INVITE differs by its number alone.
             let ack = OutRequest {
