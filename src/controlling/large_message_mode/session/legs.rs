@@ -143,6 +143,17 @@ impl Session {
         }
     }
 
+    /// A 2xx that makes no dialog has come, and its callee has been told to hang up.
+    pub(super) fn answered_in_vain(&mut self, now: Instant, number: LegNumber) {
+        use LegState::{Calling, CancelDue, Cancelling, Proceeding};
+        let Some(leg) = self.leg(number) else { return };
+        let awaits_response = matches!(leg.state, Calling | Proceeding | CancelDue | Cancelling);
+        if awaits_response {
+            self.fail(now, number, StatusCode::BAD_GATEWAY, false);
+            self.end_leg(number);
+        }
+    }
+
     /// Ends the dialog of an answer that the message cannot go by.
     fn undo_answer(&mut self, now: Instant, number: LegNumber, why: NoDelivery) {
         self.ack(number);

@@ -290,14 +290,7 @@ impl Session {
     /// A 2xx to a leg's INVITE: each of them, the repeated ones and those of other callees too.
     pub fn handle_leg_success(&mut self, now: Instant, number: LegNumber, response: &Message) {
         let Some(leg) = self.leg(number) else { return };
-        let Ok(peer) = Peer::of_response(response) else {
-            // Nothing could be sent to such a callee. He gives up as nobody acknowledges.
-            if leg.is_inviting() {
-                self.fail(now, number, StatusCode::BAD_GATEWAY, false);
-                self.end_leg(number);
-            }
-            return self.settle(now);
-        };
+        let peer = Peer::of_response(response);
         let was_over = leg.state == LegState::Over;
         match leg.success(&peer, now + BYE_TIMEOUT) {
             Success::NotDue | Success::Ignored => {}
@@ -307,6 +300,9 @@ impl Session {
                 self.send(number, fork.ack());
                 if first {
                     self.send(number, fork.bye(StatusCode::REQUEST_TERMINATED));
+                }
+                if !peer.makes_dialog {
+                    self.answered_in_vain(now, number);
                 }
             }
             Success::TooLate => {
