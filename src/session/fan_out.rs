@@ -1491,8 +1491,9 @@ mod tests {
         pair.fan_out.handle_content(pair.now, whole.clone());
         pair.connect(leg);
         pair.tick();
-        // After the empty SEND.
-        assert_eq!(pair.peers[0].chunks[1..], [(100, ContinuationFlag::More)]);
+        // Content is at hand, and an empty SEND binds all the same.
+        let both = [(0, ContinuationFlag::Complete), (100, ContinuationFlag::More)];
+        assert_eq!(pair.peers[0].chunks, both);
         pair.fan_out.handle_complete(pair.now);
         pair.finish();
         assert_eq!(
