@@ -1492,7 +1492,10 @@ mod tests {
         pair.connect(leg);
         pair.tick();
         // Content is at hand, and an empty SEND binds all the same.
-        let both = [(0, ContinuationFlag::Complete), (100, ContinuationFlag::More)];
+        let both = [
+            (0, ContinuationFlag::Complete),
+            (100, ContinuationFlag::More),
+        ];
         assert_eq!(pair.peers[0].chunks, both);
         pair.fan_out.handle_complete(pair.now);
         pair.finish();
