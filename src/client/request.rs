@@ -63,11 +63,7 @@ impl OutRequest {
         put(&mut block, "From", &self.from);
         put(&mut block, "To", &self.to);
         put(&mut block, "Call-ID", &self.call_id);
-        put(
-            &mut block,
-            "CSeq",
-            &format!("{} {}", self.cseq, self.method),
-        );
+        put(&mut block, "CSeq", format!("{} {}", self.cseq, self.method));
         for (name, value) in &self.headers {
             put(&mut block, name, value);
         }

@@ -12,6 +12,7 @@ use super::pager_mode::ReceivedList;
 use super::recipients::{Recipients, RecipientsError};
 use super::refusal::Refusal;
 use super::request::Request;
+use super::sent_on::not_sent_on;
 use super::service::{Kind, Mode};
 use crate::mime::{Entity, EntityFields, Leaf, MimeError};
 use crate::policy::{MissingListCode, NoDestinationsText};
@@ -54,6 +55,7 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     understood_option_tags,
     hops,
     from,
+    not_sent_on,
     identifiers,
     anonymity,
     resource_list,
@@ -72,6 +74,7 @@ const GROUP: &[Step] = &[
     understood_option_tags,
     hops,
     from,
+    not_sent_on,
     identifiers,
     check_group::wanted,
     check_group::exists,
@@ -84,7 +87,7 @@ const GROUP: &[Step] = &[
 ];
 
 /// Where [`GROUP`] asks for the group.
-const GROUP_STEP: usize = 8;
+const GROUP_STEP: usize = 9;
 
 fn plan(kind: Kind) -> &'static [Step] {
     match kind {
