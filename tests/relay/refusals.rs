@@ -137,9 +137,10 @@ fn a_leg_gets_no_more_than_it_takes() {
     // Another one, who comes when it is too late for him.
     open(&mut bench, 2, 10);
     expect(&mut bench, 2);
-    sender.write(&chunk(&end.own, &end.peer, 11, None, &content(10, 1), '$'));
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    sender.write(&chunk(&end.own, &end.peer, 11, None, &content(10, 1), '+'));
     expect(&mut bench, 1);
+    sender.write(&chunk(&end.own, &end.peer, 21, None, &content(1, 1), '$'));
+    bench.wait_for(session, SessionEvent::MessageComplete);
     bench.end_session(session, 3);
 }
 
