@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::entry::{Entry, HeldBack, Invite};
 use super::host::{Invited, SessionEvent, SessionHost};
+use super::lately_ended::LatelyEnded;
 use super::report::{self, Question};
 use crate::controlling::large_message_mode::{
     AcceptedInvite, Action, DialogName, InviteRequest, LargeModeSettings, NotStarted, Session,
@@ -66,6 +67,7 @@ pub struct Sessions {
     /// Sessions that wait for room in the proxy, and until when nobody asks for it.
     crowded: Vec<SessionId>,
     crowded_until: Instant,
+    lately_ended: LatelyEnded,
     /// Whose machine is at work: if it panics, this one is lost.
     at_work: Option<SessionId>,
 }
@@ -84,6 +86,7 @@ impl Sessions {
             busy: VecDeque::new(),
             crowded: Vec::new(),
             crowded_until: Instant::now(),
+            lately_ended: LatelyEnded::default(),
             at_work: None,
         })
     }
@@ -235,7 +238,11 @@ impl Sessions {
             machine.handle_request(now, name.side, &message, transaction);
         });
         if let (false, Some(transaction)) = (known, transaction) {
-            let code = StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST;
+            let code = match message.method() {
+                // It has crossed ours.
+                Some("BYE") if self.lately_ended.contains(now, name.session) => StatusCode::OK,
+                _ => StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST,
+            };
             self.reply(host, transaction, code, name.to_string());
         }
     }
@@ -614,7 +621,7 @@ impl Sessions {
                 code,
                 host,
             ),
-            Action::Ended => self.ended(id, host),
+            Action::Ended => self.ended(now, id, host),
         }
     }
 
@@ -701,11 +708,12 @@ impl Sessions {
         }
     }
 
-    fn ended(&mut self, id: SessionId, host: &dyn SessionHost) {
+    fn ended(&mut self, now: Instant, id: SessionId, host: &dyn SessionHost) {
         self.relay.forget(id);
         let Some(entry) = self.sessions.remove(&id) else {
             return;
         };
+        self.lately_ended.insert(now, id);
         if let Some(alarm) = entry.alarm {
             self.alarms.remove(&(alarm, id));
         }
