@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 
-use super::header_fields::from_without_tag;
 use super::host::OutgoingRequest;
-use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr};
+use crate::sip::{HeaderBlock, HeaderName, Message};
 
 /// What the host writes itself.
 const NOT_COPIED: &[HeaderName] = &[
@@ -34,9 +33,7 @@ impl Again {
     /// From a request outside of a dialog as it was sent. `None`: it cannot be read.
     pub fn of(request: &[u8]) -> Option<Self> {
         let request = Message::parse(Bytes::copy_from_slice(request)).ok()?;
-        let text = |name| request.first(name)?.unfolded_text().ok();
-        let from = text(HeaderName::From)?;
-        let from_tag = NameAddr::parse(&from).ok()?.parameter("tag")?.raw_value?;
+        let text = |name| Some(request.first(name)?.unfolded_text());
         let cseq = text(HeaderName::CSeq)?;
         let mut headers = HeaderBlock::new();
         let fields = request.fields();
@@ -46,8 +43,8 @@ impl Again {
         Some(Again {
             method: request.method()?.to_owned(),
             request_uri: request.request_uri()?.to_owned(),
-            from: from_without_tag(&request)?,
-            from_tag: from_tag.to_owned(),
+            from: request.address_without_tag(HeaderName::From)?,
+            from_tag: request.tag_in(HeaderName::From)?,
             to: text(HeaderName::To)?.into_owned(),
             call_id: text(HeaderName::CallId)?.into_owned(),
             cseq: cseq.split_whitespace().next()?.parse().ok()?,
