@@ -42,6 +42,8 @@ pub struct RelayLimits {
     pub spool_bytes: u64,
     /// A leg that takes no byte for so long while some wait for it is dropped (`msrp_stall_timeout`).
     pub stall: Duration,
+    /// How long the originator may be held back for legs that are behind; then they have failed.
+    pub hold: Duration,
     /// Most content in one chunk towards a recipient (`msrp_chunk_size`); `None`: no limit.
     pub chunk_bytes: Option<u64>,
     /// Connections in all (`msrp_max_connections`); beyond it, a new one is closed at once.
@@ -80,6 +82,7 @@ impl Default for RelayLimits {
             spool_dir: None,
             spool_bytes: 4 * 1024 * 1024 * 1024,
             stall: Duration::from_secs(60),
+            hold: crate::session::MAX_HOLD,
             chunk_bytes: None,
             max_connections: 8192,
             max_unbound: 1024,
