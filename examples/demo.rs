@@ -104,7 +104,8 @@ fn config(root: &Path, msrp: u16, rpc: u16) -> ProxyConfig {
                        modparam(\"ctl\", \"binrpc\", \"unix:@CTL@\")\n";
     let more = format!(
         "loadmodule \"cpm.so\"\nmodparam(\"cpm\", \"msrp_listen\", \"tcp:127.0.0.1:{msrp}\")\n\
-         modparam(\"cpm\", \"msrp_chunk_size\", 65536)\nloadmodule \"jsonrpcs.so\"\n\
+         modparam(\"cpm\", \"msrp_chunk_size\", 65536)\n\
+         modparam(\"cpm\", \"state_dir\", \"@FOLDER@/state\")\nloadmodule \"jsonrpcs.so\"\n\
          modparam(\"jsonrpcs\", \"transport\", 4)\nmodparam(\"jsonrpcs\", \"dgram_socket\", \"udp:127.0.0.1:{rpc}\")\n"
     );
     let config = config

@@ -27,6 +27,7 @@
 pub mod client;
 pub mod controlling;
 pub mod cpim;
+#[cfg(feature = "ffi")]
 pub mod ffi;
 pub mod group;
 pub mod imdn;

@@ -37,6 +37,17 @@ fn the_module_exports_what_is_asked_for_and_nothing_else() {
 }
 
 #[test]
+fn the_client_is_built_without_libclang() {
+    let output = run(Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "cpm-client"])
+        .args(["--edges", "normal,build", "--prefix", "none"])
+        .current_dir(env!("CARGO_MANIFEST_DIR")));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("cpm v"), "{text}");
+    assert!(!text.contains("bindgen"), "{text}");
+}
+
+#[test]
 fn the_installed_proxy_accepts_a_configuration_that_loads_the_module() {
     let work = work_dir("accepts");
     let config = work.join("kamailio.cfg");

@@ -88,6 +88,7 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(imdn_ttl)            \
 	X(imdn_records)        \
 	X(failure_imdn)        \
+	X(state_dir)           \
 	X(warning_agent)       \
 	X(oma_release)         \
 	X(msrp_listen)         \
@@ -180,7 +181,7 @@ static int mod_init(void)
 
 	if(ensure_service() < 0)
 		return -1;
-	if(cpm_core_api->service_start(cpm_service, own_uri(room, sizeof(room))) < 0)
+	if(cpm_core_api->service_start(cpm_service, own_uri(room, sizeof(room)), (uint32_t)uid, (uint32_t)gid) < 0)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;

@@ -117,7 +117,8 @@ impl ControllingFunction {
             host.log(LogLevel::Debug, line);
             return Notification::NotOurs;
         };
-        if let Err(refusal) = check::hops_left(&message) {
+        let passes = check::single_fields(&message).and_then(|()| check::hops_left(&message));
+        if let Err(refusal) = passes {
             let line = format_args!(
                 "a disposition notification goes no further: {}, {correlation}",
                 refusal.cause()
@@ -160,7 +161,7 @@ impl ControllingFunction {
 
     /// Whether notifications may be addressed to `uri`: to what recipients are told to be the originator.
     pub(super) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
-        self.own_kind(uri, self.key(uri)).is_some()
+        self.own_kind(uri, self.keys(uri).address).is_some()
             || self.settings().group_uris.contains(uri)
             || uri.user().is_some_and(names_group_session)
                 && uri

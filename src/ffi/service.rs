@@ -16,9 +16,9 @@ use super::request::RequestHandle;
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{
     ControllingFunction, Fate, Host, LogLevel, Notification, Outcome, Received, SenderTable,
-    fill_random,
+    Unparsed, fill_random,
 };
-use crate::policy::Settings;
+use crate::policy::{RunsAs, Settings};
 use crate::relay::{Listeners, RelaySettings};
 use crate::sip::Uri;
 
@@ -30,6 +30,8 @@ pub(super) struct ServiceHandle {
     pub(super) relay: Option<(RelaySettings, Listeners)>,
     /// What C borrows until the next notification.
     pub(super) notification: RefCell<Notification>,
+    /// The same for the next refusal.
+    pub(super) unparsed: RefCell<Option<Unparsed>>,
 }
 
 pub(super) enum Stage {
@@ -61,6 +63,7 @@ pub(super) extern "C" fn service_new(host: *const cpm_host) -> *mut cpm_service 
                 stage,
                 relay: None,
                 notification: RefCell::new(Notification::NotOurs),
+                unparsed: RefCell::new(None),
             };
             Box::into_raw(Box::new(handle)).cast()
         },
@@ -116,7 +119,12 @@ pub(super) extern "C" fn service_set(
     )
 }
 
-pub(super) extern "C" fn service_start(service: *mut cpm_service, own_uri: cpm_str) -> c_int {
+pub(super) extern "C" fn service_start(
+    service: *mut cpm_service,
+    own_uri: cpm_str,
+    user: u32,
+    group: u32,
+) -> c_int {
     // SAFETY: as in `service_set`.
     let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_mut() }) else {
         return -1;
@@ -138,12 +146,9 @@ pub(super) extern "C" fn service_start(service: *mut cpm_service, own_uri: cpm_s
             }
             // SAFETY: lent for the duration of this call (cpm.h).
             let own_uri = String::from_utf8_lossy(unsafe { borrowed(own_uri) });
-            match start(
-                (**settings).clone(),
-                u64::from_ne_bytes(seed),
-                &own_uri,
-                &host,
-            ) {
+            let settings = (**settings).clone();
+            let runs_as = (user != 0).then_some(RunsAs { user, group });
+            match start(settings, runs_as, u64::from_ne_bytes(seed), &own_uri, &host) {
                 Ok((running, relay)) => {
                     service.stage = Stage::Running(Rc::new(running));
                     service.relay = relay;
@@ -168,11 +173,20 @@ pub(super) extern "C" fn service_start(service: *mut cpm_service, own_uri: cpm_s
 /// The service, and what the relay starts from where there is large message mode.
 #[allow(clippy::type_complexity)]
 fn start(
-    settings: Settings,
+    mut settings: Settings,
+    runs_as: Option<RunsAs>,
     key_seed: u64,
     own_uri: &str,
     host: &CHost<'_>,
 ) -> Result<(ControllingFunction, Option<(RelaySettings, Listeners)>), Box<dyn Error>> {
+    // What cannot be anyhow leaves no folder behind.
+    settings.check()?;
+    if let Some(why) = settings.prepare_state_dir(runs_as)? {
+        host.log(
+            LogLevel::Notice,
+            format_args!("{why}; going on without a state directory"),
+        );
+    }
     let mut service = ControllingFunction::new(settings, key_seed)?;
     let records = service.settings().imdn_records;
     if records > 0 {

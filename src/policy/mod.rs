@@ -5,6 +5,7 @@ mod isf_codes;
 mod large_mode;
 mod parameters;
 mod settings;
+mod state_dir;
 mod trusted_peers;
 
 pub use group_uris::{GroupUris, NotAPattern};
@@ -18,4 +19,5 @@ pub use settings::{
     ExploderService, IdentitySource, Imdn, MissingListCode, ParameterError, Product, ServiceUri,
     Settings, SettingsError, Trigger, UnknownGroupCode, parameter_names,
 };
+pub use state_dir::{RunsAs, StateDirError};
 pub use trusted_peers::{PeerError, TrustedPeers};

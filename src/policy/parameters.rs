@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::settings::{ParameterError, Settings, SettingsError};
+use super::state_dir;
 
 /// One parameter. How its value gets in stands in the tables of setters.
 #[derive(Clone, Copy, Debug)]
@@ -178,12 +179,16 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("imdn_records", "10000"),
     Parameter::new("failure_imdn", "0"),
     Parameter::new("trigger", "accept_contact"),
+    Parameter::new(STATE_DIR, state_dir::DEFAULT),
     Parameter::new("warning_agent", ""),
     Parameter::new("oma_release", "2.2"),
 ];
 
 /// The parameter that depends on another.
 const INTERWORKING: &str = "interworking";
+
+/// The parameter whose default can turn out not to be usable.
+const STATE_DIR: &str = "state_dir";
 
 /// What is shown in place of a secret.
 const SECRET: &str = "(set)";
@@ -208,7 +213,7 @@ impl Given {
         self.0.push((name, value.to_owned()));
     }
 
-    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         let of_name = self.0.iter().filter(move |(known, _)| *known == name);
         of_name.map(|(_, value)| value.as_str())
     }
@@ -224,6 +229,9 @@ impl Settings {
             } else {
                 "0"
             }];
+        }
+        if parameter.name == STATE_DIR && self.state_dir.is_none() {
+            values = vec![state_dir::NONE];
         }
         if values.is_empty() && !parameter.default.is_empty() {
             values.push(parameter.default);

@@ -1,11 +1,13 @@
 //! The parameters: their names, types, ranges and defaults, in one table.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::group_uris::{GroupUris, NotAPattern};
 use super::isf_codes::{NotAFailureCode, StatusCodes};
 use super::large_mode::{self, LargeModePolicy, ListenerError};
 use super::parameters::Given;
+use super::state_dir;
 use super::trusted_peers::{PeerError, TrustedPeers};
 use crate::resource_lists::HistoryUnqualified;
 use crate::sip::Uri;
@@ -92,6 +94,9 @@ pub struct Settings {
     pub imdn_records: usize,
     /// `failure_imdn`: whether a sender who asks for it is told when all recipients of a MESSAGE have failed.
     pub failure_imdn: bool,
+    /// `state_dir`: where the service keeps what outlives it, and spools; `None`: nowhere. See
+    /// [`prepare_state_dir`](Self::prepare_state_dir).
+    pub state_dir: Option<PathBuf>,
     /// `warning_agent`: the host that Warning header fields name. Not set: that of the Request-URI.
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
@@ -136,6 +141,7 @@ impl Default for Settings {
             imdn_ttl_s: 86_400,
             imdn_records: 10_000,
             failure_imdn: false,
+            state_dir: Some(state_dir::DEFAULT.into()),
             warning_agent: None,
             oma_release: "2.2".to_owned(),
             large_mode: LargeModePolicy::default(),
@@ -291,6 +297,8 @@ pub enum ParameterError {
     Pattern(NotAPattern),
     /// Not the URL of a group source.
     NotASource,
+    /// Neither an absolute path nor the word for no state directory.
+    NotAStateDir,
     /// Empty.
     Empty,
     /// Not a host name or address.
@@ -318,6 +326,7 @@ impl fmt::Display for ParameterError {
             ParameterError::NotHeaderNames => f.write_str("is not a list of header field names"),
             ParameterError::Pattern(error) => error.fmt(f),
             ParameterError::NotASource => f.write_str("is none of dir:PATH, xcap:URL, db:URL"),
+            ParameterError::NotAStateDir => f.write_str("is neither an absolute path nor none"),
             ParameterError::Empty => f.write_str("is empty"),
             ParameterError::NotAHost => f.write_str("is not a host name or IP address"),
             ParameterError::NotARelease => f.write_str("is not a release such as 2.2"),
@@ -524,6 +533,9 @@ const PARAMETERS: &[(&str, Setter)] = &[
     ("failure_imdn", |s, v| {
         assign(&mut s.failure_imdn, yes_or_no(v))
     }),
+    ("state_dir", |s, v| {
+        assign(&mut s.state_dir, state_dir::parse(v))
+    }),
     ("warning_agent", |s, v| {
         let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
         let host = (!v.is_empty() && v.bytes().all(is_host)).then(|| v.to_owned());
@@ -561,6 +573,11 @@ impl Settings {
         setter(self, value)?;
         self.given.keep(name, value);
         Ok(())
+    }
+
+    /// Whether the operator has set this parameter.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.given.values(name).next().is_some()
     }
 
     /// Checks the parameters against each other, once all are set.

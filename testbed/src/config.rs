@@ -146,12 +146,17 @@ impl ProxyConfig {
                 )
             }
         };
+        let mut modparams = self.modparams.clone();
+        // The default is the machine's own.
+        if self.modules.contains("cpm.so") && !modparams.contains("\"state_dir\"") {
+            modparams += "modparam(\"cpm\", \"state_dir\", \"@FOLDER@/state\")\n";
+        }
         self.template
             .replace("@LISTEN@", &listen)
             .replace("@MPATH@", &mpath)
             .replace("@CHILDREN@", &self.children.to_string())
             .replace("@MODULES@", self.modules.trim_end())
-            .replace("@MODPARAMS@", self.modparams.trim_end())
+            .replace("@MODPARAMS@", modparams.trim_end())
             .replace("@ROUTES@", self.routes.trim())
             .replace("@PORT@", &port.to_string())
             .replace("@CTL@", &ctl.display().to_string())

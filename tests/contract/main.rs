@@ -284,7 +284,7 @@ fn service(parameters: &[(&str, &str)]) -> *mut cpm_service {
             "{name}={value}"
         );
     }
-    assert_eq!(call!(service_start(service, lent(OWN_URI))), 0);
+    assert_eq!(call!(service_start(service, lent(OWN_URI), 0, 0)), 0);
     service
 }
 
@@ -294,6 +294,8 @@ const OWN_URI: &str = "sip:cpm@192.0.2.9:5060";
 const PARAMETERS: &[(&str, &str)] = &[
     ("exploder_uri", "sip:exploder@example.com"),
     ("trusted_peer", "192.0.2.1"),
+    // A test leaves no trace on the machine.
+    ("state_dir", "none"),
 ];
 
 fn classify(service: *const cpm_service, message: &str, uri: &str) -> *mut cpm_request {
@@ -510,6 +512,7 @@ fn a_group_is_looked_up_where_its_sources_are() {
         ("group_uri", "sip:*@example.com"),
         ("group_source", "db:sqlite:///groups"),
         ("trusted_peer", "192.0.2.1"),
+        ("state_dir", "none"),
     ]);
     assert_eq!(call!(uses_groups(service)), 1);
     let groups = call!(groups_new(service));
@@ -659,7 +662,7 @@ fn a_senseless_parameter_is_one_clear_line() {
         seen(|seen| assert_eq!(seen.log.pop(), Some((CPM_LOG_ERROR, line.to_owned()))));
     }
     assert_eq!(
-        call!(service_start(service, lent(OWN_URI))),
+        call!(service_start(service, lent(OWN_URI), 0, 0)),
         -1,
         "no address is ours"
     );
@@ -671,7 +674,7 @@ fn a_senseless_parameter_is_one_clear_line() {
 fn null_is_answered_with_the_failure_value() {
     let null = std::ptr::null_mut();
     assert_eq!(call!(service_set(null, lent("a"), lent("b"))), -1);
-    assert_eq!(call!(service_start(null, lent(OWN_URI))), -1);
+    assert_eq!(call!(service_start(null, lent(OWN_URI), 0, 0)), -1);
     assert!(call!(classify(null, std::ptr::null())).is_null());
     let (received, room) = (std::ptr::null(), std::ptr::null_mut());
     assert_eq!(call!(forward_imdn(null, received, 1, room, context())), 0);

@@ -48,9 +48,14 @@ fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig {
         .filter(|module| !text.contains(&format!("loadmodule \"{module}.so\"")))
         .map(|module| format!("loadmodule \"{module}.so\"\n"))
         .collect();
+    let state_dir = if text.contains("cpm.so") {
+        "modparam(\"cpm\", \"state_dir\", \"@FOLDER@/state\")\n"
+    } else {
+        ""
+    };
     let template = format!(
         "#!KAMAILIO\n{defined}log_stderror=yes\n@LISTEN@\n@MPATH@\ninclude_file \"{}\"\n\
-         {loaded}modparam(\"ctl\", \"binrpc\", \"unix:@CTL@\")\n",
+         {loaded}modparam(\"ctl\", \"binrpc\", \"unix:@CTL@\")\n{state_dir}",
         file.display()
     );
     let module = module();
@@ -86,6 +91,12 @@ fn every_configuration_is_accepted_without_a_word() {
     let module = module();
     let own = module.parent().expect("it lies in a folder");
     for file in CONFIGURATIONS {
+        // RFC 3261 §18.1.1.
+        let text = fs::read_to_string(folder().join(file)).expect("it can be read");
+        assert!(
+            text.contains("\nudp_mtu=1300\nudp_mtu_try_proto=TCP\n"),
+            "{file}"
+        );
         let output = Command::new(&binary)
             .arg("-c")
             .arg("-L")

@@ -1,0 +1,283 @@
+//! The state directory: what the service keeps from one start to the next, and what it spools.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+
+use super::settings::{ParameterError, Settings};
+
+/// Where it is unless the operator names another place.
+pub(super) const DEFAULT: &str = "/var/lib/kamailio/cpm";
+
+/// What the parameter says where there is to be none.
+pub(super) const NONE: &str = "none";
+
+/// Nobody but the proxy reads what is in it.
+const MODE: u32 = 0o700;
+
+/// Whoever may write to the directory could put files of his own in place of ours.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// The user and the group that the proxy changes to once it has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunsAs {
+    /// User id.
+    pub user: u32,
+    /// Group id.
+    pub group: u32,
+}
+
+/// Why a directory cannot be the state directory.
+#[derive(Debug)]
+pub struct StateDirError {
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    NotMade(io::Error),
+    SymbolicLink,
+    NoDirectory,
+    OfSomebodyElse { owner: u32, us: u32 },
+    WritableByOthers(u32),
+    NotWritable(io::Error),
+}
+
+impl fmt::Display for StateDirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "state_dir {} ", self.path.display())?;
+        match &self.cause {
+            Cause::NotMade(error) => write!(f, "cannot be made: {error}"),
+            Cause::SymbolicLink => f.write_str("is a symbolic link: name the directory itself"),
+            Cause::NoDirectory => f.write_str("is no directory"),
+            Cause::OfSomebodyElse { owner, us } => {
+                write!(
+                    f,
+                    "belongs to user {owner}, and the proxy runs as user {us}"
+                )
+            }
+            Cause::WritableByOthers(mode) => {
+                write!(
+                    f,
+                    "can be written to by others (mode {mode:03o}): make that 700"
+                )
+            }
+            Cause::NotWritable(error) => write!(f, "cannot be written to: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StateDirError {}
+
+/// Reads the parameter. `None`: there is to be no state directory.
+pub(super) fn parse(text: &str) -> Result<Option<PathBuf>, ParameterError> {
+    match Path::new(text) {
+        _ if text == NONE => Ok(None),
+        path if path.is_absolute() => Ok(Some(path.to_owned())),
+        _ => Err(ParameterError::NotAStateDir),
+    }
+}
+
+impl Settings {
+    /// Makes the state directory and sees that it is fit for use, once, when the service starts. `runs_as`: `None` where
+    /// the proxy stays who it is. From then on [`state_dir`](Self::state_dir) is a directory that can be used, or `None`.
+    ///
+    /// A directory that the operator has named is an error where it cannot be used; the default one is done
+    /// without, and the value says why.
+    pub fn prepare_state_dir(
+        &mut self,
+        runs_as: Option<RunsAs>,
+    ) -> Result<Option<StateDirError>, StateDirError> {
+        let Some(path) = &self.state_dir else {
+            return Ok(None);
+        };
+        match prepare(path, runs_as) {
+            Ok(()) => Ok(None),
+            Err(cause) => {
+                let path = path.clone();
+                let error = StateDirError { path, cause };
+                if self.is_given("state_dir") {
+                    return Err(error);
+                }
+                self.state_dir = None;
+                Ok(Some(error))
+            }
+        }
+    }
+}
+
+fn prepare(path: &Path, runs_as: Option<RunsAs>) -> Result<(), Cause> {
+    if let Err(error) = fs::symlink_metadata(path) {
+        if error.kind() != io::ErrorKind::NotFound {
+            return Err(Cause::NotMade(error));
+        }
+        make(path, runs_as).map_err(Cause::NotMade)?;
+    }
+    let found = fs::symlink_metadata(path).map_err(Cause::NotMade)?;
+    if found.is_symlink() {
+        return Err(Cause::SymbolicLink);
+    }
+    if !found.is_dir() {
+        return Err(Cause::NoDirectory);
+    }
+    let us = runs_as.map_or_else(|| geteuid().as_raw(), |runs_as| runs_as.user);
+    let owner = found.uid();
+    // Root's may be ours by its group or by an access list: the file below tells.
+    if owner != us && (owner != 0 || runs_as.is_some()) {
+        return Err(Cause::OfSomebodyElse { owner, us });
+    }
+    let mode = found.mode() & 0o777;
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(Cause::WritableByOthers(mode));
+    }
+    try_file(path).map_err(Cause::NotWritable)
+}
+
+fn make(path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(MODE).create(path) {
+        // Another proxy has been quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made?,
+    }
+    match runs_as {
+        Some(RunsAs { user, group }) => chown(path, Some(user), Some(group)),
+        None => Ok(()),
+    }
+}
+
+/// What permissions say is not all: the file system may be read-only, or full.
+fn try_file(path: &Path) -> io::Result<()> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let file = path.join(format!(".try-{:016x}", u64::from_ne_bytes(random)));
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file)?;
+    fs::remove_file(&file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+    use crate::policy::Parameter;
+
+    /// A folder of this test alone.
+    fn scratch(test: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("cpm-{test}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    fn with(path: &Path) -> Settings {
+        let mut settings = Settings::default();
+        settings.set("state_dir", path.to_str().unwrap()).unwrap();
+        settings
+    }
+
+    fn refused(path: &Path) -> String {
+        with(path).prepare_state_dir(None).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn it_is_made_for_nobody_else_and_found_again() {
+        let folder = scratch("state-made");
+        let path = folder.join("lib/cpm");
+        for _ in 0..2 {
+            let mut settings = with(&path);
+            assert!(settings.prepare_state_dir(None).unwrap().is_none());
+            assert_eq!(settings.state_dir.as_deref(), Some(&*path));
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+            assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_named_one_that_cannot_be_used_is_an_error_that_says_why() {
+        let folder = scratch("state-named");
+        let file = folder.join("file");
+        fs::write(&file, "").unwrap();
+        let link = folder.join("link");
+        symlink(&folder, &link).unwrap();
+        let open = folder.join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o770)).unwrap();
+        for (path, why) in [
+            (&file, "is no directory"),
+            (&link, "is a symbolic link: name the directory itself"),
+            (
+                &open,
+                "can be written to by others (mode 770): make that 700",
+            ),
+            (&file.join("below"), "cannot be made: Not a directory"),
+        ] {
+            let line = refused(path);
+            let expected = format!("state_dir {} {why}", path.display());
+            assert!(line.starts_with(&expected), "{line}");
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn without_the_default_one_the_service_does_without() {
+        let folder = scratch("state-default");
+        let file = folder.join("file");
+        fs::write(&file, "").unwrap();
+        let mut settings = Settings {
+            state_dir: Some(file),
+            ..Settings::default()
+        };
+        let notice = settings.prepare_state_dir(None).unwrap().unwrap();
+        assert!(notice.to_string().ends_with("is no directory"), "{notice}");
+        assert_eq!(settings.state_dir, None);
+        let parameter = Parameter::named("state_dir").unwrap();
+        assert_eq!(settings.values(parameter), ["none"]);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn it_belongs_to_whom_the_proxy_runs_as() {
+        // Giving files away takes root.
+        if !geteuid().is_root() {
+            return;
+        }
+        let folder = scratch("state-owner");
+        let path = folder.join("cpm");
+        let nobody = Some(RunsAs {
+            user: 65_534,
+            group: 65_534,
+        });
+        assert!(with(&path).prepare_state_dir(nobody).unwrap().is_none());
+        let made = fs::metadata(&path).unwrap();
+        assert_eq!((made.uid(), made.gid()), (65_534, 65_534));
+        let line = refused(&path);
+        assert!(
+            line.ends_with("belongs to user 65534, and the proxy runs as user 0"),
+            "{line}"
+        );
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn none_is_none_and_anything_else_an_absolute_path() {
+        let mut settings = Settings::default();
+        settings.set("state_dir", "none").unwrap();
+        assert!(settings.prepare_state_dir(None).unwrap().is_none());
+        assert_eq!(settings.state_dir, None);
+        let error = settings.set("state_dir", "cpm").unwrap_err();
+        assert_eq!(error.to_string(), "is neither an absolute path nor none");
+    }
+}
