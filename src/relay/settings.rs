@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::policy::LargeModePolicy;
+use crate::policy::Settings;
 use crate::sdp::Transport;
 
 /// All that the relay must know before it starts.
@@ -97,7 +97,8 @@ impl Default for RelayLimits {
 
 impl RelaySettings {
     /// What the operator has configured.
-    pub fn new(policy: &LargeModePolicy) -> Self {
+    pub fn new(settings: &Settings) -> Self {
+        let policy = &settings.large_mode;
         let listen = policy.listen.iter().map(|listener| Listen {
             transport: listener.transport,
             address: listener.address,
@@ -111,7 +112,7 @@ impl RelaySettings {
             limits: RelayLimits {
                 memory_bytes: policy.memory_bytes,
                 session_memory_bytes: policy.session_memory_bytes,
-                spool_dir: policy.spool_dir.as_ref().map(PathBuf::from),
+                spool_dir: settings.spool_dir().map(PathBuf::from),
                 spool_bytes: policy.spool_bytes,
                 stall: policy.stall_timeout,
                 chunk_bytes: policy.chunk_bytes,

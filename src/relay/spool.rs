@@ -75,13 +75,6 @@ impl Spool {
     }
 }
 
-/// Tries whether files can be made, written and read in a folder.
-pub(super) fn try_folder(dir: &Path) -> io::Result<()> {
-    let file = create_unnamed(dir)?;
-    file.write_all_at(b"cpm", 0)?;
-    file.read_exact_at(&mut [0; 3], 0)
-}
-
 fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDone> {
     let file = match file.0.get() {
         Some(file) => file,

@@ -902,15 +902,16 @@ impl FanOut {
             .until(self.limits.hold)
             .is_some_and(|at| at <= now)
         {
+            let since = self.hold.since().unwrap_or(now);
             self.hold.relieved(now);
-            self.give_up_those_behind();
+            self.give_up_those_behind(since);
         }
         self.note_deadline(self.hold.poll_timeout(self.limits.hold));
     }
 
     /// Gives up legs until the originator can be read from again: first those that are yet to come, then those furthest
-    /// behind.
-    fn give_up_those_behind(&mut self) {
+    /// behind, and those that have taken nothing all the while, as they would hold it back again.
+    fn give_up_those_behind(&mut self, since: Instant) {
         let own = if self.reading {
             usize::MAX
         } else {
@@ -926,7 +927,12 @@ impl FanOut {
         let keep_from = positions.get(too_far).copied().unwrap_or(u64::MAX);
         for index in 0..self.legs.len() {
             let leg = &mut self.legs[index];
-            if leg.needs().is_some_and(|at| at < keep_from) {
+            let Some(at) = leg.needs().filter(|&at| at < self.content.end()) else {
+                continue;
+            };
+            // Waiting for our own spool is not the peer's fault.
+            let stuck = leg.progress <= since && leg.awaited.is_none() && !leg.paused;
+            if at < keep_from || stuck {
                 leg.abort_chunk();
                 self.decide(LegId(index), LegState::Failed(LegFailure::Behind));
             }
@@ -1822,8 +1828,8 @@ mod tests {
                 .handle_content(pair.now, rest.split_to(READ_BLOCK_BYTES));
             pair.tick();
         }
-        // It has half of what there is, and then takes nothing for as long as the stuck one.
-        pair.peers[2].speed = 0;
+        // It has half of what there is, and goes on slowly.
+        pair.peers[2].speed = 100;
         assert!(pair.fan_out.leg(LegId(2)).written > MIN_MEMORY_BYTES as u64 / 3);
         while !pair.reading {
             pair.tick();

@@ -19,6 +19,10 @@ pub(super) struct Hold {
 }
 
 impl Hold {
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     pub(super) fn is_on(&self) -> bool {
         self.since.is_some()
     }
@@ -49,7 +53,7 @@ impl Hold {
         let recently = |relieved: Instant| since < relieved + longest;
         // The originator's patience is nearly used up by the hold before.
         match self.relieved.is_some_and(recently) {
-            true => Some(since + longest * 2 / 5),
+            true => Some(since + longest / 4),
             false => Some(since + longest),
         }
     }
@@ -83,8 +87,8 @@ mod tests {
         hold.end();
         assert_eq!(hold.until(MAX_HOLD), None);
         hold.begin(relieved + second);
-        // 29 s in all: the originator still waits.
-        assert_eq!(hold.until(MAX_HOLD), Some(relieved + 9 * second));
+        // 26 s in all: the originator still waits.
+        assert_eq!(hold.until(MAX_HOLD), Some(relieved + 6 * second));
         hold.end();
         let later = relieved + MAX_HOLD;
         hold.begin(later);
