@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::dialog::{Dialog, Peer};
 use super::offer_answer::MsrpEnds;
-use super::session_timer::SessionTimer;
 use crate::sdp::{OwnMedia, Role};
+use crate::sip_ua::SessionTimer;
 
 /// Most callees of one forked INVITE that are told to hang up. Others give up by themselves, as nobody acknowledges their 2xx
 /// (RFC 3261 §13.3.1.4).
@@ -119,6 +119,8 @@ pub(super) struct Leg {
     pub(super) rings_until: Option<Instant>,
     /// A 422 has been obeyed; a second one is a refusal.
     pub(super) asked_again: bool,
+    /// The size of the message as our last offer had it: what is offered again must be the same (RFC 3264 §8).
+    pub(super) offered_size: Option<u64>,
     forks: Vec<String>,
 }
 
@@ -138,6 +140,7 @@ impl Leg {
             deadline: None,
             rings_until: None,
             asked_again: false,
+            offered_size: None,
             forks: Vec::new(),
         }
     }
