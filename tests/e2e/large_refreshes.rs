@@ -47,12 +47,13 @@ fn a_refused_refresh_costs_nobody_the_message() {
     );
     // The sender does not know UPDATE, and says so in her answer only.
     let offer = SdpText::offer(&upload.session, upload.content.len()).write();
+    let contact = format!("<{}>", scene.anne.uri("anne"));
     scene.anne.answers(Answer::with(move |request| {
         vec![match request.method() {
             Some("UPDATE") => Reply::new(501),
             Some("INVITE") => Reply::new(200)
                 .with("Session-Expires", "90;refresher=uac")
-                .with("Contact", "<sip:anne@127.0.0.1>")
+                .with("Contact", &contact)
                 .with_body("application/sdp", offer.clone()),
             _ => Reply::new(200),
         }]
