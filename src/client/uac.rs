@@ -10,7 +10,7 @@ use crate::sip::{HeaderName, Message, StatusCode};
 use super::digest::{Credentials, authorize, is_stale};
 use super::identifiers::{Random, branch};
 use super::request::{OutRequest, branch_of, cseq, text};
-use super::transaction::{ClientTransaction, Standing, TIMEOUT, Tick};
+use super::transaction::{ClientTransaction, HEAD_START, Standing, TIMEOUT, Tick};
 use super::{OwnAddresses, Way};
 
 /// How often one request is sent again because of challenges: a proxy and a server may each ask once, and either
@@ -24,6 +24,10 @@ pub(super) struct Uac<P> {
     credentials: Option<Credentials>,
     random: Random,
     entries: Vec<Entry<P>>,
+    /// Where the last response came from, while that way is there.
+    heard: Option<Way>,
+    /// Whether another server could be asked.
+    has_next: bool,
     output: VecDeque<(Way, Bytes)>,
 }
 
@@ -35,6 +39,8 @@ struct Entry<P> {
     transaction: ClientTransaction,
     challenges: u8,
     cancel_wanted: bool,
+    /// Whether it went out once more because its connection was lost.
+    is_sent_anew: bool,
 }
 
 /// What became of a request.
@@ -53,6 +59,8 @@ pub(super) enum UacEvent<P> {
     },
     /// Nobody answered in time.
     TimedOut(P),
+    /// There is no way there.
+    Lost(P),
 }
 
 impl<P: Copy + PartialEq> Uac<P> {
@@ -62,8 +70,15 @@ impl<P: Copy + PartialEq> Uac<P> {
             credentials,
             random,
             entries: Vec::new(),
+            heard: None,
+            has_next: false,
             output: VecDeque::new(),
         }
+    }
+
+    /// Whether another server could be asked, if this one is silent.
+    pub(super) fn set_has_next(&mut self, has_next: bool) {
+        self.has_next = has_next;
     }
 
     /// Sends a request in a transaction of its own.
@@ -82,8 +97,12 @@ impl<P: Copy + PartialEq> Uac<P> {
         let branch = branch(self.random);
         let bytes = self.write(way, &request, &branch);
         let reliable = way.transport.is_reliable();
-        let transaction =
+        let mut transaction =
             ClientTransaction::new(now, request.method, branch, bytes.clone(), reliable);
+        let is_answered_at_once = matches!(request.method, "INVITE" | "REGISTER");
+        if self.has_next && is_answered_at_once && self.heard != Some(way) {
+            transaction.hurry(now, HEAD_START);
+        }
         self.output.push_back((way, bytes));
         self.entries.push(Entry {
             purpose,
@@ -92,6 +111,7 @@ impl<P: Copy + PartialEq> Uac<P> {
             transaction,
             challenges,
             cancel_wanted: false,
+            is_sent_anew: false,
         });
     }
 
@@ -137,6 +157,7 @@ impl<P: Copy + PartialEq> Uac<P> {
             transaction: ClientTransaction::new(now, "CANCEL", branch, bytes, reliable),
             challenges: MAX_CHALLENGES,
             cancel_wanted: false,
+            is_sent_anew: false,
         });
     }
 
@@ -155,6 +176,7 @@ impl<P: Copy + PartialEq> Uac<P> {
         let standing = entry
             .transaction
             .handle_response(now, status.is_provisional());
+        self.heard = Some(entry.way);
         let is_invite = method == "INVITE";
         if is_invite && !status.is_provisional() && !status.is_success() {
             let to = text(&message, HeaderName::To);
@@ -235,6 +257,37 @@ impl<P: Copy + PartialEq> Uac<P> {
         entry.request.cseq += 1;
         entry.challenges += 1;
         Some(entry)
+    }
+
+    /// The connection that this way names is gone, or could not be opened. A server may close one at any time, such as behind
+    /// its 401: what waits for an answer goes out once more, over a new connection, if the old one was any good. All
+    /// else is lost.
+    pub(super) fn handle_way_lost(&mut self, way: Way) -> Vec<UacEvent<P>> {
+        let was_good = self.heard == Some(way) && way.transport.is_reliable();
+        if self.heard == Some(way) {
+            self.heard = None;
+        }
+        let mut events = Vec::new();
+        let mut index = 0;
+        while let Some(entry) = self.entries.get_mut(index) {
+            if entry.way != way || entry.transaction.is_completed() {
+                index += 1;
+            } else if was_good && !entry.is_sent_anew {
+                entry.is_sent_anew = true;
+                let bytes = entry.transaction.bytes.clone();
+                // What waits to be sent goes over the new connection anyway.
+                if self.output.iter().all(|(_, waiting)| *waiting != bytes) {
+                    self.output.push_back((way, bytes));
+                }
+                index += 1;
+            } else {
+                let entry = self.entries.remove(index);
+                if entry.request.method != "CANCEL" {
+                    events.push(UacEvent::Lost(entry.purpose));
+                }
+            }
+        }
+        events
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -12,6 +12,7 @@ use super::pager_mode::ReceivedList;
 use super::recipients::{Recipients, RecipientsError};
 use super::refusal::Refusal;
 use super::request::Request;
+use super::sent_on::not_sent_on;
 use super::service::{Kind, Mode};
 use crate::mime::{Entity, EntityFields, Leaf, MimeError};
 use crate::policy::{MissingListCode, NoDestinationsText};
@@ -53,6 +54,7 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     user_agent_version,
     understood_option_tags,
     hops,
+    not_sent_on,
     identifiers,
     anonymity,
     resource_list,
@@ -70,6 +72,7 @@ const GROUP: &[Step] = &[
     user_agent_version,
     understood_option_tags,
     hops,
+    not_sent_on,
     identifiers,
     check_group::wanted,
     check_group::exists,
@@ -82,7 +85,7 @@ const GROUP: &[Step] = &[
 ];
 
 /// Where [`GROUP`] asks for the group.
-const GROUP_STEP: usize = 7;
+const GROUP_STEP: usize = 8;
 
 fn plan(kind: Kind) -> &'static [Step] {
     match kind {

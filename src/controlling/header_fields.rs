@@ -55,12 +55,12 @@ pub(super) fn without_tag(value: &str) -> Option<String> {
     Some(text)
 }
 
-/// Max-Forwards of the requests that a received one leads to: a hop less, so that loops end (spec-notes N36).
-pub(super) fn hops_left_for(message: &Message) -> u8 {
+/// Max-Forwards as received; where it is missing, one more than what our own requests begin with.
+pub(super) fn hops_of(message: &Message) -> u8 {
     message
         .first(HeaderName::MaxForwards)
-        .and_then(|field| field.text().ok()?.trim().parse::<u8>().ok())
-        .map_or(INITIAL_MAX_FORWARDS, |hops| hops.saturating_sub(1))
+        .and_then(|field| field.text().ok()?.trim().parse().ok())
+        .unwrap_or(INITIAL_MAX_FORWARDS + 1)
 }
 
 /// Whether a field has this name, whichever of a full and a compact form either uses.

@@ -10,7 +10,7 @@ use super::large_message_mode::LargeModeSettings;
 use super::request::Request;
 use super::senders::SenderTable;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
-use crate::sip::{HeaderName, Message, NameAddr, Uri, carries_icsi};
+use crate::sip::{ComparisonKeys, HeaderName, Message, NameAddr, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
 pub(super) const PAGER_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg";
@@ -176,9 +176,9 @@ impl ControllingFunction {
         &self.settings
     }
 
-    /// The key by which URIs are compared here.
-    pub(super) fn key(&self, uri: &Uri<'_>) -> u64 {
-        uri.comparison_key(self.key_seed)
+    /// The keys by which URIs are compared here.
+    pub(super) fn keys(&self, uri: &Uri<'_>) -> ComparisonKeys {
+        uri.comparison_keys(self.key_seed)
     }
 
     /// Whether the request is ours (9.1.1-0): addressed to one of our addresses and marked as a CPM
@@ -186,7 +186,7 @@ impl ControllingFunction {
     pub fn classify(self: &Rc<Self>, received: &Received<'_>) -> Option<Request> {
         // The Request-URI first: it sorts out nearly everything that passes a proxy.
         let uri = Uri::parse(received.request_uri).ok()?;
-        let kind = self.own_kind(&uri, self.key(&uri)).or_else(|| {
+        let kind = self.own_kind(&uri, self.keys(&uri).address).or_else(|| {
             let is_group = self.settings.group_uris.contains(&uri);
             is_group.then_some(Kind::Group)
         })?;
@@ -213,7 +213,7 @@ impl ControllingFunction {
         }
     }
 
-    /// Which kind of service of ours `uri`, whose [key](Self::key) is `key`, is the address of. Groups are none of
+    /// Which kind of service of ours `uri`, whose [address key](Self::keys) is `key`, is the address of. Groups are none of
     /// them: they may be recipients.
     pub(super) fn own_kind(&self, uri: &Uri<'_>, key: u64) -> Option<Kind> {
         let own = self.own.iter().find(|own| own.is(uri, key))?;

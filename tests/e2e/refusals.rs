@@ -221,6 +221,13 @@ const FAULTS: &[Fault] = &[
         None,
     ),
     fault(
+        "a list or a group has sent it on already: Max-Breadth is 45 or less, or no number",
+        |draft| draft.set("Max-Breadth", "45"),
+        482,
+        "Loop Detected",
+        None,
+    ),
+    fault(
         "Conversation-ID is missing and `require_ids` is set",
         |draft| draft.remove("Conversation-ID"),
         400,
@@ -739,6 +746,7 @@ fn of_two_faults_the_first_in_the_specified_order_is_named() {
         "User-Agent names",
         "Require names",
         "Max-Forwards is 0",
+        "a list or a group has sent it on",
         "Conversation-ID is missing",
         "Contribution-ID is missing",
         "Privacy asks",

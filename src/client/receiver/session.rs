@@ -149,11 +149,11 @@ impl Receiver {
             .sessions
             .last()
             .map(|session| sender_of(&session.invite));
-        self.event(ReceiverEvent::Announced(
-            number,
-            from.unwrap_or_default(),
-            size,
-        ));
+        self.event(ReceiverEvent::Announced {
+            session: number,
+            from: from.unwrap_or_default(),
+            bytes: size,
+        });
         if let Some(target) = connect {
             let id = ConnectionId(self.next_connection);
             self.next_connection += 1;
@@ -306,7 +306,10 @@ impl Receiver {
             self.output.push_back(ReceiverOutput::CloseMsrp(connection));
         }
         if !session.is_complete {
-            self.event(ReceiverEvent::Failed(number, words.to_owned()));
+            self.event(ReceiverEvent::Failed {
+                session: number,
+                words: words.to_owned(),
+            });
         }
         self.leave_when_idle(now);
     }

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::super::header_fields::{from_without_tag, has_name, hops_left_for, put, texts};
+use super::super::header_fields::{from_without_tag, has_name, put, texts};
 use super::super::interworking;
 use super::super::request::Request;
+use super::super::sent_on::{breadth_of_copies, hops_of_copies};
 use super::super::service::{
     ControllingFunction, Kind, LARGE_MODE_GROUP_SERVICE, LARGE_MODE_SERVICE,
 };
@@ -250,8 +251,10 @@ impl Template {
         };
         let (identity, boundary) = unguessable.split_at(GROUP_SESSION_DIGITS / 2);
         let mut shared = HeaderBlock::new();
-        let hops = hops_left_for(&invite.message);
+        let hops = hops_of_copies(&invite.message, invite.kind);
         put(&mut shared, "Max-Forwards", hops.to_string());
+        let breadth = breadth_of_copies(&invite.message, invite.kind);
+        put(&mut shared, "Max-Breadth", breadth.to_string());
         put_identity(&mut shared, invite, settings, &hex(identity));
         put(&mut shared, "Contact", contact(invite, &settings.contact));
         put(&mut shared, "User-Agent", service.product());
