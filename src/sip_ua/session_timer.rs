@@ -43,7 +43,7 @@ impl SessionExpires {
         let Some(field) = message.first(HeaderName::SessionExpires) else {
             return Ok(None);
         };
-        let value = field.unfolded_text().map_err(|_| MalformedSessionExpires)?;
+        let value = field.unfolded_text();
         let value = value.trim();
         let (seconds, parameters) = value.split_at(value.find(';').unwrap_or(value.len()));
         let seconds = delta_seconds(seconds.trim())?;
@@ -74,7 +74,7 @@ fn retry_after(response: &Message) -> Option<Duration> {
 }
 
 fn leading_seconds(message: &Message, name: HeaderName) -> Option<u32> {
-    let value = message.first(name)?.unfolded_text().ok()?;
+    let value = message.first(name)?.unfolded_text();
     delta_seconds(value.split([';', '(']).next()?.trim()).ok()
 }
 
@@ -83,8 +83,7 @@ pub fn supports_timer(message: &Message) -> bool {
     [HeaderName::Supported, HeaderName::Require]
         .into_iter()
         .flat_map(|name| message.all(name))
-        .filter_map(|field| field.unfolded_text().ok())
-        .any(|value| option_tag::contains([value.as_ref()], "timer"))
+        .any(|field| option_tag::contains([field.unfolded_text().as_ref()], "timer"))
 }
 
 /// Whether the author takes requests of this method; `None`: it has no Allow that says so (RFC 3261 §20.5).
@@ -92,7 +91,7 @@ pub fn allows(message: &Message, method: &str) -> Option<bool> {
     let mut fields = message.all(HeaderName::Allow).peekable();
     fields.peek()?;
     Some(fields.any(|field| {
-        let value = field.unfolded_text().unwrap_or_default();
+        let value = field.unfolded_text();
         value.split(',').any(|allowed| allowed.trim() == method)
     }))
 }

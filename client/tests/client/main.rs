@@ -2,6 +2,7 @@
 //! tests against the module need what `make build` leaves, `target/kamailio/cpm.so`.
 
 mod certificates;
+mod challenges;
 mod common;
 mod endings;
 mod face;
@@ -19,4 +20,5 @@ mod receiving;
 mod registering;
 mod replies;
 mod servers;
+mod strangers;
 mod transports;
