@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Answer, Plan, Reply, SdpText};
+use cpm_testbed::{Answer, Plan, Received, Reply, SdpText};
 
 use crate::common::EXPLODER;
 use crate::large::{CHUNK, LONG, Scene};
@@ -122,6 +122,9 @@ fn a_refused_refresh_costs_nobody_the_message() {
     scene.finish_within(LONG);
 }
 
+/// Sends a request with this method and these header fields more, which must be answered so.
+type Ask<'a> = dyn FnMut(&str, &[(&str, &str)], u16) -> Received + 'a;
+
 #[test]
 fn options_and_what_is_refused_inside_of_dialogs() {
     let scene = Scene::new("options_and_what_is_refused");
@@ -159,8 +162,7 @@ fn options_and_what_is_refused_inside_of_dialogs() {
         }
         answer
     };
-    let sides: [&mut dyn FnMut(&str, &[(&str, &str)], u16) -> cpm_testbed::Received; 2] =
-        [&mut from_anne, &mut from_bill];
+    let sides: [&mut Ask<'_>; 2] = [&mut from_anne, &mut from_bill];
     for ask in sides {
         let answer = ask("OPTIONS", &[("Accept", "application/sdp")], 200);
         assert_eq!(
