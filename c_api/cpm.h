@@ -183,14 +183,13 @@ enum cpm_located {
 struct cpm_places {
 	size_t n;
 	char uri[CPM_MAX_PLACES][CPM_PLACE_BYTES];
-	uint32_t name; /* for another_place, of CPM_NAME_BITS; 0: it is not kept */
+	uint32_t name; /* for another_place; 0: it is not kept */
 };
-#define CPM_NAME_BITS 29
 
-/* A request inside of a dialog of ours, without body. Borrowed during the call of session_request. The host adds Via,
+/* A request inside of a dialog of ours. Borrowed during the call of session_request. The host adds Via,
  * Max-Forwards and Content-Length. */
 struct cpm_dialog_request {
-	struct cpm_str method; /* ACK has no outcome, and is sent once */
+	struct cpm_str method; /* ACK has no outcome, and is sent once; the 2xx to an INVITE are not acknowledged by the host */
 	struct cpm_str request_uri;
 	struct cpm_str next_hop; /* URI of the next hop */
 	struct cpm_str call_id;
@@ -200,6 +199,7 @@ struct cpm_dialog_request {
 	struct cpm_str to_tag;
 	uint32_t cseq;
 	struct cpm_str headers; /* whole header lines, each ended by CRLF, Route among them; may be empty */
+	struct cpm_str body;    /* Content-Type is among the header lines; may be empty */
 };
 
 /* What a process has seen that concerns a session. */
@@ -241,6 +241,7 @@ struct cpm_gauges {
 	uint64_t connections; /* MSRP */
 	uint64_t memory;      /* bytes of content */
 	uint64_t spool;       /* bytes of content in files */
+	uint64_t held_back;   /* sessions whose sender is not read from, since recipients are behind */
 };
 
 /* How an outgoing request ended. */
@@ -305,7 +306,8 @@ struct cpm_host {
 	/* Cancels such an INVITE. */
 	void (*session_cancel)(void *context, uint64_t transaction);
 
-	/* Sends a request inside of a dialog; its final response, or that there is none, is CPM_SEEN. 1, or 0: not sent. */
+	/* Sends a request inside of a dialog; its final response, or that there is none, is CPM_SEEN, and each 2xx to an INVITE. 1,
+	 * or 0: not sent. */
 	int (*session_request)(void *context, const struct cpm_dialog_request *request);
 
 	/* Replies in the transaction of an INVITE or of a request inside of a dialog. With `keep` the transaction is held, and a

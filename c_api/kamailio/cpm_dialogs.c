@@ -128,6 +128,8 @@ static void seen_end(const struct cell *t, const struct tmcb_params *params)
 /* Of an INVITE: provisional responses and each 2xx as they come in, failures when tm has acknowledged them. */
 void cpm_dialogs_invite_answered(struct cell *t, int type, struct tmcb_params *params)
 {
+	if(cpm_tm_is_gone(type, params))
+		return;
 	if(type & TMCB_LOCAL_RESPONSE_IN) {
 		if(params->code < 300 && params->rpl != NULL && params->rpl != FAKED_REPLY)
 			seen_response(params->rpl);
@@ -191,15 +193,21 @@ void cpm_dialogs_cancel(void *context, uint64_t transaction)
 	forget_current();
 }
 
+static int is_method(const struct cpm_dialog_request *r, const char *method)
+{
+	return r->method.len == strlen(method) && memcmp(r->method.s, method, r->method.len) == 0;
+}
+
 static int is_ack(const struct cpm_dialog_request *r)
 {
-	return r->method.len == 3 && memcmp(r->method.s, "ACK", 3) == 0;
+	return is_method(r, "ACK");
 }
 
 static int send_to(const struct cpm_dialog_request *r, const str *place)
 {
 	str method = cpm_to_str(r->method);
 	str headers = cpm_to_str(r->headers);
+	str body = cpm_to_str(r->body);
 	uac_req_t request;
 	dlg_t dialog;
 	int signature;
@@ -218,8 +226,12 @@ static int send_to(const struct cpm_dialog_request *r, const str *place)
 	/* tm counts on by itself, but for an ACK. */
 	dialog.loc_seq.value = is_ack(r) ? r->cseq : r->cseq - 1;
 	dialog.loc_seq.is_set = 1;
-	set_uac_req(&request, &method, &headers, NULL, &dialog, is_ack(r) ? 0 : TMCB_LOCAL_COMPLETED,
-			is_ack(r) ? NULL : request_answered, NULL);
+	if(is_method(r, "INVITE"))
+		set_uac_req(&request, &method, &headers, &body, &dialog, CPM_TM_INVITE_EVENTS, cpm_dialogs_invite_answered,
+				NULL);
+	else
+		set_uac_req(&request, &method, &headers, body.len > 0 ? &body : NULL, &dialog,
+				is_ack(r) ? 0 : TMCB_LOCAL_COMPLETED, is_ack(r) ? NULL : request_answered, NULL);
 	signature = cpm_tm_signature_off();
 	result = cpm_tm.t_request_within(&request);
 	server_signature = signature;

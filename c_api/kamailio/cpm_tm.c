@@ -85,30 +85,35 @@ int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply)
 	return result < 0 ? -1 : 1;
 }
 
-/* What ties a transaction to the name that it was sent by, in one number: the core's attempt, the name, and how many of its
- * places have been tried before. Where a pointer has no room for more than the attempt, no other place is tried. */
-#define ATTEMPT_BITS 32
-#define TRIED_BITS 3
-#define MAX_TRIED ((1 << TRIED_BITS) - 1)
-_Static_assert(ATTEMPT_BITS + CPM_NAME_BITS + TRIED_BITS <= 64, "one number holds them");
+/* What belongs to the transaction of a request outside of a dialog, in shared memory as long as that lives. */
+struct about {
+	uint64_t attempt;
+	uint32_t name; /* that it was sent by; 0: none */
+	unsigned tried; /* how many places of it have been tried before */
+};
 
-static void *param_of(uint32_t attempt, uint32_t name, unsigned tried)
+/* Places of one name that are tried after the first. */
+#define MAX_TRIED 7
+
+static const struct about *about_of(const struct tmcb_params *params)
 {
-	uint64_t number = (uint64_t)tried << (ATTEMPT_BITS + CPM_NAME_BITS) | (uint64_t)name << ATTEMPT_BITS | attempt;
+	static const struct about nothing;
 
-	return (void *)(uintptr_t)number;
+	return *params->param != NULL ? *params->param : &nothing;
 }
 
-static uint64_t number_of(const struct tmcb_params *params)
+int cpm_tm_is_gone(int type, struct tmcb_params *params)
 {
-	return (uint64_t)(uintptr_t)*params->param;
+	if(!(type & TMCB_DESTROY))
+		return 0;
+	if(*params->param != NULL)
+		shm_free(*params->param);
+	return 1;
 }
 
 int cpm_tm_another_place(struct cell *t, const struct tmcb_params *params, enum cpm_sending sending)
 {
-	uint64_t number = number_of(params);
-	uint32_t name = number >> ATTEMPT_BITS & ((1u << CPM_NAME_BITS) - 1);
-	unsigned tried = number >> (ATTEMPT_BITS + CPM_NAME_BITS);
+	const struct about *about = about_of(params);
 	struct dest_info *sent_to = &t->uac[0].request.dst;
 	int is_unanswered = params->code == 408 && (params->rpl == NULL || params->rpl == FAKED_REPLY);
 	struct cpm_outgoing again;
@@ -119,7 +124,7 @@ int cpm_tm_another_place(struct cell *t, const struct tmcb_params *params, enum 
 	unsigned hash_index, label;
 
 	/* What has been cancelled is not begun again. */
-	if(name == 0 || tried == MAX_TRIED || (t->flags & T_CANCELED) || !(is_unanswered || params->code == 503))
+	if(about->name == 0 || about->tried == MAX_TRIED || (t->flags & T_CANCELED) || !(is_unanswered || params->code == 503))
 		return 0;
 	su2ip_addr(&ip, &sent_to->to);
 	tried_place.s = uri;
@@ -128,10 +133,10 @@ int cpm_tm_another_place(struct cell *t, const struct tmcb_params *params, enum 
 			sent_to->proto == PROTO_UDP ? "udp" : sent_to->proto == PROTO_TCP ? "tcp" : "tls");
 	request.s = t->uac[0].request.buffer;
 	request.len = t->uac[0].request.buffer_len;
-	if(cpm_core_api->another_place(cpm_service, name, tried_place, request, &again, &places) != 1)
+	if(cpm_core_api->another_place(cpm_service, about->name, tried_place, request, &again, &places) != 1)
 		return 0;
-	again.attempt = (uint32_t)number;
-	if(cpm_tm_transmit(&again, sending, NULL, &places, tried + 1, &hash_index, &label) != CPM_SENT)
+	again.attempt = about->attempt;
+	if(cpm_tm_transmit(&again, sending, NULL, &places, about->tried + 1, &hash_index, &label) != CPM_SENT)
 		return 0;
 	if(sending == CPM_SENDING_INVITE)
 		cpm_dialogs_invited(&again, hash_index, label);
@@ -146,13 +151,14 @@ static void completed(struct cell *t, int type, struct tmcb_params *params)
 	str reason = STR_NULL;
 	str request;
 
-	(void)type;
+	if(cpm_tm_is_gone(type, params))
+		return;
 	request.s = t->uac[0].request.buffer;
 	request.len = t->uac[0].request.buffer_len;
 	if(request.s == NULL || cpm_tm_another_place(t, params, CPM_SENDING_MESSAGE))
 		return;
 	outcome.code = params->code;
-	outcome.attempt = (uint32_t)number_of(params);
+	outcome.attempt = about_of(params)->attempt;
 	outcome.request = cpm_of_str(&request);
 	fate = cpm_core_api->outcome(cpm_service, &outcome, NULL);
 	if(params->rpl != NULL && params->rpl != FAKED_REPLY)
@@ -365,11 +371,17 @@ static enum cpm_sent transmit(const struct cpm_outgoing *o, enum cpm_sending sen
 	str method = cpm_to_str(o->method);
 	str headers = cpm_to_str(o->headers);
 	str body = cpm_to_str(o->body);
+	struct about *about = shm_malloc(sizeof(*about));
 	uac_req_t request;
 	dlg_t dialog;
 	int signature;
 	int result;
 
+	if(about == NULL)
+		return CPM_SENT_NO_ROOM;
+	about->attempt = o->attempt;
+	about->name = hop->name;
+	about->tried = tried;
 	memset(&dialog, 0, sizeof(dialog));
 	dialog.state = DLG_CONFIRMED;
 	dialog.id.call_id = cpm_to_str(o->call_id);
@@ -381,15 +393,14 @@ static enum cpm_sent transmit(const struct cpm_outgoing *o, enum cpm_sending sen
 	dialog.loc_seq.value = o->cseq;
 	dialog.loc_seq.is_set = 1;
 	dialog.send_sock = socket;
-	/* An INVITE goes without ACK to a 2xx, which waits for that of the originator. */
 	set_uac_req(&request, &method, &headers, &body, &dialog,
-			sending == CPM_SENDING_MESSAGE ? TMCB_LOCAL_COMPLETED
-										   : TMCB_LOCAL_RESPONSE_IN | TMCB_LOCAL_COMPLETED | TMCB_DONT_ACK,
-			sending == CPM_SENDING_MESSAGE ? completed : cpm_dialogs_invite_answered,
-			param_of(o->attempt, hop->name, tried));
+			(sending == CPM_SENDING_MESSAGE ? TMCB_LOCAL_COMPLETED : CPM_TM_INVITE_EVENTS) | TMCB_DESTROY,
+			sending == CPM_SENDING_MESSAGE ? completed : cpm_dialogs_invite_answered, about);
 	signature = cpm_tm_signature_off();
 	result = cpm_tm.t_uac_with_ids(&request, hash_index, label);
 	server_signature = signature;
+	if(result <= 0) /* no transaction has come about that would release it */
+		shm_free(about);
 	if(result < 0)
 		return CPM_SENT_FAILED;
 	return result == 0 ? CPM_SENT_DROPPED /* by event_route[tm:local-request] */ : CPM_SENT;

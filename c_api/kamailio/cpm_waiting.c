@@ -82,6 +82,7 @@ static void each_text(struct cpm_waiting *waiting, void (*f)(struct cpm_str *tex
 			f(&r->to, param);
 			f(&r->to_tag, param);
 			f(&r->headers, param);
+			f(&r->body, param);
 			break;
 		case CPM_WAITING_FORWARD:
 			f(&waiting->is.forward.request_uri, param);

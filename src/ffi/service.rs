@@ -191,6 +191,17 @@ fn start(
             format_args!("{why}; going on without a state directory"),
         );
     }
+    if settings.large_mode.is_on()
+        && let Some(file_system) = settings.prepare_spool_dir(runs_as)?
+    {
+        host.log(
+            LogLevel::Notice,
+            format_args!(
+                "the spool for large messages lies in memory ({file_system}): name a folder on a disk with \
+                 msrp_spool_dir, or none"
+            ),
+        );
+    }
     let mut service = ControllingFunction::new(settings, key_seed)?;
     // Without it every request to a name takes the long way, by the process that looks names up.
     let table = host.share(names::TABLE_WORDS);
@@ -211,7 +222,7 @@ fn start(
     }
     let relay = RelaySettings {
         names,
-        ..RelaySettings::new(policy)
+        ..RelaySettings::new(service.settings())
     };
     let listeners = Listeners::bind(&relay)?;
     let addresses = MsrpAddresses::new(policy, listeners.fingerprint());
