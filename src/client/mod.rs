@@ -46,9 +46,9 @@ mod uac;
 
 use std::net::SocketAddr;
 
+pub use crate::sip::MAX_ROUTES;
 pub use date_time::rfc3339;
 pub use destination::{Destination, Recipient, ReplySource, reply_address};
-pub use dialog::MAX_ROUTES;
 pub use digest::Credentials;
 pub use framing::{Framing, FramingError, MAX_BODY_BYTES};
 pub use identifiers::{Random, token, uuid};

@@ -103,7 +103,7 @@ impl Plan {
         self
     }
 
-    /// The answer has this attribute; without a value it is left out.
+    /// The answer has this attribute, with an empty value as one without any; without a value it is left out.
     pub fn attribute(mut self, name: &str, value: Option<&str>) -> Self {
         self.attributes
             .push((name.to_owned(), value.map(str::to_owned)));
@@ -124,7 +124,8 @@ impl Plan {
             .with("path", &path)
             .with("setup", self.setup);
         for (name, value) in &self.attributes {
-            sdp = match value {
+            sdp = match value.as_deref() {
+                Some("") => sdp.flag(name),
                 Some(value) => sdp.with(name, value),
                 None => sdp.without(name),
             };
