@@ -7,7 +7,7 @@
 //! | 5 | [`ffi`] | the C boundary, `c_api/cpm.h`: panic boundary, handles, host calls |
 //! | 4 | [`process`], on [`relay`] | the module process: all large message sessions; MSRP on sockets for them |
 //! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking, disposition notifications; the session machine of large message mode |
-//! | 2 | [`policy`], [`group`] | what the operator configured; pre-defined groups and where they come from |
+//! | 2 | [`policy`], [`group`], [`shared`] | what the operator configured; pre-defined groups and where they come from; memory that all processes share |
 //! | 1 | [`session`] | MSRP session ends and the fan-out to legs, without IO |
 //! | 0 | [`sip`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
 //!
@@ -39,5 +39,6 @@ pub mod relay;
 pub mod resource_lists;
 pub mod sdp;
 pub mod session;
+pub mod shared;
 pub mod sip;
 pub mod xml;

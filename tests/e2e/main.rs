@@ -43,4 +43,5 @@ mod outgoing_body;
 mod outgoing_headers;
 mod refusals;
 mod rpc;
+mod shares;
 mod tuning;
