@@ -169,7 +169,7 @@ enum cpm_sent {
 struct cpm_dialog_request {
 	struct cpm_str method; /* ACK has no outcome, and is sent once */
 	struct cpm_str target; /* the remote target, for the Request-URI */
-	struct cpm_str routes; /* the route set, first hop first, with commas between; may be empty */
+	struct cpm_str routes; /* the route set, first hop first: URIs in <>, each ended by a line feed; may be empty */
 	struct cpm_str call_id;
 	struct cpm_str from; /* without tag */
 	struct cpm_str from_tag;

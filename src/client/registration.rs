@@ -139,12 +139,8 @@ impl Registration {
         self.failures = 0;
         self.servers_tried = 0;
         self.too_brief = 0;
-        let routes = texts(response, HeaderName::ServiceRoute);
-        let routes = routes.iter().flat_map(|value| split_list(value));
-        Registered::For(
-            granted,
-            routes.take(super::MAX_ROUTES).map(str::to_owned).collect(),
-        )
+        let routes = response.routes(HeaderName::ServiceRoute);
+        Registered::For(granted, routes.unwrap_or_default())
     }
 
     /// What the registrar says of our own Contact (§10.2.4: found by comparing URIs), else of all, else of the shortest.

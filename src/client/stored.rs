@@ -77,9 +77,8 @@ impl StoredMessage {
             .fields()
             .filter(|field| KEPT.contains(&field.name()))
         {
-            if let Ok(value) = field.unfolded_text() {
-                fields.push((field.raw_name().to_owned(), value.into_owned()));
-            }
+            let value = field.unfolded_text().into_owned();
+            fields.push((field.raw_name().to_owned(), value));
         }
         fields
     }

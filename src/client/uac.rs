@@ -7,21 +7,21 @@ use bytes::Bytes;
 
 use crate::sip::{HeaderName, Message, StatusCode};
 
-use super::digest::{Credentials, authorize, is_stale};
+use super::digest::{Asked, Authenticator, Credentials};
 use super::identifiers::{Random, branch};
 use super::request::{OutRequest, branch_of, cseq, text};
 use super::transaction::{ClientTransaction, HEAD_START, Standing, TIMEOUT, Tick};
 use super::{OwnAddresses, Way};
 
-/// How often one request is sent again because of challenges: a proxy and a server may each ask once, and either
-/// may then call its nonce stale.
-pub const MAX_CHALLENGES: u8 = 4;
+/// How often one request is sent again because of challenges: two proxies and a server may each ask once, and each may then
+/// call its nonce stale.
+pub const MAX_CHALLENGES: u8 = 6;
 
 /// Sends requests, each for a purpose of the caller's, and tells what comes back.
 #[derive(Debug)]
 pub(super) struct Uac<P> {
     own: OwnAddresses,
-    credentials: Option<Credentials>,
+    authenticator: Option<Authenticator>,
     random: Random,
     entries: Vec<Entry<P>>,
     /// Where the last response came from, while that way is there.
@@ -38,6 +38,7 @@ struct Entry<P> {
     request: OutRequest,
     transaction: ClientTransaction,
     challenges: u8,
+    asked: Asked,
     cancel_wanted: bool,
     /// Whether it went out once more because its connection was lost.
     is_sent_anew: bool,
@@ -67,7 +68,7 @@ impl<P: Copy + PartialEq> Uac<P> {
     pub(super) fn new(own: OwnAddresses, credentials: Option<Credentials>, random: Random) -> Self {
         Self {
             own,
-            credentials,
+            authenticator: credentials.map(|own| Authenticator::new(own, random)),
             random,
             entries: Vec::new(),
             heard: None,
@@ -83,7 +84,7 @@ impl<P: Copy + PartialEq> Uac<P> {
 
     /// Sends a request in a transaction of its own.
     pub(super) fn send(&mut self, now: Instant, way: Way, purpose: P, request: OutRequest) {
-        self.send_entry(now, way, purpose, request, 0);
+        self.send_entry(now, way, purpose, request, 0, Asked::default());
     }
 
     fn send_entry(
@@ -91,9 +92,13 @@ impl<P: Copy + PartialEq> Uac<P> {
         now: Instant,
         way: Way,
         purpose: P,
-        request: OutRequest,
+        mut request: OutRequest,
         challenges: u8,
+        asked: Asked,
     ) {
+        if let Some(authenticator) = &mut self.authenticator {
+            authenticator.authorize(&mut request);
+        }
         let branch = branch(self.random);
         let bytes = self.write(way, &request, &branch);
         let reliable = way.transport.is_reliable();
@@ -110,6 +115,7 @@ impl<P: Copy + PartialEq> Uac<P> {
             request,
             transaction,
             challenges,
+            asked,
             cancel_wanted: false,
             is_sent_anew: false,
         });
@@ -156,6 +162,7 @@ impl<P: Copy + PartialEq> Uac<P> {
             request: cancel,
             transaction: ClientTransaction::new(now, "CANCEL", branch, bytes, reliable),
             challenges: MAX_CHALLENGES,
+            asked: Asked::default(),
             cancel_wanted: false,
             is_sent_anew: false,
         });
@@ -207,9 +214,10 @@ impl<P: Copy + PartialEq> Uac<P> {
                         purpose,
                         request,
                         challenges,
+                        asked,
                         ..
                     } = entry;
-                    self.send_entry(now, way, purpose, request, challenges);
+                    self.send_entry(now, way, purpose, request, challenges, asked);
                     return None;
                 }
                 // That of an INVITE stays, to acknowledge what is repeated.
@@ -237,20 +245,12 @@ impl<P: Copy + PartialEq> Uac<P> {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,
         ]
         .contains(&status);
-        let credentials = self.credentials.as_ref().filter(|_| is_challenge)?;
+        let authenticator = self.authenticator.as_mut().filter(|_| is_challenge)?;
         let entry = &mut self.entries[index];
         if entry.cancel_wanted || entry.challenges == MAX_CHALLENGES {
             return None;
         }
-        let name = match status {
-            StatusCode::UNAUTHORIZED => "Authorization",
-            _ => "Proxy-Authorization",
-        };
-        let tried = entry.request.headers.iter().any(|(own, _)| *own == name);
-        if tried && !is_stale(message) {
-            return None;
-        }
-        if !authorize(&mut entry.request, message, credentials) {
+        if !authenticator.take(&entry.request, message, &mut entry.asked) {
             return None;
         }
         let mut entry = self.entries.remove(index);

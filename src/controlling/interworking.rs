@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::fan_out::LegIdentity;
-use super::header_fields::{from_without_tag, put};
+use super::header_fields::put;
 use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
 use super::senders::Link;
 use super::service::ControllingFunction;
@@ -138,7 +138,7 @@ fn send_to_isf(
     let Some(recipient) = request.request_uri() else {
         return false;
     };
-    let Some(from) = from_without_tag(request) else {
+    let Some(from) = request.address_without_tag(HeaderName::From) else {
         return false;
     };
     let Some(mut identity) = LegIdentity::new() else {

@@ -4,7 +4,7 @@
 //! Call-ID differ, so that a fan-out allocates nothing per recipient.
 
 use super::fan_out::{FanOutJob, Isf, LegIdentity};
-use super::header_fields::{from_without_tag, has_name, put, texts};
+use super::header_fields::{has_name, put, texts};
 use super::host::{AboutRequest, Host, LogLevel};
 use super::interworking;
 use super::request::Request;
@@ -116,7 +116,7 @@ pub(super) fn fan_out_job(request: &Request, charge: Charge, host: &dyn Host) ->
     );
     let headers = shared_headers(request, rebuilt).into_bytes();
     Some(FanOutJob {
-        from: from_without_tag(&request.message)?,
+        from: request.message.address_without_tag(HeaderName::From)?,
         isf: isf(request, &headers),
         headers,
         body: rebuilt.body.clone(),

@@ -6,12 +6,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::disposition::is_notification;
+use super::header_fields::texts;
 use super::large_message_mode::LargeModeSettings;
 use super::request::Request;
 use super::senders::SenderTable;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
 use crate::shared::OutstandingTable;
-use crate::sip::{ComparisonKeys, HeaderName, Message, NameAddr, Uri, carries_icsi};
+use crate::sip::{ComparisonKeys, HeaderName, Message, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
 pub(super) const PAGER_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg";
@@ -248,11 +249,8 @@ impl ControllingFunction {
 
     /// Whether the request carries the ICSI `service`, or names it or `group_service` where that is enough.
     fn is_marked(&self, message: &Message, service: &str, group_service: &str) -> bool {
-        let accept_contact = message.all(HeaderName::AcceptContact);
-        let tagged = carries_icsi(
-            accept_contact.filter_map(|field| field.text().ok()),
-            service,
-        );
+        let accept_contact = texts(message, HeaderName::AcceptContact);
+        let tagged = carries_icsi(accept_contact.iter().map(AsRef::as_ref), service);
         tagged
             || self.settings.trigger == Trigger::AcceptContactOrService
                 && message.all(HeaderName::PAssertedService).any(|field| {
@@ -270,7 +268,5 @@ impl ControllingFunction {
 
 /// Whether the request belongs to a dialog already: its To has a tag (RFC 3261 §12.2).
 pub(super) fn in_dialog(message: &Message) -> bool {
-    let to = message.first(HeaderName::To);
-    let to = to.and_then(|field| field.unfolded_text().ok());
-    to.is_some_and(|to| NameAddr::parse(&to).is_ok_and(|to| to.parameter("tag").is_some()))
+    message.tag_in(HeaderName::To).is_some()
 }

@@ -137,7 +137,11 @@ impl SessionHost for CHost<'_> {
         let Some(session_request) = self.table.session_request else {
             return false;
         };
-        let routes = request.route_set.join(",");
+        let routes: String = request
+            .route_set
+            .iter()
+            .map(|route| format!("{route}\n"))
+            .collect();
         let request = cpm_dialog_request {
             method: lend(request.method.as_bytes()),
             target: lend(request.target.as_bytes()),

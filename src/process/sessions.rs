@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::entry::{Entry, HeldBack, Invite};
 use super::host::{Invited, SessionEvent, SessionHost};
+use super::lately_ended::LatelyEnded;
 use super::report::{self, Question};
 use crate::controlling::large_message_mode::{
     AcceptedInvite, Action, DialogName, InviteRequest, LargeModeSettings, NotStarted, Session,
@@ -18,7 +19,7 @@ use crate::controlling::{
     ControllingFunction, Counter, Fate, LogLevel, OutgoingRequest, RETRY_AFTER_S, fill_random,
 };
 use crate::relay::{Relay, RelayEvent, RelayTotals, SessionEvent as Moved};
-use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr, StatusCode};
+use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
 
 /// Actions of one session before the next one has its turn.
 const ACTIONS_PER_SESSION: usize = 16;
@@ -68,6 +69,7 @@ pub struct Sessions {
     /// Sessions that wait for room in the proxy, and until when nobody asks for it.
     crowded: Vec<SessionId>,
     crowded_until: Instant,
+    lately_ended: LatelyEnded,
     /// Whose machine is at work: if it panics, this one is lost.
     at_work: Option<SessionId>,
 }
@@ -87,6 +89,7 @@ impl Sessions {
             busy: VecDeque::new(),
             crowded: Vec::new(),
             crowded_until: Instant::now(),
+            lately_ended: LatelyEnded::default(),
             at_work: None,
         })
     }
@@ -237,7 +240,8 @@ impl Sessions {
             }
             return;
         };
-        let Some(name) = tag_of(&message, HeaderName::To)
+        let Some(name) = message
+            .tag_in(HeaderName::To)
             .as_deref()
             .and_then(DialogName::parse)
         else {
@@ -247,7 +251,11 @@ impl Sessions {
             machine.handle_request(now, name.side, &message, transaction);
         });
         if let (false, Some(transaction)) = (known, transaction) {
-            let code = StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST;
+            let code = match message.method() {
+                // It has crossed ours.
+                Some("BYE") if self.lately_ended.contains(now, name.session) => StatusCode::OK,
+                _ => StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST,
+            };
             self.reply(host, transaction, code, name.to_string());
         }
     }
@@ -297,7 +305,8 @@ impl Sessions {
         response: Option<&Message>,
         host: &dyn SessionHost,
     ) {
-        let Some(name) = tag_of(message, HeaderName::From)
+        let Some(name) = message
+            .tag_in(HeaderName::From)
             .as_deref()
             .and_then(DialogName::parse)
         else {
@@ -625,7 +634,7 @@ impl Sessions {
                 code,
                 host,
             ),
-            Action::Ended => self.ended(id, host),
+            Action::Ended => self.ended(now, id, host),
         }
     }
 
@@ -724,11 +733,12 @@ impl Sessions {
         Some(entry)
     }
 
-    fn ended(&mut self, id: SessionId, host: &dyn SessionHost) {
+    fn ended(&mut self, now: Instant, id: SessionId, host: &dyn SessionHost) {
         self.relay.forget(id);
         let Some(entry) = self.take(id) else {
             return;
         };
+        self.lately_ended.insert(now, id);
         if let Some(alarm) = entry.alarm {
             self.alarms.remove(&(alarm, id));
         }
@@ -816,13 +826,7 @@ fn stand_in<'a>(
     }
 }
 
-fn tag_of(message: &Message, name: HeaderName) -> Option<String> {
-    let text = message.first(name)?.unfolded_text().ok()?;
-    let tag = NameAddr::parse(&text).ok()?.parameter("tag")?;
-    tag.raw_value.map(str::to_owned)
-}
-
 fn cseq_method(message: &Message) -> Option<String> {
-    let text = message.first(HeaderName::CSeq)?.unfolded_text().ok()?;
+    let text = message.first(HeaderName::CSeq)?.unfolded_text();
     text.split_whitespace().nth(1).map(str::to_owned)
 }

@@ -103,7 +103,7 @@ impl Plan {
         self
     }
 
-    /// The answer has this attribute; without a value it is left out.
+    /// The answer has this attribute, with an empty value as one without any; without a value it is left out.
     pub fn attribute(mut self, name: &str, value: Option<&str>) -> Self {
         self.attributes
             .push((name.to_owned(), value.map(str::to_owned)));
@@ -124,7 +124,8 @@ impl Plan {
             .with("path", &path)
             .with("setup", self.setup);
         for (name, value) in &self.attributes {
-            sdp = match value {
+            sdp = match value.as_deref() {
+                Some("") => sdp.flag(name),
                 Some(value) => sdp.with(name, value),
                 None => sdp.without(name),
             };
@@ -173,6 +174,14 @@ impl InvitedCall {
     #[track_caller]
     pub fn sdp(&self) -> SdpRead {
         or_fail("the offer", self.try_sdp())
+    }
+
+    /// `a=path` of the answer, all its URIs.
+    #[track_caller]
+    pub fn answer_path(&self) -> String {
+        let sdp = self.plan.sdp(&self.session).write();
+        let sdp = or_fail("the answer", SdpRead::of(sdp.as_bytes()));
+        sdp.path().to_owned()
     }
 
     fn try_sdp(&self) -> Result<SdpRead, String> {

@@ -169,7 +169,7 @@ const FAULTS: &[Fault] = &[
         None,
     ),
     fault(
-        "nobody vouches for the originator: no P-Asserted-Identity, none that is a URI, and no `$cpm(originator)`",
+        "nobody vouches for the originator: no P-Asserted-Identity, none that is a sip, sips or tel URI, and no `$cpm(originator)`",
         |draft| draft.remove("P-Asserted-Identity"),
         403,
         "Forbidden",
@@ -218,6 +218,13 @@ const FAULTS: &[Fault] = &[
         |draft| draft.set("Max-Forwards", "many"),
         400,
         "Malformed Max-Forwards",
+        None,
+    ),
+    fault(
+        "From is no address",
+        |draft| draft.set("From", "<sip:anne@exa mple.com>;tag=1"),
+        400,
+        "Malformed From",
         None,
     ),
     fault(

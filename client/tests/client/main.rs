@@ -2,6 +2,8 @@
 //! tests against the module need what `make build` leaves, `target/kamailio/cpm.so`.
 
 mod certificates;
+mod challenges;
+mod chatting;
 mod common;
 mod endings;
 mod face;
@@ -14,9 +16,13 @@ mod matching;
 mod module;
 mod notifications;
 mod pager;
+mod profiles;
 mod reaching;
 mod receiving;
+mod recording;
 mod registering;
 mod replies;
 mod servers;
+mod strangers;
+mod terminal;
 mod transports;

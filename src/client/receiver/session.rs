@@ -8,7 +8,7 @@ use crate::client::body::sdp_of;
 use crate::client::dialog::{Dialog, Order};
 use crate::client::identifiers::{number, token};
 use crate::client::message::percent_encoded;
-use crate::client::request::{tag_of, text, texts};
+use crate::client::request::{text, texts};
 use crate::client::sender::MsrpTarget;
 use crate::client::session_timer::{Refresher, SessionTimer, session_expires};
 use crate::client::transaction::{T1, TIMEOUT};
@@ -20,9 +20,7 @@ use crate::sdp::{
 use crate::session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, MessageKey, RESPONSE_TIMEOUT,
 };
-use crate::sip::{
-    HeaderName, Message, NameAddr, StatusCode, option_tag, split_list, warning_value,
-};
+use crate::sip::{HeaderName, Message, StatusCode, option_tag, warning_value};
 
 use super::{MAX_SESSIONS, Purpose, Receiver, ReceiverEvent, ReceiverOutput, contact};
 
@@ -56,7 +54,7 @@ pub(super) struct Unacknowledged {
 
 impl Receiver {
     pub(super) fn handle_invite(&mut self, now: Instant, request: Message, way: Way) {
-        if tag_of(&request, HeaderName::To).is_some() {
+        if request.tag_in(HeaderName::To).is_some() {
             return self.handle_update(now, &request, way);
         }
         if self.refuses(&request, way, self.config.reject) {
@@ -69,6 +67,8 @@ impl Receiver {
         let media = offer
             .as_ref()
             .and_then(|offer| MsrpMedia::of(offer, &[self.config.msrp_transport]).ok());
+        // No message is offered (RFC 3264 §6.1), or one that would be sent past a middlebox (RFC 6714 §4.3).
+        let media = media.filter(|media| media.direction.sends() && !media.lacks_cema());
         let (Some(offer), Some(media)) = (&offer, media) else {
             return self.refuse(&request, way, StatusCode::NOT_ACCEPTABLE_HERE, Vec::new());
         };
@@ -111,8 +111,8 @@ impl Receiver {
             },
             self.random,
         );
-        let connect = (media.role_of_answerer() == Ok(Role::Active)).then(|| {
-            let target = media.connection_target();
+        let connect = (media.role_of_answerer() == Role::Active).then(|| {
+            let target = media.connection_target(media.msrp_cema);
             MsrpTarget {
                 host: target.host.to_owned(),
                 port: target.port,
@@ -340,10 +340,8 @@ pub(super) fn agreed_timer(now: Instant, request: &Message) -> Option<SessionTim
 }
 
 pub(super) fn sender_of(request: &Message) -> String {
-    let asserted = text(request, HeaderName::PAssertedIdentity);
-    let value = asserted
-        .or_else(|| text(request, HeaderName::From))
-        .unwrap_or_default();
-    let first = split_list(&value).next().unwrap_or_default();
-    NameAddr::parse(first).map_or(value.clone(), |address| address.uri().to_owned())
+    let asserted = request.uri_in(HeaderName::PAssertedIdentity);
+    asserted
+        .or_else(|| request.uri_in(HeaderName::From))
+        .unwrap_or_default()
 }

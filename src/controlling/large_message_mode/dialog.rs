@@ -1,18 +1,10 @@
 //! Dialogs (RFC 3261 §12): what requests inside of them are made of, and which received ones belong to them.
 
-use std::borrow::Cow;
-
-use super::super::header_fields::{put, without_tag};
-use crate::sip::{
-    HeaderBlock, HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, split_list,
-};
+use super::super::header_fields::put;
+use crate::sip::{HeaderBlock, HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, Uri};
 
 /// Longest tag of a peer. Real ones have some dozens of bytes.
 pub const MAX_TAG_BYTES: usize = 256;
-/// Most routes of a dialog: each hop that a request takes costs a Via line of some hundred bytes as well.
-pub const MAX_ROUTES: usize = 32;
-/// Longest route set in all: kept for each leg as long as it lives.
-pub const MAX_ROUTE_SET_BYTES: usize = 4096;
 
 /// A request inside a dialog, without body. The host adds Via, Max-Forwards and Content-Length.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +13,7 @@ pub struct InDialogRequest {
     pub method: &'static str,
     /// Request-URI: the remote target.
     pub target: String,
-    /// Values of the Route header fields, first hop first. An element without `lr` is the host's to treat (RFC 3261
+    /// URIs for the Route header fields, each in `<>`, first hop first. One without `lr` is the host's to treat (RFC 3261
     /// §12.2.1.1).
     pub route_set: Vec<String>,
     /// Call-ID.
@@ -51,8 +43,10 @@ pub(super) struct Peer {
     pub(super) tag: String,
     /// URI of the Contact.
     pub(super) target: Option<String>,
-    /// Values of Record-Route as they stand in the message.
+    /// URIs of Record-Route, each in `<>`, in the order of the message.
     record_route: Vec<String>,
+    /// Whether all of this is as a dialog needs it. If not, what is there still tells where an ACK and a BYE may go.
+    pub(super) makes_dialog: bool,
 }
 
 /// One dialog, as seen from our end.
@@ -71,6 +65,7 @@ pub(super) struct Dialog {
     local_cseq: u32,
     /// CSeq of the peer's last request.
     remote_cseq: Option<u32>,
+    has_hung_up: bool,
 }
 
 /// Why a request is not for this dialog now.
@@ -93,30 +88,30 @@ impl NotAcceptable {
 
 impl Peer {
     /// The author of a response.
-    pub(super) fn of_response(message: &Message) -> Result<Self, MalformedDialog> {
+    pub(super) fn of_response(message: &Message) -> Self {
         Peer::of(message, HeaderName::To)
     }
 
-    fn of(message: &Message, author: HeaderName) -> Result<Self, MalformedDialog> {
-        let tag = tag(&text(message, author)?)?;
-        let mut record_route = Vec::new();
-        let mut bytes = 0;
-        for field in message.all(HeaderName::RecordRoute) {
-            let values = field.unfolded_text().map_err(|_| MalformedDialog)?;
-            for value in split_list(&values) {
-                bytes += value.len();
-                if record_route.len() == MAX_ROUTES || bytes > MAX_ROUTE_SET_BYTES {
-                    return Err(MalformedDialog);
-                }
-                NameAddr::parse(value).map_err(|_| MalformedDialog)?;
-                record_route.push(value.to_owned());
-            }
+    fn of(message: &Message, author: HeaderName) -> Self {
+        let tag = tag(message, author);
+        let (target, record_route) = (contact(message), record_route(message));
+        Peer {
+            makes_dialog: tag.as_ref().is_ok_and(|tag| tag.len() <= MAX_TAG_BYTES)
+                && target.is_ok()
+                && record_route.is_ok(),
+            tag: tag.unwrap_or_default(),
+            target: target.unwrap_or_default(),
+            record_route: record_route.unwrap_or_default(),
         }
-        Ok(Peer {
-            tag,
-            target: contact(message)?,
-            record_route,
-        })
+    }
+
+    /// What this callee is remembered by. A tag that is longer than any real one is not kept whole.
+    pub(super) fn key(&self) -> &str {
+        let mut end = self.tag.len().min(MAX_TAG_BYTES);
+        while !self.tag.is_char_boundary(end) {
+            end -= 1;
+        }
+        &self.tag[..end]
     }
 }
 
@@ -134,16 +129,20 @@ impl Dialog {
             invite_cseq: 1,
             local_cseq: 1,
             remote_cseq: None,
+            has_hung_up: false,
         }
     }
 
     /// The dialog that our 2xx to this INVITE makes.
     pub(super) fn of_callee(invite: &Message, local_tag: &str) -> Result<Self, MalformedDialog> {
-        let peer = Peer::of(invite, HeaderName::From)?;
-        let name = |header| without_tag(&text(invite, header)?).ok_or(MalformedDialog);
+        let peer = Peer::of(invite, HeaderName::From);
+        if !peer.makes_dialog {
+            return Err(MalformedDialog);
+        }
+        let name = |header| invite.address_without_tag(header).ok_or(MalformedDialog);
         let cseq = cseq(invite).ok_or(MalformedDialog)?;
         Ok(Dialog {
-            call_id: text(invite, HeaderName::CallId)?.into_owned(),
+            call_id: call_id(invite)?.to_owned(),
             local: name(HeaderName::To)?,
             local_tag: local_tag.to_owned(),
             remote: name(HeaderName::From)?,
@@ -154,6 +153,7 @@ impl Dialog {
             invite_cseq: cseq,
             local_cseq: 0,
             remote_cseq: Some(cseq),
+            has_hung_up: false,
         })
     }
 
@@ -193,6 +193,11 @@ impl Dialog {
         &self.remote_tag
     }
 
+    /// Whether we have sent BYE.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.has_hung_up
+    }
+
     pub(super) fn invite_cseq(&self) -> u32 {
         self.invite_cseq
     }
@@ -209,6 +214,7 @@ impl Dialog {
         let reason = format!("SIP;cause={number};text=\"{phrase}\"");
         put(&mut headers, "Reason", reason);
         self.local_cseq += 1;
+        self.has_hung_up = true;
         self.request("BYE", self.local_cseq, headers.into_bytes())
     }
 
@@ -236,9 +242,9 @@ impl Dialog {
     /// Whether this request is for the dialog, and not older than one before it. An ACK or CANCEL repeats a CSeq.
     pub(super) fn accept(&mut self, request: &Message) -> Result<(), NotAcceptable> {
         let is_ours = || -> Result<bool, MalformedDialog> {
-            Ok(text(request, HeaderName::CallId)? == self.call_id
-                && tag(&text(request, HeaderName::From)?)? == self.remote_tag
-                && tag(&text(request, HeaderName::To)?)? == self.local_tag)
+            Ok(call_id(request)? == self.call_id
+                && tag(request, HeaderName::From)? == self.remote_tag
+                && tag(request, HeaderName::To)? == self.local_tag)
         };
         if is_ours() != Ok(true) {
             return Err(NotAcceptable::NoDialog);
@@ -271,25 +277,26 @@ pub fn requests_for_stray_answer(message: &Message) -> Option<[InDialogRequest; 
     if !message.status().is_some_and(StatusCode::is_success) {
         return None;
     }
-    let call_id = text(message, HeaderName::CallId).ok()?;
-    super::DialogName::parse(&call_id)?;
+    let call_id = call_id(message).ok()?;
+    super::DialogName::parse(call_id)?;
     if !cseq_method(message)?.eq_ignore_ascii_case("INVITE") {
         return None;
     }
-    let peer = Peer::of_response(message).ok()?;
-    let from = text(message, HeaderName::From).ok()?;
+    let peer = Peer::of_response(message);
     let mut dialog = Dialog {
-        call_id: call_id.into_owned(),
-        local: without_tag(&from)?,
-        local_tag: tag(&from).ok()?,
-        remote: without_tag(&text(message, HeaderName::To).ok()?)?,
+        call_id: call_id.to_owned(),
+        local: message.address_without_tag(HeaderName::From)?,
+        local_tag: tag(message, HeaderName::From).ok()?,
+        remote: message.address_without_tag(HeaderName::To)?,
         remote_tag: String::new(),
-        target: peer.target.clone()?,
+        // Without Contact, where the INVITE went.
+        target: message.uri_in(HeaderName::To)?,
         route_set: Vec::new(),
         invite_cseq: cseq(message)?,
         // Beyond whatever was sent while the session was there.
         local_cseq: cseq(message)?.checked_add(STRAY_CSEQ_DISTANCE)?,
         remote_cseq: None,
+        has_hung_up: false,
     };
     dialog.establish(&peer);
     let ack = dialog.ack();
@@ -299,32 +306,42 @@ pub fn requests_for_stray_answer(message: &Message) -> Option<[InDialogRequest; 
 /// More requests than a session sends in one dialog.
 const STRAY_CSEQ_DISTANCE: u32 = 1 << 16;
 
-fn text(message: &Message, name: HeaderName) -> Result<Cow<'_, str>, MalformedDialog> {
-    let field = message.first(name).ok_or(MalformedDialog)?;
-    field.unfolded_text().map_err(|_| MalformedDialog)
+fn call_id(message: &Message) -> Result<&str, MalformedDialog> {
+    let field = message.first(HeaderName::CallId).ok_or(MalformedDialog)?;
+    field.text().map_err(|_| MalformedDialog)
 }
 
-fn tag(value: &str) -> Result<String, MalformedDialog> {
-    let address = NameAddr::parse(value).map_err(|_| MalformedDialog)?;
-    let tag = address.parameter("tag").and_then(|tag| tag.raw_value);
-    let tag = tag.unwrap_or_default();
-    if tag.len() > MAX_TAG_BYTES {
-        return Err(MalformedDialog);
-    }
-    Ok(tag.to_owned())
+/// Empty where the field has none (RFC 2543).
+fn tag(message: &Message, name: HeaderName) -> Result<String, MalformedDialog> {
+    let tag = message.address(name, |address| {
+        let tag = address.parameter("tag").and_then(|tag| tag.raw_value);
+        tag.unwrap_or_default().to_owned()
+    });
+    tag.ok_or(MalformedDialog)?.map_err(|_| MalformedDialog)
 }
 
 fn contact(message: &Message) -> Result<Option<String>, MalformedDialog> {
-    let Some(field) = message.first(HeaderName::Contact) else {
-        return Ok(None);
-    };
-    let values = field.unfolded_text().map_err(|_| MalformedDialog)?;
-    let value = split_list(&values).next().ok_or(MalformedDialog)?;
-    let uri = NameAddr::parse(value).map_err(|_| MalformedDialog)?.uri();
-    if uri.len() > MAX_URI_BYTES {
-        return Err(MalformedDialog);
+    match message.address(HeaderName::Contact, |address| address.uri().to_owned()) {
+        None => Ok(None),
+        Some(Ok(uri)) if uri.len() <= MAX_URI_BYTES && is_sip(&uri) => Ok(Some(uri)),
+        Some(_) => Err(MalformedDialog),
     }
-    Ok(Some(uri.to_owned()))
+}
+
+/// A route set is of URIs, with their parameters and none of the header field's (RFC 3261 §12.1).
+fn record_route(message: &Message) -> Result<Vec<String>, MalformedDialog> {
+    let routes = message.routes(HeaderName::RecordRoute);
+    let routes = routes.map_err(|_| MalformedDialog)?.into_iter();
+    let uri_of = |route: String| {
+        let uri = NameAddr::parse(&route).ok()?.uri();
+        is_sip(uri).then(|| format!("<{uri}>"))
+    };
+    let uris: Option<Vec<String>> = routes.map(uri_of).collect();
+    uris.ok_or(MalformedDialog)
+}
+
+fn is_sip(uri: &str) -> bool {
+    matches!(Uri::parse(uri), Ok(Uri::Sip(_)))
 }
 
 fn cseq(message: &Message) -> Option<u32> {
@@ -345,6 +362,8 @@ mod tests {
 
     use super::*;
 
+    use crate::sip::MAX_ROUTES;
+
     const NAME: &str = "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-1";
 
     fn message(text: &str) -> Message {
@@ -362,7 +381,7 @@ mod tests {
     #[test]
     fn caller_side_of_rfc_3261_12_1_2() {
         let mut dialog = Dialog::of_caller(NAME, "<sip:cf@h>", "sip:bob@h");
-        dialog.establish(&Peer::of_response(&answer("b1")).unwrap());
+        dialog.establish(&Peer::of_response(&answer("b1")));
         let ack = dialog.ack();
         assert_eq!(
             (ack.method, ack.cseq, ack.to_tag.as_str()),
@@ -377,7 +396,7 @@ mod tests {
         );
         // The INVITE's CSeq stays the ACK's.
         assert_eq!((dialog.update(Vec::new()).cseq, dialog.ack().cseq), (3, 1));
-        let fork = Peer::of_response(&answer("b2")).unwrap();
+        let fork = Peer::of_response(&answer("b2"));
         let mut fork = dialog.forked(&fork);
         assert_eq!(
             (fork.ack().to_tag.as_str(), fork.bye(StatusCode::OK).cseq),
@@ -436,6 +455,17 @@ mod tests {
             (1, "b9", NAME)
         );
         assert!(bye.cseq > 2 && bye.method == "BYE");
+        // Where its Contact cannot be used, they go where the INVITE went.
+        let text = String::from_utf8(answer("b9").buffer().to_vec()).unwrap();
+        let odd = message(
+            &text
+                .replace("\r\n", "\n")
+                .replace("<sip:bob@phone>", "<tel:+1>"),
+        );
+        assert_eq!(
+            requests_for_stray_answer(&odd).unwrap()[0].target,
+            "sip:bob@h"
+        );
         let foreign = message(
             "SIP/2.0 200 OK\nCall-ID: x\nCSeq: 1 INVITE\nFrom: <sip:a@h>;tag=1\nTo: <sip:b@h>;tag=2\n\
              Contact: <sip:b@p>\n\n",
@@ -451,8 +481,11 @@ mod tests {
                 "SIP/2.0 200 OK\nTo: <sip:b@h>;tag={tag}\n{routes}\n"
             )))
         };
-        assert!(long(MAX_TAG_BYTES, MAX_ROUTES).is_ok());
-        assert!(long(MAX_TAG_BYTES + 1, 0).is_err());
-        assert!(long(1, MAX_ROUTES + 1).is_err());
+        assert!(long(MAX_TAG_BYTES, MAX_ROUTES).makes_dialog);
+        assert!(!long(MAX_TAG_BYTES + 1, 0).makes_dialog);
+        assert!(!long(1, MAX_ROUTES + 1).makes_dialog);
+        // What an ACK needs is there all the same, and what is kept of it has a bound.
+        assert_eq!(long(MAX_TAG_BYTES + 1, 0).tag.len(), MAX_TAG_BYTES + 1);
+        assert_eq!(long(MAX_TAG_BYTES + 1, 0).key().len(), MAX_TAG_BYTES);
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::super::header_fields::{from_without_tag, has_name, put, texts};
+use super::super::header_fields::{has_name, put};
 use super::super::interworking;
 use super::super::request::Request;
 use super::super::sent_on::{breadth_of_copies, hops_of_copies};
@@ -20,9 +20,7 @@ use super::settings::LargeModeSettings;
 use super::{LegNumber, SessionId};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
-use crate::sip::{
-    HeaderBlock, HeaderName, Message, NameAddr, StatusCode, Uri, requests_anonymity, split_list,
-};
+use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
 
 /// What we understand inside of dialogs.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE";
@@ -184,8 +182,7 @@ impl AcceptedInvite {
 
     /// Whether the sender wants to stay unnamed (spec-notes N17).
     fn is_anonymous(&self) -> bool {
-        let privacy = self.message.all(HeaderName::Privacy);
-        requests_anonymity(privacy.filter_map(|field| field.text().ok()))
+        requests_anonymity(&self.message)
     }
 }
 
@@ -298,7 +295,7 @@ impl Template {
             put(&mut isf_route, "Route", interworking::route(isf));
         }
         let mut template = Template {
-            from: from_without_tag(&invite.message)?,
+            from: invite.message.address_without_tag(HeaderName::From)?,
             route: route.into_bytes(),
             isf_route: isf_route.into_bytes(),
             next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
@@ -430,21 +427,18 @@ fn contact(invite: &AcceptedInvite, own: &str) -> String {
     if invite.kind != Kind::Exploder {
         value.push_str(";isfocus");
     }
-    let received = texts(&invite.message, HeaderName::Contact);
-    let first = received.first().and_then(|value| split_list(value).next());
-    let Some(received) = first.and_then(|value| NameAddr::parse(value).ok()) else {
-        return value;
-    };
-    for parameter in received.parameters() {
-        let name = parameter.name.to_ascii_lowercase();
-        let is_feature = name.starts_with('+') && name != "+sip.instance";
-        if !is_feature && !BASE_FEATURES.contains(&name.as_str()) {
-            continue;
+    invite.message.address(HeaderName::Contact, |received| {
+        for parameter in received.parameters() {
+            let name = parameter.name.to_ascii_lowercase();
+            let is_feature = name.starts_with('+') && name != "+sip.instance";
+            if !is_feature && !BASE_FEATURES.contains(&name.as_str()) {
+                continue;
+            }
+            let _ = write!(value, ";{}", parameter.name);
+            if let Some(of_parameter) = parameter.raw_value {
+                let _ = write!(value, "={of_parameter}");
+            }
         }
-        let _ = write!(value, ";{}", parameter.name);
-        if let Some(of_parameter) = parameter.raw_value {
-            let _ = write!(value, "={of_parameter}");
-        }
-    }
+    });
     value
 }

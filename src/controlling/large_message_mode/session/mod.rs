@@ -236,7 +236,7 @@ impl Session {
         session.count(Counter::Accepted);
         for recipient in invite.recipients.lines() {
             let to_isf = session.template.needs_isf(recipient, service);
-            session.call(now, recipient, to_isf);
+            session.call(now, recipient, to_isf, true);
         }
         session.settle(now);
         Ok(session)
@@ -290,14 +290,7 @@ impl Session {
     /// A 2xx to a leg's INVITE: each of them, the repeated ones and those of other callees too.
     pub fn handle_leg_success(&mut self, now: Instant, number: LegNumber, response: &Message) {
         let Some(leg) = self.leg(number) else { return };
-        let Ok(peer) = Peer::of_response(response) else {
-            // Nothing could be sent to such a callee. He gives up as nobody acknowledges.
-            if leg.is_inviting() {
-                self.fail(now, number, StatusCode::BAD_GATEWAY, false);
-                self.end_leg(number);
-            }
-            return self.settle(now);
-        };
+        let peer = Peer::of_response(response);
         let was_over = leg.state == LegState::Over;
         match leg.success(&peer, now + BYE_TIMEOUT) {
             Success::NotDue | Success::Ignored => {}
@@ -307,6 +300,9 @@ impl Session {
                 self.send(number, fork.ack());
                 if first {
                     self.send(number, fork.bye(StatusCode::REQUEST_TERMINATED));
+                }
+                if !peer.makes_dialog {
+                    self.answered_in_vain(now, number);
                 }
             }
             Success::TooLate => {
@@ -437,6 +433,10 @@ impl Session {
             },
         };
         let method = request.method().unwrap_or_default();
+        if method == "BYE" && accepted.is_err() && self.has_hung_up(side, request) {
+            // It crosses ours.
+            return self.reply(side, transaction, StatusCode::OK, Vec::new(), Bytes::new());
+        }
         if method == "ACK" {
             if accepted.is_ok() && side == Side::Originator {
                 self.acknowledged(now);
@@ -633,7 +633,7 @@ fn code_of(failure: LegFailure) -> StatusCode {
     }
 }
 
-/// Legs are as many as recipients, twice at most.
+/// Legs are as many as recipients, four times at most: each is offered it twice at most, and so is the ISF.
 fn place_of(place: usize) -> LegNumber {
     LegNumber(u32::try_from(place).unwrap_or(u32::MAX))
 }

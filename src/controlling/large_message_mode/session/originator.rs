@@ -213,6 +213,12 @@ impl Session {
         request: &Message,
         transaction: Option<TransactionKey>,
     ) {
+        let has_offer = !request.body().is_empty();
+        let answer = has_offer.then(|| self.answer_again(side, request));
+        if let Some(None) = answer {
+            let code = StatusCode::NOT_ACCEPTABLE_HERE;
+            return self.reply(side, transaction, code, Vec::new(), Bytes::new());
+        }
         let asked = SessionExpires::of(request);
         let refusal = match asked {
             Err(_) => Some(StatusCode::BAD_REQUEST),
@@ -261,10 +267,11 @@ impl Session {
             "Contact",
             format!("<{}>", self.settings.contact),
         );
-        let has_offer = !request.body().is_empty();
-        let mut body = Bytes::new();
+        let mut body = answer.flatten().unwrap_or_default();
         if has_offer || request.method() == Some("INVITE") {
-            body = self.description(side, has_offer);
+            if !has_offer {
+                body = self.description(side, false);
+            }
             put(&mut headers, "Content-Type", SDP_CONTENT_TYPE);
         }
         self.reply(
@@ -276,13 +283,25 @@ impl Session {
         );
     }
 
+    /// The answer to a further offer, with our session description as it was. `None`: it cannot be accepted.
+    fn answer_again(&self, side: Side, request: &Message) -> Option<Bytes> {
+        let own = match side {
+            Side::Originator => &self.own,
+            Side::Leg(number) => &self.legs.get(number.0 as usize)?.own,
+        };
+        let ours = self.description(side, true);
+        let ours = std::str::from_utf8(&ours).ok()?;
+        let is_leg = side != Side::Originator;
+        offer_answer::answer_again(ours, request, own, is_leg).map(Bytes::from)
+    }
+
     /// Our session description as it was.
     pub(super) fn description(&self, side: Side, as_answer: bool) -> Bytes {
         match side {
             Side::Originator => Bytes::from(self.answer.clone().unwrap_or_default()),
             Side::Leg(number) => {
                 let leg = &self.legs[number.0 as usize];
-                let offer = offer_answer::offer(&self.offer, &leg.own, self.size);
+                let offer = offer_answer::offer(&self.offer, &leg.own, self.size, leg.cema);
                 let offer = offer.unwrap_or_default();
                 Bytes::from(match as_answer {
                     true => offer_as_answer(&offer, leg.role),

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const TYPE: &str = "Content-Type: application/sdp\r\n";
+
 #[test]
 fn the_originator_refreshes_or_is_gone() {
     let mut scene = Scene::confirmed(1);
@@ -27,18 +29,53 @@ fn a_re_invite_gets_the_same_description() {
     scene.answer(0);
     let first = scene.replies.pop().unwrap();
     scene.ack();
-    scene.request(Side::Originator, "INVITE", TIMER, SDP);
+    scene.request(Side::Originator, "INVITE", &format!("{TYPE}{TIMER}"), SDP);
     let again = scene.replies.pop().unwrap();
     assert_eq!((again.code, &again.body), (StatusCode::OK, &first.body));
     assert_eq!(again.to_tag, first.to_tag);
     let offer = String::from_utf8(scene.invites[&0].body.to_vec()).unwrap();
-    scene.request(leg(0), "INVITE", "", SDP);
+    scene.request(leg(0), "INVITE", TYPE, ANSWER);
     assert_eq!(
         scene.replies.pop().unwrap().body,
         offer.replace("actpass", "active")
     );
     scene.request(leg(0), "INVITE", "", "");
     assert_eq!(scene.replies.pop().unwrap().body, offer);
+    scene.silence();
+}
+
+#[test]
+fn a_further_offer_gets_a_line_for_each_of_its_own() {
+    let mut scene = Scene::confirmed(1);
+    let first = String::from_utf8(scene.replies.pop().unwrap().body.to_vec()).unwrap();
+    let more = "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n";
+    scene.request(
+        Side::Originator,
+        "INVITE",
+        TYPE,
+        &SDP.replace("m=message", &format!("{more}m=message")),
+    );
+    let again = String::from_utf8(scene.replies.pop().unwrap().body.to_vec()).unwrap();
+    assert_eq!(
+        again,
+        first.replace("m=message", "m=audio 0 RTP/AVP 0\r\nm=message")
+    );
+    scene.request(leg(0), "UPDATE", TYPE, &format!("{ANSWER}{more}"));
+    let again = String::from_utf8(scene.replies.pop().unwrap().body.to_vec()).unwrap();
+    assert!(again.contains("a=sendonly\r\n") && again.ends_with("m=audio 0 RTP/AVP 0\r\n"));
+    // One in which the message could not go on is refused, and nothing changes (RFC 3261 §14.2).
+    scene.take();
+    for (side, offer) in [
+        (Side::Originator, SDP.replace("sendonly", "inactive")),
+        (Side::Originator, SDP.replace("sendonly", "recvonly")),
+        (Side::Originator, SDP.replace("message 7654", "message 0")),
+        (leg(0), ANSWER.replace("recvonly", "inactive")),
+        (leg(0), ANSWER.replace("recvonly", "sendonly")),
+        (leg(0), "v=1\r\n".to_owned()),
+    ] {
+        scene.request(side, "INVITE", TYPE, &offer);
+        scene.did(&["reply 488"]);
+    }
     scene.silence();
 }
 
