@@ -221,6 +221,11 @@ void cpm_dialogs_cancel(void *context, uint64_t transaction)
 	forget_current();
 }
 
+static int is_method(const struct cpm_dialog_request *r, const char *method)
+{
+	return r->method.len == strlen(method) && memcmp(r->method.s, method, r->method.len) == 0;
+}
+
 /* The core's own bounds have it that no route set has more. */
 #define MAX_ROUTES 32
 
@@ -263,10 +268,10 @@ static rr_t *route_set(struct cpm_str routes, rr_t set[MAX_ROUTES])
 
 int cpm_dialogs_send(const struct cpm_dialog_request *r)
 {
-	static const char ack[] = "ACK";
-	int is_ack = r->method.len == sizeof(ack) - 1 && memcmp(r->method.s, ack, sizeof(ack) - 1) == 0;
+	int is_ack = is_method(r, "ACK"), is_invite = is_method(r, "INVITE");
 	str method = cpm_to_str(r->method);
 	str headers = cpm_to_str(r->headers);
+	str body = cpm_to_str(r->body);
 	rr_t routes[MAX_ROUTES];
 	uac_req_t request;
 	dlg_t dialog;
@@ -285,8 +290,11 @@ int cpm_dialogs_send(const struct cpm_dialog_request *r)
 	/* tm counts on by itself, but for an ACK. */
 	dialog.loc_seq.value = is_ack ? r->cseq : r->cseq - 1;
 	dialog.loc_seq.is_set = 1;
-	set_uac_req(&request, &method, &headers, NULL, &dialog, is_ack ? 0 : TMCB_LOCAL_COMPLETED,
-			is_ack ? NULL : request_answered, NULL);
+	if(is_invite)
+		set_uac_req(&request, &method, &headers, &body, &dialog, CPM_TM_INVITE_EVENTS, invite_answered, NULL);
+	else
+		set_uac_req(&request, &method, &headers, body.len > 0 ? &body : NULL, &dialog,
+				is_ack ? 0 : TMCB_LOCAL_COMPLETED, is_ack ? NULL : request_answered, NULL);
 	signature = cpm_tm_signature_off();
 	result = cpm_tm.t_request_within(&request);
 	server_signature = signature;

@@ -153,6 +153,7 @@ impl SessionHost for CHost<'_> {
             to_tag: lend(request.to_tag.as_bytes()),
             cseq: request.cseq,
             headers: lend(&request.headers),
+            body: lend(&request.body),
         };
         // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
         unsafe { session_request(self.context, &request) == 1 }

@@ -20,6 +20,7 @@ use crate::controlling::{
 };
 use crate::relay::{Relay, RelayEvent, RelayTotals, SessionEvent as Moved};
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
+use crate::sip_ua::cseq;
 
 /// Actions of one session before the next one has its turn.
 const ACTIONS_PER_SESSION: usize = 16;
@@ -312,11 +313,12 @@ impl Sessions {
         else {
             return;
         };
-        let Some(method) = cseq_method(message) else {
+        let Some((cseq, method)) = cseq(message) else {
             return;
         };
+        let is_call = |machine: &Session, leg| method == "INVITE" && machine.is_call(leg, cseq);
         let known = self.with(name.session, host, |machine| match (name.side, response) {
-            (Side::Leg(leg), Some(response)) if method == "INVITE" => {
+            (Side::Leg(leg), Some(response)) if is_call(machine, leg) => {
                 if code.is_provisional() {
                     machine.handle_leg_provisional(now, leg);
                 } else if code.is_success() {
@@ -325,10 +327,10 @@ impl Sessions {
                     machine.handle_leg_failure(now, leg, code, Some(response));
                 }
             }
-            (Side::Leg(leg), None) if method == "INVITE" => {
+            (Side::Leg(leg), None) if is_call(machine, leg) => {
                 machine.handle_leg_failure(now, leg, code, None);
             }
-            (side, _) => machine.handle_outcome(now, side, &method, code),
+            (side, _) => machine.handle_outcome(now, side, (cseq, method), code, response),
         });
         if !known && let Some(requests) = response.and_then(requests_for_stray_answer) {
             for request in &requests {
@@ -611,7 +613,8 @@ impl Sessions {
                 if !host.request(&request) {
                     let code = StatusCode::SERVICE_UNAVAILABLE;
                     self.with(id, host, |machine| {
-                        machine.handle_outcome(now, side, request.method, code);
+                        let which = (request.cseq, request.method);
+                        machine.handle_outcome(now, side, which, code, None);
                     });
                 }
             }
@@ -824,9 +827,4 @@ fn stand_in<'a>(
         attempt: 0,
         about: Some(&entry.about),
     }
-}
-
-fn cseq_method(message: &Message) -> Option<String> {
-    let text = message.first(HeaderName::CSeq)?.unfolded_text();
-    text.split_whitespace().nth(1).map(str::to_owned)
 }

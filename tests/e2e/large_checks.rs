@@ -151,6 +151,7 @@ fn strict(test_name: &str, no_destinations: &str) -> Scene {
             .set("cpm", "allow_anonymity", "no")
             .set("cpm", "max_recipients", "3")
             .set("cpm", "large_no_destinations_text", no_destinations)
+            .set("cpm", "require_session_timer", "literal")
     })
 }
 
@@ -322,9 +323,14 @@ fn the_session_timer_of_the_sender() {
         (None, None)
     );
 
+    // Who wants us to refresh gets that promise, and needs no option tag for it.
     for value in ["1800;refresher=uas", "1800;x=y;Refresher=UAS"] {
-        is_refused(&scene, &asks(&scene, value).request, 403, not_allowed);
-        is_accepted(&off, &asks(&off, value));
+        for scene in [&scene, &off] {
+            let answer = is_accepted(scene, &asks(scene, value));
+            let granted = answer.header("Session-Expires");
+            assert_eq!(granted, Some("1800;refresher=uas"), "{value}");
+            assert_eq!(answer.header("Require"), None);
+        }
     }
     for value in ["89;refresher=uac", "1"] {
         let response = scene

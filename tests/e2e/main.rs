@@ -34,6 +34,7 @@ mod large_invites;
 mod large_lists;
 mod large_no_dialog;
 mod large_odd_peers;
+mod large_refreshes;
 mod large_sipp;
 mod large_switches;
 mod large_transport;

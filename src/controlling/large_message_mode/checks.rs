@@ -2,11 +2,11 @@
 
 use super::super::refusal::Refusal;
 use super::offer_answer::find_sdp;
-use super::session_timer::{MIN_SESSION_EXPIRES_S, Refresher, SessionExpires};
 use super::settings::LargeModeSettings;
 use crate::policy::SessionTimerCheck;
 use crate::sdp::{MsrpMedia, SdpError, SessionDescription};
 use crate::sip::{Message, StatusCode};
+use crate::sip_ua::{MIN_SESSION_EXPIRES_S, Refresher, SessionExpires};
 
 /// 9.1.2-3b-w, -5b-w; pager mode says "recipients" (spec-notes N12).
 pub(in crate::controlling) const TOO_MANY_PARTICIPANTS: &str = "102 Too many participants";
@@ -29,14 +29,14 @@ pub(in crate::controlling) fn check_invite(
     message_size(&media, settings.max_message_bytes)
 }
 
-/// 9.1.2-6. An interval that is too small gets 422 whoever refreshes (RFC 4028 §9).
+/// 9.1.2-6, which is there to refuse what cannot be kept: whoever the originator names can refresh, we too (spec-notes N1). An
+/// interval that is too small gets 422 whoever refreshes (RFC 4028 §9).
 fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Refusal> {
     let asked = SessionExpires::of(message)
         .map_err(|_| Refusal::bad_request("Malformed Session-Expires"))?;
     let refresher = asked.and_then(|asked| asked.refresher);
     let passes = match check {
-        SessionTimerCheck::Off => true,
-        SessionTimerCheck::Lenient => refresher != Some(Refresher::Uas),
+        SessionTimerCheck::Off | SessionTimerCheck::Lenient => true,
         SessionTimerCheck::Literal => refresher == Some(Refresher::Uac),
     };
     if !passes {
@@ -166,7 +166,7 @@ mod tests {
             ("Session-Expires: 1800;refresher=uac\r\n", None, None, None),
             (
                 "Session-Expires: 1800;refresher=uas\r\n",
-                not_allowed,
+                None,
                 not_allowed,
                 None,
             ),

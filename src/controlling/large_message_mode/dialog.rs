@@ -1,15 +1,18 @@
 //! Dialogs (RFC 3261 §12): what requests inside of them are made of, and which received ones belong to them.
 
+use bytes::Bytes;
+
 use super::super::header_fields::put;
 use crate::sip::{HeaderBlock, HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, Uri};
+use crate::sip_ua::{allows, cseq as cseq_of};
 
 /// Longest tag of a peer. Real ones have some dozens of bytes.
 pub const MAX_TAG_BYTES: usize = 256;
 
-/// A request inside a dialog, without body. The host adds Via, Max-Forwards and Content-Length.
+/// A request inside a dialog. The host adds Via, Max-Forwards and Content-Length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InDialogRequest {
-    /// ACK, BYE or UPDATE.
+    /// ACK, BYE, UPDATE or INVITE.
     pub method: &'static str,
     /// Request-URI: the remote target.
     pub target: String,
@@ -30,6 +33,8 @@ pub struct InDialogRequest {
     pub cseq: u32,
     /// Further header lines, each ended by CRLF.
     pub headers: Vec<u8>,
+    /// The body; Content-Type is among the header lines. Empty but in an INVITE.
+    pub body: Bytes,
 }
 
 /// A message that a dialog cannot be made from.
@@ -43,6 +48,8 @@ pub(super) struct Peer {
     pub(super) tag: String,
     /// URI of the Contact.
     pub(super) target: Option<String>,
+    /// What its Allow says of UPDATE.
+    allows_update: Option<bool>,
     /// URIs of Record-Route, each in `<>`, in the order of the message.
     record_route: Vec<String>,
     /// Whether all of this is as a dialog needs it. If not, what is there still tells where an ACK and a BYE may go.
@@ -65,6 +72,10 @@ pub(super) struct Dialog {
     local_cseq: u32,
     /// CSeq of the peer's last request.
     remote_cseq: Option<u32>,
+    /// What the peer's Allow says of UPDATE.
+    allows_update: Option<bool>,
+    /// CSeq of a re-INVITE of ours that has no final response yet.
+    pending_invite: Option<u32>,
     has_hung_up: bool,
 }
 
@@ -101,6 +112,7 @@ impl Peer {
                 && record_route.is_ok(),
             tag: tag.unwrap_or_default(),
             target: target.unwrap_or_default(),
+            allows_update: allows(message, "UPDATE"),
             record_route: record_route.unwrap_or_default(),
         }
     }
@@ -129,6 +141,8 @@ impl Dialog {
             invite_cseq: 1,
             local_cseq: 1,
             remote_cseq: None,
+            allows_update: None,
+            pending_invite: None,
             has_hung_up: false,
         }
     }
@@ -153,6 +167,8 @@ impl Dialog {
             invite_cseq: cseq,
             local_cseq: 0,
             remote_cseq: Some(cseq),
+            allows_update: peer.allows_update,
+            pending_invite: None,
             has_hung_up: false,
         })
     }
@@ -160,6 +176,7 @@ impl Dialog {
     /// Takes up the peer that answered our INVITE (RFC 3261 §12.1.2).
     pub(super) fn establish(&mut self, peer: &Peer) {
         self.remote_tag.clone_from(&peer.tag);
+        self.allows_update = peer.allows_update;
         if let Some(target) = &peer.target {
             self.target.clone_from(target);
         }
@@ -202,6 +219,10 @@ impl Dialog {
         self.invite_cseq
     }
 
+    pub(super) fn allows_update(&self) -> Option<bool> {
+        self.allows_update
+    }
+
     /// The ACK to a 2xx, as often as that is repeated.
     pub(super) fn ack(&self) -> InDialogRequest {
         self.request("ACK", self.invite_cseq, Vec::new())
@@ -224,6 +245,36 @@ impl Dialog {
         self.request("UPDATE", self.local_cseq, headers)
     }
 
+    /// A re-INVITE with this session description.
+    pub(super) fn re_invite(&mut self, headers: Vec<u8>, description: Bytes) -> InDialogRequest {
+        self.local_cseq += 1;
+        self.pending_invite = Some(self.local_cseq);
+        let mut invite = self.request("INVITE", self.local_cseq, headers);
+        invite.body = description;
+        invite
+    }
+
+    /// Whether a re-INVITE of ours is on its way: no other may be sent or accepted meanwhile (RFC 3261 §14).
+    pub(super) fn is_inviting(&self) -> bool {
+        self.pending_invite.is_some()
+    }
+
+    /// The final response to a re-INVITE of ours. False: it is to another one, or has been here before.
+    pub(super) fn end_invite(&mut self, cseq: u32) -> bool {
+        let is_pending = self.pending_invite == Some(cseq);
+        if is_pending {
+            self.pending_invite = None;
+        }
+        is_pending
+    }
+
+    /// The ACK to a 2xx to the re-INVITE with this CSeq. `None`: there is no such dialog, or never was such a re-INVITE.
+    pub(super) fn ack_again(&self, response: &Message) -> Option<InDialogRequest> {
+        let cseq = cseq(response).filter(|&cseq| cseq <= self.local_cseq)?;
+        let is_peer = tag(response, HeaderName::To).ok()? == self.remote_tag;
+        is_peer.then(|| self.request("ACK", cseq, Vec::new()))
+    }
+
     fn request(&self, method: &'static str, cseq: u32, headers: Vec<u8>) -> InDialogRequest {
         InDialogRequest {
             method,
@@ -236,6 +287,7 @@ impl Dialog {
             to_tag: self.remote_tag.clone(),
             cseq,
             headers,
+            body: Bytes::new(),
         }
     }
 
@@ -263,9 +315,9 @@ impl Dialog {
         Ok(())
     }
 
-    /// Takes up the new Contact of a re-INVITE or UPDATE (RFC 3261 §12.2.2).
-    pub(super) fn refresh_target(&mut self, request: &Message) {
-        if let Ok(Some(target)) = contact(request) {
+    /// Takes up the new Contact of a re-INVITE or UPDATE, or of the 2xx to one of ours (RFC 3261 §12.2).
+    pub(super) fn refresh_target(&mut self, message: &Message) {
+        if let Ok(Some(target)) = contact(message) {
             self.target = target;
         }
     }
@@ -279,7 +331,7 @@ pub fn requests_for_stray_answer(message: &Message) -> Option<[InDialogRequest; 
     }
     let call_id = call_id(message).ok()?;
     super::DialogName::parse(call_id)?;
-    if !cseq_method(message)?.eq_ignore_ascii_case("INVITE") {
+    if !cseq_of(message)?.1.eq_ignore_ascii_case("INVITE") {
         return None;
     }
     let peer = Peer::of_response(message);
@@ -296,6 +348,8 @@ pub fn requests_for_stray_answer(message: &Message) -> Option<[InDialogRequest; 
         // Beyond whatever was sent while the session was there.
         local_cseq: cseq(message)?.checked_add(STRAY_CSEQ_DISTANCE)?,
         remote_cseq: None,
+        allows_update: None,
+        pending_invite: None,
         has_hung_up: false,
     };
     dialog.establish(&peer);
@@ -345,15 +399,7 @@ fn is_sip(uri: &str) -> bool {
 }
 
 fn cseq(message: &Message) -> Option<u32> {
-    let value = message.first(HeaderName::CSeq)?.text().ok()?;
-    // RFC 3261 §8.1.1.5: less than 2**31.
-    let number = value.split_ascii_whitespace().next()?.parse::<u32>().ok()?;
-    (number < 1 << 31).then_some(number)
-}
-
-fn cseq_method(message: &Message) -> Option<&str> {
-    let value = message.first(HeaderName::CSeq)?.text().ok()?;
-    value.split_ascii_whitespace().nth(1)
+    cseq_of(message).map(|(number, _)| number)
 }
 
 #[cfg(test)]

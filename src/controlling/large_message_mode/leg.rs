@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::dialog::{Dialog, Peer};
 use super::offer_answer::MsrpEnds;
-use super::session_timer::SessionTimer;
 use crate::sdp::{OwnMedia, Role};
+use crate::sip_ua::SessionTimer;
 
 /// Most callees of one forked INVITE, besides the one that is talked to, who are remembered: each gets one BYE. Others get one with
 /// each 2xx of theirs.
@@ -123,6 +123,8 @@ pub(super) struct Leg {
     pub(super) rings_until: Option<Instant>,
     /// A 422 has been obeyed; a second one is a refusal.
     pub(super) asked_again: bool,
+    /// The size of the message as our last offer had it: what is offered again must be the same (RFC 3264 §8).
+    pub(super) offered_size: Option<u64>,
     forks: Vec<String>,
 }
 
@@ -143,6 +145,7 @@ impl Leg {
             deadline: None,
             rings_until: None,
             asked_again: false,
+            offered_size: None,
             forks: Vec::new(),
         }
     }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::super::dialog::Dialog;
 use super::super::leg::{Leg, LegOutcome, LegState, Relay};
 use super::super::offer_answer::{self, NoDelivery, find_sdp, own_media, read_answer};
-use super::super::session_timer::{Refresher, SessionExpires, SessionTimer};
 use super::super::settings::{
     ABORT_TIMEOUT, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT,
 };
@@ -15,6 +14,7 @@ use crate::controlling::host::{Counter, Fate};
 use crate::policy::{AllFailedResponse, LegAck};
 use crate::sdp::{Role, SessionDescription};
 use crate::sip::{HeaderName, Message, StatusCode};
+use crate::sip_ua::{Refresher, SessionExpires, SessionTimer};
 
 impl Session {
     /// Adds a leg to a recipient, or by way of the ISF. Its INVITE goes out when it is its turn. `cema`: whether msrp-cema is offered.
@@ -88,7 +88,8 @@ impl Session {
     }
 
     pub(super) fn send_invite(&mut self, number: LegNumber, min_se: Option<u32>) {
-        let leg = &self.legs[number.0 as usize];
+        let leg = &mut self.legs[number.0 as usize];
+        leg.offered_size = self.size;
         // The offer has been read before, and what we offer is ours.
         let offer = offer_answer::offer(&self.offer, &leg.own, self.size, leg.cema);
         let offer = offer.unwrap_or_default();
@@ -107,6 +108,7 @@ impl Session {
 
     pub(super) fn leg_answered(&mut self, now: Instant, number: LegNumber, response: &Message) {
         let leg = &self.legs[number.0 as usize];
+        let allows_update = leg.dialog.allows_update();
         let sdp = find_sdp(response).ok().flatten();
         let description = sdp.and_then(|sdp| SessionDescription::parse(&sdp).ok());
         let unusable = NoDelivery::Refused(StatusCode::NOT_ACCEPTABLE_HERE);
@@ -121,8 +123,9 @@ impl Session {
             ends = Err(unusable);
         }
         let timer = SessionExpires::of(response).ok().flatten().map(|expires| {
-            let we_refresh = expires.refresher == Some(Refresher::Uac);
-            SessionTimer::new(now, expires.seconds, we_refresh)
+            // Without refresher it is we, who have asked for the timer (RFC 4028 §7.2).
+            let we_refresh = expires.refresher != Some(Refresher::Uas);
+            SessionTimer::new(now, expires.seconds, we_refresh, allows_update, true)
         });
         let leg = &mut self.legs[number.0 as usize];
         leg.timer = timer;

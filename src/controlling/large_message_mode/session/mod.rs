@@ -10,26 +10,27 @@ use super::best_response::BestResponse;
 use super::dialog::{Dialog, NotAcceptable, Peer};
 use super::leg::{Leg, LegOutcome, LegState, Relay, Success};
 use super::offer_answer::{find_sdp, own_media};
-use super::outgoing_invite::{ALLOW, AcceptedInvite, Template};
+use super::outgoing_invite::{AcceptedInvite, Template};
 use super::pace::Pace;
-use super::session_timer::{MAX_SESSION_EXPIRES_S, SessionTimer, min_se};
 use super::settings::{
     ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
 };
 use super::{DialogName, LegNumber, SessionId, Side};
-use crate::controlling::header_fields::put;
 use crate::controlling::host::Counter;
 use crate::controlling::senders::{SenderNote, SenderTable};
 use crate::controlling::service::ControllingFunction;
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
 use crate::session::{LegFailure, LegState as Delivery};
-use crate::sip::{HeaderBlock, Message, StatusCode};
+use crate::sip::{Message, StatusCode};
+use crate::sip_ua::{MAX_SESSION_EXPIRES_S, SessionTimer, min_se};
 
 mod action;
 mod clock;
 mod legs;
 mod originator;
 mod output;
+mod refreshing;
+mod requests;
 
 pub use action::{Action, RelayCommand, SessionReply, TransactionKey};
 
@@ -355,35 +356,35 @@ impl Session {
         self.handle_leg_failure(now, number, StatusCode::SERVICE_UNAVAILABLE, None);
     }
 
-    /// The end of a request of ours inside a dialog. An ACK has none.
-    pub fn handle_outcome(&mut self, now: Instant, side: Side, method: &str, code: StatusCode) {
-        let lost = matches!(
-            code,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST
-        );
+    /// Whether this is the CSeq of the INVITE that called the leg; of another one it is a re-INVITE.
+    pub fn is_call(&self, LegNumber(number): LegNumber, cseq: u32) -> bool {
+        let leg = self.legs.get(number as usize);
+        leg.is_some_and(|leg| leg.dialog.invite_cseq() == cseq)
+    }
+
+    /// The end of a request of ours inside a dialog, which had this CSeq, and each 2xx to a re-INVITE. An ACK has none. `response`
+    /// where there is a real one.
+    pub fn handle_outcome(
+        &mut self,
+        now: Instant,
+        side: Side,
+        (cseq, method): (u32, &str),
+        code: StatusCode,
+        response: Option<&Message>,
+    ) {
+        if self.stage == Stage::Ended {
+            return;
+        }
         match (side, method) {
+            (_, "INVITE") => self.re_invite_answered(now, side, cseq, code, response),
+            _ if code.is_provisional() => {}
+            (_, "UPDATE") => self.refresh_answered(now, side, code, response),
             (Side::Leg(number), "BYE") => {
                 let ending = |leg: &&mut Leg| leg.state == LegState::Ending;
-                if self.leg(number).filter(ending).is_some() && !code.is_provisional() {
+                if self.leg(number).filter(ending).is_some() {
                     self.end_leg(number);
                 }
             }
-            (Side::Leg(number), "UPDATE") => {
-                let Some(leg) = self.leg(number) else { return };
-                if code.is_success() {
-                    if let Some(timer) = &mut leg.timer {
-                        timer.refreshed(now);
-                    }
-                } else if lost && leg.state == LegState::Confirmed {
-                    self.leg_lost(now, number, StatusCode::REQUEST_TIMEOUT);
-                }
-            }
-            (Side::Originator, "UPDATE") if code.is_success() => {
-                if let Some(timer) = &mut self.timer {
-                    timer.refreshed(now);
-                }
-            }
-            (Side::Originator, "UPDATE") if lost => self.originator_lost(now),
             _ => {}
         }
         self.settle(now);
@@ -425,6 +426,7 @@ impl Session {
         if self.stage == Stage::Ended {
             return;
         }
+        let refusal = requests::refusal(request);
         let accepted = match side {
             Side::Originator => self.accept_from_originator(request),
             Side::Leg(number) => match self.leg(number).filter(|leg| leg.has_dialog()) {
@@ -446,23 +448,33 @@ impl Session {
         if let Err(refusal) = accepted {
             return self.reply(side, transaction, refusal.code(), Vec::new(), Bytes::new());
         }
+        if let Some((code, headers)) = refusal {
+            self.reply(side, transaction, code, headers.into_bytes(), Bytes::new());
+            // Whatever the answer to its BYE says, the peer has left (RFC 3261 §15.1.1).
+            if method == "BYE" {
+                self.peer_left(now, side);
+            }
+            return self.settle(now);
+        }
         match method {
             "BYE" => {
                 self.reply(side, transaction, StatusCode::OK, Vec::new(), Bytes::new());
-                match side {
-                    Side::Originator => self.originator_left(now),
-                    Side::Leg(number) => self.leg_left(now, number),
-                }
+                self.peer_left(now, side);
             }
-            "INVITE" | "UPDATE" => self.refresh(now, side, request, transaction),
-            _ => {
-                let mut headers = HeaderBlock::new();
-                put(&mut headers, "Allow", ALLOW);
-                let code = StatusCode::METHOD_NOT_ALLOWED;
-                self.reply(side, transaction, code, headers.into_bytes(), Bytes::new());
+            "OPTIONS" => {
+                let headers = self.capabilities().into_bytes();
+                self.reply(side, transaction, StatusCode::OK, headers, Bytes::new());
             }
+            _ => self.refresh(now, side, request, transaction),
         }
         self.settle(now);
+    }
+
+    fn peer_left(&mut self, now: Instant, side: Side) {
+        match side {
+            Side::Originator => self.originator_left(now),
+            Side::Leg(number) => self.leg_left(now, number),
+        }
     }
 
     // What happens on the MSRP side.
