@@ -219,6 +219,7 @@ struct cpm_gauges {
 	uint64_t connections; /* MSRP */
 	uint64_t memory;      /* bytes of content */
 	uint64_t spool;       /* bytes of content in files */
+	uint64_t held_back;   /* sessions whose sender is not read from, since recipients are behind */
 };
 
 /* How an outgoing request ended. */

@@ -491,6 +491,7 @@ impl Sessions {
                 Moved::MessageComplete => machine.handle_message_complete(now),
                 Moved::MessageFailed => machine.handle_message_failed(now),
                 Moved::LegConnected(leg) => machine.handle_leg_connected(now, leg),
+                Moved::NoMoreLegs => machine.handle_no_more_legs(now),
                 Moved::LegEnded(leg, state) => machine.handle_leg_ended(now, leg, state),
             });
         }

@@ -112,6 +112,7 @@ pub(crate) const COUNTERS: [&str; 15] = [
     "msrp_connections",
     "msrp_memory",
     "msrp_spool",
+    "msrp_held_back",
 ];
 
 /// All counters with their values.

@@ -29,6 +29,7 @@ mod large_content;
 mod large_crowds;
 mod large_endings;
 mod large_groups;
+mod large_held_back;
 mod large_interworking;
 mod large_invites;
 mod large_lists;
