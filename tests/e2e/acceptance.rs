@@ -193,10 +193,12 @@ fn everything_is_counted() {
             ("loops", 1),
             ("imdn_forwarded", 0),
             ("imdn_unknown", 0),
+            ("shares", 0),
             ("sessions", 0),
             ("msrp_connections", 0),
             ("msrp_memory", 0),
             ("msrp_spool", 0),
+            ("msrp_held_back", 0),
         ]
     );
     let core = proxy.rpc("stats.get_statistics cpm:");

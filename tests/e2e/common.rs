@@ -96,7 +96,7 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
 }
 
 /// The module's counters.
-pub(crate) const COUNTERS: [&str; 14] = [
+pub(crate) const COUNTERS: [&str; 15] = [
     "requests",
     "accepted",
     "refused",
@@ -107,10 +107,12 @@ pub(crate) const COUNTERS: [&str; 14] = [
     "loops",
     "imdn_forwarded",
     "imdn_unknown",
+    "shares",
     "sessions",
     "msrp_connections",
     "msrp_memory",
     "msrp_spool",
+    "msrp_held_back",
 ];
 
 /// All counters with their values.
