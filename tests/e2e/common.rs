@@ -96,7 +96,7 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
 }
 
 /// The module's counters.
-pub(crate) const COUNTERS: [&str; 15] = [
+pub(crate) const COUNTERS: [&str; 16] = [
     "requests",
     "accepted",
     "refused",
