@@ -39,5 +39,6 @@ pub mod relay;
 pub mod resource_lists;
 pub mod sdp;
 pub mod session;
+pub mod shared;
 pub mod sip;
 pub mod xml;
