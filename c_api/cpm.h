@@ -113,6 +113,12 @@ struct cpm_forwarding {
 	struct cpm_reply reply;     /* why it does not go on */
 };
 
+/* A request that the proxy's own parser refuses, and the reply to it. */
+struct cpm_unparsed {
+	struct cpm_str request; /* with no more than what a reply repeats (RFC 3261 8.2.6.2), to be read in its place */
+	struct cpm_reply reply;
+};
+
 /* What a routing script may ask of a request. */
 enum cpm_field {
 	CPM_FIELD_KIND = 0,            /* exploder, adhoc, group */
@@ -324,6 +330,11 @@ struct cpm_core {
 	/* Is this request ours? The handle, or NULL: not ours (nothing was changed, nothing was counted). */
 	struct cpm_request *(*classify)(const struct cpm_service *service,
 			const struct cpm_received *received);
+
+	/* What to reply, without a transaction, to a request of ours that the proxy's own parser refuses, such as one that has a
+	 * header field twice that may occur once. 1: see `*unparsed`, which lives until the next call, 0: nothing. */
+	int (*refuse_unparsed)(const struct cpm_service *service, struct cpm_str request,
+			struct cpm_unparsed *unparsed, void *context);
 
 	/* Whether a MESSAGE that classify has not taken is a disposition notification (RFC 5438) to an address of the service, and
 	 * goes on to the sender of the message that it is about. `is_asked`: the script wants it so, whatever the parameter `imdn`

@@ -84,7 +84,8 @@ void cpm_route_session_event(
 
 /* cpm_tm.c: transactions. */
 int cpm_tm_load(void);
-/* 1: the request has a transaction, 0: a retransmission that tm has absorbed, -1: error. */
+/* 1: the request has a transaction, 0: a retransmission that tm has absorbed, or a request that no parser takes, which has
+ * its reply; -1: error. */
 int cpm_tm_transaction(sip_msg_t *msg);
 int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply);
 enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing);
@@ -102,6 +103,15 @@ int cpm_tm_leave_open(sip_msg_t *msg, unsigned *hash_index, unsigned *label);
 void cpm_tm_adopt(unsigned hash_index, unsigned label);
 /* Replies in a transaction that was left open. 0, or -1: it is gone. */
 int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply *reply);
+
+/* cpm_size.c: how long an outgoing request will be. */
+/* Whether it is too long for a datagram, or for what the core's udp_mtu says, on its way to `hop`. `socket`: NULL: automatic. */
+int cpm_size_exceeds_datagram(const struct cpm_outgoing *outgoing, str hop, struct socket_info *socket);
+/* No request is longer, whatever tm writes. */
+size_t cpm_size_at_most(const struct cpm_outgoing *outgoing);
+
+/* cpm_unparsed.c: replies to a request that Kamailio's parser refuses. */
+void cpm_unparsed_refuse(sip_msg_t *msg);
 
 /* A pipe between processes holds so many bytes, which is some hundred pointers: what waits in it takes shared
  * memory. */

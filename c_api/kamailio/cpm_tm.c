@@ -7,7 +7,6 @@
 
 #include "core/data_lump_rpl.h"
 #include "core/cfg/cfg.h"
-#include "core/cfg_core.h"
 #include "core/globals.h"
 #include "core/mem/mem.h"
 #include "core/mem/shm_mem.h"
@@ -36,6 +35,10 @@ int cpm_tm_transaction(sip_msg_t *msg)
 
 	if(t != NULL && t != T_UNDEFINED)
 		return 1;
+	if(parse_headers(msg, HDR_EOH_F, 0) < 0) {
+		cpm_unparsed_refuse(msg);
+		return 0;
+	}
 	result = cpm_tm.t_newtran(msg);
 	if(result < 0)
 		LM_ERR("no transaction for the request (%d), callid=%.*s\n", result, CPM_CALL_ID(msg));
@@ -115,12 +118,6 @@ static void completed(struct cell *t, int type, struct tmcb_params *params)
 /* The share of shared memory that fan-outs leave to everybody else. */
 #define RESERVED_SHARE 16
 
-/* What one datagram over IPv4 can hold. A larger request goes over TCP, whatever the core's udp_mtu says. */
-#define MAX_DATAGRAM_BYTES 65507
-
-/* Via, From, To, Call-ID, CSeq and Content-Length of an outgoing request, generously. */
-#define OWN_HEADERS_BYTES 1024
-
 static struct {
 	struct timespec begin;
 	unsigned budget_ms;
@@ -147,29 +144,23 @@ int cpm_tm_budget_spent(void)
 		   >= (long)stretch.budget_ms;
 }
 
-static size_t size_of(const struct cpm_outgoing *o)
-{
-	return o->headers.len + o->body.len + 2 * o->request_uri.len + o->from.len + OWN_HEADERS_BYTES;
-}
-
 int cpm_tm_has_room(size_t size)
 {
 	return shm_available() > shm_mem_size / RESERVED_SHARE + TRANSACTION_BYTES + size;
 }
 
-/* A request that is too large for a datagram goes to the same hop over TCP (RFC 3261 18.1.1). tm looks at the URI of
- * the next hop only. Returns `hop`, or its copy in `room` with another transport. */
-static str large_next_hop(str hop, size_t size, char *room, size_t room_len)
+/* Where the request goes. What is too large for a datagram goes to the same hop over TCP (RFC 3261 18.1.1): tm looks at the
+ * URI of the next hop only, and `room` holds the one that says so. */
+static str next_hop(const struct cpm_outgoing *o, struct socket_info *socket, char *room, size_t room_len)
 {
 	static const char tcp[] = ";transport=tcp";
-	size_t limit = cfg_get(core, core_cfg, udp_mtu);
+	str hop = cpm_to_str(o->next_hop.s != NULL ? o->next_hop : o->request_uri);
 	struct sip_uri parsed;
 	str copy;
 
-	if(limit == 0 || limit > MAX_DATAGRAM_BYTES)
-		limit = MAX_DATAGRAM_BYTES;
-	if(size <= limit || (size_t)hop.len + sizeof(tcp) > room_len || parse_uri(hop.s, hop.len, &parsed) < 0
-			|| parsed.type != SIP_URI_T || parsed.transport_val.len > 0 || parsed.headers.len > 0)
+	if(!cpm_size_exceeds_datagram(o, hop, socket) || (size_t)hop.len + sizeof(tcp) > room_len
+			|| parse_uri(hop.s, hop.len, &parsed) < 0 || parsed.type != SIP_URI_T || parsed.transport_val.len > 0
+			|| parsed.headers.len > 0)
 		return hop;
 	memcpy(room, hop.s, hop.len);
 	memcpy(room + hop.len, tcp, sizeof(tcp) - 1);
@@ -219,12 +210,6 @@ static int is_connection_full(str *hop, size_t size)
 	return queued > 0 && queued + size > cfg_get(tcp, tcp_cfg, tcpconn_wq_max);
 }
 
-/* Where the request goes; `room` holds the URI if it is not one of the request's own. */
-static str next_hop(const struct cpm_outgoing *o, char *room, size_t room_len)
-{
-	return large_next_hop(cpm_to_str(o->next_hop.s != NULL ? o->next_hop : o->request_uri), size_of(o), room, room_len);
-}
-
 /* Sends a request in a transaction whose `events` `callback` gets. */
 static enum cpm_sent send_request(const struct cpm_outgoing *outgoing, int events, transaction_cb callback, void *param,
 		unsigned *hash_index, unsigned *label)
@@ -234,14 +219,14 @@ static enum cpm_sent send_request(const struct cpm_outgoing *outgoing, int event
 	dlg_t dialog;
 	str method, headers, body, hop;
 	char room[MAX_URI_SIZE + 32];
-	size_t size = size_of(outgoing);
+	size_t size = cpm_size_at_most(outgoing);
 	int signature;
 	int result;
 
 	if(!stretch.give_up) {
 		if(!cpm_tm_has_room(size))
 			return CPM_SENT_NO_ROOM;
-		hop = next_hop(outgoing, room, sizeof(room));
+		hop = next_hop(outgoing, NULL, room, sizeof(room));
 		if(is_connection_full(&hop, size))
 			return CPM_SENT_BUSY;
 	}
@@ -261,7 +246,7 @@ static enum cpm_sent send_request(const struct cpm_outgoing *outgoing, int event
 	dialog.loc_uri = cpm_to_str(routed.outgoing.from);
 	dialog.rem_uri = cpm_to_str(routed.outgoing.to);
 	dialog.rem_target = cpm_to_str(routed.outgoing.request_uri);
-	dialog.dst_uri = next_hop(&routed.outgoing, room, sizeof(room));
+	dialog.dst_uri = next_hop(&routed.outgoing, routed.socket, room, sizeof(room));
 	dialog.loc_seq.value = routed.outgoing.cseq;
 	dialog.loc_seq.is_set = 1;
 	dialog.send_sock = routed.socket;

@@ -59,9 +59,11 @@ impl Framing {
     }
 }
 
-/// Content-Length of a head; without one there is no body over a connection (§20.14).
+/// Content-Length of a head; without one there is no body over a connection (§20.14). With two that differ nobody knows where
+/// the next message begins.
 fn content_length(head: &[u8]) -> Result<usize, FramingError> {
-    let mut length = 0;
+    let malformed = FramingError::Message(MessageError::ContentLength);
+    let mut length = None;
     for line in head.split(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             continue;
@@ -69,9 +71,14 @@ fn content_length(head: &[u8]) -> Result<usize, FramingError> {
         if HeaderName::parse(line[..colon].trim_ascii_end()) == HeaderName::ContentLength {
             let digits = std::str::from_utf8(line[colon + 1..].trim_ascii());
             let number = digits.ok().and_then(|digits| digits.parse().ok());
-            length = number.ok_or(FramingError::Message(MessageError::ContentLength))?;
+            let number = number.ok_or(malformed)?;
+            if length.is_some_and(|length| length != number) {
+                return Err(malformed);
+            }
+            length = Some(number);
         }
     }
+    let length = length.unwrap_or(0);
     if length > MAX_BODY_BYTES {
         return Err(FramingError::TooLarge);
     }
@@ -137,6 +144,8 @@ mod tests {
         );
         let negative = b"BYE sip:a SIP/2.0\r\nl: -1\r\n\r\n";
         assert_eq!(failure(negative), message(MessageError::ContentLength));
+        let two = b"BYE sip:a SIP/2.0\r\nl: 1\r\nl: 2\r\n\r\nab";
+        assert_eq!(failure(two), message(MessageError::ContentLength));
         let huge = format!("BYE sip:a SIP/2.0\r\nl: {}\r\n\r\n", MAX_BODY_BYTES + 1);
         assert_eq!(failure(huge.as_bytes()), Some(FramingError::TooLarge));
         let endless = vec![b'a'; MAX_HEAD_BYTES + 1];

@@ -44,8 +44,10 @@ pub(super) enum Checked {
 type Step = fn(&mut Request, &dyn Host) -> Result<Checked, Refusal>;
 
 /// For 1-to-many and ad-hoc groups. The steps that the specification does not name (option tags, hops,
-/// identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to ask.
+/// identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to ask; but who that is cannot be told of a
+/// request that says things twice.
 const EXPLODER_AND_ADHOC: &[Step] = &[
+    no_repeated_field,
     authorised_originator,
     operator,
     user_agent_version,
@@ -62,6 +64,7 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
 
 /// For pre-defined groups (9.1.1-4; spec-notes N14, N15: what a group allows is known once it is found).
 const GROUP: &[Step] = &[
+    no_repeated_field,
     authorised_originator,
     operator,
     user_agent_version,
@@ -79,7 +82,7 @@ const GROUP: &[Step] = &[
 ];
 
 /// Where [`GROUP`] asks for the group.
-const GROUP_STEP: usize = 6;
+const GROUP_STEP: usize = 7;
 
 fn plan(kind: Kind) -> &'static [Step] {
     match kind {
@@ -97,6 +100,18 @@ pub(super) fn group_step(kind: Kind) -> Option<usize> {
 pub(super) fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, Refusal> {
     let check = plan(request.kind()).get(step);
     check.map_or(Ok(Checked::All), |check| check(request, host))
+}
+
+fn no_repeated_field(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    single_fields(&request.message).map(|()| Checked::Passed)
+}
+
+/// RFC 3261 §7.3.1: of a field that may occur once, nobody says which one counts.
+pub(super) fn single_fields(message: &Message) -> Result<(), Refusal> {
+    let name = message.repeated_field().and_then(HeaderName::as_str);
+    name.map_or(Ok(()), |name| {
+        Err(Refusal::bad_request(format!("Two {name} Header Fields")))
+    })
 }
 
 /// 9.1.1-1.

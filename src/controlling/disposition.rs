@@ -117,7 +117,8 @@ impl ControllingFunction {
             host.log(LogLevel::Debug, line);
             return Notification::NotOurs;
         };
-        if let Err(refusal) = check::hops_left(&message) {
+        let passes = check::single_fields(&message).and_then(|()| check::hops_left(&message));
+        if let Err(refusal) = passes {
             let line = format_args!(
                 "a disposition notification goes no further: {}, {correlation}",
                 refusal.cause()

@@ -27,6 +27,7 @@
 //! | `disposition` | notifications that come back: never fanned out, forwarded to the sender |
 //! | `failure_notification` | the one that tells a sender that all his recipients have failed |
 //! | `senders` | who has sent which message |
+//! | `unparsed` | requests that the proxy's own parser refuses |
 //! | `random` | unguessable bytes |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
 //! | `interworking` | how outgoing requests end, and the ISF (6.5) |
@@ -49,6 +50,7 @@ mod refusal;
 mod request;
 mod senders;
 mod service;
+mod unparsed;
 
 pub use disposition::{Forwarding, Notification};
 pub use fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
@@ -60,3 +62,4 @@ pub use refusal::Reply;
 pub use request::{Check, FanOut, GroupLookup, OriginatorError, Request};
 pub use senders::{MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
 pub use service::{ControllingFunction, Kind, Mode, Received};
+pub use unparsed::Unparsed;

@@ -253,7 +253,7 @@ impl ControllingFunction {
 }
 
 /// Whether the request belongs to a dialog already: its To has a tag (RFC 3261 §12.2).
-fn in_dialog(message: &Message) -> bool {
+pub(super) fn in_dialog(message: &Message) -> bool {
     let to = message.first(HeaderName::To);
     let to = to.and_then(|field| field.unfolded_text().ok());
     to.is_some_and(|to| NameAddr::parse(&to).is_ok_and(|to| to.parameter("tag").is_some()))

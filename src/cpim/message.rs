@@ -1,4 +1,5 @@
 use std::fmt;
+use std::fmt::Write as _;
 
 use bytes::Bytes;
 
@@ -170,19 +171,27 @@ fn value(field: &CpimField) -> &str {
     &field.value
 }
 
+/// White space at the ends is escaped too: bare, it would not belong to the value.
 fn escape(value: &str, out: &mut String) {
-    for character in value.chars() {
+    let starts = value.len() - value.trim_start().len();
+    let ends = value.trim_end().len();
+    for (at, character) in value.char_indices() {
+        let is_at_end = at < starts || at >= ends;
         match character {
             '\\' => out.push_str("\\\\"),
             '\r' => out.push_str("\\r"),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            '\0'..=' ' if character != ' ' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(character)));
-            }
+            '\0'..='\u{1f}' | '\u{7f}' => escape_code(character, out),
+            _ if is_at_end => escape_code(character, out),
             _ => out.push(character),
         }
     }
+}
+
+/// What is escaped so is one of Unicode's basic plane, as all of its white space is.
+fn escape_code(character: char, out: &mut String) {
+    let _ = write!(out, "\\u{:04x}", u32::from(character));
 }
 
 fn unescape(value: &str) -> String {
@@ -285,6 +294,45 @@ mod tests {
     }
 
     #[test]
+    fn white_space_at_the_ends_of_a_value_is_kept() {
+        for value in [
+            " ",
+            "  a b  ",
+            "\ta\u{a0}",
+            "\u{2003}a\u{3000}",
+            "a\\ ",
+            "\u{c}\u{1}a\r",
+            "a\u{7f}",
+        ] {
+            let message = CpimMessage {
+                fields: vec![CpimField::new("Subject", value)],
+                content_fields: Vec::new(),
+                content: Bytes::new(),
+            };
+            let bytes = message.write().unwrap();
+            assert_eq!(CpimMessage::parse(&bytes), Ok(message), "{value:?}");
+        }
+    }
+
+    /// Whatever can be read is written to what reads the same.
+    fn assert_survives(bytes: &Bytes) {
+        let Ok(message) = CpimMessage::parse(bytes) else {
+            return;
+        };
+        let Ok(written) = message.write() else { return };
+        if written.len() - message.content.len() <= MAX_HEAD_BYTES {
+            assert_eq!(CpimMessage::parse(&written), Ok(message));
+        }
+    }
+
+    #[test]
+    fn what_fuzzing_found_survives() {
+        let found = Bytes::from_static(include_bytes!("testdata/found-by-fuzzing.cpim"));
+        assert!(CpimMessage::parse(&found).is_ok());
+        assert_survives(&found);
+    }
+
+    #[test]
     fn what_is_no_cpim_is_refused() {
         for text in [
             "",
@@ -308,9 +356,11 @@ mod tests {
                 let at = random.below(bytes.len());
                 bytes[at] = b"\r\n:\\u<. \xff"[random.below(9)];
             }
-            if let Ok(message) = CpimMessage::parse(&Bytes::from(bytes)) {
-                let _ = (message.address("From"), message.write());
+            let bytes = Bytes::from(bytes);
+            if let Ok(message) = CpimMessage::parse(&bytes) {
+                let _ = message.address("From");
             }
+            assert_survives(&bytes);
         }
     }
 }

@@ -13,6 +13,7 @@ use super::sessions::{
     names_session, sessions_ask, sessions_fd, sessions_gauges, sessions_new, sessions_see,
     sessions_shut_down, sessions_work, uses_sessions,
 };
+use super::unparsed::refuse_unparsed;
 
 static CORE: CoreTable = CoreTable {
     abi: CPM_ABI,
@@ -24,6 +25,7 @@ static CORE: CoreTable = CoreTable {
     service_tune: Some(service_tune),
     service_free: Some(service_free),
     classify: Some(classify),
+    refuse_unparsed: Some(refuse_unparsed),
     forward_imdn: Some(forward_imdn),
     check: Some(check),
     uses_groups: Some(uses_groups),

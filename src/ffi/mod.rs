@@ -33,5 +33,6 @@ mod parameters;
 mod request;
 mod service;
 mod sessions;
+mod unparsed;
 
 pub use self::core::cpm_core;

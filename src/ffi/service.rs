@@ -16,7 +16,7 @@ use super::request::RequestHandle;
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{
     ControllingFunction, Fate, Host, LogLevel, Notification, Outcome, Received, SenderTable,
-    fill_random,
+    Unparsed, fill_random,
 };
 use crate::policy::{RunsAs, Settings};
 use crate::relay::{Listeners, RelaySettings};
@@ -30,6 +30,8 @@ pub(super) struct ServiceHandle {
     pub(super) relay: Option<(RelaySettings, Listeners)>,
     /// What C borrows until the next notification.
     pub(super) notification: RefCell<Notification>,
+    /// The same for the next refusal.
+    pub(super) unparsed: RefCell<Option<Unparsed>>,
 }
 
 pub(super) enum Stage {
@@ -61,6 +63,7 @@ pub(super) extern "C" fn service_new(host: *const cpm_host) -> *mut cpm_service 
                 stage,
                 relay: None,
                 notification: RefCell::new(Notification::NotOurs),
+                unparsed: RefCell::new(None),
             };
             Box::into_raw(Box::new(handle)).cast()
         },

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::MAX_MESSAGE_ID_BYTES;
+use super::is_message_id;
 use crate::xml::{self, Attributes, Name, Visitor, XmlError};
 
 /// Longest document in bytes. A real one has 500.
@@ -54,7 +54,8 @@ pub enum DocumentError {
     Xml(XmlError),
     /// Its root element is another.
     Root,
-    /// It has no `message-id`, an empty one, several, or one of more than [`MAX_MESSAGE_ID_BYTES`].
+    /// It has no `message-id`, an empty one, several, one of more than
+    /// [`MAX_MESSAGE_ID_BYTES`](super::MAX_MESSAGE_ID_BYTES), or one with control characters.
     MessageId,
     /// It does not say what has become of the message, or in words that are not known here.
     Disposition,
@@ -190,7 +191,7 @@ impl Reader {
 
     fn set_message_id(&mut self) -> Result<(), DocumentError> {
         let id = self.text.trim();
-        if id.is_empty() || id.len() > MAX_MESSAGE_ID_BYTES || self.message_id.is_some() {
+        if !is_message_id(id) || self.message_id.is_some() {
             return Err(DocumentError::MessageId);
         }
         self.message_id = Some(id.to_owned());
@@ -267,6 +268,7 @@ impl std::error::Error for DocumentError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imdn::MAX_MESSAGE_ID_BYTES;
     use crate::msrp::xorshift::XorShift;
 
     const DISPOSITIONS: [Disposition; 6] = [
@@ -321,6 +323,8 @@ mod tests {
             "<i:message-id> </i:message-id>",
             "<i:message-id>1</i:message-id><i:message-id>1</i:message-id>",
             "<i:status><i:message-id>1</i:message-id></i:status>",
+            "<i:message-id>a&#13;b</i:message-id>",
+            "<i:message-id>a\u{85}b</i:message-id>",
             &too_long,
         ] {
             assert_eq!(about(content), Err(DocumentError::MessageId), "{content}");
@@ -381,6 +385,29 @@ mod tests {
         }
     }
 
+    /// Whatever can be read is written to what names the same message.
+    fn assert_survives(document: &[u8]) {
+        if let Ok(read) = Notification::parse(document) {
+            let again = Notification::parse(read.write().as_bytes());
+            let again = again.map(|again| (again.message_id, again.disposition));
+            assert_eq!(again, Ok((read.message_id, read.disposition)));
+        }
+    }
+
+    #[test]
+    fn what_fuzzing_found_is_refused() {
+        // Its Message-ID has bare carriage returns, and is short enough only as long as nobody writes it again.
+        let found = include_bytes!("testdata/found-by-fuzzing.xml");
+        assert_eq!(Notification::parse(found), Err(DocumentError::MessageId));
+        let mended: Vec<u8> = found
+            .iter()
+            .copied()
+            .filter(|byte| *byte != b'\r')
+            .collect();
+        assert!(Notification::parse(&mended).is_ok());
+        assert_survives(&mended);
+    }
+
     #[test]
     fn mutated_documents_never_panic() {
         let mut random = XorShift::new(3);
@@ -391,7 +418,7 @@ mod tests {
                 let at = random.below(bytes.len());
                 bytes[at] = b"<>/&;\"= \xff\0"[random.below(10)];
             }
-            let _ = Notification::parse(&bytes);
+            assert_survives(&bytes);
         }
     }
 }

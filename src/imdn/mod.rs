@@ -31,6 +31,16 @@ pub const CONTENT_TYPE: (&str, &str) = ("message", "imdn+xml");
 /// Longest Message-ID that is looked at. RFC 5438 §6.3 asks for 32 bits of randomness at least; clients write some 40 characters.
 pub const MAX_MESSAGE_ID_BYTES: usize = 256;
 
+/// Whether a message can be named so, in a CPIM header and in a document alike: a document drops white space at the ends, and
+/// XML has no way to write most control characters.
+fn is_message_id(id: &str) -> bool {
+    let is_written = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    !id.is_empty()
+        && id.len() <= MAX_MESSAGE_ID_BYTES
+        && id.trim() == id
+        && id.chars().all(is_written)
+}
+
 /// What the header of a message asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotificationRequest {
@@ -41,8 +51,8 @@ pub struct NotificationRequest {
 }
 
 impl NotificationRequest {
-    /// Of a CPIM message, which may end anywhere behind its header. `None`: it asks for none, names no message or in more than
-    /// [`MAX_MESSAGE_ID_BYTES`], or is no CPIM message.
+    /// Of a CPIM message, which may end anywhere behind its header. `None`: it asks for none, names no message, does so in more
+    /// than [`MAX_MESSAGE_ID_BYTES`] or in characters that no notification can repeat, or is no CPIM message.
     pub fn of(cpim: &Bytes) -> Option<Self> {
         // Names have their case (RFC 3862 §2.1): most messages end here.
         let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
@@ -51,7 +61,7 @@ impl NotificationRequest {
         let wanted = cpim.field_of(NAMESPACE, DISPOSITION_NOTIFICATION);
         let wanted = wanted.filter(|wanted| !wanted.is_empty())?;
         let id = cpim.field_of(NAMESPACE, MESSAGE_ID)?;
-        (!id.is_empty() && id.len() <= MAX_MESSAGE_ID_BYTES).then(|| NotificationRequest {
+        is_message_id(id).then(|| NotificationRequest {
             message_id: id.to_owned(),
             wanted: Notifications::parse(wanted),
         })
@@ -141,6 +151,8 @@ mod tests {
             [ask, id, ""],
             [ns, "x.Disposition-Notification:\r\n", id],
             [ns, ask, "x.Message-ID: \r\n"],
+            [ns, ask, "x.Message-ID: a\\u0001b\r\n"],
+            [ns, ask, "x.Message-ID: a\\u0020\r\n"],
             ["NS: x <urn:other>\r\n", ask, id],
             [ns, ask, "no field\r\n"],
         ] {

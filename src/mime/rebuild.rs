@@ -51,7 +51,8 @@ impl Entity {
     /// - [`MimeError::BoundaryCollision`]: a line of the new part starts like a delimiter of a
     ///   multipart around it.
     /// - [`MimeError::MalformedPartHeader`]: a field of the new part has a name that is no token, or
-    ///   a control character in its value.
+    ///   a control character in its value; or a field of the part that is to become the body has a name
+    ///   that MIME permits and SIP does not.
     /// - [`MimeError::MalformedBase64`], [`MimeError::MalformedQuotedPrintable`]: the part that is to
     ///   become the body cannot be decoded.
     pub fn with_leaf(
@@ -164,6 +165,9 @@ impl Entity {
             if !is_content || is("Content-Length") || is("Content-Transfer-Encoding") {
                 continue;
             }
+            if !name.iter().all(|&byte| is_sip_token_byte(byte)) {
+                return Err(MimeError::MalformedPartHeader);
+            }
             has_type |= is("Content-Type");
             fields.push(HeaderField {
                 value: unfold(self.body.slice(value)),
@@ -220,6 +224,11 @@ impl HeaderField {
                 .iter()
                 .all(|&b| b == b'\t' || !b.is_ascii_control())
     }
+}
+
+/// A byte of a MIME token (RFC 2045 §5.1) that may stand in the name of a SIP header field (RFC 3261 §25.1), too.
+fn is_sip_token_byte(byte: u8) -> bool {
+    is_token_byte(byte) && !matches!(byte, b'#' | b'$' | b'&' | b'^' | b'{' | b'|' | b'}')
 }
 
 /// Readers differ in whether a delimiter line may have more on it than RFC 2046 lets a writer put
@@ -423,6 +432,25 @@ mod tests {
             --b\r\n\r\ntwo\r\n--b\r\n\r\nthree\r\n--b--";
         let rebuilt = change(&mixed(one_deep), 0, None).unwrap().unwrap();
         assert_eq!(rebuilt.body, "--b\r\n\r\ntwo\r\n--b\r\n\r\nthree\r\n--b--");
+    }
+
+    #[test]
+    fn a_name_that_sip_does_not_know_cannot_become_one_of_its_fields() {
+        for (name, is_fine) in [
+            ("Content-x!%*+`'~", true),
+            ("Content-Typs}se", false),
+            ("content-{", false),
+            ("Content-#", false),
+            ("Content-$&^|", false),
+            ("X-}", true),
+        ] {
+            let body = format!("--b\r\n{name}: 1\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--");
+            let verdict = change(&mixed(body.clone()), 1, None).map(|_| ());
+            assert_eq!(verdict.is_ok(), is_fine, "{name}: {verdict:?}");
+            // As long as it stays a part, MIME decides.
+            let body = body.replace("--b--", "--b\r\n\r\nthree\r\n--b--");
+            assert!(change(&mixed(body.clone()), 1, None).is_ok(), "{name}");
+        }
     }
 
     #[test]

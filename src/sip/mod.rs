@@ -13,6 +13,7 @@ mod message;
 mod name_addr;
 pub mod option_tag;
 mod privacy;
+mod single;
 mod status;
 #[cfg(test)]
 mod test_random;

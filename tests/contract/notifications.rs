@@ -173,3 +173,46 @@ fn without_memory_for_it_there_is_no_start() {
     assert_eq!(call!(service_start(service, lent(OWN_URI), 0, 0)), 0);
     call!(service_free(service));
 }
+
+#[test]
+fn what_the_proxy_cannot_parse_is_refused_in_words_that_it_can() {
+    let service = service(PARAMETERS);
+    let refuse = |message: &str| {
+        let mut room = cpm_unparsed::default();
+        let result = call!(refuse_unparsed(
+            service,
+            lent(message),
+            &raw mut room,
+            context()
+        ));
+        let reply = room.reply;
+        (result, text(room.request), reply.code, text(reply.to_tag))
+    };
+    let twice = message(BILL).replace(
+        "Max-Forwards: 70\r\n",
+        "Max-Forwards: 70\r\nMax-Forwards: 9\r\n",
+    );
+    let (result, bare, code, tag) = refuse(&twice);
+    assert_eq!((result, code), (1, 400));
+    assert_eq!(
+        bare,
+        "MESSAGE sip:exploder@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+         From: \"Anne\" <sip:anne@example.com>;tag=1\r\nTo: <sip:exploder@example.com>\r\nCall-ID: 1\r\n\
+         CSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n"
+    );
+    // No transaction absorbs its repetition (RFC 3261 8.2.7).
+    assert_eq!(refuse(&twice).3, tag);
+    assert_ne!(refuse(&twice.replace("Call-ID: 1", "Call-ID: 2")).3, tag);
+    let log = seen(|seen| std::mem::take(&mut seen.log));
+    let line = "refused 400 Bad Request: Two Max-Forwards Header Fields, callid=1";
+    assert_eq!(log[0], (CPM_LOG_NOTICE, line.to_owned()));
+    for nothing in [
+        "",
+        "no request",
+        &twice.replace("CSeq: 1 MESSAGE\r\n", ""),
+        &twice.replace("MESSAGE sip", "ACK sip"),
+    ] {
+        assert_eq!(refuse(nothing).0, 0, "{nothing}");
+    }
+    call!(service_free(service));
+}

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Bench, Proxy, Request, cpm_message, multipart, resource_lists, to};
+use cpm_testbed::{
+    Agent, Bench, Proxy, Request, cpm_message, large_message, multipart, resource_lists, to,
+};
 
-use crate::common::{EXPLODER, HANDLE, cpm_proxy, exchange, expect_log_lines, reason};
+use crate::common::{
+    CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_log_lines, reason,
+};
 
 const LIST_HEADERS: &str =
     "Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list";
@@ -99,6 +103,112 @@ fn a_datagram_is_cut_where_its_content_length_says() {
     bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
     let recording = capture.stop();
     recording.assert_clean_where(&recording.sent_by_proxy());
+    proxy.stop();
+}
+
+/// Fields that may occur once, with a second value. Kamailio's parser refuses the first six by itself; where their second
+/// occurrence comes so early that From, To, Call-ID and CSeq are not all read by then, it drops the request before any module
+/// sees it.
+const TWICE: &[(&str, &str)] = &[
+    ("Max-Forwards", "70"),
+    ("From", "<sip:eve@example.com>;tag=2"),
+    ("To", "<sip:other@example.com>"),
+    ("Call-ID", "other"),
+    ("CSeq", "2 METHOD"),
+    ("Content-Length", "7"),
+    ("Content-Type", "text/plain"),
+    ("Content-Disposition", "render"),
+    ("Conversation-ID", "other"),
+    ("Subject", "Other"),
+    ("User-Agent", "CPM-client/OMA1.0"),
+    ("Session-Expires", "1800"),
+];
+
+/// The request with that field once more, before all others or behind them.
+fn with_twice(from: &Agent, request: &Request, name: &str, value: &str, is_first: bool) -> Vec<u8> {
+    let value = value.replace("METHOD", request.method());
+    let mut request = request.clone();
+    if request.header(name).is_none() {
+        request = request.and(name, &value);
+    }
+    let bytes = request.write("UDP", from.address());
+    let text = String::from_utf8(bytes).expect("a request of ours is text");
+    let line = format!("\r\n{name}: {value}\r\n");
+    let (old, new) = match is_first {
+        true => ("\r\n", line),
+        false => ("\r\n\r\n", format!("{line}\r\n")),
+    };
+    text.replacen(old, &new, 1).into_bytes()
+}
+
+#[test]
+fn a_field_that_occurs_twice_is_refused_with_400() {
+    let bench = Bench::new("a_field_that_occurs_twice");
+    let config = cpm_proxy(HANDLE).set(
+        "cpm",
+        "msrp_listen",
+        &format!("tcp:127.0.0.1:{}", bench.msrp_port()),
+    );
+    let proxy = bench.proxy(&config);
+    let (anne, bill, sender) = (bench.agent(), bench.agent(), bench.msrp_peer());
+    let mut refused = 0;
+    for (n, (name, value)) in TWICE.iter().enumerate() {
+        for is_first in [false, n >= 6] {
+            let bill = to(&bill.uri("bill"));
+            let message = cpm_message("sip:anne@example.com", EXPLODER).recipients([bill.clone()]);
+            let large = large_message("sip:anne@example.com", EXPLODER).recipients([bill]);
+            let large = large.request(&anne, &sender.session(), 1000);
+            for request in [message.request(), large] {
+                let request = request.without("Conversation-ID");
+                let request = request
+                    .and("Conversation-ID", "once")
+                    .and("Via", "SIP/2.0/UDP 192.0.2.7");
+                let bytes = with_twice(&anne, &request, name, value, is_first);
+                anne.send_bytes(&bytes, proxy.udp());
+                let answer = anne.expect_response(&request, 400);
+                assert_eq!(reason(&answer), format!("Two {name} Header Fields"));
+                assert_eq!(answer.headers("Via").len(), 2);
+                assert_eq!(answer.headers("Server"), ["CPM-serv/OMA2.2"]);
+                assert!(answer.parameter("To", "tag").is_some(), "{answer:?}");
+                anne.send_bytes(&bytes, proxy.udp());
+                anne.expect_retransmissions(&answer, 1);
+                refused += 1;
+            }
+        }
+    }
+    assert!(counter(&proxy, "refused") >= refused);
+    assert_eq!(counter(&proxy, "refused"), counter(&proxy, "requests"));
+    // Over a connection too.
+    let message = cpm_message("sip:anne@example.com", EXPLODER).recipients([to(&bill.uri("bill"))]);
+    let request = message.request().and("Max-Forwards", "9");
+    anne.send(&request, proxy.tcp());
+    anne.expect_response(&request, 400);
+    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    assert!(proxy.processes_alive());
+    proxy.stop();
+}
+
+#[test]
+fn a_part_whose_fields_sip_does_not_know_is_refused() {
+    let bench = Bench::new("a_part_whose_fields");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let anne = bench.agent();
+    // Found by fuzzing: the part that is left is to become the body, and with it a field `Content-Typ...}...se`.
+    let found = include_bytes!("testdata/found-by-fuzzing.sip");
+    let mut bytes = Vec::new();
+    for line in found.split_inclusive(|byte| *byte == b'\n') {
+        // What else is wrong with it would be refused first.
+        if !line.starts_with(b"Require:") {
+            bytes.extend_from_slice(line);
+        }
+    }
+    let request = Request::new("MESSAGE", "sip:alice@cpm.example.com", CONTROLLING)
+        .with("Call-ID", "corpus@127.0.0.1")
+        .with("CSeq", "1 MESSAGE");
+    anne.send_bytes(&bytes, proxy.udp());
+    let answer = anne.expect_response(&request, 400);
+    assert_eq!(reason(&answer), "Malformed Body Part Header");
+    assert!(proxy.processes_alive());
     proxy.stop();
 }
 

@@ -91,6 +91,12 @@ fn every_configuration_is_accepted_without_a_word() {
     let module = module();
     let own = module.parent().expect("it lies in a folder");
     for file in CONFIGURATIONS {
+        // RFC 3261 §18.1.1.
+        let text = fs::read_to_string(folder().join(file)).expect("it can be read");
+        assert!(
+            text.contains("\nudp_mtu=1300\nudp_mtu_try_proto=TCP\n"),
+            "{file}"
+        );
         let output = Command::new(&binary)
             .arg("-c")
             .arg("-L")

@@ -7,6 +7,7 @@ mod classification;
 mod common;
 mod configuration;
 mod configurations;
+mod datagrams;
 mod delivery;
 mod event_routes;
 mod failure_imdn;

@@ -36,6 +36,8 @@ struct Draft {
     service: &'static str,
     /// Header fields to replace, or to leave out.
     header_fields: Vec<(&'static str, Option<&'static str>)>,
+    /// One more of these.
+    repeated: Vec<(&'static str, &'static str)>,
     list_fields: String,
     /// The resource list; `None` for a body without one.
     list: Option<String>,
@@ -50,6 +52,7 @@ impl Draft {
         Draft {
             service,
             header_fields: Vec::new(),
+            repeated: Vec::new(),
             list_fields: LIST_FIELDS.to_owned(),
             list: Some(resource_lists(&[to("sip:bill@127.0.0.1:9")])),
             message: true,
@@ -97,6 +100,9 @@ impl Draft {
                 Some(value) => request.with(name, value),
                 None => request.without(name),
             };
+        }
+        for (name, value) in &self.repeated {
+            request = request.and(name, value);
         }
         request
     }
@@ -155,6 +161,13 @@ const fn fault(
 
 /// In the order of the checks.
 const FAULTS: &[Fault] = &[
+    fault(
+        "a header field that may occur once occurs twice, such as Content-Type, Max-Forwards or Conversation-ID",
+        |draft| draft.repeated.push(("Content-Type", "text/plain")),
+        400,
+        "Two Content-Type Header Fields",
+        None,
+    ),
     fault(
         "nobody vouches for the originator: no P-Asserted-Identity, none that is a URI, and no `$cpm(originator)`",
         |draft| draft.remove("P-Asserted-Identity"),
@@ -299,7 +312,7 @@ const FAULTS: &[Fault] = &[
         None,
     ),
     fault(
-        "the header of a part is not made of header fields",
+        "the header of a part is not made of header fields, or of ones whose names SIP does not permit where the part becomes the body",
         |draft| draft.list_fields.push_str("\r\nno header field"),
         400,
         "Malformed Body Part Header",

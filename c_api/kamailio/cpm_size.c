@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How long an outgoing request will be: tm writes some of its lines, and the transport may depend on the length.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/cfg/cfg.h"
+#include "core/cfg_core.h"
+#include "core/config.h"
+#include "core/globals.h"
+#include "core/hash_func.h"
+#include "core/mem/mem.h"
+#include "core/msg_translator.h"
+#include "core/ut.h"
+#include "modules/tm/ut.h"
+
+#include "cpm_kamailio.h"
+
+/* What one datagram over IPv4 can hold. A larger request goes over TCP, whatever the core's udp_mtu says. */
+#define MAX_DATAGRAM_BYTES 65507
+
+/* The longest Via line: a host name has 255 bytes. */
+#define MAX_VIA_BYTES 512
+
+static size_t digits(unsigned long number)
+{
+	size_t n = 1;
+
+	while(number >= 10) {
+		number /= 10;
+		n++;
+	}
+	return n;
+}
+
+/* All lines but Via, as tm writes them (t_msgbuilder.c, build_uac_req). */
+static size_t size_without_via(const struct cpm_outgoing *o)
+{
+	static const char lines[] = "  SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCSeq:  \r\nCall-ID: \r\nContent-Length: \r\n\r\n";
+
+	return sizeof(lines) - 1 + 2 * o->method.len + o->request_uri.len + o->to.len + o->from.len + o->from_tag.len
+		   + digits(o->cseq) + o->call_id.len + digits(o->body.len) + o->headers.len + o->body.len;
+}
+
+size_t cpm_size_at_most(const struct cpm_outgoing *o)
+{
+	return size_without_via(o) + MAX_VIA_BYTES;
+}
+
+/* The Via line that tm will write; only what its branch says is not known yet. 0: there is no way to `hop`. */
+static size_t via_size(const struct cpm_outgoing *o, str hop, struct socket_info *socket)
+{
+	char branch_bytes[MAX_BRANCH_PARAM_LEN];
+	char hash_of_request[MD5_LEN];
+	struct dest_info destination;
+	struct hostport own;
+	snd_flags_t flags;
+	str branch, rport = str_init(";rport");
+	str call_id = cpm_to_str(o->call_id);
+	str cseq;
+	unsigned int len = 0;
+	char *via;
+
+	SND_FLAGS_INIT(&flags);
+	if(socket != NULL)
+		flags.f |= SND_F_FORCE_SOCKET;
+	if(uri2dst2(NULL, &destination, socket, flags, &hop, PROTO_NONE) == NULL || destination.send_sock == NULL)
+		return 0;
+	memset(hash_of_request, '0', sizeof(hash_of_request));
+	cseq.s = int2str(o->cseq, &cseq.len);
+	branch.s = branch_bytes;
+	if(!branch_builder(hash(call_id, cseq), 0, hash_of_request, 0, branch.s, &branch.len))
+		return 0;
+	set_hostport(&own, (sip_msg_t *)NULL);
+	via = via_builder(&len, NULL, &destination, &branch, ksr_local_rport ? &rport : NULL, &own);
+	if(via == NULL)
+		return 0;
+	pkg_free(via);
+	return len;
+}
+
+int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, str hop, struct socket_info *socket)
+{
+	size_t limit = cfg_get(core, core_cfg, udp_mtu);
+	size_t size = size_without_via(o);
+
+	if(limit == 0 || limit > MAX_DATAGRAM_BYTES)
+		limit = MAX_DATAGRAM_BYTES;
+	/* Nearly every request is far below or above. */
+	if(size >= limit || size + MAX_VIA_BYTES <= limit)
+		return size >= limit;
+	return size + via_size(o, hop, socket) > limit;
+}
