@@ -59,6 +59,12 @@ pub enum Counter {
     Loops,
     /// Disposition notifications about a message whose sender is not known.
     ImdnUnknown,
+    /// Requests that came again after they had been taken.
+    Repeated,
+    /// Requests that were taken already and came by another branch; refused.
+    Merged,
+    /// Requests that were forgotten before their time, for want of room.
+    Forgotten,
 }
 
 /// What became of a request handed to [`Host::send`].

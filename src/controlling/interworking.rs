@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::fan_out::LegIdentity;
 use super::header_fields::{from_without_tag, put};
 use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
+use super::ids::{CopyIds, RequestIds};
 use super::senders::Link;
 use super::service::ControllingFunction;
 use crate::policy::ServiceUri;
@@ -72,7 +72,7 @@ impl ControllingFunction {
             .interworking_to()
             .filter(|_| !to_isf && self.settings().isf_codes.contains(outcome.code));
         if let (Some(request), Some(isf)) = (&request, isf)
-            && send_to_isf(request, isf, link, host)
+            && send_to_isf(request, isf, self.ids_following("isf", request), link, host)
         {
             host.count(Counter::Interworked, 1);
             return Some(Fate::Interworked);
@@ -101,14 +101,17 @@ impl ControllingFunction {
 }
 
 /// The failed copy as a new request: the recipient stays the Request-URI, the ISF is the next hop.
-fn send_to_isf(request: &Message, isf: &ServiceUri, link: Link, host: &dyn Host) -> bool {
+fn send_to_isf(
+    request: &Message,
+    isf: &ServiceUri,
+    ids: RequestIds,
+    link: Link,
+    host: &dyn Host,
+) -> bool {
     let Some(recipient) = request.request_uri() else {
         return false;
     };
     let Some(from) = from_without_tag(request) else {
-        return false;
-    };
-    let Some(mut identity) = LegIdentity::new() else {
         return false;
     };
     let mut headers = HeaderBlock::new();
@@ -120,15 +123,16 @@ fn send_to_isf(request: &Message, isf: &ServiceUri, link: Link, host: &dyn Host)
         headers.push_line(&field);
     }
     let to = format!("<{recipient}>");
-    identity.set(0);
+    let mut ids = CopyIds::of(ids);
+    ids.set(recipient);
     let outgoing = OutgoingRequest {
         method: "MESSAGE",
         request_uri: recipient,
         next_hop: Some(isf.as_str()),
         from: &from,
-        from_tag: identity.tag(),
+        from_tag: ids.tag(),
         to: &to,
-        call_id: identity.call_id(),
+        call_id: ids.call_id(),
         cseq: 1,
         headers: headers.as_bytes(),
         body: &request.body(),

@@ -60,7 +60,7 @@ pub(super) extern "C" fn job_run(job: *mut cpm_job, context: *mut c_void, last: 
             if done {
                 // SAFETY: the service lives as long as its jobs are used (cpm.h).
                 if let Stage::Running(running) = unsafe { &(*service).stage } {
-                    running.handle_unsent(job, &host);
+                    running.handle_done(job, &host);
                 }
                 *reply = Some(job.reply());
             }

@@ -496,7 +496,7 @@ mod tests {
     fn of_claims_at_once_one_succeeds() {
         // One bucket, so that they all meet, and requests enough to go round the ring.
         let table = table(1);
-        for round in 0..2_000 {
+        for round in 0..300 {
             let barrier = Barrier::new(4);
             let won = std::thread::scope(|scope| {
                 let threads: Vec<_> = ["a", "b", "c", "d"]
@@ -525,7 +525,7 @@ mod tests {
     fn nobody_shares_a_claim_that_is_given_back_and_taken_again() {
         let table = table(1);
         let mut claims = 0;
-        for round in 0..2_000 {
+        for round in 0..300 {
             let holders = AtomicU64::new(0);
             let barrier = Barrier::new(4);
             claims += std::thread::scope(|scope| {
@@ -552,7 +552,7 @@ mod tests {
                 claims.sum::<usize>()
             });
         }
-        assert!(claims >= 2_000);
+        assert!(claims >= 300);
     }
 
     #[test]
