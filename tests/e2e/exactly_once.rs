@@ -1,6 +1,7 @@
 //! Whatever the network repeats, each recipient has a message once (RFC 3261 8.2.2.2, 17.2.2; RFC 6026), although tm forgets
 //! a request after `wt_timer`: here after a second, and each repetition waits for that.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -236,36 +237,43 @@ fn ids_outlast_a_restart_with_their_key() {
     let request = cpm_message(ANNE, EXPLODER)
         .recipients([to(&bill.uri("b1")), to(&bill.uri("b2"))])
         .request();
-    let ids = |state_dir: &str| {
+    let fan_out = |state_dir: &str, answered: &dyn Fn()| {
         let proxy = bench.proxy(&cpm_proxy(HANDLE).set("cpm", "state_dir", state_dir));
-        let answer = exchange(&anne, &request, &proxy, 202);
+        anne.send(&request, proxy.udp());
+        answered();
         let copies = bill.expect_requests("MESSAGE", 2);
         proxy.stop();
-        let mut ids: Vec<_> = copies
-            .iter()
-            .map(|copy| {
-                let tag = copy.parameter("From", "tag").unwrap_or_default().to_owned();
-                (
-                    copy.uri().map(str::to_owned),
-                    copy.call_id().to_owned(),
-                    tag,
-                )
-            })
-            .collect();
+        let ids = copies.iter().map(|copy| {
+            let tag = copy.parameter("From", "tag").unwrap_or_default();
+            [copy.uri().unwrap_or_default(), copy.call_id(), tag].map(str::to_owned)
+        });
+        let mut ids: Vec<_> = ids.collect();
         ids.sort();
-        let to_tag = answer.parameter("To", "tag").unwrap_or_default().to_owned();
-        for (_, call_id, tag) in &ids {
-            assert!(
-                !call_id.contains(&to_tag) && *tag != to_tag,
-                "{ids:?} {to_tag}"
-            );
-        }
         ids
     };
-    let first = ids(&state);
-    assert_ne!(first[0].1, first[1].1);
-    assert_eq!(ids(&state), first);
-    assert_ne!(ids("none"), first);
+    let answer = OnceCell::new();
+    let first = fan_out(&state, &|| {
+        let _ = answer.set(anne.expect_response(&request, 202));
+    });
+    let answer = answer.get().expect("there was one");
+    let to_tag = answer.parameter("To", "tag").unwrap_or_default();
+    assert_ne!(first[0][1], first[1][1]);
+    for [_, call_id, tag] in &first {
+        assert!(
+            !call_id.contains(to_tag) && tag != to_tag,
+            "{first:?} {to_tag}"
+        );
+    }
+    // The answer is the same, To tag and all: the agent takes nothing else for a repetition.
+    let again = fan_out(&state, &|| anne.expect_retransmissions(answer, 1));
+    assert_eq!(again, first);
+    let others = fan_out("none", &|| {
+        anne.expect_response(&request, 202);
+    });
+    for (other, first) in others.iter().zip(&first) {
+        assert_eq!(other[0], first[0]);
+        assert_ne!(other[1..], first[1..]);
+    }
 }
 
 #[test]
