@@ -7,9 +7,9 @@
 //! | 5 | [`ffi`] | the C boundary, `c_api/cpm.h`: panic boundary, handles, host calls |
 //! | 4 | [`process`], on [`relay`] | the module process: all large message sessions; MSRP on sockets for them |
 //! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking, disposition notifications; the session machine of large message mode |
-//! | 2 | [`policy`], [`group`] | what the operator configured; pre-defined groups and where they come from |
+//! | 2 | [`policy`], [`group`], [`shared`] | what the operator configured; pre-defined groups and where they come from; memory of all processes |
 //! | 1 | [`session`] | MSRP session ends and the fan-out to legs, without IO |
-//! | 0 | [`sip`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
+//! | 0 | [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
 //!
 //! Beside them, [`client`] is the CPM Client, the other end of all this; it stands on floors 0 and 1.
 //!
@@ -27,6 +27,7 @@
 pub mod client;
 pub mod controlling;
 pub mod cpim;
+pub mod digest;
 #[cfg(feature = "ffi")]
 pub mod ffi;
 pub mod group;

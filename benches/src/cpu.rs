@@ -1,9 +1,17 @@
-//! CPU time of a proxy, finer than the clock ticks of `/proc/<pid>/stat`.
+//! CPU time: of a proxy, finer than the clock ticks of `/proc/<pid>/stat`, and of this thread.
 
 use std::fs;
 use std::time::Duration;
 
 use cpm_testbed::Proxy;
+use rustix::time::{ClockId, clock_gettime};
+
+/// CPU time that this thread has used.
+pub(crate) fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    // The clock is never negative, its nanoseconds are below 10^9.
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
 
 /// User plus system time of all threads of all processes. The kernel keeps it in nanoseconds (`schedstat`) where it
 /// keeps scheduler statistics; elsewhere it comes in clock ticks.

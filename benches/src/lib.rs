@@ -9,6 +9,7 @@
 //! | `report.rs`, `chart.rs` | tables, numbers, pictures |
 //! | `machine.rs` | what was measured on what |
 //! | `parsing.rs`, `xml.rs` | resource lists: cpm, libxml2, expat |
+//! | `hostile.rs` | requests that were written to cost much: time against size |
 //! | `fan_out/` | one MESSAGE to many: cpm, a Lua script, a native script, a bare loop over tm |
 //! | `set_up.rs` | large message sessions: time to set up, memory held |
 //! | `relay/` | one MSRP message to many: cpm's relay, a bare loop that reads once and writes to each, Kamailio's `msrp` module |
@@ -16,6 +17,7 @@
 pub mod chart;
 mod cpu;
 pub mod fan_out;
+mod hostile;
 pub mod machine;
 pub mod parsing;
 pub mod relay;

@@ -9,9 +9,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use cpm::resource_lists::{Limits, ResourceLists};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::chart::{Chart, Panel};
+use crate::cpu::thread_time;
+use crate::hostile;
 use crate::report::{Report, Sample, Samples, Table};
 use crate::statistics::Spread;
 
@@ -146,12 +147,6 @@ fn measure(contestant: &Contestant, document: &[u8], repeats: u32) -> Duration {
     (thread_time() - start) / repeats
 }
 
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    // The clock is never negative, its nanoseconds are below 10^9.
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 fn write_text(
     contestants: &[Contestant],
     sizes: &[(usize, usize)],
@@ -188,8 +183,9 @@ fn write_text(
         }
     }
     format!(
-        "Reading a resource list: CPU time, median (quartiles) of {rounds} rounds\n{about}\n{}",
-        table.write()
+        "Reading a resource list: CPU time, median (quartiles) of {rounds} rounds\n{about}\n{}\n{}",
+        table.write(),
+        hostile::table()
     )
 }
 

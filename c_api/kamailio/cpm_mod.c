@@ -80,6 +80,7 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(group_lifetime)      \
 	X(unknown_group_code)  \
 	X(max_group_members)   \
+	X(group_nesting)       \
 	X(copy_to_sender)      \
 	X(xcap_user)           \
 	X(xcap_password)       \

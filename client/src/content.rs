@@ -5,7 +5,7 @@ use std::io::{Read as _, stdin};
 use std::path::Path;
 
 use bytes::Bytes;
-use cpm::client::Part;
+use cpm::client::{Part, StoredMessage};
 use cpm::cpim::CpimMessage;
 use cpm::mime::{ContentType, Entity, EntityFields};
 use sha2::{Digest as _, Sha256};
@@ -100,8 +100,19 @@ pub(crate) struct ReceivedPart {
 }
 
 impl ReceivedPart {
+    /// All parts of a message.
+    pub(crate) fn of(object: &StoredMessage) -> Vec<Self> {
+        match object.is_cpim() {
+            true => Self::all(&object.body),
+            false => {
+                let kind = object.field("Content-Type").unwrap_or(UNKNOWN);
+                vec![Self::new(kind, object.body.clone(), None)]
+            }
+        }
+    }
+
     /// All parts of a CPIM message; what is no CPIM message is one part of unknown type.
-    pub(crate) fn all(cpim: &Bytes) -> Vec<Self> {
+    fn all(cpim: &Bytes) -> Vec<Self> {
         let Ok(message) = CpimMessage::parse(cpim) else {
             return vec![Self::new(UNKNOWN, cpim.clone(), None)];
         };
@@ -163,8 +174,7 @@ impl ReceivedPart {
 
     /// SHA-256 in hexadecimal.
     pub(crate) fn checksum(&self) -> String {
-        let digest = Sha256::digest(&self.content);
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(Sha256::digest(&self.content))
     }
 }
 

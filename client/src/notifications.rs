@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cpm::client::{Failure, Outgoing, Receiver, ReceiverEvent, ReceiverOutput, SipTransport, Way};
+use cpm::client::{Failure, Outgoing, Receiver, ReceiverEvent, ReceiverOutput, Way};
 use cpm::imdn::{Disposition, Notification, Notifications};
 use cpm::sip::Message;
 use serde_json::json;
@@ -98,10 +98,8 @@ impl Waiting {
     }
 
     /// There is no way to this peer any more.
-    pub(crate) fn handle_sip_broken(&mut self, now: Instant, way: Way) {
-        if way.transport != SipTransport::Udp && self.receiver.registrar() == Some(way) {
-            self.receiver.handle_registrar_lost(now);
-        }
+    pub(crate) fn handle_sip_broken(&mut self, now: Instant, way: Way, words: &str) {
+        self.receiver.handle_way_lost(now, way, words);
     }
 
     /// Does what the machine wants.
@@ -119,13 +117,17 @@ impl Waiting {
 
     fn take(&mut self, event: ReceiverEvent, report: &Report) -> Result<(), Failure> {
         match event {
-            ReceiverEvent::Registered(seconds, routes) => {
+            ReceiverEvent::Registered { seconds, routes } => {
                 self.is_registering = false;
                 report.tell(json!({
                     "event": "registered", "seconds": seconds, "service_route": routes,
                 }));
             }
-            ReceiverEvent::NotRegistered(failure) => return Err(failure),
+            // A refresh that fails is tried again.
+            ReceiverEvent::NotRegistered {
+                failure,
+                again: None,
+            } => return Err(failure),
             ReceiverEvent::Notification(notification) if self.tally.takes(&notification) => {
                 tell_notification(report, &notification);
             }

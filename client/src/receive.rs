@@ -42,14 +42,13 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
             }
         },
     };
-    let (outbound, server_name) = outbound(arguments)?.unzip();
-    let registered = arguments.register.as_ref().zip(outbound);
-    let registration = registered.map(|(registrar, way)| RegistrationConfig {
-        registrar: registrar.clone(),
-        way,
+    let (mut outbound, server_name) = outbound(arguments)?;
+    let registrar = arguments.register.clone();
+    let registration = registrar.map(|registrar| RegistrationConfig {
+        registrar,
         expires: arguments.expires,
     });
-    let mut net = Net::new(trust(&arguments.server)?, &server_name.unwrap_or_default())?;
+    let mut net = Net::new(trust(&arguments.server)?, &server_name)?;
     let identity = match (&arguments.tls_certificate, &arguments.tls_private_key) {
         (Some(chain), Some(key)) => Some(Identity::read(chain, key)?),
         _ => None,
@@ -59,7 +58,9 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
     let Some(local) = plain.or(secure) else {
         return Err(Problem::local("no --listen"));
     };
-    if plain.is_none() && outbound.is_some_and(|way| way.transport == SipTransport::Udp) {
+    let has_server = !outbound.is_empty();
+    outbound.retain(|way| plain.is_some() || way.transport != SipTransport::Udp);
+    if has_server && outbound.is_empty() {
         return Err(Problem::local("requests over UDP want a port for it")
             .advise("add --listen ADDRESS:PORT, or --transport tls"));
     }
@@ -197,7 +198,7 @@ impl Run<'_> {
         match event {
             NetEvent::Sip(message, way) => self.receiver.handle_sip(now, message, way),
             NetEvent::SipBroken(way, broken) => {
-                // Others who come and go are their own business; datagrams are sent again.
+                // Others who come and go are their own business.
                 let is_registrar = self.receiver.registrar() == Some(way);
                 if is_registrar && way.transport != SipTransport::Udp {
                     let problem = Problem::sip_broken(&broken);
@@ -207,8 +208,8 @@ impl Run<'_> {
                         return;
                     }
                     self.report.problem(&problem);
-                    self.receiver.handle_registrar_lost(now);
                 }
+                self.receiver.handle_way_lost(now, way, &broken.words);
             }
             NetEvent::MsrpAccepted(id) => self.receiver.handle_msrp_accepted(id),
             NetEvent::MsrpOpen(id) => self.receiver.handle_msrp_connected(now, id),
@@ -233,7 +234,7 @@ impl Run<'_> {
 
     fn show(&mut self, event: ReceiverEvent) -> Result<(), Problem> {
         match event {
-            ReceiverEvent::Registered(seconds, routes) => {
+            ReceiverEvent::Registered { seconds, routes } => {
                 let route = routes.first().map_or(String::new(), |_| {
                     format!(", Service-Route {}", routes.join(", "))
                 });
@@ -242,12 +243,32 @@ impl Run<'_> {
                     json!({ "event": "registered", "seconds": seconds, "service_route": routes }),
                 );
             }
-            ReceiverEvent::NotRegistered(failure) => {
+            ReceiverEvent::NotRegistered {
+                failure,
+                again: None,
+            } => {
                 // Without its registration nothing will ever come.
                 self.problem = Some(failure.into());
                 self.stopped = true;
             }
-            ReceiverEvent::Announced(session, from, size) => {
+            ReceiverEvent::NotRegistered {
+                failure,
+                again: Some(later),
+            } => {
+                let seconds = later.as_secs();
+                self.report.say(
+                    &format!("not registered any more: {failure}; again in {seconds} s"),
+                    json!({
+                        "event": "not-registered", "message": failure.to_string(),
+                        "again": seconds,
+                    }),
+                );
+            }
+            ReceiverEvent::Announced {
+                session,
+                from,
+                bytes: size,
+            } => {
                 let total = size.unwrap_or(0);
                 let bar = self.report.bar(&from, total);
                 self.bars.insert(session, (total, bar));
@@ -255,12 +276,12 @@ impl Run<'_> {
                     "event": "announced", "session": session, "from": from, "bytes": size,
                 }));
             }
-            ReceiverEvent::Progress(session, bytes) => {
+            ReceiverEvent::Progress { session, bytes } => {
                 if let Some((total, bar)) = self.bars.get_mut(&session) {
                     bar.set(bytes, *total);
                 }
             }
-            ReceiverEvent::Message(session, received) => {
+            ReceiverEvent::Message { session, received } => {
                 self.end_bar(session);
                 self.messages += 1;
                 self.take(&received)?;
@@ -271,7 +292,11 @@ impl Run<'_> {
             ReceiverEvent::Notification(notification) => {
                 tell_notification(self.report, &notification)
             }
-            ReceiverEvent::Notified(to, disposition, result) => {
+            ReceiverEvent::Notified {
+                to,
+                disposition,
+                result,
+            } => {
                 let disposition = disposition.as_str();
                 let (code, failure) = match &result {
                     Ok(code) => (Some(*code), None),
@@ -289,7 +314,7 @@ impl Run<'_> {
                     }),
                 );
             }
-            ReceiverEvent::Failed(session, words) => {
+            ReceiverEvent::Failed { session, words } => {
                 self.end_bar(Some(session));
                 self.report.say(
                     &format!("a large message has not come: {words}"),
@@ -324,7 +349,7 @@ impl Run<'_> {
     /// Prints and keeps a message.
     fn take(&self, received: &Received) -> Result<(), Problem> {
         let object = &received.object;
-        let parts = ReceivedPart::all(&object.body);
+        let parts = ReceivedPart::of(object);
         let (mut kept, mut files) = (None, Vec::<PathBuf>::new());
         if let Some(folder) = &self.arguments.store {
             let file = store::keep(folder, object)?;
@@ -451,16 +476,16 @@ fn listen(
     Ok((plain, secure))
 }
 
-/// The way of requests of ours, to the outbound proxy, else to the registrar; and the name that its certificate has to have.
-fn outbound(arguments: &Receive) -> Result<Option<(Way, String)>, Problem> {
+/// The ways of requests of ours, to the outbound proxy, else to the registrar, and the name that its certificate has to have.
+fn outbound(arguments: &Receive) -> Result<(Vec<Way>, String), Problem> {
     let named = arguments.server.server.as_ref();
     let Some(server) = named.or(arguments.register.as_ref()) else {
-        return Ok(None);
+        return Ok((Vec::new(), String::new()));
     };
     let server = Server::parse(server).map_err(|error| Problem::local(error.to_string()))?;
     let wanted = arguments.server.wanted(&server, &[SipTransport::Udp]);
-    let ways = server
+    let groups = server
         .ways(&wanted, &arguments.server.name_servers())
         .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
-    Ok(ways.first().map(|way| (*way, server.host)))
+    Ok((groups.into_iter().flatten().collect(), server.host))
 }

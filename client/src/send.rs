@@ -1,13 +1,15 @@
 //! `send`
 
+use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use cpm::client::{
-    Credentials, Draft, Mode, Outgoing, Receiver, ReceiverConfig, RegistrationConfig, Sender,
-    SenderConfig, SenderEvent, SenderOutput, Sent, SessionExpires, SipTransport, SizeOf, Way,
+    Credentials, Draft, Failure, Mode, Outgoing, Receiver, ReceiverConfig, RegistrationConfig,
+    Sender, SenderConfig, SenderEvent, SenderOutput, Sent, SessionExpires, SipTransport, SizeOf,
+    Way,
 };
 use cpm::imdn::Notifications;
 use cpm::sdp::Transport;
@@ -47,61 +49,28 @@ pub(crate) fn run(arguments: &Send, report: &Report) -> Result<(), Problem> {
         })?),
         None => None,
     };
-    let (way, local) = open(&mut net, &server, arguments, &outgoing, listening)?;
-    // The offer names a port that is really ours, though the answerer is to be connected to.
-    let msrp = net.listen_msrp(SocketAddr::new(local.ip(), 0), None)?;
-    let credentials = credentials(&arguments.login, &arguments.from)?;
-    let waiting = arguments.wait_notifications.map(|seconds| {
-        let receiver = ReceiverConfig {
-            address: arguments.from.clone(),
-            local: listening.unwrap_or(local).into(),
-            credentials: credentials.clone(),
-            registration: arguments.register.as_ref().map(|registrar| {
-                let lifetime = seconds.saturating_add(MIN_REGISTRATION_S.into());
-                RegistrationConfig {
-                    registrar: registrar.clone(),
-                    way,
-                    expires: lifetime.try_into().unwrap_or(u32::MAX),
-                }
-            }),
-            outbound: Some(way),
-            asserted: None,
-            msrp,
-            msrp_transport: Transport::Tcp,
-            fingerprint: None,
-            max_size: 0,
-            // What is no notification is for whoever else is registered.
-            reject: Some(StatusCode::TEMPORARILY_UNAVAILABLE),
-            oma_release: arguments.oma_release.clone(),
-        };
-        let receiver = Receiver::new(receiver, crate::fill);
-        let patience = Duration::from_secs(seconds);
-        Waiting::start(receiver, patience, notifications(arguments), &outgoing)
-    });
-    let config = SenderConfig {
-        way,
-        local,
-        credentials,
-        msrp,
-        msrp_transport: match arguments.msrp {
-            Msrp::Tcp => Transport::Tcp,
-            Msrp::Tls => Transport::Tls,
-        },
-        fingerprint: None,
-        chunk_bytes: arguments.chunk_size,
+    let mut servers = Servers {
+        groups: ways(&server, arguments, &outgoing)?,
+        arguments,
+        credentials: credentials(&arguments.login, &arguments.from)?,
+        listening,
     };
+    let end = servers.open_next(&mut net)?;
+    let waiting = servers.waiting(&end, &outgoing);
+    let config = servers.sender_config(&end);
     let mode = match outgoing.mode {
         Mode::Pager => "pager",
         Mode::Large => "large",
     };
     report.tell(json!({
         "event": "sending", "mode": mode, "to": outgoing.destination().address(),
-        "bytes": outgoing.cpim.len(), "transport": way.transport.as_str(),
+        "bytes": outgoing.cpim.len(), "transport": end.way.transport.as_str(),
         "conversation_id": outgoing.conversation_id, "contribution_id": outgoing.contribution_id,
     }));
     let mut run = Run {
         net,
-        way,
+        way: end.way,
+        servers,
         sender: Sender::new(config, outgoing, crate::fill),
         report,
         arguments,
@@ -120,10 +89,26 @@ pub(crate) fn run(arguments: &Send, report: &Report) -> Result<(), Problem> {
     run.finish(result)
 }
 
+/// The servers that are left, and what the requests to each of them need.
+struct Servers<'a> {
+    groups: VecDeque<Vec<Way>>,
+    arguments: &'a Send,
+    credentials: Option<Credentials>,
+    listening: Option<SocketAddr>,
+}
+
+/// Our end of the way to a server.
+struct End {
+    way: Way,
+    local: SocketAddr,
+    msrp: SocketAddr,
+}
+
 struct Run<'a> {
     net: Net,
     /// To the server.
     way: Way,
+    servers: Servers<'a>,
     sender: Sender,
     report: &'a Report,
     arguments: &'a Send,
@@ -140,14 +125,29 @@ impl Run<'_> {
     fn until_done(&mut self) -> Result<Result<Sent, Problem>, Problem> {
         let mut is_started = false;
         loop {
-            if let Some(waiting) = &mut self.waiting {
-                waiting.carry_out(&mut self.net, self.report)?;
+            let listening = self
+                .waiting
+                .as_mut()
+                .map(|waiting| waiting.carry_out(&mut self.net, self.report));
+            if let Some(Err(failure)) = listening {
+                if self.goes_elsewhere(&failure) {
+                    is_started = false;
+                    continue;
+                }
+                return Err(failure.into());
             }
             if !is_started && self.waiting.as_ref().is_none_or(Waiting::is_ready) {
                 is_started = true;
                 self.sender.start(Instant::now());
             }
-            if let Some(result) = self.carry_out() {
+            let done = self.carry_out();
+            if let Some(Err(failure)) = &done
+                && self.goes_elsewhere(failure)
+            {
+                is_started = false;
+                continue;
+            }
+            if let Some(result) = done {
                 return Ok(result.map_err(|failure| match self.certificate.take() {
                     Some(problem) => problem,
                     None => failure.into(),
@@ -168,6 +168,29 @@ impl Run<'_> {
         }
     }
 
+    /// Begins anew with the next server, if there is one and this failure allows it.
+    fn goes_elsewhere(&mut self, failure: &Failure) -> bool {
+        let is_over = self.interrupts > 0 || self.certificate.is_some();
+        if is_over || !self.sender.may_go_elsewhere(failure) {
+            return false;
+        }
+        let Ok(end) = self.servers.open_next(&mut self.net) else {
+            return false;
+        };
+        let (transport, address) = (end.way.transport.as_str(), end.way.address);
+        self.report.say(
+            &format!("{failure}; asking {transport} {address}"),
+            json!({
+                "event": "next-server", "transport": transport, "address": address.to_string(),
+                "message": failure.to_string(),
+            }),
+        );
+        self.way = end.way;
+        self.waiting = self.servers.waiting(&end, self.sender.outgoing());
+        self.sender.elsewhere(self.servers.sender_config(&end));
+        true
+    }
+
     fn poll_timeout(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().and_then(Waiting::poll_timeout);
         [self.sender.poll_timeout(), waiting]
@@ -184,7 +207,7 @@ impl Run<'_> {
     }
 
     /// Does what the machine wants. `Some`: it is done.
-    fn carry_out(&mut self) -> Option<Result<Sent, cpm::client::Failure>> {
+    fn carry_out(&mut self) -> Option<Result<Sent, Failure>> {
         let mut done = None;
         while let Some(output) = self.sender.poll_output() {
             match output {
@@ -208,7 +231,7 @@ impl Run<'_> {
             NetEvent::Sip(message, way) => self.handle_sip(now, message, way),
             NetEvent::SipBroken(way, broken) => {
                 if let Some(waiting) = &mut self.waiting {
-                    waiting.handle_sip_broken(now, way);
+                    waiting.handle_sip_broken(now, way, &broken.words);
                 }
                 if way != self.way {
                     return;
@@ -216,7 +239,7 @@ impl Run<'_> {
                 if broken.is_certificate {
                     self.certificate = Some(Problem::certificate(&broken.words));
                 }
-                self.sender.handle_sip_failed(&broken.words);
+                self.sender.handle_sip_failed(now, &broken.words);
             }
             NetEvent::MsrpOpen(MSRP) => self.sender.handle_msrp_connected(now),
             NetEvent::MsrpBytes(MSRP, bytes) => {
@@ -460,16 +483,13 @@ fn notifications(arguments: &Send) -> Notifications {
     }
 }
 
-/// Opens the way to the server, the first that can be opened. By default, where its domain says nothing, what fits into a datagram goes over UDP and the rest over TCP, or over UDP
-/// after all where TCP is refused (RFC 3261 §18.1.1).
-fn open(
-    net: &mut Net,
+/// The ways to the server. By default, where its domain says nothing, what fits into a datagram goes over UDP and the rest
+/// over TCP, or over UDP after all where TCP is refused (RFC 3261 §18.1.1).
+fn ways(
     server: &Server,
     arguments: &Send,
     outgoing: &Outgoing,
-    listening: Option<SocketAddr>,
-) -> Result<(Way, SocketAddr), Problem> {
-    let local = arguments.local.map(|address| SocketAddr::new(address, 0));
+) -> Result<VecDeque<Vec<Way>>, Problem> {
     let otherwise = match outgoing.request_bytes() <= MAX_UDP_REQUEST_BYTES {
         true => &[SipTransport::Udp][..],
         false => &[SipTransport::Tcp, SipTransport::Udp],
@@ -477,22 +497,82 @@ fn open(
     let wanted = arguments.server.wanted(server, otherwise);
     let ways = server
         .ways(&wanted, &arguments.server.name_servers())
-        .map_err(|words| Problem::from(cpm::client::Failure::Unreachable(words)))?;
-    let mut problem = Problem::local("no transport");
-    for way in ways {
-        let Way { transport, address } = way;
-        if let (SipTransport::Udp, Some(own)) = (transport, listening) {
-            return Ok((way, own));
-        }
-        match net.open(way, local) {
-            Ok(own) => return Ok((way, own)),
-            Err(broken) => {
-                let place = format!("{} {address}", transport.as_str());
-                problem = Problem::sip_broken(&broken.at(&place));
+        .map_err(|words| Problem::from(Failure::Unreachable(words)))?;
+    Ok(ways.into())
+}
+
+impl Servers<'_> {
+    /// Opens the way to the next server that can be reached.
+    fn open_next(&mut self, net: &mut Net) -> Result<End, Problem> {
+        let local = self.arguments.local.map(|own| SocketAddr::new(own, 0));
+        let mut problem = Problem::local("no transport");
+        while let Some(group) = self.groups.pop_front() {
+            let transport = group.first().map(|way| way.transport);
+            let opened = match (transport, self.listening, group.first()) {
+                (Some(SipTransport::Udp), Some(own), Some(way)) => Ok((*way, own)),
+                _ => net.open(&group, local),
+            };
+            match opened {
+                Ok((way, local)) => {
+                    // The offer names a port that is really ours, though the answerer is to be connected to.
+                    let msrp = net.listen_msrp(SocketAddr::new(local.ip(), 0), None)?;
+                    return Ok(End { way, local, msrp });
+                }
+                Err(broken) => {
+                    let transport = transport.map_or("", SipTransport::as_str);
+                    problem = Problem::sip_broken(&broken.at(transport));
+                }
             }
         }
+        Err(problem)
     }
-    Err(problem)
+
+    fn sender_config(&self, end: &End) -> SenderConfig {
+        SenderConfig {
+            way: end.way,
+            local: end.local,
+            credentials: self.credentials.clone(),
+            msrp: end.msrp,
+            msrp_transport: match self.arguments.msrp {
+                Msrp::Tcp => Transport::Tcp,
+                Msrp::Tls => Transport::Tls,
+            },
+            fingerprint: None,
+            chunk_bytes: self.arguments.chunk_size,
+            has_next: !self.groups.is_empty(),
+        }
+    }
+
+    /// Whoever listens for notifications, if that is wanted.
+    fn waiting(&self, end: &End, outgoing: &Outgoing) -> Option<Waiting> {
+        let arguments = self.arguments;
+        let seconds = arguments.wait_notifications?;
+        let receiver = ReceiverConfig {
+            address: arguments.from.clone(),
+            local: self.listening.unwrap_or(end.local).into(),
+            credentials: self.credentials.clone(),
+            registration: arguments.register.as_ref().map(|registrar| {
+                let lifetime = seconds.saturating_add(MIN_REGISTRATION_S.into());
+                RegistrationConfig {
+                    registrar: registrar.clone(),
+                    expires: lifetime.try_into().unwrap_or(u32::MAX),
+                }
+            }),
+            outbound: vec![end.way],
+            asserted: None,
+            msrp: end.msrp,
+            msrp_transport: Transport::Tcp,
+            fingerprint: None,
+            max_size: 0,
+            // What is no notification is for whoever else is registered.
+            reject: Some(StatusCode::TEMPORARILY_UNAVAILABLE),
+            oma_release: arguments.oma_release.clone(),
+        };
+        let receiver = Receiver::new(receiver, crate::fill);
+        let patience = Duration::from_secs(seconds);
+        let wanted = notifications(arguments);
+        Some(Waiting::start(receiver, patience, wanted, outgoing))
+    }
 }
 
 fn server_of(address: &str) -> Result<Server, Problem> {

@@ -6,6 +6,9 @@ use crate::mime::{Entity, EntityFields};
 use crate::resource_lists::{CopyControl, ResourceLists};
 use crate::sip::{HeaderName, Message};
 
+/// The header field by which content says how it is compressed.
+pub(super) const CONTENT_ENCODING: &str = "Content-Encoding";
+
 /// The session description in a message, alone or as a part.
 pub(super) fn sdp_of(message: &Message) -> Option<Bytes> {
     let entity = entity_of(message)?;
@@ -22,6 +25,39 @@ pub(super) fn cpim_of(request: &Message) -> Option<(Bytes, Vec<(String, String)>
         .leaves()
         .find(|leaf| leaf.content_type().is("message", "cpim"))?;
     Some((leaf.content().ok()?, history_of(request)))
+}
+
+/// The plain text of a MESSAGE that has no CPIM message, and its Content-Type.
+pub(super) fn text_of(request: &Message) -> Option<(String, Bytes)> {
+    let entity = entity_of(request)?;
+    let leaf = entity
+        .leaves()
+        .find(|leaf| leaf.content_type().is("text", "plain"))?;
+    let content_type = String::from_utf8_lossy(leaf.content_type().value());
+    Some((content_type.into_owned(), leaf.content().ok()?))
+}
+
+/// Whether the body, or a part of it that is not optional, has a Content-Encoding: none can be undone here, so it is to be
+/// refused with 415 (RFC 3261 §8.2.3).
+pub(super) fn is_encoded(message: &Message) -> bool {
+    let whole = message.all(HeaderName::ContentEncoding);
+    if whole.into_iter().any(|field| is_encoding(field.value())) {
+        return true;
+    }
+    let Some(entity) = entity_of(message).filter(Entity::is_multipart) else {
+        return false;
+    };
+    entity
+        .leaves()
+        .filter(|leaf| !leaf.disposition().is_some_and(|one| one.is_optional()))
+        .filter_map(|leaf| leaf.field(CONTENT_ENCODING))
+        .any(|value| is_encoding(&value))
+}
+
+/// Whether a value of Content-Encoding names more than the content as it is.
+pub(super) fn is_encoding(value: &[u8]) -> bool {
+    let mut encodings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    encodings.any(|one| !one.is_empty() && !one.eq_ignore_ascii_case(b"identity"))
 }
 
 /// The recipient-list-history (RFC 5364 §5) of a request.

@@ -1,6 +1,8 @@
 //! To whom a message goes, and where a reply goes.
 
+use crate::cpim::CpimMessage;
 use crate::resource_lists::{CopyControl, Entry};
+use crate::sip::{NameAddr, Uri, split_list};
 
 use super::stored::StoredMessage;
 
@@ -99,8 +101,8 @@ impl Destination {
 pub enum ReplySource {
     /// Reply-To.
     ReplyTo,
-    /// Referred-By: the item came through a group, whose temporary address leads nowhere once the session is over
-    /// (spec-notes N31).
+    /// Referred-By: the originator is a temporary Group Session Identity, which leads nowhere once the session is over
+    /// (9.1.2-8k; spec-notes N31).
     ReferredBy,
     /// The authenticated originator's CPM Address.
     Originator,
@@ -118,12 +120,48 @@ impl ReplySource {
 }
 
 /// Where a reply to this item goes unless the user gives a new address (7.2.1.1-8b and -8c, -9c and -9d, -11c and -11d, and
-/// the same of 7.2.1.2). `to_one`: the reply is for one party and not for a list.
+/// the same of 7.2.1.2): to Reply-To, else to the authenticated originator. `to_one`: the reply is for one party and not for a
+/// list; then Referred-By stands for an originator that is no more.
 pub fn reply_address(item: &StoredMessage, to_one: bool) -> Option<(ReplySource, String)> {
     let uri = |source: ReplySource| Some((source, item.uri(source.header())?.to_owned()));
+    let referred = || {
+        uri(ReplySource::ReferredBy)
+            .filter(|(_, referred)| to_one && is_temporary_group(item) && !is_anonymous(referred))
+    };
     uri(ReplySource::ReplyTo)
-        .or_else(|| to_one.then(|| uri(ReplySource::ReferredBy)).flatten())
+        .or_else(referred)
         .or_else(|| uri(ReplySource::Originator))
+}
+
+/// Whether the originator is the identity of an ad-hoc group's session: the item came through a focus (RFC 5366), and is not
+/// addressed to its originator, as it would be if that were a pre-defined group (7.2.1.3-2).
+fn is_temporary_group(item: &StoredMessage) -> bool {
+    let contact = item
+        .field("Contact")
+        .and_then(|value| split_list(value).next());
+    let is_focus = contact
+        .and_then(|value| NameAddr::parse(value).ok())
+        .is_some_and(|address| address.parameter("isfocus").is_some());
+    let cpim = CpimMessage::parse(&item.body).ok();
+    let addressed = cpim.as_ref().and_then(|cpim| cpim.address("To"));
+    let same = |one: &str, other: &str| match (Uri::parse(one), Uri::parse(other)) {
+        (Ok(one), Ok(other)) => one.equivalent(&other),
+        _ => one == other,
+    };
+    let originator = item.uri(ReplySource::Originator.header());
+    is_focus
+        && match (originator, addressed) {
+            (Some(originator), Some(addressed)) => !same(originator, addressed),
+            _ => true,
+        }
+}
+
+/// Whether a URI names nobody (RFC 3323 §4.1.1.3).
+fn is_anonymous(uri: &str) -> bool {
+    let host = Uri::parse(uri)
+        .ok()
+        .and_then(|uri| uri.host().map(str::to_owned));
+    host.is_some_and(|host| host.to_ascii_lowercase().ends_with("anonymous.invalid"))
 }
 
 #[cfg(test)]
@@ -143,25 +181,42 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_prefers_reply_to() {
+    fn a_reply_goes_where_8b_and_8c_say() {
         let pai = (
             "P-Asserted-Identity",
             "\"Anne\" <sip:anne@example.com>, <tel:+1>",
         );
         let referred = ("Referred-By", "<sip:real@example.com>");
         let reply_to = ("Reply-To", "sip:office@example.com;x=y");
-        let address = |fields: &[(&str, &str)], one| reply_address(&item(fields), one);
+        let focus = ("Contact", "<sip:cf@192.0.2.1>;isfocus");
         let found = |source, uri: &str| Some((source, uri.to_owned()));
         let anne = found(ReplySource::Originator, "sip:anne@example.com");
         let office = found(ReplySource::ReplyTo, "sip:office@example.com");
         let real = found(ReplySource::ReferredBy, "sip:real@example.com");
-        for one in [false, true] {
-            assert_eq!(address(&[], one), None);
-            assert_eq!(address(&[pai], one), anne);
-            assert_eq!(address(&[pai, referred, reply_to], one), office);
+        let hidden = ("Referred-By", "<sip:anonymous@anonymous.invalid>");
+        let (cf, group) = ("<sip:cf@example.com>", "<SIP:anne@EXAMPLE.com>");
+        for (fields, to, one, many) in [
+            (&[][..], cf, None, None),
+            (&[pai], cf, anne.clone(), anne.clone()),
+            (
+                &[pai, referred, focus, reply_to],
+                cf,
+                office.clone(),
+                office,
+            ),
+            // The temporary identity of an ad-hoc group's session.
+            (&[pai, referred, focus], cf, real, anne.clone()),
+            // A pre-defined group stays; its message is addressed to it.
+            (&[pai, referred, focus], group, anne.clone(), anne.clone()),
+            // No group at all.
+            (&[pai, referred], cf, anne.clone(), anne.clone()),
+            (&[pai, hidden, focus], cf, anne.clone(), anne.clone()),
+        ] {
+            let mut item = item(fields);
+            item.body = format!("To: {to}\r\n\r\nContent-Type: text/plain\r\n\r\nHi").into();
+            assert_eq!(reply_address(&item, true), one, "{fields:?} {to}");
+            assert_eq!(reply_address(&item, false), many, "{fields:?} {to}");
         }
-        assert_eq!(address(&[pai, referred], true), real);
-        assert_eq!(address(&[pai, referred], false), anne);
     }
 
     #[test]

@@ -1,11 +1,8 @@
 //! Dialogs (RFC 3261 §12).
 
-use crate::sip::{HeaderName, Message, NameAddr, split_list};
+use crate::sip::{HeaderName, Message};
 
-use super::request::{OutRequest, cseq, tag_of, text, texts};
-
-/// Most hops that a route set is read to.
-pub const MAX_ROUTES: usize = 32;
+use super::request::{OutRequest, cseq, text, texts};
 
 /// One dialog, as seen from our end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,16 +30,16 @@ pub(super) enum Order {
 }
 
 impl Dialog {
-    /// The dialog that a 2xx to our INVITE makes (§12.1.2). `None` without tag or Contact.
+    /// The dialog that a 2xx to our INVITE makes (§12.1.2). `None` without tag or Contact, or with routes that lead nowhere.
     pub(super) fn of_caller(request: &OutRequest, response: &Message) -> Option<Self> {
-        let mut routes = routes(response);
+        let mut routes = response.routes(HeaderName::RecordRoute).ok()?;
         routes.reverse();
         Some(Self {
             call_id: request.call_id.clone(),
             local: request.from.clone(),
-            remote: text(response, HeaderName::To)?,
-            remote_tag: tag_of(response, HeaderName::To)?,
-            target: contact(response)?,
+            remote: address(response, HeaderName::To)?,
+            remote_tag: response.tag_in(HeaderName::To)?,
+            target: response.uri_in(HeaderName::Contact)?,
             routes,
             local_cseq: request.cseq,
             remote_cseq: None,
@@ -50,15 +47,15 @@ impl Dialog {
         })
     }
 
-    /// The dialog that our 2xx with this tag makes (§12.1.1). `None` without Contact.
+    /// The dialog that our 2xx with this tag makes (§12.1.1). `None` without Contact, or with routes that lead nowhere.
     pub(super) fn of_callee(request: &Message, own_tag: &str, first_cseq: u32) -> Option<Self> {
         Some(Self {
             call_id: text(request, HeaderName::CallId)?,
-            local: format!("{};tag={own_tag}", text(request, HeaderName::To)?),
-            remote: text(request, HeaderName::From)?,
-            remote_tag: tag_of(request, HeaderName::From)?,
-            target: contact(request)?,
-            routes: routes(request),
+            local: format!("{};tag={own_tag}", address(request, HeaderName::To)?),
+            remote: address(request, HeaderName::From)?,
+            remote_tag: request.tag_in(HeaderName::From)?,
+            target: request.uri_in(HeaderName::Contact)?,
+            routes: request.routes(HeaderName::RecordRoute).ok()?,
             local_cseq: first_cseq,
             remote_cseq: Some(cseq(request)?.0),
             allows_update: allows_update(request),
@@ -68,7 +65,7 @@ impl Dialog {
     /// Whether a request of the peer belongs to it.
     pub(super) fn owns(&self, request: &Message) -> bool {
         text(request, HeaderName::CallId).as_deref() == Some(&self.call_id)
-            && tag_of(request, HeaderName::From).as_deref() == Some(&self.remote_tag)
+            && request.tag_in(HeaderName::From).as_deref() == Some(&self.remote_tag)
     }
 
     /// Takes note of a request of the peer; also of its new Contact (§12.2.2).
@@ -83,7 +80,7 @@ impl Dialog {
             self.remote_cseq = Some(number);
         }
         if matches!(method.as_str(), "INVITE" | "UPDATE")
-            && let Some(target) = contact(request)
+            && let Some(target) = request.uri_in(HeaderName::Contact)
         {
             self.target = target;
         }
@@ -116,20 +113,9 @@ impl Dialog {
     }
 }
 
-fn routes(message: &Message) -> Vec<String> {
-    let values = texts(message, HeaderName::RecordRoute);
-    let values = values.iter().flat_map(|value| split_list(value));
-    let sound = values.filter(|value| NameAddr::parse(value).is_ok());
-    sound.take(MAX_ROUTES).map(str::to_owned).collect()
-}
-
-fn contact(message: &Message) -> Option<String> {
-    let value = text(message, HeaderName::Contact)?;
-    let uri = NameAddr::parse(split_list(&value).next()?)
-        .ok()?
-        .uri()
-        .to_owned();
-    Some(uri)
+/// The address in From or To as requests of the dialog repeat it.
+fn address(message: &Message, name: HeaderName) -> Option<String> {
+    message.address(name, |address| address.to_string())?.ok()
 }
 
 fn allows_update(message: &Message) -> bool {

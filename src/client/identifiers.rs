@@ -7,24 +7,16 @@ pub type Random = fn(&mut [u8]);
 pub fn uuid(random: Random) -> String {
     let mut bytes = [0; 16];
     random(&mut bytes);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = hex(&bytes);
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    uuid::Builder::from_random_bytes(bytes)
+        .into_uuid()
+        .to_string()
 }
 
 /// 96 random bits as a token: for tags, branches, Call-IDs, boundaries and session ids.
 pub fn token(random: Random) -> String {
     let mut bytes = [0; 12];
     random(&mut bytes);
-    hex(&bytes)
+    hex::encode(bytes)
 }
 
 /// A branch of RFC 3261.
@@ -37,10 +29,6 @@ pub(super) fn number(random: Random) -> u32 {
     let mut bytes = [0; 4];
     random(&mut bytes);
     u32::from_be_bytes(bytes) >> 8
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@
 //! SIP and SDP are those of floor 0. Of the crates for SIP, `ezk-sip-ua`, `rsipstack` and `rvoip` bring an asynchronous
 //! runtime and sockets of their own, which a machine in virtual time cannot use, and 170 crates and more;
 //! `rsip` has messages only, which floor 0 has. For SDP, `sdp-types`, `webrtc-sdp` and `ezk-sdp-types` know nothing of
-//! MSRP beyond the frame. Digest authentication is `http-auth`.
+//! MSRP beyond the frame.
 
 mod body;
 mod date_time;
@@ -46,9 +46,9 @@ mod uac;
 
 use std::net::SocketAddr;
 
+pub use crate::sip::MAX_ROUTES;
 pub use date_time::rfc3339;
 pub use destination::{Destination, Recipient, ReplySource, reply_address};
-pub use dialog::MAX_ROUTES;
 pub use digest::Credentials;
 pub use framing::{Framing, FramingError, MAX_BODY_BYTES};
 pub use identifiers::{Random, token, uuid};

@@ -38,6 +38,9 @@ impl Owed {
     /// if there is one (spec-notes N37), else From. Behind an anonymous sender there is but the service that the CPIM
     /// message is addressed to (spec-notes N38).
     pub(super) fn of(object: &StoredMessage, disposition: Disposition, own: &str) -> Option<Self> {
+        if !object.is_cpim() {
+            return None;
+        }
         let cpim = CpimMessage::parse(&object.body).ok()?;
         let wanted = cpim.field_of(imdn::NAMESPACE, imdn::DISPOSITION_NOTIFICATION)?;
         let wanted = Notifications::parse(wanted);

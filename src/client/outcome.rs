@@ -102,6 +102,26 @@ impl Refusal {
 }
 
 impl Failure {
+    /// What this final response comes to, which is no success.
+    pub(super) fn of(response: &Message, status: StatusCode) -> Self {
+        let refusal = Refusal::of(response, status);
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Self::Unauthenticated(refusal)
+            }
+            _ => Self::Refused(refusal),
+        }
+    }
+
+    /// Whether another server of the same domain may do better (RFC 3263 §4.3): this one is not there, or says 503.
+    pub fn is_for_next_server(&self) -> bool {
+        match self {
+            Self::NoAnswer(_) | Self::Unreachable(_) => true,
+            Self::Refused(refusal) => refusal.code == 503,
+            _ => false,
+        }
+    }
+
     /// What the user can do, in one sentence.
     pub fn advice(&self) -> Option<String> {
         let advice = match self {

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::sip::{
-    FieldLine, HeaderBlock, HeaderName, Message, Parameter, Parameters, StatusCode, split_list,
-};
+use crate::sip::{HeaderBlock, HeaderName, Message, Parameter, Parameters, StatusCode, split_list};
 
 use super::{SipTransport, Way};
 
@@ -65,11 +63,7 @@ impl OutRequest {
         put(&mut block, "From", &self.from);
         put(&mut block, "To", &self.to);
         put(&mut block, "Call-ID", &self.call_id);
-        put(
-            &mut block,
-            "CSeq",
-            &format!("{} {}", self.cseq, self.method),
-        );
+        put(&mut block, "CSeq", format!("{} {}", self.cseq, self.method));
         for (name, value) in &self.headers {
             put(&mut block, name, value);
         }
@@ -118,15 +112,15 @@ impl OutResponse<'_> {
         ];
         for name in repeated {
             for field in request.all(name) {
-                let via = field.unfolded_text().unwrap_or_default();
                 if name == HeaderName::Via && std::mem::take(&mut is_first_via) {
-                    put(&mut block, "Via", &with_source(&via, way));
+                    put(&mut block, "Via", with_source(&field.unfolded_text(), way));
                 } else if name == HeaderName::To
-                    && !has_tag(&field)
+                    && request.tag_in(HeaderName::To).is_none()
                     && self.code != StatusCode::TRYING
                 {
-                    let to = field.unfolded_text().unwrap_or_default();
-                    put(&mut block, "To", &format!("{to};tag={}", self.tag));
+                    // Byte for byte as received (§8.2.6.2).
+                    let tag = format!(";tag={}", self.tag);
+                    put(&mut block, "To", [field.value(), tag.as_bytes()].concat());
                 } else {
                     block.push_line(&field);
                 }
@@ -189,14 +183,15 @@ pub(super) fn way_back(request: &Message, way: Way) -> Way {
     Way { address, ..way }
 }
 
-fn has_tag(field: &FieldLine<'_>) -> bool {
-    let text = field.text().ok();
-    let address = text.and_then(|text| crate::sip::NameAddr::parse(text).ok());
-    address.is_some_and(|address| address.parameter("tag").is_some())
-}
-
-fn put(block: &mut HeaderBlock, name: &str, value: &str) {
-    let clean = value.replace(['\r', '\n', '\0'], " ");
+fn put(block: &mut HeaderBlock, name: &str, value: impl AsRef<[u8]>) {
+    let clean: Vec<u8> = value
+        .as_ref()
+        .iter()
+        .map(|byte| match byte {
+            b'\r' | b'\n' | 0 => b' ',
+            byte => *byte,
+        })
+        .collect();
     // Names are ours, and the value has just lost what could be refused.
     let _ = block.push(name, clean);
 }
@@ -206,7 +201,7 @@ fn finish(start: &str, mut block: HeaderBlock, body: Option<(&str, &Bytes)>) -> 
         put(&mut block, "Content-Type", kind);
     }
     let length = body.map_or(0, |(_, body)| body.len());
-    put(&mut block, "Content-Length", &length.to_string());
+    put(&mut block, "Content-Length", length.to_string());
     let mut bytes = Vec::with_capacity(start.len() + block.as_bytes().len() + length + 4);
     bytes.extend_from_slice(start.as_bytes());
     bytes.extend_from_slice(b"\r\n");
@@ -221,14 +216,14 @@ fn finish(start: &str, mut block: HeaderBlock, body: Option<(&str, &Bytes)>) -> 
 /// The text of the first header field of a name, on one line.
 pub(super) fn text(message: &Message, name: HeaderName) -> Option<String> {
     let field = message.first(name)?;
-    Some(field.unfolded_text().ok()?.into_owned())
+    Some(field.unfolded_text().into_owned())
 }
 
 /// The texts of all header fields of a name.
 pub(super) fn texts(message: &Message, name: HeaderName) -> Vec<String> {
     let fields = message.all(name);
     fields
-        .filter_map(|field| Some(field.unfolded_text().ok()?.into_owned()))
+        .map(|field| field.unfolded_text().into_owned())
         .collect()
 }
 
@@ -238,13 +233,6 @@ pub(super) fn cseq(message: &Message) -> Option<(u32, String)> {
     let mut words = value.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
     Some((number, words.next()?.to_owned()))
-}
-
-/// The tag of From or To.
-pub(super) fn tag_of(message: &Message, name: HeaderName) -> Option<String> {
-    let value = text(message, name)?;
-    let address = crate::sip::NameAddr::parse(&value).ok()?;
-    Some(address.parameter("tag")?.raw_value?.to_owned())
 }
 
 /// The branch of the topmost Via.

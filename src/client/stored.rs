@@ -11,6 +11,8 @@ use crate::cpim::CpimMessage;
 use crate::imdn;
 use crate::sip::{HeaderName, Message, NameAddr, split_list};
 
+use super::message::CPIM_TYPE;
+
 /// Longest header of an object.
 pub const MAX_STORED_HEAD_BYTES: usize = 64 * 1024;
 
@@ -19,7 +21,7 @@ pub const MAX_STORED_HEAD_BYTES: usize = 64 * 1024;
 pub struct StoredMessage {
     /// Name and value, in order.
     pub fields: Vec<(String, String)>,
-    /// The CPIM message.
+    /// The CPIM message; of one that came without, its content.
     pub body: Bytes,
 }
 
@@ -27,11 +29,15 @@ pub struct StoredMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnObjectError;
 
+const CONTENT_TYPE: &str = "Content-Type";
+
 /// Header fields of a received request that a stored copy keeps as they are.
-const KEPT: [HeaderName; 11] = [
+const KEPT: [HeaderName; 12] = [
     HeaderName::Date,
     HeaderName::From,
     HeaderName::To,
+    // Whether the message came through a focus.
+    HeaderName::Contact,
     HeaderName::PAssertedIdentity,
     HeaderName::ReferredBy,
     HeaderName::ReplyTo,
@@ -45,16 +51,36 @@ const KEPT: [HeaderName; 11] = [
 impl StoredMessage {
     /// Makes the object of a received message: what its request said, and what is in its CPIM message.
     pub fn of_received(request: &Message, cpim: &Bytes) -> Self {
+        Self::with_cpim(Self::kept(request), cpim)
+    }
+
+    /// The same of a message without CPIM: content of this type.
+    pub fn of_plain(request: &Message, content_type: &str, content: &Bytes) -> Self {
+        let mut fields = Self::kept(request);
+        fields.push((CONTENT_TYPE.to_owned(), content_type.to_owned()));
+        Self {
+            fields,
+            body: content.clone(),
+        }
+    }
+
+    /// Whether the body is a CPIM message.
+    pub fn is_cpim(&self) -> bool {
+        let content_type = self.field(CONTENT_TYPE).unwrap_or(CPIM_TYPE);
+        let media_type = content_type.split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case(CPIM_TYPE)
+    }
+
+    fn kept(request: &Message) -> Vec<(String, String)> {
         let mut fields = Vec::new();
         for field in request
             .fields()
             .filter(|field| KEPT.contains(&field.name()))
         {
-            if let Ok(value) = field.unfolded_text() {
-                fields.push((field.raw_name().to_owned(), value.into_owned()));
-            }
+            let value = field.unfolded_text().into_owned();
+            fields.push((field.raw_name().to_owned(), value));
         }
-        Self::with_cpim(fields, cpim)
+        fields
     }
 
     /// Adds to these fields what the CPIM message says, and the message itself.
@@ -67,7 +93,7 @@ impl StoredMessage {
                 fields.push(("Payload-Type".to_owned(), types));
             }
         }
-        fields.push(("Content-Type".to_owned(), "message/cpim".to_owned()));
+        fields.push((CONTENT_TYPE.to_owned(), CPIM_TYPE.to_owned()));
         Self {
             fields,
             body: cpim.clone(),

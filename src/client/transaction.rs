@@ -10,6 +10,9 @@ pub const T1: Duration = Duration::from_millis(500);
 pub const T2: Duration = Duration::from_secs(4);
 /// Timers B and F: how long a request may stay without answer.
 pub const TIMEOUT: Duration = Duration::from_secs(32);
+/// How long a server of which nothing was heard yet may be silent where another one could be asked. For INVITE and REGISTER
+/// alone, which the first server answers at once (§16.2, §17.2.1); a MESSAGE is silent until its recipient answers.
+pub(super) const HEAD_START: Duration = Duration::from_secs(4);
 
 /// One request on its way.
 ///
@@ -25,11 +28,13 @@ pub(super) struct ClientTransaction {
     pub(super) branch: String,
     pub(super) method: &'static str,
     /// Sent again as it is.
-    bytes: Bytes,
+    pub(super) bytes: Bytes,
     state: State,
     /// `None` over a reliable transport.
     retransmission: Option<Retransmission>,
     deadline: Option<Instant>,
+    /// The deadline once a response has come.
+    timeout_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +85,7 @@ impl ClientTransaction {
                 interval: T1,
             }),
             deadline: Some(now + TIMEOUT),
+            timeout_at: None,
         }
     }
 
@@ -89,6 +95,12 @@ impl ClientTransaction {
 
     pub(super) fn is_completed(&self) -> bool {
         self.state == State::Completed
+    }
+
+    /// The first response has to come within this time; then the usual time-out counts.
+    pub(super) fn hurry(&mut self, now: Instant, longest: Duration) {
+        self.timeout_at = self.deadline;
+        self.limit(now, longest);
     }
 
     /// Gives the answer this long from now: for an INVITE that has been cancelled (§9.1).
@@ -112,7 +124,10 @@ impl ClientTransaction {
                     self.retransmission = None;
                     // Whoever has cancelled has set a limit of his own, which comes after this.
                     self.deadline = None;
-                } else if let Some(retransmission) = &mut self.retransmission {
+                    return Standing::Provisional;
+                }
+                self.deadline = self.timeout_at.take().or(self.deadline);
+                if let Some(retransmission) = &mut self.retransmission {
                     retransmission.interval = T2;
                     retransmission.at = now + T2;
                 }
@@ -187,6 +202,20 @@ mod tests {
         assert_eq!(play("MESSAGE", true, None), (vec![], 32_000));
         assert_eq!(play("INVITE", false, Some(700)), (vec![500], u64::MAX));
         assert_eq!(play("BYE", false, Some(700)).0[..3], [500, 4700, 8700]);
+    }
+
+    #[test]
+    fn a_head_start_ends_with_the_first_answer() {
+        let now = Instant::now();
+        let one = |method| {
+            let mut one = ClientTransaction::new(now, method, "b".into(), Bytes::new(), true);
+            one.hurry(now, HEAD_START);
+            assert_eq!(one.poll_timeout(), Some(now + HEAD_START));
+            one.handle_response(now, true);
+            one.poll_timeout()
+        };
+        assert_eq!(one("REGISTER"), Some(now + TIMEOUT));
+        assert_eq!(one("INVITE"), None);
     }
 
     #[test]

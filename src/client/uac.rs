@@ -7,23 +7,27 @@ use bytes::Bytes;
 
 use crate::sip::{HeaderName, Message, StatusCode};
 
-use super::digest::{Credentials, authorize, is_stale};
+use super::digest::{Asked, Authenticator, Credentials};
 use super::identifiers::{Random, branch};
 use super::request::{OutRequest, branch_of, cseq, text};
-use super::transaction::{ClientTransaction, Standing, TIMEOUT, Tick};
+use super::transaction::{ClientTransaction, HEAD_START, Standing, TIMEOUT, Tick};
 use super::{OwnAddresses, Way};
 
-/// How often one request is sent again because of challenges: a proxy and a server may each ask once, and either
-/// may then call its nonce stale.
-pub const MAX_CHALLENGES: u8 = 4;
+/// How often one request is sent again because of challenges: two proxies and a server may each ask once, and each may then
+/// call its nonce stale.
+pub const MAX_CHALLENGES: u8 = 6;
 
 /// Sends requests, each for a purpose of the caller's, and tells what comes back.
 #[derive(Debug)]
 pub(super) struct Uac<P> {
     own: OwnAddresses,
-    credentials: Option<Credentials>,
+    authenticator: Option<Authenticator>,
     random: Random,
     entries: Vec<Entry<P>>,
+    /// Where the last response came from, while that way is there.
+    heard: Option<Way>,
+    /// Whether another server could be asked.
+    has_next: bool,
     output: VecDeque<(Way, Bytes)>,
 }
 
@@ -34,7 +38,10 @@ struct Entry<P> {
     request: OutRequest,
     transaction: ClientTransaction,
     challenges: u8,
+    asked: Asked,
     cancel_wanted: bool,
+    /// Whether it went out once more because its connection was lost.
+    is_sent_anew: bool,
 }
 
 /// What became of a request.
@@ -53,22 +60,31 @@ pub(super) enum UacEvent<P> {
     },
     /// Nobody answered in time.
     TimedOut(P),
+    /// There is no way there.
+    Lost(P),
 }
 
 impl<P: Copy + PartialEq> Uac<P> {
     pub(super) fn new(own: OwnAddresses, credentials: Option<Credentials>, random: Random) -> Self {
         Self {
             own,
-            credentials,
+            authenticator: credentials.map(|own| Authenticator::new(own, random)),
             random,
             entries: Vec::new(),
+            heard: None,
+            has_next: false,
             output: VecDeque::new(),
         }
     }
 
+    /// Whether another server could be asked, if this one is silent.
+    pub(super) fn set_has_next(&mut self, has_next: bool) {
+        self.has_next = has_next;
+    }
+
     /// Sends a request in a transaction of its own.
     pub(super) fn send(&mut self, now: Instant, way: Way, purpose: P, request: OutRequest) {
-        self.send_entry(now, way, purpose, request, 0);
+        self.send_entry(now, way, purpose, request, 0, Asked::default());
     }
 
     fn send_entry(
@@ -76,14 +92,22 @@ impl<P: Copy + PartialEq> Uac<P> {
         now: Instant,
         way: Way,
         purpose: P,
-        request: OutRequest,
+        mut request: OutRequest,
         challenges: u8,
+        asked: Asked,
     ) {
+        if let Some(authenticator) = &mut self.authenticator {
+            authenticator.authorize(&mut request);
+        }
         let branch = branch(self.random);
         let bytes = self.write(way, &request, &branch);
         let reliable = way.transport.is_reliable();
-        let transaction =
+        let mut transaction =
             ClientTransaction::new(now, request.method, branch, bytes.clone(), reliable);
+        let is_answered_at_once = matches!(request.method, "INVITE" | "REGISTER");
+        if self.has_next && is_answered_at_once && self.heard != Some(way) {
+            transaction.hurry(now, HEAD_START);
+        }
         self.output.push_back((way, bytes));
         self.entries.push(Entry {
             purpose,
@@ -91,7 +115,9 @@ impl<P: Copy + PartialEq> Uac<P> {
             request,
             transaction,
             challenges,
+            asked,
             cancel_wanted: false,
+            is_sent_anew: false,
         });
     }
 
@@ -136,7 +162,9 @@ impl<P: Copy + PartialEq> Uac<P> {
             request: cancel,
             transaction: ClientTransaction::new(now, "CANCEL", branch, bytes, reliable),
             challenges: MAX_CHALLENGES,
+            asked: Asked::default(),
             cancel_wanted: false,
+            is_sent_anew: false,
         });
     }
 
@@ -155,6 +183,7 @@ impl<P: Copy + PartialEq> Uac<P> {
         let standing = entry
             .transaction
             .handle_response(now, status.is_provisional());
+        self.heard = Some(entry.way);
         let is_invite = method == "INVITE";
         if is_invite && !status.is_provisional() && !status.is_success() {
             let to = text(&message, HeaderName::To);
@@ -185,9 +214,10 @@ impl<P: Copy + PartialEq> Uac<P> {
                         purpose,
                         request,
                         challenges,
+                        asked,
                         ..
                     } = entry;
-                    self.send_entry(now, way, purpose, request, challenges);
+                    self.send_entry(now, way, purpose, request, challenges, asked);
                     return None;
                 }
                 // That of an INVITE stays, to acknowledge what is repeated.
@@ -215,26 +245,49 @@ impl<P: Copy + PartialEq> Uac<P> {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,
         ]
         .contains(&status);
-        let credentials = self.credentials.as_ref().filter(|_| is_challenge)?;
+        let authenticator = self.authenticator.as_mut().filter(|_| is_challenge)?;
         let entry = &mut self.entries[index];
         if entry.cancel_wanted || entry.challenges == MAX_CHALLENGES {
             return None;
         }
-        let name = match status {
-            StatusCode::UNAUTHORIZED => "Authorization",
-            _ => "Proxy-Authorization",
-        };
-        let tried = entry.request.headers.iter().any(|(own, _)| *own == name);
-        if tried && !is_stale(message) {
-            return None;
-        }
-        if !authorize(&mut entry.request, message, credentials) {
+        if !authenticator.take(&entry.request, message, &mut entry.asked) {
             return None;
         }
         let mut entry = self.entries.remove(index);
         entry.request.cseq += 1;
         entry.challenges += 1;
         Some(entry)
+    }
+
+    /// The connection that this way names is gone, or could not be opened. A server may close one at any time, such as behind
+    /// its 401: what waits for an answer goes out once more, over a new connection, if the old one was any good. All
+    /// else is lost.
+    pub(super) fn handle_way_lost(&mut self, way: Way) -> Vec<UacEvent<P>> {
+        let was_good = self.heard == Some(way) && way.transport.is_reliable();
+        if self.heard == Some(way) {
+            self.heard = None;
+        }
+        let mut events = Vec::new();
+        let mut index = 0;
+        while let Some(entry) = self.entries.get_mut(index) {
+            if entry.way != way || entry.transaction.is_completed() {
+                index += 1;
+            } else if was_good && !entry.is_sent_anew {
+                entry.is_sent_anew = true;
+                let bytes = entry.transaction.bytes.clone();
+                // What waits to be sent goes over the new connection anyway.
+                if self.output.iter().all(|(_, waiting)| *waiting != bytes) {
+                    self.output.push_back((way, bytes));
+                }
+                index += 1;
+            } else {
+                let entry = self.entries.remove(index);
+                if entry.request.method != "CANCEL" {
+                    events.push(UacEvent::Lost(entry.purpose));
+                }
+            }
+        }
+        events
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

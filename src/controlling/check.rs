@@ -12,6 +12,7 @@ use super::pager_mode::ReceivedList;
 use super::recipients::{Recipients, RecipientsError};
 use super::refusal::Refusal;
 use super::request::Request;
+use super::sent_on::not_sent_on;
 use super::service::{Kind, Mode};
 use crate::mime::{Entity, EntityFields, Leaf, MimeError};
 use crate::policy::{MissingListCode, NoDestinationsText};
@@ -53,6 +54,8 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     user_agent_version,
     understood_option_tags,
     hops,
+    from,
+    not_sent_on,
     identifiers,
     anonymity,
     resource_list,
@@ -70,6 +73,8 @@ const GROUP: &[Step] = &[
     user_agent_version,
     understood_option_tags,
     hops,
+    from,
+    not_sent_on,
     identifiers,
     check_group::wanted,
     check_group::exists,
@@ -82,7 +87,7 @@ const GROUP: &[Step] = &[
 ];
 
 /// Where [`GROUP`] asks for the group.
-const GROUP_STEP: usize = 7;
+const GROUP_STEP: usize = 9;
 
 fn plan(kind: Kind) -> &'static [Step] {
     match kind {
@@ -143,8 +148,8 @@ fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
     let user_agent = request
         .message
         .first(HeaderName::UserAgent)
-        .and_then(|field| field.text().ok());
-    if required.is_empty() || user_agent.is_some_and(fits) {
+        .map(|field| field.unfolded_text());
+    if required.is_empty() || user_agent.is_some_and(|text| fits(&text)) {
         Ok(Checked::Passed)
     } else {
         Err(Refusal::forbidden(
@@ -196,6 +201,14 @@ pub(super) fn hops_left(message: &Message) -> Result<(), Refusal> {
             "Max-Forwards has come down to 0",
         )),
         Some(_) => Err(Refusal::bad_request("Malformed Max-Forwards")),
+    }
+}
+
+/// What goes out has the URI of this From (spec-notes N25).
+fn from(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    match request.message.uri_in(HeaderName::From) {
+        Some(_) => Ok(Checked::Passed),
+        None => Err(Refusal::bad_request("Malformed From")),
     }
 }
 
@@ -375,10 +388,6 @@ fn unsupported_encoding() -> Refusal {
 impl Request {
     /// Spec-notes N17.
     pub(super) fn anonymity_requested(&self) -> bool {
-        requests_anonymity(
-            self.message
-                .all(HeaderName::Privacy)
-                .filter_map(|field| field.text().ok()),
-        )
+        requests_anonymity(&self.message)
     }
 }

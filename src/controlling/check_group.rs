@@ -1,5 +1,6 @@
 //! The checks that only pre-defined groups have (9.1.1-4; spec-notes N14-N17).
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::check::{
@@ -99,7 +100,7 @@ pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, 
     Ok(Checked::Passed)
 }
 
-/// 9.1.1-4g, without the sender unless he wants a copy (spec-notes N34).
+/// 9.1.1-4g, without the group itself (spec-notes N36), and without the sender unless it wants a copy (N34).
 pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
     let settings = request.service.settings();
     let (group, _) = known(request)?;
@@ -108,14 +109,21 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
         .as_ref()
         .map(Originator::identities)
         .unwrap_or_default();
-    let is_sender = |uri: &str| {
-        !settings.copy_to_sender
-            && Uri::parse(uri)
-                .is_ok_and(|uri| sender.iter().any(|identity| identity.equivalent(&uri)))
+    let own = Uri::parse(group.uri()).ok();
+    let loops = Cell::new(0);
+    let is_recipient = |uri: &str| {
+        // What is no URI is told below.
+        let Ok(uri) = Uri::parse(uri) else {
+            return true;
+        };
+        let is_own = own.is_some_and(|own| own.equivalent(&uri));
+        loops.set(loops.get() + u32::from(is_own));
+        let is_sender = || sender.iter().any(|identity| identity.equivalent(&uri));
+        !is_own && (settings.copy_to_sender || !is_sender())
     };
     let entries = group
         .members()
-        .filter(|member| !is_sender(member.uri))
+        .filter(|member| is_recipient(member.uri))
         .map(|member| Entry {
             uri: member.uri,
             display_name: member.display_name,
@@ -132,8 +140,9 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
             "a member of the group has no URI that a request can go to",
         )
     })?;
-    if request.recipients.loops() > 0 {
-        host.count(Counter::Loops, request.recipients.loops());
+    let loops = request.recipients.loops() + loops.get();
+    if loops > 0 {
+        host.count(Counter::Loops, loops);
     }
     if request.recipients.over_limit() {
         return Err(too_many(request, "more members than max_group_members"));

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::check;
-use super::header_fields::{hops_left_for, put};
+use super::header_fields::{hops_of, put};
 use super::host::{Counter, Host, LogLevel};
 use super::large_message_mode::names_group_session;
 use super::refusal::Reply;
@@ -137,7 +137,7 @@ impl ControllingFunction {
         put(
             &mut headers,
             "Max-Forwards",
-            hops_left_for(message).to_string(),
+            hops_of(message).saturating_sub(1).to_string(),
         );
         if let Some(proxy) = proxy.filter(|proxy| proxy.loose_routing()) {
             put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
@@ -161,7 +161,7 @@ impl ControllingFunction {
 
     /// Whether notifications may be addressed to `uri`: to what recipients are told to be the originator.
     pub(super) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
-        self.own_kind(uri, self.key(uri)).is_some()
+        self.own_kind(uri, self.keys(uri).address).is_some()
             || self.settings().group_uris.contains(uri)
             || uri.user().is_some_and(names_group_session)
                 && uri

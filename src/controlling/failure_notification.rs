@@ -14,7 +14,7 @@ use super::senders::Link;
 use super::service::ControllingFunction;
 use crate::cpim::{CpimField, CpimMessage};
 use crate::imdn::{self, Disposition, Notification, NotificationRequest};
-use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr, Uri};
+use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
 
 impl ControllingFunction {
     /// Counts the recipients of a fan-out whose request could not even be sent.
@@ -132,9 +132,8 @@ impl ControllingFunction {
 
     /// The address of ours that a message was sent to: what a group asserts of itself, else that of the CPIM wrapper, which the
     /// sender has written (spec-notes N38), where it is one, else the first.
-    fn own_address<'a>(&'a self, copy: &'a Message, named: &'a str) -> Option<&'a str> {
-        let asserted = copy.first(HeaderName::PAssertedIdentity);
-        let asserted = asserted.and_then(|field| NameAddr::parse(field.text().ok()?).ok());
+    fn own_address(&self, copy: &Message, named: &str) -> Option<String> {
+        let asserted = copy.uri_in(HeaderName::PAssertedIdentity);
         let settings = self.settings();
         let own = settings
             .exploder_uris
@@ -142,11 +141,11 @@ impl ControllingFunction {
             .chain(&settings.controlling_uris);
         let is_ours =
             |uri: &&str| Uri::parse(uri).is_ok_and(|uri| self.takes_notifications_to(&uri));
-        asserted
-            .map(|address| address.uri())
+        let mut candidates = asserted
+            .as_deref()
             .into_iter()
             .chain([named])
-            .chain(own.map(String::as_str))
-            .find(is_ours)
+            .chain(own.map(String::as_str));
+        candidates.find(is_ours).map(str::to_owned)
     }
 }

@@ -1,9 +1,8 @@
 //! Reading and writing header fields, as this floor needs it.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
-use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, NameAddr};
+use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message};
 
 /// Max-Forwards of requests that came without one, and of our own (RFC 3261 §8.1.1.6).
 pub(super) const INITIAL_MAX_FORWARDS: u8 = 70;
@@ -15,52 +14,20 @@ pub(super) fn put(headers: &mut HeaderBlock, name: &str, value: impl AsRef<[u8]>
     debug_assert!(written.is_ok(), "{name}: {written:?}");
 }
 
-/// The values of all fields of a name, each on one line. What is no text is passed over.
+/// The values of all fields of a name, each on one line.
 pub(super) fn texts(message: &Message, name: HeaderName) -> Vec<Cow<'_, str>> {
     message
         .all(name)
-        .filter_map(|field| field.unfolded_text().ok())
+        .map(|field| field.unfolded_text())
         .collect()
 }
 
-/// From as received, without its tag: URI and display name stay those of the sender (spec-notes N25).
-pub(super) fn from_without_tag(message: &Message) -> Option<String> {
-    without_tag(&message.first(HeaderName::From)?.unfolded_text().ok()?)
-}
-
-/// A From or To value without its tag.
-pub(super) fn without_tag(value: &str) -> Option<String> {
-    let address = NameAddr::parse(value).ok()?;
-    let mut text = String::with_capacity(value.len());
-    if let Some(name) = address.display_name() {
-        text.push('"');
-        for character in name.chars() {
-            if matches!(character, '"' | '\\') {
-                text.push('\\');
-            }
-            text.push(character);
-        }
-        text.push_str("\" ");
-    }
-    let _ = write!(text, "<{}>", address.uri());
-    for parameter in address
-        .parameters()
-        .filter(|parameter| !parameter.name.eq_ignore_ascii_case("tag"))
-    {
-        let _ = write!(text, ";{}", parameter.name);
-        if let Some(value) = parameter.raw_value {
-            let _ = write!(text, "={value}");
-        }
-    }
-    Some(text)
-}
-
-/// Max-Forwards of the requests that a received one leads to: a hop less, so that loops end (spec-notes N36).
-pub(super) fn hops_left_for(message: &Message) -> u8 {
+/// Max-Forwards as received; where it is missing, one more than what our own requests begin with.
+pub(super) fn hops_of(message: &Message) -> u8 {
     message
         .first(HeaderName::MaxForwards)
-        .and_then(|field| field.text().ok()?.trim().parse::<u8>().ok())
-        .map_or(INITIAL_MAX_FORWARDS, |hops| hops.saturating_sub(1))
+        .and_then(|field| field.text().ok()?.trim().parse().ok())
+        .unwrap_or(INITIAL_MAX_FORWARDS + 1)
 }
 
 /// Whether a field has this name, whichever of a full and a compact form either uses.

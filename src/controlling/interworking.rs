@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::header_fields::{from_without_tag, put};
+use super::header_fields::put;
 use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
 use super::ids::{CopyIds, RequestIds};
 use super::senders::Link;
@@ -111,7 +111,7 @@ fn send_to_isf(
     let Some(recipient) = request.request_uri() else {
         return false;
     };
-    let Some(from) = from_without_tag(request) else {
+    let Some(from) = request.address_without_tag(HeaderName::From) else {
         return false;
     };
     let mut headers = HeaderBlock::new();

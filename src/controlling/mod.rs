@@ -29,6 +29,7 @@
 //! | `disposition` | notifications that come back: never fanned out, forwarded to the sender |
 //! | `failure_notification` | the one that tells a sender that all his recipients have failed |
 //! | `senders` | who has sent which message |
+//! | `sent_on` | what a list or a group has sent on comes back |
 //! | `unparsed` | requests that the proxy's own parser refuses |
 //! | `random` | unguessable bytes |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
@@ -53,6 +54,7 @@ mod refusal;
 mod request;
 mod request_identity;
 mod senders;
+mod sent_on;
 mod service;
 mod unparsed;
 

@@ -12,9 +12,28 @@ pub(super) struct Originator {
     uri: String,
     /// Another one of the same originator, where two were asserted.
     second: Option<String>,
-    /// Values for the P-Asserted-Identity of the outgoing requests: those received from a trusted
-    /// peer (a SIP and a tel URI may stand side by side, RFC 3325 §9.1), or the address alone.
+    /// Values for the P-Asserted-Identity of the outgoing requests: of those received from a trusted peer
+    /// the ones that count, or the address alone.
     asserted: String,
+}
+
+/// Schemes of a CPM Address, of which each originator has one address at most (RFC 3325 §9.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    /// sip and sips.
+    Sip,
+    Tel,
+}
+
+impl Scheme {
+    /// `None`: no URI, or one of another scheme.
+    fn of(uri: &str) -> Option<Self> {
+        match Uri::parse(uri).ok()? {
+            Uri::Sip(_) => Some(Scheme::Sip),
+            Uri::Tel(_) => Some(Scheme::Tel),
+            Uri::Other(_) => None,
+        }
+    }
 }
 
 impl Originator {
@@ -26,35 +45,52 @@ impl Originator {
     ) -> Option<Self> {
         match settings.identity_source {
             IdentitySource::Script => None,
-            IdentitySource::From => {
-                let from = message.first(HeaderName::From)?.unfolded_text().ok()?;
-                Originator::named(NameAddr::parse(&from).ok()?.uri())
-            }
+            IdentitySource::From => Originator::named(&message.uri_in(HeaderName::From)?),
             IdentitySource::PAssertedIdentity => {
                 let source = received.source_address?;
                 if !settings.trusted_peers.contains(source) {
                     return None;
                 }
-                let asserted = texts(message, HeaderName::PAssertedIdentity);
-                let mut uris = asserted
-                    .iter()
-                    .flat_map(|value| split_list(value))
-                    .map(|value| {
-                        let uri = NameAddr::parse(value).ok()?.uri();
-                        Uri::parse(uri).ok().map(|_| uri.to_owned())
-                    });
-                Some(Originator {
-                    uri: uris.next()??,
-                    second: uris.next().flatten(),
-                    asserted: asserted.join(", "),
-                })
+                Originator::asserted_in(message)
             }
         }
     }
 
-    /// The address that the routing script found by its own authentication; `None`: not a URI.
+    /// At most two values count, one sip or sips URI and one tel URI (RFC 3325 §9.1). A further one of a kind and whatever is
+    /// no such URI are passed over (RFC 5876 §4.5), and go no further.
+    fn asserted_in(message: &Message) -> Option<Self> {
+        let mut found: Vec<(Scheme, String, String)> = Vec::with_capacity(2);
+        for value in texts(message, HeaderName::PAssertedIdentity)
+            .iter()
+            .flat_map(|value| split_list(value))
+        {
+            let Ok(address) = NameAddr::parse(value) else {
+                continue;
+            };
+            let Some(scheme) = Scheme::of(address.uri()) else {
+                continue;
+            };
+            if found.iter().all(|(known, ..)| *known != scheme) {
+                found.push((
+                    scheme,
+                    address.uri().to_owned(),
+                    address.without_parameters(),
+                ));
+            }
+        }
+        let asserted: Vec<&str> = found.iter().map(|(.., value)| value.as_str()).collect();
+        let asserted = asserted.join(", ");
+        let mut uris = found.into_iter().map(|(_, uri, _)| uri);
+        Some(Originator {
+            uri: uris.next()?,
+            second: uris.next(),
+            asserted,
+        })
+    }
+
+    /// The address that the routing script found by its own authentication; `None`: no sip, sips or tel URI.
     pub(super) fn named(uri: &str) -> Option<Self> {
-        Uri::parse(uri).ok()?;
+        Scheme::of(uri)?;
         Some(Originator {
             uri: uri.to_owned(),
             second: None,
@@ -92,5 +128,62 @@ impl Originator {
     /// Value of P-Asserted-Identity towards the recipients.
     pub(super) fn asserted(&self) -> &str {
         &self.asserted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn asserted(fields: &[&[u8]]) -> Option<(String, Vec<String>)> {
+        let mut text = b"MESSAGE sip:a@b SIP/2.0\r\n".to_vec();
+        for value in fields {
+            text.extend_from_slice(&[b"P-Asserted-Identity: ", *value, b"\r\n"].concat());
+        }
+        text.extend_from_slice(b"\r\n");
+        let message = Message::parse(Bytes::from(text)).unwrap();
+        let originator = Originator::asserted_in(&message)?;
+        let identities = originator.identities();
+        let uris = identities.iter().map(|uri| uri.as_str().to_owned());
+        Some((originator.asserted().to_owned(), uris.collect()))
+    }
+
+    #[test]
+    fn one_sip_and_one_tel_uri_count_and_nothing_else_goes_on() {
+        let (anne, tel) = ("<sip:anne@h>", "<tel:+1>");
+        let cases: [(&[&[u8]], &str); _] = [
+            (&[b"sip:anne@h"], anne),
+            (&[b"\"A, B\" <sips:anne@h>;x=1"], "\"A, B\" <sips:anne@h>"),
+            (&[b"<sip:anne@h>, <tel:+1>"], "<sip:anne@h>, <tel:+1>"),
+            (&[b"<tel:+1>", b"<sip:anne@h>"], "<tel:+1>, <sip:anne@h>"),
+            (&[b"<sip:anne@h>, garbage here"], anne),
+            (&[b"garbage here", b"<sip:anne@h>"], anne),
+            (&[b"<sip:anne@h>, <sips:bill@h>, <sip:carl@h>"], anne),
+            (&[b"<tel:+1>, <tel:+2>"], tel),
+            (&[b"<urn:service:sos>, <tel:+1>, <http://h>"], tel),
+            (&[b"<sip:anne@h>, \"open <tel:+1>"], anne),
+            (&[b"\"Jos\xe9\" <sip:anne@h>"], anne),
+        ];
+        for (fields, expected) in cases {
+            let (value, uris) = asserted(fields).unwrap();
+            assert_eq!(value, expected);
+            for uri in &uris {
+                assert!(value.contains(&format!("<{uri}>")), "{value}: {uri}");
+            }
+            assert_eq!(uris.len(), value.matches('<').count(), "{value}");
+        }
+        let nobody: [&[&[u8]]; _] = [
+            &[],
+            &[b""],
+            &[b"nonsense"],
+            &[b"<urn:service:sos>"],
+            &[b"<sip:jos\xe9@h>"],
+        ];
+        for fields in nobody {
+            assert_eq!(asserted(fields), None);
+        }
+        assert!(Originator::named("urn:service:sos").is_none());
     }
 }

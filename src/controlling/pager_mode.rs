@@ -4,12 +4,13 @@
 //! Call-ID differ, so that a fan-out allocates nothing per recipient.
 
 use super::fan_out::{FanOutJob, Isf};
-use super::header_fields::{from_without_tag, has_name, hops_left_for, put, texts};
+use super::header_fields::{has_name, put, texts};
 use super::host::{AboutRequest, Host, LogLevel};
 use super::ids::CopyIds;
 use super::interworking;
 use super::request::Request;
 use super::senders::Link;
+use super::sent_on::{breadth_of_copies, hops_of_copies};
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
@@ -55,6 +56,7 @@ const NOT_COPIED: &[HeaderName] = &[
     HeaderName::PPreferredService,
     HeaderName::MessageUid,
     HeaderName::MaxForwards,
+    HeaderName::MaxBreadth,
     HeaderName::PAssertedIdentity,
     HeaderName::UserAgent,
     HeaderName::Require,
@@ -109,7 +111,7 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
     );
     let headers = shared_headers(request, rebuilt).into_bytes();
     Some(FanOutJob {
-        from: from_without_tag(&request.message)?,
+        from: request.message.address_without_tag(HeaderName::From)?,
         isf: isf(request, &headers),
         headers,
         body: rebuilt.body.clone(),
@@ -174,8 +176,10 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
     let settings = request.service.settings();
     let mut headers = HeaderBlock::with_capacity(USUAL_HEADERS_BYTES);
 
-    let hops = hops_left_for(message);
+    let hops = hops_of_copies(message, request.kind);
     put(&mut headers, "Max-Forwards", hops.to_string());
+    let breadth = breadth_of_copies(message, request.kind);
+    put(&mut headers, "Max-Breadth", breadth.to_string());
     if let Some(proxy) = settings
         .outbound_proxy
         .as_ref()

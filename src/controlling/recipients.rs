@@ -1,13 +1,12 @@
 //! The distinct recipients of a resource list or a group (RFC 5365 §7.2; spec-notes N18, N35, N36).
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use super::service::ControllingFunction;
 use crate::resource_lists::{CopyControl, Entry};
-use crate::sip::Uri;
+use crate::sip::{ComparisonKeys, Uri};
 
 /// Recipients in the order of their list, each once however often it names them. Their texts lie behind each
 /// other in one string: nothing is allocated per recipient.
@@ -24,13 +23,20 @@ pub struct Recipients {
 /// Length of a usual URI: what room is made for at first.
 const USUAL_URI_BYTES: usize = 32;
 
+/// Recipients at one address, told apart by parameters that may be missing, with which a further such URI is compared.
+///
+/// Equality by RFC 3261 §19.1.4 is not transitive there: `;x=1` and `;x=2` both equal the URI without `x`, and differ. So
+/// each would have to be compared with each. Beyond this many, it takes the very same parameters to be the same recipient:
+/// no honest list has more variants of one address, and one that has costs linear work.
+const MAX_COMPARED: usize = 8;
+
 #[derive(Clone, Debug)]
 struct Recipient {
     uri: Range<usize>,
     display_name: Option<Range<usize>>,
     copy_control: Option<CopyControl>,
     anonymize: bool,
-    /// The next recipient with the same comparison key.
+    /// The next recipient at the same address, among the first of them.
     next: Option<usize>,
 }
 
@@ -60,50 +66,57 @@ impl Recipients {
             distinct: Vec::with_capacity(most),
             ..Recipients::default()
         };
-        let mut by_key: HashMap<u64, usize, BuildHasherDefault<KeyItself>> =
-            HashMap::with_capacity_and_hasher(most, BuildHasherDefault::default());
+        let mut known = Known::with_capacity_and_hasher(most, BuildHasherDefault::default());
         for entry in entries {
             let uri = parse(&entry)?;
-            let key = service.key(&uri);
-            if service.own_kind(&uri, key).is_some() {
+            let keys = service.keys(&uri);
+            if service.own_kind(&uri, keys.address).is_some() {
                 recipients.loops += 1;
                 continue;
             }
-            let place = recipients.distinct.len();
-            match by_key.entry(key) {
-                Slot::Vacant(slot) => {
-                    slot.insert(place);
+            match recipients.find(&known, keys, &uri) {
+                Found::Same(place) => recipients.distinct[place].merge(&entry),
+                Found::None { .. } if recipients.len() == limit => {
+                    recipients.over_limit = true;
+                    break;
                 }
-                Slot::Occupied(slot) => match recipients.find(*slot.get(), &uri) {
-                    Ok(same) => {
-                        recipients.distinct[same].merge(&entry);
-                        continue;
+                Found::None { last } => {
+                    let place = recipients.len();
+                    if let Some(last) = last {
+                        recipients.distinct[last].next = Some(place);
                     }
-                    Err(last) => recipients.distinct[last].next = Some(place),
-                },
+                    known.entry(keys.whole).or_insert(place);
+                    known.entry(keys.address).or_insert(place);
+                    recipients.push(&entry);
+                }
             }
-            if place == limit {
-                recipients.over_limit = true;
-                break;
-            }
-            recipients.push(&entry);
         }
         Ok(recipients)
     }
 
-    /// The recipient that is this URI among those with its key, from the first of them on; else the last.
-    fn find(&self, first: usize, uri: &Uri<'_>) -> Result<usize, usize> {
-        let mut at = first;
-        loop {
-            let known = self.uri(at).and_then(|text| Uri::parse(text).ok());
-            if known.is_some_and(|known| known.equivalent(uri)) {
-                return Ok(at);
-            }
-            match self.distinct[at].next {
-                Some(next) => at = next,
-                None => return Err(at),
+    /// The recipient that this URI names, if there is one yet.
+    fn find(&self, known: &Known, keys: ComparisonKeys, uri: &Uri<'_>) -> Found {
+        if let Some(&place) = known.get(&keys.whole)
+            && self.is(place, uri)
+        {
+            return Found::Same(place);
+        }
+        let mut at = known.get(&keys.address).copied();
+        let mut last = None;
+        for _ in 0..MAX_COMPARED {
+            match at {
+                Some(place) if self.is(place, uri) => return Found::Same(place),
+                Some(place) => (last, at) = (Some(place), self.distinct[place].next),
+                None => return Found::None { last },
             }
         }
+        Found::None { last: None }
+    }
+
+    /// Whether the recipient at this place is who this URI names (RFC 3261 §19.1.4).
+    fn is(&self, place: usize, uri: &Uri<'_>) -> bool {
+        let known = self.uri(place).and_then(|text| Uri::parse(text).ok());
+        known.is_some_and(|known| known.equivalent(uri))
     }
 
     fn push(&mut self, entry: &Entry<'_>) {
@@ -184,6 +197,17 @@ impl Recipient {
     }
 }
 
+/// Places of recipients by both of their keys: the first at each address, and the first with each set of parameters.
+type Known = HashMap<u64, usize, BuildHasherDefault<KeyItself>>;
+
+/// What came of looking for a recipient.
+enum Found {
+    /// It is the one at this place.
+    Same(usize),
+    /// It is none of them. A new one comes behind `last` among those that are compared, if it is one of these.
+    None { last: Option<usize> },
+}
+
 /// Passes a comparison key through: it is a seeded hash already.
 #[derive(Default)]
 struct KeyItself(u64);
@@ -222,4 +246,102 @@ fn parse<'a>(entry: &Entry<'a>) -> Result<Uri<'a>, RecipientsError> {
         }
     }
     Ok(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+    use crate::policy::Settings;
+
+    fn service() -> Rc<ControllingFunction> {
+        let mut settings = Settings::default();
+        settings
+            .set("exploder_uri", "sip:all@example.com")
+            .expect("it is a URI");
+        Rc::new(ControllingFunction::new(settings, 7).expect("it has an address"))
+    }
+
+    fn recipients(service: &ControllingFunction, uris: &[String]) -> Recipients {
+        let entries = uris.iter().map(|uri| Entry {
+            uri,
+            display_name: None,
+            copy_control: None,
+            anonymize: false,
+        });
+        Recipients::of(entries, 10_000, service).expect("all are URIs")
+    }
+
+    fn distinct(uris: &[&str]) -> Vec<String> {
+        let uris: Vec<String> = uris.iter().map(|uri| (*uri).to_owned()).collect();
+        let found = recipients(&service(), &uris);
+        (0..found.len())
+            .filter_map(|place| found.uri(place).map(str::to_owned))
+            .collect()
+    }
+
+    #[test]
+    fn an_address_is_one_recipient_unless_a_parameter_says_otherwise() {
+        let (bare, one, other) = ("sip:a@h", "sip:a@h;x=1", "sip:a@h;x=2");
+        assert_eq!(distinct(&[bare, one, other, "sip:%61@H"]), [bare]);
+        assert_eq!(distinct(&[one, other, bare]), [one, other]);
+        assert_eq!(
+            distinct(&[one, "sip:a@h;y=1", other, "sip:a@h;X=1"]),
+            [one, other]
+        );
+        let different = ["sip:a@h;transport=tcp", "sip:a@h", "sip:a@h;user=phone"];
+        assert_eq!(distinct(&different), different);
+        assert_eq!(distinct(&["tel:+1-2", "tel:+12", "tel:+12;ext=1"]).len(), 2);
+    }
+
+    #[test]
+    fn the_very_same_uri_is_one_recipient_behind_any_number_of_variants() {
+        let variants = (0..100).map(|number| format!("sip:a@h;x={number};y"));
+        let again = (0..100).map(|number| format!("sip:%61@H;Y;X={number}"));
+        let uris: Vec<String> = variants.chain(again).collect();
+        assert_eq!(recipients(&service(), &uris).len(), 100);
+    }
+
+    /// CPU time of this thread for picking the distinct ones.
+    fn time(service: &ControllingFunction, uris: &[String], expected: usize) -> Duration {
+        let now = || {
+            let time = clock_gettime(ClockId::ThreadCPUTime);
+            Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+        };
+        let start = now();
+        assert_eq!(recipients(service, uris).len(), expected);
+        now() - start
+    }
+
+    #[test]
+    fn no_list_takes_more_than_linear_time() {
+        const RECIPIENTS: usize = 9_900;
+        let service = service();
+        let list = |uri: &dyn Fn(usize) -> String| (0..RECIPIENTS).map(uri).collect::<Vec<_>>();
+        let users = time(
+            &service,
+            &list(&|number| format!("sip:user{number}@example.com;x=1")),
+            RECIPIENTS,
+        );
+        for (kind, uri) in [
+            ("parameter", "sip:user@example.com;x="),
+            ("transport", "sip:user@example.com;transport=t"),
+            ("password", "sip:user:"),
+            ("extension", "tel:+1555;ext="),
+        ] {
+            let end = if uri.ends_with(':') {
+                "@example.com"
+            } else {
+                ""
+            };
+            let list = list(&|number| format!("{uri}{number}{end}"));
+            let taken = time(&service, &list, RECIPIENTS);
+            // Each with each would be some thousand times as long.
+            assert!(taken < users * 50, "{kind}: {taken:?}, users: {users:?}");
+        }
+    }
 }

@@ -118,7 +118,7 @@ pub enum FanOut {
 /// The originator cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginatorError {
-    /// Not a URI.
+    /// No sip, sips or tel URI.
     NotAUri,
     /// The checks have begun: it would be too late.
     TooLate,
@@ -127,7 +127,9 @@ pub enum OriginatorError {
 impl fmt::Display for OriginatorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            OriginatorError::NotAUri => "the originator that the script set is not a URI",
+            OriginatorError::NotAUri => {
+                "the originator that the script set is no sip, sips or tel URI"
+            }
             OriginatorError::TooLate => "the script set the originator after the checks",
         })
     }

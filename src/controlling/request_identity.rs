@@ -1,6 +1,6 @@
 //! What makes two received requests the same (RFC 3261 §8.2.2.2, §17.2.3).
 
-use crate::sip::{HeaderName, Message, NameAddr, Parameters, split_list};
+use crate::sip::{HeaderName, Message, Parameters, split_list};
 
 /// What a branch begins with that is unique by itself (RFC 3261 §8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -21,8 +21,9 @@ impl RequestIdentity {
         let branch = branch(message);
         let call_id = message.first(HeaderName::CallId);
         let call_id = call_id.map_or(Vec::new(), |field| field.value().to_vec());
-        let mut request = vec![tag(message, HeaderName::From), call_id, cseq(message)];
-        let to_tag = tag(message, HeaderName::To);
+        let tag = |name| message.tag_in(name).unwrap_or_default().into_bytes();
+        let mut request = vec![tag(HeaderName::From), call_id, cseq(message)];
+        let to_tag = tag(HeaderName::To);
         if !to_tag.is_empty() {
             request.push(to_tag);
             request.extend_from_slice(&branch);
@@ -31,28 +32,12 @@ impl RequestIdentity {
     }
 }
 
-/// The tag of a From or To. Of one that cannot be read its whole text counts.
-fn tag(message: &Message, name: HeaderName) -> Vec<u8> {
-    let Some(field) = message.first(name) else {
-        return Vec::new();
-    };
-    let text = field.unfolded_text();
-    match text.as_deref().map(NameAddr::parse) {
-        Ok(Ok(address)) => {
-            let tag = address.parameter("tag").and_then(|tag| tag.raw_value);
-            tag.unwrap_or_default().as_bytes().to_vec()
-        }
-        _ if name == HeaderName::From => field.value().to_vec(),
-        _ => Vec::new(),
-    }
-}
-
 /// Number and method, however they are spaced.
 fn cseq(message: &Message) -> Vec<u8> {
     let field = message.first(HeaderName::CSeq);
     let text = field
         .as_ref()
-        .and_then(|field| field.unfolded_text().ok())
+        .map(|field| field.unfolded_text())
         .unwrap_or_default();
     let mut words = text.split_whitespace();
     let number = words.next().map(|number| number.trim_start_matches('0'));
@@ -70,7 +55,7 @@ fn branch(message: &Message) -> Vec<Vec<u8>> {
     let field = message.first(HeaderName::Via);
     let text = field
         .as_ref()
-        .and_then(|field| field.unfolded_text().ok())
+        .map(|field| field.unfolded_text())
         .unwrap_or_default();
     let via = split_list(&text).next().unwrap_or_default();
     let (sent, parameters) = via.split_at(via.find(';').unwrap_or(via.len()));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::disposition::is_notification;
 use super::fan_out::FanOutJob;
+use super::header_fields::texts;
 use super::host::Host;
 use super::ids::{Ids, RequestIds};
 use super::large_message_mode::LargeModeSettings;
@@ -14,7 +15,7 @@ use super::request::Request;
 use super::senders::SenderTable;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
 use crate::shared::{Claim, RequestTable};
-use crate::sip::{HeaderName, Message, NameAddr, Uri, carries_icsi};
+use crate::sip::{ComparisonKeys, HeaderName, Message, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
 pub(super) const PAGER_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg";
@@ -232,9 +233,9 @@ impl ControllingFunction {
         &self.settings
     }
 
-    /// The key by which URIs are compared here.
-    pub(super) fn key(&self, uri: &Uri<'_>) -> u64 {
-        uri.comparison_key(self.key_seed)
+    /// The keys by which URIs are compared here.
+    pub(super) fn keys(&self, uri: &Uri<'_>) -> ComparisonKeys {
+        uri.comparison_keys(self.key_seed)
     }
 
     /// Whether the request is ours (9.1.1-0): addressed to one of our addresses and marked as a CPM
@@ -242,7 +243,7 @@ impl ControllingFunction {
     pub fn classify(self: &Rc<Self>, received: &Received<'_>) -> Option<Request> {
         // The Request-URI first: it sorts out nearly everything that passes a proxy.
         let uri = Uri::parse(received.request_uri).ok()?;
-        let kind = self.own_kind(&uri, self.key(&uri)).or_else(|| {
+        let kind = self.own_kind(&uri, self.keys(&uri).address).or_else(|| {
             let is_group = self.settings.group_uris.contains(&uri);
             is_group.then_some(Kind::Group)
         })?;
@@ -269,7 +270,7 @@ impl ControllingFunction {
         }
     }
 
-    /// Which kind of service of ours `uri`, whose [key](Self::key) is `key`, is the address of. Groups are none of
+    /// Which kind of service of ours `uri`, whose [address key](Self::keys) is `key`, is the address of. Groups are none of
     /// them: they may be recipients.
     pub(super) fn own_kind(&self, uri: &Uri<'_>, key: u64) -> Option<Kind> {
         let own = self.own.iter().find(|own| own.is(uri, key))?;
@@ -288,11 +289,8 @@ impl ControllingFunction {
 
     /// Whether the request carries the ICSI `service`, or names it or `group_service` where that is enough.
     fn is_marked(&self, message: &Message, service: &str, group_service: &str) -> bool {
-        let accept_contact = message.all(HeaderName::AcceptContact);
-        let tagged = carries_icsi(
-            accept_contact.filter_map(|field| field.text().ok()),
-            service,
-        );
+        let accept_contact = texts(message, HeaderName::AcceptContact);
+        let tagged = carries_icsi(accept_contact.iter().map(AsRef::as_ref), service);
         tagged
             || self.settings.trigger == Trigger::AcceptContactOrService
                 && message.all(HeaderName::PAssertedService).any(|field| {
@@ -310,7 +308,5 @@ impl ControllingFunction {
 
 /// Whether the request belongs to a dialog already: its To has a tag (RFC 3261 §12.2).
 pub(super) fn in_dialog(message: &Message) -> bool {
-    let to = message.first(HeaderName::To);
-    let to = to.and_then(|field| field.unfolded_text().ok());
-    to.is_some_and(|to| NameAddr::parse(&to).is_ok_and(|to| to.parameter("tag").is_some()))
+    message.tag_in(HeaderName::To).is_some()
 }

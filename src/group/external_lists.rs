@@ -140,26 +140,42 @@ impl ExternalLists {
             })
     }
 
-    /// Whether the members come from one of these lists, directly or through other lists.
-    pub(super) fn any_listed_in(&self, lists: ListSet) -> bool {
-        self.reachable(self.listed).meets(lists)
+    /// The lists, and all that lead to one of them.
+    pub(super) fn leading_to(&self, lists: ListSet) -> ListSet {
+        self.grown(lists, |set, place, list| match list.nested.meets(set) {
+            true => ListSet::of(place),
+            false => ListSet::default(),
+        })
+    }
+
+    /// Whether one of these lists, which [`Self::leading_to`] gave, is part of the members.
+    pub(super) fn any_listed_in(&self, leading: ListSet) -> bool {
+        self.listed.meets(leading)
     }
 
     /// The lists and all that they lead to, however they refer to each other.
-    pub(super) fn reachable(&self, lists: ListSet) -> ListSet {
-        let mut reached = lists;
-        // Each round but the last reaches one more list at least.
+    fn reachable(&self, lists: ListSet) -> ListSet {
+        self.grown(lists, |set, place, list| match set.has(place) {
+            true => list.nested,
+            false => ListSet::default(),
+        })
+    }
+
+    /// A set with all that `more` finds by it for each list, until it finds nothing new.
+    fn grown(
+        &self,
+        lists: ListSet,
+        more: impl Fn(ListSet, usize, &ExternalList) -> ListSet,
+    ) -> ListSet {
+        let mut set = lists;
+        // Each round but the last adds one more list at least.
         loop {
-            let next = self
-                .lists
-                .iter()
-                .enumerate()
-                .filter(|(place, _)| reached.has(*place))
-                .fold(reached, |set, (_, list)| set | list.nested);
-            if next == reached {
-                return reached;
+            let lists = self.lists.iter().enumerate();
+            let next = lists.fold(set, |set, (place, list)| set | more(set, place, list));
+            if next == set {
+                return set;
             }
-            reached = next;
+            set = next;
         }
     }
 

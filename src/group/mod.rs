@@ -144,19 +144,16 @@ impl Group {
         medium: Medium,
         now: SystemTime,
     ) -> Permissions {
-        let lists = self.external_lists.naming(originator);
+        let naming = self.external_lists.naming(originator);
+        // Once, since each rule may ask for it.
+        let lists = self.external_lists.leading_to(naming);
         let originator = Originator {
             identities: originator,
             is_member: self.list.names_any(originator) || self.external_lists.any_listed_in(lists),
             lists,
         };
         match &self.ruleset {
-            Some(ruleset) => ruleset.evaluate(
-                &originator,
-                &self.external_lists,
-                medium,
-                seconds_since_1970(now),
-            ),
+            Some(ruleset) => ruleset.evaluate(&originator, medium, seconds_since_1970(now)),
             None => Permissions {
                 may_send: originator.is_member,
                 anonymity_allowed: false,

@@ -1,4 +1,4 @@
-use super::external_lists::{ExternalLists, ListSet};
+use super::external_lists::ListSet;
 use crate::sip::Uri;
 
 /// Rules, conditions and parts of conditions (each identity, exception, interval, …) of one document. A
@@ -28,7 +28,7 @@ pub struct Permissions {
 pub(super) struct Originator<'a> {
     pub(super) identities: &'a [Uri<'a>],
     pub(super) is_member: bool,
-    /// The external lists that name them.
+    /// The external lists that name them, and those that lead to one that does.
     pub(super) lists: ListSet,
 }
 
@@ -105,20 +105,18 @@ impl Ruleset {
     pub(super) fn evaluate(
         &self,
         originator: &Originator<'_>,
-        external_lists: &ExternalLists,
         medium: Medium,
         now: i64,
     ) -> Permissions {
         let request = Request {
             originator,
-            external_lists,
             medium,
             now,
             is_named: self
                 .rules
                 .iter()
                 .flat_map(|rule| &rule.conditions)
-                .any(|condition| condition.names(originator, external_lists)),
+                .any(|condition| condition.names(originator)),
         };
         let applying = self.rules.iter().filter(|rule| {
             let mut conditions = rule.conditions.iter();
@@ -133,7 +131,6 @@ impl Ruleset {
 
 struct Request<'a> {
     originator: &'a Originator<'a>,
-    external_lists: &'a ExternalLists,
     medium: Medium,
     now: i64,
     /// Whether a condition of any rule names the originator.
@@ -144,7 +141,7 @@ impl Condition {
     fn holds(&self, request: &Request<'_>) -> bool {
         match self {
             Self::Identity(_) | Self::IsListMember | Self::ExternalList(_) => {
-                self.names(request.originator, request.external_lists)
+                self.names(request.originator)
             }
             Self::OtherIdentity => !request.is_named,
             Self::MediaList(media) => media.has(request.medium),
@@ -156,13 +153,13 @@ impl Condition {
     }
 
     /// Whether the condition is about who sends, and holds for the originator.
-    fn names(&self, originator: &Originator<'_>, external_lists: &ExternalLists) -> bool {
+    fn names(&self, originator: &Originator<'_>) -> bool {
         match self {
             Self::Identity(identities) => identities
                 .iter()
                 .any(|identity| identity.names(originator.identities)),
             Self::IsListMember => originator.is_member,
-            Self::ExternalList(lists) => external_lists.reachable(*lists).meets(originator.lists),
+            Self::ExternalList(lists) => lists.meets(originator.lists),
             Self::OtherIdentity | Self::MediaList(_) | Self::Validity(_) | Self::Never => false,
         }
     }

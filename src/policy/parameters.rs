@@ -136,6 +136,8 @@ pub const ALL: &[Parameter] = &[
         .tunable("answer to a request for a group that does not exist: 404 or 403"),
     Parameter::new("max_group_members", "10000")
         .tunable("most distinct members that a message to a group goes to"),
+    Parameter::new("group_nesting", "0")
+        .tunable("through how many groups a message may come that a group sends on"),
     Parameter::new("copy_to_sender", "0")
         .tunable("whether a member who sends to the group gets a copy"),
     Parameter::repeatable("msrp_listen"),

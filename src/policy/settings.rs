@@ -22,6 +22,9 @@ const MAX_OWN_URIS: usize = 64;
 /// Most group sources: each unknown group is asked for in all of them.
 const MAX_GROUP_SOURCES: usize = 8;
 
+/// Most groups that can send a message on one after another: what is left of its Max-Breadth tells no more of them apart.
+const MAX_GROUP_NESTING: usize = 4;
+
 /// Longest time for which a message's sender may be known: thirty days.
 const MAX_IMDN_TTL_S: usize = 30 * 86_400;
 
@@ -77,6 +80,8 @@ pub struct Settings {
     pub unknown_group_code: UnknownGroupCode,
     /// `max_group_members`: most distinct members that a message goes to.
     pub max_group_members: usize,
+    /// `group_nesting`: through how many groups, one after another, a message may have come that a group sends on.
+    pub group_nesting: u32,
     /// `copy_to_sender`: whether a member who sends to the group gets a copy.
     pub copy_to_sender: bool,
     /// `xcap_user` and `xcap_password`: what the XDMS knows us by.
@@ -138,6 +143,7 @@ impl Default for Settings {
             group_uris: GroupUris::default(),
             unknown_group_code: UnknownGroupCode::NotFound,
             max_group_members: MAX_MAX_RECIPIENTS,
+            group_nesting: 0,
             copy_to_sender: false,
             xcap_user: None,
             xcap_password: None,
@@ -514,6 +520,10 @@ const PARAMETERS: &[(&str, Setter)] = &[
     }),
     ("max_group_members", |s, v| {
         assign(&mut s.max_group_members, number(v, 1, MAX_MAX_RECIPIENTS))
+    }),
+    ("group_nesting", |s, v| {
+        let nesting = number(v, 0, MAX_GROUP_NESTING).map(|nesting| nesting as u32);
+        assign(&mut s.group_nesting, nesting)
     }),
     ("copy_to_sender", |s, v| {
         assign(&mut s.copy_to_sender, yes_or_no(v))

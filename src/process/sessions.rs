@@ -18,7 +18,7 @@ use crate::controlling::{
     ControllingFunction, Counter, Fate, LogLevel, OutgoingRequest, RETRY_AFTER_S, fill_random,
 };
 use crate::relay::{Relay, RelayEvent, RelayTotals, SessionEvent as Moved};
-use crate::sip::{HeaderBlock, HeaderName, Message, NameAddr, StatusCode};
+use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
 
 /// Actions of one session before the next one has its turn.
 const ACTIONS_PER_SESSION: usize = 16;
@@ -236,7 +236,8 @@ impl Sessions {
             }
             return;
         };
-        let Some(name) = tag_of(&message, HeaderName::To)
+        let Some(name) = message
+            .tag_in(HeaderName::To)
             .as_deref()
             .and_then(|tag| self.name_of(tag))
         else {
@@ -297,7 +298,8 @@ impl Sessions {
         response: Option<&Message>,
         host: &dyn SessionHost,
     ) {
-        let Some(name) = tag_of(message, HeaderName::From)
+        let Some(name) = message
+            .tag_in(HeaderName::From)
             .as_deref()
             .and_then(|tag| self.name_of(tag))
         else {
@@ -803,13 +805,7 @@ fn stand_in<'a>(
     }
 }
 
-fn tag_of(message: &Message, name: HeaderName) -> Option<String> {
-    let text = message.first(name)?.unfolded_text().ok()?;
-    let tag = NameAddr::parse(&text).ok()?.parameter("tag")?;
-    tag.raw_value.map(str::to_owned)
-}
-
 fn cseq_method(message: &Message) -> Option<String> {
-    let text = message.first(HeaderName::CSeq)?.unfolded_text().ok()?;
+    let text = message.first(HeaderName::CSeq)?.unfolded_text();
     text.split_whitespace().nth(1).map(str::to_owned)
 }

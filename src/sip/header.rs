@@ -59,6 +59,7 @@ header_names! {
     IdentityInfo = "Identity-Info", b'n';
     InReplyTo = "In-Reply-To";
     InReplyToContributionId = "InReplyTo-Contribution-ID";
+    MaxBreadth = "Max-Breadth";
     MaxForwards = "Max-Forwards";
     MessageExpires = "Message-Expires";
     MessageUid = "Message-UID";

@@ -228,29 +228,37 @@ impl<'a> FieldLine<'a> {
         std::str::from_utf8(self.value()).map_err(|_| NotTextError)
     }
 
-    /// The value as text on one line, each fold replaced by one space (RFC 3261 §7.3.1).
-    pub fn unfolded_text(&self) -> Result<Cow<'a, str>, NotTextError> {
-        let text = self.text()?;
-        if !text.contains('\n') {
-            return Ok(Cow::Borrowed(text));
+    /// The value on one line, each fold replaced by one space (RFC 3261 §7.3.1). Bytes that are no UTF-8, as a comment or a
+    /// display name in Latin-1 has, become U+FFFD, so that they do not keep anybody from reading the rest.
+    pub fn unfolded_text(&self) -> Cow<'a, str> {
+        match String::from_utf8_lossy(self.value()) {
+            Cow::Borrowed(text) => unfold(text),
+            Cow::Owned(text) => Cow::Owned(unfold(&text).into_owned()),
         }
-        let mut lines = text.lines();
-        let mut unfolded = lines
-            .next()
-            .unwrap_or("")
-            .trim_end_matches([' ', '\t'])
-            .to_owned();
-        for line in lines {
-            unfolded.push(' ');
-            unfolded.push_str(line.trim_matches([' ', '\t']));
-        }
-        Ok(Cow::Owned(unfolded))
     }
 
     /// The bytes of the whole header field as received, with its line end.
     pub fn line(&self) -> &'a [u8] {
         &self.head[self.span.line.clone()]
     }
+}
+
+/// Text on one line, each fold replaced by one space.
+fn unfold(text: &str) -> Cow<'_, str> {
+    if !text.contains('\n') {
+        return Cow::Borrowed(text);
+    }
+    let mut lines = text.lines();
+    let mut unfolded = lines
+        .next()
+        .unwrap_or("")
+        .trim_end_matches([' ', '\t'])
+        .to_owned();
+    for line in lines {
+        unfolded.push(' ');
+        unfolded.push_str(line.trim_matches([' ', '\t']));
+    }
+    Cow::Owned(unfolded)
 }
 
 impl fmt::Debug for FieldLine<'_> {
@@ -549,7 +557,7 @@ mod tests {
             ]
         );
         let folded = message.first(HeaderName::Subject).unwrap();
-        let unfolded = folded.unfolded_text().unwrap();
+        let unfolded = folded.unfolded_text();
         assert_eq!(
             unfolded,
             "I know you're there, pick up the phone and talk to me!"
@@ -561,7 +569,7 @@ mod tests {
         );
         assert_eq!(
             message.first(HeaderName::Other).unwrap().unfolded_text(),
-            Ok("a".into())
+            "a"
         );
         assert_eq!(message.first(HeaderName::Route).unwrap().value(), b"");
     }
@@ -659,6 +667,7 @@ mod tests {
         let field = message.first(HeaderName::Subject).unwrap();
         assert_eq!(field.value(), b"\xff");
         assert_eq!(field.text(), Err(NotTextError));
+        assert_eq!(field.unfolded_text(), "\u{fffd}");
     }
 
     #[test]
@@ -694,9 +703,7 @@ mod tests {
                 let value = field.value();
                 assert!(!value.first().is_some_and(|&byte| is_lws_byte(byte)));
                 assert!(!value.last().is_some_and(|&byte| is_lws_byte(byte)));
-                if let Ok(text) = field.unfolded_text() {
-                    assert!(!text.contains(['\r', '\n', '\0']));
-                }
+                assert!(!field.unfolded_text().contains(['\r', '\n', '\0']));
             }
             assert!(message.body().len() <= bytes.len());
         }

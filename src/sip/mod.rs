@@ -5,6 +5,7 @@
 //! field value or one URI; [`Message`] finds those in a whole message. What the network sends can
 //! only produce an error value, and every size that a peer chooses has a named limit.
 
+mod address_fields;
 mod feature_tag;
 mod grammar;
 mod header;
@@ -21,6 +22,7 @@ mod uri;
 mod user_agent;
 mod write;
 
+pub use address_fields::{MAX_ROUTE_SET_BYTES, MAX_ROUTES, RouteSetError};
 pub use feature_tag::carries_icsi;
 pub use header::HeaderName;
 pub use list::{ListItems, Parameter, ParameterError, Parameters, split_list};
@@ -31,7 +33,8 @@ pub use name_addr::{NameAddr, NameAddrError};
 pub use privacy::requests_anonymity;
 pub use status::{InvalidStatusCode, StatusCode};
 pub use uri::{
-    MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, OtherUri, SipUri, TelUri, Uri, UriError,
+    ComparisonKeys, MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, OtherUri, SipUri, TelUri,
+    Uri, UriError,
 };
 pub use user_agent::{Product, Products, products};
 pub use write::{HeaderBlock, InjectionError, warning_value};

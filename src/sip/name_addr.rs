@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::grammar::{is_lws_byte, quoted_string_end, trim_lws};
+use super::grammar::{quoted_string_end, trim_lws};
 use super::list::{Parameter, Parameters, unquote};
 
 /// One address value. A field that may hold several is split with
@@ -13,6 +13,7 @@ use super::list::{Parameter, Parameters, unquote};
 pub struct NameAddr<'a> {
     display_name: &'a str,
     uri: &'a str,
+    is_bracketed: bool,
     parameters: &'a str,
 }
 
@@ -22,8 +23,8 @@ pub enum NameAddrError {
     /// A quoted display name or the `<` of the URI is never closed, or something else stands where
     /// the URI should begin.
     DisplayName,
-    /// There is no URI, or it has white space, quotes or brackets, or it has a comma or question
-    /// mark without being in `<…>`.
+    /// There is no URI, or it has quotes, brackets or anything but visible ASCII, or it has a comma or
+    /// question mark without being in `<…>`.
     Uri,
     /// What follows the URI is no parameter list.
     Parameter,
@@ -57,6 +58,7 @@ impl<'a> NameAddr<'a> {
         if !display_name.starts_with('"') && display_name.contains(['"', '>', ',']) {
             return Err(NameAddrError::DisplayName);
         }
+        let is_bracketed = rest.starts_with('<');
         let (uri, parameters) = match rest.strip_prefix('<') {
             Some(rest) => rest.split_once('>').ok_or(NameAddrError::DisplayName)?,
             None => {
@@ -67,8 +69,7 @@ impl<'a> NameAddr<'a> {
                 (trim_lws(uri), parameters)
             }
         };
-        let is_illegal =
-            |byte: u8| is_lws_byte(byte) || matches!(byte, b'<' | b'>' | b'"') || byte == 0;
+        let is_illegal = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'<' | b'>' | b'"');
         if uri.is_empty() || uri.bytes().any(is_illegal) {
             return Err(NameAddrError::Uri);
         }
@@ -78,14 +79,21 @@ impl<'a> NameAddr<'a> {
         Ok(Self {
             display_name,
             uri,
+            is_bracketed,
             parameters,
         })
     }
 
-    /// The display name without quotes, if there is one that is not empty.
+    /// The display name without quotes, if there is one that is not empty and was UTF-8
+    /// (see [`FieldLine::unfolded_text`](super::FieldLine::unfolded_text)).
     pub fn display_name(&self) -> Option<Cow<'a, str>> {
         let name = unquote(self.display_name);
-        (!name.is_empty()).then_some(name)
+        (!name.is_empty() && !name.contains(char::REPLACEMENT_CHARACTER)).then_some(name)
+    }
+
+    /// Whether the URI stands in `<…>`.
+    pub fn is_bracketed(&self) -> bool {
+        self.is_bracketed
     }
 
     /// The URI as written; [`Uri::parse`](super::Uri::parse) judges it.
@@ -103,6 +111,55 @@ impl<'a> NameAddr<'a> {
     pub fn parameter(&self, name: &str) -> Option<Parameter<'a>> {
         self.parameters()
             .find(|parameter| parameter.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The address as [`Display`](fmt::Display) writes it, without the header field parameter of that name.
+    pub fn without(&self, parameter: &str) -> String {
+        self.written(|one| !one.name.eq_ignore_ascii_case(parameter))
+    }
+
+    /// The address as [`Display`](fmt::Display) writes it, without header field parameters.
+    pub fn without_parameters(&self) -> String {
+        self.written(|_| false)
+    }
+
+    fn written(&self, is_kept: impl Fn(&Parameter<'a>) -> bool) -> String {
+        let mut text = String::with_capacity(self.display_name.len() + self.uri.len() + 32);
+        // A String takes whatever is written to it.
+        let _ = self.write(&mut text, is_kept);
+        text
+    }
+
+    fn write(
+        &self,
+        out: &mut impl fmt::Write,
+        is_kept: impl Fn(&Parameter<'a>) -> bool,
+    ) -> fmt::Result {
+        if let Some(name) = self.display_name() {
+            out.write_char('"')?;
+            for character in name.chars() {
+                if matches!(character, '"' | '\\') {
+                    out.write_char('\\')?;
+                }
+                out.write_char(character)?;
+            }
+            out.write_str("\" ")?;
+        }
+        write!(out, "<{}>", self.uri)?;
+        for parameter in self.parameters().filter(is_kept) {
+            write!(out, ";{}", parameter.name)?;
+            if let Some(value) = parameter.raw_value {
+                write!(out, "={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for NameAddr<'_> {
+    /// The address in `<…>`, a display name before it as a quoted string.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |_| true)
     }
 }
 

@@ -1,58 +1,66 @@
 //! The Privacy header field (RFC 3323 §4.2, RFC 3325 §9.3).
 
 use super::grammar::trim_lws;
+use super::{HeaderName, Message};
 
-/// Whether the Privacy values ask that the sender's identity be withheld: one of them is `id`,
-/// `user` or `header`, and none is `none`, which asks for no privacy at all.
+/// Whether a request asks that its sender's identity be withheld: a Privacy value of it is `id`, `user` or `header`.
 ///
-/// `values` are the values of all Privacy header fields. Their members are separated by semicolons;
-/// commas, which some senders use, count too.
-pub fn requests_anonymity<'a>(values: impl IntoIterator<Item = &'a str>) -> bool {
-    let mut is_requested = false;
-    for priv_value in values
-        .into_iter()
-        .flat_map(|value| value.split([';', ',']))
-        .map(trim_lws)
-    {
-        let is = |name: &str| priv_value.eq_ignore_ascii_case(name);
-        if is("none") {
-            return false;
-        }
-        is_requested |= is("id") || is("user") || is("header");
-    }
-    is_requested
+/// Whatever stands beside it, `none` too, which RFC 3323 §4.2 forbids there: the fields go on as they are, and who acts on
+/// them next may well act on `id`. Values are separated by semicolons; commas, which some senders use, count too.
+pub fn requests_anonymity(message: &Message) -> bool {
+    message.all(HeaderName::Privacy).any(|field| {
+        let text = field.unfolded_text();
+        let mut values = text.split([';', ',']).map(trim_lws);
+        values.any(|value| {
+            ["id", "user", "header"]
+                .iter()
+                .any(|name| value.eq_ignore_ascii_case(name))
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+
+    fn asks(fields: &[&[u8]]) -> bool {
+        let mut text = b"MESSAGE sip:a@b SIP/2.0\r\n".to_vec();
+        for value in fields {
+            text.extend_from_slice(&[b"Privacy: ", *value, b"\r\n"].concat());
+        }
+        text.extend_from_slice(b"\r\n");
+        requests_anonymity(&Message::parse(Bytes::from(text)).unwrap())
+    }
 
     #[test]
     fn values_that_withhold_the_identity() {
-        for value in [
-            "id",
-            "user",
-            "header",
-            "ID",
-            "session; id ;critical",
-            "history,id",
-        ] {
-            assert!(requests_anonymity([value]), "{value}");
+        let values: [&[u8]; _] = [
+            b"id",
+            b"user",
+            b"header",
+            b"ID",
+            b"session; id ;critical",
+            b"history,id",
+            b"history;\r\n id",
+            b"none;id",
+            b"id;NONE",
+            b"id;\xff",
+        ];
+        for value in values {
+            assert!(asks(&[value]), "{}", value.escape_ascii());
         }
-        assert!(
-            requests_anonymity(["session", "user"]),
-            "several header fields"
-        );
+        assert!(asks(&[b"session", b"user"]), "several header fields");
+        assert!(asks(&[b"none", b"id"]), "none in a field of its own");
     }
 
     #[test]
     fn values_that_do_not() {
-        for value in [
-            "", "none", "session", "critical", "history", "idx", "none;id", "id;NONE",
-        ] {
-            assert!(!requests_anonymity([value]), "{value}");
+        let values: [&[u8]; _] = [b"", b"none", b"session", b"critical", b"history", b"idx"];
+        for value in values {
+            assert!(!asks(&[value]), "{}", value.escape_ascii());
         }
-        assert!(!requests_anonymity(["id", "none"]), "several header fields");
-        assert!(!requests_anonymity([]));
+        assert!(!asks(&[]));
     }
 }

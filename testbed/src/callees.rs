@@ -175,6 +175,14 @@ impl InvitedCall {
         or_fail("the offer", self.try_sdp())
     }
 
+    /// `a=path` of the answer, all its URIs.
+    #[track_caller]
+    pub fn answer_path(&self) -> String {
+        let sdp = self.plan.sdp(&self.session).write();
+        let sdp = or_fail("the answer", SdpRead::of(sdp.as_bytes()));
+        sdp.path().to_owned()
+    }
+
     fn try_sdp(&self) -> Result<SdpRead, String> {
         let body = self.invite.body();
         let content_type = self.invite.header("Content-Type").unwrap_or_default();

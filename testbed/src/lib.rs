@@ -116,7 +116,7 @@ pub use process::Process;
 pub use proof::{Proof, proves};
 pub use proxy::{Proxy, StartFailure, values};
 pub use recording::{Complaint, Recording};
-pub use request::{Reply, Request};
+pub use request::{Reply, Request, latin_1};
 pub use sdp::{SdpRead, SdpText};
 pub use sipp::{Scenario, Sipp};
 pub use web_server::{WebAnswer, WebRequest, WebServer};

@@ -252,6 +252,12 @@ impl Reply {
         self
     }
 
+    /// The header has this value, too.
+    pub fn and(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The body with its type.
     pub fn with_body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
@@ -329,9 +335,27 @@ fn write<'a>(
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    let mut bytes = head.into_bytes();
+    let mut bytes = Vec::with_capacity(head.len() + body.len());
+    for character in head.chars() {
+        match u32::from(character).wrapping_sub(LATIN_1) {
+            byte @ 0x80..=0xff => bytes.push(byte as u8),
+            _ => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// Where a byte of Latin-1 stands in for itself: characters of private use.
+const LATIN_1: u32 = 0xf700;
+
+/// A text that goes out in Latin-1 in a header field of a [`Request`] or a [`Reply`], as no SIP stack should send it.
+pub fn latin_1(text: &str) -> String {
+    let stand_in = |character: char| match u32::from(character) {
+        code @ 0x80..=0xff => char::from_u32(LATIN_1 + code).unwrap_or(character),
+        _ => character,
+    };
+    text.chars().map(stand_in).collect()
 }
 
 fn reason(status: u16) -> &'static str {

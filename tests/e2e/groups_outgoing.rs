@@ -77,7 +77,8 @@ fn members_are_the_recipients_and_the_group_speaks() {
             assert_eq!(copy.header(name), request.header(name), "{name}");
         }
         assert_eq!(copy.header("User-Agent"), Some("CPM-serv/OMA2.2"));
-        assert_eq!(copy.header("Max-Forwards"), Some("69"));
+        assert_eq!(copy.header("Max-Forwards"), Some("20"));
+        assert_eq!(copy.header("Max-Breadth"), Some("30"));
         assert_eq!(copy.body(), message.cpim());
         assert!(
             !header_lines(copy)

@@ -1,6 +1,6 @@
 //! Who the originator is, who says so, and what recipients are told (9.1.1-1, -6d; spec-notes N10, N30, N32).
 
-use cpm_testbed::{Agent, Bench, Proxy, Request, cpm_message, to};
+use cpm_testbed::{Agent, Bench, Proxy, Request, cpm_message, latin_1, to};
 
 use crate::common::{CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, proves, untrusting_proxy};
 
@@ -33,24 +33,48 @@ fn a_trusted_peer_asserts_the_originator_and_recipients_see_him() {
     let (anne, bill) = (bench.agent(), bench.agent());
     let capture = bench.capture();
     for service in SERVICES {
-        for (asserted, address) in [
-            ("<sip:anne@example.com>", "sip:anne@example.com"),
-            ("sip:anne@example.com", "sip:anne@example.com"),
+        let (anne_alone, latin) = ("<sip:anne@example.com>", latin_1("\"Änne\" "));
+        for (asserted, address, goes_on) in [
+            (anne_alone, "sip:anne@example.com", anne_alone),
+            ("sip:anne@example.com", "sip:anne@example.com", anne_alone),
             (
                 "\"Anne, A.\" <sip:anne@example.com;x=1>",
                 "sip:anne@example.com;x=1",
+                "\"Anne, A.\" <sip:anne@example.com;x=1>",
             ),
-            ("<tel:+12015550123>", "tel:+12015550123"),
+            (
+                "<tel:+12015550123>",
+                "tel:+12015550123",
+                "<tel:+12015550123>",
+            ),
             (
                 "<sip:anne@example.com>, <tel:+12015550123>",
                 "sip:anne@example.com",
+                "<sip:anne@example.com>, <tel:+12015550123>",
+            ),
+            // RFC 3325 §9.1: one of each kind, and nothing that is none.
+            (
+                "<sip:anne@example.com>, garbage here",
+                "sip:anne@example.com",
+                anne_alone,
+            ),
+            (
+                "<sip:anne@example.com>, <sip:bill@example.com>, <tel:+1>, <tel:+2>",
+                "sip:anne@example.com",
+                "<sip:anne@example.com>, <tel:+1>",
+            ),
+            // Only the URI is wanted of it.
+            (
+                &format!("{latin}{anne_alone}"),
+                "sip:anne@example.com",
+                anne_alone,
             ),
         ] {
             let request = message(service, &bill).with("P-Asserted-Identity", asserted);
             exchange(&anne, &request, &proxy, 202);
             proxy.expect_log(&format!("asked for <{address}>"));
             let received = bill.expect_request("MESSAGE");
-            assert_eq!(received.headers("P-Asserted-Identity"), [asserted]);
+            assert_eq!(received.headers("P-Asserted-Identity"), [goes_on]);
             assert_eq!(received.header("Referred-By"), None);
         }
         // Two header fields are two values (RFC 3325 §9.1).
@@ -69,6 +93,7 @@ fn a_trusted_peer_asserts_the_originator_and_recipients_see_him() {
         "nonsense",
         "<>",
         "<anne>",
+        "<urn:service:sos>",
         "\"Anne",
         "<sip:anne@exa mple.com>",
     ] {
@@ -153,7 +178,7 @@ fn the_script_says_who_it_has_authenticated() {
             expect_not_authorised(&anne, &nonsense, proxy);
         }
     }
-    stranger.expect_log("the originator that the script set is not a URI");
+    stranger.expect_log("the originator that the script set is no sip, sips or tel URI");
     capture.stop().assert_clean();
     for proxy in [stranger, script_only] {
         proxy.stop();
@@ -242,4 +267,79 @@ fn an_anonymous_sender_stays_as_anonymous_as_he_was() {
     }
     capture.stop().assert_clean();
     proxy.stop();
+}
+
+/// RFC 3261 §25.1 has display names in UTF-8 only; what goes on is legal.
+#[test]
+fn a_display_name_in_latin_1_is_left_out_and_costs_nothing_else() {
+    let bench = Bench::new("a_display_name_in_latin_1");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for service in SERVICES {
+        for (name, goes_on) in [
+            (latin_1("\"Änne\""), ""),
+            (latin_1("Änne"), ""),
+            ("\"Änne\"".to_owned(), "\"Änne\" "),
+        ] {
+            let from = format!("{name} <sip:anne@example.com>;tag=1");
+            let request = message(service, &bill).with("From", &from);
+            exchange(&anne, &request, &proxy, 202);
+            let received = bill.expect_request("MESSAGE");
+            let tag = received.parameter("From", "tag").expect("a tag of its own");
+            assert_eq!(
+                received.header("From").map(str::to_owned),
+                Some(format!("{goes_on}<sip:anne@example.com>;tag={tag}"))
+            );
+        }
+    }
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+/// RFC 3323 §4.2, RFC 3325 §7: who acts on the copies may act on `id`, whatever stands beside it.
+#[test]
+fn none_beside_id_asks_for_anonymity_all_the_same() {
+    let _proof = proves(&["9.1.1-3a", "9.1.1-5a"]);
+    let bench = Bench::new("none_beside_id");
+    let refusing = bench.proxy(&cpm_proxy(HANDLE).set_number("cpm", "allow_anonymity", 0));
+    let allowing = bench.proxy(&cpm_proxy(HANDLE));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let capture = bench.capture();
+    for service in SERVICES {
+        let latin = latin_1("id;ä");
+        for values in [
+            &["none", "id"][..],
+            &["id", "none"],
+            &["none;id"],
+            &["id;none"],
+            &["NONE ; User"],
+            &[&latin],
+        ] {
+            let mut request = message(service, &bill);
+            for value in values {
+                request = request.and("Privacy", value);
+            }
+            let answer = exchange(&anne, &request, &refusing, 403);
+            assert_eq!(
+                answer.header("Warning"),
+                Some("399 example.com \"119 Anonymity not allowed\""),
+                "{values:?}"
+            );
+        }
+        exchange(
+            &anne,
+            &message(service, &bill).with("Privacy", "none"),
+            &refusing,
+            202,
+        );
+        bill.expect_request("MESSAGE");
+        let request = message(service, &bill).with("Privacy", "none;id");
+        exchange(&anne, &request, &allowing, 202);
+        let received = bill.expect_request("MESSAGE");
+        assert_eq!(received.headers("Privacy"), ["none;id"]);
+    }
+    capture.stop().assert_clean();
+    refusing.stop();
+    allowing.stop();
 }

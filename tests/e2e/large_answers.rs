@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cpm_testbed::{Plan, SdpText};
+use cpm_testbed::{Plan, SdpText, latin_1};
 
 use crate::common::{CONTROLLING, EXPLODER, expect_counter, proves, reason};
 use crate::large::{LONG, SIZE, Scene};
@@ -333,6 +333,41 @@ fn requests_inside_a_dialog_go_by_its_routes() {
     let bye = scene.anne.expect_request("BYE");
     assert_eq!(list(&bye), own);
     assert_eq!(bye.uri(), Some(scene.anne.uri("device").as_str()));
+    scene.finish();
+}
+
+#[test]
+fn of_addresses_in_an_answer_only_the_uris_are_wanted() {
+    let scene = Scene::new("of_addresses_in_an_answer");
+    let there = scene.callees.agent().address();
+    let latin = latin_1("Jörg");
+    let routes = format!("sip:first@{there};lr, \"{latin}\" <sip:second@{there};lr>");
+    let contact = format!("{latin} <{}>", scene.callees.uri("phone"));
+    for user in ["bill", "carol"] {
+        let plan = Plan::accept().header("Record-Route", &routes);
+        scene.callees.plan(user, plan.header("Contact", &contact));
+    }
+    let from = format!("\"{latin}\" <sip:anne@example.com>;tag=77");
+    let own = format!("{latin} <{}>", scene.anne.uri("device"));
+    for (service, user) in [(EXPLODER, "bill"), (CONTROLLING, "carol")] {
+        let upload = scene.upload(service, &[user]);
+        let upload = upload.with("From", &from).with("Contact", &own);
+        scene.sends(&upload);
+        let (leg, _) = scene.gets(user, &upload);
+        let tag = leg.invite.parameter("From", "tag").unwrap_or_default();
+        assert_eq!(
+            leg.invite.header("From").map(str::to_owned),
+            Some(format!("<sip:anne@example.com>;tag={tag}"))
+        );
+        for method in ["ACK", "BYE"] {
+            let request = scene.callees.expect_in(&leg, method);
+            assert_eq!(
+                request.headers("Route").join(", "),
+                format!("<sip:second@{there};lr>, <sip:first@{there};lr>")
+            );
+            assert_eq!(request.uri(), Some(scene.callees.uri("phone").as_str()));
+        }
+    }
     scene.finish();
 }
 

@@ -8,7 +8,7 @@ use crate::large::{ANNE, Scene};
 use crate::large_checks::{is_accepted, is_refused};
 
 /// A scene with a folder of groups.
-fn with_groups(test_name: &str, configure: &[(&str, &str)]) -> (Scene, GroupFolder) {
+pub(crate) fn with_groups(test_name: &str, configure: &[(&str, &str)]) -> (Scene, GroupFolder) {
     let mut folder = None;
     let scene = Scene::with(test_name, |bench, config| {
         let groups = GroupFolder::new(bench, "groups");

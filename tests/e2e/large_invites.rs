@@ -97,7 +97,13 @@ fn each_recipient_gets_a_request_of_his_own() {
                     .branch()
                     .is_some_and(|branch| branch.starts_with("z9hG4bK"))
             );
-            assert_eq!(invite.headers("Max-Forwards"), ["69"]);
+            // Those of a group may go less far (spec-notes N36).
+            let (hops, breadth) = match service.as_str() {
+                EXPLODER | CONTROLLING => ("69", "45"),
+                _ => ("20", "30"),
+            };
+            assert_eq!(invite.headers("Max-Forwards"), [hops]);
+            assert_eq!(invite.headers("Max-Breadth"), [breadth]);
             let from = invite.header("From").unwrap_or_default();
             assert!(
                 from.starts_with("\"Anne\" <sip:anne@example.com>;tag="),

@@ -7,7 +7,7 @@ use crate::common::{
 };
 
 /// Written by the Controlling Function itself into each outgoing request, once.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "Via",
     "To",
     "From",
@@ -16,6 +16,7 @@ const OWN: [&str; 11] = [
     "Content-Length",
     "Content-Type",
     "Max-Forwards",
+    "Max-Breadth",
     "P-Asserted-Identity",
     "User-Agent",
     "Supported",

@@ -169,7 +169,7 @@ const FAULTS: &[Fault] = &[
         None,
     ),
     fault(
-        "nobody vouches for the originator: no P-Asserted-Identity, none that is a URI, and no `$cpm(originator)`",
+        "nobody vouches for the originator: no P-Asserted-Identity, none that is a sip, sips or tel URI, and no `$cpm(originator)`",
         |draft| draft.remove("P-Asserted-Identity"),
         403,
         "Forbidden",
@@ -218,6 +218,20 @@ const FAULTS: &[Fault] = &[
         |draft| draft.set("Max-Forwards", "many"),
         400,
         "Malformed Max-Forwards",
+        None,
+    ),
+    fault(
+        "From is no address",
+        |draft| draft.set("From", "<sip:anne@exa mple.com>;tag=1"),
+        400,
+        "Malformed From",
+        None,
+    ),
+    fault(
+        "a list or a group has sent it on already: Max-Breadth is 45 or less, or no number",
+        |draft| draft.set("Max-Breadth", "45"),
+        482,
+        "Loop Detected",
         None,
     ),
     fault(
@@ -739,6 +753,7 @@ fn of_two_faults_the_first_in_the_specified_order_is_named() {
         "User-Agent names",
         "Require names",
         "Max-Forwards is 0",
+        "a list or a group has sent it on",
         "Conversation-ID is missing",
         "Contribution-ID is missing",
         "Privacy asks",

@@ -1,13 +1,13 @@
 //! Where the server is.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
 
 use cpm::client::{SipTransport, Way};
 use cpm::sip::Uri;
 
 use super::dns::NameServers;
 use super::locate::{Wanted, places};
+use super::race::addresses;
 
 /// A server as the user names it: `HOST`, `HOST:PORT` or a SIP URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,35 +59,33 @@ impl Server {
         })
     }
 
-    /// The ways to it, best first; at least one (RFC 3263 §4).
+    /// The ways to it, best first, at least one (RFC 3263 §4). Those of one group are the addresses of one place that takes
+    /// connections, which are tried beside each other.
     pub(crate) fn ways(
         &self,
         wanted: &Wanted,
         name_servers: &NameServers,
-    ) -> Result<Vec<Way>, String> {
-        let (mut ways, mut failure) = (Vec::new(), String::new());
+    ) -> Result<Vec<Vec<Way>>, String> {
+        let mut groups = Vec::new();
+        let mut failure = format!("{} offers no such service", self.host);
         for place in places(&self.host, self.port, wanted, name_servers, crate::fill) {
-            match resolve(&place.host, place.port) {
-                Ok(address) => ways.push(Way {
-                    transport: place.transport,
-                    address,
-                }),
+            let way = |address| Way {
+                transport: place.transport,
+                address,
+            };
+            match addresses(&place.host, place.port) {
+                Ok(found) if place.transport.is_reliable() => {
+                    groups.push(found.into_iter().map(way).collect());
+                }
+                Ok(found) => groups.extend(found.into_iter().map(|address| vec![way(address)])),
                 Err(words) => failure = words,
             }
         }
-        match ways.is_empty() {
+        match groups.is_empty() {
             true => Err(failure),
-            false => Ok(ways),
+            false => Ok(groups),
         }
     }
-}
-
-/// The first address of a host.
-pub(crate) fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
-    let mut found = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| format!("{host}: {error}"))?;
-    found.next().ok_or_else(|| format!("{host} has no address"))
 }
 
 impl fmt::Display for NoServerError {

@@ -48,8 +48,8 @@ impl Wanted {
     }
 }
 
-/// The places of a server, best first; at least one. An IP address, a port or a name of one label leaves nothing to be asked
-/// for. `random` draws among servers of the same priority.
+/// The places of a server, best first; none where its domain says that there is no such service. An IP address, a port or a
+/// name of one label leaves nothing to be asked for. `random` draws among servers of the same priority.
 pub(super) fn places(
     host: &str,
     port: Option<u16>,
@@ -60,13 +60,14 @@ pub(super) fn places(
     let is_name = host.parse::<IpAddr>().is_err() && host.trim_end_matches('.').contains('.');
     let found = match port.is_none() && is_name {
         true => asked(host.trim_end_matches('.'), wanted, look_up, random),
-        false => Vec::new(),
+        false => Found::default(),
     };
-    if !found.is_empty() {
-        return found;
+    if !found.places.is_empty() {
+        return found.places;
     }
     let transports = wanted.transports().iter();
     transports
+        .filter(|transport| !found.denied.contains(transport))
         .map(|transport| Place {
             transport: *transport,
             host: host.to_owned(),
@@ -75,10 +76,19 @@ pub(super) fn places(
         .collect()
 }
 
-/// What name servers say; nothing if they say nothing.
-fn asked(host: &str, wanted: &Wanted, look_up: &impl LookUp, random: fn(&mut [u8])) -> Vec<Place> {
+/// What name servers say.
+#[derive(Debug, Default)]
+struct Found {
+    places: Vec<Place>,
+    /// What has records, and none of them leads anywhere: the domain offers no such service (RFC 2782).
+    denied: Vec<SipTransport>,
+}
+
+/// Nothing if nobody says anything.
+fn asked(host: &str, wanted: &Wanted, look_up: &impl LookUp, random: fn(&mut [u8])) -> Found {
+    let mut found = Found::default();
     let Some(records) = look_up.naptr(host) else {
-        return Vec::new();
+        return found;
     };
     let mut services = services(records, wanted);
     if services.is_empty() {
@@ -93,24 +103,25 @@ fn asked(host: &str, wanted: &Wanted, look_up: &impl LookUp, random: fn(&mut [u8
         let named = transports.into_iter();
         services.extend(named.map(|one| (one, format!("{}.{host}", service_label(one)))));
     }
-    let mut places = Vec::new();
     for (transport, name) in services {
-        let Some(records) = look_up.srv(&name) else {
+        let Some(mut records) = look_up.srv(&name) else {
             break;
         };
-        for record in in_turn(records, random) {
-            // A service that is decidedly not there.
-            if !record.target.is_empty() && record.target != "." {
-                places.push(Place {
-                    transport,
-                    host: record.target,
-                    port: record.port,
-                });
-            }
+        let are_there = !records.is_empty();
+        // "." is a service that is decidedly not there, port 0 none that could be.
+        records.retain(|record| !matches!(record.target.as_str(), "" | ".") && record.port != 0);
+        if are_there && records.is_empty() {
+            found.denied.push(transport);
         }
+        let places = in_turn(records, random).into_iter();
+        found.places.extend(places.map(|record| Place {
+            transport,
+            host: record.target,
+            port: record.port,
+        }));
     }
-    places.truncate(MAX_PLACES);
-    places
+    found.places.truncate(MAX_PLACES);
+    found
 }
 
 /// Transports and the names of their SRV records, as the domain prefers them.
@@ -134,11 +145,13 @@ fn services(mut records: Vec<Naptr>, wanted: &Wanted) -> Vec<(SipTransport, Stri
 }
 
 /// The order in which servers are tried (RFC 2782): by priority, and within one by lot, a weight being so many tickets.
+/// What is cut off are the last ones.
 fn in_turn(mut records: Vec<Srv>, random: fn(&mut [u8])) -> Vec<Srv> {
-    records.truncate(MAX_PLACES);
     records.sort_by_key(|record| (record.priority, record.weight));
-    let mut ordered = Vec::with_capacity(records.len());
-    while let Some(first) = records.first() {
+    let mut ordered = Vec::with_capacity(MAX_PLACES);
+    while ordered.len() < MAX_PLACES
+        && let Some(first) = records.first()
+    {
         let priority = first.priority;
         let rivals = records
             .iter()
@@ -346,10 +359,30 @@ mod tests {
         let mut gone = zone();
         gone.srv
             .insert("_sips._tcp.example.com", vec![srv(0, 0, 0, ".")]);
-        let crowd = (0..100).map(|port| srv(0, 0, port, "x")).collect();
+        let crowd = (0..100).map(|port| srv(100 - port, 0, port, "x")).collect();
         gone.srv.insert("_sip._udp.example.com", crowd);
         let any = Wanted::First(vec![Udp]);
         let found = found(&gone, "example.com", None, &any);
         assert_eq!((found.len(), found[0].as_str()), (MAX_PLACES, "TCP c:5072"));
+        assert_eq!(found[1], "UDP x:99", "sorted before it is cut");
+        assert!(!found.contains(&"UDP x:0".to_owned()));
+    }
+
+    #[test]
+    fn a_service_that_the_domain_denies_is_not_tried() {
+        let mut zone = Zone::default();
+        zone.srv
+            .insert("_sip._udp.example.com", vec![srv(0, 0, 0, ".")]);
+        let udp = Wanted::Only(Udp);
+        assert!(found(&zone, "example.com", None, &udp).is_empty());
+        let large = Wanted::First(vec![Tcp, Udp]);
+        assert_eq!(
+            found(&zone, "example.com", None, &large),
+            ["TCP example.com:5060"]
+        );
+        // Port 0 alone is passed over.
+        let records = vec![srv(0, 0, 0, "a"), srv(1, 0, 5070, "b")];
+        zone.srv.insert("_sip._udp.example.com", records);
+        assert_eq!(found(&zone, "example.com", None, &udp), ["UDP b:5070"]);
     }
 }

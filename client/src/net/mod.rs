@@ -4,12 +4,14 @@ mod address;
 mod connection;
 mod dns;
 mod locate;
+mod race;
 mod tls;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read as _};
-use std::net::{SocketAddr, TcpStream as StdTcpStream, UdpSocket as StdUdpSocket};
-use std::sync::Arc;
+use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -17,17 +19,17 @@ use cpm::client::{Framing, MsrpTarget, SipTransport, Way};
 use cpm::session::ConnectionId;
 use cpm::sip::Message;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
-use mio::{Events, Interest, Poll, Token};
-use rustls::ServerConfig;
+use mio::{Events, Interest, Poll, Token, Waker};
+use rustls::{ClientConfig, ServerConfig};
 
-pub(crate) use address::{Server, resolve};
+pub(crate) use address::Server;
 pub(crate) use connection::Broken;
 use connection::{Connection, Reading};
 pub(crate) use dns::NameServers;
 pub(crate) use locate::Wanted;
 pub(crate) use tls::{Identity, Trust, read_certificates};
 
-/// How long opening a connection for SIP may take.
+/// How long opening a connection for SIP to one place of a server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that may be open at once; further ones are closed as they come.
 const MAX_CONNECTIONS: usize = 64;
@@ -39,6 +41,7 @@ const UDP: Token = Token(1);
 const SIP_LISTENER: Token = Token(2);
 const MSRP_LISTENER: Token = Token(3);
 const SIP_TLS_LISTENER: Token = Token(4);
+const CONNECTED: Token = Token(5);
 const FIRST_CONNECTION: usize = 16;
 
 /// What happened.
@@ -70,6 +73,15 @@ struct Entry {
     kind: Kind,
 }
 
+/// A connection for MSRP that is being opened; its TLS, and the name that the other end goes by.
+struct Opening {
+    tls: Option<Arc<ClientConfig>>,
+    host: String,
+}
+
+/// How opening one went.
+type Opened = (ConnectionId, io::Result<TcpStream>);
+
 /// All sockets of the program.
 pub(crate) struct Net {
     poll: Poll,
@@ -79,6 +91,10 @@ pub(crate) struct Net {
     sip_tls_listener: Option<(TcpListener, Arc<ServerConfig>)>,
     msrp_listener: Option<(TcpListener, Option<Arc<ServerConfig>>)>,
     entries: HashMap<Token, Entry>,
+    opening: HashMap<ConnectionId, Opening>,
+    /// From the threads that resolve names and connect: nothing else waits for those.
+    opened: (mpsc::Sender<Opened>, mpsc::Receiver<Opened>),
+    waker: Arc<Waker>,
     next_token: usize,
     next_accepted: u64,
     trust: Trust,
@@ -101,6 +117,7 @@ impl Net {
         let mut signals = mio::net::UnixStream::from_std(reader);
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), CONNECTED)?);
         Ok(Self {
             poll,
             signals,
@@ -109,6 +126,9 @@ impl Net {
             sip_tls_listener: None,
             msrp_listener: None,
             entries: HashMap::new(),
+            opening: HashMap::new(),
+            opened: mpsc::channel(),
+            waker,
             next_token: FIRST_CONNECTION,
             next_accepted: 1,
             trust,
@@ -118,14 +138,18 @@ impl Net {
         })
     }
 
-    /// Opens the way to the server, and returns our own end of it. `local` is where to bind, for UDP.
+    /// Opens one of these ways, which differ in nothing but the address, and returns it and our own end of it. `local` is
+    /// where to bind, for UDP.
     pub(crate) fn open(
         &mut self,
-        way: Way,
+        ways: &[Way],
         local: Option<SocketAddr>,
-    ) -> Result<SocketAddr, Broken> {
-        if way.transport == SipTransport::Udp {
-            let any = if way.address.is_ipv4() {
+    ) -> Result<(Way, SocketAddr), Broken> {
+        let Some(first) = ways.first().copied() else {
+            return Err(io::Error::other("no address").into());
+        };
+        if first.transport == SipTransport::Udp {
+            let any = if first.address.is_ipv4() {
                 "0.0.0.0:0"
             } else {
                 "[::]:0"
@@ -135,17 +159,18 @@ impl Net {
                 None => StdUdpSocket::bind(any)?,
             };
             // So that a dead server shows itself, and nobody else is heard.
-            socket.connect(way.address)?;
+            socket.connect(first.address)?;
             let own = socket.local_addr()?;
             socket.set_nonblocking(true)?;
             self.set_udp(UdpSocket::from_std(socket))?;
-            return Ok(own);
+            return Ok((first, own));
         }
-        let stream = StdTcpStream::connect_timeout(&way.address, CONNECT_TIMEOUT)?;
+        let addresses: Vec<SocketAddr> = ways.iter().map(|way| way.address).collect();
+        let (address, stream) = race::connect(&addresses, CONNECT_TIMEOUT)?;
         let own = stream.local_addr()?;
-        stream.set_nonblocking(true)?;
-        self.add_sip(way, TcpStream::from_std(stream))?;
-        Ok(own)
+        let way = Way { address, ..first };
+        self.add_sip(way, stream)?;
+        Ok((way, own))
     }
 
     /// Listens for SIP on one port, UDP and TCP, and returns it.
@@ -262,7 +287,7 @@ impl Net {
         Ok(())
     }
 
-    /// Opens a connection for MSRP.
+    /// Opens a connection for MSRP, to the first address of the host that takes one.
     pub(crate) fn connect_msrp(&mut self, id: ConnectionId, target: &MsrpTarget) {
         if let Err(broken) = self.try_connect_msrp(id, target) {
             self.ready.push_back(NetEvent::MsrpBroken(id, broken));
@@ -270,22 +295,43 @@ impl Net {
     }
 
     fn try_connect_msrp(&mut self, id: ConnectionId, target: &MsrpTarget) -> Result<(), Broken> {
-        let address = resolve(&target.host, target.port).map_err(io::Error::other)?;
-        let stream = TcpStream::connect(address)?;
-        let config = match target.secure {
+        let tls = match target.secure {
             true => Some(self.trust.client_config(target.fingerprint.as_ref())?),
             false => None,
         };
-        let tls = config.map(|config| (config, target.host.as_str()));
-        let connection = Connection::outgoing(stream, tls)?;
-        self.add(
-            connection,
-            Kind::Msrp {
-                id,
-                told_open: false,
-            },
-        )?;
+        let (host, port) = (target.host.clone(), target.port);
+        let (opened, waker) = (self.opened.0.clone(), self.waker.clone());
+        let connect = move || {
+            let connected = race::addresses(&host, port)
+                .map_err(io::Error::other)
+                .and_then(|addresses| race::connect(&addresses, cpm::client::CONNECT_TIMEOUT));
+            // Whoever has left meanwhile does not want it any more.
+            let _ = opened.send((id, connected.map(|(_, stream)| stream)));
+            let _ = waker.wake();
+        };
+        thread::Builder::new().spawn(connect)?;
+        let host = target.host.clone();
+        self.opening.insert(id, Opening { tls, host });
         Ok(())
+    }
+
+    fn take_opened(&mut self) {
+        while let Ok((id, connected)) = self.opened.1.try_recv() {
+            // One that was given up meanwhile is closed.
+            let Some(Opening { tls, host }) = self.opening.remove(&id) else {
+                continue;
+            };
+            let told_open = false;
+            let added = connected.map_err(Broken::from).and_then(|stream| {
+                let tls = tls.map(|config| (config, host.as_str()));
+                let connection = Connection::outgoing(stream, tls)?;
+                Ok(self.add(connection, Kind::Msrp { id, told_open })?)
+            });
+            match added {
+                Ok(token) => self.flush(token),
+                Err(broken) => self.ready.push_back(NetEvent::MsrpBroken(id, broken)),
+            }
+        }
     }
 
     /// Whether a connection takes more bytes.
@@ -306,6 +352,7 @@ impl Net {
 
     /// Closes an MSRP connection once what waits is written.
     pub(crate) fn close_msrp(&mut self, id: ConnectionId) {
+        self.opening.remove(&id);
         if let Some(token) = self.msrp(id) {
             if let Some(entry) = self.entries.get_mut(&token) {
                 entry.connection.close();
@@ -359,6 +406,7 @@ impl Net {
                 UDP => self.read_udp(),
                 SIP_LISTENER | SIP_TLS_LISTENER => self.accept_sip(),
                 MSRP_LISTENER => self.accept_msrp(),
+                CONNECTED => self.take_opened(),
                 token => {
                     self.flush(token);
                     self.read(token);

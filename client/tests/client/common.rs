@@ -260,6 +260,16 @@ impl Cpim {
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let (first, rest) = block(bytes);
         let (second, content) = block(rest);
+        // A prefix is declared before it is used (RFC 3862 §3.4).
+        for (place, (name, _)) in first.iter().enumerate() {
+            let Some((prefix, _)) = name.split_once('.') else {
+                continue;
+            };
+            let declares = |(own, value): &(String, String)| {
+                own == "NS" && value.starts_with(&format!("{prefix} <"))
+            };
+            assert!(first[..place].iter().any(declares), "{name} in {first:?}");
+        }
         Self {
             fields: first,
             content_fields: second,

@@ -12,11 +12,11 @@ use crate::common::{ANNE, Running, file, pixels, program, receive, text};
 const BILL: &str = "sip:bill@example.com";
 
 /// Type numbers of RFC 2782 and RFC 3403.
-const SRV: u16 = 33;
+pub(crate) const SRV: u16 = 33;
 const NAPTR: u16 = 35;
 
 /// What a name server knows: name, type, data of the record.
-type Zone = Vec<(&'static str, u16, Vec<u8>)>;
+pub(crate) type Zone = Vec<(&'static str, u16, Vec<u8>)>;
 
 fn name(text: &str) -> Vec<u8> {
     let labels = text.split('.').filter(|label| !label.is_empty());
@@ -28,7 +28,7 @@ fn name(text: &str) -> Vec<u8> {
 }
 
 /// To a port of this machine. The target looks like an address to whoever resolves it, so that no file of the system matters.
-fn srv(priority: u16, port: u16) -> Vec<u8> {
+pub(crate) fn srv(priority: u16, port: u16) -> Vec<u8> {
     let numbers = [priority, 0, port].map(u16::to_be_bytes).concat();
     [numbers, name("127.0.0.1")].concat()
 }
@@ -72,7 +72,7 @@ fn answer(query: &[u8], zone: &Zone, truncated: bool) -> Vec<u8> {
 }
 
 /// A name server on a port of the bench. It ends with the test process: its threads hold nothing but sockets.
-fn name_server(bench: &Bench, zone: Zone, truncates: bool) -> String {
+pub(crate) fn name_server(bench: &Bench, zone: Zone, truncates: bool) -> String {
     let port = bench.port();
     let here = (Ipv4Addr::LOCALHOST, port);
     let udp = UdpSocket::bind(here).expect("the port is ours");
@@ -104,7 +104,7 @@ fn name_server(bench: &Bench, zone: Zone, truncates: bool) -> String {
 }
 
 /// `send` to Bill with nothing but a name server to go by.
-fn send_by_name(name_server: &str, arguments: &[&str]) -> Running {
+pub(crate) fn send_by_name(name_server: &str, arguments: &[&str]) -> Running {
     let mut command = program();
     command.args(["--json", "send", "--from", ANNE, "--to", BILL]);
     command.args(["--nameserver", name_server]);

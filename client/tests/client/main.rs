@@ -2,6 +2,7 @@
 //! tests against the module need what `make build` leaves, `target/kamailio/cpm.so`.
 
 mod certificates;
+mod challenges;
 mod common;
 mod endings;
 mod face;
@@ -14,7 +15,10 @@ mod matching;
 mod module;
 mod notifications;
 mod pager;
+mod reaching;
 mod receiving;
+mod registering;
 mod replies;
 mod servers;
+mod strangers;
 mod transports;

@@ -15,7 +15,7 @@ fn what_comes_is_answered_printed_and_kept() {
     let port = bench.port();
     let capture = bench.capture();
     let folder = bench.folder().join("inbox");
-    let mut receiver = receive(port, &["--store", text(&folder), "--count", "2"]);
+    let mut receiver = receive(port, &["--store", text(&folder), "--count", "3"]);
     let to = format!("sip:bill@127.0.0.1:{port}");
     let message = cpm_message(ANNE, &to).text("Lunch?\n\x1b[31mred");
     let request = message.request();
@@ -46,8 +46,27 @@ fn what_comes_is_answered_printed_and_kept() {
         (
             cpm_message(ANNE, &to)
                 .request()
-                .with_body("text/plain", "Hi"),
+                .with_body("application/x", "Hi"),
             415,
+        ),
+        // What cannot be undone cannot be shown; what says nothing is as good as no word.
+        (
+            cpm_message(ANNE, &to)
+                .request()
+                .with("Content-Encoding", "gzip"),
+            415,
+        ),
+        (
+            cpm_message(ANNE, &to)
+                .request()
+                .with("e", "identity, deflate"),
+            415,
+        ),
+        (
+            cpm_message(ANNE, &to)
+                .request()
+                .with("Content-Encoding", "Identity"),
+            200,
         ),
         (cpm_message(ANNE, &to).request().with("Require", "foo"), 420),
         (Request::new("SUBSCRIBE", ANNE, &to), 405),
@@ -55,14 +74,19 @@ fn what_comes_is_answered_printed_and_kept() {
         (Request::new("OPTIONS", ANNE, &to), 200),
     ] {
         anne.send(&request, here(port));
-        anne.expect_response(&request, code);
+        let response = anne.expect_response(&request, code);
+        if code == 415 {
+            assert_eq!(response.header("Accept-Encoding"), Some("identity"));
+            let accept = response.header("Accept").unwrap_or_default();
+            assert!(accept.contains("message/cpim") && accept.contains("text/plain"));
+        }
     }
     let last = cpm_message(ANNE, &to).request();
     anne.send(&last, here(port));
     anne.expect_response(&last, 200);
     let ended = receiver.succeeds();
     let messages = ended.events.iter().filter(|one| one["event"] == "message");
-    assert_eq!(messages.count(), 2);
+    assert_eq!(messages.count(), 3);
     let recording = capture.stop();
     recording.assert_clean();
     let answers = format!(
@@ -70,6 +94,39 @@ fn what_comes_is_answered_printed_and_kept() {
         call_id(&request)
     );
     assert_eq!(recording.fields(&answers, &["frame.number"]).len(), 2);
+}
+
+#[test]
+fn a_plain_text_is_shown() {
+    let bench = Bench::new("client_a_plain_text_is_shown");
+    let anne = bench.agent();
+    let port = bench.port();
+    let folder = bench.folder().join("inbox");
+    let mut receiver = receive(port, &["--store", text(&folder), "--count", "2"]);
+    let to = format!("sip:bill@127.0.0.1:{port}");
+    // As sipp, Linphone or baresip send it; it asks for nothing, whatever its words look like.
+    let words = "From: <sip:a@b>\r\n\r\nContent-Type: text/plain\r\n\r\nHi";
+    for (kind, words) in [("text/plain", "Hello"), ("text/plain;charset=UTF-8", words)] {
+        let request = Request::new("MESSAGE", ANNE, &to).with_body(kind, words);
+        anne.send(&request, here(port));
+        anne.expect_response(&request, 200);
+    }
+    let first = receiver.expect("message");
+    assert_eq!(first["parts"][0]["text"], "Hello");
+    assert_eq!(
+        (&first["from"], &first["mode"]),
+        (&ANNE.into(), &"pager".into())
+    );
+    let ended = receiver.succeeds();
+    let second = &ended.events[ended.events.len() - 1];
+    assert_eq!(second["parts"][0]["text"], words);
+    let kept = std::fs::read_to_string(second["file"].as_str().expect("it was kept"));
+    let kept = kept.expect("it is text");
+    assert!(
+        kept.contains("Content-Type: text/plain;charset=UTF-8\r\n"),
+        "{kept}"
+    );
+    assert!(kept.ends_with(words), "{kept}");
 }
 
 fn call_id(request: &Request) -> &str {

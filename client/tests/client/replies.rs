@@ -33,6 +33,11 @@ fn received(bench: &Bench, sender: &Agent, headers: &[(&str, &str)]) -> (Request
 
 const REPLY_TO: (&str, &str) = ("Reply-To", "\"Office\" <sip:office@example.com>;x=y");
 const PAI: (&str, &str) = ("P-Asserted-Identity", "<sip:carol@example.com>, <tel:+1>");
+const GROUP: (&str, &str) = ("P-Asserted-Identity", "<sip:group@example.com>");
+const REAL: &str = "sip:real@example.com";
+const REFERRED: (&str, &str) = ("Referred-By", "<sip:real@example.com>");
+const ANONYMOUS: (&str, &str) = ("Referred-By", "<sip:anonymous@anonymous.invalid>");
+const FOCUS: (&str, &str) = ("Contact", "<sip:cf@192.0.2.1>;isfocus");
 const LARGE: [&str; 2] = ["--pager-max", "0"];
 
 /// What each reply has to say of what it replies to.
@@ -67,14 +72,17 @@ fn a_pager_reply_to_one() {
     for (headers, address, source) in [
         (&[PAI, REPLY_TO][..], "sip:office@example.com", "Reply-To"),
         (&[PAI][..], "sip:carol@example.com", "P-Asserted-Identity"),
-        // Through a group: its own address leads nowhere (spec-notes N31).
+        // The address of a group's session leads nowhere (spec-notes N31), all others do.
+        (&[GROUP, REFERRED, FOCUS][..], REAL, "Referred-By"),
         (
-            &[
-                ("P-Asserted-Identity", "<sip:group@example.com>"),
-                ("Referred-By", "<sip:carol@example.com>"),
-            ][..],
-            "sip:carol@example.com",
-            "Referred-By",
+            &[GROUP, REFERRED][..],
+            "sip:group@example.com",
+            "P-Asserted-Identity",
+        ),
+        (
+            &[GROUP, ANONYMOUS, FOCUS][..],
+            "sip:group@example.com",
+            "P-Asserted-Identity",
         ),
     ] {
         let (original, file) = received(&bench, &server, headers);
@@ -175,6 +183,7 @@ fn a_large_reply_to_one_and_to_many() {
     for (place, (headers, address, user)) in [
         (&[PAI, REPLY_TO][..], "sip:office@example.com", "office"),
         (&[PAI][..], "sip:carol@example.com", "carol"),
+        (&[PAI, REFERRED][..], "sip:carol@example.com", "carol"),
     ]
     .into_iter()
     .enumerate()
@@ -182,7 +191,7 @@ fn a_large_reply_to_one_and_to_many() {
         let (original, file) = received(&bench, server, headers);
         let reply = ["--reply", text(&file)];
         send(server.port(), &[&LARGE[..], &reply, &["Yes"]].concat()).succeeds();
-        let call = callees.expect_call(user);
+        let call = callees.expect_nth_call(user, place.saturating_sub(1));
         assert_eq!(call.invite.uri(), Some(address));
         assert_refers(&call.invite, &original);
         for (kind, uri, user) in [

@@ -157,7 +157,7 @@ fn sipp_takes_a_large_message() {
 
 /// Waits until somebody listens there: sipp does not tell.
 #[track_caller]
-fn wait_for(port: u16, over_tcp: bool) {
+pub(crate) fn wait_for(port: u16, over_tcp: bool) {
     let deadline = std::time::Instant::now() + cpm_testbed::PATIENCE;
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
     let is_taken = || match over_tcp {

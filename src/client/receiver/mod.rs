@@ -16,11 +16,11 @@ use crate::sdp::{Fingerprint, Transport};
 use crate::session::ConnectionId;
 use crate::sip::{HeaderName, Message, StatusCode, option_tag};
 
-use super::body::cpim_of;
+use super::body::{cpim_of, is_encoded, text_of};
 use super::digest::Credentials;
 use super::identifiers::{Random, token};
 use super::notification::notification_of;
-use super::outcome::{Failure, Refusal};
+use super::outcome::Failure;
 use super::registration::{Registered, Registration, RegistrationConfig};
 use super::request::{OutResponse, SipNames, branch_of, texts, way_back};
 use super::sender::MsrpTarget;
@@ -54,8 +54,9 @@ pub struct ReceiverConfig {
     pub credentials: Option<Credentials>,
     /// Where to register; `None`: only listen.
     pub registration: Option<RegistrationConfig>,
-    /// Where notifications of ours go: the outbound proxy. `None`: back where the message came from.
-    pub outbound: Option<Way>,
+    /// Where requests of ours go: the ways to the outbound proxy, or to the registrar, best first. Without any, notifications go
+    /// back where the message came from, and nothing is registered.
+    pub outbound: Vec<Way>,
     /// Who we are, as a trusted element asserts it in notifications (P-Asserted-Identity). A user agent has no business to; it
     /// is there to try a server that trusts this machine.
     pub asserted: Option<String>,
@@ -89,22 +90,61 @@ pub struct Received {
 /// What the user may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiverEvent {
-    /// Registered for so many seconds; the Service-Route for requests of ours.
-    Registered(u32, Vec<String>),
-    /// Not registered.
-    NotRegistered(Failure),
-    /// A large message is announced: the session's number, who sends it, its size in bytes.
-    Announced(u64, String, Option<u64>),
-    /// So many bytes of it have come.
-    Progress(u64, u64),
-    /// A message has come; the session's number if it came over MSRP.
-    Message(Option<u64>, Box<Received>),
+    /// Registered.
+    Registered {
+        /// For so long.
+        seconds: u32,
+        /// The Service-Route for requests of ours.
+        routes: Vec<String>,
+    },
+    /// Not registered, though all servers have been asked.
+    NotRegistered {
+        /// What the last one said.
+        failure: Failure,
+        /// When it is tried again. `None`: it is given up, as it has never succeeded.
+        again: Option<Duration>,
+    },
+    /// A large message is announced.
+    Announced {
+        /// The session's number.
+        session: u64,
+        /// Who sends it.
+        from: String,
+        /// Its size, if the sender says.
+        bytes: Option<u64>,
+    },
+    /// A part of a large message has come.
+    Progress {
+        /// The session's number.
+        session: u64,
+        /// What there is of it now.
+        bytes: u64,
+    },
+    /// A message has come.
+    Message {
+        /// The session's number if it came over MSRP.
+        session: Option<u64>,
+        /// The message.
+        received: Box<Received>,
+    },
     /// We are told what has become of a message of ours.
     Notification(Box<Notification>),
-    /// A notification of ours has been answered: Request-URI, what it tells, the code of the 2xx.
-    Notified(String, Disposition, Result<u16, Failure>),
+    /// A notification of ours has been answered.
+    Notified {
+        /// Its Request-URI.
+        to: String,
+        /// What it tells.
+        disposition: Disposition,
+        /// The code of the 2xx.
+        result: Result<u16, Failure>,
+    },
     /// A large message will not come.
-    Failed(u64, String),
+    Failed {
+        /// The session's number.
+        session: u64,
+        /// Why.
+        words: String,
+    },
     /// A message was refused, as [`ReceiverConfig::reject`] or a limit says.
     Refused(StatusCode),
     /// After [`Receiver::stop`]: nothing more comes.
@@ -142,6 +182,8 @@ pub struct Receiver {
     random: Random,
     uac: Uac<Purpose>,
     registration: Option<Registration>,
+    /// Which of the outbound ways is in use.
+    server: usize,
     tag: String,
     sessions: Vec<Session>,
     next_session: u64,
@@ -168,6 +210,7 @@ impl Receiver {
             uac: Uac::new(config.local, config.credentials.clone(), random),
             random,
             registration: None,
+            server: 0,
             tag: token(random),
             sessions: Vec::new(),
             next_session: 1,
@@ -188,7 +231,8 @@ impl Receiver {
 
     /// Registers, if that is configured.
     pub fn start(&mut self, now: Instant) {
-        let Some(config) = self.config.registration.clone() else {
+        let config = self.config.registration.clone();
+        let Some(config) = config.filter(|_| self.outbound().is_some()) else {
             return;
         };
         let names = SipNames {
@@ -196,32 +240,80 @@ impl Receiver {
             tag: token(self.random),
             cseq: 1,
         };
-        let contact = contact(&self.config, config.way.transport);
-        let registration = Registration::new(config, &self.config.address, &contact, names);
+        let registration = Registration::new(config, &self.config.address, names);
         self.registration = Some(registration);
         self.register(now);
     }
 
-    /// The way to the registrar, if there is one: over a connection, requests may come back on it (RFC 5626 §5.3).
-    pub fn registrar(&self) -> Option<Way> {
-        self.registration.as_ref().map(Registration::way)
+    /// The way of requests of ours, if they have one of their own.
+    fn outbound(&self) -> Option<Way> {
+        let ways = &self.config.outbound;
+        ways.get(self.server % ways.len().max(1)).copied()
     }
 
-    /// The connection to the registrar is gone, and with it the way by which requests may have come: it is registered anew.
-    pub fn handle_registrar_lost(&mut self, now: Instant) {
-        if let Some(registration) = &mut self.registration {
+    /// The way to the registrar, if there is one: over a connection, requests may come back on it (RFC 5626 §5.3).
+    pub fn registrar(&self) -> Option<Way> {
+        self.outbound().filter(|_| self.registration.is_some())
+    }
+
+    /// There is no way to this peer any more, for this reason. What waits for its answer is sent once more or has failed; if it
+    /// was the registrar, the way is gone by which requests may have come, and it is registered anew.
+    pub fn handle_way_lost(&mut self, now: Instant, way: Way, words: &str) {
+        for event in self.uac.handle_way_lost(way) {
+            if let UacEvent::Lost(purpose) = event {
+                self.handle_failure(now, purpose, Failure::Unreachable(words.to_owned()));
+            }
+        }
+        let is_connection = way.transport.is_reliable() && self.outbound() == Some(way);
+        if let Some(registration) = self.registration.as_mut().filter(|_| is_connection) {
             registration.renew(now);
         }
     }
 
     fn register(&mut self, now: Instant) {
+        self.send_register(now, Purpose::Register);
+    }
+
+    fn send_register(&mut self, now: Instant, purpose: Purpose) {
         let user_agent = super::user_agent(&self.config.oma_release);
-        if let Some(registration) = &mut self.registration {
-            let expires = registration.expires();
-            let request = registration.request(expires, &user_agent);
+        let way = self.outbound();
+        if let (Some(registration), Some(way)) = (&mut self.registration, way) {
+            let expires = match purpose {
+                Purpose::Unregister => 0,
+                _ => registration.expires(),
+            };
+            let contact = contact(&self.config, way.transport);
+            let request = registration.request(&contact, expires, &user_agent);
+            let servers = self.config.outbound.len();
             self.uac
-                .send(now, registration.way(), Purpose::Register, request);
+                .set_has_next(registration.servers_tried + 1 < servers);
+            self.uac.send(now, way, purpose, request);
         }
+    }
+
+    /// The registrar has not taken us. Where it was not there, the next one is asked (RFC 3263 §4.3); once all were, it is tried
+    /// again later, unless it never succeeded.
+    fn handle_not_registered(&mut self, now: Instant, failure: Failure) {
+        let is_staying = self.stopping.is_none();
+        let Some(registration) = self.registration.as_mut().filter(|_| is_staying) else {
+            return;
+        };
+        registration.servers_tried += 1;
+        let is_last = registration.servers_tried >= self.config.outbound.len();
+        if failure.is_for_next_server() {
+            self.server += 1;
+            if !is_last {
+                return self.register(now);
+            }
+        }
+        let retry_after = match &failure {
+            Failure::Refused(refusal) | Failure::Unauthenticated(refusal) => refusal.retry_after,
+            _ => None,
+        };
+        let again = registration
+            .has_succeeded
+            .then(|| registration.retry(now, retry_after, self.random));
+        self.event(ReceiverEvent::NotRegistered { failure, again });
     }
 
     /// Signs off: ends the sessions and takes the registration back. [`ReceiverEvent::Stopped`] tells when it is done.
@@ -234,15 +326,11 @@ impl Receiver {
         for number in numbers {
             self.end_session(now, number, "the receiver was stopped");
         }
-        let user_agent = super::user_agent(&self.config.oma_release);
-        match &mut self.registration {
-            Some(registration) => {
-                self.is_unregistering = true;
-                let request = registration.request(0, &user_agent);
-                self.uac
-                    .send(now, registration.way(), Purpose::Unregister, request);
-            }
-            None => self.finish_when_done(),
+        if self.registration.is_some() {
+            self.is_unregistering = true;
+            self.send_register(now, Purpose::Unregister);
+        } else {
+            self.finish_when_done();
         }
     }
 
@@ -291,6 +379,10 @@ impl Receiver {
             let back = way_back(&message, way);
             return self.output.push_back(ReceiverOutput::Sip(back, bytes));
         }
+        if matches!(method.as_str(), "MESSAGE" | "INVITE" | "UPDATE") && is_encoded(&message) {
+            let code = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return self.respond(&message, way, code, accepted());
+        }
         match method.as_str() {
             "ACK" => self.handle_ack(&message),
             "MESSAGE" => self.handle_message(&message, way),
@@ -308,7 +400,8 @@ impl Receiver {
                 self.respond(&message, way, code, Vec::new());
             }
             "OPTIONS" => {
-                let headers = vec![("Allow", ALLOW.to_owned()), ("Accept", ACCEPT.to_owned())];
+                let mut headers = accepted();
+                headers.push(("Allow", ALLOW.to_owned()));
                 self.respond(&message, way, StatusCode::OK, headers);
             }
             _ => {
@@ -326,21 +419,31 @@ impl Receiver {
         if self.refuses(request, way, reject) {
             return;
         }
-        let Some((cpim, history)) = content else {
-            let headers = vec![("Accept", ACCEPT.to_owned())];
-            return self.respond(request, way, StatusCode::UNSUPPORTED_MEDIA_TYPE, headers);
+        let object = match &content {
+            Some((cpim, _)) => StoredMessage::of_received(request, cpim),
+            // No CPM client has sent it, and its words are as good.
+            None => match text_of(request) {
+                Some((kind, text)) => StoredMessage::of_plain(request, &kind, &text),
+                None => {
+                    let code = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                    return self.respond(request, way, code, accepted());
+                }
+            },
         };
         self.respond(request, way, StatusCode::OK, echoed(request));
         if let Some(notification) = notification {
             return self.event(ReceiverEvent::Notification(Box::new(notification)));
         }
         let received = Received {
-            object: StoredMessage::of_received(request, &cpim),
+            object,
             came: way,
             is_large: false,
-            history,
+            history: content.map_or_else(Vec::new, |(_, history)| history),
         };
-        self.event(ReceiverEvent::Message(None, Box::new(received)));
+        self.event(ReceiverEvent::Message {
+            session: None,
+            received: Box::new(received),
+        });
     }
 
     /// Whether a new message is refused before its content is looked at; `reject`: with this code.
@@ -375,7 +478,13 @@ impl Receiver {
                 match purpose {
                     Purpose::Register => self.handle_registered(now, status, &request, &message),
                     Purpose::Unregister => self.unregistered(),
-                    Purpose::Notify(number) => self.handle_notified(number, Some(&message)),
+                    Purpose::Notify(number) => {
+                        let result = match status.is_success() {
+                            true => Ok(status.as_u16()),
+                            false => Err(Failure::of(&message, status)),
+                        };
+                        self.handle_notified(number, result);
+                    }
                     Purpose::Bye(_) => {}
                     Purpose::Refresh(number) if !status.is_success() => {
                         self.end_session(now, number, "the session refresh was refused");
@@ -383,15 +492,29 @@ impl Receiver {
                     Purpose::Refresh(_) => {}
                 }
             }
-            UacEvent::TimedOut(Purpose::Register) => {
-                self.event(ReceiverEvent::NotRegistered(Failure::NoAnswer("REGISTER")));
+            UacEvent::TimedOut(purpose) | UacEvent::Lost(purpose) => {
+                let method = match purpose {
+                    Purpose::Register | Purpose::Unregister => "REGISTER",
+                    Purpose::Bye(_) => "BYE",
+                    Purpose::Refresh(_) => "UPDATE",
+                    Purpose::Notify(_) => "MESSAGE",
+                };
+                self.handle_failure(now, purpose, Failure::NoAnswer(method));
             }
-            UacEvent::TimedOut(Purpose::Unregister) => self.unregistered(),
-            UacEvent::TimedOut(Purpose::Notify(number)) => self.handle_notified(number, None),
-            UacEvent::TimedOut(Purpose::Refresh(number)) => {
+            UacEvent::Again { .. } => {}
+        }
+    }
+
+    /// A request of ours has got no final response.
+    fn handle_failure(&mut self, now: Instant, purpose: Purpose, failure: Failure) {
+        match purpose {
+            Purpose::Register => self.handle_not_registered(now, failure),
+            Purpose::Unregister => self.unregistered(),
+            Purpose::Notify(number) => self.handle_notified(number, Err(failure)),
+            Purpose::Refresh(number) => {
                 self.end_session(now, number, "the session refresh was not answered");
             }
-            UacEvent::TimedOut(Purpose::Bye(_)) | UacEvent::Again { .. } => {}
+            Purpose::Bye(_) => {}
         }
     }
 
@@ -408,21 +531,15 @@ impl Receiver {
         match registration.handle_response(now, status, request, response) {
             Registered::For(seconds, routes) => {
                 self.routes.clone_from(&routes);
-                self.event(ReceiverEvent::Registered(seconds, routes));
+                self.event(ReceiverEvent::Registered { seconds, routes });
             }
             Registered::Again(request) => {
-                let way = registration.way();
-                self.uac.send(now, way, Purpose::Register, request);
+                if let Some(way) = self.outbound() {
+                    self.uac.send(now, way, Purpose::Register, request);
+                }
             }
             Registered::Refused(status) => {
-                let refusal = Refusal::of(response, status);
-                let failure = match status {
-                    StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                        Failure::Unauthenticated(refusal)
-                    }
-                    _ => Failure::Refused(refusal),
-                };
-                self.event(ReceiverEvent::NotRegistered(failure));
+                self.handle_not_registered(now, Failure::of(response, status));
             }
         }
     }
@@ -581,6 +698,11 @@ fn contact(config: &ReceiverConfig, transport: SipTransport) -> String {
     )
 }
 
-/// What a MESSAGE may have in it.
-const ACCEPT: &str =
-    "message/cpim, application/sdp, application/resource-lists+xml, multipart/mixed";
+/// What a body may have in it, and how it may be written.
+fn accepted() -> Vec<(&'static str, String)> {
+    let types = "message/cpim, text/plain, application/sdp, application/resource-lists+xml, multipart/mixed";
+    vec![
+        ("Accept", types.to_owned()),
+        ("Accept-Encoding", "identity".to_owned()),
+    ]
+}

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::client::body::history_of;
+use crate::client::body::{CONTENT_ENCODING, history_of, is_encoding};
 use crate::client::stored::StoredMessage;
 use crate::msrp::{MsrpUri, Status};
 use crate::session::{ConnectionId, EndpointEvent};
@@ -109,8 +109,16 @@ impl Receiver {
             match event {
                 EndpointEvent::Started(incoming) => {
                     // A session carries one message.
+                    let mut fields = incoming.content_fields.iter();
+                    let is_encoded = fields.any(|field| {
+                        let is = field.name.eq_ignore_ascii_case(CONTENT_ENCODING.as_bytes());
+                        is && is_encoding(&field.value)
+                    });
                     if session.message.is_some() {
                         session.endpoint.refuse(incoming.key, Status::STOP_SENDING);
+                    } else if is_encoded {
+                        let refused = Status::UNSUPPORTED_MEDIA_TYPE;
+                        session.endpoint.refuse(incoming.key, refused);
                     } else {
                         session.message = Some(incoming.key);
                         session.total = incoming.total.or(session.total);
@@ -118,8 +126,10 @@ impl Receiver {
                 }
                 EndpointEvent::Content(key, bytes) if session.message == Some(key) => {
                     session.content.extend_from_slice(&bytes);
-                    let so_far = session.content.len() as u64;
-                    events.push(ReceiverEvent::Progress(number, so_far));
+                    events.push(ReceiverEvent::Progress {
+                        session: number,
+                        bytes: session.content.len() as u64,
+                    });
                 }
                 EndpointEvent::Complete(key, _) if session.message == Some(key) => {
                     session.is_complete = true;
@@ -131,7 +141,10 @@ impl Receiver {
                         is_large: true,
                         history: history_of(invite),
                     };
-                    events.push(ReceiverEvent::Message(Some(number), Box::new(received)));
+                    events.push(ReceiverEvent::Message {
+                        session: Some(number),
+                        received: Box::new(received),
+                    });
                 }
                 EndpointEvent::Aborted(key) if session.message == Some(key) => {
                     session.content = BytesMut::new();

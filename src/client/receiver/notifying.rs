@@ -3,11 +3,10 @@
 use std::time::{Instant, SystemTime};
 
 use crate::client::notification::Owed;
-use crate::client::outcome::{Failure, Refusal};
+use crate::client::outcome::Failure;
 use crate::client::request::OutRequest;
 use crate::client::{Way, user_agent};
 use crate::imdn::Disposition;
-use crate::sip::{Message, StatusCode};
 
 use super::{Purpose, Received, Receiver, ReceiverEvent};
 
@@ -66,12 +65,12 @@ impl Receiver {
             to,
             disposition,
         });
-        let way = self.config.outbound.unwrap_or(came);
+        let way = self.outbound().unwrap_or(came);
         self.uac.send(now, way, Purpose::Notify(number), request);
     }
 
-    /// Takes the final response; `None`: there was none.
-    pub(super) fn handle_notified(&mut self, number: u64, response: Option<&Message>) {
+    /// Takes what has become of one: the code of its 2xx.
+    pub(super) fn handle_notified(&mut self, number: u64, result: Result<u16, Failure>) {
         let mut notifying = self.notifying.iter();
         let Some(index) = notifying.position(|one| one.number == number) else {
             return;
@@ -79,19 +78,13 @@ impl Receiver {
         let Notifying {
             to, disposition, ..
         } = self.notifying.remove(index);
-        let status = response.and_then(Message::status);
-        let result = match (response, status) {
-            (_, Some(status)) if status.is_success() => Ok(status.as_u16()),
-            (Some(response), Some(status)) => Err(refused(response, status)),
-            _ => Err(Failure::NoAnswer("MESSAGE")),
-        };
-        self.event(ReceiverEvent::Notified(to, disposition, result));
+        self.event(ReceiverEvent::Notified {
+            to,
+            disposition,
+            result,
+        });
         if self.stopping.is_some() {
             self.finish_when_done();
         }
     }
-}
-
-fn refused(response: &Message, status: StatusCode) -> Failure {
-    Failure::Refused(Refusal::of(response, status))
 }

@@ -8,7 +8,7 @@ use crate::client::body::sdp_of;
 use crate::client::dialog::{Dialog, Order};
 use crate::client::identifiers::{number, token};
 use crate::client::message::percent_encoded;
-use crate::client::request::{tag_of, text, texts};
+use crate::client::request::{text, texts};
 use crate::client::sender::MsrpTarget;
 use crate::client::session_timer::{Refresher, SessionTimer, session_expires};
 use crate::client::transaction::{T1, TIMEOUT};
@@ -20,9 +20,7 @@ use crate::sdp::{
 use crate::session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, MessageKey, RESPONSE_TIMEOUT,
 };
-use crate::sip::{
-    HeaderName, Message, NameAddr, StatusCode, option_tag, split_list, warning_value,
-};
+use crate::sip::{HeaderName, Message, StatusCode, option_tag, warning_value};
 
 use super::{MAX_SESSIONS, Purpose, Receiver, ReceiverEvent, ReceiverOutput, contact};
 
@@ -56,7 +54,7 @@ pub(super) struct Unacknowledged {
 
 impl Receiver {
     pub(super) fn handle_invite(&mut self, now: Instant, request: Message, way: Way) {
-        if tag_of(&request, HeaderName::To).is_some() {
+        if request.tag_in(HeaderName::To).is_some() {
             return self.handle_update(now, &request, way);
         }
         if self.refuses(&request, way, self.config.reject) {
@@ -149,11 +147,11 @@ impl Receiver {
             .sessions
             .last()
             .map(|session| sender_of(&session.invite));
-        self.event(ReceiverEvent::Announced(
-            number,
-            from.unwrap_or_default(),
-            size,
-        ));
+        self.event(ReceiverEvent::Announced {
+            session: number,
+            from: from.unwrap_or_default(),
+            bytes: size,
+        });
         if let Some(target) = connect {
             let id = ConnectionId(self.next_connection);
             self.next_connection += 1;
@@ -306,7 +304,10 @@ impl Receiver {
             self.output.push_back(ReceiverOutput::CloseMsrp(connection));
         }
         if !session.is_complete {
-            self.event(ReceiverEvent::Failed(number, words.to_owned()));
+            self.event(ReceiverEvent::Failed {
+                session: number,
+                words: words.to_owned(),
+            });
         }
         self.leave_when_idle(now);
     }
@@ -337,10 +338,8 @@ pub(super) fn agreed_timer(now: Instant, request: &Message) -> Option<SessionTim
 }
 
 pub(super) fn sender_of(request: &Message) -> String {
-    let asserted = text(request, HeaderName::PAssertedIdentity);
-    let value = asserted
-        .or_else(|| text(request, HeaderName::From))
-        .unwrap_or_default();
-    let first = split_list(&value).next().unwrap_or_default();
-    NameAddr::parse(first).map_or(value.clone(), |address| address.uri().to_owned())
+    let asserted = request.uri_in(HeaderName::PAssertedIdentity);
+    asserted
+        .or_else(|| request.uri_in(HeaderName::From))
+        .unwrap_or_default()
 }

@@ -18,7 +18,7 @@ use super::dialog::Dialog;
 use super::digest::Credentials;
 use super::identifiers::{Random, number, token};
 use super::message::{Mode, Outgoing};
-use super::outcome::{Failure, MsrpFailure, Refusal, Sent};
+use super::outcome::{Failure, MsrpFailure, Sent};
 use super::request::{OutRequest, SipNames, text};
 use super::session_timer::SessionTimer;
 use super::uac::{Uac, UacEvent};
@@ -50,6 +50,8 @@ pub struct SenderConfig {
     pub fingerprint: Option<Fingerprint>,
     /// Largest chunk in bytes; 0: the whole message in one.
     pub chunk_bytes: usize,
+    /// Whether another server could be asked if this one is silent: see [`Sender::elsewhere`].
+    pub has_next: bool,
 }
 
 /// Where the MSRP connection goes.
@@ -144,6 +146,8 @@ pub struct Sender {
     timer: Option<SessionTimer>,
     ringing_until: Option<Instant>,
     cancelled: bool,
+    /// Whether a provisional answer has come.
+    is_ringing: bool,
     /// How it ends once the BYE is answered.
     result: Option<Result<Sent, Failure>>,
     output: VecDeque<SenderOutput>,
@@ -152,17 +156,36 @@ pub struct Sender {
 impl Sender {
     /// A sender that has done nothing yet.
     pub fn new(config: SenderConfig, outgoing: Outgoing, random: Random) -> Self {
+        let names = SipNames {
+            call_id: token(random),
+            tag: token(random),
+            cseq: 1,
+        };
+        Self::with_names(config, outgoing, names, random)
+    }
+
+    /// Starts anew with the next server, after a failure [that allows it](Self::may_go_elsewhere): with the
+    /// identifiers of the first request, so that who gets both can tell (RFC 3263 §4.3).
+    pub fn elsewhere(&mut self, config: SenderConfig) {
+        let (outgoing, names) = (self.outgoing.clone(), self.names.clone());
+        *self = Self::with_names(config, outgoing, names, self.random);
+    }
+
+    fn with_names(
+        config: SenderConfig,
+        outgoing: Outgoing,
+        names: SipNames,
+        random: Random,
+    ) -> Self {
+        let mut uac = Uac::new(config.local.into(), config.credentials.clone(), random);
+        uac.set_has_next(config.has_next);
         Self {
-            uac: Uac::new(config.local.into(), config.credentials.clone(), random),
+            uac,
             config,
             outgoing,
             random,
             state: State::Idle,
-            names: SipNames {
-                call_id: token(random),
-                tag: token(random),
-                cseq: 1,
-            },
+            names,
             own_path: None,
             offer: String::new(),
             dialog: None,
@@ -172,6 +195,7 @@ impl Sender {
             timer: None,
             ringing_until: None,
             cancelled: false,
+            is_ringing: false,
             result: None,
             output: VecDeque::new(),
         }
@@ -230,15 +254,31 @@ impl Sender {
         }
     }
 
-    /// The way to the server is gone. A session goes on: its next request opens the way anew.
-    pub fn handle_sip_failed(&mut self, words: &str) {
-        if self.has_session() {
-            return;
+    /// The way to the server is gone. A session goes on: its next request opens the way anew. A request that waits for its
+    /// answer goes out once more, if that way was any good.
+    pub fn handle_sip_failed(&mut self, now: Instant, words: &str) {
+        for event in self.uac.handle_way_lost(self.config.way) {
+            let UacEvent::Lost(purpose) = event else {
+                continue;
+            };
+            let failure = Failure::Unreachable(words.to_owned());
+            match purpose {
+                // What went wrong first is what the user has to know.
+                Purpose::Message | Purpose::Invite => {
+                    let result = self.result.take().unwrap_or(Err(failure));
+                    self.finish(result);
+                }
+                Purpose::Refresh if self.has_session() => self.fail(now, failure),
+                // What the transfer came to stands.
+                Purpose::Bye => self.end(),
+                Purpose::Refresh | Purpose::ForkBye => {}
+            }
         }
-        // What the transfer came to stands, and what went wrong first is what the user has to know.
-        let failure = Failure::Unreachable(words.to_owned());
-        let result = self.result.take().unwrap_or(Err(failure));
-        self.finish(result);
+    }
+
+    /// Whether the next server may be asked after this failure: it is not there, and has never rung anybody.
+    pub fn may_go_elsewhere(&self, failure: &Failure) -> bool {
+        failure.is_for_next_server() && !self.is_ringing && self.dialog.is_none()
     }
 
     /// The MSRP connection is open.
@@ -405,7 +445,7 @@ impl Sender {
             UacEvent::TimedOut(Purpose::Refresh) => self.fail(now, Failure::NoAnswer("UPDATE")),
             // Whatever the transfer came to stands; the UID is not to be had.
             UacEvent::TimedOut(Purpose::Bye) => self.end(),
-            UacEvent::TimedOut(Purpose::ForkBye) => {}
+            UacEvent::TimedOut(Purpose::ForkBye) | UacEvent::Lost(_) => {}
         }
     }
 
@@ -416,7 +456,7 @@ impl Sender {
         // Any 2xx is a success (spec-notes N22).
         let result = match status.is_success() {
             true => Ok(sent(status, response)),
-            false => Err(refused(response, status)),
+            false => Err(Failure::of(response, status)),
         };
         self.finish(result);
     }
@@ -502,15 +542,5 @@ fn sent(status: StatusCode, response: &Message) -> Sent {
     Sent {
         code: status.as_u16(),
         message_uid: text(response, HeaderName::MessageUid),
-    }
-}
-
-fn refused(response: &Message, status: StatusCode) -> Failure {
-    let refusal = Refusal::of(response, status);
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            Failure::Unauthenticated(refusal)
-        }
-        _ => Failure::Refused(refusal),
     }
 }

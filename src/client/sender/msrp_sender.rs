@@ -180,24 +180,18 @@ impl MsrpSender {
         };
         self.last_progress = now;
         let done = self.offset - chunk.start;
-        if self.phase == Phase::Aborting && self.offset < chunk.end {
-            let flag = ContinuationFlag::Aborted;
-            let line = self
-                .endpoint
-                .end_chunk(&chunk.transaction_id, flag, done as u64);
-            self.endpoint.chunk_written(now, &chunk.transaction_id);
-            return Some(line);
-        }
-        if self.offset < chunk.end {
+        if self.phase != Phase::Aborting && self.offset < chunk.end {
             let end = chunk.end.min(self.offset + PIECE_BYTES);
             let piece = self.content.slice(self.offset..end);
             self.offset = end;
             self.chunk = Some(chunk);
             return Some(piece);
         }
-        let flag = match chunk.end == self.content.len() {
-            true => ContinuationFlag::Complete,
-            false => ContinuationFlag::More,
+        // One that is given up says so, though all its bytes have gone out.
+        let flag = match (self.phase, chunk.end == self.content.len()) {
+            (Phase::Aborting, _) => ContinuationFlag::Aborted,
+            (_, true) => ContinuationFlag::Complete,
+            (_, false) => ContinuationFlag::More,
         };
         let line = self
             .endpoint

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::client::body::sdp_of;
+use crate::client::body::{is_encoded, sdp_of};
 use crate::client::dialog::{Dialog, Order};
 use crate::client::outcome::Failure;
-use crate::client::request::{OutRequest, OutResponse, cseq, tag_of, text, way_back};
+use crate::client::request::{OutRequest, OutResponse, cseq, text, way_back};
 use crate::client::session_timer::{
     Due, MIN_SESSION_EXPIRES_S, Refresher, SessionTimer, session_expires,
 };
@@ -18,7 +18,6 @@ use crate::sip::{HeaderName, Message, StatusCode};
 
 use super::{
     CONNECT_TIMEOUT, MAX_FORKS, MsrpTarget, Purpose, Sender, SenderEvent, SenderOutput, State,
-    refused,
 };
 
 impl Sender {
@@ -30,13 +29,14 @@ impl Sender {
         response: &Message,
     ) {
         if status.is_provisional() {
+            self.is_ringing |= status != StatusCode::TRYING;
             return self.event(SenderEvent::Provisional(status.as_u16()));
         }
         self.ringing_until = None;
         if !status.is_success() {
             let failure = match self.cancelled {
                 true => Failure::Cancelled,
-                false => refused(response, status),
+                false => Failure::of(response, status),
             };
             let result = self.result.take().unwrap_or(Err(failure));
             return self.finish(result);
@@ -97,7 +97,7 @@ impl Sender {
         if !response.status().is_some_and(StatusCode::is_success) {
             return;
         }
-        let tag = tag_of(response, HeaderName::To).unwrap_or_default();
+        let tag = response.tag_in(HeaderName::To).unwrap_or_default();
         if let Some((_, ack)) = self.acks.iter().find(|(known, _)| *known == tag) {
             // That of a re-INVITE differs by its number alone.
             let ack = OutRequest {
@@ -219,10 +219,10 @@ impl Sender {
             let wanted = wanted.unwrap_or(MIN_SESSION_EXPIRES_S);
             match sent {
                 Some(sent) if sent < wanted => self.refresh(now, wanted),
-                _ => self.fail(now, refused(response, status)),
+                _ => self.fail(now, Failure::of(response, status)),
             }
         } else if self.has_session() {
-            self.fail(now, refused(response, status));
+            self.fail(now, Failure::of(response, status));
         }
     }
 
@@ -249,6 +249,10 @@ impl Sender {
         let mut body = None;
         let code = match (owned, order, method) {
             (true, Order::OutOfOrder, _) => StatusCode::SERVER_INTERNAL_ERROR,
+            (true, _, "UPDATE" | "INVITE") if is_encoded(request) => {
+                headers.push(("Accept-Encoding", "identity".to_owned()));
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             (true, _, "BYE") => StatusCode::OK,
             (true, _, "UPDATE" | "INVITE") => {
                 headers.push(("Contact", format!("<{}>", self.contact())));

@@ -2,7 +2,9 @@
 
 mod hostile;
 mod pair;
+mod registrar;
 mod script;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -62,18 +64,23 @@ fn sender(draft: Draft) -> Sender {
         msrp_transport: Transport::Tcp,
         fingerprint: None,
         chunk_bytes: 1000,
+        has_next: false,
     };
     let outgoing = draft.prepare(PAGER_MAX_BYTES, SizeOf::Cpim, SystemTime::now(), fill);
     Sender::new(config, outgoing.unwrap(), fill)
 }
 
 fn receiver() -> Receiver {
-    let config = ReceiverConfig {
+    Receiver::new(receiver_config(), fill)
+}
+
+fn receiver_config() -> ReceiverConfig {
+    ReceiverConfig {
         address: "sip:bill@example.com".into(),
         local: address(SERVER).into(),
         credentials: None,
         registration: None,
-        outbound: None,
+        outbound: Vec::new(),
         asserted: None,
         msrp: address("192.0.2.2:2855"),
         msrp_transport: Transport::Tcp,
@@ -81,8 +88,7 @@ fn receiver() -> Receiver {
         max_size: 1 << 20,
         reject: None,
         oma_release: "2.2".into(),
-    };
-    Receiver::new(config, fill)
+    }
 }
 
 const ANSWER_HEADERS: &str = "Contact: <sip:cf@192.0.2.2>\r\nContent-Type: application/sdp\r\n";

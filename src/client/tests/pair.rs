@@ -89,7 +89,7 @@ impl Pair {
                         self.sender.handle_sip(self.now, message, way(SERVER));
                     }
                 }
-                ReceiverOutput::Event(ReceiverEvent::Message(_, received)) => {
+                ReceiverOutput::Event(ReceiverEvent::Message { received, .. }) => {
                     self.received.push(*received);
                 }
                 ReceiverOutput::Event(event) => self.events.push(event),
@@ -234,7 +234,7 @@ fn taken_back_in_the_midst() {
     assert!(reason.starts_with("SIP;cause=480"), "{reason}");
     assert!(pair.received.is_empty());
     assert!(
-        matches!(pair.events.last(), Some(ReceiverEvent::Failed(..))),
+        matches!(pair.events.last(), Some(ReceiverEvent::Failed { .. })),
         "{:?}",
         pair.events
     );

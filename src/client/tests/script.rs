@@ -236,19 +236,19 @@ fn the_connection_goes_where_c_and_m_say() {
 fn a_session_outlives_its_way_to_the_server() {
     let mut script = Script::new(draft(3000));
     script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
-    script.sender.handle_sip_failed("gone");
+    script.sender.handle_sip_failed(script.now, "gone");
     script.sender.handle_msrp_connected(script.now);
-    script.sender.handle_sip_failed("gone");
+    script.sender.handle_sip_failed(script.now, "gone");
     script.collect();
     assert_eq!(script.done(), None);
     script.sender.cancel(script.now);
     script.collect();
     // Nobody is there for the BYE: the first word stands.
-    script.sender.handle_sip_failed("gone");
+    script.sender.handle_sip_failed(script.now, "gone");
     script.collect();
     assert_eq!(script.done(), Some(&Err(Failure::Cancelled)));
     let mut script = Script::new(draft(10));
-    script.sender.handle_sip_failed("gone");
+    script.sender.handle_sip_failed(script.now, "gone");
     script.collect();
     assert_eq!(
         script.done(),

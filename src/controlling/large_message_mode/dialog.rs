@@ -1,19 +1,11 @@
 //! Dialogs (RFC 3261 §12): what requests inside of them are made of, and which received ones belong to them.
 
-use std::borrow::Cow;
-
-use super::super::header_fields::{put, without_tag};
+use super::super::header_fields::put;
 use super::DialogNames;
-use crate::sip::{
-    HeaderBlock, HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, split_list,
-};
+use crate::sip::{HeaderBlock, HeaderName, MAX_URI_BYTES, Message, StatusCode};
 
 /// Longest tag of a peer. Real ones have some dozens of bytes.
 pub const MAX_TAG_BYTES: usize = 256;
-/// Most routes of a dialog: each hop that a request takes costs a Via line of some hundred bytes as well.
-pub const MAX_ROUTES: usize = 32;
-/// Longest route set in all: kept for each leg as long as it lives.
-pub const MAX_ROUTE_SET_BYTES: usize = 4096;
 
 /// A request inside a dialog, without body. The host adds Via, Max-Forwards and Content-Length.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +44,7 @@ pub(super) struct Peer {
     pub(super) tag: String,
     /// URI of the Contact.
     pub(super) target: Option<String>,
-    /// Values of Record-Route as they stand in the message.
+    /// Values of Record-Route in the order of the message.
     record_route: Vec<String>,
 }
 
@@ -99,24 +91,12 @@ impl Peer {
     }
 
     fn of(message: &Message, author: HeaderName) -> Result<Self, MalformedDialog> {
-        let tag = tag(&text(message, author)?)?;
-        let mut record_route = Vec::new();
-        let mut bytes = 0;
-        for field in message.all(HeaderName::RecordRoute) {
-            let values = field.unfolded_text().map_err(|_| MalformedDialog)?;
-            for value in split_list(&values) {
-                bytes += value.len();
-                if record_route.len() == MAX_ROUTES || bytes > MAX_ROUTE_SET_BYTES {
-                    return Err(MalformedDialog);
-                }
-                NameAddr::parse(value).map_err(|_| MalformedDialog)?;
-                record_route.push(value.to_owned());
-            }
-        }
         Ok(Peer {
-            tag,
+            tag: tag(message, author)?,
             target: contact(message)?,
-            record_route,
+            record_route: message
+                .routes(HeaderName::RecordRoute)
+                .map_err(|_| MalformedDialog)?,
         })
     }
 }
@@ -141,10 +121,10 @@ impl Dialog {
     /// The dialog that our 2xx to this INVITE makes.
     pub(super) fn of_callee(invite: &Message, local_tag: &str) -> Result<Self, MalformedDialog> {
         let peer = Peer::of(invite, HeaderName::From)?;
-        let name = |header| without_tag(&text(invite, header)?).ok_or(MalformedDialog);
+        let name = |header| invite.address_without_tag(header).ok_or(MalformedDialog);
         let cseq = cseq(invite).ok_or(MalformedDialog)?;
         Ok(Dialog {
-            call_id: text(invite, HeaderName::CallId)?.into_owned(),
+            call_id: call_id(invite)?.to_owned(),
             local: name(HeaderName::To)?,
             local_tag: local_tag.to_owned(),
             remote: name(HeaderName::From)?,
@@ -237,9 +217,9 @@ impl Dialog {
     /// Whether this request is for the dialog, and not older than one before it. An ACK or CANCEL repeats a CSeq.
     pub(super) fn accept(&mut self, request: &Message) -> Result<(), NotAcceptable> {
         let is_ours = || -> Result<bool, MalformedDialog> {
-            Ok(text(request, HeaderName::CallId)? == self.call_id
-                && tag(&text(request, HeaderName::From)?)? == self.remote_tag
-                && tag(&text(request, HeaderName::To)?)? == self.local_tag)
+            Ok(call_id(request)? == self.call_id
+                && tag(request, HeaderName::From)? == self.remote_tag
+                && tag(request, HeaderName::To)? == self.local_tag)
         };
         if is_ours() != Ok(true) {
             return Err(NotAcceptable::NoDialog);
@@ -275,18 +255,17 @@ pub fn requests_for_stray_answer(
     if !message.status().is_some_and(StatusCode::is_success) {
         return None;
     }
-    let call_id = text(message, HeaderName::CallId).ok()?;
-    names.read(&call_id)?;
+    let call_id = call_id(message).ok()?;
+    names.read(call_id)?;
     if !cseq_method(message)?.eq_ignore_ascii_case("INVITE") {
         return None;
     }
     let peer = Peer::of_response(message).ok()?;
-    let from = text(message, HeaderName::From).ok()?;
     let mut dialog = Dialog {
-        call_id: call_id.into_owned(),
-        local: without_tag(&from)?,
-        local_tag: tag(&from).ok()?,
-        remote: without_tag(&text(message, HeaderName::To).ok()?)?,
+        call_id: call_id.to_owned(),
+        local: message.address_without_tag(HeaderName::From)?,
+        local_tag: tag(message, HeaderName::From).ok()?,
+        remote: message.address_without_tag(HeaderName::To)?,
         remote_tag: String::new(),
         target: peer.target.clone()?,
         route_set: Vec::new(),
@@ -303,32 +282,30 @@ pub fn requests_for_stray_answer(
 /// More requests than a session sends in one dialog.
 const STRAY_CSEQ_DISTANCE: u32 = 1 << 16;
 
-fn text(message: &Message, name: HeaderName) -> Result<Cow<'_, str>, MalformedDialog> {
-    let field = message.first(name).ok_or(MalformedDialog)?;
-    field.unfolded_text().map_err(|_| MalformedDialog)
+fn call_id(message: &Message) -> Result<&str, MalformedDialog> {
+    let field = message.first(HeaderName::CallId).ok_or(MalformedDialog)?;
+    field.text().map_err(|_| MalformedDialog)
 }
 
-fn tag(value: &str) -> Result<String, MalformedDialog> {
-    let address = NameAddr::parse(value).map_err(|_| MalformedDialog)?;
-    let tag = address.parameter("tag").and_then(|tag| tag.raw_value);
-    let tag = tag.unwrap_or_default();
-    if tag.len() > MAX_TAG_BYTES {
-        return Err(MalformedDialog);
+/// Empty where the field has none (RFC 2543).
+fn tag(message: &Message, name: HeaderName) -> Result<String, MalformedDialog> {
+    let tag = message.address(name, |address| {
+        let tag = address.parameter("tag").and_then(|tag| tag.raw_value);
+        tag.unwrap_or_default().to_owned()
+    });
+    let tag = tag.ok_or(MalformedDialog)?.map_err(|_| MalformedDialog)?;
+    match tag.len() {
+        0..=MAX_TAG_BYTES => Ok(tag),
+        _ => Err(MalformedDialog),
     }
-    Ok(tag.to_owned())
 }
 
 fn contact(message: &Message) -> Result<Option<String>, MalformedDialog> {
-    let Some(field) = message.first(HeaderName::Contact) else {
-        return Ok(None);
-    };
-    let values = field.unfolded_text().map_err(|_| MalformedDialog)?;
-    let value = split_list(&values).next().ok_or(MalformedDialog)?;
-    let uri = NameAddr::parse(value).map_err(|_| MalformedDialog)?.uri();
-    if uri.len() > MAX_URI_BYTES {
-        return Err(MalformedDialog);
+    match message.address(HeaderName::Contact, |address| address.uri().to_owned()) {
+        None => Ok(None),
+        Some(Ok(uri)) if uri.len() <= MAX_URI_BYTES => Ok(Some(uri)),
+        Some(_) => Err(MalformedDialog),
     }
-    Ok(Some(uri.to_owned()))
 }
 
 fn cseq(message: &Message) -> Option<u32> {
@@ -349,6 +326,8 @@ mod tests {
 
     use super::super::{DialogName, LegNumber, SessionId, Side};
     use super::*;
+
+    use crate::sip::MAX_ROUTES;
 
     fn names() -> DialogNames {
         DialogNames::new(&[1; 32], &[2; 32])

@@ -59,9 +59,7 @@ mod settings;
 mod tests;
 
 pub(super) use checks::{TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite};
-pub use dialog::{
-    InDialogRequest, MAX_ROUTE_SET_BYTES, MAX_ROUTES, MAX_TAG_BYTES, requests_for_stray_answer,
-};
+pub use dialog::{InDialogRequest, MAX_TAG_BYTES, requests_for_stray_answer};
 pub use identifiers::{DialogName, DialogNames, LegNumber, SessionId, Side};
 pub use leg::{LegOutcome, LegState, MAX_FORKS};
 pub use offer_answer::MsrpEnds;

@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::super::fan_out::{put_claim, take_claim};
-use super::super::header_fields::{from_without_tag, has_name, hops_left_for, put, texts};
+use super::super::header_fields::{has_name, put};
 use super::super::interworking;
 use super::super::request::Request;
+use super::super::sent_on::{breadth_of_copies, hops_of_copies};
 use super::super::service::{
     ControllingFunction, Kind, LARGE_MODE_GROUP_SERVICE, LARGE_MODE_SERVICE,
 };
@@ -21,9 +22,7 @@ use super::{LegNumber, SessionId};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::shared::Claim;
-use crate::sip::{
-    HeaderBlock, HeaderName, Message, NameAddr, StatusCode, Uri, requests_anonymity, split_list,
-};
+use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
 
 /// What we understand inside of dialogs.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE";
@@ -191,8 +190,7 @@ impl AcceptedInvite {
 
     /// Whether the sender wants to stay unnamed (spec-notes N17).
     fn is_anonymous(&self) -> bool {
-        let privacy = self.message.all(HeaderName::Privacy);
-        requests_anonymity(privacy.filter_map(|field| field.text().ok()))
+        requests_anonymity(&self.message)
     }
 }
 
@@ -258,8 +256,10 @@ impl Template {
         };
         let (identity, boundary) = unguessable.split_at(GROUP_SESSION_DIGITS / 2);
         let mut shared = HeaderBlock::new();
-        let hops = hops_left_for(&invite.message);
+        let hops = hops_of_copies(&invite.message, invite.kind);
         put(&mut shared, "Max-Forwards", hops.to_string());
+        let breadth = breadth_of_copies(&invite.message, invite.kind);
+        put(&mut shared, "Max-Breadth", breadth.to_string());
         put_identity(&mut shared, invite, settings, &hex(identity));
         put(&mut shared, "Contact", contact(invite, &settings.contact));
         put(&mut shared, "User-Agent", service.product());
@@ -303,7 +303,7 @@ impl Template {
             put(&mut isf_route, "Route", interworking::route(isf));
         }
         let mut template = Template {
-            from: from_without_tag(&invite.message)?,
+            from: invite.message.address_without_tag(HeaderName::From)?,
             route: route.into_bytes(),
             isf_route: isf_route.into_bytes(),
             next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
@@ -435,21 +435,18 @@ fn contact(invite: &AcceptedInvite, own: &str) -> String {
     if invite.kind != Kind::Exploder {
         value.push_str(";isfocus");
     }
-    let received = texts(&invite.message, HeaderName::Contact);
-    let first = received.first().and_then(|value| split_list(value).next());
-    let Some(received) = first.and_then(|value| NameAddr::parse(value).ok()) else {
-        return value;
-    };
-    for parameter in received.parameters() {
-        let name = parameter.name.to_ascii_lowercase();
-        let is_feature = name.starts_with('+') && name != "+sip.instance";
-        if !is_feature && !BASE_FEATURES.contains(&name.as_str()) {
-            continue;
+    invite.message.address(HeaderName::Contact, |received| {
+        for parameter in received.parameters() {
+            let name = parameter.name.to_ascii_lowercase();
+            let is_feature = name.starts_with('+') && name != "+sip.instance";
+            if !is_feature && !BASE_FEATURES.contains(&name.as_str()) {
+                continue;
+            }
+            let _ = write!(value, ";{}", parameter.name);
+            if let Some(of_parameter) = parameter.raw_value {
+                let _ = write!(value, "={of_parameter}");
+            }
         }
-        let _ = write!(value, ";{}", parameter.name);
-        if let Some(of_parameter) = parameter.raw_value {
-            let _ = write!(value, "={of_parameter}");
-        }
-    }
+    });
     value
 }

@@ -34,7 +34,7 @@ impl SessionExpires {
         let Some(field) = message.first(HeaderName::SessionExpires) else {
             return Ok(None);
         };
-        let value = field.unfolded_text().map_err(|_| Malformed)?;
+        let value = field.unfolded_text();
         let value = value.trim();
         let (seconds, parameters) = value.split_at(value.find(';').unwrap_or(value.len()));
         let seconds = delta_seconds(seconds.trim())?;
@@ -55,7 +55,7 @@ impl SessionExpires {
 
 /// Min-SE of a 422, in seconds.
 pub(super) fn min_se(message: &Message) -> Option<u32> {
-    let value = message.first(HeaderName::MinSe)?.unfolded_text().ok()?;
+    let value = message.first(HeaderName::MinSe)?.unfolded_text();
     delta_seconds(value.split(';').next()?.trim()).ok()
 }
 
