@@ -229,10 +229,11 @@ mod tests {
     #[test]
     fn names_of_one_session_have_nothing_in_common() {
         let session = SESSION;
-        let names: Vec<String> = (0..300)
+        let all = names();
+        let names: Vec<String> = (0..60)
             .map(|leg| {
                 let side = Side::Leg(LegNumber(leg));
-                names().write(DialogName { session, side })
+                all.write(DialogName { session, side })
             })
             .collect();
         for (place, name) in names.iter().enumerate() {
