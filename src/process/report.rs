@@ -125,5 +125,6 @@ fn outcome_name(outcome: Option<LegOutcome>) -> &'static str {
         Some(LegOutcome::Delivered) => "delivered",
         Some(LegOutcome::Failed(_)) => "failed",
         Some(LegOutcome::Interworked) => "interworked",
+        Some(LegOutcome::OfferedAgain) => "offered-again",
     }
 }

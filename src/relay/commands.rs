@@ -13,6 +13,7 @@ use super::timers::Timer;
 use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
 use crate::cpim::CpimHead;
+use crate::msrp::Status;
 use crate::sdp::{Role, Transport};
 use crate::session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,
@@ -99,6 +100,7 @@ impl Core {
             sender_note: None,
             head: CpimHead::default(),
             begun: false,
+            least_max_size: u64::MAX,
             reading: true,
             counted: 0,
             file: SpoolFile::default(),
@@ -169,8 +171,13 @@ impl Core {
             cell,
         });
         let total = session.cell.total.load(Relaxed);
-        let size = session.begun.then_some(total).filter(|&t| t != u64::MAX);
-        self.refuse_too_large(id, size);
+        let known = Some(total).filter(|&total| session.begun && total != u64::MAX);
+        let size = known.unwrap_or(0).max(session.fan_out.received());
+        let most = ends.max_size.unwrap_or(u64::MAX);
+        session.least_max_size = session.least_max_size.min(most);
+        if size > most {
+            session.fan_out.refuse_leg(leg, Status::STOP_SENDING);
+        }
         self.after_fan_out(id);
         if self.ends_of(id, Side::Leg(number)).is_some() {
             self.bring_together(id, Side::Leg(number), &ends);

@@ -22,6 +22,9 @@ pub(crate) const SIZE: usize = 20_000;
 /// each.
 pub(crate) const CHUNK: usize = 8_000;
 
+/// The default of `msrp_max_message`, which the sender's answer announces.
+pub(crate) const OUR_MAX_SIZE: &str = "104857600";
+
 /// Longest wait for legs that end by a timeout of 32 s (RFC 3261).
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
