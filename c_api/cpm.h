@@ -84,10 +84,11 @@ enum cpm_counter {
 	CPM_COUNT_LOOPS = 7,        /* own addresses dropped from recipient lists */
 	CPM_COUNT_IMDN_FORWARDED = 8, /* disposition notifications forwarded; the host counts these, see forward_imdn */
 	CPM_COUNT_IMDN_UNKNOWN = 9, /* disposition notifications about a message whose sender is not known */
-	CPM_COUNT_REPEATED = 10, /* requests that came again after they had been taken */
-	CPM_COUNT_MERGED = 11,   /* requests that were taken already and came by another branch; refused */
-	CPM_COUNT_FORGOTTEN = 12, /* requests that were forgotten before their time, for want of room */
-	CPM_COUNTERS = 13
+	CPM_COUNT_SHARES = 10, /* requests refused because a share was used up */
+	CPM_COUNT_REPEATED = 11, /* requests that came again after they had been taken */
+	CPM_COUNT_MERGED = 12,   /* requests that were taken already and came by another branch; refused */
+	CPM_COUNT_FORGOTTEN = 13, /* requests that were forgotten before their time, for want of room */
+	CPM_COUNTERS = 14
 };
 
 /* A request as the proxy received it. */
@@ -148,7 +149,8 @@ struct cpm_outgoing {
 	 * Content-Length only: Max-Forwards and User-Agent are among these lines. */
 	struct cpm_str headers;
 	struct cpm_str body;
-	uint32_t attempt; /* given back unchanged in struct cpm_outcome */
+	/* Given back in struct cpm_outcome. A host that has only 32 bits for it may give the upper ones back as 0. */
+	uint64_t attempt;
 	/* About the received request, which may be gone by now: its fields, and how many recipients it has in all. For a
 	 * copy to the ISF after a failure, and a notification to the sender, they are absent, and 0. */
 	struct cpm_str fields[CPM_FIELDS];
@@ -220,12 +222,13 @@ struct cpm_gauges {
 	uint64_t connections; /* MSRP */
 	uint64_t memory;      /* bytes of content */
 	uint64_t spool;       /* bytes of content in files */
+	uint64_t held_back;   /* sessions whose sender is not read from, since recipients are behind */
 };
 
 /* How an outgoing request ended. */
 struct cpm_outcome {
 	int code;               /* final status code; 408 when nobody answered */
-	uint32_t attempt;       /* from struct cpm_outgoing */
+	uint64_t attempt;       /* from struct cpm_outgoing */
 	struct cpm_str request; /* the outgoing request as it was sent */
 };
 

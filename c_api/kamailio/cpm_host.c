@@ -43,10 +43,13 @@ static counter_def_t counter_table[] = {
 			"requests that were taken already and came by another branch, refused with 482"},
 	{&counters[CPM_COUNT_FORGOTTEN], "forgotten", 0, 0, 0,
 			"requests that were forgotten before their time, for want of room (request_records)"},
+	{&counters[CPM_COUNT_SHARES], "shares", 0, 0, 0, "requests refused because a share was used up"},
 	{0, "sessions", 0, GAUGE(sessions), "large message sessions at the moment"},
 	{0, "msrp_connections", 0, GAUGE(connections), "MSRP connections at the moment"},
 	{0, "msrp_memory", 0, GAUGE(memory), "bytes of large messages in memory at the moment"},
 	{0, "msrp_spool", 0, GAUGE(spool), "bytes of large messages in spool files at the moment"},
+	{0, "msrp_held_back", 0, GAUGE(held_back),
+			"large message sessions whose sender is held back at the moment"},
 	{0, 0, 0, 0, 0, 0}
 };
 

@@ -328,5 +328,6 @@ fn counter_to_c(counter: Counter) -> cpm_counter {
         Counter::Repeated => bindings::CPM_COUNT_REPEATED,
         Counter::Merged => bindings::CPM_COUNT_MERGED,
         Counter::Forgotten => bindings::CPM_COUNT_FORGOTTEN,
+        Counter::Shares => bindings::CPM_COUNT_SHARES,
     }
 }

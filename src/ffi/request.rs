@@ -102,7 +102,7 @@ pub(super) extern "C" fn fan_out(request: *mut cpm_request, context: *mut c_void
             FanOut::Done(_) => 1,
             FanOut::HandedOver => 2,
             FanOut::Known(Known::Repeated { .. }) => 3,
-            FanOut::Known(Known::Merged) | FanOut::NoRoom => 0,
+            FanOut::Known(Known::Merged) | FanOut::NoRoom | FanOut::OverShare(_) => 0,
             FanOut::Failed | FanOut::NotAccepted => -1,
         };
         request.handle_fan_out(result, host);

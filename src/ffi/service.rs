@@ -20,7 +20,7 @@ use crate::controlling::{
 };
 use crate::policy::{RunsAs, Settings};
 use crate::relay::{Listeners, RelaySettings};
-use crate::shared::RequestTable;
+use crate::shared::{OutstandingTable, RequestTable};
 use crate::sip::Uri;
 
 /// What a `struct cpm_service` is.
@@ -188,6 +188,17 @@ fn start(
             format_args!("{why}; going on without a state directory"),
         );
     }
+    if settings.large_mode.is_on()
+        && let Some(file_system) = settings.prepare_spool_dir(runs_as)?
+    {
+        host.log(
+            LogLevel::Notice,
+            format_args!(
+                "the spool for large messages lies in memory ({file_system}): name a folder on a disk with \
+                 msrp_spool_dir, or none"
+            ),
+        );
+    }
     let id_key = settings.id_key(runs_as)?;
     let mut service = ControllingFunction::new(settings, key_seed)?;
     if let Some(key) = id_key {
@@ -205,11 +216,14 @@ fn start(
         let words = words.ok_or("there is no memory for so many request_records")?;
         service = service.with_requests(RequestTable::new(words, fill_random, monotonic_s));
     }
+    if let Some(words) = host.share(OutstandingTable::WORDS) {
+        service = service.with_outstanding(OutstandingTable::new(words, key_seed, monotonic_s));
+    }
     let policy = &service.settings().large_mode;
     if !policy.is_on() {
         return Ok((service, None));
     }
-    let relay = RelaySettings::new(policy);
+    let relay = RelaySettings::new(service.settings());
     let listeners = Listeners::bind(&relay)?;
     let addresses = MsrpAddresses::new(policy, listeners.fingerprint());
     let contact = policy.contact_uri.as_deref().unwrap_or(own_uri);

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::settings::{ParameterError, Setter, assign, number, one_of, sip_uri, text};
+use super::state_dir;
 use crate::sdp::Transport;
 
 /// Most listeners for MSRP: one of each transport and address family, and some to spare.
@@ -38,8 +40,8 @@ pub struct LargeModePolicy {
     pub memory_bytes: usize,
     /// `msrp_session_memory`: bytes of content that one session may keep in memory.
     pub session_memory_bytes: usize,
-    /// `msrp_spool_dir`: folder for content beyond that. Not set: the sender is held back instead.
-    pub spool_dir: Option<String>,
+    /// `msrp_spool_dir`: folder for content beyond that.
+    pub spool_dir: SpoolDir,
     /// `msrp_spool`: bytes that all spool files together may have.
     pub spool_bytes: u64,
     /// `msrp_stall_timeout`: how long a recipient may take no byte.
@@ -50,6 +52,8 @@ pub struct LargeModePolicy {
     pub max_connections: usize,
     /// `msrp_max_unbound`: most accepted connections that have not named a session yet.
     pub max_unbound: usize,
+    /// `msrp_max_unbound_per_source`: the same from one source; 0: no limit of its own.
+    pub max_unbound_per_source: usize,
     /// `msrp_tls_certificate`: certificate chain, PEM.
     pub tls_certificate: Option<String>,
     /// `msrp_tls_private_key`: its key, PEM.
@@ -58,6 +62,8 @@ pub struct LargeModePolicy {
     pub tls_ca_file: Option<String>,
     /// `max_sessions`: most sessions at once; beyond it an INVITE is answered with 503.
     pub max_sessions: usize,
+    /// `max_sessions_per_sender`: the same of one originator; 0: no limit of its own.
+    pub max_sessions_per_sender: usize,
     /// `contact_uri`: where requests inside of our dialogs reach this proxy. Not set: its first listener.
     pub contact_uri: Option<String>,
     /// `require_session_timer`: which Session-Expires is refused (spec-notes N1).
@@ -82,6 +88,17 @@ pub struct LargeModePolicy {
     pub no_destinations_text: NoDestinationsText,
     /// `large_group_no_cpm_code`: 404 or 488, for a group without the CPM service (spec-notes N13).
     pub group_no_cpm_code: u16,
+}
+
+/// Where content goes that does not fit into memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpoolDir {
+    /// To the state directory, if there is one.
+    OfState,
+    /// To this folder.
+    At(PathBuf),
+    /// Nowhere: the sender is held back instead.
+    Nowhere,
 }
 
 /// Where MSRP peers reach us.
@@ -151,16 +168,18 @@ impl Default for LargeModePolicy {
             chunk_bytes: None,
             memory_bytes: 256 * MIB,
             session_memory_bytes: 8 * MIB,
-            spool_dir: None,
+            spool_dir: SpoolDir::OfState,
             spool_bytes: 4096 * MIB as u64,
             stall_timeout: Duration::from_secs(60),
             spool_ttl: Some(Duration::from_secs(14_400)),
             max_connections: 10_000,
             max_unbound: 1024,
+            max_unbound_per_source: 256,
             tls_certificate: None,
             tls_private_key: None,
             tls_ca_file: None,
             max_sessions: 1000,
+            max_sessions_per_sender: 250,
             contact_uri: None,
             require_session_timer: SessionTimerCheck::Lenient,
             session_expires_s: 1800,
@@ -214,7 +233,9 @@ pub(super) const PARAMETERS: &[(&str, Setter)] = &[
         )
     }),
     ("msrp_spool_dir", |s, v| {
-        assign(&mut s.large_mode.spool_dir, text(v))
+        let dir = state_dir::parse(v);
+        let dir = dir.map(|dir| dir.map_or(SpoolDir::Nowhere, SpoolDir::At));
+        assign(&mut s.large_mode.spool_dir, dir)
     }),
     ("msrp_spool", |s, v| {
         let bytes = number(v, 0, usize::MAX >> 1).map(|bytes| bytes as u64);
@@ -234,6 +255,12 @@ pub(super) const PARAMETERS: &[(&str, Setter)] = &[
     ("msrp_max_unbound", |s, v| {
         assign(&mut s.large_mode.max_unbound, number(v, 1, 1_000_000))
     }),
+    ("msrp_max_unbound_per_source", |s, v| {
+        assign(
+            &mut s.large_mode.max_unbound_per_source,
+            number(v, 0, 1_000_000),
+        )
+    }),
     ("msrp_tls_certificate", |s, v| {
         assign(&mut s.large_mode.tls_certificate, text(v))
     }),
@@ -245,6 +272,12 @@ pub(super) const PARAMETERS: &[(&str, Setter)] = &[
     }),
     ("max_sessions", |s, v| {
         assign(&mut s.large_mode.max_sessions, number(v, 1, 1_000_000))
+    }),
+    ("max_sessions_per_sender", |s, v| {
+        assign(
+            &mut s.large_mode.max_sessions_per_sender,
+            number(v, 0, 1_000_000),
+        )
     }),
     ("contact_uri", |s, v| {
         let uri = sip_uri(v).map(|_| Some(v.to_owned()));

@@ -14,7 +14,7 @@ pub use id_key::{ID_KEY_BYTES, IdKeyError};
 pub use isf_codes::StatusCodes;
 pub use large_mode::{
     AllFailedResponse, LargeModePolicy, LegAck, ListenerError, MsrpListener, NoDestinationsText,
-    SessionTimerCheck,
+    SessionTimerCheck, SpoolDir,
 };
 pub use parameters::{ALL as ALL_PARAMETERS, Domain, Parameter, TuneError};
 pub use settings::{

@@ -178,6 +178,8 @@ impl Core {
                         }
                     }
                 }
+                Action::HeldBack => self.note_held_back(id),
+                Action::NoMoreLegs => self.events.session(id, SessionEvent::NoMoreLegs),
                 Action::LegEnded(leg, state) => {
                     let number = session.leg(leg).number;
                     if !std::mem::replace(&mut session.leg(leg).decided, true) {
@@ -203,6 +205,7 @@ impl Core {
         let less = memory < std::mem::replace(&mut session.counted, memory);
         let at = session.fan_out.poll_timeout();
         self.arm_session(id, at);
+        self.show_held_back(id);
         if less {
             self.read_held_back(id);
         }

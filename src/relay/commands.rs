@@ -10,7 +10,6 @@ use super::session::{Originator, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
 use super::threads;
 use super::timers::Timer;
-use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
 use crate::cpim::CpimHead;
 use crate::msrp::Status;
@@ -100,6 +99,7 @@ impl Core {
             sender_note: None,
             head: CpimHead::default(),
             begun: false,
+            shown_held_back: false,
             least_max_size: u64::MAX,
             reading: true,
             counted: 0,
@@ -246,14 +246,22 @@ impl Core {
             return;
         };
         match done {
-            SpoolDone::Written => session.fan_out.handle_spilled(),
+            SpoolDone::Written => {
+                session.fan_out.handle_spilled();
+                self.spool_works();
+            }
             SpoolDone::Read { offset, content } => {
                 session.fan_out.handle_fetched(now, offset, content);
             }
-            SpoolDone::Failed(why) => {
-                session.fan_out.handle_spool_failed(now);
-                let line = format_args!("MSRP: session {id}: the spool file is lost: {why}");
-                self.events.log(LogLevel::Error, line);
+            SpoolDone::NotWritten { bytes, why } => {
+                session.spooled -= bytes;
+                self.spooled -= bytes;
+                session.fan_out.handle_not_spilled(now);
+                self.spool_refused(&why);
+            }
+            SpoolDone::NotRead { offset, why } => {
+                session.fan_out.handle_not_fetched(now, offset);
+                self.spool_unreadable(&why);
             }
         }
         self.after_fan_out(id);
@@ -290,6 +298,7 @@ impl Core {
         }
         self.shared.close(id);
         self.give_back(&session);
+        self.senders_held_back -= usize::from(session.shown_held_back);
         let was_large = session.fan_out.received() >= LARGE_BYTES;
         drop(session);
         if was_large && self.sessions.is_empty() {

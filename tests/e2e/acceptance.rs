@@ -196,10 +196,12 @@ fn everything_is_counted() {
             ("repeated", 0),
             ("merged", 0),
             ("forgotten", 0),
+            ("shares", 0),
             ("sessions", 0),
             ("msrp_connections", 0),
             ("msrp_memory", 0),
             ("msrp_spool", 0),
+            ("msrp_held_back", 0),
         ]
     );
     let core = proxy.rpc("stats.get_statistics cpm:");

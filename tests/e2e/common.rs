@@ -96,7 +96,7 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
 }
 
 /// The module's counters.
-pub(crate) const COUNTERS: [&str; 17] = [
+pub(crate) const COUNTERS: [&str; 19] = [
     "requests",
     "accepted",
     "refused",
@@ -110,10 +110,12 @@ pub(crate) const COUNTERS: [&str; 17] = [
     "repeated",
     "merged",
     "forgotten",
+    "shares",
     "sessions",
     "msrp_connections",
     "msrp_memory",
     "msrp_spool",
+    "msrp_held_back",
 ];
 
 /// All counters with their values.

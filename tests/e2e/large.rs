@@ -241,7 +241,13 @@ pub(crate) fn expect_legs(proxy: &Proxy, state: &str, count: usize) {
 #[track_caller]
 pub(crate) fn expect_nothing_left(proxy: &Proxy, patience: Duration) {
     let deadline = Instant::now() + patience;
-    let gauges = ["sessions", "msrp_connections", "msrp_memory", "msrp_spool"];
+    let gauges = [
+        "sessions",
+        "msrp_connections",
+        "msrp_memory",
+        "msrp_spool",
+        "msrp_held_back",
+    ];
     loop {
         let left = gauges.map(|name| (name, counter(proxy, name)));
         let sessions = proxy.rpc("cpm.sessions");

@@ -314,7 +314,10 @@ impl Session {
             Stage::Closing => self.message == MessageState::Open,
             Stage::Abandoned | Stage::Unwinding | Stage::Ended => false,
         };
-        wanted && !leg.to_isf && self.service.settings().interworking_to().is_some()
+        wanted
+            && !self.no_room_for_legs
+            && !leg.to_isf
+            && self.service.settings().interworking_to().is_some()
     }
 
     /// True if the outcome is new.

@@ -139,6 +139,8 @@ pub struct Session {
     relay_closed: bool,
     aborted: bool,
     told_no_more_legs: bool,
+    /// The relay opens no further leg.
+    no_room_for_legs: bool,
     legs: Vec<Leg>,
     /// So many legs from the first on have been invited; the others wait.
     invited: usize,
@@ -222,6 +224,7 @@ impl Session {
             relay_closed: false,
             aborted: false,
             told_no_more_legs: false,
+            no_room_for_legs: false,
             legs: Vec::new(),
             invited: 0,
             pace: Pace::new(now, settings),
@@ -530,6 +533,30 @@ impl Session {
         }
     }
 
+    /// The originator could not be kept waiting any longer for recipients who have not answered, and the ISF comes too late for
+    /// any: they have failed as if they had rung for too long.
+    pub fn handle_no_more_legs(&mut self, now: Instant) {
+        self.no_room_for_legs = true;
+        // Those who wait for their turn are not invited any more.
+        self.invited = self.legs.len();
+        for number in (0..self.legs.len()).map(place_of) {
+            let leg = &self.legs[number.0 as usize];
+            if leg.relay != Relay::Unopened || leg.outcome.is_some() {
+                continue;
+            }
+            self.fail(now, number, StatusCode::REQUEST_TIMEOUT, true);
+            match self.legs[number.0 as usize].state {
+                LegState::Calling | LegState::Proceeding => self.cancel_leg(now, number),
+                LegState::Answered => {
+                    self.ack(number);
+                    self.hang_up(now, number, StatusCode::REQUEST_TIMEOUT);
+                }
+                _ => self.end_leg(number),
+            }
+        }
+        self.settle(now);
+    }
+
     /// The relay's last word on a leg: a final state of the fan-out.
     pub fn handle_leg_ended(&mut self, now: Instant, number: LegNumber, delivery: Delivery) {
         let Some(leg) = self.leg(number).filter(|_| delivery.is_final()) else {
@@ -642,7 +669,9 @@ fn code_of(failure: LegFailure) -> StatusCode {
         LegFailure::Refused(status) => {
             StatusCode::new(status.code()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE)
         }
-        LegFailure::NoResponse | LegFailure::Stalled => StatusCode::REQUEST_TIMEOUT,
+        LegFailure::NoResponse | LegFailure::Stalled | LegFailure::Behind => {
+            StatusCode::REQUEST_TIMEOUT
+        }
         LegFailure::SpoolLost => StatusCode::SERVER_INTERNAL_ERROR,
         LegFailure::Disconnected | LegFailure::Dropped => StatusCode::TEMPORARILY_UNAVAILABLE,
     }
