@@ -6,12 +6,16 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::disposition::is_notification;
+use super::fan_out::FanOutJob;
 use super::header_fields::texts;
+use super::host::Host;
+use super::ids::{Ids, RequestIds};
 use super::large_message_mode::LargeModeSettings;
 use super::request::Request;
 use super::senders::SenderTable;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
+use crate::shared::{Claim, OutstandingTable, RequestTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
@@ -39,6 +43,11 @@ pub struct ControllingFunction {
     senders: Option<SenderTable>,
     /// How hosts and domains are found.
     names: Names,
+    /// The requests that were taken last, where they are remembered.
+    requests: Option<RequestTable>,
+    ids: Ids,
+    /// How many recipients are awaited for whom, where processes share memory.
+    pub(super) outstanding: Option<OutstandingTable>,
 }
 
 /// An address of the Controlling Function itself.
@@ -135,6 +144,9 @@ impl ControllingFunction {
             large_mode: None,
             senders: None,
             names: Names::default(),
+            requests: None,
+            ids: Ids::random(),
+            outstanding: None,
         })
     }
 
@@ -171,6 +183,55 @@ impl ControllingFunction {
         &self.names
     }
 
+    /// The same, with the table that all processes share.
+    pub fn with_requests(mut self, requests: RequestTable) -> Self {
+        self.requests = Some(requests);
+        self
+    }
+
+    /// The requests that were taken last, where they are remembered.
+    pub fn requests(&self) -> Option<&RequestTable> {
+        self.requests.as_ref()
+    }
+
+    /// The same, with the ids that follow from another key than one of its own.
+    pub fn with_ids(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// What makes its ids.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// The ids of a request that follows from this one of ours.
+    pub(super) fn ids_following(&self, purpose: &str, request: &Message) -> RequestIds {
+        let call_id = request.first(HeaderName::CallId);
+        self.ids
+            .following(purpose, call_id.as_ref().map_or(b"", |field| field.value()))
+    }
+
+    /// The reply to the request of a fan-out is due: a repetition of the request gets the same from now on.
+    pub fn handle_reply_due(&self, job: &FanOutJob) {
+        if let (Some(requests), Some(claim)) = (&self.requests, job.claim) {
+            requests.answered(claim);
+        }
+    }
+
+    /// A fan-out is done: so is its reply, and the recipients whose copy could not even be sent have failed.
+    pub fn handle_done(&self, job: &FanOutJob, host: &dyn Host) {
+        self.handle_reply_due(job);
+        self.handle_unsent(job, host);
+    }
+
+    /// A request that was taken has been refused: it may come again.
+    pub fn give_back(&self, claim: Option<Claim>) {
+        if let (Some(requests), Some(claim)) = (&self.requests, claim) {
+            requests.give_back(claim);
+        }
+    }
+
     /// The same service with another value for one parameter. What is under way keeps the service that it began with.
     pub fn tuned(&self, name: &str, value: &str) -> Result<Self, TuneError> {
         let mut settings = self.settings.clone();
@@ -182,15 +243,29 @@ impl ControllingFunction {
         let mut tuned = ControllingFunction::new(settings, self.key_seed)?;
         tuned.senders = self.senders.clone();
         tuned.names = self.names.clone();
+        tuned.requests = self.requests.clone();
+        tuned.ids = self.ids.clone();
+        tuned.outstanding = self.outstanding.clone();
         Ok(match large_mode {
             Some(large_mode) => tuned.with_large_mode(large_mode),
             None => tuned,
         })
     }
 
+    /// The same, with the table that all processes share.
+    pub fn with_outstanding(mut self, outstanding: OutstandingTable) -> Self {
+        self.outstanding = Some(outstanding);
+        self
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// A key for an address, the same however it is spelt.
+    pub fn key_of(&self, address: &str) -> u64 {
+        Uri::parse(address).map_or(0, |uri| self.keys(&uri).address)
     }
 
     /// The keys by which URIs are compared here.
