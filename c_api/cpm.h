@@ -162,12 +162,12 @@ enum cpm_sent {
 	CPM_SENT_ENOUGH = 2    /* the same, and this process has worked on it for long enough: hand over the rest */
 };
 
-/* A request inside of a dialog of ours, without body. Borrowed during the call of session_request. The host adds Via,
+/* A request inside of a dialog of ours. Borrowed during the call of session_request. The host adds Via,
  * Max-Forwards and Content-Length. */
 struct cpm_dialog_request {
-	struct cpm_str method; /* ACK has no outcome, and is sent once */
+	struct cpm_str method; /* ACK has no outcome, and is sent once; the 2xx to an INVITE are not acknowledged by the host */
 	struct cpm_str target; /* the remote target, for the Request-URI */
-	struct cpm_str routes; /* the route set, first hop first, with commas between; may be empty */
+	struct cpm_str routes; /* the route set, first hop first: URIs in <>, each ended by a line feed; may be empty */
 	struct cpm_str call_id;
 	struct cpm_str from; /* without tag */
 	struct cpm_str from_tag;
@@ -175,6 +175,7 @@ struct cpm_dialog_request {
 	struct cpm_str to_tag;
 	uint32_t cseq;
 	struct cpm_str headers; /* whole header lines, each ended by CRLF; may be empty */
+	struct cpm_str body;    /* Content-Type is among the header lines; may be empty */
 };
 
 /* What a process has seen that concerns a session. */
@@ -216,6 +217,7 @@ struct cpm_gauges {
 	uint64_t connections; /* MSRP */
 	uint64_t memory;      /* bytes of content */
 	uint64_t spool;       /* bytes of content in files */
+	uint64_t held_back;   /* sessions whose sender is not read from, since recipients are behind */
 };
 
 /* How an outgoing request ended. */
@@ -280,7 +282,8 @@ struct cpm_host {
 	/* Cancels such an INVITE. */
 	void (*session_cancel)(void *context, uint64_t transaction);
 
-	/* Sends a request inside of a dialog; its final response, or that there is none, is CPM_SEEN. 1, or 0: not sent. */
+	/* Sends a request inside of a dialog; its final response, or that there is none, is CPM_SEEN, and each 2xx to an INVITE. 1,
+	 * or 0: not sent. */
 	int (*session_request)(void *context, const struct cpm_dialog_request *request);
 
 	/* Replies in the transaction of an INVITE or of a request inside of a dialog. With `keep` the transaction is held, and a

@@ -221,22 +221,63 @@ void cpm_dialogs_cancel(void *context, uint64_t transaction)
 	forget_current();
 }
 
+static int is_method(const struct cpm_dialog_request *r, const char *method)
+{
+	return r->method.len == strlen(method) && memcmp(r->method.s, method, r->method.len) == 0;
+}
+
+/* The core's own bounds have it that no route set has more. */
+#define MAX_ROUTES 32
+
+/* Takes the first route out of a list of lines "<URI>": -1: there is none. */
+static int next_route(struct cpm_str *routes, struct cpm_str *route)
+{
+	const char *end = routes->len > 0 ? memchr(routes->s, '\n', routes->len) : NULL;
+
+	if(end == NULL || end - routes->s < 2)
+		return -1;
+	route->s = routes->s;
+	route->len = (size_t)(end - routes->s);
+	routes->s = end + 1;
+	routes->len -= route->len + 1;
+	return 0;
+}
+
+/* The URI between the brackets. */
+static struct cpm_str uri_of(struct cpm_str route)
+{
+	return (struct cpm_str){.s = route.s + 1, .len = route.len - 2};
+}
+
+/* A route set as tm wants it, in `set`: its first element, or NULL. Nothing is parsed here: the core has done so. */
+static rr_t *route_set(struct cpm_str routes, rr_t set[MAX_ROUTES])
+{
+	struct cpm_str route;
+	int n;
+
+	memset(set, 0, MAX_ROUTES * sizeof(set[0]));
+	for(n = 0; n < MAX_ROUTES && next_route(&routes, &route) == 0; n++) {
+		set[n].nameaddr.name.s = (char *)route.s;
+		set[n].nameaddr.uri = cpm_to_str(uri_of(route));
+		set[n].nameaddr.len = set[n].len = (int)route.len;
+		if(n > 0)
+			set[n - 1].next = &set[n];
+	}
+	return n > 0 ? set : NULL;
+}
+
 int cpm_dialogs_send(const struct cpm_dialog_request *r)
 {
-	static const char ack[] = "ACK";
-	int is_ack = r->method.len == sizeof(ack) - 1 && memcmp(r->method.s, ack, sizeof(ack) - 1) == 0;
+	int is_ack = is_method(r, "ACK"), is_invite = is_method(r, "INVITE");
 	str method = cpm_to_str(r->method);
 	str headers = cpm_to_str(r->headers);
-	rr_t *routes = NULL;
+	str body = cpm_to_str(r->body);
+	rr_t routes[MAX_ROUTES];
 	uac_req_t request;
 	dlg_t dialog;
 	int signature;
 	int result;
 
-	if(r->routes.len > 0 && parse_rr_body((char *)r->routes.s, (int)r->routes.len, &routes) < 0) {
-		LM_ERR("a route set cannot be parsed, callid=%.*s\n", (int)r->call_id.len, r->call_id.s);
-		return 0;
-	}
 	memset(&dialog, 0, sizeof(dialog));
 	dialog.state = DLG_CONFIRMED;
 	dialog.id.call_id = cpm_to_str(r->call_id);
@@ -245,35 +286,29 @@ int cpm_dialogs_send(const struct cpm_dialog_request *r)
 	dialog.loc_uri = cpm_to_str(r->from);
 	dialog.rem_uri = cpm_to_str(r->to);
 	dialog.rem_target = cpm_to_str(r->target);
-	dialog.route_set = routes;
+	dialog.route_set = route_set(r->routes, routes);
 	/* tm counts on by itself, but for an ACK. */
 	dialog.loc_seq.value = is_ack ? r->cseq : r->cseq - 1;
 	dialog.loc_seq.is_set = 1;
-	set_uac_req(&request, &method, &headers, NULL, &dialog, is_ack ? 0 : TMCB_LOCAL_COMPLETED,
-			is_ack ? NULL : request_answered, NULL);
+	if(is_invite)
+		set_uac_req(&request, &method, &headers, &body, &dialog, CPM_TM_INVITE_EVENTS, invite_answered, NULL);
+	else
+		set_uac_req(&request, &method, &headers, body.len > 0 ? &body : NULL, &dialog,
+				is_ack ? 0 : TMCB_LOCAL_COMPLETED, is_ack ? NULL : request_answered, NULL);
 	signature = cpm_tm_signature_off();
 	result = cpm_tm.t_request_within(&request);
 	server_signature = signature;
-	free_rr(&routes);
 	return result > 0;
 }
 
 int cpm_dialogs_request_within(void *context, const struct cpm_dialog_request *request)
 {
-	struct cpm_str hop = request->target;
-	rr_t *routes = NULL;
+	struct cpm_str routes = request->routes;
+	struct cpm_str first;
 	int named;
 
 	(void)context;
-	if(request->routes.len > 0) {
-		if(parse_rr_body((char *)request->routes.s, (int)request->routes.len, &routes) < 0) {
-			LM_ERR("a route set cannot be parsed, callid=%.*s\n", (int)request->call_id.len, request->call_id.s);
-			return 0;
-		}
-		hop = cpm_of_str(&routes->nameaddr.uri);
-	}
-	named = is_name(hop);
-	free_rr(&routes);
+	named = is_name(next_route(&routes, &first) == 0 ? uri_of(first) : request->target);
 	return named ? cpm_process_dialog_request(request) : cpm_dialogs_send(request);
 }
 

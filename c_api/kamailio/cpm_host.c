@@ -41,6 +41,8 @@ static counter_def_t counter_table[] = {
 	{0, "msrp_connections", 0, GAUGE(connections), "MSRP connections at the moment"},
 	{0, "msrp_memory", 0, GAUGE(memory), "bytes of large messages in memory at the moment"},
 	{0, "msrp_spool", 0, GAUGE(spool), "bytes of large messages in spool files at the moment"},
+	{0, "msrp_held_back", 0, GAUGE(held_back),
+			"large message sessions whose sender is held back at the moment"},
 	{0, 0, 0, 0, 0, 0}
 };
 

@@ -182,7 +182,7 @@ int cpm_process_dialog_request(const struct cpm_dialog_request *request)
 	block = block_of(OF_DIALOG_REQUEST,
 			request->method.len + request->target.len + request->routes.len + request->call_id.len
 					+ request->from.len + request->from_tag.len + request->to.len + request->to_tag.len
-					+ request->headers.len);
+					+ request->headers.len + request->body.len);
 	if(block == NULL)
 		return 0;
 	end = block->texts;
@@ -197,6 +197,7 @@ int cpm_process_dialog_request(const struct cpm_dialog_request *request)
 	keep(&copy->to, &end);
 	keep(&copy->to_tag, &end);
 	keep(&copy->headers, &end);
+	keep(&copy->body, &end);
 	return hand_over(block);
 }
 

@@ -203,6 +203,7 @@ static void publish(const struct cpm_sessions *sessions)
 	__atomic_store_n(&cpm_sessions_gauges->connections, now.connections, __ATOMIC_RELAXED);
 	__atomic_store_n(&cpm_sessions_gauges->memory, now.memory, __ATOMIC_RELAXED);
 	__atomic_store_n(&cpm_sessions_gauges->spool, now.spool, __ATOMIC_RELAXED);
+	__atomic_store_n(&cpm_sessions_gauges->held_back, now.held_back, __ATOMIC_RELAXED);
 }
 
 /* The relay moves on while nothing happens here. */

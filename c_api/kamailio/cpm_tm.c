@@ -276,9 +276,7 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 enum cpm_sent cpm_tm_invite(
 		const struct cpm_outgoing *invite, transaction_cb callback, unsigned *hash_index, unsigned *label)
 {
-	/* Without ACK to a 2xx, which waits for that of the originator. */
-	return send_request(invite, TMCB_LOCAL_RESPONSE_IN | TMCB_LOCAL_COMPLETED | TMCB_DONT_ACK, callback, NULL, hash_index,
-			label);
+	return send_request(invite, CPM_TM_INVITE_EVENTS, callback, NULL, hash_index, label);
 }
 
 /* How long another process may take to reply, in milliseconds. Senders give up on anything but an INVITE after 32 s (RFC

@@ -12,6 +12,9 @@
 /* tm's functions, once cpm_tm_load has found them. */
 extern struct tm_binds cpm_tm;
 
+/* What is wanted of an INVITE: each response, and no ACK to a 2xx, which waits for that of the originator. */
+#define CPM_TM_INVITE_EVENTS (TMCB_LOCAL_RESPONSE_IN | TMCB_LOCAL_COMPLETED | TMCB_DONT_ACK)
+
 /* Sends an INVITE, whose 2xx tm does not acknowledge; `callback` gets each response (TMCB_LOCAL_RESPONSE_IN) and the final
  * one (TMCB_LOCAL_COMPLETED). The ids are those of its transaction. */
 enum cpm_sent cpm_tm_invite(

@@ -12,99 +12,50 @@ use crate::net::{NameServers, Server, Wanted};
 
 /// Sends and receives CPM Standalone Messages: a CPM Client (OMA CPM 7.2) for the command line.
 #[derive(Debug, Parser)]
-#[command(name = "cpm-client", version, after_long_help = EXIT_CODES)]
+#[command(name = "cpm-client", version)]
 pub(crate) struct Arguments {
     /// Tells everything as JSON, one object a line, on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Writes every SIP and MSRP message to standard error as it goes over the wire; passwords' digests are blotted out
+    #[arg(long, global = true)]
+    pub(crate) trace: bool,
+    /// Records the same in a file for Wireshark; what goes over TLS is in it in clear
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) pcap: Option<PathBuf>,
+    /// The profile of the configuration file whose settings count where the command line and the environment say nothing
+    #[arg(long, value_name = "NAME", env = "CPM_CLIENT_PROFILE", global = true)]
+    pub(crate) profile: Option<String>,
+    /// The configuration file; without it, cpm-client/config.toml in the user's configuration folder
+    #[arg(long, value_name = "FILE", env = "CPM_CLIENT_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "\
-Exit codes:
-    0  done: the message is sent, or the receiver has got what it waited for
-    1  a file, an address or a socket of this machine
-    2  arguments that make no sense
-    3  the server or the recipient said no
-    4  nobody answered in time
-    5  the server cannot be reached
-    6  the certificate of the other end does not fit
-    7  the transfer over MSRP failed
-    8  the other end broke the protocol
-    9  a password is missing or wrong
-   10  match: not the same message
-  130  cancelled with Ctrl-C";
-
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Sends one message: to one, to an ad-hoc group, to a group, or to many
-    #[command(after_long_help = SEND_EXAMPLES)]
     Send(Box<Send>),
     /// Registers or just listens, answers, prints and keeps what comes
-    #[command(after_long_help = RECEIVE_EXAMPLES)]
     Receive(Box<Receive>),
+    /// A conversation in the terminal, with one or with several
+    Chat(Box<Chat>),
     /// Says whether a message that came by SIP and one from the message store are the same
-    #[command(after_long_help = MATCH_EXAMPLES)]
     Match(Match),
     /// Writes a completion script for a shell
-    #[command(after_long_help = "Examples:
-  cpm-client completion bash > /etc/bash_completion.d/cpm-client
-  cpm-client completion zsh > ~/.zfunc/_cpm-client")]
     Completion {
         /// For which shell
         shell: Shell,
     },
     /// Writes the man pages into a folder
-    #[command(after_long_help = "Example:
-  cpm-client man /usr/local/share/man/man1")]
     Man {
         /// The folder
         folder: PathBuf,
     },
 }
-
-const SEND_EXAMPLES: &str = "\
-Examples:
-  A text to one:
-    cpm-client send --server sip.example.com --from sip:anne@example.com --to sip:bill@example.com 'Lunch?'
-  To many, who do not learn of each other:
-    cpm-client send --server sip.example.com --from sip:anne@example.com \\
-        --via exploder sip:exploder@example.com --to sip:bill@example.com --to sip:carol@example.com 'Lunch?'
-  A picture to an ad-hoc group, with bars for what each recipient has got:
-    cpm-client send --server sip.example.com --from sip:anne@example.com --file picture.png \\
-        --via adhoc sip:cpm@example.com --to sip:bill@example.com --cc sip:carol@example.com \\
-        --watch http://sip.example.com:5060/RPC
-  Registered for a minute, to hear who has got it and who has seen it:
-    cpm-client send --server sip.example.com --from sip:anne@example.com --user anne --password-file secret \\
-        --register sip:example.com --notify delivered,displayed --wait-notifications 60 \\
-        --via exploder sip:exploder@example.com --list all.txt 'Lunch?'
-  To a pre-defined group, from a file of addresses, and a reply:
-    cpm-client send --server ... --from ... --via group sip:friends@groups.example.com 'Lunch?'
-    cpm-client send --server ... --from ... --via exploder sip:exploder@example.com --list all.txt < news.txt
-    cpm-client send --server ... --from ... --reply inbox/20261124-1.cpm 'Yes!'
-
---server, --from, --user and more can be set once, in CPM_CLIENT_SERVER, CPM_CLIENT_FROM, CPM_CLIENT_USER.
-Up to 1300 bytes a message goes in one SIP MESSAGE, above that over MSRP.";
-
-const RECEIVE_EXAMPLES: &str = "\
-Examples:
-  Listen, and keep what comes in a folder:
-    cpm-client receive --address sip:bill@example.com --listen 192.0.2.7:5062 --store inbox
-  The same over UDP, TCP and TLS:
-    cpm-client receive --address sip:bill@example.com --listen 192.0.2.7:5062 --listen tls:192.0.2.7:5063 \
-        --tls-certificate bill.pem --tls-private-key bill.key
-  Register first, and end after one message:
-    cpm-client receive --address sip:bill@example.com --listen 192.0.2.7:5062 \\
-        --register sip:example.com --server sip.example.com --user bill --count 1
-  Play a recipient who is busy:
-    cpm-client receive --address sip:bill@example.com --listen 192.0.2.7:5062 --reject 486";
-
-const MATCH_EXAMPLES: &str = "\
-Example:
-  cpm-client match --sip sent/1.cpm --stored imap/42.eml --folder sip:bill@example.com";
 
 /// `send`
 #[derive(Debug, Args)]
@@ -343,6 +294,59 @@ pub(crate) struct Receive {
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) progress: ProgressKind,
+}
+
+/// `chat`
+#[derive(Debug, Args)]
+pub(crate) struct Chat {
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
+    #[command(flatten)]
+    pub(crate) login: Login,
+
+    /// The user's address
+    #[arg(
+        long,
+        value_name = "URI",
+        env = "CPM_CLIENT_FROM",
+        help_heading = "From whom"
+    )]
+    pub(crate) from: String,
+    /// The user's name, for people
+    #[arg(long, value_name = "NAME", help_heading = "From whom")]
+    pub(crate) name: Option<String>,
+    /// States P-Asserted-Identity itself, as a trusted element would: to try a server of which this machine is a
+    /// trusted_peer
+    #[arg(long, value_name = "URI", help_heading = "From whom")]
+    pub(crate) assert: Option<String>,
+    /// Whom to talk to; several with --via
+    #[arg(long, value_name = "URI", help_heading = "To whom")]
+    pub(crate) to: Vec<String>,
+    /// How several are reached: exploder, adhoc or group, and the address, as for `send`
+    #[arg(long, num_args = 2, value_names = ["KIND", "URI"], help_heading = "To whom")]
+    pub(crate) via: Option<Vec<String>>,
+    /// Where SIP comes in, UDP and TCP; port 0: any
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:0",
+        help_heading = "How"
+    )]
+    pub(crate) listen: SocketAddr,
+    /// Registers with this registrar, such as sip:example.com, by way of the server
+    #[arg(long, value_name = "URI", help_heading = "How")]
+    pub(crate) register: Option<String>,
+    /// The release of OMA CPM that User-Agent and Server name
+    #[arg(
+        long,
+        value_name = "RELEASE",
+        default_value = "2.2",
+        help_heading = "How"
+    )]
+    pub(crate) oma_release: String,
+    /// Keeps what is sent and what comes in this folder; files that come are kept in the current one otherwise
+    #[arg(long, value_name = "FOLDER", help_heading = "What is kept")]
+    pub(crate) store: Option<PathBuf>,
 }
 
 /// `match`

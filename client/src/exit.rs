@@ -8,11 +8,15 @@ use serde_json::{Value, json};
 
 use crate::net::Broken;
 
-/// Exit codes. 2 is clap's, for arguments that make no sense.
+/// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
     /// A file, an address or a socket of this machine.
     Local = 1,
+    /// Arguments that make no sense; clap ends the program then.
+    Usage = 2,
     /// The server or the recipient said no.
     Refused = 3,
     /// Nobody answered.
@@ -29,6 +33,8 @@ pub(crate) enum Exit {
     Unauthenticated = 9,
     /// `match`: not the same message.
     Different = 10,
+    /// The message is sent, and some of its recipients have failed.
+    Partly = 11,
     /// Ctrl-C.
     Cancelled = 130,
 }
@@ -102,8 +108,47 @@ impl Problem {
 }
 
 impl Exit {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Done,
+        Self::Local,
+        Self::Usage,
+        Self::Refused,
+        Self::NoAnswer,
+        Self::Unreachable,
+        Self::Certificate,
+        Self::Transfer,
+        Self::WrongAnswer,
+        Self::Unauthenticated,
+        Self::Different,
+        Self::Partly,
+        Self::Cancelled,
+    ];
+
+    /// What it means, for people.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done: the message is sent, or the receiver has what it waited for",
+            Self::Local => "a file, an address or a socket of this machine",
+            Self::Usage => "arguments that make no sense",
+            Self::Refused => "the server or the recipient said no",
+            Self::NoAnswer => "nobody answered in time",
+            Self::Unreachable => "the server cannot be reached",
+            Self::Certificate => "the certificate of the other end does not fit",
+            Self::Transfer => "the transfer over MSRP failed",
+            Self::WrongAnswer => "the other end broke the protocol",
+            Self::Unauthenticated => "a password is missing or wrong",
+            Self::Different => "match: not the same message",
+            Self::Partly => "sent, but some recipients have failed",
+            Self::Cancelled => "cancelled with Ctrl-C",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
+            Self::Done => "done",
+            Self::Usage => "usage",
+            Self::Partly => "partly",
             Self::Local => "local",
             Self::Refused => "refused",
             Self::NoAnswer => "no-answer",

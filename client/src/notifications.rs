@@ -137,6 +137,13 @@ impl Waiting {
         Ok(())
     }
 
+    /// How many recipients have told that the message cannot come.
+    pub(crate) fn failed(&self) -> usize {
+        let told = self.tally.by_recipient.values();
+        told.filter(|told| told.contains(&Disposition::Failed))
+            .count()
+    }
+
     /// Tells what has come.
     pub(crate) fn summarize(&self, report: &Report) {
         let tally = &self.tally;

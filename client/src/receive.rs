@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::BytesMut;
 use cpm::client::{
-    OwnAddresses, Received, Receiver, ReceiverConfig, ReceiverEvent, ReceiverOutput,
-    RegistrationConfig, SipTransport, Way,
+    OwnAddresses, Received, Receiver, ReceiverConfig, ReceiverEvent, RegistrationConfig,
+    SipTransport, Way,
 };
 use cpm::cpim::CpimMessage;
 use cpm::imdn::{self, Disposition, Notification};
 use cpm::sdp::Transport;
-use cpm::session::ConnectionId;
 use cpm::sip::StatusCode;
 use rustls::ServerConfig;
 use serde_json::json;
@@ -22,7 +20,8 @@ use serde_json::json;
 use crate::args::{Listen, Msrp, Receive};
 use crate::content::ReceivedPart;
 use crate::exit::Problem;
-use crate::net::{Identity, Net, NetEvent, Server};
+use crate::incoming::Incoming;
+use crate::net::{Identity, Net, NetEvent, Server, Tap};
 use crate::report::{Bar, Report};
 use crate::send::{credentials, trust};
 use crate::store;
@@ -30,7 +29,7 @@ use crate::store;
 const GIVE_CERTIFICATE: &str = "give --tls-certificate and --tls-private-key";
 
 /// Receives messages until it is told to stop.
-pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
+pub(crate) fn run(arguments: &Receive, tap: Tap, report: &Report) -> Result<(), Problem> {
     let reject = match arguments.reject {
         None => None,
         Some(code) => match StatusCode::new(code) {
@@ -48,7 +47,7 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
         registrar,
         expires: arguments.expires,
     });
-    let mut net = Net::new(trust(&arguments.server)?, &server_name)?;
+    let mut net = Net::new(trust(&arguments.server)?, &server_name, tap)?;
     let identity = match (&arguments.tls_certificate, &arguments.tls_private_key) {
         (Some(chain), Some(key)) => Some(Identity::read(chain, key)?),
         _ => None,
@@ -105,10 +104,9 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
     );
     let mut run = Run {
         net,
-        receiver: Receiver::new(config, crate::fill),
+        incoming: Incoming::new(Receiver::new(config, crate::fill)),
         report,
         arguments,
-        inputs: HashMap::new(),
         bars: HashMap::new(),
         messages: 0,
         stopped: false,
@@ -119,10 +117,9 @@ pub(crate) fn run(arguments: &Receive, report: &Report) -> Result<(), Problem> {
 
 struct Run<'a> {
     net: Net,
-    receiver: Receiver,
+    incoming: Incoming,
     report: &'a Report,
     arguments: &'a Receive,
-    inputs: HashMap<ConnectionId, BytesMut>,
     /// Size in bytes and bar by session.
     bars: HashMap<u64, (u64, Bar)>,
     messages: usize,
@@ -132,19 +129,19 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn until_stopped(&mut self) -> Result<(), Problem> {
-        self.receiver.start(Instant::now());
+        self.incoming.receiver.start(Instant::now());
         let mut interrupts = 0;
         loop {
             self.carry_out()?;
             if self.stopped {
                 return self.problem.take().map_or(Ok(()), Err);
             }
-            let events = self.net.wait(self.receiver.poll_timeout())?;
+            let events = self.net.wait(self.incoming.receiver.poll_timeout())?;
             let now = Instant::now();
             for event in events {
                 if matches!(event, NetEvent::Interrupted) {
                     interrupts += 1;
-                    self.receiver.stop(now);
+                    self.incoming.receiver.stop(now);
                 } else {
                     self.handle(now, event);
                 }
@@ -152,26 +149,14 @@ impl Run<'_> {
             if interrupts > 1 {
                 return Ok(());
             }
-            self.receiver.handle_timeout(now);
+            self.incoming.receiver.handle_timeout(now);
         }
     }
 
     fn carry_out(&mut self) -> Result<(), Problem> {
         loop {
-            while let Some(output) = self.receiver.poll_output() {
-                match output {
-                    ReceiverOutput::Sip(way, bytes) => self.net.send_sip(way, &bytes),
-                    ReceiverOutput::ConnectMsrp(id, target) => self.net.connect_msrp(id, &target),
-                    ReceiverOutput::CloseMsrp(id) => {
-                        self.write_msrp(id);
-                        self.net.close_msrp(id);
-                        self.inputs.remove(&id);
-                    }
-                    ReceiverOutput::Event(event) => self.show(event)?,
-                }
-            }
-            for id in self.net.msrp_connections() {
-                self.write_msrp(id);
+            while let Some(event) = self.incoming.poll_event(&mut self.net) {
+                self.show(event)?;
             }
             if self
                 .arguments
@@ -179,27 +164,19 @@ impl Run<'_> {
                 .is_some_and(|count| self.messages >= count)
             {
                 self.messages = 0;
-                self.receiver.stop_when_idle(Instant::now());
+                self.incoming.receiver.stop_when_idle(Instant::now());
                 continue;
             }
             return Ok(());
         }
     }
 
-    fn write_msrp(&mut self, id: ConnectionId) {
-        while self.net.msrp_has_room(id)
-            && let Some(bytes) = self.receiver.poll_msrp(id)
-        {
-            self.net.send_msrp(id, &bytes);
-        }
-    }
-
     fn handle(&mut self, now: Instant, event: NetEvent) {
         match event {
-            NetEvent::Sip(message, way) => self.receiver.handle_sip(now, message, way),
+            NetEvent::Sip(message, way) => self.incoming.receiver.handle_sip(now, message, way),
             NetEvent::SipBroken(way, broken) => {
                 // Others who come and go are their own business.
-                let is_registrar = self.receiver.registrar() == Some(way);
+                let is_registrar = self.incoming.receiver.registrar() == Some(way);
                 if is_registrar && way.transport != SipTransport::Udp {
                     let problem = Problem::sip_broken(&broken);
                     if broken.is_certificate {
@@ -209,26 +186,11 @@ impl Run<'_> {
                     }
                     self.report.problem(&problem);
                 }
-                self.receiver.handle_way_lost(now, way, &broken.words);
+                self.incoming
+                    .receiver
+                    .handle_way_lost(now, way, &broken.words);
             }
-            NetEvent::MsrpAccepted(id) => self.receiver.handle_msrp_accepted(id),
-            NetEvent::MsrpOpen(id) => self.receiver.handle_msrp_connected(now, id),
-            NetEvent::MsrpBytes(id, bytes) => {
-                let input = self.inputs.entry(id).or_default();
-                input.extend_from_slice(&bytes);
-                self.receiver.handle_msrp_bytes(now, id, input);
-                // Who sends requests and does not read the answers is not waited for.
-                self.write_msrp(id);
-                if self.receiver.is_congested(id) {
-                    self.net.close_msrp(id);
-                    self.receiver.handle_msrp_closed(now, id);
-                }
-            }
-            NetEvent::MsrpBroken(id, _) => {
-                self.inputs.remove(&id);
-                self.receiver.handle_msrp_closed(now, id);
-            }
-            NetEvent::Interrupted => {}
+            event => self.incoming.handle_msrp(now, &mut self.net, event),
         }
     }
 
@@ -333,7 +295,7 @@ impl Run<'_> {
     /// Tells its sender what has become of a message: it is kept, and on the screen.
     fn notify(&mut self, received: &Received) {
         let (now, time) = (Instant::now(), SystemTime::now());
-        let mut tell = |what| self.receiver.notify(now, received, what, time);
+        let mut tell = |what| self.incoming.receiver.notify(now, received, what, time);
         tell(Disposition::Delivered);
         if self.arguments.display {
             tell(Disposition::Displayed);
@@ -432,7 +394,7 @@ pub(crate) fn tell_notification(report: &Report, notification: &Notification) {
 }
 
 /// Text of a stranger for a terminal: without control characters.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() && c != '\t' {

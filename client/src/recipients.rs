@@ -39,7 +39,25 @@ pub(crate) fn destination(
         })?),
         _ => None,
     };
-    let mut destination = match via {
+    if to_one
+        && via.is_none()
+        && let Some((_, address)) = &reply_to
+    {
+        recipients.push(with_role(address, None));
+    }
+    let mut destination = reach(via, recipients)?;
+    if let Some((_, address)) = &reply_to {
+        destination.insert(address);
+    }
+    Ok((destination, reply_to))
+}
+
+/// The destination that these recipients are, by the way that `--via` names.
+pub(crate) fn reach(
+    via: Option<(&str, String)>,
+    recipients: Vec<Recipient>,
+) -> Result<Destination, Problem> {
+    Ok(match via {
         Some(("exploder", exploder)) => Destination::ToMany {
             exploder,
             recipients,
@@ -58,33 +76,23 @@ pub(crate) fn destination(
             let words = format!("--via {other}: exploder, adhoc or group is wanted");
             return Err(Problem::local(words));
         }
-        None => {
-            if let Some((_, address)) = &reply_to {
-                recipients.push(with_role(address, None));
+        None => match <[Recipient; 1]>::try_from(recipients) {
+            Ok([one]) => Destination::One(one.uri),
+            Err(all) if all.is_empty() => {
+                return Err(Problem::local("nobody to send to").advise("name somebody with --to"));
             }
-            match <[Recipient; 1]>::try_from(recipients) {
-                Ok([one]) => Destination::One(one.uri),
-                Err(all) if all.is_empty() => {
-                    return Err(
-                        Problem::local("nobody to send to").advise("name somebody with --to")
-                    );
-                }
-                Err(_) => {
-                    return Err(Problem::local(
-                        "several recipients, and no way to reach them at once",
-                    )
-                    .advise("add --via exploder URI, or --via adhoc URI"));
-                }
+            Err(_) => {
+                return Err(
+                    Problem::local("several recipients, and no way to reach them at once")
+                        .advise("add --via exploder URI, or --via adhoc URI"),
+                );
             }
-        }
-    };
-    if let Some((_, address)) = &reply_to {
-        destination.insert(address);
-    }
-    Ok((destination, reply_to))
+        },
+    })
 }
 
-fn with_role(uri: &str, copy_control: Option<CopyControl>) -> Recipient {
+/// A recipient who is shown to others as this.
+pub(crate) fn with_role(uri: &str, copy_control: Option<CopyControl>) -> Recipient {
     Recipient {
         copy_control,
         ..Recipient::to(uri)

@@ -63,10 +63,7 @@ impl Report {
         let bar = match self.progress {
             ProgressKind::Auto => {
                 let bar = self.bars.add(ProgressBar::new(total));
-                // The template is a constant, and a test draws it.
-                if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-                    bar.set_style(style.progress_chars("=> "));
-                }
+                set_template(&bar, WAITING_TEMPLATE);
                 bar.set_prefix(name.to_owned());
                 Some(bar)
             }
@@ -76,14 +73,24 @@ impl Report {
             bar,
             plain: self.progress == ProgressKind::Plain,
             name: name.to_owned(),
-            total,
+            total: 0,
             told: None,
+            noted: String::new(),
         }
     }
 }
 
-const TEMPLATE: &str =
-    "{prefix:24!} [{bar:30}] {bytes:>10}/{total_bytes} {bytes_per_sec:>12} {wide_msg}";
+fn set_template(bar: &ProgressBar, template: &str) {
+    // The templates are constants, and a test draws them.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+}
+
+/// Leaves room for a word at the end on a terminal of 80 columns.
+const TEMPLATE: &str = "{prefix:22!} [{bar:16}] {bytes:>10}/{total_bytes:10} {wide_msg}";
+/// While nobody knows how many bytes there are: a recipient that rings.
+const WAITING_TEMPLATE: &str = "{prefix:22!} {wide_msg}";
 
 /// The progress of one transfer.
 pub(crate) struct Bar {
@@ -93,33 +100,49 @@ pub(crate) struct Bar {
     total: u64,
     /// The last tenth that was told.
     told: Option<u64>,
+    /// The last word behind it.
+    noted: String,
 }
 
 impl Bar {
-    /// So many bytes are through.
+    /// So many bytes are through. A total of 0: that is not known yet.
     pub(crate) fn set(&mut self, bytes: u64, total: u64) {
-        self.total = total;
+        if total == 0 {
+            return;
+        }
         if let Some(bar) = &self.bar {
+            if self.total == 0 {
+                set_template(bar, TEMPLATE);
+            }
             bar.set_length(total);
             bar.set_position(bytes);
         }
-        let tenth = bytes.saturating_mul(10).checked_div(total).unwrap_or(10);
+        self.total = total;
+        let tenth = bytes.saturating_mul(10) / total;
         if self.plain && self.told != Some(tenth) {
             self.told = Some(tenth);
-            let _ = writeln!(
-                stderr(),
-                "{:24} {:3} % of {total} bytes",
-                self.name,
-                bytes.saturating_mul(100).checked_div(total).unwrap_or(100)
-            );
+            let percent = bytes.saturating_mul(100) / total;
+            self.write(&format!("{percent:3} % of {total} bytes"));
         }
     }
 
     /// A word behind the bar.
-    pub(crate) fn note(&self, words: &str) {
+    pub(crate) fn note(&mut self, words: &str) {
+        if self.noted == words {
+            return;
+        }
+        words.clone_into(&mut self.noted);
         if let Some(bar) = &self.bar {
             bar.set_message(words.to_owned());
         }
+        if self.plain {
+            self.write(words);
+        }
+    }
+
+    fn write(&self, words: &str) {
+        // Nobody looks any more: nothing to be done about it.
+        let _ = writeln!(stderr(), "{:22} {words}", self.name);
     }
 
     /// It stands still from now on.
@@ -135,7 +158,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_is_sound() {
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    fn the_templates_are_sound() {
+        for template in [TEMPLATE, WAITING_TEMPLATE] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
     }
 }

@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::args::{Login, Msrp, Notify, PagerSizeOf, Send, ServerArguments, SessionExpiresKind};
 use crate::content;
 use crate::exit::{Exit, Problem};
-use crate::net::{Net, NetEvent, Server, Trust, read_certificates};
+use crate::net::{Net, NetEvent, Server, Tap, Trust, read_certificates};
 use crate::notifications::Waiting;
 use crate::recipients::destination;
 use crate::report::{Bar, Report};
@@ -32,17 +32,14 @@ const MAX_UDP_REQUEST_BYTES: usize = 1300;
 /// A registration lives so much longer, in seconds, than notifications are waited for: the sending takes its time, too.
 const MIN_REGISTRATION_S: u32 = 600;
 /// The one MSRP connection of a sender.
-const MSRP: ConnectionId = ConnectionId(u64::MAX);
+pub(crate) const MSRP: ConnectionId = ConnectionId(u64::MAX);
 
 /// Sends one message.
-pub(crate) fn run(arguments: &Send, report: &Report) -> Result<(), Problem> {
+pub(crate) fn run(arguments: &Send, tap: Tap, report: &Report) -> Result<(), Problem> {
     let outgoing = prepare(arguments, report)?;
-    let server = match &arguments.server.server {
-        Some(text) => Server::parse(text).map_err(|error| Problem::local(error.to_string()))?,
-        None => server_of(outgoing.destination().address())?,
-    };
+    let server = server_for(&arguments.server, outgoing.destination().address())?;
     let trust = trust(&arguments.server)?;
-    let mut net = Net::new(trust, &server.host)?;
+    let mut net = Net::new(trust, &server.host, tap)?;
     let listening = match arguments.listen {
         Some(address) => Some(net.listen_sip(address).map_err(|error| {
             Problem::local(format!("{address}: {error}")).advise("choose another --listen")
@@ -50,7 +47,11 @@ pub(crate) fn run(arguments: &Send, report: &Report) -> Result<(), Problem> {
         None => None,
     };
     let mut servers = Servers {
-        groups: ways(&server, arguments, &outgoing)?,
+        groups: ways(
+            &server,
+            &arguments.server,
+            carriers(outgoing.request_bytes()),
+        )?,
         arguments,
         credentials: credentials(&arguments.login, &arguments.from)?,
         listening,
@@ -77,6 +78,7 @@ pub(crate) fn run(arguments: &Send, report: &Report) -> Result<(), Problem> {
         input: BytesMut::new(),
         bar: None,
         watch: None,
+        is_watched: false,
         waiting,
         certificate: None,
         interrupts: 0,
@@ -115,6 +117,8 @@ struct Run<'a> {
     input: BytesMut,
     bar: Option<Bar>,
     watch: Option<Watch>,
+    /// Whether that has been tried.
+    is_watched: bool,
     waiting: Option<Waiting>,
     /// A certificate that did not fit, which is more than a broken connection.
     certificate: Option<Problem>,
@@ -267,6 +271,7 @@ impl Run<'_> {
             SenderEvent::Provisional(code) => {
                 self.report
                     .tell(json!({ "event": "provisional", "code": code }));
+                self.watch();
             }
             SenderEvent::Accepted { call_id } => {
                 self.report
@@ -276,13 +281,7 @@ impl Run<'_> {
                 let mut bar = self.report.bar("sent", total);
                 bar.set(0, total);
                 self.bar = Some(bar);
-                if let Some(url) = &self.arguments.watch {
-                    let names = vec![call_id, outgoing.contribution_id.clone()];
-                    match Watch::start(url, names, self.report.clone()) {
-                        Ok(watch) => self.watch = Some(watch),
-                        Err(words) => self.report.problem(&Problem::local(words)),
-                    }
-                }
+                self.watch();
             }
             SenderEvent::Progress(bytes, total) => {
                 if let Some(bar) = &mut self.bar {
@@ -292,6 +291,20 @@ impl Run<'_> {
                     .tell(json!({ "event": "progress", "bytes": bytes, "total": total }));
             }
             SenderEvent::Done(_) => {}
+        }
+    }
+
+    /// Looks at the recipients from now on, if the user wants to see them.
+    fn watch(&mut self) {
+        let Some(url) = self.arguments.watch.as_ref().filter(|_| !self.is_watched) else {
+            return;
+        };
+        self.is_watched = true;
+        let contribution = &self.sender.outgoing().contribution_id;
+        let names = vec![self.sender.call_id().to_owned(), contribution.clone()];
+        match Watch::start(url, names, self.report.clone()) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(words) => self.report.problem(&Problem::local(words)),
         }
     }
 
@@ -328,23 +341,33 @@ impl Run<'_> {
         };
         // What is on its way to MSRP and SIP peers, such as the last BYE's answer, is done: sockets close here.
         let Self {
-            net, report, watch, ..
+            net,
+            report,
+            watch,
+            waiting,
+            ..
         } = self;
         drop(net);
         let legs = watch.map(Watch::finish);
         result.and(waited)?;
+        let mut failed = waiting.as_ref().map_or(0, Waiting::failed);
         match legs {
             Some(Ok(legs)) => {
+                failed = failed.max(legs.iter().filter(|leg| leg.has_failed()).count());
                 for leg in legs {
-                    let words = format!(
-                        "  {}: {}, {} of {} bytes",
-                        leg.uri, leg.state, leg.delivered, leg.total
-                    );
+                    let standing = leg.standing();
+                    let words = match leg.total {
+                        0 => format!("  {}: {standing}", leg.uri),
+                        total => format!(
+                            "  {}: {standing}, {} of {total} bytes",
+                            leg.uri, leg.delivered
+                        ),
+                    };
                     report.say(
                         &words,
                         json!({
                             "event": "recipient-end", "uri": leg.uri, "state": leg.state,
-                            "delivered": leg.delivered, "total": leg.total,
+                            "code": leg.code, "delivered": leg.delivered, "total": leg.total,
                         }),
                     );
                 }
@@ -352,7 +375,13 @@ impl Run<'_> {
             Some(Err(error)) => report.problem(&error.into()),
             None => {}
         }
-        Ok(())
+        match failed {
+            0 => Ok(()),
+            1 => Err(Problem::local("one recipient has not got it").with(Exit::Partly)),
+            _ => Err(
+                Problem::local(format!("{failed} recipients have not got it")).with(Exit::Partly),
+            ),
+        }
     }
 
     /// Stays until everybody has told what there is to tell, nobody is waited for any longer, or Ctrl-C.
@@ -483,48 +512,62 @@ fn notifications(arguments: &Send) -> Notifications {
     }
 }
 
-/// The ways to the server. By default, where its domain says nothing, what fits into a datagram goes over UDP and the rest
-/// over TCP, or over UDP after all where TCP is refused (RFC 3261 §18.1.1).
-fn ways(
-    server: &Server,
-    arguments: &Send,
-    outgoing: &Outgoing,
-) -> Result<VecDeque<Vec<Way>>, Problem> {
-    let otherwise = match outgoing.request_bytes() <= MAX_UDP_REQUEST_BYTES {
-        true => &[SipTransport::Udp][..],
+/// What may carry a request of this size where nobody says: what fits into a datagram goes over UDP, the rest over
+/// TCP, or over UDP after all where TCP is refused (RFC 3261 §18.1.1).
+fn carriers(request_bytes: usize) -> &'static [SipTransport] {
+    match request_bytes <= MAX_UDP_REQUEST_BYTES {
+        true => &[SipTransport::Udp],
         false => &[SipTransport::Tcp, SipTransport::Udp],
-    };
-    let wanted = arguments.server.wanted(server, otherwise);
+    }
+}
+
+/// The ways to the server, server by server; where its domain says nothing, over what `otherwise` names.
+pub(crate) fn ways(
+    server: &Server,
+    arguments: &ServerArguments,
+    otherwise: &[SipTransport],
+) -> Result<VecDeque<Vec<Way>>, Problem> {
+    let wanted = arguments.wanted(server, otherwise);
     let ways = server
-        .ways(&wanted, &arguments.server.name_servers())
+        .ways(&wanted, &arguments.name_servers())
         .map_err(|words| Problem::from(Failure::Unreachable(words)))?;
     Ok(ways.into())
+}
+
+/// Opens the way to the first of these servers that can be reached, and takes it and those before from the list.
+/// `local` is where to bind; over UDP, what `listening` says is ours already.
+pub(crate) fn open_first(
+    groups: &mut VecDeque<Vec<Way>>,
+    net: &mut Net,
+    local: Option<SocketAddr>,
+    listening: Option<SocketAddr>,
+) -> Result<(Way, SocketAddr), Problem> {
+    let mut problem = Problem::local("no transport");
+    while let Some(group) = groups.pop_front() {
+        let transport = group.first().map(|way| way.transport);
+        let opened = match (transport, listening, group.first()) {
+            (Some(SipTransport::Udp), Some(own), Some(way)) => Ok((*way, own)),
+            _ => net.open(&group, local),
+        };
+        match opened {
+            Ok(opened) => return Ok(opened),
+            Err(broken) => {
+                let transport = transport.map_or("", SipTransport::as_str);
+                problem = Problem::sip_broken(&broken.at(transport));
+            }
+        }
+    }
+    Err(problem)
 }
 
 impl Servers<'_> {
     /// Opens the way to the next server that can be reached.
     fn open_next(&mut self, net: &mut Net) -> Result<End, Problem> {
         let local = self.arguments.local.map(|own| SocketAddr::new(own, 0));
-        let mut problem = Problem::local("no transport");
-        while let Some(group) = self.groups.pop_front() {
-            let transport = group.first().map(|way| way.transport);
-            let opened = match (transport, self.listening, group.first()) {
-                (Some(SipTransport::Udp), Some(own), Some(way)) => Ok((*way, own)),
-                _ => net.open(&group, local),
-            };
-            match opened {
-                Ok((way, local)) => {
-                    // The offer names a port that is really ours, though the answerer is to be connected to.
-                    let msrp = net.listen_msrp(SocketAddr::new(local.ip(), 0), None)?;
-                    return Ok(End { way, local, msrp });
-                }
-                Err(broken) => {
-                    let transport = transport.map_or("", SipTransport::as_str);
-                    problem = Problem::sip_broken(&broken.at(transport));
-                }
-            }
-        }
-        Err(problem)
+        let (way, local) = open_first(&mut self.groups, net, local, self.listening)?;
+        // The offer names a port that is really ours, though the answerer is to be connected to.
+        let msrp = net.listen_msrp(SocketAddr::new(local.ip(), 0), None)?;
+        Ok(End { way, local, msrp })
     }
 
     fn sender_config(&self, end: &End) -> SenderConfig {
@@ -572,6 +615,14 @@ impl Servers<'_> {
         let patience = Duration::from_secs(seconds);
         let wanted = notifications(arguments);
         Some(Waiting::start(receiver, patience, wanted, outgoing))
+    }
+}
+
+/// The server that is named, else the one that an address leads to.
+pub(crate) fn server_for(arguments: &ServerArguments, address: &str) -> Result<Server, Problem> {
+    match &arguments.server {
+        Some(text) => Server::parse(text).map_err(|error| Problem::local(error.to_string())),
+        None => server_of(address),
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Leg {
     /// Bytes that it has confirmed.
     pub(crate) delivered: u64,
     pub(crate) total: u64,
+    /// Status code of its failure.
+    pub(crate) code: Option<u64>,
 }
 
 /// Why nothing was seen.
@@ -139,6 +141,24 @@ impl Watch {
 }
 
 impl Leg {
+    /// How far it is, for people, with the code of a failure.
+    pub(crate) fn standing(&self) -> String {
+        let state = match self.state.as_str() {
+            "waiting" => "to be called",
+            "proceeding" => "ringing",
+            other => other,
+        };
+        match self.code {
+            Some(code) => format!("{state} ({code})"),
+            None => state.to_owned(),
+        }
+    }
+
+    /// Whether the message will not reach it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.eq_ignore_ascii_case("failed")
+    }
+
     fn is_final(&self) -> bool {
         FINAL_STATES
             .iter()
@@ -153,9 +173,9 @@ fn draw(report: &Report, bars: &mut HashMap<String, Bar>, legs: &[Leg]) {
             .or_insert_with(|| report.bar(&leg.uri, leg.total));
         // A recipient may confirm nothing before the last byte.
         bar.set(leg.delivered.max(leg.written), leg.total);
-        bar.note(&leg.state);
+        bar.note(&leg.standing());
         report.tell(json!({
-            "event": "recipient", "uri": leg.uri, "state": leg.state,
+            "event": "recipient", "uri": leg.uri, "state": leg.state, "code": leg.code,
             "written": leg.written, "delivered": leg.delivered, "total": leg.total,
         }));
     }
@@ -245,6 +265,7 @@ fn legs(answer: &Value) -> Vec<Leg> {
                 written: number(object, "written"),
                 delivered: number(object, "delivered"),
                 total: if own == 0 { total } else { own },
+                code: Some(number(object, "code")).filter(|code| *code > 0),
             })
         })
         .collect()
@@ -361,16 +382,19 @@ mod tests {
         let flat = json!({ "id": "s1", "total": 100, "legs": [
             { "uri": "sip:a", "state": "sending", "delivered": 40, "total": 100 },
             { "uri": "sip:b", "state": "Delivered", "delivered": "100" },
+            { "uri": "sip:c", "state": "over", "outcome": "failed", "code": 486 },
         ]});
         let nested = json!([{ "session": flat.clone() }]);
         for answer in [flat, nested] {
             let legs = legs(&answer);
-            assert_eq!(legs.len(), 2);
+            assert_eq!(legs.len(), 3);
             assert_eq!((legs[0].delivered, legs[0].is_final()), (40, false));
             assert_eq!(
                 (legs[1].delivered, legs[1].total, legs[1].is_final()),
                 (100, 100, true)
             );
+            assert!(legs[2].has_failed() && legs[2].is_final());
+            assert_eq!(legs[2].standing(), "failed (486)");
         }
         assert_eq!(legs(&json!("nothing")), []);
     }

@@ -165,7 +165,7 @@ fn refusal_advice(refusal: &Refusal) -> Option<String> {
             "leave out --session-expires, or let it say uac: the server insists on its own reading of the session timer",
         ),
         Some(127) => Some(
-            "the sender may not use this service: check --from and --identity, and on the server who vouches for them (trusted_peer)",
+            "the sender may not use this service: check --from and --identity, and on the server who vouches for them (trusted_peer); where this machine is a trusted_peer, state the sender with --assert",
         ),
         Some(129) => Some("name at least one recipient with --to or --list"),
         Some(132) => Some("the server wants another client version: see --oma-release"),
@@ -174,8 +174,8 @@ fn refusal_advice(refusal: &Refusal) -> Option<String> {
     };
     let advice = by_warning.or(match refusal.code {
         403 => Some("the server does not let this sender send"),
-        404 => Some("the server knows no such user, group or service: check the address after --to or --via"),
-        405 | 501 => Some("the address does not take messages: is it the exploder, a group or a user?"),
+        404 => Some("the server knows no such user, group or service: check the address after --to or --via; for a large message, msrp_listen on the server"),
+        405 | 501 => Some("the address does not take such a message: is it the exploder, a group or a user? Large ones need msrp_listen on the server"),
         408 => Some("nobody answered behind the server: try later"),
         413 | 513 => Some("send a smaller message"),
         415 => Some("the other end does not take this type of content"),
@@ -184,7 +184,7 @@ fn refusal_advice(refusal: &Refusal) -> Option<String> {
         422 => Some("a longer session interval is wanted: leave out --session-expires"),
         480 => Some("no recipient can be reached at the moment: try later"),
         486 | 600 => Some("the other end is busy: try later"),
-        488 | 606 => Some("the other end does not take such a session: is large message mode on, does the group support CPM?"),
+        488 | 606 => Some("the other end does not take such a session: is large message mode on (msrp_listen), does the group support CPM?"),
         503 => Some("the server is overloaded or down: try later"),
         603 => Some("the recipient declined"),
         _ => None,

@@ -137,7 +137,11 @@ impl SessionHost for CHost<'_> {
         let Some(session_request) = self.table.session_request else {
             return false;
         };
-        let routes = request.route_set.join(",");
+        let routes: String = request
+            .route_set
+            .iter()
+            .map(|route| format!("{route}\n"))
+            .collect();
         let request = cpm_dialog_request {
             method: lend(request.method.as_bytes()),
             target: lend(request.target.as_bytes()),
@@ -149,6 +153,7 @@ impl SessionHost for CHost<'_> {
             to_tag: lend(request.to_tag.as_bytes()),
             cseq: request.cseq,
             headers: lend(&request.headers),
+            body: lend(&request.body),
         };
         // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
         unsafe { session_request(self.context, &request) == 1 }

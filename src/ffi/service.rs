@@ -187,6 +187,17 @@ fn start(
             format_args!("{why}; going on without a state directory"),
         );
     }
+    if settings.large_mode.is_on()
+        && let Some(file_system) = settings.prepare_spool_dir(runs_as)?
+    {
+        host.log(
+            LogLevel::Notice,
+            format_args!(
+                "the spool for large messages lies in memory ({file_system}): name a folder on a disk with \
+                 msrp_spool_dir, or none"
+            ),
+        );
+    }
     let mut service = ControllingFunction::new(settings, key_seed)?;
     let records = service.settings().imdn_records;
     if records > 0 {
@@ -198,7 +209,7 @@ fn start(
     if !policy.is_on() {
         return Ok((service, None));
     }
-    let relay = RelaySettings::new(policy);
+    let relay = RelaySettings::new(service.settings());
     let listeners = Listeners::bind(&relay)?;
     let addresses = MsrpAddresses::new(policy, listeners.fingerprint());
     let contact = policy.contact_uri.as_deref().unwrap_or(own_uri);

@@ -106,6 +106,7 @@ pub(super) extern "C" fn sessions_gauges(sessions: *const cpm_sessions, room: *m
                 connections: totals.connections as u64,
                 memory: totals.memory_bytes as u64,
                 spool: totals.spool_bytes,
+                held_back: totals.held_back as u64,
             };
             if !room.is_null() {
                 // SAFETY: not NULL, and C lends room for them.

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::settings::{ParameterError, Setter, assign, number, one_of, sip_uri, text};
+use super::state_dir;
 use crate::sdp::Transport;
 
 /// Most listeners for MSRP: one of each transport and address family, and some to spare.
@@ -38,8 +40,8 @@ pub struct LargeModePolicy {
     pub memory_bytes: usize,
     /// `msrp_session_memory`: bytes of content that one session may keep in memory.
     pub session_memory_bytes: usize,
-    /// `msrp_spool_dir`: folder for content beyond that. Not set: the sender is held back instead.
-    pub spool_dir: Option<String>,
+    /// `msrp_spool_dir`: folder for content beyond that.
+    pub spool_dir: SpoolDir,
     /// `msrp_spool`: bytes that all spool files together may have.
     pub spool_bytes: u64,
     /// `msrp_stall_timeout`: how long a recipient may take no byte.
@@ -82,6 +84,17 @@ pub struct LargeModePolicy {
     pub no_destinations_text: NoDestinationsText,
     /// `large_group_no_cpm_code`: 404 or 488, for a group without the CPM service (spec-notes N13).
     pub group_no_cpm_code: u16,
+}
+
+/// Where content goes that does not fit into memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpoolDir {
+    /// To the state directory, if there is one.
+    OfState,
+    /// To this folder.
+    At(PathBuf),
+    /// Nowhere: the sender is held back instead.
+    Nowhere,
 }
 
 /// Where MSRP peers reach us.
@@ -151,7 +164,7 @@ impl Default for LargeModePolicy {
             chunk_bytes: None,
             memory_bytes: 256 * MIB,
             session_memory_bytes: 8 * MIB,
-            spool_dir: None,
+            spool_dir: SpoolDir::OfState,
             spool_bytes: 4096 * MIB as u64,
             stall_timeout: Duration::from_secs(60),
             spool_ttl: Some(Duration::from_secs(14_400)),
@@ -214,7 +227,9 @@ pub(super) const PARAMETERS: &[(&str, Setter)] = &[
         )
     }),
     ("msrp_spool_dir", |s, v| {
-        assign(&mut s.large_mode.spool_dir, text(v))
+        let dir = state_dir::parse(v);
+        let dir = dir.map(|dir| dir.map_or(SpoolDir::Nowhere, SpoolDir::At));
+        assign(&mut s.large_mode.spool_dir, dir)
     }),
     ("msrp_spool", |s, v| {
         let bytes = number(v, 0, usize::MAX >> 1).map(|bytes| bytes as u64);

@@ -12,7 +12,7 @@ pub use group_uris::{GroupUris, NotAPattern};
 pub use isf_codes::StatusCodes;
 pub use large_mode::{
     AllFailedResponse, LargeModePolicy, LegAck, ListenerError, MsrpListener, NoDestinationsText,
-    SessionTimerCheck,
+    SessionTimerCheck, SpoolDir,
 };
 pub use parameters::{ALL as ALL_PARAMETERS, Domain, Parameter, TuneError};
 pub use settings::{

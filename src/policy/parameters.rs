@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::settings::{ParameterError, Settings, SettingsError};
-use super::state_dir;
+use super::state_dir::{self, SPOOL_DIR, STATE_DIR};
 
 /// One parameter. How its value gets in stands in the tables of setters.
 #[derive(Clone, Copy, Debug)]
@@ -189,9 +189,6 @@ pub const ALL: &[Parameter] = &[
 /// The parameter that depends on another.
 const INTERWORKING: &str = "interworking";
 
-/// The parameter whose default can turn out not to be usable.
-const STATE_DIR: &str = "state_dir";
-
 /// What is shown in place of a secret.
 const SECRET: &str = "(set)";
 
@@ -234,6 +231,10 @@ impl Settings {
         }
         if parameter.name == STATE_DIR && self.state_dir.is_none() {
             values = vec![state_dir::NONE];
+        }
+        if parameter.name == SPOOL_DIR && values.is_empty() {
+            let dir = self.spool_dir().map(|dir| dir.to_str().unwrap_or_default());
+            values = vec![dir.unwrap_or(state_dir::NONE)];
         }
         if values.is_empty() && !parameter.default.is_empty() {
             values.push(parameter.default);

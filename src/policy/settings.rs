@@ -692,7 +692,6 @@ mod tests {
             "xcap_user",
             "xcap_password",
             "xcap_ca_file",
-            "msrp_spool_dir",
             "msrp_tls_certificate",
             "msrp_tls_private_key",
             "msrp_tls_ca_file",

@@ -8,10 +8,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use super::large_mode::SpoolDir;
 use super::settings::{ParameterError, Settings};
 
 /// Where it is unless the operator names another place.
 pub(super) const DEFAULT: &str = "/var/lib/kamailio/cpm";
+
+/// The parameters that name directories.
+pub(super) const STATE_DIR: &str = "state_dir";
+pub(super) const SPOOL_DIR: &str = "msrp_spool_dir";
 
 /// What the parameter says where there is to be none.
 pub(super) const NONE: &str = "none";
@@ -31,9 +36,10 @@ pub struct RunsAs {
     pub group: u32,
 }
 
-/// Why a directory cannot be the state directory.
+/// Why a directory cannot be the state directory, or hold the spool.
 #[derive(Debug)]
 pub struct StateDirError {
+    parameter: &'static str,
     path: PathBuf,
     cause: Cause,
 }
@@ -50,7 +56,7 @@ enum Cause {
 
 impl fmt::Display for StateDirError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "state_dir {} ", self.path.display())?;
+        write!(f, "{} {} ", self.parameter, self.path.display())?;
         match &self.cause {
             Cause::NotMade(error) => write!(f, "cannot be made: {error}"),
             Cause::SymbolicLink => f.write_str("is a symbolic link: name the directory itself"),
@@ -100,14 +106,54 @@ impl Settings {
             Ok(()) => Ok(None),
             Err(cause) => {
                 let path = path.clone();
-                let error = StateDirError { path, cause };
-                if self.is_given("state_dir") {
+                let error = StateDirError {
+                    parameter: STATE_DIR,
+                    path,
+                    cause,
+                };
+                if self.is_given(STATE_DIR) {
                     return Err(error);
                 }
                 self.state_dir = None;
                 Ok(Some(error))
             }
         }
+    }
+
+    /// Makes the folder of the spool where it has one of its own, and sees that it is fit for use, once, when the service
+    /// starts. Gives back the file system's name if the spool lies in memory.
+    pub fn prepare_spool_dir(
+        &self,
+        runs_as: Option<RunsAs>,
+    ) -> Result<Option<&'static str>, StateDirError> {
+        if let SpoolDir::At(path) = &self.large_mode.spool_dir {
+            prepare(path, runs_as).map_err(|cause| StateDirError {
+                parameter: SPOOL_DIR,
+                path: path.clone(),
+                cause,
+            })?;
+        }
+        Ok(self.spool_dir().and_then(kept_in_memory))
+    }
+
+    /// Where content of large messages goes that does not fit into memory; `None`: nowhere.
+    pub fn spool_dir(&self) -> Option<&Path> {
+        match &self.large_mode.spool_dir {
+            SpoolDir::OfState => self.state_dir.as_deref(),
+            SpoolDir::At(path) => Some(path),
+            SpoolDir::Nowhere => None,
+        }
+    }
+}
+
+/// What is spooled there takes the memory that the spool is to spare.
+fn kept_in_memory(path: &Path) -> Option<&'static str> {
+    const RAMFS_MAGIC: u32 = 0x8584_58f6;
+    const TMPFS_MAGIC: u32 = 0x0102_1994;
+    match rustix::fs::statfs(path).ok()?.f_type as u32 {
+        TMPFS_MAGIC => Some("tmpfs"),
+        RAMFS_MAGIC => Some("ramfs"),
+        _ => None,
     }
 }
 
@@ -246,6 +292,43 @@ mod tests {
         let parameter = Parameter::named("state_dir").unwrap();
         assert_eq!(settings.values(parameter), ["none"]);
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_spool_is_in_the_state_directory_unless_told() {
+        let folder = scratch("state-spool");
+        let state = folder.join("state");
+        let mut settings = with(&state);
+        settings.prepare_state_dir(None).unwrap();
+        settings.prepare_spool_dir(None).unwrap();
+        assert_eq!(settings.spool_dir(), Some(&*state));
+        let parameter = Parameter::named(SPOOL_DIR).unwrap();
+        assert_eq!(settings.values(parameter), [state.to_str().unwrap()]);
+
+        let own = folder.join("spool");
+        settings.set(SPOOL_DIR, own.to_str().unwrap()).unwrap();
+        settings.prepare_spool_dir(None).unwrap();
+        assert_eq!(settings.spool_dir(), Some(&*own));
+        assert_eq!(fs::metadata(&own).unwrap().mode() & 0o777, 0o700);
+
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+        let line = settings.prepare_spool_dir(None).unwrap_err().to_string();
+        assert!(line.starts_with("msrp_spool_dir /"), "{line}");
+
+        settings.set(SPOOL_DIR, "none").unwrap();
+        assert!(settings.prepare_spool_dir(None).unwrap().is_none());
+        assert_eq!(settings.spool_dir(), None);
+        assert_eq!(settings.values(parameter), ["none"]);
+        settings.set(SPOOL_DIR, "spool").unwrap_err();
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn memory_is_no_disk() {
+        // Wherever tests run, this is tmpfs, or it is not there.
+        let shm = Path::new("/dev/shm");
+        assert_eq!(kept_in_memory(shm), shm.exists().then_some("tmpfs"));
+        assert_eq!(kept_in_memory(Path::new("/proc")), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@
 
 mod entry;
 mod host;
+mod lately_ended;
 mod report;
 mod sessions;
 

@@ -39,6 +39,8 @@ pub(super) fn session_line(out: &mut String, now: Instant, entry: &Entry, relay:
     if let Some(total) = total {
         let _ = write!(out, "\ttotal={total}");
     }
+    let held_back = progress.is_some_and(|progress| progress.is_held_back);
+    let _ = write!(out, "\theld_back={}", u8::from(held_back));
     let seconds = now.saturating_duration_since(entry.born).as_secs();
     let _ = writeln!(out, "\tseconds={seconds}");
 }
@@ -78,8 +80,12 @@ pub(super) fn relay_line(out: &mut String, relay: &Relay) {
     let totals = relay.totals();
     let _ = writeln!(
         out,
-        "connections={}\tunbound={}\tmemory={}\tspool={}",
-        totals.connections, totals.unbound, totals.memory_bytes, totals.spool_bytes
+        "connections={}\tunbound={}\tmemory={}\tspool={}\theld_back={}",
+        totals.connections,
+        totals.unbound,
+        totals.memory_bytes,
+        totals.spool_bytes,
+        totals.held_back
     );
 }
 
@@ -125,5 +131,6 @@ fn outcome_name(outcome: Option<LegOutcome>) -> &'static str {
         Some(LegOutcome::Delivered) => "delivered",
         Some(LegOutcome::Failed(_)) => "failed",
         Some(LegOutcome::Interworked) => "interworked",
+        Some(LegOutcome::OfferedAgain) => "offered-again",
     }
 }

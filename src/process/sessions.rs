@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::entry::{Entry, HeldBack, Invite};
 use super::host::{Invited, SessionEvent, SessionHost};
+use super::lately_ended::LatelyEnded;
 use super::report::{self, Question};
 use crate::controlling::large_message_mode::{
     AcceptedInvite, Action, DialogName, InviteRequest, LargeModeSettings, NotStarted, Session,
@@ -19,6 +20,7 @@ use crate::controlling::{
 };
 use crate::relay::{Relay, RelayEvent, RelayTotals, SessionEvent as Moved};
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
+use crate::sip_ua::cseq;
 
 /// Actions of one session before the next one has its turn.
 const ACTIONS_PER_SESSION: usize = 16;
@@ -66,6 +68,7 @@ pub struct Sessions {
     /// Sessions that wait for room in the proxy, and until when nobody asks for it.
     crowded: Vec<SessionId>,
     crowded_until: Instant,
+    lately_ended: LatelyEnded,
     /// Whose machine is at work: if it panics, this one is lost.
     at_work: Option<SessionId>,
 }
@@ -84,6 +87,7 @@ impl Sessions {
             busy: VecDeque::new(),
             crowded: Vec::new(),
             crowded_until: Instant::now(),
+            lately_ended: LatelyEnded::default(),
             at_work: None,
         })
     }
@@ -235,7 +239,11 @@ impl Sessions {
             machine.handle_request(now, name.side, &message, transaction);
         });
         if let (false, Some(transaction)) = (known, transaction) {
-            let code = StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST;
+            let code = match message.method() {
+                // It has crossed ours.
+                Some("BYE") if self.lately_ended.contains(now, name.session) => StatusCode::OK,
+                _ => StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST,
+            };
             self.reply(host, transaction, code, name.to_string());
         }
     }
@@ -292,11 +300,12 @@ impl Sessions {
         else {
             return;
         };
-        let Some(method) = cseq_method(message) else {
+        let Some((cseq, method)) = cseq(message) else {
             return;
         };
+        let is_call = |machine: &Session, leg| method == "INVITE" && machine.is_call(leg, cseq);
         let known = self.with(name.session, host, |machine| match (name.side, response) {
-            (Side::Leg(leg), Some(response)) if method == "INVITE" => {
+            (Side::Leg(leg), Some(response)) if is_call(machine, leg) => {
                 if code.is_provisional() {
                     machine.handle_leg_provisional(now, leg);
                 } else if code.is_success() {
@@ -305,10 +314,10 @@ impl Sessions {
                     machine.handle_leg_failure(now, leg, code, Some(response));
                 }
             }
-            (Side::Leg(leg), None) if method == "INVITE" => {
+            (Side::Leg(leg), None) if is_call(machine, leg) => {
                 machine.handle_leg_failure(now, leg, code, None);
             }
-            (side, _) => machine.handle_outcome(now, side, &method, code),
+            (side, _) => machine.handle_outcome(now, side, (cseq, method), code, response),
         });
         if !known && let Some(requests) = response.and_then(requests_for_stray_answer) {
             for request in &requests {
@@ -469,6 +478,7 @@ impl Sessions {
                 Moved::MessageComplete => machine.handle_message_complete(now),
                 Moved::MessageFailed => machine.handle_message_failed(now),
                 Moved::LegConnected(leg) => machine.handle_leg_connected(now, leg),
+                Moved::NoMoreLegs => machine.handle_no_more_legs(now),
                 Moved::LegEnded(leg, state) => machine.handle_leg_ended(now, leg, state),
             });
         }
@@ -591,7 +601,8 @@ impl Sessions {
                 if !host.request(&request) {
                     let code = StatusCode::SERVICE_UNAVAILABLE;
                     self.with(id, host, |machine| {
-                        machine.handle_outcome(now, side, request.method, code);
+                        let which = (request.cseq, request.method);
+                        machine.handle_outcome(now, side, which, code, None);
                     });
                 }
             }
@@ -614,7 +625,7 @@ impl Sessions {
                 code,
                 host,
             ),
-            Action::Ended => self.ended(id, host),
+            Action::Ended => self.ended(now, id, host),
         }
     }
 
@@ -701,11 +712,12 @@ impl Sessions {
         }
     }
 
-    fn ended(&mut self, id: SessionId, host: &dyn SessionHost) {
+    fn ended(&mut self, now: Instant, id: SessionId, host: &dyn SessionHost) {
         self.relay.forget(id);
         let Some(entry) = self.sessions.remove(&id) else {
             return;
         };
+        self.lately_ended.insert(now, id);
         if let Some(alarm) = entry.alarm {
             self.alarms.remove(&(alarm, id));
         }
@@ -791,9 +803,4 @@ fn stand_in<'a>(
         attempt: 0,
         about: Some(&entry.about),
     }
-}
-
-fn cseq_method(message: &Message) -> Option<String> {
-    let text = message.first(HeaderName::CSeq)?.unfolded_text();
-    text.split_whitespace().nth(1).map(str::to_owned)
 }

@@ -65,6 +65,10 @@ impl Core {
                 _ => {}
             }
         }
+        // Its first chunk need not have said how large it is.
+        let session = self.sessions.get(&id);
+        let received = session.map_or(0, |session| session.fan_out.received());
+        self.refuse_too_large(id, received);
         self.take_frames(id);
         self.after_fan_out(id);
         let session = self.sessions.get(&id);
@@ -105,7 +109,7 @@ impl Core {
         self.events
             .session(id, SessionEvent::MessageStarted { size });
         self.count_begun(self.begun + 1);
-        self.refuse_too_large(id, size);
+        self.refuse_too_large(id, size.unwrap_or(0));
     }
 
     /// The last word on a message that is not complete, if there has been none.
@@ -118,15 +122,18 @@ impl Core {
         }
     }
 
-    /// RFC 4975 §8.6: no message to whom it is too large for.
-    pub(super) fn refuse_too_large(&mut self, id: SessionId, size: Option<u64>) {
-        let (Some(session), Some(size)) = (self.sessions.get_mut(&id), size) else {
+    /// RFC 4975 §8.6: no message to whom it is too large for. It has this many bytes at least.
+    fn refuse_too_large(&mut self, id: SessionId, size: u64) {
+        let session = self.sessions.get_mut(&id);
+        let Some(session) = session.filter(|session| size > session.least_max_size) else {
             return;
         };
-        for (&_, &leg) in &session.numbers {
-            let most = session.legs[leg.index()].max_size;
-            if most.is_some_and(|most| size > most) {
-                session.fan_out.refuse_leg(leg, Status::STOP_SENDING);
+        session.least_max_size = u64::MAX;
+        for &leg in session.numbers.values() {
+            match session.legs[leg.index()].max_size {
+                Some(most) if size > most => session.fan_out.refuse_leg(leg, Status::STOP_SENDING),
+                Some(most) => session.least_max_size = session.least_max_size.min(most),
+                None => {}
             }
         }
     }
@@ -171,6 +178,8 @@ impl Core {
                         }
                     }
                 }
+                Action::HeldBack => self.note_held_back(id),
+                Action::NoMoreLegs => self.events.session(id, SessionEvent::NoMoreLegs),
                 Action::LegEnded(leg, state) => {
                     let number = session.leg(leg).number;
                     if !std::mem::replace(&mut session.leg(leg).decided, true) {
@@ -196,6 +205,7 @@ impl Core {
         let less = memory < std::mem::replace(&mut session.counted, memory);
         let at = session.fan_out.poll_timeout();
         self.arm_session(id, at);
+        self.show_held_back(id);
         if less {
             self.read_held_back(id);
         }

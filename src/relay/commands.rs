@@ -10,9 +10,9 @@ use super::session::{Originator, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
 use super::threads;
 use super::timers::Timer;
-use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
 use crate::cpim::CpimHead;
+use crate::msrp::Status;
 use crate::sdp::{Role, Transport};
 use crate::session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,
@@ -99,6 +99,8 @@ impl Core {
             sender_note: None,
             head: CpimHead::default(),
             begun: false,
+            shown_held_back: false,
+            least_max_size: u64::MAX,
             reading: true,
             counted: 0,
             file: SpoolFile::default(),
@@ -169,8 +171,13 @@ impl Core {
             cell,
         });
         let total = session.cell.total.load(Relaxed);
-        let size = session.begun.then_some(total).filter(|&t| t != u64::MAX);
-        self.refuse_too_large(id, size);
+        let known = Some(total).filter(|&total| session.begun && total != u64::MAX);
+        let size = known.unwrap_or(0).max(session.fan_out.received());
+        let most = ends.max_size.unwrap_or(u64::MAX);
+        session.least_max_size = session.least_max_size.min(most);
+        if size > most {
+            session.fan_out.refuse_leg(leg, Status::STOP_SENDING);
+        }
         self.after_fan_out(id);
         if self.ends_of(id, Side::Leg(number)).is_some() {
             self.bring_together(id, Side::Leg(number), &ends);
@@ -239,14 +246,22 @@ impl Core {
             return;
         };
         match done {
-            SpoolDone::Written => session.fan_out.handle_spilled(),
+            SpoolDone::Written => {
+                session.fan_out.handle_spilled();
+                self.spool_works();
+            }
             SpoolDone::Read { offset, content } => {
                 session.fan_out.handle_fetched(now, offset, content);
             }
-            SpoolDone::Failed(why) => {
-                session.fan_out.handle_spool_failed(now);
-                let line = format_args!("MSRP: session {id}: the spool file is lost: {why}");
-                self.events.log(LogLevel::Error, line);
+            SpoolDone::NotWritten { bytes, why } => {
+                session.spooled -= bytes;
+                self.spooled -= bytes;
+                session.fan_out.handle_not_spilled(now);
+                self.spool_refused(&why);
+            }
+            SpoolDone::NotRead { offset, why } => {
+                session.fan_out.handle_not_fetched(now, offset);
+                self.spool_unreadable(&why);
             }
         }
         self.after_fan_out(id);
@@ -283,6 +298,7 @@ impl Core {
         }
         self.shared.close(id);
         self.give_back(&session);
+        self.senders_held_back -= usize::from(session.shown_held_back);
         let was_large = session.fan_out.received() >= LARGE_BYTES;
         drop(session);
         if was_large && self.sessions.is_empty() {

@@ -20,6 +20,8 @@ use crate::session::{LegId, READ_BLOCK_BYTES};
 
 /// Frames that are written at once.
 const FRAMES_AT_ONCE: usize = 32;
+/// Plaintext and records that may lie in TLS: far less than this.
+const TLS_BYTES: usize = 256 * 1024;
 /// Blocks that are thrown away at once.
 const DRAINS_AT_ONCE: usize = 16;
 
@@ -96,6 +98,8 @@ pub(super) struct Connection {
     pub(super) writable: bool,
     /// The peer has closed its direction: what is there is to be read up to its end.
     pub(super) read_closed: bool,
+    /// It is not read from, since the memory of all sessions is used up.
+    pub(super) held_back: bool,
     /// It stands in the run queue.
     pub(super) queued: bool,
     /// By when something must have become of it.
@@ -125,6 +129,7 @@ impl Connection {
             readable: false,
             writable: false,
             read_closed: false,
+            held_back: false,
             queued: false,
             timer: Timer::default(),
             strangers: 0,
@@ -291,6 +296,13 @@ impl Connection {
             Some(event) => Ok(Some(event)),
             None => self.parser.poll_event(&mut self.input),
         }
+    }
+
+    /// No more bytes than these are there to be read, those of TLS itself included. `None`: that cannot be known.
+    pub(super) fn unread(&self) -> Option<u64> {
+        let in_socket = rustix::io::ioctl_fionread(&self.stream).ok()?;
+        let in_tls = if self.is_secure() { TLS_BYTES } else { 0 };
+        Some(in_socket + (self.input.len() + in_tls) as u64)
     }
 
     /// Reads and throws away. `Ok(true)`: the peer has closed, too.

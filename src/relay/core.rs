@@ -16,6 +16,7 @@ use super::connection::{Connection, Stage};
 use super::events::EventSender;
 use super::id_map::{IdMap, IdSet};
 use super::input::{Input, InputReceiver};
+use super::outage::Outage;
 use super::progress::Shared;
 use super::resolver::Resolver;
 use super::session::RelaySession;
@@ -78,6 +79,9 @@ pub(super) struct Core {
     /// What of the spool's quota sessions have been granted, and used.
     pub(super) granted: u64,
     pub(super) spooled: u64,
+    /// Sessions whose originator is held back, for whatever reason.
+    pub(super) senders_held_back: usize,
+    pub(super) spool_outage: Outage,
     /// The time of this round.
     pub(super) now: Instant,
     /// The session that is being worked for, should there be a fault.
@@ -418,6 +422,7 @@ impl Core {
         totals.unbound.store(self.unbound.len(), Relaxed);
         totals.memory_bytes.store(self.memory, Relaxed);
         totals.spool_bytes.store(self.spooled, Relaxed);
+        totals.held_back.store(self.senders_held_back, Relaxed);
     }
 
     /// The relay is being stopped: what is lined up is tried once, then all connections are closed.

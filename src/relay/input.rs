@@ -31,8 +31,19 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) enum SpoolDone {
     Written,
-    Read { offset: u64, content: Bytes },
-    Failed(String),
+    /// So many bytes are not there, or not all of them.
+    NotWritten {
+        bytes: u64,
+        why: String,
+    },
+    Read {
+        offset: u64,
+        content: Bytes,
+    },
+    NotRead {
+        offset: u64,
+        why: String,
+    },
 }
 
 /// The sending end. It wakes the relay thread only if that has not been woken for what came before.

@@ -14,7 +14,7 @@ use crate::session::{
 /// What a session gets of the spool's quota at once.
 const GRANT_BYTES: u64 = 16 * 1024 * 1024;
 /// What each session may have in memory even if that of all is used up by others: enough to go on at its own legs' pace.
-const RESERVED_BYTES: usize = 2 * READ_BLOCK_BYTES;
+pub(super) const RESERVED_BYTES: usize = 2 * READ_BLOCK_BYTES;
 
 impl Core {
     /// The limits of a session to which so much of the spool's quota has been granted.
@@ -26,6 +26,7 @@ impl Core {
                 .max(MIN_MEMORY_BYTES),
             spool_bytes,
             stall: self.limits.stall,
+            hold: self.limits.hold,
         }
     }
 
@@ -50,7 +51,7 @@ impl Core {
         let limits = self.session_limits(granted);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.limits = limits;
-            session.fan_out.set_limits(limits);
+            session.fan_out.set_limits(self.now, limits);
         }
     }
 
@@ -100,20 +101,18 @@ impl Core {
             return false;
         };
         let full = self.memory_is_full();
+        let mut crowded = None;
         if connection.frames.len() >= MAX_PENDING_FRAMES {
             return false;
         }
-        for &(session, side) in &connection.bound {
-            let Some(session) = self.sessions.get(&session) else {
+        for &(session_id, side) in &connection.bound {
+            let Some(session) = self.sessions.get(&session_id) else {
                 continue;
             };
             match side {
                 Side::Originator if !session.reading => return false,
                 Side::Originator if full && session.counted >= RESERVED_BYTES => {
-                    if !self.held_back.contains(&id) {
-                        self.held_back.push(id);
-                    }
-                    return false;
+                    crowded = Some(session_id);
                 }
                 Side::Originator => {}
                 Side::Leg(number) => {
@@ -124,7 +123,11 @@ impl Core {
                 }
             }
         }
-        true
+        match crowded {
+            Some(session) => self.hold_back(id, session),
+            None => self.let_go(id),
+        }
+        crowded.is_none()
     }
 
     /// Whether the memory of all sessions is used up.

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::spool;
 use super::tls::Tls;
 use super::{Listen, RelaySettings};
 use crate::sdp::{Fingerprint, Transport};
@@ -17,8 +16,7 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub struct RelayError(pub(super) String);
 
-/// Bound sockets, the certificate, and a spool folder that has been tried: all that can fail for reasons that the operator has to
-/// mend. Made before the process forks; one process goes on with it.
+/// Bound sockets and the certificate: all that can fail for reasons that the operator has to mend. Made before the process forks; one process goes on with it.
 #[derive(Debug)]
 pub struct Listeners {
     pub(super) sockets: Vec<(TcpListener, Transport)>,
@@ -26,10 +24,10 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds the sockets, reads the certificate, and writes a file to the spool folder.
+    /// Reads the certificate and binds the sockets.
     ///
     /// # Errors
-    /// [`RelayError`]: a port is taken, a file cannot be used, the key does not fit the certificate, the folder is not writable.
+    /// [`RelayError`]: a port is taken, a file cannot be used, the key does not fit the certificate.
     pub fn bind(settings: &RelaySettings) -> Result<Self, RelayError> {
         let secure = |listen: &Listen| listen.transport == Transport::Tls;
         if settings.tls.is_none() && settings.listen.iter().any(secure) {
@@ -40,14 +38,6 @@ impl Listeners {
             Some(files) => Some(Tls::load(Some(files))?),
             None => None,
         };
-        if let Some(dir) = &settings.limits.spool_dir {
-            spool::try_folder(dir).map_err(|error| {
-                RelayError(format!(
-                    "spool folder {} cannot be used: {error}",
-                    dir.display()
-                ))
-            })?;
-        }
         let mut sockets = Vec::with_capacity(settings.listen.len());
         for listen in &settings.listen {
             let socket = listen_on(listen.address)

@@ -19,12 +19,13 @@
 //! | `connecting`, `parting` | connections that we open; how ends and connections part |
 //! | `reading`, `writing` | from the socket to the session, from the fan-out to the socket |
 //! | `actions` | what the originator's end and the fan-out want done |
-//! | `limits` | how memory and spool are shared among sessions |
+//! | `limits`, `holding` | how memory and spool are shared among sessions; originators who wait for that |
 //! | `connection`, `session` | what there is of one connection, of one session |
 //! | `tls` | certificates and fingerprints |
 //! | `spool`, `resolver` | the other threads |
 //! | `input`, `events`, `progress` | between the threads: in, out, and what may be looked at |
 //! | `timers`, `id_map`, `threads` | deadlines; maps by our own ids; threads without signals |
+//! | `outage` | which lines the log gets about something that is out of order |
 //!
 //! Each leg whose recipient waits for us gets a connection of its own, even if two recipients stand behind one address: RFC 4975
 //! §5.4 permits to share one, and a recipient who reads slowly would hold the other up. Peers that connect to us may
@@ -39,10 +40,12 @@ mod connecting;
 mod connection;
 mod core;
 mod events;
+mod holding;
 mod id_map;
 mod input;
 mod limits;
 mod listeners;
+mod outage;
 mod parting;
 mod progress;
 mod reading;
@@ -74,6 +77,7 @@ use self::core::{Core, Listener, WAKER};
 use self::events::{EventReceiver, event_queue};
 use self::id_map::{IdMap, IdSet};
 use self::input::{Input, InputSender, input_queue};
+use self::outage::Outage;
 use self::progress::Shared;
 use self::resolver::Resolver;
 use self::spool::Spool;
@@ -108,6 +112,8 @@ pub enum SessionEvent {
     MessageFailed,
     /// The connection to a leg is there.
     LegConnected(LegNumber),
+    /// The originator was held back for too long because legs could still come: none can be opened any more.
+    NoMoreLegs,
     /// A leg has reached this final state. A last word.
     LegEnded(LegNumber, LegState),
 }
@@ -119,6 +125,8 @@ pub struct SessionProgress {
     pub received: u64,
     /// Size of the message, if it is known.
     pub total: Option<u64>,
+    /// The originator is not read from, since legs have not taken what memory holds.
+    pub is_held_back: bool,
     /// The legs in the order in which they were opened.
     pub legs: Vec<LegProgress>,
 }
@@ -149,6 +157,8 @@ pub struct RelayTotals {
     pub memory_bytes: usize,
     /// Content in spool files, bytes.
     pub spool_bytes: u64,
+    /// Sessions whose originator is held back.
+    pub held_back: usize,
 }
 
 /// The running relay, in the hands of the main thread. Dropped, it stops by itself, and nobody waits for that.
@@ -211,6 +221,8 @@ impl Relay {
             memory: 0,
             granted: 0,
             spooled: 0,
+            senders_held_back: 0,
+            spool_outage: Outage::default(),
             now: Instant::now(),
             in_hand: None,
             stopping: false,

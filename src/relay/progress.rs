@@ -1,7 +1,7 @@
 //! What the main thread may look at while the relay is at work: plain counters, written by the relay thread alone.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{LegProgress, RelayTotals, SessionProgress};
@@ -10,7 +10,7 @@ use crate::msrp::Status;
 use crate::session::{LegFailure, LegState, LegStatus};
 
 /// No size is known.
-const UNKNOWN: u64 = u64::MAX;
+pub(super) const UNKNOWN: u64 = u64::MAX;
 
 /// All that is shared.
 #[derive(Debug, Default)]
@@ -27,12 +27,14 @@ pub(super) struct Totals {
     pub(super) unbound: AtomicUsize,
     pub(super) memory_bytes: AtomicUsize,
     pub(super) spool_bytes: AtomicU64,
+    pub(super) held_back: AtomicUsize,
 }
 
 #[derive(Debug)]
 pub(super) struct SessionCell {
     pub(super) received: AtomicU64,
     pub(super) total: AtomicU64,
+    pub(super) held_back: AtomicBool,
     legs: Mutex<Vec<(LegNumber, Arc<LegCell>)>>,
 }
 
@@ -48,6 +50,7 @@ impl Shared {
         let cell = Arc::new(SessionCell {
             received: AtomicU64::new(0),
             total: AtomicU64::new(UNKNOWN),
+            held_back: AtomicBool::new(false),
             legs: Mutex::default(),
         });
         lock(&self.sessions).insert(session, Arc::clone(&cell));
@@ -71,6 +74,7 @@ impl Shared {
         Some(SessionProgress {
             received: cell.received.load(Relaxed),
             total: (total != UNKNOWN).then_some(total),
+            is_held_back: cell.held_back.load(Relaxed),
             legs: legs.iter().map(leg).collect(),
         })
     }
@@ -83,6 +87,7 @@ impl Shared {
             unbound: totals.unbound.load(Relaxed),
             memory_bytes: totals.memory_bytes.load(Relaxed),
             spool_bytes: totals.spool_bytes.load(Relaxed),
+            held_back: totals.held_back.load(Relaxed),
         }
     }
 }
@@ -120,6 +125,7 @@ fn pack(state: LegState) -> u32 {
         LegState::Failed(LegFailure::Disconnected) => 7,
         LegState::Failed(LegFailure::SpoolLost) => 8,
         LegState::Failed(LegFailure::Dropped) => 9,
+        LegState::Failed(LegFailure::Behind) => 10,
         LegState::Failed(LegFailure::Refused(status)) => 1000 + u32::from(status.code()),
     }
 }
@@ -136,6 +142,7 @@ fn unpack(packed: u32) -> LegState {
         7 => LegState::Failed(LegFailure::Disconnected),
         8 => LegState::Failed(LegFailure::SpoolLost),
         9 => LegState::Failed(LegFailure::Dropped),
+        10 => LegState::Failed(LegFailure::Behind),
         refused => {
             let digits = format!("{:03}", refused.saturating_sub(1000));
             let status = Status::parse(digits.as_bytes()).unwrap_or(Status::BAD_REQUEST);
@@ -158,6 +165,7 @@ mod tests {
             Disconnected,
             SpoolLost,
             Dropped,
+            Behind,
         ];
         let states = [
             LegState::Waiting,

@@ -53,7 +53,7 @@ impl Core {
         for _ in 0..blocks {
             self.dispatch(id);
             if !self.may_read(id) {
-                return;
+                return self.look_at_unread(id);
             }
             let Some(connection) = self.connections.get_mut(&id) else {
                 return;

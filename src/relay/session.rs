@@ -26,6 +26,10 @@ pub(super) struct RelaySession {
     pub(super) head: CpimHead,
     /// The message has begun, and the session has a share of the memory.
     pub(super) begun: bool,
+    /// Others have been told that the originator is held back.
+    pub(super) shown_held_back: bool,
+    /// No leg takes less than this, in bytes, but those that have been refused.
+    pub(super) least_max_size: u64,
     /// The fan-out takes content.
     pub(super) reading: bool,
     /// What of the fan-out's memory has been counted.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::policy::LargeModePolicy;
+use crate::policy::Settings;
 use crate::sdp::Transport;
 
 /// All that the relay must know before it starts.
@@ -42,6 +42,8 @@ pub struct RelayLimits {
     pub spool_bytes: u64,
     /// A leg that takes no byte for so long while some wait for it is dropped (`msrp_stall_timeout`).
     pub stall: Duration,
+    /// How long the originator may be held back for legs that are behind; then they have failed.
+    pub hold: Duration,
     /// Most content in one chunk towards a recipient (`msrp_chunk_size`); `None`: no limit.
     pub chunk_bytes: Option<u64>,
     /// Connections in all (`msrp_max_connections`); beyond it, a new one is closed at once.
@@ -80,6 +82,7 @@ impl Default for RelayLimits {
             spool_dir: None,
             spool_bytes: 4 * 1024 * 1024 * 1024,
             stall: Duration::from_secs(60),
+            hold: crate::session::MAX_HOLD,
             chunk_bytes: None,
             max_connections: 8192,
             max_unbound: 1024,
@@ -94,7 +97,8 @@ impl Default for RelayLimits {
 
 impl RelaySettings {
     /// What the operator has configured.
-    pub fn new(policy: &LargeModePolicy) -> Self {
+    pub fn new(settings: &Settings) -> Self {
+        let policy = &settings.large_mode;
         let listen = policy.listen.iter().map(|listener| Listen {
             transport: listener.transport,
             address: listener.address,
@@ -108,7 +112,7 @@ impl RelaySettings {
             limits: RelayLimits {
                 memory_bytes: policy.memory_bytes,
                 session_memory_bytes: policy.session_memory_bytes,
-                spool_dir: policy.spool_dir.as_ref().map(PathBuf::from),
+                spool_dir: settings.spool_dir().map(PathBuf::from),
                 spool_bytes: policy.spool_bytes,
                 stall: policy.stall_timeout,
                 chunk_bytes: policy.chunk_bytes,

@@ -27,6 +27,25 @@ pub(super) enum SpoolJob {
     Read { offset: u64, len: usize },
 }
 
+impl SpoolJob {
+    /// What there is to say if it cannot be done, and why.
+    fn failed(&self) -> impl FnOnce(String) -> SpoolDone + use<> {
+        let (is_write, offset, bytes) = match self {
+            SpoolJob::Write { offset, pieces } => {
+                (true, *offset, pieces.iter().map(Bytes::len).sum::<usize>())
+            }
+            SpoolJob::Read { offset, len } => (false, *offset, *len),
+        };
+        move |why| match is_write {
+            true => SpoolDone::NotWritten {
+                bytes: bytes as u64,
+                why,
+            },
+            false => SpoolDone::NotRead { offset, why },
+        }
+    }
+}
+
 /// The relay thread's hold on the spool thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -38,11 +57,12 @@ impl Spool {
         let (jobs, receiver) = mpsc::channel::<(SessionId, SpoolFile, SpoolJob)>();
         threads::spawn("cpm-spool", move || {
             while let Ok((session, file, job)) = receiver.recv() {
+                let failed = job.failed();
                 let done = catch_unwind(AssertUnwindSafe(|| carry_out(&dir, &file, job)));
                 let done = done.unwrap_or_else(|_| Err(io::Error::other("panic")));
                 // The file goes before the word, so that who has the word finds it gone.
                 drop(file);
-                let done = done.unwrap_or_else(|error| SpoolDone::Failed(error.to_string()));
+                let done = done.unwrap_or_else(|error| failed(error.to_string()));
                 results.send(Input::Spool(session, done));
             }
         })?;
@@ -53,13 +73,6 @@ impl Spool {
         // The thread lives as long as this sender.
         let _ = self.jobs.send((session, file.clone(), job));
     }
-}
-
-/// Tries whether files can be made, written and read in a folder.
-pub(super) fn try_folder(dir: &Path) -> io::Result<()> {
-    let file = create_unnamed(dir)?;
-    file.write_all_at(b"cpm", 0)?;
-    file.read_exact_at(&mut [0; 3], 0)
 }
 
 fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDone> {
@@ -89,17 +102,20 @@ fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDon
     }
 }
 
-/// A file that nobody else can open.
+/// A file that nobody else can open, and that is gone with its handle.
 fn create_unnamed(dir: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    // Where a file system has files without a name, there is no moment at which a crash would leave one behind. O_EXCL: it
+    // never gets a name.
+    let unnamed = libc::O_TMPFILE | libc::O_EXCL;
+    if let Ok(file) = options.clone().custom_flags(unnamed).open(dir) {
+        return Ok(file);
+    }
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let path = dir.join(format!("cpm-spool-{:016x}", u64::from_ne_bytes(random)));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
+    let file = options.create_new(true).open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
 }

@@ -66,8 +66,8 @@ const NOT_COPIED: [&str; 34] = [
 ];
 
 /// The offer of an outgoing INVITE (9.1.2-8j, 9.1.2-9h): derived from the originator's offer, with our own MSRP end,
-/// sendonly, setup:actpass and msrp-cema. `size` is the real size of the message, if it is known
-/// better than the originator's file-selector tells; without either there is no file-selector.
+/// sendonly, setup:actpass and, unless the recipient has to be offered it without (RFC 6714 §4.2), msrp-cema. `size` is the real
+/// size of the message, if it is known better than the originator's file-selector tells; without either there is no file-selector.
 ///
 /// # Errors
 /// [`SdpError`] if `received` has no usable MSRP media.
@@ -75,16 +75,24 @@ pub fn offer_for_leg(
     received: &SessionDescription,
     own: &OwnMedia,
     size: Option<u64>,
+    cema: bool,
 ) -> Result<String, SdpError> {
     let media = MsrpMedia::of(received, &[Transport::Tcp, Transport::Tls])?;
     let selector = media.file_selector.as_ref();
     let mut out = String::with_capacity(1024);
     write_session(&mut out, own, "0 0", &received.attributes);
     write_media_line(&mut out, own);
-    write_types(&mut out, &media, media.accept_types);
+    push(
+        &mut out,
+        format_args!("a=accept-types:{}", media.accept_types),
+    );
+    if let Some(types) = media.accept_wrapped_types {
+        push(&mut out, format_args!("a=accept-wrapped-types:{types}"));
+    }
+    write_max_size(&mut out, media.max_size);
     let known = size.or(selector.and_then(|selector| selector.size));
     write_file_selector(&mut out, known, selector);
-    write_end(&mut out, own, Direction::SendOnly, "actpass", true);
+    write_end(&mut out, own, Direction::SendOnly, "actpass", cema);
     write_copied(&mut out, media.attributes);
     Ok(out)
 }
@@ -92,19 +100,20 @@ pub fn offer_for_leg(
 /// The answer to the originator (9.1.2-200-2): derived from the first leg's answer, with our own MSRP end, recvonly,
 /// setup:passive, and msrp-cema if it was offered. Each other m= line of the offer is refused.
 ///
-/// An offer of `setup:passive` is answered `active`, as otherwise nobody would connect (spec-notes N52).
+/// Types and size are what we take ourselves, those of the offer up to `max_size` bytes: what binds one recipient is no limit for
+/// the others (spec-notes N56). An offer of `setup:passive` is answered `active`, as otherwise nobody would connect (N52).
 ///
 /// # Errors
-/// [`SdpError`] if `offer` has no usable MSRP media over the transport of `own`, wants no connection, or if
-/// `leg_answer` has no usable MSRP media.
+/// [`SdpError`] if `offer` has no usable MSRP media over the transport of `own`, or if `leg_answer` has no usable MSRP media.
 pub fn answer_for_originator(
     offer: &SessionDescription,
     leg_answer: &SessionDescription,
     own: &OwnMedia,
+    max_size: Option<u64>,
 ) -> Result<String, SdpError> {
     let offered = MsrpMedia::of(offer, &[own.transport])?;
     let answered = MsrpMedia::of(leg_answer, &[Transport::Tcp, Transport::Tls])?;
-    let setup = match offered.role_of_answerer()? {
+    let setup = match offered.role_of_answerer() {
         Role::Passive => "passive",
         Role::Active => "active",
     };
@@ -118,7 +127,13 @@ pub fn answer_for_originator(
             continue;
         }
         write_media_line(&mut out, own);
-        write_types(&mut out, &answered, answered.accept_types);
+        let wrapped = offered.accept_wrapped_types.unwrap_or("*");
+        push(
+            &mut out,
+            format_args!("a=accept-types:{}", offered.accept_types),
+        );
+        push(&mut out, format_args!("a=accept-wrapped-types:{wrapped}"));
+        write_max_size(&mut out, max_size);
         // RFC 5547 §8.3: the answer repeats the selector of the offer.
         let selector = offered.file_selector.as_ref();
         write_file_selector(
@@ -126,7 +141,8 @@ pub fn answer_for_originator(
             selector.and_then(|selector| selector.size),
             selector,
         );
-        write_end(&mut out, own, Direction::RecvOnly, setup, offered.msrp_cema);
+        let direction = offered.direction.for_receiver();
+        write_end(&mut out, own, direction, setup, offered.msrp_cema);
         write_copied(&mut out, answered.attributes);
     }
     Ok(out)
@@ -163,12 +179,8 @@ pub(super) fn write_media_line(out: &mut String, own: &OwnMedia) {
     push(out, format_args!("a=path:{}", own.path.text()));
 }
 
-fn write_types(out: &mut String, media: &MsrpMedia<'_>, accept_types: &str) {
-    push(out, format_args!("a=accept-types:{accept_types}"));
-    if let Some(types) = media.accept_wrapped_types {
-        push(out, format_args!("a=accept-wrapped-types:{types}"));
-    }
-    if let Some(size) = media.max_size {
+fn write_max_size(out: &mut String, size: Option<u64>) {
+    if let Some(size) = size {
         push(out, format_args!("a=max-size:{size}"));
     }
 }
@@ -187,18 +199,7 @@ fn write_file_selector(out: &mut String, size: Option<u64>, selector: Option<&Fi
 }
 
 fn write_end(out: &mut String, own: &OwnMedia, direction: Direction, setup: &str, cema: bool) {
-    push(
-        out,
-        format_args!(
-            "a={}",
-            match direction {
-                Direction::SendRecv => "sendrecv",
-                Direction::SendOnly => "sendonly",
-                Direction::RecvOnly => "recvonly",
-                Direction::Inactive => "inactive",
-            }
-        ),
-    );
+    push(out, format_args!("a={}", direction.as_str()));
     push(out, format_args!("a=setup:{setup}"));
     if cema {
         push(out, format_args!("a=msrp-cema"));
@@ -270,6 +271,7 @@ mod tests {
             &parse(OFFER),
             &own("203.0.113.5", Transport::Tcp),
             Some(999),
+            true,
         )
         .unwrap();
         assert_eq!(
@@ -281,8 +283,14 @@ mod tests {
              a=x-unknown:kept\r\na=x-flag\r\n"
         );
         // The originator's own word on the size, IPv6 and TLS towards the leg.
-        let offer =
-            offer_for_leg(&parse(OFFER), &own("2001:db8::5", Transport::Tls), None).unwrap();
+        let offer = offer_for_leg(
+            &parse(OFFER),
+            &own("2001:db8::5", Transport::Tls),
+            None,
+            false,
+        )
+        .unwrap();
+        assert!(!offer.contains("msrp-cema"));
         for line in [
             "c=IN IP6 2001:db8::5",
             "m=message 2855 TCP/TLS/MSRP *",
@@ -298,13 +306,15 @@ mod tests {
     #[test]
     fn requirements_9_1_2_200_2() {
         let own = own("203.0.113.5", Transport::Tcp);
-        let answer = answer_for_originator(&parse(OFFER), &parse(ANSWER), &own).unwrap();
+        let answer =
+            answer_for_originator(&parse(OFFER), &parse(ANSWER), &own, Some(9000)).unwrap();
+        // The types are the offer's, the size is ours: nothing of what only this recipient takes.
         assert_eq!(
             answer,
             "v=0\r\no=- 77 1 IN IP4 203.0.113.5\r\ns=-\r\nc=IN IP4 203.0.113.5\r\nt=1 2\r\n\
              m=audio 0 RTP/AVP 0\r\n\
              m=message 2855 TCP/MSRP *\r\na=path:msrp://203.0.113.5:2855/secret;tcp\r\n\
-             a=accept-types:message/cpim text/plain\r\na=accept-wrapped-types:text/plain\r\na=max-size:4000\r\n\
+             a=accept-types:message/cpim\r\na=accept-wrapped-types:*\r\na=max-size:9000\r\n\
              a=file-selector:size:1234 type:image/png\r\na=recvonly\r\na=setup:passive\r\na=msrp-cema\r\na=y\r\n\
              m=message 0 TCP/TLS/MSRP *\r\n"
         );
@@ -316,7 +326,7 @@ mod tests {
         let plain = own("203.0.113.5", Transport::Tcp);
         let with = |setup: &str| {
             let offer = OFFER.replace("a=setup:active\r\na=msrp-cema\r\n", setup);
-            answer_for_originator(&parse(&offer), &parse(ANSWER), &plain)
+            answer_for_originator(&parse(&offer), &parse(ANSWER), &plain, None)
         };
         assert!(
             with("a=setup:passive\r\n")
@@ -330,20 +340,21 @@ mod tests {
         );
         let without = with("").unwrap();
         assert!(without.contains("a=setup:passive\r\n") && !without.contains("msrp-cema"));
-        assert_eq!(with("a=setup:holdconn\r\n"), Err(SdpError::HeldConnection));
+        assert!(!without.contains("max-size"));
+        assert_eq!(with("a=setup:holdconn\r\n").unwrap(), without);
 
         let secure = own("203.0.113.5", Transport::Tls);
-        let answer = answer_for_originator(&parse(OFFER), &parse(ANSWER), &secure).unwrap();
+        let answer = answer_for_originator(&parse(OFFER), &parse(ANSWER), &secure, None).unwrap();
         assert!(answer.contains("m=message 0 TCP/MSRP *\r\nm=message 2855 TCP/TLS/MSRP *\r\n"));
         let no_tls = OFFER.replace("m=message 7655", "m=message 0");
-        let refused = answer_for_originator(&parse(&no_tls), &parse(ANSWER), &secure);
+        let refused = answer_for_originator(&parse(&no_tls), &parse(ANSWER), &secure, None);
         assert_eq!(refused, Err(SdpError::NoMsrpMedia));
     }
 
     #[test]
     fn what_we_write_we_can_read() {
         let own = own("2001:db8::5", Transport::Tcp);
-        let offer = parse(&offer_for_leg(&parse(OFFER), &own, Some(5)).unwrap());
+        let offer = parse(&offer_for_leg(&parse(OFFER), &own, Some(5), true).unwrap());
         let media = MsrpMedia::of(&offer, &[Transport::Tcp]).unwrap();
         assert_eq!(media.path.first(), &own.path);
         assert_eq!(media.file_selector.unwrap().size, Some(5));

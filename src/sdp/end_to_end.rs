@@ -38,14 +38,14 @@ pub fn message_offer(own: &OwnMedia, wrapped_types: &str, size: u64) -> String {
 /// m= line of the offer is refused.
 ///
 /// # Errors
-/// [`SdpError`] if `offer` has no usable MSRP media over the transport of `own`, or wants no connection.
+/// [`SdpError`] if `offer` has no usable MSRP media over the transport of `own`.
 pub fn message_answer(
     offer: &SessionDescription,
     own: &OwnMedia,
     accepted: &AcceptedContent,
 ) -> Result<String, SdpError> {
     let offered = MsrpMedia::of(offer, &[own.transport])?;
-    let setup = match offered.role_of_answerer()? {
+    let setup = match offered.role_of_answerer() {
         Role::Passive => "passive",
         Role::Active => "active",
     };
@@ -74,7 +74,8 @@ pub fn message_answer(
             let value = selector.value.as_deref().unwrap_or("");
             push(&mut out, format_args!("a=file-selector:{value}"));
         }
-        push(&mut out, format_args!("a=recvonly"));
+        let direction = offered.direction.for_receiver();
+        push(&mut out, format_args!("a={}", direction.as_str()));
         push(&mut out, format_args!("a=setup:{setup}"));
         if offered.msrp_cema {
             push(&mut out, format_args!("a=msrp-cema"));

@@ -33,8 +33,6 @@ pub enum SdpError {
     MalformedFileSelector,
     /// A malformed `a=fingerprint`.
     MalformedFingerprint,
-    /// `a=setup:holdconn`: the peer wants no connection now, so nothing could be sent.
-    HeldConnection,
 }
 
 impl fmt::Display for SdpError {
@@ -55,7 +53,6 @@ impl fmt::Display for SdpError {
             Self::MalformedMaxSize => "Malformed Max-Size",
             Self::MalformedFileSelector => "Malformed File-Selector",
             Self::MalformedFingerprint => "Malformed Fingerprint",
-            Self::HeldConnection => "Connection On Hold",
         })
     }
 }

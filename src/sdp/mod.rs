@@ -1,7 +1,8 @@
 //! SDP (RFC 4566, 8866), as much as an offer or answer for MSRP needs.
 //!
 //! [`SessionDescription`] reads the frame, [`MsrpMedia`] what its MSRP media line says (RFC 4975 §8,
-//! file-selector of RFC 5547, setup of RFC 6135, msrp-cema of RFC 6714, fingerprint of RFC 8122).
+//! file-selector of RFC 5547, setup of RFC 6135, msrp-cema of RFC 6714, fingerprint of RFC 8122), and whether an answer
+//! takes the message of an offer.
 //! [`offer_for_leg`] and [`answer_for_originator`] build the descriptions of OMA CPM 9.1.2: a new
 //! frame with our own addresses, and from the peer only what is not about transport. [`message_offer`] and
 //! [`message_answer`] are those of a client, for a message of its own (OMA CPM 7.2.1.2). No other
@@ -12,6 +13,7 @@ mod end_to_end;
 mod error;
 mod msrp_media;
 mod session_description;
+mod taking;
 
 pub use build::{OwnMedia, answer_for_originator, offer_for_leg};
 pub use end_to_end::{AcceptedContent, message_answer, message_offer};
@@ -23,3 +25,4 @@ pub use msrp_media::{
 pub use session_description::{
     Attribute, MAX_ATTRIBUTES, MAX_MEDIA, MAX_SDP_BYTES, Media, SessionDescription,
 };
+pub use taking::{NotTaken, accepts_type};

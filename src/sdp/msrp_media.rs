@@ -1,13 +1,17 @@
+use std::net::IpAddr;
+
 use bytes::Bytes;
 
 use super::{Attribute, SdpError, SessionDescription};
-use crate::msrp::Path;
+use crate::msrp::{Authority, Path};
 
 /// Longest fingerprint: that of SHA-512.
 pub const MAX_FINGERPRINT_BYTES: usize = 64;
 
 /// Port of an MSRP URI that names none (RFC 4975 §6).
 const DEFAULT_PORT: u16 = 2855;
+/// Port of an m= line whose author waits for no connection (RFC 4145 §4.1).
+const DISCARD_PORT: u16 = 9;
 
 /// What carries MSRP (RFC 4975 §8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +52,45 @@ pub enum Direction {
     Inactive,
 }
 
-/// Value of `a=setup` (RFC 4145 §4, RFC 6135).
+impl Direction {
+    /// The attribute's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        }
+    }
+
+    /// Whether the author sends.
+    pub fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    /// Whether the author receives.
+    pub fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    /// What the end that has content to send offers, or answers to an author who says this (RFC 3264 §6.1).
+    pub fn for_sender(self) -> Self {
+        match self.receives() {
+            true => Self::SendOnly,
+            false => Self::Inactive,
+        }
+    }
+
+    /// What the end that takes content answers to an author who says this (RFC 3264 §6.1).
+    pub fn for_receiver(self) -> Self {
+        match self.sends() {
+            true => Self::RecvOnly,
+            false => Self::Inactive,
+        }
+    }
+}
+
+/// Value of `a=setup` (RFC 4145 §4, RFC 6135). `holdconn` is none: MSRP ignores it (RFC 6135 §4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setup {
     /// The author connects.
@@ -57,8 +99,6 @@ pub enum Setup {
     Passive,
     /// The author can do either; only in offers.
     ActPass,
-    /// No connection for now.
-    HoldConn,
 }
 
 /// Who opens the connection, as seen from our end.
@@ -114,7 +154,7 @@ pub struct MsrpMedia<'a> {
     pub accept_types: &'a str,
     /// `a=accept-wrapped-types`, as written.
     pub accept_wrapped_types: Option<&'a str>,
-    /// `a=max-size`: the longest message that the author takes, in bytes.
+    /// `a=max-size`: the longest message that the author takes, in bytes. What 64 bits cannot hold is no limit.
     pub max_size: Option<u64>,
     /// `a=file-selector`
     pub file_selector: Option<FileSelector>,
@@ -177,14 +217,15 @@ impl<'a> MsrpMedia<'a> {
             accept_wrapped_types: of_media("accept-wrapped-types").map(str::trim),
             max_size: of_media("max-size")
                 .map(|size| parse_size(size).ok_or(SdpError::MalformedMaxSize))
-                .transpose()?,
+                .transpose()?
+                .filter(|&size| size < u64::MAX),
             file_selector: of_media("file-selector")
                 .map(FileSelector::parse)
                 .transpose()?,
             direction: direction(&media.attributes)
                 .or_else(|| direction(&session.attributes))
                 .unwrap_or_default(),
-            setup: of_either("setup").map(parse_setup).transpose()?,
+            setup: of_either("setup").map(parse_setup).transpose()?.flatten(),
             msrp_cema: media.attributes.iter().any(|a| is(a, "msrp-cema")),
             fingerprint: of_either("fingerprint")
                 .map(Fingerprint::parse)
@@ -193,11 +234,11 @@ impl<'a> MsrpMedia<'a> {
         })
     }
 
-    /// Where to connect if we are the active end: c= and m= lines between two ends that know RFC 6714, else
-    /// the first URI of `a=path` (RFC 4975). We always offer msrp-cema, so the peer decides.
-    pub fn connection_target(&self) -> ConnectionTarget<'_> {
-        // RFC 6714 §4.1: no connection to c= and m= where relays are on the path.
-        if self.msrp_cema && self.path.uris().nth(1).is_none() {
+    /// Where to connect if we are the active end. `cema`: whether the offer, ours or this one, has msrp-cema. If so, c= and
+    /// m= lines say it, whatever an answer to that offer has (RFC 6714 §4.2, §4.3); where relays are on the path, or without
+    /// msrp-cema in the offer, the first URI of `a=path` does (RFC 4975, 4976).
+    pub fn connection_target(&self, cema: bool) -> ConnectionTarget<'_> {
+        if cema && !self.has_relay() && self.lines_say_where() {
             return ConnectionTarget {
                 host: self.address,
                 port: self.port,
@@ -210,28 +251,66 @@ impl<'a> MsrpMedia<'a> {
         }
     }
 
+    /// Whether this offer needs msrp-cema and lacks it: c= and m= lines do not fit `a=path`, so that a middlebox has changed
+    /// them that relies on it. Such an offer is rejected (RFC 6714 §4.3).
+    pub fn lacks_cema(&self) -> bool {
+        !self.msrp_cema && !self.lines_fit_path()
+    }
+
+    /// Whether this answer to an offer of ours with msrp-cema is none to go by, so that an offer without msrp-cema has to
+    /// follow (RFC 6714 §4.2): it lacks msrp-cema, a middlebox is on the way, and its author would pass that by, as the end
+    /// that connects, or has a relay, whose address c= and m= lines then do not tell.
+    pub fn wants_offer_without_cema(&self) -> bool {
+        self.lacks_cema() && (self.has_relay() || self.role_of_offerer() == Role::Passive)
+    }
+
+    fn has_relay(&self) -> bool {
+        self.path.uris().nth(1).is_some()
+    }
+
+    /// RFC 6714 §4.4: whether c= and m= lines name the end of one of the URIs in `a=path`. A name and an address are taken to
+    /// fit, as nothing is looked up for this; and lines that do not say where their author is fit anything.
+    fn lines_fit_path(&self) -> bool {
+        let fits = |authority: Authority<'_>| {
+            let port = authority.port.unwrap_or(DEFAULT_PORT);
+            let addresses = (
+                self.address.parse::<IpAddr>(),
+                authority.host.parse::<IpAddr>(),
+            );
+            let same_host = match addresses {
+                (Ok(one), Ok(other)) => one == other,
+                (Err(_), Err(_)) => {
+                    let names =
+                        [self.address, authority.host].map(|name| name.trim_end_matches('.'));
+                    names[0].eq_ignore_ascii_case(names[1])
+                }
+                _ => true,
+            };
+            same_host && port == self.port
+        };
+        !self.lines_say_where() || self.path.uris().any(|uri| fits(uri.authority()))
+    }
+
+    /// Not those of an author who waits for no connection (RFC 4145 §4.1), or has no address yet.
+    fn lines_say_where(&self) -> bool {
+        let address = self.address.parse::<IpAddr>();
+        self.port != DISCARD_PORT && !address.is_ok_and(|address| address.is_unspecified())
+    }
+
     /// Our role if this is the answer to an offer of ours with `a=setup:actpass`. Without `a=setup` the
     /// offerer connects (RFC 4975 §8.5); so it does if the answer repeats `actpass` against RFC 4145.
-    ///
-    /// # Errors
-    /// [`SdpError::HeldConnection`].
-    pub fn role_of_offerer(&self) -> Result<Role, SdpError> {
+    pub fn role_of_offerer(&self) -> Role {
         match self.setup {
-            Some(Setup::Active) => Ok(Role::Passive),
-            Some(Setup::Passive | Setup::ActPass) | None => Ok(Role::Active),
-            Some(Setup::HoldConn) => Err(SdpError::HeldConnection),
+            Some(Setup::Active) => Role::Passive,
+            Some(Setup::Passive | Setup::ActPass) | None => Role::Active,
         }
     }
 
     /// Our role if this is an offer that we answer: passive wherever the offer permits it.
-    ///
-    /// # Errors
-    /// [`SdpError::HeldConnection`].
-    pub fn role_of_answerer(&self) -> Result<Role, SdpError> {
+    pub fn role_of_answerer(&self) -> Role {
         match self.setup {
-            Some(Setup::Active | Setup::ActPass) | None => Ok(Role::Passive),
-            Some(Setup::Passive) => Ok(Role::Active),
-            Some(Setup::HoldConn) => Err(SdpError::HeldConnection),
+            Some(Setup::Active | Setup::ActPass) | None => Role::Passive,
+            Some(Setup::Passive) => Role::Active,
         }
     }
 }
@@ -337,23 +416,21 @@ fn direction(attributes: &[Attribute]) -> Option<Direction> {
     )
 }
 
-fn parse_setup(value: &str) -> Result<Setup, SdpError> {
+fn parse_setup(value: &str) -> Result<Option<Setup>, SdpError> {
     match value.trim().to_ascii_lowercase().as_str() {
-        "active" => Ok(Setup::Active),
-        "passive" => Ok(Setup::Passive),
-        "actpass" => Ok(Setup::ActPass),
-        "holdconn" => Ok(Setup::HoldConn),
+        "active" => Ok(Some(Setup::Active)),
+        "passive" => Ok(Some(Setup::Passive)),
+        "actpass" => Ok(Some(Setup::ActPass)),
+        "holdconn" => Ok(None),
         _ => Err(SdpError::MalformedSetup),
     }
 }
 
+/// A size in bytes. What 64 bits cannot hold is as large as they can say.
 fn parse_size(value: &str) -> Option<u64> {
     let digits = value.trim();
-    digits
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| digits.parse().ok())
-        .flatten()
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -409,60 +486,152 @@ mod tests {
             host: "2001:db8::9",
             port: 2855,
         };
-        assert_eq!(media.connection_target(), target);
+        assert_eq!(media.connection_target(true), target);
         assert_eq!(
             MsrpMedia::of(&session, &[Transport::Tcp]),
             Err(SdpError::NoMsrpMedia)
         );
     }
 
+    /// The media of [`PLAIN`] with these lines changed or added.
+    fn with<T>(changes: &[(&str, &str)], more: &str, look: impl FnOnce(&MsrpMedia<'_>) -> T) -> T {
+        let mut text = format!("v=0\nc=IN IP4 192.0.2.1\na=setup:active\n{PLAIN}{more}\n");
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        let session = SessionDescription::parse(text.as_bytes()).unwrap();
+        look(&MsrpMedia::of(&session, &BOTH).unwrap())
+    }
+
     #[test]
-    fn defaults_and_connection_target() {
-        let plain = session(PLAIN);
-        let media = MsrpMedia::of(&plain, &BOTH).unwrap();
+    fn defaults() {
+        with(&[], "", |media| {
+            assert_eq!(
+                (media.direction, media.setup, media.max_size),
+                (Direction::SendRecv, Some(Setup::Active), None)
+            );
+        });
+    }
+
+    #[test]
+    fn where_to_connect() {
+        let lines = ("192.0.2.1".to_owned(), 7654);
+        let path = ("192.0.2.9".to_owned(), 7000);
+        let target = |changes: &[(&str, &str)], more: &str, cema| {
+            with(changes, more, |media| {
+                let target = media.connection_target(cema);
+                (target.host.to_owned(), target.port)
+            })
+        };
+        // RFC 6714 §4.2, last paragraph: whether the answer has it does not matter.
+        assert_eq!(target(&[], "a=msrp-cema", true), lines);
+        assert_eq!(target(&[], "", true), lines);
+        assert_eq!(target(&[], "", false), path);
+        let relay = [("a=path:", "a=path:msrp://192.0.2.9:7000/r;tcp ")];
+        assert_eq!(target(&relay, "a=msrp-cema", true), path);
+        // Lines that say nothing.
+        assert_eq!(target(&[("message 7654", "message 9")], "", true), path);
+        assert_eq!(target(&[("IP4 192.0.2.1", "IP4 0.0.0.0")], "", true), path);
         assert_eq!(
-            (media.direction, media.setup),
-            (Direction::SendRecv, Some(Setup::Active))
-        );
-        assert_eq!(
-            media.connection_target(),
-            ConnectionTarget {
-                host: "192.0.2.9",
-                port: 7000
-            }
-        );
-        let cema = session(&format!("{PLAIN}a=msrp-cema\n"));
-        let media = MsrpMedia::of(&cema, &BOTH).unwrap();
-        assert_eq!(
-            media.connection_target(),
-            ConnectionTarget {
-                host: "192.0.2.1",
-                port: 7654
-            }
+            target(&[("192.0.2.9:7000", "192.0.2.9")], "", false).1,
+            2855
         );
     }
 
     #[test]
+    fn what_needs_msrp_cema() {
+        let lacks =
+            |changes: &[(&str, &str)], more: &str| with(changes, more, |media| media.lacks_cema());
+        let again = |changes: &[(&str, &str)], more: &str| {
+            with(changes, more, |media| media.wants_offer_without_cema())
+        };
+        let (fit, relay) = (
+            ("192.0.2.9:7000", "192.0.2.1:7654"),
+            ("a=path:", "a=path:msrp://relay:1/r;tcp "),
+        );
+        let passive = "a=setup:passive";
+        assert!(lacks(&[], "") && !lacks(&[], "a=msrp-cema") && !lacks(&[fit], ""));
+        // One of the URIs will do: without msrp-cema, c= and m= may be the author's own or those of the relay.
+        assert!(
+            !lacks(&[fit, relay], "")
+                && lacks(
+                    &[
+                        ("msrp://192.0.2.9", "msrp://10.9.9.9"),
+                        relay,
+                        ("IP4 192.0.2.1", "IP4 192.0.2.2")
+                    ],
+                    ""
+                )
+        );
+        // Another port, another host.
+        assert!(lacks(&[("192.0.2.9:7000", "192.0.2.1:7655")], ""));
+        assert!(lacks(
+            &[
+                ("IP4 192.0.2.1", "IP4 b.example"),
+                ("192.0.2.9:7000", "a.example:7654")
+            ],
+            ""
+        ));
+        assert!(!lacks(
+            &[
+                ("IP4 192.0.2.1", "IP4 A.example."),
+                ("192.0.2.9:7000", "a.example:7654")
+            ],
+            ""
+        ));
+        assert!(!lacks(
+            &[
+                ("IP4 192.0.2.1", "IP6 2001:DB8::1"),
+                ("192.0.2.9:7000", "[2001:db8:0::1]:7654")
+            ],
+            ""
+        ));
+        // Nobody is asked who a name is, and these lines say nothing.
+        assert!(!lacks(&[("192.0.2.9:7000", "a.example:7654")], ""));
+        assert!(
+            !lacks(&[("message 7654", "message 9")], "")
+                && !lacks(&[("IP4 192.0.2.1", "IP4 0.0.0.0")], "")
+        );
+
+        // The answerer connects by our path, past the middlebox.
+        assert!(again(&[], "a=setup:active") && !again(&[], "a=setup:active\na=msrp-cema"));
+        assert!(!again(&[fit], "a=setup:active"));
+        assert!(!again(&[], passive), "we connect by c= and m=");
+        assert!(again(
+            &[("192.0.2.9:7000", "192.0.2.9:7001"), relay],
+            passive
+        ));
+        assert!(!again(&[fit, relay], passive));
+    }
+
+    #[test]
     fn roles() {
-        let with = |setup: &str| session(&format!("{PLAIN}a=setup:{setup}\n"));
         for (setup, offerer, answerer) in [
-            ("active", Ok(Role::Passive), Ok(Role::Passive)),
-            ("passive", Ok(Role::Active), Ok(Role::Active)),
-            ("actpass", Ok(Role::Active), Ok(Role::Passive)),
-            (
-                "holdconn",
-                Err(SdpError::HeldConnection),
-                Err(SdpError::HeldConnection),
-            ),
+            ("active", Role::Passive, Role::Passive),
+            ("passive", Role::Active, Role::Active),
+            ("actpass", Role::Active, Role::Passive),
+            // RFC 6135 §4.2.1: as if it were not there.
+            ("holdconn", Role::Active, Role::Passive),
         ] {
-            let session = with(setup);
-            let media = MsrpMedia::of(&session, &BOTH).unwrap();
-            assert_eq!(
-                (media.role_of_offerer(), media.role_of_answerer()),
-                (offerer, answerer),
-                "{setup}"
-            );
+            let roles = with(&[], &format!("a=setup:{setup}"), |media| {
+                (media.role_of_offerer(), media.role_of_answerer())
+            });
+            assert_eq!(roles, (offerer, answerer), "{setup}");
         }
+    }
+
+    #[test]
+    fn numbers_beyond_64_bits() {
+        let huge = "99999999999999999999";
+        with(
+            &[],
+            &format!("a=max-size:{huge}\na=file-selector:size:{huge}"),
+            |media| {
+                assert_eq!(media.max_size, None);
+                assert_eq!(media.file_selector.as_ref().unwrap().size, Some(u64::MAX));
+            },
+        );
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub struct Attribute {
 }
 
 impl SessionDescription {
-    /// Parses a description. Lines may end with LF alone (RFC 4566 §5 asks for that leniency).
+    /// Parses a description. Lines may end with LF alone (RFC 4566 §5 asks for that leniency), and with blanks before that;
+    /// empty lines are passed over, as other parsers do.
     ///
     /// # Errors
     /// [`SdpError`] for what is wrong with the frame; what the attributes say is not looked at.
@@ -57,8 +58,9 @@ impl SessionDescription {
             return Err(SdpError::TooLarge);
         }
         let text = std::str::from_utf8(body).map_err(|_| SdpError::NotText)?;
-        let mut lines = text.trim_end_matches(['\r', '\n']).split('\n').map(|line| {
-            let line = line.strip_suffix('\r').unwrap_or(line);
+        let lines = text.split('\n');
+        let lines = lines.map(|line| line.trim_end_matches([' ', '\t', '\r']));
+        let mut lines = lines.filter(|line| !line.is_empty()).map(|line| {
             if line.chars().any(|c| c.is_control() && c != '\t') {
                 return Err(SdpError::NotText);
             }
@@ -195,8 +197,11 @@ mod tests {
                 value: None
             }
         );
-        let lf_only = OFFER.replace("\r\n", "\n");
-        assert_eq!(SessionDescription::parse(lf_only.as_bytes()), Ok(session));
+        for lenient in ["\n", " \r\n", "\t \n", "\r\n\r\n", "\r\r\n", "\n \n"] {
+            let text = OFFER.replace("\r\n", lenient);
+            let parsed = SessionDescription::parse(text.as_bytes());
+            assert_eq!(parsed.as_ref(), Ok(&session), "{lenient:?}");
+        }
     }
 
     #[test]
@@ -207,7 +212,6 @@ mod tests {
             ("v=1\r\n", MalformedLine),
             ("o=x\r\nv=0\r\n", MalformedLine),
             ("v=0\r\nfoo\r\n", MalformedLine),
-            ("v=0\r\n\r\ns=-\r\n", MalformedLine),
             ("v=0\r\nA=b\r\n", MalformedLine),
             ("v=0\r\na=b\rc\r\n", NotText),
             ("v=0\r\nc=IN IP5 1.2.3.4\r\n", MalformedConnection),

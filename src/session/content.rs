@@ -18,8 +18,9 @@ const SPILL_BYTES: usize = 256 * 1024;
 /// ```text
 ///            evict              spilled            evict
 ///  Memory ---------> Spilling ---------> Both -----------> Spool
-///     ^                 | spool failed    ^                  | fetch
-///     +-----------------+                 +---- Fetching <---+
+///     ^                 | not written     ^                  | fetch      ^ not read
+///     +-----------------+                 +---- Fetching <---+            |
+///                                                   +---------------------+
 /// ```
 #[derive(Debug, Default)]
 pub(super) struct Content {
@@ -30,7 +31,8 @@ pub(super) struct Content {
     memory: usize,
     /// Bytes ever given to the spool. What nobody needs any more still counts, as a file does not shrink.
     spooled: u64,
-    spilling: bool,
+    /// Bytes on their way to the spool.
+    spilling: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -189,21 +191,40 @@ impl Content {
 
     /// What was spilled is safe in the spool.
     pub(super) fn spilled(&mut self) {
-        self.spilling = false;
+        self.spilling = None;
         self.replace_places(|place| match place {
             Place::Spilling(bytes) => Place::Both(bytes),
             other => other,
         });
     }
 
-    /// The spool is lost: what is in memory stays there.
-    pub(super) fn spool_failed(&mut self) {
-        self.spilling = false;
+    /// What was spilled did not get into the spool: it stays in memory.
+    pub(super) fn not_spilled(&mut self) {
+        self.spooled -= self.spilling.take().unwrap_or(0);
         self.replace_places(|place| match place {
-            Place::Spilling(bytes) | Place::Both(bytes) => Place::Memory(bytes),
-            Place::Fetching => Place::Spool,
+            Place::Spilling(bytes) => Place::Memory(bytes),
             other => other,
         });
+    }
+
+    /// The spool does not give back the segment at `offset`.
+    pub(super) fn not_fetched(&mut self, offset: u64) {
+        let index = self.index_of(offset);
+        if let Some(segment) = self.segments.get_mut(index)
+            && matches!(segment.place, Place::Fetching)
+        {
+            segment.place = Place::Spool;
+        }
+    }
+
+    /// Bytes that would be left in memory if nobody needed what lies before `needed`.
+    pub(super) fn memory_from(&self, needed: u64) -> usize {
+        let before = self.segments.range(..self.index_of(needed));
+        let freed: usize = before.filter_map(Segment::bytes).map(Bytes::len).sum();
+        match needed >= self.end() {
+            true => 0,
+            false => self.memory() - freed,
+        }
     }
 
     /// Drops what lies before `needed`.
@@ -247,7 +268,7 @@ impl Content {
             };
             let may_go = |segment: &Segment| match segment.place {
                 Place::Both(_) => !awaited.contains(&segment.start),
-                Place::Memory(_) => !self.spilling && segment.len as u64 <= room,
+                Place::Memory(_) => self.spilling.is_none() && segment.len as u64 <= room,
                 Place::Spilling(_) | Place::Fetching | Place::Spool => false,
             };
             let candidates = self
@@ -309,7 +330,7 @@ impl Content {
             }
         }
         self.spooled += total;
-        self.spilling = true;
+        self.spilling = Some(total);
         (start, pieces)
     }
 
@@ -432,6 +453,47 @@ mod tests {
 
         content.release(content.end());
         assert_eq!((content.memory(), content.segments.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_the_spool_does_not_take_stays_in_memory() {
+        let mut content = Content::default();
+        let whole = XorShift::new(9).bytes(8 * SEGMENT_BYTES);
+        content.push(Bytes::from(whole.clone()));
+        let (start, pieces) = content.evict(0, u64::MAX, &[], &[]).unwrap();
+        content.not_spilled();
+        assert_eq!((content.memory(), content.spooled), (whole.len(), 0));
+        assert_eq!(read(&content, 0), whole);
+        // The same again, and then it is not read back.
+        assert_eq!(
+            content.evict(0, u64::MAX, &[], &[]),
+            Some((start, pieces.clone()))
+        );
+        content.spilled();
+        assert!(content.evict(0, 0, &[], &[]).is_none());
+        assert_eq!(content.memory(), whole.len() - pieces.concat().len());
+        content.fetching(start);
+        content.not_fetched(start);
+        let range = start..start + SEGMENT_BYTES as u64;
+        assert_eq!(content.whereabouts(start), Whereabouts::Spool(range));
+    }
+
+    #[test]
+    fn how_much_would_be_left() {
+        let mut content = Content::default();
+        content.push(Bytes::from(vec![1; 4 * SEGMENT_BYTES + 10]));
+        let segment = SEGMENT_BYTES as u64;
+        for (needed, left) in [
+            (0, 5),
+            (segment - 1, 5),
+            (segment, 4),
+            (4 * segment, 1),
+            (4 * segment + 10, 0),
+        ] {
+            assert_eq!(content.memory_from(needed), left * SEGMENT_BYTES);
+        }
+        content.release(2 * segment);
+        assert_eq!(content.memory_from(2 * segment), content.memory());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::msrp::{
     Method, MsrpUri, Path, SendHead, Status, TransactionId, TransactionIds, write_bad_request,
     write_end_line, write_report, write_response, write_send,
 };
+use crate::sdp::accepts_type;
 
 /// How long a response to a SEND may take (RFC 4975 §7.1).
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -607,30 +608,6 @@ impl Endpoint {
             self.frames.push_back(frame.freeze());
         }
     }
-}
-
-/// Whether a value of `a=accept-types` (RFC 4975 §8.6) lets a Content-Type pass.
-fn accepts_type(accepted: &str, content_type: &[u8]) -> bool {
-    let end = content_type
-        .iter()
-        .position(|&b| b == b';')
-        .unwrap_or(content_type.len());
-    let actual = content_type[..end].trim_ascii();
-    accepted.split_ascii_whitespace().any(|accepted| {
-        let accepted = accepted.as_bytes();
-        match accepted.strip_suffix(b"*") {
-            Some(prefix) => {
-                actual.len() >= prefix.len() && actual[..prefix.len()].eq_ignore_ascii_case(prefix)
-            }
-            None => {
-                let end = accepted
-                    .iter()
-                    .position(|&b| b == b';')
-                    .unwrap_or(accepted.len());
-                accepted[..end].eq_ignore_ascii_case(actual)
-            }
-        }
-    })
 }
 
 #[cfg(test)]

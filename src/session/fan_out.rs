@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 
 use super::content::{Content, SEGMENT_BYTES, Whereabouts};
+use super::hold::Hold;
 use super::{
     ConnectionId, Endpoint, EndpointConfig, EndpointEvent, IncomingMessage, MAX_UNANSWERED,
     READ_BLOCK_BYTES,
@@ -20,6 +21,8 @@ const MAX_PIECES: usize = 64;
 /// How much of a chunk may follow once something else waits to be sent (RFC 4975 §7.1: chunks longer than this must be
 /// interruptible).
 const INTERRUPT_BYTES: u64 = 2048;
+/// How long a spool that has refused content is not asked again: space may come back at any time.
+const SPOOL_RETRY: Duration = Duration::from_secs(1);
 
 /// Names a leg of one [`FanOut`]; calls on another fan-out panic or reach another leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +44,8 @@ pub struct Limits {
     pub spool_bytes: u64,
     /// A leg that takes no byte for so long while some wait for it is dropped.
     pub stall: Duration,
+    /// How long the originator may be held back for legs that are behind ([`MAX_HOLD`](super::MAX_HOLD) but in tests).
+    pub hold: Duration,
 }
 
 impl Limits {
@@ -102,7 +107,7 @@ pub struct LegConfig {
 /// Who opened the connection of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opener {
-    /// We did: our first SEND binds the session.
+    /// We did: our first SEND, an empty one, binds the session.
     Us,
     /// The peer did: its SEND has bound the session.
     Peer,
@@ -141,9 +146,11 @@ pub enum LegFailure {
     NoResponse,
     /// The peer took no byte for the time of [`Limits::stall`].
     Stalled,
+    /// The originator was held back for the time of [`Limits::hold`], since this leg had not taken what memory holds.
+    Behind,
     /// The connection broke.
     Disconnected,
-    /// Content that this leg needed is lost with the spool.
+    /// Content that this leg needed cannot be read from the spool.
     SpoolLost,
     /// The caller took the leg out.
     Dropped,
@@ -165,14 +172,15 @@ pub struct LegStatus {
 pub enum Action {
     /// This leg may have something to write now: [`FanOut::gather`] when its connection is writable.
     Wake(LegId),
-    /// Write these bytes to the spool at `offset` of the message, then [`FanOut::handle_spilled`]. Never two at a time.
+    /// Write these bytes to the spool at `offset` of the message, then [`FanOut::handle_spilled`] or
+    /// [`FanOut::handle_not_spilled`]. Never two at a time.
     Spill {
         /// Where the first piece lies in the message.
         offset: u64,
         /// The bytes, one piece after another.
         pieces: Vec<Bytes>,
     },
-    /// Read `len` bytes at `offset` from the spool, then [`FanOut::handle_fetched`].
+    /// Read `len` bytes at `offset` from the spool, then [`FanOut::handle_fetched`] or [`FanOut::handle_not_fetched`].
     Fetch {
         /// Where they lie in the message.
         offset: u64,
@@ -183,6 +191,10 @@ pub enum Action {
     StopReading,
     /// Read from the originator again.
     ReadAgain,
+    /// The originator has been held back for a second: something for the operator. Once.
+    HeldBack,
+    /// As after [`FanOut::no_more_legs`]: the originator was held back for too long because more legs could come.
+    NoMoreLegs,
     /// The leg has reached this final state. If [`FanOut::has_output`], an end-line is still to be written before its
     /// connection is closed.
     LegEnded(LegId, LegState),
@@ -220,7 +232,11 @@ pub struct FanOut {
     /// More legs may come, so that all content is kept.
     open: bool,
     reading: bool,
-    spool_lost: bool,
+    hold: Hold,
+    /// The caller does not read from the originator until there is no more than this in memory.
+    room: Option<usize>,
+    /// The spool has refused content, and is not asked again before this.
+    spool_full: Option<Instant>,
     fetches: usize,
     /// Legs that found all fetches taken.
     starved: Vec<LegId>,
@@ -290,7 +306,9 @@ impl FanOut {
             legs: Vec::new(),
             open: true,
             reading: true,
-            spool_lost: false,
+            hold: Hold::default(),
+            room: None,
+            spool_full: None,
             fetches: 0,
             starved: Vec::new(),
             actions: VecDeque::new(),
@@ -336,9 +354,36 @@ impl FanOut {
 
     /// Changes the limits, for example when other messages need the memory. What is too much goes to the spool, or holds
     /// the originator back until legs have taken it.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, now: Instant, limits: Limits) {
         self.limits = limits;
         self.balance();
+        self.note_hold(now);
+    }
+
+    /// The caller reads no more from the originator until [`memory`](Self::memory) is no more than `room`, for a reason of its
+    /// own: the memory of all messages is used up. That counts as [`Action::StopReading`] does, up to
+    /// [`let_go`](Self::let_go).
+    pub fn hold_back(&mut self, now: Instant, room: usize) {
+        self.room = Some(room);
+        self.note_hold(now);
+    }
+
+    /// The caller reads from the originator again.
+    pub fn let_go(&mut self) {
+        self.room = None;
+        if self.reading {
+            self.hold.end();
+        }
+    }
+
+    /// Whether the originator is held back, by us or by the caller.
+    pub fn is_held_back(&self) -> bool {
+        self.hold.is_on()
+    }
+
+    /// Whether the spool has refused content, and has not been asked again.
+    pub fn is_spool_full(&self) -> bool {
+        self.spool_full.is_some()
     }
 
     /// The session end of a leg, to look at.
@@ -394,12 +439,14 @@ impl FanOut {
         self.content.push(content);
         self.wake_all(now);
         self.release();
+        self.note_hold(now);
     }
 
     /// The message is complete.
     pub fn handle_complete(&mut self, now: Instant) {
         if self.end == MessageEnd::Open && self.message.is_some() {
             self.end = MessageEnd::Complete;
+            self.hold.end();
             self.wake_all(now);
         }
     }
@@ -410,6 +457,7 @@ impl FanOut {
             return;
         }
         self.end = MessageEnd::Aborted;
+        self.hold.end();
         for index in 0..self.legs.len() {
             let leg = &mut self.legs[index];
             match leg.state {
@@ -443,7 +491,8 @@ impl FanOut {
             return Ok(());
         }
         leg.state = LegState::Sending;
-        if opener == Opener::Us && self.content.end() == 0 && self.end == MessageEnd::Open {
+        // Content at hand could bind as well (RFC 4975 §5.4), but there are peers who take nothing else for it than this.
+        if opener == Opener::Us {
             leg.endpoint.send_empty(now);
         }
         self.wake(now, id);
@@ -602,33 +651,50 @@ impl FanOut {
         self.release();
     }
 
+    /// What [`Action::Spill`] asked for did not get into the spool: it is full, or broken. It stays in memory, what was written
+    /// before can be read, and the spool is asked again from time to time.
+    pub fn handle_not_spilled(&mut self, now: Instant) {
+        self.content.not_spilled();
+        let retry_at = now + SPOOL_RETRY;
+        self.spool_full = Some(retry_at);
+        self.note_deadline(Some(retry_at));
+        self.release();
+        self.note_hold(now);
+    }
+
     /// What [`Action::Fetch`] asked for.
     pub fn handle_fetched(&mut self, now: Instant, offset: u64, content: Bytes) {
-        self.fetches = self.fetches.saturating_sub(1);
         if !self.content.fetched(offset, content) {
-            return self.handle_spool_failed(now);
+            return self.handle_not_fetched(now, offset);
         }
+        self.fetches = self.fetches.saturating_sub(1);
         for index in 0..self.legs.len() {
             if self.legs[index].awaited == Some(offset) {
                 self.wake(now, LegId(index));
             }
         }
-        // All of them: one alone might not be writable now, and nobody would ask for the next segment.
+        self.wake_starved(now);
+        self.balance();
+        self.note_hold(now);
+    }
+
+    /// What [`Action::Fetch`] asked for cannot be read: the legs that wait for it are lost, others go on.
+    pub fn handle_not_fetched(&mut self, now: Instant, offset: u64) {
+        self.fetches = self.fetches.saturating_sub(1);
+        self.content.not_fetched(offset);
+        for index in 0..self.legs.len() {
+            if self.legs[index].awaited == Some(offset) {
+                self.fail(LegId(index), LegFailure::SpoolLost);
+            }
+        }
+        self.wake_starved(now);
+    }
+
+    /// All of them: one alone might not be writable now, and nobody would ask for the next segment.
+    fn wake_starved(&mut self, now: Instant) {
         for starved in std::mem::take(&mut self.starved) {
             self.wake(now, starved);
         }
-        self.balance();
-    }
-
-    /// The spool cannot be written or read any more. Legs that need what is there alone are lost, the others go on with
-    /// memory only.
-    pub fn handle_spool_failed(&mut self, now: Instant) {
-        self.spool_lost = true;
-        self.fetches = 0;
-        self.starved.clear();
-        self.content.spool_failed();
-        self.wake_all(now);
-        self.release();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; it may find nothing to do.
@@ -642,6 +708,12 @@ impl FanOut {
             return;
         }
         self.wake_at = None;
+        if self.spool_full.is_some_and(|retry_at| retry_at <= now) {
+            self.spool_full = None;
+            self.balance();
+        }
+        self.note_deadline(self.spool_full);
+        self.hold_timeout(now);
         for index in 0..self.legs.len() {
             let id = LegId(index);
             if self.legs[index].state.is_final() {
@@ -724,7 +796,6 @@ impl FanOut {
         match self.content.whereabouts(from) {
             Whereabouts::Here => {}
             Whereabouts::Fetching(start) => leg.awaited = Some(start),
-            Whereabouts::Spool(_) if self.spool_lost => self.fail(id, LegFailure::SpoolLost),
             Whereabouts::Spool(segment) if self.fetches < MAX_FETCHES => {
                 leg.awaited = Some(segment.start);
                 self.fetches += 1;
@@ -800,12 +871,72 @@ impl FanOut {
     }
 
     fn end_leg(&mut self, id: LegId, state: LegState) {
+        self.decide(id, state);
+        self.release();
+    }
+
+    fn decide(&mut self, id: LegId, state: LegState) {
         self.legs[id.0].state = state;
         self.legs[id.0].awaited = None;
         self.starved.retain(|starved| *starved != id);
         self.actions.push_back(Action::LegEnded(id, state));
         if self.has_output(id) {
             self.actions.push_back(Action::Wake(id));
+        }
+    }
+
+    /// The originator is held back if it has more to say.
+    fn note_hold(&mut self, now: Instant) {
+        let held = !self.reading || self.room.is_some();
+        if held && self.end == MessageEnd::Open && self.message.is_some() {
+            self.hold.begin(now);
+            self.note_deadline(self.hold.poll_timeout(self.limits.hold));
+        }
+    }
+
+    fn hold_timeout(&mut self, now: Instant) {
+        if self.hold.take_notice(now) {
+            self.actions.push_back(Action::HeldBack);
+        }
+        if self
+            .hold
+            .until(self.limits.hold)
+            .is_some_and(|at| at <= now)
+        {
+            let since = self.hold.since().unwrap_or(now);
+            self.hold.relieved(now);
+            self.give_up_those_behind(since);
+        }
+        self.note_deadline(self.hold.poll_timeout(self.limits.hold));
+    }
+
+    /// Gives up legs until the originator can be read from again: first those that are yet to come, then those furthest
+    /// behind, and those that have taken nothing all the while, as they would hold it back again.
+    fn give_up_those_behind(&mut self, since: Instant) {
+        let own = if self.reading {
+            usize::MAX
+        } else {
+            self.limits.high_water()
+        };
+        let target = own.min(self.room.unwrap_or(usize::MAX));
+        if self.end == MessageEnd::Open && std::mem::replace(&mut self.open, false) {
+            self.actions.push_back(Action::NoMoreLegs);
+        }
+        let mut positions: Vec<u64> = self.legs.iter().filter_map(Leg::needs).collect();
+        positions.sort_unstable();
+        let too_far = positions.partition_point(|&at| self.content.memory_from(at) > target);
+        let keep_from = positions.get(too_far).copied().unwrap_or(u64::MAX);
+        for index in 0..self.legs.len() {
+            let leg = &mut self.legs[index];
+            let Some(at) = leg.needs().filter(|&at| at < self.content.end()) else {
+                continue;
+            };
+            // Waiting for our own spool is not the peer's fault.
+            let stuck = leg.progress <= since && leg.awaited.is_none() && !leg.paused;
+            if at < keep_from || stuck {
+                leg.abort_chunk();
+                self.decide(LegId(index), LegState::Failed(LegFailure::Behind));
+            }
         }
         self.release();
     }
@@ -833,17 +964,12 @@ impl FanOut {
 
     /// Lets go what nobody needs, then balances memory and spool.
     fn release(&mut self) {
-        let needed = |leg: &Leg| match leg.state {
-            LegState::Waiting => Some(0),
-            LegState::Sending => Some(leg.written),
-            _ => None,
-        };
         let lowest = if self.open && self.end != MessageEnd::Aborted {
             0
         } else {
             self.legs
                 .iter()
-                .filter_map(needed)
+                .filter_map(Leg::needs)
                 .min()
                 .unwrap_or(self.content.end())
         };
@@ -863,10 +989,9 @@ impl FanOut {
                 .collect();
             positions.sort_unstable();
             let awaited: Vec<u64> = self.legs.iter().filter_map(|leg| leg.awaited).collect();
-            let spool_bytes = if self.spool_lost {
-                0
-            } else {
-                self.limits.spool_bytes
+            let spool_bytes = match self.spool_full {
+                Some(_) => 0,
+                None => self.limits.spool_bytes,
             };
             let spill = self
                 .content
@@ -881,6 +1006,9 @@ impl FanOut {
             self.actions.push_back(Action::StopReading);
         } else if !self.reading && memory <= high_water {
             self.reading = true;
+            if self.room.is_none() {
+                self.hold.end();
+            }
             self.actions.push_back(Action::ReadAgain);
         }
     }
@@ -893,6 +1021,15 @@ impl Piece {
 }
 
 impl Leg {
+    /// From where on content must be kept for it.
+    fn needs(&self) -> Option<u64> {
+        match self.state {
+            LegState::Waiting => Some(0),
+            LegState::Sending => Some(self.written),
+            _ => None,
+        }
+    }
+
     fn start_chunk(&mut self, message: &OutgoingMessage) {
         let content = ContentFields {
             content_type: &message.content_type,
@@ -1031,7 +1168,7 @@ mod tests {
     use super::*;
     use crate::msrp::xorshift::{XorShift, fill};
     use crate::msrp::{MsrpUri, Parser, Path};
-    use crate::session::{Accepts, MAX_OPEN_MESSAGES, RESPONSE_TIMEOUT};
+    use crate::session::{Accepts, MAX_HOLD, MAX_OPEN_MESSAGES, RESPONSE_TIMEOUT};
     use bytes::BytesMut;
 
     const TICK: Duration = Duration::from_millis(10);
@@ -1061,7 +1198,15 @@ mod tests {
         peers: Vec<Peer>,
         spool: Vec<u8>,
         spill: Option<(u64, Vec<Bytes>)>,
+        /// Where the disk ends: what lies beyond is not written.
+        disk_bytes: usize,
+        /// What is asked of the spool comes back.
+        readable: bool,
         reading: bool,
+        /// The longest time without reading, and since when nothing has been read.
+        longest_hold: Duration,
+        held_since: Option<Instant>,
+        notices: usize,
         ended: Vec<(LegId, LegState)>,
         random: XorShift,
         bound: usize,
@@ -1092,7 +1237,12 @@ mod tests {
                 peers: Vec::new(),
                 spool: Vec::new(),
                 spill: None,
+                disk_bytes: usize::MAX,
+                readable: true,
                 reading: true,
+                longest_hold: Duration::ZERO,
+                held_since: None,
+                notices: 0,
                 ended: Vec::new(),
                 random: XorShift::new(11),
                 bound: limits.memory_bound(),
@@ -1159,14 +1309,26 @@ mod tests {
                         self.spill = Some((offset, pieces));
                         self.spills += 1;
                     }
+                    Action::Fetch { offset, .. } if !self.readable => {
+                        self.fan_out.handle_not_fetched(self.now, offset);
+                    }
                     Action::Fetch { offset, len } => {
                         let from = offset as usize;
                         let content = Bytes::copy_from_slice(&self.spool[from..from + len]);
                         self.fan_out.handle_fetched(self.now, offset, content);
                         self.fetches += 1;
                     }
-                    Action::StopReading => assert!(std::mem::replace(&mut self.reading, false)),
-                    Action::ReadAgain => assert!(!std::mem::replace(&mut self.reading, true)),
+                    Action::StopReading => {
+                        assert!(std::mem::replace(&mut self.reading, false));
+                        self.held_since = Some(self.now);
+                    }
+                    Action::ReadAgain => {
+                        assert!(!std::mem::replace(&mut self.reading, true));
+                        let held = self.now - self.held_since.unwrap();
+                        self.longest_hold = self.longest_hold.max(held);
+                    }
+                    Action::HeldBack => self.notices += 1,
+                    Action::NoMoreLegs => {}
                     Action::LegEnded(leg, state) => self.ended.push((leg, state)),
                     Action::Wake(_) => {}
                 }
@@ -1185,9 +1347,13 @@ mod tests {
             if let Some((offset, pieces)) = self.spill.take() {
                 let bytes = pieces.concat();
                 let end = offset as usize + bytes.len();
-                self.spool.resize(self.spool.len().max(end), 0);
-                self.spool[offset as usize..end].copy_from_slice(&bytes);
-                self.fan_out.handle_spilled();
+                if end <= self.disk_bytes {
+                    self.spool.resize(self.spool.len().max(end), 0);
+                    self.spool[offset as usize..end].copy_from_slice(&bytes);
+                    self.fan_out.handle_spilled();
+                } else {
+                    self.fan_out.handle_not_spilled(self.now);
+                }
                 self.act();
             }
             for index in 0..self.peers.len() {
@@ -1310,6 +1476,7 @@ mod tests {
             memory_bytes: MIN_MEMORY_BYTES,
             spool_bytes,
             stall: STALL,
+            hold: MAX_HOLD,
         }
     }
 
@@ -1448,12 +1615,16 @@ mod tests {
     #[test]
     fn an_aborted_message_ends_with_the_flag_at_every_point() {
         let whole = random_content(5_000);
-        for written in 0..700 {
+        for written in 0..900 {
             let mut pair = Pair::new(limits(0), None);
             let leg = pair.add(0, Some(100));
             let waiting = pair.add(0, None);
-            pair.fan_out.handle_content(pair.now, whole.clone());
             pair.connect(leg);
+            let mut slices = [IoSlice::new(&[]); 4];
+            let count = pair.fan_out.gather(leg, &mut slices);
+            let binding: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+            let begun = written > binding;
+            pair.fan_out.handle_content(pair.now, whole.clone());
             pair.peers[0].speed = written;
             pair.carry(0);
             pair.fan_out.handle_aborted(pair.now);
@@ -1469,12 +1640,11 @@ mod tests {
                 .iter()
                 .filter(|flag| **flag == ContinuationFlag::Aborted)
                 .count();
-            // Nothing at all has gone out, or the last chunk tells.
-            assert_eq!(aborts, usize::from(written > 0), "at {written}: {flags:?}");
-            assert_eq!(
-                flags.last(),
-                (written > 0).then_some(&ContinuationFlag::Aborted)
-            );
+            // Nothing of the message has gone out, or the last chunk tells.
+            assert_eq!(aborts, usize::from(begun), "at {written}: {flags:?}");
+            // The first is that of the empty SEND.
+            let last = flags.iter().skip(1).next_back();
+            assert_eq!(last, begun.then_some(&ContinuationFlag::Aborted));
             assert_eq!(pair.fan_out.memory(), 0);
         }
     }
@@ -1487,11 +1657,16 @@ mod tests {
         pair.fan_out.handle_content(pair.now, whole.clone());
         pair.connect(leg);
         pair.tick();
-        assert_eq!(pair.peers[0].chunks, [(100, ContinuationFlag::More)]);
+        // Content is at hand, and an empty SEND binds all the same.
+        let both = [
+            (0, ContinuationFlag::Complete),
+            (100, ContinuationFlag::More),
+        ];
+        assert_eq!(pair.peers[0].chunks, both);
         pair.fan_out.handle_complete(pair.now);
         pair.finish();
         assert_eq!(
-            pair.peers[0].chunks[1..],
+            pair.peers[0].chunks[2..],
             [(100, ContinuationFlag::Complete)]
         );
         pair.assert_has_all(0, &whole);
@@ -1604,14 +1779,161 @@ mod tests {
         assert_eq!(pair.fan_out.leg(leg).state, LegState::Aborted);
     }
 
+    fn patient(spool_bytes: u64) -> Limits {
+        Limits {
+            stall: 10 * STALL,
+            ..limits(spool_bytes)
+        }
+    }
+
+    /// A leg that takes nothing, one that takes too little, one without connection, and one that is yet to come.
     #[test]
-    fn a_lost_spool_costs_only_legs_that_need_it() {
+    fn without_a_spool_legs_that_hold_the_originator_back_fail_in_time() {
+        let whole = random_content(6_000_000);
+        for behind in ["stuck", "trickling", "waiting", "ringing"] {
+            let mut pair = Pair::joined(patient(0), None, &[1_000_000, 100_000]);
+            let last = LegId(2);
+            match behind {
+                "ringing" => {}
+                "waiting" => assert_eq!(pair.add(0, None), last),
+                speed => {
+                    let leg = pair.add(if speed == "stuck" { 0 } else { 100 }, None);
+                    pair.connect(leg);
+                }
+            }
+            if behind != "ringing" {
+                pair.fan_out.no_more_legs();
+            }
+            let begun = pair.now;
+            pair.send(&whole, READ_BLOCK_BYTES);
+            assert!(
+                pair.now - begun < MAX_HOLD + Duration::from_secs(2),
+                "{behind}"
+            );
+            assert!(pair.longest_hold >= MAX_HOLD && pair.longest_hold <= MAX_HOLD + TICK);
+            assert_eq!(pair.notices, 1, "{behind}");
+            pair.finish();
+            pair.assert_has_all(0, &whole);
+            pair.assert_has_all(1, &whole);
+            if behind != "ringing" {
+                let state = pair.fan_out.leg(last).state;
+                assert_eq!(state, LegState::Failed(LegFailure::Behind), "{behind}");
+            }
+            // Who comes now comes too late.
+            assert!(!pair.fan_out.open);
+            assert_eq!(pair.fan_out.memory(), 0);
+        }
+    }
+
+    #[test]
+    fn of_legs_that_are_behind_only_as_many_fail_as_have_to() {
+        let whole = random_content(6_000_000);
+        let mut pair = Pair::joined(patient(0), None, &[1_000_000, 0, 1_000_000]);
+        pair.fan_out.no_more_legs();
+        pair.peers[2].speed = 40_000;
+        let mut rest = whole.clone();
+        while pair.reading {
+            pair.fan_out
+                .handle_content(pair.now, rest.split_to(READ_BLOCK_BYTES));
+            pair.tick();
+        }
+        // It has half of what there is, and goes on slowly.
+        pair.peers[2].speed = 100;
+        assert!(pair.fan_out.leg(LegId(2)).written > MIN_MEMORY_BYTES as u64 / 3);
+        while !pair.reading {
+            pair.tick();
+        }
+        let state = |pair: &Pair, leg| pair.fan_out.leg(LegId(leg)).state;
+        assert_eq!(state(&pair, 1), LegState::Failed(LegFailure::Behind));
+        assert_eq!(state(&pair, 2), LegState::Sending);
+    }
+
+    #[test]
+    fn memory_of_others_holds_no_longer() {
+        let mut pair = Pair::joined(patient(0), None, &[1_000_000, 0]);
+        pair.fan_out.no_more_legs();
+        for _ in 0..4 {
+            pair.fan_out
+                .handle_content(pair.now, random_content(READ_BLOCK_BYTES));
+            pair.tick();
+        }
+        pair.fan_out.hold_back(pair.now, 2 * READ_BLOCK_BYTES);
+        let begun = pair.now;
+        while pair.fan_out.memory() > 2 * READ_BLOCK_BYTES {
+            assert!(pair.fan_out.is_held_back() && pair.now < begun + 2 * MAX_HOLD);
+            pair.tick();
+        }
+        assert!(pair.now >= begun + MAX_HOLD);
+        let behind = LegState::Failed(LegFailure::Behind);
+        assert_eq!(pair.ended, [(LegId(1), behind)]);
+        pair.fan_out.let_go();
+        assert!(!pair.fan_out.is_held_back());
+    }
+
+    #[test]
+    fn a_full_disk_keeps_what_it_has_and_holds_the_originator_back() {
+        let whole = random_content(6_000_000);
+        let mut pair = Pair::joined(patient(1 << 30), None, &[1_000_000, 5_000]);
+        pair.fan_out.no_more_legs();
+        pair.disk_bytes = 2_000_000;
+        pair.send(&whole, READ_BLOCK_BYTES);
+        pair.finish();
+        // At its pace the slow one takes what the disk has, and the rest as it comes; nobody fails.
+        pair.assert_has_all(0, &whole);
+        pair.assert_has_all(1, &whole);
+        assert!(pair.spool.len() > 1_000_000 && pair.spool.len() <= 2_000_000);
+        assert!(pair.fetches > 10 && pair.longest_hold > Duration::from_secs(1));
+        assert!(pair.longest_hold < MAX_HOLD, "{:?}", pair.longest_hold);
+    }
+
+    #[test]
+    fn a_full_disk_costs_in_the_end_who_is_behind() {
+        let whole = random_content(6_000_000);
+        let mut pair = Pair::joined(patient(1 << 30), None, &[1_000_000, 0]);
+        pair.fan_out.no_more_legs();
+        pair.disk_bytes = 2_000_000;
+        pair.send(&whole, READ_BLOCK_BYTES);
+        pair.finish();
+        pair.assert_has_all(0, &whole);
+        let behind = LegState::Failed(LegFailure::Behind);
+        assert_eq!(pair.fan_out.leg(LegId(1)).state, behind);
+        assert!(pair.longest_hold <= MAX_HOLD + TICK);
+    }
+
+    #[test]
+    fn a_disk_with_room_again_is_used_again() {
+        let whole = random_content(6_000_000);
+        let mut pair = Pair::joined(patient(1 << 30), None, &[1_000_000, 0]);
+        pair.fan_out.no_more_legs();
+        pair.disk_bytes = 0;
+        let mut rest = whole.clone();
+        while pair.reading {
+            pair.fan_out
+                .handle_content(pair.now, rest.split_to(READ_BLOCK_BYTES));
+            pair.tick();
+        }
+        for _ in 0..300 {
+            pair.tick();
+        }
+        assert!(pair.fan_out.is_spool_full() && !pair.reading);
+        // It was asked once in a second, not with each leg's step.
+        assert!((2..8).contains(&pair.spills), "{}", pair.spills);
+        pair.disk_bytes = usize::MAX;
+        pair.send(&rest, READ_BLOCK_BYTES);
+        pair.peers[1].speed = 1_000_000;
+        pair.finish();
+        for peer in 0..2 {
+            pair.assert_has_all(peer, &whole);
+        }
+    }
+
+    #[test]
+    fn a_spool_that_cannot_be_read_costs_only_legs_that_need_it() {
         let whole = random_content(6_000_000);
         let mut pair = Pair::joined(limits(1 << 30), None, &[2_000_000, 10_000]);
         pair.fan_out.no_more_legs();
         pair.send(&whole, READ_BLOCK_BYTES);
-        pair.spill = None;
-        pair.fan_out.handle_spool_failed(pair.now);
+        pair.readable = false;
         pair.finish();
         pair.assert_has_all(0, &whole);
         let slow = pair.fan_out.leg(pair.peers[1].leg).state;
@@ -1748,9 +2070,9 @@ mod tests {
                         }
                     }
                     5 if random.below(20) == 0 => {
-                        pair.spill = None;
-                        pair.fan_out.handle_spool_failed(pair.now);
+                        pair.disk_bytes = [0, 1_000_000, usize::MAX][random.below(3)];
                     }
+                    5 if random.below(40) == 0 => pair.readable = false,
                     6 if random.below(30) == 0 => {
                         aborted |= !rest.is_empty();
                         pair.fan_out.handle_aborted(pair.now);
@@ -1838,7 +2160,8 @@ mod tests {
         }
         assert_eq!((pair.fan_out.memory(), pair.spills), (4 << 20, 0));
         pair.bound = usize::MAX;
-        pair.fan_out.set_limits(limits(1 << 30));
+        let now = pair.now;
+        pair.fan_out.set_limits(now, limits(1 << 30));
         for _ in 0..64 {
             pair.tick();
         }

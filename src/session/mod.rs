@@ -12,6 +12,7 @@
 mod content;
 mod endpoint;
 mod fan_out;
+mod hold;
 mod reassembly;
 
 pub use endpoint::{
@@ -22,6 +23,7 @@ pub use fan_out::{
     Action, FanOut, LegConfig, LegFailure, LegId, LegState, LegStatus, Limits, MIN_MEMORY_BYTES,
     Opener, OutgoingMessage,
 };
+pub use hold::MAX_HOLD;
 pub use reassembly::MAX_OUT_OF_ORDER_BYTES;
 
 /// Largest block that the relay may read into at once. A slice of content keeps its whole block alive,

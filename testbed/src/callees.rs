@@ -1,6 +1,6 @@
 //! Recipients of large messages: a user agent and an MSRP peer that work together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub struct Plan {
     host: Option<String>,
     headers: Vec<(String, String)>,
     attributes: Vec<(String, Option<String>)>,
+    refreshes: VecDeque<Reply>,
 }
 
 impl Plan {
@@ -41,6 +42,7 @@ impl Plan {
             host: None,
             headers: Vec::new(),
             attributes: Vec::new(),
+            refreshes: VecDeque::new(),
         }
     }
 
@@ -103,10 +105,16 @@ impl Plan {
         self
     }
 
-    /// The answer has this attribute; without a value it is left out.
+    /// The answer has this attribute, with an empty value as one without any; without a value it is left out.
     pub fn attribute(mut self, name: &str, value: Option<&str>) -> Self {
         self.attributes
             .push((name.to_owned(), value.map(str::to_owned)));
+        self
+    }
+
+    /// The first UPDATEs and re-INVITEs in its dialog get these answers; those that follow are accepted.
+    pub fn answers_refreshes(mut self, replies: impl IntoIterator<Item = Reply>) -> Self {
+        self.refreshes.extend(replies);
         self
     }
 
@@ -124,7 +132,8 @@ impl Plan {
             .with("path", &path)
             .with("setup", self.setup);
         for (name, value) in &self.attributes {
-            sdp = match value {
+            sdp = match value.as_deref() {
+                Some("") => sdp.flag(name),
                 Some(value) => sdp.with(name, value),
                 None => sdp.without(name),
             };
@@ -228,6 +237,7 @@ impl Callees {
                 Some("INVITE") if request.parameter("To", "tag").is_none() => {
                     shared.invited(request, &contact)
                 }
+                Some("INVITE" | "UPDATE") => vec![shared.refreshed(request, &contact)],
                 _ => vec![Reply::new(200)],
             }
         }));
@@ -384,6 +394,27 @@ impl Shared {
         drop(state);
         self.changed.notify_all();
         replies
+    }
+
+    /// An UPDATE or a re-INVITE.
+    fn refreshed(&self, request: &Received, contact: &str) -> Reply {
+        let mut state = lock(&self.state);
+        let Some(call) = state.calls.get_mut(request.call_id()) else {
+            return Reply::new(481);
+        };
+        if let Some(reply) = call.plan.refreshes.pop_front() {
+            return reply;
+        }
+        let mut reply = Reply::new(200).with("Contact", &format!("<{contact}>"));
+        if let Some(value) = request.header("Session-Expires") {
+            reply = reply.with("Session-Expires", value);
+        }
+        match request.method() {
+            Some("INVITE") => {
+                reply.with_body("application/sdp", call.plan.sdp(&call.session).write())
+            }
+            _ => reply,
+        }
     }
 
     /// The active end connects now.

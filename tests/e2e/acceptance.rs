@@ -197,6 +197,7 @@ fn everything_is_counted() {
             ("msrp_connections", 0),
             ("msrp_memory", 0),
             ("msrp_spool", 0),
+            ("msrp_held_back", 0),
         ]
     );
     let core = proxy.rpc("stats.get_statistics cpm:");

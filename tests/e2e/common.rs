@@ -96,7 +96,7 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
 }
 
 /// The module's counters.
-pub(crate) const COUNTERS: [&str; 14] = [
+pub(crate) const COUNTERS: [&str; 15] = [
     "requests",
     "accepted",
     "refused",
@@ -111,6 +111,7 @@ pub(crate) const COUNTERS: [&str; 14] = [
     "msrp_connections",
     "msrp_memory",
     "msrp_spool",
+    "msrp_held_back",
 ];
 
 /// All counters with their values.

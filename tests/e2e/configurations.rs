@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use cpm_testbed::{
     Agent, Bench, Call, Callees, MsrpSession, Plan, Proxy, ProxyConfig, Received, Reply, Request,
-    cpm_message, large_message, to,
+    cpm_message, large_message, sha256, to,
 };
 
 use crate::common::{
@@ -55,7 +56,7 @@ fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig {
     };
     let template = format!(
         "#!KAMAILIO\n{defined}log_stderror=yes\n@LISTEN@\n@MPATH@\ninclude_file \"{}\"\n\
-         {loaded}modparam(\"ctl\", \"binrpc\", \"unix:@CTL@\")\n{state_dir}",
+         {loaded}modparam(\"ctl\", \"binrpc\", \"unix:@CTL@\")\n{state_dir}@MODPARAMS@\n",
         file.display()
     );
     let module = module();
@@ -141,6 +142,40 @@ fn the_smallest_serves_this_machine() {
     let bench = Bench::new("the_smallest_serves_this_machine");
     let proxy = bench.proxy(&shipped("kamailio.cfg", &[]));
     serves_this_machine(&bench, &proxy);
+    proxy.stop();
+}
+
+/// No parameter but the listener: there is a spool, so that a recipient who rings keeps nobody waiting.
+#[test]
+fn the_smallest_with_an_msrp_listener_has_a_spool() {
+    let bench = Bench::new("the_smallest_with_an_msrp_listener");
+    let (anne, sender, callees) = (bench.agent(), bench.msrp_peer(), bench.callees());
+    let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
+    let config = shipped("kamailio.cfg", &[]).set("cpm", "msrp_listen", &listen);
+    let proxy = bench.proxy(&config);
+    callees.plan("carol", Plan::no_answer().ringing());
+    let mut took = Vec::new();
+    // On a busy machine one may take longer.
+    for round in 0..3 {
+        let session = sender.session();
+        let message = large_message(ANNE, EXPLODER)
+            .recipients(["bill", "carol"].map(|user| to(&callees.uri(user))));
+        let content = message.content(9_000_000);
+        let invite = message.request(&anne, &session, content.len());
+        let mut call = anne.invites(&invite, proxy.udp());
+        session.sends_to(call.sdp().path());
+        call.ack();
+        session.connect_and_bind();
+        let begun = Instant::now();
+        session.deliver(&content, content.len());
+        let bill = callees.expect_nth_call("bill", round);
+        let message = bill.session.expect_message();
+        took.push(begun.elapsed());
+        assert_eq!(message.sha256(), sha256(&content));
+        assert_eq!(callees.calls_of("carol"), round + 1);
+        call.bye(200);
+    }
+    assert!(took.iter().any(|took| took.as_secs() < 1), "{took:?}");
     proxy.stop();
 }
 
@@ -356,6 +391,10 @@ fn large_messages_pass_the_front_of_two_nodes() {
                 (
                     "MSRP_LISTEN",
                     quoted(&format!("tcp:127.0.0.1:{}", bench.msrp_port())),
+                ),
+                (
+                    "SPOOL",
+                    quoted(&bench.folder().join("spool").display().to_string()),
                 ),
             ],
         ))
@@ -589,9 +628,14 @@ fn a_site_of_its_own_takes_large_messages() {
     let bench = Bench::new("a_site_of_its_own_takes_large");
     let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
     let msrp = quoted(&format!("tcp:127.0.0.1:{}", bench.msrp_port()));
+    let spool = quoted(&bench.folder().join("spool").display().to_string());
     let proxy = stand_alone(
         &bench,
-        &[("REQUESTS_IN_TWO_SECONDS", "1000"), ("MSRP_LISTEN", &msrp)],
+        &[
+            ("REQUESTS_IN_TWO_SECONDS", "1000"),
+            ("MSRP_LISTEN", &msrp),
+            ("SPOOL", &spool),
+        ],
     );
     for user in ["bob", "carol"] {
         let address = format!("sip:{user}@example.com");

@@ -22,6 +22,9 @@ pub(crate) const SIZE: usize = 20_000;
 /// each.
 pub(crate) const CHUNK: usize = 8_000;
 
+/// The default of `msrp_max_message`, which the sender's answer announces.
+pub(crate) const OUR_MAX_SIZE: &str = "104857600";
+
 /// Longest wait for legs that end by a timeout of 32 s (RFC 3261).
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
@@ -238,7 +241,13 @@ pub(crate) fn expect_legs(proxy: &Proxy, state: &str, count: usize) {
 #[track_caller]
 pub(crate) fn expect_nothing_left(proxy: &Proxy, patience: Duration) {
     let deadline = Instant::now() + patience;
-    let gauges = ["sessions", "msrp_connections", "msrp_memory", "msrp_spool"];
+    let gauges = [
+        "sessions",
+        "msrp_connections",
+        "msrp_memory",
+        "msrp_spool",
+        "msrp_held_back",
+    ];
     loop {
         let left = gauges.map(|name| (name, counter(proxy, name)));
         let sessions = proxy.rpc("cpm.sessions");

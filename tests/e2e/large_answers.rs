@@ -6,7 +6,7 @@ use std::time::Duration;
 use cpm_testbed::{Plan, SdpText, latin_1};
 
 use crate::common::{CONTROLLING, EXPLODER, expect_counter, proves, reason};
-use crate::large::{LONG, SIZE, Scene};
+use crate::large::{LONG, OUR_MAX_SIZE, SIZE, Scene};
 
 /// Waits until the one session that is there has so many legs in this state.
 #[track_caller]
@@ -113,9 +113,10 @@ fn the_first_200_answers_the_sender() {
             assert_eq!(sdp.attributes("setup"), ["passive"]);
             assert_eq!(sdp.attributes("msrp-cema"), [""]);
             for (name, value) in [
-                ("accept-types", "message/cpim text/html"),
-                ("accept-wrapped-types", "text/plain image/*"),
-                ("max-size", "4711000"),
+                // What we take ourselves, not what bill does.
+                ("accept-types", "message/cpim"),
+                ("accept-wrapped-types", "*"),
+                ("max-size", OUR_MAX_SIZE),
                 ("x-leg", "kept"),
             ] {
                 assert_eq!(sdp.attributes(name), [value], "{name}");

@@ -151,6 +151,7 @@ fn strict(test_name: &str, no_destinations: &str) -> Scene {
             .set("cpm", "allow_anonymity", "no")
             .set("cpm", "max_recipients", "3")
             .set("cpm", "large_no_destinations_text", no_destinations)
+            .set("cpm", "require_session_timer", "literal")
     })
 }
 
@@ -322,9 +323,14 @@ fn the_session_timer_of_the_sender() {
         (None, None)
     );
 
+    // Who wants us to refresh gets that promise, and needs no option tag for it.
     for value in ["1800;refresher=uas", "1800;x=y;Refresher=UAS"] {
-        is_refused(&scene, &asks(&scene, value).request, 403, not_allowed);
-        is_accepted(&off, &asks(&off, value));
+        for scene in [&scene, &off] {
+            let answer = is_accepted(scene, &asks(scene, value));
+            let granted = answer.header("Session-Expires");
+            assert_eq!(granted, Some("1800;refresher=uas"), "{value}");
+            assert_eq!(answer.header("Require"), None);
+        }
     }
     for value in ["89;refresher=uac", "1"] {
         let response = scene
@@ -450,7 +456,8 @@ fn offers_that_cannot_be_answered() {
         let with = |offer: &SdpText| message.request_with(&scene.anne, offer);
         is_refused(&scene, &with(&offer().over("TCP/TLS/MSRP")), 488, None);
         is_refused(&scene, &with(&offer().over("RTP/AVP")), 488, None);
-        is_refused(&scene, &with(&offer().with("setup", "holdconn")), 488, None);
+        let nothing = offer().without("sendonly").flag("recvonly");
+        is_refused(&scene, &with(&nothing), 488, None);
         is_refused(&scene, &with(&offer().without("path")), 400, None);
         let large = offer().with("file-selector", "size:30001");
         is_refused(&scene, &with(&large), 403, Some("133 Size exceeded"));

@@ -431,7 +431,8 @@ fn a_hundred_recipients_ring_until_their_time_is_over() {
 #[test]
 fn the_sender_is_held_back_when_there_is_no_room() {
     let scene = Scene::unseen("the_sender_is_held_back", |_, config| {
-        config.set("cpm", "msrp_session_memory", "1048576")
+        let config = config.set("cpm", "msrp_session_memory", "1048576");
+        config.set("cpm", "msrp_spool_dir", "none")
     });
     scene
         .callees

@@ -1,10 +1,10 @@
 //! What an INVITE to a pre-defined group is refused with (9.1.2-4; spec-notes N13 to N17).
 
-use cpm_testbed::large_message;
+use cpm_testbed::{large_message, sha256, to};
 
-use crate::common::proves;
+use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, expect_counter, proves};
 use crate::groups::{ALL_MAY_SEND, GroupFolder, address, open_group};
-use crate::large::{ANNE, Scene};
+use crate::large::{ANNE, SIZE, Scene};
 use crate::large_checks::{is_accepted, is_refused};
 
 /// A scene with a folder of groups.
@@ -112,5 +112,48 @@ fn the_group_says_who_may_be_anonymous() {
     ] {
         is_accepted(&scene, &of(sender, name));
     }
+    scene.finish();
+}
+
+/// The INVITE to a recipient asks for `refresher=uas` (9.1.2-8f, -9d), and the Controlling Function of a group takes what that
+/// asks for: a group on a list gets large messages, here from the same proxy (spec-notes N1, N36).
+#[test]
+fn a_group_on_a_list_gets_large_messages() {
+    let mut folder = None;
+    let scene = Scene::with("a_group_on_a_list", |bench, _| {
+        let groups = GroupFolder::new(bench, "groups");
+        let back = "event_route[cpm:recipient-request] {
+            if ($rd == \"groups.example.com\") $du = \"sip:127.0.0.1:@PORT@\";
+        }";
+        let config = cpm_proxy(&format!("{HANDLE}\n{back}"))
+            .set(
+                "cpm",
+                "msrp_listen",
+                &format!("tcp:127.0.0.1:{}", bench.msrp_port()),
+            )
+            .set("cpm", "group_source", &groups.source())
+            .set("cpm", "group_uri", "sip:*@groups.example.com");
+        folder = Some(groups);
+        config
+    });
+    let members = ["carol", "dan"].map(|user| scene.callees.uri(user));
+    folder
+        .expect("it was made")
+        .put("team", &open_group("team").members(&members));
+    for service in [EXPLODER, CONTROLLING] {
+        let message = large_message(ANNE, service)
+            .recipients([to(&scene.callees.uri("bill")), to(&address("team"))]);
+        let upload = scene.upload_of(message, SIZE);
+        let before = scene.callees.calls_of("bill");
+        scene.sends(&upload);
+        for user in ["bill", "carol", "dan"] {
+            let call = scene.callees.expect_nth_call(user, before);
+            let content = call.session.expect_message();
+            assert_eq!(content.sha256(), sha256(&upload.content), "{user}");
+            scene.callees.expect_in(&call, "BYE");
+        }
+    }
+    assert_eq!(counter(&scene.proxy, "refused"), 0);
+    expect_counter(&scene.proxy, "delivered", 8);
     scene.finish();
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cpm_testbed::{MsrpRequest, PATIENCE, Plan, sha256};
+use cpm_testbed::{MsrpRequest, PATIENCE, Plan, SdpText, sha256};
 
 use crate::common::{CONTROLLING, EXPLODER, expect_counter};
 use crate::large::{CHUNK, SIZE, Scene, Upload};
@@ -103,13 +103,25 @@ fn chunks_out_of_order_make_the_message_or_are_refused() {
 
 #[test]
 fn recipients_who_take_less_than_the_message_get_nothing() {
-    let scene = Scene::new("recipients_who_take_less");
+    // Its size is announced, or only the first chunk tells it.
+    for announced in [true, false] {
+        recipients_who_take_less(announced);
+    }
+}
+
+fn recipients_who_take_less(announced: bool) {
+    let scene = Scene::new(&format!("recipients_who_take_less_{announced}"));
     let small = Plan::accept().ringing().after(Duration::from_millis(200));
     scene
         .callees
         .plan("small", small.attribute("max-size", Some("1000")));
     for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
-        let upload = scene.upload(service, &["bill", "small"]);
+        let mut upload = scene.upload(service, &["bill", "small"]);
+        if !announced {
+            let offer = SdpText::offer(&upload.session, SIZE).without("file-selector");
+            let message = scene.message(service, &["bill", "small"]);
+            upload.request = message.request_with(&scene.anne, &offer);
+        }
         let mut call = scene.begins(&upload);
         upload.session.deliver(&upload.content, CHUNK);
         let bill = scene.callees.expect_nth_call("bill", round);

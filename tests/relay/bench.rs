@@ -186,6 +186,12 @@ impl Bench {
         }
     }
 
+    /// How many lines of the log hold these words by now.
+    pub(crate) fn logged(&mut self, words: &str) -> usize {
+        while self.pump(Instant::now()) {}
+        self.logs.iter().filter(|line| line.contains(words)).count()
+    }
+
     /// The last words on these legs, in their order.
     pub(crate) fn wait_for_legs(&mut self, session: SessionId, count: usize) -> Vec<LegState> {
         let mut states: HashMap<u32, LegState> = HashMap::new();

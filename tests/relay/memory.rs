@@ -2,6 +2,7 @@
 
 use cpm::controlling::large_message_mode::{LegNumber, RelayCommand};
 use cpm::relay::{RelayLimits, RelayTotals, SessionEvent};
+use cpm::sdp::{Role, Transport};
 use cpm::session::LegState;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -178,7 +179,7 @@ fn the_quota_of_the_spool_is_shared_and_comes_back() {
 }
 
 #[test]
-fn a_spool_that_is_gone_costs_the_legs_that_need_it() {
+fn a_spool_that_takes_nothing_costs_nobody_anything() {
     let folder = Folder::new("lost");
     let mut bench = Bench::new(RelayLimits {
         memory_bytes: 4 * MIB,
@@ -188,28 +189,161 @@ fn a_spool_that_is_gone_costs_the_legs_that_need_it() {
     });
     // The first write finds no folder any more.
     std::fs::remove_dir(&folder.0).unwrap();
+    let mut running = Vec::new();
+    let whole = content(20 * MIB, 4);
+    for round in 0..2 {
+        let session = bench.session();
+        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
+        let (go, life) = hesitant();
+        let slow = bench.leg(session, 0, life);
+        let fast = bench.leg(session, 1, |mut peer| peer.receive());
+        bench.command(session, RelayCommand::NoMoreLegs);
+        let content = whole.clone();
+        let writer = std::thread::spawn(move || {
+            send(&mut sender, &end, &content, usize::MAX);
+            expect_ok(&mut sender, 1);
+        });
+        running.push((session, go, slow, fast, writer));
+    }
+    bench.until("both are held back", |totals| totals.held_back == 2);
+    bench.wait_for_log("spool: cannot be written to: No such file or directory");
+    // It is asked again all the while, and that is one line for both sessions.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(bench.logged("MSRP spool"), 1);
+    // And one for each session that has waited for a second.
+    assert_eq!(bench.logged("the sender is held back"), 2);
+    assert_eq!(bench.logged("the spool cannot be written to"), 2);
+    // Nothing was in the file, so nobody needs it: it goes on as without spool, or with one when that is back.
+    std::fs::create_dir(&folder.0).unwrap();
+    bench.wait_for_log("spool: can be written to again");
+    for (session, go, slow, fast, writer) in running {
+        bench.until("the spool is used", |totals| totals.spool_bytes > 0);
+        go.send(()).unwrap();
+        assert_eq!(bench.wait_for_legs(session, 2), [LegState::Delivered; 2]);
+        for leg in [slow, fast] {
+            assert!(leg.join().unwrap().content == whole);
+        }
+        writer.join().unwrap();
+        bench.end_session(session, 2);
+    }
+    assert_eq!(bench.relay().totals().held_back, 0);
+    bench.assert_empty();
+}
+
+/// Without spool: a leg that takes nothing, and one that is yet to come.
+#[test]
+fn who_holds_the_sender_back_fails_in_time() {
+    let hold = Duration::from_millis(1500);
+    let mut bench = Bench::new(RelayLimits {
+        memory_bytes: 4 * MIB,
+        session_memory_bytes: 2 * MIB,
+        hold,
+        ..RelayLimits::default()
+    });
     let session = bench.session();
     let (end, mut sender) = bench.sender(session, "sender");
     let (go, life) = hesitant();
-    let slow = bench.leg(session, 0, life);
+    let stuck = bench.leg(session, 0, life);
     let fast = bench.leg(session, 1, |mut peer| peer.receive());
-    bench.command(session, RelayCommand::NoMoreLegs);
-    let whole = content(20 * MIB, 4);
+    let whole = content(20 * MIB, 7);
     let expected = whole.clone();
+    let begun = std::time::Instant::now();
     let writer = std::thread::spawn(move || {
         send(&mut sender, &end, &whole, usize::MAX);
         expect_ok(&mut sender, 1);
+        sender
     });
-    bench.until("memory is full", |totals| totals.memory_bytes > FULL);
-    bench.wait_for_log("spool file is lost");
+    bench.until("the sender is held back", |totals| totals.held_back == 1);
+    assert!(bench.relay().progress(session).unwrap().is_held_back);
+    bench.wait_for(session, SessionEvent::NoMoreLegs);
+    let behind = LegState::Failed(cpm::session::LegFailure::Behind);
+    bench.wait_for(session, SessionEvent::LegEnded(LegNumber(0), behind));
+    assert!(begun.elapsed() >= hold);
+    bench.wait_for(session, SessionEvent::MessageComplete);
+    assert!(begun.elapsed() < 4 * hold, "{:?}", begun.elapsed());
+    let delivered = SessionEvent::LegEnded(LegNumber(1), LegState::Delivered);
+    bench.wait_for(session, delivered);
+    assert!(fast.join().unwrap().content == expected);
+    assert_eq!(bench.logged("there is no spool"), 1);
+    // Who comes now is told at once.
+    let late = bench.end("late", Transport::Tcp, Role::Passive, 1);
+    bench.open_leg(session, 2, &late);
+    let dropped = LegState::Failed(cpm::session::LegFailure::Dropped);
+    bench.wait_for(session, SessionEvent::LegEnded(LegNumber(2), dropped));
     go.send(()).unwrap();
-    // Nothing was in the file yet, so nobody needs it: it goes on as without spool.
-    assert_eq!(bench.wait_for_legs(session, 2), [LegState::Delivered; 2]);
-    for leg in [slow, fast] {
-        assert!(leg.join().unwrap().content == expected);
+    bench.end_session(session, 3);
+    drop((writer.join().unwrap(), stuck.join()));
+    assert_eq!(bench.relay().totals().held_back, 0);
+    bench.assert_empty();
+}
+
+/// Who is held back because others have used the memory up goes on as well.
+#[test]
+fn memory_that_others_hold_is_waited_for_no_longer() {
+    let mut bench = Bench::new(RelayLimits {
+        memory_bytes: 2 * MIB,
+        session_memory_bytes: 2 * MIB,
+        hold: Duration::from_millis(1500),
+        ..RelayLimits::default()
+    });
+    let whole = content(16 * MIB, 8);
+    let mut running = Vec::new();
+    for round in 0..3 {
+        let session = bench.session();
+        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
+        let (go, life) = hesitant();
+        let stuck = bench.leg(session, 0, life);
+        let fast = bench.leg(session, 1, |mut peer| peer.receive());
+        bench.command(session, RelayCommand::NoMoreLegs);
+        let content = whole.clone();
+        let writer = std::thread::spawn(move || {
+            send(&mut sender, &end, &content, usize::MAX);
+            expect_ok(&mut sender, 1);
+        });
+        running.push((session, go, stuck, fast, writer));
     }
-    writer.join().unwrap();
-    bench.end_session(session, 2);
+    bench.until("they are held back", |totals| totals.held_back >= 2);
+    for (session, go, stuck, fast, writer) in running {
+        let delivered = SessionEvent::LegEnded(LegNumber(1), LegState::Delivered);
+        bench.wait_for(session, delivered);
+        assert!(fast.join().unwrap().content == whole);
+        writer.join().unwrap();
+        go.send(()).unwrap();
+        let _ = stuck.join();
+        bench.end_session(session, 2);
+    }
+    assert_eq!(bench.relay().totals().held_back, 0);
+    bench.assert_empty();
+}
+
+/// A sender who is killed while he is held back is missed at once, not only when there is room to read on.
+#[test]
+fn a_sender_who_dies_while_held_back_is_noticed() {
+    let mut bench = Bench::new(RelayLimits {
+        memory_bytes: 4 * MIB,
+        session_memory_bytes: 2 * MIB,
+        ..RelayLimits::default()
+    });
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, "sender");
+    // A recipient who has answered, and does not connect.
+    let leg = bench.end("leg", Transport::Tcp, Role::Passive, 1);
+    bench.open_leg(session, 0, &leg);
+    bench.command(session, RelayCommand::NoMoreLegs);
+    // A little more than there is room for, of a message that is ten times as long.
+    let all = content(30 * MIB, 9);
+    let head = crate::peer::chunk(&end.own, &end.peer, 0, Some(all.len()), &all, '$');
+    sender.write(&head[..2 * MIB + 100 * 1024]);
+    bench.until("the sender is held back", |totals| totals.held_back == 1);
+    let begun = std::time::Instant::now();
+    drop(sender);
+    bench.wait_for(session, SessionEvent::MessageFailed);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    bench.end_session(session, 1);
     bench.assert_empty();
 }
 

@@ -1,8 +1,10 @@
 //! What the relay does not take, and what it says to that.
 
-use cpm::controlling::large_message_mode::RelayCommand;
+use cpm::controlling::large_message_mode::{LegNumber, RelayCommand};
+use cpm::msrp::Status;
 use cpm::relay::{RelayLimits, SessionEvent};
 use cpm::sdp::{Role, Transport};
+use cpm::session::{LegFailure, LegState};
 use std::time::Duration;
 
 use crate::bench::{Bench, expect_ok, send};
@@ -110,6 +112,36 @@ fn more_than_was_announced_ends_the_message() {
     sender.write(&chunk(&end.own, &end.peer, 0, None, &content, '$'));
     assert_eq!(sender.read().unwrap().code(), "413");
     bench.wait_for(session, SessionEvent::MessageFailed);
+}
+
+/// RFC 4975 §8.6, where no chunk says how large the message is.
+#[test]
+fn a_leg_gets_no_more_than_it_takes() {
+    let mut bench = Bench::new(RelayLimits::default());
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, "sender");
+    let open = |bench: &mut Bench, number, max_size| {
+        let name = format!("leg{number}");
+        let mut leg = bench.end(&name, Transport::Tcp, Role::Passive, 1);
+        leg.ends.max_size = Some(max_size);
+        bench.open_leg(session, number, &leg);
+    };
+    open(&mut bench, 0, 10);
+    open(&mut bench, 1, 20);
+    let expect = |bench: &mut Bench, number| {
+        let refused = LegState::Failed(LegFailure::Refused(Status::STOP_SENDING));
+        bench.wait_for(session, SessionEvent::LegEnded(LegNumber(number), refused));
+    };
+    sender.write(&chunk(&end.own, &end.peer, 0, None, &content(11, 1), '+'));
+    expect(&mut bench, 0);
+    // Another one, who comes when it is too late for him.
+    open(&mut bench, 2, 10);
+    expect(&mut bench, 2);
+    sender.write(&chunk(&end.own, &end.peer, 11, None, &content(10, 1), '+'));
+    expect(&mut bench, 1);
+    sender.write(&chunk(&end.own, &end.peer, 21, None, &content(1, 1), '$'));
+    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.end_session(session, 3);
 }
 
 /// The first request may be faster than the command that opens its session; then the command waits in the queue.

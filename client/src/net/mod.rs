@@ -5,6 +5,7 @@ mod connection;
 mod dns;
 mod locate;
 mod race;
+mod tap;
 mod tls;
 
 use std::collections::{HashMap, VecDeque};
@@ -27,6 +28,8 @@ pub(crate) use connection::Broken;
 use connection::{Connection, Reading};
 pub(crate) use dns::NameServers;
 pub(crate) use locate::Wanted;
+pub(crate) use tap::Tap;
+use tap::{Direction, Flow, Protocol};
 pub(crate) use tls::{Identity, Trust, read_certificates};
 
 /// How long opening a connection for SIP to one place of a server may take.
@@ -73,6 +76,25 @@ struct Entry {
     kind: Kind,
 }
 
+impl Entry {
+    fn protocol(&self) -> Protocol {
+        match self.kind {
+            Kind::Sip(..) => Protocol::Sip,
+            Kind::Msrp { .. } => Protocol::Msrp,
+        }
+    }
+
+    /// `None`: it is not connected yet, or not any more.
+    fn flow(&self) -> Option<Flow> {
+        let stream = &self.connection.stream;
+        Some(Flow {
+            own: stream.local_addr().ok()?,
+            peer: stream.peer_addr().ok()?,
+            is_datagram: false,
+        })
+    }
+}
+
 /// A connection for MSRP that is being opened; its TLS, and the name that the other end goes by.
 struct Opening {
     tls: Option<Arc<ClientConfig>>,
@@ -103,11 +125,12 @@ pub(crate) struct Net {
     ready: VecDeque<NetEvent>,
     /// Connections that have more to read than was read at once.
     unread: Vec<Token>,
+    tap: Tap,
 }
 
 impl Net {
     /// No socket yet. From now on Ctrl-C is an event.
-    pub(crate) fn new(trust: Trust, sip_name: &str) -> io::Result<Self> {
+    pub(crate) fn new(trust: Trust, sip_name: &str, tap: Tap) -> io::Result<Self> {
         let poll = Poll::new()?;
         let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -135,7 +158,13 @@ impl Net {
             sip_name: sip_name.to_owned(),
             ready: VecDeque::new(),
             unread: Vec::new(),
+            tap,
         })
+    }
+
+    /// Lets another thread end a [`wait`](Self::wait).
+    pub(crate) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
     }
 
     /// Opens one of these ways, which differ in nothing but the address, and returns it and our own end of it. `local` is
@@ -262,6 +291,16 @@ impl Net {
                 Ok(_) => socket.send(bytes),
                 Err(_) => socket.send_to(bytes, way.address),
             };
+            if sent.is_ok()
+                && let Ok(own) = socket.local_addr()
+            {
+                let flow = Flow {
+                    own,
+                    peer: way.address,
+                    is_datagram: true,
+                };
+                self.tap.take(Direction::Sent, Protocol::Sip, flow, bytes);
+            }
             return match sent {
                 Ok(_) => Ok(()),
                 // A full buffer is a lost datagram: it will be sent again.
@@ -280,11 +319,20 @@ impl Net {
             Some(token) => token,
             None => self.add_sip(way, TcpStream::connect(way.address)?)?,
         };
-        if let Some(entry) = self.entries.get_mut(&token) {
-            entry.connection.push(bytes);
-            self.flush(token);
-        }
+        self.push(token, bytes);
         Ok(())
+    }
+
+    fn push(&mut self, token: Token, bytes: &[u8]) {
+        let Some(entry) = self.entries.get_mut(&token) else {
+            return;
+        };
+        entry.connection.push(bytes);
+        if let Some(flow) = entry.flow() {
+            self.tap
+                .take(Direction::Sent, entry.protocol(), flow, bytes);
+        }
+        self.flush(token);
     }
 
     /// Opens a connection for MSRP, to the first address of the host that takes one.
@@ -343,10 +391,7 @@ impl Net {
     /// Writes to an MSRP connection.
     pub(crate) fn send_msrp(&mut self, id: ConnectionId, bytes: &Bytes) {
         if let Some(token) = self.msrp(id) {
-            if let Some(entry) = self.entries.get_mut(&token) {
-                entry.connection.push(bytes);
-            }
-            self.flush(token);
+            self.push(token, bytes);
         }
     }
 
@@ -432,6 +477,15 @@ impl Net {
                         address,
                     };
                     let bytes = Bytes::copy_from_slice(&datagram[..count]);
+                    if let Ok(own) = socket.local_addr() {
+                        let flow = Flow {
+                            own,
+                            peer: address,
+                            is_datagram: true,
+                        };
+                        self.tap
+                            .take(Direction::Received, Protocol::Sip, flow, &bytes);
+                    }
                     // What is no SIP is nobody's: anybody can send datagrams.
                     if let Ok(Some(message)) = Framing::datagram(bytes) {
                         self.ready.push_back(NetEvent::Sip(message, way));
@@ -528,13 +582,17 @@ impl Net {
     }
 
     fn read(&mut self, token: Token) {
-        let Some(Entry { connection, kind }) = self.entries.get_mut(&token) else {
+        let Some(entry) = self.entries.get_mut(&token) else {
             return;
         };
-        let closed = match kind {
+        let mut input = BytesMut::new();
+        let closed = entry.connection.read(&mut input);
+        if let Some(flow) = entry.flow() {
+            self.tap
+                .take(Direction::Received, entry.protocol(), flow, &input);
+        }
+        let closed = match &mut entry.kind {
             Kind::Sip(way, framing) => {
-                let mut input = BytesMut::new();
-                let closed = connection.read(&mut input);
                 framing.push(&input);
                 loop {
                     match framing.poll_message() {
@@ -549,8 +607,6 @@ impl Net {
                 closed
             }
             Kind::Msrp { id, .. } => {
-                let mut input = BytesMut::new();
-                let closed = connection.read(&mut input);
                 if !input.is_empty() {
                     self.ready.push_back(NetEvent::MsrpBytes(*id, input));
                 }

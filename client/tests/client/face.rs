@@ -5,6 +5,7 @@ use std::process::Command;
 use cpm_testbed::Bench;
 
 use crate::common::{Running, program, text};
+use crate::terminal::Terminal;
 
 fn said(arguments: &[&str]) -> String {
     let mut command = program();
@@ -14,14 +15,14 @@ fn said(arguments: &[&str]) -> String {
 
 #[test]
 fn help_has_examples_and_exit_codes() {
-    for command in ["send", "receive", "match", "completion", "man"] {
+    for command in ["send", "receive", "chat", "match", "completion", "man"] {
         assert!(said(&[command, "--help"]).contains("Example"), "{command}");
     }
     let help = said(&["--help"]);
-    for code in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 130] {
+    for code in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 130] {
         assert!(
             help.lines()
-                .any(|line| line.trim_start().starts_with(&format!("{code}  "))),
+                .any(|line| line.trim_start().starts_with(&format!("{code} "))),
             "{code}"
         );
     }
@@ -62,20 +63,75 @@ fn the_examples_are_sound() {
 }
 
 #[test]
-fn shells_take_the_completion() {
-    let bench = Bench::new("client_shells_take_the_completion");
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+fn shells_complete_behind_the_subcommand() {
+    let bench = Bench::new("client_shells_complete");
+    for (shell, command, load) in [
+        ("bash", &["bash", "--norc", "--noprofile"][..], "source"),
+        (
+            "zsh",
+            &["zsh", "-f"],
+            "autoload -Uz compinit; compinit -D; source",
+        ),
+        ("fish", &["fish", "--no-config"], "source"),
+    ] {
         let script = said(&["completion", shell]);
-        assert!(
-            script.contains("cpm-client") && script.contains("exploder") | script.contains("--via"),
-            "{shell}"
-        );
-        if shell == "bash" {
-            let file = crate::common::file(bench.folder(), "completion.bash", script);
-            let status = Command::new("bash").args(["-n", text(&file)]).status();
-            assert!(status.expect("there is bash").success());
+        let script = crate::common::file(bench.folder(), &format!("completion.{shell}"), script);
+        let terminal = Terminal::start(&bench, shell, command);
+        terminal.type_text(&format!("{load} {}; echo loa''ded", text(&script)));
+        terminal.press("Enter");
+        terminal.expect("loaded");
+        for (typed, completed) in [
+            ("cpm-client rec", "cpm-client receive"),
+            ("cpm-client send --transp", "cpm-client send --transport"),
+            (
+                "cpm-client --json send --wait-n",
+                "send --wait-notifications",
+            ),
+            ("cpm-client send --transport ud", "--transport udp"),
+            ("cpm-client receive --msrp-l", "receive --msrp-listen"),
+        ] {
+            terminal.type_text(typed);
+            terminal.press("Tab");
+            terminal.expect_that(completed, |screen| {
+                let last = screen.lines().rfind(|line| !line.trim().is_empty());
+                last.is_some_and(|line| line.contains(completed))
+            });
+            terminal.press("C-u");
         }
     }
+    for shell in ["elvish", "powershell"] {
+        assert!(
+            said(&["completion", shell]).contains("--wait-notifications"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn help_can_be_copied_at_any_width() {
+    // What stands in an example stands in it line by line, however narrow the terminal is.
+    for columns in ["40", "200"] {
+        let mut command = program();
+        command.args(["send", "--help"]).env("COLUMNS", columns);
+        let help = Running::start(command, "").succeeds().plain;
+        let whole = "    cpm-client send --server sip.example.com --from sip:anne@example.com \\";
+        assert!(help.iter().any(|line| line == whole), "{columns}: {help:?}");
+    }
+}
+
+#[test]
+fn the_exit_status_is_documented() {
+    let page = include_str!("../../../doc/client.md");
+    let help = said(&["--help"]);
+    let (_, statuses) = help.split_once("Exit status:").expect("help has them");
+    let mut seen = 0;
+    for line in statuses.lines().filter(|line| !line.trim().is_empty()) {
+        let (code, meaning) = line.trim().split_once(' ').expect("a code and its meaning");
+        let row = format!("| {code} | {} |", meaning.trim());
+        assert!(page.contains(&row), "doc/client.md has no row {row}");
+        seen += 1;
+    }
+    assert_eq!(seen, 13);
 }
 
 #[test]
@@ -83,16 +139,37 @@ fn man_pages_are_written() {
     let bench = Bench::new("client_man_pages_are_written");
     let folder = bench.folder().join("man1");
     said(&["man", text(&folder)]);
-    for page in [
-        "cpm-client.1",
-        "cpm-client-send.1",
-        "cpm-client-receive.1",
-        "cpm-client-match.1",
+    for (page, words) in [
+        ("cpm-client", "cpm-client completion"),
+        ("cpm-client-send", "--wait-notifications"),
+        ("cpm-client-receive", "--tls-certificate"),
+        ("cpm-client-chat", "--listen"),
+        ("cpm-client-match", "--stored"),
     ] {
-        let page = std::fs::read_to_string(folder.join(page)).expect("the page is there");
-        assert!(
-            page.contains(".TH") && page.contains("cpm-client"),
-            "{page}"
-        );
+        let mut command = Command::new("man");
+        command.arg("-l").arg(folder.join(format!("{page}.1")));
+        command.env("MANWIDTH", "100").env("LC_ALL", "C.UTF-8");
+        let output = command.output().expect("man is installed");
+        assert!(output.status.success(), "{output:?}");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        for section in [
+            "NAME",
+            "SYNOPSIS",
+            "OPTIONS",
+            "EXIT STATUS",
+            "ENVIRONMENT",
+            "EXAMPLES",
+        ] {
+            assert!(
+                shown.lines().any(|line| line == section),
+                "{section} in {page}"
+            );
+        }
+        assert!(shown.contains(words), "{words} in {shown}");
     }
+    let send = std::fs::read_to_string(folder.join("cpm-client-send.1")).expect("it is there");
+    assert!(
+        send.contains("<URI>") && send.contains("<KIND>"),
+        "options with their values"
+    );
 }

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod challenges;
+mod chatting;
 mod common;
 mod endings;
 mod face;
@@ -15,10 +16,13 @@ mod matching;
 mod module;
 mod notifications;
 mod pager;
+mod profiles;
 mod reaching;
 mod receiving;
+mod recording;
 mod registering;
 mod replies;
 mod servers;
 mod strangers;
+mod terminal;
 mod transports;

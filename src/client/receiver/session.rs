@@ -67,6 +67,8 @@ impl Receiver {
         let media = offer
             .as_ref()
             .and_then(|offer| MsrpMedia::of(offer, &[self.config.msrp_transport]).ok());
+        // No message is offered (RFC 3264 §6.1), or one that would be sent past a middlebox (RFC 6714 §4.3).
+        let media = media.filter(|media| media.direction.sends() && !media.lacks_cema());
         let (Some(offer), Some(media)) = (&offer, media) else {
             return self.refuse(&request, way, StatusCode::NOT_ACCEPTABLE_HERE, Vec::new());
         };
@@ -109,8 +111,8 @@ impl Receiver {
             },
             self.random,
         );
-        let connect = (media.role_of_answerer() == Ok(Role::Active)).then(|| {
-            let target = media.connection_target();
+        let connect = (media.role_of_answerer() == Role::Active).then(|| {
+            let target = media.connection_target(media.msrp_cema);
             MsrpTarget {
                 host: target.host.to_owned(),
                 port: target.port,

@@ -206,6 +206,11 @@ impl Sender {
         &self.outgoing
     }
 
+    /// The Call-ID by which the server knows it.
+    pub fn call_id(&self) -> &str {
+        &self.names.call_id
+    }
+
     /// Sends the MESSAGE or the INVITE.
     pub fn start(&mut self, now: Instant) {
         self.state = State::Asking;

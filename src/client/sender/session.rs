@@ -13,7 +13,7 @@ use crate::client::session_timer::{
 };
 use crate::client::{ALLOW, Way};
 use crate::msrp::Path;
-use crate::sdp::{MsrpMedia, Role, SessionDescription, Transport};
+use crate::sdp::{MsrpMedia, NotTaken, Role, SessionDescription, Transport};
 use crate::sip::{HeaderName, Message, StatusCode};
 
 use super::{
@@ -123,18 +123,26 @@ impl Sender {
         let media = MsrpMedia::of(&answer, &[self.config.msrp_transport])
             .map_err(|error| wrong(format!("SDP: {error}")))?;
         // 7.2.1.2-200-D: the client opens the connection. Who answers active waits for nobody.
-        match media.role_of_offerer() {
-            Ok(Role::Active) => {}
-            Ok(Role::Passive) => {
-                return Err(wrong("SDP: setup:active, as if it were to connect".into()));
-            }
-            Err(error) => return Err(wrong(format!("SDP: {error}"))),
+        if media.role_of_offerer() == Role::Passive {
+            return Err(wrong("SDP: setup:active, as if it were to connect".into()));
         }
         let size = self.outgoing.cpim.len() as u64;
-        if let Some(limit) = media.max_size.filter(|limit| size > *limit) {
-            return Err(Failure::TooLarge(limit));
+        let offer = SessionDescription::parse(self.offer.as_bytes());
+        let offer = offer.map_err(|e| wrong(format!("SDP: {e}")))?;
+        let offered = MsrpMedia::of(&offer, &[self.config.msrp_transport])
+            .map_err(|error| wrong(format!("SDP: {error}")))?;
+        media.takes(&offered, Some(size)).map_err(|why| match why {
+            NotTaken::Size => Failure::TooLarge(media.max_size.unwrap_or(0)),
+            NotTaken::Type => wrong("SDP: it does not accept the types of the message".into()),
+            NotTaken::Direction => wrong("SDP: it receives nothing".into()),
+        })?;
+        if media.wants_offer_without_cema() {
+            return Err(wrong(
+                "SDP: no msrp-cema, although c= and m= are not those of the relay in its path"
+                    .into(),
+            ));
         }
-        let target = media.connection_target();
+        let target = media.connection_target(true);
         let target = MsrpTarget {
             host: target.host.to_owned(),
             port: target.port,

@@ -2,11 +2,11 @@
 
 use super::super::refusal::Refusal;
 use super::offer_answer::find_sdp;
-use super::session_timer::{MIN_SESSION_EXPIRES_S, Refresher, SessionExpires};
 use super::settings::LargeModeSettings;
 use crate::policy::SessionTimerCheck;
 use crate::sdp::{MsrpMedia, SdpError, SessionDescription};
 use crate::sip::{Message, StatusCode};
+use crate::sip_ua::{MIN_SESSION_EXPIRES_S, Refresher, SessionExpires};
 
 /// 9.1.2-3b-w, -5b-w; pager mode says "recipients" (spec-notes N12).
 pub(in crate::controlling) const TOO_MANY_PARTICIPANTS: &str = "102 Too many participants";
@@ -29,14 +29,14 @@ pub(in crate::controlling) fn check_invite(
     message_size(&media, settings.max_message_bytes)
 }
 
-/// 9.1.2-6. An interval that is too small gets 422 whoever refreshes (RFC 4028 §9).
+/// 9.1.2-6, which is there to refuse what cannot be kept: whoever the originator names can refresh, we too (spec-notes N1). An
+/// interval that is too small gets 422 whoever refreshes (RFC 4028 §9).
 fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Refusal> {
     let asked = SessionExpires::of(message)
         .map_err(|_| Refusal::bad_request("Malformed Session-Expires"))?;
     let refresher = asked.and_then(|asked| asked.refresher);
     let passes = match check {
-        SessionTimerCheck::Off => true,
-        SessionTimerCheck::Lenient => refresher != Some(Refresher::Uas),
+        SessionTimerCheck::Off | SessionTimerCheck::Lenient => true,
         SessionTimerCheck::Literal => refresher == Some(Refresher::Uac),
     };
     if !passes {
@@ -83,16 +83,26 @@ fn usable_media<'a>(
     offer: &'a SessionDescription,
     settings: &LargeModeSettings,
 ) -> Result<MsrpMedia<'a>, Refusal> {
-    let usable = MsrpMedia::of(offer, &settings.msrp.transports())
-        .and_then(|media| media.role_of_answerer().map(|_| media));
-    usable.map_err(|error| match error {
-        SdpError::NoMsrpMedia | SdpError::HeldConnection => Refusal::with_header(
-            StatusCode::NOT_ACCEPTABLE_HERE,
-            None,
-            "its session description offers no MSRP session that could be set up",
-        ),
+    let no_session = |cause| Refusal::with_header(StatusCode::NOT_ACCEPTABLE_HERE, None, cause);
+    let usable = MsrpMedia::of(offer, &settings.msrp.transports());
+    let media = usable.map_err(|error| match error {
+        SdpError::NoMsrpMedia => {
+            no_session("its session description offers no MSRP session that could be set up")
+        }
         error => Refusal::bad_request(error.to_string()),
-    })
+    })?;
+    // Nobody is to be called for a message that its sender does not mean to send.
+    if !media.direction.sends() {
+        return Err(no_session(
+            "its session description is recvonly or inactive: it offers no message",
+        ));
+    }
+    if media.lacks_cema() {
+        return Err(no_session(
+            "a middlebox has changed c= or m= of its session description, which has no msrp-cema",
+        ));
+    }
+    Ok(media)
 }
 
 /// Spec-notes N49: what is announced as too large is not begun.
@@ -116,8 +126,8 @@ mod tests {
     use crate::policy::LargeModePolicy;
     use crate::sdp::Transport;
 
-    const SDP: &str = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=message 9 TCP/MSRP *\r\na=accept-types:*\r\n\
-        a=path:msrp://192.0.2.1:9/a;tcp\r\na=file-selector:size:1000\r\n";
+    const SDP: &str = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=message 2000 TCP/MSRP *\r\na=accept-types:*\r\n\
+        a=path:msrp://192.0.2.1:2000/a;tcp\r\na=file-selector:size:1000\r\n";
 
     fn check(
         headers: &str,
@@ -156,7 +166,7 @@ mod tests {
             ("Session-Expires: 1800;refresher=uac\r\n", None, None, None),
             (
                 "Session-Expires: 1800;refresher=uas\r\n",
-                not_allowed,
+                None,
                 not_allowed,
                 None,
             ),
@@ -182,9 +192,11 @@ mod tests {
 
     #[test]
     fn offers() {
-        let with =
-            |from: &str, to: &str| check(TYPE, &SDP.replace(from, to), SessionTimerCheck::Lenient);
-        assert_eq!(with("x", "x"), None);
+        let with = |from: &str, to: &str| {
+            assert!(SDP.contains(from), "{from}");
+            check(TYPE, &SDP.replace(from, to), SessionTimerCheck::Lenient)
+        };
+        assert_eq!(with("v=0", "v=0"), None);
         assert_eq!(
             with("size:1000", "size:1001"),
             Some((403, Some(SIZE_EXCEEDED)))
@@ -192,13 +204,25 @@ mod tests {
         assert_eq!(with("v=0", "v=1"), Some((400, None)));
         assert_eq!(with("a=path", "a=x"), Some((400, None)));
         assert_eq!(
-            with("message 9 TCP", "message 9 TCP/TLS"),
+            with("message 2000 TCP", "message 2000 TCP/TLS"),
             Some((488, None))
         );
-        assert_eq!(
-            with("a=accept", "a=setup:holdconn\r\na=accept"),
-            Some((488, None))
-        );
+        // RFC 6135 §4.2.1.
+        assert_eq!(with("a=accept", "a=setup:holdconn\r\na=accept"), None);
+        for (attribute, expected) in [
+            ("sendonly", None),
+            ("sendrecv", None),
+            ("recvonly", Some((488, None))),
+            ("inactive", Some((488, None))),
+        ] {
+            let lines = format!("a={attribute}\r\na=accept");
+            assert_eq!(with("a=accept", &lines), expected, "{attribute}");
+        }
+        // RFC 6714 §4.3.
+        let anchored = ("msrp://192.0.2.1:2000/", "msrp://192.0.2.2:2000/");
+        assert_eq!(with(anchored.0, anchored.1), Some((488, None)));
+        let with_cema = format!("a=msrp-cema\r\na=path:{}", anchored.1);
+        assert_eq!(with("a=path:msrp://192.0.2.1:2000/", &with_cema), None);
         let lenient = SessionTimerCheck::Lenient;
         assert_eq!(check("", "", lenient), Some((488, None)));
         assert_eq!(

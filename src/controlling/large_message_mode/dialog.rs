@@ -1,19 +1,22 @@
 //! Dialogs (RFC 3261 §12): what requests inside of them are made of, and which received ones belong to them.
 
+use bytes::Bytes;
+
 use super::super::header_fields::put;
-use crate::sip::{HeaderBlock, HeaderName, MAX_URI_BYTES, Message, StatusCode};
+use crate::sip::{HeaderBlock, HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, Uri};
+use crate::sip_ua::{allows, cseq as cseq_of};
 
 /// Longest tag of a peer. Real ones have some dozens of bytes.
 pub const MAX_TAG_BYTES: usize = 256;
 
-/// A request inside a dialog, without body. The host adds Via, Max-Forwards and Content-Length.
+/// A request inside a dialog. The host adds Via, Max-Forwards and Content-Length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InDialogRequest {
-    /// ACK, BYE or UPDATE.
+    /// ACK, BYE, UPDATE or INVITE.
     pub method: &'static str,
     /// Request-URI: the remote target.
     pub target: String,
-    /// Values of the Route header fields, first hop first. An element without `lr` is the host's to treat (RFC 3261
+    /// URIs for the Route header fields, each in `<>`, first hop first. One without `lr` is the host's to treat (RFC 3261
     /// §12.2.1.1).
     pub route_set: Vec<String>,
     /// Call-ID.
@@ -30,6 +33,8 @@ pub struct InDialogRequest {
     pub cseq: u32,
     /// Further header lines, each ended by CRLF.
     pub headers: Vec<u8>,
+    /// The body; Content-Type is among the header lines. Empty but in an INVITE.
+    pub body: Bytes,
 }
 
 /// A message that a dialog cannot be made from.
@@ -43,8 +48,12 @@ pub(super) struct Peer {
     pub(super) tag: String,
     /// URI of the Contact.
     pub(super) target: Option<String>,
-    /// Values of Record-Route in the order of the message.
+    /// What its Allow says of UPDATE.
+    allows_update: Option<bool>,
+    /// URIs of Record-Route, each in `<>`, in the order of the message.
     record_route: Vec<String>,
+    /// Whether all of this is as a dialog needs it. If not, what is there still tells where an ACK and a BYE may go.
+    pub(super) makes_dialog: bool,
 }
 
 /// One dialog, as seen from our end.
@@ -63,6 +72,11 @@ pub(super) struct Dialog {
     local_cseq: u32,
     /// CSeq of the peer's last request.
     remote_cseq: Option<u32>,
+    /// What the peer's Allow says of UPDATE.
+    allows_update: Option<bool>,
+    /// CSeq of a re-INVITE of ours that has no final response yet.
+    pending_invite: Option<u32>,
+    has_hung_up: bool,
 }
 
 /// Why a request is not for this dialog now.
@@ -85,18 +99,31 @@ impl NotAcceptable {
 
 impl Peer {
     /// The author of a response.
-    pub(super) fn of_response(message: &Message) -> Result<Self, MalformedDialog> {
+    pub(super) fn of_response(message: &Message) -> Self {
         Peer::of(message, HeaderName::To)
     }
 
-    fn of(message: &Message, author: HeaderName) -> Result<Self, MalformedDialog> {
-        Ok(Peer {
-            tag: tag(message, author)?,
-            target: contact(message)?,
-            record_route: message
-                .routes(HeaderName::RecordRoute)
-                .map_err(|_| MalformedDialog)?,
-        })
+    fn of(message: &Message, author: HeaderName) -> Self {
+        let tag = tag(message, author);
+        let (target, record_route) = (contact(message), record_route(message));
+        Peer {
+            makes_dialog: tag.as_ref().is_ok_and(|tag| tag.len() <= MAX_TAG_BYTES)
+                && target.is_ok()
+                && record_route.is_ok(),
+            tag: tag.unwrap_or_default(),
+            target: target.unwrap_or_default(),
+            allows_update: allows(message, "UPDATE"),
+            record_route: record_route.unwrap_or_default(),
+        }
+    }
+
+    /// What this callee is remembered by. A tag that is longer than any real one is not kept whole.
+    pub(super) fn key(&self) -> &str {
+        let mut end = self.tag.len().min(MAX_TAG_BYTES);
+        while !self.tag.is_char_boundary(end) {
+            end -= 1;
+        }
+        &self.tag[..end]
     }
 }
 
@@ -114,12 +141,18 @@ impl Dialog {
             invite_cseq: 1,
             local_cseq: 1,
             remote_cseq: None,
+            allows_update: None,
+            pending_invite: None,
+            has_hung_up: false,
         }
     }
 
     /// The dialog that our 2xx to this INVITE makes.
     pub(super) fn of_callee(invite: &Message, local_tag: &str) -> Result<Self, MalformedDialog> {
-        let peer = Peer::of(invite, HeaderName::From)?;
+        let peer = Peer::of(invite, HeaderName::From);
+        if !peer.makes_dialog {
+            return Err(MalformedDialog);
+        }
         let name = |header| invite.address_without_tag(header).ok_or(MalformedDialog);
         let cseq = cseq(invite).ok_or(MalformedDialog)?;
         Ok(Dialog {
@@ -134,12 +167,16 @@ impl Dialog {
             invite_cseq: cseq,
             local_cseq: 0,
             remote_cseq: Some(cseq),
+            allows_update: peer.allows_update,
+            pending_invite: None,
+            has_hung_up: false,
         })
     }
 
     /// Takes up the peer that answered our INVITE (RFC 3261 §12.1.2).
     pub(super) fn establish(&mut self, peer: &Peer) {
         self.remote_tag.clone_from(&peer.tag);
+        self.allows_update = peer.allows_update;
         if let Some(target) = &peer.target {
             self.target.clone_from(target);
         }
@@ -173,8 +210,17 @@ impl Dialog {
         &self.remote_tag
     }
 
+    /// Whether we have sent BYE.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.has_hung_up
+    }
+
     pub(super) fn invite_cseq(&self) -> u32 {
         self.invite_cseq
+    }
+
+    pub(super) fn allows_update(&self) -> Option<bool> {
+        self.allows_update
     }
 
     /// The ACK to a 2xx, as often as that is repeated.
@@ -189,6 +235,7 @@ impl Dialog {
         let reason = format!("SIP;cause={number};text=\"{phrase}\"");
         put(&mut headers, "Reason", reason);
         self.local_cseq += 1;
+        self.has_hung_up = true;
         self.request("BYE", self.local_cseq, headers.into_bytes())
     }
 
@@ -196,6 +243,36 @@ impl Dialog {
     pub(super) fn update(&mut self, headers: Vec<u8>) -> InDialogRequest {
         self.local_cseq += 1;
         self.request("UPDATE", self.local_cseq, headers)
+    }
+
+    /// A re-INVITE with this session description.
+    pub(super) fn re_invite(&mut self, headers: Vec<u8>, description: Bytes) -> InDialogRequest {
+        self.local_cseq += 1;
+        self.pending_invite = Some(self.local_cseq);
+        let mut invite = self.request("INVITE", self.local_cseq, headers);
+        invite.body = description;
+        invite
+    }
+
+    /// Whether a re-INVITE of ours is on its way: no other may be sent or accepted meanwhile (RFC 3261 §14).
+    pub(super) fn is_inviting(&self) -> bool {
+        self.pending_invite.is_some()
+    }
+
+    /// The final response to a re-INVITE of ours. False: it is to another one, or has been here before.
+    pub(super) fn end_invite(&mut self, cseq: u32) -> bool {
+        let is_pending = self.pending_invite == Some(cseq);
+        if is_pending {
+            self.pending_invite = None;
+        }
+        is_pending
+    }
+
+    /// The ACK to a 2xx to the re-INVITE with this CSeq. `None`: there is no such dialog, or never was such a re-INVITE.
+    pub(super) fn ack_again(&self, response: &Message) -> Option<InDialogRequest> {
+        let cseq = cseq(response).filter(|&cseq| cseq <= self.local_cseq)?;
+        let is_peer = tag(response, HeaderName::To).ok()? == self.remote_tag;
+        is_peer.then(|| self.request("ACK", cseq, Vec::new()))
     }
 
     fn request(&self, method: &'static str, cseq: u32, headers: Vec<u8>) -> InDialogRequest {
@@ -210,6 +287,7 @@ impl Dialog {
             to_tag: self.remote_tag.clone(),
             cseq,
             headers,
+            body: Bytes::new(),
         }
     }
 
@@ -237,9 +315,9 @@ impl Dialog {
         Ok(())
     }
 
-    /// Takes up the new Contact of a re-INVITE or UPDATE (RFC 3261 §12.2.2).
-    pub(super) fn refresh_target(&mut self, request: &Message) {
-        if let Ok(Some(target)) = contact(request) {
+    /// Takes up the new Contact of a re-INVITE or UPDATE, or of the 2xx to one of ours (RFC 3261 §12.2).
+    pub(super) fn refresh_target(&mut self, message: &Message) {
+        if let Ok(Some(target)) = contact(message) {
             self.target = target;
         }
     }
@@ -253,22 +331,26 @@ pub fn requests_for_stray_answer(message: &Message) -> Option<[InDialogRequest; 
     }
     let call_id = call_id(message).ok()?;
     super::DialogName::parse(call_id)?;
-    if !cseq_method(message)?.eq_ignore_ascii_case("INVITE") {
+    if !cseq_of(message)?.1.eq_ignore_ascii_case("INVITE") {
         return None;
     }
-    let peer = Peer::of_response(message).ok()?;
+    let peer = Peer::of_response(message);
     let mut dialog = Dialog {
         call_id: call_id.to_owned(),
         local: message.address_without_tag(HeaderName::From)?,
         local_tag: tag(message, HeaderName::From).ok()?,
         remote: message.address_without_tag(HeaderName::To)?,
         remote_tag: String::new(),
-        target: peer.target.clone()?,
+        // Without Contact, where the INVITE went.
+        target: message.uri_in(HeaderName::To)?,
         route_set: Vec::new(),
         invite_cseq: cseq(message)?,
         // Beyond whatever was sent while the session was there.
         local_cseq: cseq(message)?.checked_add(STRAY_CSEQ_DISTANCE)?,
         remote_cseq: None,
+        allows_update: None,
+        pending_invite: None,
+        has_hung_up: false,
     };
     dialog.establish(&peer);
     let ack = dialog.ack();
@@ -289,31 +371,35 @@ fn tag(message: &Message, name: HeaderName) -> Result<String, MalformedDialog> {
         let tag = address.parameter("tag").and_then(|tag| tag.raw_value);
         tag.unwrap_or_default().to_owned()
     });
-    let tag = tag.ok_or(MalformedDialog)?.map_err(|_| MalformedDialog)?;
-    match tag.len() {
-        0..=MAX_TAG_BYTES => Ok(tag),
-        _ => Err(MalformedDialog),
-    }
+    tag.ok_or(MalformedDialog)?.map_err(|_| MalformedDialog)
 }
 
 fn contact(message: &Message) -> Result<Option<String>, MalformedDialog> {
     match message.address(HeaderName::Contact, |address| address.uri().to_owned()) {
         None => Ok(None),
-        Some(Ok(uri)) if uri.len() <= MAX_URI_BYTES => Ok(Some(uri)),
+        Some(Ok(uri)) if uri.len() <= MAX_URI_BYTES && is_sip(&uri) => Ok(Some(uri)),
         Some(_) => Err(MalformedDialog),
     }
 }
 
-fn cseq(message: &Message) -> Option<u32> {
-    let value = message.first(HeaderName::CSeq)?.text().ok()?;
-    // RFC 3261 §8.1.1.5: less than 2**31.
-    let number = value.split_ascii_whitespace().next()?.parse::<u32>().ok()?;
-    (number < 1 << 31).then_some(number)
+/// A route set is of URIs, with their parameters and none of the header field's (RFC 3261 §12.1).
+fn record_route(message: &Message) -> Result<Vec<String>, MalformedDialog> {
+    let routes = message.routes(HeaderName::RecordRoute);
+    let routes = routes.map_err(|_| MalformedDialog)?.into_iter();
+    let uri_of = |route: String| {
+        let uri = NameAddr::parse(&route).ok()?.uri();
+        is_sip(uri).then(|| format!("<{uri}>"))
+    };
+    let uris: Option<Vec<String>> = routes.map(uri_of).collect();
+    uris.ok_or(MalformedDialog)
 }
 
-fn cseq_method(message: &Message) -> Option<&str> {
-    let value = message.first(HeaderName::CSeq)?.text().ok()?;
-    value.split_ascii_whitespace().nth(1)
+fn is_sip(uri: &str) -> bool {
+    matches!(Uri::parse(uri), Ok(Uri::Sip(_)))
+}
+
+fn cseq(message: &Message) -> Option<u32> {
+    cseq_of(message).map(|(number, _)| number)
 }
 
 #[cfg(test)]
@@ -341,7 +427,7 @@ mod tests {
     #[test]
     fn caller_side_of_rfc_3261_12_1_2() {
         let mut dialog = Dialog::of_caller(NAME, "<sip:cf@h>", "sip:bob@h");
-        dialog.establish(&Peer::of_response(&answer("b1")).unwrap());
+        dialog.establish(&Peer::of_response(&answer("b1")));
         let ack = dialog.ack();
         assert_eq!(
             (ack.method, ack.cseq, ack.to_tag.as_str()),
@@ -356,7 +442,7 @@ mod tests {
         );
         // The INVITE's CSeq stays the ACK's.
         assert_eq!((dialog.update(Vec::new()).cseq, dialog.ack().cseq), (3, 1));
-        let fork = Peer::of_response(&answer("b2")).unwrap();
+        let fork = Peer::of_response(&answer("b2"));
         let mut fork = dialog.forked(&fork);
         assert_eq!(
             (fork.ack().to_tag.as_str(), fork.bye(StatusCode::OK).cseq),
@@ -415,6 +501,17 @@ mod tests {
             (1, "b9", NAME)
         );
         assert!(bye.cseq > 2 && bye.method == "BYE");
+        // Where its Contact cannot be used, they go where the INVITE went.
+        let text = String::from_utf8(answer("b9").buffer().to_vec()).unwrap();
+        let odd = message(
+            &text
+                .replace("\r\n", "\n")
+                .replace("<sip:bob@phone>", "<tel:+1>"),
+        );
+        assert_eq!(
+            requests_for_stray_answer(&odd).unwrap()[0].target,
+            "sip:bob@h"
+        );
         let foreign = message(
             "SIP/2.0 200 OK\nCall-ID: x\nCSeq: 1 INVITE\nFrom: <sip:a@h>;tag=1\nTo: <sip:b@h>;tag=2\n\
              Contact: <sip:b@p>\n\n",
@@ -430,8 +527,11 @@ mod tests {
                 "SIP/2.0 200 OK\nTo: <sip:b@h>;tag={tag}\n{routes}\n"
             )))
         };
-        assert!(long(MAX_TAG_BYTES, MAX_ROUTES).is_ok());
-        assert!(long(MAX_TAG_BYTES + 1, 0).is_err());
-        assert!(long(1, MAX_ROUTES + 1).is_err());
+        assert!(long(MAX_TAG_BYTES, MAX_ROUTES).makes_dialog);
+        assert!(!long(MAX_TAG_BYTES + 1, 0).makes_dialog);
+        assert!(!long(1, MAX_ROUTES + 1).makes_dialog);
+        // What an ACK needs is there all the same, and what is kept of it has a bound.
+        assert_eq!(long(MAX_TAG_BYTES + 1, 0).tag.len(), MAX_TAG_BYTES + 1);
+        assert_eq!(long(MAX_TAG_BYTES + 1, 0).key().len(), MAX_TAG_BYTES);
     }
 }

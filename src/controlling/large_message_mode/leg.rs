@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::dialog::{Dialog, Peer};
 use super::offer_answer::MsrpEnds;
-use super::session_timer::SessionTimer;
 use crate::sdp::{OwnMedia, Role};
+use crate::sip_ua::SessionTimer;
 
-/// Most callees of one forked INVITE that are told to hang up. Others give up by themselves, as nobody acknowledges their 2xx
-/// (RFC 3261 §13.3.1.4).
+/// Most callees of one forked INVITE, besides the one that is talked to, who are remembered: each gets one BYE. Others get one with
+/// each 2xx of theirs.
 pub const MAX_FORKS: usize = 8;
 
 /// How far a leg is.
@@ -68,6 +68,8 @@ pub enum LegOutcome {
     Failed(u16),
     /// It went on to the ISF, which is another leg.
     Interworked,
+    /// The recipient is offered it once more, without msrp-cema (RFC 6714 §4.2), which is another leg.
+    OfferedAgain,
 }
 
 /// What a 2xx calls for.
@@ -81,9 +83,9 @@ pub(super) enum Success {
     NotDue,
     /// The same ACK again.
     AckAgain,
-    /// Another callee: ACK, and BYE if it is the first 2xx of his.
+    /// Another callee, or one with whom there can be no dialog: ACK, and BYE if it is the first 2xx of his.
     Fork { first: bool },
-    /// One callee too many.
+    /// There was no INVITE.
     Ignored,
 }
 
@@ -104,6 +106,8 @@ pub(super) enum Relay {
 pub(super) struct Leg {
     pub(super) uri: String,
     pub(super) to_isf: bool,
+    /// Whether it is offered msrp-cema.
+    pub(super) cema: bool,
     pub(super) dialog: Dialog,
     pub(super) own: OwnMedia,
     /// What the recipient's answer said, till the relay has it.
@@ -119,14 +123,17 @@ pub(super) struct Leg {
     pub(super) rings_until: Option<Instant>,
     /// A 422 has been obeyed; a second one is a refusal.
     pub(super) asked_again: bool,
+    /// The size of the message as our last offer had it: what is offered again must be the same (RFC 3264 §8).
+    pub(super) offered_size: Option<u64>,
     forks: Vec<String>,
 }
 
 impl Leg {
-    pub(super) fn new(uri: &str, to_isf: bool, dialog: Dialog, own: OwnMedia) -> Self {
+    pub(super) fn new(uri: &str, to_isf: bool, cema: bool, dialog: Dialog, own: OwnMedia) -> Self {
         Leg {
             uri: uri.to_owned(),
             to_isf,
+            cema,
             dialog,
             own,
             ends: None,
@@ -138,6 +145,7 @@ impl Leg {
             deadline: None,
             rings_until: None,
             asked_again: false,
+            offered_size: None,
             forks: Vec::new(),
         }
     }
@@ -202,15 +210,13 @@ impl Leg {
     pub(super) fn success(&mut self, peer: &Peer, bye_until: Instant) -> Success {
         use LegState::*;
         let known = self.has_dialog() || !self.dialog.remote_tag().is_empty();
-        if known && peer.tag != self.dialog.remote_tag() {
-            if self.forks.contains(&peer.tag) {
-                return Success::Fork { first: false };
+        let is_ours = known && peer.tag == self.dialog.remote_tag();
+        if !is_ours && self.state != Waiting && (known || !peer.makes_dialog) {
+            let first = !self.forks.iter().any(|known| known == peer.key());
+            if first && self.forks.len() < MAX_FORKS {
+                self.forks.push(peer.key().to_owned());
             }
-            if self.forks.len() == MAX_FORKS {
-                return Success::Ignored;
-            }
-            self.forks.push(peer.tag.clone());
-            return Success::Fork { first: true };
+            return Success::Fork { first };
         }
         match self.state {
             Calling | Proceeding => {

@@ -24,6 +24,7 @@
 //! - A 2xx to an INVITE of a session that is not there any more gets what [`requests_for_stray_answer`] says, a request 481.
 //! - A reply that cannot be sent, because the transaction has ended by itself: [`Session::handle_reply_failed`] where it was that
 //!   of the INVITE. A request that cannot be sent: [`Session::handle_leg_unsent`], or [`Session::handle_outcome`] with 503.
+//! - Re-INVITEs are sent like the first INVITEs: without ACK, and each 2xx comes here.
 //! - Relay: [`RelayCommand`]s are carried out in their order, those before a reply are with the relay when the reply leaves,
 //!   and the relay looks into its commands before it answers 481 to a To-Path that it does not know. What it has to
 //!   say of a message or leg it says before its last word on it, and that is the truth as of the `Close`: the last chunk that was
@@ -37,7 +38,6 @@
 //! | `dialog` | dialogs and the requests inside of them |
 //! | `pace` | when the next INVITE may go |
 //! | `best_response` | which of the recipients' answers the originator gets |
-//! | `session_timer` | RFC 4028, for one dialog |
 //! | `offer_answer` | session descriptions of both sides |
 //! | `outgoing_invite` | the INVITEs to recipients |
 //! | `checks` | what is checked beyond pager mode |
@@ -53,7 +53,6 @@ mod offer_answer;
 mod outgoing_invite;
 mod pace;
 mod session;
-mod session_timer;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -68,7 +67,6 @@ pub use outgoing_invite::{AcceptedInvite, InviteRequest};
 pub use session::{
     Action, LegView, NotStarted, RelayCommand, Session, SessionReply, Stage, TransactionKey,
 };
-pub use session_timer::{MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S};
 pub use settings::{
     ABORT_TIMEOUT, ACK_TIMEOUT, ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT,
     LEG_SILENCE, LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, RELAY_TIMEOUT,

@@ -8,10 +8,10 @@ use super::settings::MsrpAddresses;
 use crate::mime::{Entity, EntityFields, MimeError};
 use crate::msrp::{MsrpUri, Path};
 use crate::sdp::{
-    Fingerprint, MsrpMedia, OwnMedia, Role, SdpError, SessionDescription, Transport,
+    Fingerprint, MsrpMedia, NotTaken, OwnMedia, Role, SdpError, SessionDescription, Transport,
     answer_for_originator, offer_for_leg,
 };
-use crate::sip::{HeaderName, Message};
+use crate::sip::{HeaderName, Message, StatusCode};
 
 /// Content-Type of a session description.
 pub(super) const SDP_CONTENT_TYPE: &str = "application/sdp";
@@ -96,37 +96,59 @@ pub(super) fn offer(
     received: &SessionDescription,
     own: &OwnMedia,
     size: Option<u64>,
+    cema: bool,
 ) -> Result<String, SdpError> {
-    offer_for_leg(received, own, size)
+    offer_for_leg(received, own, size, cema)
 }
 
-/// What a recipient's answer to our offer says.
+/// What is wrong with a recipient's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoDelivery {
+    /// The message cannot go by it; with the status code that a refusal for that reason would have had.
+    Refused(StatusCode),
+    /// It could, by an answer to an offer without msrp-cema (RFC 6714 §4.2).
+    OfferWithoutCema,
+}
+
+/// What a recipient's answer to our offer says, if the message of the `received` offer can go by it. `size` and `cema` as in
+/// [`offer`].
 pub(super) fn read_answer(
     answer: &SessionDescription,
     own: &OwnMedia,
-) -> Result<MsrpEnds, SdpError> {
-    let media = MsrpMedia::of(answer, &[own.transport])?;
-    Ok(ends(&media, own, media.role_of_offerer()?))
+    received: &SessionDescription,
+    size: Option<u64>,
+    cema: bool,
+) -> Result<MsrpEnds, NoDelivery> {
+    let unusable = NoDelivery::Refused(StatusCode::NOT_ACCEPTABLE_HERE);
+    let media = MsrpMedia::of(answer, &[own.transport]).map_err(|_| unusable)?;
+    let offered =
+        MsrpMedia::of(received, &[Transport::Tcp, Transport::Tls]).map_err(|_| unusable)?;
+    let announced = offered.file_selector.as_ref().and_then(|file| file.size);
+    let taken = media.takes(&offered, size.or(announced));
+    taken.map_err(|not_taken| match not_taken {
+        NotTaken::Direction => unusable,
+        NotTaken::Size => NoDelivery::Refused(StatusCode::REQUEST_ENTITY_TOO_LARGE),
+        NotTaken::Type => NoDelivery::Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    })?;
+    if cema && media.wants_offer_without_cema() {
+        return Err(NoDelivery::OfferWithoutCema);
+    }
+    Ok(ends(&media, own, media.role_of_offerer(), cema))
 }
 
-/// The answer to the originator from that of the first recipient, and our ends of the originator's session.
+/// The answer to the originator, with what is not about transport, types or size from that of the first recipient, and our
+/// ends of the originator's session.
 pub(super) fn answer(
     offer: &SessionDescription,
     first: &SessionDescription,
     own: &OwnMedia,
     max_message_bytes: u64,
 ) -> Result<(String, MsrpEnds), SdpError> {
-    let text = answer_for_originator(offer, first, own)?;
+    let most = (max_message_bytes > 0).then_some(max_message_bytes);
+    let text = answer_for_originator(offer, first, own, most)?;
     let media = MsrpMedia::of(offer, &[own.transport])?;
-    let role = media.role_of_answerer()?;
-    let accepted = MsrpMedia::of(first, &[Transport::Tcp, Transport::Tls])?;
-    let mut ends = ends(&media, own, role);
-    accepted.accept_types.clone_into(&mut ends.accept_types);
-    let limit = (max_message_bytes > 0).then_some(max_message_bytes);
-    ends.max_size = match (accepted.max_size, limit) {
-        (Some(size), Some(limit)) => Some(size.min(limit)),
-        (size, limit) => size.or(limit),
-    };
+    let mut ends = ends(&media, own, media.role_of_answerer(), media.msrp_cema);
+    ends.max_size = most;
     Ok((text, ends))
 }
 
@@ -139,8 +161,49 @@ pub(super) fn offer_as_answer(offer: &str, role: Role) -> String {
     offer.replace("a=setup:actpass\r\n", setup)
 }
 
-fn ends(media: &MsrpMedia<'_>, own: &OwnMedia, role: Role) -> MsrpEnds {
-    let target = media.connection_target();
+/// `ours`, a description that holds already, as the answer to a further offer (RFC 3264 §8): with a line for each of that's m=
+/// lines. `None`: the offer has no MSRP session, or one in which content could not go on as it does; the session stays what it
+/// was (RFC 3261 §14.2). `sending`: whether the content is ours.
+pub(super) fn answer_again(
+    ours: &str,
+    request: &Message,
+    own: &OwnMedia,
+    sending: bool,
+) -> Option<String> {
+    let offer = SessionDescription::parse(&find_sdp(request).ok()??).ok()?;
+    let media = MsrpMedia::of(&offer, &[own.transport]).ok()?;
+    let goes_on = match sending {
+        true => media.direction.receives(),
+        false => media.direction.sends(),
+    };
+    if !goes_on {
+        return None;
+    }
+    let (mut text, mut section, mut in_ours) = (String::new(), String::new(), None);
+    let our_line = format!("m=message {} ", own.port);
+    for line in ours.split_inclusive('\n') {
+        if line.starts_with("m=") {
+            in_ours = Some(line.starts_with(&our_line));
+        }
+        match in_ours {
+            None => text.push_str(line),
+            Some(true) => section.push_str(line),
+            Some(false) => {}
+        }
+    }
+    for (index, offered) in offer.media.iter().enumerate() {
+        let (kind, protocol, formats) = (&offered.kind, &offered.protocol, &offered.formats);
+        // Writing to a String does not fail.
+        let _ = match index == media.index {
+            true => text.write_str(&section),
+            false => write!(text, "m={kind} 0 {protocol} {formats}\r\n"),
+        };
+    }
+    Some(text)
+}
+
+fn ends(media: &MsrpMedia<'_>, own: &OwnMedia, role: Role, cema: bool) -> MsrpEnds {
+    let target = media.connection_target(cema);
     MsrpEnds {
         own: own.path.clone(),
         peer: media.path.clone(),

@@ -23,7 +23,7 @@ use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
 
 /// What we understand inside of dialogs.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS";
 
 /// Received header fields that are repeated (9.1.2-8b, -8i, -9b, -9g; P-Asserted-Service and Message-Expires by
 /// spec-notes N27 and N8).

@@ -3,12 +3,11 @@
 use std::time::Instant;
 
 use super::super::leg::{Leg, LegState, Relay};
-use super::super::session_timer::{Due, SessionTimer};
-use super::super::settings::{LargeModeSettings, MAX_SESSION_AGE};
+use super::super::settings::MAX_SESSION_AGE;
 use super::super::{LegNumber, Side};
 use super::{Action, MessageState, RelayCommand, Session, Stage};
-use crate::controlling::header_fields::put;
-use crate::sip::{HeaderBlock, StatusCode};
+use crate::sip::StatusCode;
+use crate::sip_ua::Due;
 
 impl Session {
     pub(super) fn stage_timeout(&mut self, now: Instant) {
@@ -38,15 +37,13 @@ impl Session {
                 _ => {}
             }
         }
-        let due = self.timer.as_mut().and_then(|timer| timer.poll(now));
-        match due.filter(|_| self.stage == Stage::Confirmed) {
-            Some(Due::Refresh) => {
-                let headers = self
-                    .timer
-                    .map(|timer| update_headers(&timer, &self.settings));
-                let update = self.dialog.update(headers.unwrap_or_default());
-                self.request(Side::Originator, update);
-            }
+        let timer = self
+            .timer
+            .as_mut()
+            .filter(|_| self.stage == Stage::Confirmed);
+        let due = timer.and_then(|timer| timer.poll(now));
+        match due {
+            Some(Due::Refresh(method)) => self.send_refresh(Side::Originator, method),
             Some(Due::Expired) => self.originator_lost(now),
             None => {}
         }
@@ -80,13 +77,7 @@ impl Session {
             return;
         }
         match leg.timer.as_mut().and_then(|timer| timer.poll(now)) {
-            Some(Due::Refresh) => {
-                let headers = leg
-                    .timer
-                    .map(|timer| update_headers(&timer, &self.settings));
-                let update = leg.dialog.update(headers.unwrap_or_default());
-                self.request(Side::Leg(number), update);
-            }
+            Some(Due::Refresh(method)) => self.send_refresh(Side::Leg(number), method),
             Some(Due::Expired) => self.leg_lost(now, number, StatusCode::REQUEST_TIMEOUT),
             None => {}
         }
@@ -197,14 +188,4 @@ impl Session {
         let legs = self.legs.iter().filter_map(Leg::next_deadline).min();
         self.wake_by(legs);
     }
-}
-
-/// Header lines of the UPDATE that refreshes.
-fn update_headers(timer: &SessionTimer, settings: &LargeModeSettings) -> Vec<u8> {
-    let mut headers = HeaderBlock::new();
-    let value = format!("{};refresher=uac", timer.seconds());
-    put(&mut headers, "Session-Expires", value);
-    put(&mut headers, "Supported", "timer");
-    put(&mut headers, "Contact", format!("<{}>", settings.contact));
-    headers.into_bytes()
 }

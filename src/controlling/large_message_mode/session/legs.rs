@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::dialog::Dialog;
 use super::super::leg::{Leg, LegOutcome, LegState, Relay};
-use super::super::offer_answer::{self, find_sdp, own_media, read_answer};
-use super::super::session_timer::{Refresher, SessionExpires, SessionTimer};
+use super::super::offer_answer::{self, NoDelivery, find_sdp, own_media, read_answer};
 use super::super::settings::{
     ABORT_TIMEOUT, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT,
 };
@@ -15,10 +14,11 @@ use crate::controlling::host::{Counter, Fate};
 use crate::policy::{AllFailedResponse, LegAck};
 use crate::sdp::{Role, SessionDescription};
 use crate::sip::{HeaderName, Message, StatusCode};
+use crate::sip_ua::{Refresher, SessionExpires, SessionTimer};
 
 impl Session {
-    /// Adds a leg to a recipient, or by way of the ISF. Its INVITE goes out when it is its turn.
-    pub(super) fn call(&mut self, now: Instant, recipient: &str, to_isf: bool) {
+    /// Adds a leg to a recipient, or by way of the ISF. Its INVITE goes out when it is its turn. `cema`: whether msrp-cema is offered.
+    pub(super) fn call(&mut self, now: Instant, recipient: &str, to_isf: bool, cema: bool) {
         let number = place_of(self.legs.len());
         let transport = self.settings.msrp.leg_transport;
         let Some(own) = own_media(&self.settings.msrp, transport, self.random) else {
@@ -36,7 +36,8 @@ impl Session {
         }
         .to_string();
         let dialog = Dialog::of_caller(&name, self.template.from(), recipient);
-        self.legs.push(Leg::new(recipient, to_isf, dialog, own));
+        self.legs
+            .push(Leg::new(recipient, to_isf, cema, dialog, own));
         self.standing += 1;
         self.undecided += 1;
         self.invite_waiting(now);
@@ -67,7 +68,10 @@ impl Session {
             true => Counter::Interworked,
             false => Counter::Recipients,
         };
-        self.count(counter);
+        // Who is offered it again has been counted.
+        if leg.cema {
+            self.count(counter);
+        }
         self.send_invite(number, None);
         self.watch(number);
     }
@@ -84,9 +88,11 @@ impl Session {
     }
 
     pub(super) fn send_invite(&mut self, number: LegNumber, min_se: Option<u32>) {
-        let leg = &self.legs[number.0 as usize];
+        let leg = &mut self.legs[number.0 as usize];
+        leg.offered_size = self.size;
         // The offer has been read before, and what we offer is ours.
-        let offer = offer_answer::offer(&self.offer, &leg.own, self.size).unwrap_or_default();
+        let offer = offer_answer::offer(&self.offer, &leg.own, self.size, leg.cema);
+        let offer = offer.unwrap_or_default();
         let invite = self.template.invite(number, leg, &offer, min_se);
         self.actions.push_back(Action::Invite(Box::new(invite)));
     }
@@ -102,27 +108,30 @@ impl Session {
 
     pub(super) fn leg_answered(&mut self, now: Instant, number: LegNumber, response: &Message) {
         let leg = &self.legs[number.0 as usize];
+        let allows_update = leg.dialog.allows_update();
         let sdp = find_sdp(response).ok().flatten();
         let description = sdp.and_then(|sdp| SessionDescription::parse(&sdp).ok());
-        let ends = description
-            .as_ref()
-            .and_then(|description| read_answer(description, &leg.own).ok());
-        let usable = match (&description, self.stage) {
-            (Some(description), Stage::Inviting) if ends.is_some() => {
-                self.answer_originator(now, description)
-            }
-            _ => ends.is_some(),
+        let unusable = NoDelivery::Refused(StatusCode::NOT_ACCEPTABLE_HERE);
+        let mut ends = match &description {
+            Some(answer) => read_answer(answer, &leg.own, &self.offer, self.size, leg.cema),
+            None => Err(unusable),
         };
+        // An answer that this message cannot go by is none to build on: the next one is waited for (spec-notes N56).
+        if let (Some(answer), true, Stage::Inviting) = (&description, ends.is_ok(), self.stage)
+            && !self.answer_originator(now, answer)
+        {
+            ends = Err(unusable);
+        }
         let timer = SessionExpires::of(response).ok().flatten().map(|expires| {
-            let we_refresh = expires.refresher == Some(Refresher::Uac);
-            SessionTimer::new(now, expires.seconds, we_refresh)
+            // Without refresher it is we, who have asked for the timer (RFC 4028 §7.2).
+            let we_refresh = expires.refresher != Some(Refresher::Uas);
+            SessionTimer::new(now, expires.seconds, we_refresh, allows_update, true)
         });
         let leg = &mut self.legs[number.0 as usize];
         leg.timer = timer;
-        let Some(ends) = ends.filter(|_| usable) else {
-            self.ack(number);
-            self.fail(now, number, StatusCode::NOT_ACCEPTABLE_HERE, true);
-            return self.hang_up(now, number, StatusCode::NOT_ACCEPTABLE_HERE);
+        let ends = match ends {
+            Ok(ends) => ends,
+            Err(no_delivery) => return self.undo_answer(now, number, no_delivery),
         };
         leg.role = ends.role;
         leg.ends = Some(Box::new(ends));
@@ -135,6 +144,42 @@ impl Session {
         if is_due {
             self.confirm(now, number);
         }
+    }
+
+    /// A 2xx that makes no dialog has come, and its callee has been told to hang up.
+    pub(super) fn answered_in_vain(&mut self, now: Instant, number: LegNumber) {
+        use LegState::{Calling, CancelDue, Cancelling, Proceeding};
+        let Some(leg) = self.leg(number) else { return };
+        let awaits_response = matches!(leg.state, Calling | Proceeding | CancelDue | Cancelling);
+        if awaits_response {
+            self.fail(now, number, StatusCode::BAD_GATEWAY, false);
+            self.end_leg(number);
+        }
+    }
+
+    /// Ends the dialog of an answer that the message cannot go by.
+    fn undo_answer(&mut self, now: Instant, number: LegNumber, why: NoDelivery) {
+        self.ack(number);
+        let code = match why {
+            NoDelivery::Refused(code) => {
+                self.fail(now, number, code, true);
+                code
+            }
+            NoDelivery::OfferWithoutCema => {
+                self.offer_again(now, number);
+                StatusCode::NOT_ACCEPTABLE_HERE
+            }
+        };
+        self.hang_up(now, number, code);
+    }
+
+    /// A new offer in a new INVITE, without msrp-cema (RFC 6714 §4.2).
+    fn offer_again(&mut self, now: Instant, number: LegNumber) {
+        let Some(leg) = self.leg(number) else { return };
+        let (uri, to_isf) = (leg.uri.clone(), leg.to_isf);
+        // First the new one, so that somebody is left to wait for.
+        self.call(now, &uri, to_isf, false);
+        self.decide(number, LegOutcome::OfferedAgain);
     }
 
     /// ACK, and an MSRP session (9.1.2-ack-1, -2, 9.1.2-more200).
@@ -250,7 +295,7 @@ impl Session {
         if interwork {
             self.decide(number, LegOutcome::Interworked);
             self.report(number, &uri, Fate::Interworked, code);
-            return self.call(now, &uri, true);
+            return self.call(now, &uri, true, true);
         }
         self.decide(number, LegOutcome::Failed(number_of_code));
         if self.settings.all_failed_response == AllFailedResponse::Best {
@@ -271,7 +316,10 @@ impl Session {
             Stage::Closing => self.message == MessageState::Open,
             Stage::Abandoned | Stage::Unwinding | Stage::Ended => false,
         };
-        wanted && !leg.to_isf && self.service.settings().interworking_to().is_some()
+        wanted
+            && !self.no_room_for_legs
+            && !leg.to_isf
+            && self.service.settings().interworking_to().is_some()
     }
 
     /// True if the outcome is new.

@@ -10,26 +10,27 @@ use super::best_response::BestResponse;
 use super::dialog::{Dialog, NotAcceptable, Peer};
 use super::leg::{Leg, LegOutcome, LegState, Relay, Success};
 use super::offer_answer::{find_sdp, own_media};
-use super::outgoing_invite::{ALLOW, AcceptedInvite, Template};
+use super::outgoing_invite::{AcceptedInvite, Template};
 use super::pace::Pace;
-use super::session_timer::{MAX_SESSION_EXPIRES_S, SessionTimer, min_se};
 use super::settings::{
     ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
 };
 use super::{DialogName, LegNumber, SessionId, Side};
-use crate::controlling::header_fields::put;
 use crate::controlling::host::Counter;
 use crate::controlling::senders::{SenderNote, SenderTable};
 use crate::controlling::service::ControllingFunction;
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
 use crate::session::{LegFailure, LegState as Delivery};
-use crate::sip::{HeaderBlock, Message, StatusCode};
+use crate::sip::{Message, StatusCode};
+use crate::sip_ua::{MAX_SESSION_EXPIRES_S, SessionTimer, min_se};
 
 mod action;
 mod clock;
 mod legs;
 mod originator;
 mod output;
+mod refreshing;
+mod requests;
 
 pub use action::{Action, RelayCommand, SessionReply, TransactionKey};
 
@@ -138,6 +139,8 @@ pub struct Session {
     relay_closed: bool,
     aborted: bool,
     told_no_more_legs: bool,
+    /// The relay opens no further leg.
+    no_room_for_legs: bool,
     legs: Vec<Leg>,
     /// So many legs from the first on have been invited; the others wait.
     invited: usize,
@@ -218,6 +221,7 @@ impl Session {
             relay_closed: false,
             aborted: false,
             told_no_more_legs: false,
+            no_room_for_legs: false,
             legs: Vec::new(),
             invited: 0,
             pace: Pace::new(now, settings),
@@ -236,7 +240,7 @@ impl Session {
         session.count(Counter::Accepted);
         for recipient in invite.recipients.lines() {
             let to_isf = session.template.needs_isf(recipient, service);
-            session.call(now, recipient, to_isf);
+            session.call(now, recipient, to_isf, true);
         }
         session.settle(now);
         Ok(session)
@@ -290,14 +294,7 @@ impl Session {
     /// A 2xx to a leg's INVITE: each of them, the repeated ones and those of other callees too.
     pub fn handle_leg_success(&mut self, now: Instant, number: LegNumber, response: &Message) {
         let Some(leg) = self.leg(number) else { return };
-        let Ok(peer) = Peer::of_response(response) else {
-            // Nothing could be sent to such a callee. He gives up as nobody acknowledges.
-            if leg.is_inviting() {
-                self.fail(now, number, StatusCode::BAD_GATEWAY, false);
-                self.end_leg(number);
-            }
-            return self.settle(now);
-        };
+        let peer = Peer::of_response(response);
         let was_over = leg.state == LegState::Over;
         match leg.success(&peer, now + BYE_TIMEOUT) {
             Success::NotDue | Success::Ignored => {}
@@ -307,6 +304,9 @@ impl Session {
                 self.send(number, fork.ack());
                 if first {
                     self.send(number, fork.bye(StatusCode::REQUEST_TERMINATED));
+                }
+                if !peer.makes_dialog {
+                    self.answered_in_vain(now, number);
                 }
             }
             Success::TooLate => {
@@ -359,35 +359,35 @@ impl Session {
         self.handle_leg_failure(now, number, StatusCode::SERVICE_UNAVAILABLE, None);
     }
 
-    /// The end of a request of ours inside a dialog. An ACK has none.
-    pub fn handle_outcome(&mut self, now: Instant, side: Side, method: &str, code: StatusCode) {
-        let lost = matches!(
-            code,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST
-        );
+    /// Whether this is the CSeq of the INVITE that called the leg; of another one it is a re-INVITE.
+    pub fn is_call(&self, LegNumber(number): LegNumber, cseq: u32) -> bool {
+        let leg = self.legs.get(number as usize);
+        leg.is_some_and(|leg| leg.dialog.invite_cseq() == cseq)
+    }
+
+    /// The end of a request of ours inside a dialog, which had this CSeq, and each 2xx to a re-INVITE. An ACK has none. `response`
+    /// where there is a real one.
+    pub fn handle_outcome(
+        &mut self,
+        now: Instant,
+        side: Side,
+        (cseq, method): (u32, &str),
+        code: StatusCode,
+        response: Option<&Message>,
+    ) {
+        if self.stage == Stage::Ended {
+            return;
+        }
         match (side, method) {
+            (_, "INVITE") => self.re_invite_answered(now, side, cseq, code, response),
+            _ if code.is_provisional() => {}
+            (_, "UPDATE") => self.refresh_answered(now, side, code, response),
             (Side::Leg(number), "BYE") => {
                 let ending = |leg: &&mut Leg| leg.state == LegState::Ending;
-                if self.leg(number).filter(ending).is_some() && !code.is_provisional() {
+                if self.leg(number).filter(ending).is_some() {
                     self.end_leg(number);
                 }
             }
-            (Side::Leg(number), "UPDATE") => {
-                let Some(leg) = self.leg(number) else { return };
-                if code.is_success() {
-                    if let Some(timer) = &mut leg.timer {
-                        timer.refreshed(now);
-                    }
-                } else if lost && leg.state == LegState::Confirmed {
-                    self.leg_lost(now, number, StatusCode::REQUEST_TIMEOUT);
-                }
-            }
-            (Side::Originator, "UPDATE") if code.is_success() => {
-                if let Some(timer) = &mut self.timer {
-                    timer.refreshed(now);
-                }
-            }
-            (Side::Originator, "UPDATE") if lost => self.originator_lost(now),
             _ => {}
         }
         self.settle(now);
@@ -429,6 +429,7 @@ impl Session {
         if self.stage == Stage::Ended {
             return;
         }
+        let refusal = requests::refusal(request);
         let accepted = match side {
             Side::Originator => self.accept_from_originator(request),
             Side::Leg(number) => match self.leg(number).filter(|leg| leg.has_dialog()) {
@@ -437,6 +438,10 @@ impl Session {
             },
         };
         let method = request.method().unwrap_or_default();
+        if method == "BYE" && accepted.is_err() && self.has_hung_up(side, request) {
+            // It crosses ours.
+            return self.reply(side, transaction, StatusCode::OK, Vec::new(), Bytes::new());
+        }
         if method == "ACK" {
             if accepted.is_ok() && side == Side::Originator {
                 self.acknowledged(now);
@@ -446,23 +451,33 @@ impl Session {
         if let Err(refusal) = accepted {
             return self.reply(side, transaction, refusal.code(), Vec::new(), Bytes::new());
         }
+        if let Some((code, headers)) = refusal {
+            self.reply(side, transaction, code, headers.into_bytes(), Bytes::new());
+            // Whatever the answer to its BYE says, the peer has left (RFC 3261 §15.1.1).
+            if method == "BYE" {
+                self.peer_left(now, side);
+            }
+            return self.settle(now);
+        }
         match method {
             "BYE" => {
                 self.reply(side, transaction, StatusCode::OK, Vec::new(), Bytes::new());
-                match side {
-                    Side::Originator => self.originator_left(now),
-                    Side::Leg(number) => self.leg_left(now, number),
-                }
+                self.peer_left(now, side);
             }
-            "INVITE" | "UPDATE" => self.refresh(now, side, request, transaction),
-            _ => {
-                let mut headers = HeaderBlock::new();
-                put(&mut headers, "Allow", ALLOW);
-                let code = StatusCode::METHOD_NOT_ALLOWED;
-                self.reply(side, transaction, code, headers.into_bytes(), Bytes::new());
+            "OPTIONS" => {
+                let headers = self.capabilities().into_bytes();
+                self.reply(side, transaction, StatusCode::OK, headers, Bytes::new());
             }
+            _ => self.refresh(now, side, request, transaction),
         }
         self.settle(now);
+    }
+
+    fn peer_left(&mut self, now: Instant, side: Side) {
+        match side {
+            Side::Originator => self.originator_left(now),
+            Side::Leg(number) => self.leg_left(now, number),
+        }
     }
 
     // What happens on the MSRP side.
@@ -513,6 +528,30 @@ impl Session {
                 self.watch(number);
             }
         }
+    }
+
+    /// The originator could not be kept waiting any longer for recipients who have not answered, and the ISF comes too late for
+    /// any: they have failed as if they had rung for too long.
+    pub fn handle_no_more_legs(&mut self, now: Instant) {
+        self.no_room_for_legs = true;
+        // Those who wait for their turn are not invited any more.
+        self.invited = self.legs.len();
+        for number in (0..self.legs.len()).map(place_of) {
+            let leg = &self.legs[number.0 as usize];
+            if leg.relay != Relay::Unopened || leg.outcome.is_some() {
+                continue;
+            }
+            self.fail(now, number, StatusCode::REQUEST_TIMEOUT, true);
+            match self.legs[number.0 as usize].state {
+                LegState::Calling | LegState::Proceeding => self.cancel_leg(now, number),
+                LegState::Answered => {
+                    self.ack(number);
+                    self.hang_up(now, number, StatusCode::REQUEST_TIMEOUT);
+                }
+                _ => self.end_leg(number),
+            }
+        }
+        self.settle(now);
     }
 
     /// The relay's last word on a leg: a final state of the fan-out.
@@ -627,13 +666,15 @@ fn code_of(failure: LegFailure) -> StatusCode {
         LegFailure::Refused(status) => {
             StatusCode::new(status.code()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE)
         }
-        LegFailure::NoResponse | LegFailure::Stalled => StatusCode::REQUEST_TIMEOUT,
+        LegFailure::NoResponse | LegFailure::Stalled | LegFailure::Behind => {
+            StatusCode::REQUEST_TIMEOUT
+        }
         LegFailure::SpoolLost => StatusCode::SERVER_INTERNAL_ERROR,
         LegFailure::Disconnected | LegFailure::Dropped => StatusCode::TEMPORARILY_UNAVAILABLE,
     }
 }
 
-/// Legs are as many as recipients, twice at most.
+/// Legs are as many as recipients, four times at most: each is offered it twice at most, and so is the ISF.
 fn place_of(place: usize) -> LegNumber {
     LegNumber(u32::try_from(place).unwrap_or(u32::MAX))
 }

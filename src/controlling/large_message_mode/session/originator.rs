@@ -9,14 +9,14 @@ use super::super::dialog::NotAcceptable;
 use super::super::leg::{LegOutcome, LegState};
 use super::super::offer_answer::{self, SDP_CONTENT_TYPE, offer_as_answer};
 use super::super::outgoing_invite::ALLOW;
-use super::super::session_timer::{
-    MIN_SESSION_EXPIRES_S, Refresher, SessionExpires, SessionTimer, min_se, supports_timer,
-};
 use super::super::settings::{ACK_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT, SENDER_BYE_TIMEOUT};
 use super::{MessageState, RelayCommand, Session, Stage, TransactionKey, place_of};
 use crate::controlling::header_fields::put;
 use crate::sdp::SessionDescription;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
+use crate::sip_ua::{
+    MIN_SESSION_EXPIRES_S, Refresher, SessionExpires, SessionTimer, min_se, supports_timer,
+};
 
 impl Session {
     pub(super) fn accept_from_originator(
@@ -58,7 +58,8 @@ impl Session {
             let seconds = asked.map_or(usual, |asked| asked.seconds);
             let refresher = asked.and_then(|asked| asked.refresher);
             let we_refresh = refresher == Some(Refresher::Uas);
-            let timer = SessionTimer::new(now, seconds, we_refresh);
+            let allows_update = self.dialog.allows_update();
+            let timer = SessionTimer::new(now, seconds, we_refresh, allows_update, false);
             put_timer(&mut headers, &timer, refresher);
             self.timer = Some(timer);
         }
@@ -213,6 +214,20 @@ impl Session {
         request: &Message,
         transaction: Option<TransactionKey>,
     ) {
+        // RFC 3261 §14.2, RFC 3311 §5.2: one offer at a time.
+        let has_offer = !request.body().is_empty();
+        let is_inviting = self
+            .dialog_of(side)
+            .is_some_and(|(dialog, _)| dialog.is_inviting());
+        if is_inviting && (has_offer || request.method() == Some("INVITE")) {
+            let code = StatusCode::REQUEST_PENDING;
+            return self.reply(side, transaction, code, Vec::new(), Bytes::new());
+        }
+        let answer = has_offer.then(|| self.answer_again(side, request));
+        if let Some(None) = answer {
+            let code = StatusCode::NOT_ACCEPTABLE_HERE;
+            return self.reply(side, transaction, code, Vec::new(), Bytes::new());
+        }
         let asked = SessionExpires::of(request);
         let refusal = match asked {
             Err(_) => Some(StatusCode::BAD_REQUEST),
@@ -229,17 +244,10 @@ impl Session {
             return self.reply(side, transaction, code, headers.into_bytes(), Bytes::new());
         }
         let asked = asked.ok().flatten();
-        let timer = match side {
-            Side::Originator => {
-                self.dialog.refresh_target(request);
-                &mut self.timer
-            }
-            Side::Leg(number) => {
-                let Some(leg) = self.leg(number) else { return };
-                leg.dialog.refresh_target(request);
-                &mut leg.timer
-            }
+        let Some((dialog, timer)) = self.dialog_of(side) else {
+            return;
         };
+        dialog.refresh_target(request);
         let known = timer.map(|timer| timer.seconds());
         let seconds = asked.map(|asked| asked.seconds).or(known);
 
@@ -248,9 +256,14 @@ impl Session {
         }
         if let Some(seconds) = seconds.filter(|_| supports_timer(request)) {
             let refresher = asked.and_then(|asked| asked.refresher);
-            let new = SessionTimer::new(now, seconds, refresher == Some(Refresher::Uas));
-            put_timer(&mut headers, &new, refresher);
-            *timer = Some(new);
+            let we_refresh = refresher == Some(Refresher::Uas);
+            let owns_call_id = side != Side::Originator;
+            let allows_update = dialog.allows_update();
+            let running = timer.get_or_insert_with(|| {
+                SessionTimer::new(now, seconds, we_refresh, allows_update, owns_call_id)
+            });
+            running.restart(now, seconds, we_refresh);
+            put_timer(&mut headers, running, refresher);
         }
         let deadline = timer.map(|timer| timer.deadline());
         self.wake_by(deadline);
@@ -261,10 +274,11 @@ impl Session {
             "Contact",
             format!("<{}>", self.settings.contact),
         );
-        let has_offer = !request.body().is_empty();
-        let mut body = Bytes::new();
+        let mut body = answer.flatten().unwrap_or_default();
         if has_offer || request.method() == Some("INVITE") {
-            body = self.description(side, has_offer);
+            if !has_offer {
+                body = self.description(side, false);
+            }
             put(&mut headers, "Content-Type", SDP_CONTENT_TYPE);
         }
         self.reply(
@@ -276,13 +290,25 @@ impl Session {
         );
     }
 
+    /// The answer to a further offer, with our session description as it was. `None`: it cannot be accepted.
+    fn answer_again(&self, side: Side, request: &Message) -> Option<Bytes> {
+        let own = match side {
+            Side::Originator => &self.own,
+            Side::Leg(number) => &self.legs.get(number.0 as usize)?.own,
+        };
+        let ours = self.description(side, true);
+        let ours = std::str::from_utf8(&ours).ok()?;
+        let is_leg = side != Side::Originator;
+        offer_answer::answer_again(ours, request, own, is_leg).map(Bytes::from)
+    }
+
     /// Our session description as it was.
     pub(super) fn description(&self, side: Side, as_answer: bool) -> Bytes {
         match side {
             Side::Originator => Bytes::from(self.answer.clone().unwrap_or_default()),
             Side::Leg(number) => {
                 let leg = &self.legs[number.0 as usize];
-                let offer = offer_answer::offer(&self.offer, &leg.own, self.size);
+                let offer = offer_answer::offer(&self.offer, &leg.own, leg.offered_size, leg.cema);
                 let offer = offer.unwrap_or_default();
                 Bytes::from(match as_answer {
                     true => offer_as_answer(&offer, leg.role),

@@ -7,13 +7,22 @@ use super::super::leg::Leg;
 use super::super::{LegNumber, Side};
 use super::{Action, MessageState, RelayCommand, Session, SessionReply, Stage, TransactionKey};
 use crate::controlling::host::{Counter, Fate};
-use crate::sip::{HeaderBlock, StatusCode};
+use crate::sip::{HeaderBlock, Message, StatusCode};
 
 impl Session {
     /// `None` after the end, too.
     pub(super) fn leg(&mut self, number: LegNumber) -> Option<&mut Leg> {
         let ended = self.stage == Stage::Ended;
         self.legs.get_mut(number.0 as usize).filter(|_| !ended)
+    }
+
+    /// Whether this request is inside a dialog that we have ended by BYE.
+    pub(super) fn has_hung_up(&mut self, side: Side, request: &Message) -> bool {
+        let dialog = match side {
+            Side::Originator => Some(&mut self.dialog),
+            Side::Leg(number) => self.leg(number).map(|leg| &mut leg.dialog),
+        };
+        dialog.is_some_and(|dialog| dialog.has_hung_up() && dialog.accept(request).is_ok())
     }
 
     pub(super) fn lose_message(&mut self) {

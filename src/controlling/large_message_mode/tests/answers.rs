@@ -53,9 +53,8 @@ fn other_callees_of_a_fork_get_ack_and_bye() {
     scene.did(&["ack 0"]);
     for number in 0..2 * MAX_FORKS {
         scene.answer_as(0, &format!("f{number}"), ANSWER, "");
+        scene.did(&["ack 0", "bye 0"]);
     }
-    scene.take();
-    assert_eq!(scene.callees.len(), 1 + MAX_FORKS);
     assert_eq!(scene.state(0), LegState::Answered);
     scene.ack();
     scene.did(&["ack 0", "open 0", "no more legs"]);
@@ -205,4 +204,44 @@ fn recipients_who_were_acknowledged_at_once_are_told_when_the_originator_is_gone
     scene.ack();
     scene.did(&["bye originator", "close originator"]);
     scene.silence();
+}
+
+/// What a 2xx has that makes no dialog.
+const NO_DIALOG: [&str; 4] = [
+    "Contact: <tel:+15550100>\r\n",
+    "Contact: <sip:r0@phone\r\n",
+    "Record-Route: <sip:p;lr\r\n",
+    "Record-Route: <mailto:a@b>\r\n",
+];
+
+#[test]
+fn a_2xx_that_makes_no_dialog_gets_ack_and_bye() {
+    for line in NO_DIALOG {
+        let mut scene = Scene::to(2);
+        scene.answer_odd(0, "t", line);
+        scene.did(&["ack 0", "bye 0", "failed 502"]);
+        scene.answer_odd(0, "t", line);
+        scene.did(&["ack 0"]);
+        // Another callee of the same INVITE comes too late.
+        scene.answer_as(0, "t2", ANSWER, "");
+        scene.did(&["ack 0", "bye 0"]);
+        scene.answer(1);
+        scene.did(&["open originator", "reply 200"]);
+        // A fork of one who is talked to.
+        scene.answer_odd(1, "fork", line);
+        scene.did(&["ack 1", "bye 1"]);
+        assert_eq!(scene.state(1), LegState::Answered);
+        // And his own, repeated.
+        scene.ack();
+        scene.take();
+        scene.answer_odd(1, "t", line);
+        scene.did(&["ack 1"]);
+        scene.silence();
+    }
+    let mut scene = Scene::to(1);
+    scene.ring(0);
+    scene.cancel();
+    scene.take();
+    scene.answer_odd(0, "t", NO_DIALOG[0]);
+    scene.did(&["ack 0", "bye 0", "ended"]);
 }

@@ -163,7 +163,7 @@ fn twenty_recipients_each_in_his_own_way() {
     }
     scene.ack();
     scene.session.handle_sender_connected();
-    scene.session.handle_message_started(Some(10 << 20));
+    scene.session.handle_message_started(Some(5000));
     for number in 5..20 {
         scene
             .session

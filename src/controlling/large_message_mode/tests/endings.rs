@@ -239,3 +239,29 @@ fn who_left_may_have_it_all_though_the_session_is_ended() {
     assert_eq!(scene.fates.len(), 2);
     scene.assert_over();
 }
+
+#[test]
+fn a_bye_that_crosses_ours_is_answered() {
+    let mut scene = Scene::confirmed(2);
+    scene.relay(0, Delivery::Failed(LegFailure::Stalled));
+    scene.outcome(leg(0), "BYE", StatusCode::OK);
+    scene.lose();
+    scene.take();
+    for side in [Side::Originator, leg(0), Side::Originator] {
+        scene.bye(side);
+        scene.did(&["reply 200"]);
+    }
+    scene.request(Side::Originator, "UPDATE", "", "");
+    scene.did(&["reply 481"]);
+    scene.silence();
+    // There was no dialog.
+    let mut scene = Scene::to(2);
+    scene.ring(0);
+    scene.cancel();
+    scene.take();
+    scene.bye(Side::Originator);
+    scene.did(&["reply 481"]);
+    scene.refuse(0, 487);
+    scene.refuse(1, 487);
+    scene.silence();
+}

@@ -61,7 +61,9 @@ fn random_events_in_random_order() {
                         leg(number)
                     };
                     let code = [StatusCode::OK, StatusCode::REQUEST_TIMEOUT][random.below(2)];
-                    scene.outcome(side, ["BYE", "UPDATE", "INFO"][random.below(3)], code);
+                    if let Some(last) = scene.last.get(&side).map(|last| last.method) {
+                        scene.outcome(side, last, code);
+                    }
                 }
                 20 => {
                     let side = if random.below(2) == 0 {

@@ -1,0 +1,66 @@
+//! Sessions that have ended a short while ago, so that a BYE which crosses ours is answered as RFC 3261 §15.1.2 has it.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Instant;
+
+use crate::controlling::large_message_mode::{BYE_TIMEOUT, SessionId};
+
+/// Most sessions that are remembered; the oldest go first.
+const MAX_SESSIONS: usize = 16 * 1024;
+
+/// Sessions that have ended within [`BYE_TIMEOUT`]: so long a BYE that was sent before may still be repeated.
+#[derive(Debug, Default)]
+pub(super) struct LatelyEnded {
+    known: HashSet<SessionId>,
+    in_order: VecDeque<(Instant, SessionId)>,
+}
+
+impl LatelyEnded {
+    /// This session ends now.
+    pub(super) fn insert(&mut self, now: Instant, session: SessionId) {
+        self.forget(now);
+        if self.known.insert(session) {
+            self.in_order.push_back((now, session));
+        }
+    }
+
+    /// Whether this session ended a short while ago.
+    pub(super) fn contains(&mut self, now: Instant, session: SessionId) -> bool {
+        self.forget(now);
+        self.known.contains(&session)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some(&(ended, session)) = self.in_order.front()
+            && (self.in_order.len() >= MAX_SESSIONS || now >= ended + BYE_TIMEOUT)
+        {
+            self.in_order.pop_front();
+            self.known.remove(&session);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn sessions_are_remembered_for_a_while_and_up_to_a_number() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let random = |bytes: &mut [u8]| getrandom::fill(bytes).unwrap();
+        let ids: Vec<SessionId> = (0..=MAX_SESSIONS).map(|_| SessionId::new(random)).collect();
+        let mut lately = LatelyEnded::default();
+        lately.insert(start, ids[0]);
+        assert!(lately.contains(start + BYE_TIMEOUT - second, ids[0]));
+        assert!(!lately.contains(start, ids[1]));
+        assert!(!lately.contains(start + BYE_TIMEOUT, ids[0]));
+        for &id in &ids {
+            lately.insert(start, id);
+        }
+        assert!(lately.in_order.len() <= MAX_SESSIONS && !lately.contains(start, ids[0]));
+        lately.insert(start + BYE_TIMEOUT, ids[0]);
+        assert_eq!((lately.known.len(), lately.in_order.len()), (1, 1));
+    }
+}
