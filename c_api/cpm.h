@@ -84,7 +84,8 @@ enum cpm_counter {
 	CPM_COUNT_LOOPS = 7,        /* own addresses dropped from recipient lists */
 	CPM_COUNT_IMDN_FORWARDED = 8, /* disposition notifications forwarded; the host counts these, see forward_imdn */
 	CPM_COUNT_IMDN_UNKNOWN = 9, /* disposition notifications about a message whose sender is not known */
-	CPM_COUNTERS = 10
+	CPM_COUNT_SHARES = 10, /* requests refused because a share was used up */
+	CPM_COUNTERS = 11
 };
 
 /* A request as the proxy received it. */
@@ -145,7 +146,8 @@ struct cpm_outgoing {
 	 * Content-Length only: Max-Forwards and User-Agent are among these lines. */
 	struct cpm_str headers;
 	struct cpm_str body;
-	uint32_t attempt; /* given back unchanged in struct cpm_outcome */
+	/* Given back in struct cpm_outcome. A host that has only 32 bits for it may give the upper ones back as 0. */
+	uint64_t attempt;
 	/* About the received request, which may be gone by now: its fields, and how many recipients it has in all. For a
 	 * copy to the ISF after a failure, and a notification to the sender, they are absent, and 0. */
 	struct cpm_str fields[CPM_FIELDS];
@@ -223,7 +225,7 @@ struct cpm_gauges {
 /* How an outgoing request ended. */
 struct cpm_outcome {
 	int code;               /* final status code; 408 when nobody answered */
-	uint32_t attempt;       /* from struct cpm_outgoing */
+	uint64_t attempt;       /* from struct cpm_outgoing */
 	struct cpm_str request; /* the outgoing request as it was sent */
 };
 

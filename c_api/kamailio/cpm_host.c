@@ -37,6 +37,7 @@ static counter_def_t counter_table[] = {
 			"disposition notifications forwarded to the sender of the message"},
 	{&counters[CPM_COUNT_IMDN_UNKNOWN], "imdn_unknown", 0, 0, 0,
 			"disposition notifications about a message whose sender is not known"},
+	{&counters[CPM_COUNT_SHARES], "shares", 0, 0, 0, "requests refused because a share was used up"},
 	{0, "sessions", 0, GAUGE(sessions), "large message sessions at the moment"},
 	{0, "msrp_connections", 0, GAUGE(connections), "MSRP connections at the moment"},
 	{0, "msrp_memory", 0, GAUGE(memory), "bytes of large messages in memory at the moment"},

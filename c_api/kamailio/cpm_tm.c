@@ -103,7 +103,7 @@ static void completed(struct cell *t, int type, struct tmcb_params *params)
 	if(request.s == NULL)
 		return;
 	outcome.code = params->code;
-	outcome.attempt = (uint32_t)(unsigned long)*params->param;
+	outcome.attempt = (uintptr_t)*params->param;
 	outcome.request = cpm_of_str(&request);
 	fate = cpm_core_api->outcome(cpm_service, &outcome, NULL);
 	if(params->rpl != NULL && params->rpl != FAKED_REPLY)
@@ -269,7 +269,7 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 	unsigned hash_index, label;
 
 	(void)context;
-	return send_request(outgoing, TMCB_LOCAL_COMPLETED, completed, (void *)(unsigned long)outgoing->attempt, &hash_index,
+	return send_request(outgoing, TMCB_LOCAL_COMPLETED, completed, (void *)(uintptr_t)outgoing->attempt, &hash_index,
 			&label);
 }
 

@@ -10,6 +10,7 @@ use super::host::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
 use super::interworking::Attempt;
 use super::refusal::Reply;
 use super::senders::Link;
+use crate::shared::Charge;
 use crate::sip::{Message, StatusCode};
 
 /// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
@@ -109,6 +110,8 @@ pub struct FanOutJob {
     pub(super) failed: u32,
     /// To the record of the message, where its failures are counted.
     pub(super) link: Link,
+    /// What its recipients are counted in.
+    pub(super) charge: Charge,
     /// For the operator's script.
     pub(super) about: AboutRequest,
 }
@@ -170,6 +173,7 @@ impl FanOutJob {
                 attempt: Attempt::Copy {
                     to_isf: isf.is_some(),
                     link: self.link,
+                    charge: self.charge,
                 }
                 .bits(),
                 about: Some(&self.about),
@@ -255,6 +259,7 @@ impl FanOutJob {
         bytes.put_u64(self.place as u64);
         bytes.put_u32(self.failed);
         bytes.put_u32(self.link.bits());
+        bytes.put_u32(self.charge.bits());
         let about = &self.about;
         put(&mut bytes, about.kind.as_bytes());
         put(&mut bytes, about.mode.as_bytes());
@@ -294,6 +299,7 @@ impl FanOutJob {
             place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
             failed: bytes.try_get_u32().ok()?,
             link: Link::from_bits(bytes.try_get_u32().ok()?),
+            charge: Charge::from_bits(bytes.try_get_u32().ok()?),
             about: AboutRequest {
                 kind: take_text(&mut bytes)?,
                 mode: take_text(&mut bytes)?,
@@ -348,7 +354,7 @@ fn take_text(bytes: &mut Bytes) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::cell::RefCell;
     use std::fmt;
 
@@ -356,9 +362,9 @@ mod tests {
 
     /// A host that answers each send as told, then with "handed".
     #[derive(Default)]
-    struct Scripted {
-        answers: RefCell<Vec<Sent>>,
-        sent: RefCell<Vec<(String, String)>>,
+    pub(in super::super) struct Scripted {
+        pub(in super::super) answers: RefCell<Vec<Sent>>,
+        pub(in super::super) sent: RefCell<Vec<(String, String)>>,
         counted: RefCell<Vec<(Counter, u32)>>,
     }
 
@@ -393,7 +399,7 @@ mod tests {
         }
     }
 
-    fn job() -> FanOutJob {
+    pub(in super::super) fn job() -> FanOutJob {
         FanOutJob {
             from: "<sip:anne@example.com>".to_owned(),
             headers: b"Max-Forwards: 69\r\n".to_vec(),
@@ -408,6 +414,7 @@ mod tests {
             place: 0,
             failed: 0,
             link: Link::default(),
+            charge: Charge::default(),
             about: AboutRequest {
                 kind: "exploder".to_owned(),
                 contribution_id: Some(b"1".to_vec()),

@@ -27,6 +27,7 @@
 //! | `disposition` | notifications that come back: never fanned out, forwarded to the sender |
 //! | `failure_notification` | the one that tells a sender that all his recipients have failed |
 //! | `senders` | who has sent which message |
+//! | `shares` | what each sender, source and destination may have under way |
 //! | `sent_on` | what a list or a group has sent on comes back |
 //! | `unparsed` | requests that the proxy's own parser refuses |
 //! | `random` | unguessable bytes |
@@ -52,6 +53,7 @@ mod request;
 mod senders;
 mod sent_on;
 mod service;
+mod shares;
 mod unparsed;
 
 pub use disposition::{Forwarding, Notification};

@@ -15,6 +15,7 @@ use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, EntityFields, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
+use crate::shared::Charge;
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
 
 /// What the header lines of an outgoing request usually take: room that is made for them at once.
@@ -158,8 +159,8 @@ impl Request {
     }
 }
 
-/// The fan-out of an accepted request. `None`: a failure of our own.
-pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJob> {
+/// The fan-out of an accepted request, whose recipients are counted in `charge`. `None`: a failure of our own.
+pub(super) fn fan_out_job(request: &Request, charge: Charge, host: &dyn Host) -> Option<FanOutJob> {
     let rebuilt = request.outgoing_body.as_ref()?;
     let proxy = request.service.settings().outbound_proxy.as_ref();
     let identity = LegIdentity::new()?;
@@ -187,6 +188,7 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
         place: 0,
         failed: 0,
         link: Link::default(),
+        charge,
         about: AboutRequest {
             kind: request.kind.as_str().to_owned(),
             mode: request.mode().as_str().to_owned(),

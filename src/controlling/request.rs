@@ -1,6 +1,7 @@
 //! One request that is ours, from its classification to its reply.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -18,6 +19,7 @@ use super::refusal::{Refusal, Reply};
 use super::service::{ControllingFunction, Kind, Mode, Received};
 use crate::group::{Group, Medium, Permissions};
 use crate::mime::Rebuilt;
+use crate::shared::Share;
 use crate::sip::{HeaderName, Message, StatusCode, Uri};
 
 /// A request that is ours.
@@ -34,6 +36,8 @@ pub struct Request {
     pub(super) kind: Kind,
     mode: Mode,
     pub(super) originator: Option<Originator>,
+    /// The address that it came from.
+    pub(super) source: Option<IpAddr>,
     /// The body as a tree, with the leaf that is the resource list. Set by the checks.
     pub(super) received_list: Option<pager_mode::ReceivedList>,
     /// The body that goes out. Made by the checks, so that what cannot be made is refused before anything is
@@ -98,6 +102,8 @@ pub enum FanOut {
     HandedOver,
     /// There was no room for a single transaction.
     NoRoom,
+    /// Its originator or its source has as many recipients awaited as it may have.
+    OverShare(Share),
     /// A failure of our own.
     Failed,
     /// The request has not passed its checks.
@@ -135,6 +141,7 @@ impl Request {
         mode: Mode,
     ) -> Self {
         Request {
+            source: received.source_address,
             originator: Originator::of(service.settings(), received, &message),
             service,
             message,
@@ -310,7 +317,17 @@ impl Request {
                 Some(_) => FanOut::NoRoom,
             };
         }
-        let Some(mut job) = pager_mode::fan_out_job(self, host) else {
+        let charge = match self.charge() {
+            Ok(charge) => charge,
+            Err(share) => return FanOut::OverShare(share),
+        };
+        let free = || {
+            if let Some(outstanding) = &self.service.outstanding {
+                outstanding.release(charge, self.recipients.len());
+            }
+        };
+        let Some(mut job) = pager_mode::fan_out_job(self, charge, host) else {
+            free();
             return FanOut::Failed;
         };
         let noted = self.note_sender();
@@ -318,7 +335,7 @@ impl Request {
             job.set_link(noted.link());
         }
         loop {
-            let progress = job.run(host, false);
+            let progress = self.service.run(&mut job, host, false);
             if progress == Progress::Done {
                 self.service.handle_unsent(&job, host);
                 return FanOut::Done(job.reply());
@@ -328,12 +345,13 @@ impl Request {
             }
             if progress == Progress::NoRoom {
                 if job.is_untouched() {
+                    free();
                     if let (Some(senders), Some(noted)) = (self.service.senders(), &noted) {
                         senders.forget(noted);
                     }
                     return FanOut::NoRoom;
                 }
-                job.run(host, true);
+                self.service.run(&mut job, host, true);
                 self.service.handle_unsent(&job, host);
                 return FanOut::Done(job.reply());
             }
@@ -364,6 +382,10 @@ impl Request {
                 );
                 self.refuse(&refusal, host)
             }
+            FanOut::OverShare(share) => {
+                let refusal = self.over_share(share, host);
+                self.refuse_at(LogLevel::Debug, &refusal, host)
+            }
             FanOut::Failed => return self.fail("its fan-out could not be made", host),
         };
     }
@@ -375,13 +397,17 @@ impl Request {
     }
 
     fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> Stage {
-        let reply = refusal.reply(&self.service.product(), self.warning_agent());
-        host.count(Counter::Refused, 1);
         // While a group source is down, each request to a group comes to this; the outage itself is logged.
         let level = match self.group {
             Some(GroupLookup::Unavailable { .. }) => LogLevel::Debug,
             _ => LogLevel::Notice,
         };
+        self.refuse_at(level, refusal, host)
+    }
+
+    fn refuse_at(&mut self, level: LogLevel, refusal: &Refusal, host: &dyn Host) -> Stage {
+        let reply = refusal.reply(&self.service.product(), self.warning_agent());
+        host.count(Counter::Refused, 1);
         host.log(
             level,
             format_args!(

@@ -11,6 +11,7 @@ use super::large_message_mode::LargeModeSettings;
 use super::request::Request;
 use super::senders::SenderTable;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
+use crate::shared::OutstandingTable;
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
@@ -36,6 +37,8 @@ pub struct ControllingFunction {
     large_mode: Option<Rc<LargeModeSettings>>,
     /// The senders of the last messages, where notifications are forwarded to them.
     senders: Option<SenderTable>,
+    /// How many recipients are awaited for whom, where processes share memory.
+    pub(super) outstanding: Option<OutstandingTable>,
 }
 
 /// An address of the Controlling Function itself.
@@ -131,6 +134,7 @@ impl ControllingFunction {
             key_seed,
             large_mode: None,
             senders: None,
+            outstanding: None,
         })
     }
 
@@ -166,15 +170,27 @@ impl ControllingFunction {
         });
         let mut tuned = ControllingFunction::new(settings, self.key_seed)?;
         tuned.senders = self.senders.clone();
+        tuned.outstanding = self.outstanding.clone();
         Ok(match large_mode {
             Some(large_mode) => tuned.with_large_mode(large_mode),
             None => tuned,
         })
     }
 
+    /// The same, with the table that all processes share.
+    pub fn with_outstanding(mut self, outstanding: OutstandingTable) -> Self {
+        self.outstanding = Some(outstanding);
+        self
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// A key for an address, the same however it is spelt.
+    pub fn key_of(&self, address: &str) -> u64 {
+        Uri::parse(address).map_or(0, |uri| self.keys(&uri).address)
     }
 
     /// The keys by which URIs are compared here.

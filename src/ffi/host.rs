@@ -325,5 +325,6 @@ fn counter_to_c(counter: Counter) -> cpm_counter {
         Counter::Interworked => bindings::CPM_COUNT_INTERWORKED,
         Counter::Loops => bindings::CPM_COUNT_LOOPS,
         Counter::ImdnUnknown => bindings::CPM_COUNT_IMDN_UNKNOWN,
+        Counter::Shares => bindings::CPM_COUNT_SHARES,
     }
 }

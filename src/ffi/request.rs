@@ -99,7 +99,7 @@ pub(super) extern "C" fn fan_out(request: *mut cpm_request, context: *mut c_void
         let code = match result {
             FanOut::Done(_) => 1,
             FanOut::HandedOver => 2,
-            FanOut::NoRoom => 0,
+            FanOut::NoRoom | FanOut::OverShare(_) => 0,
             FanOut::Failed | FanOut::NotAccepted => -1,
         };
         request.handle_fan_out(result, host);

@@ -20,6 +20,7 @@ use crate::controlling::{
 };
 use crate::policy::{RunsAs, Settings};
 use crate::relay::{Listeners, RelaySettings};
+use crate::shared::OutstandingTable;
 use crate::sip::Uri;
 
 /// What a `struct cpm_service` is.
@@ -204,6 +205,9 @@ fn start(
         let words = host.share(SenderTable::words(records));
         let words = words.ok_or("there is no memory for so many imdn_records")?;
         service = service.with_senders(SenderTable::new(words, fill_random, monotonic_s));
+    }
+    if let Some(words) = host.share(OutstandingTable::WORDS) {
+        service = service.with_outstanding(OutstandingTable::new(words, key_seed, monotonic_s));
     }
     let policy = &service.settings().large_mode;
     if !policy.is_on() {

@@ -16,6 +16,9 @@ use crate::sip::Uri;
 /// proxy (64 KiB by default), so that a larger number would promise what cannot be kept.
 const MAX_MAX_RECIPIENTS: usize = 10_000;
 
+/// Most recipients that a share may be set to; beyond it, it would be none.
+const MAX_OUTSTANDING: usize = 1_000_000;
+
 /// Most own addresses of one kind: each received request is compared with all of them.
 const MAX_OWN_URIS: usize = 64;
 
@@ -57,6 +60,8 @@ pub struct Settings {
     pub allow_anonymity: bool,
     /// `max_recipients`: most distinct recipients of one request.
     pub max_recipients: usize,
+    /// `max_outstanding_per_sender`, `..._source` and `..._destination`: most recipients awaited for each of them.
+    pub shares: ShareLimits,
     /// `missing_list_code`: what a request without a resource list is answered with.
     pub missing_list_code: MissingListCode,
     /// `history_unqualified`: what the history list says of entries without copyControl.
@@ -126,6 +131,11 @@ impl Default for Settings {
             required_user_agent: Vec::new(),
             allow_anonymity: true,
             max_recipients: 100,
+            shares: ShareLimits {
+                sender: 2_000,
+                source: 2_000,
+                destination: 3_000,
+            },
             missing_list_code: MissingListCode::Forbidden,
             history_unqualified: HistoryUnqualified::Hide,
             exploder_service: ExploderService::Copy,
@@ -154,6 +164,17 @@ impl Default for Settings {
             given: Given::default(),
         }
     }
+}
+
+/// Most recipients awaited for one of a kind; 0: no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareLimits {
+    /// For an originator.
+    pub sender: usize,
+    /// For an address that requests come from, which is no trusted peer.
+    pub source: usize,
+    /// For a host that recipients have in their addresses, where no outbound proxy takes all.
+    pub destination: usize,
 }
 
 /// The SIP URI of a server that requests are sent to.
@@ -441,6 +462,15 @@ const PARAMETERS: &[(&str, Setter)] = &[
     }),
     ("max_recipients", |s, v| {
         assign(&mut s.max_recipients, number(v, 1, MAX_MAX_RECIPIENTS))
+    }),
+    ("max_outstanding_per_sender", |s, v| {
+        assign(&mut s.shares.sender, number(v, 0, MAX_OUTSTANDING))
+    }),
+    ("max_outstanding_per_source", |s, v| {
+        assign(&mut s.shares.source, number(v, 0, MAX_OUTSTANDING))
+    }),
+    ("max_outstanding_per_destination", |s, v| {
+        assign(&mut s.shares.destination, number(v, 0, MAX_OUTSTANDING))
     }),
     ("missing_list_code", |s, v| {
         let values = [MissingListCode::Forbidden, MissingListCode::BadRequest];

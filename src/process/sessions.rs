@@ -58,6 +58,8 @@ pub struct Sessions {
     settings: Rc<LargeModeSettings>,
     relay: Relay,
     sessions: HashMap<SessionId, Entry>,
+    /// How many each originator has, by the key of its address.
+    by_originator: HashMap<u64, usize>,
     /// Originators' INVITEs, for their CANCELs.
     invites: HashMap<TransactionKey, SessionId>,
     /// INVITEs whose CANCEL has overtaken them, the oldest first.
@@ -81,6 +83,7 @@ impl Sessions {
             service: Rc::clone(service),
             relay,
             sessions: HashMap::new(),
+            by_originator: HashMap::new(),
             invites: HashMap::new(),
             cancelled: VecDeque::new(),
             alarms: BTreeSet::new(),
@@ -184,6 +187,15 @@ impl Sessions {
                 "there are max_sessions already",
             ));
         }
+        let originator = self.service.key_of(&invite.originator);
+        let own = self.by_originator.get(&originator).copied().unwrap_or(0);
+        if policy.max_sessions_per_sender > 0 && own >= policy.max_sessions_per_sender {
+            host.count(Counter::Shares, 1);
+            return Err((
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the originator has max_sessions_per_sender already",
+            ));
+        }
         let machine = Session::new(
             now,
             &self.service,
@@ -200,7 +212,7 @@ impl Sessions {
             ),
             NotStarted::NoRecipients => (StatusCode::FORBIDDEN, "it has no recipients"),
         })?;
-        let entry = Entry::new(now, machine, transaction, invite);
+        let entry = Entry::new(now, machine, transaction, invite, originator);
         host.log(
             LogLevel::Debug,
             format_args!(
@@ -209,6 +221,7 @@ impl Sessions {
             ),
         );
         self.invites.insert(transaction, invite.session);
+        *self.by_originator.entry(originator).or_default() += 1;
         self.sessions.insert(invite.session, entry);
         self.touched(invite.session, host);
         Ok(())
@@ -441,7 +454,7 @@ impl Sessions {
             return;
         };
         self.relay.forget(id);
-        let Some(entry) = self.sessions.remove(&id) else {
+        let Some(entry) = self.take(id) else {
             return;
         };
         self.alarms.retain(|&(_, of)| of != id);
@@ -712,9 +725,21 @@ impl Sessions {
         }
     }
 
+    /// Takes a session out.
+    fn take(&mut self, id: SessionId) -> Option<Entry> {
+        let entry = self.sessions.remove(&id)?;
+        if let Some(own) = self.by_originator.get_mut(&entry.originator) {
+            *own -= 1;
+            if *own == 0 {
+                self.by_originator.remove(&entry.originator);
+            }
+        }
+        Some(entry)
+    }
+
     fn ended(&mut self, now: Instant, id: SessionId, host: &dyn SessionHost) {
         self.relay.forget(id);
-        let Some(entry) = self.sessions.remove(&id) else {
+        let Some(entry) = self.take(id) else {
             return;
         };
         self.lately_ended.insert(now, id);
@@ -777,7 +802,7 @@ fn outgoing<'a>(invite: &'a InviteRequest, entry: &'a Entry) -> OutgoingRequest<
         cseq: invite.cseq,
         headers: &invite.headers,
         body: &invite.body,
-        attempt: u32::from(invite.to_isf),
+        attempt: u64::from(invite.to_isf),
         about: Some(&entry.about),
     }
 }

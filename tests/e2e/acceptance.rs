@@ -193,6 +193,7 @@ fn everything_is_counted() {
             ("loops", 1),
             ("imdn_forwarded", 0),
             ("imdn_unknown", 0),
+            ("shares", 0),
             ("sessions", 0),
             ("msrp_connections", 0),
             ("msrp_memory", 0),

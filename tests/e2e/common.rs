@@ -107,6 +107,7 @@ pub(crate) const COUNTERS: [&str; 15] = [
     "loops",
     "imdn_forwarded",
     "imdn_unknown",
+    "shares",
     "sessions",
     "msrp_connections",
     "msrp_memory",

@@ -47,4 +47,5 @@ mod outgoing_body;
 mod outgoing_headers;
 mod refusals;
 mod rpc;
+mod shares;
 mod tuning;

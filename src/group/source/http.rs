@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH, WWW_AUTHENTICATE};
@@ -14,18 +14,14 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::error::{SourceError, SourceFailure};
 use super::{Credentials, SourceOptions};
-use crate::digest::{Answers, Challenge, Request};
+use crate::digest::{Answers, Challenge, Request, offers_scheme};
 use crate::group::MAX_DOCUMENT_BYTES;
-use crate::sip::split_list;
 
 /// Length of the head of a response: what servers and proxies commonly allow for requests.
 const MAX_RESPONSE_HEAD_BYTES: usize = 16 << 10;
 
 /// An entity tag that is longer is forgotten: servers make them of hashes or times.
 const MAX_ETAG_BYTES: usize = 256;
-
-/// Random bytes of a client nonce.
-const CNONCE_BYTES: usize = 16;
 
 /// How long a connection waits for the next request. Shorter than the least that servers give (5 s), so
 /// that a request does not meet the end of its connection.
@@ -39,10 +35,10 @@ pub(super) struct HttpClient {
     authentication: Option<Authentication>,
 }
 
-/// How the server wants to be told who asks.
+/// How a request says who we are.
 enum Authentication {
     Digest(Answers),
-    /// With the password as it is (RFC 7617).
+    /// The password as it is (RFC 7617).
     Basic,
 }
 
@@ -96,9 +92,7 @@ impl HttpClient {
         if response.status() != http::StatusCode::UNAUTHORIZED {
             return read(response, etag.is_some());
         }
-        // The first challenge, or one for the reason that the nonce is too old. Where it cannot be answered, nothing is kept: the
-        // next request asks anew.
-        self.authentication = None;
+        // The first challenge, or one for the reason that the nonce is too old.
         self.authentication = Some(self.answer_to(&response, url)?);
         drop(response);
         let response = self.send(url, etag, deadline)?;
@@ -140,8 +134,18 @@ impl HttpClient {
         if let (Some(authentication), Some(credentials)) =
             (&mut self.authentication, &self.credentials)
         {
-            let answer = authentication.answer(credentials, url);
-            // A realm may be any UTF-8.
+            let Credentials { user, password } = credentials;
+            let answer = match authentication {
+                Authentication::Digest(answers) => {
+                    let uri = url.path_and_query().map_or("/", |target| target.as_str());
+                    let (method, body) = ("GET", &b""[..]);
+                    answers.next(user, password, Request { method, uri, body })
+                }
+                Authentication::Basic => {
+                    format!("Basic {}", BASE64.encode(format!("{user}:{password}")))
+                }
+            };
+            // It fails on a challenge whose realm has control characters in it.
             let answer = HeaderValue::from_bytes(answer.as_bytes());
             let answer = answer.map_err(|_| SourceFailure::Unauthorized)?;
             request = request.header(AUTHORIZATION, answer);
@@ -150,7 +154,7 @@ impl HttpClient {
         request.call().map_err(|error| failure(&error))
     }
 
-    /// How to answer the challenges of a response: the first Digest challenge that can be answered, else Basic.
+    /// How to answer the challenges of a response.
     fn answer_to(
         &self,
         response: &http::Response<ureq::Body>,
@@ -163,54 +167,20 @@ impl HttpClient {
         let values: Vec<&str> = values
             .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
             .collect();
-        if let Some(challenge) = values
-            .iter()
-            .flat_map(|value| Challenge::read(value))
-            .next()
-        {
-            let mut random = [0; CNONCE_BYTES];
-            getrandom::fill(&mut random).map_err(|_| SourceFailure::Unauthorized)?;
-            let cnonce = BASE64_STANDARD.encode(random);
-            return Ok(Authentication::Digest(Answers::new(challenge, cnonce)));
+        let mut challenges = values.iter().flat_map(|value| Challenge::read(value));
+        if let Some(challenge) = challenges.next() {
+            let mut cnonce = [0; 16];
+            getrandom::fill(&mut cnonce).map_err(|_| SourceFailure::Unauthorized)?;
+            let answers = Answers::new(challenge, hex::encode(cnonce));
+            return Ok(Authentication::Digest(answers));
         }
-        if !values.iter().any(|value| asks_for_basic(value)) {
-            return Err(SourceFailure::Unauthorized);
-        }
-        // Else whoever is between us and the server could ask for it.
-        match is_private(url) {
-            true => Ok(Authentication::Basic),
-            false => Err(SourceFailure::PasswordUnprotected),
+        match values.iter().any(|value| offers_scheme(value, "Basic")) {
+            true if is_private(url) => Ok(Authentication::Basic),
+            // Else whoever is between us and the server could ask for it.
+            true => Err(SourceFailure::PasswordUnprotected),
+            false => Err(SourceFailure::Unauthorized),
         }
     }
-}
-
-impl Authentication {
-    /// Value of Authorization for a GET.
-    fn answer(&mut self, credentials: &Credentials, url: &Uri) -> String {
-        let Credentials { user, password } = credentials;
-        match self {
-            Authentication::Digest(answers) => {
-                let request = Request {
-                    method: "GET",
-                    uri: url.path_and_query().map_or("/", |target| target.as_str()),
-                    body: b"",
-                };
-                answers.next(user, password, request)
-            }
-            Authentication::Basic => {
-                let encoded = BASE64_STANDARD.encode(format!("{user}:{password}"));
-                format!("Basic {encoded}")
-            }
-        }
-    }
-}
-
-/// Whether one of the challenges in a value is Basic.
-fn asks_for_basic(value: &str) -> bool {
-    split_list(value).any(|element| {
-        let scheme = element.split_ascii_whitespace().next();
-        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("Basic"))
-    })
 }
 
 /// Whether nobody can read along: TLS, or no network at all.
