@@ -4,9 +4,10 @@
 //! Call-ID differ, so that a fan-out allocates nothing per recipient.
 
 use super::check;
-use super::fan_out::{FanOutJob, Isf, LegIdentity};
+use super::fan_out::{FanOutJob, Isf};
 use super::header_fields::{has_name, put, texts};
 use super::host::{AboutRequest, Host, LogLevel};
+use super::ids::CopyIds;
 use super::interworking;
 use super::request::Request;
 use super::senders::Link;
@@ -163,15 +164,10 @@ impl Request {
 pub(super) fn fan_out_job(request: &Request, charge: Charge, host: &dyn Host) -> Option<FanOutJob> {
     let rebuilt = request.outgoing_body.as_ref()?;
     let proxy = request.service.settings().outbound_proxy.as_ref();
-    let identity = LegIdentity::new()?;
     let correlation = request.correlation().to_string();
     host.log(
         LogLevel::Debug,
-        format_args!(
-            "{} recipients, legs={}*, {correlation}",
-            request.recipients.len(),
-            identity.call_id_prefix()
-        ),
+        format_args!("{} recipients, {correlation}", request.recipients.len()),
     );
     let headers = shared_headers(request, rebuilt).into_bytes();
     Some(FanOutJob {
@@ -180,7 +176,8 @@ pub(super) fn fan_out_job(request: &Request, charge: Charge, host: &dyn Host) ->
         headers,
         body: rebuilt.body.clone(),
         next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
-        identity,
+        ids: CopyIds::of(request.ids),
+        claim: None,
         recipients: request.recipients.lines().to_owned(),
         reply_headers: accepted_headers(request).into_bytes(),
         correlation,
@@ -219,7 +216,7 @@ fn isf(request: &Request, headers: &[u8]) -> Option<Isf> {
 }
 
 /// Header lines of the 202 (9.1.1-7).
-fn accepted_headers(request: &Request) -> HeaderBlock {
+pub(super) fn accepted_headers(request: &Request) -> HeaderBlock {
     let mut headers = HeaderBlock::new();
     for name in [
         HeaderName::ConversationId,
