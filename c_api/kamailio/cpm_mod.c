@@ -92,7 +92,9 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(imdn_ttl)            \
 	X(imdn_records)        \
 	X(failure_imdn)        \
+	X(request_records)     \
 	X(state_dir)           \
+	X(id_key_file)         \
 	X(warning_agent)       \
 	X(oma_release)         \
 	X(msrp_listen)         \

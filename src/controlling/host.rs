@@ -59,6 +59,12 @@ pub enum Counter {
     Loops,
     /// Disposition notifications about a message whose sender is not known.
     ImdnUnknown,
+    /// Requests that came again after they had been taken.
+    Repeated,
+    /// Requests that were taken already and came by another branch; refused.
+    Merged,
+    /// Requests that were forgotten before their time, for want of room.
+    Forgotten,
     /// Requests refused because a share was used up.
     Shares,
 }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::fan_out::LegIdentity;
 use super::header_fields::put;
 use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
+use super::ids::{CopyIds, RequestIds};
 use super::senders::Link;
 use super::service::ControllingFunction;
 use crate::policy::ServiceUri;
@@ -92,7 +92,13 @@ impl ControllingFunction {
             .interworking_to()
             .filter(|_| !to_isf && self.settings().isf_codes.contains(outcome.code));
         if let (Some(request), Some(isf)) = (&request, isf)
-            && send_to_isf(request, isf, (link, charge), host)
+            && send_to_isf(
+                request,
+                isf,
+                self.ids_following("isf", request),
+                (link, charge),
+                host,
+            )
         {
             is_over(true);
             host.count(Counter::Interworked, 1);
@@ -132,6 +138,7 @@ fn request_uri(request: &[u8]) -> Option<&str> {
 fn send_to_isf(
     request: &Message,
     isf: &ServiceUri,
+    ids: RequestIds,
     (link, charge): (Link, Charge),
     host: &dyn Host,
 ) -> bool {
@@ -139,9 +146,6 @@ fn send_to_isf(
         return false;
     };
     let Some(from) = request.address_without_tag(HeaderName::From) else {
-        return false;
-    };
-    let Some(mut identity) = LegIdentity::new() else {
         return false;
     };
     let mut headers = HeaderBlock::new();
@@ -153,15 +157,16 @@ fn send_to_isf(
         headers.push_line(&field);
     }
     let to = format!("<{recipient}>");
-    identity.set(0);
+    let mut ids = CopyIds::of(ids);
+    ids.set(recipient);
     let outgoing = OutgoingRequest {
         method: "MESSAGE",
         request_uri: recipient,
         next_hop: Some(isf.as_str()),
         from: &from,
-        from_tag: identity.tag(),
+        from_tag: ids.tag(),
         to: &to,
-        call_id: identity.call_id(),
+        call_id: ids.call_id(),
         cseq: 1,
         headers: headers.as_bytes(),
         body: &request.body(),

@@ -15,6 +15,8 @@
 //! |---|---|
 //! | `service` | which requests are ours |
 //! | `request` | one request, from classification to its reply |
+//! | `request_identity` | what makes two requests the same |
+//! | `ids` | the Call-IDs and tags that we make |
 //! | `header_fields` | reading and writing header fields |
 //! | `check_group` | those that only pre-defined groups have |
 //! | `check` | the checks of the specification, in its order |
@@ -42,6 +44,7 @@ mod fan_out;
 mod group_finder;
 mod header_fields;
 mod host;
+mod ids;
 mod interworking;
 pub mod large_message_mode;
 mod originator;
@@ -50,6 +53,7 @@ mod random;
 mod recipients;
 mod refusal;
 mod request;
+mod request_identity;
 mod senders;
 mod sent_on;
 mod service;
@@ -60,6 +64,7 @@ pub use disposition::{Forwarding, Notification};
 pub use fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
 pub use group_finder::GroupFinder;
 pub use host::{AboutRequest, Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
+pub use ids::Ids;
 pub use random::fill_random;
 pub use recipients::Recipients;
 pub use refusal::Reply;

@@ -10,23 +10,25 @@ use bytes::Bytes;
 use super::check::{self, Checked};
 use super::fan_out::{Progress, RETRY_AFTER_S};
 use super::host::{Counter, Host, LogLevel};
+use super::ids::RequestIds;
 use super::large_message_mode::{AcceptedInvite, SessionId};
 use super::originator::Originator;
 use super::pager_mode;
-use super::random::fill_random;
 use super::recipients::Recipients;
 use super::refusal::{Refusal, Reply};
+use super::request_identity::RequestIdentity;
 use super::service::{ControllingFunction, Kind, Mode, Received};
 use crate::group::{Group, Medium, Permissions};
 use crate::mime::Rebuilt;
-use crate::shared::Share;
+use crate::shared::{Claim, Known, RequestName, Share};
 use crate::sip::{HeaderName, Message, StatusCode, Uri};
 
 /// A request that is ours.
 ///
 /// ```text
 /// Checking ──poll_check──► (operator asked) ──► Checking ──► Accepted ──fan_out──► Answered 202
-///     └────────────────────────────────────────────► Answered (refusal) ◄──────────────┘
+///     ├────────────────────────────────────────────► Answered (refusal) ◄──────────────┤
+///     └────────────────────────────────────────────► Repeated ◄────────────────────────┘
 /// ```
 #[derive(Debug)]
 pub struct Request {
@@ -48,8 +50,10 @@ pub struct Request {
     pub(super) recipients: Recipients,
     /// What is known of the pre-defined group. Set by [`Request::handle_group`].
     pub(super) group: Option<GroupLookup>,
-    /// The name of its session, in large message mode.
-    session: Option<SessionId>,
+    /// The ids that follow from it.
+    pub(super) ids: RequestIds,
+    /// What it is remembered by, where requests are.
+    name: Option<RequestName>,
     stage: Stage,
     reply: Option<Reply>,
 }
@@ -64,6 +68,7 @@ enum Stage {
     WantingGroup(usize),
     Accepted,
     Answered,
+    Repeated,
 }
 
 /// What a request needs next, or what its checks came to.
@@ -77,6 +82,9 @@ pub enum Check {
     Accepted,
     /// Refused, or answered already: see [`Request::reply`].
     Answered,
+    /// It has been taken before: it gets the same reply again, or none where there is none yet, and nothing else comes
+    /// of it.
+    Repeated,
 }
 
 /// What came of looking for a pre-defined group.
@@ -100,6 +108,8 @@ pub enum FanOut {
     Done(Reply),
     /// The rest was handed over, and the job will say the reply.
     HandedOver,
+    /// It has been taken before, here or by another process a moment ago.
+    Known(Known),
     /// There was no room for a single transaction.
     NoRoom,
     /// Its originator or its source has as many recipients awaited as it may have.
@@ -140,7 +150,15 @@ impl Request {
         kind: Kind,
         mode: Mode,
     ) -> Self {
+        let identity = RequestIdentity::of(&message);
+        let name = service.requests().map(|requests| {
+            let [request, branch] = [&identity.request, &identity.branch]
+                .map(|parts| parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            requests.name(&request, &branch, mode == Mode::Large)
+        });
         Request {
+            ids: service.ids().of_request(&identity),
+            name,
             source: received.source_address,
             originator: Originator::of(service.settings(), received, &message),
             service,
@@ -153,7 +171,6 @@ impl Request {
             cpim: None,
             recipients: Recipients::default(),
             group: None,
-            session: (mode == Mode::Large).then(|| SessionId::new(fill_random)),
             stage: Stage::Checking(0),
             reply: None,
         }
@@ -171,7 +188,7 @@ impl Request {
 
     /// The name that its session has, once it is fanned out. `None` in pager mode.
     pub fn session(&self) -> Option<SessionId> {
-        self.session
+        (self.mode == Mode::Large).then(|| self.ids.session())
     }
 
     /// Authenticated originator's CPM Address, where somebody vouches for one.
@@ -202,6 +219,18 @@ impl Request {
             .map(|field| field.value())
     }
 
+    /// The address of ours that it is for, as the group's document or the configuration writes it: what the sender wrote may
+    /// have parameters of his own choice.
+    pub(super) fn own_address(&self) -> &str {
+        let own = match &self.group {
+            Some(GroupLookup::Known(group, _)) if Uri::parse(group.uri()).is_ok() => {
+                Some(group.uri())
+            }
+            _ => self.service.own_address(&self.request_uri),
+        };
+        own.unwrap_or(&self.request_uri)
+    }
+
     /// The distinct recipients. Empty before the checks.
     pub fn recipients(&self) -> &Recipients {
         &self.recipients
@@ -221,9 +250,18 @@ impl Request {
                 Stage::WantingGroup(_) => return Check::WantGroup,
                 Stage::Accepted => return Check::Accepted,
                 Stage::Answered => return Check::Answered,
+                Stage::Repeated => return Check::Repeated,
             };
             if step == 0 {
-                host.count(Counter::Requests, 1);
+                let requests = self.service.requests().zip(self.name.as_ref());
+                let known = requests.and_then(|(requests, name)| requests.find(name));
+                if !matches!(known, Some(Known::Repeated { .. })) {
+                    host.count(Counter::Requests, 1);
+                }
+                if let Some(known) = known {
+                    self.stage = self.handle_known(known, host);
+                    continue;
+                }
             }
             self.stage = match check::run(self, step, host) {
                 Ok(Checked::Passed) => Stage::Checking(step + 1),
@@ -232,6 +270,30 @@ impl Request {
                 Ok(Checked::All) => Stage::Accepted,
                 Err(refusal) => self.refuse(&refusal, host),
             };
+        }
+    }
+
+    /// What becomes of a request that has been taken before (RFC 3261 §8.2.2.2, §17.2.2). An INVITE gets no answer again:
+    /// its sender has it, or the transaction layer repeats it (RFC 6026 §7.1).
+    fn handle_known(&mut self, known: Known, host: &dyn Host) -> Stage {
+        match known {
+            Known::Repeated { is_answered } => {
+                host.count(Counter::Repeated, 1);
+                if is_answered && self.mode == Mode::Pager {
+                    let headers = pager_mode::accepted_headers(self).into_bytes();
+                    self.reply = Some(Reply::accepted(headers, self.ids.to_tag()));
+                }
+                Stage::Repeated
+            }
+            Known::Merged => {
+                host.count(Counter::Merged, 1);
+                let refusal = Refusal::with_header(
+                    StatusCode::LOOP_DETECTED,
+                    None,
+                    "it has come by another branch before",
+                );
+                self.refuse(&refusal, host)
+            }
         }
     }
 
@@ -298,13 +360,41 @@ impl Request {
         if self.stage != Stage::Accepted {
             return FanOut::NotAccepted;
         }
-        if self.mode == Mode::Large {
-            return match AcceptedInvite::of(self) {
+        let claim = match self.claim(host) {
+            Ok(claim) => claim,
+            Err(known) => return FanOut::Known(known),
+        };
+        let result = match self.mode {
+            Mode::Pager => self.send_copies(claim, host),
+            Mode::Large => match AcceptedInvite::of(self, claim) {
                 None => FanOut::Failed,
                 Some(invite) if host.begin_session(&invite.write()) => FanOut::HandedOver,
                 Some(_) => FanOut::NoRoom,
-            };
+            },
+        };
+        // What was refused after all may come again.
+        if matches!(
+            result,
+            FanOut::Failed | FanOut::NoRoom | FanOut::OverShare(_)
+        ) {
+            self.service.give_back(claim);
         }
+        result
+    }
+
+    /// The right to fan it out, which one process gets, once.
+    fn claim(&self, host: &dyn Host) -> Result<Option<Claim>, Known> {
+        let Some((requests, name)) = self.service.requests().zip(self.name.as_ref()) else {
+            return Ok(None);
+        };
+        let claimed = requests.claim(name)?;
+        if claimed.forgot {
+            host.count(Counter::Forgotten, 1);
+        }
+        Ok(Some(claimed.claim))
+    }
+
+    fn send_copies(&self, claim: Option<Claim>, host: &dyn Host) -> FanOut {
         let charge = match self.charge() {
             Ok(charge) => charge,
             Err(share) => return FanOut::OverShare(share),
@@ -318,6 +408,7 @@ impl Request {
             free();
             return FanOut::Failed;
         };
+        job.claim = claim;
         let noted = self.note_sender();
         if let Some(noted) = &noted {
             job.set_link(noted.link());
@@ -325,7 +416,7 @@ impl Request {
         loop {
             let progress = self.service.run(&mut job, host, false);
             if progress == Progress::Done {
-                self.service.handle_unsent(&job, host);
+                self.service.handle_done(&job, host);
                 return FanOut::Done(job.reply());
             }
             if host.hand_over(&job.write()) {
@@ -340,7 +431,7 @@ impl Request {
                     return FanOut::NoRoom;
                 }
                 self.service.run(&mut job, host, true);
-                self.service.handle_unsent(&job, host);
+                self.service.handle_done(&job, host);
                 return FanOut::Done(job.reply());
             }
         }
@@ -350,6 +441,7 @@ impl Request {
     pub fn handle_fan_out(&mut self, result: FanOut, host: &dyn Host) {
         self.stage = match result {
             FanOut::NotAccepted => return,
+            FanOut::Known(known) => self.handle_known(known, host),
             FanOut::HandedOver => {
                 // A session counts itself once it is there.
                 if self.mode == Mode::Pager {
@@ -394,7 +486,8 @@ impl Request {
     }
 
     fn refuse_at(&mut self, level: LogLevel, refusal: &Refusal, host: &dyn Host) -> Stage {
-        let reply = refusal.reply(&self.service.product(), self.warning_agent());
+        let mut reply = refusal.reply(&self.service.product(), self.warning_agent());
+        reply.to_tag = Some(self.ids.to_tag());
         host.count(Counter::Refused, 1);
         host.log(
             level,

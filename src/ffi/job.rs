@@ -62,7 +62,7 @@ pub(super) extern "C" fn job_run(job: *mut cpm_job, context: *mut c_void, last: 
             };
             let done = running.run(job, &host, last != 0) == Progress::Done;
             if done {
-                running.handle_unsent(job, &host);
+                running.handle_done(job, &host);
                 *reply = Some(job.reply());
             }
             c_int::from(done)

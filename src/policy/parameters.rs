@@ -190,7 +190,9 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("imdn_records", "10000"),
     Parameter::new("failure_imdn", "0"),
     Parameter::new("trigger", "accept_contact"),
+    Parameter::new("request_records", "200000"),
     Parameter::new(STATE_DIR, state_dir::DEFAULT),
+    Parameter::new("id_key_file", ""),
     Parameter::new("warning_agent", ""),
     Parameter::new("oma_release", "2.2"),
 ];

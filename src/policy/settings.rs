@@ -34,6 +34,9 @@ const MAX_IMDN_TTL_S: usize = 30 * 86_400;
 /// Most messages whose sender may be known: some 300 MiB.
 const MAX_IMDN_RECORDS: usize = 1_000_000;
 
+/// Most requests that may be remembered: some 660 MB.
+const MAX_REQUEST_RECORDS: usize = 10_000_000;
+
 /// Everything the operator can configure. [`Settings::default`] is the safe start: nobody is trusted
 /// and no address is ours.
 #[derive(Clone, Debug)]
@@ -104,9 +107,13 @@ pub struct Settings {
     pub imdn_records: usize,
     /// `failure_imdn`: whether a sender who asks for it is told when all recipients of a MESSAGE have failed.
     pub failure_imdn: bool,
+    /// `request_records`: most requests that are remembered at once; 0: none.
+    pub request_records: usize,
     /// `state_dir`: where the service keeps what outlives it, and spools; `None`: nowhere. See
     /// [`prepare_state_dir`](Self::prepare_state_dir).
     pub state_dir: Option<PathBuf>,
+    /// `id_key_file`: the operator's own key for Call-IDs and tags. Not set: the one in the state directory.
+    pub id_key_file: Option<String>,
     /// `warning_agent`: the host that Warning header fields name. Not set: that of the Request-URI.
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
@@ -157,7 +164,9 @@ impl Default for Settings {
             imdn_ttl_s: 86_400,
             imdn_records: 10_000,
             failure_imdn: false,
+            request_records: 200_000,
             state_dir: Some(state_dir::DEFAULT.into()),
+            id_key_file: None,
             warning_agent: None,
             oma_release: "2.2".to_owned(),
             large_mode: LargeModePolicy::default(),
@@ -573,9 +582,13 @@ const PARAMETERS: &[(&str, Setter)] = &[
     ("failure_imdn", |s, v| {
         assign(&mut s.failure_imdn, yes_or_no(v))
     }),
+    ("request_records", |s, v| {
+        assign(&mut s.request_records, number(v, 0, MAX_REQUEST_RECORDS))
+    }),
     ("state_dir", |s, v| {
         assign(&mut s.state_dir, state_dir::parse(v))
     }),
+    ("id_key_file", |s, v| assign(&mut s.id_key_file, text(v))),
     ("warning_agent", |s, v| {
         let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
         let host = (!v.is_empty() && v.bytes().all(is_host)).then(|| v.to_owned());
@@ -722,6 +735,7 @@ mod tests {
             "xcap_user",
             "xcap_password",
             "xcap_ca_file",
+            "id_key_file",
             "msrp_tls_certificate",
             "msrp_tls_private_key",
             "msrp_tls_ca_file",

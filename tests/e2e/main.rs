@@ -10,6 +10,7 @@ mod configurations;
 mod datagrams;
 mod delivery;
 mod event_routes;
+mod exactly_once;
 mod failure_imdn;
 mod groups;
 mod groups_outages;
