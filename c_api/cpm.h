@@ -364,8 +364,10 @@ struct cpm_core {
 			const struct cpm_received *received);
 
 	/* What to reply, without a transaction, to a request of ours that the proxy's own parser refuses, such as one that has a
-	 * header field twice that may occur once. 1: see `*unparsed`, which lives until the next call, 0: nothing. */
-	int (*refuse_unparsed)(const struct cpm_service *service, struct cpm_str request,
+	 * header field twice that may occur once. 1: see `*unparsed`, which lives until the next call, 0: nothing.
+	 * `is_unseen`: the request has just come in. Then only what the proxy drops before any routing script sees it is
+	 * refused: a field that occurs twice before From, To, Call-ID and CSeq have all been read. */
+	int (*refuse_unparsed)(const struct cpm_service *service, struct cpm_str request, int is_unseen,
 			struct cpm_unparsed *unparsed, void *context);
 
 	/* Whether a MESSAGE that classify has not taken is a disposition notification (RFC 5438) to an address of the service, and

@@ -125,6 +125,7 @@ size_t cpm_size_at_most(const struct cpm_outgoing *outgoing);
 
 /* cpm_unparsed.c: replies to a request that Kamailio's parser refuses. */
 void cpm_unparsed_refuse(sip_msg_t *msg);
+int cpm_unparsed_init(void);
 
 /* A pipe between processes holds so many bytes, which is some hundred pointers: what waits in it takes shared
  * memory. */

@@ -194,8 +194,8 @@ static int mod_init(void)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;
-	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_process_init() < 0 || cpm_groups_init() < 0
-			|| cpm_sessions_init() < 0)
+	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_unparsed_init() < 0 || cpm_process_init() < 0
+			|| cpm_groups_init() < 0 || cpm_sessions_init() < 0)
 		return -1;
 	if(cpm_cfg_declare() < 0 || cpm_rpc_register() < 0)
 		return -1;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/data_lump_rpl.h"
+#include "core/events.h"
 #include "core/fmsg.h"
 #include "core/forward.h"
 #include "core/globals.h"
@@ -15,8 +16,9 @@
 
 #include "cpm_kamailio.h"
 
-/* Sends `reply` to `bare`, which came the way that `msg` came. 0, or -1. */
-static int send_reply(sip_msg_t *msg, sip_msg_t *bare, const struct cpm_reply *reply)
+/* Sends `reply` to `bare`, which came that way. 0, or -1. */
+static int send_reply(
+		const struct receive_info *rcv, snd_flags_t flags, sip_msg_t *bare, const struct cpm_reply *reply)
 {
 	struct dest_info destination;
 	struct bookmark bookmark;
@@ -27,8 +29,8 @@ static int send_reply(sip_msg_t *msg, sip_msg_t *bare, const struct cpm_reply *r
 	int signature = server_signature;
 	int result;
 
-	bare->rcv = msg->rcv;
-	bare->rpl_send_flags = msg->rpl_send_flags;
+	bare->rcv = *rcv;
+	bare->rpl_send_flags = flags;
 	if(add_lump_rpl2(bare, headers.s, headers.len, LUMP_RPL_HDR) == NULL)
 		return -1;
 	reason.s = (char *)reply->reason;
@@ -41,28 +43,66 @@ static int send_reply(sip_msg_t *msg, sip_msg_t *bare, const struct cpm_reply *r
 		return -1;
 	init_dest_info(&destination);
 	update_sock_struct_from_ip(&destination.to, bare);
-	destination.proto = msg->rcv.proto;
-	destination.send_sock = msg->rcv.bind_address;
-	destination.id = msg->rcv.proto_reserved1;
-	destination.send_flags = msg->rpl_send_flags;
+	destination.proto = rcv->proto;
+	destination.send_sock = rcv->bind_address;
+	destination.id = rcv->proto_reserved1;
+	destination.send_flags = flags;
 	result = msg_send_buffer(&destination, buf.s, (int)len, 0);
 	pkg_free(buf.s);
 	return result < 0 ? -1 : 0;
 }
 
-void cpm_unparsed_refuse(sip_msg_t *msg)
+static void refuse(
+		struct cpm_str request, int is_unseen, const struct receive_info *rcv, snd_flags_t flags, void *context)
 {
-	struct cpm_str whole = {msg->buf, msg->len};
 	struct cpm_unparsed unparsed;
 	sip_msg_t bare;
 
-	if(cpm_core_api->refuse_unparsed(cpm_service, whole, &unparsed, msg) != 1)
+	if(cpm_core_api->refuse_unparsed(cpm_service, request, is_unseen, &unparsed, context) != 1)
 		return;
 	if(build_sip_msg_from_buf(&bare, (char *)unparsed.request.s, (int)unparsed.request.len, inc_msg_no()) < 0) {
 		LM_INFO("a request that cannot be parsed has no reply\n");
 		return;
 	}
-	if(send_reply(msg, &bare, &unparsed.reply) < 0)
+	if(send_reply(rcv, flags, &bare, &unparsed.reply) < 0)
 		LM_INFO("a request that cannot be parsed has no reply\n");
 	free_sip_msg(&bare);
+}
+
+void cpm_unparsed_refuse(sip_msg_t *msg)
+{
+	struct cpm_str whole = {msg->buf, msg->len};
+
+	refuse(whole, 0, &msg->rcv, msg->rpl_send_flags, msg);
+}
+
+/* Whether a message begins as a request that may be ours. */
+static int may_be_ours(const str *message)
+{
+	return (message->len > 8 && memcmp(message->s, "MESSAGE ", 8) == 0)
+		   || (message->len > 7 && memcmp(message->s, "INVITE ", 7) == 0);
+}
+
+/* What the core drops before any script sees it, it drops without an answer. */
+static int received(sr_event_param_t *event)
+{
+	const str *message = event->data;
+	struct cpm_str whole;
+	snd_flags_t flags;
+
+	if(event->rcv == NULL || !may_be_ours(message))
+		return 0;
+	SND_FLAGS_INIT(&flags);
+	whole = cpm_of_str(message);
+	refuse(whole, 1, event->rcv, flags, NULL);
+	return 0;
+}
+
+int cpm_unparsed_init(void)
+{
+	if(sr_event_register_cb(SREV_NET_DATA_IN, received) < 0) {
+		LM_ERR("requests cannot be looked at as they come in\n");
+		return -1;
+	}
+	return 0;
 }

@@ -1,6 +1,7 @@
 //! Requests of ours that the proxy's own parser refuses: it builds no transaction for them, and no reply.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::rc::Rc;
 
 use bytes::Bytes;
 
@@ -8,7 +9,7 @@ use super::check::single_fields;
 use super::host::{Counter, Host, LogLevel};
 use super::refusal::{Refusal, Reply};
 use super::request::Correlation;
-use super::service::{ControllingFunction, in_dialog};
+use super::service::{ControllingFunction, Received, in_dialog};
 use crate::sip::{HeaderBlock, HeaderName, Message};
 
 /// The answer to such a request.
@@ -20,7 +21,54 @@ pub struct Unparsed {
     pub reply: Reply,
 }
 
+/// The fields that the proxy refuses to read twice, and whether it looks no further, before a routing script, once it has
+/// read all of them that are marked so.
+const READ_FIRST: [(HeaderName, bool); 6] = [
+    (HeaderName::From, true),
+    (HeaderName::To, true),
+    (HeaderName::CallId, true),
+    (HeaderName::CSeq, true),
+    (HeaderName::MaxForwards, false),
+    (HeaderName::ContentLength, false),
+];
+
+/// Whether the proxy drops a request before any routing script sees it.
+fn is_dropped_unseen(message: &Message) -> bool {
+    let mut seen = [false; READ_FIRST.len()];
+    for field in message.fields() {
+        let is_read = |(seen, (_, is_wanted)): (&bool, &(HeaderName, bool))| *seen || !is_wanted;
+        if seen.iter().zip(&READ_FIRST).all(is_read) {
+            return false;
+        }
+        let place = READ_FIRST
+            .iter()
+            .position(|(name, _)| *name == field.name());
+        if let Some(place) = place
+            && std::mem::replace(&mut seen[place], true)
+        {
+            return true;
+        }
+    }
+    false
+}
+
 impl ControllingFunction {
+    /// The same for a request that has just come in, if the proxy is going to drop it without an answer: one that would begin
+    /// something, to an address of ours.
+    pub fn refuse_unseen(self: &Rc<Self>, request: &[u8], host: &dyn Host) -> Option<Unparsed> {
+        let message = Message::parse(Bytes::copy_from_slice(request)).ok()?;
+        if !is_dropped_unseen(&message) {
+            return None;
+        }
+        let received = Received {
+            message: request,
+            request_uri: message.request_uri()?,
+            source_address: None,
+        };
+        self.classify(&received)?;
+        self.refuse_unparsed(request, host)
+    }
+
     /// What to answer to `request`. `None`: nothing can be, or it is an ACK, which has no answer.
     pub fn refuse_unparsed(&self, request: &[u8], host: &dyn Host) -> Option<Unparsed> {
         let message = Message::parse(Bytes::copy_from_slice(request)).ok()?;
@@ -68,5 +116,41 @@ impl ControllingFunction {
             request: bare,
             reply,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_proxy_drops_before_any_script() {
+        let parse = |fields: &str| {
+            let text = format!(
+                "MESSAGE sip:a@b SIP/2.0\r\n{}\r\n",
+                fields.replace(' ', "\r\n")
+            );
+            Message::parse(Bytes::from(text.replace(':', ": 1"))).expect("it is a request")
+        };
+        for (fields, is_dropped) in [
+            ("From: To: Call-ID: CSeq: ", false),
+            (
+                "Max-Forwards: Max-Forwards: From: To: Call-ID: CSeq: ",
+                true,
+            ),
+            (
+                "From: To: Call-ID: Max-Forwards: CSeq: Max-Forwards: ",
+                false,
+            ),
+            ("f: To: From: Call-ID: CSeq: ", true),
+            ("From: To: Call-ID: CSeq: From: ", false),
+            (
+                "Content-Type: Content-Type: From: To: Call-ID: CSeq: ",
+                false,
+            ),
+            ("l: From: To: Content-Length: Call-ID: CSeq: ", true),
+        ] {
+            assert_eq!(is_dropped_unseen(&parse(fields)), is_dropped, "{fields}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::controlling::{Host, LogLevel};
 pub(super) extern "C" fn refuse_unparsed(
     service: *const cpm_service,
     request: cpm_str,
+    is_unseen: c_int,
     room: *mut cpm_unparsed,
     context: *mut c_void,
 ) -> c_int {
@@ -27,7 +28,12 @@ pub(super) extern "C" fn refuse_unparsed(
                 return 0;
             };
             // SAFETY: lent for the duration of this call (cpm.h).
-            let refused = running.refuse_unparsed(unsafe { borrowed(request) }, &host);
+            let request = unsafe { borrowed(request) };
+            let refused = if is_unseen != 0 {
+                running.refuse_unseen(request, &host)
+            } else {
+                running.refuse_unparsed(request, &host)
+            };
             let mut kept = service.unparsed.borrow_mut();
             *kept = refused;
             let Some(unparsed) = kept.as_ref().filter(|_| !room.is_null()) else {

@@ -189,6 +189,7 @@ fn what_the_proxy_cannot_parse_is_refused_in_words_that_it_can() {
         let result = call!(refuse_unparsed(
             service,
             lent(message),
+            0,
             &raw mut room,
             context()
         ));
