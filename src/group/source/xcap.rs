@@ -50,17 +50,19 @@ impl Xdms {
         if url.contains('#') {
             return Err(invalid);
         }
-        let parsed: HttpUri = url.parse().map_err(|_| invalid)?;
+        let parsed: HttpUri = url.parse().map_err(|_| invalid.clone())?;
         if parsed.query().is_some() {
             return Err(invalid);
         }
         if parsed.authority().is_some_and(|a| a.as_str().contains('@')) {
             return Err(SourceError::CredentialsInUrl { source });
         }
+        let origin = Origin::of(&parsed).ok_or(invalid)?;
+        let client = HttpClient::new(options, origin.is_secure())?;
         Ok(Self {
             root: format!("{}/", url.trim_end_matches('/')),
-            origin: Origin::of(&parsed).ok_or(invalid)?,
-            client: HttpClient::new(options)?,
+            origin,
+            client,
             timeout: Duration::from_millis(options.timeout_ms),
         })
     }
