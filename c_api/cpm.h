@@ -84,7 +84,11 @@ enum cpm_counter {
 	CPM_COUNT_LOOPS = 7,        /* own addresses dropped from recipient lists */
 	CPM_COUNT_IMDN_FORWARDED = 8, /* disposition notifications forwarded; the host counts these, see forward_imdn */
 	CPM_COUNT_IMDN_UNKNOWN = 9, /* disposition notifications about a message whose sender is not known */
-	CPM_COUNTERS = 10
+	CPM_COUNT_SHARES = 10, /* requests refused because a share was used up */
+	CPM_COUNT_REPEATED = 11, /* requests that came again after they had been taken */
+	CPM_COUNT_MERGED = 12,   /* requests that were taken already and came by another branch; refused */
+	CPM_COUNT_FORGOTTEN = 13, /* requests that were forgotten before their time, for want of room */
+	CPM_COUNTERS = 14
 };
 
 /* A request as the proxy received it. */
@@ -145,7 +149,8 @@ struct cpm_outgoing {
 	 * Content-Length only: Max-Forwards and User-Agent are among these lines. */
 	struct cpm_str headers;
 	struct cpm_str body;
-	uint32_t attempt; /* given back unchanged in struct cpm_outcome */
+	/* Given back in struct cpm_outcome. A host that has only 32 bits for it may give the upper ones back as 0. */
+	uint64_t attempt;
 	/* About the received request, which may be gone by now: its fields, and how many recipients it has in all. For a
 	 * copy to the ISF after a failure, and a notification to the sender, they are absent, and 0. */
 	struct cpm_str fields[CPM_FIELDS];
@@ -223,7 +228,7 @@ struct cpm_gauges {
 /* How an outgoing request ended. */
 struct cpm_outcome {
 	int code;               /* final status code; 408 when nobody answered */
-	uint32_t attempt;       /* from struct cpm_outgoing */
+	uint64_t attempt;       /* from struct cpm_outgoing */
 	struct cpm_str request; /* the outgoing request as it was sent */
 };
 
@@ -352,8 +357,9 @@ struct cpm_core {
 			struct cpm_forwarding *forwarding, void *context);
 
 	/* Every check of the specification in its order. 1: accepted, 0: refused (see reply), 2: it is for a pre-defined
-	 * group, which has to be looked up: see check_group; -1: failure of our own, after a log line; reply then is a
-	 * 500. Calls host.authorize and host.log. Idempotent. */
+	 * group, which has to be looked up: see check_group; 3: it has been taken before, and comes again (RFC 3261 17.2.2):
+	 * it gets the same reply, or none where there is none (see reply), and nothing else comes of it; -1: failure of our
+	 * own, after a log line; reply then is a 500. Calls host.authorize and host.log. Idempotent. */
 	int (*check)(struct cpm_request *request, void *context);
 
 	/* Whether the service has pre-defined groups. After service_start. */
@@ -375,7 +381,8 @@ struct cpm_core {
 	void (*groups_free)(struct cpm_groups *groups);
 
 	/* Sends one request to each recipient through host.send. 1: all is done, see reply; 2: the rest was handed
-	 * over, and the job will say the reply; 0: refused, see reply, or the checks have not passed yet;
+	 * over, and the job will say the reply; 0: refused, see reply, or the checks have not passed yet; 3: another process
+	 * has taken it a moment ago, as check says;
 	 * -1: failure of our own, see reply. */
 	int (*fan_out)(struct cpm_request *request, void *context);
 
@@ -409,8 +416,9 @@ struct cpm_core {
 	/* Whether there is large message mode. After service_start. */
 	int (*uses_sessions)(const struct cpm_service *service);
 
-	/* Whether a To tag, or the Call-ID or From tag of a response, is of a session of ours. It may be over. */
-	int (*names_session)(struct cpm_str name);
+	/* Whether a To tag, or the Call-ID or From tag of a response, is of a session of ours, whichever process has it. It may
+	 * be over. */
+	int (*names_session)(const struct cpm_service *service, struct cpm_str name);
 
 	/* Starts the MSRP relay, in the process that is to have all sessions: the first that calls it. NULL after a log line. All
 	 * signals that the process handles must be blocked or handled by its one thread. */

@@ -93,7 +93,7 @@ int cpm_dialogs_request(sip_msg_t *msg)
 	if(msg->REQ_METHOD == METHOD_CANCEL)
 		return cancelled(msg);
 	if(parse_to_header(msg) < 0 || get_to(msg)->tag_value.len == 0
-			|| !cpm_core_api->names_session(cpm_of_str(&get_to(msg)->tag_value)))
+			|| !cpm_core_api->names_session(cpm_service, cpm_of_str(&get_to(msg)->tag_value)))
 		return msg->REQ_METHOD == METHOD_ACK ? refusal_acknowledged(msg) : -1;
 	if(msg->REQ_METHOD == METHOD_ACK) {
 		/* Where tm still has the transaction, it stops repeating the 2xx. */
@@ -152,7 +152,7 @@ int cpm_dialogs_response(sip_msg_t *msg)
 
 	if(!cpm_core_api->uses_sessions(cpm_service) || parse_headers(msg, HDR_CALLID_F | HDR_CSEQ_F, 0) < 0
 			|| msg->callid == NULL || msg->cseq == NULL
-			|| !cpm_core_api->names_session(cpm_of_str(&msg->callid->body)))
+			|| !cpm_core_api->names_session(cpm_service, cpm_of_str(&msg->callid->body)))
 		return 1;
 	if(cpm_tm.t_check(msg, &branch) != 0)
 		return 1;

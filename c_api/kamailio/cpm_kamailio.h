@@ -88,6 +88,8 @@ int cpm_tm_load(void);
  * its reply; -1: error. */
 int cpm_tm_transaction(sip_msg_t *msg);
 int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply);
+/* Lets the transaction of the request go without a reply: for a while, tm absorbs what is repeated. */
+void cpm_tm_absorb(sip_msg_t *msg);
 enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing);
 /* A stretch of sending begins; after `budget_ms` cpm_tm_send says that it has been enough. */
 void cpm_tm_begin(unsigned budget_ms);

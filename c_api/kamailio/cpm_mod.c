@@ -68,6 +68,9 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(required_user_agent) \
 	X(allow_anonymity)     \
 	X(max_recipients)      \
+	X(max_outstanding_per_sender) \
+	X(max_outstanding_per_source) \
+	X(max_outstanding_per_destination) \
 	X(missing_list_code)   \
 	X(history_unqualified) \
 	X(exploder_service)    \
@@ -89,7 +92,9 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(imdn_ttl)            \
 	X(imdn_records)        \
 	X(failure_imdn)        \
+	X(request_records)     \
 	X(state_dir)           \
+	X(id_key_file)         \
 	X(warning_agent)       \
 	X(oma_release)         \
 	X(msrp_listen)         \
@@ -105,10 +110,12 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(spool_ttl)           \
 	X(msrp_max_connections) \
 	X(msrp_max_unbound)    \
+	X(msrp_max_unbound_per_source) \
 	X(msrp_tls_certificate) \
 	X(msrp_tls_private_key) \
 	X(msrp_tls_ca_file)    \
 	X(max_sessions)        \
+	X(max_sessions_per_sender) \
 	X(contact_uri)         \
 	X(require_session_timer) \
 	X(session_expires)     \

@@ -96,6 +96,18 @@ int ki_cpm_classify(sip_msg_t *msg)
 	return classify(msg);
 }
 
+/* A request that was taken before, and whose transaction tm has forgotten: what tm would do if it had it still. */
+static int repeated(sip_msg_t *msg, const struct cpm_request *request)
+{
+	struct cpm_reply answer;
+
+	if(cpm_core_api->reply(request, &answer) < 0)
+		cpm_tm_absorb(msg);
+	else
+		cpm_tm_reply(msg, &answer);
+	return 0;
+}
+
 /* 1: accepted, 0: a retransmission, or another process has it (both end the script), -1: refused. */
 static int check(sip_msg_t *msg, struct cpm_request *request)
 {
@@ -113,6 +125,8 @@ static int check(sip_msg_t *msg, struct cpm_request *request)
 		originator = cpm_core_api->field(request, CPM_FIELD_ORIGINATOR);
 		result = cpm_core_api->check_group(request, originator, NULL, 0, msg);
 	}
+	if(result == 3)
+		return repeated(msg, request);
 	return result == 1 ? 1 : -1;
 }
 
@@ -157,6 +171,8 @@ int cpm_script_fan_out(sip_msg_t *msg, struct cpm_request *request)
 	result = cpm_core_api->fan_out(request, msg);
 	if(result == 2) /* the process that has the rest replies */
 		return 1;
+	if(result == 3)
+		return repeated(msg, request);
 	if(cpm_script_reply(msg, request) < 0)
 		return -1;
 	return result == 1 ? 1 : -1;

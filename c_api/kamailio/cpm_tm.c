@@ -69,6 +69,52 @@ void cpm_tm_adopt(unsigned hash_index, unsigned label)
 	adopted.is_set = hash_index != 0 || label != 0;
 }
 
+/* Replies in the current transaction with a To tag of the core's own, so that a repetition which another process or a later
+ * transaction answers gets the same; tm's own reply takes no tag. What the script has added to the reply goes with it. */
+static int reply_with_tag(sip_msg_t *msg, const struct cpm_reply *reply)
+{
+	struct cpm_reply whole = *reply;
+	struct lump_rpl *lump;
+	unsigned hash_index, label;
+	char *headers = NULL;
+	size_t len = reply->headers.len;
+	int result;
+
+	if(cpm_tm.t_get_trans_ident(msg, &hash_index, &label) < 0)
+		return -1;
+	for(lump = msg->reply_lump; lump != NULL; lump = lump->next) {
+		if(lump->flags & LUMP_RPL_HDR)
+			len += lump->text.len;
+	}
+	if(len > reply->headers.len) {
+		headers = pkg_malloc(len);
+		if(headers == NULL) {
+			PKG_MEM_ERROR;
+			return -1;
+		}
+		memcpy(headers, reply->headers.s, reply->headers.len);
+		len = reply->headers.len;
+		for(lump = msg->reply_lump; lump != NULL; lump = lump->next) {
+			if(!(lump->flags & LUMP_RPL_HDR))
+				continue;
+			memcpy(headers + len, lump->text.s, lump->text.len);
+			len += lump->text.len;
+		}
+		whole.headers.s = headers;
+		whole.headers.len = len;
+	}
+	result = cpm_tm_reply_to(hash_index, label, &whole);
+	if(headers != NULL)
+		pkg_free(headers);
+	return result;
+}
+
+void cpm_tm_absorb(sip_msg_t *msg)
+{
+	if(!adopted.is_set)
+		cpm_tm.t_release(msg);
+}
+
 int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply)
 {
 	str headers = cpm_to_str(reply->headers);
@@ -77,6 +123,12 @@ int cpm_tm_reply(sip_msg_t *msg, const struct cpm_reply *reply)
 
 	if(adopted.is_set)
 		return cpm_tm_reply_to(adopted.hash_index, adopted.label, reply) < 0 ? -1 : 1;
+	if(reply->to_tag.len > 0) {
+		result = reply_with_tag(msg, reply);
+		if(result < 0)
+			LM_ERR("the reply %d could not be sent, callid=%.*s\n", reply->code, CPM_CALL_ID(msg));
+		return result < 0 ? -1 : 1;
+	}
 	if(headers.len > 0 && add_lump_rpl2(msg, headers.s, headers.len, LUMP_RPL_HDR) == NULL) {
 		LM_ERR("no memory for the header fields of a reply, callid=%.*s\n", CPM_CALL_ID(msg));
 		return -1;
@@ -103,7 +155,7 @@ static void completed(struct cell *t, int type, struct tmcb_params *params)
 	if(request.s == NULL)
 		return;
 	outcome.code = params->code;
-	outcome.attempt = (uint32_t)(unsigned long)*params->param;
+	outcome.attempt = (uintptr_t)*params->param;
 	outcome.request = cpm_of_str(&request);
 	fate = cpm_core_api->outcome(cpm_service, &outcome, NULL);
 	if(params->rpl != NULL && params->rpl != FAKED_REPLY)
@@ -269,7 +321,7 @@ enum cpm_sent cpm_tm_send(void *context, const struct cpm_outgoing *outgoing)
 	unsigned hash_index, label;
 
 	(void)context;
-	return send_request(outgoing, TMCB_LOCAL_COMPLETED, completed, (void *)(unsigned long)outgoing->attempt, &hash_index,
+	return send_request(outgoing, TMCB_LOCAL_COMPLETED, completed, (void *)(uintptr_t)outgoing->attempt, &hash_index,
 			&label);
 }
 
@@ -326,6 +378,8 @@ int cpm_tm_leave_open(sip_msg_t *msg, unsigned *hash_index, unsigned *label)
 
 int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply *reply)
 {
+	struct cell *current = cpm_tm.t_gett();
+	int branch = cpm_tm.t_gett_branch();
 	struct cell *t;
 	str reason;
 	str body = cpm_to_str(reply->body);
@@ -344,6 +398,7 @@ int cpm_tm_reply_to(unsigned hash_index, unsigned label, const struct cpm_reply 
 	/* Gives back the reference that the look-up took. */
 	result = cpm_tm.t_reply_with_body(t, reply->code, &reason, &body, &headers, &to_tag);
 	server_signature = signature;
-	cpm_tm.t_sett(T_UNDEFINED, T_BR_UNDEFINED);
+	/* The look-up has made it this process's current one. */
+	cpm_tm.t_sett(current, branch);
 	return result;
 }

@@ -47,6 +47,26 @@ impl Dialog {
         })
     }
 
+    /// What is known of a callee whose 2xx makes no dialog, for an ACK and a BYE: where these cannot go to its Contact, they go
+    /// where the INVITE went.
+    pub(super) fn of_odd_callee(request: &OutRequest, response: &Message) -> Self {
+        let mut routes = response.routes(HeaderName::RecordRoute).unwrap_or_default();
+        routes.reverse();
+        Self {
+            call_id: request.call_id.clone(),
+            local: request.from.clone(),
+            remote: address(response, HeaderName::To).unwrap_or_else(|| request.to.clone()),
+            remote_tag: response.tag_in(HeaderName::To).unwrap_or_default(),
+            target: response
+                .uri_in(HeaderName::Contact)
+                .unwrap_or_else(|| request.uri.clone()),
+            routes,
+            local_cseq: request.cseq,
+            remote_cseq: None,
+            allows_update: false,
+        }
+    }
+
     /// The dialog that our 2xx with this tag makes (§12.1.1). `None` without Contact, or with routes that lead nowhere.
     pub(super) fn of_callee(request: &Message, own_tag: &str, first_cseq: u32) -> Option<Self> {
         Some(Self {

@@ -3,9 +3,10 @@
 
 use super::check;
 use super::disposition::cpim_of;
-use super::fan_out::{FanOutJob, LegIdentity};
+use super::fan_out::FanOutJob;
 use super::header_fields::{INITIAL_MAX_FORWARDS, put};
 use super::host::{Host, LogLevel, OutgoingRequest, Sent};
+use super::ids::CopyIds;
 use super::interworking::Attempt;
 use super::random::fill_random;
 use super::request::Correlation;
@@ -17,7 +18,7 @@ use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
 
 impl ControllingFunction {
     /// Counts the recipients of a fan-out whose request could not even be sent.
-    pub fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
+    pub(super) fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
         if job.failed > 0
             && job.link != Link::default()
             && let Some(copy) = job.copy()
@@ -110,17 +111,17 @@ impl ControllingFunction {
             headers.push_line(&field);
         }
         put(&mut headers, "Content-Type", "message/cpim");
-        let mut identity = LegIdentity::new()?;
-        identity.set(0);
+        let mut ids = CopyIds::of(self.ids_following("failure", copy));
+        ids.set(sender);
         let to = format!("<{sender}>");
         Some(host.send(&OutgoingRequest {
             method: "MESSAGE",
             request_uri: sender,
             next_hop: proxy.map(|proxy| proxy.as_str()),
             from: &format!("<{own}>"),
-            from_tag: identity.tag(),
+            from_tag: ids.tag(),
             to: &to,
-            call_id: identity.call_id(),
+            call_id: ids.call_id(),
             cseq: 1,
             headers: headers.as_bytes(),
             body: &body,

@@ -7,84 +7,15 @@
 use bytes::{Buf, BufMut, Bytes};
 
 use super::host::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
+use super::ids::CopyIds;
 use super::interworking::Attempt;
 use super::refusal::Reply;
 use super::senders::Link;
-use crate::sip::{Message, StatusCode};
+use crate::shared::{Charge, Claim};
+use crate::sip::Message;
 
 /// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
 pub const RETRY_AFTER_S: u32 = 5;
-
-/// Room for the longest Call-ID: its prefix, 16 random bytes and any place.
-const IDENTITY_BYTES: usize = 64;
-
-/// Call-ID and From tag of outgoing requests: random, and the place of the recipient.
-#[derive(Debug)]
-pub(super) struct LegIdentity {
-    call_id: String,
-    call_id_prefix: usize,
-    tag: String,
-    tag_prefix: usize,
-}
-
-impl LegIdentity {
-    /// `None`: the system has no randomness.
-    pub(super) fn new() -> Option<Self> {
-        let mut random = [0; 24];
-        getrandom::fill(&mut random).ok()?;
-        let hex = |prefix: &str, bytes: &[u8]| {
-            let mut text = String::with_capacity(IDENTITY_BYTES);
-            text.push_str(prefix);
-            let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-            for byte in bytes {
-                text.extend([digit(byte >> 4), digit(byte & 15)]);
-            }
-            text.push('-');
-            text
-        };
-        Some(LegIdentity::of(
-            hex("cpm-", &random[..16]),
-            hex("", &random[16..]),
-        ))
-    }
-
-    fn of(call_id: String, tag: String) -> Self {
-        LegIdentity {
-            call_id_prefix: call_id.len(),
-            call_id,
-            tag_prefix: tag.len(),
-            tag,
-        }
-    }
-
-    /// Makes them those of the copy for the recipient at this place.
-    pub(super) fn set(&mut self, place: usize) {
-        self.call_id.truncate(self.call_id_prefix);
-        push_number(&mut self.call_id, place);
-        let number = &self.call_id[self.call_id_prefix..];
-        self.tag.truncate(self.tag_prefix);
-        self.tag.push_str(number);
-    }
-
-    /// The Call-ID.
-    pub(super) fn call_id(&self) -> &str {
-        &self.call_id
-    }
-
-    /// The From tag.
-    pub(super) fn tag(&self) -> &str {
-        &self.tag
-    }
-
-    /// What the Call-IDs of all copies begin with.
-    pub(super) fn call_id_prefix(&self) -> &str {
-        &self.call_id[..self.call_id_prefix]
-    }
-
-    fn tag_prefix(&self) -> &str {
-        &self.tag[..self.tag_prefix]
-    }
-}
 
 /// A fan-out on its way: what all copies share, who gets one, and how far it has come.
 #[derive(Debug)]
@@ -95,7 +26,9 @@ pub struct FanOutJob {
     pub(super) next_hop: Option<String>,
     /// Where recipients go whose URI leads nowhere by itself.
     pub(super) isf: Option<Isf>,
-    pub(super) identity: LegIdentity,
+    pub(super) ids: CopyIds,
+    /// What keeps the message from being fanned out again, where requests are remembered.
+    pub(super) claim: Option<Claim>,
     /// The recipients' URIs, each ended by a line end, which no URI holds.
     pub(super) recipients: String,
     /// Header lines of the 202.
@@ -109,6 +42,8 @@ pub struct FanOutJob {
     pub(super) failed: u32,
     /// To the record of the message, where its failures are counted.
     pub(super) link: Link,
+    /// What its recipients are counted in.
+    pub(super) charge: Charge,
     /// For the operator's script.
     pub(super) about: AboutRequest,
 }
@@ -150,7 +85,7 @@ impl FanOutJob {
             };
             let uri = &rest[..length];
             let next = self.position + length + 1;
-            self.identity.set(self.place);
+            self.ids.set(uri);
             to.clear();
             to.push('<');
             to.push_str(uri);
@@ -161,15 +96,16 @@ impl FanOutJob {
                 request_uri: uri,
                 next_hop: isf.map(|isf| isf.uri.as_str()).or(self.next_hop.as_deref()),
                 from: &self.from,
-                from_tag: self.identity.tag(),
+                from_tag: self.ids.tag(),
                 to: &to,
-                call_id: self.identity.call_id(),
+                call_id: self.ids.call_id(),
                 cseq: 1,
                 headers: isf.map_or(&self.headers, |isf| &isf.headers),
                 body: &self.body,
                 attempt: Attempt::Copy {
                     to_isf: isf.is_some(),
                     link: self.link,
+                    charge: self.charge,
                 }
                 .bits(),
                 about: Some(&self.about),
@@ -226,15 +162,9 @@ impl FanOutJob {
     }
 
     /// The 202 (9.1.1-7), once all is done. Its To tag is ours, since another process than the one that got the
-    /// request may send it.
+    /// request may send it, and a repetition gets the same.
     pub fn reply(&self) -> Reply {
-        let mut reply = Reply::new(
-            StatusCode::ACCEPTED,
-            StatusCode::ACCEPTED.reason_phrase(),
-            self.reply_headers.clone(),
-        );
-        reply.to_tag = Some(self.identity.tag().to_owned());
-        reply
+        Reply::accepted(self.reply_headers.clone(), self.ids.to_tag())
     }
 
     /// As bytes for another process of the same build.
@@ -247,14 +177,15 @@ impl FanOutJob {
         put_option(&mut bytes, self.next_hop.as_deref().map(str::as_bytes));
         put_option(&mut bytes, self.isf.as_ref().map(|isf| isf.uri.as_bytes()));
         put_option(&mut bytes, self.isf.as_ref().map(|isf| &isf.headers[..]));
-        put(&mut bytes, self.identity.call_id_prefix().as_bytes());
-        put(&mut bytes, self.identity.tag_prefix().as_bytes());
+        bytes.put_slice(self.ids.secret());
+        put_claim(&mut bytes, self.claim);
         put(&mut bytes, &self.recipients.as_bytes()[self.position..]);
         put(&mut bytes, &self.reply_headers);
         put(&mut bytes, self.correlation.as_bytes());
         bytes.put_u64(self.place as u64);
         bytes.put_u32(self.failed);
         bytes.put_u32(self.link.bits());
+        bytes.put_u32(self.charge.bits());
         let about = &self.about;
         put(&mut bytes, about.kind.as_bytes());
         put(&mut bytes, about.mode.as_bytes());
@@ -279,14 +210,18 @@ impl FanOutJob {
             uri,
             headers: headers.to_vec(),
         });
-        let identity = LegIdentity::of(take_text(&mut bytes)?, take_text(&mut bytes)?);
+        let mut secret = [0; 32];
+        bytes.try_copy_to_slice(&mut secret).ok()?;
+        let ids = CopyIds::of_secret(secret);
+        let claim = take_claim(&mut bytes)?;
         Some(FanOutJob {
             from,
             headers,
             body,
             next_hop,
             isf,
-            identity,
+            ids,
+            claim,
             recipients: take_text(&mut bytes)?,
             reply_headers: take(&mut bytes)?.to_vec(),
             correlation: take_text(&mut bytes)?,
@@ -294,6 +229,7 @@ impl FanOutJob {
             place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
             failed: bytes.try_get_u32().ok()?,
             link: Link::from_bits(bytes.try_get_u32().ok()?),
+            charge: Charge::from_bits(bytes.try_get_u32().ok()?),
             about: AboutRequest {
                 kind: take_text(&mut bytes)?,
                 mode: take_text(&mut bytes)?,
@@ -324,12 +260,19 @@ fn take_option(bytes: &mut Bytes) -> Option<Option<Bytes>> {
     Some(is_some.then_some(field))
 }
 
-/// Appends the decimal digits of a number; what [`std::fmt`] does besides would show at each recipient.
-fn push_number(text: &mut String, number: usize) {
-    if number >= 10 {
-        push_number(text, number / 10);
+/// A claim for another process.
+pub(super) fn put_claim(bytes: &mut Vec<u8>, claim: Option<Claim>) {
+    bytes.put_u8(u8::from(claim.is_some()));
+    for word in claim.map_or([0; 2], Claim::to_words) {
+        bytes.put_u64(word);
     }
-    text.push(char::from(b'0' + (number % 10) as u8));
+}
+
+/// The outer `None` is the error.
+pub(super) fn take_claim(bytes: &mut Bytes) -> Option<Option<Claim>> {
+    let is_some = bytes.try_get_u8().ok()? == 1;
+    let words = [bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?];
+    Some(is_some.then(|| Claim::of_words(words)))
 }
 
 fn is_sip(uri: &str) -> bool {
@@ -348,7 +291,7 @@ fn take_text(bytes: &mut Bytes) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::cell::RefCell;
     use std::fmt;
 
@@ -356,9 +299,9 @@ mod tests {
 
     /// A host that answers each send as told, then with "handed".
     #[derive(Default)]
-    struct Scripted {
-        answers: RefCell<Vec<Sent>>,
-        sent: RefCell<Vec<(String, String)>>,
+    pub(in super::super) struct Scripted {
+        pub(in super::super) answers: RefCell<Vec<Sent>>,
+        pub(in super::super) sent: RefCell<Vec<(String, String)>>,
         counted: RefCell<Vec<(Counter, u32)>>,
     }
 
@@ -393,14 +336,15 @@ mod tests {
         }
     }
 
-    fn job() -> FanOutJob {
+    pub(in super::super) fn job() -> FanOutJob {
         FanOutJob {
             from: "<sip:anne@example.com>".to_owned(),
             headers: b"Max-Forwards: 69\r\n".to_vec(),
             body: Bytes::from_static(b"Hello"),
             next_hop: None,
             isf: None,
-            identity: LegIdentity::of("cpm-1-".to_owned(), "2-".to_owned()),
+            ids: CopyIds::of_secret([1; 32]),
+            claim: Some(Claim::of_words([1, 2])),
             recipients: "sip:a@example.com\nsip:b@example.com\nsip:c@example.com\n".to_owned(),
             reply_headers: b"Server: CPM-serv/OMA2.2\r\n".to_vec(),
             correlation: "callid=1".to_owned(),
@@ -408,6 +352,7 @@ mod tests {
             place: 0,
             failed: 0,
             link: Link::default(),
+            charge: Charge::default(),
             about: AboutRequest {
                 kind: "exploder".to_owned(),
                 contribution_id: Some(b"1".to_vec()),
@@ -415,6 +360,13 @@ mod tests {
                 ..AboutRequest::default()
             },
         }
+    }
+
+    /// Of the copy for this user.
+    fn call_id(user: &str) -> String {
+        let mut ids = job().ids;
+        ids.set(&format!("sip:{user}@example.com"));
+        ids.call_id().to_owned()
     }
 
     fn sent(host: &Scripted) -> Vec<String> {
@@ -435,7 +387,7 @@ mod tests {
             .iter()
             .map(|(_, id)| id.clone())
             .collect();
-        assert_eq!(call_ids, ["cpm-1-0", "cpm-1-1", "cpm-1-2"]);
+        assert_eq!(call_ids, ["a", "b", "c"].map(call_id));
     }
 
     #[test]
@@ -447,7 +399,9 @@ mod tests {
         let mut second = FanOutJob::read(first.write().into()).expect("what write has written");
         assert_eq!(second.run(&host, false), Progress::Done);
         assert_eq!(sent(&host), ["a", "b", "c"]);
-        assert_eq!(host.sent.borrow()[2].1, "cpm-1-2");
+        assert_eq!(host.sent.borrow()[2].1, call_id("c"));
+        assert_eq!(second.claim, first.claim);
+        assert_eq!(second.reply().to_tag, first.reply().to_tag);
         assert_eq!(second.reply().headers, first.reply().headers);
         let handed: u32 = host.counted.borrow().iter().map(|(_, n)| n).sum();
         assert_eq!(handed, 3);
@@ -484,6 +438,8 @@ mod tests {
         assert_eq!(job.run(&host, false), Progress::NoRoom);
         assert_eq!(job.run(&host, false), Progress::Done);
         assert_eq!(sent(&host), ["b", "c", "a"]);
+        // Whoever waits keeps his ids.
+        assert_eq!(host.sent.borrow()[2].1, call_id("a"));
     }
 
     #[test]

@@ -59,6 +59,14 @@ pub enum Counter {
     Loops,
     /// Disposition notifications about a message whose sender is not known.
     ImdnUnknown,
+    /// Requests that came again after they had been taken.
+    Repeated,
+    /// Requests that were taken already and came by another branch; refused.
+    Merged,
+    /// Requests that were forgotten before their time, for want of room.
+    Forgotten,
+    /// Requests refused because a share was used up.
+    Shares,
 }
 
 /// What became of a request handed to [`Host::send`].
@@ -102,7 +110,7 @@ pub struct OutgoingRequest<'a> {
     /// The body.
     pub body: &'a [u8],
     /// Which request it is; comes back in [`Outcome`].
-    pub attempt: u32,
+    pub attempt: u64,
     /// About the received request; `None` where it is gone.
     pub about: Option<&'a AboutRequest>,
 }
@@ -132,7 +140,7 @@ pub struct Outcome<'a> {
     /// Final status code, 408 where nobody answered.
     pub code: u16,
     /// From [`OutgoingRequest::attempt`].
-    pub attempt: u32,
+    pub attempt: u64,
     /// The request as it was sent.
     pub request: &'a [u8],
 }

@@ -15,6 +15,8 @@
 //! |---|---|
 //! | `service` | which requests are ours |
 //! | `request` | one request, from classification to its reply |
+//! | `request_identity` | what makes two requests the same |
+//! | `ids` | the Call-IDs and tags that we make |
 //! | `header_fields` | reading and writing header fields |
 //! | `check_group` | those that only pre-defined groups have |
 //! | `check` | the checks of the specification, in its order |
@@ -27,6 +29,7 @@
 //! | `disposition` | notifications that come back: never fanned out, forwarded to the sender |
 //! | `failure_notification` | the one that tells a sender that all his recipients have failed |
 //! | `senders` | who has sent which message |
+//! | `shares` | what each sender, source and destination may have under way |
 //! | `sent_on` | what a list or a group has sent on comes back |
 //! | `unparsed` | requests that the proxy's own parser refuses |
 //! | `random` | unguessable bytes |
@@ -41,6 +44,7 @@ mod fan_out;
 mod group_finder;
 mod header_fields;
 mod host;
+mod ids;
 mod interworking;
 pub mod large_message_mode;
 mod originator;
@@ -49,15 +53,18 @@ mod random;
 mod recipients;
 mod refusal;
 mod request;
+mod request_identity;
 mod senders;
 mod sent_on;
 mod service;
+mod shares;
 mod unparsed;
 
 pub use disposition::{Forwarding, Notification};
 pub use fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
 pub use group_finder::GroupFinder;
 pub use host::{AboutRequest, Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
+pub use ids::Ids;
 pub use random::fill_random;
 pub use recipients::Recipients;
 pub use refusal::Reply;

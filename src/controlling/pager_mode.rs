@@ -3,9 +3,10 @@
 //! What all recipients share (header lines, body) is made once; per recipient only Request-URI, To and
 //! Call-ID differ, so that a fan-out allocates nothing per recipient.
 
-use super::fan_out::{FanOutJob, Isf, LegIdentity};
+use super::fan_out::{FanOutJob, Isf};
 use super::header_fields::{has_name, put, texts};
 use super::host::{AboutRequest, Host, LogLevel};
+use super::ids::CopyIds;
 use super::interworking;
 use super::request::Request;
 use super::senders::Link;
@@ -14,6 +15,7 @@ use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
+use crate::shared::Charge;
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
 
 /// What the header lines of an outgoing request usually take: room that is made for them at once.
@@ -99,19 +101,14 @@ impl Request {
     }
 }
 
-/// The fan-out of an accepted request. `None`: a failure of our own.
-pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJob> {
+/// The fan-out of an accepted request, whose recipients are counted in `charge`. `None`: a failure of our own.
+pub(super) fn fan_out_job(request: &Request, charge: Charge, host: &dyn Host) -> Option<FanOutJob> {
     let rebuilt = request.outgoing_body.as_ref()?;
     let proxy = request.service.settings().outbound_proxy.as_ref();
-    let identity = LegIdentity::new()?;
     let correlation = request.correlation().to_string();
     host.log(
         LogLevel::Debug,
-        format_args!(
-            "{} recipients, legs={}*, {correlation}",
-            request.recipients.len(),
-            identity.call_id_prefix()
-        ),
+        format_args!("{} recipients, {correlation}", request.recipients.len()),
     );
     let headers = shared_headers(request, rebuilt).into_bytes();
     Some(FanOutJob {
@@ -120,7 +117,8 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
         headers,
         body: rebuilt.body.clone(),
         next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
-        identity,
+        ids: CopyIds::of(request.ids),
+        claim: None,
         recipients: request.recipients.lines().to_owned(),
         reply_headers: accepted_headers(request).into_bytes(),
         correlation,
@@ -128,6 +126,7 @@ pub(super) fn fan_out_job(request: &Request, host: &dyn Host) -> Option<FanOutJo
         place: 0,
         failed: 0,
         link: Link::default(),
+        charge,
         about: AboutRequest {
             kind: request.kind.as_str().to_owned(),
             mode: request.mode().as_str().to_owned(),
@@ -158,7 +157,7 @@ fn isf(request: &Request, headers: &[u8]) -> Option<Isf> {
 }
 
 /// Header lines of the 202 (9.1.1-7).
-fn accepted_headers(request: &Request) -> HeaderBlock {
+pub(super) fn accepted_headers(request: &Request) -> HeaderBlock {
     let mut headers = HeaderBlock::new();
     for name in [
         HeaderName::ConversationId,

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 
-use super::fan_out::LegIdentity;
 use super::header_fields::put;
 use crate::sip::{HeaderBlock, StatusCode, warning_value};
 
@@ -32,6 +31,15 @@ impl Reply {
             headers,
             warning: None,
             to_tag: None,
+        }
+    }
+
+    /// 202 (9.1.1-7).
+    pub(super) fn accepted(headers: Vec<u8>, to_tag: String) -> Self {
+        let code = StatusCode::ACCEPTED;
+        Reply {
+            to_tag: Some(to_tag),
+            ..Reply::new(code, code.reason_phrase(), headers)
         }
     }
 
@@ -120,7 +128,6 @@ impl Refusal {
         }
         let mut reply = Reply::new(self.code, &self.reason, headers.into_bytes());
         reply.warning = self.warning;
-        reply.to_tag = LegIdentity::new().map(|identity| identity.tag().to_owned());
         reply
     }
 }

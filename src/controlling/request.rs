@@ -1,6 +1,7 @@
 //! One request that is ours, from its classification to its reply.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -9,22 +10,25 @@ use bytes::Bytes;
 use super::check::{self, Checked};
 use super::fan_out::{Progress, RETRY_AFTER_S};
 use super::host::{Counter, Host, LogLevel};
+use super::ids::RequestIds;
 use super::large_message_mode::{AcceptedInvite, SessionId};
 use super::originator::Originator;
 use super::pager_mode;
-use super::random::fill_random;
 use super::recipients::Recipients;
 use super::refusal::{Refusal, Reply};
+use super::request_identity::RequestIdentity;
 use super::service::{ControllingFunction, Kind, Mode, Received};
 use crate::group::{Group, Medium, Permissions};
 use crate::mime::Rebuilt;
+use crate::shared::{Claim, Known, RequestName, Share};
 use crate::sip::{HeaderName, Message, StatusCode, Uri};
 
 /// A request that is ours.
 ///
 /// ```text
 /// Checking ──poll_check──► (operator asked) ──► Checking ──► Accepted ──fan_out──► Answered 202
-///     └────────────────────────────────────────────► Answered (refusal) ◄──────────────┘
+///     ├────────────────────────────────────────────► Answered (refusal) ◄──────────────┤
+///     └────────────────────────────────────────────► Repeated ◄────────────────────────┘
 /// ```
 #[derive(Debug)]
 pub struct Request {
@@ -34,6 +38,8 @@ pub struct Request {
     pub(super) kind: Kind,
     mode: Mode,
     pub(super) originator: Option<Originator>,
+    /// The address that it came from.
+    pub(super) source: Option<IpAddr>,
     /// The body as a tree, with the leaf that is the resource list. Set by the checks.
     pub(super) received_list: Option<pager_mode::ReceivedList>,
     /// The body that goes out. Made by the checks, so that what cannot be made is refused before anything is
@@ -44,8 +50,10 @@ pub struct Request {
     pub(super) recipients: Recipients,
     /// What is known of the pre-defined group. Set by [`Request::handle_group`].
     pub(super) group: Option<GroupLookup>,
-    /// The name of its session, in large message mode.
-    session: Option<SessionId>,
+    /// The ids that follow from it.
+    pub(super) ids: RequestIds,
+    /// What it is remembered by, where requests are.
+    name: Option<RequestName>,
     stage: Stage,
     reply: Option<Reply>,
 }
@@ -60,6 +68,7 @@ enum Stage {
     WantingGroup(usize),
     Accepted,
     Answered,
+    Repeated,
 }
 
 /// What a request needs next, or what its checks came to.
@@ -73,6 +82,9 @@ pub enum Check {
     Accepted,
     /// Refused, or answered already: see [`Request::reply`].
     Answered,
+    /// It has been taken before: it gets the same reply again, or none where there is none yet, and nothing else comes
+    /// of it.
+    Repeated,
 }
 
 /// What came of looking for a pre-defined group.
@@ -96,8 +108,12 @@ pub enum FanOut {
     Done(Reply),
     /// The rest was handed over, and the job will say the reply.
     HandedOver,
+    /// It has been taken before, here or by another process a moment ago.
+    Known(Known),
     /// There was no room for a single transaction.
     NoRoom,
+    /// Its originator or its source has as many recipients awaited as it may have.
+    OverShare(Share),
     /// A failure of our own.
     Failed,
     /// The request has not passed its checks.
@@ -134,7 +150,16 @@ impl Request {
         kind: Kind,
         mode: Mode,
     ) -> Self {
+        let identity = RequestIdentity::of(&message);
+        let name = service.requests().map(|requests| {
+            let [request, branch] = [&identity.request, &identity.branch]
+                .map(|parts| parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            requests.name(&request, &branch, mode == Mode::Large)
+        });
         Request {
+            ids: service.ids().of_request(&identity),
+            name,
+            source: received.source_address,
             originator: Originator::of(service.settings(), received, &message),
             service,
             message,
@@ -146,7 +171,6 @@ impl Request {
             cpim: None,
             recipients: Recipients::default(),
             group: None,
-            session: (mode == Mode::Large).then(|| SessionId::new(fill_random)),
             stage: Stage::Checking(0),
             reply: None,
         }
@@ -164,7 +188,7 @@ impl Request {
 
     /// The name that its session has, once it is fanned out. `None` in pager mode.
     pub fn session(&self) -> Option<SessionId> {
-        self.session
+        (self.mode == Mode::Large).then(|| self.ids.session())
     }
 
     /// Authenticated originator's CPM Address, where somebody vouches for one.
@@ -214,9 +238,18 @@ impl Request {
                 Stage::WantingGroup(_) => return Check::WantGroup,
                 Stage::Accepted => return Check::Accepted,
                 Stage::Answered => return Check::Answered,
+                Stage::Repeated => return Check::Repeated,
             };
             if step == 0 {
-                host.count(Counter::Requests, 1);
+                let requests = self.service.requests().zip(self.name.as_ref());
+                let known = requests.and_then(|(requests, name)| requests.find(name));
+                if !matches!(known, Some(Known::Repeated { .. })) {
+                    host.count(Counter::Requests, 1);
+                }
+                if let Some(known) = known {
+                    self.stage = self.handle_known(known, host);
+                    continue;
+                }
             }
             self.stage = match check::run(self, step, host) {
                 Ok(Checked::Passed) => Stage::Checking(step + 1),
@@ -225,6 +258,30 @@ impl Request {
                 Ok(Checked::All) => Stage::Accepted,
                 Err(refusal) => self.refuse(&refusal, host),
             };
+        }
+    }
+
+    /// What becomes of a request that has been taken before (RFC 3261 §8.2.2.2, §17.2.2). An INVITE gets no answer again:
+    /// its sender has it, or the transaction layer repeats it (RFC 6026 §7.1).
+    fn handle_known(&mut self, known: Known, host: &dyn Host) -> Stage {
+        match known {
+            Known::Repeated { is_answered } => {
+                host.count(Counter::Repeated, 1);
+                if is_answered && self.mode == Mode::Pager {
+                    let headers = pager_mode::accepted_headers(self).into_bytes();
+                    self.reply = Some(Reply::accepted(headers, self.ids.to_tag()));
+                }
+                Stage::Repeated
+            }
+            Known::Merged => {
+                host.count(Counter::Merged, 1);
+                let refusal = Refusal::with_header(
+                    StatusCode::LOOP_DETECTED,
+                    None,
+                    "it has come by another branch before",
+                );
+                self.refuse(&refusal, host)
+            }
         }
     }
 
@@ -291,24 +348,63 @@ impl Request {
         if self.stage != Stage::Accepted {
             return FanOut::NotAccepted;
         }
-        if self.mode == Mode::Large {
-            return match AcceptedInvite::of(self) {
+        let claim = match self.claim(host) {
+            Ok(claim) => claim,
+            Err(known) => return FanOut::Known(known),
+        };
+        let result = match self.mode {
+            Mode::Pager => self.send_copies(claim, host),
+            Mode::Large => match AcceptedInvite::of(self, claim) {
                 None => FanOut::Failed,
                 Some(invite) if host.begin_session(&invite.write()) => FanOut::HandedOver,
                 Some(_) => FanOut::NoRoom,
-            };
+            },
+        };
+        // What was refused after all may come again.
+        if matches!(
+            result,
+            FanOut::Failed | FanOut::NoRoom | FanOut::OverShare(_)
+        ) {
+            self.service.give_back(claim);
         }
-        let Some(mut job) = pager_mode::fan_out_job(self, host) else {
+        result
+    }
+
+    /// The right to fan it out, which one process gets, once.
+    fn claim(&self, host: &dyn Host) -> Result<Option<Claim>, Known> {
+        let Some((requests, name)) = self.service.requests().zip(self.name.as_ref()) else {
+            return Ok(None);
+        };
+        let claimed = requests.claim(name)?;
+        if claimed.forgot {
+            host.count(Counter::Forgotten, 1);
+        }
+        Ok(Some(claimed.claim))
+    }
+
+    fn send_copies(&self, claim: Option<Claim>, host: &dyn Host) -> FanOut {
+        let charge = match self.charge() {
+            Ok(charge) => charge,
+            Err(share) => return FanOut::OverShare(share),
+        };
+        let free = || {
+            if let Some(outstanding) = &self.service.outstanding {
+                outstanding.release(charge, self.recipients.len());
+            }
+        };
+        let Some(mut job) = pager_mode::fan_out_job(self, charge, host) else {
+            free();
             return FanOut::Failed;
         };
+        job.claim = claim;
         let noted = self.note_sender();
         if let Some(noted) = &noted {
             job.set_link(noted.link());
         }
         loop {
-            let progress = job.run(host, false);
+            let progress = self.service.run(&mut job, host, false);
             if progress == Progress::Done {
-                self.service.handle_unsent(&job, host);
+                self.service.handle_done(&job, host);
                 return FanOut::Done(job.reply());
             }
             if host.hand_over(&job.write()) {
@@ -316,13 +412,14 @@ impl Request {
             }
             if progress == Progress::NoRoom {
                 if job.is_untouched() {
+                    free();
                     if let (Some(senders), Some(noted)) = (self.service.senders(), &noted) {
                         senders.forget(noted);
                     }
                     return FanOut::NoRoom;
                 }
-                job.run(host, true);
-                self.service.handle_unsent(&job, host);
+                self.service.run(&mut job, host, true);
+                self.service.handle_done(&job, host);
                 return FanOut::Done(job.reply());
             }
         }
@@ -332,6 +429,7 @@ impl Request {
     pub fn handle_fan_out(&mut self, result: FanOut, host: &dyn Host) {
         self.stage = match result {
             FanOut::NotAccepted => return,
+            FanOut::Known(known) => self.handle_known(known, host),
             FanOut::HandedOver => {
                 // A session counts itself once it is there.
                 if self.mode == Mode::Pager {
@@ -352,6 +450,10 @@ impl Request {
                 );
                 self.refuse(&refusal, host)
             }
+            FanOut::OverShare(share) => {
+                let refusal = self.over_share(share, host);
+                self.refuse_at(LogLevel::Debug, &refusal, host)
+            }
             FanOut::Failed => return self.fail("its fan-out could not be made", host),
         };
     }
@@ -363,13 +465,18 @@ impl Request {
     }
 
     fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> Stage {
-        let reply = refusal.reply(&self.service.product(), self.warning_agent());
-        host.count(Counter::Refused, 1);
         // While a group source is down, each request to a group comes to this; the outage itself is logged.
         let level = match self.group {
             Some(GroupLookup::Unavailable { .. }) => LogLevel::Debug,
             _ => LogLevel::Notice,
         };
+        self.refuse_at(level, refusal, host)
+    }
+
+    fn refuse_at(&mut self, level: LogLevel, refusal: &Refusal, host: &dyn Host) -> Stage {
+        let mut reply = refusal.reply(&self.service.product(), self.warning_agent());
+        reply.to_tag = Some(self.ids.to_tag());
+        host.count(Counter::Refused, 1);
         host.log(
             level,
             format_args!(

@@ -6,11 +6,15 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::disposition::is_notification;
+use super::fan_out::FanOutJob;
 use super::header_fields::texts;
+use super::host::Host;
+use super::ids::{Ids, RequestIds};
 use super::large_message_mode::LargeModeSettings;
 use super::request::Request;
 use super::senders::SenderTable;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
+use crate::shared::{Claim, OutstandingTable, RequestTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
@@ -36,6 +40,11 @@ pub struct ControllingFunction {
     large_mode: Option<Rc<LargeModeSettings>>,
     /// The senders of the last messages, where notifications are forwarded to them.
     senders: Option<SenderTable>,
+    /// The requests that were taken last, where they are remembered.
+    requests: Option<RequestTable>,
+    ids: Ids,
+    /// How many recipients are awaited for whom, where processes share memory.
+    pub(super) outstanding: Option<OutstandingTable>,
 }
 
 /// An address of the Controlling Function itself.
@@ -131,6 +140,9 @@ impl ControllingFunction {
             key_seed,
             large_mode: None,
             senders: None,
+            requests: None,
+            ids: Ids::random(),
+            outstanding: None,
         })
     }
 
@@ -156,6 +168,51 @@ impl ControllingFunction {
         self.senders.as_ref()
     }
 
+    /// The same, with the table that all processes share.
+    pub fn with_requests(mut self, requests: RequestTable) -> Self {
+        self.requests = Some(requests);
+        self
+    }
+
+    /// The requests that were taken last, where they are remembered.
+    pub fn requests(&self) -> Option<&RequestTable> {
+        self.requests.as_ref()
+    }
+
+    /// The same, with the ids that follow from another key than one of its own.
+    pub fn with_ids(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// What makes its ids.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// The ids of a request that follows from this one of ours.
+    pub(super) fn ids_following(&self, purpose: &str, request: &Message) -> RequestIds {
+        let call_id = request.first(HeaderName::CallId);
+        self.ids
+            .following(purpose, call_id.as_ref().map_or(b"", |field| field.value()))
+    }
+
+    /// A fan-out is done: a repetition of its request gets the same answer, and the recipients whose copy could not
+    /// even be sent have failed.
+    pub fn handle_done(&self, job: &FanOutJob, host: &dyn Host) {
+        if let (Some(requests), Some(claim)) = (&self.requests, job.claim) {
+            requests.answered(claim);
+        }
+        self.handle_unsent(job, host);
+    }
+
+    /// A request that was taken has been refused: it may come again.
+    pub fn give_back(&self, claim: Option<Claim>) {
+        if let (Some(requests), Some(claim)) = (&self.requests, claim) {
+            requests.give_back(claim);
+        }
+    }
+
     /// The same service with another value for one parameter. What is under way keeps the service that it began with.
     pub fn tuned(&self, name: &str, value: &str) -> Result<Self, TuneError> {
         let mut settings = self.settings.clone();
@@ -166,15 +223,29 @@ impl ControllingFunction {
         });
         let mut tuned = ControllingFunction::new(settings, self.key_seed)?;
         tuned.senders = self.senders.clone();
+        tuned.requests = self.requests.clone();
+        tuned.ids = self.ids.clone();
+        tuned.outstanding = self.outstanding.clone();
         Ok(match large_mode {
             Some(large_mode) => tuned.with_large_mode(large_mode),
             None => tuned,
         })
     }
 
+    /// The same, with the table that all processes share.
+    pub fn with_outstanding(mut self, outstanding: OutstandingTable) -> Self {
+        self.outstanding = Some(outstanding);
+        self
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// A key for an address, the same however it is spelt.
+    pub fn key_of(&self, address: &str) -> u64 {
+        Uri::parse(address).map_or(0, |uri| self.keys(&uri).address)
     }
 
     /// The keys by which URIs are compared here.

@@ -48,23 +48,7 @@ impl Challenge {
     /// The Digest challenges in a value of WWW-Authenticate or Proxy-Authenticate, in their order, without those that nobody here
     /// can answer: other schemes, unknown algorithms, only unknown qop. Names have no case, values may have quotes or not.
     pub fn read(value: &str) -> Vec<Self> {
-        let mut challenges: Vec<(&str, Vec<(&str, String)>)> = Vec::new();
-        for element in split_list(value) {
-            let (name, parameter) = element.split_once('=').unwrap_or((element, ""));
-            // A scheme stands before the first parameter of each challenge.
-            let mut words = name.split_ascii_whitespace().rev();
-            let name = words.next().unwrap_or_default();
-            if let Some(scheme) = words.next_back() {
-                if challenges.len() == MAX_CHALLENGES {
-                    break;
-                }
-                challenges.push((scheme, Vec::new()));
-            }
-            if let Some((_, parameters)) = challenges.last_mut() {
-                parameters.push((name, unquoted(parameter.trim())));
-            }
-        }
-        let digest = challenges
+        let digest = parse(value)
             .into_iter()
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Digest"));
         digest.filter_map(|(_, own)| Self::of(&own)).collect()
@@ -103,6 +87,37 @@ impl Challenge {
             hashes_user: is_true("userhash"),
         })
     }
+}
+
+/// Whether a value of WWW-Authenticate or Proxy-Authenticate has a challenge of this scheme.
+pub fn offers_scheme(value: &str, scheme: &str) -> bool {
+    let challenges = parse(value);
+    challenges
+        .iter()
+        .any(|(own, _)| own.eq_ignore_ascii_case(scheme))
+}
+
+/// A scheme, and its parameters.
+type Parsed<'a> = (&'a str, Vec<(&'a str, String)>);
+
+fn parse(value: &str) -> Vec<Parsed<'_>> {
+    let mut challenges: Vec<Parsed<'_>> = Vec::new();
+    for element in split_list(value) {
+        let (name, parameter) = element.split_once('=').unwrap_or((element, ""));
+        // A scheme stands before the first parameter of each challenge.
+        let mut words = name.split_ascii_whitespace().rev();
+        let name = words.next().unwrap_or_default();
+        if let Some(scheme) = words.next_back() {
+            if challenges.len() == MAX_CHALLENGES {
+                break;
+            }
+            challenges.push((scheme, Vec::new()));
+        }
+        if let Some((_, parameters)) = challenges.last_mut() {
+            parameters.push((name, unquoted(parameter.trim())));
+        }
+    }
+    challenges
 }
 
 /// The text of a quoted-string, or of a token.

@@ -8,7 +8,7 @@ mod algorithm;
 mod challenge;
 
 pub use algorithm::Algorithm;
-pub use challenge::{Challenge, Qop};
+pub use challenge::{Challenge, Qop, offers_scheme};
 
 /// What an answer speaks of.
 #[derive(Debug, Clone, Copy)]

@@ -336,5 +336,9 @@ fn counter_to_c(counter: Counter) -> cpm_counter {
         Counter::Interworked => bindings::CPM_COUNT_INTERWORKED,
         Counter::Loops => bindings::CPM_COUNT_LOOPS,
         Counter::ImdnUnknown => bindings::CPM_COUNT_IMDN_UNKNOWN,
+        Counter::Repeated => bindings::CPM_COUNT_REPEATED,
+        Counter::Merged => bindings::CPM_COUNT_MERGED,
+        Counter::Forgotten => bindings::CPM_COUNT_FORGOTTEN,
+        Counter::Shares => bindings::CPM_COUNT_SHARES,
     }
 }

@@ -56,12 +56,13 @@ pub(super) extern "C" fn job_run(job: *mut cpm_job, context: *mut c_void, last: 
     let JobHandle { job, reply, .. } = handle;
     boundary(
         || {
-            let done = job.run(&host, last != 0) == Progress::Done;
+            // SAFETY: the service lives as long as its jobs are used (cpm.h).
+            let Stage::Running(running) = (unsafe { &(*service).stage }) else {
+                return -1;
+            };
+            let done = running.run(job, &host, last != 0) == Progress::Done;
             if done {
-                // SAFETY: the service lives as long as its jobs are used (cpm.h).
-                if let Stage::Running(running) = unsafe { &(*service).stage } {
-                    running.handle_unsent(job, &host);
-                }
+                running.handle_done(job, &host);
                 *reply = Some(job.reply());
             }
             c_int::from(done)

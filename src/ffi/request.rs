@@ -8,6 +8,7 @@ use super::boundary::boundary;
 use super::host::{ABSENT, CHost, borrowed, lend};
 use super::service::table;
 use crate::controlling::{Check, FanOut, Host, LogLevel, Reply, Request};
+use crate::shared::Known;
 
 /// What a `struct cpm_request` is.
 pub(super) struct RequestHandle {
@@ -56,7 +57,7 @@ pub(super) extern "C" fn check(request: *mut cpm_request, context: *mut c_void) 
     })
 }
 
-/// 1: accepted, 0: there is a reply, 2: the group is wanted, -1: called from within a call on the same request.
+/// 1: accepted, 0: there is a reply, 2: the group is wanted, 3: it was taken before, -1: called from within a call on the same request.
 pub(super) fn run_checks(
     cell: &RefCell<Request>,
     host: &CHost<'_>,
@@ -73,6 +74,7 @@ pub(super) fn run_checks(
             Check::Accepted => return 1,
             Check::Answered => return 0,
             Check::WantGroup => return 2,
+            Check::Repeated => return 3,
             Check::AskOperator => {
                 // Not borrowed here: the operator's script may look at the request.
                 let allowed = host.authorize(handle);
@@ -99,7 +101,8 @@ pub(super) extern "C" fn fan_out(request: *mut cpm_request, context: *mut c_void
         let code = match result {
             FanOut::Done(_) => 1,
             FanOut::HandedOver => 2,
-            FanOut::NoRoom => 0,
+            FanOut::Known(Known::Repeated { .. }) => 3,
+            FanOut::Known(Known::Merged) | FanOut::NoRoom | FanOut::OverShare(_) => 0,
             FanOut::Failed | FanOut::NotAccepted => -1,
         };
         request.handle_fan_out(result, host);

@@ -15,12 +15,13 @@ use super::host::{CHost, borrowed};
 use super::request::RequestHandle;
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{
-    ControllingFunction, Fate, GroupFinder, Host, LogLevel, Notification, Outcome, Received,
+    ControllingFunction, Fate, GroupFinder, Host, Ids, LogLevel, Notification, Outcome, Received,
     SenderTable, Unparsed, fill_random,
 };
 use crate::group::source::SourceError;
 use crate::policy::{RunsAs, Settings};
 use crate::relay::{Listeners, RelaySettings};
+use crate::shared::{OutstandingTable, RequestTable};
 use crate::sip::Uri;
 
 /// What a `struct cpm_service` is.
@@ -200,12 +201,25 @@ fn start(
             ),
         );
     }
+    let id_key = settings.id_key(runs_as)?;
     let mut service = ControllingFunction::new(settings, key_seed)?;
+    if let Some(key) = id_key {
+        service = service.with_ids(Ids::new(&key));
+    }
     let records = service.settings().imdn_records;
     if records > 0 {
         let words = host.share(SenderTable::words(records));
         let words = words.ok_or("there is no memory for so many imdn_records")?;
         service = service.with_senders(SenderTable::new(words, fill_random, monotonic_s));
+    }
+    let requests = service.settings().request_records;
+    if requests > 0 {
+        let words = host.share(RequestTable::words(requests));
+        let words = words.ok_or("there is no memory for so many request_records")?;
+        service = service.with_requests(RequestTable::new(words, fill_random, monotonic_s));
+    }
+    if let Some(words) = host.share(OutstandingTable::WORDS) {
+        service = service.with_outstanding(OutstandingTable::new(words, key_seed, monotonic_s));
     }
     let policy = &service.settings().large_mode;
     if !policy.is_on() {

@@ -12,7 +12,7 @@ use super::bindings::{
 use super::boundary::boundary;
 use super::host::{CHost, borrowed, lend};
 use super::service::{ServiceHandle, Stage, table};
-use crate::controlling::large_message_mode::{DialogName, SessionId, TransactionKey};
+use crate::controlling::large_message_mode::{SessionId, TransactionKey};
 use crate::controlling::{Host, LogLevel};
 use crate::process::{Question, Sessions, Wake};
 use crate::relay::Relay;
@@ -37,11 +37,19 @@ pub(super) extern "C" fn uses_sessions(service: *const cpm_service) -> c_int {
     }
 }
 
-pub(super) extern "C" fn names_session(name: cpm_str) -> c_int {
+pub(super) extern "C" fn names_session(service: *const cpm_service, name: cpm_str) -> c_int {
+    // SAFETY: NULL or a live handle (cpm.h).
+    let Some(ServiceHandle {
+        stage: Stage::Running(running),
+        ..
+    }) = (unsafe { service.cast::<ServiceHandle>().as_ref() })
+    else {
+        return 0;
+    };
     // SAFETY: lent for the duration of this call (cpm.h).
     let name = std::str::from_utf8(unsafe { borrowed(name) });
     boundary(
-        || c_int::from(name.is_ok_and(|name| DialogName::parse(name).is_some())),
+        || c_int::from(name.is_ok_and(|name| running.ids().names().read(name).is_some())),
         |_| 0,
     )
 }

@@ -52,6 +52,8 @@ pub struct LargeModePolicy {
     pub max_connections: usize,
     /// `msrp_max_unbound`: most accepted connections that have not named a session yet.
     pub max_unbound: usize,
+    /// `msrp_max_unbound_per_source`: the same from one source; 0: no limit of its own.
+    pub max_unbound_per_source: usize,
     /// `msrp_tls_certificate`: certificate chain, PEM.
     pub tls_certificate: Option<String>,
     /// `msrp_tls_private_key`: its key, PEM.
@@ -60,6 +62,8 @@ pub struct LargeModePolicy {
     pub tls_ca_file: Option<String>,
     /// `max_sessions`: most sessions at once; beyond it an INVITE is answered with 503.
     pub max_sessions: usize,
+    /// `max_sessions_per_sender`: the same of one originator; 0: no limit of its own.
+    pub max_sessions_per_sender: usize,
     /// `contact_uri`: where requests inside of our dialogs reach this proxy. Not set: its first listener.
     pub contact_uri: Option<String>,
     /// `require_session_timer`: which Session-Expires is refused (spec-notes N1).
@@ -170,10 +174,12 @@ impl Default for LargeModePolicy {
             spool_ttl: Some(Duration::from_secs(14_400)),
             max_connections: 10_000,
             max_unbound: 1024,
+            max_unbound_per_source: 256,
             tls_certificate: None,
             tls_private_key: None,
             tls_ca_file: None,
             max_sessions: 1000,
+            max_sessions_per_sender: 250,
             contact_uri: None,
             require_session_timer: SessionTimerCheck::Lenient,
             session_expires_s: 1800,
@@ -249,6 +255,12 @@ pub(super) const PARAMETERS: &[(&str, Setter)] = &[
     ("msrp_max_unbound", |s, v| {
         assign(&mut s.large_mode.max_unbound, number(v, 1, 1_000_000))
     }),
+    ("msrp_max_unbound_per_source", |s, v| {
+        assign(
+            &mut s.large_mode.max_unbound_per_source,
+            number(v, 0, 1_000_000),
+        )
+    }),
     ("msrp_tls_certificate", |s, v| {
         assign(&mut s.large_mode.tls_certificate, text(v))
     }),
@@ -260,6 +272,12 @@ pub(super) const PARAMETERS: &[(&str, Setter)] = &[
     }),
     ("max_sessions", |s, v| {
         assign(&mut s.large_mode.max_sessions, number(v, 1, 1_000_000))
+    }),
+    ("max_sessions_per_sender", |s, v| {
+        assign(
+            &mut s.large_mode.max_sessions_per_sender,
+            number(v, 0, 1_000_000),
+        )
     }),
     ("contact_uri", |s, v| {
         let uri = sip_uri(v).map(|_| Some(v.to_owned()));

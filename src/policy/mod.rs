@@ -1,6 +1,7 @@
 //! Service provider policy: what the operator configured, and what follows from it.
 
 mod group_uris;
+mod id_key;
 mod isf_codes;
 mod large_mode;
 mod parameters;
@@ -9,6 +10,7 @@ mod state_dir;
 mod trusted_peers;
 
 pub use group_uris::{GroupUris, NotAPattern};
+pub use id_key::{ID_KEY_BYTES, IdKeyError};
 pub use isf_codes::StatusCodes;
 pub use large_mode::{
     AllFailedResponse, LargeModePolicy, LegAck, ListenerError, MsrpListener, NoDestinationsText,

@@ -114,6 +114,12 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("required_user_agent", ""),
     Parameter::new("allow_anonymity", "1").tunable("whether originators may ask for anonymity"),
     Parameter::new("max_recipients", "100").tunable("most distinct recipients of one message"),
+    Parameter::new("max_outstanding_per_sender", "2000")
+        .tunable("most recipients of one originator that are awaited; 0: no limit"),
+    Parameter::new("max_outstanding_per_source", "2000")
+        .tunable("the same of one address that is no trusted_peer; 0: no limit"),
+    Parameter::new("max_outstanding_per_destination", "3000")
+        .tunable("most recipients with one host in their addresses that are awaited; 0: no limit"),
     Parameter::new("require_ids", "0")
         .tunable("whether Conversation-ID and Contribution-ID have to be there"),
     Parameter::new("missing_list_code", "403")
@@ -157,7 +163,10 @@ pub const ALL: &[Parameter] = &[
         .tunable("how long a complete message is kept for a recipient, in seconds; 0: no limit"),
     Parameter::new("msrp_max_connections", "10000"),
     Parameter::new("msrp_max_unbound", "1024"),
+    Parameter::new("msrp_max_unbound_per_source", "256"),
     Parameter::new("max_sessions", "1000").tunable("most large message sessions at once"),
+    Parameter::new("max_sessions_per_sender", "250")
+        .tunable("most large message sessions of one originator at once; 0: no limit"),
     Parameter::new("contact_uri", ""),
     Parameter::new("require_session_timer", "lenient"),
     Parameter::new("session_expires", "1800")
@@ -181,7 +190,9 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("imdn_records", "10000"),
     Parameter::new("failure_imdn", "0"),
     Parameter::new("trigger", "accept_contact"),
+    Parameter::new("request_records", "200000"),
     Parameter::new(STATE_DIR, state_dir::DEFAULT),
+    Parameter::new("id_key_file", ""),
     Parameter::new("warning_agent", ""),
     Parameter::new("oma_release", "2.2"),
 ];

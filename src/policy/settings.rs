@@ -16,6 +16,9 @@ use crate::sip::Uri;
 /// proxy (64 KiB by default), so that a larger number would promise what cannot be kept.
 const MAX_MAX_RECIPIENTS: usize = 10_000;
 
+/// Most recipients that a share may be set to; beyond it, it would be none.
+const MAX_OUTSTANDING: usize = 1_000_000;
+
 /// Most own addresses of one kind: each received request is compared with all of them.
 const MAX_OWN_URIS: usize = 64;
 
@@ -30,6 +33,9 @@ const MAX_IMDN_TTL_S: usize = 30 * 86_400;
 
 /// Most messages whose sender may be known: some 300 MiB.
 const MAX_IMDN_RECORDS: usize = 1_000_000;
+
+/// Most requests that may be remembered: some 660 MB.
+const MAX_REQUEST_RECORDS: usize = 10_000_000;
 
 /// Everything the operator can configure. [`Settings::default`] is the safe start: nobody is trusted
 /// and no address is ours.
@@ -57,6 +63,8 @@ pub struct Settings {
     pub allow_anonymity: bool,
     /// `max_recipients`: most distinct recipients of one request.
     pub max_recipients: usize,
+    /// `max_outstanding_per_sender`, `..._source` and `..._destination`: most recipients awaited for each of them.
+    pub shares: ShareLimits,
     /// `missing_list_code`: what a request without a resource list is answered with.
     pub missing_list_code: MissingListCode,
     /// `history_unqualified`: what the history list says of entries without copyControl.
@@ -99,9 +107,13 @@ pub struct Settings {
     pub imdn_records: usize,
     /// `failure_imdn`: whether a sender who asks for it is told when all recipients of a MESSAGE have failed.
     pub failure_imdn: bool,
+    /// `request_records`: most requests that are remembered at once; 0: none.
+    pub request_records: usize,
     /// `state_dir`: where the service keeps what outlives it, and spools; `None`: nowhere. See
     /// [`prepare_state_dir`](Self::prepare_state_dir).
     pub state_dir: Option<PathBuf>,
+    /// `id_key_file`: the operator's own key for Call-IDs and tags. Not set: the one in the state directory.
+    pub id_key_file: Option<String>,
     /// `warning_agent`: the host that Warning header fields name. Not set: that of the Request-URI.
     pub warning_agent: Option<String>,
     /// `oma_release`: the release in User-Agent and Server (Appendix D).
@@ -126,6 +138,11 @@ impl Default for Settings {
             required_user_agent: Vec::new(),
             allow_anonymity: true,
             max_recipients: 100,
+            shares: ShareLimits {
+                sender: 2_000,
+                source: 2_000,
+                destination: 3_000,
+            },
             missing_list_code: MissingListCode::Forbidden,
             history_unqualified: HistoryUnqualified::Hide,
             exploder_service: ExploderService::Copy,
@@ -147,13 +164,26 @@ impl Default for Settings {
             imdn_ttl_s: 86_400,
             imdn_records: 10_000,
             failure_imdn: false,
+            request_records: 200_000,
             state_dir: Some(state_dir::DEFAULT.into()),
+            id_key_file: None,
             warning_agent: None,
             oma_release: "2.2".to_owned(),
             large_mode: LargeModePolicy::default(),
             given: Given::default(),
         }
     }
+}
+
+/// Most recipients awaited for one of a kind; 0: no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareLimits {
+    /// For an originator.
+    pub sender: usize,
+    /// For an address that requests come from, which is no trusted peer.
+    pub source: usize,
+    /// For a host that recipients have in their addresses, where no outbound proxy takes all.
+    pub destination: usize,
 }
 
 /// The SIP URI of a server that requests are sent to.
@@ -442,6 +472,15 @@ const PARAMETERS: &[(&str, Setter)] = &[
     ("max_recipients", |s, v| {
         assign(&mut s.max_recipients, number(v, 1, MAX_MAX_RECIPIENTS))
     }),
+    ("max_outstanding_per_sender", |s, v| {
+        assign(&mut s.shares.sender, number(v, 0, MAX_OUTSTANDING))
+    }),
+    ("max_outstanding_per_source", |s, v| {
+        assign(&mut s.shares.source, number(v, 0, MAX_OUTSTANDING))
+    }),
+    ("max_outstanding_per_destination", |s, v| {
+        assign(&mut s.shares.destination, number(v, 0, MAX_OUTSTANDING))
+    }),
     ("missing_list_code", |s, v| {
         let values = [MissingListCode::Forbidden, MissingListCode::BadRequest];
         assign(
@@ -543,9 +582,13 @@ const PARAMETERS: &[(&str, Setter)] = &[
     ("failure_imdn", |s, v| {
         assign(&mut s.failure_imdn, yes_or_no(v))
     }),
+    ("request_records", |s, v| {
+        assign(&mut s.request_records, number(v, 0, MAX_REQUEST_RECORDS))
+    }),
     ("state_dir", |s, v| {
         assign(&mut s.state_dir, state_dir::parse(v))
     }),
+    ("id_key_file", |s, v| assign(&mut s.id_key_file, text(v))),
     ("warning_agent", |s, v| {
         let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
         let host = (!v.is_empty() && v.bytes().all(is_host)).then(|| v.to_owned());
@@ -692,6 +735,7 @@ mod tests {
             "xcap_user",
             "xcap_password",
             "xcap_ca_file",
+            "id_key_file",
             "msrp_tls_certificate",
             "msrp_tls_private_key",
             "msrp_tls_ca_file",

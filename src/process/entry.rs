@@ -11,6 +11,8 @@ use crate::sip::{HeaderBlock, HeaderName, Message};
 /// One session.
 pub(super) struct Entry {
     pub(super) machine: Session,
+    /// The key of the originator's address.
+    pub(super) originator: u64,
     /// Of the originator's INVITE.
     pub(super) transaction: TransactionKey,
     /// Whether its 2xx is being repeated by the transaction layer.
@@ -59,6 +61,7 @@ impl Entry {
         machine: Session,
         transaction: TransactionKey,
         invite: &AcceptedInvite,
+        originator: u64,
     ) -> Self {
         let message = &invite.message;
         let mut id_headers = HeaderBlock::new();
@@ -70,6 +73,7 @@ impl Entry {
         let value = |name| message.first(name).map(|field| field.value().to_vec());
         Entry {
             machine,
+            originator,
             transaction,
             kept: false,
             answered: false,

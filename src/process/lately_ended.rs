@@ -49,8 +49,9 @@ mod tests {
     #[test]
     fn sessions_are_remembered_for_a_while_and_up_to_a_number() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let random = |bytes: &mut [u8]| getrandom::fill(bytes).unwrap();
-        let ids: Vec<SessionId> = (0..=MAX_SESSIONS).map(|_| SessionId::new(random)).collect();
+        let ids: Vec<SessionId> = (0..=MAX_SESSIONS)
+            .filter_map(|number| SessionId::parse(&format!("{number:032x}")))
+            .collect();
         let mut lately = LatelyEnded::default();
         lately.insert(start, ids[0]);
         assert!(lately.contains(start + BYE_TIMEOUT - second, ids[0]));

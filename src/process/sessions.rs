@@ -58,6 +58,8 @@ pub struct Sessions {
     settings: Rc<LargeModeSettings>,
     relay: Relay,
     sessions: HashMap<SessionId, Entry>,
+    /// How many each originator has, by the key of its address.
+    by_originator: HashMap<u64, usize>,
     /// Originators' INVITEs, for their CANCELs.
     invites: HashMap<TransactionKey, SessionId>,
     /// INVITEs whose CANCEL has overtaken them, the oldest first.
@@ -81,6 +83,7 @@ impl Sessions {
             service: Rc::clone(service),
             relay,
             sessions: HashMap::new(),
+            by_originator: HashMap::new(),
             invites: HashMap::new(),
             cancelled: VecDeque::new(),
             alarms: BTreeSet::new(),
@@ -144,12 +147,9 @@ impl Sessions {
         let overtaken = self.cancelled.iter().position(|&key| key == transaction);
         if let Some(place) = overtaken {
             self.cancelled.remove(place);
-            let tag = DialogName {
-                session: invite.session,
-                side: Side::Originator,
-            };
+            let tag = self.originator_tag(invite.session);
             let code = StatusCode::REQUEST_TERMINATED;
-            return self.reply(host, transaction, code, tag.to_string());
+            return self.reply(host, transaction, code, tag);
         }
         if let Err((code, cause)) = self.begin(now, &invite, transaction, host) {
             host.count(Counter::Refused, 1);
@@ -162,12 +162,23 @@ impl Sessions {
                     invite.session
                 ),
             );
-            let tag = DialogName {
-                session: invite.session,
-                side: Side::Originator,
-            };
-            self.reply(host, transaction, code, tag.to_string());
+            self.service.give_back(invite.claim);
+            let tag = self.originator_tag(invite.session);
+            self.reply(host, transaction, code, tag);
         }
+    }
+
+    fn name_of(&self, text: &str) -> Option<DialogName> {
+        self.service.ids().names().read(text)
+    }
+
+    /// Our tag towards the originator of a session.
+    fn originator_tag(&self, session: SessionId) -> String {
+        let side = Side::Originator;
+        self.service
+            .ids()
+            .names()
+            .write(DialogName { session, side })
     }
 
     fn begin(
@@ -182,6 +193,19 @@ impl Sessions {
             return Err((
                 StatusCode::SERVICE_UNAVAILABLE,
                 "there are max_sessions already",
+            ));
+        }
+        // One that has gone on for longer than its INVITE is remembered.
+        if self.sessions.contains_key(&invite.session) {
+            return Err((StatusCode::LOOP_DETECTED, "its session is there already"));
+        }
+        let originator = self.service.key_of(&invite.originator);
+        let own = self.by_originator.get(&originator).copied().unwrap_or(0);
+        if policy.max_sessions_per_sender > 0 && own >= policy.max_sessions_per_sender {
+            host.count(Counter::Shares, 1);
+            return Err((
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the originator has max_sessions_per_sender already",
             ));
         }
         let machine = Session::new(
@@ -200,7 +224,7 @@ impl Sessions {
             ),
             NotStarted::NoRecipients => (StatusCode::FORBIDDEN, "it has no recipients"),
         })?;
-        let entry = Entry::new(now, machine, transaction, invite);
+        let entry = Entry::new(now, machine, transaction, invite, originator);
         host.log(
             LogLevel::Debug,
             format_args!(
@@ -209,6 +233,7 @@ impl Sessions {
             ),
         );
         self.invites.insert(transaction, invite.session);
+        *self.by_originator.entry(originator).or_default() += 1;
         self.sessions.insert(invite.session, entry);
         self.touched(invite.session, host);
         Ok(())
@@ -231,7 +256,7 @@ impl Sessions {
         let Some(name) = message
             .tag_in(HeaderName::To)
             .as_deref()
-            .and_then(DialogName::parse)
+            .and_then(|tag| self.name_of(tag))
         else {
             return;
         };
@@ -244,7 +269,8 @@ impl Sessions {
                 Some("BYE") if self.lately_ended.contains(now, name.session) => StatusCode::OK,
                 _ => StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST,
             };
-            self.reply(host, transaction, code, name.to_string());
+            let tag = self.service.ids().names().write(name);
+            self.reply(host, transaction, code, tag);
         }
     }
 
@@ -296,7 +322,7 @@ impl Sessions {
         let Some(name) = message
             .tag_in(HeaderName::From)
             .as_deref()
-            .and_then(DialogName::parse)
+            .and_then(|tag| self.name_of(tag))
         else {
             return;
         };
@@ -319,7 +345,9 @@ impl Sessions {
             }
             (side, _) => machine.handle_outcome(now, side, (cseq, method), code, response),
         });
-        if !known && let Some(requests) = response.and_then(requests_for_stray_answer) {
+        let names = self.service.ids().names();
+        let stray = |response| requests_for_stray_answer(names, response);
+        if !known && let Some(requests) = response.and_then(stray) {
             for request in &requests {
                 host.request(request);
             }
@@ -336,7 +364,7 @@ impl Sessions {
     ) {
         let name = std::str::from_utf8(call_id)
             .ok()
-            .and_then(DialogName::parse);
+            .and_then(|name| self.name_of(name));
         let Some(DialogName {
             session,
             side: Side::Leg(leg),
@@ -441,20 +469,17 @@ impl Sessions {
             return;
         };
         self.relay.forget(id);
-        let Some(entry) = self.sessions.remove(&id) else {
+        let Some(entry) = self.take(id) else {
             return;
         };
         self.alarms.retain(|&(_, of)| of != id);
         self.busy.retain(|&of| of != id);
         self.crowded.retain(|&of| of != id);
         self.invites.remove(&entry.transaction);
-        let name = DialogName {
-            session: id,
-            side: Side::Originator,
-        };
         if !entry.answered {
             let code = StatusCode::SERVER_INTERNAL_ERROR;
-            self.reply(host, entry.transaction, code, name.to_string());
+            let tag = self.originator_tag(id);
+            self.reply(host, entry.transaction, code, tag);
         }
         if entry.kept {
             host.release(entry.transaction);
@@ -696,13 +721,13 @@ impl Sessions {
             Fate::Failed => SessionEvent::RecipientFailed,
             Fate::Interworked => return,
         };
+        let name = self.service.ids().names().write(dialog);
         if fate == Fate::Failed {
             host.log(
                 LogLevel::Notice,
-                format_args!("a recipient failed with {code}, leg={dialog}"),
+                format_args!("a recipient failed with {code}, leg={name}"),
             );
         }
-        let name = dialog.to_string();
         if let Some(entry) = self.sessions.get(&id) {
             host.event(
                 event,
@@ -712,9 +737,21 @@ impl Sessions {
         }
     }
 
+    /// Takes a session out.
+    fn take(&mut self, id: SessionId) -> Option<Entry> {
+        let entry = self.sessions.remove(&id)?;
+        if let Some(own) = self.by_originator.get_mut(&entry.originator) {
+            *own -= 1;
+            if *own == 0 {
+                self.by_originator.remove(&entry.originator);
+            }
+        }
+        Some(entry)
+    }
+
     fn ended(&mut self, now: Instant, id: SessionId, host: &dyn SessionHost) {
         self.relay.forget(id);
-        let Some(entry) = self.sessions.remove(&id) else {
+        let Some(entry) = self.take(id) else {
             return;
         };
         self.lately_ended.insert(now, id);
@@ -777,7 +814,7 @@ fn outgoing<'a>(invite: &'a InviteRequest, entry: &'a Entry) -> OutgoingRequest<
         cseq: invite.cseq,
         headers: &invite.headers,
         body: &invite.body,
-        attempt: u32::from(invite.to_isf),
+        attempt: u64::from(invite.to_isf),
         about: Some(&entry.about),
     }
 }

@@ -1,8 +1,8 @@
 //! The relay thread: what it holds, its loop, and what a fault costs.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use super::accepting::Unbound;
 use super::connection::{Connection, Stage};
 use super::events::EventSender;
 use super::id_map::{IdMap, IdSet};
@@ -57,8 +58,8 @@ pub(super) struct Core {
     pub(super) fallen: IdSet<SessionId>,
     pub(super) connections: IdMap<ConnectionId, Connection>,
     pub(super) next_connection: u64,
-    /// Accepted, and nobody's yet; the oldest first.
-    pub(super) unbound: BTreeSet<ConnectionId>,
+    /// Accepted, and nobody's yet.
+    pub(super) unbound: Unbound,
     /// What connections are read into.
     pub(super) block: BytesMut,
     /// Connections with something to do.
@@ -274,7 +275,10 @@ impl Core {
                     break;
                 }
                 match self.listeners[index].socket.accept() {
-                    Ok((stream, _)) => self.take_in(stream, self.listeners[index].transport),
+                    Ok((stream, peer)) => {
+                        let transport = self.listeners[index].transport;
+                        self.take_in(stream, peer.ip(), transport);
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         self.listeners[index].ready = false;
                     }
@@ -297,14 +301,12 @@ impl Core {
         }
     }
 
-    fn take_in(&mut self, stream: TcpStream, transport: Transport) {
+    fn take_in(&mut self, stream: TcpStream, peer: IpAddr, transport: Transport) {
         if self.connections.len() >= self.limits.max_connections {
             let line = format_args!("MSRP: connection refused, there are too many");
             return self.events.log_peer(self.now, line);
         }
-        if self.unbound.len() >= self.limits.max_unbound
-            && let Some(oldest) = self.unbound.first().copied()
-        {
+        if let Some(oldest) = self.unbound.in_the_way_of(peer) {
             let line = format_args!("MSRP: too many connections without session, one closed");
             self.events.log_peer(self.now, line);
             self.lose(oldest);
@@ -328,7 +330,7 @@ impl Core {
         let deadline = self.now + self.limits.unbound;
         let connection = Connection::new(stream, tls, stage);
         if let Some(id) = self.keep(connection, deadline) {
-            self.unbound.insert(id);
+            self.unbound.insert(id, peer);
         }
     }
 

@@ -125,7 +125,7 @@ mod tests {
     fn readable_while_events_wait() {
         let (mut sender, mut receiver) = event_queue().unwrap();
         assert!(!readable(&receiver));
-        let session = SessionId::new(|bytes| bytes.fill(1));
+        let session = SessionId::parse(&"01".repeat(16)).unwrap();
         sender.session(session, SessionEvent::SenderConnected);
         sender.session(session, SessionEvent::MessageComplete);
         sender.flush();

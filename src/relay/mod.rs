@@ -34,6 +34,7 @@
 //! Sockets are waited for through `mio`: edge-triggered, so that back-pressure and a socket that is full cost no system
 //! call, and not a line of it is ours to keep right.
 
+mod accepting;
 mod actions;
 mod commands;
 mod connecting;
@@ -60,7 +61,7 @@ mod timers;
 mod tls;
 mod writing;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ use mio::{Poll, Waker};
 pub use listeners::{Listeners, RelayError};
 pub use settings::{Listen, RelayLimits, RelaySettings, TlsFiles};
 
+use self::accepting::Unbound;
 use self::core::{Core, Listener, WAKER};
 use self::events::{EventReceiver, event_queue};
 use self::id_map::{IdMap, IdSet};
@@ -206,7 +208,7 @@ impl Relay {
             uris: HashMap::new(),
             fallen: IdSet::default(),
             connections: IdMap::default(),
-            unbound: BTreeSet::new(),
+            unbound: Unbound::new(limits.max_unbound, limits.max_unbound_per_source),
             block: BytesMut::new(),
             run_queue: VecDeque::new(),
             held_back: Vec::new(),

@@ -64,7 +64,7 @@ impl Core {
             connection.frames.clear();
         }
         connection.waiting.clear();
-        self.unbound.remove(&id);
+        self.unbound.remove(id);
         self.linger(id);
         self.disconnect_all(id, &bound);
     }
@@ -117,7 +117,7 @@ impl Core {
         let Some(connection) = self.remove(connection_id) else {
             return;
         };
-        self.unbound.remove(&connection_id);
+        self.unbound.remove(connection_id);
         if let Some((session, side)) = connection.opened_for
             && let Some(ends) = self.ends_of(session, side)
             && ends.connection == Some(connection_id)

@@ -249,7 +249,7 @@ impl Core {
         }
         connection.bound.push((session_id, side));
         self.timers.disarm(&mut connection.timer);
-        self.unbound.remove(&id);
+        self.unbound.remove(id);
         self.events.session(session_id, event);
         self.route_to(session_id, side)
     }
@@ -282,7 +282,7 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.strangers += 1;
             if connection.bound.is_empty() && connection.strangers >= MAX_STRANGERS {
-                self.unbound.remove(&id);
+                self.unbound.remove(id);
                 self.linger(id);
             }
         }

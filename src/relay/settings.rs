@@ -48,8 +48,11 @@ pub struct RelayLimits {
     pub chunk_bytes: Option<u64>,
     /// Connections in all (`msrp_max_connections`); beyond it, a new one is closed at once.
     pub max_connections: usize,
-    /// Connections that no session is bound to (`msrp_max_unbound`); beyond it, the oldest of them is closed.
+    /// Connections that no session is bound to (`msrp_max_unbound`); beyond it, the oldest one of the source that
+    /// has most of them is closed.
     pub max_unbound: usize,
+    /// The same for those from one source (`msrp_max_unbound_per_source`), which closes its own; 0: no limit of its own.
+    pub max_unbound_per_source: usize,
     /// How long a connection may go without its first request for a session, TLS handshake included.
     pub unbound: Duration,
     /// How long a connection that we open may take to come about, TLS handshake included, all addresses of the host together.
@@ -86,6 +89,7 @@ impl Default for RelayLimits {
             chunk_bytes: None,
             max_connections: 8192,
             max_unbound: 1024,
+            max_unbound_per_source: 256,
             unbound: Duration::from_secs(10),
             connect: Duration::from_secs(20),
             sender_idle: Duration::from_secs(60),
@@ -118,6 +122,7 @@ impl RelaySettings {
                 chunk_bytes: policy.chunk_bytes,
                 max_connections: policy.max_connections,
                 max_unbound: policy.max_unbound,
+                max_unbound_per_source: policy.max_unbound_per_source,
                 ..RelayLimits::default()
             },
             tls: files.map(|(certificate, private_key)| TlsFiles {

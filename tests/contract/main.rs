@@ -1,6 +1,6 @@
 //! `c_api/cpm.h` with a host that is no proxy: what the core promises to whoever implements the header.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::process::Command;
 
@@ -26,14 +26,20 @@ fn message(entries: &str) -> String {
          Max-Forwards: 70\r\n\
          From: \"Anne\" <sip:anne@example.com>;tag=1\r\n\
          To: <sip:exploder@example.com>\r\n\
-         Call-ID: 1\r\nCSeq: 1 MESSAGE\r\n\
+         Call-ID: 1\r\nCSeq: {} MESSAGE\r\n\
          Accept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg\"\r\n\
          P-Asserted-Identity: <sip:anne@example.com>\r\n\
          Contribution-ID: abc\r\n\
          Content-Type: multipart/mixed;boundary=b\r\n\
          Content-Length: {}\r\n\r\n{body}",
+        NEXT_CSEQ.replace(NEXT_CSEQ.get() + 1),
         body.len()
     )
+}
+
+thread_local! {
+    /// Each message is one of its own, not the one before again.
+    static NEXT_CSEQ: Cell<u32> = const { Cell::new(1) };
 }
 
 /// What the host saw. One per test: each runs on a thread of its own.
@@ -55,6 +61,7 @@ struct Seen {
     /// What the sessions wanted done, and the last body that they replied with.
     in_sessions: Vec<String>,
     reply_body: String,
+    reply_tag: String,
 }
 
 thread_local! {
@@ -235,6 +242,7 @@ unsafe extern "C" fn session_reply(
     seen(|seen| {
         seen.in_sessions.push(line);
         seen.reply_body = text(reply.body);
+        seen.reply_tag = text(reply.to_tag);
     });
     1
 }
@@ -324,6 +332,12 @@ fn reply(request: *const cpm_request) -> Option<(c_int, String, String)> {
         .unwrap()
         .to_owned();
     Some((reply.code, reason, text(reply.headers)))
+}
+
+fn to_tag(request: *const cpm_request) -> String {
+    let mut reply = cpm_reply::default();
+    assert_eq!(call!(reply(request, &raw mut reply)), 0);
+    text(reply.to_tag)
 }
 
 fn context() -> *mut c_void {
@@ -443,8 +457,8 @@ fn what_is_not_ours_is_left_alone() {
 #[test]
 fn only_lines_that_the_log_takes_are_written() {
     let service = service(PARAMETERS);
-    let message = message("<entry uri=\"sip:bill@example.com\"/>");
     for wants_debug in [false, true] {
+        let message = message("<entry uri=\"sip:bill@example.com\"/>");
         seen(|seen| seen.wants_debug = wants_debug);
         let request = classify(service, &message, "sip:exploder@example.com");
         assert_eq!(call!(check(request, context())), 1);
@@ -818,5 +832,133 @@ fn a_parameter_changes_for_requests_that_come_later() {
     for request in [under_way, later] {
         call!(request_free(request));
     }
+    call!(service_free(service));
+}
+
+/// A request whose text is that of another one, but for its branch.
+fn over_branch(text: &str, branch: &str) -> String {
+    text.replace("branch=z9hG4bK1", &format!("branch={branch}"))
+}
+
+#[test]
+fn a_request_is_fanned_out_once() {
+    let service = service(PARAMETERS);
+    let text = message("<entry uri=\"sip:bill@example.com\"/>");
+    let uri = "sip:exploder@example.com";
+    let first = classify(service, &text, uri);
+    assert_eq!(call!(fan_out(first, context())), 1);
+    let answer = reply(first).unwrap();
+    assert_eq!(answer.0, 202);
+    for _ in 0..3 {
+        let again = classify(service, &text, uri);
+        assert_eq!(call!(check(again, context())), 3);
+        assert_eq!(call!(fan_out(again, context())), 3);
+        assert_eq!(reply(again).unwrap(), answer);
+        assert_eq!(to_tag(again), to_tag(first));
+        call!(request_free(again));
+    }
+    for branch in ["z9hG4bK2", "z9hG4bK2", "2"] {
+        let merged = classify(service, &over_branch(&text, branch), uri);
+        assert_eq!(call!(check(merged, context())), 0);
+        assert_eq!(reply(merged).unwrap().0, 482);
+        call!(request_free(merged));
+    }
+    seen(|seen| {
+        assert_eq!(seen.sent.len(), 1);
+        let counted = |counter| {
+            let of = seen
+                .counted
+                .iter()
+                .filter(|(counted, _)| *counted == counter);
+            of.map(|(_, n)| n).sum::<u32>()
+        };
+        assert_eq!(counted(CPM_COUNT_REPEATED), 3);
+        assert_eq!(counted(CPM_COUNT_MERGED), 3);
+        assert_eq!(counted(CPM_COUNT_REQUESTS), 4);
+        assert_eq!(counted(CPM_COUNT_ACCEPTED), 1);
+        assert_eq!(counted(CPM_COUNT_REFUSED), 3);
+    });
+    call!(request_free(first));
+    call!(service_free(service));
+}
+
+/// Two workers whose checks have both passed: by the same branch, and by another.
+#[test]
+fn of_two_that_have_passed_their_checks_one_is_fanned_out() {
+    let service = service(PARAMETERS);
+    let asked = message("<entry uri=\"sip:bill@example.com\"/>");
+    let uri = "sip:exploder@example.com";
+    let other = over_branch(&asked, "z9hG4bK2");
+    let [first, again, merged] = [&asked, &asked, &other].map(|asked| {
+        let request = classify(service, asked, uri);
+        assert_eq!(call!(check(request, context())), 1);
+        request
+    });
+    // Its copies are still being sent: there is no answer yet.
+    seen(|seen| {
+        seen.send_answers = vec![CPM_SENT_NO_ROOM];
+        seen.takes_jobs = true;
+    });
+    assert_eq!(call!(fan_out(first, context())), 2);
+    assert_eq!(call!(fan_out(again, context())), 3);
+    assert_eq!(reply(again), None);
+    assert_eq!(call!(fan_out(merged, context())), 0);
+    assert_eq!(reply(merged).unwrap().0, 482);
+    for request in [first, again, merged] {
+        call!(request_free(request));
+    }
+    // Another process sends them, and the answer is there.
+    let bytes = seen(|seen| seen.jobs.pop()).expect("it was handed over");
+    let bytes = cpm_str {
+        s: bytes.as_ptr().cast(),
+        len: bytes.len(),
+    };
+    let job = call!(job_new(service, bytes));
+    assert_eq!(call!(job_run(job, context(), 0)), 1);
+    let mut answer = cpm_reply::default();
+    assert_eq!(call!(job_reply(job, &raw mut answer)), 0);
+    let late = classify(service, &asked, uri);
+    assert_eq!(call!(check(late, context())), 3);
+    let (code, _, headers) = reply(late).unwrap();
+    assert_eq!((code, headers), (202, text(answer.headers)));
+    assert_eq!(to_tag(late), text(answer.to_tag));
+    call!(request_free(late));
+    call!(job_free(job));
+    seen(|seen| assert_eq!(seen.sent.len(), 2, "{:?}", seen.sent));
+    call!(service_free(service));
+}
+
+/// 503 for want of room is no answer that is remembered: a proxy on the way tries again over another branch.
+#[test]
+fn what_found_no_room_may_come_again() {
+    let service = service(PARAMETERS);
+    let text = message("<entry uri=\"sip:bill@example.com\"/>");
+    let uri = "sip:exploder@example.com";
+    for (branch, room, code) in [
+        ("z9hG4bK1", CPM_SENT_NO_ROOM, 503),
+        ("z9hG4bK1", CPM_SENT_NO_ROOM, 503),
+        ("z9hG4bK2", CPM_SENT, 202),
+        ("z9hG4bK1", CPM_SENT, 482),
+    ] {
+        seen(|seen| seen.send_answers = vec![room]);
+        let request = classify(service, &over_branch(&text, branch), uri);
+        call!(fan_out(request, context()));
+        assert_eq!(reply(request).unwrap().0, code, "{branch}");
+        call!(request_free(request));
+    }
+    call!(service_free(service));
+}
+
+#[test]
+fn without_records_the_transaction_layer_is_relied_on() {
+    let service = service(&[PARAMETERS, &[("request_records", "0")]].concat());
+    let text = message("<entry uri=\"sip:bill@example.com\"/>");
+    for _ in 0..2 {
+        let request = classify(service, &text, "sip:exploder@example.com");
+        assert_eq!(call!(fan_out(request, context())), 1);
+        call!(request_free(request));
+    }
+    let ids = seen(|seen| seen.sent.clone());
+    assert_eq!(ids[0], ids[1], "who has it already can tell");
     call!(service_free(service));
 }

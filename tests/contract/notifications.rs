@@ -170,6 +170,13 @@ fn without_memory_for_it_there_is_no_start() {
         call!(service_set(service, lent("imdn_records"), lent("0"))),
         0
     );
+    assert_eq!(call!(service_start(service, lent(OWN_URI), 0, 0)), -1);
+    let line = "there is no memory for so many request_records";
+    seen(|seen| assert_eq!(seen.log.pop(), Some((CPM_LOG_ERROR, line.to_owned()))));
+    assert_eq!(
+        call!(service_set(service, lent("request_records"), lent("0"))),
+        0
+    );
     assert_eq!(call!(service_start(service, lent(OWN_URI), 0, 0)), 0);
     call!(service_free(service));
 }

@@ -1,6 +1,13 @@
 //! Large message sessions: what the process that has them and the core owe each other.
 
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use cpm::controlling::Ids;
+use cpm::controlling::large_message_mode::{DialogName, LegNumber, SessionId, Side};
+use cpm::policy::ID_KEY_BYTES;
 
 use super::*;
 
@@ -36,10 +43,15 @@ fn invite() -> String {
 
 /// A service with large message mode, on a port that was free a moment ago.
 fn large_mode() -> *mut cpm_service {
+    large_mode_with(&[])
+}
+
+fn large_mode_with(more: &[(&str, &str)]) -> *mut cpm_service {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
     let listen = format!("tcp:{}", free.unwrap());
     let mut parameters = PARAMETERS.to_vec();
     parameters.push(("msrp_listen", &listen));
+    parameters.extend_from_slice(more);
     service(&parameters)
 }
 
@@ -113,8 +125,8 @@ fn a_session_from_invite_to_bye() {
     see(sessions, CPM_SEEN_INVITE, 77, &job);
     assert_eq!(work(sessions), ["INVITE sip:bill@example.com"]);
     let (_, call_id) = seen(|seen| seen.sent[0].clone());
-    assert_eq!(call!(names_session(lent(&call_id))), 1);
-    assert_eq!(call!(names_session(lent("cpm-1"))), 0);
+    assert_eq!(call!(names_session(service, lent(&call_id))), 1);
+    assert_eq!(call!(names_session(service, lent("cpm-1"))), 0);
 
     let ok = response(&call_id, "200 OK", ANSWER);
     see(
@@ -128,9 +140,15 @@ fn a_session_from_invite_to_bye() {
     let answer = seen(|seen| seen.reply_body.clone());
     assert!(answer.contains("a=recvonly\r\n"), "{answer}");
 
+    let own_tag = seen(|seen| seen.reply_tag.clone());
+    assert_eq!(call!(names_session(service, lent(&own_tag))), 1);
+    assert_ne!(own_tag, call_id);
+    for name in [&own_tag, &call_id] {
+        assert!(!name.contains(&id), "{name} tells the session");
+    }
     let ack = format!(
         "ACK sip:cpm@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK2\r\n\
-         From: <sip:anne@example.com>;tag=1\r\nTo: <sip:exploder@example.com>;tag=cpms-{id}-0\r\n\
+         From: <sip:anne@example.com>;tag=1\r\nTo: <sip:exploder@example.com>;tag={own_tag}\r\n\
          Call-ID: 1\r\nCSeq: 1 ACK\r\n\r\n"
     );
     see(sessions, CPM_SEEN_REQUEST, 0, ack.as_bytes());
@@ -170,9 +188,18 @@ fn a_session_from_invite_to_bye() {
 
 #[test]
 fn what_belongs_to_no_session_is_told_so() {
-    let service = large_mode();
+    let folder = std::env::temp_dir();
+    let key_file = folder.join(format!("cpm-contract-key-{}", std::process::id()));
+    write_secret(&key_file, &[7; ID_KEY_BYTES]);
+    let service = large_mode_with(&[("id_key_file", key_file.to_str().unwrap())]);
+    std::fs::remove_file(key_file).unwrap();
     let sessions = call!(sessions_new(service));
-    let name = format!("cpms-{}-0", "0".repeat(32));
+    let named = |side| {
+        let session = SessionId::parse(&"0".repeat(32)).unwrap();
+        let ids = Ids::new(&[7; ID_KEY_BYTES]);
+        ids.names().write(DialogName { session, side })
+    };
+    let name = named(Side::Originator);
     let bye = format!(
         "BYE sip:cpm@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK2\r\n\
          From: <sip:anne@example.com>;tag=1\r\nTo: <sip:exploder@example.com>;tag={name}\r\n\
@@ -186,7 +213,7 @@ fn what_belongs_to_no_session_is_told_so() {
         ["481 in 5, keep 0", "400 in 6, keep 0", "500 in 7, keep 0"]
     );
     // A callee whose 2xx comes after all: ACK and BYE.
-    let call_id = format!("cpms-{}-1", "0".repeat(32));
+    let call_id = named(Side::Leg(LegNumber(0)));
     let late = response(&call_id, "200 OK", ANSWER);
     see(sessions, CPM_SEEN_RESPONSE, 0, late.as_bytes());
     assert_eq!(
@@ -224,7 +251,8 @@ fn no_more_than_max_sessions() {
     );
     let sessions = call!(sessions_new(service));
     for transaction in [1, 2] {
-        let request = classify(service, &invite(), "sip:exploder@example.com");
+        let invite = invite().replace("Call-ID: 1", &format!("Call-ID: {transaction}"));
+        let request = classify(service, &invite, "sip:exploder@example.com");
         assert_eq!(call!(fan_out(request, context())), 2);
         call!(request_free(request));
         let job = seen(|seen| seen.jobs.pop()).expect("it was handed over");
@@ -240,6 +268,74 @@ fn no_more_than_max_sessions() {
         work(sessions),
         ["487 in 1, keep 0", "event 1 487 sip:bill@example.com"]
     );
+    call!(sessions_shut_down(sessions, context()));
+    call!(service_free(service));
+}
+
+fn write_secret(file: &Path, secret: &[u8]) {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).mode(0o600).open(file);
+    file.unwrap().write_all(secret).unwrap();
+}
+
+/// RFC 6026 7.1: an INVITE that was taken makes no second session, whatever became of the first.
+#[test]
+fn an_invite_makes_one_session() {
+    seen(|seen| seen.takes_jobs = true);
+    let service = large_mode();
+    let invite_of = |branch: &str| invite().replace("branch=z9hG4bK1", &format!("branch={branch}"));
+    let first = classify(service, &invite(), "sip:exploder@example.com");
+    assert_eq!(call!(fan_out(first, context())), 2);
+    for _ in 0..2 {
+        // There is no answer that could be given again: its sender has it, or tm repeats it.
+        let again = classify(service, &invite(), "sip:exploder@example.com");
+        assert_eq!(call!(check(again, context())), 3);
+        assert_eq!(call!(fan_out(again, context())), 3);
+        assert_eq!(reply(again), None);
+        call!(request_free(again));
+        let merged = classify(service, &invite_of("z9hG4bK2"), "sip:exploder@example.com");
+        assert_eq!(call!(fan_out(merged, context())), 0);
+        assert_eq!(reply(merged).unwrap().0, 482);
+        call!(request_free(merged));
+    }
+    call!(request_free(first));
+    seen(|seen| assert_eq!(seen.jobs.len(), 1));
+    call!(service_free(service));
+}
+
+/// Whoever was refused for want of room may come again, over whatever branch.
+#[test]
+fn an_invite_that_found_no_room_may_come_again() {
+    let service = large_mode();
+    for takes_jobs in [false, false, true] {
+        seen(|seen| seen.takes_jobs = takes_jobs);
+        let request = classify(service, &invite(), "sip:exploder@example.com");
+        assert_eq!(
+            call!(fan_out(request, context())),
+            if takes_jobs { 2 } else { 0 }
+        );
+        call!(request_free(request));
+    }
+    // The sessions refuse it, in another process.
+    assert_eq!(
+        call!(service_tune(service, lent("max_sessions"), lent("1"), 0)),
+        0
+    );
+    let sessions = call!(sessions_new(service));
+    let other = invite().replace("Call-ID: 1", "Call-ID: 2");
+    let job = seen(|seen| seen.jobs.pop()).expect("it was handed over");
+    see(sessions, CPM_SEEN_INVITE, 1, &job);
+    for transaction in [2, 3] {
+        let request = classify(service, &other, "sip:exploder@example.com");
+        assert_eq!(call!(fan_out(request, context())), 2);
+        call!(request_free(request));
+        let job = seen(|seen| seen.jobs.pop()).expect("it was handed over");
+        see(sessions, CPM_SEEN_INVITE, transaction, &job);
+    }
+    let done = work(sessions);
+    for line in ["503 in 2, keep 0", "503 in 3, keep 0"] {
+        assert!(done.contains(&line.to_owned()), "{done:?}");
+    }
     call!(sessions_shut_down(sessions, context()));
     call!(service_free(service));
 }

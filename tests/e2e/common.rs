@@ -96,7 +96,7 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
 }
 
 /// The module's counters.
-pub(crate) const COUNTERS: [&str; 15] = [
+pub(crate) const COUNTERS: [&str; 19] = [
     "requests",
     "accepted",
     "refused",
@@ -107,6 +107,10 @@ pub(crate) const COUNTERS: [&str; 15] = [
     "loops",
     "imdn_forwarded",
     "imdn_unknown",
+    "repeated",
+    "merged",
+    "forgotten",
+    "shares",
     "sessions",
     "msrp_connections",
     "msrp_memory",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use cpm::digest::{self, Answers, Challenge};
 use cpm_testbed::{
     Agent, Bench, Call, Callees, MsrpSession, Plan, Proxy, ProxyConfig, Received, Reply, Request,
     cpm_message, large_message, sha256, to,
@@ -479,19 +480,17 @@ fn with_credentials(request: &Request, challenge: &Received, uri: &str, password
         _ => ("Proxy-Authenticate", "Proxy-Authorization"),
     };
     let challenge = challenge.header(asked).expect("it challenges");
-    let mut client = http_auth::PasswordClient::try_from(challenge).expect("it is a challenge");
+    let challenge = Challenge::read(challenge).pop().expect("it is a challenge");
+    let mut answers = Answers::new(challenge, "0a4f113b".to_owned());
     let user = request.header("From").expect("it has one");
     let user = user.split(['@', ':']).nth(1).expect("a user");
-    let credentials = client.respond(&http_auth::PasswordParams {
-        username: user,
-        password,
-        uri,
+    let asked = digest::Request {
         method: request.method(),
-        body: Some(&[]),
-    });
-    request
-        .again()
-        .with(answered, &credentials.expect("digest with MD5"))
+        uri,
+        body: &[],
+    };
+    let credentials = answers.next(user, password, asked);
+    request.again().with(answered, &credentials)
 }
 
 /// Sends a request that is challenged, then with the password; expects this final response.

@@ -41,7 +41,6 @@ fn members_are_the_recipients_and_the_group_speaks() {
             "\"Anne\" <sip:anne@example.com>, <tel:+12015550123>",
         )
         .with("Referred-By", "<sip:mallory@example.com>")
-        .and("b", "<sip:mallory@example.com>")
         .with("Subject", "Lunch");
     let response = exchange(&anne, &request, &proxy, 202);
     assert_eq!(

@@ -347,6 +347,34 @@ fn there_are_no_more_sessions_than_may_be() {
 }
 
 #[test]
+fn an_originator_has_no_more_sessions_than_its_share() {
+    let scene = Scene::with("an_originator_has_its_share_of_sessions", |_, config| {
+        config.set("cpm", "max_sessions_per_sender", "1")
+    });
+    let upload = scene.upload(EXPLODER, &["bill"]);
+    let mut call = scene.begins(&upload);
+    // The same address, spelt in another way.
+    let again = |sender: &str| {
+        let message = large_message(sender, CONTROLLING);
+        scene.upload_of(message.recipients([to(&scene.callees.uri("dan"))]), SIZE)
+    };
+    let way = scene.proxy.udp();
+    let refused = scene
+        .anne
+        .is_refused(&again("sip:%61nne@EXAMPLE.com").request, way, 503);
+    assert_eq!(refused.header("Retry-After"), Some("5"));
+    expect_counter(&scene.proxy, "shares", 1);
+    assert_eq!(scene.callees.calls_of("dan"), 0);
+    scene.sends(&again("sip:mary@example.com"));
+    upload.session.deliver(&upload.content, CHUNK);
+    call.bye(200);
+    expect_nothing_left(&scene.proxy, PATIENCE);
+    scene.sends(&again(ANNE));
+    drop(call);
+    scene.finish();
+}
+
+#[test]
 fn there_are_no_more_connections_than_may_be() {
     for (name, value, left) in [
         // Beside the two of the session: a new one is closed at once.

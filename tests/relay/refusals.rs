@@ -5,10 +5,16 @@ use cpm::msrp::Status;
 use cpm::relay::{RelayLimits, SessionEvent};
 use cpm::sdp::{Role, Transport};
 use cpm::session::{LegFailure, LegState};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::bench::{Bench, expect_ok, send};
-use crate::peer::{Peer, chunk, content, empty_send};
+use crate::peer::{PATIENCE, Peer, chunk, content, empty_send};
 
 #[test]
 fn unknown_sessions_and_sessions_that_are_elsewhere() {
@@ -242,4 +248,54 @@ fn no_more_connections_than_are_allowed() {
     bench.wait_for_legs(session, 1);
     drop(two);
     bench.until("none", |totals| totals.connections == 0);
+}
+
+/// From another address of this machine.
+fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    let from = SocketAddr::from((from, 0));
+    socket.bind(&from.into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+#[test]
+fn an_address_that_connects_without_end_keeps_no_other_from_sending() {
+    let mut bench = Bench::new(RelayLimits {
+        max_unbound: 40,
+        max_unbound_per_source: 20,
+        ..RelayLimits::default()
+    });
+    let to = bench.addresses[0];
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let flood = std::thread::spawn(move || {
+        let mut kept = VecDeque::new();
+        let mut opened = 0;
+        while !stopped.load(Relaxed) {
+            kept.push_back(connect_from([127, 0, 0, 2], to));
+            opened += 1;
+            if kept.len() > 100 {
+                kept.pop_front();
+            }
+        }
+        opened
+    });
+    bench.until("its share", |totals| totals.unbound == 20);
+    for place in 0..10 {
+        let session = bench.session();
+        let end = bench.end(&format!("sender{place}"), Transport::Tcp, Role::Passive, 1);
+        bench.open_originator(session, &end);
+        let stream = connect_from([127, 0, 0, 3], to);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        std::thread::sleep(Duration::from_millis(150));
+        let mut peer = Peer::new(stream);
+        peer.write(&empty_send(&end.own, &end.peer));
+        expect_ok(&mut peer, 1);
+        bench.end_session(session, 0);
+    }
+    stop.store(true, Relaxed);
+    let opened = flood.join().unwrap();
+    assert!(opened > 200, "{opened} connections are no flood");
+    bench.assert_empty();
 }

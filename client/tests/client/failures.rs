@@ -152,7 +152,7 @@ fn a_wrong_answer() {
             Plan::accept().attribute("setup", Some("active")),
             "setup:active",
         ),
-        (Plan::accept().attribute("setup", Some("holdconn")), "SDP"),
+        (Plan::accept().attribute("setup", Some("sideways")), "SDP"),
         (Plan::accept().attribute("accept-types", None), "SDP"),
     ]
     .into_iter()

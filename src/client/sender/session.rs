@@ -41,7 +41,7 @@ impl Sender {
             let result = self.result.take().unwrap_or(Err(failure));
             return self.finish(result);
         }
-        let Some(dialog) = self.acknowledge(request, response) else {
+        let Some(dialog) = self.acknowledge(now, request, response) else {
             let words = "a 2xx to INVITE without tag or Contact".to_owned();
             return self.finish(Err(Failure::WrongAnswer(words)));
         };
@@ -63,13 +63,16 @@ impl Sender {
         }
     }
 
-    /// Sends the ACK for a 2xx and remembers it. `None` if the response makes no dialog.
+    /// Sends the ACK for a 2xx and remembers it. `None` if the response makes no dialog: then BYE follows.
     pub(super) fn acknowledge(
         &mut self,
+        now: Instant,
         request: &OutRequest,
         response: &Message,
     ) -> Option<Dialog> {
-        let dialog = Dialog::of_caller(request, response)?;
+        let known = Dialog::of_caller(request, response);
+        let makes_dialog = known.is_some();
+        let mut dialog = known.unwrap_or_else(|| Dialog::of_odd_callee(request, response));
         let mut ack = dialog.ack(request.cseq);
         // §22.1: the ACK has the credentials of its INVITE, as nobody can challenge it.
         let is_answer = |name: &str| matches!(name, "Authorization" | "Proxy-Authorization");
@@ -84,7 +87,16 @@ impl Sender {
         if self.acks.len() < MAX_FORKS {
             self.acks.push((dialog.remote_tag.clone(), ack));
         }
-        Some(dialog)
+        if !makes_dialog {
+            self.hang_up_on(now, &mut dialog, "No dialog");
+        }
+        makes_dialog.then_some(dialog)
+    }
+
+    fn hang_up_on(&mut self, now: Instant, callee: &mut Dialog, why: &str) {
+        let mut bye = callee.request("BYE");
+        bye.push("Reason", format!("SIP;cause=480;text=\"{why}\""));
+        self.uac.send(now, self.config.way, Purpose::ForkBye, bye);
     }
 
     /// A 2xx has come once more: its ACK was lost. Or it comes from another fork, which is not needed.
@@ -106,12 +118,10 @@ impl Sender {
             };
             return self.uac.send_ack(self.config.way, &ack);
         }
-        if let Some(mut fork) = self.acknowledge(request, response)
+        if let Some(mut fork) = self.acknowledge(now, request, response)
             && self.acks.len() < MAX_FORKS
         {
-            let mut bye = fork.request("BYE");
-            bye.push("Reason", "SIP;cause=480;text=\"Answered elsewhere\"");
-            self.uac.send(now, self.config.way, Purpose::ForkBye, bye);
+            self.hang_up_on(now, &mut fork, "Answered elsewhere");
         }
     }
 

@@ -220,6 +220,25 @@ fn an_unneeded_fork_is_hung_up() {
 }
 
 #[test]
+fn a_2xx_that_makes_no_dialog_is_hung_up_on() {
+    let mut script = Script::new(draft(3000));
+    let headers = ANSWER_HEADERS.replace("Contact: <", "Contact: \"<");
+    assert_ne!(headers, ANSWER_HEADERS);
+    script.answer("INVITE", "200", &headers, ANSWER);
+    assert_eq!(script.methods(), ["INVITE", "ACK", "BYE"]);
+    // Nobody knows a better place than that of the INVITE.
+    let uri = script.sent[0].request_uri().map(str::to_owned);
+    assert!(
+        script
+            .sent
+            .iter()
+            .all(|sent| sent.request_uri() == uri.as_deref())
+    );
+    assert_eq!(script.sent[2].tag_in(HeaderName::To).as_deref(), Some("s"));
+    assert!(matches!(script.done(), Some(Err(Failure::WrongAnswer(_)))));
+}
+
+#[test]
 fn the_connection_goes_where_c_and_m_say() {
     let mut script = Script::new(draft(3000));
     script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);

@@ -1,6 +1,11 @@
 //! The transfer of a large message, byte by byte, against a peer that the test plays by hand.
 
-use bytes::BytesMut;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::session::ConnectionId;
+use crate::sip::Message;
 
 use super::script::Script;
 use super::*;
@@ -99,7 +104,7 @@ fn nothing_is_sent_after_a_refused_chunk() {
 fn a_message_that_is_taken_back_is_never_complete() {
     let (mut script, mut heads) = open(&ANSWER.replace("a=recvonly", "a=recvonly\r\na=y"));
     // All the content of all chunks, but not the end of the last.
-    let mut last = bytes::Bytes::new();
+    let mut last = Bytes::new();
     let total = script.sender.outgoing().cpim.len();
     let mut content = 0;
     while content < total {
@@ -163,5 +168,42 @@ fn every_uri_of_the_path_is_named() {
     for chunk in chunks {
         assert_eq!(line(chunk, "To-Path: "), path);
         assert_eq!(line(chunk, "From-Path: ").split(' ').count(), 1);
+    }
+}
+
+#[test]
+fn content_that_cannot_be_undone_is_refused() {
+    for (encoding, status, comes) in [("gzip", "415", false), ("identity", "200", true)] {
+        let (mut receiver, now) = (receiver(), Instant::now());
+        let offer = ANSWER
+            .replace("recvonly", "sendonly")
+            .replace("passive", "actpass");
+        let invite = format!(
+            "INVITE sip:bill@example.com SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKx\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:bill@example.com>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
+             {ANSWER_HEADERS}\r\n{offer}"
+        );
+        let invite = Message::parse(Bytes::from(invite)).unwrap();
+        receiver.handle_sip(now, invite, way(CLIENT));
+        let Some(ReceiverOutput::Sip(_, answer)) = receiver.poll_output() else {
+            panic!("no answer")
+        };
+        let answer = String::from_utf8(answer.to_vec()).unwrap();
+        let path = line(&answer, "a=path:");
+        let connection = ConnectionId(1);
+        receiver.handle_msrp_accepted(connection);
+        let text = format!(
+            "MSRP abcd SEND\r\nTo-Path: {path}\r\nFrom-Path: msrp://192.0.2.9:9/x;tcp\r\n\
+             Message-ID: 1\r\nByte-Range: 1-5/5\r\nContent-Encoding: {encoding}\r\n\
+             Content-Type: message/cpim\r\n\r\nHello\r\n-------abcd$\r\n"
+        );
+        let mut input = BytesMut::from(text.as_str());
+        receiver.handle_msrp_bytes(now, connection, &mut input);
+        let response = receiver.poll_msrp(connection).unwrap();
+        let expected = format!("MSRP abcd {status} ");
+        assert!(response.starts_with(expected.as_bytes()), "{response:?}");
+        let came = std::iter::from_fn(|| receiver.poll_output())
+            .any(|one| matches!(one, ReceiverOutput::Event(ReceiverEvent::Message { .. })));
+        assert_eq!(came, comes, "{encoding}");
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::super::header_fields::put;
+use super::DialogNames;
 use crate::sip::{HeaderBlock, HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, Uri};
 use crate::sip_ua::{allows, cseq as cseq_of};
 
@@ -325,12 +326,15 @@ impl Dialog {
 
 /// ACK and BYE for a 2xx to an INVITE of ours whose session is gone, as after a restart or an answer that came later than
 /// any timer: without them the callee would keep a session that nobody feeds. `None`: not such a response.
-pub fn requests_for_stray_answer(message: &Message) -> Option<[InDialogRequest; 2]> {
+pub fn requests_for_stray_answer(
+    names: &DialogNames,
+    message: &Message,
+) -> Option<[InDialogRequest; 2]> {
     if !message.status().is_some_and(StatusCode::is_success) {
         return None;
     }
     let call_id = call_id(message).ok()?;
-    super::DialogName::parse(call_id)?;
+    names.read(call_id)?;
     if !cseq_of(message)?.1.eq_ignore_ascii_case("INVITE") {
         return None;
     }
@@ -406,19 +410,29 @@ fn cseq(message: &Message) -> Option<u32> {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::{DialogName, LegNumber, SessionId, Side};
     use super::*;
 
     use crate::sip::MAX_ROUTES;
 
-    const NAME: &str = "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-1";
+    fn names() -> DialogNames {
+        DialogNames::new(&[1; 32], &[2; 32])
+    }
+
+    /// What they call some leg.
+    const NAME: &str = "cpms-NAME";
 
     fn message(text: &str) -> Message {
         Message::parse(Bytes::from(text.replace('\n', "\r\n"))).unwrap()
     }
 
     fn answer(tag: &str) -> Message {
+        answer_to(NAME, tag)
+    }
+
+    fn answer_to(name: &str, tag: &str) -> Message {
         message(&format!(
-            "SIP/2.0 200 OK\nVia: SIP/2.0/UDP h\nCall-ID: {NAME}\nCSeq: 1 INVITE\nFrom: <sip:cf@h>;tag={NAME}\n\
+            "SIP/2.0 200 OK\nVia: SIP/2.0/UDP h\nCall-ID: {name}\nCSeq: 1 INVITE\nFrom: <sip:cf@h>;tag={name}\n\
              To: <sip:bob@h>;tag={tag}\nContact: \"B\" <sip:bob@phone>;+x=\"1\"\n\
              Record-Route: <sip:p2;lr>, <sip:p1;lr>\nRecord-Route: <sip:p0;lr>\n\n"
         ))
@@ -495,28 +509,35 @@ mod tests {
 
     #[test]
     fn stray_answers_get_ack_and_bye() {
-        let [ack, bye] = requests_for_stray_answer(&answer("b9")).unwrap();
+        let name = names().write(DialogName {
+            session: SessionId::from_bytes([1; 16]),
+            side: Side::Leg(LegNumber(0)),
+        });
+        let stray = answer_to(&name, "b9");
+        let [ack, bye] = requests_for_stray_answer(&names(), &stray).unwrap();
         assert_eq!(
             (ack.cseq, ack.to_tag.as_str(), ack.from_tag.as_str()),
-            (1, "b9", NAME)
+            (1, "b9", &*name)
         );
+        let other = DialogNames::new(&[3; 32], &[4; 32]);
+        assert!(requests_for_stray_answer(&other, &stray).is_none());
         assert!(bye.cseq > 2 && bye.method == "BYE");
         // Where its Contact cannot be used, they go where the INVITE went.
-        let text = String::from_utf8(answer("b9").buffer().to_vec()).unwrap();
+        let text = String::from_utf8(stray.buffer().to_vec()).unwrap();
         let odd = message(
             &text
                 .replace("\r\n", "\n")
                 .replace("<sip:bob@phone>", "<tel:+1>"),
         );
         assert_eq!(
-            requests_for_stray_answer(&odd).unwrap()[0].target,
+            requests_for_stray_answer(&names(), &odd).unwrap()[0].target,
             "sip:bob@h"
         );
         let foreign = message(
             "SIP/2.0 200 OK\nCall-ID: x\nCSeq: 1 INVITE\nFrom: <sip:a@h>;tag=1\nTo: <sip:b@h>;tag=2\n\
              Contact: <sip:b@p>\n\n",
         );
-        assert!(requests_for_stray_answer(&foreign).is_none());
+        assert!(requests_for_stray_answer(&names(), &foreign).is_none());
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use ring::hmac;
+
 /// What the names of our dialogs begin with. Call-IDs of pager mode begin with `cpm-`.
 const PREFIX: &str = "cpms-";
 /// Bytes of a [`SessionId`].
 pub(super) const SESSION_ID_BYTES: usize = 16;
 
-/// Names a session: 128 random bits, which nobody can guess.
+/// Names a session: 128 bits of a keyed hash over its INVITE, which nobody can guess.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId([u8; SESSION_ID_BYTES]);
 
@@ -25,8 +27,8 @@ pub enum Side {
     Leg(LegNumber),
 }
 
-/// Names one dialog. Its text, `cpms-<32 hex digits>-<number>`, is our tag in that dialog, and the Call-ID too
-/// if we have made the dialog: `0` for the originator, the leg's number plus one for a leg.
+/// Names one dialog. Its text, which [`DialogNames`] writes, is our tag in that dialog, and the Call-ID too if we have
+/// made the dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DialogName {
     /// Whose dialog it is.
@@ -36,18 +38,11 @@ pub struct DialogName {
 }
 
 impl SessionId {
-    /// A new name. `random` fills its argument from a cryptographic source.
-    pub fn new(random: fn(&mut [u8])) -> Self {
-        let mut bytes = [0; SESSION_ID_BYTES];
-        random(&mut bytes);
-        SessionId(bytes)
-    }
-
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    pub(super) fn from_bytes(bytes: [u8; SESSION_ID_BYTES]) -> Self {
+    pub(in crate::controlling) fn from_bytes(bytes: [u8; SESSION_ID_BYTES]) -> Self {
         SessionId(bytes)
     }
 
@@ -74,30 +69,105 @@ impl fmt::Debug for SessionId {
     }
 }
 
-impl fmt::Display for DialogName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = match self.side {
+/// Writes and reads the names of dialogs.
+///
+/// A name is `cpms-` and 66 hex digits: session and side, enciphered under a secret key that all processes have (as
+/// RFC 5297 does it: a keyed hash of the name proves it and is what it is enciphered with). So whoever has the key
+/// finds the session without a table, and who has not, sees nothing: not which names are of one session, nor how many there are.
+#[derive(Clone, Debug)]
+pub struct DialogNames {
+    proof: hmac::Key,
+    cipher: hmac::Key,
+}
+
+/// The proof at the beginning of a name.
+const PROOF_BYTES: usize = 12;
+/// Session, and 0 for the originator or the leg's number plus one.
+const NAMED_BYTES: usize = SESSION_ID_BYTES + 5;
+const NAME_BYTES: usize = PROOF_BYTES + NAMED_BYTES;
+
+impl DialogNames {
+    /// With two secret keys.
+    pub(in crate::controlling) fn new(proof: &[u8; 32], cipher: &[u8; 32]) -> Self {
+        DialogNames {
+            proof: hmac::Key::new(hmac::HMAC_SHA256, proof),
+            cipher: hmac::Key::new(hmac::HMAC_SHA256, cipher),
+        }
+    }
+
+    /// The text of a name: the same each time.
+    pub fn write(&self, name: DialogName) -> String {
+        let number = match name.side {
             Side::Originator => 0,
             Side::Leg(LegNumber(number)) => u64::from(number) + 1,
         };
-        write!(f, "{PREFIX}{}-{number}", self.session)
+        let mut named = [0; NAMED_BYTES];
+        named[..SESSION_ID_BYTES].copy_from_slice(&name.session.0);
+        named[SESSION_ID_BYTES..].copy_from_slice(&number.to_be_bytes()[3..]);
+        let proof = self.proof(&named);
+        self.encipher(&proof, &mut named);
+        let mut text = String::with_capacity(PREFIX.len() + 2 * NAME_BYTES);
+        text.push_str(PREFIX);
+        for byte in proof.iter().chain(&named) {
+            let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+            text.extend([digit(byte >> 4), digit(byte & 15)]);
+        }
+        text
+    }
+
+    /// Reads a tag or Call-ID. `None`: not one of ours.
+    pub fn read(&self, text: &str) -> Option<DialogName> {
+        let digits = text.strip_prefix(PREFIX)?.as_bytes();
+        let mut name = [0; NAME_BYTES];
+        if digits.len() != 2 * NAME_BYTES {
+            return None;
+        }
+        for (byte, pair) in name.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = value(pair[0])? << 4 | value(pair[1])?;
+        }
+        let (proof, enciphered) = name.split_at(PROOF_BYTES);
+        let mut named = [0; NAMED_BYTES];
+        named.copy_from_slice(enciphered);
+        self.encipher(proof, &mut named);
+        if self.proof(&named) != proof {
+            return None;
+        }
+        let (session, number) = named.split_at(SESSION_ID_BYTES);
+        let mut bytes = [0; SESSION_ID_BYTES];
+        bytes.copy_from_slice(session);
+        let number = number
+            .iter()
+            .fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+        Some(DialogName {
+            session: SessionId(bytes),
+            side: match number.checked_sub(1) {
+                None => Side::Originator,
+                Some(number) => Side::Leg(LegNumber(u32::try_from(number).ok()?)),
+            },
+        })
+    }
+
+    fn proof(&self, named: &[u8; NAMED_BYTES]) -> [u8; PROOF_BYTES] {
+        let mut proof = [0; PROOF_BYTES];
+        proof.copy_from_slice(&hmac::sign(&self.proof, named).as_ref()[..PROOF_BYTES]);
+        proof
+    }
+
+    /// Enciphers, or deciphers.
+    fn encipher(&self, proof: &[u8], named: &mut [u8; NAMED_BYTES]) {
+        let stream = hmac::sign(&self.cipher, proof);
+        for (byte, key) in named.iter_mut().zip(stream.as_ref()) {
+            *byte ^= key;
+        }
     }
 }
 
-impl DialogName {
-    /// Parses a tag or Call-ID. `None`: not one of ours.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (session, number) = text.strip_prefix(PREFIX)?.split_once('-')?;
-        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        let canonical = digits && (number == "0" || !number.starts_with('0'));
-        let side = match number.parse::<u64>().ok().filter(|_| canonical)? {
-            0 => Side::Originator,
-            number => Side::Leg(LegNumber(u32::try_from(number - 1).ok()?)),
-        };
-        Some(DialogName {
-            session: SessionId::parse(session)?,
-            side,
-        })
+/// Of a hex digit; one in upper case is none of ours.
+fn value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
     }
 }
 
@@ -105,32 +175,74 @@ impl DialogName {
 mod tests {
     use super::*;
 
+    fn names() -> DialogNames {
+        DialogNames::new(&[1; 32], &[2; 32])
+    }
+
+    const SESSION: SessionId = SessionId([0x0a; SESSION_ID_BYTES]);
+
     #[test]
     fn names_come_back() {
-        let session = SessionId::new(|bytes| bytes.fill(0x0a));
         for side in [
             Side::Originator,
             Side::Leg(LegNumber(0)),
             Side::Leg(LegNumber(u32::MAX)),
         ] {
+            let session = SESSION;
             let name = DialogName { session, side };
-            assert_eq!(DialogName::parse(&name.to_string()), Some(name));
+            let text = names().write(name);
+            assert_eq!(text.len(), PREFIX.len() + 66);
+            assert_eq!(names().write(name), text);
+            assert_eq!(names().read(&text), Some(name));
+            let other = DialogNames::new(&[1; 32], &[3; 32]);
+            assert_eq!(other.read(&text), None, "another key");
         }
-        let text = "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-0";
-        assert!(DialogName::parse(text).is_some());
+    }
+
+    #[test]
+    fn only_ours_are_read() {
+        let side = Side::Leg(LegNumber(1));
+        let session = SESSION;
+        let text = names().write(DialogName { session, side });
+        let digits = text.strip_prefix(PREFIX).unwrap();
+        assert!(digits.contains(|digit: char| digit.is_ascii_lowercase()));
         for bad in [
             "",
-            "cpms-",
-            "cpm-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-0",
-            "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
-            "cpms-0A0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-0",
-            "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-",
-            "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-00",
-            "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-+1",
-            "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-4294967297",
-            "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0-1",
+            PREFIX,
+            digits,
+            &text[..text.len() - 2],
+            &format!("{text}00"),
+            &format!("{PREFIX}{}", digits.to_ascii_uppercase()),
+            &format!("cpm-{digits}"),
+            "cpms-0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-1",
         ] {
-            assert_eq!(DialogName::parse(bad), None, "{bad}");
+            assert_eq!(names().read(bad), None, "{bad}");
+        }
+        // One digit that is another.
+        for place in PREFIX.len()..text.len() {
+            let mut changed = text.clone().into_bytes();
+            changed[place] = if changed[place] == b'0' { b'1' } else { b'0' };
+            assert_eq!(names().read(&String::from_utf8(changed).unwrap()), None);
+        }
+    }
+
+    #[test]
+    fn names_of_one_session_have_nothing_in_common() {
+        let session = SESSION;
+        let all = names();
+        let names: Vec<String> = (0..60)
+            .map(|leg| {
+                let side = Side::Leg(LegNumber(leg));
+                all.write(DialogName { session, side })
+            })
+            .collect();
+        for (place, name) in names.iter().enumerate() {
+            for other in &names[..place] {
+                let pairs = name.bytes().zip(other.bytes()).skip(PREFIX.len());
+                let same = pairs.filter(|(one, other)| one == other).count();
+                // By chance every sixteenth digit.
+                assert!(same < 30, "{name} {other}");
+            }
         }
     }
 }

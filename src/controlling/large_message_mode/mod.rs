@@ -11,7 +11,7 @@
 //!  relay:  message complete, leg ended ---------> handle_message_*, handle_leg_*       --Action--> tm, relay, counters
 //! ```
 //!
-//! A worker knows what belongs to a session by the names of its dialogs: [`DialogName::parse`] of the To tag (requests) or of
+//! A worker knows what belongs to a session by the names of its dialogs: [`DialogNames::read`] of the To tag (requests) or of
 //! the Call-ID (replies).
 //!
 //! How the machine is wired:
@@ -59,7 +59,7 @@ mod tests;
 
 pub(super) use checks::{TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite};
 pub use dialog::{InDialogRequest, MAX_TAG_BYTES, requests_for_stray_answer};
-pub use identifiers::{DialogName, LegNumber, SessionId, Side};
+pub use identifiers::{DialogName, DialogNames, LegNumber, SessionId, Side};
 pub use leg::{LegOutcome, LegState, MAX_FORKS};
 pub use offer_answer::MsrpEnds;
 pub(super) use outgoing_invite::names_group_session;

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use bytes::{Buf, BufMut, Bytes};
 
+use super::super::fan_out::{put_claim, take_claim};
 use super::super::header_fields::{has_name, put};
 use super::super::interworking;
 use super::super::request::Request;
@@ -20,6 +21,7 @@ use super::settings::LargeModeSettings;
 use super::{LegNumber, SessionId};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
+use crate::shared::Claim;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
 
 /// What we understand inside of dialogs.
@@ -81,6 +83,8 @@ const BASE_FEATURES: &[&str] = &[
 pub struct AcceptedInvite {
     /// The name that its session will have.
     pub session: SessionId,
+    /// What keeps it from being taken again, where requests are remembered.
+    pub claim: Option<Claim>,
     /// The kind of destination.
     pub kind: Kind,
     /// The request as received.
@@ -102,7 +106,7 @@ pub struct AcceptedInvite {
 
 impl AcceptedInvite {
     /// From a request whose checks have passed. `None`: it is not one of large message mode.
-    pub(in crate::controlling) fn of(request: &Request) -> Option<Self> {
+    pub(in crate::controlling) fn of(request: &Request, claim: Option<Claim>) -> Option<Self> {
         let originator = request.originator.as_ref()?;
         let history = (request.kind() == Kind::AdHoc).then(|| {
             let unqualified = request.service.settings().history_unqualified;
@@ -110,6 +114,7 @@ impl AcceptedInvite {
         });
         Some(AcceptedInvite {
             session: request.session()?,
+            claim,
             kind: request.kind(),
             message: request.message.clone(),
             request_uri: request.request_uri().to_owned(),
@@ -126,6 +131,7 @@ impl AcceptedInvite {
         let mut bytes =
             Vec::with_capacity(self.message.buffer().len() + self.recipients.len() + 1024);
         bytes.put_slice(self.session.as_bytes());
+        put_claim(&mut bytes, self.claim);
         bytes.put_u8(match self.kind {
             Kind::Exploder => 0,
             Kind::AdHoc => 1,
@@ -154,6 +160,7 @@ impl AcceptedInvite {
     pub fn read(mut bytes: Bytes) -> Option<Self> {
         let mut session = [0; SESSION_ID_BYTES];
         bytes.try_copy_to_slice(&mut session).ok()?;
+        let claim = take_claim(&mut bytes)?;
         let kind = match bytes.try_get_u8().ok()? {
             0 => Kind::Exploder,
             1 => Kind::AdHoc,
@@ -168,6 +175,7 @@ impl AcceptedInvite {
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
         let invite = AcceptedInvite {
             session: SessionId::from_bytes(session),
+            claim,
             kind,
             message: Message::parse(take()?).ok()?,
             request_uri: text(take()?)?,

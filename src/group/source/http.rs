@@ -1,7 +1,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use http_auth::{PasswordClient, PasswordParams};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH, WWW_AUTHENTICATE};
@@ -11,6 +12,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::error::{SourceError, SourceFailure};
 use super::{Credentials, SourceOptions};
+use crate::digest::{Answers, Challenge, Request, offers_scheme};
 use crate::group::MAX_DOCUMENT_BYTES;
 use crate::trust;
 
@@ -29,7 +31,14 @@ pub(super) struct HttpClient {
     agent: Agent,
     credentials: Option<Credentials>,
     /// The answer to the challenge that came last; it is used as long as the server takes it.
-    authentication: Option<PasswordClient>,
+    authentication: Option<Authentication>,
+}
+
+/// How a request says who we are.
+enum Authentication {
+    Digest(Answers),
+    /// The password as it is (RFC 7617).
+    Basic,
 }
 
 /// What the server says about a URL.
@@ -130,14 +139,19 @@ impl HttpClient {
         if let (Some(authentication), Some(credentials)) =
             (&mut self.authentication, &self.credentials)
         {
-            let answer = authentication.respond(&PasswordParams {
-                username: &credentials.user,
-                password: &credentials.password,
-                uri: url.path_and_query().map_or("/", |target| target.as_str()),
-                method: "GET",
-                body: None,
-            });
-            // It fails on a challenge that wants what a GET cannot have, or after 2^32 requests.
+            let Credentials { user, password } = credentials;
+            let answer = match authentication {
+                Authentication::Digest(answers) => {
+                    let uri = url.path_and_query().map_or("/", |target| target.as_str());
+                    let (method, body) = ("GET", &b""[..]);
+                    answers.next(user, password, Request { method, uri, body })
+                }
+                Authentication::Basic => {
+                    format!("Basic {}", BASE64.encode(format!("{user}:{password}")))
+                }
+            };
+            // It fails on a challenge whose realm has control characters in it.
+            let answer = HeaderValue::from_bytes(answer.as_bytes());
             let answer = answer.map_err(|_| SourceFailure::Unauthorized)?;
             request = request.header(AUTHORIZATION, answer);
         }
@@ -150,22 +164,26 @@ impl HttpClient {
         &self,
         response: &http::Response<ureq::Body>,
         url: &Uri,
-    ) -> Result<PasswordClient, SourceFailure> {
+    ) -> Result<Authentication, SourceFailure> {
         if self.credentials.is_none() {
             return Err(SourceFailure::Unauthorized);
         }
-        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
-        let challenges = challenges.filter_map(|challenge| challenge.to_str().ok());
-        let answer = challenges
-            .fold(PasswordClient::builder(), |builder, challenge| {
-                builder.challenges(challenge)
-            })
-            .build()
-            .map_err(|_| SourceFailure::Unauthorized)?;
-        match answer {
+        let values = response.headers().get_all(WWW_AUTHENTICATE).iter();
+        let values: Vec<&str> = values
+            .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+            .collect();
+        let mut challenges = values.iter().flat_map(|value| Challenge::read(value));
+        if let Some(challenge) = challenges.next() {
+            let mut cnonce = [0; 16];
+            getrandom::fill(&mut cnonce).map_err(|_| SourceFailure::Unauthorized)?;
+            let answers = Answers::new(challenge, hex::encode(cnonce));
+            return Ok(Authentication::Digest(answers));
+        }
+        match values.iter().any(|value| offers_scheme(value, "Basic")) {
+            true if is_private(url) => Ok(Authentication::Basic),
             // Else whoever is between us and the server could ask for it.
-            PasswordClient::Basic(_) if !is_private(url) => Err(SourceFailure::PasswordUnprotected),
-            answer => Ok(answer),
+            true => Err(SourceFailure::PasswordUnprotected),
+            false => Err(SourceFailure::Unauthorized),
         }
     }
 }

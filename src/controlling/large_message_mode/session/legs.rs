@@ -30,11 +30,9 @@ impl Session {
             );
         };
         let side = Side::Leg(number);
-        let name = DialogName {
-            session: self.id,
-            side,
-        }
-        .to_string();
+        let session = self.id;
+        let names = self.service.ids().names();
+        let name = names.write(DialogName { session, side });
         let dialog = Dialog::of_caller(&name, self.template.from(), recipient);
         self.legs
             .push(Leg::new(recipient, to_isf, cema, dialog, own));

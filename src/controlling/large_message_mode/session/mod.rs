@@ -180,7 +180,10 @@ impl Session {
     ) -> Result<Self, NotStarted> {
         let id = invite.session;
         let side = Side::Originator;
-        let tag = DialogName { session: id, side }.to_string();
+        let tag = service
+            .ids()
+            .names()
+            .write(DialogName { session: id, side });
         let dialog = Dialog::of_callee(&invite.message, &tag).map_err(|_| NotStarted::Malformed)?;
         let template = Template::new(invite, service, settings, random);
         let template = template.ok_or(NotStarted::Malformed)?;

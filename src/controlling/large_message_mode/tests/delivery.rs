@@ -64,10 +64,7 @@ fn the_200_says_what_9_1_2_200_asks_for() {
     ] {
         assert!(text.contains(&format!("{line}\r\n")), "{line} in {text}");
     }
-    assert_eq!(
-        DialogName::parse(&reply.to_tag).unwrap().side,
-        Side::Originator
-    );
+    assert_eq!(names().read(&reply.to_tag).unwrap().side, Side::Originator);
     let answer = SessionDescription::parse(&reply.body).unwrap();
     let media = MsrpMedia::of(&answer, &[Transport::Tcp]).unwrap();
     assert_eq!((media.setup, media.msrp_cema), (Some(Setup::Passive), true));

@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::super::host::Fate;
+use super::super::ids::Ids;
 use super::super::service::{ControllingFunction, Kind};
 use super::*;
+use crate::policy::ID_KEY_BYTES;
 use crate::policy::{LargeModePolicy, Settings};
 use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
 use crate::session::{LegFailure, LegState as Delivery};
@@ -64,7 +66,14 @@ fn service(more: &[(&str, &str)]) -> Rc<ControllingFunction> {
     for (name, value) in always.iter().chain(more) {
         settings.set(name, value).unwrap();
     }
-    Rc::new(ControllingFunction::new(settings, 1).unwrap())
+    let service = ControllingFunction::new(settings, 1).unwrap();
+    Rc::new(service.with_ids(Ids::new(&ID_KEY)))
+}
+
+const ID_KEY: [u8; ID_KEY_BYTES] = [7; ID_KEY_BYTES];
+
+fn names() -> DialogNames {
+    Ids::new(&ID_KEY).names().clone()
 }
 
 fn settings() -> LargeModeSettings {
@@ -100,7 +109,12 @@ fn raw_invite(more: &str) -> Bytes {
 
 fn accepted(kind: Kind, recipients: &[&str], more: &str) -> AcceptedInvite {
     AcceptedInvite {
-        session: SessionId::new(numbered),
+        session: {
+            let mut bytes = [0; 16];
+            numbered(&mut bytes);
+            SessionId::from_bytes(bytes)
+        },
+        claim: None,
         kind,
         message: Message::parse(raw_invite(more)).unwrap(),
         request_uri: "sip:all@home".into(),
@@ -462,11 +476,10 @@ impl Scene {
     }
 
     fn own_tag(&self) -> String {
-        DialogName {
+        names().write(DialogName {
             session: self.session.id(),
             side: Side::Originator,
-        }
-        .to_string()
+        })
     }
 
     fn ack(&mut self) {

@@ -1,0 +1,264 @@
+//! What each sender, each source and each destination may have under way, so that others always have room: recipients of
+//! messages that are awaited (`max_outstanding_per_*`).
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
+use super::host::{Counter, Host, LogLevel, OutgoingRequest, Sent};
+use super::interworking::Attempt;
+use super::refusal::Refusal;
+use super::request::Request;
+use super::service::ControllingFunction;
+use crate::shared::{Charge, Destination, OutstandingTable, Share, Source};
+use crate::sip::{StatusCode, Uri};
+
+impl Request {
+    /// Counts its recipients for its originator and its source.
+    pub(super) fn charge(&self) -> Result<Charge, Share> {
+        let (Some(outstanding), Some(originator)) = (&self.service.outstanding, self.originator())
+        else {
+            return Ok(Charge::default());
+        };
+        let settings = self.service.settings();
+        let sender = (self.service.key_of(originator), settings.shares.sender);
+        // Behind a trusted peer are all of its senders.
+        let is_peer = |address: &IpAddr| settings.trusted_peers.contains(*address);
+        let source = self.source.filter(|address| !is_peer(address));
+        let source = source.map(|address| (Source::of(address), settings.shares.source));
+        outstanding.charge(sender, source, self.recipients.len())
+    }
+
+    /// Why it is refused. The operator is told of one in a while: a flood of them must not fill the log.
+    pub(super) fn over_share(&self, share: Share, host: &dyn Host) -> Refusal {
+        let name = match share {
+            Share::Sender => "max_outstanding_per_sender",
+            Share::Source => "max_outstanding_per_source",
+            Share::Destination => "max_outstanding_per_destination",
+        };
+        host.count(Counter::Shares, 1);
+        if self
+            .service
+            .outstanding
+            .as_ref()
+            .is_some_and(OutstandingTable::is_time_to_tell)
+        {
+            host.log(
+                LogLevel::Notice,
+                format_args!(
+                    "messages are refused with 503: {name} recipients are awaited already; they are counted (shares), {}",
+                    self.correlation()
+                ),
+            );
+        }
+        Refusal::with_header(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some(("Retry-After", RETRY_AFTER_S.to_string())),
+            "a share is used up",
+        )
+    }
+}
+
+impl ControllingFunction {
+    /// Sends a fan-out on, as far as its destinations have room.
+    pub fn run(&self, job: &mut FanOutJob, host: &dyn Host, last: bool) -> Progress {
+        match &self.outstanding {
+            Some(outstanding) => job.run(
+                &Shared {
+                    host,
+                    outstanding,
+                    service: self,
+                    last,
+                },
+                last,
+            ),
+            None => job.run(host, last),
+        }
+    }
+
+    /// The copy with this Request-URI is no longer awaited. `goes_on`: another one takes its place.
+    pub(super) fn release(&self, recipient: Option<&str>, charge: Charge, goes_on: bool) {
+        let Some(outstanding) = &self.outstanding else {
+            return;
+        };
+        if !goes_on {
+            outstanding.release(charge, 1);
+        }
+        if let Some(destination) = self.destination(recipient) {
+            outstanding.release_destination(destination, charge);
+        }
+    }
+
+    /// The destination that has a share of the copies for this recipient: where its URI alone leads.
+    fn destination<'a>(&self, recipient: Option<&'a str>) -> Option<Destination<'a>> {
+        let recipient = recipient.filter(|_| self.settings().outbound_proxy.is_none())?;
+        let uri = Uri::parse(recipient).ok()?;
+        Some((uri.host()?, uri.port()))
+    }
+}
+
+/// A host that has each destination's share in mind.
+struct Shared<'a> {
+    host: &'a dyn Host,
+    outstanding: &'a OutstandingTable,
+    service: &'a ControllingFunction,
+    /// What finds no room now has failed.
+    last: bool,
+}
+
+impl Host for Shared<'_> {
+    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
+        self.host.log(level, line);
+    }
+
+    fn count(&self, counter: Counter, n: u32) {
+        self.host.count(counter, n);
+    }
+
+    fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
+        let Attempt::Copy { charge, to_isf, .. } = Attempt::of_bits(outgoing.attempt) else {
+            return self.host.send(outgoing);
+        };
+        let limit = self.service.settings().shares.destination;
+        // The host itself tells the script of those that have failed.
+        let destination = self
+            .service
+            .destination(Some(outgoing.request_uri))
+            .filter(|_| !to_isf && !self.last);
+        if let Some(destination) = destination
+            && !self
+                .outstanding
+                .charge_destination(destination, charge, limit)
+        {
+            return Sent::Busy;
+        }
+        let sent = self.host.send(outgoing);
+        match sent {
+            Sent::Handed | Sent::HandedEnough => return sent,
+            Sent::NoRoom | Sent::Busy if !self.last => {}
+            _ => self.outstanding.release(charge, 1),
+        }
+        if let Some(destination) = destination {
+            self.outstanding.release_destination(destination, charge);
+        }
+        sent
+    }
+
+    fn hand_over(&self, job: &[u8]) -> bool {
+        self.host.hand_over(job)
+    }
+
+    fn begin_session(&self, invite: &[u8]) -> bool {
+        self.host.begin_session(invite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fan_out::tests::{Scripted, job};
+    use super::*;
+    use crate::controlling::Outcome;
+    use crate::policy::Settings;
+    use std::sync::atomic::AtomicU64;
+
+    fn service(parameters: &[(&str, &str)]) -> ControllingFunction {
+        let mut settings = Settings::default();
+        settings.set("exploder_uri", "sip:all@example.com").unwrap();
+        for (name, value) in parameters {
+            settings.set(name, value).unwrap();
+        }
+        let words = (0..OutstandingTable::WORDS).map(|_| AtomicU64::new(0));
+        let words: Vec<AtomicU64> = words.collect();
+        let table = OutstandingTable::new(words.leak(), 7, || 1_000);
+        ControllingFunction::new(settings, 7)
+            .unwrap()
+            .with_outstanding(table)
+    }
+
+    /// A job of three copies to one host, whose sender has a share of three.
+    fn charged(service: &ControllingFunction) -> FanOutJob {
+        let table = service.outstanding.as_ref().unwrap();
+        let mut job = job();
+        job.charge = table.charge((1, 3), None, 3).unwrap();
+        job
+    }
+
+    fn has_room(service: &ControllingFunction, recipients: usize) -> bool {
+        let table = service.outstanding.as_ref().unwrap();
+        let charge = table.charge((1, 3), None, recipients);
+        charge
+            .map(|charge| table.release(charge, recipients))
+            .is_ok()
+    }
+
+    #[test]
+    fn a_destination_beyond_its_share_waits_and_others_go_on() {
+        let service = service(&[("max_outstanding_per_destination", "2")]);
+        let mut job = charged(&service);
+        job.recipients.push_str("sip:d@elsewhere.example.com\n");
+        let host = Scripted::default();
+        assert_eq!(service.run(&mut job, &host, false), Progress::NoRoom);
+        let sent: Vec<String> = host
+            .sent
+            .borrow()
+            .iter()
+            .map(|(uri, _)| uri.clone())
+            .collect();
+        let expected = [
+            "sip:a@example.com",
+            "sip:b@example.com",
+            "sip:d@elsewhere.example.com",
+        ];
+        assert_eq!(sent, expected);
+        service.release(Some("sip:a@example.com"), job.charge, false);
+        assert_eq!(service.run(&mut job, &host, false), Progress::Done);
+        assert_eq!(host.sent.borrow().len(), 4);
+    }
+
+    #[test]
+    fn behind_an_outbound_proxy_no_destination_has_a_share() {
+        let service = service(&[
+            ("max_outstanding_per_destination", "1"),
+            ("outbound_proxy", "sip:proxy.example.com"),
+        ]);
+        let mut job = charged(&service);
+        assert_eq!(
+            service.run(&mut job, &Scripted::default(), false),
+            Progress::Done
+        );
+    }
+
+    #[test]
+    fn every_end_of_a_copy_gives_its_part_of_the_share_back() {
+        let service = service(&[]);
+        for answers in [
+            vec![Sent::Failed, Sent::Dropped, Sent::Failed],
+            vec![Sent::Busy, Sent::NoRoom, Sent::Failed],
+        ] {
+            let mut job = charged(&service);
+            let host = Scripted::default();
+            *host.answers.borrow_mut() = answers;
+            assert!(!has_room(&service, 1));
+            service.run(&mut job, &host, true);
+            assert!(has_room(&service, 3));
+        }
+        let mut job = charged(&service);
+        let host = Scripted::default();
+        assert_eq!(service.run(&mut job, &host, false), Progress::Done);
+        for code in [200, 408, 486] {
+            assert!(!has_room(&service, 3));
+            let outcome = Outcome {
+                code,
+                attempt: Attempt::Copy {
+                    to_isf: false,
+                    link: job.link,
+                    charge: job.charge,
+                }
+                .bits(),
+                request: b"MESSAGE sip:a@example.com SIP/2.0\r\nCall-ID: 1\r\n\r\n",
+            };
+            service.handle_outcome(&outcome, &host);
+        }
+        assert!(has_room(&service, 3));
+    }
+}

@@ -1,0 +1,375 @@
+//! How many recipients are awaited for each sender, each source and each destination, so that none of them takes the room of
+//! all others.
+//!
+//! ```text
+//!  slot of a keyed hash: [hash | 8 numbers, one for each of the last 8 times of 8 s]
+//! ```
+//!
+//! A recipient is counted in the time in which its message was accepted, and taken off when its request has ended, in whichever
+//! process that is. What is never taken off, since a process was killed, is gone with its time: no number can leak. A number
+//! that several processes change at once can be off by what they changed; it bounds, and is no account.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Source;
+
+const SETS: usize = 1024;
+const WAYS: usize = 8;
+/// Times that are told apart. A recipient waits for 25 s to be sent to, and for 32 s to answer.
+const TIMES: usize = 8;
+const TIME_S: u64 = 8;
+const SLOT_WORDS: usize = 1 + TIMES;
+/// In front of the slots: when the operator was told last.
+const HEAD_WORDS: usize = 8;
+
+/// A number of recipients is in the lower bits of a word, its time above.
+const COUNT_BITS: u32 = 24;
+const COUNT: u64 = (1 << COUNT_BITS) - 1;
+
+/// The operator is told once in so many seconds.
+const TELL_S: u64 = 60;
+
+/// Whose share it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Of the originator.
+    Sender,
+    /// Of the address that requests come from.
+    Source,
+    /// Of where recipients' addresses lead.
+    Destination,
+}
+
+/// Where requests go by their URI: its host, and its port where it has one.
+pub type Destination<'a> = (&'a str, Option<u16>);
+
+/// What the recipients of one message are counted in. Goes with each of its copies, and comes back when that has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charge(u32);
+
+const SLOT_BITS: u32 = 13;
+const NO_SLOT: u32 = (1 << SLOT_BITS) - 1;
+const _: () = assert!(SETS * WAYS == 1 << SLOT_BITS);
+const VALID: u32 = 1 << 31;
+
+impl Charge {
+    fn new(time: u64, sender: Option<usize>, source: Option<usize>) -> Self {
+        let slot = |slot: Option<usize>| slot.map_or(NO_SLOT, |slot| slot as u32);
+        let time = (time % 16) as u32;
+        Charge(VALID | time << (2 * SLOT_BITS) | slot(source) << SLOT_BITS | slot(sender))
+    }
+
+    /// From its bits; 0 is none.
+    pub fn from_bits(bits: u32) -> Self {
+        Charge(bits)
+    }
+
+    /// As a number.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    fn time(self) -> Option<u64> {
+        (self.0 & VALID != 0).then_some(u64::from(self.0 >> (2 * SLOT_BITS)) % 16)
+    }
+
+    fn slots(self) -> impl Iterator<Item = usize> {
+        let slots = [self.0 & NO_SLOT, self.0 >> SLOT_BITS & NO_SLOT];
+        let slots = slots.into_iter().filter(|slot| *slot != NO_SLOT);
+        slots.map(|slot| slot as usize)
+    }
+}
+
+/// The numbers. Clones are the same table, and so is the copy that a fork makes.
+#[derive(Clone, Debug)]
+pub struct OutstandingTable {
+    words: &'static [AtomicU64],
+    /// Secret, so that nobody can aim at another one's slot.
+    seed: u64,
+    /// Seconds of a clock that all processes share and that never runs backwards.
+    now_s: fn() -> u64,
+}
+
+impl OutstandingTable {
+    /// How many numbers a table is made of.
+    pub const WORDS: usize = HEAD_WORDS + SETS * WAYS * SLOT_WORDS;
+
+    /// The table in `words`, which are [`WORDS`](Self::WORDS) and all 0 before the first use.
+    pub fn new(words: &'static [AtomicU64], seed: u64, now_s: fn() -> u64) -> Self {
+        OutstandingTable { words, seed, now_s }
+    }
+
+    /// Counts the recipients of a message of a sender, whom a number stands for, from a source, where that has a share. Each
+    /// comes with its limit; 0: none.
+    ///
+    /// # Errors
+    /// Whose share is used up: others of it are awaited, and with these there would be more than the limit. Then nothing was counted.
+    pub fn charge(
+        &self,
+        (sender, sender_limit): (u64, usize),
+        source: Option<(Source, usize)>,
+        recipients: usize,
+    ) -> Result<Charge, Share> {
+        let time = self.time();
+        let count = (recipients as u64).min(COUNT);
+        let find = |what: Share, key: u64, limit: usize| {
+            let slot = self.claim(key, time).filter(|_| limit > 0);
+            let awaited = slot.map_or(0, |slot| self.awaited(slot, time));
+            match awaited > 0 && awaited + count > limit as u64 {
+                true => Err(what),
+                false => Ok(slot),
+            }
+        };
+        let sender = find(Share::Sender, self.key(&("sender", sender)), sender_limit)?;
+        let source =
+            source.map(|(source, limit)| find(Share::Source, self.key(&("source", source)), limit));
+        let charge = Charge::new(time, sender, source.transpose()?.flatten());
+        for slot in charge.slots() {
+            self.add(slot, time, count);
+        }
+        Ok(charge)
+    }
+
+    /// So many recipients are no longer awaited.
+    pub fn release(&self, charge: Charge, recipients: usize) {
+        for slot in charge.slots() {
+            self.subtract(slot, charge, recipients as u64);
+        }
+    }
+
+    /// Counts a recipient at a destination, whose message `charge` is of. False: that has its share.
+    pub fn charge_destination(
+        &self,
+        destination: Destination<'_>,
+        charge: Charge,
+        limit: usize,
+    ) -> bool {
+        let now = self.time();
+        // As old as its message, so that `charge` tells when to take it off.
+        let time = charge.time().and_then(|time| {
+            (0..TIMES as u64)
+                .map(|age| now.wrapping_sub(age))
+                .find(|at| at % 16 == time)
+        });
+        let slot = self
+            .claim(self.destination(destination), now)
+            .filter(|_| limit > 0);
+        let (Some(slot), Some(time)) = (slot, time) else {
+            return true;
+        };
+        let has_room = self.awaited(slot, now) < limit as u64;
+        if has_room {
+            self.add(slot, time, 1);
+        }
+        has_room
+    }
+
+    /// The recipient is no longer awaited.
+    pub fn release_destination(&self, destination: Destination<'_>, charge: Charge) {
+        if let Some(slot) = self.find(self.destination(destination)) {
+            self.subtract(slot, charge, 1);
+        }
+    }
+
+    /// Whether the operator is to be told now that a share is used up: true once a minute, in one of the processes.
+    pub fn is_time_to_tell(&self) -> bool {
+        let now = (self.now_s)().saturating_add(1);
+        let last = self.words[0].load(Relaxed);
+        (last == 0 || now >= last + TELL_S)
+            && self.words[0]
+                .compare_exchange(last, now, Relaxed, Relaxed)
+                .is_ok()
+    }
+
+    fn time(&self) -> u64 {
+        // Not 0, which is the time of words that were never used.
+        (self.now_s)() / TIME_S + TIMES as u64
+    }
+
+    fn key(&self, what: &impl Hash) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.seed);
+        what.hash(&mut hasher);
+        hasher.finish().max(1)
+    }
+
+    fn destination(&self, (host, port): Destination<'_>) -> u64 {
+        let host = host.to_ascii_lowercase();
+        self.key(&("destination", host.trim_end_matches('.'), port))
+    }
+
+    fn slots_of(key: u64) -> impl Iterator<Item = usize> {
+        let first = (key >> 32) as usize % SETS * WAYS;
+        (first..first + WAYS).filter(|slot| *slot != NO_SLOT as usize)
+    }
+
+    fn find(&self, key: u64) -> Option<usize> {
+        Self::slots_of(key).find(|slot| self.words(*slot)[0].load(Relaxed) == key)
+    }
+
+    /// The slot of a key: its own, one in which nobody is awaited, or else the one that the fewest are awaited in.
+    fn claim(&self, key: u64, now: u64) -> Option<usize> {
+        if let Some(slot) = self.find(key) {
+            return Some(slot);
+        }
+        let slot = Self::slots_of(key).min_by_key(|slot| self.awaited(*slot, now))?;
+        if self.awaited(slot, now) == 0 {
+            self.words(slot)[0].store(key, Relaxed);
+        }
+        Some(slot)
+    }
+
+    fn words(&self, slot: usize) -> &[AtomicU64] {
+        &self.words[HEAD_WORDS + slot * SLOT_WORDS..][..SLOT_WORDS]
+    }
+
+    fn awaited(&self, slot: usize, now: u64) -> u64 {
+        let times = self.words(slot)[1..].iter().map(|word| word.load(Relaxed));
+        let alive = times.filter(|word| now.saturating_sub(word >> COUNT_BITS) < TIMES as u64);
+        alive.map(|word| word & COUNT).sum()
+    }
+
+    fn add(&self, slot: usize, time: u64, count: u64) {
+        let word = &self.words(slot)[1 + time as usize % TIMES];
+        let more = |word: u64| {
+            let before = if word >> COUNT_BITS == time {
+                word & COUNT
+            } else {
+                0
+            };
+            Some(time << COUNT_BITS | (before + count).min(COUNT))
+        };
+        let _ = word.fetch_update(Relaxed, Relaxed, more);
+    }
+
+    fn subtract(&self, slot: usize, charge: Charge, count: u64) {
+        let Some(time) = charge.time() else { return };
+        let word = &self.words(slot)[1 + time as usize % TIMES];
+        let less = |word: u64| {
+            let left = (word & COUNT).saturating_sub(count);
+            // Another time may have taken the place.
+            (word >> COUNT_BITS & 15 == time).then_some(word & !COUNT | left)
+        };
+        let _ = word.fetch_update(Relaxed, Relaxed, less);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    thread_local! {
+        static NOW: Cell<u64> = const { Cell::new(1_000) };
+    }
+
+    fn table() -> OutstandingTable {
+        let words = (0..OutstandingTable::WORDS).map(|_| AtomicU64::new(0));
+        let words: Vec<AtomicU64> = words.collect();
+        OutstandingTable::new(words.leak(), 7, || NOW.get())
+    }
+
+    /// Of a sender, whose share is 100, and a source, whose share is 150.
+    fn charge(
+        table: &OutstandingTable,
+        sender: u64,
+        from: u8,
+        count: usize,
+    ) -> Result<Charge, Share> {
+        let source = Source::of([192, 0, 2, from].into());
+        table.charge((sender, 100), Some((source, 150)), count)
+    }
+
+    #[test]
+    fn a_sender_has_its_share_and_no_more() {
+        let table = table();
+        let charge = |sender, count| table.charge((sender, 100), None, count);
+        let first = charge(1, 60).unwrap();
+        assert_eq!(charge(1, 41), Err(Share::Sender));
+        let second = charge(1, 40).unwrap();
+        assert_eq!(charge(1, 1), Err(Share::Sender));
+        assert!(charge(2, 100).is_ok(), "others have theirs");
+        table.release(first, 1);
+        let third = charge(1, 1).unwrap();
+        table.release(first, 59);
+        table.release(second, 40);
+        table.release(Charge::default(), 1);
+        assert_eq!(charge(1, 100), Err(Share::Sender));
+        table.release(third, 1);
+        // One message may be larger than the share, if it is alone.
+        assert!(charge(1, 1_000).is_ok());
+        assert!(table.charge((1, 0), None, 1).is_ok(), "0 is no limit");
+    }
+
+    #[test]
+    fn a_source_has_its_share_whoever_sends_from_it() {
+        let table = table();
+        let first = charge(&table, 1, 1, 90).unwrap();
+        charge(&table, 2, 1, 60).unwrap();
+        assert_eq!(charge(&table, 3, 1, 1), Err(Share::Source));
+        assert!(charge(&table, 3, 2, 1).is_ok());
+        table.release(first, 90);
+        assert!(charge(&table, 1, 1, 90).is_ok());
+    }
+
+    #[test]
+    fn what_is_never_taken_off_is_gone_with_its_time() {
+        let table = table();
+        let lost = charge(&table, 1, 1, 100).unwrap();
+        assert!(table.charge_destination(("home.example.com", None), lost, 1));
+        for after in [0, 10, 55] {
+            NOW.set(1_000 + after);
+            assert_eq!(charge(&table, 1, 2, 1), Err(Share::Sender), "{after}");
+            assert!(!table.charge_destination(("HOME.example.com.", None), lost, 1));
+        }
+        NOW.set(1_000 + 64);
+        let now = charge(&table, 1, 1, 60).unwrap();
+        assert!(table.charge_destination(("home.example.com", None), now, 1));
+        // What comes too late takes nothing off that it had not put there.
+        table.release(lost, 100);
+        assert_eq!(charge(&table, 1, 2, 41), Err(Share::Sender));
+    }
+
+    #[test]
+    fn a_destination_has_its_share() {
+        let table = table();
+        let (one, other) = (
+            charge(&table, 1, 1, 2).unwrap(),
+            charge(&table, 2, 1, 2).unwrap(),
+        );
+        let to = |host, charge| table.charge_destination((host, None), charge, 3);
+        assert!(to("a.example.com", one) && to("a.example.com", one));
+        assert!(to("a.example.com", other) && !to("a.example.com", other));
+        assert!(to("b.example.com", other));
+        table.release_destination(("A.example.com", None), one);
+        assert!(to("a.example.com", other));
+        NOW.set(1_050);
+        assert!(!to("a.example.com", other), "they are still awaited");
+        assert!(
+            table.charge_destination(("a.example.com", Some(5070)), other, 1),
+            "0 is no limit"
+        );
+    }
+
+    #[test]
+    fn many_senders_do_not_use_each_others_shares_up() {
+        let table = table();
+        for sender in 0..20_000 {
+            let charge = table.charge((sender, 100), None, 1);
+            table.release(charge.unwrap(), 1);
+        }
+        assert!(table.charge((1, 100), None, 100).is_ok());
+    }
+
+    #[test]
+    fn the_operator_is_told_once_a_minute() {
+        let table = table();
+        assert!(table.is_time_to_tell());
+        assert!(!table.is_time_to_tell());
+        NOW.set(1_061);
+        assert!(table.is_time_to_tell());
+    }
+}
