@@ -605,12 +605,23 @@ mod tests {
             let error = over_tls(host, serve(host), ca_file).unwrap_err();
             assert_eq!(error.cause, SourceFailure::Tls, "{host}");
         }
-        // A server without TLS, and a file of what looks like certificates.
+        // A server without TLS, and a file of what looks like certificates, which is not waited for to fail.
         let plain = TestServer::new();
         let port = plain.reply("200 OK", &text("")).port;
         assert!(over_tls("127.0.0.1", port, Some(CERTIFICATE)).is_err());
         let odd = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(over_tls("127.0.0.1", serve("127.0.0.1"), Some(odd)).is_err());
+        let folder = TestFolder::new();
+        folder.write("ca.pem", odd);
+        let options = SourceOptions {
+            ca_file: Some(folder.path().join("ca.pem")),
+            ..SourceOptions::default()
+        };
+        let url = "xcap:https://127.0.0.1/root".to_owned();
+        let refused = GroupSources::new(&[url], &options).err();
+        assert!(
+            matches!(refused, Some(SourceError::Authorities(_))),
+            "{refused:?}"
+        );
     }
 
     /// Whatever the server sends, the client gives a result.
