@@ -237,71 +237,83 @@ fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     Ok(Checked::Passed)
 }
 
-/// Finds and reads the resource list (9.1.1-3d, -5d; RFC 5365 §7.1). No list is an empty one
-/// (spec-notes N19); more than one would make it a guess who is meant.
+/// Finds and reads the resource lists (9.1.1-3d, -5d; RFC 5365 §7.1). Several are one, in the order of the body (RFC 5363
+/// §4.1), and none is an empty one (spec-notes N19).
 fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
     if has_content_encoding(&request.message) {
         return Err(unsupported_encoding());
     }
     let entity = entity(&request.message)?;
-    let mut list_leaves = entity.leaves().filter(is_resource_list);
-    let list = list_leaves.next();
-    if list.is_some() && list_leaves.next().is_some() {
-        return Err(Refusal::bad_request("Two Resource Lists"));
+    let mut lists = Vec::new();
+    for leaf in entity.leaves().filter(names_recipients) {
+        if leaf
+            .field("Content-Encoding")
+            .is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"))
+        {
+            return Err(unsupported_encoding());
+        }
+        let document = leaf.content().map_err(malformed)?;
+        let list = ResourceLists::parse(&document);
+        lists.push(list.map_err(|error| Refusal::bad_request(error.to_string()))?);
     }
-    let is_recipient_list =
-        |leaf: &Leaf<'_>| leaf.disposition().is_none_or(|d| d.is("recipient-list"));
-    let Some(leaf) = list.filter(is_recipient_list) else {
+    if lists.is_empty() {
         return match request.service.settings().missing_list_code {
             MissingListCode::Forbidden => Err(no_destinations(request, "it has no resource list")),
             MissingListCode::BadRequest => Err(Refusal::bad_request("Missing Resource List")),
         };
-    };
-    if leaf
-        .field("Content-Encoding")
-        .is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(unsupported_encoding());
     }
-    let document = leaf.content().map_err(malformed)?;
-    let lists =
-        ResourceLists::parse(&document).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let recipients = Recipients::of(
-        lists.entries(),
+        lists.iter().flat_map(ResourceLists::entries),
         request.service.settings().max_recipients,
         &request.service,
     )
     .map_err(|error| match error {
         RecipientsError::NotAUri => Refusal::bad_request("Bad URI In Resource List"),
-        RecipientsError::WithHeaders => Refusal::bad_request("Header Fields In Recipient URI"),
-        RecipientsError::WithMethod => Refusal::bad_request("Method In Recipient URI"),
     })?;
     if recipients.loops() > 0 {
         host.count(Counter::Loops, recipients.loops());
     }
-    let list = leaf.id();
-    drop(list_leaves);
     request.cpim = cpim_of(&entity);
-    request.received_list = Some(ReceivedList { entity, leaf: list });
+    request.received_list = ReceivedList::in_body(&request.message, entity).map_err(malformed)?;
     request.recipients = recipients;
     Ok(Checked::Passed)
 }
 
 /// The body as a tree (RFC 5621).
 pub(super) fn entity(message: &Message) -> Result<Entity, Refusal> {
+    Entity::parse(entity_fields(message), message.body()).map_err(malformed)
+}
+
+/// What the header says of the body.
+pub(super) fn entity_fields(message: &Message) -> EntityFields {
     let value = |name| {
         let field = message.first(name);
         field.map(|field| Bytes::copy_from_slice(field.value()))
     };
-    let fields = EntityFields {
+    EntityFields {
         content_type: value(HeaderName::ContentType),
         content_disposition: value(HeaderName::ContentDisposition),
         content_transfer_encoding: value(HeaderName::ContentTransferEncoding),
-    };
-    Entity::parse(fields, message.body()).map_err(malformed)
+    }
 }
 
-pub(super) fn is_resource_list(leaf: &Leaf<'_>) -> bool {
+/// Whether a part is a list of recipients: what a resource list is for, its disposition says (RFC 5363 §4). One without is
+/// taken for that.
+fn names_recipients(leaf: &Leaf<'_>) -> bool {
+    is_resource_list(leaf) && leaf.disposition().is_none_or(|d| d.is("recipient-list"))
+}
+
+/// Whether a part is a list that speaks of the message's recipients: of those to come, or of those whom another list server
+/// sent it to (RFC 5364 §5). No copy has it (9.1.1-6g-ex2). One of another disposition is content, as an attachment is.
+pub(super) fn is_recipient_list(leaf: &Leaf<'_>) -> bool {
+    names_recipients(leaf)
+        || is_resource_list(leaf)
+            && leaf
+                .disposition()
+                .is_some_and(|d| d.is("recipient-list-history"))
+}
+
+fn is_resource_list(leaf: &Leaf<'_>) -> bool {
     leaf.content_type().is("application", "resource-lists+xml")
 }
 

@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::check::{
-    ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, entity, has_content_encoding, is_resource_list,
-    malformed, no_destinations, too_many,
+    ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, entity, has_content_encoding, malformed,
+    no_destinations, too_many,
 };
 use super::disposition::cpim_of;
 use super::host::{Counter, Host};
 use super::originator::Originator;
+use super::pager_mode::ReceivedList;
 use super::recipients::Recipients;
 use super::refusal::Refusal;
 use super::request::{GroupLookup, Request};
@@ -157,8 +158,8 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
     Ok(Checked::Passed)
 }
 
-/// The body of a message to a group goes out as it came; only a resource list, which does not belong into it, does
-/// not (9.1.1-6g-ex2).
+/// The body of a message to a group goes out as it came; only lists of recipients, which do not belong into it,
+/// do not (9.1.1-6g-ex2).
 pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large {
         return Ok(Checked::Passed);
@@ -173,8 +174,8 @@ pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
     } else {
         let entity = entity(&request.message)?;
         request.cpim = cpim_of(&entity);
-        match entity.leaves().find(is_resource_list).map(|leaf| leaf.id()) {
-            Some(list) => entity.with_leaf(list, None).map_err(malformed)?,
+        match ReceivedList::in_body(&request.message, entity).map_err(malformed)? {
+            Some(list) => list.replaced(None).map_err(malformed)?,
             None => Some(whole()),
         }
     };

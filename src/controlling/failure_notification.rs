@@ -70,7 +70,7 @@ impl ControllingFunction {
             disposition: Disposition::Failed,
         };
         let document = failed.write();
-        let own = self.own_address(copy, recipient)?;
+        let own = self.address_sent_to(copy, recipient)?;
         let mut random = [0; 16];
         fill_random(&mut random);
         let own_id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -132,7 +132,7 @@ impl ControllingFunction {
 
     /// The address of ours that a message was sent to: what a group asserts of itself, else that of the CPIM wrapper, which the
     /// sender has written (spec-notes N38), where it is one, else the first.
-    fn own_address(&self, copy: &Message, named: &str) -> Option<String> {
+    fn address_sent_to(&self, copy: &Message, named: &str) -> Option<String> {
         let asserted = copy.uri_in(HeaderName::PAssertedIdentity);
         let settings = self.settings();
         let own = settings

@@ -3,6 +3,7 @@
 //! What all recipients share (header lines, body) is made once; per recipient only Request-URI, To and
 //! Call-ID differ, so that a fan-out allocates nothing per recipient.
 
+use super::check;
 use super::fan_out::{FanOutJob, Isf};
 use super::header_fields::{has_name, put, texts};
 use super::host::{AboutRequest, Host, LogLevel};
@@ -12,7 +13,7 @@ use super::request::Request;
 use super::senders::Link;
 use super::sent_on::{breadth_of_copies, hops_of_copies};
 use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
-use crate::mime::{Entity, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
+use crate::mime::{Entity, EntityFields, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::shared::Charge;
@@ -64,21 +65,79 @@ const NOT_COPIED: &[HeaderName] = &[
     HeaderName::Supported,
 ];
 
-/// The received body, and which part of it is the resource list.
+/// A received body with no more than the first of its lists of recipients.
 #[derive(Debug)]
 pub(super) struct ReceivedList {
-    pub(super) entity: Entity,
-    pub(super) leaf: LeafId,
+    entity: Entity,
+    /// The list.
+    leaf: LeafId,
+    /// The fields that describe the body, if it is another entity than the received one.
+    header_fields: Option<Vec<HeaderField>>,
+}
+
+impl ReceivedList {
+    /// `entity` is the body of the message. `None`: it has no such list.
+    pub(super) fn in_body(
+        message: &Message,
+        mut entity: Entity,
+    ) -> Result<Option<Self>, MimeError> {
+        let mut header_fields = None;
+        loop {
+            let lists = entity.leaves().filter(check::is_recipient_list);
+            let lists: Vec<LeafId> = lists.map(|leaf| leaf.id()).collect();
+            let last = match lists[..] {
+                [] => return Ok(None),
+                [leaf] => {
+                    return Ok(Some(ReceivedList {
+                        entity,
+                        leaf,
+                        header_fields,
+                    }));
+                }
+                [.., last] => last,
+            };
+            // The first list is left at least.
+            let Some(rebuilt) = entity.with_leaf(last, None)? else {
+                return Ok(None);
+            };
+            header_fields = rebuilt.header_fields.or(header_fields);
+            let fields = match &header_fields {
+                None => check::entity_fields(message),
+                Some(fields) => {
+                    let value = |name: &str| {
+                        let is =
+                            |field: &&HeaderField| field.name.eq_ignore_ascii_case(name.as_bytes());
+                        fields.iter().find(is).map(|field| field.value.clone())
+                    };
+                    EntityFields {
+                        content_type: value("Content-Type"),
+                        content_disposition: value("Content-Disposition"),
+                        content_transfer_encoding: None,
+                    }
+                }
+            };
+            entity = Entity::parse(fields, rebuilt.body)?;
+        }
+    }
+
+    /// The body with the list replaced or, for `None`, taken out. `None`: nothing is left.
+    pub(super) fn replaced(&self, new: Option<NewPart>) -> Result<Option<Rebuilt>, MimeError> {
+        let rebuilt = self.entity.with_leaf(self.leaf, new)?;
+        Ok(rebuilt.map(|rebuilt| Rebuilt {
+            header_fields: rebuilt.header_fields.or_else(|| self.header_fields.clone()),
+            ..rebuilt
+        }))
+    }
 }
 
 impl Request {
     /// The received body without its resource list, or with the history list in its place (9.1.1-6g).
     /// `None`: nothing is left.
     pub(super) fn without_received_list(&self) -> Result<Option<Rebuilt>, MimeError> {
-        let Some(ReceivedList { entity, leaf }) = &self.received_list else {
+        let Some(list) = &self.received_list else {
             return Ok(None);
         };
-        let without = entity.with_leaf(*leaf, None)?;
+        let without = list.replaced(None)?;
         if without.is_none() || self.kind != Kind::AdHoc {
             return Ok(without);
         }
@@ -97,7 +156,7 @@ impl Request {
             ],
             content: history,
         };
-        entity.with_leaf(*leaf, Some(part))
+        list.replaced(Some(part))
     }
 }
 
@@ -240,7 +299,7 @@ fn put_identity(headers: &mut HeaderBlock, request: &Request) {
     put(
         headers,
         "P-Asserted-Identity",
-        format!("<{}>", request.request_uri()),
+        format!("<{}>", request.own_address()),
     );
     let sender = match request.anonymity_requested() {
         true => ANONYMOUS_URI,

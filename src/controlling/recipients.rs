@@ -45,11 +45,6 @@ struct Recipient {
 pub(super) enum RecipientsError {
     /// An entry's text is not a URI.
     NotAUri,
-    /// An entry's URI carries header fields: they do not belong into a Request-URI (RFC 3261 §19.1.1),
-    /// and nobody may write a request of ours.
-    WithHeaders,
-    /// An entry's URI asks for a method.
-    WithMethod,
 }
 
 impl Recipients {
@@ -68,7 +63,15 @@ impl Recipients {
         };
         let mut known = Known::with_capacity_and_hasher(most, BuildHasherDefault::default());
         for entry in entries {
-            let uri = parse(&entry)?;
+            let uri = Uri::parse(entry.uri).map_err(|_| RecipientsError::NotAUri)?;
+            // `method` is to be ignored (RFC 5365 §7.3), and so may be header fields (RFC 3261 §19.1.5): nobody writes a request of
+            // ours.
+            let text = uri.as_request_uri();
+            let uri = Uri::parse(&text).map_err(|_| RecipientsError::NotAUri)?;
+            let entry = Entry {
+                uri: &text,
+                ..entry
+            };
             let keys = service.keys(&uri);
             if service.own_kind(&uri, keys.address).is_some() {
                 recipients.loops += 1;
@@ -192,6 +195,7 @@ impl Recipient {
             self.anonymize = other.anonymize;
         } else if visibility(other.copy_control) == visibility(self.copy_control) {
             // Who was to be hidden once stays hidden.
+            self.copy_control = self.copy_control.or(other.copy_control);
             self.anonymize |= other.anonymize;
         }
     }
@@ -226,26 +230,14 @@ impl Hasher for KeyItself {
     }
 }
 
+/// Of several entries for one recipient the higher copyControl counts (RFC 5364 §4).
 fn visibility(copy_control: Option<CopyControl>) -> u8 {
     match copy_control {
-        Some(CopyControl::To) => 3,
-        Some(CopyControl::Cc) => 2,
-        None => 1,
-        Some(CopyControl::Bcc) => 0,
+        Some(CopyControl::To) => 2,
+        Some(CopyControl::Cc) => 1,
+        // Where it is absent, bcc is meant.
+        None | Some(CopyControl::Bcc) => 0,
     }
-}
-
-fn parse<'a>(entry: &Entry<'a>) -> Result<Uri<'a>, RecipientsError> {
-    let uri = Uri::parse(entry.uri).map_err(|_| RecipientsError::NotAUri)?;
-    if let Uri::Sip(sip) = &uri {
-        if sip.has_headers() {
-            return Err(RecipientsError::WithHeaders);
-        }
-        if uri.param("method").is_some() {
-            return Err(RecipientsError::WithMethod);
-        }
-    }
-    Ok(uri)
 }
 
 #[cfg(test)]

@@ -219,6 +219,18 @@ impl Request {
             .map(|field| field.value())
     }
 
+    /// The address of ours that it is for, as the group's document or the configuration writes it: what the sender wrote may
+    /// have parameters of his own choice.
+    pub(super) fn own_address(&self) -> &str {
+        let own = match &self.group {
+            Some(GroupLookup::Known(group, _)) if Uri::parse(group.uri()).is_ok() => {
+                Some(group.uri())
+            }
+            _ => self.service.own_address(&self.request_uri),
+        };
+        own.unwrap_or(&self.request_uri)
+    }
+
     /// The distinct recipients. Empty before the checks.
     pub fn recipients(&self) -> &Recipients {
         &self.recipients

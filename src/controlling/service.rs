@@ -292,6 +292,14 @@ impl ControllingFunction {
         Some(own.kind)
     }
 
+    /// The own address that equals this URI, as it is configured.
+    pub(super) fn own_address(&self, uri: &str) -> Option<&str> {
+        let uri = Uri::parse(uri).ok()?;
+        let key = self.keys(&uri).address;
+        let own = self.own.iter().find(|own| own.is(&uri, key))?;
+        Some(&own.uri)
+    }
+
     /// Whether an own address of this kind has this host.
     pub(super) fn is_own_host(&self, host: &str, kind: Kind) -> bool {
         let mut own = self.own.iter().filter(|own| own.kind == kind);

@@ -83,7 +83,7 @@ impl Entry {
             alarm: None,
             born: now,
             kind: invite.kind,
-            request_uri: invite.request_uri.clone(),
+            request_uri: invite.own_address.clone(),
             call_id: text(message, HeaderName::CallId),
             about: AboutRequest {
                 kind: invite.kind.as_str().to_owned(),

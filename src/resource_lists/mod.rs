@@ -20,3 +20,5 @@ pub use parse::{
 
 const RESOURCE_LISTS_NAMESPACE: &str = "urn:ietf:params:xml:ns:resource-lists";
 const COPY_CONTROL_NAMESPACE: &str = "urn:ietf:params:xml:ns:copycontrol";
+/// As the figures of RFC 5366 spell it; understood, never written.
+const COPY_CONTROL_NAMESPACE_OF_RFC_5366: &str = "urn:ietf:params:xml:ns:copyControl";

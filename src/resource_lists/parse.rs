@@ -3,7 +3,10 @@ use std::ops::Range;
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 
-use super::{COPY_CONTROL_NAMESPACE, RESOURCE_LISTS_NAMESPACE, ResourceListsError};
+use super::{
+    COPY_CONTROL_NAMESPACE, COPY_CONTROL_NAMESPACE_OF_RFC_5366, RESOURCE_LISTS_NAMESPACE,
+    ResourceListsError,
+};
 use crate::xml::syntax::{
     Value, check_declaration, decode, malformed, push_lines, resolve_reference, take_attribute,
     take_name, unescape_value,
@@ -205,7 +208,7 @@ impl Namespace {
         match name {
             "" => Self::None,
             RESOURCE_LISTS_NAMESPACE => Self::ResourceLists,
-            COPY_CONTROL_NAMESPACE => Self::CopyControl,
+            COPY_CONTROL_NAMESPACE | COPY_CONTROL_NAMESPACE_OF_RFC_5366 => Self::CopyControl,
             _ => Self::Other,
         }
     }

@@ -6,6 +6,7 @@
 
 mod comparison;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -231,6 +232,38 @@ impl<'a> SipUri<'a> {
             parameters,
             headers,
         })
+    }
+}
+
+impl<'a> Uri<'a> {
+    /// The text without what a Request-URI may not have (RFC 3261 §19.1.1, table 1): header components and `method`.
+    pub fn as_request_uri(&self) -> Cow<'a, str> {
+        match self {
+            Uri::Sip(uri) => uri.as_request_uri(),
+            Uri::Tel(_) | Uri::Other(_) => Cow::Borrowed(self.as_str()),
+        }
+    }
+}
+
+impl<'a> SipUri<'a> {
+    fn as_request_uri(&self) -> Cow<'a, str> {
+        let is_method = |name: &str| names_match(name, "method");
+        let has_method = parameters(self.parameters).any(|(name, _)| is_method(name));
+        // Both are slices at the end of the text, behind their separator.
+        let end = match self.headers {
+            "" => self.text.len(),
+            headers => self.text.len() - headers.len() - 1,
+        };
+        if !has_method {
+            return Cow::Borrowed(&self.text[..end]);
+        }
+        let mut text = self.text[..end - self.parameters.len() - 1].to_owned();
+        let kept = self.parameters.split(';');
+        for parameter in kept.filter(|parameter| !is_method(name_and_value(parameter).0)) {
+            text.push(';');
+            text.push_str(parameter);
+        }
+        Cow::Owned(text)
     }
 }
 
@@ -665,6 +698,22 @@ mod tests {
             ("tel:+1;a=1;A=2", DuplicateParameter),
         ] {
             assert_eq!(Uri::parse(text).err(), Some(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_uri_has_neither_method_nor_headers() {
+        for (text, expected) in [
+            ("sip:a@h", "sip:a@h"),
+            ("sip:a@h;x=1?Subject=y", "sip:a@h;x=1"),
+            ("sip:a?b;c@h?Subject=y&To=z", "sip:a?b;c@h"),
+            ("sip:a@h;method=INVITE", "sip:a@h"),
+            ("sip:a@h;x=1;METHOD=BYE;lr;y", "sip:a@h;x=1;lr;y"),
+            ("sips:h:5061;%6dethod=BYE;x?a=b", "sips:h:5061;x"),
+            ("tel:+1;method=2", "tel:+1;method=2"),
+        ] {
+            let uri = Uri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(uri.as_request_uri(), expected);
         }
     }
 

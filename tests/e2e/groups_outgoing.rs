@@ -416,3 +416,27 @@ fn event_routes_know_a_group_in_whichever_process() {
     capture.stop().assert_clean();
     proxy.stop();
 }
+
+/// 9.1.1-6e-i: the group's address is the one of its document, whatever the sender makes of it.
+#[test]
+fn a_group_asserts_the_address_of_its_document() {
+    let _proof = proves(&["9.1.1-6e-i"]);
+    let bench = Bench::new("a_group_asserts_the_address");
+    let folder = GroupFolder::new(&bench, "groups");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
+    let proxy = bench.proxy(&group_proxy(&folder.source()));
+    let capture = bench.capture();
+    let typed = address("lunch").replace("lunch", "%6cunch") + ";x=1";
+    for uri in [address("lunch"), typed] {
+        let request = to_group(ANNE, "lunch").request().with_uri(&uri);
+        exchange(&anne, &request, &proxy, 202);
+        assert_eq!(
+            bill.expect_request("MESSAGE")
+                .headers("P-Asserted-Identity"),
+            [format!("<{}>", address("lunch"))]
+        );
+    }
+    capture.stop().assert_clean();
+    proxy.stop();
+}

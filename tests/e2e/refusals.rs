@@ -374,23 +374,6 @@ const FAULTS: &[Fault] = &[
         None,
     ),
     fault(
-        "two resource lists",
-        |draft| {
-            draft.reshape = |content_type, _| {
-                let list = resource_lists(&[to("sip:bill@127.0.0.1:9")]);
-                let parts = [
-                    (LIST_FIELDS, list.as_bytes()),
-                    ("Content-Type: text/plain", "Hello".as_bytes()),
-                    (LIST_FIELDS, list.as_bytes()),
-                ];
-                (content_type.to_owned(), multipart(&parts))
-            };
-        },
-        400,
-        "Two Resource Lists",
-        None,
-    ),
-    fault(
         "no resource list (the default, `missing_list_code` = 403)",
         |draft| draft.list = None,
         403,
@@ -553,20 +536,6 @@ const FAULTS: &[Fault] = &[
         |draft| draft.entry("<entry uri=\"bill\"/>"),
         400,
         "Bad URI In Resource List",
-        None,
-    ),
-    fault(
-        "an entry's URI has header fields",
-        |draft| draft.entry("<entry uri=\"sip:bill@example.com?Route=sip:evil.example.org\"/>"),
-        400,
-        "Header Fields In Recipient URI",
-        None,
-    ),
-    fault(
-        "an entry's URI names a method",
-        |draft| draft.entry("<entry uri=\"sip:bill@example.com;method=INVITE\"/>"),
-        400,
-        "Method In Recipient URI",
         None,
     ),
     fault(

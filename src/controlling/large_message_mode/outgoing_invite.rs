@@ -89,8 +89,8 @@ pub struct AcceptedInvite {
     pub kind: Kind,
     /// The request as received.
     pub message: Message,
-    /// The Request-URI in force; the group's address where the destination is a group.
-    pub request_uri: String,
+    /// The address of ours that it is for, as the group's document or the configuration writes it.
+    pub own_address: String,
     /// The authenticated originator's CPM Address.
     pub originator: String,
     /// P-Asserted-Identity value that names the originator.
@@ -117,7 +117,7 @@ impl AcceptedInvite {
             claim,
             kind: request.kind(),
             message: request.message.clone(),
-            request_uri: request.request_uri().to_owned(),
+            own_address: request.own_address().to_owned(),
             originator: originator.uri().to_owned(),
             asserted: originator.asserted().to_owned(),
             notifications_to: request.notifications_to().map(str::to_owned),
@@ -140,7 +140,7 @@ impl AcceptedInvite {
         bytes.put_u8(u8::from(self.history.is_some()));
         for field in [
             &self.message.buffer()[..],
-            self.request_uri.as_bytes(),
+            self.own_address.as_bytes(),
             self.originator.as_bytes(),
             self.asserted.as_bytes(),
             self.notifications_to
@@ -178,7 +178,7 @@ impl AcceptedInvite {
             claim,
             kind,
             message: Message::parse(take()?).ok()?,
-            request_uri: text(take()?)?,
+            own_address: text(take()?)?,
             originator: text(take()?)?,
             asserted: text(take()?)?,
             notifications_to: Some(text(take()?)?).filter(|uri| !uri.is_empty()),
@@ -411,9 +411,9 @@ fn put_identity(
 ) {
     let asserted = match invite.kind {
         Kind::Exploder => return put(headers, "P-Asserted-Identity", &invite.asserted),
-        Kind::Group => format!("<{}>", invite.request_uri),
+        Kind::Group => format!("<{}>", invite.own_address),
         Kind::AdHoc => {
-            let host = [&invite.request_uri, &settings.contact]
+            let host = [&invite.own_address, &settings.contact]
                 .into_iter()
                 .find_map(|uri| Uri::parse(uri).ok()?.host().map(str::to_owned));
             let host = host.unwrap_or_else(|| "invalid".to_owned());

@@ -350,8 +350,32 @@ mod tests {
         let mut client = Client::with(&server, credentials());
         assert_eq!(client.failure(), SourceFailure::Unauthorized);
         assert_eq!(server.take_requests().len(), 2);
+        // The next request asks anew, and what cannot be answered leaves what can.
+        let both = "401 No\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth-conf\"\r\n\
+            WWW-Authenticate: Digest realm=\"cafe\", nonce=\"n\", qop=\"auth-int\", algorithm=sha-256";
+        server.take_requests();
+        server.reply(both, "").reply("200 OK", &text(""));
+        client.now_ms += RETRY_AFTER_MS;
+        client.group();
+        let requests = server.take_requests();
+        assert_eq!(field(&requests[0], "authorization"), None);
+        let answer = field(&requests[1], "authorization").unwrap();
+        assert!(
+            answer.contains("realm=\"cafe\"") && answer.contains("qop=auth-int"),
+            "{answer}"
+        );
+        // Nor does one end the asking for ever.
+        let mut client = Client::with(&server, credentials());
+        let unknown =
+            "401 No\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth-conf\"";
+        server.reply(unknown, "");
+        assert_eq!(client.failure(), SourceFailure::Unauthorized);
+        server.reply("200 OK", &text(""));
+        client.now_ms += RETRY_AFTER_MS;
+        client.group();
         for odd in [
             "401 No",
+            "401 No\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\", algorithm=SHA-1024",
             "401 No\r\nWWW-Authenticate: Negotiate, Digest nonce",
         ] {
             server.reply(odd, "");

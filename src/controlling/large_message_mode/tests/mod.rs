@@ -117,7 +117,7 @@ fn accepted(kind: Kind, recipients: &[&str], more: &str) -> AcceptedInvite {
         claim: None,
         kind,
         message: Message::parse(raw_invite(more)).unwrap(),
-        request_uri: "sip:all@home".into(),
+        own_address: "sip:all@home".into(),
         originator: "sip:alice@home".into(),
         asserted: "<sip:alice@home>".into(),
         notifications_to: Some("sip:alice@home".into()),
