@@ -328,6 +328,10 @@ struct cpm_host {
 	 * call; 0: the database has no such group; -1: there is no connection to it; -2: it
 	 * refused the query. Called by check_group only. */
 	int (*group_document)(void *context, struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document);
+
+	/* Whether the proxy has loaded the database module of this name (db_mysql, db_sqlite). 1 or 0. Called by service_start
+	 * only. */
+	int (*has_database)(const char *module);
 };
 
 /* What the core offers. */

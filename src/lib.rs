@@ -8,7 +8,7 @@
 //! | 4 | [`process`], on [`relay`] | the module process: all large message sessions; MSRP on sockets for them |
 //! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking, disposition notifications; the session machine of large message mode |
 //! | 2 | [`policy`], [`group`], [`shared`] | what the operator configured; pre-defined groups and where they come from; memory that all processes share |
-//! | 1 | [`session`], [`sip_ua`]; [`names`] | MSRP session ends and the fan-out to legs; what two SIP user agents in a dialog do; without IO; where hosts and SIP domains are |
+//! | 1 | [`session`], [`sip_ua`]; [`names`], [`trust`] | MSRP session ends and the fan-out to legs; what two SIP user agents in a dialog do; without IO; where hosts and SIP domains are; certificates and authorities in files |
 //! | 0 | [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
 //!
 //! Beside them, [`client`] is the CPM Client, the other end of all this; it stands on floors 0 and 1.
@@ -45,4 +45,5 @@ pub mod shared;
 pub mod sip;
 pub mod sip_ua;
 mod threads;
+pub mod trust;
 pub mod xml;

@@ -41,6 +41,12 @@ static int bind_module(const char *url, db_func_t *functions)
 	return bind_api(functions);
 }
 
+/* Modules are loaded before any of them is initialised. */
+int cpm_db_has_module(const char *module)
+{
+	return find_mod_export((char *)module, "db_bind_api", 0, 0) != NULL;
+}
+
 static int open_database(struct cpm_str url)
 {
 	str text;

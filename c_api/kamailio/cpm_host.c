@@ -134,4 +134,5 @@ const struct cpm_host cpm_kamailio_host = {
 	.session_release = cpm_dialogs_release,
 	.session_event = cpm_route_session_event,
 	.group_document = cpm_db_group_document,
+	.has_database = cpm_db_has_module,
 };

@@ -207,6 +207,7 @@ void cpm_rpc_stats(rpc_t *rpc, void *context);
 
 /* cpm_db.c: cpm_host.group_document. */
 #define CPM_MAX_DATABASES 8
+int cpm_db_has_module(const char *module);
 int cpm_db_group_document(void *context, struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document);
 
 /* cpm_var.c: $cpm(...) */

@@ -352,8 +352,7 @@ pub(super) mod tests {
     fn the_202_is_due_once_everybody_has_been_tried() {
         let mut job = job();
         let host = Scripted::default();
-        let full = || vec![Sent::Handed, Sent::FailedEnough];
-        *host.answers.borrow_mut() = full();
+        *host.answers.borrow_mut() = vec![Sent::Handed, Sent::FailedEnough];
         assert_eq!(
             job.run(&host, false),
             Progress::Enough,

@@ -21,6 +21,11 @@ pub struct GroupFinder {
 }
 
 impl GroupFinder {
+    /// Whether the sources that are configured can be opened at all. Nothing is kept open.
+    pub fn check(settings: &Settings) -> Result<(), SourceError> {
+        GroupSources::new(&settings.group_sources, &options(settings)).map(drop)
+    }
+
     /// Opens the sources as configured.
     pub fn new(service: &ControllingFunction) -> Result<Self, SourceError> {
         let settings = service.settings();

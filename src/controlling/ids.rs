@@ -72,7 +72,7 @@ impl fmt::Debug for RequestIds {
 
 impl RequestIds {
     /// The To tag of our replies. No copy has it.
-    pub(super) fn to_tag(&self) -> String {
+    pub(super) fn to_tag(self) -> String {
         hex(&self.hash("to", &[])[..TAG_BYTES])
     }
 

@@ -255,6 +255,17 @@ fn fields(about: &AboutRequest) -> [cpm_str; bindings::CPM_FIELDS as usize] {
     fields
 }
 
+impl CHost<'_> {
+    /// Whether the proxy has loaded this database module.
+    pub(super) fn has_database(&self, module: &str) -> bool {
+        let (Some(has), Ok(module)) = (self.table.has_database, CString::new(module)) else {
+            return false;
+        };
+        // SAFETY: the table lives as long as the service; the text ends with NUL and lives until the call returns.
+        unsafe { has(module.as_ptr()) == 1 }
+    }
+}
+
 impl GroupDatabase for CHost<'_> {
     fn document(&self, url: &str, group_uri: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
         let ask = self

@@ -15,9 +15,10 @@ use super::host::{CHost, borrowed};
 use super::request::RequestHandle;
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{
-    Again, ControllingFunction, Fate, Host, Ids, LogLevel, Notification, Outcome, Received,
-    SenderTable, Unparsed, fill_random,
+    Again, ControllingFunction, Fate, GroupFinder, Host, Ids, LogLevel, Notification, Outcome,
+    Received, SenderTable, Unparsed, fill_random,
 };
+use crate::group::source::SourceError;
 use crate::names::{self, NameTable, Names};
 use crate::policy::{RunsAs, Settings};
 use crate::relay::{Listeners, RelaySettings};
@@ -186,6 +187,7 @@ fn start(
 ) -> Result<(ControllingFunction, Option<(RelaySettings, Listeners)>), Box<dyn Error>> {
     // What cannot be anyhow leaves no folder behind.
     settings.check()?;
+    check_group_sources(&settings, host)?;
     if let Some(why) = settings.prepare_state_dir(runs_as)? {
         host.log(
             LogLevel::Notice,
@@ -249,6 +251,22 @@ fn start(
         service.with_large_mode(large_mode),
         Some((relay, listeners)),
     ))
+}
+
+/// The sources are opened by other processes; what is wrong with them is to be known before there are any. A server that does
+/// not answer is not: it may come up later.
+fn check_group_sources(settings: &Settings, host: &CHost<'_>) -> Result<(), SourceError> {
+    GroupFinder::check(settings)?;
+    for (url, source) in settings.group_sources.iter().zip(1..) {
+        let Some(url) = url.strip_prefix("db:") else {
+            continue;
+        };
+        let module = format!("db_{}", url.split(':').next().unwrap_or_default());
+        if !host.has_database(&module) {
+            return Err(SourceError::NoDatabaseModule { source, module });
+        }
+    }
+    Ok(())
 }
 
 /// Seconds of the clock that all processes share.

@@ -389,6 +389,14 @@ impl LargeModePolicy {
         if tls && (self.tls_certificate.is_none() || self.tls_private_key.is_none()) {
             return Err("msrp_listen has TLS: set msrp_tls_certificate and msrp_tls_private_key");
         }
+        if self.tls_certificate.is_some() != self.tls_private_key.is_some() {
+            return Err(
+                "of msrp_tls_certificate and msrp_tls_private_key there is only one: set both",
+            );
+        }
+        if self.tls_ca_file.is_some() && self.tls_certificate.is_none() {
+            return Err("msrp_tls_ca_file is set, but msrp_tls_certificate is not");
+        }
         if self.advertised(self.leg_transport).is_none() {
             return Err("msrp_transport is what no msrp_listen has");
         }
@@ -508,6 +516,14 @@ mod tests {
             &[
                 ("msrp_listen", "tcp:192.0.2.1:2855"),
                 ("msrp_transport", "tls"),
+            ],
+            &[
+                ("msrp_listen", "tcp:192.0.2.1:2855"),
+                ("msrp_tls_private_key", "/key.pem"),
+            ],
+            &[
+                ("msrp_listen", "tcp:192.0.2.1:2855"),
+                ("msrp_tls_ca_file", "/ca.pem"),
             ],
         ] {
             assert!(with(bad).check().is_err(), "{bad:?}");

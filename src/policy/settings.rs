@@ -97,7 +97,7 @@ pub struct Settings {
     pub xcap_user: Option<String>,
     /// See `xcap_user`.
     pub xcap_password: Option<String>,
-    /// `xcap_ca_file`: certificates that the XDMS is trusted by, beside the system's.
+    /// `xcap_ca_file`: certificates that the XDMS is trusted by, in place of the system's.
     pub xcap_ca_file: Option<String>,
     /// `group_timeout`: milliseconds that a source may take.
     pub group_timeout_ms: usize,

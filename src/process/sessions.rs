@@ -613,16 +613,11 @@ impl Sessions {
             Action::Invite(invite) => self.invite(now, id, invite, since, host),
             Action::Cancel(leg) => {
                 let invite = self.sessions.get_mut(&id).map(|entry| entry.invite(leg));
-                match invite {
-                    Some(invite) => {
-                        // Where it is on its way to another address at this moment, that one is cancelled too.
-                        if let Invite::Sent(transaction) =
-                            std::mem::replace(invite, Invite::CancelDue)
-                        {
-                            host.cancel(transaction);
-                        }
-                    }
-                    None => {}
+                // Where it is on its way to another address at this moment, that one is cancelled too.
+                if let Some(invite) = invite
+                    && let Invite::Sent(transaction) = std::mem::replace(invite, Invite::CancelDue)
+                {
+                    host.cancel(transaction);
                 }
             }
             Action::Send(_, request) => {

@@ -5,13 +5,11 @@
 //! name from an authority that we trust; of a peer that connects to us, nothing but the session's unguessable URI is asked.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring as provider};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -22,6 +20,7 @@ use rustls::{
 
 use super::{RelayError, TlsFiles};
 use crate::sdp::Fingerprint;
+use crate::trust::{self, TrustError};
 
 /// Plaintext, or ciphertext, that may lie in one connection for the socket to take it.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -54,7 +53,16 @@ impl Tls {
             _ => None,
         };
         let ca = files.and_then(|files| files.ca.as_deref());
-        let roots = Arc::new(load_roots(ca)?);
+        let mut roots = RootCertStore::empty();
+        match (trust::authorities(ca), ca) {
+            (Ok(known), _) => {
+                roots.add_parsable_certificates(known.iter().cloned());
+            }
+            (Err(error), Some(_)) => return Err(RelayError(error.to_string())),
+            // Fingerprints do without.
+            (Err(_), None) => {}
+        }
+        let roots = Arc::new(roots);
         let verifier =
             WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
         Ok(Self {
@@ -151,9 +159,10 @@ fn digest(hash: &str, certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
 
 impl Identity {
     fn load(files: &TlsFiles) -> Result<Self, RelayError> {
-        let chain = read_certificates(&files.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&files.private_key);
-        let key = key.map_err(|error| unusable("private key", &files.private_key, &error))?;
+        let unusable = |error: TrustError| RelayError(error.to_string());
+        let chain = trust::read_certificates("certificate", &files.certificate);
+        let chain = chain.map_err(unusable)?;
+        let key = trust::read_private_key(&files.private_key).map_err(unusable)?;
         Ok(Self { chain, key })
     }
 
@@ -185,38 +194,6 @@ impl Identity {
         config.send_tls13_tickets = 0;
         Ok(config)
     }
-}
-
-fn load_roots(ca: Option<&Path>) -> Result<RootCertStore, RelayError> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        Some(ca) => {
-            for certificate in read_certificates(ca)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| unusable("authority", ca, &error))?;
-            }
-        }
-        None => {
-            let system = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(system.certs);
-        }
-    }
-    Ok(roots)
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RelayError> {
-    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates: Vec<_> =
-        certificates.map_err(|error| unusable("certificate", path, &error))?;
-    match certificates.is_empty() {
-        true => Err(unusable("certificate", path, &"no certificate in it")),
-        false => Ok(certificates),
-    }
-}
-
-fn unusable(what: &str, path: &Path, why: &dyn std::fmt::Display) -> RelayError {
-    RelayError(format!("{what} {} cannot be used: {why}", path.display()))
 }
 
 /// Believes the peer that has the key of the one certificate whose hash its session description gave.

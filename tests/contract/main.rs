@@ -1,7 +1,7 @@
 //! `c_api/cpm.h` with a host that is no proxy: what the core promises to whoever implements the header.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::process::Command;
 
 use cpm::ffi::bindings::*;
@@ -164,6 +164,11 @@ unsafe extern "C" fn group_document(
     1
 }
 
+unsafe extern "C" fn has_database(module: *const c_char) -> c_int {
+    // SAFETY: a text that ends with NUL, lent for this call.
+    c_int::from(unsafe { CStr::from_ptr(module) } == c"db_sqlite")
+}
+
 static HOST: cpm_host = cpm_host {
     abi: CPM_ABI,
     logs: Some(logs),
@@ -181,6 +186,7 @@ static HOST: cpm_host = cpm_host {
     session_release: Some(session_release),
     session_event: Some(session_event),
     group_document: Some(group_document),
+    has_database: Some(has_database),
 };
 
 unsafe extern "C" fn begin_session(_: *mut c_void, invite: cpm_str) -> c_int {

@@ -1,8 +1,11 @@
 //! The routing script's functions, and parameters that make no sense.
 
-use cpm_testbed::{Bench, cpm_message, to};
+use std::fs;
+use std::net::TcpListener;
 
-use crate::common::{EXPLODER, cpm_proxy};
+use cpm_testbed::{Bench, Certificate, cpm_message, to};
+
+use crate::common::{EXPLODER, HANDLE, cpm_proxy};
 
 #[test]
 fn the_four_functions_do_what_cpm_handle_does() {
@@ -84,4 +87,156 @@ fn senseless_parameters_stop_the_start_with_one_clear_line() {
         let said = log.lines().filter(|text| text.contains(line)).count();
         assert_eq!(said, 1, "{name}={value}:\n{log}");
     }
+}
+
+/// Whatever a parameter names outside of the configuration: what cannot work is said before there are processes, in one line
+/// that is true.
+#[test]
+fn what_cannot_work_stops_the_start_with_one_true_line() {
+    let bench = Bench::new("what_cannot_work");
+    let at = |name: &str| bench.folder().join(name).display().to_string();
+    let (certificate, key) = Certificate::new(&["127.0.0.1"]).files(bench.folder());
+    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    let other = bench.folder().join("other");
+    fs::create_dir(&other).expect("the folder of a test can be written to");
+    let other_key = Certificate::new(&["127.0.0.1"]).files(&other).1;
+    let other_key = other_key.display().to_string();
+    fs::write(at("garbage"), "nothing of use").expect("the folder of a test can be written to");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = listener.local_addr().expect("it is bound");
+    let (nowhere, garbage) = (at("nowhere"), at("garbage"));
+    let tcp = format!("tcp:127.0.0.1:{}", bench.port());
+    let tls = format!("tls:127.0.0.1:{}", bench.port());
+    let group = |source: &str| {
+        vec![
+            ("group_uri", "sip:*@groups.example.com".to_owned()),
+            ("group_source", source.to_owned()),
+        ]
+    };
+    let spool = |dir: &str| {
+        vec![
+            ("msrp_listen", tcp.clone()),
+            ("msrp_spool_dir", dir.to_owned()),
+        ]
+    };
+    let secure = |certificate: &str, key: &str, ca: Option<&str>| {
+        let mut parameters = vec![
+            ("msrp_listen", tls.clone()),
+            ("msrp_transport", "tls".to_owned()),
+            ("msrp_tls_certificate", certificate.to_owned()),
+            ("msrp_tls_private_key", key.to_owned()),
+        ];
+        parameters.extend(ca.map(|ca| ("msrp_tls_ca_file", ca.to_owned())));
+        parameters
+    };
+    let listen = |address: &str| vec![("msrp_listen", format!("tcp:{address}"))];
+    let https = |ca: &str| {
+        let mut parameters = group("xcap:https://127.0.0.1:1/root");
+        parameters.push(("xcap_ca_file", ca.to_owned()));
+        parameters
+    };
+    for (parameters, line) in [
+        (
+            group("dir:groups"),
+            "group source 1 is no absolute path".to_owned(),
+        ),
+        (
+            group(&format!("dir:{nowhere}")),
+            "group source 1: there is no such folder".to_owned(),
+        ),
+        (
+            group(&format!("dir:{garbage}")),
+            "group source 1: that is no folder".to_owned(),
+        ),
+        (
+            group("file:/groups"),
+            "parameter group_source: \"file:/groups\" is none of dir:PATH, xcap:URL, db:URL"
+                .to_owned(),
+        ),
+        (
+            group("xcap:ftp://xdms.example.com/"),
+            "group source 1 is no http or https URL".to_owned(),
+        ),
+        (
+            group("db:sqlite:///groups"),
+            "group source 1: no such database module is loaded: loadmodule \"db_sqlite.so\""
+                .to_owned(),
+        ),
+        (
+            https(&nowhere),
+            format!("authority file {nowhere} cannot be used: No such file or directory"),
+        ),
+        (
+            https(&garbage),
+            format!("authority file {garbage} cannot be used: no certificate in it (PEM)"),
+        ),
+        (
+            spool(&garbage),
+            format!("msrp_spool_dir {garbage} is no directory"),
+        ),
+        (
+            spool("spool"),
+            "parameter msrp_spool_dir: \"spool\" is neither an absolute path nor none".to_owned(),
+        ),
+        (
+            spool(&format!("{garbage}/spool")),
+            format!("msrp_spool_dir {garbage}/spool cannot be made: Not a directory"),
+        ),
+        (
+            spool("/proc/cpm"),
+            "msrp_spool_dir /proc/cpm cannot be made: No such file or directory".to_owned(),
+        ),
+        (
+            listen(&taken.to_string()),
+            format!("cannot listen on tcp:{taken}: Address already in use"),
+        ),
+        (
+            listen("192.0.2.7:2855"),
+            "cannot listen on tcp:192.0.2.7:2855: Cannot assign requested address".to_owned(),
+        ),
+        (
+            secure(&nowhere, &key, None),
+            format!("certificate {nowhere} cannot be used: No such file or directory"),
+        ),
+        (
+            secure(&garbage, &key, None),
+            format!("certificate {garbage} cannot be used: no certificate in it (PEM)"),
+        ),
+        (
+            secure(&certificate, &nowhere, None),
+            format!("private key {nowhere} cannot be used: No such file or directory"),
+        ),
+        (
+            secure(&certificate, &certificate, None),
+            format!("private key {certificate} cannot be used: no private key in it (PEM)"),
+        ),
+        (
+            secure(&certificate, &other_key, None),
+            "the key does not fit the certificate".to_owned(),
+        ),
+        (
+            secure(&certificate, &key, Some(&nowhere)),
+            format!("authority file {nowhere} cannot be used: No such file or directory"),
+        ),
+    ] {
+        let config = parameters.iter().fold(
+            cpm_proxy("request_route { exit; }"),
+            |config, (name, value)| config.set("cpm", name, value),
+        );
+        let log = bench.try_proxy(&config).expect_err(&line).log;
+        let said = log.lines().filter(|text| text.contains(&line)).count();
+        assert_eq!(said, 1, "{line}:\n{log}");
+    }
+    drop(listener);
+}
+
+/// What is elsewhere may be down when the proxy starts, and come up later.
+#[test]
+fn an_xdms_that_is_down_does_not_stop_the_start() {
+    let bench = Bench::new("an_xdms_that_is_down");
+    let root = format!("xcap:http://127.0.0.1:{}/root", bench.port());
+    let config = cpm_proxy(HANDLE)
+        .set("cpm", "group_uri", "sip:*@groups.example.com")
+        .set("cpm", "group_source", &root);
+    bench.proxy(&config).stop();
 }

@@ -1,21 +1,37 @@
 use std::fmt;
+use std::io::ErrorKind;
 
 use crate::group::{ExternalListError, GroupDocumentError};
+use crate::trust::TrustError;
 
 /// Why the configured sources cannot be used: the proxy is not to start.
 ///
 /// `source` is the number of the `group_source` value, from 1: the values themselves can hold passwords.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceError {
     /// Neither `dir:`, `xcap:` nor `db:`.
     UnknownKind {
         /// Its number.
         source: usize,
     },
-    /// `dir:` with something else than an absolute path of a folder that is there.
-    NotAFolder {
+    /// `dir:` with a path that is not absolute.
+    RelativePath {
         /// Its number.
         source: usize,
+    },
+    /// `dir:` with a folder that is not there, is none, or cannot be read.
+    Folder {
+        /// Its number.
+        source: usize,
+        /// Why.
+        why: ErrorKind,
+    },
+    /// `db:` with a database for which the proxy has loaded no module.
+    NoDatabaseModule {
+        /// Its number.
+        source: usize,
+        /// The module, by the scheme of the URL.
+        module: String,
     },
     /// `xcap:` with something else than an http or https URL of host, port and path.
     InvalidUrl {
@@ -34,8 +50,8 @@ pub enum SourceError {
     },
     /// More than [`MAX_SOURCES`](super::MAX_SOURCES).
     TooManySources,
-    /// The file of certification authorities cannot be read or has no certificate.
-    NoCertificates,
+    /// Whom to trust over TLS cannot be known.
+    Authorities(TrustError),
     /// A timeout of 0 or above [`MAX_TIMEOUT_MS`](super::MAX_TIMEOUT_MS).
     InvalidTimeout,
 }
@@ -46,9 +62,21 @@ impl fmt::Display for SourceError {
             Self::UnknownKind { source } => {
                 write!(f, "group source {source} is neither dir:, xcap: nor db:")
             }
-            Self::NotAFolder { source } => {
-                write!(f, "group source {source} is no absolute path of a folder")
+            Self::RelativePath { source } => {
+                write!(f, "group source {source} is no absolute path")
             }
+            Self::Folder { source, why } => {
+                write!(f, "group source {source}: ")?;
+                match why {
+                    ErrorKind::NotFound => f.write_str("there is no such folder"),
+                    ErrorKind::NotADirectory => f.write_str("that is no folder"),
+                    other => write!(f, "the folder cannot be read: {other}"),
+                }
+            }
+            Self::NoDatabaseModule { source, module } => write!(
+                f,
+                "group source {source}: no such database module is loaded: loadmodule \"{module}.so\""
+            ),
             Self::InvalidUrl { source } => {
                 write!(f, "group source {source} is no http or https URL")
             }
@@ -59,9 +87,7 @@ impl fmt::Display for SourceError {
                 write!(f, "group source {source} has no database URL")
             }
             Self::TooManySources => f.write_str("too many group sources"),
-            Self::NoCertificates => {
-                f.write_str("no certificate in the file of certification authorities")
-            }
+            Self::Authorities(error) => write!(f, "group sources: {error}"),
             Self::InvalidTimeout => f.write_str("group source timeout out of range"),
         }
     }

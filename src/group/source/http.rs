@@ -1,6 +1,4 @@
-use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -10,7 +8,7 @@ use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH, WWW_AUTHENTICATE};
 use ureq::http::uri::Authority;
 use ureq::http::{self, HeaderValue, Uri};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 
 use super::error::{SourceError, SourceFailure};
@@ -18,6 +16,7 @@ use super::resolver::NameResolver;
 use super::{Credentials, SourceOptions};
 use crate::digest::{Answers, Challenge, Request, offers_scheme};
 use crate::group::MAX_DOCUMENT_BYTES;
+use crate::trust;
 
 /// Length of the head of a response: what servers and proxies commonly allow for requests.
 const MAX_RESPONSE_HEAD_BYTES: usize = 16 << 10;
@@ -57,11 +56,17 @@ pub(super) enum Response {
 }
 
 impl HttpClient {
-    pub(super) fn new(options: &SourceOptions) -> Result<Self, SourceError> {
-        let roots = match &options.ca_file {
-            Some(file) => RootCerts::from(certificates(file)?),
-            None => RootCerts::WebPki,
+    /// `secure`: it is to speak TLS, and must know whom to trust.
+    pub(super) fn new(options: &SourceOptions, secure: bool) -> Result<Self, SourceError> {
+        let file = options.ca_file.as_deref();
+        let roots = match secure || file.is_some() {
+            true => trust::authorities(file).map_err(SourceError::Authorities)?,
+            false => Default::default(),
         };
+        let roots = roots
+            .iter()
+            .map(|der| Certificate::from_der(der).to_owned());
+        let roots = RootCerts::from(roots.collect::<Vec<_>>());
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .http_status_as_error(false)
@@ -241,22 +246,6 @@ fn failure(error: &ureq::Error) -> SourceFailure {
     }
 }
 
-fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, SourceError> {
-    let pem = fs::read(file).map_err(|_| SourceError::NoCertificates)?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => {}
-            Err(_) => return Err(SourceError::NoCertificates),
-        }
-    }
-    match certificates.is_empty() {
-        true => Err(SourceError::NoCertificates),
-        false => Ok(certificates),
-    }
-}
-
 /// Scheme, host and port, by which one server is told from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -267,6 +256,10 @@ pub(super) struct Origin {
 
 impl Origin {
     /// `None` unless it is an http or https URL, without user and password.
+    pub(super) fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
     pub(super) fn of(url: &Uri) -> Option<Self> {
         let is_secure = match url.scheme_str()? {
             "http" => false,

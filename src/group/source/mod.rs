@@ -78,7 +78,7 @@ impl fmt::Debug for Credentials {
 pub struct SourceOptions {
     /// For XDMSs that ask for credentials.
     pub xcap_credentials: Option<Credentials>,
-    /// A PEM file of the certification authorities to trust; without it those of Mozilla's list.
+    /// A PEM file of the certification authorities to trust; without it those of the system.
     pub ca_file: Option<PathBuf>,
     /// How long one XDMS may take for a group and all of its external lists.
     pub timeout_ms: u64,
@@ -315,8 +315,12 @@ impl Source {
         match kind {
             "dir" => {
                 let path = Path::new(rest);
-                if !path.is_absolute() || !path.is_dir() {
-                    return Err(SourceError::NotAFolder { source });
+                if !path.is_absolute() {
+                    return Err(SourceError::RelativePath { source });
+                }
+                if let Err(error) = std::fs::read_dir(path) {
+                    let why = error.kind();
+                    return Err(SourceError::Folder { source, why });
                 }
                 Ok(Self::Folder(Folder::new(path.to_owned())))
             }
@@ -608,8 +612,21 @@ mod tests {
         for (url, error) in [
             ("file:/tmp", SourceError::UnknownKind { source }),
             ("xcap", SourceError::InvalidUrl { source }),
-            ("dir:tmp", SourceError::NotAFolder { source }),
-            ("dir:/no/such/folder", SourceError::NotAFolder { source }),
+            ("dir:tmp", SourceError::RelativePath { source }),
+            (
+                "dir:/no/such/folder",
+                SourceError::Folder {
+                    source,
+                    why: std::io::ErrorKind::NotFound,
+                },
+            ),
+            (
+                "dir:/dev/null",
+                SourceError::Folder {
+                    source,
+                    why: std::io::ErrorKind::NotADirectory,
+                },
+            ),
             ("xcap:ftp://x.org/", SourceError::InvalidUrl { source }),
             ("xcap:https://x.org/a?b", SourceError::InvalidUrl { source }),
             ("xcap:https://x.org/a#b", SourceError::InvalidUrl { source }),
@@ -621,7 +638,7 @@ mod tests {
             ("db:", SourceError::MissingDatabaseUrl { source }),
         ] {
             let result = sources(&["db:sqlite:///groups.db", url], &options);
-            assert_eq!(result.err(), Some(error), "{url}");
+            assert_eq!(result.err().as_ref(), Some(&error), "{url}");
             assert!(error.to_string().contains("source 2"));
             assert!(!error.to_string().contains("secret"));
         }
@@ -645,7 +662,7 @@ mod tests {
                 ..SourceOptions::default()
             };
             let error = sources(&["xcap:https://x.org"], &options).err();
-            assert_eq!(error, Some(SourceError::NoCertificates));
+            assert!(matches!(error, Some(SourceError::Authorities(_))));
         }
         let credentials = Credentials {
             user: "u".into(),

@@ -50,17 +50,19 @@ impl Xdms {
         if url.contains('#') {
             return Err(invalid);
         }
-        let parsed: HttpUri = url.parse().map_err(|_| invalid)?;
+        let parsed: HttpUri = url.parse().map_err(|_| invalid.clone())?;
         if parsed.query().is_some() {
             return Err(invalid);
         }
         if parsed.authority().is_some_and(|a| a.as_str().contains('@')) {
             return Err(SourceError::CredentialsInUrl { source });
         }
+        let origin = Origin::of(&parsed).ok_or(invalid)?;
+        let client = HttpClient::new(options, origin.is_secure())?;
         Ok(Self {
             root: format!("{}/", url.trim_end_matches('/')),
-            origin: Origin::of(&parsed).ok_or(invalid)?,
-            client: HttpClient::new(options)?,
+            origin,
+            client,
             timeout: Duration::from_millis(options.timeout_ms),
         })
     }
@@ -627,12 +629,23 @@ mod tests {
             let error = over_tls(host, serve(host), ca_file).unwrap_err();
             assert_eq!(error.cause, SourceFailure::Tls, "{host}");
         }
-        // A server without TLS, and a file of what looks like certificates.
+        // A server without TLS, and a file of what looks like certificates, which is not waited for to fail.
         let plain = TestServer::new();
         let port = plain.reply("200 OK", &text("")).port;
         assert!(over_tls("127.0.0.1", port, Some(CERTIFICATE)).is_err());
         let odd = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(over_tls("127.0.0.1", serve("127.0.0.1"), Some(odd)).is_err());
+        let folder = TestFolder::new();
+        folder.write("ca.pem", odd);
+        let options = SourceOptions {
+            ca_file: Some(folder.path().join("ca.pem")),
+            ..SourceOptions::default()
+        };
+        let url = "xcap:https://127.0.0.1/root".to_owned();
+        let refused = GroupSources::new(&[url], &options).err();
+        assert!(
+            matches!(refused, Some(SourceError::Authorities(_))),
+            "{refused:?}"
+        );
     }
 
     /// Whatever the server sends, the client gives a result.
