@@ -76,21 +76,14 @@ void cpm_unparsed_refuse(sip_msg_t *msg)
 	refuse(whole, 0, &msg->rcv, msg->rpl_send_flags, msg);
 }
 
-/* Whether a message begins as a request that may be ours. */
-static int may_be_ours(const str *message)
-{
-	return (message->len > 8 && memcmp(message->s, "MESSAGE ", 8) == 0)
-		   || (message->len > 7 && memcmp(message->s, "INVITE ", 7) == 0);
-}
-
-/* What the core drops before any script sees it, it drops without an answer. */
+/* A request that the core is going to drop before any script sees it gets its answer here. */
 static int received(sr_event_param_t *event)
 {
 	const str *message = event->data;
 	struct cpm_str whole;
 	snd_flags_t flags;
 
-	if(event->rcv == NULL || !may_be_ours(message))
+	if(event->rcv == NULL || message->len < 4 || memcmp(message->s, "SIP/", 4) == 0)
 		return 0;
 	SND_FLAGS_INIT(&flags);
 	whole = cpm_of_str(message);

@@ -53,8 +53,8 @@ fn is_dropped_unseen(message: &Message) -> bool {
 }
 
 impl ControllingFunction {
-    /// The same for a request that has just come in, if the proxy is going to drop it without an answer: one that would begin
-    /// something, to an address of ours.
+    /// The same for a request that has just come in, if the proxy is going to drop it without an answer: one to an address of
+    /// ours, or in a dialog of ours.
     pub fn refuse_unseen(self: &Rc<Self>, request: &[u8], host: &dyn Host) -> Option<Unparsed> {
         let message = Message::parse(Bytes::copy_from_slice(request)).ok()?;
         if !is_dropped_unseen(&message) {
@@ -65,8 +65,13 @@ impl ControllingFunction {
             request_uri: message.request_uri()?,
             source_address: None,
         };
-        self.classify(&received)?;
-        self.refuse_unparsed(request, host)
+        let tag = message.tag_in(HeaderName::To);
+        let is_in_dialog = tag.is_some_and(|tag| self.ids().names().read(&tag).is_some());
+        if is_in_dialog || self.classify(&received).is_some() {
+            self.refuse_unparsed(request, host)
+        } else {
+            None
+        }
     }
 
     /// What to answer to `request`. `None`: nothing can be, or it is an ACK, which has no answer.
