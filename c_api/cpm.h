@@ -378,9 +378,14 @@ struct cpm_core {
 	 * goes on to the sender of the message that it is about. `is_asked`: the script wants it so, whatever the parameter `imdn`
 	 * says. 1: it goes on as `*forwarding` says, in a transaction, once; of the responses nothing goes back but what a response
 	 * consists of (RFC 3261 8.2.6), since the rest may tell who the sender is; 2: it goes no further, see forwarding->reply;
-	 * 0: no, and nothing has changed. What `*forwarding` points to lives until the next call. */
+	 * 3: the group that it came to tells the sender in place of its member: see send_receipt; 0: no, and nothing has changed. What `*forwarding` points to lives until the next call. */
 	int (*forward_imdn)(const struct cpm_service *service, const struct cpm_received *received, int is_asked,
 			struct cpm_forwarding *forwarding, void *context);
+
+	/* After forward_imdn has said 3, and once a transaction absorbs repetitions of the notification: sends the group's own
+	 * through host.send. 1: it has been sent; 0: it has not. Either way `*reply` is to be replied, and lives until the
+	 * next call. -1: there is none to send. */
+	int (*send_receipt)(const struct cpm_service *service, struct cpm_reply *reply, void *context);
 
 	/* Every check of the specification in its order. 1: accepted, 0: refused (see reply), 2: it is for a pre-defined
 	 * group, which has to be looked up: see check_group; 3: it has been taken before, and comes again (RFC 3261 17.2.2):

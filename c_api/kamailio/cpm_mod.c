@@ -90,6 +90,7 @@ static int set_parameter(const char *name, modparam_t type, void *value)
 	X(xcap_password)       \
 	X(xcap_ca_file)        \
 	X(imdn)                \
+	X(group_receipts)      \
 	X(imdn_ttl)            \
 	X(imdn_records)        \
 	X(failure_imdn)        \

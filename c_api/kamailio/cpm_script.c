@@ -216,6 +216,15 @@ static int forward_imdn(sip_msg_t *msg, int is_asked)
 		cpm_tm_reply(msg, &forwarding.reply);
 		return 1;
 	}
+	if(result == 3) {
+		result = cpm_core_api->send_receipt(cpm_service, &forwarding.reply, msg);
+		if(result < 0)
+			return -1;
+		if(result == 1)
+			cpm_count(CPM_COUNT_IMDN_FORWARDED, 1);
+		cpm_tm_reply(msg, &forwarding.reply);
+		return 1;
+	}
 	cpm_forward(msg, &forwarding);
 	return 1;
 }

@@ -35,6 +35,10 @@ int cpm_tm_transaction(sip_msg_t *msg)
 
 	if(t != NULL && t != T_UNDEFINED)
 		return 1;
+	if(parse_headers(msg, HDR_EOH_F, 0) < 0) {
+		cpm_unparsed_refuse(msg);
+		return 0;
+	}
 	result = cpm_tm.t_newtran(msg);
 	if(result < 0)
 		LM_ERR("no transaction for the request (%d), callid=%.*s\n", result, CPM_CALL_ID(msg));

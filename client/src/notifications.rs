@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cpm::client::{Failure, Outgoing, Receiver, ReceiverEvent, ReceiverOutput, Way};
+use cpm::client::{Destination, Failure, Outgoing, Receiver, ReceiverEvent, ReceiverOutput, Way};
 use cpm::imdn::{Disposition, Notification, Notifications};
-use cpm::sip::Message;
+use cpm::sip::{Message, Uri};
 use serde_json::json;
 
 use crate::net::Net;
@@ -32,6 +32,10 @@ struct Tally {
     /// How many recipients there are, where the sender knows.
     expected: Option<usize>,
     by_recipient: BTreeMap<String, Vec<Disposition>>,
+    /// The group, if the message goes to one.
+    group: Option<String>,
+    /// What the group has told in place of members that it does not name.
+    nameless: Vec<Disposition>,
 }
 
 impl Waiting {
@@ -55,6 +59,11 @@ impl Waiting {
                 wanted,
                 expected: listed.or(destination.is_one().then_some(1)),
                 by_recipient: BTreeMap::new(),
+                group: match destination {
+                    Destination::Group(address) => Some(address.clone()),
+                    _ => None,
+                },
+                nameless: Vec::new(),
             },
         }
     }
@@ -139,18 +148,13 @@ impl Waiting {
 
     /// How many recipients have told that the message cannot come.
     pub(crate) fn failed(&self) -> usize {
-        let told = self.tally.by_recipient.values();
-        told.filter(|told| told.contains(&Disposition::Failed))
-            .count()
+        self.tally.count(Disposition::Failed)
     }
 
     /// Tells what has come.
     pub(crate) fn summarize(&self, report: &Report) {
         let tally = &self.tally;
-        let of = |what| {
-            let mut all = tally.by_recipient.values();
-            all.by_ref().filter(|told| told.contains(&what)).count()
-        };
+        let of = |what| tally.count(what);
         let counts = [
             (tally.wanted.delivered, Disposition::Delivered),
             (tally.wanted.displayed, Disposition::Displayed),
@@ -182,6 +186,13 @@ impl Tally {
             return false;
         }
         let who = notification.recipient.clone().unwrap_or_default();
+        if self.is_group(&who) {
+            let has_room = self.nameless.len() < MAX_RECIPIENTS;
+            if has_room {
+                self.nameless.push(notification.disposition);
+            }
+            return has_room;
+        }
         if self.by_recipient.len() == MAX_RECIPIENTS && !self.by_recipient.contains_key(&who) {
             return false;
         }
@@ -191,6 +202,21 @@ impl Tally {
             told.push(notification.disposition);
         }
         is_new
+    }
+
+    /// How many recipients have told that.
+    fn count(&self, what: Disposition) -> usize {
+        let named = self.by_recipient.values();
+        let named = named.filter(|told| told.contains(&what)).count();
+        named + self.nameless.iter().filter(|told| **told == what).count()
+    }
+
+    /// Whether this is the group, which speaks for a member: each time it may be another one.
+    fn is_group(&self, who: &str) -> bool {
+        let (Some(group), Ok(who)) = (&self.group, Uri::parse(who)) else {
+            return false;
+        };
+        Uri::parse(group).is_ok_and(|group| group.equivalent(&who))
     }
 
     /// Whether every recipient has told all that was asked for, or that it will not come.
@@ -222,6 +248,8 @@ mod tests {
             wanted: Notifications::parse(wanted),
             expected,
             by_recipient: BTreeMap::new(),
+            group: None,
+            nameless: Vec::new(),
         }
     }
 
@@ -251,6 +279,30 @@ mod tests {
         assert!(group.takes(&told("a", Displayed)) && !group.is_complete());
         let mut failures = tally("negative-delivery", Some(1));
         assert!(failures.takes(&told("a", Processed)) && !failures.is_complete());
+    }
+
+    #[test]
+    fn members_that_a_group_does_not_name_count_one_by_one() {
+        use Disposition::*;
+        let mut group = tally("display", None);
+        group.group = Some("sip:friends@Groups.example.com".to_owned());
+        let own = "sip:friends@groups.example.com";
+        for (who, what) in [
+            (own, Displayed),
+            (own, Displayed),
+            (own, Failed),
+            ("sip:a@b", Displayed),
+        ] {
+            assert!(group.takes(&told(who, what)));
+        }
+        assert_eq!(
+            [Displayed, Failed, Delivered].map(|what| group.count(what)),
+            [3, 1, 0]
+        );
+        while group.nameless.len() < MAX_RECIPIENTS {
+            assert!(group.takes(&told(own, Delivered)));
+        }
+        assert!(!group.takes(&told(own, Delivered)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::check;
 use super::header_fields::{hops_of, put};
 use super::host::{Counter, Host, LogLevel};
 use super::large_message_mode::names_group_session;
+use super::nameless_receipt::NamelessReceipt;
 use super::refusal::Reply;
 use super::request::{Correlation, Request};
 use super::senders::Noted;
@@ -15,7 +16,7 @@ use super::service::{ControllingFunction, Kind, Received};
 use crate::cpim::{self, CpimMessage};
 use crate::imdn::{self, NotificationRequest};
 use crate::mime::{ContentType, Entity, Leaf, TransferEncoding};
-use crate::policy::{IdentitySource, Imdn};
+use crate::policy::{GroupReceipts, IdentitySource, Imdn};
 use crate::sip::{HeaderBlock, Message, Uri};
 
 /// How a notification goes on: as a proxy's request does, everything that is not named here as received.
@@ -38,6 +39,8 @@ pub enum Notification {
     NotOurs,
     /// It goes on.
     Forward(Forwarding),
+    /// The group tells the sender in place of its member, see [`send_nameless`](ControllingFunction::send_nameless).
+    Nameless(Box<NamelessReceipt>),
     /// It may not go any further.
     Refused(Reply),
 }
@@ -88,11 +91,12 @@ impl ControllingFunction {
             return Notification::NotOurs;
         };
         // The Request-URI first: it sorts out nearly everything that passes a proxy.
-        let is_to_us =
-            Uri::parse(received.request_uri).is_ok_and(|uri| self.takes_notifications_to(&uri));
-        if !is_to_us {
+        let Some(own) = Uri::parse(received.request_uri)
+            .ok()
+            .filter(|uri| self.takes_notifications_to(uri))
+        else {
             return Notification::NotOurs;
-        }
+        };
         let Ok(message) = Message::parse(Bytes::copy_from_slice(received.message)) else {
             return Notification::NotOurs;
         };
@@ -117,17 +121,28 @@ impl ControllingFunction {
             host.log(LogLevel::Debug, line);
             return Notification::NotOurs;
         };
+        let is_nameless =
+            settings.group_receipts == GroupReceipts::Nameless && self.is_group_address(&own);
         let passes = check::single_fields(&message).and_then(|()| check::hops_left(&message));
-        if let Err(refusal) = passes {
+        let goes_on = passes.and_then(|()| match is_nameless {
+            true => {
+                let receipt = self.nameless(&message, &own, &document, sender)?;
+                Ok(Notification::Nameless(Box::new(receipt)))
+            }
+            false => {
+                let forwarding = self.forwarding(received, &message, sender);
+                Ok(Notification::Forward(forwarding))
+            }
+        });
+        goes_on.unwrap_or_else(|refusal| {
             let line = format_args!(
                 "a disposition notification goes no further: {}, {correlation}",
                 refusal.cause()
             );
             host.log(LogLevel::Notice, line);
             // It has no Warning that would name an agent.
-            return Notification::Refused(refusal.reply(&self.product(), ""));
-        }
-        Notification::Forward(self.forwarding(received, &message, sender))
+            Notification::Refused(refusal.reply(&self.product(), ""))
+        })
     }
 
     fn forwarding(&self, received: &Received<'_>, message: &Message, sender: String) -> Forwarding {
@@ -271,8 +286,9 @@ mod tests {
         Rc::new(service.with_senders(senders))
     }
 
-    const DOCUMENT: &str =
-        "<imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"><message-id>1</message-id></imdn>";
+    const DOCUMENT: &str = "<imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"><message-id>1</message-id>\
+        <datetime>2026-01-02T03:04:05Z</datetime><recipient-uri>sip:bill@example.com</recipient-uri>\
+        <display-notification><status><displayed/></status></display-notification></imdn>";
 
     fn cpim(fields: &str, content: &str) -> String {
         format!("From: <sip:bill@example.com>\r\n\r\n{fields}\r\n\r\n{content}")
@@ -302,7 +318,10 @@ mod tests {
         let received = received(message, request_uri);
         let notification = service.forward_notification(&received, false, &Quiet);
         (
-            matches!(notification, Notification::Forward(_)),
+            matches!(
+                notification,
+                Notification::Forward(_) | Notification::Nameless(_)
+            ),
             service.classify(&received).is_some(),
         )
     }
@@ -335,6 +354,53 @@ mod tests {
         }
         let told = request("INFO", "message/cpim", &body);
         assert_eq!(taken(&told, "sip:many@example.com"), (false, false));
+    }
+
+    #[test]
+    fn a_member_stays_nameless() {
+        let body = cpim("Content-Type: message/imdn+xml", DOCUMENT);
+        let told = |body: &str| request("MESSAGE", "message/cpim", body);
+        let result =
+            |told: &str, uri| service().forward_notification(&received(told, uri), false, &Quiet);
+        let digits = "0123456789abcdef".repeat(2);
+        let session = format!("sip:cpm-group-{digits}@example.org");
+        for uri in ["sip:many@example.com", "sip:cpm@example.org:5070", &session] {
+            let result = result(&told(&body), uri);
+            assert!(matches!(result, Notification::Forward(_)), "{uri}");
+        }
+        for (group, own) in [
+            (
+                "sip:lunch@groups.example.com",
+                "sip:lunch@groups.example.com",
+            ),
+            (
+                "sip:lunch:bill@groups.example.com:5070;x=bill?y=bill",
+                "sip:lunch@groups.example.com:5070",
+            ),
+        ] {
+            let Notification::Nameless(receipt) = result(&told(&body), group) else {
+                panic!("{group}")
+            };
+            let written = format!("{receipt:?}");
+            assert!(!written.contains("bill"), "{written}");
+            assert!(
+                written.contains(&format!("recipient: Some({own:?})")),
+                "{written}"
+            );
+            assert!(written.contains("disposition: Displayed"), "{written}");
+        }
+        // What cannot be told without naming him is not told.
+        for broken in [
+            body.replace("2026-01-02", "bill-01-02"),
+            body.replace("2026-01-02", &"2".repeat(40)),
+            body.replace("display-notification", "bill-notification"),
+        ] {
+            let result = result(&told(&broken), "sip:lunch@groups.example.com");
+            let Notification::Refused(reply) = result else {
+                panic!("{broken}")
+            };
+            assert_eq!(reply.code.as_u16(), 400);
+        }
     }
 
     #[test]

@@ -4,16 +4,15 @@
 use super::check;
 use super::disposition::cpim_of;
 use super::fan_out::FanOutJob;
-use super::header_fields::{INITIAL_MAX_FORWARDS, put};
-use super::host::{Host, LogLevel, OutgoingRequest, Sent};
+use super::header_fields::INITIAL_MAX_FORWARDS;
+use super::host::{Host, LogLevel, Sent};
 use super::ids::CopyIds;
-use super::interworking::Attempt;
-use super::random::fill_random;
+use super::own_notification::OwnNotification;
 use super::request::Correlation;
 use super::senders::Link;
 use super::service::ControllingFunction;
-use crate::cpim::{CpimField, CpimMessage};
-use crate::imdn::{self, Disposition, Notification, NotificationRequest};
+use crate::cpim::CpimMessage;
+use crate::imdn::{Disposition, Notification, NotificationRequest};
 use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
 
 impl ControllingFunction {
@@ -69,39 +68,7 @@ impl ControllingFunction {
             original_recipient: None,
             disposition: Disposition::Failed,
         };
-        let document = failed.write();
-        let own = self.address_sent_to(copy, recipient)?;
-        let mut random = [0; 16];
-        fill_random(&mut random);
-        let own_id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let (media_type, subtype) = imdn::CONTENT_TYPE;
-        let body = CpimMessage {
-            fields: vec![
-                CpimField::new("From", format!("<{own}>")),
-                CpimField::new("To", content.field("From")?),
-                CpimField::new("NS", format!("imdn <{}>", imdn::NAMESPACE)),
-                CpimField::new(format!("imdn.{}", imdn::MESSAGE_ID), own_id),
-            ],
-            content_fields: vec![
-                ("Content-Type".to_owned(), format!("{media_type}/{subtype}")),
-                ("Content-Disposition".to_owned(), "notification".to_owned()),
-                ("Content-Length".to_owned(), document.len().to_string()),
-            ],
-            content: document.into(),
-        };
-        let body = body.write().ok()?;
-        let proxy = self.settings().outbound_proxy.as_ref();
         let mut headers = HeaderBlock::new();
-        put(
-            &mut headers,
-            "Max-Forwards",
-            INITIAL_MAX_FORWARDS.to_string(),
-        );
-        if let Some(proxy) = proxy.filter(|proxy| proxy.loose_routing()) {
-            put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
-        }
-        put(&mut headers, "P-Asserted-Identity", format!("<{own}>"));
-        put(&mut headers, "User-Agent", self.product());
         let copied = [
             HeaderName::AcceptContact,
             HeaderName::ConversationId,
@@ -110,24 +77,18 @@ impl ControllingFunction {
         for field in copied.iter().flat_map(|name| copy.all(*name)) {
             headers.push_line(&field);
         }
-        put(&mut headers, "Content-Type", "message/cpim");
         let mut ids = CopyIds::of(self.ids_following("failure", copy));
         ids.set(sender);
-        let to = format!("<{sender}>");
-        Some(host.send(&OutgoingRequest {
-            method: "MESSAGE",
-            request_uri: sender,
-            next_hop: proxy.map(|proxy| proxy.as_str()),
-            from: &format!("<{own}>"),
-            from_tag: ids.tag(),
-            to: &to,
-            call_id: ids.call_id(),
-            cseq: 1,
-            headers: headers.as_bytes(),
-            body: &body,
-            attempt: Attempt::Notification.bits(),
-            about: None,
-        }))
+        let notification = OwnNotification {
+            own: self.address_sent_to(copy, recipient)?,
+            sender: sender.to_owned(),
+            cpim_to: content.field("From")?.to_owned(),
+            notification: failed,
+            ids,
+            hops: INITIAL_MAX_FORWARDS,
+            headers,
+        };
+        self.send_notification(&notification, host)
     }
 
     /// The address of ours that a message was sent to: what a group asserts of itself, else that of the CPIM wrapper, which the

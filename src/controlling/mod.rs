@@ -29,6 +29,8 @@
 //! | `again` | an outgoing request once more, for another address |
 //! | `disposition` | notifications that come back: never fanned out, forwarded to the sender |
 //! | `failure_notification` | the one that tells a sender that all his recipients have failed |
+//! | `nameless_receipt` | those of a group's members, without what names the member |
+//! | `own_notification` | sending one in a service's own name |
 //! | `senders` | who has sent which message |
 //! | `shares` | what each sender, source and destination may have under way |
 //! | `sent_on` | what a list or a group has sent on comes back |
@@ -49,7 +51,9 @@ mod host;
 mod ids;
 mod interworking;
 pub mod large_message_mode;
+mod nameless_receipt;
 mod originator;
+mod own_notification;
 mod pager_mode;
 mod random;
 mod recipients;
@@ -68,6 +72,7 @@ pub use fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
 pub use group_finder::GroupFinder;
 pub use host::{AboutRequest, Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
 pub use ids::Ids;
+pub use nameless_receipt::NamelessReceipt;
 pub use random::fill_random;
 pub use recipients::Recipients;
 pub use refusal::Reply;

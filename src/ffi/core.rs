@@ -4,7 +4,7 @@ use super::bindings::{CPM_ABI, cpm_core as CoreTable};
 use super::groups::{check_group, groups_flush, groups_free, groups_new, uses_groups};
 use super::job::{job_free, job_new, job_reply, job_run};
 use super::names::{another_place, locate, names_ask, names_fd, names_new, names_next};
-use super::notification::forward_imdn;
+use super::notification::{forward_imdn, send_receipt};
 use super::parameters::{parameter, service_tune, value};
 use super::request::{
     check, fan_out, field, recipient, recipients, reply, request_free, set_originator,
@@ -28,6 +28,7 @@ static CORE: CoreTable = CoreTable {
     classify: Some(classify),
     refuse_unparsed: Some(refuse_unparsed),
     forward_imdn: Some(forward_imdn),
+    send_receipt: Some(send_receipt),
     check: Some(check),
     uses_groups: Some(uses_groups),
     groups_new: Some(groups_new),

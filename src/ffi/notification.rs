@@ -48,6 +48,45 @@ pub(super) extern "C" fn forward_imdn(
     )
 }
 
+pub(super) extern "C" fn send_receipt(
+    service: *const cpm_service,
+    room: *mut cpm_reply,
+    context: *mut c_void,
+) -> c_int {
+    // SAFETY: NULL or a live handle (cpm.h).
+    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_ref() }) else {
+        return -1;
+    };
+    // SAFETY: the service lives.
+    let host = CHost::new(unsafe { table(service.host) }, context);
+    boundary(
+        || {
+            // A receipt is sent once; C borrows the reply to it instead.
+            let kept = service.notification.replace(Notification::NotOurs);
+            let (Stage::Running(running), Notification::Nameless(receipt)) = (&service.stage, kept)
+            else {
+                return -1;
+            };
+            let (reply, is_sent) = running.send_nameless(&receipt, &host);
+            let mut kept = service.notification.borrow_mut();
+            *kept = Notification::Refused(reply);
+            match &*kept {
+                Notification::Refused(reply) if lend_reply(Some(reply), room) == 0 => {
+                    c_int::from(is_sent)
+                }
+                _ => -1,
+            }
+        },
+        |place| {
+            host.log(
+                LogLevel::Critical,
+                format_args!("panic at {place} over a group's disposition notification"),
+            );
+            -1
+        },
+    )
+}
+
 /// Fills in C's room. What is lent lives in the handle.
 fn lend_forwarding(notification: &Notification, room: *mut cpm_forwarding) -> c_int {
     if room.is_null() {
@@ -78,6 +117,7 @@ fn lend_forwarding(notification: &Notification, room: *mut cpm_forwarding) -> c_
             lent.headers = lend(&forwarding.headers);
             1
         }
+        Notification::Nameless(_) => 3,
         Notification::Refused(reply) if lend_reply(Some(reply), &raw mut lent.reply) == 0 => 2,
         Notification::Refused(_) => 0,
     };

@@ -18,8 +18,8 @@ pub use large_mode::{
 };
 pub use parameters::{ALL as ALL_PARAMETERS, Domain, Parameter, TuneError};
 pub use settings::{
-    ExploderService, IdentitySource, Imdn, MissingListCode, ParameterError, Product, ServiceUri,
-    Settings, SettingsError, Trigger, UnknownGroupCode, parameter_names,
+    ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode, ParameterError, Product,
+    ServiceUri, Settings, SettingsError, Trigger, UnknownGroupCode, parameter_names,
 };
 pub use state_dir::{RunsAs, StateDirError};
 pub use trusted_peers::{PeerError, TrustedPeers};

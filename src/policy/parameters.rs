@@ -186,6 +186,7 @@ pub const ALL: &[Parameter] = &[
     Parameter::new("large_group_no_cpm_code", "404")
         .tunable("answer to an INVITE for a group without CPM: 404 or 488"),
     Parameter::new("imdn", "forward"),
+    Parameter::new("group_receipts", "nameless"),
     Parameter::new("imdn_ttl", "86400")
         .tunable("how long notifications about a message are forwarded, in seconds"),
     Parameter::new("imdn_records", "10000"),

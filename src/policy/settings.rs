@@ -105,6 +105,8 @@ pub struct Settings {
     pub group_lifetime_s: usize,
     /// `imdn`: what becomes of disposition notifications that come to an address of ours.
     pub imdn: Imdn,
+    /// `group_receipts`: how notifications from members of a pre-defined group go on.
+    pub group_receipts: GroupReceipts,
     /// `imdn_ttl`: seconds for which a message's sender is known.
     pub imdn_ttl_s: usize,
     /// `imdn_records`: most messages whose sender is known; 0: none.
@@ -166,6 +168,7 @@ impl Default for Settings {
             group_timeout_ms: 5_000,
             group_lifetime_s: 60,
             imdn: Imdn::Forward,
+            group_receipts: GroupReceipts::Nameless,
             imdn_ttl_s: 86_400,
             imdn_records: 10_000,
             failure_imdn: false,
@@ -304,6 +307,15 @@ pub enum Imdn {
     Forward,
     /// They are left to the routing script.
     Script,
+}
+
+/// How disposition notifications from members of a pre-defined group go on to the sender (spec-notes N37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupReceipts {
+    /// In the name of the group, without what names the member.
+    Nameless,
+    /// As the member sent them.
+    AsReceived,
 }
 
 /// Why a parameter cannot have a value.
@@ -588,6 +600,13 @@ const PARAMETERS: &[(&str, Setter)] = &[
     ("imdn", |s, v| {
         let values = [Imdn::Forward, Imdn::Script];
         assign(&mut s.imdn, one_of(v, &["forward", "script"], &values))
+    }),
+    ("group_receipts", |s, v| {
+        let values = [GroupReceipts::Nameless, GroupReceipts::AsReceived];
+        assign(
+            &mut s.group_receipts,
+            one_of(v, &["nameless", "as_received"], &values),
+        )
     }),
     ("imdn_ttl", |s, v| {
         assign(&mut s.imdn_ttl_s, number(v, 1, MAX_IMDN_TTL_S))

@@ -698,6 +698,8 @@ fn null_is_answered_with_the_failure_value() {
     assert!(call!(classify(null, std::ptr::null())).is_null());
     let (received, room) = (std::ptr::null(), std::ptr::null_mut());
     assert_eq!(call!(forward_imdn(null, received, 1, room, context())), 0);
+    let room = std::ptr::null_mut();
+    assert_eq!(call!(send_receipt(null, room, context())), -1);
     assert_eq!(call!(check(null.cast(), context())), -1);
     assert_eq!(call!(fan_out(null.cast(), context())), -1);
     assert_eq!(reply(std::ptr::null()), None);

@@ -97,6 +97,76 @@ fn one_goes_on_as_a_proxy_would_send_it() {
     call!(service_free(service));
 }
 
+/// A receipt from a member of a group, and what comes of it.
+#[test]
+fn a_group_sends_a_receipt_of_its_own_when_the_host_is_ready() {
+    let groups = [
+        ("group_source", "dir:/groups"),
+        ("group_uri", "sip:*@groups.example.com"),
+    ];
+    let service = service(&[PARAMETERS, &groups].concat());
+    assert_eq!(fan_out(service, &asking(BILL)), 1);
+    seen(|seen| seen.sent.clear());
+    let one = notification("P-Asserted-Identity: <sip:bill@example.com>\r\nX-Name: bill\r\n");
+    let whole = one.replace(
+        "</imdn>",
+        "<delivery-notification><status><delivered/></status></delivery-notification></imdn>",
+    );
+    let (_, body) = whole.split_once("\r\n\r\n").unwrap();
+    let (_, before) = one.split_once("\r\n\r\n").unwrap();
+    let [was, is] = [before, body].map(|body| format!("Content-Length: {}\r\n", body.len()));
+    let whole = whole.replace(&was, &is);
+    let forward = |message: &str, source: &str| {
+        let received = cpm_received {
+            message: lent(message),
+            request_uri: lent("sip:lunch@groups.example.com"),
+            source_address: lent(source),
+        };
+        let mut room = cpm_forwarding::default();
+        let result = call!(forward_imdn(
+            service,
+            &raw const received,
+            0,
+            &raw mut room,
+            context()
+        ));
+        (result, room.reply.code)
+    };
+    let send = || {
+        let mut room = cpm_reply::default();
+        (
+            call!(send_receipt(service, &raw mut room, context())),
+            room.code,
+        )
+    };
+    assert_eq!(send(), (-1, 0), "there is none yet");
+    let mut call_ids = Vec::new();
+    for source in ["192.0.2.1", "192.0.2.99"] {
+        assert_eq!(forward(&whole, source), (3, 0));
+        seen(|seen| assert!(seen.sent.is_empty(), "repetitions are not absorbed yet"));
+        assert_eq!(send(), (1, 202));
+        assert_eq!(send(), (-1, 0), "once");
+        let sent = seen(|seen| std::mem::take(&mut seen.sent));
+        let uris = sent.iter().map(|(uri, _)| uri.as_str());
+        assert_eq!(uris.collect::<Vec<_>>(), ["sip:anne@example.com"]);
+        call_ids.extend(sent.into_iter().map(|(_, call_id)| call_id));
+    }
+    assert_eq!(call_ids[0], call_ids[1], "a late repetition shows as one");
+    for (answer, code) in [
+        (CPM_SENT_NO_ROOM, 503),
+        (CPM_SENT_BUSY, 503),
+        (CPM_SENT_FAILED, 500),
+        (CPM_SENT_DROPPED, 202),
+    ] {
+        assert_eq!(forward(&whole, "192.0.2.1"), (3, 0));
+        seen(|seen| seen.send_answers = vec![answer]);
+        assert_eq!(send(), (0, code));
+    }
+    // It does not say what has become of the message.
+    assert_eq!(forward(&one, "192.0.2.1"), (2, 400));
+    call!(service_free(service));
+}
+
 const BILL: &str = "<entry uri=\"sip:bill@example.com\"/>";
 
 #[test]

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use cpm_testbed::{
-    Agent, Answer, Bench, CpmMessage, PATIENCE, Proxy, ProxyConfig, Reply, Request, cpm_message,
-    large_message, to,
+    Agent, Answer, Bench, CpmMessage, Message, PATIENCE, Proxy, ProxyConfig, Reply, Request,
+    cpm_message, large_message, to,
 };
 
 use crate::common::{
@@ -139,6 +139,35 @@ fn a_receipt_goes_on_to_the_sender() {
     proxy.stop();
 }
 
+/// A receipt that says wherever it can who it is from.
+fn telling_receipt(member: &str, group: &str, message: &Request) -> Request {
+    let told = receipt(member, group, message).request();
+    let body = String::from_utf8_lossy(told.body())
+        .replace(
+            "<delivery-notification>",
+            &format!(
+                "<recipient-uri>{member}</recipient-uri>\
+                 <original-recipient-uri>{member}</original-recipient-uri><delivery-notification>"
+            ),
+        )
+        .replace("NS: imdn", &format!("Subject: by {member}\r\nNS: imdn"));
+    told.with_body("message/cpim", body)
+        .with("Contact", &format!("<{member}>"))
+        .with("Reply-To", &format!("<{member}>"))
+        .with("Privacy", "none")
+        .with("X-Unknown", member)
+        .with("User-Agent", &format!("CPM-client/OMA2.2 {member}"))
+}
+
+/// Nothing of it names the member: not the user part, and not the port of the agent.
+#[track_caller]
+fn is_nameless(passed_on: &Message, agent: &Agent, user: &str) {
+    let raw = String::from_utf8_lossy(passed_on.raw()).to_lowercase();
+    for name in [user, &agent.port().to_string()] {
+        assert!(!raw.contains(name), "{name} in {raw}");
+    }
+}
+
 #[test]
 fn members_of_a_group_get_no_receipts_and_the_sender_does() {
     let _proof = proves(&["9.1.1-imdn"]);
@@ -151,34 +180,126 @@ fn members_of_a_group_get_no_receipts_and_the_sender_does() {
     let capture = bench.capture();
     let message = to_group(&anne.uri("anne"), "lunch").request();
     exchange(&anne, &message, &proxy, 202);
+    let mut ids = Vec::new();
     for (agent, user) in [(&bill, "bill"), (&carol, "carol")] {
         let copy = agent.expect_request("MESSAGE");
         // To whom the message seems to come from.
         let group = copy.header("P-Asserted-Identity").unwrap_or_default();
         let group = group.trim_matches(['<', '>']);
         assert_eq!(group, address("lunch"));
-        let told = receipt(&agent.uri(user), group, &message);
+        let told = telling_receipt(&agent.uri(user), group, &message).with("Max-Forwards", "21");
         // Also without the feature tag of a message, which it is not.
-        for request in [
-            told.request(),
-            told.request().again().without("Accept-Contact"),
-        ] {
-            exchange(agent, &request, &proxy, 200);
+        for request in [told.again(), told.again().without("Accept-Contact")] {
+            let response = exchange(agent, &request, &proxy, 202);
+            assert_eq!(response.header("Server"), Some("CPM-serv/OMA2.2"));
             let passed_on = anne.expect_request("MESSAGE");
-            assert_eq!(passed_on.body(), request.body());
-            assert_eq!(passed_on.header("To"), request.header("To"));
+            is_nameless(&passed_on, agent, user);
+            assert_eq!(passed_on.uri(), Some(&*anne.uri("anne")));
+            let own = format!("<{group}>");
+            assert_eq!(passed_on.headers("P-Asserted-Identity"), [&*own]);
+            let from = passed_on.header("From").unwrap_or_default();
+            assert!(from.starts_with(&format!("{own};tag=")), "{from}");
+            assert_eq!(passed_on.header("Max-Forwards"), Some("20"));
             assert_eq!(
-                passed_on.headers("P-Asserted-Identity"),
-                [format!("<{}>", agent.uri(user))]
+                passed_on.header("Accept-Contact"),
+                told.header("Accept-Contact")
             );
+            for name in ["Conversation-ID", "Contribution-ID"] {
+                assert_eq!(passed_on.header(name), request.header(name), "{name}");
+            }
+            let body = String::from_utf8_lossy(passed_on.body()).into_owned();
+            let id = message.header("Contribution-ID").unwrap_or_default();
+            for part in [
+                &format!("From: {own}\r\nTo: <{}>\r\n", anne.uri("anne")),
+                &format!("<message-id>{id}</message-id>"),
+                &format!("<recipient-uri>{group}</recipient-uri>"),
+                "<datetime>2026-01-02T03:04:05Z</datetime>",
+                "<delivery-notification><status><delivered/>",
+            ] {
+                assert!(body.contains(part), "{part} in {body}");
+            }
+            ids.push(passed_on.call_id().to_owned());
         }
     }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 4, "a dialog of its own each");
+    // What would not stay nameless.
+    let told = telling_receipt(&bill.uri("bill"), &address("lunch"), &message);
+    let change = |from: &str, to: &str| {
+        let body = String::from_utf8_lossy(told.body()).replace(from, to);
+        told.again().with_body("message/cpim", body)
+    };
+    for broken in [
+        change("<delivered/>", "<bill/>"),
+        change("2026-01-02T", "bill"),
+    ] {
+        exchange(&bill, &broken, &proxy, 400);
+    }
+    let named = told.again().with("Contribution-ID", "1@bill.example.com");
+    exchange(&bill, &named, &proxy, 202);
+    is_nameless(&anne.expect_request("MESSAGE"), &bill, "bill");
     for agent in [&anne, &bill, &carol] {
         agent.expect_nothing_until(|| proxy.rpc("core.uptime"));
     }
-    expect_counter(&proxy, "imdn_forwarded", 4);
+    expect_counter(&proxy, "imdn_forwarded", 5);
     capture.stop().assert_clean();
     proxy.stop();
+}
+
+#[test]
+fn receipts_of_a_group_go_on_as_received_where_the_operator_wants_it() {
+    let bench = Bench::new("receipts_of_a_group_as_received");
+    let folder = GroupFolder::new(&bench, "groups");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
+    let config = group_proxy(&folder.source()).set("cpm", "group_receipts", "as_received");
+    let proxy = bench.proxy(&config);
+    let message = to_group(&anne.uri("anne"), "lunch").request();
+    exchange(&anne, &message, &proxy, 202);
+    bill.expect_request("MESSAGE");
+    let told = telling_receipt(&bill.uri("bill"), &address("lunch"), &message);
+    exchange(&bill, &told, &proxy, 200);
+    let passed_on = anne.expect_request("MESSAGE");
+    assert_eq!(passed_on.body(), told.body());
+    for name in ["From", "To", "Contact", "P-Asserted-Identity", "Call-ID"] {
+        assert_eq!(passed_on.header(name), told.header(name), "{name}");
+    }
+    expect_counter(&proxy, "imdn_forwarded", 1);
+    proxy.stop();
+}
+
+#[test]
+fn a_repeated_receipt_of_a_member_is_absorbed() {
+    let bench = Bench::new("a_repeated_receipt_of_a_member");
+    let folder = GroupFolder::new(&bench, "groups");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
+    let steps = "request_route {
+        if (cpm_forward_imdn()) exit;
+        cpm_handle();
+        exit;
+    }";
+    for routes in [HANDLE, steps] {
+        let config = cpm_proxy(routes)
+            .set("cpm", "group_source", &folder.source())
+            .set("cpm", "group_uri", "sip:*@groups.example.com")
+            .children(4);
+        let proxy = bench.proxy(&config);
+        let message = to_group(&anne.uri("anne"), "lunch").request();
+        exchange(&anne, &message, &proxy, 202);
+        bill.expect_request("MESSAGE");
+        let told = telling_receipt(&bill.uri("bill"), &address("lunch"), &message);
+        let bytes = told.write("UDP", bill.address());
+        for _ in 0..3 {
+            bill.send_bytes(&bytes, proxy.udp());
+        }
+        bill.expect_response(&told, 202);
+        is_nameless(&anne.expect_request("MESSAGE"), &bill, "bill");
+        anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        expect_counter(&proxy, "imdn_forwarded", 1);
+        proxy.stop();
+    }
 }
 
 #[test]
@@ -190,7 +311,6 @@ fn recipients_do_not_learn_who_an_anonymous_sender_is() {
         .rules(ALL_MAY_BE_ANONYMOUS)
         .members([bill.uri("bill")]);
     folder.put("secrets", &group);
-    let proxy = bench.proxy(&group_proxy(&folder.source()));
     let capture = bench.capture();
     // What her side says of her in its responses.
     let telling = |status| {
@@ -202,33 +322,44 @@ fn recipients_do_not_learn_who_an_anonymous_sender_is() {
             .with("X-Name", "anne")
             .with("Retry-After", "7")
     };
-    for (status, code) in [(200, 200), (302, 302), (480, 480), (503, 500)] {
-        let message = to_group("sip:anonymous@anonymous.invalid", "secrets")
-            .request()
-            .with("P-Asserted-Identity", &format!("<{}>", anne.uri("anne")))
-            .with("Privacy", "id");
-        exchange(&anne, &message, &proxy, 202);
-        bill.expect_request("MESSAGE");
-        let reply = telling(status);
-        anne.answers(Answer::with(move |_| vec![reply.clone()]));
-        let told = receipt(&bill.uri("bill"), &address("secrets"), &message).request();
-        bill.send(&told, proxy.udp());
-        assert_eq!(
-            anne.expect_request("MESSAGE").uri(),
-            Some(&*anne.uri("anne")),
-            "the true address"
-        );
-        let response = bill.expect_response(&told, code);
-        if code == status {
-            assert_eq!(response.header("Retry-After"), Some("7"));
+    let outcomes: [(&str, [(u16, u16); 4]); 2] = [
+        (
+            "as_received",
+            [(200, 200), (302, 302), (480, 480), (503, 500)],
+        ),
+        ("nameless", [200, 302, 480, 503].map(|status| (status, 202))),
+    ];
+    for (receipts, outcomes) in outcomes {
+        let config = group_proxy(&folder.source()).set("cpm", "group_receipts", receipts);
+        let proxy = bench.proxy(&config);
+        for (status, code) in outcomes {
+            let message = to_group("sip:anonymous@anonymous.invalid", "secrets")
+                .request()
+                .with("P-Asserted-Identity", &format!("<{}>", anne.uri("anne")))
+                .with("Privacy", "id");
+            exchange(&anne, &message, &proxy, 202);
+            bill.expect_request("MESSAGE");
+            let reply = telling(status);
+            anne.answers(Answer::with(move |_| vec![reply.clone()]));
+            let told = receipt(&bill.uri("bill"), &address("secrets"), &message).request();
+            bill.send(&told, proxy.udp());
+            assert_eq!(
+                anne.expect_request("MESSAGE").uri(),
+                Some(&*anne.uri("anne")),
+                "the true address"
+            );
+            let response = bill.expect_response(&told, code);
+            if code == status {
+                assert_eq!(response.header("Retry-After"), Some("7"));
+            }
         }
+        proxy.stop();
     }
     for message in bill.received() {
         let raw = String::from_utf8_lossy(message.raw()).to_lowercase();
         assert!(!raw.contains("anne"), "{raw}");
     }
     capture.stop().assert_clean();
-    proxy.stop();
 }
 
 #[test]
@@ -547,8 +678,8 @@ fn receipts_are_forwarded_before_everybody_has_his_copy() {
     anne.send(&message, proxy.udp());
     all.expect_request("MESSAGE");
     let told = receipt(&all.uri("u0"), &address("crowd"), &message).request();
-    exchange(&all, &told, &proxy, 200);
-    assert_eq!(anne.expect_request("MESSAGE").body(), told.body());
+    exchange(&all, &told, &proxy, 202);
+    anne.expect_request("MESSAGE");
     anne.expect_response(&message, 202);
     all.expect_requests("MESSAGE", 499);
     proxy.stop();
