@@ -15,7 +15,7 @@ struct Benchmark {
     run: fn(&Path, bool) -> Report,
 }
 
-const BENCHMARKS: [Benchmark; 5] = [
+const BENCHMARKS: [Benchmark; 6] = [
     Benchmark {
         name: "parsing",
         run: run_parsing,
@@ -27,6 +27,10 @@ const BENCHMARKS: [Benchmark; 5] = [
     Benchmark {
         name: "hanging_xdms",
         run: run_hanging_xdms,
+    },
+    Benchmark {
+        name: "dead_names",
+        run: run_dead_names,
     },
     Benchmark {
         name: "set_up",
@@ -103,6 +107,12 @@ fn run_hanging_xdms(root: &Path, quick: bool) -> Report {
     let about = machine::describe(&[machine::kamailio_version()]);
     let cpm = root.join("target/kamailio/cpm.so");
     fan_out::hanging_xdms::run(&cpm, rounds, messages, &about)
+}
+
+fn run_dead_names(root: &Path, quick: bool) -> Report {
+    let rounds = if quick { 2 } else { 10 };
+    let about = machine::describe(&[machine::kamailio_version()]);
+    fan_out::dead_names::run(&root.join("target/kamailio/cpm.so"), rounds, &about)
 }
 
 fn run_set_up(root: &Path, quick: bool) -> Report {

@@ -8,6 +8,7 @@
 
 mod client;
 mod contestant;
+pub mod dead_names;
 pub mod hanging_xdms;
 mod sink;
 
