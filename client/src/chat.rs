@@ -214,10 +214,7 @@ struct Talk<'a> {
 impl Talk<'_> {
     fn until_ended(&mut self, lines: &Lines<Typed>) -> Result<(), Problem> {
         self.incoming.receiver.start(Instant::now());
-        let with = match &self.destination {
-            Destination::One(uri) => self.contacts.name(uri).to_owned(),
-            several => several.address().to_owned(),
-        };
+        let with = self.others();
         let listening = self.arguments.listen;
         let place = match listening.port() {
             0 => String::new(),
@@ -277,14 +274,20 @@ impl Talk<'_> {
     }
 
     fn say_who(&mut self) {
-        let words = match self.destination.list() {
-            Some(list) => {
+        let words = format!("  {}", self.others());
+        self.screen.say(&words);
+    }
+
+    /// Those that the conversation is with.
+    fn others(&self) -> String {
+        match (&self.destination, self.destination.list()) {
+            (_, Some(list)) => {
                 let names = list.iter().map(|one| self.contacts.name(&one.uri));
                 names.collect::<Vec<_>>().join(", ")
             }
-            None => self.destination.address().to_owned(),
-        };
-        self.screen.say(&format!("  {words}"));
+            (Destination::One(uri), _) => self.contacts.name(uri).to_owned(),
+            (group, _) => group.address().to_owned(),
+        }
     }
 
     fn send(&mut self, text: Option<&str>, files: &[PathBuf]) {

@@ -54,8 +54,8 @@ fn two_people_talk_and_see_their_receipts() {
     };
     let anne = start(&anne, &anne_at, "bill");
     let bill = start(&bill, &bill_at, "anne");
-    anne.expect("Talking to");
-    bill.expect("Talking to");
+    anne.expect("Talking to bill.");
+    bill.expect("Talking to anne.");
     anne.type_text("Lunch?");
     anne.press("Enter");
     bill.expect("anne: Lunch?");
@@ -111,7 +111,7 @@ fn a_conversation_by_script_needs_no_terminal() {
         .map(|one| one.header("Conversation-ID").map(str::to_owned))
         .collect();
     assert!(conversations[0].is_some() && conversations[0] == conversations[1]);
-    for line in ["  #1 sent", "  #2 sent", "  sip:bill@example.com"] {
+    for line in ["  #1 sent", "  #2 sent", "  bill"] {
         assert!(ended.plain.iter().any(|one| one == line), "{ended:?}");
     }
 }
