@@ -101,7 +101,8 @@ fn one_goes_on_as_a_proxy_would_send_it() {
 #[test]
 fn a_group_sends_a_receipt_of_its_own_when_the_host_is_ready() {
     let groups = [
-        ("group_source", "dir:/groups"),
+        // Any folder that is there.
+        ("group_source", "dir:/"),
         ("group_uri", "sip:*@groups.example.com"),
     ];
     let service = service(&[PARAMETERS, &groups].concat());
