@@ -14,7 +14,7 @@ function ksr_request_route()
     KSR.pv.sets("$uac_req(furi)", KSR.pv.get("$fu"))
     KSR.pv.sets("$uac_req(body)", body:match("message/cpim\r\n\r\n(.-)\r\n%-%-"))
     KSR.pv.sets("$uac_req(hdrs)",
-        "Max-Forwards: 69\r\n"
+        "Max-Forwards: 69\r\nMax-Breadth: 45\r\n"
         .. header("P-Asserted-Identity")
         .. "User-Agent: CPM-serv/OMA2.2\r\n"
         .. "Supported: recipient-list-message\r\n"
