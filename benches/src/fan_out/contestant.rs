@@ -103,6 +103,7 @@ fn outgoing_headers(message: &CpmMessage) -> String {
     let received = |name: &str| request.header(name).unwrap_or_default().to_owned();
     [
         ("Max-Forwards", "69".into()),
+        ("Max-Breadth", "45".into()),
         ("P-Asserted-Identity", received("P-Asserted-Identity")),
         ("User-Agent", "CPM-serv/OMA2.2".into()),
         ("Supported", "recipient-list-message".into()),
