@@ -5,7 +5,7 @@
 //! | floor | modules | job |
 //! |---|---|---|
 //! | 5 | [`ffi`] | the C boundary, `c_api/cpm.h`: panic boundary, handles, host calls |
-//! | 4 | [`process`], on [`relay`] | the module process: all large message sessions; MSRP on sockets for them |
+//! | 4 | [`sessions`], on [`relay`] | the module process: all large message sessions; MSRP on sockets for them |
 //! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking, disposition notifications; the session machine of large message mode |
 //! | 2 | [`policy`], [`group`], [`shared`] | what the operator configured; pre-defined groups and where they come from; memory that all processes share |
 //! | 1 | [`session`], [`sip_ua`]; [`names`], [`trust`] | MSRP session ends and the fan-out to legs; what two SIP user agents in a dialog do; without IO; where hosts and SIP domains are; certificates and authorities in files |
@@ -28,10 +28,12 @@
 pub mod controlling;
 pub mod ffi;
 pub mod group;
+pub mod log;
 pub mod names;
 pub mod policy;
-pub mod process;
+mod random;
 pub mod relay;
+pub mod sessions;
 pub mod shared;
 mod threads;
 pub mod trust;

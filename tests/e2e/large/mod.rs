@@ -12,6 +12,24 @@ use cpm_testbed::{
 
 use crate::common::{HANDLE, counter, cpm_proxy};
 
+mod answers;
+mod cancel;
+pub(crate) mod checks;
+mod content;
+mod crowds;
+mod endings;
+pub(crate) mod groups;
+mod held_back;
+mod interworking;
+mod invites;
+mod no_dialog;
+mod odd_peers;
+mod refreshes;
+mod sipp;
+mod switches;
+mod transport;
+mod unfit_answers;
+
 /// The sender's address in most tests.
 pub(crate) const ANNE: &str = "sip:anne@example.com";
 

@@ -4,9 +4,9 @@ use std::fs;
 
 use cpm_testbed::{Answer, Bench, ProxyConfig, Reply, cpm_message, to};
 
+use crate::both_modes::imdn::receipt;
 use crate::common::{EXPLODER, cpm_proxy, exchange, expect_log_lines};
 use crate::groups::{ANNE, GroupFolder, open_group, recipients, to_group};
-use crate::imdn::receipt;
 
 /// One line, as in the native script.
 const HANDLE: [(&str, &str); 3] = [

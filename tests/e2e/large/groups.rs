@@ -4,8 +4,8 @@ use cpm_testbed::{large_message, sha256, to};
 
 use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, expect_counter, proves};
 use crate::groups::{ALL_MAY_SEND, GroupFolder, address, open_group};
+use crate::large::checks::{is_accepted, is_refused};
 use crate::large::{ANNE, SIZE, Scene};
-use crate::large_checks::{is_accepted, is_refused};
 
 /// A scene with a folder of groups.
 pub(crate) fn with_groups(test_name: &str, configure: &[(&str, &str)]) -> (Scene, GroupFolder) {

@@ -4,16 +4,18 @@
 //! Nothing is passed on as the member wrote it, but for what cannot name anybody: the Message-ID, which is the sender's own, the time,
 //! the disposition, and ids of hexadecimal digits.
 
-use super::header_fields::{hops_of, put};
-use super::host::{Host, LogLevel, Sent};
-use super::ids::CopyIds;
 use super::own_notification::OwnNotification;
-use super::refusal::{Refusal, Reply};
-use super::request::Correlation;
-use super::request_identity::RequestIdentity;
-use super::service::{ControllingFunction, PAGER_MODE_SERVICE};
-use super::{RETRY_AFTER_S, large_message_mode::names_group_session};
+use crate::controlling::RETRY_AFTER_S;
+use crate::controlling::header_fields::{hops_of, put};
+use crate::controlling::host::{Host, Sent};
+use crate::controlling::ids::CopyIds;
+use crate::controlling::large_message_mode::names_group_session;
+use crate::controlling::refusal::{Refusal, Reply};
+use crate::controlling::request::Correlation;
+use crate::controlling::request_identity::RequestIdentity;
+use crate::controlling::service::{ControllingFunction, PAGER_MODE_SERVICE};
 use crate::imdn::Notification;
+use crate::log::LogLevel;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri};
 
 /// Longest time that is passed on. RFC 3339 with fractions of a second has 35 characters.
@@ -33,7 +35,7 @@ pub struct NamelessReceipt {
 
 impl ControllingFunction {
     /// Whether this is the address of a pre-defined group. A session of an ad-hoc group, which a wide pattern may take in, is none.
-    pub(super) fn is_group_address(&self, uri: &Uri<'_>) -> bool {
+    pub(in crate::controlling) fn is_group_address(&self, uri: &Uri<'_>) -> bool {
         self.own_kind(uri, self.keys(uri).address).is_none()
             && self.settings().group_uris.contains(uri)
             && !uri.user().is_some_and(names_group_session)
@@ -41,7 +43,7 @@ impl ControllingFunction {
 
     /// What `group` tells `sender` in place of the receipt `message`, whose document is `document`. Refused with 400: that cannot
     /// be told without what may name the member.
-    pub(super) fn nameless(
+    pub(in crate::controlling) fn nameless(
         &self,
         message: &Message,
         group: &Uri<'_>,

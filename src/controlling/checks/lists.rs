@@ -3,25 +3,25 @@
 
 use bytes::Bytes;
 
-use super::check_group;
-use super::disposition::cpim_of;
-use super::header_fields::texts;
-use super::host::{Counter, Host};
-use super::large_message_mode;
-use super::pager_mode::ReceivedList;
-use super::recipients::{Recipients, RecipientsError};
-use super::refusal::Refusal;
-use super::request::Request;
+use super::group as check_group;
 use super::sent_on::not_sent_on;
-use super::service::{Kind, Mode};
+use crate::controlling::disposition::cpim_of;
+use crate::controlling::header_fields::texts;
+use crate::controlling::host::{Counter, Host};
+use crate::controlling::large_message_mode;
+use crate::controlling::pager_mode::ReceivedList;
+use crate::controlling::recipients::{Recipients, RecipientsError};
+use crate::controlling::refusal::Refusal;
+use crate::controlling::request::Request;
+use crate::controlling::service::{Kind, Mode};
 use crate::mime::{Entity, EntityFields, Leaf, MimeError};
 use crate::policy::{MissingListCode, NoDestinationsText};
 use crate::resource_lists::ResourceLists;
 use crate::sip::{HeaderName, Message, StatusCode, option_tag, products, requests_anonymity};
 
-pub(super) const NOT_AUTHORISED: &str = "127 Service not authorised";
+pub(in crate::controlling) const NOT_AUTHORISED: &str = "127 Service not authorised";
 const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
-pub(super) const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
+pub(in crate::controlling) const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
 const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
 const NO_DESTINATIONS: &str = "129 No destinations";
 /// As 9.1.2 writes it (spec-notes N11).
@@ -31,7 +31,7 @@ const NO_DESTINATIONS_BARE: &str = "No destinations";
 const UNDERSTOOD: &[&str] = &["recipient-list-message", "recipient-list-invite"];
 
 /// What came of one check.
-pub(super) enum Checked {
+pub(in crate::controlling) enum Checked {
     /// Passed: on to the next one.
     Passed,
     /// Passed if the operator's own policy says so.
@@ -97,12 +97,16 @@ fn plan(kind: Kind) -> &'static [Step] {
 }
 
 /// The check that wants the group, for destinations that are one.
-pub(super) fn group_step(kind: Kind) -> Option<usize> {
+pub(in crate::controlling) fn group_step(kind: Kind) -> Option<usize> {
     (kind == Kind::Group).then_some(GROUP_STEP)
 }
 
 /// Runs the check of this number.
-pub(super) fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, Refusal> {
+pub(in crate::controlling) fn run(
+    request: &mut Request,
+    step: usize,
+    host: &dyn Host,
+) -> Result<Checked, Refusal> {
     let check = plan(request.kind()).get(step);
     check.map_or(Ok(Checked::All), |check| check(request, host))
 }
@@ -112,7 +116,7 @@ fn no_repeated_field(request: &mut Request, _: &dyn Host) -> Result<Checked, Ref
 }
 
 /// RFC 3261 §7.3.1: of a field that may occur once, nobody says which one counts.
-pub(super) fn single_fields(message: &Message) -> Result<(), Refusal> {
+pub(in crate::controlling) fn single_fields(message: &Message) -> Result<(), Refusal> {
     let name = message.repeated_field().and_then(HeaderName::as_str);
     name.map_or(Ok(()), |name| {
         Err(Refusal::bad_request(format!("Two {name} Header Fields")))
@@ -188,7 +192,7 @@ fn hops(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
 }
 
 /// RFC 3261 §16.3 item 3: what we send on has one hop less, which also ends loops through others.
-pub(super) fn hops_left(message: &Message) -> Result<(), Refusal> {
+pub(in crate::controlling) fn hops_left(message: &Message) -> Result<(), Refusal> {
     match message
         .first(HeaderName::MaxForwards)
         .map(|field| field.text())
@@ -280,12 +284,12 @@ fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refu
 }
 
 /// The body as a tree (RFC 5621).
-pub(super) fn entity(message: &Message) -> Result<Entity, Refusal> {
+pub(in crate::controlling) fn entity(message: &Message) -> Result<Entity, Refusal> {
     Entity::parse(entity_fields(message), message.body()).map_err(malformed)
 }
 
 /// What the header says of the body.
-pub(super) fn entity_fields(message: &Message) -> EntityFields {
+pub(in crate::controlling) fn entity_fields(message: &Message) -> EntityFields {
     let value = |name| {
         let field = message.first(name);
         field.map(|field| Bytes::copy_from_slice(field.value()))
@@ -305,7 +309,7 @@ fn names_recipients(leaf: &Leaf<'_>) -> bool {
 
 /// Whether a part is a list that speaks of the message's recipients: of those to come, or of those whom another list server
 /// sent it to (RFC 5364 §5). No copy has it (9.1.1-6g-ex2). One of another disposition is content, as an attachment is.
-pub(super) fn is_recipient_list(leaf: &Leaf<'_>) -> bool {
+pub(in crate::controlling) fn is_recipient_list(leaf: &Leaf<'_>) -> bool {
     names_recipients(leaf)
         || is_resource_list(leaf)
             && leaf
@@ -317,7 +321,7 @@ fn is_resource_list(leaf: &Leaf<'_>) -> bool {
     leaf.content_type().is("application", "resource-lists+xml")
 }
 
-pub(super) fn has_content_encoding(message: &Message) -> bool {
+pub(in crate::controlling) fn has_content_encoding(message: &Message) -> bool {
     let encoding = message.first(HeaderName::ContentEncoding);
     encoding.is_some_and(|field| !field.value().eq_ignore_ascii_case(b"identity"))
 }
@@ -331,7 +335,7 @@ fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Checked, Refus
 }
 
 /// 9.1.1-3b-w, 9.1.2-3b-w.
-pub(super) fn too_many(request: &Request, cause: &'static str) -> Refusal {
+pub(in crate::controlling) fn too_many(request: &Request, cause: &'static str) -> Refusal {
     let warning = match request.mode() {
         Mode::Pager => TOO_MANY_RECIPIENTS,
         Mode::Large => large_message_mode::TOO_MANY_PARTICIPANTS,
@@ -340,7 +344,7 @@ pub(super) fn too_many(request: &Request, cause: &'static str) -> Refusal {
 }
 
 /// 9.1.1-3c-w, 9.1.2-3c-w.
-pub(super) fn no_destinations(request: &Request, cause: &'static str) -> Refusal {
+pub(in crate::controlling) fn no_destinations(request: &Request, cause: &'static str) -> Refusal {
     let text = request.service.settings().large_mode.no_destinations_text;
     let warning = match (request.mode(), text) {
         (Mode::Large, NoDestinationsText::Bare) => NO_DESTINATIONS_BARE,
@@ -384,7 +388,7 @@ fn session(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     Ok(Checked::Passed)
 }
 
-pub(super) fn malformed(error: MimeError) -> Refusal {
+pub(in crate::controlling) fn malformed(error: MimeError) -> Refusal {
     Refusal::bad_request(error.to_string())
 }
 
@@ -399,7 +403,7 @@ fn unsupported_encoding() -> Refusal {
 
 impl Request {
     /// Spec-notes N17.
-    pub(super) fn anonymity_requested(&self) -> bool {
+    pub(in crate::controlling) fn anonymity_requested(&self) -> bool {
         requests_anonymity(&self.message)
     }
 }

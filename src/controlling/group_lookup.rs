@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
-use super::host::{Host, LogLevel};
+use super::host::Host;
 use super::request::{GroupLookup, Request};
 use super::service::ControllingFunction;
 use crate::group::source::{
     Credentials, Found, GroupDatabase, GroupSources, SourceError, SourceOptions,
 };
+use crate::log::LogLevel;
 use crate::policy::Settings;
 use crate::sip::Uri;
 

@@ -7,8 +7,8 @@ use cpm_testbed::{
     to,
 };
 
+use crate::both_modes::imdn::receipt;
 use crate::common::{EXPLODER, HANDLE, cpm_proxy, exchange, expect_counter};
-use crate::imdn::receipt;
 use crate::large::{ANNE, SIZE, Scene};
 
 /// How long a 202 may take while others wait for names: far below the seconds that a dead name takes, and above what a busy

@@ -1,23 +1,24 @@
 //! The notification that tells the sender of a pager mode message that all his recipients have failed (RFC 5438 §7.2.1.1;
 //! spec-notes N21). The 202 came long before.
 
-use super::check;
-use super::disposition::cpim_of;
-use super::fan_out::FanOutJob;
-use super::header_fields::INITIAL_MAX_FORWARDS;
-use super::host::{Host, LogLevel, Sent};
-use super::ids::CopyIds;
-use super::own_notification::OwnNotification;
-use super::request::Correlation;
-use super::senders::Link;
-use super::service::ControllingFunction;
+use super::fan_out_job::FanOutJob;
+use crate::controlling::checks as check;
+use crate::controlling::disposition::OwnNotification;
+use crate::controlling::disposition::cpim_of;
+use crate::controlling::header_fields::INITIAL_MAX_FORWARDS;
+use crate::controlling::host::{Host, Sent};
+use crate::controlling::ids::CopyIds;
+use crate::controlling::request::Correlation;
+use crate::controlling::service::ControllingFunction;
 use crate::cpim::CpimMessage;
 use crate::imdn::{Disposition, Notification, NotificationRequest};
+use crate::log::LogLevel;
+use crate::shared::Link;
 use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
 
 impl ControllingFunction {
     /// Counts the recipients of a fan-out whose request could not even be sent.
-    pub(super) fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
+    pub(in crate::controlling) fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
         if job.failed > 0
             && job.link != Link::default()
             && let Some(copy) = job.copy()
@@ -27,7 +28,7 @@ impl ControllingFunction {
     }
 
     /// Counts recipients who finally failed. `copy` is what one of them was sent. When those are all, the sender is told.
-    pub(super) fn handle_failed(
+    pub(in crate::controlling) fn handle_failed(
         &self,
         copy: &Message,
         link: Link,

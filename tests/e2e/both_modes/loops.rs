@@ -8,8 +8,8 @@ use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange,
 use crate::groups::{
     ANNE, GroupFolder, address, answer_to, group_proxy, open_group, recipients, to_group,
 };
-use crate::large_checks::{is_accepted, is_refused};
-use crate::large_groups::with_groups;
+use crate::large::checks::{is_accepted, is_refused};
+use crate::large::groups::with_groups;
 
 #[test]
 fn our_own_addresses_are_dropped_from_the_list() {

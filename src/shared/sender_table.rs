@@ -333,7 +333,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::controlling::fill_random;
+    use crate::random::fill_random;
 
     thread_local! {
         static NOW: Cell<u64> = const { Cell::new(1_000) };

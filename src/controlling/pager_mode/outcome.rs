@@ -2,19 +2,20 @@
 
 use bytes::Bytes;
 
-use super::header_fields::put;
-use super::host::{Counter, Fate, Host, LogLevel, Outcome, OutgoingRequest, Sent};
-use super::ids::{CopyIds, RequestIds};
-use super::senders::Link;
-use super::service::ControllingFunction;
+use crate::controlling::header_fields::put;
+use crate::controlling::host::{Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
+use crate::controlling::ids::{CopyIds, RequestIds};
+use crate::controlling::service::ControllingFunction;
+use crate::log::LogLevel;
 use crate::policy::ServiceUri;
 use crate::shared::Charge;
+use crate::shared::Link;
 use crate::sip::{HeaderBlock, HeaderName, Message};
 
 /// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64 bits. A host that has only 32
 /// loses the upper ones, which only say sooner what time says too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(in crate::controlling) enum Attempt {
     /// A copy of a message.
     Copy {
         /// The recipient's copy to the ISF, after which there is no further one.
@@ -29,7 +30,7 @@ pub(super) enum Attempt {
 }
 
 impl Attempt {
-    pub(super) fn bits(self) -> u64 {
+    pub(in crate::controlling) fn bits(self) -> u64 {
         match self {
             Attempt::Copy {
                 to_isf,
@@ -44,7 +45,7 @@ impl Attempt {
         }
     }
 
-    pub(super) fn of_bits(bits: u64) -> Self {
+    pub(in crate::controlling) fn of_bits(bits: u64) -> Self {
         match bits as u32 {
             u32::MAX => Attempt::Notification,
             copy => Attempt::Copy {
@@ -182,7 +183,7 @@ fn send_to_isf(
 }
 
 /// Value of the Route header field that leads to the ISF.
-pub(super) fn route(isf: &ServiceUri) -> String {
+pub(in crate::controlling) fn route(isf: &ServiceUri) -> String {
     if isf.loose_routing() {
         format!("<{}>", isf.as_str())
     } else {

@@ -9,13 +9,14 @@
 //!
 //! Moreover, what a group has sent says so itself: the group is asserted, and refers to the sender (9.1.1-6e).
 
-use super::header_fields::hops_of;
-use super::host::Host;
-use super::large_message_mode::names_group_session;
-use super::refusal::Refusal;
-use super::request::Request;
-use super::service::Kind;
-use super::{check::Checked, originator::Originator};
+use super::lists::Checked;
+use crate::controlling::header_fields::hops_of;
+use crate::controlling::host::Host;
+use crate::controlling::large_message_mode::names_group_session;
+use crate::controlling::originator::Originator;
+use crate::controlling::refusal::Refusal;
+use crate::controlling::request::Request;
+use crate::controlling::service::Kind;
 use crate::policy::GroupUris;
 use crate::sip::{HeaderName, Message, StatusCode, Uri};
 
@@ -29,7 +30,10 @@ const LIST_BREADTH: u32 = DEFAULT_BREADTH / 4 * 3;
 const GROUP_HOPS: u8 = 20;
 
 /// Refuses what has been sent on too often already.
-pub(super) fn not_sent_on(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(in crate::controlling) fn not_sent_on(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
     let breadth = breadth(&request.message);
     let cause = match request.kind {
         Kind::Exploder | Kind::AdHoc if breadth <= LIST_BREADTH => {
@@ -44,7 +48,7 @@ pub(super) fn not_sent_on(request: &mut Request, _: &dyn Host) -> Result<Checked
 }
 
 /// Max-Breadth of the copies of a request to a service of this kind.
-pub(super) fn breadth_of_copies(message: &Message, kind: Kind) -> u32 {
+pub(in crate::controlling) fn breadth_of_copies(message: &Message, kind: Kind) -> u32 {
     let breadth = breadth(message);
     let left = match kind {
         Kind::Exploder | Kind::AdHoc => breadth * 3 / 4,
@@ -54,7 +58,7 @@ pub(super) fn breadth_of_copies(message: &Message, kind: Kind) -> u32 {
 }
 
 /// Max-Forwards of the copies of a request to a service of this kind.
-pub(super) fn hops_of_copies(message: &Message, kind: Kind) -> u8 {
+pub(in crate::controlling) fn hops_of_copies(message: &Message, kind: Kind) -> u8 {
     let hops = hops_of(message);
     match kind {
         Kind::Exploder | Kind::AdHoc => hops.saturating_sub(1),

@@ -3,18 +3,18 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::check::{
+use super::lists::{
     ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, entity, has_content_encoding, malformed,
     no_destinations, too_many,
 };
-use super::disposition::cpim_of;
-use super::host::{Counter, Host};
-use super::originator::Originator;
-use super::pager_mode::ReceivedList;
-use super::recipients::Recipients;
-use super::refusal::Refusal;
-use super::request::{GroupLookup, Request};
-use super::service::Mode;
+use crate::controlling::disposition::cpim_of;
+use crate::controlling::host::{Counter, Host};
+use crate::controlling::originator::Originator;
+use crate::controlling::pager_mode::ReceivedList;
+use crate::controlling::recipients::Recipients;
+use crate::controlling::refusal::Refusal;
+use crate::controlling::request::{GroupLookup, Request};
+use crate::controlling::service::Mode;
 use crate::group::{Group, Permissions};
 use crate::mime::Rebuilt;
 use crate::policy::UnknownGroupCode;
@@ -22,12 +22,15 @@ use crate::resource_lists::Entry;
 use crate::sip::{StatusCode, Uri};
 
 /// The group has to be looked up: nothing below can be said before.
-pub(super) fn wanted(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(in crate::controlling) fn wanted(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     Ok(Checked::WantGroup)
 }
 
 /// 9.1.1-4b.
-pub(super) fn exists(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(in crate::controlling) fn exists(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
     match request.group {
         Some(GroupLookup::Known(..)) => Ok(Checked::Passed),
         Some(GroupLookup::Unavailable { retry_after_s }) => Err(Refusal::with_header(
@@ -61,7 +64,10 @@ fn known(request: &Request) -> Result<(&Rc<Group>, Permissions), Refusal> {
 }
 
 /// 9.1.1-4a.
-pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(in crate::controlling) fn permits(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
     if !known(request)?.1.may_send {
         return Err(Refusal::forbidden(
             NOT_AUTHORISED,
@@ -72,7 +78,10 @@ pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
 }
 
 /// 9.1.1-4c, 9.1.2-4a (spec-notes N13).
-pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(in crate::controlling) fn supports_cpm(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
     if !known(request)?.0.supports_cpm() {
         let code = match request.mode() {
             Mode::Pager => StatusCode::NOT_ACCEPTABLE_HERE,
@@ -91,7 +100,10 @@ pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checke
 }
 
 /// 9.1.1-4d: what counts is the group's allow-anonymity (spec-notes N17).
-pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(in crate::controlling) fn anonymity(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
     if request.anonymity_requested() && !known(request)?.1.anonymity_allowed {
         return Err(Refusal::forbidden(
             ANONYMITY_NOT_ALLOWED,
@@ -102,7 +114,10 @@ pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, 
 }
 
 /// 9.1.1-4g, without the group itself (spec-notes N36), and without the sender unless it wants a copy (N34).
-pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
+pub(in crate::controlling) fn members(
+    request: &mut Request,
+    host: &dyn Host,
+) -> Result<Checked, Refusal> {
     let settings = request.service.settings();
     let (group, _) = known(request)?;
     let sender = request
@@ -160,7 +175,10 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
 
 /// The body of a message to a group goes out as it came; only lists of recipients, which do not belong into it,
 /// do not (9.1.1-6g-ex2).
-pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(in crate::controlling) fn content(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large {
         return Ok(Checked::Passed);
     }

@@ -13,12 +13,12 @@ use cpm_testbed::{
     cpm_message, large_message, sha256, to,
 };
 
+use crate::both_modes::imdn::receipt;
 use crate::common::{
     CONTROLLING, COUNTERS, EXPLODER, counter, exchange, expect_counter, expect_log_lines, http_get,
     log_lines, module,
 };
 use crate::groups::recipients;
-use crate::imdn::receipt;
 
 const ANNE: &str = "sip:anne@example.com";
 

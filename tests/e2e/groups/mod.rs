@@ -12,6 +12,12 @@ use cpm_testbed::{
 
 use crate::common::{HANDLE, cpm_proxy};
 
+mod outages;
+mod outgoing;
+mod refusals;
+mod rules;
+mod sources;
+
 /// Whoever asserts this is a member of nothing.
 pub(crate) const ANNE: &str = "sip:anne@example.com";
 

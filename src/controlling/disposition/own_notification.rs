@@ -1,37 +1,41 @@
 //! A disposition notification that a service of ours sends in its own name (RFC 5438 §7.2.1.1): nothing of it is a recipient's.
 
-use super::header_fields::put;
-use super::host::{Host, OutgoingRequest, Sent};
-use super::ids::CopyIds;
-use super::interworking::Attempt;
-use super::random::fill_random;
-use super::service::ControllingFunction;
+use crate::controlling::header_fields::put;
+use crate::controlling::host::{Host, OutgoingRequest, Sent};
+use crate::controlling::ids::CopyIds;
+use crate::controlling::pager_mode::Attempt;
+use crate::controlling::service::ControllingFunction;
 use crate::cpim::{CpimField, CpimMessage};
 use crate::imdn::{self, Notification};
+use crate::random::fill_random;
 use crate::sip::HeaderBlock;
 
 /// What it consists of.
 #[derive(Debug)]
-pub(super) struct OwnNotification {
+pub(in crate::controlling) struct OwnNotification {
     /// The address of ours that it comes from.
-    pub(super) own: String,
+    pub(in crate::controlling) own: String,
     /// Where it goes: the sender of the message that it is about.
-    pub(super) sender: String,
+    pub(in crate::controlling) sender: String,
     /// To of the CPIM message.
-    pub(super) cpim_to: String,
+    pub(in crate::controlling) cpim_to: String,
     /// What it tells.
-    pub(super) notification: Notification,
+    pub(in crate::controlling) notification: Notification,
     /// Its Call-ID and From tag.
-    pub(super) ids: CopyIds,
+    pub(in crate::controlling) ids: CopyIds,
     /// Its Max-Forwards.
-    pub(super) hops: u8,
+    pub(in crate::controlling) hops: u8,
     /// Header fields that tie it to the conversation.
-    pub(super) headers: HeaderBlock,
+    pub(in crate::controlling) headers: HeaderBlock,
 }
 
 impl ControllingFunction {
     /// Sends one. `None`: it cannot be written.
-    pub(super) fn send_notification(&self, one: &OwnNotification, host: &dyn Host) -> Option<Sent> {
+    pub(in crate::controlling) fn send_notification(
+        &self,
+        one: &OwnNotification,
+        host: &dyn Host,
+    ) -> Option<Sent> {
         let own = format!("<{}>", one.own);
         let body = cpim_message(one, &own)?;
         let proxy = self.settings().outbound_proxy.as_ref();

@@ -4,19 +4,20 @@
 
 use bytes::Bytes;
 
-use super::check;
-use super::header_fields::{hops_of, put};
-use super::host::{Counter, Host, LogLevel};
-use super::large_message_mode::names_group_session;
 use super::nameless_receipt::NamelessReceipt;
-use super::refusal::Reply;
-use super::request::{Correlation, Request};
-use super::senders::Noted;
-use super::service::{ControllingFunction, Kind, Received};
+use crate::controlling::checks as check;
+use crate::controlling::header_fields::{hops_of, put};
+use crate::controlling::host::{Counter, Host};
+use crate::controlling::large_message_mode::names_group_session;
+use crate::controlling::refusal::Reply;
+use crate::controlling::request::{Correlation, Request};
+use crate::controlling::service::{ControllingFunction, Kind, Received};
 use crate::cpim::{self, CpimMessage};
 use crate::imdn::{self, NotificationRequest};
+use crate::log::LogLevel;
 use crate::mime::{ContentType, Entity, Leaf, TransferEncoding};
 use crate::policy::{GroupReceipts, IdentitySource, Imdn};
+use crate::shared::Noted;
 use crate::sip::{HeaderBlock, Message, Uri};
 
 /// How a notification goes on: as a proxy's request does, everything that is not named here as received.
@@ -47,7 +48,7 @@ pub enum Notification {
 
 impl Request {
     /// Where notifications about this message can go. `None`: nowhere, or to ourselves again.
-    pub(super) fn notifications_to(&self) -> Option<&str> {
+    pub(in crate::controlling) fn notifications_to(&self) -> Option<&str> {
         let is_routed = self.service.settings().outbound_proxy.is_some();
         let uri = self.originator.as_ref()?.reachable(is_routed)?;
         let parsed = Uri::parse(uri).ok()?;
@@ -56,7 +57,7 @@ impl Request {
 
     /// Notes the sender of a pager mode message that asks for notifications. Before it is sent: a recipient's notification can
     /// be here before the last recipient has his copy.
-    pub(super) fn note_sender(&self) -> Option<Noted> {
+    pub(in crate::controlling) fn note_sender(&self) -> Option<Noted> {
         let senders = self.service.senders()?;
         let request = NotificationRequest::of(self.cpim.as_ref()?)?;
         let settings = self.service.settings();
@@ -175,7 +176,7 @@ impl ControllingFunction {
     }
 
     /// Whether notifications may be addressed to `uri`: to what recipients are told to be the originator.
-    pub(super) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
+    pub(in crate::controlling) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
         self.own_kind(uri, self.keys(uri).address).is_some()
             || self.settings().group_uris.contains(uri)
             || uri.user().is_some_and(names_group_session)
@@ -186,7 +187,7 @@ impl ControllingFunction {
 }
 
 /// Whether the content is a notification, wrapped in CPIM as it has to be (RFC 5438 §7), alone or as one part of several.
-pub(super) fn is_notification(message: &Message) -> bool {
+pub(in crate::controlling) fn is_notification(message: &Message) -> bool {
     may_be_notification(&message.body())
         && check::entity(message).is_ok_and(|entity| {
             cpim_of(&entity)
@@ -195,7 +196,7 @@ pub(super) fn is_notification(message: &Message) -> bool {
 }
 
 /// The CPIM message in a body.
-pub(super) fn cpim_of(entity: &Entity) -> Option<Bytes> {
+pub(in crate::controlling) fn cpim_of(entity: &Entity) -> Option<Bytes> {
     let (media_type, subtype) = cpim::CONTENT_TYPE;
     let is_cpim = |leaf: &Leaf<'_>| leaf.content_type().is(media_type, subtype);
     entity.leaves().find(is_cpim)?.content().ok()

@@ -6,11 +6,12 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::host::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
-use super::ids::CopyIds;
-use super::interworking::Attempt;
-use super::refusal::Reply;
-use super::senders::Link;
+use super::outcome::Attempt;
+use crate::controlling::host::{AboutRequest, Counter, Host, OutgoingRequest, Sent};
+use crate::controlling::ids::CopyIds;
+use crate::controlling::refusal::Reply;
+use crate::log::LogLevel;
+use crate::shared::Link;
 use crate::shared::{Charge, Claim};
 use crate::sip::Message;
 
@@ -20,43 +21,43 @@ pub const RETRY_AFTER_S: u32 = 5;
 /// A fan-out on its way: what all copies share, who gets one, and how far it has come.
 #[derive(Debug)]
 pub struct FanOutJob {
-    pub(super) from: String,
-    pub(super) headers: Vec<u8>,
-    pub(super) body: Bytes,
-    pub(super) next_hop: Option<String>,
+    pub(in crate::controlling) from: String,
+    pub(in crate::controlling) headers: Vec<u8>,
+    pub(in crate::controlling) body: Bytes,
+    pub(in crate::controlling) next_hop: Option<String>,
     /// Where recipients go whose URI leads nowhere by itself.
-    pub(super) isf: Option<Isf>,
-    pub(super) ids: CopyIds,
+    pub(in crate::controlling) isf: Option<Isf>,
+    pub(in crate::controlling) ids: CopyIds,
     /// What keeps the message from being fanned out again, where requests are remembered.
-    pub(super) claim: Option<Claim>,
+    pub(in crate::controlling) claim: Option<Claim>,
     /// The recipients' URIs, each ended by a line end, which no URI holds.
-    pub(super) recipients: String,
+    pub(in crate::controlling) recipients: String,
     /// Header lines of the 202.
-    pub(super) reply_headers: Vec<u8>,
+    pub(in crate::controlling) reply_headers: Vec<u8>,
     /// For the log.
-    pub(super) correlation: String,
+    pub(in crate::controlling) correlation: String,
     /// Where the next recipient's URI begins, and which place in the list that is. Who is busy goes to the
     /// end of the list, so that he keeps nobody waiting.
-    pub(super) position: usize,
-    pub(super) place: usize,
+    pub(in crate::controlling) position: usize,
+    pub(in crate::controlling) place: usize,
     /// How many recipients have not been tried yet. The sender hears nothing of those who take longer than that.
-    pub(super) untried: usize,
-    pub(super) failed: u32,
+    pub(in crate::controlling) untried: usize,
+    pub(in crate::controlling) failed: u32,
     /// To the record of the message, where its failures are counted.
-    pub(super) link: Link,
+    pub(in crate::controlling) link: Link,
     /// What its recipients are counted in.
-    pub(super) charge: Charge,
+    pub(in crate::controlling) charge: Charge,
     /// For the operator's script.
-    pub(super) about: AboutRequest,
+    pub(in crate::controlling) about: AboutRequest,
 }
 
 /// The Interworking Selection Function, for URIs of a scheme that only it can do something with. Sending them
 /// anywhere else would end in the 416 that leads there (9.1.1 last list).
 #[derive(Debug)]
-pub(super) struct Isf {
-    pub(super) uri: String,
+pub(in crate::controlling) struct Isf {
+    pub(in crate::controlling) uri: String,
     /// The header lines of all copies, behind the Route that leads there.
-    pub(super) headers: Vec<u8>,
+    pub(in crate::controlling) headers: Vec<u8>,
 }
 
 /// How far a fan-out got.
@@ -148,12 +149,12 @@ impl FanOutJob {
     }
 
     /// Failures are counted in this record.
-    pub(super) fn set_link(&mut self, link: Link) {
+    pub(in crate::controlling) fn set_link(&mut self, link: Link) {
         self.link = link;
     }
 
     /// A copy as it would be sent, but for what differs from recipient to recipient. `None`: it cannot be read.
-    pub(super) fn copy(&self) -> Option<Message> {
+    pub(in crate::controlling) fn copy(&self) -> Option<Message> {
         let length = format!("Content-Length: {}\r\n\r\n", self.body.len());
         let start = b"MESSAGE sip:x SIP/2.0\r\n";
         let bytes = [&start[..], &self.headers, length.as_bytes(), &self.body].concat();
@@ -273,7 +274,7 @@ fn take_option(bytes: &mut Bytes) -> Option<Option<Bytes>> {
 }
 
 /// A claim for another process.
-pub(super) fn put_claim(bytes: &mut Vec<u8>, claim: Option<Claim>) {
+pub(in crate::controlling) fn put_claim(bytes: &mut Vec<u8>, claim: Option<Claim>) {
     bytes.put_u8(u8::from(claim.is_some()));
     for word in claim.map_or([0; 2], Claim::to_words) {
         bytes.put_u64(word);
@@ -281,7 +282,7 @@ pub(super) fn put_claim(bytes: &mut Vec<u8>, claim: Option<Claim>) {
 }
 
 /// The outer `None` is the error.
-pub(super) fn take_claim(bytes: &mut Bytes) -> Option<Option<Claim>> {
+pub(in crate::controlling) fn take_claim(bytes: &mut Bytes) -> Option<Option<Claim>> {
     let is_some = bytes.try_get_u8().ok()? == 1;
     let words = [bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?];
     Some(is_some.then(|| Claim::of_words(words)))
@@ -303,7 +304,7 @@ fn take_text(bytes: &mut Bytes) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::controlling) mod tests {
     use std::cell::RefCell;
     use std::fmt;
 
@@ -311,9 +312,9 @@ pub(super) mod tests {
 
     /// A host that answers each send as told, then with "handed".
     #[derive(Default)]
-    pub(in super::super) struct Scripted {
-        pub(in super::super) answers: RefCell<Vec<Sent>>,
-        pub(in super::super) sent: RefCell<Vec<(String, String)>>,
+    pub(in crate::controlling) struct Scripted {
+        pub(in crate::controlling) answers: RefCell<Vec<Sent>>,
+        pub(in crate::controlling) sent: RefCell<Vec<(String, String)>>,
         counted: RefCell<Vec<(Counter, u32)>>,
     }
 
@@ -372,7 +373,7 @@ pub(super) mod tests {
         assert_eq!(job.failed, 2);
     }
 
-    pub(in super::super) fn job() -> FanOutJob {
+    pub(in crate::controlling) fn job() -> FanOutJob {
         FanOutJob {
             from: "<sip:anne@example.com>".to_owned(),
             headers: b"Max-Forwards: 69\r\n".to_vec(),

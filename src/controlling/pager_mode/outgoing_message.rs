@@ -3,20 +3,21 @@
 //! What all recipients share (header lines, body) is made once; per recipient only Request-URI, To and
 //! Call-ID differ, so that a fan-out allocates nothing per recipient.
 
-use super::check;
-use super::fan_out::{FanOutJob, Isf};
-use super::header_fields::{has_name, put, texts};
-use super::host::{AboutRequest, Host, LogLevel};
-use super::ids::CopyIds;
-use super::interworking;
-use super::request::Request;
-use super::senders::Link;
-use super::sent_on::{breadth_of_copies, hops_of_copies};
-use super::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
+use super::fan_out_job::{FanOutJob, Isf};
+use super::outcome as interworking;
+use crate::controlling::checks as check;
+use crate::controlling::checks::{breadth_of_copies, hops_of_copies};
+use crate::controlling::header_fields::{has_name, put, texts};
+use crate::controlling::host::{AboutRequest, Host};
+use crate::controlling::ids::CopyIds;
+use crate::controlling::request::Request;
+use crate::controlling::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
+use crate::log::LogLevel;
 use crate::mime::{Entity, EntityFields, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::shared::Charge;
+use crate::shared::Link;
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
 
 /// What the header lines of an outgoing request usually take: room that is made for them at once.
@@ -67,7 +68,7 @@ const NOT_COPIED: &[HeaderName] = &[
 
 /// A received body with no more than the first of its lists of recipients.
 #[derive(Debug)]
-pub(super) struct ReceivedList {
+pub(in crate::controlling) struct ReceivedList {
     entity: Entity,
     /// The list.
     leaf: LeafId,
@@ -77,7 +78,7 @@ pub(super) struct ReceivedList {
 
 impl ReceivedList {
     /// `entity` is the body of the message. `None`: it has no such list.
-    pub(super) fn in_body(
+    pub(in crate::controlling) fn in_body(
         message: &Message,
         mut entity: Entity,
     ) -> Result<Option<Self>, MimeError> {
@@ -121,7 +122,10 @@ impl ReceivedList {
     }
 
     /// The body with the list replaced or, for `None`, taken out. `None`: nothing is left.
-    pub(super) fn replaced(&self, new: Option<NewPart>) -> Result<Option<Rebuilt>, MimeError> {
+    pub(in crate::controlling) fn replaced(
+        &self,
+        new: Option<NewPart>,
+    ) -> Result<Option<Rebuilt>, MimeError> {
         let rebuilt = self.entity.with_leaf(self.leaf, new)?;
         Ok(rebuilt.map(|rebuilt| Rebuilt {
             header_fields: rebuilt.header_fields.or_else(|| self.header_fields.clone()),
@@ -133,7 +137,9 @@ impl ReceivedList {
 impl Request {
     /// The received body without its resource list, or with the history list in its place (9.1.1-6g).
     /// `None`: nothing is left.
-    pub(super) fn without_received_list(&self) -> Result<Option<Rebuilt>, MimeError> {
+    pub(in crate::controlling) fn without_received_list(
+        &self,
+    ) -> Result<Option<Rebuilt>, MimeError> {
         let Some(list) = &self.received_list else {
             return Ok(None);
         };
@@ -161,7 +167,11 @@ impl Request {
 }
 
 /// The fan-out of an accepted request, whose recipients are counted in `charge`. `None`: a failure of our own.
-pub(super) fn fan_out_job(request: &Request, charge: Charge, host: &dyn Host) -> Option<FanOutJob> {
+pub(in crate::controlling) fn fan_out_job(
+    request: &Request,
+    charge: Charge,
+    host: &dyn Host,
+) -> Option<FanOutJob> {
     let rebuilt = request.outgoing_body.as_ref()?;
     let proxy = request.service.settings().outbound_proxy.as_ref();
     let correlation = request.correlation().to_string();
@@ -217,7 +227,7 @@ fn isf(request: &Request, headers: &[u8]) -> Option<Isf> {
 }
 
 /// Header lines of the 202 (9.1.1-7).
-pub(super) fn accepted_headers(request: &Request) -> HeaderBlock {
+pub(in crate::controlling) fn accepted_headers(request: &Request) -> HeaderBlock {
     let mut headers = HeaderBlock::new();
     for name in [
         HeaderName::ConversationId,

@@ -11,12 +11,12 @@ use cpm_testbed::{Bench, values};
 use crate::common::{COUNTERS, HANDLE, cpm_proxy};
 
 /// What draws the diagrams of the documentation.
-#[path = "../../examples/diagrams.rs"]
+#[path = "../../../examples/diagrams.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod diagrams;
 
 /// What makes the README of the module.
-#[path = "../../examples/readme.rs"]
+#[path = "../../../examples/readme.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod readme;
 
