@@ -446,10 +446,13 @@ impl Sender {
                 let result = self.result.take().unwrap_or(Err(failure));
                 self.finish(result);
             }
-            UacEvent::TimedOut(Purpose::Refresh) => self.fail(now, Failure::NoAnswer("UPDATE")),
+            // Of a session that is ending, nothing is to be refreshed any more.
+            UacEvent::TimedOut(Purpose::Refresh) if self.has_session() => {
+                self.fail(now, Failure::NoAnswer("UPDATE"));
+            }
             // Whatever the transfer came to stands; the UID is not to be had.
             UacEvent::TimedOut(Purpose::Bye) => self.end(),
-            UacEvent::TimedOut(Purpose::ForkBye) | UacEvent::Lost(_) => {}
+            UacEvent::TimedOut(Purpose::Refresh | Purpose::ForkBye) | UacEvent::Lost(_) => {}
         }
     }
 

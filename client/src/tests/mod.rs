@@ -1,5 +1,6 @@
 //! The two machines against each other, against a scripted peer and against hostile ones, in virtual time.
 
+mod endings;
 mod hostile;
 mod pair;
 mod registrar;

@@ -11,8 +11,14 @@ use super::*;
 
 /// A session whose connection is open, and bound.
 fn open(answer: &str) -> (Script, Vec<String>) {
+    open_with(answer, "")
+}
+
+/// The same, of a 200 with these header lines more.
+pub(super) fn open_with(answer: &str, headers: &str) -> (Script, Vec<String>) {
     let mut script = Script::new(draft(20_000));
-    script.answer("INVITE", "200", ANSWER_HEADERS, answer);
+    let headers = format!("{ANSWER_HEADERS}{headers}");
+    script.answer("INVITE", "200", &headers, answer);
     script.sender.handle_msrp_connected(script.now);
     let mut heads = Vec::new();
     write(&mut script, &mut heads);
@@ -22,7 +28,7 @@ fn open(answer: &str) -> (Script, Vec<String>) {
 }
 
 /// Takes all that is there to be written: heads of requests, and what else is no content.
-fn write(script: &mut Script, heads: &mut Vec<String>) {
+pub(super) fn write(script: &mut Script, heads: &mut Vec<String>) {
     while let Some(bytes) = script.sender.poll_msrp(script.now) {
         if bytes.starts_with(b"MSRP ") || bytes.starts_with(b"\r\n-------") {
             heads.push(String::from_utf8(bytes.to_vec()).unwrap());
@@ -36,7 +42,7 @@ fn line<'a>(head: &'a str, name: &str) -> &'a str {
 }
 
 /// Answers a request.
-fn respond(script: &mut Script, head: &str, status: &str) {
+pub(super) fn respond(script: &mut Script, head: &str, status: &str) {
     let id = head.split(' ').nth(1).unwrap();
     let (to, from) = (line(head, "From-Path: "), line(head, "To-Path: "));
     let first = from.split(' ').next().unwrap();
@@ -51,7 +57,7 @@ fn is_released(script: &Script) -> bool {
     script.outputs.contains(&SenderOutput::CloseMsrp)
 }
 
-fn is_chunk(head: &str) -> bool {
+pub(super) fn is_chunk(head: &str) -> bool {
     head.starts_with("MSRP ") && head.contains(" SEND\r\n")
 }
 
