@@ -297,11 +297,6 @@ fn comments_have_at_most_100_columns() {
 /// Circles that stay: the folder, its entries and why.
 const CIRCLES: &[(&str, &[&str], &str)] = &[
     (
-        "client/src/receiver",
-        &["mod.rs", "notifying.rs", "session.rs"],
-        "to be parted",
-    ),
-    (
         "src/controlling",
         &[
             "checks",

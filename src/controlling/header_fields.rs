@@ -1,7 +1,5 @@
 //! Reading and writing header fields, as this floor needs it.
 
-use std::borrow::Cow;
-
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message};
 
 /// Max-Forwards of requests that came without one, and of our own (RFC 3261 §8.1.1.6).
@@ -12,14 +10,6 @@ pub(super) const INITIAL_MAX_FORWARDS: u8 = 70;
 pub(super) fn put(headers: &mut HeaderBlock, name: &str, value: impl AsRef<[u8]>) {
     let written = headers.push(name, value);
     debug_assert!(written.is_ok(), "{name}: {written:?}");
-}
-
-/// The values of all fields of a name, each on one line.
-pub(super) fn texts(message: &Message, name: HeaderName) -> Vec<Cow<'_, str>> {
-    message
-        .all(name)
-        .map(|field| field.unfolded_text())
-        .collect()
 }
 
 /// Max-Forwards as received; where it is missing, one more than what our own requests begin with.

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::disposition::is_notification;
-use super::header_fields::texts;
 use super::host::Host;
 use super::ids::{Ids, RequestIds};
 use super::large_message_mode::LargeModeSettings;
@@ -16,6 +15,7 @@ use crate::names::Names;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
 use crate::shared::{Claim, OutstandingTable, RequestTable, SenderTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri, carries_icsi};
+use crate::sip_ua::texts;
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
 pub(super) const PAGER_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg";

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use super::group as check_group;
 use super::sent_on::not_sent_on;
 use crate::controlling::disposition::cpim_of;
-use crate::controlling::header_fields::texts;
 use crate::controlling::host::{Counter, Host};
 use crate::controlling::large_message_mode;
 use crate::controlling::pager_mode::ReceivedList;
@@ -18,6 +17,7 @@ use crate::mime::{Entity, EntityFields, Leaf, MimeError};
 use crate::policy::{MissingListCode, NoDestinationsText};
 use crate::resource_lists::ResourceLists;
 use crate::sip::{HeaderName, Message, StatusCode, option_tag, products, requests_anonymity};
+use crate::sip_ua::texts;
 
 pub(in crate::controlling) const NOT_AUTHORISED: &str = "127 Service not authorised";
 const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";

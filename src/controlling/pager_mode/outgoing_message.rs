@@ -7,7 +7,7 @@ use super::fan_out_job::{FanOutJob, Isf};
 use super::outcome as interworking;
 use crate::controlling::checks as check;
 use crate::controlling::checks::{breadth_of_copies, hops_of_copies};
-use crate::controlling::header_fields::{has_name, put, texts};
+use crate::controlling::header_fields::{has_name, put};
 use crate::controlling::host::{AboutRequest, Host};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::request::Request;
@@ -19,6 +19,7 @@ use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::shared::Charge;
 use crate::shared::Link;
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
+use crate::sip_ua::texts;
 
 /// What the header lines of an outgoing request usually take: room that is made for them at once.
 const USUAL_HEADERS_BYTES: usize = 2048;
