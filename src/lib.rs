@@ -35,6 +35,7 @@ pub mod imdn;
 pub mod log;
 pub mod mime;
 pub mod msrp;
+pub mod msrp_control;
 pub mod names;
 pub mod policy;
 pub mod process;

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::dialog::{Dialog, Peer};
-use super::offer_answer::MsrpEnds;
+use crate::msrp_control::MsrpEnds;
 use crate::sdp::{OwnMedia, Role};
 use crate::sip_ua::SessionTimer;
 

@@ -9,8 +9,9 @@ use super::super::settings::{
     ABORT_TIMEOUT, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT,
 };
 use super::super::{DialogName, LegNumber, Side};
-use super::{Action, MessageState, RelayCommand, Session, Stage, place_of};
+use super::{Action, MessageState, Session, Stage, place_of};
 use crate::controlling::host::{Counter, Fate};
+use crate::msrp_control::RelayCommand;
 use crate::policy::{AllFailedResponse, LegAck};
 use crate::sdp::{Role, SessionDescription};
 use crate::sip::{HeaderName, Message, StatusCode};

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::accepted_invite::AcceptedInvite;
 use super::best_response::BestResponse;
 use super::dialog::{Dialog, NotAcceptable, Peer};
 use super::leg::{Leg, LegOutcome, LegState, Relay, Success};
 use super::offer_answer::{find_sdp, own_media};
-use super::outgoing_invite::{AcceptedInvite, Template};
+use super::outgoing_invite::Template;
 use super::pace::Pace;
 use super::settings::{
     ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
@@ -32,7 +33,7 @@ mod output;
 mod refreshing;
 mod requests;
 
-pub use action::{Action, RelayCommand, SessionReply, TransactionKey};
+pub use action::{Action, SessionReply, TransactionKey};
 
 /// How far a session is.
 ///
