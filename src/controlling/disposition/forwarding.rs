@@ -241,8 +241,8 @@ mod tests {
 
     use super::*;
     use crate::controlling::{OutgoingRequest, SenderTable, Sent, fill_random};
-    use crate::msrp::xorshift::XorShift;
     use crate::policy::Settings;
+    use fastrand::Rng;
 
     /// A host of which nothing is wanted.
     struct Quiet;
@@ -432,15 +432,15 @@ mod tests {
         let service = service();
         let body = cpim("Content-Type: message/imdn+xml", DOCUMENT);
         let told = request("MESSAGE", "message/cpim", &body).into_bytes();
-        let mut random = XorShift::new(37);
+        let mut random = Rng::with_seed(37);
         let mut forwarded = 0;
         for _ in 0..5_000 {
             let mut bytes = told.clone();
-            for _ in 0..random.below(4) {
-                let at = random.below(bytes.len());
-                bytes[at] = b"\r\n:;<>/\"+ \xff\0"[random.below(12)];
+            for _ in 0..random.usize(..4) {
+                let at = random.usize(..bytes.len());
+                bytes[at] = b"\r\n:;<>/\"+ \xff\0"[random.usize(..12)];
             }
-            bytes.truncate(bytes.len() - random.below(2) * random.below(bytes.len()));
+            bytes.truncate(bytes.len() - random.usize(..2) * random.usize(..bytes.len()));
             let received = Received {
                 message: &bytes,
                 ..received("", "sip:many@example.com")

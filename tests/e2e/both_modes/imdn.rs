@@ -500,6 +500,52 @@ fn a_receipt_that_can_go_no_further_is_answered() {
     proxy.stop();
 }
 
+/// RFC 3325 §5: what a peer that nobody trusts asserts goes no further. Everything else does.
+#[test]
+fn a_receipt_of_an_untrusted_peer_asserts_nothing() {
+    let _proof = proves(&["9.1.1-imdn"]);
+    let bench = Bench::new("a_receipt_of_an_untrusted_peer");
+    // Of the two addresses of this machine one is trusted.
+    let proxy = bench.proxy(&cpm_proxy(HANDLE).over_ipv6());
+    let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent_v6());
+    let capture = bench.capture();
+    let recipients = [to(&bill.uri("bill")), to(&carol.uri("carol"))];
+    for service in [EXPLODER, CONTROLLING] {
+        let message = cpm_message(&anne.uri("anne"), service)
+            .recipients(recipients.clone())
+            .request();
+        exchange(&anne, &message, &proxy, 202);
+        for (agent, user, way, is_trusted) in [
+            (&bill, "bill", proxy.udp(), true),
+            (&carol, "carol", proxy.udp_v6(), false),
+        ] {
+            agent.expect_request("MESSAGE");
+            let told = receipt(&agent.uri(user), service, &message)
+                .request()
+                .and("P-Asserted-Identity", "<tel:+12015550123>")
+                .and("X-Unknown", "stays");
+            agent.send(&told, way);
+            let passed_on = anne.expect_request("MESSAGE");
+            agent.expect_response(&told, 200);
+            let asserted = match is_trusted {
+                true => vec![
+                    format!("<{}>", agent.uri(user)),
+                    "<tel:+12015550123>".into(),
+                ],
+                false => Vec::new(),
+            };
+            assert_eq!(passed_on.headers("P-Asserted-Identity"), asserted, "{user}");
+            assert_eq!(passed_on.body(), told.body());
+            for name in ["From", "X-Unknown", "Accept-Contact"] {
+                assert_eq!(passed_on.header(name), told.header(name), "{name}");
+            }
+        }
+    }
+    expect_counter(&proxy, "imdn_forwarded", 4);
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
 #[test]
 fn the_outbound_proxy_takes_receipts_too() {
     let bench = Bench::new("the_outbound_proxy_takes_receipts_too");

@@ -107,6 +107,37 @@ fn members_are_the_recipients_and_the_group_speaks() {
     proxy.stop();
 }
 
+/// The authenticated originator is who a trusted peer asserts, whoever the user claims to be (OMA CPM
+/// 6.1).
+#[test]
+fn members_are_told_the_asserted_originator_whatever_from_says() {
+    let _proof = proves(&["9.1.1-6e-iii"]);
+    let bench = Bench::new("members_are_told_the_asserted_originator");
+    let folder = GroupFolder::new(&bench, "groups");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
+    let proxy = bench.proxy(&group_proxy(&folder.source()));
+    let capture = bench.capture();
+    for (asserted, referred) in [
+        ("<sip:anne@example.com>", "<sip:anne@example.com>"),
+        (
+            "<tel:+12015550123>, \"Anne\" <sip:anne@example.com>",
+            "<tel:+12015550123>",
+        ),
+    ] {
+        let request = to_group("sip:office@example.org", "lunch")
+            .request()
+            .with("P-Asserted-Identity", asserted);
+        exchange(&anne, &request, &proxy, 202);
+        let copy = bill.expect_request("MESSAGE");
+        let from = copy.header("From").unwrap_or_default();
+        assert!(from.starts_with("<sip:office@example.org>;tag="), "{from}");
+        assert_eq!(copy.headers("Referred-By"), [referred]);
+    }
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
 #[test]
 fn an_anonymous_sender_is_not_told() {
     let _proof = proves(&["9.1.1-6e", "9.1.1-6e-i", "9.1.1-6e-ii"]);

@@ -380,7 +380,9 @@ fn readings_have_the_numbers_that_the_sources_name() {
     let distinct: BTreeSet<&str> = listed.iter().copied().collect();
     assert_eq!(listed.len(), distinct.len(), "each once");
     let mut named = Names::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut folders = ["src", "wire/src", "client/src"]
+        .map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+        .to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)
             .expect("it is part of the project")
@@ -392,7 +394,11 @@ fn readings_have_the_numbers_that_the_sources_name() {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap_or_default();
-            for (at, word) in text.match_indices("spec-notes N") {
+            let of_readings = ["readings N", "spec-notes N"];
+            let found = of_readings
+                .iter()
+                .flat_map(|&words| text.match_indices(words));
+            for (at, word) in found {
                 let rest = &text[at + word.len()..];
                 let end = rest
                     .find(|c: char| !c.is_ascii_digit())
