@@ -23,6 +23,7 @@
 //! | `originator`, `recipients` | who sent it, and who says so; the distinct recipients |
 //! | `group_lookup` | the pre-defined group that a request is for |
 //! | `group_session_identity` | what an ad-hoc group is called towards its recipients |
+//! | `large_mode_settings` | what can be set for large message mode, and the times that are fixed |
 //! | `checks` | the checks of the specification, in its order |
 //! | `refusal` | refusals and the replies that carry them |
 //! | `sending` | sending an accepted request on, in either mode |
@@ -48,6 +49,7 @@ mod hops;
 mod host;
 mod ids;
 pub mod large_message_mode;
+mod large_mode_settings;
 mod originator;
 mod pager_mode;
 mod received;

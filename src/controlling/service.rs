@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::ids::{Ids, RequestIds};
-use super::large_message_mode::LargeModeSettings;
+use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError, TuneError};

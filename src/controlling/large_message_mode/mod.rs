@@ -42,7 +42,6 @@
 //! | `accepted_invite` | an INVITE on its way between processes |
 //! | `outgoing_invite` | the INVITEs to recipients |
 //! | `checks` | what is checked beyond pager mode |
-//! | `settings` | what can be set, and the times that are fixed |
 
 mod accepted_invite;
 mod best_response;
@@ -53,11 +52,15 @@ mod offer_answer;
 mod outgoing_invite;
 mod pace;
 mod session;
-mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use crate::controlling::dialog_names::{DialogName, DialogNames};
+pub use super::dialog_names::{DialogName, DialogNames};
+pub use super::large_mode_settings::{
+    ABORT_TIMEOUT, ACK_TIMEOUT, ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT,
+    LEG_SILENCE, LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, RELAY_TIMEOUT,
+    SENDER_BYE_TIMEOUT,
+};
 pub use crate::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
 pub use accepted_invite::AcceptedInvite;
 pub(super) use checks::{TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite};
@@ -65,8 +68,3 @@ pub use dialog::{InDialogRequest, MAX_TAG_BYTES, requests_for_stray_answer};
 pub use leg::{LegOutcome, LegState, MAX_FORKS};
 pub use outgoing_invite::InviteRequest;
 pub use session::{Action, LegView, NotStarted, Session, SessionReply, Stage, TransactionKey};
-pub use settings::{
-    ABORT_TIMEOUT, ACK_TIMEOUT, ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT,
-    LEG_SILENCE, LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, RELAY_TIMEOUT,
-    SENDER_BYE_TIMEOUT,
-};

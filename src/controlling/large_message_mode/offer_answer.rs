@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::settings::MsrpAddresses;
+use crate::controlling::large_mode_settings::MsrpAddresses;
 use crate::mime::{Entity, EntityFields, MimeError};
 use crate::msrp::MsrpUri;
 use crate::msrp_control::MsrpEnds;

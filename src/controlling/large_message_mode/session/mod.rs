@@ -13,11 +13,11 @@ use super::leg::{Leg, LegOutcome, LegState, Relay, Success};
 use super::offer_answer::{find_sdp, own_media};
 use super::outgoing_invite::Template;
 use super::pace::Pace;
-use super::settings::{
-    ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
-};
 use super::{DialogName, LegNumber, SessionId, Side};
 use crate::controlling::host::Counter;
+use crate::controlling::large_mode_settings::{
+    ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
+};
 use crate::controlling::service::ControllingFunction;
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
 use crate::session::{LegFailure, LegState as Delivery};
