@@ -100,7 +100,7 @@ impl Session {
         let expires = self.invite.first(HeaderName::Expires);
         let expires = expires.and_then(|field| field.text().ok()?.trim().parse::<u32>().ok());
         let limit = expires.map(|seconds| Duration::from_secs(u64::from(seconds.max(1))));
-        let time = self.settings.leg_timeout;
+        let time = self.settings.policy.leg_timeout;
         limit.map_or(time, |limit| time.min(limit))
     }
 
@@ -137,7 +137,7 @@ impl Session {
             // 9.1.2-more200.
             Stage::Confirmed | Stage::Closing | Stage::Delivering => true,
             // Or else with the originator's ACK, and no later than this stage lasts.
-            _ => self.settings.leg_ack == LegAck::Immediate,
+            _ => self.settings.policy.leg_ack == LegAck::Immediate,
         };
         if is_due {
             self.confirm(now, number);
@@ -296,7 +296,7 @@ impl Session {
             return self.call(now, &uri, true, true);
         }
         self.decide(number, LegOutcome::Failed(number_of_code));
-        if self.settings.all_failed_response == AllFailedResponse::Best {
+        if self.settings.policy.all_failed_response == AllFailedResponse::Best {
             self.best_response.consider(code, response);
         }
         self.count(Counter::Failed);
