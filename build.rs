@@ -1,5 +1,4 @@
-//! With the feature `ffi` makes the Rust side of `c_api/cpm.h`, and with the feature `kamailio` compiles the shim into
-//! the cdylib, for the very Kamailio that will load it. What does not fit stops the build with one line.
+//! Makes the Rust side of `c_api/cpm.h`, and with the feature `kamailio` compiles the shim into the cdylib, for the very Kamailio that will load it. What does not fit stops the build with one line.
 
 #[path = "build/features.rs"]
 mod features;
@@ -8,6 +7,7 @@ mod kamailio;
 
 use std::env;
 use std::fs;
+use std::panic;
 use std::path::{Path, PathBuf};
 
 fn main() {
@@ -21,17 +21,8 @@ fn main() {
     }
 }
 
-/// Whoever builds without the boundary needs no libclang.
-#[cfg(not(feature = "ffi"))]
-fn bind_contract() -> Result<(), String> {
-    Ok(())
-}
-
 /// `c_api/cpm.h` as Rust types, in `OUT_DIR/cpm_h.rs`.
-#[cfg(feature = "ffi")]
 fn bind_contract() -> Result<(), String> {
-    use std::panic;
-
     let header = "c_api/cpm.h";
     println!("cargo::rerun-if-changed={header}");
     println!("cargo::rerun-if-env-changed=LIBCLANG_PATH");

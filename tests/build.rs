@@ -43,8 +43,11 @@ fn the_client_is_built_without_libclang() {
         .args(["--edges", "normal,build", "--prefix", "none"])
         .current_dir(env!("CARGO_MANIFEST_DIR")));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("cpm v"), "{text}");
-    assert!(!text.contains("bindgen"), "{text}");
+    assert!(text.contains("cpm-wire v"), "{text}");
+    assert!(
+        !text.contains("bindgen") && !text.contains("cpm v"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::log::LogLevel;
+
 /// The proxy. Implemented by the `ffi` floor over the C contract, and by tests.
 pub trait Host {
     /// Writes one line to the proxy's log. Subscribers' addresses and texts only at
@@ -23,19 +25,6 @@ pub trait Host {
     /// [`AcceptedInvite::write`](super::large_message_mode::AcceptedInvite::write), for the process that has the sessions,
     /// which will answer it. `false`: not possible now.
     fn begin_session(&self, invite: &[u8]) -> bool;
-}
-
-/// What a log line asks of its reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// A fault of our own.
-    Critical,
-    /// Something that the operator has to mend.
-    Error,
-    /// A request was refused, a recipient failed.
-    Notice,
-    /// For finding faults; may name subscribers' addresses.
-    Debug,
 }
 
 /// What is counted.

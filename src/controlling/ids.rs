@@ -9,9 +9,9 @@ use std::fmt;
 use ring::hmac;
 
 use super::large_message_mode::{DialogNames, SessionId};
-use super::random::fill_random;
 use super::request_identity::RequestIdentity;
 use crate::policy::ID_KEY_BYTES;
+use crate::random::fill_random;
 
 /// What Call-IDs of pager mode begin with; those of large message mode begin otherwise.
 const CALL_ID_PREFIX: &str = "cpm-";

@@ -276,6 +276,45 @@ mod tests {
             .collect()
     }
 
+    /// RFC 5364 §4: the higher copyControl counts, in whatever order a list names a recipient. One
+    /// that is hidden in an entry of that rank stays hidden.
+    #[test]
+    fn of_several_entries_for_one_the_higher_copy_control_counts() {
+        use CopyControl::{Bcc, Cc, To};
+        let higher = [Some(To), Some(Cc), Some(Bcc)];
+        let service = service();
+        let merged = |entries: &[(Option<CopyControl>, bool)]| {
+            let entries = entries.iter().map(|&(copy_control, anonymize)| Entry {
+                uri: "sip:a@h",
+                display_name: None,
+                copy_control,
+                anonymize,
+            });
+            let recipients = Recipients::of(entries, 10, &service).expect("it is a URI");
+            assert_eq!(recipients.len(), 1);
+            let entry = recipients.history().next().expect("there is one");
+            (entry.copy_control, entry.anonymize)
+        };
+        for (place, &high) in higher.iter().enumerate() {
+            for &low in &higher[place + 1..] {
+                for anonymize in [false, true] {
+                    let (shown, hidden) = ((high, anonymize), (low, !anonymize));
+                    assert_eq!(merged(&[shown, hidden]), shown, "{shown:?} first");
+                    assert_eq!(merged(&[hidden, shown]), shown, "{hidden:?} first");
+                }
+            }
+            // None is a bcc, and never hides what another entry says.
+            assert_eq!(merged(&[(None, false), (high, false)]), (high, false));
+            assert_eq!(merged(&[(high, false), (None, false)]), (high, false));
+            for (one, other) in [(false, true), (true, false), (true, true)] {
+                assert_eq!(merged(&[(high, one), (high, other)]), (high, true));
+            }
+        }
+        assert_eq!(merged(&[(None, false), (None, false)]), (None, false));
+        let three = [(Some(Bcc), false), (Some(To), true), (Some(Cc), false)];
+        assert_eq!(merged(&three), (Some(To), true));
+    }
+
     #[test]
     fn an_address_is_one_recipient_unless_a_parameter_says_otherwise() {
         let (bare, one, other) = ("sip:a@h", "sip:a@h;x=1", "sip:a@h;x=2");

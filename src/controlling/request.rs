@@ -7,18 +7,19 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::check::{self, Checked};
-use super::fan_out::{Progress, RETRY_AFTER_S};
-use super::host::{Counter, Host, LogLevel};
+use super::checks::{self as check, Checked};
+use super::host::{Counter, Host};
 use super::ids::RequestIds;
 use super::large_message_mode::{AcceptedInvite, SessionId};
 use super::originator::Originator;
 use super::pager_mode;
+use super::pager_mode::{Progress, RETRY_AFTER_S};
 use super::recipients::Recipients;
 use super::refusal::{Refusal, Reply};
 use super::request_identity::RequestIdentity;
 use super::service::{ControllingFunction, Kind, Mode, Received};
 use crate::group::{Group, Medium, Permissions};
+use crate::log::LogLevel;
 use crate::mime::Rebuilt;
 use crate::shared::{Claim, Known, RequestName, Share};
 use crate::sip::{HeaderName, Message, StatusCode, Uri};

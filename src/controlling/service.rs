@@ -6,16 +6,15 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::disposition::is_notification;
-use super::fan_out::FanOutJob;
 use super::header_fields::texts;
 use super::host::Host;
 use super::ids::{Ids, RequestIds};
 use super::large_message_mode::LargeModeSettings;
+use super::pager_mode::FanOutJob;
 use super::request::Request;
-use super::senders::SenderTable;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError, Trigger, TuneError};
-use crate::shared::{Claim, OutstandingTable, RequestTable};
+use crate::shared::{Claim, OutstandingTable, RequestTable, SenderTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri, carries_icsi};
 
 /// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).

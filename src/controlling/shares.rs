@@ -4,12 +4,13 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::fan_out::{FanOutJob, Progress, RETRY_AFTER_S};
-use super::host::{Counter, Host, LogLevel, OutgoingRequest, Sent};
-use super::interworking::Attempt;
+use super::host::{Counter, Host, OutgoingRequest, Sent};
+use super::pager_mode::Attempt;
+use super::pager_mode::{FanOutJob, Progress, RETRY_AFTER_S};
 use super::refusal::Refusal;
 use super::request::Request;
 use super::service::ControllingFunction;
+use crate::log::LogLevel;
 use crate::shared::{Charge, Destination, OutstandingTable, Share, Source};
 use crate::sip::{StatusCode, Uri};
 
@@ -155,7 +156,7 @@ impl Host for Shared<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fan_out::tests::{Scripted, job};
+    use super::super::pager_mode::tests::{Scripted, job};
     use super::*;
     use crate::controlling::Outcome;
     use crate::policy::Settings;

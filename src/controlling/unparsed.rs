@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::check::single_fields;
-use super::host::{Counter, Host, LogLevel};
+use super::checks::single_fields;
+use super::host::{Counter, Host};
 use super::refusal::{Refusal, Reply};
 use super::request::Correlation;
 use super::service::{ControllingFunction, Received, in_dialog};
+use crate::log::LogLevel;
 use crate::sip::{HeaderBlock, HeaderName, Message};
 
 /// The answer to such a request.

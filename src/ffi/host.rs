@@ -11,7 +11,7 @@ use super::bindings::{
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
 use crate::controlling::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
 use crate::group::source::{DatabaseError, GroupDatabase};
-use crate::process::{Invited, SessionEvent, SessionHost};
+use crate::sessions::{Invited, SessionEvent, SessionHost};
 
 /// Longest log line; what is longer is cut. A line holds words of ours, a Call-ID and numbers.
 const MAX_LOG_LINE_BYTES: usize = 1024;

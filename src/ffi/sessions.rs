@@ -14,8 +14,8 @@ use super::host::{CHost, borrowed, lend};
 use super::service::{ServiceHandle, Stage, table};
 use crate::controlling::large_message_mode::{SessionId, TransactionKey};
 use crate::controlling::{Host, LogLevel};
-use crate::process::{Question, Sessions, Wake};
 use crate::relay::Relay;
+use crate::sessions::{Question, Sessions, Wake};
 
 /// What a `struct cpm_sessions` is.
 pub(super) struct SessionsHandle {

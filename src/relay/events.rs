@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{RelayEvent, SessionEvent};
-use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::SessionId;
+use crate::log::LogLevel;
 
 /// Log lines that peers can cause, in each [`LOG_WINDOW`].
 const LOG_LINES: u32 = 20;

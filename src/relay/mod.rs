@@ -83,8 +83,8 @@ use self::progress::Shared;
 use self::spool::Spool;
 use self::timers::{Timer, Timers};
 
-use crate::controlling::LogLevel;
 use crate::controlling::large_message_mode::{LegNumber, RelayCommand, SessionId};
+use crate::log::LogLevel;
 use crate::names::{Found, NameThread, Names};
 use crate::session::LegState;
 use crate::threads;

@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::input::Input;
 use super::*;
 use crate::controlling::large_message_mode::MsrpEnds;
+use crate::log::LogLevel;
 use crate::msrp::{MsrpUri, Path};
 use crate::sdp::{Role, Transport};
 use crate::session::LegFailure;

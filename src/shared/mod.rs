@@ -5,12 +5,15 @@
 //! |---|---|
 //! | `outstanding` | how many recipients of a sender, a source or a destination are awaited |
 //! | `request_table` | which requests have been taken |
+//! | `sender_table` | who has sent which message |
 //! | `source` | which addresses are one source |
 
 mod outstanding;
 mod request_table;
+mod sender_table;
 mod source;
 
 pub use outstanding::{Charge, Destination, OutstandingTable, Share};
 pub use request_table::{Claim, Claimed, Known, RequestName, RequestTable};
+pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
 pub use source::Source;

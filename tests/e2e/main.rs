@@ -1,53 +1,17 @@
 //! End-to-end tests: a real Kamailio with the module, user agents around it, tshark as the judge. They need
 //! what `make build` leaves, `target/kamailio/cpm.so`.
+//!
+//! | folder | what it tests |
+//! |---|---|
+//! | `pager` | pager mode |
+//! | `large` | large message mode |
+//! | `groups` | pre-defined groups |
+//! | `both_modes` | what holds for both modes alike |
+//! | `module` | parameters, scripts, log, RPC, manual |
 
-mod acceptance;
-mod bad_input;
-mod classification;
+mod both_modes;
 mod common;
-mod configuration;
-mod configurations;
-mod datagrams;
-mod delivery;
-mod event_routes;
-mod exactly_once;
-mod failure_imdn;
 mod groups;
-mod groups_outages;
-mod groups_outgoing;
-mod groups_refusals;
-mod groups_rules;
-mod groups_sources;
-mod identity;
-mod imdn;
-mod interworking;
-mod kemi;
 mod large;
-mod large_answers;
-mod large_cancel;
-mod large_checks;
-mod large_content;
-mod large_crowds;
-mod large_endings;
-mod large_groups;
-mod large_held_back;
-mod large_interworking;
-mod large_invites;
-mod large_lists;
-mod large_no_dialog;
-mod large_odd_peers;
-mod large_refreshes;
-mod large_sipp;
-mod large_switches;
-mod large_transport;
-mod large_unfit_answers;
-mod log_lines;
-mod loops;
-mod manual;
-mod names;
-mod outgoing_body;
-mod outgoing_headers;
-mod refusals;
-mod rpc;
-mod shares;
-mod tuning;
+mod module;
+mod pager;

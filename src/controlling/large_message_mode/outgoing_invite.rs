@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::super::fan_out::{put_claim, take_claim};
+use super::super::checks::{breadth_of_copies, hops_of_copies};
 use super::super::header_fields::{has_name, put};
-use super::super::interworking;
+use super::super::pager_mode;
+use super::super::pager_mode::{put_claim, take_claim};
 use super::super::request::Request;
-use super::super::sent_on::{breadth_of_copies, hops_of_copies};
 use super::super::service::{
     ControllingFunction, Kind, LARGE_MODE_GROUP_SERVICE, LARGE_MODE_SERVICE,
 };
@@ -300,7 +300,7 @@ impl Template {
         let isf = policy.interworking_to();
         let mut isf_route = HeaderBlock::new();
         if let Some(isf) = isf {
-            put(&mut isf_route, "Route", interworking::route(isf));
+            put(&mut isf_route, "Route", pager_mode::route(isf));
         }
         let mut template = Template {
             from: invite.message.address_without_tag(HeaderName::From)?,

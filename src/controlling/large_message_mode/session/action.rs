@@ -7,7 +7,7 @@ use super::super::offer_answer::MsrpEnds;
 use super::super::outgoing_invite::InviteRequest;
 use super::super::{LegNumber, Side};
 use crate::controlling::host::{Counter, Fate};
-use crate::controlling::senders::SenderNote;
+use crate::shared::SenderNote;
 use crate::sip::StatusCode;
 
 /// Names a transaction in which a reply of ours is due; the numbers are the caller's.

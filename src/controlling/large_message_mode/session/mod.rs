@@ -17,10 +17,10 @@ use super::settings::{
 };
 use super::{DialogName, LegNumber, SessionId, Side};
 use crate::controlling::host::Counter;
-use crate::controlling::senders::{SenderNote, SenderTable};
 use crate::controlling::service::ControllingFunction;
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
 use crate::session::{LegFailure, LegState as Delivery};
+use crate::shared::{SenderNote, SenderTable};
 use crate::sip::{Message, StatusCode};
 use crate::sip_ua::{MAX_SESSION_EXPIRES_S, SessionTimer, min_se};
 

@@ -1,6 +1,7 @@
 //! The session machine in virtual time: a scene plays the originator, the recipients, the relay and the transaction layer.
 
 mod answers;
+mod better_known;
 mod cancel;
 mod delivery;
 mod endings;

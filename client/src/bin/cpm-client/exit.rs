@@ -1,0 +1,221 @@
+//! How the program ends: exit codes, and what it says.
+
+use std::fmt;
+use std::io;
+
+use cpm_client::{DraftError, Failure};
+use serde_json::{Value, json};
+
+use crate::net::Broken;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// A file, an address or a socket of this machine.
+    Local = 1,
+    /// Arguments that make no sense; clap ends the program then.
+    Usage = 2,
+    /// The server or the recipient said no.
+    Refused = 3,
+    /// Nobody answered.
+    NoAnswer = 4,
+    /// There is no way there.
+    Unreachable = 5,
+    /// The certificate of the other end does not fit.
+    Certificate = 6,
+    /// MSRP failed, or the other end left too early.
+    Transfer = 7,
+    /// The other end broke the protocol.
+    WrongAnswer = 8,
+    /// A password is missing or wrong.
+    Unauthenticated = 9,
+    /// `match`: not the same message.
+    Different = 10,
+    /// The message is sent, and some of its recipients have failed.
+    Partly = 11,
+    /// Ctrl-C.
+    Cancelled = 130,
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) exit: Exit,
+    words: String,
+    advice: Option<String>,
+    /// Code, reason and warnings of the answer.
+    answer: Option<Value>,
+}
+
+impl Problem {
+    pub(crate) fn local(words: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Local,
+            words: words.into(),
+            advice: None,
+            answer: None,
+        }
+    }
+
+    pub(crate) fn with(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    pub(crate) fn advise(mut self, advice: &str) -> Self {
+        self.advice = Some(advice.to_owned());
+        self
+    }
+
+    /// A connection to the SIP server that broke or could not be opened.
+    pub(crate) fn sip_broken(broken: &Broken) -> Self {
+        if broken.is_certificate {
+            return Self::certificate(&broken.words);
+        }
+        Failure::Unreachable(broken.words.clone()).into()
+    }
+
+    /// A certificate that does not fit.
+    pub(crate) fn certificate(words: &str) -> Self {
+        Self {
+            exit: Exit::Certificate,
+            words: words.to_owned(),
+            advice: Some(
+                "name the authority with --ca-file, or the server as its certificate does with --server; \
+                 --insecure asks no questions, for a laboratory"
+                    .to_owned(),
+            ),
+            answer: None,
+        }
+    }
+
+    /// One JSON object.
+    pub(crate) fn json(&self) -> Value {
+        let mut object = json!({
+            "event": "failed",
+            "kind": self.exit.name(),
+            "exit": self.exit as u8,
+            "message": self.words,
+            "advice": self.advice,
+        });
+        if let (Some(answer), Some(object)) = (&self.answer, object.as_object_mut()) {
+            object.insert("answer".to_owned(), answer.clone());
+        }
+        object
+    }
+}
+
+impl Exit {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Done,
+        Self::Local,
+        Self::Usage,
+        Self::Refused,
+        Self::NoAnswer,
+        Self::Unreachable,
+        Self::Certificate,
+        Self::Transfer,
+        Self::WrongAnswer,
+        Self::Unauthenticated,
+        Self::Different,
+        Self::Partly,
+        Self::Cancelled,
+    ];
+
+    /// What it means, for people.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done: the message is sent, or the receiver has what it waited for",
+            Self::Local => "a file, an address or a socket of this machine",
+            Self::Usage => "arguments that make no sense",
+            Self::Refused => "the server or the recipient said no",
+            Self::NoAnswer => "nobody answered in time",
+            Self::Unreachable => "the server cannot be reached",
+            Self::Certificate => "the certificate of the other end does not fit",
+            Self::Transfer => "the transfer over MSRP failed",
+            Self::WrongAnswer => "the other end broke the protocol",
+            Self::Unauthenticated => "a password is missing or wrong",
+            Self::Different => "match: not the same message",
+            Self::Partly => "sent, but some recipients have failed",
+            Self::Cancelled => "cancelled with Ctrl-C",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Usage => "usage",
+            Self::Partly => "partly",
+            Self::Local => "local",
+            Self::Refused => "refused",
+            Self::NoAnswer => "no-answer",
+            Self::Unreachable => "unreachable",
+            Self::Certificate => "certificate",
+            Self::Transfer => "transfer",
+            Self::WrongAnswer => "wrong-answer",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Different => "different",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)?;
+        match &self.advice {
+            Some(advice) => write!(f, "\n  what to do: {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let exit = match &failure {
+            Failure::Refused(_) => Exit::Refused,
+            Failure::Unauthenticated(_) => Exit::Unauthenticated,
+            Failure::NoAnswer(_) => Exit::NoAnswer,
+            Failure::Unreachable(_) => Exit::Unreachable,
+            Failure::WrongAnswer(_) => Exit::WrongAnswer,
+            Failure::TooLarge(_) | Failure::Msrp(_) | Failure::PeerLeft => Exit::Transfer,
+            Failure::Cancelled => Exit::Cancelled,
+        };
+        let answer = match &failure {
+            Failure::Refused(refusal) | Failure::Unauthenticated(refusal) => Some(json!({
+                "code": refusal.code,
+                "reason": refusal.reason,
+                "warnings": refusal.warnings,
+                "retry_after": refusal.retry_after,
+            })),
+            _ => None,
+        };
+        Self {
+            exit,
+            words: failure.to_string(),
+            advice: failure.advice(),
+            answer,
+        }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::local(error.to_string())
+    }
+}
+
+impl From<DraftError> for Problem {
+    fn from(error: DraftError) -> Self {
+        Self::local(error.to_string())
+    }
+}
+
+impl From<rustls::Error> for Problem {
+    fn from(error: rustls::Error) -> Self {
+        Self::local(format!("TLS: {error}"))
+    }
+}

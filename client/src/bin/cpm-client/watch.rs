@@ -1,0 +1,409 @@
+//! What each recipient has got, as `cpm.session` of the proxy tells it over jsonrpcs.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::exit::Problem;
+use crate::report::{Bar, Report};
+
+/// Between two questions.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How long one answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the recipients are looked at once the sender is done.
+const AFTERWARDS: Duration = Duration::from_secs(60);
+/// Largest answer: a session with 10 000 legs.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
+
+/// Words for a leg that has come to its end.
+const FINAL_STATES: [&str; 5] = ["delivered", "failed", "interworked", "over", "ended"];
+
+/// A recipient in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leg {
+    pub(crate) uri: String,
+    pub(crate) state: String,
+    /// Bytes on their way to it.
+    pub(crate) written: u64,
+    /// Bytes that it has confirmed.
+    pub(crate) delivered: u64,
+    pub(crate) total: u64,
+    /// Status code of its failure.
+    pub(crate) code: Option<u64>,
+}
+
+/// Why nothing was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WatchError {
+    words: String,
+    advice: &'static str,
+}
+
+/// Nobody, or somebody else, answers there.
+const WANTS_JSONRPCS: &str = "the proxy has to load jsonrpcs.so: with dgram_socket for udp: and unix:, with xhttp.so and \
+    jsonrpc_dispatch() in event_route[xhttp:request] for http://; the socket of ctl.so, which kamcmd uses, speaks another language";
+/// jsonrpcs is there, and answers that it cannot.
+const WANTS_MODULE: &str = "jsonrpcs is there, but does not serve this command: the proxy that --watch names has to be the one with cpm.so";
+
+impl From<WatchError> for Problem {
+    fn from(error: WatchError) -> Self {
+        Self::local(format!("--watch: {}", error.words)).advise(error.advice)
+    }
+}
+
+/// How the proxy is asked.
+#[derive(Debug, Clone)]
+enum Way {
+    Http(String),
+    Udp(String),
+    Unix(PathBuf),
+}
+
+/// A thread that asks and draws.
+pub(crate) struct Watch {
+    stop: Sender<()>,
+    thread: JoinHandle<Result<Vec<Leg>, WatchError>>,
+}
+
+impl Watch {
+    /// Watches the session that one of these identifiers names: Call-ID, Contribution-ID.
+    pub(crate) fn start(url: &str, names: Vec<String>, report: Report) -> Result<Self, String> {
+        let way = Way::parse(url)?;
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut bars: HashMap<String, Bar> = HashMap::new();
+            let mut last: Vec<Leg> = Vec::new();
+            let mut until: Option<Instant> = None;
+            let mut session: Option<String> = None;
+            let mut error: Option<WatchError> = None;
+            loop {
+                if session.is_none() {
+                    match find_session(&way, &names) {
+                        Ok(found) => session = found,
+                        // It may be there the next time; if it never is, this is why.
+                        Err(failed) => error = Some(failed),
+                    }
+                }
+                if let Some(id) = &session {
+                    match way.ask("cpm.session", &[id]) {
+                        Ok(answer) => {
+                            last = legs(&answer);
+                            draw(&report, &mut bars, &last);
+                        }
+                        // It is over. How it went on after the last answer, nobody tells.
+                        Err(_) => until = Some(Instant::now()),
+                    }
+                }
+                let done = !last.is_empty() && last.iter().all(Leg::is_final);
+                if done || until.is_some_and(|until| until <= Instant::now()) {
+                    bars.values().for_each(Bar::finish);
+                    return match error {
+                        Some(error) if last.is_empty() => Err(error),
+                        _ => Ok(last),
+                    };
+                }
+                match stopped.recv_timeout(ASK_AGAIN) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) => {
+                        let wait = if session.is_some() {
+                            AFTERWARDS
+                        } else {
+                            Duration::ZERO
+                        };
+                        until = Some(Instant::now() + wait);
+                    }
+                    // Told to stop before: now only time passes.
+                    Err(RecvTimeoutError::Disconnected) => thread::sleep(ASK_AGAIN),
+                }
+            }
+        });
+        Ok(Self { stop, thread })
+    }
+
+    /// The sender is done: waits for the recipients, and returns what was seen last.
+    pub(crate) fn finish(self) -> Result<Vec<Leg>, WatchError> {
+        // The thread may have ended by itself.
+        let _ = self.stop.send(());
+        drop(self.stop);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(unanswered("the watcher has failed")))
+    }
+}
+
+impl Leg {
+    /// How far it is, for people, with the code of a failure.
+    pub(crate) fn standing(&self) -> String {
+        let state = match self.state.as_str() {
+            "waiting" => "to be called",
+            "proceeding" => "ringing",
+            other => other,
+        };
+        match self.code {
+            Some(code) => format!("{state} ({code})"),
+            None => state.to_owned(),
+        }
+    }
+
+    /// Whether the message will not reach it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.eq_ignore_ascii_case("failed")
+    }
+
+    fn is_final(&self) -> bool {
+        FINAL_STATES
+            .iter()
+            .any(|word| self.state.eq_ignore_ascii_case(word))
+    }
+}
+
+fn draw(report: &Report, bars: &mut HashMap<String, Bar>, legs: &[Leg]) {
+    for leg in legs {
+        let bar = bars
+            .entry(leg.uri.clone())
+            .or_insert_with(|| report.bar(&leg.uri, leg.total));
+        // A recipient may confirm nothing before the last byte.
+        bar.set(leg.delivered.max(leg.written), leg.total);
+        bar.note(&leg.standing());
+        report.tell(json!({
+            "event": "recipient", "uri": leg.uri, "state": leg.state, "code": leg.code,
+            "written": leg.written, "delivered": leg.delivered, "total": leg.total,
+        }));
+    }
+}
+
+/// The session in which one of the names stands. A list that has identifiers alone is looked through one by one.
+fn find_session(way: &Way, names: &[String]) -> Result<Option<String>, WatchError> {
+    let answer = way.ask("cpm.sessions", &[])?;
+    let mut objects = Vec::new();
+    collect(&answer, &mut objects);
+    let is_ours = |object: &Value| {
+        let fields = object.as_object().into_iter().flatten();
+        let mut texts = fields.filter_map(|(_, value)| value.as_str());
+        texts.any(|text| names.iter().any(|name| name == text))
+    };
+    if let Some(id) = objects
+        .iter()
+        .find(|object| is_ours(object))
+        .and_then(|one| id_of(one))
+    {
+        return Ok(Some(id));
+    }
+    let ids: Vec<String> = objects.iter().filter_map(|object| id_of(object)).collect();
+    for id in ids {
+        let Ok(session) = way.ask("cpm.session", &[&id]) else {
+            continue;
+        };
+        let mut objects = Vec::new();
+        collect(&session, &mut objects);
+        if objects.iter().any(|object| is_ours(object)) {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+fn id_of(object: &Value) -> Option<String> {
+    let id = ["id", "session"].iter().find_map(|name| object.get(name))?;
+    match id {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// All objects in an answer, however deep: versions differ in how they nest.
+fn collect<'a>(value: &'a Value, objects: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(fields) => {
+            objects.push(value);
+            fields.values().for_each(|value| collect(value, objects));
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, objects)),
+        _ => {}
+    }
+}
+
+/// The legs in an answer to `cpm.session`.
+fn legs(answer: &Value) -> Vec<Leg> {
+    let mut objects = Vec::new();
+    collect(answer, &mut objects);
+    let number = |object: &Value, name: &str| match object.get(name) {
+        Some(Value::Number(number)) => number.as_u64().unwrap_or(0),
+        Some(Value::String(text)) => text.parse().unwrap_or(0),
+        _ => 0,
+    };
+    let total = objects
+        .iter()
+        .map(|object| number(object, "total"))
+        .max()
+        .unwrap_or(0);
+    let word = |object: &Value, name: &str| {
+        let word = object.get(name)?.as_str()?;
+        (!matches!(word, "" | "-" | "none" | "pending")).then(|| word.to_owned())
+    };
+    objects
+        .iter()
+        .filter_map(|object| {
+            let uri = object.get("uri")?.as_str()?.to_owned();
+            let state = word(object, "state")?;
+            // How it has ended says more than how its dialog stands.
+            let state = word(object, "outcome").unwrap_or(state);
+            let own = number(object, "total");
+            Some(Leg {
+                uri,
+                state,
+                written: number(object, "written"),
+                delivered: number(object, "delivered"),
+                total: if own == 0 { total } else { own },
+                code: Some(number(object, "code")).filter(|code| *code > 0),
+            })
+        })
+        .collect()
+}
+
+impl Way {
+    fn parse(url: &str) -> Result<Self, String> {
+        match url.split_once(':') {
+            Some(("http" | "https", _)) => Ok(Self::Http(url.to_owned())),
+            Some(("udp", address)) => Ok(Self::Udp(address.to_owned())),
+            Some(("unix", path)) => Ok(Self::Unix(path.into())),
+            _ => Err(format!("--watch {url}: http://, udp: or unix: is wanted")),
+        }
+    }
+
+    fn ask(&self, method: &str, parameters: &[&str]) -> Result<Value, WatchError> {
+        let request = json!({
+            "jsonrpc": "2.0", "method": method, "params": parameters, "id": 1,
+        })
+        .to_string();
+        let answer = match self {
+            Self::Http(url) => ask_http(url, &request).map_err(unanswered)?,
+            Self::Udp(address) => {
+                ask_udp(address, &request).map_err(|error| unanswered(io_words(address, &error)))?
+            }
+            Self::Unix(path) => ask_unix(path, &request)
+                .map_err(|error| unanswered(io_words(&path.display(), &error)))?,
+        };
+        let mut answer: Value = serde_json::from_slice(&answer)
+            .map_err(|error| unanswered(format!("what answers speaks no JSON-RPC: {error}")))?;
+        if let Some(error) = answer.get("error") {
+            let words = error
+                .get("message")
+                .and_then(Value::as_str)
+                .unwrap_or("refused");
+            return Err(WatchError {
+                words: format!("{method}: {words}"),
+                advice: WANTS_MODULE,
+            });
+        }
+        Ok(answer
+            .get_mut("result")
+            .map(Value::take)
+            .unwrap_or_default())
+    }
+}
+
+fn unanswered(words: impl Into<String>) -> WatchError {
+    WatchError {
+        words: words.into(),
+        advice: WANTS_JSONRPCS,
+    }
+}
+
+fn io_words(place: &dyn fmt::Display, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("{place}: no answer"),
+        _ => format!("{place}: {error}"),
+    }
+}
+
+fn ask_http(url: &str, request: &str) -> Result<Vec<u8>, String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(ANSWER_TIMEOUT))
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let mut response = agent
+        .post(url)
+        .header("Content-Type", "application/json")
+        .send(request)
+        .map_err(|error| format!("{url}: {error}"))?;
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(MAX_ANSWER_BYTES as u64);
+    body.read_to_vec().map_err(|error| error.to_string())
+}
+
+fn ask_udp(address: &str, request: &str) -> io::Result<Vec<u8>> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(address)?;
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    socket.send(request.as_bytes())?;
+    let mut answer = vec![0; 65_535];
+    let count = socket.recv(&mut answer)?;
+    answer.truncate(count);
+    Ok(answer)
+}
+
+/// The proxy answers to where the question came from, so our end needs a name too.
+fn ask_unix(path: &PathBuf, request: &str) -> io::Result<Vec<u8>> {
+    let own = std::env::temp_dir().join(format!("cpm-client-{}", cpm_client::token(crate::fill)));
+    let socket = UnixDatagram::bind(&own)?;
+    let answer = (|| {
+        socket.connect(path)?;
+        socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        socket.send(request.as_bytes())?;
+        let mut answer = vec![0; MAX_ANSWER_BYTES];
+        let count = socket.recv(&mut answer)?;
+        answer.truncate(count);
+        Ok(answer)
+    })();
+    let _ = std::fs::remove_file(&own);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn legs_are_found_however_they_are_nested() {
+        let flat = json!({ "id": "s1", "total": 100, "legs": [
+            { "uri": "sip:a", "state": "sending", "delivered": 40, "total": 100 },
+            { "uri": "sip:b", "state": "Delivered", "delivered": "100" },
+            { "uri": "sip:c", "state": "over", "outcome": "failed", "code": 486 },
+        ]});
+        let nested = json!([{ "session": flat.clone() }]);
+        for answer in [flat, nested] {
+            let legs = legs(&answer);
+            assert_eq!(legs.len(), 3);
+            assert_eq!((legs[0].delivered, legs[0].is_final()), (40, false));
+            assert_eq!(
+                (legs[1].delivered, legs[1].total, legs[1].is_final()),
+                (100, 100, true)
+            );
+            assert!(legs[2].has_failed() && legs[2].is_final());
+            assert_eq!(legs[2].standing(), "failed (486)");
+        }
+        assert_eq!(legs(&json!("nothing")), []);
+    }
+
+    #[test]
+    fn ways_to_ask() {
+        assert!(matches!(Way::parse("http://a/RPC"), Ok(Way::Http(_))));
+        assert!(matches!(Way::parse("udp:127.0.0.1:8080"), Ok(Way::Udp(_))));
+        assert!(matches!(Way::parse("unix:/run/k.sock"), Ok(Way::Unix(_))));
+        assert!(Way::parse("/run/k.sock").is_err());
+    }
+}

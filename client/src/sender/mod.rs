@@ -1,0 +1,554 @@
+//! Sending one message: 7.2.1.1 for pager mode, 7.2.1.2 for large message mode.
+
+mod msrp_sender;
+mod session;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use cpm_wire::msrp::MsrpUri;
+use cpm_wire::sdp::{Fingerprint, OwnMedia, Transport, message_offer};
+use cpm_wire::sip::{HeaderName, Message, StatusCode};
+
+use super::Way;
+use super::dialog::Dialog;
+use super::digest::Credentials;
+use super::identifiers::{Random, number, token};
+use super::message::{Mode, Outgoing};
+use super::outcome::{Failure, MsrpFailure, Sent};
+use super::request::{OutRequest, SipNames, text};
+use super::session_timer::SessionTimer;
+use super::uac::{Uac, UacEvent};
+
+pub use msrp_sender::STALL_TIMEOUT;
+use msrp_sender::{MsrpEvent, MsrpSender};
+
+/// How long opening the MSRP connection may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an INVITE may ring before it is taken back.
+const INVITE_TIMEOUT: Duration = Duration::from_secs(180);
+/// Most forks of an INVITE whose 2xx are remembered, to be acknowledged again.
+pub const MAX_FORKS: usize = 8;
+
+/// What a sender has to know of its surroundings.
+#[derive(Debug, Clone)]
+pub struct SenderConfig {
+    /// Where all requests go: the outbound proxy.
+    pub way: Way,
+    /// Our own end of it, for Via and Contact.
+    pub local: SocketAddr,
+    /// For when the server asks.
+    pub credentials: Option<Credentials>,
+    /// Where we could be reached over MSRP: what the offer says.
+    pub msrp: SocketAddr,
+    /// What carries MSRP.
+    pub msrp_transport: Transport,
+    /// The fingerprint of our certificate, if we have one.
+    pub fingerprint: Option<Fingerprint>,
+    /// Largest chunk in bytes; 0: the whole message in one.
+    pub chunk_bytes: usize,
+    /// Whether another server could be asked if this one is silent: see [`Sender::elsewhere`].
+    pub has_next: bool,
+}
+
+/// Where the MSRP connection goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MsrpTarget {
+    /// Host name or IP address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether TLS is spoken.
+    pub secure: bool,
+    /// What the certificate of the other end has to be; `None`: whatever an authority vouches for.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// What is to be done outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SenderOutput {
+    /// These bytes are to be sent.
+    Sip(Way, Bytes),
+    /// The MSRP connection is to be opened.
+    ConnectMsrp(MsrpTarget),
+    /// The MSRP connection is to be closed: the media are released.
+    CloseMsrp,
+    /// For the user.
+    Event(SenderEvent),
+}
+
+/// What the user may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SenderEvent {
+    /// A provisional answer.
+    Provisional(u16),
+    /// The session is there; the Call-ID by which the server knows it.
+    Accepted {
+        /// Call-ID.
+        call_id: String,
+    },
+    /// So many bytes of so many are confirmed.
+    Progress(u64, u64),
+    /// The end: nothing more comes.
+    Done(Result<Sent, Failure>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Message,
+    Invite,
+    Refresh,
+    Bye,
+    /// The BYE to a fork that was not needed.
+    ForkBye,
+}
+
+/// ```text
+///  pager:  Asking --2xx--> Done            Asking --3xx..6xx, 32 s--> Done
+///
+///  large:  Asking --2xx: ACK--> Connecting --connected: empty SEND--> Transferring --all 200--> Ending --BYE answered--> Done
+///            |  --failure: ACK--> Done    |                             |                        (Reason 200)
+///            |  cancel: CANCEL            +--- failure, cancel ---------+--> Ending (Reason 480)
+///            |  2xx after CANCEL: ACK --> Ending
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// The MESSAGE or INVITE is out.
+    Asking,
+    /// Until then the MSRP connection has to be open.
+    Connecting(Instant),
+    Transferring,
+    /// The BYE is out, or answers to it are no longer waited for.
+    Ending,
+    Done,
+}
+
+/// Sends one message.
+#[derive(Debug)]
+pub struct Sender {
+    config: SenderConfig,
+    outgoing: Outgoing,
+    random: Random,
+    uac: Uac<Purpose>,
+    state: State,
+    names: SipNames,
+    own_path: Option<MsrpUri>,
+    offer: String,
+    dialog: Option<Dialog>,
+    /// The ACKs of all forks that answered 2xx, by the tag of the fork.
+    acks: Vec<(String, OutRequest)>,
+    peer_media: Option<(cpm_wire::msrp::Path, MsrpTarget)>,
+    msrp: Option<MsrpSender>,
+    timer: Option<SessionTimer>,
+    ringing_until: Option<Instant>,
+    cancelled: bool,
+    /// Whether a provisional answer has come.
+    is_ringing: bool,
+    /// How it ends once the BYE is answered.
+    result: Option<Result<Sent, Failure>>,
+    output: VecDeque<SenderOutput>,
+}
+
+impl Sender {
+    /// A sender that has done nothing yet.
+    pub fn new(config: SenderConfig, outgoing: Outgoing, random: Random) -> Self {
+        let names = SipNames {
+            call_id: token(random),
+            tag: token(random),
+            cseq: 1,
+        };
+        Self::with_names(config, outgoing, names, random)
+    }
+
+    /// Starts anew with the next server, after a failure [that allows it](Self::may_go_elsewhere): with the
+    /// identifiers of the first request, so that who gets both can tell (RFC 3263 §4.3).
+    pub fn elsewhere(&mut self, config: SenderConfig) {
+        let (outgoing, names) = (self.outgoing.clone(), self.names.clone());
+        *self = Self::with_names(config, outgoing, names, self.random);
+    }
+
+    fn with_names(
+        config: SenderConfig,
+        outgoing: Outgoing,
+        names: SipNames,
+        random: Random,
+    ) -> Self {
+        let mut uac = Uac::new(config.local.into(), config.credentials.clone(), random);
+        uac.set_has_next(config.has_next);
+        Self {
+            uac,
+            config,
+            outgoing,
+            random,
+            state: State::Idle,
+            names,
+            own_path: None,
+            offer: String::new(),
+            dialog: None,
+            acks: Vec::new(),
+            peer_media: None,
+            msrp: None,
+            timer: None,
+            ringing_until: None,
+            cancelled: false,
+            is_ringing: false,
+            result: None,
+            output: VecDeque::new(),
+        }
+    }
+
+    /// The message that is being sent.
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
+    }
+
+    /// The Call-ID by which the server knows it.
+    pub fn call_id(&self) -> &str {
+        &self.names.call_id
+    }
+
+    /// Sends the MESSAGE or the INVITE.
+    pub fn start(&mut self, now: Instant) {
+        self.state = State::Asking;
+        let (purpose, request) = match self.outgoing.mode {
+            Mode::Pager => (Purpose::Message, self.outgoing.message(&self.names)),
+            Mode::Large => {
+                self.make_offer();
+                self.ringing_until = Some(now + INVITE_TIMEOUT);
+                let contact = self.contact();
+                (
+                    Purpose::Invite,
+                    self.outgoing.invite(&self.names, &contact, &self.offer),
+                )
+            }
+        };
+        self.uac.send(now, self.config.way, purpose, request);
+    }
+
+    /// The user takes the message back (7.2.1.2-cancel). In pager mode nothing can be taken back: the sender then only
+    /// stops to wait.
+    pub fn cancel(&mut self, now: Instant) {
+        match self.state {
+            State::Asking if self.outgoing.mode == Mode::Pager => {
+                self.finish(Err(Failure::Cancelled))
+            }
+            State::Asking => {
+                self.cancelled = true;
+                self.ringing_until = None;
+                self.uac.cancel(now, Purpose::Invite);
+            }
+            State::Connecting(_) | State::Transferring => self.fail(now, Failure::Cancelled),
+            State::Idle => self.finish(Err(Failure::Cancelled)),
+            State::Ending | State::Done => {}
+        }
+    }
+
+    /// A SIP message has come.
+    pub fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
+        match message.method().map(str::to_owned) {
+            None => {
+                if let Some(event) = self.uac.handle_response(now, message) {
+                    self.handle_uac(now, event);
+                }
+            }
+            Some(method) => self.handle_request(now, &method, &message, way),
+        }
+    }
+
+    /// The way to the server is gone. A session goes on: its next request opens the way anew. A request that waits for its
+    /// answer goes out once more, if that way was any good.
+    pub fn handle_sip_failed(&mut self, now: Instant, words: &str) {
+        for event in self.uac.handle_way_lost(self.config.way) {
+            let UacEvent::Lost(purpose) = event else {
+                continue;
+            };
+            let failure = Failure::Unreachable(words.to_owned());
+            match purpose {
+                // What went wrong first is what the user has to know.
+                Purpose::Message | Purpose::Invite => {
+                    let result = self.result.take().unwrap_or(Err(failure));
+                    self.finish(result);
+                }
+                Purpose::Refresh if self.has_session() => self.fail(now, failure),
+                // What the transfer came to stands.
+                Purpose::Bye => self.end(),
+                Purpose::Refresh | Purpose::ForkBye => {}
+            }
+        }
+    }
+
+    /// Whether the next server may be asked after this failure: it is not there, and has never rung anybody.
+    pub fn may_go_elsewhere(&self, failure: &Failure) -> bool {
+        failure.is_for_next_server() && !self.is_ringing && self.dialog.is_none()
+    }
+
+    /// The MSRP connection is open.
+    pub fn handle_msrp_connected(&mut self, now: Instant) {
+        let (State::Connecting(_), Some(own), Some((peer, _))) =
+            (&self.state, self.own_path.clone(), self.peer_media.clone())
+        else {
+            return;
+        };
+        self.state = State::Transferring;
+        let content = self.outgoing.cpim.clone();
+        let chunk = self.config.chunk_bytes;
+        self.msrp = Some(MsrpSender::new(now, own, peer, content, chunk, self.random));
+    }
+
+    /// Bytes have come over the MSRP connection.
+    pub fn handle_msrp_bytes(&mut self, now: Instant, input: &mut BytesMut) {
+        let Some(msrp) = &mut self.msrp else {
+            input.clear();
+            return;
+        };
+        let events = msrp.handle_bytes(now, input);
+        self.handle_msrp(now, events);
+    }
+
+    /// The MSRP connection could not be opened, or is gone.
+    pub fn handle_msrp_failed(&mut self, now: Instant, words: &str) {
+        if matches!(self.state, State::Connecting(_) | State::Transferring) {
+            let failure = MsrpFailure::Connection(words.to_owned());
+            self.fail(now, Failure::Msrp(failure));
+        }
+    }
+
+    /// The next bytes for the MSRP connection, to be asked for while it has room.
+    pub fn poll_msrp(&mut self, now: Instant) -> Option<Bytes> {
+        self.msrp.as_mut()?.poll_bytes(now)
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<SenderOutput> {
+        if let Some((way, bytes)) = self.uac.poll_output() {
+            return Some(SenderOutput::Sip(way, bytes));
+        }
+        self.output.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.state == State::Done {
+            return None;
+        }
+        let connecting = match self.state {
+            State::Connecting(until) => Some(until),
+            _ => None,
+        };
+        let msrp = self
+            .msrp
+            .as_ref()
+            .filter(|_| self.state == State::Transferring);
+        let timer = self.timer.as_ref().filter(|_| self.has_session());
+        [
+            self.uac.poll_timeout(),
+            self.ringing_until,
+            connecting,
+            msrp.and_then(MsrpSender::poll_timeout),
+            timer.map(SessionTimer::poll_timeout),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for event in self.uac.handle_timeout(now) {
+            self.handle_uac(now, event);
+        }
+        if self.ringing_until.is_some_and(|until| until <= now) {
+            self.ringing_until = None;
+            self.result = Some(Err(Failure::NoAnswer("INVITE")));
+            self.uac.cancel(now, Purpose::Invite);
+        }
+        if let State::Connecting(until) = self.state
+            && until <= now
+        {
+            let words = format!("not open within {CONNECT_TIMEOUT:?}");
+            self.fail(now, Failure::Msrp(MsrpFailure::Connection(words)));
+        }
+        if self.state == State::Transferring
+            && let Some(msrp) = &mut self.msrp
+        {
+            let events = msrp.handle_timeout(now);
+            self.handle_msrp(now, events);
+        }
+        self.look_at_session_timer(now);
+    }
+
+    fn has_session(&self) -> bool {
+        matches!(self.state, State::Connecting(_) | State::Transferring)
+    }
+
+    fn contact(&self) -> String {
+        let transport = match self.config.way.transport {
+            super::SipTransport::Udp => "",
+            super::SipTransport::Tcp => ";transport=tcp",
+            super::SipTransport::Tls => ";transport=tls",
+        };
+        let (user, local) = (self.outgoing.contact_user(), self.config.local);
+        format!("sip:{user}@{local}{transport}")
+    }
+
+    fn make_offer(&mut self) {
+        let secure = self.config.msrp_transport == Transport::Tls;
+        let address = self.config.msrp;
+        let host = address.ip().to_string();
+        // An IP address, a port and hexadecimal digits always make a URI.
+        let Ok(path) = MsrpUri::new(secure, &host, address.port(), &token(self.random)) else {
+            return;
+        };
+        let own = OwnMedia {
+            session_id: number(self.random).into(),
+            address: address.ip(),
+            port: address.port(),
+            path: path.clone(),
+            transport: self.config.msrp_transport,
+            fingerprint: self.config.fingerprint.clone(),
+        };
+        let types = self.outgoing.wrapped_types.join(" ");
+        self.offer = message_offer(&own, &types, self.outgoing.cpim.len() as u64);
+        self.own_path = Some(path);
+    }
+
+    fn handle_uac(&mut self, now: Instant, event: UacEvent<Purpose>) {
+        match event {
+            UacEvent::Response {
+                purpose,
+                request,
+                message,
+            } => {
+                let Some(status) = message.status() else {
+                    return;
+                };
+                match purpose {
+                    Purpose::Message => self.handle_message_response(status, &message),
+                    Purpose::Invite => self.handle_invite_response(now, status, &request, &message),
+                    Purpose::Refresh => {
+                        self.handle_refresh_response(now, status, &request, &message);
+                    }
+                    Purpose::Bye => self.handle_bye_response(status, &message),
+                    Purpose::ForkBye => {}
+                }
+            }
+            UacEvent::Again { request, message } => self.acknowledge_again(now, &request, &message),
+            UacEvent::TimedOut(Purpose::Message) => self.finish(Err(Failure::NoAnswer("MESSAGE"))),
+            UacEvent::TimedOut(Purpose::Invite) => {
+                let failure = if self.cancelled {
+                    Failure::Cancelled
+                } else {
+                    Failure::NoAnswer("INVITE")
+                };
+                let result = self.result.take().unwrap_or(Err(failure));
+                self.finish(result);
+            }
+            // Of a session that is ending, nothing is to be refreshed any more.
+            UacEvent::TimedOut(Purpose::Refresh) if self.has_session() => {
+                self.fail(now, Failure::NoAnswer("UPDATE"));
+            }
+            // Whatever the transfer came to stands; the UID is not to be had.
+            UacEvent::TimedOut(Purpose::Bye) => self.end(),
+            UacEvent::TimedOut(Purpose::Refresh | Purpose::ForkBye) | UacEvent::Lost(_) => {}
+        }
+    }
+
+    fn handle_message_response(&mut self, status: StatusCode, response: &Message) {
+        if status.is_provisional() {
+            return self.event(SenderEvent::Provisional(status.as_u16()));
+        }
+        // Any 2xx is a success (spec-notes N22).
+        let result = match status.is_success() {
+            true => Ok(sent(status, response)),
+            false => Err(Failure::of(response, status)),
+        };
+        self.finish(result);
+    }
+
+    fn handle_msrp(&mut self, now: Instant, events: Vec<MsrpEvent>) {
+        for event in events {
+            if self.state != State::Transferring {
+                return;
+            }
+            match event {
+                MsrpEvent::Progress(bytes) => {
+                    let total = self.outgoing.cpim.len() as u64;
+                    self.event(SenderEvent::Progress(bytes, total));
+                }
+                MsrpEvent::Complete => {
+                    let done = Ok(Sent {
+                        code: 200,
+                        message_uid: None,
+                    });
+                    self.hang_up(now, done, "SIP;cause=200;text=\"Call completed\"");
+                }
+                MsrpEvent::Failed(failure) => self.fail(now, Failure::Msrp(failure)),
+            }
+        }
+    }
+
+    /// Ends the session because of a failure (7.2.1.2-msrperr).
+    fn fail(&mut self, now: Instant, failure: Failure) {
+        if let Some(msrp) = &mut self.msrp {
+            msrp.abort();
+        }
+        let result = match self.result.take() {
+            Some(Err(first)) => Err(first),
+            _ => Err(failure),
+        };
+        self.hang_up(now, result, "SIP;cause=480;text=\"Transmission Failed\"");
+    }
+
+    fn hang_up(&mut self, now: Instant, result: Result<Sent, Failure>, reason: &str) {
+        self.state = State::Ending;
+        self.result = Some(result);
+        let Some(dialog) = &mut self.dialog else {
+            return self.end();
+        };
+        let mut bye = dialog.request("BYE");
+        bye.push("Reason", reason);
+        self.uac.send(now, self.config.way, Purpose::Bye, bye);
+    }
+
+    fn handle_bye_response(&mut self, status: StatusCode, response: &Message) {
+        if status.is_provisional() {
+            return;
+        }
+        if let Some(Ok(sent)) = &mut self.result {
+            sent.message_uid = text(response, HeaderName::MessageUid);
+        }
+        self.end();
+    }
+
+    /// The BYE has been answered, or never will be: the media are released.
+    fn end(&mut self) {
+        let result = self.result.take().unwrap_or(Err(Failure::PeerLeft));
+        self.finish(result);
+    }
+
+    fn finish(&mut self, result: Result<Sent, Failure>) {
+        if self.state == State::Done {
+            return;
+        }
+        self.state = State::Done;
+        if self.peer_media.is_some() {
+            self.output.push_back(SenderOutput::CloseMsrp);
+        }
+        self.event(SenderEvent::Done(result));
+    }
+
+    fn event(&mut self, event: SenderEvent) {
+        self.output.push_back(SenderOutput::Event(event));
+    }
+}
+
+fn sent(status: StatusCode, response: &Message) -> Sent {
+    Sent {
+        code: status.as_u16(),
+        message_uid: text(response, HeaderName::MessageUid),
+    }
+}

@@ -1,0 +1,321 @@
+//! The session of a large message: its answer and forks, its refreshes, and requests of the peer inside of it.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::body::{is_encoded, sdp_of};
+use crate::dialog::{Dialog, Order};
+use crate::outcome::Failure;
+use crate::request::{OutRequest, OutResponse, cseq, text, way_back};
+use crate::session_timer::{Due, MIN_SESSION_EXPIRES_S, Refresher, SessionTimer, session_expires};
+use crate::{ALLOW, Way};
+use cpm_wire::msrp::Path;
+use cpm_wire::sdp::{MsrpMedia, NotTaken, Role, SessionDescription, Transport};
+use cpm_wire::sip::{HeaderName, Message, StatusCode};
+
+use super::{
+    CONNECT_TIMEOUT, MAX_FORKS, MsrpTarget, Purpose, Sender, SenderEvent, SenderOutput, State,
+};
+
+impl Sender {
+    pub(super) fn handle_invite_response(
+        &mut self,
+        now: Instant,
+        status: StatusCode,
+        request: &OutRequest,
+        response: &Message,
+    ) {
+        if status.is_provisional() {
+            self.is_ringing |= status != StatusCode::TRYING;
+            return self.event(SenderEvent::Provisional(status.as_u16()));
+        }
+        self.ringing_until = None;
+        if !status.is_success() {
+            let failure = match self.cancelled {
+                true => Failure::Cancelled,
+                false => Failure::of(response, status),
+            };
+            let result = self.result.take().unwrap_or(Err(failure));
+            return self.finish(result);
+        }
+        let Some(dialog) = self.acknowledge(now, request, response) else {
+            let words = "a 2xx to INVITE without tag or Contact".to_owned();
+            return self.finish(Err(Failure::WrongAnswer(words)));
+        };
+        self.dialog = Some(dialog);
+        self.timer = SessionTimer::of_answer(now, response);
+        if self.cancelled || self.result.is_some() {
+            // It crossed our CANCEL (spec-notes N42).
+            return self.fail(now, Failure::Cancelled);
+        }
+        let call_id = self.names.call_id.clone();
+        self.event(SenderEvent::Accepted { call_id });
+        match self.read_answer(response) {
+            Ok((path, target)) => {
+                self.state = State::Connecting(now + CONNECT_TIMEOUT);
+                self.peer_media = Some((path, target.clone()));
+                self.output.push_back(SenderOutput::ConnectMsrp(target));
+            }
+            Err(failure) => self.fail(now, failure),
+        }
+    }
+
+    /// Sends the ACK for a 2xx and remembers it. `None` if the response makes no dialog: then BYE follows.
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Instant,
+        request: &OutRequest,
+        response: &Message,
+    ) -> Option<Dialog> {
+        let known = Dialog::of_caller(request, response);
+        let makes_dialog = known.is_some();
+        let mut dialog = known.unwrap_or_else(|| Dialog::of_odd_callee(request, response));
+        let mut ack = dialog.ack(request.cseq);
+        // §22.1: the ACK has the credentials of its INVITE, as nobody can challenge it.
+        let is_answer = |name: &str| matches!(name, "Authorization" | "Proxy-Authorization");
+        ack.headers.extend(
+            request
+                .headers
+                .iter()
+                .filter(|(name, _)| is_answer(name))
+                .cloned(),
+        );
+        self.uac.send_ack(self.config.way, &ack);
+        if self.acks.len() < MAX_FORKS {
+            self.acks.push((dialog.remote_tag.clone(), ack));
+        }
+        if !makes_dialog {
+            self.hang_up_on(now, &mut dialog, "No dialog");
+        }
+        makes_dialog.then_some(dialog)
+    }
+
+    fn hang_up_on(&mut self, now: Instant, callee: &mut Dialog, why: &str) {
+        let mut bye = callee.request("BYE");
+        bye.push("Reason", format!("SIP;cause=480;text=\"{why}\""));
+        self.uac.send(now, self.config.way, Purpose::ForkBye, bye);
+    }
+
+    /// A 2xx has come once more: its ACK was lost. Or it comes from another fork, which is not needed.
+    pub(super) fn acknowledge_again(
+        &mut self,
+        now: Instant,
+        request: &OutRequest,
+        response: &Message,
+    ) {
+        if !response.status().is_some_and(StatusCode::is_success) {
+            return;
+        }
+        let tag = response.tag_in(HeaderName::To).unwrap_or_default();
+        if let Some((_, ack)) = self.acks.iter().find(|(known, _)| *known == tag) {
+            // That of a re-INVITE differs by its number alone.
+            let ack = OutRequest {
+                cseq: request.cseq,
+                ..ack.clone()
+            };
+            return self.uac.send_ack(self.config.way, &ack);
+        }
+        if let Some(mut fork) = self.acknowledge(now, request, response)
+            && self.acks.len() < MAX_FORKS
+        {
+            self.hang_up_on(now, &mut fork, "Answered elsewhere");
+        }
+    }
+
+    /// What the answer says of the other end of MSRP.
+    pub(super) fn read_answer(&self, response: &Message) -> Result<(Path, MsrpTarget), Failure> {
+        let wrong = |words: String| Failure::WrongAnswer(words);
+        let sdp = sdp_of(response).ok_or_else(|| wrong("a 2xx to INVITE without SDP".into()))?;
+        let answer = SessionDescription::parse(&sdp).map_err(|e| wrong(format!("SDP: {e}")))?;
+        let media = MsrpMedia::of(&answer, &[self.config.msrp_transport])
+            .map_err(|error| wrong(format!("SDP: {error}")))?;
+        // 7.2.1.2-200-D: the client opens the connection. Who answers active waits for nobody.
+        if media.role_of_offerer() == Role::Passive {
+            return Err(wrong("SDP: setup:active, as if it were to connect".into()));
+        }
+        let size = self.outgoing.cpim.len() as u64;
+        let offer = SessionDescription::parse(self.offer.as_bytes());
+        let offer = offer.map_err(|e| wrong(format!("SDP: {e}")))?;
+        let offered = MsrpMedia::of(&offer, &[self.config.msrp_transport])
+            .map_err(|error| wrong(format!("SDP: {error}")))?;
+        media.takes(&offered, Some(size)).map_err(|why| match why {
+            NotTaken::Size => Failure::TooLarge(media.max_size.unwrap_or(0)),
+            NotTaken::Type => wrong("SDP: it does not accept the types of the message".into()),
+            NotTaken::Direction => wrong("SDP: it receives nothing".into()),
+        })?;
+        if media.wants_offer_without_cema() {
+            return Err(wrong(
+                "SDP: no msrp-cema, although c= and m= are not those of the relay in its path"
+                    .into(),
+            ));
+        }
+        let target = media.connection_target(true);
+        let target = MsrpTarget {
+            host: target.host.to_owned(),
+            port: target.port,
+            secure: media.transport == Transport::Tls,
+            fingerprint: media.fingerprint.clone(),
+        };
+        Ok((media.path, target))
+    }
+
+    pub(super) fn look_at_session_timer(&mut self, now: Instant) {
+        if !self.has_session() {
+            return;
+        }
+        let Some(timer) = &mut self.timer else {
+            return;
+        };
+        match timer.due(now) {
+            Due::Nothing => {}
+            Due::Expired => self.fail(now, Failure::NoAnswer("session refresh")),
+            Due::Refresh => {
+                timer.restart(now);
+                let interval = timer.interval_s;
+                self.refresh(now, interval);
+            }
+        }
+    }
+
+    /// Keeps the session (RFC 4028 §10), by UPDATE where the peer knows it, else by the same offer again.
+    pub(super) fn refresh(&mut self, now: Instant, interval_s: u32) {
+        let contact = format!("<{}>", self.contact());
+        let Some(dialog) = &mut self.dialog else {
+            return;
+        };
+        let method = if dialog.allows_update {
+            "UPDATE"
+        } else {
+            "INVITE"
+        };
+        let mut request = dialog.request(method);
+        request.push("Contact", contact);
+        request.push("Supported", "timer");
+        // No refresher: 7.2.1.2-14 bars the client from naming itself, and the answer does.
+        request.push("Session-Expires", interval_s.to_string());
+        if method == "INVITE" {
+            request.push("Allow", ALLOW);
+            let offer = Bytes::from(self.offer.clone());
+            request.body = Some(("application/sdp".to_owned(), offer));
+        }
+        self.uac
+            .send(now, self.config.way, Purpose::Refresh, request);
+    }
+
+    pub(super) fn handle_refresh_response(
+        &mut self,
+        now: Instant,
+        status: StatusCode,
+        request: &OutRequest,
+        response: &Message,
+    ) {
+        if status.is_provisional() {
+            return;
+        }
+        if let Some(dialog) = &mut self.dialog {
+            dialog.local_cseq = dialog.local_cseq.max(request.cseq);
+        }
+        if status.is_success() {
+            if request.method == "INVITE"
+                && let Some(dialog) = &self.dialog
+            {
+                let ack = dialog.ack(request.cseq);
+                self.uac.send_ack(self.config.way, &ack);
+            }
+            self.timer = SessionTimer::of_answer(now, response);
+        } else if status == StatusCode::SESSION_INTERVAL_TOO_SMALL && self.has_session() {
+            let wanted = text(response, HeaderName::MinSe);
+            let wanted = wanted.and_then(|value| value.split(';').next()?.trim().parse().ok());
+            let sent: Option<u32> = request
+                .headers
+                .iter()
+                .find(|(name, _)| *name == "Session-Expires")
+                .and_then(|(_, value)| value.parse().ok());
+            let wanted = wanted.unwrap_or(MIN_SESSION_EXPIRES_S);
+            match sent {
+                Some(sent) if sent < wanted => self.refresh(now, wanted),
+                _ => self.fail(now, Failure::of(response, status)),
+            }
+        } else if self.has_session() {
+            self.fail(now, Failure::of(response, status));
+        }
+    }
+
+    /// Requests inside of our dialog; nobody else sends us any.
+    pub(super) fn handle_request(
+        &mut self,
+        now: Instant,
+        method: &str,
+        request: &Message,
+        way: Way,
+    ) {
+        if method == "ACK" {
+            return;
+        }
+        let owned = self
+            .dialog
+            .as_ref()
+            .is_some_and(|dialog| dialog.owns(request));
+        let order = match &mut self.dialog {
+            Some(dialog) if owned => dialog.take(request),
+            _ => Order::InOrder,
+        };
+        let mut headers = Vec::new();
+        let mut body = None;
+        let code = match (owned, order, method) {
+            (true, Order::OutOfOrder, _) => StatusCode::SERVER_INTERNAL_ERROR,
+            (true, _, "UPDATE" | "INVITE") if is_encoded(request) => {
+                headers.push(("Accept-Encoding", "identity".to_owned()));
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            (true, _, "BYE") => StatusCode::OK,
+            (true, _, "UPDATE" | "INVITE") => {
+                headers.push(("Contact", format!("<{}>", self.contact())));
+                headers.push(("Allow", ALLOW.to_owned()));
+                if let Some((seconds, refresher)) = session_expires(request) {
+                    let we = refresher == Some(Refresher::Uas);
+                    self.timer = Some(SessionTimer::new(now, seconds, we));
+                    let who = if we { "uas" } else { "uac" };
+                    headers.push(("Require", "timer".to_owned()));
+                    headers.push(("Session-Expires", format!("{seconds};refresher={who}")));
+                }
+                if method == "INVITE" || !request.body().is_empty() {
+                    // The session stays as it is.
+                    body = Some(("application/sdp", Bytes::from(self.offer.clone())));
+                }
+                StatusCode::OK
+            }
+            (_, _, "OPTIONS") => {
+                headers.push(("Allow", ALLOW.to_owned()));
+                StatusCode::OK
+            }
+            (_, _, "BYE" | "UPDATE" | "INVITE" | "CANCEL") => {
+                StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST
+            }
+            _ => {
+                headers.push(("Allow", ALLOW.to_owned()));
+                StatusCode::METHOD_NOT_ALLOWED
+            }
+        };
+        let response = OutResponse {
+            code,
+            tag: &self.names.tag,
+            headers,
+            body,
+        };
+        self.output.push_back(SenderOutput::Sip(
+            way_back(request, way),
+            response.write(request, way),
+        ));
+        let left = owned && order == Order::InOrder && method == "BYE";
+        if left && self.state != State::Done && cseq(request).is_some() {
+            // The peer ends the session: there is nobody left for a BYE of ours.
+            let result = match (self.state.clone(), self.result.take()) {
+                (State::Ending, Some(result)) => result,
+                (_, first) => first.unwrap_or(Err(Failure::PeerLeft)),
+            };
+            self.finish(result);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A sender against a server that the test plays by hand.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use cpm_wire::sip::{HeaderName, Message};
+
+use super::*;
+
+/// A server that the test plays by hand.
+pub(super) struct Script {
+    pub(super) now: Instant,
+    pub(super) sender: Sender,
+    pub(super) sent: Vec<Message>,
+    pub(super) outputs: Vec<SenderOutput>,
+}
+
+impl Script {
+    pub(super) fn new(draft: Draft) -> Self {
+        let mut script = Self {
+            now: Instant::now(),
+            sender: sender(draft),
+            sent: Vec::new(),
+            outputs: Vec::new(),
+        };
+        script.sender.start(script.now);
+        script.collect();
+        script
+    }
+
+    pub(super) fn collect(&mut self) {
+        while let Some(output) = self.sender.poll_output() {
+            match output {
+                SenderOutput::Sip(_, bytes) => self.sent.push(Message::parse(bytes).unwrap()),
+                other => self.outputs.push(other),
+            }
+        }
+    }
+
+    /// Answers the last request of that method.
+    pub(super) fn answer(&mut self, method: &str, code: &str, headers: &str, body: &str) {
+        let request = self
+            .sent
+            .iter()
+            .rev()
+            .find(|r| r.method() == Some(method))
+            .unwrap();
+        let field = |name| request.first(name).unwrap().text().unwrap();
+        let text = format!(
+            "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=s\r\nCall-ID: {}\r\nCSeq: {}\r\n{headers}\r\n{body}",
+            field(HeaderName::Via),
+            field(HeaderName::From),
+            field(HeaderName::To).split(";tag").next().unwrap(),
+            field(HeaderName::CallId),
+            field(HeaderName::CSeq)
+        );
+        let message = Message::parse(Bytes::from(text)).unwrap();
+        self.sender.handle_sip(self.now, message, way(SERVER));
+        self.collect();
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.sender.handle_timeout(self.now);
+        self.collect();
+    }
+
+    pub(super) fn methods(&self) -> Vec<&str> {
+        self.sent.iter().filter_map(Message::method).collect()
+    }
+
+    pub(super) fn done(&self) -> Option<&Result<Sent, Failure>> {
+        self.outputs.iter().find_map(|output| match output {
+            SenderOutput::Event(SenderEvent::Done(result)) => Some(result),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_cancel_waits_for_a_provisional_answer() {
+    let mut script = Script::new(draft(3000));
+    script.sender.cancel(script.now);
+    script.collect();
+    assert_eq!(script.methods(), ["INVITE"]);
+    script.answer("INVITE", "180", "", "");
+    assert_eq!(script.methods(), ["INVITE", "CANCEL"]);
+    script.answer("CANCEL", "200", "", "");
+    script.answer("INVITE", "487", "", "");
+    assert_eq!(script.methods(), ["INVITE", "CANCEL", "ACK"]);
+    assert_eq!(script.done(), Some(&Err(Failure::Cancelled)));
+}
+
+#[test]
+fn a_200_that_crosses_the_cancel_is_ended() {
+    let mut script = Script::new(draft(3000));
+    script.answer("INVITE", "100", "", "");
+    script.sender.cancel(script.now);
+    script.collect();
+    script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
+    assert_eq!(script.methods(), ["INVITE", "CANCEL", "ACK", "BYE"]);
+    assert_eq!(script.done(), None, "until the BYE is answered");
+    script.answer("BYE", "200", "", "");
+    assert_eq!(script.done(), Some(&Err(Failure::Cancelled)));
+}
+
+#[test]
+fn a_cancel_without_any_answer_ends_too() {
+    let mut script = Script::new(draft(3000));
+    script.answer("INVITE", "100", "", "");
+    script.sender.cancel(script.now);
+    script.pass(TIMEOUT);
+    assert_eq!(script.done(), Some(&Err(Failure::Cancelled)));
+}
+
+#[test]
+fn the_session_is_refreshed_by_whom_the_answer_names() {
+    let mut script = Script::new(draft(3000));
+    let headers = format!("{ANSWER_HEADERS}Session-Expires: 20;refresher=uac\r\nAllow: UPDATE\r\n");
+    script.answer("INVITE", "200", &headers, ANSWER);
+    script.sender.handle_msrp_connected(script.now);
+    script.pass(Duration::from_secs(9));
+    assert_eq!(script.methods(), ["INVITE", "ACK"]);
+    script.pass(Duration::from_secs(1));
+    assert_eq!(script.methods(), ["INVITE", "ACK", "UPDATE"]);
+    let update = script.sent.last().unwrap();
+    assert_eq!(
+        update.first(HeaderName::SessionExpires).unwrap().value(),
+        b"20"
+    );
+    // Peer without UPDATE: the offer again; and now the peer refreshes, and does not.
+    script.answer("UPDATE", "200", "Session-Expires: 6;refresher=uas\r\n", "");
+    script.pass(Duration::from_secs(4));
+    let reason = script
+        .sent
+        .last()
+        .unwrap()
+        .first(HeaderName::Reason)
+        .unwrap();
+    assert!(reason.value().starts_with(b"SIP;cause=480"));
+    script.answer("BYE", "200", "", "");
+    assert_eq!(
+        script.done(),
+        Some(&Err(Failure::NoAnswer("session refresh")))
+    );
+}
+
+#[test]
+fn a_peer_without_update_gets_the_offer_again() {
+    let mut script = Script::new(draft(3000));
+    let headers = format!("{ANSWER_HEADERS}Session-Expires: 20\r\n");
+    script.answer("INVITE", "200", &headers, ANSWER);
+    script.sender.handle_msrp_connected(script.now);
+    script.pass(Duration::from_secs(10));
+    assert_eq!(script.methods(), ["INVITE", "ACK", "INVITE"]);
+    assert_eq!(script.sent[0].body(), script.sent[2].body());
+    script.answer("INVITE", "200", &headers, ANSWER);
+    assert_eq!(script.methods(), ["INVITE", "ACK", "INVITE", "ACK"]);
+    let numbers: Vec<_> = script.sent[2..]
+        .iter()
+        .map(|r| request::cseq(r).unwrap().0)
+        .collect();
+    assert_eq!(numbers, [2, 2]);
+}
+
+#[test]
+fn answers_that_break_the_protocol_are_ended_and_told() {
+    let wrong: [(&str, &str, &str); 5] = [
+        ("", "", "without SDP"),
+        (ANSWER_HEADERS, "hello", "SDP"),
+        (
+            ANSWER_HEADERS,
+            "v=0\r\nc=IN IP4 192.0.2.2\r\nm=audio 4 RTP/AVP 0\r\n",
+            "SDP",
+        ),
+        ("active", "", "setup:active"),
+        ("small", "", "up to 99 bytes"),
+    ];
+    for (headers, body, words) in wrong {
+        let mut script = Script::new(draft(3000));
+        let (headers, body) = match headers {
+            "" => ("Contact: <sip:cf@192.0.2.2>\r\n", String::new()),
+            "active" => (ANSWER_HEADERS, ANSWER.replace("passive", "active")),
+            "small" => (ANSWER_HEADERS, format!("{ANSWER}a=max-size:99\r\n")),
+            _ => (headers, body.to_owned()),
+        };
+        script.answer("INVITE", "200", headers, &body);
+        assert_eq!(script.methods(), ["INVITE", "ACK", "BYE"], "{words}");
+        script.answer("BYE", "481", "", "");
+        let Some(Err(failure)) = script.done() else {
+            panic!("{words}")
+        };
+        assert!(failure.to_string().contains(words), "{failure}");
+    }
+}
+
+#[test]
+fn an_unneeded_fork_is_hung_up() {
+    let mut script = Script::new(draft(3000));
+    script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
+    // The same once more, then another.
+    script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
+    assert_eq!(script.methods(), ["INVITE", "ACK", "ACK"]);
+    let invite = script.sent[0].clone();
+    let field = |name| invite.first(name).unwrap().text().unwrap();
+    let text = format!(
+        "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: <sip:bill@example.com>;tag=other\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+         {ANSWER_HEADERS}\r\n{ANSWER}",
+        field(HeaderName::Via),
+        field(HeaderName::From),
+        field(HeaderName::CallId),
+        field(HeaderName::CSeq)
+    );
+    let other = Message::parse(Bytes::from(text)).unwrap();
+    script.sender.handle_sip(script.now, other, way(SERVER));
+    script.collect();
+    assert_eq!(script.methods()[3..], ["ACK", "BYE"]);
+    assert_eq!(script.done(), None);
+}
+
+#[test]
+fn a_2xx_that_makes_no_dialog_is_hung_up_on() {
+    let mut script = Script::new(draft(3000));
+    let headers = ANSWER_HEADERS.replace("Contact: <", "Contact: \"<");
+    assert_ne!(headers, ANSWER_HEADERS);
+    script.answer("INVITE", "200", &headers, ANSWER);
+    assert_eq!(script.methods(), ["INVITE", "ACK", "BYE"]);
+    // Nobody knows a better place than that of the INVITE.
+    let uri = script.sent[0].request_uri().map(str::to_owned);
+    assert!(
+        script
+            .sent
+            .iter()
+            .all(|sent| sent.request_uri() == uri.as_deref())
+    );
+    assert_eq!(script.sent[2].tag_in(HeaderName::To).as_deref(), Some("s"));
+    assert!(matches!(script.done(), Some(Err(Failure::WrongAnswer(_)))));
+}
+
+#[test]
+fn the_connection_goes_where_c_and_m_say() {
+    let mut script = Script::new(draft(3000));
+    script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
+    let target = script.outputs.iter().find_map(|output| match output {
+        SenderOutput::ConnectMsrp(target) => Some((target.host.as_str(), target.port)),
+        _ => None,
+    });
+    assert_eq!(target, Some(("192.0.2.2", 2855)));
+    script.pass(CONNECT_TIMEOUT);
+    assert_eq!(script.methods().last(), Some(&"BYE"));
+}
+
+#[test]
+fn a_session_outlives_its_way_to_the_server() {
+    let mut script = Script::new(draft(3000));
+    script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
+    script.sender.handle_sip_failed(script.now, "gone");
+    script.sender.handle_msrp_connected(script.now);
+    script.sender.handle_sip_failed(script.now, "gone");
+    script.collect();
+    assert_eq!(script.done(), None);
+    script.sender.cancel(script.now);
+    script.collect();
+    // Nobody is there for the BYE: the first word stands.
+    script.sender.handle_sip_failed(script.now, "gone");
+    script.collect();
+    assert_eq!(script.done(), Some(&Err(Failure::Cancelled)));
+    let mut script = Script::new(draft(10));
+    script.sender.handle_sip_failed(script.now, "gone");
+    script.collect();
+    assert_eq!(
+        script.done(),
+        Some(&Err(Failure::Unreachable("gone".into())))
+    );
+}

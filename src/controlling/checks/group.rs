@@ -1,0 +1,205 @@
+//! The checks that only pre-defined groups have (9.1.1-4; spec-notes N14-N17).
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::lists::{
+    ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, entity, has_content_encoding, malformed,
+    no_destinations, too_many,
+};
+use crate::controlling::disposition::cpim_of;
+use crate::controlling::host::{Counter, Host};
+use crate::controlling::originator::Originator;
+use crate::controlling::pager_mode::ReceivedList;
+use crate::controlling::recipients::Recipients;
+use crate::controlling::refusal::Refusal;
+use crate::controlling::request::{GroupLookup, Request};
+use crate::controlling::service::Mode;
+use crate::group::{Group, Permissions};
+use crate::mime::Rebuilt;
+use crate::policy::UnknownGroupCode;
+use crate::resource_lists::Entry;
+use crate::sip::{StatusCode, Uri};
+
+/// The group has to be looked up: nothing below can be said before.
+pub(in crate::controlling) fn wanted(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+    Ok(Checked::WantGroup)
+}
+
+/// 9.1.1-4b.
+pub(in crate::controlling) fn exists(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
+    match request.group {
+        Some(GroupLookup::Known(..)) => Ok(Checked::Passed),
+        Some(GroupLookup::Unavailable { retry_after_s }) => Err(Refusal::with_header(
+            StatusCode::TEMPORARILY_UNAVAILABLE,
+            Some(("Retry-After", retry_after_s.to_string())),
+            "no group source could say whether the group exists",
+        )),
+        Some(GroupLookup::Unknown) | None => match request.service.settings().unknown_group_code {
+            UnknownGroupCode::NotFound => Err(Refusal::with_header(
+                StatusCode::NOT_FOUND,
+                None,
+                "there is no such group",
+            )),
+            UnknownGroupCode::Forbidden => {
+                Err(Refusal::forbidden(NOT_AUTHORISED, "there is no such group"))
+            }
+        },
+    }
+}
+
+/// The group, which [`exists`] has seen.
+fn known(request: &Request) -> Result<(&Rc<Group>, Permissions), Refusal> {
+    match &request.group {
+        Some(GroupLookup::Known(group, permissions)) => Ok((group, *permissions)),
+        _ => Err(Refusal::with_header(
+            StatusCode::NOT_FOUND,
+            None,
+            "there is no such group",
+        )),
+    }
+}
+
+/// 9.1.1-4a.
+pub(in crate::controlling) fn permits(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
+    if !known(request)?.1.may_send {
+        return Err(Refusal::forbidden(
+            NOT_AUTHORISED,
+            "the group's rules do not let the originator send",
+        ));
+    }
+    Ok(Checked::Passed)
+}
+
+/// 9.1.1-4c, 9.1.2-4a (spec-notes N13).
+pub(in crate::controlling) fn supports_cpm(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
+    if !known(request)?.0.supports_cpm() {
+        let code = match request.mode() {
+            Mode::Pager => StatusCode::NOT_ACCEPTABLE_HERE,
+            Mode::Large => {
+                let code = request.service.settings().large_mode.group_no_cpm_code;
+                StatusCode::new(code).unwrap_or(StatusCode::NOT_FOUND)
+            }
+        };
+        return Err(Refusal::with_header(
+            code,
+            None,
+            "the group's supported-services do not name CPM",
+        ));
+    }
+    Ok(Checked::Passed)
+}
+
+/// 9.1.1-4d: what counts is the group's allow-anonymity (spec-notes N17).
+pub(in crate::controlling) fn anonymity(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
+    if request.anonymity_requested() && !known(request)?.1.anonymity_allowed {
+        return Err(Refusal::forbidden(
+            ANONYMITY_NOT_ALLOWED,
+            "the group does not allow anonymity",
+        ));
+    }
+    Ok(Checked::Passed)
+}
+
+/// 9.1.1-4g, without the group itself (spec-notes N36), and without the sender unless it wants a copy (N34).
+pub(in crate::controlling) fn members(
+    request: &mut Request,
+    host: &dyn Host,
+) -> Result<Checked, Refusal> {
+    let settings = request.service.settings();
+    let (group, _) = known(request)?;
+    let sender = request
+        .originator
+        .as_ref()
+        .map(Originator::identities)
+        .unwrap_or_default();
+    let own = Uri::parse(group.uri()).ok();
+    let loops = Cell::new(0);
+    let is_recipient = |uri: &str| {
+        // What is no URI is told below.
+        let Ok(uri) = Uri::parse(uri) else {
+            return true;
+        };
+        let is_own = own.is_some_and(|own| own.equivalent(&uri));
+        loops.set(loops.get() + u32::from(is_own));
+        let is_sender = || sender.iter().any(|identity| identity.equivalent(&uri));
+        !is_own && (settings.copy_to_sender || !is_sender())
+    };
+    let entries = group
+        .members()
+        .filter(|member| is_recipient(member.uri))
+        .map(|member| Entry {
+            uri: member.uri,
+            display_name: member.display_name,
+            copy_control: None,
+            anonymize: false,
+        });
+    let recipients = Recipients::of(entries, settings.max_group_members, &request.service);
+    // What is wrong here is the group document, which is not the sender's fault.
+    request.recipients = recipients.map_err(|_| {
+        let code = StatusCode::SERVER_INTERNAL_ERROR;
+        Refusal::with_header(
+            code,
+            None,
+            "a member of the group has no URI that a request can go to",
+        )
+    })?;
+    let loops = request.recipients.loops() + loops.get();
+    if loops > 0 {
+        host.count(Counter::Loops, loops);
+    }
+    if request.recipients.over_limit() {
+        return Err(too_many(request, "more members than max_group_members"));
+    }
+    // 9.1.1-4f.
+    if request.recipients.is_empty() {
+        return Err(no_destinations(
+            request,
+            "the group has no members beside the sender",
+        ));
+    }
+    Ok(Checked::Passed)
+}
+
+/// The body of a message to a group goes out as it came; only lists of recipients, which do not belong into it,
+/// do not (9.1.1-6g-ex2).
+pub(in crate::controlling) fn content(
+    request: &mut Request,
+    _: &dyn Host,
+) -> Result<Checked, Refusal> {
+    if request.mode() == Mode::Large {
+        return Ok(Checked::Passed);
+    }
+    let whole = || Rebuilt {
+        header_fields: None,
+        body: request.message.body(),
+    };
+    // What is encoded as a whole cannot be looked into, and has to reach the members as it is.
+    let rebuilt = if has_content_encoding(&request.message) {
+        Some(whole())
+    } else {
+        let entity = entity(&request.message)?;
+        request.cpim = cpim_of(&entity);
+        match ReceivedList::in_body(&request.message, entity).map_err(malformed)? {
+            Some(list) => list.replaced(None).map_err(malformed)?,
+            None => Some(whole()),
+        }
+    };
+    if rebuilt.is_none() {
+        return Err(Refusal::bad_request("No Message Beside The Resource List"));
+    }
+    request.outgoing_body = rebuilt;
+    Ok(Checked::Passed)
+}

@@ -1,0 +1,457 @@
+//! Disposition notifications (RFC 5438; OMA CPM 9.2.15). Recipients address them to whom they saw as the originator, which may be an
+//! address of ours. One that comes back is never fanned out: it goes on to the sender of the message that it is about
+//! (spec-notes N37).
+
+use bytes::Bytes;
+
+use super::nameless_receipt::NamelessReceipt;
+use crate::controlling::checks as check;
+use crate::controlling::header_fields::{hops_of, put};
+use crate::controlling::host::{Counter, Host};
+use crate::controlling::large_message_mode::names_group_session;
+use crate::controlling::refusal::Reply;
+use crate::controlling::request::{Correlation, Request};
+use crate::controlling::service::{ControllingFunction, Kind, Received};
+use crate::cpim::{self, CpimMessage};
+use crate::imdn::{self, NotificationRequest};
+use crate::log::LogLevel;
+use crate::mime::{ContentType, Entity, Leaf, TransferEncoding};
+use crate::policy::{GroupReceipts, IdentitySource, Imdn};
+use crate::shared::Noted;
+use crate::sip::{HeaderBlock, Message, Uri};
+
+/// How a notification goes on: as a proxy's request does, everything that is not named here as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// The sender.
+    pub request_uri: String,
+    /// URI of the next hop, where it is not the Request-URI that decides.
+    pub next_hop: Option<String>,
+    /// Names of the header fields that are not passed on, with commas between.
+    pub dropped: &'static str,
+    /// Header lines to add, each ended by CRLF.
+    pub headers: Vec<u8>,
+}
+
+/// What becomes of a MESSAGE that may be a notification.
+#[derive(Debug)]
+pub enum Notification {
+    /// It is none for us, or nobody is known to forward it to. Nothing has changed.
+    NotOurs,
+    /// It goes on.
+    Forward(Forwarding),
+    /// The group tells the sender in place of its member, see [`send_nameless`](ControllingFunction::send_nameless).
+    Nameless(Box<NamelessReceipt>),
+    /// It may not go any further.
+    Refused(Reply),
+}
+
+impl Request {
+    /// Where notifications about this message can go. `None`: nowhere, or to ourselves again.
+    pub(in crate::controlling) fn notifications_to(&self) -> Option<&str> {
+        let is_routed = self.service.settings().outbound_proxy.is_some();
+        let uri = self.originator.as_ref()?.reachable(is_routed)?;
+        let parsed = Uri::parse(uri).ok()?;
+        (!self.service.takes_notifications_to(&parsed)).then_some(uri)
+    }
+
+    /// Notes the sender of a pager mode message that asks for notifications. Before it is sent: a recipient's notification can
+    /// be here before the last recipient has his copy.
+    pub(in crate::controlling) fn note_sender(&self) -> Option<Noted> {
+        let senders = self.service.senders()?;
+        let request = NotificationRequest::of(self.cpim.as_ref()?)?;
+        let settings = self.service.settings();
+        let counted = match settings.failure_imdn && request.wanted.failed {
+            true => self.recipients().len(),
+            false => 0,
+        };
+        let ttl_s = settings.imdn_ttl_s as u64;
+        senders.note_counted(
+            &request.message_id,
+            self.notifications_to()?,
+            ttl_s,
+            counted,
+        )
+    }
+}
+
+impl ControllingFunction {
+    /// Decides about a MESSAGE that [`classify`](Self::classify) has not taken. `is_asked`: the routing script wants it forwarded,
+    /// whatever the parameter `imdn` says.
+    pub fn forward_notification(
+        &self,
+        received: &Received<'_>,
+        is_asked: bool,
+        host: &dyn Host,
+    ) -> Notification {
+        let settings = self.settings();
+        let Some(senders) = self
+            .senders()
+            .filter(|_| is_asked || settings.imdn == Imdn::Forward)
+        else {
+            return Notification::NotOurs;
+        };
+        // The Request-URI first: it sorts out nearly everything that passes a proxy.
+        let Some(own) = Uri::parse(received.request_uri)
+            .ok()
+            .filter(|uri| self.takes_notifications_to(uri))
+        else {
+            return Notification::NotOurs;
+        };
+        let Ok(message) = Message::parse(Bytes::copy_from_slice(received.message)) else {
+            return Notification::NotOurs;
+        };
+        let Some(document) = document(&message).filter(|_| message.method() == Some("MESSAGE"))
+        else {
+            return Notification::NotOurs;
+        };
+        let correlation = Correlation::of(&message);
+        let id = match imdn::notified_message_id(&document) {
+            Ok(id) => id,
+            Err(error) => {
+                let line =
+                    format_args!("a disposition notification is not read: {error}, {correlation}");
+                host.log(LogLevel::Debug, line);
+                return Notification::NotOurs;
+            }
+        };
+        let Some(sender) = senders.find(&id) else {
+            host.count(Counter::ImdnUnknown, 1);
+            let line =
+                format_args!("a disposition notification about an unknown message, {correlation}");
+            host.log(LogLevel::Debug, line);
+            return Notification::NotOurs;
+        };
+        let is_nameless =
+            settings.group_receipts == GroupReceipts::Nameless && self.is_group_address(&own);
+        let passes = check::single_fields(&message).and_then(|()| check::hops_left(&message));
+        let goes_on = passes.and_then(|()| match is_nameless {
+            true => {
+                let receipt = self.nameless(&message, &own, &document, sender)?;
+                Ok(Notification::Nameless(Box::new(receipt)))
+            }
+            false => {
+                let forwarding = self.forwarding(received, &message, sender);
+                Ok(Notification::Forward(forwarding))
+            }
+        });
+        goes_on.unwrap_or_else(|refusal| {
+            let line = format_args!(
+                "a disposition notification goes no further: {}, {correlation}",
+                refusal.cause()
+            );
+            host.log(LogLevel::Notice, line);
+            // It has no Warning that would name an agent.
+            Notification::Refused(refusal.reply(&self.product(), ""))
+        })
+    }
+
+    fn forwarding(&self, received: &Received<'_>, message: &Message, sender: String) -> Forwarding {
+        let settings = self.settings();
+        let proxy = settings.outbound_proxy.as_ref();
+        let mut headers = HeaderBlock::new();
+        put(
+            &mut headers,
+            "Max-Forwards",
+            hops_of(message).saturating_sub(1).to_string(),
+        );
+        if let Some(proxy) = proxy.filter(|proxy| proxy.loose_routing()) {
+            put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
+        }
+        // RFC 3325 §5: from whom nobody trusts, no asserted identity goes on.
+        let is_trusted = settings.identity_source != IdentitySource::PAssertedIdentity
+            || received
+                .source_address
+                .is_some_and(|source| settings.trusted_peers.contains(source));
+        Forwarding {
+            request_uri: sender,
+            next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
+            // The Route is that of the way to us.
+            dropped: match is_trusted {
+                true => "Max-Forwards,Route",
+                false => "Max-Forwards,Route,P-Asserted-Identity",
+            },
+            headers: headers.into_bytes(),
+        }
+    }
+
+    /// Whether notifications may be addressed to `uri`: to what recipients are told to be the originator.
+    pub(in crate::controlling) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
+        self.own_kind(uri, self.keys(uri).address).is_some()
+            || self.settings().group_uris.contains(uri)
+            || uri.user().is_some_and(names_group_session)
+                && uri
+                    .host()
+                    .is_some_and(|host| self.is_own_host(host, Kind::AdHoc))
+    }
+}
+
+/// Whether the content is a notification, wrapped in CPIM as it has to be (RFC 5438 §7), alone or as one part of several.
+pub(in crate::controlling) fn is_notification(message: &Message) -> bool {
+    may_be_notification(&message.body())
+        && check::entity(message).is_ok_and(|entity| {
+            cpim_of(&entity)
+                .is_some_and(|cpim| cpim::wrapped_content_type(&cpim).is_some_and(is_imdn))
+        })
+}
+
+/// The CPIM message in a body.
+pub(in crate::controlling) fn cpim_of(entity: &Entity) -> Option<Bytes> {
+    let (media_type, subtype) = cpim::CONTENT_TYPE;
+    let is_cpim = |leaf: &Leaf<'_>| leaf.content_type().is(media_type, subtype);
+    entity.leaves().find(is_cpim)?.content().ok()
+}
+
+/// The document of a MESSAGE that is a notification and nothing else.
+fn document(message: &Message) -> Option<Bytes> {
+    if !may_be_notification(&message.body()) {
+        return None;
+    }
+    let entity = check::entity(message).ok()?;
+    let cpim = cpim_of(&entity).filter(|_| !entity.is_multipart())?;
+    let cpim = CpimMessage::parse(&cpim).ok()?;
+    cpim.content_field("Content-Type")
+        .filter(|value| is_imdn(value))?;
+    let encoding = match cpim.content_field("Content-Transfer-Encoding") {
+        Some(value) => TransferEncoding::parse(value.as_bytes()).ok()?,
+        None => TransferEncoding::Identity,
+    };
+    encoding.decode(&cpim.content).ok()
+}
+
+fn is_imdn(content_type: &str) -> bool {
+    let (media_type, subtype) = imdn::CONTENT_TYPE;
+    ContentType::parse(Bytes::copy_from_slice(content_type.as_bytes()))
+        .is_ok_and(|content_type| content_type.is(media_type, subtype))
+}
+
+/// Whether the subtype of a notification stands anywhere in a body: most messages need no further look.
+fn may_be_notification(body: &[u8]) -> bool {
+    let (_, subtype) = imdn::CONTENT_TYPE;
+    let (before, _) = subtype.split_once('+').unwrap_or_default();
+    memchr::memchr_iter(b'+', body).any(|plus| {
+        let start = plus.checked_sub(before.len());
+        start
+            .and_then(|start| body.get(start..start + subtype.len()))
+            .is_some_and(|found| found.eq_ignore_ascii_case(subtype.as_bytes()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::rc::Rc;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::controlling::{OutgoingRequest, SenderTable, Sent, fill_random};
+    use crate::policy::Settings;
+    use fastrand::Rng;
+
+    /// A host of which nothing is wanted.
+    struct Quiet;
+
+    impl Host for Quiet {
+        fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+
+        fn count(&self, _: Counter, _: u32) {}
+
+        fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
+            Sent::Failed
+        }
+
+        fn hand_over(&self, _: &[u8]) -> bool {
+            false
+        }
+
+        fn begin_session(&self, _: &[u8]) -> bool {
+            false
+        }
+    }
+
+    fn service() -> Rc<ControllingFunction> {
+        let mut settings = Settings::default();
+        for (name, value) in [
+            ("exploder_uri", "sip:many@example.com"),
+            ("controlling_uri", "sip:cpm@example.org:5070"),
+            ("group_uri", "sip:*@groups.example.com"),
+            ("group_source", "dir:/groups"),
+        ] {
+            settings.set(name, value).unwrap();
+        }
+        let words = (0..SenderTable::words(4)).map(|_| AtomicU64::new(0));
+        let words: Vec<AtomicU64> = words.collect();
+        let senders = SenderTable::new(words.leak(), fill_random, || 0);
+        senders.note("1", "sip:anne@example.com", 60);
+        let service = ControllingFunction::new(settings, 1).unwrap();
+        Rc::new(service.with_senders(senders))
+    }
+
+    const DOCUMENT: &str = "<imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"><message-id>1</message-id>\
+        <datetime>2026-01-02T03:04:05Z</datetime><recipient-uri>sip:bill@example.com</recipient-uri>\
+        <display-notification><status><displayed/></status></display-notification></imdn>";
+
+    fn cpim(fields: &str, content: &str) -> String {
+        format!("From: <sip:bill@example.com>\r\n\r\n{fields}\r\n\r\n{content}")
+    }
+
+    fn request(method: &str, content_type: &str, body: &str) -> String {
+        format!(
+            "{method} sip:x SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:b@a>;tag=1\r\n\
+             To: <sip:x>\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\n\
+             Accept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg\"\r\n\
+             Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn received<'a>(message: &'a str, request_uri: &'a str) -> Received<'a> {
+        Received {
+            message: message.as_bytes(),
+            request_uri,
+            source_address: None,
+        }
+    }
+
+    /// Whether it is forwarded, and whether it is a message to be distributed.
+    fn taken(message: &str, request_uri: &str) -> (bool, bool) {
+        let service = service();
+        let received = received(message, request_uri);
+        let notification = service.forward_notification(&received, false, &Quiet);
+        (
+            matches!(
+                notification,
+                Notification::Forward(_) | Notification::Nameless(_)
+            ),
+            service.classify(&received).is_some(),
+        )
+    }
+
+    #[test]
+    fn what_is_addressed_to_us() {
+        let body = cpim("Content-Type: message/imdn+xml", DOCUMENT);
+        let told = request("MESSAGE", "message/cpim", &body);
+        let digits = "0123456789abcdef".repeat(2);
+        for (uri, is_ours) in [
+            ("sip:many@example.com", true),
+            ("sip:cpm@example.org:5070", true),
+            ("sip:lunch@groups.example.com", true),
+            // A Group Session Identity is at the host of a controlling_uri.
+            (&*format!("sip:cpm-group-{digits}@EXAMPLE.org"), true),
+            (&*format!("sip:cpm-group-{digits}@example.com"), false),
+            (
+                &*format!("sip:cpm-group-{}@example.org", &digits[1..]),
+                false,
+            ),
+            (
+                &*format!("sip:cpm-group-{}g@example.org", &digits[1..]),
+                false,
+            ),
+            ("sip:bill@example.com", false),
+            ("tel:+1", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(taken(&told, uri), (is_ours, false), "{uri}");
+        }
+        let told = request("INFO", "message/cpim", &body);
+        assert_eq!(taken(&told, "sip:many@example.com"), (false, false));
+    }
+
+    #[test]
+    fn a_member_stays_nameless() {
+        let body = cpim("Content-Type: message/imdn+xml", DOCUMENT);
+        let told = |body: &str| request("MESSAGE", "message/cpim", body);
+        let result =
+            |told: &str, uri| service().forward_notification(&received(told, uri), false, &Quiet);
+        let digits = "0123456789abcdef".repeat(2);
+        let session = format!("sip:cpm-group-{digits}@example.org");
+        for uri in ["sip:many@example.com", "sip:cpm@example.org:5070", &session] {
+            let result = result(&told(&body), uri);
+            assert!(matches!(result, Notification::Forward(_)), "{uri}");
+        }
+        for (group, own) in [
+            (
+                "sip:lunch@groups.example.com",
+                "sip:lunch@groups.example.com",
+            ),
+            (
+                "sip:lunch:bill@groups.example.com:5070;x=bill?y=bill",
+                "sip:lunch@groups.example.com:5070",
+            ),
+        ] {
+            let Notification::Nameless(receipt) = result(&told(&body), group) else {
+                panic!("{group}")
+            };
+            let written = format!("{receipt:?}");
+            assert!(!written.contains("bill"), "{written}");
+            assert!(
+                written.contains(&format!("recipient: Some({own:?})")),
+                "{written}"
+            );
+            assert!(written.contains("disposition: Displayed"), "{written}");
+        }
+        // What cannot be told without naming him is not told.
+        for broken in [
+            body.replace("2026-01-02", "bill-01-02"),
+            body.replace("2026-01-02", &"2".repeat(40)),
+            body.replace("display-notification", "bill-notification"),
+        ] {
+            let result = result(&told(&broken), "sip:lunch@groups.example.com");
+            let Notification::Refused(reply) = result else {
+                panic!("{broken}")
+            };
+            assert_eq!(reply.code.as_u16(), 400);
+        }
+    }
+
+    #[test]
+    fn what_is_a_notification() {
+        let plain = cpim("Content-Type: message/imdn+xml", DOCUMENT);
+        let capitals = cpim("content-type: Message/IMDN+XML; charset=utf-8", DOCUMENT);
+        let encoded = cpim(
+            "Content-Type: message/imdn+xml\r\nContent-Transfer-Encoding: base64",
+            "PGltZG4geG1sbnM9InVybjppZXRmOnBhcmFtczp4bWw6bnM6aW1kbiI+PG1lc3NhZ2UtaWQ+MTwvbWVzc2FnZS1pZD48L2ltZG4+",
+        );
+        let text = cpim("Content-Type: text/plain", "imdn+xml");
+        let parts = format!(
+            "--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b\r\nContent-Type: message/cpim\r\n\r\n{plain}\r\n--b--\r\n"
+        );
+        for (content_type, body, expected) in [
+            ("message/cpim", &plain, (true, false)),
+            ("Message/CPIM;x=y", &capitals, (true, false)),
+            ("message/cpim", &encoded, (true, false)),
+            // It is never distributed, and with more beside it not forwarded either.
+            ("multipart/mixed;boundary=b", &parts, (false, false)),
+            ("message/cpim", &text, (false, true)),
+            ("text/plain", &plain, (false, true)),
+            ("message/imdn+xml", &DOCUMENT.to_owned(), (false, true)),
+        ] {
+            let told = request("MESSAGE", content_type, body);
+            assert_eq!(taken(&told, "sip:many@example.com"), expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn mutated_notifications_never_panic() {
+        let service = service();
+        let body = cpim("Content-Type: message/imdn+xml", DOCUMENT);
+        let told = request("MESSAGE", "message/cpim", &body).into_bytes();
+        let mut random = Rng::with_seed(37);
+        let mut forwarded = 0;
+        for _ in 0..5_000 {
+            let mut bytes = told.clone();
+            for _ in 0..random.usize(..4) {
+                let at = random.usize(..bytes.len());
+                bytes[at] = b"\r\n:;<>/\"+ \xff\0"[random.usize(..12)];
+            }
+            bytes.truncate(bytes.len() - random.usize(..2) * random.usize(..bytes.len()));
+            let received = Received {
+                message: &bytes,
+                ..received("", "sip:many@example.com")
+            };
+            let notification = service.forward_notification(&received, true, &Quiet);
+            forwarded += u32::from(matches!(notification, Notification::Forward(_)));
+        }
+        assert!(forwarded > 100, "{forwarded}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Receipts from members of a pre-defined group, whose list its senders are not shown (RFC 5438; spec-notes N37): the group
+//! tells the sender what has become of the message, and not at whom.
+//!
+//! Nothing is passed on as the member wrote it, but for what cannot name anybody: the Message-ID, which is the sender's own, the time,
+//! the disposition, and ids of hexadecimal digits.
+
+use super::own_notification::OwnNotification;
+use crate::controlling::RETRY_AFTER_S;
+use crate::controlling::header_fields::{hops_of, put};
+use crate::controlling::host::{Host, Sent};
+use crate::controlling::ids::CopyIds;
+use crate::controlling::large_message_mode::names_group_session;
+use crate::controlling::refusal::{Refusal, Reply};
+use crate::controlling::request::Correlation;
+use crate::controlling::request_identity::RequestIdentity;
+use crate::controlling::service::{ControllingFunction, PAGER_MODE_SERVICE};
+use crate::imdn::Notification;
+use crate::log::LogLevel;
+use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri};
+
+/// Longest time that is passed on. RFC 3339 with fractions of a second has 35 characters.
+const MAX_DATE_TIME_BYTES: usize = 40;
+
+/// Longest id that is passed on: twice a UUID.
+const MAX_ID_BYTES: usize = 72;
+
+/// A receipt that the group gives in place of its member.
+#[derive(Debug)]
+pub struct NamelessReceipt {
+    notification: OwnNotification,
+    to_tag: String,
+    /// What names the receipt in log lines.
+    correlation: String,
+}
+
+impl ControllingFunction {
+    /// Whether this is the address of a pre-defined group. A session of an ad-hoc group, which a wide pattern may take in, is none.
+    pub(in crate::controlling) fn is_group_address(&self, uri: &Uri<'_>) -> bool {
+        self.own_kind(uri, self.keys(uri).address).is_none()
+            && self.settings().group_uris.contains(uri)
+            && !uri.user().is_some_and(names_group_session)
+    }
+
+    /// What `group` tells `sender` in place of the receipt `message`, whose document is `document`. Refused with 400: that cannot
+    /// be told without what may name the member.
+    pub(in crate::controlling) fn nameless(
+        &self,
+        message: &Message,
+        group: &Uri<'_>,
+        document: &[u8],
+        sender: String,
+    ) -> Result<NamelessReceipt, Refusal> {
+        let malformed = || Refusal::bad_request("Malformed Disposition Notification");
+        let own = bare_address(group).ok_or_else(malformed)?;
+        let received = Notification::parse(document).map_err(|_| malformed())?;
+        if !is_date_time(&received.date_time) {
+            return Err(malformed());
+        }
+        let request_ids = self.ids().of_request(&RequestIdentity::of(message));
+        let mut ids = CopyIds::of(request_ids);
+        ids.set(&sender);
+        let mut headers = HeaderBlock::new();
+        let icsi = PAGER_MODE_SERVICE.replace(':', "%3A");
+        let tag = format!("*;+g.3gpp.icsi-ref=\"{icsi}\"");
+        put(&mut headers, "Accept-Contact", tag);
+        for name in [HeaderName::ConversationId, HeaderName::ContributionId] {
+            for field in message.all(name).filter(|field| is_plain_id(field.value())) {
+                headers.push_line(&field);
+            }
+        }
+        Ok(NamelessReceipt {
+            to_tag: request_ids.to_tag(),
+            correlation: Correlation::of(message).to_string(),
+            notification: OwnNotification {
+                notification: Notification {
+                    recipient: Some(own.clone()),
+                    original_recipient: None,
+                    ..received
+                },
+                own,
+                cpim_to: format!("<{sender}>"),
+                sender,
+                ids,
+                hops: hops_of(message).saturating_sub(1),
+                headers,
+            },
+        })
+    }
+
+    /// Sends it, once the received receipt has a transaction that absorbs repetitions. Returns the reply to that, and whether the
+    /// transaction layer has taken what was sent.
+    pub fn send_nameless(&self, receipt: &NamelessReceipt, host: &dyn Host) -> (Reply, bool) {
+        let sent = self.send_notification(&receipt.notification, host);
+        let is_handed = matches!(sent, Some(Sent::Handed | Sent::HandedEnough));
+        let refusal = match sent {
+            Some(Sent::Handed | Sent::HandedEnough | Sent::Dropped) => {
+                let mut headers = HeaderBlock::new();
+                put(&mut headers, "Server", self.product());
+                let reply = Reply::accepted(headers.into_bytes(), receipt.to_tag.clone());
+                return (reply, is_handed);
+            }
+            Some(Sent::NoRoom | Sent::Busy) => Refusal::with_header(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some(("Retry-After", RETRY_AFTER_S.to_string())),
+                "there is no room for it now",
+            ),
+            Some(Sent::Failed | Sent::FailedEnough) | None => Refusal::with_header(
+                StatusCode::SERVER_INTERNAL_ERROR,
+                None,
+                "the sender cannot be reached",
+            ),
+        };
+        let line = format_args!(
+            "a disposition notification could not be sent on: {}, {}",
+            refusal.cause(),
+            receipt.correlation
+        );
+        host.log(LogLevel::Notice, line);
+        (refusal.reply(&self.product(), ""), false)
+    }
+}
+
+/// The address without what a member can have added to it.
+fn bare_address(uri: &Uri<'_>) -> Option<String> {
+    let (scheme, user, host) = (uri.scheme(), uri.user()?, uri.host()?);
+    let port = uri.port().map_or(String::new(), |port| format!(":{port}"));
+    Some(format!("{scheme}:{user}@{host}{port}"))
+}
+
+/// Whether it has no characters but those of a time (RFC 3339 §5.6).
+fn is_date_time(text: &str) -> bool {
+    let is_of_a_time = |byte: u8| byte.is_ascii_digit() || b"TtZz:.+-".contains(&byte);
+    text.len() <= MAX_DATE_TIME_BYTES && text.bytes().all(is_of_a_time)
+}
+
+/// Whether an id is made of what UUIDs are: other ones may hold the name of the host that made them.
+fn is_plain_id(id: &[u8]) -> bool {
+    let is_of_an_id = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
+    id.len() <= MAX_ID_BYTES && id.iter().all(is_of_an_id)
+}

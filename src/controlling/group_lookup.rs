@@ -1,0 +1,113 @@
+//! Looks pre-defined groups up for requests, and says now and then that this does not work.
+
+use std::time::SystemTime;
+
+use super::host::Host;
+use super::request::{GroupLookup, Request};
+use super::service::ControllingFunction;
+use crate::group::source::{
+    Credentials, Found, GroupDatabase, GroupSources, SourceError, SourceOptions,
+};
+use crate::log::LogLevel;
+use crate::policy::Settings;
+use crate::sip::Uri;
+
+/// A source that is down is worth one line in this time.
+const LOG_INTERVAL_MS: u64 = 60_000;
+
+/// The group sources of one process.
+pub struct GroupFinder {
+    sources: GroupSources,
+    logged_at_ms: Option<u64>,
+}
+
+impl GroupFinder {
+    /// Whether the sources that are configured can be opened at all. Nothing is kept open.
+    pub fn check(settings: &Settings) -> Result<(), SourceError> {
+        GroupSources::new(&settings.group_sources, &options(settings)).map(drop)
+    }
+
+    /// Opens the sources as configured.
+    pub fn new(service: &ControllingFunction) -> Result<Self, SourceError> {
+        let settings = service.settings();
+        let options = SourceOptions {
+            names: service.names().clone(),
+            ..options(settings)
+        };
+        let sources = GroupSources::new(&settings.group_sources, &options)?;
+        Ok(GroupFinder {
+            sources,
+            logged_at_ms: None,
+        })
+    }
+
+    /// The group of a request that wants one. `now_ms` is monotonic.
+    pub fn look_up(
+        &mut self,
+        request: &Request,
+        now_ms: u64,
+        database: &dyn GroupDatabase,
+        host: &dyn Host,
+    ) -> GroupLookup {
+        let Ok(uri) = Uri::parse(request.request_uri()) else {
+            return GroupLookup::Unknown;
+        };
+        // They may have changed while the proxy runs.
+        let settings = request.service.settings();
+        self.sources.set_times(
+            settings.group_timeout_ms as u64,
+            settings.group_lifetime_s as u64,
+        );
+        let found = self.sources.find(&uri, now_ms, database);
+        while let Some(fault) = self.sources.poll_fault() {
+            // What is wrong with one document is said once and has to be seen.
+            if !fault.cause.is_outage() || self.is_time_to_log(now_ms) {
+                host.log(LogLevel::Error, format_args!("{fault}"));
+            }
+        }
+        match found {
+            Ok(Found::Group(group)) => {
+                // The rules of a group can hold for a time (RFC 4745 §7.3).
+                let permissions = request.permissions(&group, SystemTime::now());
+                GroupLookup::Known(group, permissions)
+            }
+            Ok(Found::Unknown) => GroupLookup::Unknown,
+            Err(unavailable) => {
+                if self.is_time_to_log(now_ms) {
+                    host.log(LogLevel::Error, format_args!("{unavailable}"));
+                }
+                GroupLookup::Unavailable {
+                    retry_after_s: unavailable.retry_after_s,
+                }
+            }
+        }
+    }
+
+    fn is_time_to_log(&mut self, now_ms: u64) -> bool {
+        let is_due = |at| now_ms.saturating_sub(at) >= LOG_INTERVAL_MS;
+        let is_time = self.logged_at_ms.is_none_or(is_due);
+        if is_time {
+            self.logged_at_ms = Some(now_ms);
+        }
+        is_time
+    }
+
+    /// Forgets what is cached. Returns how many groups that were.
+    pub fn flush(&mut self) -> usize {
+        self.sources.flush()
+    }
+}
+
+fn options(settings: &Settings) -> SourceOptions {
+    let credentials = settings.xcap_user.clone().map(|user| Credentials {
+        user,
+        password: settings.xcap_password.clone().unwrap_or_default(),
+    });
+    let timeout_ms = settings.group_timeout_ms as u64;
+    let lifetime_s = settings.group_lifetime_s as u64;
+    SourceOptions {
+        xcap_credentials: credentials,
+        ca_file: settings.xcap_ca_file.as_ref().map(Into::into),
+        ..SourceOptions::new(timeout_ms, lifetime_s)
+    }
+}

@@ -1,0 +1,113 @@
+//! The notification that tells the sender of a pager mode message that all his recipients have failed (RFC 5438 §7.2.1.1;
+//! spec-notes N21). The 202 came long before.
+
+use super::fan_out_job::FanOutJob;
+use crate::controlling::checks as check;
+use crate::controlling::disposition::OwnNotification;
+use crate::controlling::disposition::cpim_of;
+use crate::controlling::header_fields::INITIAL_MAX_FORWARDS;
+use crate::controlling::host::{Host, Sent};
+use crate::controlling::ids::CopyIds;
+use crate::controlling::request::Correlation;
+use crate::controlling::service::ControllingFunction;
+use crate::cpim::CpimMessage;
+use crate::imdn::{Disposition, Notification, NotificationRequest};
+use crate::log::LogLevel;
+use crate::shared::Link;
+use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
+
+impl ControllingFunction {
+    /// Counts the recipients of a fan-out whose request could not even be sent.
+    pub(in crate::controlling) fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
+        if job.failed > 0
+            && job.link != Link::default()
+            && let Some(copy) = job.copy()
+        {
+            self.handle_failed(&copy, job.link, job.failed as usize, host);
+        }
+    }
+
+    /// Counts recipients who finally failed. `copy` is what one of them was sent. When those are all, the sender is told.
+    pub(in crate::controlling) fn handle_failed(
+        &self,
+        copy: &Message,
+        link: Link,
+        recipients: usize,
+        host: &dyn Host,
+    ) {
+        let Some(sender) = self
+            .senders()
+            .and_then(|senders| senders.fail(link, recipients))
+        else {
+            return;
+        };
+        let sent = self.send_failure(copy, &sender, host);
+        if !matches!(sent, Some(Sent::Handed | Sent::HandedEnough)) {
+            let line = format_args!(
+                "the sender is not told that all recipients have failed: {}, leg: {}",
+                if sent.is_some() {
+                    "the notification cannot be sent"
+                } else {
+                    "the message lacks what it would say"
+                },
+                Correlation::of(copy)
+            );
+            host.log(LogLevel::Notice, line);
+        }
+    }
+
+    /// `None`: the message lacks what the notification has to say.
+    fn send_failure(&self, copy: &Message, sender: &str, host: &dyn Host) -> Option<Sent> {
+        let content = cpim_of(&check::entity(copy).ok()?)?;
+        let id = NotificationRequest::of(&content)?.message_id;
+        let content = CpimMessage::parse(&content).ok()?;
+        let recipient = content.address("To")?;
+        let failed = Notification {
+            message_id: id,
+            date_time: content.field("DateTime")?.to_owned(),
+            recipient: Some(recipient.to_owned()),
+            original_recipient: None,
+            disposition: Disposition::Failed,
+        };
+        let mut headers = HeaderBlock::new();
+        let copied = [
+            HeaderName::AcceptContact,
+            HeaderName::ConversationId,
+            HeaderName::ContributionId,
+        ];
+        for field in copied.iter().flat_map(|name| copy.all(*name)) {
+            headers.push_line(&field);
+        }
+        let mut ids = CopyIds::of(self.ids_following("failure", copy));
+        ids.set(sender);
+        let notification = OwnNotification {
+            own: self.address_sent_to(copy, recipient)?,
+            sender: sender.to_owned(),
+            cpim_to: content.field("From")?.to_owned(),
+            notification: failed,
+            ids,
+            hops: INITIAL_MAX_FORWARDS,
+            headers,
+        };
+        self.send_notification(&notification, host)
+    }
+
+    /// The address of ours that a message was sent to: what a group asserts of itself, else that of the CPIM wrapper, which the
+    /// sender has written (spec-notes N38), where it is one, else the first.
+    fn address_sent_to(&self, copy: &Message, named: &str) -> Option<String> {
+        let asserted = copy.uri_in(HeaderName::PAssertedIdentity);
+        let settings = self.settings();
+        let own = settings
+            .exploder_uris
+            .iter()
+            .chain(&settings.controlling_uris);
+        let is_ours =
+            |uri: &&str| Uri::parse(uri).is_ok_and(|uri| self.takes_notifications_to(&uri));
+        let mut candidates = asserted
+            .as_deref()
+            .into_iter()
+            .chain([named])
+            .chain(own.map(String::as_str));
+        candidates.find(is_ours).map(str::to_owned)
+    }
+}

@@ -1,0 +1,521 @@
+//! The fan-out of one message: the same header lines and body to each recipient, one after another.
+//!
+//! It begins in the SIP worker that got the request. When the host finds that this takes too long, or that
+//! the transactions in flight hold too much memory, the rest is handed over to a process that has nothing else
+//! to do: no worker is kept from the requests of others.
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::outcome::Attempt;
+use crate::controlling::host::{AboutRequest, Counter, Host, OutgoingRequest, Sent};
+use crate::controlling::ids::CopyIds;
+use crate::controlling::refusal::Reply;
+use crate::log::LogLevel;
+use crate::shared::Link;
+use crate::shared::{Charge, Claim};
+use crate::sip::Message;
+
+/// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
+pub const RETRY_AFTER_S: u32 = 5;
+
+/// A fan-out on its way: what all copies share, who gets one, and how far it has come.
+#[derive(Debug)]
+pub struct FanOutJob {
+    pub(in crate::controlling) from: String,
+    pub(in crate::controlling) headers: Vec<u8>,
+    pub(in crate::controlling) body: Bytes,
+    pub(in crate::controlling) next_hop: Option<String>,
+    /// Where recipients go whose URI leads nowhere by itself.
+    pub(in crate::controlling) isf: Option<Isf>,
+    pub(in crate::controlling) ids: CopyIds,
+    /// What keeps the message from being fanned out again, where requests are remembered.
+    pub(in crate::controlling) claim: Option<Claim>,
+    /// The recipients' URIs, each ended by a line end, which no URI holds.
+    pub(in crate::controlling) recipients: String,
+    /// Header lines of the 202.
+    pub(in crate::controlling) reply_headers: Vec<u8>,
+    /// For the log.
+    pub(in crate::controlling) correlation: String,
+    /// Where the next recipient's URI begins, and which place in the list that is. Who is busy goes to the
+    /// end of the list, so that he keeps nobody waiting.
+    pub(in crate::controlling) position: usize,
+    pub(in crate::controlling) place: usize,
+    /// How many recipients have not been tried yet. The sender hears nothing of those who take longer than that.
+    pub(in crate::controlling) untried: usize,
+    pub(in crate::controlling) failed: u32,
+    /// To the record of the message, where its failures are counted.
+    pub(in crate::controlling) link: Link,
+    /// What its recipients are counted in.
+    pub(in crate::controlling) charge: Charge,
+    /// For the operator's script.
+    pub(in crate::controlling) about: AboutRequest,
+}
+
+/// The Interworking Selection Function, for URIs of a scheme that only it can do something with. Sending them
+/// anywhere else would end in the 416 that leads there (9.1.1 last list).
+#[derive(Debug)]
+pub(in crate::controlling) struct Isf {
+    pub(in crate::controlling) uri: String,
+    /// The header lines of all copies, behind the Route that leads there.
+    pub(in crate::controlling) headers: Vec<u8>,
+}
+
+/// How far a fan-out got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Every recipient's request was handed on, dropped by the operator, or failed by itself.
+    Done,
+    /// The host has had enough for now.
+    Enough,
+    /// There is no room for more transactions now.
+    NoRoom,
+}
+
+impl FanOutJob {
+    /// Sends on. With `last`, what finds no room has failed.
+    pub fn run(&mut self, host: &dyn Host, last: bool) -> Progress {
+        let (mut handed, mut interworked) = (0, 0);
+        let mut to = String::new();
+        // Once all that is left was busy in this run, there is nothing to do but wait.
+        let mut busy_from = None;
+        let progress = loop {
+            if busy_from.is_some_and(|from| self.position >= from) {
+                break Progress::NoRoom;
+            }
+            let rest = &self.recipients[self.position..];
+            let Some(length) = memchr::memchr(b'\n', rest.as_bytes()) else {
+                break Progress::Done;
+            };
+            let uri = &rest[..length];
+            let next = self.position + length + 1;
+            self.ids.set(uri);
+            to.clear();
+            to.push('<');
+            to.push_str(uri);
+            to.push('>');
+            let isf = self.isf.as_ref().filter(|_| !is_sip(uri));
+            let sent = host.send(&OutgoingRequest {
+                method: "MESSAGE",
+                request_uri: uri,
+                next_hop: isf.map(|isf| isf.uri.as_str()).or(self.next_hop.as_deref()),
+                from: &self.from,
+                from_tag: self.ids.tag(),
+                to: &to,
+                call_id: self.ids.call_id(),
+                cseq: 1,
+                headers: isf.map_or(&self.headers, |isf| &isf.headers),
+                body: &self.body,
+                attempt: Attempt::Copy {
+                    to_isf: isf.is_some(),
+                    link: self.link,
+                    charge: self.charge,
+                }
+                .bits(),
+                about: Some(&self.about),
+            });
+            match sent {
+                Sent::NoRoom if !last => break Progress::NoRoom,
+                Sent::Busy if !last => {
+                    busy_from.get_or_insert(self.recipients.len());
+                    let again = self.recipients[self.position..next].to_owned();
+                    self.recipients.push_str(&again);
+                }
+                Sent::NoRoom | Sent::Busy | Sent::Failed | Sent::FailedEnough => self.failed += 1,
+                Sent::Handed | Sent::HandedEnough if isf.is_some() => interworked += 1,
+                Sent::Handed | Sent::HandedEnough => handed += 1,
+                Sent::Dropped => {}
+            }
+            self.position = next;
+            self.place += 1;
+            self.untried = self.untried.saturating_sub(1);
+            let is_enough = matches!(sent, Sent::HandedEnough | Sent::FailedEnough);
+            if is_enough && self.position < self.recipients.len() && !last {
+                break Progress::Enough;
+            }
+        };
+        host.count(Counter::Recipients, handed);
+        host.count(Counter::Interworked, interworked);
+        if progress == Progress::Done && self.failed > 0 {
+            host.count(Counter::Failed, self.failed);
+            host.log(
+                LogLevel::Notice,
+                format_args!(
+                    "{} of {} outgoing requests could not be sent, {}",
+                    self.failed, self.about.recipients, self.correlation
+                ),
+            );
+        }
+        progress
+    }
+
+    /// Failures are counted in this record.
+    pub(in crate::controlling) fn set_link(&mut self, link: Link) {
+        self.link = link;
+    }
+
+    /// A copy as it would be sent, but for what differs from recipient to recipient. `None`: it cannot be read.
+    pub(in crate::controlling) fn copy(&self) -> Option<Message> {
+        let length = format!("Content-Length: {}\r\n\r\n", self.body.len());
+        let start = b"MESSAGE sip:x SIP/2.0\r\n";
+        let bytes = [&start[..], &self.headers, length.as_bytes(), &self.body].concat();
+        Message::parse(bytes.into()).ok()
+    }
+
+    /// Whether no recipient has been tried yet.
+    pub fn is_untouched(&self) -> bool {
+        self.place == 0
+    }
+
+    /// Whether the 202 is due: each recipient has been tried. Those whose connection is full are tried again, which is their own
+    /// matter.
+    pub fn is_reply_due(&self) -> bool {
+        self.untried == 0
+    }
+
+    /// The 202 (9.1.1-7), once it is due. Its To tag is ours, since another process than the one that got the
+    /// request may send it, and a repetition gets the same.
+    pub fn reply(&self) -> Reply {
+        Reply::accepted(self.reply_headers.clone(), self.ids.to_tag())
+    }
+
+    /// As bytes for another process of the same build.
+    pub fn write(&self) -> Vec<u8> {
+        let size = self.headers.len() + self.body.len() + self.recipients.len() - self.position;
+        let mut bytes = Vec::with_capacity(size + 1024);
+        put(&mut bytes, self.from.as_bytes());
+        put(&mut bytes, &self.headers);
+        put(&mut bytes, &self.body);
+        put_option(&mut bytes, self.next_hop.as_deref().map(str::as_bytes));
+        put_option(&mut bytes, self.isf.as_ref().map(|isf| isf.uri.as_bytes()));
+        put_option(&mut bytes, self.isf.as_ref().map(|isf| &isf.headers[..]));
+        bytes.put_slice(self.ids.secret());
+        put_claim(&mut bytes, self.claim);
+        put(&mut bytes, &self.recipients.as_bytes()[self.position..]);
+        put(&mut bytes, &self.reply_headers);
+        put(&mut bytes, self.correlation.as_bytes());
+        bytes.put_u64(self.place as u64);
+        bytes.put_u64(self.untried as u64);
+        bytes.put_u32(self.failed);
+        bytes.put_u32(self.link.bits());
+        bytes.put_u32(self.charge.bits());
+        let about = &self.about;
+        put(&mut bytes, about.kind.as_bytes());
+        put(&mut bytes, about.mode.as_bytes());
+        put_option(&mut bytes, about.originator.as_deref().map(str::as_bytes));
+        put_option(&mut bytes, about.conversation_id.as_deref());
+        put_option(&mut bytes, about.contribution_id.as_deref());
+        bytes.put_u32(about.recipients);
+        bytes
+    }
+
+    /// The inverse of [`FanOutJob::write`]; `None` for anything else.
+    pub fn read(bytes: Bytes) -> Option<Self> {
+        let mut bytes = bytes;
+        let from = take_text(&mut bytes)?;
+        let headers = take(&mut bytes)?.to_vec();
+        let body = take(&mut bytes)?;
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
+        let next_hop = take_option(&mut bytes)?.and_then(text);
+        let isf_uri = take_option(&mut bytes)?.and_then(text);
+        let isf_headers = take_option(&mut bytes)?;
+        let isf = isf_uri.zip(isf_headers).map(|(uri, headers)| Isf {
+            uri,
+            headers: headers.to_vec(),
+        });
+        let mut secret = [0; 32];
+        bytes.try_copy_to_slice(&mut secret).ok()?;
+        let ids = CopyIds::of_secret(secret);
+        let claim = take_claim(&mut bytes)?;
+        Some(FanOutJob {
+            from,
+            headers,
+            body,
+            next_hop,
+            isf,
+            ids,
+            claim,
+            recipients: take_text(&mut bytes)?,
+            reply_headers: take(&mut bytes)?.to_vec(),
+            correlation: take_text(&mut bytes)?,
+            position: 0,
+            place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
+            untried: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
+            failed: bytes.try_get_u32().ok()?,
+            link: Link::from_bits(bytes.try_get_u32().ok()?),
+            charge: Charge::from_bits(bytes.try_get_u32().ok()?),
+            about: AboutRequest {
+                kind: take_text(&mut bytes)?,
+                mode: take_text(&mut bytes)?,
+                originator: take_option(&mut bytes)?.and_then(text),
+                conversation_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
+                contribution_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
+                session: None,
+                recipients: bytes.try_get_u32().ok()?,
+            },
+        })
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, field: &[u8]) {
+    bytes.put_u64(field.len() as u64);
+    bytes.put_slice(field);
+}
+
+fn put_option(bytes: &mut Vec<u8>, field: Option<&[u8]>) {
+    bytes.put_u8(u8::from(field.is_some()));
+    put(bytes, field.unwrap_or_default());
+}
+
+/// The outer `None` is the error.
+fn take_option(bytes: &mut Bytes) -> Option<Option<Bytes>> {
+    let is_some = bytes.try_get_u8().ok()? == 1;
+    let field = take(bytes)?;
+    Some(is_some.then_some(field))
+}
+
+/// A claim for another process.
+pub(in crate::controlling) fn put_claim(bytes: &mut Vec<u8>, claim: Option<Claim>) {
+    bytes.put_u8(u8::from(claim.is_some()));
+    for word in claim.map_or([0; 2], Claim::to_words) {
+        bytes.put_u64(word);
+    }
+}
+
+/// The outer `None` is the error.
+pub(in crate::controlling) fn take_claim(bytes: &mut Bytes) -> Option<Option<Claim>> {
+    let is_some = bytes.try_get_u8().ok()? == 1;
+    let words = [bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?];
+    Some(is_some.then(|| Claim::of_words(words)))
+}
+
+fn is_sip(uri: &str) -> bool {
+    uri.split(':').next().is_some_and(|scheme| {
+        scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")
+    })
+}
+
+fn take(bytes: &mut Bytes) -> Option<Bytes> {
+    let length = usize::try_from(bytes.try_get_u64().ok()?).ok()?;
+    (length <= bytes.len()).then(|| bytes.split_to(length))
+}
+
+fn take_text(bytes: &mut Bytes) -> Option<String> {
+    String::from_utf8(take(bytes)?.to_vec()).ok()
+}
+
+#[cfg(test)]
+pub(in crate::controlling) mod tests {
+    use std::cell::RefCell;
+    use std::fmt;
+
+    use super::*;
+
+    /// A host that answers each send as told, then with "handed".
+    #[derive(Default)]
+    pub(in crate::controlling) struct Scripted {
+        pub(in crate::controlling) answers: RefCell<Vec<Sent>>,
+        pub(in crate::controlling) sent: RefCell<Vec<(String, String)>>,
+        counted: RefCell<Vec<(Counter, u32)>>,
+    }
+
+    impl Host for Scripted {
+        fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+
+        fn count(&self, counter: Counter, n: u32) {
+            self.counted.borrow_mut().push((counter, n));
+        }
+
+        fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
+            let mut answers = self.answers.borrow_mut();
+            let answer = if answers.is_empty() {
+                Sent::Handed
+            } else {
+                answers.remove(0)
+            };
+            if !matches!(answer, Sent::NoRoom | Sent::Busy) {
+                self.sent
+                    .borrow_mut()
+                    .push((outgoing.request_uri.to_owned(), outgoing.call_id.to_owned()));
+            }
+            answer
+        }
+
+        fn hand_over(&self, _: &[u8]) -> bool {
+            false
+        }
+
+        fn begin_session(&self, _: &[u8]) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn the_202_is_due_once_everybody_has_been_tried() {
+        let mut job = job();
+        let host = Scripted::default();
+        *host.answers.borrow_mut() = vec![Sent::Handed, Sent::FailedEnough];
+        assert_eq!(
+            job.run(&host, false),
+            Progress::Enough,
+            "a failure takes time too"
+        );
+        assert!(!job.is_reply_due());
+        // The last one's connection is full, again and again.
+        let mut job = FanOutJob::read(job.write().into()).unwrap();
+        for _ in 0..3 {
+            *host.answers.borrow_mut() = vec![Sent::Busy, Sent::Busy];
+            assert_eq!(job.run(&host, false), Progress::NoRoom);
+            assert!(job.is_reply_due());
+            job = FanOutJob::read(job.write().into()).unwrap();
+        }
+        *host.answers.borrow_mut() = vec![Sent::Busy];
+        assert_eq!(job.run(&host, true), Progress::Done);
+        assert_eq!(job.failed, 2);
+    }
+
+    pub(in crate::controlling) fn job() -> FanOutJob {
+        FanOutJob {
+            from: "<sip:anne@example.com>".to_owned(),
+            headers: b"Max-Forwards: 69\r\n".to_vec(),
+            body: Bytes::from_static(b"Hello"),
+            next_hop: None,
+            isf: None,
+            ids: CopyIds::of_secret([1; 32]),
+            claim: Some(Claim::of_words([1, 2])),
+            recipients: "sip:a@example.com\nsip:b@example.com\nsip:c@example.com\n".to_owned(),
+            reply_headers: b"Server: CPM-serv/OMA2.2\r\n".to_vec(),
+            correlation: "callid=1".to_owned(),
+            position: 0,
+            place: 0,
+            untried: 3,
+            failed: 0,
+            link: Link::default(),
+            charge: Charge::default(),
+            about: AboutRequest {
+                kind: "exploder".to_owned(),
+                contribution_id: Some(b"1".to_vec()),
+                recipients: 3,
+                ..AboutRequest::default()
+            },
+        }
+    }
+
+    /// Of the copy for this user.
+    fn call_id(user: &str) -> String {
+        let mut ids = job().ids;
+        ids.set(&format!("sip:{user}@example.com"));
+        ids.call_id().to_owned()
+    }
+
+    fn sent(host: &Scripted) -> Vec<String> {
+        host.sent
+            .borrow()
+            .iter()
+            .map(|(uri, _)| uri[4..5].to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn all_get_their_copy_under_a_call_id_of_their_own() {
+        let host = Scripted::default();
+        assert_eq!(job().run(&host, false), Progress::Done);
+        let call_ids: Vec<_> = host
+            .sent
+            .borrow()
+            .iter()
+            .map(|(_, id)| id.clone())
+            .collect();
+        assert_eq!(call_ids, ["a", "b", "c"].map(call_id));
+    }
+
+    #[test]
+    fn the_rest_goes_on_in_another_process() {
+        let host = Scripted::default();
+        host.answers.borrow_mut().push(Sent::HandedEnough);
+        let mut first = job();
+        assert_eq!(first.run(&host, false), Progress::Enough);
+        let mut second = FanOutJob::read(first.write().into()).expect("what write has written");
+        assert_eq!(second.run(&host, false), Progress::Done);
+        assert_eq!(sent(&host), ["a", "b", "c"]);
+        assert_eq!(host.sent.borrow()[2].1, call_id("c"));
+        assert_eq!(second.claim, first.claim);
+        assert_eq!(second.reply().to_tag, first.reply().to_tag);
+        assert_eq!(second.reply().headers, first.reply().headers);
+        let handed: u32 = host.counted.borrow().iter().map(|(_, n)| n).sum();
+        assert_eq!(handed, 3);
+    }
+
+    #[test]
+    fn without_room_it_waits_and_misses_nobody() {
+        let host = Scripted::default();
+        host.answers
+            .borrow_mut()
+            .extend([Sent::Handed, Sent::NoRoom, Sent::NoRoom]);
+        let mut job = job();
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(job.run(&host, false), Progress::Done);
+        assert_eq!(sent(&host), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn who_is_busy_keeps_nobody_waiting() {
+        let host = Scripted::default();
+        host.answers.borrow_mut().extend([
+            Sent::Busy,
+            Sent::Handed,
+            Sent::Handed,
+            Sent::Busy,
+            Sent::Busy,
+        ]);
+        let mut job = job();
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(sent(&host), ["b", "c"]);
+        let mut job = FanOutJob::read(job.write().into()).expect("what write has written");
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(job.run(&host, false), Progress::NoRoom);
+        assert_eq!(job.run(&host, false), Progress::Done);
+        assert_eq!(sent(&host), ["b", "c", "a"]);
+        // Whoever waits keeps his ids.
+        assert_eq!(host.sent.borrow()[2].1, call_id("a"));
+    }
+
+    #[test]
+    fn only_the_isf_can_do_something_with_other_schemes() {
+        let host = Scripted::default();
+        let mut job = job();
+        job.recipients = "tel:+15550100\nSIP:b@example.com\n".to_owned();
+        job.isf = Some(Isf {
+            uri: "sip:isf.example.com".to_owned(),
+            headers: b"Route: <sip:isf.example.com;lr>\r\nMax-Forwards: 69\r\n".to_vec(),
+        });
+        let mut job = FanOutJob::read(job.write().into()).expect("what write has written");
+        assert_eq!(job.run(&host, false), Progress::Done);
+        let counted = host.counted.borrow();
+        assert!(counted.contains(&(Counter::Interworked, 1)), "{counted:?}");
+        assert!(counted.contains(&(Counter::Recipients, 1)), "{counted:?}");
+    }
+
+    #[test]
+    fn the_last_run_ends_whatever_the_room() {
+        let host = Scripted::default();
+        host.answers
+            .borrow_mut()
+            .extend([Sent::HandedEnough, Sent::NoRoom, Sent::Failed]);
+        let mut job = job();
+        assert_eq!(job.run(&host, true), Progress::Done);
+        assert_eq!(sent(&host), ["a", "c"]);
+        assert!(host.counted.borrow().contains(&(Counter::Failed, 2)));
+    }
+
+    #[test]
+    fn what_is_cut_is_no_job() {
+        let bytes = job().write();
+        for end in 0..bytes.len() {
+            assert!(
+                FanOutJob::read(Bytes::copy_from_slice(&bytes[..end])).is_none(),
+                "{end}"
+            );
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! How outgoing requests end, and interworking (OMA CPM 6.5, 9.1.1 last list; spec-notes N47).
+
+use bytes::Bytes;
+
+use crate::controlling::header_fields::put;
+use crate::controlling::host::{Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
+use crate::controlling::ids::{CopyIds, RequestIds};
+use crate::controlling::service::ControllingFunction;
+use crate::log::LogLevel;
+use crate::policy::ServiceUri;
+use crate::shared::Charge;
+use crate::shared::Link;
+use crate::sip::{HeaderBlock, HeaderName, Message};
+
+/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64 bits. A host that has only 32
+/// loses the upper ones, which only say sooner what time says too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::controlling) enum Attempt {
+    /// A copy of a message.
+    Copy {
+        /// The recipient's copy to the ISF, after which there is no further one.
+        to_isf: bool,
+        /// Where its failure is counted.
+        link: Link,
+        /// What its recipient is counted in until then.
+        charge: Charge,
+    },
+    /// A notification of ours, whose end changes nothing.
+    Notification,
+}
+
+impl Attempt {
+    pub(in crate::controlling) fn bits(self) -> u64 {
+        match self {
+            Attempt::Copy {
+                to_isf,
+                link,
+                charge,
+            } => {
+                let copy = link.bits() << 1 | u32::from(to_isf);
+                u64::from(charge.bits()) << 32 | u64::from(copy)
+            }
+            // Of two thousand million records one has a copy to the ISF with the same bits, whose failure is not counted then.
+            Attempt::Notification => u64::from(u32::MAX),
+        }
+    }
+
+    pub(in crate::controlling) fn of_bits(bits: u64) -> Self {
+        match bits as u32 {
+            u32::MAX => Attempt::Notification,
+            copy => Attempt::Copy {
+                to_isf: copy & 1 == 1,
+                link: Link::from_bits(copy >> 1),
+                charge: Charge::from_bits((bits >> 32) as u32),
+            },
+        }
+    }
+}
+
+/// What the transaction layer writes itself, and where the first copy was routed.
+const NOT_COPIED: &[HeaderName] = &[
+    HeaderName::Via,
+    HeaderName::Route,
+    HeaderName::From,
+    HeaderName::To,
+    HeaderName::CallId,
+    HeaderName::CSeq,
+    HeaderName::ContentLength,
+];
+
+impl ControllingFunction {
+    /// Takes the end of an outgoing request: counts it, and sends the message to the ISF where its code
+    /// and policy say so. `None`: the request could not be read, or is no copy of a message.
+    pub fn handle_outcome(&self, outcome: &Outcome<'_>, host: &dyn Host) -> Option<Fate> {
+        let Attempt::Copy {
+            to_isf,
+            link,
+            charge,
+        } = Attempt::of_bits(outcome.attempt)
+        else {
+            return None;
+        };
+        let recipient = request_uri(outcome.request).filter(|_| !to_isf);
+        let is_over = |goes_on| self.release(recipient, charge, goes_on);
+        if (200..300).contains(&outcome.code) {
+            is_over(false);
+            host.count(Counter::Delivered, 1);
+            return Some(Fate::Delivered);
+        }
+        let request = Message::parse(Bytes::copy_from_slice(outcome.request)).ok();
+        let isf = self
+            .settings()
+            .interworking_to()
+            .filter(|_| !to_isf && self.settings().isf_codes.contains(outcome.code));
+        if let (Some(request), Some(isf)) = (&request, isf)
+            && send_to_isf(
+                request,
+                isf,
+                self.ids_following("isf", request),
+                (link, charge),
+                host,
+            )
+        {
+            is_over(true);
+            host.count(Counter::Interworked, 1);
+            return Some(Fate::Interworked);
+        }
+        is_over(false);
+        host.count(Counter::Failed, 1);
+        let leg = request
+            .as_ref()
+            .and_then(|message| message.first(HeaderName::CallId));
+        host.log(
+            LogLevel::Notice,
+            format_args!(
+                "{} failed with {}, leg={}",
+                if to_isf {
+                    "interworking for a recipient"
+                } else {
+                    "a recipient"
+                },
+                outcome.code,
+                leg.and_then(|field| field.text().ok()).unwrap_or("-"),
+            ),
+        );
+        let request = request?;
+        self.handle_failed(&request, link, 1, host);
+        Some(Fate::Failed)
+    }
+}
+
+/// The Request-URI of a request as it was sent, without a look at the rest: most have been delivered.
+fn request_uri(request: &[u8]) -> Option<&str> {
+    let line = &request[..memchr::memchr(b'\r', request)?];
+    std::str::from_utf8(line).ok()?.split(' ').nth(1)
+}
+
+/// The failed copy as a new request: the recipient stays the Request-URI, the ISF is the next hop.
+fn send_to_isf(
+    request: &Message,
+    isf: &ServiceUri,
+    ids: RequestIds,
+    (link, charge): (Link, Charge),
+    host: &dyn Host,
+) -> bool {
+    let Some(recipient) = request.request_uri() else {
+        return false;
+    };
+    let Some(from) = request.address_without_tag(HeaderName::From) else {
+        return false;
+    };
+    let mut headers = HeaderBlock::new();
+    put(&mut headers, "Route", route(isf));
+    for field in request
+        .fields()
+        .filter(|field| !NOT_COPIED.contains(&field.name()))
+    {
+        headers.push_line(&field);
+    }
+    let to = format!("<{recipient}>");
+    let mut ids = CopyIds::of(ids);
+    ids.set(recipient);
+    let outgoing = OutgoingRequest {
+        method: "MESSAGE",
+        request_uri: recipient,
+        next_hop: Some(isf.as_str()),
+        from: &from,
+        from_tag: ids.tag(),
+        to: &to,
+        call_id: ids.call_id(),
+        cseq: 1,
+        headers: headers.as_bytes(),
+        body: &request.body(),
+        attempt: Attempt::Copy {
+            to_isf: true,
+            link,
+            charge,
+        }
+        .bits(),
+        about: None,
+    };
+    matches!(host.send(&outgoing), Sent::Handed | Sent::HandedEnough)
+}
+
+/// Value of the Route header field that leads to the ISF.
+pub(in crate::controlling) fn route(isf: &ServiceUri) -> String {
+    if isf.loose_routing() {
+        format!("<{}>", isf.as_str())
+    } else {
+        format!("<{};lr>", isf.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_comes_back_as_it_was() {
+        for bits in [0, 1, 2, 0x1234_5678, u32::MAX >> 1] {
+            for to_isf in [false, true] {
+                let link = Link::from_bits(bits);
+                let charge = Charge::from_bits(bits << 1);
+                let attempt = Attempt::Copy {
+                    to_isf,
+                    link,
+                    charge,
+                };
+                if attempt.bits() as u32 != u32::MAX {
+                    assert_eq!(Attempt::of_bits(attempt.bits()), attempt);
+                }
+            }
+        }
+        let attempt = Attempt::Notification;
+        assert_eq!(Attempt::of_bits(attempt.bits()), attempt);
+    }
+}

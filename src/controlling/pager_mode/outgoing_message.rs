@@ -1,0 +1,337 @@
+//! The outgoing MESSAGE requests of a pager mode message (9.1.1 item 6) and the 202 (item 7).
+//!
+//! What all recipients share (header lines, body) is made once; per recipient only Request-URI, To and
+//! Call-ID differ, so that a fan-out allocates nothing per recipient.
+
+use super::fan_out_job::{FanOutJob, Isf};
+use super::outcome as interworking;
+use crate::controlling::checks as check;
+use crate::controlling::checks::{breadth_of_copies, hops_of_copies};
+use crate::controlling::header_fields::{has_name, put, texts};
+use crate::controlling::host::{AboutRequest, Host};
+use crate::controlling::ids::CopyIds;
+use crate::controlling::request::Request;
+use crate::controlling::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
+use crate::log::LogLevel;
+use crate::mime::{Entity, EntityFields, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
+use crate::policy::ExploderService;
+use crate::resource_lists::{self, ANONYMOUS_URI};
+use crate::shared::Charge;
+use crate::shared::Link;
+use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
+
+/// What the header lines of an outgoing request usually take: room that is made for them at once.
+const USUAL_HEADERS_BYTES: usize = 2048;
+
+/// Option tag that 9.1.1-6g-ex3 moves from Require to Supported.
+const RECIPIENT_LIST_MESSAGE: &str = "recipient-list-message";
+
+/// Received header fields that are not passed on (spec-notes N25): what the transaction layer writes
+/// itself, what belongs to the hop or the transaction that the request came by, what is security between
+/// the originator and his proxies, and what is written anew below.
+const NOT_COPIED: &[HeaderName] = &[
+    HeaderName::Via,
+    HeaderName::From,
+    HeaderName::To,
+    HeaderName::CallId,
+    HeaderName::CSeq,
+    HeaderName::ContentLength,
+    HeaderName::Route,
+    HeaderName::RecordRoute,
+    HeaderName::Path,
+    HeaderName::ServiceRoute,
+    HeaderName::Contact,
+    HeaderName::Timestamp,
+    HeaderName::ProxyRequire,
+    HeaderName::Authorization,
+    HeaderName::ProxyAuthorization,
+    HeaderName::ProxyAuthenticate,
+    HeaderName::WwwAuthenticate,
+    HeaderName::AuthenticationInfo,
+    HeaderName::SecurityClient,
+    HeaderName::SecurityServer,
+    HeaderName::SecurityVerify,
+    HeaderName::Identity,
+    HeaderName::IdentityInfo,
+    HeaderName::PChargingVector,
+    HeaderName::PChargingFunctionAddresses,
+    HeaderName::PPreferredIdentity,
+    HeaderName::PPreferredService,
+    HeaderName::MessageUid,
+    HeaderName::MaxForwards,
+    HeaderName::MaxBreadth,
+    HeaderName::PAssertedIdentity,
+    HeaderName::UserAgent,
+    HeaderName::Require,
+    HeaderName::Supported,
+];
+
+/// A received body with no more than the first of its lists of recipients.
+#[derive(Debug)]
+pub(in crate::controlling) struct ReceivedList {
+    entity: Entity,
+    /// The list.
+    leaf: LeafId,
+    /// The fields that describe the body, if it is another entity than the received one.
+    header_fields: Option<Vec<HeaderField>>,
+}
+
+impl ReceivedList {
+    /// `entity` is the body of the message. `None`: it has no such list.
+    pub(in crate::controlling) fn in_body(
+        message: &Message,
+        mut entity: Entity,
+    ) -> Result<Option<Self>, MimeError> {
+        let mut header_fields = None;
+        loop {
+            let lists = entity.leaves().filter(check::is_recipient_list);
+            let lists: Vec<LeafId> = lists.map(|leaf| leaf.id()).collect();
+            let last = match lists[..] {
+                [] => return Ok(None),
+                [leaf] => {
+                    return Ok(Some(ReceivedList {
+                        entity,
+                        leaf,
+                        header_fields,
+                    }));
+                }
+                [.., last] => last,
+            };
+            // The first list is left at least.
+            let Some(rebuilt) = entity.with_leaf(last, None)? else {
+                return Ok(None);
+            };
+            header_fields = rebuilt.header_fields.or(header_fields);
+            let fields = match &header_fields {
+                None => check::entity_fields(message),
+                Some(fields) => {
+                    let value = |name: &str| {
+                        let is =
+                            |field: &&HeaderField| field.name.eq_ignore_ascii_case(name.as_bytes());
+                        fields.iter().find(is).map(|field| field.value.clone())
+                    };
+                    EntityFields {
+                        content_type: value("Content-Type"),
+                        content_disposition: value("Content-Disposition"),
+                        content_transfer_encoding: None,
+                    }
+                }
+            };
+            entity = Entity::parse(fields, rebuilt.body)?;
+        }
+    }
+
+    /// The body with the list replaced or, for `None`, taken out. `None`: nothing is left.
+    pub(in crate::controlling) fn replaced(
+        &self,
+        new: Option<NewPart>,
+    ) -> Result<Option<Rebuilt>, MimeError> {
+        let rebuilt = self.entity.with_leaf(self.leaf, new)?;
+        Ok(rebuilt.map(|rebuilt| Rebuilt {
+            header_fields: rebuilt.header_fields.or_else(|| self.header_fields.clone()),
+            ..rebuilt
+        }))
+    }
+}
+
+impl Request {
+    /// The received body without its resource list, or with the history list in its place (9.1.1-6g).
+    /// `None`: nothing is left.
+    pub(in crate::controlling) fn without_received_list(
+        &self,
+    ) -> Result<Option<Rebuilt>, MimeError> {
+        let Some(list) = &self.received_list else {
+            return Ok(None);
+        };
+        let without = list.replaced(None)?;
+        if without.is_none() || self.kind != Kind::AdHoc {
+            return Ok(without);
+        }
+        let unqualified = self.service.settings().history_unqualified;
+        let Some(history) = resource_lists::write_history(self.recipients.history(), unqualified)
+        else {
+            return Ok(without);
+        };
+        let part = NewPart {
+            header_fields: vec![
+                HeaderField::from_static("Content-Type", resource_lists::CONTENT_TYPE),
+                HeaderField::from_static(
+                    "Content-Disposition",
+                    resource_lists::HISTORY_DISPOSITION,
+                ),
+            ],
+            content: history,
+        };
+        list.replaced(Some(part))
+    }
+}
+
+/// The fan-out of an accepted request, whose recipients are counted in `charge`. `None`: a failure of our own.
+pub(in crate::controlling) fn fan_out_job(
+    request: &Request,
+    charge: Charge,
+    host: &dyn Host,
+) -> Option<FanOutJob> {
+    let rebuilt = request.outgoing_body.as_ref()?;
+    let proxy = request.service.settings().outbound_proxy.as_ref();
+    let correlation = request.correlation().to_string();
+    host.log(
+        LogLevel::Debug,
+        format_args!("{} recipients, {correlation}", request.recipients.len()),
+    );
+    let headers = shared_headers(request, rebuilt).into_bytes();
+    Some(FanOutJob {
+        from: request.message.address_without_tag(HeaderName::From)?,
+        isf: isf(request, &headers),
+        headers,
+        body: rebuilt.body.clone(),
+        next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
+        ids: CopyIds::of(request.ids),
+        claim: None,
+        recipients: request.recipients.lines().to_owned(),
+        reply_headers: accepted_headers(request).into_bytes(),
+        correlation,
+        position: 0,
+        place: 0,
+        untried: request.recipients.len(),
+        failed: 0,
+        link: Link::default(),
+        charge,
+        about: AboutRequest {
+            kind: request.kind.as_str().to_owned(),
+            mode: request.mode().as_str().to_owned(),
+            originator: request.originator().map(str::to_owned),
+            conversation_id: request.conversation_id().map(<[u8]>::to_vec),
+            contribution_id: request.contribution_id().map(<[u8]>::to_vec),
+            session: None,
+            recipients: u32::try_from(request.recipients.len()).unwrap_or(u32::MAX),
+        },
+    })
+}
+
+/// The ISF for recipients that nothing but it can reach: where no outbound proxy takes every URI.
+fn isf(request: &Request, headers: &[u8]) -> Option<Isf> {
+    let settings = request.service.settings();
+    let uri = settings.interworking_to().filter(|_| {
+        settings.outbound_proxy.is_none()
+            && settings
+                .isf_codes
+                .contains(StatusCode::UNSUPPORTED_URI_SCHEME.as_u16())
+    })?;
+    let mut routed = HeaderBlock::new();
+    put(&mut routed, "Route", interworking::route(uri));
+    Some(Isf {
+        uri: uri.as_str().to_owned(),
+        headers: [routed.as_bytes(), headers].concat(),
+    })
+}
+
+/// Header lines of the 202 (9.1.1-7).
+pub(in crate::controlling) fn accepted_headers(request: &Request) -> HeaderBlock {
+    let mut headers = HeaderBlock::new();
+    for name in [
+        HeaderName::ConversationId,
+        HeaderName::ContributionId,
+        HeaderName::InReplyToContributionId,
+    ] {
+        if let Some(field) = request.message.first(name) {
+            headers.push_line(&field);
+        }
+    }
+    put(&mut headers, "Server", request.service.product());
+    headers
+}
+
+/// The header lines that all copies share.
+fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
+    let message = &request.message;
+    let settings = request.service.settings();
+    let mut headers = HeaderBlock::with_capacity(USUAL_HEADERS_BYTES);
+
+    let hops = hops_of_copies(message, request.kind);
+    put(&mut headers, "Max-Forwards", hops.to_string());
+    let breadth = breadth_of_copies(message, request.kind);
+    put(&mut headers, "Max-Breadth", breadth.to_string());
+    if let Some(proxy) = settings
+        .outbound_proxy
+        .as_ref()
+        .filter(|proxy| proxy.loose_routing())
+    {
+        put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
+    }
+    put_identity(&mut headers, request);
+    put(&mut headers, "User-Agent", request.service.product());
+    put(&mut headers, "Supported", supported(message));
+
+    let single =
+        request.kind == Kind::Exploder && settings.exploder_service == ExploderService::Single;
+    for field in message.fields() {
+        let name = field.name();
+        if NOT_COPIED.contains(&name)
+            || request.kind == Kind::Group && name == HeaderName::ReferredBy
+            || rebuilt.header_fields.is_some() && describes_body(&field)
+            || settings
+                .drop_headers
+                .iter()
+                .any(|drop| has_name(&field, drop))
+        {
+            continue;
+        }
+        if single
+            && name == HeaderName::PAssertedService
+            && field
+                .value()
+                .eq_ignore_ascii_case(PAGER_MODE_GROUP_SERVICE.as_bytes())
+        {
+            put(&mut headers, "P-Asserted-Service", PAGER_MODE_SERVICE);
+            continue;
+        }
+        headers.push_line(&field);
+    }
+    for field in rebuilt.header_fields.iter().flatten() {
+        put(
+            &mut headers,
+            std::str::from_utf8(&field.name).unwrap_or_default(),
+            &field.value,
+        );
+    }
+    headers
+}
+
+/// The authenticated originator's CPM Address: the sender for ad-hoc groups (9.1.1-6d) and the same for 1-to-many
+/// (spec-notes N10). A pre-defined group speaks for itself and refers to the sender (6e).
+fn put_identity(headers: &mut HeaderBlock, request: &Request) {
+    let Some(originator) = &request.originator else {
+        return;
+    };
+    if request.kind != Kind::Group {
+        return put(headers, "P-Asserted-Identity", originator.asserted());
+    }
+    put(
+        headers,
+        "P-Asserted-Identity",
+        format!("<{}>", request.own_address()),
+    );
+    let sender = match request.anonymity_requested() {
+        true => ANONYMOUS_URI,
+        false => originator.uri(),
+    };
+    put(headers, "Referred-By", format!("<{sender}>"));
+}
+
+/// Supported as received, with the tag that is no longer required (9.1.1-6g-ex3).
+fn supported(message: &Message) -> String {
+    let values = texts(message, HeaderName::Supported);
+    option_tag::with(values.iter().map(AsRef::as_ref), RECIPIENT_LIST_MESSAGE)
+}
+
+/// Whether a field describes the body. Where the body becomes another entity, they are replaced.
+fn describes_body(field: &FieldLine<'_>) -> bool {
+    let name = field.name();
+    name == HeaderName::MimeVersion
+        || name
+            .as_str()
+            .unwrap_or(field.raw_name())
+            .get(..8)
+            .is_some_and(|start| start.eq_ignore_ascii_case("Content-"))
+}

@@ -1,0 +1,584 @@
+//! Who has sent which message: what a disposition notification about it is forwarded by (spec-notes N37).
+//!
+//! One table in memory that all processes share, bounded, and without a lock, which a process that is killed could leave
+//! behind:
+//!
+//! ```text
+//!  bucket of a Message-ID            ring of records
+//!  [check|number] x 8  ------------> number % records: name, proof, until, length, undelivered, URI
+//! ```
+//!
+//! Records are numbered as they come, and the newest overwrites the oldest. A Message-ID is not kept: its keyed hash says
+//! which bucket its record is found by, and names it there. Whatever is read proves itself: a record that is being overwritten, or
+//! that a process has not written to its end, does not hold the keyed hash of what is in it, and counts as none. The key is random
+//! and the same in all processes: nobody outside can aim at a bucket, nor at the name of another message.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use ring::hmac;
+
+/// Longest URI of a sender that is kept. Those of subscribers have less than 100 bytes.
+pub const MAX_SENDER_URI_BYTES: usize = 8 * URI_WORDS;
+
+/// Numbers in one bucket. On average one of them is in use.
+const BUCKET_WORDS: usize = 8;
+
+const URI_WORDS: usize = 25;
+/// Name, proof (128 bits each), until, length; the number with the undelivered recipients; URI.
+const RECORD_WORDS: usize = UNDELIVERED + 1 + URI_WORDS;
+/// Where in a record its number and its undelivered recipients stand. They change with each recipient that fails, and prove nothing.
+const UNDELIVERED: usize = 6;
+/// Bits for the recipients; above them stands the record's number.
+const COUNT_BITS: u32 = 16;
+/// Most recipients of one message that can be counted.
+const MAX_COUNTED: usize = (1 << COUNT_BITS) - 1;
+
+/// In front of the buckets: the number of the newest record, in a cache line of its own.
+const HEAD_WORDS: usize = 8;
+
+/// A number in a bucket: the upper bits are some of the name's, to pass over nearly all other records without a look at them.
+const NUMBER_BITS: u32 = 48;
+const NUMBER: u64 = (1 << NUMBER_BITS) - 1;
+
+/// How often a bucket that others write to at the same time is tried.
+const TRIES: usize = 8;
+
+/// A keyed hash.
+type Hash = [u64; 2];
+
+/// The senders of the last messages. Clones are the same table, and so is the copy that a fork makes.
+#[derive(Clone, Debug)]
+pub struct SenderTable {
+    words: &'static [AtomicU64],
+    records: usize,
+    key: hmac::Key,
+    /// Seconds of a clock that all processes share and that never runs backwards.
+    now_s: fn() -> u64,
+}
+
+/// The sender of a message whose Message-ID is yet to come.
+#[derive(Clone, Debug)]
+pub struct SenderNote {
+    /// Where to note him.
+    pub senders: SenderTable,
+    /// His URI.
+    pub sender: String,
+    /// For how many seconds.
+    pub ttl_s: u64,
+}
+
+impl SenderNote {
+    /// Notes him, now that it has come.
+    pub fn note(&self, message_id: &str) {
+        self.senders.note(message_id, &self.sender, self.ttl_s);
+    }
+}
+
+/// A message that has been noted.
+#[derive(Debug)]
+pub struct Noted {
+    bucket: usize,
+    entry: u64,
+    link: Link,
+}
+
+impl Noted {
+    /// For its outgoing requests.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+}
+
+/// What ties the end of an outgoing request to the record of its message: the lower bits of the record's number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link(u32);
+
+impl Link {
+    /// How many bits it has.
+    pub const BITS: u32 = 31;
+
+    /// From its bits; 0 is the link to nothing.
+    pub fn from_bits(bits: u32) -> Self {
+        Link(bits & ((1 << Self::BITS) - 1))
+    }
+
+    /// As a number of so many bits.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl SenderTable {
+    /// How many numbers a table of so many records (not 0) is made of.
+    pub const fn words(records: usize) -> usize {
+        HEAD_WORDS + records * (BUCKET_WORDS + RECORD_WORDS)
+    }
+
+    /// The table in `words`, whose length is that of [`words`](Self::words) and which are all 0 before the first use. `random` makes
+    /// its key.
+    pub fn new(words: &'static [AtomicU64], random: fn(&mut [u8]), now_s: fn() -> u64) -> Self {
+        let mut key = [0; 32];
+        random(&mut key);
+        SenderTable {
+            words,
+            records: words.len().saturating_sub(HEAD_WORDS) / (BUCKET_WORDS + RECORD_WORDS),
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            now_s,
+        }
+    }
+
+    /// Notes who has sent a message, for `ttl_s` seconds. `None`: nothing was noted. The sender of a message that is known stays
+    /// who he is: what recipients know of it, its Message-ID, does not make one of them its sender.
+    pub fn note(&self, message_id: &str, sender: &str, ttl_s: u64) -> Option<Noted> {
+        self.note_counted(message_id, sender, ttl_s, 0)
+    }
+
+    /// The same for a message to so many recipients, which [`fail`](Self::fail) is to count.
+    pub fn note_counted(
+        &self,
+        message_id: &str,
+        sender: &str,
+        ttl_s: u64,
+        recipients: usize,
+    ) -> Option<Noted> {
+        if sender.len() > MAX_SENDER_URI_BYTES || self.records == 0 {
+            return None;
+        }
+        let name = self.name(message_id);
+        let until = (self.now_s)().saturating_add(ttl_s);
+        if self.find_named(name).is_some_and(|known| known != sender) {
+            return None;
+        }
+        let number = self.words[0].fetch_add(1, Relaxed) + 1;
+        let [proof, proof_end] = self.proof(name, until, sender.as_bytes());
+        let record = self.record(number);
+        let head = [
+            name[0],
+            name[1],
+            proof,
+            proof_end,
+            until,
+            sender.len() as u64,
+        ];
+        for (word, value) in record.iter().zip(head) {
+            word.store(value, Relaxed);
+        }
+        for (word, bytes) in record[UNDELIVERED + 1..]
+            .iter()
+            .zip(sender.as_bytes().chunks(8))
+        {
+            let mut value = [0; 8];
+            value[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(value), Relaxed);
+        }
+        // More than can be counted never come down to 0.
+        let counted = if recipients > MAX_COUNTED {
+            0
+        } else {
+            recipients
+        };
+        record[UNDELIVERED].store(number << COUNT_BITS | counted as u64, Release);
+        let entry = entry(name, number);
+        let bucket = self.bucket(name);
+        let link = Link::from_bits(number as u32);
+        self.enter(bucket, entry).then_some(Noted {
+            bucket,
+            entry,
+            link,
+        })
+    }
+
+    /// So many more recipients of a message have failed. The sender, this one time, when those are all.
+    pub fn fail(&self, link: Link, recipients: usize) -> Option<String> {
+        if link == Link::default() || recipients == 0 || self.records == 0 {
+            return None;
+        }
+        let newest = self.words[0].load(Relaxed);
+        let age = Link::from_bits((newest as u32).wrapping_sub(link.bits()));
+        let number = newest.checked_sub(u64::from(age.bits()))?;
+        if !self.is_kept(number, newest) {
+            return None;
+        }
+        let mut left = 0;
+        let fewer = |word: u64| {
+            let before = word as usize & MAX_COUNTED;
+            left = before.saturating_sub(recipients);
+            // Another message may have taken the place.
+            let is_counted = before > 0 && word >> COUNT_BITS == number & NUMBER;
+            is_counted.then_some(number << COUNT_BITS | left as u64)
+        };
+        let word = &self.record(number)[UNDELIVERED];
+        word.fetch_update(AcqRel, Acquire, fewer).ok()?;
+        if left > 0 {
+            return None;
+        }
+        self.read(number).map(|(.., sender)| sender)
+    }
+
+    /// Forgets a message.
+    pub fn forget(&self, noted: &Noted) {
+        for word in &self.words[noted.bucket..][..BUCKET_WORDS] {
+            // Another one in its place stays.
+            let _ = word.compare_exchange(noted.entry, 0, Relaxed, Relaxed);
+        }
+    }
+
+    /// The URI of the sender of a message.
+    pub fn find(&self, message_id: &str) -> Option<String> {
+        self.find_named(self.name(message_id))
+    }
+
+    fn find_named(&self, name: Hash) -> Option<String> {
+        if self.records == 0 {
+            return None;
+        }
+        let newest = self.words[0].load(Relaxed);
+        let bucket = &self.words[self.bucket(name)..][..BUCKET_WORDS];
+        bucket.iter().find_map(|word| {
+            let found = word.load(Acquire);
+            let is_candidate =
+                found >> NUMBER_BITS == name[0] >> NUMBER_BITS && self.is_kept(found, newest);
+            if !is_candidate {
+                return None;
+            }
+            let (known, until, sender) = self.read(found & NUMBER)?;
+            (known == name && until > (self.now_s)()).then_some(sender)
+        })
+    }
+
+    /// Name, time and sender of a record, if it is whole.
+    fn read(&self, number: u64) -> Option<(Hash, u64, String)> {
+        let record = self.record(number).iter().map(|word| word.load(Relaxed));
+        let record: Vec<u64> = record.collect();
+        let [name, name_end, proof, proof_end, until, length, _, uri @ ..] = &record[..] else {
+            return None;
+        };
+        let mut uri: Vec<u8> = uri.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        uri.truncate(usize::try_from(*length).ok()?);
+        let name = [*name, *name_end];
+        let is_whole = self.proof(name, *until, &uri) == [*proof, *proof_end];
+        let uri = String::from_utf8(uri).ok().filter(|_| is_whole)?;
+        Some((name, *until, uri))
+    }
+
+    /// Puts an entry into a bucket: in place of one whose record is gone, or else of the oldest. False: others have been
+    /// quicker too often.
+    fn enter(&self, bucket: usize, entry: u64) -> bool {
+        let words = &self.words[bucket..][..BUCKET_WORDS];
+        (0..TRIES).any(|_| {
+            let newest = self.words[0].load(Relaxed);
+            let oldest = words
+                .iter()
+                .map(|word| (word, word.load(Relaxed)))
+                .min_by_key(|&(_, found)| match self.is_kept(found, newest) {
+                    true => found & NUMBER,
+                    false => 0,
+                });
+            oldest.is_some_and(|(word, found)| {
+                word.compare_exchange(found, entry, Release, Relaxed)
+                    .is_ok()
+            })
+        })
+    }
+
+    /// Whether the ring still has the record of an entry. Where others add records meanwhile, it need not be true any more.
+    fn is_kept(&self, entry: u64, newest: u64) -> bool {
+        let number = entry & NUMBER;
+        number != 0 && newest.saturating_sub(number) < self.records as u64
+    }
+
+    fn record(&self, number: u64) -> &[AtomicU64] {
+        let place = (number % self.records as u64) as usize;
+        let records = &self.words[HEAD_WORDS + self.records * BUCKET_WORDS..];
+        &records[place * RECORD_WORDS..][..RECORD_WORDS]
+    }
+
+    /// Where the bucket of a name begins.
+    fn bucket(&self, name: Hash) -> usize {
+        let place = (u128::from(name[1]) * self.records as u128) >> 64;
+        HEAD_WORDS + place as usize * BUCKET_WORDS
+    }
+
+    fn name(&self, message_id: &str) -> Hash {
+        self.hash(&[b"message", message_id.as_bytes()])
+    }
+
+    fn proof(&self, name: Hash, until: u64, sender: &[u8]) -> Hash {
+        let [first, second] = name.map(u64::to_ne_bytes);
+        self.hash(&[b"record", &first, &second, &until.to_ne_bytes(), sender])
+    }
+
+    fn hash(&self, parts: &[&[u8]]) -> Hash {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in parts {
+            context.update(part);
+        }
+        let tag = context.sign();
+        let word = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&tag.as_ref()[at..at + 8]);
+            u64::from_ne_bytes(bytes)
+        };
+        [word(0), word(8)]
+    }
+}
+
+fn entry(name: Hash, number: u64) -> u64 {
+    name[0] & !NUMBER | number & NUMBER
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::random::fill_random;
+
+    thread_local! {
+        static NOW: Cell<u64> = const { Cell::new(1_000) };
+    }
+
+    fn table(records: usize) -> SenderTable {
+        let words = (0..SenderTable::words(records)).map(|_| AtomicU64::new(0));
+        let words: Vec<AtomicU64> = words.collect();
+        SenderTable::new(words.leak(), fill_random, || NOW.get())
+    }
+
+    fn sender(number: usize) -> String {
+        format!("sip:user{number}@example.com")
+    }
+
+    #[test]
+    fn a_sender_is_known_for_his_time() {
+        let table = table(4);
+        assert_eq!(table.find("1"), None);
+        assert!(table.note("1", "sip:anne@example.com", 60).is_some());
+        assert!(table.note("2", "sip:bill@example.com", 61).is_some());
+        assert_eq!(table.find("1").as_deref(), Some("sip:anne@example.com"));
+        assert_eq!(
+            table.clone().find("2").as_deref(),
+            Some("sip:bill@example.com")
+        );
+        NOW.set(1_059);
+        assert!(table.find("1").is_some());
+        NOW.set(1_060);
+        assert_eq!(table.find("1"), None);
+        assert!(table.find("2").is_some());
+        // Whose time is over may be noted anew.
+        assert!(table.note("1", "sip:carol@example.com", 60).is_some());
+        assert_eq!(table.find("1").as_deref(), Some("sip:carol@example.com"));
+        assert!(table.note("3", "sip:dave@example.com", u64::MAX).is_some());
+        assert!(table.find("3").is_some());
+    }
+
+    #[test]
+    fn the_first_sender_of_a_message_stays_its_sender() {
+        let table = table(4);
+        assert!(table.note("1", "sip:anne@example.com", 60).is_some());
+        assert!(table.note("1", "sip:mallory@example.com", 60).is_none());
+        assert_eq!(table.find("1").as_deref(), Some("sip:anne@example.com"));
+    }
+
+    #[test]
+    fn who_sends_a_message_again_is_known_for_longer() {
+        let table = table(4);
+        assert!(table.note("1", "sip:anne@example.com", 60).is_some());
+        NOW.set(1_050);
+        let again = table.note("1", "sip:anne@example.com", 60).unwrap();
+        NOW.set(1_109);
+        assert_eq!(table.find("1").as_deref(), Some("sip:anne@example.com"));
+        NOW.set(1_055);
+        table.forget(&again);
+        assert!(
+            table.find("1").is_some(),
+            "the first time he was not refused"
+        );
+        NOW.set(1_109);
+        assert_eq!(table.find("1"), None);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_as_if_it_had_never_been() {
+        let table = table(4);
+        let noted = table.note("1", "sip:anne@example.com", 60).unwrap();
+        table.forget(&noted);
+        assert_eq!(table.find("1"), None);
+        assert!(table.note("1", "sip:bill@example.com", 60).is_some());
+        // That was another one.
+        table.forget(&noted);
+        assert_eq!(table.find("1").as_deref(), Some("sip:bill@example.com"));
+    }
+
+    #[test]
+    fn the_oldest_go_when_it_is_full() {
+        for records in [1, 2, 3, 100, 1_000] {
+            let table = table(records);
+            for number in 0..3 * records {
+                assert!(
+                    table
+                        .note(&number.to_string(), &sender(number), 60)
+                        .is_some()
+                );
+                // The newest is never the one that goes.
+                assert_eq!(table.find(&number.to_string()), Some(sender(number)));
+            }
+            for number in 0..2 * records {
+                assert_eq!(
+                    table.find(&number.to_string()),
+                    None,
+                    "{number} of {records}"
+                );
+            }
+            let known = (2 * records..3 * records)
+                .filter(|number| table.find(&number.to_string()) == Some(sender(*number)));
+            // A bucket holds 8 where 1 is usual: that one is too small happens to one in a million.
+            assert!(known.count() + 1 >= records, "{records}");
+        }
+    }
+
+    #[test]
+    fn the_last_recipient_that_fails_is_told_of_once() {
+        let table = table(4);
+        let anne = "sip:anne@example.com";
+        let noted = table.note_counted("1", anne, 60, 3).unwrap();
+        let other = table
+            .note_counted("2", "sip:bill@example.com", 60, 2)
+            .unwrap();
+        let link = Link::from_bits(noted.link().bits());
+        assert_eq!(table.fail(link, 0), None);
+        assert_eq!(table.fail(link, 1), None);
+        assert_eq!(table.fail(link, 2).as_deref(), Some(anne));
+        assert_eq!(table.fail(link, 1), None, "once");
+        // Others are others' business, and who is not counted never fails.
+        assert_eq!(table.fail(other.link(), 1), None);
+        let uncounted = table.note("3", anne, 60).unwrap();
+        assert_eq!(table.fail(uncounted.link(), 1), None);
+        assert_eq!(table.fail(Link::default(), 1), None);
+        let many = table.note_counted("4", anne, 60, MAX_COUNTED + 1).unwrap();
+        assert_eq!(table.fail(many.link(), MAX_COUNTED + 1), None);
+        // Its record has been overwritten by now.
+        assert!(table.note_counted("5", anne, 60, 1).is_some());
+        assert!(table.note_counted("6", anne, 60, 1).is_some());
+        assert_eq!(table.fail(other.link(), 1), None);
+        assert_eq!(table.fail(Link::from_bits(u32::MAX), 1), None);
+    }
+
+    #[test]
+    fn of_failures_at_once_one_is_the_last() {
+        for recipients in [2, 3, 1_000] {
+            let table = table(4);
+            let anne = "sip:anne@example.com";
+            let link = table
+                .note_counted("1", anne, 60, recipients)
+                .unwrap()
+                .link();
+            let told = std::thread::scope(|scope| {
+                let fail = |share: usize| {
+                    let table = table.clone();
+                    move || (0..share).filter_map(|_| table.fail(link, 1)).count()
+                };
+                let first = scope.spawn(fail(recipients / 2));
+                let second = scope.spawn(fail(recipients - recipients / 2));
+                first.join().unwrap() + second.join().unwrap()
+            });
+            assert_eq!(told, 1);
+        }
+    }
+
+    #[test]
+    fn uris_have_their_length() {
+        let table = table(4);
+        for length in [
+            0,
+            1,
+            7,
+            8,
+            9,
+            MAX_SENDER_URI_BYTES - 1,
+            MAX_SENDER_URI_BYTES,
+        ] {
+            let uri = "u".repeat(length);
+            assert!(table.note(&length.to_string(), &uri, 60).is_some());
+            assert_eq!(table.find(&length.to_string()), Some(uri), "{length}");
+        }
+        let uri = "u".repeat(MAX_SENDER_URI_BYTES + 1);
+        assert!(table.note("x", &uri, 60).is_none());
+        assert_eq!(table.find("x"), None);
+    }
+
+    #[test]
+    fn no_room_is_no_table() {
+        let table = SenderTable::new(&[], fill_random, || 0);
+        assert!(table.note("1", "sip:anne@example.com", 60).is_none());
+        assert_eq!(table.find("1"), None);
+    }
+
+    #[test]
+    fn a_record_that_was_not_written_to_its_end_is_none() {
+        // Of whole words.
+        let anne = "sip:anne.doe@example.com";
+        let table = table(1);
+        assert!(table.note("1", anne, 60).is_some());
+        let record = table.record(1);
+        for (place, word) in record.iter().enumerate() {
+            if place == UNDELIVERED {
+                continue;
+            }
+            let value = word.load(Relaxed);
+            for bit in [0, 31, 63] {
+                word.store(value ^ 1 << bit, Relaxed);
+                // What stands behind the URI means nothing.
+                let is_found = table.find("1").is_some();
+                assert_eq!(is_found, value == 0, "{value:x}");
+            }
+            word.store(value, Relaxed);
+        }
+        assert!(table.find("1").is_some());
+    }
+
+    #[test]
+    fn tables_with_other_keys_do_not_know_each_others_records() {
+        let table = table(8);
+        assert!(table.note("1", "sip:anne@example.com", 60).is_some());
+        let other = SenderTable::new(table.words, fill_random, || NOW.get());
+        assert_eq!(other.find("1"), None);
+        assert!(other.note("1", "sip:bill@example.com", 60).is_some());
+        assert_eq!(table.find("1").as_deref(), Some("sip:anne@example.com"));
+    }
+
+    /// Everybody writes and reads in a table that is far too small: what is found is always whole and the right one.
+    #[test]
+    fn many_at_once_never_find_a_wrong_sender() {
+        let table = table(16);
+        let found = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4_usize)
+                .map(|thread| {
+                    let table = table.clone();
+                    scope.spawn(move || {
+                        let mut found = 0;
+                        for round in 0..20_000 {
+                            let number = (round * 7 + thread * 13) % 64;
+                            // Of different lengths, so that a mixture of two would show.
+                            let uri = format!(
+                                "sip:{}@example.com",
+                                number.to_string().repeat(1 + number)
+                            );
+                            table.note(&number.to_string(), &uri, 60);
+                            let wanted = (number + round) % 64;
+                            if let Some(got) = table.find(&wanted.to_string()) {
+                                let user = wanted.to_string().repeat(1 + wanted);
+                                assert_eq!(got, format!("sip:{user}@example.com"));
+                                found += 1;
+                            }
+                        }
+                        found
+                    })
+                })
+                .collect();
+            let found = threads.into_iter().map(|thread| thread.join().unwrap());
+            found.sum::<usize>()
+        });
+        assert!(found > 0);
+    }
+}

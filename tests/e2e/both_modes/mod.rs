@@ -1,0 +1,8 @@
+//! What holds for both modes alike: repetitions, loops, notifications, names of others, shares, bad input.
+
+mod bad_input;
+mod exactly_once;
+pub(crate) mod imdn;
+mod loops;
+mod names;
+mod shares;

@@ -1,0 +1,326 @@
+//! The functions, variables and events in routing scripts of other languages: Lua, Python, JavaScript.
+
+use std::fs;
+
+use cpm_testbed::{Answer, Bench, ProxyConfig, Reply, cpm_message, to};
+
+use crate::both_modes::imdn::receipt;
+use crate::common::{EXPLODER, cpm_proxy, exchange, expect_log_lines};
+use crate::groups::{ANNE, GroupFolder, open_group, recipients, to_group};
+
+/// One line, as in the native script.
+const HANDLE: [(&str, &str); 3] = [
+    (
+        "lua",
+        "function ksr_request_route()
+    if KSR.cpm.handle() >= 0 then return 1 end
+    KSR.sl.sl_send_reply(404, \"Not Ours\")
+end",
+    ),
+    (
+        "python",
+        "import KSR
+def mod_init():
+    return kamailio()
+class kamailio:
+    def child_init(self, rank):
+        return 0
+    def ksr_reply_route(self, msg):
+        return 1
+    def ksr_onsend_route(self, msg):
+        return 1
+    def ksr_request_route(self, msg):
+        if KSR.cpm.handle() >= 0:
+            return 1
+        KSR.sl.sl_send_reply(404, \"Not Ours\")
+        return 1",
+    ),
+    (
+        "jsdt",
+        "function ksr_request_route() {
+    if (KSR.cpm.handle() >= 0) return 1;
+    KSR.sl.sl_send_reply(404, \"Not Ours\");
+}",
+    ),
+];
+
+/// Each step, with the script's own hand in between, and all events.
+const STEPS: [(&str, &str); 3] = [
+    (
+        "lua",
+        "function ksr_request_route()
+    if KSR.cpm.classify() < 0 then
+        if KSR.cpm.forward_imdn() >= 0 then return 1 end
+        KSR.sl.sl_send_reply(404, \"Not Ours\")
+        return 1
+    end
+    KSR.notice(\"seen \" .. KSR.pv.get(\"$cpm(kind)\") .. \" \" .. KSR.pv.get(\"$cpm(mode)\") .. \"\\n\")
+    if KSR.pv.is_null(\"$cpm(originator)\") then
+        KSR.pv.sets(\"$cpm(originator)\", \"sip:carol@example.com\")
+    end
+    local checked = KSR.cpm.check()
+    if checked == 0 then return 1 end
+    if checked < 0 then
+        KSR.notice(\"refused \" .. KSR.pv.get(\"$cpm(code)\") .. \" \" .. KSR.pv.get(\"$cpm(warning)\") .. \"\\n\")
+        KSR.cpm.reply()
+        return 1
+    end
+    KSR.notice(\"last \" .. KSR.pv.get(\"$(cpm(recipient)[-1])\") .. \" of \" .. KSR.pv.get(\"$cpm(recipients)\") .. \"\\n\")
+    KSR.cpm.fanout()
+end
+function cpm_event(name)
+    if name == \"cpm:authorize\" then
+        if KSR.pv.get(\"$cpm(originator)\") == \"sip:mallory@example.com\" then KSR.set_drop() end
+    elseif name == \"cpm:recipient-request\" then
+        if KSR.pv.get(\"$rU\") == \"dropped\" then KSR.set_drop() end
+        KSR.hdr.append(\"X-Leg: \" .. KSR.pv.get(\"$rU\") .. \"\\r\\n\")
+    else
+        KSR.notice(\"ended \" .. name .. \" \" .. KSR.pv.get(\"$cpm(recipient)\") .. \" \" .. KSR.pv.get(\"$cpm(code)\") .. \"\\n\")
+    end
+end",
+    ),
+    (
+        "python",
+        "import KSR
+def mod_init():
+    return kamailio()
+class kamailio:
+    def child_init(self, rank):
+        return 0
+    def ksr_reply_route(self, msg):
+        return 1
+    def ksr_onsend_route(self, msg):
+        return 1
+    def ksr_request_route(self, msg):
+        if KSR.cpm.classify() < 0:
+            if KSR.cpm.forward_imdn() >= 0:
+                return 1
+            KSR.sl.sl_send_reply(404, \"Not Ours\")
+            return 1
+        KSR.notice(\"seen \" + KSR.pv.get(\"$cpm(kind)\") + \" \" + KSR.pv.get(\"$cpm(mode)\") + \"\\n\")
+        if KSR.pv.is_null(\"$cpm(originator)\"):
+            KSR.pv.sets(\"$cpm(originator)\", \"sip:carol@example.com\")
+        checked = KSR.cpm.check()
+        if checked == 0:
+            return 1
+        if checked < 0:
+            KSR.notice(\"refused \" + str(KSR.pv.get(\"$cpm(code)\")) + \" \" + KSR.pv.get(\"$cpm(warning)\") + \"\\n\")
+            KSR.cpm.reply()
+            return 1
+        KSR.notice(\"last \" + KSR.pv.get(\"$(cpm(recipient)[-1])\") + \" of \" + str(KSR.pv.get(\"$cpm(recipients)\")) + \"\\n\")
+        KSR.cpm.fanout()
+        return 1
+    def cpm_event(self, msg, name):
+        if name == \"cpm:authorize\":
+            if KSR.pv.get(\"$cpm(originator)\") == \"sip:mallory@example.com\":
+                KSR.set_drop()
+        elif name == \"cpm:recipient-request\":
+            if KSR.pv.get(\"$rU\") == \"dropped\":
+                KSR.set_drop()
+            KSR.hdr.append(\"X-Leg: \" + KSR.pv.get(\"$rU\") + \"\\r\\n\")
+        else:
+            KSR.notice(\"ended \" + name + \" \" + KSR.pv.get(\"$cpm(recipient)\") + \" \" + str(KSR.pv.get(\"$cpm(code)\")) + \"\\n\")
+        return 1",
+    ),
+    (
+        "jsdt",
+        "function ksr_request_route() {
+    if (KSR.cpm.classify() < 0) {
+        if (KSR.cpm.forward_imdn() >= 0) return 1;
+        KSR.sl.sl_send_reply(404, \"Not Ours\");
+        return 1;
+    }
+    KSR.notice(\"seen \" + KSR.pv.get(\"$cpm(kind)\") + \" \" + KSR.pv.get(\"$cpm(mode)\") + \"\\n\");
+    if (KSR.pv.is_null(\"$cpm(originator)\")) KSR.pv.sets(\"$cpm(originator)\", \"sip:carol@example.com\");
+    var checked = KSR.cpm.check();
+    if (checked == 0) return 1;
+    if (checked < 0) {
+        KSR.notice(\"refused \" + KSR.pv.get(\"$cpm(code)\") + \" \" + KSR.pv.get(\"$cpm(warning)\") + \"\\n\");
+        KSR.cpm.reply();
+        return 1;
+    }
+    KSR.notice(\"last \" + KSR.pv.get(\"$(cpm(recipient)[-1])\") + \" of \" + KSR.pv.get(\"$cpm(recipients)\") + \"\\n\");
+    KSR.cpm.fanout();
+}
+function cpm_event(name) {
+    if (name == \"cpm:authorize\") {
+        if (KSR.pv.get(\"$cpm(originator)\") == \"sip:mallory@example.com\") KSR.set_drop();
+    } else if (name == \"cpm:recipient-request\") {
+        if (KSR.pv.get(\"$rU\") == \"dropped\") KSR.set_drop();
+        KSR.hdr.append(\"X-Leg: \" + KSR.pv.get(\"$rU\") + \"\\r\\n\");
+    } else {
+        KSR.notice(\"ended \" + name + \" \" + KSR.pv.get(\"$cpm(recipient)\") + \" \" + KSR.pv.get(\"$cpm(code)\") + \"\\n\");
+    }
+}",
+    ),
+];
+
+/// A proxy whose routing script is this one, in a language of its own.
+fn scripted(bench: &Bench, language: &str, script: &str) -> ProxyConfig {
+    let (module, suffix) = match language {
+        "python" => ("app_python3", "py"),
+        "jsdt" => ("app_jsdt", "js"),
+        _ => ("app_lua", "lua"),
+    };
+    let file = bench.folder().join(format!("script.{suffix}"));
+    fs::write(&file, script).expect("the folder of a test can be written to");
+    cpm_proxy(&format!("cfgengine \"{language}\""))
+        .load(module)
+        .set(module, "load", &file.display().to_string())
+}
+
+#[test]
+fn one_line_is_enough_in_every_language() {
+    for (language, script) in HANDLE {
+        let bench = Bench::new(&format!("one_line_is_enough_{language}"));
+        let folder = GroupFolder::new(&bench, "groups");
+        let (anne, bill) = (bench.agent(), bench.agent());
+        folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
+        let proxy = bench.proxy(
+            &scripted(&bench, language, script)
+                .set("cpm", "group_source", &folder.source())
+                .set("cpm", "group_uri", "sip:*@groups.example.com"),
+        );
+        let capture = bench.capture();
+        let message =
+            cpm_message("sip:anne@example.com", EXPLODER).recipients([to(&bill.uri("bill"))]);
+        exchange(&anne, &message.request(), &proxy, 202);
+        recipients(&bill, 1);
+        let refused = message.request().without("P-Asserted-Identity");
+        exchange(&anne, &refused, &proxy, 403);
+        let other = message.request().with_uri("sip:bill@example.com");
+        exchange(&anne, &other, &proxy, 404);
+        // Another process answers, and the script has nothing more to say.
+        exchange(&anne, &to_group(ANNE, "lunch").request(), &proxy, 202);
+        recipients(&bill, 1);
+        // So it is for a retransmission.
+        let request = message.request();
+        anne.send(&request, proxy.udp());
+        anne.send(&request, proxy.udp());
+        anne.expect_response(&request, 202);
+        recipients(&bill, 1);
+        bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        capture.stop().assert_clean();
+        proxy.stop();
+    }
+}
+
+#[test]
+fn every_step_and_every_event_in_every_language() {
+    for (language, script) in STEPS {
+        let bench = Bench::new(&format!("every_step_{language}"));
+        let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent());
+        carol.answers(Answer::Reply(Reply::new(603)));
+        let proxy = bench.proxy(&scripted(&bench, language, script).set(
+            "cpm",
+            "event_callback",
+            "cpm_event",
+        ));
+        let capture = bench.capture();
+        let message = cpm_message("sip:anne@example.com", EXPLODER).recipients([
+            to(&bill.uri("bill")),
+            to(&bill.uri("dropped")),
+            to(&carol.uri("carol")),
+        ]);
+        exchange(&anne, &message.request(), &proxy, 202);
+        let copy = bill.expect_request("MESSAGE");
+        assert_eq!(copy.headers("X-Leg"), ["bill"], "{language}");
+        carol.expect_request("MESSAGE");
+        proxy.expect_log("seen exploder pager");
+        proxy.expect_log(&format!("last {} of 3", carol.uri("carol")));
+        let (bill_uri, carol_uri) = (bill.uri("bill"), carol.uri("carol"));
+        proxy.expect_log(&format!("ended cpm:recipient-delivered {bill_uri} 200"));
+        proxy.expect_log(&format!("ended cpm:recipient-failed {carol_uri} 603"));
+
+        // A receipt that comes back goes on to the sender.
+        let asking = cpm_message(&anne.uri("anne"), EXPLODER)
+            .recipients([to(&bill_uri)])
+            .request();
+        exchange(&anne, &asking, &proxy, 202);
+        bill.expect_request("MESSAGE");
+        let told = receipt(&bill_uri, EXPLODER, &asking).request();
+        exchange(&bill, &told, &proxy, 200);
+        assert_eq!(anne.expect_request("MESSAGE").body(), told.body());
+
+        // The script has said who sent it.
+        let unsigned = message.request().without("P-Asserted-Identity");
+        exchange(&anne, &unsigned, &proxy, 202);
+        let copy = bill.expect_request("MESSAGE");
+        assert_eq!(
+            copy.header("P-Asserted-Identity"),
+            Some("<sip:carol@example.com>"),
+            "{language}"
+        );
+        carol.expect_request("MESSAGE");
+        let mallory = message
+            .request()
+            .with("P-Asserted-Identity", "<sip:mallory@example.com>");
+        exchange(&anne, &mallory, &proxy, 403);
+        proxy.expect_log("refused 403 127 Service not authorised");
+        bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        expect_log_lines(&proxy, "ended cpm:recipient-delivered", 3);
+        capture.stop().assert_clean();
+        proxy.stop();
+    }
+}
+
+#[test]
+fn a_callback_needs_a_script_of_its_own_language() {
+    let bench = Bench::new("a_callback_needs_a_script");
+    let native = cpm_proxy("request_route { exit; }").set("cpm", "event_callback", "cpm_event");
+    let failure = bench.try_proxy(&native).expect_err("it has no KEMI script");
+    let line = "parameter event_callback: \"cpm_event\" needs a script in a language of its own";
+    assert!(failure.log.contains(line), "{}", failure.log);
+}
+
+#[test]
+fn events_reach_the_script_in_every_process() {
+    const RECIPIENTS: usize = 8;
+    let bench = Bench::new("events_reach_the_script");
+    // Slow enough that a worker hands the rest over.
+    let script = format!(
+        "{}
+function cpm_event(name)
+    if name ~= \"cpm:recipient-request\" then return 1 end
+    local begin = os.clock()
+    while os.clock() - begin < 0.02 do end
+    KSR.hdr.append(\"X-Process: \" .. KSR.pv.get(\"$pp\") .. \"\\r\\n\")
+    return 1
+end",
+        HANDLE[0].1
+    );
+    let folder = GroupFolder::new(&bench, "groups");
+    let (anne, all) = (bench.agent(), bench.agent());
+    let uris: Vec<String> = (0..RECIPIENTS).map(|n| all.uri(&format!("u{n}"))).collect();
+    folder.put("lunch", &open_group("lunch").members(&uris));
+    let proxy = bench.proxy(
+        &scripted(&bench, "lua", &script)
+            .set("cpm", "event_callback", "cpm_event")
+            .set("cpm", "group_source", &folder.source())
+            .set("cpm", "group_uri", "sip:*@groups.example.com"),
+    );
+    let capture = bench.capture();
+    let list = cpm_message(ANNE, EXPLODER).recipients(uris.iter().map(|uri| to(uri)));
+    let group = to_group(ANNE, "lunch");
+    let table = proxy.process_table();
+    for (request, first) in [
+        (list.request(), "udp receiver"),
+        (group.request(), "CPM groups"),
+    ] {
+        exchange(&anne, &request, &proxy, 202);
+        let seen: Vec<String> = all
+            .expect_requests("MESSAGE", RECIPIENTS)
+            .iter()
+            .map(|copy| {
+                let process = copy.header("X-Process").expect("the script has seen it");
+                let known = table.iter().find(|(pid, _)| pid.to_string() == process);
+                known.map(|(_, name)| name.clone()).unwrap_or_default()
+            })
+            .collect();
+        for part in [first, "CPM fan-out"] {
+            assert!(seen.iter().any(|name| name.starts_with(part)), "{seen:?}");
+        }
+    }
+    capture.stop().assert_clean();
+    proxy.stop();
+}

@@ -1,0 +1,426 @@
+//! The manual and the module have the same parameters, functions, variables, event routes, RPC commands and counters:
+//! what is in one and not in the other fails here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use cpm::policy::{ALL_PARAMETERS, Kind, Parameter, UNLIMITED};
+use cpm_testbed::{Bench, values};
+
+use crate::common::{COUNTERS, HANDLE, cpm_proxy};
+
+/// What draws the diagrams of the documentation.
+#[path = "../../../examples/diagrams.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod diagrams;
+
+/// What makes the README of the module.
+#[path = "../../../examples/readme.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod readme;
+
+type Names = BTreeSet<String>;
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// One chapter of the manual, by its title.
+fn chapter(title: &str) -> String {
+    let manual = read("doc/manual.md");
+    let chapters = manual.split("\n## ").skip(1);
+    let mut found = chapters.filter(|chapter| {
+        let heading = chapter.lines().next().unwrap_or_default();
+        heading
+            .split_once(". ")
+            .is_some_and(|(_, own)| own == title)
+    });
+    found
+        .next()
+        .unwrap_or_else(|| panic!("the manual has no chapter {title}"))
+        .to_owned()
+}
+
+/// What the headings of a chapter name: the text between the first two backquotes.
+fn headings(chapter: &str) -> Names {
+    chapter
+        .lines()
+        .filter_map(|line| line.strip_prefix("#### `")?.split_once('`'))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+/// What the first column of a chapter's table names.
+fn table(chapter: &str) -> Names {
+    chapter
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once(" |"))
+        .flat_map(|(cell, _)| cell.trim_end_matches('`').split("`, `").map(str::to_owned))
+        .collect()
+}
+
+/// The texts in a C source that stand between these two.
+fn between(source: &str, before: &str, after: &str) -> Names {
+    source
+        .split(before)
+        .skip(1)
+        .filter_map(|rest| rest.split_once(after))
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !name.contains(['\n', ' ', '#']))
+        .collect()
+}
+
+/// One table of a C source: from its first line to the end of the definition.
+fn definition<'a>(source: &'a str, begin: &str) -> &'a str {
+    let at = source
+        .find(begin)
+        .unwrap_or_else(|| panic!("there is no `{begin}`"));
+    let rest = &source[at..];
+    &rest[..rest.find("\n}").unwrap_or(rest.len())]
+}
+
+fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> Names {
+    names.into_iter().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn same(what: &str, manual: &Names, module: &Names) {
+    let only = |a: &Names, b: &Names| a.difference(b).cloned().collect::<Vec<_>>();
+    let (invented, missing) = (only(manual, module), only(module, manual));
+    assert!(
+        invented.is_empty() && missing.is_empty(),
+        "{what}: only in the manual: {invented:?}; not in the manual: {missing:?}"
+    );
+    assert!(!manual.is_empty(), "{what}: none was found");
+}
+
+/// The parameters of the proxy alone, which the core does not know: name, values and default.
+const OWN_PARAMETERS: [(&str, &str, &str); 2] = [
+    ("group_processes", "number, 1 to 64", "2"),
+    ("event_callback", "string", ""),
+];
+
+#[test]
+fn parameters() {
+    let core = ALL_PARAMETERS.iter().map(|parameter| parameter.name);
+    let known = names(core.chain(OWN_PARAMETERS.map(|(name, ..)| name)));
+    let documented = headings(&chapter("Parameters"));
+    same("parameters", &documented, &known);
+
+    // What the running module says of itself.
+    let bench = Bench::new("the_manual_has_every_parameter");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let answer = proxy.rpc("cpm.config");
+    let told = answer
+        .lines()
+        .filter_map(|line| line.trim().split_once(':'))
+        .filter(|(name, _)| !name.contains(' ') && documented.contains(*name))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    same("parameters of cpm.config", &documented, &told);
+    for (name, _, default) in OWN_PARAMETERS {
+        assert_eq!(values(&answer, name).next(), Some(default));
+    }
+    proxy.stop();
+}
+
+/// The section of a parameter in the manual: what its heading says of its values, and its text.
+fn section<'a>(parameters: &'a str, name: &str) -> (&'a str, &'a str) {
+    let heading = format!("\n#### `{name}` (");
+    let (_, section) = parameters
+        .split_once(&heading)
+        .unwrap_or_else(|| panic!("{name} has no section"));
+    let section = section.split("\n#").next().unwrap_or_default();
+    section.split_once(")\n").expect("the heading ends")
+}
+
+/// What a section says behind "Default:".
+fn default_of(section: &str) -> String {
+    let (_, rest) = section
+        .split_once("*Default: ")
+        .or_else(|| section.split_once("*Default:\n"))
+        .unwrap_or_else(|| panic!("no default in {section}"));
+    let (text, _) = rest.split_once(".*").expect("it ends");
+    text.replace('\n', " ")
+}
+
+#[test]
+fn values_defaults_and_what_changes_while_running() {
+    let parameters = chapter("Parameters");
+    for (name, values, default) in OWN_PARAMETERS {
+        let (heading, text) = section(&parameters, name);
+        assert_eq!(heading, values, "{name}");
+        let default = if default.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("`{default}`")
+        };
+        assert_eq!(default_of(text), default, "{name}");
+    }
+    for parameter in ALL_PARAMETERS {
+        let Parameter {
+            name,
+            kind,
+            default,
+            is_tunable,
+            most_values,
+            ..
+        } = parameter;
+        let (heading, text) = section(&parameters, name);
+        assert_eq!(heading, kind.to_string(), "{name}");
+        let often = match *most_values {
+            1 => None,
+            UNLIMITED => Some("May be repeated.".to_owned()),
+            most => Some(format!("May be given up to {most} times.")),
+        };
+        let unwrapped = text.replace('\n', " ");
+        let is_said = |words: &str| unwrapped.contains(words);
+        assert!(often.as_deref().is_none_or(is_said), "{name}: {often:?}");
+        assert_eq!(is_said("May be "), often.is_some(), "{name}");
+
+        let text = default_of(text);
+        let expected = match (*default, kind) {
+            ("1", Kind::Flag(_)) => "yes".to_owned(),
+            ("0", Kind::Flag(_)) => "no".to_owned(),
+            ("", _) => String::new(),
+            (other, _) => format!("`{other}`"),
+        };
+        let is_said = if expected.is_empty() {
+            // None, or what follows from something else.
+            !text.starts_with('`')
+        } else {
+            text.strip_prefix(&expected)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([',', ';']))
+        };
+        assert!(
+            is_said,
+            "{name}: the manual says {text:?}, it is {default:?}"
+        );
+        assert_eq!(
+            text.ends_with("; changes while running"),
+            *is_tunable,
+            "{name}: {text:?}"
+        );
+    }
+}
+
+#[test]
+fn functions_in_every_language() {
+    let source = read("c_api/kamailio/cpm_mod.c");
+    let exported = between(
+        definition(&source, "cmd_export_t functions"),
+        "{\"",
+        "\", (cmd_function)",
+    );
+    let documented = headings(&chapter("Functions"));
+    let documented: Names = documented
+        .iter()
+        .map(|name| name.trim_end_matches("()").to_owned())
+        .collect();
+    same("functions", &documented, &exported);
+
+    let source = read("c_api/kamailio/cpm_kemi.c");
+    let exported = between(
+        definition(&source, "sr_kemi_t kemi_functions"),
+        "EXPORT(",
+        ")",
+    );
+    let kemi = chapter("Scripts in Lua, Python and JavaScript");
+    let documented: Names = table(&kemi)
+        .iter()
+        .filter_map(|name| name.strip_prefix("KSR.cpm."))
+        .map(str::to_owned)
+        .collect();
+    same("KEMI functions", &documented, &exported);
+    let native: Names = exported.iter().map(|name| format!("cpm_{name}")).collect();
+    same(
+        "KEMI functions and native ones",
+        &native,
+        &between(
+            &read("c_api/kamailio/cpm_mod.c"),
+            "{\"",
+            "\", (cmd_function)",
+        ),
+    );
+}
+
+#[test]
+fn variables() {
+    let source = read("c_api/kamailio/cpm_var.c");
+    let known = between(definition(&source, "} names[] ="), "\t{\"", "\", ");
+    same("variables", &table(&chapter("Variables")), &known);
+}
+
+#[test]
+fn event_routes() {
+    let source = read("c_api/kamailio/cpm_route.c");
+    let known = between(definition(&source, "} routes[ROUTES] ="), "\t{\"", "\", ");
+    let documented: Names = headings(&chapter("Event routes"))
+        .iter()
+        .filter_map(|name| name.strip_prefix("event_route[")?.strip_suffix(']'))
+        .map(str::to_owned)
+        .collect();
+    same("event routes", &documented, &known);
+}
+
+#[test]
+fn rpc_commands_and_counters() {
+    let bench = Bench::new("the_manual_has_every_command");
+    let proxy = bench.proxy(&cpm_proxy(HANDLE));
+    let answer = proxy.rpc("system.listMethods");
+    let offered = names(
+        answer
+            .lines()
+            .map(str::trim)
+            .filter(|name| name.starts_with("cpm.")),
+    );
+    same(
+        "RPC commands",
+        &headings(&chapter("RPC commands")),
+        &offered,
+    );
+
+    // It goes through all counters that the core has in this group.
+    let answer = proxy.rpc("cpm.stats");
+    let counted = names(
+        answer
+            .lines()
+            .filter_map(|line| line.trim().split_once(':'))
+            .map(|(name, _)| name),
+    );
+    same("counters", &table(&chapter("Statistics")), &counted);
+    same("counters of the tests", &names(COUNTERS), &counted);
+    proxy.stop();
+}
+
+#[test]
+fn pages_and_examples_are_there() {
+    for page in [
+        "README.md",
+        "doc/manual.md",
+        "doc/how-a-message-travels.md",
+        "doc/security.md",
+        "doc/readings.md",
+    ] {
+        let text = read(page);
+        let folder = Path::new(page).parent().expect("it lies somewhere");
+        for (_, rest) in text
+            .match_indices("](")
+            .map(|(at, _)| text.split_at(at + 2))
+        {
+            let target = rest.split([')', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.starts_with("http") {
+                continue;
+            }
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join(folder)
+                .join(target);
+            assert!(path.exists(), "{page} links to {target}");
+        }
+    }
+    let listed = table(&chapter("Examples"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kamailio-config");
+    for name in &listed {
+        let is_there = match name.split_once('*') {
+            Some((start, _)) => fs::read_dir(&folder)
+                .expect("it is part of the project")
+                .flatten()
+                .any(|entry| entry.file_name().to_string_lossy().starts_with(start)),
+            None => folder.join(name).exists(),
+        };
+        assert!(is_there, "there is no {name}");
+    }
+}
+
+#[test]
+fn the_diagrams_are_what_their_texts_say() {
+    let mut seen = 0;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("doc"))
+        .expect("it is part of the project")
+    {
+        let path = entry.expect("it can be read").path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "sequence")
+        {
+            let text = fs::read_to_string(&path).expect("it is text");
+            let picture =
+                fs::read_to_string(path.with_extension("svg")).expect("it has its picture");
+            let drawn = diagrams::svg(&text).expect("it can be read");
+            assert!(picture == drawn, "{}: run `make diagrams`", path.display());
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 2);
+}
+
+#[test]
+fn the_readme_is_the_manual() {
+    let written = read("c_api/kamailio/README");
+    assert!(
+        written == readme::text(&read("doc/manual.md")),
+        "run `make readme`"
+    );
+    assert!(
+        written.lines().all(|line| !line.contains("](")),
+        "no marks are left"
+    );
+}
+
+#[test]
+fn a_line_that_is_no_line_of_a_diagram_is_named() {
+    for line in ["a -> b: nobody is called so", "actor a", "a ~> a: x"] {
+        let source = format!("actor a: A\n{line}\n");
+        let error = diagrams::svg(&source).expect_err(line).to_string();
+        assert!(error.contains(line), "{error}");
+    }
+}
+
+/// The id of each reading, once.
+#[test]
+fn readings_have_the_numbers_that_the_sources_name() {
+    let page = read("doc/readings.md");
+    let listed: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| N")?.split_once(" |"))
+        .map(|(number, _)| number)
+        .collect();
+    let distinct: BTreeSet<&str> = listed.iter().copied().collect();
+    assert_eq!(listed.len(), distinct.len(), "each once");
+    let mut named = Names::new();
+    let mut folders = ["src", "wire/src", "client/src"]
+        .map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+        .to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)
+            .expect("it is part of the project")
+            .flatten()
+        {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let of_readings = ["readings N", "spec-notes N"];
+            let found = of_readings
+                .iter()
+                .flat_map(|&words| text.match_indices(words));
+            for (at, word) in found {
+                let rest = &text[at + word.len()..];
+                let end = rest
+                    .find(|c: char| !c.is_ascii_digit())
+                    .unwrap_or(rest.len());
+                named.insert(rest[..end].to_owned());
+            }
+        }
+    }
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|number| !distinct.contains(number.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "not in doc/readings.md: {missing:?}");
+    assert!(named.len() > 20, "{named:?}");
+}

@@ -1,0 +1,23 @@
+//! Wire formats of CPM, and what two ends of a SIP dialog or an MSRP session do: without sockets,
+//! clock, files, threads or source of randomness. The module and the CPM Client stand on it.
+//!
+//! | floor | modules | job |
+//! |---|---|---|
+//! | 1 | [`msrp_session`], [`sip_ua`] | MSRP session ends and the fan-out to legs; dialogs and session timers |
+//! | 0 | [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
+
+#![forbid(unsafe_code)]
+
+pub mod cpim;
+pub mod digest;
+pub mod imdn;
+pub mod mime;
+pub mod msrp;
+pub mod msrp_session;
+pub mod resource_lists;
+pub mod sdp;
+pub mod sip;
+pub mod sip_ua;
+#[cfg(test)]
+mod test_random;
+pub mod xml;

@@ -1,0 +1,808 @@
+use std::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
+use memchr::memmem::Finder;
+
+use super::header::Fields;
+use super::transaction_id::MAX_TRANSACTION_ID_BYTES;
+use super::{
+    ContinuationFlag, Head, HeadError, Kind, MAX_FIELDS, Method, Path, Status, TransactionId,
+};
+
+/// Longest head, start line and header fields together. Two paths of four relays, an ample
+/// Content-Type and some extensions need about 4 KiB. An unbound connection can hold this much.
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// What the parser found next in the stream of one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A request or response begins.
+    Head(Box<Head>),
+    /// A request or response begins whose fields cannot be used. Content and end follow as usual.
+    Malformed(Box<Malformed>),
+    /// The next bytes of the content, never empty. Only after a head that has content.
+    Content(Bytes),
+    /// The request or response ends.
+    End(ContinuationFlag),
+}
+
+/// What is known of a head that cannot be used: enough to answer it with 400, if it was a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The transaction.
+    pub transaction_id: TransactionId,
+    /// Method or status.
+    pub kind: Kind,
+    /// The first error.
+    pub error: HeadError,
+    /// To-Path, if it could be read.
+    pub to_path: Option<Path>,
+    /// From-Path, if it could be read.
+    pub from_path: Option<Path>,
+}
+
+/// Why nothing more can be read from this connection: nobody knows where the next head begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParseError {
+    /// The stream does not go on with `MSRP`.
+    NotMsrp,
+    /// The start line is neither that of a request nor that of a response.
+    MalformedStartLine,
+    /// The transaction id is not an `ident` (RFC 4975 §9).
+    MalformedTransactionId,
+    /// A line of the head ends with LF alone.
+    BareLineFeed,
+    /// An end-line stands in the head that does not match its start line.
+    MismatchedEndLine,
+    /// The head exceeds [`MAX_HEAD_BYTES`].
+    HeadTooLarge,
+    /// The head has more than [`MAX_FIELDS`] header fields.
+    TooManyFields,
+}
+
+/// Incremental parser of one connection.
+///
+/// The one law: append what was read to the buffer, call [`poll_event`](Self::poll_event) until it returns
+/// `Ok(None)`, read again. However the stream is cut into reads, the events are the same, but for
+/// where one piece of content ends and the next begins.
+///
+/// ```text
+///            start line       blank line              end-line
+///  StartLine ----------> Head ----------> Content ----------------+
+///      ^                  | end-line: Head, then                  |
+///      +------------------+--------------- EndLine <--------------+
+///
+///  any state -- ParseError --> Failed
+/// ```
+#[derive(Debug, Default)]
+pub struct Parser {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The head is being collected.
+    Head(Progress),
+    /// Bytes of content or the end-line are next.
+    Content(Box<EndLine>),
+    /// The head ended with an end-line, which is yet to be told.
+    End(ContinuationFlag),
+    Failed(ParseError),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Head(Progress::default())
+    }
+}
+
+/// How far the search for the end of the head has come, so that no byte is looked at twice.
+#[derive(Debug, Default)]
+struct Progress {
+    line_start: usize,
+    searched: usize,
+    fields: usize,
+    start_line: Option<StartLine>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StartLine {
+    transaction_id: TransactionId,
+    kind: Kind,
+    len: usize,
+}
+
+impl Parser {
+    /// A parser for a new connection.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next event, cut from the front of `input`. `Ok(None)`: more bytes are needed; those left in `input`
+    /// must stay there. Content is a slice of the buffer that `input` is a part of, and keeps it alive.
+    ///
+    /// # Errors
+    /// [`ParseError`], from then on with each call: the connection must be closed.
+    pub fn poll_event(&mut self, input: &mut BytesMut) -> Result<Option<Event>, ParseError> {
+        let result = match &mut self.state {
+            State::Head(_) => self.poll_head(input),
+            State::Content(end_line) => match end_line.scan(input) {
+                Scan::Content(len) => {
+                    return Ok(Some(Event::Content(input.split_to(len).freeze())));
+                }
+                Scan::End(flag, len) => {
+                    input.advance(len);
+                    self.state = State::default();
+                    return Ok(Some(Event::End(flag)));
+                }
+                Scan::Partial => return Ok(None),
+            },
+            State::End(flag) => {
+                let flag = *flag;
+                self.state = State::default();
+                return Ok(Some(Event::End(flag)));
+            }
+            State::Failed(error) => return Err(*error),
+        };
+        if let Err(error) = result {
+            self.state = State::Failed(error);
+        }
+        result
+    }
+
+    /// Whether the stream may end here: nothing has begun that has not ended.
+    pub fn is_between_messages(&self, input: &BytesMut) -> bool {
+        matches!(self.state, State::Head(_)) && input.iter().all(|b| b"\r\n".contains(b))
+    }
+
+    fn poll_head(&mut self, input: &mut BytesMut) -> Result<Option<Event>, ParseError> {
+        let State::Head(progress) = &mut self.state else {
+            return Ok(None);
+        };
+        if progress.start_line.is_none() {
+            // Tolerated, as some clients keep a connection open with blank lines.
+            while progress.searched == 0 && input.starts_with(b"\r\n") {
+                input.advance(2);
+            }
+            if input[..] == b"\r"[..] {
+                return Ok(None);
+            }
+            let seen = input.len().min(5);
+            if input[..seen] != b"MSRP "[..seen] {
+                return Err(ParseError::NotMsrp);
+            }
+        }
+        let Some((end, kind_of_end)) = progress.find_end(input)? else {
+            return Ok(None);
+        };
+        // `find_end` returns `Some` only after the start line.
+        let Some(start_line) = progress.start_line else {
+            return Err(ParseError::MalformedStartLine);
+        };
+        let content_follows = matches!(kind_of_end, HeadEnd::BlankLine);
+        let block = input.split_to(end).freeze();
+        input.advance(match kind_of_end {
+            HeadEnd::BlankLine => 2,
+            HeadEnd::EndLine(_, len) => len,
+        });
+        self.state = match kind_of_end {
+            HeadEnd::BlankLine => {
+                State::Content(Box::new(EndLine::new(&start_line.transaction_id)))
+            }
+            HeadEnd::EndLine(flag, _) => State::End(flag),
+        };
+        Ok(Some(parse_head(&block, start_line, content_follows)))
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotMsrp => "Not MSRP",
+            Self::MalformedStartLine => "Malformed Start Line",
+            Self::MalformedTransactionId => "Malformed Transaction Id",
+            Self::BareLineFeed => "Line Feed Without Carriage Return",
+            Self::MismatchedEndLine => "End-Line Of Another Transaction",
+            Self::HeadTooLarge => "Head Too Large",
+            Self::TooManyFields => "Too Many Header Fields",
+        })
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+#[derive(Clone, Copy)]
+enum HeadEnd {
+    /// Content follows.
+    BlankLine,
+    /// Nothing follows; the length includes the CRLF.
+    EndLine(ContinuationFlag, usize),
+}
+
+impl Progress {
+    /// Where the line begins that ends the head, and which kind of line it is.
+    fn find_end(&mut self, input: &[u8]) -> Result<Option<(usize, HeadEnd)>, ParseError> {
+        while let Some(found) = memchr(b'\n', &input[self.searched..]) {
+            let line_start = self.line_start;
+            let line_feed = self.searched + found;
+            if line_feed >= MAX_HEAD_BYTES {
+                return Err(ParseError::HeadTooLarge);
+            }
+            self.searched = line_feed + 1;
+            self.line_start = line_feed + 1;
+            let line = input[line_start..line_feed]
+                .strip_suffix(b"\r")
+                .ok_or(ParseError::BareLineFeed)?;
+            let Some(start_line) = &self.start_line else {
+                self.start_line = Some(parse_start_line(line)?);
+                continue;
+            };
+            if line.is_empty() {
+                return Ok(Some((line_start, HeadEnd::BlankLine)));
+            }
+            if let Some(rest) = line.strip_prefix(b"-------") {
+                let flag = match rest.strip_prefix(start_line.transaction_id.as_bytes()) {
+                    Some(&[flag]) => ContinuationFlag::parse(flag),
+                    _ => None,
+                };
+                let flag = flag.ok_or(ParseError::MismatchedEndLine)?;
+                return Ok(Some((line_start, HeadEnd::EndLine(flag, line.len() + 2))));
+            }
+            self.fields += 1;
+            if self.fields > MAX_FIELDS {
+                return Err(ParseError::TooManyFields);
+            }
+        }
+        self.searched = input.len();
+        if input.len() > MAX_HEAD_BYTES {
+            Err(ParseError::HeadTooLarge)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+/// `MSRP id METHOD` or `MSRP id 200 comment` (RFC 4975 §9), without CRLF.
+fn parse_start_line(line: &[u8]) -> Result<StartLine, ParseError> {
+    let rest = line.strip_prefix(b"MSRP ").ok_or(ParseError::NotMsrp)?;
+    let space = rest
+        .iter()
+        .position(|&b| b == b' ')
+        .ok_or(ParseError::MalformedStartLine)?;
+    let transaction_id =
+        TransactionId::parse(&rest[..space]).ok_or(ParseError::MalformedTransactionId)?;
+    let kind = match &rest[space + 1..] {
+        b"SEND" => Kind::Request(Method::Send),
+        b"REPORT" => Kind::Request(Method::Report),
+        b"AUTH" => Kind::Request(Method::Auth),
+        method if !method.is_empty() && method.iter().all(u8::is_ascii_uppercase) => {
+            Kind::Request(Method::Unknown)
+        }
+        code => {
+            let (code, comment) = code.split_at(code.len().min(3));
+            let status = Status::parse(code).ok_or(ParseError::MalformedStartLine)?;
+            if !matches!(comment, [] | [b' ', ..]) {
+                return Err(ParseError::MalformedStartLine);
+            }
+            Kind::Response(status)
+        }
+    };
+    Ok(StartLine {
+        transaction_id,
+        kind,
+        len: line.len() + 2,
+    })
+}
+
+/// `block` is the start line and the header fields, each with its CRLF.
+fn parse_head(block: &Bytes, start_line: StartLine, content_follows: bool) -> Event {
+    let StartLine {
+        transaction_id,
+        kind,
+        len,
+    } = start_line;
+    let mut fields = Fields::default();
+    let mut first_error = None;
+    let mut rest = &block[len..];
+    while let Some(line_feed) = memchr(b'\n', rest) {
+        let line = &rest[..line_feed.saturating_sub(1)];
+        rest = &rest[line_feed + 1..];
+        if let Err(error) = fields.parse_line(block, line) {
+            first_error.get_or_insert(error);
+        }
+    }
+    let (to_path, from_path) = (fields.to_path.clone(), fields.from_path.clone());
+    let head = match first_error {
+        Some(error) => Err(error),
+        None => fields.into_head(transaction_id, kind, content_follows),
+    };
+    match head {
+        Ok(head) => Event::Head(Box::new(head)),
+        Err(error) => Event::Malformed(Box::new(Malformed {
+            transaction_id,
+            kind,
+            error,
+            to_path,
+            from_path,
+        })),
+    }
+}
+
+/// CRLF, seven hyphens and a transaction id.
+const MAX_NEEDLE_BYTES: usize = 9 + MAX_TRANSACTION_ID_BYTES;
+
+/// Finds the end-line of one chunk in its content. Each byte of content is looked at, so the search is one that takes many
+/// at once. What looks like the end-line but has another flag, or does not end with CRLF, is content.
+struct EndLine {
+    finder: Finder<'static>,
+    /// No content has been handed on yet.
+    at_start: bool,
+}
+
+enum Scan {
+    /// So many bytes at the front are content.
+    Content(usize),
+    /// The end-line is at the front and has so many bytes.
+    End(ContinuationFlag, usize),
+    /// The bytes may be content or part of the end-line.
+    Partial,
+}
+
+enum Candidate {
+    End(ContinuationFlag),
+    Content,
+    Partial,
+}
+
+impl EndLine {
+    fn new(transaction_id: &TransactionId) -> Self {
+        let id = transaction_id.as_bytes();
+        let len = 9 + id.len();
+        let mut needle = [b'-'; MAX_NEEDLE_BYTES];
+        needle[..2].copy_from_slice(b"\r\n");
+        needle[9..len].copy_from_slice(id);
+        Self {
+            finder: Finder::new(&needle[..len]).into_owned(),
+            at_start: true,
+        }
+    }
+
+    fn needle(&self) -> &[u8] {
+        self.finder.needle()
+    }
+
+    fn scan(&mut self, input: &[u8]) -> Scan {
+        // Tolerated: an end-line right after the blank line, from clients that write no CRLF after
+        // content of no bytes.
+        if self.at_start {
+            let bare = &self.needle()[2..];
+            if input.starts_with(bare) {
+                match after_needle(&input[bare.len()..]) {
+                    Candidate::End(flag) => return Scan::End(flag, bare.len() + 3),
+                    Candidate::Partial => return Scan::Partial,
+                    Candidate::Content => {}
+                }
+            } else if bare.starts_with(input) {
+                return Scan::Partial;
+            }
+        }
+        let content = match self.find(input) {
+            (0, Some(flag)) => return Scan::End(flag, self.needle().len() + 3),
+            (0, None) => return Scan::Partial,
+            (content, _) => content,
+        };
+        self.at_start = false;
+        Scan::Content(content)
+    }
+
+    /// How many bytes at the front are certainly content, and the flag if the end-line follows them.
+    fn find(&self, input: &[u8]) -> (usize, Option<ContinuationFlag>) {
+        let needle = self.needle();
+        let mut from = 0;
+        while let Some(found) = self.finder.find(&input[from..]) {
+            let start = from + found;
+            match after_needle(&input[start + needle.len()..]) {
+                Candidate::End(flag) => return (start, Some(flag)),
+                Candidate::Partial => return (start, None),
+                Candidate::Content => from = start + 1,
+            }
+        }
+        // The last bytes may be the first of the needle.
+        let tail_start = input.len().saturating_sub(needle.len() - 1);
+        let begun = (tail_start..input.len())
+            .find(|&i| input[i] == b'\r' && needle.starts_with(&input[i..]));
+        (begun.unwrap_or(input.len()), None)
+    }
+}
+
+/// The end-line needs a flag and CRLF after the transaction id.
+fn after_needle(rest: &[u8]) -> Candidate {
+    let Some((&flag, rest)) = rest.split_first() else {
+        return Candidate::Partial;
+    };
+    match (ContinuationFlag::parse(flag), rest) {
+        (Some(flag), [b'\r', b'\n', ..]) => Candidate::End(flag),
+        (Some(_), [] | [b'\r']) => Candidate::Partial,
+        _ => Candidate::Content,
+    }
+}
+
+impl fmt::Debug for EndLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndLine")
+            .field("at_start", &self.at_start)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::msrp::FailureReport;
+    use fastrand::Rng;
+
+    use crate::test_random::random_bytes;
+
+    /// Parses a stream that arrives in the given pieces; adjacent content is joined.
+    fn parse_pieces<'a>(
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Vec<Event>, Result<(), ParseError>) {
+        let (mut parser, mut input, mut events) = (Parser::new(), BytesMut::new(), Vec::new());
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            loop {
+                match parser.poll_event(&mut input) {
+                    Ok(Some(Event::Content(content))) => {
+                        assert!(!content.is_empty());
+                        if let Some(Event::Content(before)) = events.last_mut() {
+                            *before = [&before[..], &content].concat().into();
+                        } else {
+                            events.push(Event::Content(content));
+                        }
+                    }
+                    Ok(Some(event)) => events.push(event),
+                    Ok(None) => break,
+                    Err(error) => {
+                        assert_eq!(parser.poll_event(&mut input), Err(error));
+                        return (events, Err(error));
+                    }
+                }
+            }
+        }
+        (events, Ok(()))
+    }
+
+    fn parse(stream: &[u8]) -> Vec<Event> {
+        let (events, result) = parse_pieces([stream]);
+        assert_eq!(result, Ok(()));
+        events
+    }
+
+    fn error(stream: &str) -> ParseError {
+        parse_pieces([stream.as_bytes()]).1.expect_err(stream)
+    }
+
+    fn head(event: &Event) -> &Head {
+        match event {
+            Event::Head(head) => head,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// RFC 4975 §4, first example, with the paths in full.
+    const SEND: &[u8] = b"MSRP a786hjs2 SEND\r\n\
+        To-Path: msrp://biloxi.example.com:12763/kjhd37s2s20w2a;tcp\r\n\
+        From-Path: msrp://atlanta.example.com:7654/jshA7weztas;tcp\r\n\
+        Message-ID: 87652491\r\n\
+        Byte-Range: 1-25/25\r\n\
+        Content-Type: text/plain\r\n\
+        \r\n\
+        Hey Bob, are you there?\r\n\
+        -------a786hjs2$\r\n";
+    const RESPONSE: &[u8] = b"MSRP a786hjs2 200 OK\r\n\
+        To-Path: msrp://atlanta.example.com:7654/jshA7weztas;tcp\r\n\
+        From-Path: msrp://biloxi.example.com:12763/kjhd37s2s20w2a;tcp\r\n\
+        -------a786hjs2$\r\n";
+    /// RFC 4975 §7.1.2.
+    const REPORT: &[u8] = b"MSRP dkei38sd REPORT\r\n\
+        To-Path: msrp://alicepc.example.com:7777/iau39soe2843z;tcp\r\n\
+        From-Path: msrp://bob.example.org:8888/9di4eae923wzd;tcp\r\n\
+        Message-ID: 12339sdqwer\r\n\
+        Byte-Range: 1-106/106\r\n\
+        Status: 000 200 OK\r\n\
+        -------dkei38sd$\r\n";
+    const EMPTY_SEND: &[u8] = b"MSRP d93kswow SEND\r\n\
+        To-Path: msrp://b.example.org:9/s;tcp\r\n\
+        From-Path: msrp://a.example.org:9/r;tcp\r\n\
+        Message-ID: 8822\r\nFailure-Report: no\r\n-------d93kswow$\r\n";
+
+    fn paths() -> &'static str {
+        "To-Path: msrp://b.example.org:9/s;tcp\r\nFrom-Path: msrp://a.example.org:9/r;tcp\r\n"
+    }
+
+    fn send_with(content: &[u8], flag: char) -> Vec<u8> {
+        let head = format!(
+            "MSRP d93kswow SEND\r\n{}Message-ID: 8822\r\nContent-Type: text/plain\r\n\r\n",
+            paths()
+        );
+        [
+            head.as_bytes(),
+            content,
+            format!("\r\n-------d93kswow{flag}\r\n").as_bytes(),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn examples_of_rfc_4975() {
+        let stream = [SEND, RESPONSE, REPORT, EMPTY_SEND].concat();
+        let events = parse(&stream);
+        assert_eq!(events.len(), 3 + 2 + 2 + 2);
+
+        let send = head(&events[0]);
+        assert_eq!(send.kind, Kind::Request(Method::Send));
+        assert_eq!(send.transaction_id.as_bytes(), b"a786hjs2");
+        assert_eq!(send.to_path.first().session_id(), "kjhd37s2s20w2a");
+        assert_eq!(send.from_path.first().authority().port, Some(7654));
+        assert_eq!(send.message_id.as_deref(), Some(&b"87652491"[..]));
+        assert_eq!(send.byte_range.unwrap().total(), Some(25));
+        assert_eq!(send.content_type.as_deref(), Some(&b"text/plain"[..]));
+        assert!(send.has_content() && !send.success_report);
+        assert_eq!(
+            events[1],
+            Event::Content(Bytes::from("Hey Bob, are you there?"))
+        );
+        assert_eq!(events[2], Event::End(ContinuationFlag::Complete));
+
+        assert_eq!(head(&events[3]).kind, Kind::Response(Status::OK));
+        let report = head(&events[5]);
+        assert_eq!(report.kind, Kind::Request(Method::Report));
+        assert_eq!(report.status.unwrap().status, Status::OK);
+        let empty = head(&events[7]);
+        assert!(!empty.has_content());
+        assert_eq!(empty.failure_report, FailureReport::No);
+    }
+
+    #[test]
+    fn any_split_gives_the_same_events() {
+        let look_alike = send_with(
+            b"\r\n-------d93kswow$x\r\n-------d93kswo\r\r\n\r\n-------",
+            '+',
+        );
+        let stream = [SEND, RESPONSE, &look_alike, REPORT, b"\r\n", EMPTY_SEND].concat();
+        let whole = parse(&stream);
+        for at in 0..stream.len() {
+            let (events, result) = parse_pieces([&stream[..at], &stream[at..]]);
+            assert_eq!((events, result), (whole.clone(), Ok(())), "split at {at}");
+        }
+        assert_eq!(parse_pieces(stream.chunks(1)).0, whole);
+        let mut random = Rng::with_seed(1);
+        for _ in 0..300 {
+            let (mut rest, mut pieces) = (&stream[..], Vec::new());
+            while !rest.is_empty() {
+                let (piece, left) = rest.split_at(random.usize(..rest.len().min(60)) + 1);
+                pieces.push(piece);
+                rest = left;
+            }
+            assert_eq!(parse_pieces(pieces).0, whole);
+        }
+    }
+
+    #[test]
+    fn content_is_handed_on_before_its_end_line_and_shares_the_buffer() {
+        let stream = send_with(&[b'x'; 1000], '$');
+        let start = stream.len() - 1000 - 20;
+        let mut input = BytesMut::from(&stream[..start + 500]);
+        let buffer = input.as_ptr() as usize..input.as_ptr() as usize + input.len();
+        let mut parser = Parser::new();
+        assert!(matches!(
+            parser.poll_event(&mut input),
+            Ok(Some(Event::Head(_)))
+        ));
+        let Ok(Some(Event::Content(content))) = parser.poll_event(&mut input) else {
+            panic!("no content");
+        };
+        assert_eq!(content.len(), 500);
+        assert!(buffer.contains(&(content.as_ptr() as usize)));
+        assert_eq!(parser.poll_event(&mut input), Ok(None));
+        assert!(!parser.is_between_messages(&input));
+    }
+
+    #[test]
+    fn look_alikes_are_content() {
+        for content in [
+            &b"x-------d93kswow$"[..],
+            b"\r\n-------d93kswow?\r\n",
+            b"\r\n-------d93kswow$ \r\n",
+            b"\r\n-------d93kswow$\r\r\n",
+            b"\r\n--------d93kswow$\r\n",
+            b"\n-------d93kswow$\r\n",
+            b"\r\n-------d93kswow\r\n-------d93kswow",
+            b"\r\r\n\r\n-------d93ksw",
+            b"\r\n-------d93kswow\r\n",
+            b"\r\n",
+        ] {
+            let stream = send_with(content, '#');
+            for size in [1, 2, 7, stream.len()] {
+                let (events, _) = parse_pieces(stream.chunks(size));
+                assert_eq!(events[1], Event::Content(Bytes::copy_from_slice(content)));
+                assert_eq!(events[2..], [Event::End(ContinuationFlag::Aborted)]);
+            }
+        }
+    }
+
+    #[test]
+    fn content_of_no_bytes() {
+        let events = parse(&send_with(b"", '$'));
+        assert!(head(&events[0]).has_content());
+        assert_eq!(events[1..], [Event::End(ContinuationFlag::Complete)]);
+
+        let mut bare = send_with(b"", '$');
+        let crlf = bare.len() - "\r\n-------d93kswow$\r\n".len();
+        bare.drain(crlf..crlf + 2);
+        for size in [1, 3, bare.len()] {
+            assert_eq!(parse_pieces(bare.chunks(size)).0, events);
+        }
+    }
+
+    #[test]
+    fn what_concerns_one_message_leaves_the_connection_usable() {
+        let send = |fields: &str| {
+            let text = format!("MSRP d93kswow SEND\r\n{fields}\r\ncontent\r\n-------d93kswow$\r\n");
+            [text.as_bytes(), RESPONSE].concat()
+        };
+        for (fields, error) in [
+            (
+                format!("{}Message-ID: 1\r\n", paths()),
+                HeadError::ContentType,
+            ),
+            (
+                format!("{}Content-Type: a/b\r\n", paths()),
+                HeadError::MessageId,
+            ),
+            (format!("{}bad\r\n", paths()), HeadError::MalformedField),
+            (format!("{0}{0}", paths()), HeadError::RepeatedField),
+            (
+                "Message-ID: 1\r\nContent-Type: a/b\r\n".into(),
+                HeadError::ToPath,
+            ),
+        ] {
+            let events = parse(&send(&fields));
+            let Event::Malformed(malformed) = &events[0] else {
+                panic!("{fields}");
+            };
+            assert_eq!(malformed.error, error, "{fields}");
+            assert_eq!(malformed.from_path.is_some(), error != HeadError::ToPath);
+            assert_eq!(events[1], Event::Content(Bytes::from("content")));
+            assert!(matches!(events[3], Event::Head(_)));
+        }
+    }
+
+    #[test]
+    fn methods() {
+        for (method, kind) in [("AUTH", Method::Auth), ("NICKNAME", Method::Unknown)] {
+            let events =
+                parse(format!("MSRP 1234 {method}\r\n{}-------1234$\r\n", paths()).as_bytes());
+            assert_eq!(head(&events[0]).kind, Kind::Request(kind));
+        }
+    }
+
+    #[test]
+    fn what_concerns_the_connection() {
+        use ParseError::*;
+        for (stream, expected) in [
+            ("GET / HTTP/1.1\r\n", NotMsrp),
+            ("MSRQ", NotMsrp),
+            ("\rx", NotMsrp),
+            ("MSRP abcd\r\n", MalformedStartLine),
+            ("MSRP abcd \r\n", MalformedStartLine),
+            ("MSRP abcd send\r\n", MalformedStartLine),
+            ("MSRP abcd 20\r\n", MalformedStartLine),
+            ("MSRP abcd 200OK\r\n", MalformedStartLine),
+            ("MSRP abc SEND\r\n", MalformedTransactionId),
+            ("MSRP  SEND x\r\n", MalformedTransactionId),
+            ("MSRP abcd SEND\n", BareLineFeed),
+            ("MSRP abcd SEND\r\n-------abce$\r\n", MismatchedEndLine),
+            ("MSRP abcd SEND\r\n-------abcd!\r\n", MismatchedEndLine),
+            ("MSRP abcd SEND\r\n-------abcd$$\r\n", MismatchedEndLine),
+        ] {
+            assert_eq!(error(stream), expected, "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let start = format!("MSRP 1234 SEND\r\n{}Message-ID: 1\r\n", paths());
+        let fields = |count| format!("{start}{}-------1234$\r\n", "A: b\r\n".repeat(count - 3));
+        assert_eq!(
+            head(&parse(fields(MAX_FIELDS).as_bytes())[0]).others.len(),
+            MAX_FIELDS - 3
+        );
+        assert_eq!(error(&fields(MAX_FIELDS + 1)), ParseError::TooManyFields);
+
+        let sized = |n: usize| {
+            let rest = n - start.len() - "A: \r\n\r\n".len();
+            format!("{start}A: {}\r\n\r\n\r\n-------1234$\r\n", "x".repeat(rest))
+        };
+        assert!(parse_pieces([sized(MAX_HEAD_BYTES).as_bytes()]).1.is_ok());
+        assert_eq!(error(&sized(MAX_HEAD_BYTES + 1)), ParseError::HeadTooLarge);
+        assert_eq!(
+            error(&format!("MSRP {}", "x".repeat(MAX_HEAD_BYTES))),
+            ParseError::HeadTooLarge
+        );
+    }
+
+    #[test]
+    fn random_content_with_fragments_of_the_end_line() {
+        let mut random = Rng::with_seed(5);
+        let fragments: [&[u8]; 7] = [
+            b"\r\n",
+            b"\r",
+            b"-------",
+            b"d93kswow",
+            b"$\r\n",
+            b"d93k",
+            b"\r\n-------d93kswow",
+        ];
+        for round in 0..2000 {
+            let mut content = Vec::new();
+            for _ in 0..random.usize(..12) {
+                match random.usize(..8) {
+                    7 => content.extend(random_bytes(&mut random, 3)),
+                    known => content.extend_from_slice(fragments[known]),
+                }
+            }
+            // The sender's duty (RFC 4975 §7.1).
+            if content
+                .windows(17)
+                .any(|w| w[..15] == b"-------d93kswow"[..])
+            {
+                continue;
+            }
+            let stream = send_with(&content, '$');
+            let (events, _) = parse_pieces(stream.chunks(1 + round % 9));
+            let got: Vec<u8> = events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::Content(content) => Some(content.to_vec()),
+                    _ => None,
+                })
+                .flatten()
+                .collect();
+            assert_eq!(got, content);
+            assert_eq!(events.last(), Some(&Event::End(ContinuationFlag::Complete)));
+        }
+    }
+
+    #[test]
+    fn mutated_streams_never_panic_and_splits_do_not_matter() {
+        let stream = [
+            SEND,
+            RESPONSE,
+            REPORT,
+            EMPTY_SEND,
+            &send_with(b"a\r\n-------b", '+'),
+        ]
+        .concat();
+        let mut random = Rng::with_seed(3);
+        for _ in 0..10_000 {
+            let mut mutated = stream.clone();
+            for _ in 0..1 + random.usize(..4) {
+                let at = random.usize(..mutated.len());
+                match random.usize(..4) {
+                    0 => mutated[at] = random.u8(..),
+                    1 => drop(mutated.remove(at)),
+                    2 => mutated.insert(at, b"\r\n-: $+#MSRP"[random.usize(..12)]),
+                    _ => {
+                        let from = random.usize(..mutated.len());
+                        let copied = mutated[from..(from + 30).min(mutated.len())].to_vec();
+                        mutated.splice(at..at, copied);
+                    }
+                }
+            }
+            let whole = parse_pieces([&mutated[..]]);
+            assert_eq!(parse_pieces(mutated.chunks(1 + random.usize(..40))), whole);
+        }
+    }
+}

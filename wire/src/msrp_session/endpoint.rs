@@ -1,0 +1,901 @@
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::reassembly::Reassembly;
+use crate::msrp::{
+    ByteRange, ContentFields, ContinuationFlag, Event, FailureReport, Field, Head, Kind, Malformed,
+    Method, MsrpUri, Path, SendHead, Status, TransactionId, TransactionIds, write_bad_request,
+    write_end_line, write_report, write_response, write_send,
+};
+use crate::sdp::accepts_type;
+
+/// How long a response to a SEND may take (RFC 4975 §7.1).
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most messages of one session that are remembered at once, complete ones for the sake of chunks that
+/// are sent again. A CPM session carries one message.
+pub const MAX_OPEN_MESSAGES: usize = 8;
+/// Frames that may wait to be written. A peer that sends requests but does not read the responses gets this far;
+/// then the caller must not read from it.
+pub const MAX_PENDING_FRAMES: usize = 64;
+/// Chunks that may wait for their response before the next one starts.
+pub const MAX_UNANSWERED: usize = 256;
+
+/// Which connection a request came over; the numbers are the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// Tells the messages of one session apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageKey(u64);
+
+/// What one session end must know from SDP.
+#[derive(Debug, Clone)]
+pub struct EndpointConfig {
+    /// Our own MSRP URI.
+    pub own: MsrpUri,
+    /// The peer's `a=path`.
+    pub peer: Path,
+    /// Which content we take; `None` refuses all with 403.
+    pub accepts: Option<Accepts>,
+    /// [`RESPONSE_TIMEOUT`] but in tests.
+    pub response_timeout: Duration,
+}
+
+/// Which content an end takes.
+#[derive(Debug, Clone)]
+pub struct Accepts {
+    /// Value of our `a=accept-types`: media types, `type/*` or `*`, with spaces between them.
+    pub types: String,
+    /// Longest message in bytes; beyond it the answer is 413.
+    pub max_size: Option<u64>,
+}
+
+/// The first words on a message that arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncomingMessage {
+    /// Names the message in the events that follow.
+    pub key: MessageKey,
+    /// Message-ID.
+    pub message_id: Bytes,
+    /// Content-Type.
+    pub content_type: Bytes,
+    /// Other fields about the content, such as Content-Disposition.
+    pub content_fields: Vec<Field>,
+    /// Size in bytes, if the sender knows it.
+    pub total: Option<u64>,
+}
+
+/// What happened at this end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointEvent {
+    /// A message begins.
+    Started(Box<IncomingMessage>),
+    /// Its next bytes, in order and each of them once.
+    Content(MessageKey, Bytes),
+    /// All of it has come; the size in bytes.
+    Complete(MessageKey, u64),
+    /// The peer gave it up, or broke the rules in the midst of it.
+    Aborted(MessageKey),
+    /// A chunk of ours with so many bytes of content was answered with 200.
+    Answered(u64),
+    /// A chunk of ours was answered with this, or a REPORT said so.
+    Refused(Status),
+    /// A chunk of ours was not answered in time.
+    NoResponse,
+}
+
+/// One end of one MSRP session (RFC 4975). The caller passes in the events of the requests and responses whose
+/// To-Path names this end, and takes frames and events out after each call.
+///
+/// ```text
+///  receiving a request                         sending a chunk
+///  Idle --head--> Taking --end--> Idle, 200    start_chunk --> Unanswered --200--> Answered
+///           |        | 400/413                     |  chunk_written: 30 s start
+///           |        v                             |            |--not 2xx, REPORT--> Refused
+///           +--> Discarding --end--> Idle          |            +--30 s---------> NoResponse
+///        400 403 413 415 481 501                   +--forget_chunk--> (never was)
+///
+///  a message: Started --Content*--> Complete (REPORT if asked) | Aborted
+/// ```
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    ids: TransactionIds,
+    connection: Option<ConnectionId>,
+    request: Request,
+    messages: VecDeque<Message>,
+    next_key: u64,
+    unanswered: VecDeque<Unanswered>,
+    frames: VecDeque<Bytes>,
+    events: VecDeque<EndpointEvent>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Idle,
+    /// Content goes to the message at `offset`.
+    Taking {
+        head: Box<Head>,
+        key: MessageKey,
+        offset: u64,
+    },
+    /// Without content; to be answered at its end.
+    Empty(Box<Head>),
+    /// Answered, or not to be answered.
+    Discarding,
+}
+
+#[derive(Debug)]
+struct Message {
+    key: MessageKey,
+    message_id: Bytes,
+    reassembly: Reassembly,
+    total: Option<u64>,
+    /// Known once the chunk with `$` has ended.
+    size: Option<u64>,
+    state: MessageState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MessageState {
+    Arriving,
+    Complete,
+    /// What further chunks are answered with.
+    Refused(Status),
+}
+
+#[derive(Debug)]
+struct Unanswered {
+    transaction_id: TransactionId,
+    content_bytes: u64,
+    /// Set once the end-line has been written.
+    deadline: Option<Instant>,
+}
+
+impl Endpoint {
+    /// An end that is not bound to a connection yet. `random` fills its argument from a cryptographic source.
+    pub fn new(config: EndpointConfig, random: fn(&mut [u8])) -> Self {
+        Self {
+            config,
+            ids: TransactionIds::new(random),
+            connection: None,
+            request: Request::Idle,
+            messages: VecDeque::new(),
+            next_key: 0,
+            unanswered: VecDeque::new(),
+            frames: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Our own URI, by which the caller finds this end.
+    pub fn own_uri(&self) -> &MsrpUri {
+        &self.config.own
+    }
+
+    /// The connection that the session is bound to.
+    pub fn connection(&self) -> Option<ConnectionId> {
+        self.connection
+    }
+
+    /// Whether so many frames wait to be written that the caller must not read from the peer for now.
+    pub fn is_congested(&self) -> bool {
+        self.frames.len() >= MAX_PENDING_FRAMES
+    }
+
+    /// Binds the session to the connection that we opened, or over which a request for it came. To be asked at the
+    /// head of each request.
+    ///
+    /// # Errors
+    /// [`Status::BOUND_ELSEWHERE`]: the caller answers the request with it, over the connection it came on, and
+    /// passes nothing of it to this end (RFC 4975 §7.3).
+    pub fn bind(&mut self, connection: ConnectionId) -> Result<(), Status> {
+        match self.connection {
+            Some(bound) if bound != connection => Err(Status::BOUND_ELSEWHERE),
+            _ => {
+                self.connection = Some(connection);
+                Ok(())
+            }
+        }
+    }
+
+    /// The connection is gone. A request that was half in is forgotten; the message it belongs to may go on over
+    /// another connection.
+    pub fn handle_disconnected(&mut self) {
+        self.connection = None;
+        self.request = Request::Idle;
+    }
+
+    /// Takes the next event of the requests and responses that are for this end.
+    pub fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Head(head) => self.handle_head(head),
+            Event::Malformed(malformed) => self.handle_malformed(&malformed),
+            Event::Content(content) => self.handle_content(content),
+            Event::End(flag) => self.handle_end(flag),
+        }
+    }
+
+    /// Refuses a message: what is left of it is answered with `status`, its content dropped.
+    pub fn refuse(&mut self, key: MessageKey, status: Status) {
+        if let Some(message) = self.messages.iter_mut().find(|m| m.key == key) {
+            message.state = MessageState::Refused(status);
+        }
+        if let Request::Taking {
+            head, key: current, ..
+        } = &self.request
+            && *current == key
+        {
+            let head = head.clone();
+            self.discard(&head, status);
+        }
+    }
+
+    /// Writes the head of a chunk whose content starts `offset` bytes into the message, and expects its response.
+    pub fn start_chunk(
+        &mut self,
+        message_id: &[u8],
+        content: ContentFields<'_>,
+        offset: u64,
+        total: Option<u64>,
+    ) -> (TransactionId, Bytes) {
+        self.start_send(message_id, ByteRange::open(offset, total), Some(content))
+    }
+
+    /// The end-line of a chunk; `content_bytes` is how much content the chunk has in all.
+    pub fn end_chunk(
+        &mut self,
+        transaction_id: &TransactionId,
+        flag: ContinuationFlag,
+        content_bytes: u64,
+    ) -> Bytes {
+        if let Some(chunk) = self.find_unanswered(transaction_id) {
+            chunk.content_bytes = content_bytes;
+        }
+        let mut out = BytesMut::with_capacity(48);
+        write_end_line(&mut out, transaction_id, flag, true);
+        out.freeze()
+    }
+
+    /// The last byte of a chunk has gone out: its response is due from now. Returns when it is late.
+    pub fn chunk_written(
+        &mut self,
+        now: Instant,
+        transaction_id: &TransactionId,
+    ) -> Option<Instant> {
+        let deadline = now + self.config.response_timeout;
+        let chunk = self.find_unanswered(transaction_id)?;
+        chunk.deadline = Some(deadline);
+        Some(deadline)
+    }
+
+    /// No byte of this chunk has gone out, and none will.
+    pub fn forget_chunk(&mut self, transaction_id: &TransactionId) {
+        self.unanswered
+            .retain(|chunk| chunk.transaction_id != *transaction_id);
+    }
+
+    /// Queues a SEND without content, which binds the session to a connection that we opened
+    /// (RFC 4975 §5.4; spec-notes N48).
+    pub fn send_empty(&mut self, now: Instant) {
+        let message_id = self.ids.next_id();
+        let (transaction_id, head) =
+            self.start_send(message_id.as_bytes(), ByteRange::UNKNOWN, None);
+        let mut out = BytesMut::from(head);
+        write_end_line(&mut out, &transaction_id, ContinuationFlag::Complete, false);
+        self.frames.push_back(out.freeze());
+        self.chunk_written(now, &transaction_id);
+    }
+
+    /// How many requests of ours wait for a response.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// Whether a frame waits to be written.
+    pub fn has_frames(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
+    /// The next response, REPORT or empty SEND, to be written whole and not inside of a chunk.
+    pub fn poll_frame(&mut self) -> Option<Bytes> {
+        self.frames.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<EndpointEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        // Chunks go out in order, so the first has the earliest deadline.
+        self.unanswered.front().and_then(|chunk| chunk.deadline)
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.unanswered.pop_front();
+            self.events.push_back(EndpointEvent::NoResponse);
+        }
+    }
+
+    fn start_send(
+        &mut self,
+        message_id: &[u8],
+        byte_range: ByteRange,
+        content: Option<ContentFields<'_>>,
+    ) -> (TransactionId, Bytes) {
+        let transaction_id = self.ids.next_id();
+        let mut out = BytesMut::with_capacity(512);
+        write_send(
+            &mut out,
+            &SendHead {
+                transaction_id: &transaction_id,
+                to_path: &self.config.peer,
+                from_path: &self.config.own,
+                message_id,
+                byte_range,
+                // Spec-notes N51: we want to know of failures; receipts are the business of CPIM.
+                success_report: false,
+                failure_report: FailureReport::Yes,
+                content,
+            },
+        );
+        self.unanswered.push_back(Unanswered {
+            transaction_id,
+            content_bytes: 0,
+            deadline: None,
+        });
+        (transaction_id, out.freeze())
+    }
+
+    fn find_unanswered(&mut self, transaction_id: &TransactionId) -> Option<&mut Unanswered> {
+        // The chunk that ends is the last one that began.
+        self.unanswered
+            .iter_mut()
+            .rev()
+            .find(|chunk| chunk.transaction_id == *transaction_id)
+    }
+
+    fn handle_head(&mut self, head: Box<Head>) {
+        match head.kind {
+            Kind::Response(status) => self.handle_response(&head.transaction_id, status),
+            Kind::Request(Method::Send) => self.handle_send(head),
+            Kind::Request(Method::Report) => {
+                self.request = Request::Discarding;
+                if let Some(report) = head.status.filter(|report| !report.status.is_success()) {
+                    self.events.push_back(EndpointEvent::Refused(report.status));
+                }
+            }
+            Kind::Request(Method::Auth | Method::Unknown) => {
+                self.discard(&head, Status::UNKNOWN_METHOD);
+            }
+        }
+    }
+
+    fn handle_response(&mut self, transaction_id: &TransactionId, status: Status) {
+        self.request = Request::Discarding;
+        let found = self
+            .unanswered
+            .iter()
+            .position(|chunk| chunk.transaction_id == *transaction_id);
+        // Nobody's response: too late, or repeated.
+        let Some(chunk) = found.and_then(|index| self.unanswered.remove(index)) else {
+            return;
+        };
+        self.events.push_back(if status.is_success() {
+            EndpointEvent::Answered(chunk.content_bytes)
+        } else {
+            EndpointEvent::Refused(status)
+        });
+    }
+
+    fn handle_malformed(&mut self, malformed: &Malformed) {
+        self.request = Request::Discarding;
+        let mut out = BytesMut::new();
+        write_bad_request(&mut out, malformed);
+        self.push_frame(out);
+    }
+
+    fn handle_send(&mut self, head: Box<Head>) {
+        if *head.to_path.first() != self.config.own || head.to_path.uris().nth(1).is_some() {
+            return self.discard(&head, Status::NO_SUCH_SESSION);
+        }
+        if !head.has_content() {
+            self.request = Request::Empty(head);
+            return;
+        }
+        match self.take_message(&head) {
+            Ok((key, offset)) => self.request = Request::Taking { head, key, offset },
+            Err(status) => self.discard(&head, status),
+        }
+    }
+
+    /// The message that a chunk belongs to, and where its content goes.
+    fn take_message(&mut self, head: &Head) -> Result<(MessageKey, u64), Status> {
+        let accepts = self.config.accepts.as_ref().ok_or(Status::FORBIDDEN)?;
+        // The parser requires both of a SEND with content.
+        let (Some(message_id), Some(content_type)) = (&head.message_id, &head.content_type) else {
+            return Err(Status::BAD_REQUEST);
+        };
+        let range = head.byte_range.unwrap_or(ByteRange::UNKNOWN);
+        let too_large = |size: u64| accepts.max_size.is_some_and(|max| size > max);
+        if let Some(message) = self.messages.iter().find(|m| m.message_id == *message_id) {
+            return match message.state {
+                MessageState::Refused(status) => Err(status),
+                _ if range
+                    .total()
+                    .is_some_and(|t| message.total.is_some_and(|known| known != t)) =>
+                {
+                    Err(Status::BAD_REQUEST)
+                }
+                _ => Ok((message.key, range.offset())),
+            };
+        }
+        if !accepts_type(&accepts.types, content_type) {
+            return Err(Status::UNSUPPORTED_MEDIA_TYPE);
+        }
+        if too_large(range.total().unwrap_or(0).max(range.offset())) {
+            return Err(Status::STOP_SENDING);
+        }
+        if self.messages.len() == MAX_OPEN_MESSAGES {
+            let done = self
+                .messages
+                .iter()
+                .position(|m| m.state != MessageState::Arriving);
+            self.messages.remove(done.ok_or(Status::STOP_SENDING)?);
+        }
+        let key = MessageKey(self.next_key);
+        self.next_key += 1;
+        self.messages.push_back(Message {
+            key,
+            // A copy, as a slice would keep its read block alive as long as the session.
+            message_id: Bytes::copy_from_slice(message_id),
+            reassembly: Reassembly::default(),
+            total: range.total(),
+            size: None,
+            state: MessageState::Arriving,
+        });
+        let about_content = |field: &&Field| {
+            field
+                .name
+                .get(..8)
+                .is_some_and(|start| start.eq_ignore_ascii_case(b"Content-"))
+        };
+        let copy = |field: &Field| Field {
+            name: Bytes::copy_from_slice(&field.name),
+            value: Bytes::copy_from_slice(&field.value),
+        };
+        self.events
+            .push_back(EndpointEvent::Started(Box::new(IncomingMessage {
+                key,
+                message_id: Bytes::copy_from_slice(message_id),
+                content_type: Bytes::copy_from_slice(content_type),
+                content_fields: head.others.iter().filter(about_content).map(copy).collect(),
+                total: range.total(),
+            })));
+        Ok((key, range.offset()))
+    }
+
+    fn handle_content(&mut self, content: Bytes) {
+        let Request::Taking { head, key, offset } = &mut self.request else {
+            return;
+        };
+        let (key, start) = (*key, *offset);
+        let Some(message) = self.messages.iter_mut().find(|m| m.key == key) else {
+            return;
+        };
+        let end = start.saturating_add(content.len() as u64);
+        *offset = end;
+        let max_size = self
+            .config
+            .accepts
+            .as_ref()
+            .and_then(|accepts| accepts.max_size);
+        let events = &mut self.events;
+        let status = if message
+            .size
+            .or(message.total)
+            .is_some_and(|limit| end > limit)
+        {
+            Some(Status::BAD_REQUEST)
+        } else if max_size.is_some_and(|max| end > max) {
+            Some(Status::STOP_SENDING)
+        } else {
+            let emit = |piece| events.push_back(EndpointEvent::Content(key, piece));
+            let taken = message.reassembly.insert(start, content, emit);
+            taken.is_err().then_some(Status::STOP_SENDING)
+        };
+        if let Some(status) = status {
+            let head = head.clone();
+            if message.state == MessageState::Arriving {
+                message.state = MessageState::Refused(status);
+                self.events.push_back(EndpointEvent::Aborted(key));
+            }
+            self.discard(&head, status);
+        }
+    }
+
+    fn handle_end(&mut self, flag: ContinuationFlag) {
+        match std::mem::replace(&mut self.request, Request::Idle) {
+            Request::Idle | Request::Discarding => {}
+            Request::Empty(head) => {
+                // A chunk without content can still give up the message that it names.
+                let message_id = head.message_id.as_ref();
+                let named = self
+                    .messages
+                    .iter()
+                    .find(|m| Some(&m.message_id) == message_id);
+                let named = named.map(|message| (message.key, message.reassembly.delivered()));
+                self.respond(&head, Status::OK);
+                if let Some((key, delivered)) = named {
+                    self.end_of_chunk(&head, key, delivered, flag);
+                }
+            }
+            Request::Taking { head, key, offset } => {
+                self.respond(&head, Status::OK);
+                self.end_of_chunk(&head, key, offset, flag);
+            }
+        }
+    }
+
+    fn end_of_chunk(&mut self, head: &Head, key: MessageKey, offset: u64, flag: ContinuationFlag) {
+        let arriving = |m: &&mut Message| m.key == key && m.state == MessageState::Arriving;
+        let Some(message) = self.messages.iter_mut().find(arriving) else {
+            return;
+        };
+        match flag {
+            ContinuationFlag::More => {}
+            // What the last chunk holds is the size, whatever the total said before (spec-notes N55).
+            ContinuationFlag::Complete => message.size = Some(offset),
+            ContinuationFlag::Aborted => {
+                message.state = MessageState::Refused(Status::STOP_SENDING);
+                self.events.push_back(EndpointEvent::Aborted(key));
+                return;
+            }
+        }
+        let Some(size) = message
+            .size
+            .filter(|&size| message.reassembly.delivered() >= size)
+        else {
+            return;
+        };
+        message.state = MessageState::Complete;
+        self.events.push_back(EndpointEvent::Complete(key, size));
+        if head.success_report {
+            let mut out = BytesMut::with_capacity(512);
+            let range = ByteRange::new(1, Some(size), Some(size)).unwrap_or(ByteRange::UNKNOWN);
+            let (id, own) = (self.ids.next_id(), &self.config.own);
+            let message_id = &message.message_id;
+            write_report(
+                &mut out,
+                &id,
+                &head.from_path,
+                own,
+                message_id,
+                range,
+                Status::OK,
+            );
+            self.push_frame(out);
+        }
+    }
+
+    /// Answers now, without waiting for the end, so that the peer can stop; drops what is left of the request.
+    fn discard(&mut self, head: &Head, status: Status) {
+        self.respond(head, status);
+        self.request = Request::Discarding;
+    }
+
+    fn respond(&mut self, head: &Head, status: Status) {
+        let wanted = match head.failure_report {
+            FailureReport::Yes => true,
+            FailureReport::Partial => !status.is_success(),
+            FailureReport::No => false,
+        };
+        if wanted {
+            let mut out = BytesMut::with_capacity(256);
+            write_response(&mut out, head, status);
+            self.push_frame(out);
+        }
+    }
+
+    fn push_frame(&mut self, frame: BytesMut) {
+        if !frame.is_empty() {
+            self.frames.push_back(frame.freeze());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::msrp::Parser;
+    use crate::test_random::fill;
+
+    fn config(accepts: Option<Accepts>) -> EndpointConfig {
+        EndpointConfig {
+            own: MsrpUri::new(false, "own", 1, "s").unwrap(),
+            peer: Path::from(MsrpUri::new(false, "peer", 2, "r").unwrap()),
+            accepts,
+            response_timeout: RESPONSE_TIMEOUT,
+        }
+    }
+
+    fn receiver(max_size: Option<u64>) -> Endpoint {
+        let accepts = Accepts {
+            types: "message/cpim text/*".into(),
+            max_size,
+        };
+        Endpoint::new(config(Some(accepts)), fill)
+    }
+
+    fn feed(endpoint: &mut Endpoint, stream: &str) {
+        let mut input = BytesMut::from(stream.as_bytes());
+        let mut parser = Parser::new();
+        while let Some(event) = parser.poll_event(&mut input).unwrap() {
+            endpoint.handle_event(event);
+        }
+    }
+
+    /// A SEND of message `id`; `extra` are header fields with their CRLF.
+    fn send(id: &str, range: &str, extra: &str, content: &str, flag: char) -> String {
+        format!(
+            "MSRP t{id}xx SEND\r\nTo-Path: msrp://own:1/s;tcp\r\n\
+             From-Path: msrp://relay:3/x;tcp msrp://peer:2/r;tcp\r\n\
+             Message-ID: {id}\r\nByte-Range: {range}\r\n{extra}Content-Type: text/plain\r\n\r\n\
+             {content}\r\n-------t{id}xx{flag}\r\n"
+        )
+    }
+
+    /// Status or method of each frame that waits.
+    fn frames(endpoint: &mut Endpoint) -> Vec<String> {
+        let start = |frame: Bytes| {
+            let text = String::from_utf8(frame.to_vec()).unwrap();
+            text.split(' ')
+                .nth(2)
+                .unwrap()
+                .split("\r\n")
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        std::iter::from_fn(|| endpoint.poll_frame())
+            .map(start)
+            .collect()
+    }
+
+    /// Content joined, then how the message ended.
+    fn received(endpoint: &mut Endpoint) -> (String, Vec<EndpointEvent>) {
+        let (mut content, mut rest) = (String::new(), Vec::new());
+        while let Some(event) = endpoint.poll_event() {
+            match event {
+                EndpointEvent::Content(_, bytes) => content += std::str::from_utf8(&bytes).unwrap(),
+                EndpointEvent::Started(_) => {}
+                other => rest.push(other),
+            }
+        }
+        (content, rest)
+    }
+
+    #[test]
+    fn chunks_in_and_out_of_order() {
+        let mut endpoint = receiver(None);
+        feed(
+            &mut endpoint,
+            &send("m1", "1-*/10", "Content-ID: <a>\r\nX: y\r\n", "abc", '+'),
+        );
+        let Some(EndpointEvent::Started(started)) = endpoint.poll_event() else {
+            panic!()
+        };
+        assert_eq!(
+            (started.total, &started.content_type[..]),
+            (Some(10), &b"text/plain"[..])
+        );
+        assert_eq!(started.content_fields.len(), 1);
+        feed(&mut endpoint, &send("m1", "7-10/10", "", "ghij", '$'));
+        assert_eq!(received(&mut endpoint), ("abc".into(), vec![]));
+        feed(
+            &mut endpoint,
+            &send("m1", "3-6/10", "Success-Report: yes\r\n", "Cdef", '+'),
+        );
+        assert_eq!(
+            received(&mut endpoint),
+            (
+                "defghij".into(),
+                vec![EndpointEvent::Complete(started.key, 10)]
+            )
+        );
+        assert_eq!(frames(&mut endpoint), ["200", "200", "200", "REPORT"]);
+        // A chunk sent again after the end is answered and dropped.
+        feed(&mut endpoint, &send("m1", "7-10/10", "", "ghij", '$'));
+        assert_eq!(received(&mut endpoint), (String::new(), vec![]));
+        assert_eq!(frames(&mut endpoint), ["200"]);
+    }
+
+    #[test]
+    fn failure_report_decides_on_responses() {
+        for (field, good, bad) in [
+            ("", &["200"][..], &["415"][..]),
+            ("Failure-Report: yes\r\n", &["200"], &["415"]),
+            ("Failure-Report: partial\r\n", &[], &["415"]),
+            ("Failure-Report: no\r\n", &[], &[]),
+        ] {
+            let mut endpoint = receiver(None);
+            let request = send("m1", "1-3/3", field, "abc", '$');
+            feed(&mut endpoint, &request);
+            assert_eq!(frames(&mut endpoint), good, "{field}");
+            feed(
+                &mut endpoint,
+                &request
+                    .replace("text/plain", "image/png")
+                    .replace("m1", "m2"),
+            );
+            assert_eq!(frames(&mut endpoint), bad, "{field}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let good = send("m1", "1-3/3", "", "abc", '$');
+        for (request, status) in [
+            (good.replace("text/plain", "TEXT/html;x=y"), "200"),
+            (good.replace("text/plain", "image/png"), "415"),
+            (good.replace("1-3/3", "1-3/99"), "413"),
+            (
+                good.replace("1-3/3", "1-*/*")
+                    .replace("abc", "abcdefghijklm"),
+                "413",
+            ),
+            (good.replace("1-3/3", "1-*/2"), "400"),
+            (good.replace("1-3/3", "1-x"), "400"),
+            (
+                good.replace("msrp://own:1/s;tcp", "msrp://own:1/t;tcp"),
+                "481",
+            ),
+            (
+                good.replace(
+                    "msrp://own:1/s;tcp",
+                    "msrp://own:1/s;tcp msrp://far:1/s;tcp",
+                ),
+                "481",
+            ),
+            (good.replace(" SEND", " NICKNAME"), "501"),
+            (good.replace(" SEND", " AUTH"), "501"),
+        ] {
+            let mut endpoint = receiver(Some(12));
+            feed(&mut endpoint, &request);
+            assert_eq!(frames(&mut endpoint), [status], "{request}");
+            // The session goes on.
+            feed(&mut endpoint, &send("m9", "1-2/2", "", "ok", '$'));
+            assert_eq!(frames(&mut endpoint), ["200"]);
+        }
+        let mut silent = Endpoint::new(config(None), fill);
+        feed(&mut silent, &good);
+        assert_eq!(frames(&mut silent), ["403"]);
+    }
+
+    #[test]
+    fn an_error_is_answered_before_the_request_ends() {
+        let mut endpoint = receiver(Some(5));
+        let request = send("m1", "1-*/*", "", "abcdefghijklm", '$');
+        let cut = request.find("klm").unwrap();
+        feed(&mut endpoint, &request[..cut]);
+        assert_eq!(frames(&mut endpoint), ["413"]);
+        assert!(matches!(
+            received(&mut endpoint).1[..],
+            [EndpointEvent::Aborted(_)]
+        ));
+        assert!(matches!(endpoint.request, Request::Discarding));
+    }
+
+    #[test]
+    fn a_message_can_be_refused_and_given_up() {
+        let mut endpoint = receiver(None);
+        feed(&mut endpoint, &send("m1", "1-*/9", "", "abc", '+'));
+        let Some(EndpointEvent::Started(started)) = endpoint.poll_event() else {
+            panic!()
+        };
+        endpoint.refuse(started.key, Status::STOP_SENDING);
+        feed(&mut endpoint, &send("m1", "4-*/9", "", "def", '+'));
+        assert_eq!(frames(&mut endpoint), ["200", "413"]);
+        received(&mut endpoint);
+
+        feed(&mut endpoint, &send("m2", "1-*/9", "", "abc", '+'));
+        let content_type = "Content-Type: text/plain\r\n\r\n\r\n";
+        let empty = send("m2", "4-*/9", "", "", '#').replace(content_type, "");
+        feed(&mut endpoint, &empty);
+        let (content, rest) = received(&mut endpoint);
+        assert_eq!(content, "abc");
+        assert!(matches!(rest[..], [EndpointEvent::Aborted(_)]));
+        assert_eq!(frames(&mut endpoint), ["200", "200"]);
+    }
+
+    #[test]
+    fn open_messages_are_bounded() {
+        let mut endpoint = receiver(None);
+        for i in 0..=MAX_OPEN_MESSAGES {
+            feed(
+                &mut endpoint,
+                &send(&format!("m{i}"), "1-*/*", "", "x", '+'),
+            );
+        }
+        assert_eq!(frames(&mut endpoint).last().unwrap(), "413");
+        feed(&mut endpoint, &send("m0", "2-2/*", "", "y", '$'));
+        feed(&mut endpoint, &send("new", "1-*/*", "", "x", '+'));
+        assert_eq!(frames(&mut endpoint), ["200", "200"]);
+    }
+
+    #[test]
+    fn an_empty_send_binds_one_connection() {
+        let mut sender = Endpoint::new(config(None), fill);
+        let now = Instant::now();
+        sender.send_empty(now);
+        let frame = String::from_utf8(sender.poll_frame().unwrap().to_vec()).unwrap();
+        assert!(frame.contains(" SEND\r\n") && !frame.contains("Content-Type"));
+        let mut peer = receiver(None);
+        assert_eq!(peer.bind(ConnectionId(1)), Ok(()));
+        assert_eq!(peer.bind(ConnectionId(1)), Ok(()));
+        assert_eq!(peer.bind(ConnectionId(2)), Err(Status::BOUND_ELSEWHERE));
+        feed(&mut peer, &frame.replace("peer:2/r", "own:1/s"));
+        assert_eq!(received(&mut peer), (String::new(), vec![]));
+        let response = String::from_utf8(peer.poll_frame().unwrap().to_vec()).unwrap();
+        feed(&mut sender, &response);
+        assert_eq!(sender.poll_event(), Some(EndpointEvent::Answered(0)));
+        assert_eq!((sender.unanswered(), sender.poll_timeout()), (0, None));
+        peer.handle_disconnected();
+        assert_eq!(peer.bind(ConnectionId(2)), Ok(()));
+    }
+
+    #[test]
+    fn responses_and_timeouts() {
+        let mut endpoint = Endpoint::new(config(None), fill);
+        let now = Instant::now();
+        let fields = ContentFields {
+            content_type: b"text/plain",
+            others: &[],
+        };
+        let chunk = |endpoint: &mut Endpoint, at: Instant| {
+            let (id, _) = endpoint.start_chunk(b"8822", fields, 0, None);
+            endpoint.end_chunk(&id, ContinuationFlag::More, 5);
+            endpoint.chunk_written(at, &id);
+            id
+        };
+        let response = |id: &TransactionId, code: &str| {
+            let id = std::str::from_utf8(id.as_bytes()).unwrap();
+            format!(
+                "MSRP {id} {code}\r\nTo-Path: msrp://own:1/s;tcp\r\nFrom-Path: msrp://peer:2/r;tcp\r\n-------{id}$\r\n"
+            )
+        };
+        let second = Duration::from_secs(1);
+        let (a, b, c) = (
+            chunk(&mut endpoint, now),
+            chunk(&mut endpoint, now + second),
+            chunk(&mut endpoint, now + 2 * second),
+        );
+        feed(&mut endpoint, &response(&a, "200 OK"));
+        feed(&mut endpoint, &response(&a, "200 OK"));
+        feed(&mut endpoint, &response(&c, "413"));
+        assert_eq!(endpoint.poll_event(), Some(EndpointEvent::Answered(5)));
+        assert_eq!(
+            endpoint.poll_event(),
+            Some(EndpointEvent::Refused(Status::STOP_SENDING))
+        );
+        assert_eq!(
+            endpoint.poll_timeout(),
+            Some(now + second + RESPONSE_TIMEOUT)
+        );
+        endpoint.handle_timeout(now + RESPONSE_TIMEOUT);
+        assert_eq!(endpoint.poll_event(), None);
+        endpoint.handle_timeout(now + second + RESPONSE_TIMEOUT);
+        assert_eq!(endpoint.poll_event(), Some(EndpointEvent::NoResponse));
+        feed(&mut endpoint, &response(&b, "200 OK"));
+        assert_eq!(
+            (endpoint.poll_event(), endpoint.poll_timeout()),
+            (None, None)
+        );
+    }
+}
