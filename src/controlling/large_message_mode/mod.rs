@@ -35,7 +35,7 @@
 //! |---|---|
 //! | `session` | the machine of one message |
 //! | `leg` | one recipient's leg |
-//! | `dialog` | dialogs and the requests inside of them |
+//! | `stray_answer` | what a 2xx gets whose session is gone |
 //! | `pace` | when the next INVITE may go |
 //! | `best_response` | which of the recipients' answers the originator gets |
 //! | `offer_answer` | session descriptions of both sides |
@@ -46,7 +46,6 @@
 
 mod best_response;
 mod checks;
-mod dialog;
 mod identifiers;
 mod leg;
 mod offer_answer;
@@ -54,11 +53,12 @@ mod outgoing_invite;
 mod pace;
 mod session;
 mod settings;
+mod stray_answer;
 #[cfg(test)]
 mod tests;
 
+pub use crate::sip_ua::{InDialogRequest, MAX_TAG_BYTES};
 pub(super) use checks::{TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite};
-pub use dialog::{InDialogRequest, MAX_TAG_BYTES, requests_for_stray_answer};
 pub use identifiers::{DialogName, DialogNames, LegNumber, SessionId, Side};
 pub use leg::{LegOutcome, LegState, MAX_FORKS};
 pub use offer_answer::MsrpEnds;
@@ -72,3 +72,4 @@ pub use settings::{
     LEG_SILENCE, LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, RELAY_TIMEOUT,
     SENDER_BYE_TIMEOUT,
 };
+pub use stray_answer::requests_for_stray_answer;

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::super::dialog::InDialogRequest;
 use super::super::offer_answer::MsrpEnds;
 use super::super::outgoing_invite::InviteRequest;
 use super::super::{LegNumber, Side};
 use crate::controlling::host::{Counter, Fate};
 use crate::shared::SenderNote;
 use crate::sip::StatusCode;
+use crate::sip_ua::InDialogRequest;
 
 /// Names a transaction in which a reply of ours is due; the numbers are the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::dialog::Dialog;
 use super::super::leg::{Leg, LegOutcome, LegState, Relay};
 use super::super::offer_answer::{self, NoDelivery, find_sdp, own_media, read_answer};
 use super::super::settings::{
@@ -14,6 +13,7 @@ use crate::controlling::host::{Counter, Fate};
 use crate::policy::{AllFailedResponse, LegAck};
 use crate::sdp::{Role, SessionDescription};
 use crate::sip::{HeaderName, Message, StatusCode};
+use crate::sip_ua::{Dialog, OwnInvite};
 use crate::sip_ua::{Refresher, SessionExpires, SessionTimer};
 
 impl Session {
@@ -33,7 +33,14 @@ impl Session {
         let session = self.id;
         let names = self.service.ids().names();
         let name = names.write(DialogName { session, side });
-        let dialog = Dialog::of_caller(&name, self.template.from(), recipient);
+        let dialog = Dialog::of_caller(&OwnInvite {
+            call_id: &name,
+            from: self.template.from(),
+            from_tag: &name,
+            to: &format!("<{recipient}>"),
+            target: recipient,
+            cseq: 1,
+        });
         self.legs
             .push(Leg::new(recipient, to_isf, cema, dialog, own));
         self.standing += 1;

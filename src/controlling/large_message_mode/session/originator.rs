@@ -5,7 +5,6 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::super::Side;
-use super::super::dialog::NotAcceptable;
 use super::super::leg::{LegOutcome, LegState};
 use super::super::offer_answer::{self, SDP_CONTENT_TYPE, offer_as_answer};
 use super::super::outgoing_invite::ALLOW;
@@ -14,6 +13,7 @@ use super::{MessageState, RelayCommand, Session, Stage, TransactionKey, place_of
 use crate::controlling::header_fields::put;
 use crate::sdp::SessionDescription;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
+use crate::sip_ua::NotAcceptable;
 use crate::sip_ua::{
     MIN_SESSION_EXPIRES_S, Refresher, SessionExpires, SessionTimer, min_se, supports_timer,
 };
