@@ -51,8 +51,9 @@ impl fmt::Display for IdKeyError {
 impl std::error::Error for IdKeyError {}
 
 impl Settings {
-    /// The key: that of `id_key_file`, else that in the state directory, which has to be prepared and where it is made at the
-    /// first start. `None`: there is neither. Once, when the service starts.
+    /// The key: that of `id_key_file`, else that in the state directory, which has to be prepared
+    /// and where it is made at the first start. `None`: there is neither. Once, when the service
+    /// starts.
     pub fn id_key(
         &self,
         runs_as: Option<RunsAs>,

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use super::large_mode::SpoolDir;
-use super::settings::{ParameterError, Settings};
+use super::settings::Settings;
+use super::value::ParameterError;
 use crate::random::try_fill_random;
 
 /// Where it is unless the operator names another place.
@@ -91,11 +92,12 @@ pub(super) fn parse(text: &str) -> Result<Option<PathBuf>, ParameterError> {
 }
 
 impl Settings {
-    /// Makes the state directory and sees that it is fit for use, once, when the service starts. `runs_as`: `None` where
-    /// the proxy stays who it is. From then on [`state_dir`](Self::state_dir) is a directory that can be used, or `None`.
+    /// Makes the state directory and sees that it is fit for use, once, when the service starts.
+    /// `runs_as`: `None` where the proxy stays who it is. From then on
+    /// [`state_dir`](Self::state_dir) is a directory that can be used, or `None`.
     ///
-    /// A directory that the operator has named is an error where it cannot be used; the default one is done
-    /// without, and the value says why.
+    /// A directory that the operator has named is an error where it cannot be used; the default one
+    /// is done without, and the value says why.
     pub fn prepare_state_dir(
         &mut self,
         runs_as: Option<RunsAs>,
@@ -115,14 +117,16 @@ impl Settings {
                 if self.is_given(STATE_DIR) {
                     return Err(error);
                 }
-                self.state_dir = None;
+                // It always is a value.
+                let _ = self.set(STATE_DIR, NONE);
                 Ok(Some(error))
             }
         }
     }
 
-    /// Makes the folder of the spool where it has one of its own, and sees that it is fit for use, once, when the service
-    /// starts. Gives back the file system's name if the spool lies in memory.
+    /// Makes the folder of the spool where it has one of its own, and sees that it is fit for use,
+    /// once, when the service starts. Gives back the file system's name if the spool lies in
+    /// memory.
     pub fn prepare_spool_dir(
         &self,
         runs_as: Option<RunsAs>,

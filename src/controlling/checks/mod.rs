@@ -28,10 +28,10 @@ pub(super) use common::single_fields;
 
 type Step = fn(&mut Request, &dyn Host) -> Result<Checked, Refusal>;
 
-/// For 1-to-many and ad-hoc groups. The steps that the specification does not name (option tags, hops,
-/// identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to ask; but who that is cannot be told of a
-/// request that says things twice.
-const EXPLODER_AND_ADHOC: &[Step] = &[
+/// The first checks of every destination. The steps that the specification does not name (option
+/// tags, hops, identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to ask;
+/// but who that is cannot be told of a request that says things twice.
+const OF_ALL: &[Step] = &[
     no_repeated_field,
     authorised_originator,
     operator,
@@ -41,6 +41,10 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     from,
     not_sent_on,
     identifiers,
+];
+
+/// The further ones for 1-to-many and ad-hoc groups.
+const EXPLODER_AND_ADHOC: &[Step] = &[
     lists::anonymity,
     lists::resource_list,
     lists::recipient_limit,
@@ -49,17 +53,9 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     session,
 ];
 
-/// For pre-defined groups (9.1.1-4; spec-notes N14, N15: what a group allows is known once it is found).
+/// The further ones for pre-defined groups, of which the first asks for the group (9.1.1-4; readings
+/// N14, N15: what a group allows is known once it is found).
 const GROUP: &[Step] = &[
-    no_repeated_field,
-    authorised_originator,
-    operator,
-    user_agent_version,
-    understood_option_tags,
-    hops,
-    from,
-    not_sent_on,
-    identifiers,
     group::wanted,
     group::exists,
     group::permits,
@@ -70,25 +66,21 @@ const GROUP: &[Step] = &[
     session,
 ];
 
-/// Where [`GROUP`] asks for the group.
-const GROUP_STEP: usize = 9;
-
-fn plan(kind: Kind) -> &'static [Step] {
-    match kind {
-        Kind::Exploder | Kind::AdHoc => EXPLODER_AND_ADHOC,
-        Kind::Group => GROUP,
-    }
-}
-
-/// The check that wants the group, for destinations that are one.
+/// The check that asks for the group, for destinations that are one.
 fn group_step(kind: Kind) -> Option<usize> {
-    (kind == Kind::Group).then_some(GROUP_STEP)
+    (kind == Kind::Group).then_some(OF_ALL.len())
 }
 
 /// Runs the check of this number.
 fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, Refusal> {
-    let check = plan(request.kind()).get(step);
-    check.map_or(Ok(Checked::All), |check| check(request, host))
+    let further = match request.kind() {
+        Kind::Exploder | Kind::AdHoc => EXPLODER_AND_ADHOC,
+        Kind::Group => GROUP,
+    };
+    match OF_ALL.iter().chain(further).nth(step) {
+        Some(check) => check(request, host),
+        None => Ok(Checked::All),
+    }
 }
 
 /// What a request needs next, or what its checks came to.

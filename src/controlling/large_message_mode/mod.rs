@@ -35,7 +35,7 @@
 //! |---|---|
 //! | `session` | the machine of one message |
 //! | `leg` | one recipient's leg |
-//! | `dialog` | dialogs and the requests inside of them |
+//! | `stray_answer` | what a 2xx gets whose session is gone |
 //! | `pace` | when the next INVITE may go |
 //! | `best_response` | which of the recipients' answers the originator gets |
 //! | `offer_answer` | session descriptions of both sides |
@@ -46,12 +46,12 @@
 mod accepted_invite;
 mod best_response;
 mod checks;
-mod dialog;
 mod leg;
 mod offer_answer;
 mod outgoing_invite;
 mod pace;
 mod session;
+mod stray_answer;
 #[cfg(test)]
 mod tests;
 
@@ -62,9 +62,10 @@ pub use super::large_mode_settings::{
     SENDER_BYE_TIMEOUT,
 };
 pub use crate::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
+pub use crate::sip_ua::{InDialogRequest, MAX_TAG_BYTES};
 pub use accepted_invite::AcceptedInvite;
 pub(super) use checks::{TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite};
-pub use dialog::{InDialogRequest, MAX_TAG_BYTES, requests_for_stray_answer};
 pub use leg::{LegOutcome, LegState, MAX_FORKS};
 pub use outgoing_invite::InviteRequest;
 pub use session::{Action, LegView, NotStarted, Session, SessionReply, Stage, TransactionKey};
+pub use stray_answer::requests_for_stray_answer;

@@ -176,7 +176,7 @@ impl Template {
             next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
             isf_hop: isf.map(|isf| isf.as_str().to_owned()),
             shared: shared.into_bytes(),
-            session_expires_s: settings.leg_session_expires_s,
+            session_expires_s: settings.policy.leg_session_expires_s,
             history: invite.history.clone(),
             boundary,
             to_recipient: Bytes::new(),

@@ -302,6 +302,7 @@ impl Scanner {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_NAMESPACE_BINDINGS;
     use super::XmlError::*;
     use super::*;
 

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::super::dialog::InDialogRequest;
 use super::super::outgoing_invite::InviteRequest;
 use crate::controlling::host::{Counter, Fate};
 use crate::msrp_control::{LegNumber, RelayCommand, Side};
 use crate::sip::StatusCode;
+use crate::sip_ua::InDialogRequest;
 
 /// Names a transaction in which a reply of ours is due; the numbers are the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -136,7 +136,7 @@ impl Session {
 
     /// Until when a complete message is kept for a leg that is up from now on (spec-notes N49).
     pub(super) fn kept_until(&self, now: Instant) -> Option<Instant> {
-        let ttl = self.settings.spool_ttl;
+        let ttl = self.settings.policy.spool_ttl;
         ttl.filter(|_| self.message == MessageState::Complete)
             .map(|ttl| now + ttl)
     }

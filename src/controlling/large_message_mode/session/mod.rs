@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use super::accepted_invite::AcceptedInvite;
 use super::best_response::BestResponse;
-use super::dialog::{Dialog, NotAcceptable, Peer};
 use super::leg::{Leg, LegOutcome, LegState, Relay, Success};
 use super::offer_answer::{find_sdp, own_media};
 use super::outgoing_invite::Template;
@@ -23,6 +22,7 @@ use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
 use crate::session::{LegFailure, LegState as Delivery};
 use crate::shared::{SenderNote, SenderTable};
 use crate::sip::{Message, StatusCode};
+use crate::sip_ua::{Dialog, NotAcceptable, Peer};
 use crate::sip_ua::{MAX_SESSION_EXPIRES_S, SessionTimer, min_se};
 
 mod action;
@@ -185,7 +185,8 @@ impl Session {
             .ids()
             .names()
             .write(DialogName { session: id, side });
-        let dialog = Dialog::of_callee(&invite.message, &tag).map_err(|_| NotStarted::Malformed)?;
+        let dialog =
+            Dialog::of_callee(&invite.message, &tag, 0).map_err(|_| NotStarted::Malformed)?;
         let template = Template::new(invite, service, settings, random);
         let template = template.ok_or(NotStarted::Malformed)?;
         let sdp = find_sdp(&invite.message).ok().flatten();
