@@ -74,15 +74,15 @@ bench: deps build ## how fast it is, side by side (QUICK=1: few samples, in minu
 
 .PHONY: conformance
 conformance: deps build ## the requirements of the specification, one by one
-	$(CARGO) run --quiet --package cpm-testbed --bin conformance
+	$(CARGO) run --quiet --package xtask -- conformance
 
 .PHONY: diagrams
 diagrams: ## the pictures of doc/, from the texts beside them
-	$(CARGO) run --quiet --example diagrams
+	$(CARGO) run --quiet --package xtask -- diagrams
 
 .PHONY: readme
 readme: ## c_api/kamailio/README, from doc/manual.md
-	$(CARGO) run --quiet --example readme
+	$(CARGO) run --quiet --package xtask -- readme
 
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings

@@ -7,18 +7,9 @@ use std::path::Path;
 
 use cpm::policy::{ALL_PARAMETERS, Kind, Parameter, UNLIMITED};
 use cpm_testbed::{Bench, values};
+use xtask::{diagrams, readme};
 
 use crate::common::{COUNTERS, HANDLE, cpm_proxy};
-
-/// What draws the diagrams of the documentation.
-#[path = "../../../examples/diagrams.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod diagrams;
-
-/// What makes the README of the module.
-#[path = "../../../examples/readme.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod readme;
 
 type Names = BTreeSet<String>;
 

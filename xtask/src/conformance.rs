@@ -1,15 +1,15 @@
-//! Runs the end-to-end tests and prints which requirement of the specification is proven by which of them:
-//! `cargo run -p cpm-testbed --bin conformance`.
+//! `make conformance`: runs the end-to-end tests and prints which requirement of the specification is
+//! proven by which of them.
 //!
 //! Requirements are `tests/conformance/requirements.csv`. Each test that passes leaves a file with the ids that
 //! it proves. What no test over the wire can prove stands in `tests/conformance/not-testable.csv`, with the
-//! reason. The exit status is 0 only if every test passed and all three agree.
+//! reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 /// Where the tests leave what they prove; below the project's folder.
 const PROOFS: &str = "target/conformance/proofs";
@@ -17,21 +17,12 @@ const PROOFS: &str = "target/conformance/proofs";
 /// Widest line of the lists of ids.
 const WIDTH: usize = 110;
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("conformance: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run() -> io::Result<bool> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()?;
+/// Whether every test passed and all three agree.
+///
+/// # Errors
+/// A file cannot be read or written, or cargo cannot be started.
+pub fn run() -> io::Result<bool> {
+    let root = crate::root();
     let proofs = root.join(PROOFS);
     if proofs.exists() {
         fs::remove_dir_all(&proofs)?;
@@ -48,7 +39,7 @@ fn run() -> io::Result<bool> {
             "cpm-client",
         ])
         .args(["--test", "e2e", "--test", "client", "--no-fail-fast"])
-        .current_dir(&root)
+        .current_dir(root)
         .env("CPM_PROOFS", &proofs)
         .status()?;
 
