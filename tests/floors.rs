@@ -40,7 +40,16 @@ const FLOORS: &[(u8, &[&str])] = &[
     (5, &["src/sessions"]),
     (4, &["src/relay"]),
     (3, &["src/controlling"]),
-    (2, &["src/policy", "src/group", "src/names", "src/shared"]),
+    (
+        2,
+        &[
+            "src/policy",
+            "src/group",
+            "src/names",
+            "src/shared",
+            "src/msrp_control",
+        ],
+    ),
     (
         1,
         &[
@@ -299,26 +308,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     (
         "client/src/receiver",
         &["mod.rs", "notifying.rs", "session.rs"],
-        "to be parted",
-    ),
-    (
-        "src/controlling",
-        &[
-            "checks",
-            "disposition",
-            "ids.rs",
-            "large_message_mode",
-            "originator.rs",
-            "pager_mode",
-            "recipients.rs",
-            "request.rs",
-            "service.rs",
-        ],
-        "to be parted",
-    ),
-    (
-        "src/controlling/checks",
-        &["group.rs", "lists.rs", "sent_on.rs"],
         "to be parted",
     ),
     (

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::super::leg::{Leg, LegOutcome, LegState, Relay};
 use super::super::offer_answer::{self, NoDelivery, find_sdp, own_media, read_answer};
-use super::super::settings::{
+use super::super::{DialogName, LegNumber, Side};
+use super::{Action, MessageState, Session, Stage, place_of};
+use crate::controlling::host::{Counter, Fate};
+use crate::controlling::large_mode_settings::{
     ABORT_TIMEOUT, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT,
 };
-use super::super::{DialogName, LegNumber, Side};
-use super::{Action, MessageState, RelayCommand, Session, Stage, place_of};
-use crate::controlling::host::{Counter, Fate};
+use crate::msrp_control::RelayCommand;
 use crate::policy::{AllFailedResponse, LegAck};
 use crate::sdp::{Role, SessionDescription};
 use crate::sip::{HeaderName, Message, StatusCode};

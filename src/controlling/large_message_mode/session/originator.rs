@@ -8,9 +8,12 @@ use super::super::Side;
 use super::super::leg::{LegOutcome, LegState};
 use super::super::offer_answer::{self, SDP_CONTENT_TYPE, offer_as_answer};
 use super::super::outgoing_invite::ALLOW;
-use super::super::settings::{ACK_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT, SENDER_BYE_TIMEOUT};
-use super::{MessageState, RelayCommand, Session, Stage, TransactionKey, place_of};
+use super::{MessageState, Session, Stage, TransactionKey, place_of};
 use crate::controlling::header_fields::put;
+use crate::controlling::large_mode_settings::{
+    ACK_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT, SENDER_BYE_TIMEOUT,
+};
+use crate::msrp_control::RelayCommand;
 use crate::sdp::SessionDescription;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
 use crate::sip_ua::NotAcceptable;
