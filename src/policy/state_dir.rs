@@ -11,6 +11,7 @@ use rustix::process::geteuid;
 use super::large_mode::SpoolDir;
 use super::settings::Settings;
 use super::value::ParameterError;
+use crate::random::try_fill_random;
 
 /// Where it is unless the operator names another place.
 pub(super) const DEFAULT: &str = "/var/lib/kamailio/cpm";
@@ -206,7 +207,7 @@ fn make(path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
 /// What permissions say is not all: the file system may be read-only, or full.
 fn try_file(path: &Path) -> io::Result<()> {
     let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    try_fill_random(&mut random)?;
     let file = path.join(format!(".try-{:016x}", u64::from_ne_bytes(random)));
     OpenOptions::new()
         .write(true)

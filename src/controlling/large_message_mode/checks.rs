@@ -2,7 +2,7 @@
 
 use super::super::refusal::Refusal;
 use super::offer_answer::find_sdp;
-use super::settings::LargeModeSettings;
+use crate::controlling::large_mode_settings::LargeModeSettings;
 use crate::policy::SessionTimerCheck;
 use crate::sdp::{MsrpMedia, SdpError, SessionDescription};
 use crate::sip::{Message, StatusCode};
@@ -121,8 +121,8 @@ fn message_size(media: &MsrpMedia<'_>, max_message_bytes: u64) -> Result<(), Ref
 mod tests {
     use bytes::Bytes;
 
-    use super::super::settings::{MsrpAddress, MsrpAddresses};
     use super::*;
+    use crate::controlling::large_mode_settings::{MsrpAddress, MsrpAddresses};
     use crate::policy::Settings;
     use crate::sdp::Transport;
 

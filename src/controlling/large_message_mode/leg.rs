@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::offer_answer::MsrpEnds;
+use crate::msrp_control::MsrpEnds;
 use crate::sdp::{OwnMedia, Role};
 use crate::sip_ua::SessionTimer;
 use crate::sip_ua::{Dialog, Peer};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::settings::LargeModeSettings;
+use crate::controlling::large_mode_settings::LargeModeSettings;
 
 /// INVITEs that are due sooner after one another than this go together: a wake-up for each would cost more than the INVITE.
 const PORTION: Duration = Duration::from_millis(20);

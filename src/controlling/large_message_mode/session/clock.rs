@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::super::leg::{Leg, LegState, Relay};
-use super::super::settings::MAX_SESSION_AGE;
 use super::super::{LegNumber, Side};
-use super::{Action, MessageState, RelayCommand, Session, Stage};
+use super::{Action, MessageState, Session, Stage};
+use crate::controlling::large_mode_settings::MAX_SESSION_AGE;
+use crate::msrp_control::RelayCommand;
 use crate::sip::StatusCode;
 use crate::sip_ua::Due;
 

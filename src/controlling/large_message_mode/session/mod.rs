@@ -6,16 +6,17 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::accepted_invite::AcceptedInvite;
 use super::best_response::BestResponse;
 use super::leg::{Leg, LegOutcome, LegState, Relay, Success};
 use super::offer_answer::{find_sdp, own_media};
-use super::outgoing_invite::{AcceptedInvite, Template};
+use super::outgoing_invite::Template;
 use super::pace::Pace;
-use super::settings::{
-    ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
-};
 use super::{DialogName, LegNumber, SessionId, Side};
 use crate::controlling::host::Counter;
+use crate::controlling::large_mode_settings::{
+    ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
+};
 use crate::controlling::service::ControllingFunction;
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
 use crate::session::{LegFailure, LegState as Delivery};
@@ -32,7 +33,7 @@ mod output;
 mod refreshing;
 mod requests;
 
-pub use action::{Action, RelayCommand, SessionReply, TransactionKey};
+pub use action::{Action, SessionReply, TransactionKey};
 
 /// How far a session is.
 ///

@@ -8,14 +8,17 @@ use super::super::Side;
 use super::super::leg::{LegOutcome, LegState};
 use super::super::offer_answer::{self, SDP_CONTENT_TYPE, offer_as_answer};
 use super::super::outgoing_invite::ALLOW;
-use super::super::settings::{ACK_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT, SENDER_BYE_TIMEOUT};
-use super::{MessageState, RelayCommand, Session, Stage, TransactionKey, place_of};
+use super::{MessageState, Session, Stage, TransactionKey, place_of};
 use crate::controlling::header_fields::put;
+use crate::controlling::large_mode_settings::{
+    ACK_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT, SENDER_BYE_TIMEOUT,
+};
+use crate::msrp_control::RelayCommand;
 use crate::sdp::SessionDescription;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
-use crate::sip_ua::NotAcceptable;
 use crate::sip_ua::{
-    MIN_SESSION_EXPIRES_S, Refresher, SessionExpires, SessionTimer, min_se, supports_timer,
+    Agreed, MIN_SESSION_EXPIRES_S, NotAcceptable, Refresher, SessionExpires, SessionTimer, min_se,
+    supports_timer,
 };
 
 impl Session {
@@ -59,7 +62,16 @@ impl Session {
             let refresher = asked.and_then(|asked| asked.refresher);
             let we_refresh = refresher == Some(Refresher::Uas);
             let allows_update = self.dialog.allows_update();
-            let timer = SessionTimer::new(now, seconds, we_refresh, allows_update, false);
+            let timer = SessionTimer::new(
+                now,
+                Agreed {
+                    seconds,
+                    shortest: MIN_SESSION_EXPIRES_S,
+                    we_refresh,
+                    allows_update,
+                    owns_call_id: false,
+                },
+            );
             put_timer(&mut headers, &timer, refresher);
             self.timer = Some(timer);
         }
@@ -260,7 +272,16 @@ impl Session {
             let owns_call_id = side != Side::Originator;
             let allows_update = dialog.allows_update();
             let running = timer.get_or_insert_with(|| {
-                SessionTimer::new(now, seconds, we_refresh, allows_update, owns_call_id)
+                SessionTimer::new(
+                    now,
+                    Agreed {
+                        seconds,
+                        shortest: MIN_SESSION_EXPIRES_S,
+                        we_refresh,
+                        allows_update,
+                        owns_call_id,
+                    },
+                )
             });
             running.restart(now, seconds, we_refresh);
             put_timer(&mut headers, running, refresher);

@@ -22,7 +22,8 @@ use bytes::Bytes;
 
 use super::super::host::Fate;
 use super::super::ids::Ids;
-use super::super::service::{ControllingFunction, Kind};
+use super::super::received::Kind;
+use super::super::service::ControllingFunction;
 use super::*;
 use crate::policy::ID_KEY_BYTES;
 use crate::policy::Settings;

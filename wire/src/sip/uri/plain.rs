@@ -44,7 +44,10 @@ mod tests {
         for (text, expected) in [
             ("sip:bill@example.com", Some(("example.com", None))),
             ("SIP:+1555@192.0.2.1:5070", Some(("192.0.2.1", Some(5070)))),
-            ("sip:example.com.:65535", Some(("example.com.", Some(65535)))),
+            (
+                "sip:example.com.:65535",
+                Some(("example.com.", Some(65535))),
+            ),
             ("sip:example.com", Some(("example.com", None))),
         ] {
             assert_eq!(plain_host_and_port(text), expected, "{text}");
