@@ -7,7 +7,7 @@
 //! | 5 | [`ffi`] | the C boundary, `c_api/cpm.h`: panic boundary, handles, host calls |
 //! | 4 | [`sessions`], on [`relay`] | the module process: all large message sessions; MSRP on sockets for them |
 //! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking, disposition notifications; the session machine of large message mode |
-//! | 2 | [`policy`], [`group`], [`shared`] | what the operator configured; pre-defined groups and where they come from; memory that all processes share |
+//! | 2 | [`policy`], [`operator`], [`group`], [`shared`] | what the operator configured, and is told; pre-defined groups and where they come from; memory that all processes share |
 //! | 1 | [`session`], [`sip_ua`]; [`names`], [`trust`] | MSRP session ends and the fan-out to legs; what two SIP user agents in a dialog do; without IO; where hosts and SIP domains are; certificates and authorities in files |
 //! | 0 | [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
 //!
@@ -31,6 +31,7 @@ pub mod group;
 pub mod log;
 pub mod msrp_control;
 pub mod names;
+pub mod operator;
 pub mod policy;
 mod random;
 pub mod relay;

@@ -163,8 +163,8 @@ fn values_defaults_and_what_changes_while_running() {
         assert_eq!(heading, kind.to_string(), "{name}");
         let often = match *most_values {
             1 => None,
-            UNLIMITED => Some("May be repeated.".to_owned()),
-            most => Some(format!("May be given up to {most} times.")),
+            UNLIMITED => Some("May be repeated".to_owned()),
+            most => Some(format!("May be given up to {most} times")),
         };
         let unwrapped = text.replace('\n', " ");
         let is_said = |words: &str| unwrapped.contains(words);
