@@ -44,6 +44,7 @@ const FLOORS: &[(u8, &[&str])] = &[
         2,
         &[
             "src/policy",
+            "src/operator.rs",
             "src/group",
             "src/names",
             "src/shared",
