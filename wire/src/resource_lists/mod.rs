@@ -8,14 +8,15 @@ mod error;
 mod history;
 mod parse;
 
+pub use crate::xml::{MAX_ATTRIBUTES, MAX_NAMESPACE_BINDINGS};
 pub use error::ResourceListsError;
 pub use history::{
     ANONYMOUS_URI, CONTENT_TYPE, HISTORY_DISPOSITION, HistoryUnqualified,
     RECIPIENT_LIST_DISPOSITION, write_history, write_recipient_list,
 };
 pub use parse::{
-    CopyControl, Entry, Limits, MAX_ATTRIBUTES, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_ENTRIES,
-    MAX_ENTRY_URI_BYTES, MAX_NAMESPACE_BINDINGS, ResourceLists,
+    CopyControl, Entry, Limits, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_ENTRIES, MAX_ENTRY_URI_BYTES,
+    ResourceLists,
 };
 
 const RESOURCE_LISTS_NAMESPACE: &str = "urn:ietf:params:xml:ns:resource-lists";
