@@ -102,6 +102,10 @@ lint: ## format, clippy and documentation, without warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
+.PHONY: audit
+audit: ## what is linked in: advisories, licences, sources (cargo-deny)
+	@tools/audit
+
 .PHONY: clean
 clean: ## removes what was built
 	$(CARGO) clean
