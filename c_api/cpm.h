@@ -60,7 +60,8 @@ struct cpm_names;
 /* A parameter of the service. Its texts live as long as the module. */
 struct cpm_parameter {
 	struct cpm_str name;
-	struct cpm_str help; /* in a few words; absent where is_tunable is 0 */
+	struct cpm_str help;   /* what it says, in a few words */
+	struct cpm_str values; /* which values it takes, with range and unit, such as "number, 1 to 150 seconds" */
 	int is_repeatable;   /* 1: it may have several values */
 	int is_number;       /* 1: its value is a number from min to max; a yes or no is 1 or 0 */
 	int is_tunable;      /* 1: service_tune can change it; then is_number is 1 too */

@@ -29,6 +29,7 @@ pub mod controlling;
 pub mod ffi;
 pub mod group;
 pub mod log;
+pub mod msrp_control;
 pub mod names;
 pub mod policy;
 mod random;

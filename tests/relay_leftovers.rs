@@ -8,7 +8,7 @@ mod bench;
 #[path = "relay/peer.rs"]
 mod peer;
 
-use cpm::controlling::large_message_mode::RelayCommand;
+use cpm::msrp_control::RelayCommand;
 use cpm::relay::RelayLimits;
 use cpm::session::LegState;
 

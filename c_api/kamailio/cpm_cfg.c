@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "core/cfg/cfg.h"
-#include "core/mem/mem.h"
 
 #include "cpm_kamailio.h"
 
@@ -19,18 +18,17 @@ static cfg_def_t definitions[MAX_TUNABLES + 1];
 static int values[MAX_TUNABLES];
 static void *handle = values;
 
-/* A copy that lives as long as the module, with a NUL. */
-static char *text_of(struct cpm_str text)
+/* What cfg.help says, as cpm_chars_of() gives it. */
+static char *help_of(const struct cpm_parameter *parameter)
 {
-	char *copy = pkg_malloc(text.len + 1);
+	char text[256];
+	struct cpm_str help = {text, 0};
 
-	if(copy == NULL) {
-		PKG_MEM_ERROR;
-		return NULL;
-	}
-	memcpy(copy, text.s, text.len);
-	copy[text.len] = '\0';
-	return copy;
+	help.len = (size_t)snprintf(text, sizeof(text), "%.*s (%.*s)", (int)parameter->help.len, parameter->help.s,
+			(int)parameter->values.len, parameter->values.s);
+	if(help.len >= sizeof(text))
+		help.len = sizeof(text) - 1;
+	return cpm_chars_of(help);
 }
 
 static int tune(const str *name, int value, int only_try)
@@ -77,8 +75,8 @@ int cpm_cfg_declare(void)
 			LM_CRIT("parameter %.*s is no number\n", (int)parameter.name.len, parameter.name.s);
 			return -1;
 		}
-		definitions[n].name = text_of(parameter.name);
-		definitions[n].descr = text_of(parameter.help);
+		definitions[n].name = cpm_chars_of(parameter.name);
+		definitions[n].descr = help_of(&parameter);
 		if(definitions[n].name == NULL || definitions[n].descr == NULL)
 			return -1;
 		definitions[n].type = CFG_VAR_INT;

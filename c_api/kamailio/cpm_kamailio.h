@@ -6,6 +6,8 @@
 #ifndef CPM_KAMAILIO_H
 #define CPM_KAMAILIO_H
 
+#include <string.h>
+
 #include "core/sr_module.h"
 #include "core/dprint.h"
 #include "core/str.h"
@@ -18,6 +20,15 @@
 /* The core's table, and this process's copy of the configured service (made before the fork). */
 extern const struct cpm_core *cpm_core_api;
 extern struct cpm_service *cpm_service;
+/* Makes the service, unless it is there: the first parameter comes before mod_init. 0, or -1 after one log line. */
+int cpm_ensure_service(void);
+
+/* cpm_parameters.c: Kamailio's table of module parameters. */
+extern param_export_t cpm_parameters[];
+/* Fills it from the core's. 0, or -1 after one log line. */
+int cpm_parameters_register(void);
+/* A copy in pkg memory that lives as long as the module, ended by NUL. NULL: there is no memory. */
+char *cpm_chars_of(struct cpm_str text);
 
 /* cpm_host.c */
 extern const struct cpm_host cpm_kamailio_host;
@@ -244,6 +255,12 @@ static inline struct cpm_str cpm_of_str(const str *s)
 	struct cpm_str text;
 	text.s = s->s;
 	text.len = s->len > 0 ? (size_t)s->len : 0;
+	return text;
+}
+
+static inline struct cpm_str cpm_of_chars(const char *s)
+{
+	struct cpm_str text = {s, strlen(s)};
 	return text;
 }
 

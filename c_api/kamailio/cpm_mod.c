@@ -18,137 +18,16 @@ char *module_flags = SER_COMPILE_FLAGS;
 const struct cpm_core *cpm_core_api = NULL;
 struct cpm_service *cpm_service = NULL;
 
-/* Parameters come while the configuration is parsed, before mod_init: the first one makes the service. */
-static int ensure_service(void)
+int cpm_ensure_service(void)
 {
-	if(cpm_service != NULL)
-		return 0;
-	cpm_core_api = cpm_core(CPM_ABI);
-	if(cpm_core_api == NULL) {
-		LM_ERR("the core and the Kamailio part of this module are of different builds\n");
-		return -1;
-	}
-	cpm_service = cpm_core_api->service_new(&cpm_kamailio_host);
+	if(cpm_service == NULL)
+		cpm_service = cpm_core_api->service_new(&cpm_kamailio_host);
 	if(cpm_service == NULL) {
 		LM_ERR("the Controlling Function could not be set up\n");
 		return -1;
 	}
 	return 0;
 }
-
-static int set_parameter(const char *name, modparam_t type, void *value)
-{
-	char number[32];
-	struct cpm_str name_text = {name, strlen(name)};
-	struct cpm_str value_text;
-
-	if(ensure_service() < 0)
-		return -1;
-	if(PARAM_TYPE_MASK(type) == PARAM_INT) {
-		snprintf(number, sizeof(number), "%ld", (long)value);
-		value_text.s = number;
-	} else {
-		value_text.s = value != NULL ? (const char *)value : "";
-	}
-	value_text.len = strlen(value_text.s);
-	return cpm_core_api->service_set(cpm_service, name_text, value_text);
-}
-
-/* The core knows each parameter's type, range and default; here every one may be written as a number or a
- * string. */
-#define CPM_PARAMETERS(X)  \
-	X(exploder_uri)        \
-	X(controlling_uri)     \
-	X(outbound_proxy)      \
-	X(dns_server)          \
-	X(isf_uri)             \
-	X(isf_codes)           \
-	X(interworking)        \
-	X(identity_source)     \
-	X(trusted_peer)        \
-	X(required_user_agent) \
-	X(allow_anonymity)     \
-	X(max_recipients)      \
-	X(max_outstanding_per_sender) \
-	X(max_outstanding_per_source) \
-	X(max_outstanding_per_destination) \
-	X(missing_list_code)   \
-	X(history_unqualified) \
-	X(exploder_service)    \
-	X(drop_headers)        \
-	X(require_ids)         \
-	X(trigger)             \
-	X(group_source)        \
-	X(group_uri)           \
-	X(group_timeout)       \
-	X(group_lifetime)      \
-	X(unknown_group_code)  \
-	X(max_group_members)   \
-	X(group_nesting)       \
-	X(copy_to_sender)      \
-	X(xcap_user)           \
-	X(xcap_password)       \
-	X(xcap_ca_file)        \
-	X(imdn)                \
-	X(group_receipts)      \
-	X(imdn_ttl)            \
-	X(imdn_records)        \
-	X(failure_imdn)        \
-	X(request_records)     \
-	X(state_dir)           \
-	X(id_key_file)         \
-	X(warning_agent)       \
-	X(oma_release)         \
-	X(msrp_listen)         \
-	X(msrp_advertise)      \
-	X(msrp_transport)      \
-	X(msrp_max_message)    \
-	X(msrp_chunk_size)     \
-	X(msrp_memory)         \
-	X(msrp_session_memory) \
-	X(msrp_spool_dir)      \
-	X(msrp_spool)          \
-	X(msrp_stall_timeout)  \
-	X(spool_ttl)           \
-	X(msrp_max_connections) \
-	X(msrp_max_unbound)    \
-	X(msrp_max_unbound_per_source) \
-	X(msrp_tls_certificate) \
-	X(msrp_tls_private_key) \
-	X(msrp_tls_ca_file)    \
-	X(max_sessions)        \
-	X(max_sessions_per_sender) \
-	X(contact_uri)         \
-	X(require_session_timer) \
-	X(session_expires)     \
-	X(leg_session_expires) \
-	X(leg_timeout)         \
-	X(max_parallel_legs)   \
-	X(legs_per_second)     \
-	X(all_failed_response) \
-	X(leg_ack)             \
-	X(ack_wait)            \
-	X(large_no_destinations_text) \
-	X(large_group_no_cpm_code)
-
-#define SETTER(name)                                       \
-	static int set_##name(modparam_t type, void *value)    \
-	{                                                      \
-		return set_parameter(#name, type, value);          \
-	}
-CPM_PARAMETERS(SETTER)
-
-#define EXPORT(name)                                                    \
-	{#name, PARAM_STRING | PARAM_USE_FUNC, (void *)set_##name},         \
-	{#name, PARAM_INT | PARAM_USE_FUNC, (void *)set_##name},
-static param_export_t parameters[] = {
-	CPM_PARAMETERS(EXPORT)
-	/* How many processes is Kamailio's business alone. */
-	{"group_processes", PARAM_INT, &cpm_group_processes},
-	/* So are its scripts. */
-	{"event_callback", PARAM_STR, &cpm_event_callback},
-	{0, 0, 0}
-};
 
 static cmd_export_t functions[] = {
 	{"cpm_classify", (cmd_function)w_cpm_classify, 0, 0, 0, REQUEST_ROUTE},
@@ -189,7 +68,7 @@ static int mod_init(void)
 {
 	char room[MAX_URI_SIZE];
 
-	if(ensure_service() < 0)
+	if(cpm_ensure_service() < 0)
 		return -1;
 	if(cpm_core_api->service_start(cpm_service, own_uri(room, sizeof(room)), (uint32_t)uid, (uint32_t)gid) < 0)
 		return -1;
@@ -222,7 +101,7 @@ struct module_exports exports = {
 	"cpm",           /* module name */
 	DEFAULT_DLFLAGS, /* dlopen flags */
 	functions,
-	parameters,
+	cpm_parameters,
 	0,         /* RPC commands */
 	variables, /* pseudo-variables */
 	cpm_dialogs_response,
@@ -231,13 +110,20 @@ struct module_exports exports = {
 	mod_destroy
 };
 
-/* Called when the module is loaded: KEMI engines look for functions before mod_init. */
+/* Called when the module is loaded: parameters are set and KEMI engines look for functions before mod_init. */
 int mod_register(char *path, int *dlflags, void *p1, void *p2)
 {
 	(void)path;
 	(void)dlflags;
 	(void)p1;
 	(void)p2;
+	cpm_core_api = cpm_core(CPM_ABI);
+	if(cpm_core_api == NULL) {
+		LM_ERR("the core and the Kamailio part of this module are of different builds\n");
+		return -1;
+	}
+	if(cpm_parameters_register() < 0)
+		return -1;
 	return cpm_kemi_register();
 }
 #pragma GCC visibility pop

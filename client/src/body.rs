@@ -1,7 +1,6 @@
 //! What is in the body of a SIP message, alone or as one of its parts.
 
 use bytes::Bytes;
-
 use cpm_wire::mime::{Entity, EntityFields};
 use cpm_wire::resource_lists::{CopyControl, ResourceLists};
 use cpm_wire::sip::{HeaderName, Message};

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
-
 use cpm_wire::sip::{HeaderName, MAX_HEAD_BYTES, Message, MessageError};
 
 /// Longest body over a connection: a pager message has less than 4 KiB, a list of 10 000 recipients 1 MiB.

@@ -78,6 +78,8 @@ pub use uac::MAX_CHALLENGES;
 pub const CPM_NAMESPACE: &str = "http://www.openmobilealliance.org/cpm/";
 /// The CPIM header field that lists the content types of a multipart (7.2.1.3-3-i).
 pub const PAYLOAD_TYPE: &str = "Payload-Type";
+/// Content type of a CPIM message (RFC 3862).
+const CPIM_TYPE: &str = "message/cpim";
 /// Methods that the client answers.
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, MESSAGE, UPDATE, OPTIONS";
 

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-
 use cpm_wire::cpim::{CpimField, CpimMessage, LineBreakError};
 use cpm_wire::imdn::{self, Notifications};
 use cpm_wire::resource_lists::{
@@ -18,7 +17,7 @@ use super::identifiers::{Random, token, uuid};
 use super::payload::{Part, Payload};
 use super::request::{OutRequest, SipNames};
 use super::stored::StoredMessage;
-use super::{CPM_NAMESPACE, PAYLOAD_TYPE};
+use super::{CPIM_TYPE, CPM_NAMESPACE, PAYLOAD_TYPE};
 
 /// Largest message in bytes that goes in one MESSAGE (7.2.1.1, 7.2.1.3).
 pub const PAGER_MAX_BYTES: usize = 1300;
@@ -27,7 +26,6 @@ pub const MAX_CONTENT_PARTS: usize = 32;
 
 /// What an offer, Contact, Allow and Supported add to a request.
 const OFFER_BYTES: usize = 700;
-pub(super) const CPIM_TYPE: &str = "message/cpim";
 pub(super) const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.";
 
 /// What the size is measured of that decides between the modes (spec-notes N59).

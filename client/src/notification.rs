@@ -4,15 +4,15 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-
 use cpm_wire::cpim::{CpimField, CpimMessage};
 use cpm_wire::imdn::{self, Disposition, Notification, Notifications};
 use cpm_wire::resource_lists::ANONYMOUS_URI;
 use cpm_wire::sip::Uri;
 
+use super::CPIM_TYPE;
 use super::date_time::rfc3339;
 use super::identifiers::{Random, token};
-use super::message::{CPIM_TYPE, ICSI, percent_encoded};
+use super::message::{ICSI, percent_encoded};
 use super::request::{OutRequest, SipNames};
 use super::stored::StoredMessage;
 

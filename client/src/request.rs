@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-
 use cpm_wire::sip::{
     HeaderBlock, HeaderName, Message, Parameter, Parameters, StatusCode, split_list,
 };

@@ -6,12 +6,11 @@
 use std::fmt;
 
 use bytes::Bytes;
-
 use cpm_wire::cpim::CpimMessage;
 use cpm_wire::imdn;
 use cpm_wire::sip::{HeaderName, Message, NameAddr, split_list};
 
-use super::message::CPIM_TYPE;
+use super::CPIM_TYPE;
 
 /// Longest header of an object.
 pub const MAX_STORED_HEAD_BYTES: usize = 64 * 1024;

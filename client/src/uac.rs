@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-
 use cpm_wire::sip::{HeaderName, Message, StatusCode};
 
 use super::digest::{Asked, Authenticator, Credentials};

@@ -103,11 +103,11 @@ fn options(settings: &Settings) -> SourceOptions {
         user,
         password: settings.xcap_password.clone().unwrap_or_default(),
     });
+    let timeout_ms = settings.group_timeout_ms as u64;
+    let lifetime_s = settings.group_lifetime_s as u64;
     SourceOptions {
         xcap_credentials: credentials,
         ca_file: settings.xcap_ca_file.as_ref().map(Into::into),
-        timeout_ms: settings.group_timeout_ms as u64,
-        lifetime_s: settings.group_lifetime_s as u64,
-        ..SourceOptions::default()
+        ..SourceOptions::new(timeout_ms, lifetime_s)
     }
 }

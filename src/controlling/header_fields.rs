@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::policy::ServiceUri;
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message};
-
-/// Max-Forwards of requests that came without one, and of our own (RFC 3261 §8.1.1.6).
-pub(super) const INITIAL_MAX_FORWARDS: u8 = 70;
 
 /// Adds a field whose value is ours or has passed a parser of ours. One that could not stand on a line of
 /// its own, which such a value never is, is left out rather than sent.
@@ -22,18 +20,19 @@ pub(super) fn texts(message: &Message, name: HeaderName) -> Vec<Cow<'_, str>> {
         .collect()
 }
 
-/// Max-Forwards as received; where it is missing, one more than what our own requests begin with.
-pub(super) fn hops_of(message: &Message) -> u8 {
-    message
-        .first(HeaderName::MaxForwards)
-        .and_then(|field| field.text().ok()?.trim().parse().ok())
-        .unwrap_or(INITIAL_MAX_FORWARDS + 1)
-}
-
 /// Whether a field has this name, whichever of a full and a compact form either uses.
 pub(super) fn has_name(field: &FieldLine<'_>, name: &str) -> bool {
     match HeaderName::parse(name.as_bytes()) {
         HeaderName::Other => name.eq_ignore_ascii_case(field.raw_name()),
         known => known == field.name(),
+    }
+}
+
+/// Value of the Route header field that leads to the ISF.
+pub(super) fn route_to_isf(isf: &ServiceUri) -> String {
+    if isf.loose_routing() {
+        format!("<{}>", isf.as_str())
+    } else {
+        format!("<{};lr>", isf.as_str())
     }
 }

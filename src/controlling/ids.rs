@@ -8,8 +8,9 @@ use std::fmt;
 
 use ring::hmac;
 
-use super::large_message_mode::{DialogNames, SessionId};
+use super::dialog_names::DialogNames;
 use super::request_identity::RequestIdentity;
+use crate::msrp_control::SessionId;
 use crate::policy::ID_KEY_BYTES;
 use crate::random::fill_random;
 

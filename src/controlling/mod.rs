@@ -13,52 +13,68 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `service` | which requests are ours |
+//! | `received` | a request as the proxy received it, its kind and mode |
+//! | `service` | the service: settings, addresses, what its processes share |
+//! | `classify` | which requests are ours |
 //! | `request` | one request, from classification to its reply |
 //! | `request_identity` | what makes two requests the same |
-//! | `ids` | the Call-IDs and tags that we make |
-//! | `header_fields` | reading and writing header fields |
+//! | `ids`, `dialog_names` | the Call-IDs and tags that we make; those of dialogs |
+//! | `header_fields`, `body`, `hops` | what is read from header and body, and written |
+//! | `originator`, `recipients` | who sent it, and who says so; the distinct recipients |
+//! | `group_lookup` | the pre-defined group that a request is for |
+//! | `group_session_identity` | what an ad-hoc group is called towards its recipients |
+//! | `large_mode_settings` | what can be set for large message mode, and the times that are fixed |
 //! | `checks` | the checks of the specification, in its order |
 //! | `refusal` | refusals and the replies that carry them |
-//! | `group_lookup` | the pre-defined group that a request is for |
-//! | `originator` | who sent it, and who says so |
-//! | `recipients` | distinct recipients of a resource list |
+//! | `sending` | sending an accepted request on, in either mode |
 //! | `pager_mode` | the outgoing MESSAGE requests, how they end, and the ISF (9.1.1, 6.5) |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
-//! | `again` | an outgoing request once more, for another address |
+//! | `attempt`, `again` | which outgoing request it is; once more, for another address |
 //! | `disposition` | disposition notifications: those that come back, and our own |
-//! | `shares` | what each sender, source and destination may have under way |
 //! | `unparsed` | requests that the proxy's own parser refuses |
+//! | `host` | what is needed of the proxy |
 
 mod again;
+mod attempt;
+mod body;
 mod checks;
+mod classify;
+mod dialog_names;
 mod disposition;
 mod group_lookup;
+mod group_session_identity;
+mod handed_over;
 mod header_fields;
+mod hops;
 mod host;
 mod ids;
 pub mod large_message_mode;
+mod large_mode_settings;
 mod originator;
 mod pager_mode;
+mod received;
 mod recipients;
 mod refusal;
 mod request;
 mod request_identity;
+mod sending;
 mod service;
-mod shares;
 mod unparsed;
 
 pub use crate::log::LogLevel;
 pub use crate::random::fill_random;
 pub use crate::shared::{MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
 pub use again::Again;
+pub use checks::Check;
 pub use disposition::{Forwarding, NamelessReceipt, Notification};
 pub use group_lookup::GroupFinder;
 pub use host::{AboutRequest, Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
 pub use ids::Ids;
-pub use pager_mode::{FanOutJob, Progress, RETRY_AFTER_S};
+pub use pager_mode::{FanOutJob, Progress};
+pub use received::{Kind, Mode, Received};
 pub use recipients::Recipients;
-pub use refusal::Reply;
-pub use request::{Check, FanOut, GroupLookup, OriginatorError, Request};
-pub use service::{ControllingFunction, Kind, Mode, Received};
+pub use refusal::{RETRY_AFTER_S, Reply};
+pub use request::{GroupLookup, OriginatorError, Request};
+pub use sending::FanOut;
+pub use service::ControllingFunction;
 pub use unparsed::Unparsed;

@@ -1,7 +1,7 @@
 //! The authenticated originator's CPM Address (OMA CPM 6.1): who sent the request, and who says so.
 
 use super::header_fields::texts;
-use super::service::Received;
+use super::received::Received;
 use crate::policy::{IdentitySource, Settings};
 use crate::sip::{HeaderName, Message, NameAddr, Uri, split_list};
 

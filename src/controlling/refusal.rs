@@ -6,6 +6,9 @@ use std::ffi::{CStr, CString};
 use super::header_fields::put;
 use crate::sip::{HeaderBlock, StatusCode, warning_value};
 
+/// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
+pub const RETRY_AFTER_S: u32 = 5;
+
 /// A reply for the host to send.
 #[derive(Clone, Debug)]
 pub struct Reply {

@@ -7,22 +7,22 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::checks::{self as check, Checked};
+use super::body::ReceivedList;
+use super::header_fields::put;
 use super::host::{Counter, Host};
 use super::ids::RequestIds;
-use super::large_message_mode::{AcceptedInvite, SessionId};
 use super::originator::Originator;
-use super::pager_mode;
-use super::pager_mode::{Progress, RETRY_AFTER_S};
+use super::received::{Kind, Mode, Received};
 use super::recipients::Recipients;
 use super::refusal::{Refusal, Reply};
 use super::request_identity::RequestIdentity;
-use super::service::{ControllingFunction, Kind, Mode, Received};
+use super::service::ControllingFunction;
 use crate::group::{Group, Medium, Permissions};
 use crate::log::LogLevel;
 use crate::mime::Rebuilt;
-use crate::shared::{Claim, Known, RequestName, Share};
-use crate::sip::{HeaderName, Message, StatusCode, Uri};
+use crate::msrp_control::SessionId;
+use crate::shared::{Known, RequestName};
+use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
 
 /// A request that is ours.
 ///
@@ -42,7 +42,7 @@ pub struct Request {
     /// The address that it came from.
     pub(super) source: Option<IpAddr>,
     /// The body as a tree, with the leaf that is the resource list. Set by the checks.
-    pub(super) received_list: Option<pager_mode::ReceivedList>,
+    pub(super) received_list: Option<ReceivedList>,
     /// The body that goes out. Made by the checks, so that what cannot be made is refused before anything is
     /// sent.
     pub(super) outgoing_body: Option<Rebuilt>,
@@ -54,13 +54,13 @@ pub struct Request {
     /// The ids that follow from it.
     pub(super) ids: RequestIds,
     /// What it is remembered by, where requests are.
-    name: Option<RequestName>,
-    stage: Stage,
-    reply: Option<Reply>,
+    pub(super) name: Option<RequestName>,
+    pub(super) stage: CheckStage,
+    pub(super) reply: Option<Reply>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum CheckStage {
     /// The next check to run.
     Checking(usize),
     /// The operator has been asked by the check of this number.
@@ -69,22 +69,6 @@ enum Stage {
     WantingGroup(usize),
     Accepted,
     Answered,
-    Repeated,
-}
-
-/// What a request needs next, or what its checks came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// Ask the operator's own policy, give [`Request::handle_operator`] its answer, poll again.
-    AskOperator,
-    /// Look the group up, give it to [`Request::handle_group`], poll again.
-    WantGroup,
-    /// Every check passed: fan out.
-    Accepted,
-    /// Refused, or answered already: see [`Request::reply`].
-    Answered,
-    /// It has been taken before: it gets the same reply again, or none where there is none yet, and nothing else comes
-    /// of it.
     Repeated,
 }
 
@@ -100,25 +84,6 @@ pub enum GroupLookup {
         /// For Retry-After (RFC 3261 §20.33).
         retry_after_s: u32,
     },
-}
-
-/// What came of a fan-out.
-#[derive(Debug)]
-pub enum FanOut {
-    /// All is done; with the reply.
-    Done(Reply),
-    /// The rest was handed over, and the job will say the reply.
-    HandedOver,
-    /// It has been taken before, here or by another process a moment ago.
-    Known(Known),
-    /// There was no room for a single transaction.
-    NoRoom,
-    /// Its originator or its source has as many recipients awaited as it may have.
-    OverShare(Share),
-    /// A failure of our own.
-    Failed,
-    /// The request has not passed its checks.
-    NotAccepted,
 }
 
 /// The originator cannot be set.
@@ -172,7 +137,7 @@ impl Request {
             cpim: None,
             recipients: Recipients::default(),
             group: None,
-            stage: Stage::Checking(0),
+            stage: CheckStage::Checking(0),
             reply: None,
         }
     }
@@ -199,7 +164,7 @@ impl Request {
 
     /// The routing script has authenticated the originator by its own means. Before the checks only.
     pub fn set_originator(&mut self, uri: &str) -> Result<(), OriginatorError> {
-        if self.stage != Stage::Checking(0) {
+        if self.stage != CheckStage::Checking(0) {
             return Err(OriginatorError::TooLate);
         }
         self.originator = Some(Originator::named(uri).ok_or(OriginatorError::NotAUri)?);
@@ -242,49 +207,17 @@ impl Request {
         self.reply.as_ref()
     }
 
-    /// Runs the checks as far as they get. Repeated after the end it says the same again.
-    pub fn poll_check(&mut self, host: &dyn Host) -> Check {
-        loop {
-            let step = match self.stage {
-                Stage::Checking(step) => step,
-                Stage::Asking(_) => return Check::AskOperator,
-                Stage::WantingGroup(_) => return Check::WantGroup,
-                Stage::Accepted => return Check::Accepted,
-                Stage::Answered => return Check::Answered,
-                Stage::Repeated => return Check::Repeated,
-            };
-            if step == 0 {
-                let requests = self.service.requests().zip(self.name.as_ref());
-                let known = requests.and_then(|(requests, name)| requests.find(name));
-                if !matches!(known, Some(Known::Repeated { .. })) {
-                    host.count(Counter::Requests, 1);
-                }
-                if let Some(known) = known {
-                    self.stage = self.handle_known(known, host);
-                    continue;
-                }
-            }
-            self.stage = match check::run(self, step, host) {
-                Ok(Checked::Passed) => Stage::Checking(step + 1),
-                Ok(Checked::AskOperator) => Stage::Asking(step),
-                Ok(Checked::WantGroup) => Stage::WantingGroup(step),
-                Ok(Checked::All) => Stage::Accepted,
-                Err(refusal) => self.refuse(&refusal, host),
-            };
-        }
-    }
-
     /// What becomes of a request that has been taken before (RFC 3261 §8.2.2.2, §17.2.2). An INVITE gets no answer again:
     /// its sender has it, or the transaction layer repeats it (RFC 6026 §7.1).
-    fn handle_known(&mut self, known: Known, host: &dyn Host) -> Stage {
+    pub(super) fn handle_known(&mut self, known: Known, host: &dyn Host) -> CheckStage {
         match known {
             Known::Repeated { is_answered } => {
                 host.count(Counter::Repeated, 1);
                 if is_answered && self.mode == Mode::Pager {
-                    let headers = pager_mode::accepted_headers(self).into_bytes();
+                    let headers = self.accepted_headers().into_bytes();
                     self.reply = Some(Reply::accepted(headers, self.ids.to_tag()));
                 }
-                Stage::Repeated
+                CheckStage::Repeated
             }
             Known::Merged => {
                 host.count(Counter::Merged, 1);
@@ -295,43 +228,6 @@ impl Request {
                 );
                 self.refuse(&refusal, host)
             }
-        }
-    }
-
-    /// The operator's answer to [`Check::AskOperator`].
-    pub fn handle_operator(&mut self, allowed: bool, host: &dyn Host) {
-        let Stage::Asking(step) = self.stage else {
-            return;
-        };
-        self.stage = if allowed {
-            Stage::Checking(step + 1)
-        } else {
-            let refusal = Refusal::forbidden(
-                check::NOT_AUTHORISED,
-                "the operator's script refused the originator",
-            );
-            self.refuse(&refusal, host)
-        };
-    }
-
-    /// The group that [`Check::WantGroup`] asked for.
-    pub fn handle_group(&mut self, lookup: GroupLookup) {
-        if let Stage::WantingGroup(step) = self.stage {
-            self.group = Some(lookup);
-            self.stage = Stage::Checking(step + 1);
-        }
-    }
-
-    /// Goes on where another process has come to [`Check::WantGroup`]: the checks before it have passed there,
-    /// for this originator.
-    pub fn resume_at_group(&mut self, originator: &str) {
-        if let Some(step) =
-            check::group_step(self.kind).filter(|_| self.stage == Stage::Checking(0))
-        {
-            if self.originator() != Some(originator) {
-                self.originator = Originator::named(originator);
-            }
-            self.stage = Stage::WantingGroup(step);
         }
     }
 
@@ -354,121 +250,25 @@ impl Request {
         &self.request_uri
     }
 
-    /// Sends one request to each recipient (9.1.1 item 6), or has the process of the sessions do so (9.1.2-8, -9). Takes
-    /// `&self`: the host may run a routing script in between that looks at this request. [`Request::handle_fan_out`] takes the
-    /// result.
-    pub fn fan_out(&self, host: &dyn Host) -> FanOut {
-        if self.stage != Stage::Accepted {
-            return FanOut::NotAccepted;
+    /// Header lines of the 202 (9.1.1-7).
+    pub(super) fn accepted_headers(&self) -> HeaderBlock {
+        let mut headers = HeaderBlock::new();
+        for name in [
+            HeaderName::ConversationId,
+            HeaderName::ContributionId,
+            HeaderName::InReplyToContributionId,
+        ] {
+            if let Some(field) = self.message.first(name) {
+                headers.push_line(&field);
+            }
         }
-        let claim = match self.claim(host) {
-            Ok(claim) => claim,
-            Err(known) => return FanOut::Known(known),
-        };
-        let result = match self.mode {
-            Mode::Pager => self.send_copies(claim, host),
-            Mode::Large => match AcceptedInvite::of(self, claim) {
-                None => FanOut::Failed,
-                Some(invite) if host.begin_session(&invite.write()) => FanOut::HandedOver,
-                Some(_) => FanOut::NoRoom,
-            },
-        };
-        // What was refused after all may come again.
-        if matches!(
-            result,
-            FanOut::Failed | FanOut::NoRoom | FanOut::OverShare(_)
-        ) {
-            self.service.give_back(claim);
-        }
-        result
+        put(&mut headers, "Server", self.service.product());
+        headers
     }
 
-    /// The right to fan it out, which one process gets, once.
-    fn claim(&self, host: &dyn Host) -> Result<Option<Claim>, Known> {
-        let Some((requests, name)) = self.service.requests().zip(self.name.as_ref()) else {
-            return Ok(None);
-        };
-        let claimed = requests.claim(name)?;
-        if claimed.forgot {
-            host.count(Counter::Forgotten, 1);
-        }
-        Ok(Some(claimed.claim))
-    }
-
-    fn send_copies(&self, claim: Option<Claim>, host: &dyn Host) -> FanOut {
-        let charge = match self.charge() {
-            Ok(charge) => charge,
-            Err(share) => return FanOut::OverShare(share),
-        };
-        let free = || {
-            if let Some(outstanding) = &self.service.outstanding {
-                outstanding.release(charge, self.recipients.len());
-            }
-        };
-        let Some(mut job) = pager_mode::fan_out_job(self, charge, host) else {
-            free();
-            return FanOut::Failed;
-        };
-        job.claim = claim;
-        let noted = self.note_sender();
-        if let Some(noted) = &noted {
-            job.set_link(noted.link());
-        }
-        loop {
-            let progress = self.service.run(&mut job, host, false);
-            if progress == Progress::Done {
-                self.service.handle_done(&job, host);
-                return FanOut::Done(job.reply());
-            }
-            if host.hand_over(&job.write()) {
-                return FanOut::HandedOver;
-            }
-            if progress == Progress::NoRoom {
-                if job.is_untouched() {
-                    free();
-                    if let (Some(senders), Some(noted)) = (self.service.senders(), &noted) {
-                        senders.forget(noted);
-                    }
-                    return FanOut::NoRoom;
-                }
-                self.service.run(&mut job, host, true);
-                self.service.handle_done(&job, host);
-                return FanOut::Done(job.reply());
-            }
-        }
-    }
-
-    /// Makes the reply to what [`Request::fan_out`] came to.
-    pub fn handle_fan_out(&mut self, result: FanOut, host: &dyn Host) {
-        self.stage = match result {
-            FanOut::NotAccepted => return,
-            FanOut::Known(known) => self.handle_known(known, host),
-            FanOut::HandedOver => {
-                // A session counts itself once it is there.
-                if self.mode == Mode::Pager {
-                    host.count(Counter::Accepted, 1);
-                }
-                Stage::Answered
-            }
-            FanOut::Done(reply) => {
-                host.count(Counter::Accepted, 1);
-                self.reply = Some(reply);
-                Stage::Answered
-            }
-            FanOut::NoRoom => {
-                let refusal = Refusal::with_header(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    Some(("Retry-After", RETRY_AFTER_S.to_string())),
-                    "there is no room for it now",
-                );
-                self.refuse(&refusal, host)
-            }
-            FanOut::OverShare(share) => {
-                let refusal = self.over_share(share, host);
-                self.refuse_at(LogLevel::Debug, &refusal, host)
-            }
-            FanOut::Failed => return self.fail("its fan-out could not be made", host),
-        };
+    /// Whether the sender wants to stay unnamed (spec-notes N17).
+    pub(super) fn anonymity_requested(&self) -> bool {
+        requests_anonymity(&self.message)
     }
 
     /// A failure of our own: 500.
@@ -477,7 +277,7 @@ impl Request {
         self.stage = self.refuse(&refusal, host);
     }
 
-    fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> Stage {
+    pub(super) fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> CheckStage {
         // While a group source is down, each request to a group comes to this; the outage itself is logged.
         let level = match self.group {
             Some(GroupLookup::Unavailable { .. }) => LogLevel::Debug,
@@ -486,7 +286,12 @@ impl Request {
         self.refuse_at(level, refusal, host)
     }
 
-    fn refuse_at(&mut self, level: LogLevel, refusal: &Refusal, host: &dyn Host) -> Stage {
+    pub(super) fn refuse_at(
+        &mut self,
+        level: LogLevel,
+        refusal: &Refusal,
+        host: &dyn Host,
+    ) -> CheckStage {
         let mut reply = refusal.reply(&self.service.product(), self.warning_agent());
         reply.to_tag = Some(self.ids.to_tag());
         host.count(Counter::Refused, 1);
@@ -501,7 +306,7 @@ impl Request {
             ),
         );
         self.reply = Some(reply);
-        Stage::Answered
+        CheckStage::Answered
     }
 
     /// The host that a Warning names (spec-notes N9): configured, or the one that was addressed.

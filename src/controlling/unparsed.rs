@@ -6,10 +6,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::checks::single_fields;
+use super::classify::in_dialog;
 use super::host::{Counter, Host};
+use super::received::Received;
 use super::refusal::{Refusal, Reply};
 use super::request::Correlation;
-use super::service::{ControllingFunction, Received, in_dialog};
+use super::service::ControllingFunction;
 use crate::log::LogLevel;
 use crate::sip::{HeaderBlock, HeaderName, Message};
 

@@ -3,13 +3,20 @@
 
 use std::ffi::c_int;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use super::bindings::{cpm_parameter, cpm_service, cpm_str};
 use super::boundary::boundary;
 use super::host::{ABSENT, CHost, borrowed, lend};
 use super::service::{ServiceHandle, Stage, table};
 use crate::controlling::{Host, LogLevel};
-use crate::policy::{ALL_PARAMETERS, Domain};
+use crate::policy::ALL_PARAMETERS;
+
+/// What values of each parameter look like.
+static VALUES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let kinds = ALL_PARAMETERS.iter().map(|parameter| parameter.kind);
+    kinds.map(|kind| kind.to_string()).collect()
+});
 
 pub(super) extern "C" fn parameter(number: usize, room: *mut cpm_parameter) -> c_int {
     let Some(known) = ALL_PARAMETERS.get(number).filter(|_| !room.is_null()) else {
@@ -17,26 +24,23 @@ pub(super) extern "C" fn parameter(number: usize, room: *mut cpm_parameter) -> c
     };
     boundary(
         || {
-            // Every limit of ours is far below what an int holds.
+            // Kamailio's numbers are ints, and what can change while running fits into them.
             let int = |number: usize| c_int::try_from(number).unwrap_or(c_int::MAX);
-            let (is_number, min, max) = match known.domain() {
-                Domain::YesOrNo => (true, 0, 1),
-                Domain::Number { min, max } | Domain::Numbers { min, max } => {
-                    (true, int(min), int(max))
-                }
-                Domain::Text => (false, 0, 0),
-            };
+            let numbers = known.numbers();
+            let (min, max) = numbers.unwrap_or_default();
             let described = cpm_parameter {
                 name: lend(known.name.as_bytes()),
-                help: known.tunable.map_or(ABSENT, |help| lend(help.as_bytes())),
-                is_repeatable: c_int::from(known.is_repeatable),
-                is_number: c_int::from(is_number),
-                is_tunable: c_int::from(known.tunable.is_some()),
+                help: lend(known.help.as_bytes()),
+                values: lend(VALUES[number].as_bytes()),
+                is_repeatable: c_int::from(known.is_repeatable()),
+                is_number: c_int::from(numbers.is_some()),
+                is_tunable: c_int::from(known.is_tunable),
                 is_checked: c_int::from(known.is_checked()),
-                min,
-                max,
+                min: int(min),
+                max: int(max),
             };
-            // SAFETY: not NULL, and C lends room for one parameter. The texts are in the program.
+            // SAFETY: not NULL, and C lends room for one parameter. The texts live as long as the
+            // program.
             unsafe { room.write(described) };
             1
         },

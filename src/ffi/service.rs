@@ -21,6 +21,7 @@ use crate::controlling::{
 use crate::group::source::SourceError;
 use crate::names::{self, NameTable, Names};
 use crate::policy::{RunsAs, Settings};
+use crate::random::try_fill_random;
 use crate::relay::{Listeners, RelaySettings};
 use crate::shared::{OutstandingTable, RequestTable};
 use crate::sip::Uri;
@@ -143,7 +144,7 @@ pub(super) extern "C" fn service_start(
                 return -1;
             };
             let mut seed = [0; 8];
-            if getrandom::fill(&mut seed).is_err() {
+            if try_fill_random(&mut seed).is_err() {
                 host.log(
                     LogLevel::Error,
                     format_args!("the system gives no random numbers"),

@@ -11,6 +11,7 @@ use super::hosts::Hosts;
 use super::question::{Kind, Question, Reply};
 use super::resolver::{DEADLINE, MAX_LOOKUPS, Resolver, Transmit};
 use super::target::{Hop, Place, Target, Transport, Wanted};
+use crate::random::fill_random;
 use crate::sip::Uri;
 
 /// Records by name, in the notation of [`record`].
@@ -22,10 +23,6 @@ fn zone(records: &[(&'static str, &'static str)]) -> Zone {
         zone.entry(name).or_default().push(record);
     }
     zone
-}
-
-fn random(bytes: &mut [u8]) {
-    getrandom::fill(bytes).unwrap();
 }
 
 fn record(text: &'static str) -> RData<'static> {
@@ -98,7 +95,7 @@ impl Bed {
         let servers: Vec<SocketAddr> = servers.iter().map(|text| text.parse().unwrap()).collect();
         let begin = Instant::now();
         Bed {
-            resolver: Resolver::new(servers, Hosts::read(""), random),
+            resolver: Resolver::new(servers, Hosts::read(""), fill_random),
             begin,
             now: begin,
             packets: 0,

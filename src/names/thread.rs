@@ -15,6 +15,7 @@ use super::hosts::{Hosts, name_servers};
 use super::resolver::{Found, Resolver, Transmit};
 use super::table::{Known, NameTable};
 use super::target::Target;
+use crate::random::fill_random;
 use crate::threads;
 
 const WAKER: Token = Token(0);
@@ -122,13 +123,6 @@ struct Driver<W, F> {
     system_read: Instant,
 }
 
-fn random(bytes: &mut [u8]) {
-    if getrandom::fill(bytes).is_err() {
-        // Without lots every answer could be forged.
-        panic!("no random numbers");
-    }
-}
-
 impl<W, F: FnMut(Found<W>)> Driver<W, F> {
     fn new(names: Names, poll: Poll, questions: Receiver<(Target, W)>, found: F) -> Self {
         let (servers, hosts) = system(&names);
@@ -137,7 +131,7 @@ impl<W, F: FnMut(Found<W>)> Driver<W, F> {
             poll,
             questions,
             found,
-            resolver: Resolver::new(servers, hosts, random),
+            resolver: Resolver::new(servers, hosts, fill_random),
             channels: HashMap::new(),
             sockets: HashMap::new(),
             streams: HashMap::new(),

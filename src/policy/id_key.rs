@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
 use super::state_dir::RunsAs;
+use crate::random::try_fill_random;
 
 /// Bytes of the key.
 pub const ID_KEY_BYTES: usize = 32;
@@ -50,8 +51,9 @@ impl fmt::Display for IdKeyError {
 impl std::error::Error for IdKeyError {}
 
 impl Settings {
-    /// The key: that of `id_key_file`, else that in the state directory, which has to be prepared and where it is made at the
-    /// first start. `None`: there is neither. Once, when the service starts.
+    /// The key: that of `id_key_file`, else that in the state directory, which has to be prepared
+    /// and where it is made at the first start. `None`: there is neither. Once, when the service
+    /// starts.
     pub fn id_key(
         &self,
         runs_as: Option<RunsAs>,
@@ -96,7 +98,7 @@ fn read(path: &Path) -> Result<[u8; ID_KEY_BYTES], Cause> {
 /// Whole or not at all, and never in place of another one: two proxies may start at once.
 fn make(dir: &Path, path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
     let mut random = [0; ID_KEY_BYTES + 8];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    try_fill_random(&mut random)?;
     let (key, name) = random.split_at(ID_KEY_BYTES);
     let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
     let new = dir.join(format!(".{FILE}-{name}"));

@@ -1,25 +1,32 @@
 //! Service provider policy: what the operator configured, and what follows from it.
 
+mod given;
 mod group_uris;
 mod id_key;
 mod isf_codes;
 mod large_mode;
+mod parameter;
 mod parameters;
 mod settings;
 mod state_dir;
 mod trusted_peers;
+mod tune;
+mod value;
 
 pub use group_uris::{GroupUris, NotAPattern};
 pub use id_key::{ID_KEY_BYTES, IdKeyError};
-pub use isf_codes::StatusCodes;
+pub use isf_codes::{NotAFailureCode, StatusCodes};
 pub use large_mode::{
-    AllFailedResponse, LargeModePolicy, LegAck, ListenerError, MsrpListener, NoDestinationsText,
+    AllFailedResponse, LargeModeError, LargeModePolicy, LegAck, NoDestinationsText,
     SessionTimerCheck, SpoolDir,
 };
-pub use parameters::{ALL as ALL_PARAMETERS, Domain, Parameter, TuneError};
+pub use parameter::{Kind, Parameter, Range, UNLIMITED, Word};
+pub use parameters::ALL as ALL_PARAMETERS;
 pub use settings::{
-    ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode, ParameterError, Product,
-    ServiceUri, Settings, SettingsError, Trigger, UnknownGroupCode, parameter_names,
+    ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode, Settings, SettingsError,
+    ShareLimits, Trigger, UnknownGroupCode,
 };
 pub use state_dir::{RunsAs, StateDirError};
 pub use trusted_peers::{PeerError, TrustedPeers};
+pub use tune::TuneError;
+pub use value::{ListenerError, MsrpListener, ParameterError, Product, ServiceUri};

@@ -1,414 +1,692 @@
-//! What is to be known of each parameter beside how its value gets in: its default, whether it can change while the
-//! proxy runs, and what its value is now.
+//! All parameters, a row for each: name, values, default, help, and where a value goes. Everything
+//! else that lists parameters is made from these rows or held to them by a test: the defaults of
+//! [`Settings`], the list that the proxy wants, its commands, the headings in the manual.
 
-use std::fmt;
+use std::time::Duration;
 
-use super::settings::{ParameterError, Settings, SettingsError};
+use super::isf_codes::StatusCodes;
+use super::large_mode::{
+    AllFailedResponse, LegAck, NoDestinationsText, SessionTimerCheck, SpoolDir,
+};
+use super::parameter::{Kind, Parameter, Range, UNLIMITED, Word};
+use super::settings::{
+    ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode, Settings, Trigger,
+    UnknownGroupCode,
+};
 use super::state_dir::{self, SPOOL_DIR, STATE_DIR};
+use super::value::{
+    MsrpListener, ParameterError, ServiceUri, group_source, header_names, host, products, release,
+    some_text,
+};
+use crate::group::source::{MAX_SOURCES, MAX_TIMEOUT_MS};
+use crate::names;
+use crate::resource_lists::HistoryUnqualified;
+use crate::sdp::Transport;
 
-/// One parameter. How its value gets in stands in the tables of setters.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameter {
-    /// Its name.
-    pub name: &'static str,
-    /// Its default as an operator would write it. Empty: there is none, or it follows from something else.
-    pub default: &'static str,
-    /// What it says, in a few words, where it can change while the proxy runs.
-    pub tunable: Option<&'static str>,
-    /// Whether a further value adds to those before it.
-    pub is_repeatable: bool,
-    /// Whether nobody may see its value.
-    pub is_secret: bool,
-}
+/// Most recipients that an operator may allow in one request. A request lives in one buffer of the
+/// proxy (64 KiB by default), so that a larger number would promise what cannot be kept.
+const MAX_RECIPIENTS: usize = 10_000;
 
-impl Parameter {
-    const fn new(name: &'static str, default: &'static str) -> Self {
-        Parameter {
-            name,
-            default,
-            tunable: None,
-            is_repeatable: false,
-            is_secret: false,
-        }
-    }
+/// Most recipients that a share may be set to; beyond it, it would be none.
+const MAX_OUTSTANDING: usize = 1_000_000;
 
-    const fn tunable(self, help: &'static str) -> Self {
-        Parameter {
-            tunable: Some(help),
-            ..self
-        }
-    }
+/// Most own addresses of one kind: each received request is compared with all of them.
+const MAX_OWN_URIS: usize = 64;
 
-    const fn repeatable(name: &'static str) -> Self {
-        Parameter {
-            is_repeatable: true,
-            ..Self::new(name, "")
-        }
-    }
+/// Most groups that can send a message on one after another: what is left of its Max-Breadth tells
+/// no more of them apart.
+const MAX_GROUP_NESTING: usize = 4;
 
-    const fn secret(name: &'static str) -> Self {
-        Parameter {
-            is_secret: true,
-            ..Self::new(name, "")
-        }
-    }
+/// Thirty days: longest time for which the sender of a message may be known.
+const MAX_IMDN_TTL_S: usize = 30 * 86_400;
 
-    /// The parameter with this name.
-    pub fn named(name: &str) -> Option<&'static Parameter> {
-        ALL.iter().find(|parameter| parameter.name == name)
-    }
+/// Most messages whose sender may be known: some 300 MiB.
+const MAX_IMDN_RECORDS: usize = 1_000_000;
 
-    /// Which values it takes. The setter says so itself when it refuses one, so that a range stands in one place.
-    pub fn domain(&self) -> Domain {
-        match Settings::default().set(self.name, "?") {
-            Err(ParameterError::NotYesOrNo) => Domain::YesOrNo,
-            Err(ParameterError::OutOfRange { min, max }) => Domain::Number { min, max },
-            Err(ParameterError::NotOneOf(words)) => {
-                let numbers = || words.iter().map(|word| word.parse::<usize>().ok());
-                match (numbers().min().flatten(), numbers().max().flatten()) {
-                    (Some(min), Some(max)) => Domain::Numbers { min, max },
-                    _ => Domain::Text,
-                }
-            }
-            _ => Domain::Text,
-        }
-    }
+/// Most requests that may be remembered: some 660 MB.
+const MAX_REQUEST_RECORDS: usize = 10_000_000;
 
-    /// Whether a value can be refused although its domain has it.
-    pub fn is_checked(&self) -> bool {
-        self.name == INTERWORKING || matches!(self.domain(), Domain::Numbers { .. })
-    }
-}
+/// Most listeners for MSRP: one of each transport and address family, and some to spare.
+const MAX_LISTENERS: usize = 8;
 
-/// Which values a parameter takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Domain {
-    /// 1 or 0.
-    YesOrNo,
-    /// A number of this range.
-    Number {
-        /// Smallest value.
-        min: usize,
-        /// Largest value.
-        max: usize,
-    },
-    /// Some of the numbers of this range.
-    Numbers {
-        /// Smallest value.
-        min: usize,
-        /// Largest value.
-        max: usize,
-    },
-    /// Anything else.
-    Text,
-}
+/// Most MSRP connections, and most sessions.
+const MAX_CONNECTIONS: usize = 1_000_000;
+
+/// Most INVITEs at once or in a second that can be asked for: as many as a message may have
+/// recipients.
+const MAX_PACE: usize = MAX_RECIPIENTS;
+
+const MIB: usize = 1024 * 1024;
+
+/// A day. Nothing that a peer is waited for takes longer.
+const DAY_S: usize = 86_400;
+
+/// Twelve hours: a session lives no longer.
+const MAX_SPOOL_TTL_S: usize = 43_200;
+
+/// Longest ringing: the originator's transaction does not last longer.
+const MAX_LEG_TIMEOUT_S: usize = 150;
+
+/// 64 times T1: as long a 2xx is repeated for its ACK (RFC 3261 §13.3.1.4).
+const MAX_ACK_WAIT_S: usize = 32;
+
+/// Least session interval (RFC 4028 §4).
+const MIN_SESSION_EXPIRES_S: usize = 90;
 
 /// Every parameter, in the order of the manual.
 pub const ALL: &[Parameter] = &[
-    Parameter::repeatable("exploder_uri"),
-    Parameter::repeatable("controlling_uri"),
-    Parameter::new("outbound_proxy", ""),
-    Parameter::repeatable("dns_server"),
-    Parameter::new("isf_uri", ""),
-    Parameter::new("identity_source", "pai"),
-    Parameter::repeatable("trusted_peer"),
-    Parameter::new("required_user_agent", ""),
-    Parameter::new("allow_anonymity", "1").tunable("whether originators may ask for anonymity"),
-    Parameter::new("max_recipients", "100").tunable("most distinct recipients of one message"),
-    Parameter::new("max_outstanding_per_sender", "2000")
-        .tunable("most recipients of one originator that are awaited; 0: no limit"),
-    Parameter::new("max_outstanding_per_source", "2000")
-        .tunable("the same of one address that is no trusted_peer; 0: no limit"),
-    Parameter::new("max_outstanding_per_destination", "3000")
-        .tunable("most recipients with one host in their addresses that are awaited; 0: no limit"),
-    Parameter::new("require_ids", "0")
-        .tunable("whether Conversation-ID and Contribution-ID have to be there"),
-    Parameter::new("missing_list_code", "403")
-        .tunable("answer to a request without a resource list: 403 or 400"),
-    Parameter::new("history_unqualified", "hide"),
-    Parameter::new("exploder_service", "copy"),
-    Parameter::repeatable("drop_headers"),
-    Parameter::new(INTERWORKING, "").tunable("whether interworking is allowed; needs isf_uri"),
-    Parameter::new("isf_codes", "404 405 410 414 415 416 488 606"),
-    Parameter::repeatable("group_source"),
-    Parameter::repeatable("group_uri"),
-    Parameter::new("group_timeout", "5000")
-        .tunable("how long an XDMS may take for a group, in milliseconds"),
-    Parameter::new("group_lifetime", "60")
-        .tunable("how long a group is taken from the cache, in seconds"),
-    Parameter::new("xcap_user", ""),
-    Parameter::secret("xcap_password"),
-    Parameter::new("xcap_ca_file", ""),
-    Parameter::new("unknown_group_code", "404")
-        .tunable("answer to a request for a group that does not exist: 404 or 403"),
-    Parameter::new("max_group_members", "10000")
-        .tunable("most distinct members that a message to a group goes to"),
-    Parameter::new("group_nesting", "0")
-        .tunable("through how many groups a message may come that a group sends on"),
-    Parameter::new("copy_to_sender", "0")
-        .tunable("whether a member who sends to the group gets a copy"),
-    Parameter::repeatable("msrp_listen"),
-    Parameter::repeatable("msrp_advertise"),
-    Parameter::new("msrp_transport", "tcp"),
-    Parameter::new("msrp_tls_certificate", ""),
-    Parameter::new("msrp_tls_private_key", ""),
-    Parameter::new("msrp_tls_ca_file", ""),
-    Parameter::new("msrp_max_message", "104857600"),
-    Parameter::new("msrp_chunk_size", "0"),
-    Parameter::new("msrp_memory", "268435456"),
-    Parameter::new("msrp_session_memory", "8388608"),
-    Parameter::new("msrp_spool_dir", ""),
-    Parameter::new("msrp_spool", "4294967296"),
-    Parameter::new("msrp_stall_timeout", "60"),
-    Parameter::new("spool_ttl", "14400")
-        .tunable("how long a complete message is kept for a recipient, in seconds; 0: no limit"),
-    Parameter::new("msrp_max_connections", "10000"),
-    Parameter::new("msrp_max_unbound", "1024"),
-    Parameter::new("msrp_max_unbound_per_source", "256"),
-    Parameter::new("max_sessions", "1000").tunable("most large message sessions at once"),
-    Parameter::new("max_sessions_per_sender", "250")
-        .tunable("most large message sessions of one originator at once; 0: no limit"),
-    Parameter::new("contact_uri", ""),
-    Parameter::new("require_session_timer", "lenient"),
-    Parameter::new("session_expires", "1800")
-        .tunable("session interval towards originators who name none, in seconds"),
-    Parameter::new("leg_session_expires", "1800"),
-    Parameter::new("leg_timeout", "60").tunable("how long a recipient may ring, in seconds"),
-    Parameter::new("max_parallel_legs", "0")
-        .tunable("most INVITEs of a session that wait for a final answer; 0: no limit"),
-    Parameter::new("legs_per_second", "0")
-        .tunable("INVITEs that a session sends in a second; 0: no limit"),
-    Parameter::new("all_failed_response", "480"),
-    Parameter::new("leg_ack", "on_sender_ack"),
-    Parameter::new("ack_wait", "10")
-        .tunable("how long recipients who answered wait for the originator's ACK, in seconds"),
-    Parameter::new("large_no_destinations_text", "numbered"),
-    Parameter::new("large_group_no_cpm_code", "404")
-        .tunable("answer to an INVITE for a group without CPM: 404 or 488"),
-    Parameter::new("imdn", "forward"),
-    Parameter::new("group_receipts", "nameless"),
-    Parameter::new("imdn_ttl", "86400")
-        .tunable("how long notifications about a message are forwarded, in seconds"),
-    Parameter::new("imdn_records", "10000"),
-    Parameter::new("failure_imdn", "0"),
-    Parameter::new("trigger", "accept_contact"),
-    Parameter::new("request_records", "200000"),
-    Parameter::new(STATE_DIR, state_dir::DEFAULT),
-    Parameter::new("id_key_file", ""),
-    Parameter::new("warning_agent", ""),
-    Parameter::new("oma_release", "2.2"),
+    Parameter::new(
+        "exploder_uri",
+        Kind::Uri(|s, v| add(&mut s.exploder_uris, v.to_owned())),
+        "an address for 1-to-many messages",
+    )
+    .repeatable(MAX_OWN_URIS),
+    Parameter::new(
+        "controlling_uri",
+        Kind::Uri(|s, v| add(&mut s.controlling_uris, v.to_owned())),
+        "an address for ad-hoc groups",
+    )
+    .repeatable(MAX_OWN_URIS),
+    Parameter::new(
+        "outbound_proxy",
+        Kind::Uri(|s, v| assign(&mut s.outbound_proxy, ServiceUri::parse(v).map(Some))),
+        "where outgoing requests go",
+    ),
+    Parameter::new(
+        "dns_server",
+        Kind::Text(|s, v| {
+            let server = names::parse_server(v).ok_or(ParameterError::NotAServer)?;
+            add(&mut s.dns_servers, server)
+        }),
+        "a name server",
+    )
+    .repeatable(names::MAX_SERVERS),
+    Parameter::new(
+        "isf_uri",
+        Kind::Uri(|s, v| assign(&mut s.isf_uri, ServiceUri::parse(v).map(Some))),
+        "the Interworking Selection Function",
+    ),
+    Parameter::new(
+        "identity_source",
+        Kind::Words(&[
+            word("pai", |s| {
+                s.identity_source = IdentitySource::PAssertedIdentity
+            }),
+            word("script", |s| s.identity_source = IdentitySource::Script),
+            word("from", |s| s.identity_source = IdentitySource::From),
+        ]),
+        "who says who the originator is",
+    )
+    .default("pai"),
+    Parameter::new(
+        "trusted_peer",
+        Kind::Text(|s, v| s.trusted_peers.add(v).map_err(ParameterError::Peer)),
+        "an address or network from which P-Asserted-Identity is believed",
+    )
+    .repeatable(UNLIMITED),
+    Parameter::new(
+        "required_user_agent",
+        Kind::Text(|s, v| assign(&mut s.required_user_agent, products(v))),
+        "products of which User-Agent has to name one",
+    ),
+    Parameter::new(
+        "allow_anonymity",
+        Kind::Flag(|s, v| s.allow_anonymity = v),
+        "whether originators may ask for anonymity",
+    )
+    .default("1")
+    .tunable(),
+    Parameter::new(
+        "max_recipients",
+        number(1, MAX_RECIPIENTS, |s, v| s.max_recipients = v),
+        "most distinct recipients of one message",
+    )
+    .default("100")
+    .tunable(),
+    Parameter::new(
+        "max_outstanding_per_sender",
+        number(0, MAX_OUTSTANDING, |s, v| s.shares.sender = v).zero("no limit"),
+        "most recipients of one originator that are awaited",
+    )
+    .default("2000")
+    .tunable(),
+    Parameter::new(
+        "max_outstanding_per_source",
+        number(0, MAX_OUTSTANDING, |s, v| s.shares.source = v).zero("no limit"),
+        "the same of one address that is no trusted_peer",
+    )
+    .default("2000")
+    .tunable(),
+    Parameter::new(
+        "max_outstanding_per_destination",
+        number(0, MAX_OUTSTANDING, |s, v| s.shares.destination = v).zero("no limit"),
+        "most recipients with one host in their addresses that are awaited",
+    )
+    .default("3000")
+    .tunable(),
+    Parameter::new(
+        "require_ids",
+        Kind::Flag(|s, v| s.require_ids = v),
+        "whether Conversation-ID and Contribution-ID have to be there",
+    )
+    .default("0")
+    .tunable(),
+    Parameter::new(
+        "missing_list_code",
+        Kind::Words(&[
+            word("403", |s| s.missing_list_code = MissingListCode::Forbidden),
+            word("400", |s| s.missing_list_code = MissingListCode::BadRequest),
+        ]),
+        "answer to a request without a resource list",
+    )
+    .default("403")
+    .tunable(),
+    Parameter::new(
+        "history_unqualified",
+        Kind::Words(&[
+            word("hide", |s| s.history_unqualified = HistoryUnqualified::Hide),
+            word("to", |s| s.history_unqualified = HistoryUnqualified::To),
+        ]),
+        "what the list for an ad-hoc group says of entries without copyControl",
+    )
+    .default("hide"),
+    Parameter::new(
+        "exploder_service",
+        Kind::Words(&[
+            word("copy", |s| s.exploder_service = ExploderService::Copy),
+            word("single", |s| s.exploder_service = ExploderService::Single),
+        ]),
+        "P-Asserted-Service of copies of a 1-to-many message",
+    )
+    .default("copy"),
+    Parameter::new(
+        "drop_headers",
+        Kind::Text(|s, v| {
+            s.drop_headers.extend(header_names(v)?);
+            Ok(())
+        }),
+        "names of further header fields that are not passed on",
+    )
+    .repeatable(UNLIMITED),
+    Parameter::new(
+        "interworking",
+        Kind::Flag(|s, v| s.interworking = Some(v)),
+        "whether interworking is allowed; needs isf_uri",
+    )
+    .in_force(|s| {
+        if s.interworking_to().is_some() {
+            "1"
+        } else {
+            "0"
+        }
+    })
+    .tunable(),
+    Parameter::new(
+        "isf_codes",
+        Kind::Text(|s, v| {
+            let codes = StatusCodes::parse(v).map_err(ParameterError::Codes);
+            assign(&mut s.isf_codes, codes)
+        }),
+        "failures that lead to the ISF",
+    )
+    // The lists of OMA CPM 9.1.1 and 9.1.2.
+    .default("404 405 410 414 415 416 488 606"),
+    Parameter::new(
+        "group_source",
+        Kind::Text(|s, v| add(&mut s.group_sources, group_source(v)?)),
+        "where group documents come from",
+    )
+    .repeatable(MAX_SOURCES),
+    Parameter::new(
+        "group_uri",
+        Kind::Text(|s, v| s.group_uris.add(v).map_err(ParameterError::Pattern)),
+        "which addresses are groups'",
+    )
+    .repeatable(UNLIMITED),
+    Parameter::new(
+        "group_timeout",
+        number(100, MAX_TIMEOUT_MS as usize, |s, v| s.group_timeout_ms = v).unit("milliseconds"),
+        "how long an XDMS may take for a group",
+    )
+    .default("5000")
+    .tunable(),
+    Parameter::new(
+        "group_lifetime",
+        seconds(0, DAY_S, |s, v| s.group_lifetime_s = v),
+        "how long a group is taken from the cache",
+    )
+    .default("60")
+    .tunable(),
+    Parameter::new(
+        "xcap_user",
+        Kind::Text(|s, v| assign(&mut s.xcap_user, some_text(v))),
+        "what the XDMS knows the Controlling Function by",
+    ),
+    Parameter::new(
+        "xcap_password",
+        Kind::Secret(|s, v| assign(&mut s.xcap_password, some_text(v))),
+        "the password of xcap_user",
+    ),
+    Parameter::new(
+        "xcap_ca_file",
+        Kind::Text(|s, v| assign(&mut s.xcap_ca_file, some_text(v))),
+        "certificates that vouch for the XDMS",
+    ),
+    Parameter::new(
+        "unknown_group_code",
+        Kind::Words(&[
+            word("404", |s| s.unknown_group_code = UnknownGroupCode::NotFound),
+            word("403", |s| {
+                s.unknown_group_code = UnknownGroupCode::Forbidden
+            }),
+        ]),
+        "answer to a request for a group that does not exist",
+    )
+    .default("404")
+    .tunable(),
+    Parameter::new(
+        "max_group_members",
+        number(1, MAX_RECIPIENTS, |s, v| s.max_group_members = v),
+        "most distinct members that a message to a group goes to",
+    )
+    .default("10000")
+    .tunable(),
+    Parameter::new(
+        "group_nesting",
+        number(0, MAX_GROUP_NESTING, |s, v| s.group_nesting = v as u32),
+        "through how many groups a message may come that a group sends on",
+    )
+    .default("0")
+    .tunable(),
+    Parameter::new(
+        "copy_to_sender",
+        Kind::Flag(|s, v| s.copy_to_sender = v),
+        "whether a member who sends to the group gets a copy",
+    )
+    .default("0")
+    .tunable(),
+    Parameter::new(
+        "msrp_listen",
+        Kind::Text(|s, v| add(&mut s.large_mode.listen, MsrpListener::parse(v)?)),
+        "where MSRP connections are accepted",
+    )
+    .repeatable(MAX_LISTENERS),
+    Parameter::new(
+        "msrp_advertise",
+        Kind::Text(|s, v| add(&mut s.large_mode.advertise, MsrpListener::parse(v)?)),
+        "where peers reach these listeners",
+    )
+    .repeatable(MAX_LISTENERS),
+    Parameter::new(
+        "msrp_transport",
+        Kind::Words(&[
+            word("tcp", |s| s.large_mode.leg_transport = Transport::Tcp),
+            word("tls", |s| s.large_mode.leg_transport = Transport::Tls),
+        ]),
+        "what recipients are offered",
+    )
+    .default("tcp"),
+    Parameter::new(
+        "msrp_tls_certificate",
+        Kind::Text(|s, v| assign(&mut s.large_mode.tls_certificate, some_text(v))),
+        "the certificate of TLS listeners",
+    ),
+    Parameter::new(
+        "msrp_tls_private_key",
+        Kind::Text(|s, v| assign(&mut s.large_mode.tls_private_key, some_text(v))),
+        "the key of that certificate",
+    ),
+    Parameter::new(
+        "msrp_tls_ca_file",
+        Kind::Text(|s, v| assign(&mut s.large_mode.tls_ca_file, some_text(v))),
+        "authorities that vouch for MSRP peers",
+    ),
+    Parameter::new(
+        "msrp_max_message",
+        bytes(0, |s, v| s.large_mode.max_message_bytes = v as u64).zero("no limit"),
+        "longest message",
+    )
+    // 100 MiB.
+    .default("104857600"),
+    Parameter::new(
+        "msrp_chunk_size",
+        bytes(0, |s, v| {
+            s.large_mode.chunk_bytes = limit(v).map(|v| v as u64)
+        })
+        .zero("no limit"),
+        "most content in one chunk to a recipient",
+    )
+    .default("0"),
+    Parameter::new(
+        "msrp_memory",
+        bytes(MIB, |s, v| s.large_mode.memory_bytes = v),
+        "content that all sessions together may keep in memory",
+    )
+    // 256 MiB.
+    .default("268435456"),
+    Parameter::new(
+        "msrp_session_memory",
+        bytes(MIB, |s, v| s.large_mode.session_memory_bytes = v),
+        "content that one session may keep in memory",
+    )
+    // 8 MiB.
+    .default("8388608"),
+    Parameter::new(
+        SPOOL_DIR,
+        Kind::Text(|s, v| {
+            let dir = state_dir::parse(v);
+            let dir = dir.map(|dir| dir.map_or(SpoolDir::Nowhere, SpoolDir::At));
+            assign(&mut s.large_mode.spool_dir, dir)
+        }),
+        "a folder for content beyond that",
+    )
+    .in_force(|s| {
+        s.spool_dir()
+            .map_or(state_dir::NONE, |dir| dir.to_str().unwrap_or_default())
+    }),
+    Parameter::new(
+        "msrp_spool",
+        bytes(0, |s, v| s.large_mode.spool_bytes = v as u64),
+        "content that all spool files together may have",
+    )
+    // 4 GiB.
+    .default("4294967296"),
+    Parameter::new(
+        "msrp_stall_timeout",
+        seconds(1, DAY_S, |s, v| s.large_mode.stall_timeout = duration(v)),
+        "how long a recipient may take no byte",
+    )
+    .default("60"),
+    Parameter::new(
+        "spool_ttl",
+        seconds(0, MAX_SPOOL_TTL_S, |s, v| {
+            s.large_mode.spool_ttl = limit(v).map(duration)
+        })
+        .zero("no limit"),
+        "how long a complete message is kept for a recipient",
+    )
+    .default("14400")
+    .tunable(),
+    Parameter::new(
+        "msrp_max_connections",
+        number(1, MAX_CONNECTIONS, |s, v| s.large_mode.max_connections = v),
+        "most MSRP connections at once",
+    )
+    .default("10000"),
+    Parameter::new(
+        "msrp_max_unbound",
+        number(1, MAX_CONNECTIONS, |s, v| s.large_mode.max_unbound = v),
+        "most accepted MSRP connections that have not named a session yet",
+    )
+    .default("1024"),
+    Parameter::new(
+        "msrp_max_unbound_per_source",
+        number(0, MAX_CONNECTIONS, |s, v| {
+            s.large_mode.max_unbound_per_source = v
+        })
+        .zero("no limit"),
+        "the same for one IP address",
+    )
+    .default("256"),
+    Parameter::new(
+        "max_sessions",
+        number(1, MAX_CONNECTIONS, |s, v| s.large_mode.max_sessions = v),
+        "most large message sessions at once",
+    )
+    .default("1000")
+    .tunable(),
+    Parameter::new(
+        "max_sessions_per_sender",
+        number(0, MAX_CONNECTIONS, |s, v| {
+            s.large_mode.max_sessions_per_sender = v
+        })
+        .zero("no limit"),
+        "most large message sessions of one originator at once",
+    )
+    .default("250")
+    .tunable(),
+    Parameter::new(
+        "contact_uri",
+        Kind::Uri(|s, v| assign(&mut s.large_mode.contact_uri, some_text(v))),
+        "where requests inside of dialogs reach this proxy",
+    ),
+    Parameter::new(
+        "require_session_timer",
+        Kind::Words(&[
+            word("lenient", |s| {
+                s.large_mode.require_session_timer = SessionTimerCheck::Lenient
+            }),
+            word("literal", |s| {
+                s.large_mode.require_session_timer = SessionTimerCheck::Literal
+            }),
+            word("off", |s| {
+                s.large_mode.require_session_timer = SessionTimerCheck::Off
+            }),
+        ]),
+        "which Session-Expires of an originator is refused",
+    )
+    .default("lenient"),
+    Parameter::new(
+        "session_expires",
+        seconds(MIN_SESSION_EXPIRES_S, DAY_S, |s, v| {
+            s.large_mode.session_expires_s = v as u32
+        }),
+        "session interval towards originators who name none",
+    )
+    .default("1800")
+    .tunable(),
+    Parameter::new(
+        "leg_session_expires",
+        seconds(MIN_SESSION_EXPIRES_S, DAY_S, |s, v| {
+            s.large_mode.leg_session_expires_s = v as u32
+        })
+        .zero("none is asked for"),
+        "session interval that recipients are asked for",
+    )
+    .default("1800"),
+    Parameter::new(
+        "leg_timeout",
+        seconds(1, MAX_LEG_TIMEOUT_S, |s, v| {
+            s.large_mode.leg_timeout = duration(v)
+        }),
+        "how long a recipient may ring",
+    )
+    .default("60")
+    .tunable(),
+    Parameter::new(
+        "max_parallel_legs",
+        number(0, MAX_PACE, |s, v| {
+            s.large_mode.max_parallel_legs = limit(v)
+        })
+        .zero("no limit"),
+        "most INVITEs of a session that wait for a final answer",
+    )
+    .default("0")
+    .tunable(),
+    Parameter::new(
+        "legs_per_second",
+        number(0, MAX_PACE, |s, v| {
+            s.large_mode.legs_per_second = limit(v).map(|v| v as u32)
+        })
+        .zero("no limit"),
+        "INVITEs that a session sends in a second",
+    )
+    .default("0")
+    .tunable(),
+    Parameter::new(
+        "all_failed_response",
+        Kind::Words(&[
+            word("480", |s| {
+                s.large_mode.all_failed_response = AllFailedResponse::TemporarilyUnavailable;
+            }),
+            word("best", |s| {
+                s.large_mode.all_failed_response = AllFailedResponse::Best
+            }),
+        ]),
+        "what the originator gets when no recipient answers 2xx",
+    )
+    .default("480"),
+    Parameter::new(
+        "leg_ack",
+        Kind::Words(&[
+            word("on_sender_ack", |s| {
+                s.large_mode.leg_ack = LegAck::OnSenderAck
+            }),
+            word("immediate", |s| s.large_mode.leg_ack = LegAck::Immediate),
+        ]),
+        "when a recipient's 200 gets its ACK",
+    )
+    .default("on_sender_ack"),
+    Parameter::new(
+        "ack_wait",
+        seconds(1, MAX_ACK_WAIT_S, |s, v| {
+            s.large_mode.ack_wait = duration(v)
+        }),
+        "how long recipients who answered wait for the originator's ACK",
+    )
+    .default("10")
+    .tunable(),
+    Parameter::new(
+        "large_no_destinations_text",
+        Kind::Words(&[
+            word("numbered", |s| {
+                s.large_mode.no_destinations_text = NoDestinationsText::Numbered;
+            }),
+            word("bare", |s| {
+                s.large_mode.no_destinations_text = NoDestinationsText::Bare
+            }),
+        ]),
+        "spelling of the Warning for an empty list",
+    )
+    .default("numbered"),
+    Parameter::new(
+        "large_group_no_cpm_code",
+        Kind::Words(&[
+            word("404", |s| s.large_mode.group_no_cpm_code = 404),
+            word("488", |s| s.large_mode.group_no_cpm_code = 488),
+        ]),
+        "answer to an INVITE for a group without CPM",
+    )
+    .default("404")
+    .tunable(),
+    Parameter::new(
+        "imdn",
+        Kind::Words(&[
+            word("forward", |s| s.imdn = Imdn::Forward),
+            word("script", |s| s.imdn = Imdn::Script),
+        ]),
+        "what becomes of a disposition notification to an address of the service",
+    )
+    .default("forward"),
+    Parameter::new(
+        "group_receipts",
+        Kind::Words(&[
+            word("nameless", |s| s.group_receipts = GroupReceipts::Nameless),
+            word("as_received", |s| {
+                s.group_receipts = GroupReceipts::AsReceived
+            }),
+        ]),
+        "how a notification from a member of a group goes on",
+    )
+    .default("nameless"),
+    Parameter::new(
+        "imdn_ttl",
+        seconds(1, MAX_IMDN_TTL_S, |s, v| s.imdn_ttl_s = v),
+        "how long notifications about a message are forwarded",
+    )
+    .default("86400")
+    .tunable(),
+    Parameter::new(
+        "imdn_records",
+        number(0, MAX_IMDN_RECORDS, |s, v| s.imdn_records = v),
+        "most messages whose sender is known",
+    )
+    .default("10000"),
+    Parameter::new(
+        "failure_imdn",
+        Kind::Flag(|s, v| s.failure_imdn = v),
+        "whether a sender who asks for it is told when all recipients have failed",
+    )
+    .default("0"),
+    Parameter::new(
+        "trigger",
+        Kind::Words(&[
+            word("accept_contact", |s| s.trigger = Trigger::AcceptContact),
+            word("accept_contact_or_service", |s| {
+                s.trigger = Trigger::AcceptContactOrService
+            }),
+        ]),
+        "what marks a request as a CPM Standalone Message",
+    )
+    .default("accept_contact"),
+    Parameter::new(
+        "request_records",
+        number(0, MAX_REQUEST_RECORDS, |s, v| s.request_records = v),
+        "most requests that are remembered at once",
+    )
+    .default("200000"),
+    Parameter::new(
+        STATE_DIR,
+        Kind::Text(|s, v| assign(&mut s.state_dir, state_dir::parse(v))),
+        "the folder for what the module keeps from one start to the next",
+    )
+    .default(state_dir::DEFAULT),
+    Parameter::new(
+        "id_key_file",
+        Kind::Text(|s, v| assign(&mut s.id_key_file, some_text(v))),
+        "the key from which Call-IDs and tags follow",
+    ),
+    Parameter::new(
+        "warning_agent",
+        Kind::Text(|s, v| assign(&mut s.warning_agent, host(v))),
+        "the host that Warning header fields name",
+    ),
+    Parameter::new(
+        "oma_release",
+        Kind::Text(|s, v| assign(&mut s.oma_release, release(v))),
+        "the release in User-Agent and Server",
+    )
+    .default("2.2"),
 ];
 
-/// The parameter that depends on another.
-const INTERWORKING: &str = "interworking";
-
-/// What is shown in place of a secret.
-const SECRET: &str = "(set)";
-
-/// The values that the operator gave, as he wrote them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Given(Vec<(&'static str, String)>);
-
-impl Given {
-    /// Keeps a value that has got in.
-    pub(super) fn keep(&mut self, name: &'static str, value: &str) {
-        let parameter = Parameter::named(name);
-        if !parameter.is_some_and(|parameter| parameter.is_repeatable) {
-            self.0.retain(|(known, _)| *known != name);
-        }
-        // Both spellings of a yes are one value.
-        let value = match value {
-            "yes" => "1",
-            "no" => "0",
-            other => other,
-        };
-        self.0.push((name, value.to_owned()));
-    }
-
-    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        let of_name = self.0.iter().filter(move |(known, _)| *known == name);
-        of_name.map(|(_, value)| value.as_str())
-    }
+const fn number(min: usize, max: usize, set: fn(&mut Settings, usize)) -> Kind {
+    let (unit, zero) = ("", "");
+    let range = Range {
+        min,
+        max,
+        unit,
+        zero,
+    };
+    Kind::Number { range, set }
 }
 
-impl Settings {
-    /// The values in force of one parameter: none, one, or for a repeatable one several. A secret is not told.
-    pub fn values(&self, parameter: &Parameter) -> Vec<&str> {
-        let mut values: Vec<&str> = self.given.values(parameter.name).collect();
-        if parameter.name == INTERWORKING {
-            values = vec![if self.interworking_to().is_some() {
-                "1"
-            } else {
-                "0"
-            }];
-        }
-        if parameter.name == STATE_DIR && self.state_dir.is_none() {
-            values = vec![state_dir::NONE];
-        }
-        if parameter.name == SPOOL_DIR && values.is_empty() {
-            let dir = self.spool_dir().map(|dir| dir.to_str().unwrap_or_default());
-            values = vec![dir.unwrap_or(state_dir::NONE)];
-        }
-        if values.is_empty() && !parameter.default.is_empty() {
-            values.push(parameter.default);
-        }
-        if parameter.is_secret {
-            values.fill(SECRET);
-        }
-        values
-    }
-
-    /// Changes a parameter of a service that runs.
-    pub fn tune(&mut self, name: &str, value: &str) -> Result<(), TuneError> {
-        let parameter = Parameter::named(name).ok_or(ParameterError::Unknown)?;
-        if parameter.tunable.is_none() {
-            return Err(TuneError::NotTunable);
-        }
-        self.set(name, value)?;
-        Ok(self.check()?)
-    }
+const fn seconds(min: usize, max: usize, set: fn(&mut Settings, usize)) -> Kind {
+    number(min, max, set).unit("seconds")
 }
 
-/// Why a parameter cannot change while the proxy runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TuneError {
-    /// It is read when the proxy starts, only then.
-    NotTunable,
-    /// It cannot have this value.
-    Parameter(ParameterError),
-    /// The value does not fit the other parameters.
-    Settings(SettingsError),
+const fn bytes(min: usize, set: fn(&mut Settings, usize)) -> Kind {
+    number(min, UNLIMITED, set).unit("bytes")
 }
 
-impl From<ParameterError> for TuneError {
-    fn from(error: ParameterError) -> Self {
-        TuneError::Parameter(error)
-    }
+const fn word(text: &'static str, set: fn(&mut Settings)) -> Word {
+    Word { text, set }
 }
 
-impl From<SettingsError> for TuneError {
-    fn from(error: SettingsError) -> Self {
-        TuneError::Settings(error)
-    }
+fn assign<T>(field: &mut T, value: Result<T, ParameterError>) -> Result<(), ParameterError> {
+    *field = value?;
+    Ok(())
 }
 
-impl fmt::Display for TuneError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TuneError::NotTunable => f.write_str("takes effect at a restart only"),
-            TuneError::Parameter(error) => error.fmt(f),
-            TuneError::Settings(error) => write!(f, "does not fit: {error}"),
-        }
-    }
+fn add<T>(field: &mut Vec<T>, value: T) -> Result<(), ParameterError> {
+    field.push(value);
+    Ok(())
 }
 
-impl std::error::Error for TuneError {}
+/// A limit that is none if it is 0.
+fn limit(number: usize) -> Option<usize> {
+    (number > 0).then_some(number)
+}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::parameter_names;
-
-    #[test]
-    fn each_parameter_stands_in_both_tables() {
-        let mut known: Vec<_> = parameter_names().collect();
-        let mut described: Vec<_> = ALL.iter().map(|parameter| parameter.name).collect();
-        known.sort_unstable();
-        described.sort_unstable();
-        assert_eq!(known, described);
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_the_settings() {
-        let defaults = format!("{:?}", Settings::default());
-        for parameter in ALL {
-            if parameter.default.is_empty() {
-                continue;
-            }
-            let mut settings = Settings::default();
-            settings.set(parameter.name, parameter.default).unwrap();
-            assert_eq!(settings.values(parameter), [parameter.default]);
-            settings.given = Given::default();
-            assert_eq!(format!("{settings:?}"), defaults, "{}", parameter.name);
-        }
-    }
-
-    #[test]
-    fn only_repeatable_parameters_add_up() {
-        for parameter in ALL {
-            let value = match parameter.name {
-                "exploder_uri" | "controlling_uri" => "sip:a@example.com",
-                "group_uri" => "sip:*@example.com",
-                "group_source" => "dir:/groups",
-                "trusted_peer" => "192.0.2.1",
-                "drop_headers" => "X-A",
-                _ => continue,
-            };
-            let mut settings = Settings::default();
-            settings.set(parameter.name, value).unwrap();
-            settings.set(parameter.name, value).unwrap();
-            assert_eq!(settings.values(parameter), [value, value]);
-        }
-        let mut settings = Settings::default();
-        for value in ["7", "8"] {
-            settings.set("max_recipients", value).unwrap();
-        }
-        let parameter = Parameter::named("max_recipients").unwrap();
-        assert_eq!(settings.values(parameter), ["8"]);
-    }
-
-    #[test]
-    fn a_secret_is_not_told() {
-        let mut settings = Settings::default();
-        let password = Parameter::named("xcap_password").unwrap();
-        assert!(settings.values(password).is_empty());
-        settings.set("xcap_password", "open sesame").unwrap();
-        assert_eq!(settings.values(password), ["(set)"]);
-    }
-
-    #[test]
-    fn a_domain_is_what_the_setter_takes() {
-        let domain = |name| Parameter::named(name).unwrap().domain();
-        assert_eq!(domain("allow_anonymity"), Domain::YesOrNo);
-        assert_eq!(
-            domain("max_recipients"),
-            Domain::Number {
-                min: 1,
-                max: 10_000
-            }
-        );
-        assert_eq!(
-            domain("missing_list_code"),
-            Domain::Numbers { min: 400, max: 403 }
-        );
-        assert_eq!(domain("trigger"), Domain::Text);
-        assert_eq!(domain("xcap_user"), Domain::Text);
-        for parameter in ALL.iter().filter(|parameter| parameter.tunable.is_some()) {
-            assert_ne!(parameter.domain(), Domain::Text, "{}", parameter.name);
-        }
-    }
-
-    #[test]
-    fn what_cannot_change_while_running_is_refused() {
-        let mut settings = Settings::default();
-        settings.set("exploder_uri", "sip:e@example.com").unwrap();
-        let refused = |settings: &mut Settings, name, value| {
-            settings.tune(name, value).unwrap_err().to_string()
-        };
-        settings.tune("max_recipients", "7").unwrap();
-        assert_eq!(settings.max_recipients, 7);
-        assert_eq!(
-            refused(&mut settings, "trigger", "accept_contact"),
-            "takes effect at a restart only"
-        );
-        assert_eq!(refused(&mut settings, "nothing", "1"), "is not a parameter");
-        assert_eq!(
-            refused(&mut settings, "missing_list_code", "401"),
-            "is none of: 403, 400"
-        );
-        assert_eq!(
-            refused(&mut settings, "interworking", "1"),
-            "does not fit: interworking is on, but isf_uri is not set"
-        );
-    }
+fn duration(seconds: usize) -> Duration {
+    Duration::from_secs(seconds as u64)
 }

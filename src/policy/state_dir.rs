@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use super::large_mode::SpoolDir;
-use super::settings::{ParameterError, Settings};
+use super::settings::Settings;
+use super::value::ParameterError;
+use crate::random::try_fill_random;
 
 /// Where it is unless the operator names another place.
 pub(super) const DEFAULT: &str = "/var/lib/kamailio/cpm";
@@ -90,11 +92,12 @@ pub(super) fn parse(text: &str) -> Result<Option<PathBuf>, ParameterError> {
 }
 
 impl Settings {
-    /// Makes the state directory and sees that it is fit for use, once, when the service starts. `runs_as`: `None` where
-    /// the proxy stays who it is. From then on [`state_dir`](Self::state_dir) is a directory that can be used, or `None`.
+    /// Makes the state directory and sees that it is fit for use, once, when the service starts.
+    /// `runs_as`: `None` where the proxy stays who it is. From then on
+    /// [`state_dir`](Self::state_dir) is a directory that can be used, or `None`.
     ///
-    /// A directory that the operator has named is an error where it cannot be used; the default one is done
-    /// without, and the value says why.
+    /// A directory that the operator has named is an error where it cannot be used; the default one
+    /// is done without, and the value says why.
     pub fn prepare_state_dir(
         &mut self,
         runs_as: Option<RunsAs>,
@@ -114,14 +117,16 @@ impl Settings {
                 if self.is_given(STATE_DIR) {
                     return Err(error);
                 }
-                self.state_dir = None;
+                // It always is a value.
+                let _ = self.set(STATE_DIR, NONE);
                 Ok(Some(error))
             }
         }
     }
 
-    /// Makes the folder of the spool where it has one of its own, and sees that it is fit for use, once, when the service
-    /// starts. Gives back the file system's name if the spool lies in memory.
+    /// Makes the folder of the spool where it has one of its own, and sees that it is fit for use,
+    /// once, when the service starts. Gives back the file system's name if the spool lies in
+    /// memory.
     pub fn prepare_spool_dir(
         &self,
         runs_as: Option<RunsAs>,
@@ -202,7 +207,7 @@ fn make(path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
 /// What permissions say is not all: the file system may be read-only, or full.
 fn try_file(path: &Path) -> io::Result<()> {
     let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    try_fill_random(&mut random)?;
     let file = path.join(format!(".try-{:016x}", u64::from_ne_bytes(random)));
     OpenOptions::new()
         .write(true)

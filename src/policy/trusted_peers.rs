@@ -66,8 +66,8 @@ impl TrustedPeers {
         Ok(())
     }
 
-    /// Whether a request from this address comes from a trusted peer. An IPv4-mapped IPv6 address is
-    /// the IPv4 address that it maps.
+    /// Whether a request from this address comes from a trusted peer. An IPv4-mapped IPv6 address
+    /// is the IPv4 address that it maps.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| {

@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
-use super::SessionEvent;
 use super::connection::Speaker;
 use super::core::Core;
 use super::spool::SpoolJob;
-use crate::controlling::large_message_mode::SessionId;
 use crate::cpim;
 use crate::mime::ContentType;
 use crate::msrp::Status;
+use crate::msrp_control::MsrpEvent;
+use crate::msrp_control::SessionId;
 use crate::session::{Action, EndpointEvent, LegFailure, LegId, LegState, OutgoingMessage};
 
 impl Core {
@@ -53,7 +53,7 @@ impl Core {
                     originator.decided = true;
                     session.cell.total.store(size, Relaxed);
                     session.fan_out.handle_complete(now);
-                    self.events.session(id, SessionEvent::MessageComplete);
+                    self.events.session(id, MsrpEvent::MessageComplete);
                 }
                 EndpointEvent::Aborted(key) if is_ours(key) => self.fail_message(id),
                 // Our empty SEND does not get to him.
@@ -106,8 +106,7 @@ impl Core {
                 session.cell.total.store(size, Relaxed);
             }
         }
-        self.events
-            .session(id, SessionEvent::MessageStarted { size });
+        self.events.session(id, MsrpEvent::MessageStarted { size });
         self.count_begun(self.begun + 1);
         self.refuse_too_large(id, size.unwrap_or(0));
     }
@@ -118,7 +117,7 @@ impl Core {
             && let Some(originator) = &mut session.originator
             && !std::mem::replace(&mut originator.decided, true)
         {
-            self.events.session(id, SessionEvent::MessageFailed);
+            self.events.session(id, MsrpEvent::MessageFailed);
         }
     }
 
@@ -179,11 +178,11 @@ impl Core {
                     }
                 }
                 Action::HeldBack => self.note_held_back(id),
-                Action::NoMoreLegs => self.events.session(id, SessionEvent::NoMoreLegs),
+                Action::NoMoreLegs => self.events.session(id, MsrpEvent::NoMoreLegs),
                 Action::LegEnded(leg, state) => {
                     let number = session.leg(leg).number;
                     if !std::mem::replace(&mut session.leg(leg).decided, true) {
-                        let event = SessionEvent::LegEnded(number, state);
+                        let event = MsrpEvent::LegEnded(number, state);
                         self.events.session(id, event);
                     }
                     session.show(leg);

@@ -3,15 +3,16 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::SessionEvent;
 use super::core::Core;
 use super::input::{Input, SpoolDone};
 use super::session::{Originator, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
 use super::timers::Timer;
-use crate::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
 use crate::cpim::CpimHead;
 use crate::msrp::Status;
+use crate::msrp_control::MsrpEvent;
+use crate::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
+use crate::random::fill_random;
 use crate::sdp::{Role, Transport};
 use crate::session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,
@@ -20,13 +21,6 @@ use crate::threads;
 
 /// Blocks that are read at once when the main thread wants to hear the last word.
 const LAST_BLOCKS: usize = 64;
-
-/// A source that keys and names are made from. Without randomness there is nothing to be done safely.
-fn random(bytes: &mut [u8]) {
-    if getrandom::fill(bytes).is_err() {
-        panic!("no random numbers");
-    }
-}
 
 /// From this size on, what a message leaves behind is worth giving back to the system when no session is left.
 const LARGE_BYTES: u64 = 1024 * 1024;
@@ -92,7 +86,7 @@ impl Core {
         let limits = self.session_limits(0);
         self.sessions.entry(id).or_insert_with(|| RelaySession {
             originator: None,
-            fan_out: FanOut::new(limits, random),
+            fan_out: FanOut::new(limits, fill_random),
             legs: Vec::new(),
             numbers: Default::default(),
             limits,
@@ -112,7 +106,7 @@ impl Core {
 
     fn open_originator(&mut self, id: SessionId, ends: MsrpEnds) {
         if self.fallen.contains(&id) {
-            return self.events.session(id, SessionEvent::MessageFailed);
+            return self.events.session(id, MsrpEvent::MessageFailed);
         }
         let now = self.now;
         let connect_by = now + self.limits.connect;
@@ -127,7 +121,7 @@ impl Core {
         };
         let session = self.session(id);
         session.originator = Some(Originator {
-            endpoint: Endpoint::new(config, random),
+            endpoint: Endpoint::new(config, fill_random),
             ends: PeerEnds::new(&ends, connect_by),
             message: None,
             decided: false,
@@ -139,7 +133,7 @@ impl Core {
     }
 
     fn open_leg(&mut self, id: SessionId, number: LegNumber, ends: MsrpEnds) {
-        let dropped = SessionEvent::LegEnded(number, LegState::Failed(LegFailure::Dropped));
+        let dropped = MsrpEvent::LegEnded(number, LegState::Failed(LegFailure::Dropped));
         if self.fallen.contains(&id) {
             return self.events.session(id, dropped);
         }

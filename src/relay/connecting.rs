@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
 
-use super::SessionEvent;
 use super::connection::{Connection, Stage};
 use super::core::Core;
-use crate::controlling::large_message_mode::{MsrpEnds, SessionId, Side};
+use crate::msrp_control::MsrpEvent;
+use crate::msrp_control::{MsrpEnds, SessionId, Side};
 use crate::names::{Target, Wanted};
 use crate::sdp::Role;
 use crate::session::{ConnectionId, Opener};
@@ -188,7 +188,7 @@ impl Core {
                 }
                 // RFC 4975 §5.4: who connects sends first.
                 originator.endpoint.send_empty(now);
-                SessionEvent::SenderConnected
+                MsrpEvent::SenderConnected
             }
             Side::Leg(number) => {
                 let Some(&leg) = session.numbers.get(&number) else {
@@ -200,7 +200,7 @@ impl Core {
                     return self.lose(connection_id);
                 }
                 session.show(leg);
-                SessionEvent::LegConnected(number)
+                MsrpEvent::LegConnected(number)
             }
         };
         if let Some(connection) = self.connections.get_mut(&connection_id) {

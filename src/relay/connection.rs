@@ -13,8 +13,8 @@ use socket2::SockRef;
 
 use super::timers::Timer;
 use super::tls;
-use crate::controlling::large_message_mode::{SessionId, Side};
 use crate::msrp::{Event, Parser};
+use crate::msrp_control::{SessionId, Side};
 use crate::sdp::Fingerprint;
 use crate::session::{LegId, READ_BLOCK_BYTES};
 

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use super::RelayLimits;
 use super::accepting::Unbound;
 use super::connection::{Connection, Stage};
 use super::events::EventSender;
@@ -23,9 +24,9 @@ use super::session::RelaySession;
 use super::spool::Spool;
 use super::timers::{Timer, TimerKey, Timers};
 use super::tls::Tls;
-use super::{RelayLimits, SessionEvent};
-use crate::controlling::large_message_mode::{SessionId, Side};
 use crate::log::LogLevel;
+use crate::msrp_control::MsrpEvent;
+use crate::msrp_control::{SessionId, Side};
 use crate::names::NameThread;
 use crate::sdp::Transport;
 use crate::session::{ConnectionId, LegFailure, LegState};
@@ -206,12 +207,12 @@ impl Core {
             return;
         };
         if session.originator.as_ref().is_some_and(|o| !o.decided) {
-            self.events.session(id, SessionEvent::MessageFailed);
+            self.events.session(id, MsrpEvent::MessageFailed);
         }
         for leg in session.legs.iter().filter(|leg| !leg.decided) {
             let state = LegState::Failed(LegFailure::Dropped);
             self.events
-                .session(id, SessionEvent::LegEnded(leg.number, state));
+                .session(id, MsrpEvent::LegEnded(leg.number, state));
         }
         let of_session = |connection: &Connection| {
             let bound = connection.bound.iter().any(|(session, _)| *session == id);

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{RelayEvent, SessionEvent};
-use crate::controlling::large_message_mode::SessionId;
+use super::{MsrpEvent, RelayEvent};
 use crate::log::LogLevel;
+use crate::msrp_control::SessionId;
 
 /// Log lines that peers can cause, in each [`LOG_WINDOW`].
 const LOG_LINES: u32 = 20;
@@ -51,7 +51,7 @@ pub(super) fn event_queue() -> io::Result<(EventSender, EventReceiver)> {
 }
 
 impl EventSender {
-    pub(super) fn session(&mut self, session: SessionId, event: SessionEvent) {
+    pub(super) fn session(&mut self, session: SessionId, event: MsrpEvent) {
         self.push(RelayEvent::Session(session, event));
     }
 
@@ -126,8 +126,8 @@ mod tests {
         let (mut sender, mut receiver) = event_queue().unwrap();
         assert!(!readable(&receiver));
         let session = SessionId::parse(&"01".repeat(16)).unwrap();
-        sender.session(session, SessionEvent::SenderConnected);
-        sender.session(session, SessionEvent::MessageComplete);
+        sender.session(session, MsrpEvent::SenderConnected);
+        sender.session(session, MsrpEvent::MessageComplete);
         sender.flush();
         assert!(readable(&receiver) && receiver.poll().is_some() && readable(&receiver));
         assert!(receiver.poll().is_some() && receiver.poll().is_none());

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::core::Core;
 use super::limits::RESERVED_BYTES;
 use super::progress::UNKNOWN;
-use crate::controlling::large_message_mode::{SessionId, Side};
 use crate::log::LogLevel;
+use crate::msrp_control::{SessionId, Side};
 use crate::session::{ConnectionId, MAX_OUT_OF_ORDER_BYTES};
 
 impl Core {

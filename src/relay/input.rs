@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use bytes::Bytes;
 use mio::Waker;
 
-use crate::controlling::large_message_mode::{RelayCommand, SessionId, Side};
+use crate::msrp_control::{RelayCommand, SessionId, Side};
 
 #[derive(Debug)]
 pub(super) enum Input {

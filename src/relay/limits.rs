@@ -6,7 +6,7 @@
 
 use super::core::Core;
 use super::session::RelaySession;
-use crate::controlling::large_message_mode::{SessionId, Side};
+use crate::msrp_control::{SessionId, Side};
 use crate::session::{
     ConnectionId, Limits, MAX_PENDING_FRAMES, MIN_MEMORY_BYTES, READ_BLOCK_BYTES,
 };

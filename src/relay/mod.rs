@@ -83,8 +83,8 @@ use self::progress::Shared;
 use self::spool::Spool;
 use self::timers::{Timer, Timers};
 
-use crate::controlling::large_message_mode::{LegNumber, RelayCommand, SessionId};
 use crate::log::LogLevel;
+use crate::msrp_control::{LegNumber, MsrpEvent, RelayCommand, SessionId};
 use crate::names::{Found, NameThread, Names};
 use crate::session::LegState;
 use crate::threads;
@@ -96,31 +96,9 @@ const MAX_ADDRESSES: usize = 4;
 #[derive(Debug)]
 pub enum RelayEvent {
     /// Something happened to a session.
-    Session(SessionId, SessionEvent),
+    Session(SessionId, MsrpEvent),
     /// A line for the log.
     Log(LogLevel, String),
-}
-
-/// What happened to a session; see [`RelayCommand`] for the last words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionEvent {
-    /// The originator's connection is there.
-    SenderConnected,
-    /// His message has begun.
-    MessageStarted {
-        /// Its size in bytes, if its first chunk says so.
-        size: Option<u64>,
-    },
-    /// The whole message is here. A last word.
-    MessageComplete,
-    /// It will never be. A last word.
-    MessageFailed,
-    /// The connection to a leg is there.
-    LegConnected(LegNumber),
-    /// The originator was held back for too long because legs could still come: none can be opened any more.
-    NoMoreLegs,
-    /// A leg has reached this final state. A last word.
-    LegEnded(LegNumber, LegState),
 }
 
 /// How far a session is.

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use super::connection::{Speaker, Stage};
 use super::core::Core;
-use crate::controlling::large_message_mode::{SessionId, Side};
+use crate::msrp_control::{SessionId, Side};
 use crate::session::ConnectionId;
 
 impl Core {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering:
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{LegProgress, RelayTotals, SessionProgress};
-use crate::controlling::large_message_mode::{LegNumber, SessionId};
 use crate::msrp::Status;
+use crate::msrp_control::{LegNumber, SessionId};
 use crate::session::{LegFailure, LegState, LegStatus};
 
 /// No size is known.

@@ -2,14 +2,14 @@
 
 use bytes::BytesMut;
 
-use super::SessionEvent;
 use super::connection::{Filled, Route, Stage};
 use super::core::Core;
 use super::input::Input;
-use crate::controlling::large_message_mode::{RelayCommand, SessionId, Side};
 use crate::msrp::{
     Event, FailureReport, Head, Kind, Path, Status, write_bad_request, write_response,
 };
+use crate::msrp_control::MsrpEvent;
+use crate::msrp_control::{RelayCommand, SessionId, Side};
 use crate::session::{ConnectionId, Opener};
 
 /// Blocks that are read before others get their turn.
@@ -230,7 +230,7 @@ impl Core {
                 if bound.is_ok() {
                     originator.ends.connection = Some(id);
                 }
-                (bound, SessionEvent::SenderConnected)
+                (bound, MsrpEvent::SenderConnected)
             }
             Side::Leg(number) => {
                 let Some(&leg) = session.numbers.get(&number) else {
@@ -241,7 +241,7 @@ impl Core {
                     session.leg(leg).ends.connection = Some(id);
                     session.show(leg);
                 }
-                (bound, SessionEvent::LegConnected(number))
+                (bound, MsrpEvent::LegConnected(number))
             }
         };
         if let Err(status) = bound {

@@ -7,12 +7,12 @@ use super::id_map::IdMap;
 use super::progress::{LegCell, SessionCell};
 use super::spool::SpoolFile;
 use super::timers::Timer;
-use crate::controlling::SenderNote;
-use crate::controlling::large_message_mode::LegNumber;
 use crate::cpim::{CpimHead, CpimHeadState};
 use crate::imdn::NotificationRequest;
+use crate::msrp_control::LegNumber;
 use crate::sdp::Fingerprint;
 use crate::session::{ConnectionId, Endpoint, FanOut, LegId, Limits, MessageKey};
+use crate::shared::SenderNote;
 
 pub(super) struct RelaySession {
     pub(super) originator: Option<Originator>,

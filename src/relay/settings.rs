@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::names::Names;
 use crate::policy::Settings;
 use crate::sdp::Transport;
+use cpm_wire::msrp_session::{MAX_HOLD, RESPONSE_TIMEOUT};
 
 /// All that the relay must know before it starts.
 #[derive(Clone, Debug, Default)]
@@ -80,24 +81,36 @@ pub struct TlsFiles {
     pub ca: Option<PathBuf>,
 }
 
-impl Default for RelayLimits {
-    fn default() -> Self {
+impl RelayLimits {
+    /// What the operator has configured.
+    pub fn new(settings: &Settings) -> Self {
+        let policy = &settings.large_mode;
         Self {
-            memory_bytes: 256 * 1024 * 1024,
-            session_memory_bytes: 16 * 1024 * 1024,
-            spool_dir: None,
-            spool_bytes: 4 * 1024 * 1024 * 1024,
-            stall: Duration::from_secs(60),
-            hold: crate::session::MAX_HOLD,
-            chunk_bytes: None,
-            max_connections: 8192,
-            max_unbound: 1024,
-            max_unbound_per_source: 256,
+            memory_bytes: policy.memory_bytes,
+            session_memory_bytes: policy.session_memory_bytes,
+            spool_dir: settings.spool_dir().map(PathBuf::from),
+            spool_bytes: policy.spool_bytes,
+            stall: policy.stall_timeout,
+            hold: MAX_HOLD,
+            chunk_bytes: policy.chunk_bytes,
+            max_connections: policy.max_connections,
+            max_unbound: policy.max_unbound,
+            max_unbound_per_source: policy.max_unbound_per_source,
             unbound: Duration::from_secs(10),
             connect: Duration::from_secs(20),
             sender_idle: Duration::from_secs(60),
-            response: crate::session::RESPONSE_TIMEOUT,
+            response: RESPONSE_TIMEOUT,
             linger: Duration::from_secs(2),
+        }
+    }
+}
+
+/// As with a configuration that says nothing, and without a spool.
+impl Default for RelayLimits {
+    fn default() -> Self {
+        Self {
+            spool_dir: None,
+            ..Self::new(&Settings::default())
         }
     }
 }
@@ -116,18 +129,7 @@ impl RelaySettings {
             .zip(policy.tls_private_key.as_ref());
         RelaySettings {
             listen: listen.collect(),
-            limits: RelayLimits {
-                memory_bytes: policy.memory_bytes,
-                session_memory_bytes: policy.session_memory_bytes,
-                spool_dir: settings.spool_dir().map(PathBuf::from),
-                spool_bytes: policy.spool_bytes,
-                stall: policy.stall_timeout,
-                chunk_bytes: policy.chunk_bytes,
-                max_connections: policy.max_connections,
-                max_unbound: policy.max_unbound,
-                max_unbound_per_source: policy.max_unbound_per_source,
-                ..RelayLimits::default()
-            },
+            limits: RelayLimits::new(settings),
             tls: files.map(|(certificate, private_key)| TlsFiles {
                 certificate: certificate.into(),
                 private_key: private_key.into(),

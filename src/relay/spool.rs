@@ -8,18 +8,20 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use once_cell::sync::OnceCell;
 
 use super::input::{Input, InputSender, SpoolDone};
-use crate::controlling::large_message_mode::SessionId;
+use crate::msrp_control::SessionId;
+use crate::random::try_fill_random;
 use crate::threads;
 
 /// The spool file of one session; dropped, it is gone once the spool thread is through with it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SpoolFile(Arc<OnceLock<File>>);
+pub(super) struct SpoolFile(Arc<OnceCell<File>>);
 
 #[derive(Debug)]
 pub(super) enum SpoolJob {
@@ -76,13 +78,7 @@ impl Spool {
 }
 
 fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDone> {
-    let file = match file.0.get() {
-        Some(file) => file,
-        None => {
-            let made = create_unnamed(dir)?;
-            file.0.get_or_init(|| made)
-        }
-    };
+    let file = file.0.get_or_try_init(|| create_unnamed(dir))?;
     match job {
         SpoolJob::Write { mut offset, pieces } => {
             for piece in pieces {
@@ -113,7 +109,7 @@ fn create_unnamed(dir: &Path) -> io::Result<File> {
         return Ok(file);
     }
     let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    try_fill_random(&mut random)?;
     let path = dir.join(format!("cpm-spool-{:016x}", u64::from_ne_bytes(random)));
     let file = options.create_new(true).open(&path)?;
     std::fs::remove_file(&path)?;

@@ -8,9 +8,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::input::Input;
 use super::*;
-use crate::controlling::large_message_mode::MsrpEnds;
 use crate::log::LogLevel;
 use crate::msrp::{MsrpUri, Path};
+use crate::msrp_control::MsrpEnds;
 use crate::sdp::{Role, Transport};
 use crate::session::LegFailure;
 
@@ -63,8 +63,8 @@ fn open(relay: &mut Relay, number: u8) {
 fn assert_last_words(relay: &mut Relay, number: u8) {
     let dropped = LegState::Failed(LegFailure::Dropped);
     for expected in [
-        SessionEvent::MessageFailed,
-        SessionEvent::LegEnded(LegNumber(7), dropped),
+        MsrpEvent::MessageFailed,
+        MsrpEvent::LegEnded(LegNumber(7), dropped),
     ] {
         match next(relay) {
             RelayEvent::Session(id, event) => {
@@ -88,7 +88,7 @@ fn a_fault_ends_the_session_that_it_was_in_and_no_other() {
     let leg = RelayCommand::OpenLeg(LegNumber(8), passive("late"));
     relay.command(session(1), leg);
     let dropped = LegState::Failed(LegFailure::Dropped);
-    let expected = SessionEvent::LegEnded(LegNumber(8), dropped);
+    let expected = MsrpEvent::LegEnded(LegNumber(8), dropped);
     let event = next(&mut relay);
     assert!(matches!(event, RelayEvent::Session(_, event) if event == expected));
     relay.command(session(2), RelayCommand::CloseOriginator);
@@ -136,7 +136,7 @@ fn deadlines_go_with_what_they_are_for() {
     relay.command(session(1), RelayCommand::OpenLeg(LegNumber(8), ends));
     let (peer, _) = recipient.accept().unwrap();
     let event = next(&mut relay);
-    let connected = SessionEvent::LegConnected(LegNumber(8));
+    let connected = MsrpEvent::LegConnected(LegNumber(8));
     assert!(matches!(event, RelayEvent::Session(_, event) if event == connected));
     assert_eq!(timers(&relay), 1, "the session's; none to connect by");
     relay.forget(session(1));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::controlling::large_message_mode::SessionId;
+use crate::msrp_control::SessionId;
 use crate::session::ConnectionId;
 
 /// Whose deadline it is. The owner looks itself at what is due.

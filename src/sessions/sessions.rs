@@ -18,7 +18,8 @@ use crate::controlling::large_message_mode::{
 use crate::controlling::{
     ControllingFunction, Counter, Fate, LogLevel, OutgoingRequest, RETRY_AFTER_S, fill_random,
 };
-use crate::relay::{Relay, RelayEvent, RelayTotals, SessionEvent as Moved};
+use crate::msrp_control::MsrpEvent as Moved;
+use crate::relay::{Relay, RelayEvent, RelayTotals};
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
 use crate::sip_ua::cseq;
 

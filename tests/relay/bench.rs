@@ -6,12 +6,13 @@ use std::os::fd::AsRawFd as _;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cpm::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId};
 use cpm::msrp::{MsrpUri, Path};
+use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId};
 use cpm::names::Names;
 use cpm::relay::{
-    Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals, SessionEvent,
-    SessionProgress, TlsFiles,
+    Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals, SessionProgress,
+    TlsFiles,
 };
 use cpm::sdp::{Fingerprint, Role, Transport};
 use cpm::session::LegState;
@@ -26,7 +27,7 @@ pub(crate) struct Bench {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) logs: Vec<String>,
-    events: HashMap<SessionId, VecDeque<SessionEvent>>,
+    events: HashMap<SessionId, VecDeque<MsrpEvent>>,
     sessions: u32,
 }
 
@@ -168,8 +169,8 @@ impl Bench {
         &mut self,
         session: SessionId,
         what: &str,
-        wanted: impl Fn(&SessionEvent) -> bool,
-    ) -> SessionEvent {
+        wanted: impl Fn(&MsrpEvent) -> bool,
+    ) -> MsrpEvent {
         let by = Instant::now() + PATIENCE;
         loop {
             let events = self.events.entry(session).or_default();
@@ -182,7 +183,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn wait_for(&mut self, session: SessionId, event: SessionEvent) {
+    pub(crate) fn wait_for(&mut self, session: SessionId, event: MsrpEvent) {
         let what = format!("{event:?}");
         self.wait(session, &what, |e| *e == event);
     }
@@ -207,9 +208,9 @@ impl Bench {
         let mut states: HashMap<u32, LegState> = HashMap::new();
         while states.len() < count {
             let event = self.wait(session, "a leg's last word", |event| {
-                matches!(event, SessionEvent::LegEnded(..))
+                matches!(event, MsrpEvent::LegEnded(..))
             });
-            if let SessionEvent::LegEnded(LegNumber(number), state) = event {
+            if let MsrpEvent::LegEnded(LegNumber(number), state) = event {
                 assert_eq!(states.insert(number, state), None, "one last word");
             }
         }
@@ -217,7 +218,7 @@ impl Bench {
     }
 
     /// All events of a session that there are by now.
-    pub(crate) fn events(&mut self, session: SessionId) -> Vec<SessionEvent> {
+    pub(crate) fn events(&mut self, session: SessionId) -> Vec<MsrpEvent> {
         while self.pump(Instant::now()) {}
         self.events.remove(&session).unwrap_or_default().into()
     }

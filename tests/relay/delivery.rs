@@ -1,7 +1,8 @@
 //! One message, many legs: who gets what, whatever becomes of the others.
 
-use cpm::controlling::large_message_mode::{LegNumber, RelayCommand};
-use cpm::relay::{RelayLimits, SessionEvent};
+use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::relay::RelayLimits;
 use cpm::session::{LegFailure, LegState};
 use std::time::Duration;
 
@@ -21,10 +22,10 @@ fn one_message_to_several_legs_bit_for_bit() {
     let whole = content(3_000_000, 1);
     send(&mut sender, &end, &whole, 700_001);
     expect_ok(&mut sender, 5);
-    bench.wait_for(session, SessionEvent::SenderConnected);
+    bench.wait_for(session, MsrpEvent::SenderConnected);
     let size = Some(3_000_000);
-    bench.wait_for(session, SessionEvent::MessageStarted { size });
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for(session, MsrpEvent::MessageStarted { size });
+    bench.wait_for(session, MsrpEvent::MessageComplete);
     // A late one.
     legs.push(bench.leg(session, 3, |mut peer| peer.receive()));
     bench.command(session, RelayCommand::NoMoreLegs);
@@ -60,7 +61,7 @@ fn legs_may_be_there_before_the_message() {
     bench.command(session, RelayCommand::NoMoreLegs);
     for _ in 0..2 {
         bench.wait(session, "a leg's connection", |event| {
-            matches!(event, SessionEvent::LegConnected(_))
+            matches!(event, MsrpEvent::LegConnected(_))
         });
     }
     send(&mut sender, &end, b"hello", 100);
@@ -95,7 +96,7 @@ fn content_goes_on_before_its_chunk_ends() {
     sender.write(half);
     bench.until_written(session, 190_000);
     sender.write(rest);
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for(session, MsrpEvent::MessageComplete);
     assert_eq!(bench.wait_for_legs(session, 1), [LegState::Delivered]);
     assert!(leg.join().unwrap().content == whole);
 }
@@ -178,7 +179,7 @@ fn no_leg_after_the_last_and_none_twice() {
     bench.open_leg(session, 0, &end);
     let dropped = |number| {
         let state = LegState::Failed(LegFailure::Dropped);
-        SessionEvent::LegEnded(LegNumber(number), state)
+        MsrpEvent::LegEnded(LegNumber(number), state)
     };
     bench.wait_for(session, dropped(0));
     bench.command(session, RelayCommand::NoMoreLegs);

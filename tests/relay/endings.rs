@@ -1,7 +1,8 @@
 //! How messages, legs and sessions come to an end before their time.
 
-use cpm::controlling::large_message_mode::{LegNumber, RelayCommand};
-use cpm::relay::{RelayLimits, SessionEvent};
+use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
 use cpm::session::{LegFailure, LegState};
 use std::time::Duration;
@@ -28,7 +29,7 @@ fn a_message_that_is_given_up() {
         '#',
     ));
     expect_ok(&mut sender, 2);
-    bench.wait_for(session, SessionEvent::MessageFailed);
+    bench.wait_for(session, MsrpEvent::MessageFailed);
     bench.command(session, RelayCommand::AbortMessage);
     assert_eq!(bench.wait_for_legs(session, 1), [LegState::Aborted]);
     let received = leg.join().unwrap();
@@ -49,7 +50,7 @@ fn a_sender_who_dies_in_the_midst_of_his_message() {
     sender.write(&whole[..300_000]);
     bench.until_written(session, 250_000);
     drop(sender);
-    bench.wait_for(session, SessionEvent::MessageFailed);
+    bench.wait_for(session, MsrpEvent::MessageFailed);
     bench.command(session, RelayCommand::AbortMessage);
     assert_eq!(bench.wait_for_legs(session, 1), [LegState::Aborted]);
     assert_eq!(leg.join().unwrap().end, Some('#'));
@@ -69,12 +70,12 @@ fn a_sender_who_falls_silent() {
     let (end, mut sender) = bench.sender(session, "sender");
     sender.write(&chunk(&end.own, &end.peer, 0, None, b"abc", '+'));
     expect_ok(&mut sender, 1);
-    bench.wait_for(session, SessionEvent::MessageFailed);
+    bench.wait_for(session, MsrpEvent::MessageFailed);
     // One who never comes.
     let session = bench.session();
     let end = bench.end("nobody", Transport::Tcp, Role::Passive, 1);
     bench.open_originator(session, &end);
-    bench.wait_for(session, SessionEvent::MessageFailed);
+    bench.wait_for(session, MsrpEvent::MessageFailed);
 }
 
 /// What has been sent before the BYE counts, though the relay learns of the BYE first.
@@ -90,7 +91,7 @@ fn what_was_sent_before_the_close_counts() {
         send(&mut sender, &end, &whole, 10_000);
         expect_ok(&mut sender, 5);
         bench.command(session, RelayCommand::CloseOriginator);
-        bench.wait_for(session, SessionEvent::MessageComplete);
+        bench.wait_for(session, MsrpEvent::MessageComplete);
         bench.relay().forget(session);
     }
     let mut bench = Bench::new(RelayLimits::default());
@@ -99,7 +100,7 @@ fn what_was_sent_before_the_close_counts() {
     sender.write(&chunk(&end.own, &end.peer, 0, None, b"abc", '+'));
     expect_ok(&mut sender, 1);
     bench.command(session, RelayCommand::CloseOriginator);
-    bench.wait_for(session, SessionEvent::MessageFailed);
+    bench.wait_for(session, MsrpEvent::MessageFailed);
 }
 
 /// The recipient's last 200 may come together with his BYE, which is the faster one.
@@ -139,16 +140,16 @@ fn a_leg_that_is_closed_in_the_midst_of_its_message() {
     sender.write(&stream[..200_000]);
     for number in 0..2 {
         let number = LegNumber(number);
-        bench.wait_for(session, SessionEvent::LegConnected(number));
+        bench.wait_for(session, MsrpEvent::LegConnected(number));
     }
     bench.until_written(session, 190_000);
     bench.command(session, RelayCommand::CloseLeg(LegNumber(0)));
     let dropped = LegState::Failed(LegFailure::Dropped);
-    bench.wait_for(session, SessionEvent::LegEnded(LegNumber(0), dropped));
+    bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(0), dropped));
     sender.write(&stream[200_000..]);
     bench.wait_for(
         session,
-        SessionEvent::LegEnded(LegNumber(1), LegState::Delivered),
+        MsrpEvent::LegEnded(LegNumber(1), LegState::Delivered),
     );
     bench.end_session(session, 2);
     let [(closed, closed_end), (other, _)] = legs.map(|leg| leg.join().unwrap());

@@ -1,7 +1,8 @@
 //! Content that has nowhere to go: memory, spool, back-pressure.
 
-use cpm::controlling::large_message_mode::{LegNumber, RelayCommand};
-use cpm::relay::{RelayLimits, RelayTotals, SessionEvent};
+use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::relay::{RelayLimits, RelayTotals};
 use cpm::sdp::{Role, Transport};
 use cpm::session::LegState;
 use std::path::PathBuf;
@@ -102,11 +103,11 @@ fn what_does_not_fit_into_memory_goes_to_the_spool() {
     let whole = content(30 * MIB, 2);
     send(&mut sender, &end, &whole, 5 * MIB);
     expect_ok(&mut sender, 6);
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for(session, MsrpEvent::MessageComplete);
     // One of the legs has it all already; the file has what the others need, and no name.
     bench.wait_for(
         session,
-        SessionEvent::LegEnded(LegNumber(3), LegState::Delivered),
+        MsrpEvent::LegEnded(LegNumber(3), LegState::Delivered),
     );
     let totals = bench.relay().totals();
     assert!(totals.spool_bytes > 20 * MIB as u64, "{totals:?}");
@@ -119,7 +120,7 @@ fn what_does_not_fit_into_memory_goes_to_the_spool() {
     }
     for _ in [0, 1, 2, 4] {
         bench.wait(session, "a slow leg", |event| {
-            matches!(event, SessionEvent::LegEnded(_, LegState::Delivered))
+            matches!(event, MsrpEvent::LegEnded(_, LegState::Delivered))
         });
     }
     for leg in legs {
@@ -160,7 +161,7 @@ fn the_quota_of_the_spool_is_shared_and_comes_back() {
     // Both senders wait. The end of one session is the other's good fortune.
     let (session, go, leg, writer) = running.remove(0);
     go.send(()).unwrap();
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for(session, MsrpEvent::MessageComplete);
     bench.wait_for_legs(session, 1);
     assert!(leg.join().unwrap().content == whole);
     writer.join().unwrap();
@@ -255,13 +256,13 @@ fn who_holds_the_sender_back_fails_in_time() {
     });
     bench.until("the sender is held back", |totals| totals.held_back == 1);
     assert!(bench.relay().progress(session).unwrap().is_held_back);
-    bench.wait_for(session, SessionEvent::NoMoreLegs);
+    bench.wait_for(session, MsrpEvent::NoMoreLegs);
     let behind = LegState::Failed(cpm::session::LegFailure::Behind);
-    bench.wait_for(session, SessionEvent::LegEnded(LegNumber(0), behind));
+    bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(0), behind));
     assert!(begun.elapsed() >= hold);
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for(session, MsrpEvent::MessageComplete);
     assert!(begun.elapsed() < 4 * hold, "{:?}", begun.elapsed());
-    let delivered = SessionEvent::LegEnded(LegNumber(1), LegState::Delivered);
+    let delivered = MsrpEvent::LegEnded(LegNumber(1), LegState::Delivered);
     bench.wait_for(session, delivered);
     assert!(fast.join().unwrap().content == expected);
     assert_eq!(bench.logged("there is no spool"), 1);
@@ -269,7 +270,7 @@ fn who_holds_the_sender_back_fails_in_time() {
     let late = bench.end("late", Transport::Tcp, Role::Passive, 1);
     bench.open_leg(session, 2, &late);
     let dropped = LegState::Failed(cpm::session::LegFailure::Dropped);
-    bench.wait_for(session, SessionEvent::LegEnded(LegNumber(2), dropped));
+    bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(2), dropped));
     go.send(()).unwrap();
     bench.end_session(session, 3);
     drop((writer.join().unwrap(), stuck.join()));
@@ -304,7 +305,7 @@ fn memory_that_others_hold_is_waited_for_no_longer() {
     }
     bench.until("they are held back", |totals| totals.held_back >= 2);
     for (session, go, stuck, fast, writer) in running {
-        let delivered = SessionEvent::LegEnded(LegNumber(1), LegState::Delivered);
+        let delivered = MsrpEvent::LegEnded(LegNumber(1), LegState::Delivered);
         bench.wait_for(session, delivered);
         assert!(fast.join().unwrap().content == whole);
         writer.join().unwrap();
@@ -337,7 +338,7 @@ fn a_sender_who_dies_while_held_back_is_noticed() {
     bench.until("the sender is held back", |totals| totals.held_back == 1);
     let begun = std::time::Instant::now();
     drop(sender);
-    bench.wait_for(session, SessionEvent::MessageFailed);
+    bench.wait_for(session, MsrpEvent::MessageFailed);
     assert!(
         begun.elapsed() < Duration::from_secs(5),
         "{:?}",

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::io::Read as _;
 use std::time::Duration;
 
-use cpm::controlling::large_message_mode::{LegNumber, RelayCommand, SessionId};
-use cpm::relay::{RelayLimits, SessionEvent};
+use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::{LegNumber, RelayCommand, SessionId};
+use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
 
 use crate::bench::{Bench, End};
@@ -166,8 +167,8 @@ fn each_end_has_one_last_word() {
             while said.len() < 1 + life.legs as usize {
                 let event = bench.wait(life.session, "all last words", |_| true);
                 let of = match event {
-                    SessionEvent::MessageComplete | SessionEvent::MessageFailed => None,
-                    SessionEvent::LegEnded(LegNumber(number), state) => {
+                    MsrpEvent::MessageComplete | MsrpEvent::MessageFailed => None,
+                    MsrpEvent::LegEnded(LegNumber(number), state) => {
                         assert!(state.is_final());
                         Some(number)
                     }
@@ -179,9 +180,7 @@ fn each_end_has_one_last_word() {
             for event in bench.events(life.session) {
                 let last = matches!(
                     event,
-                    SessionEvent::MessageComplete
-                        | SessionEvent::MessageFailed
-                        | SessionEvent::LegEnded(..)
+                    MsrpEvent::MessageComplete | MsrpEvent::MessageFailed | MsrpEvent::LegEnded(..)
                 );
                 assert!(!last, "seed {seed}: said again: {event:?}");
             }

@@ -1,8 +1,9 @@
 //! What the relay does not take, and what it says to that.
 
-use cpm::controlling::large_message_mode::{LegNumber, RelayCommand};
 use cpm::msrp::Status;
-use cpm::relay::{RelayLimits, SessionEvent};
+use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
 use cpm::session::{LegFailure, LegState};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -39,7 +40,7 @@ fn unknown_sessions_and_sessions_that_are_elsewhere() {
     assert_eq!(other.read().unwrap().code(), "481");
     send(&mut sender, &end, b"hello", 100);
     expect_ok(&mut sender, 1);
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for(session, MsrpEvent::MessageComplete);
     bench.end_session(session, 0);
     // The session is gone, and so is its name.
     assert!(sender.read().is_none());
@@ -95,7 +96,7 @@ fn what_a_session_does_not_take() {
         // The session goes on.
         send(&mut sender, &end, b"fits", 100);
         expect_ok(&mut sender, 1);
-        bench.wait_for(session, SessionEvent::MessageComplete);
+        bench.wait_for(session, MsrpEvent::MessageComplete);
         // A second message does not.
         let second = chunk(&end.own, &end.peer, 0, None, b"more", '$');
         let second = String::from_utf8(second).unwrap().replace(": m1", ": m2");
@@ -117,7 +118,7 @@ fn more_than_was_announced_ends_the_message() {
     let content = content(200_000, 1);
     sender.write(&chunk(&end.own, &end.peer, 0, None, &content, '$'));
     assert_eq!(sender.read().unwrap().code(), "413");
-    bench.wait_for(session, SessionEvent::MessageFailed);
+    bench.wait_for(session, MsrpEvent::MessageFailed);
 }
 
 /// RFC 4975 §8.6, where no chunk says how large the message is.
@@ -136,7 +137,7 @@ fn a_leg_gets_no_more_than_it_takes() {
     open(&mut bench, 1, 20);
     let expect = |bench: &mut Bench, number| {
         let refused = LegState::Failed(LegFailure::Refused(Status::STOP_SENDING));
-        bench.wait_for(session, SessionEvent::LegEnded(LegNumber(number), refused));
+        bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(number), refused));
     };
     sender.write(&chunk(&end.own, &end.peer, 0, None, &content(11, 1), '+'));
     expect(&mut bench, 0);
@@ -146,7 +147,7 @@ fn a_leg_gets_no_more_than_it_takes() {
     sender.write(&chunk(&end.own, &end.peer, 11, None, &content(10, 1), '+'));
     expect(&mut bench, 1);
     sender.write(&chunk(&end.own, &end.peer, 21, None, &content(1, 1), '$'));
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for(session, MsrpEvent::MessageComplete);
     bench.end_session(session, 3);
 }
 
@@ -165,7 +166,7 @@ fn a_request_waits_for_its_session_to_be_opened() {
         bench.open_originator(session, &end);
         send(&mut sender, &end, b"hello", 100);
         expect_ok(&mut sender, 1);
-        bench.wait_for(session, SessionEvent::MessageComplete);
+        bench.wait_for(session, MsrpEvent::MessageComplete);
         bench.end_session(session, 0);
     }
 }
@@ -226,7 +227,7 @@ fn connections_without_session_are_limited_in_number_and_time() {
     assert!((1..50).contains(&answers), "{answers}");
     send(&mut sender, &end, b"hello", 100);
     expect_ok(&mut sender, 1);
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for(session, MsrpEvent::MessageComplete);
     bench.end_session(session, 0);
     drop((sender, guessing));
     bench.assert_empty();

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use cpm::controlling::large_message_mode::RelayCommand;
-use cpm::relay::{RelayLimits, SessionEvent};
+use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::RelayCommand;
+use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
 use cpm::session::LegState;
 
@@ -78,7 +79,7 @@ fn legs_that_share_a_connection_take_turns() {
     });
     for _ in 0..4 {
         bench.wait(session, "a leg's connection", |event| {
-            matches!(event, SessionEvent::LegConnected(_))
+            matches!(event, MsrpEvent::LegConnected(_))
         });
     }
     let whole = content(2_000_000, 1);
@@ -107,7 +108,7 @@ fn a_leg_that_is_closed_leaves_its_connection_to_others() {
 
 /// Two legs share a connection; so many chunks have been read when one is closed.
 fn close_one_of_two(chunks: usize) {
-    use cpm::controlling::large_message_mode::LegNumber;
+    use cpm::msrp_control::LegNumber;
     let mut bench = Bench::new(RelayLimits::default());
     let session = bench.session();
     let (end, mut sender) = bench.sender(session, "sender");
@@ -140,12 +141,12 @@ fn close_one_of_two(chunks: usize) {
     }
     bench.command(session, RelayCommand::CloseLeg(LegNumber(0)));
     bench.wait(session, "the closed leg", |event| {
-        matches!(event, SessionEvent::LegEnded(LegNumber(0), _))
+        matches!(event, MsrpEvent::LegEnded(LegNumber(0), _))
     });
     while !take(&mut gateway) {}
     bench.wait_for(
         session,
-        SessionEvent::LegEnded(LegNumber(1), LegState::Delivered),
+        MsrpEvent::LegEnded(LegNumber(1), LegState::Delivered),
     );
     let other = received.iter().find(|(to, _)| to.contains("peer-l1"));
     assert!(other.unwrap().1.content == expected);

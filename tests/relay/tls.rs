@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cpm::controlling::large_message_mode::{LegNumber, RelayCommand};
-use cpm::relay::{Listen, Listeners, RelayLimits, RelaySettings, SessionEvent, TlsFiles};
+use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::relay::{Listen, Listeners, RelayLimits, RelaySettings, TlsFiles};
 use cpm::sdp::{Fingerprint, Role, Transport};
 use cpm::session::{LegFailure, LegState};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -301,17 +302,17 @@ fn a_passive_leg_with_tls_that_reads_late() {
     bench.command(session, RelayCommand::NoMoreLegs);
     let (mut peer, _) = client(bench.addresses[1], None);
     peer.write(&empty_send(&leg.own, &leg.peer));
-    bench.wait_for(session, SessionEvent::LegConnected(LegNumber(0)));
+    bench.wait_for(session, MsrpEvent::LegConnected(LegNumber(0)));
     let whole = content(14_000_000, 2);
     send(&mut sender, &end, &whole, usize::MAX);
     expect_ok(&mut sender, 1);
-    bench.wait_for(session, SessionEvent::MessageComplete);
+    bench.wait_for(session, MsrpEvent::MessageComplete);
     bench.until("much is left", |totals| totals.memory_bytes > 2_000_000);
     let received = peer.receive();
     assert!(received.content == whole);
     bench.wait_for(
         session,
-        SessionEvent::LegEnded(LegNumber(0), LegState::Delivered),
+        MsrpEvent::LegEnded(LegNumber(0), LegState::Delivered),
     );
     bench.end_session(session, 1);
     drop((sender, peer));

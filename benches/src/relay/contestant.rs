@@ -9,11 +9,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm::controlling::large_message_mode::{LegNumber, MsrpEnds, RelayCommand, SessionId};
 use cpm::msrp::{MsrpUri, Path};
-use cpm::relay::{
-    Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals, SessionEvent,
-};
+use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId};
+use cpm::relay::{Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals};
 use cpm::sdp::{Role, Transport};
 use cpm::session::LegState;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -230,7 +229,7 @@ impl Cpm {
         self.relay.command(session, RelayCommand::NoMoreLegs);
         let mut connected = 0;
         self.wait(|event| {
-            connected += usize::from(matches!(event, SessionEvent::LegConnected(_)));
+            connected += usize::from(matches!(event, MsrpEvent::LegConnected(_)));
             connected == recipients
         });
         let not_reading = reading.split_off(recipients - self.stalled);
@@ -275,10 +274,8 @@ impl Cpm {
         let mut delivered = 0;
         self.wait_watching(
             |event| {
-                delivered += usize::from(matches!(
-                    event,
-                    SessionEvent::LegEnded(_, LegState::Delivered)
-                ));
+                delivered +=
+                    usize::from(matches!(event, MsrpEvent::LegEnded(_, LegState::Delivered)));
                 delivered == recipients
             },
             &mut watch,
@@ -304,13 +301,13 @@ impl Cpm {
         Taken { cpu, elapsed }
     }
 
-    fn wait(&mut self, until: impl FnMut(&SessionEvent) -> bool) {
+    fn wait(&mut self, until: impl FnMut(&MsrpEvent) -> bool) {
         self.wait_watching(until, &mut |_| {});
     }
 
     fn wait_watching(
         &mut self,
-        mut until: impl FnMut(&SessionEvent) -> bool,
+        mut until: impl FnMut(&MsrpEvent) -> bool,
         watch: &mut impl FnMut(&Self),
     ) {
         let by = Instant::now() + PATIENCE;

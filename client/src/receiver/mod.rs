@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-
 use cpm_wire::imdn::{Disposition, Notification};
 use cpm_wire::msrp_session::ConnectionId;
 use cpm_wire::sdp::{Fingerprint, Transport};
@@ -29,7 +28,6 @@ use super::stored::StoredMessage;
 use super::transaction::T2;
 use super::uac::{Uac, UacEvent};
 use super::{ALLOW, OwnAddresses, SipTransport, Way};
-
 use msrp_connection::MsrpConnection;
 use notifying::Notifying;
 use session::{Session, echoed};

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-
-use crate::body::{CONTENT_ENCODING, history_of, is_encoding};
-use crate::stored::StoredMessage;
 use cpm_wire::msrp::{MsrpUri, Status};
 use cpm_wire::msrp_session::{ConnectionId, EndpointEvent};
 
 use super::msrp_connection::MsrpConnection;
 use super::{Received, Receiver, ReceiverEvent, ReceiverOutput};
+use crate::body::{CONTENT_ENCODING, history_of, is_encoding};
+use crate::stored::StoredMessage;
 
 impl Receiver {
     /// A connection was accepted; its number is below 2^63.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-
 use cpm_wire::msrp::{
     Event, Head, Kind, MsrpUri, ParseError, Parser, Status, write_bad_request, write_response,
 };

@@ -2,13 +2,13 @@
 
 use std::time::{Instant, SystemTime};
 
+use cpm_wire::imdn::Disposition;
+
+use super::{Purpose, Received, Receiver, ReceiverEvent};
 use crate::notification::Owed;
 use crate::outcome::Failure;
 use crate::request::OutRequest;
 use crate::{Way, user_agent};
-use cpm_wire::imdn::Disposition;
-
-use super::{Purpose, Received, Receiver, ReceiverEvent};
 
 /// Most notifications that wait for their answers; beyond it none are sent.
 const MAX_NOTIFYING: usize = 256;

@@ -3,16 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-
-use crate::body::sdp_of;
-use crate::dialog::{Dialog, Order};
-use crate::identifiers::{number, token};
-use crate::message::percent_encoded;
-use crate::request::{text, texts};
-use crate::sender::MsrpTarget;
-use crate::session_timer::{Refresher, SessionTimer, session_expires};
-use crate::transaction::{T1, TIMEOUT};
-use crate::{ALLOW, Way};
 use cpm_wire::msrp::MsrpUri;
 use cpm_wire::msrp_session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, MessageKey, RESPONSE_TIMEOUT,
@@ -23,6 +13,15 @@ use cpm_wire::sdp::{
 use cpm_wire::sip::{HeaderName, Message, StatusCode, option_tag, warning_value};
 
 use super::{MAX_SESSIONS, Purpose, Receiver, ReceiverEvent, ReceiverOutput, contact};
+use crate::body::sdp_of;
+use crate::dialog::{Dialog, Order};
+use crate::identifiers::{number, token};
+use crate::message::percent_encoded;
+use crate::request::{text, texts};
+use crate::sender::MsrpTarget;
+use crate::session_timer::{Refresher, SessionTimer, session_expires};
+use crate::transaction::{T1, TIMEOUT};
+use crate::{ALLOW, Way};
 
 /// ```text
 ///  INVITE: 200 --ACK--> open --MSRP: whole message--> complete --BYE: 200--> gone

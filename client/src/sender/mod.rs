@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-
 use cpm_wire::msrp::MsrpUri;
 use cpm_wire::sdp::{Fingerprint, OwnMedia, Transport, message_offer};
 use cpm_wire::sip::{HeaderName, Message, StatusCode};

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-
 use cpm_wire::msrp::{
     ContentFields, ContinuationFlag, MsrpUri, Parser, Path, TransactionId, TransactionIds,
 };

@@ -3,13 +3,6 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-
-use crate::body::{is_encoded, sdp_of};
-use crate::dialog::{Dialog, Order};
-use crate::outcome::Failure;
-use crate::request::{OutRequest, OutResponse, cseq, text, way_back};
-use crate::session_timer::{Due, MIN_SESSION_EXPIRES_S, Refresher, SessionTimer, session_expires};
-use crate::{ALLOW, Way};
 use cpm_wire::msrp::Path;
 use cpm_wire::sdp::{MsrpMedia, NotTaken, Role, SessionDescription, Transport};
 use cpm_wire::sip::{HeaderName, Message, StatusCode};
@@ -17,6 +10,12 @@ use cpm_wire::sip::{HeaderName, Message, StatusCode};
 use super::{
     CONNECT_TIMEOUT, MAX_FORKS, MsrpTarget, Purpose, Sender, SenderEvent, SenderOutput, State,
 };
+use crate::body::{is_encoded, sdp_of};
+use crate::dialog::{Dialog, Order};
+use crate::outcome::Failure;
+use crate::request::{OutRequest, OutResponse, cseq, text, way_back};
+use crate::session_timer::{Due, MIN_SESSION_EXPIRES_S, Refresher, SessionTimer, session_expires};
+use crate::{ALLOW, Way};
 
 impl Sender {
     pub(super) fn handle_invite_response(

@@ -3,15 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-
-use fastrand::Rng;
-
-use crate::tests::random_bytes;
 use cpm_wire::msrp_session::ConnectionId;
 use cpm_wire::sip::{HeaderName, Message};
+use fastrand::Rng;
 
 use super::script::Script;
 use super::*;
+use crate::tests::random_bytes;
 
 #[test]
 fn mutated_answers_never_panic() {

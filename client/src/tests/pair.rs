@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-
 use cpm_wire::msrp_session::ConnectionId;
 use cpm_wire::sip::{HeaderName, Message};
 use fastrand::Rng;

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-
 use cpm_wire::sip::{HeaderName, Message};
 
 use super::*;

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-
 use cpm_wire::msrp_session::ConnectionId;
 use cpm_wire::sip::Message;
 

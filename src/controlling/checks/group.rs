@@ -3,18 +3,14 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::lists::{
-    ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, entity, has_content_encoding, malformed,
-    no_destinations, too_many,
-};
-use crate::controlling::disposition::cpim_of;
+use super::common::{ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, no_destinations, too_many};
+use crate::controlling::body::{ReceivedList, cpim_of, entity, has_content_encoding, malformed};
 use crate::controlling::host::{Counter, Host};
 use crate::controlling::originator::Originator;
-use crate::controlling::pager_mode::ReceivedList;
+use crate::controlling::received::Mode;
 use crate::controlling::recipients::Recipients;
 use crate::controlling::refusal::Refusal;
 use crate::controlling::request::{GroupLookup, Request};
-use crate::controlling::service::Mode;
 use crate::group::{Group, Permissions};
 use crate::mime::Rebuilt;
 use crate::policy::UnknownGroupCode;
@@ -22,15 +18,12 @@ use crate::resource_lists::Entry;
 use crate::sip::{StatusCode, Uri};
 
 /// The group has to be looked up: nothing below can be said before.
-pub(in crate::controlling) fn wanted(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn wanted(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     Ok(Checked::WantGroup)
 }
 
 /// 9.1.1-4b.
-pub(in crate::controlling) fn exists(
-    request: &mut Request,
-    _: &dyn Host,
-) -> Result<Checked, Refusal> {
+pub(super) fn exists(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     match request.group {
         Some(GroupLookup::Known(..)) => Ok(Checked::Passed),
         Some(GroupLookup::Unavailable { retry_after_s }) => Err(Refusal::with_header(
@@ -64,10 +57,7 @@ fn known(request: &Request) -> Result<(&Rc<Group>, Permissions), Refusal> {
 }
 
 /// 9.1.1-4a.
-pub(in crate::controlling) fn permits(
-    request: &mut Request,
-    _: &dyn Host,
-) -> Result<Checked, Refusal> {
+pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if !known(request)?.1.may_send {
         return Err(Refusal::forbidden(
             NOT_AUTHORISED,
@@ -78,10 +68,7 @@ pub(in crate::controlling) fn permits(
 }
 
 /// 9.1.1-4c, 9.1.2-4a (spec-notes N13).
-pub(in crate::controlling) fn supports_cpm(
-    request: &mut Request,
-    _: &dyn Host,
-) -> Result<Checked, Refusal> {
+pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if !known(request)?.0.supports_cpm() {
         let code = match request.mode() {
             Mode::Pager => StatusCode::NOT_ACCEPTABLE_HERE,
@@ -100,10 +87,7 @@ pub(in crate::controlling) fn supports_cpm(
 }
 
 /// 9.1.1-4d: what counts is the group's allow-anonymity (spec-notes N17).
-pub(in crate::controlling) fn anonymity(
-    request: &mut Request,
-    _: &dyn Host,
-) -> Result<Checked, Refusal> {
+pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.anonymity_requested() && !known(request)?.1.anonymity_allowed {
         return Err(Refusal::forbidden(
             ANONYMITY_NOT_ALLOWED,
@@ -114,10 +98,7 @@ pub(in crate::controlling) fn anonymity(
 }
 
 /// 9.1.1-4g, without the group itself (spec-notes N36), and without the sender unless it wants a copy (N34).
-pub(in crate::controlling) fn members(
-    request: &mut Request,
-    host: &dyn Host,
-) -> Result<Checked, Refusal> {
+pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
     let settings = request.service.settings();
     let (group, _) = known(request)?;
     let sender = request
@@ -175,10 +156,7 @@ pub(in crate::controlling) fn members(
 
 /// The body of a message to a group goes out as it came; only lists of recipients, which do not belong into it,
 /// do not (9.1.1-6g-ex2).
-pub(in crate::controlling) fn content(
-    request: &mut Request,
-    _: &dyn Host,
-) -> Result<Checked, Refusal> {
+pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large {
         return Ok(Checked::Passed);
     }

@@ -5,17 +5,20 @@
 use bytes::Bytes;
 
 use super::nameless_receipt::NamelessReceipt;
-use crate::controlling::checks as check;
-use crate::controlling::header_fields::{hops_of, put};
+use crate::controlling::body::{cpim_of, entity};
+use crate::controlling::checks::single_fields;
+use crate::controlling::group_session_identity::names_group_session;
+use crate::controlling::header_fields::put;
+use crate::controlling::hops::{hops_left, hops_of};
 use crate::controlling::host::{Counter, Host};
-use crate::controlling::large_message_mode::names_group_session;
+use crate::controlling::received::{Kind, Received};
 use crate::controlling::refusal::Reply;
 use crate::controlling::request::{Correlation, Request};
-use crate::controlling::service::{ControllingFunction, Kind, Received};
+use crate::controlling::service::ControllingFunction;
 use crate::cpim::{self, CpimMessage};
 use crate::imdn::{self, NotificationRequest};
 use crate::log::LogLevel;
-use crate::mime::{ContentType, Entity, Leaf, TransferEncoding};
+use crate::mime::{ContentType, TransferEncoding};
 use crate::policy::{GroupReceipts, IdentitySource, Imdn};
 use crate::shared::Noted;
 use crate::sip::{HeaderBlock, Message, Uri};
@@ -124,7 +127,7 @@ impl ControllingFunction {
         };
         let is_nameless =
             settings.group_receipts == GroupReceipts::Nameless && self.is_group_address(&own);
-        let passes = check::single_fields(&message).and_then(|()| check::hops_left(&message));
+        let passes = single_fields(&message).and_then(|()| hops_left(&message));
         let goes_on = passes.and_then(|()| match is_nameless {
             true => {
                 let receipt = self.nameless(&message, &own, &document, sender)?;
@@ -189,17 +192,10 @@ impl ControllingFunction {
 /// Whether the content is a notification, wrapped in CPIM as it has to be (RFC 5438 §7), alone or as one part of several.
 pub(in crate::controlling) fn is_notification(message: &Message) -> bool {
     may_be_notification(&message.body())
-        && check::entity(message).is_ok_and(|entity| {
+        && entity(message).is_ok_and(|entity| {
             cpim_of(&entity)
                 .is_some_and(|cpim| cpim::wrapped_content_type(&cpim).is_some_and(is_imdn))
         })
-}
-
-/// The CPIM message in a body.
-pub(in crate::controlling) fn cpim_of(entity: &Entity) -> Option<Bytes> {
-    let (media_type, subtype) = cpim::CONTENT_TYPE;
-    let is_cpim = |leaf: &Leaf<'_>| leaf.content_type().is(media_type, subtype);
-    entity.leaves().find(is_cpim)?.content().ok()
 }
 
 /// The document of a MESSAGE that is a notification and nothing else.
@@ -207,7 +203,7 @@ fn document(message: &Message) -> Option<Bytes> {
     if !may_be_notification(&message.body()) {
         return None;
     }
-    let entity = check::entity(message).ok()?;
+    let entity = entity(message).ok()?;
     let cpim = cpim_of(&entity).filter(|_| !entity.is_multipart())?;
     let cpim = CpimMessage::parse(&cpim).ok()?;
     cpim.content_field("Content-Type")

@@ -10,7 +10,7 @@ mod forwarding;
 mod nameless_receipt;
 mod own_notification;
 
+pub(super) use forwarding::is_notification;
 pub use forwarding::{Forwarding, Notification};
-pub(super) use forwarding::{cpim_of, is_notification};
 pub use nameless_receipt::NamelessReceipt;
 pub(super) use own_notification::OwnNotification;

@@ -5,15 +5,16 @@
 //! the disposition, and ids of hexadecimal digits.
 
 use super::own_notification::OwnNotification;
-use crate::controlling::RETRY_AFTER_S;
-use crate::controlling::header_fields::{hops_of, put};
+use crate::controlling::group_session_identity::names_group_session;
+use crate::controlling::header_fields::put;
+use crate::controlling::hops::hops_of;
 use crate::controlling::host::{Host, Sent};
 use crate::controlling::ids::CopyIds;
-use crate::controlling::large_message_mode::names_group_session;
-use crate::controlling::refusal::{Refusal, Reply};
+use crate::controlling::received::PAGER_MODE_SERVICE;
+use crate::controlling::refusal::{RETRY_AFTER_S, Refusal, Reply};
 use crate::controlling::request::Correlation;
 use crate::controlling::request_identity::RequestIdentity;
-use crate::controlling::service::{ControllingFunction, PAGER_MODE_SERVICE};
+use crate::controlling::service::ControllingFunction;
 use crate::imdn::Notification;
 use crate::log::LogLevel;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri};

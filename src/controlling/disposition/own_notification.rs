@@ -1,9 +1,9 @@
 //! A disposition notification that a service of ours sends in its own name (RFC 5438 §7.2.1.1): nothing of it is a recipient's.
 
+use crate::controlling::attempt::Attempt;
 use crate::controlling::header_fields::put;
 use crate::controlling::host::{Host, OutgoingRequest, Sent};
 use crate::controlling::ids::CopyIds;
-use crate::controlling::pager_mode::Attempt;
 use crate::controlling::service::ControllingFunction;
 use crate::cpim::{CpimField, CpimMessage};
 use crate::imdn::{self, Notification};

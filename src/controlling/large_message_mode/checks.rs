@@ -2,7 +2,7 @@
 
 use super::super::refusal::Refusal;
 use super::offer_answer::find_sdp;
-use super::settings::LargeModeSettings;
+use crate::controlling::large_mode_settings::LargeModeSettings;
 use crate::policy::SessionTimerCheck;
 use crate::sdp::{MsrpMedia, SdpError, SessionDescription};
 use crate::sip::{Message, StatusCode};
@@ -23,10 +23,10 @@ pub(in crate::controlling) fn check_invite(
     message: &Message,
     settings: &LargeModeSettings,
 ) -> Result<(), Refusal> {
-    session_expires(message, settings.session_timer_check)?;
+    session_expires(message, settings.policy.require_session_timer)?;
     let offer = session_description(message)?;
     let media = usable_media(&offer, settings)?;
-    message_size(&media, settings.max_message_bytes)
+    message_size(&media, settings.policy.max_message_bytes)
 }
 
 /// 9.1.2-6, which is there to refuse what cannot be kept: whoever the originator names can refresh, we too (spec-notes N1). An
@@ -121,9 +121,9 @@ fn message_size(media: &MsrpMedia<'_>, max_message_bytes: u64) -> Result<(), Ref
 mod tests {
     use bytes::Bytes;
 
-    use super::super::settings::{MsrpAddress, MsrpAddresses};
     use super::*;
-    use crate::policy::LargeModePolicy;
+    use crate::controlling::large_mode_settings::{MsrpAddress, MsrpAddresses};
+    use crate::policy::Settings;
     use crate::sdp::Transport;
 
     const SDP: &str = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=message 2000 TCP/MSRP *\r\na=accept-types:*\r\n\
@@ -147,9 +147,9 @@ mod tests {
             leg_transport: Transport::Tcp,
         };
         let mut settings =
-            LargeModeSettings::new(&LargeModePolicy::default(), "sip:cf@h".into(), msrp);
-        settings.max_message_bytes = 1000;
-        settings.session_timer_check = check;
+            LargeModeSettings::new(&Settings::default().large_mode, "sip:cf@h".into(), msrp);
+        settings.policy.max_message_bytes = 1000;
+        settings.policy.require_session_timer = check;
         let refused = check_invite(&message, &settings).err()?.reply("s", "agent");
         Some((refused.code.as_u16(), refused.warning))
     }

@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use super::dialog::{Dialog, Peer};
-use super::offer_answer::MsrpEnds;
+use crate::msrp_control::MsrpEnds;
 use crate::sdp::{OwnMedia, Role};
 use crate::sip_ua::SessionTimer;
+use crate::sip_ua::{Dialog, Peer};
 
 /// Most callees of one forked INVITE, besides the one that is talked to, who are remembered: each gets one BYE. Others get one with
 /// each 2xx of theirs.

@@ -35,40 +35,37 @@
 //! |---|---|
 //! | `session` | the machine of one message |
 //! | `leg` | one recipient's leg |
-//! | `dialog` | dialogs and the requests inside of them |
+//! | `stray_answer` | what a 2xx gets whose session is gone |
 //! | `pace` | when the next INVITE may go |
 //! | `best_response` | which of the recipients' answers the originator gets |
 //! | `offer_answer` | session descriptions of both sides |
+//! | `accepted_invite` | an INVITE on its way between processes |
 //! | `outgoing_invite` | the INVITEs to recipients |
 //! | `checks` | what is checked beyond pager mode |
-//! | `identifiers` | names of sessions and dialogs |
-//! | `settings` | what can be set, and the times that are fixed |
 
+mod accepted_invite;
 mod best_response;
 mod checks;
-mod dialog;
-mod identifiers;
 mod leg;
 mod offer_answer;
 mod outgoing_invite;
 mod pace;
 mod session;
-mod settings;
+mod stray_answer;
 #[cfg(test)]
 mod tests;
 
-pub(super) use checks::{TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite};
-pub use dialog::{InDialogRequest, MAX_TAG_BYTES, requests_for_stray_answer};
-pub use identifiers::{DialogName, DialogNames, LegNumber, SessionId, Side};
-pub use leg::{LegOutcome, LegState, MAX_FORKS};
-pub use offer_answer::MsrpEnds;
-pub(super) use outgoing_invite::names_group_session;
-pub use outgoing_invite::{AcceptedInvite, InviteRequest};
-pub use session::{
-    Action, LegView, NotStarted, RelayCommand, Session, SessionReply, Stage, TransactionKey,
-};
-pub use settings::{
+pub use super::dialog_names::{DialogName, DialogNames};
+pub use super::large_mode_settings::{
     ABORT_TIMEOUT, ACK_TIMEOUT, ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT,
     LEG_SILENCE, LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, RELAY_TIMEOUT,
     SENDER_BYE_TIMEOUT,
 };
+pub use crate::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
+pub use crate::sip_ua::{InDialogRequest, MAX_TAG_BYTES};
+pub use accepted_invite::AcceptedInvite;
+pub(super) use checks::{TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite};
+pub use leg::{LegOutcome, LegState, MAX_FORKS};
+pub use outgoing_invite::InviteRequest;
+pub use session::{Action, LegView, NotStarted, Session, SessionReply, Stage, TransactionKey};
+pub use stray_answer::requests_for_stray_answer;

@@ -4,40 +4,18 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::settings::MsrpAddresses;
+use crate::controlling::large_mode_settings::MsrpAddresses;
 use crate::mime::{Entity, EntityFields, MimeError};
-use crate::msrp::{MsrpUri, Path};
+use crate::msrp::MsrpUri;
+use crate::msrp_control::MsrpEnds;
 use crate::sdp::{
-    Fingerprint, MsrpMedia, NotTaken, OwnMedia, Role, SdpError, SessionDescription, Transport,
+    MsrpMedia, NotTaken, OwnMedia, Role, SdpError, SessionDescription, Transport,
     answer_for_originator, offer_for_leg,
 };
 use crate::sip::{HeaderName, Message, StatusCode};
 
 /// Content-Type of a session description.
 pub(super) const SDP_CONTENT_TYPE: &str = "application/sdp";
-
-/// Both ends of one MSRP session, as the relay has to know them.
-#[derive(Clone, Debug)]
-pub struct MsrpEnds {
-    /// Our own URI, which the relay knows the session by.
-    pub own: MsrpUri,
-    /// The peer's `a=path`.
-    pub peer: Path,
-    /// What carries it.
-    pub transport: Transport,
-    /// Who opens the connection.
-    pub role: Role,
-    /// Where to connect to if we do: a host name, or an IP address without brackets.
-    pub host: String,
-    /// The port to connect to.
-    pub port: u16,
-    /// What the peer's certificate must hash to, where its description says so.
-    pub fingerprint: Option<Fingerprint>,
-    /// Value of `a=accept-types`: what we told the originator to take, or what the recipient takes.
-    pub accept_types: String,
-    /// `a=max-size`, in the same sense.
-    pub max_size: Option<u64>,
-}
 
 /// The session description in the body of a message, alone or as a part (RFC 5621). `None`: it has none.
 pub(super) fn find_sdp(message: &Message) -> Result<Option<Bytes>, MimeError> {

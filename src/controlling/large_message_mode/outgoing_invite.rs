@@ -4,25 +4,21 @@
 
 use std::fmt::Write as _;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 
-use super::super::checks::{breadth_of_copies, hops_of_copies};
-use super::super::header_fields::{has_name, put};
-use super::super::pager_mode;
-use super::super::pager_mode::{put_claim, take_claim};
-use super::super::request::Request;
-use super::super::service::{
-    ControllingFunction, Kind, LARGE_MODE_GROUP_SERVICE, LARGE_MODE_SERVICE,
-};
-use super::identifiers::SESSION_ID_BYTES;
+use super::accepted_invite::AcceptedInvite;
 use super::leg::Leg;
 use super::offer_answer::SDP_CONTENT_TYPE;
-use super::settings::LargeModeSettings;
-use super::{LegNumber, SessionId};
+use crate::controlling::group_session_identity::{GROUP_SESSION_DIGITS, GROUP_SESSION_USER};
+use crate::controlling::header_fields::{has_name, put, route_to_isf};
+use crate::controlling::hops::{breadth_of_copies, hops_of_copies};
+use crate::controlling::large_mode_settings::LargeModeSettings;
+use crate::controlling::received::{Kind, LARGE_MODE_GROUP_SERVICE, LARGE_MODE_SERVICE};
+use crate::controlling::service::ControllingFunction;
+use crate::msrp_control::LegNumber;
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
-use crate::shared::Claim;
-use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
+use crate::sip::{HeaderBlock, HeaderName, StatusCode, Uri};
 
 /// What we understand inside of dialogs.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS";
@@ -41,18 +37,6 @@ const COPIED: &[HeaderName] = &[
     HeaderName::Privacy,
     HeaderName::PAssertedService,
 ];
-
-/// What the user part of a Group Session Identity begins with (9.1.2-8k); then come random digits.
-const GROUP_SESSION_USER: &str = "cpm-group-";
-const GROUP_SESSION_DIGITS: usize = 32;
-
-/// Whether a user part is that of a Group Session Identity.
-pub(in crate::controlling) fn names_group_session(user: &str) -> bool {
-    let digits = user.strip_prefix(GROUP_SESSION_USER);
-    digits.is_some_and(|digits| {
-        digits.len() == GROUP_SESSION_DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit())
-    })
-}
 
 /// Feature parameters of Contact that have no `+` (RFC 3840 §9). `isfocus` is no capability of the sender's.
 const BASE_FEATURES: &[&str] = &[
@@ -76,123 +60,6 @@ const BASE_FEATURES: &[&str] = &[
     "text",
     "extensions",
 ];
-
-/// An INVITE that has passed its checks, with what they found out. Plain, so that it can go from the process that checked to
-/// the one that has the sessions.
-#[derive(Clone, Debug)]
-pub struct AcceptedInvite {
-    /// The name that its session will have.
-    pub session: SessionId,
-    /// What keeps it from being taken again, where requests are remembered.
-    pub claim: Option<Claim>,
-    /// The kind of destination.
-    pub kind: Kind,
-    /// The request as received.
-    pub message: Message,
-    /// The address of ours that it is for, as the group's document or the configuration writes it.
-    pub own_address: String,
-    /// The authenticated originator's CPM Address.
-    pub originator: String,
-    /// P-Asserted-Identity value that names the originator.
-    pub asserted: String,
-    /// Where disposition notifications about the message can go.
-    pub notifications_to: Option<String>,
-    /// The distinct recipients' URIs, each ended by a line feed, which no URI holds.
-    pub recipients: String,
-    /// The history document, for an ad-hoc group with entries to show
-    /// ([`write_history`](resource_lists::write_history)).
-    pub history: Option<Bytes>,
-}
-
-impl AcceptedInvite {
-    /// From a request whose checks have passed. `None`: it is not one of large message mode.
-    pub(in crate::controlling) fn of(request: &Request, claim: Option<Claim>) -> Option<Self> {
-        let originator = request.originator.as_ref()?;
-        let history = (request.kind() == Kind::AdHoc).then(|| {
-            let unqualified = request.service.settings().history_unqualified;
-            resource_lists::write_history(request.recipients().history(), unqualified)
-        });
-        Some(AcceptedInvite {
-            session: request.session()?,
-            claim,
-            kind: request.kind(),
-            message: request.message.clone(),
-            own_address: request.own_address().to_owned(),
-            originator: originator.uri().to_owned(),
-            asserted: originator.asserted().to_owned(),
-            notifications_to: request.notifications_to().map(str::to_owned),
-            recipients: request.recipients().lines().to_owned(),
-            history: history.flatten(),
-        })
-    }
-
-    /// As bytes for another process of the same build.
-    pub fn write(&self) -> Vec<u8> {
-        let mut bytes =
-            Vec::with_capacity(self.message.buffer().len() + self.recipients.len() + 1024);
-        bytes.put_slice(self.session.as_bytes());
-        put_claim(&mut bytes, self.claim);
-        bytes.put_u8(match self.kind {
-            Kind::Exploder => 0,
-            Kind::AdHoc => 1,
-            Kind::Group => 2,
-        });
-        bytes.put_u8(u8::from(self.history.is_some()));
-        for field in [
-            &self.message.buffer()[..],
-            self.own_address.as_bytes(),
-            self.originator.as_bytes(),
-            self.asserted.as_bytes(),
-            self.notifications_to
-                .as_deref()
-                .unwrap_or_default()
-                .as_bytes(),
-            self.recipients.as_bytes(),
-            self.history.as_deref().unwrap_or_default(),
-        ] {
-            bytes.put_u64(field.len() as u64);
-            bytes.put_slice(field);
-        }
-        bytes
-    }
-
-    /// The inverse of [`AcceptedInvite::write`]; `None` for anything else.
-    pub fn read(mut bytes: Bytes) -> Option<Self> {
-        let mut session = [0; SESSION_ID_BYTES];
-        bytes.try_copy_to_slice(&mut session).ok()?;
-        let claim = take_claim(&mut bytes)?;
-        let kind = match bytes.try_get_u8().ok()? {
-            0 => Kind::Exploder,
-            1 => Kind::AdHoc,
-            2 => Kind::Group,
-            _ => return None,
-        };
-        let has_history = bytes.try_get_u8().ok()? == 1;
-        let mut take = || {
-            let length = usize::try_from(bytes.try_get_u64().ok()?).ok()?;
-            (length <= bytes.len()).then(|| bytes.split_to(length))
-        };
-        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
-        let invite = AcceptedInvite {
-            session: SessionId::from_bytes(session),
-            claim,
-            kind,
-            message: Message::parse(take()?).ok()?,
-            own_address: text(take()?)?,
-            originator: text(take()?)?,
-            asserted: text(take()?)?,
-            notifications_to: Some(text(take()?)?).filter(|uri| !uri.is_empty()),
-            recipients: text(take()?)?,
-            history: Some(take()?).filter(|_| has_history),
-        };
-        bytes.is_empty().then_some(invite)
-    }
-
-    /// Whether the sender wants to stay unnamed (spec-notes N17).
-    fn is_anonymous(&self) -> bool {
-        requests_anonymity(&self.message)
-    }
-}
 
 /// An INVITE to one recipient. The host adds Via and Content-Length.
 #[derive(Clone, Debug)]
@@ -300,7 +167,7 @@ impl Template {
         let isf = policy.interworking_to();
         let mut isf_route = HeaderBlock::new();
         if let Some(isf) = isf {
-            put(&mut isf_route, "Route", pager_mode::route(isf));
+            put(&mut isf_route, "Route", route_to_isf(isf));
         }
         let mut template = Template {
             from: invite.message.address_without_tag(HeaderName::From)?,
@@ -309,7 +176,7 @@ impl Template {
             next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
             isf_hop: isf.map(|isf| isf.as_str().to_owned()),
             shared: shared.into_bytes(),
-            session_expires_s: settings.leg_session_expires_s,
+            session_expires_s: settings.policy.leg_session_expires_s,
             history: invite.history.clone(),
             boundary,
             to_recipient: Bytes::new(),

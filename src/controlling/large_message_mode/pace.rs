@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::settings::LargeModeSettings;
+use crate::controlling::large_mode_settings::LargeModeSettings;
 
 /// INVITEs that are due sooner after one another than this go together: a wake-up for each would cost more than the INVITE.
 const PORTION: Duration = Duration::from_millis(20);
@@ -20,9 +20,9 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(now: Instant, settings: &LargeModeSettings) -> Self {
-        let per_second = settings.legs_per_second;
+        let per_second = settings.policy.legs_per_second;
         Pace {
-            most_unanswered: settings.max_parallel_legs.unwrap_or(usize::MAX),
+            most_unanswered: settings.policy.max_parallel_legs.unwrap_or(usize::MAX),
             unanswered: 0,
             gap: per_second.map_or(Duration::ZERO, |n| Duration::from_secs(1) / n.max(1)),
             due: now,

@@ -2,10 +2,9 @@
 //! spec-notes N21). The 202 came long before.
 
 use super::fan_out_job::FanOutJob;
-use crate::controlling::checks as check;
+use crate::controlling::body::{cpim_of, entity};
 use crate::controlling::disposition::OwnNotification;
-use crate::controlling::disposition::cpim_of;
-use crate::controlling::header_fields::INITIAL_MAX_FORWARDS;
+use crate::controlling::hops::INITIAL_MAX_FORWARDS;
 use crate::controlling::host::{Host, Sent};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::request::Correlation;
@@ -58,7 +57,7 @@ impl ControllingFunction {
 
     /// `None`: the message lacks what the notification has to say.
     fn send_failure(&self, copy: &Message, sender: &str, host: &dyn Host) -> Option<Sent> {
-        let content = cpim_of(&check::entity(copy).ok()?)?;
+        let content = cpim_of(&entity(copy).ok()?)?;
         let id = NotificationRequest::of(&content)?.message_id;
         let content = CpimMessage::parse(&content).ok()?;
         let recipient = content.address("To")?;

@@ -6,7 +6,10 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::outcome::Attempt;
+use crate::controlling::attempt::Attempt;
+use crate::controlling::handed_over::{
+    put, put_claim, put_option, take, take_claim, take_option, take_text,
+};
 use crate::controlling::host::{AboutRequest, Counter, Host, OutgoingRequest, Sent};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::refusal::Reply;
@@ -14,9 +17,6 @@ use crate::log::LogLevel;
 use crate::shared::Link;
 use crate::shared::{Charge, Claim};
 use crate::sip::Message;
-
-/// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
-pub const RETRY_AFTER_S: u32 = 5;
 
 /// A fan-out on its way: what all copies share, who gets one, and how far it has come.
 #[derive(Debug)]
@@ -256,51 +256,10 @@ impl FanOutJob {
     }
 }
 
-fn put(bytes: &mut Vec<u8>, field: &[u8]) {
-    bytes.put_u64(field.len() as u64);
-    bytes.put_slice(field);
-}
-
-fn put_option(bytes: &mut Vec<u8>, field: Option<&[u8]>) {
-    bytes.put_u8(u8::from(field.is_some()));
-    put(bytes, field.unwrap_or_default());
-}
-
-/// The outer `None` is the error.
-fn take_option(bytes: &mut Bytes) -> Option<Option<Bytes>> {
-    let is_some = bytes.try_get_u8().ok()? == 1;
-    let field = take(bytes)?;
-    Some(is_some.then_some(field))
-}
-
-/// A claim for another process.
-pub(in crate::controlling) fn put_claim(bytes: &mut Vec<u8>, claim: Option<Claim>) {
-    bytes.put_u8(u8::from(claim.is_some()));
-    for word in claim.map_or([0; 2], Claim::to_words) {
-        bytes.put_u64(word);
-    }
-}
-
-/// The outer `None` is the error.
-pub(in crate::controlling) fn take_claim(bytes: &mut Bytes) -> Option<Option<Claim>> {
-    let is_some = bytes.try_get_u8().ok()? == 1;
-    let words = [bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?];
-    Some(is_some.then(|| Claim::of_words(words)))
-}
-
 fn is_sip(uri: &str) -> bool {
     uri.split(':').next().is_some_and(|scheme| {
         scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")
     })
-}
-
-fn take(bytes: &mut Bytes) -> Option<Bytes> {
-    let length = usize::try_from(bytes.try_get_u64().ok()?).ok()?;
-    (length <= bytes.len()).then(|| bytes.split_to(length))
-}
-
-fn take_text(bytes: &mut Bytes) -> Option<String> {
-    String::from_utf8(take(bytes)?.to_vec()).ok()
 }
 
 #[cfg(test)]

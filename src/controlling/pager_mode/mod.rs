@@ -5,16 +5,14 @@
 //! | `outgoing_message` | the outgoing MESSAGE requests |
 //! | `fan_out_job` | sending it to one recipient after another, here or in another process |
 //! | `outcome` | how outgoing requests end, and the ISF (6.5) |
+//! | `shares` | what each sender, source and destination may have under way |
 //! | `failure_notification` | the one that tells a sender that all his recipients have failed |
 
 mod failure_notification;
 mod fan_out_job;
 mod outcome;
 mod outgoing_message;
+mod shares;
 
-#[cfg(test)]
-pub(super) use fan_out_job::tests;
-pub use fan_out_job::{FanOutJob, Progress, RETRY_AFTER_S};
-pub(super) use fan_out_job::{put_claim, take_claim};
-pub(super) use outcome::{Attempt, route};
-pub(super) use outgoing_message::{ReceivedList, accepted_headers, fan_out_job};
+pub use fan_out_job::{FanOutJob, Progress};
+pub(super) use outgoing_message::fan_out_job;

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::controlling::header_fields::put;
+use super::fan_out_job::FanOutJob;
+use crate::controlling::attempt::Attempt;
+use crate::controlling::header_fields::{put, route_to_isf};
 use crate::controlling::host::{Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
 use crate::controlling::ids::{CopyIds, RequestIds};
 use crate::controlling::service::ControllingFunction;
@@ -11,51 +13,6 @@ use crate::policy::ServiceUri;
 use crate::shared::Charge;
 use crate::shared::Link;
 use crate::sip::{HeaderBlock, HeaderName, Message};
-
-/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64 bits. A host that has only 32
-/// loses the upper ones, which only say sooner what time says too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::controlling) enum Attempt {
-    /// A copy of a message.
-    Copy {
-        /// The recipient's copy to the ISF, after which there is no further one.
-        to_isf: bool,
-        /// Where its failure is counted.
-        link: Link,
-        /// What its recipient is counted in until then.
-        charge: Charge,
-    },
-    /// A notification of ours, whose end changes nothing.
-    Notification,
-}
-
-impl Attempt {
-    pub(in crate::controlling) fn bits(self) -> u64 {
-        match self {
-            Attempt::Copy {
-                to_isf,
-                link,
-                charge,
-            } => {
-                let copy = link.bits() << 1 | u32::from(to_isf);
-                u64::from(charge.bits()) << 32 | u64::from(copy)
-            }
-            // Of two thousand million records one has a copy to the ISF with the same bits, whose failure is not counted then.
-            Attempt::Notification => u64::from(u32::MAX),
-        }
-    }
-
-    pub(in crate::controlling) fn of_bits(bits: u64) -> Self {
-        match bits as u32 {
-            u32::MAX => Attempt::Notification,
-            copy => Attempt::Copy {
-                to_isf: copy & 1 == 1,
-                link: Link::from_bits(copy >> 1),
-                charge: Charge::from_bits((bits >> 32) as u32),
-            },
-        }
-    }
-}
 
 /// What the transaction layer writes itself, and where the first copy was routed.
 const NOT_COPIED: &[HeaderName] = &[
@@ -69,6 +26,19 @@ const NOT_COPIED: &[HeaderName] = &[
 ];
 
 impl ControllingFunction {
+    /// The reply to the request of a fan-out is due: a repetition of the request gets the same from now on.
+    pub fn handle_reply_due(&self, job: &FanOutJob) {
+        if let (Some(requests), Some(claim)) = (self.requests(), job.claim) {
+            requests.answered(claim);
+        }
+    }
+
+    /// A fan-out is done: so is its reply, and the recipients whose copy could not even be sent have failed.
+    pub fn handle_done(&self, job: &FanOutJob, host: &dyn Host) {
+        self.handle_reply_due(job);
+        self.handle_unsent(job, host);
+    }
+
     /// Takes the end of an outgoing request: counts it, and sends the message to the ISF where its code
     /// and policy say so. `None`: the request could not be read, or is no copy of a message.
     pub fn handle_outcome(&self, outcome: &Outcome<'_>, host: &dyn Host) -> Option<Fate> {
@@ -150,7 +120,7 @@ fn send_to_isf(
         return false;
     };
     let mut headers = HeaderBlock::new();
-    put(&mut headers, "Route", route(isf));
+    put(&mut headers, "Route", route_to_isf(isf));
     for field in request
         .fields()
         .filter(|field| !NOT_COPIED.contains(&field.name()))
@@ -180,38 +150,4 @@ fn send_to_isf(
         about: None,
     };
     matches!(host.send(&outgoing), Sent::Handed | Sent::HandedEnough)
-}
-
-/// Value of the Route header field that leads to the ISF.
-pub(in crate::controlling) fn route(isf: &ServiceUri) -> String {
-    if isf.loose_routing() {
-        format!("<{}>", isf.as_str())
-    } else {
-        format!("<{};lr>", isf.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_attempt_comes_back_as_it_was() {
-        for bits in [0, 1, 2, 0x1234_5678, u32::MAX >> 1] {
-            for to_isf in [false, true] {
-                let link = Link::from_bits(bits);
-                let charge = Charge::from_bits(bits << 1);
-                let attempt = Attempt::Copy {
-                    to_isf,
-                    link,
-                    charge,
-                };
-                if attempt.bits() as u32 != u32::MAX {
-                    assert_eq!(Attempt::of_bits(attempt.bits()), attempt);
-                }
-            }
-        }
-        let attempt = Attempt::Notification;
-        assert_eq!(Attempt::of_bits(attempt.bits()), attempt);
-    }
 }

@@ -4,16 +4,14 @@
 //! Call-ID differ, so that a fan-out allocates nothing per recipient.
 
 use super::fan_out_job::{FanOutJob, Isf};
-use super::outcome as interworking;
-use crate::controlling::checks as check;
-use crate::controlling::checks::{breadth_of_copies, hops_of_copies};
-use crate::controlling::header_fields::{has_name, put, texts};
+use crate::controlling::header_fields::{has_name, put, route_to_isf, texts};
+use crate::controlling::hops::{breadth_of_copies, hops_of_copies};
 use crate::controlling::host::{AboutRequest, Host};
 use crate::controlling::ids::CopyIds;
+use crate::controlling::received::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::controlling::request::Request;
-use crate::controlling::service::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::log::LogLevel;
-use crate::mime::{Entity, EntityFields, HeaderField, LeafId, MimeError, NewPart, Rebuilt};
+use crate::mime::{HeaderField, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::shared::Charge;
@@ -65,74 +63,6 @@ const NOT_COPIED: &[HeaderName] = &[
     HeaderName::Require,
     HeaderName::Supported,
 ];
-
-/// A received body with no more than the first of its lists of recipients.
-#[derive(Debug)]
-pub(in crate::controlling) struct ReceivedList {
-    entity: Entity,
-    /// The list.
-    leaf: LeafId,
-    /// The fields that describe the body, if it is another entity than the received one.
-    header_fields: Option<Vec<HeaderField>>,
-}
-
-impl ReceivedList {
-    /// `entity` is the body of the message. `None`: it has no such list.
-    pub(in crate::controlling) fn in_body(
-        message: &Message,
-        mut entity: Entity,
-    ) -> Result<Option<Self>, MimeError> {
-        let mut header_fields = None;
-        loop {
-            let lists = entity.leaves().filter(check::is_recipient_list);
-            let lists: Vec<LeafId> = lists.map(|leaf| leaf.id()).collect();
-            let last = match lists[..] {
-                [] => return Ok(None),
-                [leaf] => {
-                    return Ok(Some(ReceivedList {
-                        entity,
-                        leaf,
-                        header_fields,
-                    }));
-                }
-                [.., last] => last,
-            };
-            // The first list is left at least.
-            let Some(rebuilt) = entity.with_leaf(last, None)? else {
-                return Ok(None);
-            };
-            header_fields = rebuilt.header_fields.or(header_fields);
-            let fields = match &header_fields {
-                None => check::entity_fields(message),
-                Some(fields) => {
-                    let value = |name: &str| {
-                        let is =
-                            |field: &&HeaderField| field.name.eq_ignore_ascii_case(name.as_bytes());
-                        fields.iter().find(is).map(|field| field.value.clone())
-                    };
-                    EntityFields {
-                        content_type: value("Content-Type"),
-                        content_disposition: value("Content-Disposition"),
-                        content_transfer_encoding: None,
-                    }
-                }
-            };
-            entity = Entity::parse(fields, rebuilt.body)?;
-        }
-    }
-
-    /// The body with the list replaced or, for `None`, taken out. `None`: nothing is left.
-    pub(in crate::controlling) fn replaced(
-        &self,
-        new: Option<NewPart>,
-    ) -> Result<Option<Rebuilt>, MimeError> {
-        let rebuilt = self.entity.with_leaf(self.leaf, new)?;
-        Ok(rebuilt.map(|rebuilt| Rebuilt {
-            header_fields: rebuilt.header_fields.or_else(|| self.header_fields.clone()),
-            ..rebuilt
-        }))
-    }
-}
 
 impl Request {
     /// The received body without its resource list, or with the history list in its place (9.1.1-6g).
@@ -189,7 +119,7 @@ pub(in crate::controlling) fn fan_out_job(
         ids: CopyIds::of(request.ids),
         claim: None,
         recipients: request.recipients.lines().to_owned(),
-        reply_headers: accepted_headers(request).into_bytes(),
+        reply_headers: request.accepted_headers().into_bytes(),
         correlation,
         position: 0,
         place: 0,
@@ -219,27 +149,11 @@ fn isf(request: &Request, headers: &[u8]) -> Option<Isf> {
                 .contains(StatusCode::UNSUPPORTED_URI_SCHEME.as_u16())
     })?;
     let mut routed = HeaderBlock::new();
-    put(&mut routed, "Route", interworking::route(uri));
+    put(&mut routed, "Route", route_to_isf(uri));
     Some(Isf {
         uri: uri.as_str().to_owned(),
         headers: [routed.as_bytes(), headers].concat(),
     })
-}
-
-/// Header lines of the 202 (9.1.1-7).
-pub(in crate::controlling) fn accepted_headers(request: &Request) -> HeaderBlock {
-    let mut headers = HeaderBlock::new();
-    for name in [
-        HeaderName::ConversationId,
-        HeaderName::ContributionId,
-        HeaderName::InReplyToContributionId,
-    ] {
-        if let Some(field) = request.message.first(name) {
-            headers.push_line(&field);
-        }
-    }
-    put(&mut headers, "Server", request.service.product());
-    headers
 }
 
 /// The header lines that all copies share.

@@ -16,6 +16,7 @@ use super::resolver::NameResolver;
 use super::{Credentials, SourceOptions};
 use crate::digest::{Answers, Challenge, Request, offers_scheme};
 use crate::group::MAX_DOCUMENT_BYTES;
+use crate::random::try_fill_random;
 use crate::trust;
 
 /// Length of the head of a response: what servers and proxies commonly allow for requests.
@@ -178,7 +179,7 @@ impl HttpClient {
         let mut challenges = values.iter().flat_map(|value| Challenge::read(value));
         if let Some(challenge) = challenges.next() {
             let mut cnonce = [0; 16];
-            getrandom::fill(&mut cnonce).map_err(|_| SourceFailure::Unauthorized)?;
+            try_fill_random(&mut cnonce).map_err(|_| SourceFailure::Unauthorized)?;
             let answers = Answers::new(challenge, hex::encode(cnonce));
             return Ok(Authentication::Digest(answers));
         }

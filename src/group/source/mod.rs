@@ -34,13 +34,10 @@ use crate::names::Names;
 use crate::sip::Uri;
 
 /// Sources at once: each can cost a request its timeout.
-pub const MAX_SOURCES: usize = 16;
+pub const MAX_SOURCES: usize = 8;
 
-/// For how long one XDMS may keep a request, if nothing else is configured: with the answer that follows
-/// it stays well below the 32 s after which the sender's transaction ends (RFC 3261 §17.1.2.2).
-pub const DEFAULT_TIMEOUT_MS: u64 = 5_000;
-
-/// The longest that can be configured, for the same reason.
+/// The longest for which one XDMS may keep a request: with the answer that follows it stays well below
+/// the 32 s after which the sender's transaction ends (RFC 3261 §17.1.2.2).
 pub const MAX_TIMEOUT_MS: u64 = 20_000;
 
 /// For how long a source is not asked again after an outage, and a document not fetched again that could
@@ -93,17 +90,25 @@ pub struct SourceOptions {
     pub names: Names,
 }
 
-impl Default for SourceOptions {
-    fn default() -> Self {
+impl SourceOptions {
+    /// With these times; without credentials, and trusting the authorities of the system.
+    pub fn new(timeout_ms: u64, lifetime_s: u64) -> Self {
         Self {
             xcap_credentials: None,
             ca_file: None,
-            timeout_ms: DEFAULT_TIMEOUT_MS,
-            lifetime_s: 60,
+            timeout_ms,
+            lifetime_s,
             negative_lifetime_s: 30,
             capacity: 1_000,
             names: Names::default(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self::new(5_000, 60)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use cpm::policy::{ALL_PARAMETERS, Domain, Parameter, parameter_names};
+use cpm::policy::{ALL_PARAMETERS, Kind, Parameter, UNLIMITED};
 use cpm_testbed::{Bench, values};
 
 use crate::common::{COUNTERS, HANDLE, cpm_proxy};
@@ -96,33 +96,18 @@ fn same(what: &str, manual: &Names, module: &Names) {
     assert!(!manual.is_empty(), "{what}: none was found");
 }
 
-/// What only Kamailio's side of the module knows.
-fn own_parameters(source: &str) -> Names {
-    between(
-        definition(source, "param_export_t parameters"),
-        "\t{\"",
-        "\", PARAM_",
-    )
-}
+/// The parameters of the proxy alone, which the core does not know: name, values and default.
+const OWN_PARAMETERS: [(&str, &str, &str); 2] = [
+    ("group_processes", "number, 1 to 64", "2"),
+    ("event_callback", "string", ""),
+];
 
 #[test]
 fn parameters() {
-    let source = read("c_api/kamailio/cpm_mod.c");
-    let exported = between(&source, "X(", ")");
-    let core = names(parameter_names());
-    same(
-        "what the core takes and the module exports",
-        &core,
-        &exported,
-    );
-    let own = own_parameters(&source);
-    assert!(own.contains("group_processes"), "{own:?}");
+    let core = ALL_PARAMETERS.iter().map(|parameter| parameter.name);
+    let known = names(core.chain(OWN_PARAMETERS.map(|(name, ..)| name)));
     let documented = headings(&chapter("Parameters"));
-    same(
-        "parameters",
-        &documented,
-        &exported.union(&own).cloned().collect(),
-    );
+    same("parameters", &documented, &known);
 
     // What the running module says of itself.
     let bench = Bench::new("the_manual_has_every_parameter");
@@ -135,47 +120,72 @@ fn parameters() {
         .map(|(name, _)| name.to_owned())
         .collect();
     same("parameters of cpm.config", &documented, &told);
-    for (name, default) in [("group_processes", "2"), ("event_callback", "")] {
+    for (name, _, default) in OWN_PARAMETERS {
         assert_eq!(values(&answer, name).next(), Some(default));
-        let in_manual = default_of(&chapter("Parameters"), name);
-        let text = if default.is_empty() { "none" } else { default };
-        assert_eq!(in_manual.trim_matches('`'), text, "{name}");
     }
     proxy.stop();
 }
 
-/// What a parameter's section says behind "Default:".
-fn default_of(parameters: &str, name: &str) -> String {
-    let section = parameters
-        .split("#### `")
-        .find(|section| section.starts_with(&format!("{name}` ")))
+/// The section of a parameter in the manual: what its heading says of its values, and its text.
+fn section<'a>(parameters: &'a str, name: &str) -> (&'a str, &'a str) {
+    let heading = format!("\n#### `{name}` (");
+    let (_, section) = parameters
+        .split_once(&heading)
         .unwrap_or_else(|| panic!("{name} has no section"));
+    let section = section.split("\n#").next().unwrap_or_default();
+    section.split_once(")\n").expect("the heading ends")
+}
+
+/// What a section says behind "Default:".
+fn default_of(section: &str) -> String {
     let (_, rest) = section
         .split_once("*Default: ")
         .or_else(|| section.split_once("*Default:\n"))
-        .unwrap_or_else(|| panic!("{name} has no default"));
+        .unwrap_or_else(|| panic!("no default in {section}"));
     let (text, _) = rest.split_once(".*").expect("it ends");
     text.replace('\n', " ")
 }
 
 #[test]
-fn defaults_and_what_changes_while_running() {
+fn values_defaults_and_what_changes_while_running() {
     let parameters = chapter("Parameters");
-    for Parameter {
-        name,
-        default,
-        tunable,
-        ..
-    } in ALL_PARAMETERS
-    {
-        let text = default_of(&parameters, name);
-        let is_yes_or_no =
-            Parameter::named(name).is_some_and(|known| known.domain() == Domain::YesOrNo);
-        let expected = match *default {
-            "1" if is_yes_or_no => "yes".to_owned(),
-            "0" if is_yes_or_no => "no".to_owned(),
-            "" => String::new(),
-            other => format!("`{other}`"),
+    for (name, values, default) in OWN_PARAMETERS {
+        let (heading, text) = section(&parameters, name);
+        assert_eq!(heading, values, "{name}");
+        let default = if default.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("`{default}`")
+        };
+        assert_eq!(default_of(text), default, "{name}");
+    }
+    for parameter in ALL_PARAMETERS {
+        let Parameter {
+            name,
+            kind,
+            default,
+            is_tunable,
+            most_values,
+            ..
+        } = parameter;
+        let (heading, text) = section(&parameters, name);
+        assert_eq!(heading, kind.to_string(), "{name}");
+        let often = match *most_values {
+            1 => None,
+            UNLIMITED => Some("May be repeated.".to_owned()),
+            most => Some(format!("May be given up to {most} times.")),
+        };
+        let unwrapped = text.replace('\n', " ");
+        let is_said = |words: &str| unwrapped.contains(words);
+        assert!(often.as_deref().is_none_or(is_said), "{name}: {often:?}");
+        assert_eq!(is_said("May be "), often.is_some(), "{name}");
+
+        let text = default_of(text);
+        let expected = match (*default, kind) {
+            ("1", Kind::Flag(_)) => "yes".to_owned(),
+            ("0", Kind::Flag(_)) => "no".to_owned(),
+            ("", _) => String::new(),
+            (other, _) => format!("`{other}`"),
         };
         let is_said = if expected.is_empty() {
             // None, or what follows from something else.
@@ -190,7 +200,7 @@ fn defaults_and_what_changes_while_running() {
         );
         assert_eq!(
             text.ends_with("; changes while running"),
-            tunable.is_some(),
+            *is_tunable,
             "{name}: {text:?}"
         );
     }

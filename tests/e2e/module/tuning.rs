@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use cpm::policy::Parameter;
 use cpm_testbed::{
     Bench, Plan, Proxy, ProxyConfig, Reply, WebAnswer, cpm_message, large_message, to, values,
 };
@@ -184,11 +185,17 @@ fn the_cfg_commands_know_the_group() {
     let listed = proxy.rpc("cfg.list cpm");
     let tunable = cpm::policy::ALL_PARAMETERS
         .iter()
-        .filter_map(|parameter| Some((parameter.name, parameter.tunable?)));
-    for (name, help) in tunable {
+        .filter(|parameter| parameter.is_tunable);
+    for Parameter {
+        name, help, kind, ..
+    } in tunable
+    {
         assert!(listed.contains(&format!("cpm: {name}")), "{listed}");
         let described = proxy.rpc(&format!("cfg.help cpm {name}"));
-        assert!(described.contains(help), "{described}");
+        assert!(
+            described.contains(&format!("{help} ({kind})")),
+            "{described}"
+        );
     }
     assert_eq!(proxy.rpc("cfg.get cpm max_recipients").trim(), "7");
     // What is to change at a later commit is shown beside what holds.

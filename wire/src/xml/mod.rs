@@ -13,6 +13,5 @@ mod scanner;
 pub(crate) mod syntax;
 
 pub use error::XmlError;
-pub use scanner::{
-    Attributes, Limits, MAX_ATTRIBUTES, MAX_NAMESPACE_BINDINGS, Name, Visitor, scan,
-};
+pub use namespaces::MAX_NAMESPACE_BINDINGS;
+pub use scanner::{Attributes, Limits, MAX_ATTRIBUTES, Name, Visitor, scan};

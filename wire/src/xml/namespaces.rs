@@ -1,4 +1,8 @@
-use super::{MAX_NAMESPACE_BINDINGS, XmlError};
+use super::XmlError;
+
+/// Namespace declarations in scope at one place. A document has a handful; the limit keeps look-ups
+/// linear.
+pub const MAX_NAMESPACE_BINDINGS: usize = 32;
 
 /// The namespace declarations in scope, innermost last (Namespaces in XML 1.0 §6).
 #[derive(Default)]

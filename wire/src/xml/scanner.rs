@@ -14,10 +14,6 @@ use super::syntax::{
 /// linear.
 pub const MAX_ATTRIBUTES: usize = 32;
 
-/// Namespace declarations in scope at one place. A document has a handful; the limit keeps look-ups
-/// linear.
-pub const MAX_NAMESPACE_BINDINGS: usize = 32;
-
 /// What [`scan`] accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -306,6 +302,7 @@ impl Scanner {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_NAMESPACE_BINDINGS;
     use super::XmlError::*;
     use super::*;
 

@@ -29,11 +29,14 @@ use crate::args::Chat;
 use crate::content::{self, ReceivedPart};
 use crate::exit::{Exit, Problem};
 use crate::incoming::Incoming;
+use crate::login::{credentials, trust};
 use crate::net::{Net, NetEvent, Tap};
 use crate::profile::Contacts;
+use crate::random::fill;
 use crate::recipients::{reach, with_role};
-use crate::send::{MSRP, credentials, open_first, server_for, trust, ways};
-use crate::{receive, store};
+use crate::report::visible;
+use crate::send::{MSRP, open_first, server_for, ways};
+use crate::store;
 
 const PROMPT: &str = "> ";
 /// How long a registration lasts, in seconds.
@@ -99,7 +102,7 @@ pub(crate) fn run(arguments: &Chat, contacts: &Contacts, tap: Tap) -> Result<(),
     let (screen, lines, ready) = Screen::open(net.waker())?;
     let mut talk = Talk {
         net,
-        incoming: Incoming::new(Receiver::new(receiver, crate::fill)),
+        incoming: Incoming::new(Receiver::new(receiver, fill)),
         arguments,
         contacts,
         destination,
@@ -336,12 +339,7 @@ impl Talk<'_> {
             oma_release: self.arguments.oma_release.clone(),
             session_expires: SessionExpires::Absent,
         };
-        Ok(draft.prepare(
-            PAGER_MAX_BYTES,
-            SizeOf::Cpim,
-            SystemTime::now(),
-            crate::fill,
-        )?)
+        Ok(draft.prepare(PAGER_MAX_BYTES, SizeOf::Cpim, SystemTime::now(), fill)?)
     }
 
     /// Does what the machines want, and begins with the next message when the last one is done.
@@ -367,7 +365,7 @@ impl Talk<'_> {
                 chunk_bytes: CHUNK_BYTES,
                 has_next: false,
             };
-            let mut sender = Sender::new(config, outgoing, crate::fill);
+            let mut sender = Sender::new(config, outgoing, fill);
             sender.start(Instant::now());
             self.current = Some(Sending {
                 sender,
@@ -478,7 +476,7 @@ impl Talk<'_> {
             }
             ReceiverEvent::Announced { from, bytes, .. } => {
                 let size = bytes.map_or(String::new(), |size| format!(" of {size} bytes"));
-                let from = receive::visible(self.contacts.name(&from));
+                let from = visible(self.contacts.name(&from));
                 self.screen.say(&format!("  {from} sends a message{size}"));
             }
             ReceiverEvent::Message { received, .. } => {
@@ -518,9 +516,9 @@ impl Talk<'_> {
             .or_else(|| object.uri("P-Asserted-Identity"))
             .or_else(|| object.uri("From"))
             .unwrap_or("somebody");
-        let from = receive::visible(self.contacts.name(from));
+        let from = visible(self.contacts.name(from));
         if let Some(subject) = cpim.as_ref().and_then(|cpim| cpim.field("Subject")) {
-            let subject = receive::visible(subject);
+            let subject = visible(subject);
             self.screen.say(&format!("{from}: [{subject}]"));
         }
         let parts = ReceivedPart::of(object);
@@ -533,8 +531,7 @@ impl Talk<'_> {
             match part.text() {
                 Some(text) => {
                     for line in text.lines() {
-                        self.screen
-                            .say(&format!("{from}: {}", receive::visible(line)));
+                        self.screen.say(&format!("{from}: {}", visible(line)));
                     }
                 }
                 None => {
@@ -544,7 +541,7 @@ impl Talk<'_> {
                     self.screen.say(&format!(
                         "{from}: ({} bytes, {}, kept as {})",
                         part.content.len(),
-                        receive::visible(&part.content_type),
+                        visible(&part.content_type),
                         kept.collect::<String>()
                     ));
                 }
@@ -558,7 +555,7 @@ impl Talk<'_> {
             return;
         };
         let who = notification.recipient.as_deref().unwrap_or("somebody");
-        let who = receive::visible(self.contacts.name(who));
+        let who = visible(self.contacts.name(who));
         let what = notification.disposition.as_str();
         self.screen.say(&format!("  #{number} {who}: {what}"));
     }

@@ -6,8 +6,6 @@ use std::io;
 use cpm_client::{DraftError, Failure};
 use serde_json::{Value, json};
 
-use crate::net::Broken;
-
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -67,14 +65,6 @@ impl Problem {
     pub(crate) fn advise(mut self, advice: &str) -> Self {
         self.advice = Some(advice.to_owned());
         self
-    }
-
-    /// A connection to the SIP server that broke or could not be opened.
-    pub(crate) fn sip_broken(broken: &Broken) -> Self {
-        if broken.is_certificate {
-            return Self::certificate(&broken.words);
-        }
-        Failure::Unreachable(broken.words.clone()).into()
     }
 
     /// A certificate that does not fit.

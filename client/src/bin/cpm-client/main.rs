@@ -9,10 +9,12 @@ mod compare;
 mod content;
 mod exit;
 mod incoming;
+mod login;
 mod net;
 mod notifications;
 mod pages;
 mod profile;
+mod random;
 mod receive;
 mod recipients;
 mod report;
@@ -22,8 +24,9 @@ mod watch;
 
 use std::process::ExitCode;
 
-use args::{Arguments, Command, ProgressKind};
 use clap::FromArgMatches as _;
+
+use args::{Arguments, Command, ProgressKind};
 use exit::Problem;
 use net::Tap;
 use profile::Contacts;
@@ -83,14 +86,5 @@ fn run(arguments: Arguments, contacts: &Contacts, report: &Report) -> Result<(),
         Command::Match(compared) => compare::run(&compared, report),
         Command::Completion { shell } => Ok(pages::completion(shell)?),
         Command::Man { folder } => Ok(pages::man_pages(&folder)?),
-    }
-}
-
-/// Random bytes from the system, for everything that nobody may guess.
-pub(crate) fn fill(bytes: &mut [u8]) {
-    if let Err(error) = getrandom::fill(bytes) {
-        // Names that can be guessed would be worse than none.
-        eprintln!("cpm-client: no random numbers from the system: {error}");
-        std::process::exit(i32::from(exit::Exit::Local as u8));
     }
 }

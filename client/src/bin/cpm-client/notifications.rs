@@ -9,8 +9,7 @@ use cpm_wire::sip::{Message, Uri};
 use serde_json::json;
 
 use crate::net::Net;
-use crate::receive::tell_notification;
-use crate::report::Report;
+use crate::report::{Report, tell_notification};
 
 /// Most recipients whose notifications are counted: as many as the longest list has.
 const MAX_RECIPIENTS: usize = 10_000;

@@ -11,7 +11,7 @@ use cpm_client::{
     SipTransport, Way,
 };
 use cpm_wire::cpim::CpimMessage;
-use cpm_wire::imdn::{self, Disposition, Notification};
+use cpm_wire::imdn::{self, Disposition};
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::StatusCode;
 use rustls::ServerConfig;
@@ -21,9 +21,10 @@ use crate::args::{Listen, Msrp, Receive};
 use crate::content::ReceivedPart;
 use crate::exit::Problem;
 use crate::incoming::Incoming;
+use crate::login::{credentials, trust};
 use crate::net::{Identity, Net, NetEvent, Server, Tap};
-use crate::report::{Bar, Report};
-use crate::send::{credentials, trust};
+use crate::random::fill;
+use crate::report::{Bar, Report, tell_notification, visible};
 use crate::store;
 
 const GIVE_CERTIFICATE: &str = "give --tls-certificate and --tls-private-key";
@@ -104,7 +105,7 @@ pub(crate) fn run(arguments: &Receive, tap: Tap, report: &Report) -> Result<(), 
     );
     let mut run = Run {
         net,
-        incoming: Incoming::new(Receiver::new(config, crate::fill)),
+        incoming: Incoming::new(Receiver::new(config, fill)),
         report,
         arguments,
         bars: HashMap::new(),
@@ -178,7 +179,7 @@ impl Run<'_> {
                 // Others who come and go are their own business.
                 let is_registrar = self.incoming.receiver.registrar() == Some(way);
                 if is_registrar && way.transport != SipTransport::Udp {
-                    let problem = Problem::sip_broken(&broken);
+                    let problem = Problem::from(&broken);
                     if broken.is_certificate {
                         self.problem = Some(problem);
                         self.stopped = true;
@@ -377,33 +378,6 @@ impl Run<'_> {
         );
         Ok(())
     }
-}
-
-/// Says what a recipient has told.
-pub(crate) fn tell_notification(report: &Report, notification: &Notification) {
-    let disposition = notification.disposition.as_str();
-    let who = notification.recipient.as_deref().unwrap_or("somebody");
-    let when = visible(&notification.date_time);
-    report.say(
-        &format!("  {}: {disposition}, {when}", visible(who)),
-        json!({
-            "event": "notification", "recipient": notification.recipient, "disposition": disposition,
-            "date_time": notification.date_time, "imdn_message_id": notification.message_id,
-        }),
-    );
-}
-
-/// Text of a stranger for a terminal: without control characters.
-pub(crate) fn visible(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
 }
 
 /// Listens for SIP: where it is, over UDP and TCP, and over TLS.

@@ -2,8 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
+use cpm_wire::imdn::Notification;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::ProgressKind;
 use crate::exit::Problem;
@@ -151,6 +152,33 @@ impl Bar {
             bar.abandon();
         }
     }
+}
+
+/// Says what a recipient has told.
+pub(crate) fn tell_notification(report: &Report, notification: &Notification) {
+    let disposition = notification.disposition.as_str();
+    let who = notification.recipient.as_deref().unwrap_or("somebody");
+    let when = visible(&notification.date_time);
+    report.say(
+        &format!("  {}: {disposition}, {when}", visible(who)),
+        json!({
+            "event": "notification", "recipient": notification.recipient, "disposition": disposition,
+            "date_time": notification.date_time, "imdn_message_id": notification.message_id,
+        }),
+    );
+}
+
+/// Text of a stranger for a terminal: without control characters.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

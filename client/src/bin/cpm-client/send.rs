@@ -1,7 +1,6 @@
 //! `send`
 
 use std::collections::VecDeque;
-use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,11 +16,13 @@ use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{Message, StatusCode, Uri};
 use serde_json::json;
 
-use crate::args::{Login, Msrp, Notify, PagerSizeOf, Send, ServerArguments, SessionExpiresKind};
+use crate::args::{Msrp, Notify, PagerSizeOf, Send, ServerArguments, SessionExpiresKind};
 use crate::content;
 use crate::exit::{Exit, Problem};
-use crate::net::{Net, NetEvent, Server, Tap, Trust, read_certificates};
+use crate::login::{credentials, trust};
+use crate::net::{Net, NetEvent, Server, Tap};
 use crate::notifications::Waiting;
+use crate::random::fill;
 use crate::recipients::destination;
 use crate::report::{Bar, Report};
 use crate::store;
@@ -72,7 +73,7 @@ pub(crate) fn run(arguments: &Send, tap: Tap, report: &Report) -> Result<(), Pro
         net,
         way: end.way,
         servers,
-        sender: Sender::new(config, outgoing, crate::fill),
+        sender: Sender::new(config, outgoing, fill),
         report,
         arguments,
         input: BytesMut::new(),
@@ -498,7 +499,7 @@ fn prepare(arguments: &Send, report: &Report) -> Result<Outgoing, Problem> {
         PagerSizeOf::Cpim => SizeOf::Cpim,
         PagerSizeOf::Request => SizeOf::Request,
     };
-    Ok(draft.prepare(arguments.pager_max, size_of, SystemTime::now(), crate::fill)?)
+    Ok(draft.prepare(arguments.pager_max, size_of, SystemTime::now(), fill)?)
 }
 
 /// Which notifications are asked for.
@@ -553,7 +554,7 @@ pub(crate) fn open_first(
             Ok(opened) => return Ok(opened),
             Err(broken) => {
                 let transport = transport.map_or("", SipTransport::as_str);
-                problem = Problem::sip_broken(&broken.at(transport));
+                problem = Problem::from(&broken.at(transport));
             }
         }
     }
@@ -611,7 +612,7 @@ impl Servers<'_> {
             reject: Some(StatusCode::TEMPORARILY_UNAVAILABLE),
             oma_release: arguments.oma_release.clone(),
         };
-        let receiver = Receiver::new(receiver, crate::fill);
+        let receiver = Receiver::new(receiver, fill);
         let patience = Duration::from_secs(seconds);
         let wanted = notifications(arguments);
         Some(Waiting::start(receiver, patience, wanted, outgoing))
@@ -632,36 +633,4 @@ fn server_of(address: &str) -> Result<Server, Problem> {
         Problem::local(format!("{address} names no host to send to"))
             .advise("name the server with --server")
     })
-}
-
-/// Whose certificates are believed.
-pub(crate) fn trust(arguments: &ServerArguments) -> Result<Trust, Problem> {
-    Ok(Trust {
-        authorities: match &arguments.ca_file {
-            Some(file) => read_certificates(file)
-                .map_err(|error| Problem::local(format!("{}: {error}", file.display())))?,
-            None => Vec::new(),
-        },
-        insecure: arguments.insecure,
-    })
-}
-
-/// User name and password, if there is a password.
-pub(crate) fn credentials(login: &Login, address: &str) -> Result<Option<Credentials>, Problem> {
-    let password = match &login.password_file {
-        Some(file) => {
-            let text = fs::read_to_string(file)
-                .map_err(|error| Problem::local(format!("{}: {error}", file.display())))?;
-            text.lines().next().map(str::to_owned)
-        }
-        None => std::env::var("CPM_CLIENT_PASSWORD").ok(),
-    };
-    let Some(password) = password else {
-        return Ok(None);
-    };
-    let own = Uri::parse(address)
-        .ok()
-        .and_then(|uri| uri.user().map(str::to_owned));
-    let user = login.user.clone().or(own).unwrap_or_default();
-    Ok(Some(Credentials { user, password }))
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::exit::Problem;
+use crate::random::fill;
 use crate::report::{Bar, Report};
 
 /// Between two questions.
@@ -358,7 +359,7 @@ fn ask_udp(address: &str, request: &str) -> io::Result<Vec<u8>> {
 
 /// The proxy answers to where the question came from, so our end needs a name too.
 fn ask_unix(path: &PathBuf, request: &str) -> io::Result<Vec<u8>> {
-    let own = std::env::temp_dir().join(format!("cpm-client-{}", cpm_client::token(crate::fill)));
+    let own = std::env::temp_dir().join(format!("cpm-client-{}", cpm_client::token(fill)));
     let socket = UnixDatagram::bind(&own)?;
     let answer = (|| {
         socket.connect(path)?;

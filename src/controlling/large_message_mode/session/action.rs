@@ -2,13 +2,11 @@
 
 use bytes::Bytes;
 
-use super::super::dialog::InDialogRequest;
-use super::super::offer_answer::MsrpEnds;
 use super::super::outgoing_invite::InviteRequest;
-use super::super::{LegNumber, Side};
 use crate::controlling::host::{Counter, Fate};
-use crate::shared::SenderNote;
+use crate::msrp_control::{LegNumber, RelayCommand, Side};
 use crate::sip::StatusCode;
+use crate::sip_ua::InDialogRequest;
 
 /// Names a transaction in which a reply of ours is due; the numbers are the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,31 +25,6 @@ pub struct SessionReply {
     pub headers: Vec<u8>,
     /// The body; Content-Type is among the header lines.
     pub body: Bytes,
-}
-
-/// What the relay has to do. Of each `Open` comes exactly one last word: [`handle_message_complete`] or
-/// [`handle_message_failed`] for the originator, [`handle_leg_ended`] for a leg; by itself, or upon the `Close`, which comes once.
-///
-/// [`handle_message_complete`]: super::Session::handle_message_complete
-/// [`handle_message_failed`]: super::Session::handle_message_failed
-/// [`handle_leg_ended`]: super::Session::handle_leg_ended
-#[derive(Clone, Debug)]
-pub enum RelayCommand {
-    /// Note the sender of the message as soon as its header has named it, if that asks for disposition notifications. Comes before
-    /// `OpenOriginator`.
-    NoteSender(Box<SenderNote>),
-    /// Take the originator's message at this end. Comes before the 200 that tells him of it.
-    OpenOriginator(Box<MsrpEnds>),
-    /// Hang up on the originator. What he has sent and had answered is his message all the same.
-    CloseOriginator,
-    /// Set up the connection to this leg and give it the message from the first byte.
-    OpenLeg(LegNumber, Box<MsrpEnds>),
-    /// Hang up on this leg, once an end-line on its way has been written.
-    CloseLeg(LegNumber),
-    /// No leg will be opened any more: let go what all have (9.1.2-send-4).
-    NoMoreLegs,
-    /// The message will not be complete: tell each leg so (spec-notes N46).
-    AbortMessage,
 }
 
 /// What the caller has to do, in this order.

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::super::leg::{Leg, LegState, Relay};
-use super::super::settings::MAX_SESSION_AGE;
 use super::super::{LegNumber, Side};
-use super::{Action, MessageState, RelayCommand, Session, Stage};
+use super::{Action, MessageState, Session, Stage};
+use crate::controlling::large_mode_settings::MAX_SESSION_AGE;
+use crate::msrp_control::RelayCommand;
 use crate::sip::StatusCode;
 use crate::sip_ua::Due;
 
@@ -135,7 +136,7 @@ impl Session {
 
     /// Until when a complete message is kept for a leg that is up from now on (spec-notes N49).
     pub(super) fn kept_until(&self, now: Instant) -> Option<Instant> {
-        let ttl = self.settings.spool_ttl;
+        let ttl = self.settings.policy.spool_ttl;
         ttl.filter(|_| self.message == MessageState::Complete)
             .map(|ttl| now + ttl)
     }

@@ -2,18 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::dialog::Dialog;
 use super::super::leg::{Leg, LegOutcome, LegState, Relay};
 use super::super::offer_answer::{self, NoDelivery, find_sdp, own_media, read_answer};
-use super::super::settings::{
+use super::super::{DialogName, LegNumber, Side};
+use super::{Action, MessageState, Session, Stage, place_of};
+use crate::controlling::host::{Counter, Fate};
+use crate::controlling::large_mode_settings::{
     ABORT_TIMEOUT, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT,
 };
-use super::super::{DialogName, LegNumber, Side};
-use super::{Action, MessageState, RelayCommand, Session, Stage, place_of};
-use crate::controlling::host::{Counter, Fate};
+use crate::msrp_control::RelayCommand;
 use crate::policy::{AllFailedResponse, LegAck};
 use crate::sdp::{Role, SessionDescription};
 use crate::sip::{HeaderName, Message, StatusCode};
+use crate::sip_ua::{Dialog, OwnInvite};
 use crate::sip_ua::{Refresher, SessionExpires, SessionTimer};
 
 impl Session {
@@ -33,7 +34,14 @@ impl Session {
         let session = self.id;
         let names = self.service.ids().names();
         let name = names.write(DialogName { session, side });
-        let dialog = Dialog::of_caller(&name, self.template.from(), recipient);
+        let dialog = Dialog::of_caller(&OwnInvite {
+            call_id: &name,
+            from: self.template.from(),
+            from_tag: &name,
+            to: &format!("<{recipient}>"),
+            target: recipient,
+            cseq: 1,
+        });
         self.legs
             .push(Leg::new(recipient, to_isf, cema, dialog, own));
         self.standing += 1;
@@ -100,7 +108,7 @@ impl Session {
         let expires = self.invite.first(HeaderName::Expires);
         let expires = expires.and_then(|field| field.text().ok()?.trim().parse::<u32>().ok());
         let limit = expires.map(|seconds| Duration::from_secs(u64::from(seconds.max(1))));
-        let time = self.settings.leg_timeout;
+        let time = self.settings.policy.leg_timeout;
         limit.map_or(time, |limit| time.min(limit))
     }
 
@@ -137,7 +145,7 @@ impl Session {
             // 9.1.2-more200.
             Stage::Confirmed | Stage::Closing | Stage::Delivering => true,
             // Or else with the originator's ACK, and no later than this stage lasts.
-            _ => self.settings.leg_ack == LegAck::Immediate,
+            _ => self.settings.policy.leg_ack == LegAck::Immediate,
         };
         if is_due {
             self.confirm(now, number);
@@ -296,7 +304,7 @@ impl Session {
             return self.call(now, &uri, true, true);
         }
         self.decide(number, LegOutcome::Failed(number_of_code));
-        if self.settings.all_failed_response == AllFailedResponse::Best {
+        if self.settings.policy.all_failed_response == AllFailedResponse::Best {
             self.best_response.consider(code, response);
         }
         self.count(Counter::Failed);

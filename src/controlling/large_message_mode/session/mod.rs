@@ -6,22 +6,23 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::accepted_invite::AcceptedInvite;
 use super::best_response::BestResponse;
-use super::dialog::{Dialog, NotAcceptable, Peer};
 use super::leg::{Leg, LegOutcome, LegState, Relay, Success};
 use super::offer_answer::{find_sdp, own_media};
-use super::outgoing_invite::{AcceptedInvite, Template};
+use super::outgoing_invite::Template;
 use super::pace::Pace;
-use super::settings::{
-    ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
-};
 use super::{DialogName, LegNumber, SessionId, Side};
 use crate::controlling::host::Counter;
+use crate::controlling::large_mode_settings::{
+    ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
+};
 use crate::controlling::service::ControllingFunction;
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
 use crate::session::{LegFailure, LegState as Delivery};
 use crate::shared::{SenderNote, SenderTable};
 use crate::sip::{Message, StatusCode};
+use crate::sip_ua::{Dialog, NotAcceptable, Peer};
 use crate::sip_ua::{MAX_SESSION_EXPIRES_S, SessionTimer, min_se};
 
 mod action;
@@ -32,7 +33,7 @@ mod output;
 mod refreshing;
 mod requests;
 
-pub use action::{Action, RelayCommand, SessionReply, TransactionKey};
+pub use action::{Action, SessionReply, TransactionKey};
 
 /// How far a session is.
 ///
@@ -184,7 +185,8 @@ impl Session {
             .ids()
             .names()
             .write(DialogName { session: id, side });
-        let dialog = Dialog::of_callee(&invite.message, &tag).map_err(|_| NotStarted::Malformed)?;
+        let dialog =
+            Dialog::of_callee(&invite.message, &tag, 0).map_err(|_| NotStarted::Malformed)?;
         let template = Template::new(invite, service, settings, random);
         let template = template.ok_or(NotStarted::Malformed)?;
         let sdp = find_sdp(&invite.message).ok().flatten();

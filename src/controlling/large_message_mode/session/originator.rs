@@ -5,15 +5,18 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::super::Side;
-use super::super::dialog::NotAcceptable;
 use super::super::leg::{LegOutcome, LegState};
 use super::super::offer_answer::{self, SDP_CONTENT_TYPE, offer_as_answer};
 use super::super::outgoing_invite::ALLOW;
-use super::super::settings::{ACK_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT, SENDER_BYE_TIMEOUT};
-use super::{MessageState, RelayCommand, Session, Stage, TransactionKey, place_of};
+use super::{MessageState, Session, Stage, TransactionKey, place_of};
 use crate::controlling::header_fields::put;
+use crate::controlling::large_mode_settings::{
+    ACK_TIMEOUT, CONNECT_TIMEOUT, RELAY_TIMEOUT, SENDER_BYE_TIMEOUT,
+};
+use crate::msrp_control::RelayCommand;
 use crate::sdp::SessionDescription;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
+use crate::sip_ua::NotAcceptable;
 use crate::sip_ua::{
     MIN_SESSION_EXPIRES_S, Refresher, SessionExpires, SessionTimer, min_se, supports_timer,
 };
@@ -31,7 +34,7 @@ impl Session {
 
     /// The first 2xx answers the originator (9.1.2-200). False: it cannot.
     pub(super) fn answer_originator(&mut self, now: Instant, first: &SessionDescription) -> bool {
-        let limit = self.settings.max_message_bytes;
+        let limit = self.settings.policy.max_message_bytes;
         let Ok((answer, ends)) = offer_answer::answer(&self.offer, first, &self.own, limit) else {
             return false;
         };
@@ -54,7 +57,7 @@ impl Session {
         if supports_timer(&self.invite) {
             // A request without interval may still name the least that it takes (RFC 4028 §9).
             let least = min_se(&self.invite).unwrap_or(0);
-            let usual = self.settings.session_expires_s.max(least);
+            let usual = self.settings.policy.session_expires_s.max(least);
             let seconds = asked.map_or(usual, |asked| asked.seconds);
             let refresher = asked.and_then(|asked| asked.refresher);
             let we_refresh = refresher == Some(Refresher::Uas);
@@ -77,7 +80,7 @@ impl Session {
         self.reply_to_invite(StatusCode::OK, headers, body);
         self.stage = Stage::Answered;
         self.ack_deadline = Some(now + ACK_TIMEOUT);
-        self.stay(now + self.settings.ack_wait.min(ACK_TIMEOUT));
+        self.stay(now + self.settings.policy.ack_wait.min(ACK_TIMEOUT));
         true
     }
 
@@ -87,7 +90,7 @@ impl Session {
             Stage::Answered => {
                 self.stage = Stage::Confirmed;
                 self.ack_deadline = None;
-                self.complete_by = self.settings.spool_ttl.map(|ttl| now + ttl);
+                self.complete_by = self.settings.policy.spool_ttl.map(|ttl| now + ttl);
                 self.wake_by(self.complete_by);
                 let wait = match self.message {
                     MessageState::Open => CONNECT_TIMEOUT,

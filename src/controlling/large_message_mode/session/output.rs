@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 
-use super::super::dialog::InDialogRequest;
 use super::super::leg::Leg;
 use super::super::{LegNumber, Side};
-use super::{Action, MessageState, RelayCommand, Session, SessionReply, Stage, TransactionKey};
+use super::{Action, MessageState, Session, SessionReply, Stage, TransactionKey};
 use crate::controlling::host::{Counter, Fate};
+use crate::msrp_control::RelayCommand;
 use crate::sip::{HeaderBlock, Message, StatusCode};
+use crate::sip_ua::InDialogRequest;
 
 impl Session {
     /// `None` after the end, too.

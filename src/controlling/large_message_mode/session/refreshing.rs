@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::super::Side;
-use super::super::dialog::Dialog;
 use super::super::leg::LegState;
 use super::super::offer_answer::SDP_CONTENT_TYPE;
 use super::super::outgoing_invite::ALLOW;
 use super::{Action, Session};
 use crate::controlling::header_fields::put;
 use crate::sip::{HeaderBlock, Message, StatusCode};
+use crate::sip_ua::Dialog;
 use crate::sip_ua::{RefreshMethod, SessionTimer};
 
 impl Session {

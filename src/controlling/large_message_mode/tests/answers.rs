@@ -142,7 +142,9 @@ fn nobody_is_left_before_the_originators_ack() {
 
 /// Two recipients, whose 2xx gets its ACK at once.
 fn immediate() -> Scene {
-    Scene::set(2, &[], |settings| settings.leg_ack = LegAck::Immediate)
+    Scene::set(2, &[], |settings| {
+        settings.policy.leg_ack = LegAck::Immediate
+    })
 }
 
 #[test]

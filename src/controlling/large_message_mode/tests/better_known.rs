@@ -13,7 +13,9 @@ fn announced(description: &[u8]) -> Option<u64> {
 
 /// Two recipients, of whom the second is invited when the first has answered.
 fn one_after_another() -> Scene {
-    Scene::set(2, &[], |settings| settings.max_parallel_legs = Some(1))
+    Scene::set(2, &[], |settings| {
+        settings.policy.max_parallel_legs = Some(1)
+    })
 }
 
 #[test]

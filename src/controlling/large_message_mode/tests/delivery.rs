@@ -74,14 +74,10 @@ fn the_200_says_what_9_1_2_200_asks_for() {
 
 #[test]
 fn no_timer_for_who_knows_none() {
-    let mut scene = Scene::of(
-        &accepted(Kind::Exploder, &["sip:r0@home"], ""),
-        &service(&[]),
-        LargeModeSettings {
-            spool_ttl: None,
-            ..settings()
-        },
-    );
+    let mut settings = settings();
+    settings.policy.spool_ttl = None;
+    let invite = accepted(Kind::Exploder, &["sip:r0@home"], "");
+    let mut scene = Scene::of(&invite, &service(&[]), settings);
     scene.answer(0);
     let text = String::from_utf8(scene.replies.pop().unwrap().headers).unwrap();
     assert!(

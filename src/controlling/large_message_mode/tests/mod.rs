@@ -22,10 +22,11 @@ use bytes::Bytes;
 
 use super::super::host::Fate;
 use super::super::ids::Ids;
-use super::super::service::{ControllingFunction, Kind};
+use super::super::received::Kind;
+use super::super::service::ControllingFunction;
 use super::*;
 use crate::policy::ID_KEY_BYTES;
-use crate::policy::{LargeModePolicy, Settings};
+use crate::policy::Settings;
 use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
 use crate::session::{LegFailure, LegState as Delivery};
 use crate::sip::{HeaderName, Message, StatusCode};
@@ -83,7 +84,7 @@ fn settings() -> LargeModeSettings {
         port: 2855,
     };
     LargeModeSettings::new(
-        &LargeModePolicy::default(),
+        &Settings::default().large_mode,
         "sip:cpm@203.0.113.1:5060".into(),
         MsrpAddresses {
             tcp: Some(address("203.0.113.5")),
@@ -169,7 +170,7 @@ impl Scene {
         settings: LargeModeSettings,
     ) -> Self {
         let now = Instant::now();
-        let most_inviting = settings.max_parallel_legs.unwrap_or(usize::MAX);
+        let most_inviting = settings.policy.max_parallel_legs.unwrap_or(usize::MAX);
         let settings = Rc::new(settings);
         let session = Session::new(now, service, &settings, invite, INVITE, numbered).unwrap();
         let mut scene = Scene {

@@ -4,13 +4,13 @@ use super::*;
 
 fn parallel(recipients: u32, most: usize) -> Scene {
     Scene::set(recipients, &[], |settings| {
-        settings.max_parallel_legs = Some(most);
+        settings.policy.max_parallel_legs = Some(most);
     })
 }
 
 fn per_second(recipients: u32, legs: u32) -> Scene {
     Scene::set(recipients, &[], |settings| {
-        settings.legs_per_second = Some(legs);
+        settings.policy.legs_per_second = Some(legs);
     })
 }
 
@@ -116,7 +116,9 @@ fn a_422_is_obeyed_at_once() {
 
 #[test]
 fn the_isf_waits_for_its_turn() {
-    let mut scene = Scene::set(3, ISF, |settings| settings.max_parallel_legs = Some(2));
+    let mut scene = Scene::set(3, ISF, |settings| {
+        settings.policy.max_parallel_legs = Some(2)
+    });
     scene.refuse(0, 404);
     scene.did(&["interworked 404", "invite 2"]);
     assert_eq!(scene.state(3), LegState::Waiting);
@@ -180,8 +182,8 @@ fn a_high_pace_is_kept_in_portions() {
 #[test]
 fn both_limits_hold() {
     let mut scene = Scene::set(4, &[], |settings| {
-        settings.max_parallel_legs = Some(2);
-        settings.legs_per_second = Some(1);
+        settings.policy.max_parallel_legs = Some(2);
+        settings.policy.legs_per_second = Some(1);
     });
     scene.later(5);
     scene.did(&["invite 1"]);

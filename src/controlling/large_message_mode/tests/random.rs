@@ -12,11 +12,11 @@ fn random_events_in_random_order() {
         let recipients = 1 + random.usize(..4) as u32;
         let parameters = if random.usize(..2) == 0 { ISF } else { &[] };
         let mut scene = Scene::set(recipients, parameters, |settings| {
-            settings.max_parallel_legs = [None, Some(1), Some(2)][random.usize(..3)];
-            settings.legs_per_second = [None, Some(1), Some(100)][random.usize(..3)];
-            settings.spool_ttl = [None, Some(Duration::from_secs(20))][random.usize(..2)];
-            settings.leg_ack = [LegAck::OnSenderAck, LegAck::Immediate][random.usize(..2)];
-            settings.all_failed_response = [
+            settings.policy.max_parallel_legs = [None, Some(1), Some(2)][random.usize(..3)];
+            settings.policy.legs_per_second = [None, Some(1), Some(100)][random.usize(..3)];
+            settings.policy.spool_ttl = [None, Some(Duration::from_secs(20))][random.usize(..2)];
+            settings.policy.leg_ack = [LegAck::OnSenderAck, LegAck::Immediate][random.usize(..2)];
+            settings.policy.all_failed_response = [
                 AllFailedResponse::TemporarilyUnavailable,
                 AllFailedResponse::Best,
             ][random.usize(..2)];

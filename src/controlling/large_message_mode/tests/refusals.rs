@@ -172,7 +172,7 @@ fn expires_shortens_the_ringing() {
 #[test]
 fn the_originator_is_answered_before_his_transaction_ends() {
     let mut longest = settings();
-    longest.leg_timeout = Duration::from_secs(1_000);
+    longest.policy.leg_timeout = Duration::from_secs(1_000);
     let invite = accepted(Kind::Exploder, &["sip:r0@home"], "");
     let mut scene = Scene::of(&invite, &service(&[]), longest);
     scene.ring(0);
@@ -186,7 +186,7 @@ fn the_originator_is_answered_before_his_transaction_ends() {
 fn the_best_of_all_refusals_answers() {
     let best = |recipients, parameters: &[(&str, &str)]| {
         Scene::set(recipients, parameters, |settings| {
-            settings.all_failed_response = AllFailedResponse::Best;
+            settings.policy.all_failed_response = AllFailedResponse::Best;
         })
     };
     let mut scene = best(3, &[]);

@@ -6,7 +6,7 @@ const TTL: u64 = 1_000;
 
 fn confirmed(recipients: u32, parameters: &[(&str, &str)]) -> Scene {
     let ttl = |settings: &mut LargeModeSettings| {
-        settings.spool_ttl = Some(Duration::from_secs(TTL));
+        settings.policy.spool_ttl = Some(Duration::from_secs(TTL));
     };
     let mut scene = Scene::set(recipients, parameters, ttl).confirm(recipients);
     scene.session.handle_message_started(Some(1_000));
@@ -69,7 +69,7 @@ fn the_isf_gets_it_then_and_has_as_long() {
 #[test]
 fn a_late_leg_has_as_long_from_its_connection_on() {
     let mut scene = Scene::set(2, &[], |settings| {
-        settings.spool_ttl = Some(Duration::from_secs(30));
+        settings.policy.spool_ttl = Some(Duration::from_secs(30));
     });
     scene.ring(1);
     scene.answer(0);
@@ -105,7 +105,7 @@ fn an_originator_has_as_long_for_his_message() {
 
 #[test]
 fn without_limit_that_of_the_session_holds() {
-    let mut scene = Scene::set(1, &[], |settings| settings.spool_ttl = None).confirm(1);
+    let mut scene = Scene::set(1, &[], |settings| settings.policy.spool_ttl = None).confirm(1);
     scene.complete();
     scene.bye(Side::Originator);
     scene.until(scene.born + MAX_SESSION_AGE - Duration::from_secs(1));

@@ -65,7 +65,7 @@ fn the_session_waits_for_one_that_will_do() {
 
 #[test]
 fn the_sender_is_told_what_we_take_ourselves() {
-    let mut scene = Scene::set(1, &[], |settings| settings.max_message_bytes = 7000);
+    let mut scene = Scene::set(1, &[], |settings| settings.policy.max_message_bytes = 7000);
     scene.answer(0);
     assert!(sdp_of(&scene.replies[0]).contains("a=max-size:7000\r\n"));
     scene.silence();

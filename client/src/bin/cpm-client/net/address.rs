@@ -8,6 +8,7 @@ use cpm_wire::sip::Uri;
 use super::dns::NameServers;
 use super::locate::{Wanted, places};
 use super::race::addresses;
+use crate::random::fill;
 
 /// A server as the user names it: `HOST`, `HOST:PORT` or a SIP URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl Server {
     ) -> Result<Vec<Vec<Way>>, String> {
         let mut groups = Vec::new();
         let mut failure = format!("{} offers no such service", self.host);
-        for place in places(&self.host, self.port, wanted, name_servers, crate::fill) {
+        for place in places(&self.host, self.port, wanted, name_servers, fill) {
             let way = |address| Way {
                 transport: place.transport,
                 address,

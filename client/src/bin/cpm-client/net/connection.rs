@@ -4,11 +4,13 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
+use cpm_client::Failure;
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection};
 
 use super::tls::CertificateWords;
+use crate::exit::Problem;
 
 /// Bytes that may wait to be written before the caller is asked for no more.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
@@ -43,6 +45,16 @@ impl Broken {
     pub(crate) fn at(mut self, place: &str) -> Self {
         self.words = format!("{place}: {}", self.words);
         self
+    }
+}
+
+impl From<&Broken> for Problem {
+    /// A connection to the SIP server that broke or could not be opened.
+    fn from(broken: &Broken) -> Self {
+        if broken.is_certificate {
+            return Self::certificate(&broken.words);
+        }
+        Failure::Unreachable(broken.words.clone()).into()
     }
 }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, CharacterString, Name, Packet, PacketFlag, Question, RCODE, TYPE};
 
+use crate::random::fill;
+
 /// Where the system names its servers.
 const SYSTEM_FILE: &str = "/etc/resolv.conf";
 /// Most servers that are asked, as the system does it.
@@ -77,7 +79,7 @@ impl NameServers {
         read: impl Fn(&RData<'_>) -> Option<T>,
     ) -> Option<Vec<T>> {
         let mut id = [0; 2];
-        crate::fill(&mut id);
+        fill(&mut id);
         let mut query = Packet::new_query(u16::from_be_bytes(id));
         query.set_flags(PacketFlag::RECURSION_DESIRED);
         let question = Question::new(Name::new(name).ok()?, kind.into(), CLASS::IN.into(), false);

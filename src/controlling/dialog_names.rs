@@ -1,32 +1,11 @@
-//! Names of sessions and of their dialogs, by which a worker sees that a message is ours.
-
-use std::fmt;
+//! Names of dialogs, by which a worker sees that a message is ours.
 
 use ring::hmac;
 
+use crate::msrp_control::{LegNumber, SESSION_ID_BYTES, SessionId, Side};
+
 /// What the names of our dialogs begin with. Call-IDs of pager mode begin with `cpm-`.
 const PREFIX: &str = "cpms-";
-/// Bytes of a [`SessionId`].
-pub(super) const SESSION_ID_BYTES: usize = 16;
-
-/// Names a session: 128 bits of a keyed hash over its INVITE, which nobody can guess.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId([u8; SESSION_ID_BYTES]);
-
-/// A leg of one session: the place of its INVITE in the order of sending. The second INVITE of a recipient, the one to the
-/// ISF, is a leg of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LegNumber(pub u32);
-
-/// One of the dialogs of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Side {
-    /// The dialog with the originator, in which we are the callee.
-    Originator,
-    /// The dialog with a recipient, in which we are the caller.
-    Leg(LegNumber),
-}
-
 /// Names one dialog. Its text, which [`DialogNames`] writes, is our tag in that dialog, and the Call-ID too if we have
 /// made the dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,38 +14,6 @@ pub struct DialogName {
     pub session: SessionId,
     /// With whom.
     pub side: Side,
-}
-
-impl SessionId {
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    pub(in crate::controlling) fn from_bytes(bytes: [u8; SESSION_ID_BYTES]) -> Self {
-        SessionId(bytes)
-    }
-
-    /// Parses the 32 hex digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let canonical = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 2 * SESSION_ID_BYTES || !text.bytes().all(canonical) {
-            return None;
-        }
-        let number = u128::from_str_radix(text, 16).ok()?;
-        Some(SessionId(number.to_be_bytes()))
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 /// Writes and reads the names of dialogs.
@@ -88,7 +35,7 @@ const NAME_BYTES: usize = PROOF_BYTES + NAMED_BYTES;
 
 impl DialogNames {
     /// With two secret keys.
-    pub(in crate::controlling) fn new(proof: &[u8; 32], cipher: &[u8; 32]) -> Self {
+    pub(super) fn new(proof: &[u8; 32], cipher: &[u8; 32]) -> Self {
         DialogNames {
             proof: hmac::Key::new(hmac::HMAC_SHA256, proof),
             cipher: hmac::Key::new(hmac::HMAC_SHA256, cipher),
@@ -102,7 +49,7 @@ impl DialogNames {
             Side::Leg(LegNumber(number)) => u64::from(number) + 1,
         };
         let mut named = [0; NAMED_BYTES];
-        named[..SESSION_ID_BYTES].copy_from_slice(&name.session.0);
+        named[..SESSION_ID_BYTES].copy_from_slice(name.session.as_bytes());
         named[SESSION_ID_BYTES..].copy_from_slice(&number.to_be_bytes()[3..]);
         let proof = self.proof(&named);
         self.encipher(&proof, &mut named);
@@ -139,7 +86,7 @@ impl DialogNames {
             .iter()
             .fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
         Some(DialogName {
-            session: SessionId(bytes),
+            session: SessionId::from_bytes(bytes),
             side: match number.checked_sub(1) {
                 None => Side::Originator,
                 Some(number) => Side::Leg(LegNumber(u32::try_from(number).ok()?)),
@@ -179,7 +126,7 @@ mod tests {
         DialogNames::new(&[1; 32], &[2; 32])
     }
 
-    const SESSION: SessionId = SessionId([0x0a; SESSION_ID_BYTES]);
+    const SESSION: SessionId = SessionId::from_bytes([0x0a; SESSION_ID_BYTES]);
 
     #[test]
     fn names_come_back() {

@@ -3,10 +3,10 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use super::{
-    MAX_URI_HEADERS, PHONE_CONTEXT, SipUri, TelUri, Uri, find_parameter, headers, ipv6_address,
-    is_visual_separator, names_match, parameters,
-};
+use super::components::{Case, components_match, find_parameter, headers, names_match, parameters};
+use super::host::{hosts_match, ipv6_address};
+use super::tel::{PHONE_CONTEXT, is_visual_separator};
+use super::{MAX_URI_HEADERS, SipUri, TelUri, Uri};
 use crate::sip::grammar::unescape;
 
 /// Parameters of a sip URI that make two URIs differ when only one has them (§19.1.4: the first four
@@ -275,50 +275,11 @@ impl KeyHasher {
     }
 }
 
-#[derive(Clone, Copy)]
-pub(super) enum Case {
-    Sensitive,
-    Insensitive,
-}
-
-impl Case {
-    /// The character as it is compared.
-    fn of(self, character: u16) -> u16 {
-        match (self, u8::try_from(character)) {
-            (Case::Insensitive, Ok(byte)) => u16::from(byte.to_ascii_lowercase()),
-            _ => character,
-        }
-    }
-}
-
-/// Compares two components with their escapes resolved (§19.1.4).
-pub(super) fn components_match(a: &str, b: &str, case: Case) -> bool {
-    let is_plain = |text: &str| memchr::memchr(b'%', text.as_bytes()).is_none();
-    if is_plain(a) && is_plain(b) {
-        return match case {
-            Case::Sensitive => a == b,
-            Case::Insensitive => a.eq_ignore_ascii_case(b),
-        };
-    }
-    let fold = |character| case.of(character);
-    unescape(a.bytes())
-        .map(fold)
-        .eq(unescape(b.bytes()).map(fold))
-}
-
 fn optional_components_match(a: Option<&str>, b: Option<&str>, case: Case) -> bool {
     match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => components_match(a, b, case),
         _ => false,
-    }
-}
-
-/// Host names without regard to case, IPv6 addresses by value (RFC 5954 §4.2).
-fn hosts_match(a: &str, b: &str) -> bool {
-    match (ipv6_address(a), ipv6_address(b)) {
-        (None, None) => a.eq_ignore_ascii_case(b),
-        (a, b) => a == b,
     }
 }
 

@@ -4,19 +4,19 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::host::{Counter, Host, OutgoingRequest, Sent};
-use super::pager_mode::Attempt;
-use super::pager_mode::{FanOutJob, Progress, RETRY_AFTER_S};
-use super::refusal::Refusal;
-use super::request::Request;
-use super::service::ControllingFunction;
+use super::fan_out_job::{FanOutJob, Progress};
+use crate::controlling::attempt::Attempt;
+use crate::controlling::host::{Counter, Host, OutgoingRequest, Sent};
+use crate::controlling::refusal::{RETRY_AFTER_S, Refusal};
+use crate::controlling::request::Request;
+use crate::controlling::service::ControllingFunction;
 use crate::log::LogLevel;
 use crate::shared::{Charge, Destination, OutstandingTable, Share, Source};
 use crate::sip::{StatusCode, Uri};
 
 impl Request {
     /// Counts its recipients for its originator and its source.
-    pub(super) fn charge(&self) -> Result<Charge, Share> {
+    pub(in crate::controlling) fn charge(&self) -> Result<Charge, Share> {
         let (Some(outstanding), Some(originator)) = (&self.service.outstanding, self.originator())
         else {
             return Ok(Charge::default());
@@ -31,7 +31,7 @@ impl Request {
     }
 
     /// Why it is refused. The operator is told of one in a while: a flood of them must not fill the log.
-    pub(super) fn over_share(&self, share: Share, host: &dyn Host) -> Refusal {
+    pub(in crate::controlling) fn over_share(&self, share: Share, host: &dyn Host) -> Refusal {
         let name = match share {
             Share::Sender => "max_outstanding_per_sender",
             Share::Source => "max_outstanding_per_source",
@@ -78,7 +78,12 @@ impl ControllingFunction {
     }
 
     /// The copy with this Request-URI is no longer awaited. `goes_on`: another one takes its place.
-    pub(super) fn release(&self, recipient: Option<&str>, charge: Charge, goes_on: bool) {
+    pub(in crate::controlling) fn release(
+        &self,
+        recipient: Option<&str>,
+        charge: Charge,
+        goes_on: bool,
+    ) {
         let Some(outstanding) = &self.outstanding else {
             return;
         };
@@ -156,7 +161,7 @@ impl Host for Shared<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pager_mode::tests::{Scripted, job};
+    use super::super::fan_out_job::tests::{Scripted, job};
     use super::*;
     use crate::controlling::Outcome;
     use crate::policy::Settings;

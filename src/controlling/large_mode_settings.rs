@@ -1,9 +1,9 @@
-//! What the operator can set for large message mode, and the times that are fixed.
+//! What sessions of large message mode go by: policy, addresses, and the times that are fixed.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::policy::{AllFailedResponse, LargeModePolicy, LegAck, SessionTimerCheck};
+use crate::policy::LargeModePolicy;
 use crate::sdp::{Fingerprint, Transport};
 
 /// How soon at the latest the originator's INVITE gets its final response from us. The transaction layer must keep that
@@ -29,35 +29,14 @@ pub const LEG_SILENCE: Duration = Duration::from_secs(10);
 /// No session lives longer: a backstop for those whose peers know no session timers. 100 MiB take four hours at 64 kbit/s.
 pub const MAX_SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
 
-/// What the operator can set; the names are those of the module's parameters.
+/// What a session of large message mode goes by.
 #[derive(Clone, Debug)]
 pub struct LargeModeSettings {
-    /// `require_session_timer`: which Session-Expires is refused (spec-notes N1).
-    pub session_timer_check: SessionTimerCheck,
-    /// `session_expires`: interval towards an originator who names none, in seconds.
-    pub session_expires_s: u32,
-    /// `leg_session_expires`: interval asked of recipients, in seconds; 0: none is asked (spec-notes N44).
-    pub leg_session_expires_s: u32,
-    /// `leg_timeout`: how long a recipient may ring (spec-notes N20).
-    pub leg_timeout: Duration,
+    /// What the operator has configured.
+    pub policy: LargeModePolicy,
     /// [`LEG_SILENCE`] but in tests.
     pub leg_silence: Duration,
-    /// `max_parallel_legs`: most INVITEs that wait for a final answer; `None`: no limit (spec-notes N36).
-    pub max_parallel_legs: Option<usize>,
-    /// `legs_per_second`: INVITEs in a second; `None`: no limit (spec-notes N36).
-    pub legs_per_second: Option<u32>,
-    /// `all_failed_response`: what the originator gets when no recipient answers 2xx (spec-notes N20).
-    pub all_failed_response: AllFailedResponse,
-    /// `leg_ack`: when a recipient's 2xx gets its ACK (spec-notes N43).
-    pub leg_ack: LegAck,
-    /// `ack_wait`: how long recipients who answered wait for the originator's ACK (spec-notes N43).
-    pub ack_wait: Duration,
-    /// `msrp_max_message`: longest message in bytes; 0: no limit (spec-notes N49).
-    pub max_message_bytes: u64,
-    /// `spool_ttl`: how long a complete message is kept for a recipient who does not get on, and how long the originator may take
-    /// for his; `None`: no limit but [`MAX_SESSION_AGE`] (spec-notes N49).
-    pub spool_ttl: Option<Duration>,
-    /// URI of Contact: where requests inside of dialogs reach us. Without header fields.
+    /// URI of Contact: where requests inside of dialogs reach this proxy. Without header fields.
     pub contact: String,
     /// Where peers reach our relay.
     pub msrp: MsrpAddresses,
@@ -107,18 +86,8 @@ impl LargeModeSettings {
     /// What `policy` says, for a proxy that is reached at `contact` and a relay at these addresses.
     pub fn new(policy: &LargeModePolicy, contact: String, msrp: MsrpAddresses) -> Self {
         LargeModeSettings {
-            session_timer_check: policy.require_session_timer,
-            session_expires_s: policy.session_expires_s,
-            leg_session_expires_s: policy.leg_session_expires_s,
-            leg_timeout: policy.leg_timeout,
+            policy: policy.clone(),
             leg_silence: LEG_SILENCE,
-            max_parallel_legs: policy.max_parallel_legs,
-            legs_per_second: policy.legs_per_second,
-            all_failed_response: policy.all_failed_response,
-            leg_ack: policy.leg_ack,
-            ack_wait: policy.ack_wait,
-            max_message_bytes: policy.max_message_bytes,
-            spool_ttl: policy.spool_ttl,
             contact,
             msrp,
         }

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Module parameters. The core knows them all, with type, range and default; this file makes Kamailio's table of them
+ * when the module is loaded. Kamailio tells a setter the value and not the name, so that each parameter has a setter of
+ * its own, by its number.
+ */
+#include <string.h>
+
+#include "core/mem/mem.h"
+
+#include "cpm_kamailio.h"
+
+#define MAX_PARAMETERS 100
+
+static int set_parameter(int number, modparam_t type, void *value);
+
+/* set_100() is of the parameter 0: a number must not begin with 0 in C, where it would be octal. */
+#define SETTER(n)                                     \
+	static int set_##n(modparam_t type, void *value)  \
+	{                                                 \
+		return set_parameter((n)-100, type, value);   \
+	}
+#define NAMED(n) set_##n,
+#define TEN(X, n) X(n##0) X(n##1) X(n##2) X(n##3) X(n##4) X(n##5) X(n##6) X(n##7) X(n##8) X(n##9)
+#define HUNDRED(X)                                                                   \
+	TEN(X, 10) TEN(X, 11) TEN(X, 12) TEN(X, 13) TEN(X, 14) TEN(X, 15) TEN(X, 16) TEN(X, 17) TEN(X, 18) TEN(X, 19)
+HUNDRED(SETTER)
+static int (*const setters[MAX_PARAMETERS])(modparam_t type, void *value) = {HUNDRED(NAMED)};
+
+/* The parameters of Kamailio's side alone. */
+static const param_export_t own_parameters[] = {
+	{"group_processes", PARAM_INT, &cpm_group_processes},
+	{"event_callback", PARAM_STR, &cpm_event_callback},
+};
+#define OWN_PARAMETERS (sizeof(own_parameters) / sizeof(own_parameters[0]))
+
+/* Each may be written as a number or as a string. */
+param_export_t cpm_parameters[2 * MAX_PARAMETERS + OWN_PARAMETERS + 1];
+
+/* Kamailio takes what a setter refuses as a syntax error of its own, after the line of the core. */
+static int set_parameter(int number, modparam_t type, void *value)
+{
+	char text[32];
+	struct cpm_str value_text;
+
+	if(cpm_ensure_service() < 0)
+		return -1;
+	if(PARAM_TYPE_MASK(type) == PARAM_INT) {
+		snprintf(text, sizeof(text), "%ld", (long)value);
+		value_text.s = text;
+	} else {
+		value_text.s = value != NULL ? (const char *)value : "";
+	}
+	value_text.len = strlen(value_text.s);
+	return cpm_core_api->service_set(cpm_service, cpm_of_chars(cpm_parameters[2 * number].name), value_text);
+}
+
+char *cpm_chars_of(struct cpm_str text)
+{
+	char *copy = pkg_malloc(text.len + 1);
+
+	if(copy == NULL) {
+		PKG_MEM_ERROR;
+		return NULL;
+	}
+	memcpy(copy, text.s, text.len);
+	copy[text.len] = '\0';
+	return copy;
+}
+
+int cpm_parameters_register(void)
+{
+	struct cpm_parameter parameter;
+	param_export_t *row = cpm_parameters;
+	char *name;
+	size_t number;
+
+	for(number = 0; cpm_core_api->parameter(number, &parameter) == 1; number++) {
+		name = number < MAX_PARAMETERS ? cpm_chars_of(parameter.name) : NULL;
+		if(name == NULL) {
+			LM_CRIT("no room for parameter %.*s\n", (int)parameter.name.len, parameter.name.s);
+			return -1;
+		}
+		row->type = PARAM_STRING | PARAM_USE_FUNC;
+		row[1].type = PARAM_INT | PARAM_USE_FUNC;
+		row->name = row[1].name = name;
+		row->param_pointer = row[1].param_pointer = (void *)setters[number];
+		row += 2;
+	}
+	memcpy(row, own_parameters, sizeof(own_parameters));
+	return 0;
+}

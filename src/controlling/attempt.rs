@@ -1,0 +1,73 @@
+//! Which outgoing request it is whose end comes back.
+
+use crate::shared::{Charge, Link};
+
+/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64 bits. A host that has only 32
+/// loses the upper ones, which only say sooner what time says too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// A copy of a message.
+    Copy {
+        /// The recipient's copy to the ISF, after which there is no further one.
+        to_isf: bool,
+        /// Where its failure is counted.
+        link: Link,
+        /// What its recipient is counted in until then.
+        charge: Charge,
+    },
+    /// A notification of ours, whose end changes nothing.
+    Notification,
+}
+
+impl Attempt {
+    pub(super) fn bits(self) -> u64 {
+        match self {
+            Attempt::Copy {
+                to_isf,
+                link,
+                charge,
+            } => {
+                let copy = link.bits() << 1 | u32::from(to_isf);
+                u64::from(charge.bits()) << 32 | u64::from(copy)
+            }
+            // Of two thousand million records one has a copy to the ISF with the same bits, whose failure is not counted then.
+            Attempt::Notification => u64::from(u32::MAX),
+        }
+    }
+
+    pub(super) fn of_bits(bits: u64) -> Self {
+        match bits as u32 {
+            u32::MAX => Attempt::Notification,
+            copy => Attempt::Copy {
+                to_isf: copy & 1 == 1,
+                link: Link::from_bits(copy >> 1),
+                charge: Charge::from_bits((bits >> 32) as u32),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_comes_back_as_it_was() {
+        for bits in [0, 1, 2, 0x1234_5678, u32::MAX >> 1] {
+            for to_isf in [false, true] {
+                let link = Link::from_bits(bits);
+                let charge = Charge::from_bits(bits << 1);
+                let attempt = Attempt::Copy {
+                    to_isf,
+                    link,
+                    charge,
+                };
+                if attempt.bits() as u32 != u32::MAX {
+                    assert_eq!(Attempt::of_bits(attempt.bits()), attempt);
+                }
+            }
+        }
+        let attempt = Attempt::Notification;
+        assert_eq!(Attempt::of_bits(attempt.bits()), attempt);
+    }
+}

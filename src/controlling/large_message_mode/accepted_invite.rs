@@ -1,0 +1,122 @@
+//! An INVITE on its way from the process that has checked it to the one that has the sessions.
+
+use bytes::{Buf, BufMut, Bytes};
+
+use crate::controlling::handed_over::{put, put_claim, take, take_claim, take_text};
+use crate::controlling::received::Kind;
+use crate::controlling::request::Request;
+use crate::msrp_control::{SESSION_ID_BYTES, SessionId};
+use crate::resource_lists;
+use crate::shared::Claim;
+use crate::sip::{Message, requests_anonymity};
+
+/// An INVITE that has passed its checks, with what they found out. Plain, so that it can go from the process that checked to
+/// the one that has the sessions.
+#[derive(Clone, Debug)]
+pub struct AcceptedInvite {
+    /// The name that its session will have.
+    pub session: SessionId,
+    /// What keeps it from being taken again, where requests are remembered.
+    pub claim: Option<Claim>,
+    /// The kind of destination.
+    pub kind: Kind,
+    /// The request as received.
+    pub message: Message,
+    /// The address of ours that it is for, as the group's document or the configuration writes it.
+    pub own_address: String,
+    /// The authenticated originator's CPM Address.
+    pub originator: String,
+    /// P-Asserted-Identity value that names the originator.
+    pub asserted: String,
+    /// Where disposition notifications about the message can go.
+    pub notifications_to: Option<String>,
+    /// The distinct recipients' URIs, each ended by a line feed, which no URI holds.
+    pub recipients: String,
+    /// The history document, for an ad-hoc group with entries to show
+    /// ([`write_history`](resource_lists::write_history)).
+    pub history: Option<Bytes>,
+}
+
+impl AcceptedInvite {
+    /// From a request whose checks have passed. `None`: it is not one of large message mode.
+    pub(in crate::controlling) fn of(request: &Request, claim: Option<Claim>) -> Option<Self> {
+        let originator = request.originator.as_ref()?;
+        let history = (request.kind() == Kind::AdHoc).then(|| {
+            let unqualified = request.service.settings().history_unqualified;
+            resource_lists::write_history(request.recipients().history(), unqualified)
+        });
+        Some(AcceptedInvite {
+            session: request.session()?,
+            claim,
+            kind: request.kind(),
+            message: request.message.clone(),
+            own_address: request.own_address().to_owned(),
+            originator: originator.uri().to_owned(),
+            asserted: originator.asserted().to_owned(),
+            notifications_to: request.notifications_to().map(str::to_owned),
+            recipients: request.recipients().lines().to_owned(),
+            history: history.flatten(),
+        })
+    }
+
+    /// As bytes for another process of the same build.
+    pub fn write(&self) -> Vec<u8> {
+        let mut bytes =
+            Vec::with_capacity(self.message.buffer().len() + self.recipients.len() + 1024);
+        bytes.put_slice(self.session.as_bytes());
+        put_claim(&mut bytes, self.claim);
+        bytes.put_u8(match self.kind {
+            Kind::Exploder => 0,
+            Kind::AdHoc => 1,
+            Kind::Group => 2,
+        });
+        bytes.put_u8(u8::from(self.history.is_some()));
+        for field in [
+            &self.message.buffer()[..],
+            self.own_address.as_bytes(),
+            self.originator.as_bytes(),
+            self.asserted.as_bytes(),
+            self.notifications_to
+                .as_deref()
+                .unwrap_or_default()
+                .as_bytes(),
+            self.recipients.as_bytes(),
+            self.history.as_deref().unwrap_or_default(),
+        ] {
+            put(&mut bytes, field);
+        }
+        bytes
+    }
+
+    /// The inverse of [`AcceptedInvite::write`]; `None` for anything else.
+    pub fn read(mut bytes: Bytes) -> Option<Self> {
+        let mut session = [0; SESSION_ID_BYTES];
+        bytes.try_copy_to_slice(&mut session).ok()?;
+        let claim = take_claim(&mut bytes)?;
+        let kind = match bytes.try_get_u8().ok()? {
+            0 => Kind::Exploder,
+            1 => Kind::AdHoc,
+            2 => Kind::Group,
+            _ => return None,
+        };
+        let has_history = bytes.try_get_u8().ok()? == 1;
+        let invite = AcceptedInvite {
+            session: SessionId::from_bytes(session),
+            claim,
+            kind,
+            message: Message::parse(take(&mut bytes)?).ok()?,
+            own_address: take_text(&mut bytes)?,
+            originator: take_text(&mut bytes)?,
+            asserted: take_text(&mut bytes)?,
+            notifications_to: Some(take_text(&mut bytes)?).filter(|uri| !uri.is_empty()),
+            recipients: take_text(&mut bytes)?,
+            history: Some(take(&mut bytes)?).filter(|_| has_history),
+        };
+        bytes.is_empty().then_some(invite)
+    }
+
+    /// Whether the sender wants to stay unnamed (spec-notes N17).
+    pub(super) fn is_anonymous(&self) -> bool {
+        requests_anonymity(&self.message)
+    }
+}

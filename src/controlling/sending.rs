@@ -1,0 +1,159 @@
+//! Sending an accepted request on: the one place that chooses between the modes.
+
+use super::host::{Counter, Host};
+use super::large_message_mode::AcceptedInvite;
+use super::pager_mode::{self, Progress};
+use super::received::Mode;
+use super::refusal::{RETRY_AFTER_S, Refusal, Reply};
+use super::request::{CheckStage, Request};
+use super::service::ControllingFunction;
+use crate::log::LogLevel;
+use crate::shared::{Claim, Known, Share};
+use crate::sip::StatusCode;
+
+/// What came of a fan-out.
+#[derive(Debug)]
+pub enum FanOut {
+    /// All is done; with the reply.
+    Done(Reply),
+    /// The rest was handed over, and the job will say the reply.
+    HandedOver,
+    /// It has been taken before, here or by another process a moment ago.
+    Known(Known),
+    /// There was no room for a single transaction.
+    NoRoom,
+    /// Its originator or its source has as many recipients awaited as it may have.
+    OverShare(Share),
+    /// A failure of our own.
+    Failed,
+    /// The request has not passed its checks.
+    NotAccepted,
+}
+
+impl Request {
+    /// Sends one request to each recipient (9.1.1 item 6), or has the process of the sessions do so (9.1.2-8, -9). Takes
+    /// `&self`: the host may run a routing script in between that looks at this request. [`Request::handle_fan_out`] takes the
+    /// result.
+    pub fn fan_out(&self, host: &dyn Host) -> FanOut {
+        if self.stage != CheckStage::Accepted {
+            return FanOut::NotAccepted;
+        }
+        let claim = match self.claim(host) {
+            Ok(claim) => claim,
+            Err(known) => return FanOut::Known(known),
+        };
+        let result = match self.mode() {
+            Mode::Pager => self.send_copies(claim, host),
+            Mode::Large => match AcceptedInvite::of(self, claim) {
+                None => FanOut::Failed,
+                Some(invite) if host.begin_session(&invite.write()) => FanOut::HandedOver,
+                Some(_) => FanOut::NoRoom,
+            },
+        };
+        // What was refused after all may come again.
+        if matches!(
+            result,
+            FanOut::Failed | FanOut::NoRoom | FanOut::OverShare(_)
+        ) {
+            self.service.give_back(claim);
+        }
+        result
+    }
+
+    /// The right to fan it out, which one process gets, once.
+    fn claim(&self, host: &dyn Host) -> Result<Option<Claim>, Known> {
+        let Some((requests, name)) = self.service.requests().zip(self.name.as_ref()) else {
+            return Ok(None);
+        };
+        let claimed = requests.claim(name)?;
+        if claimed.forgot {
+            host.count(Counter::Forgotten, 1);
+        }
+        Ok(Some(claimed.claim))
+    }
+
+    fn send_copies(&self, claim: Option<Claim>, host: &dyn Host) -> FanOut {
+        let charge = match self.charge() {
+            Ok(charge) => charge,
+            Err(share) => return FanOut::OverShare(share),
+        };
+        let free = || {
+            if let Some(outstanding) = &self.service.outstanding {
+                outstanding.release(charge, self.recipients.len());
+            }
+        };
+        let Some(mut job) = pager_mode::fan_out_job(self, charge, host) else {
+            free();
+            return FanOut::Failed;
+        };
+        job.claim = claim;
+        let noted = self.note_sender();
+        if let Some(noted) = &noted {
+            job.set_link(noted.link());
+        }
+        loop {
+            let progress = self.service.run(&mut job, host, false);
+            if progress == Progress::Done {
+                self.service.handle_done(&job, host);
+                return FanOut::Done(job.reply());
+            }
+            if host.hand_over(&job.write()) {
+                return FanOut::HandedOver;
+            }
+            if progress == Progress::NoRoom {
+                if job.is_untouched() {
+                    free();
+                    if let (Some(senders), Some(noted)) = (self.service.senders(), &noted) {
+                        senders.forget(noted);
+                    }
+                    return FanOut::NoRoom;
+                }
+                self.service.run(&mut job, host, true);
+                self.service.handle_done(&job, host);
+                return FanOut::Done(job.reply());
+            }
+        }
+    }
+
+    /// Makes the reply to what [`Request::fan_out`] came to.
+    pub fn handle_fan_out(&mut self, result: FanOut, host: &dyn Host) {
+        self.stage = match result {
+            FanOut::NotAccepted => return,
+            FanOut::Known(known) => self.handle_known(known, host),
+            FanOut::HandedOver => {
+                // A session counts itself once it is there.
+                if self.mode() == Mode::Pager {
+                    host.count(Counter::Accepted, 1);
+                }
+                CheckStage::Answered
+            }
+            FanOut::Done(reply) => {
+                host.count(Counter::Accepted, 1);
+                self.reply = Some(reply);
+                CheckStage::Answered
+            }
+            FanOut::NoRoom => {
+                let refusal = Refusal::with_header(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    Some(("Retry-After", RETRY_AFTER_S.to_string())),
+                    "there is no room for it now",
+                );
+                self.refuse(&refusal, host)
+            }
+            FanOut::OverShare(share) => {
+                let refusal = self.over_share(share, host);
+                self.refuse_at(LogLevel::Debug, &refusal, host)
+            }
+            FanOut::Failed => return self.fail("its fan-out could not be made", host),
+        };
+    }
+}
+
+impl ControllingFunction {
+    /// A request that was taken has been refused: it may come again.
+    pub fn give_back(&self, claim: Option<Claim>) {
+        if let (Some(requests), Some(claim)) = (self.requests(), claim) {
+            requests.give_back(claim);
+        }
+    }
+}

@@ -1,0 +1,695 @@
+//! The content of one incoming message, given to any number of legs.
+
+mod leg;
+mod memory;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+
+use super::content::{Content, Whereabouts};
+use super::hold::Hold;
+use super::{ConnectionId, Endpoint, EndpointEvent, MAX_UNANSWERED};
+use crate::msrp::{ContinuationFlag, Event, Status};
+use leg::{Leg, Piece};
+use types::MAX_FETCHES;
+
+pub use types::{
+    Action, LegConfig, LegFailure, LegId, LegState, LegStatus, Limits, MIN_MEMORY_BYTES, Opener,
+    OutgoingMessage,
+};
+
+/// Frames and runs of content that one leg has lined up. Small chunks make two frames each.
+const MAX_PIECES: usize = 64;
+/// How long a spool that has refused content is not asked again: space may come back at any time.
+const SPOOL_RETRY: Duration = Duration::from_secs(1);
+
+/// Gives the content of one incoming message to any number of legs, each at its own pace.
+///
+/// The one law: after each call of a `handle_*` or of `add_leg`, take all of [`poll_action`](Self::poll_action); then wait
+/// for bytes, writability, the spool, or [`poll_timeout`](Self::poll_timeout). To write to a leg:
+/// [`gather`](Self::gather), a vectored write, [`handle_written`](Self::handle_written), until nothing is gathered or the
+/// connection is full.
+///
+/// ```text
+///  a leg:
+///  Waiting --connected--> Sending --last end-line written--> Finishing --all answered--> Delivered
+///     |                      |                                   |
+///     |                      +--`#` written--> Aborted           |
+///     +--given up--> Aborted |                                   |
+///     +----------------------+--- refused, no response, ... -----+--> Failed
+///
+///  a chunk on the wire:
+///  none --head--> content --`+` full or interrupted--> none
+///                    |------`$` message complete-----> none, Finishing
+///                    +------`#` given up, or refused-> none
+/// ```
+#[derive(Debug)]
+pub struct FanOut {
+    /// `None` until the message begins; legs may be there before.
+    message: Option<OutgoingMessage>,
+    limits: Limits,
+    random: fn(&mut [u8]),
+    content: Content,
+    end: MessageEnd,
+    legs: Vec<Leg>,
+    /// More legs may come, so that all content is kept.
+    open: bool,
+    reading: bool,
+    hold: Hold,
+    /// The caller does not read from the originator until there is no more than this in memory.
+    room: Option<usize>,
+    /// The spool has refused content, and is not asked again before this.
+    spool_full: Option<Instant>,
+    fetches: usize,
+    /// Legs that found all fetches taken.
+    starved: Vec<LegId>,
+    actions: VecDeque<Action>,
+    /// No deadline is earlier; it may be too early.
+    wake_at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MessageEnd {
+    Open,
+    Complete,
+    Aborted,
+}
+
+impl FanOut {
+    /// A fan-out without legs, of a message that is yet to begin. `random` fills its argument from a cryptographic source.
+    pub fn new(limits: Limits, random: fn(&mut [u8])) -> Self {
+        Self {
+            message: None,
+            limits,
+            random,
+            content: Content::default(),
+            end: MessageEnd::Open,
+            legs: Vec::new(),
+            open: true,
+            reading: true,
+            hold: Hold::default(),
+            room: None,
+            spool_full: None,
+            fetches: 0,
+            starved: Vec::new(),
+            actions: VecDeque::new(),
+            wake_at: None,
+        }
+    }
+
+    /// Adds a leg, which gets the message from its first byte. Only before [`no_more_legs`](Self::no_more_legs): `None`
+    /// after it.
+    pub fn add_leg(&mut self, now: Instant, config: LegConfig) -> Option<LegId> {
+        if !self.open {
+            return None;
+        }
+        let id = LegId(self.legs.len());
+        self.legs.push(Leg {
+            endpoint: Endpoint::new(config.endpoint, self.random),
+            // A chunk without content would never get anywhere.
+            chunk_bytes: config.chunk_bytes.unwrap_or(u64::MAX).max(1),
+            state: LegState::Waiting,
+            pieces: VecDeque::new(),
+            begun: false,
+            chunk: None,
+            wire_start: 0,
+            queued: 0,
+            written: 0,
+            delivered: 0,
+            idle: true,
+            awaited: None,
+            paused: false,
+            progress: now,
+        });
+        if self.end == MessageEnd::Aborted {
+            self.end_leg(id, LegState::Aborted);
+        }
+        Some(id)
+    }
+
+    /// No further leg will be added: what all legs have is let go (9.1.2-send-4).
+    pub fn no_more_legs(&mut self) {
+        self.open = false;
+        self.release();
+    }
+
+    /// Changes the limits, for example when other messages need the memory. What is too much goes to the spool, or holds
+    /// the originator back until legs have taken it.
+    pub fn set_limits(&mut self, now: Instant, limits: Limits) {
+        self.limits = limits;
+        self.balance();
+        self.note_hold(now);
+    }
+
+    /// The caller reads no more from the originator until [`memory`](Self::memory) is no more than `room`, for a reason of its
+    /// own: the memory of all messages is used up. That counts as [`Action::StopReading`] does, up to
+    /// [`let_go`](Self::let_go).
+    pub fn hold_back(&mut self, now: Instant, room: usize) {
+        self.room = Some(room);
+        self.note_hold(now);
+    }
+
+    /// The caller reads from the originator again.
+    pub fn let_go(&mut self) {
+        self.room = None;
+        if self.reading {
+            self.hold.end();
+        }
+    }
+
+    /// Whether the originator is held back, by us or by the caller.
+    pub fn is_held_back(&self) -> bool {
+        self.hold.is_on()
+    }
+
+    /// Whether the spool has refused content, and has not been asked again.
+    pub fn is_spool_full(&self) -> bool {
+        self.spool_full.is_some()
+    }
+
+    /// The session end of a leg, to look at.
+    pub fn endpoint(&self, leg: LegId) -> &Endpoint {
+        &self.legs[leg.0].endpoint
+    }
+
+    /// How far a leg is.
+    pub fn leg(&self, leg: LegId) -> LegStatus {
+        let Leg {
+            state,
+            written,
+            delivered,
+            ..
+        } = self.legs[leg.0];
+        LegStatus {
+            state,
+            written,
+            delivered,
+        }
+    }
+
+    /// All legs in the order in which they were added.
+    pub fn legs(&self) -> impl Iterator<Item = (LegId, LegStatus)> + '_ {
+        (0..self.legs.len()).map(|index| (LegId(index), self.leg(LegId(index))))
+    }
+
+    /// Content bytes that have come from the originator.
+    pub fn received(&self) -> u64 {
+        self.content.end()
+    }
+
+    /// Content bytes held in memory; at most [`Limits::memory_bound`].
+    pub fn memory(&self) -> usize {
+        self.content.memory()
+    }
+
+    /// Whether anything is lined up for a leg.
+    pub fn has_output(&self, leg: LegId) -> bool {
+        !self.legs[leg.0].pieces.is_empty()
+    }
+
+    /// The message begins. It is the only one: what further ones bring is not for this fan-out.
+    pub fn handle_started(&mut self, message: OutgoingMessage) {
+        self.message.get_or_insert(message);
+    }
+
+    /// The next bytes of the message, which must have begun.
+    pub fn handle_content(&mut self, now: Instant, content: Bytes) {
+        if self.end != MessageEnd::Open || self.message.is_none() {
+            return;
+        }
+        self.content.push(content);
+        self.wake_all(now);
+        self.release();
+        self.note_hold(now);
+    }
+
+    /// The message is complete.
+    pub fn handle_complete(&mut self, now: Instant) {
+        if self.end == MessageEnd::Open && self.message.is_some() {
+            self.end = MessageEnd::Complete;
+            self.hold.end();
+            self.wake_all(now);
+        }
+    }
+
+    /// The originator gave the message up: each leg is told with the flag `#` (spec-notes N46).
+    pub fn handle_aborted(&mut self, now: Instant) {
+        if self.end != MessageEnd::Open {
+            return;
+        }
+        self.end = MessageEnd::Aborted;
+        self.hold.end();
+        for index in 0..self.legs.len() {
+            let leg = &mut self.legs[index];
+            match leg.state {
+                LegState::Waiting => self.end_leg(LegId(index), LegState::Aborted),
+                LegState::Sending => {
+                    leg.abort_chunk();
+                    leg.tell_abort(self.message.as_ref());
+                    self.wake(now, LegId(index));
+                    self.end_if_aborted(LegId(index));
+                }
+                _ => {}
+            }
+        }
+        self.release();
+    }
+
+    /// A leg's connection is there.
+    ///
+    /// # Errors
+    /// [`Status::BOUND_ELSEWHERE`] if the leg has another connection already.
+    pub fn handle_connected(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        connection: ConnectionId,
+        opener: Opener,
+    ) -> Result<(), Status> {
+        let leg = &mut self.legs[id.0];
+        leg.endpoint.bind(connection)?;
+        if leg.state != LegState::Waiting {
+            return Ok(());
+        }
+        leg.state = LegState::Sending;
+        // Content at hand could bind as well (RFC 4975 §5.4), but there are peers who take nothing else for it than this.
+        if opener == Opener::Us {
+            leg.endpoint.send_empty(now);
+        }
+        self.wake(now, id);
+        self.note_deadline(self.legs[id.0].endpoint.poll_timeout());
+        Ok(())
+    }
+
+    /// A leg's connection is gone.
+    pub fn handle_disconnected(&mut self, id: LegId) {
+        self.legs[id.0].endpoint.handle_disconnected();
+        self.legs[id.0].pieces.clear();
+        self.fail(id, LegFailure::Disconnected);
+    }
+
+    /// Takes a leg out, for example because its dialog has ended. A chunk that has begun is ended with `#`.
+    pub fn drop_leg(&mut self, id: LegId) {
+        self.fail(id, LegFailure::Dropped);
+    }
+
+    /// Takes a leg out as if its peer had answered with `status`, which it is known to do.
+    pub fn refuse_leg(&mut self, id: LegId, status: Status) {
+        self.fail(id, LegFailure::Refused(status));
+    }
+
+    /// Others wait for the connection of this leg (RFC 4975 §5.4: several sessions may share one): ends the chunk on the wire
+    /// soon, and starts none. Go on writing until [`is_between_chunks`](Self::is_between_chunks).
+    pub fn pause(&mut self, id: LegId) {
+        self.legs[id.0].paused = true;
+    }
+
+    /// The leg has its connection again. Time without it does not count as a stall.
+    pub fn resume(&mut self, now: Instant, id: LegId) {
+        let leg = &mut self.legs[id.0];
+        if std::mem::take(&mut leg.paused) {
+            leg.progress = now;
+            self.note_deadline(Some(now + self.limits.stall));
+        }
+    }
+
+    /// Whether others may write to the connection of this leg now.
+    pub fn is_between_chunks(&self, id: LegId) -> bool {
+        let leg = &self.legs[id.0];
+        !leg.begun && leg.chunk_on_wire().is_none()
+    }
+
+    /// What a leg that has ended has lined up still: an end-line, responses. It is for the caller to write from now on.
+    pub fn take_output(&mut self, id: LegId) -> impl Iterator<Item = Bytes> + '_ {
+        self.line_up(id);
+        self.legs[id.0].begun = false;
+        let pieces = self.legs[id.0].pieces.drain(..);
+        pieces.filter_map(|piece| match piece {
+            Piece::Head(bytes, _) | Piece::EndLine(bytes, ..) | Piece::Frame(bytes) => Some(bytes),
+            Piece::Content(..) => None,
+        })
+    }
+
+    /// The next event of a request or response that came for this leg.
+    pub fn handle_leg_event(&mut self, now: Instant, id: LegId, event: Event) {
+        self.legs[id.0].endpoint.handle_event(event);
+        self.take_endpoint_events(now, id);
+    }
+
+    /// Fills `out` with what is to be written to a leg next, and returns how many slices that are. 0: nothing for now, an
+    /// [`Action::Wake`] will follow.
+    pub fn gather<'a>(&'a mut self, id: LegId, out: &mut [IoSlice<'a>]) -> usize {
+        self.line_up(id);
+        self.fetch_for(id);
+        self.legs[id.0].idle = match self.legs[id.0].pieces.front() {
+            None => true,
+            Some(&Piece::Content(from, _)) => self.content.whereabouts(from) != Whereabouts::Here,
+            Some(_) => false,
+        };
+        let leg = &self.legs[id.0];
+        let mut count = 0;
+        for piece in &leg.pieces {
+            let Some(slot) = out.get_mut(count) else {
+                break;
+            };
+            match piece {
+                Piece::Head(bytes, _) | Piece::EndLine(bytes, ..) | Piece::Frame(bytes) => {
+                    *slot = IoSlice::new(bytes);
+                    count += 1;
+                }
+                &Piece::Content(from, to) => {
+                    let (slices, all) = self.content.slices(from, to, &mut out[count..]);
+                    count += slices;
+                    if !all {
+                        break;
+                    }
+                }
+            }
+        }
+        count
+    }
+
+    /// So many bytes of what was gathered have been written. 0 tells that the connection takes nothing for now.
+    pub fn handle_written(&mut self, now: Instant, id: LegId, mut bytes: usize) {
+        let leg = &mut self.legs[id.0];
+        leg.awaited = None;
+        if bytes > 0 {
+            leg.progress = now;
+        }
+        let before = leg.written;
+        let mut deadline = None;
+        while bytes > 0 {
+            let Some(piece) = leg.pieces.front_mut() else {
+                break;
+            };
+            let done = match piece {
+                Piece::Head(left, _) | Piece::EndLine(left, ..) | Piece::Frame(left) => {
+                    let written = bytes.min(left.len());
+                    left.advance(written);
+                    bytes -= written;
+                    left.is_empty()
+                }
+                Piece::Content(from, to) => {
+                    let written = (bytes as u64).min(*to - *from);
+                    *from += written;
+                    leg.written = *from;
+                    bytes -= written as usize;
+                    from == to
+                }
+            };
+            leg.begun = !done;
+            if !done {
+                break;
+            }
+            match leg.pieces.pop_front() {
+                Some(Piece::Head(..)) => leg.wire_start = leg.written,
+                Some(Piece::EndLine(_, transaction_id, flag)) => {
+                    deadline = leg
+                        .endpoint
+                        .chunk_written(now, &transaction_id)
+                        .or(deadline);
+                    if flag == ContinuationFlag::Complete && leg.state == LegState::Sending {
+                        leg.state = LegState::Finishing;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let first_end = self.content.first_end();
+        let frees = before < first_end && leg.written >= first_end;
+        self.note_deadline(deadline);
+        self.note_deadline(Some(now + self.limits.stall));
+        self.end_if_aborted(id);
+        self.end_if_delivered(id);
+        if frees {
+            self.release();
+        }
+    }
+
+    /// What [`Action::Spill`] asked for is in the spool.
+    pub fn handle_spilled(&mut self) {
+        self.content.spilled();
+        self.release();
+    }
+
+    /// What [`Action::Spill`] asked for did not get into the spool: it is full, or broken. It stays in memory, what was written
+    /// before can be read, and the spool is asked again from time to time.
+    pub fn handle_not_spilled(&mut self, now: Instant) {
+        self.content.not_spilled();
+        let retry_at = now + SPOOL_RETRY;
+        self.spool_full = Some(retry_at);
+        self.note_deadline(Some(retry_at));
+        self.release();
+        self.note_hold(now);
+    }
+
+    /// What [`Action::Fetch`] asked for.
+    pub fn handle_fetched(&mut self, now: Instant, offset: u64, content: Bytes) {
+        if !self.content.fetched(offset, content) {
+            return self.handle_not_fetched(now, offset);
+        }
+        self.fetches = self.fetches.saturating_sub(1);
+        for index in 0..self.legs.len() {
+            if self.legs[index].awaited == Some(offset) {
+                self.wake(now, LegId(index));
+            }
+        }
+        self.wake_starved(now);
+        self.balance();
+        self.note_hold(now);
+    }
+
+    /// What [`Action::Fetch`] asked for cannot be read: the legs that wait for it are lost, others go on.
+    pub fn handle_not_fetched(&mut self, now: Instant, offset: u64) {
+        self.fetches = self.fetches.saturating_sub(1);
+        self.content.not_fetched(offset);
+        for index in 0..self.legs.len() {
+            if self.legs[index].awaited == Some(offset) {
+                self.fail(LegId(index), LegFailure::SpoolLost);
+            }
+        }
+        self.wake_starved(now);
+    }
+
+    /// All of them: one alone might not be writable now, and nobody would ask for the next segment.
+    fn wake_starved(&mut self, now: Instant) {
+        for starved in std::mem::take(&mut self.starved) {
+            self.wake(now, starved);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due; it may find nothing to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.wake_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.wake_at = None;
+        if self.spool_full.is_some_and(|retry_at| retry_at <= now) {
+            self.spool_full = None;
+            self.balance();
+        }
+        self.note_deadline(self.spool_full);
+        self.hold_timeout(now);
+        for index in 0..self.legs.len() {
+            let id = LegId(index);
+            if self.legs[index].state.is_final() {
+                continue;
+            }
+            self.legs[index].endpoint.handle_timeout(now);
+            self.take_endpoint_events(now, id);
+            let leg = &self.legs[index];
+            // Waiting for our own spool is not the peer's fault.
+            let blocked =
+                leg.state == LegState::Sending && !leg.idle && !leg.paused && leg.awaited.is_none();
+            let stalled_at = leg.progress + self.limits.stall;
+            if blocked && stalled_at <= now {
+                self.fail(id, LegFailure::Stalled);
+            } else if blocked {
+                self.note_deadline(Some(stalled_at));
+            }
+            self.note_deadline(self.legs[index].endpoint.poll_timeout());
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Lines up pieces for a leg: as much of the message as is there, in chunks.
+    fn line_up(&mut self, id: LegId) {
+        let (end, complete) = (self.content.end(), self.end == MessageEnd::Complete);
+        let leg = &mut self.legs[id.0];
+        if leg.state == LegState::Waiting {
+            return;
+        }
+        leg.interrupt();
+        while leg.pieces.len() < MAX_PIECES {
+            let Some(chunk) = leg.chunk else {
+                if let Some(frame) = leg.endpoint.poll_frame() {
+                    leg.pieces.push_back(Piece::Frame(frame));
+                    continue;
+                }
+                let ended = leg.pieces.iter().any(Piece::is_last);
+                let more = leg.queued < end || (complete && !ended);
+                let may_start = leg.state == LegState::Sending
+                    && !leg.paused
+                    && self.end != MessageEnd::Aborted
+                    && leg.endpoint.unanswered() < MAX_UNANSWERED;
+                let Some(message) = self.message.as_ref().filter(|_| more && may_start) else {
+                    break;
+                };
+                leg.start_chunk(message);
+                continue;
+            };
+            let room = leg.chunk_bytes.saturating_sub(leg.queued - chunk.start);
+            let to = end.min(leg.queued.saturating_add(room));
+            if to > leg.queued {
+                match leg.pieces.back_mut() {
+                    Some(Piece::Content(_, last)) => *last = to,
+                    _ => leg.pieces.push_back(Piece::Content(leg.queued, to)),
+                }
+                leg.queued = to;
+            }
+            if complete && leg.queued == end {
+                leg.end_chunk(ContinuationFlag::Complete);
+            } else if leg.queued < end {
+                // Full, and not known to be the end: a chunk that is full at the end waits for `$`.
+                leg.end_chunk(ContinuationFlag::More);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Asks the spool for what a leg needs next.
+    fn fetch_for(&mut self, id: LegId) {
+        let leg = &mut self.legs[id.0];
+        leg.awaited = None;
+        let Some(&Piece::Content(from, _)) = leg.pieces.front() else {
+            return;
+        };
+        match self.content.whereabouts(from) {
+            Whereabouts::Here => {}
+            Whereabouts::Fetching(start) => leg.awaited = Some(start),
+            Whereabouts::Spool(segment) if self.fetches < MAX_FETCHES => {
+                leg.awaited = Some(segment.start);
+                self.fetches += 1;
+                self.content.fetching(segment.start);
+                let len = (segment.end - segment.start) as usize;
+                self.actions.push_back(Action::Fetch {
+                    offset: segment.start,
+                    len,
+                });
+            }
+            Whereabouts::Spool(_) => {
+                if !self.starved.contains(&id) {
+                    self.starved.push(id);
+                }
+            }
+        }
+    }
+
+    fn take_endpoint_events(&mut self, now: Instant, id: LegId) {
+        while let Some(event) = self.legs[id.0].endpoint.poll_event() {
+            match event {
+                EndpointEvent::Answered(bytes) => self.legs[id.0].delivered += bytes,
+                EndpointEvent::Refused(status) => self.fail(id, LegFailure::Refused(status)),
+                EndpointEvent::NoResponse => self.fail(id, LegFailure::NoResponse),
+                // A leg accepts no content.
+                EndpointEvent::Started(_)
+                | EndpointEvent::Content(..)
+                | EndpointEvent::Complete(..)
+                | EndpointEvent::Aborted(_) => {}
+            }
+        }
+        self.end_if_delivered(id);
+        // A response may have made room for the next chunk, a request calls for a response.
+        let leg = &self.legs[id.0];
+        let more = leg.endpoint.has_frames()
+            || leg.state == LegState::Sending
+                && leg.chunk.is_none()
+                && leg.queued < self.content.end();
+        if more {
+            self.wake(now, id);
+        }
+    }
+
+    fn end_if_delivered(&mut self, id: LegId) {
+        let leg = &self.legs[id.0];
+        if leg.state == LegState::Finishing && leg.endpoint.unanswered() == 0 {
+            self.end_leg(id, LegState::Delivered);
+        }
+    }
+
+    fn end_if_aborted(&mut self, id: LegId) {
+        let leg = &self.legs[id.0];
+        let told = leg.pieces.is_empty() && leg.state == LegState::Sending;
+        if self.end == MessageEnd::Aborted && told {
+            self.end_leg(id, LegState::Aborted);
+        }
+    }
+
+    fn fail(&mut self, id: LegId, failure: LegFailure) {
+        let leg = &mut self.legs[id.0];
+        if leg.state.is_final() {
+            return;
+        }
+        if matches!(failure, LegFailure::Disconnected | LegFailure::Stalled) {
+            leg.pieces.clear();
+            leg.chunk = None;
+            leg.begun = false;
+        } else {
+            // RFC 4975 §7.1: who must not send more ends the chunk with `#`. Others may share the connection.
+            leg.abort_chunk();
+        }
+        self.end_leg(id, LegState::Failed(failure));
+    }
+
+    fn end_leg(&mut self, id: LegId, state: LegState) {
+        self.decide(id, state);
+        self.release();
+    }
+
+    fn decide(&mut self, id: LegId, state: LegState) {
+        self.legs[id.0].state = state;
+        self.legs[id.0].awaited = None;
+        self.starved.retain(|starved| *starved != id);
+        self.actions.push_back(Action::LegEnded(id, state));
+        if self.has_output(id) {
+            self.actions.push_back(Action::Wake(id));
+        }
+    }
+
+    fn wake_all(&mut self, now: Instant) {
+        for index in 0..self.legs.len() {
+            if self.legs[index].state == LegState::Sending {
+                self.wake(now, LegId(index));
+            }
+        }
+    }
+
+    fn wake(&mut self, now: Instant, id: LegId) {
+        let leg = &mut self.legs[id.0];
+        if std::mem::replace(&mut leg.idle, false) {
+            leg.progress = now;
+            self.actions.push_back(Action::Wake(id));
+            self.note_deadline(Some(now + self.limits.stall));
+        }
+    }
+
+    fn note_deadline(&mut self, at: Option<Instant>) {
+        self.wake_at = self.wake_at.into_iter().chain(at).min();
+    }
+}

@@ -1,0 +1,190 @@
+//! What goes into a fan-out and comes out of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::content::SEGMENT_BYTES;
+use super::super::{EndpointConfig, IncomingMessage, READ_BLOCK_BYTES};
+use crate::msrp::{Field, Status};
+
+/// Least memory for one message: below this, spooling would move pieces too small to be worth it.
+pub const MIN_MEMORY_BYTES: usize = 1024 * 1024;
+/// Segments that may be asked of the spool at once; each of them may come on top of the memory limit.
+pub(super) const MAX_FETCHES: usize = 8;
+
+/// Names a leg of one [`FanOut`]; calls on another fan-out panic or reach another leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId(pub(super) usize);
+
+impl LegId {
+    /// Its place in the order of [`FanOut::add_leg`], from 0.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// What bounds one message on its way.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Content in memory; from three quarters of it on, content goes to the spool. Taken as at least [`MIN_MEMORY_BYTES`].
+    pub memory_bytes: usize,
+    /// Content in the spool; 0 if there is none.
+    pub spool_bytes: u64,
+    /// A leg that takes no byte for so long while some wait for it is dropped.
+    pub stall: Duration,
+    /// How long the originator may be held back for legs that are behind ([`MAX_HOLD`](super::super::MAX_HOLD) but in tests).
+    pub hold: Duration,
+}
+
+impl Limits {
+    /// What [`FanOut::memory`] never exceeds if the caller obeys [`Action::StopReading`] within one read block. As a
+    /// slice of at least half a block can keep the block alive, twice this is the bound on real memory.
+    pub fn memory_bound(&self) -> usize {
+        self.memory() + 2 * READ_BLOCK_BYTES + MAX_FETCHES * SEGMENT_BYTES
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.memory_bytes.max(MIN_MEMORY_BYTES)
+    }
+
+    pub(super) fn high_water(&self) -> usize {
+        self.memory() / 4 * 3
+    }
+}
+
+/// The message that all legs get: what stays the same in each duplicate (9.1.2-send-2, spec-notes N51).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutgoingMessage {
+    /// Message-ID of the originator.
+    pub message_id: Bytes,
+    /// Content-Type.
+    pub content_type: Bytes,
+    /// Other fields about the content.
+    pub content_fields: Vec<Field>,
+    /// Size in bytes, if it is known.
+    pub total: Option<u64>,
+}
+
+impl From<IncomingMessage> for OutgoingMessage {
+    fn from(message: IncomingMessage) -> Self {
+        let IncomingMessage {
+            message_id,
+            content_type,
+            content_fields,
+            total,
+            ..
+        } = message;
+        Self {
+            message_id,
+            content_type,
+            content_fields,
+            total,
+        }
+    }
+}
+
+/// What the fan-out must know of a leg.
+#[derive(Debug, Clone)]
+pub struct LegConfig {
+    /// Both ends of the leg's session.
+    pub endpoint: EndpointConfig,
+    /// Most content in one chunk; `None`: no limit.
+    pub chunk_bytes: Option<u64>,
+}
+
+/// Who opened the connection of a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opener {
+    /// We did: our first SEND, an empty one, binds the session.
+    Us,
+    /// The peer did: its SEND has bound the session.
+    Peer,
+}
+
+/// How far a leg is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegState {
+    /// No connection yet.
+    Waiting,
+    /// Content is going out, or the end of a message that was given up.
+    Sending,
+    /// All has gone out; responses are due.
+    Finishing,
+    /// Each chunk was answered with 200.
+    Delivered,
+    /// The originator gave the message up, and the leg was told.
+    Aborted,
+    /// The leg is lost.
+    Failed(LegFailure),
+}
+
+impl LegState {
+    /// Whether nothing more will happen on this leg.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Delivered | Self::Aborted | Self::Failed(_))
+    }
+}
+
+/// Why a leg is lost. It concerns this leg alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegFailure {
+    /// The peer answered with this status, or a REPORT did.
+    Refused(Status),
+    /// A response did not come in time.
+    NoResponse,
+    /// The peer took no byte for the time of [`Limits::stall`].
+    Stalled,
+    /// The originator was held back for the time of [`Limits::hold`], since this leg had not taken what memory holds.
+    Behind,
+    /// The connection broke.
+    Disconnected,
+    /// Content that this leg needed cannot be read from the spool.
+    SpoolLost,
+    /// The caller took the leg out.
+    Dropped,
+}
+
+/// A leg as others may see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegStatus {
+    /// How far it is.
+    pub state: LegState,
+    /// Content bytes that have gone out.
+    pub written: u64,
+    /// Content bytes in chunks that were answered with 200.
+    pub delivered: u64,
+}
+
+/// What the caller has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// This leg may have something to write now: [`FanOut::gather`] when its connection is writable.
+    Wake(LegId),
+    /// Write these bytes to the spool at `offset` of the message, then [`FanOut::handle_spilled`] or
+    /// [`FanOut::handle_not_spilled`]. Never two at a time.
+    Spill {
+        /// Where the first piece lies in the message.
+        offset: u64,
+        /// The bytes, one piece after another.
+        pieces: Vec<Bytes>,
+    },
+    /// Read `len` bytes at `offset` from the spool, then [`FanOut::handle_fetched`] or [`FanOut::handle_not_fetched`].
+    Fetch {
+        /// Where they lie in the message.
+        offset: u64,
+        /// How many; at most 64 KiB.
+        len: usize,
+    },
+    /// Read no more from the originator: memory is full, and the spool is full or slow.
+    StopReading,
+    /// Read from the originator again.
+    ReadAgain,
+    /// The originator has been held back for a second: something for the operator. Once.
+    HeldBack,
+    /// As after [`FanOut::no_more_legs`]: the originator was held back for too long because more legs could come.
+    NoMoreLegs,
+    /// The leg has reached this final state. If [`FanOut::has_output`], an end-line is still to be written before its
+    /// connection is closed.
+    LegEnded(LegId, LegState),
+}

@@ -1,0 +1,119 @@
+//! What the schemes have in common: parameters and header components, and how two of them compare.
+
+use super::{MAX_URI_HEADERS, MAX_URI_PARAMETERS, UriError};
+use crate::sip::grammar::{is_escaped_text, is_unreserved, split_once, unescape};
+
+#[derive(Clone, Copy)]
+pub(super) enum Case {
+    Sensitive,
+    Insensitive,
+}
+
+impl Case {
+    /// The character as it is compared.
+    pub(super) fn of(self, character: u16) -> u16 {
+        match (self, u8::try_from(character)) {
+            (Case::Insensitive, Ok(byte)) => u16::from(byte.to_ascii_lowercase()),
+            _ => character,
+        }
+    }
+}
+
+/// Compares two components with their escapes resolved (§19.1.4).
+pub(super) fn components_match(a: &str, b: &str, case: Case) -> bool {
+    let is_plain = |text: &str| memchr::memchr(b'%', text.as_bytes()).is_none();
+    if is_plain(a) && is_plain(b) {
+        return match case {
+            Case::Sensitive => a == b,
+            Case::Insensitive => a.eq_ignore_ascii_case(b),
+        };
+    }
+    let fold = |character| case.of(character);
+    unescape(a.bytes())
+        .map(fold)
+        .eq(unescape(b.bytes()).map(fold))
+}
+
+/// Compares names of parameters or header components, which may be escaped like all else.
+pub(super) fn names_match(a: &str, b: &str) -> bool {
+    components_match(a, b, Case::Insensitive)
+}
+
+pub(super) fn split_tail(text: &str, separator: u8) -> (&str, Option<&str>) {
+    match split_once(text, separator) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    }
+}
+
+/// Name and value of each parameter; the value is empty where there is none.
+pub(super) fn parameters(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(';')
+        .filter(|parameter| !parameter.is_empty())
+        .map(name_and_value)
+}
+
+/// Name and value of each header component.
+pub(super) fn headers(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split('&')
+        .filter(|header| !header.is_empty())
+        .map(name_and_value)
+}
+
+pub(super) fn name_and_value(text: &str) -> (&str, &str) {
+    split_once(text, b'=').unwrap_or((text, ""))
+}
+
+pub(super) fn find_parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    parameters(text)
+        .find(|(candidate, _)| names_match(candidate, name))
+        .map(|(_, value)| value)
+}
+
+/// Checks a non-empty parameter list; `is_allowed` judges one name with its value.
+pub(super) fn check_parameters(
+    text: &str,
+    is_allowed: impl Fn(&str, Option<&str>) -> bool,
+) -> Result<(), UriError> {
+    for (index, parameter) in text.split(';').enumerate() {
+        if index == MAX_URI_PARAMETERS {
+            return Err(UriError::TooManyParameters);
+        }
+        let (name, value) = split_tail(parameter, b'=');
+        if !is_allowed(name, value) {
+            return Err(UriError::Parameter);
+        }
+        let is_same = |earlier: (&str, &str)| names_match(earlier.0, name);
+        if parameters(text).take(index).any(is_same) {
+            return Err(UriError::DuplicateParameter);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_headers(text: &str) -> Result<(), UriError> {
+    let is_header_byte = |byte: u8| {
+        is_unreserved(byte) || matches!(byte, b'[' | b']' | b'/' | b'?' | b':' | b'+' | b'$')
+    };
+    for (index, header) in text.split('&').enumerate() {
+        if index == MAX_URI_HEADERS {
+            return Err(UriError::TooManyHeaders);
+        }
+        let (name, value) = split_once(header, b'=').ok_or(UriError::Header)?;
+        if name.is_empty()
+            || !is_escaped_text(name, is_header_byte)
+            || !is_escaped_text(value, is_header_byte)
+        {
+            return Err(UriError::Header);
+        }
+    }
+    Ok(())
+}
+
+/// `1*paramchar`, the same in both RFCs.
+pub(super) fn is_parameter_text(text: &str) -> bool {
+    let is_parameter_byte = |byte: u8| {
+        is_unreserved(byte) || matches!(byte, b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$')
+    };
+    !text.is_empty() && is_escaped_text(text, is_parameter_byte)
+}
