@@ -58,7 +58,7 @@ client: ## cpm-client, with its man pages and completion scripts, in target/clie
 # Where the tests leave what they prove of the specification.
 proofs := $(CURDIR)/target/conformance/proofs
 new_proofs := rm -rf $(proofs) && mkdir -p $(proofs)
-judge := $(CARGO) run --quiet --package cpm-testbed --bin conformance --
+judge := $(CARGO) run --quiet --package xtask -- conformance
 
 .PHONY: test
 test: deps build lint ## everything that has to hold
@@ -90,11 +90,11 @@ conformance: deps build ## the requirements of the specification, one by one
 
 .PHONY: diagrams
 diagrams: ## the pictures of doc/, from the texts beside them
-	$(CARGO) run --quiet --example diagrams
+	$(CARGO) run --quiet --package xtask -- diagrams
 
 .PHONY: readme
 readme: ## c_api/kamailio/README, from doc/manual.md
-	$(CARGO) run --quiet --example readme
+	$(CARGO) run --quiet --package xtask -- readme
 
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings

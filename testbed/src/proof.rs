@@ -1,4 +1,4 @@
-//! Which requirements of the specification a test proves; the program `conformance` collects it.
+//! Which requirements of the specification a test proves; `make conformance` collects it.
 
 use std::fs;
 use std::io::Write as _;

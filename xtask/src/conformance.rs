@@ -1,9 +1,9 @@
-//! Judges what the tests have proven: prints which requirement of the specification is proven by which
-//! test, and fails where one is not. `make test` and `make conformance` run it behind the tests:
+//! `make conformance`, and the end of `make test`: judges what the tests have proven. Prints which
+//! requirement of the specification is proven by which test, and fails where one is not.
 //!
 //! ```text
 //! CPM_PROOFS=FOLDER cargo test --workspace
-//! cargo run -p cpm-testbed --bin conformance -- [--brief] FOLDER
+//! cargo run --package xtask -- conformance [--brief] FOLDER
 //! ```
 //!
 //! Each test that passes leaves a file with the ids that it proves (`cpm_testbed::proves`). In
@@ -14,33 +14,22 @@
 //! | `requirements.csv` | the requirements |
 //! | `not-testable.csv` | what no test over the wire can prove, with the reason |
 //! | `conditions.csv` | what holds by a reading (doc/readings.md), or only with a switch (doc/manual.md) |
-//!
-//! The exit status is 0 only if each requirement is proven or named as not testable, and nothing is
-//! claimed that cannot be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 
 /// Widest line of the lists of ids.
 const WIDTH: usize = 110;
 
-fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1).peekable();
-    let is_brief = arguments.next_if(|one| one == "--brief").is_some();
-    let (Some(folder), None) = (arguments.next().map(PathBuf::from), arguments.next()) else {
-        eprintln!("usage: conformance [--brief] FOLDER");
-        return ExitCode::FAILURE;
-    };
-    let report = match Report::read(&folder) {
-        Ok(report) => report,
-        Err(error) => {
-            eprintln!("conformance: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+/// Whether each requirement is proven or named as not testable, and nothing is claimed that cannot
+/// be. `is_brief`: prints the counts alone.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn run(proofs: &Path, is_brief: bool) -> io::Result<bool> {
+    let report = Report::read(proofs)?;
     match is_brief {
         true => println!("{}", report.summary()),
         false => print!("{}", report.table()),
@@ -49,10 +38,7 @@ fn main() -> ExitCode {
     for complaint in &complaints {
         eprintln!("conformance: {complaint}");
     }
-    match complaints.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    Ok(complaints.is_empty())
 }
 
 /// The text of a file, or an error that names it.
@@ -108,7 +94,7 @@ enum Standing<'a> {
 
 impl Report {
     fn read(proofs: &Path) -> io::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = crate::root();
         let folder = root.join("tests/conformance");
         Ok(Report {
             requirements: requirements(&text(&folder.join("requirements.csv"))?),
