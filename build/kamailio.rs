@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 /// How to compile C for the proxy, once everything fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Compile {
@@ -250,7 +252,8 @@ fn ask_make(source: &Path, work: &Path) -> Result<Compile, Misfit> {
         })?;
     let text = String::from_utf8_lossy(&output.stdout);
     let command = text.lines().find(|line| line.contains(" -c probe.c"));
-    let mut words = command.map(shell_words).unwrap_or_default().into_iter();
+    let words = command.and_then(|command| shell_words::split(command).ok());
+    let mut words = words.unwrap_or_default().into_iter();
     let Some(compiler) = words.next().filter(|_| output.status.success()) else {
         let reason = last_line(&output.stderr);
         return Err(Misfit::NoDefines {
@@ -296,15 +299,8 @@ fn ask_cmake(proxy: &Proxy, source: &Path, work: &Path) -> Result<Compile, Misfi
         Ok(output) => return Err(no_defines(cmake_error(&output.stderr))),
         Err(error) => return Err(no_defines(error.to_string())),
     }
-    let commands = fs::read_to_string(directory.join("compile_commands.json")).unwrap_or_default();
-    let folder = format!("/modules/{PLAIN_MODULE}/");
-    let mut words = commands
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("\"command\": \""))
-        .find(|command| command.contains(&folder))
-        .map(|command| shell_words(&unescape(command.trim_end_matches(['"', ',']))))
-        .unwrap_or_default()
-        .into_iter();
+    let commands = fs::read(directory.join("compile_commands.json")).unwrap_or_default();
+    let mut words = plain_module_words(&commands).into_iter();
     let Some(compiler) = words.next() else {
         return Err(no_defines(String::from("it names no compile command")));
     };
@@ -324,25 +320,26 @@ fn ask_cmake(proxy: &Proxy, source: &Path, work: &Path) -> Result<Compile, Misfi
     })
 }
 
+/// The words of the command in cmake's `compile_commands.json` that compiles [`PLAIN_MODULE`]; none if
+/// there is no such command.
+pub(crate) fn plain_module_words(commands: &[u8]) -> Vec<String> {
+    let commands: Value = serde_json::from_slice(commands).unwrap_or_default();
+    let folder = format!("/modules/{PLAIN_MODULE}/");
+    let command = commands
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one["command"].as_str())
+        .find(|command| command.contains(&folder));
+    let words = command.and_then(|command| shell_words::split(command).ok());
+    words.unwrap_or_default()
+}
+
 /// Whether an option of the compiler changes what the code means.
 fn touches_code(option: &str) -> bool {
     ["-D", "-U", "-f", "-m", "-pthread"]
         .iter()
         .any(|kind| option.starts_with(kind))
-}
-
-/// A JSON string without its quotes, as far as cmake escapes.
-fn unescape(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    let mut characters = json.chars();
-    while let Some(c) = characters.next() {
-        text.extend(if c == '\\' {
-            characters.next()
-        } else {
-            Some(c)
-        });
-    }
-    text
 }
 
 /// What the tree says, compiled with its own defines.
@@ -552,28 +549,6 @@ fn difference(installed: &str, tree: &str) -> String {
     } else {
         differing.join(" ")
     }
-}
-
-/// Splits a command as the shell would, as far as make's output needs it: both quotes and the backslash.
-fn shell_words(command: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut characters = command.chars();
-    while let Some(c) = characters.next() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '\'' | '"') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, c) if c.is_ascii_whitespace() => words.extend(word.take()),
-            (None | Some('"'), '\\') => word.get_or_insert_default().extend(characters.next()),
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
 }
 
 fn first_error(stderr: &[u8]) -> String {

@@ -1,23 +1,28 @@
 //! `cpm`: an OMA CPM Controlling Function for Standalone Messages, loaded into a SIP proxy.
 //!
-//! One sender, many recipients. A floor uses only the floors below it:
+//! One sender, many recipients. A floor uses only the floors below it (`tests/floors.rs`):
 //!
-//! | floor | modules | job |
-//! |---|---|---|
-//! | 5 | [`ffi`] | the C boundary, `c_api/cpm.h`: panic boundary, handles, host calls |
-//! | 4 | [`sessions`], on [`relay`] | the module process: all large message sessions; MSRP on sockets for them |
-//! | 3 | [`controlling`] | the Controlling Function: classify, check, pager mode, interworking, disposition notifications; the session machine of large message mode |
-//! | 2 | [`policy`], [`group`], [`shared`] | what the operator configured; pre-defined groups and where they come from; memory that all processes share |
-//! | 1 | [`session`], [`sip_ua`]; [`names`], [`trust`] | MSRP session ends and the fan-out to legs; what two SIP user agents in a dialog do; without IO; where hosts and SIP domains are; certificates and authorities in files |
-//! | 0 | [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
+//! - 6: [`ffi`], the C boundary `c_api/cpm.h`: panics, handles, calls of the host.
+//! - 5: [`sessions`], the process of all large message sessions.
+//! - 4: [`relay`], MSRP on sockets for them.
+//! - 3: [`controlling`], the Controlling Function: classification, checks, pager mode, interworking,
+//!   disposition notifications, and the session machine of large message mode. Without IO.
+//! - 2: [`policy`] and [`operator`], what the operator configures and is told; [`group`], pre-defined
+//!   groups and their sources; [`names`], where hosts and SIP domains are; [`shared`], the memory of
+//!   all processes; [`msrp_control`], what is said between sessions and relay.
+//! - 1: [`session`] and [`sip_ua`], MSRP session ends with the fan-out to legs, SIP dialogs and session
+//!   timers, without IO; [`trust`], certificates and authorities in files; [`log`], threads and
+//!   randomness.
+//! - 0: [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`],
+//!   [`sdp`]: the wire formats, without IO.
 //!
-//! Floors 0 and 1 but for [`names`] and [`trust`] are the package `cpm-wire`, on which the CPM Client of the package
-//! `cpm-client`, the other end of all this, stands as well.
+//! The wire formats, [`session`] and [`sip_ua`] are the package `cpm-wire`. The CPM Client of the
+//! package `cpm-client`, the other end of all this, stands on it too.
 //!
-//! The life of one message: a SIP worker of the proxy gives it to [`ffi`]; the service [classifies]
-//! it into a [`Request`], whose checks end in a refusal or in a [`FanOutJob`]; what takes longer than a worker has
-//! time goes on in a process of its own, and so does looking a group up. A large message becomes a
-//! [`Session`](controlling::large_message_mode::Session) in the module process.
+//! The life of one message: a SIP worker of the proxy hands it to [`ffi`]; the service [classifies] it
+//! into a [`Request`], whose checks end in a refusal or in a [`FanOutJob`]. What takes longer than a
+//! worker has time for continues in a process of its own, and so does the look-up of a group. A large
+//! message becomes a [`Session`](controlling::large_message_mode::Session) in the sessions process.
 //!
 //! [classifies]: controlling::ControllingFunction::classify
 //! [`Request`]: controlling::Request
@@ -31,6 +36,7 @@ pub mod group;
 pub mod log;
 pub mod msrp_control;
 pub mod names;
+pub mod operator;
 pub mod policy;
 mod random;
 pub mod relay;

@@ -231,6 +231,46 @@ fn a_binary_that_is_no_proxy_stops_the_build() {
     );
 }
 
+/// However cmake lays out its file.
+#[test]
+fn compile_commands_are_read_as_json_and_as_the_shell_does() {
+    let other = r#"{"directory": "/b", "command": "cc -DX -c /k/modules/tm/t.c", "file": "t.c"}"#;
+    let plain = r#"{"file": "k.c", "command": "cc -DN=\\\"a b\\\" '-DM=\"c d\"' -o k.o -c \/k\/modules\/kex\/k.c"}"#;
+    let expected = [
+        "cc",
+        "-DN=\"a",
+        "b\"",
+        "-DM=\"c d\"",
+        "-o",
+        "k.o",
+        "-c",
+        "/k/modules/kex/k.c",
+    ];
+    let one_line = format!("[{other},{plain}]");
+    let many = one_line
+        .replace(", \"", ",\n  \"")
+        .replace("\": ", "\"\n:\n ");
+    for text in [one_line, many] {
+        assert_eq!(
+            kamailio::plain_module_words(text.as_bytes()),
+            expected,
+            "{text}"
+        );
+    }
+    for none in [
+        "",
+        "{}",
+        "[]",
+        "[{\"command\": 1}]",
+        "[{\"command\": \"cc '/modules/kex/\"}]",
+    ] {
+        assert!(
+            kamailio::plain_module_words(none.as_bytes()).is_empty(),
+            "{none}"
+        );
+    }
+}
+
 /// The line that stops the build for a proxy that does what `script` does.
 fn stops(name: &str, script: &str, tree: Option<PathBuf>) -> String {
     let work = work_dir(name);

@@ -2,9 +2,10 @@
 
 use cpm_wire::digest::{Answers, Challenge, Request};
 use cpm_wire::sip::{HeaderName, Message, Uri};
+use cpm_wire::sip_ua::texts;
 
 use super::identifiers::{Random, token};
-use super::request::{OutRequest, texts};
+use super::request::OutRequest;
 
 /// Who the user is to a server that asks.
 #[derive(Clone, PartialEq, Eq)]

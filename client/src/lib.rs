@@ -26,7 +26,6 @@
 mod body;
 mod date_time;
 mod destination;
-mod dialog;
 mod digest;
 mod framing;
 mod identifiers;
@@ -49,6 +48,7 @@ mod uac;
 use std::net::SocketAddr;
 
 pub use cpm_wire::sip::MAX_ROUTES;
+pub use cpm_wire::sip_ua::{MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S};
 pub use date_time::rfc3339;
 pub use destination::{Destination, Recipient, ReplySource, reply_address};
 pub use digest::Credentials;
@@ -69,7 +69,6 @@ pub use sender::{
     CONNECT_TIMEOUT, MAX_FORKS, MsrpTarget, STALL_TIMEOUT, Sender, SenderConfig, SenderEvent,
     SenderOutput,
 };
-pub use session_timer::{MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S};
 pub use stored::{MAX_STORED_HEAD_BYTES, NotAnObjectError, StoredMessage};
 pub use transaction::{T1, T2, TIMEOUT};
 pub use uac::MAX_CHALLENGES;

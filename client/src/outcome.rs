@@ -4,8 +4,7 @@ use std::fmt;
 
 use cpm_wire::msrp::Status;
 use cpm_wire::sip::{HeaderName, Message, StatusCode, split_list};
-
-use super::request::{text, texts};
+use cpm_wire::sip_ua::{text, texts};
 
 /// A message that has gone out.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use cpm_wire::sip::{HeaderName, Message, NameAddr, StatusCode, Uri, split_list};
+use cpm_wire::sip_ua::{text, texts};
 
 use super::identifiers::{Random, number};
 use super::message::percent_encoded;
-use super::request::{OutRequest, SipNames, text, texts};
+use super::request::{OutRequest, SipNames};
 
 /// How soon a binding is made anew whose connection is gone.
 const RENEWAL: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cpm_wire::sip::{
     HeaderBlock, HeaderName, Message, Parameter, Parameters, StatusCode, split_list,
 };
+use cpm_wire::sip_ua::{InDialogRequest, text};
 
 use super::{SipTransport, Way};
 
@@ -83,6 +84,31 @@ impl OutRequest {
             to: to.unwrap_or(&self.to).to_owned(),
             cseq: self.cseq,
             routes: self.routes.clone(),
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+}
+
+impl From<InDialogRequest> for OutRequest {
+    fn from(request: InDialogRequest) -> Self {
+        // The route set was read when the dialog was made.
+        let (uri, routes) = match request.routing() {
+            Some(routing) => (routing.request_uri, routing.routes),
+            None => (request.target, request.route_set),
+        };
+        let with_tag = |address: String, tag: &str| match tag {
+            "" => address,
+            tag => format!("{address};tag={tag}"),
+        };
+        Self {
+            method: request.method,
+            uri,
+            call_id: request.call_id,
+            from: with_tag(request.from, &request.from_tag),
+            to: with_tag(request.to, &request.to_tag),
+            cseq: request.cseq,
+            routes,
             headers: Vec::new(),
             body: None,
         }
@@ -214,28 +240,6 @@ fn finish(start: &str, mut block: HeaderBlock, body: Option<(&str, &Bytes)>) -> 
     bytes.into()
 }
 
-/// The text of the first header field of a name, on one line.
-pub(super) fn text(message: &Message, name: HeaderName) -> Option<String> {
-    let field = message.first(name)?;
-    Some(field.unfolded_text().into_owned())
-}
-
-/// The texts of all header fields of a name.
-pub(super) fn texts(message: &Message, name: HeaderName) -> Vec<String> {
-    let fields = message.all(name);
-    fields
-        .map(|field| field.unfolded_text().into_owned())
-        .collect()
-}
-
-/// The number and the method of CSeq.
-pub(super) fn cseq(message: &Message) -> Option<(u32, String)> {
-    let value = text(message, HeaderName::CSeq)?;
-    let mut words = value.split_ascii_whitespace();
-    let number = words.next()?.parse().ok()?;
-    Some((number, words.next()?.to_owned()))
-}
-
 /// The branch of the topmost Via.
 pub(super) fn branch_of(message: &Message) -> Option<String> {
     let value = text(message, HeaderName::Via)?;
@@ -287,7 +291,8 @@ mod tests {
         };
         let written = |via: &str| {
             let bytes = response.write(&request(via), way(SipTransport::Udp));
-            text(&Message::parse(bytes).unwrap(), HeaderName::Via).unwrap()
+            let response = Message::parse(bytes).unwrap();
+            text(&response, HeaderName::Via).unwrap().into_owned()
         };
         assert_eq!(
             written("SIP/2.0/UDP h;rport;branch=b, SIP/2.0/UDP i;rport"),

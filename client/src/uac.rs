@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use cpm_wire::sip::{HeaderName, Message, StatusCode};
+use cpm_wire::sip_ua::{cseq, text};
 
 use super::digest::{Asked, Authenticator, Credentials};
 use super::identifiers::{Random, branch};
-use super::request::{OutRequest, branch_of, cseq, text};
+use super::request::{OutRequest, branch_of};
 use super::transaction::{ClientTransaction, HEAD_START, Standing, TIMEOUT, Tick};
 use super::{OwnAddresses, Way};
 

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::disposition::is_notification;
-use super::header_fields::texts;
 use super::received::{
     Kind, LARGE_MODE_GROUP_SERVICE, LARGE_MODE_SERVICE, Mode, PAGER_MODE_GROUP_SERVICE,
     PAGER_MODE_SERVICE, Received,
@@ -14,6 +13,7 @@ use super::request::Request;
 use super::service::ControllingFunction;
 use crate::policy::Trigger;
 use crate::sip::{HeaderName, Message, Uri, carries_icsi};
+use crate::sip_ua::texts;
 
 impl ControllingFunction {
     /// Whether the request is ours (9.1.1-0): addressed to one of our addresses and marked as a CPM

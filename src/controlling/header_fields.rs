@@ -1,23 +1,13 @@
 //! Reading and writing header fields, as this floor needs it.
 
-use std::borrow::Cow;
-
 use crate::policy::ServiceUri;
-use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message};
+use crate::sip::{FieldLine, HeaderBlock, HeaderName};
 
 /// Adds a field whose value is ours or has passed a parser of ours. One that could not stand on a line of
 /// its own, which such a value never is, is left out rather than sent.
 pub(super) fn put(headers: &mut HeaderBlock, name: &str, value: impl AsRef<[u8]>) {
     let written = headers.push(name, value);
     debug_assert!(written.is_ok(), "{name}: {written:?}");
-}
-
-/// The values of all fields of a name, each on one line.
-pub(super) fn texts(message: &Message, name: HeaderName) -> Vec<Cow<'_, str>> {
-    message
-        .all(name)
-        .map(|field| field.unfolded_text())
-        .collect()
 }
 
 /// Whether a field has this name, whichever of a full and a compact form either uses.

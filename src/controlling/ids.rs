@@ -166,9 +166,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    for byte in bytes {
-        text.extend([digit(byte >> 4), digit(byte & 15)]);
+    let mut digits = [0; 64];
+    for part in bytes.chunks(digits.len() / 2) {
+        let digits = &mut digits[..2 * part.len()];
+        if hex::encode_to_slice(part, digits).is_ok() {
+            text.push_str(std::str::from_utf8(digits).unwrap_or_default());
+        }
     }
 }
 

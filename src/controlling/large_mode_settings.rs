@@ -4,13 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::policy::LargeModePolicy;
+pub use crate::policy::{ACK_TIMEOUT, MAX_SESSION_AGE};
 use crate::sdp::{Fingerprint, Transport};
 
 /// How soon at the latest the originator's INVITE gets its final response from us. The transaction layer must keep that
 /// transaction for longer, or it answers 408 by itself: set its timer to some ten seconds more, below 180 s.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(160);
-/// How long a 2xx may wait for its ACK: 64 times T1 (RFC 3261 §13.3.1.4).
-pub const ACK_TIMEOUT: Duration = Duration::from_secs(32);
 /// How long a cancelled INVITE may go without final response: 64 times T1 (RFC 3261 §9.1).
 pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(32);
 /// How long a BYE may go without response: 64 times T1, timer F of RFC 3261 §17.1.2.2. Till then a repeated 2xx gets its ACK.
@@ -26,8 +25,6 @@ pub const SENDER_BYE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a recipient's INVITE may go without any response, since a request that could not be sent makes no noise for half a
 /// minute.
 pub const LEG_SILENCE: Duration = Duration::from_secs(10);
-/// No session lives longer: a backstop for those whose peers know no session timers. 100 MiB take four hours at 64 kbit/s.
-pub const MAX_SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
 
 /// What a session of large message mode goes by.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 //! The authenticated originator's CPM Address (OMA CPM 6.1): who sent the request, and who says so.
 
-use super::header_fields::texts;
 use super::received::Received;
 use crate::policy::{IdentitySource, Settings};
 use crate::sip::{HeaderName, Message, NameAddr, Uri, split_list};
+use crate::sip_ua::texts;
 
 /// Who sent a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,6 @@ use super::host::{CHost, borrowed, lend_outgoing};
 use super::service::{ServiceHandle, Stage, table};
 use crate::controlling::{Again, Host, LogLevel};
 use crate::names::{Found, Hop, Known, NameTable, NameTag, NameThread, Names, Place, Transport};
-use crate::sip::Uri;
 
 /// What a `struct cpm_names` is.
 pub(super) struct NamesHandle {
@@ -111,10 +110,7 @@ pub(super) extern "C" fn locate(
 fn hop_of(uri: cpm_str) -> Hop {
     // SAFETY: lent for the duration of this call (cpm.h).
     let uri = std::str::from_utf8(unsafe { borrowed(uri) });
-    match uri.ok().and_then(|uri| Uri::parse(uri).ok()) {
-        Some(uri) => Hop::of_uri(&uri),
-        None => Hop::Impossible,
-    }
+    uri.map_or(Hop::Impossible, Hop::of_text)
 }
 
 pub(super) extern "C" fn another_place(

@@ -252,6 +252,7 @@ fn where_nothing_is_to_be_asked_nobody_is() {
         ("sip:a@example.com;transport=sctp", Hop::Impossible),
     ] {
         assert_eq!(Hop::of_uri(&Uri::parse(uri).unwrap()), hop, "{uri}");
+        assert_eq!(Hop::of_text(uri), hop, "{uri}");
     }
     let long = format!("{}.example", "a".repeat(64));
     for name in ["", "a..b", "a b", "a\\b", &long, &"a.".repeat(128)] {

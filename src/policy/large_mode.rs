@@ -9,6 +9,13 @@ use super::settings::unset_at_first;
 use super::value::MsrpListener;
 use crate::sdp::Transport;
 
+/// No session lives longer: a backstop for those whose peers know no session timers. 100 MiB take four
+/// hours at 64 kbit/s.
+pub const MAX_SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
+
+/// How long a 2xx may wait for its ACK: 64 times T1 (RFC 3261 §13.3.1.4).
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(32);
+
 unset_at_first! {
     /// Large message mode as configured. Without [`listen`](Self::listen) it is off, and INVITEs
     /// are not ours.

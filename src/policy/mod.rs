@@ -17,8 +17,8 @@ pub use group_uris::{GroupUris, NotAPattern};
 pub use id_key::{ID_KEY_BYTES, IdKeyError};
 pub use isf_codes::{NotAFailureCode, StatusCodes};
 pub use large_mode::{
-    AllFailedResponse, LargeModeError, LargeModePolicy, LegAck, NoDestinationsText,
-    SessionTimerCheck, SpoolDir,
+    ACK_TIMEOUT, AllFailedResponse, LargeModeError, LargeModePolicy, LegAck, MAX_SESSION_AGE,
+    NoDestinationsText, SessionTimerCheck, SpoolDir,
 };
 pub use parameter::{Kind, Parameter, Range, UNLIMITED, Word};
 pub use parameters::ALL as ALL_PARAMETERS;

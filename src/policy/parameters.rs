@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::isf_codes::StatusCodes;
 use super::large_mode::{
-    AllFailedResponse, LegAck, NoDestinationsText, SessionTimerCheck, SpoolDir,
+    ACK_TIMEOUT, AllFailedResponse, LegAck, MAX_SESSION_AGE, NoDestinationsText, SessionTimerCheck,
+    SpoolDir,
 };
 use super::parameter::{Kind, Parameter, Range, UNLIMITED, Word};
 use super::settings::{
@@ -61,14 +62,8 @@ const MIB: usize = 1024 * 1024;
 /// A day. Nothing that a peer is waited for takes longer.
 const DAY_S: usize = 86_400;
 
-/// Twelve hours: a session lives no longer.
-const MAX_SPOOL_TTL_S: usize = 43_200;
-
 /// Longest ringing: the originator's transaction does not last longer.
 const MAX_LEG_TIMEOUT_S: usize = 150;
-
-/// 64 times T1: as long a 2xx is repeated for its ACK (RFC 3261 §13.3.1.4).
-const MAX_ACK_WAIT_S: usize = 32;
 
 /// Least session interval (RFC 4028 §4).
 const MIN_SESSION_EXPIRES_S: usize = 90;
@@ -399,7 +394,7 @@ pub const ALL: &[Parameter] = &[
     .default("60"),
     Parameter::new(
         "spool_ttl",
-        seconds(0, MAX_SPOOL_TTL_S, |s, v| {
+        seconds(0, MAX_SESSION_AGE.as_secs() as usize, |s, v| {
             s.large_mode.spool_ttl = limit(v).map(duration)
         })
         .zero("no limit"),
@@ -539,7 +534,7 @@ pub const ALL: &[Parameter] = &[
     .default("on_sender_ack"),
     Parameter::new(
         "ack_wait",
-        seconds(1, MAX_ACK_WAIT_S, |s, v| {
+        seconds(1, ACK_TIMEOUT.as_secs() as usize, |s, v| {
             s.large_mode.ack_wait = duration(v)
         }),
         "how long recipients who answered wait for the originator's ACK",

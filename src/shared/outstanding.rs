@@ -196,8 +196,19 @@ impl OutstandingTable {
     }
 
     fn destination(&self, (host, port): Destination<'_>) -> u64 {
-        let host = host.to_ascii_lowercase();
-        self.key(&("destination", host.trim_end_matches('.'), port))
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.seed);
+        // One write for a host of the usual length: a hasher takes its time with single bytes.
+        let mut lower = [0; 64];
+        for part in host.trim_end_matches('.').as_bytes().chunks(lower.len()) {
+            let lower = &mut lower[..part.len()];
+            lower.copy_from_slice(part);
+            lower.make_ascii_lowercase();
+            hasher.write(lower);
+        }
+        // What no host name holds keeps it apart from the port, and from the keys of others.
+        hasher.write_u32(0xff00_0000 | port.map_or(0, |port| 1 << 16 | u32::from(port)));
+        hasher.finish().max(1)
     }
 
     fn slots_of(key: u64) -> impl Iterator<Item = usize> {

@@ -73,6 +73,20 @@ impl Certificate {
         Ok(Arc::new(config))
     }
 
+    /// The certificate in PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Shows this certificate, and asks for none.
+    pub(crate) fn plain_server(&self) -> Result<Arc<ServerConfig>, Error> {
+        let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.clone()], self.key())?;
+        Ok(Arc::new(config))
+    }
+
     /// Shows this certificate, asks the client for its own and takes any, or none.
     pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, Error> {
         let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))

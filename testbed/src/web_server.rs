@@ -1,14 +1,19 @@
 //! A small HTTP server whose every answer is the test's: documents, refusals, silence.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
 use crate::agent::PATIENCE;
+use crate::certificate::Certificate;
 use crate::message::same_name;
+use crate::outcome::or_fail;
 use crate::sys;
 
 /// What the server does with a request.
@@ -25,6 +30,14 @@ pub enum WebAnswer {
     Status(u16),
     /// Nothing for so long, then 503. Ends early at [`WebServer::answers`], with that new answer.
     Hang(Duration),
+    /// These bytes, whatever they are.
+    Raw(Vec<u8>),
+    /// These bytes, and the connection is closed.
+    RawAndClose(Vec<u8>),
+    /// These bytes, then blanks, one at a time, until the client has enough.
+    Drip(Vec<u8>),
+    /// The connection is closed.
+    Close,
 }
 
 impl WebAnswer {
@@ -35,6 +48,18 @@ impl WebAnswer {
             body: body.into(),
         }
     }
+
+    /// A whole response. `head`: status, reason and header fields, each with its line end but the
+    /// last; Content-Length is added.
+    pub fn response(head: &str, body: &str) -> Self {
+        Self::Raw(whole(head, body))
+    }
+}
+
+/// A response with its Content-Length.
+fn whole(head: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
 /// A request as it came.
@@ -73,6 +98,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// Answers to the next requests, before all others.
+    script: VecDeque<WebAnswer>,
     answer: Option<AnswerFunction>,
     /// Goes up with each new answer.
     generation: u64,
@@ -92,9 +119,27 @@ impl fmt::Debug for WebServer {
 }
 
 impl WebServer {
+    /// A server on a free port, for tests without a [`Bench`](crate::Bench), which has ports of its
+    /// own.
+    #[track_caller]
+    pub fn local() -> Self {
+        or_fail("starting a web server", Self::start(0))
+    }
+
+    /// Answers the first request over TLS on this local address, with this certificate, and nothing
+    /// after it. Returns the port.
+    #[track_caller]
+    pub fn answer_once_over_tls(address: &str, certificate: &Certificate, reply: Vec<u8>) -> u16 {
+        let config = or_fail("a TLS server", certificate.plain_server());
+        let listener = or_fail("listening", TcpListener::bind((address, 0)));
+        let port = or_fail("listening", listener.local_addr()).port();
+        thread::spawn(move || answer_over_tls(&listener, config, &reply));
+        port
+    }
+
     pub(crate) fn start(port: u16) -> io::Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listener = TcpListener::bind(address)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let address = listener.local_addr()?;
         let shared = Arc::<Shared>::default();
         let accepting = thread::spawn({
             let (listener, shared) = (listener.try_clone()?, Arc::clone(&shared));
@@ -111,6 +156,31 @@ impl WebServer {
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Answers one request so, after those of earlier calls and before what [`answers`](Self::answers)
+    /// says.
+    pub fn then(&self, answer: WebAnswer) -> &Self {
+        self.shared.lock().script.push_back(answer);
+        self
+    }
+
+    /// Takes back the answers of [`then`](Self::then) that were not asked for.
+    pub fn forget_script(&self) {
+        self.shared.lock().script.clear();
+    }
+
+    /// The requests that no one has read yet.
+    pub fn take_requests(&self) -> Vec<WebRequest> {
+        let mut state = self.shared.lock();
+        let unread = state.requests[state.read..].to_vec();
+        state.read = state.requests.len();
+        unread
     }
 
     /// From now on requests are answered so, those that hang too.
@@ -174,10 +244,11 @@ impl Shared {
         state.requests.push(request.clone());
         self.changed.notify_all();
         loop {
-            let answer = match &mut state.answer {
+            let scripted = state.script.pop_front();
+            let answer = scripted.unwrap_or_else(|| match &mut state.answer {
                 Some(answer) => answer(request),
                 None => WebAnswer::Status(404),
-            };
+            });
             let WebAnswer::Hang(time) = answer else {
                 return Some(answer);
             };
@@ -218,9 +289,41 @@ fn serve(mut connection: TcpStream, shared: &Shared) -> Option<()> {
     let mut reader = BufReader::new(connection.try_clone().ok()?);
     loop {
         let request = read(&mut reader)?;
-        let answer = shared.take(&request)?;
-        connection.write_all(&write(&request, &answer)).ok()?;
+        match shared.take(&request)? {
+            WebAnswer::Close => return close(&connection),
+            WebAnswer::Drip(bytes) => {
+                connection.write_all(&bytes).ok()?;
+                loop {
+                    connection.write_all(b" ").ok()?;
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+            WebAnswer::RawAndClose(bytes) => {
+                connection.write_all(&bytes).ok()?;
+                return close(&connection);
+            }
+            WebAnswer::Raw(bytes) => connection.write_all(&bytes).ok()?,
+            answer => connection.write_all(&write(&request, &answer)).ok()?,
+        }
     }
+}
+
+/// The server keeps a copy of each connection, which holds it open.
+fn close(connection: &TcpStream) -> Option<()> {
+    connection.shutdown(Shutdown::Both).ok()
+}
+
+fn answer_over_tls(listener: &TcpListener, config: Arc<ServerConfig>, reply: &[u8]) -> Option<()> {
+    let (socket, _) = listener.accept().ok()?;
+    let session = ServerConnection::new(config).ok()?;
+    let mut stream = BufReader::new(StreamOwned::new(session, socket));
+    // A client that does not trust us goes away.
+    read(&mut stream)?;
+    stream.get_mut().write_all(reply).ok()?;
+    stream.get_mut().flush().ok()?;
+    // The client closes first, so that no byte of the answer is lost.
+    let _ = stream.read_line(&mut String::new());
+    Some(())
 }
 
 fn read(reader: &mut impl BufRead) -> Option<WebRequest> {
@@ -256,7 +359,8 @@ fn write(request: &WebRequest, answer: &WebAnswer) -> Vec<u8> {
             }
         }
         WebAnswer::Status(status) => (*status, None, b""),
-        WebAnswer::Hang(_) => (503, None, b""),
+        // Those that are no document were carried out before.
+        _ => (503, None, b""),
     };
     let etag = etag.map_or_else(String::new, |etag| format!("ETag: \"{etag}\"\r\n"));
     let mut bytes = format!(
@@ -311,6 +415,18 @@ mod tests {
         server.expect_request();
         server.answers(|_| WebAnswer::Status(200));
         assert_eq!(status(&mut client), "HTTP/1.1 200");
+        server
+            .then(WebAnswer::response("204 First", ""))
+            .then(WebAnswer::RawAndClose(b"HTTP/1.1 205 Bye\r\n".to_vec()))
+            .then(WebAnswer::Close);
+        assert_eq!(status(&mut get(&server, "")), "HTTP/1.1 204");
+        let mut closed = get(&server, "");
+        assert_eq!(status(&mut closed), "HTTP/1.1 205");
+        let rest = closed.read_to_end(&mut Vec::new()).expect("it is closed");
+        assert_eq!(rest, b" Bye\r\n".len());
+        let nothing = get(&server, "").read_to_end(&mut Vec::new());
+        assert_eq!(nothing.expect("it is closed"), 0);
+        assert_eq!(server.take_requests().len(), 3);
         server.answers(|_| WebAnswer::Hang(Duration::ZERO));
         assert_eq!(status(&mut get(&server, "")), "HTTP/1.1 503");
     }

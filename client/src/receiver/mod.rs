@@ -4,6 +4,7 @@ mod msrp;
 mod msrp_connection;
 mod notifying;
 mod session;
+mod sessions;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use cpm_wire::imdn::{Disposition, Notification};
 use cpm_wire::msrp_session::ConnectionId;
 use cpm_wire::sdp::{Fingerprint, Transport};
 use cpm_wire::sip::{HeaderName, Message, StatusCode, option_tag};
+use cpm_wire::sip_ua::{Due, SessionTimer, texts};
 
 use super::body::{cpim_of, is_encoded, text_of};
 use super::digest::Credentials;
@@ -21,15 +23,13 @@ use super::identifiers::{Random, token};
 use super::notification::notification_of;
 use super::outcome::Failure;
 use super::registration::{Registered, Registration, RegistrationConfig};
-use super::request::{OutResponse, SipNames, branch_of, texts, way_back};
+use super::request::{OutResponse, SipNames, branch_of, way_back};
 use super::sender::MsrpTarget;
-use super::session_timer::{Due, SessionTimer};
 use super::stored::StoredMessage;
 use super::transaction::T2;
 use super::uac::{Uac, UacEvent};
 use super::{ALLOW, OwnAddresses, SipTransport, Way};
 use msrp_connection::MsrpConnection;
-use notifying::Notifying;
 use session::{Session, echoed};
 
 /// Most sessions at once; the next INVITE is answered 486. With the size limit of one message this bounds the memory.
@@ -160,6 +160,14 @@ pub enum ReceiverOutput {
     CloseMsrp(ConnectionId),
     /// For the user.
     Event(ReceiverEvent),
+}
+
+/// A notification that is on its way.
+#[derive(Debug)]
+struct Notifying {
+    number: u64,
+    to: String,
+    disposition: Disposition,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -448,7 +456,7 @@ impl Receiver {
     fn refuses(&mut self, request: &Message, way: Way, reject: Option<StatusCode>) -> bool {
         let required = texts(request, HeaderName::Require);
         let known = ["timer", "recipient-list-message", "recipient-list-invite"];
-        let unknown = option_tag::without(required.iter().map(String::as_str), &known);
+        let unknown = option_tag::without(required.iter().map(AsRef::as_ref), &known);
         if let Some(unknown) = unknown.filter(|unknown| !unknown.is_empty()) {
             let headers = vec![("Unsupported", unknown)];
             self.respond(request, way, StatusCode::BAD_EXTENSION, headers);
@@ -484,10 +492,9 @@ impl Receiver {
                         self.handle_notified(number, result);
                     }
                     Purpose::Bye(_) => {}
-                    Purpose::Refresh(number) if !status.is_success() => {
-                        self.end_session(now, number, "the session refresh was refused");
+                    Purpose::Refresh(number) => {
+                        self.handle_refreshed(now, number, status, &request, &message);
                     }
-                    Purpose::Refresh(_) => {}
                 }
             }
             UacEvent::TimedOut(purpose) | UacEvent::Lost(purpose) => {
@@ -553,7 +560,7 @@ impl Receiver {
             .filter(|_| self.stopping.is_none());
         let sessions = self.sessions.iter().filter_map(|session| {
             let again = session.unacknowledged.as_ref().map(|u| u.at.min(u.until));
-            let timer = session.timer.as_ref().map(SessionTimer::poll_timeout);
+            let timer = session.timer.as_ref().map(SessionTimer::deadline);
             let times = [again, timer, session.endpoint.poll_timeout()];
             times.into_iter().flatten().min()
         });
@@ -580,7 +587,7 @@ impl Receiver {
         if self.stopping.is_none() && registration.is_some_and(|at| at <= now) {
             self.register(now);
         }
-        let mut ended = Vec::new();
+        let (mut ended, mut refreshes) = (Vec::new(), Vec::new());
         for session in &mut self.sessions {
             session.endpoint.handle_timeout(now);
             if let Some(waiting) = &mut session.unacknowledged {
@@ -598,25 +605,14 @@ impl Receiver {
                     }
                 }
             }
-            match session.timer.as_ref().map(|timer| timer.due(now)) {
+            match session.timer.as_mut().and_then(|timer| timer.poll(now)) {
                 Some(Due::Expired) => ended.push((session.number, "the session timer ran out")),
-                Some(Due::Refresh) => {
-                    let interval = session.timer.as_mut().map_or(0, |timer| {
-                        timer.restart(now);
-                        timer.interval_s
-                    });
-                    let mut request = session.dialog.request("UPDATE");
-                    request.push(
-                        "Contact",
-                        format!("<{}>", contact(&self.config, session.way.transport)),
-                    );
-                    request.push("Supported", "timer");
-                    request.push("Session-Expires", format!("{interval};refresher=uac"));
-                    self.uac
-                        .send(now, session.way, Purpose::Refresh(session.number), request);
-                }
-                Some(Due::Nothing) | None => {}
+                Some(Due::Refresh(method)) => refreshes.push((session.number, method)),
+                None => {}
             }
+        }
+        for (number, method) in refreshes {
+            self.refresh(now, number, method);
         }
         for (number, words) in ended {
             self.end_session(now, number, words);

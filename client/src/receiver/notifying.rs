@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use cpm_wire::imdn::Disposition;
 
-use super::{Purpose, Received, Receiver, ReceiverEvent};
+use super::{Notifying, Purpose, Received, Receiver, ReceiverEvent};
 use crate::notification::Owed;
 use crate::outcome::Failure;
 use crate::request::OutRequest;
@@ -12,14 +12,6 @@ use crate::{Way, user_agent};
 
 /// Most notifications that wait for their answers; beyond it none are sent.
 const MAX_NOTIFYING: usize = 256;
-
-/// A notification that is on its way.
-#[derive(Debug)]
-pub(super) struct Notifying {
-    number: u64,
-    to: String,
-    disposition: Disposition,
-}
 
 impl Receiver {
     /// Tells the sender of a message what has become of it, if he has asked for that (RFC 5438 §7.2.1). How that went comes as

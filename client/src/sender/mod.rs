@@ -3,6 +3,7 @@
 mod msrp_sender;
 mod session;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,15 +12,14 @@ use bytes::{Bytes, BytesMut};
 use cpm_wire::msrp::MsrpUri;
 use cpm_wire::sdp::{Fingerprint, OwnMedia, Transport, message_offer};
 use cpm_wire::sip::{HeaderName, Message, StatusCode};
+use cpm_wire::sip_ua::{Dialog, SessionTimer, text};
 
 use super::Way;
-use super::dialog::Dialog;
 use super::digest::Credentials;
 use super::identifiers::{Random, number, token};
 use super::message::{Mode, Outgoing};
 use super::outcome::{Failure, MsrpFailure, Sent};
-use super::request::{OutRequest, SipNames, text};
-use super::session_timer::SessionTimer;
+use super::request::{OutRequest, SipNames};
 use super::uac::{Uac, UacEvent};
 
 pub use msrp_sender::STALL_TIMEOUT;
@@ -348,7 +348,7 @@ impl Sender {
             self.ringing_until,
             connecting,
             msrp.and_then(MsrpSender::poll_timeout),
-            timer.map(SessionTimer::poll_timeout),
+            timer.map(SessionTimer::deadline),
         ]
         .into_iter()
         .flatten()
@@ -508,7 +508,7 @@ impl Sender {
         let Some(dialog) = &mut self.dialog else {
             return self.end();
         };
-        let mut bye = dialog.request("BYE");
+        let mut bye = OutRequest::from(dialog.request("BYE"));
         bye.push("Reason", reason);
         self.uac.send(now, self.config.way, Purpose::Bye, bye);
     }
@@ -518,7 +518,7 @@ impl Sender {
             return;
         }
         if let Some(Ok(sent)) = &mut self.result {
-            sent.message_uid = text(response, HeaderName::MessageUid);
+            sent.message_uid = text(response, HeaderName::MessageUid).map(Cow::into_owned);
         }
         self.end();
     }
@@ -548,6 +548,6 @@ impl Sender {
 fn sent(status: StatusCode, response: &Message) -> Sent {
     Sent {
         code: status.as_u16(),
-        message_uid: text(response, HeaderName::MessageUid),
+        message_uid: text(response, HeaderName::MessageUid).map(Cow::into_owned),
     }
 }

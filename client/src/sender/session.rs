@@ -6,15 +6,18 @@ use bytes::Bytes;
 use cpm_wire::msrp::Path;
 use cpm_wire::sdp::{MsrpMedia, NotTaken, Role, SessionDescription, Transport};
 use cpm_wire::sip::{HeaderName, Message, StatusCode};
+use cpm_wire::sip_ua::{
+    Dialog, Due, NotAcceptable, OwnInvite, Peer, RefreshMethod, Refresher, SessionExpires,
+    SessionTimer,
+};
 
 use super::{
     CONNECT_TIMEOUT, MAX_FORKS, MsrpTarget, Purpose, Sender, SenderEvent, SenderOutput, State,
 };
 use crate::body::{is_encoded, sdp_of};
-use crate::dialog::{Dialog, Order};
 use crate::outcome::Failure;
-use crate::request::{OutRequest, OutResponse, cseq, text, way_back};
-use crate::session_timer::{Due, MIN_SESSION_EXPIRES_S, Refresher, SessionTimer, session_expires};
+use crate::request::{OutRequest, OutResponse, way_back};
+use crate::session_timer::agreed;
 use crate::{ALLOW, Way};
 
 impl Sender {
@@ -42,8 +45,13 @@ impl Sender {
             let words = "a 2xx to INVITE without tag or Contact".to_owned();
             return self.finish(Err(Failure::WrongAnswer(words)));
         };
+        // Without refresher it is we, who have asked for the timer (RFC 4028 §7.2).
+        let expires = SessionExpires::of(response).ok().flatten();
+        self.timer = expires.map(|expires| {
+            let we_refresh = expires.refresher != Some(Refresher::Uas);
+            SessionTimer::new(now, agreed(&dialog, expires.seconds, we_refresh, true))
+        });
         self.dialog = Some(dialog);
-        self.timer = SessionTimer::of_answer(now, response);
         if self.cancelled || self.result.is_some() {
             // It crossed our CANCEL (spec-notes N42).
             return self.fail(now, Failure::Cancelled);
@@ -67,10 +75,20 @@ impl Sender {
         request: &OutRequest,
         response: &Message,
     ) -> Option<Dialog> {
-        let known = Dialog::of_caller(request, response);
-        let makes_dialog = known.is_some();
-        let mut dialog = known.unwrap_or_else(|| Dialog::of_odd_callee(request, response));
-        let mut ack = dialog.ack(request.cseq);
+        let peer = Peer::of_response(response);
+        // Where its Contact cannot be used, ACK and BYE go where the INVITE went.
+        let makes_dialog = peer.makes_dialog && !peer.tag.is_empty() && peer.target.is_some();
+        let own_tag = format!(";tag={}", self.names.tag);
+        let mut dialog = Dialog::of_caller(&OwnInvite {
+            call_id: &request.call_id,
+            from: request.from.strip_suffix(&own_tag).unwrap_or(&request.from),
+            from_tag: &self.names.tag,
+            to: &request.to,
+            target: &request.uri,
+            cseq: request.cseq,
+        });
+        dialog.establish(&peer);
+        let mut ack = OutRequest::from(dialog.ack());
         // §22.1: the ACK has the credentials of its INVITE, as nobody can challenge it.
         let is_answer = |name: &str| matches!(name, "Authorization" | "Proxy-Authorization");
         ack.headers.extend(
@@ -82,7 +100,7 @@ impl Sender {
         );
         self.uac.send_ack(self.config.way, &ack);
         if self.acks.len() < MAX_FORKS {
-            self.acks.push((dialog.remote_tag.clone(), ack));
+            self.acks.push((peer.tag, ack));
         }
         if !makes_dialog {
             self.hang_up_on(now, &mut dialog, "No dialog");
@@ -91,7 +109,7 @@ impl Sender {
     }
 
     fn hang_up_on(&mut self, now: Instant, callee: &mut Dialog, why: &str) {
-        let mut bye = callee.request("BYE");
+        let mut bye = OutRequest::from(callee.request("BYE"));
         bye.push("Reason", format!("SIP;cause=480;text=\"{why}\""));
         self.uac.send(now, self.config.way, Purpose::ForkBye, bye);
     }
@@ -166,34 +184,31 @@ impl Sender {
         let Some(timer) = &mut self.timer else {
             return;
         };
-        match timer.due(now) {
-            Due::Nothing => {}
-            Due::Expired => self.fail(now, Failure::NoAnswer("session refresh")),
-            Due::Refresh => {
-                timer.restart(now);
-                let interval = timer.interval_s;
-                self.refresh(now, interval);
-            }
+        match timer.poll(now) {
+            None => {}
+            Some(Due::Expired) => self.fail(now, Failure::NoAnswer("session refresh")),
+            Some(Due::Refresh(method)) => self.refresh(now, method),
         }
     }
 
-    /// Keeps the session (RFC 4028 §10), by UPDATE where the peer knows it, else by the same offer again.
-    pub(super) fn refresh(&mut self, now: Instant, interval_s: u32) {
+    /// Keeps the session (RFC 4028 §10), by UPDATE where the peer knows it, else by the same offer
+    /// again.
+    fn refresh(&mut self, now: Instant, method: RefreshMethod) {
         let contact = format!("<{}>", self.contact());
-        let Some(dialog) = &mut self.dialog else {
+        let (Some(dialog), Some(timer)) = (&mut self.dialog, &self.timer) else {
             return;
         };
-        let method = if dialog.allows_update {
-            "UPDATE"
-        } else {
-            "INVITE"
-        };
-        let mut request = dialog.request(method);
+        let is_invite = method == RefreshMethod::Invite;
+        let method = if is_invite { "INVITE" } else { "UPDATE" };
+        let mut request = OutRequest::from(dialog.request(method));
         request.push("Contact", contact);
         request.push("Supported", "timer");
         // No refresher: 7.2.1.2-14 bars the client from naming itself, and the answer does.
-        request.push("Session-Expires", interval_s.to_string());
-        if method == "INVITE" {
+        request.push("Session-Expires", timer.request_seconds().to_string());
+        if let Some(min_se) = timer.request_min_se() {
+            request.push("Min-SE", min_se.to_string());
+        }
+        if is_invite {
             request.push("Allow", ALLOW);
             let offer = Bytes::from(self.offer.clone());
             request.body = Some(("application/sdp".to_owned(), offer));
@@ -213,31 +228,26 @@ impl Sender {
             return;
         }
         if let Some(dialog) = &mut self.dialog {
-            dialog.local_cseq = dialog.local_cseq.max(request.cseq);
+            dialog.sent(request.cseq);
         }
         if status.is_success() {
             if request.method == "INVITE"
                 && let Some(dialog) = &self.dialog
             {
-                let ack = dialog.ack(request.cseq);
+                let ack = dialog.ack_to(request.cseq).into();
                 self.uac.send_ack(self.config.way, &ack);
             }
-            self.timer = SessionTimer::of_answer(now, response);
-        } else if status == StatusCode::SESSION_INTERVAL_TOO_SMALL && self.has_session() {
-            let wanted = text(response, HeaderName::MinSe);
-            let wanted = wanted.and_then(|value| value.split(';').next()?.trim().parse().ok());
-            let sent: Option<u32> = request
-                .headers
-                .iter()
-                .find(|(name, _)| *name == "Session-Expires")
-                .and_then(|(_, value)| value.parse().ok());
-            let wanted = wanted.unwrap_or(MIN_SESSION_EXPIRES_S);
-            match sent {
-                Some(sent) if sent < wanted => self.refresh(now, wanted),
-                _ => self.fail(now, Failure::of(response, status)),
-            }
+            let timer = self.timer.take();
+            self.timer = timer.and_then(|timer| timer.handle_success(now, response));
         } else if self.has_session() {
-            self.fail(now, Failure::of(response, status));
+            let random = self.random;
+            let timer = self.timer.as_mut();
+            let goes_on =
+                timer.is_none_or(|it| it.handle_refusal(now, status, Some(response), random));
+            if !goes_on {
+                return self.fail(now, Failure::of(response, status));
+            }
+            self.look_at_session_timer(now);
         }
     }
 
@@ -252,32 +262,33 @@ impl Sender {
         if method == "ACK" {
             return;
         }
-        let owned = self
-            .dialog
-            .as_ref()
-            .is_some_and(|dialog| dialog.owns(request));
         let order = match &mut self.dialog {
-            Some(dialog) if owned => dialog.take(request),
-            _ => Order::InOrder,
+            Some(dialog) => dialog.accept(request),
+            None => Err(NotAcceptable::NoDialog),
         };
         let mut headers = Vec::new();
         let mut body = None;
-        let code = match (owned, order, method) {
-            (true, Order::OutOfOrder, _) => StatusCode::SERVER_INTERNAL_ERROR,
-            (true, _, "UPDATE" | "INVITE") if is_encoded(request) => {
+        let code = match (order, method) {
+            (Err(NotAcceptable::OutOfOrder), _) => NotAcceptable::OutOfOrder.code(),
+            (Ok(()), "UPDATE" | "INVITE") if is_encoded(request) => {
                 headers.push(("Accept-Encoding", "identity".to_owned()));
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
-            (true, _, "BYE") => StatusCode::OK,
-            (true, _, "UPDATE" | "INVITE") => {
+            (Ok(()), "BYE") => StatusCode::OK,
+            (Ok(()), "UPDATE" | "INVITE") => {
                 headers.push(("Contact", format!("<{}>", self.contact())));
                 headers.push(("Allow", ALLOW.to_owned()));
-                if let Some((seconds, refresher)) = session_expires(request) {
-                    let we = refresher == Some(Refresher::Uas);
-                    self.timer = Some(SessionTimer::new(now, seconds, we));
-                    let who = if we { "uas" } else { "uac" };
-                    headers.push(("Require", "timer".to_owned()));
-                    headers.push(("Session-Expires", format!("{seconds};refresher={who}")));
+                if let Some(dialog) = &mut self.dialog {
+                    dialog.refresh_target(request);
+                    if let Some(asked) = SessionExpires::of(request).ok().flatten() {
+                        let we = asked.refresher == Some(Refresher::Uas);
+                        let timer = SessionTimer::new(now, agreed(dialog, asked.seconds, we, true));
+                        let who = if we { "uas" } else { "uac" };
+                        let value = format!("{};refresher={who}", timer.seconds());
+                        headers.push(("Require", "timer".to_owned()));
+                        headers.push(("Session-Expires", value));
+                        self.timer = Some(timer);
+                    }
                 }
                 if method == "INVITE" || !request.body().is_empty() {
                     // The session stays as it is.
@@ -285,13 +296,11 @@ impl Sender {
                 }
                 StatusCode::OK
             }
-            (_, _, "OPTIONS") => {
+            (_, "OPTIONS") => {
                 headers.push(("Allow", ALLOW.to_owned()));
                 StatusCode::OK
             }
-            (_, _, "BYE" | "UPDATE" | "INVITE" | "CANCEL") => {
-                StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST
-            }
+            (_, "BYE" | "UPDATE" | "INVITE" | "CANCEL") => NotAcceptable::NoDialog.code(),
             _ => {
                 headers.push(("Allow", ALLOW.to_owned()));
                 StatusCode::METHOD_NOT_ALLOWED
@@ -307,8 +316,8 @@ impl Sender {
             way_back(request, way),
             response.write(request, way),
         ));
-        let left = owned && order == Order::InOrder && method == "BYE";
-        if left && self.state != State::Done && cseq(request).is_some() {
+        let left = order.is_ok() && method == "BYE";
+        if left && self.state != State::Done {
             // The peer ends the session: there is nobody left for a BYE of ours.
             let result = match (self.state.clone(), self.result.take()) {
                 (State::Ending, Some(result)) => result,

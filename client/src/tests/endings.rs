@@ -149,7 +149,7 @@ fn a_refresh_that_is_still_out_changes_nothing() {
         .sent
         .iter()
         .filter(|one| one.method() == Some("BYE"))
-        .map(|one| request::cseq(one).map(|(number, _)| number))
+        .map(|one| cpm_wire::sip_ua::cseq(one).map(|(number, _)| number))
         .collect();
     assert_eq!(numbers.len(), 1, "one BYE, however often it goes out");
     delivered(&script);

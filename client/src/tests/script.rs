@@ -145,6 +145,37 @@ fn the_session_is_refreshed_by_whom_the_answer_names() {
     );
 }
 
+/// RFC 4028 §7.3, RFC 3261 §14.1: what a refusal asks for is done, and others end no session that has
+/// not expired.
+#[test]
+fn a_refused_refresh_is_tried_again_until_the_session_expires() {
+    let mut script = Script::new(draft(3000));
+    let headers = format!("{ANSWER_HEADERS}Session-Expires: 18;refresher=uac\r\nAllow: UPDATE\r\n");
+    script.answer("INVITE", "200", &headers, ANSWER);
+    script.sender.handle_msrp_connected(script.now);
+    let field = |script: &Script, name| {
+        let request = script.sent.last().unwrap();
+        request
+            .first(name)
+            .map(|field| field.unfolded_text().into_owned())
+    };
+    script.pass(Duration::from_secs(9));
+    script.answer("UPDATE", "422", "Min-SE: 120\r\n", "");
+    assert_eq!(script.methods()[2..], ["UPDATE", "UPDATE"]);
+    let again = [HeaderName::SessionExpires, HeaderName::MinSe].map(|name| field(&script, name));
+    assert_eq!(again, [Some("120".to_owned()), Some("120".to_owned())]);
+    // Until 12 s: once more, half-way there; then it is over.
+    script.answer("UPDATE", "503", "", "");
+    script.pass(Duration::from_millis(1_500));
+    assert_eq!(script.methods()[4..], ["UPDATE"]);
+    script.answer("UPDATE", "503", "", "");
+    script.pass(Duration::from_millis(1_500));
+    assert_eq!(script.methods()[5..], ["BYE"]);
+    script.answer("BYE", "200", "", "");
+    let expired = Failure::NoAnswer("session refresh");
+    assert_eq!(script.done(), Some(&Err(expired)));
+}
+
 #[test]
 fn a_peer_without_update_gets_the_offer_again() {
     let mut script = Script::new(draft(3000));
@@ -158,7 +189,7 @@ fn a_peer_without_update_gets_the_offer_again() {
     assert_eq!(script.methods(), ["INVITE", "ACK", "INVITE", "ACK"]);
     let numbers: Vec<_> = script.sent[2..]
         .iter()
-        .map(|r| request::cseq(r).unwrap().0)
+        .map(|r| cpm_wire::sip_ua::cseq(r).unwrap().0)
         .collect();
     assert_eq!(numbers, [2, 2]);
 }

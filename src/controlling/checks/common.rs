@@ -1,6 +1,5 @@
 //! The checks that lists and groups share, and the texts of their Warnings.
 
-use crate::controlling::header_fields::texts;
 use crate::controlling::hops::hops_left;
 use crate::controlling::host::Host;
 use crate::controlling::large_message_mode;
@@ -9,6 +8,7 @@ use crate::controlling::refusal::Refusal;
 use crate::controlling::request::Request;
 use crate::policy::NoDestinationsText;
 use crate::sip::{HeaderName, Message, StatusCode, option_tag, products};
+use crate::sip_ua::texts;
 
 pub(super) const NOT_AUTHORISED: &str = "127 Service not authorised";
 const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";

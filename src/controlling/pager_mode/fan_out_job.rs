@@ -257,9 +257,11 @@ impl FanOutJob {
 }
 
 fn is_sip(uri: &str) -> bool {
-    uri.split(':').next().is_some_and(|scheme| {
-        scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")
-    })
+    let has_scheme = |scheme: &str| {
+        let start = uri.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    has_scheme("sip:") || has_scheme("sips:")
 }
 
 #[cfg(test)]

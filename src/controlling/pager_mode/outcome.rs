@@ -101,8 +101,9 @@ impl ControllingFunction {
 
 /// The Request-URI of a request as it was sent, without a look at the rest: most have been delivered.
 fn request_uri(request: &[u8]) -> Option<&str> {
-    let line = &request[..memchr::memchr(b'\r', request)?];
-    std::str::from_utf8(line).ok()?.split(' ').nth(1)
+    let start = memchr::memchr(b' ', request)? + 1;
+    let length = memchr::memchr2(b' ', b'\r', &request[start..])?;
+    std::str::from_utf8(&request[start..start + length]).ok()
 }
 
 /// The failed copy as a new request: the recipient stays the Request-URI, the ISF is the next hop.

@@ -4,7 +4,7 @@
 //! Call-ID differ, so that a fan-out allocates nothing per recipient.
 
 use super::fan_out_job::{FanOutJob, Isf};
-use crate::controlling::header_fields::{has_name, put, route_to_isf, texts};
+use crate::controlling::header_fields::{has_name, put, route_to_isf};
 use crate::controlling::hops::{breadth_of_copies, hops_of_copies};
 use crate::controlling::host::{AboutRequest, Host};
 use crate::controlling::ids::CopyIds;
@@ -17,6 +17,7 @@ use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::shared::Charge;
 use crate::shared::Link;
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
+use crate::sip_ua::texts;
 
 /// What the header lines of an outgoing request usually take: room that is made for them at once.
 const USUAL_HEADERS_BYTES: usize = 2048;

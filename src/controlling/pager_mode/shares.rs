@@ -12,7 +12,7 @@ use crate::controlling::request::Request;
 use crate::controlling::service::ControllingFunction;
 use crate::log::LogLevel;
 use crate::shared::{Charge, Destination, OutstandingTable, Share, Source};
-use crate::sip::{StatusCode, Uri};
+use crate::sip::{StatusCode, Uri, plain_host_and_port};
 
 impl Request {
     /// Counts its recipients for its originator and its source.
@@ -98,8 +98,10 @@ impl ControllingFunction {
     /// The destination that has a share of the copies for this recipient: where its URI alone leads.
     fn destination<'a>(&self, recipient: Option<&'a str>) -> Option<Destination<'a>> {
         let recipient = recipient.filter(|_| self.settings().outbound_proxy.is_none())?;
-        let uri = Uri::parse(recipient).ok()?;
-        Some((uri.host()?, uri.port()))
+        plain_host_and_port(recipient).or_else(|| {
+            let uri = Uri::parse(recipient).ok()?;
+            Some((uri.host()?, uri.port()))
+        })
     }
 }
 

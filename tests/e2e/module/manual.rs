@@ -7,18 +7,9 @@ use std::path::Path;
 
 use cpm::policy::{ALL_PARAMETERS, Kind, Parameter, UNLIMITED};
 use cpm_testbed::{Bench, values};
+use xtask::{diagrams, readme};
 
 use crate::common::{COUNTERS, HANDLE, cpm_proxy};
-
-/// What draws the diagrams of the documentation.
-#[path = "../../../examples/diagrams.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod diagrams;
-
-/// What makes the README of the module.
-#[path = "../../../examples/readme.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod readme;
 
 type Names = BTreeSet<String>;
 
@@ -172,8 +163,8 @@ fn values_defaults_and_what_changes_while_running() {
         assert_eq!(heading, kind.to_string(), "{name}");
         let often = match *most_values {
             1 => None,
-            UNLIMITED => Some("May be repeated.".to_owned()),
-            most => Some(format!("May be given up to {most} times.")),
+            UNLIMITED => Some("May be repeated".to_owned()),
+            most => Some(format!("May be given up to {most} times")),
         };
         let unwrapped = text.replace('\n', " ");
         let is_said = |words: &str| unwrapped.contains(words);

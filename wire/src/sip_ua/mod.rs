@@ -9,7 +9,8 @@ pub use dialog::{
     Routing,
 };
 pub use session_timer::{
-    Due, MAX_REFRESHES, MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S, MalformedSessionExpires,
-    RefreshMethod, Refresher, SessionExpires, SessionTimer, allows, min_se, supports_timer,
+    Agreed, Due, MAX_REFRESHES, MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S,
+    MalformedSessionExpires, RefreshMethod, Refresher, SessionExpires, SessionTimer, allows,
+    min_se, supports_timer,
 };
-pub use text::cseq;
+pub use text::{cseq, text, texts};

@@ -113,6 +113,22 @@ pub enum RefreshMethod {
     Invite,
 }
 
+/// What the two sides have agreed on, and what matters for refreshes of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Agreed {
+    /// The interval in seconds.
+    pub seconds: u32,
+    /// The shortest interval that is kept to, in seconds, at least 1 and at most
+    /// [`MAX_SESSION_EXPIRES_S`]; a shorter one of a peer is taken as this.
+    pub shortest: u32,
+    /// Whether refreshing is our part.
+    pub we_refresh: bool,
+    /// What the peer's [Allow](allows) says of UPDATE.
+    pub allows_update: Option<bool>,
+    /// Whether we made the Call-ID of the dialog.
+    pub owns_call_id: bool,
+}
+
 /// The timer of one dialog.
 ///
 /// ```text
@@ -127,6 +143,7 @@ pub enum RefreshMethod {
 #[derive(Clone, Copy, Debug)]
 pub struct SessionTimer {
     interval: Duration,
+    shortest: u32,
     we_refresh: bool,
     refreshed: Instant,
     next: Next,
@@ -161,35 +178,30 @@ pub enum Due {
 }
 
 impl SessionTimer {
-    /// One that runs from now on. `allows_update`: what the peer's [Allow](allows) says of UPDATE.
-    pub fn new(
-        now: Instant,
-        seconds: u32,
-        we_refresh: bool,
-        allows_update: Option<bool>,
-        owns_call_id: bool,
-    ) -> Self {
+    /// One that runs from now on.
+    pub fn new(now: Instant, agreed: Agreed) -> Self {
         let mut timer = SessionTimer {
             interval: Duration::ZERO,
-            we_refresh,
+            shortest: agreed.shortest,
+            we_refresh: agreed.we_refresh,
             refreshed: now,
             next: Next::None,
-            method: match allows_update {
+            method: match agreed.allows_update {
                 Some(false) => RefreshMethod::Invite,
                 _ => RefreshMethod::Update,
             },
-            owns_call_id,
+            owns_call_id: agreed.owns_call_id,
             min_se: 0,
             tries: 0,
             has_tried_again: false,
         };
-        timer.restart(now, seconds, we_refresh);
+        timer.restart(now, agreed.seconds, agreed.we_refresh);
         timer
     }
 
     /// Runs anew, with what the two sides have agreed on now.
     pub fn restart(&mut self, now: Instant, seconds: u32, we_refresh: bool) {
-        let seconds = seconds.clamp(MIN_SESSION_EXPIRES_S, MAX_SESSION_EXPIRES_S);
+        let seconds = seconds.clamp(self.shortest, MAX_SESSION_EXPIRES_S);
         self.interval = Duration::from_secs(u64::from(seconds));
         self.we_refresh = we_refresh;
         self.refreshed(now);
@@ -212,9 +224,19 @@ impl SessionTimer {
         };
     }
 
-    /// Session-Expires of our next refresh.
+    /// Whether refreshing is our part.
+    pub fn we_refresh(&self) -> bool {
+        self.we_refresh
+    }
+
+    /// Session-Expires of our next refresh: the interval in seconds.
+    pub fn request_seconds(&self) -> u32 {
+        self.seconds().max(self.min_se)
+    }
+
+    /// Session-Expires of our next refresh, which names us the refresher.
     pub fn request_value(&self) -> String {
-        format!("{};refresher=uac", self.seconds().max(self.min_se))
+        format!("{};refresher=uac", self.request_seconds())
     }
 
     /// Min-SE of our next refresh: what a 422 has asked for (RFC 4028 §7.3).
@@ -352,6 +374,21 @@ mod tests {
         Message::parse(Bytes::from(text)).unwrap()
     }
 
+    fn agreed(
+        seconds: u32,
+        we_refresh: bool,
+        allows_update: Option<bool>,
+        owns_call_id: bool,
+    ) -> Agreed {
+        Agreed {
+            seconds,
+            shortest: MIN_SESSION_EXPIRES_S,
+            we_refresh,
+            allows_update,
+            owns_call_id,
+        }
+    }
+
     #[test]
     fn values() {
         let of = |value: &str| SessionExpires::of(&with(&format!("x: {value}")));
@@ -385,12 +422,12 @@ mod tests {
     fn the_peer_refreshes_or_the_session_ends() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut timer = SessionTimer::new(start, 1800, false, None, true);
+        let mut timer = SessionTimer::new(start, agreed(1800, false, None, true));
         assert_eq!((timer.deadline(), timer.poll(at(1767))), (at(1768), None));
         timer.refreshed(at(1000));
         assert_eq!(timer.poll(at(2767)), None);
         assert_eq!(timer.poll(at(2768)), Some(Due::Expired));
-        let shortest = SessionTimer::new(start, 1, false, None, true);
+        let shortest = SessionTimer::new(start, agreed(1, false, None, true));
         assert_eq!(shortest.deadline(), at(60));
     }
 
@@ -398,7 +435,7 @@ mod tests {
     fn we_refresh_in_the_middle() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut timer = SessionTimer::new(start, 180, true, None, true);
+        let mut timer = SessionTimer::new(start, agreed(180, true, None, true));
         assert_eq!((timer.poll(at(89)), timer.poll(at(90))), (None, REFRESH));
         assert_eq!(
             (timer.poll(at(147)), timer.poll(at(148))),
@@ -422,7 +459,7 @@ mod tests {
 
     /// One that has sent its refresh after 900 of 1 800 s, which end at 1 768.
     fn refreshing(start: Instant, owns_call_id: bool) -> SessionTimer {
-        let mut timer = SessionTimer::new(start, 1800, true, None, owns_call_id);
+        let mut timer = SessionTimer::new(start, agreed(1800, true, None, owns_call_id));
         assert_eq!(timer.poll(start + Duration::from_secs(900)), REFRESH);
         timer
     }
@@ -522,7 +559,7 @@ mod tests {
     #[test]
     fn a_peer_that_names_its_methods_without_update_gets_none() {
         let start = Instant::now();
-        let mut timer = SessionTimer::new(start, 100, true, Some(false), true);
+        let mut timer = SessionTimer::new(start, agreed(100, true, Some(false), true));
         assert_eq!(timer.poll(start + Duration::from_secs(50)), RE_INVITE);
     }
 

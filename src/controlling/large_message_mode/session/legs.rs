@@ -14,8 +14,9 @@ use crate::msrp_control::RelayCommand;
 use crate::policy::{AllFailedResponse, LegAck};
 use crate::sdp::{Role, SessionDescription};
 use crate::sip::{HeaderName, Message, StatusCode};
-use crate::sip_ua::{Dialog, OwnInvite};
-use crate::sip_ua::{Refresher, SessionExpires, SessionTimer};
+use crate::sip_ua::{
+    Agreed, Dialog, MIN_SESSION_EXPIRES_S, OwnInvite, Refresher, SessionExpires, SessionTimer,
+};
 
 impl Session {
     /// Adds a leg to a recipient, or by way of the ISF. Its INVITE goes out when it is its turn. `cema`: whether msrp-cema is offered.
@@ -131,7 +132,16 @@ impl Session {
         let timer = SessionExpires::of(response).ok().flatten().map(|expires| {
             // Without refresher it is we, who have asked for the timer (RFC 4028 §7.2).
             let we_refresh = expires.refresher != Some(Refresher::Uas);
-            SessionTimer::new(now, expires.seconds, we_refresh, allows_update, true)
+            SessionTimer::new(
+                now,
+                Agreed {
+                    seconds: expires.seconds,
+                    shortest: MIN_SESSION_EXPIRES_S,
+                    we_refresh,
+                    allows_update,
+                    owns_call_id: true,
+                },
+            )
         });
         let leg = &mut self.legs[number.0 as usize];
         leg.timer = timer;

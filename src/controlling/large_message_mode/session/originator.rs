@@ -16,9 +16,9 @@ use crate::controlling::large_mode_settings::{
 use crate::msrp_control::RelayCommand;
 use crate::sdp::SessionDescription;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
-use crate::sip_ua::NotAcceptable;
 use crate::sip_ua::{
-    MIN_SESSION_EXPIRES_S, Refresher, SessionExpires, SessionTimer, min_se, supports_timer,
+    Agreed, MIN_SESSION_EXPIRES_S, NotAcceptable, Refresher, SessionExpires, SessionTimer, min_se,
+    supports_timer,
 };
 
 impl Session {
@@ -62,7 +62,16 @@ impl Session {
             let refresher = asked.and_then(|asked| asked.refresher);
             let we_refresh = refresher == Some(Refresher::Uas);
             let allows_update = self.dialog.allows_update();
-            let timer = SessionTimer::new(now, seconds, we_refresh, allows_update, false);
+            let timer = SessionTimer::new(
+                now,
+                Agreed {
+                    seconds,
+                    shortest: MIN_SESSION_EXPIRES_S,
+                    we_refresh,
+                    allows_update,
+                    owns_call_id: false,
+                },
+            );
             put_timer(&mut headers, &timer, refresher);
             self.timer = Some(timer);
         }
@@ -263,7 +272,16 @@ impl Session {
             let owns_call_id = side != Side::Originator;
             let allows_update = dialog.allows_update();
             let running = timer.get_or_insert_with(|| {
-                SessionTimer::new(now, seconds, we_refresh, allows_update, owns_call_id)
+                SessionTimer::new(
+                    now,
+                    Agreed {
+                        seconds,
+                        shortest: MIN_SESSION_EXPIRES_S,
+                        we_refresh,
+                        allows_update,
+                        owns_call_id,
+                    },
+                )
             });
             running.restart(now, seconds, we_refresh);
             put_timer(&mut headers, running, refresher);

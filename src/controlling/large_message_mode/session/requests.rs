@@ -2,8 +2,9 @@
 
 use super::super::outgoing_invite::ALLOW;
 use super::Session;
-use crate::controlling::header_fields::{put, texts};
+use crate::controlling::header_fields::put;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, option_tag};
+use crate::sip_ua::texts;
 
 /// Option tags of Require that are understood inside of a dialog (RFC 3261 §8.2.2.3).
 const UNDERSTOOD: &[&str] = &["timer"];

@@ -5,15 +5,18 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 
 /// Characters in a line.
 const WIDTH: usize = 72;
 /// Before the text of a chapter.
 const INDENT: &str = "   ";
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// Writes the README.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let root = crate::root();
     let manual = fs::read_to_string(root.join("doc/manual.md"))?;
     fs::write(root.join("c_api/kamailio/README"), text(&manual))?;
     Ok(())

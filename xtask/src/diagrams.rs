@@ -13,7 +13,6 @@
 
 use std::fmt::{self, Write as _};
 use std::fs;
-use std::path::Path;
 
 /// Distance of two actors, and of two lines.
 const COLUMN: usize = 170;
@@ -31,8 +30,12 @@ line{stroke-width:1.5}.response{stroke-dasharray:6 4}.note{fill:#fff8c5;stroke:#
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.box{fill:#161b22;stroke:#6e7681}.note{fill:#3b2f00;stroke:#9e6a03}\
 .event{fill:#0c2d6b;stroke:#1f6feb}.sip{stroke:#56b4e9;fill:#56b4e9}.msrp{stroke:#3fcf9f;fill:#3fcf9f}.inner{stroke:#ff9f5a;fill:#ff9f5a}}";
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc");
+/// Draws all of them.
+///
+/// # Errors
+/// A file cannot be read or written, or has a line that says nothing.
+pub fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = crate::root().join("doc");
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
         if path

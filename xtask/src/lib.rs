@@ -1,0 +1,15 @@
+//! What the project makes of its own files. Each task is a target of the Makefile.
+
+#![forbid(unsafe_code)]
+
+pub mod conformance;
+pub mod diagrams;
+pub mod readme;
+
+use std::path::Path;
+
+/// The project's folder.
+pub(crate) fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}
