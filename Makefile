@@ -55,9 +55,16 @@ client: ## cpm-client, with its man pages and completion scripts, in target/clie
 	@target/client/cpm-client completion zsh >target/client/_cpm-client
 	@target/client/cpm-client completion fish >target/client/cpm-client.fish
 
+# Where the tests leave what they prove of the specification.
+proofs := $(CURDIR)/target/conformance/proofs
+new_proofs := rm -rf $(proofs) && mkdir -p $(proofs)
+judge := $(CARGO) run --quiet --package xtask -- conformance
+
 .PHONY: test
 test: deps build lint ## everything that has to hold
-	$(CARGO) test --workspace
+	@$(new_proofs)
+	CPM_PROOFS=$(proofs) $(CARGO) test --workspace
+	@$(judge) --brief $(proofs)
 
 .PHONY: test-matrix
 test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
@@ -74,7 +81,12 @@ bench: deps build ## how fast it is, side by side (QUICK=1: few samples, in minu
 
 .PHONY: conformance
 conformance: deps build ## the requirements of the specification, one by one
-	$(CARGO) run --quiet --package xtask -- conformance
+	@$(new_proofs)
+	@status=0; \
+	CPM_PROOFS=$(proofs) $(CARGO) test --quiet --no-fail-fast \
+		--package cpm --package cpm-client --test e2e --test client || status=$$?; \
+	$(judge) $(proofs) || status=$$?; \
+	exit $$status
 
 .PHONY: diagrams
 diagrams: ## the pictures of doc/, from the texts beside them
@@ -89,6 +101,10 @@ lint: ## format, clippy and documentation, without warnings
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+.PHONY: audit
+audit: ## what is linked in: advisories, licences, sources (cargo-deny)
+	@tools/audit
 
 .PHONY: clean
 clean: ## removes what was built

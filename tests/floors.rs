@@ -313,29 +313,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ),
     ("src/ffi", &["request.rs", "service.rs"], "to be parted"),
     (
-        "src/group",
-        &[
-            "document.rs",
-            "external_lists.rs",
-            "member_list.rs",
-            "mod.rs",
-            "rules.rs",
-        ],
-        "to be parted",
-    ),
-    (
-        "src/group/source",
-        &[
-            "folder.rs",
-            "http.rs",
-            "mod.rs",
-            "remote.rs",
-            "stored.rs",
-            "xcap.rs",
-        ],
-        "to be parted",
-    ),
-    (
         "src/policy",
         &[
             "large_mode.rs",
@@ -344,19 +321,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "parameters.rs",
             "settings.rs",
             "state_dir.rs",
-        ],
-        "to be parted",
-    ),
-    (
-        "src/relay",
-        &[
-            "core.rs",
-            "events.rs",
-            "mod.rs",
-            "progress.rs",
-            "session.rs",
-            "listeners.rs",
-            "tls.rs",
         ],
         "to be parted",
     ),

@@ -1,4 +1,4 @@
-//! Which requirements of the specification a test proves; the program `conformance` collects it.
+//! Which requirements of the specification a test proves; `make conformance` collects it.
 
 use std::fs;
 use std::io::Write as _;
@@ -36,7 +36,9 @@ impl Drop for Proof {
             .unwrap_or("unnamed")
             .to_owned();
         let file = Path::new(&folder).join(test.replace("::", "."));
-        let mut file = fs::File::create(&file).expect("CPM_PROOFS is a folder");
+        // A test may claim at several places.
+        let file = fs::File::options().create(true).append(true).open(&file);
+        let mut file = file.expect("CPM_PROOFS is a folder");
         for id in self.0 {
             writeln!(file, "{id}").expect("CPM_PROOFS can be written to");
         }

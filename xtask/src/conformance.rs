@@ -1,69 +1,57 @@
-//! `make conformance`: runs the end-to-end tests and prints which requirement of the specification is
-//! proven by which of them.
+//! `make conformance`, and the end of `make test`: judges what the tests have proven. Prints which
+//! requirement of the specification is proven by which test, and fails where one is not.
 //!
-//! Requirements are `tests/conformance/requirements.csv`. Each test that passes leaves a file with the ids that
-//! it proves. What no test over the wire can prove stands in `tests/conformance/not-testable.csv`, with the
-//! reason.
+//! ```text
+//! CPM_PROOFS=FOLDER cargo test --workspace
+//! cargo run --package xtask -- conformance [--brief] FOLDER
+//! ```
+//!
+//! Each test that passes leaves a file with the ids that it proves (`cpm_testbed::proves`). In
+//! `tests/conformance/`:
+//!
+//! | file | what it says |
+//! |---|---|
+//! | `requirements.csv` | the requirements |
+//! | `not-testable.csv` | what no test over the wire can prove, with the reason |
+//! | `conditions.csv` | what holds by a reading (doc/readings.md), or only with a switch (doc/manual.md) |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::Command;
-
-/// Where the tests leave what they prove; below the project's folder.
-const PROOFS: &str = "target/conformance/proofs";
 
 /// Widest line of the lists of ids.
 const WIDTH: usize = 110;
 
-/// Whether every test passed and all three agree.
+/// Whether each requirement is proven or named as not testable, and nothing is claimed that cannot
+/// be. `is_brief`: prints the counts alone.
 ///
 /// # Errors
-/// A file cannot be read or written, or cargo cannot be started.
-pub fn run() -> io::Result<bool> {
-    let root = crate::root();
-    let proofs = root.join(PROOFS);
-    if proofs.exists() {
-        fs::remove_dir_all(&proofs)?;
+/// A file cannot be read.
+pub fn run(proofs: &Path, is_brief: bool) -> io::Result<bool> {
+    let report = Report::read(proofs)?;
+    match is_brief {
+        true => println!("{}", report.summary()),
+        false => print!("{}", report.table()),
     }
-    fs::create_dir_all(&proofs)?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let tests = Command::new(cargo)
-        .args([
-            "test",
-            "--quiet",
-            "--package",
-            "cpm",
-            "--package",
-            "cpm-client",
-        ])
-        .args(["--test", "e2e", "--test", "client", "--no-fail-fast"])
-        .current_dir(root)
-        .env("CPM_PROOFS", &proofs)
-        .status()?;
-
-    let folder = root.join("tests/conformance");
-    let report = Report {
-        requirements: requirements(&fs::read_to_string(folder.join("requirements.csv"))?),
-        proofs: read_proofs(&proofs)?,
-        not_testable: not_testable(&fs::read_to_string(folder.join("not-testable.csv"))?),
-    };
-    print!("{}", report.table());
-    let mut complaints = report.complaints();
-    if !tests.success() {
-        complaints.push("a test failed".to_owned());
-    }
+    let complaints = report.complaints();
     for complaint in &complaints {
         eprintln!("conformance: {complaint}");
     }
     Ok(complaints.is_empty())
 }
 
+/// The text of a file, or an error that names it.
+fn text(path: &Path) -> io::Result<String> {
+    let named = |error| io::Error::other(format!("{}: {error}", path.display()));
+    fs::read_to_string(path).map_err(named)
+}
+
 /// Test name to what it proves. A test `a::b` leaves the file `a.b`.
 fn read_proofs(folder: &Path) -> io::Result<BTreeMap<String, Vec<String>>> {
     let mut proofs = BTreeMap::new();
-    for file in fs::read_dir(folder)? {
+    let named = |error| io::Error::other(format!("{}: {error}", folder.display()));
+    for file in fs::read_dir(folder).map_err(named)? {
         let file = file?;
         let test = file.file_name().to_string_lossy().replace('.', "::");
         let ids = fs::read_to_string(file.path())?;
@@ -78,6 +66,19 @@ struct Report {
     proofs: BTreeMap<String, Vec<String>>,
     /// Id and reason.
     not_testable: Vec<(String, String)>,
+    conditions: Vec<Condition>,
+    /// doc/readings.md and doc/manual.md.
+    readings: String,
+    manual: String,
+}
+
+/// A row of `conditions.csv`.
+struct Condition {
+    id: String,
+    /// `reading` or `switch`.
+    how: String,
+    /// The number of the reading, or `parameter=value`.
+    what: String,
 }
 
 struct Requirement {
@@ -92,6 +93,29 @@ enum Standing<'a> {
 }
 
 impl Report {
+    fn read(proofs: &Path) -> io::Result<Self> {
+        let root = crate::root();
+        let folder = root.join("tests/conformance");
+        Ok(Report {
+            requirements: requirements(&text(&folder.join("requirements.csv"))?),
+            proofs: read_proofs(proofs)?,
+            not_testable: not_testable(&text(&folder.join("not-testable.csv"))?),
+            conditions: conditions(&text(&folder.join("conditions.csv"))?),
+            readings: text(&root.join("doc/readings.md"))?,
+            manual: text(&root.join("doc/manual.md"))?,
+        })
+    }
+
+    /// By which readings a requirement holds, and with which switches alone.
+    fn condition(&self, id: &str) -> String {
+        let rows = self.conditions.iter().filter(|row| row.id == id);
+        let words = rows.map(|row| match row.how.as_str() {
+            "switch" => format!("if {}", row.what),
+            _ => row.what.clone(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     fn standing(&self, id: &str) -> Standing<'_> {
         let by: Vec<&str> = self
             .proofs
@@ -106,7 +130,19 @@ impl Report {
         reason.map_or(Standing::NotYet, |(_, why)| Standing::NotTestable(why))
     }
 
-    /// Per section: the counts, each proven id with its tests, what is not testable and why, and the rest.
+    /// The last line of the table.
+    fn summary(&self) -> String {
+        let table = self.table();
+        table
+            .trim_end()
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// Per section: the counts, each proven id with its condition and its tests, what is not testable and
+    /// why, and the rest.
     fn table(&self) -> String {
         let mut sections: Vec<&str> = Vec::new();
         for requirement in &self.requirements {
@@ -136,14 +172,19 @@ impl Report {
                 *total += count;
             }
             table += &format!("\n{}\n", line(&format!("section {section}"), all, counts));
-            let width = self.requirements.iter().map(|one| one.id.len()).max();
-            let width = width.unwrap_or(0);
+            let ids = self.requirements.iter().map(|one| one.id.as_str());
+            let width = ids.clone().map(str::len).max().unwrap_or(0);
+            let of_condition = ids.map(|id| self.condition(id).len()).max().unwrap_or(0);
             for (id, by) in proven {
                 let more = match by.len() {
                     1 => String::new(),
                     n => format!(" and {} more", n - 1),
                 };
-                table += &format!("  {id:width$}  {}{more}\n", by[0]);
+                let condition = self.condition(id);
+                table += &format!(
+                    "  {id:width$}  {condition:of_condition$}  {}{more}\n",
+                    by[0]
+                );
             }
             for (id, why) in not_testable {
                 table += &format!("  {id:width$}  not testable: {why}\n");
@@ -160,7 +201,7 @@ impl Report {
             )
     }
 
-    /// What tests and lists claim that cannot be.
+    /// Requirements that nothing proves, and what tests and lists claim that cannot be.
     fn complaints(&self) -> Vec<String> {
         let known: BTreeSet<&str> = self
             .requirements
@@ -187,6 +228,36 @@ impl Report {
             if why.is_empty() {
                 complaints.push(format!("not-testable.csv does not say why {id} is in it"));
             }
+        }
+        for Condition { id, how, what } in &self.conditions {
+            if !known.contains(id.as_str()) {
+                complaints.push(format!(
+                    "conditions.csv names {id}, which is no requirement"
+                ));
+            }
+            let is_known = match how.as_str() {
+                "reading" => ["| ", ", "].iter().any(|before| {
+                    let is_named =
+                        |after| self.readings.contains(&format!("{before}{what}{after}"));
+                    is_named(" |") || is_named(", ")
+                }),
+                "switch" => what.split_once('=').is_some_and(|(parameter, value)| {
+                    self.manual.contains(&format!("#### `{parameter}`"))
+                        && self.manual.contains(&format!("`{value}`"))
+                }),
+                _ => false,
+            };
+            if !is_known {
+                complaints.push(format!(
+                    "conditions.csv names the {how} {what}, which is unknown"
+                ));
+            }
+        }
+        for id in known
+            .iter()
+            .filter(|id| matches!(self.standing(id), Standing::NotYet))
+        {
+            complaints.push(format!("no test that passed proves {id}"));
         }
         complaints
     }
@@ -220,6 +291,20 @@ fn requirements(csv: &str) -> Vec<Requirement> {
         Some(Requirement { id, section })
     })
     .collect()
+}
+
+fn conditions(csv: &str) -> Vec<Condition> {
+    let rows = csv.lines().skip(1).filter(|line| !line.is_empty());
+    let rows = rows.map(cells).map(|row| {
+        let mut cells = row.into_iter();
+        let mut next = || cells.next().unwrap_or_default();
+        Condition {
+            id: next(),
+            how: next(),
+            what: next(),
+        }
+    });
+    rows.collect()
 }
 
 fn not_testable(csv: &str) -> Vec<(String, String)> {
@@ -272,6 +357,9 @@ mod tests {
                 })
                 .collect(),
             not_testable: not_testable(not_testable_csv),
+            conditions: conditions("id,how,what\n1-a,reading,N1\n1-a,switch,mode=strict\n"),
+            readings: "| N1 | 1-a | trouble | way out |\n".to_owned(),
+            manual: "#### `mode` (string)\n\n`strict` or `loose`\n".to_owned(),
         }
     }
 
@@ -283,28 +371,52 @@ mod tests {
     #[test]
     fn each_requirement_stands_where_it_belongs() {
         let report = report(
-            &[("t::one", &["1-a"]), ("t::two", &["1-a"])],
+            &[
+                ("t::one", &["1-a"]),
+                ("t::two", &["1-a"]),
+                ("t::three", &["2-a"]),
+            ],
             "id,why\n1-b,\"seen, by nobody\"\n",
         );
         assert_eq!(
             report.table(),
             "\nsection 1: 1 of 3 proven, 1 not testable, 1 not yet\n  \
-               1-a  t::one and 1 more\n  \
+               1-a  N1 if mode=strict  t::one and 1 more\n  \
                1-b  not testable: seen, by nobody\n  \
                not yet: 1-c\n\
-             \nsection 2: 0 of 1 proven, 0 not testable, 1 not yet\n  \
-               not yet: 2-a\n\
-             \nin all: 1 of 4 proven, 1 not testable, 2 not yet\n"
+             \nsection 2: 1 of 1 proven, 0 not testable, 0 not yet\n  \
+               2-a                     t::three\n\
+             \nin all: 2 of 4 proven, 1 not testable, 1 not yet\n"
         );
-        assert_eq!(report.complaints(), [""; 0]);
+        assert_eq!(
+            report.summary(),
+            "in all: 2 of 4 proven, 1 not testable, 1 not yet"
+        );
+    }
+
+    /// With one claim removed the gate is shut.
+    #[test]
+    fn what_nothing_proves_is_complained_of() {
+        let claims: [(&str, &[&str]); 2] =
+            [("t::one", &["1-a", "1-b"]), ("t::two", &["1-c", "2-a"])];
+        assert_eq!(report(&claims, "id,why\n").complaints(), [""; 0]);
+        let one_less: [(&str, &[&str]); 2] = [claims[0], ("t::two", &["2-a"])];
+        assert_eq!(
+            report(&one_less, "id,why\n").complaints(),
+            ["no test that passed proves 1-c"]
+        );
+        assert_eq!(report(&[], "id,why\n").complaints().len(), 4);
     }
 
     #[test]
     fn false_claims_are_complained_of() {
-        let report = report(
-            &[("t::one", &["1-a", "9-z"])],
+        let mut report = report(
+            &[("t::one", &["1-a", "1-b", "2-a", "9-z"])],
             "id,why\n1-a,reason\n8-x,reason\n1-c,\n",
         );
+        report.conditions.extend(conditions(
+            "id,how,what\n7-y,reading,N1\n1-b,reading,N2\n1-b,switch,mode=odd\n1-b,hope,N1\n",
+        ));
         assert_eq!(
             report.complaints(),
             [
@@ -312,7 +424,27 @@ mod tests {
                 "not-testable.csv names 1-a, but t::one proves it",
                 "not-testable.csv names 8-x, which is no requirement",
                 "not-testable.csv does not say why 1-c is in it",
+                "conditions.csv names 7-y, which is no requirement",
+                "conditions.csv names the reading N2, which is unknown",
+                "conditions.csv names the switch mode=odd, which is unknown",
+                "conditions.csv names the hope N1, which is unknown",
             ]
+        );
+    }
+
+    /// The lists of the project itself, whatever the tests prove.
+    #[test]
+    fn the_lists_name_what_there_is() {
+        let none = std::env::temp_dir().join(format!("cpm-no-proofs-{}", std::process::id()));
+        fs::create_dir_all(&none).unwrap();
+        let report = Report::read(&none).unwrap();
+        fs::remove_dir(&none).unwrap();
+        let complaints = report.complaints();
+        let others = complaints.iter().filter(|one| !one.starts_with("no test"));
+        assert_eq!(others.collect::<Vec<_>>(), [""; 0]);
+        assert_eq!(
+            complaints.len() + report.not_testable.len(),
+            report.requirements.len()
         );
     }
 }

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use xtask::{conformance, diagrams, readme};
@@ -11,7 +12,7 @@ use xtask::{conformance, diagrams, readme};
 fn main() -> ExitCode {
     let task = env::args().nth(1).unwrap_or_default();
     let done: Result<bool, Box<dyn Error>> = match task.as_str() {
-        "conformance" => conformance::run().map_err(Into::into),
+        "conformance" => judge(env::args().skip(2)),
         "diagrams" => diagrams::run().map(|()| true),
         "readme" => readme::run().map(|()| true),
         _ => Err("the tasks are conformance, diagrams and readme".into()),
@@ -23,5 +24,15 @@ fn main() -> ExitCode {
             eprintln!("{task}: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// `[--brief] FOLDER`.
+fn judge(arguments: impl Iterator<Item = String>) -> Result<bool, Box<dyn Error>> {
+    let mut arguments = arguments.peekable();
+    let is_brief = arguments.next_if(|one| one == "--brief").is_some();
+    match (arguments.next(), arguments.next()) {
+        (Some(folder), None) => Ok(conformance::run(Path::new(&folder), is_brief)?),
+        _ => Err("conformance [--brief] FOLDER".into()),
     }
 }
