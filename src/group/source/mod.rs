@@ -29,8 +29,6 @@ mod sources;
 mod stored;
 #[cfg(test)]
 mod test_documents;
-#[cfg(test)]
-mod test_server;
 mod xcap;
 
 pub use answer::{Found, SourceFault, Unavailable};
