@@ -1,4 +1,6 @@
-//! Makes the Rust side of `c_api/cpm.h`, and with the feature `kamailio` compiles the shim into the cdylib, for the very Kamailio that will load it. What does not fit stops the build with one line.
+//! Makes the Rust side of `c_api/cpm.h`, and with the feature `kamailio` compiles the shim into the
+//! cdylib, for the very Kamailio that will load it. What does not fit stops the build with one
+//! line.
 
 #[path = "build/features.rs"]
 mod features;
@@ -54,7 +56,8 @@ fn bind_contract() -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", output.display()))
 }
 
-/// `c_api/kamailio/*.c`, linked whole into the cdylib, with the symbols that the loader looks up visible.
+/// `c_api/kamailio/*.c`, linked whole into the cdylib, with the symbols that the loader looks up
+/// visible.
 fn compile_shim() -> Result<(), String> {
     let shim = Path::new("c_api/kamailio");
     println!("cargo::rerun-if-changed={}", shim.display());
