@@ -224,6 +224,14 @@ impl Host for Nowhere {
         Sent::Failed
     }
 
+    fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
+        Sent::Failed
+    }
+
+    fn is_turn_over(&self) -> bool {
+        false
+    }
+
     fn hand_over(&self, _: &[u8]) -> bool {
         false
     }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Parameters that can change while the proxy runs, as the group "cpm" of Kamailio's cfg framework. Which ones, and their
- * ranges, the core says. A process learns of a change when it looks for one (cfg_update), which every process does
- * before it turns to its next piece of work: a request costs nothing more.
+ * Parameters that can change while the proxy runs, as the group "cpm" of Kamailio's cfg framework.
+ * Which ones, and their ranges, the core says. A process learns of a change when it looks for one
+ * (cfg_update), which every process does before it turns to its next piece of work: a request costs
+ * nothing more.
  */
 #include <string.h>
 
 #include "core/cfg/cfg.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_cfg.h"
+#include "cpm_parameters.h"
 
 #define MAX_TUNABLES 64
 
@@ -82,7 +84,8 @@ int cpm_cfg_declare(void)
 		definitions[n].type = CFG_VAR_INT;
 		definitions[n].min = parameter.min;
 		definitions[n].max = parameter.max;
-		/* The framework itself looks at the range, and reads only what nobody else may have changed. */
+		/* The framework itself looks at the range, and reads only what nobody else may have
+		 * changed. */
 		definitions[n].on_change_cb = parameter.is_checked ? is_possible : NULL;
 		definitions[n].on_set_child_cb = changed;
 		n++;

@@ -17,6 +17,13 @@ pub trait Host {
     /// [`ControllingFunction::handle_outcome`](super::ControllingFunction::handle_outcome).
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent;
 
+    /// Tells the operator's script of one that is not sent, because it took too long. Never
+    /// [`Sent::Queued`].
+    fn give_up(&self, outgoing: &OutgoingRequest<'_>) -> Sent;
+
+    /// Whether this process has worked on the fan-out for long enough.
+    fn is_turn_over(&self) -> bool;
+
     /// Takes the rest of a fan-out, written by [`FanOutJob::write`](super::FanOutJob::write), for another
     /// process. `false`: not possible, it goes on here.
     fn hand_over(&self, job: &[u8]) -> bool;
@@ -46,6 +53,8 @@ pub enum Counter {
     Interworked,
     /// Own addresses dropped from recipient lists.
     Loops,
+    /// Disposition notifications that were sent on.
+    ImdnForwarded,
     /// Disposition notifications about a message whose sender is not known.
     ImdnUnknown,
     /// Requests that came again after they had been taken.
@@ -61,20 +70,16 @@ pub enum Counter {
 /// What became of a request handed to [`Host::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// The transaction layer has it, or whoever waits for its name, and will report its end.
-    Handed,
-    /// The same, and this process has worked on the fan-out for long enough.
-    HandedEnough,
+    /// The transaction layer has it, or it waits for its name; its end will be reported.
+    Queued,
     /// Not now: transactions hold too much memory.
     NoRoom,
-    /// Not now to this recipient: the connection towards him is full. Others may go on.
+    /// Not now to this recipient: the connection to it is full. Others may go on.
     Busy,
     /// The operator's script dropped it. No outcome follows.
     Dropped,
     /// It could not be sent. No outcome follows.
     Failed,
-    /// The same, and this process has worked on the fan-out for long enough.
-    FailedEnough,
 }
 
 /// One outgoing request. The host adds Via, From, To, Call-ID, CSeq and Content-Length.

@@ -122,7 +122,7 @@ pub use recording::{Complaint, Recording};
 pub use request::{Reply, Request, latin_1};
 pub use sdp::{SdpRead, SdpText};
 pub use sipp::{Scenario, Sipp};
-pub use web_server::{WebAnswer, WebRequest, WebServer, http_response};
+pub use web_server::{WebAnswer, WebRequest, WebServer};
 
 /// The bench's own datagrams begin so. They are blank lines to a SIP element, and the judge knows them.
 const MARKER: &[u8] = b"\r\n\r\ncpm-testbed marker ";

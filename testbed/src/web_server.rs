@@ -48,11 +48,16 @@ impl WebAnswer {
             body: body.into(),
         }
     }
+
+    /// A whole response. `head`: status, reason and header fields, each with its line end but the
+    /// last; Content-Length is added.
+    pub fn response(head: &str, body: &str) -> Self {
+        Self::Raw(whole(head, body))
+    }
 }
 
-/// A whole response of HTTP. `head`: status, reason and header fields, each with its line end but the
-/// last; Content-Length is added.
-pub fn http_response(head: &str, body: &str) -> Vec<u8> {
+/// A response with its Content-Length.
+fn whole(head: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
@@ -153,11 +158,6 @@ impl WebServer {
         format!("http://{}", self.address)
     }
 
-    /// A URL of it with this path.
-    pub fn at(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
     /// Its port.
     pub fn port(&self) -> u16 {
         self.address.port()
@@ -168,11 +168,6 @@ impl WebServer {
     pub fn then(&self, answer: WebAnswer) -> &Self {
         self.shared.lock().script.push_back(answer);
         self
-    }
-
-    /// Answers one request with this [`http_response`].
-    pub fn reply(&self, head: &str, body: &str) -> &Self {
-        self.then(WebAnswer::Raw(http_response(head, body)))
     }
 
     /// Takes back the answers of [`then`](Self::then) that were not asked for.
@@ -421,7 +416,7 @@ mod tests {
         server.answers(|_| WebAnswer::Status(200));
         assert_eq!(status(&mut client), "HTTP/1.1 200");
         server
-            .reply("204 First", "")
+            .then(WebAnswer::response("204 First", ""))
             .then(WebAnswer::RawAndClose(b"HTTP/1.1 205 Bye\r\n".to_vec()))
             .then(WebAnswer::Close);
         assert_eq!(status(&mut get(&server, "")), "HTTP/1.1 204");

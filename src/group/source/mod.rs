@@ -29,6 +29,8 @@ mod sources;
 mod stored;
 #[cfg(test)]
 mod test_documents;
+#[cfg(test)]
+mod test_server;
 mod xcap;
 
 pub use answer::{Found, SourceFault, Unavailable};

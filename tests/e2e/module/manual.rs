@@ -88,10 +88,7 @@ fn same(what: &str, manual: &Names, module: &Names) {
 }
 
 /// The parameters of the proxy alone, which the core does not know: name, values and default.
-const OWN_PARAMETERS: [(&str, &str, &str); 2] = [
-    ("group_processes", "number, 1 to 64", "2"),
-    ("event_callback", "string", ""),
-];
+const OWN_PARAMETERS: [(&str, &str, &str); 1] = [("event_callback", "string", "")];
 
 #[test]
 fn parameters() {
@@ -247,7 +244,11 @@ fn variables() {
 #[test]
 fn event_routes() {
     let source = read("c_api/kamailio/cpm_route.c");
-    let known = between(definition(&source, "} routes[ROUTES] ="), "\t{\"", "\", ");
+    let known = between(
+        definition(&source, "} routes[CPM_EVENTS] ="),
+        "= {\"",
+        "\", ",
+    );
     let documented: Names = headings(&chapter("Event routes"))
         .iter()
         .filter_map(|name| name.strip_prefix("event_route[")?.strip_suffix(']'))

@@ -1,7 +1,5 @@
-use cpm_testbed::{Certificate, WebAnswer, WebRequest, WebServer, http_response};
-use fastrand::Rng;
-
 use super::super::test_documents::{TestFolder, document};
+use super::super::test_server::{CERTIFICATE, Step, TestServer, response, serve_tls_once};
 use super::super::{
     Credentials, DatabaseError, Found, GroupDatabase, GroupSources, RETRY_AFTER_MS, Unavailable,
 };
@@ -27,16 +25,12 @@ struct Client {
 }
 
 impl Client {
-    fn new(server: &WebServer) -> Self {
+    fn new(server: &TestServer) -> Self {
         Self::with(server, SourceOptions::default())
     }
 
-    fn with(server: &WebServer, options: SourceOptions) -> Self {
-        Self::at(&server.url(), options)
-    }
-
-    fn at(url: &str, options: SourceOptions) -> Self {
-        let url = format!("xcap:{url}/root/");
+    fn with(server: &TestServer, options: SourceOptions) -> Self {
+        let url = format!("xcap:{}", server.url("/root/"));
         Self {
             sources: GroupSources::new(&[url], &options).unwrap(),
             now_ms: 0,
@@ -85,17 +79,20 @@ fn credentials() -> SourceOptions {
 }
 
 /// The value of a header field of a request.
-fn field<'a>(request: &'a WebRequest, name: &str) -> Option<&'a str> {
-    request.header(name)
+fn field<'a>(request: &'a str, name: &str) -> Option<&'a str> {
+    request.lines().find_map(|line| {
+        let (field, value) = line.split_once(':')?;
+        field.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
-fn target(request: &WebRequest) -> &str {
-    &request.path
+fn target(request: &str) -> &str {
+    request.split(' ').nth(1).unwrap()
 }
 
 #[test]
 fn a_group_that_has_not_changed_is_not_sent_again() {
-    let server = WebServer::local();
+    let server = TestServer::new();
     let mut client = Client::new(&server);
     let entry = |user| text(&format!("<entry uri='sip:{user}@x.org'/>"));
     server.reply("200 OK\r\nETag: \"1\"", &entry("a"));
@@ -108,9 +105,7 @@ fn a_group_that_has_not_changed_is_not_sent_again() {
     assert!(Rc::ptr_eq(&first, &client.group()));
     assert!(server.take_requests().is_empty());
 
-    server.then(WebAnswer::Raw(
-        b"HTTP/1.1 304 Not Modified\r\n\r\n".to_vec(),
-    ));
+    server.then(Step::Reply(b"HTTP/1.1 304 Not Modified\r\n\r\n".to_vec()));
     assert!(Rc::ptr_eq(&first, &client.after_lifetime().group()));
     let requests = server.take_requests();
     assert_eq!(field(&requests[0], "if-none-match"), Some("\"1\""));
@@ -127,7 +122,7 @@ fn a_group_that_has_not_changed_is_not_sent_again() {
 
 #[test]
 fn digest_credentials() {
-    let server = WebServer::local();
+    let server = TestServer::new();
     let mut client = Client::with(&server, credentials());
     let challenge = |nonce: &str| {
         format!(
@@ -170,7 +165,7 @@ fn digest_credentials() {
 
 #[test]
 fn basic_credentials() {
-    let server = WebServer::local();
+    let server = TestServer::new();
     let mut client = Client::with(&server, credentials());
     server.reply("401 No\r\nWWW-Authenticate: Basic realm=\"r\"", "");
     server.reply("200 OK", &text(""));
@@ -183,7 +178,7 @@ fn basic_credentials() {
 #[test]
 fn credentials_that_do_not_help() {
     let challenge = "401 No\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"";
-    let server = WebServer::local();
+    let server = TestServer::new();
     server.reply(challenge, "");
     let mut client = Client::new(&server);
     assert_eq!(client.failure(), SourceFailure::Unauthorized);
@@ -237,10 +232,10 @@ fn a_password_needs_tls() {
 
 #[test]
 fn external_lists_become_part_of_the_group() {
-    let server = WebServer::local();
+    let server = TestServer::new();
     let mut client = Client::new(&server);
-    let list = |path: &str| format!("<external anchor='{}'/>", server.at(path));
-    let one = server.at("/lists/one~~/resource-lists/list%5b@name=%22l1%22%5d");
+    let list = |path: &str| format!("<external anchor='{}'/>", server.url(path));
+    let one = server.url("/lists/one~~/resource-lists/list%5b@name=%22l1%22%5d");
     let group = text(&format!(
         "<entry uri='sip:0@x.org'/><external anchor='{one}'/>"
     ));
@@ -260,13 +255,13 @@ fn external_lists_become_part_of_the_group() {
     assert_eq!(target(&requests[1]), expected);
     assert_eq!(target(&requests[2]), "/two");
 
-    let unchanged = WebAnswer::Raw(b"HTTP/1.1 304 Not Modified\r\n\r\n".to_vec());
+    let unchanged = Step::Reply(b"HTTP/1.1 304 Not Modified\r\n\r\n".to_vec());
     for _ in 0..3 {
         server.then(unchanged.clone());
     }
     assert!(Rc::ptr_eq(&first, &client.after_lifetime().group()));
-    let tags = |requests: &[WebRequest]| -> Vec<Option<String>> {
-        let tag = |r: &WebRequest| field(r, "if-none-match").map(str::to_owned);
+    let tags = |requests: &[String]| -> Vec<Option<String>> {
+        let tag = |r: &String| field(r, "if-none-match").map(str::to_owned);
         requests.iter().map(tag).collect()
     };
     let all = [
@@ -288,19 +283,23 @@ fn external_lists_become_part_of_the_group() {
 
 #[test]
 fn an_external_list_that_cannot_be_had_is_no_silent_loss() {
-    let server = WebServer::local();
-    let local = |path: &str| format!("<external anchor='{}'/>", server.at(path));
-    let port = server.port();
+    let server = TestServer::new();
+    let local = |path: &str| format!("<external anchor='{}'/>", server.url(path));
+    let port = server.port;
     for (anchor, answer, cause) in [
         (
-            server.at("/l"),
+            server.url("/l"),
             "404 Not Found",
             SourceFailure::ExternalListMissing,
         ),
-        (server.at("/l"), "403 Forbidden", SourceFailure::Status(403)),
-        (server.at("/l"), "500 Oops", SourceFailure::Status(500)),
         (
-            server.at("/l"),
+            server.url("/l"),
+            "403 Forbidden",
+            SourceFailure::Status(403),
+        ),
+        (server.url("/l"), "500 Oops", SourceFailure::Status(500)),
+        (
+            server.url("/l"),
             "200 OK",
             SourceFailure::ExternalListDocument(GroupDocumentError::NotAList),
         ),
@@ -351,16 +350,16 @@ fn an_external_list_that_cannot_be_had_is_no_silent_loss() {
 
 #[test]
 fn a_server_that_does_not_answer_costs_one_request_its_time() {
-    let server = WebServer::local();
-    let drip = http_response("200 OK\r\nX: y", "")
+    let server = TestServer::new();
+    let drip = response("200 OK\r\nX: y", "")
         .strip_suffix(b"Content-Length: 0\r\n\r\n")
         .map(|head| [head, b"Content-Length: 100000\r\n\r\n"].concat())
         .unwrap_or_default();
     for step in [
-        WebAnswer::Hang(Duration::from_secs(60)),
-        WebAnswer::Drip(b"HTTP/1.1 200 OK\r\nX: ".to_vec()),
-        WebAnswer::Drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".to_vec()),
-        WebAnswer::Drip(drip),
+        Step::Hang,
+        Step::Drip(b"HTTP/1.1 200 OK\r\nX: ".to_vec()),
+        Step::Drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".to_vec()),
+        Step::Drip(drip),
     ] {
         server.then(step);
         let mut client = Client::with(
@@ -383,12 +382,12 @@ fn a_server_that_does_not_answer_costs_one_request_its_time() {
 
 #[test]
 fn an_outage_ends() {
-    let server = WebServer::local();
+    let server = TestServer::new();
     let mut client = Client::new(&server);
     // A request that finds its connection closed is repeated once.
-    server.then(WebAnswer::Close).then(WebAnswer::Close);
+    server.then(Step::Close).then(Step::Close);
     assert_eq!(client.failure(), SourceFailure::Connection);
-    server.forget_script();
+    server.drop_script();
     client.now_ms = RETRY_AFTER_MS;
     server.reply("503 Later", "");
     assert_eq!(client.failure(), SourceFailure::Status(503));
@@ -396,9 +395,9 @@ fn an_outage_ends() {
     server.reply("200 OK", &text(""));
     let group = client.group();
     // Once it is known, it serves through the next one.
-    server.then(WebAnswer::Close).then(WebAnswer::Close);
+    server.then(Step::Close).then(Step::Close);
     assert!(Rc::ptr_eq(&group, &client.after_lifetime().group()));
-    server.forget_script();
+    server.drop_script();
     let fault = client.sources.poll_fault().unwrap();
     assert_eq!(fault.cause, SourceFailure::Connection);
     assert_eq!(client.sources.flush(), 1);
@@ -406,46 +405,38 @@ fn an_outage_ends() {
 
 #[test]
 fn nothing_listens() {
+    let mut server = TestServer::new();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", closed.local_addr().unwrap());
+    server.port = closed.local_addr().unwrap().port();
     drop(closed);
-    let mut client = Client::at(&url, SourceOptions::default());
+    let mut client = Client::new(&server);
     assert_eq!(client.failure(), SourceFailure::Connection);
 }
 
 #[test]
 fn answers_that_are_of_no_use() {
-    let server = WebServer::local();
+    let server = TestServer::new();
     let long = " ".repeat(MAX_DOCUMENT_BYTES + 1);
     let head = format!("200 OK\r\nX: {}", "x".repeat(20 << 10));
-    let moved = format!("302 Found\r\nLocation: {}", server.at("/elsewhere"));
+    let moved = format!("302 Found\r\nLocation: {}", server.url("/elsewhere"));
     let not_a_group = SourceFailure::Document(GroupDocumentError::NotAGroup);
     let other = String::from_utf8(document("sip:h@example.com", "")).unwrap();
     for (step, cause) in [
-        (http_response("200 OK", &long), SourceFailure::TooLong),
-        (http_response("200 OK", "<resource-lists/>"), not_a_group),
-        (http_response("200 OK", &other), SourceFailure::OtherGroup),
-        (
-            http_response("204 No Content", ""),
-            SourceFailure::Status(204),
-        ),
-        (
-            http_response("403 Forbidden", ""),
-            SourceFailure::Status(403),
-        ),
-        (http_response(&moved, ""), SourceFailure::Redirected),
-        (
-            http_response("304 Not Modified", ""),
-            SourceFailure::NotHttp,
-        ),
-        (http_response(&head, ""), SourceFailure::NotHttp),
+        (response("200 OK", &long), SourceFailure::TooLong),
+        (response("200 OK", "<resource-lists/>"), not_a_group),
+        (response("200 OK", &other), SourceFailure::OtherGroup),
+        (response("204 No Content", ""), SourceFailure::Status(204)),
+        (response("403 Forbidden", ""), SourceFailure::Status(403)),
+        (response(&moved, ""), SourceFailure::Redirected),
+        (response("304 Not Modified", ""), SourceFailure::NotHttp),
+        (response(&head, ""), SourceFailure::NotHttp),
         (
             b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(),
             SourceFailure::NotHttp,
         ),
     ] {
         let shown = String::from_utf8_lossy(&step[..40.min(step.len())]).into_owned();
-        server.then(WebAnswer::Raw(step));
+        server.then(Step::Reply(step));
         assert_eq!(Client::new(&server).failure(), cause, "{shown}");
         assert_eq!(server.take_requests().len(), 1);
     }
@@ -467,21 +458,18 @@ fn over_tls(host: &str, port: u16, ca_file: Option<&[u8]>) -> Result<Found, Unav
 
 #[test]
 fn tls_with_a_server_that_is_vouched_for() {
-    let certificate = Certificate::new(&["127.0.0.1"]);
-    let pem = Some(certificate.pem().as_bytes());
-    let reply = http_response("200 OK", &text(""));
-    let serve = |host| WebServer::answer_once_over_tls(host, &certificate, reply.clone());
-    let trusted = over_tls("127.0.0.1", serve("127.0.0.1"), pem);
+    let serve = |host| serve_tls_once(host, response("200 OK", &text("")));
+    let trusted = over_tls("127.0.0.1", serve("127.0.0.1"), Some(CERTIFICATE));
     assert!(matches!(trusted, Ok(Found::Group(_))), "{trusted:?}");
     // Nobody knows the certificate, or it is for another name.
-    for (host, ca_file) in [("127.0.0.1", None), ("127.0.0.2", pem)] {
+    for (host, ca_file) in [("127.0.0.1", None), ("127.0.0.2", Some(CERTIFICATE))] {
         let error = over_tls(host, serve(host), ca_file).unwrap_err();
         assert_eq!(error.cause, SourceFailure::Tls, "{host}");
     }
     // A server without TLS, and a file of what looks like certificates, which is not waited for to fail.
-    let plain = WebServer::local();
-    let port = plain.reply("200 OK", &text("")).port();
-    assert!(over_tls("127.0.0.1", port, pem).is_err());
+    let plain = TestServer::new();
+    let port = plain.reply("200 OK", &text("")).port;
+    assert!(over_tls("127.0.0.1", port, Some(CERTIFICATE)).is_err());
     let odd = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let folder = TestFolder::new();
     folder.write("ca.pem", odd);
@@ -500,19 +488,25 @@ fn tls_with_a_server_that_is_vouched_for() {
 /// Whatever the server sends, the client gives a result.
 #[test]
 fn mutated_responses() {
-    let server = WebServer::local();
-    let sample = http_response(
+    let server = TestServer::new();
+    let sample = response(
         "200 OK\r\nETag: \"1\"\r\nWWW-Authenticate: Digest a=b",
         &text(""),
     );
-    let mut random = Rng::with_seed(7);
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    let mut below = |bound: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % bound as u64) as usize
+    };
     for _ in 0..100 {
         let mut bytes = sample.clone();
-        for _ in 0..=random.usize(..4) {
-            let at = random.usize(..bytes.len());
-            bytes[at] = random.u8(..);
+        for _ in 0..=below(4) {
+            let at = below(bytes.len());
+            bytes[at] = below(256) as u8;
         }
-        server.then(WebAnswer::RawAndClose(bytes));
+        server.then(Step::ReplyAndClose(bytes));
         let options = SourceOptions {
             timeout_ms: 1000,
             ..credentials()
@@ -522,6 +516,6 @@ fn mutated_responses() {
             Ok(Found::Unknown) => {}
             Err(error) => assert_eq!(error.source, 1),
         }
-        server.forget_script();
+        server.drop_script();
     }
 }
