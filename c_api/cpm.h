@@ -84,25 +84,10 @@ enum cpm_log_level {
 	CPM_LOG_DEBUG = 4     /* may name subscribers' addresses */
 };
 
-/* What is counted. The host keeps the sum of all processes. */
-enum cpm_counter {
-	CPM_COUNT_REQUESTS = 0,     /* requests that were ours */
-	CPM_COUNT_ACCEPTED = 1,     /* of these, answered 202 */
-	CPM_COUNT_REFUSED = 2,      /* of these, answered with a refusal */
-	CPM_COUNT_RECIPIENTS = 3,   /* outgoing requests handed to the transaction layer */
-	CPM_COUNT_DELIVERED = 4,    /* of these, answered 2xx by the recipient */
-	CPM_COUNT_FAILED = 5,       /* recipients that finally failed */
-	CPM_COUNT_INTERWORKED = 6,  /* requests sent to the Interworking Selection Function */
-	CPM_COUNT_LOOPS = 7,        /* own addresses dropped from recipient lists */
-	CPM_COUNT_IMDN_FORWARDED = 8, /* disposition notifications forwarded */
-	/* disposition notifications about a message whose sender is not known */
-	CPM_COUNT_IMDN_UNKNOWN = 9,
-	CPM_COUNT_SHARES = 10, /* requests refused because a share was used up */
-	CPM_COUNT_REPEATED = 11, /* requests that came again after they had been taken */
-	/* requests that were taken already and came by another branch; refused */
-	CPM_COUNT_MERGED = 12,
-	CPM_COUNT_FORGOTTEN = 13, /* requests that were forgotten before their time, for want of room */
-	CPM_COUNTERS = 14
+/* A counter, a gauge or an event: what an operator is told of. Its texts live as long as the module. */
+struct cpm_row {
+	struct cpm_str name;
+	struct cpm_str help; /* what it is, in a few words */
 };
 
 /* A request as the proxy received it. */
@@ -234,14 +219,10 @@ struct cpm_changed {
 	uint64_t socket;
 };
 
-/* What an operator's script may be told of. */
+/* The events that are asked for by functions of their own. All of them: see cpm_core.event. */
 enum cpm_event {
-	CPM_EVENT_AUTHORIZE = 0,           /* see authorize */
-	CPM_EVENT_RECIPIENT_REQUEST = 1,   /* see recipient_request */
-	CPM_EVENT_RECIPIENT_FAILED = 2,    /* a recipient finally failed */
-	CPM_EVENT_RECIPIENT_DELIVERED = 3, /* a recipient has the message */
-	CPM_EVENT_SESSION_END = 4,         /* a large message session is over */
-	CPM_EVENTS = 5
+	CPM_EVENT_AUTHORIZE = 0,        /* see authorize */
+	CPM_EVENT_RECIPIENT_REQUEST = 1 /* see recipient_request */
 };
 
 /* The transaction of a received request. */
@@ -298,15 +279,6 @@ struct cpm_answer_visitor {
 	int (*number)(void *to, const char *name, uint64_t value);
 };
 
-/* Gauges. */
-struct cpm_gauges {
-	uint64_t sessions;
-	uint64_t connections; /* MSRP */
-	uint64_t memory;      /* bytes of content */
-	uint64_t spool;       /* bytes of content in files */
-	uint64_t held_back;   /* sessions whose sender is not read from, since recipients are behind */
-};
-
 /* How an outgoing request ended. */
 struct cpm_outcome {
 	int code;                /* final status code; 408 when nobody answered */
@@ -349,8 +321,8 @@ struct cpm_host {
 	 * there is in all. */
 	size_t (*free_memory)(size_t *total);
 
-	/* Adds to a counter. */
-	void (*count)(enum cpm_counter counter, uint32_t n);
+	/* Adds to the counter with this number in cpm_core.counter. The host keeps the sum of all processes. */
+	void (*count)(uint32_t counter, uint32_t n);
 
 	/* Copies an entry to that process, to be given to its mailbox_take: in order for one sender,
 	 * without ever waiting. 1, or 0: not possible now. */
@@ -414,18 +386,17 @@ struct cpm_host {
 	 * no such policy), 0: no. */
 	int (*authorize)(void *context, struct cpm_request *request);
 
-	/* Whether the script wants to be told of such an event. 1 or 0; it does not change. */
-	int (*wants)(enum cpm_event event);
+	/* Whether the script wants to be told of the event with this number in cpm_core.event. 1 or 0; it does not change. */
+	int (*wants)(uint32_t event);
 
 	/* Shows the script an outgoing request, whose text is `text`, followed by a NUL. What
 	 * `*changed` points to lives until the next call. */
 	enum cpm_routed (*recipient_request)(
 			const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed);
 
-	/* Tells the script of an end. `text`: the request that the event is about, followed by a NUL
-	 * or as it was sent. `about`: what is known of the received request, or NULL. `code` 0,
-	 * `reason` absent: there is none. */
-	void (*event)(enum cpm_event event, int code, struct cpm_str reason, struct cpm_str text,
+	/* Tells the script of an end. `text`: the request that the event is about, followed by a NUL or as it was sent. `about`:
+	 * what is known of the received request, or NULL. `code` 0, `reason` absent: there is none. */
+	void (*event)(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
 			const struct cpm_outgoing *about);
 
 	/* Databases. */
@@ -466,9 +437,9 @@ struct cpm_core {
 	 * next service_set or service_tune. */
 	struct cpm_str (*value)(const struct cpm_service *service, size_t number, size_t value_number);
 
-	/* Changes a tunable parameter of a started service, in this process, for requests that are
-	 * classified from now on. 0, or -1 after one log line. With `only_try` nothing changes. Not
-	 * to be called from within another call. */
+	/* Changes a tunable parameter of a started service, in all processes: each takes it over at its next call into the
+	 * core, for what begins from then on. 0, or -1 after one log line. With `only_try` nothing changes. Not to be called
+	 * from within another call. */
 	int (*service_tune)(struct cpm_service *service, struct cpm_str name, struct cpm_str value, int only_try);
 
 	void (*service_free)(struct cpm_service *service);
@@ -573,8 +544,14 @@ struct cpm_core {
 
 	/* The operator. In any process. */
 
-	/* The gauges as the process of the sessions has last published them. */
-	void (*gauges)(const struct cpm_service *service, struct cpm_gauges *gauges);
+	/* Describes the counter, gauge or event with this number; they are numbered from 0. 1, or 0: there are no more. Before
+	 * service_start too. */
+	int (*counter)(size_t number, struct cpm_row *row);
+	int (*gauge)(size_t number, struct cpm_row *row);
+	int (*event)(size_t number, struct cpm_row *row);
+
+	/* The value of the gauge with this number at the moment. */
+	uint64_t (*gauge_value)(const struct cpm_service *service, size_t number);
 
 	/* Asks, and waits for the answer two seconds at most. `visitor` gets it where it is
 	 * CPM_QUERY_ANSWERED. */

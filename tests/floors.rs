@@ -348,6 +348,4 @@ const IO: &[(&str, &str)] = &[(
 )];
 
 /// Files and folders whose comments are still to be wrapped.
-const WIDE: &[&str] = &[
-    "src", "wire", "client", "testbed", "benches", "tests", "examples", "c_api", "build",
-];
+const WIDE: &[&str] = &["src", "testbed", "tests", "c_api"];

@@ -9,6 +9,6 @@
 
 int cpm_counters_register(void);
 /* cpm_host.count */
-void cpm_count(enum cpm_counter counter, uint32_t n);
+void cpm_count(uint32_t counter, uint32_t n);
 
 #endif

@@ -10,20 +10,16 @@
 #include "core/receive.h"
 #include "core/route.h"
 
+#include "cpm_parameters.h"
 #include "cpm_route.h"
 
 const struct cpm_running *cpm_running = NULL;
 
-static struct {
-	const char *name;
-	int index; /* in event_rt; -1: the script has none */
-} routes[CPM_EVENTS] = {
-	[CPM_EVENT_AUTHORIZE] = {"cpm:authorize", -1},
-	[CPM_EVENT_RECIPIENT_REQUEST] = {"cpm:recipient-request", -1},
-	[CPM_EVENT_RECIPIENT_FAILED] = {"cpm:recipient-failed", -1},
-	[CPM_EVENT_RECIPIENT_DELIVERED] = {"cpm:recipient-delivered", -1},
-	[CPM_EVENT_SESSION_END] = {"cpm:session-end", -1},
-};
+/* By their numbers in the core. */
+static struct route {
+	char *name; /* as scripts have it */
+	int index;  /* in event_rt; -1: the script has none */
+} *routes;
 
 str cpm_event_callback = STR_NULL;
 
@@ -32,7 +28,10 @@ static sr_kemi_eng_t *callback_engine;
 
 int cpm_routes_lookup(void)
 {
-	int i;
+	char text[64];
+	struct cpm_str name = {text, 0};
+	struct cpm_row row;
+	size_t number;
 
 	if(cpm_event_callback.len > 0) {
 		callback_engine = sr_kemi_eng_get();
@@ -43,21 +42,32 @@ int cpm_routes_lookup(void)
 		}
 	}
 
-	for(i = 0; i < CPM_EVENTS; i++) {
-		routes[i].index = route_lookup(&event_rt, (char *)routes[i].name);
-		if(routes[i].index >= 0 && event_rt.rlist[routes[i].index] == NULL)
-			routes[i].index = -1; /* an empty route */
+	for(number = 0; cpm_core_api->event(number, &row) == 1; number++)
+		;
+	routes = pkg_malloc(number * sizeof(*routes));
+	if(routes == NULL) {
+		PKG_MEM_ERROR;
+		return -1;
+	}
+	for(number = 0; cpm_core_api->event(number, &row) == 1; number++) {
+		name.len = (size_t)snprintf(text, sizeof(text), "cpm:%.*s", (int)row.name.len, row.name.s);
+		routes[number].name = cpm_chars_of(name);
+		if(routes[number].name == NULL)
+			return -1;
+		routes[number].index = route_lookup(&event_rt, routes[number].name);
+		if(routes[number].index >= 0 && event_rt.rlist[routes[number].index] == NULL)
+			routes[number].index = -1; /* an empty route */
 	}
 	return 0;
 }
 
-int cpm_route_wants(enum cpm_event event)
+int cpm_route_wants(uint32_t event)
 {
 	return callback_engine != NULL || routes[event].index >= 0;
 }
 
 /* 1: the route ran to its end, 0: it said drop. */
-static int run(enum cpm_event event, sip_msg_t *msg, const struct cpm_running *running)
+static int run(uint32_t event, sip_msg_t *msg, const struct cpm_running *running)
 {
 	const struct cpm_running *outer = cpm_running;
 	int route_type = get_route_type();
@@ -68,7 +78,7 @@ static int run(enum cpm_event event, sip_msg_t *msg, const struct cpm_running *r
 	set_route_type(EVENT_ROUTE);
 	init_run_actions_ctx(&context);
 	if(callback_engine != NULL) {
-		name.s = (char *)routes[event].name;
+		name.s = routes[event].name;
 		name.len = (int)strlen(name.s);
 		if(sr_kemi_ctx_route(callback_engine, &context, msg, EVENT_ROUTE, &cpm_event_callback, &name) < 0)
 			LM_ERR("%.*s failed for %s, callid=%.*s\n", cpm_event_callback.len, cpm_event_callback.s, name.s,
@@ -183,7 +193,7 @@ enum cpm_routed cpm_route_recipient_request(
 	return CPM_ROUTED;
 }
 
-void cpm_route_event(enum cpm_event event, int code, struct cpm_str reason, struct cpm_str text,
+void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
 		const struct cpm_outgoing *about)
 {
 	struct cpm_running running;

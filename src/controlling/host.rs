@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use crate::operator::Counter;
+
 use crate::log::LogLevel;
 
 /// The proxy. Implemented by the `ffi` floor over the C contract, and by tests.
@@ -32,39 +34,6 @@ pub trait Host {
     /// [`AcceptedInvite::write`](super::large_message_mode::AcceptedInvite::write), for the process that has the sessions,
     /// which will answer it. `false`: not possible now.
     fn begin_session(&self, invite: &[u8]) -> bool;
-}
-
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// Requests that were ours.
-    Requests,
-    /// Of these, accepted and fanned out.
-    Accepted,
-    /// Of these, refused.
-    Refused,
-    /// Outgoing requests handed to the transaction layer.
-    Recipients,
-    /// Of these, answered 2xx.
-    Delivered,
-    /// Recipients that finally failed.
-    Failed,
-    /// Requests sent to the ISF.
-    Interworked,
-    /// Own addresses dropped from recipient lists.
-    Loops,
-    /// Disposition notifications that were sent on.
-    ImdnForwarded,
-    /// Disposition notifications about a message whose sender is not known.
-    ImdnUnknown,
-    /// Requests that came again after they had been taken.
-    Repeated,
-    /// Requests that were taken already and came by another branch; refused.
-    Merged,
-    /// Requests that were forgotten before their time, for want of room.
-    Forgotten,
-    /// Requests refused because a share was used up.
-    Shares,
 }
 
 /// What became of a request handed to [`Host::send`].

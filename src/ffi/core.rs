@@ -5,7 +5,7 @@ use super::bindings::{CPM_ABI, cpm_core as CoreTable};
 use super::mailbox::{
     mailbox_fd, mailbox_new, mailbox_stop, mailbox_take, mailbox_takes, mailbox_work, plan,
 };
-use super::operator::{gauges, query};
+use super::operator::{counter, event, gauge, gauge_value, query};
 use super::outgoing::{ended, is_session_name, responded};
 use super::parameters::{parameter, service_tune, value};
 use super::request::{
@@ -47,7 +47,10 @@ static CORE: CoreTable = CoreTable {
     mailbox_take: Some(mailbox_take),
     mailbox_work: Some(mailbox_work),
     mailbox_stop: Some(mailbox_stop),
-    gauges: Some(gauges),
+    counter: Some(counter),
+    gauge: Some(gauge),
+    event: Some(event),
+    gauge_value: Some(gauge_value),
     query: Some(query),
 };
 

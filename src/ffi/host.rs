@@ -7,15 +7,15 @@ use std::sync::atomic::AtomicU64;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::bindings::{
-    self, cpm_address, cpm_changed, cpm_counter, cpm_event, cpm_forwarding, cpm_host,
-    cpm_log_level, cpm_outgoing, cpm_process, cpm_reply, cpm_request, cpm_str, cpm_token,
+    self, cpm_address, cpm_changed, cpm_forwarding, cpm_host, cpm_log_level, cpm_outgoing,
+    cpm_process, cpm_reply, cpm_request, cpm_str, cpm_token,
 };
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{AboutRequest, Counter, Forwarding, LogLevel, MAX_LOGGED_CALL_ID_BYTES};
 use crate::group::source::{DatabaseError, GroupDatabase, MAX_SOURCES};
+use crate::operator::Event;
 use crate::processes::{
-    Answer, Changed, Event, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted,
-    Way,
+    Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
 };
 
 /// Longest log line; what is longer is cut. A line holds words of ours, a Call-ID and numbers.
@@ -91,7 +91,7 @@ impl Proxy for CHost<'_> {
     }
 
     fn count(&self, counter: Counter, n: u32) {
-        call!(self.count(counter_to_c(counter), n) else ());
+        call!(self.count(counter.number() as u32, n) else ());
     }
 
     fn share(&self, words: usize) -> Option<&'static [AtomicU64]> {
@@ -209,7 +209,7 @@ impl Proxy for CHost<'_> {
     }
 
     fn wants(&self, event: Event) -> bool {
-        call!(self.wants(event_to_c(event)) else 0) == 1
+        call!(self.wants(event.number() as u32) else 0) == 1
     }
 
     fn recipient_request(&self, outgoing: &Outgoing<'_>, text: &[u8]) -> Routed {
@@ -255,7 +255,7 @@ impl Proxy for CHost<'_> {
         } else {
             lend(reason)
         };
-        call!(self.event(event_to_c(event), c_int::from(code), reason, text, about) else ());
+        call!(self.event(event.number() as u32, c_int::from(code), reason, text, about) else ());
     }
 
     fn has_database(&self, module: &str) -> bool {
@@ -420,33 +420,5 @@ pub(super) fn process_of(process: cpm_process) -> Option<Process> {
         bindings::CPM_PROCESS_GROUPS => Some(Process::Groups),
         bindings::CPM_PROCESS_SESSIONS => Some(Process::Sessions),
         _ => None,
-    }
-}
-
-fn event_to_c(event: Event) -> cpm_event {
-    match event {
-        Event::RecipientRequest => bindings::CPM_EVENT_RECIPIENT_REQUEST,
-        Event::RecipientFailed => bindings::CPM_EVENT_RECIPIENT_FAILED,
-        Event::RecipientDelivered => bindings::CPM_EVENT_RECIPIENT_DELIVERED,
-        Event::SessionEnd => bindings::CPM_EVENT_SESSION_END,
-    }
-}
-
-fn counter_to_c(counter: Counter) -> cpm_counter {
-    match counter {
-        Counter::Requests => bindings::CPM_COUNT_REQUESTS,
-        Counter::Accepted => bindings::CPM_COUNT_ACCEPTED,
-        Counter::Refused => bindings::CPM_COUNT_REFUSED,
-        Counter::Recipients => bindings::CPM_COUNT_RECIPIENTS,
-        Counter::Delivered => bindings::CPM_COUNT_DELIVERED,
-        Counter::Failed => bindings::CPM_COUNT_FAILED,
-        Counter::Interworked => bindings::CPM_COUNT_INTERWORKED,
-        Counter::Loops => bindings::CPM_COUNT_LOOPS,
-        Counter::ImdnForwarded => bindings::CPM_COUNT_IMDN_FORWARDED,
-        Counter::ImdnUnknown => bindings::CPM_COUNT_IMDN_UNKNOWN,
-        Counter::Repeated => bindings::CPM_COUNT_REPEATED,
-        Counter::Merged => bindings::CPM_COUNT_MERGED,
-        Counter::Forgotten => bindings::CPM_COUNT_FORGOTTEN,
-        Counter::Shares => bindings::CPM_COUNT_SHARES,
     }
 }

@@ -3,34 +3,55 @@
 use std::ffi::{CString, c_int, c_void};
 
 use super::bindings::{
-    self, cpm_answer_visitor, cpm_gauges, cpm_query, cpm_query_result, cpm_service, cpm_str,
+    self, cpm_answer_visitor, cpm_query, cpm_query_result, cpm_row, cpm_service, cpm_str,
 };
 use super::host::{borrowed, lend};
 use super::service::on_service;
 use crate::controlling::large_message_mode::SessionId;
+use crate::operator::{Counter, Event, Gauge};
 use crate::processes::{Query, QueryResult, Visitor};
 
-pub(super) extern "C" fn gauges(service: *const cpm_service, room: *mut cpm_gauges) {
-    let gauges = on_service(
+/// Writes a row, if there is one.
+fn describe(row: Option<(&'static str, &'static str)>, room: *mut cpm_row) -> c_int {
+    let Some((name, help)) = row.filter(|_| !room.is_null()) else {
+        return 0;
+    };
+    let row = cpm_row {
+        name: lend(name.as_bytes()),
+        help: lend(help.as_bytes()),
+    };
+    // SAFETY: not NULL, and C lends room for one row. The texts are in the program.
+    unsafe { room.write(row) };
+    1
+}
+
+pub(super) extern "C" fn counter(number: usize, room: *mut cpm_row) -> c_int {
+    let row = Counter::ALL.get(number);
+    describe(row.map(|row| (row.name(), row.help())), room)
+}
+
+pub(super) extern "C" fn gauge(number: usize, room: *mut cpm_row) -> c_int {
+    let row = Gauge::ALL.get(number);
+    describe(row.map(|row| (row.name(), row.help())), room)
+}
+
+pub(super) extern "C" fn event(number: usize, room: *mut cpm_row) -> c_int {
+    let row = Event::ALL.get(number);
+    describe(row.map(|row| (row.name(), row.help())), room)
+}
+
+pub(super) extern "C" fn gauge_value(service: *const cpm_service, number: usize) -> u64 {
+    on_service(
         service,
         std::ptr::null_mut(),
-        cpm_gauges::default(),
-        "telling gauges",
+        0,
+        "telling a gauge",
         |_, running, _| {
-            let now = running.gauges();
-            cpm_gauges {
-                sessions: now.sessions,
-                connections: now.connections,
-                memory: now.memory,
-                spool: now.spool,
-                held_back: now.held_back,
-            }
+            Gauge::ALL
+                .get(number)
+                .map_or(0, |gauge| running.gauge(*gauge))
         },
-    );
-    if !room.is_null() {
-        // SAFETY: not NULL, and C lends room for them.
-        unsafe { room.write(gauges) };
-    }
+    )
 }
 
 pub(super) extern "C" fn query(

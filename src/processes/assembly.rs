@@ -7,14 +7,16 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::current::Current;
 use super::letter::Query;
 use super::proxy::Proxy;
-use super::query::{Desk, Gauges, QueryResult, SharedGauges, Visitor, visit};
+use super::query::{Desk, QueryResult, SharedGauges, Visitor, visit};
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{ControllingFunction, GroupFinder, Ids, SenderTable, fill_random};
 use crate::group::source::SourceError;
 use crate::log::LogLevel;
 use crate::names::{self, NameTable, Names};
+use crate::operator::Gauge;
 use crate::policy::{IdKeyError, RunsAs, Settings, SettingsError, StateDirError, TuneError};
 use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
 use crate::shared::{OutstandingTable, RequestTable};
@@ -22,8 +24,7 @@ use crate::sip::Uri;
 
 /// A service that has started. Each process has a copy of its own.
 pub struct Service {
-    /// In force for what begins now.
-    control: RefCell<Rc<ControllingFunction>>,
+    current: Current,
     shared: Rc<Shared>,
     /// What the relay starts from, until one process takes it.
     relay: RefCell<Option<(RelaySettings, Listeners)>>,
@@ -170,32 +171,28 @@ impl Service {
         }
         Ok(Service {
             shared: Rc::new(Shared::new(&control, proxy)?),
-            control: RefCell::new(Rc::new(control)),
+            current: Current::new(control, |words| proxy.share(words)),
             relay: RefCell::new(relay),
         })
     }
 
     /// The Controlling Function in force for what begins now.
     pub fn control(&self) -> Rc<ControllingFunction> {
-        Rc::clone(&self.control.borrow())
+        self.current.control()
     }
 
-    /// Changes a parameter in this process, for what begins from now on. With `only_try` nothing
+    /// Changes a parameter in all processes, for what begins from now on. With `only_try` nothing
     /// changes.
     ///
     /// # Errors
     /// [`TuneError`]
     pub fn tune(&self, name: &str, value: &str, only_try: bool) -> Result<(), TuneError> {
-        let tuned = self.control().tuned(name, value)?;
-        if !only_try {
-            self.control.replace(Rc::new(tuned));
-        }
-        Ok(())
+        self.current.tune(name, value, only_try)
     }
 
-    /// The gauges.
-    pub fn gauges(&self) -> Gauges {
-        self.shared.gauges.read()
+    /// The value of a gauge at the moment.
+    pub fn gauge(&self, gauge: Gauge) -> u64 {
+        self.shared.gauges.read(gauge)
     }
 
     /// Asks what an operator wants to know, and waits for the answer. `visitor` gets it.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::assembly::Shared;
 use super::letter::{Letter, Query, SessionInput};
 use super::proxy::Proxy;
-use super::query::Gauges;
 use super::sender::Sender;
 use crate::controlling::ControllingFunction;
+use crate::operator::Gauge;
 use crate::relay::{Relay, RelayEvent};
 use crate::sessions::{Question, RelayOrder, Sessions, Wake};
 
@@ -174,15 +174,14 @@ impl SessionsProcess {
     /// Writes the gauges. True: they are not all 0.
     fn publish(&self) -> bool {
         let totals = self.relay.totals();
-        let gauges = Gauges {
-            sessions: self.sessions.len() as u64,
-            connections: totals.connections as u64,
-            memory: totals.memory_bytes as u64,
-            spool: totals.spool_bytes,
-            held_back: totals.held_back as u64,
-        };
-        self.shared.gauges.publish(&gauges);
-        gauges.sessions + gauges.connections > 0
+        self.shared.gauges.publish(|gauge| match gauge {
+            Gauge::Sessions => self.sessions.len() as u64,
+            Gauge::Connections => totals.connections as u64,
+            Gauge::Memory => totals.memory_bytes as u64,
+            Gauge::Spool => totals.spool_bytes,
+            Gauge::HeldBack => totals.held_back as u64,
+        });
+        self.sessions.len() + totals.connections > 0
     }
 
     /// A call has panicked: the session that was at work is lost, the others go on.

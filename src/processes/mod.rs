@@ -36,6 +36,7 @@
 
 mod assembly;
 mod codec;
+mod current;
 mod fan_out;
 mod forwarding;
 mod groups;
@@ -66,7 +67,7 @@ pub use mailbox::Mailbox;
 pub use outcome::Ended;
 pub use outgoing::{Changed, Outgoing, Token};
 pub use process::{Plan, Process};
-pub use proxy::{Answer, Event, Memory, Opened, Proxy, Routed, Transmitted, Way};
+pub use proxy::{Answer, Memory, Opened, Proxy, Routed, Transmitted, Way};
 pub use query::{QueryResult, Visitor};
 pub use received::{ReceivedRequest, Script};
 pub use session_traffic::handle_session_traffic;

@@ -5,12 +5,13 @@ use bytes::Bytes;
 
 use super::letter::SessionInput;
 use super::outgoing::{Outgoing, Token};
-use super::proxy::{Event, Proxy, Transmitted};
+use super::proxy::{Proxy, Transmitted};
 use super::sender::Sender;
 use super::tell::{tell_invited, tell_sessions};
 use super::way::{choose, uri_of};
 use crate::controlling::{Again, ControllingFunction, Fate, Outcome};
 use crate::names::NameTag;
+use crate::operator::Event;
 use crate::sip::StatusCode;
 
 /// Places of one name that are tried after the first.

@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicU64;
 
 use super::outgoing::{Changed, Outgoing};
 use super::process::Process;
+use crate::controlling::Forwarding;
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{Counter, Forwarding};
 use crate::group::source::GroupDatabase;
 use crate::log::LogLevel;
+use crate::operator::{Counter, Event};
 
 /// The proxy, for one call into the core. Implemented by the `ffi` floor over `struct cpm_host`,
 /// and by tests.
@@ -179,17 +180,4 @@ pub enum Routed {
     Dropped,
     /// There was no memory for it.
     Failed,
-}
-
-/// What the operator's script may be told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// An outgoing request.
-    RecipientRequest,
-    /// A recipient finally failed.
-    RecipientFailed,
-    /// A recipient has the message.
-    RecipientDelivered,
-    /// A large message session is over.
-    SessionEnd,
 }

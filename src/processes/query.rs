@@ -15,6 +15,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::letter::{self, Query};
 use super::process::Process;
 use super::proxy::Proxy;
+use crate::operator::Gauge;
 
 /// How long a command waits for its answer, and before that for its turn.
 const WAIT_MS: u64 = 2_000;
@@ -210,51 +211,23 @@ impl Desk {
     }
 }
 
-/// Current sessions, connections and content.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
-    /// Sessions.
-    pub sessions: u64,
-    /// MSRP connections.
-    pub connections: u64,
-    /// Bytes of content in memory.
-    pub memory: u64,
-    /// Bytes of content in files.
-    pub spool: u64,
-    /// Sessions whose sender is held back.
-    pub held_back: u64,
-}
-
-/// The same where all processes see it.
+/// The gauges, where all processes see them.
 #[derive(Debug)]
 pub(super) struct SharedGauges(pub(super) &'static [AtomicU64]);
 
 impl SharedGauges {
-    pub(super) const WORDS: usize = 5;
+    pub(super) const WORDS: usize = Gauge::ALL.len();
 
     /// Only the process of the sessions writes them.
-    pub(super) fn publish(&self, gauges: &Gauges) {
-        let numbers = [
-            gauges.sessions,
-            gauges.connections,
-            gauges.memory,
-            gauges.spool,
-            gauges.held_back,
-        ];
-        for (word, number) in self.0.iter().zip(numbers) {
-            word.store(number, Relaxed);
+    pub(super) fn publish(&self, value_of: impl Fn(Gauge) -> u64) {
+        for (word, gauge) in self.0.iter().zip(Gauge::ALL) {
+            word.store(value_of(*gauge), Relaxed);
         }
     }
 
-    pub(super) fn read(&self) -> Gauges {
-        let word = |place: usize| self.0.get(place).map_or(0, |word| word.load(Relaxed));
-        Gauges {
-            sessions: word(0),
-            connections: word(1),
-            memory: word(2),
-            spool: word(3),
-            held_back: word(4),
-        }
+    pub(super) fn read(&self, gauge: Gauge) -> u64 {
+        let word = self.0.get(gauge.number());
+        word.map_or(0, |word| word.load(Relaxed))
     }
 }
 

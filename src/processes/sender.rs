@@ -9,7 +9,7 @@ use std::fmt;
 use super::letter::{self, SessionInput};
 use super::outgoing::Outgoing;
 use super::process::Process;
-use super::proxy::{Answer, Event, Proxy, Routed, Transmitted};
+use super::proxy::{Answer, Proxy, Routed, Transmitted};
 use super::transaction::Transaction;
 use super::waiting::WaitingRoom;
 use super::way::{Located, locate};
@@ -17,7 +17,8 @@ use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, Tran
 use crate::controlling::{Counter, Host, OutgoingRequest, Sent};
 use crate::log::LogLevel;
 use crate::names::{NameTag, Names};
-use crate::sessions::{Invited, ScriptEvent, SessionHost};
+use crate::operator::Event;
+use crate::sessions::{Invited, SessionHost};
 
 /// What a SIP worker spends on one fan-out before it hands over the rest: well below the half
 /// second after which a client over UDP repeats its request (RFC 3261 T1).
@@ -293,12 +294,7 @@ impl SessionHost for Sender<'_> {
         self.proxy.release(transaction);
     }
 
-    fn event(&self, event: ScriptEvent, code: u16, about: &OutgoingRequest<'_>) {
-        let event = match event {
-            ScriptEvent::RecipientDelivered => Event::RecipientDelivered,
-            ScriptEvent::RecipientFailed => Event::RecipientFailed,
-            ScriptEvent::SessionEnd => Event::SessionEnd,
-        };
+    fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>) {
         if self.proxy.wants(event) {
             let about = Outgoing::of(about);
             self.proxy

@@ -16,6 +16,7 @@ use crate::controlling::{ControllingFunction, Counter, Forwarding, Received};
 use crate::group::source::{DatabaseError, GroupDatabase};
 use crate::log::LogLevel;
 use crate::names::{NameTable, Names, Place, TABLE_WORDS, Target, Transport, Wanted};
+use crate::operator::Event;
 use crate::policy::Settings;
 
 /// A proxy that notes what it is asked to do.

@@ -6,12 +6,13 @@ use bytes::Bytes;
 
 use super::dispatch::{RelayOrder, Sessions};
 use super::entry::{Entry, HeldBack, Invite};
-use super::host::{Invited, ScriptEvent, SessionHost};
+use super::host::{Invited, SessionHost};
 use super::schedule::Wake;
 use crate::controlling::large_message_mode::{
     Action, DialogName, InviteRequest, SessionId, SessionReply, Side, TransactionKey,
 };
 use crate::controlling::{Fate, LogLevel, OutgoingRequest, RETRY_AFTER_S};
+use crate::operator::Event;
 use crate::sip::{HeaderBlock, StatusCode};
 
 /// Actions of one session before the next one has its turn.
@@ -241,8 +242,8 @@ impl Sessions {
         host: &dyn SessionHost,
     ) {
         let event = match fate {
-            Fate::Delivered => ScriptEvent::RecipientDelivered,
-            Fate::Failed => ScriptEvent::RecipientFailed,
+            Fate::Delivered => Event::RecipientDelivered,
+            Fate::Failed => Event::RecipientFailed,
             Fate::Interworked => return,
         };
         let name = self.service.ids().names().write(dialog);
@@ -295,7 +296,7 @@ impl Sessions {
             0 => StatusCode::TEMPORARILY_UNAVAILABLE,
             _ => StatusCode::OK,
         };
-        host.event(ScriptEvent::SessionEnd, code.as_u16(), &about);
+        host.event(Event::SessionEnd, code.as_u16(), &about);
     }
 
     /// Replies where no machine is there to do so.

@@ -2,6 +2,7 @@
 
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
 use crate::controlling::{Host, OutgoingRequest};
+use crate::operator::Event;
 
 /// The proxy, as the process of the sessions uses it. [`TransactionKey`]s are the proxy's own.
 pub trait SessionHost: Host {
@@ -23,7 +24,7 @@ pub trait SessionHost: Host {
     fn release(&self, transaction: TransactionKey);
 
     /// Tells the operator's script. `about` stands for the request that the event is about.
-    fn event(&self, event: ScriptEvent, code: u16, about: &OutgoingRequest<'_>);
+    fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>);
 }
 
 /// What became of an INVITE.
@@ -38,15 +39,4 @@ pub enum Invited {
     NotNow,
     /// It could not be sent, or the operator's script dropped it.
     Unsent,
-}
-
-/// What the operator's script is told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScriptEvent {
-    /// A recipient has the message.
-    RecipientDelivered,
-    /// A recipient finally failed.
-    RecipientFailed,
-    /// A session is over.
-    SessionEnd,
 }

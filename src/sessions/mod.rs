@@ -36,6 +36,6 @@ mod schedule;
 mod tests;
 
 pub use dispatch::{RelayOrder, Sessions};
-pub use host::{Invited, ScriptEvent, SessionHost};
+pub use host::{Invited, SessionHost};
 pub use report::{Question, RelayView};
 pub use schedule::Wake;

@@ -15,6 +15,7 @@ use crate::controlling::large_message_mode::{
 use crate::controlling::{ControllingFunction, Counter, Host, Ids, Kind, OutgoingRequest, Sent};
 use crate::log::LogLevel;
 use crate::msrp_control::{MsrpEvent, SessionId};
+use crate::operator::Event;
 use crate::policy::{ID_KEY_BYTES, Settings};
 use crate::relay::{RelayTotals, SessionProgress};
 use crate::sdp::Transport;
@@ -106,7 +107,7 @@ impl SessionHost for Proxy {
         self.note(format!("release {}", transaction.0));
     }
 
-    fn event(&self, event: ScriptEvent, code: u16, _: &OutgoingRequest<'_>) {
+    fn event(&self, event: Event, code: u16, _: &OutgoingRequest<'_>) {
         self.note(format!("{event:?} {code}"));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cpm::ffi::bindings::*;
 use cpm::ffi::cpm_core;
+use cpm::operator::{Counter, Event, Gauge};
 
 /// Calls an entry of the table with valid handles.
 macro_rules! call {
@@ -58,7 +59,7 @@ struct Seen {
     log: Vec<(cpm_log_level, String)>,
     /// Whether the log takes the lines of that level too.
     wants_debug: bool,
-    counted: Vec<(cpm_counter, u32)>,
+    counted: Vec<(Counter, u32)>,
     sent: Vec<(String, String)>,
     hops: Vec<String>,
     /// What the host does when it is asked: veto, and what it found when it called back.
@@ -83,8 +84,8 @@ struct Seen {
     done: Vec<String>,
     reply_body: String,
     /// What the operator's script was told of.
-    events: Vec<(cpm_event, c_int, String)>,
-    wants: Vec<cpm_event>,
+    events: Vec<(Event, c_int, String)>,
+    wants: Vec<Event>,
     drops: bool,
 }
 
@@ -126,8 +127,8 @@ unsafe extern "C" fn share(size: usize) -> *mut c_void {
     vec![0_u64; size / 8].leak().as_mut_ptr().cast()
 }
 
-unsafe extern "C" fn count(counter: cpm_counter, n: u32) {
-    seen(|seen| seen.counted.push((counter, n)));
+unsafe extern "C" fn count(counter: u32, n: u32) {
+    seen(|seen| seen.counted.push((Counter::ALL[counter as usize], n)));
 }
 
 /// Does what a routing script may do in between: it looks at the request.
@@ -303,8 +304,8 @@ unsafe extern "C" fn unsuspend(transaction: u64) {
     seen(|seen| seen.done.push(format!("unsuspend {transaction}")));
 }
 
-unsafe extern "C" fn wants(event: cpm_event) -> c_int {
-    seen(|seen| c_int::from(seen.wants.contains(&event)))
+unsafe extern "C" fn wants(event: u32) -> c_int {
+    seen(|seen| c_int::from(seen.wants.contains(&Event::ALL[event as usize])))
 }
 
 /// Adds a header field and has the request go elsewhere.
@@ -336,7 +337,7 @@ unsafe extern "C" fn recipient_request(
 }
 
 unsafe extern "C" fn event(
-    event: cpm_event,
+    event: u32,
     code: c_int,
     _: cpm_str,
     request: cpm_str,
@@ -344,7 +345,7 @@ unsafe extern "C" fn event(
 ) {
     let request = text(request);
     let uri = request.split(' ').nth(1).unwrap_or_default().to_owned();
-    seen(|seen| seen.events.push((event, code, uri)));
+    seen(|seen| seen.events.push((Event::ALL[event as usize], code, uri)));
 }
 
 /// A database with one group, whose only member is Bill and in which Anne may send.
@@ -590,10 +591,10 @@ fn a_request_from_classification_to_202() {
                 .map(|(_, n)| n)
                 .sum()
         };
-        assert_eq!(counted(CPM_COUNT_REQUESTS), 1);
-        assert_eq!(counted(CPM_COUNT_ACCEPTED), 1);
-        assert_eq!(counted(CPM_COUNT_RECIPIENTS), 2);
-        assert_eq!(counted(CPM_COUNT_REFUSED), 0);
+        assert_eq!(counted(Counter::Requests), 1);
+        assert_eq!(counted(Counter::Accepted), 1);
+        assert_eq!(counted(Counter::Recipients), 2);
+        assert_eq!(counted(Counter::Refused), 0);
     });
     call!(request_free(request));
     call!(service_free(service));
@@ -856,7 +857,7 @@ fn a_long_fan_out_goes_on_in_another_process() {
 fn what_cannot_be_sent_is_told_to_the_script() {
     let service = service(PARAMETERS);
     seen(|seen| {
-        seen.wants = vec![CPM_EVENT_RECIPIENT_FAILED];
+        seen.wants = vec![Event::RecipientFailed];
         seen.send_answers = vec![CPM_SENT_FAILED];
     });
     let asked = message("<entry uri=\"sip:192.0.2.7\"/><entry uri=\"tel:+1555\"/>");
@@ -866,7 +867,7 @@ fn what_cannot_be_sent_is_told_to_the_script() {
         assert_eq!(seen.replies.len(), 1);
         assert_eq!(
             seen.events[0],
-            (CPM_EVENT_RECIPIENT_FAILED, 503, "sip:192.0.2.7".to_owned())
+            (Event::RecipientFailed, 503, "sip:192.0.2.7".to_owned())
         );
     });
     call!(service_free(service));
@@ -875,7 +876,7 @@ fn what_cannot_be_sent_is_told_to_the_script() {
 #[test]
 fn the_script_sees_each_copy_once_and_may_change_it() {
     let service = service(PARAMETERS);
-    seen(|seen| seen.wants = vec![CPM_EVENT_RECIPIENT_REQUEST]);
+    seen(|seen| seen.wants = vec![Event::RecipientRequest]);
     let asked = message("<entry uri=\"sip:192.0.2.7\"/>");
     let uri = "sip:exploder@example.com";
     assert_eq!(handle(service, &received(&asked, uri)), CPM_SCRIPT_YES);
@@ -930,7 +931,7 @@ fn an_outcome_is_counted_and_told() {
         .concat(),
     );
     seen(|seen| {
-        seen.wants = vec![CPM_EVENT_RECIPIENT_FAILED, CPM_EVENT_RECIPIENT_DELIVERED];
+        seen.wants = vec![Event::RecipientFailed, Event::RecipientDelivered];
     });
     let sent = "MESSAGE sip:bill@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9\r\n\
         From: <sip:anne@example.com>;tag=1\r\nTo: <sip:bill@192.0.2.2>\r\nCall-ID: cpm-1\r\n\
@@ -958,9 +959,9 @@ fn an_outcome_is_counted_and_told() {
         assert_eq!(
             told,
             [
-                (CPM_EVENT_RECIPIENT_DELIVERED, 200),
-                (CPM_EVENT_RECIPIENT_FAILED, 486),
-                (CPM_EVENT_RECIPIENT_FAILED, 404)
+                (Event::RecipientDelivered, 200),
+                (Event::RecipientFailed, 486),
+                (Event::RecipientFailed, 404)
             ]
         );
         assert_eq!(seen.hops, ["sip:192.0.2.8"]);
@@ -971,9 +972,9 @@ fn an_outcome_is_counted_and_told() {
                 .filter(|(counted, _)| *counted == counter);
             of.map(|(_, n)| n).sum::<u32>()
         };
-        assert_eq!(count(CPM_COUNT_DELIVERED), 1);
-        assert_eq!(count(CPM_COUNT_FAILED), 2);
-        assert_eq!(count(CPM_COUNT_INTERWORKED), 1);
+        assert_eq!(count(Counter::Delivered), 1);
+        assert_eq!(count(Counter::Failed), 2);
+        assert_eq!(count(Counter::Interworked), 1);
     });
     call!(service_free(service));
 }
@@ -1088,7 +1089,7 @@ fn the_header_has_not_drifted() {
         ("cpm_changed", size_of::<cpm_changed>()),
         ("cpm_process_plan", size_of::<cpm_process_plan>()),
         ("cpm_answer_visitor", size_of::<cpm_answer_visitor>()),
-        ("cpm_gauges", size_of::<cpm_gauges>()),
+        ("cpm_row", size_of::<cpm_row>()),
         ("cpm_host", size_of::<cpm_host>()),
         ("cpm_core", size_of::<cpm_core>()),
     ];
@@ -1136,6 +1137,39 @@ fn parameter(name: &str) -> (usize, cpm_parameter) {
         }
     }
     unreachable!()
+}
+
+/// What a host registers in loops, and which of the events it knows by name.
+#[test]
+fn counters_gauges_and_events_are_described_by_their_numbers() {
+    let described = |entry: &dyn Fn(usize, *mut cpm_row) -> c_int| -> Vec<_> {
+        let rows = (0..).map_while(|number| {
+            let mut row = cpm_row::default();
+            (entry(number, &raw mut row) == 1).then(|| (text(row.name), text(row.help)))
+        });
+        rows.collect()
+    };
+    let counters = described(&|number, row| call!(counter(number, row)));
+    let gauges = described(&|number, row| call!(gauge(number, row)));
+    let events = described(&|number, row| call!(event(number, row)));
+    let in_table = |name: &str, help: &str| (name.to_owned(), help.to_owned());
+    let rows = Counter::ALL
+        .iter()
+        .map(|row| in_table(row.name(), row.help()));
+    assert_eq!(counters, rows.collect::<Vec<_>>());
+    let rows = Gauge::ALL
+        .iter()
+        .map(|row| in_table(row.name(), row.help()));
+    assert_eq!(gauges, rows.collect::<Vec<_>>());
+    let rows = Event::ALL
+        .iter()
+        .map(|row| in_table(row.name(), row.help()));
+    assert_eq!(events, rows.collect::<Vec<_>>());
+    assert_eq!(Event::Authorize.number(), CPM_EVENT_AUTHORIZE as usize);
+    let request = CPM_EVENT_RECIPIENT_REQUEST as usize;
+    assert_eq!(Event::RecipientRequest.number(), request);
+    assert_eq!(call!(counter(0, std::ptr::null_mut())), 0);
+    assert_eq!(call!(gauge_value(std::ptr::null(), 0)), 0);
 }
 
 #[test]
@@ -1221,11 +1255,11 @@ fn a_request_is_fanned_out_once() {
                 .filter(|(counted, _)| *counted == counter);
             of.map(|(_, n)| n).sum::<u32>()
         };
-        assert_eq!(counted(CPM_COUNT_REPEATED), 3);
-        assert_eq!(counted(CPM_COUNT_MERGED), 3);
-        assert_eq!(counted(CPM_COUNT_REQUESTS), 4);
-        assert_eq!(counted(CPM_COUNT_ACCEPTED), 1);
-        assert_eq!(counted(CPM_COUNT_REFUSED), 3);
+        assert_eq!(counted(Counter::Repeated), 3);
+        assert_eq!(counted(Counter::Merged), 3);
+        assert_eq!(counted(Counter::Requests), 4);
+        assert_eq!(counted(Counter::Accepted), 1);
+        assert_eq!(counted(Counter::Refused), 3);
     });
     call!(request_free(first));
     call!(service_free(service));

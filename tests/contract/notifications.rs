@@ -83,11 +83,10 @@ fn one_goes_on_as_a_proxy_would_send_it() {
     assert!(words.starts_with("483 in "), "{words}");
     seen(|seen| {
         let unknown =
-            |(counter, n): &(cpm_counter, u32)| (*counter == CPM_COUNT_IMDN_UNKNOWN).then_some(*n);
+            |(counter, n): &(Counter, u32)| (*counter == Counter::ImdnUnknown).then_some(*n);
         assert_eq!(seen.counted.iter().filter_map(unknown).sum::<u32>(), 1);
-        let forwarded = |(counter, n): &(cpm_counter, u32)| {
-            (*counter == CPM_COUNT_IMDN_FORWARDED).then_some(*n)
-        };
+        let forwarded =
+            |(counter, n): &(Counter, u32)| (*counter == Counter::ImdnForwarded).then_some(*n);
         assert_eq!(seen.counted.iter().filter_map(forwarded).sum::<u32>(), 2);
     });
     call!(service_free(service));

@@ -192,9 +192,8 @@ fn a_session_from_invite_to_bye() {
         let (result, _) = ask(service, sessions, CPM_QUERY_SESSION, unknown);
         assert_eq!(result, CPM_QUERY_UNKNOWN);
     }
-    let mut gauges = cpm_gauges::default();
-    call!(gauges(service, &raw mut gauges));
-    assert_eq!(gauges.sessions, 1);
+    let number = Gauge::Sessions.number();
+    assert_eq!(call!(gauge_value(service, number)), 1);
 
     let ended = ask(service, sessions, CPM_QUERY_END, &id);
     assert_eq!(ended, (CPM_QUERY_ANSWERED, vec![]));
@@ -285,7 +284,7 @@ fn no_more_than_max_sessions() {
     }
     assert_eq!(work(sessions), ["503 in 2", "INVITE sip:bill@192.0.2.2"]);
     // A CANCEL reaches the one that is there.
-    seen(|seen| seen.wants = vec![CPM_EVENT_SESSION_END]);
+    seen(|seen| seen.wants = vec![Event::SessionEnd]);
     assert_eq!(handle_in_dialog(service, CANCEL, ""), CPM_SCRIPT_YES);
     let done = work(sessions);
     assert_eq!(done[..2], ["200 in 3", "487 in 1"], "{done:?}");

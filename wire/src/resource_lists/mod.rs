@@ -1,8 +1,9 @@
-//! Resource lists (RFC 4826, RFC 5364): the URI list of a request, and the list of visible recipients
-//! that goes to each of them.
+//! Resource lists (RFC 4826, RFC 5364): the URI list of a request, and the list of visible
+//! recipients that goes to each of them.
 //!
-//! [`ResourceLists`] reads a document in one pass; [`write_history`] and [`write_recipient_list`] write one. Which recipients get
-//! the message, and whether their URIs are any good, is decided above this floor.
+//! [`ResourceLists`] reads a document in one pass; [`write_history`] and [`write_recipient_list`]
+//! write one. Which recipients get the message, and whether their URIs are any good, is decided
+//! above this floor.
 
 mod error;
 mod history;

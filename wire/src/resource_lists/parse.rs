@@ -59,8 +59,8 @@ pub enum CopyControl {
 /// One recipient (RFC 4826 §3.2, RFC 5364 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The text of the `uri` attribute without white space around it. It is whatever the peer wrote,
-    /// line ends and all: parse it as a URI before it goes anywhere.
+    /// The text of the `uri` attribute without white space around it. It is whatever the peer
+    /// wrote, line ends and all: parse it as a URI before it goes anywhere.
     pub uri: &'a str,
     /// The first display-name child. Untrusted text as well.
     pub display_name: Option<&'a str>,
@@ -90,12 +90,13 @@ struct EntrySpan {
 }
 
 impl ResourceLists {
-    /// Parses a document within the limits of this module. Takes linear time and no more memory than
-    /// a small multiple of the document.
+    /// Parses a document within the limits of this module. Takes linear time and no more memory
+    /// than a small multiple of the document.
     ///
-    /// Elements of other namespaces are skipped with all that is in them, unknown attributes and text
-    /// between elements are ignored. The attributes of RFC 5364 are understood without a namespace too,
-    /// since clients send them so; where both forms are given the qualified one holds.
+    /// Elements of other namespaces are skipped with all that is in them, unknown attributes and
+    /// text between elements are ignored. The attributes of RFC 5364 are understood without a
+    /// namespace too, since clients send them so; where both forms are given the qualified one
+    /// holds.
     ///
     /// # Errors
     /// Any [`ResourceListsError`].

@@ -40,8 +40,8 @@ impl Namespaces {
         &self.texts
     }
 
-    /// Brings a declaration of the element at `depth` into scope. The prefix of a default namespace is
-    /// empty.
+    /// Brings a declaration of the element at `depth` into scope. The prefix of a default namespace
+    /// is empty.
     pub(super) fn bind(
         &mut self,
         prefix: &str,
@@ -70,8 +70,8 @@ impl Namespaces {
         Ok(())
     }
 
-    /// The namespace of an element's prefix: empty for no namespace, `None` for a prefix that is not
-    /// bound.
+    /// The namespace of an element's prefix: empty for no namespace, `None` for a prefix that is
+    /// not bound.
     pub(super) fn resolve(&self, prefix: &str) -> Option<Place> {
         match prefix {
             "" => Some(self.default.clone()),

@@ -22,8 +22,8 @@ pub struct Limits {
     /// Length of the document in bytes.
     pub document_bytes: usize,
     /// The document may be an element that was cut out of another document without the namespace
-    /// declarations around it, as XCAP does (RFC 4825 §7.10). A prefix that is not bound then stands
-    /// for no namespace.
+    /// declarations around it, as XCAP does (RFC 4825 §7.10). A prefix that is not bound then
+    /// stands for no namespace.
     pub fragment: bool,
 }
 
@@ -47,8 +47,8 @@ pub trait Visitor {
     /// Whatever the visitor refuses.
     fn start(&mut self, name: Name<'_>, attributes: &Attributes<'_>) -> Result<(), Self::Error>;
 
-    /// Text of the innermost open element, in as many pieces as it comes; references are resolved and
-    /// each line end is a line feed.
+    /// Text of the innermost open element, in as many pieces as it comes; references are resolved
+    /// and each line end is a line feed.
     fn text(&mut self, text: &str);
 
     /// The innermost open element ends.
@@ -215,8 +215,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// Checks the attributes of a tag, keeps where they lie and brings its namespace declarations into
-    /// scope. True if an attribute is in a namespace.
+    /// Checks the attributes of a tag, keeps where they lie and brings its namespace declarations
+    /// into scope. True if an attribute is in a namespace.
     fn attributes(&mut self, raw: &str) -> Result<bool, XmlError> {
         let mut any_prefixed = false;
         self.spans.clear();
@@ -266,8 +266,8 @@ impl Scanner {
         Ok(any_prefixed)
     }
 
-    /// Each prefix must be bound, and two prefixes of one namespace must not give one attribute twice
-    /// (Namespaces in XML 1.0 §6.3).
+    /// Each prefix must be bound, and two prefixes of one namespace must not give one attribute
+    /// twice (Namespaces in XML 1.0 §6.3).
     fn resolve_prefixed(&mut self, raw: &str) -> Result<(), XmlError> {
         for place in 0..self.spans.len() {
             let (before, from) = self.spans.split_at_mut(place);

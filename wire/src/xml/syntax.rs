@@ -128,8 +128,8 @@ pub(super) fn take_name(text: &str) -> Result<(QualifiedName<'_>, &str), XmlErro
     ))
 }
 
-/// Takes the first attribute off: name, value, and the rest, which is empty or was separated by white
-/// space.
+/// Takes the first attribute off: name, value, and the rest, which is empty or was separated by
+/// white space.
 pub(super) fn take_attribute(text: &str) -> Result<(QualifiedName<'_>, Value<'_>, &str), XmlError> {
     const MALFORMED: XmlError = XmlError::Malformed;
     let (name, rest) = take_name(text)?;
@@ -164,7 +164,8 @@ pub(super) fn take_attribute(text: &str) -> Result<(QualifiedName<'_>, Value<'_>
     ))
 }
 
-/// Appends an attribute value: references resolved, white space turned into spaces (XML 1.0 §3.3.3).
+/// Appends an attribute value: references resolved, white space turned into spaces (XML 1.0
+/// §3.3.3).
 pub(super) fn unescape_value(value: Value<'_>, to: &mut String) -> Result<(), XmlError> {
     let mut rest = value.raw;
     if value.is_plain {
