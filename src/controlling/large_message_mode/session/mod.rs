@@ -18,8 +18,8 @@ use crate::controlling::large_mode_settings::{
     ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, LargeModeSettings, SENDER_BYE_TIMEOUT,
 };
 use crate::controlling::service::ControllingFunction;
+use crate::msrp_session::{LegFailure, LegState as Delivery};
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
-use crate::session::{LegFailure, LegState as Delivery};
 use crate::shared::{SenderNote, SenderTable};
 use crate::sip::{Message, StatusCode};
 use crate::sip_ua::{Dialog, NotAcceptable, Peer};
