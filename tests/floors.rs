@@ -306,11 +306,6 @@ fn comments_have_at_most_100_columns() {
 
 /// Circles that stay: the folder, its entries and why.
 const CIRCLES: &[(&str, &[&str], &str)] = &[
-    (
-        "src/controlling/large_message_mode/session",
-        &["mod.rs", "requests.rs"],
-        "to be parted",
-    ),
     ("src/ffi", &["request.rs", "service.rs"], "to be parted"),
     (
         "src/policy",
