@@ -319,19 +319,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         ],
         "to be parted",
     ),
-    (
-        "testbed/src",
-        &[
-            "agent.rs",
-            "inbox.rs",
-            "large_message.rs",
-            "lib.rs",
-            "msrp_peer.rs",
-            "msrp_session.rs",
-            "sdp.rs",
-        ],
-        "to be parted",
-    ),
 ];
 
 /// Larger files that are to be parted.
