@@ -14,7 +14,6 @@ use super::{DialogName, LegNumber, SessionId, Side};
 use crate::controlling::host::Counter;
 use crate::controlling::large_mode_settings::{ANSWER_WITHIN, LargeModeSettings};
 use crate::controlling::service::ControllingFunction;
-use crate::msrp_session::{LegFailure, LegState as Delivery};
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
 use crate::shared::{SenderNote, SenderTable};
 use crate::sip::Message;
