@@ -6,7 +6,7 @@ use super::super::leg::{LegState, MsrpSide};
 use super::{MessageState, Session, Stage, place_of};
 use crate::controlling::large_mode_settings::SENDER_BYE_TIMEOUT;
 use crate::msrp_control::LegNumber;
-use crate::session::{LegFailure, LegState as Delivery};
+use crate::msrp_session::{LegFailure, LegState as Delivery};
 use crate::sip::StatusCode;
 
 impl Session {
