@@ -38,11 +38,76 @@ pub use states::{LegView, NotStarted, Stage};
 
 /// One large message: a dialog with the originator, one with each recipient (9.1.2-7).
 ///
-/// Without IO and clock. The one law: call one `handle_*`, take all of [`poll_action`](Self::poll_action) and do it in that
-/// order, then wait for the next event or for [`poll_timeout`](Self::poll_timeout), which leads to
-/// [`handle_timeout`](Self::handle_timeout). `now` never runs backwards. After [`Action::Ended`] nothing happens any more.
-/// Events that come too late, twice or for a leg that is not there change nothing. Where there are hundreds of actions, a caller with
-/// other sessions may do some and hand in events before the rest, as long as their order is kept.
+/// Without IO and clock. The one law: call one `handle_*`, take all of
+/// [`poll_action`](Self::poll_action) and do it in that order, then wait for the next event or for
+/// [`poll_timeout`](Self::poll_timeout), which leads to [`handle_timeout`](Self::handle_timeout).
+/// `now` never runs backwards. After [`Action::Ended`] nothing happens any more. Events that come too
+/// late, twice or for a leg that is not there change nothing. Where there are hundreds of actions, a
+/// caller with other sessions may do some and hand in events before the rest, as long as their order
+/// is kept.
+///
+/// ```
+/// use std::rc::Rc;
+/// use std::time::Instant;
+///
+/// use cpm::controlling::large_message_mode::{
+///     AcceptedInvite, Action, LargeModeSettings, MsrpAddress, MsrpAddresses, Session, Stage,
+///     TransactionKey,
+/// };
+/// use cpm::controlling::{ControllingFunction, Kind, fill_random};
+/// use cpm::msrp_control::SessionId;
+/// use cpm::policy::Settings;
+/// use cpm::sdp::Transport;
+/// use cpm::sip::Message;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut settings = Settings::default();
+/// settings.set("exploder_uri", "sip:many@example.com")?;
+/// let msrp = MsrpAddresses {
+///     tcp: Some(MsrpAddress { address: [192, 0, 2, 9].into(), port: 2855 }),
+///     tls: None,
+///     fingerprint: None,
+///     leg_transport: Transport::Tcp,
+/// };
+/// let contact = "sip:192.0.2.9".to_owned();
+/// let large_mode = Rc::new(LargeModeSettings::new(&settings.large_mode, contact, msrp));
+/// let service = Rc::new(ControllingFunction::new(settings, 0)?);
+///
+/// let invite = "INVITE sip:many@example.com SIP/2.0\r\n\
+///     Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bK1\r\n\
+///     From: <sip:anne@example.com>;tag=1\r\nTo: <sip:many@example.com>\r\n\
+///     Call-ID: 1\r\nCSeq: 1 INVITE\r\nContact: <sip:anne@192.0.2.1>\r\n\
+///     Content-Type: application/sdp\r\n\r\n\
+///     v=0\r\nc=IN IP4 192.0.2.1\r\nm=message 2000 TCP/MSRP *\r\na=accept-types:message/cpim\r\n\
+///     a=path:msrp://192.0.2.1:2000/a;tcp\r\na=sendonly\r\n";
+/// let accepted = AcceptedInvite {
+///     session: SessionId::from_bytes([1; 16]),
+///     claim: None,
+///     kind: Kind::Exploder,
+///     message: Message::parse(invite.into())?,
+///     own_address: "sip:many@example.com".to_owned(),
+///     originator: "sip:anne@example.com".to_owned(),
+///     asserted: "<sip:anne@example.com>".to_owned(),
+///     notifications_to: None,
+///     recipients: "sip:bill@example.com\nsip:carol@example.com\n".to_owned(),
+///     history: None,
+/// };
+/// let now = Instant::now();
+/// let transaction = TransactionKey(1);
+/// let session = Session::new(now, &service, &large_mode, &accepted, transaction, fill_random);
+/// let mut session = session.expect("its checks have passed");
+///
+/// let mut invited = Vec::new();
+/// while let Some(action) = session.poll_action() {
+///     if let Action::Invite(invite) = action {
+///         invited.push(invite.request_uri);
+///     }
+/// }
+/// assert_eq!(invited, ["sip:bill@example.com", "sip:carol@example.com"]);
+/// assert_eq!(session.stage(), Stage::Inviting);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
