@@ -1,4 +1,6 @@
-//! Makes the Rust side of `c_api/cpm.h`, and with the feature `kamailio` compiles the shim into the cdylib, for the very Kamailio that will load it. What does not fit stops the build with one line.
+//! Makes the Rust side of `c_api/cpm.h`, and with the feature `kamailio` compiles the shim into the
+//! cdylib, for the very Kamailio that will load it. What does not fit stops the build with one
+//! line.
 
 #[path = "build/features.rs"]
 mod features;
@@ -54,10 +56,13 @@ fn bind_contract() -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", output.display()))
 }
 
-/// `c_api/kamailio/*.c`, linked whole into the cdylib, with the symbols that the loader looks up visible.
+/// `c_api/common/*.c` and `c_api/kamailio/*.c`, linked whole into the cdylib, with the symbols that
+/// the loader looks up visible.
 fn compile_shim() -> Result<(), String> {
-    let shim = Path::new("c_api/kamailio");
-    println!("cargo::rerun-if-changed={}", shim.display());
+    let folders = [Path::new("c_api/common"), Path::new("c_api/kamailio")];
+    for folder in folders {
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
     println!("cargo::rerun-if-changed=build/probe.c");
     println!("cargo::rerun-if-changed=build/features");
     println!("cargo::rerun-if-env-changed=KAMAILIO");
@@ -78,13 +83,17 @@ fn compile_shim() -> Result<(), String> {
 
     let features = features::find(&compile, &manifest_dir.join("build/features"))?;
 
-    let mut sources = fs::read_dir(shim)
-        .and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.path()))
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .map_err(|error| format!("{}: {error}", shim.display()))?;
+    let mut sources = Vec::new();
+    for folder in folders {
+        let entries = fs::read_dir(folder)
+            .and_then(|entries| {
+                entries
+                    .map(|entry| Ok(entry?.path()))
+                    .collect::<Result<Vec<_>, _>>()
+            })
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        sources.extend(entries);
+    }
     sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
     // The order that a directory is read in must not show in the module.
     sources.sort();
@@ -98,6 +107,8 @@ fn compile_shim() -> Result<(), String> {
         .flag("-isystem")
         .flag(&compile.include)
         .include("c_api")
+        .include("c_api/common")
+        .include("c_api/kamailio")
         .files(&sources)
         .warnings(true)
         .extra_warnings(true)

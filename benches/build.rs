@@ -1,5 +1,5 @@
-//! With the feature `contestants`: compiles the XML contestants into the program, and the bare loop over tm as a
-//! module of Kamailio.
+//! With the feature `contestants`: compiles the XML contestants into the program, and the bare loop
+//! over tm as a module of Kamailio.
 
 #[path = "../build/kamailio.rs"]
 mod kamailio;

@@ -1,13 +1,13 @@
 //! Does the source tree fit the installed Kamailio?
 //!
-//! The loader compares the version and flag strings of a module with its own and refuses all others;
-//! what it does not compare, the layout of structs, is undefined behaviour when it differs. So all of it
-//! is checked before anything is compiled, and nothing here is a copy of what Kamailio knows: the
-//! defines come from the tree's own make or cmake, the strings from its own macros, the sizes from a
-//! short start of the installed binary.
+//! The loader compares the version and flag strings of a module with its own and refuses all
+//! others; what it does not compare, the layout of structs, is undefined behaviour when it differs.
+//! So all of it is checked before anything is compiled, and nothing here is a copy of what Kamailio
+//! knows: the defines come from the tree's own make or cmake, the strings from its own macros, the
+//! sizes from a short start of the installed binary.
 //!
-//! Debian builds Kamailio with make up to 6.0 and with cmake from 6.1 on. The two never fit: in the version
-//! that the loader compares make writes the system's name as `linux`, cmake as `Linux`.
+//! Debian builds Kamailio with make up to 6.0 and with cmake from 6.1 on. The two never fit: in the
+//! version that the loader compares make writes the system's name as `linux`, cmake as `Linux`.
 //!
 //! Only `std` is used, so that `tests/build.rs` can include this file.
 
@@ -97,8 +97,8 @@ pub(crate) enum Misfit {
     },
 }
 
-/// Checks that the proxy at `binary` and the tree fit; `tree` is `KAMAILIO_SRC`, or None for the tree
-/// that `make headers` leaves below `manifest_dir`. `work` is a directory to write to.
+/// Checks that the proxy at `binary` and the tree fit; `tree` is `KAMAILIO_SRC`, or None for the
+/// tree that `make headers` leaves below `manifest_dir`. `work` is a directory to write to.
 pub(crate) fn check(
     binary: &Path,
     tree: Option<&Path>,
@@ -122,8 +122,8 @@ pub(crate) fn check(
             tree: expected.version,
         });
     }
-    // The loader is the judge of the flags: where `-v` names others than the loader compares (which it does in a
-    // proxy built with cmake), the module is loaded all the same.
+    // The loader is the judge of the flags: where `-v` names others than the loader compares (which
+    // it does in a proxy built with cmake), the module is loaded all the same.
     let installed = match installed_sizes(&proxy, &compile, &probe, work) {
         Err(Misfit::NoSizes { .. }) if expected.flags != proxy.flags => {
             let differing = difference(&proxy.flags, &expected.flags);
@@ -238,7 +238,8 @@ fn ask_make(source: &Path, work: &Path) -> Result<Compile, Misfit> {
     );
     write(&directory.join("Makefile"), &makefile)?;
 
-    // Cargo's environment has PROFILE, TARGET and more, which Kamailio's makefiles take for their own.
+    // Cargo's environment has PROFILE, TARGET and more, which Kamailio's makefiles take for their
+    // own.
     let output = Command::new("make")
         .args(["--no-print-directory", "-n", "Q=0"])
         .current_dir(&directory)
@@ -269,7 +270,8 @@ fn ask_make(source: &Path, work: &Path) -> Result<Compile, Misfit> {
     })
 }
 
-/// A module of Kamailio's own that is compiled with what every module is compiled with, and nothing else.
+/// A module of Kamailio's own that is compiled with what every module is compiled with, and nothing
+/// else.
 const PLAIN_MODULE: &str = "kex";
 
 /// Configures the tree in `work` with its own cmake, and takes from there how a module is compiled.
@@ -320,8 +322,8 @@ fn ask_cmake(proxy: &Proxy, source: &Path, work: &Path) -> Result<Compile, Misfi
     })
 }
 
-/// The words of the command in cmake's `compile_commands.json` that compiles [`PLAIN_MODULE`]; none if
-/// there is no such command.
+/// The words of the command in cmake's `compile_commands.json` that compiles [`PLAIN_MODULE`]; none
+/// if there is no such command.
 pub(crate) fn plain_module_words(commands: &[u8]) -> Vec<String> {
     let commands: Value = serde_json::from_slice(commands).unwrap_or_default();
     let folder = format!("/modules/{PLAIN_MODULE}/");
@@ -384,7 +386,8 @@ fn compile_probe(
 ) -> Result<(), Misfit> {
     let result = Command::new(&compile.compiler)
         .args(&compile.flags)
-        // Without optimisation, inline functions of the headers that nobody calls want the core's symbols.
+        // Without optimisation, inline functions of the headers that nobody calls want the core's
+        // symbols.
         .args(["-w", "-O1", "-isystem"])
         .arg(&compile.include)
         .args(options)
@@ -404,8 +407,8 @@ fn compile_probe(
     })
 }
 
-/// Starts the installed proxy as far as tm's mod_init, which logs the sizes, and no further: the probe
-/// module, next in line, refuses. Asked once per binary, tree and probe.
+/// Starts the installed proxy as far as tm's mod_init, which logs the sizes, and no further: the
+/// probe module, next in line, refuses. Asked once per binary, tree and probe.
 fn installed_sizes(
     proxy: &Proxy,
     compile: &Compile,
@@ -469,11 +472,12 @@ fn installed_sizes(
     Ok(sizes.to_owned())
 }
 
-/// How long the proxy may take to come to its refusal: it takes a tenth of a second, a loaded machine more.
+/// How long the proxy may take to come to its refusal: it takes a tenth of a second, a loaded
+/// machine more.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs `command` with its output in `log`. It ends by itself; if it does not, it is killed with all its
-/// children, for which it gets a process group of its own.
+/// Runs `command` with its output in `log`. It ends by itself; if it does not, it is killed with
+/// all its children, for which it gets a process group of its own.
 fn run_to_its_end(command: &mut Command, log: &Path) -> Result<(), Misfit> {
     let io = |error| Misfit::Io {
         path: log.to_owned(),

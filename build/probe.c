@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the source tree believes about the proxy, compiled with the tree's own flags, two ways:
- * as a program it prints the version, the flags and the struct sizes; as a module (-DCPM_PROBE_MODULE)
+ * What the source tree believes about the proxy, compiled with the tree's own flags, two ways: as a
+ * program it prints the version, the flags and the struct sizes; as a module (-DCPM_PROBE_MODULE)
  * it is loaded into the installed proxy after tm, whose mod_init logs the sizes of the installed
- * binaries, and then refuses to initialise, so that the proxy ends before it forks or binds anything.
+ * binaries, and then refuses to initialise, so that the proxy ends before it forks or binds
+ * anything.
  */
 #include <stdio.h>
 

@@ -1,4 +1,5 @@
-//! Says which programs of others the tests find as peers: what is not here is counted as ignored, and not passed over.
+//! Says which programs of others the tests find as peers: what is not here is counted as ignored,
+//! and not passed over.
 
 use std::env;
 

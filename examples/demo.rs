@@ -1,6 +1,7 @@
-//! `make demo`: the main job on real traffic. A stock Kamailio with `kamailio-config/kamailio.cfg` and this
-//! module, three recipients (one of them on TCP) and one sender, all of them `cpm-client`: first a pager mode message, then a
-//! picture of 5 MiB over MSRP, with bars for what each recipient has got, and the checksum of what came.
+//! `make demo`: the main job on real traffic. A stock Kamailio with `kamailio-config/kamailio.cfg`
+//! and this module, three recipients (one of them on TCP) and one sender, all of them `cpm-client`:
+//! first a pager mode message, then a picture of 5 MiB over MSRP, with bars for what each recipient
+//! has got, and the checksum of what came.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, stderr};
@@ -95,8 +96,8 @@ fn main() {
     );
 }
 
-/// The configuration as an operator has it, with what the bench needs: where to listen, where the module lies, how to be
-/// asked whether the proxy is up; and with large message mode.
+/// The configuration as an operator has it, with what the bench needs: where to listen, where the
+/// module lies, how to be asked whether the proxy is up; and with large message mode.
 fn config(root: &Path, msrp: u16, rpc: u16) -> ProxyConfig {
     let file = root.join("kamailio-config/kamailio.cfg");
     let config = fs::read_to_string(&file).expect("the configuration is part of the project");

@@ -3,7 +3,8 @@
 //! One sender, many recipients. A floor uses only the floors below it (`tests/floors.rs`):
 //!
 //! - 6: [`ffi`], the C boundary `c_api/cpm.h`: panics, handles, calls of the host.
-//! - 5: [`sessions`], the process of all large message sessions.
+//! - 5: [`processes`], the processes and the order of things in them: received requests, sending, what
+//!   waits; [`sessions`], all large message sessions, without IO.
 //! - 4: [`relay`], MSRP on sockets for them.
 //! - 3: [`controlling`], the Controlling Function: classification, checks, pager mode, interworking,
 //!   disposition notifications, and the session machine of large message mode. Without IO.
@@ -38,6 +39,7 @@ pub mod msrp_control;
 pub mod names;
 pub mod operator;
 pub mod policy;
+pub mod processes;
 mod random;
 pub mod relay;
 pub mod sessions;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The ceiling of the fan-out benchmark: what Kamailio's transaction module alone costs. For each uri="..."
- * in the request's body one t_uac() with a header block and a body that were made beforehand, then 202.
- * Nothing is parsed, nothing is checked.
+ * The ceiling of the fan-out benchmark: what Kamailio's transaction module alone costs. For each
+ * uri="..." in the request's body one t_uac() with a header block and a body that were made
+ * beforehand, then 202. Nothing is parsed, nothing is checked.
  */
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,5 +1,5 @@
-//! Grouped bars as SVG. Readable on light and on dark paper: the picture has no background of its own, and its
-//! ink follows the reader's preference.
+//! Grouped bars as SVG. Readable on light and on dark paper: the picture has no background of its
+//! own, and its ink follows the reader's preference.
 
 use std::fmt::Write as _;
 

@@ -13,8 +13,8 @@ pub(crate) fn thread_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// User plus system time of all threads of all processes. The kernel keeps it in nanoseconds (`schedstat`) where it
-/// keeps scheduler statistics; elsewhere it comes in clock ticks.
+/// User plus system time of all threads of all processes. The kernel keeps it in nanoseconds
+/// (`schedstat`) where it keeps scheduler statistics; elsewhere it comes in clock ticks.
 pub(crate) fn time_of(proxy: &Proxy) -> Duration {
     let processes = proxy.processes();
     let exact: Option<Duration> = processes

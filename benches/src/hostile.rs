@@ -1,5 +1,5 @@
-//! What requests cost that were written to cost much: CPU time of all checks against the size of what the sender chose.
-//! Twice the size may take twice the time, no more.
+//! What requests cost that were written to cost much: CPU time of all checks against the size of
+//! what the sender chose. Twice the size may take twice the time, no more.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -19,7 +19,8 @@ use crate::report::Table;
 const EXPLODER: &str = "sip:exploder@example.com";
 const GROUP: &str = "sip:team@groups.example.com";
 
-/// Sizes that are compared; a kind whose limit is lower is measured at the same shares of its limit.
+/// Sizes that are compared; a kind whose limit is lower is measured at the same shares of its
+/// limit.
 const SHARES: [usize; 3] = [4, 2, 1];
 
 /// A kind of request, and how large one of them can get.
@@ -221,6 +222,14 @@ impl Host for Nowhere {
 
     fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
         Sent::Failed
+    }
+
+    fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
+        Sent::Failed
+    }
+
+    fn is_turn_over(&self) -> bool {
+        false
     }
 
     fn hand_over(&self, _: &[u8]) -> bool {

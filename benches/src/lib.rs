@@ -1,7 +1,8 @@
-//! How fast cpm is: side by side with what a user would pick instead, in one run, contestants taking turns.
-//! What the machine does else hits all of them alike, so it is the ratios that count.
+//! How fast cpm is: side by side with what a user would pick instead, in one run, contestants
+//! taking turns. What the machine does else hits all of them alike, so it is the ratios that count.
 //!
-//! `make bench` runs it. Tables go to the terminal, tables, numbers and pictures to `benches/results/`.
+//! `make bench` runs it. Tables go to the terminal, tables, numbers and pictures to
+//! `benches/results/`.
 //!
 //! | file | job |
 //! |---|---|
@@ -12,7 +13,7 @@
 //! | `hostile.rs` | requests that were written to cost much: time against size |
 //! | `fan_out/` | one MESSAGE to many: cpm, a Lua script, a native script, a bare loop over tm |
 //! | `set_up.rs` | large message sessions: time to set up, memory held |
-//! | `relay/` | one MSRP message to many: cpm's relay, a bare loop that reads once and writes to each, Kamailio's `msrp` module |
+//! | `relay/` | one MSRP message to many: cpm's relay, a bare loop, Kamailio's `msrp` module |
 
 pub mod chart;
 mod cpu;

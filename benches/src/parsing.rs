@@ -1,8 +1,9 @@
-//! How long it takes to read a resource list. All contestants read the same bytes, resolve namespaces and collect
-//! the URIs of the entries; each must find as many of them, with as many bytes, as were written.
+//! How long it takes to read a resource list. All contestants read the same bytes, resolve
+//! namespaces and collect the URIs of the entries; each must find as many of them, with as many
+//! bytes, as were written.
 //!
-//! cpm does more than that: it knows where RFC 4826 allows which element, reads copyControl, anonymize and display
-//! names, and refuses what its limits and the rules of RFC 5364 forbid.
+//! cpm does more than that: it knows where RFC 4826 allows which element, reads copyControl,
+//! anonymize and display names, and refuses what its limits and the rules of RFC 5364 forbid.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -57,7 +58,8 @@ pub fn parse_by_cpm(document: &[u8]) -> Option<Tally> {
     })
 }
 
-/// A list as CPM Clients write it (RFC 5364 §5): a URI and a copyControl, and every fourth has a display name.
+/// A list as CPM Clients write it (RFC 5364 §5): a URI and a copyControl, and every fourth has a
+/// display name.
 pub fn document(entries: usize) -> (Vec<u8>, Tally) {
     let mut xml = String::from(concat!(
         r#"<?xml version="1.0" encoding="UTF-8"?>"#,
@@ -138,7 +140,8 @@ fn repeats(contestant: &Contestant, document: &[u8], expected: Tally) -> u32 {
     repeats
 }
 
-/// CPU time for one document. The machine's other work does not count; what it does to the caches does.
+/// CPU time for one document. The machine's other work does not count; what it does to the caches
+/// does.
 fn measure(contestant: &Contestant, document: &[u8], repeats: u32) -> Duration {
     let start = thread_time();
     for _ in 0..repeats {

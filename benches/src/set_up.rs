@@ -1,8 +1,9 @@
-//! Setting up large message sessions: how long until all recipients are in, and what a session and a leg hold while nothing
-//! moves.
+//! Setting up large message sessions: how long until all recipients are in, and what a session and
+//! a leg hold while nothing moves.
 //!
-//! The recipients answer at once, and the sender acknowledges at once; what is between is the proxy's. A pager mode message to
-//! as many recipients through the same proxy gives the scale: it has one transaction for each, and nothing else.
+//! The recipients answer at once, and the sender acknowledges at once; what is between is the
+//! proxy's. A pager mode message to as many recipients through the same proxy gives the scale: it
+//! has one transaction for each, and nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -93,7 +94,8 @@ pub fn run(cpm: &Path, rounds: usize, about: &str) -> Report {
     }
 }
 
-/// KiB that a session without legs and a leg with its connection hold in the process of the sessions.
+/// KiB that a session without legs and a leg with its connection hold in the process of the
+/// sessions.
 fn memory(cpm: &Path) -> (f64, f64) {
     let most = *SIZES.last().expect("there are sizes");
     let held = |name: &str, sessions: usize, recipients: usize| {

@@ -46,8 +46,8 @@ fn call(parse: CParse, document: &[u8]) -> Option<Tally> {
         entries: 0,
         uri_bytes: 0,
     };
-    // SAFETY: the functions of `xml/contestants.h` read `length` bytes from `document`, write `tally`, and
-    // keep neither.
+    // SAFETY: the functions of `xml/contestants.h` read `length` bytes from `document`, write
+    // `tally`, and keep neither.
     let result = unsafe { parse(document.as_ptr().cast(), document.len(), &raw mut tally) };
     (result == 0).then_some(Tally {
         entries: tally.entries,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The leanest of the common ways: expat calls back for each tag, and nothing else is kept. Namespaces are
- * resolved, as the others do. */
+/* The leanest of the common ways: expat calls back for each tag, and nothing else is kept.
+ * Namespaces are resolved, as the others do. */
 #include <expat.h>
 
 #include "contestants.h"

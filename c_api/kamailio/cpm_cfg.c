@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Parameters that can change while the proxy runs, as the group "cpm" of Kamailio's cfg framework. Which ones, and their
- * ranges, the core says. A process learns of a change when it looks for one (cfg_update), which every process does
- * before it turns to its next piece of work: a request costs nothing more.
+ * Parameters that can change while the proxy runs, as the group "cpm" of Kamailio's cfg framework: what an operator sees
+ * and sets. Which ones, and their ranges, the core says; it also tells its own share of every process (service_tune).
  */
 #include <string.h>
 
 #include "core/cfg/cfg.h"
+#include "core/cfg/cfg_struct.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_cfg.h"
+#include "cpm_parameters.h"
 
 #define MAX_TUNABLES 64
 
@@ -48,16 +49,42 @@ static int is_possible(void *unused, str *group_name, str *name, void **value)
 	return tune(name, (int)(long)*value, 1);
 }
 
-/* In each process. */
-static void changed(str *group_name, str *name)
+/* What has been committed last. The block is to be released with CFG_UNREF. */
+static cfg_block_t *newest(void)
 {
-	int i;
+	cfg_block_t *block;
 
-	(void)group_name;
-	for(i = 0; definitions[i].name != NULL; i++) {
-		if(strlen(definitions[i].name) == (size_t)name->len && strncmp(definitions[i].name, name->s, name->len) == 0)
-			tune(name, ((int *)handle)[i], 0);
-	}
+	CFG_LOCK();
+	block = *cfg_global;
+	CFG_REF(block);
+	CFG_UNLOCK();
+	return block;
+}
+
+/* In each process, before it turns to its next piece of work (cfg_update): the first has the core take over what has been
+ * committed, the others find it so. A process that was slower than the next commit, and has had the core take over
+ * something older, sees that here and mends it. */
+static void changed(str *unused_group, str *unused_name)
+{
+	cfg_group_t *group = cfg_lookup_group("cpm", 3);
+	cfg_block_t *block;
+	const int *committed;
+	str name;
+	int i, is_newest;
+
+	(void)unused_group;
+	(void)unused_name;
+	do {
+		block = newest();
+		committed = (const int *)CFG_GROUP_DATA(block, group);
+		for(i = 0; definitions[i].name != NULL; i++) {
+			name.s = definitions[i].name;
+			name.len = (int)strlen(name.s);
+			tune(&name, committed[i], 0);
+		}
+		is_newest = block == *(cfg_block_t *volatile *)cfg_global;
+		CFG_UNREF(block);
+	} while(!is_newest);
 }
 
 int cpm_cfg_declare(void)
@@ -82,7 +109,8 @@ int cpm_cfg_declare(void)
 		definitions[n].type = CFG_VAR_INT;
 		definitions[n].min = parameter.min;
 		definitions[n].max = parameter.max;
-		/* The framework itself looks at the range, and reads only what nobody else may have changed. */
+		/* The framework itself looks at the range, and reads only what nobody else may have
+		 * changed. */
 		definitions[n].on_change_cb = parameter.is_checked ? is_possible : NULL;
 		definitions[n].on_set_child_cb = changed;
 		n++;

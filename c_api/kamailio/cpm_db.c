@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Group documents in a database, through whatever database module the operator has loaded.
- */
 #include <string.h>
 
 #include "core/mem/mem.h"
 #include "core/sr_module.h"
 #include "lib/srdb1/db.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_db.h"
+
+/* As many as there may be group sources. */
+#define CPM_MAX_DATABASES 8
 
 /* One connection per process and database. */
 static struct {
@@ -22,7 +22,8 @@ static str table = str_init("cpm_group");
 static str uri_column = str_init("uri");
 static str document_column = str_init("document");
 
-/* The functions of the module that serves `url` (mysql://..., sqlite:///...), as db_bind_mod finds them. */
+/* The functions of the module that serves `url` (mysql://..., sqlite:///...), as db_bind_mod
+ * finds them. */
 static int bind_module(const char *url, db_func_t *functions)
 {
 	const char *end = strstr(url, ":");
@@ -32,7 +33,8 @@ static int bind_module(const char *url, db_func_t *functions)
 	if(end == NULL || (size_t)(end - url) + sizeof("db_") > sizeof(module))
 		return -1;
 	snprintf(module, sizeof(module), "db_%.*s", (int)(end - url), url);
-	/* Exports of another kind than script functions stand in the same table, as functions without a type. */
+	/* Exports of another kind than script functions stand in the same table, as functions
+	 * without a type. */
 	bind_api = (db_bind_api_f)(void (*)(void))find_mod_export(module, "db_bind_api", 0, 0);
 	if(bind_api == NULL) {
 		LM_ERR("group_source db: needs loadmodule \"%s.so\"\n", module);
@@ -77,7 +79,7 @@ static int open_database(struct cpm_str url)
 	return databases[i].connection != NULL ? i : -1;
 }
 
-int cpm_db_group_document(void *context, struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document)
+int cpm_db_group_document(struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document)
 {
 	db_key_t keys[1] = {&uri_column};
 	db_key_t columns[1] = {&document_column};
@@ -85,7 +87,6 @@ int cpm_db_group_document(void *context, struct cpm_str url, struct cpm_str grou
 	db_val_t *found;
 	int i = open_database(url);
 
-	(void)context;
 	if(i < 0)
 		return -1;
 	if(databases[i].result != NULL)

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Forwarding a received request as a proxy does, to where the core says.
- */
 #include <string.h>
 #include <strings.h>
 
@@ -10,8 +7,8 @@
 #include "core/mem/mem.h"
 #include "core/route_struct.h"
 
-#include "cpm_tm.h"
-#include "cpm_waiting.h"
+#include "cpm_forward.h"
+#include "cpm_transaction.h"
 
 /* Whether a list of names with commas between has this one. */
 static int is_named(struct cpm_str names, const str *name)
@@ -58,8 +55,8 @@ static int replace_headers(sip_msg_t *msg, const struct cpm_forwarding *forwardi
 	return 0;
 }
 
-/* What a response consists of (RFC 3261 8.2.6). All else may tell who it comes from: Contact, P-Asserted-Identity,
- * Record-Route, History-Info. */
+/* What a response consists of (RFC 3261 8.2.6). All else may tell who it comes from: Contact,
+ * P-Asserted-Identity, Record-Route, History-Info. */
 static int belongs_to_response(const struct hdr_field *field)
 {
 	switch(field->type) {
@@ -93,106 +90,87 @@ static void responded(struct cell *t, int type, struct tmcb_params *params)
 	}
 }
 
-/* What a transaction that goes on is to do: tm runs an action of a script, and this is what that one is about. */
+/* What a suspended transaction that goes on is to do: tm runs an action of a script, and this is
+ * what that one is about. */
 static struct {
 	str request_uri;
-	str place; /* empty: the name has none */
+	str hop;
+	int is_sent;
 } going_on;
 
-/* To where it goes, which tm does not keep while a transaction is suspended. */
-static int aim(sip_msg_t *msg, str *request_uri, str *place)
+/* Sends it to `hop`; tm replies where it cannot. */
+static int relay(sip_msg_t *msg, str *request_uri, str *hop)
 {
-	return set_dst_uri(msg, place) < 0 || rewrite_uri(msg, request_uri) < 0 ? -1 : 0;
-}
-
-static int relay(sip_msg_t *msg)
-{
-	/* tm replies where it cannot send. */
-	if(cpm_tm.t_relay(msg, NULL, NULL) > 0) {
-		cpm_count(CPM_COUNT_IMDN_FORWARDED, 1);
-		return 1;
+	if(set_dst_uri(msg, hop) < 0 || rewrite_uri(msg, request_uri) < 0) {
+		cpm_tm.t_reply(msg, 500, "Server Internal Error");
+		return 0;
 	}
-	LM_NOTICE("a disposition notification could not be sent on, callid=%.*s\n", CPM_CALL_ID(msg));
-	return -1;
-}
-
-static int unresolved(sip_msg_t *msg)
-{
-	LM_NOTICE("a disposition notification could not be sent on: the name of its next hop has no address, callid=%.*s\n",
-			CPM_CALL_ID(msg));
-	cpm_tm.t_reply(msg, 478, "Unresolvable Destination");
-	return -1;
+	return cpm_tm.t_relay(msg, NULL, NULL) > 0;
 }
 
 static int go_on(sip_msg_t *msg, char *p1, char *p2)
 {
 	(void)p1;
 	(void)p2;
-	if(going_on.place.len == 0)
-		unresolved(msg);
-	else if(aim(msg, &going_on.request_uri, &going_on.place) == 0)
-		relay(msg);
+	if(going_on.hop.s != NULL)
+		going_on.is_sent = relay(msg, &going_on.request_uri, &going_on.hop);
 	else
-		cpm_tm.t_reply(msg, 500, "Server Internal Error");
+		cpm_tm.t_reply(msg, 478, "Unresolvable Destination");
 	return 1;
 }
 
-void cpm_forward_on(
-		unsigned hash_index, unsigned label, struct cpm_str request_uri, const struct cpm_places *places)
+int cpm_forward_resume(uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop)
 {
 	static ksr_cmd_export_t function = {.name = "cpm_forward_on", .function = go_on};
 	static struct action action = {.type = MODULE0_T, .count = 2};
+	unsigned hash_index, label;
 
 	action.val[0].type = MODEXP_ST;
 	action.val[0].u.data = &function;
 	action.val[1].type = NUMBER_ST;
 	going_on.request_uri = cpm_to_str(request_uri);
-	if(places == NULL || cpm_tm_choose(places, &going_on.place) < 0)
-		going_on.place.len = 0;
+	going_on.hop = cpm_to_str(hop);
+	going_on.is_sent = 0;
+	cpm_ident_of(transaction, &hash_index, &label);
 	if(cpm_tm.t_continue(hash_index, label, &action) < 0)
 		LM_INFO("the transaction of a disposition notification has ended before its name was found\n");
+	return going_on.is_sent;
 }
 
-/* Has the transaction wait for the name of its next hop. */
-static int suspend(sip_msg_t *msg, struct cpm_str request_uri, struct cpm_str hop)
+/* 0, or -1 after a reply. */
+static int prepare(sip_msg_t *msg, const struct cpm_forwarding *forwarding)
 {
-	struct cpm_waiting waiting;
-
-	memset(&waiting, 0, sizeof(waiting));
-	waiting.kind = CPM_WAITING_FORWARD;
-	waiting.hop = hop;
-	waiting.is.forward.request_uri = request_uri;
-	if(cpm_tm.t_suspend(msg, &waiting.is.forward.hash_index, &waiting.is.forward.label) < 0)
+	if(msg == NULL)
 		return -1;
-	if(cpm_process_wait(&waiting))
-		return 1;
-	cpm_tm.t_cancel_suspend(waiting.is.forward.hash_index, waiting.is.forward.label);
-	return -1;
-}
-
-int cpm_forward(sip_msg_t *msg, const struct cpm_forwarding *forwarding)
-{
-	struct cpm_str next_hop = forwarding->next_hop.s != NULL ? forwarding->next_hop : forwarding->request_uri;
-	str uri = cpm_to_str(forwarding->request_uri);
-	enum cpm_located located;
-	str place;
-
-	if(replace_headers(msg, forwarding) < 0
-			|| cpm_tm.register_tmcb(msg, NULL, TMCB_RESPONSE_IN, responded, NULL, NULL) < 0)
-		goto failed;
-	located = cpm_tm_locate(&next_hop, &place);
-	if(located == CPM_LOCATED_NOWHERE)
-		return unresolved(msg);
-	if(located == CPM_LOCATED_LATER) {
-		if(suspend(msg, forwarding->request_uri, next_hop) > 0)
-			return 1;
-		cpm_tm.t_reply(msg, 503, "Service Unavailable");
-		return -1;
-	}
-	if(aim(msg, &uri, &place) == 0)
-		return relay(msg);
-failed:
+	if(replace_headers(msg, forwarding) == 0
+			&& cpm_tm.register_tmcb(msg, NULL, TMCB_RESPONSE_IN, responded, NULL, NULL) >= 0)
+		return 0;
 	LM_ERR("a disposition notification could not be sent on: no memory, callid=%.*s\n", CPM_CALL_ID(msg));
 	cpm_tm.t_reply(msg, 500, "Server Internal Error");
 	return -1;
+}
+
+uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forwarding)
+{
+	unsigned hash_index, label;
+
+	if(prepare(context, forwarding) < 0 || cpm_tm.t_suspend(context, &hash_index, &label) < 0)
+		return 0;
+	return cpm_number_of(hash_index, label);
+}
+
+void cpm_forward_unsuspend(uint64_t transaction)
+{
+	unsigned hash_index, label;
+
+	cpm_ident_of(transaction, &hash_index, &label);
+	cpm_tm.t_cancel_suspend(hash_index, label);
+}
+
+int cpm_forward(void *context, const struct cpm_forwarding *forwarding, struct cpm_str hop)
+{
+	str uri = cpm_to_str(forwarding->request_uri);
+	str place = cpm_to_str(hop);
+
+	return prepare(context, forwarding) == 0 && relay(context, &uri, &place);
 }

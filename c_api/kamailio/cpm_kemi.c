@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The functions as routing scripts know them: w_cpm_* for the native language, KSR.cpm.* for Lua, Python, JavaScript and
- * whatever else has a KEMI engine. Both are the ki_cpm_* functions of cpm_script.c.
+ * The functions as routing scripts know them: w_cpm_* for the native language, KSR.cpm.* for Lua,
+ * Python, JavaScript and whatever else has a KEMI engine. Both are the ki_cpm_* functions of
+ * cpm_request.c.
  */
 #include "core/kemi.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_kemi.h"
+#include "cpm_request.h"
 
 #define WRAPPER(name)                                          \
 	int w_cpm_##name(sip_msg_t *msg, char *p1, char *p2)       \

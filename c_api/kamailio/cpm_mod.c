@@ -4,10 +4,26 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/globals.h"
 
-#include "cpm_kamailio.h"
+#include "core/cfg/cfg_struct.h"
+#include "core/pt.h"
+
+#include "cpm_cfg.h"
+#include "cpm_counters.h"
+#include "cpm_host.h"
+#include "cpm_kemi.h"
+#include "cpm_parameters.h"
+#include "cpm_processes.h"
+#include "cpm_request.h"
+#include "cpm_route.h"
+#include "cpm_rpc.h"
+#include "cpm_send.h"
+#include "cpm_transaction.h"
+#include "cpm_unparsed.h"
+#include "cpm_var.h"
 
 /* What the loader looks up; everything else in the shim is hidden (build.rs compiles it so). */
 #pragma GCC visibility push(default)
@@ -44,7 +60,8 @@ static pv_export_t variables[] = {
 	{{0, 0}, 0, 0, 0, 0, 0, 0, 0}
 };
 
-/* Where the proxy itself is reached: its first listener, as it advertises itself. Empty: it has none for SIP. */
+/* Where the proxy itself is reached: its first listener, as it advertises itself. Empty: it has
+ * none for SIP. */
 static struct cpm_str own_uri(char *room, size_t len)
 {
 	struct cpm_str uri = {room, 0};
@@ -64,6 +81,25 @@ static struct cpm_str own_uri(char *room, size_t len)
 	return uri;
 }
 
+static int plan_processes(void)
+{
+	struct cpm_process_plan plan;
+	int i;
+
+	for(i = 0; i < CPM_PROCESSES; i++) {
+		cpm_core_api->plan(cpm_service, (enum cpm_process)i, &plan);
+		if(plan.count == 0)
+			continue;
+		if(cpm_process_open((enum cpm_process)i, &plan) < 0)
+			return -1;
+		register_procs((int)plan.count);
+		cfg_register_child((int)plan.count);
+		if(i == CPM_PROCESS_SESSIONS)
+			cpm_has_sessions = 1;
+	}
+	return 0;
+}
+
 static int mod_init(void)
 {
 	char room[MAX_URI_SIZE];
@@ -74,18 +110,43 @@ static int mod_init(void)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;
-	if(cpm_counters_register() < 0 || cpm_script_init() < 0 || cpm_unparsed_init() < 0 || cpm_process_init() < 0
-			|| cpm_groups_init() < 0 || cpm_sessions_init() < 0)
+	if(cpm_counters_register() < 0 || cpm_request_init() < 0 || cpm_unparsed_init() < 0 || plan_processes() < 0)
 		return -1;
 	if(cpm_cfg_declare() < 0 || cpm_rpc_register() < 0)
 		return -1;
 	return cpm_routes_lookup();
 }
 
+/* 0, or -1: it could not be started. */
+static int start_process(enum cpm_process process, const struct cpm_process_plan *plan)
+{
+	/* With a socket to the TCP main process, without which it could not send over TCP. */
+	int pid = fork_process(PROC_XWORKER, (char *)plan->title, 1);
+
+	if(pid < 0) {
+		LM_ERR("the process \"%s\" could not be started\n", plan->title);
+		return -1;
+	}
+	if(pid == 0)
+		_exit(cfg_child_init() == 0 && cpm_process_run(process, plan) == 0 ? 0 : 1);
+	return 0;
+}
+
 static int child_init(int rank)
 {
-	if(cpm_process_child_init(rank) < 0 || cpm_groups_child_init(rank) < 0 || cpm_sessions_child_init(rank) < 0)
-		return -1;
+	struct cpm_process_plan plan;
+	unsigned n;
+	int i;
+
+	if(rank != PROC_MAIN)
+		return 0;
+	for(i = 0; i < CPM_PROCESSES; i++) {
+		cpm_core_api->plan(cpm_service, (enum cpm_process)i, &plan);
+		for(n = 0; n < plan.count; n++) {
+			if(start_process((enum cpm_process)i, &plan) < 0)
+				return -1;
+		}
+	}
 	return 0;
 }
 
@@ -104,13 +165,14 @@ struct module_exports exports = {
 	cpm_parameters,
 	0,         /* RPC commands */
 	variables, /* pseudo-variables */
-	cpm_dialogs_response,
+	cpm_send_response,
 	mod_init,
 	child_init,
 	mod_destroy
 };
 
-/* Called when the module is loaded: parameters are set and KEMI engines look for functions before mod_init. */
+/* Called when the module is loaded: parameters are set and KEMI engines look for functions
+ * before mod_init. */
 int mod_register(char *path, int *dlflags, void *p1, void *p2)
 {
 	(void)path;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Module parameters. The core knows them all, with type, range and default; this file makes Kamailio's table of them
- * when the module is loaded. Kamailio tells a setter the value and not the name, so that each parameter has a setter of
- * its own, by its number.
+ * Module parameters. The core knows them all, with type, range and default; this file makes
+ * Kamailio's table of them when the module is loaded. Kamailio tells a setter the value and not the
+ * name, so that each parameter has a setter of its own, by its number.
  */
 #include <string.h>
 
 #include "core/mem/mem.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_parameters.h"
+#include "cpm_route.h"
 
 #define MAX_PARAMETERS 100
 
@@ -29,7 +30,6 @@ static int (*const setters[MAX_PARAMETERS])(modparam_t type, void *value) = {HUN
 
 /* The parameters of Kamailio's side alone. */
 static const param_export_t own_parameters[] = {
-	{"group_processes", PARAM_INT, &cpm_group_processes},
 	{"event_callback", PARAM_STR, &cpm_event_callback},
 };
 #define OWN_PARAMETERS (sizeof(own_parameters) / sizeof(own_parameters[0]))

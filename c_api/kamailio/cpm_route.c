@@ -1,8 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Event routes. An outgoing request is shown to the script as a message of its own, so that everything the
- * script can do to a request ($ru, $du, append_hf, remove_hf, drop, ...) works on it.
- */
 #include <string.h>
 
 #include "core/dset.h"
@@ -11,25 +7,19 @@
 #include "core/kemi.h"
 #include "core/mem/mem.h"
 #include "core/msg_translator.h"
-#include "core/route.h"
 #include "core/receive.h"
+#include "core/route.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_parameters.h"
+#include "cpm_route.h"
 
-const struct cpm_event *cpm_current_event = NULL;
+const struct cpm_running *cpm_running = NULL;
 
-enum { AUTHORIZE, RECIPIENT_REQUEST, RECIPIENT_FAILED, RECIPIENT_DELIVERED, SESSION_END, ROUTES };
-
-static struct {
-	const char *name;
-	int index; /* in event_rt; -1: the script has none */
-} routes[ROUTES] = {
-	{"cpm:authorize", -1},
-	{"cpm:recipient-request", -1},
-	{"cpm:recipient-failed", -1},
-	{"cpm:recipient-delivered", -1},
-	{"cpm:session-end", -1},
-};
+/* By their numbers in the core. */
+static struct route {
+	char *name; /* as scripts have it */
+	int index;  /* in event_rt; -1: the script has none */
+} *routes;
 
 str cpm_event_callback = STR_NULL;
 
@@ -38,7 +28,10 @@ static sr_kemi_eng_t *callback_engine;
 
 int cpm_routes_lookup(void)
 {
-	int i;
+	char text[64];
+	struct cpm_str name = {text, 0};
+	struct cpm_row row;
+	size_t number;
 
 	if(cpm_event_callback.len > 0) {
 		callback_engine = sr_kemi_eng_get();
@@ -49,92 +42,84 @@ int cpm_routes_lookup(void)
 		}
 	}
 
-	for(i = 0; i < ROUTES; i++) {
-		routes[i].index = route_lookup(&event_rt, (char *)routes[i].name);
-		if(routes[i].index >= 0 && event_rt.rlist[routes[i].index] == NULL)
-			routes[i].index = -1; /* an empty route */
+	for(number = 0; cpm_core_api->event(number, &row) == 1; number++)
+		;
+	routes = pkg_malloc(number * sizeof(*routes));
+	if(routes == NULL) {
+		PKG_MEM_ERROR;
+		return -1;
+	}
+	for(number = 0; cpm_core_api->event(number, &row) == 1; number++) {
+		name.len = (size_t)snprintf(text, sizeof(text), "cpm:%.*s", (int)row.name.len, row.name.s);
+		routes[number].name = cpm_chars_of(name);
+		if(routes[number].name == NULL)
+			return -1;
+		routes[number].index = route_lookup(&event_rt, routes[number].name);
+		if(routes[number].index >= 0 && event_rt.rlist[routes[number].index] == NULL)
+			routes[number].index = -1; /* an empty route */
 	}
 	return 0;
 }
 
-static int is_wanted(int route)
+int cpm_route_wants(uint32_t event)
 {
-	return callback_engine != NULL || routes[route].index >= 0;
+	return callback_engine != NULL || routes[event].index >= 0;
 }
 
 /* 1: the route ran to its end, 0: it said drop. */
-static int run(int route, sip_msg_t *msg, const struct cpm_event *event)
+static int run(uint32_t event, sip_msg_t *msg, const struct cpm_running *running)
 {
-	const struct cpm_event *outer = cpm_current_event;
+	const struct cpm_running *outer = cpm_running;
 	int route_type = get_route_type();
 	struct run_act_ctx context;
 	str name;
 
-	cpm_current_event = event;
+	cpm_running = running;
 	set_route_type(EVENT_ROUTE);
 	init_run_actions_ctx(&context);
 	if(callback_engine != NULL) {
-		name.s = (char *)routes[route].name;
+		name.s = routes[event].name;
 		name.len = (int)strlen(name.s);
 		if(sr_kemi_ctx_route(callback_engine, &context, msg, EVENT_ROUTE, &cpm_event_callback, &name) < 0)
 			LM_ERR("%.*s failed for %s, callid=%.*s\n", cpm_event_callback.len, cpm_event_callback.s, name.s,
 					CPM_CALL_ID(msg));
 	} else {
-		run_top_route(event_rt.rlist[routes[route].index], msg, &context);
+		run_top_route(event_rt.rlist[routes[event].index], msg, &context);
 	}
 	set_route_type(route_type);
-	cpm_current_event = outer;
+	cpm_running = outer;
 	return !(context.run_flags & DROP_R_F);
 }
 
-int cpm_route_authorize(sip_msg_t *msg)
+int cpm_route_authorize(void *context, struct cpm_request *request)
 {
-	struct cpm_event event;
+	struct cpm_running running;
 
-	if(!is_wanted(AUTHORIZE))
+	if(context == NULL || !cpm_route_wants(CPM_EVENT_AUTHORIZE))
 		return 1;
-	memset(&event, 0, sizeof(event));
-	event.request = cpm_current_request(msg);
-	return run(AUTHORIZE, msg, &event);
+	memset(&running, 0, sizeof(running));
+	running.request = request;
+	return run(CPM_EVENT_AUTHORIZE, (sip_msg_t *)context, &running);
 }
 
-/* The text of an outgoing request as a script sees it: what the proxy adds only when it sends (Via) is not there
- * yet. The header lines of the core begin behind CSeq. In pkg memory, NULL when there is none. */
-char *cpm_route_text(const struct cpm_outgoing *o, int *len)
+/* A message over a copy of `text`, which is in pkg memory behind it. NULL: there is none. To be
+ * released with free_message. */
+static sip_msg_t *message_over(struct cpm_str text)
 {
-	static const char layout[] = " SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCall-ID: \r\nCSeq: 4294967295 \r\n"
-								 "Content-Length: 4294967295\r\n\r\n";
-	size_t room = sizeof(layout) + 1 + 2 * o->method.len + o->request_uri.len + o->to.len + o->from.len
-				  + o->from_tag.len + o->call_id.len + o->headers.len + o->body.len;
-	char *text = pkg_malloc(room);
-	int n;
+	struct socket_info *own = udp_listen != NULL ? udp_listen : tcp_listen;
+	sip_msg_t *msg = pkg_malloc(sizeof(*msg) + text.len + 1);
+	char *copy = (char *)(msg + 1);
 
-	if(text == NULL) {
+	if(msg == NULL) {
 		PKG_MEM_ERROR;
 		return NULL;
 	}
-	n = snprintf(text, room,
-			"%.*s %.*s SIP/2.0\r\nTo: %.*s\r\nFrom: %.*s;tag=%.*s\r\nCall-ID: %.*s\r\nCSeq: %u %.*s\r\n",
-			(int)o->method.len, o->method.s, (int)o->request_uri.len, o->request_uri.s, (int)o->to.len, o->to.s,
-			(int)o->from.len, o->from.s, (int)o->from_tag.len, o->from_tag.s, (int)o->call_id.len, o->call_id.s,
-			(unsigned)o->cseq, (int)o->method.len, o->method.s);
-	memcpy(text + n, o->headers.s, o->headers.len);
-	n += (int)o->headers.len;
-	n += snprintf(text + n, room - n, "Content-Length: %u\r\n\r\n", (unsigned)o->body.len);
-	memcpy(text + n, o->body.s, o->body.len);
-	n += (int)o->body.len;
-	text[n] = '\0';
-	*len = n;
-	return text;
-}
-
-/* A message over `text` for an event route. 0, or -1. To be released with free_sip_msg. */
-static int parse(sip_msg_t *msg, char *text, int len)
-{
-	struct socket_info *own = udp_listen != NULL ? udp_listen : tcp_listen;
-
-	if(build_sip_msg_from_buf(msg, text, len, inc_msg_no()) < 0)
-		return -1;
+	memcpy(copy, text.s, text.len);
+	copy[text.len] = '\0';
+	if(build_sip_msg_from_buf(msg, copy, (int)text.len, inc_msg_no()) < 0) {
+		pkg_free(msg);
+		return NULL;
+	}
 	/* It came from ourselves. */
 	msg->rcv.proto = PROTO_UDP;
 	if(own != NULL) {
@@ -144,44 +129,13 @@ static int parse(sip_msg_t *msg, char *text, int len)
 		msg->rcv.dst_ip = own->address;
 		msg->rcv.dst_port = own->port_no;
 	}
-	return 0;
+	return msg;
 }
 
-/* Takes header lines and body out of a request text that began as cpm_route_text() makes it. */
-static int take_apart(char *text, int len, struct cpm_outgoing *o)
+static void free_message(sip_msg_t *msg)
 {
-	static const char length_name[] = "Content-Length:";
-	char *end = text + len;
-	char *line = text;
-	char *write;
-	int i;
-
-	for(i = 0; i < 5; i++) { /* start line, To, From, Call-ID, CSeq */
-		line = memchr(line, '\n', end - line);
-		if(line == NULL)
-			return -1;
-		line++;
-	}
-	o->headers.s = write = line;
-	while(line < end && *line != '\r') {
-		char *next = memchr(line, '\n', end - line);
-
-		if(next == NULL)
-			return -1;
-		next++;
-		/* tm writes its own. */
-		if((size_t)(next - line) < sizeof(length_name) || strncasecmp(line, length_name, sizeof(length_name) - 1) != 0) {
-			memmove(write, line, next - line);
-			write += next - line;
-		}
-		line = next;
-	}
-	if(end - line < 2)
-		return -1;
-	o->headers.len = write - o->headers.s;
-	o->body.s = line + 2;
-	o->body.len = end - (line + 2);
-	return 0;
+	free_sip_msg(msg);
+	pkg_free(msg);
 }
 
 /* The request's text with all changes applied, in pkg memory; NULL: error. */
@@ -194,147 +148,64 @@ static char *build_request(sip_msg_t *msg, unsigned int *len, struct dest_info *
 #endif
 }
 
-int cpm_route_recipient_request(const struct cpm_outgoing *outgoing, struct cpm_routed *routed)
+enum cpm_routed cpm_route_recipient_request(
+		const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed)
 {
-	struct cpm_event event;
+	/* What the one before has lent. */
+	static sip_msg_t *msg = NULL;
+	static char *rebuilt = NULL;
+	static int is_running = 0;
+	struct cpm_running running;
 	struct dest_info destination;
-	sip_msg_t msg;
-	char *text, *rebuilt;
 	unsigned int rebuilt_len;
-	int len;
-	int result = -1;
+	int goes_on;
 
-	memset(routed, 0, sizeof(*routed));
-	routed->outgoing = *outgoing;
-	if(!is_wanted(RECIPIENT_REQUEST))
-		return 1;
-
-	text = cpm_route_text(outgoing, &len);
-	if(text == NULL)
-		return -1;
-	if(parse(&msg, text, len) < 0) {
-		pkg_free(text);
-		return -1;
-	}
-	memset(&event, 0, sizeof(event));
-	event.outgoing = outgoing;
-	event.recipient = cpm_to_str(outgoing->request_uri);
-	if(run(RECIPIENT_REQUEST, &msg, &event) == 0) {
-		result = 0;
-		goto done;
-	}
-
-	/* One block of memory holds all that the route can have changed. */
+	/* A script that sends from within the route would have its own message freed. */
+	if(is_running)
+		return CPM_ROUTED_FAILED;
+	if(msg != NULL)
+		free_message(msg);
+	if(rebuilt != NULL)
+		pkg_free(rebuilt);
+	rebuilt = NULL;
+	msg = message_over(text);
+	if(msg == NULL)
+		return CPM_ROUTED_FAILED;
+	memset(&running, 0, sizeof(running));
+	running.outgoing = outgoing;
+	running.recipient = cpm_to_str(outgoing->request_uri);
+	is_running = 1;
+	goes_on = run(CPM_EVENT_RECIPIENT_REQUEST, msg, &running);
+	is_running = 0;
+	if(!goes_on)
+		return CPM_ROUTED_DROPPED;
 	memset(&destination, 0, sizeof(destination));
 	destination.proto = PROTO_UDP;
-	destination.send_sock = msg.rcv.bind_address;
-	rebuilt = build_request(&msg, &rebuilt_len, &destination, BUILD_NO_LOCAL_VIA | BUILD_NO_VIA1_UPDATE);
+	destination.send_sock = msg->rcv.bind_address;
+	rebuilt = build_request(msg, &rebuilt_len, &destination, BUILD_NO_LOCAL_VIA | BUILD_NO_VIA1_UPDATE);
 	if(rebuilt == NULL)
-		goto done;
-	routed->text = pkg_malloc(rebuilt_len + msg.new_uri.len + msg.dst_uri.len + 1);
-	if(routed->text == NULL) {
-		PKG_MEM_ERROR;
-		pkg_free(rebuilt);
-		goto done;
-	}
-	memcpy(routed->text, rebuilt, rebuilt_len);
-	pkg_free(rebuilt);
-	if(take_apart(routed->text, rebuilt_len, &routed->outgoing) < 0)
-		goto done;
-	if(msg.new_uri.s != NULL && msg.new_uri.len > 0) {
-		routed->outgoing.request_uri.s = memcpy(routed->text + rebuilt_len, msg.new_uri.s, msg.new_uri.len);
-		routed->outgoing.request_uri.len = msg.new_uri.len;
-	}
-	if(msg.dst_uri.s != NULL && msg.dst_uri.len > 0) {
-		routed->outgoing.next_hop.s =
-				memcpy(routed->text + rebuilt_len + msg.new_uri.len, msg.dst_uri.s, msg.dst_uri.len);
-		routed->outgoing.next_hop.len = msg.dst_uri.len;
-	}
-	routed->socket = msg.force_send_socket;
-	result = 1;
-done:
-	if(result != 1 && routed->text != NULL) {
-		pkg_free(routed->text);
-		routed->text = NULL;
-	}
-	free_sip_msg(&msg);
-	pkg_free(text);
-	return result;
+		return CPM_ROUTED_FAILED;
+	changed->text.s = rebuilt;
+	changed->text.len = rebuilt_len;
+	changed->request_uri = cpm_of_str(&msg->new_uri);
+	changed->next_hop = cpm_of_str(&msg->dst_uri);
+	changed->socket = (uint64_t)(uintptr_t)msg->force_send_socket;
+	return CPM_ROUTED;
 }
 
-/* `about`: what is known of the received request, or NULL. */
-static void run_outcome(
-		int route, int code, const str *reason, char *text, int len, const struct cpm_outgoing *about)
+void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
+		const struct cpm_outgoing *about)
 {
-	struct cpm_event event;
-	sip_msg_t msg;
+	struct cpm_running running;
+	sip_msg_t *msg = message_over(text);
 
-	if(parse(&msg, text, len) < 0)
+	if(msg == NULL)
 		return;
-	memset(&event, 0, sizeof(event));
-	event.outgoing = about;
-	event.code = code;
-	event.reason = *reason;
-	event.recipient = msg.first_line.u.request.uri;
-	run(route, &msg, &event);
-	free_sip_msg(&msg);
-}
-
-void cpm_route_recipient_outcome(enum cpm_fate fate, int code, const str *reason, const str *request)
-{
-	int route;
-	char *copy;
-
-	if(fate == CPM_FATE_FAILED)
-		route = RECIPIENT_FAILED;
-	else if(fate == CPM_FATE_DELIVERED)
-		route = RECIPIENT_DELIVERED;
-	else
-		return;
-	if(!is_wanted(route))
-		return;
-	/* The parser keeps pointers into the text, which is the transaction's. */
-	copy = pkg_malloc(request->len + 1);
-	if(copy == NULL) {
-		PKG_MEM_ERROR;
-		return;
-	}
-	memcpy(copy, request->s, request->len);
-	copy[request->len] = '\0';
-	run_outcome(route, code, reason, copy, request->len, NULL);
-	pkg_free(copy);
-}
-
-/* Runs a route over a request that is not sent. */
-static void run_about(int route, int code, const str *reason, const struct cpm_outgoing *outgoing)
-{
-	char *text;
-	int len;
-
-	if(!is_wanted(route))
-		return;
-	text = cpm_route_text(outgoing, &len);
-	if(text == NULL)
-		return;
-	run_outcome(route, code, reason, text, len, outgoing);
-	pkg_free(text);
-}
-
-void cpm_route_recipient_unsent(int code, const str *reason, const struct cpm_outgoing *outgoing)
-{
-	run_about(RECIPIENT_FAILED, code, reason, outgoing);
-}
-
-void cpm_route_session_event(
-		void *context, enum cpm_session_event event, int code, const struct cpm_outgoing *about)
-{
-	static const int routes_of[] = {
-		[CPM_SESSION_RECIPIENT_DELIVERED] = RECIPIENT_DELIVERED,
-		[CPM_SESSION_RECIPIENT_FAILED] = RECIPIENT_FAILED,
-		[CPM_SESSION_END] = SESSION_END,
-	};
-	str reason = STR_NULL;
-
-	(void)context;
-	run_about(routes_of[event], code, &reason, about);
+	memset(&running, 0, sizeof(running));
+	running.outgoing = about;
+	running.code = code;
+	running.reason = cpm_to_str(reason);
+	running.recipient = msg->first_line.u.request.uri;
+	run(event, msg, &running);
+	free_message(msg);
 }

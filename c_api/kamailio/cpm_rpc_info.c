@@ -3,9 +3,9 @@
  * RPC commands that tell what there is: parameters with their values, counters.
  */
 #include "core/counters.h"
-#include "core/rpc.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_route.h"
+#include "cpm_rpc.h"
 
 const char *cpm_rpc_config_doc[] = {
 	"Lists every parameter with the value in force. Secrets are not told.", 0};
@@ -54,8 +54,7 @@ void cpm_rpc_config(rpc_t *rpc, void *context)
 			return;
 		}
 	}
-	rpc->struct_add(list, "ds", "group_processes", cpm_group_processes, "event_callback",
-			cpm_event_callback.len > 0 ? cpm_event_callback.s : "");
+	rpc->struct_add(list, "s", "event_callback", cpm_event_callback.len > 0 ? cpm_event_callback.s : "");
 }
 
 const char *cpm_rpc_stats_doc[] = {"Lists the module's counters with their values, the sum of all processes.", 0};

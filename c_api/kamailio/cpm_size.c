@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How long an outgoing request will be: tm writes some of its lines, and the transport may depend on the length.
+ * How long an outgoing request will be: tm writes some of its lines, and the transport may depend
+ * on the length.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,9 +16,10 @@
 #include "core/ut.h"
 #include "modules/tm/ut.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_size.h"
 
-/* What one datagram over IPv4 can hold. A larger request goes over TCP, whatever the core's udp_mtu says. */
+/* What one datagram over IPv4 can hold. A larger request goes over TCP, whatever the core's
+ * udp_mtu says. */
 #define MAX_DATAGRAM_BYTES 65507
 
 /* The longest Via line: a host name has 255 bytes. */
@@ -38,9 +40,11 @@ static size_t digits(unsigned long number)
 static size_t size_without_via(const struct cpm_outgoing *o)
 {
 	static const char lines[] = "  SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCSeq:  \r\nCall-ID: \r\nContent-Length: \r\n\r\n";
+	static const char tag[] = ";tag=";
 
-	return sizeof(lines) - 1 + 2 * o->method.len + o->request_uri.len + o->to.len + o->from.len + o->from_tag.len
-		   + digits(o->cseq) + o->call_id.len + digits(o->body.len) + o->headers.len + o->body.len;
+	return sizeof(lines) - 1 + 2 * o->method.len + o->request_uri.len + o->to.whole.len
+		   + (o->to_tag.len > 0 ? sizeof(tag) - 1 + o->to_tag.len : 0) + o->from.whole.len + o->from_tag.len
+		   + digits(o->cseq) + o->call_id.len + digits(o->body.len) + o->headers_with_max_forwards.len + o->body.len;
 }
 
 size_t cpm_size_at_most(const struct cpm_outgoing *o)
@@ -48,10 +52,11 @@ size_t cpm_size_at_most(const struct cpm_outgoing *o)
 	return size_without_via(o) + MAX_VIA_BYTES;
 }
 
-/* The Via line that tm will write; only what its branch says is not known yet. 0: there is no way to `hop`, which has an IP
- * address: nobody waits for a name here. */
-static size_t via_size(const struct cpm_outgoing *o, str *hop, struct socket_info *socket)
+/* The Via line that tm will write; only what its branch says is not known yet. 0: there is no
+ * way to `hop`, which has an IP address: nobody waits for a name here. */
+static size_t via_size(const struct cpm_outgoing *o, str *hop)
 {
+	struct socket_info *socket = (struct socket_info *)(uintptr_t)o->socket;
 	char branch_bytes[MAX_BRANCH_PARAM_LEN];
 	char hash_of_request[MD5_LEN];
 	struct dest_info destination;
@@ -81,7 +86,7 @@ static size_t via_size(const struct cpm_outgoing *o, str *hop, struct socket_inf
 	return len;
 }
 
-int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, str *hop, struct socket_info *socket)
+int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, str *hop)
 {
 	size_t limit = cfg_get(core, core_cfg, udp_mtu);
 	size_t size = size_without_via(o);
@@ -91,5 +96,5 @@ int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, str *hop, struct soc
 	/* Nearly every request is far below or above. */
 	if(hop == NULL || size >= limit || size + MAX_VIA_BYTES <= limit)
 		return size >= limit;
-	return size + via_size(o, hop, socket) > limit;
+	return size + via_size(o, hop) > limit;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The reply to a request that Kamailio's parser refuses, such as one with Max-Forwards twice. Neither tm nor sl can make
- * one, since both would read that request first; so it is made of what the core leaves of it, and no transaction keeps it.
+ * The reply to a request that Kamailio's parser refuses, such as one with Max-Forwards twice.
+ * Neither tm nor sl can make one, since both would read that request first; so it is made of what
+ * the core leaves of it, and no transaction keeps it.
  */
 #include <string.h>
 
@@ -14,7 +15,7 @@
 #include "core/msg_translator.h"
 #include "core/receive.h"
 
-#include "cpm_kamailio.h"
+#include "cpm_unparsed.h"
 
 /* Sends `reply` to `bare`, which came that way. 0, or -1. */
 static int send_reply(

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * The pseudo-variable $cpm(name).
- */
 #include <string.h>
 
-#include "cpm_kamailio.h"
+#include "cpm_request.h"
+#include "cpm_route.h"
+#include "cpm_var.h"
 
 /* Beside the fields that the core knows. */
 enum { VAR_RECIPIENTS = CPM_FIELDS, VAR_RECIPIENT, VAR_CODE, VAR_REASON };
@@ -54,7 +53,7 @@ static int text_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, stru
 /* What the running event route says of itself. 0: nothing, ask the request. */
 static int event_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, int field, int *result)
 {
-	const struct cpm_event *event = cpm_current_event;
+	const struct cpm_running *event = cpm_running;
 	str s;
 
 	switch(field) {
@@ -95,9 +94,9 @@ int cpm_var_get(sip_msg_t *msg, pv_param_t *param, pv_value_t *value)
 	struct cpm_reply reply;
 	str reason;
 
-	if(cpm_current_event != NULL && event_value(msg, param, value, field, &result))
+	if(cpm_running != NULL && event_value(msg, param, value, field, &result))
 		return result;
-	request = cpm_current_event != NULL ? cpm_current_event->request : cpm_current_request(msg);
+	request = cpm_running != NULL ? cpm_running->request : cpm_current_request(msg);
 	if(request == NULL)
 		return pv_get_null(msg, param, value);
 
@@ -120,7 +119,7 @@ int cpm_var_get(sip_msg_t *msg, pv_param_t *param, pv_value_t *value)
 			return text_value(msg, param, value, cpm_core_api->recipient(request, (size_t)index));
 		case VAR_CODE:
 		case VAR_REASON:
-			if(cpm_core_api->reply(request, &reply) < 0)
+			if(!cpm_core_api->answer(request, &reply))
 				return pv_get_null(msg, param, value);
 			if(field == VAR_CODE)
 				return pv_get_sintval(msg, param, value, reply.code);

@@ -36,8 +36,8 @@ pub(super) fn text_of(request: &Message) -> Option<(String, Bytes)> {
     Some((content_type.into_owned(), leaf.content().ok()?))
 }
 
-/// Whether the body, or a part of it that is not optional, has a Content-Encoding: none can be undone here, so it is to be
-/// refused with 415 (RFC 3261 §8.2.3).
+/// Whether the body, or a part of it that is not optional, has a Content-Encoding: none can be
+/// undone here, so it is to be refused with 415 (RFC 3261 §8.2.3).
 pub(super) fn is_encoded(message: &Message) -> bool {
     let whole = message.all(HeaderName::ContentEncoding);
     if whole.into_iter().any(|field| is_encoding(field.value())) {

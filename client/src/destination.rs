@@ -13,7 +13,7 @@ pub struct Recipient {
     pub uri: String,
     /// Name for people.
     pub display_name: Option<String>,
-    /// How the other recipients see him (RFC 5364).
+    /// How the other recipients see this one (RFC 5364).
     pub copy_control: Option<CopyControl>,
     /// Whether the other recipients learn only that there is somebody.
     pub anonymize: bool,
@@ -81,7 +81,7 @@ impl Destination {
         }
     }
 
-    /// Whether it is one recipient; all else is a group in P-Preferred-Service (spec-notes N27).
+    /// Whether it is one recipient; all else is a group in P-Preferred-Service (readings N27).
     pub fn is_one(&self) -> bool {
         matches!(self, Self::One(_))
     }
@@ -101,8 +101,8 @@ impl Destination {
 pub enum ReplySource {
     /// Reply-To.
     ReplyTo,
-    /// Referred-By: the originator is a temporary Group Session Identity, which leads nowhere once the session is over
-    /// (9.1.2-8k; spec-notes N31).
+    /// Referred-By: the originator is a temporary Group Session Identity, which leads nowhere once
+    /// the session is over (9.1.2-8k; readings N31).
     ReferredBy,
     /// The authenticated originator's CPM Address.
     Originator,
@@ -119,9 +119,10 @@ impl ReplySource {
     }
 }
 
-/// Where a reply to this item goes unless the user gives a new address (7.2.1.1-8b and -8c, -9c and -9d, -11c and -11d, and
-/// the same of 7.2.1.2): to Reply-To, else to the authenticated originator. `to_one`: the reply is for one party and not for a
-/// list; then Referred-By stands for an originator that is no more.
+/// Where a reply to this item goes unless the user gives a new address (7.2.1.1-8b and -8c, -9c and
+/// -9d, -11c and -11d, and the same of 7.2.1.2): to Reply-To, else to the authenticated originator.
+/// `to_one`: the reply is for one party and not for a list; then Referred-By stands for an
+/// originator that is no more.
 pub fn reply_address(item: &StoredMessage, to_one: bool) -> Option<(ReplySource, String)> {
     let uri = |source: ReplySource| Some((source, item.uri(source.header())?.to_owned()));
     let referred = || {
@@ -133,8 +134,9 @@ pub fn reply_address(item: &StoredMessage, to_one: bool) -> Option<(ReplySource,
         .or_else(|| uri(ReplySource::Originator))
 }
 
-/// Whether the originator is the identity of an ad-hoc group's session: the item came through a focus (RFC 5366), and is not
-/// addressed to its originator, as it would be if that were a pre-defined group (7.2.1.3-2).
+/// Whether the originator is the identity of an ad-hoc group's session: the item came through a
+/// focus (RFC 5366), and is not addressed to its originator, as it would be if that were a
+/// pre-defined group (7.2.1.3-2).
 fn is_temporary_group(item: &StoredMessage) -> bool {
     let contact = item
         .field("Contact")

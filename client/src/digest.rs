@@ -28,8 +28,8 @@ impl std::fmt::Debug for Credentials {
 /// Most realms whose challenges are remembered.
 const MAX_REALMS: usize = 8;
 
-/// Answers challenges, and remembers them: a later request has its answer with it, with a nonce count that grows (RFC 3261
-/// §22.3, RFC 7616 §3.4).
+/// Answers challenges, and remembers them: a later request has its answer with it, with a nonce
+/// count that grows (RFC 3261 §22.3, RFC 7616 §3.4).
 #[derive(Debug)]
 pub(super) struct Authenticator {
     credentials: Credentials,
@@ -42,7 +42,8 @@ pub(super) struct Authenticator {
 struct Space {
     kind: Kind,
     answers: Answers,
-    /// For a 401: the host of the Request-URI whose server asks. A proxy protects all that goes its way.
+    /// For a 401: the host of the Request-URI whose server asks. A proxy protects all that goes its
+    /// way.
     host: String,
 }
 
@@ -83,8 +84,8 @@ impl Authenticator {
         }
     }
 
-    /// Puts the answers to all challenges that are known for it into the request, in the place of earlier ones: credentials for
-    /// several realms stand side by side (RFC 3261 §22.3).
+    /// Puts the answers to all challenges that are known for it into the request, in the place of
+    /// earlier ones: credentials for several realms stand side by side (RFC 3261 §22.3).
     pub(super) fn authorize(&mut self, request: &mut OutRequest) {
         let is_answer = |name: &str| Kind::ALL.iter().any(|kind| kind.answer() == name);
         request.headers.retain(|(name, _)| !is_answer(name));
@@ -104,9 +105,10 @@ impl Authenticator {
         }
     }
 
-    /// Takes the challenges of a 401 or 407 to a request. `asked`: who has challenged this request before. False if sending
-    /// it again is of no use: nobody asks for what can be answered, or somebody asks twice, and not because the nonce is stale: then
-    /// the password is wrong. A nonce that an earlier request has brought may be refused once without that word. A password is
+    /// Takes the challenges of a 401 or 407 to a request. `asked`: who has challenged this request
+    /// before. False if sending it again is of no use: nobody asks for what can be answered, or
+    /// somebody asks twice, and not because the nonce is stale: then the password is wrong. A nonce
+    /// that an earlier request has brought may be refused once without that word. A password is
     /// never sent in the clear, so Basic is not answered.
     pub(super) fn take(
         &mut self,
@@ -116,7 +118,8 @@ impl Authenticator {
     ) -> bool {
         let mut is_answered = false;
         for kind in Kind::ALL {
-            // One answer for each realm, to the challenge that the server likes best (RFC 8760 §2.4).
+            // One answer for each realm, to the challenge that the server likes best (RFC 8760
+            // §2.4).
             let mut realms: Vec<String> = Vec::new();
             for value in texts(response, kind.challenge()) {
                 for challenge in Challenge::read(&value) {

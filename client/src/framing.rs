@@ -5,7 +5,8 @@ use std::fmt;
 use bytes::{Buf, Bytes, BytesMut};
 use cpm_wire::sip::{HeaderName, MAX_HEAD_BYTES, Message, MessageError};
 
-/// Longest body over a connection: a pager message has less than 4 KiB, a list of 10 000 recipients 1 MiB.
+/// Longest body over a connection: a pager message has less than 4 KiB, a list of 10 000 recipients
+/// 1 MiB.
 pub const MAX_BODY_BYTES: usize = 2 << 20;
 
 /// Nothing more can be read from this connection.
@@ -58,8 +59,8 @@ impl Framing {
     }
 }
 
-/// Content-Length of a head; without one there is no body over a connection (§20.14). With two that differ nobody knows where
-/// the next message begins.
+/// Content-Length of a head; without one there is no body over a connection (§20.14). With two that
+/// differ nobody knows where the next message begins.
 fn content_length(head: &[u8]) -> Result<usize, FramingError> {
     let malformed = FramingError::Message(MessageError::ContentLength);
     let mut length = None;

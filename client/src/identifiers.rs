@@ -3,7 +3,8 @@
 /// Fills its argument from a cryptographic random source.
 pub type Random = fn(&mut [u8]);
 
-/// A version 4 UUID, the form of Conversation-ID and Contribution-ID (spec-notes part 6, Appendix C).
+/// A version 4 UUID, the form of Conversation-ID and Contribution-ID (spec-notes part 6, Appendix
+/// C).
 pub fn uuid(random: Random) -> String {
     let mut bytes = [0; 16];
     random(&mut bytes);

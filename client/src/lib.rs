@@ -1,13 +1,14 @@
 //! The CPM Client of OMA CPM 7.2, without IO: sends and receives Standalone Messages.
 //!
-//! A [`Draft`] is what the user wants; [`Draft::prepare`] makes the CPIM message of it and chooses the mode
-//! (7.2.1.3). A [`Sender`] then sends it, in a MESSAGE (7.2.1.1) or over MSRP (7.2.1.2). A [`Receiver`] registers,
-//! answers and hands out what comes. [`StoredMessage`] is a message as an object of the message store,
-//! [`HeaderSet`] compares two of them (Table 2).
+//! A [`Draft`] is what the user wants; [`Draft::prepare`] makes the CPIM message of it and chooses
+//! the mode (7.2.1.3). A [`Sender`] then sends it, in a MESSAGE (7.2.1.1) or over MSRP (7.2.1.2). A
+//! [`Receiver`] registers, answers and hands out what comes. [`StoredMessage`] is a message as an
+//! object of the message store, [`HeaderSet`] compares two of them (Table 2).
 //!
-//! The one law of both machines: pass in what happened (`handle_*`), with the time; then take all that is to be done
-//! (`poll_output`), write what MSRP has to say while there is room (`poll_msrp`), and come back by `poll_timeout`. No
-//! socket, clock, file or source of randomness is in here; the program `cpm-client` has them.
+//! The one law of both machines: pass in what happened (`handle_*`), with the time; then take all
+//! that is to be done (`poll_output`), write what MSRP has to say while there is room
+//! (`poll_msrp`), and come back by `poll_timeout`. No socket, clock, file or source of randomness
+//! is in here; the program `cpm-client` has them.
 //!
 //! ```text
 //!  sockets --bytes--> Framing --Message--> Sender | Receiver --Output--> sockets
@@ -16,10 +17,10 @@
 //!                                            +- MSRP: Parser, session::Endpoint
 //! ```
 //!
-//! SIP and SDP are those of floor 0. Of the crates for SIP, `ezk-sip-ua`, `rsipstack` and `rvoip` bring an asynchronous
-//! runtime and sockets of their own, which a machine in virtual time cannot use, and 170 crates and more;
-//! `rsip` has messages only, which floor 0 has. For SDP, `sdp-types`, `webrtc-sdp` and `ezk-sdp-types` know nothing of
-//! MSRP beyond the frame.
+//! SIP and SDP are those of floor 0. Of the crates for SIP, `ezk-sip-ua`, `rsipstack` and `rvoip`
+//! bring an asynchronous runtime and sockets of their own, which a machine in virtual time cannot
+//! use, and 170 crates and more; `rsip` has messages only, which floor 0 has. For SDP, `sdp-types`,
+//! `webrtc-sdp` and `ezk-sdp-types` know nothing of MSRP beyond the frame.
 
 #![forbid(unsafe_code)]
 
@@ -73,7 +74,7 @@ pub use stored::{MAX_STORED_HEAD_BYTES, NotAnObjectError, StoredMessage};
 pub use transaction::{T1, T2, TIMEOUT};
 pub use uac::MAX_CHALLENGES;
 
-/// Namespace of CPM's header fields in CPIM (spec-notes N61).
+/// Namespace of CPM's header fields in CPIM (readings N61).
 pub const CPM_NAMESPACE: &str = "http://www.openmobilealliance.org/cpm/";
 /// The CPIM header field that lists the content types of a multipart (7.2.1.3-3-i).
 pub const PAYLOAD_TYPE: &str = "Payload-Type";
@@ -123,7 +124,8 @@ pub struct Way {
 pub struct OwnAddresses {
     /// Over UDP and TCP.
     pub plain: SocketAddr,
-    /// Over TLS, where it has a port of its own; without one, a peer over TLS has but the connection that is there.
+    /// Over TLS, where it has a port of its own; without one, a peer over TLS has but the
+    /// connection that is there.
     pub tls: Option<SocketAddr>,
 }
 

@@ -28,7 +28,7 @@ pub const MAX_CONTENT_PARTS: usize = 32;
 const OFFER_BYTES: usize = 700;
 pub(super) const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.";
 
-/// What the size is measured of that decides between the modes (spec-notes N59).
+/// What the size is measured of that decides between the modes (readings N59).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SizeOf {
     /// The message/cpim content.
@@ -38,8 +38,8 @@ pub enum SizeOf {
     Request,
 }
 
-/// Which Session-Expires the INVITE has. A conforming client sends none (7.2.1.2-14, spec-notes N1); the others are there
-/// to try how a server takes them.
+/// Which Session-Expires the INVITE has. A conforming client sends none (7.2.1.2-14, readings N1);
+/// the others are there to try how a server takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SessionExpires {
     /// None.
@@ -62,8 +62,8 @@ pub struct Draft {
     pub display_name: Option<String>,
     /// A registered address of the user that is to be the originator's (P-Preferred-Identity).
     pub identity: Option<String>,
-    /// The originator as a trusted element asserts it (P-Asserted-Identity). A user agent has no business to; it is there
-    /// to try a server that trusts this machine.
+    /// The originator as a trusted element asserts it (P-Asserted-Identity). A user agent has no
+    /// business to; it is there to try a server that trusts this machine.
     pub asserted: Option<String>,
     /// To whom.
     pub destination: Destination,
@@ -138,8 +138,8 @@ pub enum DraftError {
 }
 
 impl Draft {
-    /// Makes the CPIM message and all identifiers, and chooses the mode: pager up to `pager_max` bytes, large above
-    /// (7.2.1.3, spec-notes N60).
+    /// Makes the CPIM message and all identifiers, and chooses the mode: pager up to `pager_max`
+    /// bytes, large above (7.2.1.3, readings N60).
     ///
     /// # Errors
     /// [`DraftError`].
@@ -240,10 +240,12 @@ impl Draft {
         date: &str,
         message_id: &str,
     ) -> Result<Bytes, LineBreakError> {
-        // Who wants to be anonymous must not be named in the wrapper, which no server changes (spec-notes N32).
+        // Who wants to be anonymous must not be named in the wrapper, which no server changes
+        // (readings N32).
         let from = match self.anonymous {
             true => format!("<{ANONYMOUS_URI}>"),
-            // RFC 3862 §2.2 has an escape of its own for quotes, which not every reader knows: none are written.
+            // RFC 3862 §2.2 has an escape of its own for quotes, which not every reader knows: none
+            // are written.
             false => match &self.display_name {
                 Some(name) => format!("\"{}\" <{}>", name.replace(['"', '\\'], "'"), self.from),
                 None => format!("<{}>", self.from),
@@ -287,7 +289,8 @@ impl Outgoing {
         &self.draft.destination
     }
 
-    /// The URI by which this client is reached: that of the sending user, or none that tells who it is.
+    /// The URI by which this client is reached: that of the sending user, or none that tells who it
+    /// is.
     pub(super) fn contact_user(&self) -> &str {
         let user = Uri::parse(&self.draft.from).ok().and_then(|uri| uri.user());
         match user {
@@ -416,7 +419,8 @@ impl Outgoing {
         request.body = Some((content_type, body.into()));
     }
 
-    /// The sender's own copy, as an object of the message store. `message_uid`: what the server called it.
+    /// The sender's own copy, as an object of the message store. `message_uid`: what the server
+    /// called it.
     pub fn stored(&self, message_uid: Option<&str>) -> StoredMessage {
         let mut fields = vec![
             ("Date".to_owned(), self.date.clone()),
@@ -442,7 +446,8 @@ impl Outgoing {
         StoredMessage::with_cpim(fields, &self.cpim)
     }
 
-    /// About how many bytes its first request has; an INVITE has some more than a MESSAGE without content.
+    /// About how many bytes its first request has; an INVITE has some more than a MESSAGE without
+    /// content.
     pub fn request_bytes(&self) -> usize {
         match self.mode {
             Mode::Pager => self.sample_request_bytes(),

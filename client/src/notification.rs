@@ -1,5 +1,5 @@
-//! Notifications of what has become of a message (RFC 5438): whom a recipient tells, the MESSAGE that carries one, and
-//! what a sender reads in it.
+//! Notifications of what has become of a message (RFC 5438): whom a recipient tells, the MESSAGE
+//! that carries one, and what a sender reads in it.
 
 use std::time::SystemTime;
 
@@ -21,7 +21,7 @@ use super::stored::StoredMessage;
 pub(super) struct Owed {
     /// Request-URI.
     pub(super) to: String,
-    /// What the CPIM message is addressed to: who sent the message, as its CPIM wrapper names him.
+    /// What the CPIM message is addressed to: who sent the message, as its CPIM wrapper names it.
     cpim_to: String,
     /// Who wants to be on its way (RFC 5438 §6.5), first hop first.
     routes: Vec<String>,
@@ -32,11 +32,13 @@ pub(super) struct Owed {
 }
 
 impl Owed {
-    /// What a received message asks its recipient to tell. `None`: nothing of that kind, or there is nobody to be told.
+    /// What a received message asks its recipient to tell. `None`: nothing of that kind, or there
+    /// is nobody to be told.
     ///
-    /// It goes to who has sent the message as far as the recipient can know: the authenticated originator, which is the group
-    /// if there is one (spec-notes N37), else From. Behind an anonymous sender there is but the service that the CPIM
-    /// message is addressed to (spec-notes N38).
+    /// It goes to who has sent the message as far as the recipient can know: the authenticated
+    /// originator, which is the group if there is one (readings N37), else From. Behind an
+    /// anonymous sender there is but the service that the CPIM message is addressed to (readings
+    /// N38).
     pub(super) fn of(object: &StoredMessage, disposition: Disposition, own: &str) -> Option<Self> {
         if !object.is_cpim() {
             return None;
@@ -83,8 +85,8 @@ impl Owed {
         })
     }
 
-    /// The MESSAGE, but for User-Agent: from this address, through these routes. `None` where a text of the sender's does not
-    /// fit into it.
+    /// The MESSAGE, but for User-Agent: from this address, through these routes. `None` where a
+    /// text of the sender's does not fit into it.
     pub(super) fn request(
         &self,
         disposition: Disposition,
@@ -150,7 +152,8 @@ impl Owed {
     }
 }
 
-/// The notification in a CPIM message, if it is one. Where its document does not name the recipient, the CPIM message does.
+/// The notification in a CPIM message, if it is one. Where its document does not name the
+/// recipient, the CPIM message does.
 pub(super) fn notification_of(cpim: &Bytes) -> Option<Notification> {
     let cpim = CpimMessage::parse(cpim).ok()?;
     if !is_notification(&cpim) {

@@ -87,8 +87,8 @@ impl Refusal {
         }
     }
 
-    /// The number that OMA gives a warning text, such as 127 (spec-notes N9, N12). A text without one is known by its
-    /// words (N11).
+    /// The number that OMA gives a warning text, such as 127 (readings N9, N12). A text without one
+    /// is known by its words (N11).
     fn oma_number(&self) -> Option<u16> {
         let number = |text: &String| {
             if text.eq_ignore_ascii_case("No destinations") {
@@ -112,7 +112,8 @@ impl Failure {
         }
     }
 
-    /// Whether another server of the same domain may do better (RFC 3263 §4.3): this one is not there, or says 503.
+    /// Whether another server of the same domain may do better (RFC 3263 §4.3): this one is not
+    /// there, or says 503.
     pub fn is_for_next_server(&self) -> bool {
         match self {
             Self::NoAnswer(_) | Self::Unreachable(_) => true,

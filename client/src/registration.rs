@@ -144,7 +144,8 @@ impl Registration {
         Registered::For(granted, routes.unwrap_or_default())
     }
 
-    /// What the registrar says of our own Contact (§10.2.4: found by comparing URIs), else of all, else of the shortest.
+    /// What the registrar says of our own Contact (§10.2.4: found by comparing URIs), else of all,
+    /// else of the shortest.
     fn granted(&self, response: &Message) -> Option<u32> {
         let own = Uri::parse(&self.contact).ok()?;
         let contacts = texts(response, HeaderName::Contact);
@@ -165,8 +166,9 @@ impl Registration {
             .or(of_any)
     }
 
-    /// Tries again later: when the server says, else after a time that doubles with each failure and is drawn by lot, so that not all
-    /// clients of a server come back at once (RFC 5626 §4.5). Returns how much later.
+    /// Tries again later: when the server says, else after a time that doubles with each failure
+    /// and is drawn by lot, so that not all clients of a server come back at once (RFC 5626 §4.5).
+    /// Returns how much later.
     pub(super) fn retry(
         &mut self,
         now: Instant,
@@ -188,7 +190,8 @@ impl Registration {
         later
     }
 
-    /// The binding may lead nowhere any more: registers soon, unless a REGISTER is on its way, or has failed and waits.
+    /// The binding may lead nowhere any more: registers soon, unless a REGISTER is on its way, or
+    /// has failed and waits.
     pub(super) fn renew(&mut self, now: Instant) {
         if self.failures == 0 {
             self.refresh_at = self.refresh_at.map(|at| at.min(now + RENEWAL));

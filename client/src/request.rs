@@ -53,7 +53,8 @@ impl OutRequest {
         self.headers.push((name, value.into()));
     }
 
-    /// Writes the request. Line ends inside of values become spaces, so that each header field stays one.
+    /// Writes the request. Line ends inside of values become spaces, so that each header field
+    /// stays one.
     pub fn write(&self, transport: &str, sent_by: &str, branch: &str) -> Bytes {
         let mut block = HeaderBlock::with_capacity(2048);
         let via = format!("SIP/2.0/{transport} {sent_by};rport;branch={branch}");
@@ -170,7 +171,8 @@ impl OutResponse<'_> {
     }
 }
 
-/// A Via whose first value says where the request really came from, if it asks for that (RFC 3581 §4).
+/// A Via whose first value says where the request really came from, if it asks for that (RFC 3581
+/// §4).
 fn with_source(via: &str, way: Way) -> String {
     let first = split_list(via).next().unwrap_or("");
     let parameters = &first[first.find(';').unwrap_or(first.len())..];
@@ -188,8 +190,8 @@ fn with_source(via: &str, way: Way) -> String {
     format!("{}={port};received={address}{}", &via[..end], &via[end..])
 }
 
-/// Where the response to a request goes that came this way (RFC 3261 §18.2.2, RFC 3581 §4): back, but over UDP to the port
-/// that Via names, unless it asks for the port that the request came from.
+/// Where the response to a request goes that came this way (RFC 3261 §18.2.2, RFC 3581 §4): back,
+/// but over UDP to the port that Via names, unless it asks for the port that the request came from.
 pub(super) fn way_back(request: &Message, way: Way) -> Way {
     if way.transport != SipTransport::Udp {
         return way;

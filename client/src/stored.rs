@@ -1,7 +1,8 @@
-//! A message as an object of the message store: MIME header fields, an empty line, the CPIM message.
+//! A message as an object of the message store: MIME header fields, an empty line, the CPIM
+//! message.
 //!
-//! The client keeps what it sent and received in this form, so that a reply and the comparison with objects
-//! from a message server have one input.
+//! The client keeps what it sent and received in this form, so that a reply and the comparison with
+//! objects from a message server have one input.
 
 use std::fmt;
 
@@ -48,7 +49,8 @@ const KEPT: [HeaderName; 12] = [
 ];
 
 impl StoredMessage {
-    /// Makes the object of a received message: what its request said, and what is in its CPIM message.
+    /// Makes the object of a received message: what its request said, and what is in its CPIM
+    /// message.
     pub fn of_received(request: &Message, cpim: &Bytes) -> Self {
         Self::with_cpim(Self::kept(request), cpim)
     }
@@ -163,7 +165,8 @@ impl StoredMessage {
     }
 }
 
-/// What `cpm.Payload-Type` says, or the Content-Type of the wrapped content where that field is missing.
+/// What `cpm.Payload-Type` says, or the Content-Type of the wrapped content where that field is
+/// missing.
 pub(super) fn payload_types(message: &CpimMessage) -> Option<String> {
     let listed = message.field_of(super::CPM_NAMESPACE, super::PAYLOAD_TYPE);
     let types = listed.or_else(|| message.content_field("Content-Type"))?;

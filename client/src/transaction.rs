@@ -10,15 +10,17 @@ pub const T1: Duration = Duration::from_millis(500);
 pub const T2: Duration = Duration::from_secs(4);
 /// Timers B and F: how long a request may stay without answer.
 pub const TIMEOUT: Duration = Duration::from_secs(32);
-/// How long a server of which nothing was heard yet may be silent where another one could be asked. For INVITE and REGISTER
-/// alone, which the first server answers at once (§16.2, §17.2.1); a MESSAGE is silent until its recipient answers.
+/// How long a server of which nothing was heard yet may be silent where another one could be asked.
+/// For INVITE and REGISTER alone, which the first server answers at once (§16.2, §17.2.1); a
+/// MESSAGE is silent until its recipient answers.
 pub(super) const HEAD_START: Duration = Duration::from_secs(4);
 
 /// One request on its way.
 ///
 /// ```text
 ///  INVITE    Calling --1xx--> Proceeding --final--> Completed
-///               | A: again, doubling              D: a repeated final answer is told, to be acknowledged again
+///               | A: again, doubling              D: each repeated final answer is told,
+///               |                                 to be acknowledged again
 ///               | B: timed out
 ///  other     Trying --1xx--> Proceeding --final--> Completed
 ///               | E: again, doubling to T2; F: timed out
@@ -122,7 +124,7 @@ impl ClientTransaction {
                 self.state = State::Proceeding;
                 if self.method == "INVITE" {
                     self.retransmission = None;
-                    // Whoever has cancelled has set a limit of his own, which comes after this.
+                    // A cancelled request has a limit of its own, which comes after this.
                     self.deadline = None;
                     return Standing::Provisional;
                 }

@@ -13,8 +13,8 @@ use super::request::{OutRequest, branch_of};
 use super::transaction::{ClientTransaction, HEAD_START, Standing, TIMEOUT, Tick};
 use super::{OwnAddresses, Way};
 
-/// How often one request is sent again because of challenges: two proxies and a server may each ask once, and each may then
-/// call its nonce stale.
+/// How often one request is sent again because of challenges: two proxies and a server may each ask
+/// once, and each may then call its nonce stale.
 pub const MAX_CHALLENGES: u8 = 6;
 
 /// Sends requests, each for a purpose of the caller's, and tells what comes back.
@@ -53,7 +53,8 @@ pub(super) enum UacEvent<P> {
         request: OutRequest,
         message: Message,
     },
-    /// A final response once more, or that of another fork: a 2xx to an INVITE has to be acknowledged.
+    /// A final response once more, or that of another fork: a 2xx to an INVITE has to be
+    /// acknowledged.
     Again {
         request: OutRequest,
         message: Message,
@@ -132,8 +133,8 @@ impl<P: Copy + PartialEq> Uac<P> {
         self.output.push_back((way, bytes));
     }
 
-    /// Takes back an INVITE: with a CANCEL once a provisional response has come (§9.1, spec-notes N73). What then answers the
-    /// INVITE comes as its response. True if there is such an INVITE.
+    /// Takes back an INVITE: with a CANCEL once a provisional response has come (§9.1, readings
+    /// N73). What then answers the INVITE comes as its response. True if there is such an INVITE.
     pub(super) fn cancel(&mut self, now: Instant, purpose: P) -> bool {
         let pending =
             |entry: &Entry<P>| entry.purpose == purpose && !entry.transaction.is_completed();
@@ -259,9 +260,9 @@ impl<P: Copy + PartialEq> Uac<P> {
         Some(entry)
     }
 
-    /// The connection that this way names is gone, or could not be opened. A server may close one at any time, such as behind
-    /// its 401: what waits for an answer goes out once more, over a new connection, if the old one was any good. All
-    /// else is lost.
+    /// The connection that this way names is gone, or could not be opened. A server may close one
+    /// at any time, such as behind its 401: what waits for an answer goes out once more, over a new
+    /// connection, if the old one was any good. All else is lost.
     pub(super) fn handle_way_lost(&mut self, way: Way) -> Vec<UacEvent<P>> {
         let was_good = self.heard == Some(way) && way.transport.is_reliable();
         if self.heard == Some(way) {

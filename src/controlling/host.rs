@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use crate::operator::Counter;
+
 use crate::log::LogLevel;
 
 /// The proxy. Implemented by the `ffi` floor over the C contract, and by tests.
@@ -17,6 +19,13 @@ pub trait Host {
     /// [`ControllingFunction::handle_outcome`](super::ControllingFunction::handle_outcome).
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent;
 
+    /// Tells the operator's script of one that is not sent, because it took too long. Never
+    /// [`Sent::Queued`].
+    fn give_up(&self, outgoing: &OutgoingRequest<'_>) -> Sent;
+
+    /// Whether this process has worked on the fan-out for long enough.
+    fn is_turn_over(&self) -> bool;
+
     /// Takes the rest of a fan-out, written by [`FanOutJob::write`](super::FanOutJob::write), for another
     /// process. `false`: not possible, it goes on here.
     fn hand_over(&self, job: &[u8]) -> bool;
@@ -27,54 +36,19 @@ pub trait Host {
     fn begin_session(&self, invite: &[u8]) -> bool;
 }
 
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// Requests that were ours.
-    Requests,
-    /// Of these, accepted and fanned out.
-    Accepted,
-    /// Of these, refused.
-    Refused,
-    /// Outgoing requests handed to the transaction layer.
-    Recipients,
-    /// Of these, answered 2xx.
-    Delivered,
-    /// Recipients that finally failed.
-    Failed,
-    /// Requests sent to the ISF.
-    Interworked,
-    /// Own addresses dropped from recipient lists.
-    Loops,
-    /// Disposition notifications about a message whose sender is not known.
-    ImdnUnknown,
-    /// Requests that came again after they had been taken.
-    Repeated,
-    /// Requests that were taken already and came by another branch; refused.
-    Merged,
-    /// Requests that were forgotten before their time, for want of room.
-    Forgotten,
-    /// Requests refused because a share was used up.
-    Shares,
-}
-
 /// What became of a request handed to [`Host::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// The transaction layer has it, or whoever waits for its name, and will report its end.
-    Handed,
-    /// The same, and this process has worked on the fan-out for long enough.
-    HandedEnough,
+    /// The transaction layer has it, or it waits for its name; its end will be reported.
+    Queued,
     /// Not now: transactions hold too much memory.
     NoRoom,
-    /// Not now to this recipient: the connection towards him is full. Others may go on.
+    /// Not now to this recipient: the connection to it is full. Others may go on.
     Busy,
     /// The operator's script dropped it. No outcome follows.
     Dropped,
     /// It could not be sent. No outcome follows.
     Failed,
-    /// The same, and this process has worked on the fan-out for long enough.
-    FailedEnough,
 }
 
 /// One outgoing request. The host adds Via, From, To, Call-ID, CSeq and Content-Length.

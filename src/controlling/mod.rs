@@ -74,7 +74,7 @@ pub use pager_mode::{FanOutJob, Progress};
 pub use received::{Kind, Mode, Received};
 pub use recipients::Recipients;
 pub use refusal::{RETRY_AFTER_S, Reply};
-pub use request::{GroupLookup, OriginatorError, Request};
+pub use request::{Correlation, GroupLookup, MAX_LOGGED_CALL_ID_BYTES, OriginatorError, Request};
 pub use sending::FanOut;
 pub use service::ControllingFunction;
 pub use unparsed::Unparsed;

@@ -147,6 +147,16 @@ impl Request {
         self.kind
     }
 
+    /// The request as received.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// The address that it came from; `None`: it is no IP address.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
     /// Pager mode or large message mode.
     pub fn mode(&self) -> Mode {
         self.mode
@@ -321,16 +331,16 @@ impl Request {
     }
 
     /// What ties a log line to the request.
-    pub(super) fn correlation(&self) -> Correlation<'_> {
+    pub fn correlation(&self) -> Correlation<'_> {
         Correlation::of(&self.message)
     }
 }
 
 /// What ties log lines to a request: its Call-ID, cut where somebody made it endless.
-pub(super) struct Correlation<'a>(&'a Message);
+pub struct Correlation<'a>(&'a Message);
 
 /// As much of a Call-ID as a log line holds.
-const MAX_LOGGED_CALL_ID_BYTES: usize = 128;
+pub const MAX_LOGGED_CALL_ID_BYTES: usize = 128;
 
 impl<'a> Correlation<'a> {
     /// Of this request.

@@ -6,7 +6,7 @@ use super::ids::{Ids, RequestIds};
 use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
-use crate::policy::{Settings, SettingsError, TuneError};
+use crate::policy::{Settings, SettingsError};
 use crate::shared::{OutstandingTable, RequestTable, SenderTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
@@ -140,23 +140,24 @@ impl ControllingFunction {
             .following(purpose, call_id.as_ref().map_or(b"", |field| field.value()))
     }
 
-    /// The same service with another value for one parameter. What is under way keeps the service that it began with.
-    pub fn tuned(&self, name: &str, value: &str) -> Result<Self, TuneError> {
-        let mut settings = self.settings.clone();
-        settings.tune(name, value)?;
+    /// The same service with other settings. What is under way keeps the service that it began with.
+    ///
+    /// # Errors
+    /// The settings do not fit each other.
+    pub fn with_settings(&self, settings: Settings) -> Result<Self, SettingsError> {
         let large_mode = self.large_mode.as_ref().map(|large_mode| {
             let (contact, msrp) = (large_mode.contact.clone(), large_mode.msrp.clone());
             LargeModeSettings::new(&settings.large_mode, contact, msrp)
         });
-        let mut tuned = ControllingFunction::new(settings, self.key_seed)?;
-        tuned.senders = self.senders.clone();
-        tuned.names = self.names.clone();
-        tuned.requests = self.requests.clone();
-        tuned.ids = self.ids.clone();
-        tuned.outstanding = self.outstanding.clone();
+        let mut other = ControllingFunction::new(settings, self.key_seed)?;
+        other.senders = self.senders.clone();
+        other.names = self.names.clone();
+        other.requests = self.requests.clone();
+        other.ids = self.ids.clone();
+        other.outstanding = self.outstanding.clone();
         Ok(match large_mode {
-            Some(large_mode) => tuned.with_large_mode(large_mode),
-            None => tuned,
+            Some(large_mode) => other.with_large_mode(large_mode),
+            None => other,
         })
     }
 

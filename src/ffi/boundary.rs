@@ -11,13 +11,13 @@ thread_local! {
     static PANICKED_AT: Cell<Option<(String, u32)>> = const { Cell::new(None) };
 }
 
-/// Runs `body`. A panic does not pass: `on_panic` gets the place where it happened and makes the value to
-/// return. The message of the panic is not passed on, since it can hold a peer's text.
+/// Runs `body`. A panic does not pass: `on_panic` gets the place where it happened and makes the
+/// value to return. The message of the panic is not passed on, since it can hold a peer's text.
 pub(super) fn boundary<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce(Place) -> T) -> T {
     remember_places();
     DEPTH.set(DEPTH.get() + 1);
-    // What a panic can leave half done is a request's state; `on_panic` ends that request. If that panics
-    // too there is nothing left to return.
+    // What a panic can leave half done is a request's state; `on_panic` ends that request. If that
+    // panics too there is nothing left to return.
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         let place = Place(PANICKED_AT.take());
         catch_unwind(AssertUnwindSafe(|| on_panic(place))).unwrap_or_else(|_| std::process::abort())

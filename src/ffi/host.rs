@@ -1,68 +1,79 @@
-//! The host as C offers it, in the shape that the Controlling Function asks for.
+//! Adapts the C vtable `cpm_host` to the [`Proxy`] trait.
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::bindings::{
-    self, cpm_counter, cpm_dialog_request, cpm_host, cpm_log_level, cpm_outgoing, cpm_reply,
-    cpm_request, cpm_sent, cpm_str,
+    self, cpm_address, cpm_changed, cpm_forwarding, cpm_host, cpm_log_level, cpm_outgoing,
+    cpm_process, cpm_reply, cpm_request, cpm_str, cpm_token,
 };
-use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
-use crate::controlling::{AboutRequest, Counter, Host, LogLevel, OutgoingRequest, Sent};
+use crate::controlling::large_message_mode::TransactionKey;
+use crate::controlling::{AboutRequest, Counter, Forwarding, LogLevel, MAX_LOGGED_CALL_ID_BYTES};
 use crate::group::source::{DatabaseError, GroupDatabase};
-use crate::sessions::{Invited, SessionEvent, SessionHost};
+use crate::operator::Event;
+use crate::processes::{
+    Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
+};
 
 /// Longest log line; what is longer is cut. A line holds words of ours, a Call-ID and numbers.
 const MAX_LOG_LINE_BYTES: usize = 1024;
 
-/// The host's table with the context of the current call. It cannot leave the thread that the call came
-/// on, which is the one that may call the proxy.
+// Log lines of both sides are cut alike.
+const _: () = assert!(bindings::CPM_MAX_LOGGED_CALL_ID as usize == MAX_LOGGED_CALL_ID_BYTES);
+
+/// The host's table with the context of the current call. It cannot leave the thread that the call
+/// came on, which is the one that may call the proxy.
 pub(super) struct CHost<'a> {
     table: &'a cpm_host,
     context: *mut c_void,
+    /// The handle that the call is about, as C has it; NULL: none.
+    request: *mut cpm_request,
+}
+
+/// Calls a function of the host's table; `$missing` is its result where the host has none.
+macro_rules! call {
+    ($self:ident.$function:ident($($argument:expr),*) else $missing:expr) => {
+        match $self.table.$function {
+            // SAFETY: the table lives as long as the service (cpm.h), and what is lent lives until
+            // the call returns. Transactions are numbers that the host has made, the context is the
+            // one that it gave to the current call.
+            Some(function) => unsafe { function($($argument),*) },
+            None => $missing,
+        }
+    };
 }
 
 impl<'a> CHost<'a> {
     /// For one call into the core, to which the host gave this context.
     pub(super) fn new(table: &'a cpm_host, context: *mut c_void) -> Self {
-        CHost { table, context }
+        CHost {
+            table,
+            context,
+            request: std::ptr::null_mut(),
+        }
     }
 
-    /// Memory for so many numbers, all 0, that every process has. `None`: there is none.
-    pub(super) fn share(&self, words: usize) -> Option<&'static [AtomicU64]> {
-        let share = self.table.share?;
-        // SAFETY: the table lives as long as the service (cpm.h).
-        let shared = unsafe { share(words * size_of::<AtomicU64>()) }.cast::<AtomicU64>();
-        if shared.is_null() || !shared.is_aligned() {
-            return None;
-        }
-        // SAFETY: so many bytes, zeroed and aligned, that stay to the end of the proxy and that nothing but this slice, in whatever
-        // process, refers to (cpm.h).
-        Some(unsafe { std::slice::from_raw_parts(shared, words) })
-    }
-
-    /// Asks the operator's own policy.
-    pub(super) fn authorize(&self, request: *mut cpm_request) -> bool {
-        match self.table.authorize {
-            // SAFETY: the table lives as long as the service (cpm.h); the request is the handle that this
-            // call was made for, with no Rust borrow of its content outstanding.
-            Some(authorize) => unsafe { authorize(self.context, request) == 1 },
-            None => true,
-        }
+    /// The same for a call about this request.
+    pub(super) fn about(self, request: *mut cpm_request) -> Self {
+        CHost { request, ..self }
     }
 }
 
-impl Host for CHost<'_> {
+impl Proxy for CHost<'_> {
+    fn now_ms(&self) -> u64 {
+        let now = clock_gettime(ClockId::Monotonic);
+        let milliseconds = now.tv_sec * 1000 + i64::from(now.tv_nsec) / 1_000_000;
+        u64::try_from(milliseconds).unwrap_or(0)
+    }
+
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
-        let Some(log) = self.table.log else { return };
         let level = level_to_c(level);
-        if let Some(logs) = self.table.logs {
-            // SAFETY: the table lives as long as the service.
-            let is_wanted = unsafe { logs(level) } == 1;
-            if !is_wanted {
-                return;
-            }
+        let is_wanted = call!(self.logs(level) else 1);
+        if is_wanted != 1 {
+            return;
         }
         let mut text = line.to_string();
         if text.len() > MAX_LOG_LINE_BYTES {
@@ -73,168 +84,269 @@ impl Host for CHost<'_> {
             .chars()
             .map(|c| if c.is_control() { '.' } else { c })
             .collect();
-        // SAFETY: the table lives as long as the service; the text lives until the call returns.
-        unsafe { log(level, lend(text.as_bytes())) }
+        call!(self.log(level, lend(text.as_bytes())) else ());
     }
 
     fn count(&self, counter: Counter, n: u32) {
-        if let Some(count) = self.table.count {
-            // SAFETY: the table lives as long as the service.
-            unsafe { count(counter_to_c(counter), n) }
+        call!(self.count(counter.number() as u32, n) else ());
+    }
+
+    fn share(&self, words: usize) -> Option<&'static [AtomicU64]> {
+        let shared = call!(self.share(words * size_of::<AtomicU64>()) else std::ptr::null_mut());
+        let shared = shared.cast::<AtomicU64>();
+        if shared.is_null() || !shared.is_aligned() {
+            return None;
+        }
+        // SAFETY: so many bytes, zeroed and aligned, that stay to the end of the proxy and that
+        // nothing but this slice, in whatever process, refers to (cpm.h).
+        Some(unsafe { std::slice::from_raw_parts(shared, words) })
+    }
+
+    fn memory(&self) -> Memory {
+        let mut total = 0;
+        let free = call!(self.free_memory(&raw mut total) else 0);
+        Memory {
+            free,
+            total,
+            transaction: self.table.transaction_bytes,
         }
     }
 
-    fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
-        let Some(send) = self.table.send else {
-            return Sent::Failed;
-        };
-        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
-        sent_of(unsafe { send(self.context, &lend_outgoing(outgoing)) })
+    fn post(&self, process: Process, entry: &[u8]) -> bool {
+        call!(self.post(process_to_c(process), lend(entry)) else 0) == 1
     }
 
-    fn hand_over(&self, job: &[u8]) -> bool {
-        match self.table.hand_over {
-            // SAFETY: the table lives as long as the service; the job lives until the call returns.
-            Some(hand_over) => unsafe { hand_over(self.context, lend(job)) == 1 },
-            None => false,
-        }
-    }
-
-    fn begin_session(&self, invite: &[u8]) -> bool {
-        match self.table.begin_session {
-            // SAFETY: the table lives as long as the service; the INVITE lives until the call returns.
-            Some(begin_session) => unsafe { begin_session(self.context, lend(invite)) == 1 },
-            None => false,
-        }
-    }
-}
-
-impl SessionHost for CHost<'_> {
-    fn invite(&self, invite: &OutgoingRequest<'_>) -> Invited {
-        let Some(session_invite) = self.table.session_invite else {
-            return Invited::Unsent;
-        };
+    fn open(&self) -> Opened {
         let mut transaction = 0;
-        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
-        let sent =
-            unsafe { session_invite(self.context, &lend_outgoing(invite), &raw mut transaction) };
-        match sent_of(sent) {
-            Sent::Handed | Sent::HandedEnough if transaction == 0 => Invited::Elsewhere,
-            Sent::Handed | Sent::HandedEnough => Invited::Sent(TransactionKey(transaction)),
-            Sent::NoRoom | Sent::Busy => Invited::NotNow,
-            Sent::Dropped | Sent::Failed | Sent::FailedEnough => Invited::Unsent,
+        let opened = call!(
+            self.open(self.context, &raw mut transaction) else bindings::CPM_OPENED_NOT);
+        match opened {
+            bindings::CPM_OPENED if transaction != 0 => Opened::Open(TransactionKey(transaction)),
+            bindings::CPM_OPENED_ABSORBED => Opened::Absorbed,
+            _ => Opened::Not,
+        }
+    }
+
+    fn keep_open(&self, transaction: TransactionKey, milliseconds: u32) -> bool {
+        call!(self.keep_open(self.context, transaction.0, milliseconds) else 0) == 1
+    }
+
+    fn reply(&self, transaction: TransactionKey, answer: &Answer<'_>, keep: bool) -> bool {
+        let lent = lend_answer(answer);
+        call!(self.reply(self.context, transaction.0, &raw const lent, c_int::from(keep)) else 0)
+            == 1
+    }
+
+    fn release(&self, transaction: TransactionKey) {
+        call!(self.release(transaction.0) else ());
+    }
+
+    fn absorb(&self) {
+        call!(self.absorb(self.context) else ());
+    }
+
+    fn cancelled(&self) -> Option<TransactionKey> {
+        let invite = call!(self.cancelled(self.context) else 0);
+        (invite != 0).then_some(TransactionKey(invite))
+    }
+
+    fn acknowledged(&self, of_session: bool) -> bool {
+        call!(self.acknowledged(self.context, c_int::from(of_session)) else 0) == 1
+    }
+
+    fn way(&self, outgoing: &Outgoing<'_>, hop: Option<&str>) -> Way {
+        let hop = hop.map_or(ABSENT, |hop| lend(hop.as_bytes()));
+        let lent = lend_outgoing(outgoing);
+        match call!(self.way(&raw const lent, hop) else bindings::CPM_WAY_NONE) {
+            bindings::CPM_WAY_CLEAR => Way::Clear,
+            bindings::CPM_WAY_FULL => Way::Full,
+            bindings::CPM_WAY_TOO_LONG => Way::TooLong,
+            _ => Way::None,
+        }
+    }
+
+    fn send(&self, outgoing: &Outgoing<'_>, hop: &str) -> Transmitted {
+        let lent = lend_outgoing(outgoing);
+        let mut transaction = 0;
+        let sent = call!(self.send(&raw const lent, lend(hop.as_bytes()), &raw mut transaction)
+            else bindings::CPM_SENT_FAILED);
+        match sent {
+            bindings::CPM_SENT => Transmitted::Sent(TransactionKey(transaction)),
+            bindings::CPM_SENT_DROPPED => Transmitted::Dropped,
+            _ => Transmitted::Failed,
         }
     }
 
     fn cancel(&self, invite: TransactionKey) {
-        if let Some(cancel) = self.table.session_cancel {
-            // SAFETY: the table lives as long as the service; the host made the number.
-            unsafe { cancel(self.context, invite.0) }
+        call!(self.cancel(invite.0) else ());
+    }
+
+    fn forward(&self, forwarding: &Forwarding, hop: &str) -> bool {
+        let lent = lend_forwarding(forwarding);
+        call!(self.forward(self.context, &raw const lent, lend(hop.as_bytes())) else 0) == 1
+    }
+
+    fn suspend(&self, forwarding: &Forwarding) -> Option<TransactionKey> {
+        let lent = lend_forwarding(forwarding);
+        let transaction = call!(self.suspend(self.context, &raw const lent) else 0);
+        (transaction != 0).then_some(TransactionKey(transaction))
+    }
+
+    fn resume(&self, transaction: TransactionKey, request_uri: &str, hop: Option<&str>) -> bool {
+        let hop = hop.map_or(ABSENT, |hop| lend(hop.as_bytes()));
+        call!(self.resume(transaction.0, lend(request_uri.as_bytes()), hop) else 0) == 1
+    }
+
+    fn unsuspend(&self, transaction: TransactionKey) {
+        call!(self.unsuspend(transaction.0) else ());
+    }
+
+    fn authorize(&self) -> bool {
+        call!(self.authorize(self.context, self.request) else 1) == 1
+    }
+
+    fn wants(&self, event: Event) -> bool {
+        call!(self.wants(event.number() as u32) else 0) == 1
+    }
+
+    fn recipient_request(&self, outgoing: &Outgoing<'_>, text: &[u8]) -> Routed {
+        let lent = lend_outgoing(outgoing);
+        let text = lend(text.strip_suffix(&[0]).unwrap_or(text));
+        let mut changed = cpm_changed::default();
+        let routed = call!(self.recipient_request(&raw const lent, text, &raw mut changed)
+            else bindings::CPM_ROUTED_FAILED);
+        match routed {
+            bindings::CPM_ROUTED => {}
+            bindings::CPM_ROUTED_DROPPED => return Routed::Dropped,
+            _ => return Routed::Failed,
         }
-    }
-
-    fn request(&self, request: &InDialogRequest) -> bool {
-        let Some(session_request) = self.table.session_request else {
-            return false;
-        };
-        let Some((request_uri, next_hop, headers)) = request.routed() else {
-            let call_id = &request.call_id;
-            let line = format_args!("a route set cannot be parsed, callid={call_id}");
-            self.log(LogLevel::Error, line);
-            return false;
-        };
-        let request = cpm_dialog_request {
-            method: lend(request.method.as_bytes()),
-            request_uri: lend(request_uri.as_bytes()),
-            next_hop: lend(next_hop.as_bytes()),
-            call_id: lend(request.call_id.as_bytes()),
-            from: lend(request.from.as_bytes()),
-            from_tag: lend(request.from_tag.as_bytes()),
-            to: lend(request.to.as_bytes()),
-            to_tag: lend(request.to_tag.as_bytes()),
-            cseq: request.cseq,
-            headers: lend(&headers),
-            body: lend(&request.body),
-        };
-        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
-        unsafe { session_request(self.context, &request) == 1 }
-    }
-
-    fn reply(&self, reply: &SessionReply, keep: bool) -> bool {
-        let Some(session_reply) = self.table.session_reply else {
-            return false;
-        };
-        // The usual phrases are ours, and have no NUL.
-        let reason = CString::new(reply.code.reason_phrase()).unwrap_or_default();
-        let lent = cpm_reply {
-            code: c_int::from(reply.code.as_u16()),
-            reason: reason.as_ptr(),
-            headers: lend(&reply.headers),
-            to_tag: lend(reply.to_tag.as_bytes()),
-            body: lend(&reply.body),
-        };
-        let keep = c_int::from(keep);
-        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
-        unsafe { session_reply(self.context, reply.transaction.0, &lent, keep) == 1 }
-    }
-
-    fn release(&self, transaction: TransactionKey) {
-        if let Some(release) = self.table.session_release {
-            // SAFETY: the table lives as long as the service; the host made the number.
-            unsafe { release(self.context, transaction.0) }
-        }
-    }
-
-    fn event(&self, event: SessionEvent, code: u16, about: &OutgoingRequest<'_>) {
-        let Some(session_event) = self.table.session_event else {
-            return;
-        };
-        let event = match event {
-            SessionEvent::RecipientDelivered => bindings::CPM_SESSION_RECIPIENT_DELIVERED,
-            SessionEvent::RecipientFailed => bindings::CPM_SESSION_RECIPIENT_FAILED,
-            SessionEvent::SessionEnd => bindings::CPM_SESSION_END,
-        };
-        // SAFETY: the table lives as long as the service; everything lent lives until the call returns.
-        unsafe {
-            session_event(
-                self.context,
-                event,
-                c_int::from(code),
-                &lend_outgoing(about),
+        // SAFETY: the host lends them until it is asked again (cpm.h).
+        let (text, uri, hop) = unsafe {
+            (
+                borrowed(changed.text),
+                borrowed(changed.request_uri),
+                borrowed(changed.next_hop),
             )
+        };
+        let named = |uri: &[u8]| {
+            let uri = String::from_utf8(uri.to_vec()).ok();
+            uri.filter(|uri| !uri.is_empty())
+        };
+        let changed = Changed::new(text, named(uri), named(hop), changed.socket);
+        changed.map_or(Routed::Failed, Routed::Changed)
+    }
+
+    fn event(
+        &self,
+        event: Event,
+        code: u16,
+        reason: &[u8],
+        text: &[u8],
+        about: Option<&Outgoing<'_>>,
+    ) {
+        let lent = about.map(lend_outgoing);
+        let about = lent.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let text = lend(text.strip_suffix(&[0]).unwrap_or(text));
+        let reason = if reason.is_empty() {
+            ABSENT
+        } else {
+            lend(reason)
+        };
+        call!(self.event(event.number() as u32, c_int::from(code), reason, text, about) else ());
+    }
+
+    fn has_database(&self, module: &str) -> bool {
+        let Ok(module) = CString::new(module) else {
+            return false;
+        };
+        call!(self.has_database(module.as_ptr()) else 0) == 1
+    }
+}
+
+impl GroupDatabase for CHost<'_> {
+    fn document(&self, url: &str, group_uri: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let mut document = ABSENT;
+        let (url, group_uri) = (lend(url.as_bytes()), lend(group_uri.as_bytes()));
+        match call!(self.group_document(url, group_uri, &raw mut document) else -1) {
+            // SAFETY: the host lends the document until it is asked again (cpm.h).
+            1 => Ok(Some(unsafe { borrowed(document) }.to_vec())),
+            0 => Ok(None),
+            -1 => Err(DatabaseError::NoConnection),
+            _ => Err(DatabaseError::QueryFailed),
         }
     }
 }
 
 /// A request as C sees it, lent as long as it lives.
-pub(super) fn lend_outgoing(outgoing: &OutgoingRequest<'_>) -> cpm_outgoing {
+fn lend_outgoing(outgoing: &Outgoing<'_>) -> cpm_outgoing {
     let about = outgoing.about;
+    let Token {
+        attempt,
+        name,
+        tried,
+    } = outgoing.token;
     cpm_outgoing {
         method: lend(outgoing.method.as_bytes()),
         request_uri: lend(outgoing.request_uri.as_bytes()),
-        next_hop: outgoing.next_hop.map_or(ABSENT, |uri| lend(uri.as_bytes())),
-        from: lend(outgoing.from.as_bytes()),
+        from: lend_address(outgoing.from),
         from_tag: lend(outgoing.from_tag.as_bytes()),
-        to: lend(outgoing.to.as_bytes()),
+        to: lend_address(outgoing.to),
+        to_tag: outgoing.to_tag.map_or(ABSENT, |tag| lend(tag.as_bytes())),
         call_id: lend(outgoing.call_id.as_bytes()),
         cseq: outgoing.cseq,
-        headers: lend(outgoing.headers),
+        max_forwards: outgoing.headers.max_forwards(),
+        headers: lend(outgoing.headers.others()),
+        headers_with_max_forwards: lend(outgoing.headers.all()),
         body: lend(outgoing.body),
-        attempt: outgoing.attempt,
+        socket: outgoing.socket,
+        token: cpm_token {
+            words: [attempt, u64::from(name) << 32 | u64::from(tried)],
+        },
         fields: about.map_or([ABSENT; bindings::CPM_FIELDS as usize], fields),
         recipients: about.map_or(0, |about| about.recipients as usize),
     }
 }
 
-fn sent_of(sent: cpm_sent) -> Sent {
-    match sent {
-        bindings::CPM_SENT => Sent::Handed,
-        bindings::CPM_SENT_ENOUGH => Sent::HandedEnough,
-        bindings::CPM_SENT_DROPPED => Sent::Dropped,
-        bindings::CPM_SENT_NO_ROOM => Sent::NoRoom,
-        bindings::CPM_SENT_BUSY => Sent::Busy,
-        bindings::CPM_SENT_FAILED_ENOUGH => Sent::FailedEnough,
-        _ => Sent::Failed,
+/// The inverse of how [`lend_outgoing`] writes a token.
+pub(super) fn token_of(token: cpm_token) -> Token {
+    let [attempt, places] = token.words;
+    Token {
+        attempt,
+        name: (places >> 32) as u32,
+        tried: places as u32,
+    }
+}
+
+/// A name-addr in its parts. Without brackets it is a URI.
+fn lend_address(whole: &str) -> cpm_address {
+    let (display, rest) = match whole.rfind('<') {
+        Some(bracket) => (whole[..bracket].trim(), &whole[bracket + 1..]),
+        None => ("", whole),
+    };
+    let uri = &rest[..rest.find('>').unwrap_or(rest.len())];
+    cpm_address {
+        whole: lend(whole.as_bytes()),
+        display: lend(display.as_bytes()),
+        uri: lend(uri.as_bytes()),
+    }
+}
+
+fn lend_forwarding(forwarding: &Forwarding) -> cpm_forwarding {
+    cpm_forwarding {
+        request_uri: lend(forwarding.request_uri.as_bytes()),
+        dropped: lend(forwarding.dropped.as_bytes()),
+        headers: lend(&forwarding.headers),
+    }
+}
+
+/// A reply as C sees it, lent as long as it lives.
+pub(super) fn lend_answer(answer: &Answer<'_>) -> cpm_reply {
+    cpm_reply {
+        code: c_int::from(answer.code),
+        reason: CStr::as_ptr(answer.reason),
+        headers: lend(answer.headers),
+        to_tag: answer.to_tag.map_or(ABSENT, |tag| lend(tag.as_bytes())),
+        body: lend(answer.body),
     }
 }
 
@@ -253,43 +365,6 @@ fn fields(about: &AboutRequest) -> [cpm_str; bindings::CPM_FIELDS as usize] {
     fields[bindings::CPM_FIELD_SESSION as usize] =
         lend_option(about.session.as_deref().map(str::as_bytes));
     fields
-}
-
-impl CHost<'_> {
-    /// Whether the proxy has loaded this database module.
-    pub(super) fn has_database(&self, module: &str) -> bool {
-        let (Some(has), Ok(module)) = (self.table.has_database, CString::new(module)) else {
-            return false;
-        };
-        // SAFETY: the table lives as long as the service; the text ends with NUL and lives until the call returns.
-        unsafe { has(module.as_ptr()) == 1 }
-    }
-}
-
-impl GroupDatabase for CHost<'_> {
-    fn document(&self, url: &str, group_uri: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
-        let ask = self
-            .table
-            .group_document
-            .ok_or(DatabaseError::NoConnection)?;
-        let mut document = ABSENT;
-        // SAFETY: the table lives as long as the service; what is lent lives until the call returns.
-        let found = unsafe {
-            ask(
-                self.context,
-                lend(url.as_bytes()),
-                lend(group_uri.as_bytes()),
-                &raw mut document,
-            )
-        };
-        match found {
-            // SAFETY: the host lends the document until it is asked again (cpm.h).
-            1 => Ok(Some(unsafe { borrowed(document) }.to_vec())),
-            0 => Ok(None),
-            -1 => Err(DatabaseError::NoConnection),
-            _ => Err(DatabaseError::QueryFailed),
-        }
-    }
 }
 
 /// No text.
@@ -327,20 +402,20 @@ fn level_to_c(level: LogLevel) -> cpm_log_level {
     }
 }
 
-fn counter_to_c(counter: Counter) -> cpm_counter {
-    match counter {
-        Counter::Requests => bindings::CPM_COUNT_REQUESTS,
-        Counter::Accepted => bindings::CPM_COUNT_ACCEPTED,
-        Counter::Refused => bindings::CPM_COUNT_REFUSED,
-        Counter::Recipients => bindings::CPM_COUNT_RECIPIENTS,
-        Counter::Delivered => bindings::CPM_COUNT_DELIVERED,
-        Counter::Failed => bindings::CPM_COUNT_FAILED,
-        Counter::Interworked => bindings::CPM_COUNT_INTERWORKED,
-        Counter::Loops => bindings::CPM_COUNT_LOOPS,
-        Counter::ImdnUnknown => bindings::CPM_COUNT_IMDN_UNKNOWN,
-        Counter::Repeated => bindings::CPM_COUNT_REPEATED,
-        Counter::Merged => bindings::CPM_COUNT_MERGED,
-        Counter::Forgotten => bindings::CPM_COUNT_FORGOTTEN,
-        Counter::Shares => bindings::CPM_COUNT_SHARES,
+fn process_to_c(process: Process) -> cpm_process {
+    match process {
+        Process::FanOut => bindings::CPM_PROCESS_FAN_OUT,
+        Process::Groups => bindings::CPM_PROCESS_GROUPS,
+        Process::Sessions => bindings::CPM_PROCESS_SESSIONS,
+    }
+}
+
+/// `None`: there is no such process.
+pub(super) fn process_of(process: cpm_process) -> Option<Process> {
+    match process {
+        bindings::CPM_PROCESS_FAN_OUT => Some(Process::FanOut),
+        bindings::CPM_PROCESS_GROUPS => Some(Process::Groups),
+        bindings::CPM_PROCESS_SESSIONS => Some(Process::Sessions),
+        _ => None,
     }
 }

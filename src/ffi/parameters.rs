@@ -1,16 +1,17 @@
-//! The entries of the table that are about parameters: what there are, their values, and changing them while the
-//! service runs.
+//! The entries of the table that are about parameters: what there are, their values, and changing
+//! them while the service runs.
 
 use std::ffi::c_int;
-use std::rc::Rc;
 use std::sync::LazyLock;
 
 use super::bindings::{cpm_parameter, cpm_service, cpm_str};
 use super::boundary::boundary;
-use super::host::{ABSENT, CHost, borrowed, lend};
-use super::service::{ServiceHandle, Stage, table};
-use crate::controlling::{Host, LogLevel};
-use crate::policy::ALL_PARAMETERS;
+use super::handle::Handle as _;
+use super::host::{ABSENT, borrowed, lend};
+use super::service::{ServiceStage, on_service};
+use crate::log::LogLevel;
+use crate::policy::{ALL_PARAMETERS, Settings};
+use crate::processes::Proxy as _;
 
 /// What values of each parameter look like.
 static VALUES: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -53,21 +54,24 @@ pub(super) extern "C" fn value(
     number: usize,
     value_number: usize,
 ) -> cpm_str {
-    // SAFETY: NULL or a live handle (cpm.h).
-    let service = unsafe { service.cast::<ServiceHandle>().as_ref() };
+    // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
+    let service = unsafe { cpm_service::get(service) };
     let (Some(service), Some(known)) = (service, ALL_PARAMETERS.get(number)) else {
         return ABSENT;
     };
     boundary(
         || {
-            let settings = match &service.stage {
-                Stage::Configuring(settings) => settings,
-                Stage::Running(running) => running.settings(),
+            let lend_value = |settings: &Settings| {
+                let values = settings.values(known);
+                values
+                    .get(value_number)
+                    .map_or(ABSENT, |value| lend(value.as_bytes()))
             };
-            let values = settings.values(known);
-            values
-                .get(value_number)
-                .map_or(ABSENT, |value| lend(value.as_bytes()))
+            match service.stage.try_borrow().as_deref() {
+                Ok(ServiceStage::Configuring(settings)) => lend_value(settings),
+                Ok(ServiceStage::Running(running)) => lend_value(running.control().settings()),
+                Err(_) => ABSENT,
+            }
         },
         |_| ABSENT,
     )
@@ -79,45 +83,28 @@ pub(super) extern "C" fn service_tune(
     value: cpm_str,
     only_try: c_int,
 ) -> c_int {
-    // SAFETY: the handle is NULL or from `service_new`, not freed, and no other call uses it now: one thread per
-    // process, and not from within another call (cpm.h).
-    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_mut() }) else {
-        return -1;
-    };
-    // SAFETY: the service lives.
-    let host = CHost::new(unsafe { table(service.host) }, std::ptr::null_mut());
-    boundary(
-        || {
+    on_service(
+        service,
+        std::ptr::null_mut(),
+        -1,
+        "changing a parameter",
+        |_, running, proxy| {
             // SAFETY: lent for the duration of this call (cpm.h).
             let (name, value) = unsafe { (borrowed(name), borrowed(value)) };
             let (name, value) = (
                 String::from_utf8_lossy(name),
                 String::from_utf8_lossy(value),
             );
-            let Stage::Running(running) = &service.stage else {
-                return -1;
-            };
-            match running.tuned(&name, &value) {
-                Ok(_) if only_try != 0 => 0,
-                Ok(tuned) => {
-                    service.stage = Stage::Running(Rc::new(tuned));
-                    0
-                }
+            match running.tune(&name, &value, only_try != 0) {
+                Ok(()) => 0,
                 Err(error) => {
-                    host.log(
+                    proxy.log(
                         LogLevel::Error,
                         format_args!("parameter {name}: \"{value}\" {error}"),
                     );
                     -1
                 }
             }
-        },
-        |place| {
-            host.log(
-                LogLevel::Critical,
-                format_args!("panic at {place} while changing a parameter"),
-            );
-            -1
         },
     )
 }

@@ -1,237 +1,261 @@
-//! The entries of the table that are about one request.
+//! The entries of the table that are about received requests: the functions of the routing script.
 
-use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 
-use super::bindings::{self, cpm_field, cpm_host, cpm_reply, cpm_request, cpm_str};
+use super::bindings::{
+    self, cpm_field, cpm_host, cpm_received, cpm_reply, cpm_request, cpm_script_result,
+    cpm_service, cpm_str,
+};
 use super::boundary::boundary;
-use super::host::{ABSENT, CHost, borrowed, lend};
-use super::service::table;
-use crate::controlling::{Check, FanOut, Host, LogLevel, Reply, Request};
-use crate::shared::Known;
+use super::handle::Handle;
+use super::host::{ABSENT, CHost, borrowed, lend, lend_answer};
+use super::service::on_received;
+use crate::controlling::{LogLevel, Request};
+use crate::processes::{
+    Answer, Proxy as _, ReceivedRequest, Script, forward_notification, handle_session_traffic,
+};
 
 /// What a `struct cpm_request` is.
 pub(super) struct RequestHandle {
-    pub(super) host: *const cpm_host,
-    pub(super) request: RefCell<Request>,
-    /// Name of its session, as C borrows it.
-    pub(super) session: Option<String>,
+    received: ReceivedRequest,
+    host: *const cpm_host,
 }
 
-/// The handle of a request.
-///
-/// # Safety
-/// The pointer is NULL or from `classify` and not freed.
-pub(super) unsafe fn handle<'a>(request: *const cpm_request) -> Option<&'a RequestHandle> {
-    // SAFETY: as the caller promises.
-    unsafe { request.cast::<RequestHandle>().as_ref() }
+impl Handle for cpm_request {
+    type Content = RequestHandle;
 }
 
-/// Runs `body` on a request; after a panic the request is refused with 500.
-pub(super) fn on_request(
-    request: *mut cpm_request,
-    context: *mut c_void,
-    body: impl FnOnce(&RefCell<Request>, &CHost<'_>) -> c_int,
-) -> c_int {
-    // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else {
-        return -1;
-    };
-    // SAFETY: the service lives as long as its requests are used (cpm.h).
-    let host = CHost::new(unsafe { table(handle.host) }, context);
-    boundary(
-        || body(&handle.request, &host),
-        |place| {
-            host.log(LogLevel::Critical, format_args!("panic at {place}"));
-            if let Ok(mut request) = handle.request.try_borrow_mut() {
-                request.fail("a fault of our own", &host);
-            }
-            -1
-        },
-    )
-}
-
-pub(super) extern "C" fn check(request: *mut cpm_request, context: *mut c_void) -> c_int {
-    on_request(request, context, |cell, host| {
-        run_checks(cell, host, request)
-    })
-}
-
-/// 1: accepted, 0: there is a reply, 2: the group is wanted, 3: it was taken before, -1: called from within a call on the same request.
-pub(super) fn run_checks(
-    cell: &RefCell<Request>,
-    host: &CHost<'_>,
-    handle: *mut cpm_request,
-) -> c_int {
-    loop {
-        let Ok(need) = cell
-            .try_borrow_mut()
-            .map(|mut request| request.poll_check(host))
-        else {
-            return -1;
-        };
-        match need {
-            Check::Accepted => return 1,
-            Check::Answered => return 0,
-            Check::WantGroup => return 2,
-            Check::Repeated => return 3,
-            Check::AskOperator => {
-                // Not borrowed here: the operator's script may look at the request.
-                let allowed = host.authorize(handle);
-                if let Ok(mut request) = cell.try_borrow_mut() {
-                    request.handle_operator(allowed, host);
-                }
-            }
-        }
+fn result_of(script: Script) -> cpm_script_result {
+    match script {
+        Script::No => bindings::CPM_SCRIPT_NO,
+        Script::End => bindings::CPM_SCRIPT_END,
+        Script::Yes => bindings::CPM_SCRIPT_YES,
     }
 }
 
-pub(super) extern "C" fn fan_out(request: *mut cpm_request, context: *mut c_void) -> c_int {
-    on_request(request, context, |cell, host| {
-        let checked = run_checks(cell, host, request);
-        if checked != 1 {
-            return checked;
-        }
-        let Ok(result) = cell.try_borrow().map(|request| request.fan_out(host)) else {
-            return -1;
-        };
-        let Ok(mut request) = cell.try_borrow_mut() else {
-            return -1;
-        };
-        let code = match result {
-            FanOut::Done(_) => 1,
-            FanOut::HandedOver => 2,
-            FanOut::Known(Known::Repeated { .. }) => 3,
-            FanOut::Known(Known::Merged) | FanOut::NoRoom | FanOut::OverShare(_) => 0,
-            FanOut::Failed | FanOut::NotAccepted => -1,
-        };
-        request.handle_fan_out(result, host);
-        code
+pub(super) extern "C" fn handle(
+    service: *const cpm_service,
+    received: *const cpm_received,
+    room: *mut *mut cpm_request,
+    context: *mut c_void,
+) -> cpm_script_result {
+    if room.is_null() {
+        return bindings::CPM_SCRIPT_NO;
+    }
+    // SAFETY: not NULL, and C lends room for one pointer.
+    unsafe { room.write(std::ptr::null_mut()) };
+    let no = bindings::CPM_SCRIPT_NO;
+    let mut request = None;
+    let of_others = on_received(
+        service,
+        received,
+        context,
+        no,
+        |control, received, to_tag, proxy| {
+            if let Some(script) = handle_session_traffic(control, received.message, to_tag, proxy) {
+                return result_of(script);
+            }
+            request = ReceivedRequest::classify(control, received);
+            if request.is_some() {
+                return no;
+            }
+            result_of(forward_notification(control, received, false, proxy))
+        },
+    );
+    let Some(request) = request else {
+        return of_others;
+    };
+    let request = give(service, request);
+    // SAFETY: as above.
+    unsafe { room.write(request) };
+    on_request(request, context, true, |received, proxy| {
+        received.handle(proxy)
     })
 }
 
-pub(super) extern "C" fn reply(request: *const cpm_request, reply: *mut cpm_reply) -> c_int {
-    // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else {
-        return -1;
+pub(super) extern "C" fn classify(
+    service: *const cpm_service,
+    received: *const cpm_received,
+) -> *mut cpm_request {
+    let mut request = None;
+    on_received(
+        service,
+        received,
+        std::ptr::null_mut(),
+        (),
+        |control, received, _, _| request = ReceivedRequest::classify(control, received),
+    );
+    request.map_or(std::ptr::null_mut(), |request| give(service, request))
+}
+
+/// Hands a request of this service to C.
+fn give(service: *const cpm_service, received: ReceivedRequest) -> *mut cpm_request {
+    // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
+    let host = unsafe { cpm_service::get(service) }.map(|service| service.host);
+    match host {
+        Some(host) => cpm_request::give(RequestHandle { received, host }),
+        None => std::ptr::null_mut(),
+    }
+}
+
+/// Runs `body` on a request; after a panic the request is refused with 500, which is sent where a
+/// reply `is_due`.
+fn on_request(
+    request: *mut cpm_request,
+    context: *mut c_void,
+    is_due: bool,
+    body: impl FnOnce(&ReceivedRequest, &CHost<'_>) -> Script,
+) -> cpm_script_result {
+    // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
+    let Some(handle) = (unsafe { cpm_request::get(request) }) else {
+        return bindings::CPM_SCRIPT_NO;
     };
+    // SAFETY: `service_new` checked the pointer, and the table lives as long as the requests of its
+    // service are used (cpm.h).
+    let proxy = CHost::new(unsafe { &*handle.host }, context).about(request);
     boundary(
-        || {
-            let Ok(request) = handle.request.try_borrow() else {
-                return -1;
-            };
-            lend_reply(request.reply(), reply)
+        || result_of(body(&handle.received, &proxy)),
+        |place| {
+            proxy.log(LogLevel::Critical, format_args!("panic at {place}"));
+            handle.received.fail(&proxy, is_due);
+            bindings::CPM_SCRIPT_NO
         },
-        |_| -1,
     )
 }
 
-/// Fills in C's room for a reply.
-pub(super) fn lend_reply(answer: Option<&Reply>, room: *mut cpm_reply) -> c_int {
-    let Some(answer) = answer.filter(|_| !room.is_null()) else {
-        return -1;
+pub(super) extern "C" fn check(
+    request: *mut cpm_request,
+    context: *mut c_void,
+) -> cpm_script_result {
+    on_request(request, context, false, |received, proxy| {
+        received.check(proxy)
+    })
+}
+
+pub(super) extern "C" fn fan_out(
+    request: *mut cpm_request,
+    context: *mut c_void,
+) -> cpm_script_result {
+    on_request(request, context, true, |received, proxy| {
+        received.fan_out(proxy)
+    })
+}
+
+pub(super) extern "C" fn reply(
+    request: *mut cpm_request,
+    context: *mut c_void,
+) -> cpm_script_result {
+    on_request(request, context, false, |received, proxy| {
+        received.reply(proxy)
+    })
+}
+
+pub(super) extern "C" fn forward_imdn(
+    service: *const cpm_service,
+    received: *const cpm_received,
+    context: *mut c_void,
+) -> cpm_script_result {
+    on_received(
+        service,
+        received,
+        context,
+        bindings::CPM_SCRIPT_NO,
+        |control, received, _, proxy| {
+            result_of(forward_notification(control, received, true, proxy))
+        },
+    )
+}
+
+/// Looks at a request; `absent` where something else works on it at the moment.
+fn look<T>(
+    request: *const cpm_request,
+    absent: T,
+    body: impl FnOnce(&ReceivedRequest, &Request) -> Option<T>,
+) -> T {
+    // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
+    let Some(handle) = (unsafe { cpm_request::get(request) }) else {
+        return absent;
     };
-    let lent = cpm_reply {
-        code: c_int::from(answer.code.as_u16()),
-        reason: answer.reason().as_ptr(),
-        headers: lend(&answer.headers),
-        to_tag: answer
-            .to_tag
-            .as_ref()
-            .map_or(ABSENT, |tag| lend(tag.as_bytes())),
-        body: ABSENT,
-    };
-    // SAFETY: not NULL, and C lends room for one reply. What is in it lives in the handle.
-    unsafe { room.write(lent) };
-    0
+    let seen = boundary(
+        || {
+            let request = handle.received.request().try_borrow().ok()?;
+            body(&handle.received, &request)
+        },
+        |_| None,
+    );
+    seen.unwrap_or(absent)
+}
+
+pub(super) extern "C" fn answer(request: *const cpm_request, room: *mut cpm_reply) -> c_int {
+    look(request, 0, |_, request| {
+        let reply = request.reply().filter(|_| !room.is_null())?;
+        let lent = lend_answer(&Answer {
+            code: reply.code.as_u16(),
+            reason: reply.reason(),
+            headers: &reply.headers,
+            to_tag: reply.to_tag.as_deref(),
+            body: b"",
+        });
+        // SAFETY: not NULL, and C lends room for one reply. What is in it lives in the handle.
+        unsafe { room.write(lent) };
+        Some(1)
+    })
 }
 
 pub(super) extern "C" fn field(request: *const cpm_request, field: cpm_field) -> cpm_str {
-    // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else {
-        return ABSENT;
-    };
-    boundary(
-        || {
-            let Ok(request) = handle.request.try_borrow() else {
-                return ABSENT;
-            };
-            let text = match field {
-                bindings::CPM_FIELD_KIND => Some(request.kind().as_str().as_bytes()),
-                bindings::CPM_FIELD_MODE => Some(request.mode().as_str().as_bytes()),
-                bindings::CPM_FIELD_ORIGINATOR => request.originator().map(str::as_bytes),
-                bindings::CPM_FIELD_CONVERSATION_ID => request.conversation_id(),
-                bindings::CPM_FIELD_CONTRIBUTION_ID => request.contribution_id(),
-                bindings::CPM_FIELD_SESSION => handle.session.as_deref().map(str::as_bytes),
-                bindings::CPM_FIELD_WARNING => request
-                    .reply()
-                    .and_then(|reply| reply.warning)
-                    .map(str::as_bytes),
-                _ => None,
-            };
-            text.map_or(ABSENT, lend)
-        },
-        |_| ABSENT,
-    )
-}
-
-pub(super) extern "C" fn recipients(request: *const cpm_request) -> usize {
-    // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else {
-        return 0;
-    };
-    boundary(
-        || {
-            handle
-                .request
-                .try_borrow()
-                .map_or(0, |request| request.recipients().len())
-        },
-        |_| 0,
-    )
-}
-
-pub(super) extern "C" fn recipient(request: *const cpm_request, index: usize) -> cpm_str {
-    // SAFETY: NULL or a live handle (cpm.h).
-    let Some(handle) = (unsafe { handle(request) }) else {
-        return ABSENT;
-    };
-    boundary(
-        || {
-            let Ok(request) = handle.request.try_borrow() else {
-                return ABSENT;
-            };
-            request
-                .recipients()
-                .uri(index)
-                .map_or(ABSENT, |uri| lend(uri.as_bytes()))
-        },
-        |_| ABSENT,
-    )
-}
-
-pub(super) extern "C" fn set_originator(request: *mut cpm_request, uri: cpm_str) -> c_int {
-    on_request(request, std::ptr::null_mut(), |cell, host| {
-        // SAFETY: lent for the duration of this call (cpm.h).
-        let uri = String::from_utf8_lossy(unsafe { borrowed(uri) });
-        let Ok(mut request) = cell.try_borrow_mut() else {
-            return -1;
+    look(request, ABSENT, |received, request| {
+        let text = match field {
+            bindings::CPM_FIELD_KIND => Some(request.kind().as_str().as_bytes()),
+            bindings::CPM_FIELD_MODE => Some(request.mode().as_str().as_bytes()),
+            bindings::CPM_FIELD_ORIGINATOR => request.originator().map(str::as_bytes),
+            bindings::CPM_FIELD_CONVERSATION_ID => request.conversation_id(),
+            bindings::CPM_FIELD_CONTRIBUTION_ID => request.contribution_id(),
+            bindings::CPM_FIELD_SESSION => received.session().map(str::as_bytes),
+            bindings::CPM_FIELD_WARNING => request
+                .reply()
+                .and_then(|reply| reply.warning)
+                .map(str::as_bytes),
+            _ => None,
         };
-        match request.set_originator(&uri) {
-            Ok(()) => 0,
-            Err(error) => {
-                host.log(LogLevel::Error, format_args!("{error}"));
-                -1
-            }
-        }
+        text.map(lend)
     })
 }
 
-pub(super) extern "C" fn request_free(request: *mut cpm_request) {
-    if request.is_null() {
-        return;
+pub(super) extern "C" fn recipients(request: *const cpm_request) -> usize {
+    look(request, 0, |_, request| Some(request.recipients().len()))
+}
+
+pub(super) extern "C" fn recipient(request: *const cpm_request, index: usize) -> cpm_str {
+    look(request, ABSENT, |_, request| {
+        let uri = request.recipients().uri(index)?;
+        Some(lend(uri.as_bytes()))
+    })
+}
+
+pub(super) extern "C" fn set_originator(request: *mut cpm_request, uri: cpm_str) -> c_int {
+    let set = on_request(request, std::ptr::null_mut(), false, |received, proxy| {
+        // SAFETY: lent for the duration of this call (cpm.h).
+        let uri = String::from_utf8_lossy(unsafe { borrowed(uri) });
+        let Ok(mut request) = received.request().try_borrow_mut() else {
+            return Script::No;
+        };
+        match request.set_originator(&uri) {
+            Ok(()) => Script::Yes,
+            Err(error) => {
+                proxy.log(LogLevel::Error, format_args!("{error}"));
+                Script::No
+            }
+        }
+    });
+    if set == bindings::CPM_SCRIPT_YES {
+        0
+    } else {
+        -1
     }
-    // SAFETY: from `classify`, freed once (cpm.h).
-    let request = unsafe { Box::from_raw(request.cast::<RequestHandle>()) };
-    boundary(|| drop(request), |_| ());
+}
+
+pub(super) extern "C" fn request_free(request: *mut cpm_request) {
+    // SAFETY: NULL or from `classify` or `handle`, freed once (cpm.h).
+    let handle = unsafe { cpm_request::take(request) };
+    boundary(|| drop(handle), |_| ());
 }

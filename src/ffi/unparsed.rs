@@ -2,12 +2,10 @@
 
 use std::ffi::{c_int, c_void};
 
-use super::bindings::{cpm_reply, cpm_service, cpm_str, cpm_unparsed};
-use super::boundary::boundary;
-use super::host::{ABSENT, CHost, borrowed, lend};
-use super::request::lend_reply;
-use super::service::{ServiceHandle, Stage, table};
-use crate::controlling::{Host, LogLevel};
+use super::bindings::{cpm_service, cpm_str, cpm_unparsed};
+use super::host::{borrowed, lend, lend_answer};
+use super::service::on_service;
+use crate::processes::{Answer, refuse_unparsed as refuse};
 
 pub(super) extern "C" fn refuse_unparsed(
     service: *const cpm_service,
@@ -16,52 +14,34 @@ pub(super) extern "C" fn refuse_unparsed(
     room: *mut cpm_unparsed,
     context: *mut c_void,
 ) -> c_int {
-    // SAFETY: NULL or a live handle (cpm.h).
-    let Some(service) = (unsafe { service.cast::<ServiceHandle>().as_ref() }) else {
-        return 0;
-    };
-    // SAFETY: the service lives.
-    let host = CHost::new(unsafe { table(service.host) }, context);
-    boundary(
-        || {
-            let Stage::Running(running) = &service.stage else {
-                return 0;
-            };
+    on_service(
+        service,
+        context,
+        0,
+        "refusing a request that the proxy cannot read",
+        |handle, running, proxy| {
             // SAFETY: lent for the duration of this call (cpm.h).
             let request = unsafe { borrowed(request) };
-            let refused = if is_unseen != 0 {
-                running.refuse_unseen(request, &host)
-            } else {
-                running.refuse_unparsed(request, &host)
-            };
-            let mut kept = service.unparsed.borrow_mut();
+            let refused = refuse(&running.control(), request, is_unseen != 0, proxy);
+            let mut kept = handle.unparsed.borrow_mut();
             *kept = refused;
             let Some(unparsed) = kept.as_ref().filter(|_| !room.is_null()) else {
                 return 0;
             };
-            let mut lent = cpm_unparsed {
+            let reply = &unparsed.reply;
+            let lent = cpm_unparsed {
                 request: lend(&unparsed.request),
-                reply: cpm_reply {
-                    code: 0,
-                    reason: std::ptr::null(),
-                    headers: ABSENT,
-                    to_tag: ABSENT,
-                    body: ABSENT,
-                },
+                reply: lend_answer(&Answer {
+                    code: reply.code.as_u16(),
+                    reason: reply.reason(),
+                    headers: &reply.headers,
+                    to_tag: reply.to_tag.as_deref(),
+                    body: b"",
+                }),
             };
-            if lend_reply(Some(&unparsed.reply), &raw mut lent.reply) != 0 {
-                return 0;
-            }
             // SAFETY: not NULL, and C lends room for one. What is in it lives in the handle.
             unsafe { room.write(lent) };
             1
-        },
-        |place| {
-            host.log(
-                LogLevel::Critical,
-                format_args!("panic at {place} over a request that the proxy cannot read"),
-            );
-            0
         },
     )
 }

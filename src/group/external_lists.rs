@@ -1,41 +1,10 @@
-use std::ops::BitOr;
-
-use super::{ExternalListError, Member, MemberList};
+use super::error::ExternalListError;
+use super::list_set::{ListSet, MAX_EXTERNAL_LISTS};
+use super::member_list::{Member, MemberList};
 use crate::sip::Uri;
-
-/// External lists of one group, those that lists lead to included: each costs a request to the XDMS.
-pub const MAX_EXTERNAL_LISTS: usize = 64;
 
 /// How far a reference may lead: a list of the document is 1, a list that such a list refers to is 2.
 pub const MAX_EXTERNAL_DEPTH: usize = 3;
-
-/// A set of external lists of one group.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct ListSet(u64);
-
-const _: () = assert!(MAX_EXTERNAL_LISTS <= u64::BITS as usize);
-
-impl ListSet {
-    fn of(place: usize) -> Self {
-        Self(1 << place)
-    }
-
-    fn has(self, place: usize) -> bool {
-        self.meets(Self::of(place))
-    }
-
-    pub(super) fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-impl BitOr for ListSet {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
 
 /// The external lists of a group, fetched or not. Each anchor has one place, however many lists and rules
 /// refer to it.

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
-use super::{GroupDocumentError, MAX_EXTERNAL_LISTS, document};
+use super::error::GroupDocumentError;
+use super::list_set::MAX_EXTERNAL_LISTS;
 use crate::sip::Uri;
 
 /// Members of one group, its external lists included: a hundred times the default of `max_recipients`,
@@ -40,15 +41,6 @@ struct EntrySpan {
 }
 
 impl MemberList {
-    /// Parses what was fetched for an external reference: a resource-lists document, or only a `list` of
-    /// one, as XCAP cuts it out (RFC 4826, RFC 4825 §7.10).
-    ///
-    /// # Errors
-    /// Any [`GroupDocumentError`] that is not about groups.
-    pub fn parse(document: &[u8]) -> Result<Self, GroupDocumentError> {
-        document::parse_list(document)
-    }
-
     /// The entries in document order, duplicates included.
     pub fn members(&self) -> impl ExactSizeIterator<Item = Member<'_>> + Clone {
         self.entries.iter().map(|entry| Member {

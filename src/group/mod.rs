@@ -2,174 +2,34 @@
 //!
 //! [`Group::parse`] reads a document, [`Group::permissions`] evaluates its authorization rules. Nothing
 //! here fetches anything or knows the time: external lists and the clock come from the caller.
+//!
+//! | file | job |
+//! |---|---|
+//! | `document` | reads group documents and lists |
+//! | `pre_defined` | one group: its members, its permissions |
+//! | `member_list` | the entries of a list |
+//! | `external_lists`, `list_set` | lists that a document refers to; sets of them |
+//! | `rules` | authorization rules |
+//! | `supported_services` | whether a service is CPM |
+//! | `date_time` | RFC 3339 |
+//! | `error` | why a document or a list cannot be used |
+//! | [`source`] | where documents come from |
 
 mod date_time;
 mod document;
 mod error;
 mod external_lists;
+mod list_set;
 mod member_list;
+mod pre_defined;
 mod rules;
 pub mod source;
 mod supported_services;
 
 pub use document::{MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_GROUPS};
 pub use error::{ExternalListError, GroupDocumentError};
-pub use external_lists::{MAX_EXTERNAL_DEPTH, MAX_EXTERNAL_LISTS};
+pub use external_lists::MAX_EXTERNAL_DEPTH;
+pub use list_set::MAX_EXTERNAL_LISTS;
 pub use member_list::{MAX_ANCHOR_BYTES, MAX_MEMBER_URI_BYTES, MAX_MEMBERS, Member, MemberList};
+pub use pre_defined::Group;
 pub use rules::{MAX_RULE_PARTS, Medium, Permissions};
-
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use self::external_lists::ExternalLists;
-use self::rules::{Originator, Ruleset};
-use crate::sip::Uri;
-
-/// A group: one list-service element, together with those of its external lists that were fetched.
-///
-/// The members are complete, and the permissions final, once [`Self::awaited_anchors`] is empty: until
-/// then a list that is missing names nobody.
-#[derive(Debug, Clone, Default)]
-pub struct Group {
-    uri: String,
-    display_name: Option<String>,
-    list: MemberList,
-    external_lists: ExternalLists,
-    max_participants: Option<u32>,
-    supports_cpm: bool,
-    /// `None` if the document has no ruleset at all.
-    ruleset: Option<Ruleset>,
-}
-
-impl Group {
-    /// Parses a group document, which has one or more groups, in their order.
-    ///
-    /// The elements are those of OMA XDM Group, RFC 4826 and RFC 4745:
-    /// - `list` with `entry`, `external` and lists inside lists, several of them too;
-    /// - `max-participant-count`;
-    /// - `supported-services` with `service` elements, which name what they are by their `enabler`
-    ///   attribute, their text or the text of a child; `group-media` does not matter;
-    /// - `ruleset`, whose rules [`Self::permissions`] describes.
-    ///
-    /// `invite-members` and all else that is for sessions is passed over, and so is any element of
-    /// another namespace with all that is in it.
-    ///
-    /// The namespaces of these elements have changed between releases, and implementations mix them up.
-    /// So an element counts by its local name as soon as its namespace is that of RFC 4826 or RFC 4745
-    /// or any of OMA's (`urn:oma:…`).
-    ///
-    /// Takes linear time and no more memory than a small multiple of the document.
-    ///
-    /// # Errors
-    /// Any [`GroupDocumentError`] but [`GroupDocumentError::NotAList`].
-    pub fn parse(document: &[u8]) -> Result<Vec<Self>, GroupDocumentError> {
-        document::parse_groups(document)
-    }
-
-    /// The address of the group without white space around it: text from the document, which is to be
-    /// parsed before it goes anywhere.
-    pub fn uri(&self) -> &str {
-        &self.uri
-    }
-
-    /// Whether a request for this URI is for this group (RFC 3261 §19.1.4).
-    pub fn has_address(&self, uri: &Uri<'_>) -> bool {
-        Uri::parse(&self.uri).is_ok_and(|own| own.equivalent(uri))
-    }
-
-    /// The first display-name of the group.
-    pub fn display_name(&self) -> Option<&str> {
-        self.display_name.as_deref()
-    }
-
-    /// The members: first those of the document in its order, then those of the external lists that the
-    /// document's lists lead to. Whoever is named several times comes several times.
-    pub fn members(&self) -> impl Iterator<Item = Member<'_>> + Clone {
-        self.list
-            .members()
-            .chain(self.external_lists.listed_members())
-    }
-
-    /// How many may take part in a session. A Standalone Message has no participants; whether the number
-    /// bounds its recipients is policy.
-    pub fn max_participants(&self) -> Option<u32> {
-        self.max_participants
-    }
-
-    /// Whether the supported-services element names CPM. Without that element no service is named.
-    pub fn supports_cpm(&self) -> bool {
-        self.supports_cpm
-    }
-
-    /// The external lists that have yet to be fetched, as the document writes them: usually an XCAP URI.
-    /// Text from the document; from where lists may be fetched is for the caller to say.
-    ///
-    /// Some are lists of members, others only serve a condition of a rule. A list that was added can lead
-    /// to more. Each anchor comes once, so lists that lead to each other do not go on for ever.
-    pub fn awaited_anchors(&self) -> impl Iterator<Item = &str> {
-        self.external_lists.awaited()
-    }
-
-    /// Adds the list that was fetched for an anchor.
-    ///
-    /// # Errors
-    /// Any [`ExternalListError`]; the group is then as it was.
-    pub fn add_external_list(
-        &mut self,
-        anchor: &str,
-        list: MemberList,
-    ) -> Result<(), ExternalListError> {
-        let others = self.list.len() + self.external_lists.member_count();
-        self.external_lists.add(anchor, list, MAX_MEMBERS - others)
-    }
-
-    /// What the originator may do at a time, combined from all rules that apply (RFC 4745 §10.2): each rule
-    /// can only add permissions, whatever the others say.
-    ///
-    /// `originator` holds the authenticated identities of one user, usually a SIP URI and a tel URI. They
-    /// are one person: a rule for either applies, and so does an exception from it.
-    ///
-    /// A rule applies if all of its conditions hold, and always if it has none. The conditions are
-    /// `identity`, `is-list-member`, `external-list`, `other-identity`, `media-list` and `validity`. Any
-    /// other never holds, nor does one that cannot be understood; `sphere` is among them, as nobody tells
-    /// us the sphere of a group.
-    ///
-    /// The actions are `allow-initiate-conference` and `allow-anonymity`: a Standalone Message to a group
-    /// is started by one member and goes to all, as a conference does. `join-handling` and
-    /// `allow-conference-state` are about sessions and grant nothing here.
-    ///
-    /// A group without ruleset is for its members, and not for anonymous ones.
-    pub fn permissions(
-        &self,
-        originator: &[Uri<'_>],
-        medium: Medium,
-        now: SystemTime,
-    ) -> Permissions {
-        let naming = self.external_lists.naming(originator);
-        // Once, since each rule may ask for it.
-        let lists = self.external_lists.leading_to(naming);
-        let originator = Originator {
-            identities: originator,
-            is_member: self.list.names_any(originator) || self.external_lists.any_listed_in(lists),
-            lists,
-        };
-        match &self.ruleset {
-            Some(ruleset) => ruleset.evaluate(&originator, medium, seconds_since_1970(now)),
-            None => Permissions {
-                may_send: originator.is_member,
-                anonymity_allowed: false,
-            },
-        }
-    }
-}
-
-fn seconds_since_1970(time: SystemTime) -> i64 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
-        // Rounded down as well: half a second before 1970 is in its last second.
-        Err(error) => {
-            let before = error.duration();
-            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
-            -seconds - i64::from(before.subsec_nanos() > 0)
-        }
-    }
-}

@@ -239,6 +239,12 @@ pub const ALL: &[Parameter] = &[
     )
     .repeatable(UNLIMITED),
     Parameter::new(
+        "group_processes",
+        number(1, 64, |s, v| s.group_processes = v),
+        "how many processes look groups up",
+    )
+    .default("2"),
+    Parameter::new(
         "group_timeout",
         number(100, MAX_TIMEOUT_MS as usize, |s, v| s.group_timeout_ms = v).unit("milliseconds"),
         "how long an XDMS may take for a group",

@@ -101,6 +101,8 @@ unset_at_first! {
         pub xcap_password: Option<String>,
         /// `xcap_ca_file`: certificates that the XDMS is trusted by, in place of the system's.
         pub xcap_ca_file: Option<String>,
+        /// `group_processes`: how many processes look groups up.
+        pub group_processes: usize,
         /// `group_timeout`: milliseconds that a source may take.
         pub group_timeout_ms: usize,
         /// `group_lifetime`: seconds that a group is taken from the cache.

@@ -68,14 +68,18 @@ impl Settings {
         values
     }
 
-    /// Changes a parameter of a service that runs. After an error the settings are of no use.
-    pub fn tune(&mut self, name: &str, value: &str) -> Result<(), TuneError> {
+    /// The settings with another value for a parameter that can change while the proxy runs. `None`: it
+    /// has that value.
+    pub fn tuned(&self, name: &str, value: &str) -> Result<Option<Self>, TuneError> {
         let parameter = Parameter::named(name).ok_or(ParameterError::Unknown)?;
         if !parameter.is_tunable {
             return Err(TuneError::NotTunable);
         }
-        self.set(name, value)?;
-        Ok(self.check()?)
+        let mut tuned = self.clone();
+        tuned.set(name, value)?;
+        tuned.check()?;
+        let is_other = tuned.values(parameter) != self.values(parameter);
+        Ok(is_other.then_some(tuned))
     }
 
     /// All that the operator has given, for [`read`](Self::read) in whatever process.
@@ -102,6 +106,10 @@ pub enum TuneError {
     Parameter(ParameterError),
     /// The value does not fit the other parameters.
     Settings(SettingsError),
+    /// Another process does not come to the end of its change.
+    Busy,
+    /// All settings together have become too long.
+    TooLong,
 }
 
 impl From<ParameterError> for TuneError {
@@ -122,6 +130,8 @@ impl fmt::Display for TuneError {
             TuneError::NotTunable => f.write_str("takes effect at a restart only"),
             TuneError::Parameter(error) => error.fmt(f),
             TuneError::Settings(error) => write!(f, "does not fit: {error}"),
+            TuneError::Busy => f.write_str("cannot be set: another change is under way"),
+            TuneError::TooLong => f.write_str("is too long, with all other settings"),
         }
     }
 }
@@ -280,24 +290,26 @@ mod tests {
     fn what_cannot_change_while_running_is_refused() {
         let mut settings = Settings::default();
         settings.set("exploder_uri", "sip:e@example.com").unwrap();
-        let refused = |settings: &mut Settings, name, value| {
-            settings.tune(name, value).unwrap_err().to_string()
-        };
-        settings.tune("max_recipients", "7").unwrap();
-        assert_eq!(settings.max_recipients, 7);
-        assert_eq!(
-            refused(&mut settings, "trigger", "accept_contact"),
-            "takes effect at a restart only"
-        );
-        assert_eq!(refused(&mut settings, "nothing", "1"), "is not a parameter");
-        assert_eq!(
-            refused(&mut settings, "missing_list_code", "401"),
-            "is none of: 403, 400"
-        );
-        assert_eq!(
-            refused(&mut settings, "interworking", "1"),
-            "does not fit: interworking is on, but isf_uri is not set"
-        );
+        let tuned = settings.tuned("max_recipients", "7").unwrap().unwrap();
+        assert_eq!(tuned.max_recipients, 7);
+        assert!(tuned.tuned("max_recipients", "7").unwrap().is_none());
+        for (name, value, why) in [
+            (
+                "trigger",
+                "accept_contact",
+                "takes effect at a restart only",
+            ),
+            ("nothing", "1", "is not a parameter"),
+            ("missing_list_code", "401", "is none of: 403, 400"),
+            (
+                "interworking",
+                "1",
+                "does not fit: interworking is on, but isf_uri is not set",
+            ),
+        ] {
+            let error = settings.tuned(name, value).unwrap_err();
+            assert_eq!(error.to_string(), why);
+        }
     }
 
     #[test]

@@ -1,166 +1,200 @@
-//! Accepted connections that have not named a session yet, and which of them makes room for another one.
+//! Connections that peers open: the sockets that we listen on, and the accepted ones that nobody needs
+//! yet.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, TcpListener};
+use std::time::Duration;
 
-use super::id_map::IdMap;
+use mio::net::TcpStream;
+use mio::{Interest, Poll, Token};
+
+use super::settings::RelayLimits;
+use super::timers::Timer;
+use super::unbound::Unbound;
+use crate::sdp::Transport;
 use crate::session::ConnectionId;
-use crate::shared::Source;
 
-/// They are bounded in all and for each source, so that one that opens connections without end closes its own.
+/// The first listener; connections come after the last.
+const FIRST_LISTENER: usize = 1;
+/// How long listeners rest when there are no descriptors left.
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// What takes connections in. It numbers them, whoever opens them: a number is the token by which the
+/// connection is waited for, and is never given again.
 #[derive(Debug)]
-pub(super) struct Unbound {
-    max: usize,
-    max_per_source: usize,
-    sources: IdMap<ConnectionId, Source>,
-    /// Of each source, the oldest first.
-    by_source: HashMap<Source, BTreeSet<ConnectionId>>,
-    /// Sources by how many they have.
-    by_count: BTreeSet<(usize, Source)>,
+pub(super) struct Acceptor {
+    listeners: Vec<Listener>,
+    /// Armed while the listeners rest.
+    pub(super) pause: Timer,
+    /// Accepted, and nobody's yet.
+    pub(super) unbound: Unbound,
+    next_connection: u64,
 }
 
-impl Unbound {
-    /// None yet. At most `max`, and `max_per_source` of one source; 0: as many as there may be in all.
-    pub(super) fn new(max: usize, max_per_source: usize) -> Self {
-        Unbound {
-            max,
-            max_per_source: match max_per_source {
-                0 => max,
-                limit => limit,
+#[derive(Debug)]
+struct Listener {
+    socket: mio::net::TcpListener,
+    transport: Transport,
+    /// Connections may wait.
+    is_ready: bool,
+}
+
+/// What a listener had to give.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// A connection from this address.
+    Connection(TcpStream, IpAddr, Transport),
+    /// One whose peer has gone again.
+    Gone,
+    /// Nobody waits for now.
+    Nobody,
+}
+
+impl Acceptor {
+    /// Has the sockets waited for.
+    pub(super) fn new(
+        poll: &Poll,
+        sockets: Vec<(TcpListener, Transport)>,
+        limits: &RelayLimits,
+    ) -> io::Result<Self> {
+        let mut listeners = Vec::with_capacity(sockets.len());
+        for (index, (socket, transport)) in sockets.into_iter().enumerate() {
+            let mut socket = mio::net::TcpListener::from_std(socket);
+            let token = Token(FIRST_LISTENER + index);
+            poll.registry()
+                .register(&mut socket, token, Interest::READABLE)?;
+            listeners.push(Listener {
+                socket,
+                transport,
+                is_ready: false,
+            });
+        }
+        Ok(Acceptor {
+            next_connection: (FIRST_LISTENER + listeners.len()) as u64,
+            listeners,
+            pause: Timer::default(),
+            unbound: Unbound::new(limits.max_unbound, limits.max_unbound_per_source),
+        })
+    }
+
+    /// The number for a connection. [`use_up`](Self::use_up) follows once the connection is kept.
+    pub(super) fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.next_connection)
+    }
+
+    /// The number has been given.
+    pub(super) fn use_up(&mut self) {
+        self.next_connection += 1;
+    }
+
+    /// Whether connections wait, and can be accepted now.
+    pub(super) fn is_due(&self) -> bool {
+        !self.pause.is_armed() && self.listeners.iter().any(|listener| listener.is_ready)
+    }
+
+    /// Takes note of an event. False: it is none of a listener's.
+    pub(super) fn note(&mut self, token: Token) -> bool {
+        let index = token.0.checked_sub(FIRST_LISTENER);
+        let listener = index.and_then(|index| self.listeners.get_mut(index));
+        let is_ours = listener.is_some();
+        if let Some(listener) = listener {
+            listener.is_ready = true;
+        }
+        is_ours
+    }
+
+    /// How many listeners there are.
+    pub(super) fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// The next connection of a listener.
+    ///
+    /// # Errors
+    /// There are no descriptors left: it is time for a pause.
+    pub(super) fn accept(&mut self, listener: usize) -> io::Result<Accepted> {
+        let listener = &mut self.listeners[listener];
+        if !listener.is_ready {
+            return Ok(Accepted::Nobody);
+        }
+        match listener.socket.accept() {
+            Ok((stream, peer)) => Ok(Accepted::Connection(stream, peer.ip(), listener.transport)),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => {
+                    listener.is_ready = false;
+                    Ok(Accepted::Nobody)
+                }
+                ErrorKind::ConnectionAborted | ErrorKind::Interrupted => Ok(Accepted::Gone),
+                _ => Err(error),
             },
-            sources: IdMap::default(),
-            by_source: HashMap::new(),
-            by_count: BTreeSet::new(),
-        }
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.sources.len()
-    }
-
-    /// The one that has to be closed before another one from this address is taken in: the oldest of its own source, if that has
-    /// its share, or else of the source that has most.
-    pub(super) fn in_the_way_of(&self, address: IpAddr) -> Option<ConnectionId> {
-        let own = Source::of(address);
-        let source = match self.count(own) >= self.max_per_source {
-            true => own,
-            false if self.len() >= self.max => self.by_count.last()?.1,
-            false => return None,
-        };
-        self.by_source.get(&source)?.first().copied()
-    }
-
-    pub(super) fn insert(&mut self, id: ConnectionId, address: IpAddr) {
-        let source = Source::of(address);
-        self.remove(id);
-        self.sources.insert(id, source);
-        let before = self.count(source);
-        self.by_source.entry(source).or_default().insert(id);
-        self.counted(source, before);
-    }
-
-    /// It has named a session, or is gone.
-    pub(super) fn remove(&mut self, id: ConnectionId) {
-        let Some(source) = self.sources.remove(&id) else {
-            return;
-        };
-        let before = self.count(source);
-        if let Some(of_source) = self.by_source.get_mut(&source) {
-            of_source.remove(&id);
-            if of_source.is_empty() {
-                self.by_source.remove(&source);
-            }
-        }
-        self.counted(source, before);
-    }
-
-    /// All are gone.
-    pub(super) fn clear(&mut self) {
-        self.sources.clear();
-        self.by_source.clear();
-        self.by_count.clear();
-    }
-
-    fn count(&self, source: Source) -> usize {
-        self.by_source.get(&source).map_or(0, BTreeSet::len)
-    }
-
-    fn counted(&mut self, source: Source, before: usize) {
-        self.by_count.remove(&(before, source));
-        let now = self.count(source);
-        if now > 0 {
-            self.by_count.insert((now, source));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use mio::Events;
+
+    use super::super::timers::{TimerKey, Timers};
     use super::*;
 
-    fn address(last: u8) -> IpAddr {
-        [192, 0, 2, last].into()
-    }
-
-    /// Takes one in, as the relay does. Gives back who had to go.
-    fn take_in(unbound: &mut Unbound, id: u64, last: u8) -> Option<u64> {
-        let closed = unbound.in_the_way_of(address(last));
-        if let Some(closed) = closed {
-            unbound.remove(closed);
-        }
-        unbound.insert(ConnectionId(id), address(last));
-        closed.map(|id| id.0)
+    fn listening() -> (Poll, Acceptor, std::net::SocketAddr) {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let poll = Poll::new().unwrap();
+        let sockets = vec![(socket, Transport::Tls)];
+        let acceptor = Acceptor::new(&poll, sockets, &RelayLimits::default()).unwrap();
+        (poll, acceptor, address)
     }
 
     #[test]
-    fn a_source_beyond_its_share_closes_its_own() {
-        let mut unbound = Unbound::new(100, 3);
-        assert_eq!(take_in(&mut unbound, 1, 7), None);
-        for id in 2..5 {
-            assert_eq!(take_in(&mut unbound, id, 1), None);
+    fn a_listener_gives_what_waits_and_then_nobody() {
+        let (mut poll, mut acceptor, address) = listening();
+        assert!(!acceptor.is_due());
+        assert!(matches!(acceptor.accept(0), Ok(Accepted::Nobody)));
+        let peer = std::net::TcpStream::connect(address).unwrap();
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::from_secs(10)))
+            .unwrap();
+        for event in &events {
+            assert!(acceptor.note(event.token()));
         }
-        assert_eq!(take_in(&mut unbound, 5, 1), Some(2));
-        assert_eq!(take_in(&mut unbound, 6, 1), Some(3));
-        assert_eq!(take_in(&mut unbound, 7, 7), None);
-        // Who has named a session makes room.
-        unbound.remove(ConnectionId(4));
-        assert_eq!(take_in(&mut unbound, 8, 1), None);
-        assert_eq!(unbound.len(), 5);
-    }
-
-    #[test]
-    fn where_all_are_too_many_the_source_that_has_most_makes_room() {
-        let mut unbound = Unbound::new(4, 0);
-        for (id, last) in [(1, 1), (2, 2), (3, 2), (4, 3)] {
-            assert_eq!(take_in(&mut unbound, id, last), None);
-        }
-        assert_eq!(take_in(&mut unbound, 5, 4), Some(2));
-        assert_eq!(unbound.len(), 4);
-        unbound.clear();
-        assert_eq!(unbound.len(), 0);
-        assert_eq!(take_in(&mut unbound, 6, 1), None);
-    }
-
-    #[test]
-    fn any_sequence_keeps_the_books() {
-        let mut unbound = Unbound::new(8, 3);
-        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut below = |bound: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % bound
-        };
-        for id in 0..5_000 {
-            match below(3) {
-                0 => unbound.remove(ConnectionId(below(id + 1))),
-                _ => drop(take_in(&mut unbound, id, below(5) as u8)),
+        assert!(acceptor.is_due());
+        match acceptor.accept(0).unwrap() {
+            Accepted::Connection(stream, from, Transport::Tls) => {
+                assert_eq!(stream.peer_addr().unwrap(), peer.local_addr().unwrap());
+                assert_eq!(from, address.ip());
             }
-            let counts: Vec<usize> = unbound.by_source.values().map(BTreeSet::len).collect();
-            assert!(unbound.len() <= 8 && counts.iter().all(|count| (1..=3).contains(count)));
-            assert_eq!(counts.iter().sum::<usize>(), unbound.len());
-            assert_eq!(unbound.by_count.len(), counts.len());
+            other => panic!("{other:?}"),
         }
+        assert!(matches!(acceptor.accept(0), Ok(Accepted::Nobody)));
+        assert!(!acceptor.is_due());
+    }
+
+    #[test]
+    fn numbers_are_those_of_nothing_else() {
+        let (_poll, mut acceptor, _) = listening();
+        assert!(!acceptor.note(Token(0)), "the waker's");
+        assert!(acceptor.note(Token(1)), "the listener's");
+        let first = acceptor.next_connection();
+        assert_eq!(acceptor.next_connection(), first, "nobody has it yet");
+        assert!(!acceptor.note(Token(first.0 as usize)));
+        acceptor.use_up();
+        assert_ne!(acceptor.next_connection(), first);
+    }
+
+    #[test]
+    fn nobody_is_accepted_during_a_pause() {
+        let (_poll, mut acceptor, _) = listening();
+        acceptor.note(Token(1));
+        assert!(acceptor.is_due());
+        let mut timers = Timers::default();
+        timers.arm(TimerKey::Accept, &mut acceptor.pause, Instant::now());
+        assert!(!acceptor.is_due());
+        timers.disarm(&mut acceptor.pause);
+        assert!(acceptor.is_due());
     }
 }

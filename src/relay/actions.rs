@@ -10,8 +10,7 @@ use super::spool::SpoolJob;
 use crate::cpim;
 use crate::mime::ContentType;
 use crate::msrp::Status;
-use crate::msrp_control::MsrpEvent;
-use crate::msrp_control::SessionId;
+use crate::msrp_control::{MsrpEvent, SessionId};
 use crate::session::{Action, EndpointEvent, LegFailure, LegId, LegState, OutgoingMessage};
 
 impl Core {
@@ -107,7 +106,9 @@ impl Core {
             }
         }
         self.events.session(id, MsrpEvent::MessageStarted { size });
-        self.count_begun(self.begun + 1);
+        if self.budget.begin() {
+            self.set_all_limits();
+        }
         self.refuse_too_large(id, size.unwrap_or(0));
     }
 
@@ -152,7 +153,7 @@ impl Core {
                 Action::Spill { offset, pieces } => {
                     let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
                     session.spooled += bytes as u64;
-                    self.spooled += bytes as u64;
+                    self.budget.spill(bytes as u64);
                     if let Some(spool) = &self.spool {
                         let job = SpoolJob::Write { offset, pieces };
                         spool.submit(id, &session.file, job);
@@ -200,12 +201,12 @@ impl Core {
             .received
             .store(session.fan_out.received(), Relaxed);
         let memory = session.fan_out.memory();
-        self.memory = self.memory + memory - session.counted;
-        let less = memory < std::mem::replace(&mut session.counted, memory);
+        let before = std::mem::replace(&mut session.counted, memory);
+        self.budget.count_memory(before, memory);
         let at = session.fan_out.poll_timeout();
         self.arm_session(id, at);
         self.show_held_back(id);
-        if less {
+        if memory < before {
             self.read_held_back(id);
         }
         // A chunk broke off in its midst: nothing can follow it on this connection.
@@ -239,7 +240,7 @@ impl Core {
     pub(super) fn session_timeout(&mut self, id: SessionId) {
         let now = self.now;
         let idle = self.limits.sender_idle;
-        let full = self.memory_is_full();
+        let full = self.budget.is_full();
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };

@@ -5,13 +5,12 @@ use std::time::Instant;
 
 use super::core::Core;
 use super::input::{Input, SpoolDone};
-use super::session::{Originator, PeerEnds, RelayLeg, RelaySession};
+use super::session::{OriginatorEnd, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
 use super::timers::Timer;
 use crate::cpim::CpimHead;
 use crate::msrp::Status;
-use crate::msrp_control::MsrpEvent;
-use crate::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
+use crate::msrp_control::{LegNumber, MsrpEnds, MsrpEvent, RelayCommand, SessionId, Side};
 use crate::random::fill_random;
 use crate::sdp::{Role, Transport};
 use crate::session::{
@@ -83,7 +82,7 @@ impl Core {
     }
 
     fn session(&mut self, id: SessionId) -> &mut RelaySession {
-        let limits = self.session_limits(0);
+        let limits = self.budget.session_limits(0);
         self.sessions.entry(id).or_insert_with(|| RelaySession {
             originator: None,
             fan_out: FanOut::new(limits, fill_random),
@@ -120,7 +119,7 @@ impl Core {
             response_timeout: self.limits.response,
         };
         let session = self.session(id);
-        session.originator = Some(Originator {
+        session.originator = Some(OriginatorEnd {
             endpoint: Endpoint::new(config, fill_random),
             ends: PeerEnds::new(&ends, connect_by),
             message: None,
@@ -249,7 +248,7 @@ impl Core {
             }
             SpoolDone::NotWritten { bytes, why } => {
                 session.spooled -= bytes;
-                self.spooled -= bytes;
+                self.budget.unspill(bytes);
                 session.fan_out.handle_not_spilled(now);
                 self.spool_refused(&why);
             }

@@ -5,10 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
 
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, ConnectionStage};
 use super::core::Core;
-use crate::msrp_control::MsrpEvent;
-use crate::msrp_control::{MsrpEnds, SessionId, Side};
+use crate::msrp_control::{MsrpEnds, MsrpEvent, SessionId, Side};
 use crate::names::{Target, Wanted};
 use crate::sdp::Role;
 use crate::session::{ConnectionId, Opener};
@@ -79,7 +78,7 @@ impl Core {
                 }
             };
             addresses.reverse();
-            let stage = Stage::Connecting(addresses);
+            let stage = ConnectionStage::Connecting(addresses);
             let mut connection = Connection::new(stream, tls, stage);
             connection.opened_for = Some((id, side));
             let connection = self.keep(connection, deadline);
@@ -102,7 +101,7 @@ impl Core {
             Ok(false) => {}
             Ok(true) => {
                 let ours = connection.opened_for.is_some();
-                connection.stage = Stage::Open;
+                connection.stage = ConnectionStage::Open;
                 if ours {
                     self.connected(id);
                 }
@@ -127,7 +126,7 @@ impl Core {
         };
         let now = self.now;
         let left = match connection.stage {
-            Stage::Connecting(left) => left,
+            ConnectionStage::Connecting(left) => left,
             _ => Vec::new(),
         };
         let Some(ends) = self.ends_of(session, side) else {
@@ -165,7 +164,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&connection_id) else {
             return;
         };
-        connection.stage = Stage::Open;
+        connection.stage = ConnectionStage::Open;
         self.timers.disarm(&mut connection.timer);
         let Some((id, side)) = connection.opened_for.take() else {
             return;

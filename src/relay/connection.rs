@@ -40,7 +40,7 @@ pub(super) struct Speaker {
 ///       +---------------TCP----------------+
 /// ```
 #[derive(Debug)]
-pub(super) enum Stage {
+pub(super) enum ConnectionStage {
     /// We open it; the addresses that are left to try.
     Connecting(Vec<SocketAddr>),
     /// TLS is being set up.
@@ -81,7 +81,7 @@ pub(super) struct Connection {
     /// An event whose session may be in commands that are yet to be carried out.
     pub(super) held: Option<Event>,
     pub(super) route: Route,
-    pub(super) stage: Stage,
+    pub(super) stage: ConnectionStage,
     /// The end that we opened it for.
     pub(super) opened_for: Option<(SessionId, Side)>,
     /// The ends that are bound to it.
@@ -109,7 +109,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, tls: Option<rustls::Connection>, stage: Stage) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        tls: Option<rustls::Connection>,
+        stage: ConnectionStage,
+    ) -> Self {
         // Responses and the last part of a chunk are not to wait for others. A socket that refuses works all the same.
         let _ = stream.set_nodelay(true);
         Self {

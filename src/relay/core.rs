@@ -1,8 +1,8 @@
 //! The relay thread: what it holds, its loop, and what a fault costs.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,44 +12,40 @@ use bytes::BytesMut;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::RelayLimits;
-use super::accepting::Unbound;
-use super::connection::{Connection, Stage};
+use super::accepting::{ACCEPT_PAUSE, Accepted, Acceptor};
+use super::budget::Budget;
+use super::connection::{Connection, ConnectionStage};
 use super::events::EventSender;
 use super::id_map::{IdMap, IdSet};
 use super::input::{Input, InputReceiver};
 use super::outage::Outage;
 use super::progress::Shared;
 use super::session::RelaySession;
+use super::settings::RelayLimits;
 use super::spool::Spool;
-use super::timers::{Timer, TimerKey, Timers};
+use super::timers::{TimerKey, Timers};
 use super::tls::Tls;
 use crate::log::LogLevel;
-use crate::msrp_control::MsrpEvent;
-use crate::msrp_control::{SessionId, Side};
+use crate::msrp_control::{MsrpEvent, SessionId, Side};
 use crate::names::NameThread;
 use crate::sdp::Transport;
 use crate::session::{ConnectionId, LegFailure, LegState};
 
 /// Wakes the thread for its inputs.
 pub(super) const WAKER: Token = Token(0);
-/// The first listener; connections come after the last.
-const FIRST_LISTENER: usize = 1;
 /// What one wait brings at most.
 const EVENTS: usize = 1024;
 /// Connections accepted in one go, so that established ones get their turn.
 const ACCEPTS: usize = 64;
 /// How often the run queue is gone through before the sockets are looked at again.
 const ROUNDS: usize = 2;
-/// How long listeners rest when there are no descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Core {
     pub(super) poll: Poll,
     pub(super) inputs: InputReceiver,
     /// Inputs that were taken from the queue to look for a session, and are yet to be carried out.
     pub(super) backlog: VecDeque<Input>,
-    pub(super) listeners: Vec<Listener>,
+    pub(super) acceptor: Acceptor,
     pub(super) tls: Option<Tls>,
     pub(super) limits: RelayLimits,
     pub(super) sessions: IdMap<SessionId, RelaySession>,
@@ -58,29 +54,16 @@ pub(super) struct Core {
     /// Sessions that a fault of ours has ended, until they are forgotten.
     pub(super) fallen: IdSet<SessionId>,
     pub(super) connections: IdMap<ConnectionId, Connection>,
-    pub(super) next_connection: u64,
-    /// Accepted, and nobody's yet.
-    pub(super) unbound: Unbound,
     /// What connections are read into.
     pub(super) block: BytesMut,
     /// Connections with something to do.
     pub(super) run_queue: VecDeque<ConnectionId>,
-    /// Connections that are not read from because the memory of all sessions is used up.
-    pub(super) held_back: Vec<ConnectionId>,
     pub(super) timers: Timers,
-    pub(super) accept_timer: Timer,
     pub(super) events: EventSender,
     pub(super) shared: Arc<Shared>,
     pub(super) spool: Option<Spool>,
     pub(super) names: NameThread<(SessionId, Side)>,
-    /// Sessions whose message has begun, as a power of two: the memory is divided by it.
-    pub(super) shares: usize,
-    pub(super) begun: usize,
-    /// Content in memory, of all sessions.
-    pub(super) memory: usize,
-    /// What of the spool's quota sessions have been granted, and used.
-    pub(super) granted: u64,
-    pub(super) spooled: u64,
+    pub(super) budget: Budget,
     /// Sessions whose originator is held back, for whatever reason.
     pub(super) senders_held_back: usize,
     pub(super) spool_outage: Outage,
@@ -91,41 +74,13 @@ pub(super) struct Core {
     pub(super) stopping: bool,
 }
 
-pub(super) struct Listener {
-    socket: mio::net::TcpListener,
-    transport: Transport,
-    /// Connections may wait.
-    ready: bool,
-}
-
-impl Listener {
-    pub(super) fn new(
-        poll: &Poll,
-        index: usize,
-        socket: TcpListener,
-        transport: Transport,
-    ) -> io::Result<Self> {
-        let mut socket = mio::net::TcpListener::from_std(socket);
-        let token = Token(FIRST_LISTENER + index);
-        poll.registry()
-            .register(&mut socket, token, Interest::READABLE)?;
-        Ok(Self {
-            socket,
-            transport,
-            ready: false,
-        })
-    }
-}
-
 impl Core {
     /// The thread's life. Whatever goes wrong inside, it goes on until it is stopped.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopping {
-            let knocked = self.listeners.iter().any(|listener| listener.ready);
-            let idle = self.run_queue.is_empty()
-                && self.backlog.is_empty()
-                && (!knocked || self.accept_timer.is_armed());
+            let idle =
+                self.run_queue.is_empty() && self.backlog.is_empty() && !self.acceptor.is_due();
             let timeout = if idle {
                 self.timers
                     .next()
@@ -245,8 +200,7 @@ impl Core {
         if token == WAKER.0 {
             return;
         }
-        if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
-            listener.ready = true;
+        if self.acceptor.note(event.token()) {
             return;
         }
         let id = ConnectionId(token as u64);
@@ -267,34 +221,23 @@ impl Core {
     }
 
     fn accept_all(&mut self) {
-        if self.accept_timer.is_armed() {
+        if !self.acceptor.is_due() {
             return;
         }
-        for index in 0..self.listeners.len() {
+        for listener in 0..self.acceptor.listeners() {
             for _ in 0..ACCEPTS {
-                if !self.listeners[index].ready {
-                    break;
-                }
-                match self.listeners[index].socket.accept() {
-                    Ok((stream, peer)) => {
-                        let transport = self.listeners[index].transport;
-                        self.take_in(stream, peer.ip(), transport);
+                match self.acceptor.accept(listener) {
+                    Ok(Accepted::Connection(stream, peer, transport)) => {
+                        self.take_in(stream, peer, transport);
                     }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.listeners[index].ready = false;
-                    }
-                    // The peer has gone again.
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::ConnectionAborted | ErrorKind::Interrupted
-                        ) => {}
+                    Ok(Accepted::Gone) => {}
+                    Ok(Accepted::Nobody) => break,
                     Err(error) => {
                         let line = format_args!("MSRP: cannot accept connections: {error}");
                         self.events.log_peer(self.now, line);
                         let at = self.now + ACCEPT_PAUSE;
                         self.timers
-                            .arm(TimerKey::Accept, &mut self.accept_timer, at);
+                            .arm(TimerKey::Accept, &mut self.acceptor.pause, at);
                         return;
                     }
                 }
@@ -307,7 +250,7 @@ impl Core {
             let line = format_args!("MSRP: connection refused, there are too many");
             return self.events.log_peer(self.now, line);
         }
-        if let Some(oldest) = self.unbound.in_the_way_of(peer) {
+        if let Some(oldest) = self.acceptor.unbound.in_the_way_of(peer) {
             let line = format_args!("MSRP: too many connections without session, one closed");
             self.events.log_peer(self.now, line);
             self.lose(oldest);
@@ -325,19 +268,14 @@ impl Core {
             (Transport::Tls, None) => return,
         };
         let stage = match tls {
-            Some(_) => Stage::Handshake,
-            None => Stage::Open,
+            Some(_) => ConnectionStage::Handshake,
+            None => ConnectionStage::Open,
         };
         let deadline = self.now + self.limits.unbound;
         let connection = Connection::new(stream, tls, stage);
         if let Some(id) = self.keep(connection, deadline) {
-            self.unbound.insert(id, peer);
+            self.acceptor.unbound.insert(id, peer);
         }
-    }
-
-    /// The first number for a connection; those below are the waker's and the listeners'.
-    pub(super) fn first_connection(listeners: usize) -> u64 {
-        (FIRST_LISTENER + listeners) as u64
     }
 
     /// Takes a connection into the set that is waited for. By `deadline` something must have become of it.
@@ -346,8 +284,8 @@ impl Core {
         mut connection: Connection,
         deadline: Instant,
     ) -> Option<ConnectionId> {
-        let id = ConnectionId(self.next_connection);
-        let token = Token(self.next_connection as usize);
+        let id = self.acceptor.next_connection();
+        let token = Token(id.0 as usize);
         let both = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         if let Err(error) = registry.register(connection.stream(), token, both) {
@@ -355,7 +293,7 @@ impl Core {
             self.events.log(LogLevel::Error, line);
             return None;
         }
-        self.next_connection += 1;
+        self.acceptor.use_up();
         self.connections.insert(id, connection);
         self.set_deadline(id, deadline);
         Some(id)
@@ -386,7 +324,7 @@ impl Core {
 
     fn handle_timer(&mut self, key: TimerKey) {
         match key {
-            TimerKey::Accept => self.timers.disarm(&mut self.accept_timer),
+            TimerKey::Accept => self.timers.disarm(&mut self.acceptor.pause),
             TimerKey::Session(id) => {
                 let Some(session) = self.sessions.get_mut(&id) else {
                     return;
@@ -410,10 +348,12 @@ impl Core {
             return;
         };
         match connection.stage {
-            Stage::Connecting(_) | Stage::Handshake if connection.opened_for.is_some() => {
+            ConnectionStage::Connecting(_) | ConnectionStage::Handshake
+                if connection.opened_for.is_some() =>
+            {
                 self.connect_failed(id, &ErrorKind::TimedOut.into());
             }
-            Stage::Open if !connection.bound.is_empty() => {}
+            ConnectionStage::Open if !connection.bound.is_empty() => {}
             _ => self.lose(id),
         }
     }
@@ -422,9 +362,9 @@ impl Core {
         let totals = &self.shared.totals;
         totals.sessions.store(self.sessions.len(), Relaxed);
         totals.connections.store(self.connections.len(), Relaxed);
-        totals.unbound.store(self.unbound.len(), Relaxed);
-        totals.memory_bytes.store(self.memory, Relaxed);
-        totals.spool_bytes.store(self.spooled, Relaxed);
+        totals.unbound.store(self.acceptor.unbound.len(), Relaxed);
+        totals.memory_bytes.store(self.budget.memory(), Relaxed);
+        totals.spool_bytes.store(self.budget.spooled(), Relaxed);
         totals.held_back.store(self.senders_held_back, Relaxed);
     }
 
@@ -433,7 +373,10 @@ impl Core {
         let all: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in all {
             if let Some(mut connection) = self.connections.remove(&id)
-                && matches!(connection.stage, Stage::Open | Stage::Lingering { .. })
+                && matches!(
+                    connection.stage,
+                    ConnectionStage::Open | ConnectionStage::Lingering { .. }
+                )
             {
                 if connection.speaker.is_none() {
                     let _ = connection.write_frames();
@@ -441,7 +384,7 @@ impl Core {
                 let _ = connection.shut();
             }
         }
-        self.unbound.clear();
+        self.acceptor.unbound.clear();
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in sessions {
             self.drop_session(id);

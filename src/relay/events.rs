@@ -9,9 +9,17 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{MsrpEvent, RelayEvent};
 use crate::log::LogLevel;
-use crate::msrp_control::SessionId;
+use crate::msrp_control::{MsrpEvent, SessionId};
+
+/// What the relay has to say.
+#[derive(Debug)]
+pub enum RelayEvent {
+    /// Something happened to a session.
+    Session(SessionId, MsrpEvent),
+    /// A line for the log.
+    Log(LogLevel, String),
+}
 
 /// Log lines that peers can cause, in each [`LOG_WINDOW`].
 const LOG_LINES: u32 = 20;

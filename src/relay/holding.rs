@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::budget::RESERVED_BYTES;
 use super::core::Core;
-use super::limits::RESERVED_BYTES;
 use super::progress::UNKNOWN;
 use crate::log::LogLevel;
 use crate::msrp_control::{SessionId, Side};
@@ -27,9 +27,7 @@ impl Core {
 
     /// A connection is not read from, since the memory of all sessions is used up and this session has its share.
     pub(super) fn hold_back(&mut self, connection: ConnectionId, id: SessionId) {
-        if !self.held_back.contains(&connection) {
-            self.held_back.push(connection);
-        }
+        self.budget.hold_back(connection);
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.held_back = true;
         }

@@ -1,42 +1,14 @@
-//! How memory and spool are shared among sessions.
-//!
-//! Memory is divided evenly by the number of sessions whose message has begun, rounded up to a power of two so that limits do not
-//! move with each session. The spool's quota is granted in pieces when a session comes to need it, and comes back when
-//! the session is forgotten.
+//! How the limits of sessions move with what all sessions have, and which connections are read from.
 
+use super::budget::RESERVED_BYTES;
 use super::core::Core;
 use super::session::RelaySession;
 use crate::msrp_control::{SessionId, Side};
-use crate::session::{
-    ConnectionId, Limits, MAX_PENDING_FRAMES, MIN_MEMORY_BYTES, READ_BLOCK_BYTES,
-};
-
-/// What a session gets of the spool's quota at once.
-const GRANT_BYTES: u64 = 16 * 1024 * 1024;
-/// What each session may have in memory even if that of all is used up by others: enough to go on at its own legs' pace.
-pub(super) const RESERVED_BYTES: usize = 2 * READ_BLOCK_BYTES;
+use crate::session::{ConnectionId, MAX_PENDING_FRAMES};
 
 impl Core {
-    /// The limits of a session to which so much of the spool's quota has been granted.
-    pub(super) fn session_limits(&self, spool_bytes: u64) -> Limits {
-        let share = self.limits.memory_bytes / self.shares.max(1);
-        Limits {
-            memory_bytes: share
-                .min(self.limits.session_memory_bytes)
-                .max(MIN_MEMORY_BYTES),
-            spool_bytes,
-            stall: self.limits.stall,
-            hold: self.limits.hold,
-        }
-    }
-
-    /// A session's message begins, or the session is over.
-    pub(super) fn count_begun(&mut self, begun: usize) {
-        self.begun = begun;
-        let shares = begun.next_power_of_two();
-        if shares == std::mem::replace(&mut self.shares, shares) {
-            return;
-        }
+    /// The limits of all sessions have changed.
+    pub(super) fn set_all_limits(&mut self) {
         let all: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in all {
             self.set_limits(id, 0);
@@ -45,41 +17,36 @@ impl Core {
 
     /// Sets a session's limits anew, with so much more of the spool's quota.
     fn set_limits(&mut self, id: SessionId, more: u64) {
-        let Some(granted) = self.sessions.get(&id).map(|s| s.limits.spool_bytes + more) else {
-            return;
-        };
-        let limits = self.session_limits(granted);
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.limits = limits;
-            session.fan_out.set_limits(self.now, limits);
+            let granted = session.limits.spool_bytes + more;
+            session.limits = self.budget.session_limits(granted);
+            session.fan_out.set_limits(self.now, session.limits);
         }
     }
 
-    /// Grants a session more of the spool, if it is near the end of what it has and there is some left. True: it got some.
+    /// Grants a session more of the spool, if it needs some and there is some. True: it got some.
     pub(super) fn grant(&mut self, id: SessionId) -> bool {
-        let Some(session) = self.sessions.get(&id).filter(|_| self.spool.is_some()) else {
+        let Some(session) = self.sessions.get(&id) else {
             return false;
         };
-        let unused = session.limits.spool_bytes.saturating_sub(session.spooled);
-        let left = self.limits.spool_bytes.saturating_sub(self.granted);
-        let more = left.min(GRANT_BYTES);
-        if unused >= GRANT_BYTES / 2 || more == 0 {
-            return false;
+        let granted = session.limits.spool_bytes;
+        let more = self.budget.grant(granted, session.spooled);
+        if let Some(more) = more {
+            self.set_limits(id, more);
         }
-        self.granted += more;
-        self.set_limits(id, more);
-        true
+        more.is_some()
     }
 
     /// What a session had is free for others.
     pub(super) fn give_back(&mut self, session: &RelaySession) {
-        self.memory -= session.counted;
-        self.spooled -= session.spooled;
-        self.granted -= session.limits.spool_bytes;
-        if session.begun {
-            self.count_begun(self.begun - 1);
+        let granted = session.limits.spool_bytes;
+        self.budget.count_memory(session.counted, 0);
+        self.budget.unspill(session.spooled);
+        self.budget.give_back(granted);
+        if session.begun && self.budget.end() {
+            self.set_all_limits();
         }
-        if session.limits.spool_bytes > 0 {
+        if granted > 0 {
             let stopped = self.sessions.iter().filter(|(_, s)| !s.reading);
             let stopped: Vec<SessionId> = stopped.map(|(id, _)| *id).collect();
             for id in stopped {
@@ -88,10 +55,8 @@ impl Core {
                 }
             }
         }
-        if !self.memory_is_full() {
-            for connection in std::mem::take(&mut self.held_back) {
-                self.schedule(connection);
-            }
+        for connection in self.budget.let_go(None) {
+            self.schedule(connection);
         }
     }
 
@@ -100,7 +65,7 @@ impl Core {
         let Some(connection) = self.connections.get(&id) else {
             return false;
         };
-        let full = self.memory_is_full();
+        let full = self.budget.is_full();
         let mut crowded = None;
         if connection.frames.len() >= MAX_PENDING_FRAMES {
             return false;
@@ -130,27 +95,11 @@ impl Core {
         crowded.is_none()
     }
 
-    /// Whether the memory of all sessions is used up.
-    pub(super) fn memory_is_full(&self) -> bool {
-        self.memory >= self.limits.memory_bytes
-    }
-
     /// A session has less content in memory than before: reads on where that was what held it up.
     pub(super) fn read_held_back(&mut self, id: SessionId) {
-        if self.held_back.is_empty() {
-            return;
-        }
-        if !self.memory_is_full() {
-            for connection in std::mem::take(&mut self.held_back) {
-                self.schedule(connection);
-            }
-            return;
-        }
         let originator = self.sessions.get(&id).and_then(|s| s.originator.as_ref());
         let connection = originator.and_then(|o| o.endpoint.connection());
-        let held = |held: &ConnectionId| Some(*held) == connection;
-        if let Some(index) = self.held_back.iter().position(held) {
-            let connection = self.held_back.swap_remove(index);
+        for connection in self.budget.let_go(connection) {
             self.schedule(connection);
         }
     }

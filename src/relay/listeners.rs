@@ -1,20 +1,16 @@
 //! What is made before the process forks: nothing here starts a thread.
 
-use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::error::RelayError;
+use super::settings::{Listen, RelaySettings};
 use super::tls::Tls;
-use super::{Listen, RelaySettings};
 use crate::sdp::{Fingerprint, Transport};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
-
-/// Why the relay cannot start: one line for the operator.
-#[derive(Debug)]
-pub struct RelayError(pub(super) String);
 
 /// Bound sockets and the certificate: all that can fail for reasons that the operator has to mend. Made before the process forks; one process goes on with it.
 #[derive(Debug)]
@@ -31,8 +27,7 @@ impl Listeners {
     pub fn bind(settings: &RelaySettings) -> Result<Self, RelayError> {
         let secure = |listen: &Listen| listen.transport == Transport::Tls;
         if settings.tls.is_none() && settings.listen.iter().any(secure) {
-            let line = "MSRP over TLS needs a certificate and its private key";
-            return Err(RelayError(line.to_owned()));
+            return Err(RelayError::NoCertificate);
         }
         let tls = match &settings.tls {
             Some(files) => Some(Tls::load(Some(files))?),
@@ -40,8 +35,8 @@ impl Listeners {
         };
         let mut sockets = Vec::with_capacity(settings.listen.len());
         for listen in &settings.listen {
-            let socket = listen_on(listen.address)
-                .map_err(|error| RelayError(format!("cannot listen on {listen}: {error}")))?;
+            let socket =
+                listen_on(listen.address).map_err(|error| RelayError::Listen(*listen, error))?;
             sockets.push((socket, listen.transport));
         }
         Ok(Self { sockets, tls })
@@ -76,21 +71,3 @@ fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.transport {
-            Transport::Tcp => "tcp",
-            Transport::Tls => "tls",
-        };
-        write!(f, "{transport}:{}", self.address)
-    }
-}
-
-impl fmt::Display for RelayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for RelayError {}

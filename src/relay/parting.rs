@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use super::connection::{Speaker, Stage};
+use super::connection::{ConnectionStage, Speaker};
 use super::core::Core;
 use crate::msrp_control::{SessionId, Side};
 use crate::session::ConnectionId;
@@ -64,7 +64,7 @@ impl Core {
             connection.frames.clear();
         }
         connection.waiting.clear();
-        self.unbound.remove(id);
+        self.acceptor.unbound.remove(id);
         self.linger(id);
         self.disconnect_all(id, &bound);
     }
@@ -72,7 +72,7 @@ impl Core {
     /// Nobody needs this connection any more. The peer gets the time to read what was written to it.
     pub(super) fn linger(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.stage = Stage::Lingering { shut: false };
+            connection.stage = ConnectionStage::Lingering { shut: false };
             let at = self.now + self.limits.linger;
             self.set_deadline(id, at);
             self.schedule(id);
@@ -87,7 +87,7 @@ impl Core {
         };
         let written = connection.frames.is_empty() && !connection.has_ciphertext();
         let closed: io::Result<bool> = (|| {
-            if let Stage::Lingering { shut: shut @ false } = &mut connection.stage
+            if let ConnectionStage::Lingering { shut: shut @ false } = &mut connection.stage
                 && written
             {
                 *shut = true;
@@ -117,7 +117,7 @@ impl Core {
         let Some(connection) = self.remove(connection_id) else {
             return;
         };
-        self.unbound.remove(connection_id);
+        self.acceptor.unbound.remove(connection_id);
         if let Some((session, side)) = connection.opened_for
             && let Some(ends) = self.ends_of(session, side)
             && ends.connection == Some(connection_id)

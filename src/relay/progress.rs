@@ -4,10 +4,52 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{LegProgress, RelayTotals, SessionProgress};
 use crate::msrp::Status;
 use crate::msrp_control::{LegNumber, SessionId};
 use crate::session::{LegFailure, LegState, LegStatus};
+
+/// How far a session is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionProgress {
+    /// Content bytes that came from the originator.
+    pub received: u64,
+    /// Size of the message, if it is known.
+    pub total: Option<u64>,
+    /// The originator is not read from, since legs have not taken what memory holds.
+    pub is_held_back: bool,
+    /// The legs in the order in which they were opened.
+    pub legs: Vec<LegProgress>,
+}
+
+/// How far a leg is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegProgress {
+    /// Which leg.
+    pub number: LegNumber,
+    /// Content bytes that have gone out.
+    pub written: u64,
+    /// Content bytes in chunks that were answered with 200.
+    pub delivered: u64,
+    /// Its state.
+    pub state: LegState,
+}
+
+/// What the relay holds in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RelayTotals {
+    /// Sessions that were opened and not forgotten.
+    pub sessions: usize,
+    /// Connections.
+    pub connections: usize,
+    /// Of these, accepted and without session.
+    pub unbound: usize,
+    /// Content in memory, bytes.
+    pub memory_bytes: usize,
+    /// Content in spool files, bytes.
+    pub spool_bytes: u64,
+    /// Sessions whose originator is held back.
+    pub held_back: usize,
+}
 
 /// No size is known.
 pub(super) const UNKNOWN: u64 = u64::MAX;

@@ -2,14 +2,13 @@
 
 use bytes::BytesMut;
 
-use super::connection::{Filled, Route, Stage};
+use super::connection::{ConnectionStage, Filled, Route};
 use super::core::Core;
 use super::input::Input;
 use crate::msrp::{
     Event, FailureReport, Head, Kind, Path, Status, write_bad_request, write_response,
 };
-use crate::msrp_control::MsrpEvent;
-use crate::msrp_control::{RelayCommand, SessionId, Side};
+use crate::msrp_control::{MsrpEvent, RelayCommand, SessionId, Side};
 use crate::session::{ConnectionId, Opener};
 
 /// Blocks that are read before others get their turn.
@@ -25,12 +24,12 @@ impl Core {
         };
         connection.queued = false;
         match &connection.stage {
-            Stage::Connecting(_) => {
+            ConnectionStage::Connecting(_) => {
                 if !connection.writable {
                     return;
                 }
                 match connection.is_connected() {
-                    Ok(true) => connection.stage = Stage::Handshake,
+                    Ok(true) => connection.stage = ConnectionStage::Handshake,
                     Ok(false) => {
                         connection.writable = false;
                         return;
@@ -39,12 +38,12 @@ impl Core {
                 }
                 self.shake_hands(id);
             }
-            Stage::Handshake => self.shake_hands(id),
-            Stage::Open => {
+            ConnectionStage::Handshake => self.shake_hands(id),
+            ConnectionStage::Open => {
                 self.read(id, BLOCKS_AT_ONCE);
                 self.write(id);
             }
-            Stage::Lingering { .. } => self.serve_lingering(id),
+            ConnectionStage::Lingering { .. } => self.serve_lingering(id),
         }
     }
 
@@ -58,7 +57,7 @@ impl Core {
             let Some(connection) = self.connections.get_mut(&id) else {
                 return;
             };
-            let open = matches!(connection.stage, Stage::Open);
+            let open = matches!(connection.stage, ConnectionStage::Open);
             if !open || !connection.readable || connection.held.is_some() {
                 return;
             }
@@ -84,7 +83,7 @@ impl Core {
     /// Deals with all events of what has been read.
     pub(super) fn dispatch(&mut self, id: ConnectionId) {
         while let Some(connection) = self.connections.get_mut(&id) {
-            if !matches!(connection.stage, Stage::Open) {
+            if !matches!(connection.stage, ConnectionStage::Open) {
                 return;
             }
             match connection.poll_event() {
@@ -249,7 +248,7 @@ impl Core {
         }
         connection.bound.push((session_id, side));
         self.timers.disarm(&mut connection.timer);
-        self.unbound.remove(id);
+        self.acceptor.unbound.remove(id);
         self.events.session(session_id, event);
         self.route_to(session_id, side)
     }
@@ -282,7 +281,7 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.strangers += 1;
             if connection.bound.is_empty() && connection.strangers >= MAX_STRANGERS {
-                self.unbound.remove(id);
+                self.acceptor.unbound.remove(id);
                 self.linger(id);
             }
         }

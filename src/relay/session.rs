@@ -15,7 +15,7 @@ use crate::session::{ConnectionId, Endpoint, FanOut, LegId, Limits, MessageKey};
 use crate::shared::SenderNote;
 
 pub(super) struct RelaySession {
-    pub(super) originator: Option<Originator>,
+    pub(super) originator: Option<OriginatorEnd>,
     pub(super) fan_out: FanOut,
     /// In the order of [`LegId::index`].
     pub(super) legs: Vec<RelayLeg>,
@@ -42,7 +42,7 @@ pub(super) struct RelaySession {
 }
 
 /// The originator's end.
-pub(super) struct Originator {
+pub(super) struct OriginatorEnd {
     pub(super) endpoint: Endpoint,
     pub(super) ends: PeerEnds,
     /// The message, once it has begun.

@@ -1,5 +1,6 @@
 //! What the operator can set for the relay.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -137,5 +138,15 @@ impl RelaySettings {
             }),
             names: Names::default(),
         }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match self.transport {
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        };
+        write!(f, "{transport}:{}", self.address)
     }
 }

@@ -10,9 +10,9 @@ use super::input::Input;
 use super::*;
 use crate::log::LogLevel;
 use crate::msrp::{MsrpUri, Path};
-use crate::msrp_control::MsrpEnds;
+use crate::msrp_control::{LegNumber, MsrpEnds, MsrpEvent, RelayCommand, SessionId};
 use crate::sdp::{Role, Transport};
-use crate::session::LegFailure;
+use crate::session::{LegFailure, LegState};
 
 fn started() -> Relay {
     let settings = RelaySettings::default();

@@ -18,9 +18,10 @@ use rustls::{
     Error, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
 };
 
-use super::{RelayError, TlsFiles};
+use super::error::RelayError;
+use super::settings::TlsFiles;
 use crate::sdp::Fingerprint;
-use crate::trust::{self, TrustError};
+use crate::trust;
 
 /// Plaintext, or ciphertext, that may lie in one connection for the socket to take it.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -58,7 +59,7 @@ impl Tls {
             (Ok(known), _) => {
                 roots.add_parsable_certificates(known.iter().cloned());
             }
-            (Err(error), Some(_)) => return Err(RelayError(error.to_string())),
+            (Err(error), Some(_)) => return Err(RelayError::Trust(error)),
             // Fingerprints do without.
             (Err(_), None) => {}
         }
@@ -159,10 +160,9 @@ fn digest(hash: &str, certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
 
 impl Identity {
     fn load(files: &TlsFiles) -> Result<Self, RelayError> {
-        let unusable = |error: TrustError| RelayError(error.to_string());
         let chain = trust::read_certificates("certificate", &files.certificate);
-        let chain = chain.map_err(unusable)?;
-        let key = trust::read_private_key(&files.private_key).map_err(unusable)?;
+        let chain = chain.map_err(RelayError::Trust)?;
+        let key = trust::read_private_key(&files.private_key).map_err(RelayError::Trust)?;
         Ok(Self { chain, key })
     }
 
@@ -178,16 +178,10 @@ impl Identity {
             .with_safe_default_protocol_versions()
             .map(|builder| builder.with_client_cert_verifier(Arc::new(any_client)))
             .and_then(|builder| builder.with_single_cert(self.chain.clone(), self.key.clone_key()));
-        let mut config = config.map_err(|error| {
-            let certificate = files.certificate.display();
-            let key = files.private_key.display();
-            let what = match error {
-                Error::InconsistentKeys(_) => "the key does not fit the certificate".to_owned(),
-                other => other.to_string(),
-            };
-            RelayError(format!(
-                "certificate {certificate}, private key {key}: {what}"
-            ))
+        let mut config = config.map_err(|cause| RelayError::Identity {
+            certificate: files.certificate.clone(),
+            private_key: files.private_key.clone(),
+            cause,
         })?;
         // A session is one connection, and the certificate is to be shown on each.
         config.session_storage = Arc::new(NoServerSessionStorage {});

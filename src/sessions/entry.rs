@@ -1,4 +1,5 @@
-//! One session, with what the proxy and the operator have to know of it.
+//! A session's state machine plus the process's bookkeeping for it: transaction, timers, queue
+//! membership.
 
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ pub(super) struct Entry {
     pub(super) answered: bool,
     /// The legs' INVITEs, by leg number.
     legs: Vec<Invite>,
-    /// What waits until the proxy has room again.
+    /// The action that comes first.
     pub(super) held_back: Option<HeldBack>,
     /// Whether it is among those with something to do.
     pub(super) is_busy: bool,
@@ -49,10 +50,12 @@ pub(super) enum Invite {
     CancelDue,
 }
 
-/// An INVITE that the proxy had no room for.
+/// What has to be done again, or later: an INVITE that the proxy had no room for, or a reply that
+/// waits for the relay.
 pub(super) struct HeldBack {
     pub(super) action: Action,
-    pub(super) since: Instant,
+    /// Since when there was no room.
+    pub(super) since: Option<Instant>,
 }
 
 impl Entry {
@@ -115,7 +118,7 @@ impl Entry {
     /// The next thing to do: what was held back comes first.
     pub(super) fn next_action(&mut self) -> Option<(Action, Option<Instant>)> {
         match self.held_back.take() {
-            Some(HeldBack { action, since }) => Some((action, Some(since))),
+            Some(HeldBack { action, since }) => Some((action, since)),
             None => self.machine.poll_action().map(|action| (action, None)),
         }
     }

@@ -1,4 +1,5 @@
-//! Sessions that have ended a short while ago, so that a BYE which crosses ours is answered as RFC 3261 §15.1.2 has it.
+//! Sessions that have ended a short while ago, so that a BYE which crosses ours is answered as RFC
+//! 3261 §15.1.2 has it.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
@@ -8,7 +9,8 @@ use crate::controlling::large_message_mode::{BYE_TIMEOUT, SessionId};
 /// Most sessions that are remembered; the oldest go first.
 const MAX_SESSIONS: usize = 16 * 1024;
 
-/// Sessions that have ended within [`BYE_TIMEOUT`]: so long a BYE that was sent before may still be repeated.
+/// Sessions that have ended within [`BYE_TIMEOUT`]: so long a BYE that was sent before may still be
+/// repeated.
 #[derive(Debug, Default)]
 pub(super) struct LatelyEnded {
     known: HashSet<SessionId>,

@@ -1,12 +1,31 @@
-//! What an operator is told of sessions. The answers go to the process that serves his command as lines of fields, which it
-//! shapes as its protocol wants: `name=value` with tabs between; a leg's line begins with `leg`.
+//! What an operator is told of sessions. The answers go to the process that serves the command as
+//! lines of fields, which it shapes as its protocol wants: `name=value` with tabs between; a leg's
+//! line begins with `leg`.
 
 use std::fmt::Write as _;
 use std::time::Instant;
 
 use super::entry::Entry;
 use crate::controlling::large_message_mode::{LegOutcome, LegState, SessionId, Stage};
-use crate::relay::Relay;
+use crate::relay::{Relay, RelayTotals, SessionProgress};
+
+/// What may be looked at of the relay.
+pub trait RelayView {
+    /// How far the MSRP of a session is; `None`: it has not begun.
+    fn progress(&self, session: SessionId) -> Option<SessionProgress>;
+    /// Totals.
+    fn totals(&self) -> RelayTotals;
+}
+
+impl RelayView for Relay {
+    fn progress(&self, session: SessionId) -> Option<SessionProgress> {
+        Relay::progress(self, session)
+    }
+
+    fn totals(&self) -> RelayTotals {
+        Relay::totals(self)
+    }
+}
 
 /// What an operator asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +41,7 @@ pub enum Question {
 }
 
 /// One session in a line.
-pub(super) fn session_line(out: &mut String, now: Instant, entry: &Entry, relay: &Relay) {
+pub(super) fn session_line(out: &mut String, now: Instant, entry: &Entry, relay: &dyn RelayView) {
     let (delivered, failed) = entry.outcomes();
     let progress = relay.progress(entry.id());
     let received = progress.as_ref().map_or(0, |progress| progress.received);
@@ -46,7 +65,7 @@ pub(super) fn session_line(out: &mut String, now: Instant, entry: &Entry, relay:
 }
 
 /// Its legs, a line each.
-pub(super) fn leg_lines(out: &mut String, entry: &Entry, relay: &Relay) {
+pub(super) fn leg_lines(out: &mut String, entry: &Entry, relay: &dyn RelayView) {
     let progress = relay.progress(entry.id());
     for leg in entry.machine.legs() {
         let moved = progress.as_ref().and_then(|progress| {
@@ -76,7 +95,7 @@ pub(super) fn leg_lines(out: &mut String, entry: &Entry, relay: &Relay) {
 }
 
 /// What the relay holds, in a line.
-pub(super) fn relay_line(out: &mut String, relay: &Relay) {
+pub(super) fn relay_line(out: &mut String, relay: &dyn RelayView) {
     let totals = relay.totals();
     let _ = writeln!(
         out,

@@ -4,7 +4,10 @@ use super::*;
 
 /// The message, with a header that asks for notifications.
 fn asking(entries: &str) -> String {
-    let text = message(entries);
+    let text = message(entries).replace(
+        "<sip:anne@example.com>\r\nContribution",
+        "<sip:anne@192.0.2.3>\r\nContribution",
+    );
     let head = "NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: Mj8+4a/x\r\n\
         imdn.Disposition-Notification: positive-delivery\r\n";
     // Content-Length is not looked at in a datagram that ends where the body does.
@@ -28,42 +31,32 @@ fn notification(fields: &str) -> String {
     )
 }
 
-/// What comes of a notification: the result, and the forwarding in words.
+/// What comes of a notification: the result, and what was done last.
 fn forward(
     service: *const cpm_service,
     text_of: &str,
     source: &str,
     is_asked: c_int,
-) -> (c_int, String) {
+) -> (cpm_script_result, String) {
     let received = cpm_received {
-        message: lent(text_of),
-        request_uri: lent("sip:exploder@example.com"),
         source_address: lent(source),
+        ..received(text_of, "sip:exploder@example.com")
     };
-    let mut room = cpm_forwarding::default();
-    let result = call!(forward_imdn(
-        service,
-        &raw const received,
-        is_asked,
-        &raw mut room,
-        context()
-    ));
-    let words = format!(
-        "{} by {} without {}: {}{}",
-        text(room.request_uri),
-        text(room.next_hop),
-        text(room.dropped),
-        text(room.headers),
-        room.reply.code
-    );
-    (result, words)
+    let result = if is_asked == 1 {
+        call!(forward_imdn(service, &raw const received, context()))
+    } else {
+        super::handle(service, &received)
+    };
+    let done = seen(|seen| std::mem::take(&mut seen.done));
+    (result, done.join("; "))
 }
 
-fn fan_out(service: *const cpm_service, message: &str) -> c_int {
+fn fan_out(service: *const cpm_service, message: &str) -> cpm_script_result {
     let request = classify(service, message, "sip:exploder@example.com");
     assert!(!request.is_null());
-    let result = call!(fan_out(request, context()));
+    let result = super::fan_out(request);
     call!(request_free(request));
+    seen(|seen| seen.done.clear());
     result
 }
 
@@ -72,27 +65,29 @@ fn one_goes_on_as_a_proxy_would_send_it() {
     let service = service(PARAMETERS);
     let one = notification("Max-Forwards: 5\r\n");
     assert!(classify(service, &one, "sip:exploder@example.com").is_null());
-    assert_eq!(forward(service, &one, "192.0.2.1", 0).0, 0);
-    assert_eq!(fan_out(service, &asking(BILL)), 1);
-    let words = "sip:anne@example.com by  without Max-Forwards,Route: Max-Forwards: 4\r\n0";
+    assert_eq!(forward(service, &one, "192.0.2.1", 0).0, CPM_SCRIPT_NO);
+    assert_eq!(fan_out(service, &asking(BILL)), CPM_SCRIPT_YES);
+    let words = "forward to sip:anne@192.0.2.3 by sip:anne@192.0.2.3 without Max-Forwards,Route: \
+                 Max-Forwards: 4\r\n";
     assert_eq!(
         forward(service, &one, "192.0.2.1", 0),
-        (1, words.to_owned())
+        (CPM_SCRIPT_YES, words.to_owned())
     );
     // From whom nobody trusts, no asserted identity goes on (RFC 3325 §5).
     let (result, words) = forward(service, &one, "192.0.2.99", 0);
-    assert_eq!(result, 1);
+    assert_eq!(result, CPM_SCRIPT_YES);
     assert!(words.contains("without Max-Forwards,Route,P-Asserted-Identity:"));
     let spent = notification("Max-Forwards: 0\r\n");
     let (result, words) = forward(service, &spent, "192.0.2.1", 0);
-    assert_eq!(result, 2);
-    assert!(words.ends_with("483"), "{words}");
+    assert_eq!(result, CPM_SCRIPT_YES);
+    assert!(words.starts_with("483 in "), "{words}");
     seen(|seen| {
         let unknown =
-            |(counter, n): &(cpm_counter, u32)| (*counter == CPM_COUNT_IMDN_UNKNOWN).then_some(*n);
+            |(counter, n): &(Counter, u32)| (*counter == Counter::ImdnUnknown).then_some(*n);
         assert_eq!(seen.counted.iter().filter_map(unknown).sum::<u32>(), 1);
-        let forwarded = |(counter, _): &(cpm_counter, u32)| *counter == CPM_COUNT_IMDN_FORWARDED;
-        assert!(!seen.counted.iter().any(forwarded), "the host's to count");
+        let forwarded =
+            |(counter, n): &(Counter, u32)| (*counter == Counter::ImdnForwarded).then_some(*n);
+        assert_eq!(seen.counted.iter().filter_map(forwarded).sum::<u32>(), 2);
     });
     call!(service_free(service));
 }
@@ -106,7 +101,7 @@ fn a_group_sends_a_receipt_of_its_own_when_the_host_is_ready() {
         ("group_uri", "sip:*@groups.example.com"),
     ];
     let service = service(&[PARAMETERS, &groups].concat());
-    assert_eq!(fan_out(service, &asking(BILL)), 1);
+    assert_eq!(fan_out(service, &asking(BILL)), CPM_SCRIPT_YES);
     seen(|seen| seen.sent.clear());
     let one = notification("P-Asserted-Identity: <sip:bill@example.com>\r\nX-Name: bill\r\n");
     let whole = one.replace(
@@ -117,79 +112,62 @@ fn a_group_sends_a_receipt_of_its_own_when_the_host_is_ready() {
     let (_, before) = one.split_once("\r\n\r\n").unwrap();
     let [was, is] = [before, body].map(|body| format!("Content-Length: {}\r\n", body.len()));
     let whole = whole.replace(&was, &is);
-    let forward = |message: &str, source: &str| {
+    let handle = |message: &str, source: &str| {
         let received = cpm_received {
-            message: lent(message),
-            request_uri: lent("sip:lunch@groups.example.com"),
             source_address: lent(source),
+            ..received(message, "sip:lunch@groups.example.com")
         };
-        let mut room = cpm_forwarding::default();
-        let result = call!(forward_imdn(
-            service,
-            &raw const received,
-            0,
-            &raw mut room,
-            context()
-        ));
-        (result, room.reply.code)
+        let result = super::handle(service, &received);
+        (result, last_reply().0)
     };
-    let send = || {
-        let mut room = cpm_reply::default();
-        (
-            call!(send_receipt(service, &raw mut room, context())),
-            room.code,
-        )
-    };
-    assert_eq!(send(), (-1, 0), "there is none yet");
     let mut call_ids = Vec::new();
     for source in ["192.0.2.1", "192.0.2.99"] {
-        assert_eq!(forward(&whole, source), (3, 0));
-        seen(|seen| assert!(seen.sent.is_empty(), "repetitions are not absorbed yet"));
-        assert_eq!(send(), (1, 202));
-        assert_eq!(send(), (-1, 0), "once");
+        assert_eq!(handle(&whole, source), (CPM_SCRIPT_YES, 202));
         let sent = seen(|seen| std::mem::take(&mut seen.sent));
         let uris = sent.iter().map(|(uri, _)| uri.as_str());
-        assert_eq!(uris.collect::<Vec<_>>(), ["sip:anne@example.com"]);
+        assert_eq!(uris.collect::<Vec<_>>(), ["sip:anne@192.0.2.3"]);
         call_ids.extend(sent.into_iter().map(|(_, call_id)| call_id));
     }
     assert_eq!(call_ids[0], call_ids[1], "a late repetition shows as one");
-    for (answer, code) in [
-        (CPM_SENT_NO_ROOM, 503),
-        (CPM_SENT_BUSY, 503),
-        (CPM_SENT_FAILED, 500),
-        (CPM_SENT_DROPPED, 202),
-    ] {
-        assert_eq!(forward(&whole, "192.0.2.1"), (3, 0));
+    seen(|seen| seen.absorbs = true);
+    assert_eq!(handle(&whole, "192.0.2.1").0, CPM_SCRIPT_END);
+    seen(|seen| {
+        assert!(seen.sent.is_empty(), "a repetition sends nothing");
+        seen.absorbs = false;
+        seen.room = vec![false];
+    });
+    assert_eq!(handle(&whole, "192.0.2.1"), (CPM_SCRIPT_YES, 503));
+    for (answer, code) in [(CPM_SENT_FAILED, 500), (CPM_SENT_DROPPED, 202)] {
         seen(|seen| seen.send_answers = vec![answer]);
-        assert_eq!(send(), (0, code));
+        assert_eq!(handle(&whole, "192.0.2.1"), (CPM_SCRIPT_YES, code));
     }
     // It does not say what has become of the message.
-    assert_eq!(forward(&one, "192.0.2.1"), (2, 400));
+    assert_eq!(handle(&one, "192.0.2.1"), (CPM_SCRIPT_YES, 400));
     call!(service_free(service));
 }
 
-const BILL: &str = "<entry uri=\"sip:bill@example.com\"/>";
+const BILL: &str = "<entry uri=\"sip:bill@192.0.2.2\"/>";
 
 #[test]
 fn a_refused_message_leaves_nothing_behind() {
     let service = service(PARAMETERS);
     let one = notification("");
-    let is_known = || forward(service, &one, "192.0.2.1", 0).0 == 1;
-    seen(|seen| seen.send_answers = vec![CPM_SENT_NO_ROOM]);
-    assert_eq!(fan_out(service, &asking(BILL)), 0);
+    let is_known = || forward(service, &one, "192.0.2.1", 0).0 == CPM_SCRIPT_YES;
+    seen(|seen| seen.room = vec![false]);
+    assert_eq!(fan_out(service, &asking(BILL)), CPM_SCRIPT_NO);
     assert!(!is_known(), "503, and nobody has it");
     seen(|seen| seen.veto = true);
-    assert_eq!(fan_out(service, &asking(BILL)), 0);
+    assert_eq!(fan_out(service, &asking(BILL)), CPM_SCRIPT_NO);
     assert!(!is_known(), "403");
     seen(|seen| seen.veto = false);
-    assert_eq!(fan_out(service, &message(BILL)), 1);
+    assert_eq!(fan_out(service, &message(BILL)), CPM_SCRIPT_YES);
     assert!(!is_known(), "it asked for nothing");
     // Another process has it: it is accepted.
     seen(|seen| {
-        seen.send_answers = vec![CPM_SENT_NO_ROOM];
-        seen.takes_jobs = true;
+        seen.room = vec![false];
+        seen.takes = true;
     });
-    assert_eq!(fan_out(service, &asking(BILL)), 2);
+    assert_eq!(fan_out(service, &asking(BILL)), CPM_SCRIPT_YES);
     assert!(is_known());
     call!(service_free(service));
 }
@@ -197,12 +175,15 @@ fn a_refused_message_leaves_nothing_behind() {
 #[test]
 fn who_is_known_stays_known_when_a_parameter_changes() {
     let service = service(PARAMETERS);
-    assert_eq!(fan_out(service, &asking(BILL)), 1);
+    assert_eq!(fan_out(service, &asking(BILL)), CPM_SCRIPT_YES);
     assert_eq!(
         call!(service_tune(service, lent("imdn_ttl"), lent("60"), 0)),
         0
     );
-    assert_eq!(forward(service, &notification(""), "192.0.2.1", 0).0, 1);
+    assert_eq!(
+        forward(service, &notification(""), "192.0.2.1", 0).0,
+        CPM_SCRIPT_YES
+    );
     call!(service_free(service));
 }
 
@@ -212,8 +193,9 @@ fn the_operator_may_leave_them_to_the_script() {
         |name: &'static str, value: &'static str| service(&[PARAMETERS, &[(name, value)]].concat());
     let script = with("imdn", "script");
     let none = with("imdn_records", "0");
-    for (service, results) in [(script, [0, 1]), (none, [0, 0])] {
-        assert_eq!(fan_out(service, &asking(BILL)), 1);
+    let (no, yes) = (CPM_SCRIPT_NO, CPM_SCRIPT_YES);
+    for (service, results) in [(script, [no, yes]), (none, [no, no])] {
+        assert_eq!(fan_out(service, &asking(BILL)), CPM_SCRIPT_YES);
         let one = notification("");
         let results_of = [0, 1].map(|is_asked| forward(service, &one, "192.0.2.1", is_asked).0);
         assert_eq!(results_of, results);

@@ -23,7 +23,7 @@ const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2
 fn invite() -> String {
     let list = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
         <resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"><list>\
-        <entry uri=\"sip:bill@example.com\"/></list></resource-lists>\r\n";
+        <entry uri=\"sip:bill@192.0.2.2\"/></list></resource-lists>\r\n";
     let body = format!(
         "--b\r\nContent-Type: application/sdp\r\n\r\n{OFFER}\r\n--b\r\n\
          Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list\r\n\r\n\
@@ -55,42 +55,60 @@ fn large_mode_with(more: &[(&str, &str)]) -> *mut cpm_service {
     service(&parameters)
 }
 
-fn see(sessions: *mut cpm_sessions, kind: cpm_seen_kind, transaction: u64, message: &[u8]) {
-    let seen = cpm_seen {
-        kind,
-        transaction,
-        code: 0,
-        message: cpm_str {
-            s: message.as_ptr().cast(),
-            len: message.len(),
-        },
+/// The process of the sessions.
+fn begin(service: *mut cpm_service) -> *mut cpm_mailbox {
+    seen(|seen| seen.takes = true);
+    let sessions = call!(mailbox_new(service, CPM_PROCESS_SESSIONS));
+    assert!(!sessions.is_null());
+    sessions
+}
+
+/// What is done now, once it has all that was posted to it.
+fn work(sessions: *mut cpm_mailbox) -> Vec<String> {
+    deliver(sessions, CPM_PROCESS_SESSIONS);
+    while call!(mailbox_work(sessions)) == 0 {}
+    seen(|seen| std::mem::take(&mut seen.done))
+}
+
+/// A worker gets the INVITE.
+fn handle_invite(service: *mut cpm_service, invite: &str) -> cpm_script_result {
+    let received = received(invite, "sip:exploder@example.com");
+    let result = handle(service, &received);
+    seen(|seen| seen.done.clear());
+    result
+}
+
+/// A worker gets a request inside of a dialog whose To tag is this.
+fn handle_in_dialog(service: *mut cpm_service, request: &str, to_tag: &str) -> cpm_script_result {
+    let received = cpm_received {
+        to_tag: lent(to_tag),
+        ..received(request, "sip:cpm@192.0.2.9")
     };
-    call!(sessions_see(sessions, &raw const seen, context()));
+    handle(service, &received)
 }
 
-/// What is done now.
-fn work(sessions: *mut cpm_sessions) -> Vec<String> {
-    while call!(sessions_work(sessions, context())) == 0 {}
-    seen(|seen| std::mem::take(&mut seen.in_sessions))
+fn respond(service: *mut cpm_service, response: &str) {
+    call!(responded(service, lent(response)));
 }
 
-fn ask(sessions: *mut cpm_sessions, question: cpm_question, session: &str) -> (c_int, String) {
-    let mut answer = cpm_str::default();
-    let result = call!(sessions_ask(
-        sessions,
-        question,
-        lent(session),
-        &raw mut answer,
-        context()
-    ));
-    (result, text(answer))
+/// Asks, and the process of the sessions takes the question at once.
+fn ask(
+    service: *mut cpm_service,
+    sessions: *mut cpm_mailbox,
+    question: cpm_query,
+    session: &str,
+) -> (cpm_query_result, Vec<String>) {
+    seen(|seen| seen.takes_at_once = Some(sessions));
+    let answer = query(service, question, session);
+    seen(|seen| seen.takes_at_once = None);
+    answer
 }
 
 /// Response to the INVITE of this Call-ID.
 fn response(call_id: &str, status: &str, sdp: &str) -> String {
     format!(
         "SIP/2.0 {status}\r\nVia: SIP/2.0/UDP 192.0.2.9\r\nFrom: <sip:anne@example.com>;tag={call_id}\r\n\
-         To: <sip:bill@example.com>;tag=b\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\
+         To: <sip:bill@192.0.2.2>;tag=b\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\
          Contact: <sip:bill@192.0.2.2>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
         sdp.len()
     )
@@ -99,49 +117,43 @@ fn response(call_id: &str, status: &str, sdp: &str) -> String {
 #[test]
 fn without_a_listener_an_invite_is_not_ours() {
     let service = service(PARAMETERS);
-    assert_eq!(call!(uses_sessions(service)), 0);
+    let mut plan = cpm_process_plan::default();
+    call!(plan(service, CPM_PROCESS_SESSIONS, &raw mut plan));
+    assert_eq!(plan.count, 0);
     assert!(classify(service, &invite(), "sip:exploder@example.com").is_null());
-    assert!(call!(sessions_new(service)).is_null());
+    assert!(call!(mailbox_new(service, CPM_PROCESS_SESSIONS)).is_null());
+    assert_eq!(query(service, CPM_QUERY_SESSIONS, "").0, CPM_QUERY_OFF);
     call!(service_free(service));
 }
 
 #[test]
 fn a_session_from_invite_to_bye() {
-    seen(|seen| seen.takes_jobs = true);
     let service = large_mode();
-    assert_eq!(call!(uses_sessions(service)), 1);
+    let sessions = begin(service);
+    let second = call!(mailbox_new(service, CPM_PROCESS_SESSIONS));
+    assert!(second.is_null(), "there is one relay");
+    assert!(call!(mailbox_fd(sessions)) >= 0);
     let request = classify(service, &invite(), "sip:exploder@example.com");
     assert_eq!(core_field(request, CPM_FIELD_MODE), "large");
     let id = core_field(request, CPM_FIELD_SESSION);
-    assert_eq!(call!(check(request, context())), 1);
-    assert_eq!(call!(fan_out(request, context())), 2);
+    assert_eq!(check(request), CPM_SCRIPT_YES);
+    assert_eq!(fan_out(request), CPM_SCRIPT_YES);
+    assert_eq!(reply(request), None, "the session replies");
     call!(request_free(request));
-    let job = seen(|seen| seen.jobs.pop()).expect("it was handed over");
-
-    let sessions = call!(sessions_new(service));
-    assert!(!sessions.is_null());
-    assert!(call!(sessions_new(service)).is_null(), "there is one relay");
-    assert!(call!(sessions_fd(sessions)) >= 0);
-    see(sessions, CPM_SEEN_INVITE, 77, &job);
-    assert_eq!(work(sessions), ["INVITE sip:bill@example.com"]);
+    assert_eq!(work(sessions), ["keep 1 open", "INVITE sip:bill@192.0.2.2"]);
     let (_, call_id) = seen(|seen| seen.sent[0].clone());
-    assert_eq!(call!(names_session(service, lent(&call_id))), 1);
-    assert_eq!(call!(names_session(service, lent("cpm-1"))), 0);
+    assert_eq!(call!(is_session_name(service, lent(&call_id))), 1);
+    assert_eq!(call!(is_session_name(service, lent("cpm-1"))), 0);
 
     let ok = response(&call_id, "200 OK", ANSWER);
-    see(
-        sessions,
-        CPM_SEEN_RESPONSE,
-        0,
-        response(&call_id, "180 Ringing", "").as_bytes(),
-    );
-    see(sessions, CPM_SEEN_RESPONSE, 0, ok.as_bytes());
-    assert_eq!(work(sessions), ["200 in 77, keep 1"]);
+    respond(service, &response(&call_id, "180 Ringing", ""));
+    respond(service, &ok);
+    assert_eq!(work(sessions), ["200 in 1, held"]);
     let answer = seen(|seen| seen.reply_body.clone());
     assert!(answer.contains("a=recvonly\r\n"), "{answer}");
 
-    let own_tag = seen(|seen| seen.reply_tag.clone());
-    assert_eq!(call!(names_session(service, lent(&own_tag))), 1);
+    let own_tag = last_reply().3;
+    assert_eq!(call!(is_session_name(service, lent(&own_tag))), 1);
     assert_ne!(own_tag, call_id);
     for name in [&own_tag, &call_id] {
         assert!(!name.contains(&id), "{name} tells the session");
@@ -151,38 +163,52 @@ fn a_session_from_invite_to_bye() {
          From: <sip:anne@example.com>;tag=1\r\nTo: <sip:exploder@example.com>;tag={own_tag}\r\n\
          Call-ID: 1\r\nCSeq: 1 ACK\r\n\r\n"
     );
-    see(sessions, CPM_SEEN_REQUEST, 0, ack.as_bytes());
-    assert_eq!(work(sessions), ["release 77", "ACK sip:bill@192.0.2.2"]);
+    assert_eq!(handle_in_dialog(service, &ack, &own_tag), CPM_SCRIPT_YES);
+    assert_eq!(
+        work(sessions),
+        [
+            "acknowledged, of a session: 1",
+            "release 1",
+            "ACK sip:bill@192.0.2.2"
+        ]
+    );
     // Repeated, because the ACK was lost.
-    see(sessions, CPM_SEEN_RESPONSE, 0, ok.as_bytes());
+    respond(service, &ok);
     assert_eq!(work(sessions), ["ACK sip:bill@192.0.2.2"]);
 
-    let (result, line) = ask(sessions, CPM_ASK_SESSIONS, "");
-    assert_eq!(result, 1);
-    assert!(
-        line.starts_with(&format!("id={id}\tstate=confirmed")),
-        "{line}"
+    let (result, fields) = ask(service, sessions, CPM_QUERY_SESSIONS, "");
+    assert_eq!(result, CPM_QUERY_ANSWERED);
+    assert_eq!(
+        fields[..3],
+        ["record", &*format!("id={id}"), "state=confirmed"]
     );
-    let (result, lines) = ask(sessions, CPM_ASK_SESSION, &id);
-    assert_eq!((result, lines.lines().count()), (1, 2), "{lines}");
-    assert!(
-        lines.contains("leg=0\turi=sip:bill@example.com\tstate=confirmed"),
-        "{lines}"
-    );
-    assert_eq!(ask(sessions, CPM_ASK_SESSION, "no such").0, 0);
+    let (result, fields) = ask(service, sessions, CPM_QUERY_SESSION, &id);
+    let parts = fields.iter().filter(|field| *field == "part").count();
+    assert_eq!((result, parts), (CPM_QUERY_ANSWERED, 1), "{fields:?}");
+    let leg = fields.iter().skip_while(|field| *field != "part").skip(1);
+    let leg: Vec<_> = leg.take(3).collect();
+    assert_eq!(leg, ["leg=0", "uri=sip:bill@192.0.2.2", "state=confirmed"]);
+    for unknown in ["no such", &"0".repeat(32)] {
+        let (result, _) = ask(service, sessions, CPM_QUERY_SESSION, unknown);
+        assert_eq!(result, CPM_QUERY_UNKNOWN);
+    }
+    let number = Gauge::Sessions.number();
+    assert_eq!(call!(gauge_value(service, number)), 1);
 
-    assert_eq!(ask(sessions, CPM_ASK_END, &id).0, 1);
+    let ended = ask(service, sessions, CPM_QUERY_END, &id);
+    assert_eq!(ended, (CPM_QUERY_ANSWERED, vec![]));
     let done = work(sessions);
     assert!(
         done.contains(&"BYE sip:anne@192.0.2.1".to_owned()),
         "{done:?}"
     );
-    call!(sessions_shut_down(sessions, context()));
-    let done = seen(|seen| std::mem::take(&mut seen.in_sessions));
+    call!(mailbox_stop(sessions));
+    let done = seen(|seen| std::mem::take(&mut seen.done));
     assert!(
         done.contains(&"BYE sip:bill@192.0.2.2".to_owned()),
         "{done:?}"
     );
+    assert_eq!(query(service, CPM_QUERY_RELAY, "").0, CPM_QUERY_NO_ANSWER);
     call!(service_free(service));
 }
 
@@ -193,7 +219,7 @@ fn what_belongs_to_no_session_is_told_so() {
     write_secret(&key_file, &[7; ID_KEY_BYTES]);
     let service = large_mode_with(&[("id_key_file", key_file.to_str().unwrap())]);
     std::fs::remove_file(key_file).unwrap();
-    let sessions = call!(sessions_new(service));
+    let sessions = begin(service);
     let named = |side| {
         let session = SessionId::parse(&"0".repeat(32)).unwrap();
         let ids = Ids::new(&[7; ID_KEY_BYTES]);
@@ -205,70 +231,64 @@ fn what_belongs_to_no_session_is_told_so() {
          From: <sip:anne@example.com>;tag=1\r\nTo: <sip:exploder@example.com>;tag={name}\r\n\
          Call-ID: 1\r\nCSeq: 2 BYE\r\n\r\n"
     );
-    see(sessions, CPM_SEEN_REQUEST, 5, bye.as_bytes());
-    see(sessions, CPM_SEEN_REQUEST, 6, b"BYE");
-    see(sessions, CPM_SEEN_INVITE, 7, b"not an INVITE");
-    assert_eq!(
-        work(sessions),
-        ["481 in 5, keep 0", "400 in 6, keep 0", "500 in 7, keep 0"]
-    );
+    assert_eq!(handle_in_dialog(service, &bye, &name), CPM_SCRIPT_YES);
+    assert_eq!(handle_in_dialog(service, "BYE", &name), CPM_SCRIPT_YES);
+    let not_an_invite = [&[4, 0, 0, 0, 0, 0, 0, 0, 7][..], b"not an INVITE"].concat();
+    seen(|seen| {
+        seen.posted.push((CPM_PROCESS_SESSIONS, not_an_invite));
+        seen.done.clear();
+    });
+    assert_eq!(work(sessions), ["481 in 1", "400 in 2", "500 in 7"]);
     // A callee whose 2xx comes after all: ACK and BYE.
     let call_id = named(Side::Leg(LegNumber(0)));
-    let late = response(&call_id, "200 OK", ANSWER);
-    see(sessions, CPM_SEEN_RESPONSE, 0, late.as_bytes());
+    respond(service, &response(&call_id, "200 OK", ANSWER));
     assert_eq!(
         work(sessions),
         ["ACK sip:bill@192.0.2.2", "BYE sip:bill@192.0.2.2"]
     );
-    call!(sessions_shut_down(sessions, context()));
+    // Nobody can take it.
+    seen(|seen| seen.takes = false);
+    assert_eq!(handle_in_dialog(service, &bye, &name), CPM_SCRIPT_YES);
+    assert_eq!(last_reply().0, 503);
+    call!(mailbox_stop(sessions));
     call!(service_free(service));
 }
+
+const CANCEL: &str = "CANCEL sip:exploder@example.com SIP/2.0\r\nCall-ID: 1\r\n\r\n";
 
 /// The INVITE comes through another process than its CANCEL.
 #[test]
 fn a_cancel_may_overtake_its_invite() {
-    seen(|seen| seen.takes_jobs = true);
     let service = large_mode();
-    let sessions = call!(sessions_new(service));
-    let request = classify(service, &invite(), "sip:exploder@example.com");
-    assert_eq!(call!(fan_out(request, context())), 2);
-    call!(request_free(request));
-    let job = seen(|seen| seen.jobs.pop()).expect("it was handed over");
-    see(sessions, CPM_SEEN_CANCEL, 8, b"");
-    see(sessions, CPM_SEEN_INVITE, 8, &job);
-    assert_eq!(work(sessions), ["487 in 8, keep 0"]);
-    call!(sessions_shut_down(sessions, context()));
+    let sessions = begin(service);
+    assert_eq!(handle_invite(service, &invite()), CPM_SCRIPT_YES);
+    assert_eq!(handle_in_dialog(service, CANCEL, ""), CPM_SCRIPT_YES);
+    // The host says that it is for the transaction 1.
+    seen(|seen| seen.posted.reverse());
+    assert_eq!(work(sessions), ["200 in 2", "487 in 1"]);
+    call!(mailbox_stop(sessions));
     call!(service_free(service));
 }
 
 #[test]
 fn no_more_than_max_sessions() {
-    seen(|seen| seen.takes_jobs = true);
     let service = large_mode();
     assert_eq!(
         call!(service_tune(service, lent("max_sessions"), lent("1"), 0)),
         0
     );
-    let sessions = call!(sessions_new(service));
-    for transaction in [1, 2] {
-        let invite = invite().replace("Call-ID: 1", &format!("Call-ID: {transaction}"));
-        let request = classify(service, &invite, "sip:exploder@example.com");
-        assert_eq!(call!(fan_out(request, context())), 2);
-        call!(request_free(request));
-        let job = seen(|seen| seen.jobs.pop()).expect("it was handed over");
-        see(sessions, CPM_SEEN_INVITE, transaction, &job);
+    let sessions = begin(service);
+    for call_id in [1, 2] {
+        let invite = invite().replace("Call-ID: 1", &format!("Call-ID: {call_id}"));
+        assert_eq!(handle_invite(service, &invite), CPM_SCRIPT_YES);
     }
-    assert_eq!(
-        work(sessions),
-        ["503 in 2, keep 0", "INVITE sip:bill@example.com"]
-    );
+    assert_eq!(work(sessions), ["503 in 2", "INVITE sip:bill@192.0.2.2"]);
     // A CANCEL reaches the one that is there.
-    see(sessions, CPM_SEEN_CANCEL, 1, b"");
-    assert_eq!(
-        work(sessions),
-        ["487 in 1, keep 0", "event 1 487 sip:bill@example.com"]
-    );
-    call!(sessions_shut_down(sessions, context()));
+    seen(|seen| seen.wants = vec![Event::SessionEnd]);
+    assert_eq!(handle_in_dialog(service, CANCEL, ""), CPM_SCRIPT_YES);
+    let done = work(sessions);
+    assert_eq!(done[..2], ["200 in 3", "487 in 1"], "{done:?}");
+    call!(mailbox_stop(sessions));
     call!(service_free(service));
 }
 
@@ -281,25 +301,26 @@ fn write_secret(file: &Path, secret: &[u8]) {
 /// RFC 6026 7.1: an INVITE that was taken makes no second session, whatever became of the first.
 #[test]
 fn an_invite_makes_one_session() {
-    seen(|seen| seen.takes_jobs = true);
+    seen(|seen| seen.takes = true);
     let service = large_mode();
     let invite_of = |branch: &str| invite().replace("branch=z9hG4bK1", &format!("branch={branch}"));
-    let first = classify(service, &invite(), "sip:exploder@example.com");
-    assert_eq!(call!(fan_out(first, context())), 2);
+    assert_eq!(handle_invite(service, &invite()), CPM_SCRIPT_YES);
     for _ in 0..2 {
         // There is no answer that could be given again: its sender has it, or tm repeats it.
         let again = classify(service, &invite(), "sip:exploder@example.com");
-        assert_eq!(call!(check(again, context())), 3);
-        assert_eq!(call!(fan_out(again, context())), 3);
+        assert_eq!(check(again), CPM_SCRIPT_END);
+        assert_eq!(fan_out(again), CPM_SCRIPT_END);
         assert_eq!(reply(again), None);
         call!(request_free(again));
+        let done = seen(|seen| std::mem::take(&mut seen.done));
+        assert_eq!(done, ["absorb", "absorb"]);
         let merged = classify(service, &invite_of("z9hG4bK2"), "sip:exploder@example.com");
-        assert_eq!(call!(fan_out(merged, context())), 0);
+        assert_eq!(fan_out(merged), CPM_SCRIPT_NO);
         assert_eq!(reply(merged).unwrap().0, 482);
         call!(request_free(merged));
+        seen(|seen| seen.done.clear());
     }
-    call!(request_free(first));
-    seen(|seen| assert_eq!(seen.jobs.len(), 1));
+    seen(|seen| assert_eq!(seen.posted.len(), 1));
     call!(service_free(service));
 }
 
@@ -307,13 +328,11 @@ fn an_invite_makes_one_session() {
 #[test]
 fn an_invite_that_found_no_room_may_come_again() {
     let service = large_mode();
-    for takes_jobs in [false, false, true] {
-        seen(|seen| seen.takes_jobs = takes_jobs);
+    for takes in [false, false, true] {
+        seen(|seen| seen.takes = takes);
         let request = classify(service, &invite(), "sip:exploder@example.com");
-        assert_eq!(
-            call!(fan_out(request, context())),
-            if takes_jobs { 2 } else { 0 }
-        );
+        let expected = if takes { CPM_SCRIPT_YES } else { CPM_SCRIPT_NO };
+        assert_eq!(fan_out(request), expected);
         call!(request_free(request));
     }
     // The sessions refuse it, in another process.
@@ -321,21 +340,15 @@ fn an_invite_that_found_no_room_may_come_again() {
         call!(service_tune(service, lent("max_sessions"), lent("1"), 0)),
         0
     );
-    let sessions = call!(sessions_new(service));
+    let sessions = begin(service);
     let other = invite().replace("Call-ID: 1", "Call-ID: 2");
-    let job = seen(|seen| seen.jobs.pop()).expect("it was handed over");
-    see(sessions, CPM_SEEN_INVITE, 1, &job);
-    for transaction in [2, 3] {
-        let request = classify(service, &other, "sip:exploder@example.com");
-        assert_eq!(call!(fan_out(request, context())), 2);
-        call!(request_free(request));
-        let job = seen(|seen| seen.jobs.pop()).expect("it was handed over");
-        see(sessions, CPM_SEEN_INVITE, transaction, &job);
+    for _ in 0..2 {
+        assert_eq!(handle_invite(service, &other), CPM_SCRIPT_YES);
+        let transaction = seen(|seen| seen.opened);
+        let done = work(sessions);
+        let line = format!("503 in {transaction}");
+        assert!(done.contains(&line), "{done:?}");
     }
-    let done = work(sessions);
-    for line in ["503 in 2, keep 0", "503 in 3, keep 0"] {
-        assert!(done.contains(&line.to_owned()), "{done:?}");
-    }
-    call!(sessions_shut_down(sessions, context()));
+    call!(mailbox_stop(sessions));
     call!(service_free(service));
 }

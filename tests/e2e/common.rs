@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use cpm::operator::{Counter, Gauge};
 use cpm_testbed::{Agent, Message, Proxy, ProxyConfig, Received, Request, values};
 
 pub(crate) use cpm_testbed::proves;
@@ -95,42 +96,24 @@ pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
     }
 }
 
-/// The module's counters.
-pub(crate) const COUNTERS: [&str; 19] = [
-    "requests",
-    "accepted",
-    "refused",
-    "recipients",
-    "delivered",
-    "failed",
-    "interworked",
-    "loops",
-    "imdn_forwarded",
-    "imdn_unknown",
-    "repeated",
-    "merged",
-    "forgotten",
-    "shares",
-    "sessions",
-    "msrp_connections",
-    "msrp_memory",
-    "msrp_spool",
-    "msrp_held_back",
-];
+/// The names of the module's counters and gauges.
+pub(crate) fn counter_names() -> impl Iterator<Item = &'static str> {
+    let counters = Counter::ALL.iter().map(|counter| counter.name());
+    counters.chain(Gauge::ALL.iter().map(|gauge| gauge.name()))
+}
 
 /// All counters with their values.
 #[track_caller]
 pub(crate) fn counters(proxy: &Proxy) -> Vec<(&'static str, u64)> {
     let answer = proxy.rpc("stats.fetch cpm:");
-    COUNTERS
-        .iter()
+    counter_names()
         .map(|name| {
             let full = format!("cpm.{name}");
             let value = values(&answer, &full)
                 .next()
                 .and_then(|value| value.parse().ok());
             (
-                *name,
+                name,
                 value.unwrap_or_else(|| panic!("no {full} in {answer}")),
             )
         })

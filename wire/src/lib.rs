@@ -1,10 +1,10 @@
 //! Wire formats of CPM, and what two ends of a SIP dialog or an MSRP session do: without sockets,
 //! clock, files, threads or source of randomness. The module and the CPM Client stand on it.
 //!
-//! | floor | modules | job |
-//! |---|---|---|
-//! | 1 | [`msrp_session`], [`sip_ua`] | MSRP session ends and the fan-out to legs; dialogs and session timers |
-//! | 0 | [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`], [`sdp`] | wire formats: parse and write, nothing else |
+//! - Floor 1: [`msrp_session`], MSRP session ends and the fan-out to legs; [`sip_ua`], dialogs and
+//!   session timers.
+//! - Floor 0: [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`],
+//!   [`msrp`], [`sdp`]: wire formats, parsed and written, nothing else.
 
 #![forbid(unsafe_code)]
 

@@ -141,8 +141,8 @@ impl Report {
             .to_owned()
     }
 
-    /// Per section: the counts, each proven id with its condition and its tests, what is not testable and
-    /// why, and the rest.
+    /// Per section: the counts, each proven id with its condition and its tests, what is not
+    /// testable and why, and the rest.
     fn table(&self) -> String {
         let mut sections: Vec<&str> = Vec::new();
         for requirement in &self.requirements {

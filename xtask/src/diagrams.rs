@@ -1,4 +1,5 @@
-//! `make diagrams`: the sequence diagrams of the documentation, out of what stands beside them as text.
+//! `make diagrams`: the sequence diagrams of the documentation, out of what stands beside them as
+//! text.
 //!
 //! One line is one thing, from top to bottom:
 //!
@@ -21,7 +22,8 @@ const ROW: usize = 26;
 const HEAD: usize = 128;
 const MARGIN: usize = 90;
 
-/// Readable on light and on dark paper; colours told apart with every kind of colour blindness (after Okabe and Ito).
+/// Readable on light and on dark paper; colours told apart with every kind of colour blindness
+/// (after Okabe and Ito).
 const STYLE: &str = "text{font-family:system-ui,sans-serif;font-size:12px;fill:#24292f}\
 .title{font-size:17px;font-weight:600}.faint{fill:#57606a}.middle{text-anchor:middle}.actor{font-weight:600;text-anchor:middle}\
 .life{stroke:#8c959f;stroke-dasharray:2 4}.frame{fill:none;stroke:#8c959f;rx:6}.box{fill:#f6f8fa;stroke:#8c959f}\

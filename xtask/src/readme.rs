@@ -1,7 +1,8 @@
-//! `make readme`: the module's README as plain text, in the form that Kamailio's modules have it, out of `doc/manual.md`.
+//! `make readme`: the module's README as plain text, in the form that Kamailio's modules have it,
+//! out of `doc/manual.md`.
 //!
-//! Of Markdown it knows what the manual uses: headings, paragraphs, lists, indented code, tables, links, `code` and
-//! emphasis.
+//! Of Markdown it knows what the manual uses: headings, paragraphs, lists, indented code, tables,
+//! links, `code` and emphasis.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -17,12 +17,13 @@ const CORE: &str = "tcp_rd_buf_size=131072\nserver_signature=no\n";
 /// MiB; a thousand transactions take ten.
 const SHARED_MEMORY: &str = "512";
 
-/// Who manages shared memory. The default, `qm`, looks through up to a thousand empty lists for each piece: half
-/// or more of all CPU time, more or less by the chance of which pieces lie around, which drowns what is to be
-/// seen here. `fm` finds them by a bitmap.
+/// Who manages shared memory. The default, `qm`, looks through up to a thousand empty lists for
+/// each piece: half or more of all CPU time, more or less by the chance of which pieces lie around,
+/// which drowns what is to be seen here. `fm` finds them by a bitmap.
 pub(super) const ALLOCATOR: &str = "fm";
 
-/// Milliseconds that a transaction is kept after its end. The default of 5 s would make each sample wait as long.
+/// Milliseconds that a transaction is kept after its end. The default of 5 s would make each sample
+/// wait as long.
 const WAIT_TIMER: i64 = 100;
 
 /// Who takes part, and the configuration of the proxy that does it.

@@ -1,5 +1,6 @@
-//! What everybody else notices of names whose name server never answers: how long a MESSAGE to an IP address waits for its
-//! 202 while two MESSAGEs with 20 such names each are under way, against the wait while there are none.
+//! What everybody else notices of names whose name server never answers: how long a MESSAGE to an
+//! IP address waits for its 202 while two MESSAGEs with 20 such names each are under way, against
+//! the wait while there are none.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
-//! What 1-to-many traffic notices of an XDMS that takes every request for a group and answers none for 10 s: the
-//! rate while all processes that look groups up are stuck, against the rate while nobody asks for a group.
+//! What 1-to-many traffic notices of an XDMS that takes every request for a group and answers none
+//! for 10 s: the rate while all processes that look groups up are stuck, against the rate while
+//! nobody asks for a group.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,12 +28,12 @@ const GROUP_TIMEOUT_MS: i64 = 20_000;
 const GROUP_PROCESSES: usize = 2;
 const GROUP_REQUESTS: usize = 20;
 
-/// Measures with an idle and with a hanging XDMS in turns, `rounds` times with about `messages` outgoing requests
-/// each time. `cpm` is the module.
+/// Measures with an idle and with a hanging XDMS in turns, `rounds` times with about `messages`
+/// outgoing requests each time. `cpm` is the module.
 ///
 /// # Panics
-/// When a message does not reach every recipient exactly once, or when a group request is answered while the XDMS
-/// hangs.
+/// When a message does not reach every recipient exactly once, or when a group request is answered
+/// while the XDMS hangs.
 pub fn run(cpm: &Path, rounds: usize, messages: usize, about: &str) -> Report {
     let bench = Bench::new("benches_hanging_xdms");
     let sink = Sink::start(bench.port()).expect("the sink has a port of its own");

@@ -1,10 +1,10 @@
-//! One pager mode MESSAGE to many: what each contestant's Kamailio spends on an outgoing request, and how long
-//! the sender waits for his 202.
+//! One pager mode MESSAGE to many: what each contestant's Kamailio spends on an outgoing request,
+//! and how long the sender waits for its 202.
 //!
-//! Every contestant has a Kamailio of its own, with the same modules' settings and as many workers. All get the same
-//! request, all send the same payload with the same header fields to the same `Sink`, which answers 200 at once.
-//! One request is on its way at a time, and a sample ends when the last transaction is gone, so that nobody pays
-//! for another's leftovers.
+//! Every contestant has a Kamailio of its own, with the same modules' settings and as many workers.
+//! All get the same request, all send the same payload with the same header fields to the same
+//! `Sink`, which answers 200 at once. One request is on its way at a time, and a sample ends when
+//! the last transaction is gone, so that nobody pays for another's leftovers.
 
 mod client;
 mod contestant;
@@ -42,11 +42,12 @@ const ACCEPTED: &str = "ms until 202";
 const RATE: &str = "outgoing MESSAGEs/s";
 const REPEATED: &str = "repeated MESSAGEs";
 
-/// Lets the contestants take turns, `rounds` times with about `messages` outgoing requests each time. `cpm` and
-/// `bare_tm` are the modules.
+/// Lets the contestants take turns, `rounds` times with about `messages` outgoing requests each
+/// time. `cpm` and `bare_tm` are the modules.
 ///
 /// # Panics
-/// When a contestant does not reach every recipient exactly once, or does not send what the others send.
+/// When a contestant does not reach every recipient exactly once, or does not send what the others
+/// send.
 pub fn run(cpm: &Path, bare_tm: &Path, rounds: usize, messages: usize, about: &str) -> Report {
     let bench = Bench::new("benches_fan_out");
     let sink = Sink::start(bench.port()).expect("the sink has a port of its own");

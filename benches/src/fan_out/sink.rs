@@ -67,7 +67,7 @@ impl Sink {
         count.reached = 0;
     }
 
-    /// Waits until each has got his request; returns how many came more than once.
+    /// Waits until each recipient has its request; returns how many came more than once.
     ///
     /// # Panics
     /// When somebody never gets it, or when somebody got one who was not listed.

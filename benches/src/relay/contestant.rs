@@ -1,5 +1,5 @@
-//! Who is measured: cpm's relay, the least that any program has to do that copies a message, and the least that any relay of
-//! MSRP has to do.
+//! Who is measured: cpm's relay, the least that any program has to do that copies a message, and
+//! the least that any relay of MSRP has to do.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -48,14 +48,16 @@ fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
     (near, accept(listener))
 }
 
-/// Takes a connection, which leaves no TIME-WAIT when it is closed: all those of a run would use up the ports.
+/// Takes a connection, which leaves no TIME-WAIT when it is closed: all those of a run would use up
+/// the ports.
 fn accept(listener: &TcpListener) -> TcpStream {
     let (stream, _) = listener.accept().expect("a connection");
     set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
     stream
 }
 
-/// Reads a block, writes it to each socket, and so on. No head is read, nobody answers, and a slow recipient holds up all.
+/// Reads a block, writes it to each socket, and so on. No head is read, nobody answers, and a slow
+/// recipient holds up all.
 pub(super) fn bare(stream: &[u8], recipients: usize) -> Taken {
     let listener = TcpListener::bind((HOST, 0)).expect("a free port");
     let (mut sender, mut source) = pair(&listener);
@@ -86,8 +88,9 @@ pub(super) fn bare(stream: &[u8], recipients: usize) -> Taken {
     Taken { cpu, elapsed }
 }
 
-/// The same, and what RFC 4975 wants of a relay on the wire: the sender's chunk is answered (§7.2), and the response of each
-/// recipient is read. It starts from rest and is measured as cpm's relay is: caches are cold, and a thread has to be woken.
+/// The same, and what RFC 4975 wants of a relay on the wire: the sender's chunk is answered (§7.2),
+/// and the response of each recipient is read. It starts from rest and is measured as cpm's relay
+/// is: caches are cold, and a thread has to be woken.
 pub(super) fn bare_msrp(stream: &[u8], recipients: usize) -> Taken {
     let listener = TcpListener::bind((HOST, 0)).expect("a free port");
     let (mut sender, mut source) = pair(&listener);

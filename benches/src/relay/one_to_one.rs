@@ -1,5 +1,5 @@
-//! What a user could run instead: Kamailio's `msrp` module, a relay from one to one. The sender sends the message to each
-//! recipient himself, over one connection.
+//! What a user could run instead: Kamailio's `msrp` module, a relay from one to one. The sender
+//! sends the message to each recipient itself, over one connection.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};

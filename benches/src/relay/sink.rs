@@ -17,7 +17,8 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// Reads from all of these. `answers`: as an MSRP peer does; else the bytes are only looked at for their end.
+    /// Reads from all of these. `answers`: as an MSRP peer does; else the bytes are only looked at
+    /// for their end.
     pub(super) fn start(streams: Vec<TcpStream>, answers: bool) -> Self {
         let thread = thread::spawn(move || receive(streams, answers));
         Self { thread }

@@ -32,7 +32,8 @@ use super::{ALLOW, OwnAddresses, SipTransport, Way};
 use msrp_connection::MsrpConnection;
 use session::{Session, echoed};
 
-/// Most sessions at once; the next INVITE is answered 486. With the size limit of one message this bounds the memory.
+/// Most sessions at once; the next INVITE is answered 486. With the size limit of one message this
+/// bounds the memory.
 pub const MAX_SESSIONS: usize = 16;
 /// Responses that are kept to answer requests that come once more.
 const MAX_KEPT_RESPONSES: usize = 64;
@@ -52,11 +53,11 @@ pub struct ReceiverConfig {
     pub credentials: Option<Credentials>,
     /// Where to register; `None`: only listen.
     pub registration: Option<RegistrationConfig>,
-    /// Where requests of ours go: the ways to the outbound proxy, or to the registrar, best first. Without any, notifications go
-    /// back where the message came from, and nothing is registered.
+    /// Where requests of ours go: the ways to the outbound proxy, or to the registrar, best first.
+    /// Without any, notifications go back where the message came from, and nothing is registered.
     pub outbound: Vec<Way>,
-    /// Who we are, as a trusted element asserts it in notifications (P-Asserted-Identity). A user agent has no business to; it
-    /// is there to try a server that trusts this machine.
+    /// Who we are, as a trusted element asserts it in notifications (P-Asserted-Identity). A user
+    /// agent has no business to; it is there to try a server that trusts this machine.
     pub asserted: Option<String>,
     /// Where MSRP comes in: what the answer says.
     pub msrp: SocketAddr,
@@ -81,7 +82,8 @@ pub struct Received {
     pub came: Way,
     /// Whether it came over MSRP.
     pub is_large: bool,
-    /// The list of those who also got it, if the sender shows one: URIs with their role (`to`, `cc`).
+    /// The list of those who also got it, if the sender shows one: URIs with their role (`to`,
+    /// `cc`).
     pub history: Vec<(String, String)>,
 }
 
@@ -257,13 +259,15 @@ impl Receiver {
         ways.get(self.server % ways.len().max(1)).copied()
     }
 
-    /// The way to the registrar, if there is one: over a connection, requests may come back on it (RFC 5626 §5.3).
+    /// The way to the registrar, if there is one: over a connection, requests may come back on it
+    /// (RFC 5626 §5.3).
     pub fn registrar(&self) -> Option<Way> {
         self.outbound().filter(|_| self.registration.is_some())
     }
 
-    /// There is no way to this peer any more, for this reason. What waits for its answer is sent once more or has failed; if it
-    /// was the registrar, the way is gone by which requests may have come, and it is registered anew.
+    /// There is no way to this peer any more, for this reason. What waits for its answer is sent
+    /// once more or has failed; if it was the registrar, the way is gone by which requests may have
+    /// come, and it is registered anew.
     pub fn handle_way_lost(&mut self, now: Instant, way: Way, words: &str) {
         for event in self.uac.handle_way_lost(way) {
             if let UacEvent::Lost(purpose) = event {
@@ -297,8 +301,8 @@ impl Receiver {
         }
     }
 
-    /// The registrar has not taken us. Where it was not there, the next one is asked (RFC 3263 §4.3); once all were, it is tried
-    /// again later, unless it never succeeded.
+    /// The registrar has not taken us. Where it was not there, the next one is asked (RFC 3263
+    /// §4.3); once all were, it is tried again later, unless it never succeeded.
     fn handle_not_registered(&mut self, now: Instant, failure: Failure) {
         let is_staying = self.stopping.is_none();
         let Some(registration) = self.registration.as_mut().filter(|_| is_staying) else {
@@ -322,7 +326,8 @@ impl Receiver {
         self.event(ReceiverEvent::NotRegistered { failure, again });
     }
 
-    /// Signs off: ends the sessions and takes the registration back. [`ReceiverEvent::Stopped`] tells when it is done.
+    /// Signs off: ends the sessions and takes the registration back. [`ReceiverEvent::Stopped`]
+    /// tells when it is done.
     pub fn stop(&mut self, now: Instant) {
         if self.stopping.is_some() {
             return;

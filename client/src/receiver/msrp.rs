@@ -73,7 +73,8 @@ impl Receiver {
         }
     }
 
-    /// Whether nothing should be read from this connection for now, as its peer does not read either.
+    /// Whether nothing should be read from this connection for now, as its peer does not read
+    /// either.
     pub fn is_congested(&self, connection: ConnectionId) -> bool {
         let mut bound = self
             .sessions

@@ -29,8 +29,8 @@ impl MsrpConnection {
         }
     }
 
-    /// The next event, and the session it is for. `find` says whether there is such a session, and binds it to this
-    /// connection. What is for nobody is answered here.
+    /// The next event, and the session it is for. `find` says whether there is such a session, and
+    /// binds it to this connection. What is for nobody is answered here.
     pub(super) fn poll_event(
         &mut self,
         input: &mut BytesMut,

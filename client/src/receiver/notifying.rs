@@ -14,9 +14,10 @@ use crate::{Way, user_agent};
 const MAX_NOTIFYING: usize = 256;
 
 impl Receiver {
-    /// Tells the sender of a message what has become of it, if he has asked for that (RFC 5438 §7.2.1). How that went comes as
-    /// [`ReceiverEvent::Notified`]. It goes to [`ReceiverConfig::outbound`](super::ReceiverConfig::outbound), else back
-    /// where the message came from.
+    /// Tells the sender of a message what has become of it, if it was asked for (RFC 5438
+    /// §7.2.1). How that went comes as [`ReceiverEvent::Notified`]. It goes to
+    /// [`ReceiverConfig::outbound`](super::ReceiverConfig::outbound), else back where the message
+    /// came from.
     pub fn notify(
         &mut self,
         now: Instant,

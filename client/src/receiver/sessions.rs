@@ -36,7 +36,8 @@ impl Receiver {
         let media = offer
             .as_ref()
             .and_then(|offer| MsrpMedia::of(offer, &[self.config.msrp_transport]).ok());
-        // No message is offered (RFC 3264 §6.1), or one that would be sent past a middlebox (RFC 6714 §4.3).
+        // No message is offered (RFC 3264 §6.1), or one that would be sent past a middlebox (RFC
+        // 6714 §4.3).
         let media = media.filter(|media| media.direction.sends() && !media.lacks_cema());
         let (Some(offer), Some(media)) = (&offer, media) else {
             return self.refuse(&request, way, StatusCode::NOT_ACCEPTABLE_HERE, Vec::new());
@@ -285,8 +286,8 @@ impl Receiver {
         self.leave_when_idle(now);
     }
 
-    /// Keeps a session (RFC 4028 §10), by UPDATE where the peer knows it, else with the answer as it
-    /// was.
+    /// Keeps a session (RFC 4028 §10), by UPDATE where the peer knows it, else with the answer as
+    /// it was.
     pub(super) fn refresh(&mut self, now: Instant, number: u64, method: RefreshMethod) {
         let mut sessions = self.sessions.iter_mut();
         let Some(session) = sessions.find(|one| one.number == number) else {

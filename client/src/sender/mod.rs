@@ -108,10 +108,12 @@ enum Purpose {
 /// ```text
 ///  pager:  Asking --2xx--> Done            Asking --3xx..6xx, 32 s--> Done
 ///
-///  large:  Asking --2xx: ACK--> Connecting --connected: empty SEND--> Transferring --all 200--> Ending --BYE answered--> Done
-///            |  --failure: ACK--> Done    |                             |                        (Reason 200)
+///  large:  Asking --2xx: ACK--> Connecting --connected: empty SEND--> Transferring
+///            |  --failure: ACK--> Done    |                             |
 ///            |  cancel: CANCEL            +--- failure, cancel ---------+--> Ending (Reason 480)
-///            |  2xx after CANCEL: ACK --> Ending
+///            |  2xx after CANCEL: ACK --> Ending                        |
+///                                                                       +-all 200-> Ending (200)
+///          Ending --BYE answered--> Done
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
@@ -163,8 +165,8 @@ impl Sender {
         Self::with_names(config, outgoing, names, random)
     }
 
-    /// Starts anew with the next server, after a failure [that allows it](Self::may_go_elsewhere): with the
-    /// identifiers of the first request, so that who gets both can tell (RFC 3263 §4.3).
+    /// Starts anew with the next server, after a failure [that allows it](Self::may_go_elsewhere):
+    /// with the identifiers of the first request, so that who gets both can tell (RFC 3263 §4.3).
     pub fn elsewhere(&mut self, config: SenderConfig) {
         let (outgoing, names) = (self.outgoing.clone(), self.names.clone());
         *self = Self::with_names(config, outgoing, names, self.random);
@@ -228,8 +230,8 @@ impl Sender {
         self.uac.send(now, self.config.way, purpose, request);
     }
 
-    /// The user takes the message back (7.2.1.2-cancel). In pager mode nothing can be taken back: the sender then only
-    /// stops to wait.
+    /// The user takes the message back (7.2.1.2-cancel). In pager mode nothing can be taken back:
+    /// the sender then only stops to wait.
     pub fn cancel(&mut self, now: Instant) {
         match self.state {
             State::Asking if self.outgoing.mode == Mode::Pager => {
@@ -258,8 +260,8 @@ impl Sender {
         }
     }
 
-    /// The way to the server is gone. A session goes on: its next request opens the way anew. A request that waits for its
-    /// answer goes out once more, if that way was any good.
+    /// The way to the server is gone. A session goes on: its next request opens the way anew. A
+    /// request that waits for its answer goes out once more, if that way was any good.
     pub fn handle_sip_failed(&mut self, now: Instant, words: &str) {
         for event in self.uac.handle_way_lost(self.config.way) {
             let UacEvent::Lost(purpose) = event else {
@@ -280,7 +282,8 @@ impl Sender {
         }
     }
 
-    /// Whether the next server may be asked after this failure: it is not there, and has never rung anybody.
+    /// Whether the next server may be asked after this failure: it is not there, and has never rung
+    /// anybody.
     pub fn may_go_elsewhere(&self, failure: &Failure) -> bool {
         failure.is_for_next_server() && !self.is_ringing && self.dialog.is_none()
     }
@@ -460,7 +463,7 @@ impl Sender {
         if status.is_provisional() {
             return self.event(SenderEvent::Provisional(status.as_u16()));
         }
-        // Any 2xx is a success (spec-notes N22).
+        // Any 2xx is a success (readings N22).
         let result = match status.is_success() {
             true => Ok(sent(status, response)),
             false => Err(Failure::of(response, status)),

@@ -1,4 +1,5 @@
-//! The session of a large message: its answer and forks, its refreshes, and requests of the peer inside of it.
+//! The session of a large message: its answer and forks, its refreshes, and requests of the peer
+//! inside of it.
 
 use std::time::Instant;
 
@@ -53,7 +54,7 @@ impl Sender {
         });
         self.dialog = Some(dialog);
         if self.cancelled || self.result.is_some() {
-            // It crossed our CANCEL (spec-notes N42).
+            // It crossed our CANCEL (readings N42).
             return self.fail(now, Failure::Cancelled);
         }
         let call_id = self.names.call_id.clone();
@@ -68,7 +69,8 @@ impl Sender {
         }
     }
 
-    /// Sends the ACK for a 2xx and remembers it. `None` if the response makes no dialog: then BYE follows.
+    /// Sends the ACK for a 2xx and remembers it. `None` if the response makes no dialog: then BYE
+    /// follows.
     pub(super) fn acknowledge(
         &mut self,
         now: Instant,
@@ -114,7 +116,8 @@ impl Sender {
         self.uac.send(now, self.config.way, Purpose::ForkBye, bye);
     }
 
-    /// A 2xx has come once more: its ACK was lost. Or it comes from another fork, which is not needed.
+    /// A 2xx has come once more: its ACK was lost. Or it comes from another fork, which is not
+    /// needed.
     pub(super) fn acknowledge_again(
         &mut self,
         now: Instant,

@@ -1,4 +1,5 @@
-//! The two machines against each other, against a scripted peer and against hostile ones, in virtual time.
+//! The two machines against each other, against a scripted peer and against hostile ones, in
+//! virtual time.
 
 mod endings;
 mod hostile;
@@ -21,7 +22,8 @@ thread_local! {
     static FILL: RefCell<Rng> = RefCell::new(Rng::with_seed(7));
 }
 
-/// A source of random bytes with the signature that the state machines ask for; the same in each run.
+/// A source of random bytes with the signature that the state machines ask for; the same in each
+/// run.
 pub(super) fn fill(bytes: &mut [u8]) {
     FILL.with_borrow_mut(|random| random.fill(bytes));
 }

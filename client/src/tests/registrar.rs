@@ -231,7 +231,8 @@ fn the_next_server_is_asked() {
         registrar.last_event(),
         ReceiverEvent::Registered { .. }
     ));
-    // The one that works is stayed with; when it is down, the others are asked before there is a failure.
+    // The one that works is stayed with; when it is down, the others are asked before there is a
+    // failure.
     registrar.pass(REFRESH);
     assert_eq!(registrar.requests.last().unwrap().0, ways[2]);
     for next in [ways[0], ways[1]] {

@@ -145,8 +145,8 @@ fn the_session_is_refreshed_by_whom_the_answer_names() {
     );
 }
 
-/// RFC 4028 §7.3, RFC 3261 §14.1: what a refusal asks for is done, and others end no session that has
-/// not expired.
+/// RFC 4028 §7.3, RFC 3261 §14.1: what a refusal asks for is done, and others end no session that
+/// has not expired.
 #[test]
 fn a_refused_refresh_is_tried_again_until_the_session_expires() {
     let mut script = Script::new(draft(3000));

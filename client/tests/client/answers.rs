@@ -1,4 +1,5 @@
-//! What answers to an INVITE may say, in each spelling that servers use, and where it leads (7.2.1.2, RFC 4975, 6135, 6714).
+//! What answers to an INVITE may say, in each spelling that servers use, and where it leads
+//! (7.2.1.2, RFC 4975, 6135, 6714).
 
 use cpm_testbed::{Bench, Plan, proves};
 

@@ -1,5 +1,5 @@
-//! Challenges in each spelling that servers use (RFC 3261 §22, RFC 7616, RFC 8760): a bare server reads what the answer says, and
-//! Kamailio's `auth` whether it is right.
+//! Challenges in each spelling that servers use (RFC 3261 §22, RFC 7616, RFC 8760): a bare server
+//! reads what the answer says, and Kamailio's `auth` whether it is right.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -163,7 +163,8 @@ fn a_registration_keeps_its_nonce_as_long_as_it_is_taken() {
         };
         vec![match number {
             0 => asks("first"),
-            // A lifetime that is too short, and a nonce that was for one request: without a word on stale.
+            // A lifetime that is too short, and a nonce that was for one request: without a word on
+            // stale.
             1 => Reply::new(423).with("Min-Expires", "4000"),
             2 => asks("second"),
             5 => asks("third"),
@@ -218,7 +219,8 @@ fn kamailio_believes_the_answers() {
     let password = file(bench.folder(), "password", "secret");
     let wrong = file(bench.folder(), "wrong", "Secret");
     for algorithm in ["MD5", "SHA-256"] {
-        // Flags of proxy_challenge: no qop, auth. For auth-int it hashes what its memory holds, not the body (seen in 5.6).
+        // Flags of proxy_challenge: no qop, auth. For auth-int it hashes what its memory holds, not
+        // the body (seen in 5.6).
         for flags in [0, 1] {
             let routes = format!(
                 "request_route {{

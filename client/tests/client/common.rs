@@ -1,4 +1,5 @@
-//! What the tests share: the program as a user runs it, and reading what it has sent with other eyes than its own.
+//! What the tests share: the program as a user runs it, and reading what it has sent with other
+//! eyes than its own.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -255,7 +256,8 @@ pub(crate) struct Cpim {
 }
 
 impl Cpim {
-    /// Reads a message as RFC 3862 §2 has it: each line ends with CRLF, one empty line after each block.
+    /// Reads a message as RFC 3862 §2 has it: each line ends with CRLF, one empty line after each
+    /// block.
     #[track_caller]
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let (first, rest) = block(bytes);
@@ -419,8 +421,8 @@ pub(crate) fn cpm_proxy(routes: &str) -> ProxyConfig {
         .set("cpm", "trusted_peer", "127.0.0.1")
 }
 
-/// Bytes of a picture that nobody could compress much. They are letters: tshark's dissector of MSRP stumbles over some
-/// contents that are no text.
+/// Bytes of a picture that nobody could compress much. They are letters: tshark's dissector of MSRP
+/// stumbles over some contents that are no text.
 pub(crate) fn pixels(length: usize, seed: u64) -> Vec<u8> {
     let mut bytes = cpm_testbed::noise(length, seed);
     bytes

@@ -1,4 +1,5 @@
-//! How a large message ends (7.2.1.2): cancelled, refused, failed over MSRP; what is released, and what is told.
+//! How a large message ends (7.2.1.2): cancelled, refused, failed over MSRP; what is released, and
+//! what is told.
 
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ fn ctrl_c_before_any_answer_waits_for_one() {
     );
     callees.agent().reply(&call.invite, &Reply::new(180));
     callees.expect_in(&call, "CANCEL");
-    // A 200 that crosses it (spec-notes N42).
+    // A 200 that crosses it (readings N42).
     let answer = callees.answer(&call);
     callees.agent().reply(&call.invite, &answer);
     callees.expect_in(&call, "ACK");

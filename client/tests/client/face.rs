@@ -31,7 +31,8 @@ fn help_has_examples_and_exit_codes() {
 
 #[test]
 fn the_examples_are_sound() {
-    // Every example of `send` and `receive` names arguments that exist: only the way to the server is missing here.
+    // Every example of `send` and `receive` names arguments that exist: only the way to the server
+    // is missing here.
     let help = [
         said(&["send", "--help"]),
         said(&["receive", "--help"]),

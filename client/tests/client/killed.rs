@@ -1,4 +1,5 @@
-//! The sender is killed in the midst of a large message: the module in a real proxy lets nobody wait, and keeps nothing.
+//! The sender is killed in the midst of a large message: the module in a real proxy lets nobody
+//! wait, and keeps nothing.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ const HANDLE: &str = "request_route {
     sl_send_reply(\"404\", \"Not Ours\");
 }";
 
-/// Far more than what may be on its way to the one who lags behind: the sender cannot be done by then.
+/// Far more than what may be on its way to the one who lags behind: the sender cannot be done by
+/// then.
 const SIZE: usize = 32 << 20;
 /// So much the recipients have got when the sender dies.
 const BEFORE: u64 = 500_000;
@@ -43,12 +45,13 @@ fn a_sender_over_tcp_is_killed() {
 #[test]
 fn a_sender_who_is_held_back_is_killed() {
     let bench = Bench::new("client_killed_while_held_back");
-    // That she is gone shows itself when she is read from again: when the one who stalls has failed.
+    // That she is gone shows itself when she is read from again: when the one who stalls has
+    // failed.
     killed(&bench, "tcp", Conduct::StallAfter(BEFORE), 5);
 }
 
-/// Kills a sender whose SIP goes over this transport, while one recipient behaves so, who may take nothing for so many
-/// seconds. What was seen of SIP over UDP, and the Call-ID of the sender.
+/// Kills a sender whose SIP goes over this transport, while one recipient behaves so, who may take
+/// nothing for so many seconds. What was seen of SIP over UDP, and the Call-ID of the sender.
 #[track_caller]
 fn killed(bench: &Bench, transport: &str, lagging: Conduct, stall_s: i64) -> (Recording, String) {
     let callees = bench.callees();

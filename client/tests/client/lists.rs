@@ -1,4 +1,5 @@
-//! To many: 1-to-many, ad-hoc group and pre-defined group, in both modes (7.2.1.1-9 to -11, 7.2.1.2-10 to -12, 7.2.1.3-2).
+//! To many: 1-to-many, ad-hoc group and pre-defined group, in both modes (7.2.1.1-9 to -11,
+//! 7.2.1.2-10 to -12, 7.2.1.3-2).
 
 use cpm_testbed::{Bench, proves};
 

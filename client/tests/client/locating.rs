@@ -1,4 +1,5 @@
-//! Finding servers by what their domain says (RFC 3263), asked of a name server that the test plays.
+//! Finding servers by what their domain says (RFC 3263), asked of a name server that the test
+//! plays.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -27,7 +28,8 @@ fn name(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// To a port of this machine. The target looks like an address to whoever resolves it, so that no file of the system matters.
+/// To a port of this machine. The target looks like an address to whoever resolves it, so that no
+/// file of the system matters.
 pub(crate) fn srv(priority: u16, port: u16) -> Vec<u8> {
     let numbers = [priority, 0, port].map(u16::to_be_bytes).concat();
     [numbers, name("127.0.0.1")].concat()
@@ -71,7 +73,8 @@ fn answer(query: &[u8], zone: &Zone, truncated: bool) -> Vec<u8> {
     bytes
 }
 
-/// A name server on a port of the bench. It ends with the test process: its threads hold nothing but sockets.
+/// A name server on a port of the bench. It ends with the test process: its threads hold nothing
+/// but sockets.
 pub(crate) fn name_server(bench: &Bench, zone: Zone, truncates: bool) -> String {
     let port = bench.port();
     let here = (Ipv4Addr::LOCALHOST, port);

@@ -1,5 +1,6 @@
-//! The program `cpm-client` as a user runs it: what it sends is captured and judged by tshark, what it says is read. The
-//! tests against the module need what `make build` leaves, `target/kamailio/cpm.so`.
+//! The program `cpm-client` as a user runs it: what it sends is captured and judged by tshark, what
+//! it says is read. The tests against the module need what `make build` leaves,
+//! `target/kamailio/cpm.so`.
 
 mod answers;
 mod certificates;

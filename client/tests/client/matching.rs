@@ -1,5 +1,5 @@
-//! The duplicate test (7.2.1.1-19, 7.2.1.2-done-4): a copy that has really gone over SIP, against objects as a message
-//! store would have them.
+//! The duplicate test (7.2.1.1-19, 7.2.1.2-done-4): a copy that has really gone over SIP, against
+//! objects as a message store would have them.
 
 use std::path::{Path, PathBuf};
 

@@ -104,7 +104,8 @@ fn it_is_watched_over_a_unix_socket() {
     watched("unix");
 }
 
-/// One large message to two programs and a slow recipient, watched by way of this transport of jsonrpcs.
+/// One large message to two programs and a slow recipient, watched by way of this transport of
+/// jsonrpcs.
 #[track_caller]
 fn watched(transport: &str) {
     let bench = Bench::new(&format!("client_watched_over_{transport}"));

@@ -103,7 +103,8 @@ fn only_what_was_asked_for_is_told() {
     let _shows = receive(shows, &[]);
     let _quiet = receive(quiet, &["--no-imdn"]);
     let bill = ["--to", BILL, "--wait-notifications"];
-    // Who does not say that he displays tells of the delivery alone, and the sender waits no longer than he says.
+    // Who does not say that he displays tells of the delivery alone, and the sender waits no longer
+    // than he says.
     for (port, wanted, patience, heard) in [
         (shows, "delivered", "60", vec![(BILL, "delivered")]),
         (shows, "delivered,displayed", "1", vec![(BILL, "delivered")]),
@@ -138,7 +139,7 @@ fn a_notification_is_as_the_rfc_has_it() {
     let asserted = sent
         .again()
         .with("P-Asserted-Identity", &format!("\"Friends\" <{group}>"));
-    // The group is whom he has got it from (spec-notes N37); without one, From.
+    // The group is whom he has got it from (readings N37); without one, From.
     for (request, whom) in [
         (asserted, group),
         (sent.without("P-Asserted-Identity"), ANNE),
@@ -181,7 +182,8 @@ fn a_notification_is_as_the_rfc_has_it() {
         }
         assert_eq!(receiver.expect("notified")["to"], group);
     }
-    // A notification gets none, even if it should ask for one; nor does a message that asks for none.
+    // A notification gets none, even if it should ask for one; nor does a message that asks for
+    // none.
     let plain = String::from_utf8(cpm_message(ANNE, BILL).cpim()).expect("text");
     for cpim in [
         plain.replace("text/plain; charset=UTF-8", "message/imdn+xml"),

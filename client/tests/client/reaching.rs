@@ -13,8 +13,8 @@ use crate::locating::{SRV, name_server, send_by_name, srv};
 
 const BILL: [&str; 3] = ["--to", "sip:bill@example.com", "Lunch?"];
 
-/// The program in a world whose hosts file says that both `localhost` and `both.example` are `::1` first and
-/// 127.0.0.1 second. `None` where the system allows no such world.
+/// The program in a world whose hosts file says that both `localhost` and `both.example` are `::1`
+/// first and 127.0.0.1 second. `None` where the system allows no such world.
 fn program_of_two_families(bench: &Bench) -> Option<Command> {
     let names = "localhost both.example";
     let hosts = format!("::1 {names}\n127.0.0.1 {names}\n");
@@ -157,7 +157,8 @@ fn what_a_domain_denies_is_believed() {
     agent.expect_request("MESSAGE");
 }
 
-/// Answers each request over a connection of its own, which it closes behind the answer: 401 until there is a password.
+/// Answers each request over a connection of its own, which it closes behind the answer: 401 until
+/// there is a password.
 fn closing_server() -> (u16, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let port = listener.local_addr().expect("it is bound").port();

@@ -1,4 +1,5 @@
-//! Replies: where they go and what they refer to, for messages that the program itself has received and kept.
+//! Replies: where they go and what they refer to, for messages that the program itself has received
+//! and kept.
 
 use std::path::PathBuf;
 
@@ -72,7 +73,7 @@ fn a_pager_reply_to_one() {
     for (headers, address, source) in [
         (&[PAI, REPLY_TO][..], "sip:office@example.com", "Reply-To"),
         (&[PAI][..], "sip:carol@example.com", "P-Asserted-Identity"),
-        // The address of a group's session leads nowhere (spec-notes N31), all others do.
+        // The address of a group's session leads nowhere (readings N31), all others do.
         (&[GROUP, REFERRED, FOCUS][..], REAL, "Referred-By"),
         (
             &[GROUP, REFERRED][..],

@@ -1,4 +1,5 @@
-//! Clients of others as peers: Linphone's `linphonec` and baresip. Where one is not installed its test counts as ignored.
+//! Clients of others as peers: Linphone's `linphonec` and baresip. Where one is not installed its
+//! test counts as ignored.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

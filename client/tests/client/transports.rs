@@ -1,4 +1,5 @@
-//! How SIP comes in to `receive`: over UDP, TCP and TLS, and over the connection by which it has registered.
+//! How SIP comes in to `receive`: over UDP, TCP and TLS, and over the connection by which it has
+//! registered.
 
 use std::path::PathBuf;
 

@@ -34,6 +34,8 @@ pub struct Forwarding {
     pub dropped: &'static str,
     /// Header lines to add, each ended by CRLF.
     pub headers: Vec<u8>,
+    /// What names it in log lines.
+    pub correlation: String,
 }
 
 /// What becomes of a MESSAGE that may be a notification.
@@ -175,6 +177,7 @@ impl ControllingFunction {
                 false => "Max-Forwards,Route,P-Asserted-Identity",
             },
             headers: headers.into_bytes(),
+            correlation: Correlation::of(message).to_string(),
         }
     }
 
@@ -254,6 +257,14 @@ mod tests {
 
         fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
             Sent::Failed
+        }
+
+        fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
+            Sent::Failed
+        }
+
+        fn is_turn_over(&self) -> bool {
+            false
         }
 
         fn hand_over(&self, _: &[u8]) -> bool {

@@ -92,9 +92,9 @@ impl ControllingFunction {
     /// transaction layer has taken what was sent.
     pub fn send_nameless(&self, receipt: &NamelessReceipt, host: &dyn Host) -> (Reply, bool) {
         let sent = self.send_notification(&receipt.notification, host);
-        let is_handed = matches!(sent, Some(Sent::Handed | Sent::HandedEnough));
+        let is_handed = matches!(sent, Some(Sent::Queued));
         let refusal = match sent {
-            Some(Sent::Handed | Sent::HandedEnough | Sent::Dropped) => {
+            Some(Sent::Queued | Sent::Dropped) => {
                 let mut headers = HeaderBlock::new();
                 put(&mut headers, "Server", self.product());
                 let reply = Reply::accepted(headers.into_bytes(), receipt.to_tag.clone());
@@ -105,7 +105,7 @@ impl ControllingFunction {
                 Some(("Retry-After", RETRY_AFTER_S.to_string())),
                 "there is no room for it now",
             ),
-            Some(Sent::Failed | Sent::FailedEnough) | None => Refusal::with_header(
+            Some(Sent::Failed) | None => Refusal::with_header(
                 StatusCode::SERVER_INTERNAL_ERROR,
                 None,
                 "the sender cannot be reached",

@@ -41,7 +41,7 @@ impl ControllingFunction {
             return;
         };
         let sent = self.send_failure(copy, &sender, host);
-        if !matches!(sent, Some(Sent::Handed | Sent::HandedEnough)) {
+        if !matches!(sent, Some(Sent::Queued)) {
             let line = format_args!(
                 "the sender is not told that all recipients have failed: {}, leg: {}",
                 if sent.is_some() {

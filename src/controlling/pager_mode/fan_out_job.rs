@@ -72,7 +72,7 @@ pub enum Progress {
 }
 
 impl FanOutJob {
-    /// Sends on. With `last`, what finds no room has failed.
+    /// Sends the next portion. With `last`, whoever finds no room is given up.
     pub fn run(&mut self, host: &dyn Host, last: bool) -> Progress {
         let (mut handed, mut interworked) = (0, 0);
         let mut to = String::new();
@@ -94,7 +94,7 @@ impl FanOutJob {
             to.push_str(uri);
             to.push('>');
             let isf = self.isf.as_ref().filter(|_| !is_sip(uri));
-            let sent = host.send(&OutgoingRequest {
+            let outgoing = OutgoingRequest {
                 method: "MESSAGE",
                 request_uri: uri,
                 next_hop: isf.map(|isf| isf.uri.as_str()).or(self.next_hop.as_deref()),
@@ -112,7 +112,11 @@ impl FanOutJob {
                 }
                 .bits(),
                 about: Some(&self.about),
-            });
+            };
+            let mut sent = host.send(&outgoing);
+            if last && matches!(sent, Sent::NoRoom | Sent::Busy) {
+                sent = host.give_up(&outgoing);
+            }
             match sent {
                 Sent::NoRoom if !last => break Progress::NoRoom,
                 Sent::Busy if !last => {
@@ -120,16 +124,15 @@ impl FanOutJob {
                     let again = self.recipients[self.position..next].to_owned();
                     self.recipients.push_str(&again);
                 }
-                Sent::NoRoom | Sent::Busy | Sent::Failed | Sent::FailedEnough => self.failed += 1,
-                Sent::Handed | Sent::HandedEnough if isf.is_some() => interworked += 1,
-                Sent::Handed | Sent::HandedEnough => handed += 1,
+                Sent::NoRoom | Sent::Busy | Sent::Failed => self.failed += 1,
+                Sent::Queued if isf.is_some() => interworked += 1,
+                Sent::Queued => handed += 1,
                 Sent::Dropped => {}
             }
             self.position = next;
             self.place += 1;
             self.untried = self.untried.saturating_sub(1);
-            let is_enough = matches!(sent, Sent::HandedEnough | Sent::FailedEnough);
-            if is_enough && self.position < self.recipients.len() && !last {
+            if !last && self.position < self.recipients.len() && host.is_turn_over() {
                 break Progress::Enough;
             }
         };
@@ -266,17 +269,19 @@ fn is_sip(uri: &str) -> bool {
 
 #[cfg(test)]
 pub(in crate::controlling) mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::fmt;
 
     use super::*;
 
-    /// A host that answers each send as told, then with "handed".
+    /// A host that answers each send as told, then with "queued".
     #[derive(Default)]
     pub(in crate::controlling) struct Scripted {
         pub(in crate::controlling) answers: RefCell<Vec<Sent>>,
         pub(in crate::controlling) sent: RefCell<Vec<(String, String)>>,
         counted: RefCell<Vec<(Counter, u32)>>,
+        /// After so many more sends the turn is over.
+        pub(in super::super) turn: Cell<Option<usize>>,
     }
 
     impl Host for Scripted {
@@ -289,7 +294,7 @@ pub(in crate::controlling) mod tests {
         fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
             let mut answers = self.answers.borrow_mut();
             let answer = if answers.is_empty() {
-                Sent::Handed
+                Sent::Queued
             } else {
                 answers.remove(0)
             };
@@ -299,6 +304,17 @@ pub(in crate::controlling) mod tests {
                     .push((outgoing.request_uri.to_owned(), outgoing.call_id.to_owned()));
             }
             answer
+        }
+
+        fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
+            Sent::Failed
+        }
+
+        fn is_turn_over(&self) -> bool {
+            let left = self.turn.get();
+            self.turn
+                .set(left.filter(|&left| left > 1).map(|left| left - 1));
+            left == Some(1)
         }
 
         fn hand_over(&self, _: &[u8]) -> bool {
@@ -314,7 +330,8 @@ pub(in crate::controlling) mod tests {
     fn the_202_is_due_once_everybody_has_been_tried() {
         let mut job = job();
         let host = Scripted::default();
-        *host.answers.borrow_mut() = vec![Sent::Handed, Sent::FailedEnough];
+        *host.answers.borrow_mut() = vec![Sent::Queued, Sent::Failed];
+        host.turn.set(Some(2));
         assert_eq!(
             job.run(&host, false),
             Progress::Enough,
@@ -392,7 +409,7 @@ pub(in crate::controlling) mod tests {
     #[test]
     fn the_rest_goes_on_in_another_process() {
         let host = Scripted::default();
-        host.answers.borrow_mut().push(Sent::HandedEnough);
+        host.turn.set(Some(1));
         let mut first = job();
         assert_eq!(first.run(&host, false), Progress::Enough);
         let mut second = FanOutJob::read(first.write().into()).expect("what write has written");
@@ -411,7 +428,7 @@ pub(in crate::controlling) mod tests {
         let host = Scripted::default();
         host.answers
             .borrow_mut()
-            .extend([Sent::Handed, Sent::NoRoom, Sent::NoRoom]);
+            .extend([Sent::Queued, Sent::NoRoom, Sent::NoRoom]);
         let mut job = job();
         assert_eq!(job.run(&host, false), Progress::NoRoom);
         assert_eq!(job.run(&host, false), Progress::NoRoom);
@@ -424,8 +441,8 @@ pub(in crate::controlling) mod tests {
         let host = Scripted::default();
         host.answers.borrow_mut().extend([
             Sent::Busy,
-            Sent::Handed,
-            Sent::Handed,
+            Sent::Queued,
+            Sent::Queued,
             Sent::Busy,
             Sent::Busy,
         ]);
@@ -462,7 +479,8 @@ pub(in crate::controlling) mod tests {
         let host = Scripted::default();
         host.answers
             .borrow_mut()
-            .extend([Sent::HandedEnough, Sent::NoRoom, Sent::Failed]);
+            .extend([Sent::Queued, Sent::NoRoom, Sent::Failed]);
+        host.turn.set(Some(1));
         let mut job = job();
         assert_eq!(job.run(&host, true), Progress::Done);
         assert_eq!(sent(&host), ["a", "c"]);

@@ -150,5 +150,5 @@ fn send_to_isf(
         .bits(),
         about: None,
     };
-    matches!(host.send(&outgoing), Sent::Handed | Sent::HandedEnough)
+    matches!(host.send(&outgoing), Sent::Queued)
 }

@@ -69,7 +69,6 @@ impl ControllingFunction {
                     host,
                     outstanding,
                     service: self,
-                    last,
                 },
                 last,
             ),
@@ -110,8 +109,6 @@ struct Shared<'a> {
     host: &'a dyn Host,
     outstanding: &'a OutstandingTable,
     service: &'a ControllingFunction,
-    /// What finds no room now has failed.
-    last: bool,
 }
 
 impl Host for Shared<'_> {
@@ -128,11 +125,10 @@ impl Host for Shared<'_> {
             return self.host.send(outgoing);
         };
         let limit = self.service.settings().shares.destination;
-        // The host itself tells the script of those that have failed.
         let destination = self
             .service
             .destination(Some(outgoing.request_uri))
-            .filter(|_| !to_isf && !self.last);
+            .filter(|_| !to_isf);
         if let Some(destination) = destination
             && !self
                 .outstanding
@@ -142,14 +138,25 @@ impl Host for Shared<'_> {
         }
         let sent = self.host.send(outgoing);
         match sent {
-            Sent::Handed | Sent::HandedEnough => return sent,
-            Sent::NoRoom | Sent::Busy if !self.last => {}
+            Sent::Queued => return sent,
+            Sent::NoRoom | Sent::Busy => {}
             _ => self.outstanding.release(charge, 1),
         }
         if let Some(destination) = destination {
             self.outstanding.release_destination(destination, charge);
         }
         sent
+    }
+
+    fn give_up(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
+        if let Attempt::Copy { charge, .. } = Attempt::of_bits(outgoing.attempt) {
+            self.outstanding.release(charge, 1);
+        }
+        self.host.give_up(outgoing)
+    }
+
+    fn is_turn_over(&self) -> bool {
+        self.host.is_turn_over()
     }
 
     fn hand_over(&self, job: &[u8]) -> bool {

@@ -7,8 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::answer::{Answer, Fault};
 use super::error::SourceFailure;
-use super::{Answer, Fault, RETRY_AFTER_MS};
+use super::options::RETRY_AFTER_MS;
 use crate::group::{Group, MAX_DOCUMENT_BYTES};
 use crate::sip::Uri;
 

@@ -12,8 +12,8 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 
 use super::error::{SourceError, SourceFailure};
+use super::options::{Credentials, SourceOptions};
 use super::resolver::NameResolver;
-use super::{Credentials, SourceOptions};
 use crate::digest::{Answers, Challenge, Request, offers_scheme};
 use crate::group::MAX_DOCUMENT_BYTES;
 use crate::random::try_fill_random;

@@ -1,13 +1,13 @@
 use std::rc::Rc;
 
 use super::address::group_address;
+use super::answer::{Answer, Fault};
 use super::cache::Cache;
+use super::database::GroupDatabase;
 use super::error::SourceFailure;
-use super::stored::{Stored, group_of};
-use super::xcap::{Fetched, Version, Xdms};
-use super::{
-    Answer, Fault, GroupDatabase, MAX_CACHE_BYTES, RETRY_AFTER_MS, STALE_GRACE_MS, SourceOptions,
-};
+use super::options::{MAX_CACHE_BYTES, RETRY_AFTER_MS, STALE_GRACE_MS, SourceOptions};
+use super::stored::{Stored, Version, group_of};
+use super::xcap::{Fetched, Xdms};
 use crate::group::Group;
 use crate::sip::Uri;
 

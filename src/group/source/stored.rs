@@ -1,10 +1,18 @@
 use std::rc::Rc;
 
+use ureq::http::{HeaderValue, Uri as HttpUri};
+
 use super::address::group_address;
 use super::error::SourceFailure;
-use super::xcap::Version;
 use crate::group::Group;
 use crate::sip::Uri;
+
+/// One document of which a group was made.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    pub(super) url: HttpUri,
+    pub(super) etag: Option<HeaderValue>,
+}
 
 /// A complete group and what it was made of.
 #[derive(Debug)]

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use cpm::operator::{Counter, Event, Gauge};
 use cpm::policy::{ALL_PARAMETERS, Kind, Parameter, UNLIMITED};
 use cpm_testbed::{Bench, values};
 use xtask::{diagrams, readme};
 
-use crate::common::{COUNTERS, HANDLE, cpm_proxy};
+use crate::common::{HANDLE, cpm_proxy};
 
 type Names = BTreeSet<String>;
 
@@ -88,10 +89,7 @@ fn same(what: &str, manual: &Names, module: &Names) {
 }
 
 /// The parameters of the proxy alone, which the core does not know: name, values and default.
-const OWN_PARAMETERS: [(&str, &str, &str); 2] = [
-    ("group_processes", "number, 1 to 64", "2"),
-    ("event_callback", "string", ""),
-];
+const OWN_PARAMETERS: [(&str, &str, &str); 1] = [("event_callback", "string", "")];
 
 #[test]
 fn parameters() {
@@ -246,14 +244,21 @@ fn variables() {
 
 #[test]
 fn event_routes() {
-    let source = read("c_api/kamailio/cpm_route.c");
-    let known = between(definition(&source, "} routes[ROUTES] ="), "\t{\"", "\", ");
+    let known = Event::ALL
+        .iter()
+        .map(|event| format!("cpm:{}", event.name()));
     let documented: Names = headings(&chapter("Event routes"))
         .iter()
         .filter_map(|name| name.strip_prefix("event_route[")?.strip_suffix(']'))
         .map(str::to_owned)
         .collect();
-    same("event routes", &documented, &known);
+    same("event routes", &documented, &known.collect());
+}
+
+/// Names and helps of counters and gauges.
+fn counters() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let counters = Counter::ALL.iter().map(|row| (row.name(), row.help()));
+    counters.chain(Gauge::ALL.iter().map(|row| (row.name(), row.help())))
 }
 
 #[test]
@@ -281,9 +286,33 @@ fn rpc_commands_and_counters() {
             .filter_map(|line| line.trim().split_once(':'))
             .map(|(name, _)| name),
     );
-    same("counters", &table(&chapter("Statistics")), &counted);
-    same("counters of the tests", &names(COUNTERS), &counted);
+    same(
+        "counters",
+        &names(counters().map(|(name, _)| name)),
+        &counted,
+    );
     proxy.stop();
+}
+
+#[test]
+fn the_manual_and_the_dashboard_say_what_is_counted() {
+    let statistics = chapter("Statistics");
+    same(
+        "counters",
+        &table(&statistics),
+        &names(counters().map(|(name, _)| name)),
+    );
+    let dashboard = read("kamailio-config/grafana-dashboard.json");
+    for (name, help) in counters() {
+        let row = format!("| `{name}` | ");
+        let row = statistics.lines().find_map(|line| line.strip_prefix(&row));
+        let said = row.and_then(|row| row.strip_prefix(help));
+        // More may follow: what the help has no room for.
+        let is_said = said.is_some_and(|rest| rest == " |" || rest.starts_with(": "));
+        assert!(is_said, "{name}: the manual says {row:?}, it is {help:?}");
+        let shown = format!("kamailio_cpm_{name}{{");
+        assert!(dashboard.contains(&shown), "{name} is not on the dashboard");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use cpm_testbed::{Bench, ProxyConfig, cpm_message, to, values};
 
 use crate::common::{
-    CONTROLLING, COUNTERS, EXPLODER, HANDLE, cpm_proxy, exchange, expect_counter, http, http_get,
+    CONTROLLING, EXPLODER, HANDLE, counter_names, cpm_proxy, exchange, expect_counter, http,
+    http_get,
 };
 
 #[test]
@@ -74,7 +75,7 @@ fn counters_are_seen_wherever_kamailio_shows_counters() {
     let core = proxy.rpc("stats.get_statistics cpm:");
     let scraped = http_get(proxy.port(), "/metrics");
     let json = json_rpc(proxy.port(), "cpm.stats");
-    for name in COUNTERS {
+    for name in counter_names() {
         let value = expected(name);
         assert_eq!(
             values(&own, name).next(),

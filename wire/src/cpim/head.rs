@@ -2,7 +2,8 @@ use bytes::Bytes;
 
 use super::MAX_HEAD_BYTES;
 
-/// The header of a CPIM message whose bytes come piece by piece: both blocks, with the empty line behind each.
+/// The header of a CPIM message whose bytes come piece by piece: both blocks, with the empty line
+/// behind each.
 ///
 /// ```text
 ///  Open --second empty line--> Whole
@@ -30,8 +31,8 @@ pub enum CpimHeadState {
 }
 
 impl CpimHead {
-    /// Takes the next piece of the message, as much of it as belongs to the header. Once it has said anything but
-    /// [`CpimHeadState::Open`] there is nothing more to be taken.
+    /// Takes the next piece of the message, as much of it as belongs to the header. Once it has
+    /// said anything but [`CpimHeadState::Open`] there is nothing more to be taken.
     pub fn push(&mut self, piece: &[u8]) -> CpimHeadState {
         for (at, byte) in piece.iter().enumerate() {
             match byte {

@@ -129,8 +129,8 @@ impl CpimMessage {
     /// Writes the message.
     ///
     /// # Errors
-    /// [`LineBreakError`] if a name or a value of the MIME header has a line break. In the values of the
-    /// message's own header they are escaped (RFC 3862 §2.2).
+    /// [`LineBreakError`] if a name or a value of the MIME header has a line break. In the values
+    /// of the message's own header they are escaped (RFC 3862 §2.2).
     pub fn write(&self) -> Result<Bytes, LineBreakError> {
         let mut head = String::with_capacity(512);
         for CpimField { name, value } in &self.fields {

@@ -45,8 +45,9 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The Digest challenges in a value of WWW-Authenticate or Proxy-Authenticate, in their order, without those that nobody here
-    /// can answer: other schemes, unknown algorithms, only unknown qop. Names have no case, values may have quotes or not.
+    /// The Digest challenges in a value of WWW-Authenticate or Proxy-Authenticate, in their order,
+    /// without those that nobody here can answer: other schemes, unknown algorithms, only unknown
+    /// qop. Names have no case, values may have quotes or not.
     pub fn read(value: &str) -> Vec<Self> {
         let digest = parse(value)
             .into_iter()

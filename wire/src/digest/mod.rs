@@ -1,8 +1,9 @@
-//! Digest authentication, for those who are asked who they are (RFC 7616; RFC 3261 §22, RFC 8760): challenges are read, answers
-//! written. What algorithms it knows is in [`Algorithm`]; qop is auth or auth-int, or none (RFC 2069).
+//! Digest authentication, for those who are asked who they are (RFC 7616; RFC 3261 §22, RFC 8760):
+//! challenges are read, answers written. What algorithms it knows is in [`Algorithm`]; qop is auth
+//! or auth-int, or none (RFC 2069).
 //!
-//! Of the crates, `http-auth` knows names in one case only, no realm beyond ASCII, and hashes the body itself for auth-int;
-//! the hash functions are those of `md-5` and `sha2`.
+//! Of the crates, `http-auth` knows names in one case only, no realm beyond ASCII, and hashes the
+//! body itself for auth-int; the hash functions are those of `md-5` and `sha2`.
 
 mod algorithm;
 mod challenge;
@@ -31,7 +32,8 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Answers to this challenge. `cnonce`: characters that nobody can guess, without quotes and backslashes.
+    /// Answers to this challenge. `cnonce`: characters that nobody can guess, without quotes and
+    /// backslashes.
     pub fn new(challenge: Challenge, cnonce: String) -> Self {
         Self {
             challenge,
@@ -208,7 +210,8 @@ mod tests {
             field(&first, "response"),
             field(&answer(challenge, b"two"), "response")
         );
-        // By hand: MD5 of "anne:r:secret", "n:00000001:c:auth-int" and "MESSAGE:sip:b@example.com:" with the MD5 of "one".
+        // By hand: MD5 of "anne:r:secret", "n:00000001:c:auth-int" and "MESSAGE:sip:b@example.com:"
+        // with the MD5 of "one".
         let md5 = Algorithm::Md5;
         let what = md5.hash(&["MESSAGE:sip:b@example.com:", &md5.hash(&["one"])]);
         let secret = md5.hash(&["anne:r:secret"]);

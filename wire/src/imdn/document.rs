@@ -138,7 +138,8 @@ impl Notification {
     }
 }
 
-/// Which message a document is about, whatever it says of it: the text of its `message-id`, without white space around it.
+/// Which message a document is about, whatever it says of it: the text of its `message-id`, without
+/// white space around it.
 ///
 /// # Errors
 /// [`DocumentError`], but for [`DocumentError::Disposition`].
@@ -396,7 +397,8 @@ mod tests {
 
     #[test]
     fn what_fuzzing_found_is_refused() {
-        // Its Message-ID has bare carriage returns, and is short enough only as long as nobody writes it again.
+        // Its Message-ID has bare carriage returns, and is short enough only as long as nobody
+        // writes it again.
         let found = include_bytes!("testdata/found-by-fuzzing.xml");
         assert_eq!(Notification::parse(found), Err(DocumentError::MessageId));
         let mended: Vec<u8> = found

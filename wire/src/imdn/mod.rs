@@ -1,5 +1,6 @@
-//! Instant Message Disposition Notifications (RFC 5438): what a sender asks for in the header of a CPIM message,
-//! with the value `interworking` that CPM adds, which message a notification is about, and what it tells.
+//! Instant Message Disposition Notifications (RFC 5438): what a sender asks for in the header of a
+//! CPIM message, with the value `interworking` that CPM adds, which message a notification is
+//! about, and what it tells.
 
 mod document;
 
@@ -28,11 +29,12 @@ pub const ORIGINAL_TO: &str = "Original-To";
 /// Content-Type of a notification.
 pub const CONTENT_TYPE: (&str, &str) = ("message", "imdn+xml");
 
-/// Longest Message-ID that is looked at. RFC 5438 §6.3 asks for 32 bits of randomness at least; clients write some 40 characters.
+/// Longest Message-ID that is looked at. RFC 5438 §6.3 asks for 32 bits of randomness at least;
+/// clients write some 40 characters.
 pub const MAX_MESSAGE_ID_BYTES: usize = 256;
 
-/// Whether a message can be named so, in a CPIM header and in a document alike: a document drops white space at the ends, and
-/// XML has no way to write most control characters.
+/// Whether a message can be named so, in a CPIM header and in a document alike: a document drops
+/// white space at the ends, and XML has no way to write most control characters.
 fn is_message_id(id: &str) -> bool {
     let is_written = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
     !id.is_empty()
@@ -51,8 +53,9 @@ pub struct NotificationRequest {
 }
 
 impl NotificationRequest {
-    /// Of a CPIM message, which may end anywhere behind its header. `None`: it asks for none, names no message, does so in more
-    /// than [`MAX_MESSAGE_ID_BYTES`] or in characters that no notification can repeat, or is no CPIM message.
+    /// Of a CPIM message, which may end anywhere behind its header. `None`: it asks for none, names
+    /// no message, does so in more than [`MAX_MESSAGE_ID_BYTES`] or in characters that no
+    /// notification can repeat, or is no CPIM message.
     pub fn of(cpim: &Bytes) -> Option<Self> {
         // Names have their case (RFC 3862 §2.1): most messages end here.
         let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
@@ -82,7 +85,8 @@ pub struct Notifications {
 }
 
 impl Notifications {
-    /// Reads the value of a Disposition-Notification field; values that are not known here do not count.
+    /// Reads the value of a Disposition-Notification field; values that are not known here do not
+    /// count.
     pub fn parse(value: &str) -> Self {
         let has = |wanted: &str| {
             let mut values = value.split([',', ';']).map(str::trim);

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use super::MimeError;
 use super::parameters::{self, Cursor, Malformed};
 
-/// A Content-Disposition field value (RFC 2183 §2, for SIP RFC 3261 §20.11 and RFC 5621 §8), kept as
-/// received.
+/// A Content-Disposition field value (RFC 2183 §2, for SIP RFC 3261 §20.11 and RFC 5621 §8), kept
+/// as received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentDisposition {
     /// Valid UTF-8, checked by `parse`, as is the grammar of the parameters.

@@ -5,20 +5,20 @@ use bytes::Bytes;
 use super::parameters::is_token_byte;
 use super::{ContentDisposition, ContentType, MimeError, TransferEncoding};
 
-/// Entities in one body: leaves, multiparts and the body itself. A CPM request has two or three; the limit bounds the
-/// memory that a body made of delimiters can ask for.
+/// Entities in one body: leaves, multiparts and the body itself. A CPM request has two or three;
+/// the limit bounds the memory that a body made of delimiters can ask for.
 pub const MAX_PARTS: usize = 64;
 
 /// Multiparts inside each other. Each level is searched for its own delimiters once, so this also
 /// bounds the time: at most `MAX_DEPTH` passes over the body.
 pub const MAX_DEPTH: usize = 8;
 
-/// Header block of one part. A handful of Content-* fields; the same bound that many SIP stacks have
-/// for one header field.
+/// Header block of one part. A handful of Content-* fields; the same bound that many SIP stacks
+/// have for one header field.
 pub const MAX_PART_HEADER_BYTES: usize = 8192;
 
-/// The header field values that describe the body of the SIP message, as its header has them. What is
-/// absent gets the defaults of RFC 2045 §5.2.
+/// The header field values that describe the body of the SIP message, as its header has them. What
+/// is absent gets the defaults of RFC 2045 §5.2.
 #[derive(Debug, Clone, Default)]
 pub struct EntityFields {
     /// Content-Type.
@@ -31,8 +31,8 @@ pub struct EntityFields {
 
 /// The tree of body parts of one message (RFC 2046 §5.1).
 ///
-/// It owns a reference to the body; all parts are ranges of it. Preamble and epilogue of a multipart
-/// belong to no part and are kept.
+/// It owns a reference to the body; all parts are ranges of it. Preamble and epilogue of a
+/// multipart belong to no part and are kept.
 #[derive(Debug, Clone)]
 pub struct Entity {
     pub(super) body: Bytes,
@@ -234,8 +234,8 @@ impl<'a> Leaf<'a> {
         self.node().transfer_encoding
     }
 
-    /// Its header block as received, without the blank line. Empty for a body without parts: that is
-    /// described by the SIP header.
+    /// Its header block as received, without the blank line. Empty for a body without parts: that
+    /// is described by the SIP header.
     pub fn header(&self) -> Bytes {
         self.entity.body.slice(self.node().header.clone())
     }
@@ -316,7 +316,8 @@ fn split_field(body: &[u8], field: Range<usize>) -> Result<Field, MimeError> {
     }
 }
 
-/// Reads header and content of the part in `range`; parent and delimiter are the caller's to fill in.
+/// Reads header and content of the part in `range`; parent and delimiter are the caller's to fill
+/// in.
 fn parse_part(
     body: &Bytes,
     range: Range<usize>,

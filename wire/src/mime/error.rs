@@ -1,6 +1,7 @@
 use std::fmt;
 
-/// Why a body, or a header field that describes one, cannot be used. It concerns this message alone.
+/// Why a body, or a header field that describes one, cannot be used. It concerns this message
+/// alone.
 ///
 /// `Display` gives a phrase short enough for the status line of a SIP response; it never holds text
 /// from the message.

@@ -172,8 +172,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Walks all parameters from `at` to the end, so that later look-ups cannot fail. A name given twice
-/// is refused: two readers could disagree about which one holds.
+/// Walks all parameters from `at` to the end, so that later look-ups cannot fail. A name given
+/// twice is refused: two readers could disagree about which one holds.
 pub(super) fn check(text: &str, at: usize) -> Result<(), Malformed> {
     let mut cursor = Cursor::new(text, at);
     for index in 0.. {

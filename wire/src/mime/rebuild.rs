@@ -40,24 +40,24 @@ pub struct Rebuilt {
 }
 
 impl Entity {
-    /// The body with one leaf replaced (`Some`) or taken out (`None`). Every byte outside of that leaf
-    /// stays as received, the boundaries too.
+    /// The body with one leaf replaced (`Some`) or taken out (`None`). Every byte outside of that
+    /// leaf stays as received, the boundaries too.
     ///
-    /// A multipart that has just one part left becomes that part, and one that has none left goes as
-    /// well, upwards to the body itself. The part that becomes the body is stripped of its transfer
-    /// encoding, and only its Content-* fields come with it: the other fields of a part mean nothing
-    /// (RFC 2046 §5.1) and must not become fields of a SIP message. The result is `None` when nothing
-    /// is left.
+    /// A multipart that has just one part left becomes that part, and one that has none left goes
+    /// as well, upwards to the body itself. The part that becomes the body is stripped of its
+    /// transfer encoding, and only its Content-* fields come with it: the other fields of a part
+    /// mean nothing (RFC 2046 §5.1) and must not become fields of a SIP message. The result is
+    /// `None` when nothing is left.
     ///
     /// # Errors
     /// - [`MimeError::NoSuchLeaf`]: `id` is of another entity.
     /// - [`MimeError::BoundaryCollision`]: a line of the new part starts like a delimiter of a
     ///   multipart around it.
-    /// - [`MimeError::MalformedPartHeader`]: a field of the new part has a name that is no token, or
-    ///   a control character in its value; or a field of the part that is to become the body has a name
-    ///   that MIME permits and SIP does not.
-    /// - [`MimeError::MalformedBase64`], [`MimeError::MalformedQuotedPrintable`]: the part that is to
-    ///   become the body cannot be decoded.
+    /// - [`MimeError::MalformedPartHeader`]: a field of the new part has a name that is no token,
+    ///   or a control character in its value; or a field of the part that is to become the body has
+    ///   a name that MIME permits and SIP does not.
+    /// - [`MimeError::MalformedBase64`], [`MimeError::MalformedQuotedPrintable`]: the part that is
+    ///   to become the body cannot be decoded.
     pub fn with_leaf(
         &self,
         id: LeafId,
@@ -229,7 +229,8 @@ impl HeaderField {
     }
 }
 
-/// A byte of a MIME token (RFC 2045 §5.1) that may stand in the name of a SIP header field (RFC 3261 §25.1), too.
+/// A byte of a MIME token (RFC 2045 §5.1) that may stand in the name of a SIP header field (RFC
+/// 3261 §25.1), too.
 fn is_sip_token_byte(byte: u8) -> bool {
     is_token_byte(byte) && !matches!(byte, b'#' | b'$' | b'&' | b'^' | b'{' | b'|' | b'}')
 }

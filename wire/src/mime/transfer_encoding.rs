@@ -8,7 +8,8 @@ use super::MimeError;
 /// A Content-Transfer-Encoding (RFC 2045 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TransferEncoding {
-    /// `7bit`, `8bit` or `binary`: the octets stand for themselves. What a part has that names none.
+    /// `7bit`, `8bit` or `binary`: the octets stand for themselves. What a part has that names
+    /// none.
     #[default]
     Identity,
     /// `base64`.
@@ -17,8 +18,8 @@ pub enum TransferEncoding {
     QuotedPrintable,
 }
 
-/// Peers disagree about padding and about the unused bits of the last character; neither changes the
-/// octets that come out.
+/// Peers disagree about padding and about the unused bits of the last character; neither changes
+/// the octets that come out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -113,7 +114,8 @@ fn decode_quoted_printable(content: &[u8]) -> Result<Bytes, MimeError> {
     Ok(Bytes::from(decoded))
 }
 
-/// What follows the line break behind an equals sign. A soft line break at the very end is tolerated.
+/// What follows the line break behind an equals sign. A soft line break at the very end is
+/// tolerated.
 fn after_soft_line_break(rest: &[u8]) -> Option<&[u8]> {
     let padding = rest
         .iter()

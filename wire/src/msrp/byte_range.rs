@@ -23,7 +23,8 @@ impl ByteRange {
     /// A range from its parts; `None` is written as `*`.
     ///
     /// # Errors
-    /// [`MalformedByteRange`] if `start` is 0, `end` is more than one below `start`, or either is beyond `total`.
+    /// [`MalformedByteRange`] if `start` is 0, `end` is more than one below `start`, or either is
+    /// beyond `total`.
     pub fn new(
         start: u64,
         end: Option<u64>,
@@ -67,7 +68,8 @@ impl ByteRange {
         self.start - 1
     }
 
-    /// Number of the last byte, which is also how much of the message lies before the end of this chunk.
+    /// Number of the last byte, which is also how much of the message lies before the end of this
+    /// chunk.
     pub fn end(&self) -> Option<u64> {
         self.end
     }

@@ -187,7 +187,8 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Takes one line of `block` without its CRLF. After an error the next lines may still be taken.
+    /// Takes one line of `block` without its CRLF. After an error the next lines may still be
+    /// taken.
     pub(super) fn parse_line(&mut self, block: &Bytes, line: &[u8]) -> Result<(), HeadError> {
         let colon = line
             .iter()

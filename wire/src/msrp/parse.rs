@@ -66,9 +66,9 @@ pub enum ParseError {
 
 /// Incremental parser of one connection.
 ///
-/// The one law: append what was read to the buffer, call [`poll_event`](Self::poll_event) until it returns
-/// `Ok(None)`, read again. However the stream is cut into reads, the events are the same, but for
-/// where one piece of content ends and the next begins.
+/// The one law: append what was read to the buffer, call [`poll_event`](Self::poll_event) until it
+/// returns `Ok(None)`, read again. However the stream is cut into reads, the events are the same,
+/// but for where one piece of content ends and the next begins.
 ///
 /// ```text
 ///            start line       blank line              end-line
@@ -122,8 +122,9 @@ impl Parser {
         Self::default()
     }
 
-    /// The next event, cut from the front of `input`. `Ok(None)`: more bytes are needed; those left in `input`
-    /// must stay there. Content is a slice of the buffer that `input` is a part of, and keeps it alive.
+    /// The next event, cut from the front of `input`. `Ok(None)`: more bytes are needed; those left
+    /// in `input` must stay there. Content is a slice of the buffer that `input` is a part of, and
+    /// keeps it alive.
     ///
     /// # Errors
     /// [`ParseError`], from then on with each call: the connection must be closed.
@@ -335,8 +336,9 @@ fn parse_head(block: &Bytes, start_line: StartLine, content_follows: bool) -> Ev
 /// CRLF, seven hyphens and a transaction id.
 const MAX_NEEDLE_BYTES: usize = 9 + MAX_TRANSACTION_ID_BYTES;
 
-/// Finds the end-line of one chunk in its content. Each byte of content is looked at, so the search is one that takes many
-/// at once. What looks like the end-line but has another flag, or does not end with CRLF, is content.
+/// Finds the end-line of one chunk in its content. Each byte of content is looked at, so the search
+/// is one that takes many at once. What looks like the end-line but has another flag, or does not
+/// end with CRLF, is content.
 struct EndLine {
     finder: Finder<'static>,
     /// No content has been handed on yet.
@@ -399,7 +401,8 @@ impl EndLine {
         Scan::Content(content)
     }
 
-    /// How many bytes at the front are certainly content, and the flag if the end-line follows them.
+    /// How many bytes at the front are certainly content, and the flag if the end-line follows
+    /// them.
     fn find(&self, input: &[u8]) -> (usize, Option<ContinuationFlag>) {
         let needle = self.needle();
         let mut from = 0;

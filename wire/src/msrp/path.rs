@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::MsrpUri;
 
-/// Most URIs in one path. Each relay on the way adds one (RFC 4976 §5); real paths have one to four.
+/// Most URIs in one path. Each relay on the way adds one (RFC 4976 §5); real paths have one to
+/// four.
 pub const MAX_PATH_URIS: usize = 16;
 
 /// The value of To-Path, From-Path or `a=path`: one URI or more (RFC 4975 §7.1, §8.2).

@@ -40,8 +40,8 @@ impl TransactionId {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// Whether an end-line with this id, whatever its flag, would begin inside of `content`, the pieces of one
-    /// chunk in order. Such an id must not frame that chunk (RFC 4975 §7.1).
+    /// Whether an end-line with this id, whatever its flag, would begin inside of `content`, the
+    /// pieces of one chunk in order. Such an id must not frame that chunk (RFC 4975 §7.1).
     pub fn collides_with(&self, content: &[&[u8]]) -> bool {
         let mut needle = [b'-'; 7 + MAX_TRANSACTION_ID_BYTES];
         needle[7..7 + self.as_bytes().len()].copy_from_slice(self.as_bytes());
@@ -81,9 +81,9 @@ impl fmt::Debug for TransactionId {
 
 /// Makes transaction ids (and Message-IDs) that nobody can guess.
 ///
-/// A chunk whose content is still to come cannot be searched for its own end-line. What keeps content
-/// from ending its chunk is that whoever writes the content does not know the id: 80 random bits,
-/// new for each chunk of each leg.
+/// A chunk whose content is still to come cannot be searched for its own end-line. What keeps
+/// content from ending its chunk is that whoever writes the content does not know the id: 80 random
+/// bits, new for each chunk of each leg.
 pub struct TransactionIds {
     fill: fn(&mut [u8]),
     pool: [u8; POOL_BYTES],
@@ -122,7 +122,8 @@ impl TransactionIds {
     /// A new id that can frame `content`, the pieces of one chunk in order.
     pub fn next_id_for(&mut self, content: &[&[u8]]) -> TransactionId {
         loop {
-            // Ends after one turn but for a broken random source: content would have to hold all 2^80 ids.
+            // Ends after one turn but for a broken random source: content would have to hold all
+            // 2^80 ids.
             let id = self.next_id();
             if !id.collides_with(content) {
                 return id;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use memchr::memchr;
 
 /// Longest MSRP URI that is read. RFC 4975 sets no limit; a host name has at most 255 bytes and a
-/// session-id some dozens, so this leaves room for parameters, and a path of many still fits a head.
+/// session-id some dozens, so this leaves room for parameters, and a path of many still fits a
+/// head.
 pub const MAX_URI_BYTES: usize = 512;
 
 /// An MSRP URI (RFC 4975 §6), kept as received.
@@ -24,7 +25,8 @@ pub struct MsrpUri {
     transport: Range<usize>,
 }
 
-/// Where to connect for an MSRP URI: host as written (an IPv6 address without its brackets) and port.
+/// Where to connect for an MSRP URI: host as written (an IPv6 address without its brackets) and
+/// port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authority<'a> {
     /// Host name or IP address.
@@ -89,7 +91,8 @@ impl MsrpUri {
         })
     }
 
-    /// Makes a URI of our own: `msrp(s)://host:port/session_id;tcp`. An IPv6 address comes without brackets.
+    /// Makes a URI of our own: `msrp(s)://host:port/session_id;tcp`. An IPv6 address comes without
+    /// brackets.
     ///
     /// # Errors
     /// [`MalformedUri`] if a piece does not fit the grammar.
@@ -135,7 +138,8 @@ impl MsrpUri {
         }
     }
 
-    /// What tells sessions behind one authority apart; empty in the URI of a relay that serves many.
+    /// What tells sessions behind one authority apart; empty in the URI of a relay that serves
+    /// many.
     pub fn session_id(&self) -> &str {
         self.slice(self.session_id.clone())
     }

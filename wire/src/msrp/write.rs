@@ -14,7 +14,8 @@ pub struct SendHead<'a> {
     pub to_path: &'a Path,
     /// Our own URI.
     pub from_path: &'a MsrpUri,
-    /// The same in all chunks of a message; checked by the parser that read it, or made of a [`TransactionId`].
+    /// The same in all chunks of a message; checked by the parser that read it, or made of a
+    /// [`TransactionId`].
     pub message_id: &'a [u8],
     /// The part of the message that follows.
     pub byte_range: ByteRange,
@@ -26,7 +27,8 @@ pub struct SendHead<'a> {
     pub content: Option<ContentFields<'a>>,
 }
 
-/// The fields that describe content. They must come from a parser, which leaves no line break in them.
+/// The fields that describe content. They must come from a parser, which leaves no line break in
+/// them.
 #[derive(Debug, Clone, Copy)]
 pub struct ContentFields<'a> {
     /// Content-Type.
@@ -35,7 +37,8 @@ pub struct ContentFields<'a> {
     pub others: &'a [Field],
 }
 
-/// Appends a SEND up to where its content begins, or without content up to where its end-line begins.
+/// Appends a SEND up to where its content begins, or without content up to where its end-line
+/// begins.
 pub fn write_send(out: &mut BytesMut, send: &SendHead<'_>) {
     write_start(out, send.transaction_id, b"SEND");
     write_path(out, b"To-Path", send.to_path);
@@ -61,7 +64,8 @@ pub fn write_send(out: &mut BytesMut, send: &SendHead<'_>) {
     }
 }
 
-/// Appends the end-line of a request or response, and the CRLF between content and end-line if there was content.
+/// Appends the end-line of a request or response, and the CRLF between content and end-line if
+/// there was content.
 pub fn write_end_line(
     out: &mut BytesMut,
     transaction_id: &TransactionId,
@@ -76,7 +80,8 @@ pub fn write_end_line(
     out.put_slice(&[flag.as_byte(), b'\r', b'\n']);
 }
 
-/// Appends a whole REPORT (RFC 4975 §7.1.2) on `range` of a message; `to_path` is the From-Path of its SEND.
+/// Appends a whole REPORT (RFC 4975 §7.1.2) on `range` of a message; `to_path` is the From-Path of
+/// its SEND.
 pub fn write_report(
     out: &mut BytesMut,
     transaction_id: &TransactionId,
@@ -110,8 +115,8 @@ pub fn write_response(out: &mut BytesMut, request: &Head, status: Status) {
     write_response_to(out, transaction_id, *kind, to_path, from_path, status);
 }
 
-/// Appends the response 400 to a request whose head cannot be used (RFC 4975 §7.2). Nothing is written if its paths
-/// could not be read, or if it must not be answered.
+/// Appends the response 400 to a request whose head cannot be used (RFC 4975 §7.2). Nothing is
+/// written if its paths could not be read, or if it must not be answered.
 pub fn write_bad_request(out: &mut BytesMut, request: &Malformed) {
     let Malformed {
         transaction_id,

@@ -12,8 +12,8 @@ const SLICE_BYTES: usize = 32 * 1024;
 /// How much is written to the spool at once, if so much lies together.
 const SPILL_BYTES: usize = 256 * 1024;
 
-/// What legs still need of one message, kept once for all of them: a queue of segments without gaps,
-/// then a page that is still being filled.
+/// What legs still need of one message, kept once for all of them: a queue of segments without
+/// gaps, then a page that is still being filled.
 ///
 /// ```text
 ///            evict              spilled            evict
@@ -29,7 +29,8 @@ pub(super) struct Content {
     page_start: u64,
     /// Bytes of all segments in memory.
     memory: usize,
-    /// Bytes ever given to the spool. What nobody needs any more still counts, as a file does not shrink.
+    /// Bytes ever given to the spool. What nobody needs any more still counts, as a file does not
+    /// shrink.
     spooled: u64,
     /// Bytes on their way to the spool.
     spilling: Option<u64>,
@@ -110,8 +111,8 @@ impl Content {
         }
     }
 
-    /// Hands the longest run of bytes from `from` on, up to `to`, to `out`; stops where a segment is not in memory.
-    /// Returns how many slices it filled, and whether they reach `to`.
+    /// Hands the longest run of bytes from `from` on, up to `to`, to `out`; stops where a segment
+    /// is not in memory. Returns how many slices it filled, and whether they reach `to`.
     pub(super) fn slices<'a>(
         &'a self,
         from: u64,
@@ -172,7 +173,8 @@ impl Content {
         }
     }
 
-    /// The spool gives a segment back. False if it is not what was asked; a segment that nobody needs any more is fine.
+    /// The spool gives a segment back. False if it is not what was asked; a segment that nobody
+    /// needs any more is fine.
     pub(super) fn fetched(&mut self, offset: u64, content: Bytes) -> bool {
         let index = self.index_of(offset);
         let Some(segment) = self.segments.get_mut(index) else {
@@ -244,12 +246,13 @@ impl Content {
         self.segments.front().map_or(self.end(), Segment::end)
     }
 
-    /// Drops from memory what is in the spool too until no more than `target` bytes are left. If that is not enough,
-    /// returns what to write to the spool, of which `spool_limit` bytes may be used in all.
+    /// Drops from memory what is in the spool too until no more than `target` bytes are left. If
+    /// that is not enough, returns what to write to the spool, of which `spool_limit` bytes may be
+    /// used in all.
     ///
-    /// What goes first is what will be needed last: the segment furthest ahead of any leg behind it.
-    /// `positions` are those of the legs that are being sent to, in ascending order; `awaited` are the
-    /// segments that legs have just asked for, which stay.
+    /// What goes first is what will be needed last: the segment furthest ahead of any leg behind
+    /// it. `positions` are those of the legs that are being sent to, in ascending order; `awaited`
+    /// are the segments that legs have just asked for, which stay.
     pub(super) fn evict(
         &mut self,
         target: usize,

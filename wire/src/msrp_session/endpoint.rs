@@ -16,11 +16,11 @@ use crate::sdp::accepts_type;
 
 /// How long a response to a SEND may take (RFC 4975 §7.1).
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most messages of one session that are remembered at once, complete ones for the sake of chunks that
-/// are sent again. A CPM session carries one message.
+/// Most messages of one session that are remembered at once, complete ones for the sake of chunks
+/// that are sent again. A CPM session carries one message.
 pub const MAX_OPEN_MESSAGES: usize = 8;
-/// Frames that may wait to be written. A peer that sends requests but does not read the responses gets this far;
-/// then the caller must not read from it.
+/// Frames that may wait to be written. A peer that sends requests but does not read the responses
+/// gets this far; then the caller must not read from it.
 pub const MAX_PENDING_FRAMES: usize = 64;
 /// Chunks that may wait for their response before the next one starts.
 pub const MAX_UNANSWERED: usize = 256;
@@ -89,8 +89,8 @@ pub enum EndpointEvent {
     NoResponse,
 }
 
-/// One end of one MSRP session (RFC 4975). The caller passes in the events of the requests and responses whose
-/// To-Path names this end, and takes frames and events out after each call.
+/// One end of one MSRP session (RFC 4975). The caller passes in the events of the requests and
+/// responses whose To-Path names this end, and takes frames and events out after each call.
 ///
 /// ```text
 ///  receiving a request                         sending a chunk
@@ -158,7 +158,8 @@ struct Unanswered {
 }
 
 impl Endpoint {
-    /// An end that is not bound to a connection yet. `random` fills its argument from a cryptographic source.
+    /// An end that is not bound to a connection yet. `random` fills its argument from a
+    /// cryptographic source.
     pub fn new(config: EndpointConfig, random: fn(&mut [u8])) -> Self {
         Self {
             config,
@@ -183,17 +184,18 @@ impl Endpoint {
         self.connection
     }
 
-    /// Whether so many frames wait to be written that the caller must not read from the peer for now.
+    /// Whether so many frames wait to be written that the caller must not read from the peer for
+    /// now.
     pub fn is_congested(&self) -> bool {
         self.frames.len() >= MAX_PENDING_FRAMES
     }
 
-    /// Binds the session to the connection that we opened, or over which a request for it came. To be asked at the
-    /// head of each request.
+    /// Binds the session to the connection that we opened, or over which a request for it came. To
+    /// be asked at the head of each request.
     ///
     /// # Errors
-    /// [`Status::BOUND_ELSEWHERE`]: the caller answers the request with it, over the connection it came on, and
-    /// passes nothing of it to this end (RFC 4975 §7.3).
+    /// [`Status::BOUND_ELSEWHERE`]: the caller answers the request with it, over the connection it
+    /// came on, and passes nothing of it to this end (RFC 4975 §7.3).
     pub fn bind(&mut self, connection: ConnectionId) -> Result<(), Status> {
         match self.connection {
             Some(bound) if bound != connection => Err(Status::BOUND_ELSEWHERE),
@@ -204,8 +206,8 @@ impl Endpoint {
         }
     }
 
-    /// The connection is gone. A request that was half in is forgotten; the message it belongs to may go on over
-    /// another connection.
+    /// The connection is gone. A request that was half in is forgotten; the message it belongs to
+    /// may go on over another connection.
     pub fn handle_disconnected(&mut self) {
         self.connection = None;
         self.request = Request::Idle;
@@ -236,7 +238,8 @@ impl Endpoint {
         }
     }
 
-    /// Writes the head of a chunk whose content starts `offset` bytes into the message, and expects its response.
+    /// Writes the head of a chunk whose content starts `offset` bytes into the message, and expects
+    /// its response.
     pub fn start_chunk(
         &mut self,
         message_id: &[u8],
@@ -262,7 +265,8 @@ impl Endpoint {
         out.freeze()
     }
 
-    /// The last byte of a chunk has gone out: its response is due from now. Returns when it is late.
+    /// The last byte of a chunk has gone out: its response is due from now. Returns when it is
+    /// late.
     pub fn chunk_written(
         &mut self,
         now: Instant,
@@ -281,7 +285,7 @@ impl Endpoint {
     }
 
     /// Queues a SEND without content, which binds the session to a connection that we opened
-    /// (RFC 4975 §5.4; spec-notes N48).
+    /// (RFC 4975 §5.4; readings N48).
     pub fn send_empty(&mut self, now: Instant) {
         let message_id = self.ids.next_id();
         let (transaction_id, head) =
@@ -342,7 +346,7 @@ impl Endpoint {
                 from_path: &self.config.own,
                 message_id,
                 byte_range,
-                // Spec-notes N51: we want to know of failures; receipts are the business of CPIM.
+                // Readings N51: we want to know of failures; receipts are the business of CPIM.
                 success_report: false,
                 failure_report: FailureReport::Yes,
                 content,
@@ -553,7 +557,7 @@ impl Endpoint {
         };
         match flag {
             ContinuationFlag::More => {}
-            // What the last chunk holds is the size, whatever the total said before (spec-notes N55).
+            // What the last chunk holds is the size, whatever the total said before (readings N55).
             ContinuationFlag::Complete => message.size = Some(offset),
             ContinuationFlag::Aborted => {
                 message.state = MessageState::Refused(Status::STOP_SENDING);
@@ -587,7 +591,8 @@ impl Endpoint {
         }
     }
 
-    /// Answers now, without waiting for the end, so that the peer can stop; drops what is left of the request.
+    /// Answers now, without waiting for the end, so that the peer can stop; drops what is left of
+    /// the request.
     fn discard(&mut self, head: &Head, status: Status) {
         self.respond(head, status);
         self.request = Request::Discarding;

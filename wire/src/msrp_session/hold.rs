@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How long the originator may be held back for the sake of legs that are behind. It waits 30 s for a response (RFC 4975
-/// §7.1), and what is left of that is for the rest of its chunk.
+/// How long the originator may be held back for the sake of legs that are behind. It waits 30 s for
+/// a response (RFC 4975 §7.1), and what is left of that is for the rest of its chunk.
 pub const MAX_HOLD: Duration = Duration::from_secs(20);
 
 /// A hold that lasts this long is worth a line in the log; a spool that is a little slow is not.

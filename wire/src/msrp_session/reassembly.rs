@@ -2,14 +2,15 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf, Bytes};
 
-/// How much of one message is kept that arrived before what precedes it. On one connection chunks come in
-/// order; only relays that open a second connection (RFC 4976) can swap some.
+/// How much of one message is kept that arrived before what precedes it. On one connection chunks
+/// come in order; only relays that open a second connection (RFC 4976) can swap some.
 pub const MAX_OUT_OF_ORDER_BYTES: usize = 256 * 1024;
-/// Fewest bytes that one kept piece counts for, so that many tiny ones do not cost more than allowed.
+/// Fewest bytes that one kept piece counts for, so that many tiny ones do not cost more than
+/// allowed.
 const MIN_PIECE_COST: usize = 256;
 
-/// Puts the chunks of one message in order. Each byte comes out once, however often it came in; of bytes that
-/// differ between chunks the first count, as they may have been handed on already.
+/// Puts the chunks of one message in order. Each byte comes out once, however often it came in; of
+/// bytes that differ between chunks the first count, as they may have been handed on already.
 #[derive(Debug, Default)]
 pub(super) struct Reassembly {
     /// All bytes before this have come out.

@@ -14,7 +14,8 @@ pub enum ResourceListsError {
     NotUtf8,
     /// Not well-formed (XML 1.0), or a prefix that no namespace is bound to.
     Malformed,
-    /// A document type declaration. Nothing in a resource list needs one, and entities come with it.
+    /// A document type declaration. Nothing in a resource list needs one, and entities come with
+    /// it.
     DocumentType,
     /// A reference to an entity other than the five that XML itself defines.
     UndefinedEntity,

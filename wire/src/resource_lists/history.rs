@@ -23,11 +23,11 @@ pub enum HistoryUnqualified {
 }
 
 /// Writes the recipient-list-history document (RFC 5364 §5): the "to" and "cc" entries in the order
-/// given, then one anonymous entry with its count for each of the two if somebody asked for it. "bcc"
-/// entries leave no trace. `None` when nobody is to be shown.
+/// given, then one anonymous entry with its count for each of the two if somebody asked for it.
+/// "bcc" entries leave no trace. `None` when nobody is to be shown.
 ///
-/// Duplicates are the caller's to remove. All text is escaped, line ends too, so that each line of the
-/// document starts with markup of ours.
+/// Duplicates are the caller's to remove. All text is escaped, line ends too, so that each line of
+/// the document starts with markup of ours.
 pub fn write_history<'a>(
     entries: impl IntoIterator<Item = Entry<'a>>,
     unqualified: HistoryUnqualified,
@@ -81,8 +81,8 @@ pub fn write_history<'a>(
 /// Content-Disposition of the list that a sender puts into a request (RFC 5363 §4).
 pub const RECIPIENT_LIST_DISPOSITION: &str = "recipient-list";
 
-/// Writes the list of recipients that goes into a request (RFC 5365 §4, RFC 5364 §4): every entry in the order
-/// given, as it is. All text is escaped as by [`write_history`].
+/// Writes the list of recipients that goes into a request (RFC 5365 §4, RFC 5364 §4): every entry
+/// in the order given, as it is. All text is escaped as by [`write_history`].
 pub fn write_recipient_list<'a>(entries: impl IntoIterator<Item = Entry<'a>>) -> Bytes {
     let mut document = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\

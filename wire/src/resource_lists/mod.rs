@@ -1,21 +1,23 @@
-//! Resource lists (RFC 4826, RFC 5364): the URI list of a request, and the list of visible recipients
-//! that goes to each of them.
+//! Resource lists (RFC 4826, RFC 5364): the URI list of a request, and the list of visible
+//! recipients that goes to each of them.
 //!
-//! [`ResourceLists`] reads a document in one pass; [`write_history`] and [`write_recipient_list`] write one. Which recipients get
-//! the message, and whether their URIs are any good, is decided above this floor.
+//! [`ResourceLists`] reads a document in one pass; [`write_history`] and [`write_recipient_list`]
+//! write one. Which recipients get the message, and whether their URIs are any good, is decided
+//! above this floor.
 
 mod error;
 mod history;
 mod parse;
 
+pub use crate::xml::{MAX_ATTRIBUTES, MAX_NAMESPACE_BINDINGS};
 pub use error::ResourceListsError;
 pub use history::{
     ANONYMOUS_URI, CONTENT_TYPE, HISTORY_DISPOSITION, HistoryUnqualified,
     RECIPIENT_LIST_DISPOSITION, write_history, write_recipient_list,
 };
 pub use parse::{
-    CopyControl, Entry, Limits, MAX_ATTRIBUTES, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_ENTRIES,
-    MAX_ENTRY_URI_BYTES, MAX_NAMESPACE_BINDINGS, ResourceLists,
+    CopyControl, Entry, Limits, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_ENTRIES, MAX_ENTRY_URI_BYTES,
+    ResourceLists,
 };
 
 const RESOURCE_LISTS_NAMESPACE: &str = "urn:ietf:params:xml:ns:resource-lists";

@@ -1,19 +1,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-
-use quick_xml::events::Event;
-use quick_xml::reader::Reader;
-
 use super::{
     COPY_CONTROL_NAMESPACE, COPY_CONTROL_NAMESPACE_OF_RFC_5366, RESOURCE_LISTS_NAMESPACE,
     ResourceListsError,
 };
-use crate::xml::syntax::{
-    Value, check_declaration, decode, malformed, push_lines, resolve_reference, take_attribute,
-    take_name, unescape_value,
-};
+use crate::xml::{self, Attributes, Name, Visitor};
 
 /// Elements inside each other. RFC 4826 lists rarely nest at all; the rest is room for extensions.
 pub const MAX_DEPTH: usize = 32;
@@ -28,12 +20,6 @@ pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// Length of one URI, unescaped. SIP stacks refuse longer Request-URIs anyway.
 pub const MAX_ENTRY_URI_BYTES: usize = 1024;
-
-/// Attributes of one element. An entry has three; the limit keeps the search for duplicates linear.
-pub const MAX_ATTRIBUTES: usize = 32;
-
-/// Namespace declarations in scope at one place. A list has two; the limit keeps look-ups linear.
-pub const MAX_NAMESPACE_BINDINGS: usize = 32;
 
 /// What [`ResourceLists::parse_with`] accepts; the default is the constants of this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +59,8 @@ pub enum CopyControl {
 /// One recipient (RFC 4826 §3.2, RFC 5364 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The text of the `uri` attribute without white space around it. It is whatever the peer wrote,
-    /// line ends and all: parse it as a URI before it goes anywhere.
+    /// The text of the `uri` attribute without white space around it. It is whatever the peer
+    /// wrote, line ends and all: parse it as a URI before it goes anywhere.
     pub uri: &'a str,
     /// The first display-name child. Untrusted text as well.
     pub display_name: Option<&'a str>,
@@ -104,12 +90,13 @@ struct EntrySpan {
 }
 
 impl ResourceLists {
-    /// Parses a document within the limits of this module. Takes linear time and no more memory than
-    /// a small multiple of the document.
+    /// Parses a document within the limits of this module. Takes linear time and no more memory
+    /// than a small multiple of the document.
     ///
-    /// Elements of other namespaces are skipped with all that is in them, unknown attributes and text
-    /// between elements are ignored. The attributes of RFC 5364 are understood without a namespace too,
-    /// since clients send them so; where both forms are given the qualified one holds.
+    /// Elements of other namespaces are skipped with all that is in them, unknown attributes and
+    /// text between elements are ignored. The attributes of RFC 5364 are understood without a
+    /// namespace too, since clients send them so; where both forms are given the qualified one
+    /// holds.
     ///
     /// # Errors
     /// Any [`ResourceListsError`].
@@ -125,31 +112,14 @@ impl ResourceLists {
         if document.len() > limits.document_bytes || u32::try_from(document.len()).is_err() {
             return Err(ResourceListsError::TooLarge);
         }
-        let text = decode(document)?;
-        let mut parser = Parser::new(limits, text.len());
-        let mut reader = Reader::from_str(text);
-        reader.config_mut().check_comments = true;
-        loop {
-            let at_start = reader.buffer_position() == 0;
-            // Matched in place: moving each event through `?` is a copy that shows in a profile.
-            match reader.read_event() {
-                Ok(Event::Start(tag)) => parser.start(tag.name().0, tag.attributes_raw())?,
-                Ok(Event::Empty(tag)) => {
-                    parser.start(tag.name().0, tag.attributes_raw())?;
-                    parser.end();
-                }
-                Ok(Event::End(_)) => parser.end(),
-                Ok(Event::Text(text)) => parser.text(&text)?,
-                Ok(Event::CData(text)) => parser.cdata(&text)?,
-                Ok(Event::GeneralRef(reference)) => parser.reference(&reference)?,
-                Ok(Event::Decl(declaration)) if at_start => check_declaration(&declaration)?,
-                Ok(Event::Decl(_)) => return Err(ResourceListsError::Malformed),
-                Ok(Event::DocType(_)) => return Err(ResourceListsError::DocumentType),
-                Ok(Event::Comment(_) | Event::PI(_)) => {}
-                Ok(Event::Eof) => return parser.finish(),
-                Err(error) => return Err(malformed(error).into()),
-            }
-        }
+        let mut parser = Parser::new(limits, document.len());
+        let scanned = xml::Limits {
+            depth: limits.depth,
+            document_bytes: limits.document_bytes,
+            fragment: false,
+        };
+        xml::scan(scanned, document, &mut parser)?;
+        Ok(parser.lists)
     }
 
     /// How many entries there are, duplicates included.
@@ -197,69 +167,56 @@ enum Element {
     Ignored,
 }
 
-/// A namespace, told apart as far as needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Namespace {
-    None,
-    ResourceLists,
-    CopyControl,
-    Other,
-}
-
-impl Namespace {
-    fn of(name: &str) -> Self {
-        match name {
-            "" => Self::None,
-            RESOURCE_LISTS_NAMESPACE => Self::ResourceLists,
-            COPY_CONTROL_NAMESPACE | COPY_CONTROL_NAMESPACE_OF_RFC_5366 => Self::CopyControl,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// One declaration in scope. The prefix, empty for the default namespace, lies in `Parser::prefixes`.
-struct Binding {
-    prefix_start: usize,
-    depth: usize,
-    namespace: Namespace,
-}
-
 /// The values of the attributes that mean something on an entry.
 #[derive(Default)]
 struct EntryAttributes<'a> {
-    uri: Option<Value<'a>>,
+    uri: Option<&'a str>,
     copy_control: Qualified<'a>,
     anonymize: Qualified<'a>,
 }
 
 #[derive(Default)]
 struct Qualified<'a> {
-    qualified: Option<Value<'a>>,
-    unqualified: Option<Value<'a>>,
+    qualified: Option<&'a str>,
+    unqualified: Option<&'a str>,
 }
 
-/// Where an attribute lies in its tag.
-struct AttributeSpan {
-    name: Range<usize>,
-    /// Length of the prefix of the name, 0 if there is none.
-    prefix_bytes: usize,
-    value: Range<usize>,
-    is_plain: bool,
+impl<'a> Qualified<'a> {
+    fn value(&self) -> Option<&'a str> {
+        Some(self.qualified.or(self.unqualified)?.trim_ascii())
+    }
+}
+
+impl<'a> EntryAttributes<'a> {
+    fn of(attributes: &Attributes<'a>) -> Result<Self, ResourceListsError> {
+        let mut entry = Self::default();
+        for (name, value) in attributes.iter() {
+            let slot = match (name.namespace, name.local) {
+                ("", "uri") => &mut entry.uri,
+                ("", "copyControl") => &mut entry.copy_control.unqualified,
+                ("", "anonymize") => &mut entry.anonymize.unqualified,
+                ("", _) => continue,
+                (COPY_CONTROL_NAMESPACE | COPY_CONTROL_NAMESPACE_OF_RFC_5366, local) => match local
+                {
+                    "copyControl" => &mut entry.copy_control.qualified,
+                    "anonymize" => &mut entry.anonymize.qualified,
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            // Both namespaces are one, so this is one attribute given twice.
+            if slot.replace(value).is_some() {
+                return Err(ResourceListsError::Malformed);
+            }
+        }
+        Ok(entry)
+    }
 }
 
 struct Parser {
     limits: Limits,
     lists: ResourceLists,
     open: Vec<Element>,
-    bindings: Vec<Binding>,
-    prefixes: String,
-    /// The default namespace in scope: nearly every element asks for it.
-    default_namespace: Namespace,
-    /// The attributes of one tag; kept for its memory.
-    attributes: Vec<AttributeSpan>,
-    /// For values that are looked at and not kept.
-    scratch: String,
-    seen_root: bool,
 }
 
 impl Parser {
@@ -273,38 +230,7 @@ impl Parser {
                 entries: Vec::with_capacity(document_bytes / USUAL_ENTRY_BYTES),
             },
             open: Vec::new(),
-            bindings: Vec::new(),
-            prefixes: String::new(),
-            default_namespace: Namespace::None,
-            attributes: Vec::with_capacity(4),
-            scratch: String::new(),
-            seen_root: false,
         }
-    }
-
-    fn start(&mut self, name: &str, attributes: &str) -> Result<(), ResourceListsError> {
-        if self.open.is_empty() && self.seen_root {
-            return Err(ResourceListsError::Malformed);
-        }
-        self.seen_root = true;
-        if self.open.len() >= self.limits.depth {
-            return Err(ResourceListsError::TooDeep);
-        }
-        let (name, rest) = take_name(name)?;
-        if !rest.is_empty() {
-            return Err(ResourceListsError::Malformed);
-        }
-        let entry = self.attributes(attributes)?;
-        let element = match self.resolve(name.prefix)? {
-            Namespace::ResourceLists => self.element(name.local)?,
-            _ if self.open.is_empty() => return Err(ResourceListsError::NotResourceLists),
-            _ => Element::Ignored,
-        };
-        if element == Element::Entry {
-            self.entry(&entry)?;
-        }
-        self.open.push(element);
-        Ok(())
     }
 
     /// What an element of RFC 4826 is in this place.
@@ -332,248 +258,74 @@ impl Parser {
         if self.lists.entries.len() >= self.limits.entries {
             return Err(ResourceListsError::TooManyEntries);
         }
-        let copy_control = match self.known(&attributes.copy_control)? {
+        let copy_control = match attributes.copy_control.value() {
             None => None,
             Some("to") => Some(CopyControl::To),
             Some("cc") => Some(CopyControl::Cc),
             Some("bcc") => Some(CopyControl::Bcc),
             Some(_) => return Err(ResourceListsError::UnknownCopyControl),
         };
-        let anonymize = match self.known(&attributes.anonymize)? {
+        let anonymize = match attributes.anonymize.value() {
             None | Some("false" | "0") => false,
             Some("true" | "1") => true,
             Some(_) => return Err(ResourceListsError::UnknownAnonymize),
         };
-        let uri = attributes.uri.ok_or(ResourceListsError::MissingUri)?;
-        let uri = Value {
-            raw: uri.raw.trim_ascii(),
-            ..uri
-        };
-        let texts = &mut self.lists.texts;
-        let uri_start = texts.len();
-        unescape_value(uri, texts)?;
-        match texts.len() - uri_start {
+        let uri = attributes.uri.unwrap_or("").trim_ascii();
+        match uri.len() {
             0 => return Err(ResourceListsError::MissingUri),
             length if length > self.limits.entry_uri_bytes => {
                 return Err(ResourceListsError::UriTooLong);
             }
             _ => {}
         }
+        let texts = &mut self.lists.texts;
+        let uri_start = texts.len();
+        texts.push_str(uri);
         self.lists.entries.push(EntrySpan {
             uri_start: position(uri_start),
-            uri_end: position(self.lists.texts.len()),
+            uri_end: position(texts.len()),
             display_name_end: None,
             copy_control,
             anonymize,
         });
         Ok(())
     }
+}
 
-    fn known<'a>(
-        &'a mut self,
-        value: &Qualified<'a>,
-    ) -> Result<Option<&'a str>, ResourceListsError> {
-        match value.qualified.or(value.unqualified) {
-            Some(value) => Ok(Some(self.unescape(value)?.trim_ascii())),
-            None => Ok(None),
-        }
-    }
+impl Visitor for Parser {
+    type Error = ResourceListsError;
 
-    /// Checks the attributes of a tag, brings its namespace declarations into scope and picks out
-    /// what an entry needs.
-    fn attributes<'a>(&mut self, raw: &'a str) -> Result<EntryAttributes<'a>, ResourceListsError> {
-        let mut entry = EntryAttributes::default();
-        let mut rest = raw.trim_ascii_start();
-        let mut any_prefixed = false;
-        self.attributes.clear();
-        while !rest.is_empty() {
-            let (name, value, tail) = take_attribute(rest)?;
-            if !value.is_plain {
-                // Looked at even if nobody wants the value: the document must be well-formed.
-                self.unescape(value)?;
-            }
-            if self.attributes.len() == MAX_ATTRIBUTES {
-                return Err(ResourceListsError::TooManyAttributes);
-            }
-            if self
-                .attributes
-                .iter()
-                .any(|other| raw[other.name.clone()] == *name.whole)
-            {
-                return Err(ResourceListsError::Malformed);
-            }
-            self.attributes.push(AttributeSpan {
-                name: place_in(raw, name.whole),
-                prefix_bytes: name.prefix.len(),
-                value: place_in(raw, value.raw),
-                is_plain: value.is_plain,
-            });
-            match (name.prefix, name.local) {
-                ("", "uri") => entry.uri = Some(value),
-                ("", "copyControl") => entry.copy_control.unqualified = Some(value),
-                ("", "anonymize") => entry.anonymize.unqualified = Some(value),
-                ("", "xmlns") => self.bind("", value)?,
-                ("", _) => {}
-                ("xmlns", prefix) => self.bind(prefix, value)?,
-                _ => any_prefixed = true,
-            }
-            rest = tail;
-        }
-        if any_prefixed {
-            // Only now, as the declarations may stand anywhere in the tag.
-            self.prefixed_attributes(raw, &mut entry)?;
-        }
-        Ok(entry)
-    }
-
-    fn prefixed_attributes<'a>(
-        &self,
-        raw: &'a str,
-        entry: &mut EntryAttributes<'a>,
+    fn start(
+        &mut self,
+        name: Name<'_>,
+        attributes: &Attributes<'_>,
     ) -> Result<(), ResourceListsError> {
-        for attribute in &self.attributes {
-            let (prefix, local) = raw[attribute.name.clone()].split_at(attribute.prefix_bytes);
-            if matches!(prefix, "" | "xmlns") || self.resolve(prefix)? != Namespace::CopyControl {
-                continue;
-            }
-            let slot = match local {
-                ":copyControl" => &mut entry.copy_control.qualified,
-                ":anonymize" => &mut entry.anonymize.qualified,
-                _ => continue,
-            };
-            let value = Value {
-                raw: &raw[attribute.value.clone()],
-                is_plain: attribute.is_plain,
-            };
-            // Two prefixes of one namespace are one attribute given twice.
-            if slot.replace(value).is_some() {
-                return Err(ResourceListsError::Malformed);
-            }
+        let element = match name.namespace {
+            RESOURCE_LISTS_NAMESPACE => self.element(name.local)?,
+            _ if self.open.is_empty() => return Err(ResourceListsError::NotResourceLists),
+            _ => Element::Ignored,
+        };
+        if element == Element::Entry {
+            self.entry(&EntryAttributes::of(attributes)?)?;
         }
+        self.open.push(element);
         Ok(())
     }
 
-    /// The value itself, or what it stands for in the scratch string.
-    fn unescape<'a>(&'a mut self, value: Value<'a>) -> Result<&'a str, ResourceListsError> {
-        if value.is_plain {
-            return Ok(value.raw);
+    fn text(&mut self, text: &str) {
+        if self.open.last() != Some(&Element::EntryName) {
+            return;
         }
-        self.scratch.clear();
-        unescape_value(value, &mut self.scratch)?;
-        Ok(&self.scratch)
-    }
-
-    fn bind(&mut self, prefix: &str, value: Value<'_>) -> Result<(), ResourceListsError> {
-        let namespace = Namespace::of(self.unescape(value)?);
-        // Namespaces in XML 1.0 §5 and §3: a prefix cannot be unbound, these two cannot be bound.
-        if prefix == "xmlns" || (!prefix.is_empty() && namespace == Namespace::None) {
-            return Err(ResourceListsError::Malformed);
-        }
-        if self.bindings.len() == MAX_NAMESPACE_BINDINGS {
-            return Err(ResourceListsError::TooManyNamespaces);
-        }
-        let prefix_start = self.prefixes.len();
-        self.prefixes.push_str(prefix);
-        if prefix.is_empty() {
-            self.default_namespace = namespace;
-        }
-        self.bindings.push(Binding {
-            prefix_start,
-            depth: self.open.len(),
-            namespace,
-        });
-        Ok(())
-    }
-
-    fn resolve(&self, prefix: &str) -> Result<Namespace, ResourceListsError> {
-        match prefix {
-            "" => Ok(self.default_namespace),
-            "xml" => Ok(Namespace::Other),
-            _ => self.look_up(prefix).ok_or(ResourceListsError::Malformed),
-        }
-    }
-
-    fn look_up(&self, prefix: &str) -> Option<Namespace> {
-        let mut end = self.prefixes.len();
-        for binding in self.bindings.iter().rev() {
-            if &self.prefixes[binding.prefix_start..end] == prefix {
-                return Some(binding.namespace);
-            }
-            end = binding.prefix_start;
-        }
-        None
-    }
-
-    /// Closes the innermost element. The reader has checked that there is one and that the names match.
-    fn end(&mut self) {
-        self.open.pop();
-        let mut default_changes = false;
-        while self
-            .bindings
-            .last()
-            .is_some_and(|binding| binding.depth == self.open.len())
-        {
-            if let Some(binding) = self.bindings.pop() {
-                default_changes |= binding.prefix_start == self.prefixes.len();
-                self.prefixes.truncate(binding.prefix_start);
-            }
-        }
-        if default_changes {
-            self.default_namespace = self.look_up("").unwrap_or(Namespace::None);
-        }
-    }
-
-    fn text(&mut self, text: &str) -> Result<(), ResourceListsError> {
-        match self.open.last() {
-            None if text.trim_ascii().is_empty() => Ok(()),
-            None => Err(ResourceListsError::Malformed),
-            // The byte first: setting up a search for the string costs more than most texts are long.
-            Some(_) if text.as_bytes().contains(&b']') && text.contains("]]>") => {
-                Err(ResourceListsError::Malformed)
-            }
-            Some(Element::EntryName) => {
-                self.append_to_name(|name| push_lines(text, name));
-                Ok(())
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    fn cdata(&mut self, text: &str) -> Result<(), ResourceListsError> {
-        match self.open.last() {
-            None => Err(ResourceListsError::Malformed),
-            Some(Element::EntryName) => {
-                self.append_to_name(|name| push_lines(text, name));
-                Ok(())
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    fn reference(&mut self, reference: &str) -> Result<(), ResourceListsError> {
-        let character = resolve_reference(reference)?;
-        match self.open.last() {
-            None => return Err(ResourceListsError::Malformed),
-            Some(Element::EntryName) => self.append_to_name(|name| name.push(character)),
-            Some(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Adds to the display name of the open entry, whose texts are the last in the string.
-    fn append_to_name(&mut self, append: impl FnOnce(&mut String)) {
-        append(&mut self.lists.texts);
+        // The texts of the open entry are the last in the string.
+        self.lists.texts.push_str(text);
         if let Some(span) = self.lists.entries.last_mut() {
             span.display_name_end = Some(position(self.lists.texts.len()));
         }
     }
 
-    fn finish(self) -> Result<ResourceLists, ResourceListsError> {
-        if self.seen_root && self.open.is_empty() {
-            Ok(self.lists)
-        } else {
-            Err(ResourceListsError::Malformed)
-        }
+    fn end(&mut self) -> Result<(), ResourceListsError> {
+        self.open.pop();
+        Ok(())
     }
 }
 
@@ -581,12 +333,6 @@ impl Parser {
 /// escape is shorter than what it stands for.
 fn position(at: usize) -> u32 {
     at as u32
-}
-
-/// Where a part of a text, which it must be, lies in it.
-fn place_in(whole: &str, part: &str) -> Range<usize> {
-    let start = part.as_ptr().addr() - whole.as_ptr().addr();
-    start..start + part.len()
 }
 
 /// Length of a short entry as clients write it: what room is made for at first.

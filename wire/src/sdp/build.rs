@@ -24,8 +24,8 @@ pub struct OwnMedia {
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// Attributes that we write ourselves, or that speak of the peer's transport (spec-notes N5): copied, they would lead the
-/// other side past us, or promise what we do not do.
+/// Attributes that we write ourselves, or that speak of the peer's transport (readings N5): copied,
+/// they would lead the other side past us, or promise what we do not do.
 const NOT_COPIED: [&str; 34] = [
     "path",
     "setup",
@@ -65,9 +65,10 @@ const NOT_COPIED: [&str; 34] = [
     "conf",
 ];
 
-/// The offer of an outgoing INVITE (9.1.2-8j, 9.1.2-9h): derived from the originator's offer, with our own MSRP end,
-/// sendonly, setup:actpass and, unless the recipient has to be offered it without (RFC 6714 §4.2), msrp-cema. `size` is the real
-/// size of the message, if it is known better than the originator's file-selector tells; without either there is no file-selector.
+/// The offer of an outgoing INVITE (9.1.2-8j, 9.1.2-9h): derived from the originator's offer, with
+/// our own MSRP end, sendonly, setup:actpass and, unless the recipient has to be offered it without
+/// (RFC 6714 §4.2), msrp-cema. `size` is the real size of the message, if it is known better than
+/// the originator's file-selector tells; without either there is no file-selector.
 ///
 /// # Errors
 /// [`SdpError`] if `received` has no usable MSRP media.
@@ -97,14 +98,17 @@ pub fn offer_for_leg(
     Ok(out)
 }
 
-/// The answer to the originator (9.1.2-200-2): derived from the first leg's answer, with our own MSRP end, recvonly,
-/// setup:passive, and msrp-cema if it was offered. Each other m= line of the offer is refused.
+/// The answer to the originator (9.1.2-200-2): derived from the first leg's answer, with our own
+/// MSRP end, recvonly, setup:passive, and msrp-cema if it was offered. Each other m= line of the
+/// offer is refused.
 ///
-/// Types and size are what we take ourselves, those of the offer up to `max_size` bytes: what binds one recipient is no limit for
-/// the others (spec-notes N56). An offer of `setup:passive` is answered `active`, as otherwise nobody would connect (N52).
+/// Types and size are what we take ourselves, those of the offer up to `max_size` bytes: what binds
+/// one recipient is no limit for the others (readings N56). An offer of `setup:passive` is answered
+/// `active`, as otherwise nobody would connect (N52).
 ///
 /// # Errors
-/// [`SdpError`] if `offer` has no usable MSRP media over the transport of `own`, or if `leg_answer` has no usable MSRP media.
+/// [`SdpError`] if `offer` has no usable MSRP media over the transport of `own`, or if `leg_answer`
+/// has no usable MSRP media.
 pub fn answer_for_originator(
     offer: &SessionDescription,
     leg_answer: &SessionDescription,

@@ -73,7 +73,8 @@ impl Direction {
         matches!(self, Self::SendRecv | Self::RecvOnly)
     }
 
-    /// What the end that has content to send offers, or answers to an author who says this (RFC 3264 §6.1).
+    /// What the end that has content to send offers, or answers to an author who says this (RFC
+    /// 3264 §6.1).
     pub fn for_sender(self) -> Self {
         match self.receives() {
             true => Self::SendOnly,
@@ -90,7 +91,8 @@ impl Direction {
     }
 }
 
-/// Value of `a=setup` (RFC 4145 §4, RFC 6135). `holdconn` is none: MSRP ignores it (RFC 6135 §4.2.1).
+/// Value of `a=setup` (RFC 4145 §4, RFC 6135). `holdconn` is none: MSRP ignores it (RFC 6135
+/// §4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setup {
     /// The author connects.
@@ -154,7 +156,8 @@ pub struct MsrpMedia<'a> {
     pub accept_types: &'a str,
     /// `a=accept-wrapped-types`, as written.
     pub accept_wrapped_types: Option<&'a str>,
-    /// `a=max-size`: the longest message that the author takes, in bytes. What 64 bits cannot hold is no limit.
+    /// `a=max-size`: the longest message that the author takes, in bytes. What 64 bits cannot hold
+    /// is no limit.
     pub max_size: Option<u64>,
     /// `a=file-selector`
     pub file_selector: Option<FileSelector>,
@@ -234,9 +237,10 @@ impl<'a> MsrpMedia<'a> {
         })
     }
 
-    /// Where to connect if we are the active end. `cema`: whether the offer, ours or this one, has msrp-cema. If so, c= and
-    /// m= lines say it, whatever an answer to that offer has (RFC 6714 §4.2, §4.3); where relays are on the path, or without
-    /// msrp-cema in the offer, the first URI of `a=path` does (RFC 4975, 4976).
+    /// Where to connect if we are the active end. `cema`: whether the offer, ours or this one, has
+    /// msrp-cema. If so, c= and m= lines say it, whatever an answer to that offer has (RFC 6714
+    /// §4.2, §4.3); where relays are on the path, or without msrp-cema in the offer, the first URI
+    /// of `a=path` does (RFC 4975, 4976).
     pub fn connection_target(&self, cema: bool) -> ConnectionTarget<'_> {
         if cema && !self.has_relay() && self.lines_say_where() {
             return ConnectionTarget {
@@ -251,15 +255,17 @@ impl<'a> MsrpMedia<'a> {
         }
     }
 
-    /// Whether this offer needs msrp-cema and lacks it: c= and m= lines do not fit `a=path`, so that a middlebox has changed
-    /// them that relies on it. Such an offer is rejected (RFC 6714 §4.3).
+    /// Whether this offer needs msrp-cema and lacks it: c= and m= lines do not fit `a=path`, so
+    /// that a middlebox has changed them that relies on it. Such an offer is rejected (RFC 6714
+    /// §4.3).
     pub fn lacks_cema(&self) -> bool {
         !self.msrp_cema && !self.lines_fit_path()
     }
 
-    /// Whether this answer to an offer of ours with msrp-cema is none to go by, so that an offer without msrp-cema has to
-    /// follow (RFC 6714 §4.2): it lacks msrp-cema, a middlebox is on the way, and its author would pass that by, as the end
-    /// that connects, or has a relay, whose address c= and m= lines then do not tell.
+    /// Whether this answer to an offer of ours with msrp-cema is none to go by, so that an offer
+    /// without msrp-cema has to follow (RFC 6714 §4.2): it lacks msrp-cema, a middlebox is on the
+    /// way, and its author would pass that by, as the end that connects, or has a relay, whose
+    /// address c= and m= lines then do not tell.
     pub fn wants_offer_without_cema(&self) -> bool {
         self.lacks_cema() && (self.has_relay() || self.role_of_offerer() == Role::Passive)
     }
@@ -268,8 +274,9 @@ impl<'a> MsrpMedia<'a> {
         self.path.uris().nth(1).is_some()
     }
 
-    /// RFC 6714 §4.4: whether c= and m= lines name the end of one of the URIs in `a=path`. A name and an address are taken to
-    /// fit, as nothing is looked up for this; and lines that do not say where their author is fit anything.
+    /// RFC 6714 §4.4: whether c= and m= lines name the end of one of the URIs in `a=path`. A name
+    /// and an address are taken to fit, as nothing is looked up for this; and lines that do not say
+    /// where their author is fit anything.
     fn lines_fit_path(&self) -> bool {
         let fits = |authority: Authority<'_>| {
             let port = authority.port.unwrap_or(DEFAULT_PORT);
@@ -297,8 +304,9 @@ impl<'a> MsrpMedia<'a> {
         self.port != DISCARD_PORT && !address.is_ok_and(|address| address.is_unspecified())
     }
 
-    /// Our role if this is the answer to an offer of ours with `a=setup:actpass`. Without `a=setup` the
-    /// offerer connects (RFC 4975 §8.5); so it does if the answer repeats `actpass` against RFC 4145.
+    /// Our role if this is the answer to an offer of ours with `a=setup:actpass`. Without `a=setup`
+    /// the offerer connects (RFC 4975 §8.5); so it does if the answer repeats `actpass` against RFC
+    /// 4145.
     pub fn role_of_offerer(&self) -> Role {
         match self.setup {
             Some(Setup::Active) => Role::Passive,
@@ -316,8 +324,8 @@ impl<'a> MsrpMedia<'a> {
 }
 
 impl FileSelector {
-    /// Parses the attribute's value. A space after the colon of a selector is tolerated: some clients write
-    /// `size: 1234`. So is a selector that occurs twice, of which the first counts.
+    /// Parses the attribute's value. A space after the colon of a selector is tolerated: some
+    /// clients write `size: 1234`. So is a selector that occurs twice, of which the first counts.
     ///
     /// # Errors
     /// [`SdpError::MalformedFileSelector`].
@@ -552,7 +560,8 @@ mod tests {
         );
         let passive = "a=setup:passive";
         assert!(lacks(&[], "") && !lacks(&[], "a=msrp-cema") && !lacks(&[fit], ""));
-        // One of the URIs will do: without msrp-cema, c= and m= may be the author's own or those of the relay.
+        // One of the URIs will do: without msrp-cema, c= and m= may be the author's own or those of
+        // the relay.
         assert!(
             !lacks(&[fit, relay], "")
                 && lacks(

@@ -48,8 +48,8 @@ pub struct Attribute {
 }
 
 impl SessionDescription {
-    /// Parses a description. Lines may end with LF alone (RFC 4566 §5 asks for that leniency), and with blanks before that;
-    /// empty lines are passed over, as other parsers do.
+    /// Parses a description. Lines may end with LF alone (RFC 4566 §5 asks for that leniency), and
+    /// with blanks before that; empty lines are passed over, as other parsers do.
     ///
     /// # Errors
     /// [`SdpError`] for what is wrong with the frame; what the attributes say is not looked at.

@@ -15,10 +15,12 @@ pub enum NotTaken {
 }
 
 impl MsrpMedia<'_> {
-    /// Whether the author of this answer takes the message that `offer` announces, `size` bytes long as far as that is known.
+    /// Whether the author of this answer takes the message that `offer` announces, `size` bytes
+    /// long as far as that is known.
     ///
-    /// The message is a message/cpim if the offer has that among its `accept-types`; its `accept-wrapped-types` are what that
-    /// wraps (7.2.1.2-19). A `*` in an offer names no type, and a message of unknown size has a byte at least.
+    /// The message is a message/cpim if the offer has that among its `accept-types`; its
+    /// `accept-wrapped-types` are what that wraps (7.2.1.2-19). A `*` in an offer names no type,
+    /// and a message of unknown size has a byte at least.
     ///
     /// # Errors
     /// [`NotTaken`]: what stands against it.
@@ -35,7 +37,8 @@ impl MsrpMedia<'_> {
             // Which of them will come is not known.
             false => types(offer.accept_types).any(|one| accepts_type(self.accept_types, one)),
         };
-        // RFC 4975 §8.6: what is accepted by itself is accepted in a wrapper. Without accept-wrapped-types, nothing is said.
+        // RFC 4975 §8.6: what is accepted by itself is accepted in a wrapper. Without
+        // accept-wrapped-types, nothing is said.
         let takes_wrapped = |one: &[u8]| {
             let wrapped = self.accept_wrapped_types.unwrap_or("*");
             one.ends_with(b"*")
@@ -50,7 +53,8 @@ impl MsrpMedia<'_> {
     }
 }
 
-/// Whether a value of `a=accept-types` (RFC 4975 §8.6) lets a Content-Type pass; parameters do not count.
+/// Whether a value of `a=accept-types` (RFC 4975 §8.6) lets a Content-Type pass; parameters do not
+/// count.
 pub fn accepts_type(accepted: &str, content_type: &[u8]) -> bool {
     let actual = without_parameters(content_type);
     types(accepted).any(|accepted| match accepted.strip_suffix(b"*") {

@@ -1,21 +1,25 @@
-//! What is read of header fields that hold addresses: From, To, Contact, P-Asserted-Identity, Record-Route and their like.
+//! What is read of header fields that hold addresses: From, To, Contact, P-Asserted-Identity,
+//! Record-Route and their like.
 //!
-//! Their URI, tag or parameters are wanted, never the display name alone. So bytes that are no UTF-8, as a
-//! display name in Latin-1 has, cost nothing but that name.
+//! Their URI, tag or parameters are wanted, never the display name alone. So bytes that are no
+//! UTF-8, as a display name in Latin-1 has, cost nothing but that name.
 
 use super::{HeaderName, Message, NameAddr, NameAddrError, split_list};
 
-/// Most routes of a dialog: each hop that a request takes costs a Via line of some hundred bytes as well.
+/// Most routes of a dialog: each hop that a request takes costs a Via line of some hundred bytes as
+/// well.
 pub const MAX_ROUTES: usize = 32;
 /// Longest route set in all, in bytes: it is kept as long as the dialog lives.
 pub const MAX_ROUTE_SET_BYTES: usize = 4096;
 
-/// A Record-Route or Service-Route that is no list of addresses, or one beyond [`MAX_ROUTES`] or [`MAX_ROUTE_SET_BYTES`].
+/// A Record-Route or Service-Route that is no list of addresses, or one beyond [`MAX_ROUTES`] or
+/// [`MAX_ROUTE_SET_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteSetError;
 
 impl Message {
-    /// What `read` finds in the first address of the first field of that name. `None`: there is no such field.
+    /// What `read` finds in the first address of the first field of that name. `None`: there is no
+    /// such field.
     pub fn address<T>(
         &self,
         name: HeaderName,
@@ -40,16 +44,17 @@ impl Message {
         self.address(name, tag)?.ok()?
     }
 
-    /// From or To without its tag, fit for a line of its own. `None`: there is none, or it is malformed.
+    /// From or To without its tag, fit for a line of its own. `None`: there is none, or it is
+    /// malformed.
     pub fn address_without_tag(&self, name: HeaderName) -> Option<String> {
         self.address(name, |address| address.without("tag"))?.ok()
     }
 
-    /// The values of all fields of a name, Record-Route or Service-Route, in the order of the message, each fit for a
-    /// Route of its own (RFC 3261 §12.1).
+    /// The values of all fields of a name, Record-Route or Service-Route, in the order of the
+    /// message, each fit for a Route of its own (RFC 3261 §12.1).
     ///
-    /// One without angle brackets, which the grammar does not know, gets them: whatever parameters it has can only have
-    /// been meant for the URI, as `lr` is.
+    /// One without angle brackets, which the grammar does not know, gets them: whatever parameters
+    /// it has can only have been meant for the URI, as `lr` is.
     pub fn routes(&self, name: HeaderName) -> Result<Vec<String>, RouteSetError> {
         let mut routes = Vec::new();
         let mut bytes = 0;

@@ -6,10 +6,10 @@ use super::list::{Parameters, split_list};
 
 /// Whether the Accept-Contact values ask for an IMS communication service.
 ///
-/// `values` are the values of all Accept-Contact header fields, `icsi` is the plain URN, for example
-/// `urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg`. It must match a whole member of a
-/// `+g.3gpp.icsi-ref` list, so that a longer ICSI with the same beginning does not. A malformed value
-/// asks for what stands before the fault. Nothing is allocated.
+/// `values` are the values of all Accept-Contact header fields, `icsi` is the plain URN, for
+/// example `urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg`. It must match a whole member of a
+/// `+g.3gpp.icsi-ref` list, so that a longer ICSI with the same beginning does not. A malformed
+/// value asks for what stands before the fault. Nothing is allocated.
 pub fn carries_icsi<'a>(values: impl IntoIterator<Item = &'a str>, icsi: &str) -> bool {
     values.into_iter().flat_map(split_list).any(|value| {
         let parameters = &value[value.find(';').unwrap_or(value.len())..];

@@ -4,7 +4,8 @@ const UNRESERVED: u8 = 1;
 const RESERVED: u8 = 2;
 const TOKEN: u8 = 4;
 
-/// The classes that each byte belongs to. A look-up, since nearly every byte of a header is asked for one.
+/// The classes that each byte belongs to. A look-up, since nearly every byte of a header is asked
+/// for one.
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0;
@@ -71,8 +72,8 @@ pub(super) fn is_escaped_text(text: &str, allowed: impl Fn(u8) -> bool) -> bool 
     true
 }
 
-/// The text before and behind the first `separator`, which is ASCII. Texts here are short, and setting up the search
-/// of [`str::split_once`] takes longer than such a text.
+/// The text before and behind the first `separator`, which is ASCII. Texts here are short, and
+/// setting up the search of [`str::split_once`] takes longer than such a text.
 pub(super) fn split_once(text: &str, separator: u8) -> Option<(&str, &str)> {
     let at = memchr::memchr(separator, text.as_bytes())?;
     Some((&text[..at], &text[at + 1..]))

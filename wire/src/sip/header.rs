@@ -1,4 +1,5 @@
-//! Names of SIP header fields: the one table of those that are known here, with their compact forms.
+//! Names of SIP header fields: the one table of those that are known here, with their compact
+//! forms.
 
 macro_rules! header_names {
     ($($variant:ident = $name:literal $(, $compact:literal)?;)+) => {

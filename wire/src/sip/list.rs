@@ -51,7 +51,8 @@ pub struct Parameters<'a> {
     rest: &'a str,
 }
 
-/// A parameter without a name, with an illegal character, or with a quoted string that never closes.
+/// A parameter without a name, with an illegal character, or with a quoted string that never
+/// closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParameterError;
 
@@ -153,8 +154,8 @@ pub(super) fn unquote(text: &str) -> Cow<'_, str> {
 
 const LWS: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// What ends a value that is not quoted. The grammar allows a token or a host there; peers also send
-/// URIs and other text, so only what would be ambiguous is excluded.
+/// What ends a value that is not quoted. The grammar allows a token or a host there; peers also
+/// send URIs and other text, so only what would be ambiguous is excluded.
 fn ends_bare_value(byte: u8) -> bool {
     is_lws_byte(byte) || byte.is_ascii_control() || matches!(byte, b';' | b',' | b'"' | b'<' | b'>')
 }

@@ -1,7 +1,7 @@
 //! A SIP message as received: start line, header fields as spans, body (RFC 3261 §7).
 //!
-//! Nothing is copied. Header field values are bytes and keep their folds, because a proxy passes most
-//! of them on untouched; [`FieldLine::text`] is for those that are read.
+//! Nothing is copied. Header field values are bytes and keep their folds, because a proxy passes
+//! most of them on untouched; [`FieldLine::text`] is for those that are read.
 
 #[cfg(test)]
 mod tests;
@@ -66,8 +66,8 @@ impl Message {
     /// Parses one message.
     ///
     /// Empty lines before the start line are skipped (§7.5), and lines may end with a bare LF. The
-    /// body is what follows the blank line, cut to Content-Length where that is shorter; of several, which
-    /// [`Message::repeated_field`] tells, the first one counts.
+    /// body is what follows the blank line, cut to Content-Length where that is shorter; of
+    /// several, which [`Message::repeated_field`] tells, the first one counts.
     pub fn parse(buffer: Bytes) -> Result<Self, MessageError> {
         let first = buffer
             .iter()
@@ -138,7 +138,8 @@ impl Message {
         }
     }
 
-    /// The reason phrase of a response as received, `None` for a request or where it is no UTF-8 text.
+    /// The reason phrase of a response as received, `None` for a request or where it is no UTF-8
+    /// text.
     pub fn reason(&self) -> Option<&str> {
         self.status()?;
         let start = self
@@ -231,8 +232,9 @@ impl<'a> FieldLine<'a> {
         std::str::from_utf8(self.value()).map_err(|_| NotTextError)
     }
 
-    /// The value on one line, each fold replaced by one space (RFC 3261 §7.3.1). Bytes that are no UTF-8, as a comment or a
-    /// display name in Latin-1 has, become U+FFFD, so that they do not keep anybody from reading the rest.
+    /// The value on one line, each fold replaced by one space (RFC 3261 §7.3.1). Bytes that are no
+    /// UTF-8, as a comment or a display name in Latin-1 has, become U+FFFD, so that they do not
+    /// keep anybody from reading the rest.
     pub fn unfolded_text(&self) -> Cow<'a, str> {
         match String::from_utf8_lossy(self.value()) {
             Cow::Borrowed(text) => unfold(text),
@@ -341,7 +343,8 @@ fn is_sip_version(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"SIP/2.0")
 }
 
-/// Room for this many header fields is made at once, so that the usual request needs one allocation.
+/// Room for this many header fields is made at once, so that the usual request needs one
+/// allocation.
 const USUAL_HEADER_FIELDS: usize = 48;
 
 /// Where one header field lies in the buffer.

@@ -23,8 +23,8 @@ pub enum NameAddrError {
     /// A quoted display name or the `<` of the URI is never closed, or something else stands where
     /// the URI should begin.
     DisplayName,
-    /// There is no URI, or it has quotes, brackets or anything but visible ASCII, or it has a comma or
-    /// question mark without being in `<…>`.
+    /// There is no URI, or it has quotes, brackets or anything but visible ASCII, or it has a comma
+    /// or question mark without being in `<…>`.
     Uri,
     /// What follows the URI is no parameter list.
     Parameter,
@@ -113,7 +113,8 @@ impl<'a> NameAddr<'a> {
             .find(|parameter| parameter.name.eq_ignore_ascii_case(name))
     }
 
-    /// The address as [`Display`](fmt::Display) writes it, without the header field parameter of that name.
+    /// The address as [`Display`](fmt::Display) writes it, without the header field parameter of
+    /// that name.
     pub fn without(&self, parameter: &str) -> String {
         self.written(|one| !one.name.eq_ignore_ascii_case(parameter))
     }

@@ -3,10 +3,12 @@
 use super::grammar::trim_lws;
 use super::{HeaderName, Message};
 
-/// Whether a request asks that its sender's identity be withheld: a Privacy value of it is `id`, `user` or `header`.
+/// Whether a request asks that its sender's identity be withheld: a Privacy value of it is `id`,
+/// `user` or `header`.
 ///
-/// Whatever stands beside it, `none` too, which RFC 3323 §4.2 forbids there: the fields go on as they are, and who acts on
-/// them next may well act on `id`. Values are separated by semicolons; commas, which some senders use, count too.
+/// Whatever stands beside it, `none` too, which RFC 3323 §4.2 forbids there: the fields go on as
+/// they are, and who acts on them next may well act on `id`. Values are separated by semicolons;
+/// commas, which some senders use, count too.
 pub fn requests_anonymity(message: &Message) -> bool {
     message.all(HeaderName::Privacy).any(|field| {
         let text = field.unfolded_text();

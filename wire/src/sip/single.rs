@@ -2,8 +2,9 @@
 
 use super::{HeaderName, Message};
 
-/// Fields of one value, which RFC 3261 §7.3.1 lets occur once: those of RFC 3261 §20, of the extensions that are read here, and
-/// of CPM. Privacy is not among them: some write a field for each of its values.
+/// Fields of one value, which RFC 3261 §7.3.1 lets occur once: those of RFC 3261 §20, of the
+/// extensions that are read here, and of CPM. Privacy is not among them: some write a field for
+/// each of its values.
 const SINGLE: &[HeaderName] = &[
     HeaderName::CallId,
     HeaderName::ContentDisposition,
@@ -53,8 +54,8 @@ const fn bit(name: HeaderName) -> u128 {
 const _: () = assert!((HeaderName::Other as u32) < u128::BITS);
 
 impl Message {
-    /// The first field that occurs again although it may occur once. Readers differ in which of the two counts, so that a
-    /// request with one is to be refused (400).
+    /// The first field that occurs again although it may occur once. Readers differ in which of the
+    /// two counts, so that a request with one is to be refused (400).
     pub fn repeated_field(&self) -> Option<HeaderName> {
         let mut seen = 0;
         self.fields().map(|field| field.name()).find(|&name| {

@@ -1,4 +1,5 @@
-//! Dialogs (RFC 3261 §12): what requests inside of them are made of, and which received ones belong to them.
+//! Dialogs (RFC 3261 §12): what requests inside of them are made of, and which received ones belong
+//! to them.
 
 use bytes::Bytes;
 
@@ -103,7 +104,8 @@ pub struct Peer {
     allows_update: Option<bool>,
     /// URIs of Record-Route, each in `<>`, in the order of the message.
     record_route: Vec<String>,
-    /// Whether all of this is as a dialog needs it. If not, what is there still tells where an ACK and a BYE may go.
+    /// Whether all of this is as a dialog needs it. If not, what is there still tells where an ACK
+    /// and a BYE may go.
     pub makes_dialog: bool,
 }
 
@@ -356,12 +358,14 @@ impl Dialog {
         invite
     }
 
-    /// Whether a re-INVITE of ours is on its way: no other may be sent or accepted meanwhile (RFC 3261 §14).
+    /// Whether a re-INVITE of ours is on its way: no other may be sent or accepted meanwhile (RFC
+    /// 3261 §14).
     pub fn is_inviting(&self) -> bool {
         self.pending_invite.is_some()
     }
 
-    /// The final response to a re-INVITE of ours. False: it is to another one, or has been here before.
+    /// The final response to a re-INVITE of ours. False: it is to another one, or has been here
+    /// before.
     pub fn end_invite(&mut self, cseq: u32) -> bool {
         let is_pending = self.pending_invite == Some(cseq);
         if is_pending {
@@ -370,7 +374,8 @@ impl Dialog {
         is_pending
     }
 
-    /// The ACK to a 2xx to the re-INVITE with this CSeq. `None`: there is no such dialog, or never was such a re-INVITE.
+    /// The ACK to a 2xx to the re-INVITE with this CSeq. `None`: there is no such dialog, or never
+    /// was such a re-INVITE.
     pub fn ack_again(&self, response: &Message) -> Option<InDialogRequest> {
         let cseq = cseq(response).filter(|&cseq| cseq <= self.local_cseq)?;
         let is_peer = tag(response, HeaderName::To).ok()? == self.remote_tag;
@@ -393,7 +398,8 @@ impl Dialog {
         }
     }
 
-    /// Whether this request is for the dialog, and not older than one before it. An ACK or CANCEL repeats a CSeq.
+    /// Whether this request is for the dialog, and not older than one before it. An ACK or CANCEL
+    /// repeats a CSeq.
     pub fn accept(&mut self, request: &Message) -> Result<(), NotAcceptable> {
         let is_ours = || -> Result<bool, MalformedDialog> {
             Ok(call_id(request)? == self.call_id
@@ -420,7 +426,8 @@ impl Dialog {
         Ok(())
     }
 
-    /// Takes up the new Contact of a re-INVITE or UPDATE, or of the 2xx to one of ours (RFC 3261 §12.2).
+    /// Takes up the new Contact of a re-INVITE or UPDATE, or of the 2xx to one of ours (RFC 3261
+    /// §12.2).
     pub fn refresh_target(&mut self, message: &Message) {
         if let Ok(Some(target)) = contact(message) {
             self.target = target;

@@ -8,8 +8,8 @@ use crate::sip::{HeaderName, Message, Parameters, StatusCode, option_tag};
 pub const MIN_SESSION_EXPIRES_S: u32 = 90;
 /// Largest interval that is agreed to, in seconds; a peer's longer one is taken as this. A day.
 pub const MAX_SESSION_EXPIRES_S: u32 = 86_400;
-/// Most requests that try to refresh before one is answered 2xx or the session expires: each refusal is answered at once if it says
-/// so, and a peer must not keep us at that.
+/// Most requests that try to refresh before one is answered 2xx or the session expires: each
+/// refusal is answered at once if it says so, and a peer must not keep us at that.
 pub const MAX_REFRESHES: u8 = 8;
 
 /// Who refreshes, relative to the request that says so.
@@ -86,7 +86,8 @@ pub fn supports_timer(message: &Message) -> bool {
         .any(|field| option_tag::contains([field.unfolded_text().as_ref()], "timer"))
 }
 
-/// Whether the author takes requests of this method; `None`: it has no Allow that says so (RFC 3261 §20.5).
+/// Whether the author takes requests of this method; `None`: it has no Allow that says so (RFC 3261
+/// §20.5).
 pub fn allows(message: &Message, method: &str) -> Option<bool> {
     let mut fields = message.all(HeaderName::Allow).peekable();
     fields.peek()?;
@@ -104,7 +105,8 @@ fn delta_seconds(text: &str) -> Result<u32, MalformedSessionExpires> {
     Ok(text.parse().unwrap_or(u32::MAX))
 }
 
-/// How a dialog is refreshed (RFC 4028 §7.4): by UPDATE, which needs no session description, unless the peer does not take it.
+/// How a dialog is refreshed (RFC 4028 §7.4): by UPDATE, which needs no session description, unless
+/// the peer does not take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshMethod {
     /// An UPDATE without offer.
@@ -133,10 +135,11 @@ pub struct Agreed {
 ///
 /// ```text
 /// the peer refreshes:  running --interval less 32 s or a third--> Expired
-/// we refresh:          running --half the interval--> Refresh --2xx--> running anew
-///                                                        |--408, 481--> the dialog is over
-///                                                        |--422, 491, 405, 501, Retry-After--> Refresh again, as that says
-///                                                        +--any other refusal--> Refresh once more, half-way to the end
+/// we refresh:          running --half the interval--> Refresh
+///                          Refresh --2xx--> running anew
+///                          Refresh --408, 481--> the dialog is over
+///                          Refresh --422, 491, 405, 501, Retry-After--> Refresh as that says
+///                          Refresh --any other refusal--> Refresh once, half-way to the end
 ///                      in all this time: interval less 32 s or a third--> Expired
 /// a refresh by either side: running anew
 /// ```
@@ -148,7 +151,8 @@ pub struct SessionTimer {
     refreshed: Instant,
     next: Next,
     method: RefreshMethod,
-    /// Whether we made the Call-ID: of two that meet, the other one tries again first (RFC 3261 §14.1).
+    /// Whether we made the Call-ID: of two that meet, the other one tries again first (RFC 3261
+    /// §14.1).
     owns_call_id: bool,
     /// The largest Min-SE of a 422, or 0.
     min_se: u32,
@@ -253,7 +257,8 @@ impl SessionTimer {
         }
     }
 
-    /// When the session is given up, so that BYE comes before the peer thinks it expired (RFC 4028 §10).
+    /// When the session is given up, so that BYE comes before the peer thinks it expired (RFC 4028
+    /// §10).
     fn ends_at(&self) -> Instant {
         let early = Duration::from_secs(32).min(self.interval / 3);
         self.refreshed + self.interval - early
@@ -274,7 +279,8 @@ impl SessionTimer {
         }
     }
 
-    /// Our refresh was answered 2xx. `None`: the peer wants no session timer any more (RFC 4028 §7.2).
+    /// Our refresh was answered 2xx. `None`: the peer wants no session timer any more (RFC 4028
+    /// §7.2).
     pub fn handle_success(mut self, now: Instant, response: &Message) -> Option<Self> {
         let agreed = SessionExpires::of(response).ok().flatten()?;
         self.restart(
@@ -285,8 +291,9 @@ impl SessionTimer {
         Some(self)
     }
 
-    /// Our refresh was refused, or has had no answer. `response` where there is a real one; `random` fills its argument. True: the
-    /// dialog goes on, at least until it expires; another try follows if it can be before that.
+    /// Our refresh was refused, or has had no answer. `response` where there is a real one;
+    /// `random` fills its argument. True: the dialog goes on, at least until it expires; another
+    /// try follows if it can be before that.
     pub fn handle_refusal(
         &mut self,
         now: Instant,
@@ -351,7 +358,8 @@ impl SessionTimer {
     }
 }
 
-/// How long to wait after a 491 (RFC 3261 §14.1): in steps of 10 ms, 2.1 to 4 s for who made the Call-ID, and up to 2 s for the other.
+/// How long to wait after a 491 (RFC 3261 §14.1): in steps of 10 ms, 2.1 to 4 s for who made the
+/// Call-ID, and up to 2 s for the other.
 fn glare_wait(owns_call_id: bool, random: fn(&mut [u8])) -> Duration {
     let mut bytes = [0; 4];
     random(&mut bytes);

@@ -4,7 +4,7 @@ use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 
 use super::XmlError;
-use super::namespaces::Namespaces;
+use super::namespaces::{Namespaces, Place};
 use super::syntax::{
     check_declaration, decode, malformed, push_lines, resolve_reference, take_attribute, take_name,
     unescape_value,
@@ -22,8 +22,8 @@ pub struct Limits {
     /// Length of the document in bytes.
     pub document_bytes: usize,
     /// The document may be an element that was cut out of another document without the namespace
-    /// declarations around it, as XCAP does (RFC 4825 §7.10). A prefix that is not bound then stands
-    /// for no namespace.
+    /// declarations around it, as XCAP does (RFC 4825 §7.10). A prefix that is not bound then
+    /// stands for no namespace.
     pub fragment: bool,
 }
 
@@ -47,8 +47,8 @@ pub trait Visitor {
     /// Whatever the visitor refuses.
     fn start(&mut self, name: Name<'_>, attributes: &Attributes<'_>) -> Result<(), Self::Error>;
 
-    /// Text of the innermost open element, in as many pieces as it comes; references are resolved and
-    /// each line end is a line feed.
+    /// Text of the innermost open element, in as many pieces as it comes; references are resolved
+    /// and each line end is a line feed.
     fn text(&mut self, text: &str);
 
     /// The innermost open element ends.
@@ -64,6 +64,7 @@ pub struct Attributes<'a> {
     raw: &'a str,
     spans: &'a [AttributeSpan],
     values: &'a str,
+    namespaces: &'a str,
 }
 
 impl<'a> Attributes<'a> {
@@ -72,7 +73,30 @@ impl<'a> Attributes<'a> {
     pub fn get(&self, local: &str) -> Option<&'a str> {
         let mut spans = self.spans.iter();
         let span = spans.find(|span| &self.raw[span.name.clone()] == local)?;
-        Some(&self.values[span.value.clone()])
+        Some(self.value(span))
+    }
+
+    /// All attributes but namespace declarations: name and value, as [`get`](Self::get) gives it.
+    pub fn iter(&self) -> impl Iterator<Item = (Name<'a>, &'a str)> + '_ {
+        let spans = self.spans.iter().filter(|span| !span.is_declaration);
+        spans.map(|span| {
+            let name = match span.prefix_bytes {
+                0 => Name {
+                    namespace: "",
+                    local: &self.raw[span.name.clone()],
+                },
+                prefix => Name {
+                    namespace: &self.namespaces[span.namespace.clone()],
+                    local: &self.raw[span.name.start + prefix..span.name.end],
+                },
+            };
+            (name, self.value(span))
+        })
+    }
+
+    fn value(&self, span: &AttributeSpan) -> &'a str {
+        let text = if span.is_plain { self.raw } else { self.values };
+        &text[span.value.clone()]
     }
 }
 
@@ -80,8 +104,15 @@ impl<'a> Attributes<'a> {
 struct AttributeSpan {
     /// In the tag.
     name: Range<usize>,
-    /// In the values, unescaped.
+    /// Length of the prefix of the name with its colon, or 0.
+    prefix_bytes: usize,
+    /// In the tag if it stands for itself, else unescaped in the values.
     value: Range<usize>,
+    is_plain: bool,
+    /// It declares a namespace.
+    is_declaration: bool,
+    /// In the texts of the namespaces; empty for a name without prefix.
+    namespace: Place,
 }
 
 /// Reads a document to its end. Takes linear time, and no more memory than a small multiple of the
@@ -138,8 +169,8 @@ impl Scanner {
             limits,
             depth: 0,
             seen_root: false,
-            namespaces: Namespaces::default(),
-            spans: Vec::new(),
+            namespaces: Namespaces::new(),
+            spans: Vec::with_capacity(4),
             values: String::new(),
             lines: String::new(),
         }
@@ -165,24 +196,27 @@ impl Scanner {
         let any_prefixed = self.attributes(attributes)?;
         if any_prefixed {
             // Only now, as the declarations may stand anywhere in the tag.
-            self.check_prefixed(attributes)?;
+            self.resolve_prefixed(attributes)?;
         }
+        let namespace = self.resolve(name.prefix)?;
+        let namespaces = self.namespaces.texts();
         let name = Name {
-            namespace: self.resolve(name.prefix)?,
+            namespace: &namespaces[namespace],
             local: name.local,
         };
         let attributes = Attributes {
             raw: attributes,
             spans: &self.spans,
             values: &self.values,
+            namespaces,
         };
         visitor.start(name, &attributes)?;
         self.depth += 1;
         Ok(())
     }
 
-    /// Checks the attributes of a tag, keeps where they lie and brings its namespace declarations into
-    /// scope. True if an attribute is in a namespace.
+    /// Checks the attributes of a tag, keeps where they lie and brings its namespace declarations
+    /// into scope. True if an attribute is in a namespace.
     fn attributes(&mut self, raw: &str) -> Result<bool, XmlError> {
         let mut any_prefixed = false;
         self.spans.clear();
@@ -198,54 +232,72 @@ impl Scanner {
             if others.any(|other| raw[other.name.clone()] == *name.whole) {
                 return Err(XmlError::Malformed);
             }
-            let start = self.values.len();
-            unescape_value(value, &mut self.values)?;
-            let value = start..self.values.len();
-            match (name.prefix, name.local) {
-                ("", "xmlns") => self.bind("", value.clone())?,
-                ("", _) => {}
-                ("xmlns", prefix) => self.bind(prefix, value.clone())?,
-                _ => any_prefixed = true,
+            let span = match value.is_plain {
+                true => place_in(raw, value.raw),
+                // Even if nobody wants the value: the document must be well-formed.
+                false => {
+                    let start = self.values.len();
+                    unescape_value(value, &mut self.values)?;
+                    start..self.values.len()
+                }
+            };
+            let declared = match (name.prefix, name.local) {
+                ("", "xmlns") => Some(""),
+                ("xmlns", prefix) => Some(prefix),
+                _ => None,
+            };
+            if let Some(prefix) = declared {
+                let text = if value.is_plain { raw } else { &self.values };
+                self.namespaces
+                    .bind(prefix, &text[span.clone()], self.depth)?;
+            } else {
+                any_prefixed |= !name.prefix.is_empty();
             }
             self.spans.push(AttributeSpan {
                 name: at..at + name.whole.len(),
-                value,
+                prefix_bytes: name.whole.len() - name.local.len(),
+                value: span,
+                is_plain: value.is_plain,
+                is_declaration: declared.is_some(),
+                namespace: 0..0,
             });
             rest = tail;
         }
         Ok(any_prefixed)
     }
 
-    fn bind(&mut self, prefix: &str, namespace: Range<usize>) -> Result<(), XmlError> {
-        let namespace = &self.values[namespace];
-        self.namespaces.bind(prefix, namespace, self.depth)
-    }
-
-    /// Each prefix must be bound, and two prefixes of one namespace must not give one attribute twice
-    /// (Namespaces in XML 1.0 §6.3).
-    fn check_prefixed(&self, raw: &str) -> Result<(), XmlError> {
-        for (place, span) in self.spans.iter().enumerate() {
-            let (name, _) = take_name(&raw[span.name.clone()])?;
-            if matches!(name.prefix, "" | "xmlns") {
+    /// Each prefix must be bound, and two prefixes of one namespace must not give one attribute
+    /// twice (Namespaces in XML 1.0 §6.3).
+    fn resolve_prefixed(&mut self, raw: &str) -> Result<(), XmlError> {
+        for place in 0..self.spans.len() {
+            let (before, from) = self.spans.split_at_mut(place);
+            let span = &mut from[0];
+            if span.prefix_bytes == 0 || span.is_declaration {
                 continue;
             }
-            let namespace = self.resolve(name.prefix)?;
-            for other in &self.spans[..place] {
-                let (other, _) = take_name(&raw[other.name.clone()])?;
-                if other.local == name.local
-                    && !matches!(other.prefix, "" | "xmlns")
-                    && self.resolve(other.prefix)? == namespace
-                {
-                    return Err(XmlError::Malformed);
-                }
+            let (prefix, local) = raw[span.name.clone()].split_at(span.prefix_bytes);
+            let namespace = self.namespaces.resolve(&prefix[..prefix.len() - 1]);
+            span.namespace = match namespace {
+                None if self.limits.fragment => 0..0,
+                found => found.ok_or(XmlError::Malformed)?,
+            };
+            let (texts, own) = (self.namespaces.texts(), span.namespace.clone());
+            let is_same = |other: &AttributeSpan| {
+                other.prefix_bytes > 0
+                    && !other.is_declaration
+                    && raw[other.name.start + other.prefix_bytes..other.name.end] == *local
+                    && texts[other.namespace.clone()] == texts[own.clone()]
+            };
+            if before.iter().any(is_same) {
+                return Err(XmlError::Malformed);
             }
         }
         Ok(())
     }
 
-    fn resolve(&self, prefix: &str) -> Result<&str, XmlError> {
+    fn resolve(&self, prefix: &str) -> Result<Place, XmlError> {
         match self.namespaces.resolve(prefix) {
-            None if self.limits.fragment => Ok(""),
+            None if self.limits.fragment => Ok(0..0),
             found => found.ok_or(XmlError::Malformed),
         }
     }
@@ -264,11 +316,15 @@ impl Scanner {
                 _ => Err(XmlError::Malformed),
             };
         }
-        // The byte first: setting up a search for the string costs more than most texts are long.
-        if text.as_bytes().contains(&b']') && text.contains("]]>") {
-            return Err(XmlError::Malformed);
+        // The bytes first: setting up a search for the string costs more than most texts are long.
+        if text.bytes().any(|byte| matches!(byte, b']' | b'\r')) {
+            if text.contains("]]>") {
+                return Err(XmlError::Malformed);
+            }
+            self.pass_lines(text, visitor);
+        } else {
+            visitor.text(text);
         }
-        self.pass_lines(text, visitor);
         Ok(())
     }
 
@@ -298,6 +354,12 @@ impl Scanner {
         visitor.text(character.encode_utf8(&mut [0; 4]));
         Ok(())
     }
+}
+
+/// Where a part of a text, which it must be, lies in it.
+fn place_in(whole: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - whole.as_ptr().addr();
+    start..start + part.len()
 }
 
 #[cfg(test)]

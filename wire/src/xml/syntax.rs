@@ -8,7 +8,7 @@ use super::XmlError;
 
 /// The document as text without byte order mark, and without the control characters that XML 1.0
 /// §2.2 leaves out.
-pub(crate) fn decode(document: &[u8]) -> Result<&str, XmlError> {
+pub(super) fn decode(document: &[u8]) -> Result<&str, XmlError> {
     // UTF-16 without a mark is valid UTF-8 full of NULs: better called what it is.
     if matches!(document, [0, ..] | [_, 0, ..]) {
         return Err(XmlError::NotUtf8);
@@ -25,14 +25,14 @@ pub(crate) fn decode(document: &[u8]) -> Result<&str, XmlError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-pub(crate) fn malformed(error: Error) -> XmlError {
+pub(super) fn malformed(error: Error) -> XmlError {
     match error {
         Error::Syntax(SyntaxError::UnclosedDoctype) => XmlError::DocumentType,
         _ => XmlError::Malformed,
     }
 }
 
-pub(crate) fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
+pub(super) fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
     let version = declaration.version().map_err(|_| XmlError::Malformed)?;
     if !version.starts_with("1.") {
         return Err(XmlError::Malformed);
@@ -50,18 +50,18 @@ fn is_white_space(c: char) -> bool {
 }
 
 /// A qualified name (Namespaces in XML 1.0 §4); the prefix is empty if there is none.
-pub(crate) struct QualifiedName<'a> {
-    pub(crate) whole: &'a str,
-    pub(crate) prefix: &'a str,
-    pub(crate) local: &'a str,
+pub(super) struct QualifiedName<'a> {
+    pub(super) whole: &'a str,
+    pub(super) prefix: &'a str,
+    pub(super) local: &'a str,
 }
 
 /// An attribute value as it stands between the quotes.
 #[derive(Clone, Copy)]
-pub(crate) struct Value<'a> {
-    pub(crate) raw: &'a str,
+pub(super) struct Value<'a> {
+    pub(super) raw: &'a str,
     /// It stands for itself: no reference in it, and no white space but spaces.
-    pub(crate) is_plain: bool,
+    pub(super) is_plain: bool,
 }
 
 const NAME_START: u8 = 1;
@@ -105,7 +105,7 @@ fn take_ncname(text: &str) -> Result<(&str, &str), XmlError> {
     Ok(text.split_at(end))
 }
 
-pub(crate) fn take_name(text: &str) -> Result<(QualifiedName<'_>, &str), XmlError> {
+pub(super) fn take_name(text: &str) -> Result<(QualifiedName<'_>, &str), XmlError> {
     let (first, rest) = take_ncname(text)?;
     let Some(local) = rest.strip_prefix(':') else {
         return Ok((
@@ -128,9 +128,9 @@ pub(crate) fn take_name(text: &str) -> Result<(QualifiedName<'_>, &str), XmlErro
     ))
 }
 
-/// Takes the first attribute off: name, value, and the rest, which is empty or was separated by white
-/// space.
-pub(crate) fn take_attribute(text: &str) -> Result<(QualifiedName<'_>, Value<'_>, &str), XmlError> {
+/// Takes the first attribute off: name, value, and the rest, which is empty or was separated by
+/// white space.
+pub(super) fn take_attribute(text: &str) -> Result<(QualifiedName<'_>, Value<'_>, &str), XmlError> {
     const MALFORMED: XmlError = XmlError::Malformed;
     let (name, rest) = take_name(text)?;
     let rest = rest
@@ -164,8 +164,9 @@ pub(crate) fn take_attribute(text: &str) -> Result<(QualifiedName<'_>, Value<'_>
     ))
 }
 
-/// Appends an attribute value: references resolved, white space turned into spaces (XML 1.0 §3.3.3).
-pub(crate) fn unescape_value(value: Value<'_>, to: &mut String) -> Result<(), XmlError> {
+/// Appends an attribute value: references resolved, white space turned into spaces (XML 1.0
+/// §3.3.3).
+pub(super) fn unescape_value(value: Value<'_>, to: &mut String) -> Result<(), XmlError> {
     let mut rest = value.raw;
     if value.is_plain {
         to.push_str(rest);
@@ -193,7 +194,7 @@ pub(crate) fn unescape_value(value: Value<'_>, to: &mut String) -> Result<(), Xm
 }
 
 /// Appends text with each line end as a line feed (XML 1.0 §2.11).
-pub(crate) fn push_lines(text: &str, to: &mut String) {
+pub(super) fn push_lines(text: &str, to: &mut String) {
     let mut rest = text;
     while let Some((line, tail)) = rest.split_once('\r') {
         to.push_str(line);
@@ -204,7 +205,7 @@ pub(crate) fn push_lines(text: &str, to: &mut String) {
 }
 
 /// The character that `&reference;` stands for (XML 1.0 §4.1, §4.6).
-pub(crate) fn resolve_reference(reference: &str) -> Result<char, XmlError> {
+pub(super) fn resolve_reference(reference: &str) -> Result<char, XmlError> {
     let Some(number) = reference.strip_prefix('#') else {
         return match reference {
             "amp" => Ok('&'),

@@ -17,16 +17,19 @@ pub(crate) struct Arguments {
     /// Tells everything as JSON, one object a line, on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Writes every SIP and MSRP message to standard error as it goes over the wire; passwords' digests are blotted out
+    /// Writes every SIP and MSRP message to standard error as it goes over the wire; passwords'
+    /// digests are blotted out
     #[arg(long, global = true)]
     pub(crate) trace: bool,
     /// Records the same in a file for Wireshark; what goes over TLS is in it in clear
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) pcap: Option<PathBuf>,
-    /// The profile of the configuration file whose settings count where the command line and the environment say nothing
+    /// The profile of the configuration file whose settings count where the command line and the
+    /// environment say nothing
     #[arg(long, value_name = "NAME", env = "CPM_CLIENT_PROFILE", global = true)]
     pub(crate) profile: Option<String>,
-    /// The configuration file; without it, cpm-client/config.toml in the user's configuration folder
+    /// The configuration file; without it, cpm-client/config.toml in the user's configuration
+    /// folder
     #[arg(long, value_name = "FILE", env = "CPM_CLIENT_CONFIG", global = true)]
     pub(crate) config: Option<PathBuf>,
     /// What to do
@@ -82,8 +85,8 @@ pub(crate) struct Send {
     /// Which registered address is to be the originator's (P-Preferred-Identity)
     #[arg(long, value_name = "URI", help_heading = "From whom")]
     pub(crate) identity: Option<String>,
-    /// States P-Asserted-Identity itself, as a trusted element would: to try a server of which this machine is a
-    /// trusted_peer
+    /// States P-Asserted-Identity itself, as a trusted element would: to try a server of which this
+    /// machine is a trusted_peer
     #[arg(long, value_name = "URI", help_heading = "From whom")]
     pub(crate) assert: Option<String>,
     /// Asks that recipients do not learn who sent it
@@ -102,11 +105,12 @@ pub(crate) struct Send {
     /// A recipient whom the others do not see
     #[arg(long, value_name = "URI", help_heading = "To whom")]
     pub(crate) bcc: Vec<String>,
-    /// Recipients from a file: resource-lists XML, or one a line, with `to`, `cc` or `bcc` before it or not
+    /// Recipients from a file: resource-lists XML, or one a line, with `to`, `cc` or `bcc` before
+    /// it or not
     #[arg(long, value_name = "FILE", help_heading = "To whom")]
     pub(crate) list: Option<PathBuf>,
-    /// How several are reached: exploder (1-to-many) or adhoc (ad-hoc group) with the address provisioned for it, or
-    /// group with the address of a pre-defined group
+    /// How several are reached: exploder (1-to-many) or adhoc (ad-hoc group) with the address
+    /// provisioned for it, or group with the address of a pre-defined group
     #[arg(long, num_args = 2, value_names = ["KIND", "URI"], help_heading = "To whom")]
     pub(crate) via: Option<Vec<String>>,
     /// Replies to a message that `receive --store` or `send --store` has kept
@@ -186,8 +190,8 @@ pub(crate) struct Send {
     /// Keeps a copy of what was sent in this folder
     #[arg(long, value_name = "FOLDER", help_heading = "What is told and kept")]
     pub(crate) store: Option<PathBuf>,
-    /// Shows what each recipient has got, as `cpm.session` of the proxy says: its jsonrpcs over http://HOST:PORT/PATH,
-    /// udp:HOST:PORT or unix:PATH (datagram socket)
+    /// Shows what each recipient has got, as `cpm.session` of the proxy says: its jsonrpcs over
+    /// http://HOST:PORT/PATH, udp:HOST:PORT or unix:PATH (datagram socket)
     #[arg(
         long,
         value_name = "URL",
@@ -195,7 +199,8 @@ pub(crate) struct Send {
         help_heading = "What is told and kept"
     )]
     pub(crate) watch: Option<String>,
-    /// Stays so long after sending, or till everybody has told all that --notify asks for, and says who has told what
+    /// Stays so long after sending, or till everybody has told all that --notify asks for, and says
+    /// who has told what
     #[arg(
         long,
         value_name = "SECONDS",
@@ -235,7 +240,8 @@ pub(crate) struct Receive {
     /// The user's address
     #[arg(long, value_name = "URI", env = "CPM_CLIENT_FROM")]
     pub(crate) address: String,
-    /// Where SIP comes in: ADDRESS:PORT over UDP and TCP, tls:ADDRESS:PORT over TLS; each once; port 0: any
+    /// Where SIP comes in: ADDRESS:PORT over UDP and TCP, tls:ADDRESS:PORT over TLS; each once;
+    /// port 0: any
     #[arg(
         long,
         value_name = "[tls:]ADDRESS:PORT",
@@ -281,8 +287,8 @@ pub(crate) struct Receive {
     /// Also tells senders who want to know it that their message was displayed
     #[arg(long)]
     pub(crate) display: bool,
-    /// States P-Asserted-Identity in notifications, as a trusted element would: to try a server of which this machine is a
-    /// trusted_peer
+    /// States P-Asserted-Identity in notifications, as a trusted element would: to try a server of
+    /// which this machine is a trusted_peer
     #[arg(long, value_name = "URI")]
     pub(crate) assert: Option<String>,
     /// Largest message in bytes; up to 16 may come at once, each kept in memory until it is whole
@@ -315,8 +321,8 @@ pub(crate) struct Chat {
     /// The user's name, for people
     #[arg(long, value_name = "NAME", help_heading = "From whom")]
     pub(crate) name: Option<String>,
-    /// States P-Asserted-Identity itself, as a trusted element would: to try a server of which this machine is a
-    /// trusted_peer
+    /// States P-Asserted-Identity itself, as a trusted element would: to try a server of which this
+    /// machine is a trusted_peer
     #[arg(long, value_name = "URI", help_heading = "From whom")]
     pub(crate) assert: Option<String>,
     /// Whom to talk to; several with --via
@@ -344,7 +350,8 @@ pub(crate) struct Chat {
         help_heading = "How"
     )]
     pub(crate) oma_release: String,
-    /// Keeps what is sent and what comes in this folder; files that come are kept in the current one otherwise
+    /// Keeps what is sent and what comes in this folder; files that come are kept in the current
+    /// one otherwise
     #[arg(long, value_name = "FOLDER", help_heading = "What is kept")]
     pub(crate) store: Option<PathBuf>,
 }
@@ -370,14 +377,16 @@ pub(crate) struct ServerArguments {
     /// The SIP proxy that all requests go to; without it, the host of the recipient's address
     #[arg(long, value_name = "HOST[:PORT]", env = "CPM_CLIENT_SERVER")]
     pub(crate) server: Option<String>,
-    /// The name server that tells where the server's domain has its SIP servers (NAPTR, SRV); without it, those of the
-    /// system
+    /// The name server that tells where the server's domain has its SIP servers (NAPTR, SRV);
+    /// without it, those of the system
     #[arg(long, value_name = "ADDRESS[:PORT]", env = "CPM_CLIENT_NAMESERVER")]
     pub(crate) nameserver: Option<NameServer>,
-    /// What carries SIP; auto: what the server's domain prefers, else UDP for what is small, TCP for the rest
+    /// What carries SIP; auto: what the server's domain prefers, else UDP for what is small, TCP
+    /// for the rest
     #[arg(long, value_enum, default_value = "auto", env = "CPM_CLIENT_TRANSPORT")]
     pub(crate) transport: TransportKind,
-    /// Certificates (PEM) of the authorities that vouch for the other end; without it, Mozilla's list
+    /// Certificates (PEM) of the authorities that vouch for the other end; without it, Mozilla's
+    /// list
     #[arg(long, value_name = "FILE", env = "CPM_CLIENT_CA_FILE")]
     pub(crate) ca_file: Option<PathBuf>,
     /// Believes any certificate: for a laboratory

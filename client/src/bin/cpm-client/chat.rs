@@ -128,8 +128,8 @@ pub(crate) fn run(arguments: &Chat, contacts: &Contacts, tap: Tap) -> Result<(),
 struct Screen(Option<Box<dyn ExternalPrinter + Send>>);
 
 impl Screen {
-    /// Begins to read lines on a thread of its own, which wakes the other one. It asks for the next line once it
-    /// is told to.
+    /// Begins to read lines on a thread of its own, which wakes the other one. It asks for the next
+    /// line once it is told to.
     fn open(waker: Arc<Waker>) -> Result<(Self, Lines<Typed>, SyncSender<()>), Problem> {
         let (sender, lines) = mpsc::channel();
         let (ready, asked) = mpsc::sync_channel(1);
@@ -443,7 +443,8 @@ impl Talk<'_> {
         }
     }
 
-    /// A response is for whoever has sent the request, a request for the session that it belongs to.
+    /// A response is for whoever has sent the request, a request for the session that it belongs
+    /// to.
     fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
         let call_id = message.first(HeaderName::CallId);
         let call_id = call_id.and_then(|field| field.text().ok());

@@ -17,7 +17,8 @@ const TEXT: &str = "text/plain;charset=UTF-8";
 /// Type of what nobody knows.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Types by the ending of a file's name: the media of 3GPP TS 26.141 and what people send beside them.
+/// Types by the ending of a file's name: the media of 3GPP TS 26.141 and what people send beside
+/// them.
 const TYPES: [(&str, &str); 24] = [
     ("txt", TEXT),
     ("html", "text/html;charset=UTF-8"),

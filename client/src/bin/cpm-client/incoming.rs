@@ -23,7 +23,8 @@ impl Incoming {
         }
     }
 
-    /// Does what the machine wants, up to the next event for the user. `None`: there is nothing to do.
+    /// Does what the machine wants, up to the next event for the user. `None`: there is nothing to
+    /// do.
     pub(crate) fn poll_event(&mut self, net: &mut Net) -> Option<ReceiverEvent> {
         while let Some(output) = self.receiver.poll_output() {
             match output {

@@ -1,4 +1,5 @@
-//! Waiting for what recipients tell of a message of ours (RFC 5438): registers or listens, and keeps the tally.
+//! Waiting for what recipients tell of a message of ours (RFC 5438): registers or listens, and
+//! keeps the tally.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -412,7 +412,8 @@ fn listen(
     Ok((plain, secure))
 }
 
-/// The ways of requests of ours, to the outbound proxy, else to the registrar, and the name that its certificate has to have.
+/// The ways of requests of ours, to the outbound proxy, else to the registrar, and the name that
+/// its certificate has to have.
 fn outbound(arguments: &Receive) -> Result<(Vec<Way>, String), Problem> {
     let named = arguments.server.server.as_ref();
     let Some(server) = named.or(arguments.register.as_ref()) else {

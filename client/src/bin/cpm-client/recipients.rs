@@ -99,8 +99,8 @@ pub(crate) fn with_role(uri: &str, copy_control: Option<CopyControl>) -> Recipie
     }
 }
 
-/// Recipients of a file: resource-lists XML (RFC 4826), or one a line. A line may begin with `to`, `cc` or `bcc`;
-/// empty lines and what follows `#` do not count.
+/// Recipients of a file: resource-lists XML (RFC 4826), or one a line. A line may begin with `to`,
+/// `cc` or `bcc`; empty lines and what follows `#` do not count.
 fn read_list(file: &Path) -> Result<Vec<Recipient>, Problem> {
     let problem = |words: String| Problem::local(format!("{}: {words}", file.display()));
     let bytes = fs::read(file).map_err(|error| problem(error.to_string()))?;

@@ -30,7 +30,8 @@ use crate::watch::Watch;
 
 /// RFC 3261 §18.1.1: what is larger goes over TCP.
 const MAX_UDP_REQUEST_BYTES: usize = 1300;
-/// A registration lives so much longer, in seconds, than notifications are waited for: the sending takes its time, too.
+/// A registration lives so much longer, in seconds, than notifications are waited for: the sending
+/// takes its time, too.
 const MIN_REGISTRATION_S: u32 = 600;
 /// The one MSRP connection of a sender.
 pub(crate) const MSRP: ConnectionId = ConnectionId(u64::MAX);
@@ -309,8 +310,8 @@ impl Run<'_> {
         }
     }
 
-    /// A response is for whoever has sent the request; MESSAGE and OPTIONS are for who waits for notifications, and
-    /// what belongs to the session is for the sender.
+    /// A response is for whoever has sent the request; MESSAGE and OPTIONS are for who waits for
+    /// notifications, and what belongs to the session is for the sender.
     fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
         let method = message.method();
         match &mut self.waiting {
@@ -340,7 +341,8 @@ impl Run<'_> {
             // Only signs off.
             Err(_) => self.wait_for_notifications(Duration::ZERO),
         };
-        // What is on its way to MSRP and SIP peers, such as the last BYE's answer, is done: sockets close here.
+        // What is on its way to MSRP and SIP peers, such as the last BYE's answer, is done: sockets
+        // close here.
         let Self {
             net,
             report,
@@ -385,7 +387,8 @@ impl Run<'_> {
         }
     }
 
-    /// Stays until everybody has told what there is to tell, nobody is waited for any longer, or Ctrl-C.
+    /// Stays until everybody has told what there is to tell, nobody is waited for any longer, or
+    /// Ctrl-C.
     fn wait_for_notifications(&mut self, patience: Duration) -> Result<(), Problem> {
         let mut until = Instant::now().checked_add(patience);
         loop {
@@ -513,8 +516,8 @@ fn notifications(arguments: &Send) -> Notifications {
     }
 }
 
-/// What may carry a request of this size where nobody says: what fits into a datagram goes over UDP, the rest over
-/// TCP, or over UDP after all where TCP is refused (RFC 3261 §18.1.1).
+/// What may carry a request of this size where nobody says: what fits into a datagram goes over
+/// UDP, the rest over TCP, or over UDP after all where TCP is refused (RFC 3261 §18.1.1).
 fn carriers(request_bytes: usize) -> &'static [SipTransport] {
     match request_bytes <= MAX_UDP_REQUEST_BYTES {
         true => &[SipTransport::Udp],
@@ -522,7 +525,8 @@ fn carriers(request_bytes: usize) -> &'static [SipTransport] {
     }
 }
 
-/// The ways to the server, server by server; where its domain says nothing, over what `otherwise` names.
+/// The ways to the server, server by server; where its domain says nothing, over what `otherwise`
+/// names.
 pub(crate) fn ways(
     server: &Server,
     arguments: &ServerArguments,
@@ -535,8 +539,8 @@ pub(crate) fn ways(
     Ok(ways.into())
 }
 
-/// Opens the way to the first of these servers that can be reached, and takes it and those before from the list.
-/// `local` is where to bind; over UDP, what `listening` says is ours already.
+/// Opens the way to the first of these servers that can be reached, and takes it and those before
+/// from the list. `local` is where to bind; over UDP, what `listening` says is ours already.
 pub(crate) fn open_first(
     groups: &mut VecDeque<Vec<Way>>,
     net: &mut Net,

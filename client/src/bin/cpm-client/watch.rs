@@ -182,7 +182,8 @@ fn draw(report: &Report, bars: &mut HashMap<String, Bar>, legs: &[Leg]) {
     }
 }
 
-/// The session in which one of the names stands. A list that has identifiers alone is looked through one by one.
+/// The session in which one of the names stands. A list that has identifiers alone is looked
+/// through one by one.
 fn find_session(way: &Way, names: &[String]) -> Result<Option<String>, WatchError> {
     let answer = way.ask("cpm.sessions", &[])?;
     let mut objects = Vec::new();

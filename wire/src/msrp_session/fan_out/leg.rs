@@ -9,8 +9,8 @@ use super::super::Endpoint;
 use super::types::{LegState, OutgoingMessage};
 use crate::msrp::{ContentFields, ContinuationFlag, TransactionId};
 
-/// How much of a chunk may follow once something else waits to be sent (RFC 4975 §7.1: chunks longer than this must be
-/// interruptible).
+/// How much of a chunk may follow once something else waits to be sent (RFC 4975 §7.1: chunks
+/// longer than this must be interruptible).
 pub(super) const INTERRUPT_BYTES: u64 = 2048;
 
 #[derive(Debug)]

@@ -31,8 +31,9 @@ impl FanOut {
         self.note_deadline(self.hold.poll_timeout(self.limits.hold));
     }
 
-    /// Gives up legs until the originator can be read from again: first those that are yet to come, then those furthest
-    /// behind, and those that have taken nothing all the while, as they would hold it back again.
+    /// Gives up legs until the originator can be read from again: first those that are yet to come,
+    /// then those furthest behind, and those that have taken nothing all the while, as they would
+    /// hold it back again.
     fn give_up_those_behind(&mut self, since: Instant) {
         let own = if self.reading {
             usize::MAX

@@ -31,10 +31,11 @@ const SPOOL_RETRY: Duration = Duration::from_secs(1);
 
 /// Gives the content of one incoming message to any number of legs, each at its own pace.
 ///
-/// The one law: after each call of a `handle_*` or of `add_leg`, take all of [`poll_action`](Self::poll_action); then wait
-/// for bytes, writability, the spool, or [`poll_timeout`](Self::poll_timeout). To write to a leg:
-/// [`gather`](Self::gather), a vectored write, [`handle_written`](Self::handle_written), until nothing is gathered or the
-/// connection is full.
+/// The one law: after each call of a `handle_*` or of `add_leg`, take all of
+/// [`poll_action`](Self::poll_action); then wait for bytes, writability, the spool, or
+/// [`poll_timeout`](Self::poll_timeout). To write to a leg: [`gather`](Self::gather), a vectored
+/// write, [`handle_written`](Self::handle_written), until nothing is gathered or the connection is
+/// full.
 ///
 /// ```text
 ///  a leg:
@@ -82,7 +83,8 @@ enum MessageEnd {
 }
 
 impl FanOut {
-    /// A fan-out without legs, of a message that is yet to begin. `random` fills its argument from a cryptographic source.
+    /// A fan-out without legs, of a message that is yet to begin. `random` fills its argument from
+    /// a cryptographic source.
     pub fn new(limits: Limits, random: fn(&mut [u8])) -> Self {
         Self {
             message: None,
@@ -103,8 +105,8 @@ impl FanOut {
         }
     }
 
-    /// Adds a leg, which gets the message from its first byte. Only before [`no_more_legs`](Self::no_more_legs): `None`
-    /// after it.
+    /// Adds a leg, which gets the message from its first byte. Only before
+    /// [`no_more_legs`](Self::no_more_legs): `None` after it.
     pub fn add_leg(&mut self, now: Instant, config: LegConfig) -> Option<LegId> {
         if !self.open {
             return None;
@@ -139,17 +141,17 @@ impl FanOut {
         self.release();
     }
 
-    /// Changes the limits, for example when other messages need the memory. What is too much goes to the spool, or holds
-    /// the originator back until legs have taken it.
+    /// Changes the limits, for example when other messages need the memory. What is too much goes
+    /// to the spool, or holds the originator back until legs have taken it.
     pub fn set_limits(&mut self, now: Instant, limits: Limits) {
         self.limits = limits;
         self.balance();
         self.note_hold(now);
     }
 
-    /// The caller reads no more from the originator until [`memory`](Self::memory) is no more than `room`, for a reason of its
-    /// own: the memory of all messages is used up. That counts as [`Action::StopReading`] does, up to
-    /// [`let_go`](Self::let_go).
+    /// The caller reads no more from the originator until [`memory`](Self::memory) is no more than
+    /// `room`, for a reason of its own: the memory of all messages is used up. That counts as
+    /// [`Action::StopReading`] does, up to [`let_go`](Self::let_go).
     pub fn hold_back(&mut self, now: Instant, room: usize) {
         self.room = Some(room);
         self.note_hold(now);
@@ -238,7 +240,7 @@ impl FanOut {
         }
     }
 
-    /// The originator gave the message up: each leg is told with the flag `#` (spec-notes N46).
+    /// The originator gave the message up: each leg is told with the flag `#` (readings N46).
     pub fn handle_aborted(&mut self, now: Instant) {
         if self.end != MessageEnd::Open {
             return;
@@ -278,7 +280,8 @@ impl FanOut {
             return Ok(());
         }
         leg.state = LegState::Sending;
-        // Content at hand could bind as well (RFC 4975 §5.4), but there are peers who take nothing else for it than this.
+        // Content at hand could bind as well (RFC 4975 §5.4), but there are peers who take nothing
+        // else for it than this.
         if opener == Opener::Us {
             leg.endpoint.send_empty(now);
         }
@@ -294,7 +297,8 @@ impl FanOut {
         self.fail(id, LegFailure::Disconnected);
     }
 
-    /// Takes a leg out, for example because its dialog has ended. A chunk that has begun is ended with `#`.
+    /// Takes a leg out, for example because its dialog has ended. A chunk that has begun is ended
+    /// with `#`.
     pub fn drop_leg(&mut self, id: LegId) {
         self.fail(id, LegFailure::Dropped);
     }
@@ -304,8 +308,9 @@ impl FanOut {
         self.fail(id, LegFailure::Refused(status));
     }
 
-    /// Others wait for the connection of this leg (RFC 4975 §5.4: several sessions may share one): ends the chunk on the wire
-    /// soon, and starts none. Go on writing until [`is_between_chunks`](Self::is_between_chunks).
+    /// Others wait for the connection of this leg (RFC 4975 §5.4: several sessions may share one):
+    /// ends the chunk on the wire soon, and starts none. Go on writing until
+    /// [`is_between_chunks`](Self::is_between_chunks).
     pub fn pause(&mut self, id: LegId) {
         self.legs[id.0].paused = true;
     }
@@ -325,7 +330,8 @@ impl FanOut {
         !leg.begun && leg.chunk_on_wire().is_none()
     }
 
-    /// What a leg that has ended has lined up still: an end-line, responses. It is for the caller to write from now on.
+    /// What a leg that has ended has lined up still: an end-line, responses. It is for the caller
+    /// to write from now on.
     pub fn take_output(&mut self, id: LegId) -> impl Iterator<Item = Bytes> + '_ {
         self.line_up(id);
         self.legs[id.0].begun = false;
@@ -342,8 +348,8 @@ impl FanOut {
         self.take_endpoint_events(now, id);
     }
 
-    /// Fills `out` with what is to be written to a leg next, and returns how many slices that are. 0: nothing for now, an
-    /// [`Action::Wake`] will follow.
+    /// Fills `out` with what is to be written to a leg next, and returns how many slices that are.
+    /// 0: nothing for now, an [`Action::Wake`] will follow.
     pub fn gather<'a>(&'a mut self, id: LegId, out: &mut [IoSlice<'a>]) -> usize {
         self.line_up(id);
         self.fetch_for(id);
@@ -375,7 +381,8 @@ impl FanOut {
         count
     }
 
-    /// So many bytes of what was gathered have been written. 0 tells that the connection takes nothing for now.
+    /// So many bytes of what was gathered have been written. 0 tells that the connection takes
+    /// nothing for now.
     pub fn handle_written(&mut self, now: Instant, id: LegId, mut bytes: usize) {
         let leg = &mut self.legs[id.0];
         leg.awaited = None;
@@ -438,8 +445,9 @@ impl FanOut {
         self.release();
     }
 
-    /// What [`Action::Spill`] asked for did not get into the spool: it is full, or broken. It stays in memory, what was written
-    /// before can be read, and the spool is asked again from time to time.
+    /// What [`Action::Spill`] asked for did not get into the spool: it is full, or broken. It stays
+    /// in memory, what was written before can be read, and the spool is asked again from time to
+    /// time.
     pub fn handle_not_spilled(&mut self, now: Instant) {
         self.content.not_spilled();
         let retry_at = now + SPOOL_RETRY;
@@ -465,7 +473,8 @@ impl FanOut {
         self.note_hold(now);
     }
 
-    /// What [`Action::Fetch`] asked for cannot be read: the legs that wait for it are lost, others go on.
+    /// What [`Action::Fetch`] asked for cannot be read: the legs that wait for it are lost, others
+    /// go on.
     pub fn handle_not_fetched(&mut self, now: Instant, offset: u64) {
         self.fetches = self.fetches.saturating_sub(1);
         self.content.not_fetched(offset);
@@ -651,7 +660,8 @@ impl FanOut {
             leg.chunk = None;
             leg.begun = false;
         } else {
-            // RFC 4975 §7.1: who must not send more ends the chunk with `#`. Others may share the connection.
+            // RFC 4975 §7.1: who must not send more ends the chunk with `#`. Others may share the
+            // connection.
             leg.abort_chunk();
         }
         self.end_leg(id, LegState::Failed(failure));

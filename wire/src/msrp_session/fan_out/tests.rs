@@ -264,7 +264,8 @@ impl Pair {
         }
     }
 
-    /// The originator sends `whole` in pieces, as fast as it is read from; then all legs come to their end.
+    /// The originator sends `whole` in pieces, as fast as it is read from; then all legs come to
+    /// their end.
     fn send(&mut self, whole: &Bytes, piece: usize) {
         let mut rest = whole.clone();
         for _ in 0..200_000 {
@@ -624,7 +625,8 @@ fn patient(spool_bytes: u64) -> Limits {
     }
 }
 
-/// A leg that takes nothing, one that takes too little, one without connection, and one that is yet to come.
+/// A leg that takes nothing, one that takes too little, one without connection, and one that is yet
+/// to come.
 #[test]
 fn without_a_spool_legs_that_hold_the_originator_back_fail_in_time() {
     let whole = random_content(6_000_000);
@@ -812,7 +814,8 @@ fn no_leg_after_the_last_and_one_connection_per_leg() {
     assert_eq!(pair.fan_out.poll_action(), Some(Action::Wake(leg)));
 }
 
-/// From the originator's connection to the recipients', every hop as MSRP, the stream cut at random.
+/// From the originator's connection to the recipients', every hop as MSRP, the stream cut at
+/// random.
 #[test]
 fn from_end_to_end_in_pieces_of_any_size() {
     let whole = random_content(40_000);
@@ -877,7 +880,8 @@ fn from_end_to_end_in_pieces_of_any_size() {
     }
 }
 
-/// Legs come, change their pace, break, and are dropped; the message is completed or given up; the spool may fail.
+/// Legs come, change their pace, break, and are dropped; the message is completed or given up; the
+/// spool may fail.
 #[test]
 fn random_lives_leave_nothing_behind() {
     for seed in 0..25 {
@@ -1006,7 +1010,8 @@ fn less_memory_moves_content_to_the_spool() {
     assert!(pair.fan_out.memory() <= MIN_MEMORY_BYTES && pair.reading);
 }
 
-/// What a peer sends may be anything: no panic, no memory beyond the bound, and each leg ends once at most.
+/// What a peer sends may be anything: no panic, no memory beyond the bound, and each leg ends once
+/// at most.
 #[test]
 fn mutated_input_never_panics() {
     let whole = random_content(3_000);

@@ -10,7 +10,8 @@ use crate::msrp::{Field, Status};
 
 /// Least memory for one message: below this, spooling would move pieces too small to be worth it.
 pub const MIN_MEMORY_BYTES: usize = 1024 * 1024;
-/// Segments that may be asked of the spool at once; each of them may come on top of the memory limit.
+/// Segments that may be asked of the spool at once; each of them may come on top of the memory
+/// limit.
 pub(super) const MAX_FETCHES: usize = 8;
 
 /// Names a leg of one [`FanOut`]; calls on another fan-out panic or reach another leg.
@@ -27,19 +28,22 @@ impl LegId {
 /// What bounds one message on its way.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Content in memory; from three quarters of it on, content goes to the spool. Taken as at least [`MIN_MEMORY_BYTES`].
+    /// Content in memory; from three quarters of it on, content goes to the spool. Taken as at
+    /// least [`MIN_MEMORY_BYTES`].
     pub memory_bytes: usize,
     /// Content in the spool; 0 if there is none.
     pub spool_bytes: u64,
     /// A leg that takes no byte for so long while some wait for it is dropped.
     pub stall: Duration,
-    /// How long the originator may be held back for legs that are behind ([`MAX_HOLD`](super::super::MAX_HOLD) but in tests).
+    /// How long the originator may be held back for legs that are behind
+    /// ([`MAX_HOLD`](super::super::MAX_HOLD) but in tests).
     pub hold: Duration,
 }
 
 impl Limits {
-    /// What [`FanOut::memory`] never exceeds if the caller obeys [`Action::StopReading`] within one read block. As a
-    /// slice of at least half a block can keep the block alive, twice this is the bound on real memory.
+    /// What [`FanOut::memory`] never exceeds if the caller obeys [`Action::StopReading`] within one
+    /// read block. As a slice of at least half a block can keep the block alive, twice this is the
+    /// bound on real memory.
     pub fn memory_bound(&self) -> usize {
         self.memory() + 2 * READ_BLOCK_BYTES + MAX_FETCHES * SEGMENT_BYTES
     }
@@ -53,7 +57,8 @@ impl Limits {
     }
 }
 
-/// The message that all legs get: what stays the same in each duplicate (9.1.2-send-2, spec-notes N51).
+/// The message that all legs get: what stays the same in each duplicate (9.1.2-send-2, readings
+/// N51).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingMessage {
     /// Message-ID of the originator.
@@ -135,7 +140,8 @@ pub enum LegFailure {
     NoResponse,
     /// The peer took no byte for the time of [`Limits::stall`].
     Stalled,
-    /// The originator was held back for the time of [`Limits::hold`], since this leg had not taken what memory holds.
+    /// The originator was held back for the time of [`Limits::hold`], since this leg had not taken
+    /// what memory holds.
     Behind,
     /// The connection broke.
     Disconnected,
@@ -159,17 +165,19 @@ pub struct LegStatus {
 /// What the caller has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// This leg may have something to write now: [`FanOut::gather`] when its connection is writable.
+    /// This leg may have something to write now: [`FanOut::gather`] when its connection is
+    /// writable.
     Wake(LegId),
-    /// Write these bytes to the spool at `offset` of the message, then [`FanOut::handle_spilled`] or
-    /// [`FanOut::handle_not_spilled`]. Never two at a time.
+    /// Write these bytes to the spool at `offset` of the message, then [`FanOut::handle_spilled`]
+    /// or [`FanOut::handle_not_spilled`]. Never two at a time.
     Spill {
         /// Where the first piece lies in the message.
         offset: u64,
         /// The bytes, one piece after another.
         pieces: Vec<Bytes>,
     },
-    /// Read `len` bytes at `offset` from the spool, then [`FanOut::handle_fetched`] or [`FanOut::handle_not_fetched`].
+    /// Read `len` bytes at `offset` from the spool, then [`FanOut::handle_fetched`] or
+    /// [`FanOut::handle_not_fetched`].
     Fetch {
         /// Where they lie in the message.
         offset: u64,
@@ -182,9 +190,10 @@ pub enum Action {
     ReadAgain,
     /// The originator has been held back for a second: something for the operator. Once.
     HeldBack,
-    /// As after [`FanOut::no_more_legs`]: the originator was held back for too long because more legs could come.
+    /// As after [`FanOut::no_more_legs`]: the originator was held back for too long because more
+    /// legs could come.
     NoMoreLegs,
-    /// The leg has reached this final state. If [`FanOut::has_output`], an end-line is still to be written before its
-    /// connection is closed.
+    /// The leg has reached this final state. If [`FanOut::has_output`], an end-line is still to be
+    /// written before its connection is closed.
     LegEnded(LegId, LegState),
 }

@@ -1,3 +1,4 @@
+use super::super::{MAX_ATTRIBUTES, MAX_NAMESPACE_BINDINGS};
 use super::ResourceListsError::*;
 use super::*;
 

@@ -1,5 +1,5 @@
-//! Which URIs are the same: RFC 3261 §19.1.4 for sip and sips, RFC 3966 §4 for tel; and the keys by which equivalent
-//! ones are found among many.
+//! Which URIs are the same: RFC 3261 §19.1.4 for sip and sips, RFC 3966 §4 for tel; and the keys by
+//! which equivalent ones are found among many.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -9,8 +9,8 @@ use super::tel::{PHONE_CONTEXT, is_visual_separator};
 use super::{MAX_URI_HEADERS, SipUri, TelUri, Uri};
 use crate::sip::grammar::unescape;
 
-/// Parameters of a sip URI that make two URIs differ when only one has them (§19.1.4: the first four
-/// by rule, `transport` by example, since the URIs can resolve to different transports).
+/// Parameters of a sip URI that make two URIs differ when only one has them (§19.1.4: the first
+/// four by rule, `transport` by example, since the URIs can resolve to different transports).
 const COUNTS_WHEN_ABSENT: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 
 /// Marks in what is hashed, apart from every character of a component.
@@ -20,14 +20,14 @@ const PASSWORD: u16 = 0xFF02;
 const PARAMETER: u16 = 0xFF03;
 const HEADER: u16 = 0xFF04;
 
-/// Hashes by which URIs are compared, made with a seed. With a random one that peers do not learn, they cannot aim at
-/// collisions.
+/// Hashes by which URIs are compared, made with a seed. With a random one that peers do not learn,
+/// they cannot aim at collisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ComparisonKeys {
     /// The same for all [equivalent](Uri::equivalent) URIs: it covers all that has to match.
     pub address: u64,
-    /// The same for URIs that are equivalent and have the same parameters. It is `address` where no parameter is there that
-    /// another URI for the address could lack.
+    /// The same for URIs that are equivalent and have the same parameters. It is `address` where no
+    /// parameter is there that another URI for the address could lack.
     pub whole: u64,
 }
 
@@ -35,8 +35,8 @@ impl Uri<'_> {
     /// Whether both name the same resource: RFC 3261 §19.1.4 for sip and sips, RFC 3966 §4 for tel;
     /// for others the scheme without regard to case and the rest byte by byte.
     ///
-    /// The relation of §19.1.4 is not transitive: parameters that it ignores when one side lacks them
-    /// still have to match when both have them.
+    /// The relation of §19.1.4 is not transitive: parameters that it ignores when one side lacks
+    /// them still have to match when both have them.
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
         match (self, other) {
             (Uri::Sip(a), Uri::Sip(b)) => a.equivalent(b),
@@ -126,7 +126,8 @@ impl SipUri<'_> {
         all_found && headers(other.headers).count() == taken.count_ones() as usize
     }
 
-    /// Hashes what has to match. Gives back a hash of the parameters that may be missing; 0: there is none.
+    /// Hashes what has to match. Gives back a hash of the parameters that may be missing; 0: there
+    /// is none.
     ///
     /// Parameters and header components come in any order, so what is hashed of them is the sum.
     fn hash(&self, seed: u64, hasher: &mut KeyHasher) -> u64 {
@@ -202,7 +203,8 @@ impl TelUri<'_> {
     }
 }
 
-/// SipHash over bytes that come one by one. It is handed whole blocks, since it is slow on single bytes.
+/// SipHash over bytes that come one by one. It is handed whole blocks, since it is slow on single
+/// bytes.
 struct KeyHasher {
     hasher: DefaultHasher,
     block: [u8; 64],
@@ -211,7 +213,8 @@ struct KeyHasher {
 
 impl KeyHasher {
     fn new(seed: u64) -> Self {
-        // The key of this SipHash is public; the secret seed as its first block makes the state unknown.
+        // The key of this SipHash is public; the secret seed as its first block makes the state
+        // unknown.
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(seed);
         Self {

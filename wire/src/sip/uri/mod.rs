@@ -1,8 +1,8 @@
 //! URIs: `sip` and `sips` (RFC 3261 §19.1), `tel` (RFC 3966), and any other absolute URI.
 //!
-//! A [`Uri`] borrows the text that it was parsed from. Only the characters of the grammar pass, so a
-//! parsed URI holds no CR, LF, NUL, space, quote or angle bracket and can be written into a message
-//! as it is.
+//! A [`Uri`] borrows the text that it was parsed from. Only the characters of the grammar pass, so
+//! a parsed URI holds no CR, LF, NUL, space, quote or angle bracket and can be written into a
+//! message as it is.
 
 mod compare;
 mod components;

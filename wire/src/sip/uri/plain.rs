@@ -1,9 +1,10 @@
-//! Where a plain URI leads, for a fraction of what parsing it costs: each copy of a message asks several times.
+//! Where a plain URI leads, for a fraction of what parsing it costs: each copy of a message asks
+//! several times.
 
 use super::host::is_host;
 
-/// Host and port of a `sip:` URI that has neither parameters nor header fields nor a password, and whose host is a name or an
-/// IPv4 address: nearly every recipient's URI (RFC 3261 §19.1.1).
+/// Host and port of a `sip:` URI that has neither parameters nor header fields nor a password, and
+/// whose host is a name or an IPv4 address: nearly every recipient's URI (RFC 3261 §19.1.1).
 ///
 /// `None` says nothing about a URI but that [`Uri::parse`](super::Uri::parse) has to look at it.
 pub fn plain_host_and_port(uri: &str) -> Option<(&str, Option<u16>)> {

@@ -60,8 +60,8 @@ impl Server {
         })
     }
 
-    /// The ways to it, best first, at least one (RFC 3263 §4). Those of one group are the addresses of one place that takes
-    /// connections, which are tried beside each other.
+    /// The ways to it, best first, at least one (RFC 3263 §4). Those of one group are the addresses
+    /// of one place that takes connections, which are tried beside each other.
     pub(crate) fn ways(
         &self,
         wanted: &Wanted,

@@ -1,5 +1,6 @@
-//! Questions to name servers (RFC 1035): the records by which SIP servers are found. Addresses are the system's business.
-//! `simple-dns` reads and writes the packets; `hickory-resolver` would do all of it, with an asynchronous runtime and 100 crates.
+//! Questions to name servers (RFC 1035): the records by which SIP servers are found. Addresses are
+//! the system's business. `simple-dns` reads and writes the packets; `hickory-resolver` would do
+//! all of it, with an asynchronous runtime and 100 crates.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};

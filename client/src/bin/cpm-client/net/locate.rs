@@ -14,7 +14,8 @@ const MAX_PLACES: usize = 16;
 pub(crate) enum Wanted {
     /// This and nothing else.
     Only(SipTransport),
-    /// What the domain prefers; where it says nothing, these in turn. Those of the first kind come first.
+    /// What the domain prefers; where it says nothing, these in turn. Those of the first kind come
+    /// first.
     First(Vec<SipTransport>),
 }
 
@@ -48,8 +49,9 @@ impl Wanted {
     }
 }
 
-/// The places of a server, best first; none where its domain says that there is no such service. An IP address, a port or a
-/// name of one label leaves nothing to be asked for. `random` draws among servers of the same priority.
+/// The places of a server, best first; none where its domain says that there is no such service. An
+/// IP address, a port or a name of one label leaves nothing to be asked for. `random` draws among
+/// servers of the same priority.
 pub(super) fn places(
     host: &str,
     port: Option<u16>,
@@ -80,7 +82,8 @@ pub(super) fn places(
 #[derive(Debug, Default)]
 struct Found {
     places: Vec<Place>,
-    /// What has records, and none of them leads anywhere: the domain offers no such service (RFC 2782).
+    /// What has records, and none of them leads anywhere: the domain offers no such service (RFC
+    /// 2782).
     denied: Vec<SipTransport>,
 }
 
@@ -144,8 +147,8 @@ fn services(mut records: Vec<Naptr>, wanted: &Wanted) -> Vec<(SipTransport, Stri
     services
 }
 
-/// The order in which servers are tried (RFC 2782): by priority, and within one by lot, a weight being so many tickets.
-/// What is cut off are the last ones.
+/// The order in which servers are tried (RFC 2782): by priority, and within one by lot, a weight
+/// being so many tickets. What is cut off are the last ones.
 fn in_turn(mut records: Vec<Srv>, random: fn(&mut [u8])) -> Vec<Srv> {
     records.sort_by_key(|record| (record.priority, record.weight));
     let mut ordered = Vec::with_capacity(MAX_PLACES);

@@ -1,4 +1,5 @@
-//! Sockets for the machines of `cpm_client`: SIP over UDP, TCP and TLS, MSRP over TCP and TLS, Ctrl-C.
+//! Sockets for the machines of `cpm_client`: SIP over UDP, TCP and TLS, MSRP over TCP and TLS,
+//! Ctrl-C.
 
 mod address;
 mod connection;
@@ -167,8 +168,8 @@ impl Net {
         Arc::clone(&self.waker)
     }
 
-    /// Opens one of these ways, which differ in nothing but the address, and returns it and our own end of it. `local` is
-    /// where to bind, for UDP.
+    /// Opens one of these ways, which differ in nothing but the address, and returns it and our own
+    /// end of it. `local` is where to bind, for UDP.
     pub(crate) fn open(
         &mut self,
         ways: &[Way],
@@ -274,8 +275,8 @@ impl Net {
         Ok(token)
     }
 
-    /// Sends a SIP message. Over a connection-oriented transport it goes over the connection to that peer, which is
-    /// opened if there is none.
+    /// Sends a SIP message. Over a connection-oriented transport it goes over the connection to
+    /// that peer, which is opened if there is none.
     pub(crate) fn send_sip(&mut self, way: Way, bytes: &Bytes) {
         if let Err(broken) = self.try_send_sip(way, bytes) {
             self.ready.push_back(NetEvent::SipBroken(way, broken));

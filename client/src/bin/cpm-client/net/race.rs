@@ -1,5 +1,5 @@
-//! Connecting to a host that may have several addresses: each gets a short head start on the next (RFC 8305 §5), so that
-//! one that does not answer costs a quarter of a second and not a time-out.
+//! Connecting to a host that may have several addresses: each gets a short head start on the next
+//! (RFC 8305 §5), so that one that does not answer costs a quarter of a second and not a time-out.
 
 use std::collections::VecDeque;
 use std::io;

@@ -79,7 +79,8 @@ pub(crate) fn read_certificates(file: &Path) -> io::Result<Vec<CertificateDer<'s
 }
 
 impl Trust {
-    /// How the certificate of a server is judged. With a fingerprint it has to be that very one (RFC 8122 §6.2).
+    /// How the certificate of a server is judged. With a fingerprint it has to be that very one
+    /// (RFC 8122 §6.2).
     pub(crate) fn client_config(
         &self,
         fingerprint: Option<&Fingerprint>,

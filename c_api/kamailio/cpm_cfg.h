@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Parameters that can change while the proxy runs.
+ */
+#ifndef CPM_CFG_H
+#define CPM_CFG_H
+
+#include "cpm_kamailio.h"
+
+/* After service_start. */
+int cpm_cfg_declare(void);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Event routes. A request is shown to the script as a message of its own, so that everything the
+ * script can do to a request ($ru, $du, append_hf, remove_hf, drop, ...) works on it.
+ */
+#ifndef CPM_ROUTE_H
+#define CPM_ROUTE_H
+
+#include "cpm_kamailio.h"
+
+/* What a running event route is about. */
+struct cpm_running {
+	const struct cpm_request *request;   /* or NULL */
+	const struct cpm_outgoing *outgoing; /* or NULL */
+	int code;                            /* 0: none */
+	str reason;
+	str recipient; /* Request-URI of the outgoing request */
+};
+/* The one that runs in this process, or NULL. */
+extern const struct cpm_running *cpm_running;
+
+/* Function of the KEMI script that is called with the name of each event in place of the routes.
+ * Empty: none. */
+extern str cpm_event_callback;
+int cpm_routes_lookup(void);
+
+/* These are members of struct cpm_host. */
+int cpm_route_wants(uint32_t event);
+int cpm_route_authorize(void *context, struct cpm_request *request);
+enum cpm_routed cpm_route_recipient_request(
+		const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed);
+void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
+		const struct cpm_outgoing *about);
+
+#endif

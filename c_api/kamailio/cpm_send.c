@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "core/cfg/cfg.h"
+#include "core/globals.h"
+#include "core/mem/shm_mem.h"
+#include "core/parser/parse_uri.h"
+#include "core/resolve.h"
+#include "core/tcp_conn.h"
+#include "core/tcp_options.h"
+#include "modules/tm/ut.h"
+
+#include "cpm_send.h"
+#include "cpm_size.h"
+#include "cpm_transaction.h"
+
+size_t cpm_send_free_memory(size_t *total)
+{
+	*total = shm_mem_size;
+	return shm_available();
+}
+
+/* Whether a URI leads somewhere by an IP address, as tm reads it: of anything else tm would ask
+ * a name server. */
+static int has_address(const struct sip_uri *uri)
+{
+	return (uri->type == SIP_URI_T || uri->type == SIPS_URI_T)
+		   && (str2ip((str *)&uri->host) != NULL || str2ip6((str *)&uri->host) != NULL);
+}
+
+/* Where such a URI leads to. 0, or -1: the proxy cannot send there. */
+static int destination_of(struct sip_uri *uri, struct socket_info *socket, struct dest_info *destination)
+{
+	init_dest_info(destination);
+	destination->proto = uri->type == SIPS_URI_T ? PROTO_TLS : uri->proto == PROTO_NONE ? PROTO_UDP : uri->proto;
+	if(sip_hostport2su(&destination->to, &uri->host, uri->port_no, &destination->proto) != 0)
+		return -1;
+	destination->send_sock = get_send_socket2(socket, &destination->to, destination->proto, NULL);
+	return destination->send_sock != NULL ? 0 : -1;
+}
+
+/* Whether a connection could not take `size` bytes more. Kamailio would give up the connection,
+ * with all that is queued for it. */
+static int is_connection_full(struct dest_info *destination, size_t size)
+{
+	struct tcp_connection *connection;
+	struct ip_addr ip;
+	size_t queued;
+
+	su2ip_addr(&ip, &destination->to);
+	connection = tcpconn_get(0, &ip, su_getport(&destination->to), NULL, 0);
+	if(connection == NULL)
+		return 0;
+	queued = connection->wbuf_q.queued;
+	tcpconn_put(connection);
+	return queued > 0 && queued + size > cfg_get(tcp, tcp_cfg, tcpconn_wq_max);
+}
+
+enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
+{
+	str uri = cpm_to_str(hop);
+	struct dest_info destination;
+	struct sip_uri parsed;
+
+	if(hop.s == NULL)
+		return cpm_size_exceeds_datagram(o, NULL) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
+	if(parse_uri(uri.s, uri.len, &parsed) < 0 || !has_address(&parsed))
+		return CPM_WAY_NONE;
+	/* Nearly every hop is a plain sip: URI, which means UDP: not worth a look for its socket. */
+	if(parsed.type == SIP_URI_T && parsed.transport_val.len == 0)
+		return cpm_size_exceeds_datagram(o, &uri) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
+	if(destination_of(&parsed, (struct socket_info *)(uintptr_t)o->socket, &destination) < 0)
+		return CPM_WAY_NONE;
+	if(destination.proto == PROTO_UDP)
+		return cpm_size_exceeds_datagram(o, &uri) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
+	return is_connection_full(&destination, cpm_size_at_most(o)) ? CPM_WAY_FULL : CPM_WAY_CLEAR;
+}
+
+static int is_method(const struct cpm_outgoing *o, const char *method)
+{
+	return o->method.len == strlen(method) && memcmp(o->method.s, method, o->method.len) == 0;
+}
+
+/* The end of an outgoing request, and the responses to an INVITE before it. Runs in the worker
+ * that got the response, or in a timer process. */
+static void answered(struct cell *t, int type, struct tmcb_params *params)
+{
+	static const struct cpm_token nothing;
+	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
+	struct dest_info *sent_to = &t->uac[0].request.dst;
+	struct cpm_outcome outcome;
+	struct ip_addr ip;
+	char place[IP_ADDR_MAX_STR_SIZE + sizeof("sip:[]:65535;transport=udp")];
+
+	if(type & TMCB_DESTROY) {
+		if(*params->param != NULL)
+			shm_free(*params->param);
+		return;
+	}
+	memset(&outcome, 0, sizeof(outcome));
+	if(has_response) {
+		outcome.response.s = params->rpl->buf;
+		outcome.response.len = params->rpl->len;
+		outcome.reason = cpm_of_str(&params->rpl->first_line.u.reply.reason);
+	}
+	if(type & TMCB_LOCAL_RESPONSE_IN) {
+		if(params->code < 300 && has_response)
+			cpm_core_api->responded(cpm_service, outcome.response);
+		return;
+	}
+	/* Each 2xx to an INVITE has been told as it came in. */
+	if(t->uac[0].request.buffer == NULL || (is_invite(t) && params->code < 300))
+		return;
+	outcome.code = params->code;
+	outcome.is_cancelled = (t->flags & T_CANCELED) != 0;
+	outcome.token = *params->param != NULL ? *(const struct cpm_token *)*params->param : nothing;
+	outcome.request.s = t->uac[0].request.buffer;
+	outcome.request.len = t->uac[0].request.buffer_len;
+	if(params->code >= 300) {
+		su2ip_addr(&ip, &sent_to->to);
+		outcome.place.s = place;
+		outcome.place.len = snprintf(place, sizeof(place),
+				ip.af == AF_INET6 ? "sip:[%s]:%u;transport=%s" : "sip:%s:%u;transport=%s", ip_addr2a(&ip),
+				su_getport(&sent_to->to),
+				sent_to->proto == PROTO_UDP ? "udp" : sent_to->proto == PROTO_TCP ? "tcp" : "tls");
+	}
+	cpm_core_api->ended(cpm_service, &outcome);
+}
+
+/* What tm is to tell of a request. Of an INVITE each response, and no ACK to a 2xx, which waits
+ * for that of the originator. */
+static int wanted_of(const struct cpm_outgoing *o)
+{
+	if(is_method(o, "ACK"))
+		return 0;
+	return is_method(o, "INVITE") ? TMCB_LOCAL_RESPONSE_IN | TMCB_LOCAL_COMPLETED | TMCB_DONT_ACK : TMCB_LOCAL_COMPLETED;
+}
+
+enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_t *transaction)
+{
+	str method = cpm_to_str(o->method);
+	str headers = cpm_to_str(o->headers_with_max_forwards);
+	str body = cpm_to_str(o->body);
+	int wanted = wanted_of(o);
+	struct cpm_token *token = NULL;
+	unsigned hash_index, label;
+	uac_req_t request;
+	dlg_t dialog;
+	int result;
+
+	/* What it is to give back lives in shared memory as long as the transaction. */
+	if(o->token.words[0] != 0 || o->token.words[1] != 0) {
+		token = shm_malloc(sizeof(*token));
+		if(token == NULL)
+			return CPM_SENT_FAILED;
+		*token = o->token;
+		wanted |= TMCB_DESTROY;
+	}
+	memset(&dialog, 0, sizeof(dialog));
+	dialog.state = DLG_CONFIRMED;
+	dialog.id.call_id = cpm_to_str(o->call_id);
+	dialog.id.loc_tag = cpm_to_str(o->from_tag);
+	dialog.id.rem_tag = cpm_to_str(o->to_tag);
+	dialog.loc_uri = cpm_to_str(o->from.whole);
+	dialog.rem_uri = cpm_to_str(o->to.whole);
+	dialog.rem_target = cpm_to_str(o->request_uri);
+	/* The route set is among the header lines: with one of its own, tm would go by names. */
+	dialog.dst_uri = cpm_to_str(hop);
+	dialog.loc_seq.value = o->cseq;
+	dialog.loc_seq.is_set = 1;
+	dialog.send_sock = (struct socket_info *)(uintptr_t)o->socket;
+	set_uac_req(&request, &method, &headers, body.len > 0 ? &body : NULL, &dialog, wanted,
+			wanted ? answered : NULL, token);
+	result = CPM_WITHOUT_SIGNATURE(cpm_tm.t_uac_with_ids(&request, &hash_index, &label));
+	if(result <= 0 && token != NULL) /* no transaction has come about that would release it */
+		shm_free(token);
+	*transaction = result > 0 ? cpm_number_of(hash_index, label) : 0;
+	/* event_route[tm:local-request] may drop it. */
+	return result < 0 ? CPM_SENT_FAILED : result == 0 ? CPM_SENT_DROPPED : CPM_SENT;
+}
+
+int cpm_has_sessions = 0;
+
+/* A 2xx that comes when tm has no transaction for it any more: repeated, forked, or very late.
+ * This runs before tm or after it, as the modules were loaded. */
+int cpm_send_response(sip_msg_t *msg)
+{
+	struct cpm_str whole = {msg->buf, msg->len};
+	int branch;
+
+	if(!cpm_has_sessions || parse_headers(msg, HDR_CALLID_F | HDR_CSEQ_F, 0) < 0 || msg->callid == NULL || msg->cseq == NULL
+			|| !cpm_core_api->is_session_name(cpm_service, cpm_of_str(&msg->callid->body)))
+		return 1;
+	if(cpm_tm.t_check(msg, &branch) != 0)
+		return 1;
+	if(msg->first_line.u.reply.statuscode / 100 == 2 && get_cseq(msg)->method_id == METHOD_INVITE)
+		cpm_core_api->responded(cpm_service, whole);
+	return 0;
+}

@@ -1,0 +1,130 @@
+//! The entries of the table that are about what an operator asks.
+
+use std::ffi::{CString, c_int, c_void};
+
+use super::bindings::{
+    self, cpm_answer_visitor, cpm_query, cpm_query_result, cpm_row, cpm_service, cpm_str,
+};
+use super::host::{borrowed, lend};
+use super::service::on_service;
+use crate::controlling::large_message_mode::SessionId;
+use crate::operator::{Counter, Event, Gauge};
+use crate::processes::{Query, QueryResult, Visitor};
+
+/// Writes a row, if there is one.
+fn describe(row: Option<(&'static str, &'static str)>, room: *mut cpm_row) -> c_int {
+    let Some((name, help)) = row.filter(|_| !room.is_null()) else {
+        return 0;
+    };
+    let row = cpm_row {
+        name: lend(name.as_bytes()),
+        help: lend(help.as_bytes()),
+    };
+    // SAFETY: not NULL, and C lends room for one row. The texts are in the program.
+    unsafe { room.write(row) };
+    1
+}
+
+pub(super) extern "C" fn counter(number: usize, room: *mut cpm_row) -> c_int {
+    let row = Counter::ALL.get(number);
+    describe(row.map(|row| (row.name(), row.help())), room)
+}
+
+pub(super) extern "C" fn gauge(number: usize, room: *mut cpm_row) -> c_int {
+    let row = Gauge::ALL.get(number);
+    describe(row.map(|row| (row.name(), row.help())), room)
+}
+
+pub(super) extern "C" fn event(number: usize, room: *mut cpm_row) -> c_int {
+    let row = Event::ALL.get(number);
+    describe(row.map(|row| (row.name(), row.help())), room)
+}
+
+pub(super) extern "C" fn gauge_value(service: *const cpm_service, number: usize) -> u64 {
+    on_service(
+        service,
+        std::ptr::null_mut(),
+        0,
+        "telling a gauge",
+        |_, running, _| {
+            Gauge::ALL
+                .get(number)
+                .map_or(0, |gauge| running.gauge(*gauge))
+        },
+    )
+}
+
+pub(super) extern "C" fn query(
+    service: *const cpm_service,
+    query: cpm_query,
+    argument: cpm_str,
+    visitor: *const cpm_answer_visitor,
+    to: *mut c_void,
+) -> cpm_query_result {
+    // SAFETY: NULL, or lent for the duration of the call (cpm.h).
+    let Some(table) = (unsafe { visitor.as_ref() }) else {
+        return bindings::CPM_QUERY_NO_ANSWER;
+    };
+    on_service(
+        service,
+        std::ptr::null_mut(),
+        bindings::CPM_QUERY_NO_ANSWER,
+        "answering an operator",
+        |_, running, proxy| {
+            // SAFETY: lent for the duration of the call (cpm.h).
+            let session = std::str::from_utf8(unsafe { borrowed(argument) }).ok();
+            let session = session.and_then(SessionId::parse);
+            let query = match (query, session) {
+                (bindings::CPM_QUERY_SESSIONS, _) => Query::Sessions,
+                (bindings::CPM_QUERY_RELAY, _) => Query::Relay,
+                (bindings::CPM_QUERY_FORGET_GROUPS, _) => Query::ForgetGroups,
+                _ if running.control().large_mode().is_none() => return bindings::CPM_QUERY_OFF,
+                (bindings::CPM_QUERY_SESSION, Some(session)) => Query::Session(session),
+                (bindings::CPM_QUERY_END, Some(session)) => Query::End(session),
+                _ => return bindings::CPM_QUERY_UNKNOWN,
+            };
+            match running.ask(&query, proxy, &mut CVisitor { table, to }) {
+                QueryResult::Answered => bindings::CPM_QUERY_ANSWERED,
+                QueryResult::Unknown => bindings::CPM_QUERY_UNKNOWN,
+                QueryResult::Off => bindings::CPM_QUERY_OFF,
+                QueryResult::NoAnswer => bindings::CPM_QUERY_NO_ANSWER,
+            }
+        },
+    )
+}
+
+/// Adapts the C vtable `cpm_answer_visitor`.
+struct CVisitor<'a> {
+    table: &'a cpm_answer_visitor,
+    to: *mut c_void,
+}
+
+/// Calls a function of the visitor, with the pointer that C gave for it.
+macro_rules! visit {
+    ($self:ident.$function:ident($($argument:expr),*)) => {{
+        let result: c_int = match $self.table.$function {
+            // SAFETY: the table and what is lent live until the call returns.
+            Some($function) => unsafe { $function($self.to, $($argument),*) },
+            None => 0,
+        };
+        result == 0
+    }};
+}
+
+impl Visitor for CVisitor<'_> {
+    fn record(&mut self) -> bool {
+        visit!(self.record())
+    }
+
+    fn part(&mut self) -> bool {
+        visit!(self.part())
+    }
+
+    fn text(&mut self, name: &CString, value: &str) -> bool {
+        visit!(self.text(name.as_ptr(), lend(value.as_bytes())))
+    }
+
+    fn number(&mut self, name: &CString, value: u64) -> bool {
+        visit!(self.number(name.as_ptr(), value))
+    }
+}

@@ -1,0 +1,286 @@
+//! The service, put together: policy, shared memory, relay. Before the proxy forks.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::current::Current;
+use super::letter::Query;
+use super::proxy::Proxy;
+use super::query::{Desk, QueryResult, SharedGauges, Visitor, visit};
+use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
+use crate::controlling::{ControllingFunction, GroupFinder, Ids, SenderTable, fill_random};
+use crate::group::source::SourceError;
+use crate::log::LogLevel;
+use crate::names::{self, NameTable, Names};
+use crate::operator::Gauge;
+use crate::policy::{IdKeyError, RunsAs, Settings, SettingsError, StateDirError, TuneError};
+use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
+use crate::shared::{OutstandingTable, RequestTable};
+use crate::sip::Uri;
+
+/// A service that has started. Each process has a copy of its own.
+pub struct Service {
+    current: Current,
+    shared: Rc<Shared>,
+    /// What the relay starts from, until one process takes it.
+    relay: RefCell<Option<(RelaySettings, Listeners)>>,
+}
+
+/// What all processes share beside what the Controlling Function itself does.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Where an operator's questions about sessions are answered; `None`: there are no sessions.
+    pub(super) desk: Option<Desk>,
+    pub(super) gauges: SharedGauges,
+    /// How often the caches of groups were to be forgotten.
+    pub(super) flushes: &'static AtomicU64,
+}
+
+/// Why there is no start: one line for the operator.
+#[derive(Debug)]
+pub enum StartError {
+    /// Parameters do not fit each other.
+    Settings(SettingsError),
+    /// A group source.
+    Source(SourceError),
+    /// The state directory, or the spool.
+    StateDir(StateDirError),
+    /// The key of the ids.
+    IdKey(IdKeyError),
+    /// There is no shared memory for what this parameter asks for.
+    NoMemory(&'static str),
+    /// The MSRP relay.
+    Relay(RelayError),
+    /// The proxy has no listener for SIP, and nothing says where it is reached.
+    NoContact,
+    /// Names cannot be looked up.
+    Names(io::Error),
+    /// Answers to operators have no place.
+    Desk(io::Error),
+    /// There is no large message mode, or another process has its relay.
+    NoLargeMode,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Settings(error) => error.fmt(f),
+            StartError::Source(error) => error.fmt(f),
+            StartError::StateDir(error) => error.fmt(f),
+            StartError::IdKey(error) => error.fmt(f),
+            StartError::Relay(error) => error.fmt(f),
+            StartError::NoMemory(what) => write!(f, "there is no memory for so many {what}"),
+            StartError::NoContact => {
+                f.write_str("the proxy has no listener for SIP: set contact_uri")
+            }
+            StartError::Names(error) => write!(f, "names cannot be looked up: {error}"),
+            StartError::Desk(error) => write!(f, "no file in memory for answers: {error}"),
+            StartError::NoLargeMode => f.write_str("there is no MSRP relay to be started"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+macro_rules! from {
+    ($($error:ident => $kind:ident),*) => {$(
+        impl From<$error> for StartError {
+            fn from(error: $error) -> Self {
+                StartError::$kind(error)
+            }
+        }
+    )*};
+}
+from!(SettingsError => Settings, SourceError => Source, StateDirError => StateDir,
+    IdKeyError => IdKey, RelayError => Relay);
+
+impl Service {
+    /// Checks the parameters against each other, makes the state directory, opens the MSRP
+    /// listeners. `own_uri`: where the proxy itself is reached. `key_seed`: random.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn start(
+        mut settings: Settings,
+        runs_as: Option<RunsAs>,
+        key_seed: u64,
+        own_uri: &str,
+        proxy: &dyn Proxy,
+    ) -> Result<Self, StartError> {
+        // What cannot be anyhow leaves no folder behind.
+        settings.check()?;
+        check_group_sources(&settings, proxy)?;
+        let notice = |line: fmt::Arguments<'_>| proxy.log(LogLevel::Notice, line);
+        if let Some(why) = settings.prepare_state_dir(runs_as)? {
+            notice(format_args!("{why}; going on without a state directory"));
+        }
+        if settings.large_mode.is_on()
+            && let Some(file_system) = settings.prepare_spool_dir(runs_as)?
+        {
+            notice(format_args!(
+                "the spool for large messages lies in memory ({file_system}): name a folder on a disk with \
+                 msrp_spool_dir, or none"
+            ));
+        }
+        let id_key = settings.id_key(runs_as)?;
+        let mut control = ControllingFunction::new(settings, key_seed)?;
+        // Without it every request to a name takes the long way, by the process that looks names
+        // up.
+        let table = proxy.share(names::TABLE_WORDS);
+        let names = Names {
+            servers: control.settings().dns_servers.clone(),
+            table: table.map(|words| NameTable::new(words, monotonic_s)),
+        };
+        control = control.with_names(names.clone());
+        if let Some(key) = id_key {
+            control = control.with_ids(Ids::new(&key));
+        }
+        let records = control.settings().imdn_records;
+        if records > 0 {
+            let words = share(proxy, SenderTable::words(records), "imdn_records")?;
+            control = control.with_senders(SenderTable::new(words, fill_random, monotonic_s));
+        }
+        let requests = control.settings().request_records;
+        if requests > 0 {
+            let words = share(proxy, RequestTable::words(requests), "request_records")?;
+            control = control.with_requests(RequestTable::new(words, fill_random, monotonic_s));
+        }
+        if let Some(words) = proxy.share(OutstandingTable::WORDS) {
+            control = control.with_outstanding(OutstandingTable::new(words, key_seed, monotonic_s));
+        }
+        let mut relay = None;
+        if control.settings().large_mode.is_on() {
+            let settings = RelaySettings {
+                names,
+                ..RelaySettings::new(control.settings())
+            };
+            let listeners = Listeners::bind(&settings)?;
+            let policy = &control.settings().large_mode;
+            let addresses = MsrpAddresses::new(policy, listeners.fingerprint());
+            let contact = policy.contact_uri.as_deref().unwrap_or(own_uri);
+            if !matches!(Uri::parse(contact), Ok(Uri::Sip(_))) {
+                return Err(StartError::NoContact);
+            }
+            let large_mode = LargeModeSettings::new(policy, contact.to_owned(), addresses);
+            control = control.with_large_mode(large_mode);
+            relay = Some((settings, listeners));
+        }
+        Ok(Service {
+            shared: Rc::new(Shared::new(&control, proxy)?),
+            current: Current::new(control, |words| proxy.share(words)),
+            relay: RefCell::new(relay),
+        })
+    }
+
+    /// The Controlling Function in force for what begins now.
+    pub fn control(&self) -> Rc<ControllingFunction> {
+        self.current.control()
+    }
+
+    /// Changes a parameter in all processes, for what begins from now on. With `only_try` nothing
+    /// changes.
+    ///
+    /// # Errors
+    /// [`TuneError`]
+    pub fn tune(&self, name: &str, value: &str, only_try: bool) -> Result<(), TuneError> {
+        self.current.tune(name, value, only_try)
+    }
+
+    /// The value of a gauge at the moment.
+    pub fn gauge(&self, gauge: Gauge) -> u64 {
+        self.shared.gauges.read(gauge)
+    }
+
+    /// Asks what an operator wants to know, and waits for the answer. `visitor` gets it.
+    pub fn ask(&self, query: &Query, proxy: &dyn Proxy, visitor: &mut dyn Visitor) -> QueryResult {
+        if *query == Query::ForgetGroups {
+            if self.control().settings().group_sources.is_empty() {
+                return QueryResult::Off;
+            }
+            self.shared.flushes.fetch_add(1, Relaxed);
+            return QueryResult::Answered;
+        }
+        let Some(desk) = &self.shared.desk else {
+            return QueryResult::Off;
+        };
+        match desk.ask(query, proxy) {
+            None => QueryResult::NoAnswer,
+            Some(None) => QueryResult::Unknown,
+            Some(Some(answer)) => {
+                visit(&answer, visitor);
+                QueryResult::Answered
+            }
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// Starts the relay, in the process that is to have all sessions: the first that calls it.
+    pub(super) fn start_relay(&self) -> Result<Relay, StartError> {
+        let (settings, listeners) = self.relay.take().ok_or(StartError::NoLargeMode)?;
+        Ok(Relay::start(settings, listeners)?)
+    }
+}
+
+impl Shared {
+    fn new(control: &ControllingFunction, proxy: &dyn Proxy) -> Result<Self, StartError> {
+        let has_groups = !control.settings().group_sources.is_empty();
+        let has_sessions = control.large_mode().is_some();
+        // Where nothing writes them they need not be shared.
+        let mut words: &'static [AtomicU64] = &[];
+        if has_groups || has_sessions {
+            let size = 1 + Desk::WORDS + SharedGauges::WORDS;
+            words = share(proxy, size, "processes")?;
+        }
+        let (flushes, desk) = match words {
+            [flushes, desk, ..] => (flushes, Some(desk)),
+            _ => (&NONE, None),
+        };
+        let desk = desk.filter(|_| has_sessions).map(Desk::new).transpose();
+        Ok(Shared {
+            desk: desk.map_err(StartError::Desk)?,
+            gauges: SharedGauges(words.get(1 + Desk::WORDS..).unwrap_or_default()),
+            flushes,
+        })
+    }
+}
+
+static NONE: AtomicU64 = AtomicU64::new(0);
+
+fn share(
+    proxy: &dyn Proxy,
+    words: usize,
+    what: &'static str,
+) -> Result<&'static [AtomicU64], StartError> {
+    proxy.share(words).ok_or(StartError::NoMemory(what))
+}
+
+/// The sources are opened by other processes; what is wrong with them is to be known before there
+/// are any. A server that does not answer is not: it may come up later.
+fn check_group_sources(settings: &Settings, proxy: &dyn Proxy) -> Result<(), SourceError> {
+    GroupFinder::check(settings)?;
+    for (url, source) in settings.group_sources.iter().zip(1..) {
+        let Some(url) = url.strip_prefix("db:") else {
+            continue;
+        };
+        let module = format!("db_{}", url.split(':').next().unwrap_or_default());
+        if !proxy.has_database(&module) {
+            return Err(SourceError::NoDatabaseModule { source, module });
+        }
+    }
+    Ok(())
+}
+
+/// Seconds of the clock that all processes share.
+fn monotonic_s() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0)
+}

@@ -1,0 +1,141 @@
+//! Disposition notifications that go on, as a proxy sends them.
+
+use std::rc::Rc;
+
+use super::letter;
+use super::outgoing::Outgoing;
+use super::process::Process;
+use super::proxy::Answer;
+use super::proxy::{Opened, Proxy};
+use super::received::{Script, answer_of, is_of};
+use super::sender::Sender;
+use super::way::{Located, locate};
+use crate::controlling::large_message_mode::TransactionKey;
+use crate::controlling::{
+    ControllingFunction, Counter, Forwarding, Notification, OutgoingRequest, Received, Unparsed,
+};
+use crate::log::LogLevel;
+
+/// Sends a MESSAGE on that is a notification to an address of ours. `is_asked`: the routing script
+/// wants it so, whatever the parameter `imdn` says. [`Script::No`]: it is none, and nothing has
+/// changed.
+pub fn forward_notification(
+    service: &Rc<ControllingFunction>,
+    received: &Received<'_>,
+    is_asked: bool,
+    proxy: &dyn Proxy,
+) -> Script {
+    if !is_of(received.message, &["MESSAGE"]) {
+        return Script::No;
+    }
+    let sender = Sender::new(service.names(), proxy);
+    let notification = service.forward_notification(received, is_asked, &sender);
+    if matches!(notification, Notification::NotOurs) {
+        return Script::No;
+    }
+    // From here on its repetitions are absorbed.
+    let transaction = match proxy.open() {
+        Opened::Not => return Script::No,
+        Opened::Absorbed => return Script::End,
+        Opened::Open(transaction) => transaction,
+    };
+    match notification {
+        Notification::NotOurs => {}
+        Notification::Refused(reply) => {
+            proxy.reply(transaction, &answer_of(&reply), false);
+        }
+        Notification::Nameless(receipt) => {
+            let (reply, is_sent) = service.send_nameless(&receipt, &sender);
+            if is_sent {
+                proxy.count(Counter::ImdnForwarded, 1);
+            }
+            proxy.reply(transaction, &answer_of(&reply), false);
+        }
+        Notification::Forward(forwarding) => {
+            forward(service, &forwarding, transaction, proxy);
+        }
+    }
+    Script::Yes
+}
+
+fn forward(
+    service: &ControllingFunction,
+    forwarding: &Forwarding,
+    transaction: TransactionKey,
+    proxy: &dyn Proxy,
+) {
+    let uri = forwarding.request_uri.as_str();
+    let hop = forwarding.next_hop.as_deref().unwrap_or(uri);
+    // A notification is short: its way does not depend on its length.
+    let stand_in = Outgoing::of(&OutgoingRequest {
+        method: "MESSAGE",
+        request_uri: uri,
+        next_hop: None,
+        from: "",
+        from_tag: "",
+        to: "",
+        call_id: "",
+        cseq: 1,
+        headers: &forwarding.headers,
+        body: b"",
+        attempt: 0,
+        about: None,
+    });
+    let why = match locate(service.names(), proxy, &stand_in, hop) {
+        Located::At(spot) => {
+            if proxy.forward(forwarding, &spot.uri) {
+                proxy.count(Counter::ImdnForwarded, 1);
+                return;
+            }
+            "the proxy cannot send it"
+        }
+        Located::Later(hop) => {
+            if let Some(suspended) = proxy.suspend(forwarding) {
+                if post_forward(proxy, suspended, uri, &hop, &forwarding.correlation) {
+                    return;
+                }
+                proxy.unsuspend(suspended);
+            }
+            let busy = Answer::bare(503, c"Service Unavailable");
+            proxy.reply(transaction, &busy, false);
+            "there is no room for it now"
+        }
+        Located::Nowhere => {
+            let unresolvable = Answer::bare(478, c"Unresolvable Destination");
+            proxy.reply(transaction, &unresolvable, false);
+            "the name of its next hop has no address"
+        }
+    };
+    let correlation = &forwarding.correlation;
+    let line =
+        format_args!("a disposition notification could not be sent on: {why}, {correlation}");
+    proxy.log(LogLevel::Notice, line);
+}
+
+/// What to reply to a request of ours that the proxy's parser refuses; see
+/// [`ControllingFunction::refuse_unparsed`]. `is_unseen`: it has just come in.
+pub fn refuse_unparsed(
+    service: &Rc<ControllingFunction>,
+    request: &[u8],
+    is_unseen: bool,
+    proxy: &dyn Proxy,
+) -> Option<Unparsed> {
+    let sender = Sender::new(service.names(), proxy);
+    if is_unseen {
+        service.refuse_unseen(request, &sender)
+    } else {
+        service.refuse_unparsed(request, &sender)
+    }
+}
+
+/// Hands a suspended notification to the process in which it waits. `false`: not possible now.
+fn post_forward(
+    proxy: &dyn Proxy,
+    transaction: TransactionKey,
+    request_uri: &str,
+    hop: &str,
+    correlation: &str,
+) -> bool {
+    let letter = letter::forward(transaction, request_uri, hop, correlation);
+    proxy.memory().has_room(letter.len()) && proxy.post(Process::FanOut, &letter)
+}

@@ -1,0 +1,84 @@
+//! CPM groups: looks pre-defined groups up. A source may be slow (a database, an XDMS across the
+//! network), and a SIP worker must not wait for it: this process goes on where the worker came to
+//! the group, and finishes the request.
+
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::fan_out::reply_internal_error;
+use super::letter::GroupRequest;
+use super::proxy::Proxy;
+use super::received::{ReceivedRequest, unavailable};
+use super::sender::Sender;
+use crate::controlling::large_message_mode::TransactionKey;
+use crate::controlling::{ControllingFunction, GroupFinder, Received};
+use crate::group::source::SourceError;
+
+/// The process.
+pub(super) struct GroupsProcess {
+    finder: GroupFinder,
+    /// How often the caches of all these processes were to be forgotten, and how often this one has
+    /// done so.
+    flushes: &'static AtomicU64,
+    flushed: u64,
+    at_work: Option<TransactionKey>,
+}
+
+impl GroupsProcess {
+    pub(super) fn start(
+        service: &ControllingFunction,
+        flushes: &'static AtomicU64,
+    ) -> Result<Self, SourceError> {
+        Ok(GroupsProcess {
+            finder: GroupFinder::new(service)?,
+            flushes,
+            flushed: flushes.load(Relaxed),
+            at_work: None,
+        })
+    }
+
+    /// Finishes a request, which may take as long as the group's sources do.
+    pub(super) fn take(
+        &mut self,
+        asked: &GroupRequest,
+        service: &Rc<ControllingFunction>,
+        proxy: &dyn Proxy,
+    ) {
+        let flushes = self.flushes.load(Relaxed);
+        if self.flushed != flushes {
+            self.flushed = flushes;
+            self.finder.flush();
+        }
+        self.at_work = Some(asked.transaction);
+        let received = Received {
+            message: &asked.message,
+            request_uri: &asked.request_uri,
+            source_address: asked.source_address.parse().ok(),
+        };
+        let originator = &asked.originator;
+        match ReceivedRequest::resume(service, &received, asked.transaction, originator) {
+            Some(resumed) => {
+                let group = if proxy.now_ms() < asked.deadline_ms {
+                    let sender = Sender::new(service.names(), proxy);
+                    let request = resumed.request().borrow();
+                    self.finder
+                        .look_up(&request, proxy.now_ms(), proxy, &sender)
+                } else {
+                    unavailable()
+                };
+                resumed.finish(group, proxy);
+            }
+            // A parameter has changed since.
+            None => reply_internal_error(asked.transaction, proxy),
+        }
+        self.at_work = None;
+    }
+
+    /// A call has panicked: its request is lost.
+    pub(super) fn handle_panic(&mut self, proxy: &dyn Proxy) {
+        if let Some(transaction) = self.at_work.take() {
+            reply_internal_error(transaction, proxy);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! CPM sessions: all large message sessions, between the proxy and the relay.
+
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::assembly::Shared;
+use super::letter::{Letter, Query, SessionInput};
+use super::proxy::Proxy;
+use super::sender::Sender;
+use crate::controlling::ControllingFunction;
+use crate::operator::Gauge;
+use crate::relay::{Relay, RelayEvent};
+use crate::sessions::{Question, RelayOrder, Sessions, Wake};
+
+/// Entries that are taken before the sessions go on.
+const ENTRIES_PER_TURN: usize = 256;
+/// Events of the relay before that.
+const RELAY_EVENTS_PER_TURN: usize = 256;
+/// How often the relay gets commands before that.
+const COMMANDS_PER_TURN: usize = 32;
+/// How often the gauges are written while there is something to be seen: the relay moves on while
+/// nothing happens here.
+const GAUGES_MS: i32 = 1_000;
+/// How long the relay may take to stop.
+const RELAY_STOP: Duration = Duration::from_millis(500);
+
+/// The process.
+pub(super) struct SessionsProcess {
+    sessions: Sessions,
+    relay: Relay,
+    shared: Rc<Shared>,
+    taken: usize,
+}
+
+impl SessionsProcess {
+    /// `None`: the service has no large message mode.
+    pub(super) fn new(
+        service: &Rc<ControllingFunction>,
+        relay: Relay,
+        shared: Rc<Shared>,
+    ) -> Option<Self> {
+        Some(SessionsProcess {
+            sessions: Sessions::new(Instant::now(), service)?,
+            relay,
+            shared,
+            taken: 0,
+        })
+    }
+
+    /// Readable while the relay has something to say.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.relay.as_fd()
+    }
+
+    pub(super) fn takes(&self) -> bool {
+        self.taken < ENTRIES_PER_TURN
+    }
+
+    pub(super) fn take(
+        &mut self,
+        letter: Letter,
+        service: &Rc<ControllingFunction>,
+        proxy: &dyn Proxy,
+    ) {
+        self.taken += 1;
+        self.sessions.serve(service);
+        let host = Sender::new(service.names(), proxy);
+        let now = Instant::now();
+        let sessions = &mut self.sessions;
+        match letter {
+            Letter::Session(SessionInput::Invite(transaction, invite)) => {
+                sessions.handle_invite(now, invite, transaction, &host);
+            }
+            Letter::Session(SessionInput::Request(transaction, request)) => {
+                sessions.handle_request(now, request, transaction, &host);
+            }
+            Letter::Session(SessionInput::Cancel(invite)) => {
+                sessions.handle_cancel(now, invite, &host);
+            }
+            Letter::Session(SessionInput::Response(response)) => {
+                sessions.handle_response(now, response, &host);
+            }
+            Letter::Session(SessionInput::NoResponse(code, request)) => {
+                sessions.handle_no_response(now, code, request, &host);
+            }
+            Letter::Session(SessionInput::Invited(transaction, call_id)) => {
+                sessions.handle_invited(now, &call_id, transaction, &host);
+            }
+            Letter::Query(number, query) => self.answer(now, number, &query, &host),
+            Letter::Job(..) | Letter::Waiting(_) | Letter::Group(_) => {}
+        }
+        self.carry_out_commands();
+    }
+
+    fn answer(&mut self, now: Instant, number: u64, query: &Query, host: &Sender<'_>) {
+        let Some(desk) = self.shared.desk.as_ref().filter(|desk| desk.awaits(number)) else {
+            return;
+        };
+        let question = match query {
+            Query::Sessions => Question::Sessions,
+            Query::Session(session) => Question::Session(*session),
+            Query::End(session) => Question::End(*session),
+            Query::Relay => Question::Relay,
+            Query::ForgetGroups => return,
+        };
+        let answer = self.sessions.answer(now, question, &self.relay, host);
+        desk.answer(number, answer.as_deref());
+    }
+
+    /// Milliseconds until it is wanted again.
+    pub(super) fn work(&mut self, service: &Rc<ControllingFunction>, proxy: &dyn Proxy) -> i32 {
+        let had_all = self.taken < ENTRIES_PER_TURN;
+        self.taken = 0;
+        self.sessions.serve(service);
+        let host = Sender::new(service.names(), proxy);
+        let now = Instant::now();
+        let relay_had_all = self.take_relay_events(now, proxy, &host);
+        let mut wake = self.sessions.work(now, &host);
+        // What waits until the relay has its commands goes on at once.
+        for _ in 0..COMMANDS_PER_TURN {
+            if !self.carry_out_commands() || wake != Wake::Now {
+                break;
+            }
+            wake = self.sessions.work(now, &host);
+        }
+        self.carry_out_commands();
+        let wait = match wake {
+            _ if !had_all || !relay_had_all => 0,
+            Wake::Now => 0,
+            Wake::Never => -1,
+            Wake::At(at) => {
+                let wait = at.saturating_duration_since(Instant::now());
+                // Rounded up: a wake that comes too early would find nothing to do.
+                i32::try_from(wait.as_millis() + 1).unwrap_or(i32::MAX)
+            }
+        };
+        let is_seen = self.publish();
+        if is_seen && !(0..=GAUGES_MS).contains(&wait) {
+            GAUGES_MS
+        } else {
+            wait
+        }
+    }
+
+    /// True: there are no more.
+    fn take_relay_events(&mut self, now: Instant, proxy: &dyn Proxy, host: &Sender<'_>) -> bool {
+        for _ in 0..RELAY_EVENTS_PER_TURN {
+            match self.relay.poll_event() {
+                None => return true,
+                Some(RelayEvent::Log(level, line)) => proxy.log(level, format_args!("{line}")),
+                Some(RelayEvent::Session(session, event)) => {
+                    self.sessions.handle_relay_event(now, session, event, host);
+                    self.carry_out_commands();
+                }
+            }
+        }
+        false
+    }
+
+    /// True: there were some.
+    fn carry_out_commands(&mut self) -> bool {
+        let mut were_some = false;
+        while let Some(order) = self.sessions.poll_command() {
+            match order {
+                RelayOrder::Command(session, command) => self.relay.command(session, command),
+                RelayOrder::Forget(session) => self.relay.forget(session),
+            }
+            were_some = true;
+        }
+        were_some
+    }
+
+    /// Writes the gauges. True: they are not all 0.
+    fn publish(&self) -> bool {
+        let totals = self.relay.totals();
+        self.shared.gauges.publish(|gauge| match gauge {
+            Gauge::Sessions => self.sessions.len() as u64,
+            Gauge::Connections => totals.connections as u64,
+            Gauge::Memory => totals.memory_bytes as u64,
+            Gauge::Spool => totals.spool_bytes,
+            Gauge::HeldBack => totals.held_back as u64,
+        });
+        self.sessions.len() + totals.connections > 0
+    }
+
+    /// A call has panicked: the session that was at work is lost, the others go on.
+    pub(super) fn handle_panic(&mut self, service: &Rc<ControllingFunction>, proxy: &dyn Proxy) {
+        let host = Sender::new(service.names(), proxy);
+        self.sessions.handle_panic(&host);
+        self.carry_out_commands();
+    }
+
+    /// The proxy ends: everybody is told what can be told at once.
+    pub(super) fn stop(mut self, service: &Rc<ControllingFunction>, proxy: &dyn Proxy) {
+        let host = Sender::new(service.names(), proxy);
+        self.sessions.shut_down(Instant::now(), &host);
+        self.carry_out_commands();
+        self.relay.stop(RELAY_STOP);
+    }
+}

@@ -1,0 +1,166 @@
+//! Sends what has waited for a name, and tells whoever it concerns where that is not possible.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+
+use super::letter::{SessionInput, Waiting, What};
+use super::outcome::message_ended;
+use super::outgoing::Outgoing;
+use super::proxy::{Proxy, Transmitted};
+use super::sender::NOT_SENDABLE;
+use super::tell::{tell_invited, tell_sessions};
+use super::waiting::{Entry, WaitingRoom};
+use super::way::choose;
+use crate::controlling::{ControllingFunction, Counter, OutgoingRequest};
+use crate::log::LogLevel;
+use crate::names::NameTag;
+
+/// Names that are taken before other work has its turn.
+const NAMES_PER_TURN: usize = 256;
+
+/// What came of a try.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// It is done with.
+    Done,
+    /// It cannot be sent at all.
+    Failed,
+    /// There is no room now.
+    NotNow,
+}
+
+/// Sends what has its name or finds room now. Nothing of `room` is borrowed while the proxy is
+/// called. Returns whether there may be more to do at once.
+pub(super) fn work(
+    room: &RefCell<WaitingRoom>,
+    service: &ControllingFunction,
+    proxy: &dyn Proxy,
+    is_turn_over: impl Fn() -> bool,
+) -> bool {
+    let mut left = room.borrow().for_room();
+    let mut names = NAMES_PER_TURN;
+    while !is_turn_over() {
+        let next = room.borrow_mut().next(&mut left, &mut names);
+        let Some((ticket, entry)) = next else {
+            return names == 0;
+        };
+        let now_ms = proxy.now_ms();
+        let tried = if entry.places.is_empty() {
+            Tried::Failed
+        } else {
+            send(proxy, &entry)
+        };
+        if tried == Tried::NotNow && now_ms < entry.deadline_ms {
+            room.borrow_mut().put_back(ticket, entry);
+            continue;
+        }
+        room.borrow_mut().leave(&entry);
+        if tried != Tried::Done {
+            let why = match tried {
+                Tried::NotNow => "there was no room for it",
+                _ if entry.places.is_empty() => "the name of its next hop has no address",
+                _ => "the proxy cannot send there",
+            };
+            fail(&entry.waiting, why, service, proxy);
+        }
+    }
+    true
+}
+
+/// Sends a request whose places are known.
+fn send(proxy: &dyn Proxy, entry: &Entry) -> Tried {
+    let request = match &entry.waiting.what {
+        What::Forward {
+            transaction,
+            request_uri,
+            ..
+        } => {
+            // A notification is short: its way does not depend on its length.
+            let stand_in = Outgoing::of(&OutgoingRequest {
+                method: "MESSAGE",
+                request_uri,
+                next_hop: None,
+                from: "",
+                from_tag: "",
+                to: "",
+                call_id: "",
+                cseq: 1,
+                headers: b"",
+                body: b"",
+                attempt: 0,
+                about: None,
+            });
+            let Some(spot) = choose(proxy, &stand_in, &entry.places, entry.name) else {
+                return Tried::Failed;
+            };
+            if proxy.resume(*transaction, request_uri, Some(&spot.uri)) {
+                proxy.count(Counter::ImdnForwarded, 1);
+            }
+            return Tried::Done;
+        }
+        What::Request(request) => request,
+    };
+    let mut outgoing = request.outgoing();
+    let Some(spot) = choose(proxy, &outgoing, &entry.places, entry.name) else {
+        return Tried::Failed;
+    };
+    let is_in_dialog = outgoing.to_tag.is_some();
+    if !is_in_dialog && (spot.is_full || !proxy.memory().has_room(outgoing.size_at_most())) {
+        return Tried::NotNow;
+    }
+    if !is_in_dialog {
+        outgoing.token.name = spot.name.map_or(0, NameTag::bits);
+    }
+    match proxy.send(&outgoing, &spot.uri) {
+        Transmitted::Sent(transaction) => {
+            if outgoing.method == "INVITE" && !is_in_dialog {
+                tell_invited(proxy, outgoing.call_id, Some(transaction));
+            }
+            Tried::Done
+        }
+        Transmitted::Dropped if outgoing.method == "MESSAGE" => Tried::Done,
+        Transmitted::Dropped | Transmitted::Failed => Tried::Failed,
+    }
+}
+
+/// Tells whoever it concerns that a request cannot be sent.
+pub(super) fn fail(waiting: &Waiting, why: &str, service: &ControllingFunction, proxy: &dyn Proxy) {
+    let request = match &waiting.what {
+        What::Forward {
+            transaction,
+            request_uri,
+            correlation,
+        } => {
+            let line = format_args!(
+                "a disposition notification could not be sent on: {why}, {correlation}"
+            );
+            proxy.log(LogLevel::Notice, line);
+            proxy.resume(*transaction, request_uri, None);
+            return;
+        }
+        What::Request(request) => request,
+    };
+    let line = format_args!(
+        "a request could not be sent: {why}, callid={}",
+        request.call_id
+    );
+    proxy.log(LogLevel::Notice, line);
+    let outgoing = request.outgoing();
+    let (code, reason) = NOT_SENDABLE;
+    match (outgoing.method, outgoing.to_tag) {
+        // As if it had been answered so (RFC 3261 §8.1.3.1).
+        ("MESSAGE", _) => {
+            let text = outgoing.text();
+            let text = text.strip_suffix(&[0]).unwrap_or(&text);
+            message_ended(service, proxy, code, outgoing.token.attempt, text, reason);
+        }
+        ("INVITE", None) => tell_invited(proxy, outgoing.call_id, None),
+        ("ACK", _) => {}
+        _ => {
+            let text = outgoing.text();
+            let text = Bytes::copy_from_slice(text.strip_suffix(&[0]).unwrap_or(&text));
+            tell_sessions(proxy, &SessionInput::NoResponse(code, text));
+        }
+    }
+}

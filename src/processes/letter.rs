@@ -1,0 +1,254 @@
+//! What goes from process to process: written and read here only, by the same build.
+
+use std::fmt;
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+
+use super::codec::{Reader, Writer};
+use super::outgoing::{Outgoing, OwnedRequest};
+use crate::controlling::large_message_mode::{SessionId, TransactionKey};
+
+/// An entry of a process's queue.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// CPM fan-out: the rest of a fan-out ([`FanOutJob`](crate::controlling::FanOutJob)), whose
+    /// reply goes to this transaction.
+    Job(TransactionKey, Bytes),
+    /// CPM fan-out: a request that waits for the name of its next hop.
+    Waiting(Waiting),
+    /// CPM groups: a request for a pre-defined group.
+    Group(Box<GroupRequest>),
+    /// CPM sessions.
+    Session(SessionInput),
+    /// CPM sessions: what an operator asks, with the number of the question.
+    Query(u64, Query),
+}
+
+/// A request whose group has to be looked up.
+#[derive(Debug)]
+pub(super) struct GroupRequest {
+    pub(super) transaction: TransactionKey,
+    /// When its sender has no use for an answer any more.
+    pub(super) deadline_ms: u64,
+    pub(super) originator: String,
+    pub(super) request_uri: String,
+    pub(super) source_address: String,
+    pub(super) message: Bytes,
+}
+
+/// What a process has seen that concerns a session.
+#[derive(Debug)]
+pub(super) enum SessionInput {
+    /// An INVITE that has passed its checks
+    /// ([`AcceptedInvite`](crate::controlling::large_message_mode::AcceptedInvite)).
+    Invite(TransactionKey, Bytes),
+    /// A request inside one of our dialogs; an ACK has no transaction.
+    Request(Option<TransactionKey>, Bytes),
+    /// The INVITE of this transaction was cancelled; the CANCEL has its 200.
+    Cancel(TransactionKey),
+    /// A response to a request of ours.
+    Response(Bytes),
+    /// A request of ours, as sent, has ended with this code and without response.
+    NoResponse(u16, Bytes),
+    /// Another process has sent the INVITE with this Call-ID, or could not send it.
+    Invited(Option<TransactionKey>, Bytes),
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// URI of the next hop, whose host is a name.
+    pub(super) hop: String,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// An outgoing request, as the operator's script has made it.
+    Request(OwnedRequest),
+    /// A received disposition notification, whose transaction is suspended.
+    Forward {
+        transaction: TransactionKey,
+        request_uri: String,
+        /// For the log.
+        correlation: String,
+    },
+}
+
+/// What an operator asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// All sessions.
+    Sessions,
+    /// One session and its legs.
+    Session(SessionId),
+    /// To end one session.
+    End(SessionId),
+    /// What the relay holds.
+    Relay,
+    /// To read each group again when it is next sent to.
+    ForgetGroups,
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Query::Sessions => f.write_str("sessions"),
+            Query::Session(session) => write!(f, "session {session}"),
+            Query::End(session) => write!(f, "end {session}"),
+            Query::Relay => f.write_str("relay"),
+            Query::ForgetGroups => f.write_str("forget-groups"),
+        }
+    }
+}
+
+impl Query {
+    /// The inverse of its `Display`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (word, argument) = text.split_once(' ').unwrap_or((text, ""));
+        let session = SessionId::parse(argument);
+        match word {
+            "sessions" => Some(Query::Sessions),
+            "session" => session.map(Query::Session),
+            "end" => session.map(Query::End),
+            "relay" => Some(Query::Relay),
+            _ => None,
+        }
+    }
+}
+
+/// Kinds of letters, as they are written.
+mod kind {
+    pub(super) const JOB: u8 = 0;
+    pub(super) const REQUEST: u8 = 1;
+    pub(super) const FORWARD: u8 = 2;
+    pub(super) const GROUP: u8 = 3;
+    pub(super) const INVITE: u8 = 4;
+    pub(super) const IN_DIALOG: u8 = 5;
+    pub(super) const CANCEL: u8 = 6;
+    pub(super) const RESPONSE: u8 = 7;
+    pub(super) const NO_RESPONSE: u8 = 8;
+    pub(super) const INVITED: u8 = 9;
+    pub(super) const QUERY: u8 = 10;
+}
+
+pub(super) fn job(transaction: TransactionKey, job: &[u8]) -> Vec<u8> {
+    numbered(kind::JOB, transaction.0, job)
+}
+
+pub(super) fn request(outgoing: &Outgoing<'_>, hop: &str) -> Vec<u8> {
+    let mut to = Writer::new(
+        kind::REQUEST,
+        outgoing.headers.all().len() + outgoing.body.len(),
+    );
+    to.bytes(hop.as_bytes());
+    OwnedRequest::write(outgoing, &mut to);
+    to.0
+}
+
+pub(super) fn forward(
+    transaction: TransactionKey,
+    request_uri: &str,
+    hop: &str,
+    correlation: &str,
+) -> Vec<u8> {
+    let mut to = Writer::new(kind::FORWARD, request_uri.len() + hop.len());
+    to.bytes(hop.as_bytes());
+    to.number(transaction.0);
+    to.bytes(request_uri.as_bytes());
+    to.bytes(correlation.as_bytes());
+    to.0
+}
+
+pub(super) fn group(request: &GroupRequest) -> Vec<u8> {
+    let mut to = Writer::new(kind::GROUP, request.message.len());
+    to.number(request.transaction.0);
+    to.number(request.deadline_ms);
+    to.bytes(request.originator.as_bytes());
+    to.bytes(request.request_uri.as_bytes());
+    to.bytes(request.source_address.as_bytes());
+    to.bytes(&request.message);
+    to.0
+}
+
+pub(super) fn session(input: &SessionInput) -> Vec<u8> {
+    let number = |transaction: &Option<TransactionKey>| transaction.map_or(0, |key| key.0);
+    match input {
+        SessionInput::Invite(transaction, invite) => numbered(kind::INVITE, transaction.0, invite),
+        SessionInput::Request(transaction, request) => {
+            numbered(kind::IN_DIALOG, number(transaction), request)
+        }
+        SessionInput::Cancel(transaction) => numbered(kind::CANCEL, transaction.0, b""),
+        SessionInput::Response(response) => numbered(kind::RESPONSE, 0, response),
+        SessionInput::NoResponse(code, request) => {
+            numbered(kind::NO_RESPONSE, u64::from(*code), request)
+        }
+        SessionInput::Invited(transaction, call_id) => {
+            numbered(kind::INVITED, number(transaction), call_id)
+        }
+    }
+}
+
+pub(super) fn query(number: u64, query: &Query) -> Vec<u8> {
+    numbered(kind::QUERY, number, query.to_string().as_bytes())
+}
+
+fn numbered(kind: u8, number: u64, rest: &[u8]) -> Vec<u8> {
+    let mut to = Writer::new(kind, rest.len());
+    to.number(number);
+    to.0.put_slice(rest);
+    to.0
+}
+
+impl Letter {
+    /// `None`: it is torn, which only an error of ours can do.
+    pub(super) fn read(bytes: Bytes) -> Option<Self> {
+        let mut from = Reader(bytes);
+        let kind = from.0.try_get_u8().ok()?;
+        match kind {
+            kind::REQUEST => {
+                let hop = from.text()?;
+                let what = What::Request(OwnedRequest::read(&mut from)?);
+                return Some(Letter::Waiting(Waiting { hop, what }));
+            }
+            kind::FORWARD => {
+                return Some(Letter::Waiting(Waiting {
+                    hop: from.text()?,
+                    what: What::Forward {
+                        transaction: TransactionKey(from.number()?),
+                        request_uri: from.text()?,
+                        correlation: from.text()?,
+                    },
+                }));
+            }
+            kind::GROUP => {
+                return Some(Letter::Group(Box::new(GroupRequest {
+                    transaction: TransactionKey(from.number()?),
+                    deadline_ms: from.number()?,
+                    originator: from.text()?,
+                    request_uri: from.text()?,
+                    source_address: from.text()?,
+                    message: from.bytes()?,
+                })));
+            }
+            _ => {}
+        }
+        let number = from.number()?;
+        let rest = from.0;
+        let key = TransactionKey(number);
+        let due = (number != 0).then_some(key);
+        Some(match kind {
+            kind::JOB => Letter::Job(key, rest),
+            kind::INVITE => Letter::Session(SessionInput::Invite(key, rest)),
+            kind::IN_DIALOG => Letter::Session(SessionInput::Request(due, rest)),
+            kind::CANCEL => Letter::Session(SessionInput::Cancel(key)),
+            kind::RESPONSE => Letter::Session(SessionInput::Response(rest)),
+            kind::NO_RESPONSE => {
+                Letter::Session(SessionInput::NoResponse(u16::try_from(number).ok()?, rest))
+            }
+            kind::INVITED => Letter::Session(SessionInput::Invited(due, rest)),
+            kind::QUERY => Letter::Query(number, Query::parse(std::str::from_utf8(&rest).ok()?)?),
+            _ => return None,
+        })
+    }
+}

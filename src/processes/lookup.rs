@@ -1,0 +1,100 @@
+//! Looking names up for requests that wait for them, on the thread that all look-ups of a process
+//! share.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::way::known;
+use crate::names::{Found, Hop, Known, NameTag, NameThread, Names, Place};
+
+/// Names that are being looked up.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    names: Names,
+    thread: NameThread<u64>,
+    found: Receiver<Found<u64>>,
+    /// Tickets that have come to the same.
+    rest: Option<Found<u64>>,
+    signal: Arc<OwnedFd>,
+}
+
+/// What a ticket has come to.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) ticket: u64,
+    /// Empty: the name has no address.
+    pub(super) places: Vec<Place>,
+    pub(super) name: Option<NameTag>,
+}
+
+impl Lookup {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// There are no threads or descriptors to be had.
+    pub(super) fn start(names: &Names) -> io::Result<Self> {
+        let signal = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (sender, found) = channel();
+        let raise = Arc::clone(&signal);
+        let thread = NameThread::start(names.clone(), move |found: Found<u64>| {
+            // Without a receiver there is nobody to tell; a full counter is readable already.
+            if sender.send(found).is_ok() {
+                let _ = rustix::io::write(&raise, &1_u64.to_ne_bytes());
+            }
+        })?;
+        Ok(Lookup {
+            names: names.clone(),
+            thread,
+            found,
+            rest: None,
+            signal,
+        })
+    }
+
+    /// Readable while there is something found.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signal.as_fd()
+    }
+
+    /// Looks the host of a URI up. Never waits; an answer, if only that there is none, always
+    /// comes.
+    pub(super) fn ask(&self, uri: &str, ticket: u64) {
+        if let Hop::Named(target) = Hop::of_text(uri) {
+            self.thread.ask(target, ticket);
+        }
+    }
+
+    /// The next ticket that has come to something.
+    pub(super) fn poll(&mut self) -> Option<Located> {
+        if let Some(located) = self.next() {
+            return Some(located);
+        }
+        // Before the last look: what comes after it is readable again.
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.signal, &mut count);
+        self.next()
+    }
+
+    fn next(&mut self) -> Option<Located> {
+        let mut found = match self.rest.take() {
+            Some(found) => found,
+            None => self.found.try_recv().ok()?,
+        };
+        let ticket = found.waiting.pop()?;
+        let name = match known(&self.names, &found.target) {
+            Some(Known::Places(_, name)) => Some(name),
+            _ => None,
+        };
+        let places = found.places.clone();
+        self.rest = (!found.waiting.is_empty()).then_some(found);
+        Some(Located {
+            ticket,
+            places,
+            name,
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! One of the processes: what was posted to it, a portion of work whenever it is wanted, its end.
+
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::assembly::{Service, StartError};
+use super::fan_out::FanOutProcess;
+use super::groups::GroupsProcess;
+use super::large::SessionsProcess;
+use super::letter::Letter;
+use super::process::Process;
+use super::proxy::Proxy;
+use crate::controlling::ControllingFunction;
+use crate::log::LogLevel;
+
+/// One of the processes.
+pub struct Mailbox {
+    service: Rc<ControllingFunction>,
+    work: Work,
+}
+
+enum Work {
+    FanOut(FanOutProcess),
+    Groups(GroupsProcess),
+    Sessions(SessionsProcess),
+}
+
+impl Mailbox {
+    /// Begins, in that process.
+    ///
+    /// # Errors
+    /// Something that the process needs cannot be had.
+    pub fn new(process: Process, service: &Service) -> Result<Self, StartError> {
+        let control = service.control();
+        let work = match process {
+            Process::FanOut => {
+                let fan_out = FanOutProcess::start(&control);
+                Work::FanOut(fan_out.map_err(StartError::Names)?)
+            }
+            Process::Groups => {
+                let flushes = service.shared().flushes;
+                Work::Groups(GroupsProcess::start(&control, flushes)?)
+            }
+            Process::Sessions => {
+                let relay = service.start_relay()?;
+                let sessions = SessionsProcess::new(&control, relay, Rc::clone(service.shared()));
+                Work::Sessions(sessions.ok_or(StartError::NoLargeMode)?)
+            }
+        };
+        Ok(Mailbox {
+            service: control,
+            work,
+        })
+    }
+
+    /// Goes on with this service, where it is another one. What is under way keeps the one that it
+    /// began with.
+    pub fn serve(&mut self, service: &Rc<ControllingFunction>) {
+        if !Rc::ptr_eq(&self.service, service) {
+            self.service = Rc::clone(service);
+        }
+    }
+
+    /// Readable while threads of ours have something to say.
+    pub fn fd(&self) -> Option<RawFd> {
+        match &self.work {
+            Work::FanOut(fan_out) => Some(fan_out.room().borrow().as_fd().as_raw_fd()),
+            Work::Groups(_) => None,
+            Work::Sessions(sessions) => Some(sessions.as_fd().as_raw_fd()),
+        }
+    }
+
+    /// Whether it takes another entry now: else it has to work first.
+    pub fn takes(&self) -> bool {
+        match &self.work {
+            Work::FanOut(fan_out) => fan_out.takes(),
+            Work::Groups(_) => true,
+            Work::Sessions(sessions) => sessions.takes(),
+        }
+    }
+
+    /// Takes an entry that was posted to this process.
+    pub fn take(&mut self, entry: Bytes, proxy: &dyn Proxy) {
+        let Some(letter) = Letter::read(entry) else {
+            let line = "what another process has handed over cannot be read";
+            proxy.log(LogLevel::Critical, format_args!("{line}"));
+            return;
+        };
+        match (&mut self.work, letter) {
+            (Work::FanOut(fan_out), letter) => fan_out.take(letter, &self.service, proxy),
+            (Work::Groups(groups), Letter::Group(asked)) => {
+                groups.take(&asked, &self.service, proxy);
+            }
+            (Work::Groups(_), _) => {}
+            (Work::Sessions(sessions), letter) => sessions.take(letter, &self.service, proxy),
+        }
+    }
+
+    /// Does the next portion of work. Returns after how many milliseconds it is wanted
+    /// again if nothing happens before: 0: at once, -1: not by itself.
+    pub fn work(&mut self, proxy: &dyn Proxy) -> i32 {
+        match &mut self.work {
+            Work::FanOut(fan_out) => fan_out.work(&self.service, proxy),
+            Work::Groups(_) => -1,
+            Work::Sessions(sessions) => sessions.work(&self.service, proxy),
+        }
+    }
+
+    /// A call has panicked: what was at work is lost, and answered, the rest goes on.
+    pub fn handle_panic(&mut self, proxy: &dyn Proxy) {
+        match &mut self.work {
+            Work::FanOut(fan_out) => fan_out.handle_panic(proxy),
+            Work::Groups(groups) => groups.handle_panic(proxy),
+            Work::Sessions(sessions) => sessions.handle_panic(&self.service, proxy),
+        }
+    }
+
+    /// The proxy ends: everybody is told what can be told at once.
+    pub fn stop(self, proxy: &dyn Proxy) {
+        if let Work::Sessions(sessions) = self.work {
+            sessions.stop(&self.service, proxy);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! How an outgoing request ended: whether it goes to another place of its name, who is told, and
+//! what follows.
+
+use bytes::Bytes;
+
+use super::letter::SessionInput;
+use super::outgoing::{Outgoing, Token};
+use super::proxy::{Proxy, Transmitted};
+use super::sender::Sender;
+use super::tell::{tell_invited, tell_sessions};
+use super::way::{choose, uri_of};
+use crate::controlling::{Again, ControllingFunction, Fate, Outcome};
+use crate::names::NameTag;
+use crate::operator::Event;
+use crate::sip::StatusCode;
+
+/// Places of one name that are tried after the first.
+const MAX_TRIED: u32 = 7;
+
+/// The end of an outgoing request, in whatever process the proxy has seen it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// Final status code; 408 where nobody answered.
+    pub code: u16,
+    /// Whether it was cancelled before.
+    pub is_cancelled: bool,
+    /// From [`Outgoing::token`].
+    pub token: Token,
+    /// The request as it was sent.
+    pub request: &'a [u8],
+    /// The response; `None`: there was none.
+    pub response: Option<&'a [u8]>,
+    /// Its phrase.
+    pub reason: &'a [u8],
+    /// Where it was sent, as [`uri_of`] writes it; empty below 300.
+    pub place: &'a [u8],
+}
+
+impl Ended<'_> {
+    /// Does what follows from it.
+    pub fn handle(&self, service: &ControllingFunction, proxy: &dyn Proxy) {
+        if self.goes_to_another_place(service, proxy) {
+            return;
+        }
+        if self.request.starts_with(b"MESSAGE ") {
+            message_ended(
+                service,
+                proxy,
+                self.code,
+                self.token.attempt,
+                self.request,
+                self.reason,
+            );
+            return;
+        }
+        let input = match self.response {
+            Some(response) => SessionInput::Response(Bytes::copy_from_slice(response)),
+            None => SessionInput::NoResponse(self.code, Bytes::copy_from_slice(self.request)),
+        };
+        tell_sessions(proxy, &input);
+    }
+
+    /// Where it has got no answer at its place, or 503, and its name has another one: sends it
+    /// there, and the end of that is its end (RFC 3263 §4.3).
+    fn goes_to_another_place(&self, service: &ControllingFunction, proxy: &dyn Proxy) -> bool {
+        let is_unanswered =
+            self.code == StatusCode::REQUEST_TIMEOUT.as_u16() && self.response.is_none();
+        let is_unavailable = self.code == StatusCode::SERVICE_UNAVAILABLE.as_u16();
+        // What has been cancelled is not begun again.
+        if self.is_cancelled || self.token.tried >= MAX_TRIED || !(is_unanswered || is_unavailable)
+        {
+            return false;
+        }
+        let (Some(name), Some(table)) =
+            (NameTag::from_bits(self.token.name), &service.names().table)
+        else {
+            return false;
+        };
+        let left = table.after(name, |place| uri_of(place).as_bytes() == self.place);
+        if left.is_empty() {
+            return false;
+        }
+        let Some(again) = Again::of(self.request) else {
+            return false;
+        };
+        let mut outgoing = Outgoing::of(&again.outgoing());
+        let Some(spot) = choose(proxy, &outgoing, &left, Some(name)) else {
+            return false;
+        };
+        if spot.is_full || !proxy.memory().has_room(outgoing.size_at_most()) {
+            return false;
+        }
+        outgoing.token = Token {
+            tried: self.token.tried + 1,
+            ..self.token
+        };
+        let Transmitted::Sent(transaction) = proxy.send(&outgoing, &spot.uri) else {
+            return false;
+        };
+        if outgoing.method == "INVITE" {
+            tell_invited(proxy, outgoing.call_id, Some(transaction));
+        }
+        true
+    }
+}
+
+/// A MESSAGE of ours has ended.
+pub(super) fn message_ended(
+    service: &ControllingFunction,
+    proxy: &dyn Proxy,
+    code: u16,
+    attempt: u64,
+    request: &[u8],
+    reason: &[u8],
+) {
+    let outcome = Outcome {
+        code,
+        attempt,
+        request,
+    };
+    let event = match service.handle_outcome(&outcome, &Sender::new(service.names(), proxy)) {
+        Some(Fate::Delivered) => Event::RecipientDelivered,
+        Some(Fate::Failed) => Event::RecipientFailed,
+        Some(Fate::Interworked) | None => return,
+    };
+    if proxy.wants(event) {
+        proxy.event(event, code, reason, request, None);
+    }
+}

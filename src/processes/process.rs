@@ -1,0 +1,62 @@
+//! The processes of the core's own: which there are, and what they need.
+
+use std::ffi::CStr;
+
+use crate::controlling::ControllingFunction;
+
+/// The processes of the core's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// Sends what a SIP worker has no time for.
+    FanOut,
+    /// Look pre-defined groups up.
+    Groups,
+    /// Has all large message sessions.
+    Sessions,
+}
+
+/// How many there are of a process, and what they need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// For the proxy's list of processes.
+    pub title: &'static CStr,
+    /// 0: there is none.
+    pub count: usize,
+    /// Entries that may wait for it in its queue.
+    pub pending: usize,
+    /// How long [`Mailbox::stop`](super::Mailbox::stop) may take; 0: it need not be called.
+    pub stop_s: u32,
+}
+
+impl Plan {
+    /// Of this service.
+    pub fn of(process: Process, service: &ControllingFunction) -> Self {
+        match process {
+            // What waits for names is taken out of the queue at once.
+            Process::FanOut => Plan {
+                title: c"CPM fan-out",
+                count: 1,
+                pending: 8 * 1024,
+                stop_s: 0,
+            },
+            // What waits in the queue takes memory, and the sources are slow.
+            Process::Groups => Plan {
+                title: c"CPM groups",
+                count: if service.settings().group_sources.is_empty() {
+                    0
+                } else {
+                    service.settings().group_processes
+                },
+                pending: 512,
+                stop_s: 0,
+            },
+            // A fan-out to hundreds is answered by hundreds at once.
+            Process::Sessions => Plan {
+                title: c"CPM sessions",
+                count: usize::from(service.large_mode().is_some()),
+                pending: 128 * 1024,
+                stop_s: 2,
+            },
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! A received request that is ours, from the worker that gets it to its one reply.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::letter::{self, GroupRequest};
+use super::process::Process;
+use super::proxy::{Answer, Opened, Proxy};
+use super::sender::{Sender, WORKER_TURN_MS};
+use super::transaction::Transaction;
+use crate::controlling::large_message_mode::TransactionKey;
+use crate::controlling::{
+    Check, ControllingFunction, FanOut, GroupLookup, Mode, RETRY_AFTER_S, Received, Reply, Request,
+};
+use crate::log::LogLevel;
+use crate::shared::Known;
+
+/// How long a request may wait for its group or its last copy: what is older has no use for an
+/// answer.
+pub(super) const PATIENCE_MS: u64 = 25_000;
+
+/// What a function of the routing script comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// No: it is not ours, or it was refused.
+    No,
+    /// The script has nothing more to do with the request: a retransmission, or another process
+    /// finishes it.
+    End,
+    /// Yes.
+    Yes,
+}
+
+/// A received request that is ours, with its transaction.
+#[derive(Debug)]
+pub struct ReceivedRequest {
+    service: Rc<ControllingFunction>,
+    /// The operator's script may look at it while it is worked on: what it may not touch then is
+    /// refused.
+    request: RefCell<Request>,
+    transaction: Transaction,
+    session: Option<String>,
+}
+
+impl ReceivedRequest {
+    /// `None`: it is not ours, and nothing has changed.
+    pub fn classify(service: &Rc<ControllingFunction>, received: &Received<'_>) -> Option<Self> {
+        if !is_of(received.message, &["MESSAGE", "INVITE"]) {
+            return None;
+        }
+        let request = service.classify(received)?;
+        Some(ReceivedRequest {
+            service: Rc::clone(service),
+            transaction: Transaction::new(request.mode() == Mode::Large),
+            session: request.session().map(|session| session.to_string()),
+            request: RefCell::new(request),
+        })
+    }
+
+    /// In another process than the one that has classified it and got as far as its group.
+    pub(super) fn resume(
+        service: &Rc<ControllingFunction>,
+        received: &Received<'_>,
+        transaction: TransactionKey,
+        originator: &str,
+    ) -> Option<Self> {
+        let resumed = ReceivedRequest::classify(service, received)?;
+        resumed.transaction.adopt(transaction);
+        resumed.request.borrow_mut().resume_at_group(originator);
+        Some(resumed)
+    }
+
+    /// The request. Whoever looks at it within a call that changes it gets an error.
+    pub fn request(&self) -> &RefCell<Request> {
+        &self.request
+    }
+
+    /// The name of its session, in large message mode.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// Checks, fan-out and reply, whatever comes of them.
+    pub fn handle(&self, proxy: &dyn Proxy) -> Script {
+        match self.check(proxy) {
+            Script::End => return Script::End,
+            Script::No => {
+                self.send_reply(proxy);
+            }
+            Script::Yes => {
+                self.fan_out_checked(proxy);
+            }
+        }
+        Script::Yes
+    }
+
+    /// Every check of the specification in its order. What was taken before is dealt with.
+    pub fn check(&self, proxy: &dyn Proxy) -> Script {
+        match self.transaction.open(proxy) {
+            Opened::Not => return Script::No,
+            Opened::Absorbed => return Script::End,
+            Opened::Open(_) => {}
+        }
+        let mut checked = self.run_checks(proxy);
+        if checked == Check::WantGroup {
+            if self.pass_to_group_process(proxy) {
+                return Script::End;
+            }
+            // No process can take it: as if no source could be asked.
+            self.handle_group(unavailable());
+            checked = self.run_checks(proxy);
+        }
+        match checked {
+            Check::Accepted => Script::Yes,
+            Check::Repeated => self.handle_repeated(proxy),
+            _ => Script::No,
+        }
+    }
+
+    /// The group has been looked up: all that is left.
+    pub(super) fn finish(&self, group: GroupLookup, proxy: &dyn Proxy) {
+        self.handle_group(group);
+        match self.run_checks(proxy) {
+            Check::Accepted => {
+                self.fan_out_checked(proxy);
+            }
+            Check::Repeated => {
+                self.handle_repeated(proxy);
+            }
+            _ => {
+                self.send_reply(proxy);
+            }
+        }
+    }
+
+    fn handle_group(&self, group: GroupLookup) {
+        if let Ok(mut request) = self.request.try_borrow_mut() {
+            request.handle_group(group);
+        }
+    }
+
+    fn run_checks(&self, proxy: &dyn Proxy) -> Check {
+        loop {
+            let sender = self.sender(proxy);
+            // It may be called from within a call on the same request, by the operator's script.
+            let Ok(need) = self
+                .request
+                .try_borrow_mut()
+                .map(|mut request| request.poll_check(&sender))
+            else {
+                return Check::Answered;
+            };
+            if need != Check::AskOperator {
+                return need;
+            }
+            // Not borrowed here: the operator's script may look at the request.
+            let allowed = proxy.authorize();
+            if let Ok(mut request) = self.request.try_borrow_mut() {
+                request.handle_operator(allowed, &sender);
+            }
+        }
+    }
+
+    fn sender<'a>(&'a self, proxy: &'a dyn Proxy) -> Sender<'a> {
+        Sender::new(self.service.names(), proxy).of(&self.transaction)
+    }
+
+    fn pass_to_group_process(&self, proxy: &dyn Proxy) -> bool {
+        let Ok(request) = self.request.try_borrow() else {
+            return false;
+        };
+        let Some(transaction) = self.transaction.key() else {
+            return false;
+        };
+        let letter = letter::group(&GroupRequest {
+            transaction,
+            deadline_ms: proxy.now_ms() + PATIENCE_MS,
+            originator: request.originator().unwrap_or_default().to_owned(),
+            request_uri: request.request_uri().to_owned(),
+            source_address: request
+                .source()
+                .map(|source| source.to_string())
+                .unwrap_or_default(),
+            message: request.message().buffer().clone(),
+        });
+        proxy.memory().has_room(letter.len())
+            && self.transaction.keep_open(proxy)
+            && proxy.post(Process::Groups, &letter)
+    }
+
+    /// Checks if need be, fans out, replies.
+    pub fn fan_out(&self, proxy: &dyn Proxy) -> Script {
+        // Says again what the checks have said, or what they would have.
+        match self.check(proxy) {
+            Script::End => Script::End,
+            Script::Yes => self.fan_out_checked(proxy),
+            Script::No => {
+                self.send_reply(proxy);
+                Script::No
+            }
+        }
+    }
+
+    fn fan_out_checked(&self, proxy: &dyn Proxy) -> Script {
+        let sender = self.sender(proxy).with_turn(WORKER_TURN_MS);
+        let Ok(result) = self
+            .request
+            .try_borrow()
+            .map(|request| request.fan_out(&sender))
+        else {
+            return Script::No;
+        };
+        let (is_done, is_handed_over, is_repeated) = (
+            matches!(result, FanOut::Done(_)),
+            matches!(result, FanOut::HandedOver),
+            matches!(result, FanOut::Known(Known::Repeated { .. })),
+        );
+        if let Ok(mut request) = self.request.try_borrow_mut() {
+            request.handle_fan_out(result, &sender);
+        }
+        if is_handed_over {
+            // The process that has the rest replies.
+            return Script::Yes;
+        }
+        if is_repeated {
+            return self.handle_repeated(proxy);
+        }
+        if self.send_reply(proxy) && is_done {
+            Script::Yes
+        } else {
+            Script::No
+        }
+    }
+
+    /// A request that was taken before, and whose transaction the proxy has forgotten: what it
+    /// would do if it had it still.
+    fn handle_repeated(&self, proxy: &dyn Proxy) -> Script {
+        let has_reply = self
+            .request
+            .try_borrow()
+            .is_ok_and(|request| request.reply().is_some());
+        if has_reply {
+            self.send_reply(proxy);
+        } else if !self.transaction.is_kept_open() {
+            proxy.absorb();
+        }
+        Script::End
+    }
+
+    /// Sends the reply that the request calls for.
+    pub fn reply(&self, proxy: &dyn Proxy) -> Script {
+        match self.transaction.open(proxy) {
+            Opened::Not => Script::No,
+            Opened::Absorbed => Script::End,
+            Opened::Open(_) if self.send_reply(proxy) => Script::Yes,
+            Opened::Open(_) => Script::No,
+        }
+    }
+
+    fn send_reply(&self, proxy: &dyn Proxy) -> bool {
+        let (Ok(request), Some(transaction)) = (self.request.try_borrow(), self.transaction.key())
+        else {
+            return false;
+        };
+        match request.reply() {
+            Some(reply) => proxy.reply(transaction, &answer_of(reply), false),
+            None => {
+                proxy.log(
+                    LogLevel::Error,
+                    format_args!(
+                        "cpm_reply() has nothing to say before cpm_check(), {}",
+                        request.correlation()
+                    ),
+                );
+                false
+            }
+        }
+    }
+
+    /// An internal error: 500, which `is_due` sends.
+    pub fn fail(&self, proxy: &dyn Proxy, is_due: bool) {
+        if let Ok(mut request) = self.request.try_borrow_mut() {
+            request.fail("internal error", &self.sender(proxy));
+        }
+        if is_due {
+            self.send_reply(proxy);
+        }
+    }
+}
+
+/// Whether a request has one of these methods.
+pub(super) fn is_of(message: &[u8], methods: &[&str]) -> bool {
+    methods.iter().any(|method| {
+        message
+            .strip_prefix(method.as_bytes())
+            .is_some_and(|rest| rest.starts_with(b" "))
+    })
+}
+
+/// As if no source of groups could be asked.
+pub(super) fn unavailable() -> GroupLookup {
+    GroupLookup::Unavailable {
+        retry_after_s: RETRY_AFTER_S,
+    }
+}
+
+/// A reply as the proxy takes it.
+pub(super) fn answer_of(reply: &Reply) -> Answer<'_> {
+    Answer {
+        code: reply.code.as_u16(),
+        reason: reply.reason(),
+        headers: &reply.headers,
+        to_tag: reply.to_tag.as_deref(),
+        body: b"",
+    }
+}

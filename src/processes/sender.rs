@@ -1,0 +1,304 @@
+//! The way of an outgoing request: room, next hop, the operator's script, transaction. Nothing here
+//! waits: a request whose next hop is a name that is not known yet goes to CPM fan-out, and waits
+//! there.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
+use std::fmt;
+
+use super::letter::{self, SessionInput};
+use super::outgoing::Outgoing;
+use super::process::Process;
+use super::proxy::{Answer, Proxy, Routed, Transmitted};
+use super::transaction::Transaction;
+use super::waiting::WaitingRoom;
+use super::way::{Located, locate};
+use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
+use crate::controlling::{Counter, Host, OutgoingRequest, Sent};
+use crate::log::LogLevel;
+use crate::names::{NameTag, Names};
+use crate::operator::Event;
+use crate::sessions::{Invited, SessionHost};
+
+/// What a SIP worker spends on one fan-out before it hands over the rest: well below the half
+/// second after which a client over UDP repeats its request (RFC 3261 T1).
+pub(super) const WORKER_TURN_MS: u64 = 50;
+
+/// Requests of one turn that may wait for names, before the rest is handed over whole.
+const MAX_WAITING_PER_TURN: u32 = 32;
+
+/// 503: the code that a request gets that cannot be sent (RFC 3261 §8.1.3.1), and its phrase in
+/// events.
+pub(super) const NOT_SENDABLE: (u16, &[u8]) = (503, b"Not Sendable");
+
+/// Sends outgoing requests of one process, for one call into the core.
+pub(super) struct Sender<'a> {
+    names: &'a Names,
+    proxy: &'a dyn Proxy,
+    turn_ends_ms: u64,
+    /// Requests of this turn that wait for names.
+    waiting: Cell<u32>,
+    received: Option<&'a Transaction>,
+    /// Where requests wait, in the process where they do.
+    room: Option<&'a RefCell<WaitingRoom>>,
+}
+
+impl<'a> Sender<'a> {
+    /// One whose turn has no end.
+    pub(super) fn new(names: &'a Names, proxy: &'a dyn Proxy) -> Self {
+        Sender {
+            names,
+            proxy,
+            turn_ends_ms: u64::MAX,
+            waiting: Cell::new(0),
+            received: None,
+            room: None,
+        }
+    }
+
+    /// The same with a turn of so many milliseconds.
+    pub(super) fn with_turn(mut self, milliseconds: u64) -> Self {
+        self.turn_ends_ms = self.proxy.now_ms() + milliseconds;
+        self
+    }
+
+    /// The same for the fan-out of this request, which can be handed over.
+    pub(super) fn of(mut self, received: &'a Transaction) -> Self {
+        self.received = Some(received);
+        self
+    }
+
+    /// The same in the process in which requests wait for names.
+    pub(super) fn in_room(mut self, room: &'a RefCell<WaitingRoom>) -> Self {
+        self.room = Some(room);
+        self
+    }
+
+    /// Sends a request outside of a dialog. The transaction is `None` where it waits for a name.
+    fn send_request(&self, request: &OutgoingRequest<'_>) -> (Sent, Option<TransactionKey>) {
+        let proxy = self.proxy;
+        let outgoing = Outgoing::of(request);
+        if !proxy.memory().has_room(outgoing.size_at_most()) {
+            return (Sent::NoRoom, None);
+        }
+        let wanted = request.next_hop.unwrap_or(request.request_uri);
+        let located = locate(self.names, proxy, &outgoing, wanted);
+        // Before the script sees it, which it does once.
+        let is_busy = match &located {
+            Located::At(spot) => spot.is_full,
+            Located::Later(_) => self
+                .room
+                .is_some_and(|room| !room.borrow().has_place(&outgoing)),
+            Located::Nowhere => false,
+        };
+        if is_busy {
+            return (Sent::Busy, None);
+        }
+        if !proxy.wants(Event::RecipientRequest) {
+            return self.send_located(outgoing, located);
+        }
+        match proxy.recipient_request(&outgoing, &outgoing.text()) {
+            Routed::Dropped => (Sent::Dropped, None),
+            Routed::Failed => (Sent::Failed, None),
+            Routed::Changed(changed) => {
+                let (outgoing, next_hop) = changed.apply(&outgoing);
+                let wanted = next_hop
+                    .or(request.next_hop)
+                    .unwrap_or(outgoing.request_uri);
+                let located = locate(self.names, proxy, &outgoing, wanted);
+                self.send_located(outgoing, located)
+            }
+        }
+    }
+
+    fn send_located(
+        &self,
+        mut outgoing: Outgoing<'_>,
+        located: Located<'_>,
+    ) -> (Sent, Option<TransactionKey>) {
+        let transmitted = match located {
+            Located::Nowhere => Transmitted::Failed,
+            Located::Later(hop) => {
+                if self.wait(&outgoing, &hop) {
+                    self.waiting.set(self.waiting.get() + 1);
+                    return (Sent::Queued, None);
+                }
+                let here = self.room.is_some();
+                return (if here { Sent::Busy } else { Sent::NoRoom }, None);
+            }
+            Located::At(spot) => {
+                outgoing.token.name = spot.name.map_or(0, NameTag::bits);
+                self.proxy.send(&outgoing, &spot.uri)
+            }
+        };
+        match transmitted {
+            Transmitted::Sent(transaction) => (Sent::Queued, Some(transaction)),
+            Transmitted::Dropped => (Sent::Dropped, None),
+            Transmitted::Failed => {
+                tell_unsent(self.proxy, &outgoing);
+                (Sent::Failed, None)
+            }
+        }
+    }
+
+    /// Has a request wait for the name of its next hop. `false`: not possible now.
+    fn wait(&self, outgoing: &Outgoing<'_>, hop: &str) -> bool {
+        let letter = letter::request(outgoing, hop);
+        match self.room {
+            Some(room) => room.borrow_mut().take_letter(letter, self.proxy.now_ms()),
+            None => {
+                self.proxy.memory().has_room(letter.len())
+                    && self.proxy.post(Process::FanOut, &letter)
+            }
+        }
+    }
+
+    /// Has another process go on with the received request.
+    fn pass_on(&self, process: Process, letter: impl FnOnce(TransactionKey) -> Vec<u8>) -> bool {
+        let Some((received, transaction)) = self
+            .received
+            .and_then(|received| Some((received, received.key()?)))
+        else {
+            return false;
+        };
+        let letter = letter(transaction);
+        // Where posting fails, the transaction may stay open: this process goes on and replies in
+        // it.
+        self.proxy.memory().has_room(letter.len())
+            && received.keep_open(self.proxy)
+            && self.proxy.post(process, &letter)
+    }
+}
+
+/// Tells the operator's script of a request that never was sent. Of recipients of a large message
+/// their session tells.
+fn tell_unsent(proxy: &dyn Proxy, outgoing: &Outgoing<'_>) {
+    if outgoing.method == "MESSAGE" && proxy.wants(Event::RecipientFailed) {
+        let (code, reason) = NOT_SENDABLE;
+        proxy.event(
+            Event::RecipientFailed,
+            code,
+            reason,
+            &outgoing.text(),
+            Some(outgoing),
+        );
+    }
+}
+
+impl Host for Sender<'_> {
+    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
+        self.proxy.log(level, line);
+    }
+
+    fn count(&self, counter: Counter, n: u32) {
+        self.proxy.count(counter, n);
+    }
+
+    fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
+        self.send_request(outgoing).0
+    }
+
+    fn give_up(&self, request: &OutgoingRequest<'_>) -> Sent {
+        let outgoing = Outgoing::of(request);
+        if !self.proxy.wants(Event::RecipientRequest) {
+            tell_unsent(self.proxy, &outgoing);
+            return Sent::Failed;
+        }
+        match self.proxy.recipient_request(&outgoing, &outgoing.text()) {
+            Routed::Dropped => return Sent::Dropped,
+            Routed::Failed => {}
+            Routed::Changed(changed) => tell_unsent(self.proxy, &changed.apply(&outgoing).0),
+        }
+        Sent::Failed
+    }
+
+    fn is_turn_over(&self) -> bool {
+        self.waiting.get() >= MAX_WAITING_PER_TURN || self.proxy.now_ms() >= self.turn_ends_ms
+    }
+
+    fn hand_over(&self, job: &[u8]) -> bool {
+        self.pass_on(Process::FanOut, |transaction| letter::job(transaction, job))
+    }
+
+    fn begin_session(&self, invite: &[u8]) -> bool {
+        self.pass_on(Process::Sessions, |transaction| {
+            letter::session(&SessionInput::Invite(
+                transaction,
+                bytes::Bytes::copy_from_slice(invite),
+            ))
+        })
+    }
+}
+
+impl SessionHost for Sender<'_> {
+    fn invite(&self, invite: &OutgoingRequest<'_>) -> Invited {
+        match self.send_request(invite) {
+            (Sent::Queued, Some(transaction)) => Invited::Sent(transaction),
+            (Sent::Queued, None) => Invited::Elsewhere,
+            (Sent::NoRoom | Sent::Busy, _) => Invited::NotNow,
+            (Sent::Dropped | Sent::Failed, _) => Invited::Unsent,
+        }
+    }
+
+    fn cancel(&self, invite: TransactionKey) {
+        self.proxy.cancel(invite);
+    }
+
+    fn request(&self, request: &InDialogRequest) -> bool {
+        let Some((request_uri, next_hop, headers)) = request.routed() else {
+            let call_id = &request.call_id;
+            let line = format_args!("a route set cannot be parsed, callid={call_id}");
+            self.log(LogLevel::Error, line);
+            return false;
+        };
+        let outgoing = Outgoing {
+            to_tag: Some(&request.to_tag),
+            ..Outgoing::of(&OutgoingRequest {
+                method: request.method,
+                request_uri: &request_uri,
+                next_hop: Some(&next_hop),
+                from: &request.from,
+                from_tag: &request.from_tag,
+                to: &request.to,
+                call_id: &request.call_id,
+                cseq: request.cseq,
+                headers: &headers,
+                body: &request.body,
+                attempt: 0,
+                about: None,
+            })
+        };
+        match locate(self.names, self.proxy, &outgoing, &next_hop) {
+            Located::Nowhere => false,
+            Located::Later(hop) => self.wait(&outgoing, &hop),
+            Located::At(spot) => {
+                matches!(self.proxy.send(&outgoing, &spot.uri), Transmitted::Sent(_))
+            }
+        }
+    }
+
+    fn reply(&self, reply: &SessionReply, keep: bool) -> bool {
+        // The usual phrases are ours, and have no NUL.
+        let reason = CString::new(reply.code.reason_phrase()).unwrap_or_default();
+        let answer = Answer {
+            code: reply.code.as_u16(),
+            reason: &reason,
+            headers: &reply.headers,
+            to_tag: Some(&reply.to_tag),
+            body: &reply.body,
+        };
+        self.proxy.reply(reply.transaction, &answer, keep)
+    }
+
+    fn release(&self, transaction: TransactionKey) {
+        self.proxy.release(transaction);
+    }
+
+    fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>) {
+        if self.proxy.wants(event) {
+            let about = Outgoing::of(about);
+            self.proxy
+                .event(event, code, b"", &about.text(), Some(&about));
+        }
+    }
+}

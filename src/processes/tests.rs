@@ -1,0 +1,395 @@
+//! What goes out, against a proxy in virtual time.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+
+use super::fan_out::FanOutProcess;
+use super::letter::{self, Letter};
+use super::proxy::Memory;
+use super::*;
+use crate::controlling::large_message_mode::TransactionKey;
+use crate::controlling::{ControllingFunction, Counter, Forwarding, Received};
+use crate::group::source::{DatabaseError, GroupDatabase};
+use crate::log::LogLevel;
+use crate::names::{NameTable, Names, TABLE_WORDS};
+use crate::operator::Event;
+use crate::policy::Settings;
+
+/// A proxy that notes what it is asked to do.
+struct Stage {
+    now_ms: Cell<u64>,
+    /// How long one request takes to send.
+    send_ms: Cell<u64>,
+    free: Cell<usize>,
+    full: Cell<bool>,
+    /// Longest request over UDP.
+    datagram: Cell<usize>,
+    posted: RefCell<Vec<(Process, Vec<u8>)>>,
+    done: RefCell<Vec<String>>,
+    wanted: RefCell<Vec<Event>>,
+}
+
+const MEMORY: usize = 1024 * 1024;
+
+impl Stage {
+    fn new() -> Self {
+        Stage {
+            now_ms: Cell::new(1_000_000),
+            send_ms: Cell::new(0),
+            free: Cell::new(MEMORY),
+            full: Cell::new(false),
+            datagram: Cell::new(65_000),
+            posted: RefCell::default(),
+            done: RefCell::default(),
+            wanted: RefCell::default(),
+        }
+    }
+
+    fn note(&self, line: String) {
+        self.done.borrow_mut().push(line);
+    }
+
+    fn done(&self) -> Vec<String> {
+        self.done.take()
+    }
+}
+
+impl GroupDatabase for Stage {
+    fn document(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
+        Err(DatabaseError::NoConnection)
+    }
+}
+
+impl Proxy for Stage {
+    fn now_ms(&self) -> u64 {
+        self.now_ms.get()
+    }
+
+    fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+
+    fn count(&self, _: Counter, _: u32) {}
+
+    fn share(&self, _: usize) -> Option<&'static [AtomicU64]> {
+        None
+    }
+
+    fn memory(&self) -> Memory {
+        Memory {
+            free: self.free.get(),
+            total: MEMORY,
+            transaction: 1024,
+        }
+    }
+
+    fn post(&self, process: Process, entry: &[u8]) -> bool {
+        self.posted.borrow_mut().push((process, entry.to_vec()));
+        true
+    }
+
+    fn open(&self) -> Opened {
+        Opened::Open(TransactionKey(1))
+    }
+
+    fn keep_open(&self, transaction: TransactionKey, milliseconds: u32) -> bool {
+        self.note(format!("keep {} open for {milliseconds}", transaction.0));
+        true
+    }
+
+    fn reply(&self, transaction: TransactionKey, answer: &Answer<'_>, _: bool) -> bool {
+        self.note(format!("{} in {}", answer.code, transaction.0));
+        true
+    }
+
+    fn release(&self, _: TransactionKey) {}
+
+    fn absorb(&self) {}
+
+    fn cancelled(&self) -> Option<TransactionKey> {
+        None
+    }
+
+    fn acknowledged(&self, _: bool) -> bool {
+        false
+    }
+
+    fn way(&self, outgoing: &Outgoing<'_>, hop: Option<&str>) -> Way {
+        let is_long = outgoing.size_at_most() > self.datagram.get();
+        let Some(hop) = hop else {
+            return if is_long { Way::TooLong } else { Way::Clear };
+        };
+        let is_udp = !hop.ends_with(";transport=tcp");
+        match hop.contains("198.51.100.") {
+            true => Way::None,
+            false if is_udp && is_long => Way::TooLong,
+            false if self.full.get() => Way::Full,
+            false => Way::Clear,
+        }
+    }
+
+    fn send(&self, outgoing: &Outgoing<'_>, hop: &str) -> Transmitted {
+        self.now_ms.set(self.now_ms.get() + self.send_ms.get());
+        self.note(format!("{} {hop}", outgoing.method));
+        Transmitted::Sent(TransactionKey(99))
+    }
+
+    fn cancel(&self, _: TransactionKey) {}
+
+    fn forward(&self, _: &Forwarding, _: &str) -> bool {
+        false
+    }
+
+    fn suspend(&self, _: &Forwarding) -> Option<TransactionKey> {
+        None
+    }
+
+    fn resume(&self, _: TransactionKey, _: &str, _: Option<&str>) -> bool {
+        false
+    }
+
+    fn unsuspend(&self, _: TransactionKey) {}
+
+    fn authorize(&self) -> bool {
+        true
+    }
+
+    fn wants(&self, event: Event) -> bool {
+        self.wanted.borrow().contains(&event)
+    }
+
+    fn recipient_request(&self, outgoing: &Outgoing<'_>, text: &[u8]) -> Routed {
+        self.note(format!("script sees {}", outgoing.request_uri));
+        let text = text.strip_suffix(&[0]).unwrap();
+        Changed::new(text, None, None, 0).map_or(Routed::Failed, Routed::Changed)
+    }
+
+    fn event(&self, event: Event, code: u16, _: &[u8], text: &[u8], _: Option<&Outgoing<'_>>) {
+        let uri = text.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+        let uri = String::from_utf8_lossy(uri);
+        self.note(format!("{event:?} {code} {uri}"));
+    }
+
+    fn has_database(&self, _: &str) -> bool {
+        false
+    }
+}
+
+fn service(parameters: &[(&str, &str)]) -> Rc<ControllingFunction> {
+    let mut settings = Settings::default();
+    let own = [
+        ("exploder_uri", "sip:all@example.com"),
+        ("trusted_peer", "192.0.2.1"),
+    ];
+    for (name, value) in own.iter().chain(parameters) {
+        settings.set(name, value).unwrap();
+    }
+    let words: Vec<AtomicU64> = (0..TABLE_WORDS).map(|_| AtomicU64::new(0)).collect();
+    let names = Names {
+        servers: vec!["192.0.2.253:53".parse().unwrap()],
+        table: Some(NameTable::new(words.leak(), || 1)),
+    };
+    Rc::new(
+        ControllingFunction::new(settings, 1)
+            .unwrap()
+            .with_names(names),
+    )
+}
+
+fn handle(service: &Rc<ControllingFunction>, stage: &Stage, recipients: &[&str]) -> Script {
+    let entries: String = recipients
+        .iter()
+        .map(|uri| format!("<entry uri=\"{uri}\"/>"))
+        .collect();
+    let body = format!(
+        "--b\r\nContent-Type: text/plain\r\n\r\nHello\r\n--b\r\n\
+         Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list\r\n\r\n\
+         <resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"><list>{entries}</list>\
+         </resource-lists>\r\n--b--\r\n"
+    );
+    let message = format!(
+        "MESSAGE sip:all@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:anne@example.com>;tag=1\r\nTo: <sip:all@example.com>\r\n\
+         Call-ID: 1\r\nCSeq: 1 MESSAGE\r\n\
+         Accept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg\"\r\n\
+         P-Asserted-Identity: <sip:anne@example.com>\r\n\
+         Content-Type: multipart/mixed;boundary=b\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let received = Received {
+        message: message.as_bytes(),
+        request_uri: "sip:all@example.com",
+        source_address: Some("192.0.2.1".parse().unwrap()),
+    };
+    let request = ReceivedRequest::classify(service, &received).expect("it is ours");
+    request.handle(stage)
+}
+
+fn take_all(process: &mut FanOutProcess, service: &ControllingFunction, stage: &Stage) {
+    for (to, entry) in stage.posted.take() {
+        assert_eq!(to, Process::FanOut);
+        process.take(Letter::read(entry.into()).unwrap(), service, stage);
+    }
+}
+
+const FIVE: [&str; 5] = [
+    "sip:a@192.0.2.2",
+    "sip:b@192.0.2.2",
+    "sip:c@192.0.2.2",
+    "sip:d@192.0.2.2",
+    "sip:e@192.0.2.2",
+];
+
+/// 50 ms in the worker, then turns of 20 ms.
+#[test]
+fn a_worker_has_its_time_and_the_fan_out_process_takes_turns() {
+    let (service, stage) = (service(&[]), Stage::new());
+    stage.send_ms.set(25);
+    assert_eq!(handle(&service, &stage, &FIVE), Script::Yes);
+    let done = stage.done();
+    assert_eq!(
+        done,
+        [
+            "MESSAGE sip:a@192.0.2.2",
+            "MESSAGE sip:b@192.0.2.2",
+            "keep 1 open for 30000"
+        ]
+    );
+    let mut process = FanOutProcess::start(&service).unwrap();
+    take_all(&mut process, &service, &stage);
+    stage.send_ms.set(12);
+    assert_eq!(process.work(&service, &stage), 0, "there is more to do");
+    assert_eq!(stage.done().len(), 2);
+    assert_eq!(process.work(&service, &stage), -1);
+    assert_eq!(stage.done(), ["MESSAGE sip:e@192.0.2.2", "202 in 1"]);
+}
+
+/// A sixteenth of the memory is everybody else's; whoever finds no room within 25 s is given up.
+#[test]
+fn what_finds_no_room_is_given_up_in_time() {
+    let (service, stage) = (service(&[]), Stage::new());
+    stage.wanted.replace(vec![Event::RecipientFailed]);
+    let mut process = FanOutProcess::start(&service).unwrap();
+    stage.send_ms.set(60);
+    handle(&service, &stage, &FIVE[..2]);
+    take_all(&mut process, &service, &stage);
+    stage.done();
+    stage.free.set(MEMORY / 16 + 2048);
+    assert!(process.work(&service, &stage) > 0, "it waits");
+    stage.now_ms.set(stage.now_ms.get() + 24_900);
+    assert!(process.work(&service, &stage) > 0);
+    assert!(stage.done().is_empty());
+    stage.now_ms.set(stage.now_ms.get() + 200);
+    assert_eq!(process.work(&service, &stage), -1);
+    assert_eq!(
+        stage.done(),
+        ["RecipientFailed 503 sip:b@192.0.2.2", "202 in 1"]
+    );
+}
+
+#[test]
+fn a_full_connection_is_no_matter_of_the_others() {
+    let (service, stage) = (service(&[]), Stage::new());
+    stage.full.set(true);
+    handle(&service, &stage, &FIVE[..1]);
+    let mut process = FanOutProcess::start(&service).unwrap();
+    take_all(&mut process, &service, &stage);
+    stage.done();
+    assert!(process.work(&service, &stage) > 0);
+    assert_eq!(
+        stage.done(),
+        ["202 in 1"],
+        "the sender does not wait for it"
+    );
+    stage.full.set(false);
+    assert_eq!(process.work(&service, &stage), -1);
+    assert_eq!(stage.done(), ["MESSAGE sip:a@192.0.2.2"]);
+}
+
+/// RFC 3261 18.1.1; a hop that names its transport stays as it is.
+#[test]
+fn what_is_too_long_for_a_datagram_goes_over_tcp() {
+    let (service, stage) = (service(&[]), Stage::new());
+    stage.datagram.set(100);
+    let recipients = [
+        "sip:a@192.0.2.2",
+        "sip:b@192.0.2.2;transport=udp",
+        "sip:c@198.51.100.1",
+    ];
+    handle(&service, &stage, &recipients);
+    assert_eq!(
+        stage.done(),
+        [
+            "MESSAGE sip:a@192.0.2.2;transport=tcp",
+            "MESSAGE sip:b@192.0.2.2;transport=udp",
+            "202 in 1"
+        ]
+    );
+}
+
+/// A worker hands single requests over for their names, 32 of them, and then the rest as a whole.
+#[test]
+fn names_that_are_not_known_cost_no_worker_more_than_a_few() {
+    let (service, stage) = (service(&[]), Stage::new());
+    let recipients: Vec<String> = (0..40).map(|n| format!("sip:x@h{n}.example.com")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    handle(&service, &stage, &recipients);
+    let letters: Vec<Letter> = stage
+        .posted
+        .take()
+        .into_iter()
+        .map(|(_, entry)| Letter::read(Bytes::from(entry)).unwrap())
+        .collect();
+    assert_eq!(letters.len(), 33);
+    let waiting = letters
+        .iter()
+        .filter(|one| matches!(one, Letter::Waiting(_)));
+    assert_eq!(waiting.count(), 32);
+    assert!(matches!(letters.last(), Some(Letter::Job(..))));
+    assert!(stage.done().contains(&"keep 1 open for 30000".to_owned()));
+}
+
+#[test]
+fn the_script_sees_a_copy_that_is_given_up_too() {
+    let (service, stage) = (service(&[]), Stage::new());
+    stage
+        .wanted
+        .replace(vec![Event::RecipientRequest, Event::RecipientFailed]);
+    handle(&service, &stage, &["sip:c@198.51.100.1", "sip:a@192.0.2.2"]);
+    assert_eq!(
+        stage.done(),
+        [
+            "script sees sip:c@198.51.100.1",
+            "RecipientFailed 503 sip:c@198.51.100.1",
+            "script sees sip:a@192.0.2.2",
+            "MESSAGE sip:a@192.0.2.2",
+            "202 in 1"
+        ]
+    );
+}
+
+#[test]
+fn a_torn_letter_is_none() {
+    let whole = letter::forward(TransactionKey(5), "sip:a@b", "sip:b", "callid=1");
+    assert!(Letter::read(Bytes::copy_from_slice(&whole)).is_some());
+    for end in 0..whole.len() {
+        assert!(Letter::read(Bytes::copy_from_slice(&whole[..end])).is_none());
+    }
+    assert!(Letter::read(Bytes::from_static(&[99, 0, 0, 0, 0, 0, 0, 0, 1])).is_none());
+}
+
+#[test]
+fn a_panic_answers_the_request_that_was_at_work() {
+    let (service, stage) = (service(&[]), Stage::new());
+    let mut process = FanOutProcess::start(&service).unwrap();
+    stage.send_ms.set(60);
+    handle(&service, &stage, &FIVE[..2]);
+    take_all(&mut process, &service, &stage);
+    stage.done();
+    process.be_at_work(0);
+    process.handle_panic(&stage);
+    assert_eq!(stage.done(), ["500 in 1"]);
+    assert_eq!(process.work(&service, &stage), -1);
+}

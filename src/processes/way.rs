@@ -1,0 +1,134 @@
+//! Where a request goes, by addresses and what all processes know of names. Never waits for a name.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::outgoing::Outgoing;
+use super::proxy::{Proxy, Way};
+use crate::names::{Hop, Known, NameTag, Names, Place, Target, Transport};
+use crate::sip::Uri;
+
+/// Where a next hop is.
+pub(super) enum Located<'a> {
+    /// Nowhere that the proxy could send to.
+    Nowhere,
+    /// The name in this URI has to be looked up.
+    Later(Cow<'a, str>),
+    /// Here.
+    At(Spot<'a>),
+}
+
+/// A place that the proxy can send to.
+pub(super) struct Spot<'a> {
+    /// A URI with an IP address.
+    pub(super) uri: Cow<'a, str>,
+    /// The name that it was found by.
+    pub(super) name: Option<NameTag>,
+    /// Whether the connection there has no room now.
+    pub(super) is_full: bool,
+}
+
+/// Where a request goes. Never waits for a name.
+pub(super) fn locate<'a>(
+    names: &Names,
+    proxy: &dyn Proxy,
+    outgoing: &Outgoing<'_>,
+    wanted: &'a str,
+) -> Located<'a> {
+    let mut hop = Hop::of_text(wanted);
+    let mut uri = Cow::Borrowed(wanted);
+    // As far as its size is known without the way there.
+    if matches!(hop, Hop::Known(_) | Hop::Named(_)) && proxy.way(outgoing, None) == Way::TooLong {
+        uri = over_tcp(wanted);
+        hop = Hop::of_text(&uri);
+    }
+    let found = match hop {
+        Hop::Impossible => None,
+        Hop::Numeric => spot(proxy, outgoing, uri, None),
+        Hop::Known(place) => choose(proxy, outgoing, &[place], None),
+        Hop::Named(target) => match known(names, &target) {
+            None => return Located::Later(uri),
+            Some(Known::Nothing) => None,
+            Some(Known::Places(places, name)) => choose(proxy, outgoing, &places, Some(name)),
+        },
+    };
+    found.map_or(Located::Nowhere, Located::At)
+}
+
+/// What all processes know of a name.
+pub(super) fn known(names: &Names, target: &Target) -> Option<Known> {
+    names.table.as_ref()?.find(target)
+}
+
+/// The first of the places to which the proxy can send: it may have no TLS, or no IPv6.
+pub(super) fn choose<'a>(
+    proxy: &dyn Proxy,
+    outgoing: &Outgoing<'_>,
+    places: &[Place],
+    name: Option<NameTag>,
+) -> Option<Spot<'a>> {
+    let mut places = places.iter();
+    places.find_map(|place| spot(proxy, outgoing, Cow::Owned(uri_of(place)), name))
+}
+
+fn spot<'a>(
+    proxy: &dyn Proxy,
+    outgoing: &Outgoing<'_>,
+    uri: Cow<'a, str>,
+    name: Option<NameTag>,
+) -> Option<Spot<'a>> {
+    let mut way = proxy.way(outgoing, Some(&uri));
+    let mut uri = uri;
+    if way == Way::TooLong {
+        // What is too long for a datagram goes over TCP (RFC 3261 §18.1.1), but for a hop that
+        // names its transport itself.
+        let other = match uri
+            .strip_suffix(UDP)
+            .filter(|_| matches!(uri, Cow::Owned(_)))
+        {
+            Some(place) => Some(format!("{place}{TCP}")),
+            None => match over_tcp(&uri) {
+                Cow::Owned(other) => Some(other),
+                Cow::Borrowed(_) => None,
+            },
+        };
+        if let Some(other) = other {
+            way = proxy.way(outgoing, Some(&other));
+            uri = Cow::Owned(other);
+        }
+    }
+    (way != Way::None).then_some(Spot {
+        uri,
+        name,
+        is_full: way == Way::Full,
+    })
+}
+
+const UDP: &str = ";transport=udp";
+const TCP: &str = ";transport=tcp";
+
+/// The same hop over TCP, where it does not name its transport itself.
+fn over_tcp(uri: &str) -> Cow<'_, str> {
+    let is_open = |parsed: &Uri<'_>| {
+        parsed.scheme().eq_ignore_ascii_case("sip")
+            && parsed.param("transport").is_none()
+            && !uri.contains('?')
+    };
+    match Uri::parse(uri) {
+        Ok(parsed) if is_open(&parsed) => Cow::Owned(format!("{uri}{TCP}")),
+        _ => Cow::Borrowed(uri),
+    }
+}
+
+/// The URI of a place.
+pub(super) fn uri_of(place: &Place) -> String {
+    let transport = match place.transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+        Transport::Tls => "tls",
+    };
+    let mut uri = String::with_capacity(80);
+    // Nothing can go wrong with a string.
+    let _ = write!(uri, "sip:{};transport={transport}", place.address);
+    uri
+}

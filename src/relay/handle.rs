@@ -1,0 +1,152 @@
+//! The relay in the hands of the main thread.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mio::{Poll, Waker};
+
+use super::accepting::Acceptor;
+use super::budget::Budget;
+use super::core::{Core, WAKER};
+use super::error::RelayError;
+use super::events::{EventReceiver, RelayEvent, event_queue};
+use super::id_map::{IdMap, IdSet};
+use super::input::{Input, InputSender, input_queue};
+use super::listeners::Listeners;
+use super::outage::Outage;
+use super::progress::{RelayTotals, SessionProgress, Shared};
+use super::settings::{RelayLimits, RelaySettings};
+use super::spool::Spool;
+use super::timers::Timers;
+use crate::msrp_control::{RelayCommand, SessionId};
+use crate::names::{Found, NameThread, Names};
+use crate::threads;
+
+/// Addresses of one host that are tried.
+const MAX_ADDRESSES: usize = 4;
+
+/// The running relay, in the hands of the main thread. Dropped, it stops by itself, and nobody waits for that.
+#[derive(Debug)]
+pub struct Relay {
+    pub(super) inputs: InputSender,
+    events: EventReceiver,
+    shared: Arc<Shared>,
+    /// Closed when the relay thread has ended.
+    ended: Receiver<()>,
+}
+
+impl Relay {
+    /// Starts the threads, in which every signal is blocked.
+    ///
+    /// # Errors
+    /// [`RelayError`] if there are no threads or descriptors to be had.
+    pub fn start(settings: RelaySettings, listeners: Listeners) -> Result<Self, RelayError> {
+        Self::try_start(settings.limits, settings.names, listeners).map_err(RelayError::Threads)
+    }
+
+    fn try_start(limits: RelayLimits, names: Names, listeners: Listeners) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let (inputs, input_receiver) = input_queue(waker);
+        let found = inputs.clone();
+        let (event_sender, events) = event_queue()?;
+        let shared = Arc::new(Shared::default());
+        let acceptor = Acceptor::new(&poll, listeners.sockets, &limits)?;
+        let spool = match &limits.spool_dir {
+            Some(dir) => Some(Spool::start(dir.clone(), inputs.clone())?),
+            None => None,
+        };
+        let core = Core {
+            poll,
+            inputs: input_receiver,
+            backlog: VecDeque::new(),
+            acceptor,
+            budget: Budget::new(&limits),
+            tls: listeners.tls,
+            sessions: IdMap::default(),
+            uris: HashMap::new(),
+            fallen: IdSet::default(),
+            connections: IdMap::default(),
+            block: BytesMut::new(),
+            run_queue: VecDeque::new(),
+            timers: Timers::default(),
+            events: event_sender,
+            shared: Arc::clone(&shared),
+            spool,
+            names: NameThread::start(names, move |name: Found<_>| {
+                let addresses = name.places.iter().map(|place| place.address);
+                let addresses: Vec<SocketAddr> = addresses.take(MAX_ADDRESSES).collect();
+                for (session, side) in name.waiting {
+                    found.send(Input::Resolved(session, side, addresses.clone()));
+                }
+            })?,
+            senders_held_back: 0,
+            spool_outage: Outage::default(),
+            now: Instant::now(),
+            in_hand: None,
+            stopping: false,
+            limits,
+        };
+        let (ending, ended) = sync_channel::<()>(0);
+        threads::spawn("cpm-relay", move || {
+            core.run();
+            drop(ending);
+        })?;
+        Ok(Self {
+            inputs,
+            events,
+            shared,
+            ended,
+        })
+    }
+
+    /// Readable while events wait.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// Passes a command on, in order. Never waits.
+    pub fn command(&mut self, session: SessionId, command: RelayCommand) {
+        self.inputs.send(Input::Command(session, command));
+    }
+
+    /// Lets go of all that there is of a session, without a word.
+    pub fn forget(&mut self, session: SessionId) {
+        self.inputs.send(Input::Forget(session));
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<RelayEvent> {
+        self.events.poll()
+    }
+
+    /// How far a session is; `None` before its first end is open, and once it is forgotten. Cheap, and does not hold the
+    /// relay up.
+    pub fn progress(&self, session: SessionId) -> Option<SessionProgress> {
+        self.shared.progress(session)
+    }
+
+    /// What there is in all.
+    pub fn totals(&self) -> RelayTotals {
+        self.shared.totals()
+    }
+
+    /// Closes everything, and waits for that no longer than this.
+    pub fn stop(self, within: Duration) {
+        self.inputs.send(Input::Stop);
+        // Nothing is ever sent: an error says that the thread has ended, or that the time is up.
+        let _ = self.ended.recv_timeout(within);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.inputs.send(Input::Stop);
+    }
+}

@@ -1,0 +1,166 @@
+//! Accepted connections that have not named a session yet, and which of them makes room for another one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use super::id_map::IdMap;
+use crate::session::ConnectionId;
+use crate::shared::Source;
+
+/// They are bounded in all and for each source, so that one that opens connections without end closes its own.
+#[derive(Debug)]
+pub(super) struct Unbound {
+    max: usize,
+    max_per_source: usize,
+    sources: IdMap<ConnectionId, Source>,
+    /// Of each source, the oldest first.
+    by_source: HashMap<Source, BTreeSet<ConnectionId>>,
+    /// Sources by how many they have.
+    by_count: BTreeSet<(usize, Source)>,
+}
+
+impl Unbound {
+    /// None yet. At most `max`, and `max_per_source` of one source; 0: as many as there may be in all.
+    pub(super) fn new(max: usize, max_per_source: usize) -> Self {
+        Unbound {
+            max,
+            max_per_source: match max_per_source {
+                0 => max,
+                limit => limit,
+            },
+            sources: IdMap::default(),
+            by_source: HashMap::new(),
+            by_count: BTreeSet::new(),
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// The one that has to be closed before another one from this address is taken in: the oldest of its own source, if that has
+    /// its share, or else of the source that has most.
+    pub(super) fn in_the_way_of(&self, address: IpAddr) -> Option<ConnectionId> {
+        let own = Source::of(address);
+        let source = match self.count(own) >= self.max_per_source {
+            true => own,
+            false if self.len() >= self.max => self.by_count.last()?.1,
+            false => return None,
+        };
+        self.by_source.get(&source)?.first().copied()
+    }
+
+    pub(super) fn insert(&mut self, id: ConnectionId, address: IpAddr) {
+        let source = Source::of(address);
+        self.remove(id);
+        self.sources.insert(id, source);
+        let before = self.count(source);
+        self.by_source.entry(source).or_default().insert(id);
+        self.counted(source, before);
+    }
+
+    /// It has named a session, or is gone.
+    pub(super) fn remove(&mut self, id: ConnectionId) {
+        let Some(source) = self.sources.remove(&id) else {
+            return;
+        };
+        let before = self.count(source);
+        if let Some(of_source) = self.by_source.get_mut(&source) {
+            of_source.remove(&id);
+            if of_source.is_empty() {
+                self.by_source.remove(&source);
+            }
+        }
+        self.counted(source, before);
+    }
+
+    /// All are gone.
+    pub(super) fn clear(&mut self) {
+        self.sources.clear();
+        self.by_source.clear();
+        self.by_count.clear();
+    }
+
+    fn count(&self, source: Source) -> usize {
+        self.by_source.get(&source).map_or(0, BTreeSet::len)
+    }
+
+    fn counted(&mut self, source: Source, before: usize) {
+        self.by_count.remove(&(before, source));
+        let now = self.count(source);
+        if now > 0 {
+            self.by_count.insert((now, source));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    /// Takes one in, as the relay does. Gives back who had to go.
+    fn take_in(unbound: &mut Unbound, id: u64, last: u8) -> Option<u64> {
+        let closed = unbound.in_the_way_of(address(last));
+        if let Some(closed) = closed {
+            unbound.remove(closed);
+        }
+        unbound.insert(ConnectionId(id), address(last));
+        closed.map(|id| id.0)
+    }
+
+    #[test]
+    fn a_source_beyond_its_share_closes_its_own() {
+        let mut unbound = Unbound::new(100, 3);
+        assert_eq!(take_in(&mut unbound, 1, 7), None);
+        for id in 2..5 {
+            assert_eq!(take_in(&mut unbound, id, 1), None);
+        }
+        assert_eq!(take_in(&mut unbound, 5, 1), Some(2));
+        assert_eq!(take_in(&mut unbound, 6, 1), Some(3));
+        assert_eq!(take_in(&mut unbound, 7, 7), None);
+        // Who has named a session makes room.
+        unbound.remove(ConnectionId(4));
+        assert_eq!(take_in(&mut unbound, 8, 1), None);
+        assert_eq!(unbound.len(), 5);
+    }
+
+    #[test]
+    fn where_all_are_too_many_the_source_that_has_most_makes_room() {
+        let mut unbound = Unbound::new(4, 0);
+        for (id, last) in [(1, 1), (2, 2), (3, 2), (4, 3)] {
+            assert_eq!(take_in(&mut unbound, id, last), None);
+        }
+        assert_eq!(take_in(&mut unbound, 5, 4), Some(2));
+        assert_eq!(unbound.len(), 4);
+        unbound.clear();
+        assert_eq!(unbound.len(), 0);
+        assert_eq!(take_in(&mut unbound, 6, 1), None);
+    }
+
+    #[test]
+    fn any_sequence_keeps_the_books() {
+        let mut unbound = Unbound::new(8, 3);
+        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut below = |bound: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % bound
+        };
+        for id in 0..5_000 {
+            match below(3) {
+                0 => unbound.remove(ConnectionId(below(id + 1))),
+                _ => drop(take_in(&mut unbound, id, below(5) as u8)),
+            }
+            let counts: Vec<usize> = unbound.by_source.values().map(BTreeSet::len).collect();
+            assert!(unbound.len() <= 8 && counts.iter().all(|count| (1..=3).contains(count)));
+            assert_eq!(counts.iter().sum::<usize>(), unbound.len());
+            assert_eq!(unbound.by_count.len(), counts.len());
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Doing what the sessions want done.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::dispatch::{RelayOrder, Sessions};
+use super::entry::{Entry, HeldBack, Invite};
+use super::host::{Invited, SessionHost};
+use super::schedule::Wake;
+use crate::controlling::large_message_mode::{
+    Action, DialogName, InviteRequest, SessionId, SessionReply, Side, TransactionKey,
+};
+use crate::controlling::{Fate, LogLevel, OutgoingRequest, RETRY_AFTER_S};
+use crate::operator::Event;
+use crate::sip::{HeaderBlock, StatusCode};
+
+/// Actions of one session before the next one has its turn.
+const ACTIONS_PER_SESSION: usize = 16;
+/// Actions before workers and relay are listened to again. An INVITE takes some 40 µs.
+const ACTIONS_PER_TURN: usize = 64;
+/// How long an INVITE may wait for room: as long as one that went out may go without response.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+
+impl Sessions {
+    /// Looks at the clock, and does the next portion of work.
+    pub fn work(&mut self, now: Instant, host: &dyn SessionHost) -> Wake {
+        while let Some(id) = self.schedule.next_alarm(now) {
+            if let Some(entry) = self.sessions.get_mut(&id) {
+                entry.alarm = None;
+            }
+            self.with(id, host, |machine| machine.handle_timeout(now));
+        }
+        for id in self.schedule.take_crowded(now) {
+            if let Some(entry) = self.sessions.get_mut(&id) {
+                self.schedule.make_busy(entry);
+            }
+        }
+        let mut left = ACTIONS_PER_TURN;
+        while left > 0
+            && let Some(id) = self.schedule.next_busy()
+        {
+            match self.do_some(now, id, left.min(ACTIONS_PER_SESSION), host) {
+                Some(done) => left -= done,
+                // The relay comes first.
+                None => return Wake::Now,
+            }
+        }
+        self.schedule.wake()
+    }
+
+    /// The proxy stops: everybody is told what can be told at once.
+    pub fn shut_down(&mut self, now: Instant, host: &dyn SessionHost) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.with(id, host, |machine| machine.handle_shutdown(now));
+            // What the proxy had no room for is not tried again: there will be no other time.
+            while let Some(entry) = self.sessions.get_mut(&id) {
+                match entry.next_action() {
+                    Some((Action::Invite(_), Some(_))) => {}
+                    Some((action, _)) => self.act(now, id, action, None, host),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// A call has panicked: the session that was at work is lost, the others go on.
+    pub fn handle_panic(&mut self, host: &dyn SessionHost) {
+        let Some(id) = self.at_work.take() else {
+            return;
+        };
+        self.commands.push_back(RelayOrder::Forget(id));
+        let Some(entry) = self.take(id) else {
+            return;
+        };
+        self.schedule.forget(id);
+        self.invites.remove(&entry.transaction);
+        if !entry.answered {
+            let code = StatusCode::SERVER_INTERNAL_ERROR;
+            let tag = self.originator_tag(id);
+            self.reply(host, entry.transaction, code, tag);
+        }
+        if entry.kept {
+            host.release(entry.transaction);
+        }
+    }
+
+    /// Does so many actions of a session at most, and says how many. `None`: commands have to reach
+    /// the relay before the next action, upon which a peer may connect.
+    fn do_some(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        most: usize,
+        host: &dyn SessionHost,
+    ) -> Option<usize> {
+        let mut done = 0;
+        while let Some(entry) = self.sessions.get_mut(&id) {
+            entry.is_busy = false;
+            if done == most {
+                self.schedule.make_busy(entry);
+                break;
+            }
+            self.at_work = Some(id);
+            let next = entry.next_action();
+            self.at_work = None;
+            let Some((action, since)) = next else { break };
+            let is_to_peer = matches!(
+                action,
+                Action::Reply(_) | Action::Send(..) | Action::Request(..) | Action::Invite(_)
+            );
+            if is_to_peer && !self.commands.is_empty() {
+                entry.held_back = Some(HeldBack { action, since });
+                self.schedule.make_busy(entry);
+                return None;
+            }
+            self.act(now, id, action, since, host);
+            done += 1;
+            if self.schedule.is_crowded(id) {
+                break;
+            }
+        }
+        Some(done)
+    }
+
+    /// `since`: the proxy had no room for it then.
+    fn act(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        action: Action,
+        since: Option<Instant>,
+        host: &dyn SessionHost,
+    ) {
+        match action {
+            Action::Invite(invite) => self.invite(now, id, invite, since, host),
+            Action::Cancel(leg) => {
+                let invite = self.sessions.get_mut(&id).map(|entry| entry.invite(leg));
+                // Where it is on its way to another address at this moment, that one is cancelled
+                // too.
+                if let Some(invite) = invite
+                    && let Invite::Sent(transaction) = std::mem::replace(invite, Invite::CancelDue)
+                {
+                    host.cancel(transaction);
+                }
+            }
+            Action::Send(_, request) => {
+                host.request(&request);
+            }
+            Action::Request(side, request) => {
+                if !host.request(&request) {
+                    let code = StatusCode::SERVICE_UNAVAILABLE;
+                    self.with(id, host, |machine| {
+                        let which = (request.cseq, request.method);
+                        machine.handle_outcome(now, side, which, code, None);
+                    });
+                }
+            }
+            Action::Reply(reply) => self.answer_peer(now, id, &reply, host),
+            Action::Relay(command) => self.commands.push_back(RelayOrder::Command(id, command)),
+            Action::Count(counter, n) => host.count(counter, n),
+            Action::Recipient {
+                leg,
+                uri,
+                fate,
+                code,
+            } => self.tell_of_recipient(
+                id,
+                DialogName {
+                    session: id,
+                    side: Side::Leg(leg),
+                },
+                &uri,
+                fate,
+                code,
+                host,
+            ),
+            Action::Ended => self.ended(now, id, host),
+        }
+    }
+
+    fn invite(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        invite: Box<InviteRequest>,
+        since: Option<Instant>,
+        host: &dyn SessionHost,
+    ) {
+        let Some(entry) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let leg = invite.leg;
+        match host.invite(&outgoing(&invite, entry)) {
+            Invited::Sent(transaction) => *entry.invite(leg) = Invite::Sent(transaction),
+            Invited::Elsewhere => *entry.invite(leg) = Invite::Unsent,
+            Invited::NotNow if since.is_none_or(|since| now < since + ROOM_WAIT) => {
+                entry.held_back = Some(HeldBack {
+                    action: Action::Invite(invite),
+                    since: Some(since.unwrap_or(now)),
+                });
+                self.schedule.wait_for_room(id, now);
+            }
+            Invited::NotNow | Invited::Unsent => {
+                self.with(id, host, |machine| machine.handle_leg_unsent(now, leg));
+            }
+        }
+    }
+
+    fn answer_peer(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        reply: &SessionReply,
+        host: &dyn SessionHost,
+    ) {
+        let Some(entry) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let to_invite = reply.transaction == entry.transaction;
+        let keep = to_invite && reply.code.is_success();
+        let sent = host.reply(reply, keep);
+        if !to_invite || reply.code.is_provisional() {
+            return;
+        }
+        entry.answered = true;
+        entry.kept = keep && sent;
+        self.invites.remove(&reply.transaction);
+        if !sent {
+            self.with(id, host, |machine| machine.handle_reply_failed(now));
+        }
+    }
+
+    fn tell_of_recipient(
+        &mut self,
+        id: SessionId,
+        dialog: DialogName,
+        uri: &str,
+        fate: Fate,
+        code: u16,
+        host: &dyn SessionHost,
+    ) {
+        let event = match fate {
+            Fate::Delivered => Event::RecipientDelivered,
+            Fate::Failed => Event::RecipientFailed,
+            Fate::Interworked => return,
+        };
+        let name = self.service.ids().names().write(dialog);
+        if fate == Fate::Failed {
+            host.log(
+                LogLevel::Notice,
+                format_args!("a recipient failed with {code}, leg={name}"),
+            );
+        }
+        if let Some(entry) = self.sessions.get(&id) {
+            host.event(
+                event,
+                code,
+                &stand_in(entry, uri, &format!("<{uri}>"), &name),
+            );
+        }
+    }
+
+    /// Takes a session out.
+    fn take(&mut self, id: SessionId) -> Option<Entry> {
+        let entry = self.sessions.remove(&id)?;
+        if let Some(own) = self.by_originator.get_mut(&entry.originator) {
+            *own -= 1;
+            if *own == 0 {
+                self.by_originator.remove(&entry.originator);
+            }
+        }
+        Some(entry)
+    }
+
+    fn ended(&mut self, now: Instant, id: SessionId, host: &dyn SessionHost) {
+        self.commands.push_back(RelayOrder::Forget(id));
+        let Some(entry) = self.take(id) else {
+            return;
+        };
+        self.lately_ended.insert(now, id);
+        self.schedule.end_alarm(&entry);
+        self.invites.remove(&entry.transaction);
+        if entry.kept {
+            host.release(entry.transaction);
+        }
+        let (delivered, failed) = entry.outcomes();
+        host.log(
+            LogLevel::Debug,
+            format_args!("session={id} is over: {delivered} delivered, {failed} failed"),
+        );
+        let to = format!("<{}>", entry.request_uri);
+        let about = stand_in(&entry, &entry.request_uri, &to, &entry.call_id);
+        let code = match delivered {
+            0 => StatusCode::TEMPORARILY_UNAVAILABLE,
+            _ => StatusCode::OK,
+        };
+        host.event(Event::SessionEnd, code.as_u16(), &about);
+    }
+
+    /// Replies where no machine is there to do so.
+    pub(super) fn reply(
+        &self,
+        host: &dyn SessionHost,
+        transaction: TransactionKey,
+        code: StatusCode,
+        to_tag: String,
+    ) {
+        let mut headers = HeaderBlock::new();
+        // Values of ours have no line end.
+        let _ = headers.push("Server", self.service.product());
+        if code == StatusCode::SERVICE_UNAVAILABLE {
+            let _ = headers.push("Retry-After", RETRY_AFTER_S.to_string());
+        }
+        let reply = SessionReply {
+            transaction,
+            code,
+            to_tag,
+            headers: headers.into_bytes(),
+            body: Bytes::new(),
+        };
+        host.reply(&reply, false);
+    }
+}
+
+/// The INVITE as the host sends it.
+fn outgoing<'a>(invite: &'a InviteRequest, entry: &'a Entry) -> OutgoingRequest<'a> {
+    OutgoingRequest {
+        method: "INVITE",
+        request_uri: &invite.request_uri,
+        next_hop: invite.next_hop.as_deref(),
+        from: &invite.from,
+        from_tag: &invite.call_id,
+        to: &invite.to,
+        call_id: &invite.call_id,
+        cseq: invite.cseq,
+        headers: &invite.headers,
+        body: &invite.body,
+        attempt: u64::from(invite.to_isf),
+        about: Some(&entry.about),
+    }
+}
+
+/// A request that stands for a recipient or a session when a script is told of it.
+fn stand_in<'a>(
+    entry: &'a Entry,
+    uri: &'a str,
+    to: &'a str,
+    call_id: &'a str,
+) -> OutgoingRequest<'a> {
+    OutgoingRequest {
+        method: "INVITE",
+        request_uri: uri,
+        next_hop: None,
+        from: &entry.from,
+        from_tag: call_id,
+        to,
+        call_id,
+        cseq: 1,
+        headers: &entry.id_headers,
+        body: b"",
+        attempt: 0,
+        about: Some(&entry.about),
+    }
+}

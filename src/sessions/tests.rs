@@ -1,0 +1,372 @@
+//! All sessions in virtual time: no relay, no proxy, no clock.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::controlling::large_message_mode::{
+    AcceptedInvite, InDialogRequest, LargeModeSettings, MsrpAddress, MsrpAddresses, SessionReply,
+    TransactionKey,
+};
+use crate::controlling::{ControllingFunction, Counter, Host, Ids, Kind, OutgoingRequest, Sent};
+use crate::log::LogLevel;
+use crate::msrp_control::{MsrpEvent, SessionId};
+use crate::operator::Event;
+use crate::policy::{ID_KEY_BYTES, Settings};
+use crate::relay::{RelayTotals, SessionProgress};
+use crate::sdp::Transport;
+use crate::sip::Message;
+
+const INVITE: TransactionKey = TransactionKey(7);
+
+const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+    m=message 7394 TCP/MSRP *\r\na=accept-types:message/cpim\r\n\
+    a=path:msrp://192.0.2.1:7394/anne;tcp\r\na=sendonly\r\na=setup:actpass\r\n";
+const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\n\
+    m=message 9 TCP/MSRP *\r\na=accept-types:message/cpim\r\n\
+    a=path:msrp://192.0.2.2:7777/bill;tcp\r\na=recvonly\r\na=setup:active\r\n";
+
+/// The proxy: what was done, in order.
+#[derive(Default)]
+struct Proxy {
+    done: RefCell<Vec<String>>,
+    call_ids: RefCell<Vec<String>>,
+    tag: RefCell<String>,
+    has_no_room: Cell<bool>,
+}
+
+impl Proxy {
+    fn note(&self, line: String) {
+        self.done.borrow_mut().push(line);
+    }
+
+    fn done(&self) -> Vec<String> {
+        self.done.take()
+    }
+}
+
+impl Host for Proxy {
+    fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+
+    fn count(&self, _: Counter, _: u32) {}
+
+    fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
+        unreachable!("sessions send no MESSAGE")
+    }
+
+    fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
+        unreachable!("sessions give up by themselves")
+    }
+
+    fn is_turn_over(&self) -> bool {
+        false
+    }
+
+    fn hand_over(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn begin_session(&self, _: &[u8]) -> bool {
+        false
+    }
+}
+
+impl SessionHost for Proxy {
+    fn invite(&self, invite: &OutgoingRequest<'_>) -> Invited {
+        if self.has_no_room.get() {
+            self.note("no room".to_owned());
+            return Invited::NotNow;
+        }
+        self.note(format!("INVITE {}", invite.request_uri));
+        let mut call_ids = self.call_ids.borrow_mut();
+        call_ids.push(invite.call_id.to_owned());
+        Invited::Sent(TransactionKey(100 + call_ids.len() as u64))
+    }
+
+    fn cancel(&self, invite: TransactionKey) {
+        self.note(format!("CANCEL {}", invite.0));
+    }
+
+    fn request(&self, request: &InDialogRequest) -> bool {
+        self.note(request.method.to_owned());
+        true
+    }
+
+    fn reply(&self, reply: &SessionReply, keep: bool) -> bool {
+        let held = if keep { ", held" } else { "" };
+        self.note(format!("{}{held}", reply.code.as_u16()));
+        self.tag.replace(reply.to_tag.clone());
+        true
+    }
+
+    fn release(&self, transaction: TransactionKey) {
+        self.note(format!("release {}", transaction.0));
+    }
+
+    fn event(&self, event: Event, code: u16, _: &OutgoingRequest<'_>) {
+        self.note(format!("{event:?} {code}"));
+    }
+}
+
+/// A relay that nothing is known of.
+struct Unseen;
+
+impl RelayView for Unseen {
+    fn progress(&self, _: SessionId) -> Option<SessionProgress> {
+        None
+    }
+
+    fn totals(&self) -> RelayTotals {
+        RelayTotals::default()
+    }
+}
+
+struct Scene {
+    now: Instant,
+    sessions: Sessions,
+    proxy: Proxy,
+}
+
+impl Scene {
+    fn new(parameters: &[(&str, &str)]) -> Self {
+        let mut settings = Settings::default();
+        let own = [("exploder_uri", "sip:all@example.com")];
+        for (name, value) in own.iter().chain(parameters) {
+            settings.set(name, value).unwrap();
+        }
+        let address = MsrpAddress {
+            address: "203.0.113.5".parse().unwrap(),
+            port: 2855,
+        };
+        let large_mode = LargeModeSettings::new(
+            &settings.large_mode,
+            "sip:cpm@203.0.113.1".to_owned(),
+            MsrpAddresses {
+                tcp: Some(address),
+                tls: None,
+                fingerprint: None,
+                leg_transport: Transport::Tcp,
+            },
+        );
+        let service = ControllingFunction::new(settings, 1).unwrap();
+        let service = service
+            .with_ids(Ids::new(&[7; ID_KEY_BYTES]))
+            .with_large_mode(large_mode);
+        let now = Instant::now();
+        Scene {
+            now,
+            sessions: Sessions::new(now, &Rc::new(service)).unwrap(),
+            proxy: Proxy::default(),
+        }
+    }
+
+    fn begin(&mut self, number: u8, transaction: TransactionKey) {
+        let message = format!(
+            "INVITE sip:all@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:anne@example.com>;tag=1\r\n\
+             To: <sip:all@example.com>\r\nCall-ID: {number}\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:anne@192.0.2.1>\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{OFFER}",
+            OFFER.len()
+        );
+        let invite = AcceptedInvite {
+            session: SessionId::from_bytes([number; 16]),
+            claim: None,
+            kind: Kind::Exploder,
+            message: Message::parse(message.into()).unwrap(),
+            own_address: "sip:all@example.com".to_owned(),
+            originator: "sip:anne@example.com".to_owned(),
+            asserted: "<sip:anne@example.com>".to_owned(),
+            notifications_to: None,
+            recipients: "sip:bill@192.0.2.2\n".to_owned(),
+            history: None,
+        };
+        let bytes = Bytes::from(invite.write());
+        self.sessions
+            .handle_invite(self.now, bytes, transaction, &self.proxy);
+    }
+
+    /// Works until there is nothing more to do now; a command to the relay is a word among what was
+    /// done.
+    fn work(&mut self) -> Wake {
+        loop {
+            let wake = self.sessions.work(self.now, &self.proxy);
+            let mut had_commands = false;
+            while let Some(order) = self.sessions.poll_command() {
+                had_commands = true;
+                let word = match order {
+                    RelayOrder::Command(_, command) => format!("{command:?}"),
+                    RelayOrder::Forget(_) => "Forget".to_owned(),
+                };
+                let end = word.find([' ', '(', '{']).unwrap_or(word.len());
+                self.proxy.note(format!("relay: {}", &word[..end]));
+            }
+            if wake != Wake::Now && !had_commands {
+                return wake;
+            }
+        }
+    }
+
+    /// As time goes by, for so long.
+    fn pass(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while let Wake::At(at) = self.work() {
+            if at > end {
+                break;
+            }
+            self.now = at.max(self.now + Duration::from_millis(1));
+        }
+        self.now = end;
+        self.work();
+    }
+
+    fn respond(&mut self, status: &str, body: &str) {
+        let call_id = self.proxy.call_ids.borrow()[0].clone();
+        let response = format!(
+            "SIP/2.0 {status}\r\nVia: SIP/2.0/UDP 192.0.2.9\r\n\
+             From: <sip:anne@example.com>;tag={call_id}\r\nTo: <sip:bill@192.0.2.2>;tag=b\r\n\
+             Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContact: <sip:bill@192.0.2.2>\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.sessions
+            .handle_response(self.now, response.into(), &self.proxy);
+    }
+
+    fn acknowledge(&mut self) {
+        let tag = self.proxy.tag.borrow().clone();
+        let ack = format!(
+            "ACK sip:cpm@203.0.113.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK2\r\n\
+             From: <sip:anne@example.com>;tag=1\r\nTo: <sip:all@example.com>;tag={tag}\r\n\
+             Call-ID: 1\r\nCSeq: 1 ACK\r\n\r\n"
+        );
+        self.sessions
+            .handle_request(self.now, ack.into(), None, &self.proxy);
+    }
+}
+
+#[test]
+fn the_relay_has_its_commands_before_a_reply_leaves() {
+    let mut scene = Scene::new(&[]);
+    scene.begin(1, INVITE);
+    scene.work();
+    assert_eq!(scene.proxy.done(), ["INVITE sip:bill@192.0.2.2"]);
+    scene.respond("200 OK", ANSWER);
+    scene.work();
+    let done = scene.proxy.done();
+    let reply = done.iter().position(|word| word == "200, held").unwrap();
+    let opened = done.iter().filter(|word| word.starts_with("relay: Open"));
+    assert_eq!(opened.count(), 1, "the originator's end: {done:?}");
+    assert!(
+        done[..reply]
+            .iter()
+            .any(|word| word.starts_with("relay: Open")),
+        "{done:?}"
+    );
+    // The whole message arrives, and Bill has it.
+    scene.acknowledge();
+    scene.work();
+    let done = scene.proxy.done();
+    // Upon the ACK the recipient may connect.
+    let ack = done.iter().position(|word| word == "ACK").unwrap();
+    assert!(
+        done[..ack].iter().any(|word| word.starts_with("relay: ")),
+        "{done:?}"
+    );
+    let session = SessionId::from_bytes([1; 16]);
+    for event in [
+        MsrpEvent::SenderConnected,
+        MsrpEvent::MessageStarted { size: Some(9) },
+        MsrpEvent::MessageComplete,
+    ] {
+        scene
+            .sessions
+            .handle_relay_event(scene.now, session, event, &scene.proxy);
+    }
+    let question = Question::Session(session);
+    let answer = scene
+        .sessions
+        .answer(scene.now, question, &Unseen, &scene.proxy)
+        .unwrap();
+    assert!(answer.starts_with(&format!("id={session}\t")), "{answer}");
+    assert_eq!(answer.lines().count(), 2, "{answer}");
+}
+
+/// 20 ms between two tries, and five seconds in all.
+#[test]
+fn an_invite_without_room_is_tried_again_and_given_up_in_time() {
+    let mut scene = Scene::new(&[]);
+    scene.proxy.has_no_room.set(true);
+    scene.begin(1, INVITE);
+    let Wake::At(next) = scene.work() else {
+        panic!("it is tried again")
+    };
+    assert_eq!(next - scene.now, Duration::from_millis(20));
+    assert_eq!(scene.proxy.done(), ["no room"]);
+    scene.pass(4);
+    let tries = scene.proxy.done();
+    assert!((150..=201).contains(&tries.len()), "{}", tries.len());
+    scene.pass(2);
+    let done = scene.proxy.done();
+    assert!(done.contains(&"RecipientFailed 503".to_owned()), "{done:?}");
+    assert!(done.contains(&"480".to_owned()), "{done:?}");
+    assert!(scene.sessions.is_empty(), "{done:?}");
+}
+
+/// A recipient that never answers, and an originator that never acknowledges, end by the clock
+/// alone.
+#[test]
+fn whoever_is_silent_ends_by_the_clock() {
+    let mut scene = Scene::new(&[("leg_timeout", "60")]);
+    scene.begin(1, INVITE);
+    scene.work();
+    scene.respond("180 Ringing", "");
+    scene.pass(200);
+    let done = scene.proxy.done();
+    assert!(done.contains(&"CANCEL 101".to_owned()), "{done:?}");
+    assert!(done.contains(&"480".to_owned()), "{done:?}");
+    assert!(done.contains(&"SessionEnd 480".to_owned()), "{done:?}");
+    assert!(scene.sessions.is_empty());
+
+    let mut scene = Scene::new(&[]);
+    scene.begin(1, INVITE);
+    scene.work();
+    scene.respond("200 OK", ANSWER);
+    scene.pass(100);
+    let done = scene.proxy.done();
+    assert!(done.contains(&"release 7".to_owned()), "{done:?}");
+    assert!(done.contains(&"BYE".to_owned()), "{done:?}");
+}
+
+#[test]
+fn a_panic_costs_the_one_session_that_was_at_work() {
+    let mut scene = Scene::new(&[]);
+    for number in 1..=2 {
+        scene.begin(number, TransactionKey(u64::from(number)));
+    }
+    scene.work();
+    scene.proxy.done();
+    scene.sessions.at_work = Some(SessionId::from_bytes([1; 16]));
+    scene.sessions.handle_panic(&scene.proxy);
+    scene.work();
+    assert_eq!(scene.proxy.done(), ["500", "relay: Forget"]);
+    assert_eq!(scene.sessions.len(), 1);
+}
+
+#[test]
+fn a_proxy_that_stops_tells_everybody() {
+    let mut scene = Scene::new(&[]);
+    scene.begin(1, INVITE);
+    scene.work();
+    scene.respond("180 Ringing", "");
+    scene.work();
+    scene.proxy.done();
+    scene.sessions.shut_down(scene.now, &scene.proxy);
+    let done = scene.proxy.done();
+    assert!(done.contains(&"CANCEL 101".to_owned()), "{done:?}");
+    assert!(done.iter().any(|word| word.starts_with("503")), "{done:?}");
+}
