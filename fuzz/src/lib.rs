@@ -14,6 +14,8 @@
 //! | `request` | `request`: the whole way of a request through the Controlling Function |
 //! | `handed_over` | `fan_out_job`, `accepted_invite` |
 
+#[cfg(test)]
+mod corpus;
 pub mod cpim;
 pub mod fan_out;
 pub mod group;

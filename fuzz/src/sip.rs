@@ -54,12 +54,7 @@ pub fn message(data: &[u8]) {
             .unwrap_or_else(|e| panic!("{e}: {:?}", String::from_utf8_lossy(&written)));
         let fields: Vec<_> = again
             .fields()
-            .map(|f| {
-                (
-                    f.raw_name().to_owned(),
-                    f.unfolded_text().into_owned(),
-                )
-            })
+            .map(|f| (f.raw_name().to_owned(), f.unfolded_text().into_owned()))
             .collect();
         assert_eq!(fields, kept);
     }

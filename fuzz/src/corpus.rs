@@ -6,7 +6,7 @@ use std::path::Path;
 #[test]
 fn no_committed_input_finds_anything() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    for (name, target) in cpm_fuzz::TARGETS {
+    for (name, target) in crate::TARGETS {
         let folder = corpus.join(name);
         let inputs = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
         let mut count = 0;
