@@ -1,5 +1,6 @@
 //! The house stands on its floors: a folder imports only floors below its own, no two files of a
-//! folder import each other, what is without IO stays so, and files and comments keep their measure.
+//! folder import each other, what is without IO stays so, and files and comments keep their
+//! measure.
 
 #[path = "floors/source.rs"]
 mod source;

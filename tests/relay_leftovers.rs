@@ -1,5 +1,5 @@
-//! After all sessions have ended, memory and descriptors are back where they were. A process of its own, as nobody else may
-//! open anything meanwhile.
+//! After all sessions have ended, memory and descriptors are back where they were. A process of its
+//! own, as nobody else may open anything meanwhile.
 
 #[allow(dead_code, reason = "each test uses a part of it")]
 #[path = "relay/bench.rs"]

@@ -2,8 +2,8 @@
 
 use crate::shared::{Charge, Link};
 
-/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64 bits. A host that has only 32
-/// loses the upper ones, which only say sooner what time says too.
+/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64
+/// bits. A host that has only 32 loses the upper ones, which only say sooner what time says too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     /// A copy of a message.
@@ -30,7 +30,8 @@ impl Attempt {
                 let copy = link.bits() << 1 | u32::from(to_isf);
                 u64::from(charge.bits()) << 32 | u64::from(copy)
             }
-            // Of two thousand million records one has a copy to the ISF with the same bits, whose failure is not counted then.
+            // Of two thousand million records one has a copy to the ISF with the same bits, whose
+            // failure is not counted then.
             Attempt::Notification => u64::from(u32::MAX),
         }
     }

@@ -55,7 +55,7 @@ impl Core {
                     self.events.session(id, MsrpEvent::MessageComplete);
                 }
                 EndpointEvent::Aborted(key) if is_ours(key) => self.fail_message(id),
-                // Our empty SEND does not get to him.
+                // Our empty SEND does not get to it.
                 EndpointEvent::Refused(_) | EndpointEvent::NoResponse
                     if originator.message.is_none() =>
                 {
@@ -75,7 +75,7 @@ impl Core {
         self.arm_session(id, at);
     }
 
-    /// Responses to the originator go to his connection.
+    /// Responses to the originator go to its connection.
     pub(super) fn take_frames(&mut self, id: SessionId) {
         let session = self.sessions.get_mut(&id);
         let Some(originator) = session.and_then(|session| session.originator.as_mut()) else {
@@ -112,7 +112,7 @@ impl Core {
         self.refuse_too_large(id, size.unwrap_or(0));
     }
 
-    /// The last word on a message that is not complete, if there has been none.
+    /// The final event of a message that is not complete, if there has been none.
     pub(super) fn fail_message(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id)
             && let Some(originator) = &mut session.originator
@@ -250,7 +250,7 @@ impl Core {
             originator.endpoint.handle_timeout(now);
             if !originator.decided {
                 if !session.reading || full {
-                    // It is we who keep him waiting.
+                    // It is we who keep it waiting.
                     originator.heard = now;
                 }
                 idle_at = Some(originator.heard + idle);

@@ -1,4 +1,5 @@
-//! What the main thread may look at while the relay is at work: plain counters, written by the relay thread alone.
+//! What the main thread may look at while the relay is at work: plain counters, written by the
+//! relay thread alone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};

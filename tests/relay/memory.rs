@@ -13,7 +13,8 @@ use crate::bench::{Bench, expect_ok, send};
 use crate::peer::{Peer, Received, content};
 
 const MIB: usize = 1024 * 1024;
-/// With 2 MiB for a session, the sender waits while there is more than this: he is read from again at three quarters.
+/// With 2 MiB for a session, the sender waits while there is more than this: he is read from again
+/// at three quarters.
 const FULL: usize = 3 * MIB / 2;
 
 /// A folder of the test's own, gone with it.
@@ -214,7 +215,8 @@ fn a_spool_that_takes_nothing_costs_nobody_anything() {
     // And one for each session that has waited for a second.
     assert_eq!(bench.logged("the sender is held back"), 2);
     assert_eq!(bench.logged("the spool cannot be written to"), 2);
-    // Nothing was in the file, so nobody needs it: it goes on as without spool, or with one when that is back.
+    // Nothing was in the file, so nobody needs it: it goes on as without spool, or with one when
+    // that is back.
     std::fs::create_dir(&folder.0).unwrap();
     bench.wait_for_log("spool: can be written to again");
     for (session, go, slow, fast, writer) in running {
@@ -317,7 +319,8 @@ fn memory_that_others_hold_is_waited_for_no_longer() {
     bench.assert_empty();
 }
 
-/// A sender who is killed while he is held back is missed at once, not only when there is room to read on.
+/// A sender who is killed while he is held back is missed at once, not only when there is room to
+/// read on.
 #[test]
 fn a_sender_who_dies_while_held_back_is_noticed() {
     let mut bench = Bench::new(RelayLimits {

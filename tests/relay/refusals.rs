@@ -151,7 +151,8 @@ fn a_leg_gets_no_more_than_it_takes() {
     bench.end_session(session, 3);
 }
 
-/// The first request may be faster than the command that opens its session; then the command waits in the queue.
+/// The first request may be faster than the command that opens its session; then the command waits
+/// in the queue.
 #[test]
 fn a_request_waits_for_its_session_to_be_opened() {
     let mut bench = Bench::new(RelayLimits::default());

@@ -97,7 +97,8 @@ fn legs_that_share_a_connection_take_turns() {
     bench.assert_empty();
 }
 
-/// A leg that is dropped in the midst of its chunk leaves the connection usable for those who share it.
+/// A leg that is dropped in the midst of its chunk leaves the connection usable for those who share
+/// it.
 #[test]
 fn a_leg_that_is_closed_leaves_its_connection_to_others() {
     // Wherever in the turns of both it happens.

@@ -1,6 +1,6 @@
-//! Disposition notifications (RFC 5438; OMA CPM 9.2.15). Recipients address them to whom they saw as the originator, which may be an
-//! address of ours. One that comes back is never fanned out: it goes on to the sender of the message that it is about
-//! (spec-notes N37).
+//! Disposition notifications (RFC 5438; OMA CPM 9.2.15). Recipients address them to whom they saw
+//! as the originator, which may be an address of ours. One that comes back is never fanned out: it
+//! goes on to the sender of the message that it is about (readings N37).
 
 use bytes::Bytes;
 
@@ -23,7 +23,8 @@ use crate::policy::{GroupReceipts, IdentitySource, Imdn};
 use crate::shared::Noted;
 use crate::sip::{HeaderBlock, Message, Uri};
 
-/// How a notification goes on: as a proxy's request does, everything that is not named here as received.
+/// How a notification goes on: as a proxy's request does, everything that is not named here as
+/// received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarding {
     /// The sender.
@@ -45,7 +46,8 @@ pub enum Notification {
     NotOurs,
     /// It goes on.
     Forward(Forwarding),
-    /// The group tells the sender in place of its member, see [`send_nameless`](ControllingFunction::send_nameless).
+    /// The group tells the sender in place of its member, see
+    /// [`send_nameless`](ControllingFunction::send_nameless).
     Nameless(Box<NamelessReceipt>),
     /// It may not go any further.
     Refused(Reply),
@@ -60,8 +62,8 @@ impl Request {
         (!self.service.takes_notifications_to(&parsed)).then_some(uri)
     }
 
-    /// Notes the sender of a pager mode message that asks for notifications. Before it is sent: a recipient's notification can
-    /// be here before the last recipient has his copy.
+    /// Notes the sender of a pager mode message that asks for notifications. Before it is sent: a
+    /// recipient's notification can be here before the last recipient has its copy.
     pub(in crate::controlling) fn note_sender(&self) -> Option<Noted> {
         let senders = self.service.senders()?;
         let request = NotificationRequest::of(self.cpim.as_ref()?)?;
@@ -81,8 +83,8 @@ impl Request {
 }
 
 impl ControllingFunction {
-    /// Decides about a MESSAGE that [`classify`](Self::classify) has not taken. `is_asked`: the routing script wants it forwarded,
-    /// whatever the parameter `imdn` says.
+    /// Decides about a MESSAGE that [`classify`](Self::classify) has not taken. `is_asked`: the
+    /// routing script wants it forwarded, whatever the parameter `imdn` says.
     pub fn forward_notification(
         &self,
         received: &Received<'_>,
@@ -181,7 +183,8 @@ impl ControllingFunction {
         }
     }
 
-    /// Whether notifications may be addressed to `uri`: to what recipients are told to be the originator.
+    /// Whether notifications may be addressed to `uri`: to what recipients are told to be the
+    /// originator.
     pub(in crate::controlling) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
         self.own_kind(uri, self.keys(uri).address).is_some()
             || self.settings().group_uris.contains(uri)
@@ -192,7 +195,8 @@ impl ControllingFunction {
     }
 }
 
-/// Whether the content is a notification, wrapped in CPIM as it has to be (RFC 5438 §7), alone or as one part of several.
+/// Whether the content is a notification, wrapped in CPIM as it has to be (RFC 5438 §7), alone or
+/// as one part of several.
 pub(in crate::controlling) fn is_notification(message: &Message) -> bool {
     may_be_notification(&message.body())
         && entity(message).is_ok_and(|entity| {
@@ -224,7 +228,8 @@ fn is_imdn(content_type: &str) -> bool {
         .is_ok_and(|content_type| content_type.is(media_type, subtype))
 }
 
-/// Whether the subtype of a notification stands anywhere in a body: most messages need no further look.
+/// Whether the subtype of a notification stands anywhere in a body: most messages need no further
+/// look.
 fn may_be_notification(body: &[u8]) -> bool {
     let (_, subtype) = imdn::CONTENT_TYPE;
     let (before, _) = subtype.split_once('+').unwrap_or_default();
@@ -397,7 +402,7 @@ mod tests {
             );
             assert!(written.contains("disposition: Displayed"), "{written}");
         }
-        // What cannot be told without naming him is not told.
+        // What cannot be told without naming it is not told.
         for broken in [
             body.replace("2026-01-02", "bill-01-02"),
             body.replace("2026-01-02", &"2".repeat(40)),

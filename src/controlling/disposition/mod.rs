@@ -1,4 +1,5 @@
-//! Disposition notifications (RFC 5438; OMA CPM 9.2.15): those that come back, and those that we send ourselves.
+//! Disposition notifications (RFC 5438; OMA CPM 9.2.15): those that come back, and those that we
+//! send ourselves.
 //!
 //! | file | job |
 //! |---|---|

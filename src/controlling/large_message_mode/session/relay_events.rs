@@ -36,7 +36,8 @@ impl Session {
         self.settle(now);
     }
 
-    /// The message will never be complete: given up, connection lost, nothing came for too long, or closed in the midst of it.
+    /// The message will never be complete: given up, connection lost, nothing came for too long, or
+    /// closed in the midst of it.
     pub fn handle_message_failed(&mut self, now: Instant) {
         if self.message != MessageState::Open {
             return;
@@ -58,8 +59,8 @@ impl Session {
         }
     }
 
-    /// The originator could not be kept waiting any longer for recipients who have not answered, and the ISF comes too late for
-    /// any: they have failed as if they had rung for too long.
+    /// The originator could not be kept waiting any longer for recipients who have not answered,
+    /// and the ISF comes too late for any: they have failed as if they had rung for too long.
     pub fn handle_no_more_legs(&mut self, now: Instant) {
         self.no_room_for_legs = true;
         // Those who wait for their turn are not invited any more.
@@ -82,14 +83,15 @@ impl Session {
         self.settle(now);
     }
 
-    /// The relay's last word on a leg: a final state of the fan-out.
+    /// The final event of a leg: a final state of the fan-out.
     pub fn handle_leg_ended(&mut self, now: Instant, number: LegNumber, delivery: Delivery) {
         let Some(leg) = self.leg(number).filter(|_| delivery.is_final()) else {
             return;
         };
         match leg.relay {
             MsrpSide::Open { .. } => leg.relay = MsrpSide::Ended,
-            // The last word upon our close, which tells something new of a leg that its recipient left.
+            // The final event upon our close, which tells something new of a leg that its recipient
+            // left.
             MsrpSide::Closed => {}
             MsrpSide::Unopened | MsrpSide::Ended => return,
         }

@@ -192,7 +192,7 @@ fn recipients_who_were_acknowledged_at_once_are_told_when_the_originator_is_gone
     scene.relay(0, Delivery::Aborted);
     scene.did(&["close 0", "bye 0"]);
     scene.silence();
-    // One who leaves before the originator's ACK, or does not connect, fails as he would after it.
+    // One who leaves before the originator's ACK, or does not connect, fails as it would after it.
     let mut scene = immediate();
     scene.answer(0);
     scene.answer(1);
@@ -233,7 +233,7 @@ fn a_2xx_that_makes_no_dialog_gets_ack_and_bye() {
         scene.answer_odd(1, "fork", line);
         scene.did(&["ack 1", "bye 1"]);
         assert_eq!(scene.state(1), LegState::Answered);
-        // And his own, repeated.
+        // And its own, repeated.
         scene.ack();
         scene.take();
         scene.answer_odd(1, "t", line);

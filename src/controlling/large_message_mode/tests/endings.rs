@@ -17,7 +17,7 @@ fn the_bye_may_overtake_the_relays_word() {
 
 #[test]
 fn an_incomplete_message_is_aborted() {
-    // Spec-notes N46; no interworking.
+    // Readings N46; no interworking.
     let mut scene = Scene::with(3, ISF);
     scene.answer(0);
     scene.ack();
@@ -105,7 +105,7 @@ fn nobody_left_to_deliver_to() {
 fn a_recipient_leaves_when_he_has_it_or_before() {
     let mut scene = Scene::confirmed_with(3, ISF);
     scene.complete();
-    // The relay's word on him is still on its way.
+    // The relay's word on it is still on its way.
     scene.bye(leg(0));
     scene.did(&["reply 200", "close 0"]);
     scene.relay(0, Delivery::Delivered);

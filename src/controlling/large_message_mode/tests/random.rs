@@ -91,7 +91,7 @@ fn random_events_in_random_order() {
             }
             stages.insert(format!("{:?}", scene.session.stage()));
         }
-        // What the relay owes: its last words. All else may stay silent, and timers end it.
+        // What the relay owes: its final events. All else may stay silent, and timers end it.
         scene.lose();
         for number in 0..scene.invites.len() as u32 {
             scene.relay(number, Delivery::Failed(LegFailure::Stalled));

@@ -9,7 +9,7 @@ fn all_refuse() {
     scene.refuse(0, 486);
     scene.did(&["failed 486"]);
     scene.refuse(1, 404);
-    // Spec-notes N20, no ISF.
+    // Readings N20, no ISF.
     scene.did(&["failed 404", "reply 480", "ended"]);
     scene.assert_over();
 }
@@ -217,7 +217,7 @@ fn the_best_of_all_refusals_answers() {
     );
     assert!(!headers.contains("Contact"), "{headers}");
 
-    // The ISF has the last word on a recipient.
+    // The ISF has the final event on a recipient.
     let mut scene = best(1, ISF);
     scene.refuse(0, 415);
     scene.refuse(1, 503);

@@ -1,4 +1,4 @@
-//! Answers that the message cannot go by (spec-notes N56), or only after a new offer (N53).
+//! Answers that the message cannot go by (readings N56), or only after a new offer (N53).
 
 use super::*;
 
