@@ -329,4 +329,4 @@ const IO: &[(&str, &str)] = &[(
 )];
 
 /// Files and folders whose comments are still to be wrapped.
-const WIDE: &[&str] = &["src", "testbed", "tests", "c_api"];
+const WIDE: &[&str] = &["c_api"];

@@ -1,7 +1,7 @@
 //! What the relay reports of a session.
 
 use super::LegNumber;
-use crate::msrp_session::LegState;
+use crate::msrp_session::DeliveryState;
 
 /// What happened to a session; see [`RelayCommand`](super::RelayCommand) for the final events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,5 +23,5 @@ pub enum MsrpEvent {
     /// any more.
     NoMoreLegs,
     /// A leg has reached this final state. A final event.
-    LegEnded(LegNumber, LegState),
+    LegEnded(LegNumber, DeliveryState),
 }

@@ -11,7 +11,9 @@ use crate::cpim;
 use crate::mime::ContentType;
 use crate::msrp::Status;
 use crate::msrp_control::{MsrpEvent, SessionId};
-use crate::msrp_session::{Action, EndpointEvent, LegFailure, LegId, LegState, OutgoingMessage};
+use crate::msrp_session::{
+    DeliveryFailure, DeliveryState, EndpointEvent, FanOutAction, LegId, OutgoingMessage,
+};
 
 impl Core {
     /// Takes what the originator's end has to say.
@@ -149,8 +151,8 @@ impl Core {
                 break;
             };
             match action {
-                Action::Wake(leg) => self.wake(id, leg),
-                Action::Spill { offset, pieces } => {
+                FanOutAction::Wake(leg) => self.wake(id, leg),
+                FanOutAction::Spill { offset, pieces } => {
                     let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
                     session.spooled += bytes as u64;
                     self.budget.spill(bytes as u64);
@@ -160,16 +162,16 @@ impl Core {
                     }
                     self.grant(id);
                 }
-                Action::Fetch { offset, len } => {
+                FanOutAction::Fetch { offset, len } => {
                     if let Some(spool) = &self.spool {
                         spool.submit(id, &session.file, SpoolJob::Read { offset, len });
                     }
                 }
-                Action::StopReading => {
+                FanOutAction::StopReading => {
                     session.reading = false;
                     self.grant(id);
                 }
-                Action::ReadAgain => {
+                FanOutAction::ReadAgain => {
                     session.reading = true;
                     if let Some(originator) = &mut session.originator {
                         originator.heard = self.now;
@@ -178,16 +180,16 @@ impl Core {
                         }
                     }
                 }
-                Action::HeldBack => self.note_held_back(id),
-                Action::NoMoreLegs => self.events.session(id, MsrpEvent::NoMoreLegs),
-                Action::LegEnded(leg, state) => {
+                FanOutAction::HeldBack => self.note_held_back(id),
+                FanOutAction::NoMoreLegs => self.events.session(id, MsrpEvent::NoMoreLegs),
+                FanOutAction::LegEnded(leg, state) => {
                     let number = session.leg(leg).number;
                     if !std::mem::replace(&mut session.leg(leg).decided, true) {
                         let event = MsrpEvent::LegEnded(number, state);
                         self.events.session(id, event);
                     }
                     session.show(leg);
-                    if state == LegState::Failed(LegFailure::Stalled) {
+                    if state == DeliveryState::Failed(DeliveryFailure::Stalled) {
                         dead = session.fan_out.endpoint(leg).connection();
                     }
                 }

@@ -12,7 +12,8 @@ use crate::cpim::CpimHead;
 use crate::msrp::Status;
 use crate::msrp_control::{LegNumber, MsrpEnds, MsrpEvent, RelayCommand, SessionId, Side};
 use crate::msrp_session::{
-    Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,
+    Accepts, ConnectionId, DeliveryFailure, DeliveryState, Endpoint, EndpointConfig, FanOut,
+    LegConfig,
 };
 use crate::random::fill_random;
 use crate::sdp::{Role, Transport};
@@ -133,7 +134,7 @@ impl Core {
     }
 
     fn open_leg(&mut self, id: SessionId, number: LegNumber, ends: MsrpEnds) {
-        let dropped = MsrpEvent::LegEnded(number, LegState::Failed(LegFailure::Dropped));
+        let dropped = MsrpEvent::LegEnded(number, DeliveryState::Failed(DeliveryFailure::Dropped));
         if self.fallen.contains(&id) {
             return self.events.session(id, dropped);
         }

@@ -27,7 +27,7 @@ use super::timers::{TimerKey, Timers};
 use super::tls::Tls;
 use crate::log::LogLevel;
 use crate::msrp_control::{MsrpEvent, SessionId, Side};
-use crate::msrp_session::{ConnectionId, LegFailure, LegState};
+use crate::msrp_session::{ConnectionId, DeliveryFailure, DeliveryState};
 use crate::names::NameThread;
 use crate::sdp::Transport;
 
@@ -166,7 +166,7 @@ impl Core {
             self.events.session(id, MsrpEvent::MessageFailed);
         }
         for leg in session.legs.iter().filter(|leg| !leg.decided) {
-            let state = LegState::Failed(LegFailure::Dropped);
+            let state = DeliveryState::Failed(DeliveryFailure::Dropped);
             self.events
                 .session(id, MsrpEvent::LegEnded(leg.number, state));
         }

@@ -41,7 +41,7 @@ pub struct Forwarding {
 
 /// What becomes of a MESSAGE that may be a notification.
 #[derive(Debug)]
-pub enum Notification {
+pub enum Forwarded {
     /// It is none for us, or nobody is known to forward it to. Nothing has changed.
     NotOurs,
     /// It goes on.
@@ -90,27 +90,27 @@ impl ControllingFunction {
         received: &Received<'_>,
         is_asked: bool,
         host: &dyn Host,
-    ) -> Notification {
+    ) -> Forwarded {
         let settings = self.settings();
         let Some(senders) = self
             .senders()
             .filter(|_| is_asked || settings.imdn == Imdn::Forward)
         else {
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         // The Request-URI first: it sorts out nearly everything that passes a proxy.
         let Some(own) = Uri::parse(received.request_uri)
             .ok()
             .filter(|uri| self.takes_notifications_to(uri))
         else {
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         let Ok(message) = Message::parse(Bytes::copy_from_slice(received.message)) else {
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         let Some(document) = document(&message).filter(|_| message.method() == Some("MESSAGE"))
         else {
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         let correlation = Correlation::of(&message);
         let id = match imdn::notified_message_id(&document) {
@@ -119,7 +119,7 @@ impl ControllingFunction {
                 let line =
                     format_args!("a disposition notification is not read: {error}, {correlation}");
                 host.log(LogLevel::Debug, line);
-                return Notification::NotOurs;
+                return Forwarded::NotOurs;
             }
         };
         let Some(sender) = senders.find(&id) else {
@@ -127,7 +127,7 @@ impl ControllingFunction {
             let line =
                 format_args!("a disposition notification about an unknown message, {correlation}");
             host.log(LogLevel::Debug, line);
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         let is_nameless =
             settings.group_receipts == GroupReceipts::Nameless && self.is_group_address(&own);
@@ -135,11 +135,11 @@ impl ControllingFunction {
         let goes_on = passes.and_then(|()| match is_nameless {
             true => {
                 let receipt = self.nameless(&message, &own, &document, sender)?;
-                Ok(Notification::Nameless(Box::new(receipt)))
+                Ok(Forwarded::Nameless(Box::new(receipt)))
             }
             false => {
                 let forwarding = self.forwarding(received, &message, sender);
-                Ok(Notification::Forward(forwarding))
+                Ok(Forwarded::Forward(forwarding))
             }
         });
         goes_on.unwrap_or_else(|refusal| {
@@ -149,7 +149,7 @@ impl ControllingFunction {
             );
             host.log(LogLevel::Notice, line);
             // It has no Warning that would name an agent.
-            Notification::Refused(refusal.reply(&self.product(), ""))
+            Forwarded::Refused(refusal.reply(&self.product(), ""))
         })
     }
 
@@ -331,10 +331,7 @@ mod tests {
         let received = received(message, request_uri);
         let notification = service.forward_notification(&received, false, &Quiet);
         (
-            matches!(
-                notification,
-                Notification::Forward(_) | Notification::Nameless(_)
-            ),
+            matches!(notification, Forwarded::Forward(_) | Forwarded::Nameless(_)),
             service.classify(&received).is_some(),
         )
     }
@@ -379,7 +376,7 @@ mod tests {
         let session = format!("sip:cpm-group-{digits}@example.org");
         for uri in ["sip:many@example.com", "sip:cpm@example.org:5070", &session] {
             let result = result(&told(&body), uri);
-            assert!(matches!(result, Notification::Forward(_)), "{uri}");
+            assert!(matches!(result, Forwarded::Forward(_)), "{uri}");
         }
         for (group, own) in [
             (
@@ -391,7 +388,7 @@ mod tests {
                 "sip:lunch@groups.example.com:5070",
             ),
         ] {
-            let Notification::Nameless(receipt) = result(&told(&body), group) else {
+            let Forwarded::Nameless(receipt) = result(&told(&body), group) else {
                 panic!("{group}")
             };
             let written = format!("{receipt:?}");
@@ -409,7 +406,7 @@ mod tests {
             body.replace("display-notification", "bill-notification"),
         ] {
             let result = result(&told(&broken), "sip:lunch@groups.example.com");
-            let Notification::Refused(reply) = result else {
+            let Forwarded::Refused(reply) = result else {
                 panic!("{broken}")
             };
             assert_eq!(reply.code.as_u16(), 400);
@@ -462,7 +459,7 @@ mod tests {
                 ..received("", "sip:many@example.com")
             };
             let notification = service.forward_notification(&received, true, &Quiet);
-            forwarded += u32::from(matches!(notification, Notification::Forward(_)));
+            forwarded += u32::from(matches!(notification, Forwarded::Forward(_)));
         }
         assert!(forwarded > 100, "{forwarded}");
     }

@@ -6,7 +6,7 @@ use super::super::leg::{LegState, MsrpSide};
 use super::{MessageState, Session, Stage, place_of};
 use crate::controlling::large_mode_settings::SENDER_BYE_TIMEOUT;
 use crate::msrp_control::LegNumber;
-use crate::msrp_session::{LegFailure, LegState as Delivery};
+use crate::msrp_session::{DeliveryFailure, DeliveryState};
 use crate::sip::StatusCode;
 
 impl Session {
@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// The final event of a leg: a final state of the fan-out.
-    pub fn handle_leg_ended(&mut self, now: Instant, number: LegNumber, delivery: Delivery) {
+    pub fn handle_leg_ended(&mut self, now: Instant, number: LegNumber, delivery: DeliveryState) {
         let Some(leg) = self.leg(number).filter(|_| delivery.is_final()) else {
             return;
         };
@@ -100,7 +100,7 @@ impl Session {
             leg.deadline = None;
         }
         match (state, delivery) {
-            (LegState::Departed, Delivery::Delivered) => {
+            (LegState::Departed, DeliveryState::Delivered) => {
                 self.delivered(number);
                 self.end_leg(number);
             }
@@ -108,13 +108,13 @@ impl Session {
                 self.fail(now, number, StatusCode::TEMPORARILY_UNAVAILABLE, true);
                 self.end_leg(number);
             }
-            (LegState::Confirmed, Delivery::Delivered) => {
+            (LegState::Confirmed, DeliveryState::Delivered) => {
                 self.delivered(number);
                 if self.stage == Stage::Delivering {
                     self.hang_up(now, number, StatusCode::OK);
                 }
             }
-            (LegState::Confirmed, Delivery::Failed(failure)) => {
+            (LegState::Confirmed, DeliveryState::Failed(failure)) => {
                 self.leg_lost(now, number, code_of(failure));
             }
             (LegState::Confirmed, _) => {
@@ -130,15 +130,17 @@ impl Session {
 }
 
 /// The SIP code that comes closest to an MSRP failure: for BYE, log and event routes.
-fn code_of(failure: LegFailure) -> StatusCode {
+fn code_of(failure: DeliveryFailure) -> StatusCode {
     match failure {
-        LegFailure::Refused(status) => {
+        DeliveryFailure::Refused(status) => {
             StatusCode::new(status.code()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE)
         }
-        LegFailure::NoResponse | LegFailure::Stalled | LegFailure::Behind => {
+        DeliveryFailure::NoResponse | DeliveryFailure::Stalled | DeliveryFailure::Behind => {
             StatusCode::REQUEST_TIMEOUT
         }
-        LegFailure::SpoolLost => StatusCode::SERVER_INTERNAL_ERROR,
-        LegFailure::Disconnected | LegFailure::Dropped => StatusCode::TEMPORARILY_UNAVAILABLE,
+        DeliveryFailure::SpoolLost => StatusCode::SERVER_INTERNAL_ERROR,
+        DeliveryFailure::Disconnected | DeliveryFailure::Dropped => {
+            StatusCode::TEMPORARILY_UNAVAILABLE
+        }
     }
 }

@@ -26,7 +26,7 @@ use super::super::ids::Ids;
 use super::super::received::Kind;
 use super::super::service::ControllingFunction;
 use super::*;
-use crate::msrp_session::{LegFailure, LegState as Delivery};
+use crate::msrp_session::{DeliveryFailure, DeliveryState};
 use crate::policy::ID_KEY_BYTES;
 use crate::policy::Settings;
 use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
@@ -531,7 +531,7 @@ impl Scene {
         self.drain();
     }
 
-    fn relay(&mut self, number: u32, delivery: Delivery) {
+    fn relay(&mut self, number: u32, delivery: DeliveryState) {
         self.session
             .handle_leg_ended(self.now, LegNumber(number), delivery);
         self.drain();

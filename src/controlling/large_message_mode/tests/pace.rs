@@ -257,7 +257,7 @@ fn after_a_complete_message_all_are_invited() {
         if !bye_first {
             scene.complete();
         }
-        scene.relay(0, Delivery::Delivered);
+        scene.relay(0, DeliveryState::Delivered);
         scene.bye(Side::Originator);
         if bye_first {
             scene.refuse(1, 486);
@@ -270,7 +270,7 @@ fn after_a_complete_message_all_are_invited() {
         assert!(!scene.no_more_legs);
         scene.answer(2);
         scene.did(&["ack 2", "open 2", "no more legs"]);
-        scene.relay(2, Delivery::Delivered);
+        scene.relay(2, DeliveryState::Delivered);
         scene.did(&["delivered 200", "close 2", "bye 2"]);
         scene.silence();
     }
@@ -279,7 +279,7 @@ fn after_a_complete_message_all_are_invited() {
 #[test]
 fn nobody_is_left_only_when_all_were_invited() {
     let mut scene = parallel(2, 1).one_is_up();
-    scene.relay(0, Delivery::Failed(LegFailure::Disconnected));
+    scene.relay(0, DeliveryState::Failed(DeliveryFailure::Disconnected));
     scene.did(&["failed 480", "close 0", "bye 0"]);
     assert_eq!(scene.session.stage(), Stage::Confirmed);
     scene.refuse(1, 486);

@@ -41,7 +41,7 @@ fn the_isf_answers_first() {
     scene.did(&["ack 2", "open 2", "no more legs"]);
     scene.complete();
     scene.bye(Side::Originator);
-    scene.relay(2, Delivery::Delivered);
+    scene.relay(2, DeliveryState::Delivered);
     scene.silence();
     assert_eq!(scene.fates["sip:r0@home"], Fate::Delivered);
 }
@@ -83,16 +83,16 @@ fn recipients_without_sip_address_go_to_the_isf_directly() {
 fn msrp_failure_leads_to_the_isf_with_stored_content() {
     let mut scene = Scene::confirmed_with(2, ISF);
     scene.complete();
-    scene.relay(1, Delivery::Delivered);
+    scene.relay(1, DeliveryState::Delivered);
     assert!(!scene.no_more_legs);
     scene.take();
     scene.bye(Side::Originator);
     scene.did(&["reply 200", "close originator", "close 1", "bye 1"]);
-    scene.relay(0, Delivery::Failed(LegFailure::Stalled));
+    scene.relay(0, DeliveryState::Failed(DeliveryFailure::Stalled));
     scene.did(&["interworked 408", "invite 2 isf", "close 0", "bye 0"]);
     scene.answer(2);
     scene.did(&["ack 2", "open 2", "no more legs"]);
-    scene.relay(2, Delivery::Failed(LegFailure::Disconnected));
+    scene.relay(2, DeliveryState::Failed(DeliveryFailure::Disconnected));
     scene.did(&["failed 480", "close 2", "bye 2"]);
     scene.silence();
 }

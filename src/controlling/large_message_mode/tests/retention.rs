@@ -18,13 +18,13 @@ fn who_has_not_taken_it_all_in_time_has_failed() {
     let mut scene = confirmed(3, &[]);
     scene.later(TTL - 1);
     scene.complete();
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.bye(Side::Originator);
     scene.take();
     // It counts from the last byte.
     scene.later(TTL - 1);
     scene.did(&[]);
-    scene.relay(1, Delivery::Delivered);
+    scene.relay(1, DeliveryState::Delivered);
     scene.did(&["delivered 200", "close 1", "bye 1"]);
     scene.later(1);
     scene.did(&["failed 408", "close 2", "bye 2"]);
