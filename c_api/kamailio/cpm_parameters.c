@@ -8,7 +8,6 @@
 
 #include "cpm_parameters.h"
 #include "cpm_route.h"
-#include "cpm_text.h"
 
 #define MAX_PARAMETERS 100
 

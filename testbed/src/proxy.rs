@@ -8,13 +8,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::agent::Way;
 use crate::config::ProxyConfig;
 use crate::guarded::Guarded;
 use crate::kamailio;
 use crate::outcome::or_fail;
 use crate::process::Process;
 use crate::sys::{Signal, signal_process};
+use crate::way::Way;
 
 /// Longest time a proxy may take to come up or to go down; a healthy one needs a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -270,7 +270,7 @@ impl Proxy {
     /// Waits until the log says this.
     #[track_caller]
     pub fn expect_log(&self, words: &str) {
-        if !self.guarded.log().wait_for(words, crate::PATIENCE) {
+        if !self.guarded.log().wait_for(words, crate::way::PATIENCE) {
             panic!("the log never said {words:?}:\n{}", self.log());
         }
     }
