@@ -43,6 +43,9 @@ extern "C" {
 /* As many bytes of a Call-ID are logged. */
 #define CPM_MAX_LOGGED_CALL_ID 128
 
+/* Most group sources, each of which may be a database. */
+#define CPM_MAX_GROUP_SOURCES 8
+
 /* Borrowed bytes. */
 struct cpm_str {
 	const char *s;

@@ -305,38 +305,18 @@ fn comments_have_at_most_100_columns() {
 }
 
 /// Circles that stay: the folder, its entries and why.
-const CIRCLES: &[(&str, &[&str], &str)] = &[
-    (
-        "src/controlling/large_message_mode/session",
-        &["mod.rs", "requests.rs"],
-        "to be parted",
-    ),
-    (
-        "src/policy",
-        &[
-            "large_mode.rs",
-            "parameter.rs",
-            "value.rs",
-            "parameters.rs",
-            "settings.rs",
-            "state_dir.rs",
-        ],
-        "to be parted",
-    ),
-    (
-        "testbed/src",
-        &[
-            "agent.rs",
-            "inbox.rs",
-            "large_message.rs",
-            "lib.rs",
-            "msrp_peer.rs",
-            "msrp_session.rs",
-            "sdp.rs",
-        ],
-        "to be parted",
-    ),
-];
+const CIRCLES: &[(&str, &[&str], &str)] = &[(
+    "src/policy",
+    &[
+        "large_mode.rs",
+        "parameter.rs",
+        "value.rs",
+        "parameters.rs",
+        "settings.rs",
+        "state_dir.rs",
+    ],
+    "to be parted",
+)];
 
 /// Larger files that are to be parted.
 const LARGE: &[&str] = &["src/policy/parameters.rs"];

@@ -9,8 +9,8 @@ mod bench;
 mod peer;
 
 use cpm::msrp_control::RelayCommand;
+use cpm::msrp_session::LegState;
 use cpm::relay::RelayLimits;
-use cpm::session::LegState;
 
 use bench::{Bench, expect_ok, send};
 use peer::content;

@@ -9,7 +9,6 @@
 #include "core/cfg/cfg_struct.h"
 
 #include "cpm_cfg.h"
-#include "cpm_parameters.h"
 
 #define MAX_TUNABLES 64
 

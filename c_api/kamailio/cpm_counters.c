@@ -3,7 +3,6 @@
 #include "core/mem/mem.h"
 
 #include "cpm_counters.h"
-#include "cpm_parameters.h"
 
 /* By their numbers in the core. */
 static counter_handle_t *counters;

@@ -7,16 +7,13 @@
 
 #include "cpm_db.h"
 
-/* As many as there may be group sources. */
-#define CPM_MAX_DATABASES 8
-
 /* One connection per process and database. */
 static struct {
 	char *url;
 	db_func_t functions;
 	db1_con_t *connection;
 	db1_res_t *result; /* what was lent last */
-} databases[CPM_MAX_DATABASES];
+} databases[CPM_MAX_GROUP_SOURCES];
 
 static str table = str_init("cpm_group");
 static str uri_column = str_init("uri");
@@ -54,11 +51,11 @@ static int open_database(struct cpm_str url)
 	str text;
 	int i;
 
-	for(i = 0; i < CPM_MAX_DATABASES && databases[i].url != NULL; i++) {
+	for(i = 0; i < CPM_MAX_GROUP_SOURCES && databases[i].url != NULL; i++) {
 		if(strlen(databases[i].url) == url.len && memcmp(databases[i].url, url.s, url.len) == 0)
 			break;
 	}
-	if(i == CPM_MAX_DATABASES)
+	if(i == CPM_MAX_GROUP_SOURCES)
 		return -1;
 	if(databases[i].url == NULL) {
 		databases[i].url = pkg_malloc(url.len + 1);

@@ -10,6 +10,7 @@
 
 #include "core/sr_module.h"
 #include "core/dprint.h"
+#include "core/mem/mem.h"
 #include "core/str.h"
 #include "core/parser/msg_parser.h"
 
@@ -58,6 +59,20 @@ static inline struct cpm_str cpm_of_chars(const char *s)
 {
 	struct cpm_str text = {s, strlen(s)};
 	return text;
+}
+
+/* A copy in pkg memory that lives as long as the module, ended by NUL. NULL: there is no memory. */
+static inline char *cpm_chars_of(struct cpm_str text)
+{
+	char *copy = pkg_malloc(text.len + 1);
+
+	if(copy == NULL) {
+		PKG_MEM_ERROR;
+		return NULL;
+	}
+	memcpy(copy, text.s, text.len);
+	copy[text.len] = '\0';
+	return copy;
 }
 
 #endif

@@ -6,8 +6,6 @@
  */
 #include <string.h>
 
-#include "core/mem/mem.h"
-
 #include "cpm_parameters.h"
 #include "cpm_route.h"
 
@@ -53,19 +51,6 @@ static int set_parameter(int number, modparam_t type, void *value)
 	}
 	value_text.len = strlen(value_text.s);
 	return cpm_core_api->service_set(cpm_service, cpm_of_chars(cpm_parameters[2 * number].name), value_text);
-}
-
-char *cpm_chars_of(struct cpm_str text)
-{
-	char *copy = pkg_malloc(text.len + 1);
-
-	if(copy == NULL) {
-		PKG_MEM_ERROR;
-		return NULL;
-	}
-	memcpy(copy, text.s, text.len);
-	copy[text.len] = '\0';
-	return copy;
 }
 
 int cpm_parameters_register(void)

@@ -11,7 +11,4 @@ extern param_export_t cpm_parameters[];
 /* Fills it from the core's. 0, or -1 after one log line. */
 int cpm_parameters_register(void);
 
-/* A copy in pkg memory that lives as long as the module, ended by NUL. NULL: there is no memory. */
-char *cpm_chars_of(struct cpm_str text);
-
 #endif

@@ -10,7 +10,6 @@
 #include "core/receive.h"
 #include "core/route.h"
 
-#include "cpm_parameters.h"
 #include "cpm_route.h"
 
 const struct cpm_running *cpm_running = NULL;

@@ -11,6 +11,39 @@ use crate::shared::{OutstandingTable, RequestTable, SenderTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
 /// The Controlling Function as configured. One for each process; requests hold a reference to it.
+///
+/// ```
+/// use std::rc::Rc;
+///
+/// use cpm::controlling::{ControllingFunction, Kind, Mode, Received};
+/// use cpm::policy::Settings;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut settings = Settings::default();
+/// settings.set("exploder_uri", "sip:many@example.com")?;
+/// let service = Rc::new(ControllingFunction::new(settings, 0)?);
+///
+/// let message = "MESSAGE sip:many@example.com SIP/2.0\r\n\
+///     Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+///     From: <sip:anne@example.com>;tag=1\r\n\
+///     To: <sip:many@example.com>\r\n\
+///     Call-ID: 1\r\n\
+///     CSeq: 1 MESSAGE\r\n\
+///     Accept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg\"\r\n\
+///     Content-Length: 0\r\n\r\n";
+/// let received = |request_uri| Received {
+///     message: message.as_bytes(),
+///     request_uri,
+///     source_address: None,
+/// };
+/// let request = service.classify(&received("sip:many@example.com"));
+/// let request = request.expect("it is addressed to the service, and marked as a CPM message");
+/// assert_eq!((request.kind(), request.mode()), (Kind::Exploder, Mode::Pager));
+///
+/// assert!(service.classify(&received("sip:bill@example.com")).is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ControllingFunction {
     settings: Settings,

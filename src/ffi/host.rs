@@ -12,7 +12,7 @@ use super::bindings::{
 };
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{AboutRequest, Counter, Forwarding, LogLevel, MAX_LOGGED_CALL_ID_BYTES};
-use crate::group::source::{DatabaseError, GroupDatabase};
+use crate::group::source::{DatabaseError, GroupDatabase, MAX_SOURCES};
 use crate::operator::Event;
 use crate::processes::{
     Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
@@ -21,8 +21,11 @@ use crate::processes::{
 /// Longest log line; what is longer is cut. A line holds words of ours, a Call-ID and numbers.
 const MAX_LOG_LINE_BYTES: usize = 1024;
 
-// Log lines of both sides are cut alike.
-const _: () = assert!(bindings::CPM_MAX_LOGGED_CALL_ID as usize == MAX_LOGGED_CALL_ID_BYTES);
+// Limits that both sides keep.
+const _: () = {
+    assert!(bindings::CPM_MAX_LOGGED_CALL_ID as usize == MAX_LOGGED_CALL_ID_BYTES);
+    assert!(bindings::CPM_MAX_GROUP_SOURCES as usize == MAX_SOURCES);
+};
 
 /// The host's table with the context of the current call. It cannot leave the thread that the call
 /// came on, which is the one that may call the proxy.

@@ -1,7 +1,7 @@
 //! What the relay reports of a session.
 
 use super::LegNumber;
-use crate::session::LegState;
+use crate::msrp_session::LegState;
 
 /// What happened to a session; see [`RelayCommand`](super::RelayCommand) for the last words.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fmt;
 use super::settings::Settings;
 use super::value::{ParameterError, sip_uri, yes_or_no};
 
-/// What values have in common that Kamailio's cfg framework and an operator's tools can know.
+/// The values that a parameter takes, and where they go.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// Yes or no, also written as 1 or 0.
@@ -241,7 +241,7 @@ impl Parameter {
             Kind::Words(_) => true,
             _ => false,
         };
-        // What others follow from or is followed by may not fit them.
+        // One that depends on other parameters may not fit them.
         has_gaps || self.in_force.is_some()
     }
 

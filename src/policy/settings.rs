@@ -107,7 +107,7 @@ unset_at_first! {
         pub group_timeout_ms: usize,
         /// `group_lifetime`: seconds that a group is taken from the cache.
         pub group_lifetime_s: usize,
-        /// `imdn`: what becomes of disposition notifications that come to an address of ours.
+        /// `imdn`: what becomes of disposition notifications that come to an address of the service.
         pub imdn: Imdn,
         /// `group_receipts`: how notifications from members of a pre-defined group go on.
         pub group_receipts: GroupReceipts,
@@ -201,7 +201,7 @@ pub enum UnknownGroupCode {
     Forbidden,
 }
 
-/// What becomes of disposition notifications that come to an address of ours (readings N37).
+/// What becomes of disposition notifications to an address of the service (readings N37).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Imdn {
     /// They go on to the sender of the message that they are about.

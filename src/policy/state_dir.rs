@@ -26,7 +26,7 @@ pub(super) const NONE: &str = "none";
 /// Nobody but the proxy reads what is in it.
 const MODE: u32 = 0o700;
 
-/// Whoever may write to the directory could put files of his own in place of ours.
+/// Permissions that would let others replace the files of the service.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// The user and the group that the proxy changes to once it has started.

@@ -8,14 +8,14 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 
 use super::fan_out::FanOutProcess;
-use super::letter::{self, Letter};
+use super::letter::{self, Letter, SessionInput};
 use super::proxy::Memory;
 use super::*;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, Forwarding, Received};
 use crate::group::source::{DatabaseError, GroupDatabase};
 use crate::log::LogLevel;
-use crate::names::{NameTable, Names, TABLE_WORDS};
+use crate::names::{NameTable, Names, Place, TABLE_WORDS, Target, Transport, Wanted};
 use crate::operator::Event;
 use crate::policy::Settings;
 
@@ -31,6 +31,8 @@ struct Stage {
     posted: RefCell<Vec<(Process, Vec<u8>)>>,
     done: RefCell<Vec<String>>,
     wanted: RefCell<Vec<Event>>,
+    /// Of the last request that was sent.
+    token: Cell<Token>,
 }
 
 const MEMORY: usize = 1024 * 1024;
@@ -46,6 +48,7 @@ impl Stage {
             posted: RefCell::default(),
             done: RefCell::default(),
             wanted: RefCell::default(),
+            token: Cell::default(),
         }
     }
 
@@ -133,6 +136,7 @@ impl Proxy for Stage {
     fn send(&self, outgoing: &Outgoing<'_>, hop: &str) -> Transmitted {
         self.now_ms.set(self.now_ms.get() + self.send_ms.get());
         self.note(format!("{} {hop}", outgoing.method));
+        self.token.set(outgoing.token);
         Transmitted::Sent(TransactionKey(99))
     }
 
@@ -368,6 +372,86 @@ fn the_script_sees_a_copy_that_is_given_up_too() {
             "202 in 1"
         ]
     );
+}
+
+/// RFC 3263 §4.3: no answer, or 503, leads to the next address of the name; anything else is the end.
+#[test]
+fn a_request_goes_to_the_next_place_of_its_name() {
+    let (service, stage) = (service(&[]), Stage::new());
+    let place = |address: &str| Place {
+        transport: Transport::Udp,
+        address: address.parse().unwrap(),
+    };
+    let places = [place("192.0.2.10:5060"), place("192.0.2.11:5060")];
+    let target = Target::new("dead.example.com", None, Wanted::Any).unwrap();
+    let table = service.names().table.as_ref().unwrap();
+    table.keep(&target, &places, 60);
+    handle(&service, &stage, &["sip:bill@dead.example.com"]);
+    assert_eq!(
+        stage.done(),
+        ["MESSAGE sip:192.0.2.10:5060;transport=udp", "202 in 1"]
+    );
+    let token = stage.token.get();
+    assert_ne!(token.name, 0);
+    let sent = |method: &str| {
+        format!(
+            "{method} sip:bill@dead.example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9\r\n\
+             From: <sip:anne@example.com>;tag=1\r\nTo: <sip:bill@dead.example.com>\r\n\
+             Call-ID: c\r\nCSeq: 1 {method}\r\nMax-Forwards: 69\r\n\r\n"
+        )
+    };
+    let end = |method: &str, code, token, place: &str| {
+        Ended {
+            code,
+            is_cancelled: false,
+            token,
+            request: sent(method).as_bytes(),
+            response: (code != 408).then_some(b"SIP/2.0 ..."),
+            reason: b"",
+            place: place.as_bytes(),
+        }
+        .handle(&service, &stage);
+        stage.done()
+    };
+    let (first, second) = (
+        "sip:192.0.2.10:5060;transport=udp",
+        "sip:192.0.2.11:5060;transport=udp",
+    );
+    for code in [408, 503] {
+        let again = format!("MESSAGE {second}");
+        assert_eq!(end("MESSAGE", code, token, first), [again]);
+        assert_eq!(stage.token.get().tried, 1);
+        assert_eq!(end("MESSAGE", code, token, second), [""; 0], "the last one");
+    }
+    assert_eq!(end("MESSAGE", 486, token, first), [""; 0]);
+    let worn_out = Token { tried: 7, ..token };
+    assert_eq!(end("MESSAGE", 503, worn_out, first), [""; 0]);
+    // The process of the sessions learns of the other transaction, or of the end.
+    assert_eq!(
+        end("INVITE", 503, token, first),
+        [format!("INVITE {second}")]
+    );
+    end("INVITE", 486, token, first);
+    let told: Vec<_> = stage
+        .posted
+        .take()
+        .into_iter()
+        .map(|(_, entry)| entry)
+        .collect();
+    let [invited, ended] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert!(matches!(
+        Letter::read(Bytes::copy_from_slice(invited)),
+        Some(Letter::Session(SessionInput::Invited(
+            Some(TransactionKey(99)),
+            _
+        )))
+    ));
+    assert!(matches!(
+        Letter::read(Bytes::copy_from_slice(ended)),
+        Some(Letter::Session(SessionInput::Response(_)))
+    ));
 }
 
 #[test]

@@ -11,8 +11,8 @@ use mio::{Interest, Poll, Token};
 use super::settings::RelayLimits;
 use super::timers::Timer;
 use super::unbound::Unbound;
+use crate::msrp_session::ConnectionId;
 use crate::sdp::Transport;
-use crate::session::ConnectionId;
 
 /// The first listener; connections come after the last.
 const FIRST_LISTENER: usize = 1;

@@ -11,7 +11,7 @@ use crate::cpim;
 use crate::mime::ContentType;
 use crate::msrp::Status;
 use crate::msrp_control::{MsrpEvent, SessionId};
-use crate::session::{Action, EndpointEvent, LegFailure, LegId, LegState, OutgoingMessage};
+use crate::msrp_session::{Action, EndpointEvent, LegFailure, LegId, LegState, OutgoingMessage};
 
 impl Core {
     /// Takes what the originator's end has to say.

@@ -5,7 +5,7 @@
 //! session comes to need it, and comes back when the session is forgotten.
 
 use super::settings::RelayLimits;
-use crate::session::{ConnectionId, Limits, MIN_MEMORY_BYTES, READ_BLOCK_BYTES};
+use crate::msrp_session::{ConnectionId, Limits, MIN_MEMORY_BYTES, READ_BLOCK_BYTES};
 
 /// What a session gets of the spool's quota at once.
 const GRANT_BYTES: u64 = 16 * 1024 * 1024;

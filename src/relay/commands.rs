@@ -11,11 +11,11 @@ use super::timers::Timer;
 use crate::cpim::CpimHead;
 use crate::msrp::Status;
 use crate::msrp_control::{LegNumber, MsrpEnds, MsrpEvent, RelayCommand, SessionId, Side};
-use crate::random::fill_random;
-use crate::sdp::{Role, Transport};
-use crate::session::{
+use crate::msrp_session::{
     Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,
 };
+use crate::random::fill_random;
+use crate::sdp::{Role, Transport};
 use crate::threads;
 
 /// Blocks that are read at once when the main thread wants to hear the last word.

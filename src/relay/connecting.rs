@@ -8,9 +8,9 @@ use mio::net::TcpStream;
 use super::connection::{Connection, ConnectionStage};
 use super::core::Core;
 use crate::msrp_control::{MsrpEnds, MsrpEvent, SessionId, Side};
+use crate::msrp_session::{ConnectionId, Opener};
 use crate::names::{Target, Wanted};
 use crate::sdp::Role;
-use crate::session::{ConnectionId, Opener};
 
 impl Core {
     /// Waits for the peer, or goes to it.

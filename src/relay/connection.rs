@@ -15,8 +15,8 @@ use super::timers::Timer;
 use super::tls;
 use crate::msrp::{Event, Parser};
 use crate::msrp_control::{SessionId, Side};
+use crate::msrp_session::{LegId, READ_BLOCK_BYTES};
 use crate::sdp::Fingerprint;
-use crate::session::{LegId, READ_BLOCK_BYTES};
 
 /// Frames that are written at once.
 const FRAMES_AT_ONCE: usize = 32;

@@ -27,9 +27,9 @@ use super::timers::{TimerKey, Timers};
 use super::tls::Tls;
 use crate::log::LogLevel;
 use crate::msrp_control::{MsrpEvent, SessionId, Side};
+use crate::msrp_session::{ConnectionId, LegFailure, LegState};
 use crate::names::NameThread;
 use crate::sdp::Transport;
-use crate::session::{ConnectionId, LegFailure, LegState};
 
 /// Wakes the thread for its inputs.
 pub(super) const WAKER: Token = Token(0);

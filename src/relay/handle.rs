@@ -31,7 +31,50 @@ use crate::threads;
 /// Addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 4;
 
-/// The running relay, in the hands of the main thread. Dropped, it stops by itself, and nobody waits for that.
+/// The running relay, in the hands of the main thread. Dropped, it stops by itself, and nobody waits
+/// for that.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use cpm::msrp::{MsrpUri, Path};
+/// use cpm::msrp_control::{MsrpEnds, MsrpEvent, RelayCommand, SessionId};
+/// use cpm::relay::{Listeners, Relay, RelayEvent, RelaySettings};
+/// use cpm::sdp::{Role, Transport};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = RelaySettings::default();
+/// let listeners = Listeners::bind(&settings)?;
+/// let mut relay = Relay::start(settings, listeners)?;
+///
+/// // The sender of a large message is expected, and never comes.
+/// let session = SessionId::from_bytes([1; 16]);
+/// let ends = MsrpEnds {
+///     own: MsrpUri::new(false, "192.0.2.1", 2855, "own")?,
+///     peer: Path::from(MsrpUri::new(false, "192.0.2.2", 2855, "peer")?),
+///     transport: Transport::Tcp,
+///     role: Role::Passive,
+///     host: "192.0.2.2".to_owned(),
+///     port: 2855,
+///     fingerprint: None,
+///     accept_types: "message/cpim".to_owned(),
+///     max_size: None,
+/// };
+/// relay.command(session, RelayCommand::OpenOriginator(Box::new(ends)));
+/// relay.command(session, RelayCommand::CloseOriginator);
+/// let event = loop {
+///     // In a service: wait until `relay.as_fd()` is readable.
+///     match relay.poll_event() {
+///         Some(RelayEvent::Session(of, event)) if of == session => break event,
+///         _ => std::thread::sleep(Duration::from_millis(1)),
+///     }
+/// };
+/// assert_eq!(event, MsrpEvent::MessageFailed);
+/// relay.forget(session);
+/// relay.stop(Duration::from_secs(10));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Relay {
     pub(super) inputs: InputSender,

@@ -7,7 +7,7 @@ use super::core::Core;
 use super::progress::UNKNOWN;
 use crate::log::LogLevel;
 use crate::msrp_control::{SessionId, Side};
-use crate::session::{ConnectionId, MAX_OUT_OF_ORDER_BYTES};
+use crate::msrp_session::{ConnectionId, MAX_OUT_OF_ORDER_BYTES};
 
 impl Core {
     /// Lets others see whether a session's originator is held back.

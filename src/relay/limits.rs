@@ -4,7 +4,7 @@ use super::budget::RESERVED_BYTES;
 use super::core::Core;
 use super::session::RelaySession;
 use crate::msrp_control::{SessionId, Side};
-use crate::session::{ConnectionId, MAX_PENDING_FRAMES};
+use crate::msrp_session::{ConnectionId, MAX_PENDING_FRAMES};
 
 impl Core {
     /// The limits of all sessions have changed.

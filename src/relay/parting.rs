@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use super::connection::{ConnectionStage, Speaker};
 use super::core::Core;
 use crate::msrp_control::{SessionId, Side};
-use crate::session::ConnectionId;
+use crate::msrp_session::ConnectionId;
 
 impl Core {
     /// An end of a session needs its connection no more. What is lined up on it is written.

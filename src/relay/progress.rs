@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::msrp::Status;
 use crate::msrp_control::{LegNumber, SessionId};
-use crate::session::{LegFailure, LegState, LegStatus};
+use crate::msrp_session::{LegFailure, LegState, LegStatus};
 
 /// How far a session is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::msrp::{
     Event, FailureReport, Head, Kind, Path, Status, write_bad_request, write_response,
 };
 use crate::msrp_control::{MsrpEvent, RelayCommand, SessionId, Side};
-use crate::session::{ConnectionId, Opener};
+use crate::msrp_session::{ConnectionId, Opener};
 
 /// Blocks that are read before others get their turn.
 const BLOCKS_AT_ONCE: usize = 4;

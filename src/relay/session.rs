@@ -10,8 +10,8 @@ use super::timers::Timer;
 use crate::cpim::{CpimHead, CpimHeadState};
 use crate::imdn::NotificationRequest;
 use crate::msrp_control::LegNumber;
+use crate::msrp_session::{ConnectionId, Endpoint, FanOut, LegId, Limits, MessageKey};
 use crate::sdp::Fingerprint;
-use crate::session::{ConnectionId, Endpoint, FanOut, LegId, Limits, MessageKey};
 use crate::shared::SenderNote;
 
 pub(super) struct RelaySession {

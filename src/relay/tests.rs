@@ -11,8 +11,8 @@ use super::*;
 use crate::log::LogLevel;
 use crate::msrp::{MsrpUri, Path};
 use crate::msrp_control::{LegNumber, MsrpEnds, MsrpEvent, RelayCommand, SessionId};
+use crate::msrp_session::{LegFailure, LegState};
 use crate::sdp::{Role, Transport};
-use crate::session::{LegFailure, LegState};
 
 fn started() -> Relay {
     let settings = RelaySettings::default();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::msrp_control::SessionId;
-use crate::session::ConnectionId;
+use crate::msrp_session::ConnectionId;
 
 /// Whose deadline it is. The owner looks itself at what is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::id_map::IdMap;
-use crate::session::ConnectionId;
+use crate::msrp_session::ConnectionId;
 use crate::shared::Source;
 
 /// They are bounded in all and for each source, so that one that opens connections without end closes its own.

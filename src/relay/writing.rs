@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use super::core::Core;
-use crate::session::ConnectionId;
+use crate::msrp_session::ConnectionId;
 
 /// Slices that are written at once.
 const SLICES_AT_ONCE: usize = 64;

@@ -5,51 +5,23 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::MARKER;
 use crate::inbox::{Inbox, Received};
+use crate::marker::MARKER;
 use crate::message::Message;
 use crate::outcome::or_fail;
 use crate::request::{Reply, Request, unique};
-use crate::sys;
-
-/// How long the `expect_…` calls wait before they give up: far longer than anything on loopback
-/// takes, even on a busy machine, since only a failing test ever waits it out.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+use crate::sys::{self, lock};
+use crate::way::{PATIENCE, Way};
 
 /// Largest UDP payload over IPv4.
 const MAX_DATAGRAM_BYTES: usize = 65_507;
 
 /// Some thousand requests: one agent may play all recipients of a long list.
 const RECEIVE_BUFFER_BYTES: i32 = 8 << 20;
-
-/// How to get to somebody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Way {
-    /// By datagrams.
-    Udp(SocketAddr),
-    /// Over a connection, which is opened when there is none yet.
-    Tcp(SocketAddr),
-}
-
-impl Way {
-    /// The address at the other end.
-    pub fn address(self) -> SocketAddr {
-        let (Self::Udp(address) | Self::Tcp(address)) = self;
-        address
-    }
-
-    /// The transport as Via spells it.
-    pub fn transport(self) -> &'static str {
-        match self {
-            Self::Udp(_) => "UDP",
-            Self::Tcp(_) => "TCP",
-        }
-    }
-}
 
 /// Makes the replies to a request, in the order in which they are sent.
 pub type AnswerFunction = Box<dyn FnMut(&Received) -> Vec<Reply> + Send>;
@@ -543,10 +515,4 @@ fn reply_key(message: &Message) -> String {
         message.header("Call-ID"),
         message.header("CSeq")
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

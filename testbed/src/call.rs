@@ -1,10 +1,11 @@
 //! The caller's end of a dialog that an INVITE makes.
 
-use crate::agent::{Agent, Way};
+use crate::agent::Agent;
 use crate::inbox::Received;
 use crate::outcome::or_fail;
 use crate::request::Request;
 use crate::sdp::SdpRead;
+use crate::way::Way;
 
 /// A dialog that a 2xx has made, from the caller's side (RFC 3261 §12).
 #[derive(Debug)]

@@ -1,18 +1,21 @@
 //! Recipients of large messages: a user agent and an MSRP peer that work together.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::agent::{Agent, Answer, PATIENCE};
+use crate::agent::{Agent, Answer};
 use crate::inbox::Received;
 use crate::message::find;
 use crate::msrp_peer::MsrpPeer;
-use crate::msrp_session::{Conduct, MsrpSession};
+use crate::msrp_session::MsrpSession;
+use crate::msrp_state::Conduct;
 use crate::outcome::or_fail;
 use crate::request::Reply;
 use crate::sdp::{SdpRead, SdpText};
+use crate::sys::lock;
+use crate::way::PATIENCE;
 
 /// What one recipient does with an INVITE, and with what comes after.
 #[derive(Debug, Clone)]
@@ -428,10 +431,4 @@ impl Shared {
             thread::spawn(move || call.session.connect_and_bind());
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

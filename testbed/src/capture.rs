@@ -10,8 +10,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::MARKER;
 use crate::guarded::Guarded;
+use crate::marker::MARKER;
 use crate::message::find;
 use crate::outcome::or_fail;
 use crate::recording::{PortUse, Recording};

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::agent::Way;
 use crate::message::Message;
+use crate::sys;
+use crate::way::Way;
 
 /// A message together with where it came from.
 #[derive(Debug, Clone)]
@@ -156,9 +157,7 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        sys::lock(&self.state)
     }
 }
 

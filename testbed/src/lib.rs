@@ -47,11 +47,12 @@
 //! |---|---|
 //! | `bench.rs`, `ports.rs` | what belongs to one test |
 //! | `kamailio.rs`, `config.rs`, `proxy.rs`, `process.rs` | Kamailio: which, configuration, life and RPC, numbers from the kernel |
-//! | `agent.rs`, `inbox.rs`, `message.rs` | user agents, what they have received, reading it |
+//! | `agent.rs`, `inbox.rs`, `way.rs`, `message.rs`, `marker.rs` | user agents, what they have received, and how; reading it |
 //! | `request.rs`, `cpm_message.rs` | what they send |
 //! | `large_message.rs`, `sdp.rs`, `call.rs`, `callees.rs` | large messages: what callers send, and recipients that follow a plan |
 //! | `msrp_message.rs`, `msrp_content.rs` | reading and writing MSRP, a message put together again |
-//! | `msrp_peer.rs`, `msrp_session.rs`, `msrp_connection.rs`, `certificate.rs` | MSRP sessions, over TCP and TLS |
+//! | `msrp_peer.rs`, `msrp_session.rs`, `msrp_state.rs` | MSRP sessions: a peer that has them, one in the hands of a test |
+//! | `msrp_serving.rs`, `msrp_connection.rs`, `msrp_address.rs`, `certificate.rs` | their connections, over TCP and TLS |
 //! | `name_server.rs` | a name server that answers or is silent |
 //! | `group_document.rs`, `web_server.rs`, `postgres.rs` | pre-defined groups, and where they are kept |
 //! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
@@ -74,12 +75,16 @@ mod inbox;
 mod kamailio;
 mod large_message;
 mod log;
+mod marker;
 mod message;
+mod msrp_address;
 mod msrp_connection;
 mod msrp_content;
 mod msrp_message;
 mod msrp_peer;
+mod msrp_serving;
 mod msrp_session;
+mod msrp_state;
 mod name_server;
 mod outcome;
 mod ports;
@@ -92,9 +97,10 @@ mod request;
 mod sdp;
 mod sipp;
 mod sys;
+mod way;
 mod web_server;
 
-pub use agent::{Agent, Answer, AnswerFunction, PATIENCE, WatchFunction, Way};
+pub use agent::{Agent, Answer, AnswerFunction, WatchFunction};
 pub use bench::Bench;
 pub use call::Call;
 pub use callees::{Callees, InvitedCall, Plan};
@@ -112,7 +118,8 @@ pub use message::Message;
 pub use msrp_content::{MsrpContent, noise, sha256};
 pub use msrp_message::{MsrpHead, MsrpRequest};
 pub use msrp_peer::MsrpPeer;
-pub use msrp_session::{Conduct, MsrpReceived, MsrpSession};
+pub use msrp_session::MsrpSession;
+pub use msrp_state::{Conduct, MsrpReceived};
 pub use name_server::{DEAD, NameServer};
 pub use postgres::Postgres;
 pub use process::Process;
@@ -122,7 +129,5 @@ pub use recording::{Complaint, Recording};
 pub use request::{Reply, Request, latin_1};
 pub use sdp::{SdpRead, SdpText};
 pub use sipp::{Scenario, Sipp};
+pub use way::{PATIENCE, Way};
 pub use web_server::{WebAnswer, WebRequest, WebServer};
-
-/// The bench's own datagrams begin so. They are blank lines to a SIP element, and the judge knows them.
-const MARKER: &[u8] = b"\r\n\r\ncpm-testbed marker ";

@@ -2,14 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, Connection as Tls, ServerConnection};
 
 use crate::certificate::{Certificate, fingerprint};
-use crate::sys;
+use crate::sys::{self, lock};
 
 /// Longest time to connect.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -154,10 +154,4 @@ impl MsrpConnection {
     pub(crate) fn peer_address(&self) -> SocketAddr {
         self.peer_address
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -7,11 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::agent::PATIENCE;
 use crate::guarded::Guarded;
 use crate::outcome::or_fail;
 use crate::request::unique;
 use crate::sys::Signal;
+use crate::way::PATIENCE;
 
 /// Who runs the server when the test runs as root, under whom PostgreSQL refuses to: `nobody`.
 const UNPRIVILEGED: u32 = 65_534;

@@ -8,13 +8,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::agent::Way;
 use crate::config::ProxyConfig;
 use crate::guarded::Guarded;
 use crate::kamailio;
 use crate::outcome::or_fail;
 use crate::process::Process;
 use crate::sys::{Signal, signal_process};
+use crate::way::Way;
 
 /// Longest time a proxy may take to come up or to go down; a healthy one needs a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,7 +80,8 @@ impl std::error::Error for StartFailure {}
 
 impl Proxy {
     /// Starts a proxy on `port` and waits until it answers. Configuration and log go to `folder`,
-    /// which is also where a core dump would land. `KAMAILIO` names another binary than the one in the path.
+    /// which is also where a core dump would land. `KAMAILIO` names another binary than the one in the
+    /// path, `CPM_TESTBED_UNDER` a program with its options that it runs under, such as valgrind.
     pub(crate) fn start(
         config: &ProxyConfig,
         port: u16,
@@ -105,7 +106,7 @@ impl Proxy {
         let ctl = scratch.join("ctl");
         let file = folder.join("kamailio.cfg");
         fs::write(&file, config.write(port, &ctl, &scratch))?;
-        let mut command = Command::new(kamailio::binary());
+        let mut command = kamailio::command();
         command.args([
             "-DD",
             "-E",
@@ -270,7 +271,7 @@ impl Proxy {
     /// Waits until the log says this.
     #[track_caller]
     pub fn expect_log(&self, words: &str) {
-        if !self.guarded.log().wait_for(words, crate::PATIENCE) {
+        if !self.guarded.log().wait_for(words, crate::way::PATIENCE) {
             panic!("the log never said {words:?}:\n{}", self.log());
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::msrp_peer::address_of;
+use crate::msrp_address::address_of;
 use crate::msrp_session::MsrpSession;
 
 /// A description in the making. It is what a conforming client writes, until told otherwise.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::agent::Way;
 use crate::guarded::Guarded;
+use crate::way::Way;
 
 /// What sipp shall play.
 #[derive(Debug, Clone)]

@@ -1,9 +1,15 @@
-//! The few system calls that std does not offer. All `unsafe` of this crate is here.
+//! The few system calls that std does not offer, and locks. All `unsafe` of this crate is here.
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The guard of a mutex, whatever a thread that held it has come to: a test that fails has panicked.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Which signal; only those the bench sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

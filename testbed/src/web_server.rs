@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::agent::PATIENCE;
 use crate::certificate::Certificate;
 use crate::message::same_name;
 use crate::outcome::or_fail;
 use crate::sys;
+use crate::way::PATIENCE;
 
 /// What the server does with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,9 +233,7 @@ impl Drop for WebServer {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        sys::lock(&self.state)
     }
 
     /// Records a request and finds out what to do with it. `None`: the server has ended.

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use cpm::msrp::{MsrpUri, Path};
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId};
+use cpm::msrp_session::LegState;
 use cpm::names::Names;
 use cpm::relay::{
     Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals, SessionProgress,
     TlsFiles,
 };
 use cpm::sdp::{Fingerprint, Role, Transport};
-use cpm::session::LegState;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::peer::{PATIENCE, Peer, Received, chunk, empty_send};

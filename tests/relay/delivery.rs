@@ -2,8 +2,8 @@
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::msrp_session::{LegFailure, LegState};
 use cpm::relay::RelayLimits;
-use cpm::session::{LegFailure, LegState};
 use std::time::Duration;
 
 use crate::bench::{Bench, expect_ok, send};

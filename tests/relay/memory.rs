@@ -2,9 +2,9 @@
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::msrp_session::LegState;
 use cpm::relay::{RelayLimits, RelayTotals};
 use cpm::sdp::{Role, Transport};
-use cpm::session::LegState;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -257,7 +257,7 @@ fn who_holds_the_sender_back_fails_in_time() {
     bench.until("the sender is held back", |totals| totals.held_back == 1);
     assert!(bench.relay().progress(session).unwrap().is_held_back);
     bench.wait_for(session, MsrpEvent::NoMoreLegs);
-    let behind = LegState::Failed(cpm::session::LegFailure::Behind);
+    let behind = LegState::Failed(cpm::msrp_session::LegFailure::Behind);
     bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(0), behind));
     assert!(begun.elapsed() >= hold);
     bench.wait_for(session, MsrpEvent::MessageComplete);
@@ -269,7 +269,7 @@ fn who_holds_the_sender_back_fails_in_time() {
     // Who comes now is told at once.
     let late = bench.end("late", Transport::Tcp, Role::Passive, 1);
     bench.open_leg(session, 2, &late);
-    let dropped = LegState::Failed(cpm::session::LegFailure::Dropped);
+    let dropped = LegState::Failed(cpm::msrp_session::LegFailure::Dropped);
     bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(2), dropped));
     go.send(()).unwrap();
     bench.end_session(session, 3);

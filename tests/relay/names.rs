@@ -3,10 +3,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use cpm::msrp_session::{LegFailure, LegState};
 use cpm::names::Names;
 use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
-use cpm::session::{LegFailure, LegState};
 use cpm_testbed::{DEAD, NameServer};
 
 use crate::bench::{Bench, LOOPBACK, expect_ok, send};

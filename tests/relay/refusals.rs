@@ -3,9 +3,9 @@
 use cpm::msrp::Status;
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::msrp_session::{LegFailure, LegState};
 use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
-use cpm::session::{LegFailure, LegState};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};

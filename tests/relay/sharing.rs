@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::RelayCommand;
+use cpm::msrp_session::LegState;
 use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
-use cpm::session::LegState;
 
 use crate::bench::{Bench, expect_ok, send};
 use crate::peer::{Peer, Received, content, empty_send};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::msrp_session::{LegFailure, LegState};
 use cpm::relay::{Listen, Listeners, RelayLimits, RelaySettings, TlsFiles};
 use cpm::sdp::{Fingerprint, Role, Transport};
-use cpm::session::{LegFailure, LegState};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};

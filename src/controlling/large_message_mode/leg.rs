@@ -91,7 +91,7 @@ pub(super) enum Success {
 
 /// How far the relay is with a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relay {
+pub(super) enum MsrpSide {
     /// It has not been told of the leg.
     Unopened,
     /// It is at work; the connection is there or not.
@@ -115,7 +115,7 @@ pub(super) struct Leg {
     pub(super) role: Role,
     pub(super) state: LegState,
     pub(super) outcome: Option<LegOutcome>,
-    pub(super) relay: Relay,
+    pub(super) relay: MsrpSide,
     pub(super) timer: Option<SessionTimer>,
     /// When the state has lasted long enough.
     pub(super) deadline: Option<Instant>,
@@ -140,7 +140,7 @@ impl Leg {
             role: Role::Active,
             state: LegState::Waiting,
             outcome: None,
-            relay: Relay::Unopened,
+            relay: MsrpSide::Unopened,
             timer: None,
             deadline: None,
             rings_until: None,

@@ -2,7 +2,7 @@
 //!
 //! [`Session`] is the machine of one message: it decides, and does nothing itself. It stands in the module process, which
 //! hands it what workers, transaction layer and relay saw, and carries out its [`Action`]s. Content never passes it: the
-//! relay moves that ([`crate::session`]), and tells when a leg has it all.
+//! relay moves that ([`crate::msrp_session`]), and tells when a leg has it all.
 //!
 //! ```text
 //!  worker: classify, check --AcceptedInvite--> Session::new --Invite--> recipients

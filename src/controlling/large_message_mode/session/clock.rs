@@ -2,15 +2,30 @@
 
 use std::time::Instant;
 
-use super::super::leg::{Leg, LegState, Relay};
+use super::super::leg::{Leg, LegState, MsrpSide};
 use super::super::{LegNumber, Side};
-use super::{Action, MessageState, Session, Stage};
+use super::{Action, MessageState, Session, Stage, place_of};
 use crate::controlling::large_mode_settings::MAX_SESSION_AGE;
 use crate::msrp_control::RelayCommand;
 use crate::sip::StatusCode;
 use crate::sip_ua::Due;
 
 impl Session {
+    /// A deadline may have passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.wake_at.is_none_or(|wake_at| now < wake_at) || self.stage == Stage::Ended {
+            return;
+        }
+        self.wake_at = None;
+        self.stage_timeout(now);
+        // A leg to the ISF may join while this runs; its deadline is ahead.
+        for place in 0..self.legs.len() {
+            self.leg_timeout(now, place_of(place));
+        }
+        self.settle(now);
+        self.wake_again();
+    }
+
     pub(super) fn stage_timeout(&mut self, now: Instant) {
         let is_past = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
         if self.may_age() && now >= self.born + MAX_SESSION_AGE {
@@ -120,7 +135,7 @@ impl Session {
         }
 
         let may_open = |leg: &Leg| {
-            leg.outcome.is_none() && (leg.relay == Relay::Unopened || self.may_interwork(leg))
+            leg.outcome.is_none() && (leg.relay == MsrpSide::Unopened || self.may_interwork(leg))
         };
         // Who may not be opened now will not be later, so that nobody is looked at again.
         let settled = self.legs[self.settled..]
@@ -145,7 +160,8 @@ impl Session {
     pub(super) fn keep_for_legs(&mut self, now: Instant) {
         let kept_until = self.kept_until(now);
         for leg in &mut self.legs {
-            if leg.state == LegState::Confirmed && leg.relay == (Relay::Open { connected: true }) {
+            if leg.state == LegState::Confirmed && leg.relay == (MsrpSide::Open { connected: true })
+            {
                 leg.deadline = kept_until;
             }
         }

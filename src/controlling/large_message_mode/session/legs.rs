@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::leg::{Leg, LegOutcome, LegState, Relay};
+use super::super::leg::{Leg, LegOutcome, LegState, MsrpSide};
 use super::super::offer_answer::{self, NoDelivery, find_sdp, own_media, read_answer};
 use super::super::{DialogName, LegNumber, Side};
 use super::{Action, MessageState, Session, Stage, place_of};
@@ -203,7 +203,7 @@ impl Session {
         let Some(leg) = self.leg(number) else { return };
         leg.state = LegState::Confirmed;
         leg.deadline = Some(now + CONNECT_TIMEOUT);
-        leg.relay = Relay::Open { connected: false };
+        leg.relay = MsrpSide::Open { connected: false };
         let (ends, role) = (leg.ends.take(), leg.role);
         // Who connects himself may be there as soon as he has the ACK: the relay must know of him by then.
         if role == Role::Active {
@@ -221,7 +221,7 @@ impl Session {
     /// The recipient sent BYE (spec-notes N45).
     pub(super) fn leg_left(&mut self, now: Instant, number: LegNumber) {
         let Some(leg) = self.leg(number) else { return };
-        if leg.state == LegState::Confirmed && matches!(leg.relay, Relay::Open { .. }) {
+        if leg.state == LegState::Confirmed && matches!(leg.relay, MsrpSide::Open { .. }) {
             // He may have all of it: the relay knows.
             leg.state = LegState::Departed;
             leg.deadline = Some(now + RELAY_TIMEOUT);
@@ -262,8 +262,8 @@ impl Session {
 
     pub(super) fn close_leg(&mut self, number: LegNumber) {
         let Some(leg) = self.leg(number) else { return };
-        if matches!(leg.relay, Relay::Open { .. } | Relay::Ended) {
-            leg.relay = Relay::Closed;
+        if matches!(leg.relay, MsrpSide::Open { .. } | MsrpSide::Ended) {
+            leg.relay = MsrpSide::Closed;
             self.relay(RelayCommand::CloseLeg(number));
         }
     }
@@ -392,7 +392,7 @@ impl Session {
                     self.ack(number);
                     self.hang_up(now, number, code);
                 }
-                LegState::Confirmed if matches!(leg.relay, Relay::Open { .. }) => {
+                LegState::Confirmed if matches!(leg.relay, MsrpSide::Open { .. }) => {
                     leg.state = LegState::Aborting;
                     leg.deadline = Some(now + ABORT_TIMEOUT);
                     leg.timer = None;

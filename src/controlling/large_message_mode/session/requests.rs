@@ -1,10 +1,15 @@
-//! Requests inside of dialogs that are refused for what they are, and OPTIONS.
+//! Requests of peers: CANCEL, and all that come inside of dialogs.
+
+use std::time::Instant;
+
+use bytes::Bytes;
 
 use super::super::outgoing_invite::ALLOW;
-use super::Session;
+use super::{Session, Stage, TransactionKey};
 use crate::controlling::header_fields::put;
+use crate::msrp_control::Side;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, option_tag};
-use crate::sip_ua::texts;
+use crate::sip_ua::{NotAcceptable, texts};
 
 /// Option tags of Require that are understood inside of a dialog (RFC 3261 §8.2.2.3).
 const UNDERSTOOD: &[&str] = &["timer"];
@@ -22,7 +27,7 @@ const NOT_ALLOWED: &[&str] = &[
 ];
 
 /// Why a request inside of a dialog is refused, whatever the dialog is at.
-pub(super) fn refusal(request: &Message) -> Option<(StatusCode, HeaderBlock)> {
+fn refusal(request: &Message) -> Option<(StatusCode, HeaderBlock)> {
     let mut headers = HeaderBlock::new();
     if request.repeated_field().is_some() {
         return Some((StatusCode::BAD_REQUEST, headers));
@@ -52,8 +57,93 @@ pub(super) fn refusal(request: &Message) -> Option<(StatusCode, HeaderBlock)> {
 }
 
 impl Session {
+    /// The originator cancels his INVITE; the CANCEL itself has been answered. After our 200 it changes nothing (spec-notes
+    /// N42).
+    pub fn handle_cancel(&mut self, now: Instant) {
+        if self.stage == Stage::Inviting {
+            self.refuse(now, StatusCode::REQUEST_TERMINATED);
+        }
+        self.settle(now);
+    }
+
+    /// The final reply to the originator's INVITE could not be sent: its transaction had ended by itself.
+    pub fn handle_reply_failed(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Inviting => self.unwind(now, StatusCode::REQUEST_TERMINATED),
+            // He never got the 200.
+            Stage::Answered | Stage::Abandoned => {
+                self.close_originator();
+                self.unwind(now, StatusCode::REQUEST_TERMINATED);
+            }
+            _ => {}
+        }
+        self.settle(now);
+    }
+
+    /// A request inside a dialog, an ACK too. `transaction`: where a reply is due; `None` if there is none any more.
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        side: Side,
+        request: &Message,
+        transaction: Option<TransactionKey>,
+    ) {
+        if self.stage == Stage::Ended {
+            return;
+        }
+        let refusal = refusal(request);
+        let accepted = match side {
+            Side::Originator => self.accept_from_originator(request),
+            Side::Leg(number) => match self.leg(number).filter(|leg| leg.has_dialog()) {
+                Some(leg) => leg.dialog.accept(request),
+                None => Err(NotAcceptable::NoDialog),
+            },
+        };
+        let method = request.method().unwrap_or_default();
+        if method == "BYE" && accepted.is_err() && self.has_hung_up(side, request) {
+            // It crosses ours.
+            return self.reply(side, transaction, StatusCode::OK, Vec::new(), Bytes::new());
+        }
+        if method == "ACK" {
+            if accepted.is_ok() && side == Side::Originator {
+                self.acknowledged(now);
+            }
+            return self.settle(now);
+        }
+        if let Err(refusal) = accepted {
+            return self.reply(side, transaction, refusal.code(), Vec::new(), Bytes::new());
+        }
+        if let Some((code, headers)) = refusal {
+            self.reply(side, transaction, code, headers.into_bytes(), Bytes::new());
+            // Whatever the answer to its BYE says, the peer has left (RFC 3261 §15.1.1).
+            if method == "BYE" {
+                self.peer_left(now, side);
+            }
+            return self.settle(now);
+        }
+        match method {
+            "BYE" => {
+                self.reply(side, transaction, StatusCode::OK, Vec::new(), Bytes::new());
+                self.peer_left(now, side);
+            }
+            "OPTIONS" => {
+                let headers = self.capabilities().into_bytes();
+                self.reply(side, transaction, StatusCode::OK, headers, Bytes::new());
+            }
+            _ => self.refresh(now, side, request, transaction),
+        }
+        self.settle(now);
+    }
+
+    fn peer_left(&mut self, now: Instant, side: Side) {
+        match side {
+            Side::Originator => self.originator_left(now),
+            Side::Leg(number) => self.leg_left(now, number),
+        }
+    }
+
     /// What a re-INVITE would be answered with, but for the description (RFC 3261 §11.2).
-    pub(super) fn capabilities(&self) -> HeaderBlock {
+    fn capabilities(&self) -> HeaderBlock {
         let mut headers = HeaderBlock::new();
         put(&mut headers, "Allow", ALLOW);
         put(&mut headers, "Accept", "application/sdp");

@@ -25,10 +25,10 @@ use super::super::ids::Ids;
 use super::super::received::Kind;
 use super::super::service::ControllingFunction;
 use super::*;
+use crate::msrp_session::{LegFailure, LegState as Delivery};
 use crate::policy::ID_KEY_BYTES;
 use crate::policy::Settings;
 use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
-use crate::session::{LegFailure, LegState as Delivery};
 use crate::sip::{HeaderName, Message, StatusCode};
 
 const INVITE: TransactionKey = TransactionKey(1);

@@ -1,0 +1,53 @@
+//! Ends that come from outside: of the operator, of the proxy.
+
+use std::time::Instant;
+
+use super::super::leg::LegState;
+use super::{Session, Stage, place_of};
+use crate::sip::StatusCode;
+
+impl Session {
+    /// Ends the session as if the originator had gone in the midst of his message: the operator wants it so.
+    pub fn handle_end(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Inviting => self.refuse(now, StatusCode::TEMPORARILY_UNAVAILABLE),
+            Stage::Answered => self.abandon(now),
+            Stage::Confirmed => {
+                self.leave_originator(now, StatusCode::TEMPORARILY_UNAVAILABLE);
+                self.unwind(now, StatusCode::TEMPORARILY_UNAVAILABLE);
+            }
+            Stage::Closing | Stage::Delivering => {
+                self.unwind(now, StatusCode::TEMPORARILY_UNAVAILABLE);
+            }
+            Stage::Abandoned | Stage::Unwinding | Stage::Ended => {}
+        }
+        self.settle(now);
+    }
+
+    /// The proxy stops: everybody is told what can be told at once, and no answer is waited for.
+    pub fn handle_shutdown(&mut self, now: Instant) {
+        if self.stage == Stage::Ended {
+            return;
+        }
+        let code = StatusCode::SERVICE_UNAVAILABLE;
+        match self.stage {
+            Stage::Inviting => self.refuse(now, code),
+            Stage::Answered | Stage::Abandoned | Stage::Confirmed => {
+                self.lose_message();
+                self.leave_originator(now, code);
+            }
+            _ => {}
+        }
+        if self.stage != Stage::Unwinding {
+            self.unwind(now, code);
+        }
+        for number in (0..self.legs.len()).map(place_of) {
+            self.fail(now, number, code, false);
+            if self.legs[number.0 as usize].state == LegState::Aborting {
+                self.hang_up(now, number, code);
+            }
+            self.end_leg(number);
+        }
+        self.settle(now);
+    }
+}
