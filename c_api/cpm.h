@@ -172,7 +172,9 @@ struct cpm_address {
 	struct cpm_str uri;
 };
 
-/* What the host gives back in struct cpm_outcome, as it was. */
+/* What the host gives back in struct cpm_outcome, as it was. That of a copy of a message has an odd
+ * first word, and a second one of 0 unless a name was looked up: a host may keep it where it would
+ * keep a pointer. */
 struct cpm_token {
 	uint64_t words[2];
 };
