@@ -102,6 +102,21 @@ lint: ## format, clippy and documentation, without warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
+# Seconds for each fuzz target.
+SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: ## every parser and machine, fed with what reaches furthest (SECONDS=60 each)
+	@tools/fuzz $(SECONDS)
+
+.PHONY: sanitize
+sanitize: deps build ## the C boundary, and the proxy with the module in it, under valgrind
+	@tools/sanitize
+
+.PHONY: miri
+miri: ## the wire formats under Miri: undefined behaviour
+	@tools/miri
+
 .PHONY: audit
 audit: ## what is linked in: advisories, licences, sources (cargo-deny)
 	@tools/audit

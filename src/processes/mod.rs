@@ -63,7 +63,6 @@ mod way;
 
 pub use assembly::{Service, StartError};
 pub use forwarding::{forward_notification, refuse_unparsed};
-pub use letter::Query;
 pub use mailbox::Mailbox;
 pub use outcome::Ended;
 pub use outgoing::{Changed, Outgoing, Token};

@@ -103,7 +103,7 @@ pub struct Link(u32);
 
 impl Link {
     /// How many bits it has.
-    pub const BITS: u32 = 31;
+    pub const BITS: u32 = 30;
 
     /// From its bits; 0 is the link to nothing.
     pub fn from_bits(bits: u32) -> Self {

@@ -12,7 +12,7 @@ use crate::controlling::request::Request;
 use crate::controlling::service::ControllingFunction;
 use crate::log::LogLevel;
 use crate::shared::{Charge, Destination, OutstandingTable, Share, Source};
-use crate::sip::{StatusCode, Uri, plain_host_and_port};
+use crate::sip::{PlainUri, StatusCode, Uri};
 
 impl Request {
     /// Counts its recipients for its originator and its source.
@@ -99,10 +99,11 @@ impl ControllingFunction {
     /// leads.
     fn destination<'a>(&self, recipient: Option<&'a str>) -> Option<Destination<'a>> {
         let recipient = recipient.filter(|_| self.settings().outbound_proxy.is_none())?;
-        plain_host_and_port(recipient).or_else(|| {
-            let uri = Uri::parse(recipient).ok()?;
-            Some((uri.host()?, uri.port()))
-        })
+        if let Some(uri) = PlainUri::read(recipient) {
+            return Some((uri.host, uri.port));
+        }
+        let uri = Uri::parse(recipient).ok()?;
+        Some((uri.host()?, uri.port()))
     }
 }
 

@@ -1,0 +1,56 @@
+//! What each fuzz target does with one input. A function may only panic where the product has a fault.
+//!
+//! | file | targets |
+//! |---|---|
+//! | `sip` | `sip_message`, `uri`, `header` |
+//! | `mime` | `multipart` |
+//! | `xml` | `xml`, `resource_lists` |
+//! | `group` | `group` |
+//! | `cpim` | `cpim`, `imdn` |
+//! | `sdp` | `sdp` |
+//! | `msrp` | `msrp` |
+//! | `fan_out` | `fan_out`: the machine that gives a large message to its legs |
+//! | `session` | `session`: the machine of a large message session |
+//! | `request` | `request`: the whole way of a request through the Controlling Function |
+//! | `handed_over` | `fan_out_job`, `accepted_invite` |
+
+#[cfg(test)]
+mod corpus;
+pub mod cpim;
+pub mod fan_out;
+pub mod group;
+pub mod handed_over;
+pub mod mime;
+pub mod msrp;
+pub mod request;
+pub mod sdp;
+pub mod session;
+pub mod sip;
+pub mod xml;
+
+/// A function that takes one input.
+pub type Target = fn(&[u8]);
+
+/// All targets by name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("accepted_invite", handed_over::accepted_invite),
+    ("cpim", cpim::cpim),
+    ("fan_out", fan_out::fan_out),
+    ("fan_out_job", handed_over::fan_out_job),
+    ("group", group::group),
+    ("header", sip::header),
+    ("imdn", cpim::imdn),
+    ("msrp", msrp::msrp),
+    ("multipart", mime::multipart),
+    ("request", request::request),
+    ("resource_lists", xml::resource_lists),
+    ("sdp", sdp::sdp),
+    ("session", session::session),
+    ("sip_message", sip::message),
+    ("uri", sip::uri),
+    ("xml", xml::xml),
+];
+
+fn text(data: &[u8]) -> Option<&str> {
+    std::str::from_utf8(data).ok()
+}

@@ -1,0 +1,128 @@
+//! Bodies of several parts.
+
+use bytes::Bytes;
+use cpm_wire::mime::{Entity, EntityFields, HeaderField, MAX_PARTS, MimeError, NewPart};
+
+/// The tree, and each leaf taken out or replaced: what stays in place has the same bytes, and the result parses to the
+/// other leaves in their order. `first line`: Content-Type.
+pub fn multipart(data: &[u8]) {
+    let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
+    let (first, body) = data.split_at(at);
+    let body = body.get(1..).unwrap_or(b"");
+    let fields = |value: &[u8]| EntityFields {
+        content_type: Some(Bytes::copy_from_slice(value)),
+        ..EntityFields::default()
+    };
+    let Ok(entity) = Entity::parse(fields(first), Bytes::copy_from_slice(body)) else {
+        return;
+    };
+    let leaves: Vec<_> = entity.leaves().collect();
+    assert!(leaves.len() <= MAX_PARTS);
+    let raw: Vec<(Bytes, Bytes)> = leaves
+        .iter()
+        .map(|leaf| (leaf.content_type().value().clone(), leaf.raw_content()))
+        .collect();
+    for (index, leaf) in leaves.iter().enumerate() {
+        let _ = (
+            leaf.content(),
+            leaf.header(),
+            leaf.field("Content-ID"),
+            leaf.disposition(),
+        );
+        match entity.with_leaf(leaf.id(), None) {
+            Err(
+                MimeError::MalformedBase64
+                | MimeError::MalformedQuotedPrintable
+                | MimeError::MalformedPartHeader,
+            ) => {}
+            Err(error) => panic!("{error}"),
+            Ok(None) => assert_eq!(leaves.len(), 1),
+            Ok(Some(rebuilt)) => {
+                let content_type = match &rebuilt.header_fields {
+                    Some(fields) => {
+                        for field in fields {
+                            assert!(
+                                !field.value.iter().any(|b| b"\r\n\0".contains(b)),
+                                "{field:?}"
+                            );
+                        }
+                        let ct = fields
+                            .iter()
+                            .find(|f| f.name.eq_ignore_ascii_case(b"content-type"))
+                            .unwrap();
+                        ct.value.clone()
+                    }
+                    None => Bytes::copy_from_slice(first),
+                };
+                // A single part has become the body; its transfer encoding is gone, which changes bytes.
+                if rebuilt.header_fields.is_some()
+                    && !content_type
+                        .get(..10)
+                        .is_some_and(|t| t.eq_ignore_ascii_case(b"multipart/"))
+                {
+                    assert_eq!(leaves.len(), 2);
+                    let other = &leaves[1 - index];
+                    assert!(
+                        other.content().unwrap() == rebuilt.body,
+                        "the part that became the body"
+                    );
+                    continue;
+                }
+                let again = Entity::parse(fields(&content_type), rebuilt.body.clone())
+                    .unwrap_or_else(|e| {
+                        panic!(
+                            "taken out {index}: {e}\n{:?}",
+                            String::from_utf8_lossy(&rebuilt.body)
+                        )
+                    });
+                let mut want = raw.clone();
+                want.remove(index);
+                let got: Vec<_> = again
+                    .leaves()
+                    .map(|l| (l.content_type().value().clone(), l.raw_content()))
+                    .collect();
+                assert!(
+                    got == want,
+                    "other leaves after {index} was taken out:\n{got:?}\n{want:?}"
+                );
+            }
+        }
+        let new = NewPart {
+            header_fields: vec![HeaderField::from_static(
+                "Content-Type",
+                "application/x-new",
+            )],
+            content: Bytes::from_static(b"new content\r\n--no boundary"),
+        };
+        match entity.with_leaf(leaf.id(), Some(new)) {
+            Err(MimeError::BoundaryCollision) => {}
+            Err(error) => panic!("{error}"),
+            Ok(None) => panic!("replaced by nothing"),
+            Ok(Some(rebuilt)) => {
+                if rebuilt.header_fields.is_some() {
+                    continue;
+                }
+                let again =
+                    Entity::parse(fields(first), rebuilt.body.clone()).unwrap_or_else(|e| {
+                        panic!(
+                            "replaced {index}: {e}\n{:?}",
+                            String::from_utf8_lossy(&rebuilt.body)
+                        )
+                    });
+                let got: Vec<_> = again
+                    .leaves()
+                    .map(|l| (l.content_type().value().clone(), l.raw_content()))
+                    .collect();
+                let mut want = raw.clone();
+                want[index] = (
+                    Bytes::from_static(b"application/x-new"),
+                    Bytes::from_static(b"new content\r\n--no boundary"),
+                );
+                assert!(
+                    got == want,
+                    "leaves after {index} was replaced:\n{got:?}\n{want:?}"
+                );
+            }
+        }
+    }
+}
