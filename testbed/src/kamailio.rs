@@ -9,20 +9,6 @@ pub(crate) fn binary() -> OsString {
     std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into())
 }
 
-/// Starts it, under another program where `CPM_TESTBED_UNDER` names one with its options.
-pub(crate) fn command() -> Command {
-    let under = std::env::var("CPM_TESTBED_UNDER").unwrap_or_default();
-    let mut words = under.split_whitespace();
-    match words.next() {
-        None => Command::new(binary()),
-        Some(program) => {
-            let mut command = Command::new(program);
-            command.args(words).arg(binary());
-            command
-        }
-    }
-}
-
 /// Lines that make a proxy of this version one like those of the others.
 pub(crate) fn settings() -> &'static str {
     static SETTINGS: OnceLock<&str> = OnceLock::new();

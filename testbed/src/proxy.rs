@@ -81,8 +81,7 @@ impl std::error::Error for StartFailure {}
 impl Proxy {
     /// Starts a proxy on `port` and waits until it answers. Configuration and log go to `folder`,
     /// which is also where a core dump would land. `KAMAILIO` names another binary than the one in
-    /// the path, `CPM_TESTBED_UNDER` a program with its options that it runs under, such as
-    /// valgrind.
+    /// the path.
     pub(crate) fn start(
         config: &ProxyConfig,
         port: u16,
@@ -107,7 +106,7 @@ impl Proxy {
         let ctl = scratch.join("ctl");
         let file = folder.join("kamailio.cfg");
         fs::write(&file, config.write(port, &ctl, &scratch))?;
-        let mut command = kamailio::command();
+        let mut command = Command::new(kamailio::binary());
         command.args([
             "-DD",
             "-E",
