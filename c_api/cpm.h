@@ -66,25 +66,32 @@ struct cpm_mailbox;
 /* A parameter of the service. Its texts live as long as the module. */
 struct cpm_parameter {
 	struct cpm_str name;
-	struct cpm_str help;   /* what it says, in a few words */
-	struct cpm_str values; /* which values it takes, with range and unit, such as "number, 1 to 150 seconds" */
-	int is_repeatable;   /* 1: it may have several values */
-	int is_number;       /* 1: its value is a number from min to max; a yes or no is 1 or 0 */
-	int is_tunable;      /* 1: service_tune can change it; then is_number is 1 too */
-	int is_checked;      /* 1: service_tune may refuse a number from min to max */
+	/* what it says, in a few words */
+	struct cpm_str help;
+	/* which values it takes, with range and unit, such as "number, 1 to 150 seconds" */
+	struct cpm_str values;
+	/* 1: it may have several values */
+	int is_repeatable;
+	/* 1: its value is a number from min to max; a yes or no is 1 or 0 */
+	int is_number;
+	/* 1: service_tune can change it; then is_number is 1 too */
+	int is_tunable;
+	/* 1: service_tune may refuse a number from min to max */
+	int is_checked;
 	int min;
 	int max;
 };
 
-/* Log levels: what the line asks of the operator, not a number of any proxy. */
+/* Severity. Each host maps it to its own levels. */
 enum cpm_log_level {
-	CPM_LOG_CRITICAL = 1, /* a fault of our own */
-	CPM_LOG_ERROR = 2,    /* something that the operator has to mend */
+	CPM_LOG_CRITICAL = 1, /* internal error */
+	CPM_LOG_ERROR = 2,    /* something that the operator has to fix */
 	CPM_LOG_NOTICE = 3,   /* a peer's request was refused, a recipient failed */
 	CPM_LOG_DEBUG = 4     /* may name subscribers' addresses */
 };
 
-/* A counter, a gauge or an event: what an operator is told of. Its texts live as long as the module. */
+/* A counter, a gauge or an event: what an operator is told of. Its texts live as long as the
+ * module. */
 struct cpm_row {
 	struct cpm_str name;
 	struct cpm_str help; /* what it is, in a few words */
@@ -92,10 +99,12 @@ struct cpm_row {
 
 /* A request as the proxy received it. */
 struct cpm_received {
-	struct cpm_str message;        /* the whole request: start line, header fields, body */
+	/* the whole request: start line, header fields, body */
+	struct cpm_str message;
 	/* the Request-URI in force (the routing script may have rewritten it) */
 	struct cpm_str request_uri;
-	struct cpm_str source_address; /* the IP address it came from, as text, IPv6 without brackets */
+	/* the IP address it came from, as text, IPv6 without brackets */
+	struct cpm_str source_address;
 	/* of its To; absent where it has none. Only handle looks at it */
 	struct cpm_str to_tag;
 };
@@ -112,10 +121,12 @@ struct cpm_reply {
 /* How a received disposition notification goes on: as a proxy's request does, everything that is
  * not named here as received. */
 struct cpm_forwarding {
-	struct cpm_str request_uri; /* in place of the received one */
+	/* in place of the received one */
+	struct cpm_str request_uri;
 	/* names of the header fields that are not passed on, separated by commas */
 	struct cpm_str dropped;
-	struct cpm_str headers;     /* header lines to add, each ended by CRLF */
+	/* header lines to add, each ended by CRLF */
+	struct cpm_str headers;
 };
 
 /* A request that the proxy's own parser refuses, and the reply to it. */
@@ -127,14 +138,18 @@ struct cpm_unparsed {
 
 /* What a routing script may ask of a request. */
 enum cpm_field {
-	CPM_FIELD_KIND = 0,            /* exploder, adhoc, group */
-	CPM_FIELD_MODE = 1,            /* pager, large */
+	/* exploder, adhoc, group */
+	CPM_FIELD_KIND = 0,
+	/* pager, large */
+	CPM_FIELD_MODE = 1,
 	/* authenticated originator's CPM Address; absent when nobody vouches for one */
 	CPM_FIELD_ORIGINATOR = 2,
 	CPM_FIELD_CONVERSATION_ID = 3,
 	CPM_FIELD_CONTRIBUTION_ID = 4,
-	CPM_FIELD_WARNING = 5,         /* text of the Warning of a refusal */
-	CPM_FIELD_SESSION = 6,         /* name of the session, in large message mode */
+	/* text of the Warning of a refusal */
+	CPM_FIELD_WARNING = 5,
+	/* name of the session, in large message mode */
+	CPM_FIELD_SESSION = 6,
 	CPM_FIELDS = 7
 };
 
@@ -149,13 +164,17 @@ enum cpm_script_result {
 
 /* Value of From or To. */
 struct cpm_address {
-	struct cpm_str whole;   /* as a name-addr without tag; may have other parameters */
+	/* as a name-addr without tag; may have other parameters */
+	struct cpm_str whole;
 	/* its display name, as it stands there, quotes included; may be empty */
 	struct cpm_str display;
-	struct cpm_str uri;     /* its URI, without the brackets */
+	/* its URI, without the brackets */
+	struct cpm_str uri;
 };
 
-/* What the host gives back in struct cpm_outcome, as it was. */
+/* What the host gives back in struct cpm_outcome, as it was. That of a copy of a message has an odd
+ * first word, and a second one of 0 unless a name was looked up: a host may keep it where it would
+ * keep a pointer. */
 struct cpm_token {
 	uint64_t words[2];
 };
@@ -168,7 +187,8 @@ struct cpm_outgoing {
 	struct cpm_address from;
 	struct cpm_str from_tag;
 	struct cpm_address to;
-	struct cpm_str to_tag; /* absent: the request is outside of a dialog */
+	/* absent: the request is outside of a dialog */
+	struct cpm_str to_tag;
 	struct cpm_str call_id;
 	uint32_t cseq;
 	uint32_t max_forwards;
@@ -179,7 +199,8 @@ struct cpm_outgoing {
 	 * itself. */
 	struct cpm_str headers_with_max_forwards;
 	struct cpm_str body;
-	uint64_t socket; /* what recipient_request has said; 0: the host chooses */
+	/* what recipient_request has said; 0: the host chooses */
+	uint64_t socket;
 	struct cpm_token token;
 	/* About the received request, which may be gone by now: its fields, and how many recipients
 	 * it has in all. Absent, and 0, for a copy to the ISF after a failure and for a notification
@@ -197,11 +218,13 @@ enum cpm_sent {
 
 /* Whether a request can go a way. */
 enum cpm_way {
-	CPM_WAY_NONE = 0,    /* the proxy cannot send there: it has no such transport, or no IPv6 */
+	/* the proxy cannot send there: it has no such transport, or no IPv6 */
+	CPM_WAY_NONE = 0,
 	CPM_WAY_CLEAR = 1,
 	/* the connection there has no room for it now; a host that cannot tell never says so */
 	CPM_WAY_FULL = 2,
-	CPM_WAY_TOO_LONG = 3 /* it is too long for a datagram (RFC 3261 18.1.1) */
+	/* it is too long for a datagram (RFC 3261 18.1.1) */
+	CPM_WAY_TOO_LONG = 3
 };
 
 /* What an operator's script has made of an outgoing request. */
@@ -212,9 +235,12 @@ enum cpm_routed {
 };
 
 struct cpm_changed {
-	struct cpm_str text;        /* the whole request as it is now */
-	struct cpm_str request_uri; /* absent: as it was */
-	struct cpm_str next_hop;    /* absent: as it was */
+	/* the whole request as it is now */
+	struct cpm_str text;
+	/* absent: as it was */
+	struct cpm_str request_uri;
+	/* absent: as it was */
+	struct cpm_str next_hop;
 	/* a number of the host's, the same in all processes; 0: the host chooses */
 	uint64_t socket;
 };
@@ -227,7 +253,8 @@ enum cpm_event {
 
 /* The transaction of a received request. */
 enum cpm_opened {
-	CPM_OPENED_NOT = -1,     /* there is none to be had, after a log line */
+	/* there is none to be had, after a log line */
+	CPM_OPENED_NOT = -1,
 	/* the request is a retransmission, or the proxy has answered it: nothing is left to do */
 	CPM_OPENED_ABSORBED = 0,
 	CPM_OPENED = 1
@@ -245,20 +272,26 @@ enum cpm_process {
 struct cpm_process_plan {
 	/* for the proxy's list of processes; NUL-terminated, as long as the module */
 	const char *title;
-	unsigned count;        /* 0: there is none */
-	size_t pending;        /* entries that may wait for it in the queue; a host may keep fewer */
+	/* 0: there is none */
+	unsigned count;
+	/* entries that may wait for it in the queue; a host may keep fewer */
+	size_t pending;
 	/* how long mailbox_stop may take when the proxy ends; 0: it need not be called */
 	unsigned stop_seconds;
 };
 
 /* What an operator asks. */
 enum cpm_query {
-	CPM_QUERY_SESSIONS = 0, /* all large message sessions: a record each */
+	/* all large message sessions: a record each */
+	CPM_QUERY_SESSIONS = 0,
 	/* one, whose name is the argument: its record, and a part for each leg */
 	CPM_QUERY_SESSION = 1,
-	CPM_QUERY_END = 2,      /* end one, whose name is the argument */
-	CPM_QUERY_RELAY = 3,    /* what the MSRP relay holds: a record */
-	CPM_QUERY_FORGET_GROUPS = 4 /* read each pre-defined group again when it is next sent to */
+	/* end one, whose name is the argument */
+	CPM_QUERY_END = 2,
+	/* what the MSRP relay holds: a record */
+	CPM_QUERY_RELAY = 3,
+	/* read each pre-defined group again when it is next sent to */
+	CPM_QUERY_FORGET_GROUPS = 4
 };
 
 enum cpm_query_result {
@@ -271,7 +304,8 @@ enum cpm_query_result {
 /* Who takes an answer: records of fields. Each function gets the `to` of query. 0: go on, -1:
  * stop. */
 struct cpm_answer_visitor {
-	int (*record)(void *to);                                            /* a record begins */
+	/* a record begins */
+	int (*record)(void *to);
 	/* a part of the record before begins */
 	int (*part)(void *to);
 	/* a field; the name ends with NUL */
@@ -281,12 +315,18 @@ struct cpm_answer_visitor {
 
 /* How an outgoing request ended. */
 struct cpm_outcome {
-	int code;                /* final status code; 408 when nobody answered */
-	int is_cancelled;        /* 1: it was cancelled before */
-	struct cpm_token token;  /* from struct cpm_outgoing */
-	struct cpm_str request;  /* as it was sent */
-	struct cpm_str response; /* absent: there was none */
-	struct cpm_str reason;   /* phrase of the response; may be absent */
+	/* final status code; 408 when nobody answered */
+	int code;
+	/* 1: it was cancelled before */
+	int is_cancelled;
+	/* from struct cpm_outgoing */
+	struct cpm_token token;
+	/* as it was sent */
+	struct cpm_str request;
+	/* absent: there was none */
+	struct cpm_str response;
+	/* phrase of the response; may be absent */
+	struct cpm_str reason;
 	/* where it was sent: sip:<address>:<port>;transport=<udp, tcp or tls>. Wanted for codes from
 	 * 300 on */
 	struct cpm_str place;

@@ -64,11 +64,12 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 
 	if(hop.s == NULL)
 		return cpm_size_exceeds_datagram(o, NULL) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
+	/* Nearly every hop is a plain sip: URI, in which the core has read an address, and without
+	 * parameters there is nothing that tm could read otherwise: not worth a look. It means UDP. */
+	if(uri.len > 4 && memcmp(uri.s, "sip:", 4) == 0 && memchr(uri.s, ';', uri.len) == NULL)
+		return cpm_size_exceeds_datagram(o, &uri) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	if(parse_uri(uri.s, uri.len, &parsed) < 0 || !has_address(&parsed))
 		return CPM_WAY_NONE;
-	/* Nearly every hop is a plain sip: URI, which means UDP: not worth a look for its socket. */
-	if(parsed.type == SIP_URI_T && parsed.transport_val.len == 0)
-		return cpm_size_exceeds_datagram(o, &uri) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	if(destination_of(&parsed, (struct socket_info *)(uintptr_t)o->socket, &destination) < 0)
 		return CPM_WAY_NONE;
 	if(destination.proto == PROTO_UDP)
@@ -81,20 +82,47 @@ static int is_method(const struct cpm_outgoing *o, const char *method)
 	return o->method.len == strlen(method) && memcmp(o->method.s, method, o->method.len) == 0;
 }
 
+/* What a request gives back, as tm keeps it: a single odd word stands in place of the pointer to
+ * it, which never is odd, so that nearly all requests need no memory of their own. Else it lives
+ * in shared memory as long as the transaction. 0, or -1: there is no memory. */
+static int keep_token(const struct cpm_token *token, void **kept)
+{
+	*kept = NULL;
+	if(token->words[1] == 0 && (token->words[0] & 1) != 0 && token->words[0] <= UINTPTR_MAX) {
+		*kept = (void *)(uintptr_t)token->words[0];
+	} else if(token->words[0] != 0 || token->words[1] != 0) {
+		*kept = shm_malloc(sizeof(*token));
+		if(*kept == NULL)
+			return -1;
+		*(struct cpm_token *)*kept = *token;
+	}
+	return 0;
+}
+
+static int is_in_memory(const void *kept)
+{
+	return kept != NULL && ((uintptr_t)kept & 1) == 0;
+}
+
+static struct cpm_token token_of(const void *kept)
+{
+	struct cpm_token token = {{(uintptr_t)kept, 0}};
+
+	return is_in_memory(kept) ? *(const struct cpm_token *)kept : token;
+}
+
 /* The end of an outgoing request, and the responses to an INVITE before it. Runs in the worker
  * that got the response, or in a timer process. */
 static void answered(struct cell *t, int type, struct tmcb_params *params)
 {
-	static const struct cpm_token nothing;
 	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
-	struct dest_info *sent_to = &t->uac[0].request.dst;
+	struct dest_info *sent_to;
 	struct cpm_outcome outcome;
 	struct ip_addr ip;
 	char place[IP_ADDR_MAX_STR_SIZE + sizeof("sip:[]:65535;transport=udp")];
 
 	if(type & TMCB_DESTROY) {
-		if(*params->param != NULL)
-			shm_free(*params->param);
+		shm_free(*params->param);
 		return;
 	}
 	memset(&outcome, 0, sizeof(outcome));
@@ -113,10 +141,11 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 		return;
 	outcome.code = params->code;
 	outcome.is_cancelled = (t->flags & T_CANCELED) != 0;
-	outcome.token = *params->param != NULL ? *(const struct cpm_token *)*params->param : nothing;
+	outcome.token = token_of(*params->param);
 	outcome.request.s = t->uac[0].request.buffer;
 	outcome.request.len = t->uac[0].request.buffer_len;
 	if(params->code >= 300) {
+		sent_to = &t->uac[0].request.dst;
 		su2ip_addr(&ip, &sent_to->to);
 		outcome.place.s = place;
 		outcome.place.len = snprintf(place, sizeof(place),
@@ -142,20 +171,16 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	str headers = cpm_to_str(o->headers_with_max_forwards);
 	str body = cpm_to_str(o->body);
 	int wanted = wanted_of(o);
-	struct cpm_token *token = NULL;
+	void *token;
 	unsigned hash_index, label;
 	uac_req_t request;
 	dlg_t dialog;
 	int result;
 
-	/* What it is to give back lives in shared memory as long as the transaction. */
-	if(o->token.words[0] != 0 || o->token.words[1] != 0) {
-		token = shm_malloc(sizeof(*token));
-		if(token == NULL)
-			return CPM_SENT_FAILED;
-		*token = o->token;
+	if(keep_token(&o->token, &token) < 0)
+		return CPM_SENT_FAILED;
+	if(is_in_memory(token))
 		wanted |= TMCB_DESTROY;
-	}
 	memset(&dialog, 0, sizeof(dialog));
 	dialog.state = DLG_CONFIRMED;
 	dialog.id.call_id = cpm_to_str(o->call_id);
@@ -172,7 +197,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	set_uac_req(&request, &method, &headers, body.len > 0 ? &body : NULL, &dialog, wanted,
 			wanted ? answered : NULL, token);
 	result = CPM_WITHOUT_SIGNATURE(cpm_tm.t_uac_with_ids(&request, &hash_index, &label));
-	if(result <= 0 && token != NULL) /* no transaction has come about that would release it */
+	if(result <= 0 && is_in_memory(token)) /* no transaction has come about that would release it */
 		shm_free(token);
 	*transaction = result > 0 ? cpm_number_of(hash_index, label) : 0;
 	/* event_route[tm:local-request] may drop it. */

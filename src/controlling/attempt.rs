@@ -2,8 +2,16 @@
 
 use crate::shared::{Charge, Link};
 
-/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64 bits. A host that has only 32
+/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64
+/// bits, of which the lowest is 1: a host can tell them from a pointer. A host that has only 32
 /// loses the upper ones, which only say sooner what time says too.
+///
+/// ```text
+///  63      32 31     2       1      0
+/// [ charge   | link   | to_isf | 1 ]
+/// ```
+///
+/// [`OutgoingRequest::attempt`]: super::OutgoingRequest::attempt
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     /// A copy of a message.
@@ -27,10 +35,11 @@ impl Attempt {
                 link,
                 charge,
             } => {
-                let copy = link.bits() << 1 | u32::from(to_isf);
+                let copy = link.bits() << 2 | u32::from(to_isf) << 1 | 1;
                 u64::from(charge.bits()) << 32 | u64::from(copy)
             }
-            // Of two thousand million records one has a copy to the ISF with the same bits, whose failure is not counted then.
+            // Of a thousand million records one has a copy to the ISF with the same bits, whose
+            // failure is not counted then.
             Attempt::Notification => u64::from(u32::MAX),
         }
     }
@@ -39,8 +48,8 @@ impl Attempt {
         match bits as u32 {
             u32::MAX => Attempt::Notification,
             copy => Attempt::Copy {
-                to_isf: copy & 1 == 1,
-                link: Link::from_bits(copy >> 1),
+                to_isf: copy & 2 == 2,
+                link: Link::from_bits(copy >> 2),
                 charge: Charge::from_bits((bits >> 32) as u32),
             },
         }
@@ -53,15 +62,16 @@ mod tests {
 
     #[test]
     fn an_attempt_comes_back_as_it_was() {
-        for bits in [0, 1, 2, 0x1234_5678, u32::MAX >> 1] {
+        for bits in [0, 1, 2, 0x1234_5678, u32::MAX >> 2] {
             for to_isf in [false, true] {
                 let link = Link::from_bits(bits);
-                let charge = Charge::from_bits(bits << 1);
+                let charge = Charge::from_bits(bits << 2);
                 let attempt = Attempt::Copy {
                     to_isf,
                     link,
                     charge,
                 };
+                assert_eq!(attempt.bits() & 1, 1);
                 if attempt.bits() as u32 != u32::MAX {
                     assert_eq!(Attempt::of_bits(attempt.bits()), attempt);
                 }

@@ -1,8 +1,9 @@
 //! The ids that we make: Call-IDs and tags.
 //!
-//! They follow by a keyed hash from the request that they are about and from whom they are for. So they are the same when the
-//! same request comes once more, after a restart too or at another node with the same key; and nobody without the key can
-//! guess one, or see from his own which session it is of, which place he has or how many others there are.
+//! They follow by a keyed hash from the request that they are about and from whom they are for. So
+//! they are the same when the same request comes once more, after a restart too or at another node
+//! with the same key; and nobody without the key can guess one, or see from its own which session
+//! it is of, which place it has or how many others there are.
 
 use std::fmt;
 
@@ -165,13 +166,17 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// Once for each copy: several times as fast as by the crate `hex`, byte by byte.
 fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 64];
     for part in bytes.chunks(digits.len() / 2) {
         let digits = &mut digits[..2 * part.len()];
-        if hex::encode_to_slice(part, digits).is_ok() {
-            text.push_str(std::str::from_utf8(digits).unwrap_or_default());
+        for (digits, byte) in digits.chunks_exact_mut(2).zip(part) {
+            digits[0] = DIGITS[usize::from(byte >> 4)];
+            digits[1] = DIGITS[usize::from(byte & 15)];
         }
+        text.push_str(std::str::from_utf8(digits).unwrap_or_default());
     }
 }
 

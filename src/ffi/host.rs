@@ -322,11 +322,18 @@ pub(super) fn token_of(token: cpm_token) -> Token {
 
 /// A name-addr in its parts. Without brackets it is a URI.
 fn lend_address(whole: &str) -> cpm_address {
-    let (display, rest) = match whole.rfind('<') {
-        Some(bracket) => (whole[..bracket].trim(), &whole[bracket + 1..]),
-        None => ("", whole),
+    let plain = whole
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'));
+    let (display, uri) = match plain {
+        Some(uri) => ("", uri),
+        None => match memchr::memrchr(b'<', whole.as_bytes()) {
+            Some(bracket) => (whole[..bracket].trim(), &whole[bracket + 1..]),
+            None => ("", whole),
+        },
     };
-    let uri = &rest[..rest.find('>').unwrap_or(rest.len())];
+    let end = memchr::memchr(b'>', uri.as_bytes()).unwrap_or(uri.len());
+    let uri = &uri[..end];
     cpm_address {
         whole: lend(whole.as_bytes()),
         display: lend(display.as_bytes()),

@@ -9,7 +9,8 @@ use super::host::{borrowed, lend};
 use super::service::on_service;
 use crate::controlling::large_message_mode::SessionId;
 use crate::operator::{Counter, Event, Gauge};
-use crate::processes::{Query, QueryResult, Visitor};
+use crate::processes::{QueryResult, Visitor};
+use crate::sessions::Question;
 
 /// Writes a row, if there is one.
 fn describe(row: Option<(&'static str, &'static str)>, room: *mut cpm_row) -> c_int {
@@ -74,23 +75,29 @@ pub(super) extern "C" fn query(
             // SAFETY: lent for the duration of the call (cpm.h).
             let session = std::str::from_utf8(unsafe { borrowed(argument) }).ok();
             let session = session.and_then(SessionId::parse);
-            let query = match (query, session) {
-                (bindings::CPM_QUERY_SESSIONS, _) => Query::Sessions,
-                (bindings::CPM_QUERY_RELAY, _) => Query::Relay,
-                (bindings::CPM_QUERY_FORGET_GROUPS, _) => Query::ForgetGroups,
+            let question = match (query, session) {
+                (bindings::CPM_QUERY_SESSIONS, _) => Question::Sessions,
+                (bindings::CPM_QUERY_RELAY, _) => Question::Relay,
+                (bindings::CPM_QUERY_FORGET_GROUPS, _) => {
+                    return result_of(running.forget_groups());
+                }
                 _ if running.control().large_mode().is_none() => return bindings::CPM_QUERY_OFF,
-                (bindings::CPM_QUERY_SESSION, Some(session)) => Query::Session(session),
-                (bindings::CPM_QUERY_END, Some(session)) => Query::End(session),
+                (bindings::CPM_QUERY_SESSION, Some(session)) => Question::Session(session),
+                (bindings::CPM_QUERY_END, Some(session)) => Question::End(session),
                 _ => return bindings::CPM_QUERY_UNKNOWN,
             };
-            match running.ask(&query, proxy, &mut CVisitor { table, to }) {
-                QueryResult::Answered => bindings::CPM_QUERY_ANSWERED,
-                QueryResult::Unknown => bindings::CPM_QUERY_UNKNOWN,
-                QueryResult::Off => bindings::CPM_QUERY_OFF,
-                QueryResult::NoAnswer => bindings::CPM_QUERY_NO_ANSWER,
-            }
+            result_of(running.ask(&question, proxy, &mut CVisitor { table, to }))
         },
     )
+}
+
+fn result_of(result: QueryResult) -> cpm_query_result {
+    match result {
+        QueryResult::Answered => bindings::CPM_QUERY_ANSWERED,
+        QueryResult::Unknown => bindings::CPM_QUERY_UNKNOWN,
+        QueryResult::Off => bindings::CPM_QUERY_OFF,
+        QueryResult::NoAnswer => bindings::CPM_QUERY_NO_ANSWER,
+    }
 }
 
 /// Adapts the C vtable `cpm_answer_visitor`.

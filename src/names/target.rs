@@ -1,9 +1,9 @@
 //! What is looked up, and what is found.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use super::question::{Kind, Question};
-use crate::sip::{Uri, plain_host_and_port};
+use crate::sip::{PlainUri, Uri};
 
 /// What may carry SIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,13 +79,14 @@ pub enum Hop {
 impl Hop {
     /// The next hop that the text of a URI names. Asked for each copy of a message.
     pub fn of_text(uri: &str) -> Self {
-        let Some((host, port)) = plain_host_and_port(uri) else {
-            return Uri::parse(uri).map_or(Hop::Impossible, |uri| Hop::of_uri(&uri));
-        };
-        if host.parse::<Ipv4Addr>().is_ok() {
-            return Hop::Numeric;
+        match PlainUri::read(uri) {
+            None => Uri::parse(uri).map_or(Hop::Impossible, |uri| Hop::of_uri(&uri)),
+            Some(uri) if uri.address.is_some() => Hop::Numeric,
+            Some(uri) => {
+                let target = Target::new(uri.host, uri.port, Wanted::Any);
+                target.map_or(Hop::Impossible, Hop::Named)
+            }
         }
-        Target::new(host, port, Wanted::Any).map_or(Hop::Impossible, Hop::Named)
     }
 
     /// The next hop that a SIP URI names, by its `maddr` where there is one (RFC 3263 §4).

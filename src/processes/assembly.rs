@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::current::Current;
-use super::letter::Query;
 use super::proxy::Proxy;
 use super::query::{Desk, QueryResult, SharedGauges, Visitor, visit};
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
@@ -19,6 +18,7 @@ use crate::names::{self, NameTable, Names};
 use crate::operator::Gauge;
 use crate::policy::{IdKeyError, RunsAs, Settings, SettingsError, StateDirError, TuneError};
 use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
+use crate::sessions::Question;
 use crate::shared::{OutstandingTable, RequestTable};
 use crate::sip::Uri;
 
@@ -195,19 +195,27 @@ impl Service {
         self.shared.gauges.read(gauge)
     }
 
-    /// Asks what an operator wants to know, and waits for the answer. `visitor` gets it.
-    pub fn ask(&self, query: &Query, proxy: &dyn Proxy, visitor: &mut dyn Visitor) -> QueryResult {
-        if *query == Query::ForgetGroups {
-            if self.control().settings().group_sources.is_empty() {
-                return QueryResult::Off;
-            }
-            self.shared.flushes.fetch_add(1, Relaxed);
-            return QueryResult::Answered;
+    /// Has each group read again when it is next sent to.
+    pub fn forget_groups(&self) -> QueryResult {
+        if self.control().settings().group_sources.is_empty() {
+            return QueryResult::Off;
         }
+        self.shared.flushes.fetch_add(1, Relaxed);
+        QueryResult::Answered
+    }
+
+    /// Asks what an operator wants to know of sessions, and waits for the answer. `visitor` gets
+    /// it.
+    pub fn ask(
+        &self,
+        question: &Question,
+        proxy: &dyn Proxy,
+        visitor: &mut dyn Visitor,
+    ) -> QueryResult {
         let Some(desk) = &self.shared.desk else {
             return QueryResult::Off;
         };
-        match desk.ask(query, proxy) {
+        match desk.ask(question, proxy) {
             None => QueryResult::NoAnswer,
             Some(None) => QueryResult::Unknown,
             Some(Some(answer)) => {

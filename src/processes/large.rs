@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::assembly::Shared;
-use super::letter::{Letter, Query, SessionInput};
+use super::letter::{Letter, SessionInput};
 use super::proxy::Proxy;
 use super::sender::Sender;
 use crate::controlling::ControllingFunction;
@@ -87,22 +87,15 @@ impl SessionsProcess {
             Letter::Session(SessionInput::Invited(transaction, call_id)) => {
                 sessions.handle_invited(now, &call_id, transaction, &host);
             }
-            Letter::Query(number, query) => self.answer(now, number, &query, &host),
+            Letter::Query(number, question) => self.answer(now, number, question, &host),
             Letter::Job(..) | Letter::Waiting(_) | Letter::Group(_) => {}
         }
         self.carry_out_commands();
     }
 
-    fn answer(&mut self, now: Instant, number: u64, query: &Query, host: &Sender<'_>) {
+    fn answer(&mut self, now: Instant, number: u64, question: Question, host: &Sender<'_>) {
         let Some(desk) = self.shared.desk.as_ref().filter(|desk| desk.awaits(number)) else {
             return;
-        };
-        let question = match query {
-            Query::Sessions => Question::Sessions,
-            Query::Session(session) => Question::Session(*session),
-            Query::End(session) => Question::End(*session),
-            Query::Relay => Question::Relay,
-            Query::ForgetGroups => return,
         };
         let answer = self.sessions.answer(now, question, &self.relay, host);
         desk.answer(number, answer.as_deref());

@@ -1,12 +1,11 @@
 //! What goes from process to process: written and read here only, by the same build.
 
-use std::fmt;
-
 use bytes::{Buf as _, BufMut as _, Bytes};
 
 use super::codec::{Reader, Writer};
 use super::outgoing::{Outgoing, OwnedRequest};
-use crate::controlling::large_message_mode::{SessionId, TransactionKey};
+use crate::controlling::large_message_mode::TransactionKey;
+use crate::sessions::Question;
 
 /// An entry of a process's queue.
 #[derive(Debug)]
@@ -21,7 +20,7 @@ pub(super) enum Letter {
     /// CPM sessions.
     Session(SessionInput),
     /// CPM sessions: what an operator asks, with the number of the question.
-    Query(u64, Query),
+    Query(u64, Question),
 }
 
 /// A request whose group has to be looked up.
@@ -73,48 +72,6 @@ pub(super) enum What {
         /// For the log.
         correlation: String,
     },
-}
-
-/// What an operator asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Query {
-    /// All sessions.
-    Sessions,
-    /// One session and its legs.
-    Session(SessionId),
-    /// To end one session.
-    End(SessionId),
-    /// What the relay holds.
-    Relay,
-    /// To read each group again when it is next sent to.
-    ForgetGroups,
-}
-
-impl fmt::Display for Query {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Query::Sessions => f.write_str("sessions"),
-            Query::Session(session) => write!(f, "session {session}"),
-            Query::End(session) => write!(f, "end {session}"),
-            Query::Relay => f.write_str("relay"),
-            Query::ForgetGroups => f.write_str("forget-groups"),
-        }
-    }
-}
-
-impl Query {
-    /// The inverse of its `Display`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let (word, argument) = text.split_once(' ').unwrap_or((text, ""));
-        let session = SessionId::parse(argument);
-        match word {
-            "sessions" => Some(Query::Sessions),
-            "session" => session.map(Query::Session),
-            "end" => session.map(Query::End),
-            "relay" => Some(Query::Relay),
-            _ => None,
-        }
-    }
 }
 
 /// Kinds of letters, as they are written.
@@ -189,8 +146,8 @@ pub(super) fn session(input: &SessionInput) -> Vec<u8> {
     }
 }
 
-pub(super) fn query(number: u64, query: &Query) -> Vec<u8> {
-    numbered(kind::QUERY, number, query.to_string().as_bytes())
+pub(super) fn query(number: u64, question: &Question) -> Vec<u8> {
+    numbered(kind::QUERY, number, question.to_string().as_bytes())
 }
 
 fn numbered(kind: u8, number: u64, rest: &[u8]) -> Vec<u8> {
@@ -247,7 +204,9 @@ impl Letter {
                 Letter::Session(SessionInput::NoResponse(u16::try_from(number).ok()?, rest))
             }
             kind::INVITED => Letter::Session(SessionInput::Invited(due, rest)),
-            kind::QUERY => Letter::Query(number, Query::parse(std::str::from_utf8(&rest).ok()?)?),
+            kind::QUERY => {
+                Letter::Query(number, Question::parse(std::str::from_utf8(&rest).ok()?)?)
+            }
             _ => return None,
         })
     }

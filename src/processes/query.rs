@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::letter::{self, Query};
+use super::letter;
 use super::process::Process;
 use super::proxy::Proxy;
 use crate::operator::Gauge;
+use crate::sessions::Question;
 
 /// How long a command waits for its answer, and before that for its turn.
 const WAIT_MS: u64 = 2_000;
@@ -112,9 +113,9 @@ impl Desk {
     }
 
     /// The outer `None`: nobody answered; the inner one: there is nothing of that name.
-    pub(super) fn ask(&self, query: &Query, proxy: &dyn Proxy) -> Option<Option<String>> {
+    pub(super) fn ask(&self, question: &Question, proxy: &dyn Proxy) -> Option<Option<String>> {
         let number = self.take(proxy)?;
-        if !proxy.post(Process::Sessions, &letter::query(number, query)) {
+        if !proxy.post(Process::Sessions, &letter::query(number, question)) {
             self.give_back(number, ASKED);
             return None;
         }
@@ -288,15 +289,15 @@ mod tests {
     #[test]
     fn questions_are_read_as_they_were_written() {
         let session = SessionId::parse(&"0a".repeat(16)).unwrap();
-        for query in [
-            Query::Sessions,
-            Query::Session(session),
-            Query::End(session),
-            Query::Relay,
+        for question in [
+            Question::Sessions,
+            Question::Session(session),
+            Question::End(session),
+            Question::Relay,
         ] {
-            assert_eq!(Query::parse(&query.to_string()), Some(query));
+            assert_eq!(Question::parse(&question.to_string()), Some(question));
         }
-        assert_eq!(Query::parse("end"), None);
+        assert_eq!(Question::parse("end"), None);
     }
 
     #[test]

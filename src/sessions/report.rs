@@ -2,7 +2,7 @@
 //! lines of fields, which it shapes as its protocol wants: `name=value` with tabs between; a leg's
 //! line begins with `leg`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Instant;
 
 use super::entry::Entry;
@@ -38,6 +38,32 @@ pub enum Question {
     End(SessionId),
     /// What the relay holds.
     Relay,
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Question::Sessions => f.write_str("sessions"),
+            Question::Session(session) => write!(f, "session {session}"),
+            Question::End(session) => write!(f, "end {session}"),
+            Question::Relay => f.write_str("relay"),
+        }
+    }
+}
+
+impl Question {
+    /// The inverse of its `Display`, by which it goes from process to process.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (word, argument) = text.split_once(' ').unwrap_or((text, ""));
+        let session = SessionId::parse(argument);
+        match word {
+            "sessions" => Some(Question::Sessions),
+            "session" => session.map(Question::Session),
+            "end" => session.map(Question::End),
+            "relay" => Some(Question::Relay),
+            _ => None,
+        }
+    }
 }
 
 /// One session in a line.

@@ -31,8 +31,8 @@ pub use name_addr::{NameAddr, NameAddrError};
 pub use privacy::requests_anonymity;
 pub use status::{InvalidStatusCode, StatusCode};
 pub use uri::{
-    ComparisonKeys, MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, OtherUri, SipUri, TelUri,
-    Uri, UriError, plain_host_and_port,
+    ComparisonKeys, MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, OtherUri, PlainUri, SipUri,
+    TelUri, Uri, UriError,
 };
 pub use user_agent::{Product, Products, products};
 pub use write::{HeaderBlock, InjectionError, warning_value};

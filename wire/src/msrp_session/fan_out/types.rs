@@ -41,9 +41,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What [`FanOut::memory`] never exceeds if the caller obeys [`Action::StopReading`] within one
-    /// read block. As a slice of at least half a block can keep the block alive, twice this is the
-    /// bound on real memory.
+    /// What [`FanOut::memory`] never exceeds if the caller obeys [`FanOutAction::StopReading`]
+    /// within one read block. As a slice of at least half a block can keep the block alive, twice
+    /// this is the bound on real memory.
     pub fn memory_bound(&self) -> usize {
         self.memory() + 2 * READ_BLOCK_BYTES + MAX_FETCHES * SEGMENT_BYTES
     }
@@ -109,7 +109,7 @@ pub enum Opener {
 
 /// How far a leg is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LegState {
+pub enum DeliveryState {
     /// No connection yet.
     Waiting,
     /// Content is going out, or the end of a message that was given up.
@@ -121,10 +121,10 @@ pub enum LegState {
     /// The originator gave the message up, and the leg was told.
     Aborted,
     /// The leg is lost.
-    Failed(LegFailure),
+    Failed(DeliveryFailure),
 }
 
-impl LegState {
+impl DeliveryState {
     /// Whether nothing more will happen on this leg.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Delivered | Self::Aborted | Self::Failed(_))
@@ -133,7 +133,7 @@ impl LegState {
 
 /// Why a leg is lost. It concerns this leg alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LegFailure {
+pub enum DeliveryFailure {
     /// The peer answered with this status, or a REPORT did.
     Refused(Status),
     /// A response did not come in time.
@@ -155,7 +155,7 @@ pub enum LegFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegStatus {
     /// How far it is.
-    pub state: LegState,
+    pub state: DeliveryState,
     /// Content bytes that have gone out.
     pub written: u64,
     /// Content bytes in chunks that were answered with 200.
@@ -164,7 +164,7 @@ pub struct LegStatus {
 
 /// What the caller has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum FanOutAction {
     /// This leg may have something to write now: [`FanOut::gather`] when its connection is
     /// writable.
     Wake(LegId),
@@ -195,5 +195,5 @@ pub enum Action {
     NoMoreLegs,
     /// The leg has reached this final state. If [`FanOut::has_output`], an end-line is still to be
     /// written before its connection is closed.
-    LegEnded(LegId, LegState),
+    LegEnded(LegId, DeliveryState),
 }
