@@ -2,7 +2,7 @@
 //! else that lists parameters is made from these rows or held to them by a test: the defaults of
 //! [`Settings`], the list that the proxy wants, its commands, the headings in the manual.
 //!
-//! It is longer than a file should be because it is one table, in which each parameter stands once.
+//! One file, since it is one table, in which each parameter stands once.
 
 use std::time::Duration;
 
