@@ -361,7 +361,8 @@ struct cpm_host {
 	 * there is in all. */
 	size_t (*free_memory)(size_t *total);
 
-	/* Adds to the counter with this number in cpm_core.counter. The host keeps the sum of all processes. */
+	/* Adds to the counter with this number in cpm_core.counter. The host keeps the sum of all
+	 * processes. */
 	void (*count)(uint32_t counter, uint32_t n);
 
 	/* Copies an entry to that process, to be given to its mailbox_take: in order for one sender,
@@ -426,7 +427,8 @@ struct cpm_host {
 	 * no such policy), 0: no. */
 	int (*authorize)(void *context, struct cpm_request *request);
 
-	/* Whether the script wants to be told of the event with this number in cpm_core.event. 1 or 0; it does not change. */
+	/* Whether the script wants to be told of the event with this number in cpm_core.event. 1 or 0; it
+	 * does not change. */
 	int (*wants)(uint32_t event);
 
 	/* Shows the script an outgoing request, whose text is `text`, followed by a NUL. What
@@ -434,8 +436,9 @@ struct cpm_host {
 	enum cpm_routed (*recipient_request)(
 			const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed);
 
-	/* Tells the script of an end. `text`: the request that the event is about, followed by a NUL or as it was sent. `about`:
-	 * what is known of the received request, or NULL. `code` 0, `reason` absent: there is none. */
+	/* Tells the script of an end. `text`: the request that the event is about, followed by a NUL or as
+	 * it was sent. `about`: what is known of the received request, or NULL. `code` 0, `reason` absent:
+	 * there is none. */
 	void (*event)(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
 			const struct cpm_outgoing *about);
 
@@ -477,9 +480,9 @@ struct cpm_core {
 	 * next service_set or service_tune. */
 	struct cpm_str (*value)(const struct cpm_service *service, size_t number, size_t value_number);
 
-	/* Changes a tunable parameter of a started service, in all processes: each takes it over at its next call into the
-	 * core, for what begins from then on. 0, or -1 after one log line. With `only_try` nothing changes. Not to be called
-	 * from within another call. */
+	/* Changes a tunable parameter of a started service, in all processes: each takes it over at its
+	 * next call into the core, for what begins from then on. 0, or -1 after one log line. With
+	 * `only_try` nothing changes. Not to be called from within another call. */
 	int (*service_tune)(struct cpm_service *service, struct cpm_str name, struct cpm_str value, int only_try);
 
 	void (*service_free)(struct cpm_service *service);
@@ -584,8 +587,8 @@ struct cpm_core {
 
 	/* The operator. In any process. */
 
-	/* Describes the counter, gauge or event with this number; they are numbered from 0. 1, or 0: there are no more. Before
-	 * service_start too. */
+	/* Describes the counter, gauge or event with this number; they are numbered from 0. 1, or 0: there
+	 * are no more. Before service_start too. */
 	int (*counter)(size_t number, struct cpm_row *row);
 	int (*gauge)(size_t number, struct cpm_row *row);
 	int (*event)(size_t number, struct cpm_row *row);

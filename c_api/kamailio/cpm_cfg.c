@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Parameters that can change while the proxy runs, as the group "cpm" of Kamailio's cfg framework: what an operator sees
- * and sets. Which ones, and their ranges, the core says; it also tells its own share of every process (service_tune).
+ * Parameters that can change while the proxy runs, as the group "cpm" of Kamailio's cfg framework:
+ * what an operator sees and sets. Which ones, and their ranges, the core says; it also tells its
+ * own share of every process (service_tune).
  */
 #include <string.h>
 
@@ -60,9 +61,9 @@ static cfg_block_t *newest(void)
 	return block;
 }
 
-/* In each process, before it turns to its next piece of work (cfg_update): the first has the core take over what has been
- * committed, the others find it so. A process that was slower than the next commit, and has had the core take over
- * something older, sees that here and mends it. */
+/* In each process, before it turns to its next piece of work (cfg_update): the first has the core
+ * take over what has been committed, the others find it so. A process that was slower than the next
+ * commit, and has had the core take over something older, sees that here and mends it. */
 static void changed(str *unused_group, str *unused_name)
 {
 	cfg_group_t *group = cfg_lookup_group("cpm", 3);

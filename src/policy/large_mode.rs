@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::settings::unset_at_first;
+use super::unset::unset_at_first;
 use super::value::MsrpListener;
 use crate::sdp::Transport;
 

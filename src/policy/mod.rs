@@ -11,6 +11,7 @@ mod settings;
 mod state_dir;
 mod trusted_peers;
 mod tune;
+mod unset;
 mod value;
 
 pub use group_uris::{GroupUris, NotAPattern};

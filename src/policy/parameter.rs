@@ -261,7 +261,9 @@ impl Parameter {
             Kind::Number { range, set } => set(settings, range.read(text)?),
             Kind::Words(words) => {
                 let word = words.iter().find(|word| word.text == text);
-                (word.ok_or(ParameterError::NotOneOf(words))?.set)(settings);
+                let not_one_of =
+                    || ParameterError::NotOneOf(words.iter().map(|word| word.text).collect());
+                (word.ok_or_else(not_one_of)?.set)(settings);
             }
             Kind::Uri(set) => {
                 sip_uri(text)?;

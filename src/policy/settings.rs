@@ -9,32 +9,10 @@ use super::group_uris::GroupUris;
 use super::isf_codes::StatusCodes;
 use super::large_mode::{LargeModeError, LargeModePolicy};
 use super::trusted_peers::TrustedPeers;
+use super::unset::unset_at_first;
 use super::value::{Product, ServiceUri};
 use crate::resource_lists::HistoryUnqualified;
 use crate::sip::Uri;
-
-/// Defines a struct with a constructor `unset`, in which each field is at its type's own `Default`:
-/// the ground on which the defaults of the table of parameters are put. Nobody sees it without
-/// them.
-macro_rules! unset_at_first {
-    ($(#[$meta:meta])* pub struct $name:ident {
-        $($(#[$field_meta:meta])* $visibility:vis $field:ident: $type:ty $(= $unset:expr)?,)*
-    }) => {
-        $(#[$meta])*
-        pub struct $name {
-            $($(#[$field_meta])* $visibility $field: $type,)*
-        }
-
-        impl $name {
-            pub(super) fn unset() -> Self {
-                $name { $($field: unset_at_first!(@ $($unset)?),)* }
-            }
-        }
-    };
-    (@) => { Default::default() };
-    (@ $unset:expr) => { $unset };
-}
-pub(super) use unset_at_first;
 
 unset_at_first! {
     /// Everything the operator can configure; its fields are the parameters, which

@@ -98,7 +98,7 @@ impl Settings {
 }
 
 /// Why a parameter cannot change while the proxy runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TuneError {
     /// It is read when the proxy starts, only then.
     NotTunable,

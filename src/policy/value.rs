@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 
 use super::group_uris::NotAPattern;
 use super::isf_codes::NotAFailureCode;
-use super::parameter::Word;
 use super::trusted_peers::PeerError;
 use crate::sdp::Transport;
 use crate::sip::Uri;
 
 /// Why a parameter cannot have a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParameterError {
     /// There is no parameter of this name.
     Unknown,
@@ -33,7 +32,7 @@ pub enum ParameterError {
         or_zero: bool,
     },
     /// None of the words that the parameter knows.
-    NotOneOf(&'static [Word]),
+    NotOneOf(Vec<&'static str>),
     /// Not a trusted peer.
     Peer(PeerError),
     /// Not a list of failure codes.
@@ -71,7 +70,6 @@ impl fmt::Display for ParameterError {
                 write!(f, "is not a number from {min} to {max}{zero}")
             }
             ParameterError::NotOneOf(words) => {
-                let words: Vec<&str> = words.iter().map(|word| word.text).collect();
                 write!(f, "is none of: {}", words.join(", "))
             }
             ParameterError::Peer(error) => error.fmt(f),
