@@ -110,7 +110,7 @@ fuzz: ## every parser and machine, fed with what reaches furthest (SECONDS=60 ea
 	@tools/fuzz $(SECONDS)
 
 .PHONY: sanitize
-sanitize: deps build ## the C boundary, and the proxy with the module in it, under valgrind
+sanitize: ## the tests of the C boundary under valgrind
 	@tools/sanitize
 
 .PHONY: miri

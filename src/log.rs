@@ -1,9 +1,9 @@
 //! How severe a log line is.
 
-/// What a log line asks of its reader.
+/// Severity of a log line: what it asks of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
-    /// A fault of our own.
+    /// An internal error.
     Critical,
     /// Something that the operator has to mend.
     Error,

@@ -1,5 +1,5 @@
-//! What an operator is told of a service at work: counters, gauges and the events of the routing script.
-//! One row for each; the proxy registers them in a loop, by their numbers.
+//! What an operator is told of a service at work: counters, gauges and the events of the routing
+//! script. One row for each; the proxy registers them in a loop, by their numbers.
 
 macro_rules! rows {
     ($(#[$meta:meta])* $kind:ident { $($variant:ident $name:literal $help:literal,)* }) => {

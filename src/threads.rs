@@ -1,20 +1,23 @@
 //! Threads of ours inside of the proxy's process.
 
-// `deny(unsafe_code)` holds for the crate; the signal mask of a thread is a matter of two calls of libc.
+// `deny(unsafe_code)` holds for the crate; the signal mask of a thread is a matter of two calls of
+// libc.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread in which every signal is blocked: signals are for the proxy's own thread, which has set up what they find.
+/// Starts a thread in which every signal is blocked: signals are for the proxy's own thread, which
+/// has set up what they find.
 pub(crate) fn spawn(
     name: &str,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigfillset makes a valid set of `all`, and pthread_sigmask one of `before`; both live on this stack.
+    // SAFETY: sigfillset makes a valid set of `all`, and pthread_sigmask one of `before`; both live
+    // on this stack.
     let masked = unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr())
@@ -29,8 +32,9 @@ pub(crate) fn spawn(
     spawned
 }
 
-/// Gives the system back what the allocator keeps of memory that is free. The C library does so by itself only for what is free
-/// at the end of a heap, and blocks of a large message are all over it.
+/// Gives the system back what the allocator keeps of memory that is free. The C library does so by
+/// itself only for what is free at the end of a heap, and blocks of a large message are all over
+/// it.
 pub(crate) fn trim_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes a number, and may be called by any thread.

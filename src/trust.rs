@@ -1,5 +1,5 @@
-//! Certificates and authorities in files, and the authorities of the system: read in one place for the MSRP relay and for
-//! XDMSs, so that whom one of them trusts the other trusts too.
+//! Certificates and authorities in files, and the authorities of the system: read in one place for
+//! the MSRP relay and for XDMSs, so that whom one of them trusts the other trusts too.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,8 @@ impl std::error::Error for TrustError {}
 /// The authorities of a PEM file, or, without one, those that the system trusts.
 ///
 /// # Errors
-/// The file is not there, cannot be read, or has a certificate that is none; the system has no authority at all.
+/// The file is not there, cannot be read, or has a certificate that is none; the system has no
+/// authority at all.
 pub fn authorities(file: Option<&Path>) -> Result<Authorities, TrustError> {
     match file {
         Some(file) => of_file(file),

@@ -1,5 +1,5 @@
-//! What the build promises: a module that the installed Kamailio loads, that exports nothing but what is
-//! asked for, and one clear line where proxy and source tree do not fit.
+//! What the build promises: a module that the installed Kamailio loads, that exports nothing but
+//! what is asked for, and one clear line where proxy and source tree do not fit.
 //!
 //! Needs what `make build` leaves: `target/kamailio/cpm.so` and the source tree.
 
@@ -294,8 +294,8 @@ fn says(version: &str, flags: &str) -> String {
     format!("echo 'version: {version} 0123ab'\necho 'flags: {flags}'")
 }
 
-/// Written by a child: a file that this process has open for writing, another test's fork would keep open, and
-/// then it cannot be run.
+/// Written by a child: a file that this process has open for writing, another test's fork would
+/// keep open, and then it cannot be run.
 fn fake_proxy(work: &Path, script: &str) -> PathBuf {
     let path = work.join("kamailio");
     let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$2\" && chmod +x \"$2\"";
@@ -309,8 +309,8 @@ fn installed() -> PathBuf {
     kamailio::find_proxy().unwrap()
 }
 
-/// The version of the installed proxy and the flags that its loader compares. A proxy built with cmake tells of more,
-/// so they are read from the module.
+/// The version of the installed proxy and the flags that its loader compares. A proxy built with
+/// cmake tells of more, so they are read from the module.
 fn installed_strings() -> (String, String) {
     let output = run(Command::new(installed()).arg("-v"));
     let text = String::from_utf8(output.stdout).unwrap();

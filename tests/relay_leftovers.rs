@@ -1,5 +1,5 @@
-//! After all sessions have ended, memory and descriptors are back where they were. A process of its own, as nobody else may
-//! open anything meanwhile.
+//! After all sessions have ended, memory and descriptors are back where they were. A process of its
+//! own, as nobody else may open anything meanwhile.
 
 #[allow(dead_code, reason = "each test uses a part of it")]
 #[path = "relay/bench.rs"]
@@ -9,7 +9,7 @@ mod bench;
 mod peer;
 
 use cpm::msrp_control::RelayCommand;
-use cpm::msrp_session::LegState;
+use cpm::msrp_session::DeliveryState;
 use cpm::relay::RelayLimits;
 
 use bench::{Bench, expect_ok, send};
@@ -36,7 +36,7 @@ fn lives(bench: &mut Bench, rounds: usize) {
             0 => {
                 send(&mut sender, &end, &whole, 100_000);
                 expect_ok(&mut sender, 3);
-                assert_eq!(bench.wait_for_legs(session, 1), [LegState::Delivered]);
+                assert_eq!(bench.wait_for_legs(session, 1), [DeliveryState::Delivered]);
             }
             1 => sender.write(&peer::chunk(&end.own, &end.peer, 0, None, &whole, '+')[..200_000]),
             _ => {}

@@ -1,4 +1,5 @@
-//! A request of ours once more, from the one that was sent: for the next address of its name (RFC 3263 §4.3).
+//! A request of ours once more, from the one that was sent: for the next address of its name (RFC
+//! 3263 §4.3).
 
 use bytes::Bytes;
 
@@ -15,7 +16,8 @@ const NOT_COPIED: &[HeaderName] = &[
     HeaderName::ContentLength,
 ];
 
-/// The same request: its dialog identifiers, its CSeq and all that it says. Only its transaction is another one.
+/// The same request: its dialog identifiers, its CSeq and all that it says. Only its transaction is
+/// another one.
 #[derive(Debug)]
 pub struct Again {
     method: String,

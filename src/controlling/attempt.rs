@@ -2,9 +2,9 @@
 
 use crate::shared::{Charge, Link};
 
-/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64 bits,
-/// of which the lowest is 1: a host can tell them from a pointer. A host that has only 32 loses the
-/// upper ones, which only say sooner what time says too.
+/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64
+/// bits, of which the lowest is 1: a host can tell them from a pointer. A host that has only 32
+/// loses the upper ones, which only say sooner what time says too.
 ///
 /// ```text
 ///  63      32 31     2       1      0
@@ -38,7 +38,8 @@ impl Attempt {
                 let copy = link.bits() << 2 | u32::from(to_isf) << 1 | 1;
                 u64::from(charge.bits()) << 32 | u64::from(copy)
             }
-            // Of a thousand million records one has a copy to the ISF with the same bits, whose failure is not counted then.
+            // Of a thousand million records one has a copy to the ISF with the same bits, whose
+            // failure is not counted then.
             Attempt::Notification => u64::from(u32::MAX),
         }
     }

@@ -25,14 +25,15 @@ fn entity_fields(message: &Message) -> EntityFields {
     }
 }
 
-/// Whether a part is a list of recipients: what a resource list is for, its disposition says (RFC 5363 §4). One without is
-/// taken for that.
+/// Whether a part is a list of recipients: what a resource list is for, its disposition says (RFC
+/// 5363 §4). One without is taken for that.
 pub(super) fn names_recipients(leaf: &Leaf<'_>) -> bool {
     is_resource_list(leaf) && leaf.disposition().is_none_or(|d| d.is("recipient-list"))
 }
 
-/// Whether a part is a list that speaks of the message's recipients: of those to come, or of those whom another list server
-/// sent it to (RFC 5364 §5). No copy has it (9.1.1-6g-ex2). One of another disposition is content, as an attachment is.
+/// Whether a part is a list that speaks of the message's recipients: of those to come, or of those
+/// whom another list server sent it to (RFC 5364 §5). No copy has it (9.1.1-6g-ex2). One of another
+/// disposition is content, as an attachment is.
 fn is_recipient_list(leaf: &Leaf<'_>) -> bool {
     names_recipients(leaf)
         || is_resource_list(leaf)

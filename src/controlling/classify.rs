@@ -27,14 +27,15 @@ impl ControllingFunction {
         })?;
         let message = Message::parse(Bytes::copy_from_slice(received.message)).ok()?;
         let mode = self.mode(&message)?;
-        // A notification is for the sender of one message, not for all (spec-notes N37).
+        // A notification is for the sender of one message, not for all (readings N37).
         if mode == Mode::Pager && is_notification(&message) {
             return None;
         }
         Some(Request::new(Rc::clone(self), received, message, kind, mode))
     }
 
-    /// The mode of a Standalone Message (9.1.1-0, 9.1.2-0). `None`: it is none, or in large message mode, which is off.
+    /// The mode of a Standalone Message (9.1.1-0, 9.1.2-0). `None`: it is none, or in large message
+    /// mode, which is off.
     fn mode(&self, message: &Message) -> Option<Mode> {
         match message.method()? {
             "MESSAGE" => self
@@ -48,7 +49,8 @@ impl ControllingFunction {
         }
     }
 
-    /// Whether the request carries the ICSI `service`, or names it or `group_service` where that is enough.
+    /// Whether the request carries the ICSI `service`, or names it or `group_service` where that is
+    /// enough.
     fn is_marked(&self, message: &Message, service: &str, group_service: &str) -> bool {
         let accept_contact = texts(message, HeaderName::AcceptContact);
         let tagged = carries_icsi(accept_contact.iter().map(AsRef::as_ref), service);

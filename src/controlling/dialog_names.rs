@@ -6,8 +6,8 @@ use crate::msrp_control::{LegNumber, SESSION_ID_BYTES, SessionId, Side};
 
 /// What the names of our dialogs begin with. Call-IDs of pager mode begin with `cpm-`.
 const PREFIX: &str = "cpms-";
-/// Names one dialog. Its text, which [`DialogNames`] writes, is our tag in that dialog, and the Call-ID too if we have
-/// made the dialog.
+/// Names one dialog. Its text, which [`DialogNames`] writes, is our tag in that dialog, and the
+/// Call-ID too if we have made the dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DialogName {
     /// Whose dialog it is.
@@ -18,9 +18,10 @@ pub struct DialogName {
 
 /// Writes and reads the names of dialogs.
 ///
-/// A name is `cpms-` and 66 hex digits: session and side, enciphered under a secret key that all processes have (as
-/// RFC 5297 does it: a keyed hash of the name proves it and is what it is enciphered with). So whoever has the key
-/// finds the session without a table, and who has not, sees nothing: not which names are of one session, nor how many there are.
+/// A name is `cpms-` and 66 hex digits: session and side, enciphered under a secret key that all
+/// processes have (as RFC 5297 does it: a keyed hash of the name proves it and is what it is
+/// enciphered with). So whoever has the key finds the session without a table, and who has not,
+/// sees nothing: not which names are of one session, nor how many there are.
 #[derive(Clone, Debug)]
 pub struct DialogNames {
     proof: hmac::Key,

@@ -1,4 +1,5 @@
-//! Group Session Identities: what the session of an ad-hoc group is called towards its recipients (9.1.2-8k).
+//! Group Session Identities: what the session of an ad-hoc group is called towards its recipients
+//! (9.1.2-8k).
 
 /// What the user part of a Group Session Identity begins with (9.1.2-8k); then come random digits.
 pub(super) const GROUP_SESSION_USER: &str = "cpm-group-";

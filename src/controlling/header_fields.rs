@@ -3,8 +3,8 @@
 use crate::policy::ServiceUri;
 use crate::sip::{FieldLine, HeaderBlock, HeaderName};
 
-/// Adds a field whose value is ours or has passed a parser of ours. One that could not stand on a line of
-/// its own, which such a value never is, is left out rather than sent.
+/// Adds a field whose value is ours or has passed a parser of ours. One that could not stand on a
+/// line of its own, which such a value never is, is left out rather than sent.
 pub(super) fn put(headers: &mut HeaderBlock, name: &str, value: impl AsRef<[u8]>) {
     let written = headers.push(name, value);
     debug_assert!(written.is_ok(), "{name}: {written:?}");

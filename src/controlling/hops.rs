@@ -13,7 +13,8 @@ pub(super) const DEFAULT_BREADTH: u32 = 60;
 /// The least that a list takes: its own copies have no more than that.
 pub(super) const LIST_BREADTH: u32 = DEFAULT_BREADTH / 4 * 3;
 
-/// Hops that a copy of a group may take, which is enough for two home networks with their application servers.
+/// Hops that a copy of a group may take, which is enough for two home networks with their
+/// application servers.
 const GROUP_HOPS: u8 = 20;
 
 /// Max-Forwards as received; where it is missing, one more than what our own requests begin with.

@@ -26,13 +26,13 @@ pub trait Host {
     /// Whether this process has worked on the fan-out for long enough.
     fn is_turn_over(&self) -> bool;
 
-    /// Takes the rest of a fan-out, written by [`FanOutJob::write`](super::FanOutJob::write), for another
-    /// process. `false`: not possible, it goes on here.
+    /// Takes the rest of a fan-out, written by [`FanOutJob::write`](super::FanOutJob::write), for
+    /// another process. `false`: not possible, it goes on here.
     fn hand_over(&self, job: &[u8]) -> bool;
 
     /// Takes an INVITE that has passed its checks, written by
-    /// [`AcceptedInvite::write`](super::large_message_mode::AcceptedInvite::write), for the process that has the sessions,
-    /// which will answer it. `false`: not possible now.
+    /// [`AcceptedInvite::write`](super::large_message_mode::AcceptedInvite::write), for the process
+    /// that has the sessions, which will answer it. `false`: not possible now.
     fn begin_session(&self, invite: &[u8]) -> bool;
 }
 
@@ -80,7 +80,8 @@ pub struct OutgoingRequest<'a> {
     pub about: Option<&'a AboutRequest>,
 }
 
-/// What routing scripts may want to know of the received request while its copies are sent, wherever that is done.
+/// What routing scripts may want to know of the received request while its copies are sent,
+/// wherever that is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AboutRequest {
     /// [`Kind::as_str`](super::Kind::as_str).

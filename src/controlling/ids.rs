@@ -1,8 +1,9 @@
 //! The ids that we make: Call-IDs and tags.
 //!
-//! They follow by a keyed hash from the request that they are about and from whom they are for. So they are the same when the
-//! same request comes once more, after a restart too or at another node with the same key; and nobody without the key can
-//! guess one, or see from his own which session it is of, which place he has or how many others there are.
+//! They follow by a keyed hash from the request that they are about and from whom they are for. So
+//! they are the same when the same request comes once more, after a restart too or at another node
+//! with the same key; and nobody without the key can guess one, or see from its own which session
+//! it is of, which place it has or how many others there are.
 
 use std::fmt;
 

@@ -7,23 +7,27 @@ use crate::policy::LargeModePolicy;
 pub use crate::policy::{ACK_TIMEOUT, MAX_SESSION_AGE};
 use crate::sdp::{Fingerprint, Transport};
 
-/// How soon at the latest the originator's INVITE gets its final response from us. The transaction layer must keep that
-/// transaction for longer, or it answers 408 by itself: set its timer to some ten seconds more, below 180 s.
+/// How soon at the latest the originator's INVITE gets its final response from us. The transaction
+/// layer must keep that transaction for longer, or it answers 408 by itself: set its timer to some
+/// ten seconds more, below 180 s.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(160);
 /// How long a cancelled INVITE may go without final response: 64 times T1 (RFC 3261 §9.1).
 pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(32);
-/// How long a BYE may go without response: 64 times T1, timer F of RFC 3261 §17.1.2.2. Till then a repeated 2xx gets its ACK.
+/// How long a BYE may go without response: 64 times T1, timer F of RFC 3261 §17.1.2.2. Till then a
+/// repeated 2xx gets its ACK.
 pub const BYE_TIMEOUT: Duration = Duration::from_secs(32);
 /// How long an MSRP connection may take to come about, by either side.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(32);
-/// How long the relay may take for its last word on a leg or on the message that it was told to close.
+/// How long the relay may take for its final event on a leg or on the message that it was told to
+/// close.
 pub const RELAY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a leg may take to be told by the flag `#` that its message was given up.
 pub const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the originator may take for his BYE once his message is complete. A client sends it when it has the last 200.
+/// How long the originator may take for its BYE once its message is complete. A client sends it
+/// when it has the last 200.
 pub const SENDER_BYE_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long a recipient's INVITE may go without any response, since a request that could not be sent makes no noise for half a
-/// minute.
+/// How long a recipient's INVITE may go without any response, since a request that could not be
+/// sent makes no noise for half a minute.
 pub const LEG_SILENCE: Duration = Duration::from_secs(10);
 
 /// What a session of large message mode goes by.

@@ -66,7 +66,7 @@ pub use crate::random::fill_random;
 pub use crate::shared::{MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
 pub use again::Again;
 pub use checks::Check;
-pub use disposition::{Forwarding, NamelessReceipt, Notification};
+pub use disposition::{Forwarded, Forwarding, NamelessReceipt};
 pub use group_lookup::GroupFinder;
 pub use host::{AboutRequest, Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
 pub use ids::Ids;

@@ -12,8 +12,8 @@ pub(super) struct Originator {
     uri: String,
     /// Another one of the same originator, where two were asserted.
     second: Option<String>,
-    /// Values for the P-Asserted-Identity of the outgoing requests: of those received from a trusted peer
-    /// the ones that count, or the address alone.
+    /// Values for the P-Asserted-Identity of the outgoing requests: of those received from a
+    /// trusted peer the ones that count, or the address alone.
     asserted: String,
 }
 
@@ -56,8 +56,8 @@ impl Originator {
         }
     }
 
-    /// At most two values count, one sip or sips URI and one tel URI (RFC 3325 §9.1). A further one of a kind and whatever is
-    /// no such URI are passed over (RFC 5876 §4.5), and go no further.
+    /// At most two values count, one sip or sips URI and one tel URI (RFC 3325 §9.1). A further one
+    /// of a kind and whatever is no such URI are passed over (RFC 5876 §4.5), and go no further.
     fn asserted_in(message: &Message) -> Option<Self> {
         let mut found: Vec<(Scheme, String, String)> = Vec::with_capacity(2);
         for value in texts(message, HeaderName::PAssertedIdentity)
@@ -88,7 +88,8 @@ impl Originator {
         })
     }
 
-    /// The address that the routing script found by its own authentication; `None`: no sip, sips or tel URI.
+    /// The address that the routing script found by its own authentication; `None`: no sip, sips or
+    /// tel URI.
     pub(super) fn named(uri: &str) -> Option<Self> {
         Scheme::of(uri)?;
         Some(Originator {
@@ -103,8 +104,8 @@ impl Originator {
         &self.uri
     }
 
-    /// The address at which a request reaches him: one that leads somewhere by itself, or, where `is_routed` to a proxy that
-    /// knows what to do with any, the first.
+    /// The address at which a request reaches it: one that leads somewhere by itself, or, where
+    /// `is_routed` to a proxy that knows what to do with any, the first.
     pub(super) fn reachable(&self, is_routed: bool) -> Option<&str> {
         let uris = [Some(&self.uri), self.second.as_ref()];
         let mut uris = uris.into_iter().flatten();

@@ -2,19 +2,21 @@
 
 use std::net::IpAddr;
 
-/// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one recipient (7.2.1.1-3).
+/// ICSI of a Pager Mode CPM Standalone Message (9.1.1); in P-Asserted-Service, the service for one
+/// recipient (7.2.1.1-3).
 pub(super) const PAGER_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg";
 /// The service for a group of recipients (7.2.1.1-3).
 pub(super) const PAGER_MODE_GROUP_SERVICE: &str =
     "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group";
 
-/// ICSI of a Large Message Mode CPM Standalone Message (9.1.2), and the service for one recipient (7.2.1.2-3).
+/// ICSI of a Large Message Mode CPM Standalone Message (9.1.2), and the service for one recipient
+/// (7.2.1.2-3).
 pub(super) const LARGE_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg";
 /// The service for a group of recipients (7.2.1.2-3).
 pub(super) const LARGE_MODE_GROUP_SERVICE: &str =
     "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg.group";
 
-/// The kind of destination, told apart by the Request-URI (spec-notes N2).
+/// The kind of destination, told apart by the Request-URI (readings N2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An EXPLODER-URI: 1-to-many.

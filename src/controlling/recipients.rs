@@ -1,4 +1,4 @@
-//! The distinct recipients of a resource list or a group (RFC 5365 §7.2; spec-notes N18, N35, N36).
+//! The distinct recipients of a resource list or a group (RFC 5365 §7.2; readings N18, N35, N36).
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,8 +8,8 @@ use super::service::ControllingFunction;
 use crate::resource_lists::{CopyControl, Entry};
 use crate::sip::{ComparisonKeys, Uri};
 
-/// Recipients in the order of their list, each once however often it names them. Their texts lie behind each
-/// other in one string: nothing is allocated per recipient.
+/// Recipients in the order of their list, each once however often it names them. Their texts lie
+/// behind each other in one string: nothing is allocated per recipient.
 #[derive(Debug, Default)]
 pub struct Recipients {
     /// Each URI is ended by a line end, which no URI holds.
@@ -23,11 +23,13 @@ pub struct Recipients {
 /// Length of a usual URI: what room is made for at first.
 const USUAL_URI_BYTES: usize = 32;
 
-/// Recipients at one address, told apart by parameters that may be missing, with which a further such URI is compared.
+/// Recipients at one address, told apart by parameters that may be missing, with which a further
+/// such URI is compared.
 ///
-/// Equality by RFC 3261 §19.1.4 is not transitive there: `;x=1` and `;x=2` both equal the URI without `x`, and differ. So
-/// each would have to be compared with each. Beyond this many, it takes the very same parameters to be the same recipient:
-/// no honest list has more variants of one address, and one that has costs linear work.
+/// Equality by RFC 3261 §19.1.4 is not transitive there: `;x=1` and `;x=2` both equal the URI
+/// without `x`, and differ. So each would have to be compared with each. Beyond this many, it takes
+/// the very same parameters to be the same recipient: no honest list has more variants of one
+/// address, and one that has costs linear work.
 const MAX_COMPARED: usize = 8;
 
 #[derive(Clone, Debug)]
@@ -64,8 +66,8 @@ impl Recipients {
         let mut known = Known::with_capacity_and_hasher(most, BuildHasherDefault::default());
         for entry in entries {
             let uri = Uri::parse(entry.uri).map_err(|_| RecipientsError::NotAUri)?;
-            // `method` is to be ignored (RFC 5365 §7.3), and so may be header fields (RFC 3261 §19.1.5): nobody writes a request of
-            // ours.
+            // `method` is to be ignored (RFC 5365 §7.3), and so may be header fields (RFC 3261
+            // §19.1.5): nobody writes a request of ours.
             let text = uri.as_request_uri();
             let uri = Uri::parse(&text).map_err(|_| RecipientsError::NotAUri)?;
             let entry = Entry {
@@ -173,8 +175,8 @@ impl Recipients {
         self.over_limit
     }
 
-    /// Each recipient as an entry of the history list: of several entries for one recipient the most
-    /// visible one counts.
+    /// Each recipient as an entry of the history list: of several entries for one recipient the
+    /// most visible one counts.
     pub(super) fn history(&self) -> impl Iterator<Item = Entry<'_>> {
         self.distinct.iter().map(|recipient| Entry {
             uri: &self.uris[recipient.uri.clone()],
@@ -201,14 +203,16 @@ impl Recipient {
     }
 }
 
-/// Places of recipients by both of their keys: the first at each address, and the first with each set of parameters.
+/// Places of recipients by both of their keys: the first at each address, and the first with each
+/// set of parameters.
 type Known = HashMap<u64, usize, BuildHasherDefault<KeyItself>>;
 
 /// What came of looking for a recipient.
 enum Found {
     /// It is the one at this place.
     Same(usize),
-    /// It is none of them. A new one comes behind `last` among those that are compared, if it is one of these.
+    /// It is none of them. A new one comes behind `last` among those that are compared, if it is
+    /// one of these.
     None { last: Option<usize> },
 }
 

@@ -57,7 +57,7 @@ impl Reply {
 pub(super) struct Refusal {
     code: StatusCode,
     reason: Cow<'static, str>,
-    /// OMA's number and text, for a Warning header field (spec-notes N9).
+    /// OMA's number and text, for a Warning header field (readings N9).
     warning: Option<&'static str>,
     header: Option<(&'static str, String)>,
     /// For the log: what is wrong, in words for the operator.

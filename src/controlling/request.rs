@@ -43,8 +43,8 @@ pub struct Request {
     pub(super) source: Option<IpAddr>,
     /// The body as a tree, with the leaf that is the resource list. Set by the checks.
     pub(super) received_list: Option<ReceivedList>,
-    /// The body that goes out. Made by the checks, so that what cannot be made is refused before anything is
-    /// sent.
+    /// The body that goes out. Made by the checks, so that what cannot be made is refused before
+    /// anything is sent.
     pub(super) outgoing_body: Option<Rebuilt>,
     /// The CPIM message of a body that could be looked into. Set by the checks.
     pub(super) cpim: Option<Bytes>,
@@ -172,7 +172,8 @@ impl Request {
         self.originator.as_ref().map(Originator::uri)
     }
 
-    /// The routing script has authenticated the originator by its own means. Before the checks only.
+    /// The routing script has authenticated the originator by its own means. Before the checks
+    /// only.
     pub fn set_originator(&mut self, uri: &str) -> Result<(), OriginatorError> {
         if self.stage != CheckStage::Checking(0) {
             return Err(OriginatorError::TooLate);
@@ -195,8 +196,8 @@ impl Request {
             .map(|field| field.value())
     }
 
-    /// The address of ours that it is for, as the group's document or the configuration writes it: what the sender wrote may
-    /// have parameters of his own choice.
+    /// The address of ours that it is for, as the group's document or the configuration writes it:
+    /// what the sender wrote may have parameters of its own choice.
     pub(super) fn own_address(&self) -> &str {
         let own = match &self.group {
             Some(GroupLookup::Known(group, _)) if Uri::parse(group.uri()).is_ok() => {
@@ -217,8 +218,9 @@ impl Request {
         self.reply.as_ref()
     }
 
-    /// What becomes of a request that has been taken before (RFC 3261 §8.2.2.2, §17.2.2). An INVITE gets no answer again:
-    /// its sender has it, or the transaction layer repeats it (RFC 6026 §7.1).
+    /// What becomes of a request that has been taken before (RFC 3261 §8.2.2.2, §17.2.2). An INVITE
+    /// gets no answer again: its sender has it, or the transaction layer repeats it (RFC 6026
+    /// §7.1).
     pub(super) fn handle_known(&mut self, known: Known, host: &dyn Host) -> CheckStage {
         match known {
             Known::Repeated { is_answered } => {
@@ -276,7 +278,7 @@ impl Request {
         headers
     }
 
-    /// Whether the sender wants to stay unnamed (spec-notes N17).
+    /// Whether the sender wants to stay unnamed (readings N17).
     pub(super) fn anonymity_requested(&self) -> bool {
         requests_anonymity(&self.message)
     }
@@ -288,7 +290,8 @@ impl Request {
     }
 
     pub(super) fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> CheckStage {
-        // While a group source is down, each request to a group comes to this; the outage itself is logged.
+        // While a group source is down, each request to a group comes to this; the outage itself is
+        // logged.
         let level = match self.group {
             Some(GroupLookup::Unavailable { .. }) => LogLevel::Debug,
             _ => LogLevel::Notice,
@@ -319,7 +322,7 @@ impl Request {
         CheckStage::Answered
     }
 
-    /// The host that a Warning names (spec-notes N9): configured, or the one that was addressed.
+    /// The host that a Warning names (readings N9): configured, or the one that was addressed.
     fn warning_agent(&self) -> &str {
         let configured = self.service.settings().warning_agent.as_deref();
         configured.unwrap_or_else(|| {

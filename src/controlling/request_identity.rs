@@ -8,8 +8,8 @@ const MAGIC_COOKIE: &str = "z9hG4bK";
 /// By what a request is known again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RequestIdentity {
-    /// The same in all that came of it upstream, over whatever branch. Inside a dialog there is no merging (§8.2.2.2):
-    /// then the branch is part of it.
+    /// The same in all that came of it upstream, over whatever branch. Inside a dialog there is no
+    /// merging (§8.2.2.2): then the branch is part of it.
     pub(super) request: Vec<Vec<u8>>,
     /// The same in what this branch repeats.
     pub(super) branch: Vec<Vec<u8>>,
@@ -49,8 +49,8 @@ fn cseq(message: &Message) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Branch and sent-by of the topmost Via; of a sender of RFC 2543, whose branch says nothing, that Via as a whole and the
-/// Request-URI. The method is in CSeq.
+/// Branch and sent-by of the topmost Via; of a sender of RFC 2543, whose branch says nothing, that
+/// Via as a whole and the Request-URI. The method is in CSeq.
 fn branch(message: &Message) -> Vec<Vec<u8>> {
     let field = message.first(HeaderName::Via);
     let text = field

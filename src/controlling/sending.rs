@@ -31,9 +31,9 @@ pub enum FanOut {
 }
 
 impl Request {
-    /// Sends one request to each recipient (9.1.1 item 6), or has the process of the sessions do so (9.1.2-8, -9). Takes
-    /// `&self`: the host may run a routing script in between that looks at this request. [`Request::handle_fan_out`] takes the
-    /// result.
+    /// Sends one request to each recipient (9.1.1 item 6), or has the process of the sessions do so
+    /// (9.1.2-8, -9). Takes `&self`: the host may run a routing script in between that looks at
+    /// this request. [`Request::handle_fan_out`] takes the result.
     pub fn fan_out(&self, host: &dyn Host) -> FanOut {
         if self.stage != CheckStage::Accepted {
             return FanOut::NotAccepted;

@@ -173,7 +173,8 @@ impl ControllingFunction {
             .following(purpose, call_id.as_ref().map_or(b"", |field| field.value()))
     }
 
-    /// The same service with other settings. What is under way keeps the service that it began with.
+    /// The same service with other settings. What is under way keeps the service that it began
+    /// with.
     ///
     /// # Errors
     /// The settings do not fit each other.
@@ -215,8 +216,8 @@ impl ControllingFunction {
         uri.comparison_keys(self.key_seed)
     }
 
-    /// Which kind of service of ours `uri`, whose [address key](Self::keys) is `key`, is the address of. Groups are none of
-    /// them: they may be recipients.
+    /// Which kind of service of ours `uri`, whose [address key](Self::keys) is `key`, is the
+    /// address of. Groups are none of them: they may be recipients.
     pub(super) fn own_kind(&self, uri: &Uri<'_>, key: u64) -> Option<Kind> {
         let own = self.own.iter().find(|own| own.is(uri, key))?;
         Some(own.kind)

@@ -1,4 +1,5 @@
-//! Requests of ours that the proxy's own parser refuses: it builds no transaction for them, and no reply.
+//! Requests of ours that the proxy's own parser refuses: it builds no transaction for them, and no
+//! reply.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::rc::Rc;
@@ -18,14 +19,16 @@ use crate::sip::{HeaderBlock, HeaderName, Message};
 /// The answer to such a request.
 #[derive(Debug)]
 pub struct Unparsed {
-    /// The request with no more than what a reply repeats (RFC 3261 §8.2.6.2), for the proxy to read in its place.
+    /// The request with no more than what a reply repeats (RFC 3261 §8.2.6.2), for the proxy to
+    /// read in its place.
     pub request: Vec<u8>,
-    /// 400. Its To tag is the same for each repetition, since no transaction absorbs those (§8.2.7).
+    /// 400. Its To tag is the same for each repetition, since no transaction absorbs those
+    ///   (§8.2.7).
     pub reply: Reply,
 }
 
-/// The fields that the proxy refuses to read twice, and whether it looks no further, before a routing script, once it has
-/// read all of them that are marked so.
+/// The fields that the proxy refuses to read twice, and whether it looks no further, before a
+/// routing script, once it has read all of them that are marked so.
 const READ_FIRST: [(HeaderName, bool); 6] = [
     (HeaderName::From, true),
     (HeaderName::To, true),
@@ -56,8 +59,8 @@ fn is_dropped_unseen(message: &Message) -> bool {
 }
 
 impl ControllingFunction {
-    /// The same for a request that has just come in, if the proxy is going to drop it without an answer: one to an address of
-    /// ours, or in a dialog of ours.
+    /// The same for a request that has just come in, if the proxy is going to drop it without an
+    /// answer: one to an address of ours, or in a dialog of ours.
     pub fn refuse_unseen(self: &Rc<Self>, request: &[u8], host: &dyn Host) -> Option<Unparsed> {
         let message = Message::parse(Bytes::copy_from_slice(request)).ok()?;
         if !is_dropped_unseen(&message) {

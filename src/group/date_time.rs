@@ -1,5 +1,5 @@
-/// The time that an RFC 3339 text names, in seconds since 1970-01-01T00:00:00Z. Fractions of a second are
-/// cut off; a leap second is the first second of the next minute.
+/// The time that an RFC 3339 text names, in seconds since 1970-01-01T00:00:00Z. Fractions of a
+/// second are cut off; a leap second is the first second of the next minute.
 ///
 /// A time without offset from UTC is `None` like any other text outside the grammar: RFC 4745 §7
 /// forbids it, since it names no moment.

@@ -12,8 +12,8 @@ use super::supported_services::names_cpm;
 use crate::sip::Uri;
 use crate::xml::{self, Attributes, Name, Visitor};
 
-/// Elements inside each other. The deepest that means something is 8; the rest is room for lists inside
-/// lists and for extensions.
+/// Elements inside each other. The deepest that means something is 8; the rest is room for lists
+/// inside lists and for extensions.
 pub const MAX_DEPTH: usize = 32;
 
 /// Length of one document: room for `MAX_MEMBERS` entries of usual length.
@@ -26,9 +26,10 @@ pub const MAX_GROUPS: usize = 64;
 const RESOURCE_LISTS: &str = "urn:ietf:params:xml:ns:resource-lists";
 const COMMON_POLICY: &str = "urn:ietf:params:xml:ns:common-policy";
 
-/// `urn:oma:xml:poc:list-service` (the group), `urn:oma:xml:xdm:extensions` and `urn:oma:xml:xdm:group`
-/// (supported services), `urn:oma:xml:xdm:common-policy` and `urn:oma:xml:prs:pres-rules` (conditions),
-/// and their names in drafts such as `urn:oma:params:xml:ns:list-service`.
+/// `urn:oma:xml:poc:list-service` (the group), `urn:oma:xml:xdm:extensions` and
+/// `urn:oma:xml:xdm:group` (supported services), `urn:oma:xml:xdm:common-policy` and
+/// `urn:oma:xml:prs:pres-rules` (conditions), and their names in drafts such as
+/// `urn:oma:params:xml:ns:list-service`.
 const OMA_NAMESPACES: &str = "urn:oma:";
 
 /// A name that ends the namespaces in which lists are written, whatever the release.
@@ -47,9 +48,9 @@ impl Group {
     /// `invite-members` and all else that is for sessions is passed over, and so is any element of
     /// another namespace with all that is in it.
     ///
-    /// The namespaces of these elements have changed between releases, and implementations mix them up.
-    /// So an element counts by its local name as soon as its namespace is that of RFC 4826 or RFC 4745
-    /// or any of OMA's (`urn:oma:…`).
+    /// The namespaces of these elements have changed between releases, and implementations mix them
+    /// up. So an element counts by its local name as soon as its namespace is that of RFC 4826 or
+    /// RFC 4745 or any of OMA's (`urn:oma:…`).
     ///
     /// Takes linear time and no more memory than a small multiple of the document.
     ///
@@ -65,8 +66,8 @@ impl Group {
 }
 
 impl MemberList {
-    /// Parses what was fetched for an external reference: a resource-lists document, or only a `list` of
-    /// one, as XCAP cuts it out (RFC 4826, RFC 4825 §7.10).
+    /// Parses what was fetched for an external reference: a resource-lists document, or only a
+    /// `list` of one, as XCAP cuts it out (RFC 4826, RFC 4825 §7.10).
     ///
     /// # Errors
     /// Any [`GroupDocumentError`] that is not about groups.
@@ -402,7 +403,8 @@ impl Parser {
         })
     }
 
-    /// An element that means nothing here. In a condition it means that the condition is not understood.
+    /// An element that means nothing here. In a condition it means that the condition is not
+    /// understood.
     fn unknown(&mut self, parent: Element) -> Result<Element, GroupDocumentError> {
         match parent {
             Element::Conditions => {

@@ -2,7 +2,8 @@ use std::fmt;
 
 use crate::xml::XmlError;
 
-/// Why a group document, or a list that one refers to, cannot be used. It concerns this document alone.
+/// Why a group document, or a list that one refers to, cannot be used. It concerns this document
+/// alone.
 ///
 /// `Display` never holds text from the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,15 +18,15 @@ pub enum GroupDocumentError {
     NoListService,
     /// An element of RFC 4826 where its schema has none, or one that the schema does not know.
     UnexpectedElement,
-    /// An entry-ref element: it points to a recipient that is not in the document, and OMA groups have
-    /// `external` for that.
+    /// An entry-ref element: it points to a recipient that is not in the document, and OMA groups
+    /// have `external` for that.
     EntryReference,
     /// A list-service or an entry without `uri` attribute, or with an empty one.
     MissingUri,
     /// A reference to an external list without its URI.
     MissingAnchor,
-    /// A URI longer than [`MAX_MEMBER_URI_BYTES`](super::MAX_MEMBER_URI_BYTES), or an anchor longer than
-    /// [`MAX_ANCHOR_BYTES`](super::MAX_ANCHOR_BYTES).
+    /// A URI longer than [`MAX_MEMBER_URI_BYTES`](super::MAX_MEMBER_URI_BYTES), or an anchor longer
+    /// than [`MAX_ANCHOR_BYTES`](super::MAX_ANCHOR_BYTES).
     UriTooLong,
     /// A max-participant-count that is no number.
     InvalidParticipantCount,

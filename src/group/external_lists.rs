@@ -3,11 +3,12 @@ use super::list_set::{ListSet, MAX_EXTERNAL_LISTS};
 use super::member_list::{Member, MemberList};
 use crate::sip::Uri;
 
-/// How far a reference may lead: a list of the document is 1, a list that such a list refers to is 2.
+/// How far a reference may lead: a list of the document is 1, a list that such a list refers to is
+/// 2.
 pub const MAX_EXTERNAL_DEPTH: usize = 3;
 
-/// The external lists of a group, fetched or not. Each anchor has one place, however many lists and rules
-/// refer to it.
+/// The external lists of a group, fetched or not. Each anchor has one place, however many lists and
+/// rules refer to it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExternalLists {
     lists: Vec<ExternalList>,

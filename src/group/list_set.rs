@@ -2,7 +2,8 @@
 
 use std::ops::BitOr;
 
-/// External lists of one group, those that lists lead to included: each costs a request to the XDMS.
+/// External lists of one group, those that lists lead to included: each costs a request to the
+/// XDMS.
 pub const MAX_EXTERNAL_LISTS: usize = 64;
 
 /// A set of external lists of one group.

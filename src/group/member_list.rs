@@ -4,21 +4,22 @@ use super::error::GroupDocumentError;
 use super::list_set::MAX_EXTERNAL_LISTS;
 use crate::sip::Uri;
 
-/// Members of one group, its external lists included: a hundred times the default of `max_recipients`,
-/// as for the lists in requests.
+/// Members of one group, its external lists included: a hundred times the default of
+/// `max_recipients`, as for the lists in requests.
 pub const MAX_MEMBERS: usize = 10_000;
 
 /// Length of one URI, unescaped. SIP stacks refuse longer Request-URIs anyway.
 pub const MAX_MEMBER_URI_BYTES: usize = 1024;
 
-/// Length of the URI of an external list. XCAP URIs hold whole paths into documents, percent-encoded.
+/// Length of the URI of an external list. XCAP URIs hold whole paths into documents,
+/// percent-encoded.
 pub const MAX_ANCHOR_BYTES: usize = 2048;
 
 /// One member of a group (RFC 4826 §3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member<'a> {
-    /// The text of the `uri` attribute without white space around it. It is whatever the document says:
-    /// parse it as a URI before it goes anywhere.
+    /// The text of the `uri` attribute without white space around it. It is whatever the document
+    /// says: parse it as a URI before it goes anywhere.
     pub uri: &'a str,
     /// The first display-name of the entry. Text from the document as well.
     pub display_name: Option<&'a str>,
@@ -64,7 +65,8 @@ impl MemberList {
         self.anchors.iter().map(String::as_str)
     }
 
-    /// Whether an entry is equivalent to one of the identities. An entry that is no URI names nobody.
+    /// Whether an entry is equivalent to one of the identities. An entry that is no URI names
+    /// nobody.
     pub(super) fn names_any(&self, identities: &[Uri<'_>]) -> bool {
         self.entries.iter().any(|entry| {
             Uri::parse(self.text(&entry.uri))
@@ -106,8 +108,8 @@ impl MemberList {
         Ok(())
     }
 
-    /// All texts come from one document, whose limit is far below 4 GiB, and none is longer than where it
-    /// comes from.
+    /// All texts come from one document, whose limit is far below 4 GiB, and none is longer than
+    /// where it comes from.
     fn add_text(&mut self, text: &str) -> Range<u32> {
         let start = self.texts.len() as u32;
         self.texts.push_str(text);

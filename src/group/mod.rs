@@ -1,7 +1,8 @@
 //! Pre-defined groups (OMA XDM Group): who is a member, who may send, whether the group is for CPM.
 //!
-//! [`Group::parse`] reads a document, [`Group::permissions`] evaluates its authorization rules. Nothing
-//! here fetches anything or knows the time: external lists and the clock come from the caller.
+//! [`Group::parse`] reads a document, [`Group::permissions`] evaluates its authorization rules.
+//! Nothing here fetches anything or knows the time: external lists and the clock come from the
+//! caller.
 //!
 //! | file | job |
 //! |---|---|

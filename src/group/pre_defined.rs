@@ -10,8 +10,8 @@ use crate::sip::Uri;
 
 /// A group: one list-service element, together with those of its external lists that were fetched.
 ///
-/// The members are complete, and the permissions final, once [`Self::awaited_anchors`] is empty: until
-/// then a list that is missing names nobody.
+/// The members are complete, and the permissions final, once [`Self::awaited_anchors`] is empty:
+/// until then a list that is missing names nobody.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     pub(super) uri: String,
@@ -25,8 +25,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// The address of the group without white space around it: text from the document, which is to be
-    /// parsed before it goes anywhere.
+    /// The address of the group without white space around it: text from the document, which is to
+    /// be parsed before it goes anywhere.
     pub fn uri(&self) -> &str {
         &self.uri
     }
@@ -41,16 +41,16 @@ impl Group {
         self.display_name.as_deref()
     }
 
-    /// The members: first those of the document in its order, then those of the external lists that the
-    /// document's lists lead to. Whoever is named several times comes several times.
+    /// The members: first those of the document in its order, then those of the external lists that
+    /// the document's lists lead to. Whoever is named several times comes several times.
     pub fn members(&self) -> impl Iterator<Item = Member<'_>> + Clone {
         self.list
             .members()
             .chain(self.external_lists.listed_members())
     }
 
-    /// How many may take part in a session. A Standalone Message has no participants; whether the number
-    /// bounds its recipients is policy.
+    /// How many may take part in a session. A Standalone Message has no participants; whether the
+    /// number bounds its recipients is policy.
     pub fn max_participants(&self) -> Option<u32> {
         self.max_participants
     }
@@ -60,11 +60,12 @@ impl Group {
         self.supports_cpm
     }
 
-    /// The external lists that have yet to be fetched, as the document writes them: usually an XCAP URI.
-    /// Text from the document; from where lists may be fetched is for the caller to say.
+    /// The external lists that have yet to be fetched, as the document writes them: usually an XCAP
+    /// URI. Text from the document; from where lists may be fetched is for the caller to say.
     ///
-    /// Some are lists of members, others only serve a condition of a rule. A list that was added can lead
-    /// to more. Each anchor comes once, so lists that lead to each other do not go on for ever.
+    /// Some are lists of members, others only serve a condition of a rule. A list that was added
+    /// can lead to more. Each anchor comes once, so lists that lead to each other do not go on for
+    /// ever.
     pub fn awaited_anchors(&self) -> impl Iterator<Item = &str> {
         self.external_lists.awaited()
     }
@@ -82,19 +83,19 @@ impl Group {
         self.external_lists.add(anchor, list, MAX_MEMBERS - others)
     }
 
-    /// What the originator may do at a time, combined from all rules that apply (RFC 4745 §10.2): each rule
-    /// can only add permissions, whatever the others say.
+    /// What the originator may do at a time, combined from all rules that apply (RFC 4745 §10.2):
+    /// each rule can only add permissions, whatever the others say.
     ///
-    /// `originator` holds the authenticated identities of one user, usually a SIP URI and a tel URI. They
-    /// are one person: a rule for either applies, and so does an exception from it.
+    /// `originator` holds the authenticated identities of one user, usually a SIP URI and a tel
+    /// URI. They are one person: a rule for either applies, and so does an exception from it.
     ///
     /// A rule applies if all of its conditions hold, and always if it has none. The conditions are
-    /// `identity`, `is-list-member`, `external-list`, `other-identity`, `media-list` and `validity`. Any
-    /// other never holds, nor does one that cannot be understood; `sphere` is among them, as nobody tells
-    /// us the sphere of a group.
+    /// `identity`, `is-list-member`, `external-list`, `other-identity`, `media-list` and
+    /// `validity`. Any other never holds, nor does one that cannot be understood; `sphere` is among
+    /// them, as nobody tells us the sphere of a group.
     ///
-    /// The actions are `allow-initiate-conference` and `allow-anonymity`: a Standalone Message to a group
-    /// is started by one member and goes to all, as a conference does. `join-handling` and
+    /// The actions are `allow-initiate-conference` and `allow-anonymity`: a Standalone Message to a
+    /// group is started by one member and goes to all, as a conference does. `join-handling` and
     /// `allow-conference-state` are about sessions and grant nothing here.
     ///
     /// A group without ruleset is for its members, and not for anonymous ones.

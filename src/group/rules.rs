@@ -1,12 +1,12 @@
 use super::list_set::ListSet;
 use crate::sip::Uri;
 
-/// Rules, conditions and parts of conditions (each identity, exception, interval, …) of one document. A
-/// group has a handful of rules; the limit leaves room for one part for each member.
+/// Rules, conditions and parts of conditions (each identity, exception, interval, …) of one
+/// document. A group has a handful of rules; the limit leaves room for one part for each member.
 pub const MAX_RULE_PARTS: usize = 10_000;
 
-/// How a Standalone Message is sent, as far as the media-list condition of OMA common policy tells it
-/// apart.
+/// How a Standalone Message is sent, as far as the media-list condition of OMA common policy tells
+/// it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Medium {
     /// SIP MESSAGE: `pager-mode-message`.

@@ -12,8 +12,8 @@ const CPM_NAMES: [&str; 4] = [
     "cpm",
 ];
 
-/// Whether the `enabler` attribute or the text of a service names CPM. Letter case does not matter, and
-/// the colons of an ICSI may be escaped as they are in feature tags.
+/// Whether the `enabler` attribute or the text of a service names CPM. Letter case does not matter,
+/// and the colons of an ICSI may be escaped as they are in feature tags.
 pub(super) fn names_cpm(service: &str) -> bool {
     let service = service.trim().to_ascii_lowercase().replace("%3a", ":");
     CPM_NAMES.iter().any(|name| {

@@ -28,16 +28,17 @@ pub struct MsrpEnds {
     pub max_size: Option<u64>,
 }
 
-/// What the relay has to do. Of each `Open` comes exactly one last word: `Session::handle_message_complete` or
-/// `Session::handle_message_failed` for the originator, `Session::handle_leg_ended` for a leg; by itself, or upon the `Close`, which comes once.
+/// What the relay has to do. Of each `Open` comes exactly one final event:
+/// `Session::handle_message_complete` or `Session::handle_message_failed` for the originator,
+/// `Session::handle_leg_ended` for a leg; by itself, or upon the `Close`, which comes once.
 #[derive(Clone, Debug)]
 pub enum RelayCommand {
-    /// Note the sender of the message as soon as its header has named it, if that asks for disposition notifications. Comes before
-    /// `OpenOriginator`.
+    /// Note the sender of the message as soon as its header has named it, if that asks for
+    /// disposition notifications. Comes before `OpenOriginator`.
     NoteSender(Box<SenderNote>),
-    /// Take the originator's message at this end. Comes before the 200 that tells him of it.
+    /// Take the originator's message at this end. Comes before the 200 that tells it of it.
     OpenOriginator(Box<MsrpEnds>),
-    /// Hang up on the originator. What he has sent and had answered is his message all the same.
+    /// Hang up on the originator. What it has sent and had answered is its message all the same.
     CloseOriginator,
     /// Set up the connection to this leg and give it the message from the first byte.
     OpenLeg(LegNumber, Box<MsrpEnds>),
@@ -45,6 +46,6 @@ pub enum RelayCommand {
     CloseLeg(LegNumber),
     /// No leg will be opened any more: let go what all have (9.1.2-send-4).
     NoMoreLegs,
-    /// The message will not be complete: tell each leg so (spec-notes N46).
+    /// The message will not be complete: tell each leg so (readings N46).
     AbortMessage,
 }

@@ -9,8 +9,8 @@ pub const SESSION_ID_BYTES: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId([u8; SESSION_ID_BYTES]);
 
-/// A leg of one session: the place of its INVITE in the order of sending. The second INVITE of a recipient, the one to the
-/// ISF, is a leg of its own.
+/// A leg of one session: the place of its INVITE in the order of sending. The second INVITE of a
+/// recipient, the one to the ISF, is a leg of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegNumber(pub u32);
 

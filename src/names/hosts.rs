@@ -1,4 +1,5 @@
-//! What this machine knows by itself: its own names and addresses (hosts(5)), and its name servers (resolv.conf(5)).
+//! What this machine knows by itself: its own names and addresses (hosts(5)), and its name servers
+//! (resolv.conf(5)).
 
 use std::collections::HashMap;
 use std::fs;
@@ -73,7 +74,8 @@ fn servers_in(text: &str) -> Vec<SocketAddr> {
     servers
 }
 
-/// Reads a name server as an operator writes it: ADDRESS or ADDRESS:PORT, IPv6 with a port in brackets.
+/// Reads a name server as an operator writes it: ADDRESS or ADDRESS:PORT, IPv6 with a port in
+/// brackets.
 pub fn parse_server(text: &str) -> Option<SocketAddr> {
     let address = |text: &str| {
         text.parse()

@@ -1,12 +1,14 @@
 //! Names: where a host or a SIP domain is, found without anybody waiting (RFC 3263, RFC 1035).
 //!
-//! The system's resolver makes whoever calls it wait, for as long as a name server that nobody can rely on likes. So nothing of
-//! ours calls it. One thread for each process that needs names asks the name servers itself, any number of names side by side,
-//! each with a [deadline](DEADLINE). What it has found stands in [memory that all processes share](NameTable): a process that may not
+//! The system's resolver makes whoever calls it wait, for as long as a name server that nobody can
+//! rely on likes. So nothing of ours calls it. One thread for each process that needs names asks
+//! the name servers itself, any number of names side by side, each with a [deadline](DEADLINE).
+//! What it has found stands in [memory that all processes share](NameTable): a process that may not
 //! wait looks there, and leaves to another one what is not there yet.
 //!
-//! What is asked: the machine's own names (hosts(5)) come first and are all that is asked where they have the name. For SIP without
-//! a port NAPTR, then SRV; then A and AAAA. Search domains of resolv.conf(5) are not applied: a SIP domain is whole.
+//! What is asked: the machine's own names (hosts(5)) come first and are all that is asked where
+//! they have the name. For SIP without a port NAPTR, then SRV; then A and AAAA. Search domains of
+//! resolv.conf(5) are not applied: a SIP domain is whole.
 //!
 //! | file | job |
 //! |---|---|

@@ -1,6 +1,8 @@
-//! Where a target is, by what name servers say (RFC 3263 §4): which questions have to be asked next, or the places.
+//! Where a target is, by what name servers say (RFC 3263 §4): which questions have to be asked
+//! next, or the places.
 //!
-//! A plan remembers nothing. It is made anew from the answers that there are, each time that one has come.
+//! A plan remembers nothing. It is made anew from the answers that there are, each time that one
+//! has come.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -99,13 +101,15 @@ impl Planner<'_> {
             Wanted::Only(transport) => (vec![*transport], true),
             Wanted::Any => (vec![Transport::Udp, Transport::Tcp, Transport::Tls], false),
         };
-        // With a port, and for what the operator's own file has, there is nothing to be asked for; names of one label are no domains.
+        // With a port, and for what the operator's own file has, there is nothing to be asked for;
+        // names of one label are no domains.
         if target.port().is_some() || !host.contains('.') || hosts.find(host).is_some() {
             return vec![itself(transports[0], target.port())];
         }
         let mut services = Vec::new();
         if !is_only {
-            // Where not even this is answered, the services are not asked for: a name that is dead is told sooner.
+            // Where not even this is answered, the services are not asked for: a name that is dead
+            // is told sooner.
             match self.ask(host, Kind::Naptr) {
                 Some(records) => services = services_of(records),
                 None => return vec![itself(transports[0], None)],
@@ -185,7 +189,8 @@ fn services_of(records: &[Record]) -> Vec<(Transport, String)> {
     known.take(MAX_HOSTS).collect()
 }
 
-/// The order in which servers are tried (RFC 2782): by priority, and within one by lot, a weight being so many tickets.
+/// The order in which servers are tried (RFC 2782): by priority, and within one by lot, a weight
+/// being so many tickets.
 fn in_turn(mut records: Vec<Srv>, mut ticket: u64) -> Vec<Srv> {
     records.sort_by_key(|record| (record.priority, record.weight));
     let mut ordered = Vec::with_capacity(records.len());

@@ -1,4 +1,5 @@
-//! Questions to name servers and what they answer, as packets (RFC 1035). `simple-dns` reads and writes them.
+//! Questions to name servers and what they answer, as packets (RFC 1035). `simple-dns` reads and
+//! writes them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -113,7 +114,8 @@ impl Question {
         packet.build_bytes_vec().ok()
     }
 
-    /// What a packet says to this question. `None`: it is no answer to it, and the answer may still come.
+    /// What a packet says to this question. `None`: it is no answer to it, and the answer may still
+    /// come.
     pub(super) fn read(&self, packet: &[u8], id: u16) -> Option<Reply> {
         if !is_plausible(packet) {
             return None;
@@ -152,7 +154,8 @@ impl Question {
         text_of(name) == self.name
     }
 
-    /// The records of the name, or of what it is an alias of. What else the answer holds is not asked for, and not believed.
+    /// The records of the name, or of what it is an alias of. What else the answer holds is not
+    /// asked for, and not believed.
     fn records(&self, packet: &Packet<'_>) -> Reply {
         let mut owner = self.name.clone();
         let mut ttl_s = u32::MAX;

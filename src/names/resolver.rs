@@ -1,9 +1,10 @@
-//! The resolver, without IO: what is asked of which name server and when, what its answers come to, and by when a name is
-//! given up.
+//! The resolver, without IO: what is asked of which name server and when, what its answers come to,
+//! and by when a name is given up.
 //!
-//! Any number of names are looked up side by side: one that nobody answers for takes a place and no time of others. Each has a
-//! deadline. One question is under way once at a time, whoever needs it, so that nobody can open many doors for a forged answer;
-//! its id and its socket are drawn by lot each time.
+//! Any number of names are looked up side by side: one that nobody answers for takes a place and no
+//! time of others. Each has a deadline. One question is under way once at a time, whoever needs it,
+//! so that nobody can open many doors for a forged answer; its id and its socket are drawn by lot
+//! each time.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use super::plan::{Answers, Plan, plan};
 use super::question::{Question, Record, Reply};
 use super::target::{Place, Target};
 
-/// By when a name has its places or has none. Below what a sender waits before it repeats itself for the third time.
+/// By when a name has its places or has none. Below what a sender waits before it repeats itself
+/// for the third time.
 pub const DEADLINE: Duration = Duration::from_secs(4);
 /// How long one name server may take before the next one is asked.
 const RETRY: Duration = Duration::from_millis(500);
@@ -101,7 +103,8 @@ struct Asking {
 }
 
 impl<W> Resolver<W> {
-    /// With these name servers (at least one) and names of this machine. `random` fills with random bytes.
+    /// With these name servers (at least one) and names of this machine. `random` fills with random
+    /// bytes.
     pub(super) fn new(servers: Vec<SocketAddr>, hosts: Hosts, random: fn(&mut [u8])) -> Self {
         Self {
             servers,
@@ -129,8 +132,8 @@ impl<W> Resolver<W> {
         self.hosts = hosts;
     }
 
-    /// Looks a name up, for `waiter`, who is [found](Self::poll_found) again with what it came to. At the latest after
-    /// [`DEADLINE`]. `Err`: there are [`MAX_LOOKUPS`] already.
+    /// Looks a name up, for `waiter`, who is [found](Self::poll_found) again with what it came to.
+    /// At the latest after [`DEADLINE`]. `Err`: there are [`MAX_LOOKUPS`] already.
     pub(super) fn ask(&mut self, now: Instant, target: Target, waiter: W) -> Result<(), W> {
         if let Some(lookup) = self.by_target.get(&target)
             && let Some(lookup) = self.lookups.get_mut(lookup)
@@ -230,7 +233,8 @@ impl<W> Resolver<W> {
         }
     }
 
-    /// Nobody listens at a name server's address, says the network about what was sent by this socket.
+    /// Nobody listens at a name server's address, says the network about what was sent by this
+    /// socket.
     pub(super) fn handle_refused(&mut self, server: SocketAddr, channel: u16) {
         let refused = self.sent.iter();
         let refused = refused.filter(|((to, by, _), _)| *to == server && *by == channel);

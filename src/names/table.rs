@@ -1,9 +1,11 @@
-//! What names have come to, in memory that all processes share: a process that may not wait finds here what another one has
-//! looked up.
+//! What names have come to, in memory that all processes share: a process that may not wait finds
+//! here what another one has looked up.
 //!
-//! Bounded, and without a lock, which a process that is killed could leave behind. A name has four rows to stand in, and the
-//! one that would hold for the shortest time gives way. Whatever is read proves itself: a row that is being written does not hold the keyed hash of what
-//! is in it, and counts as none. The keys are random and the same in all processes: nobody outside can aim at a row.
+//! Bounded, and without a lock, which a process that is killed could leave behind. A name has four
+//! rows to stand in, and the one that would hold for the shortest time gives way. Whatever is read
+//! proves itself: a row that is being written does not hold the keyed hash of what is in it, and
+//! counts as none. The keys are random and the same in all processes: nobody outside can aim at a
+//! row.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -36,7 +38,8 @@ pub enum Known {
     Nothing,
 }
 
-/// What ties a request to the name that it was sent by: the row, and some bits of the name. Never 0.
+/// What ties a request to the name that it was sent by: the row, and some bits of the name. Never
+/// 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameTag(u32);
 
@@ -75,8 +78,8 @@ pub struct NameTable {
 }
 
 impl NameTable {
-    /// In `words`, [`WORDS`] of them and all 0 before the first use. `now_s`: seconds of a clock that all processes share and that
-    /// never runs backwards.
+    /// In `words`, [`WORDS`] of them and all 0 before the first use. `now_s`: seconds of a clock
+    /// that all processes share and that never runs backwards.
     pub fn new(words: &'static [AtomicU64], now_s: fn() -> u64) -> Self {
         Self {
             words,
@@ -99,8 +102,9 @@ impl NameTable {
         })
     }
 
-    /// The places that come after `tried` among those of a name, also when they do not hold any more: the request was sent while
-    /// they did. None: it was the last, or the name has had to give way.
+    /// The places that come after `tried` among those of a name, also when they do not hold any
+    /// more: the request was sent while they did. None: it was the last, or the name has had to
+    /// give way.
     pub fn after(&self, tag: NameTag, tried: impl Fn(&Place) -> bool) -> Vec<Place> {
         let row = self.words.chunks_exact(ROW_WORDS).nth(tag.row());
         let Some((name, _, mut places)) = row.and_then(|row| self.read(row)) else {

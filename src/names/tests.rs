@@ -121,7 +121,8 @@ impl Bed {
         }
     }
 
-    /// Lets time pass until somebody has found something: who, what, and after how many milliseconds.
+    /// Lets time pass until somebody has found something: who, what, and after how many
+    /// milliseconds.
     fn run(
         &mut self,
         server: &mut dyn FnMut(&Transmit) -> Option<Vec<u8>>,

@@ -38,7 +38,8 @@ const STREAM_TIME: Duration = Duration::from_secs(2);
 const SYSTEM_LIFETIME: Duration = Duration::from_secs(5);
 /// For how long a name that cannot be reached is not asked for again, in seconds.
 const NEGATIVE_TTL_S: u64 = 10;
-/// Bounds for how long places are kept, in seconds: a name that nobody may keep would be asked for once a recipient.
+/// Bounds for how long places are kept, in seconds: a name that nobody may keep would be asked for
+/// once a recipient.
 const MIN_TTL_S: u64 = 1;
 const MAX_TTL_S: u64 = 3600;
 
@@ -51,7 +52,8 @@ pub struct Names {
     pub table: Option<NameTable>,
 }
 
-/// The hold on the thread, which ends when this is dropped. `W` is whatever those who ask are known by.
+/// The hold on the thread, which ends when this is dropped. `W` is whatever those who ask are known
+/// by.
 #[derive(Debug)]
 pub struct NameThread<W> {
     asked: Option<Sender<(Target, W)>>,
@@ -76,9 +78,11 @@ impl<W: Send + 'static> NameThread<W> {
         })
     }
 
-    /// Looks a name up. Never waits. Whoever asks hears of it after [`DEADLINE`](super::DEADLINE) at the latest.
+    /// Looks a name up. Never waits. Whoever asks hears of it after [`DEADLINE`](super::DEADLINE)
+    /// at the latest.
     pub fn ask(&self, target: Target, waiter: W) {
-        // Without a receiver the thread has ended, which only a fault of ours can do: deadlines of those who ask end the wait.
+        // Without a receiver the thread has ended, which only an internal error can do: deadlines
+        // of those who ask end the wait.
         if let Some(asked) = &self.asked
             && asked.send((target, waiter)).is_ok()
         {

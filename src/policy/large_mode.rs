@@ -9,8 +9,8 @@ use super::settings::unset_at_first;
 use super::value::MsrpListener;
 use crate::sdp::Transport;
 
-/// No session lives longer: a backstop for those whose peers know no session timers. 100 MiB take four
-/// hours at 64 kbit/s.
+/// No session lives longer: a backstop for those whose peers know no session timers. 100 MiB take
+/// four hours at 64 kbit/s.
 pub const MAX_SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
 
 /// How long a 2xx may wait for its ACK: 64 times T1 (RFC 3261 §13.3.1.4).

@@ -107,7 +107,8 @@ unset_at_first! {
         pub group_timeout_ms: usize,
         /// `group_lifetime`: seconds that a group is taken from the cache.
         pub group_lifetime_s: usize,
-        /// `imdn`: what becomes of disposition notifications that come to an address of the service.
+        /// `imdn`: what becomes of disposition notifications that come to an address of the
+        /// service.
         pub imdn: Imdn,
         /// `group_receipts`: how notifications from members of a pre-defined group go on.
         pub group_receipts: GroupReceipts,

@@ -68,8 +68,8 @@ impl Settings {
         values
     }
 
-    /// The settings with another value for a parameter that can change while the proxy runs. `None`: it
-    /// has that value.
+    /// The settings with another value for a parameter that can change while the proxy runs.
+    /// `None`: it has that value.
     pub fn tuned(&self, name: &str, value: &str) -> Result<Option<Self>, TuneError> {
         let parameter = Parameter::named(name).ok_or(ParameterError::Unknown)?;
         if !parameter.is_tunable {

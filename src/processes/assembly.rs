@@ -204,7 +204,8 @@ impl Service {
         QueryResult::Answered
     }
 
-    /// Asks what an operator wants to know of sessions, and waits for the answer. `visitor` gets it.
+    /// Asks what an operator wants to know of sessions, and waits for the answer. `visitor` gets
+    /// it.
     pub fn ask(
         &self,
         question: &Question,

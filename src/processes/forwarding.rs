@@ -12,7 +12,7 @@ use super::sender::Sender;
 use super::way::{Located, locate};
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{
-    ControllingFunction, Counter, Forwarding, Notification, OutgoingRequest, Received, Unparsed,
+    ControllingFunction, Counter, Forwarded, Forwarding, OutgoingRequest, Received, Unparsed,
 };
 use crate::log::LogLevel;
 
@@ -30,7 +30,7 @@ pub fn forward_notification(
     }
     let sender = Sender::new(service.names(), proxy);
     let notification = service.forward_notification(received, is_asked, &sender);
-    if matches!(notification, Notification::NotOurs) {
+    if matches!(notification, Forwarded::NotOurs) {
         return Script::No;
     }
     // From here on its repetitions are absorbed.
@@ -40,18 +40,18 @@ pub fn forward_notification(
         Opened::Open(transaction) => transaction,
     };
     match notification {
-        Notification::NotOurs => {}
-        Notification::Refused(reply) => {
+        Forwarded::NotOurs => {}
+        Forwarded::Refused(reply) => {
             proxy.reply(transaction, &answer_of(&reply), false);
         }
-        Notification::Nameless(receipt) => {
+        Forwarded::Nameless(receipt) => {
             let (reply, is_sent) = service.send_nameless(&receipt, &sender);
             if is_sent {
                 proxy.count(Counter::ImdnForwarded, 1);
             }
             proxy.reply(transaction, &answer_of(&reply), false);
         }
-        Notification::Forward(forwarding) => {
+        Forwarded::Forward(forwarding) => {
             forward(service, &forwarding, transaction, proxy);
         }
     }

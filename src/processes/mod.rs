@@ -28,7 +28,8 @@
 //! | `letter`, `codec` | what goes from process to process |
 //! | `tell` | what CPM sessions is told |
 //! | `process`, `mailbox` | which processes there are; one of them |
-//! | `fan_out`, `waiting`, `late`, `lookup` | CPM fan-out: long fan-outs, and requests that wait for names |
+//! | `fan_out` | CPM fan-out: long fan-outs |
+//! | `waiting`, `late`, `lookup` | requests that wait for names |
 //! | `groups` | CPM groups |
 //! | `large` | CPM sessions |
 //! | `query` | what an operator asks |

@@ -374,7 +374,8 @@ fn the_script_sees_a_copy_that_is_given_up_too() {
     );
 }
 
-/// RFC 3263 §4.3: no answer, or 503, leads to the next address of the name; anything else is the end.
+/// RFC 3263 §4.3: no answer, or 503, leads to the next address of the name; anything else is the
+/// end.
 #[test]
 fn a_request_goes_to_the_next_place_of_its_name() {
     let (service, stage) = (service(&[]), Stage::new());

@@ -1,5 +1,5 @@
-//! Connections that peers open: the sockets that we listen on, and the accepted ones that nobody needs
-//! yet.
+//! Connections that peers open: the sockets that we listen on, and the accepted ones that nobody
+//! needs yet.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpListener};
@@ -19,8 +19,8 @@ const FIRST_LISTENER: usize = 1;
 /// How long listeners rest when there are no descriptors left.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// What takes connections in. It numbers them, whoever opens them: a number is the token by which the
-/// connection is waited for, and is never given again.
+/// What takes connections in. It numbers them, whoever opens them: a number is the token by which
+/// the connection is waited for, and is never given again.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listeners: Vec<Listener>,

@@ -11,7 +11,9 @@ use crate::cpim;
 use crate::mime::ContentType;
 use crate::msrp::Status;
 use crate::msrp_control::{MsrpEvent, SessionId};
-use crate::msrp_session::{Action, EndpointEvent, LegFailure, LegId, LegState, OutgoingMessage};
+use crate::msrp_session::{
+    DeliveryFailure, DeliveryState, EndpointEvent, FanOutAction, LegId, OutgoingMessage,
+};
 
 impl Core {
     /// Takes what the originator's end has to say.
@@ -55,7 +57,7 @@ impl Core {
                     self.events.session(id, MsrpEvent::MessageComplete);
                 }
                 EndpointEvent::Aborted(key) if is_ours(key) => self.fail_message(id),
-                // Our empty SEND does not get to him.
+                // Our empty SEND does not get to it.
                 EndpointEvent::Refused(_) | EndpointEvent::NoResponse
                     if originator.message.is_none() =>
                 {
@@ -75,7 +77,7 @@ impl Core {
         self.arm_session(id, at);
     }
 
-    /// Responses to the originator go to his connection.
+    /// Responses to the originator go to its connection.
     pub(super) fn take_frames(&mut self, id: SessionId) {
         let session = self.sessions.get_mut(&id);
         let Some(originator) = session.and_then(|session| session.originator.as_mut()) else {
@@ -112,7 +114,7 @@ impl Core {
         self.refuse_too_large(id, size.unwrap_or(0));
     }
 
-    /// The last word on a message that is not complete, if there has been none.
+    /// The final event of a message that is not complete, if there has been none.
     pub(super) fn fail_message(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id)
             && let Some(originator) = &mut session.originator
@@ -149,8 +151,8 @@ impl Core {
                 break;
             };
             match action {
-                Action::Wake(leg) => self.wake(id, leg),
-                Action::Spill { offset, pieces } => {
+                FanOutAction::Wake(leg) => self.wake(id, leg),
+                FanOutAction::Spill { offset, pieces } => {
                     let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
                     session.spooled += bytes as u64;
                     self.budget.spill(bytes as u64);
@@ -160,16 +162,16 @@ impl Core {
                     }
                     self.grant(id);
                 }
-                Action::Fetch { offset, len } => {
+                FanOutAction::Fetch { offset, len } => {
                     if let Some(spool) = &self.spool {
                         spool.submit(id, &session.file, SpoolJob::Read { offset, len });
                     }
                 }
-                Action::StopReading => {
+                FanOutAction::StopReading => {
                     session.reading = false;
                     self.grant(id);
                 }
-                Action::ReadAgain => {
+                FanOutAction::ReadAgain => {
                     session.reading = true;
                     if let Some(originator) = &mut session.originator {
                         originator.heard = self.now;
@@ -178,16 +180,16 @@ impl Core {
                         }
                     }
                 }
-                Action::HeldBack => self.note_held_back(id),
-                Action::NoMoreLegs => self.events.session(id, MsrpEvent::NoMoreLegs),
-                Action::LegEnded(leg, state) => {
+                FanOutAction::HeldBack => self.note_held_back(id),
+                FanOutAction::NoMoreLegs => self.events.session(id, MsrpEvent::NoMoreLegs),
+                FanOutAction::LegEnded(leg, state) => {
                     let number = session.leg(leg).number;
                     if !std::mem::replace(&mut session.leg(leg).decided, true) {
                         let event = MsrpEvent::LegEnded(number, state);
                         self.events.session(id, event);
                     }
                     session.show(leg);
-                    if state == LegState::Failed(LegFailure::Stalled) {
+                    if state == DeliveryState::Failed(DeliveryFailure::Stalled) {
                         dead = session.fan_out.endpoint(leg).connection();
                     }
                 }
@@ -250,7 +252,7 @@ impl Core {
             originator.endpoint.handle_timeout(now);
             if !originator.decided {
                 if !session.reading || full {
-                    // It is we who keep him waiting.
+                    // It is we who keep it waiting.
                     originator.heard = now;
                 }
                 idle_at = Some(originator.heard + idle);

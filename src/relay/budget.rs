@@ -1,16 +1,16 @@
 //! Memory and spool of all sessions: what each may have, and what is in use.
 //!
-//! Memory is divided evenly by the number of sessions whose message has begun, rounded up to a power
-//! of two so that limits do not move with each session. The spool's quota is granted in pieces when a
-//! session comes to need it, and comes back when the session is forgotten.
+//! Memory is divided evenly by the number of sessions whose message has begun, rounded up to a
+//! power of two so that limits do not move with each session. The spool's quota is granted in
+//! pieces when a session comes to need it, and comes back when the session is forgotten.
 
 use super::settings::RelayLimits;
 use crate::msrp_session::{ConnectionId, Limits, MIN_MEMORY_BYTES, READ_BLOCK_BYTES};
 
 /// What a session gets of the spool's quota at once.
 const GRANT_BYTES: u64 = 16 * 1024 * 1024;
-/// What each session may have in memory even if that of all is used up by others: enough to go on at
-/// the pace of its own legs.
+/// What each session may have in memory even if that of all is used up by others: enough to go on
+/// at the pace of its own legs.
 pub(super) const RESERVED_BYTES: usize = 2 * READ_BLOCK_BYTES;
 
 /// What all sessions have together. All sizes are in bytes.
@@ -80,8 +80,8 @@ impl Budget {
         shares != std::mem::replace(&mut self.shares, shares)
     }
 
-    /// How much more of the spool a session gets that was granted and has used so much: nothing, unless
-    /// it is near the end of what it has and there is some left.
+    /// How much more of the spool a session gets that was granted and has used so much: nothing,
+    /// unless it is near the end of what it has and there is some left.
     pub(super) fn grant(&mut self, granted: u64, used: u64) -> Option<u64> {
         let unused = granted.saturating_sub(used);
         let left = self.limits.spool_bytes.saturating_sub(self.granted);
@@ -135,8 +135,8 @@ impl Budget {
         }
     }
 
-    /// The connections that can be read from again: all, once the memory is not used up any more; else
-    /// that of the session which has just got less in memory.
+    /// The connections that can be read from again: all, once the memory is not used up any more;
+    /// else that of the session which has just got less in memory.
     pub(super) fn let_go(&mut self, of_session: Option<ConnectionId>) -> Vec<ConnectionId> {
         if !self.is_full() {
             return std::mem::take(&mut self.held_back);

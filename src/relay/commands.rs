@@ -12,16 +12,18 @@ use crate::cpim::CpimHead;
 use crate::msrp::Status;
 use crate::msrp_control::{LegNumber, MsrpEnds, MsrpEvent, RelayCommand, SessionId, Side};
 use crate::msrp_session::{
-    Accepts, ConnectionId, Endpoint, EndpointConfig, FanOut, LegConfig, LegFailure, LegState,
+    Accepts, ConnectionId, DeliveryFailure, DeliveryState, Endpoint, EndpointConfig, FanOut,
+    LegConfig,
 };
 use crate::random::fill_random;
 use crate::sdp::{Role, Transport};
 use crate::threads;
 
-/// Blocks that are read at once when the main thread wants to hear the last word.
+/// Blocks that are read at once when the main thread wants the final event.
 const LAST_BLOCKS: usize = 64;
 
-/// From this size on, what a message leaves behind is worth giving back to the system when no session is left.
+/// From this size on, what a message leaves behind is worth giving back to the system when no
+/// session is left.
 const LARGE_BYTES: u64 = 1024 * 1024;
 
 impl Core {
@@ -132,7 +134,7 @@ impl Core {
     }
 
     fn open_leg(&mut self, id: SessionId, number: LegNumber, ends: MsrpEnds) {
-        let dropped = MsrpEvent::LegEnded(number, LegState::Failed(LegFailure::Dropped));
+        let dropped = MsrpEvent::LegEnded(number, DeliveryState::Failed(DeliveryFailure::Dropped));
         if self.fallen.contains(&id) {
             return self.events.session(id, dropped);
         }
@@ -193,7 +195,8 @@ impl Core {
         }
     }
 
-    /// What he has sent and had answered counts, and what has come without having been read: it is read and answered now.
+    /// What it has sent and had answered counts, and what has come without having been read: it is
+    /// read and answered now.
     fn close_originator(&mut self, id: SessionId) {
         let Some(originator) = self.sessions.get(&id).and_then(|s| s.originator.as_ref()) else {
             return;
@@ -215,7 +218,7 @@ impl Core {
         };
         let connection = session.fan_out.endpoint(leg).connection();
         if let Some(connection) = connection.filter(|_| !session.legs[leg.index()].decided) {
-            // His last responses may be here.
+            // Its last responses may be here.
             self.read_last(connection);
         }
         if let Some(session) = self.sessions.get_mut(&id) {

@@ -35,7 +35,7 @@ pub(super) struct Speaker {
 /// How far a connection is.
 ///
 /// ```text
-///  Connecting --TCP--> Handshake --TLS--> Open --no session left--> Lingering --peer read all, or too late--> closed
+///  Connecting --TCP--> Handshake --TLS--> Open --no session left--> Lingering --> closed
 ///       |                                  ^
 ///       +---------------TCP----------------+
 /// ```
@@ -86,7 +86,8 @@ pub(super) struct Connection {
     pub(super) opened_for: Option<(SessionId, Side)>,
     /// The ends that are bound to it.
     pub(super) bound: Vec<(SessionId, Side)>,
-    /// Whole frames: responses to the originator, refusals of our own. They go out when no leg is in the midst of a chunk.
+    /// Whole frames: responses to the originator, refusals of our own. They go out when no leg is
+    /// in the midst of a chunk.
     pub(super) frames: VecDeque<Bytes>,
     /// The leg whose turn it is.
     pub(super) speaker: Option<Speaker>,
@@ -114,7 +115,8 @@ impl Connection {
         tls: Option<rustls::Connection>,
         stage: ConnectionStage,
     ) -> Self {
-        // Responses and the last part of a chunk are not to wait for others. A socket that refuses works all the same.
+        // Responses and the last part of a chunk are not to wait for others. A socket that refuses
+        // works all the same.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
@@ -201,8 +203,9 @@ impl Connection {
         }
     }
 
-    /// Reads into `block`, which goes back by [`stow`](Self::stow) when the events of it have been taken: one block serves all
-    /// connections, so that one that is idle has none. Content that is kept keeps its block, and then the next is a new one.
+    /// Reads into `block`, which goes back by [`stow`](Self::stow) when the events of it have been
+    /// taken: one block serves all connections, so that one that is idle has none. Content that is
+    /// kept keeps its block, and then the next is a new one.
     pub(super) fn fill(&mut self, block: &mut BytesMut) -> io::Result<Filled> {
         // What the parser left goes to the front.
         let left = self.input.len();
@@ -221,12 +224,14 @@ impl Connection {
         };
         // SAFETY: recv has written the first `read` bytes of the spare capacity.
         unsafe { self.input.set_len(left + read) };
-        // Less than there was room for: the socket is empty. What comes later is an event of its own.
+        // Less than there was room for: the socket is empty. What comes later is an event of its
+        // own.
         self.readable = read == size || self.read_closed;
         Ok(Filled::Some)
     }
 
-    /// Takes the block back, but for what the parser left: part of a head, or what may become an end-line.
+    /// Takes the block back, but for what the parser left: part of a head, or what may become an
+    /// end-line.
     pub(super) fn stow(&mut self, block: &mut BytesMut) {
         let rest = match self.input.is_empty() {
             true => BytesMut::new(),
@@ -302,7 +307,8 @@ impl Connection {
         }
     }
 
-    /// No more bytes than these are there to be read, those of TLS itself included. `None`: that cannot be known.
+    /// No more bytes than these are there to be read, those of TLS itself included. `None`: that
+    /// cannot be known.
     pub(super) fn unread(&self) -> Option<u64> {
         let in_socket = rustix::io::ioctl_fionread(&self.stream).ok()?;
         let in_tls = if self.is_secure() { TLS_BYTES } else { 0 };
@@ -341,8 +347,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes as much of `slices` as the connection takes. It is full when it is not writable any more; TLS may take less
-    /// without being full.
+    /// Writes as much of `slices` as the connection takes. It is full when it is not writable any
+    /// more; TLS may take less without being full.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match &mut self.tls {
@@ -391,7 +397,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Lines up what is left of a leg that does not write any more by itself: first of all if it was its turn.
+    /// Lines up what is left of a leg that does not write any more by itself: first of all if it
+    /// was its turn.
     pub(super) fn take_over(&mut self, speaker: Speaker, output: Vec<Bytes>) {
         self.waiting.retain(|waiting| *waiting != speaker);
         if self.speaker == Some(speaker) {

@@ -27,7 +27,7 @@ use super::timers::{TimerKey, Timers};
 use super::tls::Tls;
 use crate::log::LogLevel;
 use crate::msrp_control::{MsrpEvent, SessionId, Side};
-use crate::msrp_session::{ConnectionId, LegFailure, LegState};
+use crate::msrp_session::{ConnectionId, DeliveryFailure, DeliveryState};
 use crate::names::NameThread;
 use crate::sdp::Transport;
 
@@ -51,7 +51,7 @@ pub(super) struct Core {
     pub(super) sessions: IdMap<SessionId, RelaySession>,
     /// Ends by the session-id of our URI.
     pub(super) uris: HashMap<String, (SessionId, Side)>,
-    /// Sessions that a fault of ours has ended, until they are forgotten.
+    /// Sessions torn down after a panic; input for them is ignored until they are forgotten.
     pub(super) fallen: IdSet<SessionId>,
     pub(super) connections: IdMap<ConnectionId, Connection>,
     /// What connections are read into.
@@ -69,7 +69,7 @@ pub(super) struct Core {
     pub(super) spool_outage: Outage,
     /// The time of this round.
     pub(super) now: Instant,
-    /// The session that is being worked for, should there be a fault.
+    /// The session being served; a panic tears down only this one.
     pub(super) in_hand: Option<SessionId>,
     pub(super) stopping: bool,
 }
@@ -125,11 +125,11 @@ impl Core {
         self.events.flush();
     }
 
-    /// Does one thing, and keeps a fault of ours from what it was not about.
+    /// Does one thing, and keeps an internal error from what it was not about.
     fn guard(&mut self, work: impl FnOnce(&mut Self)) {
         self.in_hand = None;
-        // What was being changed belongs to the session in hand, which is dropped whole, or to nobody in particular, and
-        // then all are.
+        // What was being changed belongs to the session in hand, which is dropped whole, or to
+        // nobody in particular, and then all are.
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
             return;
         }
@@ -138,7 +138,7 @@ impl Core {
             None => self.sessions.keys().copied().collect(),
         };
         let line = format_args!(
-            "MSRP relay: a fault of ours ends {} session(s)",
+            "MSRP relay: internal error: {} session(s) closed",
             fallen.len()
         );
         self.events.log(LogLevel::Critical, line);
@@ -156,7 +156,8 @@ impl Core {
         }
     }
 
-    /// Ends a session in which a fault happened: its state is not to be trusted, but who is owed a last word is certain.
+    /// Ends a session in which a fault happened: its state is not to be trusted, but who is owed a
+    /// final event is certain.
     fn fall(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else {
             return;
@@ -165,7 +166,7 @@ impl Core {
             self.events.session(id, MsrpEvent::MessageFailed);
         }
         for leg in session.legs.iter().filter(|leg| !leg.decided) {
-            let state = LegState::Failed(LegFailure::Dropped);
+            let state = DeliveryState::Failed(DeliveryFailure::Dropped);
             self.events
                 .session(id, MsrpEvent::LegEnded(leg.number, state));
         }
@@ -278,7 +279,8 @@ impl Core {
         }
     }
 
-    /// Takes a connection into the set that is waited for. By `deadline` something must have become of it.
+    /// Takes a connection into the set that is waited for. By `deadline` something must have become
+    /// of it.
     pub(super) fn keep(
         &mut self,
         mut connection: Connection,

@@ -105,7 +105,8 @@ impl EventReceiver {
         if let Ok(event) = self.receiver.try_recv() {
             return Some(event);
         }
-        // An event that comes after this has its own signal; one that came just before is seen below.
+        // An event that comes after this has its own signal; one that came just before is seen
+        // below.
         let _ = rustix::io::read(&self.signal, &mut [0; 8]);
         self.receiver.try_recv().ok()
     }

@@ -31,8 +31,8 @@ use crate::threads;
 /// Addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 4;
 
-/// The running relay, in the hands of the main thread. Dropped, it stops by itself, and nobody waits
-/// for that.
+/// The running relay, in the hands of the main thread. Dropped, it stops by itself, and nobody
+/// waits for that.
 ///
 /// ```
 /// use std::time::Duration;
@@ -169,8 +169,8 @@ impl Relay {
         self.events.poll()
     }
 
-    /// How far a session is; `None` before its first end is open, and once it is forgotten. Cheap, and does not hold the
-    /// relay up.
+    /// How far a session is; `None` before its first end is open, and once it is forgotten. Cheap,
+    /// and does not hold the relay up.
     pub fn progress(&self, session: SessionId) -> Option<SessionProgress> {
         self.shared.progress(session)
     }

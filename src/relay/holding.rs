@@ -25,7 +25,8 @@ impl Core {
         }
     }
 
-    /// A connection is not read from, since the memory of all sessions is used up and this session has its share.
+    /// A connection is not read from, since the memory of all sessions is used up and this session
+    /// has its share.
     pub(super) fn hold_back(&mut self, connection: ConnectionId, id: SessionId) {
         self.budget.hold_back(connection);
         if let Some(connection) = self.connections.get_mut(&connection) {
@@ -82,8 +83,9 @@ impl Core {
         self.events.log_peer(self.now, line);
     }
 
-    /// A connection is not read from. If its peer has closed it, what lies in the socket is all that will ever come: a message
-    /// that this cannot complete has failed, and nobody has to wait for the legs to find out.
+    /// A connection is not read from. If its peer has closed it, what lies in the socket is all
+    /// that will ever come: a message that this cannot complete has failed, and nobody has to wait
+    /// for the legs to find out.
     pub(super) fn look_at_unread(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id).filter(|c| c.read_closed) else {
             return;

@@ -1,5 +1,5 @@
-//! Maps by our own ids. Each event of a connection looks several of them up, and the hash of the standard library, made for
-//! keys that peers choose, takes longer than the rest of a lookup.
+//! Maps by our own ids. Each event of a connection looks several of them up, and the hash of the
+//! standard library, made for keys that peers choose, takes longer than the rest of a lookup.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 

@@ -19,7 +19,7 @@ pub(super) enum Input {
     /// The addresses of a host that an end of a session is to connect to; none if it has none.
     Resolved(SessionId, Side, Vec<SocketAddr>),
     Stop,
-    /// For tests: a fault of ours, while at work for a session or for none.
+    /// For tests: an internal error, while at work for a session or for none.
     #[cfg(test)]
     Panic(Option<SessionId>),
     /// For tests: how many deadlines are armed?
@@ -88,8 +88,9 @@ impl InputSender {
 impl InputReceiver {
     /// To be called before the queue is emptied: what comes later wakes again.
     pub(super) fn rearm(&self) {
-        // A swap, not a store: a store may become visible only after the queue has been found empty, and whoever sends in
-        // between would see a thread that is awake. Here either the sender sees `false` and wakes, or its input is seen.
+        // A swap, not a store: a store may become visible only after the queue has been found
+        // empty, and whoever sends in between would see a thread that is awake. Here either the
+        // sender sees `false` and wakes, or its input is seen.
         self.awake.swap(false, Ordering::AcqRel);
     }
 

@@ -1,4 +1,5 @@
-//! How the limits of sessions move with what all sessions have, and which connections are read from.
+//! How the limits of sessions move with what all sessions have, and which connections are read
+//! from.
 
 use super::budget::RESERVED_BYTES;
 use super::core::Core;
@@ -60,7 +61,8 @@ impl Core {
         }
     }
 
-    /// Whether a connection may be read from: content has a place to go to, and responses are being read by the peer.
+    /// Whether a connection may be read from: content has a place to go to, and responses are being
+    /// read by the peer.
     pub(super) fn may_read(&mut self, id: ConnectionId) -> bool {
         let Some(connection) = self.connections.get(&id) else {
             return false;

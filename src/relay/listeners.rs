@@ -12,7 +12,8 @@ use crate::sdp::{Fingerprint, Transport};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Bound sockets and the certificate: all that can fail for reasons that the operator has to mend. Made before the process forks; one process goes on with it.
+/// Bound sockets and the certificate: all that can fail for reasons that the operator has to mend.
+/// Made before the process forks; one process goes on with it.
 #[derive(Debug)]
 pub struct Listeners {
     pub(super) sockets: Vec<(TcpListener, Transport)>,
@@ -23,7 +24,8 @@ impl Listeners {
     /// Reads the certificate and binds the sockets.
     ///
     /// # Errors
-    /// [`RelayError`]: a port is taken, a file cannot be used, the key does not fit the certificate.
+    /// [`RelayError`]: a port is taken, a file cannot be used, the key does not fit the
+    /// certificate.
     pub fn bind(settings: &RelaySettings) -> Result<Self, RelayError> {
         let secure = |listen: &Listen| listen.transport == Transport::Tls;
         if settings.tls.is_none() && settings.listen.iter().any(secure) {
@@ -47,7 +49,8 @@ impl Listeners {
         self.tls.as_ref()?.fingerprint()
     }
 
-    /// The addresses as they are bound, in the order of the settings: with the port that was taken where port 0 asked for any.
+    /// The addresses as they are bound, in the order of the settings: with the port that was taken
+    /// where port 0 asked for any.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |(socket, _): &(TcpListener, Transport)| socket.local_addr().ok();
         self.sockets.iter().filter_map(address).collect()

@@ -1,24 +1,29 @@
 //! The relay of the module process: MSRP on sockets, for all large message sessions.
 //!
-//! The main thread of the process owns the [session machines](crate::controlling::large_message_mode::Session) and is the only
-//! one that calls the proxy. It tells the relay what to do by [`RelayCommand`](crate::msrp_control::RelayCommand)s and learns what happened from
+//! The main thread of the process owns the [session
+//! machines](crate::controlling::large_message_mode::Session) and is the only one that calls the
+//! proxy. It tells the relay what to do by
+//! [`RelayCommand`](crate::msrp_control::RelayCommand)s and learns what happened from
 //! [`RelayEvent`]s. The relay's own threads do all that could make it wait:
 //!
 //! ```text
-//!  main thread --RelayCommand--> cpm-relay: sockets, TLS, clock --write, read--> cpm-spool: spool files
-//!       ^                            |  ^                       --host name----> cpm-names: addresses
-//!       +-------- RelayEvent --------+  +------------- results ---------------------+
+//!  main thread --RelayCommand--> cpm-relay: sockets, TLS --write, read--> cpm-spool: files
+//!       ^                            |  ^                --host name----> cpm-names: addresses
+//!       +-------- RelayEvent --------+  +------------ results ---------------+
 //! ```
 //!
 //! | file | job |
 //! |---|---|
+//! | `handle`, `error` | the relay in the hands of the main thread; why it cannot start |
 //! | `settings`, `listeners` | what the operator sets; what is made of it before the fork |
-//! | `core` | the relay thread: its loop, and what a fault of ours costs |
+//! | `core` | the relay thread: its loop, and what an internal error costs |
 //! | `commands` | what the main thread asks for, and what other threads bring |
+//! | `accepting`, `unbound` | connections that peers open; those that name no session yet |
 //! | `connecting`, `parting` | connections that we open; how ends and connections part |
 //! | `reading`, `writing` | from the socket to the session, from the fan-out to the socket |
 //! | `actions` | what the originator's end and the fan-out want done |
-//! | `limits`, `holding` | how memory and spool are shared among sessions; originators who wait for that |
+//! | `budget`, `limits` | memory and spool of all sessions; the limits of each |
+//! | `holding` | originators that are held back |
 //! | `connection`, `session` | what there is of one connection, of one session |
 //! | `tls` | certificates and fingerprints |
 //! | `spool`, [`names`](crate::names) | the other threads |
@@ -26,12 +31,13 @@
 //! | `timers`, `id_map` | deadlines; maps by our own ids |
 //! | `outage` | which lines the log gets about something that is out of order |
 //!
-//! Each leg whose recipient waits for us gets a connection of its own, even if two recipients stand behind one address: RFC 4975
-//! §5.4 permits to share one, and a recipient who reads slowly would hold the other up. Peers that connect to us may
-//! use one connection for many sessions; then those take turns.
+//! Each leg whose recipient waits for us gets a connection of its own, even if two recipients stand
+//! behind one address: RFC 4975 §5.4 permits to share one, and a recipient who reads slowly would
+//! hold the other up. Peers that connect to us may use one connection for many sessions; then those
+//! take turns.
 //!
-//! Sockets are waited for through `mio`: edge-triggered, so that back-pressure and a socket that is full cost no system
-//! call, and not a line of it is ours to keep right.
+//! Sockets are waited for through `mio`: edge-triggered, so that back-pressure and a socket that is
+//! full cost no system call, and not a line of it is ours to keep right.
 
 mod accepting;
 mod actions;

@@ -1,4 +1,5 @@
-//! How ends and connections part: what is lined up is written, and the peer gets the time to read it.
+//! How ends and connections part: what is lined up is written, and the peer gets the time to read
+//! it.
 
 use std::io::{self, ErrorKind};
 
@@ -69,7 +70,8 @@ impl Core {
         self.disconnect_all(id, &bound);
     }
 
-    /// Nobody needs this connection any more. The peer gets the time to read what was written to it.
+    /// Nobody needs this connection any more. The peer gets the time to read what was written to
+    /// it.
     pub(super) fn linger(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.stage = ConnectionStage::Lingering { shut: false };
@@ -147,8 +149,8 @@ impl Core {
                     }
                     originator.ends.connection = None;
                     originator.endpoint.handle_disconnected();
-                    // Before the message he may come back, if it is for him to come. In its midst, nothing in RFC 4975
-                    // would take it up again.
+                    // Before the message it may come back, if it is for it to come. In its midst,
+                    // nothing in RFC 4975 would take it up again.
                     if originator.message.is_some() || originator.ends.active {
                         self.fail_message(id);
                     }

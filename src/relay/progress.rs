@@ -1,4 +1,5 @@
-//! What the main thread may look at while the relay is at work: plain counters, written by the relay thread alone.
+//! What the main thread may look at while the relay is at work: plain counters, written by the
+//! relay thread alone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::msrp::Status;
 use crate::msrp_control::{LegNumber, SessionId};
-use crate::msrp_session::{LegFailure, LegState, LegStatus};
+use crate::msrp_session::{DeliveryFailure, DeliveryState, LegStatus};
 
 /// How far a session is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct LegProgress {
     /// Content bytes in chunks that were answered with 200.
     pub delivered: u64,
     /// Its state.
-    pub state: LegState,
+    pub state: DeliveryState,
 }
 
 /// What the relay holds in all.
@@ -155,40 +156,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn pack(state: LegState) -> u32 {
+fn pack(state: DeliveryState) -> u32 {
     match state {
-        LegState::Waiting => 0,
-        LegState::Sending => 1,
-        LegState::Finishing => 2,
-        LegState::Delivered => 3,
-        LegState::Aborted => 4,
-        LegState::Failed(LegFailure::NoResponse) => 5,
-        LegState::Failed(LegFailure::Stalled) => 6,
-        LegState::Failed(LegFailure::Disconnected) => 7,
-        LegState::Failed(LegFailure::SpoolLost) => 8,
-        LegState::Failed(LegFailure::Dropped) => 9,
-        LegState::Failed(LegFailure::Behind) => 10,
-        LegState::Failed(LegFailure::Refused(status)) => 1000 + u32::from(status.code()),
+        DeliveryState::Waiting => 0,
+        DeliveryState::Sending => 1,
+        DeliveryState::Finishing => 2,
+        DeliveryState::Delivered => 3,
+        DeliveryState::Aborted => 4,
+        DeliveryState::Failed(DeliveryFailure::NoResponse) => 5,
+        DeliveryState::Failed(DeliveryFailure::Stalled) => 6,
+        DeliveryState::Failed(DeliveryFailure::Disconnected) => 7,
+        DeliveryState::Failed(DeliveryFailure::SpoolLost) => 8,
+        DeliveryState::Failed(DeliveryFailure::Dropped) => 9,
+        DeliveryState::Failed(DeliveryFailure::Behind) => 10,
+        DeliveryState::Failed(DeliveryFailure::Refused(status)) => 1000 + u32::from(status.code()),
     }
 }
 
-fn unpack(packed: u32) -> LegState {
+fn unpack(packed: u32) -> DeliveryState {
     match packed {
-        0 => LegState::Waiting,
-        1 => LegState::Sending,
-        2 => LegState::Finishing,
-        3 => LegState::Delivered,
-        4 => LegState::Aborted,
-        5 => LegState::Failed(LegFailure::NoResponse),
-        6 => LegState::Failed(LegFailure::Stalled),
-        7 => LegState::Failed(LegFailure::Disconnected),
-        8 => LegState::Failed(LegFailure::SpoolLost),
-        9 => LegState::Failed(LegFailure::Dropped),
-        10 => LegState::Failed(LegFailure::Behind),
+        0 => DeliveryState::Waiting,
+        1 => DeliveryState::Sending,
+        2 => DeliveryState::Finishing,
+        3 => DeliveryState::Delivered,
+        4 => DeliveryState::Aborted,
+        5 => DeliveryState::Failed(DeliveryFailure::NoResponse),
+        6 => DeliveryState::Failed(DeliveryFailure::Stalled),
+        7 => DeliveryState::Failed(DeliveryFailure::Disconnected),
+        8 => DeliveryState::Failed(DeliveryFailure::SpoolLost),
+        9 => DeliveryState::Failed(DeliveryFailure::Dropped),
+        10 => DeliveryState::Failed(DeliveryFailure::Behind),
         refused => {
             let digits = format!("{:03}", refused.saturating_sub(1000));
             let status = Status::parse(digits.as_bytes()).unwrap_or(Status::BAD_REQUEST);
-            LegState::Failed(LegFailure::Refused(status))
+            DeliveryState::Failed(DeliveryFailure::Refused(status))
         }
     }
 }
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn states_come_back() {
-        use LegFailure::*;
+        use DeliveryFailure::*;
         let failures = [
             Refused(Status::STOP_SENDING),
             NoResponse,
@@ -210,13 +211,16 @@ mod tests {
             Behind,
         ];
         let states = [
-            LegState::Waiting,
-            LegState::Sending,
-            LegState::Finishing,
-            LegState::Delivered,
-            LegState::Aborted,
+            DeliveryState::Waiting,
+            DeliveryState::Sending,
+            DeliveryState::Finishing,
+            DeliveryState::Delivered,
+            DeliveryState::Aborted,
         ];
-        for state in states.into_iter().chain(failures.map(LegState::Failed)) {
+        for state in states
+            .into_iter()
+            .chain(failures.map(DeliveryState::Failed))
+        {
             assert_eq!(unpack(pack(state)), state);
         }
     }

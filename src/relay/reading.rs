@@ -189,7 +189,8 @@ impl Core {
         }
     }
 
-    /// A request or response for an end: binds the end to the connection if it is not bound yet (RFC 4975 §5.4).
+    /// A request or response for an end: binds the end to the connection if it is not bound yet
+    /// (RFC 4975 §5.4).
     fn enter(&mut self, id: ConnectionId, session_id: SessionId, side: Side, head: &Head) -> Route {
         self.in_hand = Some(session_id);
         if self.is_bound(id, session_id, side) {

@@ -1,4 +1,5 @@
-//! What the relay has of one session: the originator's end, the fan-out, and which connection each end has.
+//! What the relay has of one session: the originator's end, the fan-out, and which connection each
+//! end has.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -47,9 +48,9 @@ pub(super) struct OriginatorEnd {
     pub(super) ends: PeerEnds,
     /// The message, once it has begun.
     pub(super) message: Option<MessageKey>,
-    /// The last word on the message has been said.
+    /// The final event of the message has been reported.
     pub(super) decided: bool,
-    /// When he was last heard, or last held back.
+    /// When it was last heard, or last held back.
     pub(super) heard: Instant,
 }
 
@@ -59,7 +60,7 @@ pub(super) struct RelayLeg {
     pub(super) ends: PeerEnds,
     /// The longest message that the recipient takes.
     pub(super) max_size: Option<u64>,
-    /// The last word has been said.
+    /// The final event has been reported.
     pub(super) decided: bool,
     /// It waits for its turn on a connection.
     pub(super) queued: bool,

@@ -17,8 +17,8 @@ pub struct RelaySettings {
     pub listen: Vec<Listen>,
     /// What bounds it.
     pub limits: RelayLimits,
-    /// Certificate and authorities; needed for a listener with TLS. Without it, `msrps` is spoken towards peers that listen
-    /// themselves, with no certificate of our own.
+    /// Certificate and authorities; needed for a listener with TLS. Without it, `msrps` is spoken
+    /// towards peers that listen themselves, with no certificate of our own.
     pub tls: Option<TlsFiles>,
     /// How peers that are named are found.
     pub names: Names,
@@ -29,7 +29,8 @@ pub struct RelaySettings {
 pub struct Listen {
     /// With TLS or without.
     pub transport: Transport,
-    /// Address and port; port 0 takes any free one. An IPv6 address does not take IPv4 connections too.
+    /// Address and port; port 0 takes any free one. An IPv6 address does not take IPv4 connections
+    /// too.
     pub address: SocketAddr,
 }
 
@@ -40,12 +41,13 @@ pub struct RelayLimits {
     pub memory_bytes: usize,
     /// Content in memory, of one session (`msrp_session_memory`); at least 1 MiB is granted.
     pub session_memory_bytes: usize,
-    /// Folder for content that does not fit into memory (`msrp_spool_dir`). The files have no name there. `None`: what does
-    /// not fit holds the sender back.
+    /// Folder for content that does not fit into memory (`msrp_spool_dir`). The files have no name
+    /// there. `None`: what does not fit holds the sender back.
     pub spool_dir: Option<PathBuf>,
     /// Size of all spool files together (`msrp_spool`).
     pub spool_bytes: u64,
-    /// A leg that takes no byte for so long while some wait for it is dropped (`msrp_stall_timeout`).
+    /// A leg that takes no byte for so long while some wait for it is dropped
+    /// (`msrp_stall_timeout`).
     pub stall: Duration,
     /// How long the originator may be held back for legs that are behind; then they have failed.
     pub hold: Duration,
@@ -53,16 +55,19 @@ pub struct RelayLimits {
     pub chunk_bytes: Option<u64>,
     /// Connections in all (`msrp_max_connections`); beyond it, a new one is closed at once.
     pub max_connections: usize,
-    /// Connections that no session is bound to (`msrp_max_unbound`); beyond it, the oldest one of the source that
-    /// has most of them is closed.
+    /// Connections that no session is bound to (`msrp_max_unbound`); beyond it, the oldest one of
+    /// the source that has most of them is closed.
     pub max_unbound: usize,
-    /// The same for those from one source (`msrp_max_unbound_per_source`), which closes its own; 0: no limit of its own.
+    /// The same for those from one source (`msrp_max_unbound_per_source`), which closes its own; 0:
+    /// no limit of its own.
     pub max_unbound_per_source: usize,
-    /// How long a connection may go without its first request for a session, TLS handshake included.
+    /// How long a connection may go without its first request for a session, TLS handshake
+    /// included.
     pub unbound: Duration,
-    /// How long a connection that we open may take to come about, TLS handshake included, all addresses of the host together.
+    /// How long a connection that we open may take to come about, TLS handshake included, all
+    /// addresses of the host together.
     pub connect: Duration,
-    /// How long the originator may send nothing while his message is not complete.
+    /// How long the originator may send nothing while its message is not complete.
     pub sender_idle: Duration,
     /// How long a response to a SEND of ours may take (RFC 4975 §7.1).
     pub response: Duration,
@@ -77,8 +82,8 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key (`msrp_tls_private_key`).
     pub private_key: PathBuf,
-    /// Authorities that we trust for peers whose session description has no fingerprint (`msrp_tls_ca_file`). `None`: those of
-    /// the system.
+    /// Authorities that we trust for peers whose session description has no fingerprint
+    /// (`msrp_tls_ca_file`). `None`: those of the system.
     pub ca: Option<PathBuf>,
 }
 

@@ -1,7 +1,8 @@
 //! Spool files, and the thread that reads and writes them.
 //!
-//! One file for each session that needs one, made at the first write and without a name: it is gone with its last handle,
-//! whatever becomes of the process. What a session has of the quota is counted by the relay thread.
+//! One file for each session that needs one, made at the first write and without a name: it is gone
+//! with its last handle, whatever becomes of the process. What a session has of the quota is
+//! counted by the relay thread.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -102,8 +103,8 @@ fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDon
 fn create_unnamed(dir: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
-    // Where a file system has files without a name, there is no moment at which a crash would leave one behind. O_EXCL: it
-    // never gets a name.
+    // Where a file system has files without a name, there is no moment at which a crash would leave
+    // one behind. O_EXCL: it never gets a name.
     let unnamed = libc::O_TMPFILE | libc::O_EXCL;
     if let Ok(file) = options.clone().custom_flags(unnamed).open(dir) {
         return Ok(file);

@@ -1,4 +1,4 @@
-//! Faults of our own, which no peer can bring about. What peers do is in `tests/relay`.
+//! Internal errors, which no peer can bring about. What peers do is in `tests/relay`.
 
 use std::net::TcpListener;
 use std::sync::mpsc;
@@ -11,7 +11,7 @@ use super::*;
 use crate::log::LogLevel;
 use crate::msrp::{MsrpUri, Path};
 use crate::msrp_control::{LegNumber, MsrpEnds, MsrpEvent, RelayCommand, SessionId};
-use crate::msrp_session::{LegFailure, LegState};
+use crate::msrp_session::{DeliveryFailure, DeliveryState};
 use crate::sdp::{Role, Transport};
 
 fn started() -> Relay {
@@ -61,7 +61,7 @@ fn open(relay: &mut Relay, number: u8) {
 }
 
 fn assert_last_words(relay: &mut Relay, number: u8) {
-    let dropped = LegState::Failed(LegFailure::Dropped);
+    let dropped = DeliveryState::Failed(DeliveryFailure::Dropped);
     for expected in [
         MsrpEvent::MessageFailed,
         MsrpEvent::LegEnded(LegNumber(7), dropped),
@@ -84,10 +84,10 @@ fn a_fault_ends_the_session_that_it_was_in_and_no_other() {
     let line = next(&mut relay);
     assert!(matches!(line, RelayEvent::Log(LogLevel::Critical, _)));
     assert_last_words(&mut relay, 1);
-    // What comes late for a fallen session has its last word at once.
+    // What comes late for a fallen session has its final event at once.
     let leg = RelayCommand::OpenLeg(LegNumber(8), passive("late"));
     relay.command(session(1), leg);
-    let dropped = LegState::Failed(LegFailure::Dropped);
+    let dropped = DeliveryState::Failed(DeliveryFailure::Dropped);
     let expected = MsrpEvent::LegEnded(LegNumber(8), dropped);
     let event = next(&mut relay);
     assert!(matches!(event, RelayEvent::Session(_, event) if event == expected));

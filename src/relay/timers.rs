@@ -25,7 +25,8 @@ impl Timer {
     }
 }
 
-/// Each owner has one entry at most, which must go with it: an entry that is left behind wakes the thread for nothing.
+/// Each owner has one entry at most, which must go with it: an entry that is left behind wakes the
+/// thread for nothing.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     entries: BTreeMap<(Instant, u64), TimerKey>,

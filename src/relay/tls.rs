@@ -1,8 +1,9 @@
 //! MSRP over TLS (RFC 4975 §14): our certificate, and who we believe.
 //!
-//! A session description with `a=fingerprint` (RFC 8122) says which certificate its author has; that counts, whoever signed
-//! it, as it came the way the session itself came. Without one, a peer that we connect to needs a certificate for its host
-//! name from an authority that we trust; of a peer that connects to us, nothing but the session's unguessable URI is asked.
+//! A session description with `a=fingerprint` (RFC 8122) says which certificate its author has;
+//! that counts, whoever signed it, as it came the way the session itself came. Without one, a peer
+//! that we connect to needs a certificate for its host name from an authority that we trust; of a
+//! peer that connects to us, nothing but the session's unguessable URI is asked.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -190,7 +191,8 @@ impl Identity {
     }
 }
 
-/// Believes the peer that has the key of the one certificate whose hash its session description gave.
+/// Believes the peer that has the key of the one certificate whose hash its session description
+/// gave.
 #[derive(Debug)]
 struct ByFingerprint {
     fingerprint: Fingerprint,
@@ -235,8 +237,8 @@ impl ServerCertVerifier for ByFingerprint {
     }
 }
 
-/// Asks for a certificate, and takes any whose key the peer has: which one it must be is known once a request has named the
-/// session.
+/// Asks for a certificate, and takes any whose key the peer has: which one it must be is known once
+/// a request has named the session.
 #[derive(Debug)]
 struct AnyClient {
     algorithms: WebPkiSupportedAlgorithms,

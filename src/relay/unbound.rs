@@ -1,4 +1,5 @@
-//! Accepted connections that have not named a session yet, and which of them makes room for another one.
+//! Accepted connections that have not named a session yet, and which of them makes room for another
+//! one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -7,7 +8,8 @@ use super::id_map::IdMap;
 use crate::msrp_session::ConnectionId;
 use crate::shared::Source;
 
-/// They are bounded in all and for each source, so that one that opens connections without end closes its own.
+/// They are bounded in all and for each source, so that one that opens connections without end
+/// closes its own.
 #[derive(Debug)]
 pub(super) struct Unbound {
     max: usize,
@@ -20,7 +22,8 @@ pub(super) struct Unbound {
 }
 
 impl Unbound {
-    /// None yet. At most `max`, and `max_per_source` of one source; 0: as many as there may be in all.
+    /// None yet. At most `max`, and `max_per_source` of one source; 0: as many as there may be in
+    /// all.
     pub(super) fn new(max: usize, max_per_source: usize) -> Self {
         Unbound {
             max,
@@ -39,8 +42,8 @@ impl Unbound {
         self.sources.len()
     }
 
-    /// The one that has to be closed before another one from this address is taken in: the oldest of its own source, if that has
-    /// its share, or else of the source that has most.
+    /// The one that has to be closed before another one from this address is taken in: the oldest
+    /// of its own source, if that has its share, or else of the source that has most.
     pub(super) fn in_the_way_of(&self, address: IpAddr) -> Option<ConnectionId> {
         let own = Source::of(address);
         let source = match self.count(own) >= self.max_per_source {

@@ -94,7 +94,8 @@ impl Core {
                 self.after_fan_out(speaker.session);
                 match (others || refusals) && (between || !asked) {
                     true => continue,
-                    // A chunk whose content is still to come from the spool cannot be ended; then the leg is woken.
+                    // A chunk whose content is still to come from the spool cannot be ended; then
+                    // the leg is woken.
                     false => return,
                 }
             }

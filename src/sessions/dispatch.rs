@@ -93,8 +93,8 @@ impl Sessions {
         self.sessions.is_empty()
     }
 
-    /// What the relay has to do next. It has to have the commands before a request or reply that comes
-    /// after them leaves: upon that a peer may connect.
+    /// What the relay has to do next. It has to have the commands before a request or reply that
+    /// comes after them leaves: upon that a peer may connect.
     pub fn poll_command(&mut self) -> Option<RelayOrder> {
         self.commands.pop_front()
     }

@@ -1,5 +1,5 @@
-//! Memory that all processes of the proxy share: bounded, and without a lock, which a process that is
-//! killed could leave behind.
+//! Memory that all processes of the proxy share: bounded, and without a lock, which a process that
+//! is killed could leave behind.
 //!
 //! | file | job |
 //! |---|---|

@@ -1,13 +1,14 @@
-//! How many recipients are awaited for each sender, each source and each destination, so that none of them takes the room of
-//! all others.
+//! How many recipients are awaited for each sender, each source and each destination, so that none
+//! of them takes the room of all others.
 //!
 //! ```text
 //!  slot of a keyed hash: [hash | 8 numbers, one for each of the last 8 times of 8 s]
 //! ```
 //!
-//! A recipient is counted in the time in which its message was accepted, and taken off when its request has ended, in whichever
-//! process that is. What is never taken off, since a process was killed, is gone with its time: no number can leak. A number
-//! that several processes change at once can be off by what they changed; it bounds, and is no account.
+//! A recipient is counted in the time in which its message was accepted, and taken off when its
+//! request has ended, in whichever process that is. What is never taken off, since a process was
+//! killed, is gone with its time: no number can leak. A number that several processes change at
+//! once can be off by what they changed; it bounds, and is no account.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicU64;
@@ -45,7 +46,8 @@ pub enum Share {
 /// Where requests go by their URI: its host, and its port where it has one.
 pub type Destination<'a> = (&'a str, Option<u16>);
 
-/// What the recipients of one message are counted in. Goes with each of its copies, and comes back when that has ended.
+/// What the recipients of one message are counted in. Goes with each of its copies, and comes back
+/// when that has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Charge(u32);
 
@@ -101,11 +103,12 @@ impl OutstandingTable {
         OutstandingTable { words, seed, now_s }
     }
 
-    /// Counts the recipients of a message of a sender, whom a number stands for, from a source, where that has a share. Each
-    /// comes with its limit; 0: none.
+    /// Counts the recipients of a message of a sender, whom a number stands for, from a source,
+    /// where that has a share. Each comes with its limit; 0: none.
     ///
     /// # Errors
-    /// Whose share is used up: others of it are awaited, and with these there would be more than the limit. Then nothing was counted.
+    /// Whose share is used up: others of it are awaited, and with these there would be more than
+    /// the limit. Then nothing was counted.
     pub fn charge(
         &self,
         (sender, sender_limit): (u64, usize),
@@ -139,7 +142,8 @@ impl OutstandingTable {
         }
     }
 
-    /// Counts a recipient at a destination, whose message `charge` is of. False: that has its share.
+    /// Counts a recipient at a destination, whose message `charge` is of. False: that has its
+    /// share.
     pub fn charge_destination(
         &self,
         destination: Destination<'_>,
@@ -173,7 +177,8 @@ impl OutstandingTable {
         }
     }
 
-    /// Whether the operator is to be told now that a share is used up: true once a minute, in one of the processes.
+    /// Whether the operator is to be told now that a share is used up: true once a minute, in one
+    /// of the processes.
     pub fn is_time_to_tell(&self) -> bool {
         let now = (self.now_s)().saturating_add(1);
         let last = self.words[0].load(Relaxed);
@@ -220,7 +225,8 @@ impl OutstandingTable {
         Self::slots_of(key).find(|slot| self.words(*slot)[0].load(Relaxed) == key)
     }
 
-    /// The slot of a key: its own, one in which nobody is awaited, or else the one that the fewest are awaited in.
+    /// The slot of a key: its own, one in which nobody is awaited, or else the one that the fewest
+    /// are awaited in.
     fn claim(&self, key: u64, now: u64) -> Option<usize> {
         if let Some(slot) = self.find(key) {
             return Some(slot);

@@ -1,36 +1,39 @@
-//! Which requests have been taken, so that none is fanned out twice, whatever the network repeats (RFC 3261 8.2.2.2, 17.2.2;
-//! RFC 6026): one table in memory that all processes share.
+//! Which requests have been taken, so that none is fanned out twice, whatever the network repeats
+//! (RFC 3261 8.2.2.2, 17.2.2; RFC 6026): one table in memory that all processes share.
 //!
 //! ```text
 //!  bucket of a request
 //!  [newest] [entry] x 16 [state] x 16
 //! ```
 //!
-//! A bucket is a ring of the last 16 requests whose keyed hash leads to it; the newest overwrites the oldest. An entry is
-//! one word: some bits of the hash, when the request was claimed, and its number in the ring, which says where its entry and
-//! its state stand. The newest entry stands in front of the ring, and whoever puts another one there has moved it to its place
-//! before. So a claim is one compare-and-swap of that one word: of two processes that claim the same request at the same time,
-//! the second one fails, looks again, and finds the first one's entry.
+//! A bucket is a ring of the last 16 requests whose keyed hash leads to it; the newest overwrites
+//! the oldest. An entry is one word: some bits of the hash, when the request was claimed, and its
+//! number in the ring, which says where its entry and its state stand. The newest entry stands in
+//! front of the ring, and whoever puts another one there has moved it to its place before. So a
+//! claim is one compare-and-swap of that one word: of two processes that claim the same request at
+//! the same time, the second one fails, looks again, and finds the first one's entry.
 //!
-//! The state of an entry (of which branch, answered, given back) is one word too, written after the claim by who made it. It
-//! bears the number of its entry: the state of a process that was killed, or that comes when its entry is long overwritten, is
-//! none. The key is random and the same in all processes: nobody outside can aim at a bucket.
+//! The state of an entry (of which branch, answered, given back) is one word too, written after the
+//! claim by who made it. It bears the number of its entry: the state of a process that was killed,
+//! or that comes when its entry is long overwritten, is none. The key is random and the same in all
+//! processes: nobody outside can aim at a bucket.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use ring::hmac;
 
-/// How long a request other than INVITE is known after it was taken, in seconds. Its sender repeats it for 64*T1 = 32 s (RFC
-/// 3261 timer F); a proxy on the way may then try another branch, which is repeated as long, and the answer itself
-/// may take 30 s.
+/// How long a request other than INVITE is known after it was taken, in seconds. Its sender repeats
+/// it for 64*T1 = 32 s (RFC 3261 timer F); a proxy on the way may then try another branch, which is
+/// repeated as long, and the answer itself may take 30 s.
 pub(crate) const KEPT_S: u16 = 96;
 
-/// The same for an INVITE: it is answered within 160 s, and a proxy on the way may try another branch after timer C, 180 s,
-/// and repeat that for 64*T1 (RFC 3261 16.6 item 11).
+/// The same for an INVITE: it is answered within 160 s, and a proxy on the way may try another
+/// branch after timer C, 180 s, and repeat that for 64*T1 (RFC 3261 16.6 item 11).
 pub(crate) const INVITE_KEPT_S: u16 = 240;
 
-/// Between a claim and its state there are some nanoseconds. Who takes longer than this has been killed.
+/// Between a claim and its state there are some nanoseconds. Who takes longer than this has been
+/// killed.
 const UNFINISHED_S: u16 = 10;
 
 /// Entries in a ring. On average four are in use when the table is as full as it may be.
@@ -60,7 +63,8 @@ pub enum Known {
     Merged,
 }
 
-/// The right to fan a request out, which only one process gets. A number that may go from process to process.
+/// The right to fan a request out, which only one process gets. A number that may go from process
+/// to process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     bucket: usize,
@@ -91,7 +95,8 @@ impl Claim {
     }
 }
 
-/// `check` (37 bits), whether it is an INVITE (1), when it was claimed (16 bits of the seconds), number (10).
+/// `check` (37 bits), whether it is an INVITE (1), when it was claimed (16 bits of the seconds),
+/// number (10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry(u64);
 
@@ -137,7 +142,8 @@ impl Entry {
     }
 }
 
-/// More of the request's hash (26 bits), its branch (25), what became of it (3), the entry's number (10).
+/// More of the request's hash (26 bits), its branch (25), what became of it (3), the entry's number
+/// (10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State(u64);
 
@@ -162,7 +168,8 @@ impl State {
     }
 }
 
-/// The requests that were taken last. Clones are the same table, and so is the copy that a fork makes.
+/// The requests that were taken last. Clones are the same table, and so is the copy that a fork
+/// makes.
 #[derive(Clone, Debug)]
 pub struct RequestTable {
     words: &'static [AtomicU64],
@@ -178,8 +185,8 @@ impl RequestTable {
         requests.div_ceil(USED) * BUCKET_WORDS
     }
 
-    /// The table in `words`, whose length is that of [`words`](Self::words) and which are all 0 before the first use.
-    /// `random` makes its key.
+    /// The table in `words`, whose length is that of [`words`](Self::words) and which are all 0
+    /// before the first use. `random` makes its key.
     pub fn new(words: &'static [AtomicU64], random: fn(&mut [u8]), now_s: fn() -> u64) -> Self {
         let mut key = [0; 32];
         random(&mut key);
@@ -191,8 +198,8 @@ impl RequestTable {
         }
     }
 
-    /// Names a request by what is the same in all that came of it upstream, and by what only its repetitions over this
-    /// branch have.
+    /// Names a request by what is the same in all that came of it upstream, and by what only its
+    /// repetitions over this branch have.
     pub fn name(&self, request: &[&[u8]], branch: &[&[u8]], is_invite: bool) -> RequestName {
         let of_request = self.hash(b"request", request);
         let place = (u128::from(of_request[0]) * self.buckets as u128) >> 64;
@@ -342,8 +349,8 @@ impl Bucket {
         State(self.state_word(place).load(Acquire))
     }
 
-    /// Moves the newest entry to its place in the ring, if nobody has. One who is late finds another word there than he has
-    /// read, or fails at the swap that follows.
+    /// Moves the newest entry to its place in the ring, if nobody has. One who is late finds
+    /// another word there than it has read, or fails at the swap that follows.
     fn settle(self, newest: Entry) {
         let word = &self.words[1 + newest.place()];
         let before = word.load(Acquire);
@@ -352,8 +359,9 @@ impl Bucket {
         }
     }
 
-    /// Writes the first state of an entry over those of the entries before it at its place, which may change meanwhile. One
-    /// who comes so late that the ring has gone round leaves what he finds.
+    /// Writes the first state of an entry over those of the entries before it at its place, which
+    /// may change meanwhile. One who comes so late that the ring has gone round leaves what it
+    /// finds.
     fn begin(self, entry: Entry, state: State) {
         let word = self.state_word(entry.place());
         let _ = word.fetch_update(AcqRel, Acquire, |found| {

@@ -1,17 +1,20 @@
-//! Who has sent which message: what a disposition notification about it is forwarded by (spec-notes N37).
+//! Who has sent which message: what a disposition notification about it is forwarded by (readings
+//! N37).
 //!
-//! One table in memory that all processes share, bounded, and without a lock, which a process that is killed could leave
-//! behind:
+//! One table in memory that all processes share, bounded, and without a lock, which a process that
+//! is killed could leave behind:
 //!
 //! ```text
 //!  bucket of a Message-ID            ring of records
-//!  [check|number] x 8  ------------> number % records: name, proof, until, length, undelivered, URI
+//!  [check|number] x 8  ----------> number % records: name, proof, until, length, undelivered, URI
 //! ```
 //!
-//! Records are numbered as they come, and the newest overwrites the oldest. A Message-ID is not kept: its keyed hash says
-//! which bucket its record is found by, and names it there. Whatever is read proves itself: a record that is being overwritten, or
-//! that a process has not written to its end, does not hold the keyed hash of what is in it, and counts as none. The key is random
-//! and the same in all processes: nobody outside can aim at a bucket, nor at the name of another message.
+//! Records are numbered as they come, and the newest overwrites the oldest. A Message-ID is not
+//! kept: its keyed hash says which bucket its record is found by, and names it there. Whatever is
+//! read proves itself: a record that is being overwritten, or that a process has not written to its
+//! end, does not hold the keyed hash of what is in it, and counts as none. The key is random and
+//! the same in all processes: nobody outside can aim at a bucket, nor at the name of another
+//! message.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -27,7 +30,8 @@ const BUCKET_WORDS: usize = 8;
 const URI_WORDS: usize = 25;
 /// Name, proof (128 bits each), until, length; the number with the undelivered recipients; URI.
 const RECORD_WORDS: usize = UNDELIVERED + 1 + URI_WORDS;
-/// Where in a record its number and its undelivered recipients stand. They change with each recipient that fails, and prove nothing.
+/// Where in a record its number and its undelivered recipients stand. They change with each
+/// recipient that fails, and prove nothing.
 const UNDELIVERED: usize = 6;
 /// Bits for the recipients; above them stands the record's number.
 const COUNT_BITS: u32 = 16;
@@ -37,7 +41,8 @@ const MAX_COUNTED: usize = (1 << COUNT_BITS) - 1;
 /// In front of the buckets: the number of the newest record, in a cache line of its own.
 const HEAD_WORDS: usize = 8;
 
-/// A number in a bucket: the upper bits are some of the name's, to pass over nearly all other records without a look at them.
+/// A number in a bucket: the upper bits are some of the name's, to pass over nearly all other
+/// records without a look at them.
 const NUMBER_BITS: u32 = 48;
 const NUMBER: u64 = (1 << NUMBER_BITS) - 1;
 
@@ -47,7 +52,8 @@ const TRIES: usize = 8;
 /// A keyed hash.
 type Hash = [u64; 2];
 
-/// The senders of the last messages. Clones are the same table, and so is the copy that a fork makes.
+/// The senders of the last messages. Clones are the same table, and so is the copy that a fork
+/// makes.
 #[derive(Clone, Debug)]
 pub struct SenderTable {
     words: &'static [AtomicU64],
@@ -60,16 +66,16 @@ pub struct SenderTable {
 /// The sender of a message whose Message-ID is yet to come.
 #[derive(Clone, Debug)]
 pub struct SenderNote {
-    /// Where to note him.
+    /// Where to note it.
     pub senders: SenderTable,
-    /// His URI.
+    /// Its URI.
     pub sender: String,
     /// For how many seconds.
     pub ttl_s: u64,
 }
 
 impl SenderNote {
-    /// Notes him, now that it has come.
+    /// Notes it, now that it has come.
     pub fn note(&self, message_id: &str) {
         self.senders.note(message_id, &self.sender, self.ttl_s);
     }
@@ -90,7 +96,8 @@ impl Noted {
     }
 }
 
-/// What ties the end of an outgoing request to the record of its message: the lower bits of the record's number.
+/// What ties the end of an outgoing request to the record of its message: the lower bits of the
+/// record's number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link(u32);
 
@@ -115,8 +122,8 @@ impl SenderTable {
         HEAD_WORDS + records * (BUCKET_WORDS + RECORD_WORDS)
     }
 
-    /// The table in `words`, whose length is that of [`words`](Self::words) and which are all 0 before the first use. `random` makes
-    /// its key.
+    /// The table in `words`, whose length is that of [`words`](Self::words) and which are all 0
+    /// before the first use. `random` makes its key.
     pub fn new(words: &'static [AtomicU64], random: fn(&mut [u8]), now_s: fn() -> u64) -> Self {
         let mut key = [0; 32];
         random(&mut key);
@@ -128,8 +135,9 @@ impl SenderTable {
         }
     }
 
-    /// Notes who has sent a message, for `ttl_s` seconds. `None`: nothing was noted. The sender of a message that is known stays
-    /// who he is: what recipients know of it, its Message-ID, does not make one of them its sender.
+    /// Notes who has sent a message, for `ttl_s` seconds. `None`: nothing was noted. The sender of
+    /// a message that is known stays who it is: what recipients know of it, its Message-ID, does
+    /// not make one of them its sender.
     pub fn note(&self, message_id: &str, sender: &str, ttl_s: u64) -> Option<Noted> {
         self.note_counted(message_id, sender, ttl_s, 0)
     }
@@ -189,7 +197,8 @@ impl SenderTable {
         })
     }
 
-    /// So many more recipients of a message have failed. The sender, this one time, when those are all.
+    /// So many more recipients of a message have failed. The sender, this one time, when those are
+    /// all.
     pub fn fail(&self, link: Link, recipients: usize) -> Option<String> {
         if link == Link::default() || recipients == 0 || self.records == 0 {
             return None;
@@ -262,8 +271,8 @@ impl SenderTable {
         Some((name, *until, uri))
     }
 
-    /// Puts an entry into a bucket: in place of one whose record is gone, or else of the oldest. False: others have been
-    /// quicker too often.
+    /// Puts an entry into a bucket: in place of one whose record is gone, or else of the oldest.
+    /// False: others have been quicker too often.
     fn enter(&self, bucket: usize, entry: u64) -> bool {
         let words = &self.words[bucket..][..BUCKET_WORDS];
         (0..TRIES).any(|_| {
@@ -282,7 +291,8 @@ impl SenderTable {
         })
     }
 
-    /// Whether the ring still has the record of an entry. Where others add records meanwhile, it need not be true any more.
+    /// Whether the ring still has the record of an entry. Where others add records meanwhile, it
+    /// need not be true any more.
     fn is_kept(&self, entry: u64, newest: u64) -> bool {
         let number = entry & NUMBER;
         number != 0 && newest.saturating_sub(number) < self.records as u64
@@ -547,7 +557,8 @@ mod tests {
         assert_eq!(table.find("1").as_deref(), Some("sip:anne@example.com"));
     }
 
-    /// Everybody writes and reads in a table that is far too small: what is found is always whole and the right one.
+    /// Everybody writes and reads in a table that is far too small: what is found is always whole
+    /// and the right one.
     #[test]
     fn many_at_once_never_find_a_wrong_sender() {
         let table = table(16);

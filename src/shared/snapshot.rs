@@ -3,12 +3,12 @@ use std::sync::atomic::{AtomicU64, fence};
 
 use rustix::process::{Pid, getpid, test_kill_process};
 
-/// A text that all processes have in common, with a number that grows with each change: whoever keeps
-/// what it has made of the text looks at the number only, which is one load from memory.
+/// A text that all processes have in common, with a number that grows with each change: whoever
+/// keeps what it has made of the text looks at the number only, which is one load from memory.
 ///
 /// The text stands in one of two places, and the next one is written into the other. So a reader
-/// never waits, and reads again only where two changes have come while it was reading. A writer that
-/// is killed leaves the text as it was.
+/// never waits, and reads again only where two changes have come while it was reading. A writer
+/// that is killed leaves the text as it was.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot {
     version: &'static AtomicU64,

@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whom an address counts for: an IPv4 address by itself, an IPv6 address with its /64, of which a peer has all.
+/// Whom an address counts for: an IPv4 address by itself, an IPv6 address with its /64, of which a
+/// peer has all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source(IpAddr);
 

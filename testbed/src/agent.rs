@@ -94,8 +94,8 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// A user agent. It records what it gets and answers by its [`Answer`] (200 to everything, until told
-/// otherwise). One agent can be many recipients: it takes every user part.
+/// A user agent. It records what it gets and answers by its [`Answer`] (200 to everything, until
+/// told otherwise). One agent can be many recipients: it takes every user part.
 ///
 /// The `expect_…` calls panic, with what came instead, when they are disappointed. The agent ends
 /// when it is dropped.
@@ -344,7 +344,8 @@ impl Drop for Agent {
     fn drop(&mut self) {
         *lock(&self.shared.ended) = true;
         self.shared.ending.notify_all();
-        // A datagram wakes its reader; std does not survive the end of a UDP socket that is being read from.
+        // A datagram wakes its reader; std does not survive the end of a UDP socket that is being
+        // read from.
         if let Ok(own) = self.shared.udp.local_addr() {
             let _ = self.shared.udp.send_to(b"", own);
         }

@@ -22,8 +22,8 @@ use crate::recording::PortUse;
 use crate::sipp::{Scenario, Sipp};
 use crate::web_server::WebServer;
 
-/// Everything that one test needs, apart from every other test. Let it be declared first, so that it
-/// is dropped last: when the test has failed by then, the folder `.test-logs/<test name>/` with
+/// Everything that one test needs, apart from every other test. Let it be declared first, so that
+/// it is dropped last: when the test has failed by then, the folder `.test-logs/<test name>/` with
 /// configurations, logs and captures stays and its path is printed; else it is removed.
 /// `CPM_TEST_LOGS` names another place than `.test-logs`.
 #[derive(Debug)]

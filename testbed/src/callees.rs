@@ -77,7 +77,8 @@ impl Plan {
         self
     }
 
-    /// As the active end: it connects once it has the ACK, and binds the connection by an empty SEND.
+    /// As the active end: it connects once it has the ACK, and binds the connection by an empty
+    /// SEND.
     pub fn active(mut self) -> Self {
         self.setup = "active";
         self
@@ -95,8 +96,8 @@ impl Plan {
         self
     }
 
-    /// `a=path` names this host and port, where nobody is: c= and m= lead to a middlebox, which is where the peer is
-    /// (RFC 6714).
+    /// `a=path` names this host and port, where nobody is: c= and m= lead to a middlebox, which is
+    /// where the peer is (RFC 6714).
     pub fn at_path_host(mut self, authority: &str) -> Self {
         self.host = Some(authority.to_owned());
         self
@@ -108,14 +109,16 @@ impl Plan {
         self
     }
 
-    /// The answer has this attribute, with an empty value as one without any; without a value it is left out.
+    /// The answer has this attribute, with an empty value as one without any; without a value it is
+    /// left out.
     pub fn attribute(mut self, name: &str, value: Option<&str>) -> Self {
         self.attributes
             .push((name.to_owned(), value.map(str::to_owned)));
         self
     }
 
-    /// The first UPDATEs and re-INVITEs in its dialog get these answers; those that follow are accepted.
+    /// The first UPDATEs and re-INVITEs in its dialog get these answers; those that follow are
+    /// accepted.
     pub fn answers_refreshes(mut self, replies: impl IntoIterator<Item = Reply>) -> Self {
         self.refreshes.extend(replies);
         self
@@ -145,8 +148,8 @@ impl Plan {
     }
 }
 
-/// All recipients of a test, told apart by their user parts. They follow [`Plan::accept`] until told otherwise. Each
-/// INVITE gets an MSRP session of its own.
+/// All recipients of a test, told apart by their user parts. They follow [`Plan::accept`] until
+/// told otherwise. Each INVITE gets an MSRP session of its own.
 #[derive(Debug)]
 pub struct Callees {
     // The agent goes first, so that nobody asks for a session of a peer that is gone.
@@ -203,7 +206,8 @@ impl InvitedCall {
         }
         let start = find(body, b"v=0\r\n").ok_or("no description")?;
         let length = find(&body[start..], b"\r\n--").map_or(body.len() - start, |end| end + 2);
-        // The line end before a boundary is the boundary's; a description that ends in one has another.
+        // The line end before a boundary is the boundary's; a description that ends in one has
+        // another.
         let text = &body[start..start + length];
         SdpRead::of(
             text.strip_suffix(b"\r\n\r\n")
@@ -321,7 +325,8 @@ impl Callees {
             .map_or(0, Vec::len)
     }
 
-    /// The requests with this method that have come in the dialog of this call, repetitions not counted.
+    /// The requests with this method that have come in the dialog of this call, repetitions not
+    /// counted.
     pub fn requests_in(&self, call: &InvitedCall, method: &str) -> Vec<Received> {
         let mut all = self.agent.received();
         all.retain(|one| one.call_id() == call.invite.call_id() && one.method() == Some(method));

@@ -21,12 +21,12 @@ use crate::sys::Signal;
 /// Longest wait for dumpcap to begin, to show a marker and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Kernel buffer in MiB: a burst of many thousand messages. The kernel fills it in 128 blocks of 256 KiB, and begins a new one
-/// after 250 ms at the latest.
+/// Kernel buffer in MiB: a burst of many thousand messages. The kernel fills it in 128 blocks of
+/// 256 KiB, and begins a new one after 250 ms at the latest.
 const KERNEL_BUFFER_MIB: &str = "32";
 
-/// So little in so short a time cannot fill the buffer, even if dumpcap does not read at all: it takes at most 43 blocks for
-/// the bytes and 40 for the time.
+/// So little in so short a time cannot fill the buffer, even if dumpcap does not read at all: it
+/// takes at most 43 blocks for the bytes and 40 for the time.
 const ALWAYS_FITS: (u64, Duration) = (8 << 20, Duration::from_secs(10));
 
 /// What dumpcap says once the interface is open and the filter in place.
@@ -84,8 +84,9 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts to capture what `filter` (in the language of pcap-filter) lets through, and waits until nothing sent from now
-    /// on can be missed. `marker_port` is a UDP port that it lets through and that nobody else uses.
+    /// Starts to capture what `filter` (in the language of pcap-filter) lets through, and waits
+    /// until nothing sent from now on can be missed. `marker_port` is a UDP port that it lets
+    /// through and that nobody else uses.
     pub(crate) fn start(
         filter: &str,
         marker_port: u16,
@@ -172,7 +173,8 @@ impl Capture {
     }
 }
 
-/// Copies the capture to its file; tells when the marker has gone through. Returns the length of the file.
+/// Copies the capture to its file; tells when the marker has gone through. Returns the length of
+/// the file.
 fn store(
     mut stdout: ChildStdout,
     mut file: File,
@@ -198,8 +200,8 @@ fn store(
     }
 }
 
-/// Whether all that was sent since the start is there. dumpcap also counts what the kernel dropped before the filter was in
-/// place, when other tests filled the buffer in the moment between.
+/// Whether all that was sent since the start is there. dumpcap also counts what the kernel dropped
+/// before the filter was in place, when other tests filled the buffer in the moment between.
 fn nothing_missing(words: &str, bytes: u64, running: Duration) -> bool {
     nothing_dropped(words) || (bytes < ALWAYS_FITS.0 && running < ALWAYS_FITS.1)
 }

@@ -31,8 +31,8 @@ modparam("ctl", "binrpc", "unix:@CTL@")
 @ROUTES@
 "#;
 
-/// A configuration in the making. The proxy listens on 127.0.0.1, UDP and TCP on one port; modules `kex`
-/// and `ctl` are always there, since the bench asks through them whether the proxy is up.
+/// A configuration in the making. The proxy listens on 127.0.0.1, UDP and TCP on one port; modules
+/// `kex` and `ctl` are always there, since the bench asks through them whether the proxy is up.
 ///
 /// Everywhere in the text `@PORT@` is the proxy's port, `@CTL@` its control socket and `@FOLDER@`
 /// a folder of this proxy alone.
@@ -63,7 +63,8 @@ impl ProxyConfig {
         }
     }
 
-    /// Another frame than the bench's own. It must hold `@LISTEN@` and a `ctl` module on `unix:@CTL@`.
+    /// Another frame than the bench's own. It must hold `@LISTEN@` and a `ctl` module on
+    /// `unix:@CTL@`.
     pub fn template(mut self, template: &str) -> Self {
         self.template = template.to_owned();
         self

@@ -100,7 +100,8 @@ pub fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-/// A CPM pager MESSAGE from `sender` to `service` (the EXPLODER-URI, the address of the CF, or a group).
+/// A CPM pager MESSAGE from `sender` to `service` (the EXPLODER-URI, the address of the CF, or a
+/// group).
 pub fn cpm_message(sender: &str, service: &str) -> CpmMessage {
     CpmMessage {
         sender: sender.to_owned(),
@@ -113,8 +114,8 @@ pub fn cpm_message(sender: &str, service: &str) -> CpmMessage {
     }
 }
 
-/// A CPM pager MESSAGE in the making. [`request`](Self::request) gives the request, whose headers can then
-/// be replaced or removed one by one.
+/// A CPM pager MESSAGE in the making. [`request`](Self::request) gives the request, whose headers
+/// can then be replaced or removed one by one.
 #[derive(Debug, Clone)]
 pub struct CpmMessage {
     sender: String,

@@ -46,8 +46,8 @@ impl GroupDocument {
         self
     }
 
-    /// Rules in place of [`MEMBERS_MAY_SEND`]; prefixes are `cp` (common-policy), `ocp` (OMA's conditions) and
-    /// `oxe` (its extensions), OMA's actions have none.
+    /// Rules in place of [`MEMBERS_MAY_SEND`]; prefixes are `cp` (common-policy), `ocp` (OMA's
+    /// conditions) and `oxe` (its extensions), OMA's actions have none.
     pub fn rules(mut self, rules: &str) -> Self {
         self.rules = rules.to_owned();
         self

@@ -161,7 +161,8 @@ impl Inbox {
     }
 }
 
-/// What makes two messages one (RFC 3261 §17.1.3, §17.2.3); a response repeats if its status does too.
+/// What makes two messages one (RFC 3261 §17.1.3, §17.2.3); a response repeats if its status does
+/// too.
 fn transaction_key(message: &Message) -> Option<String> {
     let branch = message.branch()?;
     let (number, method) = message.cseq()?;

@@ -9,26 +9,13 @@ pub(crate) fn binary() -> OsString {
     std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into())
 }
 
-/// Starts it, under another program where `CPM_TESTBED_UNDER` names one with its options.
-pub(crate) fn command() -> Command {
-    let under = std::env::var("CPM_TESTBED_UNDER").unwrap_or_default();
-    let mut words = under.split_whitespace();
-    match words.next() {
-        None => Command::new(binary()),
-        Some(program) => {
-            let mut command = Command::new(program);
-            command.args(words).arg(binary());
-            command
-        }
-    }
-}
-
 /// Lines that make a proxy of this version one like those of the others.
 pub(crate) fn settings() -> &'static str {
     static SETTINGS: OnceLock<&str> = OnceLock::new();
     SETTINGS.get_or_init(|| {
         if major_version() >= Some(6) {
-            // The most that 6.1.5 takes; requests of that size and more are refused, unless told from 32767 on.
+            // The most that 6.1.5 takes; requests of that size and more are refused, unless told
+            // from 32767 on.
             "msg_recv_max_size=65535\n"
         } else {
             ""
@@ -36,7 +23,8 @@ pub(crate) fn settings() -> &'static str {
     })
 }
 
-/// 5 of `version: kamailio 5.6.3 (x86_64/linux)`. None: there is no Kamailio, as whoever starts one will see.
+/// 5 of `version: kamailio 5.6.3 (x86_64/linux)`. None: there is no Kamailio, as whoever starts one
+/// will see.
 fn major_version() -> Option<u32> {
     let output = Command::new(binary()).arg("-v").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -10,7 +10,8 @@ use crate::sdp::SdpText;
 pub const LARGE_FEATURE_TAG: &str =
     r#"*;+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.largemsg""#;
 
-/// An INVITE in large message mode from `sender` to `service` (the EXPLODER-URI, the address of the CF, or a group).
+/// An INVITE in large message mode from `sender` to `service` (the EXPLODER-URI, the address of the
+/// CF, or a group).
 pub fn large_message(sender: &str, service: &str) -> LargeMessage {
     LargeMessage {
         sender: sender.to_owned(),
@@ -21,8 +22,8 @@ pub fn large_message(sender: &str, service: &str) -> LargeMessage {
     }
 }
 
-/// An INVITE in large message mode in the making. [`request`](Self::request) gives the request, whose headers can
-/// then be replaced or removed one by one.
+/// An INVITE in large message mode in the making. [`request`](Self::request) gives the request,
+/// whose headers can then be replaced or removed one by one.
 #[derive(Debug, Clone)]
 pub struct LargeMessage {
     sender: String,
@@ -33,14 +34,15 @@ pub struct LargeMessage {
 }
 
 impl LargeMessage {
-    /// With a list (also an empty one) the body is multipart; without, the bare session description.
+    /// With a list (also an empty one) the body is multipart; without, the bare session
+    /// description.
     pub fn recipients(mut self, recipients: impl IntoIterator<Item = Recipient>) -> Self {
         self.recipients = Some(recipients.into_iter().collect());
         self
     }
 
-    /// The CPIM message of this length: its headers, and letters and digits without sense behind them. Text, since tshark takes
-    /// some bytes in binary content for what is none of MSRP.
+    /// The CPIM message of this length: its headers, and letters and digits without sense behind
+    /// them. Text, since tshark takes some bytes in binary content for what is none of MSRP.
     pub fn content(&self, length: usize) -> Vec<u8> {
         let mut cpim = format!(
             "From: <{}>\r\nTo: <{}>\r\nDateTime: 2026-01-02T03:04:05Z\r\n\
@@ -55,8 +57,8 @@ impl LargeMessage {
         cpim
     }
 
-    /// The request with all headers that a conforming client sends, and the offer of this session for a message
-    /// of `size` bytes.
+    /// The request with all headers that a conforming client sends, and the offer of this session
+    /// for a message of `size` bytes.
     pub fn request(&self, agent: &Agent, session: &MsrpSession, size: usize) -> Request {
         self.request_with(agent, &SdpText::offer(session, size))
     }

@@ -1,6 +1,7 @@
-//! The bench on which cpm's end-to-end tests, its demo and its benchmarks stand. Its parts are real and none
-//! of them is cpm's own: a stock Kamailio, SIP user agents with a small SIP reader of their own, sipp, and a
-//! capture of the loopback interface that tshark judges. The crate does not depend on `cpm`.
+//! The bench on which cpm's end-to-end tests, its demo and its benchmarks stand. Its parts are real
+//! and none of them is cpm's own: a stock Kamailio, SIP user agents with a small SIP reader of
+//! their own, sipp, and a capture of the loopback interface that tshark judges. The crate does not
+//! depend on `cpm`.
 //!
 //! ```no_run
 //! use cpm_testbed::{Answer, Bench, ProxyConfig, cc, cpm_message, to};
@@ -34,11 +35,13 @@
 //!
 //! # What is promised
 //!
-//! - Tests run side by side, in one process and in several: each [`Bench`] has a range of ports of its own, and a
-//!   folder of its own.
+//! - Tests run side by side, in one process and in several: each [`Bench`] has a range of ports of
+//!   its own, and a folder of its own.
 //! - Nothing is slept for: the bench waits for answers, for log lines, for markers in the capture.
-//! - Nothing is left: proxies, sipp and dumpcap die with the test, also when it panics or is killed.
-//! - When a test fails, what was configured, logged and captured stays in `.test-logs/<test name>/`.
+//! - Nothing is left: proxies, sipp and dumpcap die with the test, also when it panics or is
+//!   killed.
+//! - When a test fails, what was configured, logged and captured stays in `.test-logs/<test
+//!   name>/`.
 //! - Failed expectations panic at the caller's line, with what came instead.
 //!
 //! # Where to look
@@ -46,15 +49,21 @@
 //! | file | job |
 //! |---|---|
 //! | `bench.rs`, `ports.rs` | what belongs to one test |
-//! | `kamailio.rs`, `config.rs`, `proxy.rs`, `process.rs` | Kamailio: which, configuration, life and RPC, numbers from the kernel |
-//! | `agent.rs`, `inbox.rs`, `way.rs`, `message.rs`, `marker.rs` | user agents, what they have received, and how; reading it |
+//! | `kamailio.rs`, `config.rs` | which Kamailio, and its configuration |
+//! | `proxy.rs`, `process.rs` | its life and RPC, numbers from the kernel |
+//! | `agent.rs`, `inbox.rs`, `way.rs` | user agents, what they have received, and which way |
+//! | `message.rs`, `marker.rs` | reading it; datagrams of the bench itself |
 //! | `request.rs`, `cpm_message.rs` | what they send |
-//! | `large_message.rs`, `sdp.rs`, `call.rs`, `callees.rs` | large messages: what callers send, and recipients that follow a plan |
-//! | `msrp_message.rs`, `msrp_content.rs` | reading and writing MSRP, a message put together again |
-//! | `msrp_peer.rs`, `msrp_session.rs`, `msrp_state.rs` | MSRP sessions: a peer that has them, one in the hands of a test |
-//! | `msrp_serving.rs`, `msrp_connection.rs`, `msrp_address.rs`, `certificate.rs` | their connections, over TCP and TLS |
+//! | `large_message.rs`, `sdp.rs`, `call.rs` | large messages: what callers send |
+//! | `callees.rs` | recipients that follow a plan |
+//! | `msrp_message.rs`, `msrp_content.rs` | reading and writing MSRP, whole messages |
+//! | `msrp_peer.rs` | a peer with MSRP sessions |
+//! | `msrp_session.rs`, `msrp_state.rs` | one of them, in the hands of a test |
+//! | `msrp_serving.rs`, `msrp_connection.rs` | their connections, over TCP and TLS |
+//! | `msrp_address.rs`, `certificate.rs` | addresses in MSRP URIs; certificates |
 //! | `name_server.rs` | a name server that answers or is silent |
-//! | `group_document.rs`, `web_server.rs`, `postgres.rs` | pre-defined groups, and where they are kept |
+//! | `group_document.rs` | pre-defined groups |
+//! | `web_server.rs`, `postgres.rs` | where they are kept |
 //! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
 //! | `sipp.rs` | sipp |
 //! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |

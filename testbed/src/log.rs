@@ -28,7 +28,8 @@ struct State {
 }
 
 impl Log {
-    /// Reads a [telling pipe](sys::telling_pipe) to its end in a thread of its own, copying everything to `file`.
+    /// Reads a [telling pipe](sys::telling_pipe) to its end in a thread of its own, copying
+    /// everything to `file`.
     pub(crate) fn record(pipe: OwnedFd, file: &Path) -> std::io::Result<Self> {
         let mut file = File::create(file)?;
         let log = Self(Arc::default());
@@ -90,8 +91,8 @@ impl Log {
     }
 }
 
-/// Keeps the lines of several processes whole. What is not buffered the C library may write in pieces (that of Debian
-/// 13 in pieces of 128 bytes), between which other processes write theirs.
+/// Keeps the lines of several processes whole. What is not buffered the C library may write in
+/// pieces (that of Debian 13 in pieces of 128 bytes), between which other processes write theirs.
 #[derive(Debug, Default)]
 struct Lines {
     /// Whose line has begun.

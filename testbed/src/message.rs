@@ -1,4 +1,5 @@
-//! A tiny SIP reader (RFC 3261 §7), on purpose not cpm's own: what cpm writes is read by other eyes.
+//! A tiny SIP reader (RFC 3261 §7), on purpose not cpm's own: what cpm writes is read by other
+//! eyes.
 
 use std::fmt;
 

@@ -150,7 +150,8 @@ pub fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Bytes that look like nothing in particular, always the same for one seed, with all values among them.
+/// Bytes that look like nothing in particular, always the same for one seed, with all values among
+/// them.
 pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length + 8);
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

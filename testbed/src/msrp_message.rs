@@ -1,5 +1,5 @@
-//! A tiny MSRP reader and writer (RFC 4975 §7, §9), on purpose not cpm's own: what cpm writes is read by other
-//! eyes. The reader is strict: what is no MSRP is a fault of whoever sent it.
+//! A tiny MSRP reader and writer (RFC 4975 §7, §9), on purpose not cpm's own: what cpm writes is
+//! read by other eyes. The reader is strict: what is no MSRP is a fault of whoever sent it.
 
 use memchr::memmem;
 
@@ -212,8 +212,8 @@ fn flag_of(text: &str) -> Option<char> {
     flag.filter(|_| characters.next().is_none())
 }
 
-/// A request to be sent. Nothing is checked: tests send bad ones. Paths that it does not name are those of the
-/// session that sends it.
+/// A request to be sent. Nothing is checked: tests send bad ones. Paths that it does not name are
+/// those of the session that sends it.
 #[derive(Debug, Clone)]
 pub struct MsrpRequest {
     transaction_id: String,
@@ -243,7 +243,8 @@ impl MsrpRequest {
             .with("Byte-Range", "1-0/0")
     }
 
-    /// A chunk: these bytes of the message of this name, the first of them at `offset` (from 0), `total` in all.
+    /// A chunk: these bytes of the message of this name, the first of them at `offset` (from 0),
+    /// `total` in all.
     pub fn chunk(message_id: &str, offset: usize, bytes: &[u8], total: usize) -> Self {
         let (first, last) = (offset + 1, offset + bytes.len());
         let request = Self::new("SEND")

@@ -1,4 +1,5 @@
-//! One MSRP session as one end sees it: what it does with the requests that come, and what it sends.
+//! One MSRP session as one end sees it: what it does with the requests that come, and what it
+//! sends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -48,8 +49,8 @@ impl MsrpSession {
         path.clone_into(&mut lock(&self.shared.state).to_path);
     }
 
-    /// Opens the connection of this session, to where the first URI of its path points, over TLS if the URI says so. Nothing is
-    /// sent.
+    /// Opens the connection of this session, to where the first URI of its path points, over TLS if
+    /// the URI says so. Nothing is sent.
     #[track_caller]
     pub fn connect(&self) {
         let to_path = lock(&self.shared.state).to_path.clone();
@@ -102,8 +103,8 @@ impl MsrpSession {
         connection.ok_or(io::ErrorKind::NotConnected)?.write(bytes)
     }
 
-    /// Sends a message in chunks of at most so many bytes, one after the other without waiting. The chunks, for
-    /// [`expect_response`](Self::expect_response).
+    /// Sends a message in chunks of at most so many bytes, one after the other without waiting. The
+    /// chunks, for [`expect_response`](Self::expect_response).
     #[track_caller]
     pub fn send_message(&self, content: &[u8], chunk_bytes: usize) -> Vec<MsrpRequest> {
         let mut sent = Vec::new();
@@ -115,8 +116,9 @@ impl MsrpSession {
         sent
     }
 
-    /// Sends a message as [`send_message`](Self::send_message) does, but each chunk after the 200 to the one before: so each
-    /// begins a segment, and tshark, which looks for heads there only, sees all of them.
+    /// Sends a message as [`send_message`](Self::send_message) does, but each chunk after the 200
+    /// to the one before: so each begins a segment, and tshark, which looks for heads there only,
+    /// sees all of them.
     #[track_caller]
     pub fn deliver(&self, content: &[u8], chunk_bytes: usize) {
         for chunk in chunks_of(content, chunk_bytes) {

@@ -1,4 +1,5 @@
-//! A name server: it knows what the test tells it, and is silent about what the test wants it to be silent about.
+//! A name server: it knows what the test tells it, and is silent about what the test wants it to be
+//! silent about.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -31,8 +32,9 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// With these records: the name, and "A 192.0.2.1", "AAAA 2001:db8::1", "SRV 10 0 5060 target" or
-    /// "NAPTR 10 10 s SIP+D2U replacement". There are no other names, but those that end in [`DEAD`].
+    /// With these records: the name, and "A 192.0.2.1", "AAAA 2001:db8::1", "SRV 10 0 5060 target"
+    /// or "NAPTR 10 10 s SIP+D2U replacement". There are no other names, but those that end in
+    /// [`DEAD`].
     ///
     /// # Panics
     /// There is no free port, or a record cannot be read.

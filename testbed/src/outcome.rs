@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-/// The value, or a panic that points at the caller. A closure in `unwrap_or_else` would point at itself.
+/// The value, or a panic that points at the caller. A closure in `unwrap_or_else` would point at
+/// itself.
 #[track_caller]
 pub(crate) fn or_fail<T, E: Display>(what: &str, result: Result<T, E>) -> T {
     match result {

@@ -19,8 +19,8 @@ const BLOCK_SIZE: u16 = 100;
 /// A forked child holds copies of all sockets until it has become another program.
 const CHILD_BECOMES_PROGRAM: Duration = Duration::from_secs(2);
 
-/// Binds a port that [`PortBlock::take`] has just tried. Where another thread has started a program meanwhile, its child
-/// may hold the socket of the trial for a moment longer.
+/// Binds a port that [`PortBlock::take`] has just tried. Where another thread has started a program
+/// meanwhile, its child may hold the socket of the trial for a moment longer.
 pub(crate) fn once_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let deadline = Instant::now() + CHILD_BECOMES_PROGRAM;
     loop {

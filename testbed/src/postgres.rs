@@ -22,8 +22,8 @@ const NAME: &str = "cpm";
 /// Said once connections are taken.
 const READY: &str = "database system is ready to accept connections";
 
-/// A running server with one database, which nobody needs a password for. It is killed when the test panics and
-/// when the test process dies.
+/// A running server with one database, which nobody needs a password for. It is killed when the
+/// test panics and when the test process dies.
 #[derive(Debug)]
 pub struct Postgres {
     guarded: Guarded,

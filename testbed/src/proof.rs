@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// Says which requirements (ids of `tests/conformance/requirements.csv`) the test proves over the wire. To be
-/// kept to the end of the test: only a test that has passed proves anything.
+/// Says which requirements (ids of `tests/conformance/requirements.csv`) the test proves over the
+/// wire. To be kept to the end of the test: only a test that has passed proves anything.
 #[must_use]
 #[track_caller]
 pub fn proves(ids: &'static [&'static str]) -> Proof {

@@ -19,15 +19,15 @@ use crate::way::Way;
 /// Longest time a proxy may take to come up or to go down; a healthy one needs a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long one SIGTERM is given. Kamailio passes it on once, and a child that has not yet run since its fork
-/// only takes note of it: on a busy machine such a child would stay for ever.
+/// How long one SIGTERM is given. Kamailio passes it on once, and a child that has not yet run
+/// since its fork only takes note of it: on a busy machine such a child would stay for ever.
 const ONE_SIGNAL: Duration = Duration::from_secs(3);
 
 /// Between two questions whether the proxy is up.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Shared and private memory in MiB: enough for thousands of transactions, and small enough that a leak
-/// shows soon.
+/// Shared and private memory in MiB: enough for thousands of transactions, and small enough that a
+/// leak shows soon.
 const SHARED_MEMORY_MIB: &str = "64";
 const PRIVATE_MEMORY_MIB: &str = "8";
 
@@ -45,8 +45,8 @@ const BAD_WORDS: [&str; 7] = [
 /// Said by the main process before it ends the others.
 const FAREWELL: &str = "Thank you for flying kamailio";
 
-/// A process that goes down later than the TCP main process logs this as CRITICAL: after the farewell it
-/// only tells in which order they ended.
+/// A process that goes down later than the TCP main process logs this as CRITICAL: after the
+/// farewell it only tells in which order they ended.
 const HARMLESS_AFTER_FAREWELL: &str = "receive_fd(): EOF on";
 
 /// The last process that the main process forks: with it the table is complete.
@@ -80,8 +80,8 @@ impl std::error::Error for StartFailure {}
 
 impl Proxy {
     /// Starts a proxy on `port` and waits until it answers. Configuration and log go to `folder`,
-    /// which is also where a core dump would land. `KAMAILIO` names another binary than the one in the
-    /// path, `CPM_TESTBED_UNDER` a program with its options that it runs under, such as valgrind.
+    /// which is also where a core dump would land. `KAMAILIO` names another binary than the one in
+    /// the path.
     pub(crate) fn start(
         config: &ProxyConfig,
         port: u16,
@@ -106,7 +106,7 @@ impl Proxy {
         let ctl = scratch.join("ctl");
         let file = folder.join("kamailio.cfg");
         fs::write(&file, config.write(port, &ctl, &scratch))?;
-        let mut command = kamailio::command();
+        let mut command = Command::new(kamailio::binary());
         command.args([
             "-DD",
             "-E",
@@ -173,8 +173,8 @@ impl Proxy {
         Way::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
     }
 
-    /// Asks over the control socket: a command with its arguments, separated by spaces. The answer is the text
-    /// that kamcmd prints; a refused command is a failure.
+    /// Asks over the control socket: a command with its arguments, separated by spaces. The answer
+    /// is the text that kamcmd prints; a refused command is a failure.
     #[track_caller]
     pub fn rpc(&self, command: &str) -> String {
         or_fail(command, self.ask(command))
@@ -185,8 +185,8 @@ impl Proxy {
         self.ask(command)
     }
 
-    /// One number of an answer, such as `rpc_number("core.shmmem", "used")`. The first line with this
-    /// name counts.
+    /// One number of an answer, such as `rpc_number("core.shmmem", "used")`. The first line with
+    /// this name counts.
     #[track_caller]
     pub fn rpc_number(&self, command: &str, name: &str) -> u64 {
         let answer = self.rpc(command);

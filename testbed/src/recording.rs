@@ -88,15 +88,17 @@ impl Recording {
         assert_none(&self.judge_where(filter));
     }
 
-    /// Every fault of every packet: malformed, or with an expert error, in tshark's eyes; on a SIP port
-    /// but no SIP; without a header that RFC 3261 §8.1.1 demands of each message; with a
-    /// Content-Length that is not the length of the datagram's body; a multipart body without its end.
+    /// Every fault of every packet: malformed, or with an expert error, in tshark's eyes; on a SIP
+    /// port but no SIP; without a header that RFC 3261 §8.1.1 demands of each message; with a
+    /// Content-Length that is not the length of the datagram's body; a multipart body without its
+    /// end.
     #[track_caller]
     pub fn judge(&self) -> Vec<Complaint> {
         self.judge_where("frame")
     }
 
-    /// The same for the packets that `filter` selects, for tests in which an agent sends faulty packets on purpose.
+    /// The same for the packets that `filter` selects, for tests in which an agent sends faulty
+    /// packets on purpose.
     #[track_caller]
     pub fn judge_where(&self, filter: &str) -> Vec<Complaint> {
         let udp_sip = self
@@ -122,9 +124,9 @@ impl Recording {
         complaints
     }
 
-    /// What tshark reads in the packets that `filter` selects: a row per packet, a cell per field, as in
-    /// `fields("sip.Method == \"MESSAGE\"", &["sip.To", "sip.Call-ID"])`. An absent field is empty;
-    /// several values of one field are joined by `|`.
+    /// What tshark reads in the packets that `filter` selects: a row per packet, a cell per field,
+    /// as in `fields("sip.Method == \"MESSAGE\"", &["sip.To", "sip.Call-ID"])`. An absent field is
+    /// empty; several values of one field are joined by `|`.
     #[track_caller]
     pub fn fields(&self, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
         let mut command = self.tshark();

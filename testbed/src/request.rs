@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::message::{Message, same_name};
 
-/// A request to be sent. It has what RFC 3261 §8.1.1 demands from the start; `with` replaces a header,
-/// `and` adds one more line of it, `without` removes it. Nothing is checked: tests send bad ones.
+/// A request to be sent. It has what RFC 3261 §8.1.1 demands from the start; `with` replaces a
+/// header, `and` adds one more line of it, `without` removes it. Nothing is checked: tests send bad
+/// ones.
 ///
 /// Header values may hold `@TRANSPORT@`, `@SENT_BY@` (the sending agent's) and `@LENGTH@` (of the
 /// body in bytes), which are filled in at sending.
@@ -73,8 +74,8 @@ impl Request {
         request
     }
 
-    /// A request of the callee inside the dialog that its 2xx to `invite` has made (RFC 3261 §12.2.1.1). `tag` is the callee's.
-    /// The route set is the INVITE's Record-Route.
+    /// A request of the callee inside the dialog that its 2xx to `invite` has made (RFC 3261
+    /// §12.2.1.1). `tag` is the callee's. The route set is the INVITE's Record-Route.
     pub fn from_callee(invite: &Message, tag: &str, method: &str, cseq: u32) -> Self {
         let address = |header| invite.header(header).unwrap_or_default();
         let mut request = Self::new(method, "", "")
@@ -230,7 +231,8 @@ impl Reply {
         }
     }
 
-    /// Sent so long after the request has come. Replies of one request keep their order where their delays do.
+    /// Sent so long after the request has come. Replies of one request keep their order where their
+    /// delays do.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -349,7 +351,8 @@ fn write<'a>(
 /// Where a byte of Latin-1 stands in for itself: characters of private use.
 const LATIN_1: u32 = 0xf700;
 
-/// A text that goes out in Latin-1 in a header field of a [`Request`] or a [`Reply`], as no SIP stack should send it.
+/// A text that goes out in Latin-1 in a header field of a [`Request`] or a [`Reply`], as no SIP
+/// stack should send it.
 pub fn latin_1(text: &str) -> String {
     let stand_in = |character: char| match u32::from(character) {
         code @ 0x80..=0xff => char::from_u32(LATIN_1 + code).unwrap_or(character),

@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The guard of a mutex, whatever a thread that held it has come to: a test that fails has panicked.
+/// The guard of a mutex, whatever a thread that held it has come to: a test that fails has
+/// panicked.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -44,7 +45,8 @@ pub(crate) fn wake_readers(socket: &impl AsRawFd) {
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
-/// Lets so many connections wait to be accepted. std asks for 128, and who finds no place tries again a second later.
+/// Lets so many connections wait to be accepted. std asks for 128, and who finds no place tries
+/// again a second later.
 pub(crate) fn widen_backlog(listener: &impl AsRawFd, connections: libc::c_int) {
     // SAFETY: the descriptor is open, since `listener` is borrowed; no memory is passed.
     unsafe { libc::listen(listener.as_raw_fd(), connections) };
@@ -56,7 +58,8 @@ const NARROW_BYTES: libc::c_int = 8192;
 /// And once it is wide again.
 const USUAL_BYTES: libc::c_int = 1 << 20;
 
-/// From now on the kernel takes in only a little of what is not read, however fast the other side is.
+/// From now on the kernel takes in only a little of what is not read, however fast the other side
+/// is.
 pub(crate) fn narrow_receive_buffer(socket: &impl AsRawFd) {
     set_receive_buffer(socket, libc::SO_RCVBUF, NARROW_BYTES);
 }
@@ -64,8 +67,9 @@ pub(crate) fn narrow_receive_buffer(socket: &impl AsRawFd) {
 /// Takes in as much as a fast reader wants, again.
 pub(crate) fn restore_receive_buffer(socket: &impl AsRawFd) {
     set_receive_buffer(socket, libc::SO_RCVBUF, USUAL_BYTES);
-    // Newer kernels remember the narrow window where a segment of another size came meanwhile, and a larger buffer alone
-    // does not widen it: the sender would get one small segment through with each probe of the window.
+    // Newer kernels remember the narrow window where a segment of another size came meanwhile, and
+    // a larger buffer alone does not widen it: the sender would get one small segment through with
+    // each probe of the window.
     set_socket_option(
         socket,
         libc::IPPROTO_TCP,
@@ -109,8 +113,8 @@ pub(crate) fn ticks_per_second() -> u64 {
     u64::try_from(ticks).unwrap_or(100)
 }
 
-/// A pipe that tells who has written: each write is one packet and comes with its writer's process number. The reader
-/// first. At the end of the last writer the reader gets an empty packet.
+/// A pipe that tells who has written: each write is one packet and comes with its writer's process
+/// number. The reader first. At the end of the last writer the reader gets an empty packet.
 pub(crate) fn telling_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
@@ -123,7 +127,8 @@ pub(crate) fn telling_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     };
     let on: libc::c_int = 1;
     let length = size_of_val(&on) as libc::socklen_t;
-    // SAFETY: the descriptor is open; the pointer is to an integer of the stated length that outlives the call.
+    // SAFETY: the descriptor is open; the pointer is to an integer of the stated length that
+    // outlives the call.
     let result = unsafe {
         let value = (&raw const on).cast();
         libc::setsockopt(
@@ -140,7 +145,8 @@ pub(crate) fn telling_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
-/// The next packet of a [`telling_pipe`]: how much of `buffer` it fills, and who has written it (0: unknown).
+/// The next packet of a [`telling_pipe`]: how much of `buffer` it fills, and who has written it (0:
+/// unknown).
 pub(crate) fn read_told(reader: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, u32)> {
     // Aligned as a control message has to be, and larger than the one that comes.
     let mut control = [0_u64; 16];
@@ -154,12 +160,12 @@ pub(crate) fn read_told(reader: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usiz
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control);
-    // SAFETY: the header's pointers are to `part`, to `buffer` through it, and to `control`, with their lengths; all
-    // outlive the call.
+    // SAFETY: the header's pointers are to `part`, to `buffer` through it, and to `control`, with
+    // their lengths; all outlive the call.
     let length = unsafe { libc::recvmsg(reader.as_raw_fd(), &raw mut message, 0) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: the kernel has filled `control` as the header says; the macros stay within it, and credentials are
-    // copied out of a message of that type.
+    // SAFETY: the kernel has filled `control` as the header says; the macros stay within it, and
+    // credentials are copied out of a message of that type.
     let writer = unsafe {
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         if header.is_null() || (*header).cmsg_type != libc::SCM_CREDENTIALS {

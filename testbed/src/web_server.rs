@@ -82,7 +82,8 @@ impl WebRequest {
 
 type AnswerFunction = Box<dyn FnMut(&WebRequest) -> WebAnswer + Send>;
 
-/// A server on 127.0.0.1 that knows no document (404) until told otherwise. It ends when it is dropped.
+/// A server on 127.0.0.1 that knows no document (404) until told otherwise. It ends when it is
+/// dropped.
 pub struct WebServer {
     address: SocketAddr,
     listener: TcpListener,
@@ -163,8 +164,8 @@ impl WebServer {
         self.address.port()
     }
 
-    /// Answers one request so, after those of earlier calls and before what [`answers`](Self::answers)
-    /// says.
+    /// Answers one request so, after those of earlier calls and before what
+    /// [`answers`](Self::answers) says.
     pub fn then(&self, answer: WebAnswer) -> &Self {
         self.shared.lock().script.push_back(answer);
         self

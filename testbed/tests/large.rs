@@ -1,4 +1,5 @@
-//! Callers, callees and MSRP peers talk to each other, without cpm, and the judge has heard everything.
+//! Callers, callees and MSRP peers talk to each other, without cpm, and the judge has heard
+//! everything.
 
 mod common;
 

@@ -82,7 +82,8 @@ pub(crate) fn counter(proxy: &Proxy, name: &str) -> u64 {
     proxy.rpc_number(&format!("stats.fetch {name}"), &name)
 }
 
-/// Waits until a counter has this value: outcomes are counted after the last packet that a test sees.
+/// Waits until a counter has this value: outcomes are counted after the last packet that a test
+/// sees.
 #[track_caller]
 pub(crate) fn expect_counter(proxy: &Proxy, name: &str, value: u64) {
     let deadline = Instant::now() + cpm_testbed::PATIENCE;
@@ -129,7 +130,8 @@ pub(crate) fn log_lines(proxy: &Proxy, words: &str) -> usize {
         .count()
 }
 
-/// As many lines of the proxy's log hold these words. A line may come a little later than what it tells of.
+/// As many lines of the proxy's log hold these words. A line may come a little later than what it
+/// tells of.
 #[track_caller]
 pub(crate) fn expect_log_lines(proxy: &Proxy, words: &str, count: usize) {
     let deadline = Instant::now() + cpm_testbed::PATIENCE;

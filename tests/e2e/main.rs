@@ -1,5 +1,5 @@
-//! End-to-end tests: a real Kamailio with the module, user agents around it, tshark as the judge. They need
-//! what `make build` leaves, `target/kamailio/cpm.so`.
+//! End-to-end tests: a real Kamailio with the module, user agents around it, tshark as the judge.
+//! They need what `make build` leaves, `target/kamailio/cpm.so`.
 //!
 //! | folder | what it tests |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! Reads Rust sources as far as the floors need it: the modules of a crate, and which files one file
-//! names in its `use` declarations and paths. Tests are left out: they may look anywhere.
+//! Reads Rust sources as far as the floors need it: the modules of a crate, and which files one
+//! file names in its `use` declarations and paths. Tests are left out: they may look anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -65,8 +65,8 @@ impl Modules {
         Self { sources, by_module }
     }
 
-    /// The files that this one depends on, itself left out. A re-export is no dependency of its own,
-    /// unless the file uses the name as well.
+    /// The files that this one depends on, itself left out. A re-export is no dependency of its
+    /// own, unless the file uses the name as well.
     pub(crate) fn dependencies(&self, source: &Source) -> BTreeSet<&Path> {
         let mut found = BTreeSet::new();
         for import in &source.imports {

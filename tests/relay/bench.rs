@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cpm::msrp::{MsrpUri, Path};
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId};
-use cpm::msrp_session::LegState;
+use cpm::msrp_session::DeliveryState;
 use cpm::names::Names;
 use cpm::relay::{
     Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals, SessionProgress,
@@ -204,8 +204,8 @@ impl Bench {
     }
 
     /// The last words on these legs, in their order.
-    pub(crate) fn wait_for_legs(&mut self, session: SessionId, count: usize) -> Vec<LegState> {
-        let mut states: HashMap<u32, LegState> = HashMap::new();
+    pub(crate) fn wait_for_legs(&mut self, session: SessionId, count: usize) -> Vec<DeliveryState> {
+        let mut states: HashMap<u32, DeliveryState> = HashMap::new();
         while states.len() < count {
             let event = self.wait(session, "a leg's last word", |event| {
                 matches!(event, MsrpEvent::LegEnded(..))

@@ -2,7 +2,7 @@
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
-use cpm::msrp_session::{LegFailure, LegState};
+use cpm::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm::relay::RelayLimits;
 use std::time::Duration;
 
@@ -29,7 +29,10 @@ fn one_message_to_several_legs_bit_for_bit() {
     // A late one.
     legs.push(bench.leg(session, 3, |mut peer| peer.receive()));
     bench.command(session, RelayCommand::NoMoreLegs);
-    assert_eq!(bench.wait_for_legs(session, 4), [LegState::Delivered; 4]);
+    assert_eq!(
+        bench.wait_for_legs(session, 4),
+        [DeliveryState::Delivered; 4]
+    );
     for leg in legs {
         let received = leg.join().unwrap();
         assert!(received.content == whole);
@@ -41,7 +44,7 @@ fn one_message_to_several_legs_bit_for_bit() {
     assert_eq!((progress.received, progress.total), (3_000_000, size));
     for leg in &progress.legs {
         assert_eq!((leg.written, leg.delivered), (3_000_000, 3_000_000));
-        assert_eq!(leg.state, LegState::Delivered);
+        assert_eq!(leg.state, DeliveryState::Delivered);
     }
     assert_eq!(bench.relay().totals().memory_bytes, 0);
     bench.end_session(session, 4);
@@ -66,7 +69,10 @@ fn legs_may_be_there_before_the_message() {
     }
     send(&mut sender, &end, b"hello", 100);
     expect_ok(&mut sender, 1);
-    assert_eq!(bench.wait_for_legs(session, 2), [LegState::Delivered; 2]);
+    assert_eq!(
+        bench.wait_for_legs(session, 2),
+        [DeliveryState::Delivered; 2]
+    );
     let received = active.join().unwrap();
     // RFC 4975 §5.4: who connects sends at once.
     assert_eq!(
@@ -97,7 +103,7 @@ fn content_goes_on_before_its_chunk_ends() {
     bench.until_written(session, 190_000);
     sender.write(rest);
     bench.wait_for(session, MsrpEvent::MessageComplete);
-    assert_eq!(bench.wait_for_legs(session, 1), [LegState::Delivered]);
+    assert_eq!(bench.wait_for_legs(session, 1), [DeliveryState::Delivered]);
     assert!(leg.join().unwrap().content == whole);
 }
 
@@ -131,10 +137,10 @@ fn a_leg_that_stalls_and_one_that_dies_cost_only_themselves() {
     assert_eq!(
         states,
         [
-            LegState::Delivered,
-            LegState::Failed(LegFailure::Stalled),
-            LegState::Failed(LegFailure::Disconnected),
-            LegState::Delivered,
+            DeliveryState::Delivered,
+            DeliveryState::Failed(DeliveryFailure::Stalled),
+            DeliveryState::Failed(DeliveryFailure::Disconnected),
+            DeliveryState::Delivered,
         ]
     );
     for leg in legs {
@@ -159,7 +165,7 @@ fn chunks_are_no_longer_than_is_set() {
     let leg = bench.leg(session, 0, |mut peer| peer.receive());
     let whole = content(95_000, 4);
     send(&mut sender, &end, &whole, usize::MAX);
-    assert_eq!(bench.wait_for_legs(session, 1), [LegState::Delivered]);
+    assert_eq!(bench.wait_for_legs(session, 1), [DeliveryState::Delivered]);
     let received = leg.join().unwrap();
     assert!(received.content == whole);
     assert_eq!(received.chunks, 10);
@@ -178,7 +184,7 @@ fn no_leg_after_the_last_and_none_twice() {
     bench.open_leg(session, 0, &end);
     bench.open_leg(session, 0, &end);
     let dropped = |number| {
-        let state = LegState::Failed(LegFailure::Dropped);
+        let state = DeliveryState::Failed(DeliveryFailure::Dropped);
         MsrpEvent::LegEnded(LegNumber(number), state)
     };
     bench.wait_for(session, dropped(0));

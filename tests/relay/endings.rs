@@ -2,7 +2,7 @@
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
-use cpm::msrp_session::{LegFailure, LegState};
+use cpm::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn a_message_that_is_given_up() {
     expect_ok(&mut sender, 2);
     bench.wait_for(session, MsrpEvent::MessageFailed);
     bench.command(session, RelayCommand::AbortMessage);
-    assert_eq!(bench.wait_for_legs(session, 1), [LegState::Aborted]);
+    assert_eq!(bench.wait_for_legs(session, 1), [DeliveryState::Aborted]);
     let received = leg.join().unwrap();
     assert_eq!(received.end, Some('#'));
     assert!(half.starts_with(&received.content));
@@ -52,7 +52,7 @@ fn a_sender_who_dies_in_the_midst_of_his_message() {
     drop(sender);
     bench.wait_for(session, MsrpEvent::MessageFailed);
     bench.command(session, RelayCommand::AbortMessage);
-    assert_eq!(bench.wait_for_legs(session, 1), [LegState::Aborted]);
+    assert_eq!(bench.wait_for_legs(session, 1), [DeliveryState::Aborted]);
     assert_eq!(leg.join().unwrap().end, Some('#'));
     bench.end_session(session, 1);
     bench.assert_empty();
@@ -119,7 +119,7 @@ fn what_a_recipient_answered_before_the_close_counts() {
         send(&mut sender, &end, b"hello", 100);
         has_answered.recv().unwrap();
         bench.command(session, RelayCommand::CloseLeg(LegNumber(0)));
-        assert_eq!(bench.wait_for_legs(session, 1), [LegState::Delivered]);
+        assert_eq!(bench.wait_for_legs(session, 1), [DeliveryState::Delivered]);
         leg.join().unwrap();
     }
 }
@@ -144,12 +144,12 @@ fn a_leg_that_is_closed_in_the_midst_of_its_message() {
     }
     bench.until_written(session, 190_000);
     bench.command(session, RelayCommand::CloseLeg(LegNumber(0)));
-    let dropped = LegState::Failed(LegFailure::Dropped);
+    let dropped = DeliveryState::Failed(DeliveryFailure::Dropped);
     bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(0), dropped));
     sender.write(&stream[200_000..]);
     bench.wait_for(
         session,
-        MsrpEvent::LegEnded(LegNumber(1), LegState::Delivered),
+        MsrpEvent::LegEnded(LegNumber(1), DeliveryState::Delivered),
     );
     bench.end_session(session, 2);
     let [(closed, closed_end), (other, _)] = legs.map(|leg| leg.join().unwrap());
@@ -196,14 +196,17 @@ fn recipients_who_refuse_or_do_not_answer() {
     expect_ok(&mut sender, 1);
     let states = bench.wait_for_legs(session, 6);
     let refused = |state| match state {
-        LegState::Failed(LegFailure::Refused(status)) => status.code(),
+        DeliveryState::Failed(DeliveryFailure::Refused(status)) => status.code(),
         other => panic!("{other:?}"),
     };
     assert_eq!((refused(states[0]), refused(states[3])), (415, 413));
-    assert_eq!(states[1], LegState::Failed(LegFailure::NoResponse));
-    let disconnected = LegState::Failed(LegFailure::Disconnected);
+    assert_eq!(
+        states[1],
+        DeliveryState::Failed(DeliveryFailure::NoResponse)
+    );
+    let disconnected = DeliveryState::Failed(DeliveryFailure::Disconnected);
     assert_eq!((states[2], states[4]), (disconnected, disconnected));
-    assert_eq!(states[5], LegState::Delivered);
+    assert_eq!(states[5], DeliveryState::Delivered);
     assert_eq!(named.join().unwrap().content, b"ten bytes!");
     bench.end_session(session, 6);
     refusing.join().unwrap();

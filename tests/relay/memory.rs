@@ -2,7 +2,7 @@
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
-use cpm::msrp_session::LegState;
+use cpm::msrp_session::DeliveryState;
 use cpm::relay::{RelayLimits, RelayTotals};
 use cpm::sdp::{Role, Transport};
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ use crate::bench::{Bench, expect_ok, send};
 use crate::peer::{Peer, Received, content};
 
 const MIB: usize = 1024 * 1024;
-/// With 2 MiB for a session, the sender waits while there is more than this: he is read from again at three quarters.
+/// With 2 MiB for a session, the sender waits while there is more than this: he is read from again
+/// at three quarters.
 const FULL: usize = 3 * MIB / 2;
 
 /// A folder of the test's own, gone with it.
@@ -72,7 +73,10 @@ fn without_spool_the_sender_is_held_back() {
         std::thread::sleep(Duration::from_millis(5));
     }
     go.send(()).unwrap();
-    assert_eq!(bench.wait_for_legs(session, 2), [LegState::Delivered; 2]);
+    assert_eq!(
+        bench.wait_for_legs(session, 2),
+        [DeliveryState::Delivered; 2]
+    );
     for leg in [slow, fast] {
         assert!(leg.join().unwrap().content == expected);
     }
@@ -107,7 +111,7 @@ fn what_does_not_fit_into_memory_goes_to_the_spool() {
     // One of the legs has it all already; the file has what the others need, and no name.
     bench.wait_for(
         session,
-        MsrpEvent::LegEnded(LegNumber(3), LegState::Delivered),
+        MsrpEvent::LegEnded(LegNumber(3), DeliveryState::Delivered),
     );
     let totals = bench.relay().totals();
     assert!(totals.spool_bytes > 20 * MIB as u64, "{totals:?}");
@@ -120,7 +124,7 @@ fn what_does_not_fit_into_memory_goes_to_the_spool() {
     }
     for _ in [0, 1, 2, 4] {
         bench.wait(session, "a slow leg", |event| {
-            matches!(event, MsrpEvent::LegEnded(_, LegState::Delivered))
+            matches!(event, MsrpEvent::LegEnded(_, DeliveryState::Delivered))
         });
     }
     for leg in legs {
@@ -214,13 +218,17 @@ fn a_spool_that_takes_nothing_costs_nobody_anything() {
     // And one for each session that has waited for a second.
     assert_eq!(bench.logged("the sender is held back"), 2);
     assert_eq!(bench.logged("the spool cannot be written to"), 2);
-    // Nothing was in the file, so nobody needs it: it goes on as without spool, or with one when that is back.
+    // Nothing was in the file, so nobody needs it: it goes on as without spool, or with one when
+    // that is back.
     std::fs::create_dir(&folder.0).unwrap();
     bench.wait_for_log("spool: can be written to again");
     for (session, go, slow, fast, writer) in running {
         bench.until("the spool is used", |totals| totals.spool_bytes > 0);
         go.send(()).unwrap();
-        assert_eq!(bench.wait_for_legs(session, 2), [LegState::Delivered; 2]);
+        assert_eq!(
+            bench.wait_for_legs(session, 2),
+            [DeliveryState::Delivered; 2]
+        );
         for leg in [slow, fast] {
             assert!(leg.join().unwrap().content == whole);
         }
@@ -257,19 +265,19 @@ fn who_holds_the_sender_back_fails_in_time() {
     bench.until("the sender is held back", |totals| totals.held_back == 1);
     assert!(bench.relay().progress(session).unwrap().is_held_back);
     bench.wait_for(session, MsrpEvent::NoMoreLegs);
-    let behind = LegState::Failed(cpm::msrp_session::LegFailure::Behind);
+    let behind = DeliveryState::Failed(cpm::msrp_session::DeliveryFailure::Behind);
     bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(0), behind));
     assert!(begun.elapsed() >= hold);
     bench.wait_for(session, MsrpEvent::MessageComplete);
     assert!(begun.elapsed() < 4 * hold, "{:?}", begun.elapsed());
-    let delivered = MsrpEvent::LegEnded(LegNumber(1), LegState::Delivered);
+    let delivered = MsrpEvent::LegEnded(LegNumber(1), DeliveryState::Delivered);
     bench.wait_for(session, delivered);
     assert!(fast.join().unwrap().content == expected);
     assert_eq!(bench.logged("there is no spool"), 1);
     // Who comes now is told at once.
     let late = bench.end("late", Transport::Tcp, Role::Passive, 1);
     bench.open_leg(session, 2, &late);
-    let dropped = LegState::Failed(cpm::msrp_session::LegFailure::Dropped);
+    let dropped = DeliveryState::Failed(cpm::msrp_session::DeliveryFailure::Dropped);
     bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(2), dropped));
     go.send(()).unwrap();
     bench.end_session(session, 3);
@@ -305,7 +313,7 @@ fn memory_that_others_hold_is_waited_for_no_longer() {
     }
     bench.until("they are held back", |totals| totals.held_back >= 2);
     for (session, go, stuck, fast, writer) in running {
-        let delivered = MsrpEvent::LegEnded(LegNumber(1), LegState::Delivered);
+        let delivered = MsrpEvent::LegEnded(LegNumber(1), DeliveryState::Delivered);
         bench.wait_for(session, delivered);
         assert!(fast.join().unwrap().content == whole);
         writer.join().unwrap();
@@ -317,7 +325,8 @@ fn memory_that_others_hold_is_waited_for_no_longer() {
     bench.assert_empty();
 }
 
-/// A sender who is killed while he is held back is missed at once, not only when there is room to read on.
+/// A sender who is killed while he is held back is missed at once, not only when there is room to
+/// read on.
 #[test]
 fn a_sender_who_dies_while_held_back_is_noticed() {
     let mut bench = Bench::new(RelayLimits {

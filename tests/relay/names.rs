@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use cpm::msrp_session::{LegFailure, LegState};
+use cpm::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm::names::Names;
 use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
@@ -59,7 +59,10 @@ fn dead_names_of_others_hold_nobody_up() {
     );
     for session in dead {
         let states = bench.wait_for_legs(session, 3);
-        assert_eq!(states, [LegState::Failed(LegFailure::Disconnected); 3]);
+        assert_eq!(
+            states,
+            [DeliveryState::Failed(DeliveryFailure::Disconnected); 3]
+        );
     }
     assert!(
         begin.elapsed() < Duration::from_secs(6),

@@ -144,7 +144,8 @@ impl Peer {
         let _ = self.wire.write_all(response.as_bytes());
     }
 
-    /// Takes whole messages and answers 200, until one is complete, given up, or the connection ends.
+    /// Takes whole messages and answers 200, until one is complete, given up, or the connection
+    /// ends.
     pub(crate) fn receive(&mut self) -> Received {
         let mut received = Received::default();
         while let Some(message) = self.read() {

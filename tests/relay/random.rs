@@ -1,4 +1,5 @@
-//! Lives of sessions at random: whatever happens, each end has exactly one last word, and nothing is left behind.
+//! Lives of sessions at random: whatever happens, each end has exactly one last word, and nothing
+//! is left behind.
 
 use std::collections::HashMap;
 use std::io::Read as _;

@@ -3,7 +3,7 @@
 use cpm::msrp::Status;
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
-use cpm::msrp_session::{LegFailure, LegState};
+use cpm::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -136,7 +136,7 @@ fn a_leg_gets_no_more_than_it_takes() {
     open(&mut bench, 0, 10);
     open(&mut bench, 1, 20);
     let expect = |bench: &mut Bench, number| {
-        let refused = LegState::Failed(LegFailure::Refused(Status::STOP_SENDING));
+        let refused = DeliveryState::Failed(DeliveryFailure::Refused(Status::STOP_SENDING));
         bench.wait_for(session, MsrpEvent::LegEnded(LegNumber(number), refused));
     };
     sender.write(&chunk(&end.own, &end.peer, 0, None, &content(11, 1), '+'));
@@ -151,7 +151,8 @@ fn a_leg_gets_no_more_than_it_takes() {
     bench.end_session(session, 3);
 }
 
-/// The first request may be faster than the command that opens its session; then the command waits in the queue.
+/// The first request may be faster than the command that opens its session; then the command waits
+/// in the queue.
 #[test]
 fn a_request_waits_for_its_session_to_be_opened() {
     let mut bench = Bench::new(RelayLimits::default());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::RelayCommand;
-use cpm::msrp_session::LegState;
+use cpm::msrp_session::DeliveryState;
 use cpm::relay::RelayLimits;
 use cpm::sdp::{Role, Transport};
 
@@ -28,7 +28,7 @@ fn senders_who_share_a_connection() {
     }
     expect_ok(&mut shared, 21);
     for (session, _, leg, content) in running {
-        assert_eq!(bench.wait_for_legs(session, 1), [LegState::Delivered]);
+        assert_eq!(bench.wait_for_legs(session, 1), [DeliveryState::Delivered]);
         assert!(leg.join().unwrap().content == content);
         bench.end_session(session, 1);
     }
@@ -85,7 +85,10 @@ fn legs_that_share_a_connection_take_turns() {
     let whole = content(2_000_000, 1);
     send(&mut sender, &end, &whole, usize::MAX);
     expect_ok(&mut sender, 1);
-    assert_eq!(bench.wait_for_legs(session, 4), [LegState::Delivered; 4]);
+    assert_eq!(
+        bench.wait_for_legs(session, 4),
+        [DeliveryState::Delivered; 4]
+    );
     let (received, refused, turns) = gateway.join().unwrap();
     assert_eq!((received.len(), refused), (4, 1));
     for end in &legs {
@@ -97,7 +100,8 @@ fn legs_that_share_a_connection_take_turns() {
     bench.assert_empty();
 }
 
-/// A leg that is dropped in the midst of its chunk leaves the connection usable for those who share it.
+/// A leg that is dropped in the midst of its chunk leaves the connection usable for those who share
+/// it.
 #[test]
 fn a_leg_that_is_closed_leaves_its_connection_to_others() {
     // Wherever in the turns of both it happens.
@@ -146,7 +150,7 @@ fn close_one_of_two(chunks: usize) {
     while !take(&mut gateway) {}
     bench.wait_for(
         session,
-        MsrpEvent::LegEnded(LegNumber(1), LegState::Delivered),
+        MsrpEvent::LegEnded(LegNumber(1), DeliveryState::Delivered),
     );
     let other = received.iter().find(|(to, _)| to.contains("peer-l1"));
     assert!(other.unwrap().1.content == expected);
@@ -178,7 +182,10 @@ fn two_hundred_sessions_at_once() {
     }
     for (session, _, mut sender, legs) in running {
         expect_ok(&mut sender, 2);
-        assert_eq!(bench.wait_for_legs(session, 2), [LegState::Delivered; 2]);
+        assert_eq!(
+            bench.wait_for_legs(session, 2),
+            [DeliveryState::Delivered; 2]
+        );
         for leg in legs {
             assert!(leg.join().unwrap().content == whole);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
-use cpm::msrp_session::{LegFailure, LegState};
+use cpm::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm::relay::{Listen, Listeners, RelayLimits, RelaySettings, TlsFiles};
 use cpm::sdp::{Fingerprint, Role, Transport};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -264,13 +264,13 @@ fn from_a_sender_with_tls_to_recipients_with_tls() {
         sender
     });
     let states = bench.wait_for_legs(session, 5);
-    let failed = LegState::Failed(LegFailure::Disconnected);
+    let failed = DeliveryState::Failed(DeliveryFailure::Disconnected);
     assert_eq!(
         states,
         [
-            LegState::Delivered,
+            DeliveryState::Delivered,
             failed,
-            LegState::Delivered,
+            DeliveryState::Delivered,
             failed,
             failed
         ]
@@ -278,7 +278,7 @@ fn from_a_sender_with_tls_to_recipients_with_tls() {
     for (leg, state) in legs.into_iter().zip(states) {
         let received = leg.join().unwrap();
         match state {
-            LegState::Delivered => assert!(received.unwrap().content == expected),
+            DeliveryState::Delivered => assert!(received.unwrap().content == expected),
             _ => assert!(received.is_err()),
         }
     }
@@ -317,7 +317,7 @@ fn a_passive_leg_with_tls_that_reads_late() {
     assert!(received.content == whole);
     bench.wait_for(
         session,
-        MsrpEvent::LegEnded(LegNumber(0), LegState::Delivered),
+        MsrpEvent::LegEnded(LegNumber(0), DeliveryState::Delivered),
     );
     bench.end_session(session, 1);
     drop((sender, peer));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use cpm::msrp::{MsrpUri, Path};
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId};
-use cpm::msrp_session::LegState;
+use cpm::msrp_session::DeliveryState;
 use cpm::relay::{Listen, Listeners, Relay, RelayEvent, RelayLimits, RelaySettings, RelayTotals};
 use cpm::sdp::{Role, Transport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -277,8 +277,10 @@ impl Cpm {
         let mut delivered = 0;
         self.wait_watching(
             |event| {
-                delivered +=
-                    usize::from(matches!(event, MsrpEvent::LegEnded(_, LegState::Delivered)));
+                delivered += usize::from(matches!(
+                    event,
+                    MsrpEvent::LegEnded(_, DeliveryState::Delivered)
+                ));
                 delivered == recipients
             },
             &mut watch,

@@ -15,10 +15,10 @@ const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
 pub(super) const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
 const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
 const NO_DESTINATIONS: &str = "129 No destinations";
-/// As 9.1.2 writes it (spec-notes N11).
+/// As 9.1.2 writes it (readings N11).
 const NO_DESTINATIONS_BARE: &str = "No destinations";
 
-/// Option tags of Require that we understand in a MESSAGE (RFC 5365 §5, RFC 5366 §5; spec-notes N29).
+/// Option tags of Require that we understand in a MESSAGE (RFC 5365 §5, RFC 5366 §5; readings N29).
 const UNDERSTOOD: &[&str] = &["recipient-list-message", "recipient-list-invite"];
 
 /// What came of one check.
@@ -121,7 +121,7 @@ pub(super) fn hops(request: &mut Request, _: &dyn Host) -> Result<Checked, Refus
     hops_left(&request.message).map(|()| Checked::Passed)
 }
 
-/// What goes out has the URI of this From (spec-notes N25).
+/// What goes out has the URI of this From (readings N25).
 pub(super) fn from(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     match request.message.uri_in(HeaderName::From) {
         Some(_) => Ok(Checked::Passed),
@@ -129,7 +129,7 @@ pub(super) fn from(request: &mut Request, _: &dyn Host) -> Result<Checked, Refus
     }
 }
 
-/// Spec-notes N39.
+/// Readings N39.
 pub(super) fn identifiers(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if !request.service.settings().require_ids {
         return Ok(Checked::Passed);

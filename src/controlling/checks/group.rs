@@ -1,4 +1,4 @@
-//! The checks that only pre-defined groups have (9.1.1-4; spec-notes N14-N17).
+//! The checks that only pre-defined groups have (9.1.1-4; readings N14-N17).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -67,7 +67,7 @@ pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
     Ok(Checked::Passed)
 }
 
-/// 9.1.1-4c, 9.1.2-4a (spec-notes N13).
+/// 9.1.1-4c, 9.1.2-4a (readings N13).
 pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if !known(request)?.0.supports_cpm() {
         let code = match request.mode() {
@@ -86,7 +86,7 @@ pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checke
     Ok(Checked::Passed)
 }
 
-/// 9.1.1-4d: what counts is the group's allow-anonymity (spec-notes N17).
+/// 9.1.1-4d: what counts is the group's allow-anonymity (readings N17).
 pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.anonymity_requested() && !known(request)?.1.anonymity_allowed {
         return Err(Refusal::forbidden(
@@ -97,7 +97,8 @@ pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, 
     Ok(Checked::Passed)
 }
 
-/// 9.1.1-4g, without the group itself (spec-notes N36), and without the sender unless it wants a copy (N34).
+/// 9.1.1-4g, without the group itself (readings N36), and without the sender unless it wants a copy
+/// (N34).
 pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
     let settings = request.service.settings();
     let (group, _) = known(request)?;
@@ -154,8 +155,8 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
     Ok(Checked::Passed)
 }
 
-/// The body of a message to a group goes out as it came; only lists of recipients, which do not belong into it,
-/// do not (9.1.1-6g-ex2).
+/// The body of a message to a group goes out as it came; only lists of recipients, which do not
+/// belong into it, do not (9.1.1-6g-ex2).
 pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large {
         return Ok(Checked::Passed);

@@ -29,8 +29,8 @@ pub(super) use common::single_fields;
 type Step = fn(&mut Request, &dyn Host) -> Result<Checked, Refusal>;
 
 /// The first checks of every destination. The steps that the specification does not name (option
-/// tags, hops, identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to ask;
-/// but who that is cannot be told of a request that says things twice.
+/// tags, hops, identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to
+/// ask; but who that is cannot be told of a request that says things twice.
 const OF_ALL: &[Step] = &[
     no_repeated_field,
     authorised_originator,
@@ -53,8 +53,8 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     session,
 ];
 
-/// The further ones for pre-defined groups, of which the first asks for the group (9.1.1-4; readings
-/// N14, N15: what a group allows is known once it is found).
+/// The further ones for pre-defined groups, of which the first asks for the group (9.1.1-4;
+/// readings N14, N15: what a group allows is known once it is found).
 const GROUP: &[Step] = &[
     group::wanted,
     group::exists,
@@ -94,8 +94,8 @@ pub enum Check {
     Accepted,
     /// Refused, or answered already: see [`Request::reply`].
     Answered,
-    /// It has been taken before: it gets the same reply again, or none where there is none yet, and nothing else comes
-    /// of it.
+    /// It has been taken before: it gets the same reply again, or none where there is none yet, and
+    /// nothing else comes of it.
     Repeated,
 }
 
@@ -156,8 +156,8 @@ impl Request {
         }
     }
 
-    /// Goes on where another process has come to [`Check::WantGroup`]: the checks before it have passed there,
-    /// for this originator.
+    /// Goes on where another process has come to [`Check::WantGroup`]: the checks before it have
+    /// passed there, for this originator.
     pub fn resume_at_group(&mut self, originator: &str) {
         if let Some(step) = group_step(self.kind).filter(|_| self.stage == CheckStage::Checking(0))
         {

@@ -1,13 +1,16 @@
-//! What lists and groups have sent on, and may not multiply any further when it comes back (spec-notes N36).
+//! What lists and groups have sent on, and may not multiply any further when it comes back
+//! (readings N36).
 //!
 //! Two marks are on each copy, since other servers on its way may drop one:
 //!
-//! - Max-Breadth (RFC 5393 §5.3), which a request without it has 60 of. A list takes a quarter of it away, a group half. So what
-//!   is left says who has sent it on: a list takes requests that no list or group has sent on, a group those that came through
-//!   as many groups as `group_nesting` allows.
+//! - Max-Breadth (RFC 5393 §5.3), which a request without it has 60 of. A list takes a quarter of
+//!   it away, a group half. So what is left says who has sent it on: a list takes requests that no
+//!   list or group has sent on, a group those that came through as many groups as `group_nesting`
+//!   allows.
 //! - Max-Forwards: a group's copy has 20 at most, and half of what there is from there on.
 //!
-//! Moreover, what a group has sent says so itself: the group is asserted, and refers to the sender (9.1.1-6e).
+//! Moreover, what a group has sent says so itself: the group is asserted, and refers to the sender
+//! (9.1.1-6e).
 
 use super::common::Checked;
 use crate::controlling::group_session_identity::names_group_session;
@@ -53,7 +56,8 @@ fn groups_passed(request: &Request, breadth: u32) -> u32 {
     halved.max(u32::from(is_group))
 }
 
-/// Whether the originator is a group. A session of an ad-hoc group, which a wide pattern may take in, is none of them.
+/// Whether the originator is a group. A session of an ad-hoc group, which a wide pattern may take
+/// in, is none of them.
 fn names_group(originator: &Originator, groups: &GroupUris) -> bool {
     let is_group =
         |uri: &Uri<'_>| groups.contains(uri) && !uri.user().is_some_and(names_group_session);

@@ -1,6 +1,6 @@
-//! Disposition notifications (RFC 5438; OMA CPM 9.2.15). Recipients address them to whom they saw as the originator, which may be an
-//! address of ours. One that comes back is never fanned out: it goes on to the sender of the message that it is about
-//! (spec-notes N37).
+//! Disposition notifications (RFC 5438; OMA CPM 9.2.15). Recipients address them to whom they saw
+//! as the originator, which may be an address of ours. One that comes back is never fanned out: it
+//! goes on to the sender of the message that it is about (readings N37).
 
 use bytes::Bytes;
 
@@ -23,7 +23,8 @@ use crate::policy::{GroupReceipts, IdentitySource, Imdn};
 use crate::shared::Noted;
 use crate::sip::{HeaderBlock, Message, Uri};
 
-/// How a notification goes on: as a proxy's request does, everything that is not named here as received.
+/// How a notification goes on: as a proxy's request does, everything that is not named here as
+/// received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarding {
     /// The sender.
@@ -40,12 +41,13 @@ pub struct Forwarding {
 
 /// What becomes of a MESSAGE that may be a notification.
 #[derive(Debug)]
-pub enum Notification {
+pub enum Forwarded {
     /// It is none for us, or nobody is known to forward it to. Nothing has changed.
     NotOurs,
     /// It goes on.
     Forward(Forwarding),
-    /// The group tells the sender in place of its member, see [`send_nameless`](ControllingFunction::send_nameless).
+    /// The group tells the sender in place of its member, see
+    /// [`send_nameless`](ControllingFunction::send_nameless).
     Nameless(Box<NamelessReceipt>),
     /// It may not go any further.
     Refused(Reply),
@@ -60,8 +62,8 @@ impl Request {
         (!self.service.takes_notifications_to(&parsed)).then_some(uri)
     }
 
-    /// Notes the sender of a pager mode message that asks for notifications. Before it is sent: a recipient's notification can
-    /// be here before the last recipient has his copy.
+    /// Notes the sender of a pager mode message that asks for notifications. Before it is sent: a
+    /// recipient's notification can be here before the last recipient has its copy.
     pub(in crate::controlling) fn note_sender(&self) -> Option<Noted> {
         let senders = self.service.senders()?;
         let request = NotificationRequest::of(self.cpim.as_ref()?)?;
@@ -81,34 +83,34 @@ impl Request {
 }
 
 impl ControllingFunction {
-    /// Decides about a MESSAGE that [`classify`](Self::classify) has not taken. `is_asked`: the routing script wants it forwarded,
-    /// whatever the parameter `imdn` says.
+    /// Decides about a MESSAGE that [`classify`](Self::classify) has not taken. `is_asked`: the
+    /// routing script wants it forwarded, whatever the parameter `imdn` says.
     pub fn forward_notification(
         &self,
         received: &Received<'_>,
         is_asked: bool,
         host: &dyn Host,
-    ) -> Notification {
+    ) -> Forwarded {
         let settings = self.settings();
         let Some(senders) = self
             .senders()
             .filter(|_| is_asked || settings.imdn == Imdn::Forward)
         else {
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         // The Request-URI first: it sorts out nearly everything that passes a proxy.
         let Some(own) = Uri::parse(received.request_uri)
             .ok()
             .filter(|uri| self.takes_notifications_to(uri))
         else {
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         let Ok(message) = Message::parse(Bytes::copy_from_slice(received.message)) else {
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         let Some(document) = document(&message).filter(|_| message.method() == Some("MESSAGE"))
         else {
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         let correlation = Correlation::of(&message);
         let id = match imdn::notified_message_id(&document) {
@@ -117,7 +119,7 @@ impl ControllingFunction {
                 let line =
                     format_args!("a disposition notification is not read: {error}, {correlation}");
                 host.log(LogLevel::Debug, line);
-                return Notification::NotOurs;
+                return Forwarded::NotOurs;
             }
         };
         let Some(sender) = senders.find(&id) else {
@@ -125,7 +127,7 @@ impl ControllingFunction {
             let line =
                 format_args!("a disposition notification about an unknown message, {correlation}");
             host.log(LogLevel::Debug, line);
-            return Notification::NotOurs;
+            return Forwarded::NotOurs;
         };
         let is_nameless =
             settings.group_receipts == GroupReceipts::Nameless && self.is_group_address(&own);
@@ -133,11 +135,11 @@ impl ControllingFunction {
         let goes_on = passes.and_then(|()| match is_nameless {
             true => {
                 let receipt = self.nameless(&message, &own, &document, sender)?;
-                Ok(Notification::Nameless(Box::new(receipt)))
+                Ok(Forwarded::Nameless(Box::new(receipt)))
             }
             false => {
                 let forwarding = self.forwarding(received, &message, sender);
-                Ok(Notification::Forward(forwarding))
+                Ok(Forwarded::Forward(forwarding))
             }
         });
         goes_on.unwrap_or_else(|refusal| {
@@ -147,7 +149,7 @@ impl ControllingFunction {
             );
             host.log(LogLevel::Notice, line);
             // It has no Warning that would name an agent.
-            Notification::Refused(refusal.reply(&self.product(), ""))
+            Forwarded::Refused(refusal.reply(&self.product(), ""))
         })
     }
 
@@ -181,7 +183,8 @@ impl ControllingFunction {
         }
     }
 
-    /// Whether notifications may be addressed to `uri`: to what recipients are told to be the originator.
+    /// Whether notifications may be addressed to `uri`: to what recipients are told to be the
+    /// originator.
     pub(in crate::controlling) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
         self.own_kind(uri, self.keys(uri).address).is_some()
             || self.settings().group_uris.contains(uri)
@@ -192,7 +195,8 @@ impl ControllingFunction {
     }
 }
 
-/// Whether the content is a notification, wrapped in CPIM as it has to be (RFC 5438 §7), alone or as one part of several.
+/// Whether the content is a notification, wrapped in CPIM as it has to be (RFC 5438 §7), alone or
+/// as one part of several.
 pub(in crate::controlling) fn is_notification(message: &Message) -> bool {
     may_be_notification(&message.body())
         && entity(message).is_ok_and(|entity| {
@@ -224,7 +228,8 @@ fn is_imdn(content_type: &str) -> bool {
         .is_ok_and(|content_type| content_type.is(media_type, subtype))
 }
 
-/// Whether the subtype of a notification stands anywhere in a body: most messages need no further look.
+/// Whether the subtype of a notification stands anywhere in a body: most messages need no further
+/// look.
 fn may_be_notification(body: &[u8]) -> bool {
     let (_, subtype) = imdn::CONTENT_TYPE;
     let (before, _) = subtype.split_once('+').unwrap_or_default();
@@ -326,10 +331,7 @@ mod tests {
         let received = received(message, request_uri);
         let notification = service.forward_notification(&received, false, &Quiet);
         (
-            matches!(
-                notification,
-                Notification::Forward(_) | Notification::Nameless(_)
-            ),
+            matches!(notification, Forwarded::Forward(_) | Forwarded::Nameless(_)),
             service.classify(&received).is_some(),
         )
     }
@@ -374,7 +376,7 @@ mod tests {
         let session = format!("sip:cpm-group-{digits}@example.org");
         for uri in ["sip:many@example.com", "sip:cpm@example.org:5070", &session] {
             let result = result(&told(&body), uri);
-            assert!(matches!(result, Notification::Forward(_)), "{uri}");
+            assert!(matches!(result, Forwarded::Forward(_)), "{uri}");
         }
         for (group, own) in [
             (
@@ -386,7 +388,7 @@ mod tests {
                 "sip:lunch@groups.example.com:5070",
             ),
         ] {
-            let Notification::Nameless(receipt) = result(&told(&body), group) else {
+            let Forwarded::Nameless(receipt) = result(&told(&body), group) else {
                 panic!("{group}")
             };
             let written = format!("{receipt:?}");
@@ -397,14 +399,14 @@ mod tests {
             );
             assert!(written.contains("disposition: Displayed"), "{written}");
         }
-        // What cannot be told without naming him is not told.
+        // What cannot be told without naming it is not told.
         for broken in [
             body.replace("2026-01-02", "bill-01-02"),
             body.replace("2026-01-02", &"2".repeat(40)),
             body.replace("display-notification", "bill-notification"),
         ] {
             let result = result(&told(&broken), "sip:lunch@groups.example.com");
-            let Notification::Refused(reply) = result else {
+            let Forwarded::Refused(reply) = result else {
                 panic!("{broken}")
             };
             assert_eq!(reply.code.as_u16(), 400);
@@ -457,7 +459,7 @@ mod tests {
                 ..received("", "sip:many@example.com")
             };
             let notification = service.forward_notification(&received, true, &Quiet);
-            forwarded += u32::from(matches!(notification, Notification::Forward(_)));
+            forwarded += u32::from(matches!(notification, Forwarded::Forward(_)));
         }
         assert!(forwarded > 100, "{forwarded}");
     }

@@ -1,4 +1,5 @@
-//! Disposition notifications (RFC 5438; OMA CPM 9.2.15): those that come back, and those that we send ourselves.
+//! Disposition notifications (RFC 5438; OMA CPM 9.2.15): those that come back, and those that we
+//! send ourselves.
 //!
 //! | file | job |
 //! |---|---|
@@ -11,6 +12,6 @@ mod nameless_receipt;
 mod own_notification;
 
 pub(super) use forwarding::is_notification;
-pub use forwarding::{Forwarding, Notification};
+pub use forwarding::{Forwarded, Forwarding};
 pub use nameless_receipt::NamelessReceipt;
 pub(super) use own_notification::OwnNotification;

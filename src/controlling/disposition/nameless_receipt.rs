@@ -1,8 +1,8 @@
-//! Receipts from members of a pre-defined group, whose list its senders are not shown (RFC 5438; spec-notes N37): the group
-//! tells the sender what has become of the message, and not at whom.
+//! Receipts from members of a pre-defined group, whose list its senders are not shown (RFC 5438;
+//! readings N37): the group tells the sender what has become of the message, and not at whom.
 //!
-//! Nothing is passed on as the member wrote it, but for what cannot name anybody: the Message-ID, which is the sender's own, the time,
-//! the disposition, and ids of hexadecimal digits.
+//! Nothing is passed on as the member wrote it, but for what cannot name anybody: the Message-ID,
+//! which is the sender's own, the time, the disposition, and ids of hexadecimal digits.
 
 use super::own_notification::OwnNotification;
 use crate::controlling::group_session_identity::names_group_session;
@@ -35,15 +35,16 @@ pub struct NamelessReceipt {
 }
 
 impl ControllingFunction {
-    /// Whether this is the address of a pre-defined group. A session of an ad-hoc group, which a wide pattern may take in, is none.
+    /// Whether this is the address of a pre-defined group. A session of an ad-hoc group, which a
+    /// wide pattern may take in, is none.
     pub(in crate::controlling) fn is_group_address(&self, uri: &Uri<'_>) -> bool {
         self.own_kind(uri, self.keys(uri).address).is_none()
             && self.settings().group_uris.contains(uri)
             && !uri.user().is_some_and(names_group_session)
     }
 
-    /// What `group` tells `sender` in place of the receipt `message`, whose document is `document`. Refused with 400: that cannot
-    /// be told without what may name the member.
+    /// What `group` tells `sender` in place of the receipt `message`, whose document is `document`.
+    /// Refused with 400: that cannot be told without what may name the member.
     pub(in crate::controlling) fn nameless(
         &self,
         message: &Message,
@@ -88,8 +89,8 @@ impl ControllingFunction {
         })
     }
 
-    /// Sends it, once the received receipt has a transaction that absorbs repetitions. Returns the reply to that, and whether the
-    /// transaction layer has taken what was sent.
+    /// Sends it, once the received receipt has a transaction that absorbs repetitions. Returns the
+    /// reply to that, and whether the transaction layer has taken what was sent.
     pub fn send_nameless(&self, receipt: &NamelessReceipt, host: &dyn Host) -> (Reply, bool) {
         let sent = self.send_notification(&receipt.notification, host);
         let is_handed = matches!(sent, Some(Sent::Queued));
@@ -134,7 +135,8 @@ fn is_date_time(text: &str) -> bool {
     text.len() <= MAX_DATE_TIME_BYTES && text.bytes().all(is_of_a_time)
 }
 
-/// Whether an id is made of what UUIDs are: other ones may hold the name of the host that made them.
+/// Whether an id is made of what UUIDs are: other ones may hold the name of the host that made
+/// them.
 fn is_plain_id(id: &[u8]) -> bool {
     let is_of_an_id = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
     id.len() <= MAX_ID_BYTES && id.iter().all(is_of_an_id)

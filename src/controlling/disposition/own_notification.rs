@@ -1,4 +1,5 @@
-//! A disposition notification that a service of ours sends in its own name (RFC 5438 §7.2.1.1): nothing of it is a recipient's.
+//! A disposition notification that a service of ours sends in its own name (RFC 5438 §7.2.1.1):
+//! nothing of it is a recipient's.
 
 use crate::controlling::attempt::Attempt;
 use crate::controlling::header_fields::put;

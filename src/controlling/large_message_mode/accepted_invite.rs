@@ -10,8 +10,8 @@ use crate::resource_lists;
 use crate::shared::Claim;
 use crate::sip::{Message, requests_anonymity};
 
-/// An INVITE that has passed its checks, with what they found out. Plain, so that it can go from the process that checked to
-/// the one that has the sessions.
+/// An INVITE that has passed its checks, with what they found out. Plain, so that it can go from
+/// the process that checked to the one that has the sessions.
 #[derive(Clone, Debug)]
 pub struct AcceptedInvite {
     /// The name that its session will have.
@@ -115,7 +115,7 @@ impl AcceptedInvite {
         bytes.is_empty().then_some(invite)
     }
 
-    /// Whether the sender wants to stay unnamed (spec-notes N17).
+    /// Whether the sender wants to stay unnamed (readings N17).
     pub(super) fn is_anonymous(&self) -> bool {
         requests_anonymity(&self.message)
     }

@@ -1,4 +1,5 @@
-//! Which of the recipients' answers the originator gets when none of them is a 2xx (RFC 3261 §16.7, spec-notes N20).
+//! Which of the recipients' answers the originator gets when none of them is a 2xx (RFC 3261 §16.7,
+//! readings N20).
 
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
 
@@ -50,7 +51,7 @@ fn as_ours(code: StatusCode) -> StatusCode {
         StatusCode::SERVICE_UNAVAILABLE => StatusCode::SERVER_INTERNAL_ERROR,
         // The interval was ours.
         StatusCode::SESSION_INTERVAL_TOO_SMALL => StatusCode::TEMPORARILY_UNAVAILABLE,
-        // It would lead the originator past us to one recipient's device (spec-notes N41).
+        // It would lead the originator past us to one recipient's device (readings N41).
         code if code.as_u16() < 400 => StatusCode::TEMPORARILY_UNAVAILABLE,
         code => code,
     }

@@ -1,4 +1,5 @@
-//! What the checks of large message mode ask beyond those of pager mode (9.1.2-6, spec-notes N1, N49).
+//! What the checks of large message mode ask beyond those of pager mode (9.1.2-6, readings N1,
+//! N49).
 
 use super::super::refusal::Refusal;
 use super::offer_answer::find_sdp;
@@ -8,13 +9,13 @@ use crate::sdp::{MsrpMedia, SdpError, SessionDescription};
 use crate::sip::{Message, StatusCode};
 use crate::sip_ua::{MIN_SESSION_EXPIRES_S, Refresher, SessionExpires};
 
-/// 9.1.2-3b-w, -5b-w; pager mode says "recipients" (spec-notes N12).
+/// 9.1.2-3b-w, -5b-w; pager mode says "recipients" (readings N12).
 pub(in crate::controlling) const TOO_MANY_PARTICIPANTS: &str = "102 Too many participants";
 /// 9.1.2-6-w.
 const FUNCTION_NOT_ALLOWED: &str = "122 Function not allowed";
-/// Spec-notes N49.
+/// Readings N49.
 const SIZE_EXCEEDED: &str = "133 Size exceeded";
-/// Option tags of Require that an INVITE may have (RFC 5366 §5, RFC 4028; spec-notes N29).
+/// Option tags of Require that an INVITE may have (RFC 5366 §5, RFC 4028; readings N29).
 pub(in crate::controlling) const UNDERSTOOD: &[&str] =
     &["recipient-list-invite", "recipient-list-message", "timer"];
 
@@ -29,8 +30,8 @@ pub(in crate::controlling) fn check_invite(
     message_size(&media, settings.policy.max_message_bytes)
 }
 
-/// 9.1.2-6, which is there to refuse what cannot be kept: whoever the originator names can refresh, we too (spec-notes N1). An
-/// interval that is too small gets 422 whoever refreshes (RFC 4028 §9).
+/// 9.1.2-6, which is there to refuse what cannot be kept: whoever the originator names can refresh,
+/// we too (readings N1). An interval that is too small gets 422 whoever refreshes (RFC 4028 §9).
 fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Refusal> {
     let asked = SessionExpires::of(message)
         .map_err(|_| Refusal::bad_request("Malformed Session-Expires"))?;
@@ -55,7 +56,8 @@ fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Re
     Ok(())
 }
 
-/// The offer. An INVITE without one would want ours, but what is in the message only its sender knows: 488.
+/// The offer. An INVITE without one would want ours, but what is in the message only its sender
+/// knows: 488.
 fn session_description(message: &Message) -> Result<SessionDescription, Refusal> {
     let sdp = find_sdp(message).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let Some(sdp) = sdp else {
@@ -105,7 +107,7 @@ fn usable_media<'a>(
     Ok(media)
 }
 
-/// Spec-notes N49: what is announced as too large is not begun.
+/// Readings N49: what is announced as too large is not begun.
 fn message_size(media: &MsrpMedia<'_>, max_message_bytes: u64) -> Result<(), Refusal> {
     let announced = media.file_selector.as_ref().and_then(|file| file.size);
     if max_message_bytes > 0 && announced.is_some_and(|size| size > max_message_bytes) {

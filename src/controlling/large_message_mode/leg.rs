@@ -1,5 +1,5 @@
-//! One leg: our dialog with one recipient, from before its INVITE to its end. It moves; what has to be done outside is the
-//! session's to say.
+//! One leg: our dialog with one recipient, from before its INVITE to its end. It moves; what has to
+//! be done outside is the session's to say.
 
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use crate::sdp::{OwnMedia, Role};
 use crate::sip_ua::SessionTimer;
 use crate::sip_ua::{Dialog, Peer};
 
-/// Most callees of one forked INVITE, besides the one that is talked to, who are remembered: each gets one BYE. Others get one with
-/// each 2xx of theirs.
+/// Most callees of one forked INVITE, besides the one that is talked to, who are remembered: each
+/// gets one BYE. Others get one with each 2xx of theirs.
 pub const MAX_FORKS: usize = 8;
 
 /// How far a leg is.
@@ -17,11 +17,11 @@ pub const MAX_FORKS: usize = 8;
 /// ```text
 ///  Waiting --its turn: INVITE--> Calling; session over--> Over
 ///
-///  Calling --1xx--> Proceeding        Answered --ACK--> Confirmed --BYE--> Ending --response--> Over
+///  Calling --1xx--> Proceeding        Answered --ACK--> Confirmed --BYE--> Ending --reply--> Over
 ///   |   |             |   |            ^                 |   |             ^
-///   |   +----2xx------|---+---2xx------+                 |   +--given up--> Aborting: `#`, then BYE
+///   |   +----2xx------|---+---2xx------+                 |   +--given up--> Aborting: `#`, BYE
 ///   | cancelled       | cancelled                        |
-///   v                 v                                  +--BYE of his--> Departed --relay's last word--> Over
+///   v                 v                                  +--its BYE--> Departed --its end: Over
 ///  CancelDue --1xx--> Cancelling
 ///   |   |             |   |
 ///   |   +-------------|---+---2xx: ACK and BYE--> Ending
@@ -31,7 +31,8 @@ pub const MAX_FORKS: usize = 8;
 ///
 ///  Answered waits for the originator's ACK; once that has come, ACK follows at once.
 ///  BYE of the recipient ends Answered, Aborting and Ending too: Over.
-///  A 2xx repeated after its ACK gets that ACK again, one of another callee gets ACK and BYE, in any state.
+///  A 2xx repeated after its ACK gets that ACK again, one of another callee gets ACK and BYE, in
+///  any state.
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegState {
@@ -51,7 +52,7 @@ pub enum LegState {
     Confirmed,
     /// Being told that the message was given up; BYE comes then.
     Aborting,
-    /// The recipient sent BYE, and what he got is still to be learnt.
+    /// The recipient sent BYE, and what it got is still to be learnt.
     Departed,
     /// BYE sent, not answered yet.
     Ending,
@@ -64,11 +65,12 @@ pub enum LegState {
 pub enum LegOutcome {
     /// The recipient has it.
     Delivered,
-    /// He does not; with the SIP status code, or the one that comes closest.
+    /// It does not; with the SIP status code, or the one that comes closest.
     Failed(u16),
     /// It went on to the ISF, which is another leg.
     Interworked,
-    /// The recipient is offered it once more, without msrp-cema (RFC 6714 §4.2), which is another leg.
+    /// The recipient is offered it once more, without msrp-cema (RFC 6714 §4.2), which is another
+    /// leg.
     OfferedAgain,
 }
 
@@ -83,20 +85,21 @@ pub(super) enum Success {
     NotDue,
     /// The same ACK again.
     AckAgain,
-    /// Another callee, or one with whom there can be no dialog: ACK, and BYE if it is the first 2xx of his.
+    /// Another callee, or one with whom there can be no dialog: ACK, and BYE if it is the first 2xx
+    /// of its.
     Fork { first: bool },
     /// There was no INVITE.
     Ignored,
 }
 
-/// How far the relay is with a leg.
+/// How far the MSRP side of a leg is, in the hands of the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MsrpSide {
     /// It has not been told of the leg.
     Unopened,
     /// It is at work; the connection is there or not.
     Open { connected: bool },
-    /// It has said its last word, and still has the connection.
+    /// It has reported the final state, and still has the connection.
     Ended,
     /// It has been told to close.
     Closed,
@@ -123,7 +126,8 @@ pub(super) struct Leg {
     pub(super) rings_until: Option<Instant>,
     /// A 422 has been obeyed; a second one is a refusal.
     pub(super) asked_again: bool,
-    /// The size of the message as our last offer had it: what is offered again must be the same (RFC 3264 §8).
+    /// The size of the message as our last offer had it: what is offered again must be the same
+    /// (RFC 3264 §8).
     pub(super) offered_size: Option<u64>,
     forks: Vec<String>,
 }

@@ -1,35 +1,42 @@
 //! Large message mode (9.1.2): one sender's MSRP upload, and a session with each recipient.
 //!
-//! [`Session`] is the machine of one message: it decides, and does nothing itself. It stands in the module process, which
-//! hands it what workers, transaction layer and relay saw, and carries out its [`Action`]s. Content never passes it: the
-//! relay moves that ([`crate::msrp_session`]), and tells when a leg has it all.
+//! [`Session`] is the machine of one message: it decides, and does nothing itself. It stands in the
+//! module process, which hands it what workers, transaction layer and relay saw, and carries out
+//! its [`Action`]s. Content never passes it: the relay moves that ([`crate::msrp_session`]), and
+//! tells when a leg has it all.
 //!
 //! ```text
 //!  worker: classify, check --AcceptedInvite--> Session::new --Invite--> recipients
 //!  worker: ACK, BYE, CANCEL, UPDATE, re-INVITE --> handle_request, handle_cancel
 //!  worker: replies of recipients ---------------> handle_leg_provisional, _success, _failure
-//!  relay:  message complete, leg ended ---------> handle_message_*, handle_leg_*       --Action--> tm, relay, counters
+//!  relay:  message complete, leg ended ---------> handle_message_*, handle_leg_*
+//!                                                --Action--> tm, relay, counters
 //! ```
 //!
-//! A worker knows what belongs to a session by the names of its dialogs: [`DialogNames::read`] of the To tag (requests) or of
-//! the Call-ID (replies).
+//! A worker knows what belongs to a session by the names of its dialogs: [`DialogNames::read`] of
+//! the To tag (requests) or of the Call-ID (replies).
 //!
 //! How the machine is wired:
 //!
-//! - Originator's INVITE: after 100 and with the transaction kept for more than [`ANSWER_WITHIN`], the worker passes an
-//!   [`AcceptedInvite`] on. His CANCEL is answered by the worker, and passed on too. His ACK always is passed on, whether the
-//!   transaction layer knew it or not.
-//! - Legs: INVITEs are sent without ACK to their 2xx by the transaction layer. Each 2xx comes here, repeated and forked ones
-//!   too, whichever way it came in. Failures are acknowledged by the transaction layer and come here once.
-//! - A 2xx to an INVITE of a session that is not there any more gets what [`requests_for_stray_answer`] says, a request 481.
-//! - A reply that cannot be sent, because the transaction has ended by itself: [`Session::handle_reply_failed`] where it was that
-//!   of the INVITE. A request that cannot be sent: [`Session::handle_leg_unsent`], or [`Session::handle_outcome`] with 503.
+//! - Originator's INVITE: after 100 and with the transaction kept for more than [`ANSWER_WITHIN`],
+//!   the worker passes an [`AcceptedInvite`] on. Its CANCEL is answered by the worker, and passed
+//!   on too. Its ACK always is passed on, whether the transaction layer knew it or not.
+//! - Legs: INVITEs are sent without ACK to their 2xx by the transaction layer. Each 2xx comes here,
+//!   repeated and forked ones too, whichever way it came in. Failures are acknowledged by the
+//!   transaction layer and come here once.
+//! - A 2xx to an INVITE of a session that is not there any more gets what
+//!   [`requests_for_stray_answer`] says, a request 481.
+//! - A reply that cannot be sent, because the transaction has ended by itself:
+//!   [`Session::handle_reply_failed`] where it was that of the INVITE. A request that cannot be
+//!   sent: [`Session::handle_leg_unsent`], or [`Session::handle_outcome`] with 503.
 //! - Re-INVITEs are sent like the first INVITEs: without ACK, and each 2xx comes here.
-//! - Relay: [`RelayCommand`]s are carried out in their order, those before a reply are with the relay when the reply leaves,
-//!   and the relay looks into its commands before it answers 481 to a To-Path that it does not know. What it has to
-//!   say of a message or leg it says before its last word on it, and that is the truth as of the `Close`: the last chunk that was
-//!   answered with 200 counts.
-//! - Deadlines are the caller's clock: one timer for the earliest [`Session::poll_timeout`] of all sessions.
+//! - Relay: [`RelayCommand`]s are carried out in their order, those before a reply are with the
+//!   relay when the reply leaves, and the relay looks into its commands before it answers 481 to a
+//!   To-Path that it does not know. What it has to say of a message or leg it says before its last
+//!   word on it, and that is the truth as of the `Close`: the last chunk that was answered with 200
+//!   counts.
+//! - Deadlines are the caller's clock: one timer for the earliest [`Session::poll_timeout`] of all
+//!   sessions.
 //!
 //! | file | job |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! The session descriptions of both sides (9.1.2-8j, -9h, -200-2; RFC 3264), on top of [`crate::sdp`].
+//! The session descriptions of both sides (9.1.2-8j, -9h, -200-2; RFC 3264), on top of
+//! [`crate::sdp`].
 
 use std::fmt::Write as _;
 
@@ -17,7 +18,8 @@ use crate::sip::{HeaderName, Message, StatusCode};
 /// Content-Type of a session description.
 pub(super) const SDP_CONTENT_TYPE: &str = "application/sdp";
 
-/// The session description in the body of a message, alone or as a part (RFC 5621). `None`: it has none.
+/// The session description in the body of a message, alone or as a part (RFC 5621). `None`: it has
+/// none.
 pub(super) fn find_sdp(message: &Message) -> Result<Option<Bytes>, MimeError> {
     let body = message.body();
     if body.is_empty() {
@@ -82,14 +84,15 @@ pub(super) fn offer(
 /// What is wrong with a recipient's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoDelivery {
-    /// The message cannot go by it; with the status code that a refusal for that reason would have had.
+    /// The message cannot go by it; with the status code that a refusal for that reason would have
+    /// had.
     Refused(StatusCode),
     /// It could, by an answer to an offer without msrp-cema (RFC 6714 §4.2).
     OfferWithoutCema,
 }
 
-/// What a recipient's answer to our offer says, if the message of the `received` offer can go by it. `size` and `cema` as in
-/// [`offer`].
+/// What a recipient's answer to our offer says, if the message of the `received` offer can go by
+/// it. `size` and `cema` as in [`offer`].
 pub(super) fn read_answer(
     answer: &SessionDescription,
     own: &OwnMedia,
@@ -114,8 +117,8 @@ pub(super) fn read_answer(
     Ok(ends(&media, own, media.role_of_offerer(), cema))
 }
 
-/// The answer to the originator, with what is not about transport, types or size from that of the first recipient, and our
-/// ends of the originator's session.
+/// The answer to the originator, with what is not about transport, types or size from that of the
+/// first recipient, and our ends of the originator's session.
 pub(super) fn answer(
     offer: &SessionDescription,
     first: &SessionDescription,
@@ -130,7 +133,8 @@ pub(super) fn answer(
     Ok((text, ends))
 }
 
-/// Our offer to a recipient as the answer to one of his: in an answer, actpass has been decided (RFC 4145 §4.1).
+/// Our offer to a recipient as the answer to one of its: in an answer, actpass has been decided
+/// (RFC 4145 §4.1).
 pub(super) fn offer_as_answer(offer: &str, role: Role) -> String {
     let setup = match role {
         Role::Active => "a=setup:active\r\n",
@@ -139,9 +143,10 @@ pub(super) fn offer_as_answer(offer: &str, role: Role) -> String {
     offer.replace("a=setup:actpass\r\n", setup)
 }
 
-/// `ours`, a description that holds already, as the answer to a further offer (RFC 3264 §8): with a line for each of that's m=
-/// lines. `None`: the offer has no MSRP session, or one in which content could not go on as it does; the session stays what it
-/// was (RFC 3261 §14.2). `sending`: whether the content is ours.
+/// `ours`, a description that holds already, as the answer to a further offer (RFC 3264 §8): with a
+/// line for each of that's m= lines. `None`: the offer has no MSRP session, or one in which content
+/// could not go on as it does; the session stays what it was (RFC 3261 §14.2). `sending`: whether
+/// the content is ours.
 pub(super) fn answer_again(
     ours: &str,
     request: &Message,

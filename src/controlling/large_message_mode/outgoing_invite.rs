@@ -1,6 +1,7 @@
 //! The outgoing INVITE requests (9.1.2-8, -9).
 //!
-//! Header lines are made once for all recipients; Request-URI, To, Call-ID and the session description differ.
+//! Header lines are made once for all recipients; Request-URI, To, Call-ID and the session
+//! description differ.
 
 use std::fmt::Write as _;
 
@@ -23,8 +24,8 @@ use crate::sip::{HeaderBlock, HeaderName, StatusCode, Uri};
 /// What we understand inside of dialogs.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS";
 
-/// Received header fields that are repeated (9.1.2-8b, -8i, -9b, -9g; P-Asserted-Service and Message-Expires by
-/// spec-notes N27 and N8).
+/// Received header fields that are repeated (9.1.2-8b, -8i, -9b, -9g; P-Asserted-Service and
+/// Message-Expires by readings N27 and N8).
 const COPIED: &[HeaderName] = &[
     HeaderName::AcceptContact,
     HeaderName::ConversationId,
@@ -38,7 +39,8 @@ const COPIED: &[HeaderName] = &[
     HeaderName::PAssertedService,
 ];
 
-/// Feature parameters of Contact that have no `+` (RFC 3840 §9). `isfocus` is no capability of the sender's.
+/// Feature parameters of Contact that have no `+` (RFC 3840 §9). `isfocus` is no capability of the
+/// sender's.
 const BASE_FEATURES: &[&str] = &[
     "audio",
     "automata",
@@ -99,7 +101,8 @@ pub(super) struct Template {
     session_expires_s: u32,
     history: Option<Bytes>,
     boundary: String,
-    /// What all recipients get who need no Session-Expires of their own; and those by way of the ISF.
+    /// What all recipients get who need no Session-Expires of their own; and those by way of the
+    /// ISF.
     to_recipient: Bytes,
     to_isf: Bytes,
 }
@@ -191,8 +194,8 @@ impl Template {
         &self.from
     }
 
-    /// Whether a recipient can be reached by way of the ISF only: nothing else would take a URI of its scheme, and the 416 that
-    /// this gives would lead there (9.1.2 last list).
+    /// Whether a recipient can be reached by way of the ISF only: nothing else would take a URI of
+    /// its scheme, and the 416 that this gives would lead there (9.1.2 last list).
     pub(super) fn needs_isf(&self, recipient: &str, service: &ControllingFunction) -> bool {
         let unsupported = StatusCode::UNSUPPORTED_URI_SCHEME.as_u16();
         self.isf_hop.is_some()
@@ -268,8 +271,9 @@ impl Template {
     }
 }
 
-/// The authenticated originator's CPM Address (9.1.2-8k, -8l, -9i): an ad-hoc group gets a Group Session Identity of its own,
-/// a pre-defined group speaks for itself, and both refer to the sender.
+/// The authenticated originator's CPM Address (9.1.2-8k, -8l, -9i): an ad-hoc group gets a Group
+/// Session Identity of its own, a pre-defined group speaks for itself, and both refer to the
+/// sender.
 fn put_identity(
     headers: &mut HeaderBlock,
     invite: &AcceptedInvite,
@@ -295,8 +299,8 @@ fn put_identity(
     put(headers, "Referred-By", format!("<{sender}>"));
 }
 
-/// Our own URI with the feature parameters of the received Contact (9.1.2-8b-contact, -8e; spec-notes N4): never its URI, nor
-/// what names the sender's device or registration.
+/// Our own URI with the feature parameters of the received Contact (9.1.2-8b-contact, -8e; readings
+/// N4): never its URI, nor what names the sender's device or registration.
 fn contact(invite: &AcceptedInvite, own: &str) -> String {
     let mut value = format!("<{own}>");
     if invite.kind != Kind::Exploder {

@@ -1,10 +1,12 @@
-//! When the next INVITE of a session may go: so many that wait for an answer, so many in a second (spec-notes N36).
+//! When the next INVITE of a session may go: so many that wait for an answer, so many in a second
+//! (readings N36).
 
 use std::time::{Duration, Instant};
 
 use crate::controlling::large_mode_settings::LargeModeSettings;
 
-/// INVITEs that are due sooner after one another than this go together: a wake-up for each would cost more than the INVITE.
+/// INVITEs that are due sooner after one another than this go together: a wake-up for each would
+/// cost more than the INVITE.
 const PORTION: Duration = Duration::from_millis(20);
 
 /// The pace of one session's INVITEs.
@@ -46,7 +48,8 @@ impl Pace {
         self.unanswered = self.unanswered.saturating_sub(1);
     }
 
-    /// When time alone lets the next INVITE go, where none may now. `None`: an answer has to come first.
+    /// When time alone lets the next INVITE go, where none may now. `None`: an answer has to come
+    /// first.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         (self.unanswered < self.most_unanswered).then(|| self.due.max(now + PORTION))
     }

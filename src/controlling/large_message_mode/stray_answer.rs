@@ -4,8 +4,9 @@ use super::DialogNames;
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::sip_ua::{Dialog, InDialogRequest, OwnInvite, Peer, cseq};
 
-/// ACK and BYE for a 2xx to an INVITE of ours whose session is gone, as after a restart or an answer that came later than
-/// any timer: without them the callee would keep a session that nobody feeds. `None`: not such a response.
+/// ACK and BYE for a 2xx to an INVITE of ours whose session is gone, as after a restart or an
+/// answer that came later than any timer: without them the callee would keep a session that nobody
+/// feeds. `None`: not such a response.
 pub fn requests_for_stray_answer(
     names: &DialogNames,
     message: &Message,

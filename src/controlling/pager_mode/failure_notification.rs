@@ -1,5 +1,5 @@
-//! The notification that tells the sender of a pager mode message that all his recipients have failed (RFC 5438 §7.2.1.1;
-//! spec-notes N21). The 202 came long before.
+//! The notification that tells the sender of a pager mode message that all its recipients have
+//! failed (RFC 5438 §7.2.1.1; readings N21). The 202 came long before.
 
 use super::fan_out_job::FanOutJob;
 use crate::controlling::body::{cpim_of, entity};
@@ -26,7 +26,8 @@ impl ControllingFunction {
         }
     }
 
-    /// Counts recipients who finally failed. `copy` is what one of them was sent. When those are all, the sender is told.
+    /// Counts recipients who finally failed. `copy` is what one of them was sent. When those are
+    /// all, the sender is told.
     pub(in crate::controlling) fn handle_failed(
         &self,
         copy: &Message,
@@ -91,8 +92,9 @@ impl ControllingFunction {
         self.send_notification(&notification, host)
     }
 
-    /// The address of ours that a message was sent to: what a group asserts of itself, else that of the CPIM wrapper, which the
-    /// sender has written (spec-notes N38), where it is one, else the first.
+    /// The address of ours that a message was sent to: what a group asserts of itself, else that of
+    /// the CPIM wrapper, which the sender has written (readings N38), where it is one, else the
+    /// first.
     fn address_sent_to(&self, copy: &Message, named: &str) -> Option<String> {
         let asserted = copy.uri_in(HeaderName::PAssertedIdentity);
         let settings = self.settings();

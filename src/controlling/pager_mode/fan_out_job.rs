@@ -1,8 +1,8 @@
 //! The fan-out of one message: the same header lines and body to each recipient, one after another.
 //!
-//! It begins in the SIP worker that got the request. When the host finds that this takes too long, or that
-//! the transactions in flight hold too much memory, the rest is handed over to a process that has nothing else
-//! to do: no worker is kept from the requests of others.
+//! It begins in the SIP worker that got the request. When the host finds that this takes too long,
+//! or that the transactions in flight hold too much memory, the rest is handed over to a process
+//! that has nothing else to do: no worker is kept from the requests of others.
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -36,11 +36,12 @@ pub struct FanOutJob {
     pub(in crate::controlling) reply_headers: Vec<u8>,
     /// For the log.
     pub(in crate::controlling) correlation: String,
-    /// Where the next recipient's URI begins, and which place in the list that is. Who is busy goes to the
-    /// end of the list, so that he keeps nobody waiting.
+    /// Where the next recipient's URI begins, and which place in the list that is. Who is busy goes
+    /// to the end of the list, so that it keeps nobody waiting.
     pub(in crate::controlling) position: usize,
     pub(in crate::controlling) place: usize,
-    /// How many recipients have not been tried yet. The sender hears nothing of those who take longer than that.
+    /// How many recipients have not been tried yet. The sender hears nothing of those who take
+    /// longer than that.
     pub(in crate::controlling) untried: usize,
     pub(in crate::controlling) failed: u32,
     /// To the record of the message, where its failures are counted.
@@ -51,8 +52,8 @@ pub struct FanOutJob {
     pub(in crate::controlling) about: AboutRequest,
 }
 
-/// The Interworking Selection Function, for URIs of a scheme that only it can do something with. Sending them
-/// anywhere else would end in the 416 that leads there (9.1.1 last list).
+/// The Interworking Selection Function, for URIs of a scheme that only it can do something with.
+/// Sending them anywhere else would end in the 416 that leads there (9.1.1 last list).
 #[derive(Debug)]
 pub(in crate::controlling) struct Isf {
     pub(in crate::controlling) uri: String,
@@ -156,7 +157,8 @@ impl FanOutJob {
         self.link = link;
     }
 
-    /// A copy as it would be sent, but for what differs from recipient to recipient. `None`: it cannot be read.
+    /// A copy as it would be sent, but for what differs from recipient to recipient. `None`: it
+    /// cannot be read.
     pub(in crate::controlling) fn copy(&self) -> Option<Message> {
         let length = format!("Content-Length: {}\r\n\r\n", self.body.len());
         let start = b"MESSAGE sip:x SIP/2.0\r\n";
@@ -169,14 +171,14 @@ impl FanOutJob {
         self.place == 0
     }
 
-    /// Whether the 202 is due: each recipient has been tried. Those whose connection is full are tried again, which is their own
-    /// matter.
+    /// Whether the 202 is due: each recipient has been tried. Those whose connection is full are
+    /// tried again, which is their own matter.
     pub fn is_reply_due(&self) -> bool {
         self.untried == 0
     }
 
-    /// The 202 (9.1.1-7), once it is due. Its To tag is ours, since another process than the one that got the
-    /// request may send it, and a repetition gets the same.
+    /// The 202 (9.1.1-7), once it is due. Its To tag is ours, since another process than the one
+    /// that got the request may send it, and a repetition gets the same.
     pub fn reply(&self) -> Reply {
         Reply::accepted(self.reply_headers.clone(), self.ids.to_tag())
     }
@@ -454,7 +456,7 @@ pub(in crate::controlling) mod tests {
         assert_eq!(job.run(&host, false), Progress::NoRoom);
         assert_eq!(job.run(&host, false), Progress::Done);
         assert_eq!(sent(&host), ["b", "c", "a"]);
-        // Whoever waits keeps his ids.
+        // Whoever waits keeps its ids.
         assert_eq!(host.sent.borrow()[2].1, call_id("a"));
     }
 

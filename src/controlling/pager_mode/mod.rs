@@ -1,4 +1,5 @@
-//! Pager mode: one MESSAGE to each recipient, and how each of them ends (9.1.1 item 6 and last list).
+//! Pager mode: one MESSAGE to each recipient, and how each of them ends (9.1.1 item 6 and last
+//! list).
 //!
 //! | file | job |
 //! |---|---|
@@ -6,7 +7,7 @@
 //! | `fan_out_job` | sending it to one recipient after another, here or in another process |
 //! | `outcome` | how outgoing requests end, and the ISF (6.5) |
 //! | `shares` | what each sender, source and destination may have under way |
-//! | `failure_notification` | the one that tells a sender that all his recipients have failed |
+//! | `failure_notification` | the one that tells a sender that all its recipients have failed |
 
 mod failure_notification;
 mod fan_out_job;

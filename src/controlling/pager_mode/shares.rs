@@ -1,5 +1,5 @@
-//! What each sender, each source and each destination may have under way, so that others always have room: recipients of
-//! messages that are awaited (`max_outstanding_per_*`).
+//! What each sender, each source and each destination may have under way, so that others always
+//! have room: recipients of messages that are awaited (`max_outstanding_per_*`).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -30,7 +30,8 @@ impl Request {
         outstanding.charge(sender, source, self.recipients.len())
     }
 
-    /// Why it is refused. The operator is told of one in a while: a flood of them must not fill the log.
+    /// Why it is refused. The operator is told of one in a while: a flood of them must not fill the
+    /// log.
     pub(in crate::controlling) fn over_share(&self, share: Share, host: &dyn Host) -> Refusal {
         let name = match share {
             Share::Sender => "max_outstanding_per_sender",
@@ -94,7 +95,8 @@ impl ControllingFunction {
         }
     }
 
-    /// The destination that has a share of the copies for this recipient: where its URI alone leads.
+    /// The destination that has a share of the copies for this recipient: where its URI alone
+    /// leads.
     fn destination<'a>(&self, recipient: Option<&'a str>) -> Option<Destination<'a>> {
         let recipient = recipient.filter(|_| self.settings().outbound_proxy.is_none())?;
         if let Some(uri) = PlainUri::read(recipient) {

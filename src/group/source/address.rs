@@ -9,10 +9,11 @@ const SIP_PARAMETERS: [&str; 5] = ["maddr", "method", "transport", "ttl", "user"
 const TEL_PARAMETERS: [&str; 3] = ["ext", "isub", "phone-context"];
 
 /// The one spelling under which a group is asked for, so that URIs that differ in case, escapes or
-/// parameters without meaning lead to the same document: `sip:group@example.com`, `tel:+12125551212`.
+/// parameters without meaning lead to the same document: `sip:group@example.com`,
+/// `tel:+12125551212`.
 ///
-/// A password, header components and all other parameters are left out. So a URI can have the address of
-/// a group and still not be [the group's](crate::group::Group::has_address).
+/// A password, header components and all other parameters are left out. So a URI can have the
+/// address of a group and still not be [the group's](crate::group::Group::has_address).
 pub(super) fn group_address(uri: &Uri<'_>) -> String {
     match uri {
         Uri::Sip(sip) => {
@@ -96,8 +97,8 @@ fn normalize_host(host: &str) -> String {
     }
 }
 
-/// The address as one segment of an HTTP path. `:` and `@` stay as they are: RFC 3986 §3.3 allows them
-/// there, and the XUIs of RFC 4825 are written so.
+/// The address as one segment of an HTTP path. `:` and `@` stay as they are: RFC 3986 §3.3 allows
+/// them there, and the XUIs of RFC 4825 are written so.
 pub(super) fn path_segment(address: &str) -> String {
     let mut segment = String::with_capacity(address.len());
     for byte in address.bytes() {

@@ -34,8 +34,8 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// Something for the operator that no result says: a broken file, or an outage while another source or an
-/// earlier answer serves.
+/// Something for the operator that no result says: a broken file, or an outage while another source
+/// or an earlier answer serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFault {
     /// The number of the source, from 1.

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// What was learnt about addresses, with a limit of entries and of their weight. When it is full, the
-/// entries go that were not used for the longest time.
+/// What was learnt about addresses, with a limit of entries and of their weight. When it is full,
+/// the entries go that were not used for the longest time.
 #[derive(Debug)]
 pub(super) struct Cache<V> {
     entries: HashMap<Rc<str>, Entry<V>>,

@@ -6,10 +6,10 @@ use super::error::DatabaseError;
 pub trait GroupDatabase {
     /// The document that is stored for the address of a group, `None` if there is no such row.
     ///
-    /// `url` is what was configured behind `db:`, for the proxy's own database interface. `group_uri` is the
-    /// address in one spelling: scheme and host in lower case, without parameters that do not matter. It
-    /// comes from a request: a value to bind or quote. It blocks for no longer than the proxy's interface
-    /// to that database does.
+    /// `url` is what was configured behind `db:`, for the proxy's own database interface.
+    /// `group_uri` is the address in one spelling: scheme and host in lower case, without
+    /// parameters that do not matter. It comes from a request: a value to bind or quote. It blocks
+    /// for no longer than the proxy's interface to that database does.
     ///
     /// # Errors
     /// The database has no answer.

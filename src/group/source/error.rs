@@ -6,7 +6,8 @@ use crate::trust::TrustError;
 
 /// Why the configured sources cannot be used: the proxy is not to start.
 ///
-/// `source` is the number of the `group_source` value, from 1: the values themselves can hold passwords.
+/// `source` is the number of the `group_source` value, from 1: the values themselves can hold
+/// passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceError {
     /// Neither `dir:`, `xcap:` nor `db:`.
@@ -97,8 +98,8 @@ impl std::error::Error for SourceError {}
 
 /// Why a source did not give a group.
 ///
-/// Some concern the source as a whole ([`Self::is_outage`]), the others one document of it. `Display`
-/// never holds text from documents, URIs or credentials.
+/// Some concern the source as a whole ([`Self::is_outage`]), the others one document of it.
+/// `Display` never holds text from documents, URIs or credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceFailure {
     /// No complete answer in time.
@@ -113,7 +114,8 @@ pub enum SourceFailure {
     NotHttp,
     /// The server wants other credentials than it gets, or it gets none.
     Unauthorized,
-    /// The server wants the password as it is (Basic, RFC 7617) over a connection that anyone can read.
+    /// The server wants the password as it is (Basic, RFC 7617) over a connection that anyone can
+    /// read.
     PasswordUnprotected,
     /// The server refers to another place, which is not followed.
     Redirected,
@@ -124,8 +126,8 @@ pub enum SourceFailure {
     /// The folder cannot be read.
     FolderUnreadable,
     /// The folder has more than [`MAX_FILES`](super::MAX_FILES) documents or
-    /// [`MAX_FOLDER_BYTES`](super::MAX_FOLDER_BYTES); those behind, in the order of their names, are left
-    /// out.
+    /// [`MAX_FOLDER_BYTES`](super::MAX_FOLDER_BYTES); those behind, in the order of their names,
+    /// are left out.
     FolderTooLarge,
     /// The file cannot be read.
     FileUnreadable,
@@ -137,8 +139,8 @@ pub enum SourceFailure {
     InvalidAddress,
     /// The document is that of another group.
     OtherGroup,
-    /// A list that the group refers to is not on the XDMS that has the group, or the group comes from a
-    /// folder or a database.
+    /// A list that the group refers to is not on the XDMS that has the group, or the group comes
+    /// from a folder or a database.
     ExternalListElsewhere,
     /// A list that the group refers to is not there.
     ExternalListMissing,

@@ -13,8 +13,8 @@ use super::options::RETRY_AFTER_MS;
 use crate::group::{Group, MAX_DOCUMENT_BYTES};
 use crate::sip::Uri;
 
-/// Documents of one folder: ten times what a site that wants a folder has. All of their times are read at
-/// each look.
+/// Documents of one folder: ten times what a site that wants a folder has. All of their times are
+/// read at each look.
 pub const MAX_FILES: usize = 10_000;
 
 /// Length of all documents of one folder together, since all groups of it are kept in memory.
@@ -28,8 +28,8 @@ const EXTENSION: &str = "xml";
 
 /// A folder of group documents.
 ///
-/// A group is found by the address in its document and the name of the file means nothing, so no URI of a
-/// request ever becomes part of a path.
+/// A group is found by the address in its document and the name of the file means nothing, so no
+/// URI of a request ever becomes part of a path.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -112,8 +112,8 @@ impl Folder {
                 report(Fault { cause, file: None });
             }
         }
-        // What the folder had stays valid no longer than it can be read: that is a local matter, and
-        // whoever takes the folder away may mean it.
+        // What the folder had stays valid no longer than it can be read: that is a local matter,
+        // and whoever takes the folder away may mean it.
         if let Some(cause) = self.failure {
             return Answer::Outage {
                 cause,

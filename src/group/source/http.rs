@@ -25,8 +25,8 @@ const MAX_RESPONSE_HEAD_BYTES: usize = 16 << 10;
 /// An entity tag that is longer is forgotten: servers make them of hashes or times.
 const MAX_ETAG_BYTES: usize = 256;
 
-/// How long a connection waits for the next request. Shorter than the least that servers give (5 s), so
-/// that a request does not meet the end of its connection.
+/// How long a connection waits for the next request. Shorter than the least that servers give (5
+/// s), so that a request does not meet the end of its connection.
 const MAX_IDLE: Duration = Duration::from_secs(3);
 
 /// The HTTP client of one XDMS.
@@ -112,8 +112,9 @@ impl HttpClient {
         read(response, etag.is_some())
     }
 
-    /// A server may close a connection at the moment at which the next request is on its way, and some do so
-    /// after each 304. That says nothing about the server, and a GET can be repeated (RFC 9112 §9.3.1).
+    /// A server may close a connection at the moment at which the next request is on its way, and
+    /// some do so after each 304. That says nothing about the server, and a GET can be repeated
+    /// (RFC 9112 §9.3.1).
     fn send(
         &mut self,
         url: &Uri,

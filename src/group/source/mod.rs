@@ -1,8 +1,8 @@
 //! Where group documents come from: folders, XDMSs (RFC 4825) and the proxy's database.
 //!
-//! [`GroupSources::find`] blocks while it asks a server or the database, so it is for a process that may
-//! wait; how long one XDMS can take is [`SourceOptions::timeout_ms`]. Virtual time: the caller says what
-//! time it is, except for how long an HTTP request may still take.
+//! [`GroupSources::find`] blocks while it asks a server or the database, so it is for a process
+//! that may wait; how long one XDMS can take is [`SourceOptions::timeout_ms`]. Virtual time: the
+//! caller says what time it is, except for how long an HTTP request may still take.
 //!
 //! | file | job |
 //! |---|---|

@@ -8,16 +8,16 @@ use crate::names::Names;
 /// Sources at once: each can cost a request its timeout.
 pub const MAX_SOURCES: usize = 8;
 
-/// The longest for which one XDMS may keep a request: with the answer that follows it stays well below
-/// the 32 s after which the sender's transaction ends (RFC 3261 §17.1.2.2).
+/// The longest for which one XDMS may keep a request: with the answer that follows it stays well
+/// below the 32 s after which the sender's transaction ends (RFC 3261 §17.1.2.2).
 pub const MAX_TIMEOUT_MS: u64 = 20_000;
 
-/// For how long a source is not asked again after an outage, and a document not fetched again that could
-/// not be used.
+/// For how long a source is not asked again after an outage, and a document not fetched again that
+/// could not be used.
 pub const RETRY_AFTER_MS: u64 = 10_000;
 
-/// For how long a group still serves after its lifetime while its source is out of order: enough for the
-/// restart of a server, too short for a member who was removed to stay for hours.
+/// For how long a group still serves after its lifetime while its source is out of order: enough
+/// for the restart of a server, too short for a member who was removed to stay for hours.
 pub const STALE_GRACE_MS: u64 = 300_000;
 
 /// Length of the documents of all groups that one source keeps.
@@ -48,8 +48,8 @@ pub struct SourceOptions {
     pub ca_file: Option<PathBuf>,
     /// How long one XDMS may take for a group and all of its external lists.
     pub timeout_ms: u64,
-    /// How long a group is used before its source is asked whether it has changed. Those of a folder are
-    /// looked at every [`FOLDER_INTERVAL_MS`](super::FOLDER_INTERVAL_MS) instead.
+    /// How long a group is used before its source is asked whether it has changed. Those of a
+    /// folder are looked at every [`FOLDER_INTERVAL_MS`](super::FOLDER_INTERVAL_MS) instead.
     pub lifetime_s: u64,
     /// How long a source that does not know a group is not asked again.
     pub negative_lifetime_s: u64,

@@ -11,13 +11,13 @@ use super::xcap::{Fetched, Xdms};
 use crate::group::Group;
 use crate::sip::Uri;
 
-/// A source that takes time to answer: what it said is kept for a while, and after an outage it is left
-/// alone for a while.
+/// A source that takes time to answer: what it said is kept for a while, and after an outage it is
+/// left alone for a while.
 pub(super) struct Remote {
     place: Place,
     known: Cache<Known>,
-    /// Addresses of no group. They have a cache of their own, as anyone can ask for any number of them:
-    /// the groups stay.
+    /// Addresses of no group. They have a cache of their own, as anyone can ask for any number of
+    /// them: the groups stay.
     unknown: Cache<u64>,
     outage: Option<Outage>,
     lifetime_ms: u64,

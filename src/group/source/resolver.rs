@@ -1,4 +1,5 @@
-//! Where an XDMS is: the HTTP client asks us, since the system's resolver does not know when to stop.
+//! Where an XDMS is: the HTTP client asks us, since the system's resolver does not know when to
+//! stop.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,8 @@ use crate::names::{DEADLINE, Found, NameThread, Names, Place, Target, Wanted};
 /// Addresses that are tried.
 const MAX_ADDRESSES: usize = 4;
 
-/// The resolver of one HTTP client. Its thread starts with the first name, which is in the process that waits for it.
+/// The resolver of one HTTP client. Its thread starts with the first name, which is in the process
+/// that waits for it.
 pub(super) struct NameResolver {
     names: Names,
     thread: OnceLock<Option<NameThread<SyncSender<Vec<Place>>>>>,

@@ -17,8 +17,8 @@ const MAX_FAULTS: usize = 16;
 
 /// Group sources in the order configured; the first that has a group wins.
 ///
-/// A source that is out of order does not hide the others. A group that a source has but that cannot be
-/// used does: what a later source has is not what the operator meant.
+/// A source that is out of order does not hide the others. A group that a source has but that
+/// cannot be used does: what a later source has is not what the operator meant.
 pub struct GroupSources {
     sources: Vec<Source>,
     faults: VecDeque<SourceFault>,
@@ -31,9 +31,10 @@ enum Source {
 
 impl GroupSources {
     /// Sources from the values of the parameter `group_source`:
-    /// - `dir:PATH`: the files of a folder whose names end in `.xml`. Which group a file has is said by
-    ///   its contents;
-    /// - `xcap:URL`: an XDMS by its XCAP root, for example `xcap:https://xdms.example.com/xcap-root`;
+    /// - `dir:PATH`: the files of a folder whose names end in `.xml`. Which group a file has is
+    ///   said by its contents;
+    /// - `xcap:URL`: an XDMS by its XCAP root, for example
+    ///   `xcap:https://xdms.example.com/xcap-root`;
     /// - `db:URL`: the table `cpm_group` of the database with the proxy's own URL, for example
     ///   `db:sqlite:///var/lib/cpm/groups.db`.
     ///
@@ -58,9 +59,9 @@ impl GroupSources {
 
     /// Looks for the group with this address. `now_ms` is a monotonic time in milliseconds.
     ///
-    /// It can block for the timeout of each XDMS, as long as the proxy's database interface does, and while
-    /// files are read. For each connection to an XDMS a short thread looks up the host name, as only so that
-    /// is bounded as well; it calls nothing of ours.
+    /// It can block for the timeout of each XDMS, as long as the proxy's database interface does,
+    /// and while files are read. For each connection to an XDMS a short thread looks up the host
+    /// name, as only so that is bounded as well; it calls nothing of ours.
     ///
     /// Then [`Self::poll_fault`] says what else went wrong.
     ///
@@ -109,7 +110,8 @@ impl GroupSources {
         self.faults.pop_front()
     }
 
-    /// Other times for what is asked from now on: [`SourceOptions::timeout_ms`] and [`SourceOptions::lifetime_s`].
+    /// Other times for what is asked from now on: [`SourceOptions::timeout_ms`] and
+    /// [`SourceOptions::lifetime_s`].
     pub fn set_times(&mut self, timeout_ms: u64, lifetime_s: u64) {
         for source in &mut self.sources {
             if let Source::Remote(remote) = source {
@@ -118,8 +120,8 @@ impl GroupSources {
         }
     }
 
-    /// Forgets all that was learnt, outages included, so that everything is asked for anew; gives back how
-    /// many groups and addresses of no group that were (`cpm.groups_flush`).
+    /// Forgets all that was learnt, outages included, so that everything is asked for anew; gives
+    /// back how many groups and addresses of no group that were (`cpm.groups_flush`).
     pub fn flush(&mut self) -> usize {
         let flush = |source: &mut Source| match source {
             Source::Folder(folder) => folder.flush(),

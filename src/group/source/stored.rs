@@ -26,8 +26,8 @@ pub(super) struct Stored {
 
 /// The group of a document that was fetched for an address, without its external lists.
 ///
-/// It is found by its address, not by the URI of the request at hand: that one could differ in what the
-/// address leaves out, and what is kept is for all URIs with this address.
+/// It is found by its address, not by the URI of the request at hand: that one could differ in what
+/// the address leaves out, and what is kept is for all URIs with this address.
 pub(super) fn group_of(document: &[u8], address: &str) -> Result<Group, SourceFailure> {
     let groups = Group::parse(document).map_err(SourceFailure::Document)?;
     let has_address =

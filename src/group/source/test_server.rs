@@ -1,4 +1,5 @@
-//! An HTTP server for tests: it answers requests in the order of a script and keeps what it was asked.
+//! An HTTP server for tests: it answers requests in the order of a script and keeps what it was
+//! asked.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -58,7 +59,8 @@ impl TestServer {
         self
     }
 
-    /// Adds a response; `head` is status, reason and header fields, each with its line end but the last.
+    /// Adds a response; `head` is status, reason and header fields, each with its line end but the
+    /// last.
     pub(super) fn reply(&self, head: &str, body: &str) -> &Self {
         self.then(Step::Reply(response(head, body)))
     }

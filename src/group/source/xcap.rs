@@ -64,8 +64,8 @@ impl Xdms {
         self.timeout = Duration::from_millis(timeout_ms);
     }
 
-    /// Fetches a group with its external lists, all within the timeout. `known` are the documents of which
-    /// it was made last.
+    /// Fetches a group with its external lists, all within the timeout. `known` are the documents
+    /// of which it was made last.
     pub(super) fn fetch(
         &mut self,
         address: &str,
@@ -116,8 +116,8 @@ impl Xdms {
         Ok(true)
     }
 
-    /// Fetches one list after the other, until no list leads to another that is not there. The group
-    /// itself bounds their number and depth.
+    /// Fetches one list after the other, until no list leads to another that is not there. The
+    /// group itself bounds their number and depth.
     fn add_external_lists(
         &mut self,
         group: &mut Group,

@@ -102,9 +102,9 @@ fn a_datagram_is_cut_where_its_content_length_says() {
     proxy.stop();
 }
 
-/// Fields that may occur once, with a second value. Kamailio's parser refuses the first six by itself; where their second
-/// occurrence comes so early that From, To, Call-ID and CSeq are not all read by then, it drops the request before any module
-/// sees it.
+/// Fields that may occur once, with a second value. Kamailio's parser refuses the first six by
+/// itself; where their second occurrence comes so early that From, To, Call-ID and CSeq are not all
+/// read by then, it drops the request before any module sees it.
 const TWICE: &[(&str, &str)] = &[
     ("Max-Forwards", "70"),
     ("From", "<sip:eve@example.com>;tag=2"),
@@ -189,7 +189,8 @@ fn a_part_whose_fields_sip_does_not_know_is_refused() {
     let bench = Bench::new("a_part_whose_fields");
     let proxy = bench.proxy(&cpm_proxy(HANDLE));
     let anne = bench.agent();
-    // Found by fuzzing: the part that is left is to become the body, and with it a field `Content-Typ...}...se`.
+    // Found by fuzzing: the part that is left is to become the body, and with it a field
+    // `Content-Typ...}...se`.
     let found = include_bytes!("testdata/found-by-fuzzing.sip");
     let mut bytes = Vec::new();
     for line in found.split_inclusive(|byte| *byte == b'\n') {
@@ -278,8 +279,8 @@ fn ten_thousand_mutations_leave_nothing_behind() {
     const BATCH: usize = 50;
     let bench = Bench::new("ten_thousand_mutations");
     let (anne, mallory, everybody) = (bench.agent(), bench.agent(), bench.agent());
-    // Mutated addresses go to one place, so that no name is looked up; transactions end soon, so that
-    // the memory that they hold is given back within the test.
+    // Mutated addresses go to one place, so that no name is looked up; transactions end soon, so
+    // that the memory that they hold is given back within the test.
     let proxy = bench.proxy(
         &cpm_proxy(HANDLE)
             .set("cpm", "outbound_proxy", &everybody.uri("proxy"))
@@ -312,7 +313,8 @@ fn ten_thousand_mutations_leave_nothing_behind() {
     }
     assert!(proxy.processes_alive());
     let after = settled_memory(&proxy, settled.0 + 64 * 1024);
-    // What grows once per process and stays (a log buffer, a resolver) is allowed; 10 000 leaks are not.
+    // What grows once per process and stays (a log buffer, a resolver) is allowed; 10 000 leaks are
+    // not.
     assert!(
         after.0 <= settled.0 + 64 * 1024,
         "shared memory: {} before, {} after",
@@ -328,8 +330,8 @@ fn ten_thousand_mutations_leave_nothing_behind() {
     proxy.stop();
 }
 
-/// Shared memory and each process's private memory once no transaction is left, or as they are when shared
-/// memory does not come down to `enough` within a minute.
+/// Shared memory and each process's private memory once no transaction is left, or as they are when
+/// shared memory does not come down to `enough` within a minute.
 fn settled_memory(proxy: &Proxy, enough: u64) -> (u64, Vec<(u32, u64)>) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while proxy.rpc_number("tm.stats", "current") > 0 && Instant::now() < deadline {

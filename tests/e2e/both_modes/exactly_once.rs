@@ -1,5 +1,6 @@
-//! Whatever the network repeats, each recipient has a message once (RFC 3261 8.2.2.2, 17.2.2; RFC 6026), although tm forgets
-//! a request after `wt_timer`: here after a second, and each repetition waits for that.
+//! Whatever the network repeats, each recipient has a message once (RFC 3261 8.2.2.2, 17.2.2; RFC
+//! 6026), although tm forgets a request after `wt_timer`: here after a second, and each repetition
+//! waits for that.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -228,7 +229,8 @@ fn an_invite_makes_one_session_whatever_is_repeated() {
     scene.finish();
 }
 
-/// With the same key a request that comes again after a restart leads to the same ids; without it, to others.
+/// With the same key a request that comes again after a restart leads to the same ids; without it,
+/// to others.
 #[test]
 fn ids_outlast_a_restart_with_their_key() {
     let bench = Bench::new("ids_outlast_a_restart_with_their_key");

@@ -1,4 +1,5 @@
-//! Disposition notifications that come back to an address of ours (9.1.1-imdn, 9.1.2-imdn; spec-notes N37).
+//! Disposition notifications that come back to an address of ours (9.1.1-imdn, 9.1.2-imdn; readings
+//! N37).
 
 use std::time::Instant;
 
@@ -29,7 +30,8 @@ fn document(message_id: &str) -> String {
     )
 }
 
-/// A receipt for a message that has come or gone: testbed messages are named after their Contribution-ID.
+/// A receipt for a message that has come or gone: testbed messages are named after their
+/// Contribution-ID.
 pub(crate) fn receipt(from: &str, to: &str, message: &Request) -> CpmMessage {
     let id = message.header("Contribution-ID").unwrap_or_default();
     cpm_message(from, to).content("message/imdn+xml", document(id))
@@ -64,7 +66,8 @@ fn a_receipt_goes_on_to_the_sender() {
     let (anne, bill) = (bench.agent(), bench.agent());
     let capture = bench.capture();
     let mut ids = Vec::new();
-    // Kamailio's workers take what comes in turns: a message and its receipt are seen by different ones.
+    // Kamailio's workers take what comes in turns: a message and its receipt are seen by different
+    // ones.
     for (round, service) in [EXPLODER, CONTROLLING]
         .into_iter()
         .cycle()
@@ -374,7 +377,8 @@ fn what_nobody_is_known_for_is_left_to_the_script() {
     let message = delivered(&anne, EXPLODER, &bill, &proxy);
     let told = receipt(&bill_uri, EXPLODER, &message);
 
-    // About messages that were never sent, were refused, asked for nothing, or whose sender no request could reach.
+    // About messages that were never sent, were refused, asked for nothing, or whose sender no
+    // request could reach.
     let unsent = cpm_message(&anne.uri("anne"), EXPLODER).recipients([to(&bill_uri)]);
     let refused = unsent.clone().recipients([]).request();
     exchange(&anne, &refused, &proxy, 403);
@@ -554,7 +558,8 @@ fn the_outbound_proxy_takes_receipts_too() {
     for suffix in ["", ";lr"] {
         let hop = format!("{}{suffix}", next.uri("next"));
         let proxy = bench.proxy(&cpm_proxy(HANDLE).set("cpm", "outbound_proxy", &hop));
-        // It knows what to do with any address, and who has two is reached by the one that leads somewhere.
+        // It knows what to do with any address, and who has two is reached by the one that leads
+        // somewhere.
         for asserted in [
             "<sip:anne@example.com>",
             "<tel:+12015550123>, <sip:anne@example.com>",
@@ -711,7 +716,8 @@ fn the_first_sender_of_a_message_stays_its_sender() {
     proxy.stop();
 }
 
-/// Several processes work on a message to a large group, and a receipt may come before the last of them is done.
+/// Several processes work on a message to a large group, and a receipt may come before the last of
+/// them is done.
 #[test]
 fn receipts_are_forwarded_before_everybody_has_his_copy() {
     let bench = Bench::new("receipts_before_everybody_has_his_copy");

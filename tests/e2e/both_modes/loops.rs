@@ -1,4 +1,4 @@
-//! Messages that would come back to the Controlling Function (spec-notes N36).
+//! Messages that would come back to the Controlling Function (readings N36).
 
 use std::collections::HashMap;
 
@@ -74,7 +74,8 @@ fn a_copy_that_comes_back_by_another_name_is_not_sent_on() {
     proxy.stop();
 }
 
-/// The network around the Controlling Function: a request for a group comes back, as an S-CSCF routes it.
+/// The network around the Controlling Function: a request for a group comes back, as an S-CSCF
+/// routes it.
 const GROUPS_COME_BACK: &str = "event_route[cpm:recipient-request] {
     if ($rd == \"groups.example.com\") $du = \"sip:127.0.0.1:@PORT@\";
 }";
@@ -133,7 +134,8 @@ fn groups_that_name_each_other_reach_each_member_once() {
     proxy.stop();
 }
 
-/// What a second list server makes of a copy: a request of its own for each address that it has for the group.
+/// What a second list server makes of a copy: a request of its own for each address that it has for
+/// the group.
 fn led_back(copy: &Received, list_server: &str, kept: &[&str]) -> Request {
     let mut request = to_group(list_server, "lunch").request();
     for name in kept {
@@ -154,8 +156,8 @@ fn what_a_second_list_server_leads_back_ends() {
     folder.put("lunch", &open_group("lunch").members(members));
     let proxy = bench.proxy(&group_proxy(&folder.source()).set("cpm", "copy_to_sender", "1"));
     let capture = bench.capture();
-    // Each copy comes back twice. Where Max-Breadth is kept, none of them is fanned out; where Max-Forwards is kept, with a
-    // hop less, 20, 9, 4 and 1 are.
+    // Each copy comes back twice. Where Max-Breadth is kept, none of them is fanned out; where
+    // Max-Forwards is kept, with a hop less, 20, 9, 4 and 1 are.
     for (kept, messages) in [
         (&["Max-Breadth"][..], 1),
         (&["Max-Breadth", "Max-Forwards"][..], 1),

@@ -1,4 +1,5 @@
-//! What holds for both modes alike: repetitions, loops, notifications, names of others, shares, bad input.
+//! What holds for both modes alike: repetitions, loops, notifications, names of others, shares, bad
+//! input.
 
 mod bad_input;
 mod exactly_once;

@@ -11,8 +11,8 @@ use crate::both_modes::imdn::receipt;
 use crate::common::{EXPLODER, HANDLE, cpm_proxy, exchange, expect_counter};
 use crate::large::{ANNE, SIZE, Scene};
 
-/// How long a 202 may take while others wait for names: far below the seconds that a dead name takes, and above what a busy
-/// machine needs. On a quiet one it is below the 50 ms of the manual.
+/// How long a 202 may take while others wait for names: far below the seconds that a dead name
+/// takes, and above what a busy machine needs. On a quiet one it is below the 50 ms of the manual.
 const SOON: Duration = Duration::from_millis(700);
 
 fn with_names(config: ProxyConfig, server: &NameServer) -> ProxyConfig {

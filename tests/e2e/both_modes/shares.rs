@@ -1,4 +1,5 @@
-//! What one sender and one destination may take, so that others have room (`max_outstanding_per_*`).
+//! What one sender and one destination may take, so that others have room
+//! (`max_outstanding_per_*`).
 
 use std::thread;
 use std::time::{Duration, Instant};

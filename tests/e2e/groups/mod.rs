@@ -1,5 +1,5 @@
-//! What the tests of pre-defined groups share: a folder of group documents, a proxy that serves it, and a few
-//! words for what comes back.
+//! What the tests of pre-defined groups share: a folder of group documents, a proxy that serves it,
+//! and a few words for what comes back.
 
 use std::fs;
 use std::path::PathBuf;
@@ -101,7 +101,8 @@ pub(crate) fn ask(agent: &Agent, request: &Request, proxy: &Proxy) -> Received {
     answer_to(agent, request)
 }
 
-/// Sends the request again and again until it is answered so: what has changed in a source shows in a while.
+/// Sends the request again and again until it is answered so: what has changed in a source shows in
+/// a while.
 #[track_caller]
 pub(crate) fn ask_until(agent: &Agent, request: &Request, proxy: &Proxy, code: u16) -> Received {
     let deadline = Instant::now() + PATIENCE;

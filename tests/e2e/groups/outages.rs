@@ -1,5 +1,5 @@
-//! What happens while a group source is down or does not answer: 480 for the groups of that source, and nothing
-//! at all for everybody else.
+//! What happens while a group source is down or does not answer: 480 for the groups of that source,
+//! and nothing at all for everybody else.
 
 use std::time::Duration;
 
@@ -98,7 +98,8 @@ fn while_an_xdms_hangs_everything_else_goes_on() {
     one_to_many(&bert, &carol, &proxy);
     assert!(anne.recv_response(&first, Duration::ZERO).is_none());
 
-    // More groups than processes that could wait for them, each asked for twice over an unreliable transport.
+    // More groups than processes that could wait for them, each asked for twice over an unreliable
+    // transport.
     let requests: Vec<_> = (0..MANY)
         .map(|number| to_group(ANNE, &format!("group{number}")).request())
         .collect();

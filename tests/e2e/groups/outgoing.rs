@@ -1,5 +1,5 @@
-//! What the members of a pre-defined group get: who they are, who it says it is from, and what is in it
-//! (9.1.1-4g, -6e, -6g; spec-notes N10, N34, N37).
+//! What the members of a pre-defined group get: who they are, who it says it is from, and what is
+//! in it (9.1.1-4g, -6e, -6g; readings N10, N34, N37).
 
 use cpm_testbed::{BOUNDARY, Bench, Reply, Request, cpm_message, multipart, resource_lists, to};
 
@@ -107,8 +107,8 @@ fn members_are_the_recipients_and_the_group_speaks() {
     proxy.stop();
 }
 
-/// The authenticated originator is who a trusted peer asserts, whoever the user claims to be (OMA CPM
-/// 6.1).
+/// The authenticated originator is who a trusted peer asserts, whoever the user claims to be (OMA
+/// CPM 6.1).
 #[test]
 fn members_are_told_the_asserted_originator_whatever_from_says() {
     let _proof = proves(&["9.1.1-6e-iii"]);

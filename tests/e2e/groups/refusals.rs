@@ -1,5 +1,5 @@
-//! What a message to a pre-defined group is refused with, and which fault of several is named (9.1.1-4; spec-notes
-//! N14 to N17).
+//! What a message to a pre-defined group is refused with, and which fault of several is named
+//! (9.1.1-4; spec-notes N14 to N17).
 
 use cpm_testbed::{Agent, Bench, Proxy, Received, Request};
 

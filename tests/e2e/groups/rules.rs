@@ -8,8 +8,8 @@ use crate::groups::{GroupFolder, ask, group_proxy, open_group, to_group};
 const MAY_SEND: &str =
     "<cp:actions><allow-initiate-conference>true</allow-initiate-conference></cp:actions>";
 
-/// Senders, by the letter that stands for them below: Anne, who is a member; Bert, who is not; Carl of another
-/// domain; somebody with a telephone number that is a member's.
+/// Senders, by the letter that stands for them below: Anne, who is a member; Bert, who is not; Carl
+/// of another domain; somebody with a telephone number that is a member's.
 const SENDERS: [(char, &str); 4] = [
     ('a', "<sip:anne@example.com>"),
     ('b', "<sip:bert@example.com>"),

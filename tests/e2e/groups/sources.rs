@@ -1,4 +1,5 @@
-//! Where groups come from: a folder, databases behind Kamailio's own modules, XDMSs; and which of several wins.
+//! Where groups come from: a folder, databases behind Kamailio's own modules, XDMSs; and which of
+//! several wins.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -212,9 +213,10 @@ fn a_row_of_postgresql_is_a_group() {
     proxy.stop();
 }
 
-/// A Kamailio that is an XDMS. Which AUIDs it knows is compiled into xcap_server, and that of groups is not among
-/// them: its script keeps groups as if they were resource lists, which only changes their media type. All else
-/// (documents, node selectors, ETags, conditions) is the module's.
+/// A Kamailio that is an XDMS. Which AUIDs it knows is compiled into xcap_server, and that of
+/// groups is not among them: its script keeps groups as if they were resource lists, which only
+/// changes their media type. All else (documents, node selectors, ETags, conditions) is the
+/// module's.
 const XDMS: &str = "tcp_accept_no_cl=yes
 request_route { exit; }
 event_route[xhttp:request] {
@@ -367,7 +369,8 @@ fn an_xcap_server_has_groups_and_their_lists() {
         "http.response.code",
         "http.response.line",
     ];
-    // This server closes the connection after a 304, perhaps upon the next request, which is then repeated.
+    // This server closes the connection after a 304, perhaps upon the next request, which is then
+    // repeated.
     let packets = recording.fields("http", &http);
     let asked: Vec<_> = packets
         .windows(2)

@@ -1,5 +1,5 @@
-//! What the sender is answered, and what becomes of each answer of a recipient (9.1.2-200, -non200, -cancel, -ack-1;
-//! spec-notes N20, N41 to N43, N52, N53).
+//! What the sender is answered, and what becomes of each answer of a recipient (9.1.2-200, -non200,
+//! -cancel, -ack-1; readings N20, N41 to N43, N52, N53).
 
 use std::time::Duration;
 
@@ -128,7 +128,8 @@ fn the_first_200_answers_the_sender() {
             let peer = format!(":{}/", scene.callees.peer().address().port());
             assert!(!raw.contains(&recipient) && !raw.contains(&peer), "{raw}");
 
-            // The way back is through the proxies that stand in Record-Route; the test has none there.
+            // The way back is through the proxies that stand in Record-Route; the test has none
+            // there.
             let direct = |request: cpm_testbed::Request| request.without("Route");
             let ack = direct(upload.request.in_dialog("ACK", 1, answer));
             scene.anne.send(&ack, scene.proxy.udp());
@@ -156,7 +157,7 @@ fn the_answer_fits_the_offer() {
         (Some("actpass"), true, "passive"),
         (None, true, "passive"),
         (Some("active"), false, "passive"),
-        // Nobody would connect otherwise (spec-notes N52).
+        // Nobody would connect otherwise (readings N52).
         (Some("passive"), true, "active"),
     ] {
         let session = scene.sender.session();
@@ -222,7 +223,7 @@ fn refusals_are_acknowledged_and_do_not_stop_the_others() {
         let bill = scene.callees.expect_nth_call("bill", round);
         assert_eq!(bill.session.expect_message().bytes, upload.content);
         scene.hangs_up(&bill, 200);
-        // 3xx is not followed (spec-notes N41).
+        // 3xx is not followed (readings N41).
         expect_counter(&scene.proxy, "failed", (codes.len() * (round + 1)) as u64);
         expect_counter(&scene.proxy, "delivered", round as u64 + 1);
     }
@@ -394,7 +395,8 @@ fn recipients_are_acknowledged_when_the_sender_acknowledges() {
         call.ack();
         for leg in &both {
             let ack = scene.callees.expect_in(leg, "ACK");
-            // RFC 3261 §13.2.2.4: a request of its own with the number of the INVITE, to the Contact of the 200.
+            // RFC 3261 §13.2.2.4: a request of its own with the number of the INVITE, to the
+            // Contact of the 200.
             assert_eq!(ack.cseq(), Some((1, "ACK")));
             assert_ne!(ack.branch(), leg.invite.branch());
             assert_eq!(ack.uri(), Some(scene.callees.uri("phone").as_str()));

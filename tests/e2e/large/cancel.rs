@@ -1,4 +1,4 @@
-//! CANCEL of the sender (9.1.2-cancel; spec-notes N42, N73).
+//! CANCEL of the sender (9.1.2-cancel; readings N42, N73).
 
 use cpm_testbed::{Plan, Reply};
 
@@ -123,7 +123,8 @@ fn who_never_rings_is_not_waited_for_for_ever() {
     scene.finish_within_and(LONG, |scene| {
         assert_eq!(scene.callees.requests_in(&bill, "CANCEL").len(), 0);
         assert!(bill.invite.retransmissions() > 3);
-        // He picks up when nobody knows of it any more: he is not left alone with a session that nobody feeds.
+        // He picks up when nobody knows of it any more: he is not left alone with a session that
+        // nobody feeds.
         let answer = scene.callees.answer(&bill);
         scene.callees.agent().reply(&bill.invite, &answer);
         let ack = scene.callees.expect_in(&bill, "ACK");

@@ -1,5 +1,5 @@
-//! What an INVITE of large message mode is refused with, and what it has to be to be one (9.1.2-0 to -3, -5, -6;
-//! spec-notes N1, N11 to N19, N26, N49).
+//! What an INVITE of large message mode is refused with, and what it has to be to be one (9.1.2-0
+//! to -3, -5, -6; readings N1, N11 to N19, N26, N49).
 
 use std::time::Duration;
 
@@ -314,7 +314,7 @@ fn the_session_timer_of_the_sender() {
         assert_eq!(answer.header("Require"), Some("timer"));
         assert_eq!(answer.header("Supported"), Some("timer"));
     }
-    // Who knows no timer would not refresh (spec-notes N1).
+    // Who knows no timer would not refresh (readings N1).
     let mut upload = asks(&scene, "");
     upload.request = upload.request.without("Supported");
     let answer = is_accepted(&scene, &upload);

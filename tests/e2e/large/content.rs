@@ -1,5 +1,5 @@
-//! The content of a large message: upload, fan-out, late recipients (9.1.2-send, -ack-2, -more200; spec-notes N46,
-//! N48 to N51, N53, N57).
+//! The content of a large message: upload, fan-out, late recipients (9.1.2-send, -ack-2, -more200;
+//! readings N46, N48 to N51, N53, N57).
 
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use crate::common::{CONTROLLING, EXPLODER, expect_counter, proves};
 use crate::groups::{GroupFolder, address, open_group};
 use crate::large::{ANNE, CHUNK, SIZE, Scene, Upload, expect_legs};
 
-/// Half a message, but for the few bytes that a reader holds back as long as they may begin an end-line.
+/// Half a message, but for the few bytes that a reader holds back as long as they may begin an
+/// end-line.
 const NEARLY_HALF: u64 = SIZE as u64 / 2 - 64;
 
 /// The paths of everything that came with content, which must all be the same.
@@ -107,7 +108,8 @@ fn what_else_stands_in_a_send_goes_on() {
     content[500..500 + tricky.len()].copy_from_slice(tricky);
     let half = content.len() / 2;
     for (range, piece, flag) in [
-        // The end of a chunk that may be interrupted, and the total, need not be known (RFC 4975 §7.1.1).
+        // The end of a chunk that may be interrupted, and the total, need not be known (RFC 4975
+        // §7.1.1).
         (format!("1-*/{}", content.len()), &content[..half], '+'),
         (
             format!("{}-{}/{1}", half + 1, content.len()),
@@ -132,7 +134,7 @@ fn what_else_stands_in_a_send_goes_on() {
         assert_eq!(message.message_id, id);
         let ids: Vec<_> = leg.session.chunks();
         for chunk in &ids {
-            // Transaction ids are per hop; a failure must be told (spec-notes N51).
+            // Transaction ids are per hop; a failure must be told (readings N51).
             assert!(!chunk.head.transaction_id().starts_with("tid"));
             assert_ne!(chunk.head.header("Failure-Report"), Some("no"));
             assert_ne!(chunk.head.header("Success-Report"), Some("yes"));

@@ -1,4 +1,4 @@
-//! Many recipients, many sessions, all limits: and nothing is left (issue 5, spec-notes N36, N49).
+//! Many recipients, many sessions, all limits: and nothing is left (issue 5, readings N36, N49).
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use crate::large::{ANNE, CHUNK, LONG, SIZE, Scene, Upload, expect_nothing_left, 
 
 /// Memory that may stay with the process: what its allocator keeps.
 const KEPT_BYTES: u64 = 2 << 20;
-/// The same after a crowd: how much of it is there at once depends on how the machine is loaded. The sessions themselves would be
-/// more than twice as much.
+/// The same after a crowd: how much of it is there at once depends on how the machine is loaded.
+/// The sessions themselves would be more than twice as much.
 const KEPT_BYTES_OF_CROWD: u64 = 4 << 20;
 
 /// The process is back to where it was.
@@ -49,7 +49,8 @@ fn warm_up(scene: &Scene) -> Process {
     sessions_process(&scene.proxy)
 }
 
-/// 3 refuse, 2 answer late, 1 stalls, 1 dies in the midst of it; the other 13 and the late ones get it, bit for bit.
+/// 3 refuse, 2 answer late, 1 stalls, 1 dies in the midst of it; the other 13 and the late ones get
+/// it, bit for bit.
 #[track_caller]
 fn to_twenty(scene: &Scene, size: usize, chunk: usize, lateness: Duration, round: usize) {
     let users: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
@@ -214,7 +215,8 @@ fn two_hundred_sessions_at_once() {
 #[test]
 fn a_thousand_sessions_one_after_another() {
     let mut scene = Scene::unseen("a_thousand_sessions", |_, config| {
-        // Transactions stay for a while when they are over; a thousand sessions' worth of them is not what is looked for.
+        // Transactions stay for a while when they are over; a thousand sessions' worth of them is
+        // not what is looked for.
         config.set_number("tm", "wt_timer", 500)
     });
     scene.capture_udp();

@@ -1,4 +1,5 @@
-//! How sessions of large messages end (9.1.2-bye; spec-notes N43 to N46): by whom ever, and nothing is left.
+//! How sessions of large messages end (9.1.2-bye; readings N43 to N46): by whom ever, and nothing
+//! is left.
 
 use std::time::Duration;
 

@@ -71,8 +71,8 @@ fn without_a_spool_who_holds_the_sender_back_fails_in_time() {
     scene.finish();
 }
 
-/// The file system says that it is full at some point: a limit on the size of files does the same, and takes no file system of
-/// its own.
+/// The file system says that it is full at some point: a limit on the size of files does the same,
+/// and takes no file system of its own.
 fn fill_the_disk(scene: &Scene, bytes: &str) {
     let pid = sessions_process(&scene.proxy).pid.to_string();
     let status = Command::new("prlimit")

@@ -1,5 +1,5 @@
-//! Recipients of large messages who fail, and the Interworking Selection Function (9.1.2 last list; OMA CPM 6.5;
-//! spec-notes N45, N47).
+//! Recipients of large messages who fail, and the Interworking Selection Function (9.1.2 last list;
+//! OMA CPM 6.5; readings N45, N47).
 
 use cpm_testbed::{Callees, Conduct, InvitedCall, MsrpRequest, Plan, cpm_message, sha256};
 
@@ -281,11 +281,13 @@ fn a_message_that_asks_for_notifications_passes_untouched() {
         scene.sends(&upload);
         for user in ["bill", "carol"] {
             let leg = scene.callees.expect_nth_call(user, round);
-            // Who wants to be told of what is the sender's word, and so is the name of the message (RFC 5438).
+            // Who wants to be told of what is the sender's word, and so is the name of the message
+            // (RFC 5438).
             assert_eq!(leg.session.expect_message().bytes, upload.content);
             scene.callees.expect_in(&leg, "BYE");
             if service == CONTROLLING {
-                // A notification to whom the message seemed to come from does not go to the group (spec-notes N37).
+                // A notification to whom the message seemed to come from does not go to the group
+                // (readings N37).
                 let group = leg.invite.header("P-Asserted-Identity").unwrap_or_default();
                 let group = group.trim_matches(['<', '>']);
                 let told = cpm_message(&scene.callees.uri(user), group)

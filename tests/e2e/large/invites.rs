@@ -1,4 +1,4 @@
-//! The INVITEs that recipients get (9.1.2-8, -9; spec-notes N4 to N8, N27, N32 to N34).
+//! The INVITEs that recipients get (9.1.2-8, -9; readings N4 to N8, N27, N32 to N34).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -97,7 +97,7 @@ fn each_recipient_gets_a_request_of_his_own() {
                     .branch()
                     .is_some_and(|branch| branch.starts_with("z9hG4bK"))
             );
-            // Those of a group may go less far (spec-notes N36).
+            // Those of a group may go less far (readings N36).
             let (hops, breadth) = match service.as_str() {
                 EXPLODER | CONTROLLING => ("69", "45"),
                 _ => ("20", "30"),
@@ -577,7 +577,7 @@ fn who_it_is_from() {
             round += 1;
         }
     }
-    // Whoever answers to a group that was there for one message finds none (spec-notes N31).
+    // Whoever answers to a group that was there for one message finds none (readings N31).
     let identity = identities.pop_first().unwrap_or_default();
     let answer = large_message(ANNE, identity.trim_matches(['<', '>']));
     let request = answer.request(&scene.anne, &scene.sender.session(), 10);

@@ -1,5 +1,5 @@
-//! What the tests of large message mode share: a proxy with an MSRP listener, a sender, recipients that follow
-//! plans, and what has to hold at the end of every test.
+//! What the tests of large message mode share: a proxy with an MSRP listener, a sender, recipients
+//! that follow plans, and what has to hold at the end of every test.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,8 +38,8 @@ pub(crate) const ANNE: &str = "sip:anne@example.com";
 /// Size of most messages in bytes: some chunks.
 pub(crate) const SIZE: usize = 20_000;
 
-/// How much of it goes into a chunk: one segment of the loopback interface has room for a chunk, so that tshark sees
-/// each.
+/// How much of it goes into a chunk: one segment of the loopback interface has room for a chunk, so
+/// that tshark sees each.
 pub(crate) const CHUNK: usize = 8_000;
 
 /// The default of `msrp_max_message`, which the sender's answer announces.
@@ -176,7 +176,8 @@ impl Scene {
         assert_eq!(found, wanted, "{reason}");
     }
 
-    /// Waits until nothing is left of any session, then stops everything; all that was said must have been well formed.
+    /// Waits until nothing is left of any session, then stops everything; all that was said must
+    /// have been well formed.
     #[track_caller]
     pub(crate) fn finish(self) {
         self.finish_within(PATIENCE);

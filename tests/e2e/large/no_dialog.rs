@@ -1,5 +1,5 @@
-//! 2xx of recipients that make no dialog, or one by a route set that is written loosely, and BYEs that cross (RFC 3261
-//! §13.2.2.4, §12.1.2, §15.1.2).
+//! 2xx of recipients that make no dialog, or one by a route set that is written loosely, and BYEs
+//! that cross (RFC 3261 §13.2.2.4, §12.1.2, §15.1.2).
 
 use cpm_testbed::{Plan, values};
 

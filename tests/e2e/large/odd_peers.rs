@@ -1,4 +1,5 @@
-//! MSRP peers that are right in an unusual way, or wrong (RFC 4975 §7): and everybody else is none the worse for it.
+//! MSRP peers that are right in an unusual way, or wrong (RFC 4975 §7): and everybody else is none
+//! the worse for it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Refreshes of ours: what becomes of one that is refused, towards recipients and towards the sender (RFC 4028), and what a
-//! request inside of a dialog may ask (RFC 3261 §8.2, §11).
+//! Refreshes of ours: what becomes of one that is refused, towards recipients and towards the
+//! sender (RFC 4028), and what a request inside of a dialog may ask (RFC 3261 §8.2, §11).
 
 use std::time::{Duration, Instant};
 
@@ -112,7 +112,8 @@ fn a_refused_refresh_costs_nobody_the_message() {
         re_invite.cseq().map(|(number, _)| number)
     );
 
-    // All but the one whose dialog is gone get the message; he whose refreshes are refused is still there as well.
+    // All but the one whose dialog is gone get the message; he whose refreshes are refused is still
+    // there as well.
     assert!(begun.elapsed() < END, "{:?}", begun.elapsed());
     upload.session.deliver(&upload.content, CHUNK);
     for user in users.into_iter().filter(|user| *user != "gina") {

@@ -1,5 +1,5 @@
-//! Switches of large message mode: how long a message is kept, who is invited when, what the sender gets when all fail, when
-//! recipients get their ACK (spec-notes N20, N36, N43, N49).
+//! Switches of large message mode: how long a message is kept, who is invited when, what the sender
+//! gets when all fail, when recipients get their ACK (readings N20, N36, N43, N49).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,7 +22,8 @@ fn with(test_name: &str, parameters: &[(&str, &str)]) -> Scene {
 #[test]
 fn who_takes_a_few_bytes_now_and_then_fails_when_his_time_is_over() {
     let mut isf = None;
-    // None of this is captured: the message is larger than what the kernel takes in for somebody who does not read.
+    // None of this is captured: the message is larger than what the kernel takes in for somebody
+    // who does not read.
     let scene = Scene::unseen("who_takes_a_few_bytes", |bench, config| {
         let callees = bench.callees();
         let config = config

@@ -1,5 +1,5 @@
-//! Answers that the message cannot go by, offers and answers on the edge of their RFCs (spec-notes N48, N52, N53, N56;
-//! RFC 3264 §6.1).
+//! Answers that the message cannot go by, offers and answers on the edge of their RFCs (readings
+//! N48, N52, N53, N56; RFC 3264 §6.1).
 
 use std::time::Duration;
 

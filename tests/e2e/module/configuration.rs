@@ -89,8 +89,8 @@ fn senseless_parameters_stop_the_start_with_one_clear_line() {
     }
 }
 
-/// Whatever a parameter names outside of the configuration: what cannot work is said before there are processes, in one line
-/// that is true.
+/// Whatever a parameter names outside of the configuration: what cannot work is said before there
+/// are processes, in one line that is true.
 #[test]
 fn what_cannot_work_stops_the_start_with_one_true_line() {
     let bench = Bench::new("what_cannot_work");

@@ -1,5 +1,6 @@
-//! The configurations of `kamailio-config/`, as they are: each is accepted without a word, starts, and serves. What is
-//! this machine's (ports, files) is given as the configurations say themselves, by defining it before they do.
+//! The configurations of `kamailio-config/`, as they are: each is accepted without a word, starts,
+//! and serves. What is this machine's (ports, files) is given as the configurations say themselves,
+//! by defining it before they do.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -146,7 +147,8 @@ fn the_smallest_serves_this_machine() {
     proxy.stop();
 }
 
-/// No parameter but the listener: there is a spool, so that a recipient who rings keeps nobody waiting.
+/// No parameter but the listener: there is a spool, so that a recipient who rings keeps nobody
+/// waiting.
 #[test]
 fn the_smallest_with_an_msrp_listener_has_a_spool() {
     let bench = Bench::new("the_smallest_with_an_msrp_listener");
@@ -655,7 +657,8 @@ fn a_site_of_its_own_takes_large_messages() {
     large_message_arrives(&mut call, &session, &callees, &content);
     expect_counter(&proxy, "delivered", 2);
 
-    // One is busy, the other rings until she gives up: ACK and CANCEL of our own pass the script too.
+    // One is busy, the other rings until she gives up: ACK and CANCEL of our own pass the script
+    // too.
     callees.plan("bob", Plan::status(486));
     callees.plan("carol", Plan::no_answer().ringing());
     let invite = message.request(&anne, &peer.session(), content.len());

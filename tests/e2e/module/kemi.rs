@@ -1,4 +1,5 @@
-//! The functions, variables and events in routing scripts of other languages: Lua, Python, JavaScript.
+//! The functions, variables and events in routing scripts of other languages: Lua, Python,
+//! JavaScript.
 
 use std::fs;
 

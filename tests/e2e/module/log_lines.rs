@@ -1,4 +1,5 @@
-//! What the module logs: one line for one event, with its cause and an id to search for, and nobody's address or text.
+//! What the module logs: one line for one event, with its cause and an id to search for, and
+//! nobody's address or text.
 
 use cpm_testbed::{Answer, Bench, Proxy, cpm_message, to};
 

@@ -1,5 +1,5 @@
-//! The manual and the module have the same parameters, functions, variables, event routes, RPC commands and counters:
-//! what is in one and not in the other fails here.
+//! The manual and the module have the same parameters, functions, variables, event routes, RPC
+//! commands and counters: what is in one and not in the other fails here.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The module as an operator sees it: parameters, configurations, scripts, log, RPC, and the manual.
+//! The module as an operator sees it: parameters, configurations, scripts, log, RPC, and the
+//! manual.
 
 mod configuration;
 mod configurations;

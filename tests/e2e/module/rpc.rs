@@ -1,4 +1,5 @@
-//! What the module tells an operator who asks: its configuration, its counters, and these as Prometheus reads them.
+//! What the module tells an operator who asks: its configuration, its counters, and these as
+//! Prometheus reads them.
 
 use cpm_testbed::{Bench, ProxyConfig, cpm_message, to, values};
 

@@ -1,7 +1,7 @@
 //! Parameters that change while the proxy runs, through Kamailio's cfg framework.
 //!
-//! The proxies are killed: Kamailio's own handler of SIGTERM takes over changed parameters, and waits for a lock for ever where it has
-//! interrupted a process that was doing the same.
+//! The proxies are killed: Kamailio's own handler of SIGTERM takes over changed parameters, and
+//! waits for a lock for ever where it has interrupted a process that was doing the same.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Which requests are ours, and of which kind (9.1.1-0; spec-notes N2, N26).
+//! Which requests are ours, and of which kind (9.1.1-0; readings N2, N26).
 
 use cpm_testbed::{Agent, Bench, PAGER_FEATURE_TAG, Proxy, Request, cpm_message, to};
 

@@ -1,4 +1,5 @@
-//! Which requests are too long for a datagram (RFC 3261 §18.1.1): the core's `udp_mtu` is compared with the bytes that go out.
+//! Which requests are too long for a datagram (RFC 3261 §18.1.1): the core's `udp_mtu` is compared
+//! with the bytes that go out.
 
 use cpm_testbed::{Bench, cpm_message, to};
 
@@ -13,7 +14,8 @@ fn what_fits_goes_in_a_datagram_and_what_is_a_byte_longer_does_not() {
     let bench = Bench::new("what_fits_goes_in_a_datagram");
     let routes = format!("{SETTINGS}{HANDLE}");
     let (anne, bill) = (bench.agent(), bench.agent());
-    // Routed by the Request-URI, and by a proxy that stands in a Route; with an advertised name, which Via has.
+    // Routed by the Request-URI, and by a proxy that stands in a Route; with an advertised name,
+    // which Via has.
     for (n, configure) in [
         cpm_proxy(&routes),
         cpm_proxy(&routes).set(

@@ -120,7 +120,8 @@ fn a_retransmission_is_absorbed() {
     }
     anne.expect_response(&request, 202);
     bill.expect_request("MESSAGE");
-    // The next request has another Call-ID: what the retransmissions caused would have come before it.
+    // The next request has another Call-ID: what the retransmissions caused would have come before
+    // it.
     let next = request.again();
     anne.send(&next, proxy.udp());
     anne.expect_response(&next, 202);

@@ -1,4 +1,4 @@
-//! The notification that all recipients of a MESSAGE have failed (9.1.1-7; spec-notes N21).
+//! The notification that all recipients of a MESSAGE have failed (9.1.1-7; readings N21).
 
 use cpm_testbed::{
     Agent, Answer, Bench, CpmMessage, Message, Proxy, ProxyConfig, Request, cpm_message, to,
@@ -34,7 +34,8 @@ fn is_about(received: &Message, request: &Request) -> bool {
         && body.contains("<status><failed/></status>")
 }
 
-/// Sends a message that fails at all its recipients, and waits for the word on it: any other that was to come would have come before.
+/// Sends a message that fails at all its recipients, and waits for the word on it: any other that
+/// was to come would have come before.
 #[track_caller]
 fn is_told_next(anne: &Agent, service: &str, recipients: &[String], proxy: &Proxy) {
     let recipients = recipients.iter().map(|uri| to(uri));
@@ -111,8 +112,8 @@ fn nothing_is_told_of_other_messages() {
         cpm_message(&anne.uri("anne"), EXPLODER).recipients(recipients)
     };
     let (bill, carol) = (bill.uri("bill"), carol.uri("carol"));
-    // Somebody has it; nobody has, but she does not want to know; her message does not say when it was sent, as the notification would
-    // have to; the operator does not want it.
+    // Somebody has it; nobody has, but she does not want to know; her message does not say when it
+    // was sent, as the notification would have to; the operator does not want it.
     let wanted = wishing(&of(&[&bill, &carol]), "negative-delivery");
     exchange(&anne, &wanted, &proxy, 202);
     let unwanted = of(&[&carol]).request();

@@ -1,4 +1,5 @@
-//! Who the originator is, who says so, and what recipients are told (9.1.1-1, -6d; spec-notes N10, N30, N32).
+//! Who the originator is, who says so, and what recipients are told (9.1.1-1, -6d; readings N10,
+//! N30, N32).
 
 use cpm_testbed::{Agent, Bench, Proxy, Request, cpm_message, latin_1, to};
 
@@ -258,7 +259,8 @@ fn an_anonymous_sender_stays_as_anonymous_as_he_was() {
             from.replace(&format!(";tag={tag}"), ""),
             "\"Anonymous \\\"A\\\"\" <sip:anonymous@anonymous.invalid;x=1>;y=z"
         );
-        // Within the trust domain the originator stays asserted; its edge acts on Privacy (RFC 3325 §9.3).
+        // Within the trust domain the originator stays asserted; its edge acts on Privacy (RFC 3325
+        // §9.3).
         assert_eq!(received.headers("Privacy"), ["id;user"]);
         assert_eq!(
             received.headers("P-Asserted-Identity"),

@@ -1,5 +1,5 @@
-//! Recipients that fail: what goes on to the Interworking Selection Function, and what does not (9.1.1 last
-//! list; OMA CPM 6.5; spec-notes N47).
+//! Recipients that fail: what goes on to the Interworking Selection Function, and what does not
+//! (9.1.1 last list; OMA CPM 6.5; readings N47).
 
 use std::collections::BTreeSet;
 

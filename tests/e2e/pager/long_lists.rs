@@ -1,4 +1,5 @@
-//! Lists that are long: over TCP, with recipients that do not answer, with copies that fill the memory.
+//! Lists that are long: over TCP, with recipients that do not answer, with copies that fill the
+//! memory.
 
 use std::collections::HashSet;
 use std::net::TcpListener;
@@ -9,8 +10,8 @@ use cpm_testbed::{Agent, Answer, Bench, Proxy, Recipient, cpm_message, to, unmar
 
 use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, proves};
 
-/// Beside what the proxy has by default: requests of that size come over TCP. Kamailio 6.1.5 takes none of 64 KiB or
-/// more.
+/// Beside what the proxy has by default: requests of that size come over TCP. Kamailio 6.1.5 takes
+/// none of 64 KiB or more.
 const LARGE_REQUESTS: &str = "tcp_rd_buf_size=131072\n";
 
 fn many(agent: &Agent, range: Range<usize>) -> impl Iterator<Item = Recipient> {
@@ -93,8 +94,8 @@ fn a_thousand_copies_over_one_connection() {
     proxy.stop();
 }
 
-/// A history list of nine hundred entries in each of nine hundred copies: more than the default memory holds at a
-/// time, and more than the operator wants to see in a datagram.
+/// A history list of nine hundred entries in each of nine hundred copies: more than the default
+/// memory holds at a time, and more than the operator wants to see in a datagram.
 #[test]
 fn copies_that_do_not_fit_into_memory_all_arrive() {
     let _proof = proves(&["9.1.1-6", "9.1.1-6g-ex2-new"]);
@@ -193,7 +194,8 @@ fn recipients_who_never_read_do_not_delay_the_202() {
         1000,
     ));
     let (anne, bill) = (bench.agent(), bench.agent());
-    // Nobody ever takes a byte off this connection, and what the kernel keeps for it ends somewhere.
+    // Nobody ever takes a byte off this connection, and what the kernel keeps for it ends
+    // somewhere.
     let mute = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let address = mute.local_addr().expect("an address");
     let uris = (0..900).map(|n| format!("sip:u{n}@{address};transport=tcp"));

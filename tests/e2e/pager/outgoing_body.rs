@@ -1,5 +1,5 @@
-//! The body of the outgoing requests: the payload untouched, the list gone, in its place what recipients may
-//! know of each other (9.1.1-6g; RFC 5364, RFC 5365; spec-notes N6, N33).
+//! The body of the outgoing requests: the payload untouched, the list gone, in its place what
+//! recipients may know of each other (9.1.1-6g; RFC 5364, RFC 5365; readings N6, N33).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -579,7 +579,8 @@ fn several_lists_of_recipients_are_one_and_lists_of_another_disposition_none() {
                 );
                 continue;
             }
-            // Of carol's two entries the higher one counts (RFC 5364 §4), and nobody learns of dan or of another server's list.
+            // Of carol's two entries the higher one counts (RFC 5364 §4), and nobody learns of dan
+            // or of another server's list.
             let body = text(copy.body());
             let history = body.split(HISTORY_FIELDS).nth(1).expect("a history list");
             let (history, rest) = history.split_once("</resource-lists>").expect("it ends");

@@ -1,4 +1,4 @@
-//! The header fields of the outgoing requests (9.1.1-6a to -6h; spec-notes N25).
+//! The header fields of the outgoing requests (9.1.1-6a to -6h; readings N25).
 
 use cpm_testbed::{Bench, Message, PAGER_FEATURE_TAG, Received, Request, bcc, cc, cpm_message, to};
 

@@ -1,5 +1,5 @@
-//! Every refusal: what is answered to what, and which fault of several is named. The table of refusals in
-//! `doc/manual.md` is what comes out here.
+//! Every refusal: what is answered to what, and which fault of several is named. The table of
+//! refusals in `doc/manual.md` is what comes out here.
 
 use std::fs;
 use std::path::Path;
@@ -742,7 +742,8 @@ fn of_two_faults_the_first_in_the_specified_order_is_named() {
     let faults: Vec<&Fault> = ORDER.iter().map(of).collect();
     for (place, first) in faults.iter().enumerate() {
         for second in &faults[place + 1..] {
-            // A list is either too long or empty; a body that is only a list has no fields of its own.
+            // A list is either too long or empty; a body that is only a list has no fields of its
+            // own.
             let exclusive = |fault: &Fault| fault.when.contains("list");
             if first.when.starts_with("the body or") && second.when.starts_with("the body is")
                 || first.when.starts_with("more distinct")

@@ -20,8 +20,8 @@ pub use endpoint::{
     MAX_OPEN_MESSAGES, MAX_PENDING_FRAMES, MAX_UNANSWERED, MessageKey, RESPONSE_TIMEOUT,
 };
 pub use fan_out::{
-    Action, FanOut, LegConfig, LegFailure, LegId, LegState, LegStatus, Limits, MIN_MEMORY_BYTES,
-    Opener, OutgoingMessage,
+    DeliveryFailure, DeliveryState, FanOut, FanOutAction, LegConfig, LegId, LegStatus, Limits,
+    MIN_MEMORY_BYTES, Opener, OutgoingMessage,
 };
 pub use hold::MAX_HOLD;
 pub use reassembly::MAX_OUT_OF_ORDER_BYTES;

@@ -35,9 +35,11 @@ pub enum Action {
     /// Cancel the INVITE of this leg. A provisional response has come.
     Cancel(LegNumber),
 
-    /// Send an ACK, or the BYE to another callee of a forked INVITE: what becomes of it does not matter.
+    /// Send an ACK, or the BYE to another callee of a forked INVITE: what becomes of it does not
+    /// matter.
     Send(Side, Box<InDialogRequest>),
-    /// Send a request inside a dialog; its end comes back by [`handle_outcome`](super::Session::handle_outcome).
+    /// Send a request inside a dialog; its end comes back by
+    /// [`handle_outcome`](super::Session::handle_outcome).
     Request(Side, Box<InDialogRequest>),
     /// Send a reply.
     Reply(Box<SessionReply>),
@@ -47,15 +49,16 @@ pub enum Action {
     Count(Counter, u32),
     /// This is what became of a recipient: event routes, log.
     Recipient {
-        /// His leg.
+        /// Its leg.
         leg: LegNumber,
-        /// His URI.
+        /// Its URI.
         uri: String,
         /// Delivered or failed for good, or handed on to the ISF.
         fate: Fate,
         /// SIP status code.
         code: u16,
     },
-    /// The last action: the relay lets go of all that it has of this session, and the machine can be dropped.
+    /// The last action: the relay lets go of all that it has of this session, and the machine can
+    /// be dropped.
     Ended,
 }

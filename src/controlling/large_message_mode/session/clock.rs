@@ -104,9 +104,9 @@ impl Session {
         self.invite_waiting(now);
         if self.undecided == 0 {
             match self.stage {
-                // Spec-notes N20.
+                // Readings N20.
                 Stage::Inviting => self.refuse_as_all_did(now),
-                // Nobody is left to take what he sends.
+                // Nobody is left to take what it sends.
                 Stage::Answered if self.message == MessageState::Open => self.abandon(now),
                 Stage::Confirmed if self.message == MessageState::Open => {
                     self.lose_message();
@@ -123,8 +123,8 @@ impl Session {
         }
     }
 
-    /// 9.1.2-send-4: content is kept as long as a leg may come that needs it from the first byte; that is one to the ISF
-    /// too, after a delivery that fails (spec-notes N49).
+    /// 9.1.2-send-4: content is kept as long as a leg may come that needs it from the first byte;
+    /// that is one to the ISF too, after a delivery that fails (readings N49).
     pub(super) fn say_no_more_legs(&mut self) {
         let at_work = matches!(
             self.stage,
@@ -149,7 +149,7 @@ impl Session {
         }
     }
 
-    /// Until when a complete message is kept for a leg that is up from now on (spec-notes N49).
+    /// Until when a complete message is kept for a leg that is up from now on (readings N49).
     pub(super) fn kept_until(&self, now: Instant) -> Option<Instant> {
         let ttl = self.settings.policy.spool_ttl;
         ttl.filter(|_| self.message == MessageState::Complete)
@@ -168,7 +168,7 @@ impl Session {
         self.wake_by(kept_until);
     }
 
-    /// Whether the originator still has to send some of his message.
+    /// Whether the originator still has to send some of its message.
     fn is_receiving(&self) -> bool {
         self.stage == Stage::Confirmed && self.message == MessageState::Open
     }

@@ -7,7 +7,8 @@ use super::{Session, Stage, place_of};
 use crate::sip::StatusCode;
 
 impl Session {
-    /// Ends the session as if the originator had gone in the midst of his message: the operator wants it so.
+    /// Ends the session as if the originator had gone in the midst of its message: the operator
+    /// wants it so.
     pub fn handle_end(&mut self, now: Instant) {
         match self.stage {
             Stage::Inviting => self.refuse(now, StatusCode::TEMPORARILY_UNAVAILABLE),

@@ -19,7 +19,8 @@ use crate::sip_ua::{
 };
 
 impl Session {
-    /// Adds a leg to a recipient, or by way of the ISF. Its INVITE goes out when it is its turn. `cema`: whether msrp-cema is offered.
+    /// Adds a leg to a recipient, or by way of the ISF. Its INVITE goes out when it is its turn.
+    /// `cema`: whether msrp-cema is offered.
     pub(super) fn call(&mut self, now: Instant, recipient: &str, to_isf: bool, cema: bool) {
         let number = place_of(self.legs.len());
         let transport = self.settings.msrp.leg_transport;
@@ -83,7 +84,8 @@ impl Session {
         self.watch(number);
     }
 
-    /// Sends the INVITE again with the interval that the 422 asked for (RFC 4028 §7.3). At once: it is its turn already.
+    /// Sends the INVITE again with the interval that the 422 asked for (RFC 4028 §7.3). At once: it
+    /// is its turn already.
     pub(super) fn call_again(&mut self, now: Instant, number: LegNumber, min_se: u32) {
         let (silence, rings) = (self.settings.leg_silence, self.ring_time());
         let Some(leg) = self.leg(number) else { return };
@@ -104,7 +106,7 @@ impl Session {
         self.actions.push_back(Action::Invite(Box::new(invite)));
     }
 
-    /// How long a recipient may ring: the invitation itself may be limited (spec-notes N8).
+    /// How long a recipient may ring: the invitation itself may be limited (readings N8).
     pub(super) fn ring_time(&self) -> Duration {
         let expires = self.invite.first(HeaderName::Expires);
         let expires = expires.and_then(|field| field.text().ok()?.trim().parse::<u32>().ok());
@@ -123,7 +125,8 @@ impl Session {
             Some(answer) => read_answer(answer, &leg.own, &self.offer, self.size, leg.cema),
             None => Err(unusable),
         };
-        // An answer that this message cannot go by is none to build on: the next one is waited for (spec-notes N56).
+        // An answer that this message cannot go by is none to build on: the next one is waited for
+        // (readings N56).
         if let (Some(answer), true, Stage::Inviting) = (&description, ends.is_ok(), self.stage)
             && !self.answer_originator(now, answer)
         {
@@ -205,7 +208,8 @@ impl Session {
         leg.deadline = Some(now + CONNECT_TIMEOUT);
         leg.relay = MsrpSide::Open { connected: false };
         let (ends, role) = (leg.ends.take(), leg.role);
-        // Who connects himself may be there as soon as he has the ACK: the relay must know of him by then.
+        // Who connects itself may be there as soon as it has the ACK: the relay must know of it
+        // by then.
         if role == Role::Active {
             self.ack(number);
         }
@@ -218,11 +222,11 @@ impl Session {
         self.watch(number);
     }
 
-    /// The recipient sent BYE (spec-notes N45).
+    /// The recipient sent BYE (readings N45).
     pub(super) fn leg_left(&mut self, now: Instant, number: LegNumber) {
         let Some(leg) = self.leg(number) else { return };
         if leg.state == LegState::Confirmed && matches!(leg.relay, MsrpSide::Open { .. }) {
-            // He may have all of it: the relay knows.
+            // It may have all of it: the relay knows.
             leg.state = LegState::Departed;
             leg.deadline = Some(now + RELAY_TIMEOUT);
             leg.timer = None;
@@ -251,7 +255,8 @@ impl Session {
         self.watch(number);
     }
 
-    /// Gives up an INVITE without final response: CANCEL, now or once a provisional response permits it.
+    /// Gives up an INVITE without final response: CANCEL, now or once a provisional response
+    /// permits it.
     pub(super) fn cancel_leg(&mut self, now: Instant, number: LegNumber) {
         let Some(leg) = self.leg(number) else { return };
         if leg.cancel(now + CANCEL_TIMEOUT) {
@@ -276,8 +281,9 @@ impl Session {
         }
     }
 
-    /// The message does not get to this recipient on this leg. `delivery`: it was refused or could not be delivered, which the
-    /// ISF may mend if policy says so (9.1.2 last list, spec-notes N45, N47).
+    /// The message does not get to this recipient on this leg. `delivery`: it was refused or could
+    /// not be delivered, which the ISF may mend if policy says so (9.1.2 last list, readings N45,
+    /// N47).
     pub(super) fn fail(
         &mut self,
         now: Instant,
@@ -380,7 +386,7 @@ impl Session {
             }
         }
         for number in (0..self.legs.len()).map(place_of) {
-            // Of one who left, the relay is about to say what he has.
+            // Of one who left, the relay is about to say what it has.
             if self.legs[number.0 as usize].state != LegState::Departed {
                 self.fail(now, number, code, false);
             }

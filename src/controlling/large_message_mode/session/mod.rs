@@ -41,10 +41,10 @@ pub use states::{LegView, NotStarted, Stage};
 /// Without IO and clock. The one law: call one `handle_*`, take all of
 /// [`poll_action`](Self::poll_action) and do it in that order, then wait for the next event or for
 /// [`poll_timeout`](Self::poll_timeout), which leads to [`handle_timeout`](Self::handle_timeout).
-/// `now` never runs backwards. After [`Action::Ended`] nothing happens any more. Events that come too
-/// late, twice or for a leg that is not there change nothing. Where there are hundreds of actions, a
-/// caller with other sessions may do some and hand in events before the rest, as long as their order
-/// is kept.
+/// `now` never runs backwards. After [`Action::Ended`] nothing happens any more. Events that come
+/// too late, twice or for a leg that is not there change nothing. Where there are hundreds of
+/// actions, a caller with other sessions may do some and hand in events before the rest, as long as
+/// their order is kept.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -159,8 +159,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins a session: an INVITE goes to each recipient, or to as many as may be invited at once. `transaction` is that of
-    /// the originator's INVITE, to which 100 has been sent. `random` fills its argument from a cryptographic source.
+    /// Begins a session: an INVITE goes to each recipient, or to as many as may be invited at once.
+    /// `transaction` is that of the originator's INVITE, to which 100 has been sent. `random` fills
+    /// its argument from a cryptographic source.
     ///
     /// # Errors
     /// [`NotStarted`], for an INVITE that the checks would have refused: nothing was sent, and
@@ -271,13 +272,15 @@ impl Session {
         self.actions.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is wanted, if nothing happens before. Never `None` before the end.
+    /// When [`handle_timeout`](Self::handle_timeout) is wanted, if nothing happens before. Never
+    /// `None` before the end.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.wake_at.filter(|_| self.stage != Stage::Ended)
     }
 }
 
-/// Legs are as many as recipients, four times at most: each is offered it twice at most, and so is the ISF.
+/// Legs are as many as recipients, four times at most: each is offered it twice at most, and so is
+/// the ISF.
 fn place_of(place: usize) -> LegNumber {
     LegNumber(u32::try_from(place).unwrap_or(u32::MAX))
 }

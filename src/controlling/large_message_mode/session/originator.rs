@@ -1,4 +1,4 @@
-//! The originator's side: his answer, his ACK, his end, his refreshes.
+//! The originator's side: its answer, its ACK, its end, its refreshes.
 
 use std::time::Instant;
 
@@ -53,7 +53,7 @@ impl Session {
             }
         }
         let asked = SessionExpires::of(&self.invite).ok().flatten();
-        // Without `timer` in Supported, nothing would refresh (spec-notes N1).
+        // Without `timer` in Supported, nothing would refresh (readings N1).
         if supports_timer(&self.invite) {
             // A request without interval may still name the least that it takes (RFC 4028 §9).
             let least = min_se(&self.invite).unwrap_or(0);
@@ -119,16 +119,17 @@ impl Session {
         }
     }
 
-    /// His BYE (9.1.2-bye).
+    /// Its BYE (9.1.2-bye).
     pub(super) fn originator_left(&mut self, now: Instant) {
-        // The ACK is still on its way to us through another process, or lost: he has the 200 all the same.
+        // The ACK is still on its way to us through another process, or lost: it has the 200 all
+        // the same.
         if self.stage == Stage::Answered {
             self.acknowledged(now);
         }
         self.originator_gone(now);
     }
 
-    /// What he sends will never be complete.
+    /// What it sends will never be complete.
     pub(super) fn message_failed(&mut self, now: Instant) {
         self.lose_message();
         match self.stage {
@@ -139,14 +140,14 @@ impl Session {
         }
     }
 
-    /// He cannot be reached any more, or has let his session expire.
+    /// It cannot be reached any more, or has let its session expire.
     pub(super) fn originator_lost(&mut self, now: Instant) {
         if self.stage == Stage::Confirmed {
             self.leave_originator(now, StatusCode::REQUEST_TIMEOUT);
         }
     }
 
-    /// Sends him BYE and goes on without him.
+    /// Sends it BYE and goes on without it.
     pub(super) fn leave_originator(&mut self, now: Instant, code: StatusCode) {
         let bye = self.dialog.bye(code);
         self.request(Side::Originator, bye);
@@ -170,7 +171,7 @@ impl Session {
         }
     }
 
-    /// Nobody has answered 2xx, and nobody will (spec-notes N20).
+    /// Nobody has answered 2xx, and nobody will (readings N20).
     pub(super) fn refuse_as_all_did(&mut self, now: Instant) {
         let usual = (StatusCode::TEMPORARILY_UNAVAILABLE, HeaderBlock::new());
         let (code, headers) = self.best_response.take().unwrap_or(usual);
@@ -218,7 +219,8 @@ impl Session {
         }
     }
 
-    /// Answers a session refresh where it arrives, with the session description as it was (spec-notes N44).
+    /// Answers a session refresh where it arrives, with the session description as it was (readings
+    /// N44).
     pub(super) fn refresh(
         &mut self,
         now: Instant,
@@ -311,7 +313,8 @@ impl Session {
         );
     }
 
-    /// The answer to a further offer, with our session description as it was. `None`: it cannot be accepted.
+    /// The answer to a further offer, with our session description as it was. `None`: it cannot be
+    /// accepted.
     fn answer_again(&self, side: Side, request: &Message) -> Option<Bytes> {
         let own = match side {
             Side::Originator => &self.own,
@@ -340,7 +343,8 @@ impl Session {
     }
 }
 
-/// Session-Expires of a 2xx. Who refreshes is the sender of the request, unless he asked otherwise (9.1.2-200-1c).
+/// Session-Expires of a 2xx. Who refreshes is the sender of the request, unless it asked otherwise
+/// (9.1.2-200-1c).
 fn put_timer(headers: &mut HeaderBlock, timer: &SessionTimer, refresher: Option<Refresher>) {
     let seconds = timer.seconds();
     let name = match refresher {

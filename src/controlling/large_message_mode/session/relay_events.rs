@@ -6,7 +6,7 @@ use super::super::leg::{LegState, MsrpSide};
 use super::{MessageState, Session, Stage, place_of};
 use crate::controlling::large_mode_settings::SENDER_BYE_TIMEOUT;
 use crate::msrp_control::LegNumber;
-use crate::msrp_session::{LegFailure, LegState as Delivery};
+use crate::msrp_session::{DeliveryFailure, DeliveryState};
 use crate::sip::StatusCode;
 
 impl Session {
@@ -36,7 +36,8 @@ impl Session {
         self.settle(now);
     }
 
-    /// The message will never be complete: given up, connection lost, nothing came for too long, or closed in the midst of it.
+    /// The message will never be complete: given up, connection lost, nothing came for too long, or
+    /// closed in the midst of it.
     pub fn handle_message_failed(&mut self, now: Instant) {
         if self.message != MessageState::Open {
             return;
@@ -58,8 +59,8 @@ impl Session {
         }
     }
 
-    /// The originator could not be kept waiting any longer for recipients who have not answered, and the ISF comes too late for
-    /// any: they have failed as if they had rung for too long.
+    /// The originator could not be kept waiting any longer for recipients who have not answered,
+    /// and the ISF comes too late for any: they have failed as if they had rung for too long.
     pub fn handle_no_more_legs(&mut self, now: Instant) {
         self.no_room_for_legs = true;
         // Those who wait for their turn are not invited any more.
@@ -82,14 +83,15 @@ impl Session {
         self.settle(now);
     }
 
-    /// The relay's last word on a leg: a final state of the fan-out.
-    pub fn handle_leg_ended(&mut self, now: Instant, number: LegNumber, delivery: Delivery) {
+    /// The final event of a leg: a final state of the fan-out.
+    pub fn handle_leg_ended(&mut self, now: Instant, number: LegNumber, delivery: DeliveryState) {
         let Some(leg) = self.leg(number).filter(|_| delivery.is_final()) else {
             return;
         };
         match leg.relay {
             MsrpSide::Open { .. } => leg.relay = MsrpSide::Ended,
-            // The last word upon our close, which tells something new of a leg that its recipient left.
+            // The final event upon our close, which tells something new of a leg that its recipient
+            // left.
             MsrpSide::Closed => {}
             MsrpSide::Unopened | MsrpSide::Ended => return,
         }
@@ -98,7 +100,7 @@ impl Session {
             leg.deadline = None;
         }
         match (state, delivery) {
-            (LegState::Departed, Delivery::Delivered) => {
+            (LegState::Departed, DeliveryState::Delivered) => {
                 self.delivered(number);
                 self.end_leg(number);
             }
@@ -106,13 +108,13 @@ impl Session {
                 self.fail(now, number, StatusCode::TEMPORARILY_UNAVAILABLE, true);
                 self.end_leg(number);
             }
-            (LegState::Confirmed, Delivery::Delivered) => {
+            (LegState::Confirmed, DeliveryState::Delivered) => {
                 self.delivered(number);
                 if self.stage == Stage::Delivering {
                     self.hang_up(now, number, StatusCode::OK);
                 }
             }
-            (LegState::Confirmed, Delivery::Failed(failure)) => {
+            (LegState::Confirmed, DeliveryState::Failed(failure)) => {
                 self.leg_lost(now, number, code_of(failure));
             }
             (LegState::Confirmed, _) => {
@@ -128,15 +130,17 @@ impl Session {
 }
 
 /// The SIP code that comes closest to an MSRP failure: for BYE, log and event routes.
-fn code_of(failure: LegFailure) -> StatusCode {
+fn code_of(failure: DeliveryFailure) -> StatusCode {
     match failure {
-        LegFailure::Refused(status) => {
+        DeliveryFailure::Refused(status) => {
             StatusCode::new(status.code()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE)
         }
-        LegFailure::NoResponse | LegFailure::Stalled | LegFailure::Behind => {
+        DeliveryFailure::NoResponse | DeliveryFailure::Stalled | DeliveryFailure::Behind => {
             StatusCode::REQUEST_TIMEOUT
         }
-        LegFailure::SpoolLost => StatusCode::SERVER_INTERNAL_ERROR,
-        LegFailure::Disconnected | LegFailure::Dropped => StatusCode::TEMPORARILY_UNAVAILABLE,
+        DeliveryFailure::SpoolLost => StatusCode::SERVER_INTERNAL_ERROR,
+        DeliveryFailure::Disconnected | DeliveryFailure::Dropped => {
+            StatusCode::TEMPORARILY_UNAVAILABLE
+        }
     }
 }

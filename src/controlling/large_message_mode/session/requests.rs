@@ -14,7 +14,8 @@ use crate::sip_ua::{NotAcceptable, texts};
 /// Option tags of Require that are understood inside of a dialog (RFC 3261 §8.2.2.3).
 const UNDERSTOOD: &[&str] = &["timer"];
 
-/// Methods that are known, and have nothing to do in a dialog of ours: 405. Others are not known: 501 (RFC 3261 §8.2.1, §21.5.2).
+/// Methods that are known, and have nothing to do in a dialog of ours: 405. Others are not known:
+/// 501 (RFC 3261 §8.2.1, §21.5.2).
 const NOT_ALLOWED: &[&str] = &[
     "INFO",
     "MESSAGE",
@@ -57,8 +58,8 @@ fn refusal(request: &Message) -> Option<(StatusCode, HeaderBlock)> {
 }
 
 impl Session {
-    /// The originator cancels his INVITE; the CANCEL itself has been answered. After our 200 it changes nothing (spec-notes
-    /// N42).
+    /// The originator cancels its INVITE; the CANCEL itself has been answered. After our 200 it
+    /// changes nothing (spec-notes N42).
     pub fn handle_cancel(&mut self, now: Instant) {
         if self.stage == Stage::Inviting {
             self.refuse(now, StatusCode::REQUEST_TERMINATED);
@@ -66,11 +67,12 @@ impl Session {
         self.settle(now);
     }
 
-    /// The final reply to the originator's INVITE could not be sent: its transaction had ended by itself.
+    /// The final reply to the originator's INVITE could not be sent: its transaction had ended by
+    /// itself.
     pub fn handle_reply_failed(&mut self, now: Instant) {
         match self.stage {
             Stage::Inviting => self.unwind(now, StatusCode::REQUEST_TERMINATED),
-            // He never got the 200.
+            // It never got the 200.
             Stage::Answered | Stage::Abandoned => {
                 self.close_originator();
                 self.unwind(now, StatusCode::REQUEST_TERMINATED);
@@ -80,7 +82,8 @@ impl Session {
         self.settle(now);
     }
 
-    /// A request inside a dialog, an ACK too. `transaction`: where a reply is due; `None` if there is none any more.
+    /// A request inside a dialog, an ACK too. `transaction`: where a reply is due; `None` if there
+    /// is none any more.
     pub fn handle_request(
         &mut self,
         now: Instant,

@@ -56,8 +56,8 @@ impl Session {
         self.settle(now);
     }
 
-    /// A final response from 300 on to a leg's INVITE, which the transaction layer has acknowledged, or its own 408.
-    /// `response` where there is a real one.
+    /// A final response from 300 on to a leg's INVITE, which the transaction layer has
+    /// acknowledged, or its own 408. `response` where there is a real one.
     pub fn handle_leg_failure(
         &mut self,
         now: Instant,
@@ -85,19 +85,21 @@ impl Session {
         self.settle(now);
     }
 
-    /// A leg's INVITE could not be handed to the transaction layer, or the operator's script dropped it: no response will come.
+    /// A leg's INVITE could not be handed to the transaction layer, or the operator's script
+    /// dropped it: no response will come.
     pub fn handle_leg_unsent(&mut self, now: Instant, number: LegNumber) {
         self.handle_leg_failure(now, number, StatusCode::SERVICE_UNAVAILABLE, None);
     }
 
-    /// Whether this is the CSeq of the INVITE that called the leg; of another one it is a re-INVITE.
+    /// Whether this is the CSeq of the INVITE that called the leg; of another one it is a
+    /// re-INVITE.
     pub fn is_call(&self, LegNumber(number): LegNumber, cseq: u32) -> bool {
         let leg = self.legs.get(number as usize);
         leg.is_some_and(|leg| leg.dialog.invite_cseq() == cseq)
     }
 
-    /// The end of a request of ours inside a dialog, which had this CSeq, and each 2xx to a re-INVITE. An ACK has none. `response`
-    /// where there is a real one.
+    /// The end of a request of ours inside a dialog, which had this CSeq, and each 2xx to a
+    /// re-INVITE. An ACK has none. `response` where there is a real one.
     pub fn handle_outcome(
         &mut self,
         now: Instant,

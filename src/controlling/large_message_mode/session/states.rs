@@ -8,16 +8,16 @@ use super::super::leg::{LegOutcome, LegState};
 /// ```text
 ///  Inviting --first 2xx: 200--> Answered --ACK: ACK to legs--> Confirmed
 ///     |                            |                               |
-///     | all failed                 | no ACK for ack_wait,          | BYE from him, or to him: session expired,
-///     | CANCEL: 487                | message lost,                 | message lost, nobody left to deliver to,
-///     | ANSWER_WITHIN: 480         | nobody left: legs get BYE     | or no BYE of his after the last byte
+///     | all failed                 | no ACK for ack_wait,          | BYE either way: session
+///     | CANCEL: 487                | message lost,                 | expired, message lost, nobody
+///     | ANSWER_WITHIN: 480         | nobody left: legs get BYE     | left, no BYE when complete
 ///     |                            v                               v
 ///     |                        Abandoned                        Closing --complete--> Delivering
 ///     |                            | ACK, or none: BYE             |                      |
 ///     v                            v                    incomplete v                      |
 ///     +----------------------------+-------> Unwinding <-----------+                      |
-///                                               | all legs over                           | all legs over
-///                                               +----------------> Ended <----------------+
+///                                                | all legs over            all legs over |
+///                                                +------------> Ended <-------------------+
 ///
 ///  Where it is known already whether the message is complete, Closing is passed over.
 /// ```
@@ -25,15 +25,15 @@ use super::super::leg::{LegOutcome, LegState};
 pub enum Stage {
     /// The originator waits for a final response.
     Inviting,
-    /// He has a 200, and has not acknowledged it.
+    /// The originator has a 200, and has not acknowledged it.
     Answered,
-    /// The same, but nothing will come of it: he gets a BYE as soon as RFC 3261 §15 permits.
+    /// The same, but nothing will come of it: it gets a BYE as soon as RFC 3261 §15 permits.
     Abandoned,
-    /// His dialog is up.
+    /// The originator's dialog is up.
     Confirmed,
-    /// He is gone; whether his message is complete the relay has yet to say.
+    /// The originator is gone; the relay has yet to say whether its message is complete.
     Closing,
-    /// He is gone, his message is complete: legs get what they have not got yet.
+    /// The originator is gone, its message is complete: legs get what they have not got yet.
     Delivering,
     /// No content will come: legs are cancelled or get BYE.
     Unwinding,

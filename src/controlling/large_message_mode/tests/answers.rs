@@ -30,7 +30,7 @@ fn repeated_answers_before_and_after_the_ack() {
 fn an_answer_repeated_after_the_bye_is_acknowledged_again() {
     let mut scene = Scene::confirmed(1);
     scene.complete();
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.bye(Side::Originator);
     scene.take();
     scene.answer(0);
@@ -112,7 +112,7 @@ fn a_bye_that_overtakes_the_ack_counts_as_one() {
         "close originator",
         "no more legs",
     ]);
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.did(&["delivered 200", "close 0", "bye 0"]);
     scene.silence();
 }
@@ -163,8 +163,8 @@ fn recipients_may_be_acknowledged_at_once() {
     scene.did(&["no more legs"]);
     scene.session.handle_leg_connected(scene.now, LegNumber(1));
     scene.complete();
-    scene.relay(0, Delivery::Delivered);
-    scene.relay(1, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
+    scene.relay(1, DeliveryState::Delivered);
     scene.bye(Side::Originator);
     scene.did(&[
         "delivered 200",
@@ -189,19 +189,19 @@ fn recipients_who_were_acknowledged_at_once_are_told_when_the_originator_is_gone
     scene.later(10);
     scene.did(&["abort", "failed 480", "failed 480", "cancel 1"]);
     assert_eq!(scene.state(0), LegState::Aborting);
-    scene.relay(0, Delivery::Aborted);
+    scene.relay(0, DeliveryState::Aborted);
     scene.did(&["close 0", "bye 0"]);
     scene.silence();
-    // One who leaves before the originator's ACK, or does not connect, fails as he would after it.
+    // One who leaves before the originator's ACK, or does not connect, fails as it would after it.
     let mut scene = immediate();
     scene.answer(0);
     scene.answer(1);
     scene.session.handle_leg_connected(scene.now, LegNumber(1));
     scene.take();
     scene.bye(leg(0));
-    scene.relay(0, Delivery::Failed(LegFailure::Dropped));
+    scene.relay(0, DeliveryState::Failed(DeliveryFailure::Dropped));
     scene.did(&["reply 200", "close 0", "failed 480"]);
-    scene.relay(1, Delivery::Failed(LegFailure::Disconnected));
+    scene.relay(1, DeliveryState::Failed(DeliveryFailure::Disconnected));
     scene.did(&["failed 480", "close 1", "bye 1", "abort"]);
     scene.ack();
     scene.did(&["bye originator", "close originator"]);
@@ -233,7 +233,7 @@ fn a_2xx_that_makes_no_dialog_gets_ack_and_bye() {
         scene.answer_odd(1, "fork", line);
         scene.did(&["ack 1", "bye 1"]);
         assert_eq!(scene.state(1), LegState::Answered);
-        // And his own, repeated.
+        // And its own, repeated.
         scene.ack();
         scene.take();
         scene.answer_odd(1, "t", line);

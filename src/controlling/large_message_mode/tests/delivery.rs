@@ -20,13 +20,13 @@ fn one_message_to_two_recipients() {
     scene.did(&["ack 0", "open 0", "ack 1", "open 1", "no more legs"]);
     assert_eq!(scene.session.stage(), Stage::Confirmed);
     scene.complete();
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.did(&["delivered 200"]);
-    // 9.1.2-bye-3: who has it all gets his BYE at once, the other when he has.
+    // 9.1.2-bye-3: who has it all gets its BYE at once, the other when it has.
     scene.bye(Side::Originator);
     scene.did(&["reply 200", "close originator", "close 0", "bye 0"]);
     scene.outcome(leg(0), "BYE", StatusCode::OK);
-    scene.relay(1, Delivery::Delivered);
+    scene.relay(1, DeliveryState::Delivered);
     scene.did(&["delivered 200", "close 1", "bye 1"]);
     scene.outcome(leg(1), "BYE", StatusCode::OK);
     scene.did(&["ended"]);
@@ -105,8 +105,8 @@ fn late_legs_are_acknowledged_at_once_and_get_all() {
     scene.answer(1);
     scene.did(&["ack 1", "open 1"]);
     scene.complete();
-    scene.relay(0, Delivery::Delivered);
-    scene.relay(1, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
+    scene.relay(1, DeliveryState::Delivered);
     scene.bye(Side::Originator);
     scene.take();
     assert!(!scene.no_more_legs);
@@ -114,7 +114,7 @@ fn late_legs_are_acknowledged_at_once_and_get_all() {
     // After the originator's BYE, with stored content.
     scene.answer(2);
     scene.did(&["ack 2", "open 2", "no more legs"]);
-    scene.relay(2, Delivery::Delivered);
+    scene.relay(2, DeliveryState::Delivered);
     scene.did(&["delivered 200", "close 2", "bye 2"]);
     scene.silence();
 }
@@ -126,7 +126,7 @@ fn roles_and_targets_come_from_each_answer() {
     scene.answer_as(1, "t", &format!("{ANSWER}a=msrp-cema\r\n"), "");
     scene.did(&["open originator", "reply 200"]);
     scene.ack();
-    // Who connects himself must be known when he has the ACK.
+    // Who connects itself must be known when it has the ACK.
     scene.did(&["open 0", "ack 0", "ack 1", "open 1", "no more legs"]);
     assert_eq!(scene.ends[&0].role, Role::Passive);
     assert_eq!(
@@ -163,10 +163,10 @@ fn twenty_recipients_each_in_his_own_way() {
             .handle_leg_connected(scene.now, LegNumber(number));
     }
     scene.later(3);
-    scene.relay(dying, Delivery::Failed(LegFailure::Disconnected));
+    scene.relay(dying, DeliveryState::Failed(DeliveryFailure::Disconnected));
     scene.complete();
     for number in 7..20 {
-        scene.relay(number, Delivery::Delivered);
+        scene.relay(number, DeliveryState::Delivered);
     }
     scene.bye(Side::Originator);
     for number in 7..20 {
@@ -183,12 +183,12 @@ fn twenty_recipients_each_in_his_own_way() {
     }
     assert!(scene.no_more_legs);
     for number in late {
-        scene.relay(number, Delivery::Delivered);
+        scene.relay(number, DeliveryState::Delivered);
         scene.outcome(leg(number), "BYE", StatusCode::OK);
     }
     scene.later(100);
     assert!(!scene.ended);
-    scene.relay(stalling, Delivery::Failed(LegFailure::Stalled));
+    scene.relay(stalling, DeliveryState::Failed(DeliveryFailure::Stalled));
     scene.outcome(leg(stalling), "BYE", StatusCode::OK);
     scene.later(32);
     scene.assert_over();

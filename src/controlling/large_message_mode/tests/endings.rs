@@ -10,14 +10,14 @@ fn the_bye_may_overtake_the_relays_word() {
     assert_eq!(scene.session.stage(), Stage::Closing);
     scene.complete();
     scene.did(&[]);
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.did(&["delivered 200", "close 0", "bye 0"]);
     scene.silence();
 }
 
 #[test]
 fn an_incomplete_message_is_aborted() {
-    // Spec-notes N46; no interworking.
+    // Readings N46; no interworking.
     let mut scene = Scene::with(3, ISF);
     scene.answer(0);
     scene.ack();
@@ -35,7 +35,7 @@ fn an_incomplete_message_is_aborted() {
         "failed 480",
     ]);
     assert_eq!(scene.state(0), LegState::Aborting);
-    scene.relay(0, Delivery::Aborted);
+    scene.relay(0, DeliveryState::Aborted);
     scene.did(&["close 0", "bye 0"]);
     scene.silence();
     assert_eq!(scene.invites.len(), 3);
@@ -79,7 +79,7 @@ fn a_sender_who_never_connects() {
 fn a_sender_who_never_says_bye() {
     let mut scene = Scene::confirmed(1);
     scene.complete();
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.take();
     scene.later(120);
     scene.did(&["bye originator", "close originator", "close 0", "bye 0"]);
@@ -89,7 +89,7 @@ fn a_sender_who_never_says_bye() {
 #[test]
 fn nobody_left_to_deliver_to() {
     let mut scene = Scene::confirmed(1);
-    scene.relay(0, Delivery::Failed(LegFailure::Disconnected));
+    scene.relay(0, DeliveryState::Failed(DeliveryFailure::Disconnected));
     scene.did(&[
         "failed 480",
         "close 0",
@@ -105,16 +105,16 @@ fn nobody_left_to_deliver_to() {
 fn a_recipient_leaves_when_he_has_it_or_before() {
     let mut scene = Scene::confirmed_with(3, ISF);
     scene.complete();
-    // The relay's word on him is still on its way.
+    // The relay's word on it is still on its way.
     scene.bye(leg(0));
     scene.did(&["reply 200", "close 0"]);
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.did(&["delivered 200"]);
     assert_eq!(scene.state(0), LegState::Over);
     scene.bye(leg(1));
-    scene.relay(1, Delivery::Failed(LegFailure::Dropped));
+    scene.relay(1, DeliveryState::Failed(DeliveryFailure::Dropped));
     scene.did(&["reply 200", "close 1", "interworked 480", "invite 3 isf"]);
-    scene.relay(2, Delivery::Delivered);
+    scene.relay(2, DeliveryState::Delivered);
     scene.bye(leg(2));
     scene.did(&["delivered 200", "reply 200", "close 2"]);
     scene.bye(leg(2));
@@ -127,7 +127,7 @@ fn a_recipient_leaves_when_he_has_it_or_before() {
 fn byes_that_cross() {
     let mut scene = Scene::confirmed(1);
     scene.complete();
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.bye(Side::Originator);
     scene.take();
     scene.bye(leg(0));
@@ -170,7 +170,7 @@ fn shutdown_in_each_stage() {
     }
     let mut scene = Scene::confirmed(2);
     scene.complete();
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.shut_down();
     let done = scene.take();
     for word in ["bye originator", "bye 0", "bye 1", "close 1", "ended"] {
@@ -231,7 +231,7 @@ fn who_left_may_have_it_all_though_the_session_is_ended() {
     scene.bye(leg(0));
     scene.session.handle_end(scene.now);
     scene.drain();
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     assert_eq!(scene.fates["sip:r0@home"], Fate::Delivered);
     let mut scene = Scene::confirmed(2);
     scene.bye(leg(0));
@@ -243,7 +243,7 @@ fn who_left_may_have_it_all_though_the_session_is_ended() {
 #[test]
 fn a_bye_that_crosses_ours_is_answered() {
     let mut scene = Scene::confirmed(2);
-    scene.relay(0, Delivery::Failed(LegFailure::Stalled));
+    scene.relay(0, DeliveryState::Failed(DeliveryFailure::Stalled));
     scene.outcome(leg(0), "BYE", StatusCode::OK);
     scene.lose();
     scene.take();

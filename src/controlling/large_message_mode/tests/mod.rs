@@ -1,4 +1,5 @@
-//! The session machine in virtual time: a scene plays the originator, the recipients, the relay and the transaction layer.
+//! The session machine in virtual time: a scene plays the originator, the recipients, the relay and
+//! the transaction layer.
 
 mod answers;
 mod better_known;
@@ -25,7 +26,7 @@ use super::super::ids::Ids;
 use super::super::received::Kind;
 use super::super::service::ControllingFunction;
 use super::*;
-use crate::msrp_session::{LegFailure, LegState as Delivery};
+use crate::msrp_session::{DeliveryFailure, DeliveryState};
 use crate::policy::ID_KEY_BYTES;
 use crate::policy::Settings;
 use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
@@ -130,7 +131,8 @@ fn accepted(kind: Kind, recipients: &[&str], more: &str) -> AcceptedInvite {
 
 const TIMER: &str = "Supported: timer\r\nSession-Expires: 1800;refresher=uac\r\n";
 
-/// Everybody around the machine. Keeps account of what was promised to whom, and checks each action against it.
+/// Everybody around the machine. Keeps account of what was promised to whom, and checks each action
+/// against it.
 struct Scene {
     session: Session,
     now: Instant,
@@ -492,7 +494,8 @@ impl Scene {
         self.request(side, "BYE", "", "");
     }
 
-    /// The end of our last request inside of a dialog; a 2xx agrees to the session timer as it was asked for.
+    /// The end of our last request inside of a dialog; a 2xx agrees to the session timer as it was
+    /// asked for.
     fn outcome(&mut self, side: Side, method: &str, code: StatusCode) {
         let headers = String::from_utf8(self.last[&side].headers.clone()).unwrap();
         let asked = headers
@@ -528,7 +531,7 @@ impl Scene {
         self.drain();
     }
 
-    fn relay(&mut self, number: u32, delivery: Delivery) {
+    fn relay(&mut self, number: u32, delivery: DeliveryState) {
         self.session
             .handle_leg_ended(self.now, LegNumber(number), delivery);
         self.drain();

@@ -1,4 +1,4 @@
-//! Who is invited when: `max_parallel_legs`, `legs_per_second` (spec-notes N36).
+//! Who is invited when: `max_parallel_legs`, `legs_per_second` (readings N36).
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn others_follow_as_answers_come() {
     scene.answer(0);
     scene.refuse(1, 486);
     scene.did(&[]);
-    // One who says nothing is given up, and does not stop the others till he does.
+    // One who says nothing is given up, and does not stop the others till it does.
     scene.ack();
     scene.session.handle_sender_connected();
     scene.session.handle_leg_connected(scene.now, LegNumber(0));
@@ -250,13 +250,14 @@ fn after_an_incomplete_message_nobody_is_invited() {
 
 #[test]
 fn after_a_complete_message_all_are_invited() {
-    // As those who still ring (9.1.2-bye-3, spec-notes N46), whether the relay knew of it before the BYE or after.
+    // As those who still ring (9.1.2-bye-3, readings N46), whether the relay knew of it before the
+    // BYE or after.
     for bye_first in [false, true] {
         let mut scene = parallel(3, 1).one_is_up();
         if !bye_first {
             scene.complete();
         }
-        scene.relay(0, Delivery::Delivered);
+        scene.relay(0, DeliveryState::Delivered);
         scene.bye(Side::Originator);
         if bye_first {
             scene.refuse(1, 486);
@@ -269,7 +270,7 @@ fn after_a_complete_message_all_are_invited() {
         assert!(!scene.no_more_legs);
         scene.answer(2);
         scene.did(&["ack 2", "open 2", "no more legs"]);
-        scene.relay(2, Delivery::Delivered);
+        scene.relay(2, DeliveryState::Delivered);
         scene.did(&["delivered 200", "close 2", "bye 2"]);
         scene.silence();
     }
@@ -278,7 +279,7 @@ fn after_a_complete_message_all_are_invited() {
 #[test]
 fn nobody_is_left_only_when_all_were_invited() {
     let mut scene = parallel(2, 1).one_is_up();
-    scene.relay(0, Delivery::Failed(LegFailure::Disconnected));
+    scene.relay(0, DeliveryState::Failed(DeliveryFailure::Disconnected));
     scene.did(&["failed 480", "close 0", "bye 0"]);
     assert_eq!(scene.session.stage(), Stage::Confirmed);
     scene.refuse(1, 486);

@@ -49,10 +49,13 @@ fn random_events_in_random_order() {
                 16 => scene
                     .session
                     .handle_leg_connected(scene.now, LegNumber(number)),
-                17 => scene.relay(number, Delivery::Delivered),
+                17 => scene.relay(number, DeliveryState::Delivered),
                 18 => scene.relay(
                     number,
-                    [Delivery::Aborted, Delivery::Failed(LegFailure::Stalled)][random.usize(..2)],
+                    [
+                        DeliveryState::Aborted,
+                        DeliveryState::Failed(DeliveryFailure::Stalled),
+                    ][random.usize(..2)],
                 ),
                 19 => {
                     let side = if random.usize(..2) == 0 {
@@ -91,10 +94,10 @@ fn random_events_in_random_order() {
             }
             stages.insert(format!("{:?}", scene.session.stage()));
         }
-        // What the relay owes: its last words. All else may stay silent, and timers end it.
+        // What the relay owes: its final events. All else may stay silent, and timers end it.
         scene.lose();
         for number in 0..scene.invites.len() as u32 {
-            scene.relay(number, Delivery::Failed(LegFailure::Stalled));
+            scene.relay(number, DeliveryState::Failed(DeliveryFailure::Stalled));
         }
         scene.later(1_800 + 300);
         scene.assert_over();

@@ -9,7 +9,7 @@ fn all_refuse() {
     scene.refuse(0, 486);
     scene.did(&["failed 486"]);
     scene.refuse(1, 404);
-    // Spec-notes N20, no ISF.
+    // Readings N20, no ISF.
     scene.did(&["failed 404", "reply 480", "ended"]);
     scene.assert_over();
 }
@@ -41,7 +41,7 @@ fn the_isf_answers_first() {
     scene.did(&["ack 2", "open 2", "no more legs"]);
     scene.complete();
     scene.bye(Side::Originator);
-    scene.relay(2, Delivery::Delivered);
+    scene.relay(2, DeliveryState::Delivered);
     scene.silence();
     assert_eq!(scene.fates["sip:r0@home"], Fate::Delivered);
 }
@@ -83,16 +83,16 @@ fn recipients_without_sip_address_go_to_the_isf_directly() {
 fn msrp_failure_leads_to_the_isf_with_stored_content() {
     let mut scene = Scene::confirmed_with(2, ISF);
     scene.complete();
-    scene.relay(1, Delivery::Delivered);
+    scene.relay(1, DeliveryState::Delivered);
     assert!(!scene.no_more_legs);
     scene.take();
     scene.bye(Side::Originator);
     scene.did(&["reply 200", "close originator", "close 1", "bye 1"]);
-    scene.relay(0, Delivery::Failed(LegFailure::Stalled));
+    scene.relay(0, DeliveryState::Failed(DeliveryFailure::Stalled));
     scene.did(&["interworked 408", "invite 2 isf", "close 0", "bye 0"]);
     scene.answer(2);
     scene.did(&["ack 2", "open 2", "no more legs"]);
-    scene.relay(2, Delivery::Failed(LegFailure::Disconnected));
+    scene.relay(2, DeliveryState::Failed(DeliveryFailure::Disconnected));
     scene.did(&["failed 480", "close 2", "bye 2"]);
     scene.silence();
 }
@@ -217,7 +217,7 @@ fn the_best_of_all_refusals_answers() {
     );
     assert!(!headers.contains("Contact"), "{headers}");
 
-    // The ISF has the last word on a recipient.
+    // The ISF has the final event on a recipient.
     let mut scene = best(1, ISF);
     scene.refuse(0, 415);
     scene.refuse(1, 503);

@@ -1,4 +1,4 @@
-//! How long a message is kept: `spool_ttl` (spec-notes N49).
+//! How long a message is kept: `spool_ttl` (readings N49).
 
 use super::*;
 
@@ -18,13 +18,13 @@ fn who_has_not_taken_it_all_in_time_has_failed() {
     let mut scene = confirmed(3, &[]);
     scene.later(TTL - 1);
     scene.complete();
-    scene.relay(0, Delivery::Delivered);
+    scene.relay(0, DeliveryState::Delivered);
     scene.bye(Side::Originator);
     scene.take();
     // It counts from the last byte.
     scene.later(TTL - 1);
     scene.did(&[]);
-    scene.relay(1, Delivery::Delivered);
+    scene.relay(1, DeliveryState::Delivered);
     scene.did(&["delivered 200", "close 1", "bye 1"]);
     scene.later(1);
     scene.did(&["failed 408", "close 2", "bye 2"]);
@@ -37,7 +37,7 @@ fn who_has_not_taken_it_all_in_time_has_failed() {
 fn while_the_originator_is_there_too() {
     let mut scene = confirmed(1, &[]);
     scene.complete();
-    // His BYE is late, so he gets one; the recipient has time left.
+    // Its BYE is late, so it gets one; the recipient has time left.
     scene.later(TTL - 1);
     scene.did(&["bye originator", "close originator"]);
     scene.later(1);
@@ -97,7 +97,7 @@ fn an_originator_has_as_long_for_his_message() {
     scene.later(TTL - 1);
     scene.did(&[]);
     scene.later(1);
-    // As one who falls silent (spec-notes N46).
+    // As one who falls silent (readings N46).
     scene.did(&["bye originator", "close originator", "abort", "failed 480"]);
     assert_eq!(scene.state(0), LegState::Aborting);
     scene.silence();

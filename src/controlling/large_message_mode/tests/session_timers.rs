@@ -214,7 +214,8 @@ fn we_refresh_a_leg_that_wants_it() {
     scene.silence();
 }
 
-/// A session whose originator has asked us to refresh, or whose recipient has; 1 800 s, of which half have passed.
+/// A session whose originator has asked us to refresh, or whose recipient has; 1 800 s, of which
+/// half have passed.
 fn refreshing(side: Side, allow: &str) -> Scene {
     let timer = match side {
         Side::Originator => {

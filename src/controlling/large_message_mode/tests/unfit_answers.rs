@@ -1,4 +1,4 @@
-//! Answers that the message cannot go by (spec-notes N56), or only after a new offer (N53).
+//! Answers that the message cannot go by (readings N56), or only after a new offer (N53).
 
 use super::*;
 
@@ -152,8 +152,8 @@ fn a_new_offer_follows_where_a_middlebox_would_be_passed_by() {
         ("192.0.2.99", 9000)
     );
     scene.complete();
-    scene.relay(1, Delivery::Delivered);
-    scene.relay(2, Delivery::Delivered);
+    scene.relay(1, DeliveryState::Delivered);
+    scene.relay(2, DeliveryState::Delivered);
     scene.bye(Side::Originator);
     scene.silence();
     assert_eq!(scene.fates.len(), 2);

@@ -466,7 +466,8 @@ fn tls_with_a_server_that_is_vouched_for() {
         let error = over_tls(host, serve(host), ca_file).unwrap_err();
         assert_eq!(error.cause, SourceFailure::Tls, "{host}");
     }
-    // A server without TLS, and a file of what looks like certificates, which is not waited for to fail.
+    // A server without TLS, and a file of what looks like certificates, which is not waited for to
+    // fail.
     let plain = TestServer::new();
     let port = plain.reply("200 OK", &text("")).port;
     assert!(over_tls("127.0.0.1", port, Some(CERTIFICATE)).is_err());

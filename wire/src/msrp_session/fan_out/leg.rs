@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::super::Endpoint;
-use super::types::{LegState, OutgoingMessage};
+use super::types::{DeliveryState, OutgoingMessage};
 use crate::msrp::{ContentFields, ContinuationFlag, TransactionId};
 
 /// How much of a chunk may follow once something else waits to be sent (RFC 4975 §7.1: chunks
@@ -17,7 +17,7 @@ pub(super) const INTERRUPT_BYTES: u64 = 2048;
 pub(super) struct Leg {
     pub(super) endpoint: Endpoint,
     pub(super) chunk_bytes: u64,
-    pub(super) state: LegState,
+    pub(super) state: DeliveryState,
     pub(super) pieces: VecDeque<Piece>,
     /// The first piece is partly written.
     pub(super) begun: bool,
@@ -65,8 +65,8 @@ impl Leg {
     /// From where on content must be kept for it.
     pub(super) fn needs(&self) -> Option<u64> {
         match self.state {
-            LegState::Waiting => Some(0),
-            LegState::Sending => Some(self.written),
+            DeliveryState::Waiting => Some(0),
+            DeliveryState::Sending => Some(self.written),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::leg::Leg;
-use super::{Action, FanOut, LegFailure, LegId, LegState, MessageEnd};
+use super::{DeliveryFailure, DeliveryState, FanOut, FanOutAction, LegId, MessageEnd};
 
 impl FanOut {
     /// The originator is held back if it has more to say.
@@ -17,7 +17,7 @@ impl FanOut {
 
     pub(super) fn hold_timeout(&mut self, now: Instant) {
         if self.hold.take_notice(now) {
-            self.actions.push_back(Action::HeldBack);
+            self.actions.push_back(FanOutAction::HeldBack);
         }
         if self
             .hold
@@ -42,7 +42,7 @@ impl FanOut {
         };
         let target = own.min(self.room.unwrap_or(usize::MAX));
         if self.end == MessageEnd::Open && std::mem::replace(&mut self.open, false) {
-            self.actions.push_back(Action::NoMoreLegs);
+            self.actions.push_back(FanOutAction::NoMoreLegs);
         }
         let mut positions: Vec<u64> = self.legs.iter().filter_map(Leg::needs).collect();
         positions.sort_unstable();
@@ -57,7 +57,7 @@ impl FanOut {
             let stuck = leg.progress <= since && leg.awaited.is_none() && !leg.paused;
             if at < keep_from || stuck {
                 leg.abort_chunk();
-                self.decide(LegId(index), LegState::Failed(LegFailure::Behind));
+                self.decide(LegId(index), DeliveryState::Failed(DeliveryFailure::Behind));
             }
         }
         self.release();
@@ -81,7 +81,7 @@ impl FanOut {
     pub(super) fn balance(&mut self) {
         let high_water = self.limits.high_water();
         if self.content.memory() > high_water {
-            let sending = |leg: &&Leg| leg.state == LegState::Sending;
+            let sending = |leg: &&Leg| leg.state == DeliveryState::Sending;
             let mut positions: Vec<u64> = self
                 .legs
                 .iter()
@@ -98,19 +98,20 @@ impl FanOut {
                 .content
                 .evict(high_water, spool_bytes, &positions, &awaited);
             if let Some((offset, pieces)) = spill {
-                self.actions.push_back(Action::Spill { offset, pieces });
+                self.actions
+                    .push_back(FanOutAction::Spill { offset, pieces });
             }
         }
         let memory = self.content.memory();
         if self.reading && memory >= self.limits.memory() {
             self.reading = false;
-            self.actions.push_back(Action::StopReading);
+            self.actions.push_back(FanOutAction::StopReading);
         } else if !self.reading && memory <= high_water {
             self.reading = true;
             if self.room.is_none() {
                 self.hold.end();
             }
-            self.actions.push_back(Action::ReadAgain);
+            self.actions.push_back(FanOutAction::ReadAgain);
         }
     }
 }

@@ -20,8 +20,8 @@ use leg::{Leg, Piece};
 use types::MAX_FETCHES;
 
 pub use types::{
-    Action, LegConfig, LegFailure, LegId, LegState, LegStatus, Limits, MIN_MEMORY_BYTES, Opener,
-    OutgoingMessage,
+    DeliveryFailure, DeliveryState, FanOutAction, LegConfig, LegId, LegStatus, Limits,
+    MIN_MEMORY_BYTES, Opener, OutgoingMessage,
 };
 
 /// Frames and runs of content that one leg has lined up. Small chunks make two frames each.
@@ -70,7 +70,7 @@ pub struct FanOut {
     fetches: usize,
     /// Legs that found all fetches taken.
     starved: Vec<LegId>,
-    actions: VecDeque<Action>,
+    actions: VecDeque<FanOutAction>,
     /// No deadline is earlier; it may be too early.
     wake_at: Option<Instant>,
 }
@@ -116,7 +116,7 @@ impl FanOut {
             endpoint: Endpoint::new(config.endpoint, self.random),
             // A chunk without content would never get anywhere.
             chunk_bytes: config.chunk_bytes.unwrap_or(u64::MAX).max(1),
-            state: LegState::Waiting,
+            state: DeliveryState::Waiting,
             pieces: VecDeque::new(),
             begun: false,
             chunk: None,
@@ -130,7 +130,7 @@ impl FanOut {
             progress: now,
         });
         if self.end == MessageEnd::Aborted {
-            self.end_leg(id, LegState::Aborted);
+            self.end_leg(id, DeliveryState::Aborted);
         }
         Some(id)
     }
@@ -151,7 +151,7 @@ impl FanOut {
 
     /// The caller reads no more from the originator until [`memory`](Self::memory) is no more than
     /// `room`, for a reason of its own: the memory of all messages is used up. That counts as
-    /// [`Action::StopReading`] does, up to [`let_go`](Self::let_go).
+    /// [`FanOutAction::StopReading`] does, up to [`let_go`](Self::let_go).
     pub fn hold_back(&mut self, now: Instant, room: usize) {
         self.room = Some(room);
         self.note_hold(now);
@@ -250,8 +250,8 @@ impl FanOut {
         for index in 0..self.legs.len() {
             let leg = &mut self.legs[index];
             match leg.state {
-                LegState::Waiting => self.end_leg(LegId(index), LegState::Aborted),
-                LegState::Sending => {
+                DeliveryState::Waiting => self.end_leg(LegId(index), DeliveryState::Aborted),
+                DeliveryState::Sending => {
                     leg.abort_chunk();
                     leg.tell_abort(self.message.as_ref());
                     self.wake(now, LegId(index));
@@ -276,10 +276,10 @@ impl FanOut {
     ) -> Result<(), Status> {
         let leg = &mut self.legs[id.0];
         leg.endpoint.bind(connection)?;
-        if leg.state != LegState::Waiting {
+        if leg.state != DeliveryState::Waiting {
             return Ok(());
         }
-        leg.state = LegState::Sending;
+        leg.state = DeliveryState::Sending;
         // Content at hand could bind as well (RFC 4975 §5.4), but there are peers who take nothing
         // else for it than this.
         if opener == Opener::Us {
@@ -294,18 +294,18 @@ impl FanOut {
     pub fn handle_disconnected(&mut self, id: LegId) {
         self.legs[id.0].endpoint.handle_disconnected();
         self.legs[id.0].pieces.clear();
-        self.fail(id, LegFailure::Disconnected);
+        self.fail(id, DeliveryFailure::Disconnected);
     }
 
     /// Takes a leg out, for example because its dialog has ended. A chunk that has begun is ended
     /// with `#`.
     pub fn drop_leg(&mut self, id: LegId) {
-        self.fail(id, LegFailure::Dropped);
+        self.fail(id, DeliveryFailure::Dropped);
     }
 
     /// Takes a leg out as if its peer had answered with `status`, which it is known to do.
     pub fn refuse_leg(&mut self, id: LegId, status: Status) {
-        self.fail(id, LegFailure::Refused(status));
+        self.fail(id, DeliveryFailure::Refused(status));
     }
 
     /// Others wait for the connection of this leg (RFC 4975 §5.4: several sessions may share one):
@@ -349,7 +349,7 @@ impl FanOut {
     }
 
     /// Fills `out` with what is to be written to a leg next, and returns how many slices that are.
-    /// 0: nothing for now, an [`Action::Wake`] will follow.
+    /// 0: nothing for now, an [`FanOutAction::Wake`] will follow.
     pub fn gather<'a>(&'a mut self, id: LegId, out: &mut [IoSlice<'a>]) -> usize {
         self.line_up(id);
         self.fetch_for(id);
@@ -421,8 +421,8 @@ impl FanOut {
                         .endpoint
                         .chunk_written(now, &transaction_id)
                         .or(deadline);
-                    if flag == ContinuationFlag::Complete && leg.state == LegState::Sending {
-                        leg.state = LegState::Finishing;
+                    if flag == ContinuationFlag::Complete && leg.state == DeliveryState::Sending {
+                        leg.state = DeliveryState::Finishing;
                     }
                 }
                 _ => {}
@@ -439,15 +439,15 @@ impl FanOut {
         }
     }
 
-    /// What [`Action::Spill`] asked for is in the spool.
+    /// What [`FanOutAction::Spill`] asked for is in the spool.
     pub fn handle_spilled(&mut self) {
         self.content.spilled();
         self.release();
     }
 
-    /// What [`Action::Spill`] asked for did not get into the spool: it is full, or broken. It stays
-    /// in memory, what was written before can be read, and the spool is asked again from time to
-    /// time.
+    /// What [`FanOutAction::Spill`] asked for did not get into the spool: it is full, or broken. It
+    /// stays in memory, what was written before can be read, and the spool is asked again from time
+    /// to time.
     pub fn handle_not_spilled(&mut self, now: Instant) {
         self.content.not_spilled();
         let retry_at = now + SPOOL_RETRY;
@@ -457,7 +457,7 @@ impl FanOut {
         self.note_hold(now);
     }
 
-    /// What [`Action::Fetch`] asked for.
+    /// What [`FanOutAction::Fetch`] asked for.
     pub fn handle_fetched(&mut self, now: Instant, offset: u64, content: Bytes) {
         if !self.content.fetched(offset, content) {
             return self.handle_not_fetched(now, offset);
@@ -473,14 +473,14 @@ impl FanOut {
         self.note_hold(now);
     }
 
-    /// What [`Action::Fetch`] asked for cannot be read: the legs that wait for it are lost, others
-    /// go on.
+    /// What [`FanOutAction::Fetch`] asked for cannot be read: the legs that wait for it are lost,
+    /// others go on.
     pub fn handle_not_fetched(&mut self, now: Instant, offset: u64) {
         self.fetches = self.fetches.saturating_sub(1);
         self.content.not_fetched(offset);
         for index in 0..self.legs.len() {
             if self.legs[index].awaited == Some(offset) {
-                self.fail(LegId(index), LegFailure::SpoolLost);
+                self.fail(LegId(index), DeliveryFailure::SpoolLost);
             }
         }
         self.wake_starved(now);
@@ -519,11 +519,13 @@ impl FanOut {
             self.take_endpoint_events(now, id);
             let leg = &self.legs[index];
             // Waiting for our own spool is not the peer's fault.
-            let blocked =
-                leg.state == LegState::Sending && !leg.idle && !leg.paused && leg.awaited.is_none();
+            let blocked = leg.state == DeliveryState::Sending
+                && !leg.idle
+                && !leg.paused
+                && leg.awaited.is_none();
             let stalled_at = leg.progress + self.limits.stall;
             if blocked && stalled_at <= now {
-                self.fail(id, LegFailure::Stalled);
+                self.fail(id, DeliveryFailure::Stalled);
             } else if blocked {
                 self.note_deadline(Some(stalled_at));
             }
@@ -532,7 +534,7 @@ impl FanOut {
     }
 
     /// The next thing to do.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<FanOutAction> {
         self.actions.pop_front()
     }
 
@@ -540,7 +542,7 @@ impl FanOut {
     fn line_up(&mut self, id: LegId) {
         let (end, complete) = (self.content.end(), self.end == MessageEnd::Complete);
         let leg = &mut self.legs[id.0];
-        if leg.state == LegState::Waiting {
+        if leg.state == DeliveryState::Waiting {
             return;
         }
         leg.interrupt();
@@ -552,7 +554,7 @@ impl FanOut {
                 }
                 let ended = leg.pieces.iter().any(Piece::is_last);
                 let more = leg.queued < end || (complete && !ended);
-                let may_start = leg.state == LegState::Sending
+                let may_start = leg.state == DeliveryState::Sending
                     && !leg.paused
                     && self.end != MessageEnd::Aborted
                     && leg.endpoint.unanswered() < MAX_UNANSWERED;
@@ -597,7 +599,7 @@ impl FanOut {
                 self.fetches += 1;
                 self.content.fetching(segment.start);
                 let len = (segment.end - segment.start) as usize;
-                self.actions.push_back(Action::Fetch {
+                self.actions.push_back(FanOutAction::Fetch {
                     offset: segment.start,
                     len,
                 });
@@ -614,8 +616,8 @@ impl FanOut {
         while let Some(event) = self.legs[id.0].endpoint.poll_event() {
             match event {
                 EndpointEvent::Answered(bytes) => self.legs[id.0].delivered += bytes,
-                EndpointEvent::Refused(status) => self.fail(id, LegFailure::Refused(status)),
-                EndpointEvent::NoResponse => self.fail(id, LegFailure::NoResponse),
+                EndpointEvent::Refused(status) => self.fail(id, DeliveryFailure::Refused(status)),
+                EndpointEvent::NoResponse => self.fail(id, DeliveryFailure::NoResponse),
                 // A leg accepts no content.
                 EndpointEvent::Started(_)
                 | EndpointEvent::Content(..)
@@ -627,7 +629,7 @@ impl FanOut {
         // A response may have made room for the next chunk, a request calls for a response.
         let leg = &self.legs[id.0];
         let more = leg.endpoint.has_frames()
-            || leg.state == LegState::Sending
+            || leg.state == DeliveryState::Sending
                 && leg.chunk.is_none()
                 && leg.queued < self.content.end();
         if more {
@@ -637,25 +639,28 @@ impl FanOut {
 
     fn end_if_delivered(&mut self, id: LegId) {
         let leg = &self.legs[id.0];
-        if leg.state == LegState::Finishing && leg.endpoint.unanswered() == 0 {
-            self.end_leg(id, LegState::Delivered);
+        if leg.state == DeliveryState::Finishing && leg.endpoint.unanswered() == 0 {
+            self.end_leg(id, DeliveryState::Delivered);
         }
     }
 
     fn end_if_aborted(&mut self, id: LegId) {
         let leg = &self.legs[id.0];
-        let told = leg.pieces.is_empty() && leg.state == LegState::Sending;
+        let told = leg.pieces.is_empty() && leg.state == DeliveryState::Sending;
         if self.end == MessageEnd::Aborted && told {
-            self.end_leg(id, LegState::Aborted);
+            self.end_leg(id, DeliveryState::Aborted);
         }
     }
 
-    fn fail(&mut self, id: LegId, failure: LegFailure) {
+    fn fail(&mut self, id: LegId, failure: DeliveryFailure) {
         let leg = &mut self.legs[id.0];
         if leg.state.is_final() {
             return;
         }
-        if matches!(failure, LegFailure::Disconnected | LegFailure::Stalled) {
+        if matches!(
+            failure,
+            DeliveryFailure::Disconnected | DeliveryFailure::Stalled
+        ) {
             leg.pieces.clear();
             leg.chunk = None;
             leg.begun = false;
@@ -664,27 +669,27 @@ impl FanOut {
             // connection.
             leg.abort_chunk();
         }
-        self.end_leg(id, LegState::Failed(failure));
+        self.end_leg(id, DeliveryState::Failed(failure));
     }
 
-    fn end_leg(&mut self, id: LegId, state: LegState) {
+    fn end_leg(&mut self, id: LegId, state: DeliveryState) {
         self.decide(id, state);
         self.release();
     }
 
-    fn decide(&mut self, id: LegId, state: LegState) {
+    fn decide(&mut self, id: LegId, state: DeliveryState) {
         self.legs[id.0].state = state;
         self.legs[id.0].awaited = None;
         self.starved.retain(|starved| *starved != id);
-        self.actions.push_back(Action::LegEnded(id, state));
+        self.actions.push_back(FanOutAction::LegEnded(id, state));
         if self.has_output(id) {
-            self.actions.push_back(Action::Wake(id));
+            self.actions.push_back(FanOutAction::Wake(id));
         }
     }
 
     fn wake_all(&mut self, now: Instant) {
         for index in 0..self.legs.len() {
-            if self.legs[index].state == LegState::Sending {
+            if self.legs[index].state == DeliveryState::Sending {
                 self.wake(now, LegId(index));
             }
         }
@@ -694,7 +699,7 @@ impl FanOut {
         let leg = &mut self.legs[id.0];
         if std::mem::replace(&mut leg.idle, false) {
             leg.progress = now;
-            self.actions.push_back(Action::Wake(id));
+            self.actions.push_back(FanOutAction::Wake(id));
             self.note_deadline(Some(now + self.limits.stall));
         }
     }

@@ -45,7 +45,7 @@ struct Pair {
     longest_hold: Duration,
     held_since: Option<Instant>,
     notices: usize,
-    ended: Vec<(LegId, LegState)>,
+    ended: Vec<(LegId, DeliveryState)>,
     random: Rng,
     bound: usize,
     most_memory: usize,
@@ -142,33 +142,33 @@ impl Pair {
     fn act(&mut self) {
         while let Some(action) = self.fan_out.poll_action() {
             match action {
-                Action::Spill { offset, pieces } => {
+                FanOutAction::Spill { offset, pieces } => {
                     assert!(self.spill.is_none(), "two spills at a time");
                     self.spill = Some((offset, pieces));
                     self.spills += 1;
                 }
-                Action::Fetch { offset, .. } if !self.readable => {
+                FanOutAction::Fetch { offset, .. } if !self.readable => {
                     self.fan_out.handle_not_fetched(self.now, offset);
                 }
-                Action::Fetch { offset, len } => {
+                FanOutAction::Fetch { offset, len } => {
                     let from = offset as usize;
                     let content = Bytes::copy_from_slice(&self.spool[from..from + len]);
                     self.fan_out.handle_fetched(self.now, offset, content);
                     self.fetches += 1;
                 }
-                Action::StopReading => {
+                FanOutAction::StopReading => {
                     assert!(std::mem::replace(&mut self.reading, false));
                     self.held_since = Some(self.now);
                 }
-                Action::ReadAgain => {
+                FanOutAction::ReadAgain => {
                     assert!(!std::mem::replace(&mut self.reading, true));
                     let held = self.now - self.held_since.unwrap();
                     self.longest_hold = self.longest_hold.max(held);
                 }
-                Action::HeldBack => self.notices += 1,
-                Action::NoMoreLegs => {}
-                Action::LegEnded(leg, state) => self.ended.push((leg, state)),
-                Action::Wake(_) => {}
+                FanOutAction::HeldBack => self.notices += 1,
+                FanOutAction::NoMoreLegs => {}
+                FanOutAction::LegEnded(leg, state) => self.ended.push((leg, state)),
+                FanOutAction::Wake(_) => {}
             }
         }
         self.most_memory = self.most_memory.max(self.fan_out.memory());
@@ -302,7 +302,7 @@ impl Pair {
         assert!(peer.content == whole[..], "{:?}: other content", peer.leg);
         assert_eq!(peer.complete, Some(whole.len() as u64));
         let status = self.fan_out.leg(peer.leg);
-        assert_eq!(status.state, LegState::Delivered);
+        assert_eq!(status.state, DeliveryState::Delivered);
         assert_eq!(
             (status.written, status.delivered),
             (whole.len() as u64, whole.len() as u64)
@@ -429,12 +429,15 @@ fn stalled_dead_silent_and_refusing_legs_cost_only_themselves() {
     pair.fan_out.handle_disconnected(pair.peers[1].leg);
     pair.finish();
     let state = |peer: usize| pair.fan_out.leg(pair.peers[peer].leg).state;
-    assert_eq!(state(0), LegState::Failed(LegFailure::Stalled));
-    assert_eq!(state(1), LegState::Failed(LegFailure::Disconnected));
-    assert_eq!(state(2), LegState::Failed(LegFailure::NoResponse));
+    assert_eq!(state(0), DeliveryState::Failed(DeliveryFailure::Stalled));
+    assert_eq!(
+        state(1),
+        DeliveryState::Failed(DeliveryFailure::Disconnected)
+    );
+    assert_eq!(state(2), DeliveryState::Failed(DeliveryFailure::NoResponse));
     assert_eq!(
         state(3),
-        LegState::Failed(LegFailure::Refused(Status::STOP_SENDING))
+        DeliveryState::Failed(DeliveryFailure::Refused(Status::STOP_SENDING))
     );
     pair.assert_has_all(4, &whole);
     // The refusing leg was answered in the midst of the chunk, which then ended with `#`.
@@ -469,8 +472,8 @@ fn an_aborted_message_ends_with_the_flag_at_every_point() {
         pair.fan_out.handle_aborted(pair.now);
         pair.peers[0].speed = 1_000_000;
         pair.finish();
-        assert_eq!(pair.fan_out.leg(waiting).state, LegState::Aborted);
-        assert_eq!(pair.fan_out.leg(leg).state, LegState::Aborted);
+        assert_eq!(pair.fan_out.leg(waiting).state, DeliveryState::Aborted);
+        assert_eq!(pair.fan_out.leg(leg).state, DeliveryState::Aborted);
         let peer = &pair.peers[0];
         assert!(peer.parser.is_between_messages(&peer.input), "at {written}");
         assert!(whole.starts_with(&peer.content) && peer.complete.is_none());
@@ -596,7 +599,7 @@ fn a_leg_gives_its_connection_to_others() {
     // However long others take, it is no stall.
     pair.now += 2 * STALL;
     pair.tick();
-    assert_eq!(pair.fan_out.leg(leg).state, LegState::Sending);
+    assert_eq!(pair.fan_out.leg(leg).state, DeliveryState::Sending);
     pair.fan_out.resume(pair.now, leg);
     pair.finish();
     pair.assert_has_all(0, &whole);
@@ -611,11 +614,11 @@ fn a_leg_waits_connected_for_the_message_to_begin() {
     pair.fan_out.handle_content(pair.now, random_content(10));
     pair.fan_out.handle_complete(pair.now);
     pair.tick();
-    assert_eq!(pair.fan_out.leg(leg).state, LegState::Sending);
+    assert_eq!(pair.fan_out.leg(leg).state, DeliveryState::Sending);
     assert_eq!(pair.fan_out.received(), 0, "no message, no content");
     pair.fan_out.handle_aborted(pair.now);
     pair.tick();
-    assert_eq!(pair.fan_out.leg(leg).state, LegState::Aborted);
+    assert_eq!(pair.fan_out.leg(leg).state, DeliveryState::Aborted);
 }
 
 fn patient(spool_bytes: u64) -> Limits {
@@ -657,7 +660,11 @@ fn without_a_spool_legs_that_hold_the_originator_back_fail_in_time() {
         pair.assert_has_all(1, &whole);
         if behind != "ringing" {
             let state = pair.fan_out.leg(last).state;
-            assert_eq!(state, LegState::Failed(LegFailure::Behind), "{behind}");
+            assert_eq!(
+                state,
+                DeliveryState::Failed(DeliveryFailure::Behind),
+                "{behind}"
+            );
         }
         // Who comes now comes too late.
         assert!(!pair.fan_out.open);
@@ -684,8 +691,11 @@ fn of_legs_that_are_behind_only_as_many_fail_as_have_to() {
         pair.tick();
     }
     let state = |pair: &Pair, leg| pair.fan_out.leg(LegId(leg)).state;
-    assert_eq!(state(&pair, 1), LegState::Failed(LegFailure::Behind));
-    assert_eq!(state(&pair, 2), LegState::Sending);
+    assert_eq!(
+        state(&pair, 1),
+        DeliveryState::Failed(DeliveryFailure::Behind)
+    );
+    assert_eq!(state(&pair, 2), DeliveryState::Sending);
 }
 
 #[test]
@@ -704,7 +714,7 @@ fn memory_of_others_holds_no_longer() {
         pair.tick();
     }
     assert!(pair.now >= begun + MAX_HOLD);
-    let behind = LegState::Failed(LegFailure::Behind);
+    let behind = DeliveryState::Failed(DeliveryFailure::Behind);
     assert_eq!(pair.ended, [(LegId(1), behind)]);
     pair.fan_out.let_go();
     assert!(!pair.fan_out.is_held_back());
@@ -735,7 +745,7 @@ fn a_full_disk_costs_in_the_end_who_is_behind() {
     pair.send(&whole, READ_BLOCK_BYTES);
     pair.finish();
     pair.assert_has_all(0, &whole);
-    let behind = LegState::Failed(LegFailure::Behind);
+    let behind = DeliveryState::Failed(DeliveryFailure::Behind);
     assert_eq!(pair.fan_out.leg(LegId(1)).state, behind);
     assert!(pair.longest_hold <= MAX_HOLD + TICK);
 }
@@ -777,7 +787,7 @@ fn a_spool_that_cannot_be_read_costs_only_legs_that_need_it() {
     pair.finish();
     pair.assert_has_all(0, &whole);
     let slow = pair.fan_out.leg(pair.peers[1].leg).state;
-    assert_eq!(slow, LegState::Failed(LegFailure::SpoolLost));
+    assert_eq!(slow, DeliveryState::Failed(DeliveryFailure::SpoolLost));
     assert_eq!(pair.fan_out.memory(), 0);
 }
 
@@ -809,9 +819,9 @@ fn no_leg_after_the_last_and_one_connection_per_leg() {
     pair.fan_out.drop_leg(leg);
     assert_eq!(
         pair.fan_out.leg(leg).state,
-        LegState::Failed(LegFailure::Dropped)
+        DeliveryState::Failed(DeliveryFailure::Dropped)
     );
-    assert_eq!(pair.fan_out.poll_action(), Some(Action::Wake(leg)));
+    assert_eq!(pair.fan_out.poll_action(), Some(FanOutAction::Wake(leg)));
 }
 
 /// From the originator's connection to the recipients', every hop as MSRP, the stream cut at
@@ -930,7 +940,7 @@ fn random_lives_leave_nothing_behind() {
         }
         pair.fan_out.no_more_legs();
         for leg in 0..pair.peers.len() {
-            if pair.fan_out.leg(LegId(leg)).state == LegState::Waiting {
+            if pair.fan_out.leg(LegId(leg)).state == DeliveryState::Waiting {
                 pair.fan_out.drop_leg(LegId(leg));
             }
         }
@@ -940,7 +950,7 @@ fn random_lives_leave_nothing_behind() {
         pair.finish();
         for (index, peer) in pair.peers.iter().enumerate() {
             assert!(whole.starts_with(&peer.content), "seed {seed}, leg {index}");
-            if pair.fan_out.leg(peer.leg).state == LegState::Delivered {
+            if pair.fan_out.leg(peer.leg).state == DeliveryState::Delivered {
                 pair.assert_has_all(index, &whole);
             }
         }
@@ -979,10 +989,10 @@ fn unanswered_chunks_are_bounded() {
     pair.fan_out.handle_complete(pair.now);
     pair.finish();
     let silent = pair.fan_out.leg(pair.peers[0].leg).state;
-    assert_eq!(silent, LegState::Failed(LegFailure::NoResponse));
+    assert_eq!(silent, DeliveryState::Failed(DeliveryFailure::NoResponse));
     assert_eq!(
         pair.fan_out.leg(pair.peers[1].leg).state,
-        LegState::Delivered
+        DeliveryState::Delivered
     );
 }
 
