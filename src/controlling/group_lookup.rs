@@ -41,11 +41,13 @@ impl GroupFinder {
         })
     }
 
-    /// The group of a request that wants one. `now_ms` is monotonic.
+    /// The group of a request that wants one. `now_ms` is monotonic; `date` is what the validity of
+    /// a group's rules is compared with.
     pub fn look_up(
         &mut self,
         request: &Request,
         now_ms: u64,
+        date: SystemTime,
         database: &dyn GroupDatabase,
         host: &dyn Host,
     ) -> GroupLookup {
@@ -68,7 +70,7 @@ impl GroupFinder {
         match found {
             Ok(Found::Group(group)) => {
                 // The rules of a group can hold for a time (RFC 4745 §7.3).
-                let permissions = request.permissions(&group, SystemTime::now());
+                let permissions = request.permissions(&group, date);
                 GroupLookup::Known(group, permissions)
             }
             Ok(Found::Unknown) => GroupLookup::Unknown,

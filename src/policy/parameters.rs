@@ -1,6 +1,8 @@
 //! All parameters, a row for each: name, values, default, help, and where a value goes. Everything
 //! else that lists parameters is made from these rows or held to them by a test: the defaults of
 //! [`Settings`], the list that the proxy wants, its commands, the headings in the manual.
+//!
+//! One file, since it is one table, in which each parameter stands once.
 
 use std::time::Duration;
 

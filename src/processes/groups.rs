@@ -5,6 +5,7 @@
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
 
 use super::fan_out::reply_internal_error;
 use super::letter::GroupRequest;
@@ -63,7 +64,7 @@ impl GroupsProcess {
                     let sender = Sender::new(service.names(), proxy);
                     let request = resumed.request().borrow();
                     self.finder
-                        .look_up(&request, proxy.now_ms(), proxy, &sender)
+                        .look_up(&request, proxy.now_ms(), SystemTime::now(), proxy, &sender)
                 } else {
                     unavailable()
                 };
