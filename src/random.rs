@@ -17,7 +17,7 @@ pub(crate) fn try_fill_random(bytes: &mut [u8]) -> io::Result<()> {
 ///
 /// # Panics
 /// If the system has none. The service asks once before it serves anything
-/// ([`try_fill_random`]), so that this does not come up later.
+/// (`try_fill_random`), so that this does not come up later.
 pub fn fill_random(bytes: &mut [u8]) {
     try_fill_random(bytes).expect("the system gave random numbers at the start");
 }

@@ -22,8 +22,8 @@ pub struct Unparsed {
     /// The request with no more than what a reply repeats (RFC 3261 §8.2.6.2), for the proxy to
     /// read in its place.
     pub request: Vec<u8>,
-    /// 400. Its To tag is the same for each repetition, since no transaction absorbs those
-    ///   (§8.2.7).
+    /// A 400. Its To tag is the same for each repetition, since no transaction absorbs those
+    /// (§8.2.7).
     pub reply: Reply,
 }
 

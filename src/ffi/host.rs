@@ -68,7 +68,7 @@ impl<'a> CHost<'a> {
 impl Proxy for CHost<'_> {
     fn now_ms(&self) -> u64 {
         let now = clock_gettime(ClockId::Monotonic);
-        let milliseconds = now.tv_sec * 1000 + i64::from(now.tv_nsec) / 1_000_000;
+        let milliseconds = now.tv_sec * 1000 + now.tv_nsec / 1_000_000;
         u64::try_from(milliseconds).unwrap_or(0)
     }
 

@@ -14,7 +14,7 @@ pub(super) enum Letter {
     /// reply goes to this transaction.
     Job(TransactionKey, Bytes),
     /// CPM fan-out: a request that waits for the name of its next hop.
-    Waiting(Waiting),
+    Waiting(Box<Waiting>),
     /// CPM groups: a request for a pre-defined group.
     Group(Box<GroupRequest>),
     /// CPM sessions.
@@ -166,17 +166,17 @@ impl Letter {
             kind::REQUEST => {
                 let hop = from.text()?;
                 let what = What::Request(OwnedRequest::read(&mut from)?);
-                return Some(Letter::Waiting(Waiting { hop, what }));
+                return Some(Letter::Waiting(Box::new(Waiting { hop, what })));
             }
             kind::FORWARD => {
-                return Some(Letter::Waiting(Waiting {
+                return Some(Letter::Waiting(Box::new(Waiting {
                     hop: from.text()?,
                     what: What::Forward {
                         transaction: TransactionKey(from.number()?),
                         request_uri: from.text()?,
                         correlation: from.text()?,
                     },
-                }));
+                })));
             }
             kind::GROUP => {
                 return Some(Letter::Group(Box::new(GroupRequest {

@@ -32,7 +32,7 @@ pub struct Ended<'a> {
     pub response: Option<&'a [u8]>,
     /// Its phrase.
     pub reason: &'a [u8],
-    /// Where it was sent, as [`uri_of`] writes it; empty below 300.
+    /// Where it was sent, as `uri_of` writes it; empty below 300.
     pub place: &'a [u8],
 }
 

@@ -200,7 +200,7 @@ pub struct Changed {
 }
 
 impl Changed {
-    /// From the whole text of the request as it is now, which began as [`Outgoing::text`] makes it.
+    /// From the whole text of the request as it is now, which began as `Outgoing::text` makes it.
     /// `None`: it is torn.
     pub fn new(
         text: &[u8],
@@ -378,7 +378,7 @@ mod tests {
         let (same, hop) = as_it_was.apply(&outgoing);
         assert_eq!(
             (same.headers.all(), same.body),
-            (&request.headers[..], &b"Hello"[..])
+            (request.headers, &b"Hello"[..])
         );
         assert_eq!((same.request_uri, hop), ("sip:a@example.com", None));
         let added = String::from_utf8(text.to_vec())

@@ -111,10 +111,10 @@ impl WaitingRoom {
     }
 
     /// Has a request wait for its name. It comes back where there is no place.
-    pub(super) fn take(&mut self, waiting: Waiting, now_ms: u64) -> Result<(), Box<Waiting>> {
+    pub(super) fn take(&mut self, waiting: Box<Waiting>, now_ms: u64) -> Result<(), Box<Waiting>> {
         let size = waiting.size();
         if !self.has_place_for(waiting.sender(), size) {
-            return Err(Box::new(waiting));
+            return Err(waiting);
         }
         let ticket = self.next;
         self.next += 1;
@@ -126,7 +126,7 @@ impl WaitingRoom {
         self.lookup.ask(&waiting.hop, ticket);
         let entry = Entry {
             deadline_ms: now_ms + waiting.patience_ms(),
-            waiting,
+            waiting: *waiting,
             places: Vec::new(),
             name: None,
         };

@@ -2,7 +2,8 @@
 //!
 //! The main thread of the process owns the [session
 //! machines](crate::controlling::large_message_mode::Session) and is the only one that calls the
-//! proxy. It tells the relay what to do by [`RelayCommand`]s and learns what happened from
+//! proxy. It tells the relay what to do by
+//! [`RelayCommand`](crate::msrp_control::RelayCommand)s and learns what happened from
 //! [`RelayEvent`]s. The relay's own threads do all that could make it wait:
 //!
 //! ```text

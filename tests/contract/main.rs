@@ -455,7 +455,8 @@ fn received(message: &str, uri: &str) -> cpm_received {
 }
 
 fn classify(service: *const cpm_service, message: &str, uri: &str) -> *mut cpm_request {
-    call!(classify(service, &raw const *&received(message, uri)))
+    let received = received(message, uri);
+    call!(classify(service, &raw const received))
 }
 
 /// All that there is to do with a request.

@@ -266,18 +266,14 @@ fn imports(tokens: &[String], module: &str) -> Vec<Import> {
             let is_public = index > 0 && [")", "pub"].contains(&tokens[index - 1].as_str());
             let end = index + tokens[index..].iter().position(|t| t == ";").unwrap();
             let within = inline.module();
-            tree(
-                &tokens[index + 1..end],
-                &mut Vec::new(),
-                &mut |path, name| {
-                    imports.push(Import {
-                        within: within.clone(),
-                        path,
-                        name,
-                        is_public,
-                    });
-                },
-            );
+            tree(&tokens[index + 1..end], &[], &mut |path, name| {
+                imports.push(Import {
+                    within: within.clone(),
+                    path,
+                    name,
+                    is_public,
+                });
+            });
             index = end;
         }
         index += 1;
@@ -286,12 +282,8 @@ fn imports(tokens: &[String], module: &str) -> Vec<Import> {
 }
 
 /// Walks a tree of `use`. Returns how many tokens it has taken.
-fn tree(
-    tokens: &[String],
-    prefix: &mut Vec<String>,
-    add: &mut impl FnMut(Vec<String>, String),
-) -> usize {
-    let mut path = prefix.clone();
+fn tree(tokens: &[String], prefix: &[String], add: &mut impl FnMut(Vec<String>, String)) -> usize {
+    let mut path = prefix.to_owned();
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
         match token.as_str() {
@@ -300,7 +292,7 @@ fn tree(
             "{" => {
                 at += 1;
                 while tokens.get(at).is_some_and(|token| token != "}") {
-                    at += tree(&tokens[at..], &mut path.clone(), add);
+                    at += tree(&tokens[at..], &path, add);
                     at += usize::from(tokens.get(at).is_some_and(|token| token == ","));
                 }
                 return at + 1;

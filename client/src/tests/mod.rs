@@ -19,7 +19,7 @@ use fastrand::Rng;
 use super::*;
 
 thread_local! {
-    static FILL: RefCell<Rng> = RefCell::new(Rng::with_seed(7));
+    static FILL: RefCell<Rng> = const { RefCell::new(Rng::with_seed(7)) };
 }
 
 /// A source of random bytes with the signature that the state machines ask for; the same in each

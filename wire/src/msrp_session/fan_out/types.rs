@@ -14,12 +14,13 @@ pub const MIN_MEMORY_BYTES: usize = 1024 * 1024;
 /// limit.
 pub(super) const MAX_FETCHES: usize = 8;
 
-/// Names a leg of one [`FanOut`]; calls on another fan-out panic or reach another leg.
+/// Names a leg of one [`FanOut`](super::FanOut); calls on another fan-out panic or reach another
+/// leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub(super) usize);
 
 impl LegId {
-    /// Its place in the order of [`FanOut::add_leg`], from 0.
+    /// Its place in the order of [`FanOut::add_leg`](super::FanOut::add_leg), from 0.
     pub fn index(self) -> usize {
         self.0
     }
@@ -41,9 +42,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What [`FanOut::memory`] never exceeds if the caller obeys [`FanOutAction::StopReading`]
-    /// within one read block. As a slice of at least half a block can keep the block alive, twice
-    /// this is the bound on real memory.
+    /// What [`FanOut::memory`](super::FanOut::memory) never exceeds if the caller obeys
+    /// [`FanOutAction::StopReading`] within one read block. As a slice of at least half a block can
+    /// keep the block alive, twice this is the bound on real memory.
     pub fn memory_bound(&self) -> usize {
         self.memory() + 2 * READ_BLOCK_BYTES + MAX_FETCHES * SEGMENT_BYTES
     }
@@ -165,19 +166,21 @@ pub struct LegStatus {
 /// What the caller has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FanOutAction {
-    /// This leg may have something to write now: [`FanOut::gather`] when its connection is
-    /// writable.
+    /// This leg may have something to write now: [`FanOut::gather`](super::FanOut::gather) when its
+    /// connection is writable.
     Wake(LegId),
-    /// Write these bytes to the spool at `offset` of the message, then [`FanOut::handle_spilled`]
-    /// or [`FanOut::handle_not_spilled`]. Never two at a time.
+    /// Write these bytes to the spool at `offset` of the message, then
+    /// [`FanOut::handle_spilled`](super::FanOut::handle_spilled) or
+    /// [`FanOut::handle_not_spilled`](super::FanOut::handle_not_spilled). Never two at a time.
     Spill {
         /// Where the first piece lies in the message.
         offset: u64,
         /// The bytes, one piece after another.
         pieces: Vec<Bytes>,
     },
-    /// Read `len` bytes at `offset` from the spool, then [`FanOut::handle_fetched`] or
-    /// [`FanOut::handle_not_fetched`].
+    /// Read `len` bytes at `offset` from the spool, then
+    /// [`FanOut::handle_fetched`](super::FanOut::handle_fetched) or
+    /// [`FanOut::handle_not_fetched`](super::FanOut::handle_not_fetched).
     Fetch {
         /// Where they lie in the message.
         offset: u64,
@@ -190,10 +193,10 @@ pub enum FanOutAction {
     ReadAgain,
     /// The originator has been held back for a second: something for the operator. Once.
     HeldBack,
-    /// As after [`FanOut::no_more_legs`]: the originator was held back for too long because more
-    /// legs could come.
+    /// As after [`FanOut::no_more_legs`](super::FanOut::no_more_legs): the originator was held back
+    /// for too long because more legs could come.
     NoMoreLegs,
-    /// The leg has reached this final state. If [`FanOut::has_output`], an end-line is still to be
-    /// written before its connection is closed.
+    /// The leg has reached this final state. If [`FanOut::has_output`](super::FanOut::has_output),
+    /// an end-line is still to be written before its connection is closed.
     LegEnded(LegId, DeliveryState),
 }
