@@ -1,4 +1,4 @@
-//! Many recipients, many sessions, all limits: and nothing is left (issue 5, readings N36, N49).
+//! Many recipients, many sessions, all limits: and nothing is left (readings N36, N49).
 
 use std::thread;
 use std::time::{Duration, Instant};
