@@ -50,6 +50,59 @@ const SPOOL_RETRY: Duration = Duration::from_secs(1);
 ///                    |------`$` message complete-----> none, Finishing
 ///                    +------`#` given up, or refused-> none
 /// ```
+///
+/// # Example
+/// A message of five bytes to one leg, until its first bytes are on the wire:
+///
+/// ```
+/// use std::io::IoSlice;
+/// use std::time::Instant;
+///
+/// use cpm_wire::msrp::{MsrpUri, Path};
+/// use cpm_wire::msrp_session::{
+///     ConnectionId, EndpointConfig, FanOut, LegConfig, Limits, MAX_HOLD, Opener, OutgoingMessage,
+///     RESPONSE_TIMEOUT,
+/// };
+///
+/// let now = Instant::now();
+/// let limits = Limits {
+///     memory_bytes: 1 << 20,
+///     spool_bytes: 0,
+///     stall: RESPONSE_TIMEOUT,
+///     hold: MAX_HOLD,
+/// };
+/// // A service takes its random bytes from a cryptographic source.
+/// let mut fan_out = FanOut::new(limits, |bytes| bytes.fill(7));
+///
+/// let uri = |host| MsrpUri::new(false, host, 2855, "session").unwrap();
+/// let endpoint = EndpointConfig {
+///     own: uri("cf.example.com"),
+///     peer: Path::from(uri("bill.example.com")),
+///     accepts: None,
+///     response_timeout: RESPONSE_TIMEOUT,
+/// };
+/// let bill = fan_out.add_leg(now, LegConfig { endpoint, chunk_bytes: None }).unwrap();
+/// fan_out.no_more_legs();
+///
+/// fan_out.handle_started(OutgoingMessage {
+///     message_id: "8822".into(),
+///     content_type: "text/plain".into(),
+///     content_fields: vec![],
+///     total: Some(5),
+/// });
+/// fan_out.handle_content(now, "Hello".into());
+/// fan_out.handle_complete(now);
+/// // Bill has connected, and the first SEND from there has bound the session.
+/// fan_out.handle_connected(now, bill, ConnectionId(1), Opener::Peer).unwrap();
+///
+/// let mut slices = [IoSlice::new(&[]); 8];
+/// let gathered = fan_out.gather(bill, &mut slices);
+/// let bytes: Vec<u8> = slices[..gathered].iter().flat_map(|slice| slice.to_vec()).collect();
+/// let text = String::from_utf8_lossy(&bytes);
+/// assert!(text.contains("Message-ID: 8822\r\n") && text.contains("\r\n\r\nHello\r\n"));
+/// fan_out.handle_written(now, bill, bytes.len());
+/// assert!(!fan_out.has_output(bill));
+/// ```
 #[derive(Debug)]
 pub struct FanOut {
     /// `None` until the message begins; legs may be there before.
