@@ -62,6 +62,8 @@ struct Seen {
     counted: Vec<(Counter, u32)>,
     sent: Vec<(String, String)>,
     hops: Vec<String>,
+    /// What each of them is to give back at its end.
+    tokens: Vec<[u64; 2]>,
     /// What the host does when it is asked: veto, and what it found when it called back.
     veto: bool,
     called_back: Vec<String>,
@@ -167,6 +169,7 @@ unsafe extern "C" fn send(
             seen.done.push(format!("{method} {uri}"));
         }
         seen.hops.push(text(hop));
+        seen.tokens.push(outgoing.token.words);
         seen.sent.push((uri, text(outgoing.call_id)));
         // SAFETY: room for one number, lent for this call.
         unsafe { transaction.write(seen.sent.len() as u64) };
@@ -950,7 +953,8 @@ fn an_outcome_is_counted_and_told() {
     ended(486, [0, 0]);
     ended(404, [0, 0]);
     // The copy to the ISF fails too.
-    ended(404, [1, 0]);
+    let to_isf = seen(|seen| seen.tokens[0]);
+    ended(404, to_isf);
     seen(|seen| {
         let told: Vec<_> = seen
             .events
