@@ -120,7 +120,7 @@ fn unusable(what: &'static str, file: &Path, error: &PemError) -> TrustError {
         why: match error {
             PemError::NoItemsFound => wanted.to_owned(),
             PemError::Io(error) => error.to_string(),
-            other => format!("it is no PEM: {other}"),
+            other => format!("it is not PEM: {other}"),
         },
     }
 }

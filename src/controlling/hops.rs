@@ -36,7 +36,7 @@ pub(super) fn hops_left(message: &Message) -> Result<(), Refusal> {
         Some(Ok(text)) if text.trim().parse::<u8>() == Ok(0) => Err(Refusal::with_header(
             StatusCode::TOO_MANY_HOPS,
             None,
-            "Max-Forwards has come down to 0",
+            "Max-Forwards is 0",
         )),
         Some(_) => Err(Refusal::bad_request("Malformed Max-Forwards")),
     }

@@ -99,7 +99,7 @@ impl fmt::Display for OriginatorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             OriginatorError::NotAUri => {
-                "the originator that the script set is no sip, sips or tel URI"
+                "the originator that the script set is not a sip, sips or tel URI"
             }
             OriginatorError::TooLate => "the script set the originator after the checks",
         })
@@ -236,7 +236,7 @@ impl Request {
                 let refusal = Refusal::with_header(
                     StatusCode::LOOP_DETECTED,
                     None,
-                    "it has come by another branch before",
+                    "it was accepted before over another branch",
                 );
                 self.refuse(&refusal, host)
             }

@@ -150,7 +150,7 @@ impl Request {
                 let refusal = self.over_share(share, host);
                 self.refuse_at(LogLevel::Debug, &refusal, host)
             }
-            FanOut::Failed => return self.fail("its fan-out could not be made", host),
+            FanOut::Failed => return self.fail("its fan-out could not be prepared", host),
         };
     }
 }

@@ -117,7 +117,7 @@ fn on_mailbox<T: Copy>(
             handle.service,
             std::ptr::null_mut(),
             (),
-            "clearing up after a panic",
+            "cleaning up after a panic",
             |_, _, proxy| {
                 if let Ok(mut mailbox) = handle.mailbox.try_borrow_mut() {
                     mailbox.handle_panic(proxy);

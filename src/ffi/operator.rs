@@ -46,7 +46,7 @@ pub(super) extern "C" fn gauge_value(service: *const cpm_service, number: usize)
         service,
         std::ptr::null_mut(),
         0,
-        "telling a gauge",
+        "reading a gauge",
         |_, running, _| {
             Gauge::ALL
                 .get(number)

@@ -177,7 +177,7 @@ pub(super) extern "C" fn service_set(
         let ServiceStage::Configuring(settings) = stage else {
             proxy.log(
                 LogLevel::Error,
-                format_args!("parameter {name} comes too late"),
+                format_args!("parameter {name} is set too late"),
             );
             return -1;
         };
@@ -208,7 +208,7 @@ pub(super) extern "C" fn service_start(
         if try_fill_random(&mut seed).is_err() {
             proxy.log(
                 LogLevel::Error,
-                format_args!("the system gives no random numbers"),
+                format_args!("the system provides no random numbers"),
             );
             return -1;
         }

@@ -39,11 +39,11 @@ impl fmt::Display for IdKeyError {
         write!(f, "the key file {} ", self.path.display())?;
         match &self.cause {
             Cause::Io(error) => write!(f, "cannot be used: {error}"),
-            Cause::NoFile => f.write_str("is no file"),
+            Cause::NoFile => f.write_str("is not a file"),
             Cause::ReadableByOthers(mode) => {
-                write!(f, "is open to others (mode {mode:03o}): make that 600")
+                write!(f, "is open to others (mode {mode:03o}): change it to 600")
             }
-            Cause::WrongSize => write!(f, "has not {ID_KEY_BYTES} bytes"),
+            Cause::WrongSize => write!(f, "does not have {ID_KEY_BYTES} bytes"),
         }
     }
 }
@@ -193,16 +193,16 @@ mod tests {
             (
                 ID_KEY_BYTES,
                 0o640,
-                "is open to others (mode 640): make that 600",
+                "is open to others (mode 640): change it to 600",
             ),
             (
                 ID_KEY_BYTES,
                 0o604,
-                "is open to others (mode 604): make that 600",
+                "is open to others (mode 604): change it to 600",
             ),
-            (ID_KEY_BYTES - 1, 0o600, "has not 32 bytes"),
-            (ID_KEY_BYTES + 1, 0o600, "has not 32 bytes"),
-            (0, 0o600, "has not 32 bytes"),
+            (ID_KEY_BYTES - 1, 0o600, "does not have 32 bytes"),
+            (ID_KEY_BYTES + 1, 0o600, "does not have 32 bytes"),
+            (0, 0o600, "does not have 32 bytes"),
         ] {
             fs::write(&file, vec![1; size]).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();

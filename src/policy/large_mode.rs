@@ -176,18 +176,18 @@ impl fmt::Display for LargeModeError {
                 "msrp_advertise is set, but msrp_listen is not"
             }
             LargeModeError::UnspecifiedAddress => {
-                "msrp_listen is the unspecified address: say with msrp_advertise where peers reach it"
+                "msrp_listen is the unspecified address: set msrp_advertise to the address where peers reach it"
             }
             LargeModeError::NoCertificate => {
                 "msrp_listen has TLS: set msrp_tls_certificate and msrp_tls_private_key"
             }
             LargeModeError::HalfACertificate => {
-                "of msrp_tls_certificate and msrp_tls_private_key there is only one: set both"
+                "only one of msrp_tls_certificate and msrp_tls_private_key is set: set both"
             }
             LargeModeError::OnlyAuthorities => {
                 "msrp_tls_ca_file is set, but msrp_tls_certificate is not"
             }
-            LargeModeError::NoLegTransport => "msrp_transport is what no msrp_listen has",
+            LargeModeError::NoLegTransport => "no msrp_listen uses msrp_transport",
         })
     }
 }

@@ -233,9 +233,7 @@ impl fmt::Display for SettingsError {
             SettingsError::Overlap => "an exploder_uri and a controlling_uri are the same address",
             SettingsError::NoIsf => "interworking is on, but isf_uri is not set",
             SettingsError::NoRecords => "failure_imdn is on, but imdn_records is 0",
-            SettingsError::HalfAGroup => {
-                "group_source says where groups are and group_uri which addresses they have: set both"
-            }
+            SettingsError::HalfAGroup => "group_source and group_uri need each other: set both",
             SettingsError::LargeMode(error) => return error.fmt(f),
         })
     }

@@ -62,7 +62,7 @@ impl fmt::Display for StateDirError {
         match &self.cause {
             Cause::NotMade(error) => write!(f, "cannot be made: {error}"),
             Cause::SymbolicLink => f.write_str("is a symbolic link: name the directory itself"),
-            Cause::NoDirectory => f.write_str("is no directory"),
+            Cause::NoDirectory => f.write_str("is not a directory"),
             Cause::OfSomebodyElse { owner, us } => {
                 write!(
                     f,
@@ -72,7 +72,7 @@ impl fmt::Display for StateDirError {
             Cause::WritableByOthers(mode) => {
                 write!(
                     f,
-                    "can be written to by others (mode {mode:03o}): make that 700"
+                    "can be written to by others (mode {mode:03o}): change it to 700"
                 )
             }
             Cause::NotWritable(error) => write!(f, "cannot be written to: {error}"),
@@ -267,11 +267,11 @@ mod tests {
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o770)).unwrap();
         for (path, why) in [
-            (&file, "is no directory"),
+            (&file, "is not a directory"),
             (&link, "is a symbolic link: name the directory itself"),
             (
                 &open,
-                "can be written to by others (mode 770): make that 700",
+                "can be written to by others (mode 770): change it to 700",
             ),
             (&file.join("below"), "cannot be made: Not a directory"),
         ] {
@@ -292,7 +292,10 @@ mod tests {
             ..Settings::default()
         };
         let notice = settings.prepare_state_dir(None).unwrap().unwrap();
-        assert!(notice.to_string().ends_with("is no directory"), "{notice}");
+        assert!(
+            notice.to_string().ends_with("is not a directory"),
+            "{notice}"
+        );
         assert_eq!(settings.state_dir, None);
         let parameter = Parameter::named("state_dir").unwrap();
         assert_eq!(settings.values(parameter), ["none"]);

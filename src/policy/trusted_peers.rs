@@ -31,7 +31,7 @@ impl fmt::Display for PeerError {
         f.write_str(match self {
             PeerError::NotAnAddress => "is not an IP address or network",
             PeerError::BadPrefix => "has a prefix length that does not fit its address",
-            PeerError::HostBits => "has address bits behind its prefix",
+            PeerError::HostBits => "has address bits after its prefix",
         })
     }
 }

@@ -129,9 +129,9 @@ impl fmt::Display for TuneError {
         match self {
             TuneError::NotTunable => f.write_str("takes effect at a restart only"),
             TuneError::Parameter(error) => error.fmt(f),
-            TuneError::Settings(error) => write!(f, "does not fit: {error}"),
+            TuneError::Settings(error) => write!(f, "is not possible: {error}"),
             TuneError::Busy => f.write_str("cannot be set: another change is under way"),
-            TuneError::TooLong => f.write_str("is too long, with all other settings"),
+            TuneError::TooLong => f.write_str("is too long together with all other settings"),
         }
     }
 }
@@ -304,7 +304,7 @@ mod tests {
             (
                 "interworking",
                 "1",
-                "does not fit: interworking is on, but isf_uri is not set",
+                "is not possible: interworking is on, but isf_uri is not set",
             ),
         ] {
             let error = settings.tuned(name, value).unwrap_err();

@@ -62,7 +62,7 @@ impl fmt::Display for ParameterError {
         match self {
             ParameterError::Unknown => f.write_str("is not a parameter"),
             ParameterError::NotASipUri => f.write_str("is not a sip: or sips: URI"),
-            ParameterError::TooMany(limit) => write!(f, "comes after {limit} others, the limit"),
+            ParameterError::TooMany(limit) => write!(f, "exceeds the limit of {limit} values"),
             ParameterError::NotAServer => f.write_str("is not ADDRESS or ADDRESS:PORT"),
             ParameterError::NotYesOrNo => f.write_str("is neither yes (1) nor no (0)"),
             ParameterError::OutOfRange { min, max, or_zero } => {

@@ -290,7 +290,7 @@ impl Sessions {
         let (delivered, failed) = entry.outcomes();
         host.log(
             LogLevel::Debug,
-            format_args!("session={id} is over: {delivered} delivered, {failed} failed"),
+            format_args!("session={id} has ended: {delivered} delivered, {failed} failed"),
         );
         let to = format!("<{}>", entry.request_uri);
         let about = stand_in(&entry, &entry.request_uri, &to, &entry.call_id);

@@ -111,7 +111,7 @@ impl Sessions {
         let Some(invite) = AcceptedInvite::read(invite) else {
             host.log(
                 LogLevel::Critical,
-                format_args!("an INVITE that a worker has accepted cannot be read"),
+                format_args!("an INVITE accepted by a worker cannot be read"),
             );
             let code = StatusCode::SERVER_INTERNAL_ERROR;
             return self.reply(host, transaction, code, String::new());
@@ -162,14 +162,11 @@ impl Sessions {
     ) -> Result<(), (StatusCode, &'static str)> {
         let policy = &self.service.settings().large_mode;
         if self.sessions.len() >= policy.max_sessions {
-            return Err((
-                StatusCode::SERVICE_UNAVAILABLE,
-                "there are max_sessions already",
-            ));
+            return Err((StatusCode::SERVICE_UNAVAILABLE, "max_sessions is reached"));
         }
         // A session that has lasted longer than its INVITE is remembered.
         if self.sessions.contains_key(&invite.session) {
-            return Err((StatusCode::LOOP_DETECTED, "its session is there already"));
+            return Err((StatusCode::LOOP_DETECTED, "its session already exists"));
         }
         let originator = self.service.key_of(&invite.originator);
         let own = self.by_originator.get(&originator).copied().unwrap_or(0);
@@ -177,7 +174,7 @@ impl Sessions {
             host.count(Counter::Shares, 1);
             return Err((
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the originator has max_sessions_per_sender already",
+                "the originator has reached max_sessions_per_sender",
             ));
         }
         let machine = Session::new(
@@ -189,7 +186,7 @@ impl Sessions {
             fill_random,
         )
         .map_err(|not_started| match not_started {
-            NotStarted::Malformed => (StatusCode::BAD_REQUEST, "it cannot make a dialog"),
+            NotStarted::Malformed => (StatusCode::BAD_REQUEST, "it cannot create a dialog"),
             NotStarted::NoMedia => (
                 StatusCode::NOT_ACCEPTABLE_HERE,
                 "its offer cannot be answered",

@@ -61,7 +61,7 @@ pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
     if !known(request)?.1.may_send {
         return Err(Refusal::forbidden(
             NOT_AUTHORISED,
-            "the group's rules do not let the originator send",
+            "the group's rules do not permit the originator to send",
         ));
     }
     Ok(Checked::Passed)
@@ -135,7 +135,7 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
         Refusal::with_header(
             code,
             None,
-            "a member of the group has no URI that a request can go to",
+            "a member of the group has no URI that requests can be sent to",
         )
     })?;
     let loops = request.recipients.loops() + loops.get();
@@ -149,7 +149,7 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
     if request.recipients.is_empty() {
         return Err(no_destinations(
             request,
-            "the group has no members beside the sender",
+            "the group has no members besides the sender",
         ));
     }
     Ok(Checked::Passed)

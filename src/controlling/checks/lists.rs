@@ -79,7 +79,7 @@ pub(super) fn destinations(request: &mut Request, _: &dyn Host) -> Result<Checke
     if request.recipients.is_empty() {
         let cause = match request.recipients.loops() {
             0 => "its resource list is empty",
-            _ => "its resource list names nobody but ourselves",
+            _ => "its resource list names only the Controlling Function itself",
         };
         return Err(no_destinations(request, cause));
     }

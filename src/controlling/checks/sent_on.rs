@@ -28,10 +28,10 @@ pub(super) fn not_sent_on(request: &mut Request, _: &dyn Host) -> Result<Checked
     let breadth = breadth(&request.message);
     let cause = match request.kind {
         Kind::Exploder | Kind::AdHoc if breadth <= LIST_BREADTH => {
-            "a list or a group has sent it on already"
+            "a list or a group has already forwarded it"
         }
         Kind::Group if groups_passed(request, breadth) > request.group_nesting() => {
-            "a group has sent it on already: see group_nesting"
+            "a group has already forwarded it: see group_nesting"
         }
         _ => return Ok(Checked::Passed),
     };

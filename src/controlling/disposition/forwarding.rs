@@ -116,8 +116,9 @@ impl ControllingFunction {
         let id = match imdn::notified_message_id(&document) {
             Ok(id) => id,
             Err(error) => {
-                let line =
-                    format_args!("a disposition notification is not read: {error}, {correlation}");
+                let line = format_args!(
+                    "a disposition notification cannot be read: {error}, {correlation}"
+                );
                 host.log(LogLevel::Debug, line);
                 return Forwarded::NotOurs;
             }
@@ -144,7 +145,7 @@ impl ControllingFunction {
         });
         goes_on.unwrap_or_else(|refusal| {
             let line = format_args!(
-                "a disposition notification goes no further: {}, {correlation}",
+                "a disposition notification is not forwarded: {}, {correlation}",
                 refusal.cause()
             );
             host.log(LogLevel::Notice, line);

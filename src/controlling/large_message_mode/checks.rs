@@ -50,7 +50,7 @@ fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Re
         return Err(Refusal::with_header(
             StatusCode::SESSION_INTERVAL_TOO_SMALL,
             Some(("Min-SE", MIN_SESSION_EXPIRES_S.to_string())),
-            "its Session-Expires is below the least that RFC 4028 allows",
+            "its Session-Expires is below the minimum of RFC 4028",
         ));
     }
     Ok(())

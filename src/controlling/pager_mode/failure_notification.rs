@@ -48,7 +48,7 @@ impl ControllingFunction {
                 if sent.is_some() {
                     "the notification cannot be sent"
                 } else {
-                    "the message lacks what it would say"
+                    "the message lacks header fields that it needs"
                 },
                 Correlation::of(copy)
             );

@@ -48,7 +48,7 @@ impl Request {
             host.log(
                 LogLevel::Notice,
                 format_args!(
-                    "messages are refused with 503: {name} recipients are awaited already; they are counted (shares), {}",
+                    "messages are refused with 503: {name} recipients are outstanding already; they are counted (shares), {}",
                     self.correlation()
                 ),
             );

@@ -64,13 +64,13 @@ impl fmt::Display for SourceError {
                 write!(f, "group source {source} is neither dir:, xcap: nor db:")
             }
             Self::RelativePath { source } => {
-                write!(f, "group source {source} is no absolute path")
+                write!(f, "group source {source} is not an absolute path")
             }
             Self::Folder { source, why } => {
                 write!(f, "group source {source}: ")?;
                 match why {
                     ErrorKind::NotFound => f.write_str("there is no such folder"),
-                    ErrorKind::NotADirectory => f.write_str("that is no folder"),
+                    ErrorKind::NotADirectory => f.write_str("that is not a folder"),
                     other => write!(f, "the folder cannot be read: {other}"),
                 }
             }
@@ -79,7 +79,7 @@ impl fmt::Display for SourceError {
                 "group source {source}: no such database module is loaded: loadmodule \"{module}.so\""
             ),
             Self::InvalidUrl { source } => {
-                write!(f, "group source {source} is no http or https URL")
+                write!(f, "group source {source} is not an http or https URL")
             }
             Self::CredentialsInUrl { source } => {
                 write!(f, "group source {source} has credentials in its URL")
@@ -198,7 +198,7 @@ impl fmt::Display for SourceFailure {
             Self::FileUnreadable => "file cannot be read",
             Self::TooLong => "document too long",
             Self::Document(error) => return error.fmt(f),
-            Self::InvalidAddress => "address of the group is no URI",
+            Self::InvalidAddress => "address of the group is not a URI",
             Self::OtherGroup => "document of another group",
             Self::ExternalListElsewhere => "external list on another server",
             Self::ExternalListMissing => "external list not found",
