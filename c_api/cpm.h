@@ -290,6 +290,8 @@ enum cpm_query {
 	CPM_QUERY_END = 2,
 	/* what the MSRP relay holds: a record */
 	CPM_QUERY_RELAY = 3,
+	/* what is outstanding in the express lane: a record for each message */
+	CPM_QUERY_EXPRESS = 5,
 	/* read each pre-defined group again when it is next sent to */
 	CPM_QUERY_FORGET_GROUPS = 4
 };
@@ -330,6 +332,55 @@ struct cpm_outcome {
 	/* where it was sent: sip:<address>:<port>;transport=<udp, tcp or tls>. Wanted for codes from
 	 * 300 on */
 	struct cpm_str place;
+};
+
+/* An IP address with a port. */
+struct cpm_express_address {
+	unsigned char ip[16];
+	unsigned len; /* 4 or 16 */
+	unsigned port;
+};
+
+/* Bytes of a branch of the express lane. */
+#define CPM_EXPRESS_BRANCH_BYTES 34
+
+/* The way of a copy in the express lane: past the transaction layer, by a socket of the proxy's. */
+struct cpm_express_way {
+	int is_reliable; /* 1: over TCP, 0: over UDP */
+	uint64_t socket; /* a number of the host's, the same in all processes */
+	struct cpm_express_address to;
+	/* the Via line that the proxy writes there, up to the value of its branch */
+	struct cpm_str via_before;
+	struct cpm_str via_behind; /* what follows that, with the line end */
+	/* As the host's own transactions have them: RFC 3261 17.1.2.2. */
+	uint32_t t1_ms;
+	uint32_t t2_ms;
+	uint32_t f_ms;
+	uint32_t max_datagram_bytes; /* what is longer goes over TCP */
+};
+
+/* A copy that is to be sent as it is: its head, and the tail of its batch. */
+struct cpm_express_copy {
+	struct cpm_str head;
+	struct cpm_express_address to;
+};
+
+/* Copies that leave by one socket. Neighbours to one place are of one length where that costs
+ * little. */
+struct cpm_express_batch {
+	int is_reliable;
+	uint64_t socket;
+	struct cpm_str tail;
+	const struct cpm_express_copy *copies;
+	size_t n;
+};
+
+/* What became of a response. */
+enum cpm_express_result {
+	CPM_EXPRESS_NOT_OURS = 0,    /* it is the proxy's */
+	CPM_EXPRESS_OURS = 1,        /* it is dealt with */
+	/* the same, and many more are on their way: it pays to let them gather */
+	CPM_EXPRESS_OURS_OF_MANY = 2
 };
 
 /*
@@ -405,6 +456,15 @@ struct cpm_host {
 	 * each of its responses comes to responded, those of 300 and above to ended, acknowledged.
 	 * `*transaction` is its own. */
 	enum cpm_sent (*send)(const struct cpm_outgoing *outgoing, struct cpm_str hop, uint64_t *transaction);
+
+	/* The way of a MESSAGE to `hop` past the transaction layer. 1, with `*way`, whose texts live as
+	 * long as the process; 0: `hop` is no URI with an IP address, the request is too long for its
+	 * transport, the connection is full, or something of the proxy's would be missed. */
+	int (*express_way)(const struct cpm_outgoing *outgoing, struct cpm_str hop, struct cpm_express_way *way);
+
+	/* Sends copies of the express lane as they are. Returns how many; for the others a connection
+	 * has no room. */
+	size_t (*express_send)(const struct cpm_express_batch *batch);
 
 	/* Cancels an INVITE. */
 	void (*cancel)(uint64_t transaction);
@@ -558,6 +618,15 @@ struct cpm_core {
 
 	/* A response below 300 to an INVITE of ours has come in, a repeated or forked one too. */
 	void (*responded)(const struct cpm_service *service, struct cpm_str response);
+
+	/* The express lane. */
+
+	/* Whether the service has one. After service_start. */
+	int (*uses_express)(const struct cpm_service *service);
+
+	/* A response has come in, over UDP or TCP. Only where express_way has said 1 before, in
+	 * whatever process. */
+	enum cpm_express_result (*express_heard)(const struct cpm_service *service, struct cpm_str response);
 
 	/* Processes. After service_start. */
 

@@ -41,7 +41,7 @@ rows! {
         Requests "requests" "requests addressed to the Controlling Function",
         Accepted "accepted" "requests that were accepted and fanned out",
         Refused "refused" "requests that were refused",
-        Recipients "recipients" "outgoing requests handed to the transaction layer",
+        Recipients "recipients" "outgoing requests handed to the transaction layer or the express lane",
         Delivered "delivered" "recipients that have the message",
         Failed "failed" "recipients that finally failed",
         Interworked "interworked" "requests sent to the Interworking Selection Function",
@@ -57,6 +57,11 @@ rows! {
         Forgotten "forgotten"
             "requests that were forgotten before their time, for want of room (request_records)",
         Shares "shares" "requests refused because a share was used up",
+        Express "express" "outgoing requests that left by the express lane, past tm",
+        ExpressRepeated "express_repeated"
+            "outgoing requests that the express lane has sent again",
+        ExpressStrays "express_strays"
+            "responses to the express lane that nobody waited for",
     }
 }
 
@@ -68,6 +73,9 @@ rows! {
         Memory "msrp_memory" "bytes of large messages in memory at the moment",
         Spool "msrp_spool" "bytes of large messages in spool files at the moment",
         HeldBack "msrp_held_back" "large message sessions whose sender is held back at the moment",
+        ExpressOutstanding "express_outstanding"
+            "outgoing requests in the express lane that have not ended, at the moment",
+        ExpressMemory "express_memory" "bytes of memory that they take at the moment",
     }
 }
 

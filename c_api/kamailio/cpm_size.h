@@ -11,6 +11,8 @@
  * `hop`, which has an IP address. NULL: it has no way yet, and the first line that depends on it
  * does not count. */
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *outgoing, str *hop);
+/* All lines but Via, and the body. */
+size_t cpm_size_without_via(const struct cpm_outgoing *outgoing);
 /* No request is longer, whatever tm writes. */
 size_t cpm_size_at_most(const struct cpm_outgoing *outgoing);
 

@@ -84,12 +84,15 @@ fn one_request_over_two_branches_is_one_message() {
         .request();
     exchange(&anne, &request, &proxy, 202);
     bill.expect_request("MESSAGE");
+    let mut count = 0;
     bill.expect_nothing_until(|| {
         for way in [proxy.udp(), proxy.tcp()] {
             let branch = format!("z9hG4bKother{}", way.transport());
             let merged = over_another_branch(&request, &branch);
             for _ in 0..2 {
                 anne.send(&merged, way);
+                count += 1;
+                expect_counter(&proxy, "merged", count);
                 tm_has_forgotten(&proxy);
             }
             let refusal = anne.expect_response(&merged, 482);
