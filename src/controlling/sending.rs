@@ -91,14 +91,20 @@ impl Request {
         if let Some(noted) = &noted {
             job.set_link(noted.link());
         }
+        // A try writes all that is left, so the next one waits until half of that has been sent:
+        // all of them together write no more than twice the list.
+        let mut try_from = usize::MAX;
         loop {
             let progress = self.service.run(&mut job, host, false);
             if progress == Progress::Done {
                 self.service.handle_done(&job, host);
                 return FanOut::Done(job.reply());
             }
-            if host.hand_over(&job.write()) {
-                return FanOut::HandedOver;
+            if progress == Progress::NoRoom || job.rest() <= try_from {
+                if host.hand_over(&job.write()) {
+                    return FanOut::HandedOver;
+                }
+                try_from = job.rest() / 2;
             }
             if progress == Progress::NoRoom {
                 if job.is_untouched() {

@@ -189,13 +189,7 @@ fn look<T>(
 pub(super) extern "C" fn answer(request: *const cpm_request, room: *mut cpm_reply) -> c_int {
     look(request, 0, |_, request| {
         let reply = request.reply().filter(|_| !room.is_null())?;
-        let lent = lend_answer(&Answer {
-            code: reply.code.as_u16(),
-            reason: reply.reason(),
-            headers: &reply.headers,
-            to_tag: reply.to_tag.as_deref(),
-            body: b"",
-        });
+        let lent = lend_answer(&Answer::of(reply));
         // SAFETY: not NULL, and C lends room for one reply. What is in it lives in the handle.
         unsafe { room.write(lent) };
         Some(1)

@@ -31,13 +31,7 @@ pub(super) extern "C" fn refuse_unparsed(
             let reply = &unparsed.reply;
             let lent = cpm_unparsed {
                 request: lend(&unparsed.request),
-                reply: lend_answer(&Answer {
-                    code: reply.code.as_u16(),
-                    reason: reply.reason(),
-                    headers: &reply.headers,
-                    to_tag: reply.to_tag.as_deref(),
-                    body: b"",
-                }),
+                reply: lend_answer(&Answer::of(reply)),
             };
             // SAFETY: not NULL, and C lends room for one. What is in it lives in the handle.
             unsafe { room.write(lent) };

@@ -10,7 +10,7 @@ use super::late;
 use super::letter::Letter;
 use super::lookup::Lookup;
 use super::proxy::{Answer, Proxy};
-use super::received::{PATIENCE_MS, answer_of};
+use super::received::PATIENCE_MS;
 use super::sender::Sender;
 use super::waiting::WaitingRoom;
 use crate::controlling::large_message_mode::TransactionKey;
@@ -146,7 +146,7 @@ impl FanOutProcess {
         if !one.is_answered && (progress == Progress::Done || one.job.is_reply_due()) {
             one.is_answered = true;
             service.handle_reply_due(&one.job);
-            proxy.reply(one.transaction, &answer_of(&one.job.reply()), false);
+            proxy.reply(one.transaction, &Answer::of(&one.job.reply()), false);
         }
         if progress == Progress::Done {
             service.handle_done(&one.job, &sender);

@@ -5,15 +5,12 @@ use std::rc::Rc;
 use super::letter;
 use super::outgoing::Outgoing;
 use super::process::Process;
-use super::proxy::Answer;
-use super::proxy::{Opened, Proxy};
-use super::received::{Script, answer_of, is_of};
+use super::proxy::{Answer, Opened, Proxy};
+use super::received::{Script, is_of};
 use super::sender::Sender;
 use super::way::{Located, locate};
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{
-    ControllingFunction, Counter, Forwarded, Forwarding, OutgoingRequest, Received, Unparsed,
-};
+use crate::controlling::{ControllingFunction, Counter, Forwarded, Forwarding, Received, Unparsed};
 use crate::log::LogLevel;
 
 /// Sends a MESSAGE on that is a notification to an address of ours. `is_asked`: the routing script
@@ -42,14 +39,14 @@ pub fn forward_notification(
     match notification {
         Forwarded::NotOurs => {}
         Forwarded::Refused(reply) => {
-            proxy.reply(transaction, &answer_of(&reply), false);
+            proxy.reply(transaction, &Answer::of(&reply), false);
         }
         Forwarded::Nameless(receipt) => {
             let (reply, is_sent) = service.send_nameless(&receipt, &sender);
             if is_sent {
                 proxy.count(Counter::ImdnForwarded, 1);
             }
-            proxy.reply(transaction, &answer_of(&reply), false);
+            proxy.reply(transaction, &Answer::of(&reply), false);
         }
         Forwarded::Forward(forwarding) => {
             forward(service, &forwarding, transaction, proxy);
@@ -66,21 +63,7 @@ fn forward(
 ) {
     let uri = forwarding.request_uri.as_str();
     let hop = forwarding.next_hop.as_deref().unwrap_or(uri);
-    // A notification is short: its way does not depend on its length.
-    let stand_in = Outgoing::of(&OutgoingRequest {
-        method: "MESSAGE",
-        request_uri: uri,
-        next_hop: None,
-        from: "",
-        from_tag: "",
-        to: "",
-        call_id: "",
-        cseq: 1,
-        headers: &forwarding.headers,
-        body: b"",
-        attempt: 0,
-        about: None,
-    });
+    let stand_in = Outgoing::stand_in(uri, &forwarding.headers);
     let why = match locate(service.names(), proxy, &stand_in, hop) {
         Located::At(spot) => {
             if proxy.forward(forwarding, &spot.uri) {

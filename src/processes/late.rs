@@ -13,7 +13,7 @@ use super::sender::{NOT_SENDABLE, Sender};
 use super::tell::{tell_invited, tell_sessions};
 use super::waiting::{Entry, WaitingRoom};
 use super::way::choose;
-use crate::controlling::{ControllingFunction, Counter, OutgoingRequest};
+use crate::controlling::{ControllingFunction, Counter};
 use crate::log::LogLevel;
 use crate::names::NameTag;
 
@@ -77,21 +77,7 @@ fn send(service: &ControllingFunction, proxy: &dyn Proxy, entry: &Entry) -> Trie
             request_uri,
             ..
         } => {
-            // A notification is short: its way does not depend on its length.
-            let stand_in = Outgoing::of(&OutgoingRequest {
-                method: "MESSAGE",
-                request_uri,
-                next_hop: None,
-                from: "",
-                from_tag: "",
-                to: "",
-                call_id: "",
-                cseq: 1,
-                headers: b"",
-                body: b"",
-                attempt: 0,
-                about: None,
-            });
+            let stand_in = Outgoing::stand_in(request_uri, b"");
             let Some(spot) = choose(proxy, &stand_in, &entry.places, entry.name) else {
                 return Tried::Failed;
             };

@@ -80,6 +80,25 @@ impl<'a> Outgoing<'a> {
         }
     }
 
+    /// Stands for a notification that the proxy forwards, where its way is looked for: it is short,
+    /// so that this hardly depends on what it says beside these header lines.
+    pub(super) fn stand_in(request_uri: &'a str, headers: &'a [u8]) -> Self {
+        Outgoing::of(&OutgoingRequest {
+            method: "MESSAGE",
+            request_uri,
+            next_hop: None,
+            from: "",
+            from_tag: "",
+            to: "",
+            call_id: "",
+            cseq: 1,
+            headers,
+            body: b"",
+            attempt: 0,
+            about: None,
+        })
+    }
+
     /// No request is longer, whatever the proxy writes.
     pub(super) fn size_at_most(&self) -> usize {
         2 * self.method.len()

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::outgoing::{Changed, Outgoing};
 use super::process::Process;
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{Forwarding, express};
+use crate::controlling::{Forwarding, Reply, express};
 use crate::group::source::GroupDatabase;
 use crate::log::LogLevel;
 use crate::operator::{Counter, Event};
@@ -130,6 +130,17 @@ pub struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
+    /// A reply of the core.
+    pub fn of(reply: &'a Reply) -> Self {
+        Answer {
+            code: reply.code.as_u16(),
+            reason: reply.reason(),
+            headers: &reply.headers,
+            to_tag: reply.to_tag.as_deref(),
+            body: b"",
+        }
+    }
+
     /// A reply that says nothing but its code, with a tag of the proxy's own.
     pub(super) fn bare(code: u16, reason: &'a CStr) -> Self {
         Answer {

@@ -10,7 +10,7 @@ use super::sender::{Sender, WORKER_TURN_MS};
 use super::transaction::Transaction;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{
-    Check, ControllingFunction, FanOut, GroupLookup, Mode, RETRY_AFTER_S, Received, Reply, Request,
+    Check, ControllingFunction, FanOut, GroupLookup, Mode, RETRY_AFTER_S, Received, Request,
 };
 use crate::log::LogLevel;
 use crate::shared::Known;
@@ -265,7 +265,7 @@ impl ReceivedRequest {
             return false;
         };
         match request.reply() {
-            Some(reply) => proxy.reply(transaction, &answer_of(reply), false),
+            Some(reply) => proxy.reply(transaction, &Answer::of(reply), false),
             None => {
                 proxy.log(
                     LogLevel::Error,
@@ -303,16 +303,5 @@ pub(super) fn is_of(message: &[u8], methods: &[&str]) -> bool {
 pub(super) fn unavailable() -> GroupLookup {
     GroupLookup::Unavailable {
         retry_after_s: RETRY_AFTER_S,
-    }
-}
-
-/// A reply as the proxy takes it.
-pub(super) fn answer_of(reply: &Reply) -> Answer<'_> {
-    Answer {
-        code: reply.code.as_u16(),
-        reason: reply.reason(),
-        headers: &reply.headers,
-        to_tag: reply.to_tag.as_deref(),
-        body: b"",
     }
 }

@@ -29,6 +29,8 @@ struct Stage {
     full: Cell<bool>,
     /// Longest request over UDP.
     datagram: Cell<usize>,
+    /// Whether nothing can be posted; what is tried is noted all the same.
+    refuses: Cell<bool>,
     posted: RefCell<Vec<(Process, Vec<u8>)>>,
     done: RefCell<Vec<String>>,
     wanted: RefCell<Vec<Event>>,
@@ -46,6 +48,7 @@ impl Stage {
             free: Cell::new(MEMORY),
             full: Cell::new(false),
             datagram: Cell::new(65_000),
+            refuses: Cell::new(false),
             posted: RefCell::default(),
             done: RefCell::default(),
             wanted: RefCell::default(),
@@ -91,7 +94,7 @@ impl Proxy for Stage {
 
     fn post(&self, process: Process, entry: &[u8]) -> bool {
         self.posted.borrow_mut().push((process, entry.to_vec()));
-        true
+        !self.refuses.get()
     }
 
     fn open(&self) -> Opened {
@@ -372,6 +375,28 @@ fn names_that_are_not_known_cost_no_worker_more_than_a_few() {
     assert_eq!(waiting.count(), 32);
     assert!(matches!(letters.last(), Some(Letter::Job(..))));
     assert!(stage.done().contains(&"keep 1 open for 30000".to_owned()));
+}
+
+/// Where nobody takes the rest over, the worker goes on, and tries again in vain at linear cost.
+#[test]
+fn a_rest_that_cannot_be_handed_over_is_not_written_for_each_recipient() {
+    let (service, stage) = (service(&[("max_recipients", "1000")]), Stage::new());
+    stage.refuses.set(true);
+    stage.send_ms.set(60);
+    let recipients: Vec<String> = (0..500).map(|n| format!("sip:{n}@192.0.2.2")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    handle(&service, &stage, &recipients);
+    let tries: Vec<usize> = stage
+        .posted
+        .take()
+        .iter()
+        .map(|(_, job)| job.len())
+        .collect();
+    assert!((2..=12).contains(&tries.len()), "{tries:?}");
+    let done = stage.done();
+    let sent = done.iter().filter(|line| line.starts_with("MESSAGE"));
+    assert_eq!(sent.count(), 500);
+    assert_eq!(done.last().map(String::as_str), Some("202 in 1"));
 }
 
 #[test]

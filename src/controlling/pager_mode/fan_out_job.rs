@@ -171,6 +171,11 @@ impl FanOutJob {
         self.place == 0
     }
 
+    /// How long the list is that is left, in bytes.
+    pub fn rest(&self) -> usize {
+        self.recipients.len() - self.position
+    }
+
     /// Whether the 202 is due: each recipient has been tried. Those whose connection is full are
     /// tried again, which is their own matter.
     pub fn is_reply_due(&self) -> bool {

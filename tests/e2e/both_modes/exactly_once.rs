@@ -91,6 +91,7 @@ fn one_request_over_two_branches_is_one_message() {
             let merged = over_another_branch(&request, &branch);
             for _ in 0..2 {
                 anne.send(&merged, way);
+                // tm cannot forget what it has not taken yet.
                 count += 1;
                 expect_counter(&proxy, "merged", count);
                 tm_has_forgotten(&proxy);

@@ -5,27 +5,14 @@
 use cpm_testbed::{MsrpRequest, large_message, to};
 
 use crate::common::{CONTROLLING, EXPLODER, proves};
-use crate::groups::{GroupFolder, address, open_group};
+use crate::groups::{address, open_group};
+use crate::large::groups::with_groups;
 use crate::large::{SIZE, Scene, Upload};
 
 /// A scene with a group `lunch`, whose only member is bill, and these parameters.
 fn scene(test_name: &str, configure: &[(&str, &str)]) -> Scene {
-    let mut groups = None;
-    let scene = Scene::with(test_name, |bench, config| {
-        let folder = GroupFolder::new(bench, "groups");
-        let mut config = config.set("cpm", "group_source", &folder.source()).set(
-            "cpm",
-            "group_uri",
-            "sip:*@groups.example.com",
-        );
-        for (name, value) in configure {
-            config = config.set("cpm", name, value);
-        }
-        groups = Some(folder);
-        config
-    });
+    let (scene, folder) = with_groups(test_name, configure);
     let members = [scene.callees.uri("bill")];
-    let folder = groups.expect("it was made");
     folder.put("lunch", &open_group("lunch").members(members));
     scene
 }

@@ -10,6 +10,7 @@ use cpm_testbed::{
 
 use crate::common::{CONTROLLING, EXPLODER, header_lines, proves};
 use crate::groups::{ALL_MAY_SEND, GroupFolder, address, open_group};
+use crate::large::groups::with_groups;
 use crate::large::{ANNE, SIZE, Scene, Upload};
 
 const ANONYMOUS: &str = "<sip:anonymous@anonymous.invalid>";
@@ -21,23 +22,12 @@ const ANYBODY: &str = "<cp:rule id=\"all\"><cp:conditions/><cp:actions>
     <allow-anonymity>true</allow-anonymity></cp:actions></cp:rule>";
 
 fn scene(test_name: &str, configure: &[(&str, String)]) -> Scene {
-    let mut groups = None;
-    let scene = Scene::with(test_name, |bench, config| {
-        let folder = GroupFolder::new(bench, "groups");
-        let mut config = config.set("cpm", "group_source", &folder.source()).set(
-            "cpm",
-            "group_uri",
-            "sip:*@groups.example.com",
-        );
-        for (name, value) in configure {
-            config = config.set("cpm", name, value);
-        }
-        groups = Some(folder);
-        config
-    });
+    let values = configure
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()));
+    let (scene, folder) = with_groups(test_name, &Vec::from_iter(values));
     let group = open_group("lunch").rules(ANYBODY);
     let members = USERS.map(|user| scene.callees.uri(user));
-    let folder = groups.expect("it was made");
     folder.put("lunch", &group.members(members));
     folder.put("calls", &open_group("calls").rules(ALL_MAY_SEND));
     scene

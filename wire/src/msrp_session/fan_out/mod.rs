@@ -120,6 +120,8 @@ pub struct FanOut {
     room: Option<usize>,
     /// The spool has refused content, and is not asked again before this.
     spool_full: Option<Instant>,
+    /// What was given to the spool last did not get into it.
+    spool_refused: bool,
     fetches: usize,
     /// Legs that found all fetches taken.
     starved: Vec<LegId>,
@@ -151,6 +153,7 @@ impl FanOut {
             hold: Hold::default(),
             room: None,
             spool_full: None,
+            spool_refused: false,
             fetches: 0,
             starved: Vec::new(),
             actions: VecDeque::new(),
@@ -223,9 +226,9 @@ impl FanOut {
         self.hold.is_on()
     }
 
-    /// Whether the spool has refused content, and has not been asked again.
+    /// Whether the spool has refused the content that it was given last.
     pub fn is_spool_full(&self) -> bool {
-        self.spool_full.is_some()
+        self.spool_refused
     }
 
     /// The session end of a leg, to look at.
@@ -495,6 +498,7 @@ impl FanOut {
     /// What [`FanOutAction::Spill`] asked for is in the spool.
     pub fn handle_spilled(&mut self) {
         self.content.spilled();
+        self.spool_refused = false;
         self.release();
     }
 
@@ -505,6 +509,7 @@ impl FanOut {
         self.content.not_spilled();
         let retry_at = now + SPOOL_RETRY;
         self.spool_full = Some(retry_at);
+        self.spool_refused = true;
         self.note_deadline(Some(retry_at));
         self.release();
         self.note_hold(now);
