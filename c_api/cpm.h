@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 9u
+#define CPM_ABI 10u
 
 /* At most this many bytes of a Call-ID are logged. */
 #define CPM_MAX_LOGGED_CALL_ID 128
