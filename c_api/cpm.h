@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 9u
+#define CPM_ABI 10u
 
 /* At most this many bytes of a Call-ID are logged. */
 #define CPM_MAX_LOGGED_CALL_ID 128
@@ -289,6 +289,8 @@ enum cpm_query {
 	CPM_QUERY_END = 2,
 	/* the state of the MSRP relay: one record */
 	CPM_QUERY_RELAY = 3,
+	/* what is outstanding in the express lane: one record for each message */
+	CPM_QUERY_EXPRESS = 5,
 	/* clears the cache of pre-defined groups */
 	CPM_QUERY_FORGET_GROUPS = 4
 };
@@ -329,6 +331,55 @@ struct cpm_outcome {
 	/* where it was sent: sip:<address>:<port>;transport=<udp, tcp or tls>. Needed for codes from
 	 * 300 on */
 	struct cpm_str place;
+};
+
+/* An IP address with a port. */
+struct cpm_express_address {
+	unsigned char ip[16];
+	unsigned len; /* 4 or 16 */
+	unsigned port;
+};
+
+/* Bytes of a branch of the express lane. */
+#define CPM_EXPRESS_BRANCH_BYTES 34
+
+/* How a copy leaves in the express lane: by a socket of the proxy, past its transaction layer. */
+struct cpm_express_way {
+	int is_reliable; /* 1: over TCP, 0: over UDP */
+	uint64_t socket; /* a number of the host's, the same in all processes */
+	struct cpm_express_address to;
+	/* the Via line of the proxy, up to the value of its branch */
+	struct cpm_str via_before;
+	struct cpm_str via_behind; /* the rest of it, with the line end */
+	/* the timers of the host's own transactions: RFC 3261 17.1.2.2 */
+	uint32_t t1_ms;
+	uint32_t t2_ms;
+	uint32_t f_ms;
+	uint32_t max_datagram_bytes; /* longer requests use TCP */
+};
+
+/* A copy, to be sent unchanged: its head, then the tail of its batch. */
+struct cpm_express_copy {
+	struct cpm_str head;
+	struct cpm_express_address to;
+};
+
+/* Copies that leave by one socket. Neighbours with the same destination have the same length,
+ * unless that would cost much. */
+struct cpm_express_batch {
+	int is_reliable;
+	uint64_t socket;
+	struct cpm_str tail;
+	const struct cpm_express_copy *copies;
+	size_t n;
+};
+
+/* The result of express_heard. */
+enum cpm_express_result {
+	CPM_EXPRESS_NOT_OURS = 0, /* the response belongs to the proxy */
+	CPM_EXPRESS_OURS = 1,     /* it is done with */
+	/* the same, and many more are expected: worth waiting a moment to take them together */
+	CPM_EXPRESS_OURS_OF_MANY = 2
 };
 
 /*
@@ -403,6 +454,15 @@ struct cpm_host {
 	 * INVITE. It passes each response to an INVITE to responded, and those of 300 and above,
 	 * acknowledged, to ended. `*transaction` is the new transaction. */
 	enum cpm_sent (*send)(const struct cpm_outgoing *outgoing, struct cpm_str hop, uint64_t *transaction);
+
+	/* How a MESSAGE to `hop` can leave past the transaction layer. 1, with `*way`, whose texts live
+	 * as long as the process; 0: `hop` is not a URI with an IP address, the request is too long for
+	 * its transport, the connection is full, or a feature of the proxy would be bypassed. */
+	int (*express_way)(const struct cpm_outgoing *outgoing, struct cpm_str hop, struct cpm_express_way *way);
+
+	/* Sends copies of the express lane unchanged. Returns how many; the connection has no room for
+	 * the others. */
+	size_t (*express_send)(const struct cpm_express_batch *batch);
 
 	/* Cancels an INVITE. */
 	void (*cancel)(uint64_t transaction);
@@ -558,6 +618,15 @@ struct cpm_core {
 	/* A response below 300 to an INVITE of the core's has arrived, also a retransmitted or forked
 	 * one. */
 	void (*responded)(const struct cpm_service *service, struct cpm_str response);
+
+	/* The express lane. */
+
+	/* Whether the service uses it. After service_start. */
+	int (*uses_express)(const struct cpm_service *service);
+
+	/* A response has arrived, over UDP or TCP. Call this only once express_way has returned 1 in
+	 * some process. */
+	enum cpm_express_result (*express_heard)(const struct cpm_service *service, struct cpm_str response);
 
 	/* Processes. After service_start. */
 

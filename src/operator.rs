@@ -41,7 +41,7 @@ rows! {
         Requests "requests" "requests addressed to the Controlling Function",
         Accepted "accepted" "requests that were accepted and fanned out",
         Refused "refused" "requests that were refused",
-        Recipients "recipients" "outgoing requests handed to the transaction layer",
+        Recipients "recipients" "outgoing requests handed to the transaction layer or the express lane",
         Delivered "delivered" "recipients that have the message",
         Failed "failed" "recipients that have finally failed",
         Interworked "interworked" "requests sent to the Interworking Selection Function",
@@ -57,6 +57,10 @@ rows! {
         Forgotten "forgotten"
             "requests forgotten early because the table was full (request_records)",
         Shares "shares" "requests refused because a share was used up",
+        Express "express" "outgoing requests sent by the express lane, past tm",
+        ExpressRepeated "express_repeated" "outgoing requests that the express lane retransmitted",
+        ExpressStrays "express_strays"
+            "responses to the express lane that no transaction waited for",
     }
 }
 
@@ -68,6 +72,9 @@ rows! {
         Memory "msrp_memory" "current bytes of large messages in memory",
         Spool "msrp_spool" "current bytes of large messages in spool files",
         HeldBack "msrp_held_back" "large message sessions whose sender is currently held back",
+        ExpressOutstanding "express_outstanding"
+            "current outgoing requests in the express lane that have not ended",
+        ExpressMemory "express_memory" "current bytes of memory of the express lane",
     }
 }
 

@@ -13,6 +13,7 @@
 
 #include "cpm_cfg.h"
 #include "cpm_counters.h"
+#include "cpm_express.h"
 #include "cpm_host.h"
 #include "cpm_kemi.h"
 #include "cpm_parameters.h"
@@ -138,6 +139,8 @@ static int child_init(int rank)
 	unsigned n;
 	int i;
 
+	if(cpm_express_child_init(rank) < 0)
+		return -1;
 	if(rank != PROC_MAIN)
 		return 0;
 	for(i = 0; i < CPM_PROCESSES; i++) {
@@ -148,6 +151,12 @@ static int child_init(int rank)
 		}
 	}
 	return 0;
+}
+
+/* Every reply that the proxy receives, before tm or after it. 0: it goes no further. */
+static int response(sip_msg_t *msg)
+{
+	return cpm_express_response(msg) ? 0 : cpm_send_response(msg);
 }
 
 static void mod_destroy(void)
@@ -165,7 +174,7 @@ struct module_exports exports = {
 	cpm_parameters,
 	0,         /* RPC commands */
 	variables, /* pseudo-variables */
-	cpm_send_response,
+	response,
 	mod_init,
 	child_init,
 	mod_destroy

@@ -3,6 +3,7 @@
 
 #include "core/rpc_lookup.h"
 
+#include "cpm_express.h"
 #include "cpm_rpc.h"
 
 /* An RPC reply being filled: each record is a structure, its parts an array in it. */
@@ -99,8 +100,20 @@ QUERY(end_session, ask_about, CPM_QUERY_END,
 		"Ends a large message session, by its id: its message is abandoned, and all its peers get BYE or CANCEL.")
 QUERY(relay, ASK, CPM_QUERY_RELAY, "The state of the MSRP relay: connections, content in memory and in spool files.")
 
+static const char *express_doc[] = {
+	"What is outstanding in the express lane: for each message its recipients, how many of them have not ended or wait.", 0};
+
+static void express(rpc_t *rpc, void *context)
+{
+	if(cpm_express_closed() != NULL)
+		rpc->fault(context, 500, "The express lane is closed: %s", cpm_express_closed());
+	else
+		ask(rpc, context, CPM_QUERY_EXPRESS, NULL);
+}
+
 static rpc_export_t commands[] = {
 	{"cpm.config", cpm_rpc_config, cpm_rpc_config_doc, 0},
+	{"cpm.express", express, express_doc, RET_ARRAY},
 	{"cpm.groups_flush", groups_flush, groups_flush_doc, 0},
 	{"cpm.sessions", sessions, sessions_doc, RET_ARRAY},
 	{"cpm.session", session, session_doc, 0},

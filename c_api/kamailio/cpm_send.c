@@ -29,8 +29,10 @@ static int has_address(const struct sip_uri *uri)
 }
 
 /* The destination of such a URI. 0, or -1: the proxy cannot send there. */
-static int destination_of(struct sip_uri *uri, struct socket_info *socket, struct dest_info *destination)
+int cpm_send_destination(struct sip_uri *uri, struct socket_info *socket, struct dest_info *destination)
 {
+	if(!has_address(uri))
+		return -1;
 	init_dest_info(destination);
 	destination->proto = uri->type == SIPS_URI_T ? PROTO_TLS : uri->proto == PROTO_NONE ? PROTO_UDP : uri->proto;
 	if(sip_hostport2su(&destination->to, &uri->host, uri->port_no, &destination->proto) != 0)
@@ -41,14 +43,14 @@ static int destination_of(struct sip_uri *uri, struct socket_info *socket, struc
 
 /* Whether a connection has no room for `size` more bytes. Kamailio would drop the connection, with
  * everything queued for it. */
-static int is_connection_full(struct dest_info *destination, size_t size)
+int cpm_send_is_full(union sockaddr_union *to, size_t size)
 {
 	struct tcp_connection *connection;
 	struct ip_addr ip;
 	size_t queued;
 
-	su2ip_addr(&ip, &destination->to);
-	connection = tcpconn_get(0, &ip, su_getport(&destination->to), NULL, 0);
+	su2ip_addr(&ip, to);
+	connection = tcpconn_get(0, &ip, su_getport(to), NULL, 0);
 	if(connection == NULL)
 		return 0;
 	queued = connection->wbuf_q.queued;
@@ -70,11 +72,11 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 		return cpm_size_exceeds_datagram(o, &uri) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	if(parse_uri(uri.s, uri.len, &parsed) < 0 || !has_address(&parsed))
 		return CPM_WAY_NONE;
-	if(destination_of(&parsed, (struct socket_info *)(uintptr_t)o->socket, &destination) < 0)
+	if(cpm_send_destination(&parsed, (struct socket_info *)(uintptr_t)o->socket, &destination) < 0)
 		return CPM_WAY_NONE;
 	if(destination.proto == PROTO_UDP)
 		return cpm_size_exceeds_datagram(o, &uri) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
-	return is_connection_full(&destination, cpm_size_at_most(o)) ? CPM_WAY_FULL : CPM_WAY_CLEAR;
+	return cpm_send_is_full(&destination.to, cpm_size_at_most(o)) ? CPM_WAY_FULL : CPM_WAY_CLEAR;
 }
 
 static int is_method(const struct cpm_outgoing *o, const char *method)

@@ -16,6 +16,14 @@ size_t cpm_send_free_memory(size_t *total);
  * the core's max_branches, 12 by default), timers and hash entry. */
 #define CPM_TRANSACTION_BYTES (10 * 1024)
 
+struct dest_info;
+struct sip_uri;
+union sockaddr_union;
+/* Where a URI with an IP address leads to. 0, or -1: the proxy cannot send there. */
+int cpm_send_destination(struct sip_uri *uri, struct socket_info *socket, struct dest_info *destination);
+/* Whether the connection to an address could not take `size` bytes more. */
+int cpm_send_is_full(union sockaddr_union *to, size_t size);
+
 /* Whether there are large message sessions. */
 extern int cpm_has_sessions;
 /* Called for every reply that the proxy receives, before tm or after it. */

@@ -37,7 +37,7 @@ static size_t digits(unsigned long number)
 }
 
 /* All lines but Via, as tm writes them (t_msgbuilder.c, build_uac_req). */
-static size_t size_without_via(const struct cpm_outgoing *o)
+size_t cpm_size_without_via(const struct cpm_outgoing *o)
 {
 	static const char lines[] = "  SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCSeq:  \r\nCall-ID: \r\nContent-Length: \r\n\r\n";
 	static const char tag[] = ";tag=";
@@ -49,7 +49,7 @@ static size_t size_without_via(const struct cpm_outgoing *o)
 
 size_t cpm_size_at_most(const struct cpm_outgoing *o)
 {
-	return size_without_via(o) + MAX_VIA_BYTES;
+	return cpm_size_without_via(o) + MAX_VIA_BYTES;
 }
 
 /* The length of the Via line that tm will write; only the content of its branch is not known yet.
@@ -89,7 +89,7 @@ static size_t via_size(const struct cpm_outgoing *o, str *hop)
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, str *hop)
 {
 	size_t limit = cfg_get(core, core_cfg, udp_mtu);
-	size_t size = size_without_via(o);
+	size_t size = cpm_size_without_via(o);
 
 	if(limit == 0 || limit > MAX_DATAGRAM_BYTES)
 		limit = MAX_DATAGRAM_BYTES;
