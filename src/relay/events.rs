@@ -72,7 +72,7 @@ impl EventSender {
         if self.window.is_none_or(|start| now >= start + LOG_WINDOW) {
             let suppressed = std::mem::take(&mut self.suppressed);
             if suppressed > 0 {
-                let line = format_args!("MSRP: {suppressed} similar lines suppressed");
+                let line = format_args!("MSRP: {suppressed} more similar lines");
                 self.log(LogLevel::Notice, line);
             }
             self.window = Some(now);
