@@ -57,6 +57,7 @@ const FLOORS: &[(u8, &[&str])] = &[
         &[
             "wire/src/msrp_session",
             "wire/src/sip_ua",
+            "wire/src/locating",
             "src/trust.rs",
             "src/threads.rs",
             "src/random.rs",
@@ -75,6 +76,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "wire/src/imdn",
             "wire/src/msrp",
             "wire/src/sdp",
+            "wire/src/dns",
         ],
     ),
 ];

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::outgoing::Outgoing;
 use super::proxy::{Proxy, Way};
-use crate::names::{Hop, Known, NameTag, Names, Place, Target, Transport};
+use crate::names::{Hop, Known, NameTag, Names, Place, Target};
 use crate::sip::Uri;
 
 /// Where a next hop is.
@@ -131,11 +131,7 @@ fn over_tcp(uri: &str) -> Cow<'_, str> {
 
 /// The URI of a place.
 pub(super) fn uri_of(place: &Place) -> String {
-    let transport = match place.transport {
-        Transport::Udp => "udp",
-        Transport::Tcp => "tcp",
-        Transport::Tls => "tls",
-    };
+    let transport = place.transport.parameter();
     let mut uri = String::with_capacity(80);
     // Nothing can go wrong with a string.
     let _ = write!(uri, "sip:{};transport={transport}", place.address);
