@@ -2,17 +2,11 @@
 /*
  * The processes of the core's own, the same for every proxy: a queue for each kind of them, and one
  * loop.
- *
- * A shim brings "cpm_proxy.h" with what differs: shm_malloc, shm_free, LM_ERR, LM_WARN, LM_CRIT,
- * and cpm_proxy_refresh(), which takes over settings that have changed.
  */
 #ifndef CPM_PROCESSES_H
 #define CPM_PROCESSES_H
 
-#include "cpm.h"
-
-extern const struct cpm_core *cpm_core_api;
-extern struct cpm_service *cpm_service;
+#include "cpm_shim.h"
 
 /* Makes the queue of a process. Before the fork. 0, or -1 after a log line. */
 int cpm_process_open(enum cpm_process process, const struct cpm_process_plan *plan);

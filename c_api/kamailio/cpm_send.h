@@ -16,8 +16,6 @@ size_t cpm_send_free_memory(size_t *total);
  * many branches as the core's max_branches, 12 unless told), timers and hash entry. */
 #define CPM_TRANSACTION_BYTES (10 * 1024)
 
-/* Whether there are large message sessions. */
-extern int cpm_has_sessions;
 /* Every reply that the proxy receives, before tm or after it. */
 int cpm_send_response(sip_msg_t *msg);
 
