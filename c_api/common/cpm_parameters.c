@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Module parameters. The core knows them all, with type, range and default; this file makes the
- * proxy's table of them when the module is loaded. The proxy tells a setter the value and not the
- * name, so that each parameter has a setter of its own, by its number.
+ * Module parameters. The core defines them all, with type, range and default; this file builds
+ * the proxy's table from them when the module is loaded. The proxy passes a setter the value but
+ * not the name, so each parameter has its own setter, by number.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 
 static int set_parameter(int number, modparam_t type, void *value);
 
-/* set_100() is of the parameter 0: a number must not begin with 0 in C, where it would be octal. */
+/* set_100() sets parameter 0: in C a number that begins with 0 would be octal. */
 #define SETTER(n)                                     \
 	static int set_##n(modparam_t type, void *value)  \
 	{                                                 \
@@ -28,10 +28,10 @@ static int set_parameter(int number, modparam_t type, void *value);
 HUNDRED(SETTER)
 static int (*const setters[MAX_PARAMETERS])(modparam_t type, void *value) = {HUNDRED(NAMED)};
 
-/* Each may be written as a number or as a string. */
+/* Each may be given as a number or as a string. */
 param_export_t cpm_parameters[2 * MAX_PARAMETERS + MAX_OWN_PARAMETERS + 1];
 
-/* The proxy takes what a setter refuses as a syntax error of its own, after the line of the core. */
+/* If a setter refuses a value, the proxy reports a syntax error after the core's log line. */
 static int set_parameter(int number, modparam_t type, void *value)
 {
 	char text[32];

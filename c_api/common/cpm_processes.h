@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The processes of the core's own, the same for every proxy: a queue for each kind of them, and one
- * loop.
+ * The core's own processes, the same for every proxy: a queue for each kind, and one loop.
  */
 #ifndef CPM_PROCESSES_H
 #define CPM_PROCESSES_H
 
 #include "cpm_shim.h"
 
-/* Makes the queue of a process. Before the fork. 0, or -1 after a log line. */
+/* Creates the queue of a process. Before the fork. 0, or -1 after a log line. */
 int cpm_process_open(enum cpm_process process, const struct cpm_process_plan *plan);
 
 /* cpm_host.post. */
 int cpm_process_post(enum cpm_process process, struct cpm_str entry);
 
-/* What the process does, to its end. 0, or -1 after a log line: it cannot go on. */
+/* The main loop of the process, until it ends. 0, or -1 after a log line: it cannot continue. */
 int cpm_process_run(enum cpm_process process, const struct cpm_process_plan *plan);
 
 #endif

@@ -5,7 +5,7 @@
 
 int cpm_has_sessions = 0;
 
-/* The request of the message that this process is routing. Released when the script ends. */
+/* The request of the message being routed by this process. Released when the script ends. */
 static struct {
 	struct cpm_request *request;
 	unsigned int msg_id;
@@ -26,7 +26,7 @@ struct cpm_request *cpm_current_request(const struct sip_msg *msg)
 	return NULL;
 }
 
-/* Borrowed from the message, and from the proxy's room for an address as text. */
+/* Borrowed from the message, and from the proxy's buffer for an address as text. */
 static struct cpm_received received_of(struct sip_msg *msg)
 {
 	struct cpm_received received;
@@ -59,7 +59,7 @@ int cpm_script_classify(struct sip_msg *msg)
 	return current.request != NULL ? CPM_SCRIPT_YES : CPM_SCRIPT_NO;
 }
 
-/* These are about a request that cpm_classify has accepted. */
+/* Functions on a request that cpm_classify has accepted. */
 static int about_current(struct sip_msg *msg, const char *function,
 		enum cpm_script_result (*what)(struct cpm_request *request, void *context))
 {

@@ -7,8 +7,8 @@
 
 #include "cpm_shim.h"
 
-/* What the functions do. The result is an enum cpm_script_result: 1: yes, -1: no, 0: the script
- * has nothing more to do with the request and should end, which a native script then does by
+/* The implementation of the functions. The result is an enum cpm_script_result: 1: yes, -1: no, 0:
+ * the script has nothing more to do with the request and should end; a native script then ends by
  * itself. */
 int cpm_script_classify(struct sip_msg *msg);
 int cpm_script_check(struct sip_msg *msg);
@@ -17,8 +17,8 @@ int cpm_script_fanout(struct sip_msg *msg);
 int cpm_script_handle(struct sip_msg *msg);
 int cpm_script_forward_imdn(struct sip_msg *msg);
 
-/* The request that belongs to `msg`, or NULL. Owned here, until the script has ended, which the
- * proxy says. */
+/* The request for `msg`, or NULL. Owned here, released when the script has ended, which the shim
+ * reports. */
 struct cpm_request *cpm_current_request(const struct sip_msg *msg);
 void cpm_script_ended(void);
 

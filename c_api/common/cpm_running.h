@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a route of the operator's script is about, while it runs for an event of the core's: what the
- * variables tell then.
+ * The subject of a route that runs for an event of the core: the source of the variables' values
+ * while it runs.
  */
 #ifndef CPM_RUNNING_H
 #define CPM_RUNNING_H
@@ -15,7 +15,7 @@ struct cpm_running {
 	str reason;
 	str recipient; /* Request-URI of the outgoing request */
 };
-/* The one that runs in this process, or NULL. */
+/* The route running in this process, or NULL. */
 extern const struct cpm_running *cpm_running;
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What all files of every shim share. A shim holds what is native to a proxy: tables, variables,
- * routes, transactions. Every decision is the core's (c_api/cpm.h).
+ * Definitions shared by all files of every shim. A shim holds what is specific to its proxy: tables,
+ * variables, routes, transactions. Every decision is the core's (c_api/cpm.h).
  *
- * "cpm_proxy.h", of which each shim has its own, says what the proxy calls the few things that
- * c_api/common needs of it; str, struct sip_msg, pkg_malloc, shm_malloc and LM_* have the same names
- * in all of them.
+ * Each shim provides "cpm_proxy.h" with everything that differs between the proxies and that
+ * c_api/common needs: headers, types, and cpm_proxy_refresh(), which applies changed settings. str,
+ * struct sip_msg, pkg_malloc, shm_malloc and LM_* have the same names in all of them.
  */
 #ifndef CPM_SHIM_H
 #define CPM_SHIM_H
@@ -18,11 +18,11 @@
 /* The core's table, and this process's copy of the configured service (made before the fork). */
 extern const struct cpm_core *cpm_core_api;
 extern struct cpm_service *cpm_service;
-/* Makes the service, unless it is there: the first parameter comes before mod_init. 0, or -1
- * after one log line. */
+/* Makes the service unless it exists: the first parameter is set before mod_init. 0, or -1 after
+ * one log line. */
 int cpm_ensure_service(void);
 
-/* What ties a log line to a request or response: its Call-ID, cut as the core cuts it.
+/* Identifies a request or response in a log line: its Call-ID, truncated as by the core.
  * CPM_CALL_ID is for "callid=%.*s" in a format. */
 #define CPM_CALL_ID(msg) cpm_call_id(msg).len, cpm_call_id(msg).s
 static inline str cpm_call_id(struct sip_msg *msg)
@@ -60,7 +60,7 @@ static inline struct cpm_str cpm_of_chars(const char *s)
 	return text;
 }
 
-/* A copy in pkg memory that lives as long as the module, ended by NUL. NULL: there is no memory,
+/* A NUL-terminated copy in pkg memory that lives as long as the module. NULL: there is no memory,
  * after a log line. */
 static inline char *cpm_chars_of(struct cpm_str text)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What all files of the Kamailio shim share.
+ * Definitions shared by all files of the Kamailio shim.
  */
 #ifndef CPM_KAMAILIO_H
 #define CPM_KAMAILIO_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The module as Kamailio sees it: tables and lifecycle, nothing else.
+ * The module's interface to Kamailio: tables and lifecycle, nothing else.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +14,7 @@
 
 #include "cpm_cfg.h"
 #include "cpm_counters.h"
+#include "cpm_express.h"
 #include "cpm_host.h"
 #include "cpm_kemi.h"
 #include "cpm_parameters.h"
@@ -26,7 +27,7 @@
 #include "cpm_unparsed.h"
 #include "cpm_var.h"
 
-/* What the loader looks up; everything else in the shim is hidden (build.rs compiles it so). */
+/* The loader looks these up; everything else in the shim is hidden (build.rs compiles it so). */
 #pragma GCC visibility push(default)
 char *module_version = SER_FULL_VERSION;
 char *module_flags = SER_COMPILE_FLAGS;
@@ -61,8 +62,8 @@ static pv_export_t variables[] = {
 	{{0, 0}, 0, 0, 0, 0, 0, 0, 0}
 };
 
-/* Where the proxy itself is reached: its first listener, as it advertises itself. Empty: it has
- * none for SIP. */
+/* The proxy's own address: its first listener, as it advertises itself. Empty: it has no SIP
+ * listener. */
 static struct cpm_str own_uri(char *room, size_t len)
 {
 	struct cpm_str uri = {room, 0};
@@ -121,7 +122,7 @@ static int mod_init(void)
 	if(cpm_tm_load() < 0)
 		return -1;
 	if(register_script_cb(script_ended, POST_SCRIPT_CB | REQUEST_CB, 0) < 0) {
-		LM_ERR("the end of the routing script could not be hooked\n");
+		LM_ERR("no callback at the end of the routing script could be registered\n");
 		return -1;
 	}
 	if(cpm_counters_register() < 0 || cpm_unparsed_init() < 0 || plan_processes() < 0)
@@ -152,6 +153,8 @@ static int child_init(int rank)
 	unsigned n;
 	int i;
 
+	if(cpm_express_child_init(rank) < 0)
+		return -1;
 	if(rank != PROC_MAIN)
 		return 0;
 	for(i = 0; i < CPM_PROCESSES; i++) {
@@ -162,6 +165,12 @@ static int child_init(int rank)
 		}
 	}
 	return 0;
+}
+
+/* Every reply that the proxy receives, before tm or after it. 0: it goes no further. */
+static int response(sip_msg_t *msg)
+{
+	return cpm_express_response(msg) ? 0 : cpm_send_response(msg);
 }
 
 static void mod_destroy(void)
@@ -179,19 +188,19 @@ struct module_exports exports = {
 	cpm_parameters,
 	0,         /* RPC commands */
 	variables, /* pseudo-variables */
-	cpm_send_response,
+	response,
 	mod_init,
 	child_init,
 	mod_destroy
 };
 
-/* The parameters of Kamailio's side alone. */
+/* Parameters of the Kamailio side only. */
 static const param_export_t own_parameters[] = {
 	{"event_callback", PARAM_STR, &cpm_event_callback},
 };
 
-/* Called when the module is loaded: parameters are set and KEMI engines look for functions
- * before mod_init. */
+/* Called when the module is loaded: parameters are set and KEMI engines look for functions before
+ * mod_init. */
 int mod_register(char *path, int *dlflags, void *p1, void *p2)
 {
 	(void)path;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cpm_counters.h"
 #include "cpm_db.h"
+#include "cpm_express.h"
 #include "cpm_forward.h"
 #include "cpm_host.h"
 #include "cpm_host_common.h"
@@ -27,6 +28,8 @@ const struct cpm_host cpm_opensips_host = {
 	.acknowledged = cpm_transaction_acknowledged,
 	.way = cpm_send_way,
 	.send = cpm_send,
+	.express_way = cpm_express_way,
+	.express_send = cpm_express_send,
 	.cancel = cpm_transaction_cancel,
 	.forward = cpm_forward,
 	.suspend = cpm_forward_suspend,

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+
+#include "cpm_express.h"
 #include "cpm_mi.h"
 
 /* An answer on its way into the result of a command: each record is an object, its parts an array in
@@ -100,6 +103,17 @@ QUERY(session, ask_about(params, CPM_QUERY_SESSION))
 QUERY(end_session, ask_about(params, CPM_QUERY_END))
 QUERY(relay, ask(CPM_QUERY_RELAY, none, 0))
 
+static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
+{
+	char text[128];
+	int len;
+
+	(void)params;
+	(void)asynchronous;
+	len = snprintf(text, sizeof(text), "The express lane is closed: %s", cpm_express_closed());
+	return init_mi_error(500, text, len);
+}
+
 #define COMMAND(command, text, ...) {.name = command, .help = text, .recipes = {__VA_ARGS__, {EMPTY_MI_RECIPE}}}
 const mi_export_t cpm_mi_commands[] = {
 	COMMAND("cpm_config", "Lists every parameter with the value in force. Secrets are not told.",
@@ -120,6 +134,10 @@ const mi_export_t cpm_mi_commands[] = {
 			{end_session, {"id", 0}}),
 	COMMAND("cpm_relay", "What the MSRP relay holds: connections, content in memory and in spool files.",
 			{relay, {0}}),
+	COMMAND("cpm_express",
+			"What is outstanding in the express lane: for each message its recipients, how many of them have not ended or "
+			"wait.",
+			{express, {0}}),
 	COMMAND("cpm_stats", "Lists the module's counters with their values, the sum of all processes.",
 			{cpm_mi_stats, {0}}),
 	{.name = NULL}

@@ -9,6 +9,7 @@
 #include "ut.h"
 
 #include "cpm_counters.h"
+#include "cpm_express.h"
 #include "cpm_mi.h"
 #include "cpm_size.h"
 
@@ -50,6 +51,8 @@ mi_response_t *cpm_mi_config(const mi_params_t *params, struct mi_handler *async
 	mi_response_t *response;
 	mi_item_t *list;
 	size_t number;
+	char room[128];
+	int len;
 
 	(void)params;
 	(void)asynchronous;
@@ -60,7 +63,9 @@ mi_response_t *cpm_mi_config(const mi_params_t *params, struct mi_handler *async
 		if(add_parameter(list, number, &parameter) < 0)
 			goto no_memory;
 	}
-	if(add_mi_number(list, MI_SSTR("udp_mtu"), cpm_udp_mtu) < 0)
+	len = snprintf(room, sizeof(room), "closed: %s", cpm_express_closed());
+	if(add_mi_number(list, MI_SSTR("udp_mtu"), cpm_udp_mtu) < 0
+			|| add_mi_string(list, MI_SSTR("express_lane"), room, len) < 0)
 		goto no_memory;
 	return response;
 
