@@ -6,12 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "globals.h"
 #include "msg_translator.h"
 #include "net/trans.h"
 #include "script_cb.h"
 #include "socket_info.h"
 #include "sr_module.h"
 #include "sr_module_deps.h"
+#include "ut.h"
 
 #include "cpm_counters.h"
 #include "cpm_host.h"
@@ -25,9 +27,6 @@
 #include "cpm_size.h"
 #include "cpm_transaction.h"
 #include "cpm_var.h"
-
-/* To whom OpenSIPS changes after mod_init (main.c). */
-extern int uid, gid;
 
 const struct cpm_core *cpm_core_api = NULL;
 struct cpm_service *cpm_service = NULL;
@@ -154,10 +153,18 @@ static int script_ended(struct sip_msg *msg, void *param)
 static int mod_init(void)
 {
 	char room[MAX_URI_SIZE];
+	int to_user = 0, to_group = 0;
 
 	if(cpm_ensure_service() < 0)
 		return -1;
-	if(cpm_core_api->service_start(cpm_service, own_uri(room, sizeof(room)), (uint32_t)uid, (uint32_t)gid) < 0)
+	/* To whom OpenSIPS changes after mod_init: it has read the names already, and refused wrong ones. */
+	if(user != NULL)
+		user2uid(&to_user, &to_group, user);
+	if(group != NULL)
+		group2gid(&to_group, group);
+	if(cpm_core_api->service_start(
+			   cpm_service, own_uri(room, sizeof(room)), (uint32_t)to_user, (uint32_t)to_group)
+			< 0)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;

@@ -68,7 +68,7 @@ static int is_connection_full(struct place *place)
 			   place->socket)
 			!= 1)
 		return 0;
-	is_full = connection->async != NULL && connection->async->pending >= protos[place->proto].net.stream.async_chunks;
+	is_full = connection->async != NULL && connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
 	tcp_conn_release(connection, 0);
 	return is_full;
 }
@@ -234,7 +234,7 @@ static int is_known(struct sip_msg *msg)
 	char *at, *dot, *end;
 	struct cell *t;
 
-	if(branch == NULL || branch->value.len <= MCOOKIE_LEN)
+	if(branch == NULL || branch->value.len <= (int)MCOOKIE_LEN)
 		return 0;
 	at = branch->value.s + MCOOKIE_LEN;
 	end = branch->value.s + branch->value.len;
