@@ -1,8 +1,8 @@
 //! What the headers of one release of a proxy have and those of another have not.
 //!
-//! Asked of the compiler, not of the version number: a file in `build/features/<proxy>/` compiles with
-//! the headers that have the feature, and the shim is then compiled with `CPM_HAS_` and the file's
-//! name. Distributions carry newer code back, and the next release will differ in what nobody
+//! Asked of the compiler, not of the version number: a file in `build/features/<proxy>/` compiles
+//! with the headers that have the feature, and the shim is then compiled with `CPM_HAS_` and the
+//! file's name. Distributions carry newer code back, and the next release will differ in what nobody
 //! foresees.
 
 use std::ffi::OsStr;

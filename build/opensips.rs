@@ -134,9 +134,8 @@ pub(crate) fn find_modules(binary: &Path) -> Option<PathBuf> {
         "../lib/opensips/modules",
         "../lib/x86_64-linux-gnu/opensips/modules",
     ];
-    let has_tm = |place: &PathBuf| {
-        place.join("tm.so").is_file() || place.join("tm").join("tm.so").is_file()
-    };
+    let has_tm =
+        |place: &PathBuf| place.join("tm.so").is_file() || place.join("tm").join("tm.so").is_file();
     places
         .iter()
         .map(|place| beside.join(place).join(""))
@@ -150,10 +149,7 @@ fn named(variable: &str) -> Option<PathBuf> {
 }
 
 fn ask(binary: &Path) -> Result<Identity, String> {
-    let output = Command::new(binary)
-        .arg("-V")
-        .stdin(Stdio::null())
-        .output();
+    let output = Command::new(binary).arg("-V").stdin(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     text.ok()
         .and_then(|text| Identity::read(&text))
@@ -199,9 +195,7 @@ fn ask_make(tree: &Path, work: &Path) -> Result<Compile, String> {
     let Some(compiler) = words.next().filter(|_| output.status.success()) else {
         return Err(no_defines(last_line(&output.stderr)));
     };
-    let mut flags = words
-        .filter(|word| touches_code(word))
-        .collect::<Vec<_>>();
+    let mut flags = words.filter(|word| touches_code(word)).collect::<Vec<_>>();
     flags.push(String::from("-DMOD_NAME=cpm"));
     let configuration = ["Makefile.conf", "Makefile.defs"]
         .iter()

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Definitions shared by all files of every shim. A shim holds what is specific to its proxy: tables,
- * variables, routes, transactions. Every decision is the core's (c_api/cpm.h).
+ * Definitions shared by all files of every shim. A shim holds what is specific to its proxy:
+ * tables, variables, routes, transactions. Every decision is the core's (c_api/cpm.h).
  *
  * Each shim provides "cpm_proxy.h" with everything that differs between the proxies and that
  * c_api/common needs: headers, types, and cpm_proxy_refresh(), which applies changed settings. str,

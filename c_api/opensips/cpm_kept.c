@@ -7,7 +7,6 @@
 #include "timer.h"
 
 #include "cpm_kept.h"
-#include "cpm_transaction.h"
 
 struct kept {
 	struct kept *next;
@@ -40,19 +39,8 @@ static struct kept *take_due(unsigned now)
 	return due;
 }
 
-static void answer(uint64_t transaction)
-{
-	static const struct cpm_reply timeout = {.code = 408, .reason = "Request Timeout"};
-	struct cell *t = cpm_transaction_find(transaction);
-	int is_open;
-
-	if(t == NULL)
-		return;
-	is_open = t->uas.status < 200;
-	cpm_tm.unref_cell(t);
-	if(is_open && cpm_transaction_reply(NULL, transaction, &timeout, 0))
-		LM_NOTICE("a request that another process had taken was not answered in time\n");
-}
+/* What happens to each. */
+static void (*end_transaction)(uint64_t transaction);
 
 static void check(unsigned int ticks, void *param)
 {
@@ -61,13 +49,14 @@ static void check(unsigned int ticks, void *param)
 	(void)param;
 	while((entry = due) != NULL) {
 		due = entry->next;
-		answer(entry->transaction);
+		end_transaction(entry->transaction);
 		shm_free(entry);
 	}
 }
 
-int cpm_kept_init(void)
+int cpm_kept_init(void (*end)(uint64_t transaction))
 {
+	end_transaction = end;
 	all = shm_malloc(sizeof(*all));
 	if(all == NULL || lock_init(&all->lock) == NULL) {
 		LM_ERR("no more shared memory\n");

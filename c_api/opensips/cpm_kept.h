@@ -9,11 +9,11 @@
 
 #include "cpm_shim.h"
 
-/* Before the fork. 0, or -1 after a log line. */
-int cpm_kept_init(void);
+/* Before the fork. `end` is called for each transaction whose time has come, replied in or not. 0,
+ * or -1 after a log line. */
+int cpm_kept_init(void (*end)(uint64_t transaction));
 
-/* Has a transaction answered with 408 if nobody has replied in it within so many milliseconds. 0,
- * or -1: there is no memory. */
+/* Has a transaction ended in so many milliseconds. 0, or -1: there is no memory. */
 int cpm_kept_add(uint64_t transaction, unsigned milliseconds);
 
 #endif

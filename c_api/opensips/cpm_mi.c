@@ -4,8 +4,8 @@
 #include "cpm_express.h"
 #include "cpm_mi.h"
 
-/* An answer on its way into the result of a command: each record is an object, its parts an array in
- * it. */
+/* An answer on its way into the result of a command: each record is an object, its parts an array
+ * in it. */
 struct answer {
 	mi_item_t *records; /* an array for several records, or NULL: the result is the one record */
 	mi_item_t *record, *parts;

@@ -112,9 +112,9 @@ static void run_sessions(int index)
 	run(CPM_PROCESS_SESSIONS);
 }
 
-/* By their numbers in enum cpm_process; OpenSIPS reads the rest, which mod_init fills in, after
- * mod_init. They have no IPC: OpenSIPS then ends them by a signal, which they can take in time. With
- * a script, since tm runs its local_route for what they send. */
+/* By their numbers in enum cpm_process. mod_init fills in the rest before OpenSIPS reads it. They
+ * have no IPC, so OpenSIPS ends them by a signal, which they can take in time. They have a script,
+ * because tm runs its local_route for what they send. */
 #define PROCESS(function) {0, 0, 0, function, 0, PROC_FLAG_INITCHILD | PROC_FLAG_NEEDS_SCRIPT}
 static proc_export_t processes[CPM_PROCESSES + 1] = {
 	PROCESS(run_fan_out),
@@ -157,7 +157,7 @@ static int mod_init(void)
 
 	if(cpm_ensure_service() < 0)
 		return -1;
-	/* To whom OpenSIPS changes after mod_init: it has read the names already, and refused wrong ones. */
+	/* The user that OpenSIPS changes to after mod_init. It has checked the names already. */
 	if(user != NULL)
 		user2uid(&to_user, &to_group, user);
 	if(group != NULL)
@@ -172,7 +172,7 @@ static int mod_init(void)
 		LM_ERR("the end of the routing script could not be hooked\n");
 		return -1;
 	}
-	if(cpm_counters_register() < 0 || cpm_kept_init() < 0 || plan_processes() < 0)
+	if(cpm_counters_register() < 0 || cpm_kept_init(cpm_transaction_time_out) < 0 || plan_processes() < 0)
 		return -1;
 	return cpm_routes_lookup();
 }

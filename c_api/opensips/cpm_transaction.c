@@ -235,3 +235,17 @@ void cpm_transaction_cancel(uint64_t transaction)
 	cpm_tm.t_cancel_trans(t, NULL);
 	cpm_tm.unref_cell(t);
 }
+
+void cpm_transaction_time_out(uint64_t number)
+{
+	static const struct cpm_reply timeout = {.code = 408, .reason = "Request Timeout"};
+	struct cell *t = cpm_transaction_find(number);
+	int is_open;
+
+	if(t == NULL)
+		return;
+	is_open = t->uas.status < 200;
+	cpm_tm.unref_cell(t);
+	if(is_open && cpm_transaction_reply(NULL, number, &timeout, 0))
+		LM_NOTICE("a request that another process had taken was not answered in time\n");
+}

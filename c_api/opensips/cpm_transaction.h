@@ -19,6 +19,9 @@ uint64_t cpm_number_of(unsigned hash_index, unsigned label);
 /* The transaction with this number. NULL: it is gone. The reference to it is to be given back. */
 struct cell *cpm_transaction_find(uint64_t number);
 
+/* Answers a transaction with 408 if nobody has replied in it. */
+void cpm_transaction_time_out(uint64_t number);
+
 /* The one branch of an outgoing request. */
 static inline struct ua_client *cpm_branch_of(struct cell *t)
 {

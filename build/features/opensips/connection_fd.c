@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* OpenSIPS 3.6: whoever looks a TCP connection up may have its descriptor, with one argument more. */
+/* OpenSIPS 3.6: looking up a TCP connection takes one argument more, for its descriptor. */
 #include "net/net_tcp.h"
 
 int feature(struct tcp_connection **connection, const struct socket_info *socket)
