@@ -1,4 +1,4 @@
-//! One message on its way over MSRP: binding SEND, chunks, responses (7.2.1.2-200-F to -I).
+//! Sending one message over MSRP: binding SEND, chunks, responses (7.2.1.2-200-F to -I).
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use cpm_wire::msrp_session::{Endpoint, EndpointConfig, EndpointEvent, RESPONSE_T
 use crate::identifiers::Random;
 use crate::outcome::MsrpFailure;
 
-/// How long the other end may take nothing while there is something to send.
+/// How long the peer may accept no data while there is some to send.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Chunks that may wait for their response before the next one starts.
+/// Maximum number of chunks waiting for their response before the next one starts.
 const WINDOW: usize = 16;
-/// Most content that is given out at once.
+/// Maximum content returned at once.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// Sends one message over one connection that is open.
@@ -27,7 +27,7 @@ pub(super) struct MsrpSender {
     message_id: TransactionId,
     /// Bytes per chunk, at least 1.
     chunk_bytes: usize,
-    /// Where the next piece starts.
+    /// Start of the next piece.
     offset: usize,
     chunk: Option<Chunk>,
     answered: u64,

@@ -1,4 +1,4 @@
-//! Messages in a folder: each as an object of the message store, its parts as files beside it.
+//! Messages in a folder: each as an object of the message store, with its parts as separate files.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,7 +10,7 @@ use cpm_client::StoredMessage;
 use crate::content::ReceivedPart;
 use crate::exit::Problem;
 
-/// Longest name of a file that is made of an identifier.
+/// Maximum length of a file name made from an identifier.
 const MAX_NAME_BYTES: usize = 64;
 
 /// Reads an object.
