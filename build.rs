@@ -1,6 +1,6 @@
-//! Makes the Rust side of `c_api/cpm.h`, and with the feature `kamailio` or `opensips` compiles the
-//! shim into the cdylib, for the very proxy that will load it. What does not fit stops the build
-//! with one line.
+//! Generates the Rust side of `c_api/cpm.h`, and with the feature `kamailio` or `opensips` compiles
+//! the shim into the cdylib, for the very proxy that will load it. Any mismatch stops the build with
+//! a one-line message.
 
 #[path = "build/features.rs"]
 mod features;
@@ -57,7 +57,7 @@ fn main() {
         None => Ok(()),
     });
     if let Err(line) = result {
-        // Cargo fails the build for this line, and without an exit status prints nothing beside it.
+        // Cargo fails the build for this line, and without an exit status prints nothing else.
         println!("cargo::error={line}");
     }
 }
@@ -76,7 +76,7 @@ fn bind_contract() -> Result<(), String> {
         .prepend_enum_name(false)
         .formatter(bindgen::Formatter::None);
 
-    // bindgen panics when it cannot load libclang; a backtrace would bury the one thing to say.
+    // bindgen panics when it cannot load libclang; a backtrace would hide the message.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let generated = panic::catch_unwind(panic::AssertUnwindSafe(|| builder.generate()));
@@ -95,8 +95,8 @@ fn bind_contract() -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", output.display()))
 }
 
-/// `c_api/common/*.c` and those of the proxy, linked whole into the cdylib, with the symbols that
-/// the loader looks up visible.
+/// `c_api/common/*.c` and those of the proxy, linked whole into the cdylib; the symbols that the
+/// loader looks up are visible.
 fn compile_shim(proxy: Proxy) -> Result<(), String> {
     let native = Path::new("c_api").join(proxy.name());
     let folders = [Path::new("c_api/common"), native.as_path()];
@@ -128,7 +128,7 @@ fn compile_shim(proxy: Proxy) -> Result<(), String> {
         sources.extend(entries);
     }
     sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
-    // The order that a directory is read in must not show in the module.
+    // The order of directory entries must not affect the module.
     sources.sort();
 
     let mut build = cc::Build::new();
@@ -136,7 +136,7 @@ fn compile_shim(proxy: Proxy) -> Result<(), String> {
         .compiler(&compile.compiler)
         .flags(&compile.flags)
         .flags(&features)
-        // As system headers, the proxy's own warnings are not ours.
+        // As system headers, so that the proxy's own warnings do not fail the build.
         .flag("-isystem")
         .flag(&compile.include)
         .include("c_api")
