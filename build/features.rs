@@ -2,8 +2,8 @@
 //!
 //! Asked of the compiler, not of the version number: a file in `build/features/<proxy>/` compiles
 //! with the headers that have the feature, and the shim is then compiled with `CPM_HAS_` and the
-//! file's name. Distributions carry newer code back, and the next release will differ in what nobody
-//! foresees.
+//! file's name. Distributions carry newer code back, and the next release will differ in what
+//! nobody foresees.
 
 use std::ffi::OsStr;
 use std::fs;

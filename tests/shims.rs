@@ -26,8 +26,13 @@ fn each_shim_fills_every_member_of_the_host_table() {
 /// command of its management interface.
 #[test]
 fn both_shims_have_the_same_functions_and_commands() {
-    let [of_kamailio, of_opensips] =
-        SHIMS.map(|shim| quoted(&read(&format!("c_api/{shim}/cpm_mod.c")), "{\"cpm_", "(\"cpm_"));
+    let [of_kamailio, of_opensips] = SHIMS.map(|shim| {
+        quoted(
+            &read(&format!("c_api/{shim}/cpm_mod.c")),
+            "{\"cpm_",
+            "(\"cpm_",
+        )
+    });
     assert!(of_kamailio.contains("handle"), "{of_kamailio:?}");
     assert_eq!(of_kamailio, of_opensips);
 
