@@ -1,6 +1,6 @@
-//! Wire formats of CPM, what two ends of a SIP dialog or an MSRP session do, and how names are
-//! looked up: without sockets, clock, files, threads or source of randomness. The module and the
-//! CPM Client are built on it.
+//! Wire formats of CPM, the two ends of SIP dialogs and MSRP sessions, and the look-up of names:
+//! without sockets, clock, files, threads or source of randomness. The module and the CPM Client use
+//! it.
 //!
 //! - Floor 1: [`msrp_session`], MSRP session ends and the fan-out to legs; [`sip_ua`], dialogs and
 //!   session timers; [`locating`], where hosts and SIP domains are.
