@@ -887,7 +887,7 @@ fn the_limit_counts_distinct_recipients() {
             answer.header("Warning"),
             Some("399 example.com \"102 Too many recipients\"")
         );
-        bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        bill.expect_nothing_until(|| proxy.ping());
     }
     capture.stop().assert_clean();
     proxy.stop();
