@@ -39,7 +39,7 @@ const WIDEST_BAR: f64 = 30.0;
 const BOTTOM: f64 = 64.0;
 
 /// Told apart with every kind of colour blindness (after Okabe and Ito); ours is the strong one.
-const COLOURS: [&str; 4] = ["#0072b2", "#e69f00", "#009e73", "#999999"];
+const COLOURS: [&str; 5] = ["#0072b2", "#56b4e9", "#e69f00", "#009e73", "#999999"];
 
 const STYLE: &str = "text{font-family:system-ui,sans-serif;font-size:12px;fill:#24292f}\
 .title{font-size:17px;font-weight:600}.value{font-size:11px;text-anchor:middle}.middle{text-anchor:middle}\

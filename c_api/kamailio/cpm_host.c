@@ -3,6 +3,7 @@
 
 #include "cpm_counters.h"
 #include "cpm_db.h"
+#include "cpm_express.h"
 #include "cpm_forward.h"
 #include "cpm_host.h"
 #include "cpm_processes.h"
@@ -44,9 +45,9 @@ static void host_log(enum cpm_log_level level, struct cpm_str text)
 	}
 }
 
-/* Not Kamailio's shared memory, whose size the operator has chosen for other things: pages of it
- * that are never written to take no room. Anonymous, so that it is zeroed, and gone with the
- * last process. */
+/* Not Kamailio's shared memory, whose size the operator has chosen for other purposes: pages that
+ * are never written take no memory here. Anonymous, so it is zeroed, and released with the last
+ * process. */
 static void *host_share(size_t size)
 {
 	void *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -72,6 +73,8 @@ const struct cpm_host cpm_kamailio_host = {
 	.acknowledged = cpm_transaction_acknowledged,
 	.way = cpm_send_way,
 	.send = cpm_send,
+	.express_way = cpm_express_way,
+	.express_send = cpm_express_send,
 	.cancel = cpm_transaction_cancel,
 	.forward = cpm_forward,
 	.suspend = cpm_forward_suspend,

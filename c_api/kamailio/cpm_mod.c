@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The module as Kamailio sees it: tables and lifecycle, nothing else.
+ * The module's interface to Kamailio: tables and lifecycle, nothing else.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 
 #include "cpm_cfg.h"
 #include "cpm_counters.h"
+#include "cpm_express.h"
 #include "cpm_host.h"
 #include "cpm_kemi.h"
 #include "cpm_parameters.h"
@@ -25,7 +26,7 @@
 #include "cpm_unparsed.h"
 #include "cpm_var.h"
 
-/* What the loader looks up; everything else in the shim is hidden (build.rs compiles it so). */
+/* The loader looks these up; everything else in the shim is hidden (build.rs compiles it so). */
 #pragma GCC visibility push(default)
 char *module_version = SER_FULL_VERSION;
 char *module_flags = SER_COMPILE_FLAGS;
@@ -60,8 +61,8 @@ static pv_export_t variables[] = {
 	{{0, 0}, 0, 0, 0, 0, 0, 0, 0}
 };
 
-/* Where the proxy itself is reached: its first listener, as it advertises itself. Empty: it has
- * none for SIP. */
+/* The proxy's own address: its first listener, as it advertises itself. Empty: it has no SIP
+ * listener. */
 static struct cpm_str own_uri(char *room, size_t len)
 {
 	struct cpm_str uri = {room, 0};
@@ -138,6 +139,8 @@ static int child_init(int rank)
 	unsigned n;
 	int i;
 
+	if(cpm_express_child_init(rank) < 0)
+		return -1;
 	if(rank != PROC_MAIN)
 		return 0;
 	for(i = 0; i < CPM_PROCESSES; i++) {
@@ -148,6 +151,12 @@ static int child_init(int rank)
 		}
 	}
 	return 0;
+}
+
+/* Every reply that the proxy receives, before tm or after it. 0: it goes no further. */
+static int response(sip_msg_t *msg)
+{
+	return cpm_express_response(msg) ? 0 : cpm_send_response(msg);
 }
 
 static void mod_destroy(void)
@@ -165,14 +174,14 @@ struct module_exports exports = {
 	cpm_parameters,
 	0,         /* RPC commands */
 	variables, /* pseudo-variables */
-	cpm_send_response,
+	response,
 	mod_init,
 	child_init,
 	mod_destroy
 };
 
-/* Called when the module is loaded: parameters are set and KEMI engines look for functions
- * before mod_init. */
+/* Called when the module is loaded: parameters are set and KEMI engines look for functions before
+ * mod_init. */
 int mod_register(char *path, int *dlflags, void *p1, void *p2)
 {
 	(void)path;

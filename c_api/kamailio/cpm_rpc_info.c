@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * RPC commands that tell what there is: parameters with their values, counters.
+ * RPC commands that list parameters with their values, and counters.
  */
 #include "core/counters.h"
 
+#include "cpm_express.h"
 #include "cpm_route.h"
 #include "cpm_rpc.h"
 
@@ -54,7 +55,8 @@ void cpm_rpc_config(rpc_t *rpc, void *context)
 			return;
 		}
 	}
-	rpc->struct_add(list, "s", "event_callback", cpm_event_callback.len > 0 ? cpm_event_callback.s : "");
+	rpc->struct_add(list, "ss", "express_lane", cpm_express_state(), "event_callback",
+			cpm_event_callback.len > 0 ? cpm_event_callback.s : "");
 }
 
 const char *cpm_rpc_stats_doc[] = {"Lists the module's counters with their values, the sum of all processes.", 0};

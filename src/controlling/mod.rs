@@ -28,6 +28,7 @@
 //! | `refusal` | refusals and the replies that carry them |
 //! | `sending` | sending an accepted request on, in either mode |
 //! | `pager_mode` | the outgoing MESSAGE requests, how they end, and the ISF (9.1.1, 6.5) |
+//! | `express` | the express lane: transactions of our own for the copies of pager mode |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
 //! | `attempt`, `again` | which outgoing request it is; once more, for another address |
 //! | `disposition` | disposition notifications: those that come back, and our own |
@@ -41,6 +42,7 @@ mod checks;
 mod classify;
 mod dialog_names;
 mod disposition;
+pub mod express;
 mod group_lookup;
 mod group_session_identity;
 mod handed_over;

@@ -1,7 +1,9 @@
 //! The service: its settings, its addresses, and what its processes share.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::express::Lane;
 use super::ids::{Ids, RequestIds};
 use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
@@ -59,6 +61,8 @@ pub struct ControllingFunction {
     /// The requests that were taken last, where they are remembered.
     requests: Option<RequestTable>,
     ids: Ids,
+    /// The express lane, where there is one.
+    lane: Option<Rc<RefCell<Lane>>>,
     /// How many recipients are awaited for whom, where processes share memory.
     pub(super) outstanding: Option<OutstandingTable>,
 }
@@ -107,6 +111,7 @@ impl ControllingFunction {
             names: Names::default(),
             requests: None,
             ids: Ids::random(),
+            lane: None,
             outstanding: None,
         })
     }
@@ -188,6 +193,7 @@ impl ControllingFunction {
         other.names = self.names.clone();
         other.requests = self.requests.clone();
         other.ids = self.ids.clone();
+        other.lane = self.lane.clone();
         other.outstanding = self.outstanding.clone();
         Ok(match large_mode {
             Some(large_mode) => other.with_large_mode(large_mode),
@@ -199,6 +205,17 @@ impl ControllingFunction {
     pub fn with_outstanding(mut self, outstanding: OutstandingTable) -> Self {
         self.outstanding = Some(outstanding);
         self
+    }
+
+    /// The same, with this lane for copies.
+    pub fn with_lane(mut self, lane: Lane) -> Self {
+        self.lane = Some(Rc::new(RefCell::new(lane)));
+        self
+    }
+
+    /// The express lane, where there is one.
+    pub fn lane(&self) -> Option<&RefCell<Lane>> {
+        self.lane.as_deref()
     }
 
     /// The settings.

@@ -2,6 +2,7 @@
 //! of its own.
 
 use super::bindings::{CPM_ABI, cpm_core as CoreTable};
+use super::express::{express_heard, uses_express};
 use super::mailbox::{
     mailbox_fd, mailbox_new, mailbox_stop, mailbox_take, mailbox_takes, mailbox_work, plan,
 };
@@ -40,6 +41,8 @@ static CORE: CoreTable = CoreTable {
     ended: Some(ended),
     is_session_name: Some(is_session_name),
     responded: Some(responded),
+    uses_express: Some(uses_express),
+    express_heard: Some(express_heard),
     plan: Some(plan),
     mailbox_new: Some(mailbox_new),
     mailbox_fd: Some(mailbox_fd),

@@ -7,11 +7,15 @@ use std::sync::atomic::AtomicU64;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::bindings::{
-    self, cpm_address, cpm_changed, cpm_forwarding, cpm_host, cpm_log_level, cpm_outgoing,
-    cpm_process, cpm_reply, cpm_request, cpm_str, cpm_token,
+    self, cpm_address, cpm_changed, cpm_express_batch, cpm_express_copy, cpm_express_way,
+    cpm_forwarding, cpm_host, cpm_log_level, cpm_outgoing, cpm_process, cpm_reply, cpm_request,
+    cpm_str, cpm_token,
 };
+use super::way::{address_to_c, way_of};
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{AboutRequest, Counter, Forwarding, LogLevel, MAX_LOGGED_CALL_ID_BYTES};
+use crate::controlling::{
+    AboutRequest, Counter, Forwarding, LogLevel, MAX_LOGGED_CALL_ID_BYTES, express,
+};
 use crate::group::source::{DatabaseError, GroupDatabase, MAX_SOURCES};
 use crate::operator::Event;
 use crate::processes::{
@@ -178,6 +182,32 @@ impl Proxy for CHost<'_> {
             bindings::CPM_SENT_DROPPED => Transmitted::Dropped,
             _ => Transmitted::Failed,
         }
+    }
+
+    fn express_way(&self, outgoing: &Outgoing<'_>, hop: &str) -> Option<express::Way<'_>> {
+        let lent = lend_outgoing(outgoing);
+        let mut way = cpm_express_way::default();
+        let hop = lend(hop.as_bytes());
+        let is_open = call!(self.express_way(&raw const lent, hop, &raw mut way) else 0) == 1;
+        // SAFETY: they live as long as the process (cpm.h).
+        let via = unsafe { [borrowed(way.via_before), borrowed(way.via_behind)] };
+        is_open.then(|| way_of(&way, via))
+    }
+
+    fn express_send(&self, batch: &express::Batch) -> usize {
+        let copies = batch.copies().map(|(head, to)| cpm_express_copy {
+            head: lend(head),
+            to: address_to_c(to),
+        });
+        let copies: Vec<cpm_express_copy> = copies.collect();
+        let lent = cpm_express_batch {
+            is_reliable: c_int::from(batch.transport == express::Transport::Tcp),
+            socket: batch.socket,
+            tail: lend(&batch.tail),
+            copies: copies.as_ptr(),
+            n: copies.len(),
+        };
+        call!(self.express_send(&raw const lent) else copies.len())
     }
 
     fn cancel(&self, invite: TransactionKey) {

@@ -27,6 +27,7 @@ pub mod bindings {
 
 mod boundary;
 mod core;
+mod express;
 mod handle;
 mod host;
 mod mailbox;
@@ -36,5 +37,6 @@ mod parameters;
 mod request;
 mod service;
 mod unparsed;
+mod way;
 
 pub use self::core::cpm_core;

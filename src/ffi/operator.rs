@@ -78,6 +78,9 @@ pub(super) extern "C" fn query(
             let question = match (query, session) {
                 (bindings::CPM_QUERY_SESSIONS, _) => Question::Sessions,
                 (bindings::CPM_QUERY_RELAY, _) => Question::Relay,
+                (bindings::CPM_QUERY_EXPRESS, _) => {
+                    return result_of(running.list_express(proxy, &mut CVisitor { table, to }));
+                }
                 (bindings::CPM_QUERY_FORGET_GROUPS, _) => {
                     return result_of(running.forget_groups());
                 }

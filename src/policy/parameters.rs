@@ -99,6 +99,15 @@ pub const ALL: &[Parameter] = &[
     )
     .repeatable(names::MAX_SERVERS),
     Parameter::new(
+        "express",
+        Kind::Words(&[
+            word("auto", |s| s.express = true),
+            word("no", |s| s.express = false),
+        ]),
+        "whether copies may leave past the proxy's transactions",
+    )
+    .default("auto"),
+    Parameter::new(
         "isf_uri",
         Kind::Uri(|s, v| assign(&mut s.isf_uri, ServiceUri::parse(v).map(Some))),
         "the Interworking Selection Function",

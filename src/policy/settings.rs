@@ -28,6 +28,8 @@ unset_at_first! {
         pub outbound_proxy: Option<ServiceUri>,
         /// `dns_server`: who is asked for names; without it those of the system.
         pub dns_servers: Vec<SocketAddr>,
+        /// `express`: whether copies may leave past the proxy's transactions.
+        pub express: bool,
         /// `isf_uri`: the Interworking Selection Function (6.5).
         pub isf_uri: Option<ServiceUri>,
         /// `isf_codes`: the failures that lead to interworking.

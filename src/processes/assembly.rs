@@ -8,8 +8,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::current::Current;
+use super::heard::MAX_LISTED;
 use super::proxy::Proxy;
 use super::query::{Desk, QueryResult, SharedGauges, Visitor, visit};
+use crate::controlling::express::{Lane, LaneMemory};
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{ControllingFunction, GroupFinder, Ids, SenderTable, fill_random};
 use crate::group::source::SourceError;
@@ -152,6 +154,12 @@ impl Service {
         if let Some(words) = proxy.share(OutstandingTable::WORDS) {
             control = control.with_outstanding(OutstandingTable::new(words, key_seed, monotonic_s));
         }
+        if control.settings().express
+            && let Some(words) = proxy.share(LaneMemory::WORDS)
+        {
+            let lane = Lane::new(LaneMemory::new(words), fill_random);
+            control = control.with_lane(lane);
+        }
         let mut relay = None;
         if control.settings().large_mode.is_on() {
             let settings = RelaySettings {
@@ -192,7 +200,14 @@ impl Service {
 
     /// The value of a gauge at the moment.
     pub fn gauge(&self, gauge: Gauge) -> u64 {
-        self.shared.gauges.read(gauge)
+        let control = self.control();
+        let lane = control.lane().map(RefCell::borrow);
+        let memory = lane.as_ref().map(|lane| lane.memory());
+        match gauge {
+            Gauge::ExpressOutstanding => memory.map_or(0, LaneMemory::outstanding),
+            Gauge::ExpressMemory => memory.map_or(0, LaneMemory::bytes),
+            _ => self.shared.gauges.read(gauge),
+        }
     }
 
     /// Has each group read again when it is next sent to.
@@ -201,6 +216,17 @@ impl Service {
             return QueryResult::Off;
         }
         self.shared.flushes.fetch_add(1, Relaxed);
+        QueryResult::Answered
+    }
+
+    /// What is outstanding in the express lane. `visitor` gets it.
+    pub fn list_express(&self, proxy: &dyn Proxy, visitor: &mut dyn Visitor) -> QueryResult {
+        let control = self.control();
+        let Some(lane) = control.lane() else {
+            return QueryResult::Off;
+        };
+        let list = lane.borrow().list(proxy.now_ms(), MAX_LISTED);
+        visit(&list, visitor);
         QueryResult::Answered
     }
 

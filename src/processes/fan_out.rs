@@ -5,6 +5,7 @@ use std::io;
 
 use bytes::Bytes;
 
+use super::heard;
 use super::late;
 use super::letter::Letter;
 use super::lookup::Lookup;
@@ -116,24 +117,31 @@ impl FanOutProcess {
             }
             number += 1;
         }
-        let turn = Sender::new(service.names(), proxy).with_turn(TURN_MS);
-        if late::work(&self.room, service, proxy, || turn.is_turn_over()) || is_wanted_now {
+        let turn = Sender::new(service, proxy).with_turn(TURN_MS);
+        let has_more = late::work(&self.room, service, proxy, || turn.is_turn_over());
+        drop(turn);
+        let swept = heard::sweep(service, proxy);
+        if has_more || is_wanted_now {
             0
         } else if !self.jobs.is_empty() || self.room.borrow().for_room() > 0 {
-            ROOM_RETRY_MS
+            match swept {
+                -1 => ROOM_RETRY_MS,
+                wanted => wanted.min(ROOM_RETRY_MS),
+            }
         } else {
-            -1
+            swept
         }
     }
 
     /// One turn of one job.
     fn run(&mut self, number: usize, service: &ControllingFunction, proxy: &dyn Proxy) -> Progress {
         let one = &mut self.jobs[number];
-        let sender = Sender::new(service.names(), proxy)
+        let sender = Sender::new(service, proxy)
             .with_turn(TURN_MS)
             .in_room(&self.room);
         let is_last = proxy.now_ms() >= one.deadline_ms;
         let progress = service.run(&mut one.job, &sender, is_last);
+        sender.flush();
         // It does not wait for recipients whose connection is full.
         if !one.is_answered && (progress == Progress::Done || one.job.is_reply_due()) {
             one.is_answered = true;

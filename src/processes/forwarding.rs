@@ -25,7 +25,7 @@ pub fn forward_notification(
     if !is_of(received.message, &["MESSAGE"]) {
         return Script::No;
     }
-    let sender = Sender::new(service.names(), proxy);
+    let sender = Sender::new(service, proxy);
     let notification = service.forward_notification(received, is_asked, &sender);
     if matches!(notification, Forwarded::NotOurs) {
         return Script::No;
@@ -103,7 +103,7 @@ pub fn refuse_unparsed(
     is_unseen: bool,
     proxy: &dyn Proxy,
 ) -> Option<Unparsed> {
-    let sender = Sender::new(service.names(), proxy);
+    let sender = Sender::new(service, proxy);
     if is_unseen {
         service.refuse_unseen(request, &sender)
     } else {

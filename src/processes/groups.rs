@@ -61,7 +61,7 @@ impl GroupsProcess {
         match ReceivedRequest::resume(service, &received, asked.transaction, originator) {
             Some(resumed) => {
                 let group = if proxy.now_ms() < asked.deadline_ms {
-                    let sender = Sender::new(service.names(), proxy);
+                    let sender = Sender::new(service, proxy);
                     let request = resumed.request().borrow();
                     self.finder
                         .look_up(&request, proxy.now_ms(), SystemTime::now(), proxy, &sender)

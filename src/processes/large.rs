@@ -65,7 +65,7 @@ impl SessionsProcess {
     ) {
         self.taken += 1;
         self.sessions.serve(service);
-        let host = Sender::new(service.names(), proxy);
+        let host = Sender::new(service, proxy);
         let now = Instant::now();
         let sessions = &mut self.sessions;
         match letter {
@@ -88,7 +88,7 @@ impl SessionsProcess {
                 sessions.handle_invited(now, &call_id, transaction, &host);
             }
             Letter::Query(number, question) => self.answer(now, number, question, &host),
-            Letter::Job(..) | Letter::Waiting(_) | Letter::Group(_) => {}
+            Letter::Job(..) | Letter::Waiting(_) | Letter::Wake | Letter::Group(_) => {}
         }
         self.carry_out_commands();
     }
@@ -106,7 +106,7 @@ impl SessionsProcess {
         let had_all = self.taken < ENTRIES_PER_TURN;
         self.taken = 0;
         self.sessions.serve(service);
-        let host = Sender::new(service.names(), proxy);
+        let host = Sender::new(service, proxy);
         let now = Instant::now();
         let relay_had_all = self.take_relay_events(now, proxy, &host);
         let mut wake = self.sessions.work(now, &host);
@@ -173,20 +173,22 @@ impl SessionsProcess {
             Gauge::Memory => totals.memory_bytes as u64,
             Gauge::Spool => totals.spool_bytes,
             Gauge::HeldBack => totals.held_back as u64,
+            // What the lane itself knows.
+            Gauge::ExpressOutstanding | Gauge::ExpressMemory => 0,
         });
         self.sessions.len() + totals.connections > 0
     }
 
     /// A call has panicked: the session that was at work is lost, the others go on.
     pub(super) fn handle_panic(&mut self, service: &Rc<ControllingFunction>, proxy: &dyn Proxy) {
-        let host = Sender::new(service.names(), proxy);
+        let host = Sender::new(service, proxy);
         self.sessions.handle_panic(&host);
         self.carry_out_commands();
     }
 
     /// The proxy ends: everybody is told what can be told at once.
     pub(super) fn stop(mut self, service: &Rc<ControllingFunction>, proxy: &dyn Proxy) {
-        let host = Sender::new(service.names(), proxy);
+        let host = Sender::new(service, proxy);
         self.sessions.shut_down(Instant::now(), &host);
         self.carry_out_commands();
         self.relay.stop(RELAY_STOP);

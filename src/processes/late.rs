@@ -4,11 +4,12 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
+use super::express;
 use super::letter::{SessionInput, Waiting, What};
 use super::outcome::message_ended;
 use super::outgoing::Outgoing;
 use super::proxy::{Proxy, Transmitted};
-use super::sender::NOT_SENDABLE;
+use super::sender::{NOT_SENDABLE, Sender};
 use super::tell::{tell_invited, tell_sessions};
 use super::waiting::{Entry, WaitingRoom};
 use super::way::choose;
@@ -49,7 +50,7 @@ pub(super) fn work(
         let tried = if entry.places.is_empty() {
             Tried::Failed
         } else {
-            send(proxy, &entry)
+            send(service, proxy, &entry)
         };
         if tried == Tried::NotNow && now_ms < entry.deadline_ms {
             room.borrow_mut().put_back(ticket, entry);
@@ -69,7 +70,7 @@ pub(super) fn work(
 }
 
 /// Sends a request whose places are known.
-fn send(proxy: &dyn Proxy, entry: &Entry) -> Tried {
+fn send(service: &ControllingFunction, proxy: &dyn Proxy, entry: &Entry) -> Tried {
     let request = match &entry.waiting.what {
         What::Forward {
             transaction,
@@ -97,6 +98,9 @@ fn send(proxy: &dyn Proxy, entry: &Entry) -> Tried {
     }
     if !is_in_dialog {
         outgoing.token.name = spot.name.map_or(0, NameTag::bits);
+    }
+    if !is_in_dialog && !spot.has_others && express::take(service, proxy, &outgoing, &spot.uri) {
+        return Tried::Done;
     }
     match proxy.send(&outgoing, &spot.uri) {
         Transmitted::Sent(transaction) => {
@@ -139,7 +143,8 @@ pub(super) fn fail(waiting: &Waiting, why: &str, service: &ControllingFunction, 
         ("MESSAGE", _) => {
             let text = outgoing.text();
             let text = text.strip_suffix(&[0]).unwrap_or(&text);
-            message_ended(service, proxy, code, outgoing.token.attempt, text, reason);
+            let sender = Sender::new(service, proxy);
+            message_ended(service, &sender, code, outgoing.token.attempt, text, reason);
         }
         ("INVITE", None) => tell_invited(proxy, outgoing.call_id, None),
         ("ACK", _) => {}

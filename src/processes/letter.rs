@@ -15,6 +15,8 @@ pub(super) enum Letter {
     Job(TransactionKey, Bytes),
     /// CPM fan-out: a request that waits for the name of its next hop.
     Waiting(Box<Waiting>),
+    /// CPM fan-out: the express lane has something to look after.
+    Wake,
     /// CPM groups: a request for a pre-defined group.
     Group(Box<GroupRequest>),
     /// CPM sessions.
@@ -87,6 +89,7 @@ mod kind {
     pub(super) const NO_RESPONSE: u8 = 8;
     pub(super) const INVITED: u8 = 9;
     pub(super) const QUERY: u8 = 10;
+    pub(super) const WAKE: u8 = 11;
 }
 
 pub(super) fn job(transaction: TransactionKey, job: &[u8]) -> Vec<u8> {
@@ -150,6 +153,10 @@ pub(super) fn query(number: u64, question: &Question) -> Vec<u8> {
     numbered(kind::QUERY, number, question.to_string().as_bytes())
 }
 
+pub(super) fn wake() -> Vec<u8> {
+    numbered(kind::WAKE, 0, b"")
+}
+
 fn numbered(kind: u8, number: u64, rest: &[u8]) -> Vec<u8> {
     let mut to = Writer::new(kind, rest.len());
     to.number(number);
@@ -188,6 +195,7 @@ impl Letter {
                     message: from.bytes()?,
                 })));
             }
+            kind::WAKE => return Some(Letter::Wake),
             _ => {}
         }
         let number = from.number()?;

@@ -20,6 +20,7 @@
 //! | `outgoing` | an outgoing request as the proxy takes it; its text |
 //! | `way` | where it goes |
 //! | `sender` | sending it: room, next hop, the operator's script, transaction |
+//! | `express`, `heard` | copies that leave past the proxy's transactions; how they end |
 //! | `transaction` | that of a received request |
 //! | `received` | a received request, from the worker that gets it to its one reply |
 //! | `session_traffic` | received requests that belong to a large message session |
@@ -38,9 +39,11 @@
 mod assembly;
 mod codec;
 mod current;
+mod express;
 mod fan_out;
 mod forwarding;
 mod groups;
+mod heard;
 mod large;
 mod late;
 mod letter;
@@ -63,6 +66,7 @@ mod way;
 
 pub use assembly::{Service, StartError};
 pub use forwarding::{forward_notification, refuse_unparsed};
+pub use heard::heard;
 pub use mailbox::Mailbox;
 pub use outcome::Ended;
 pub use outgoing::{Changed, Outgoing, Token};

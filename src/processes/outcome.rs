@@ -45,7 +45,7 @@ impl Ended<'_> {
         if self.request.starts_with(b"MESSAGE ") {
             message_ended(
                 service,
-                proxy,
+                &Sender::new(service, proxy),
                 self.code,
                 self.token.attempt,
                 self.request,
@@ -107,7 +107,7 @@ impl Ended<'_> {
 /// A MESSAGE of ours has ended.
 pub(super) fn message_ended(
     service: &ControllingFunction,
-    proxy: &dyn Proxy,
+    sender: &Sender<'_>,
     code: u16,
     attempt: u64,
     request: &[u8],
@@ -118,7 +118,8 @@ pub(super) fn message_ended(
         attempt,
         request,
     };
-    let event = match service.handle_outcome(&outcome, &Sender::new(service.names(), proxy)) {
+    let proxy = sender.proxy();
+    let event = match service.handle_outcome(&outcome, sender) {
         Some(Fate::Delivered) => Event::RecipientDelivered,
         Some(Fate::Failed) => Event::RecipientFailed,
         Some(Fate::Interworked) | None => return,

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::outgoing::{Changed, Outgoing};
 use super::process::Process;
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{Forwarding, Reply};
+use crate::controlling::{Forwarding, Reply, express};
 use crate::group::source::GroupDatabase;
 use crate::log::LogLevel;
 use crate::operator::{Counter, Event};
@@ -54,6 +54,12 @@ pub trait Proxy: GroupDatabase {
     fn way(&self, outgoing: &Outgoing<'_>, hop: Option<&str>) -> Way;
     /// Sends a request to `hop`, a URI with an IP address.
     fn send(&self, outgoing: &Outgoing<'_>, hop: &str) -> Transmitted;
+    /// The way of a MESSAGE to `hop` past the transaction layer. `None`: `hop` has no IP address,
+    /// it is too long for its transport, or something of the proxy's would be missed.
+    fn express_way(&self, outgoing: &Outgoing<'_>, hop: &str) -> Option<express::Way<'_>>;
+    /// Sends copies of the express lane as they are. Returns how many; for the others a connection
+    /// has no room.
+    fn express_send(&self, batch: &express::Batch) -> usize;
     /// Cancels an INVITE.
     fn cancel(&self, invite: TransactionKey);
     /// Sends the received request on. `false`: not sent, and answered.

@@ -162,7 +162,7 @@ impl ReceivedRequest {
     }
 
     fn sender<'a>(&'a self, proxy: &'a dyn Proxy) -> Sender<'a> {
-        Sender::new(self.service.names(), proxy).of(&self.transaction)
+        Sender::new(&self.service, proxy).of(&self.transaction)
     }
 
     fn pass_to_group_process(&self, proxy: &dyn Proxy) -> bool {
@@ -210,6 +210,8 @@ impl ReceivedRequest {
         else {
             return Script::No;
         };
+        // Before the reply.
+        sender.flush();
         let (is_done, is_handed_over, is_repeated) = (
             matches!(result, FanOut::Done(_)),
             matches!(result, FanOut::HandedOver),

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::fmt;
 
+use super::express;
 use super::letter::{self, SessionInput};
 use super::outgoing::Outgoing;
 use super::process::Process;
@@ -14,9 +15,9 @@ use super::transaction::Transaction;
 use super::waiting::WaitingRoom;
 use super::way::{Located, locate};
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
-use crate::controlling::{Counter, Host, OutgoingRequest, Sent};
+use crate::controlling::{ControllingFunction, Counter, Host, OutgoingRequest, Sent};
 use crate::log::LogLevel;
-use crate::names::{NameTag, Names};
+use crate::names::NameTag;
 use crate::operator::Event;
 use crate::sessions::{Invited, SessionHost};
 
@@ -33,7 +34,7 @@ pub(super) const NOT_SENDABLE: (u16, &[u8]) = (503, b"Not Sendable");
 
 /// Sends outgoing requests of one process, for one call into the core.
 pub(super) struct Sender<'a> {
-    names: &'a Names,
+    service: &'a ControllingFunction,
     proxy: &'a dyn Proxy,
     turn_ends_ms: u64,
     /// Requests of this turn that wait for names.
@@ -45,9 +46,9 @@ pub(super) struct Sender<'a> {
 
 impl<'a> Sender<'a> {
     /// One whose turn has no end.
-    pub(super) fn new(names: &'a Names, proxy: &'a dyn Proxy) -> Self {
+    pub(super) fn new(service: &'a ControllingFunction, proxy: &'a dyn Proxy) -> Self {
         Sender {
-            names,
+            service,
             proxy,
             turn_ends_ms: u64::MAX,
             waiting: Cell::new(0),
@@ -78,11 +79,16 @@ impl<'a> Sender<'a> {
     fn send_request(&self, request: &OutgoingRequest<'_>) -> (Sent, Option<TransactionKey>) {
         let proxy = self.proxy;
         let outgoing = Outgoing::of(request);
+        let wanted = request.next_hop.unwrap_or(request.request_uri);
+        let is_shown = proxy.wants(Event::RecipientRequest);
+        // The usual case needs no more than one look at the hop.
+        if !is_shown && express::take(self.service, proxy, &outgoing, wanted) {
+            return (Sent::Queued, None);
+        }
         if !proxy.memory().has_room(outgoing.size_at_most()) {
             return (Sent::NoRoom, None);
         }
-        let wanted = request.next_hop.unwrap_or(request.request_uri);
-        let located = locate(self.names, proxy, &outgoing, wanted);
+        let located = locate(self.service.names(), proxy, &outgoing, wanted);
         // Before the script sees it, which it does once.
         let is_busy = match &located {
             Located::At(spot) => spot.is_full,
@@ -94,7 +100,7 @@ impl<'a> Sender<'a> {
         if is_busy {
             return (Sent::Busy, None);
         }
-        if !proxy.wants(Event::RecipientRequest) {
+        if !is_shown {
             return self.send_located(outgoing, located);
         }
         match proxy.recipient_request(&outgoing, &outgoing.text()) {
@@ -105,7 +111,7 @@ impl<'a> Sender<'a> {
                 let wanted = next_hop
                     .or(request.next_hop)
                     .unwrap_or(outgoing.request_uri);
-                let located = locate(self.names, proxy, &outgoing, wanted);
+                let located = locate(self.service.names(), proxy, &outgoing, wanted);
                 self.send_located(outgoing, located)
             }
         }
@@ -128,6 +134,12 @@ impl<'a> Sender<'a> {
             }
             Located::At(spot) => {
                 outgoing.token.name = spot.name.map_or(0, NameTag::bits);
+                // A name with several places is tried at each of them, which is the transaction
+                // layer's to do.
+                if !spot.has_others && express::take(self.service, self.proxy, &outgoing, &spot.uri)
+                {
+                    return (Sent::Queued, None);
+                }
                 self.proxy.send(&outgoing, &spot.uri)
             }
         };
@@ -139,6 +151,16 @@ impl<'a> Sender<'a> {
                 (Sent::Failed, None)
             }
         }
+    }
+
+    /// The requests that the express lane has taken leave now.
+    pub(super) fn flush(&self) {
+        express::flush(self.service, self.proxy);
+    }
+
+    /// The proxy.
+    pub(super) fn proxy(&self) -> &'a dyn Proxy {
+        self.proxy
     }
 
     /// Has a request wait for the name of its next hop. `false`: not possible now.
@@ -167,6 +189,12 @@ impl<'a> Sender<'a> {
         self.proxy.memory().has_room(letter.len())
             && received.keep_open(self.proxy)
             && self.proxy.post(process, &letter)
+    }
+}
+
+impl Drop for Sender<'_> {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
@@ -268,7 +296,7 @@ impl SessionHost for Sender<'_> {
                 about: None,
             })
         };
-        match locate(self.names, self.proxy, &outgoing, &next_hop) {
+        match locate(self.service.names(), self.proxy, &outgoing, &next_hop) {
             Located::Nowhere => false,
             Located::Later(hop) => self.wait(&outgoing, &hop),
             Located::At(spot) => {

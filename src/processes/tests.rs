@@ -11,6 +11,7 @@ use super::fan_out::FanOutProcess;
 use super::letter::{self, Letter, SessionInput};
 use super::proxy::Memory;
 use super::*;
+use crate::controlling::express as lane;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, Forwarding, Received};
 use crate::group::source::{DatabaseError, GroupDatabase};
@@ -134,6 +135,24 @@ impl Proxy for Stage {
             false if self.full.get() => Way::Full,
             false => Way::Clear,
         }
+    }
+
+    fn express_way(&self, _: &Outgoing<'_>, hop: &str) -> Option<lane::Way<'_>> {
+        let address = hop.strip_prefix("sip:")?.split('@').next_back()?;
+        Some(lane::Way {
+            transport: lane::Transport::Udp,
+            socket: 1,
+            address: address.parse().ok()?,
+            via: [&b"Via: SIP/2.0/UDP 192.0.2.1;branch="[..], b"\r\n"],
+            timers: lane::Timers::default(),
+            max_datagram_bytes: 65_000,
+        })
+    }
+
+    fn express_send(&self, batch: &lane::Batch) -> usize {
+        let addresses: Vec<String> = batch.copies().map(|(_, to)| to.to_string()).collect();
+        self.note(format!("express to {}", addresses.join(" ")));
+        batch.len()
     }
 
     fn send(&self, outgoing: &Outgoing<'_>, hop: &str) -> Transmitted {

@@ -24,6 +24,8 @@ pub(super) struct Spot<'a> {
     pub(super) uri: Cow<'a, str>,
     /// The name that it was found by.
     pub(super) name: Option<NameTag>,
+    /// Whether that has other places.
+    pub(super) has_others: bool,
     /// Whether the connection there has no room now.
     pub(super) is_full: bool,
 }
@@ -67,8 +69,14 @@ pub(super) fn choose<'a>(
     places: &[Place],
     name: Option<NameTag>,
 ) -> Option<Spot<'a>> {
-    let mut places = places.iter();
-    places.find_map(|place| spot(proxy, outgoing, Cow::Owned(uri_of(place)), name))
+    let found = places.iter().find_map(|place| {
+        let uri = Cow::Owned(uri_of(place));
+        spot(proxy, outgoing, uri, name)
+    })?;
+    Some(Spot {
+        has_others: places.len() > 1,
+        ..found
+    })
 }
 
 fn spot<'a>(
@@ -100,6 +108,7 @@ fn spot<'a>(
     (way != Way::None).then_some(Spot {
         uri,
         name,
+        has_others: false,
         is_full: way == Way::Full,
     })
 }

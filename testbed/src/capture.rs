@@ -16,6 +16,7 @@ use crate::message::find;
 use crate::outcome::or_fail;
 use crate::recording::{PortUse, Recording};
 use crate::request::unique;
+use crate::segments::Segments;
 use crate::sys::Signal;
 
 /// Longest wait for dumpcap to begin, to show a marker and to end.
@@ -184,12 +185,13 @@ fn store(
     let mut buffer = [0; 65_536];
     let mut tail: Vec<u8> = Vec::new();
     let mut bytes = 0;
+    let mut segments = Segments::default();
     loop {
         let length = stdout.read(&mut buffer)?;
         if length == 0 {
             return Ok(bytes);
         }
-        file.write_all(&buffer[..length])?;
+        file.write_all(&segments.push(&buffer[..length]))?;
         bytes += length as u64;
         tail.extend_from_slice(&buffer[..length]);
         if find(&tail, marker).is_some() {

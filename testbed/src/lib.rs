@@ -107,6 +107,7 @@ mod proxy;
 mod recording;
 mod request;
 mod sdp;
+mod segments;
 mod sipp;
 mod sys;
 mod way;

@@ -394,6 +394,8 @@ static HOST: cpm_host = cpm_host {
     acknowledged: Some(acknowledged),
     way: Some(way),
     send: Some(send),
+    express_way: None,
+    express_send: None,
     cancel: Some(cancel),
     forward: Some(forward),
     suspend: Some(suspend),

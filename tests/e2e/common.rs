@@ -25,9 +25,10 @@ pub(crate) fn cpm_proxy(routes: &str) -> ProxyConfig {
     untrusting_proxy(routes).set("cpm", "trusted_peer", "127.0.0.1")
 }
 
-/// The same without anybody who is trusted.
+/// The same without anybody who is trusted. `CPM_EXPRESS` in the environment has all tests run with
+/// that value of the parameter `express`.
 pub(crate) fn untrusting_proxy(routes: &str) -> ProxyConfig {
-    ProxyConfig::new(routes)
+    let config = ProxyConfig::new(routes)
         .load("tm")
         .load("sl")
         .load("pv")
@@ -39,7 +40,11 @@ pub(crate) fn untrusting_proxy(routes: &str) -> ProxyConfig {
                 .expect("the project's folder has a name in UTF-8"),
         )
         .set("cpm", "exploder_uri", EXPLODER)
-        .set("cpm", "controlling_uri", CONTROLLING)
+        .set("cpm", "controlling_uri", CONTROLLING);
+    match std::env::var("CPM_EXPRESS") {
+        Ok(value) => config.set("cpm", "express", &value),
+        Err(_) => config,
+    }
 }
 
 /// Sends a request over UDP and waits for its final response, which must have this code.

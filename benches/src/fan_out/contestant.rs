@@ -68,6 +68,7 @@ pub(super) fn all(
         .set("bare_tm", "body_file", &file("body", &message.cpim()));
     [
         ("cpm", ours(cpm)),
+        ("cpm through tm", ours(cpm).set("cpm", "express", "no")),
         ("Lua script", lua),
         ("native script", native),
         ("bare tm loop", bare),

@@ -235,10 +235,20 @@ impl Running {
         times
     }
 
+    /// Whether copies of ours that left past tm have not ended.
+    fn is_in_the_lane(&self) -> bool {
+        const OUTSTANDING: &str = "cpm.express_outstanding";
+        self.name.starts_with("cpm")
+            && self
+                .proxy
+                .rpc_number(&format!("stats.fetch {OUTSTANDING}"), OUTSTANDING)
+                > 0
+    }
+
     /// Waits until the proxy has no transaction left.
     fn wait_idle(&self) {
         let deadline = Instant::now() + PATIENCE;
-        while self.proxy.transactions() > 0 {
+        while self.proxy.transactions() > 0 || self.is_in_the_lane() {
             assert!(
                 Instant::now() < deadline,
                 "{}: transactions that do not end",

@@ -30,7 +30,9 @@ fn counters_are_seen_wherever_kamailio_shows_counters() {
     bill.expect_requests("MESSAGE", 2);
     expect_counter(&proxy, "delivered", 2);
     let expected = |name: &str| match name {
-        "requests" | "recipients" | "delivered" => 2,
+        // The lane may be closed for all tests.
+        "express" if std::env::var("CPM_EXPRESS").is_ok() => 0,
+        "requests" | "recipients" | "delivered" | "express" => 2,
         "accepted" | "refused" => 1,
         _ => 0,
     };

@@ -180,8 +180,11 @@ fn everything_is_counted() {
     // Two at the recipients, one at the ISF.
     expect_counter(&proxy, "delivered", 3);
     expect_counter(&proxy, "failed", 1);
+    let is_of_the_lane = |name: &str| name.starts_with("express");
+    let counted = counters(&proxy).into_iter();
+    let counted = counted.filter(|(name, _)| !is_of_the_lane(name));
     assert_eq!(
-        counters(&proxy),
+        counted.collect::<Vec<_>>(),
         [
             ("requests", 2),
             ("accepted", 1),

@@ -24,6 +24,8 @@ fn a_thousand_recipients_of_whom_one_lives() {
     let bench = Bench::new("a_thousand_recipients_of_whom_one_lives");
     let proxy = bench.proxy(
         &cpm_proxy(&format!("{LARGE_REQUESTS}{HANDLE}"))
+            // Each copy is to have a transaction of tm.
+            .set("cpm", "express", "no")
             .set_number("cpm", "max_recipients", 1000)
             // The timeouts of RFC 3261 in a hurry: the test waits for them.
             .set_number("tm", "fr_timer", 1500)
@@ -185,11 +187,9 @@ fn a_long_fan_out_does_not_keep_the_worker_from_others() {
 #[test]
 fn recipients_who_never_read_do_not_delay_the_202() {
     let bench = Bench::new("recipients_who_never_read");
-    let proxy = bench.proxy(&cpm_proxy(&format!("{LARGE_REQUESTS}{HANDLE}")).set_number(
-        "cpm",
-        "max_recipients",
-        1000,
-    ));
+    // Each copy is to have a transaction of tm.
+    let config = cpm_proxy(&format!("{LARGE_REQUESTS}{HANDLE}")).set("cpm", "express", "no");
+    let proxy = bench.proxy(&config.set_number("cpm", "max_recipients", 1000));
     let (anne, bill) = (bench.agent(), bench.agent());
     // Nobody ever takes a byte off this connection, and what the kernel keeps for it ends
     // somewhere.

@@ -4,6 +4,7 @@ mod acceptance;
 mod classification;
 mod datagrams;
 mod delivery;
+mod express;
 mod failure_imdn;
 mod identity;
 mod interworking;

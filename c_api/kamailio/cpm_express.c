@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* sendmmsg, recvmmsg */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "core/cfg/cfg.h"
+#include "core/cfg/cfg_struct.h"
+#include "core/cfg_core.h"
+#include "core/events.h"
+#include "core/forward.h"
+#include "core/globals.h"
+#include "core/kemi.h"
+#include "core/mem/mem.h"
+#include "core/msg_translator.h"
+#include "core/onsend.h"
+#include "core/parser/parse_uri.h"
+#include "core/receive.h"
+#include "core/route.h"
+#include "core/stun.h"
+#include "core/tcp_conn.h"
+#include "core/tcp_options.h"
+#include "core/tcp_server.h"
+#include "core/timer_ticks.h"
+#include "core/udp_server.h"
+
+#include "cpm_express.h"
+#include "cpm_send.h"
+#include "cpm_size.h"
+
+/* Since Linux 4.18; an older kernel says that it does not know it. */
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+/* Copies in one system call; with segmentation offload, the kernel's own limit. */
+#define BATCH 64
+#define MAX_SEGMENTED_BYTES 65000
+/* From so many on it is worth that a packet capture on this machine shows them as one. */
+#define MIN_SEGMENTED 4
+
+/* What one datagram over IPv4 can hold. */
+#define MAX_DATAGRAM_BYTES 65507
+
+/* Why the lane is closed; NULL: it is open. */
+static const char *closed = "the proxy has not started yet";
+
+/* For the operator, where it is open. */
+static const char *state;
+
+/* Whether the kernel cuts one long datagram into many. */
+static int can_segment = 1;
+
+static int has_event_route(const char *name)
+{
+	int index = route_lookup(&event_rt, (char *)name);
+
+	return index >= 0 && event_rt.rlist[index] != NULL;
+}
+
+/* The function of a KEMI script that tm calls with its events. */
+static int has_tm_callback(void)
+{
+	struct sr_module *tm = find_module_by_name("tm");
+	modparam_t type;
+	str *callback = tm != NULL ? find_param_export(tm, "event_callback", PARAM_STR, &type) : NULL;
+
+	return callback != NULL && callback->len > 0;
+}
+
+/* What of the proxy's would see requests that tm sends, and not those of the lane. */
+static const char *why_closed(void)
+{
+	if(onsend_route_enabled(SIP_REQUEST))
+		return "there is an onsend_route";
+	if(has_event_route("tm:local-request"))
+		return "there is an event_route[tm:local-request]";
+	if(has_tm_callback())
+		return "tm has an event_callback";
+	if(sr_event_enabled(SREV_NET_DATA_OUT))
+		return "a module changes or watches what is sent (topoh, topos, sipdump, ...)";
+	if(sr_event_enabled(SREV_NET_DATA_SENT) || sr_event_enabled(SREV_NET_DATA_RECV))
+		return "a module traces what is sent (siptrace)";
+	if(cfg_get(core, core_cfg, use_dst_blocklist))
+		return "use_dst_blocklist is on";
+	if(cfg_get(core, core_cfg, udp4_raw))
+		return "udp4_raw is on";
+	return NULL;
+}
+
+/* What would see responses before tm does. */
+static const char *why_late(void)
+{
+	if(onreply_rt.rlist[DEFAULT_RT] != NULL)
+		return "there is a reply_route";
+	if(kemi_reply_route_callback.len > 0 && sr_kemi_eng_get() != NULL)
+		return "the script is in a language of its own";
+	if(ksr_evrt_received_mode != 0)
+		return "there is an event_route[core:msg-received]";
+	return NULL;
+}
+
+const char *cpm_express_closed(void)
+{
+	return closed;
+}
+
+const char *cpm_express_state(void)
+{
+	return closed != NULL ? closed : state;
+}
+
+static int received(sr_event_param_t *event);
+
+/* Parameters of tm, which can change while the proxy runs. */
+static struct {
+	const char *name;
+	int is_in_ticks;
+	unsigned usual; /* RFC 3261 table 4 */
+	cfg_group_t *group;
+	cfg_mapping_t *var;
+} timers[] = {
+	{"retr_timer1", 0, 500, NULL, NULL},
+	{"retr_timer2", 0, 4000, NULL, NULL},
+	{"fr_timer", 1, 32000, NULL, NULL},
+};
+
+static void find_timers(void)
+{
+	str group = str_init("tm");
+	size_t i;
+
+	for(i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
+		str name = {(char *)timers[i].name, (int)strlen(timers[i].name)};
+
+		if(cfg_lookup_var(&group, &name, &timers[i].group, &timers[i].var) != 0)
+			timers[i].var = NULL;
+	}
+}
+
+/* A timer in milliseconds, as it is set now. */
+static uint32_t milliseconds(size_t timer)
+{
+	void *handle = timers[timer].var != NULL ? *timers[timer].group->handle : NULL;
+	int value = handle != NULL ? *(int *)((char *)handle + timers[timer].var->offset) : 0;
+
+	if(value <= 0)
+		return timers[timer].usual;
+	return timers[timer].is_in_ticks ? TICKS_TO_MS((ticks_t)value) : (uint32_t)value;
+}
+
+int cpm_express_child_init(int rank)
+{
+	const char *late;
+
+	/* All modules have been set up, and nothing has been forked. */
+	if(rank != PROC_INIT)
+		return 0;
+	closed = cpm_core_api->uses_express(cpm_service) ? why_closed() : "express is set to no";
+	if(closed != NULL) {
+		if(cpm_core_api->uses_express(cpm_service))
+			LM_NOTICE("the express lane is closed: %s\n", closed);
+		return 0;
+	}
+	find_timers();
+	late = why_late();
+	if(late == NULL && (sr_event_enabled(SREV_NET_DGRAM_IN) || sr_event_register_cb(SREV_NET_DGRAM_IN, received) != 0))
+		late = "another module takes datagrams as they come in";
+	if(late != NULL) {
+		LM_NOTICE("the express lane is open, but responses take the usual way: %s\n", late);
+		state = "open, but responses take the usual way";
+	} else {
+		state = "open";
+	}
+	return 0;
+}
+
+static void to_su(const struct cpm_express_address *from, union sockaddr_union *su)
+{
+	struct ip_addr ip;
+
+	memset(&ip, 0, sizeof(ip));
+	ip.af = from->len == 16 ? AF_INET6 : AF_INET;
+	ip.len = from->len;
+	memcpy(ip.u.addr, from->ip, from->len);
+	init_su(su, &ip, from->port);
+}
+
+/* The Via line for each socket and transport, as via_builder() makes it for tm. */
+#define MAX_VIAS 16
+static struct via {
+	struct socket_info *socket;
+	int proto;
+	char *line; /* pkg memory, kept */
+	size_t before, len; /* up to the branch, and in all */
+} vias[MAX_VIAS];
+
+static const struct via *via_of(struct dest_info *destination)
+{
+	static const char marker[] = ";branch=z9hG4bKcpm";
+	struct via *via = vias;
+	struct hostport own;
+	str branch = str_init("z9hG4bKcpm");
+	str rport = str_init(";rport");
+	unsigned int len = 0;
+	char *at;
+
+	while(via < vias + MAX_VIAS && via->line != NULL) {
+		if(via->socket == destination->send_sock && via->proto == destination->proto)
+			return via;
+		via++;
+	}
+	if(via == vias + MAX_VIAS)
+		return NULL;
+	set_hostport(&own, (sip_msg_t *)NULL);
+	via->line = via_builder(&len, NULL, destination, &branch, ksr_local_rport ? &rport : NULL, &own);
+	if(via->line == NULL)
+		return NULL;
+	at = memmem(via->line, len, marker, sizeof(marker) - 1);
+	if(at == NULL) {
+		pkg_free(via->line);
+		via->line = NULL;
+		return NULL;
+	}
+	via->before = at + sizeof(";branch=") - 1 - via->line;
+	via->len = len;
+	via->socket = destination->send_sock;
+	via->proto = destination->proto;
+	return via;
+}
+
+/* The part of a URI that says where it leads: recipients of one domain share it. */
+static str place_of(const str *hop)
+{
+	str place = *hop;
+	char *at = memrchr(hop->s, '@', hop->len);
+
+	if(at != NULL && memchr(at, '?', hop->s + hop->len - at) == NULL) {
+		place.s = at;
+		place.len = hop->s + hop->len - at;
+	}
+	return place;
+}
+
+/* The way that was found last, and for what. */
+static struct {
+	char place[MAX_URI_SIZE];
+	size_t len;
+	struct socket_info *socket;
+	int is_way;
+	struct cpm_express_way way;
+} last;
+
+/* Where a URI with an IP address leads to past tm. 1, or 0: it is tm's. */
+static int find_way(str *hop, struct socket_info *socket, struct cpm_express_way *way)
+{
+	struct dest_info destination;
+	const struct via *via;
+	struct sip_uri parsed;
+	struct ip_addr ip;
+
+	if(parse_uri(hop->s, hop->len, &parsed) < 0 || parsed.type != SIP_URI_T || cpm_send_destination(&parsed, socket, &destination) < 0)
+		return 0;
+	if((destination.proto != PROTO_UDP && destination.proto != PROTO_TCP) || (destination.send_sock->flags & SI_IS_MCAST))
+		return 0;
+	/* A connection is found by where it leads; by which of the proxy's addresses, tm knows. */
+	if(destination.proto == PROTO_TCP && socket != NULL)
+		return 0;
+	su2ip_addr(&ip, &destination.to);
+	/* The number of the interface is not in the address. */
+	if(ip.af == AF_INET6 && ip.u.addr[0] == 0xfe && (ip.u.addr[1] & 0xc0) == 0x80)
+		return 0;
+	via = via_of(&destination);
+	if(via == NULL)
+		return 0;
+	memset(way, 0, sizeof(*way));
+	way->is_reliable = destination.proto == PROTO_TCP;
+	way->socket = (uint64_t)(uintptr_t)destination.send_sock;
+	way->to.len = ip.len;
+	memcpy(way->to.ip, ip.u.addr, ip.len);
+	way->to.port = su_getport(&destination.to);
+	way->via_before.s = via->line;
+	way->via_before.len = via->before;
+	way->via_behind.s = via->line + via->before + sizeof("z9hG4bKcpm") - 1;
+	way->via_behind.len = via->len - via->before - (sizeof("z9hG4bKcpm") - 1);
+	return 1;
+}
+
+/* The same, which for neighbours of one domain is known. */
+static int way_of(str *hop, struct socket_info *socket, struct cpm_express_way *way)
+{
+	str place;
+
+	if(closed != NULL || hop->len >= MAX_URI_SIZE || hop->len < 4 || strncasecmp(hop->s, "sip:", 4) != 0)
+		return 0;
+	place = place_of(hop);
+	if(last.len != (size_t)place.len || last.socket != socket || memcmp(last.place, place.s, place.len) != 0) {
+		last.is_way = find_way(hop, socket, &last.way);
+		memcpy(last.place, place.s, place.len);
+		last.len = place.len;
+		last.socket = socket;
+	}
+	*way = last.way;
+	return last.is_way;
+}
+
+int cpm_express_way(const struct cpm_outgoing *o, struct cpm_str hop, struct cpm_express_way *way)
+{
+	str uri = cpm_to_str(hop);
+	union sockaddr_union to;
+	unsigned limit;
+
+	/* What is turned on while the proxy runs. */
+	if(cfg_get(core, core_cfg, use_dst_blocklist) || cfg_get(core, core_cfg, udp4_raw))
+		return 0;
+	if(!way_of(&uri, (struct socket_info *)(uintptr_t)o->socket, way))
+		return 0;
+	way->t1_ms = milliseconds(0);
+	way->t2_ms = milliseconds(1);
+	way->f_ms = milliseconds(2);
+	limit = cfg_get(core, core_cfg, udp_mtu);
+	way->max_datagram_bytes = limit == 0 || limit > MAX_DATAGRAM_BYTES ? MAX_DATAGRAM_BYTES : limit;
+	if(!way->is_reliable)
+		return cpm_size_without_via(o) + way->via_before.len + CPM_EXPRESS_BRANCH_BYTES + way->via_behind.len
+			   <= way->max_datagram_bytes;
+	to_su(&way->to, &to);
+	return !cpm_send_is_full(&to, cpm_size_at_most(o));
+}
+
+/* Sending. */
+
+static int is_same_place(const struct cpm_express_copy *a, const struct cpm_express_copy *b)
+{
+	return a->to.port == b->to.port && a->to.len == b->to.len && memcmp(a->to.ip, b->to.ip, a->to.len) == 0;
+}
+
+/* Room of each process. */
+static struct mmsghdr messages[BATCH];
+static struct iovec pieces[2 * BATCH];
+static union sockaddr_union addresses[BATCH];
+
+static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
+{
+	size_t i;
+
+	for(i = 0; i < n; i++) {
+		const struct cpm_express_copy *copy = &batch->copies[from + i];
+
+		pieces[2 * i].iov_base = (char *)copy->head.s;
+		pieces[2 * i].iov_len = copy->head.len;
+		pieces[2 * i + 1].iov_base = (char *)batch->tail.s;
+		pieces[2 * i + 1].iov_len = batch->tail.len;
+		if(i > 0 && is_same_place(copy, copy - 1))
+			addresses[i] = addresses[i - 1];
+		else
+			to_su(&copy->to, &addresses[i]);
+		memset(&messages[i], 0, sizeof(messages[i]));
+		messages[i].msg_hdr.msg_iov = &pieces[2 * i];
+		messages[i].msg_hdr.msg_iovlen = 2;
+		messages[i].msg_hdr.msg_name = &addresses[i];
+		messages[i].msg_hdr.msg_namelen = sockaddru_len(addresses[i]);
+	}
+}
+
+/* Copies of one length to one place, as one datagram that the kernel cuts. 1, or 0: it does not. */
+static int send_segmented(int fd, const struct cpm_express_batch *batch, size_t from, size_t n)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(uint16_t))];
+		struct cmsghdr align;
+	} control;
+	size_t segment = batch->copies[from].head.len + batch->tail.len;
+	uint16_t size = (uint16_t)segment;
+	struct msghdr message;
+	struct cmsghdr *option;
+	ssize_t sent;
+
+	fill(batch, from, n);
+	memset(&message, 0, sizeof(message));
+	memset(&control, 0, sizeof(control));
+	message.msg_iov = pieces;
+	message.msg_iovlen = 2 * n;
+	message.msg_name = &addresses[0];
+	message.msg_namelen = sockaddru_len(addresses[0]);
+	message.msg_control = control.room;
+	message.msg_controllen = sizeof(control.room);
+	option = CMSG_FIRSTHDR(&message);
+	option->cmsg_level = SOL_UDP;
+	option->cmsg_type = UDP_SEGMENT;
+	option->cmsg_len = CMSG_LEN(sizeof(size));
+	memcpy(CMSG_DATA(option), &size, sizeof(size));
+	do {
+		sent = sendmsg(fd, &message, 0);
+	} while(sent < 0 && errno == EINTR);
+	if(sent >= 0)
+		return 1;
+	/* A device without checksums, a kernel without the option. What is too long for the path is
+	 * only so here. */
+	if(errno == EIO || errno == EINVAL || errno == ENOPROTOOPT || errno == EOPNOTSUPP) {
+		LM_INFO("datagrams are sent one by one: %s\n", strerror(errno));
+		can_segment = 0;
+	}
+	return 0;
+}
+
+static void send_each(int fd, const struct cpm_express_batch *batch, size_t from, size_t n)
+{
+	size_t i = 0;
+	int sent;
+
+	fill(batch, from, n);
+	while(i < n) {
+		sent = sendmmsg(fd, messages + i, (unsigned)(n - i), 0);
+		if(sent > 0) {
+			i += sent;
+		} else if(errno != EINTR) {
+			/* As with tm, it is sent again when its time comes. */
+			LM_NOTICE("a datagram could not be sent: %s\n", strerror(errno));
+			i++;
+		}
+	}
+}
+
+/* How many copies from this one on have its place and length, and fit into one datagram of the
+ * kernel's. */
+static size_t run_of(const struct cpm_express_batch *batch, size_t from)
+{
+	const struct cpm_express_copy *first = &batch->copies[from];
+	size_t segment = first->head.len + batch->tail.len;
+	size_t most = MAX_SEGMENTED_BYTES / segment;
+	size_t n = 1;
+
+	if(most > BATCH)
+		most = BATCH;
+	while(n < most && from + n < batch->n && batch->copies[from + n].head.len == first->head.len
+			&& is_same_place(&batch->copies[from + n], first))
+		n++;
+	return n;
+}
+
+static void send_datagrams(const struct cpm_express_batch *batch)
+{
+	int fd = ((struct socket_info *)(uintptr_t)batch->socket)->socket;
+	size_t from = 0;
+	size_t n, run;
+
+	while(from < batch->n) {
+		run = can_segment ? run_of(batch, from) : 1;
+		if(run >= MIN_SEGMENTED && send_segmented(fd, batch, from, run)) {
+			from += run;
+			continue;
+		}
+		/* Those to other places as well, up to where many have one. */
+		n = run;
+		while(n < BATCH && from + n < batch->n && !(can_segment && run_of(batch, from + n) >= MIN_SEGMENTED))
+			n++;
+		send_each(fd, batch, from, n);
+		from += n;
+	}
+}
+
+/* Room in the queue of the connection to a place, as Kamailio limits it. */
+static size_t room_of(struct dest_info *destination)
+{
+	size_t limit = cfg_get(tcp, tcp_cfg, tcpconn_wq_max);
+	struct tcp_connection *connection;
+	struct ip_addr ip;
+	size_t queued;
+
+	su2ip_addr(&ip, &destination->to);
+	connection = tcpconn_get(0, &ip, su_getport(&destination->to), NULL, 0);
+	if(connection == NULL)
+		return limit;
+	queued = connection->wbuf_q.queued;
+	tcpconn_put(connection);
+	return queued < limit ? limit - queued : 0;
+}
+
+/* Many copies in one piece, as far as the connections have room. Returns how many were sent. */
+static size_t send_pieces(const struct cpm_express_batch *batch)
+{
+	static char piece[64 * 1024];
+	struct dest_info destination;
+	size_t from = 0;
+
+	while(from < batch->n) {
+		const struct cpm_express_copy *first = &batch->copies[from];
+		size_t n = 0;
+		size_t len = 0;
+		size_t room;
+
+		init_dest_info(&destination);
+		destination.proto = PROTO_TCP;
+		destination.send_sock = (struct socket_info *)(uintptr_t)batch->socket;
+		to_su(&first->to, &destination.to);
+		room = room_of(&destination);
+		if(room > sizeof(piece))
+			room = sizeof(piece);
+		while(n < BATCH && from + n < batch->n && is_same_place(&batch->copies[from + n], first)
+				&& len + batch->copies[from + n].head.len + batch->tail.len <= room) {
+			const struct cpm_str *head = &batch->copies[from + n].head;
+
+			memcpy(piece + len, head->s, head->len);
+			memcpy(piece + len + head->len, batch->tail.s, batch->tail.len);
+			len += head->len + batch->tail.len;
+			n++;
+		}
+		if(n == 0)
+			return from;
+		if(tcp_send(&destination, NULL, piece, (unsigned)len) < 0)
+			LM_NOTICE("%u copies could not be sent over TCP\n", (unsigned)n);
+		from += n;
+	}
+	return from;
+}
+
+size_t cpm_express_send(const struct cpm_express_batch *batch)
+{
+	if(batch->is_reliable)
+		return send_pieces(batch);
+	send_datagrams(batch);
+	return batch->n;
+}
+
+/* Responses. */
+
+int cpm_express_response(sip_msg_t *msg)
+{
+	struct cpm_str response = {msg->buf, msg->len};
+
+	return closed == NULL && cpm_core_api->express_heard(cpm_service, response) != CPM_EXPRESS_NOT_OURS;
+}
+
+/* As Kamailio's own loop does with what it has received (udp_server.c). */
+static void pass_on(char *buf, unsigned len, receive_info_t *rcv)
+{
+	if(len < MIN_UDP_PACKET && !(sr_event_enabled(SREV_STUN_IN) && (unsigned char)*buf == 0x00))
+		return;
+	if(rcv->src_port == 0) {
+		LM_INFO("a datagram from port 0 is dropped\n");
+		return;
+	}
+	cfg_update();
+	if(sr_event_enabled(SREV_STUN_IN) && (unsigned char)*buf == 0x00)
+		stun_process_msg(buf, len, rcv);
+	else
+		receive_msg(buf, len, rcv);
+}
+
+/* How long responses gather when many are on their way: one sleep for dozens of them. */
+#define GATHER_NS 300000
+
+/* Datagrams taken at once. */
+#define TAKEN 32
+
+/* What else waits in the socket, without a wait. */
+static void drain(const receive_info_t *rcv, int gathers)
+{
+	static char room[TAKEN][BUF_SIZE + 1];
+	static struct mmsghdr taken[TAKEN];
+	static struct iovec rooms[TAKEN];
+	static union sockaddr_union from[TAKEN];
+	struct timespec gather = {0, GATHER_NS};
+	receive_info_t info;
+	int n, i, result;
+
+	if(gathers)
+		nanosleep(&gather, NULL);
+	do {
+		for(i = 0; i < TAKEN; i++) {
+			rooms[i].iov_base = room[i];
+			rooms[i].iov_len = BUF_SIZE;
+			memset(&taken[i], 0, sizeof(taken[i]));
+			taken[i].msg_hdr.msg_iov = &rooms[i];
+			taken[i].msg_hdr.msg_iovlen = 1;
+			taken[i].msg_hdr.msg_name = &from[i];
+			taken[i].msg_hdr.msg_namelen = sizeof(from[i]);
+		}
+		n = recvmmsg(rcv->bind_address->socket, taken, TAKEN, MSG_DONTWAIT, NULL);
+		for(i = 0; i < n; i++) {
+			struct cpm_str datagram = {room[i], taken[i].msg_len};
+
+			result = cpm_core_api->express_heard(cpm_service, datagram);
+			if(result != CPM_EXPRESS_NOT_OURS)
+				continue;
+			info = *rcv;
+			info.src_su = from[i];
+			su2ip_addr(&info.src_ip, &from[i]);
+			info.src_port = su_getport(&from[i]);
+			room[i][taken[i].msg_len] = '\0';
+			pass_on(room[i], taken[i].msg_len, &info);
+		}
+	} while(n == TAKEN && gathers);
+}
+
+/* A datagram that Kamailio has just taken. -1: it is dealt with, 0: Kamailio goes on. */
+static int received(sr_event_param_t *event)
+{
+	void **data = event->data;
+	struct cpm_str datagram = {data[0], *(unsigned *)data[1]};
+	int result;
+
+	/* What every one of ours begins with, and hardly anything else has. */
+	if(datagram.len < 4 || memcmp(datagram.s, "SIP/", 4) != 0)
+		return 0;
+	result = cpm_core_api->express_heard(cpm_service, datagram);
+	if(result == CPM_EXPRESS_NOT_OURS)
+		return 0;
+	drain(data[2], result == CPM_EXPRESS_OURS_OF_MANY);
+	return -1;
+}

@@ -1,0 +1,136 @@
+//! The copies of a block as they leave: which may, and their text.
+
+use super::block::{Block, Leg, Message, Place};
+use super::branch::{self, Branch};
+use super::outbox::{Batch, Transport};
+use super::timers::{Progress, State};
+
+/// Copies of one block that are out at a time, without an answer and for less than T1: as many as a
+/// usual system's receive buffer holds (RFC 3428 section 8). Of a long list it is the 32nd part, so
+/// that all copies are out after 32*T1 even where nobody answers.
+pub(super) const WINDOW: u64 = 64;
+
+/// What is added to a copy so that it is as long as its neighbours, at most.
+const MAX_PADDING_BYTES: usize = 128;
+
+/// The window of a block.
+pub(super) fn window(block: Block<'_>) -> u64 {
+    WINDOW.max(block.legs() / 32)
+}
+
+/// Sends those that wait, as far as the window lets. Under the block's lock.
+pub(super) fn refill(
+    block: Block<'_>,
+    message: &Message,
+    (secret, now_ms): (u64, u64),
+    room: &mut Vec<u8>,
+) -> Batch {
+    let mut left = window(block).saturating_sub(block.fresh());
+    let mut places = Vec::new();
+    let mut next = block.cursor();
+    while let Some(cell) = next.filter(|_| left > 0 && block.waiting() > 0) {
+        let waiting = |place: &Place| block.progress(*place).state == State::Waiting;
+        for place in block.legs_of(cell).filter(waiting) {
+            if left == 0 {
+                break;
+            }
+            block.set_progress(place, Progress::sent(now_ms, &message.timers));
+            places.push(place);
+            left -= 1;
+        }
+        if left > 0 {
+            next = block.next_cell(cell);
+            block.set_cursor(next);
+        }
+    }
+    write_batch(block, message, &places, secret, room)
+}
+
+/// Writes copies, those to one destination in one length where that costs little.
+pub(super) fn write_batch(
+    block: Block<'_>,
+    message: &Message,
+    places: &[Place],
+    secret: u64,
+    room: &mut Vec<u8>,
+) -> Batch {
+    let mut batch = Batch {
+        transport: message.transport,
+        socket: message.socket,
+        ..Batch::default()
+    };
+    if places.is_empty() {
+        return batch;
+    }
+    batch.tail.extend_from_slice(&message.tail);
+    let mut longest = 0;
+    let mut lengths = Vec::with_capacity(places.len());
+    for place in places {
+        let length = block
+            .leg(*place, room)
+            .map_or(0, |leg| head_length(message, &leg));
+        longest = longest.max(length);
+        lengths.push(length);
+    }
+    let is_padded = message.transport == Transport::Udp
+        && places.len() > 1
+        && longest + message.tail.len() <= message.max_datagram_bytes as usize;
+    batch.heads.reserve(places.len() * longest);
+    batch.copies.reserve(places.len());
+    batch.places.reserve(places.len());
+    for (place, length) in places.iter().zip(lengths) {
+        let Some(leg) = block.leg(*place, room) else {
+            continue;
+        };
+        let padding = Some(longest - length).filter(|n| is_padded && *n <= MAX_PADDING_BYTES);
+        let padding = padding.unwrap_or(0);
+        write_head(message, &leg, (*place, secret), padding, &mut batch.heads);
+        batch.copies.push((batch.heads.len(), leg.address));
+        batch.places.push((place.bits(), leg.key));
+    }
+    batch
+}
+
+/// How long [`write_head`] makes it without padding.
+fn head_length(message: &Message, leg: &Leg<'_>) -> usize {
+    const LINES: &str =
+        "MESSAGE  SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCSeq:  MESSAGE\r\nCall-ID: \r\n";
+    let to = leg.to.map_or(leg.uri.len() + 2, <[u8]>::len);
+    let via = message.via[0].len() + branch::BYTES + message.via[1].len();
+    let cseq = 1 + message.cseq.checked_ilog10().unwrap_or(0) as usize + 1;
+    let texts = leg.uri.len() + to + leg.call_id.len() + leg.tag.len() + message.from.len();
+    LINES.len() - 1 + via + cseq + texts
+}
+
+/// What a copy begins with (RFC 3261 8.1.1), up to Call-ID. Spaces in front of a value mean nothing
+/// (25.1 HCOLON).
+pub(super) fn write_head(
+    message: &Message,
+    leg: &Leg<'_>,
+    (place, secret): (Place, u64),
+    padding: usize,
+    to: &mut Vec<u8>,
+) {
+    fn put(to: &mut Vec<u8>, parts: &[&[u8]]) {
+        parts.iter().for_each(|part| to.extend_from_slice(part));
+    }
+    put(
+        to,
+        &[b"MESSAGE ", leg.uri, b" SIP/2.0\r\n", &message.via[0]],
+    );
+    let branch = Branch {
+        place: place.bits(),
+        key: leg.key,
+    };
+    branch.write(secret, to);
+    put(to, &[&message.via[1]]);
+    match leg.to {
+        Some(own) => put(to, &[b"To: ", own]),
+        None => put(to, &[b"To: <", leg.uri, b">"]),
+    }
+    put(to, &[b"\r\nFrom: ", &message.from, b";tag=", leg.tag]);
+    put(to, &[b"\r\nCSeq: "]);
+    to.resize(to.len() + padding, b' ');
+    put(to, &[message.cseq.to_string().as_bytes(), b" MESSAGE\r\n"]);
+    put(to, &[b"Call-ID: ", leg.call_id, b"\r\n"]);
+}

@@ -1,0 +1,622 @@
+//! The lane: takes copies, sends them as the window lets, hears responses, and lets timers fire.
+
+use super::block::{Block, Leg, Message, Place, owner_of};
+use super::branch::Branch;
+use super::copies::{WINDOW, refill, window, write_batch, write_head};
+use super::outbox::{Batch, Ended, Outbox, Transport};
+use super::response::Response;
+use super::table::{LaneMemory, NEVER_MS};
+use super::timers::{Progress, State, Timers};
+use crate::controlling::OutgoingRequest;
+use crate::shared::Cell;
+
+/// From so many copies on that are out, it pays to let responses gather for a moment.
+const GATHERING: u64 = 16;
+
+/// Leg cells that are looked at under one lock.
+const SLICE: usize = 32;
+
+/// Milliseconds between two sweeps. As much later than due a timer fires.
+const SWEEP_MS: u64 = 100;
+
+/// Milliseconds within which no more copies are sent again than the window holds. Where all left at
+/// once, the same ones would be lost each time, at the receiver.
+const SPACING_MS: u64 = 2;
+
+/// Longest text that all copies share.
+const MAX_TAIL_BYTES: usize = 64 * 1024;
+
+/// The way that a copy takes, as the host has found it.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// How.
+    pub transport: Transport,
+    /// The host's number of the socket that it leaves by.
+    pub socket: u64,
+    /// Where it goes.
+    pub address: std::net::SocketAddr,
+    /// The Via line that the proxy writes for this socket: up to the branch, and what follows, with
+    /// its line end.
+    pub via: [&'a [u8]; 2],
+    /// As the proxy's own transactions have them there.
+    pub timers: Timers,
+    /// The longest request that goes into a datagram there.
+    pub max_datagram_bytes: u32,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is no response to a copy of ours.
+    NotOurs,
+    /// It is, and has been dealt with.
+    Ours,
+    /// The same, and many more are about to come.
+    OursOfMany,
+}
+
+/// A block that is being made.
+#[derive(Debug)]
+struct Open {
+    head: Cell,
+    place: usize,
+    last: Option<Cell>,
+    headers: Vec<u8>,
+    body: Vec<u8>,
+    message: Message,
+}
+
+impl Open {
+    fn takes(&self, copy: &OutgoingRequest<'_>, way: &Way<'_>) -> bool {
+        let message = &self.message;
+        (message.transport, message.socket, message.cseq) == (way.transport, way.socket, copy.cseq)
+            && message.timers == way.timers
+            && message.max_datagram_bytes == way.max_datagram_bytes
+            && message.via[0] == way.via[0]
+            && message.via[1] == way.via[1]
+            && message.from == copy.from.as_bytes()
+            && self.headers == copy.headers
+            && self.body == copy.body
+    }
+}
+
+/// How far a sweep has come. One process sweeps.
+#[derive(Debug, Default)]
+struct Sweep {
+    place: usize,
+    /// In the block at that place: its generation, the cell before, the cell to go on with.
+    within: Option<(u64, Option<Cell>, Option<Cell>)>,
+    /// When what has been passed of that block is due.
+    due_ms: Option<u64>,
+    /// Copies that have been sent again since the last pause.
+    again: u64,
+}
+
+/// What a step of a sweep came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// There is more to do at once.
+    More,
+    /// All is done until then; `None`: until somebody takes a copy.
+    Until(Option<u64>),
+}
+
+/// The express lane of one process.
+#[derive(Debug)]
+pub struct Lane {
+    memory: LaneMemory,
+    /// Of all processes.
+    secret: u64,
+    random: fn(&mut [u8]),
+    /// Whether somebody asks for the whole request of copies that were delivered.
+    wants_delivered: bool,
+    open: Option<Open>,
+    /// The message that was read last, and of which block.
+    read: Option<(u64, Message)>,
+    keys: Vec<u8>,
+    room: Vec<u8>,
+    sweep: Sweep,
+}
+
+impl Lane {
+    /// The lane in this memory. Made before the processes fork, all of which have its secret.
+    pub fn new(memory: LaneMemory, random: fn(&mut [u8])) -> Self {
+        let mut secret = [0; 8];
+        random(&mut secret);
+        Lane {
+            memory,
+            secret: u64::from_ne_bytes(secret),
+            random,
+            wants_delivered: false,
+            open: None,
+            read: None,
+            keys: Vec::new(),
+            room: Vec::new(),
+            sweep: Sweep::default(),
+        }
+    }
+
+    /// As if both processes had come of one.
+    #[cfg(test)]
+    pub(super) fn share_secret(&mut self, with: &Lane) {
+        self.secret = with.secret;
+    }
+
+    #[cfg(test)]
+    pub(super) fn secret(&self) -> u64 {
+        self.secret
+    }
+
+    /// Whether somebody asks for the whole request of copies that were delivered.
+    pub fn set_wants_delivered(&mut self, wants_delivered: bool) {
+        self.wants_delivered = wants_delivered;
+    }
+
+    /// The memory.
+    pub fn memory(&self) -> &LaneMemory {
+        &self.memory
+    }
+
+    /// Takes a copy, to be sent with others like it by [`flush`](Self::flush). False: it has no
+    /// room for it.
+    pub fn take(
+        &mut self,
+        copy: &OutgoingRequest<'_>,
+        way: &Way<'_>,
+        now_ms: u64,
+        outbox: &mut Outbox,
+    ) -> bool {
+        if copy.method != "MESSAGE" || copy.headers.len() + copy.body.len() > MAX_TAIL_BYTES {
+            return false;
+        }
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| !open.takes(copy, way))
+        {
+            self.flush(now_ms, outbox);
+        }
+        let key = self.random_u64();
+        if self.open.is_none() && !self.begin(copy, way, now_ms) {
+            return false;
+        }
+        let uri = copy.request_uri;
+        let usual = copy
+            .to
+            .strip_prefix('<')
+            .and_then(|to| to.strip_suffix('>'));
+        let leg = Leg {
+            key,
+            attempt: copy.attempt,
+            address: way.address,
+            uri: uri.as_bytes(),
+            call_id: copy.call_id.as_bytes(),
+            tag: copy.from_tag.as_bytes(),
+            to: (usual != Some(uri)).then_some(copy.to.as_bytes()),
+        };
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        let block = Block {
+            cells: &self.memory.cells,
+            head: open.head,
+        };
+        match block.push(open.last, &leg, &mut self.room) {
+            Some(cell) => {
+                open.last = Some(cell);
+                self.memory.add_outstanding(1);
+                outbox.taken += 1;
+                true
+            }
+            None => {
+                // What has found room goes, so that there is some again.
+                self.flush(now_ms, outbox);
+                false
+            }
+        }
+    }
+
+    fn begin(&mut self, copy: &OutgoingRequest<'_>, way: &Way<'_>, now_ms: u64) -> bool {
+        let length = format!("Content-Length: {}\r\n", copy.body.len());
+        let message = Message {
+            transport: way.transport,
+            socket: way.socket,
+            cseq: copy.cseq,
+            timers: way.timers,
+            max_datagram_bytes: way.max_datagram_bytes,
+            via: way.via.map(<[u8]>::to_vec),
+            from: copy.from.as_bytes().to_vec(),
+            tail: [length.as_bytes(), copy.headers, b"\r\n", copy.body].concat(),
+        };
+        let generation = self.random_u64() | 1 << 63;
+        let Some(block) = Block::begin(&self.memory.cells, &message) else {
+            return false;
+        };
+        let Some(place) = self.memory.enter(block.head) else {
+            block.give_back(None);
+            return false;
+        };
+        block.set_generation(generation);
+        block.set_begun_ms(now_ms);
+        block.set_place(place as u64);
+        self.open = Some(Open {
+            head: block.head,
+            place,
+            last: None,
+            headers: copy.headers.to_vec(),
+            body: copy.body.to_vec(),
+            message,
+        });
+        true
+    }
+
+    /// Sends what has been taken, as far as the window lets.
+    pub fn flush(&mut self, now_ms: u64, outbox: &mut Outbox) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let block = Block {
+            cells: &self.memory.cells,
+            head: open.head,
+        };
+        if block.legs() == 0 {
+            self.memory.leave(open.place as u64);
+            block.give_back(None);
+            return;
+        }
+        // Nobody else knows of the block yet: the lock is free, unless somebody was killed with it.
+        // Then the sweep sends.
+        let locked = self.memory.cells.lock(open.head, now_ms);
+        if locked.is_some() {
+            outbox.push(refill(
+                block,
+                &open.message,
+                (self.secret, now_ms),
+                &mut self.room,
+            ));
+        }
+        self.read = Some((block.generation(), open.message));
+        let due_ms = now_ms + block.timers().first_ms();
+        self.memory.set_due(block.place(), open.head, due_ms);
+        drop(locked);
+        outbox.wakes |= !self.memory.set_swept(true);
+    }
+
+    /// The connection has taken no more than the first of these copies: the others wait for the
+    /// next sweep.
+    pub fn unsent(&mut self, batch: &Batch, sent: usize, now_ms: u64) {
+        let cells = &self.memory.cells;
+        for (bits, key) in batch.places.iter().skip(sent) {
+            let Some((cell, number)) = Place::of_bits(*bits, cells) else {
+                continue;
+            };
+            let Some(block) = owner_of(cells, cell) else {
+                continue;
+            };
+            let Some(_locked) = cells.lock(block.head, now_ms) else {
+                continue;
+            };
+            let place = block.legs_of(cell).nth(number).filter(|place| {
+                block.owns(cell)
+                    && block.key(*place) == *key
+                    && block.progress(*place).state == State::Trying
+            });
+            if let Some(place) = place {
+                block.set_progress(place, Progress::WAITING);
+                block.set_cursor(block.first_cell());
+                let due_ms = now_ms + SWEEP_MS;
+                self.memory.due_by(block.place(), block.head, due_ms);
+            }
+        }
+    }
+
+    /// Hears a datagram, or a response that has come over a connection.
+    pub fn hear(&mut self, datagram: &[u8], now_ms: u64, outbox: &mut Outbox) -> Heard {
+        let Some(response) = Response::read(datagram) else {
+            return Heard::NotOurs;
+        };
+        let branch = Branch::read(response.digits, self.secret).filter(|_| response.is_fit);
+        match branch.and_then(|branch| self.respond(&response, branch, now_ms, outbox)) {
+            Some(heard) => heard,
+            None => {
+                outbox.strays += 1;
+                Heard::Ours
+            }
+        }
+    }
+
+    /// `None`: nobody waits for it.
+    fn respond(
+        &mut self,
+        response: &Response<'_>,
+        branch: Branch,
+        now_ms: u64,
+        outbox: &mut Outbox,
+    ) -> Option<Heard> {
+        let memory = self.memory.clone();
+        let (cell, number) = Place::of_bits(branch.place, &memory.cells)?;
+        let block = owner_of(&memory.cells, cell)?;
+        // Where that is not possible the response is lost, as datagrams are, and comes again when
+        // the copy does.
+        let locked = memory.cells.lock(block.head, now_ms)?;
+        if !block.owns(cell) {
+            return None;
+        }
+        if locked.is_taken_over() {
+            block.count_again();
+        }
+        let place = block.legs_of(cell).nth(number)?;
+        let progress = block.progress(place);
+        if block.key(place) != branch.key
+            || !matches!(progress.state, State::Trying | State::Proceeding)
+        {
+            return None;
+        }
+        let is_final = response.code >= 200;
+        let state = match is_final {
+            true => State::Completed,
+            false => State::Proceeding,
+        };
+        let new = progress.now_in(state);
+        if is_final {
+            self.end(block, place, response.code, response.reason, outbox);
+        }
+        block.set_progress(place, new);
+        let fresh = block.fresh();
+        if block.unsettled() == 0 {
+            memory.leave(block.place());
+            block.give_back(Some(locked));
+            return Some(Heard::Ours);
+        }
+        if block.waiting() > 0 && fresh <= window(block) / 2 {
+            self.go_on(block, now_ms, outbox);
+        }
+        Some(if fresh >= GATHERING {
+            Heard::OursOfMany
+        } else {
+            Heard::Ours
+        })
+    }
+
+    /// Sends those that wait, as far as the window lets.
+    fn go_on(&mut self, block: Block<'_>, now_ms: u64, outbox: &mut Outbox) {
+        self.read(block);
+        let Some((_, message)) = &self.read else {
+            return;
+        };
+        let batch = refill(block, message, (self.secret, now_ms), &mut self.room);
+        let due_ms = now_ms + block.timers().first_ms();
+        self.memory.due_by(block.place(), block.head, due_ms);
+        outbox.push(batch);
+    }
+
+    /// Reads the message of a block, unless it is the one that was read last.
+    fn read(&mut self, block: Block<'_>) {
+        let generation = block.generation();
+        if self
+            .read
+            .as_ref()
+            .is_none_or(|(read, _)| *read != generation)
+        {
+            self.read = Some((generation, block.message()));
+        }
+    }
+
+    /// A copy has ended.
+    fn end(
+        &mut self,
+        block: Block<'_>,
+        place: Place,
+        code: u16,
+        reason: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        let is_whole = self.wants_delivered || !(200..300).contains(&code);
+        if is_whole {
+            self.read(block);
+        }
+        self.memory.subtract_outstanding(1);
+        let Some(leg) = block.leg(place, &mut self.room) else {
+            return;
+        };
+        let mut request = Vec::new();
+        if let Some((_, message)) = self.read.as_ref().filter(|_| is_whole) {
+            write_head(message, &leg, (place, self.secret), 0, &mut request);
+            request.extend_from_slice(&message.tail);
+        } else {
+            request = [b"MESSAGE ", leg.uri, b" SIP/2.0\r\n"].concat();
+        }
+        outbox.ended.push(Ended {
+            code,
+            reason: reason.to_vec(),
+            attempt: leg.attempt,
+            request,
+        });
+    }
+
+    /// One step of letting timers fire, in the one process that does so: some hundred copies are
+    /// looked at.
+    pub fn sweep(&mut self, now_ms: u64, outbox: &mut Outbox) -> Swept {
+        let memory = self.memory.clone();
+        while self.sweep.place < memory.len() && !memory.is_empty() {
+            match memory.at(self.sweep.place) {
+                Some((head, due_ms)) if self.sweep.within.is_some() || due_ms <= now_ms => {
+                    self.look_at(head, now_ms, outbox);
+                    if self.sweep.again < WINDOW {
+                        return Swept::More;
+                    }
+                    self.sweep.again = 0;
+                    return Swept::Until(Some(now_ms + SPACING_MS));
+                }
+                _ => self.pass(),
+            }
+        }
+        self.sweep = Sweep::default();
+        if !memory.is_empty() {
+            return Swept::Until(Some(now_ms + SWEEP_MS));
+        }
+        memory.set_swept(false);
+        // Somebody may have begun in between, and relied on us.
+        let again = !memory.is_empty() && !memory.set_swept(true);
+        Swept::Until(again.then_some(now_ms + SWEEP_MS))
+    }
+
+    /// The block at the current place has been dealt with.
+    fn pass(&mut self) {
+        self.sweep = Sweep {
+            place: self.sweep.place + 1,
+            again: self.sweep.again,
+            ..Sweep::default()
+        };
+    }
+
+    /// Lets the timers of some legs of a block fire.
+    fn look_at(&mut self, head: Cell, now_ms: u64, outbox: &mut Outbox) {
+        let memory = self.memory.clone();
+        let block = Block {
+            cells: &memory.cells,
+            head,
+        };
+        let Some(locked) = memory.cells.lock(head, now_ms) else {
+            return self.pass();
+        };
+        // It may have ended, and another one begun, since its number was read.
+        let is_due = |(at, due_ms)| at == head && (self.sweep.within.is_some() || due_ms <= now_ms);
+        if !memory.at(self.sweep.place).is_some_and(is_due) {
+            return self.pass();
+        }
+        if locked.is_taken_over() {
+            block.count_again();
+        }
+        let generation = block.generation();
+        let (mut before, mut next) = match self.sweep.within {
+            Some((of, before, next)) if of == generation => (before, next),
+            Some(_) => return self.pass(),
+            None => {
+                // Whoever sends meanwhile says by when it is due.
+                memory.set_due(block.place(), head, NEVER_MS);
+                (None, block.first_cell())
+            }
+        };
+        self.read(block);
+        let mut again = Vec::new();
+        let mut looked_at = 0;
+        let most = WINDOW.saturating_sub(self.sweep.again) as usize;
+        while let Some(cell) = next.filter(|_| looked_at < SLICE && again.len() < most) {
+            looked_at += 1;
+            next = block.next_cell(cell);
+            if self.fire(block, cell, now_ms, &mut again, outbox) {
+                before = Some(cell);
+            } else {
+                block.drop_cell(before, cell);
+            }
+        }
+        if let Some((_, message)) = &self.read {
+            let batch = write_batch(block, message, &again, self.secret, &mut self.room);
+            outbox.repeated += batch.len() as u32;
+            self.sweep.again += batch.len() as u64;
+            outbox.push(batch);
+        }
+        if next.is_some() {
+            self.sweep.within = Some((generation, before, next));
+            return;
+        }
+        if block.unsettled() == 0 {
+            memory.leave(block.place());
+            block.give_back(Some(locked));
+            return self.pass();
+        }
+        if let Some(due_ms) = self.sweep.due_ms {
+            memory.due_by(block.place(), head, due_ms);
+        }
+        if block.waiting() > 0 && block.fresh() <= window(block) / 2 {
+            self.go_on(block, now_ms, outbox);
+        }
+        self.pass();
+    }
+
+    /// Lets the timers of a cell's legs fire. False: all of them have ended.
+    fn fire(
+        &mut self,
+        block: Block<'_>,
+        cell: Cell,
+        now_ms: u64,
+        again: &mut Vec<Place>,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let is_reliable = block.transport() == Transport::Tcp;
+        let timers = block.timers();
+        let mut is_needed = false;
+        for place in block.legs_of(cell) {
+            let mut progress = block.progress(place);
+            if progress.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+                match progress.fired(now_ms, is_reliable, &timers) {
+                    Some(next) => {
+                        progress = next;
+                        if !is_reliable {
+                            again.push(place);
+                        }
+                    }
+                    None => {
+                        self.end(block, place, 408, b"Request Timeout", outbox);
+                        progress = progress.now_in(State::Completed);
+                    }
+                }
+                block.set_progress(place, progress);
+            }
+            is_needed |= progress.state != State::Completed;
+            if let Some(due_ms) = progress.due_ms() {
+                let earliest = self.sweep.due_ms.get_or_insert(due_ms);
+                *earliest = due_ms.min(*earliest);
+            }
+        }
+        is_needed
+    }
+
+    /// The blocks there are, in a line of "name=value" with tabs between for each, so many at most.
+    pub fn list(&self, now_ms: u64, most: usize) -> String {
+        let mut lines = String::new();
+        let blocks = (0..self.memory.len()).filter_map(|place| self.memory.at(place));
+        for (head, _) in blocks.take(most) {
+            let block = Block {
+                cells: &self.memory.cells,
+                head,
+            };
+            let Some(_locked) = self.memory.cells.lock(head, now_ms) else {
+                continue;
+            };
+            let is_open = |place: &Place| block.progress(*place).state != State::Completed;
+            let mut next = block.first_cell();
+            let mut leg = None;
+            while let Some(cell) = next.filter(|_| leg.is_none()) {
+                leg = block.legs_of(cell).find(is_open);
+                next = block.next_cell(cell);
+            }
+            let mut room = Vec::new();
+            let leg = leg.and_then(|leg| block.leg(leg, &mut room));
+            let next_hop = leg.map_or(String::from("-"), |leg| leg.address.to_string());
+            let transport = match block.transport() {
+                Transport::Udp => "udp",
+                Transport::Tcp => "tcp",
+            };
+            lines.push_str(&format!(
+                "recipients={}\toutstanding={}\twaiting={}\tage_ms={}\ttransport={transport}\tnext_hop={next_hop}\n",
+                block.legs(),
+                block.unsettled(),
+                block.waiting(),
+                now_ms.saturating_sub(block.begun_ms()),
+            ));
+        }
+        lines
+    }
+
+    fn random_u64(&mut self) -> u64 {
+        if self.keys.len() < 8 {
+            self.keys.resize(1024, 0);
+            (self.random)(&mut self.keys);
+        }
+        let mut key = [0; 8];
+        key.copy_from_slice(&self.keys.split_off(self.keys.len() - 8));
+        u64::from_ne_bytes(key)
+    }
+}

@@ -1,0 +1,52 @@
+//! Addresses and ways of the express lane, here and in C.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::bindings::{cpm_express_address, cpm_express_way};
+use crate::controlling::express::{Timers, Transport, Way};
+
+/// A way as C gives it, with its texts.
+pub(super) fn way_of<'a>(way: &cpm_express_way, via: [&'a [u8]; 2]) -> Way<'a> {
+    let [a, b, c, d, ..] = way.to.ip;
+    // The host's ports are ports.
+    let port = way.to.port as u16;
+    Way {
+        transport: if way.is_reliable != 0 {
+            Transport::Tcp
+        } else {
+            Transport::Udp
+        },
+        socket: way.socket,
+        address: match way.to.len {
+            16 => (Ipv6Addr::from(way.to.ip), port).into(),
+            _ => (Ipv4Addr::new(a, b, c, d), port).into(),
+        },
+        via,
+        timers: Timers {
+            t1_ms: way.t1_ms,
+            t2_ms: way.t2_ms,
+            f_ms: way.f_ms,
+        },
+        max_datagram_bytes: way.max_datagram_bytes,
+    }
+}
+
+/// An address as C takes it.
+pub(super) fn address_to_c(address: SocketAddr) -> cpm_express_address {
+    let mut ip = [0; 16];
+    let len = match address {
+        SocketAddr::V4(v4) => {
+            ip[..4].copy_from_slice(&v4.ip().octets());
+            4
+        }
+        SocketAddr::V6(v6) => {
+            ip = v6.ip().octets();
+            16
+        }
+    };
+    cpm_express_address {
+        ip,
+        len,
+        port: u32::from(address.port()),
+    }
+}

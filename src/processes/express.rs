@@ -1,0 +1,81 @@
+//! The express lane: copies that leave past the proxy's transactions.
+
+use super::letter;
+use super::outgoing::Outgoing;
+use super::process::Process;
+use super::proxy::Proxy;
+use crate::controlling::express::Outbox;
+use crate::controlling::{ControllingFunction, OutgoingRequest};
+use crate::operator::Counter;
+
+/// Has the lane take a request to `hop`, a URI with an IP address, to be sent with others like it
+/// by [`flush`]. `false`: it is the transaction layer's.
+pub(super) fn take(
+    service: &ControllingFunction,
+    proxy: &dyn Proxy,
+    outgoing: &Outgoing<'_>,
+    hop: &str,
+) -> bool {
+    let Some(lane) = service.lane().filter(|_| outgoing.method == "MESSAGE") else {
+        return false;
+    };
+    let Some(way) = proxy.express_way(outgoing, hop) else {
+        return false;
+    };
+    let copy = OutgoingRequest {
+        method: outgoing.method,
+        request_uri: outgoing.request_uri,
+        next_hop: None,
+        from: outgoing.from,
+        from_tag: outgoing.from_tag,
+        to: outgoing.to,
+        call_id: outgoing.call_id,
+        cseq: outgoing.cseq,
+        headers: outgoing.headers.all(),
+        body: outgoing.body,
+        attempt: outgoing.token.attempt,
+        about: None,
+    };
+    let mut outbox = Outbox::default();
+    let is_taken = lane
+        .borrow_mut()
+        .take(&copy, &way, proxy.now_ms(), &mut outbox);
+    transmit(service, proxy, &outbox);
+    is_taken
+}
+
+/// Sends what has been taken.
+pub(super) fn flush(service: &ControllingFunction, proxy: &dyn Proxy) {
+    let Some(lane) = service.lane() else {
+        return;
+    };
+    let mut outbox = Outbox::default();
+    lane.borrow_mut().flush(proxy.now_ms(), &mut outbox);
+    transmit(service, proxy, &outbox);
+}
+
+/// Has the proxy send what is to be sent.
+pub(super) fn transmit(service: &ControllingFunction, proxy: &dyn Proxy, outbox: &Outbox) {
+    let Some(lane) = service.lane() else {
+        return;
+    };
+    for batch in &outbox.batches {
+        let sent = proxy.express_send(batch);
+        if sent < batch.len() {
+            lane.borrow_mut().unsent(batch, sent, proxy.now_ms());
+        }
+    }
+    if outbox.wakes {
+        // Where its queue is full it is awake.
+        proxy.post(Process::FanOut, &letter::wake());
+    }
+    for (counter, n) in [
+        (Counter::Express, outbox.taken),
+        (Counter::ExpressRepeated, outbox.repeated),
+        (Counter::ExpressStrays, outbox.strays),
+    ] {
+        if n > 0 {
+            proxy.count(counter, n);
+        }
+    }
+}

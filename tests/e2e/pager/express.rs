@@ -1,0 +1,504 @@
+//! The express lane: copies that leave past tm, and all that stays as it is.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use cpm_testbed::{
+    Agent, Answer, Bench, DEAD, NameServer, Proxy, ProxyConfig, Way, cpm_message, to, unmarked,
+    values,
+};
+
+use crate::common::{EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_counter};
+
+const ANNE: &str = "sip:anne@example.com";
+
+/// Beside what the proxy has by default: a request with a thousand recipients comes over TCP.
+const LARGE_REQUESTS: &str = "tcp_rd_buf_size=131072\n";
+
+/// The lane whatever the tests are run with.
+fn open(config: ProxyConfig) -> ProxyConfig {
+    config.set("cpm", "express", "auto")
+}
+
+/// A message to these recipients, accepted.
+#[track_caller]
+fn send(anne: &Agent, way: Way, uris: impl IntoIterator<Item = String>) {
+    let request = cpm_message(ANNE, EXPLODER)
+        .recipients(uris.into_iter().map(|uri| unmarked(&uri)))
+        .request();
+    anne.send(&request, way);
+    anne.expect_response(&request, 202);
+}
+
+/// How many copies have left by the lane, once all have ended.
+#[track_caller]
+fn by_the_lane(proxy: &Proxy, delivered: u64) -> u64 {
+    expect_counter(proxy, "delivered", delivered);
+    expect_counter(proxy, "express_outstanding", 0);
+    counter(proxy, "express")
+}
+
+#[test]
+fn copies_leave_past_tm_and_end_as_ever() {
+    let bench = Bench::new("copies_leave_past_tm");
+    let routes = format!(
+        "{HANDLE}
+        event_route[cpm:recipient-delivered] {{ xlog(\"L_NOTICE\", \"delivered $cpm(code) $cpm(recipient) $rb\\n\"); }}
+        event_route[cpm:recipient-failed] {{ xlog(\"L_NOTICE\", \"lost $cpm(code) $cpm(reason) $hdr(Call-ID)\\n\"); }}"
+    );
+    let proxy = bench.proxy(&open(cpm_proxy(&routes)).set_number("tm", "fr_timer", 1500));
+    assert_eq!(
+        values(&proxy.rpc("cpm.config"), "express_lane").next(),
+        Some("open")
+    );
+    let (anne, bill, busy, dead) = (bench.agent(), bench.agent(), bench.agent(), bench.agent());
+    busy.answers(Answer::code(486));
+    dead.answers(Answer::Silent);
+    let uris = [
+        bill.uri("bill"),
+        bill.tcp_uri("ben"),
+        busy.uri("busy"),
+        dead.uri("dead"),
+    ];
+    send(&anne, proxy.udp(), uris);
+    bill.expect_requests("MESSAGE", 2);
+    let refused = busy.expect_request("MESSAGE");
+    dead.expect_request("MESSAGE");
+    // One is outstanding until nobody has answered for as long as tm would have waited.
+    expect_counter(&proxy, "express_outstanding", 1);
+    let listed = proxy.rpc("cpm.express");
+    assert_eq!(
+        values(&listed, "outstanding").collect::<Vec<_>>(),
+        ["1"],
+        "{listed}"
+    );
+    let next_hop = format!("127.0.0.1:{}", dead.port());
+    assert!(listed.contains(&next_hop), "{listed}");
+    proxy.expect_log(&format!("lost 486 Busy Here {}", refused.call_id()));
+    proxy.expect_log("delivered 200 sip:bill@");
+    proxy.expect_log("lost 408 Request Timeout");
+    assert_eq!(by_the_lane(&proxy, 2), 4);
+    assert_eq!(counter(&proxy, "failed"), 2);
+    assert!(counter(&proxy, "express_repeated") >= 1);
+    assert_eq!(counter(&proxy, "express_memory"), 0);
+    // The sender's own.
+    assert_eq!(proxy.rpc_number("tm.stats", "created"), 1);
+    proxy.stop();
+}
+
+/// What of the proxy's would miss copies that leave past tm: each closes the lane, says so, and
+/// sees them.
+#[test]
+fn whatever_would_miss_copies_closes_the_lane() {
+    struct Case {
+        name: &'static str,
+        why: &'static str,
+        routes: &'static str,
+        config: fn(ProxyConfig) -> ProxyConfig,
+        /// What it says of a copy.
+        sees: &'static str,
+    }
+    let cases = [
+        Case {
+            name: "express",
+            why: "express is set to no",
+            routes: "",
+            config: |config| config.set("cpm", "express", "no"),
+            sees: "",
+        },
+        Case {
+            name: "onsend_route",
+            why: "there is an onsend_route",
+            routes: "onsend_route { xlog(\"L_NOTICE\", \"seen $rm $ru\\n\"); }",
+            config: |config| config,
+            // Of what tm sends itself, this release shows it nothing.
+            sees: "",
+        },
+        Case {
+            name: "local_request",
+            why: "there is an event_route[tm:local-request]",
+            routes: "event_route[tm:local-request] { xlog(\"L_NOTICE\", \"seen $rm $ru\\n\"); }",
+            config: |config| config,
+            sees: "seen MESSAGE sip:bill@",
+        },
+        Case {
+            name: "topoh",
+            why: "a module changes or watches what is sent",
+            routes: "",
+            config: |config| {
+                config.load("topoh").set("topoh", "mask_key", "secret").set(
+                    "topoh",
+                    "mask_ip",
+                    "192.0.2.7",
+                )
+            },
+            sees: "",
+        },
+        Case {
+            name: "siptrace",
+            why: "a module traces what is sent",
+            routes: "",
+            config: |config| {
+                config
+                    .load("siptrace")
+                    .set_number("siptrace", "trace_on", 1)
+                    .set_number("siptrace", "trace_mode", 1)
+                    .set_number("siptrace", "trace_to_database", 0)
+                    .set("siptrace", "duplicate_uri", "sip:127.0.0.1:9")
+            },
+            sees: "",
+        },
+        Case {
+            name: "sipdump",
+            why: "a module changes or watches what is sent",
+            routes: "",
+            config: |config| config.load("sipdump").set_number("sipdump", "enable", 0),
+            sees: "",
+        },
+        Case {
+            name: "blocklist",
+            why: "use_dst_blocklist is on",
+            routes: "use_dst_blocklist=on\n",
+            config: |config| config,
+            sees: "",
+        },
+    ];
+    for case in cases {
+        let bench = Bench::new(&format!("closed_by_{}", case.name));
+        let routes = format!("{}\n{HANDLE}", case.routes);
+        let proxy = bench.proxy(&(case.config)(open(cpm_proxy(&routes))));
+        if case.name != "express" {
+            proxy.expect_log(&format!("the express lane is closed: {}", case.why));
+        }
+        let config = proxy.rpc("cpm.config");
+        assert!(config.contains(case.why), "{config}");
+        assert!(proxy.try_rpc("cpm.express").is_err());
+        let (anne, bill) = (bench.agent(), bench.agent());
+        send(&anne, proxy.udp(), [bill.uri("bill")]);
+        bill.expect_request("MESSAGE");
+        assert_eq!(by_the_lane(&proxy, 1), 0, "{}", case.name);
+        if !case.sees.is_empty() {
+            proxy.expect_log(case.sees);
+        }
+        proxy.stop();
+    }
+}
+
+/// What sees responses before tm does sees those to copies too.
+#[test]
+fn a_reply_route_sees_the_responses() {
+    let bench = Bench::new("a_reply_route_sees_the_responses");
+    let routes = format!("{HANDLE}\nreply_route {{ xlog(\"L_NOTICE\", \"seen $rs $rm\\n\"); }}");
+    let proxy = bench.proxy(&open(cpm_proxy(&routes)));
+    proxy.expect_log("responses take the usual way: there is a reply_route");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    send(
+        &anne,
+        proxy.udp(),
+        [bill.uri("bill"), bill.uri("ben"), bill.tcp_uri("carol")],
+    );
+    bill.expect_requests("MESSAGE", 3);
+    assert_eq!(by_the_lane(&proxy, 3), 3);
+    proxy.expect_log("seen 200 MESSAGE");
+    proxy.stop();
+}
+
+#[test]
+fn a_name_with_several_addresses_is_tried_at_each_of_them() {
+    let bench = Bench::new("a_name_with_several_addresses");
+    let server = NameServer::start(&[
+        ("one.example.com", "A 127.0.0.1"),
+        ("two.example.com", "A 127.0.0.1"),
+        ("two.example.com", "A 127.0.0.2"),
+    ]);
+    let config = cpm_proxy(HANDLE).set("cpm", "dns_server", &server.address().to_string());
+    let proxy = bench.proxy(&open(config));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let uri = |host: &str| format!("sip:bill@{host}:{}", bill.port());
+    send(&anne, proxy.udp(), [uri("one.example.com")]);
+    bill.expect_request("MESSAGE");
+    assert_eq!(by_the_lane(&proxy, 1), 1);
+    send(&anne, proxy.udp(), [uri("two.example.com")]);
+    bill.expect_request("MESSAGE");
+    assert_eq!(by_the_lane(&proxy, 2), 1, "that one went by tm");
+    // Who cannot be found costs nobody anything.
+    send(
+        &anne,
+        proxy.udp(),
+        [format!("sip:nobody@x{DEAD}"), bill.uri("bill")],
+    );
+    bill.expect_request("MESSAGE");
+    assert_eq!(by_the_lane(&proxy, 3), 2);
+    proxy.stop();
+}
+
+#[test]
+fn the_script_may_change_each_copy() {
+    let bench = Bench::new("the_script_may_change_each_copy");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let routes = format!(
+        "{HANDLE}
+        event_route[cpm:recipient-request] {{
+            if ($rU == \"carol\") drop;
+            append_hf(\"X-Copy: $rU\\r\\n\");
+            $du = \"sip:127.0.0.1:{}\";
+        }}",
+        bill.port()
+    );
+    let proxy = bench.proxy(&open(cpm_proxy(&routes)));
+    let uris = ["bill", "ben", "carol"].map(|user| format!("sip:{user}@192.0.2.1"));
+    send(&anne, proxy.udp(), uris);
+    let mut seen: Vec<String> = bill
+        .expect_requests("MESSAGE", 2)
+        .iter()
+        .map(|copy| copy.header("X-Copy").unwrap_or_default().to_owned())
+        .collect();
+    seen.sort();
+    assert_eq!(seen, ["ben", "bill"]);
+    assert_eq!(by_the_lane(&proxy, 2), 2);
+    proxy.stop();
+}
+
+/// Recipients behind a bad network: of each hundred datagrams to them and from them so many are
+/// lost, and some are doubled.
+struct BadNetwork {
+    address: SocketAddr,
+    /// By Call-ID: how often a copy has arrived.
+    got: Arc<Mutex<HashMap<String, u32>>>,
+    sent_off: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl BadNetwork {
+    fn start(lost: u64, doubled: u64) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let timeout = Some(Duration::from_millis(50));
+        socket.set_read_timeout(timeout).expect("it is not zero");
+        let address = socket.local_addr().expect("it is bound");
+        let got = Arc::new(Mutex::new(HashMap::new()));
+        let sent_off = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (to_carry, arrived) = mpsc::channel();
+        // Reads and does nothing else: what the kernel has no room for would be lost beyond what is
+        // asked for.
+        let reader = {
+            let (socket, stop) = (socket.try_clone().expect("it is open"), stop.clone());
+            let sent_off = sent_off.clone();
+            thread::spawn(move || read(&socket, &to_carry, &sent_off, &stop))
+        };
+        let carrier = {
+            let got = got.clone();
+            thread::spawn(move || carry(&socket, lost, doubled, &got, &arrived))
+        };
+        BadNetwork {
+            address,
+            got,
+            sent_off,
+            stop,
+            threads: vec![reader, carrier],
+        }
+    }
+
+    fn reached(&self) -> usize {
+        self.got.lock().expect("nobody panics with it").len()
+    }
+}
+
+impl Drop for BadNetwork {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+type Packet = (Vec<u8>, SocketAddr);
+
+fn read(socket: &UdpSocket, to: &Sender<Packet>, sent_off: &AtomicUsize, stop: &AtomicBool) {
+    let mut buffer = [0; 65_536];
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            sent_off.fetch_add(1, Ordering::Relaxed);
+            let _ = to.send((buffer[..length].to_vec(), from));
+        }
+    }
+}
+
+fn carry(
+    socket: &UdpSocket,
+    lost: u64,
+    doubled: u64,
+    got: &Mutex<HashMap<String, u32>>,
+    arrived: &Receiver<Packet>,
+) {
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut chance = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % 100
+    };
+    // What is held back comes behind what follows it.
+    let mut held_back: Option<Packet> = None;
+    for (packet, from) in arrived {
+        if chance() < lost {
+            continue;
+        }
+        let request = String::from_utf8_lossy(&packet).into_owned();
+        let mut response = "SIP/2.0 200 OK\r\n".to_owned();
+        let mut call_id = String::new();
+        for line in request.lines().take_while(|line| !line.is_empty()) {
+            let name = line.split(':').next().unwrap_or_default();
+            if name == "Call-ID" {
+                line.clone_into(&mut call_id);
+            }
+            if ["Via", "To", "From", "Call-ID", "CSeq"].contains(&name) {
+                response.push_str(line);
+                response.push_str(if name == "To" { ";tag=1\r\n" } else { "\r\n" });
+            }
+        }
+        response.push_str("Content-Length: 0\r\n\r\n");
+        let mut got = got.lock().expect("nobody panics with it");
+        *got.entry(call_id).or_default() += 1;
+        let times = 1 + u64::from(chance() < doubled);
+        for _ in 0..times {
+            match chance() {
+                n if n < lost => {}
+                n if n < lost + 10 && held_back.is_none() => {
+                    held_back = Some((response.clone().into_bytes(), from));
+                }
+                _ => {
+                    let _ = socket.send_to(response.as_bytes(), from);
+                }
+            }
+        }
+        if chance() < 50
+            && let Some((response, to)) = held_back.take()
+        {
+            let _ = socket.send_to(&response, to);
+        }
+    }
+}
+
+#[test]
+fn a_bad_network_costs_repetitions_and_nobody() {
+    const MESSAGES: usize = 10;
+    const RECIPIENTS: usize = 500;
+    let bench = Bench::new("a_bad_network_costs_repetitions");
+    let routes = format!("{LARGE_REQUESTS}{HANDLE}");
+    let config = open(cpm_proxy(&routes))
+        .set_number("cpm", "max_recipients", 1000)
+        .set_number("cpm", "max_outstanding_per_sender", 0)
+        .set_number("cpm", "max_outstanding_per_source", 0)
+        .set_number("cpm", "max_outstanding_per_destination", 0);
+    let proxy = bench.proxy(&config);
+    let network = BadNetwork::start(20, 10);
+    let anne = bench.agent();
+    for message in 0..MESSAGES {
+        let address = network.address;
+        let uris = (0..RECIPIENTS).map(|n| format!("sip:u{message}x{n}@{address}"));
+        send(&anne, proxy.tcp(), uris);
+    }
+    let all = MESSAGES * RECIPIENTS;
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while counter(&proxy, "express_outstanding") > 0 {
+        assert!(Instant::now() < deadline, "{}", proxy.rpc("cpm.express"));
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(network.reached(), all, "each recipient got it");
+    // Of a few of them nobody has heard within timer F.
+    let (delivered, failed) = (counter(&proxy, "delivered"), counter(&proxy, "failed"));
+    assert_eq!(delivered + failed, all as u64);
+    assert!(failed < 10, "{failed}");
+    let sent_off = network.sent_off.load(Ordering::Relaxed) as u64;
+    // What the kernel had no room for, neither the network nor we have lost.
+    let repeated = counter(&proxy, "express_repeated");
+    assert!(sent_off <= all as u64 + repeated, "only timers send again");
+    assert!(counter(&proxy, "express_strays") > 0);
+    assert_eq!(counter(&proxy, "express_memory"), 0);
+    proxy.stop();
+}
+
+#[test]
+fn no_copy_is_repeated_for_want_of_buffer() {
+    let bench = Bench::new("no_copy_is_repeated");
+    let routes = format!("{LARGE_REQUESTS}{HANDLE}");
+    let proxy = bench.proxy(&open(cpm_proxy(&routes)).set_number("cpm", "max_recipients", 1000));
+    let network = BadNetwork::start(0, 0);
+    let anne = bench.agent();
+    let uris = (0..1000).map(|n| format!("sip:u{n}@{}", network.address));
+    send(&anne, proxy.tcp(), uris);
+    assert_eq!(by_the_lane(&proxy, 1000), 1000);
+    assert_eq!(counter(&proxy, "express_repeated"), 0);
+    assert_eq!(network.reached(), 1000);
+    proxy.stop();
+}
+
+/// The proxy ends with any of its processes; that one of them had copies in the lane changes
+/// nothing.
+#[test]
+fn a_worker_killed_in_mid_fan_out_ends_the_proxy_as_ever() {
+    let bench = Bench::new("a_worker_killed_in_mid_fan_out");
+    let routes = format!("{LARGE_REQUESTS}{HANDLE}");
+    let proxy = bench.proxy(&open(cpm_proxy(&routes)).set_number("cpm", "max_recipients", 1000));
+    let (anne, dead) = (bench.agent(), bench.agent());
+    dead.answers(Answer::Silent);
+    send(
+        &anne,
+        proxy.tcp(),
+        (0..1000).map(|n| dead.uri(&format!("u{n}"))),
+    );
+    assert!(counter(&proxy, "express_outstanding") > 0);
+    let worker = proxy
+        .process_table()
+        .into_iter()
+        .find(|(_, title)| title.contains("udp receiver"))
+        .expect("it listens for UDP");
+    let killed = Instant::now();
+    let ended = Command::new("kill")
+        .args(["-9", &worker.0.to_string()])
+        .status();
+    assert!(ended.is_ok_and(|status| status.success()));
+    while proxy.processes_alive() {
+        assert!(killed.elapsed() < Duration::from_secs(5), "it does not end");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(
+        killed.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        killed.elapsed()
+    );
+    bench.keep_logs();
+    proxy.kill();
+}
+
+/// While a thousand copies are out, others are served as ever.
+#[test]
+fn others_are_served_during_a_fan_out() {
+    let bench = Bench::new("others_are_served_during_a_fan_out");
+    let routes = format!("{LARGE_REQUESTS}{HANDLE}");
+    let config = open(cpm_proxy(&routes)).set_number("cpm", "max_recipients", 1000);
+    let proxy = bench.proxy(&config.children(1));
+    let (anne, erik, crowd) = (bench.agent(), bench.agent(), bench.agent());
+    let uris = (0..1000).map(|n| to(&crowd.uri(&format!("u{n}"))));
+    let request = cpm_message(ANNE, EXPLODER).recipients(uris).request();
+    anne.send(&request, proxy.tcp());
+    for number in 0..20 {
+        let mine = cpm_message("sip:erik@example.com", EXPLODER)
+            .recipients([to(&erik.uri(&format!("erik{number}")))])
+            .request();
+        exchange(&erik, &mine, &proxy, 202);
+        erik.expect_request("MESSAGE");
+    }
+    anne.expect_response(&request, 202);
+    assert_eq!(by_the_lane(&proxy, 1020), 1020);
+    proxy.stop();
+}
