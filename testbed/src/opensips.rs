@@ -74,6 +74,10 @@ const MODULES: [(&str, &str); 4] = [
     ("cfg_rpc", ""),
 ];
 
+/// Core settings of Kamailio that OpenSIPS does not have: what is too long for a datagram goes over
+/// TCP, always, and its buffers are large enough.
+const NOT_NEEDED: [&str; 3] = ["udp_mtu_try_proto", "tcp_rd_buf_size", "tcp_conn_wq_max"];
+
 /// Timers of tm, with the name that they have here, in seconds.
 const TIMERS: [(&str, &str); 3] = [
     ("fr_timer", "fr_timeout"),
@@ -166,8 +170,7 @@ fn script(kamailio: &str) -> (Vec<Parameter>, String) {
                 name: "udp_mtu".to_owned(),
                 value: Value::Number(bytes.parse().unwrap_or(0)),
             }),
-            // It goes over TCP, always.
-            Some(("udp_mtu_try_proto", _)) => {}
+            Some((name, _)) if NOT_NEEDED.contains(&name) => {}
             _ => {
                 let mut line = line.to_owned();
                 if let Some((before, after)) = line.split_once("event_route[cpm:")
@@ -308,17 +311,27 @@ fn exchange(ctl: &Path, own: &Path, method: &str, parameters: &[Json]) -> std::i
 fn write_lines(text: &mut String, name: Option<&str>, value: &Json) {
     match value {
         Json::Object(members) => {
+            write_heading(text, name);
             for (name, value) in members {
                 write_lines(text, Some(name), value);
             }
         }
         Json::Array(items) => {
+            write_heading(text, name);
             for item in items {
-                write_lines(text, name, item);
+                write_lines(text, None, item);
             }
         }
         Json::String(value) => write_line(text, name, value),
         other => write_line(text, name, &other.to_string()),
+    }
+}
+
+/// What has values below it has a line of its own, as kamcmd writes it.
+fn write_heading(text: &mut String, name: Option<&str>) {
+    if let Some(name) = name {
+        *text += name;
+        *text += ":\n";
     }
 }
 
@@ -383,6 +396,6 @@ mod tests {
         let mut text = String::new();
         let answer = json!({"Session": [{"id": "a", "legs": 2}, {"id": "b", "legs": 1}]});
         write_lines(&mut text, None, &answer);
-        assert_eq!(text, "id: a\nlegs: 2\nid: b\nlegs: 1\n");
+        assert_eq!(text, "Session:\nid: a\nlegs: 2\nid: b\nlegs: 1\n");
     }
 }
