@@ -1,9 +1,12 @@
-# cpm.so: build, install, try, test. `make help` lists what there is.
+# cpm.so: build, install, try, test. `make help` lists what there is. PROXY=opensips builds and installs for
+# OpenSIPS, whose binary and source tree OPENSIPS and OPENSIPS_SRC name.
 
 CARGO ?= cargo
-module := target/kamailio/cpm.so
+# The proxy that the module is for: kamailio or opensips.
+PROXY ?= kamailio
+module := target/$(PROXY)/cpm.so
 # Where cargo builds the module; the module of another Debian release is built elsewhere (tools/matrix).
-module_target := target/module
+module_target := target/module$(if $(filter-out kamailio,$(PROXY)),-$(PROXY))
 
 # The order of prerequisites matters: what is missing is installed first.
 .NOTPARALLEL:
@@ -23,20 +26,20 @@ deps: ## what building and testing need, installed when missing
 headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
 	@tools/headers
 
-# A target directory of its own: in one that it shared with the tests, which are built without the feature, each
-# build would undo the other's. A folder of its own makes the module usable as a module path. The file is
-# replaced, never written into: a proxy may have the old one mapped.
+# A target directory of its own: in one that it shared with the tests or with the module of another proxy, which
+# are built with other features, each build would undo the other's. A folder of its own makes the module usable as
+# a module path. The file is replaced, never written into: a proxy may have the old one mapped.
 .PHONY: build
-build: headers ## the module, target/kamailio/cpm.so
-	$(CARGO) build --release --lib --features kamailio --target-dir $(module_target)
+build: $(if $(filter kamailio,$(PROXY)),headers) ## the module, target/kamailio/cpm.so (PROXY=opensips: with OPENSIPS and OPENSIPS_SRC)
+	$(CARGO) build --release --lib --features $(PROXY) --target-dir $(module_target)
 	@mkdir -p $(dir $(module))
 	@cmp -s $(module_target)/release/libcpm.so $(module) || \
 		{ cp $(module_target)/release/libcpm.so $(module).new && mv $(module).new $(module); }
 
 .PHONY: install
-install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)
-	@test -e $(module) || { echo "nothing to install: run \`make\` first" >&2; exit 1; }
-	@tools/install
+install: ## the module, to where the proxy looks for it (PROXY, DESTDIR, MODULES_DIR)
+	@test -e $(module) || { echo "nothing to install: run \`make PROXY=$(PROXY)\` first" >&2; exit 1; }
+	@tools/install $(PROXY)
 
 .PHONY: deb
 deb: deps build ## a Debian package of the module, in target/debian
@@ -55,16 +58,22 @@ client: ## cpm-client, with its man pages and completion scripts, in target/clie
 	@target/client/cpm-client completion zsh >target/client/_cpm-client
 	@target/client/cpm-client completion fish >target/client/cpm-client.fish
 
-# Where the tests leave what they prove of the specification.
-proofs := $(CURDIR)/target/conformance/proofs
-new_proofs := rm -rf $(proofs) && mkdir -p $(proofs)
+# Where the tests leave what they prove of the specification, with each proxy.
+conformance := $(CURDIR)/target/conformance
+new_proofs = rm -rf $(conformance)/$(1) && mkdir -p $(conformance)/$(1)
 judge := $(CARGO) run --quiet --package xtask -- conformance
 
 .PHONY: test
-test: deps build lint ## everything that has to hold
-	@$(new_proofs)
-	CPM_PROOFS=$(proofs) $(CARGO) test --workspace
-	@$(judge) --brief $(proofs)
+test: deps lint ## everything that has to hold, with Kamailio; and with OpenSIPS, if there is one (OPENSIPS, OPENSIPS_SRC)
+	@$(MAKE) --no-print-directory build PROXY=kamailio
+	@$(call new_proofs,kamailio)
+	PROXY=kamailio CPM_PROOFS=$(conformance)/kamailio $(CARGO) test --workspace
+	@$(judge) --brief $(conformance) kamailio
+	@$(MAKE) --no-print-directory test-e2e PROXY=opensips
+
+.PHONY: test-e2e
+test-e2e: deps ## the end-to-end tests, with one proxy (PROXY=opensips: with OPENSIPS and OPENSIPS_SRC)
+	@tools/test-e2e $(PROXY)
 
 .PHONY: test-matrix
 test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
@@ -80,12 +89,13 @@ bench: deps build ## how fast it is, side by side (QUICK=1: few samples, in minu
 	$(CARGO) run --release --package cpm-benches --features contestants
 
 .PHONY: conformance
-conformance: deps build ## the requirements of the specification, one by one
-	@$(new_proofs)
-	@status=0; \
-	CPM_PROOFS=$(proofs) $(CARGO) test --quiet --no-fail-fast \
-		--package cpm --package cpm-client --test e2e --test client || status=$$?; \
-	$(judge) $(proofs) || status=$$?; \
+conformance: deps build ## the requirements of the specification, one by one (PROXY=opensips: the Controlling Function's)
+	@$(call new_proofs,$(PROXY))
+	@status=0; export PROXY=$(PROXY) CPM_PROOFS=$(conformance)/$(PROXY); \
+	tools/test-e2e $(PROXY) --quiet || status=$$?; \
+	[ $(PROXY) != kamailio ] || \
+		$(CARGO) test --quiet --no-fail-fast --package cpm-client --test client || status=$$?; \
+	$(judge) $(conformance) $(PROXY) || status=$$?; \
 	exit $$status
 
 .PHONY: diagrams
