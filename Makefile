@@ -1,30 +1,30 @@
-# cpm.so: build, install, try, test. `make help` lists what there is.
+# cpm.so: build, install, try, test. `make help` lists all targets.
 
 CARGO ?= cargo
 module := target/kamailio/cpm.so
 # Where cargo builds the module; the module of another Debian release is built elsewhere (tools/matrix).
 module_target := target/module
 
-# The order of prerequisites matters: what is missing is installed first.
+# The order of prerequisites matters: missing packages are installed first.
 .NOTPARALLEL:
 
 .PHONY: all
 all: build
 
 .PHONY: help
-help: ## this list
+help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 .PHONY: deps
-deps: ## what building and testing need, installed when missing
+deps: ## installs missing packages for building and testing
 	@tools/deps
 
 .PHONY: headers
 headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
 	@tools/headers
 
-# A target directory of its own: in one that it shared with the tests, which are built without the feature, each
-# build would undo the other's. A folder of its own makes the module usable as a module path. The file is
+# A separate target directory: in one shared with the tests, which are built without the feature, each
+# build would undo the other's. A separate folder can be used as a module path. The file is
 # replaced, never written into: a proxy may have the old one mapped.
 .PHONY: build
 build: headers ## the module, target/kamailio/cpm.so
@@ -43,7 +43,7 @@ deb: deps build ## a Debian package of the module, in target/debian
 	@tools/deb
 
 .PHONY: demo
-demo: deps build ## the main job, on real traffic
+demo: deps build ## a demonstration on real traffic
 	@$(CARGO) build --quiet --package cpm-client
 	@$(CARGO) run --quiet --example demo
 
@@ -55,13 +55,13 @@ client: ## cpm-client, with its man pages and completion scripts, in target/clie
 	@target/client/cpm-client completion zsh >target/client/_cpm-client
 	@target/client/cpm-client completion fish >target/client/cpm-client.fish
 
-# Where the tests leave what they prove of the specification.
+# Where the tests record the requirements that they prove.
 proofs := $(CURDIR)/target/conformance/proofs
 new_proofs := rm -rf $(proofs) && mkdir -p $(proofs)
 judge := $(CARGO) run --quiet --package xtask -- conformance
 
 .PHONY: test
-test: deps build lint ## everything that has to hold
+test: deps build lint ## all tests
 	@$(new_proofs)
 	CPM_PROOFS=$(proofs) $(CARGO) test --workspace
 	@$(judge) --brief $(proofs)
@@ -71,11 +71,11 @@ test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
 	@tools/matrix
 
 .PHONY: test-deb
-test-deb: deps build ## the package, tried in a clean copy of this Debian release (as root)
+test-deb: deps build ## the package's test in a clean copy of this Debian release (as root)
 	@tools/test-deb
 
 .PHONY: bench
-bench: deps build ## how fast it is, side by side (QUICK=1: few samples, in minutes)
+bench: deps build ## performance, compared with others (QUICK=1: few samples, in minutes)
 	@tools/deps bench
 	$(CARGO) run --release --package cpm-benches --features contestants
 
@@ -89,7 +89,7 @@ conformance: deps build ## the requirements of the specification, one by one
 	exit $$status
 
 .PHONY: diagrams
-diagrams: ## the pictures of doc/, from the texts beside them
+diagrams: ## the diagrams of doc/, from the .sequence files
 	$(CARGO) run --quiet --package xtask -- diagrams
 
 .PHONY: readme
@@ -106,7 +106,7 @@ lint: ## format, clippy and documentation, without warnings
 SECONDS ?= 60
 
 .PHONY: fuzz
-fuzz: ## every parser and machine, fed with what reaches furthest (SECONDS=60 each)
+fuzz: ## coverage-guided fuzzing of every parser and state machine (SECONDS=60 each)
 	@tools/fuzz $(SECONDS)
 
 .PHONY: sanitize
@@ -114,17 +114,17 @@ sanitize: ## the tests of the C boundary under valgrind
 	@tools/sanitize
 
 .PHONY: miri
-miri: ## the wire formats under Miri: undefined behaviour
+miri: ## the wire formats under Miri, to find undefined behaviour
 	@tools/miri
 
 .PHONY: audit
-audit: ## what is linked in: advisories, licences, sources (cargo-deny)
+audit: ## advisories, licences and sources of linked packages (cargo-deny)
 	@tools/audit
 
 .PHONY: clean
-clean: ## removes what was built
+clean: ## removes build results
 	$(CARGO) clean
 
 .PHONY: distclean
-distclean: clean ## and what was fetched
+distclean: clean ## removes build results and downloads
 	rm -rf .cache
