@@ -58,6 +58,7 @@ rows! {
             "requests forgotten early because the table was full (request_records)",
         Shares "shares" "requests refused because a share was used up",
         Express "express" "outgoing requests sent by the express lane, past tm",
+        ExpressByTm "express_by_tm" "outgoing MESSAGEs sent through tm",
         ExpressRepeated "express_repeated" "outgoing requests that the express lane retransmitted",
         ExpressStrays "express_strays"
             "responses to the express lane that no transaction waited for",

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::express::send_by_transaction;
 use super::letter::SessionInput;
 use super::outgoing::{Outgoing, Token};
 use super::proxy::{Proxy, Transmitted};
@@ -94,7 +95,8 @@ impl Ended<'_> {
             tried: self.token.tried + 1,
             ..self.token
         };
-        let Transmitted::Sent(transaction) = proxy.send(&outgoing, &spot.uri) else {
+        let Transmitted::Sent(transaction) = send_by_transaction(proxy, &outgoing, &spot.uri)
+        else {
             return false;
         };
         if outgoing.method == "INVITE" {
