@@ -1,6 +1,6 @@
 //! Wire formats of CPM, the two ends of SIP dialogs and MSRP sessions, and the look-up of names:
-//! without sockets, clock, files, threads or source of randomness. The module and the CPM Client use
-//! it.
+//! without sockets, clock, files, threads or source of randomness. The module and the CPM Client
+//! use them.
 //!
 //! - Floor 1: [`msrp_session`], MSRP session ends and the fan-out to legs; [`sip_ua`], dialogs and
 //!   session timers; [`locating`], where hosts and SIP domains are.
