@@ -11,7 +11,8 @@
 //!   Without IO.
 //! - 2: [`policy`] and [`operator`], what the operator configures and is told; [`group`],
 //!   pre-defined groups and their sources; [`names`], where hosts and SIP domains are; [`shared`],
-//!   the memory of all processes; [`msrp_control`], what is said between sessions and relay.
+//!   the memory of all processes; [`store`], accepted messages on disk; [`msrp_control`], what is
+//!   said between sessions and relay.
 //! - 1: [`msrp_session`] and [`sip_ua`], MSRP session ends with the fan-out to legs, SIP dialogs
 //!   and session timers, without IO; [`trust`], certificates and authorities in files; [`log`],
 //!   threads and randomness.
@@ -46,6 +47,7 @@ mod random;
 pub mod relay;
 pub mod sessions;
 pub mod shared;
+pub mod store;
 mod threads;
 pub mod trust;
 

@@ -57,6 +57,11 @@ rows! {
         Forgotten "forgotten"
             "requests that were forgotten before their time, for want of room (request_records)",
         Shares "shares" "requests refused because a share was used up",
+        Stored "stored" "messages that were written to the store before their 202",
+        StoreRefused "store_refused"
+            "messages refused because the store was full or could not be written to",
+        Resent "resent" "recipients that a message was sent to once more, from the store",
+        Expired "expired" "recipients that have not got a message of the store in time",
         Express "express" "outgoing requests that left by the express lane, past tm",
         ExpressRepeated "express_repeated"
             "outgoing requests that the express lane has sent again",
@@ -73,6 +78,10 @@ rows! {
         Memory "msrp_memory" "bytes of large messages in memory at the moment",
         Spool "msrp_spool" "bytes of large messages in spool files at the moment",
         HeldBack "msrp_held_back" "large message sessions whose sender is held back at the moment",
+        Outstanding "outstanding" "recipients of messages in the store that have not ended, at the moment",
+        StoreBytes "store_bytes" "bytes of the store in use at the moment",
+        StoreWrite "store_write_us"
+            "how long the last write to the store took, with its sync, in microseconds",
         ExpressOutstanding "express_outstanding"
             "outgoing requests in the express lane that have not ended, at the moment",
         ExpressMemory "express_memory" "bytes of memory that they take at the moment",

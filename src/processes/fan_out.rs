@@ -1,11 +1,12 @@
 //! CPM fan-out: works off what is too long for a SIP worker, and sends what waits for names.
 
 use std::cell::RefCell;
-use std::io;
 
 use bytes::Bytes;
 
+use super::assembly::StartError;
 use super::heard;
+use super::keeping::{Keeping, KeptGauges, Ready};
 use super::late;
 use super::letter::Letter;
 use super::lookup::Lookup;
@@ -30,11 +31,12 @@ const ENTRIES_PER_TURN: usize = 1024;
 /// One fan-out.
 struct Job {
     job: FanOutJob,
-    /// Of its sender.
-    transaction: TransactionKey,
-    /// What finds no room by then has failed.
+    /// Of its sender; `None`: it has its answer.
+    transaction: Option<TransactionKey>,
+    /// What finds no room by then has failed, or waits in the store.
     deadline_ms: u64,
-    is_answered: bool,
+    /// Its number in the store, where it is kept.
+    kept: Option<u64>,
 }
 
 /// The process.
@@ -43,15 +45,23 @@ pub(super) struct FanOutProcess {
     /// What is being worked on: if that panics, it alone is lost.
     at_work: Option<usize>,
     room: RefCell<WaitingRoom>,
+    /// Messages that are kept, where they are.
+    keeping: Option<Keeping>,
     taken: usize,
 }
 
 impl FanOutProcess {
-    pub(super) fn start(service: &ControllingFunction) -> io::Result<Self> {
+    pub(super) fn start(
+        service: &ControllingFunction,
+        gauges: KeptGauges,
+    ) -> Result<Self, StartError> {
+        let lookup = Lookup::start(service.names()).map_err(StartError::Names)?;
+        let room = WaitingRoom::new(lookup);
         Ok(FanOutProcess {
             jobs: Vec::new(),
             at_work: None,
-            room: RefCell::new(WaitingRoom::new(Lookup::start(service.names())?)),
+            keeping: Keeping::start(service, room.signal(), gauges)?,
+            room: RefCell::new(room),
             taken: 0,
         })
     }
@@ -61,7 +71,8 @@ impl FanOutProcess {
     }
 
     pub(super) fn takes(&self) -> bool {
-        self.jobs.len() < MAX_JOBS && self.taken < ENTRIES_PER_TURN
+        let writing = self.keeping.as_ref().map_or(0, Keeping::writing);
+        self.jobs.len() + writing < MAX_JOBS && self.taken < ENTRIES_PER_TURN
     }
 
     pub(super) fn take(
@@ -72,7 +83,17 @@ impl FanOutProcess {
     ) {
         self.taken += 1;
         match letter {
-            Letter::Job(transaction, job) => self.take_job(transaction, job, proxy),
+            Letter::Job(transaction, job) => self.take_job(transaction, &job, service, proxy),
+            Letter::Settled(copy, settled) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.settle(copy, settled, proxy.now_ms());
+                }
+            }
+            Letter::Replaced(copy, other) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.replace(copy, other, proxy.now_ms());
+                }
+            }
             Letter::Waiting(waiting) => {
                 let taken = self.room.borrow_mut().take(waiting, proxy.now_ms());
                 if let Err(waiting) = taken {
@@ -83,24 +104,49 @@ impl FanOutProcess {
         }
     }
 
-    fn take_job(&mut self, transaction: TransactionKey, job: Bytes, proxy: &dyn Proxy) {
-        let Some(job) = FanOutJob::read(job) else {
+    fn take_job(
+        &mut self,
+        transaction: TransactionKey,
+        written: &Bytes,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
+        let Some(job) = FanOutJob::read(written.clone()) else {
             let line = "a fan-out that was handed over cannot be read";
             proxy.log(LogLevel::Critical, format_args!("{line}"));
             reply_internal_error(transaction, proxy);
             return;
         };
+        if let Some(keeping) = self.keeping.as_mut().filter(|_| job.is_to_be_kept()) {
+            return keeping.keep(transaction, job, written, service, proxy);
+        }
         self.jobs.push(Job {
             job,
-            transaction,
+            transaction: Some(transaction),
             deadline_ms: proxy.now_ms() + PATIENCE_MS,
-            is_answered: false,
+            kept: None,
         });
     }
 
     /// Milliseconds until it is wanted again.
     pub(super) fn work(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) -> i32 {
         self.taken = 0;
+        let turn = Sender::new(service, proxy).with_turn(TURN_MS);
+        let has_more = late::work(&self.room, service, proxy, || turn.is_turn_over());
+        drop(turn);
+        // Behind the names, by which the descriptor is read that both have.
+        if let Some(keeping) = &mut self.keeping {
+            let is_busy = self.jobs.len() >= MAX_JOBS / 2;
+            let ready = keeping.work(service, proxy, is_busy);
+            let deadline_ms = proxy.now_ms() + PATIENCE_MS;
+            self.jobs
+                .extend(ready.into_iter().map(|Ready { id, job }| Job {
+                    job,
+                    transaction: None,
+                    deadline_ms,
+                    kept: Some(id),
+                }));
+        }
         let mut is_wanted_now = false;
         let mut number = 0;
         while number < self.jobs.len() {
@@ -117,41 +163,63 @@ impl FanOutProcess {
             }
             number += 1;
         }
-        let turn = Sender::new(service, proxy).with_turn(TURN_MS);
-        let has_more = late::work(&self.room, service, proxy, || turn.is_turn_over());
-        drop(turn);
         let swept = heard::sweep(service, proxy);
         if has_more || is_wanted_now {
-            0
-        } else if !self.jobs.is_empty() || self.room.borrow().for_room() > 0 {
-            match swept {
-                -1 => ROOM_RETRY_MS,
-                wanted => wanted.min(ROOM_RETRY_MS),
-            }
-        } else {
-            swept
+            return 0;
         }
+        let waits = !self.jobs.is_empty() || self.room.borrow().for_room() > 0;
+        let kept = self.keeping.as_ref().and_then(|keeping| {
+            let wanted = keeping.wanted_in_ms(proxy.now_ms())?;
+            Some(i32::try_from(wanted).unwrap_or(i32::MAX))
+        });
+        let swept = Some(swept).filter(|swept| *swept >= 0);
+        let wanted = [waits.then_some(ROOM_RETRY_MS), swept, kept];
+        wanted.into_iter().flatten().min().unwrap_or(-1)
     }
 
-    /// One turn of one job.
+    /// One turn of one job. With [`Progress::Done`] it is over here.
     fn run(&mut self, number: usize, service: &ControllingFunction, proxy: &dyn Proxy) -> Progress {
         let one = &mut self.jobs[number];
         let sender = Sender::new(service, proxy)
             .with_turn(TURN_MS)
             .in_room(&self.room);
         let is_last = proxy.now_ms() >= one.deadline_ms;
-        let progress = service.run(&mut one.job, &sender, is_last);
-        sender.flush();
+        let progress = match (one.kept, &mut self.keeping) {
+            (Some(id), Some(keeping)) => {
+                let progress = service.run(&mut one.job, &keeping.host(id, &sender), false);
+                sender.flush();
+                if progress == Progress::NoRoom && is_last {
+                    // What has its 202 is not given up for want of room.
+                    keeping.put_off(id, proxy.now_ms());
+                    service.handle_put_off(&one.job, &sender);
+                    return Progress::Done;
+                }
+                progress
+            }
+            _ => {
+                let progress = service.run(&mut one.job, &sender, is_last);
+                sender.flush();
+                progress
+            }
+        };
         // It does not wait for recipients whose connection is full.
-        if !one.is_answered && (progress == Progress::Done || one.job.is_reply_due()) {
-            one.is_answered = true;
-            service.handle_reply_due(&one.job);
-            proxy.reply(one.transaction, &Answer::of(&one.job.reply()), false);
+        if progress == Progress::Done || one.job.is_reply_due() {
+            if let Some(transaction) = one.transaction.take() {
+                service.handle_reply_due(&one.job);
+                proxy.reply(transaction, &Answer::of(&one.job.reply()), false);
+            }
         }
         if progress == Progress::Done {
             service.handle_done(&one.job, &sender);
         }
         progress
+    }
+
+    /// The proxy ends: the store is told what has ended, and gets it written.
+    pub(super) fn stop(mut self) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.write_changes(u64::MAX);
+        }
     }
 
     #[cfg(test)]
@@ -167,8 +235,8 @@ impl FanOutProcess {
             .filter(|&number| number < self.jobs.len())
         {
             let lost = self.jobs.remove(number);
-            if !lost.is_answered {
-                reply_internal_error(lost.transaction, proxy);
+            if let Some(transaction) = lost.transaction {
+                reply_internal_error(transaction, proxy);
             }
         }
     }

@@ -35,10 +35,7 @@ impl Mailbox {
     pub fn new(process: Process, service: &Service) -> Result<Self, StartError> {
         let control = service.control();
         let work = match process {
-            Process::FanOut => {
-                let fan_out = FanOutProcess::start(&control);
-                Work::FanOut(fan_out.map_err(StartError::Names)?)
-            }
+            Process::FanOut => Work::FanOut(FanOutProcess::start(&control, service.shared().kept)?),
             Process::Groups => {
                 let flushes = service.shared().flushes;
                 Work::Groups(GroupsProcess::start(&control, flushes)?)
@@ -117,10 +114,12 @@ impl Mailbox {
         }
     }
 
-    /// The proxy ends: everybody is told what can be told at once.
+    /// The proxy ends: everybody is told what can be told at once, and what is known is written.
     pub fn stop(self, proxy: &dyn Proxy) {
-        if let Work::Sessions(sessions) = self.work {
-            sessions.stop(&self.service, proxy);
+        match self.work {
+            Work::FanOut(fan_out) => fan_out.stop(),
+            Work::Groups(_) => {}
+            Work::Sessions(sessions) => sessions.stop(&self.service, proxy),
         }
     }
 }

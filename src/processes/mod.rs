@@ -27,9 +27,10 @@
 //! | `forwarding` | disposition notifications that go on |
 //! | `outcome` | how an outgoing request ended |
 //! | `letter`, `codec` | what goes from process to process |
-//! | `tell` | what CPM sessions is told |
+//! | `tell` | what CPM sessions and CPM fan-out are told |
 //! | `process`, `mailbox` | which processes there are; one of them |
 //! | `fan_out` | CPM fan-out: long fan-outs |
+//! | `keeping` | messages that are kept on disk |
 //! | `waiting`, `late`, `lookup` | requests that wait for names |
 //! | `groups` | CPM groups |
 //! | `large` | CPM sessions |
@@ -44,6 +45,7 @@ mod fan_out;
 mod forwarding;
 mod groups;
 mod heard;
+mod keeping;
 mod large;
 mod late;
 mod letter;

@@ -1,4 +1,4 @@
-//! What CPM sessions is told by other processes.
+//! What CPM sessions, and CPM fan-out, are told by other processes.
 
 use bytes::Bytes;
 
@@ -6,7 +6,9 @@ use super::letter::{self, SessionInput};
 use super::process::Process;
 use super::proxy::Proxy;
 use crate::controlling::large_message_mode::TransactionKey;
+use crate::controlling::{ControllingFunction, copy_of_call_id};
 use crate::log::LogLevel;
+use crate::store::{CopyId, Settled};
 
 /// A response below 300 to an INVITE of ours has come in.
 pub fn responded(proxy: &dyn Proxy, response: &[u8]) {
@@ -30,4 +32,37 @@ pub(super) fn tell_sessions(proxy: &dyn Proxy, input: &SessionInput) -> bool {
 pub(super) fn tell_invited(proxy: &dyn Proxy, call_id: &str, transaction: Option<TransactionKey>) {
     let call_id = Bytes::copy_from_slice(call_id.as_bytes());
     tell_sessions(proxy, &SessionInput::Invited(transaction, call_id));
+}
+
+/// Tells CPM fan-out how a copy has ended, where messages are kept. `request`: as it was sent.
+pub(super) fn tell_settled(
+    service: &ControllingFunction,
+    proxy: &dyn Proxy,
+    request: &[u8],
+    settled: Settled,
+) {
+    if let Some(copy) = kept_copy(service, request) {
+        // Where its queue is full, the copy is sent once more after a while.
+        proxy.post(Process::FanOut, &letter::settled(copy, settled));
+    }
+}
+
+/// Tells it that the message goes on to the ISF.
+pub(super) fn tell_interworked(service: &ControllingFunction, proxy: &dyn Proxy, request: &[u8]) {
+    if let Some(copy) = kept_copy(service, request)
+        && let Some(other) = service.copy_to_isf(request)
+    {
+        proxy.post(Process::FanOut, &letter::replaced(copy, other));
+    }
+}
+
+/// The name of a copy, where messages are kept.
+fn kept_copy(service: &ControllingFunction, request: &[u8]) -> Option<CopyId> {
+    const CALL_ID: &[u8] = b"\r\nCall-ID: ";
+    if !service.keeps_messages() {
+        return None;
+    }
+    // As we write it, in front of everything that a peer has written but From and To.
+    let rest = &request[memchr::memmem::find(request, CALL_ID)? + CALL_ID.len()..];
+    copy_of_call_id(&rest[..memchr::memchr(b'\r', rest)?])
 }

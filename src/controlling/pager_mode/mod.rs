@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `outgoing_message` | the outgoing MESSAGE requests |
 //! | `fan_out_job` | sending it to one recipient after another, here or in another process |
+//! | `record` | the same as bytes, for another process and for the store |
 //! | `outcome` | how outgoing requests end, and the ISF (6.5) |
 //! | `shares` | what each sender, source and destination may have under way |
 //! | `failure_notification` | the one that tells a sender that all its recipients have failed |
@@ -13,7 +14,9 @@ mod failure_notification;
 mod fan_out_job;
 mod outcome;
 mod outgoing_message;
+mod record;
 mod shares;
 
 pub use fan_out_job::{FanOutJob, Progress};
 pub(super) use outgoing_message::fan_out_job;
+pub use record::RECORD_VERSION;
