@@ -3,16 +3,16 @@
 //! One sender, many recipients. A floor uses only the floors below it (`tests/floors.rs`):
 //!
 //! - 6: [`ffi`], the C boundary `c_api/cpm.h`: panics, handles, calls of the host.
-//! - 5: [`processes`], the processes and the order of things in them: received requests, sending,
-//!   what waits; [`sessions`], all large message sessions, without IO.
+//! - 5: [`processes`], the processes and the order of work in them: received requests, sending,
+//!   waiting; [`sessions`], all large message sessions, without IO.
 //! - 4: [`relay`], MSRP on sockets for them.
 //! - 3: [`controlling`], the Controlling Function: classification, checks, pager mode,
 //!   interworking, disposition notifications, and the session machine of large message mode.
 //!   Without IO.
-//! - 2: [`policy`] and [`operator`], what the operator configures and is told; [`group`],
-//!   pre-defined groups and their sources; [`names`], where hosts and SIP domains are; [`shared`],
-//!   the memory of all processes; [`store`], accepted messages on disk; [`msrp_control`], what is
-//!   said between sessions and relay.
+//! - 2: [`policy`] and [`operator`], the operator's configuration and reports to the operator;
+//!   [`group`], pre-defined groups and their sources; [`names`], addresses of hosts and SIP
+//!   domains; [`shared`], shared memory; [`store`], accepted messages on disk; [`msrp_control`],
+//!   messages between sessions and relay.
 //! - 1: [`msrp_session`] and [`sip_ua`], MSRP session ends with the fan-out to legs, SIP dialogs
 //!   and session timers, without IO; [`trust`], certificates and authorities in files; [`log`],
 //!   threads and randomness.
@@ -20,13 +20,12 @@
 //!   [`sdp`]: the wire formats, without IO.
 //!
 //! The wire formats, [`msrp_session`] and [`sip_ua`] are the package `cpm-wire`. The CPM Client of
-//! the package `cpm-client`, the other end of all this, stands on it too.
+//! the package `cpm-client`, the other end, uses it too.
 //!
-//! The life of one message: a SIP worker of the proxy hands it to [`ffi`]; the service [classifies]
-//! it into a [`Request`], whose checks end in a refusal or in a [`FanOutJob`]. What takes longer
-//! than a worker has time for continues in a process of its own, and so does the look-up of a
-//! group. A large message becomes a [`Session`](controlling::large_message_mode::Session) in the
-//! sessions process.
+//! The life of a message: a SIP worker of the proxy passes it to [`ffi`]; the service [classifies]
+//! it as a [`Request`], whose checks end in a refusal or in a [`FanOutJob`]. Work that would take a
+//! worker too long, and the look-up of a group, continue in a process of their own. A large message
+//! becomes a [`Session`](controlling::large_message_mode::Session) in the sessions process.
 //!
 //! [classifies]: controlling::ControllingFunction::classify
 //! [`Request`]: controlling::Request

@@ -1,14 +1,14 @@
-//! How severe a log line is.
+//! Severity of log lines.
 
-/// Severity of a log line: what it asks of the operator.
+/// Severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     /// An internal error.
     Critical,
-    /// Something that the operator has to mend.
+    /// A problem that the operator must fix.
     Error,
     /// A request was refused, a recipient failed.
     Notice,
-    /// For finding faults; may name subscribers' addresses.
+    /// For debugging; may name subscribers' addresses.
     Debug,
 }

@@ -1,5 +1,5 @@
-//! What an operator is told of a service at work: counters, gauges and the events of the routing
-//! script. One row for each; the proxy registers them in a loop, by their numbers.
+//! Reports of a running service to the operator: counters, gauges and the events of the routing
+//! script. One row for each; the proxy registers them in a loop, by number.
 
 macro_rules! rows {
     ($(#[$meta:meta])* $kind:ident { $($variant:ident $name:literal $help:literal,)* }) => {
@@ -10,22 +10,22 @@ macro_rules! rows {
         }
 
         impl $kind {
-            /// All of them, in the order of their numbers.
+            /// All, in the order of their numbers.
             pub const ALL: &[Self] = &[$($kind::$variant),*];
 
-            /// Its number in the contract with the proxy, from 0.
+            /// The number in the contract with the proxy, from 0.
             pub const fn number(self) -> usize {
                 self as usize
             }
 
-            /// Its name.
+            /// The name.
             pub const fn name(self) -> &'static str {
                 match self {
                     $($kind::$variant => $name,)*
                 }
             }
 
-            /// What it is, in a few words.
+            /// A short description.
             pub const fn help(self) -> &'static str {
                 match self {
                     $($kind::$variant => $help,)*
@@ -36,14 +36,14 @@ macro_rules! rows {
 }
 
 rows! {
-    /// What is counted, summed over all processes from the start on.
+    /// Counters, summed over all processes since the start.
     Counter {
         Requests "requests" "requests addressed to the Controlling Function",
         Accepted "accepted" "requests that were accepted and fanned out",
         Refused "refused" "requests that were refused",
         Recipients "recipients" "outgoing requests handed to the transaction layer or the express lane",
         Delivered "delivered" "recipients that have the message",
-        Failed "failed" "recipients that finally failed",
+        Failed "failed" "recipients that have finally failed",
         Interworked "interworked" "requests sent to the Interworking Selection Function",
         Loops "loops" "own addresses dropped from recipient lists",
         ImdnForwarded "imdn_forwarded"
@@ -51,51 +51,50 @@ rows! {
         ImdnUnknown "imdn_unknown"
             "disposition notifications about a message whose sender is not known",
         Repeated "repeated"
-            "requests that came again after they had been taken, and were not fanned out again",
+            "repeated requests that tm had forgotten, and that were not fanned out again",
         Merged "merged"
-            "requests that were taken already and came by another branch, refused with 482",
+            "requests accepted before over another branch, refused with 482",
         Forgotten "forgotten"
-            "requests that were forgotten before their time, for want of room (request_records)",
+            "requests forgotten early because the table was full (request_records)",
         Shares "shares" "requests refused because a share was used up",
         Stored "stored" "messages that were written to the store before their 202",
         StoreRefused "store_refused"
             "messages refused because the store was full or could not be written to",
         Resent "resent" "recipients that a message was sent to once more, from the store",
         Expired "expired" "recipients that have not got a message of the store in time",
-        Express "express" "outgoing requests that left by the express lane, past tm",
-        ExpressRepeated "express_repeated"
-            "outgoing requests that the express lane has sent again",
+        Express "express" "outgoing requests sent by the express lane, past tm",
+        ExpressRepeated "express_repeated" "outgoing requests that the express lane retransmitted",
         ExpressStrays "express_strays"
-            "responses to the express lane that nobody waited for",
+            "responses to the express lane that no transaction waited for",
     }
 }
 
 rows! {
-    /// What there is at the moment.
+    /// Gauges: current values.
     Gauge {
-        Sessions "sessions" "large message sessions at the moment",
-        Connections "msrp_connections" "MSRP connections at the moment",
-        Memory "msrp_memory" "bytes of large messages in memory at the moment",
-        Spool "msrp_spool" "bytes of large messages in spool files at the moment",
-        HeldBack "msrp_held_back" "large message sessions whose sender is held back at the moment",
+        Sessions "sessions" "current large message sessions",
+        Connections "msrp_connections" "current MSRP connections",
+        Memory "msrp_memory" "current bytes of large messages in memory",
+        Spool "msrp_spool" "current bytes of large messages in spool files",
+        HeldBack "msrp_held_back" "large message sessions whose sender is currently held back",
         Outstanding "outstanding" "recipients of messages in the store that have not ended, at the moment",
         StoreBytes "store_bytes" "bytes of the store in use at the moment",
         StoreWrite "store_write_us"
             "how long the last write to the store took, with its sync, in microseconds",
         ExpressOutstanding "express_outstanding"
-            "outgoing requests in the express lane that have not ended, at the moment",
-        ExpressMemory "express_memory" "bytes of memory that they take at the moment",
+            "current outgoing requests in the express lane that have not ended",
+        ExpressMemory "express_memory" "current bytes of memory of the express lane",
     }
 }
 
 rows! {
-    /// What the routing script is told of, or asked.
+    /// Events that the routing script receives; `authorize` asks it for a decision.
     Event {
-        Authorize "authorize" "whether the originator of a request may go on",
+        Authorize "authorize" "asks whether the originator of a request may send",
         RecipientRequest "recipient-request" "a request to a recipient is about to be sent",
-        RecipientFailed "recipient-failed" "a recipient finally failed",
+        RecipientFailed "recipient-failed" "a recipient has finally failed",
         RecipientDelivered "recipient-delivered" "a recipient has the message",
-        SessionEnd "session-end" "a large message session is over",
+        SessionEnd "session-end" "a large message session has ended",
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one source of randomness: unguessable bytes of the operating system.
 //!
-//! Machines without IO get it as an argument (`fn(&mut [u8])`), so that a test can play them with
-//! numbers of its own; whoever starts them hands [`fill_random`] in.
+//! State machines without IO get it as an argument (`fn(&mut [u8])`), so that a test can pass its
+//! own numbers; a running service passes [`fill_random`].
 
 use std::io;
 
@@ -16,8 +16,9 @@ pub(crate) fn try_fill_random(bytes: &mut [u8]) -> io::Result<()> {
 /// Fills `bytes`.
 ///
 /// # Panics
-/// If the system has none. The service asks once before it serves anything
-/// (`try_fill_random`), so that this does not come up later.
+///
+/// If the system has no random numbers. The service checks this once at its start
+/// (`try_fill_random`), so that it does not happen later.
 pub fn fill_random(bytes: &mut [u8]) {
     try_fill_random(bytes).expect("the system gave random numbers at the start");
 }

@@ -1,15 +1,14 @@
-//! Threads of ours inside of the proxy's process.
+//! Our own threads inside the proxy's process.
 
-// `deny(unsafe_code)` holds for the crate; the signal mask of a thread is a matter of two calls of
-// libc.
+// `deny(unsafe_code)` applies to the crate; a thread's signal mask needs two libc calls.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread in which every signal is blocked: signals are for the proxy's own thread, which
-/// has set up what they find.
+/// Starts a thread in which every signal is blocked: signals are for the proxy's own thread, whose
+/// handlers expect it.
 pub(crate) fn spawn(
     name: &str,
     body: impl FnOnce() + Send + 'static,
@@ -25,16 +24,15 @@ pub(crate) fn spawn(
     if masked != 0 {
         return Err(io::Error::from_raw_os_error(masked));
     }
-    // The new thread has the mask of the one that makes it, from its first instruction.
+    // The new thread inherits the mask of its creator, from its first instruction.
     let spawned = Builder::new().name(name.to_owned()).spawn(body);
     // SAFETY: `before` was filled in above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
     spawned
 }
 
-/// Gives the system back what the allocator keeps of memory that is free. The C library does so by
-/// itself only for what is free at the end of a heap, and blocks of a large message are all over
-/// it.
+/// Returns free memory of the allocator to the system. The C library by itself does so only for
+/// free memory at the end of a heap, and blocks of a large message are spread over it.
 pub(crate) fn trim_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes a number, and may be called by any thread.

@@ -1,5 +1,5 @@
 //! Certificates and authorities in files, and the authorities of the system: read in one place for
-//! the MSRP relay and for XDMSs, so that whom one of them trusts the other trusts too.
+//! the MSRP relay and for XDMSs, so that both trust the same.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// The system's authorities do not change while the proxy runs, and are read once.
 static SYSTEM: OnceCell<Authorities> = OnceCell::new();
 
-/// Who vouches for peers.
+/// The authorities that vouch for peers.
 pub type Authorities = Arc<[CertificateDer<'static>]>;
 
 /// Why a file, or the system's store, cannot be used: one line for the operator.
@@ -44,8 +44,9 @@ impl std::error::Error for TrustError {}
 /// The authorities of a PEM file, or, without one, those that the system trusts.
 ///
 /// # Errors
-/// The file is not there, cannot be read, or has a certificate that is none; the system has no
-/// authority at all.
+///
+/// The file does not exist, cannot be read, or contains an invalid certificate; the system has no
+/// authorities.
 pub fn authorities(file: Option<&Path>) -> Result<Authorities, TrustError> {
     match file {
         Some(file) => of_file(file),
@@ -84,10 +85,11 @@ fn of_system() -> Result<Authorities, TrustError> {
     }
 }
 
-/// The certificates of a PEM file, at least one. `what` says what the file is for.
+/// The certificates of a PEM file, at least one. `what` is the purpose of the file.
 ///
 /// # Errors
-/// The file is not there, cannot be read, or has none.
+///
+/// The file does not exist, cannot be read, or contains none.
 pub fn read_certificates(
     what: &'static str,
     file: &Path,
@@ -103,7 +105,8 @@ pub fn read_certificates(
 /// The private key of a PEM file.
 ///
 /// # Errors
-/// The file is not there, cannot be read, or has none.
+///
+/// The file does not exist, cannot be read, or contains none.
 pub fn read_private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TrustError> {
     PrivateKeyDer::from_pem_file(file).map_err(|error| unusable("private key", file, &error))
 }
@@ -120,7 +123,7 @@ fn unusable(what: &'static str, file: &Path, error: &PemError) -> TrustError {
         why: match error {
             PemError::NoItemsFound => wanted.to_owned(),
             PemError::Io(error) => error.to_string(),
-            other => format!("it is no PEM: {other}"),
+            other => format!("it is not PEM: {other}"),
         },
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A queue is a pipe of pointers to entries in shared memory: pointers are written atomically, so
- * that no lock is needed and the order of one sender is kept. A full pipe never blocks a sender;
- * several processes of one kind read from the same one.
+ * A queue is a pipe of pointers to entries in shared memory. Pointers are written atomically, so no
+ * lock is needed and the order of each sender is kept. A full pipe never blocks a sender; several
+ * processes of one kind read from the same pipe.
  */
 /* F_SETPIPE_SZ */
 #define _GNU_SOURCE
@@ -68,8 +68,8 @@ static void take(struct cpm_mailbox *mailbox, int queue)
 	}
 }
 
-/* Makes the end of the proxy something to be read, so that everybody can be told first: the
- * proxy's own handler would leave the process at once. -1: not possible. */
+/* Makes the signals that end the proxy readable, so that peers can be told first: the proxy's own
+ * handler would exit at once. -1: not possible. */
 static int take_signals(void)
 {
 	sigset_t ends;
@@ -79,8 +79,7 @@ static int take_signals(void)
 	sigaddset(&ends, SIGINT);
 	if(sigprocmask(SIG_BLOCK, &ends, NULL) < 0)
 		return -1;
-	/* Killed without a chance to tell its children, the main process would leave this one
-	 * behind. */
+	/* A main process that is killed cannot tell its children, and would leave this one running. */
 	if(prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
 		return -1;
 	return signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -118,8 +117,8 @@ int cpm_process_run(enum cpm_process process, const struct cpm_process_plan *pla
 		take(mailbox, queues[process][0]);
 		wait_ms = cpm_core_api->mailbox_work(mailbox);
 	}
-	/* The processes that the proxy sends through are ending too: whatever waits for one of them
-	 * must not hold up the end of the proxy. */
+	/* The processes that the proxy sends through are ending too: waiting for one of them must not
+	 * delay the end of the proxy. */
 	signal(SIGALRM, SIG_DFL);
 	alarm(plan->stop_seconds);
 	cpm_core_api->mailbox_stop(mailbox);

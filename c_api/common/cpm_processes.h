@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The processes of the core's own, the same for every proxy: a queue for each kind of them, and one
- * loop.
+ * The core's own processes, the same for every proxy: a queue for each kind, and one loop.
  *
- * A shim brings "cpm_proxy.h" with what differs: shm_malloc, shm_free, LM_ERR, LM_WARN, LM_CRIT,
- * and cpm_proxy_refresh(), which takes over settings that have changed.
+ * A shim provides "cpm_proxy.h" with everything that differs: shm_malloc, shm_free, LM_ERR,
+ * LM_WARN, LM_CRIT, and cpm_proxy_refresh(), which applies changed settings.
  */
 #ifndef CPM_PROCESSES_H
 #define CPM_PROCESSES_H
@@ -14,13 +13,13 @@
 extern const struct cpm_core *cpm_core_api;
 extern struct cpm_service *cpm_service;
 
-/* Makes the queue of a process. Before the fork. 0, or -1 after a log line. */
+/* Creates the queue of a process. Before the fork. 0, or -1 after a log line. */
 int cpm_process_open(enum cpm_process process, const struct cpm_process_plan *plan);
 
 /* cpm_host.post. */
 int cpm_process_post(enum cpm_process process, struct cpm_str entry);
 
-/* What the process does, to its end. 0, or -1 after a log line: it cannot go on. */
+/* The main loop of the process, until it ends. 0, or -1 after a log line: it cannot continue. */
 int cpm_process_run(enum cpm_process process, const struct cpm_process_plan *plan);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Parameters that can change while the proxy runs, as the group "cpm" of Kamailio's cfg framework:
- * what an operator sees and sets. Which ones, and their ranges, the core says; it also tells its
- * own share of every process (service_tune).
+ * Tunable parameters as the group "cpm" of Kamailio's cfg framework, for the operator. The core
+ * defines them and their ranges, and distributes changes to its own part of every process
+ * (service_tune).
  */
 #include <string.h>
 
@@ -15,11 +15,11 @@
 
 static cfg_def_t definitions[MAX_TUNABLES + 1];
 
-/* What `handle` points to before the fork; later it is a copy of it in shared memory. */
+/* `handle` points to this before the fork; later it is a copy of it in shared memory. */
 static int values[MAX_TUNABLES];
 static void *handle = values;
 
-/* What cfg.help says, as cpm_chars_of() gives it. */
+/* The text for cfg.help, allocated as by cpm_chars_of(). */
 static char *help_of(const struct cpm_parameter *parameter)
 {
 	char text[256];
@@ -41,7 +41,7 @@ static int tune(const str *name, int value, int only_try)
 	return cpm_core_api->service_tune(cpm_service, cpm_of_str(name), text, only_try);
 }
 
-/* In the process that was told of the change, before any other sees it: it may refuse. */
+/* In the process that receives the change, before any other sees it: it may refuse. */
 static int is_possible(void *unused, str *group_name, str *name, void **value)
 {
 	(void)unused;
@@ -49,7 +49,7 @@ static int is_possible(void *unused, str *group_name, str *name, void **value)
 	return tune(name, (int)(long)*value, 1);
 }
 
-/* What has been committed last. The block is to be released with CFG_UNREF. */
+/* The last committed block. To be released with CFG_UNREF. */
 static cfg_block_t *newest(void)
 {
 	cfg_block_t *block;
@@ -61,9 +61,9 @@ static cfg_block_t *newest(void)
 	return block;
 }
 
-/* In each process, before it turns to its next piece of work (cfg_update): the first has the core
- * take over what has been committed, the others find it so. A process that was slower than the next
- * commit, and has had the core take over something older, sees that here and mends it. */
+/* In each process, before its next piece of work (cfg_update): the first one makes the core apply
+ * the committed values, the others find them applied. A process that was slower than the next
+ * commit, and has made the core apply older values, notices it here and corrects them. */
 static void changed(str *unused_group, str *unused_name)
 {
 	cfg_group_t *group = cfg_lookup_group("cpm", 3);
@@ -99,7 +99,7 @@ int cpm_cfg_declare(void)
 			continue;
 		value = cpm_to_str(cpm_core_api->value(cpm_service, number, 0));
 		if(n == MAX_TUNABLES || str2sint(&value, &values[n]) < 0) {
-			LM_CRIT("parameter %.*s is no number\n", (int)parameter.name.len, parameter.name.s);
+			LM_CRIT("parameter %.*s is not a number\n", (int)parameter.name.len, parameter.name.s);
 			return -1;
 		}
 		definitions[n].name = cpm_chars_of(parameter.name);
@@ -109,8 +109,8 @@ int cpm_cfg_declare(void)
 		definitions[n].type = CFG_VAR_INT;
 		definitions[n].min = parameter.min;
 		definitions[n].max = parameter.max;
-		/* The framework itself looks at the range, and reads only what nobody else may have
-		 * changed. */
+		/* The framework checks the range itself. The callback reads only data that no other process
+		 * changes. */
 		definitions[n].on_change_cb = parameter.is_checked ? is_possible : NULL;
 		definitions[n].on_set_child_cb = changed;
 		n++;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Parameters that can change while the proxy runs.
+ * Tunable parameters.
  */
 #ifndef CPM_CFG_H
 #define CPM_CFG_H

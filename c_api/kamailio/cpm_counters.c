@@ -4,7 +4,7 @@
 
 #include "cpm_counters.h"
 
-/* By their numbers in the core. */
+/* Indexed by their numbers in the core. */
 static counter_handle_t *counters;
 
 /* `param` is the number of the gauge. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is counted, as statistics of Kamailio.
+ * Counters and gauges as statistics of Kamailio.
  */
 #ifndef CPM_COUNTERS_H
 #define CPM_COUNTERS_H

@@ -19,8 +19,8 @@ static str table = str_init("cpm_group");
 static str uri_column = str_init("uri");
 static str document_column = str_init("document");
 
-/* The functions of the module that serves `url` (mysql://..., sqlite:///...), as db_bind_mod
- * finds them. */
+/* Finds the functions of the module that serves `url` (mysql://..., sqlite:///...), like
+ * db_bind_mod. */
 static int bind_module(const char *url, db_func_t *functions)
 {
 	const char *end = strstr(url, ":");
@@ -30,8 +30,8 @@ static int bind_module(const char *url, db_func_t *functions)
 	if(end == NULL || (size_t)(end - url) + sizeof("db_") > sizeof(module))
 		return -1;
 	snprintf(module, sizeof(module), "db_%.*s", (int)(end - url), url);
-	/* Exports of another kind than script functions stand in the same table, as functions
-	 * without a type. */
+	/* The table of script functions also holds exports of other kinds, as functions without a
+	 * type. */
 	bind_api = (db_bind_api_f)(void (*)(void))find_mod_export(module, "db_bind_api", 0, 0);
 	if(bind_api == NULL) {
 		LM_ERR("group_source db: needs loadmodule \"%s.so\"\n", module);
@@ -40,7 +40,7 @@ static int bind_module(const char *url, db_func_t *functions)
 	return bind_api(functions);
 }
 
-/* Modules are loaded before any of them is initialised. */
+/* All modules are loaded before any is initialised. */
 int cpm_db_has_module(const char *module)
 {
 	return find_mod_export((char *)module, "db_bind_api", 0, 0) != NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Group documents in a database, through whatever database module the operator has loaded. These
- * are members of struct cpm_host.
+ * Group documents in a database, through any database module that the operator has loaded. The
+ * functions are members of struct cpm_host.
  */
 #ifndef CPM_DB_H
 #define CPM_DB_H

@@ -10,7 +10,7 @@
 #include "cpm_forward.h"
 #include "cpm_transaction.h"
 
-/* Whether a list of names with commas between has this one. */
+/* Whether a comma-separated list of names contains this one. */
 static int is_named(struct cpm_str names, const str *name)
 {
 	const char *end = names.s + names.len;
@@ -47,7 +47,7 @@ static int replace_headers(sip_msg_t *msg, const struct cpm_forwarding *forwardi
 		return -1;
 	}
 	memcpy(lines, forwarding->headers.s, forwarding->headers.len);
-	/* From here on the lines are the message's. */
+	/* From here on the message owns the lines. */
 	if(anchor == NULL || insert_new_lump_before(anchor, lines, (int)forwarding->headers.len, 0) == NULL) {
 		pkg_free(lines);
 		return -1;
@@ -55,7 +55,7 @@ static int replace_headers(sip_msg_t *msg, const struct cpm_forwarding *forwardi
 	return 0;
 }
 
-/* What a response consists of (RFC 3261 8.2.6). All else may tell who it comes from: Contact,
+/* The parts that every response has (RFC 3261 8.2.6). Others may reveal its origin: Contact,
  * P-Asserted-Identity, Record-Route, History-Info. */
 static int belongs_to_response(const struct hdr_field *field)
 {
@@ -90,15 +90,15 @@ static void responded(struct cell *t, int type, struct tmcb_params *params)
 	}
 }
 
-/* What a suspended transaction that goes on is to do: tm runs an action of a script, and this is
- * what that one is about. */
+/* The task of a suspended transaction that continues: tm runs an action of a script, and this is
+ * its argument. */
 static struct {
 	str request_uri;
 	str hop;
 	int is_sent;
 } going_on;
 
-/* Sends it to `hop`; tm replies where it cannot. */
+/* Forwards it to `hop`; on failure tm replies. */
 static int relay(sip_msg_t *msg, str *request_uri, str *hop)
 {
 	if(set_dst_uri(msg, hop) < 0 || rewrite_uri(msg, request_uri) < 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Forwarding a received request as a proxy does. These are members of struct cpm_host.
+ * Forwarding a received request as a proxy does. The functions are members of struct cpm_host.
  */
 #ifndef CPM_FORWARD_H
 #define CPM_FORWARD_H

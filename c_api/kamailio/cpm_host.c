@@ -45,9 +45,9 @@ static void host_log(enum cpm_log_level level, struct cpm_str text)
 	}
 }
 
-/* Not Kamailio's shared memory, whose size the operator has chosen for other things: pages of it
- * that are never written to take no room. Anonymous, so that it is zeroed, and gone with the
- * last process. */
+/* Not Kamailio's shared memory, whose size the operator has chosen for other purposes: pages that
+ * are never written take no memory here. Anonymous, so it is zeroed, and released with the last
+ * process. */
 static void *host_share(size_t size)
 {
 	void *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the core needs of its host, as Kamailio has it.
+ * The struct cpm_host of Kamailio.
  */
 #ifndef CPM_HOST_H
 #define CPM_HOST_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What all files of the Kamailio shim share. The shim holds what is native to Kamailio: tables,
- * variables, event routes, transactions. Every decision is the core's (c_api/cpm.h).
+ * Definitions shared by all files of the Kamailio shim. The shim holds what is specific to
+ * Kamailio: tables, variables, event routes, transactions. Every decision is the core's
+ * (c_api/cpm.h).
  */
 #ifndef CPM_KAMAILIO_H
 #define CPM_KAMAILIO_H
@@ -19,11 +20,11 @@
 /* The core's table, and this process's copy of the configured service (made before the fork). */
 extern const struct cpm_core *cpm_core_api;
 extern struct cpm_service *cpm_service;
-/* Makes the service, unless it is there: the first parameter comes before mod_init. 0, or -1
- * after one log line. */
+/* Makes the service unless it exists: the first parameter is set before mod_init. 0, or -1 after
+ * one log line. */
 int cpm_ensure_service(void);
 
-/* What ties a log line to a request or response: its Call-ID, cut as the core cuts it.
+/* Identifies a request or response in a log line: its Call-ID, truncated as by the core.
  * CPM_CALL_ID is for "callid=%.*s" in a format. */
 #define CPM_CALL_ID(msg) cpm_call_id(msg).len, cpm_call_id(msg).s
 static inline str cpm_call_id(sip_msg_t *msg)
@@ -61,7 +62,8 @@ static inline struct cpm_str cpm_of_chars(const char *s)
 	return text;
 }
 
-/* A copy in pkg memory that lives as long as the module, ended by NUL. NULL: there is no memory. */
+/* A NUL-terminated copy in pkg memory that lives as long as the module. NULL: there is no
+ * memory. */
 static inline char *cpm_chars_of(struct cpm_str text)
 {
 	char *copy = pkg_malloc(text.len + 1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The functions as routing scripts know them: w_cpm_* for the native language, KSR.cpm.* for Lua,
- * Python, JavaScript and whatever else has a KEMI engine. Both are the ki_cpm_* functions of
- * cpm_request.c.
+ * The functions under their names in routing scripts: w_cpm_* for the native language, KSR.cpm.*
+ * for Lua, Python, JavaScript and any other language with a KEMI engine. Both call the ki_cpm_*
+ * functions of cpm_request.c.
  */
 #include "core/kemi.h"
 
@@ -23,7 +23,7 @@ WRAPPER(fanout)
 WRAPPER(handle)
 WRAPPER(forward_imdn)
 
-/* Numbers, not booleans: beside yes (1) and no (-1) there is the 0 which ends a native script. */
+/* Numbers, not booleans: besides yes (1) and no (-1) there is 0, which ends a native script. */
 #define EXPORT(name)                                                                              \
 	{str_init("cpm"), str_init(#name), SR_KEMIP_INT, ki_cpm_##name,                               \
 			{SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE}}

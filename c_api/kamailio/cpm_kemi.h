@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The functions under the names of the native script and of KEMI.
+ * The functions for native scripts and for KEMI.
  */
 #ifndef CPM_KEMI_H
 #define CPM_KEMI_H

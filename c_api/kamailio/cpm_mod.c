@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The module as Kamailio sees it: tables and lifecycle, nothing else.
+ * The module's interface to Kamailio: tables and lifecycle, nothing else.
  */
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +26,7 @@
 #include "cpm_unparsed.h"
 #include "cpm_var.h"
 
-/* What the loader looks up; everything else in the shim is hidden (build.rs compiles it so). */
+/* The loader looks these up; everything else in the shim is hidden (build.rs compiles it so). */
 #pragma GCC visibility push(default)
 char *module_version = SER_FULL_VERSION;
 char *module_flags = SER_COMPILE_FLAGS;
@@ -61,8 +61,8 @@ static pv_export_t variables[] = {
 	{{0, 0}, 0, 0, 0, 0, 0, 0, 0}
 };
 
-/* Where the proxy itself is reached: its first listener, as it advertises itself. Empty: it has
- * none for SIP. */
+/* The proxy's own address: its first listener, as it advertises itself. Empty: it has no SIP
+ * listener. */
 static struct cpm_str own_uri(char *room, size_t len)
 {
 	struct cpm_str uri = {room, 0};
@@ -180,8 +180,8 @@ struct module_exports exports = {
 	mod_destroy
 };
 
-/* Called when the module is loaded: parameters are set and KEMI engines look for functions
- * before mod_init. */
+/* Called when the module is loaded: parameters are set and KEMI engines look for functions before
+ * mod_init. */
 int mod_register(char *path, int *dlflags, void *p1, void *p2)
 {
 	(void)path;

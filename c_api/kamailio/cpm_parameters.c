@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Module parameters. The core knows them all, with type, range and default; this file makes
- * Kamailio's table of them when the module is loaded. Kamailio tells a setter the value and not the
- * name, so that each parameter has a setter of its own, by its number.
+ * Module parameters. The core defines them all, with type, range and default; this file builds
+ * Kamailio's table from them when the module is loaded. Kamailio passes a setter the value but not
+ * the name, so each parameter has its own setter, by number.
  */
 #include <string.h>
 
@@ -13,7 +13,7 @@
 
 static int set_parameter(int number, modparam_t type, void *value);
 
-/* set_100() is of the parameter 0: a number must not begin with 0 in C, where it would be octal. */
+/* set_100() sets parameter 0: in C a number that begins with 0 would be octal. */
 #define SETTER(n)                                     \
 	static int set_##n(modparam_t type, void *value)  \
 	{                                                 \
@@ -26,16 +26,16 @@ static int set_parameter(int number, modparam_t type, void *value);
 HUNDRED(SETTER)
 static int (*const setters[MAX_PARAMETERS])(modparam_t type, void *value) = {HUNDRED(NAMED)};
 
-/* The parameters of Kamailio's side alone. */
+/* Parameters of the Kamailio side only. */
 static const param_export_t own_parameters[] = {
 	{"event_callback", PARAM_STR, &cpm_event_callback},
 };
 #define OWN_PARAMETERS (sizeof(own_parameters) / sizeof(own_parameters[0]))
 
-/* Each may be written as a number or as a string. */
+/* Each may be given as a number or as a string. */
 param_export_t cpm_parameters[2 * MAX_PARAMETERS + OWN_PARAMETERS + 1];
 
-/* Kamailio takes what a setter refuses as a syntax error of its own, after the line of the core. */
+/* If a setter refuses a value, Kamailio reports a syntax error after the core's log line. */
 static int set_parameter(int number, modparam_t type, void *value)
 {
 	char text[32];

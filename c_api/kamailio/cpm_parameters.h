@@ -8,7 +8,7 @@
 #include "cpm_kamailio.h"
 
 extern param_export_t cpm_parameters[];
-/* Fills it from the core's. 0, or -1 after one log line. */
+/* Fills it from the core's parameters. 0, or -1 after one log line. */
 int cpm_parameters_register(void);
 
 #endif

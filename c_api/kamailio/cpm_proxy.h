@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What c_api/common asks of Kamailio.
+ * What c_api/common needs of Kamailio.
  */
 #ifndef CPM_PROXY_H
 #define CPM_PROXY_H

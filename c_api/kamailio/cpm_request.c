@@ -7,7 +7,7 @@
 #include "cpm_request.h"
 #include "cpm_send.h"
 
-/* The request of the message that this process is routing. Released when the script ends. */
+/* The request of the message being routed by this process. Released when the script ends. */
 static struct {
 	struct cpm_request *request;
 	unsigned int msg_id;
@@ -40,13 +40,13 @@ static int script_ended(struct sip_msg *msg, unsigned int flags, void *param)
 int cpm_request_init(void)
 {
 	if(register_script_cb(script_ended, POST_SCRIPT_CB | REQUEST_CB, 0) < 0) {
-		LM_ERR("the end of the routing script could not be hooked\n");
+		LM_ERR("no callback at the end of the routing script could be registered\n");
 		return -1;
 	}
 	return 0;
 }
 
-/* Borrowed from the message, and from Kamailio's room for an address as text. */
+/* Borrowed from the message, and from Kamailio's buffer for an address as text. */
 static struct cpm_received received_of(sip_msg_t *msg)
 {
 	struct cpm_received received;
@@ -79,7 +79,7 @@ int ki_cpm_classify(sip_msg_t *msg)
 	return current.request != NULL ? CPM_SCRIPT_YES : CPM_SCRIPT_NO;
 }
 
-/* These are about a request that cpm_classify has accepted. */
+/* Functions on a request that cpm_classify has accepted. */
 static int about_current(sip_msg_t *msg, const char *function,
 		enum cpm_script_result (*what)(struct cpm_request *request, void *context))
 {

@@ -7,8 +7,8 @@
 
 #include "cpm_kamailio.h"
 
-/* What the functions do. The result is an enum cpm_script_result: 1: yes, -1: no, 0: the script
- * has nothing more to do with the request and should end, which a native script then does by
+/* The implementation of the functions. The result is an enum cpm_script_result: 1: yes, -1: no, 0:
+ * the script has nothing more to do with the request and should end; a native script then ends by
  * itself. */
 int ki_cpm_classify(sip_msg_t *msg);
 int ki_cpm_check(sip_msg_t *msg);
@@ -17,7 +17,7 @@ int ki_cpm_fanout(sip_msg_t *msg);
 int ki_cpm_handle(sip_msg_t *msg);
 int ki_cpm_forward_imdn(sip_msg_t *msg);
 
-/* The request that belongs to `msg`, or NULL. Owned here, gone when the script has ended. */
+/* The request for `msg`, or NULL. Owned here, released when the script has ended. */
 struct cpm_request *cpm_current_request(const sip_msg_t *msg);
 int cpm_request_init(void);
 

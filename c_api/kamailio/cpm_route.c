@@ -14,15 +14,15 @@
 
 const struct cpm_running *cpm_running = NULL;
 
-/* By their numbers in the core. */
+/* Indexed by their numbers in the core. */
 static struct route {
-	char *name; /* as scripts have it */
+	char *name; /* its name in scripts */
 	int index;  /* in event_rt; -1: the script has none */
 } *routes;
 
 str cpm_event_callback = STR_NULL;
 
-/* The engine of the KEMI script, where events go to its callback. NULL: they go to the routes. */
+/* The engine of the KEMI script, if its callback gets the events. NULL: they go to the routes. */
 static sr_kemi_eng_t *callback_engine;
 
 int cpm_routes_lookup(void)
@@ -35,7 +35,7 @@ int cpm_routes_lookup(void)
 	if(cpm_event_callback.len > 0) {
 		callback_engine = sr_kemi_eng_get();
 		if(callback_engine == NULL) {
-			LM_ERR("parameter event_callback: \"%.*s\" needs a script in a language of its own (cfgengine)\n",
+			LM_ERR("parameter event_callback: \"%.*s\" needs a script in another language (cfgengine)\n",
 					cpm_event_callback.len, cpm_event_callback.s);
 			return -1;
 		}
@@ -65,7 +65,7 @@ int cpm_route_wants(uint32_t event)
 	return callback_engine != NULL || routes[event].index >= 0;
 }
 
-/* 1: the route ran to its end, 0: it said drop. */
+/* 1: the route ran to its end, 0: it called drop. */
 static int run(uint32_t event, sip_msg_t *msg, const struct cpm_running *running)
 {
 	const struct cpm_running *outer = cpm_running;
@@ -101,8 +101,8 @@ int cpm_route_authorize(void *context, struct cpm_request *request)
 	return run(CPM_EVENT_AUTHORIZE, (sip_msg_t *)context, &running);
 }
 
-/* A message over a copy of `text`, which is in pkg memory behind it. NULL: there is none. To be
- * released with free_message. */
+/* A message over a copy of `text`, which follows it in pkg memory. NULL: none. To be released with
+ * free_message. */
 static sip_msg_t *message_over(struct cpm_str text)
 {
 	struct socket_info *own = udp_listen != NULL ? udp_listen : tcp_listen;
@@ -119,7 +119,7 @@ static sip_msg_t *message_over(struct cpm_str text)
 		pkg_free(msg);
 		return NULL;
 	}
-	/* It came from ourselves. */
+	/* Its source is the proxy itself. */
 	msg->rcv.proto = PROTO_UDP;
 	if(own != NULL) {
 		msg->rcv.bind_address = own;
@@ -150,7 +150,7 @@ static char *build_request(sip_msg_t *msg, unsigned int *len, struct dest_info *
 enum cpm_routed cpm_route_recipient_request(
 		const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed)
 {
-	/* What the one before has lent. */
+	/* Lent by the previous call. */
 	static sip_msg_t *msg = NULL;
 	static char *rebuilt = NULL;
 	static int is_running = 0;
@@ -159,7 +159,7 @@ enum cpm_routed cpm_route_recipient_request(
 	unsigned int rebuilt_len;
 	int goes_on;
 
-	/* A script that sends from within the route would have its own message freed. */
+	/* A script that sends from within the route would free its own message. */
 	if(is_running)
 		return CPM_ROUTED_FAILED;
 	if(msg != NULL)

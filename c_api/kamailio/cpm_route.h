@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Event routes. A request is shown to the script as a message of its own, so that everything the
- * script can do to a request ($ru, $du, append_hf, remove_hf, drop, ...) works on it.
+ * Event routes. A request is shown to the script as a message of its own, so that all functions of
+ * the script for requests ($ru, $du, append_hf, remove_hf, drop, ...) work on it.
  */
 #ifndef CPM_ROUTE_H
 #define CPM_ROUTE_H
 
 #include "cpm_kamailio.h"
 
-/* What a running event route is about. */
+/* The subject of a running event route. */
 struct cpm_running {
 	const struct cpm_request *request;   /* or NULL */
 	const struct cpm_outgoing *outgoing; /* or NULL */
@@ -16,10 +16,10 @@ struct cpm_running {
 	str reason;
 	str recipient; /* Request-URI of the outgoing request */
 };
-/* The one that runs in this process, or NULL. */
+/* The event route running in this process, or NULL. */
 extern const struct cpm_running *cpm_running;
 
-/* Function of the KEMI script that is called with the name of each event in place of the routes.
+/* Function of the KEMI script that is called with the name of each event instead of the routes.
  * Empty: none. */
 extern str cpm_event_callback;
 int cpm_routes_lookup(void);

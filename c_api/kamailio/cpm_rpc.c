@@ -6,7 +6,7 @@
 #include "cpm_express.h"
 #include "cpm_rpc.h"
 
-/* An answer on its way into an RPC reply: each record is a structure, its parts an array in it. */
+/* An RPC reply being filled: each record is a structure, its parts an array in it. */
 struct answer {
 	rpc_t *rpc;
 	void *context;
@@ -82,7 +82,7 @@ static void ask_about(rpc_t *rpc, void *context, enum cpm_query query)
 	ask(rpc, context, query, &id);
 }
 
-/* A command that asks the core: its name here and there, and what it says of itself. */
+/* A command that queries the core: its C name, how to ask, the query, and its help text. */
 #define QUERY(name, how, query, text)                                 \
 	static const char *name##_doc[] = {text, 0};                      \
 	static void name(rpc_t *rpc, void *context)                       \
@@ -92,13 +92,13 @@ static void ask_about(rpc_t *rpc, void *context, enum cpm_query query)
 #define ASK(rpc, context, query) ask(rpc, context, query, NULL)
 
 QUERY(groups_flush, ASK, CPM_QUERY_FORGET_GROUPS,
-		"Forgets the cached pre-defined groups: each is read again when it is next sent to.")
+		"Forgets the cached pre-defined groups: each is read again when a message is next sent to it.")
 QUERY(sessions, ASK, CPM_QUERY_SESSIONS, "The large message sessions: state, recipients, bytes received.")
 QUERY(session, ask_about, CPM_QUERY_SESSION,
 		"One large message session, by its id, with each of its legs: state, outcome, bytes delivered of all.")
 QUERY(end_session, ask_about, CPM_QUERY_END,
-		"Ends a large message session, by its id: its message is given up, and everybody in it gets BYE or CANCEL.")
-QUERY(relay, ASK, CPM_QUERY_RELAY, "What the MSRP relay holds: connections, content in memory and in spool files.")
+		"Ends a large message session, by its id: its message is abandoned, and all its peers get BYE or CANCEL.")
+QUERY(relay, ASK, CPM_QUERY_RELAY, "The state of the MSRP relay: connections, content in memory and in spool files.")
 
 static const char *express_doc[] = {
 	"What is outstanding in the express lane: for each message its recipients, how many of them have not ended or wait.", 0};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * RPC commands that tell what there is: parameters with their values, counters.
+ * RPC commands that list parameters with their values, and counters.
  */
 #include "core/counters.h"
 

@@ -20,15 +20,15 @@ size_t cpm_send_free_memory(size_t *total)
 	return shm_available();
 }
 
-/* Whether a URI leads somewhere by an IP address, as tm reads it: of anything else tm would ask
- * a name server. */
+/* Whether a URI has an IP address, as tm reads it: for anything else tm would query a name
+ * server. */
 static int has_address(const struct sip_uri *uri)
 {
 	return (uri->type == SIP_URI_T || uri->type == SIPS_URI_T)
 		   && (str2ip((str *)&uri->host) != NULL || str2ip6((str *)&uri->host) != NULL);
 }
 
-/* Where such a URI leads to. 0, or -1: the proxy cannot send there. */
+/* The destination of such a URI. 0, or -1: the proxy cannot send there. */
 int cpm_send_destination(struct sip_uri *uri, struct socket_info *socket, struct dest_info *destination)
 {
 	if(!has_address(uri))
@@ -41,8 +41,8 @@ int cpm_send_destination(struct sip_uri *uri, struct socket_info *socket, struct
 	return destination->send_sock != NULL ? 0 : -1;
 }
 
-/* Whether a connection could not take `size` bytes more. Kamailio would give up the connection,
- * with all that is queued for it. */
+/* Whether a connection has no room for `size` more bytes. Kamailio would drop the connection, with
+ * everything queued for it. */
 int cpm_send_is_full(union sockaddr_union *to, size_t size)
 {
 	struct tcp_connection *connection;
@@ -66,8 +66,8 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 
 	if(hop.s == NULL)
 		return cpm_size_exceeds_datagram(o, NULL) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
-	/* Nearly every hop is a plain sip: URI, in which the core has read an address, and without
-	 * parameters there is nothing that tm could read otherwise: not worth a look. It means UDP. */
+	/* Nearly every hop is a plain sip: URI in which the core has found an IP address; without
+	 * parameters tm cannot read it differently, so it need not be parsed. It means UDP. */
 	if(uri.len > 4 && memcmp(uri.s, "sip:", 4) == 0 && memchr(uri.s, ';', uri.len) == NULL)
 		return cpm_size_exceeds_datagram(o, &uri) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	if(parse_uri(uri.s, uri.len, &parsed) < 0 || !has_address(&parsed))
@@ -84,9 +84,9 @@ static int is_method(const struct cpm_outgoing *o, const char *method)
 	return o->method.len == strlen(method) && memcmp(o->method.s, method, o->method.len) == 0;
 }
 
-/* What a request gives back, as tm keeps it: a single odd word stands in place of the pointer to
- * it, which never is odd, so that nearly all requests need no memory of their own. Else it lives
- * in shared memory as long as the transaction. 0, or -1: there is no memory. */
+/* Stores the token of a request in tm: a single odd word takes the place of the pointer to it,
+ * which is never odd, so that nearly all requests need no extra memory. Otherwise it is in shared
+ * memory as long as the transaction. 0, or -1: there is no memory. */
 static int keep_token(const struct cpm_token *token, void **kept)
 {
 	*kept = NULL;
@@ -113,8 +113,8 @@ static struct cpm_token token_of(const void *kept)
 	return is_in_memory(kept) ? *(const struct cpm_token *)kept : token;
 }
 
-/* The end of an outgoing request, and the responses to an INVITE before it. Runs in the worker
- * that got the response, or in a timer process. */
+/* The end of an outgoing request, and the responses to an INVITE before it. Runs in the worker that
+ * received the response, or in a timer process. */
 static void answered(struct cell *t, int type, struct tmcb_params *params)
 {
 	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
@@ -138,7 +138,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 			cpm_core_api->responded(cpm_service, outcome.response);
 		return;
 	}
-	/* Each 2xx to an INVITE has been told as it came in. */
+	/* Each 2xx to an INVITE has been reported when it arrived. */
 	if(t->uac[0].request.buffer == NULL || (is_invite(t) && params->code < 300))
 		return;
 	outcome.code = params->code;
@@ -158,8 +158,8 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	cpm_core_api->ended(cpm_service, &outcome);
 }
 
-/* What tm is to tell of a request. Of an INVITE each response, and no ACK to a 2xx, which waits
- * for that of the originator. */
+/* The callbacks wanted of tm for a request. For an INVITE each response, and no ACK for a 2xx,
+ * which waits for the originator's. */
 static int wanted_of(const struct cpm_outgoing *o)
 {
 	if(is_method(o, "ACK"))
@@ -191,7 +191,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	dialog.loc_uri = cpm_to_str(o->from.whole);
 	dialog.rem_uri = cpm_to_str(o->to.whole);
 	dialog.rem_target = cpm_to_str(o->request_uri);
-	/* The route set is among the header lines: with one of its own, tm would go by names. */
+	/* The route set is among the header lines: given separately, tm would look up its names. */
 	dialog.dst_uri = cpm_to_str(hop);
 	dialog.loc_seq.value = o->cseq;
 	dialog.loc_seq.is_set = 1;
@@ -208,8 +208,8 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 
 int cpm_has_sessions = 0;
 
-/* A 2xx that comes when tm has no transaction for it any more: repeated, forked, or very late.
- * This runs before tm or after it, as the modules were loaded. */
+/* A 2xx for which tm no longer has a transaction: retransmitted, forked, or very late. This runs
+ * before tm or after it, depending on the order of loadmodule. */
 int cpm_send_response(sip_msg_t *msg)
 {
 	struct cpm_str whole = {msg->buf, msg->len};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Outgoing requests: whether they can go a way, and a transaction of tm for each.
+ * Outgoing requests: whether they can be sent to a hop, and a transaction of tm for each.
  */
 #ifndef CPM_SEND_H
 #define CPM_SEND_H
@@ -12,8 +12,8 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *outgoing, struct cpm_str ho
 enum cpm_sent cpm_send(const struct cpm_outgoing *outgoing, struct cpm_str hop, uint64_t *transaction);
 size_t cpm_send_free_memory(size_t *total);
 
-/* Shared memory that a transaction takes beside the request itself: its cell (with room for as
- * many branches as the core's max_branches, 12 unless told), timers and hash entry. */
+/* Shared memory that a transaction takes in addition to the request itself: its cell (with room for
+ * the core's max_branches, 12 by default), timers and hash entry. */
 #define CPM_TRANSACTION_BYTES (10 * 1024)
 
 struct dest_info;
@@ -26,7 +26,7 @@ int cpm_send_is_full(union sockaddr_union *to, size_t size);
 
 /* Whether there are large message sessions. */
 extern int cpm_has_sessions;
-/* Every reply that the proxy receives, before tm or after it. */
+/* Called for every reply that the proxy receives, before tm or after it. */
 int cpm_send_response(sip_msg_t *msg);
 
 #endif

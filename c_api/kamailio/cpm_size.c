@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How long an outgoing request will be: tm writes some of its lines, and the transport may depend
- * on the length.
+ * The length of an outgoing request: tm writes some of its lines, and the transport may depend on
+ * the length.
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,11 +18,11 @@
 
 #include "cpm_size.h"
 
-/* What one datagram over IPv4 can hold. A larger request goes over TCP, whatever the core's
- * udp_mtu says. */
+/* The maximum for one datagram over IPv4. A larger request goes over TCP, whatever the core's
+ * udp_mtu is. */
 #define MAX_DATAGRAM_BYTES 65507
 
-/* The longest Via line: a host name has 255 bytes. */
+/* Maximum length of a Via line: a host name has 255 bytes. */
 #define MAX_VIA_BYTES 512
 
 static size_t digits(unsigned long number)
@@ -52,8 +52,8 @@ size_t cpm_size_at_most(const struct cpm_outgoing *o)
 	return cpm_size_without_via(o) + MAX_VIA_BYTES;
 }
 
-/* The Via line that tm will write; only what its branch says is not known
- * yet. 0: there is no way to `hop`, which has an IP address: nobody waits for a name here. */
+/* The length of the Via line that tm will write; only the content of its branch is not known yet.
+ * 0: the proxy cannot send to `hop`, which has an IP address, so that no name is looked up here. */
 static size_t via_size(const struct cpm_outgoing *o, str *hop)
 {
 	struct socket_info *socket = (struct socket_info *)(uintptr_t)o->socket;
@@ -93,7 +93,7 @@ int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, str *hop)
 
 	if(limit == 0 || limit > MAX_DATAGRAM_BYTES)
 		limit = MAX_DATAGRAM_BYTES;
-	/* Nearly every request is far below or above. */
+	/* Nearly every request is far below or above the limit. */
 	if(hop == NULL || size >= limit || size + MAX_VIA_BYTES <= limit)
 		return size >= limit;
 	return size + via_size(o, hop) > limit;

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How long an outgoing request will be.
+ * The length of an outgoing request.
  */
 #ifndef CPM_SIZE_H
 #define CPM_SIZE_H
 
 #include "cpm_kamailio.h"
 
-/* Whether it is too long for a datagram, or for what the core's udp_mtu says, on its way to
- * `hop`, which has an IP address. NULL: it has no way yet, and the first line that depends on it
- * does not count. */
+/* Whether it is too long for a datagram, or for the core's udp_mtu, on its way to `hop`, which has
+ * an IP address. NULL: the hop is not known yet, and the Via line is not counted. */
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *outgoing, str *hop);
-/* All lines but Via, and the body. */
+/* The length of all lines but Via, and of the body. */
 size_t cpm_size_without_via(const struct cpm_outgoing *outgoing);
-/* No request is longer, whatever tm writes. */
+/* An upper bound of its length. */
 size_t cpm_size_at_most(const struct cpm_outgoing *outgoing);
 
 #endif

@@ -31,8 +31,8 @@ void cpm_ident_of(uint64_t number, unsigned *hash_index, unsigned *label)
 	*label = (unsigned)number;
 }
 
-/* A look-up makes the transaction this process's current one: `current` and `branch` are to be
- * set again. NULL: it is gone. */
+/* A look-up makes the transaction this process's current one: `current` and `branch` must be
+ * restored. NULL: the transaction no longer exists. */
 static struct cell *find(uint64_t number, struct cell **current, int *branch)
 {
 	unsigned hash_index, label;
@@ -83,18 +83,18 @@ int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned mill
 	sip_msg_t *msg = context;
 
 	(void)transaction;
-	/* Before the 100, which permits a CANCEL: another worker may have that at once. */
+	/* Before the 100, which permits a CANCEL: another worker may receive that at once. */
 	if(msg == NULL || cpm_tm.register_tmcb(msg, NULL, TMCB_DESTROY, kept_open, NULL, NULL) < 0)
 		return 0;
 	if(msg->REQ_METHOD == METHOD_INVITE && cpm_tm.t_reply(msg, 100, "Trying") < 0)
 		LM_INFO("100 could not be sent\n");
-	/* A branch that goes nowhere keeps the transaction when the script ends, and ends it when
+	/* A branch without a destination keeps the transaction when the script ends, and ends it when
 	 * the time is up. */
 	return cpm_tm.set_fr(msg, milliseconds, milliseconds) >= 0 && cpm_tm.t_addblind() >= 0;
 }
 
-/* Header lines of a reply with those that the script has added to it: tm takes the latter only
- * where it makes the To tag itself. `*made` is pkg memory, or NULL. 0, or -1. */
+/* Header lines of a reply, together with those that the script has added to it: tm includes the
+ * latter only if it makes the To tag itself. `*made` is pkg memory, or NULL. 0, or -1. */
 static int add_script_lines(sip_msg_t *msg, str *headers, char **made)
 {
 	struct lump_rpl *lump;
@@ -161,7 +161,7 @@ int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_
 	reason.s = (char *)reply->reason;
 	reason.len = (int)strlen(reply->reason);
 	result = add_script_lines(msg, &headers, &made);
-	/* Gives back the reference that the look-up took. */
+	/* Releases the reference that the look-up took. */
 	if(result == 0)
 		result = CPM_WITHOUT_SIGNATURE(
 				cpm_tm.t_reply_with_body(t, reply->code, &reason, &body, &headers, &to_tag));
@@ -230,7 +230,7 @@ void cpm_transaction_cancel(uint64_t transaction)
 	t = find(transaction, &current, &branch);
 	if(t == NULL)
 		return; /* it has just been answered */
-	/* The INVITE is repeated on, so that its final response still comes. */
+	/* Retransmission of the INVITE continues, so that its final response still arrives. */
 	cpm_tm.cancel_all_uacs(t, F_CANCEL_B_FORCE_RETR);
 	cpm_tm.unref_cell(t);
 	cpm_tm.t_sett(current, branch);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The transactions of received requests: made, kept open for another process, replied in.
+ * The transactions of received requests: creating them, keeping them open for another process,
+ * replying.
  */
 #ifndef CPM_TRANSACTION_H
 #define CPM_TRANSACTION_H
@@ -13,13 +14,12 @@
 extern struct tm_binds cpm_tm;
 int cpm_tm_load(void);
 
-/* A transaction in one number, which is not 0, and the other way round. */
+/* A transaction as one number, which is not 0, and back. */
 uint64_t cpm_number_of(unsigned hash_index, unsigned label);
 void cpm_ident_of(uint64_t number, unsigned *hash_index, unsigned *label);
 
-/* Switches the proxy's Server and User-Agent off, which stand among the core's own header lines
- * (OMA CPM Appendix D), around a call of tm; the proxy's signature would be a second one.
- * Returns the result of the call. */
+/* Switches the proxy's Server and User-Agent off around a call of tm, since the core's own header
+ * lines have them (OMA CPM Appendix D). Returns the result of the call. */
 #define CPM_WITHOUT_SIGNATURE(call)                \
 	({                                             \
 		int was_signature = server_signature;      \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The reply to a request that Kamailio's parser refuses, such as one with Max-Forwards twice.
- * Neither tm nor sl can make one, since both would read that request first; so it is made of what
- * the core leaves of it, and no transaction keeps it.
+ * The reply to a request that Kamailio's parser rejects, such as one with Max-Forwards twice.
+ * Neither tm nor sl can make it, since both would parse that request first; so it is built from the
+ * part that the core leaves, without a transaction.
  */
 #include <string.h>
 
@@ -17,7 +17,7 @@
 
 #include "cpm_unparsed.h"
 
-/* Sends `reply` to `bare`, which came that way. 0, or -1. */
+/* Sends `reply` to `bare`, back to its source. 0, or -1. */
 static int send_reply(
 		const struct receive_info *rcv, snd_flags_t flags, sip_msg_t *bare, const struct cpm_reply *reply)
 {
@@ -77,7 +77,7 @@ void cpm_unparsed_refuse(sip_msg_t *msg)
 	refuse(whole, 0, &msg->rcv, msg->rpl_send_flags, msg);
 }
 
-/* A request that the core is going to drop before any script sees it gets its answer here. */
+/* A request that the core will drop before any script sees it is answered here. */
 static int received(sr_event_param_t *event)
 {
 	const str *message = event->data;
@@ -95,7 +95,7 @@ static int received(sr_event_param_t *event)
 int cpm_unparsed_init(void)
 {
 	if(sr_event_register_cb(SREV_NET_DATA_IN, received) < 0) {
-		LM_ERR("requests cannot be looked at as they come in\n");
+		LM_ERR("no callback for received requests could be registered\n");
 		return -1;
 	}
 	return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Replies to a request that Kamailio's parser refuses.
+ * Replies to requests that Kamailio's parser rejects.
  */
 #ifndef CPM_UNPARSED_H
 #define CPM_UNPARSED_H

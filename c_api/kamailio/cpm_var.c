@@ -5,7 +5,7 @@
 #include "cpm_route.h"
 #include "cpm_var.h"
 
-/* Beside the fields that the core knows. */
+/* In addition to the fields of the core. */
 enum { VAR_RECIPIENTS = CPM_FIELDS, VAR_RECIPIENT, VAR_CODE, VAR_REASON };
 
 static const struct {
@@ -50,7 +50,7 @@ static int text_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, stru
 	return pv_get_strval(msg, param, value, &s);
 }
 
-/* What the running event route says of itself. 0: nothing, ask the request. */
+/* The value from the running event route. 0: it has none, ask the request. */
 static int event_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, int field, int *result)
 {
 	const struct cpm_running *event = cpm_running;

@@ -1,12 +1,11 @@
-//! A request of ours once more, from the one that was sent: for the next address of its name (RFC
-//! 3263 §4.3).
+//! Repeats a request that was sent, for the next address of its name (RFC 3263 §4.3).
 
 use bytes::Bytes;
 
 use super::host::OutgoingRequest;
 use crate::sip::{HeaderBlock, HeaderName, Message};
 
-/// What the host writes itself.
+/// Header fields that the host writes itself.
 const NOT_COPIED: &[HeaderName] = &[
     HeaderName::Via,
     HeaderName::From,
@@ -16,8 +15,7 @@ const NOT_COPIED: &[HeaderName] = &[
     HeaderName::ContentLength,
 ];
 
-/// The same request: its dialog identifiers, its CSeq and all that it says. Only its transaction is
-/// another one.
+/// The same request: same dialog identifiers, CSeq and content. Only its transaction is a new one.
 #[derive(Debug)]
 pub struct Again {
     method: String,
@@ -32,7 +30,7 @@ pub struct Again {
 }
 
 impl Again {
-    /// From a request outside of a dialog as it was sent. `None`: it cannot be read.
+    /// From a request outside a dialog as it was sent. `None`: it cannot be parsed.
     pub fn of(request: &[u8]) -> Option<Self> {
         let request = Message::parse(Bytes::copy_from_slice(request)).ok()?;
         let text = |name| Some(request.first(name)?.unfolded_text());
@@ -55,7 +53,7 @@ impl Again {
         })
     }
 
-    /// As the host takes it.
+    /// In the host's form.
     pub fn outgoing(&self) -> OutgoingRequest<'_> {
         OutgoingRequest {
             method: &self.method,

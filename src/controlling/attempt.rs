@@ -1,10 +1,10 @@
-//! Which outgoing request it is whose end comes back.
+//! Identifies the outgoing request whose end is reported.
 
 use crate::shared::{Charge, Link};
 
-/// Which request of ours it is whose end comes back, as [`OutgoingRequest::attempt`] says in 64
-/// bits, of which the lowest is 1: a host can tell them from a pointer. A host that has only 32
-/// loses the upper ones, which only say sooner what time says too.
+/// The kind of request whose end is reported, encoded as [`OutgoingRequest::attempt`] in 64 bits,
+/// of which the lowest is 1: a host can tell them from a pointer. A host with only 32 bits loses
+/// the upper ones, which only speed up what a timeout does anyway.
 ///
 /// ```text
 ///  63      32 31     2       1      0
@@ -21,12 +21,12 @@ pub(super) enum Attempt {
         to_isf: bool,
         /// Whether another process may have sent it before.
         is_resent: bool,
-        /// Where its failure is counted.
+        /// The record that counts its failure.
         link: Link,
-        /// What its recipient is counted in until then.
+        /// The shares that count its recipient until then.
         charge: Charge,
     },
-    /// A notification of ours, whose end changes nothing.
+    /// A notification of our own, whose end has no effect.
     Notification,
 }
 
@@ -46,8 +46,8 @@ impl Attempt {
                 let charge = charge.bits() & !RESENT | if is_resent { RESENT } else { 0 };
                 u64::from(charge) << 32 | u64::from(copy)
             }
-            // Of a thousand million records one has a copy to the ISF with the same bits, whose
-            // failure is not counted then.
+            // One in a thousand million records has a copy to the ISF with the same bits, whose
+            // failure is then not counted.
             Attempt::Notification => u64::from(u32::MAX),
         }
     }

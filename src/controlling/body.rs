@@ -12,7 +12,7 @@ pub(super) fn entity(message: &Message) -> Result<Entity, Refusal> {
     Entity::parse(entity_fields(message), message.body()).map_err(malformed)
 }
 
-/// What the header says of the body.
+/// The header fields that describe the body.
 fn entity_fields(message: &Message) -> EntityFields {
     let value = |name| {
         let field = message.first(name);
@@ -25,15 +25,15 @@ fn entity_fields(message: &Message) -> EntityFields {
     }
 }
 
-/// Whether a part is a list of recipients: what a resource list is for, its disposition says (RFC
-/// 5363 §4). One without is taken for that.
+/// Whether a part is a list of recipients, by its disposition (RFC 5363 §4). A part without
+/// disposition counts as one.
 pub(super) fn names_recipients(leaf: &Leaf<'_>) -> bool {
     is_resource_list(leaf) && leaf.disposition().is_none_or(|d| d.is("recipient-list"))
 }
 
-/// Whether a part is a list that speaks of the message's recipients: of those to come, or of those
-/// whom another list server sent it to (RFC 5364 §5). No copy has it (9.1.1-6g-ex2). One of another
-/// disposition is content, as an attachment is.
+/// Whether a part is a list about the message's recipients: recipients of this message, or those to
+/// which another list server has sent it (RFC 5364 §5). No copy contains it (9.1.1-6g-ex2). A list
+/// with another disposition is content, like an attachment.
 fn is_recipient_list(leaf: &Leaf<'_>) -> bool {
     names_recipients(leaf)
         || is_resource_list(leaf)
@@ -46,13 +46,13 @@ fn is_resource_list(leaf: &Leaf<'_>) -> bool {
     leaf.content_type().is("application", "resource-lists+xml")
 }
 
-/// Whether the body as a whole is encoded, so that nobody can look into it.
+/// Whether the body as a whole is encoded, so that its content cannot be read.
 pub(super) fn has_content_encoding(message: &Message) -> bool {
     let encoding = message.first(HeaderName::ContentEncoding);
     encoding.is_some_and(|field| !field.value().eq_ignore_ascii_case(b"identity"))
 }
 
-/// 400, with what is wrong.
+/// 400, with the fault as its phrase.
 pub(super) fn malformed(error: MimeError) -> Refusal {
     Refusal::bad_request(error.to_string())
 }
@@ -64,13 +64,13 @@ pub(super) fn cpim_of(entity: &Entity) -> Option<Bytes> {
     entity.leaves().find(is_cpim)?.content().ok()
 }
 
-/// A received body with no more than the first of its lists of recipients.
+/// A received body with only the first of its lists of recipients.
 #[derive(Debug)]
 pub(super) struct ReceivedList {
     entity: Entity,
     /// The list.
     leaf: LeafId,
-    /// The fields that describe the body, if it is another entity than the received one.
+    /// The fields that describe the body, if it differs from the received one.
     header_fields: Option<Vec<HeaderField>>,
 }
 
@@ -95,7 +95,7 @@ impl ReceivedList {
                 }
                 [.., last] => last,
             };
-            // The first list is left at least.
+            // At least the first list remains.
             let Some(rebuilt) = entity.with_leaf(last, None)? else {
                 return Ok(None);
             };
@@ -119,7 +119,7 @@ impl ReceivedList {
         }
     }
 
-    /// The body with the list replaced or, for `None`, taken out. `None`: nothing is left.
+    /// The body with the list replaced or, for `None`, removed. `None`: nothing remains.
     pub(super) fn replaced(&self, new: Option<NewPart>) -> Result<Option<Rebuilt>, MimeError> {
         let rebuilt = self.entity.with_leaf(self.leaf, new)?;
         Ok(rebuilt.map(|rebuilt| Rebuilt {

@@ -1,4 +1,4 @@
-//! Which requests are ours (9.1.1-0, 9.1.2-0).
+//! Which requests are for the Controlling Function (9.1.1-0, 9.1.2-0).
 
 use std::rc::Rc;
 
@@ -16,10 +16,10 @@ use crate::sip::{HeaderName, Message, Uri, carries_icsi};
 use crate::sip_ua::texts;
 
 impl ControllingFunction {
-    /// Whether the request is ours (9.1.1-0): addressed to one of our addresses and marked as a CPM
-    /// Standalone Message. `None`: it is not, and nothing has changed.
+    /// Whether the request is for the Controlling Function (9.1.1-0): sent to one of its addresses
+    /// and marked as a CPM Standalone Message. `None`: it is not, and nothing has changed.
     pub fn classify(self: &Rc<Self>, received: &Received<'_>) -> Option<Request> {
-        // The Request-URI first: it sorts out nearly everything that passes a proxy.
+        // The Request-URI first: it excludes nearly all other traffic of a proxy.
         let uri = Uri::parse(received.request_uri).ok()?;
         let kind = self.own_kind(&uri, self.keys(&uri).address).or_else(|| {
             let is_group = self.settings().group_uris.contains(&uri);
@@ -34,14 +34,15 @@ impl ControllingFunction {
         Some(Request::new(Rc::clone(self), received, message, kind, mode))
     }
 
-    /// The mode of a Standalone Message (9.1.1-0, 9.1.2-0). `None`: it is none, or in large message
-    /// mode, which is off.
+    /// The mode of a Standalone Message (9.1.1-0, 9.1.2-0). `None`: it is not one, or large message
+    /// mode is off.
     fn mode(&self, message: &Message) -> Option<Mode> {
         match message.method()? {
             "MESSAGE" => self
                 .is_marked(message, PAGER_MODE_SERVICE, PAGER_MODE_GROUP_SERVICE)
                 .then_some(Mode::Pager),
-            // What belongs to a dialog is not for us to begin: ours are known by their names.
+            // A request inside a dialog starts no session; requests of our own dialogs are
+            // recognised by their names.
             "INVITE" if self.large_mode().is_some() && !in_dialog(message) => self
                 .is_marked(message, LARGE_MODE_SERVICE, LARGE_MODE_GROUP_SERVICE)
                 .then_some(Mode::Large),
@@ -49,8 +50,8 @@ impl ControllingFunction {
         }
     }
 
-    /// Whether the request carries the ICSI `service`, or names it or `group_service` where that is
-    /// enough.
+    /// Whether the request carries the ICSI `service`, or names it or `group_service` where that
+    /// suffices.
     fn is_marked(&self, message: &Message, service: &str, group_service: &str) -> bool {
         let accept_contact = texts(message, HeaderName::AcceptContact);
         let tagged = carries_icsi(accept_contact.iter().map(AsRef::as_ref), service);

@@ -1,34 +1,34 @@
-//! Names of dialogs, by which a worker sees that a message is ours.
+//! Names of dialogs, by which a worker recognises our requests and responses.
 
 use ring::hmac;
 
 use crate::msrp_control::{LegNumber, SESSION_ID_BYTES, SessionId, Side};
 
-/// What the names of our dialogs begin with. Call-IDs of pager mode begin with `cpm-`.
+/// Prefix of the names of our dialogs. Call-IDs of pager mode begin with `cpm-`.
 const PREFIX: &str = "cpms-";
-/// Names one dialog. Its text, which [`DialogNames`] writes, is our tag in that dialog, and the
-/// Call-ID too if we have made the dialog.
+/// Identifies one dialog. Its text, written by [`DialogNames`], is our tag in that dialog, and also
+/// the Call-ID if we created the dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DialogName {
-    /// Whose dialog it is.
+    /// The session of the dialog.
     pub session: SessionId,
-    /// With whom.
+    /// The peer.
     pub side: Side,
 }
 
 /// Writes and reads the names of dialogs.
 ///
 /// A name is `cpms-` and 66 hex digits: session and side, enciphered under a secret key that all
-/// processes have (as RFC 5297 does it: a keyed hash of the name proves it and is what it is
-/// enciphered with). So whoever has the key finds the session without a table, and who has not,
-/// sees nothing: not which names are of one session, nor how many there are.
+/// processes have (as in RFC 5297: a keyed hash of the name authenticates it and is the initial
+/// value of the cipher). So whoever has the key finds the session without a table; without the key
+/// nothing can be learnt, neither which names belong to one session nor how many there are.
 #[derive(Clone, Debug)]
 pub struct DialogNames {
     proof: hmac::Key,
     cipher: hmac::Key,
 }
 
-/// The proof at the beginning of a name.
+/// The authentication tag at the beginning of a name.
 const PROOF_BYTES: usize = 12;
 /// Session, and 0 for the originator or the leg's number plus one.
 const NAMED_BYTES: usize = SESSION_ID_BYTES + 5;
@@ -43,7 +43,7 @@ impl DialogNames {
         }
     }
 
-    /// The text of a name: the same each time.
+    /// The text of a name, which is always the same.
     pub fn write(&self, name: DialogName) -> String {
         let number = match name.side {
             Side::Originator => 0,
@@ -101,7 +101,7 @@ impl DialogNames {
         proof
     }
 
-    /// Enciphers, or deciphers.
+    /// Enciphers or deciphers.
     fn encipher(&self, proof: &[u8], named: &mut [u8; NAMED_BYTES]) {
         let stream = hmac::sign(&self.cipher, proof);
         for (byte, key) in named.iter_mut().zip(stream.as_ref()) {
@@ -110,7 +110,7 @@ impl DialogNames {
     }
 }
 
-/// Of a hex digit; one in upper case is none of ours.
+/// The value of a hex digit; upper case is never ours.
 fn value(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -166,7 +166,7 @@ mod tests {
         ] {
             assert_eq!(names().read(bad), None, "{bad}");
         }
-        // One digit that is another.
+        // One digit changed.
         for place in PREFIX.len()..text.len() {
             let mut changed = text.clone().into_bytes();
             changed[place] = if changed[place] == b'0' { b'1' } else { b'0' };
@@ -188,7 +188,7 @@ mod tests {
             for other in &names[..place] {
                 let pairs = name.bytes().zip(other.bytes()).skip(PREFIX.len());
                 let same = pairs.filter(|(one, other)| one == other).count();
-                // By chance every sixteenth digit.
+                // By chance, every sixteenth digit is equal.
                 assert!(same < 30, "{name} {other}");
             }
         }

@@ -1,4 +1,4 @@
-//! Looks pre-defined groups up for requests, and says now and then that this does not work.
+//! Looks up pre-defined groups for requests, and logs failures at intervals.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::log::LogLevel;
 use crate::policy::Settings;
 use crate::sip::Uri;
 
-/// A source that is down is worth one line in this time.
+/// A source that is down is logged once in this time.
 const LOG_INTERVAL_MS: u64 = 60_000;
 
 /// The group sources of one process.
@@ -22,7 +22,7 @@ pub struct GroupFinder {
 }
 
 impl GroupFinder {
-    /// Whether the sources that are configured can be opened at all. Nothing is kept open.
+    /// Whether the configured sources can be opened. Nothing is kept open.
     pub fn check(settings: &Settings) -> Result<(), SourceError> {
         GroupSources::new(&settings.group_sources, &options(settings)).map(drop)
     }
@@ -41,8 +41,8 @@ impl GroupFinder {
         })
     }
 
-    /// The group of a request that wants one. `now_ms` is monotonic; `date` is what the validity of
-    /// a group's rules is compared with.
+    /// The group of a request that needs one. `now_ms` is monotonic; the validity of a group's
+    /// rules is compared with `date`.
     pub fn look_up(
         &mut self,
         request: &Request,
@@ -54,7 +54,7 @@ impl GroupFinder {
         let Ok(uri) = Uri::parse(request.request_uri()) else {
             return GroupLookup::Unknown;
         };
-        // They may have changed while the proxy runs.
+        // They may have been tuned.
         let settings = request.service.settings();
         self.sources.set_times(
             settings.group_timeout_ms as u64,
@@ -62,14 +62,14 @@ impl GroupFinder {
         );
         let found = self.sources.find(&uri, now_ms, database);
         while let Some(fault) = self.sources.poll_fault() {
-            // What is wrong with one document is said once and has to be seen.
+            // A fault of one document is reported once, and must be logged.
             if !fault.cause.is_outage() || self.is_time_to_log(now_ms) {
                 host.log(LogLevel::Error, format_args!("{fault}"));
             }
         }
         match found {
             Ok(Found::Group(group)) => {
-                // The rules of a group can hold for a time (RFC 4745 §7.3).
+                // The rules of a group may be limited in time (RFC 4745 §7.3).
                 let permissions = request.permissions(&group, date);
                 GroupLookup::Known(group, permissions)
             }
@@ -94,7 +94,7 @@ impl GroupFinder {
         is_time
     }
 
-    /// Forgets what is cached. Returns how many groups that were.
+    /// Clears the cache. Returns the number of groups removed.
     pub fn flush(&mut self) -> usize {
         self.sources.flush()
     }

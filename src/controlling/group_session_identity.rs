@@ -1,7 +1,7 @@
-//! Group Session Identities: what the session of an ad-hoc group is called towards its recipients
+//! Group Session Identities: the address of an ad-hoc group's session towards its recipients
 //! (9.1.2-8k).
 
-/// What the user part of a Group Session Identity begins with (9.1.2-8k); then come random digits.
+/// Prefix of the user part of a Group Session Identity (9.1.2-8k); random digits follow.
 pub(super) const GROUP_SESSION_USER: &str = "cpm-group-";
 pub(super) const GROUP_SESSION_DIGITS: usize = 32;
 

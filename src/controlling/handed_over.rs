@@ -10,7 +10,7 @@ pub(super) fn put(bytes: &mut Vec<u8>, field: &[u8]) {
     bytes.put_slice(field);
 }
 
-/// One that may be missing.
+/// An optional field.
 pub(super) fn put_option(bytes: &mut Vec<u8>, field: Option<&[u8]>) {
     bytes.put_u8(u8::from(field.is_some()));
     put(bytes, field.unwrap_or_default());
@@ -38,13 +38,13 @@ pub(super) fn take_claim(bytes: &mut Bytes) -> Option<Option<Claim>> {
     Some(is_some.then(|| Claim::of_words(words)))
 }
 
-/// The next field. `None`: it is cut.
+/// The next field. `None`: it is truncated.
 pub(super) fn take(bytes: &mut Bytes) -> Option<Bytes> {
     let length = usize::try_from(bytes.try_get_u64().ok()?).ok()?;
     (length <= bytes.len()).then(|| bytes.split_to(length))
 }
 
-/// The next field, which is text.
+/// The next field, as text.
 pub(super) fn take_text(bytes: &mut Bytes) -> Option<String> {
     String::from_utf8(take(bytes)?.to_vec()).ok()
 }

@@ -1,16 +1,16 @@
-//! Reading and writing header fields, as this floor needs it.
+//! Reading and writing header fields, as needed on this floor.
 
 use crate::policy::ServiceUri;
 use crate::sip::{FieldLine, HeaderBlock, HeaderName};
 
-/// Adds a field whose value is ours or has passed a parser of ours. One that could not stand on a
-/// line of its own, which such a value never is, is left out rather than sent.
+/// Adds a field whose value is our own or has passed one of our parsers. A value that could not be
+/// on a line of its own, which never occurs, is omitted rather than sent.
 pub(super) fn put(headers: &mut HeaderBlock, name: &str, value: impl AsRef<[u8]>) {
     let written = headers.push(name, value);
     debug_assert!(written.is_ok(), "{name}: {written:?}");
 }
 
-/// Whether a field has this name, whichever of a full and a compact form either uses.
+/// Whether a field has this name, in full or compact form.
 pub(super) fn has_name(field: &FieldLine<'_>, name: &str) -> bool {
     match HeaderName::parse(name.as_bytes()) {
         HeaderName::Other => name.eq_ignore_ascii_case(field.raw_name()),

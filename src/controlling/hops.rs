@@ -1,23 +1,22 @@
-//! How far a request may still go: hops (Max-Forwards) and breadth (Max-Breadth, RFC 5393).
+//! Limits of forwarding: hops (Max-Forwards) and breadth (Max-Breadth, RFC 5393).
 
 use super::received::Kind;
 use super::refusal::Refusal;
 use crate::sip::{HeaderName, Message, StatusCode};
 
-/// Max-Forwards of requests that came without one, and of our own (RFC 3261 §8.1.1.6).
+/// Max-Forwards of requests received without one, and of our own (RFC 3261 §8.1.1.6).
 pub(super) const INITIAL_MAX_FORWARDS: u8 = 70;
 
-/// Max-Breadth of a request that has none (RFC 5393 §5.3.3).
+/// Max-Breadth assumed for a request without one (RFC 5393 §5.3.3).
 pub(super) const DEFAULT_BREADTH: u32 = 60;
 
-/// The least that a list takes: its own copies have no more than that.
+/// A list accepts only requests with more than this: its own copies have at most this.
 pub(super) const LIST_BREADTH: u32 = DEFAULT_BREADTH / 4 * 3;
 
-/// Hops that a copy of a group may take, which is enough for two home networks with their
-/// application servers.
+/// Max-Forwards of a group's copy: enough for two home networks with their application servers.
 const GROUP_HOPS: u8 = 20;
 
-/// Max-Forwards as received; where it is missing, one more than what our own requests begin with.
+/// Max-Forwards as received; if missing, one more than the initial value of our own requests.
 pub(super) fn hops_of(message: &Message) -> u8 {
     message
         .first(HeaderName::MaxForwards)
@@ -25,7 +24,8 @@ pub(super) fn hops_of(message: &Message) -> u8 {
         .unwrap_or(INITIAL_MAX_FORWARDS + 1)
 }
 
-/// RFC 3261 §16.3 item 3: what we send on has one hop less, which also ends loops through others.
+/// RFC 3261 §16.3 item 3: a forwarded request has one hop less, which also ends loops through other
+/// servers.
 pub(super) fn hops_left(message: &Message) -> Result<(), Refusal> {
     match message
         .first(HeaderName::MaxForwards)
@@ -36,7 +36,7 @@ pub(super) fn hops_left(message: &Message) -> Result<(), Refusal> {
         Some(Ok(text)) if text.trim().parse::<u8>() == Ok(0) => Err(Refusal::with_header(
             StatusCode::TOO_MANY_HOPS,
             None,
-            "Max-Forwards has come down to 0",
+            "Max-Forwards is 0",
         )),
         Some(_) => Err(Refusal::bad_request("Malformed Max-Forwards")),
     }
@@ -62,7 +62,7 @@ pub(super) fn hops_of_copies(message: &Message, kind: Kind) -> u8 {
     }
 }
 
-/// Max-Breadth as far as it counts. One that cannot be read is used up.
+/// The effective Max-Breadth. An unreadable one counts as used up.
 pub(super) fn breadth(message: &Message) -> u32 {
     message
         .all(HeaderName::MaxBreadth)
@@ -107,7 +107,7 @@ mod tests {
             LIST_BREADTH
         );
         assert_eq!(of(60, Kind::AdHoc), LIST_BREADTH);
-        // From a sender, and from a list: each group shows that it is one more.
+        // From a sender, and from a list: each group is recognisable as one more.
         for first in [60, LIST_BREADTH] {
             let mut left = first;
             for groups in 0..=4 {

@@ -1,4 +1,4 @@
-//! What the Controlling Function needs of the proxy that hosts it.
+//! The functions of the proxy that the Controlling Function needs.
 
 use std::fmt;
 
@@ -15,35 +15,35 @@ pub trait Host {
     /// Adds to a counter, summed over all processes.
     fn count(&self, counter: Counter, n: u32);
 
-    /// Hands one request to the transaction layer, which reports its end through
+    /// Passes one request to the transaction layer, which reports its end through
     /// [`ControllingFunction::handle_outcome`](super::ControllingFunction::handle_outcome).
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent;
 
-    /// Tells the operator's script of one that is not sent, because it took too long. Never
+    /// Reports to the operator's script a request that is not sent, because it took too long. Never
     /// [`Sent::Queued`].
     fn give_up(&self, outgoing: &OutgoingRequest<'_>) -> Sent;
 
-    /// Whether this process has worked on the fan-out for long enough.
+    /// Whether this process has worked on the fan-out long enough.
     fn is_turn_over(&self) -> bool;
 
-    /// Takes the rest of a fan-out, written by [`FanOutJob::write`](super::FanOutJob::write), for
-    /// another process. `false`: not possible, it goes on here.
+    /// Passes the rest of a fan-out, written by [`FanOutJob::write`](super::FanOutJob::write), to
+    /// another process. `false`: not possible, it continues here.
     fn hand_over(&self, job: &[u8]) -> bool;
 
-    /// Takes an INVITE that has passed its checks, written by
-    /// [`AcceptedInvite::write`](super::large_message_mode::AcceptedInvite::write), for the process
-    /// that has the sessions, which will answer it. `false`: not possible now.
+    /// Passes an INVITE that has passed its checks, written by
+    /// [`AcceptedInvite::write`](super::large_message_mode::AcceptedInvite::write), to the sessions
+    /// process, which will answer it. `false`: currently not possible.
     fn begin_session(&self, invite: &[u8]) -> bool;
 }
 
-/// What became of a request handed to [`Host::send`].
+/// Result of [`Host::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// The transaction layer has it, or it waits for its name; its end will be reported.
     Queued,
-    /// Not now: transactions hold too much memory.
+    /// Currently not possible: transactions use too much memory.
     NoRoom,
-    /// Not now to this recipient: the connection to it is full. Others may go on.
+    /// Currently not possible for this recipient: the connection to it is full. Others may be sent.
     Busy,
     /// The operator's script dropped it. No outcome follows.
     Dropped,
@@ -58,13 +58,13 @@ pub struct OutgoingRequest<'a> {
     pub method: &'a str,
     /// The Request-URI.
     pub request_uri: &'a str,
-    /// URI of the next hop, where it is not the Request-URI that decides.
+    /// URI of the next hop, if it is not determined by the Request-URI.
     pub next_hop: Option<&'a str>,
     /// From without its tag.
     pub from: &'a str,
     /// The From tag.
     pub from_tag: &'a str,
-    /// To (there is no tag yet).
+    /// To (without a tag, as there is none yet).
     pub to: &'a str,
     /// Call-ID.
     pub call_id: &'a str,
@@ -74,14 +74,13 @@ pub struct OutgoingRequest<'a> {
     pub headers: &'a [u8],
     /// The body.
     pub body: &'a [u8],
-    /// Which request it is; comes back in [`Outcome`].
+    /// Identifies the request; returned in [`Outcome`].
     pub attempt: u64,
-    /// About the received request; `None` where it is gone.
+    /// About the received request; `None` if it no longer exists.
     pub about: Option<&'a AboutRequest>,
 }
 
-/// What routing scripts may want to know of the received request while its copies are sent,
-/// wherever that is done.
+/// Data of the received request for routing scripts while its copies are sent, in any process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AboutRequest {
     /// [`Kind::as_str`](super::Kind::as_str).
@@ -96,14 +95,14 @@ pub struct AboutRequest {
     pub contribution_id: Option<Vec<u8>>,
     /// Name of the session, in large message mode.
     pub session: Option<String>,
-    /// Recipients in all.
+    /// Total number of recipients.
     pub recipients: u32,
 }
 
 /// How an outgoing request ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
-    /// Final status code, 408 where nobody answered.
+    /// Final status code; 408 if there was no answer.
     pub code: u16,
     /// From [`OutgoingRequest::attempt`].
     pub attempt: u64,
@@ -111,13 +110,13 @@ pub struct Outcome<'a> {
     pub request: &'a [u8],
 }
 
-/// What becomes of a recipient after an outcome.
+/// State of a recipient after an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It has the message.
     Delivered,
-    /// It finally failed.
+    /// It has finally failed.
     Failed,
-    /// The message went on to the ISF.
+    /// The message was sent to the ISF.
     Interworked,
 }

@@ -1,9 +1,9 @@
-//! The ids that we make: Call-IDs and tags.
+//! Our Call-IDs and tags.
 //!
-//! They follow by a keyed hash from the request that they are about and from whom they are for. So
-//! they are the same when the same request comes once more, after a restart too or at another node
-//! with the same key; and nobody without the key can guess one, or see from its own which session
-//! it is of, which place it has or how many others there are.
+//! They are derived by a keyed hash from the request and the recipient. So they are the same when
+//! the same request arrives again, also after a restart or at another node with the same key.
+//! Nobody without the key can guess one, or learn from its own the session of another, its place,
+//! or how many there are.
 
 use std::fmt;
 
@@ -16,12 +16,12 @@ use crate::policy::ID_KEY_BYTES;
 use crate::random::fill_random;
 use crate::store::CopyId;
 
-/// What Call-IDs of pager mode begin with; those of large message mode begin otherwise.
+/// Prefix of Call-IDs of pager mode; those of large message mode begin differently.
 const CALL_ID_PREFIX: &str = "cpm-";
 const CALL_ID_BYTES: usize = 16;
 const TAG_BYTES: usize = 8;
 
-/// Makes ids. Clones have the same key.
+/// Derives ids. Clones have the same key.
 #[derive(Clone, Debug)]
 pub struct Ids {
     key: hmac::Key,
@@ -39,7 +39,7 @@ impl Ids {
         Ids { key, names }
     }
 
-    /// With a key that nobody knows, and that is gone with the process.
+    /// With an unknown key that ends with the process.
     pub fn random() -> Self {
         let mut key = [0; ID_KEY_BYTES];
         fill_random(&mut key);
@@ -51,19 +51,19 @@ impl Ids {
         &self.names
     }
 
-    /// The ids that follow from a received request.
+    /// The ids derived from a received request.
     pub(super) fn of_request(&self, identity: &RequestIdentity) -> RequestIds {
         let parts: Vec<&[u8]> = identity.request.iter().map(Vec::as_slice).collect();
         RequestIds(hash(&self.key, "request", &parts))
     }
 
-    /// The ids of a request that follows from one of ours: `purpose` says which.
+    /// The ids of a request that is derived from one of ours: `purpose` distinguishes them.
     pub(super) fn following(&self, purpose: &str, call_id: &[u8]) -> RequestIds {
         RequestIds(hash(&self.key, purpose, &[call_id]))
     }
 }
 
-/// The secret from which the ids about one request follow.
+/// The secret from which the ids of one request are derived.
 #[derive(Clone, Copy)]
 pub(super) struct RequestIds([u8; 32]);
 
@@ -111,7 +111,7 @@ impl CopyIds {
         }
     }
 
-    /// Makes them those of the copy for this recipient, who is one of the message once.
+    /// Sets them for the copy to this recipient, who occurs once in the message.
     pub(super) fn set(&mut self, recipient: &str) {
         let hash = hash(&self.key, "copy", &[recipient.as_bytes()]);
         let (call_id, rest) = hash.split_at(CALL_ID_BYTES);
@@ -140,12 +140,12 @@ impl CopyIds {
         &self.tag
     }
 
-    /// What they are made of, for another process.
+    /// The secret that they are derived from, for another process.
     pub(super) fn secret(&self) -> &[u8; 32] {
         &self.request.0
     }
 
-    /// From what [`secret`](Self::secret) has said.
+    /// From the result of [`secret`](Self::secret).
     pub(super) fn of_secret(secret: [u8; 32]) -> Self {
         CopyIds::of(RequestIds(secret))
     }
@@ -164,7 +164,7 @@ pub fn copy_of_call_id(call_id: &[u8]) -> Option<CopyId> {
     Some(CopyId(copy))
 }
 
-/// A hash for one purpose; parts do not run into each other.
+/// A hash for one purpose; the parts are delimited.
 fn hash(key: &hmac::Key, what: &str, parts: &[&[u8]]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(key);
     context.update(what.as_bytes());
@@ -183,7 +183,7 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Once for each copy: several times as fast as by the crate `hex`, byte by byte.
+/// Called for each copy: several times faster than the crate `hex`, which works byte by byte.
 fn push_hex(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 64];

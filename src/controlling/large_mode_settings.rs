@@ -1,4 +1,4 @@
-//! What sessions of large message mode go by: policy, addresses, and the times that are fixed.
+//! Settings of large message mode: policy, addresses, and fixed times.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,43 +7,43 @@ use crate::policy::LargeModePolicy;
 pub use crate::policy::{ACK_TIMEOUT, MAX_SESSION_AGE};
 use crate::sdp::{Fingerprint, Transport};
 
-/// How soon at the latest the originator's INVITE gets its final response from us. The transaction
-/// layer must keep that transaction for longer, or it answers 408 by itself: set its timer to some
-/// ten seconds more, below 180 s.
+/// Deadline for our final response to the originator's INVITE. The transaction layer must keep that
+/// transaction longer, or it answers 408 by itself: set its timer some ten seconds higher, but
+/// below 180 s.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(160);
-/// How long a cancelled INVITE may go without final response: 64 times T1 (RFC 3261 §9.1).
+/// How long a cancelled INVITE may go without a final response: 64 times T1 (RFC 3261 §9.1).
 pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(32);
-/// How long a BYE may go without response: 64 times T1, timer F of RFC 3261 §17.1.2.2. Till then a
-/// repeated 2xx gets its ACK.
+/// How long a BYE may go without a response: 64 times T1, timer F of RFC 3261 §17.1.2.2. Until then
+/// a retransmitted 2xx gets its ACK.
 pub const BYE_TIMEOUT: Duration = Duration::from_secs(32);
-/// How long an MSRP connection may take to come about, by either side.
+/// Time limit for establishing an MSRP connection, by either side.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(32);
-/// How long the relay may take for its final event on a leg or on the message that it was told to
-/// close.
+/// Time limit for the relay's final event on a leg or message that it was told to close.
 pub const RELAY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a leg may take to be told by the flag `#` that its message was given up.
+/// Time limit for telling a leg by the flag `#` that its message was abandoned.
 pub const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the originator may take for its BYE once its message is complete. A client sends it
-/// when it has the last 200.
+/// Time limit for the originator's BYE once its message is complete. A client sends it when it has
+/// the last 200.
 pub const SENDER_BYE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a recipient's INVITE may go without any response, since a request that could not be
-/// sent makes no noise for half a minute.
+/// sent is otherwise noticed only after half a minute.
 pub const LEG_SILENCE: Duration = Duration::from_secs(10);
 
-/// What a session of large message mode goes by.
+/// The settings of a session of large message mode.
 #[derive(Clone, Debug)]
 pub struct LargeModeSettings {
-    /// What the operator has configured.
+    /// The operator's configuration.
     pub policy: LargeModePolicy,
-    /// [`LEG_SILENCE`] but in tests.
+    /// [`LEG_SILENCE`], except in tests.
     pub leg_silence: Duration,
-    /// URI of Contact: where requests inside of dialogs reach this proxy. Without header fields.
+    /// URI of Contact: the address of this proxy for requests inside dialogs. Without header
+    /// fields.
     pub contact: String,
-    /// Where peers reach our relay.
+    /// The relay's addresses for peers.
     pub msrp: MsrpAddresses,
 }
 
-/// Where peers reach our relay (`msrp_advertise`, `msrp_transport`).
+/// The relay's addresses for peers (`msrp_advertise`, `msrp_transport`).
 #[derive(Clone, Debug)]
 pub struct MsrpAddresses {
     /// For MSRP over TCP.
@@ -52,11 +52,11 @@ pub struct MsrpAddresses {
     pub tls: Option<MsrpAddress>,
     /// Fingerprint of our certificate.
     pub fingerprint: Option<Fingerprint>,
-    /// What recipients are offered.
+    /// The transport offered to recipients.
     pub leg_transport: Transport,
 }
 
-/// Where peers reach one listener.
+/// The address of one listener for peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MsrpAddress {
     /// The address.
@@ -84,7 +84,7 @@ impl MsrpAddresses {
 }
 
 impl LargeModeSettings {
-    /// What `policy` says, for a proxy that is reached at `contact` and a relay at these addresses.
+    /// From `policy`, for a proxy that is reached at `contact` and a relay at these addresses.
     pub fn new(policy: &LargeModePolicy, contact: String, msrp: MsrpAddresses) -> Self {
         LargeModeSettings {
             policy: policy.clone(),
@@ -96,7 +96,7 @@ impl LargeModeSettings {
 }
 
 impl MsrpAddresses {
-    /// Where `policy` says that peers reach the relay, whose certificate has this fingerprint.
+    /// The relay's addresses from `policy`; its certificate has this fingerprint.
     pub fn new(policy: &LargeModePolicy, fingerprint: Option<Fingerprint>) -> Self {
         let address = |transport| {
             policy.advertised(transport).map(|address| MsrpAddress {

@@ -1,39 +1,39 @@
-//! The Controlling Function (OMA CPM 9.1): what becomes of a request that is addressed to it.
+//! The Controlling Function (OMA CPM 9.1): handling of requests that are addressed to it.
 //!
-//! A request passes three calls, and each leaves its answer in [`Request::reply`]:
+//! A request passes three calls, each of which leaves its answer in [`Request::reply`]:
 //!
 //! ```text
 //! ControllingFunction::classify ──► Request ──poll_check──► accepted ──fan_out──► 202
 //!        │ None: not ours                       │ refused: 4xx + Warning
 //! ```
 //!
-//! The proxy is reached through [`Host`] only; nothing here reads a clock or a socket. What a check
-//! needs from outside (the operator's own veto) is asked for and handed in, so that no call of ours
-//! is on the stack while a routing script runs.
+//! The proxy is reached through [`Host`] only; nothing here reads a clock or a socket. A check that
+//! needs external input (the operator's own veto) asks for it and gets it in a later call, so that
+//! none of our calls is on the stack while a routing script runs.
 //!
 //! | file | job |
 //! |---|---|
 //! | `received` | a request as the proxy received it, its kind and mode |
-//! | `service` | the service: settings, addresses, what its processes share |
-//! | `classify` | which requests are ours |
+//! | `service` | the service: settings, addresses, data shared by its processes |
+//! | `classify` | which requests are for the Controlling Function |
 //! | `request` | one request, from classification to its reply |
-//! | `request_identity` | what makes two requests the same |
-//! | `ids`, `dialog_names` | the Call-IDs and tags that we make; those of dialogs |
-//! | `header_fields`, `body`, `hops` | what is read from header and body, and written |
-//! | `originator`, `recipients` | who sent it, and who says so; the distinct recipients |
-//! | `group_lookup` | the pre-defined group that a request is for |
-//! | `group_session_identity` | what an ad-hoc group is called towards its recipients |
-//! | `large_mode_settings` | what can be set for large message mode, and the times that are fixed |
+//! | `request_identity` | when two requests are the same |
+//! | `ids`, `dialog_names` | our Call-IDs and tags; those of dialogs |
+//! | `header_fields`, `body`, `hops` | reading and writing header and body |
+//! | `originator`, `recipients` | the sender and its authentication; the distinct recipients |
+//! | `group_lookup` | looks up the pre-defined group of a request |
+//! | `group_session_identity` | the address of an ad-hoc group towards its recipients |
+//! | `large_mode_settings` | settings of large message mode, and fixed times |
 //! | `checks` | the checks of the specification, in its order |
 //! | `refusal` | refusals and the replies that carry them |
-//! | `sending` | sending an accepted request on, in either mode |
+//! | `sending` | sending an accepted request, in either mode |
 //! | `pager_mode` | the outgoing MESSAGE requests, how they end, and the ISF (9.1.1, 6.5) |
 //! | `express` | the express lane: transactions of our own for the copies of pager mode |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
-//! | `attempt`, `again` | which outgoing request it is; once more, for another address |
-//! | `disposition` | disposition notifications: those that come back, and our own |
-//! | `unparsed` | requests that the proxy's own parser refuses |
-//! | `host` | what is needed of the proxy |
+//! | `attempt`, `again` | identifies an outgoing request; repeats it for another address |
+//! | `disposition` | disposition notifications: those received, and our own |
+//! | `unparsed` | requests that the proxy's own parser rejects |
+//! | `host` | functions needed of the proxy |
 
 mod again;
 mod attempt;

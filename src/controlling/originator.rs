@@ -1,23 +1,23 @@
-//! The authenticated originator's CPM Address (OMA CPM 6.1): who sent the request, and who says so.
+//! The authenticated originator's CPM Address (OMA CPM 6.1): the sender, and who authenticated it.
 
 use super::received::Received;
 use crate::policy::{IdentitySource, Settings};
 use crate::sip::{HeaderName, Message, NameAddr, Uri, split_list};
 use crate::sip_ua::texts;
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Originator {
     /// The address.
     uri: String,
-    /// Another one of the same originator, where two were asserted.
+    /// A second address of the same originator, if two were asserted.
     second: Option<String>,
-    /// Values for the P-Asserted-Identity of the outgoing requests: of those received from a
-    /// trusted peer the ones that count, or the address alone.
+    /// Values for the P-Asserted-Identity of outgoing requests: the accepted ones of those received
+    /// from a trusted peer, or the address alone.
     asserted: String,
 }
 
-/// Schemes of a CPM Address, of which each originator has one address at most (RFC 3325 §9.1).
+/// Schemes of a CPM Address; each originator has at most one address of each (RFC 3325 §9.1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scheme {
     /// sip and sips.
@@ -26,7 +26,7 @@ enum Scheme {
 }
 
 impl Scheme {
-    /// `None`: no URI, or one of another scheme.
+    /// `None`: not a URI, or one of another scheme.
     fn of(uri: &str) -> Option<Self> {
         match Uri::parse(uri).ok()? {
             Uri::Sip(_) => Some(Scheme::Sip),
@@ -37,7 +37,8 @@ impl Scheme {
 }
 
 impl Originator {
-    /// What the request itself says, as far as `identity_source` believes it. Nobody is `None`.
+    /// The originator named by the request itself, as far as `identity_source` allows. `None`:
+    /// nobody.
     pub(super) fn of(
         settings: &Settings,
         received: &Received<'_>,
@@ -56,8 +57,8 @@ impl Originator {
         }
     }
 
-    /// At most two values count, one sip or sips URI and one tel URI (RFC 3325 §9.1). A further one
-    /// of a kind and whatever is no such URI are passed over (RFC 5876 §4.5), and go no further.
+    /// At most two values are accepted, one sip or sips URI and one tel URI (RFC 3325 §9.1). A
+    /// second one of a kind, and anything else, is ignored (RFC 5876 §4.5) and not passed on.
     fn asserted_in(message: &Message) -> Option<Self> {
         let mut found: Vec<(Scheme, String, String)> = Vec::with_capacity(2);
         for value in texts(message, HeaderName::PAssertedIdentity)
@@ -88,8 +89,7 @@ impl Originator {
         })
     }
 
-    /// The address that the routing script found by its own authentication; `None`: no sip, sips or
-    /// tel URI.
+    /// The address that the routing script has authenticated; `None`: not a sip, sips or tel URI.
     pub(super) fn named(uri: &str) -> Option<Self> {
         Scheme::of(uri)?;
         Some(Originator {
@@ -104,20 +104,20 @@ impl Originator {
         &self.uri
     }
 
-    /// The address at which a request reaches it: one that leads somewhere by itself, or, where
-    /// `is_routed` to a proxy that knows what to do with any, the first.
+    /// The address for requests to the originator: a routable one, or the first if `is_routed` by a
+    /// proxy that accepts any.
     pub(super) fn reachable(&self, is_routed: bool) -> Option<&str> {
         let uris = [Some(&self.uri), self.second.as_ref()];
         let mut uris = uris.into_iter().flatten();
         let leads = |uri: &&String| match Uri::parse(uri) {
-            // Neither can stand in a Request-URI (RFC 3261 §19.1.1).
+            // Neither may occur in a Request-URI (RFC 3261 §19.1.1).
             Ok(uri @ Uri::Sip(sip)) => !sip.has_headers() && uri.param("method").is_none(),
             _ => is_routed,
         };
         uris.find(leads).map(String::as_str)
     }
 
-    /// Every address of the originator that is known.
+    /// All known addresses of the originator.
     pub(super) fn identities(&self) -> Vec<Uri<'_>> {
         let uris = [Some(&self.uri), self.second.as_ref()];
         uris.into_iter()

@@ -1,4 +1,4 @@
-//! A request as the proxy received it, and of which kind and mode it is.
+//! A request as the proxy received it, its kind and mode.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ pub(super) const LARGE_MODE_SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma
 pub(super) const LARGE_MODE_GROUP_SERVICE: &str =
     "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg.group";
 
-/// The kind of destination, told apart by the Request-URI (readings N2).
+/// The kind of destination, determined by the Request-URI (readings N2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An EXPLODER-URI: 1-to-many.
@@ -28,7 +28,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word that routing scripts see.
+    /// The word for routing scripts.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Exploder => "exploder",
@@ -38,7 +38,7 @@ impl Kind {
     }
 }
 
-/// The mode of the message, told apart by method and feature tag.
+/// The mode of the message, determined by method and feature tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// SIP MESSAGE.
@@ -48,7 +48,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word that routing scripts see.
+    /// The word for routing scripts.
     pub fn as_str(self) -> &'static str {
         match self {
             Mode::Pager => "pager",
@@ -64,6 +64,6 @@ pub struct Received<'a> {
     pub message: &'a [u8],
     /// The Request-URI in force: the routing script may have rewritten it.
     pub request_uri: &'a str,
-    /// Where it came from; `None` where that is no IP address.
+    /// Its source address; `None` if that is not an IP address.
     pub source_address: Option<IpAddr>,
 }

@@ -8,11 +8,11 @@ use super::service::ControllingFunction;
 use crate::resource_lists::{CopyControl, Entry};
 use crate::sip::{ComparisonKeys, Uri};
 
-/// Recipients in the order of their list, each once however often it names them. Their texts lie
-/// behind each other in one string: nothing is allocated per recipient.
+/// Recipients in the order of their list, each once however often it is named. Their texts are
+/// concatenated in one string: no allocation per recipient.
 #[derive(Debug, Default)]
 pub struct Recipients {
-    /// Each URI is ended by a line end, which no URI holds.
+    /// Each URI is followed by a line end, which no URI contains.
     uris: String,
     display_names: String,
     distinct: Vec<Recipient>,
@@ -20,16 +20,16 @@ pub struct Recipients {
     over_limit: bool,
 }
 
-/// Length of a usual URI: what room is made for at first.
+/// Usual length of a URI: initial allocation.
 const USUAL_URI_BYTES: usize = 32;
 
-/// Recipients at one address, told apart by parameters that may be missing, with which a further
-/// such URI is compared.
+/// Number of recipients at one address, differing in optional parameters, with which a further such
+/// URI is compared.
 ///
 /// Equality by RFC 3261 §19.1.4 is not transitive there: `;x=1` and `;x=2` both equal the URI
-/// without `x`, and differ. So each would have to be compared with each. Beyond this many, it takes
-/// the very same parameters to be the same recipient: no honest list has more variants of one
-/// address, and one that has costs linear work.
+/// without `x`, and differ. So each would have to be compared with each. Beyond this number, only
+/// identical parameters make the same recipient: no honest list has more variants of one address,
+/// and a list that does costs linear work.
 const MAX_COMPARED: usize = 8;
 
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ struct Recipient {
     display_name: Option<Range<usize>>,
     copy_control: Option<CopyControl>,
     anonymize: bool,
-    /// The next recipient at the same address, among the first of them.
+    /// The next recipient at the same address, among the first ones.
     next: Option<usize>,
 }
 
@@ -50,8 +50,8 @@ pub(super) enum RecipientsError {
 }
 
 impl Recipients {
-    /// Picks the distinct recipients. Own addresses are dropped: sent there, the message would come
-    /// back to us. Stops looking once there are more than `limit`.
+    /// Collects the distinct recipients. Own addresses are dropped: sent there, the message would
+    /// return to us. Stops once there are more than `limit`.
     pub(super) fn of<'a>(
         entries: impl Iterator<Item = Entry<'a>>,
         limit: usize,
@@ -66,8 +66,8 @@ impl Recipients {
         let mut known = Known::with_capacity_and_hasher(most, BuildHasherDefault::default());
         for entry in entries {
             let uri = Uri::parse(entry.uri).map_err(|_| RecipientsError::NotAUri)?;
-            // `method` is to be ignored (RFC 5365 §7.3), and so may be header fields (RFC 3261
-            // §19.1.5): nobody writes a request of ours.
+            // `method` must be ignored (RFC 5365 §7.3), and header fields may be (RFC 3261
+            // §19.1.5): nobody else determines our requests.
             let text = uri.as_request_uri();
             let uri = Uri::parse(&text).map_err(|_| RecipientsError::NotAUri)?;
             let entry = Entry {
@@ -99,7 +99,7 @@ impl Recipients {
         Ok(recipients)
     }
 
-    /// The recipient that this URI names, if there is one yet.
+    /// Searches for the recipient that this URI names.
     fn find(&self, known: &Known, keys: ComparisonKeys, uri: &Uri<'_>) -> Found {
         if let Some(&place) = known.get(&keys.whole)
             && self.is(place, uri)
@@ -118,7 +118,7 @@ impl Recipients {
         Found::None { last: None }
     }
 
-    /// Whether the recipient at this place is who this URI names (RFC 3261 §19.1.4).
+    /// Whether the recipient at this place is the one that this URI names (RFC 3261 §19.1.4).
     fn is(&self, place: usize, uri: &Uri<'_>) -> bool {
         let known = self.uri(place).and_then(|text| Uri::parse(text).ok());
         known.is_some_and(|known| known.equivalent(uri))
@@ -143,40 +143,40 @@ impl Recipients {
         });
     }
 
-    /// How many there are.
+    /// The number of recipients.
     pub fn len(&self) -> usize {
         self.distinct.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no recipients.
     pub fn is_empty(&self) -> bool {
         self.distinct.is_empty()
     }
 
-    /// The URI of one of them.
+    /// The URI of a recipient.
     pub fn uri(&self, index: usize) -> Option<&str> {
         self.distinct
             .get(index)
             .map(|recipient| &self.uris[recipient.uri.clone()])
     }
 
-    /// The URIs in the order of the list, each ended by a line end.
+    /// The URIs in the order of the list, each followed by a line end.
     pub(super) fn lines(&self) -> &str {
         &self.uris
     }
 
-    /// Own addresses that were dropped.
+    /// Number of own addresses that were dropped.
     pub(super) fn loops(&self) -> u32 {
         self.loops
     }
 
-    /// Whether there are more than the limit; then those beyond are not in here.
+    /// Whether there are more than the limit; those beyond it are not included.
     pub(super) fn over_limit(&self) -> bool {
         self.over_limit
     }
 
     /// Each recipient as an entry of the history list: of several entries for one recipient the
-    /// most visible one counts.
+    /// most visible one applies.
     pub(super) fn history(&self) -> impl Iterator<Item = Entry<'_>> {
         self.distinct.iter().map(|recipient| Entry {
             uri: &self.uris[recipient.uri.clone()],
@@ -196,7 +196,7 @@ impl Recipient {
             self.copy_control = other.copy_control;
             self.anonymize = other.anonymize;
         } else if visibility(other.copy_control) == visibility(self.copy_control) {
-            // Who was to be hidden once stays hidden.
+            // A recipient hidden by one entry stays hidden.
             self.copy_control = self.copy_control.or(other.copy_control);
             self.anonymize |= other.anonymize;
         }
@@ -207,16 +207,15 @@ impl Recipient {
 /// set of parameters.
 type Known = HashMap<u64, usize, BuildHasherDefault<KeyItself>>;
 
-/// What came of looking for a recipient.
+/// Result of searching for a recipient.
 enum Found {
     /// It is the one at this place.
     Same(usize),
-    /// It is none of them. A new one comes behind `last` among those that are compared, if it is
-    /// one of these.
+    /// It is a new one. It follows `last` among those that are compared, if it is one of these.
     None { last: Option<usize> },
 }
 
-/// Passes a comparison key through: it is a seeded hash already.
+/// Uses a comparison key as its own hash: it is already a seeded hash.
 #[derive(Default)]
 struct KeyItself(u64);
 
@@ -234,12 +233,12 @@ impl Hasher for KeyItself {
     }
 }
 
-/// Of several entries for one recipient the higher copyControl counts (RFC 5364 §4).
+/// Of several entries for one recipient the higher copyControl applies (RFC 5364 §4).
 fn visibility(copy_control: Option<CopyControl>) -> u8 {
     match copy_control {
         Some(CopyControl::To) => 2,
         Some(CopyControl::Cc) => 1,
-        // Where it is absent, bcc is meant.
+        // If absent, bcc is assumed.
         None | Some(CopyControl::Bcc) => 0,
     }
 }
@@ -280,7 +279,7 @@ mod tests {
             .collect()
     }
 
-    /// RFC 5364 §4: the higher copyControl counts, in whatever order a list names a recipient. One
+    /// RFC 5364 §4: the higher copyControl applies, in whatever order a list names a recipient. One
     /// that is hidden in an entry of that rank stays hidden.
     #[test]
     fn of_several_entries_for_one_the_higher_copy_control_counts() {
@@ -307,7 +306,7 @@ mod tests {
                     assert_eq!(merged(&[hidden, shown]), shown, "{hidden:?} first");
                 }
             }
-            // None is a bcc, and never hides what another entry says.
+            // An absent one is bcc, and never hides what another entry shows.
             assert_eq!(merged(&[(None, false), (high, false)]), (high, false));
             assert_eq!(merged(&[(high, false), (None, false)]), (high, false));
             for (one, other) in [(false, true), (true, false), (true, true)] {
@@ -341,7 +340,7 @@ mod tests {
         assert_eq!(recipients(&service(), &uris).len(), 100);
     }
 
-    /// CPU time of this thread for picking the distinct ones.
+    /// CPU time of this thread for collecting the distinct recipients.
     fn time(service: &ControllingFunction, uris: &[String], expected: usize) -> Duration {
         let now = || {
             let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -375,7 +374,7 @@ mod tests {
             };
             let list = list(&|number| format!("{uri}{number}{end}"));
             let taken = time(&service, &list, RECIPIENTS);
-            // Each with each would be some thousand times as long.
+            // Comparing each with each would take some thousand times as long.
             assert!(taken < users * 50, "{kind}: {taken:?}, users: {users:?}");
         }
     }

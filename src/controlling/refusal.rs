@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use super::header_fields::put;
 use crate::sip::{HeaderBlock, StatusCode, warning_value};
 
-/// Seconds after which a request that found no room may come again (RFC 3261 §20.33).
+/// Seconds until a request refused for lack of resources may come again (RFC 3261 §20.33).
 pub const RETRY_AFTER_S: u32 = 5;
 
 /// A reply for the host to send.
@@ -17,16 +17,16 @@ pub struct Reply {
     reason: CString,
     /// Header lines, each ended by CRLF.
     pub headers: Vec<u8>,
-    /// Text of the Warning, where there is one.
+    /// Text of the Warning, if there is one.
     pub warning: Option<&'static str>,
-    /// A To tag for the reply, where the proxy does not make one.
+    /// A To tag for the reply, if the proxy does not make one.
     pub to_tag: Option<String>,
 }
 
 impl Reply {
-    /// A reply with a reason phrase that is a text of ours, never a peer's.
+    /// A reply with a reason phrase of our own, never a peer's text.
     pub(super) fn new(code: StatusCode, reason: &str, headers: Vec<u8>) -> Self {
-        // A phrase of ours has no NUL; without a phrase a reply is still valid (RFC 3261 §7.2).
+        // Our phrases contain no NUL; without a phrase a reply is still valid (RFC 3261 §7.2).
         let reason = CString::new(reason).unwrap_or_default();
         Reply {
             code,
@@ -60,7 +60,7 @@ pub(super) struct Refusal {
     /// OMA's number and text, for a Warning header field (readings N9).
     warning: Option<&'static str>,
     header: Option<(&'static str, String)>,
-    /// For the log: what is wrong, in words for the operator.
+    /// For the log: the fault, in words for the operator.
     cause: Cow<'static, str>,
 }
 
@@ -87,7 +87,7 @@ impl Refusal {
         }
     }
 
-    /// A code with its usual phrase and one header field that says more.
+    /// A code with its usual phrase and one additional header field.
     pub(super) fn with_header(
         code: StatusCode,
         header: Option<(&'static str, String)>,
@@ -115,8 +115,8 @@ impl Refusal {
         &self.cause
     }
 
-    /// The reply. `server` is the value of the Server header field, `agent` the host that a Warning
-    /// names.
+    /// The reply. `server` is the value of the Server header field, `agent` the host named in a
+    /// Warning.
     pub(super) fn reply(&self, server: &str, agent: &str) -> Reply {
         let mut headers = HeaderBlock::new();
         put(&mut headers, "Server", server);

@@ -1,4 +1,4 @@
-//! One request that is ours, from its classification to its reply.
+//! One request for the Controlling Function, from its classification to its reply.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ use crate::msrp_control::SessionId;
 use crate::shared::{Known, RequestName};
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
 
-/// A request that is ours.
+/// A request for the Controlling Function.
 ///
 /// ```text
 /// Checking ──poll_check──► (operator asked) ──► Checking ──► Accepted ──fan_out──► Answered 202
@@ -39,21 +39,21 @@ pub struct Request {
     pub(super) kind: Kind,
     mode: Mode,
     pub(super) originator: Option<Originator>,
-    /// The address that it came from.
+    /// Its source address.
     pub(super) source: Option<IpAddr>,
     /// The body as a tree, with the leaf that is the resource list. Set by the checks.
     pub(super) received_list: Option<ReceivedList>,
-    /// The body that goes out. Made by the checks, so that what cannot be made is refused before
-    /// anything is sent.
+    /// The outgoing body. Built by the checks, so that a request for which it cannot be built is
+    /// refused before anything is sent.
     pub(super) outgoing_body: Option<Rebuilt>,
-    /// The CPIM message of a body that could be looked into. Set by the checks.
+    /// The CPIM message of a body that is readable. Set by the checks.
     pub(super) cpim: Option<Bytes>,
     pub(super) recipients: Recipients,
-    /// What is known of the pre-defined group. Set by [`Request::handle_group`].
+    /// Result of the group lookup. Set by [`Request::handle_group`].
     pub(super) group: Option<GroupLookup>,
-    /// The ids that follow from it.
+    /// The ids derived from it.
     pub(super) ids: RequestIds,
-    /// What it is remembered by, where requests are.
+    /// Its name in the table of requests, if requests are remembered.
     pub(super) name: Option<RequestName>,
     pub(super) stage: CheckStage,
     pub(super) reply: Option<Reply>,
@@ -63,35 +63,35 @@ pub struct Request {
 pub(super) enum CheckStage {
     /// The next check to run.
     Checking(usize),
-    /// The operator has been asked by the check of this number.
+    /// The check of this number has asked the operator.
     Asking(usize),
-    /// The group is wanted by the check of this number.
+    /// The check of this number needs the group.
     WantingGroup(usize),
     Accepted,
     Answered,
     Repeated,
 }
 
-/// What came of looking for a pre-defined group.
+/// Result of looking up a pre-defined group.
 #[derive(Clone, Debug)]
 pub enum GroupLookup {
-    /// The group, and what its rules let the originator do now.
+    /// The group, and the originator's current permissions by its rules.
     Known(Rc<Group>, Permissions),
     /// No source has it.
     Unknown,
-    /// A source could not be asked; it may be worth another try after so many seconds.
+    /// A source could not be queried; retry after this many seconds.
     Unavailable {
         /// For Retry-After (RFC 3261 §20.33).
         retry_after_s: u32,
     },
 }
 
-/// The originator cannot be set.
+/// Why the originator cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginatorError {
-    /// No sip, sips or tel URI.
+    /// Not a sip, sips or tel URI.
     NotAUri,
-    /// The checks have begun: it would be too late.
+    /// The checks have already begun.
     TooLate,
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for OriginatorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             OriginatorError::NotAUri => {
-                "the originator that the script set is no sip, sips or tel URI"
+                "the originator that the script set is not a sip, sips or tel URI"
             }
             OriginatorError::TooLate => "the script set the originator after the checks",
         })
@@ -150,7 +150,7 @@ impl Request {
         &self.message
     }
 
-    /// The address that it came from; `None`: it is no IP address.
+    /// Its source address; `None`: not an IP address.
     pub fn source(&self) -> Option<IpAddr> {
         self.source
     }
@@ -160,18 +160,17 @@ impl Request {
         self.mode
     }
 
-    /// The name that its session has, once it is fanned out. `None` in pager mode.
+    /// The name that its session will have. `None` in pager mode.
     pub fn session(&self) -> Option<SessionId> {
         (self.mode == Mode::Large).then(|| self.ids.session())
     }
 
-    /// Authenticated originator's CPM Address, where somebody vouches for one.
+    /// Authenticated originator's CPM Address, if there is one.
     pub fn originator(&self) -> Option<&str> {
         self.originator.as_ref().map(Originator::uri)
     }
 
-    /// The routing script has authenticated the originator by its own means. Before the checks
-    /// only.
+    /// Sets the originator, authenticated by the routing script itself. Only before the checks.
     pub fn set_originator(&mut self, uri: &str) -> Result<(), OriginatorError> {
         if self.stage != CheckStage::Checking(0) {
             return Err(OriginatorError::TooLate);
@@ -194,8 +193,8 @@ impl Request {
             .map(|field| field.value())
     }
 
-    /// The address of ours that it is for, as the group's document or the configuration writes it:
-    /// what the sender wrote may have parameters of its own choice.
+    /// The address of the service it is for, as written in the group's document or the
+    /// configuration: the sender's spelling may have arbitrary parameters.
     pub(super) fn own_address(&self) -> &str {
         let own = match &self.group {
             Some(GroupLookup::Known(group, _)) if Uri::parse(group.uri()).is_ok() => {
@@ -211,13 +210,13 @@ impl Request {
         &self.recipients
     }
 
-    /// The reply that the request calls for now.
+    /// The reply that is now due.
     pub fn reply(&self) -> Option<&Reply> {
         self.reply.as_ref()
     }
 
-    /// What becomes of a request that has been taken before (RFC 3261 §8.2.2.2, §17.2.2). An INVITE
-    /// gets no answer again: its sender has it, or the transaction layer repeats it (RFC 6026
+    /// Handles a request that has been accepted before (RFC 3261 §8.2.2.2, §17.2.2). An INVITE gets
+    /// no second answer: its sender has it, or the transaction layer retransmits it (RFC 6026
     /// §7.1).
     pub(super) fn handle_known(&mut self, known: Known, host: &dyn Host) -> CheckStage {
         match known {
@@ -234,14 +233,14 @@ impl Request {
                 let refusal = Refusal::with_header(
                     StatusCode::LOOP_DETECTED,
                     None,
-                    "it has come by another branch before",
+                    "it was accepted before over another branch",
                 );
                 self.refuse(&refusal, host)
             }
         }
     }
 
-    /// What the group's rules let the originator of this request do at this time.
+    /// The originator's current permissions by the group's rules.
     pub fn permissions(&self, group: &Group, now: SystemTime) -> Permissions {
         let identities = self
             .originator
@@ -276,19 +275,19 @@ impl Request {
         headers
     }
 
-    /// Whether the sender wants to stay unnamed (readings N17).
+    /// Whether the sender asks for anonymity (readings N17).
     pub(super) fn anonymity_requested(&self) -> bool {
         requests_anonymity(&self.message)
     }
 
-    /// A failure of our own: 500.
+    /// An internal error: 500.
     pub fn fail(&mut self, cause: &'static str, host: &dyn Host) {
         let refusal = Refusal::with_header(StatusCode::SERVER_INTERNAL_ERROR, None, cause);
         self.stage = self.refuse(&refusal, host);
     }
 
     pub(super) fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> CheckStage {
-        // While a group source is down, each request to a group comes to this; the outage itself is
+        // While a group source is down, each request to a group ends here; the outage itself is
         // logged.
         let level = match self.group {
             Some(GroupLookup::Unavailable { .. }) => LogLevel::Debug,
@@ -320,7 +319,7 @@ impl Request {
         CheckStage::Answered
     }
 
-    /// The host that a Warning names (readings N9): configured, or the one that was addressed.
+    /// The host named in a Warning (readings N9): configured, or the host of the Request-URI.
     fn warning_agent(&self) -> &str {
         let configured = self.service.settings().warning_agent.as_deref();
         configured.unwrap_or_else(|| {
@@ -331,20 +330,20 @@ impl Request {
         })
     }
 
-    /// What ties a log line to the request.
+    /// Identifies the request in a log line.
     pub fn correlation(&self) -> Correlation<'_> {
         Correlation::of(&self.message)
     }
 }
 
-/// What ties log lines to a request: its Call-ID, cut where somebody made it endless.
+/// Identifies a request in log lines: its Call-ID, truncated if too long.
 pub struct Correlation<'a>(&'a Message);
 
-/// As much of a Call-ID as a log line holds.
+/// Maximum number of bytes of a Call-ID in a log line.
 pub const MAX_LOGGED_CALL_ID_BYTES: usize = 128;
 
 impl<'a> Correlation<'a> {
-    /// Of this request.
+    /// For this request.
     pub(super) fn of(message: &'a Message) -> Self {
         Correlation(message)
     }

@@ -1,4 +1,4 @@
-//! What makes two received requests the same (RFC 3261 §8.2.2.2, §17.2.3).
+//! When two received requests are the same (RFC 3261 §8.2.2.2, §17.2.3).
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 
@@ -6,21 +6,21 @@ use super::handed_over::{put, take};
 use crate::shared::{RequestName, RequestTable};
 use crate::sip::{HeaderName, Message, Parameters, split_list};
 
-/// What a branch begins with that is unique by itself (RFC 3261 §8.1.1.7).
+/// Prefix of a branch that is unique by itself (RFC 3261 §8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
 
-/// By what a request is known again.
+/// Data by which a repeated request is recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RequestIdentity {
-    /// The same in all that came of it upstream, over whatever branch. Inside a dialog there is no
-    /// merging (§8.2.2.2): then the branch is part of it.
+    /// The same in everything that upstream forked or repeated, over any branch. Inside a dialog
+    /// there is no merging (§8.2.2.2): there the branch is part of it.
     pub(super) request: Vec<Vec<u8>>,
-    /// The same in what this branch repeats.
+    /// The same in repetitions over this branch.
     pub(super) branch: Vec<Vec<u8>>,
 }
 
 impl RequestIdentity {
-    /// Of a request that came with this Request-URI.
+    /// For a request received with this Request-URI.
     pub(super) fn of(message: &Message) -> Self {
         let branch = branch(message);
         let call_id = message.first(HeaderName::CallId);
@@ -69,7 +69,7 @@ impl RequestIdentity {
     }
 }
 
-/// Number and method, however they are spaced.
+/// Number and method, regardless of spacing.
 fn cseq(message: &Message) -> Vec<u8> {
     let field = message.first(HeaderName::CSeq);
     let text = field
@@ -86,8 +86,8 @@ fn cseq(message: &Message) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Branch and sent-by of the topmost Via; of a sender of RFC 2543, whose branch says nothing, that
-/// Via as a whole and the Request-URI. The method is in CSeq.
+/// Branch and sent-by of the topmost Via; for a sender of RFC 2543, whose branch is not unique,
+/// that Via as a whole and the Request-URI. The method is in CSeq.
 fn branch(message: &Message) -> Vec<Vec<u8>> {
     let field = message.first(HeaderName::Via);
     let text = field

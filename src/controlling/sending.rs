@@ -1,4 +1,4 @@
-//! Sending an accepted request on: the one place that chooses between the modes.
+//! Sends an accepted request: the one place that chooses between the modes.
 
 use super::host::{Counter, Host};
 use super::large_message_mode::AcceptedInvite;
@@ -11,31 +11,31 @@ use crate::log::LogLevel;
 use crate::shared::{Claim, Known, Share};
 use crate::sip::StatusCode;
 
-/// What came of a fan-out.
+/// Result of a fan-out.
 #[derive(Debug)]
 pub enum FanOut {
-    /// All is done; with the reply.
+    /// Everything is sent; with the reply.
     Done(Reply),
-    /// The rest was handed over, and the job will say the reply.
+    /// Another process has the rest, and will send the reply.
     HandedOver,
-    /// It has been taken before, here or by another process a moment ago.
+    /// It has been accepted before, here or just now by another process.
     Known(Known),
-    /// There was no room for a single transaction.
+    /// There was no memory for a single transaction.
     NoRoom,
     /// The proxy is about to end.
     Draining,
-    /// Its originator or its source has as many recipients awaited as it may have.
+    /// Its originator or its source has reached its share of outstanding recipients.
     OverShare(Share),
-    /// A failure of our own.
+    /// An internal error.
     Failed,
     /// The request has not passed its checks.
     NotAccepted,
 }
 
 impl Request {
-    /// Sends one request to each recipient (9.1.1 item 6), or has the process of the sessions do so
-    /// (9.1.2-8, -9). Takes `&self`: the host may run a routing script in between that looks at
-    /// this request. [`Request::handle_fan_out`] takes the result.
+    /// Sends one request to each recipient (9.1.1 item 6), or passes it to the sessions process
+    /// (9.1.2-8, -9). Takes `&self`: meanwhile the host may run a routing script that reads this
+    /// request. [`Request::handle_fan_out`] takes the result.
     pub fn fan_out(&self, host: &dyn Host) -> FanOut {
         if self.stage != CheckStage::Accepted {
             return FanOut::NotAccepted;
@@ -55,7 +55,7 @@ impl Request {
                 Some(_) => FanOut::NoRoom,
             },
         };
-        // What was refused after all may come again.
+        // A request that was refused after all may come again.
         if matches!(
             result,
             FanOut::Failed | FanOut::NoRoom | FanOut::OverShare(_)
@@ -65,7 +65,7 @@ impl Request {
         result
     }
 
-    /// The right to fan it out, which one process gets, once.
+    /// Claims the right to fan it out, which only one process gets, once.
     fn claim(&self, host: &dyn Host) -> Result<Option<Claim>, Known> {
         let Some((requests, name)) = self.service.requests().zip(self.name.as_ref()) else {
             return Ok(None);
@@ -111,8 +111,8 @@ impl Request {
                 false => refuse(),
             };
         }
-        // A try writes all that is left, so the next one waits until half of that has been sent:
-        // all of them together write no more than twice the list.
+        // Each attempt writes everything that is left, so the next one waits until half of that has
+        // been sent: all attempts together write at most twice the list.
         let mut try_from = usize::MAX;
         loop {
             let progress = self.service.run(&mut job, host, false);
@@ -137,13 +137,13 @@ impl Request {
         }
     }
 
-    /// Makes the reply to what [`Request::fan_out`] came to.
+    /// Makes the reply from the result of [`Request::fan_out`].
     pub fn handle_fan_out(&mut self, result: FanOut, host: &dyn Host) {
         self.stage = match result {
             FanOut::NotAccepted => return,
             FanOut::Known(known) => self.handle_known(known, host),
             FanOut::HandedOver => {
-                // A session counts itself once it is there, and a message once it is kept.
+                // A session counts itself once it exists, and a message once it is kept.
                 if self.mode() == Mode::Pager && !self.service.keeps_messages() {
                     host.count(Counter::Accepted, 1);
                 }
@@ -160,7 +160,7 @@ impl Request {
                 let refusal = self.over_share(share, host);
                 self.refuse_at(LogLevel::Debug, &refusal, host)
             }
-            FanOut::Failed => return self.fail("its fan-out could not be made", host),
+            FanOut::Failed => return self.fail("its fan-out could not be prepared", host),
         };
     }
 }
@@ -182,7 +182,7 @@ impl ControllingFunction {
         reply
     }
 
-    /// A request that was taken has been refused: it may come again.
+    /// A request that was claimed has been refused: it may come again.
     pub fn give_back(&self, claim: Option<Claim>) {
         if let (Some(requests), Some(claim)) = (self.requests(), claim) {
             requests.give_back(claim);

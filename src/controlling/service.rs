@@ -1,4 +1,4 @@
-//! The service: its settings, its addresses, and what its processes share.
+//! The service: its settings, its addresses, and data shared by its processes.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -56,16 +56,16 @@ pub struct ControllingFunction {
     key_seed: u64,
     /// Large message mode, where there is one.
     large_mode: Option<Rc<LargeModeSettings>>,
-    /// The senders of the last messages, where notifications are forwarded to them.
+    /// The senders of the last messages, if notifications are forwarded to them.
     senders: Option<SenderTable>,
-    /// How hosts and domains are found.
+    /// How hosts and domains are looked up.
     names: Names,
-    /// The requests that were taken last, where they are remembered.
+    /// The last accepted requests, if they are remembered.
     requests: Option<RequestTable>,
     ids: Ids,
     /// The express lane, where there is one.
     lane: Option<Rc<RefCell<Lane>>>,
-    /// How many recipients are awaited for whom, where processes share memory.
+    /// Numbers of outstanding recipients, if processes share memory.
     pub(super) outstanding: Option<OutstandingTable>,
     /// Not 0 while the proxy is about to end; in memory that all processes share.
     draining: Option<&'static AtomicU64>,
@@ -95,7 +95,7 @@ impl OwnAddress {
 }
 
 impl ControllingFunction {
-    /// A service with these settings, once they fit each other.
+    /// A service with these settings, if they are consistent.
     pub fn new(settings: Settings, key_seed: u64) -> Result<Self, SettingsError> {
         settings.check()?;
         let own = [
@@ -132,62 +132,62 @@ impl ControllingFunction {
         self.large_mode.as_ref()
     }
 
-    /// The same, with the table that all processes share.
+    /// The same, with the shared table.
     pub fn with_senders(mut self, senders: SenderTable) -> Self {
         self.senders = Some(senders);
         self
     }
 
-    /// The senders of the last messages, where notifications are forwarded to them.
+    /// The senders of the last messages, if notifications are forwarded to them.
     pub fn senders(&self) -> Option<&SenderTable> {
         self.senders.as_ref()
     }
 
-    /// The same, finding hosts and domains so.
+    /// The same, with this way to look up hosts and domains.
     pub fn with_names(mut self, names: Names) -> Self {
         self.names = names;
         self
     }
 
-    /// How hosts and domains are found.
+    /// How hosts and domains are looked up.
     pub fn names(&self) -> &Names {
         &self.names
     }
 
-    /// The same, with the table that all processes share.
+    /// The same, with the shared table.
     pub fn with_requests(mut self, requests: RequestTable) -> Self {
         self.requests = Some(requests);
         self
     }
 
-    /// The requests that were taken last, where they are remembered.
+    /// The last accepted requests, if they are remembered.
     pub fn requests(&self) -> Option<&RequestTable> {
         self.requests.as_ref()
     }
 
-    /// The same, with the ids that follow from another key than one of its own.
+    /// The same, with ids derived from another key than its own.
     pub fn with_ids(mut self, ids: Ids) -> Self {
         self.ids = ids;
         self
     }
 
-    /// What makes its ids.
+    /// Derives its ids.
     pub fn ids(&self) -> &Ids {
         &self.ids
     }
 
-    /// The ids of a request that follows from this one of ours.
+    /// The ids of a request that is derived from this one of ours.
     pub(super) fn ids_following(&self, purpose: &str, request: &Message) -> RequestIds {
         let call_id = request.first(HeaderName::CallId);
         self.ids
             .following(purpose, call_id.as_ref().map_or(b"", |field| field.value()))
     }
 
-    /// The same service with other settings. What is under way keeps the service that it began
-    /// with.
+    /// The same service with other settings. Work in progress keeps the service that it began with.
     ///
     /// # Errors
-    /// The settings do not fit each other.
+    ///
+    /// The settings conflict.
     pub fn with_settings(&self, settings: Settings) -> Result<Self, SettingsError> {
         let large_mode = self.large_mode.as_ref().map(|large_mode| {
             let (contact, msrp) = (large_mode.contact.clone(), large_mode.msrp.clone());
@@ -207,7 +207,7 @@ impl ControllingFunction {
         })
     }
 
-    /// The same, with the table that all processes share.
+    /// The same, with the shared table.
     pub fn with_outstanding(mut self, outstanding: OutstandingTable) -> Self {
         self.outstanding = Some(outstanding);
         self
@@ -254,7 +254,7 @@ impl ControllingFunction {
         &self.settings
     }
 
-    /// A key for an address, the same however it is spelt.
+    /// A key for an address, independent of its spelling.
     pub fn key_of(&self, address: &str) -> u64 {
         Uri::parse(address).map_or(0, |uri| self.keys(&uri).address)
     }
@@ -264,14 +264,14 @@ impl ControllingFunction {
         uri.comparison_keys(self.key_seed)
     }
 
-    /// Which kind of service of ours `uri`, whose [address key](Self::keys) is `key`, is the
-    /// address of. Groups are none of them: they may be recipients.
+    /// The kind of service whose address is `uri`, which has this [address key](Self::keys). Groups
+    /// are not included: they may be recipients.
     pub(super) fn own_kind(&self, uri: &Uri<'_>, key: u64) -> Option<Kind> {
         let own = self.own.iter().find(|own| own.is(uri, key))?;
         Some(own.kind)
     }
 
-    /// The own address that equals this URI, as it is configured.
+    /// The own address that equals this URI, as configured.
     pub(super) fn own_address(&self, uri: &str) -> Option<&str> {
         let uri = Uri::parse(uri).ok()?;
         let key = self.keys(&uri).address;

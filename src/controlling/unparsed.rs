@@ -1,5 +1,5 @@
-//! Requests of ours that the proxy's own parser refuses: it builds no transaction for them, and no
-//! reply.
+//! Requests for the Controlling Function that the proxy's own parser rejects: it creates no
+//! transaction and no reply for them.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::rc::Rc;
@@ -19,16 +19,16 @@ use crate::sip::{HeaderBlock, HeaderName, Message};
 /// The answer to such a request.
 #[derive(Debug)]
 pub struct Unparsed {
-    /// The request with no more than what a reply repeats (RFC 3261 §8.2.6.2), for the proxy to
-    /// read in its place.
+    /// The request reduced to the fields that a reply copies (RFC 3261 §8.2.6.2), for the proxy to
+    /// parse instead.
     pub request: Vec<u8>,
     /// A 400. Its To tag is the same for each repetition, since no transaction absorbs those
     /// (§8.2.7).
     pub reply: Reply,
 }
 
-/// The fields that the proxy refuses to read twice, and whether it looks no further, before a
-/// routing script, once it has read all of them that are marked so.
+/// Fields of which the proxy rejects a second one, and whether it stops reading, before a routing
+/// script, once it has read all fields marked so.
 const READ_FIRST: [(HeaderName, bool); 6] = [
     (HeaderName::From, true),
     (HeaderName::To, true),
@@ -59,8 +59,8 @@ fn is_dropped_unseen(message: &Message) -> bool {
 }
 
 impl ControllingFunction {
-    /// The same for a request that has just come in, if the proxy is going to drop it without an
-    /// answer: one to an address of ours, or in a dialog of ours.
+    /// The same for a request that has just arrived, if the proxy will drop it without an answer:
+    /// one to our address, or in our dialog.
     pub fn refuse_unseen(self: &Rc<Self>, request: &[u8], host: &dyn Host) -> Option<Unparsed> {
         let message = Message::parse(Bytes::copy_from_slice(request)).ok()?;
         if !is_dropped_unseen(&message) {
@@ -80,7 +80,7 @@ impl ControllingFunction {
         }
     }
 
-    /// What to answer to `request`. `None`: nothing can be, or it is an ACK, which has no answer.
+    /// The answer to `request`. `None`: there can be none, or it is an ACK, which has no answer.
     pub fn refuse_unparsed(&self, request: &[u8], host: &dyn Host) -> Option<Unparsed> {
         let message = Message::parse(Bytes::copy_from_slice(request)).ok()?;
         let (method, uri) = (message.method()?, message.request_uri()?);
@@ -120,7 +120,7 @@ impl ControllingFunction {
         );
         let mut hasher = DefaultHasher::new();
         hasher.write(&bare);
-        // It has no Warning that would name an agent.
+        // It has no Warning, and so names no agent.
         let mut reply = refusal.reply(&self.product(), "");
         reply.to_tag = Some(format!("{:016x}", hasher.finish()));
         Some(Unparsed {

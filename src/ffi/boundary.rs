@@ -5,19 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
-    /// Boundaries that this thread is inside of.
+    /// Nesting depth of boundaries on this thread.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    /// Where the last panic inside of a boundary was: file and line of ours.
+    /// File and line in our sources of the last panic inside a boundary.
     static PANICKED_AT: Cell<Option<(String, u32)>> = const { Cell::new(None) };
 }
 
-/// Runs `body`. A panic does not pass: `on_panic` gets the place where it happened and makes the
-/// value to return. The message of the panic is not passed on, since it can hold a peer's text.
+/// Runs `body`. A panic does not propagate: `on_panic` gets its place and returns the result
+/// instead. The message of the panic is dropped, since it can contain a peer's text.
 pub(super) fn boundary<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce(Place) -> T) -> T {
     remember_places();
     DEPTH.set(DEPTH.get() + 1);
-    // What a panic can leave half done is a request's state; `on_panic` ends that request. If that
-    // panics too there is nothing left to return.
+    // A panic can leave only the state of a request inconsistent; `on_panic` ends that request. If
+    // that panics too, there is nothing left to return.
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         let place = Place(PANICKED_AT.take());
         catch_unwind(AssertUnwindSafe(|| on_panic(place))).unwrap_or_else(|_| std::process::abort())
@@ -26,7 +26,7 @@ pub(super) fn boundary<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce(Place)
     result
 }
 
-/// Where a panic happened.
+/// The place of a panic.
 pub(super) struct Place(Option<(String, u32)>);
 
 impl std::fmt::Display for Place {

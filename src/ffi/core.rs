@@ -1,5 +1,5 @@
-//! The table that the core offers, `struct cpm_core`; each kind of handle has its entries in a file
-//! of its own.
+//! `struct cpm_core`, the table that the core offers; the entries for each kind of handle are in a
+//! file of their own.
 
 use super::bindings::{CPM_ABI, cpm_core as CoreTable};
 use super::express::{express_heard, uses_express};
@@ -57,7 +57,7 @@ static CORE: CoreTable = CoreTable {
     query: Some(query),
 };
 
-/// The one symbol of the core: its table, or NULL when the caller was built for another ABI.
+/// The one symbol of the core: its table, or NULL if the caller was built for another ABI.
 #[unsafe(no_mangle)]
 pub extern "C" fn cpm_core(abi: u32) -> *const CoreTable {
     if abi == CPM_ABI {

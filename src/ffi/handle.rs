@@ -1,36 +1,36 @@
-//! What each opaque type of `cpm.h` is, said once.
+//! The Rust type behind each opaque type of `cpm.h`.
 
-/// An opaque type of the contract. What it is is reached through shared references only, and
-/// changes in cells: so no pointer that C or another handle keeps is ever invalidated by a call
-/// (Stacked Borrows), and a call from within another one is refused at run time where it would have
+/// An opaque type of the contract. Its content is reached through shared references only, and
+/// changes in cells. So no call invalidates a pointer that C or another handle keeps (Stacked
+/// Borrows), and a call from within another one is refused at run time where it must be.
 /// to be.
 pub(super) trait Handle: Sized {
-    /// What C holds a pointer to.
+    /// The type that C's pointer leads to.
     type Content;
 
-    /// Hands one to C, which owns it until [`take`](Self::take).
+    /// Passes a value to C, which owns it until [`take`](Self::take).
     fn give(content: Self::Content) -> *mut Self {
         Box::into_raw(Box::new(content)).cast()
     }
 
-    /// What C's pointer leads to. `None`: it is NULL.
+    /// The content behind C's pointer. `None`: the pointer is NULL.
     ///
     /// # Safety
     /// `pointer` is NULL, or comes from [`give`](Self::give) and is not taken back during `'a`.
     unsafe fn get<'a>(pointer: *const Self) -> Option<&'a Self::Content> {
-        // SAFETY: as the caller promises; nobody makes a reference to it that is not shared.
+        // SAFETY: the caller guarantees it; no reference other than shared ones is ever made.
         unsafe { pointer.cast::<Self::Content>().as_ref() }
     }
 
-    /// Takes one back from C. `None`: it is NULL.
+    /// Takes a value back from C. `None`: the pointer is NULL.
     ///
     /// # Safety
-    /// `pointer` is NULL, or comes from [`give`](Self::give), and nobody uses it any more.
+    /// `pointer` is NULL, or comes from [`give`](Self::give) and is no longer used.
     unsafe fn take(pointer: *mut Self) -> Option<Self::Content> {
         if pointer.is_null() {
             return None;
         }
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees it.
         Some(*unsafe { Box::from_raw(pointer.cast::<Self::Content>()) })
     }
 }
@@ -41,18 +41,19 @@ mod tests {
 
     use super::*;
 
-    /// An opaque type, as bindgen makes them.
+    /// An opaque type as bindgen generates it.
     struct Opaque;
 
     impl Handle for Opaque {
         type Content = RefCell<u32>;
     }
 
-    /// Miri sees that no pointer is invalidated: `cargo +nightly miri test --lib ffi::handle`.
+    /// Run under Miri to show that no pointer is invalidated: `cargo +nightly miri test --lib
+    /// ffi::handle`.
     #[test]
     fn a_pointer_stays_good_whatever_is_done_through_others() {
         let given = Opaque::give(RefCell::new(1));
-        // As a mailbox keeps its service.
+        // Like the service pointer that a mailbox keeps.
         let kept = given.cast_const();
         // SAFETY: not taken back yet.
         let (seen, same) = unsafe { (Opaque::get(kept).unwrap(), Opaque::get(given).unwrap()) };

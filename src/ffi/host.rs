@@ -22,31 +22,32 @@ use crate::processes::{
     Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
 };
 
-/// Longest log line; what is longer is cut. A line holds words of ours, a Call-ID and numbers.
+/// Maximum length of a log line; longer ones are truncated. A line holds our own words, a Call-ID
+/// and numbers.
 const MAX_LOG_LINE_BYTES: usize = 1024;
 
-// Limits that both sides keep.
+// Limits that both sides share.
 const _: () = {
     assert!(bindings::CPM_MAX_LOGGED_CALL_ID as usize == MAX_LOGGED_CALL_ID_BYTES);
     assert!(bindings::CPM_MAX_GROUP_SOURCES as usize == MAX_SOURCES);
 };
 
-/// The host's table with the context of the current call. It cannot leave the thread that the call
-/// came on, which is the one that may call the proxy.
+/// The host's table with the context of the current call. It cannot leave the thread of that call,
+/// which is the one that may call the proxy.
 pub(super) struct CHost<'a> {
     table: &'a cpm_host,
     context: *mut c_void,
-    /// The handle that the call is about, as C has it; NULL: none.
+    /// The handle that the call concerns, as C has it; NULL: none.
     request: *mut cpm_request,
 }
 
-/// Calls a function of the host's table; `$missing` is its result where the host has none.
+/// Calls a function of the host's table; `$missing` is the result if the host does not have it.
 macro_rules! call {
     ($self:ident.$function:ident($($argument:expr),*) else $missing:expr) => {
         match $self.table.$function {
-            // SAFETY: the table lives as long as the service (cpm.h), and what is lent lives until
-            // the call returns. Transactions are numbers that the host has made, the context is the
-            // one that it gave to the current call.
+            // SAFETY: the table lives as long as the service (cpm.h), and everything lent lives
+            // until the call returns. Transactions are numbers made by the host, the context is the
+            // one that it passed to the current call.
             Some(function) => unsafe { function($($argument),*) },
             None => $missing,
         }
@@ -54,7 +55,7 @@ macro_rules! call {
 }
 
 impl<'a> CHost<'a> {
-    /// For one call into the core, to which the host gave this context.
+    /// For one call into the core, with the host's context.
     pub(super) fn new(table: &'a cpm_host, context: *mut c_void) -> Self {
         CHost {
             table,
@@ -63,7 +64,7 @@ impl<'a> CHost<'a> {
         }
     }
 
-    /// The same for a call about this request.
+    /// The same, for a call that concerns this request.
     pub(super) fn about(self, request: *mut cpm_request) -> Self {
         CHost { request, ..self }
     }
@@ -86,7 +87,7 @@ impl Proxy for CHost<'_> {
         if text.len() > MAX_LOG_LINE_BYTES {
             text.truncate(text.floor_char_boundary(MAX_LOG_LINE_BYTES));
         }
-        // A peer's text cannot begin a line of its own.
+        // A peer's text cannot start a line of its own.
         let text: String = text
             .chars()
             .map(|c| if c.is_control() { '.' } else { c })
@@ -104,8 +105,8 @@ impl Proxy for CHost<'_> {
         if shared.is_null() || !shared.is_aligned() {
             return None;
         }
-        // SAFETY: so many bytes, zeroed and aligned, that stay to the end of the proxy and that
-        // nothing but this slice, in whatever process, refers to (cpm.h).
+        // SAFETY: memory of this size, zeroed and aligned, that exists until the proxy ends and is
+        // referred to only by this slice, in any process (cpm.h).
         Some(unsafe { std::slice::from_raw_parts(shared, words) })
     }
 
@@ -253,7 +254,7 @@ impl Proxy for CHost<'_> {
             bindings::CPM_ROUTED_DROPPED => return Routed::Dropped,
             _ => return Routed::Failed,
         }
-        // SAFETY: the host lends them until it is asked again (cpm.h).
+        // SAFETY: the host lends them until the next call (cpm.h).
         let (text, uri, hop) = unsafe {
             (
                 borrowed(changed.text),
@@ -301,7 +302,7 @@ impl GroupDatabase for CHost<'_> {
         let mut document = ABSENT;
         let (url, group_uri) = (lend(url.as_bytes()), lend(group_uri.as_bytes()));
         match call!(self.group_document(url, group_uri, &raw mut document) else -1) {
-            // SAFETY: the host lends the document until it is asked again (cpm.h).
+            // SAFETY: the host lends the document until the next call (cpm.h).
             1 => Ok(Some(unsafe { borrowed(document) }.to_vec())),
             0 => Ok(None),
             -1 => Err(DatabaseError::NoConnection),
@@ -310,7 +311,7 @@ impl GroupDatabase for CHost<'_> {
     }
 }
 
-/// A request as C sees it, lent as long as it lives.
+/// A request in C's form, lent for the lifetime of `outgoing`.
 fn lend_outgoing(outgoing: &Outgoing<'_>) -> cpm_outgoing {
     let about = outgoing.about;
     let Token {
@@ -340,7 +341,7 @@ fn lend_outgoing(outgoing: &Outgoing<'_>) -> cpm_outgoing {
     }
 }
 
-/// The inverse of how [`lend_outgoing`] writes a token.
+/// The inverse of the token that [`lend_outgoing`] writes.
 pub(super) fn token_of(token: cpm_token) -> Token {
     let [attempt, places] = token.words;
     Token {
@@ -350,7 +351,7 @@ pub(super) fn token_of(token: cpm_token) -> Token {
     }
 }
 
-/// A name-addr in its parts. Without brackets it is a URI.
+/// Splits a name-addr into its parts. Without brackets it is a URI.
 fn lend_address(whole: &str) -> cpm_address {
     let plain = whole
         .strip_prefix('<')
@@ -379,7 +380,7 @@ fn lend_forwarding(forwarding: &Forwarding) -> cpm_forwarding {
     }
 }
 
-/// A reply as C sees it, lent as long as it lives.
+/// A reply in C's form, lent for the lifetime of `answer`.
 pub(super) fn lend_answer(answer: &Answer<'_>) -> cpm_reply {
     cpm_reply {
         code: c_int::from(answer.code),
@@ -413,7 +414,7 @@ pub(super) const ABSENT: cpm_str = cpm_str {
     len: 0,
 };
 
-/// Lends bytes to C; how long is up to the caller.
+/// Lends bytes to C; the caller determines how long.
 pub(super) fn lend(bytes: &[u8]) -> cpm_str {
     cpm_str {
         s: bytes.as_ptr().cast(),
@@ -421,15 +422,15 @@ pub(super) fn lend(bytes: &[u8]) -> cpm_str {
     }
 }
 
-/// The bytes that C lends.
+/// The bytes lent by C.
 ///
 /// # Safety
-/// `text` is absent, or points to `len` bytes that stay as they are for `'a`.
+/// `text` is absent, or points to `len` bytes that do not change during `'a`.
 pub(super) unsafe fn borrowed<'a>(text: cpm_str) -> &'a [u8] {
     if text.s.is_null() {
         return &[];
     }
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller guarantees it.
     unsafe { std::slice::from_raw_parts(text.s.cast(), text.len) }
 }
 
@@ -450,7 +451,7 @@ fn process_to_c(process: Process) -> cpm_process {
     }
 }
 
-/// `None`: there is no such process.
+/// `None`: no such process.
 pub(super) fn process_of(process: cpm_process) -> Option<Process> {
     match process {
         bindings::CPM_PROCESS_FAN_OUT => Some(Process::FanOut),

@@ -1,4 +1,4 @@
-//! The entries of the table that are about the processes of the core's own.
+//! Entries of the table for the core's own processes.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
@@ -13,9 +13,9 @@ use super::service::on_service;
 use crate::log::LogLevel;
 use crate::processes::{Mailbox, Plan, Proxy as _};
 
-/// What a `struct cpm_mailbox` is.
+/// The content of a `struct cpm_mailbox`.
 pub(super) struct MailboxHandle {
-    /// C's own pointer, to the service that lives as long as the mailbox (cpm.h).
+    /// C's own pointer to the service, which lives as long as the mailbox (cpm.h).
     service: *const cpm_service,
     mailbox: RefCell<Mailbox>,
 }
@@ -56,7 +56,7 @@ pub(super) extern "C" fn plan(
             }
         },
     );
-    // SAFETY: not NULL, and C lends room for one. The title is in the program.
+    // SAFETY: not NULL, and C lends space for one. The title is static.
     unsafe { room.write(described) };
 }
 
@@ -87,7 +87,7 @@ pub(super) extern "C" fn mailbox_new(
     )
 }
 
-/// Runs `body` on a mailbox; a panic costs what was at work.
+/// Runs `body` on a mailbox; a panic ends only the work in progress.
 fn on_mailbox<T: Copy>(
     mailbox: *const cpm_mailbox,
     failed: T,
@@ -117,7 +117,7 @@ fn on_mailbox<T: Copy>(
             handle.service,
             std::ptr::null_mut(),
             (),
-            "clearing up after a panic",
+            "cleaning up after a panic",
             |_, _, proxy| {
                 if let Ok(mut mailbox) = handle.mailbox.try_borrow_mut() {
                     mailbox.handle_panic(proxy);
@@ -128,7 +128,7 @@ fn on_mailbox<T: Copy>(
     result.unwrap_or(failed)
 }
 
-/// Looks at a mailbox.
+/// Reads from a mailbox.
 fn look<T: Copy>(mailbox: *const cpm_mailbox, failed: T, body: impl FnOnce(&Mailbox) -> T) -> T {
     // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
     let Some(handle) = (unsafe { cpm_mailbox::get(mailbox) }) else {

@@ -1,4 +1,4 @@
-//! The entries of the table that are about what an operator asks.
+//! Entries of the table for the operator's questions.
 
 use std::ffi::{CString, c_int, c_void};
 
@@ -12,7 +12,7 @@ use crate::operator::{Counter, Event, Gauge};
 use crate::processes::{QueryResult, Visitor};
 use crate::sessions::Question;
 
-/// Writes a row, if there is one.
+/// Writes a row, if it exists.
 fn describe(row: Option<(&'static str, &'static str)>, room: *mut cpm_row) -> c_int {
     let Some((name, help)) = row.filter(|_| !room.is_null()) else {
         return 0;
@@ -21,7 +21,7 @@ fn describe(row: Option<(&'static str, &'static str)>, room: *mut cpm_row) -> c_
         name: lend(name.as_bytes()),
         help: lend(help.as_bytes()),
     };
-    // SAFETY: not NULL, and C lends room for one row. The texts are in the program.
+    // SAFETY: not NULL, and C lends space for one row. The texts are static.
     unsafe { room.write(row) };
     1
 }
@@ -46,7 +46,7 @@ pub(super) extern "C" fn gauge_value(service: *const cpm_service, number: usize)
         service,
         std::ptr::null_mut(),
         0,
-        "telling a gauge",
+        "reading a gauge",
         |_, running, _| {
             Gauge::ALL
                 .get(number)
@@ -109,11 +109,11 @@ struct CVisitor<'a> {
     to: *mut c_void,
 }
 
-/// Calls a function of the visitor, with the pointer that C gave for it.
+/// Calls a function of the visitor, with the pointer that C passed for it.
 macro_rules! visit {
     ($self:ident.$function:ident($($argument:expr),*)) => {{
         let result: c_int = match $self.table.$function {
-            // SAFETY: the table and what is lent live until the call returns.
+            // SAFETY: the table and everything lent live until the call returns.
             Some($function) => unsafe { $function($self.to, $($argument),*) },
             None => 0,
         };

@@ -1,4 +1,4 @@
-//! The entries of the table that are about outgoing requests.
+//! Entries of the table for outgoing requests.
 
 use std::ffi::c_int;
 

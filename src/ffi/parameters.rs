@@ -1,5 +1,4 @@
-//! The entries of the table that are about parameters: what there are, their values, and changing
-//! them while the service runs.
+//! Entries of the table for parameters: the list, their values, and changes while the service runs.
 
 use std::ffi::c_int;
 use std::sync::LazyLock;
@@ -13,7 +12,7 @@ use crate::log::LogLevel;
 use crate::policy::{ALL_PARAMETERS, Settings};
 use crate::processes::Proxy as _;
 
-/// What values of each parameter look like.
+/// The values of each parameter, described for the operator.
 static VALUES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let kinds = ALL_PARAMETERS.iter().map(|parameter| parameter.kind);
     kinds.map(|kind| kind.to_string()).collect()
@@ -25,7 +24,7 @@ pub(super) extern "C" fn parameter(number: usize, room: *mut cpm_parameter) -> c
     };
     boundary(
         || {
-            // Kamailio's numbers are ints, and what can change while running fits into them.
+            // Kamailio's numbers are ints, and all tunable values fit into them.
             let int = |number: usize| c_int::try_from(number).unwrap_or(c_int::MAX);
             let numbers = known.numbers();
             let (min, max) = numbers.unwrap_or_default();
@@ -40,8 +39,7 @@ pub(super) extern "C" fn parameter(number: usize, room: *mut cpm_parameter) -> c
                 min: int(min),
                 max: int(max),
             };
-            // SAFETY: not NULL, and C lends room for one parameter. The texts live as long as the
-            // program.
+            // SAFETY: not NULL, and C lends space for one parameter. The texts are static.
             unsafe { room.write(described) };
             1
         },

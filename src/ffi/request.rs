@@ -1,4 +1,4 @@
-//! The entries of the table that are about received requests: the functions of the routing script.
+//! Entries of the table for received requests: the functions of the routing script.
 
 use std::ffi::{c_int, c_void};
 
@@ -15,7 +15,7 @@ use crate::processes::{
     Answer, Proxy as _, ReceivedRequest, Script, forward_notification, handle_session_traffic,
 };
 
-/// What a `struct cpm_request` is.
+/// The content of a `struct cpm_request`.
 pub(super) struct RequestHandle {
     received: ReceivedRequest,
     host: *const cpm_host,
@@ -42,7 +42,7 @@ pub(super) extern "C" fn handle(
     if room.is_null() {
         return bindings::CPM_SCRIPT_NO;
     }
-    // SAFETY: not NULL, and C lends room for one pointer.
+    // SAFETY: not NULL, and C lends space for one pointer.
     unsafe { room.write(std::ptr::null_mut()) };
     let no = bindings::CPM_SCRIPT_NO;
     let mut request = None;
@@ -88,7 +88,7 @@ pub(super) extern "C" fn classify(
     request.map_or(std::ptr::null_mut(), |request| give(service, request))
 }
 
-/// Hands a request of this service to C.
+/// Passes a request of this service to C.
 fn give(service: *const cpm_service, received: ReceivedRequest) -> *mut cpm_request {
     // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
     let host = unsafe { cpm_service::get(service) }.map(|service| service.host);
@@ -98,7 +98,7 @@ fn give(service: *const cpm_service, received: ReceivedRequest) -> *mut cpm_requ
     }
 }
 
-/// Runs `body` on a request; after a panic the request is refused with 500, which is sent where a
+/// Runs `body` on a request; after a panic the request is refused with 500, which is sent if a
 /// reply `is_due`.
 fn on_request(
     request: *mut cpm_request,
@@ -110,8 +110,8 @@ fn on_request(
     let Some(handle) = (unsafe { cpm_request::get(request) }) else {
         return bindings::CPM_SCRIPT_NO;
     };
-    // SAFETY: `service_new` checked the pointer, and the table lives as long as the requests of its
-    // service are used (cpm.h).
+    // SAFETY: `service_new` checked the pointer, and the table outlives the requests of its service
+    // (cpm.h).
     let proxy = CHost::new(unsafe { &*handle.host }, context).about(request);
     boundary(
         || result_of(body(&handle.received, &proxy)),
@@ -166,7 +166,7 @@ pub(super) extern "C" fn forward_imdn(
     )
 }
 
-/// Looks at a request; `absent` where something else works on it at the moment.
+/// Reads from a request; `absent` if other code is currently working on it.
 fn look<T>(
     request: *const cpm_request,
     absent: T,
@@ -190,7 +190,7 @@ pub(super) extern "C" fn answer(request: *const cpm_request, room: *mut cpm_repl
     look(request, 0, |_, request| {
         let reply = request.reply().filter(|_| !room.is_null())?;
         let lent = lend_answer(&Answer::of(reply));
-        // SAFETY: not NULL, and C lends room for one reply. What is in it lives in the handle.
+        // SAFETY: not NULL, and C lends space for one reply. Its content lives in the handle.
         unsafe { room.write(lent) };
         Some(1)
     })

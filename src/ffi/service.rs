@@ -1,4 +1,4 @@
-//! The entries of the table that are about the service itself.
+//! Entries of the table for the service itself.
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
@@ -13,11 +13,11 @@ use crate::policy::{RunsAs, Settings};
 use crate::processes::{Proxy as _, Service};
 use crate::random::try_fill_random;
 
-/// What a `struct cpm_service` is.
+/// The content of a `struct cpm_service`.
 pub(super) struct ServiceHandle {
     pub(super) host: *const cpm_host,
     pub(super) stage: RefCell<ServiceStage>,
-    /// What C borrows until the next refusal.
+    /// Borrowed by C until the next refusal.
     pub(super) unparsed: RefCell<Option<Unparsed>>,
 }
 
@@ -33,8 +33,8 @@ pub(super) enum ServiceStage {
 impl ServiceHandle {
     /// The host, for a call with this context.
     pub(super) fn proxy(&self, context: *mut c_void) -> CHost<'_> {
-        // SAFETY: `service_new` got the pointer and checked it, and the table lives as long as the
-        // service (cpm.h), which `self` is.
+        // SAFETY: `service_new` checked the pointer, and the table lives as long as the service
+        // (cpm.h), that is, as `self`.
         CHost::new(unsafe { &*self.host }, context)
     }
 
@@ -76,7 +76,7 @@ pub(super) fn on_service<T: Copy>(
     )
 }
 
-/// The same with a received request that C lends.
+/// The same, with a received request lent by C.
 pub(super) fn on_received<T: Copy>(
     service: *const cpm_service,
     received: *const cpm_received,
@@ -136,7 +136,7 @@ pub(super) extern "C" fn service_new(host: *const cpm_host) -> *mut cpm_service 
     )
 }
 
-/// Runs `body` on a service that is being configured or runs; -1 after a panic.
+/// Runs `body` on a service that is being configured or running; -1 after a panic.
 fn on_stage(
     service: *const cpm_service,
     doing: &str,
@@ -177,7 +177,7 @@ pub(super) extern "C" fn service_set(
         let ServiceStage::Configuring(settings) = stage else {
             proxy.log(
                 LogLevel::Error,
-                format_args!("parameter {name} comes too late"),
+                format_args!("parameter {name} is set too late"),
             );
             return -1;
         };
@@ -208,7 +208,7 @@ pub(super) extern "C" fn service_start(
         if try_fill_random(&mut seed).is_err() {
             proxy.log(
                 LogLevel::Error,
-                format_args!("the system gives no random numbers"),
+                format_args!("the system provides no random numbers"),
             );
             return -1;
         }
@@ -231,7 +231,7 @@ pub(super) extern "C" fn service_start(
 }
 
 pub(super) extern "C" fn service_free(service: *mut cpm_service) {
-    // SAFETY: NULL or from `service_new`, freed once (cpm.h). Requests that still live keep their
+    // SAFETY: NULL or from `service_new`, freed once (cpm.h). Requests that still exist keep their
     // own reference.
     let handle = unsafe { cpm_service::take(service) };
     boundary(|| drop(handle), |_| ());

@@ -1,4 +1,4 @@
-//! The entry of the table about requests that the proxy's parser refuses.
+//! The entry of the table for requests that the proxy's parser rejects.
 
 use std::ffi::{c_int, c_void};
 
@@ -33,7 +33,7 @@ pub(super) extern "C" fn refuse_unparsed(
                 request: lend(&unparsed.request),
                 reply: lend_answer(&Answer::of(reply)),
             };
-            // SAFETY: not NULL, and C lends room for one. What is in it lives in the handle.
+            // SAFETY: not NULL, and C lends space for one. Its content lives in the handle.
             unsafe { room.write(lent) };
             1
         },

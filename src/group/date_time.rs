@@ -1,8 +1,8 @@
-/// The time that an RFC 3339 text names, in seconds since 1970-01-01T00:00:00Z. Fractions of a
-/// second are cut off; a leap second is the first second of the next minute.
+/// The time given by an RFC 3339 text, in seconds since 1970-01-01T00:00:00Z. Fractions of a second
+/// are dropped; a leap second is the first second of the next minute.
 ///
 /// A time without offset from UTC is `None` like any other text outside the grammar: RFC 4745 §7
-/// forbids it, since it names no moment.
+/// forbids it, since it denotes no definite moment.
 pub(super) fn parse_date_time(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let number = |at: usize, digits: usize, highest: i64| -> Option<i64> {
@@ -63,7 +63,7 @@ fn days_of_month(year: i64, month: i64) -> i64 {
 
 /// In the Gregorian calendar, which RFC 3339 extends backwards.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    // Leap days up to the end of the year before, with those up to 1970 taken off.
+    // Leap days up to the end of the previous year, minus those before 1970.
     let before = year - 1;
     let leap_days =
         before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400) - LEAP_DAYS_TO_1970;

@@ -12,17 +12,18 @@ use super::supported_services::names_cpm;
 use crate::sip::Uri;
 use crate::xml::{self, Attributes, Name, Visitor};
 
-/// Elements inside each other. The deepest that means something is 8; the rest is room for lists
-/// inside lists and for extensions.
+/// Maximum nesting of elements. The deepest meaningful one is at 8; the rest allows lists inside
+/// lists, and extensions.
 pub const MAX_DEPTH: usize = 32;
 
-/// Length of one document: room for `MAX_MEMBERS` entries of usual length.
+/// Maximum length of one document: enough for `MAX_MEMBERS` entries of usual length.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
-/// Groups of one document. OMA XDM Group has one document for each group, the schema allows more.
+/// Maximum number of groups in one document. OMA XDM Group has one document for each group, the
+/// schema allows more.
 pub const MAX_GROUPS: usize = 64;
 
-/// The namespaces of RFC 4826 and RFC 4745. Those of OMA have [`OMA_NAMESPACES`] in front.
+/// The namespaces of RFC 4826 and RFC 4745. Those of OMA begin with [`OMA_NAMESPACES`].
 const RESOURCE_LISTS: &str = "urn:ietf:params:xml:ns:resource-lists";
 const COMMON_POLICY: &str = "urn:ietf:params:xml:ns:common-policy";
 
@@ -32,30 +33,31 @@ const COMMON_POLICY: &str = "urn:ietf:params:xml:ns:common-policy";
 /// `urn:oma:params:xml:ns:list-service`.
 const OMA_NAMESPACES: &str = "urn:oma:";
 
-/// A name that ends the namespaces in which lists are written, whatever the release.
+/// A name that ends the namespaces in which lists are written, in any release.
 const LIST_SERVICE: &str = ":list-service";
 
 impl Group {
-    /// Parses a group document, which has one or more groups, in their order.
+    /// Parses a group document, which has one or more groups, in document order.
     ///
     /// The elements are those of OMA XDM Group, RFC 4826 and RFC 4745:
-    /// - `list` with `entry`, `external` and lists inside lists, several of them too;
+    /// - `list` with `entry`, `external` and nested lists; also several of them;
     /// - `max-participant-count`;
-    /// - `supported-services` with `service` elements, which name what they are by their `enabler`
-    ///   attribute, their text or the text of a child; `group-media` does not matter;
+    /// - `supported-services` with `service` elements, identified by their `enabler` attribute,
+    ///   their text or the text of a child; `group-media` is ignored;
     /// - `ruleset`, whose rules [`Self::permissions`] describes.
     ///
-    /// `invite-members` and all else that is for sessions is passed over, and so is any element of
-    /// another namespace with all that is in it.
+    /// `invite-members` and everything else that concerns sessions is ignored, and so is any
+    /// element of another namespace with its content.
     ///
-    /// The namespaces of these elements have changed between releases, and implementations mix them
-    /// up. So an element counts by its local name as soon as its namespace is that of RFC 4826 or
+    /// The namespaces of these elements have changed between releases, and implementations confuse
+    /// them. So an element is recognised by its local name if its namespace is that of RFC 4826 or
     /// RFC 4745 or any of OMA's (`urn:oma:…`).
     ///
     /// Takes linear time and no more memory than a small multiple of the document.
     ///
     /// # Errors
-    /// Any [`GroupDocumentError`] but [`GroupDocumentError::NotAList`].
+    ///
+    /// Any [`GroupDocumentError`] except [`GroupDocumentError::NotAList`].
     pub fn parse(document: &[u8]) -> Result<Vec<Self>, GroupDocumentError> {
         let parser = read(Root::Group, document)?;
         if parser.groups.is_empty() {
@@ -66,11 +68,12 @@ impl Group {
 }
 
 impl MemberList {
-    /// Parses what was fetched for an external reference: a resource-lists document, or only a
-    /// `list` of one, as XCAP cuts it out (RFC 4826, RFC 4825 §7.10).
+    /// Parses the result of fetching an external reference: a resource-lists document, or only a
+    /// `list` of one, as XCAP extracts it (RFC 4826, RFC 4825 §7.10).
     ///
     /// # Errors
-    /// Any [`GroupDocumentError`] that is not about groups.
+    ///
+    /// Any [`GroupDocumentError`] that does not concern groups.
     pub fn parse(document: &[u8]) -> Result<Self, GroupDocumentError> {
         Ok(read(Root::List, document)?.group.list)
     }
@@ -97,14 +100,14 @@ fn read(root: Root, document: &[u8]) -> Result<Parser, GroupDocumentError> {
     Ok(parser)
 }
 
-/// What the document is to be.
+/// The expected kind of document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Root {
     Group,
     List,
 }
 
-/// An open element, as far as this parser cares.
+/// An open element, as far as it matters to this parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Element {
     Group,
@@ -117,7 +120,7 @@ enum Element {
     EntryName,
     SupportedServices,
     Service,
-    /// A child of a service whose text can say which service that is.
+    /// A child of a service whose text may name the service.
     ServiceName,
     Ruleset,
     Rule,
@@ -136,12 +139,12 @@ enum Element {
     Actions,
     AllowInitiateConference,
     AllowAnonymity,
-    /// Skipped with all that is in it.
+    /// Skipped with its content.
     Ignored,
 }
 
 impl Element {
-    /// Whether its text means something.
+    /// Whether its text is meaningful.
     fn has_text(self) -> bool {
         use Element::*;
         matches!(
@@ -163,13 +166,13 @@ impl Element {
 struct Parser {
     root: Root,
     open: Vec<Element>,
-    /// Of the innermost open element that has text.
+    /// Text of the innermost open element that has text.
     text: String,
     groups: Vec<Group>,
-    /// The open group, and the open rule of its.
+    /// The open group, and its open rule.
     group: Group,
     rule: Rule,
-    /// The `from` that waits for its `until`.
+    /// A `from` that waits for its `until`.
     validity_from: Option<i64>,
     entries: usize,
     rule_parts: usize,
@@ -227,7 +230,7 @@ impl Visitor for Parser {
                 self.group.supports_cpm |= names_cpm(text);
                 self.text.clear();
             }
-            // An empty element by the schema, a boolean in the wild.
+            // An empty element in the schema, a boolean in practice.
             Some(Element::IsListMember) if !text.is_empty() && !is_true(text) => {
                 self.replace_condition(Condition::Never);
             }
@@ -266,7 +269,7 @@ impl Parser {
     fn is_known(&self, namespace: &str) -> bool {
         matches!(namespace, RESOURCE_LISTS | COMMON_POLICY)
             || namespace.starts_with(OMA_NAMESPACES)
-            // What XCAP cuts out of a document can lack its declarations.
+            // An element that XCAP extracts from a document may lack its declarations.
             || (namespace.is_empty() && self.root == Root::List)
     }
 
@@ -286,7 +289,7 @@ impl Parser {
         }
     }
 
-    /// What an element of a known namespace is in this place.
+    /// The meaning of an element of a known namespace in this position.
     fn child(
         &mut self,
         parent: Element,
@@ -325,7 +328,7 @@ impl Parser {
                 return Err(GroupDocumentError::UnexpectedElement);
             }
             (Entry, "display-name") => EntryName,
-            // A member that would be lost without a word.
+            // Otherwise a member would be lost silently.
             (Entry | EntryName, "entry" | "external" | "entry-ref" | "list") => {
                 return Err(GroupDocumentError::UnexpectedElement);
             }
@@ -403,7 +406,7 @@ impl Parser {
         })
     }
 
-    /// An element that means nothing here. In a condition it means that the condition is not
+    /// An element without meaning here. In a condition it makes the condition one that is not
     /// understood.
     fn unknown(&mut self, parent: Element) -> Result<Element, GroupDocumentError> {
         match parent {
@@ -458,7 +461,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Adds a condition, whose element it gives back.
+    /// Adds a condition, and returns its element.
     fn condition(
         &mut self,
         condition: Condition,
@@ -502,7 +505,7 @@ impl Parser {
             }
             (Element::Many, "except") => {
                 let id = id.map(trimmed);
-                // Nobody can tell who it is that is excepted.
+                // It is unknown who is excepted.
                 if id
                     .as_deref()
                     .map_or(domain.is_none(), |id| Uri::parse(id).is_err())
@@ -518,7 +521,7 @@ impl Parser {
         }
     }
 
-    /// Makes the open part of an identity condition one that is not understood.
+    /// Marks the open part of an identity condition as not understood.
     fn replace_identity(&mut self) {
         if let Some(Condition::Identity(identities)) = self.rule.conditions.last_mut()
             && let Some(last) = identities.last_mut()

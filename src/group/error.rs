@@ -2,10 +2,10 @@ use std::fmt;
 
 use crate::xml::XmlError;
 
-/// Why a group document, or a list that one refers to, cannot be used. It concerns this document
-/// alone.
+/// Why a group document, or a list that one refers to, cannot be used. It concerns only this
+/// document.
 ///
-/// `Display` never holds text from the document.
+/// `Display` never contains text from the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupDocumentError {
     /// It cannot be read as XML within the limits.
@@ -16,10 +16,10 @@ pub enum GroupDocumentError {
     NotAList,
     /// A group element without list-service.
     NoListService,
-    /// An element of RFC 4826 where its schema has none, or one that the schema does not know.
+    /// An element of RFC 4826 where its schema has none, or one that is not in the schema.
     UnexpectedElement,
-    /// An entry-ref element: it points to a recipient that is not in the document, and OMA groups
-    /// have `external` for that.
+    /// An entry-ref element: it refers to a recipient outside the document; OMA groups have
+    /// `external` for that.
     EntryReference,
     /// A list-service or an entry without `uri` attribute, or with an empty one.
     MissingUri,
@@ -28,7 +28,7 @@ pub enum GroupDocumentError {
     /// A URI longer than [`MAX_MEMBER_URI_BYTES`](super::MAX_MEMBER_URI_BYTES), or an anchor longer
     /// than [`MAX_ANCHOR_BYTES`](super::MAX_ANCHOR_BYTES).
     UriTooLong,
-    /// A max-participant-count that is no number.
+    /// A max-participant-count that is not a number.
     InvalidParticipantCount,
     /// More list-service elements than [`MAX_GROUPS`](super::MAX_GROUPS).
     TooManyGroups,
@@ -77,15 +77,15 @@ impl std::error::Error for GroupDocumentError {
     }
 }
 
-/// Why an external list cannot become part of a group. The group is as it was.
+/// Why an external list cannot become part of a group. The group is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExternalListError {
-    /// The group has no such anchor, or its list is there already.
+    /// The group has no such anchor, or already has its list.
     NotAwaited,
     /// The list refers to further lists, deeper than
     /// [`MAX_EXTERNAL_DEPTH`](super::MAX_EXTERNAL_DEPTH).
     TooDeep,
-    /// With those that it refers to there are more external lists than
+    /// Together with those that it refers to there are more external lists than
     /// [`MAX_EXTERNAL_LISTS`](super::MAX_EXTERNAL_LISTS).
     TooManyExternalLists,
     /// With its entries the group has more than [`MAX_MEMBERS`](super::MAX_MEMBERS).

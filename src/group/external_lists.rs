@@ -3,23 +3,23 @@ use super::list_set::{ListSet, MAX_EXTERNAL_LISTS};
 use super::member_list::{Member, MemberList};
 use crate::sip::Uri;
 
-/// How far a reference may lead: a list of the document is 1, a list that such a list refers to is
+/// Maximum depth of a reference: a list of the document is 1, a list that such a list refers to is
 /// 2.
 pub const MAX_EXTERNAL_DEPTH: usize = 3;
 
-/// The external lists of a group, fetched or not. Each anchor has one place, however many lists and
+/// The external lists of a group, fetched or not. Each anchor has one entry, however many lists and
 /// rules refer to it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExternalLists {
     lists: Vec<ExternalList>,
-    /// Those that the lists of the document refer to.
+    /// Lists that the document's lists refer to.
     listed: ListSet,
 }
 
 #[derive(Debug, Clone)]
 struct ExternalList {
     anchor: String,
-    /// Of the reference that was seen first.
+    /// Depth of the reference that was seen first.
     depth: usize,
     list: Option<MemberList>,
     /// The lists that this one refers to.
@@ -27,7 +27,7 @@ struct ExternalList {
 }
 
 impl ExternalLists {
-    /// The place of an anchor that the document itself names; `None` if there are too many.
+    /// The entry of an anchor that the document itself names; `None` if there are too many.
     pub(super) fn refer(&mut self, anchor: &str) -> Option<ListSet> {
         let known = self.lists.iter().position(|list| list.anchor == anchor);
         known.or_else(|| self.push(anchor, 1)).map(ListSet::of)
@@ -86,7 +86,7 @@ impl ExternalLists {
             .sum()
     }
 
-    /// The members of all lists that those of the document lead to.
+    /// The members of all lists that are reachable from the document's lists.
     pub(super) fn listed_members(&self) -> impl Iterator<Item = Member<'_>> + Clone {
         let listed = self.reachable(self.listed);
         self.lists
@@ -110,7 +110,7 @@ impl ExternalLists {
             })
     }
 
-    /// The lists, and all that lead to one of them.
+    /// These lists, and all that lead to one of them.
     pub(super) fn leading_to(&self, lists: ListSet) -> ListSet {
         self.grown(lists, |set, place, list| match list.nested.meets(set) {
             true => ListSet::of(place),
@@ -118,12 +118,12 @@ impl ExternalLists {
         })
     }
 
-    /// Whether one of these lists, which [`Self::leading_to`] gave, is part of the members.
+    /// Whether one of these lists, as returned by [`Self::leading_to`], is part of the members.
     pub(super) fn any_listed_in(&self, leading: ListSet) -> bool {
         self.listed.meets(leading)
     }
 
-    /// The lists and all that they lead to, however they refer to each other.
+    /// These lists and all lists reachable from them, whatever the references.
     fn reachable(&self, lists: ListSet) -> ListSet {
         self.grown(lists, |set, place, list| match set.has(place) {
             true => list.nested,
@@ -131,14 +131,14 @@ impl ExternalLists {
         })
     }
 
-    /// A set with all that `more` finds by it for each list, until it finds nothing new.
+    /// The set extended by the results of `more` for each list, until nothing new is found.
     fn grown(
         &self,
         lists: ListSet,
         more: impl Fn(ListSet, usize, &ExternalList) -> ListSet,
     ) -> ListSet {
         let mut set = lists;
-        // Each round but the last adds one more list at least.
+        // Each round except the last adds at least one list.
         loop {
             let lists = self.lists.iter().enumerate();
             let next = lists.fold(set, |set, (place, list)| set | more(set, place, list));
@@ -207,7 +207,7 @@ mod tests {
         let a = list("<entry uri='sip:1@x.y'/><external anchor='c'/>");
         group.add_external_list("a", a).unwrap();
         assert!(awaited(&group).is_empty());
-        // The list c comes once, although two lists lead to it.
+        // List c appears once, although two lists refer to it.
         assert_eq!(
             members(&group),
             ["sip:1@x.y", "sip:1@x.y", "sip:2@x.y", "sip:3@x.y"]
@@ -260,7 +260,7 @@ mod tests {
         let refused = group.add_external_list(&last, deeper);
         assert_eq!(refused, Err(ExternalListError::TooDeep));
         assert_eq!(awaited(&group), [last.as_str()]);
-        // What is known already leads no deeper.
+        // A list that is already known adds no depth.
         let back = list("<entry uri='a:1'/><external anchor='1'/>");
         group.add_external_list(&last, back).unwrap();
         assert_eq!(members(&group), ["a:1"]);

@@ -2,8 +2,8 @@
 
 use std::ops::BitOr;
 
-/// External lists of one group, those that lists lead to included: each costs a request to the
-/// XDMS.
+/// Maximum number of external lists of one group, including indirect ones: each costs a request to
+/// the XDMS.
 pub const MAX_EXTERNAL_LISTS: usize = 64;
 
 /// A set of external lists of one group.

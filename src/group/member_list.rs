@@ -4,32 +4,32 @@ use super::error::GroupDocumentError;
 use super::list_set::MAX_EXTERNAL_LISTS;
 use crate::sip::Uri;
 
-/// Members of one group, its external lists included: a hundred times the default of
+/// Maximum number of members of one group, including external lists: a hundred times the default of
 /// `max_recipients`, as for the lists in requests.
 pub const MAX_MEMBERS: usize = 10_000;
 
-/// Length of one URI, unescaped. SIP stacks refuse longer Request-URIs anyway.
+/// Maximum length of one URI, unescaped. SIP stacks refuse longer Request-URIs anyway.
 pub const MAX_MEMBER_URI_BYTES: usize = 1024;
 
-/// Length of the URI of an external list. XCAP URIs hold whole paths into documents,
+/// Maximum length of the URI of an external list. XCAP URIs contain whole paths into documents,
 /// percent-encoded.
 pub const MAX_ANCHOR_BYTES: usize = 2048;
 
 /// One member of a group (RFC 4826 §3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member<'a> {
-    /// The text of the `uri` attribute without white space around it. It is whatever the document
-    /// says: parse it as a URI before it goes anywhere.
+    /// The text of the `uri` attribute, without surrounding white space. The document may contain
+    /// anything: parse it as a URI before using it.
     pub uri: &'a str,
-    /// The first display-name of the entry. Text from the document as well.
+    /// The first display-name of the entry. Also text from the document.
     pub display_name: Option<&'a str>,
 }
 
-/// The entries of a list and the external lists that it refers to, lists inside of it flattened in
+/// The entries of a list and the external lists that it refers to; nested lists are flattened in
 /// document order.
 #[derive(Debug, Clone, Default)]
 pub struct MemberList {
-    /// URIs and display names behind each other.
+    /// URIs and display names, concatenated.
     texts: String,
     entries: Vec<EntrySpan>,
     anchors: Vec<String>,
@@ -50,12 +50,12 @@ impl MemberList {
         })
     }
 
-    /// How many entries there are, duplicates included.
+    /// The number of entries, duplicates included.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no entry at all.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -65,7 +65,7 @@ impl MemberList {
         self.anchors.iter().map(String::as_str)
     }
 
-    /// Whether an entry is equivalent to one of the identities. An entry that is no URI names
+    /// Whether an entry is equivalent to one of the identities. An entry that is not a URI matches
     /// nobody.
     pub(super) fn names_any(&self, identities: &[Uri<'_>]) -> bool {
         self.entries.iter().any(|entry| {
@@ -82,7 +82,7 @@ impl MemberList {
         });
     }
 
-    /// Names the last entry, unless it has a name.
+    /// Sets the name of the last entry, unless it has one.
     pub(super) fn name_last_entry(&mut self, name: &str) {
         if self
             .entries
@@ -96,7 +96,7 @@ impl MemberList {
         }
     }
 
-    /// Adds a reference to an external list, unless it is there already.
+    /// Adds a reference to an external list, unless it exists already.
     pub(super) fn add_anchor(&mut self, anchor: &str) -> Result<(), GroupDocumentError> {
         if self.anchors.iter().any(|known| known == anchor) {
             return Ok(());
@@ -109,7 +109,7 @@ impl MemberList {
     }
 
     /// All texts come from one document, whose limit is far below 4 GiB, and none is longer than
-    /// where it comes from.
+    /// its source.
     fn add_text(&mut self, text: &str) -> Range<u32> {
         let start = self.texts.len() as u32;
         self.texts.push_str(text);

@@ -1,20 +1,19 @@
-//! Pre-defined groups (OMA XDM Group): who is a member, who may send, whether the group is for CPM.
+//! Pre-defined groups (OMA XDM Group): members, permission to send, support of CPM.
 //!
 //! [`Group::parse`] reads a document, [`Group::permissions`] evaluates its authorization rules.
-//! Nothing here fetches anything or knows the time: external lists and the clock come from the
-//! caller.
+//! Nothing here fetches data or knows the time: external lists and the clock come from the caller.
 //!
 //! | file | job |
 //! |---|---|
 //! | `document` | reads group documents and lists |
 //! | `pre_defined` | one group: its members, its permissions |
 //! | `member_list` | the entries of a list |
-//! | `external_lists`, `list_set` | lists that a document refers to; sets of them |
+//! | `external_lists`, `list_set` | lists that a document refers to; sets of such lists |
 //! | `rules` | authorization rules |
 //! | `supported_services` | whether a service is CPM |
 //! | `date_time` | RFC 3339 |
 //! | `error` | why a document or a list cannot be used |
-//! | [`source`] | where documents come from |
+//! | [`source`] | sources of documents |
 
 mod date_time;
 mod document;

@@ -11,7 +11,7 @@ use crate::sip::Uri;
 /// A group: one list-service element, together with those of its external lists that were fetched.
 ///
 /// The members are complete, and the permissions final, once [`Self::awaited_anchors`] is empty:
-/// until then a list that is missing names nobody.
+/// until then a missing list counts as empty.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     pub(super) uri: String,
@@ -25,8 +25,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// The address of the group without white space around it: text from the document, which is to
-    /// be parsed before it goes anywhere.
+    /// The address of the group without surrounding white space: text from the document, which must
+    /// be parsed before it is used.
     pub fn uri(&self) -> &str {
         &self.uri
     }
@@ -42,15 +42,15 @@ impl Group {
     }
 
     /// The members: first those of the document in its order, then those of the external lists that
-    /// the document's lists lead to. Whoever is named several times comes several times.
+    /// the document's lists lead to. A member named several times appears several times.
     pub fn members(&self) -> impl Iterator<Item = Member<'_>> + Clone {
         self.list
             .members()
             .chain(self.external_lists.listed_members())
     }
 
-    /// How many may take part in a session. A Standalone Message has no participants; whether the
-    /// number bounds its recipients is policy.
+    /// Maximum number of participants of a session. A Standalone Message has no participants;
+    /// whether this limits its recipients is policy.
     pub fn max_participants(&self) -> Option<u32> {
         self.max_participants
     }
@@ -60,12 +60,11 @@ impl Group {
         self.supports_cpm
     }
 
-    /// The external lists that have yet to be fetched, as the document writes them: usually an XCAP
-    /// URI. Text from the document; from where lists may be fetched is for the caller to say.
+    /// The external lists that still have to be fetched, as written in the document: usually an
+    /// XCAP URI. Text from the document; the caller decides from where lists may be fetched.
     ///
-    /// Some are lists of members, others only serve a condition of a rule. A list that was added
-    /// can lead to more. Each anchor comes once, so lists that lead to each other do not go on for
-    /// ever.
+    /// Some are lists of members, others only serve a condition of a rule. An added list can refer
+    /// to more. Each anchor appears once, so lists that refer to each other cause no endless loop.
     pub fn awaited_anchors(&self) -> impl Iterator<Item = &str> {
         self.external_lists.awaited()
     }
@@ -73,7 +72,8 @@ impl Group {
     /// Adds the list that was fetched for an anchor.
     ///
     /// # Errors
-    /// Any [`ExternalListError`]; the group is then as it was.
+    ///
+    /// Any [`ExternalListError`]; the group is then unchanged.
     pub fn add_external_list(
         &mut self,
         anchor: &str,
@@ -83,22 +83,22 @@ impl Group {
         self.external_lists.add(anchor, list, MAX_MEMBERS - others)
     }
 
-    /// What the originator may do at a time, combined from all rules that apply (RFC 4745 §10.2):
-    /// each rule can only add permissions, whatever the others say.
+    /// The originator's permissions at a time, combined from all rules that apply (RFC 4745 §10.2):
+    /// each rule can only add permissions, regardless of the others.
     ///
     /// `originator` holds the authenticated identities of one user, usually a SIP URI and a tel
     /// URI. They are one person: a rule for either applies, and so does an exception from it.
     ///
     /// A rule applies if all of its conditions hold, and always if it has none. The conditions are
     /// `identity`, `is-list-member`, `external-list`, `other-identity`, `media-list` and
-    /// `validity`. Any other never holds, nor does one that cannot be understood; `sphere` is among
-    /// them, as nobody tells us the sphere of a group.
+    /// `validity`. Any other never holds, nor does one that is not understood; `sphere` is among
+    /// them, since the sphere of a group is not known.
     ///
     /// The actions are `allow-initiate-conference` and `allow-anonymity`: a Standalone Message to a
     /// group is started by one member and goes to all, as a conference does. `join-handling` and
-    /// `allow-conference-state` are about sessions and grant nothing here.
+    /// `allow-conference-state` concern sessions and grant nothing here.
     ///
-    /// A group without ruleset is for its members, and not for anonymous ones.
+    /// A group without ruleset is open to its members, but not to anonymous ones.
     pub fn permissions(
         &self,
         originator: &[Uri<'_>],
@@ -106,7 +106,7 @@ impl Group {
         now: SystemTime,
     ) -> Permissions {
         let naming = self.external_lists.naming(originator);
-        // Once, since each rule may ask for it.
+        // Computed once, since each rule may need it.
         let lists = self.external_lists.leading_to(naming);
         let originator = Asker {
             identities: originator,
@@ -126,7 +126,7 @@ impl Group {
 fn seconds_since_1970(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
-        // Rounded down as well: half a second before 1970 is in its last second.
+        // Rounded down, too: half a second before 1970 is in its last second.
         Err(error) => {
             let before = error.duration();
             let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);

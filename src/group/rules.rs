@@ -1,34 +1,34 @@
 use super::list_set::ListSet;
 use crate::sip::Uri;
 
-/// Rules, conditions and parts of conditions (each identity, exception, interval, …) of one
-/// document. A group has a handful of rules; the limit leaves room for one part for each member.
+/// Maximum number of rules, conditions and parts of conditions (each identity, exception, interval,
+/// …) of one document. A group has a handful of rules; the limit allows one part for each member.
 pub const MAX_RULE_PARTS: usize = 10_000;
 
-/// How a Standalone Message is sent, as far as the media-list condition of OMA common policy tells
-/// it apart.
+/// How a Standalone Message is sent, as distinguished by the media-list condition of OMA common
+/// policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Medium {
     /// SIP MESSAGE: `pager-mode-message`.
     PagerMode,
-    /// A large message through MSRP: `message-session`, which is what the rules call MSRP.
+    /// A large message over MSRP: `message-session`, the rules' term for MSRP.
     LargeMessageMode,
 }
 
-/// What a group lets an originator do.
+/// A group's permissions for an originator.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Permissions {
     /// Send a Standalone Message to the group.
     pub may_send: bool,
-    /// Do so without being named to the members.
+    /// Send without being named to the members.
     pub anonymity_allowed: bool,
 }
 
-/// The one who asks, and what is known about them.
+/// The originator whose permissions are evaluated.
 pub(super) struct Asker<'a> {
     pub(super) identities: &'a [Uri<'a>],
     pub(super) is_member: bool,
-    /// The external lists that name them, and those that lead to one that does.
+    /// The external lists that name the originator, and those that lead to one that does.
     pub(super) lists: ListSet,
 }
 
@@ -51,7 +51,7 @@ pub(super) enum Condition {
     Identity(Vec<Identity>),
     IsListMember,
     ExternalList(ListSet),
-    /// Whoever no rule names.
+    /// Anybody whom no rule names.
     OtherIdentity,
     MediaList(MediaList),
     /// One must hold (RFC 4745 §7).
@@ -76,14 +76,14 @@ pub(super) enum Identity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Exception {
     Domain(String),
-    /// A text that was seen to be a URI.
+    /// A text that has been checked to be a URI.
     Id(String),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct MediaList {
     pub(super) listed: MediaSet,
-    /// All media but these.
+    /// All media except these.
     pub(super) all_except: Option<MediaSet>,
 }
 
@@ -93,7 +93,7 @@ pub(super) struct MediaSet {
     pub(super) large_message_mode: bool,
 }
 
-/// From the first second until the one before the last, since 1970-01-01T00:00:00Z.
+/// From the first second to the one before the last, since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Interval {
     pub(super) from: i64,
@@ -101,7 +101,7 @@ pub(super) struct Interval {
 }
 
 impl Ruleset {
-    /// What all rules that apply grant together (RFC 4745 §10.2: booleans combine by OR).
+    /// The combined grants of all rules that apply (RFC 4745 §10.2: booleans combine by OR).
     pub(super) fn evaluate(&self, originator: &Asker<'_>, medium: Medium, now: i64) -> Permissions {
         let request = Request {
             originator,
@@ -147,7 +147,7 @@ impl Condition {
         }
     }
 
-    /// Whether the condition is about who sends, and holds for the originator.
+    /// Whether the condition concerns the sender, and holds for the originator.
     fn names(&self, originator: &Asker<'_>) -> bool {
         match self {
             Self::Identity(identities) => identities

@@ -1,10 +1,10 @@
-/// What names the CPM service in a `<supported-services>` element.
+/// Names of the CPM service in a `<supported-services>` element.
 ///
-/// A document may name it as the enabler that OMA registers, or by an IMS communication service
-/// identifier. A group is for every use of CPM, so any ICSI of CPM will do: that of Standalone
-/// Messages (`…oma.cpm.msg`, `.largemsg`, `.deferred`, each with or without `.group`) and that of
-/// sessions and file transfers (`.session`, `.filetransfer`). Hence each name here also stands for
-/// those that continue it after a dot.
+/// A document may use the enabler registered by OMA, or an IMS communication service identifier. A
+/// group is for every use of CPM, so any ICSI of CPM is accepted: that of Standalone Messages
+/// (`…oma.cpm.msg`, `.largemsg`, `.deferred`, each with or without `.group`) and that of sessions
+/// and file transfers (`.session`, `.filetransfer`). Hence each name here also stands for all names
+/// that continue it after a dot.
 const CPM_NAMES: [&str; 4] = [
     "urn:urn-7:3gpp-service.ims.icsi.oma.cpm",
     "org.openmobilealliance.cpm",
@@ -12,8 +12,8 @@ const CPM_NAMES: [&str; 4] = [
     "cpm",
 ];
 
-/// Whether the `enabler` attribute or the text of a service names CPM. Letter case does not matter,
-/// and the colons of an ICSI may be escaped as they are in feature tags.
+/// Whether the `enabler` attribute or the text of a service is CPM. Letter case does not matter,
+/// and the colons of an ICSI may be escaped as in feature tags.
 pub(super) fn names_cpm(service: &str) -> bool {
     let service = service.trim().to_ascii_lowercase().replace("%3a", ":");
     CPM_NAMES.iter().any(|name| {

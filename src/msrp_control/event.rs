@@ -1,26 +1,26 @@
-//! What the relay reports of a session.
+//! Events of a session that the relay reports.
 
 use super::LegNumber;
 use crate::msrp_session::DeliveryState;
 
-/// What happened to a session; see [`RelayCommand`](super::RelayCommand) for the final events.
+/// An event of a session; see [`RelayCommand`](super::RelayCommand) for the final events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MsrpEvent {
-    /// The originator's connection is there.
+    /// The originator's connection is established.
     SenderConnected,
     /// Its message has begun.
     MessageStarted {
-        /// Its size in bytes, if its first chunk says so.
+        /// Its size in bytes, if its first chunk has it.
         size: Option<u64>,
     },
-    /// The whole message is here. A final event.
+    /// The whole message has arrived. A final event.
     MessageComplete,
-    /// It will never be. A final event.
+    /// It will not arrive completely. A final event.
     MessageFailed,
-    /// The connection to a leg is there.
+    /// The connection to a leg is established.
     LegConnected(LegNumber),
-    /// The originator was held back for too long because legs could still come: none can be opened
-    /// any more.
+    /// The originator was held back too long because more legs could follow: none can be opened any
+    /// more.
     NoMoreLegs,
     /// A leg has reached this final state. A final event.
     LegEnded(LegNumber, DeliveryState),

@@ -1,11 +1,11 @@
-//! What the session machines of large message mode and the MSRP relay say to each other: neither
-//! knows more of the other than stands here.
+//! Messages between the session machines of large message mode and the MSRP relay: neither knows
+//! more of the other than this.
 //!
 //! | file | job |
 //! |---|---|
 //! | `names` | names of sessions, legs and ends |
-//! | `command` | what a session machine wants of the relay |
-//! | `event` | what the relay reports of a session |
+//! | `command` | commands of a session machine for the relay |
+//! | `event` | events that the relay reports |
 
 mod command;
 mod event;

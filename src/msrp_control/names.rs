@@ -5,11 +5,11 @@ use std::fmt;
 /// Bytes of a [`SessionId`].
 pub const SESSION_ID_BYTES: usize = 16;
 
-/// Names a session: 128 bits of a keyed hash over its INVITE, which nobody can guess.
+/// Identifies a session: 128 bits of a keyed hash over its INVITE, which nobody can guess.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId([u8; SESSION_ID_BYTES]);
 
-/// A leg of one session: the place of its INVITE in the order of sending. The second INVITE of a
+/// A leg of one session: the index of its INVITE in the order of sending. The second INVITE of a
 /// recipient, the one to the ISF, is a leg of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegNumber(pub u32);

@@ -1,13 +1,13 @@
-//! The values that the operator gave, as they were written: all that settings are made of, and what
-//! goes from one process to the others.
+//! The values given by the operator, as written: the source of all settings, and the form in which
+//! they go from one process to the others.
 
-/// Names and values, in the order in which they were given.
+/// Names and values, in the order given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Given(Vec<(String, String)>);
 
 impl Given {
-    /// Keeps a value that has been accepted, in place of the one before or, for a repeatable
-    /// parameter, beside it.
+    /// Stores an accepted value; it replaces the previous one or, for a repeatable parameter, is
+    /// added.
     pub(super) fn keep(&mut self, name: &str, value: &str, is_repeatable: bool) {
         if !is_repeatable {
             self.0.retain(|(known, _)| known != name);
@@ -27,7 +27,7 @@ impl Given {
         pairs.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// For [`read`](Self::read), in whatever process: each text with its length before it.
+    /// For [`read`](Self::read), in any process: each text preceded by its length.
     pub(super) fn write(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for text in self.0.iter().flat_map(|(name, value)| [name, value]) {
@@ -37,7 +37,7 @@ impl Given {
         bytes
     }
 
-    /// What [`write`](Self::write) wrote. `None`: it is something else.
+    /// Reads the output of [`write`](Self::write). `None`: it is something else.
     pub(super) fn read(mut bytes: &[u8]) -> Option<Self> {
         let mut text = || {
             let (len, rest) = bytes.split_first_chunk()?;

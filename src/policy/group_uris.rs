@@ -1,10 +1,10 @@
-//! Which Request-URIs are addresses of pre-defined groups: patterns that the operator gives.
+//! Which Request-URIs are addresses of pre-defined groups: the operator's patterns.
 
 use std::fmt;
 
 use crate::sip::Uri;
 
-/// Patterns such as `sip:*@groups.example.com`. Empty at first: no address is a group's.
+/// Patterns such as `sip:*@groups.example.com`. Initially empty: no address belongs to a group.
 #[derive(Clone, Debug, Default)]
 pub struct GroupUris {
     patterns: Vec<Pattern>,
@@ -16,7 +16,7 @@ struct Pattern {
     host: String,
 }
 
-/// A text is no pattern.
+/// A text is not a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAPattern;
 
@@ -29,13 +29,13 @@ impl fmt::Display for NotAPattern {
 impl std::error::Error for NotAPattern {}
 
 impl GroupUris {
-    /// Adds `sip:USER@HOST`, in which each `*` stands for any text.
+    /// Adds `sip:USER@HOST`, in which each `*` matches any text.
     pub fn add(&mut self, text: &str) -> Result<(), NotAPattern> {
         let (user, host) = text
             .strip_prefix("sip:")
             .and_then(|rest| rest.split_once('@'))
             .ok_or(NotAPattern)?;
-        // With something in place of each star it has to be an address.
+        // With text in place of each star it must be an address.
         if Uri::parse(&text.replace('*', "a")).is_err() || host.contains([';', '?', ':']) {
             return Err(NotAPattern);
         }
@@ -46,12 +46,12 @@ impl GroupUris {
         Ok(())
     }
 
-    /// Whether there is none.
+    /// Whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// Whether this is the address of a group, though perhaps of one that does not exist.
+    /// Whether this is the address of a group, which may not exist.
     pub fn contains(&self, uri: &Uri<'_>) -> bool {
         let (Uri::Sip(_), Some(user), Some(host)) = (uri, uri.user(), uri.host()) else {
             return false;
@@ -64,7 +64,7 @@ impl GroupUris {
     }
 }
 
-/// The user part without its escapes (RFC 3261 §19.1.4: they make no difference).
+/// The user part with its escapes decoded (RFC 3261 §19.1.4: they make no difference).
 fn unescaped(user: &str) -> Vec<u8> {
     let bytes = user.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
@@ -87,7 +87,7 @@ fn unescaped(user: &str) -> Vec<u8> {
     plain
 }
 
-/// Whether `text` fits `pattern`. Linear but for the last star, to which alone it comes back.
+/// Whether `text` matches `pattern`. Linear, because backtracking goes only to the last star.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star = None;

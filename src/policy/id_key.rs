@@ -1,4 +1,4 @@
-//! The secret key that Call-IDs and tags follow from.
+//! The secret key from which Call-IDs and tags are derived.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +16,7 @@ pub const ID_KEY_BYTES: usize = 32;
 /// Its file in the state directory.
 const FILE: &str = "id-key";
 
-/// Whom a key is no secret from.
+/// Permission bits that would let others read the key.
 const READABLE_BY_OTHERS: u32 = 0o077;
 
 /// Why there is no key.
@@ -39,11 +39,11 @@ impl fmt::Display for IdKeyError {
         write!(f, "the key file {} ", self.path.display())?;
         match &self.cause {
             Cause::Io(error) => write!(f, "cannot be used: {error}"),
-            Cause::NoFile => f.write_str("is no file"),
+            Cause::NoFile => f.write_str("is not a file"),
             Cause::ReadableByOthers(mode) => {
-                write!(f, "is open to others (mode {mode:03o}): make that 600")
+                write!(f, "is open to others (mode {mode:03o}): change it to 600")
             }
-            Cause::WrongSize => write!(f, "has not {ID_KEY_BYTES} bytes"),
+            Cause::WrongSize => write!(f, "does not have {ID_KEY_BYTES} bytes"),
         }
     }
 }
@@ -51,9 +51,9 @@ impl fmt::Display for IdKeyError {
 impl std::error::Error for IdKeyError {}
 
 impl Settings {
-    /// The key: that of `id_key_file`, else that in the state directory, which has to be prepared
-    /// and where it is made at the first start. `None`: there is neither. Once, when the service
-    /// starts.
+    /// The key: that of `id_key_file`, else that in the state directory, which must be prepared and
+    /// where it is created at the first start. `None`: neither exists. Called once, when the
+    /// service starts.
     pub fn id_key(
         &self,
         runs_as: Option<RunsAs>,
@@ -95,7 +95,7 @@ fn read(path: &Path) -> Result<[u8; ID_KEY_BYTES], Cause> {
     bytes.try_into().map_err(|_| Cause::WrongSize)
 }
 
-/// Whole or not at all, and never in place of another one: two proxies may start at once.
+/// Atomically, and never replacing another one: two proxies may start at once.
 fn make(dir: &Path, path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
     let mut random = [0; ID_KEY_BYTES + 8];
     try_fill_random(&mut random)?;
@@ -193,16 +193,16 @@ mod tests {
             (
                 ID_KEY_BYTES,
                 0o640,
-                "is open to others (mode 640): make that 600",
+                "is open to others (mode 640): change it to 600",
             ),
             (
                 ID_KEY_BYTES,
                 0o604,
-                "is open to others (mode 604): make that 600",
+                "is open to others (mode 604): change it to 600",
             ),
-            (ID_KEY_BYTES - 1, 0o600, "has not 32 bytes"),
-            (ID_KEY_BYTES + 1, 0o600, "has not 32 bytes"),
-            (0, 0o600, "has not 32 bytes"),
+            (ID_KEY_BYTES - 1, 0o600, "does not have 32 bytes"),
+            (ID_KEY_BYTES + 1, 0o600, "does not have 32 bytes"),
+            (0, 0o600, "does not have 32 bytes"),
         ] {
             fs::write(&file, vec![1; size]).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
@@ -220,7 +220,7 @@ mod tests {
             .set("id_key_file", folder.to_str().unwrap())
             .unwrap();
         let error = settings.id_key(None).unwrap_err().to_string();
-        assert!(error.ends_with("is no file"), "{error}");
+        assert!(error.ends_with("is not a file"), "{error}");
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A small set of final SIP status codes. Empty at first.
+/// A small set of final SIP status codes. Initially empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusCodes {
     codes: Vec<u16>,

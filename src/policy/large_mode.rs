@@ -1,4 +1,4 @@
-//! What the operator can set about large message mode.
+//! The operator's settings for large message mode.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use super::unset::unset_at_first;
 use super::value::MsrpListener;
 use crate::sdp::Transport;
 
-/// No session lives longer: a backstop for those whose peers know no session timers. 100 MiB take
-/// four hours at 64 kbit/s.
+/// Maximum age of a session: a backstop for peers without session timers. 100 MiB take four hours
+/// at 64 kbit/s.
 pub const MAX_SESSION_AGE: Duration = Duration::from_secs(12 * 3600);
 
 /// How long a 2xx may wait for its ACK: 64 times T1 (RFC 3261 §13.3.1.4).
@@ -18,77 +18,78 @@ pub const ACK_TIMEOUT: Duration = Duration::from_secs(32);
 
 unset_at_first! {
     /// Large message mode as configured. Without [`listen`](Self::listen) it is off, and INVITEs
-    /// are not ours.
+    /// are left to the routing script.
     #[derive(Clone, Debug)]
     pub struct LargeModePolicy {
-        /// `msrp_listen`: where MSRP connections are accepted.
+        /// `msrp_listen`: addresses that accept MSRP connections.
         pub listen: Vec<MsrpListener>,
         /// `msrp_advertise`: where peers reach these listeners, one for each transport. Not set:
-        /// where they listen.
+        /// the listening addresses.
         pub advertise: Vec<MsrpListener>,
-        /// `msrp_transport`: what recipients are offered.
+        /// `msrp_transport`: the transport offered to recipients.
         pub leg_transport: Transport = Transport::Tcp,
-        /// `msrp_max_message`: longest message in bytes; 0: no limit (readings N49).
+        /// `msrp_max_message`: maximum message length in bytes; 0: no limit (readings N49).
         pub max_message_bytes: u64,
-        /// `msrp_chunk_size`: most content bytes in one chunk to a recipient; `None`: no limit
+        /// `msrp_chunk_size`: maximum content bytes in one chunk to a recipient; `None`: no limit
         /// (readings N57).
         pub chunk_bytes: Option<u64>,
         /// `msrp_memory`: bytes of content that all sessions may keep in memory.
         pub memory_bytes: usize,
         /// `msrp_session_memory`: bytes of content that one session may keep in memory.
         pub session_memory_bytes: usize,
-        /// `msrp_spool_dir`: folder for content beyond that.
+        /// `msrp_spool_dir`: folder for content that exceeds these.
         pub spool_dir: SpoolDir,
-        /// `msrp_spool`: bytes that all spool files together may have.
+        /// `msrp_spool`: maximum bytes of all spool files together.
         pub spool_bytes: u64,
-        /// `msrp_stall_timeout`: how long a recipient may take no byte.
+        /// `msrp_stall_timeout`: how long a recipient may accept no data.
         pub stall_timeout: Duration,
-        /// `spool_ttl`: how long a complete message is kept for a recipient that is slow to take
-        /// it, and how long the originator may take for it; `None`: no limit but the age of the
-        /// session (readings N49).
+        /// `spool_ttl`: how long a complete message is kept for a slow recipient, and how long the
+        /// originator may take to send it; `None`: no limit except the age of the session (readings
+        /// N49).
         pub spool_ttl: Option<Duration>,
-        /// `msrp_max_connections`: most MSRP connections at once.
+        /// `msrp_max_connections`: maximum number of MSRP connections.
         pub max_connections: usize,
-        /// `msrp_max_unbound`: most accepted connections that have not named a session yet.
+        /// `msrp_max_unbound`: maximum number of accepted connections that have not named a session
+        /// yet.
         pub max_unbound: usize,
-        /// `msrp_max_unbound_per_source`: the same from one source; 0: no limit of its own.
+        /// `msrp_max_unbound_per_source`: the same for one source; 0: no separate limit.
         pub max_unbound_per_source: usize,
         /// `msrp_tls_certificate`: certificate chain, PEM.
         pub tls_certificate: Option<String>,
         /// `msrp_tls_private_key`: its key, PEM.
         pub tls_private_key: Option<String>,
-        /// `msrp_tls_ca_file`: whom to trust where a session description has no fingerprint, PEM.
-        /// Not set: the system's.
+        /// `msrp_tls_ca_file`: trusted authorities for session descriptions without a fingerprint,
+        /// PEM. Not set: the system's.
         pub tls_ca_file: Option<String>,
-        /// `max_sessions`: most sessions at once; beyond it an INVITE is answered with 503.
+        /// `max_sessions`: maximum number of sessions; a further INVITE is answered with 503.
         pub max_sessions: usize,
-        /// `max_sessions_per_sender`: the same of one originator; 0: no limit of its own.
+        /// `max_sessions_per_sender`: the same for one originator; 0: no separate limit.
         pub max_sessions_per_sender: usize,
-        /// `contact_uri`: where requests inside of our dialogs reach this proxy. Not set: its first
-        /// listener.
+        /// `contact_uri`: the address of this proxy for requests inside our dialogs. Not set: its
+        /// first listener.
         pub contact_uri: Option<String>,
         /// `require_session_timer`: which Session-Expires is refused (readings N1).
         pub require_session_timer: SessionTimerCheck,
-        /// `session_expires`: interval towards an originator who names none, in seconds.
+        /// `session_expires`: interval towards an originator that names none, in seconds.
         pub session_expires_s: u32,
-        /// `leg_session_expires`: interval asked of recipients, in seconds; 0: none is asked
-        /// (readings N44).
+        /// `leg_session_expires`: interval requested of recipients, in seconds; 0: none is
+        /// requested (readings N44).
         pub leg_session_expires_s: u32,
         /// `leg_timeout`: how long a recipient may ring (readings N20).
         pub leg_timeout: Duration,
-        /// `max_parallel_legs`: most INVITEs of a session that wait for a final answer; `None`: no
-        /// limit (readings N36).
+        /// `max_parallel_legs`: maximum number of INVITEs of a session that wait for a final
+        /// answer; `None`: no limit (readings N36).
         pub max_parallel_legs: Option<usize>,
         /// `legs_per_second`: INVITEs that a session sends in a second; `None`: no limit (readings
         /// N36).
         pub legs_per_second: Option<u32>,
-        /// `all_failed_response`: what the originator gets when no recipient answers 2xx (readings
-        /// N20).
+        /// `all_failed_response`: the answer to the originator when no recipient answers 2xx
+        /// (readings N20).
         pub all_failed_response: AllFailedResponse,
         /// `leg_ack`: when a recipient's 2xx gets its ACK (readings N43).
         pub leg_ack: LegAck,
-        /// `ack_wait`: how long recipients who answered wait for the originator's ACK (readings
-        /// N43).
+        /// `ack_wait`: how long recipients that have answered wait for the originator's ACK
+        /// (readings N43).
         pub ack_wait: Duration,
         /// `large_no_destinations_text`: spelling of the Warning for an empty list (readings N11).
         pub no_destinations_text: NoDestinationsText,
@@ -98,51 +99,51 @@ unset_at_first! {
     }
 }
 
-/// Where content goes that does not fit into memory.
+/// Destination of content that does not fit into memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SpoolDir {
-    /// To the state directory, if there is one.
+    /// The state directory, if there is one.
     #[default]
     OfState,
-    /// To this folder.
+    /// This folder.
     At(PathBuf),
-    /// Nowhere: the sender is held back instead.
+    /// None: the sender is held back instead.
     Nowhere,
 }
 
 /// Which Session-Expires of an originator is refused (readings N1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SessionTimerCheck {
-    /// One that would make us refresh.
+    /// A Session-Expires that would make us refresh.
     #[default]
     Lenient,
-    /// Everything but `refresher=uac`, as 9.1.2-6 is written.
+    /// Everything except `refresher=uac`, as 9.1.2-6 is written.
     Literal,
     /// None.
     Off,
 }
 
-/// What the originator gets when no recipient answers 2xx (readings N20).
+/// The answer to the originator when no recipient answers 2xx (readings N20).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AllFailedResponse {
-    /// 480, which means nothing else here.
+    /// 480, which has no other meaning here.
     #[default]
     TemporarilyUnavailable,
-    /// What RFC 3261 §16.7 chooses among the recipients' answers.
+    /// The answer that RFC 3261 §16.7 chooses among the recipients'.
     Best,
 }
 
 /// When a recipient's 2xx gets its ACK (readings N43).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LegAck {
-    /// When the originator's has come (9.1.2-ack-1).
+    /// When the originator's has arrived (9.1.2-ack-1).
     #[default]
     OnSenderAck,
     /// At once.
     Immediate,
 }
 
-/// How the Warning for an empty list is spelt (readings N11).
+/// Spelling of the Warning for an empty list (readings N11).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NoDestinationsText {
     /// With its number, as in pager mode.
@@ -152,16 +153,16 @@ pub enum NoDestinationsText {
     Bare,
 }
 
-/// Why the parameters of large message mode do not fit each other.
+/// Conflicts between the parameters of large message mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LargeModeError {
     /// Addresses to advertise, but no listener.
     NothingToAdvertise,
-    /// Peers would be told the unspecified address.
+    /// Peers would be given the unspecified address.
     UnspecifiedAddress,
     /// A TLS listener without a certificate.
     NoCertificate,
-    /// Of certificate and private key there is only one.
+    /// Only one of certificate and private key is set.
     HalfACertificate,
     /// Authorities without a certificate of our own.
     OnlyAuthorities,
@@ -176,18 +177,18 @@ impl fmt::Display for LargeModeError {
                 "msrp_advertise is set, but msrp_listen is not"
             }
             LargeModeError::UnspecifiedAddress => {
-                "msrp_listen is the unspecified address: say with msrp_advertise where peers reach it"
+                "msrp_listen is the unspecified address: set msrp_advertise to the address where peers reach it"
             }
             LargeModeError::NoCertificate => {
                 "msrp_listen has TLS: set msrp_tls_certificate and msrp_tls_private_key"
             }
             LargeModeError::HalfACertificate => {
-                "of msrp_tls_certificate and msrp_tls_private_key there is only one: set both"
+                "only one of msrp_tls_certificate and msrp_tls_private_key is set: set both"
             }
             LargeModeError::OnlyAuthorities => {
                 "msrp_tls_ca_file is set, but msrp_tls_certificate is not"
             }
-            LargeModeError::NoLegTransport => "msrp_transport is what no msrp_listen has",
+            LargeModeError::NoLegTransport => "no msrp_listen uses msrp_transport",
         })
     }
 }
@@ -195,12 +196,12 @@ impl fmt::Display for LargeModeError {
 impl std::error::Error for LargeModeError {}
 
 impl LargeModePolicy {
-    /// Whether there is large message mode at all.
+    /// Whether large message mode is enabled.
     pub fn is_on(&self) -> bool {
         !self.listen.is_empty()
     }
 
-    /// Where peers reach us over this transport. `None`: nowhere.
+    /// Our address for peers over this transport. `None`: there is none.
     pub fn advertised(&self, transport: Transport) -> Option<SocketAddr> {
         let of = |listeners: &[MsrpListener]| {
             let mut of_transport = listeners.iter().filter(|l| l.transport == transport);

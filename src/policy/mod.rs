@@ -1,4 +1,4 @@
-//! Service provider policy: what the operator configured, and what follows from it.
+//! Service provider policy: the operator's configuration, and values derived from it.
 
 mod given;
 mod group_uris;

@@ -1,11 +1,11 @@
-//! One parameter: everything that is known of it, and how a value gets into the settings.
+//! One parameter: its description, and how a value is applied to the settings.
 
 use std::fmt;
 
 use super::settings::Settings;
 use super::value::{ParameterError, sip_uri, yes_or_no};
 
-/// The values that a parameter takes, and where they go.
+/// The values of a parameter, and the field that they set.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// Yes or no, also written as 1 or 0.
@@ -14,20 +14,20 @@ pub enum Kind {
     Number {
         /// Its range.
         range: Range,
-        /// Takes one of this range.
+        /// Applies a number of this range.
         set: fn(&mut Settings, usize),
     },
     /// One of these words.
     Words(&'static [Word]),
     /// A sip: or sips: URI.
     Uri(Setter),
-    /// Any other text. Its setter says which are refused.
+    /// Any other text. Its setter refuses invalid ones.
     Text(Setter),
     /// A text that is never shown.
     Secret(Setter),
 }
 
-/// Takes a text into the settings, or refuses it.
+/// Applies a text to the settings, or refuses it.
 pub(super) type Setter = fn(&mut Settings, &str) -> Result<(), ParameterError>;
 
 impl Kind {
@@ -52,23 +52,23 @@ impl Kind {
     }
 }
 
-/// The numbers that a parameter takes.
+/// The range of a numeric parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// Smallest number.
     pub min: usize,
-    /// Largest number. [`UNLIMITED`]: there is no limit that an operator could run into.
+    /// Largest number. [`UNLIMITED`]: no practical limit.
     pub max: usize,
-    /// What is counted, such as seconds. Empty: it goes without saying.
+    /// The unit, such as seconds. Empty: obvious.
     pub unit: &'static str,
-    /// What 0 means, where it is no quantity. Then 0 is a value even where `min` is above it.
+    /// The meaning of 0, if it is not a quantity. Then 0 is allowed even if `min` is above it.
     pub zero: &'static str,
 }
 
 /// The largest number of a parameter that has no upper limit of its own.
 pub const UNLIMITED: usize = usize::MAX >> 1;
 
-/// A word that a parameter takes, and what it sets.
+/// A word that a parameter accepts, and its effect.
 #[derive(Clone, Copy)]
 pub struct Word {
     /// The word.
@@ -127,7 +127,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// What a value looks like, for an operator.
+/// The form of a value, for an operator.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -156,18 +156,17 @@ impl fmt::Display for Kind {
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
-    /// What its values are.
+    /// Its values.
     pub kind: Kind,
-    /// Its default as an operator would write it. Empty: there is none, or it follows from other
-    /// parameters.
+    /// Its default as an operator would write it. Empty: none, or derived from other parameters.
     pub default: &'static str,
-    /// What it says, in a few words.
+    /// A short description.
     pub help: &'static str,
     /// Whether it can change while the proxy runs.
     pub is_tunable: bool,
-    /// How many values it may have: 1, or more where a further value adds to those before it.
+    /// Maximum number of values; if more than 1, each further value is added to the previous ones.
     pub most_values: usize,
-    /// Its value in force, where that is not what was given or the default.
+    /// Its value in force, if that is neither the given value nor the default.
     pub(super) in_force: Option<fn(&Settings) -> &str>,
 }
 
@@ -209,7 +208,7 @@ impl Parameter {
         }
     }
 
-    /// Whether a further value adds to those before it.
+    /// Whether further values are added to the previous ones.
     pub fn is_repeatable(&self) -> bool {
         self.most_values > 1
     }
@@ -219,7 +218,7 @@ impl Parameter {
         matches!(self.kind, Kind::Secret(_))
     }
 
-    /// The smallest and the largest value of one whose values are numbers. A yes or no is 1 or 0.
+    /// The smallest and the largest value of a numeric parameter. A yes or no is 1 or 0.
     pub fn numbers(&self) -> Option<(usize, usize)> {
         match self.kind {
             Kind::Flag(_) => Some((0, 1)),
@@ -234,19 +233,19 @@ impl Parameter {
         }
     }
 
-    /// Whether a number between the smallest and the largest value can be refused.
+    /// Whether a number in the range can be refused.
     pub fn is_checked(&self) -> bool {
         let has_gaps = match self.kind {
             Kind::Number { range, .. } => range.is_gap_above_zero(),
             Kind::Words(_) => true,
             _ => false,
         };
-        // One that depends on other parameters may not fit them.
+        // A parameter that depends on others may conflict with them.
         has_gaps || self.in_force.is_some()
     }
 
-    /// Takes a value into the settings, in place of its value there or beside it. Returns the one
-    /// spelling of a value that can be spelt in several ways.
+    /// Applies a value to the settings; it replaces the present value or is added to it. Returns
+    /// the canonical spelling of the value.
     pub(super) fn read<'a>(
         &self,
         settings: &mut Settings,

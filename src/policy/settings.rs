@@ -1,4 +1,4 @@
-//! What the operator configured, and whether it fits together.
+//! The operator's configuration, and its consistency.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,17 +16,17 @@ use crate::sip::Uri;
 
 unset_at_first! {
     /// Everything the operator can configure; its fields are the parameters, which
-    /// [`ALL_PARAMETERS`](super::ALL_PARAMETERS) describes. [`Settings::default`] is the safe
-    /// start: nobody is trusted and no address is ours.
+    /// [`ALL_PARAMETERS`](super::ALL_PARAMETERS) describes. [`Settings::default`] is safe: nobody
+    /// is trusted and no address is served.
     #[derive(Clone, Debug)]
     pub struct Settings {
         /// `exploder_uri`: the addresses for 1-to-many messages, each a SIP URI.
         pub exploder_uris: Vec<String>,
         /// `controlling_uri`: the addresses for ad-hoc groups, each a SIP URI.
         pub controlling_uris: Vec<String>,
-        /// `outbound_proxy`: where outgoing requests go; without it their Request-URI decides.
+        /// `outbound_proxy`: next hop of outgoing requests; without it their Request-URI decides.
         pub outbound_proxy: Option<ServiceUri>,
-        /// `dns_server`: who is asked for names; without it those of the system.
+        /// `dns_server`: name servers; without them those of the system.
         pub dns_servers: Vec<SocketAddr>,
         /// `express`: whether copies may leave past the proxy's transactions.
         pub express: bool,
@@ -34,75 +34,73 @@ unset_at_first! {
         pub isf_uri: Option<ServiceUri>,
         /// `isf_codes`: the failures that lead to interworking.
         pub isf_codes: StatusCodes,
-        /// `interworking`: whether policy allows it. Not set: where an ISF is configured.
+        /// `interworking`: whether policy allows it. Not set: yes if an ISF is configured.
         pub interworking: Option<bool>,
-        /// `identity_source`: who says who the originator is.
+        /// `identity_source`: source of the originator's identity.
         pub identity_source: IdentitySource,
-        /// `trusted_peer`: from where P-Asserted-Identity is believed.
+        /// `trusted_peer`: addresses from which P-Asserted-Identity is believed.
         pub trusted_peers: TrustedPeers,
-        /// `required_user_agent`: products of which the User-Agent has to name one.
+        /// `required_user_agent`: products, one of which the User-Agent must contain.
         pub required_user_agent: Vec<Product>,
         /// `allow_anonymity`: whether originators may ask for anonymity.
         pub allow_anonymity: bool,
-        /// `max_recipients`: most distinct recipients of one request.
+        /// `max_recipients`: maximum number of distinct recipients of one request.
         pub max_recipients: usize,
         /// `max_outstanding_per_sender`, `..._source` and `..._destination`: most recipients
         /// awaited for each of them.
         pub shares: ShareLimits,
-        /// `missing_list_code`: what a request without a resource list is answered with.
+        /// `missing_list_code`: the answer to a request without a resource list.
         pub missing_list_code: MissingListCode,
-        /// `history_unqualified`: what the history list says of entries without copyControl.
+        /// `history_unqualified`: how the history list treats entries without copyControl.
         pub history_unqualified: HistoryUnqualified,
-        /// `exploder_service`: which service copies of a 1-to-many message name.
+        /// `exploder_service`: the service named in copies of a 1-to-many message.
         pub exploder_service: ExploderService,
-        /// `drop_headers`: names of header fields that are not passed on, beyond those that never
-        /// are.
+        /// `drop_headers`: names of further header fields that are not passed on.
         pub drop_headers: Vec<String>,
-        /// `require_ids`: whether Conversation-ID and Contribution-ID have to be there.
+        /// `require_ids`: whether Conversation-ID and Contribution-ID are mandatory.
         pub require_ids: bool,
-        /// `trigger`: what marks a request as a CPM Standalone Message.
+        /// `trigger`: how a CPM Standalone Message is recognised.
         pub trigger: Trigger,
-        /// `group_source`: where group documents come from, in the order asked.
+        /// `group_source`: sources of group documents, in the order asked.
         pub group_sources: Vec<String>,
-        /// `group_uri`: which addresses are groups'.
+        /// `group_uri`: which addresses belong to groups.
         pub group_uris: GroupUris,
         /// `unknown_group_code`: answer to requests for groups that do not exist.
         pub unknown_group_code: UnknownGroupCode,
-        /// `max_group_members`: most distinct members that a message goes to.
+        /// `max_group_members`: maximum number of distinct members that receive a message.
         pub max_group_members: usize,
-        /// `group_nesting`: through how many groups, one after another, a message may have come
-        /// that a group sends on.
+        /// `group_nesting`: the number of groups in succession that a message may have passed for a
+        /// group to still forward it.
         pub group_nesting: u32,
-        /// `copy_to_sender`: whether a member who sends to the group gets a copy.
+        /// `copy_to_sender`: whether a member that sends to the group gets a copy.
         pub copy_to_sender: bool,
-        /// `xcap_user` and `xcap_password`: what the XDMS knows us by.
+        /// `xcap_user` and `xcap_password`: our credentials at the XDMS.
         pub xcap_user: Option<String>,
         /// See `xcap_user`.
         pub xcap_password: Option<String>,
-        /// `xcap_ca_file`: certificates that the XDMS is trusted by, in place of the system's.
+        /// `xcap_ca_file`: authorities trusted for the XDMS, instead of the system's.
         pub xcap_ca_file: Option<String>,
-        /// `group_processes`: how many processes look groups up.
+        /// `group_processes`: number of processes that look up groups.
         pub group_processes: usize,
         /// `group_timeout`: milliseconds that a source may take.
         pub group_timeout_ms: usize,
         /// `group_lifetime`: seconds that a group is taken from the cache.
         pub group_lifetime_s: usize,
-        /// `imdn`: what becomes of disposition notifications that come to an address of the
-        /// service.
+        /// `imdn`: how to treat disposition notifications to an address of the service.
         pub imdn: Imdn,
-        /// `group_receipts`: how notifications from members of a pre-defined group go on.
+        /// `group_receipts`: how notifications from members of a pre-defined group are forwarded.
         pub group_receipts: GroupReceipts,
-        /// `imdn_ttl`: seconds for which a message's sender is known.
+        /// `imdn_ttl`: seconds for which a message's sender is kept.
         pub imdn_ttl_s: usize,
-        /// `imdn_records`: most messages whose sender is known; 0: none.
+        /// `imdn_records`: maximum number of messages whose sender is kept; 0: none.
         pub imdn_records: usize,
-        /// `failure_imdn`: whether a sender who asks for it is told when all recipients of a
+        /// `failure_imdn`: whether a sender that asks for it is notified when all recipients of a
         /// MESSAGE have failed.
         pub failure_imdn: bool,
-        /// `request_records`: most requests that are remembered at once; 0: none.
+        /// `request_records`: maximum number of remembered requests; 0: none.
         pub request_records: usize,
-        /// `state_dir`: where the service keeps what outlives it, and spools; `None`: nowhere. See
-        /// [`prepare_state_dir`](Self::prepare_state_dir).
+        /// `state_dir`: folder for data that outlives the service, and for the spool; `None`: no
+        /// folder. See [`prepare_state_dir`](Self::prepare_state_dir).
         pub state_dir: Option<PathBuf>,
         /// `store`: where accepted messages are kept until their recipients have ended; `None`: in
         /// memory only. See [`prepare_store_dir`](Self::prepare_store_dir).
@@ -114,14 +112,14 @@ unset_at_first! {
         /// `id_key_file`: the operator's own key for Call-IDs and tags. Not set: the one in the
         /// state directory.
         pub id_key_file: Option<String>,
-        /// `warning_agent`: the host that Warning header fields name. Not set: that of the
+        /// `warning_agent`: the host named in Warning header fields. Not set: that of the
         /// Request-URI.
         pub warning_agent: Option<String>,
         /// `oma_release`: the release in User-Agent and Server (Appendix D).
         pub oma_release: String,
-        /// What is about large message mode.
+        /// Settings of large message mode.
         pub large_mode: LargeModePolicy = LargeModePolicy::unset(),
-        /// What the operator wrote.
+        /// The values as written by the operator.
         pub(super) given: Given,
     }
 }
@@ -129,7 +127,7 @@ unset_at_first! {
 /// Most recipients awaited for one of a kind; 0: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShareLimits {
-    /// For an originator.
+    /// For each originator.
     pub sender: usize,
     /// For an address that requests come from, which is no trusted peer.
     pub source: usize,
@@ -137,7 +135,7 @@ pub struct ShareLimits {
     pub destination: usize,
 }
 
-/// Who says who the originator is (readings N30).
+/// Source of the originator's identity (readings N30).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IdentitySource {
     /// P-Asserted-Identity from a trusted peer, or what the routing script set.
@@ -169,7 +167,7 @@ pub enum ExploderService {
     Single,
 }
 
-/// What marks a request as a CPM Standalone Message (readings N26).
+/// How a CPM Standalone Message is recognised (readings N26).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trigger {
     /// The ICSI in Accept-Contact.
@@ -189,43 +187,43 @@ pub enum UnknownGroupCode {
     Forbidden,
 }
 
-/// What becomes of disposition notifications to an address of the service (readings N37).
+/// How to treat disposition notifications to an address of the service (readings N37).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Imdn {
-    /// They go on to the sender of the message that they are about.
+    /// They are forwarded to the sender of the message they are about.
     #[default]
     Forward,
     /// They are left to the routing script.
     Script,
 }
 
-/// How disposition notifications from members of a pre-defined group go on to the sender (readings
-/// N37).
+/// How disposition notifications from members of a pre-defined group are forwarded to the sender
+/// (readings N37).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupReceipts {
-    /// In the name of the group, without what names the member.
+    /// In the name of the group, without anything that names the member.
     #[default]
     Nameless,
     /// As the member sent them.
     AsReceived,
 }
 
-/// Why the parameters do not fit each other.
+/// Conflicts between the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingsError {
-    /// No address is ours.
+    /// No address is served.
     NoAddress,
     /// One address would be of two kinds (readings N2).
     Overlap,
     /// Interworking is to be allowed, but there is no ISF.
     NoIsf,
-    /// Failures are to be counted, but no message is to be known.
+    /// `failure_imdn` is on, but no records are kept.
     NoRecords,
     /// Messages are to be kept, but the ids of their copies would change with each start.
     NoKey,
-    /// Of `group_source` and `group_uri` there is only one.
+    /// Only one of `group_source` and `group_uri` is set.
     HalfAGroup,
-    /// The parameters of large message mode do not fit.
+    /// A conflict between parameters of large message mode.
     LargeMode(LargeModeError),
 }
 
@@ -247,9 +245,7 @@ impl fmt::Display for SettingsError {
             SettingsError::NoKey => {
                 "store is set, but neither state_dir nor id_key_file, by which copies are known again"
             }
-            SettingsError::HalfAGroup => {
-                "group_source says where groups are and group_uri which addresses they have: set both"
-            }
+            SettingsError::HalfAGroup => "group_source and group_uri need each other: set both",
             SettingsError::LargeMode(error) => return error.fmt(f),
         })
     }
@@ -287,7 +283,7 @@ impl Settings {
         Ok(self.large_mode.check()?)
     }
 
-    /// The ISF, where policy allows interworking.
+    /// The ISF, if policy allows interworking.
     pub fn interworking_to(&self) -> Option<&ServiceUri> {
         self.isf_uri
             .as_ref()
@@ -295,7 +291,7 @@ impl Settings {
     }
 }
 
-/// The addresses, which are SIP URIs: their parameters take nothing else.
+/// The addresses as SIP URIs; their parameters accept nothing else.
 fn parsed(uris: &[String]) -> impl Iterator<Item = Uri<'_>> {
     uris.iter().filter_map(|text| Uri::parse(text).ok())
 }

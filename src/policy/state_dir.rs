@@ -1,4 +1,4 @@
-//! The state directory: what the service keeps from one start to the next, and what it spools.
+//! The state directory: data kept from one start to the next, and the spool.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::value::ParameterError;
 use crate::random::try_fill_random;
 
-/// Where it is unless the operator names another place.
+/// The default path.
 pub(super) const DEFAULT: &str = "/var/lib/kamailio/cpm";
 
 /// The parameters that name directories.
@@ -21,10 +21,10 @@ pub(super) const STATE_DIR: &str = "state_dir";
 pub(super) const SPOOL_DIR: &str = "msrp_spool_dir";
 pub(super) const STORE: &str = "store";
 
-/// What the parameter says where there is to be none.
+/// The value that disables it.
 pub(super) const NONE: &str = "none";
 
-/// Nobody but the proxy reads what is in it.
+/// Only the proxy may read its content.
 const MODE: u32 = 0o700;
 
 /// Permissions that would let others replace the files of the service.
@@ -63,7 +63,7 @@ impl fmt::Display for StateDirError {
         match &self.cause {
             Cause::NotMade(error) => write!(f, "cannot be made: {error}"),
             Cause::SymbolicLink => f.write_str("is a symbolic link: name the directory itself"),
-            Cause::NoDirectory => f.write_str("is no directory"),
+            Cause::NoDirectory => f.write_str("is not a directory"),
             Cause::OfSomebodyElse { owner, us } => {
                 write!(
                     f,
@@ -73,7 +73,7 @@ impl fmt::Display for StateDirError {
             Cause::WritableByOthers(mode) => {
                 write!(
                     f,
-                    "can be written to by others (mode {mode:03o}): make that 700"
+                    "can be written to by others (mode {mode:03o}): change it to 700"
                 )
             }
             Cause::NotWritable(error) => write!(f, "cannot be written to: {error}"),
@@ -83,7 +83,7 @@ impl fmt::Display for StateDirError {
 
 impl std::error::Error for StateDirError {}
 
-/// Reads the parameter. `None`: there is to be no state directory.
+/// Reads the parameter. `None`: no state directory is wanted.
 pub(super) fn parse(text: &str) -> Result<Option<PathBuf>, ParameterError> {
     match Path::new(text) {
         _ if text == NONE => Ok(None),
@@ -120,12 +120,12 @@ impl Settings {
         Ok(kept_in_memory(path))
     }
 
-    /// Makes the state directory and sees that it is fit for use, once, when the service starts.
-    /// `runs_as`: `None` where the proxy stays who it is. From then on
-    /// [`state_dir`](Self::state_dir) is a directory that can be used, or `None`.
+    /// Creates the state directory and checks that it is fit for use, once, when the service
+    /// starts. `runs_as`: `None` if the proxy keeps its user. From then on
+    /// [`state_dir`](Self::state_dir) is a usable directory, or `None`.
     ///
-    /// A directory that the operator has named is an error where it cannot be used; the default one
-    /// is done without, and the value says why.
+    /// An unusable directory that the operator has named is an error; without the default one the
+    /// service continues, and the returned value has the reason.
     pub fn prepare_state_dir(
         &mut self,
         runs_as: Option<RunsAs>,
@@ -145,16 +145,15 @@ impl Settings {
                 if self.is_given(STATE_DIR) {
                     return Err(error);
                 }
-                // It always is a value.
+                // This value is always valid.
                 let _ = self.set(STATE_DIR, NONE);
                 Ok(Some(error))
             }
         }
     }
 
-    /// Makes the folder of the spool where it has one of its own, and sees that it is fit for use,
-    /// once, when the service starts. Gives back the file system's name if the spool lies in
-    /// memory.
+    /// Creates the spool's folder if it has its own, and checks that it is fit for use, once, when
+    /// the service starts. Returns the file system's name if the spool is in memory.
     pub fn prepare_spool_dir(
         &self,
         runs_as: Option<RunsAs>,
@@ -169,7 +168,7 @@ impl Settings {
         Ok(self.spool_dir().and_then(kept_in_memory))
     }
 
-    /// Where content of large messages goes that does not fit into memory; `None`: nowhere.
+    /// The folder for content of large messages that does not fit into memory; `None`: none.
     pub fn spool_dir(&self) -> Option<&Path> {
         match &self.large_mode.spool_dir {
             SpoolDir::OfState => self.state_dir.as_deref(),
@@ -179,7 +178,7 @@ impl Settings {
     }
 }
 
-/// What is spooled there takes the memory that the spool is to spare.
+/// Content spooled there uses the memory that the spool should save.
 fn kept_in_memory(path: &Path) -> Option<&'static str> {
     const RAMFS_MAGIC: u32 = 0x8584_58f6;
     const TMPFS_MAGIC: u32 = 0x0102_1994;
@@ -206,7 +205,8 @@ fn prepare(path: &Path, runs_as: Option<RunsAs>) -> Result<(), Cause> {
     }
     let us = runs_as.map_or_else(|| geteuid().as_raw(), |runs_as| runs_as.user);
     let owner = found.uid();
-    // Root's may be ours by its group or by an access list: the file below tells.
+    // A root-owned directory may be usable by its group or by an access list: the file below shows
+    // it.
     if owner != us && (owner != 0 || runs_as.is_some()) {
         return Err(Cause::OfSomebodyElse { owner, us });
     }
@@ -222,7 +222,7 @@ fn make(path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     match DirBuilder::new().mode(MODE).create(path) {
-        // Another proxy has been quicker.
+        // Another proxy created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         made => made?,
     }
@@ -232,7 +232,7 @@ fn make(path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
     }
 }
 
-/// What permissions say is not all: the file system may be read-only, or full.
+/// Permissions do not tell everything: the file system may be read-only, or full.
 fn try_file(path: &Path) -> io::Result<()> {
     let mut random = [0; 8];
     try_fill_random(&mut random)?;
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::policy::Parameter;
 
-    /// A folder of this test alone.
+    /// A folder for this test only.
     fn scratch(test: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("cpm-{test}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
@@ -295,11 +295,11 @@ mod tests {
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o770)).unwrap();
         for (path, why) in [
-            (&file, "is no directory"),
+            (&file, "is not a directory"),
             (&link, "is a symbolic link: name the directory itself"),
             (
                 &open,
-                "can be written to by others (mode 770): make that 700",
+                "can be written to by others (mode 770): change it to 700",
             ),
             (&file.join("below"), "cannot be made: Not a directory"),
         ] {
@@ -320,7 +320,10 @@ mod tests {
             ..Settings::default()
         };
         let notice = settings.prepare_state_dir(None).unwrap().unwrap();
-        assert!(notice.to_string().ends_with("is no directory"), "{notice}");
+        assert!(
+            notice.to_string().ends_with("is not a directory"),
+            "{notice}"
+        );
         assert_eq!(settings.state_dir, None);
         let parameter = Parameter::named("state_dir").unwrap();
         assert_eq!(settings.values(parameter), ["none"]);
@@ -358,7 +361,7 @@ mod tests {
 
     #[test]
     fn memory_is_no_disk() {
-        // Wherever tests run, this is tmpfs, or it is not there.
+        // Wherever tests run, this is tmpfs, or does not exist.
         let shm = Path::new("/dev/shm");
         assert_eq!(kept_in_memory(shm), shm.exists().then_some("tmpfs"));
         assert_eq!(kept_in_memory(Path::new("/proc")), None);

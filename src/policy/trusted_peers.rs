@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-/// A set of addresses and networks. Empty at first: nobody is trusted.
+/// A set of addresses and networks. Initially empty: nobody is trusted.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedPeers {
     networks: Vec<Network>,
@@ -20,9 +20,9 @@ struct Network {
 pub enum PeerError {
     /// Neither an IP address nor a network.
     NotAnAddress,
-    /// The prefix length is no number, or longer than the address.
+    /// The prefix length is not a number, or longer than the address.
     BadPrefix,
-    /// Bits are set behind the prefix: which network is meant is a guess.
+    /// Bits after the prefix are set, so the network is ambiguous.
     HostBits,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for PeerError {
         f.write_str(match self {
             PeerError::NotAnAddress => "is not an IP address or network",
             PeerError::BadPrefix => "has a prefix length that does not fit its address",
-            PeerError::HostBits => "has address bits behind its prefix",
+            PeerError::HostBits => "has address bits after its prefix",
         })
     }
 }

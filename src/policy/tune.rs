@@ -1,5 +1,4 @@
-//! Values get in and out: the defaults, what the operator sets, what changes while the proxy runs,
-//! and what is in force.
+//! Values of parameters: defaults, setting, changes while the proxy runs, and the values in force.
 
 use std::fmt;
 
@@ -9,7 +8,7 @@ use super::parameters::ALL;
 use super::settings::{Settings, SettingsError};
 use super::value::ParameterError;
 
-/// What is shown in place of a secret.
+/// Shown in place of a secret.
 const SECRET: &str = "(set)";
 
 impl Default for Settings {
@@ -19,7 +18,7 @@ impl Default for Settings {
         for parameter in ALL {
             if !parameter.default.is_empty() {
                 let read = parameter.read(&mut settings, parameter.default);
-                // A test goes through all of them.
+                // A test covers all of them.
                 debug_assert!(read.is_ok(), "{}", parameter.name);
             }
         }
@@ -52,8 +51,8 @@ impl Settings {
         self.given.values(name).next().is_some()
     }
 
-    /// The values in force of one parameter: none, one, or for a repeatable one several. A secret
-    /// is not told.
+    /// The values in force of one parameter: none, one, or for a repeatable one several. Secrets
+    /// are not shown.
     pub fn values(&self, parameter: &Parameter) -> Vec<&str> {
         if let Some(in_force) = parameter.in_force {
             return vec![in_force(self)];
@@ -68,8 +67,7 @@ impl Settings {
         values
     }
 
-    /// The settings with another value for a parameter that can change while the proxy runs.
-    /// `None`: it has that value.
+    /// The settings with another value for a tunable parameter. `None`: it already has that value.
     pub fn tuned(&self, name: &str, value: &str) -> Result<Option<Self>, TuneError> {
         let parameter = Parameter::named(name).ok_or(ParameterError::Unknown)?;
         if !parameter.is_tunable {
@@ -82,12 +80,12 @@ impl Settings {
         Ok(is_other.then_some(tuned))
     }
 
-    /// All that the operator has given, for [`read`](Self::read) in whatever process.
+    /// Everything given by the operator, for [`read`](Self::read) in any process.
     pub fn write(&self) -> Vec<u8> {
         self.given.write()
     }
 
-    /// The settings that [`write`](Self::write) has written. `None`: these are none.
+    /// The settings written by [`write`](Self::write). `None`: the bytes are something else.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut settings = Settings::default();
         for (name, value) in Given::read(bytes)?.iter() {
@@ -100,13 +98,13 @@ impl Settings {
 /// Why a parameter cannot change while the proxy runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TuneError {
-    /// It is read when the proxy starts, only then.
+    /// It is read only when the proxy starts.
     NotTunable,
     /// It cannot have this value.
     Parameter(ParameterError),
-    /// The value does not fit the other parameters.
+    /// The value conflicts with other parameters.
     Settings(SettingsError),
-    /// Another process does not come to the end of its change.
+    /// Another process has not finished its change.
     Busy,
     /// All settings together have become too long.
     TooLong,
@@ -129,9 +127,9 @@ impl fmt::Display for TuneError {
         match self {
             TuneError::NotTunable => f.write_str("takes effect at a restart only"),
             TuneError::Parameter(error) => error.fmt(f),
-            TuneError::Settings(error) => write!(f, "does not fit: {error}"),
+            TuneError::Settings(error) => write!(f, "is not possible: {error}"),
             TuneError::Busy => f.write_str("cannot be set: another change is under way"),
-            TuneError::TooLong => f.write_str("is too long, with all other settings"),
+            TuneError::TooLong => f.write_str("is too long together with all other settings"),
         }
     }
 }
@@ -159,7 +157,7 @@ mod tests {
         }
     }
 
-    /// What a field is before the rows have been applied is never seen.
+    /// The initial value of a field, before the rows have been applied, is never visible.
     #[test]
     fn every_value_that_has_to_be_something_has_a_default() {
         for row in ALL {
@@ -304,7 +302,7 @@ mod tests {
             (
                 "interworking",
                 "1",
-                "does not fit: interworking is on, but isf_uri is not set",
+                "is not possible: interworking is on, but isf_uri is not set",
             ),
         ] {
             let error = settings.tuned(name, value).unwrap_err();

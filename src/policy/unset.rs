@@ -1,8 +1,7 @@
-//! Structs whose defaults stand in the table of parameters.
+//! Structs whose defaults are in the table of parameters.
 
-/// Defines a struct with a constructor `unset`, in which each field is at its type's own `Default`:
-/// the ground on which the defaults of the table of parameters are put. Nobody sees it without
-/// them.
+/// Defines a struct with a constructor `unset`, in which each field has its type's own `Default`.
+/// The defaults of the table of parameters are then applied to it; it is never used without them.
 macro_rules! unset_at_first {
     ($(#[$meta:meta])* pub struct $name:ident {
         $($(#[$field_meta:meta])* $visibility:vis $field:ident: $type:ty $(= $unset:expr)?,)*

@@ -1,4 +1,4 @@
-//! Values of parameters: how they are read, and why one is refused.
+//! Parsing of parameter values, and reasons for refusal.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -64,7 +64,7 @@ impl fmt::Display for ParameterError {
         match self {
             ParameterError::Unknown => f.write_str("is not a parameter"),
             ParameterError::NotASipUri => f.write_str("is not a sip: or sips: URI"),
-            ParameterError::TooMany(limit) => write!(f, "comes after {limit} others, the limit"),
+            ParameterError::TooMany(limit) => write!(f, "exceeds the limit of {limit} values"),
             ParameterError::NotAServer => f.write_str("is not ADDRESS or ADDRESS:PORT"),
             ParameterError::NotYesOrNo => f.write_str("is neither yes (1) nor no (0)"),
             ParameterError::OutOfRange { min, max, or_zero } => {
@@ -113,14 +113,14 @@ impl ServiceUri {
         &self.text
     }
 
-    /// Whether it has the `lr` parameter: then it belongs into a Route header field (RFC 3261
+    /// Whether it has the `lr` parameter: then it must be written as a Route header field (RFC 3261
     /// §16.6).
     pub fn loose_routing(&self) -> bool {
         self.loose_routing
     }
 }
 
-/// A product that a User-Agent header field can name (RFC 3261 §20.41).
+/// A product that may appear in a User-Agent header field (RFC 3261 §20.41).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
     name: String,
@@ -140,8 +140,8 @@ impl Product {
         })
     }
 
-    /// Whether a product token of a User-Agent is this one. A version matches itself and every
-    /// version below it: `OMA2` matches `OMA2` and `OMA2.1`, not `OMA21`.
+    /// Whether a product token of a User-Agent matches. A version matches itself and every version
+    /// below it: `OMA2` matches `OMA2` and `OMA2.1`, not `OMA21`.
     pub fn matches(&self, name: &str, version: Option<&str>) -> bool {
         self.name.eq_ignore_ascii_case(name)
             && self.version.as_deref().is_none_or(|required| {
@@ -152,7 +152,7 @@ impl Product {
     }
 }
 
-/// An address at which MSRP connections are accepted.
+/// An address that accepts MSRP connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MsrpListener {
     /// Plain TCP or TLS.
@@ -203,7 +203,7 @@ pub(super) fn sip_uri(text: &str) -> Result<Uri<'_>, ParameterError> {
     }
 }
 
-/// Any text but the empty one.
+/// Any text except the empty one.
 pub(super) fn some_text(text: &str) -> Result<Option<String>, ParameterError> {
     if text.is_empty() {
         return Err(ParameterError::Empty);
@@ -211,7 +211,7 @@ pub(super) fn some_text(text: &str) -> Result<Option<String>, ParameterError> {
     Ok(Some(text.to_owned()))
 }
 
-/// `prefix` followed by something, for one of these prefixes.
+/// Text that starts with one of these prefixes and continues after it.
 pub(super) fn group_source(text: &str) -> Result<String, ParameterError> {
     let is_known = ["dir:", "xcap:", "db:"]
         .iter()

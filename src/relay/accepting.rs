@@ -1,5 +1,5 @@
-//! Connections that peers open: the sockets that we listen on, and the accepted ones that nobody
-//! needs yet.
+//! Connections that peers open: the listening sockets, and accepted connections that no session
+//! uses yet.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpListener};
@@ -14,19 +14,19 @@ use super::unbound::Unbound;
 use crate::msrp_session::ConnectionId;
 use crate::sdp::Transport;
 
-/// The first listener; connections come after the last.
+/// Token of the first listener; connections follow after the last.
 const FIRST_LISTENER: usize = 1;
-/// How long listeners rest when there are no descriptors left.
+/// How long listeners pause when there are no descriptors left.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// What takes connections in. It numbers them, whoever opens them: a number is the token by which
-/// the connection is waited for, and is never given again.
+/// Accepts connections, and numbers all connections, whoever opens them: a number is the token by
+/// which the connection is polled, and is never reused.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listeners: Vec<Listener>,
-    /// Armed while the listeners rest.
+    /// Armed while the listeners pause.
     pub(super) pause: Timer,
-    /// Accepted, and nobody's yet.
+    /// Accepted connections without a session.
     pub(super) unbound: Unbound,
     next_connection: u64,
 }
@@ -35,23 +35,23 @@ pub(super) struct Acceptor {
 struct Listener {
     socket: mio::net::TcpListener,
     transport: Transport,
-    /// Connections may wait.
+    /// Connections may be waiting.
     is_ready: bool,
 }
 
-/// What a listener had to give.
+/// Result of accepting on a listener.
 #[derive(Debug)]
 pub(super) enum Accepted {
     /// A connection from this address.
     Connection(TcpStream, IpAddr, Transport),
-    /// One whose peer has gone again.
+    /// One whose peer has already left.
     Gone,
-    /// Nobody waits for now.
+    /// No connection is waiting now.
     Nobody,
 }
 
 impl Acceptor {
-    /// Has the sockets waited for.
+    /// Registers the sockets for polling.
     pub(super) fn new(
         poll: &Poll,
         sockets: Vec<(TcpListener, Transport)>,
@@ -77,22 +77,23 @@ impl Acceptor {
         })
     }
 
-    /// The number for a connection. [`use_up`](Self::use_up) follows once the connection is kept.
+    /// The number for the next connection. [`use_up`](Self::use_up) follows once the connection is
+    /// kept.
     pub(super) fn next_connection(&self) -> ConnectionId {
         ConnectionId(self.next_connection)
     }
 
-    /// The number has been given.
+    /// The number has been assigned.
     pub(super) fn use_up(&mut self) {
         self.next_connection += 1;
     }
 
-    /// Whether connections wait, and can be accepted now.
+    /// Whether connections are waiting, and can be accepted now.
     pub(super) fn is_due(&self) -> bool {
         !self.pause.is_armed() && self.listeners.iter().any(|listener| listener.is_ready)
     }
 
-    /// Takes note of an event. False: it is none of a listener's.
+    /// Handles a poll event. False: it is not a listener's.
     pub(super) fn note(&mut self, token: Token) -> bool {
         let index = token.0.checked_sub(FIRST_LISTENER);
         let listener = index.and_then(|index| self.listeners.get_mut(index));
@@ -103,7 +104,7 @@ impl Acceptor {
         is_ours
     }
 
-    /// How many listeners there are.
+    /// The number of listeners.
     pub(super) fn listeners(&self) -> usize {
         self.listeners.len()
     }
@@ -111,7 +112,8 @@ impl Acceptor {
     /// The next connection of a listener.
     ///
     /// # Errors
-    /// There are no descriptors left: it is time for a pause.
+    ///
+    /// There are no descriptors left: accepting must pause.
     pub(super) fn accept(&mut self, listener: usize) -> io::Result<Accepted> {
         let listener = &mut self.listeners[listener];
         if !listener.is_ready {

@@ -1,4 +1,4 @@
-//! What the originator's end and the fan-out want done, after each step of theirs.
+//! Carries out the actions of the originator's end and the fan-out, after each step.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,7 +16,7 @@ use crate::msrp_session::{
 };
 
 impl Core {
-    /// Takes what the originator's end has to say.
+    /// Carries out the actions of the originator's end.
     pub(super) fn after_originator(&mut self, id: SessionId) {
         let now = self.now;
         loop {
@@ -33,7 +33,7 @@ impl Core {
             match event {
                 EndpointEvent::Started(message) => {
                     if originator.message.is_some() || originator.decided {
-                        // A session of CPM carries one message.
+                        // A CPM session carries one message.
                         originator
                             .endpoint
                             .refuse(message.key, Status::STOP_SENDING);
@@ -57,7 +57,7 @@ impl Core {
                     self.events.session(id, MsrpEvent::MessageComplete);
                 }
                 EndpointEvent::Aborted(key) if is_ours(key) => self.fail_message(id),
-                // Our empty SEND does not get to it.
+                // The originator does not receive our empty SEND.
                 EndpointEvent::Refused(_) | EndpointEvent::NoResponse
                     if originator.message.is_none() =>
                 {
@@ -66,7 +66,7 @@ impl Core {
                 _ => {}
             }
         }
-        // Its first chunk need not have said how large it is.
+        // Its first chunk may not have given the size.
         let session = self.sessions.get(&id);
         let received = session.map_or(0, |session| session.fan_out.received());
         self.refuse_too_large(id, received);
@@ -114,7 +114,7 @@ impl Core {
         self.refuse_too_large(id, size.unwrap_or(0));
     }
 
-    /// The final event of a message that is not complete, if there has been none.
+    /// Reports the final event of an incomplete message, if it has not been reported.
     pub(super) fn fail_message(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id)
             && let Some(originator) = &mut session.originator
@@ -124,7 +124,8 @@ impl Core {
         }
     }
 
-    /// RFC 4975 §8.6: no message to whom it is too large for. It has this many bytes at least.
+    /// RFC 4975 §8.6: no message to a recipient for which it is too large. It has at least this
+    /// many bytes.
     fn refuse_too_large(&mut self, id: SessionId, size: u64) {
         let session = self.sessions.get_mut(&id);
         let Some(session) = session.filter(|session| size > session.least_max_size) else {
@@ -140,7 +141,7 @@ impl Core {
         }
     }
 
-    /// Takes what the fan-out wants done.
+    /// Carries out the actions of the fan-out.
     pub(super) fn after_fan_out(&mut self, id: SessionId) {
         let mut dead = None;
         loop {
@@ -211,7 +212,7 @@ impl Core {
         if memory < before {
             self.read_held_back(id);
         }
-        // A chunk broke off in its midst: nothing can follow it on this connection.
+        // A chunk broke off in the middle: nothing can follow it on this connection.
         if let Some(connection) = dead {
             self.lose(connection);
         }

@@ -1,30 +1,30 @@
-//! Memory and spool of all sessions: what each may have, and what is in use.
+//! Memory and spool of all sessions: the share of each, and what is in use.
 //!
 //! Memory is divided evenly by the number of sessions whose message has begun, rounded up to a
-//! power of two so that limits do not move with each session. The spool's quota is granted in
-//! pieces when a session comes to need it, and comes back when the session is forgotten.
+//! power of two so that limits do not change with each session. The spool's quota is granted in
+//! pieces when a session needs it, and returned when the session is forgotten.
 
 use super::settings::RelayLimits;
 use crate::msrp_session::{ConnectionId, Limits, MIN_MEMORY_BYTES, READ_BLOCK_BYTES};
 
-/// What a session gets of the spool's quota at once.
+/// Piece of the spool's quota that a session gets at a time.
 const GRANT_BYTES: u64 = 16 * 1024 * 1024;
-/// What each session may have in memory even if that of all is used up by others: enough to go on
-/// at the pace of its own legs.
+/// Memory that each session may use even if others have used up the total: enough to continue at
+/// the pace of its own legs.
 pub(super) const RESERVED_BYTES: usize = 2 * READ_BLOCK_BYTES;
 
-/// What all sessions have together. All sizes are in bytes.
+/// Totals of all sessions. All sizes are in bytes.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Without the spool, where there is none.
+    /// Without the spool, if there is none.
     limits: RelayLimits,
     /// Sessions whose message has begun.
     begun: usize,
-    /// That number as a power of two: the memory is divided by it.
+    /// That number rounded up to a power of two: the divisor of the memory.
     shares: usize,
     /// Content in memory.
     memory: usize,
-    /// What of the spool's quota has been granted.
+    /// The part of the spool's quota that has been granted.
     granted: u64,
     /// Content in spool files.
     spooled: u64,
@@ -49,7 +49,7 @@ impl Budget {
         }
     }
 
-    /// The limits of a session to which so much of the spool's quota has been granted.
+    /// The limits of a session to which this much of the spool's quota has been granted.
     pub(super) fn session_limits(&self, spool_bytes: u64) -> Limits {
         let share = self.limits.memory_bytes / self.shares;
         Limits {
@@ -68,7 +68,7 @@ impl Budget {
         self.divide(self.begun + 1)
     }
 
-    /// A session whose message had begun is over. True: the limits of all sessions have changed.
+    /// A session whose message had begun has ended. True: the limits of all sessions have changed.
     #[must_use]
     pub(super) fn end(&mut self) -> bool {
         self.divide(self.begun - 1)
@@ -80,8 +80,8 @@ impl Budget {
         shares != std::mem::replace(&mut self.shares, shares)
     }
 
-    /// How much more of the spool a session gets that was granted and has used so much: nothing,
-    /// unless it is near the end of what it has and there is some left.
+    /// How much more of the spool to grant a session, given what it was granted and has used:
+    /// nothing, unless it is near the end of its grant and there is some left.
     pub(super) fn grant(&mut self, granted: u64, used: u64) -> Option<u64> {
         let unused = granted.saturating_sub(used);
         let left = self.limits.spool_bytes.saturating_sub(self.granted);
@@ -93,7 +93,7 @@ impl Budget {
         Some(more)
     }
 
-    /// What a session has in memory has changed.
+    /// A session's content in memory has changed.
     pub(super) fn count_memory(&mut self, before: usize, now: usize) {
         self.memory = self.memory + now - before;
     }
@@ -103,12 +103,12 @@ impl Budget {
         self.spooled += bytes;
     }
 
-    /// Content did not get into a spool file, or its file is gone.
+    /// Content could not be written to a spool file, or its file has been deleted.
     pub(super) fn unspill(&mut self, bytes: u64) {
         self.spooled -= bytes;
     }
 
-    /// A session gives back what it was granted of the spool.
+    /// A session returns its grant of the spool.
     pub(super) fn give_back(&mut self, granted: u64) {
         self.granted -= granted;
     }
@@ -128,15 +128,15 @@ impl Budget {
         self.memory >= self.limits.memory_bytes
     }
 
-    /// A connection is not read from until there is memory again.
+    /// A connection is not read from until memory is available again.
     pub(super) fn hold_back(&mut self, connection: ConnectionId) {
         if !self.held_back.contains(&connection) {
             self.held_back.push(connection);
         }
     }
 
-    /// The connections that can be read from again: all, once the memory is not used up any more;
-    /// else that of the session which has just got less in memory.
+    /// The connections that can be read from again: all, once memory is available again; otherwise
+    /// that of the session whose content in memory has just shrunk.
     pub(super) fn let_go(&mut self, of_session: Option<ConnectionId>) -> Vec<ConnectionId> {
         if !self.is_full() {
             return std::mem::take(&mut self.held_back);

@@ -1,4 +1,4 @@
-//! What the main thread asks for, and what other threads bring.
+//! Commands of the main thread, and results of other threads.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -19,10 +19,10 @@ use crate::random::fill_random;
 use crate::sdp::{Role, Transport};
 use crate::threads;
 
-/// Blocks that are read at once when the main thread wants the final event.
+/// Blocks read at once when the main thread wants the final event.
 const LAST_BLOCKS: usize = 64;
 
-/// From this size on, what a message leaves behind is worth giving back to the system when no
+/// A message of at least this size leaves enough free memory behind to return to the system when no
 /// session is left.
 const LARGE_BYTES: u64 = 1024 * 1024;
 
@@ -179,7 +179,7 @@ impl Core {
         }
     }
 
-    /// The ends of a session's side that is not decided yet.
+    /// The ends of a session's side that has had no final event.
     pub(super) fn ends_of(&mut self, id: SessionId, side: Side) -> Option<&mut PeerEnds> {
         let session = self.sessions.get_mut(&id)?;
         match side {
@@ -195,8 +195,8 @@ impl Core {
         }
     }
 
-    /// What it has sent and had answered counts, and what has come without having been read: it is
-    /// read and answered now.
+    /// Everything that it has sent and that has been answered counts; data that has arrived unread
+    /// is read and answered now.
     fn close_originator(&mut self, id: SessionId) {
         let Some(originator) = self.sessions.get(&id).and_then(|s| s.originator.as_ref()) else {
             return;
@@ -218,7 +218,7 @@ impl Core {
         };
         let connection = session.fan_out.endpoint(leg).connection();
         if let Some(connection) = connection.filter(|_| !session.legs[leg.index()].decided) {
-            // Its last responses may be here.
+            // Its last responses may have arrived.
             self.read_last(connection);
         }
         if let Some(session) = self.sessions.get_mut(&id) {
@@ -230,7 +230,7 @@ impl Core {
 
     fn read_last(&mut self, connection: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&connection) {
-            // The event may still be on its way to us.
+            // The event may not have been polled yet.
             connection.readable = true;
         }
         self.read(connection, LAST_BLOCKS);
@@ -282,7 +282,7 @@ impl Core {
         self.drop_session(id);
     }
 
-    /// Takes a session out of everything but its connections.
+    /// Removes all of a session except its connections.
     pub(super) fn drop_session(&mut self, id: SessionId) {
         let Some(mut session) = self.sessions.remove(&id) else {
             return;

@@ -1,4 +1,4 @@
-//! Connections that we open: to which address, and what it takes until MSRP can go over them.
+//! Connections that we open: choice of address, and setup until MSRP can be sent.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use crate::names::{Target, Wanted};
 use crate::sdp::Role;
 
 impl Core {
-    /// Waits for the peer, or goes to it.
+    /// Waits for the peer to connect, or connects to it.
     pub(super) fn bring_together(&mut self, id: SessionId, side: Side, ends: &MsrpEnds) {
         let uri = ends.own.session_id().to_owned();
         self.uris.insert(uri, (id, side));
@@ -24,7 +24,7 @@ impl Core {
             Ok(address) => {
                 self.open_connection(id, side, vec![SocketAddr::new(address, ends.port)]);
             }
-            // Found or not, it comes back as an input.
+            // The result arrives as an input, whether an address was found or not.
             Err(_) => match Target::new(&ends.host, Some(ends.port), Wanted::Host) {
                 Some(target) => self.names.ask(target, (id, side)),
                 None => self.open_connection(id, side, Vec::new()),
@@ -32,7 +32,7 @@ impl Core {
         }
     }
 
-    /// Connects to the first of these addresses; the others are for when that fails.
+    /// Connects to the first of these addresses; the others are tried if that fails.
     pub(super) fn open_connection(
         &mut self,
         id: SessionId,
@@ -116,7 +116,7 @@ impl Core {
         }
     }
 
-    /// A connection that we opened has not come about.
+    /// A connection that we opened could not be established.
     pub(super) fn connect_failed(&mut self, id: ConnectionId, why: &io::Error) {
         let Some(connection) = self.remove(id) else {
             return;
@@ -158,7 +158,7 @@ impl Core {
         }
     }
 
-    /// TCP, and TLS if need be, are there on a connection that we opened.
+    /// TCP, and TLS if needed, are established on a connection that we opened.
     pub(super) fn connected(&mut self, connection_id: ConnectionId) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(&connection_id) else {
@@ -185,7 +185,7 @@ impl Core {
                 if originator.endpoint.bind(connection_id).is_err() {
                     return self.lose(connection_id);
                 }
-                // RFC 4975 §5.4: who connects sends first.
+                // RFC 4975 §5.4: the side that connects sends first.
                 originator.endpoint.send_empty(now);
                 MsrpEvent::SenderConnected
             }

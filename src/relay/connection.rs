@@ -1,6 +1,6 @@
-//! One connection: socket, TLS, parser, and whose turn it is to write.
+//! One connection: socket, TLS, parser, and the turn to write.
 
-// `deny(unsafe_code)` holds for the crate; reading into fresh memory needs one call that it denies.
+// `deny(unsafe_code)` applies to the crate; reading into uninitialised memory needs one such call.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -18,11 +18,11 @@ use crate::msrp_control::{SessionId, Side};
 use crate::msrp_session::{LegId, READ_BLOCK_BYTES};
 use crate::sdp::Fingerprint;
 
-/// Frames that are written at once.
+/// Frames written at once.
 const FRAMES_AT_ONCE: usize = 32;
-/// Plaintext and records that may lie in TLS: far less than this.
+/// More than the plaintext and records that TLS ever buffers.
 const TLS_BYTES: usize = 256 * 1024;
-/// Blocks that are thrown away at once.
+/// Blocks discarded at once.
 const DRAINS_AT_ONCE: usize = 16;
 
 /// A leg that wants to write.
@@ -32,7 +32,7 @@ pub(super) struct Speaker {
     pub(super) leg: LegId,
 }
 
-/// How far a connection is.
+/// The stage of a connection.
 ///
 /// ```text
 ///  Connecting --TCP--> Handshake --TLS--> Open --no session left--> Lingering --> closed
@@ -41,20 +41,20 @@ pub(super) struct Speaker {
 /// ```
 #[derive(Debug)]
 pub(super) enum ConnectionStage {
-    /// We open it; the addresses that are left to try.
+    /// We are opening it; the addresses left to try.
     Connecting(Vec<SocketAddr>),
-    /// TLS is being set up.
+    /// The TLS handshake is in progress.
     Handshake,
     /// MSRP.
     Open,
-    /// What is lined up is written, what comes is thrown away.
+    /// Queued output is written, input is discarded.
     Lingering {
         /// Our direction has been closed.
         shut: bool,
     },
 }
 
-/// Where the events of the request or response go that is being read.
+/// Destination of the events of the request or response being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Nowhere,
@@ -62,10 +62,10 @@ pub(super) enum Route {
     Leg(SessionId, LegId),
 }
 
-/// What a read came to.
+/// Result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// Bytes are there to be parsed.
+    /// There are bytes to parse.
     Some,
     /// Nothing for now.
     Nothing,
@@ -78,7 +78,7 @@ pub(super) struct Connection {
     tls: Option<Box<rustls::Connection>>,
     parser: Parser,
     input: BytesMut,
-    /// An event whose session may be in commands that are yet to be carried out.
+    /// An event whose session may be opened by commands not carried out yet.
     pub(super) held: Option<Event>,
     pub(super) route: Route,
     pub(super) stage: ConnectionStage,
@@ -86,26 +86,26 @@ pub(super) struct Connection {
     pub(super) opened_for: Option<(SessionId, Side)>,
     /// The ends that are bound to it.
     pub(super) bound: Vec<(SessionId, Side)>,
-    /// Whole frames: responses to the originator, refusals of our own. They go out when no leg is
-    /// in the midst of a chunk.
+    /// Whole frames: responses to the originator, refusals of our own. They are sent when no leg is
+    /// in the middle of a chunk.
     pub(super) frames: VecDeque<Bytes>,
-    /// The leg whose turn it is.
+    /// The leg that may write now.
     pub(super) speaker: Option<Speaker>,
-    /// How much it has written in its turn.
+    /// Bytes it has written in its turn.
     pub(super) spoken: usize,
     /// Legs that share this connection and wait for their turn.
     pub(super) waiting: VecDeque<Speaker>,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// The peer has closed its direction: what is there is to be read up to its end.
+    /// The peer has closed its direction: read on to the end of its data.
     pub(super) read_closed: bool,
-    /// It is not read from, since the memory of all sessions is used up.
+    /// Not read from, because the memory of all sessions is used up.
     pub(super) held_back: bool,
-    /// It stands in the run queue.
+    /// It is in the run queue.
     pub(super) queued: bool,
-    /// By when something must have become of it.
+    /// Deadline of its current stage.
     pub(super) timer: Timer,
-    /// Requests for sessions that there are not.
+    /// Number of requests for sessions that do not exist.
     pub(super) strangers: u32,
 }
 
@@ -115,8 +115,8 @@ impl Connection {
         tls: Option<rustls::Connection>,
         stage: ConnectionStage,
     ) -> Self {
-        // Responses and the last part of a chunk are not to wait for others. A socket that refuses
-        // works all the same.
+        // Responses and the last part of a chunk must not wait for more data. A socket that rejects
+        // this option still works.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
@@ -150,7 +150,7 @@ impl Connection {
         self.tls.is_some()
     }
 
-    /// Whether the peer has proven to be who its session description says.
+    /// Whether the peer has presented the certificate of its session description.
     pub(super) fn shows(&self, fingerprint: Option<&Fingerprint>) -> bool {
         match (fingerprint, &self.tls) {
             (Some(fingerprint), Some(tls)) => tls::has_certificate(tls, fingerprint),
@@ -158,7 +158,7 @@ impl Connection {
         }
     }
 
-    /// Whether the TCP connection that we open is there. `Ok(false)`: not yet.
+    /// Whether the TCP connection that we are opening is established. `Ok(false)`: not yet.
     pub(super) fn is_connected(&self) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
@@ -170,7 +170,7 @@ impl Connection {
         }
     }
 
-    /// Goes on with the TLS handshake. `Ok(true)`: it is done.
+    /// Continues the TLS handshake. `Ok(true)`: it is complete.
     pub(super) fn shake_hands(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else {
             return Ok(true);
@@ -203,11 +203,11 @@ impl Connection {
         }
     }
 
-    /// Reads into `block`, which goes back by [`stow`](Self::stow) when the events of it have been
-    /// taken: one block serves all connections, so that one that is idle has none. Content that is
-    /// kept keeps its block, and then the next is a new one.
+    /// Reads into `block`, which [`stow`](Self::stow) takes back when its events have been handled:
+    /// one block serves all connections, so that an idle one needs none. Content that is kept keeps
+    /// its block; the next read then uses a new one.
     pub(super) fn fill(&mut self, block: &mut BytesMut) -> io::Result<Filled> {
-        // What the parser left goes to the front.
+        // Bytes that the parser left go to the front.
         let left = self.input.len();
         block.reserve(READ_BLOCK_BYTES.max(left));
         block.extend_from_slice(&self.input);
@@ -224,13 +224,12 @@ impl Connection {
         };
         // SAFETY: recv has written the first `read` bytes of the spare capacity.
         unsafe { self.input.set_len(left + read) };
-        // Less than there was room for: the socket is empty. What comes later is an event of its
-        // own.
+        // Less than the available space: the socket is empty. Later data is an event of its own.
         self.readable = read == size || self.read_closed;
         Ok(Filled::Some)
     }
 
-    /// Takes the block back, but for what the parser left: part of a head, or what may become an
+    /// Takes the block back, except bytes that the parser left: part of a head, or a possible
     /// end-line.
     pub(super) fn stow(&mut self, block: &mut BytesMut) {
         let rest = match self.input.is_empty() {
@@ -254,13 +253,13 @@ impl Connection {
                 Ok(read) => {
                     filled += read;
                     if filled == self.input.len() {
-                        // More may lie in TLS, of which the socket says nothing.
+                        // TLS may have more data, which the socket does not signal.
                         self.readable = true;
                         break Ok(false);
                     }
                     continue;
                 }
-                // Without close_notify; chunks say themselves whether they are whole.
+                // Without close_notify; chunks themselves tell whether they are complete.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => break Ok(true),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => break Err(error),
@@ -281,7 +280,7 @@ impl Connection {
         };
         self.input.truncate(filled);
         match (ended?, filled > left) {
-            // After an end that came with bytes, the next call finds the end alone.
+            // If the end arrived together with bytes, the next call returns the end alone.
             (_, true) => Ok(Filled::Some),
             (true, false) => Ok(Filled::End),
             (false, false) => Ok(Filled::Nothing),
@@ -299,7 +298,7 @@ impl Connection {
         }
     }
 
-    /// The next event in what has been read.
+    /// The next event in the bytes that have been read.
     pub(super) fn poll_event(&mut self) -> Result<Option<Event>, crate::msrp::ParseError> {
         match self.held.take() {
             Some(event) => Ok(Some(event)),
@@ -307,15 +306,14 @@ impl Connection {
         }
     }
 
-    /// No more bytes than these are there to be read, those of TLS itself included. `None`: that
-    /// cannot be known.
+    /// Upper bound of the bytes still to be read, including TLS overhead. `None`: not known.
     pub(super) fn unread(&self) -> Option<u64> {
         let in_socket = rustix::io::ioctl_fionread(&self.stream).ok()?;
         let in_tls = if self.is_secure() { TLS_BYTES } else { 0 };
         Some(in_socket + (self.input.len() + in_tls) as u64)
     }
 
-    /// Reads and throws away. `Ok(true)`: the peer has closed, too.
+    /// Reads and discards. `Ok(true)`: the peer has closed, too.
     pub(super) fn drain(&mut self, block: &mut BytesMut) -> io::Result<bool> {
         self.held = None;
         for _ in 0..DRAINS_AT_ONCE {
@@ -332,12 +330,12 @@ impl Connection {
         Ok(false)
     }
 
-    /// Whether what has been accepted for writing is still inside of TLS.
+    /// Whether TLS still holds data that was accepted for writing.
     pub(super) fn has_ciphertext(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
-    /// Writes what TLS has ready.
+    /// Writes data that TLS has ready.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls
             && self.writable
@@ -347,8 +345,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes as much of `slices` as the connection takes. It is full when it is not writable any
-    /// more; TLS may take less without being full.
+    /// Writes as much of `slices` as the connection takes. It is full when it is no longer
+    /// writable; TLS may take less without being full.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match &mut self.tls {
@@ -363,7 +361,7 @@ impl Connection {
             Some(tls) => {
                 let written = tls.writer().write_vectored(slices)?;
                 self.writable = flush_tls(tls, &mut self.stream)?;
-                // All ciphertext is gone, so there is room for more.
+                // All ciphertext has been written, so there is space for more.
                 if self.writable {
                     return Ok(written);
                 }
@@ -376,7 +374,7 @@ impl Connection {
         Ok(written)
     }
 
-    /// Writes frames, as many as go.
+    /// Writes as many frames as possible.
     pub(super) fn write_frames(&mut self) -> io::Result<()> {
         while self.writable && !self.frames.is_empty() {
             let frames: Vec<Bytes> = self.frames.iter().take(FRAMES_AT_ONCE).cloned().collect();
@@ -397,8 +395,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Lines up what is left of a leg that does not write any more by itself: first of all if it
-    /// was its turn.
+    /// Queues the remaining output of a leg that no longer writes itself: at the front if it was
+    /// its turn.
     pub(super) fn take_over(&mut self, speaker: Speaker, output: Vec<Bytes>) {
         self.waiting.retain(|waiting| *waiting != speaker);
         if self.speaker == Some(speaker) {
@@ -411,7 +409,7 @@ impl Connection {
         }
     }
 
-    /// Closes our direction: the peer reads all that was written, then the end.
+    /// Closes our direction: the peer reads everything that was written, then the end.
     pub(super) fn shut(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -421,7 +419,7 @@ impl Connection {
     }
 }
 
-/// Writes ciphertext while there is some. False: the socket is full.
+/// Writes all pending ciphertext. False: the socket is full.
 fn flush_tls(tls: &mut rustls::Connection, stream: &mut TcpStream) -> io::Result<bool> {
     while tls.wants_write() {
         match tls.write_tls(stream) {

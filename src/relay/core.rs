@@ -1,4 +1,4 @@
-//! The relay thread: what it holds, its loop, and what a fault costs.
+//! The relay thread: its state, its loop, and containment of panics.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
@@ -33,17 +33,17 @@ use crate::sdp::Transport;
 
 /// Wakes the thread for its inputs.
 pub(super) const WAKER: Token = Token(0);
-/// What one wait brings at most.
+/// Maximum number of events per wait.
 const EVENTS: usize = 1024;
-/// Connections accepted in one go, so that established ones get their turn.
+/// Connections accepted at once, so that established ones get their turn.
 const ACCEPTS: usize = 64;
-/// How often the run queue is gone through before the sockets are looked at again.
+/// Passes over the run queue before the sockets are polled again.
 const ROUNDS: usize = 2;
 
 pub(super) struct Core {
     pub(super) poll: Poll,
     pub(super) inputs: InputReceiver,
-    /// Inputs that were taken from the queue to look for a session, and are yet to be carried out.
+    /// Inputs taken from the queue while searching for a session, not carried out yet.
     pub(super) backlog: VecDeque<Input>,
     pub(super) acceptor: Acceptor,
     pub(super) tls: Option<Tls>,
@@ -54,9 +54,9 @@ pub(super) struct Core {
     /// Sessions torn down after a panic; input for them is ignored until they are forgotten.
     pub(super) fallen: IdSet<SessionId>,
     pub(super) connections: IdMap<ConnectionId, Connection>,
-    /// What connections are read into.
+    /// Connections read into this.
     pub(super) block: BytesMut,
-    /// Connections with something to do.
+    /// Connections with work to do.
     pub(super) run_queue: VecDeque<ConnectionId>,
     pub(super) timers: Timers,
     pub(super) events: EventSender,
@@ -64,10 +64,10 @@ pub(super) struct Core {
     pub(super) spool: Option<Spool>,
     pub(super) names: NameThread<(SessionId, Side)>,
     pub(super) budget: Budget,
-    /// Sessions whose originator is held back, for whatever reason.
+    /// Sessions whose originator is held back, for any reason.
     pub(super) senders_held_back: usize,
     pub(super) spool_outage: Outage,
-    /// The time of this round.
+    /// The time of this iteration.
     pub(super) now: Instant,
     /// The session being served; a panic tears down only this one.
     pub(super) in_hand: Option<SessionId>,
@@ -75,7 +75,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// The thread's life. Whatever goes wrong inside, it goes on until it is stopped.
+    /// The thread's main function. Whatever fails inside, it continues until it is stopped.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopping {
@@ -91,7 +91,7 @@ impl Core {
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != ErrorKind::Interrupted
             {
-                let line = format_args!("MSRP relay cannot wait for its sockets: {error}");
+                let line = format_args!("MSRP relay cannot poll its sockets: {error}");
                 self.events.log(LogLevel::Critical, line);
                 let all: Vec<SessionId> = self.sessions.keys().copied().collect();
                 for session in all {
@@ -108,7 +108,7 @@ impl Core {
             while let Some(key) = self.timers.pop(self.now) {
                 self.guard(|core| core.handle_timer(key));
             }
-            // What one connection brought is written to others before the next wait.
+            // Data that one connection brought is written to others before the next wait.
             for _ in 0..ROUNDS {
                 for _ in 0..self.run_queue.len() {
                     let Some(id) = self.run_queue.pop_front() else {
@@ -125,11 +125,11 @@ impl Core {
         self.events.flush();
     }
 
-    /// Does one thing, and keeps an internal error from what it was not about.
+    /// Does one piece of work, and confines a panic to the session concerned.
     fn guard(&mut self, work: impl FnOnce(&mut Self)) {
         self.in_hand = None;
-        // What was being changed belongs to the session in hand, which is dropped whole, or to
-        // nobody in particular, and then all are.
+        // Any inconsistent state belongs to the session in hand, which is dropped completely, or to
+        // no particular session, and then all are dropped.
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
             return;
         }
@@ -145,7 +145,7 @@ impl Core {
         for session in fallen {
             self.fall(session);
         }
-        // Whatever was lined up is looked at again.
+        // All connections are scheduled again.
         let all: Vec<ConnectionId> = self.connections.keys().copied().collect();
         self.run_queue.clear();
         for id in all {
@@ -156,8 +156,8 @@ impl Core {
         }
     }
 
-    /// Ends a session in which a fault happened: its state is not to be trusted, but who is owed a
-    /// final event is certain.
+    /// Ends a session after a panic: its state is not to be trusted, but the final events that are
+    /// due are known.
     fn fall(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else {
             return;
@@ -248,7 +248,7 @@ impl Core {
 
     fn take_in(&mut self, stream: TcpStream, peer: IpAddr, transport: Transport) {
         if self.connections.len() >= self.limits.max_connections {
-            let line = format_args!("MSRP: connection refused, there are too many");
+            let line = format_args!("MSRP: connection refused: too many connections");
             return self.events.log_peer(self.now, line);
         }
         if let Some(oldest) = self.acceptor.unbound.in_the_way_of(peer) {
@@ -265,7 +265,7 @@ impl Core {
                     return self.events.log_peer(self.now, line);
                 }
             },
-            // `Listeners::bind` has seen to it that there is a certificate.
+            // `Listeners::bind` has checked that there is a certificate.
             (Transport::Tls, None) => return,
         };
         let stage = match tls {
@@ -279,8 +279,7 @@ impl Core {
         }
     }
 
-    /// Takes a connection into the set that is waited for. By `deadline` something must have become
-    /// of it.
+    /// Registers a connection for polling. Its stage must change by `deadline`.
     pub(super) fn keep(
         &mut self,
         mut connection: Connection,
@@ -291,7 +290,7 @@ impl Core {
         let both = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         if let Err(error) = registry.register(connection.stream(), token, both) {
-            let line = format_args!("MSRP: cannot wait for a connection: {error}");
+            let line = format_args!("MSRP: cannot poll a connection: {error}");
             self.events.log(LogLevel::Error, line);
             return None;
         }
@@ -301,14 +300,14 @@ impl Core {
         Some(id)
     }
 
-    /// Takes a connection out of the set.
+    /// Removes a connection from polling.
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         let mut connection = self.connections.remove(&id)?;
         self.timers.disarm(&mut connection.timer);
         Some(connection)
     }
 
-    /// When something must have become of a connection.
+    /// Sets the deadline of a connection's stage.
     pub(super) fn set_deadline(&mut self, id: ConnectionId, at: Instant) {
         if let Some(connection) = self.connections.get_mut(&id) {
             self.timers.disarm(&mut connection.timer);
@@ -370,7 +369,7 @@ impl Core {
         totals.held_back.store(self.senders_held_back, Relaxed);
     }
 
-    /// The relay is being stopped: what is lined up is tried once, then all connections are closed.
+    /// The relay is being stopped: queued output is tried once, then all connections are closed.
     fn hang_up_all(&mut self) {
         let all: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in all {

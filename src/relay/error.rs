@@ -1,4 +1,4 @@
-//! Why the relay cannot start.
+//! Reasons why the relay cannot start.
 
 use std::fmt;
 use std::io;
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use super::settings::Listen;
 use crate::trust::TrustError;
 
-/// Why the relay cannot start; as text one line for the operator.
+/// Why the relay cannot start; its text is one line for the operator.
 #[derive(Debug)]
 pub enum RelayError {
-    /// There is a listener with TLS, and no certificate for it.
+    /// A listener uses TLS, but there is no certificate.
     NoCertificate,
     /// A file of certificates or keys cannot be used.
     Trust(TrustError),
-    /// Certificate and private key do not make an identity.
+    /// Certificate and private key do not match.
     Identity {
         /// File of the certificate.
         certificate: PathBuf,
@@ -25,7 +25,7 @@ pub enum RelayError {
     },
     /// The address cannot be listened on.
     Listen(Listen, io::Error),
-    /// No threads or descriptors are to be had.
+    /// No more threads or descriptors are available.
     Threads(io::Error),
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for RelayError {
                 write!(f, "certificate {certificate}, private key {private_key}: ")?;
                 match cause {
                     rustls::Error::InconsistentKeys(_) => {
-                        f.write_str("the key does not fit the certificate")
+                        f.write_str("the key does not match the certificate")
                     }
                     other => other.fmt(f),
                 }

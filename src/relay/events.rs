@@ -1,4 +1,4 @@
-//! What the relay's threads have to say to the main thread, which never waits for it.
+//! Events from the relay's threads to the main thread, which never waits for them.
 
 use std::fmt;
 use std::io;
@@ -12,16 +12,16 @@ use rustix::event::{EventfdFlags, eventfd};
 use crate::log::LogLevel;
 use crate::msrp_control::{MsrpEvent, SessionId};
 
-/// What the relay has to say.
+/// An event of the relay.
 #[derive(Debug)]
 pub enum RelayEvent {
-    /// Something happened to a session.
+    /// An event of a session.
     Session(SessionId, MsrpEvent),
     /// A line for the log.
     Log(LogLevel, String),
 }
 
-/// Log lines that peers can cause, in each [`LOG_WINDOW`].
+/// Maximum number of log lines that peers can cause, in each [`LOG_WINDOW`].
 const LOG_LINES: u32 = 20;
 const LOG_WINDOW: Duration = Duration::from_secs(10);
 
@@ -30,7 +30,7 @@ const LOG_WINDOW: Duration = Duration::from_secs(10);
 pub(super) struct EventSender {
     sender: Sender<RelayEvent>,
     signal: Arc<OwnedFd>,
-    /// Events are there that the main thread has not been woken for.
+    /// There are events for which the main thread has not been woken.
     unsaid: bool,
     window: Option<Instant>,
     lines: u32,
@@ -67,12 +67,12 @@ impl EventSender {
         self.push(RelayEvent::Log(level, line.to_string()));
     }
 
-    /// A line that a peer can cause as often as it likes.
+    /// A log line that a peer can cause as often as it likes.
     pub(super) fn log_peer(&mut self, now: Instant, line: fmt::Arguments<'_>) {
         if self.window.is_none_or(|start| now >= start + LOG_WINDOW) {
             let suppressed = std::mem::take(&mut self.suppressed);
             if suppressed > 0 {
-                let line = format_args!("MSRP: {suppressed} more lines like the last ones");
+                let line = format_args!("MSRP: {suppressed} more similar lines");
                 self.log(LogLevel::Notice, line);
             }
             self.window = Some(now);
@@ -89,13 +89,13 @@ impl EventSender {
     /// Wakes the main thread if there is anything new.
     pub(super) fn flush(&mut self) {
         if std::mem::take(&mut self.unsaid) {
-            // It fails only if the counter is full, and then the descriptor is readable as it is.
+            // This fails only if the counter is full, and then the descriptor is readable anyway.
             let _ = rustix::io::write(&self.signal, &1u64.to_ne_bytes());
         }
     }
 
     fn push(&mut self, event: RelayEvent) {
-        // Nobody listens any more when the relay has been stopped.
+        // After the relay has been stopped there is no receiver.
         self.unsaid |= self.sender.send(event).is_ok();
     }
 }
@@ -105,8 +105,8 @@ impl EventReceiver {
         if let Ok(event) = self.receiver.try_recv() {
             return Some(event);
         }
-        // An event that comes after this has its own signal; one that came just before is seen
-        // below.
+        // An event that is sent after this has its own signal; one that was sent just before is
+        // received below.
         let _ = rustix::io::read(&self.signal, &mut [0; 8]);
         self.receiver.try_recv().ok()
     }

@@ -1,4 +1,4 @@
-//! The relay in the hands of the main thread.
+//! The main thread's handle of the relay.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -28,11 +28,11 @@ use crate::msrp_control::{RelayCommand, SessionId};
 use crate::names::{Found, NameThread, Names};
 use crate::threads;
 
-/// Addresses of one host that are tried.
+/// Maximum number of addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 4;
 
-/// The running relay, in the hands of the main thread. Dropped, it stops by itself, and nobody
-/// waits for that.
+/// The main thread's handle of the running relay. When dropped, the relay stops by itself, without
+/// waiting.
 ///
 /// ```
 /// use std::time::Duration;
@@ -88,7 +88,8 @@ impl Relay {
     /// Starts the threads, in which every signal is blocked.
     ///
     /// # Errors
-    /// [`RelayError`] if there are no threads or descriptors to be had.
+    ///
+    /// [`RelayError`] if no more threads or descriptors are available.
     pub fn start(settings: RelaySettings, listeners: Listeners) -> Result<Self, RelayError> {
         Self::try_start(settings.limits, settings.names, listeners).map_err(RelayError::Threads)
     }
@@ -154,12 +155,12 @@ impl Relay {
         self.events.as_fd()
     }
 
-    /// Passes a command on, in order. Never waits.
+    /// Passes on a command, in order. Never blocks.
     pub fn command(&mut self, session: SessionId, command: RelayCommand) {
         self.inputs.send(Input::Command(session, command));
     }
 
-    /// Lets go of all that there is of a session, without a word.
+    /// Frees all of a session, without further events.
     pub fn forget(&mut self, session: SessionId) {
         self.inputs.send(Input::Forget(session));
     }
@@ -169,21 +170,21 @@ impl Relay {
         self.events.poll()
     }
 
-    /// How far a session is; `None` before its first end is open, and once it is forgotten. Cheap,
-    /// and does not hold the relay up.
+    /// The progress of a session; `None` before its first end is open, and once it is forgotten.
+    /// Cheap, and does not delay the relay.
     pub fn progress(&self, session: SessionId) -> Option<SessionProgress> {
         self.shared.progress(session)
     }
 
-    /// What there is in all.
+    /// Totals of all sessions.
     pub fn totals(&self) -> RelayTotals {
         self.shared.totals()
     }
 
-    /// Closes everything, and waits for that no longer than this.
+    /// Closes everything, and waits at most this long.
     pub fn stop(self, within: Duration) {
         self.inputs.send(Input::Stop);
-        // Nothing is ever sent: an error says that the thread has ended, or that the time is up.
+        // Nothing is ever sent: an error means that the thread has ended, or that the time is up.
         let _ = self.ended.recv_timeout(within);
     }
 }

@@ -1,4 +1,4 @@
-//! Originators that are held back: who can see it, and when it is of no use to wait any longer.
+//! Originators that are held back: how this is shown, and when waiting longer is useless.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,7 +10,7 @@ use crate::msrp_control::{SessionId, Side};
 use crate::msrp_session::{ConnectionId, MAX_OUT_OF_ORDER_BYTES};
 
 impl Core {
-    /// Lets others see whether a session's originator is held back.
+    /// Publishes whether a session's originator is held back.
     pub(super) fn show_held_back(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
@@ -25,8 +25,8 @@ impl Core {
         }
     }
 
-    /// A connection is not read from, since the memory of all sessions is used up and this session
-    /// has its share.
+    /// A connection is not read from, because the memory of all sessions is used up and this
+    /// session has its share.
     pub(super) fn hold_back(&mut self, connection: ConnectionId, id: SessionId) {
         self.budget.hold_back(connection);
         if let Some(connection) = self.connections.get_mut(&connection) {
@@ -60,7 +60,7 @@ impl Core {
         }
     }
 
-    /// The one line about a session whose originator is held back.
+    /// The one log line about a session whose originator is held back.
     pub(super) fn note_held_back(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else {
             return;
@@ -77,15 +77,15 @@ impl Core {
             "its memory is used up, and the spool is slow"
         };
         let line = format_args!(
-            "MSRP: session {id}: the sender is held back: {why}; recipients who are behind have {} s",
+            "MSRP: session {id}: the sender is held back: {why}; recipients that are behind have {} s",
             self.limits.hold.as_secs()
         );
         self.events.log_peer(self.now, line);
     }
 
-    /// A connection is not read from. If its peer has closed it, what lies in the socket is all
-    /// that will ever come: a message that this cannot complete has failed, and nobody has to wait
-    /// for the legs to find out.
+    /// A connection is not being read from. If its peer has closed it, the data in the socket is
+    /// all that will ever arrive: a message that this cannot complete has failed, without waiting
+    /// for the legs.
     pub(super) fn look_at_unread(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id).filter(|c| c.read_closed) else {
             return;
@@ -99,7 +99,7 @@ impl Core {
                 && session.is_some_and(|session| {
                     let total = session.cell.total.load(Relaxed);
                     let missing = total.saturating_sub(session.fan_out.received());
-                    // What came out of order is here already.
+                    // Out-of-order content is already here.
                     let here = unread + MAX_OUT_OF_ORDER_BYTES as u64;
                     session.begun && total != UNKNOWN && missing > here
                 })
@@ -109,7 +109,7 @@ impl Core {
         }
     }
 
-    /// The spool does not take content: one line for all sessions and as long as it lasts.
+    /// The spool does not accept content: one log line for all sessions, as long as it lasts.
     pub(super) fn spool_refused(&mut self, why: &str) {
         let line = format_args!(
             "MSRP spool: cannot be written to: {why}; senders of large messages are held back while recipients are behind"
@@ -119,7 +119,7 @@ impl Core {
         }
     }
 
-    /// It does again.
+    /// The spool works again.
     pub(super) fn spool_works(&mut self) {
         if self.spool_outage.ends(self.now) {
             let line = format_args!("MSRP spool: can be written to again");
@@ -127,9 +127,9 @@ impl Core {
         }
     }
 
-    /// The spool does not give content back.
+    /// The spool cannot return content.
     pub(super) fn spool_unreadable(&mut self, why: &str) {
-        let line = format_args!("MSRP spool: cannot be read: {why}; recipients who need it fail");
+        let line = format_args!("MSRP spool: cannot be read: {why}; recipients that need it fail");
         self.events.log_peer(self.now, line);
     }
 }

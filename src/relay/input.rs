@@ -1,4 +1,4 @@
-//! What reaches the relay thread from other threads, in order.
+//! Inputs of the relay thread from other threads, in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use crate::msrp_control::{RelayCommand, SessionId, Side};
 pub(super) enum Input {
     Command(SessionId, RelayCommand),
     Forget(SessionId),
-    /// The spool has done one thing for a session.
+    /// The spool has finished a job for a session.
     Spool(SessionId, SpoolDone),
-    /// The addresses of a host that an end of a session is to connect to; none if it has none.
+    /// The addresses of a host that an end of a session is to connect to; empty if it has none.
     Resolved(SessionId, Side, Vec<SocketAddr>),
     Stop,
-    /// For tests: an internal error, while at work for a session or for none.
+    /// For tests: an internal error, while working for a session or for none.
     #[cfg(test)]
     Panic(Option<SessionId>),
-    /// For tests: how many deadlines are armed?
+    /// For tests: how many deadlines are armed.
     #[cfg(test)]
     Timers(Sender<usize>),
 }
 
-/// What the spool did.
+/// Result of a spool job.
 #[derive(Debug)]
 pub(super) enum SpoolDone {
     Written,
-    /// So many bytes are not there, or not all of them.
+    /// This many bytes are missing, at least in part.
     NotWritten {
         bytes: u64,
         why: String,
@@ -46,7 +46,7 @@ pub(super) enum SpoolDone {
     },
 }
 
-/// The sending end. It wakes the relay thread only if that has not been woken for what came before.
+/// The sending end. It wakes the relay thread only if that has not been woken for an earlier input.
 #[derive(Debug, Clone)]
 pub(super) struct InputSender {
     sender: Sender<Input>,
@@ -74,10 +74,10 @@ pub(super) fn input_queue(waker: Waker) -> (InputSender, InputReceiver) {
 
 impl InputSender {
     pub(super) fn send(&self, input: Input) {
-        // Without a receiver the relay has ended, and there is nobody to tell.
+        // Without a receiver the relay has ended.
         let sent = self.sender.send(input).is_ok();
         if sent && !self.awake.swap(true, Ordering::AcqRel) {
-            // It fails only for lack of kernel memory; the next input tries again.
+            // This fails only for lack of kernel memory; the next input tries again.
             if self.waker.wake().is_err() {
                 self.awake.store(false, Ordering::Release);
             }
@@ -86,11 +86,11 @@ impl InputSender {
 }
 
 impl InputReceiver {
-    /// To be called before the queue is emptied: what comes later wakes again.
+    /// Must be called before the queue is emptied: later inputs wake the thread again.
     pub(super) fn rearm(&self) {
-        // A swap, not a store: a store may become visible only after the queue has been found
-        // empty, and whoever sends in between would see a thread that is awake. Here either the
-        // sender sees `false` and wakes, or its input is seen.
+        // A swap, not a store: a store could become visible only after the queue has been found
+        // empty, and a sender in between would see a thread that is awake. With a swap either the
+        // sender sees `false` and wakes the thread, or its input is seen.
         self.awake.swap(false, Ordering::AcqRel);
     }
 

@@ -1,5 +1,4 @@
-//! How the limits of sessions move with what all sessions have, and which connections are read
-//! from.
+//! How the limits of sessions follow the totals, and which connections are read from.
 
 use super::budget::RESERVED_BYTES;
 use super::core::Core;
@@ -16,7 +15,7 @@ impl Core {
         }
     }
 
-    /// Sets a session's limits anew, with so much more of the spool's quota.
+    /// Recalculates a session's limits, with this much more of the spool's quota.
     fn set_limits(&mut self, id: SessionId, more: u64) {
         if let Some(session) = self.sessions.get_mut(&id) {
             let granted = session.limits.spool_bytes + more;
@@ -38,7 +37,7 @@ impl Core {
         more.is_some()
     }
 
-    /// What a session had is free for others.
+    /// A session's share becomes available to others.
     pub(super) fn give_back(&mut self, session: &RelaySession) {
         let granted = session.limits.spool_bytes;
         self.budget.count_memory(session.counted, 0);
@@ -61,8 +60,8 @@ impl Core {
         }
     }
 
-    /// Whether a connection may be read from: content has a place to go to, and responses are being
-    /// read by the peer.
+    /// Whether a connection may be read from: there is space for content, and the peer is reading
+    /// responses.
     pub(super) fn may_read(&mut self, id: ConnectionId) -> bool {
         let Some(connection) = self.connections.get(&id) else {
             return false;
@@ -97,7 +96,7 @@ impl Core {
         crowded.is_none()
     }
 
-    /// A session has less content in memory than before: reads on where that was what held it up.
+    /// A session has less content in memory than before: resumes reading if that had stopped it.
     pub(super) fn read_held_back(&mut self, id: SessionId) {
         let originator = self.sessions.get(&id).and_then(|s| s.originator.as_ref());
         let connection = originator.and_then(|o| o.endpoint.connection());

@@ -1,4 +1,4 @@
-//! What is made before the process forks: nothing here starts a thread.
+//! Preparations before the process forks: nothing here starts a thread.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -9,11 +9,11 @@ use super::settings::{Listen, RelaySettings};
 use super::tls::Tls;
 use crate::sdp::{Fingerprint, Transport};
 
-/// Connections that may wait to be accepted.
+/// Maximum number of connections waiting to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Bound sockets and the certificate: all that can fail for reasons that the operator has to mend.
-/// Made before the process forks; one process goes on with it.
+/// Bound sockets and the certificate: everything that can fail for reasons that the operator must
+/// fix. Created before the process forks; one process uses it.
 #[derive(Debug)]
 pub struct Listeners {
     pub(super) sockets: Vec<(TcpListener, Transport)>,
@@ -24,7 +24,8 @@ impl Listeners {
     /// Reads the certificate and binds the sockets.
     ///
     /// # Errors
-    /// [`RelayError`]: a port is taken, a file cannot be used, the key does not fit the
+    ///
+    /// [`RelayError`]: a port is in use, a file cannot be used, the key does not match the
     /// certificate.
     pub fn bind(settings: &RelaySettings) -> Result<Self, RelayError> {
         let secure = |listen: &Listen| listen.transport == Transport::Tls;
@@ -49,8 +50,8 @@ impl Listeners {
         self.tls.as_ref()?.fingerprint()
     }
 
-    /// The addresses as they are bound, in the order of the settings: with the port that was taken
-    /// where port 0 asked for any.
+    /// The bound addresses, in the order of the settings: for port 0, with the port that was
+    /// chosen.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |(socket, _): &(TcpListener, Transport)| socket.local_addr().ok();
         self.sockets.iter().filter_map(address).collect()
@@ -64,10 +65,10 @@ fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
         Some(Protocol::TCP),
     )?;
     if address.is_ipv6() {
-        // So that an IPv4 listener on the same port is no conflict.
+        // Allows an IPv4 listener on the same port.
         socket.set_only_v6(true)?;
     }
-    // Connections of the last run that linger do not keep the port.
+    // Lingering connections of the previous run do not block the port.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -1,10 +1,9 @@
-//! The relay of the module process: MSRP on sockets, for all large message sessions.
+//! MSRP on sockets, for all large message sessions of the sessions process.
 //!
 //! The main thread of the process owns the [session
 //! machines](crate::controlling::large_message_mode::Session) and is the only one that calls the
-//! proxy. It tells the relay what to do by
-//! [`RelayCommand`](crate::msrp_control::RelayCommand)s and learns what happened from
-//! [`RelayEvent`]s. The relay's own threads do all that could make it wait:
+//! proxy. It sends [`RelayCommand`](crate::msrp_control::RelayCommand)s to the relay and receives
+//! [`RelayEvent`]s. Everything that could block runs on the relay's own threads:
 //!
 //! ```text
 //!  main thread --RelayCommand--> cpm-relay: sockets, TLS --write, read--> cpm-spool: files
@@ -14,30 +13,30 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `handle`, `error` | the relay in the hands of the main thread; why it cannot start |
-//! | `settings`, `listeners` | what the operator sets; what is made of it before the fork |
-//! | `core` | the relay thread: its loop, and what an internal error costs |
-//! | `commands` | what the main thread asks for, and what other threads bring |
-//! | `accepting`, `unbound` | connections that peers open; those that name no session yet |
-//! | `connecting`, `parting` | connections that we open; how ends and connections part |
+//! | `handle`, `error` | the main thread's handle of the relay; why it cannot start |
+//! | `settings`, `listeners` | the operator's settings; resources made from them before the fork |
+//! | `core` | the relay thread: its loop, and containment of panics |
+//! | `commands` | commands of the main thread, and results of other threads |
+//! | `accepting`, `unbound` | connections that peers open; those without a session yet |
+//! | `connecting`, `parting` | opening connections; releasing and closing them |
 //! | `reading`, `writing` | from the socket to the session, from the fan-out to the socket |
-//! | `actions` | what the originator's end and the fan-out want done |
+//! | `actions` | carries out the actions of the originator's end and the fan-out |
 //! | `budget`, `limits` | memory and spool of all sessions; the limits of each |
 //! | `holding` | originators that are held back |
-//! | `connection`, `session` | what there is of one connection, of one session |
+//! | `connection`, `session` | the state of one connection, of one session |
 //! | `tls` | certificates and fingerprints |
 //! | `spool`, [`names`](crate::names) | the other threads |
-//! | `input`, `events`, `progress` | between the threads: in, out, and what may be looked at |
-//! | `timers`, `id_map` | deadlines; maps by our own ids |
-//! | `outage` | which lines the log gets about something that is out of order |
+//! | `input`, `events`, `progress` | between the threads: in, out, and counters to read |
+//! | `timers`, `id_map` | deadlines; maps keyed by our own ids |
+//! | `outage` | when to log an outage |
 //!
-//! Each leg whose recipient waits for us gets a connection of its own, even if two recipients stand
-//! behind one address: RFC 4975 §5.4 permits to share one, and a recipient who reads slowly would
-//! hold the other up. Peers that connect to us may use one connection for many sessions; then those
-//! take turns.
+//! Each leg whose recipient waits for our connection gets one of its own, even if two recipients
+//! share an address: RFC 4975 §5.4 permits sharing, but a recipient that reads slowly would delay
+//! the other. Peers that connect to us may use one connection for many sessions, which then take
+//! turns.
 //!
-//! Sockets are waited for through `mio`: edge-triggered, so that back-pressure and a socket that is
-//! full cost no system call, and not a line of it is ours to keep right.
+//! Sockets are polled through `mio`: edge-triggered, so that back-pressure and a full socket cost
+//! no system call, and well tested, so that we maintain no code for it.
 
 mod accepting;
 mod actions;

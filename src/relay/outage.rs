@@ -1,21 +1,21 @@
-//! When an outage is worth a line in the log: once when it begins, and once when it is over.
+//! When to log an outage: once when it begins, and once when it ends.
 
 use std::time::{Duration, Instant};
 
-/// Outages that follow each other sooner than this are one.
+/// Outages in quicker succession than this are treated as one.
 const QUIET: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     is_on: bool,
-    /// When it was last spoken of.
+    /// When it was last logged.
     said: Option<Instant>,
-    /// The line that it has begun is waiting for the one that it is over.
+    /// Its beginning has been logged, its end has not.
     owed: bool,
 }
 
 impl Outage {
-    /// It is there. True: it is new, and to be spoken of.
+    /// The outage exists. True: it is new, and must be logged.
     pub(super) fn begins(&mut self, now: Instant) -> bool {
         let is_new = !std::mem::replace(&mut self.is_on, true);
         let is_time = self.said.is_none_or(|said| now >= said + QUIET);
@@ -27,7 +27,7 @@ impl Outage {
         false
     }
 
-    /// It is over. True: to be spoken of.
+    /// The outage has ended. True: this must be logged.
     pub(super) fn ends(&mut self, now: Instant) -> bool {
         self.is_on = false;
         if std::mem::take(&mut self.owed) {

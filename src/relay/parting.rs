@@ -1,5 +1,4 @@
-//! How ends and connections part: what is lined up is written, and the peer gets the time to read
-//! it.
+//! Releasing and closing connections: queued output is written, and the peer gets time to read it.
 
 use std::io::{self, ErrorKind};
 
@@ -9,7 +8,7 @@ use crate::msrp_control::{SessionId, Side};
 use crate::msrp_session::ConnectionId;
 
 impl Core {
-    /// An end of a session needs its connection no more. What is lined up on it is written.
+    /// An end of a session no longer needs its connection. Its queued output is written.
     pub(super) fn unbind(&mut self, id: SessionId, side: Side) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
@@ -53,14 +52,14 @@ impl Core {
         self.schedule(connection_id);
     }
 
-    /// The peer sends no more. What we have to say to it is said.
+    /// The peer sends no more. Our remaining output is sent.
     pub(super) fn ended(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         connection.readable = false;
         let bound = std::mem::take(&mut connection.bound);
-        // Nothing is said in the midst of a chunk that will not end.
+        // Nothing can be sent in the middle of a chunk that will not be finished.
         if connection.speaker.take().is_some() {
             connection.frames.clear();
         }
@@ -70,7 +69,7 @@ impl Core {
         self.disconnect_all(id, &bound);
     }
 
-    /// Nobody needs this connection any more. The peer gets the time to read what was written to
+    /// No session needs this connection any more. The peer gets time to read what was written to
     /// it.
     pub(super) fn linger(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
@@ -81,7 +80,7 @@ impl Core {
         }
     }
 
-    /// Closes once the peer has read what was written, or has closed itself.
+    /// Closes once the peer has read everything, or has closed the connection itself.
     pub(super) fn serve_lingering(&mut self, id: ConnectionId) {
         self.write(id);
         let Some(connection) = self.connections.get_mut(&id) else {
@@ -114,7 +113,7 @@ impl Core {
         }
     }
 
-    /// A connection is gone, or is to be gone at once.
+    /// A connection is closed, or must be closed at once.
     pub(super) fn lose(&mut self, connection_id: ConnectionId) {
         let Some(connection) = self.remove(connection_id) else {
             return;
@@ -129,7 +128,7 @@ impl Core {
         self.disconnect_all(connection_id, &connection.bound);
     }
 
-    /// Tells the ends that were bound to a connection that it is gone.
+    /// Tells the ends that were bound to a connection that it has closed.
     pub(super) fn disconnect_all(
         &mut self,
         connection_id: ConnectionId,
@@ -149,8 +148,8 @@ impl Core {
                     }
                     originator.ends.connection = None;
                     originator.endpoint.handle_disconnected();
-                    // Before the message it may come back, if it is for it to come. In its midst,
-                    // nothing in RFC 4975 would take it up again.
+                    // Before the message the peer may reconnect, if it is the one that connects. In
+                    // the middle of a message, RFC 4975 has no means to resume it.
                     if originator.message.is_some() || originator.ends.active {
                         self.fail_message(id);
                     }

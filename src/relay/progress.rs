@@ -1,5 +1,4 @@
-//! What the main thread may look at while the relay is at work: plain counters, written by the
-//! relay thread alone.
+//! Counters that the main thread may read while the relay works; only the relay thread writes them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -9,25 +8,25 @@ use crate::msrp::Status;
 use crate::msrp_control::{LegNumber, SessionId};
 use crate::msrp_session::{DeliveryFailure, DeliveryState, LegStatus};
 
-/// How far a session is.
+/// The progress of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionProgress {
-    /// Content bytes that came from the originator.
+    /// Content bytes received from the originator.
     pub received: u64,
     /// Size of the message, if it is known.
     pub total: Option<u64>,
-    /// The originator is not read from, since legs have not taken what memory holds.
+    /// The originator is not read from, because legs have not taken the content in memory.
     pub is_held_back: bool,
     /// The legs in the order in which they were opened.
     pub legs: Vec<LegProgress>,
 }
 
-/// How far a leg is.
+/// The progress of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegProgress {
     /// Which leg.
     pub number: LegNumber,
-    /// Content bytes that have gone out.
+    /// Content bytes that have been sent.
     pub written: u64,
     /// Content bytes in chunks that were answered with 200.
     pub delivered: u64,
@@ -35,14 +34,14 @@ pub struct LegProgress {
     pub state: DeliveryState,
 }
 
-/// What the relay holds in all.
+/// Totals of the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RelayTotals {
     /// Sessions that were opened and not forgotten.
     pub sessions: usize,
     /// Connections.
     pub connections: usize,
-    /// Of these, accepted and without session.
+    /// Of these, accepted and without a session.
     pub unbound: usize,
     /// Content in memory, bytes.
     pub memory_bytes: usize,
@@ -52,14 +51,14 @@ pub struct RelayTotals {
     pub held_back: usize,
 }
 
-/// No size is known.
+/// The size is not known.
 pub(super) const UNKNOWN: u64 = u64::MAX;
 
-/// All that is shared.
+/// Everything that is shared.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) totals: Totals,
-    /// Locked when a session or leg comes or goes, and by the reader for as long as it copies.
+    /// Locked when a session or leg is added or removed, and by the reader while it copies.
     sessions: Mutex<HashMap<SessionId, Arc<SessionCell>>>,
 }
 
@@ -151,7 +150,7 @@ impl LegCell {
     }
 }
 
-/// No panic happens under these locks, and what they guard is whole at any time.
+/// No panic happens under these locks, and their data is consistent at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

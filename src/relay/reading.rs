@@ -1,4 +1,4 @@
-//! From the socket to the session: which session a request is for, and what its events lead to.
+//! From the socket to the session: finding the session of a request, and handling its events.
 
 use bytes::BytesMut;
 
@@ -11,13 +11,14 @@ use crate::msrp::{
 use crate::msrp_control::{MsrpEvent, RelayCommand, SessionId, Side};
 use crate::msrp_session::{ConnectionId, Opener};
 
-/// Blocks that are read before others get their turn.
+/// Blocks read before others get their turn.
 const BLOCKS_AT_ONCE: usize = 4;
-/// Requests for unknown sessions on a connection that belongs to none, until it is closed.
+/// Maximum number of requests for unknown sessions on a connection without a session, before it is
+/// closed.
 const MAX_STRANGERS: u32 = 16;
 
 impl Core {
-    /// Does what a connection is ready for.
+    /// Does everything that a connection is ready for.
     pub(super) fn serve(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
@@ -47,7 +48,7 @@ impl Core {
         }
     }
 
-    /// Reads so many blocks at most, and what they hold is dealt with.
+    /// Reads at most this many blocks, and handles their content.
     pub(super) fn read(&mut self, id: ConnectionId, blocks: usize) {
         for _ in 0..blocks {
             self.dispatch(id);
@@ -80,7 +81,7 @@ impl Core {
         }
     }
 
-    /// Deals with all events of what has been read.
+    /// Handles all events of the bytes that have been read.
     pub(super) fn dispatch(&mut self, id: ConnectionId) {
         while let Some(connection) = self.connections.get_mut(&id) {
             if !matches!(connection.stage, ConnectionStage::Open) {
@@ -155,20 +156,20 @@ impl Core {
         }
     }
 
-    /// Whose URI stands first in a To-Path.
+    /// The owner of the first URI in a To-Path.
     fn find(&self, id: ConnectionId, to_path: Option<&Path>) -> Found {
         let Some(own) = to_path.map(Path::first) else {
             return Found::Nobody;
         };
         let secure = self.connections.get(&id).is_some_and(|c| c.is_secure());
         match self.uris.get(own.session_id()) {
-            // What is for TLS must come over TLS (RFC 4975 §14.1), and nothing else.
+            // An msrps URI must be used over TLS (RFC 4975 §14.1), and no other URI may be.
             Some(&(session, side)) if own.is_secure() == secure => Found::End(session, side),
             _ => Found::Nobody,
         }
     }
 
-    /// Whether a command that waits will open the session that a To-Path names.
+    /// Whether a waiting command will open the session that a To-Path names.
     fn is_announced(&mut self, to_path: &Path) -> bool {
         while let Some(input) = self.inputs.next() {
             self.backlog.push_back(input);
@@ -181,7 +182,7 @@ impl Core {
         })
     }
 
-    /// Waits with an event until the commands are carried out.
+    /// Postpones an event until the commands are carried out.
     fn hold(&mut self, id: ConnectionId, event: Event) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.held = Some(event);
@@ -272,7 +273,7 @@ impl Core {
         }
     }
 
-    /// Answers a request that no end gets.
+    /// Answers a request that belongs to no end.
     fn refuse(&mut self, id: ConnectionId, head: &Head, status: Status) -> Route {
         if head.failure_report != FailureReport::No {
             let mut out = BytesMut::new();

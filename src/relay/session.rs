@@ -1,5 +1,5 @@
-//! What the relay has of one session: the originator's end, the fan-out, and which connection each
-//! end has.
+//! The relay's state of one session: the originator's end, the fan-out, and the connection of each
+//! end.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,21 +22,21 @@ pub(super) struct RelaySession {
     pub(super) legs: Vec<RelayLeg>,
     pub(super) numbers: IdMap<LegNumber, LegId>,
     pub(super) limits: Limits,
-    /// Who is to be noted as the sender of the message, until its header has come.
+    /// Who to record as the sender of the message, until its header has arrived.
     pub(super) sender_note: Option<Box<SenderNote>>,
     pub(super) head: CpimHead,
     /// The message has begun, and the session has a share of the memory.
     pub(super) begun: bool,
-    /// Others have been told that the originator is held back.
+    /// It has been published that the originator is held back.
     pub(super) shown_held_back: bool,
-    /// No leg takes less than this, in bytes, but those that have been refused.
+    /// Every leg accepts at least this many bytes, except those that have been refused.
     pub(super) least_max_size: u64,
-    /// The fan-out takes content.
+    /// The fan-out accepts content.
     pub(super) reading: bool,
-    /// What of the fan-out's memory has been counted.
+    /// The part of the fan-out's memory that has been counted.
     pub(super) counted: usize,
     pub(super) file: SpoolFile,
-    /// Bytes given to the spool.
+    /// Bytes passed to the spool.
     pub(super) spooled: u64,
     pub(super) timer: Timer,
     pub(super) cell: Arc<SessionCell>,
@@ -50,15 +50,15 @@ pub(super) struct OriginatorEnd {
     pub(super) message: Option<MessageKey>,
     /// The final event of the message has been reported.
     pub(super) decided: bool,
-    /// When it was last heard, or last held back.
+    /// When it was last active, or last held back.
     pub(super) heard: Instant,
 }
 
-/// A leg's end; the fan-out has the rest of it.
+/// A leg's end; the fan-out has the rest of its state.
 pub(super) struct RelayLeg {
     pub(super) number: LegNumber,
     pub(super) ends: PeerEnds,
-    /// The longest message that the recipient takes.
+    /// The longest message that the recipient accepts.
     pub(super) max_size: Option<u64>,
     /// The final event has been reported.
     pub(super) decided: bool,
@@ -67,7 +67,7 @@ pub(super) struct RelayLeg {
     pub(super) cell: Arc<LegCell>,
 }
 
-/// How an end and its peer come together.
+/// How an end and its peer are connected.
 pub(super) struct PeerEnds {
     /// Session-id of our URI, by which requests find the end.
     pub(super) uri: String,
@@ -78,7 +78,7 @@ pub(super) struct PeerEnds {
     pub(super) fingerprint: Option<Fingerprint>,
     /// The connection that is bound, or that we are opening.
     pub(super) connection: Option<ConnectionId>,
-    /// Until when we try to connect.
+    /// Deadline for connecting.
     pub(super) connect_by: Instant,
 }
 
@@ -88,7 +88,7 @@ impl RelaySession {
         &mut self.legs[id.index()]
     }
 
-    /// Looks at the next bytes of the message, as long as its sender is to be noted.
+    /// Reads the next bytes of the message, until its sender has been recorded.
     pub(super) fn note_sender(&mut self, content: &[u8]) {
         let Some(note) = self.sender_note.take() else {
             return;
@@ -104,7 +104,7 @@ impl RelaySession {
         }
     }
 
-    /// Lets others see how far a leg is.
+    /// Publishes the progress of a leg.
     pub(super) fn show(&self, id: LegId) {
         self.legs[id.index()].cell.set(self.fan_out.leg(id));
     }

@@ -1,4 +1,4 @@
-//! What the operator can set for the relay.
+//! The operator's settings for the relay.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,17 +10,17 @@ use crate::policy::Settings;
 use crate::sdp::Transport;
 use cpm_wire::msrp_session::{MAX_HOLD, RESPONSE_TIMEOUT};
 
-/// All that the relay must know before it starts.
+/// Everything that the relay needs to know before it starts.
 #[derive(Clone, Debug, Default)]
 pub struct RelaySettings {
-    /// Where it listens (`msrp_listen`).
+    /// Addresses to listen on (`msrp_listen`).
     pub listen: Vec<Listen>,
-    /// What bounds it.
+    /// Its limits.
     pub limits: RelayLimits,
-    /// Certificate and authorities; needed for a listener with TLS. Without it, `msrps` is spoken
-    /// towards peers that listen themselves, with no certificate of our own.
+    /// Certificate and authorities; needed for a listener with TLS. Without it, `msrps` is used
+    /// only towards peers that listen themselves, without a certificate of our own.
     pub tls: Option<TlsFiles>,
-    /// How peers that are named are found.
+    /// How peers' host names are looked up.
     pub names: Names,
 }
 
@@ -29,49 +29,48 @@ pub struct RelaySettings {
 pub struct Listen {
     /// With TLS or without.
     pub transport: Transport,
-    /// Address and port; port 0 takes any free one. An IPv6 address does not take IPv4 connections
-    /// too.
+    /// Address and port; port 0 takes any free one. An IPv6 address does not also accept IPv4
+    /// connections.
     pub address: SocketAddr,
 }
 
-/// What bounds the relay. Each of these is something that peers could use up.
+/// The limits of the relay, for everything that peers could use up.
 #[derive(Clone, Debug)]
 pub struct RelayLimits {
     /// Content in memory, of all sessions together (`msrp_memory`).
     pub memory_bytes: usize,
     /// Content in memory, of one session (`msrp_session_memory`); at least 1 MiB is granted.
     pub session_memory_bytes: usize,
-    /// Folder for content that does not fit into memory (`msrp_spool_dir`). The files have no name
-    /// there. `None`: what does not fit holds the sender back.
+    /// Folder for content that exceeds the memory (`msrp_spool_dir`). The files have no name there.
+    /// `None`: the sender is held back instead.
     pub spool_dir: Option<PathBuf>,
     /// Size of all spool files together (`msrp_spool`).
     pub spool_bytes: u64,
-    /// A leg that takes no byte for so long while some wait for it is dropped
+    /// A leg that accepts no byte for this time while some are waiting for it is dropped
     /// (`msrp_stall_timeout`).
     pub stall: Duration,
-    /// How long the originator may be held back for legs that are behind; then they have failed.
+    /// How long the originator may be held back for legs that are behind; then these fail.
     pub hold: Duration,
-    /// Most content in one chunk towards a recipient (`msrp_chunk_size`); `None`: no limit.
+    /// Maximum content in one chunk to a recipient (`msrp_chunk_size`); `None`: no limit.
     pub chunk_bytes: Option<u64>,
-    /// Connections in all (`msrp_max_connections`); beyond it, a new one is closed at once.
+    /// Maximum number of connections (`msrp_max_connections`); a further one is closed at once.
     pub max_connections: usize,
-    /// Connections that no session is bound to (`msrp_max_unbound`); beyond it, the oldest one of
-    /// the source that has most of them is closed.
+    /// Maximum number of connections without a session (`msrp_max_unbound`); beyond it, the oldest
+    /// one of the source with most of them is closed.
     pub max_unbound: usize,
-    /// The same for those from one source (`msrp_max_unbound_per_source`), which closes its own; 0:
-    /// no limit of its own.
+    /// The same for one source (`msrp_max_unbound_per_source`), which loses its own; 0: no separate
+    /// limit.
     pub max_unbound_per_source: usize,
-    /// How long a connection may go without its first request for a session, TLS handshake
-    /// included.
+    /// Time limit for the first request of a session on a connection, including the TLS handshake.
     pub unbound: Duration,
-    /// How long a connection that we open may take to come about, TLS handshake included, all
+    /// Time limit for establishing a connection that we open, including the TLS handshake, for all
     /// addresses of the host together.
     pub connect: Duration,
-    /// How long the originator may send nothing while its message is not complete.
+    /// How long the originator may send nothing while its message is incomplete.
     pub sender_idle: Duration,
-    /// How long a response to a SEND of ours may take (RFC 4975 §7.1).
+    /// Time limit for the response to a SEND of ours (RFC 4975 §7.1).
     pub response: Duration,
-    /// How long a connection that we close may take for the peer to read the last bytes.
+    /// How long the peer may take to read the last bytes of a connection that we close.
     pub linger: Duration,
 }
 
@@ -82,13 +81,13 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key (`msrp_tls_private_key`).
     pub private_key: PathBuf,
-    /// Authorities that we trust for peers whose session description has no fingerprint
+    /// Authorities trusted for peers whose session description has no fingerprint
     /// (`msrp_tls_ca_file`). `None`: those of the system.
     pub ca: Option<PathBuf>,
 }
 
 impl RelayLimits {
-    /// What the operator has configured.
+    /// From the operator's configuration.
     pub fn new(settings: &Settings) -> Self {
         let policy = &settings.large_mode;
         Self {
@@ -111,7 +110,7 @@ impl RelayLimits {
     }
 }
 
-/// As with a configuration that says nothing, and without a spool.
+/// The defaults of the configuration, without a spool.
 impl Default for RelayLimits {
     fn default() -> Self {
         Self {
@@ -122,7 +121,7 @@ impl Default for RelayLimits {
 }
 
 impl RelaySettings {
-    /// What the operator has configured.
+    /// From the operator's configuration.
     pub fn new(settings: &Settings) -> Self {
         let policy = &settings.large_mode;
         let listen = policy.listen.iter().map(|listener| Listen {

@@ -1,8 +1,8 @@
 //! Spool files, and the thread that reads and writes them.
 //!
-//! One file for each session that needs one, made at the first write and without a name: it is gone
-//! with its last handle, whatever becomes of the process. What a session has of the quota is
-//! counted by the relay thread.
+//! One file for each session that needs one, created at the first write and without a name: it
+//! disappears with its last handle, whatever happens to the process. The relay thread accounts for
+//! the quota of each session.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -20,7 +20,8 @@ use crate::msrp_control::SessionId;
 use crate::random::try_fill_random;
 use crate::threads;
 
-/// The spool file of one session; dropped, it is gone once the spool thread is through with it.
+/// The spool file of one session; when dropped, it is deleted once the spool thread has finished
+/// with it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SpoolFile(Arc<OnceCell<File>>);
 
@@ -31,7 +32,7 @@ pub(super) enum SpoolJob {
 }
 
 impl SpoolJob {
-    /// What there is to say if it cannot be done, and why.
+    /// The result to report if the job fails, with the reason.
     fn failed(&self) -> impl FnOnce(String) -> SpoolDone + use<> {
         let (is_write, offset, bytes) = match self {
             SpoolJob::Write { offset, pieces } => {
@@ -49,7 +50,7 @@ impl SpoolJob {
     }
 }
 
-/// The relay thread's hold on the spool thread, which ends when this is dropped.
+/// The relay thread's handle of the spool thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Spool {
     jobs: Sender<(SessionId, SpoolFile, SpoolJob)>,
@@ -63,7 +64,8 @@ impl Spool {
                 let failed = job.failed();
                 let done = catch_unwind(AssertUnwindSafe(|| carry_out(&dir, &file, job)));
                 let done = done.unwrap_or_else(|_| Err(io::Error::other("panic")));
-                // The file goes before the word, so that who has the word finds it gone.
+                // The file is released before the result, so that it is gone when the result
+                // arrives.
                 drop(file);
                 let done = done.unwrap_or_else(|error| failed(error.to_string()));
                 results.send(Input::Spool(session, done));
@@ -99,12 +101,12 @@ fn carry_out(dir: &Path, file: &SpoolFile, job: SpoolJob) -> io::Result<SpoolDon
     }
 }
 
-/// A file that nobody else can open, and that is gone with its handle.
+/// A file that nobody else can open, and that disappears with its handle.
 fn create_unnamed(dir: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
-    // Where a file system has files without a name, there is no moment at which a crash would leave
-    // one behind. O_EXCL: it never gets a name.
+    // If the file system supports files without a name, a crash can never leave one behind. O_EXCL:
+    // it never gets a name.
     let unnamed = libc::O_TMPFILE | libc::O_EXCL;
     if let Ok(file) = options.clone().custom_flags(unnamed).open(dir) {
         return Ok(file);

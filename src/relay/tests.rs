@@ -1,4 +1,4 @@
-//! Internal errors, which no peer can bring about. What peers do is in `tests/relay`.
+//! Internal errors, which no peer can cause. The behaviour of peers is tested in `tests/relay`.
 
 use std::net::TcpListener;
 use std::sync::mpsc;
@@ -84,7 +84,7 @@ fn a_fault_ends_the_session_that_it_was_in_and_no_other() {
     let line = next(&mut relay);
     assert!(matches!(line, RelayEvent::Log(LogLevel::Critical, _)));
     assert_last_words(&mut relay, 1);
-    // What comes late for a fallen session has its final event at once.
+    // A late command for a torn-down session gets its final event at once.
     let leg = RelayCommand::OpenLeg(LegNumber(8), passive("late"));
     relay.command(session(1), leg);
     let dropped = DeliveryState::Failed(DeliveryFailure::Dropped);

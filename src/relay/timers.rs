@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::msrp_control::SessionId;
 use crate::msrp_session::ConnectionId;
 
-/// Whose deadline it is. The owner looks itself at what is due.
+/// The owner of a deadline. The owner itself checks what is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimerKey {
     Session(SessionId),
@@ -25,7 +25,7 @@ impl Timer {
     }
 }
 
-/// Each owner has one entry at most, which must go with it: an entry that is left behind wakes the
+/// Each owner has at most one entry, which must be removed with it: an entry left behind wakes the
 /// thread for nothing.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -34,7 +34,7 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Arms `timer` for `at` unless it will fire no later anyway.
+    /// Arms `timer` for `at` unless it will already fire by then.
     pub(super) fn arm(&mut self, key: TimerKey, timer: &mut Timer, at: Instant) {
         if timer.0.is_none_or(|(armed, _)| at < armed) {
             self.disarm(timer);
@@ -44,7 +44,7 @@ impl Timers {
         }
     }
 
-    /// Takes the entry out. After it has fired too, so that it can be armed again.
+    /// Removes the entry. Also needed after it has fired, so that it can be armed again.
     pub(super) fn disarm(&mut self, timer: &mut Timer) {
         if let Some(entry) = timer.0.take() {
             self.entries.remove(&entry);
@@ -60,7 +60,7 @@ impl Timers {
         self.entries.len()
     }
 
-    /// The next entry that is due, which its owner has to [`disarm`](Self::disarm).
+    /// The next due entry, which its owner must [`disarm`](Self::disarm).
     pub(super) fn pop(&mut self, now: Instant) -> Option<TimerKey> {
         let entry = self.entries.first_entry()?;
         (entry.key().0 <= now).then(|| entry.remove())

@@ -1,9 +1,9 @@
-//! MSRP over TLS (RFC 4975 §14): our certificate, and who we believe.
+//! MSRP over TLS (RFC 4975 §14): our certificate, and verification of peers.
 //!
-//! A session description with `a=fingerprint` (RFC 8122) says which certificate its author has;
-//! that counts, whoever signed it, as it came the way the session itself came. Without one, a peer
-//! that we connect to needs a certificate for its host name from an authority that we trust; of a
-//! peer that connects to us, nothing but the session's unguessable URI is asked.
+//! A session description with `a=fingerprint` (RFC 8122) identifies its author's certificate,
+//! whoever signed it, because it arrived on the same path as the session itself. Without one, a
+//! peer that we connect to needs a certificate for its host name from a trusted authority; a peer
+//! that connects to us is identified only by the session's unguessable URI.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use super::settings::TlsFiles;
 use crate::sdp::Fingerprint;
 use crate::trust;
 
-/// Plaintext, or ciphertext, that may lie in one connection for the socket to take it.
+/// Maximum plaintext, or ciphertext, of one connection waiting for the socket.
 const BUFFER_BYTES: usize = 128 * 1024;
 
-/// What all connections with TLS have in common.
+/// The TLS configuration shared by all connections.
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
     provider: Arc<CryptoProvider>,
     server: Option<Arc<ServerConfig>>,
     identity: Option<Arc<Identity>>,
-    /// Checks host names; `None` if there is no authority to trust.
+    /// Verifies host names; `None` if there is no authority to trust.
     authorities: Option<Arc<WebPkiServerVerifier>>,
 }
 
@@ -44,7 +44,7 @@ struct Identity {
 }
 
 impl Tls {
-    /// Reads the files. Without files, we can be a client to peers that ask for no certificate.
+    /// Reads the files. Without files, we can be a client to peers that request no certificate.
     pub(super) fn load(files: Option<&TlsFiles>) -> Result<Self, RelayError> {
         let provider = Arc::new(provider::default_provider());
         let identity = files.map(Identity::load).transpose()?.map(Arc::new);
@@ -61,7 +61,7 @@ impl Tls {
                 roots.add_parsable_certificates(known.iter().cloned());
             }
             (Err(error), Some(_)) => return Err(RelayError::Trust(error)),
-            // Fingerprints do without.
+            // Fingerprints do not need it.
             (Err(_), None) => {}
         }
         let roots = Arc::new(roots);
@@ -85,7 +85,7 @@ impl Tls {
         })
     }
 
-    /// For a connection that was opened to us.
+    /// For a connection that a peer opened.
     pub(super) fn accept(&self) -> Result<rustls::Connection, Error> {
         let config = self.server.clone();
         let config = config.ok_or_else(|| Error::General("no certificate".to_owned()))?;
@@ -102,7 +102,7 @@ impl Tls {
     ) -> Result<rustls::Connection, Error> {
         let name = match (ServerName::try_from(host.to_owned()), fingerprint) {
             (Ok(name), _) => name,
-            // The fingerprint says it all; an address is not sent.
+            // The fingerprint suffices; an address is not sent.
             (Err(_), Some(_)) => ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into()),
             (Err(_), None) => return Err(Error::General("not a host name".to_owned())),
         };
@@ -131,7 +131,7 @@ impl Tls {
     }
 }
 
-/// Whether the peer has shown the certificate that its session description named.
+/// Whether the peer has presented the certificate named in its session description.
 pub(super) fn has_certificate(connection: &rustls::Connection, fingerprint: &Fingerprint) -> bool {
     let certificate = connection
         .peer_certificates()
@@ -143,7 +143,7 @@ fn fits(certificate: &CertificateDer<'_>, fingerprint: &Fingerprint) -> bool {
     digest(&fingerprint.hash, certificate).is_some_and(|hash| hash == fingerprint.value)
 }
 
-/// RFC 8122 §5. MD5 and MD2 must not be used; `None` for them and for what we do not know.
+/// RFC 8122 §5. MD5 and MD2 must not be used; `None` for them and for unknown algorithms.
 fn digest(hash: &str, certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let algorithm = match hash {
         "sha-1" => &ring::digest::SHA1_FOR_LEGACY_USE_ONLY,
@@ -184,15 +184,14 @@ impl Identity {
             private_key: files.private_key.clone(),
             cause,
         })?;
-        // A session is one connection, and the certificate is to be shown on each.
+        // A session is one connection, and each must present the certificate.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
     }
 }
 
-/// Believes the peer that has the key of the one certificate whose hash its session description
-/// gave.
+/// Accepts a peer that has the key of the one certificate whose hash its session description gave.
 #[derive(Debug)]
 struct ByFingerprint {
     fingerprint: Fingerprint,
@@ -237,8 +236,8 @@ impl ServerCertVerifier for ByFingerprint {
     }
 }
 
-/// Asks for a certificate, and takes any whose key the peer has: which one it must be is known once
-/// a request has named the session.
+/// Requests a certificate, and accepts any whose key the peer has: which one it must be is known
+/// once a request has named the session.
 #[derive(Debug)]
 struct AnyClient {
     algorithms: WebPkiSupportedAlgorithms,

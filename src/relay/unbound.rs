@@ -1,4 +1,4 @@
-//! Accepted connections that have not named a session yet, and which of them makes room for another
+//! Accepted connections that have not named a session yet, and which of them is closed for another
 //! one.
 
 use std::collections::{BTreeSet, HashMap};
@@ -8,22 +8,22 @@ use super::id_map::IdMap;
 use crate::msrp_session::ConnectionId;
 use crate::shared::Source;
 
-/// They are bounded in all and for each source, so that one that opens connections without end
-/// closes its own.
+/// Their number is limited in total and for each source, so that a source that keeps opening
+/// connections closes only its own.
 #[derive(Debug)]
 pub(super) struct Unbound {
     max: usize,
     max_per_source: usize,
     sources: IdMap<ConnectionId, Source>,
-    /// Of each source, the oldest first.
+    /// Connections of each source, oldest first.
     by_source: HashMap<Source, BTreeSet<ConnectionId>>,
-    /// Sources by how many they have.
+    /// Sources by number of connections.
     by_count: BTreeSet<(usize, Source)>,
 }
 
 impl Unbound {
-    /// None yet. At most `max`, and `max_per_source` of one source; 0: as many as there may be in
-    /// all.
+    /// No connections yet. At most `max`, and `max_per_source` of one source; 0: only the total
+    /// limit applies.
     pub(super) fn new(max: usize, max_per_source: usize) -> Self {
         Unbound {
             max,
@@ -37,13 +37,13 @@ impl Unbound {
         }
     }
 
-    /// How many there are.
+    /// The number of connections.
     pub(super) fn len(&self) -> usize {
         self.sources.len()
     }
 
-    /// The one that has to be closed before another one from this address is taken in: the oldest
-    /// of its own source, if that has its share, or else of the source that has most.
+    /// The connection to close before another one from this address is accepted: the oldest of its
+    /// own source if that has its share, otherwise of the source with most connections.
     pub(super) fn in_the_way_of(&self, address: IpAddr) -> Option<ConnectionId> {
         let own = Source::of(address);
         let source = match self.count(own) >= self.max_per_source {
@@ -63,7 +63,7 @@ impl Unbound {
         self.counted(source, before);
     }
 
-    /// It has named a session, or is gone.
+    /// The connection has named a session, or is closed.
     pub(super) fn remove(&mut self, id: ConnectionId) {
         let Some(source) = self.sources.remove(&id) else {
             return;
@@ -78,7 +78,7 @@ impl Unbound {
         self.counted(source, before);
     }
 
-    /// All are gone.
+    /// All are closed.
     pub(super) fn clear(&mut self) {
         self.sources.clear();
         self.by_source.clear();
@@ -106,7 +106,7 @@ mod tests {
         [192, 0, 2, last].into()
     }
 
-    /// Takes one in, as the relay does. Gives back who had to go.
+    /// Adds one, as the relay does. Returns the one that had to be closed.
     fn take_in(unbound: &mut Unbound, id: u64, last: u8) -> Option<u64> {
         let closed = unbound.in_the_way_of(address(last));
         if let Some(closed) = closed {
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(take_in(&mut unbound, 5, 1), Some(2));
         assert_eq!(take_in(&mut unbound, 6, 1), Some(3));
         assert_eq!(take_in(&mut unbound, 7, 7), None);
-        // Who has named a session makes room.
+        // A connection that has named a session no longer counts.
         unbound.remove(ConnectionId(4));
         assert_eq!(take_in(&mut unbound, 8, 1), None);
         assert_eq!(unbound.len(), 5);

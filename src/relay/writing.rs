@@ -1,21 +1,21 @@
-//! From the fan-out to the socket, and whose turn it is where several ends share one connection.
+//! From the fan-out to the socket, and turns of ends that share one connection.
 
 use std::io::IoSlice;
 
 use super::core::Core;
 use crate::msrp_session::ConnectionId;
 
-/// Slices that are written at once.
+/// Slices written at once.
 const SLICES_AT_ONCE: usize = 64;
-/// And if others wait for the connection: end of one chunk, head and content of the next.
+/// The same while others wait for the connection: end of one chunk, head and content of the next.
 const SLICES_IN_TURN: usize = 3;
-/// What one connection writes before others get their turn.
+/// Maximum bytes one connection writes before others get their turn.
 const BYTES_AT_ONCE: usize = 1024 * 1024;
-/// What one leg writes before another one that shares its connection.
+/// Maximum bytes one leg writes before another one that shares its connection.
 const TURN_BYTES: usize = 64 * 1024;
 
 impl Core {
-    /// Writes what there is to write on a connection, as far as it goes.
+    /// Writes the pending output of a connection, as far as possible.
     pub(super) fn write(&mut self, id: ConnectionId) {
         let mut left = BYTES_AT_ONCE;
         loop {
@@ -34,7 +34,7 @@ impl Core {
                     if connection.write_frames().is_err() {
                         return self.lose(id);
                     }
-                    // There may be room for more responses now.
+                    // There may be space for more responses now.
                     if connection.frames.len() < full_before && connection.readable {
                         self.schedule(id);
                     }
@@ -73,7 +73,7 @@ impl Core {
                 }
                 session.fan_out.pause(speaker.leg);
             } else {
-                // Who waited may have gone meanwhile.
+                // A waiting leg may have been closed meanwhile.
                 session.fan_out.resume(self.now, speaker.leg);
             }
             let mut slices = [IoSlice::new(&[]); SLICES_AT_ONCE];
@@ -88,14 +88,14 @@ impl Core {
                 if between && (others || refusals) {
                     connection.speaker = None;
                 } else if others {
-                    // It has nothing to say for now, so its turn is over.
+                    // It has nothing to write for now, so its turn is over.
                     connection.spoken = TURN_BYTES;
                 }
                 self.after_fan_out(speaker.session);
                 match (others || refusals) && (between || !asked) {
                     true => continue,
-                    // A chunk whose content is still to come from the spool cannot be ended; then
-                    // the leg is woken.
+                    // A chunk whose remaining content must come from the spool cannot be ended; the
+                    // leg is woken when it has arrived.
                     false => return,
                 }
             }

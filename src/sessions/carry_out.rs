@@ -1,4 +1,4 @@
-//! Doing what the sessions want done.
+//! Carries out the actions of the sessions.
 
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,17 @@ use crate::controlling::{Fate, LogLevel, OutgoingRequest, RETRY_AFTER_S};
 use crate::operator::Event;
 use crate::sip::{HeaderBlock, StatusCode};
 
-/// Actions of one session before the next one has its turn.
+/// Maximum number of actions of one session before the next one has its turn.
 const ACTIONS_PER_SESSION: usize = 16;
-/// Actions before workers and relay are listened to again. An INVITE takes some 40 µs.
+/// Maximum number of actions before events of workers and relay are handled again. An INVITE takes
+/// some 40 µs.
 const ACTIONS_PER_TURN: usize = 64;
-/// How long an INVITE may wait for room: as long as one that went out may go without response.
+/// How long an INVITE may wait for memory or its connection: as long as a sent one may go without
+/// response.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 
 impl Sessions {
-    /// Looks at the clock, and does the next portion of work.
+    /// Fires due alarms, and does the next portion of work.
     pub fn work(&mut self, now: Instant, host: &dyn SessionHost) -> Wake {
         while let Some(id) = self.schedule.next_alarm(now) {
             if let Some(entry) = self.sessions.get_mut(&id) {
@@ -49,12 +51,13 @@ impl Sessions {
         self.schedule.wake()
     }
 
-    /// The proxy stops: everybody is told what can be told at once.
+    /// The proxy stops: peers are told everything that can be sent at once.
     pub fn shut_down(&mut self, now: Instant, host: &dyn SessionHost) {
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
             self.with(id, host, |machine| machine.handle_shutdown(now));
-            // What the proxy had no room for is not tried again: there will be no other time.
+            // An INVITE that the proxy refused for lack of memory is not retried: there is no
+            // later.
             while let Some(entry) = self.sessions.get_mut(&id) {
                 match entry.next_action() {
                     Some((Action::Invite(_), Some(_))) => {}
@@ -65,7 +68,7 @@ impl Sessions {
         }
     }
 
-    /// A call has panicked: the session that was at work is lost, the others go on.
+    /// A call has panicked: the session that was running is lost, the others continue.
     pub fn handle_panic(&mut self, host: &dyn SessionHost) {
         let Some(id) = self.at_work.take() else {
             return;
@@ -86,8 +89,8 @@ impl Sessions {
         }
     }
 
-    /// Does so many actions of a session at most, and says how many. `None`: commands have to reach
-    /// the relay before the next action, upon which a peer may connect.
+    /// Carries out at most this many actions of a session, and returns how many. `None`: commands
+    /// must reach the relay before the next action, after which a peer may connect.
     fn do_some(
         &mut self,
         now: Instant,
@@ -124,7 +127,7 @@ impl Sessions {
         Some(done)
     }
 
-    /// `since`: the proxy had no room for it then.
+    /// `since`: when the proxy first refused it for lack of memory.
     fn act(
         &mut self,
         now: Instant,
@@ -137,8 +140,7 @@ impl Sessions {
             Action::Invite(invite) => self.invite(now, id, invite, since, host),
             Action::Cancel(leg) => {
                 let invite = self.sessions.get_mut(&id).map(|entry| entry.invite(leg));
-                // Where it is on its way to another address at this moment, that one is cancelled
-                // too.
+                // If it is just being sent to another address, that transaction is cancelled too.
                 if let Some(invite) = invite
                     && let Invite::Sent(transaction) = std::mem::replace(invite, Invite::CancelDue)
                 {
@@ -262,7 +264,7 @@ impl Sessions {
         }
     }
 
-    /// Takes a session out.
+    /// Removes a session.
     fn take(&mut self, id: SessionId) -> Option<Entry> {
         let entry = self.sessions.remove(&id)?;
         if let Some(own) = self.by_originator.get_mut(&entry.originator) {
@@ -288,7 +290,7 @@ impl Sessions {
         let (delivered, failed) = entry.outcomes();
         host.log(
             LogLevel::Debug,
-            format_args!("session={id} is over: {delivered} delivered, {failed} failed"),
+            format_args!("session={id} has ended: {delivered} delivered, {failed} failed"),
         );
         let to = format!("<{}>", entry.request_uri);
         let about = stand_in(&entry, &entry.request_uri, &to, &entry.call_id);
@@ -299,7 +301,7 @@ impl Sessions {
         host.event(Event::SessionEnd, code.as_u16(), &about);
     }
 
-    /// Replies where no machine is there to do so.
+    /// Replies to a request that belongs to no session.
     pub(super) fn reply(
         &self,
         host: &dyn SessionHost,
@@ -308,7 +310,7 @@ impl Sessions {
         to_tag: String,
     ) {
         let mut headers = HeaderBlock::new();
-        // Values of ours have no line end.
+        // Our own values contain no line end.
         let _ = headers.push("Server", self.service.product());
         if code == StatusCode::SERVICE_UNAVAILABLE {
             let _ = headers.push("Retry-After", RETRY_AFTER_S.to_string());
@@ -324,7 +326,7 @@ impl Sessions {
     }
 }
 
-/// The INVITE as the host sends it.
+/// The INVITE in the host's form.
 fn outgoing<'a>(invite: &'a InviteRequest, entry: &'a Entry) -> OutgoingRequest<'a> {
     OutgoingRequest {
         method: "INVITE",
@@ -342,7 +344,7 @@ fn outgoing<'a>(invite: &'a InviteRequest, entry: &'a Entry) -> OutgoingRequest<
     }
 }
 
-/// A request that stands for a recipient or a session when a script is told of it.
+/// A request that represents a recipient or a session in an event for the script.
 fn stand_in<'a>(
     entry: &'a Entry,
     uri: &'a str,

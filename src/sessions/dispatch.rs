@@ -1,4 +1,4 @@
-//! Which session an event is for.
+//! Finds the session that an event is for.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -20,44 +20,44 @@ use crate::msrp_control::MsrpEvent;
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::sip_ua::cseq;
 
-/// CANCELs that are remembered for INVITEs that have not come here yet.
+/// Maximum number of CANCELs remembered for INVITEs that have not arrived here yet.
 const MAX_OVERTAKEN: usize = 1024;
 
 /// All large message sessions of the proxy. Without IO and clock.
 ///
-/// Whoever drives it calls a `handle_*` for each event, then [`work`](Self::work), each time
-/// carries out what [`poll_command`](Self::poll_command) has for the relay, and waits for the next
-/// event or as long as `work` has said.
+/// The caller calls a `handle_*` for each event, then [`work`](Self::work), each time passes the
+/// commands of [`poll_command`](Self::poll_command) to the relay, and waits for the next event or
+/// the time that `work` returned.
 pub struct Sessions {
-    /// In force for the sessions that begin now.
+    /// In force for new sessions.
     pub(super) service: Rc<ControllingFunction>,
     settings: Rc<LargeModeSettings>,
     pub(super) sessions: HashMap<SessionId, Entry>,
-    /// How many each originator has, by the key of its address.
+    /// Number of sessions of each originator, by the key of its address.
     pub(super) by_originator: HashMap<u64, usize>,
     /// Originators' INVITEs, for their CANCELs.
     pub(super) invites: HashMap<TransactionKey, SessionId>,
-    /// INVITEs whose CANCEL has overtaken them, the oldest first.
+    /// INVITEs that were overtaken by their CANCEL, oldest first.
     cancelled: VecDeque<TransactionKey>,
     pub(super) schedule: Schedule,
-    /// For the relay.
+    /// Commands for the relay.
     pub(super) commands: VecDeque<RelayOrder>,
     pub(super) lately_ended: LatelyEnded,
-    /// The session whose machine is at work: a panic tears down only this one.
+    /// The session whose state machine is running: a panic tears down only this one.
     pub(super) at_work: Option<SessionId>,
 }
 
-/// What the relay has to do.
+/// A task for the relay.
 #[derive(Debug)]
 pub enum RelayOrder {
-    /// For a session.
+    /// A command for a session.
     Command(SessionId, RelayCommand),
-    /// The session is over: nothing of it is kept.
+    /// The session has ended: the relay keeps nothing of it.
     Forget(SessionId),
 }
 
 impl Sessions {
-    /// None yet. `None`: `service` has no large message mode.
+    /// No sessions yet. `None`: `service` has no large message mode.
     pub fn new(now: Instant, service: &Rc<ControllingFunction>) -> Option<Self> {
         Some(Sessions {
             settings: Rc::clone(service.large_mode()?),
@@ -73,7 +73,7 @@ impl Sessions {
         })
     }
 
-    /// New sessions begin with this service, where it is another one.
+    /// New sessions use this service from now on.
     pub fn serve(&mut self, service: &Rc<ControllingFunction>) {
         if !Rc::ptr_eq(&self.service, service)
             && let Some(settings) = service.large_mode()
@@ -83,24 +83,24 @@ impl Sessions {
         }
     }
 
-    /// How many there are.
+    /// The number of sessions.
     pub fn len(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no sessions.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
 
-    /// What the relay has to do next. It has to have the commands before a request or reply that
-    /// comes after them leaves: upon that a peer may connect.
+    /// The next task for the relay. The relay must have it before any later request or reply is
+    /// sent: after that a peer may connect.
     pub fn poll_command(&mut self) -> Option<RelayOrder> {
         self.commands.pop_front()
     }
 
-    /// An INVITE that has passed its checks, as [`AcceptedInvite::write`] wrote it. Its transaction
-    /// waits for the final response.
+    /// An INVITE that has passed its checks, as written by [`AcceptedInvite::write`]. Its
+    /// transaction waits for the final response.
     pub fn handle_invite(
         &mut self,
         now: Instant,
@@ -111,7 +111,7 @@ impl Sessions {
         let Some(invite) = AcceptedInvite::read(invite) else {
             host.log(
                 LogLevel::Critical,
-                format_args!("an INVITE that a worker has accepted cannot be read"),
+                format_args!("an INVITE accepted by a worker cannot be read"),
             );
             let code = StatusCode::SERVER_INTERNAL_ERROR;
             return self.reply(host, transaction, code, String::new());
@@ -162,14 +162,11 @@ impl Sessions {
     ) -> Result<(), (StatusCode, &'static str)> {
         let policy = &self.service.settings().large_mode;
         if self.sessions.len() >= policy.max_sessions {
-            return Err((
-                StatusCode::SERVICE_UNAVAILABLE,
-                "there are max_sessions already",
-            ));
+            return Err((StatusCode::SERVICE_UNAVAILABLE, "max_sessions is reached"));
         }
-        // One that has gone on for longer than its INVITE is remembered.
+        // A session that has lasted longer than its INVITE is remembered.
         if self.sessions.contains_key(&invite.session) {
-            return Err((StatusCode::LOOP_DETECTED, "its session is there already"));
+            return Err((StatusCode::LOOP_DETECTED, "its session already exists"));
         }
         let originator = self.service.key_of(&invite.originator);
         let own = self.by_originator.get(&originator).copied().unwrap_or(0);
@@ -177,7 +174,7 @@ impl Sessions {
             host.count(Counter::Shares, 1);
             return Err((
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the originator has max_sessions_per_sender already",
+                "the originator has reached max_sessions_per_sender",
             ));
         }
         let machine = Session::new(
@@ -189,7 +186,7 @@ impl Sessions {
             fill_random,
         )
         .map_err(|not_started| match not_started {
-            NotStarted::Malformed => (StatusCode::BAD_REQUEST, "it cannot make a dialog"),
+            NotStarted::Malformed => (StatusCode::BAD_REQUEST, "it cannot create a dialog"),
             NotStarted::NoMedia => (
                 StatusCode::NOT_ACCEPTABLE_HERE,
                 "its offer cannot be answered",
@@ -211,8 +208,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// A request inside one of our dialogs, as received. `transaction`: where a reply is due; an
-    /// ACK has none.
+    /// A request inside one of our dialogs, as received. `transaction`: for the reply; an ACK has
+    /// none.
     pub fn handle_request(
         &mut self,
         now: Instant,
@@ -238,7 +235,7 @@ impl Sessions {
         });
         if let (false, Some(transaction)) = (known, transaction) {
             let code = match message.method() {
-                // It has crossed ours.
+                // It crossed our BYE.
                 Some("BYE") if self.lately_ended.contains(now, name.session) => StatusCode::OK,
                 _ => StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST,
             };
@@ -253,14 +250,15 @@ impl Sessions {
             self.with(session, host, |machine| machine.handle_cancel(now));
             return;
         }
-        // Its INVITE is still on its way here through another process, or has its final response.
+        // Its INVITE is still on its way here from another process, or already has its final
+        // response.
         if self.cancelled.len() == MAX_OVERTAKEN {
             self.cancelled.pop_front();
         }
         self.cancelled.push_back(invite);
     }
 
-    /// A response to a request of ours, as received.
+    /// A response to one of our requests, as received.
     pub fn handle_response(&mut self, now: Instant, response: Bytes, host: &dyn SessionHost) {
         let Ok(message) = Message::parse(response) else {
             return;
@@ -269,7 +267,7 @@ impl Sessions {
         self.handle_end(now, code, &message, Some(&message), host);
     }
 
-    /// A request of ours, as sent, has ended with this code and without response: 408, mostly.
+    /// One of our requests, as sent, has ended with this code and without a response; usually 408.
     pub fn handle_no_response(
         &mut self,
         now: Instant,
@@ -283,7 +281,8 @@ impl Sessions {
         }
     }
 
-    /// `message` is the request or response that names the dialog: our tag is that of From in both.
+    /// `message` is the request or response that identifies the dialog: our tag is that of From in
+    /// both.
     fn handle_end(
         &mut self,
         now: Instant,
@@ -327,7 +326,7 @@ impl Sessions {
         }
     }
 
-    /// Another process has sent an INVITE with this Call-ID in this transaction, or could not send
+    /// Another process has sent an INVITE with this Call-ID in this transaction, or failed to send
     /// it.
     pub fn handle_invited(
         &mut self,
@@ -359,7 +358,7 @@ impl Sessions {
         }
     }
 
-    /// Answers an operator, in lines of fields. `None`: there is no such session.
+    /// Answers an operator's question, in lines of fields. `None`: there is no such session.
     pub fn answer(
         &mut self,
         now: Instant,
@@ -388,7 +387,7 @@ impl Sessions {
         Some(out)
     }
 
-    /// Something happened to the MSRP of a session.
+    /// An MSRP event of a session.
     pub fn handle_relay_event(
         &mut self,
         now: Instant,
@@ -407,7 +406,7 @@ impl Sessions {
         });
     }
 
-    /// Hands an event to a machine. False: there is no such session.
+    /// Passes an event to a state machine. False: there is no such session.
     pub(super) fn with(
         &mut self,
         id: SessionId,
@@ -424,8 +423,8 @@ impl Sessions {
         true
     }
 
-    /// After each event: it may have something to do, another alarm, or no need of its transaction
-    /// any more.
+    /// After each event: the session may have actions, another alarm, or no more need of its
+    /// transaction.
     fn touched(&mut self, id: SessionId, host: &dyn SessionHost) {
         let Some(entry) = self.sessions.get_mut(&id) else {
             return;

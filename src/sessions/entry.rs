@@ -14,19 +14,19 @@ pub(super) struct Entry {
     pub(super) machine: Session,
     /// The key of the originator's address.
     pub(super) originator: u64,
-    /// Of the originator's INVITE.
+    /// The transaction of the originator's INVITE.
     pub(super) transaction: TransactionKey,
-    /// Whether its 2xx is being repeated by the transaction layer.
+    /// Whether the transaction layer is retransmitting its 2xx.
     pub(super) kept: bool,
     /// Whether it has its final response.
     pub(super) answered: bool,
     /// The legs' INVITEs, by leg number.
     legs: Vec<Invite>,
-    /// The action that comes first.
+    /// The action to carry out first.
     pub(super) held_back: Option<HeldBack>,
-    /// Whether it is among those with something to do.
+    /// Whether it is in the queue of sessions with actions.
     pub(super) is_busy: bool,
-    /// What its alarm is set to.
+    /// The current setting of its alarm.
     pub(super) alarm: Option<Instant>,
     pub(super) born: Instant,
     pub(super) kind: Kind,
@@ -34,27 +34,27 @@ pub(super) struct Entry {
     pub(super) call_id: String,
     /// For the operator's script.
     pub(super) about: AboutRequest,
-    /// From, and header lines with the ids, of the requests that scripts are told of.
+    /// From, and header lines with the ids, of the requests shown to scripts.
     pub(super) from: String,
     pub(super) id_headers: Vec<u8>,
 }
 
-/// How far the INVITE of a leg is.
+/// The state of a leg's INVITE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Invite {
-    /// Not sent by this process. Another one may be at it.
+    /// Not sent by this process. Another one may be sending it.
     Unsent,
-    /// In this transaction.
+    /// Sent, in this transaction.
     Sent(TransactionKey),
-    /// To be cancelled, once the process that has sent it has named its transaction.
+    /// To be cancelled, once the process that has sent it has reported its transaction.
     CancelDue,
 }
 
-/// What has to be done again, or later: an INVITE that the proxy had no room for, or a reply that
-/// waits for the relay.
+/// An action to retry or postpone: an INVITE that the proxy refused for lack of memory, or a reply
+/// that waits for the relay.
 pub(super) struct HeldBack {
     pub(super) action: Action,
-    /// Since when there was no room.
+    /// Since when memory was lacking.
     pub(super) since: Option<Instant>,
 }
 
@@ -115,7 +115,7 @@ impl Entry {
         &mut self.legs[place]
     }
 
-    /// The next thing to do: what was held back comes first.
+    /// The next action; one that was held back comes first.
     pub(super) fn next_action(&mut self) -> Option<(Action, Option<Instant>)> {
         match self.held_back.take() {
             Some(HeldBack { action, since }) => Some((action, since)),
@@ -128,7 +128,7 @@ impl Entry {
         matches!(self.machine.stage(), Stage::Answered | Stage::Abandoned)
     }
 
-    /// Recipients who have the message, and those who finally do not.
+    /// The number of recipients that have the message, and of those that have finally failed.
     pub(super) fn outcomes(&self) -> (usize, usize) {
         let of = |wanted: fn(LegOutcome) -> bool| {
             let legs = self.machine.legs();

@@ -1,41 +1,41 @@
-//! What the sessions need of the proxy.
+//! The functions of the proxy that the sessions need.
 
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
 use crate::controlling::{Host, OutgoingRequest};
 use crate::operator::Event;
 
-/// The proxy, as the process of the sessions uses it. [`TransactionKey`]s are the proxy's own.
+/// The proxy as the sessions process uses it. [`TransactionKey`]s are the proxy's own.
 pub trait SessionHost: Host {
-    /// Sends an INVITE, without ACK to its 2xx by the transaction layer.
+    /// Sends an INVITE; the transaction layer sends no ACK for its 2xx.
     fn invite(&self, invite: &OutgoingRequest<'_>) -> Invited;
 
-    /// Cancels an INVITE of ours, to which a provisional response has come.
+    /// Cancels one of our INVITEs, after a provisional response.
     fn cancel(&self, invite: TransactionKey);
 
     /// Sends a request inside a dialog. `false`: it could not be sent, and no outcome follows. An
-    /// ACK never has one.
+    /// ACK never has an outcome.
     fn request(&self, request: &InDialogRequest) -> bool;
 
-    /// Sends a reply. With `keep` its transaction is held, so that a 2xx is repeated until its ACK
-    /// comes, up to [`release`](Self::release). `false`: the transaction has ended by itself.
+    /// Sends a reply. With `keep` its transaction is held, so that a 2xx is retransmitted until its
+    /// ACK arrives, until [`release`](Self::release). `false`: the transaction has ended by itself.
     fn reply(&self, reply: &SessionReply, keep: bool) -> bool;
 
     /// Releases a transaction that a reply has held.
     fn release(&self, transaction: TransactionKey);
 
-    /// Tells the operator's script. `about` stands for the request that the event is about.
+    /// Raises an event for the operator's script. `about` represents the request concerned.
     fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>);
 }
 
-/// What became of an INVITE.
+/// Result of sending an INVITE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invited {
-    /// It is on its way in this transaction.
+    /// It has been sent in this transaction.
     Sent(TransactionKey),
     /// Another process sends it, and [`Sessions::handle_invited`](super::Sessions::handle_invited)
-    /// will tell.
+    /// will report the result.
     Elsewhere,
-    /// Not now: transactions hold too much memory, or the connection is full.
+    /// Currently not possible: transactions use too much memory, or the connection is full.
     NotNow,
     /// It could not be sent, or the operator's script dropped it.
     Unsent,

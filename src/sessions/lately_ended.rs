@@ -1,16 +1,15 @@
-//! Sessions that have ended a short while ago, so that a BYE which crosses ours is answered as RFC
-//! 3261 §15.1.2 has it.
+//! Recently ended sessions, so that a BYE that crosses ours is answered as in RFC 3261 §15.1.2.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 use crate::controlling::large_message_mode::{BYE_TIMEOUT, SessionId};
 
-/// Most sessions that are remembered; the oldest go first.
+/// Maximum number of remembered sessions; the oldest are forgotten first.
 const MAX_SESSIONS: usize = 16 * 1024;
 
-/// Sessions that have ended within [`BYE_TIMEOUT`]: so long a BYE that was sent before may still be
-/// repeated.
+/// Sessions that have ended within [`BYE_TIMEOUT`]: for this time an earlier BYE may still be
+/// retransmitted.
 #[derive(Debug, Default)]
 pub(super) struct LatelyEnded {
     known: HashSet<SessionId>,
@@ -26,7 +25,7 @@ impl LatelyEnded {
         }
     }
 
-    /// Whether this session ended a short while ago.
+    /// Whether this session has ended recently.
     pub(super) fn contains(&mut self, now: Instant, session: SessionId) -> bool {
         self.forget(now);
         self.known.contains(&session)

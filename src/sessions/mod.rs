@@ -1,12 +1,10 @@
 //! All large message sessions of the proxy, between the proxy and the relay. Without IO: time and
-//! events come in as arguments, and what the relay has to do comes out by
-//! [`Sessions::poll_command`].
+//! events are arguments, and [`Sessions::poll_command`] returns the tasks of the relay.
 //!
-//! One process has them all, and one thread of it the proxy. Workers pass on what concerns a
-//! session; [`Sessions`] finds the machine that it is for
-//! ([`Session`](crate::controlling::large_message_mode::Session)), and does what the machine wants
-//! done: through [`SessionHost`] by the proxy's transaction layer, through [`RelayOrder`]s by the
-//! relay.
+//! One process has all sessions, and one of its threads calls the proxy. Workers pass on requests
+//! and responses of sessions; [`Sessions`] finds the state machine concerned
+//! ([`Session`](crate::controlling::large_message_mode::Session)), and carries out its actions: in
+//! the proxy's transaction layer through [`SessionHost`], in the relay through [`RelayOrder`]s.
 //!
 //! ```text
 //!  workers --INVITE, ACK, BYE, replies...--> Sessions --handle_*--> Session
@@ -17,13 +15,13 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `host` | what it needs of the proxy |
-//! | `dispatch` | which session an event is for |
-//! | `schedule` | when which session is worked for |
-//! | `carry_out` | doing what they want done |
-//! | `entry` | one session, with the bookkeeping for it |
-//! | `lately_ended` | those that have ended a short while ago |
-//! | `report` | what an operator is told of sessions |
+//! | `host` | functions needed of the proxy |
+//! | `dispatch` | finds the session of an event |
+//! | `schedule` | order and time of the sessions' work |
+//! | `carry_out` | carries out their actions |
+//! | `entry` | one session, with the process's bookkeeping |
+//! | `lately_ended` | recently ended sessions |
+//! | `report` | answers about sessions for an operator |
 
 mod carry_out;
 mod dispatch;

@@ -1,6 +1,6 @@
-//! What an operator is told of sessions. The answers go to the process that serves the command as
-//! lines of fields, which it shapes as its protocol wants: `name=value` with tabs between; a leg's
-//! line begins with `leg`.
+//! Answers about sessions for an operator. They go to the process that serves the command as lines
+//! of fields, `name=value` separated by tabs; a leg's line begins with `leg`. That process converts
+//! them to its protocol.
 
 use std::fmt::{self, Write as _};
 use std::time::Instant;
@@ -9,9 +9,9 @@ use super::entry::Entry;
 use crate::controlling::large_message_mode::{LegOutcome, LegState, SessionId, Stage};
 use crate::relay::{Relay, RelayTotals, SessionProgress};
 
-/// What may be looked at of the relay.
+/// The part of the relay that answers need.
 pub trait RelayView {
-    /// How far the MSRP of a session is; `None`: it has not begun.
+    /// The MSRP progress of a session; `None`: it has not begun.
     fn progress(&self, session: SessionId) -> Option<SessionProgress>;
     /// Totals.
     fn totals(&self) -> RelayTotals;
@@ -27,16 +27,16 @@ impl RelayView for Relay {
     }
 }
 
-/// What an operator asks.
+/// A question of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// All sessions.
     Sessions,
     /// One session and its legs.
     Session(SessionId),
-    /// To end one session.
+    /// Ends one session.
     End(SessionId),
-    /// What the relay holds.
+    /// The state of the relay.
     Relay,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Question {
 }
 
 impl Question {
-    /// The inverse of its `Display`, by which it goes from process to process.
+    /// The inverse of its `Display`, which carries it from process to process.
     pub fn parse(text: &str) -> Option<Self> {
         let (word, argument) = text.split_once(' ').unwrap_or((text, ""));
         let session = SessionId::parse(argument);
@@ -66,7 +66,7 @@ impl Question {
     }
 }
 
-/// One session in a line.
+/// One session as a line.
 pub(super) fn session_line(out: &mut String, now: Instant, entry: &Entry, relay: &dyn RelayView) {
     let (delivered, failed) = entry.outcomes();
     let progress = relay.progress(entry.id());
@@ -90,7 +90,7 @@ pub(super) fn session_line(out: &mut String, now: Instant, entry: &Entry, relay:
     let _ = writeln!(out, "\tseconds={seconds}");
 }
 
-/// Its legs, a line each.
+/// Its legs, one line each.
 pub(super) fn leg_lines(out: &mut String, entry: &Entry, relay: &dyn RelayView) {
     let progress = relay.progress(entry.id());
     for leg in entry.machine.legs() {
@@ -120,7 +120,7 @@ pub(super) fn leg_lines(out: &mut String, entry: &Entry, relay: &dyn RelayView) 
     }
 }
 
-/// What the relay holds, in a line.
+/// The state of the relay as a line.
 pub(super) fn relay_line(out: &mut String, relay: &dyn RelayView) {
     let totals = relay.totals();
     let _ = writeln!(

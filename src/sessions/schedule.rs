@@ -1,5 +1,5 @@
-//! When which session is worked for: alarms, sessions with something to do, and those that wait for
-//! room in the proxy.
+//! The order and time of the sessions' work: alarms, sessions with actions, and those that wait for
+//! memory in the proxy.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -7,27 +7,27 @@ use std::time::{Duration, Instant};
 use super::entry::Entry;
 use crate::controlling::large_message_mode::SessionId;
 
-/// Retry interval while the proxy has no room.
+/// Retry interval while the proxy lacks memory.
 const ROOM_RETRY: Duration = Duration::from_millis(20);
 
-/// When [`Sessions::work`](super::Sessions::work) is wanted again, if nothing happens before.
+/// When to call [`Sessions::work`](super::Sessions::work) again, if nothing happens before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// At once.
     Now,
     /// At this time.
     At(Instant),
-    /// Not by itself.
+    /// Only after an event.
     Never,
 }
 
-/// Who is next.
+/// Decides which session is next.
 #[derive(Debug)]
 pub(super) struct Schedule {
     alarms: BTreeSet<(Instant, SessionId)>,
-    /// Sessions with something to do.
+    /// Sessions with actions.
     busy: VecDeque<SessionId>,
-    /// Sessions whose INVITE the proxy had no room for, and when to try again.
+    /// Sessions whose INVITE the proxy refused for lack of memory, and when to retry.
     crowded: Vec<SessionId>,
     crowded_until: Instant,
 }
@@ -42,7 +42,7 @@ impl Schedule {
         }
     }
 
-    /// Sets the alarm that its machine wants.
+    /// Sets the alarm that its state machine requests.
     pub(super) fn set_alarm(&mut self, entry: &mut Entry) {
         let alarm = entry.machine.poll_timeout();
         if alarm != entry.alarm {
@@ -70,7 +70,7 @@ impl Schedule {
         Some(id)
     }
 
-    /// It has something to do.
+    /// The session has actions.
     pub(super) fn make_busy(&mut self, entry: &mut Entry) {
         if !entry.is_busy && !self.is_crowded(entry.id()) {
             entry.is_busy = true;
@@ -82,7 +82,7 @@ impl Schedule {
         self.busy.pop_front()
     }
 
-    /// It waits until the proxy may have room again.
+    /// The session waits until the proxy may have memory again.
     pub(super) fn wait_for_room(&mut self, id: SessionId, now: Instant) {
         self.crowded.push(id);
         self.crowded_until = now + ROOM_RETRY;
@@ -92,7 +92,7 @@ impl Schedule {
         self.crowded.contains(&id)
     }
 
-    /// Those that may try again.
+    /// Those that may retry.
     pub(super) fn take_crowded(&mut self, now: Instant) -> Vec<SessionId> {
         if now < self.crowded_until {
             return Vec::new();

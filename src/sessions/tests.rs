@@ -30,7 +30,7 @@ const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2
     m=message 9 TCP/MSRP *\r\na=accept-types:message/cpim\r\n\
     a=path:msrp://192.0.2.2:7777/bill;tcp\r\na=recvonly\r\na=setup:active\r\n";
 
-/// The proxy: what was done, in order.
+/// The proxy: its calls, in order.
 #[derive(Default)]
 struct Proxy {
     done: RefCell<Vec<String>>,
@@ -112,7 +112,7 @@ impl SessionHost for Proxy {
     }
 }
 
-/// A relay that nothing is known of.
+/// A relay without sessions.
 struct Unseen;
 
 impl RelayView for Unseen {
@@ -190,8 +190,8 @@ impl Scene {
             .handle_invite(self.now, bytes, transaction, &self.proxy);
     }
 
-    /// Works until there is nothing more to do now; a command to the relay is a word among what was
-    /// done.
+    /// Works until there is nothing more to do now; a command to the relay appears as a word among
+    /// the calls.
     fn work(&mut self) -> Wake {
         loop {
             let wake = self.sessions.work(self.now, &self.proxy);
@@ -211,7 +211,7 @@ impl Scene {
         }
     }
 
-    /// As time goes by, for so long.
+    /// Lets this much time pass.
     fn pass(&mut self, seconds: u64) {
         let end = self.now + Duration::from_secs(seconds);
         while let Wake::At(at) = self.work() {
@@ -271,7 +271,7 @@ fn the_relay_has_its_commands_before_a_reply_leaves() {
     scene.acknowledge();
     scene.work();
     let done = scene.proxy.done();
-    // Upon the ACK the recipient may connect.
+    // After the ACK the recipient may connect.
     let ack = done.iter().position(|word| word == "ACK").unwrap();
     assert!(
         done[..ack].iter().any(|word| word.starts_with("relay: ")),
@@ -296,7 +296,7 @@ fn the_relay_has_its_commands_before_a_reply_leaves() {
     assert_eq!(answer.lines().count(), 2, "{answer}");
 }
 
-/// 20 ms between two tries, and five seconds in all.
+/// Retries every 20 ms, for at most five seconds in all.
 #[test]
 fn an_invite_without_room_is_tried_again_and_given_up_in_time() {
     let mut scene = Scene::new(&[]);
@@ -317,8 +317,7 @@ fn an_invite_without_room_is_tried_again_and_given_up_in_time() {
     assert!(scene.sessions.is_empty(), "{done:?}");
 }
 
-/// A recipient that never answers, and an originator that never acknowledges, end by the clock
-/// alone.
+/// A recipient that never answers, and an originator that never acknowledges, end by timeout.
 #[test]
 fn whoever_is_silent_ends_by_the_clock() {
     let mut scene = Scene::new(&[("leg_timeout", "60")]);

@@ -4,7 +4,7 @@
 //! | file | job |
 //! |---|---|
 //! | `cells` | room of one size, to be taken and given back, with locks |
-//! | `outstanding` | how many recipients of a sender, a source or a destination are awaited |
+//! | `outstanding` | number of outstanding recipients of each sender, source and destination |
 //! | `request_table` | which requests have been taken |
 //! | `sender_table` | who has sent which message |
 //! | `snapshot` | one text for all, such as the settings, and its version |

@@ -12,6 +12,8 @@ pub struct Process {
     pub pid: u32,
     /// Name of the program (at most 15 characters).
     pub name: String,
+    /// Whether its main thread runs or wants to, or waits for a disk.
+    pub busy: bool,
     /// User plus system time, in steps of one clock tick (10 ms nearly everywhere).
     pub cpu_time: Duration,
     /// Resident memory in bytes, memory shared with other processes included.
@@ -43,7 +45,8 @@ fn read(pid: u32, group: u32) -> Option<Process> {
     // Fields from the third on: state ppid pgrp … utime(14) stime(15) … rss(24).
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-    if matches!(*fields.first()?, "Z" | "X") || number(5)? != u64::from(group) {
+    let state = *fields.first()?;
+    if matches!(state, "Z" | "X") || number(5)? != u64::from(group) {
         return None;
     }
     let ticks = number(14)? + number(15)?;
@@ -58,6 +61,7 @@ fn read(pid: u32, group: u32) -> Option<Process> {
     Some(Process {
         pid,
         name,
+        busy: matches!(state, "R" | "D"),
         cpu_time,
         rss_bytes: bytes("VmRSS:"),
         private_bytes: bytes("RssAnon:"),

@@ -23,6 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// since its fork only takes note of it: on a busy machine such a child would stay for ever.
 const ONE_SIGNAL: Duration = Duration::from_secs(3);
 
+/// How long the proxy is given to come to rest before it is told to end. Its children end within
+/// the signal's handler, wherever they are: one that holds a lock of the shared memory, or is half
+/// way through a list in it, leaves the main process waiting or in ruins.
+const REST: Duration = Duration::from_secs(1);
+
 /// Between two questions whether the proxy is up.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -301,6 +306,7 @@ impl Proxy {
     fn end(&mut self) -> Vec<String> {
         self.stopped = true;
         let mut complaints = Vec::new();
+        self.wait_for_rest();
         self.guarded.signal(Signal::Terminate);
         let ended = self.guarded.wait(ONE_SIGNAL).or_else(|| {
             for process in self.guarded.processes() {
@@ -326,6 +332,15 @@ impl Proxy {
                 .map(|name| format!("left {name}")),
         );
         complaints
+    }
+
+    /// Waits until no process has anything to do, for some time at most.
+    fn wait_for_rest(&self) {
+        let deadline = Instant::now() + REST;
+        let is_busy = || self.processes().iter().any(|process| process.busy);
+        while is_busy() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     fn ask(&self, command: &str) -> Result<String, String> {

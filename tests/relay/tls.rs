@@ -357,7 +357,7 @@ fn what_cannot_work_is_said_in_one_line() {
         (tls(None), "needs a certificate"),
         (
             with(&|files| files.private_key.clone_from(&other_key)),
-            "the key does not fit",
+            "the key does not match",
         ),
         (
             with(&|files| files.certificate.clone_from(&garbage)),

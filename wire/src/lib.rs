@@ -1,5 +1,5 @@
-//! Wire formats of CPM, and what two ends of a SIP dialog or an MSRP session do: without sockets,
-//! clock, files, threads or source of randomness. The module and the CPM Client stand on it.
+//! Wire formats of CPM, and the two ends of SIP dialogs and MSRP sessions: without sockets, clock,
+//! files, threads or source of randomness. The module and the CPM Client use it.
 //!
 //! - Floor 1: [`msrp_session`], MSRP session ends and the fan-out to legs; [`sip_ua`], dialogs and
 //!   session timers.

@@ -8,7 +8,7 @@ thread_local! {
     static FILL: RefCell<Rng> = const { RefCell::new(Rng::with_seed(7)) };
 }
 
-/// A source of random bytes with the signature that the state machines ask for.
+/// A source of random bytes with the signature that the state machines expect.
 pub(crate) fn fill(bytes: &mut [u8]) {
     FILL.with_borrow_mut(|random| random.fill(bytes));
 }
@@ -20,8 +20,8 @@ pub(crate) fn random_bytes(random: &mut Rng, count: usize) -> Vec<u8> {
     bytes
 }
 
-/// The sample with a few bytes replaced, removed, inserted or doubled. `alphabet` holds the bytes
-/// that mean something to the parser under test.
+/// The sample with a few bytes replaced, removed, inserted or duplicated. `alphabet` holds bytes
+/// that are significant for the parser under test.
 pub(crate) fn mutate(random: &mut Rng, sample: &[u8], alphabet: &[u8]) -> Vec<u8> {
     let mut bytes = sample.to_vec();
     for _ in 0..=random.usize(..4) {

@@ -23,9 +23,17 @@ impl Terminal {
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("PATH={}:{path}", folder.display());
         let home = format!("HOME={}", bench.folder().display());
+        // The screen outlives the program: a test may look late.
         let new = [
             "-f",
             "/dev/null",
+            "start-server",
+            ";",
+            "set-option",
+            "-g",
+            "remain-on-exit",
+            "on",
+            ";",
             "new-session",
             "-d",
             "-x",
@@ -89,7 +97,8 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn expect_end(&self) {
         let deadline = Instant::now() + 2 * PATIENCE;
-        while self.tmux(&["has-session"]).status.success() {
+        let is_dead = || self.tmux(&["display-message", "-p", "#{pane_dead}"]).stdout == b"1\n";
+        while !is_dead() {
             assert!(Instant::now() < deadline, "it goes on:\n{}", self.screen());
             thread::sleep(Duration::from_millis(50));
         }

@@ -15,19 +15,19 @@ const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
 pub(super) const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
 const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
 const NO_DESTINATIONS: &str = "129 No destinations";
-/// As 9.1.2 writes it (readings N11).
+/// As written in 9.1.2 (readings N11).
 const NO_DESTINATIONS_BARE: &str = "No destinations";
 
-/// Option tags of Require that we understand in a MESSAGE (RFC 5365 §5, RFC 5366 §5; readings N29).
+/// Option tags of Require that are supported in a MESSAGE (RFC 5365 §5, RFC 5366 §5; readings N29).
 const UNDERSTOOD: &[&str] = &["recipient-list-message", "recipient-list-invite"];
 
-/// What came of one check.
+/// Result of one check.
 pub(super) enum Checked {
-    /// Passed: on to the next one.
+    /// Passed: continue with the next one.
     Passed,
-    /// Passed if the operator's own policy says so.
+    /// Passed if the operator's own policy permits.
     AskOperator,
-    /// The group has to be looked up first.
+    /// The group must be looked up first.
     WantGroup,
     /// There is no further check.
     All,
@@ -38,7 +38,7 @@ pub(super) fn no_repeated_field(request: &mut Request, _: &dyn Host) -> Result<C
     single_fields(&request.message).map(|()| Checked::Passed)
 }
 
-/// RFC 3261 §7.3.1: of a field that may occur once, nobody says which one counts.
+/// RFC 3261 §7.3.1: if a field that may occur once occurs twice, it is undefined which one applies.
 pub(in crate::controlling) fn single_fields(message: &Message) -> Result<(), Refusal> {
     let name = message.repeated_field().and_then(HeaderName::as_str);
     name.map_or(Ok(()), |name| {
@@ -60,12 +60,12 @@ pub(super) fn authorised_originator(
     }
 }
 
-/// 9.1.1-1, the operator's own part of it.
+/// 9.1.1-1, the operator's own policy.
 pub(super) fn operator(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     Ok(Checked::AskOperator)
 }
 
-/// 9.1.1-2 (and -4e, which asks the same again).
+/// 9.1.1-2 (and -4e, which repeats the same check).
 pub(super) fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     let required = &request.service.settings().required_user_agent;
     let fits = |text: &str| {
@@ -121,7 +121,7 @@ pub(super) fn hops(request: &mut Request, _: &dyn Host) -> Result<Checked, Refus
     hops_left(&request.message).map(|()| Checked::Passed)
 }
 
-/// What goes out has the URI of this From (readings N25).
+/// Outgoing requests contain the URI of this From (readings N25).
 pub(super) fn from(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     match request.message.uri_in(HeaderName::From) {
         Some(_) => Ok(Checked::Passed),
@@ -162,7 +162,7 @@ pub(super) fn no_destinations(request: &Request, cause: &'static str) -> Refusal
     Refusal::forbidden(warning, cause)
 }
 
-/// What only an INVITE has: session timer, offer, size (9.1.2-6).
+/// Checks for INVITE only: session timer, offer, size (9.1.2-6).
 pub(super) fn session(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large
         && let Some(settings) = request.service.large_mode()

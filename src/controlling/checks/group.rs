@@ -1,4 +1,4 @@
-//! The checks that only pre-defined groups have (9.1.1-4; readings N14-N17).
+//! The checks for pre-defined groups only (9.1.1-4; readings N14-N17).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::policy::UnknownGroupCode;
 use crate::resource_lists::Entry;
 use crate::sip::{StatusCode, Uri};
 
-/// The group has to be looked up: nothing below can be said before.
+/// The group must be looked up: the following checks need it.
 pub(super) fn wanted(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     Ok(Checked::WantGroup)
 }
@@ -44,7 +44,7 @@ pub(super) fn exists(request: &mut Request, _: &dyn Host) -> Result<Checked, Ref
     }
 }
 
-/// The group, which [`exists`] has seen.
+/// The group, whose existence [`exists`] has checked.
 fn known(request: &Request) -> Result<(&Rc<Group>, Permissions), Refusal> {
     match &request.group {
         Some(GroupLookup::Known(group, permissions)) => Ok((group, *permissions)),
@@ -61,7 +61,7 @@ pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
     if !known(request)?.1.may_send {
         return Err(Refusal::forbidden(
             NOT_AUTHORISED,
-            "the group's rules do not let the originator send",
+            "the group's rules do not permit the originator to send",
         ));
     }
     Ok(Checked::Passed)
@@ -86,7 +86,7 @@ pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checke
     Ok(Checked::Passed)
 }
 
-/// 9.1.1-4d: what counts is the group's allow-anonymity (readings N17).
+/// 9.1.1-4d: the group's allow-anonymity decides (readings N17).
 pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.anonymity_requested() && !known(request)?.1.anonymity_allowed {
         return Err(Refusal::forbidden(
@@ -110,7 +110,7 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
     let own = Uri::parse(group.uri()).ok();
     let loops = Cell::new(0);
     let is_recipient = |uri: &str| {
-        // What is no URI is told below.
+        // A text that is not a URI is reported below.
         let Ok(uri) = Uri::parse(uri) else {
             return true;
         };
@@ -129,13 +129,13 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
             anonymize: false,
         });
     let recipients = Recipients::of(entries, settings.max_group_members, &request.service);
-    // What is wrong here is the group document, which is not the sender's fault.
+    // The fault is in the group document, not in the sender's request.
     request.recipients = recipients.map_err(|_| {
         let code = StatusCode::SERVER_INTERNAL_ERROR;
         Refusal::with_header(
             code,
             None,
-            "a member of the group has no URI that a request can go to",
+            "a member of the group has no URI that requests can be sent to",
         )
     })?;
     let loops = request.recipients.loops() + loops.get();
@@ -149,14 +149,14 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
     if request.recipients.is_empty() {
         return Err(no_destinations(
             request,
-            "the group has no members beside the sender",
+            "the group has no members besides the sender",
         ));
     }
     Ok(Checked::Passed)
 }
 
-/// The body of a message to a group goes out as it came; only lists of recipients, which do not
-/// belong into it, do not (9.1.1-6g-ex2).
+/// The body of a message to a group is passed on as received, except lists of recipients, which do
+/// not belong in it (9.1.1-6g-ex2).
 pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large {
         return Ok(Checked::Passed);
@@ -165,7 +165,7 @@ pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
         header_fields: None,
         body: request.message.body(),
     };
-    // What is encoded as a whole cannot be looked into, and has to reach the members as it is.
+    // A body encoded as a whole cannot be read, and must reach the members unchanged.
     let rebuilt = if has_content_encoding(&request.message) {
         Some(whole())
     } else {

@@ -24,8 +24,8 @@ pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, 
     Ok(Checked::Passed)
 }
 
-/// Finds and reads the resource lists (9.1.1-3d, -5d; RFC 5365 §7.1). Several are one, in the order
-/// of the body (RFC 5363 §4.1), and none is an empty one (readings N19).
+/// Finds and reads the resource lists (9.1.1-3d, -5d; RFC 5365 §7.1). Several are treated as one,
+/// in the order of the body (RFC 5363 §4.1), and none as an empty one (readings N19).
 pub(super) fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
     if has_content_encoding(&request.message) {
         return Err(unsupported_encoding());
@@ -66,7 +66,7 @@ pub(super) fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Ch
     Ok(Checked::Passed)
 }
 
-/// 9.1.1-3b, -5b: distinct recipients, own addresses not counted (readings N18).
+/// 9.1.1-3b, -5b: distinct recipients, without own addresses (readings N18).
 pub(super) fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.recipients.over_limit() {
         return Err(too_many(request, "more recipients than max_recipients"));
@@ -79,15 +79,15 @@ pub(super) fn destinations(request: &mut Request, _: &dyn Host) -> Result<Checke
     if request.recipients.is_empty() {
         let cause = match request.recipients.loops() {
             0 => "its resource list is empty",
-            _ => "its resource list names nobody but ourselves",
+            _ => "its resource list names only the Controlling Function itself",
         };
         return Err(no_destinations(request, cause));
     }
     Ok(Checked::Passed)
 }
 
-/// The body that goes out (9.1.1-6g): made once, here, so that what cannot be made is refused
-/// before anything is sent. Recipients of a large message get a session description of ours
+/// The outgoing body (9.1.1-6g): built once, here, so that a request for which it cannot be built
+/// is refused before anything is sent. Recipients of a large message get our session description
 /// instead.
 pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large {

@@ -1,11 +1,12 @@
-//! The checks of 9.1.1 and 9.1.2, in the order of the specification; the first that fails answers.
+//! The checks of 9.1.1 and 9.1.2, in the order of the specification; the first that fails
+//! determines the answer.
 //!
 //! | file | job |
 //! |---|---|
 //! | `common` | the checks that lists and groups share |
-//! | `lists` | those of messages to a list |
-//! | `group` | those that only pre-defined groups have |
-//! | `sent_on` | what a list or a group has sent on comes back |
+//! | `lists` | checks for messages to a list |
+//! | `group` | checks for pre-defined groups only |
+//! | `sent_on` | limits for messages that lists or groups have forwarded |
 
 use super::host::{Counter, Host};
 use super::originator::Originator;
@@ -28,9 +29,9 @@ pub(super) use common::single_fields;
 
 type Step = fn(&mut Request, &dyn Host) -> Result<Checked, Refusal>;
 
-/// The first checks of every destination. The steps that the specification does not name (option
-/// tags, hops, identifiers: RFC 3261 §8.2.2) come once the originator is known to be allowed to
-/// ask; but who that is cannot be told of a request that says things twice.
+/// The first checks for every destination. Steps that the specification does not name (option tags,
+/// hops, identifiers: RFC 3261 §8.2.2) follow once the originator is authorised. A request with a
+/// repeated field comes first, because its originator is ambiguous.
 const OF_ALL: &[Step] = &[
     no_repeated_field,
     authorised_originator,
@@ -43,7 +44,7 @@ const OF_ALL: &[Step] = &[
     identifiers,
 ];
 
-/// The further ones for 1-to-many and ad-hoc groups.
+/// The further checks for 1-to-many and ad-hoc groups.
 const EXPLODER_AND_ADHOC: &[Step] = &[
     lists::anonymity,
     lists::resource_list,
@@ -53,8 +54,8 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     session,
 ];
 
-/// The further ones for pre-defined groups, of which the first asks for the group (9.1.1-4;
-/// readings N14, N15: what a group allows is known once it is found).
+/// The further checks for pre-defined groups, the first of which asks for the group (9.1.1-4;
+/// readings N14, N15: its permissions are known once it is found).
 const GROUP: &[Step] = &[
     group::wanted,
     group::exists,
@@ -66,7 +67,7 @@ const GROUP: &[Step] = &[
     session,
 ];
 
-/// The check that asks for the group, for destinations that are one.
+/// The check that asks for the group, for this kind.
 fn group_step(kind: Kind) -> Option<usize> {
     (kind == Kind::Group).then_some(OF_ALL.len())
 }
@@ -83,24 +84,24 @@ fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, R
     }
 }
 
-/// What a request needs next, or what its checks came to.
+/// What a request needs next, or the result of its checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Ask the operator's own policy, give [`Request::handle_operator`] its answer, poll again.
+    /// Ask the operator's own policy, pass the answer to [`Request::handle_operator`], poll again.
     AskOperator,
-    /// Look the group up, give it to [`Request::handle_group`], poll again.
+    /// Look up the group, pass it to [`Request::handle_group`], poll again.
     WantGroup,
     /// Every check passed: fan out.
     Accepted,
-    /// Refused, or answered already: see [`Request::reply`].
+    /// Refused, or already answered: see [`Request::reply`].
     Answered,
-    /// It has been taken before: it gets the same reply again, or none where there is none yet, and
-    /// nothing else comes of it.
+    /// It has been accepted before: it gets the same reply again, or none if there is none yet, and
+    /// nothing else happens.
     Repeated,
 }
 
 impl Request {
-    /// Runs the checks as far as they get. Repeated after the end it says the same again.
+    /// Runs the checks as far as possible. Once finished, it returns the same result again.
     pub fn poll_check(&mut self, host: &dyn Host) -> Check {
         loop {
             let step = match self.stage {
@@ -148,7 +149,7 @@ impl Request {
         };
     }
 
-    /// The group that [`Check::WantGroup`] asked for.
+    /// The group requested by [`Check::WantGroup`].
     pub fn handle_group(&mut self, lookup: GroupLookup) {
         if let CheckStage::WantingGroup(step) = self.stage {
             self.group = Some(lookup);
@@ -156,7 +157,7 @@ impl Request {
         }
     }
 
-    /// Goes on where another process has come to [`Check::WantGroup`]: the checks before it have
+    /// Continues where another process has reached [`Check::WantGroup`]: the checks before it have
     /// passed there, for this originator.
     pub fn resume_at_group(&mut self, originator: &str) {
         if let Some(step) = group_step(self.kind).filter(|_| self.stage == CheckStage::Checking(0))

@@ -1,16 +1,16 @@
-//! What lists and groups have sent on, and may not multiply any further when it comes back
-//! (readings N36).
+//! Limits for messages that lists and groups have forwarded, so that they do not multiply when they
+//! come back (readings N36).
 //!
-//! Two marks are on each copy, since other servers on its way may drop one:
+//! Each copy has two marks, since other servers on its path may drop one:
 //!
-//! - Max-Breadth (RFC 5393 §5.3), which a request without it has 60 of. A list takes a quarter of
-//!   it away, a group half. So what is left says who has sent it on: a list takes requests that no
-//!   list or group has sent on, a group those that came through as many groups as `group_nesting`
-//!   allows.
-//! - Max-Forwards: a group's copy has 20 at most, and half of what there is from there on.
+//! - Max-Breadth (RFC 5393 §5.3), assumed as 60 for a request without it. A list reduces it by a
+//!   quarter, a group by half. So the rest shows who has forwarded it: a list accepts requests that
+//!   no list or group has forwarded, a group those that came through at most as many groups as
+//!   `group_nesting` allows.
+//! - Max-Forwards: a group's copy has at most 20, and half of the received value from there on.
 //!
-//! Moreover, what a group has sent says so itself: the group is asserted, and refers to the sender
-//! (9.1.1-6e).
+//! Also, a message from a group is recognisable itself: the group is asserted, and refers to the
+//! sender (9.1.1-6e).
 
 use super::common::Checked;
 use crate::controlling::group_session_identity::names_group_session;
@@ -23,15 +23,15 @@ use crate::controlling::request::Request;
 use crate::policy::GroupUris;
 use crate::sip::{HeaderName, StatusCode, Uri};
 
-/// Refuses what has been sent on too often already.
+/// Refuses requests that have been forwarded too often.
 pub(super) fn not_sent_on(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
     let breadth = breadth(&request.message);
     let cause = match request.kind {
         Kind::Exploder | Kind::AdHoc if breadth <= LIST_BREADTH => {
-            "a list or a group has sent it on already"
+            "a list or a group has already forwarded it"
         }
         Kind::Group if groups_passed(request, breadth) > request.group_nesting() => {
-            "a group has sent it on already: see group_nesting"
+            "a group has already forwarded it: see group_nesting"
         }
         _ => return Ok(Checked::Passed),
     };
@@ -44,7 +44,7 @@ impl Request {
     }
 }
 
-/// How many groups have sent the request on, as far as it shows.
+/// The number of groups that have forwarded the request, as far as visible.
 fn groups_passed(request: &Request, breadth: u32) -> u32 {
     let halved = DEFAULT_BREADTH
         .checked_div(breadth)
@@ -56,8 +56,8 @@ fn groups_passed(request: &Request, breadth: u32) -> u32 {
     halved.max(u32::from(is_group))
 }
 
-/// Whether the originator is a group. A session of an ad-hoc group, which a wide pattern may take
-/// in, is none of them.
+/// Whether the originator is a group. A session of an ad-hoc group, which a wide pattern may match,
+/// is not one.
 fn names_group(originator: &Originator, groups: &GroupUris) -> bool {
     let is_group =
         |uri: &Uri<'_>| groups.contains(uri) && !uri.user().is_some_and(names_group_session);

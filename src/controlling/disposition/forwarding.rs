@@ -1,6 +1,6 @@
-//! Disposition notifications (RFC 5438; OMA CPM 9.2.15). Recipients address them to whom they saw
-//! as the originator, which may be an address of ours. One that comes back is never fanned out: it
-//! goes on to the sender of the message that it is about (readings N37).
+//! Disposition notifications (RFC 5438; OMA CPM 9.2.15). Recipients send them to the originator
+//! they saw, which may be an address of the service. A notification is never fanned out: it is
+//! forwarded to the sender of the message it is about (readings N37).
 
 use bytes::Bytes;
 
@@ -23,38 +23,37 @@ use crate::policy::{GroupReceipts, IdentitySource, Imdn};
 use crate::shared::Noted;
 use crate::sip::{HeaderBlock, Message, Uri};
 
-/// How a notification goes on: as a proxy's request does, everything that is not named here as
-/// received.
+/// How to forward a notification: as a proxy does; everything not named here stays as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarding {
     /// The sender.
     pub request_uri: String,
-    /// URI of the next hop, where it is not the Request-URI that decides.
+    /// URI of the next hop, if it is not determined by the Request-URI.
     pub next_hop: Option<String>,
-    /// Names of the header fields that are not passed on, with commas between.
+    /// Names of the header fields that are not passed on, separated by commas.
     pub dropped: &'static str,
     /// Header lines to add, each ended by CRLF.
     pub headers: Vec<u8>,
-    /// What names it in log lines.
+    /// Identifies it in log lines.
     pub correlation: String,
 }
 
-/// What becomes of a MESSAGE that may be a notification.
+/// Decision on a MESSAGE that may be a notification.
 #[derive(Debug)]
 pub enum Forwarded {
-    /// It is none for us, or nobody is known to forward it to. Nothing has changed.
+    /// It is not one for us, or its destination is unknown. Nothing has changed.
     NotOurs,
-    /// It goes on.
+    /// It is forwarded.
     Forward(Forwarding),
-    /// The group tells the sender in place of its member, see
+    /// The group sends its own in place of the member's, see
     /// [`send_nameless`](ControllingFunction::send_nameless).
     Nameless(Box<NamelessReceipt>),
-    /// It may not go any further.
+    /// It must not be forwarded.
     Refused(Reply),
 }
 
 impl Request {
-    /// Where notifications about this message can go. `None`: nowhere, or to ourselves again.
+    /// The address for notifications about this message. `None`: there is none, or it is our own.
     pub(in crate::controlling) fn notifications_to(&self) -> Option<&str> {
         let is_routed = self.service.settings().outbound_proxy.is_some();
         let uri = self.originator.as_ref()?.reachable(is_routed)?;
@@ -62,8 +61,8 @@ impl Request {
         (!self.service.takes_notifications_to(&parsed)).then_some(uri)
     }
 
-    /// Notes the sender of a pager mode message that asks for notifications. Before it is sent: a
-    /// recipient's notification can be here before the last recipient has its copy.
+    /// Records the sender of a pager mode message that asks for notifications. Done before sending:
+    /// a recipient's notification can arrive before the last recipient has its copy.
     pub(in crate::controlling) fn note_sender(&self) -> Option<Noted> {
         let senders = self.service.senders()?;
         let request = NotificationRequest::of(self.cpim.as_ref()?)?;
@@ -83,8 +82,8 @@ impl Request {
 }
 
 impl ControllingFunction {
-    /// Decides about a MESSAGE that [`classify`](Self::classify) has not taken. `is_asked`: the
-    /// routing script wants it forwarded, whatever the parameter `imdn` says.
+    /// Decides on a MESSAGE that [`classify`](Self::classify) has not taken. `is_asked`: the
+    /// routing script wants it forwarded, regardless of the parameter `imdn`.
     pub fn forward_notification(
         &self,
         received: &Received<'_>,
@@ -98,7 +97,7 @@ impl ControllingFunction {
         else {
             return Forwarded::NotOurs;
         };
-        // The Request-URI first: it sorts out nearly everything that passes a proxy.
+        // The Request-URI first: it excludes nearly all other traffic of a proxy.
         let Some(own) = Uri::parse(received.request_uri)
             .ok()
             .filter(|uri| self.takes_notifications_to(uri))
@@ -116,8 +115,9 @@ impl ControllingFunction {
         let id = match imdn::notified_message_id(&document) {
             Ok(id) => id,
             Err(error) => {
-                let line =
-                    format_args!("a disposition notification is not read: {error}, {correlation}");
+                let line = format_args!(
+                    "a disposition notification cannot be read: {error}, {correlation}"
+                );
                 host.log(LogLevel::Debug, line);
                 return Forwarded::NotOurs;
             }
@@ -144,11 +144,11 @@ impl ControllingFunction {
         });
         goes_on.unwrap_or_else(|refusal| {
             let line = format_args!(
-                "a disposition notification goes no further: {}, {correlation}",
+                "a disposition notification is not forwarded: {}, {correlation}",
                 refusal.cause()
             );
             host.log(LogLevel::Notice, line);
-            // It has no Warning that would name an agent.
+            // It has no Warning, and so names no agent.
             Forwarded::Refused(refusal.reply(&self.product(), ""))
         })
     }
@@ -165,7 +165,7 @@ impl ControllingFunction {
         if let Some(proxy) = proxy.filter(|proxy| proxy.loose_routing()) {
             put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
         }
-        // RFC 3325 §5: from whom nobody trusts, no asserted identity goes on.
+        // RFC 3325 §5: an asserted identity from an untrusted peer is not passed on.
         let is_trusted = settings.identity_source != IdentitySource::PAssertedIdentity
             || received
                 .source_address
@@ -173,7 +173,7 @@ impl ControllingFunction {
         Forwarding {
             request_uri: sender,
             next_hop: proxy.map(|proxy| proxy.as_str().to_owned()),
-            // The Route is that of the way to us.
+            // The received Route led to us.
             dropped: match is_trusted {
                 true => "Max-Forwards,Route",
                 false => "Max-Forwards,Route,P-Asserted-Identity",
@@ -183,7 +183,7 @@ impl ControllingFunction {
         }
     }
 
-    /// Whether notifications may be addressed to `uri`: to what recipients are told to be the
+    /// Whether notifications may be addressed to `uri`: an address shown to recipients as the
     /// originator.
     pub(in crate::controlling) fn takes_notifications_to(&self, uri: &Uri<'_>) -> bool {
         self.own_kind(uri, self.keys(uri).address).is_some()
@@ -195,8 +195,8 @@ impl ControllingFunction {
     }
 }
 
-/// Whether the content is a notification, wrapped in CPIM as it has to be (RFC 5438 §7), alone or
-/// as one part of several.
+/// Whether the content is a notification, wrapped in CPIM as required (RFC 5438 §7), alone or as
+/// one of several parts.
 pub(in crate::controlling) fn is_notification(message: &Message) -> bool {
     may_be_notification(&message.body())
         && entity(message).is_ok_and(|entity| {
@@ -205,7 +205,7 @@ pub(in crate::controlling) fn is_notification(message: &Message) -> bool {
         })
 }
 
-/// The document of a MESSAGE that is a notification and nothing else.
+/// The document of a MESSAGE that consists only of a notification.
 fn document(message: &Message) -> Option<Bytes> {
     if !may_be_notification(&message.body()) {
         return None;
@@ -228,8 +228,8 @@ fn is_imdn(content_type: &str) -> bool {
         .is_ok_and(|content_type| content_type.is(media_type, subtype))
 }
 
-/// Whether the subtype of a notification stands anywhere in a body: most messages need no further
-/// look.
+/// Whether the subtype of a notification occurs anywhere in a body: most messages need no further
+/// check.
 fn may_be_notification(body: &[u8]) -> bool {
     let (_, subtype) = imdn::CONTENT_TYPE;
     let (before, _) = subtype.split_once('+').unwrap_or_default();
@@ -252,7 +252,7 @@ mod tests {
     use crate::policy::Settings;
     use fastrand::Rng;
 
-    /// A host of which nothing is wanted.
+    /// A host that is not called.
     struct Quiet;
 
     impl Host for Quiet {
@@ -325,7 +325,7 @@ mod tests {
         }
     }
 
-    /// Whether it is forwarded, and whether it is a message to be distributed.
+    /// Whether it is forwarded, and whether it is a message to be fanned out.
     fn taken(message: &str, request_uri: &str) -> (bool, bool) {
         let service = service();
         let received = received(message, request_uri);
@@ -399,7 +399,7 @@ mod tests {
             );
             assert!(written.contains("disposition: Displayed"), "{written}");
         }
-        // What cannot be told without naming it is not told.
+        // Data that cannot be given without naming the member is omitted.
         for broken in [
             body.replace("2026-01-02", "bill-01-02"),
             body.replace("2026-01-02", &"2".repeat(40)),
@@ -429,7 +429,7 @@ mod tests {
             ("message/cpim", &plain, (true, false)),
             ("Message/CPIM;x=y", &capitals, (true, false)),
             ("message/cpim", &encoded, (true, false)),
-            // It is never distributed, and with more beside it not forwarded either.
+            // It is never fanned out, and with other parts not forwarded either.
             ("multipart/mixed;boundary=b", &parts, (false, false)),
             ("message/cpim", &text, (false, true)),
             ("text/plain", &plain, (false, true)),

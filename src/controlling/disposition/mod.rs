@@ -1,11 +1,10 @@
-//! Disposition notifications (RFC 5438; OMA CPM 9.2.15): those that come back, and those that we
-//! send ourselves.
+//! Disposition notifications (RFC 5438; OMA CPM 9.2.15): received ones, and our own.
 //!
 //! | file | job |
 //! |---|---|
-//! | `forwarding` | notifications that come back: never fanned out, forwarded to the sender |
-//! | `nameless_receipt` | those of a group's members, without what names the member |
-//! | `own_notification` | sending one in a service's own name |
+//! | `forwarding` | received notifications: never fanned out, forwarded to the sender |
+//! | `nameless_receipt` | those of a group's members, without anything that names the member |
+//! | `own_notification` | sending one in the service's own name |
 
 mod forwarding;
 mod nameless_receipt;

@@ -1,8 +1,8 @@
-//! Receipts from members of a pre-defined group, whose list its senders are not shown (RFC 5438;
-//! readings N37): the group tells the sender what has become of the message, and not at whom.
+//! Receipts from members of a pre-defined group, whose list is not shown to senders (RFC 5438;
+//! readings N37): the group tells the sender the outcome, but not of which member.
 //!
-//! Nothing is passed on as the member wrote it, but for what cannot name anybody: the Message-ID,
-//! which is the sender's own, the time, the disposition, and ids of hexadecimal digits.
+//! Nothing is passed on as the member wrote it, except data that cannot name anybody: the
+//! Message-ID, which is the sender's own, the time, the disposition, and ids of hexadecimal digits.
 
 use super::own_notification::OwnNotification;
 use crate::controlling::group_session_identity::names_group_session;
@@ -19,32 +19,33 @@ use crate::imdn::Notification;
 use crate::log::LogLevel;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri};
 
-/// Longest time that is passed on. RFC 3339 with fractions of a second has 35 characters.
+/// Maximum length of a time that is passed on. RFC 3339 with fractions of a second has 35
+/// characters.
 const MAX_DATE_TIME_BYTES: usize = 40;
 
-/// Longest id that is passed on: twice a UUID.
+/// Maximum length of an id that is passed on: twice a UUID.
 const MAX_ID_BYTES: usize = 72;
 
-/// A receipt that the group gives in place of its member.
+/// A receipt that the group sends in place of its member.
 #[derive(Debug)]
 pub struct NamelessReceipt {
     notification: OwnNotification,
     to_tag: String,
-    /// What names the receipt in log lines.
+    /// Identifies the receipt in log lines.
     correlation: String,
 }
 
 impl ControllingFunction {
     /// Whether this is the address of a pre-defined group. A session of an ad-hoc group, which a
-    /// wide pattern may take in, is none.
+    /// wide pattern may match, is not one.
     pub(in crate::controlling) fn is_group_address(&self, uri: &Uri<'_>) -> bool {
         self.own_kind(uri, self.keys(uri).address).is_none()
             && self.settings().group_uris.contains(uri)
             && !uri.user().is_some_and(names_group_session)
     }
 
-    /// What `group` tells `sender` in place of the receipt `message`, whose document is `document`.
-    /// Refused with 400: that cannot be told without what may name the member.
+    /// The group's notification to `sender` in place of the receipt `message`, whose document is
+    /// `document`. Refused with 400 if it cannot be given without possibly naming the member.
     pub(in crate::controlling) fn nameless(
         &self,
         message: &Message,
@@ -89,8 +90,8 @@ impl ControllingFunction {
         })
     }
 
-    /// Sends it, once the received receipt has a transaction that absorbs repetitions. Returns the
-    /// reply to that, and whether the transaction layer has taken what was sent.
+    /// Sends it, once the received receipt has a transaction that absorbs retransmissions. Returns
+    /// the reply to that, and whether the transaction layer has accepted the notification.
     pub fn send_nameless(&self, receipt: &NamelessReceipt, host: &dyn Host) -> (Reply, bool) {
         let sent = self.send_notification(&receipt.notification, host);
         let is_handed = matches!(sent, Some(Sent::Queued));
@@ -122,20 +123,20 @@ impl ControllingFunction {
     }
 }
 
-/// The address without what a member can have added to it.
+/// The address without anything that a member can have added.
 fn bare_address(uri: &Uri<'_>) -> Option<String> {
     let (scheme, user, host) = (uri.scheme(), uri.user()?, uri.host()?);
     let port = uri.port().map_or(String::new(), |port| format!(":{port}"));
     Some(format!("{scheme}:{user}@{host}{port}"))
 }
 
-/// Whether it has no characters but those of a time (RFC 3339 §5.6).
+/// Whether it has only characters of a time (RFC 3339 §5.6).
 fn is_date_time(text: &str) -> bool {
     let is_of_a_time = |byte: u8| byte.is_ascii_digit() || b"TtZz:.+-".contains(&byte);
     text.len() <= MAX_DATE_TIME_BYTES && text.bytes().all(is_of_a_time)
 }
 
-/// Whether an id is made of what UUIDs are: other ones may hold the name of the host that made
+/// Whether an id has only characters of UUIDs: others may contain the name of the host that made
 /// them.
 fn is_plain_id(id: &[u8]) -> bool {
     let is_of_an_id = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';

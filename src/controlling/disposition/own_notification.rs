@@ -1,5 +1,5 @@
-//! A disposition notification that a service of ours sends in its own name (RFC 5438 §7.2.1.1):
-//! nothing of it is a recipient's.
+//! A disposition notification that the service sends in its own name (RFC 5438 §7.2.1.1), without
+//! any data of a recipient.
 
 use crate::controlling::attempt::Attempt;
 use crate::controlling::header_fields::put;
@@ -11,22 +11,22 @@ use crate::imdn::{self, Notification};
 use crate::random::fill_random;
 use crate::sip::HeaderBlock;
 
-/// What it consists of.
+/// Its content.
 #[derive(Debug)]
 pub(in crate::controlling) struct OwnNotification {
-    /// The address of ours that it comes from.
+    /// The address of the service that sends it.
     pub(in crate::controlling) own: String,
-    /// Where it goes: the sender of the message that it is about.
+    /// Its destination: the sender of the message it is about.
     pub(in crate::controlling) sender: String,
     /// To of the CPIM message.
     pub(in crate::controlling) cpim_to: String,
-    /// What it tells.
+    /// The notification.
     pub(in crate::controlling) notification: Notification,
     /// Its Call-ID and From tag.
     pub(in crate::controlling) ids: CopyIds,
     /// Its Max-Forwards.
     pub(in crate::controlling) hops: u8,
-    /// Header fields that tie it to the conversation.
+    /// Header fields that relate it to the conversation.
     pub(in crate::controlling) headers: HeaderBlock,
 }
 

@@ -1,4 +1,4 @@
-//! An INVITE on its way from the process that has checked it to the one that has the sessions.
+//! An INVITE passed from the process that has checked it to the sessions process.
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -10,27 +10,28 @@ use crate::resource_lists;
 use crate::shared::Claim;
 use crate::sip::{Message, requests_anonymity};
 
-/// An INVITE that has passed its checks, with what they found out. Plain, so that it can go from
-/// the process that checked to the one that has the sessions.
+/// An INVITE that has passed its checks, with their results. Plain data, so that the checking
+/// process can pass it to the sessions process.
 #[derive(Clone, Debug)]
 pub struct AcceptedInvite {
     /// The name that its session will have.
     pub session: SessionId,
-    /// What keeps it from being taken again, where requests are remembered.
+    /// The claim that prevents a second acceptance, if requests are remembered.
     pub claim: Option<Claim>,
     /// The kind of destination.
     pub kind: Kind,
     /// The request as received.
     pub message: Message,
-    /// The address of ours that it is for, as the group's document or the configuration writes it.
+    /// The address of the service it is for, as written in the group's document or the
+    /// configuration.
     pub own_address: String,
     /// The authenticated originator's CPM Address.
     pub originator: String,
     /// P-Asserted-Identity value that names the originator.
     pub asserted: String,
-    /// Where disposition notifications about the message can go.
+    /// The address for disposition notifications about the message.
     pub notifications_to: Option<String>,
-    /// The distinct recipients' URIs, each ended by a line feed, which no URI holds.
+    /// The distinct recipients' URIs, each followed by a line feed, which no URI contains.
     pub recipients: String,
     /// The history document, for an ad-hoc group with entries to show
     /// ([`write_history`](resource_lists::write_history)).
@@ -115,7 +116,7 @@ impl AcceptedInvite {
         bytes.is_empty().then_some(invite)
     }
 
-    /// Whether the sender wants to stay unnamed (readings N17).
+    /// Whether the sender asks for anonymity (readings N17).
     pub(super) fn is_anonymous(&self) -> bool {
         requests_anonymity(&self.message)
     }

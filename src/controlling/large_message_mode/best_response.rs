@@ -1,4 +1,4 @@
-//! Which of the recipients' answers the originator gets when none of them is a 2xx (RFC 3261 §16.7,
+//! Which of the recipients' answers the originator gets if none of them is a 2xx (RFC 3261 §16.7,
 //! readings N20).
 
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
@@ -14,14 +14,14 @@ pub(super) struct BestResponse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Global,
-    /// 4xx that say how to ask again.
+    /// 4xx that tell how to retry.
     Instructive,
     Request,
     Server,
 }
 
 impl BestResponse {
-    /// A recipient has finally failed with this. `response` where there is a real one.
+    /// A recipient has finally failed with this. `response` if there is a real one.
     pub(super) fn consider(&mut self, code: StatusCode, response: Option<&Message>) {
         let code = as_ours(code);
         let rank = rank_of(code);
@@ -37,17 +37,17 @@ impl BestResponse {
         }
     }
 
-    /// The code of the best, and the header fields that go with it. `None`: nobody has failed.
+    /// The code of the best answer, and its header fields. `None`: nobody has failed.
     pub(super) fn take(&mut self) -> Option<(StatusCode, HeaderBlock)> {
         let (_, code) = self.best.take()?;
         Some((code, std::mem::take(&mut self.headers)))
     }
 }
 
-/// What an answer to our own INVITE means in the answer to the originator's.
+/// The code for the originator's INVITE that corresponds to an answer to our own.
 fn as_ours(code: StatusCode) -> StatusCode {
     match code {
-        // That one recipient's server is overloaded does not say that we are.
+        // Overload of one recipient's server does not mean that we are overloaded.
         StatusCode::SERVICE_UNAVAILABLE => StatusCode::SERVER_INTERNAL_ERROR,
         // The interval was ours.
         StatusCode::SESSION_INTERVAL_TOO_SMALL => StatusCode::TEMPORARILY_UNAVAILABLE,
@@ -66,7 +66,7 @@ fn rank_of(code: StatusCode) -> Rank {
     }
 }
 
-/// Header fields without which an answer is not whole (RFC 3261 §20, table 2).
+/// Header fields that an answer requires (RFC 3261 §20, table 2).
 fn headers_of(code: StatusCode) -> &'static [HeaderName] {
     match code {
         StatusCode::UNAUTHORIZED => &[HeaderName::WwwAuthenticate],

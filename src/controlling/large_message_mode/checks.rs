@@ -1,5 +1,4 @@
-//! What the checks of large message mode ask beyond those of pager mode (9.1.2-6, readings N1,
-//! N49).
+//! The additional checks of large message mode (9.1.2-6, readings N1, N49).
 
 use super::super::refusal::Refusal;
 use super::offer_answer::find_sdp;
@@ -9,7 +8,7 @@ use crate::sdp::{MsrpMedia, SdpError, SessionDescription};
 use crate::sip::{Message, StatusCode};
 use crate::sip_ua::{MIN_SESSION_EXPIRES_S, Refresher, SessionExpires};
 
-/// 9.1.2-3b-w, -5b-w; pager mode says "recipients" (readings N12).
+/// 9.1.2-3b-w, -5b-w; in pager mode it is "recipients" (readings N12).
 pub(in crate::controlling) const TOO_MANY_PARTICIPANTS: &str = "102 Too many participants";
 /// 9.1.2-6-w.
 const FUNCTION_NOT_ALLOWED: &str = "122 Function not allowed";
@@ -19,7 +18,7 @@ const SIZE_EXCEEDED: &str = "133 Size exceeded";
 pub(in crate::controlling) const UNDERSTOOD: &[&str] =
     &["recipient-list-invite", "recipient-list-message", "timer"];
 
-/// Runs these checks in their order, to be done after all others.
+/// Runs these checks in order, after all others.
 pub(in crate::controlling) fn check_invite(
     message: &Message,
     settings: &LargeModeSettings,
@@ -30,8 +29,9 @@ pub(in crate::controlling) fn check_invite(
     message_size(&media, settings.policy.max_message_bytes)
 }
 
-/// 9.1.2-6, which is there to refuse what cannot be kept: whoever the originator names can refresh,
-/// we too (readings N1). An interval that is too small gets 422 whoever refreshes (RFC 4028 §9).
+/// 9.1.2-6, whose purpose is to refuse what cannot be fulfilled: any refresher that the originator
+/// names is possible, also ourselves (readings N1). An interval that is too small gets 422, whoever
+/// refreshes (RFC 4028 §9).
 fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Refusal> {
     let asked = SessionExpires::of(message)
         .map_err(|_| Refusal::bad_request("Malformed Session-Expires"))?;
@@ -50,14 +50,14 @@ fn session_expires(message: &Message, check: SessionTimerCheck) -> Result<(), Re
         return Err(Refusal::with_header(
             StatusCode::SESSION_INTERVAL_TOO_SMALL,
             Some(("Min-SE", MIN_SESSION_EXPIRES_S.to_string())),
-            "its Session-Expires is below the least that RFC 4028 allows",
+            "its Session-Expires is below the minimum of RFC 4028",
         ));
     }
     Ok(())
 }
 
-/// The offer. An INVITE without one would want ours, but what is in the message only its sender
-/// knows: 488.
+/// The offer. An INVITE without one would need an offer of ours, but only the sender knows the
+/// content of the message: 488.
 fn session_description(message: &Message) -> Result<SessionDescription, Refusal> {
     let sdp = find_sdp(message).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let Some(sdp) = sdp else {
@@ -93,7 +93,7 @@ fn usable_media<'a>(
         }
         error => Refusal::bad_request(error.to_string()),
     })?;
-    // Nobody is to be called for a message that its sender does not mean to send.
+    // Nobody must be called for a message that its sender does not offer to send.
     if !media.direction.sends() {
         return Err(no_session(
             "its session description is recvonly or inactive: it offers no message",
@@ -107,7 +107,7 @@ fn usable_media<'a>(
     Ok(media)
 }
 
-/// Readings N49: what is announced as too large is not begun.
+/// Readings N49: a message announced as too large is not started.
 fn message_size(media: &MsrpMedia<'_>, max_message_bytes: u64) -> Result<(), Refusal> {
     let announced = media.file_selector.as_ref().and_then(|file| file.size);
     if max_message_bytes > 0 && announced.is_some_and(|size| size > max_message_bytes) {

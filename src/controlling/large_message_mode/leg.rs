@@ -1,5 +1,5 @@
-//! One leg: our dialog with one recipient, from before its INVITE to its end. It moves; what has to
-//! be done outside is the session's to say.
+//! One leg: our dialog with one recipient, from before its INVITE to its end. It only changes
+//! state; the session determines the resulting actions.
 
 use std::time::Instant;
 
@@ -8,11 +8,11 @@ use crate::sdp::{OwnMedia, Role};
 use crate::sip_ua::SessionTimer;
 use crate::sip_ua::{Dialog, Peer};
 
-/// Most callees of one forked INVITE, besides the one that is talked to, who are remembered: each
-/// gets one BYE. Others get one with each 2xx of theirs.
+/// Maximum number of callees of one forked INVITE that are remembered, besides the one in the
+/// dialog: each gets one BYE. Others get one for each of their 2xx.
 pub const MAX_FORKS: usize = 8;
 
-/// How far a leg is.
+/// State of a leg.
 ///
 /// ```text
 ///  Waiting --its turn: INVITE--> Calling; session over--> Over
@@ -40,7 +40,7 @@ pub enum LegState {
     Waiting,
     /// INVITE sent, no response yet.
     Calling,
-    /// A provisional response came.
+    /// A provisional response has arrived.
     Proceeding,
     /// To be cancelled, once a provisional response permits it (RFC 3261 §9.1).
     CancelDue,
@@ -50,58 +50,56 @@ pub enum LegState {
     Answered,
     /// ACK sent.
     Confirmed,
-    /// Being told that the message was given up; BYE comes then.
+    /// It is being told that the message was abandoned; BYE follows.
     Aborting,
-    /// The recipient sent BYE, and what it got is still to be learnt.
+    /// The recipient has sent BYE, and how much it received is not known yet.
     Departed,
     /// BYE sent, not answered yet.
     Ending,
-    /// Nothing is left but what repeated 2xx call for.
+    /// Nothing remains except answering retransmitted 2xx.
     Over,
 }
 
-/// What became of the message on a leg.
+/// Outcome of the message on a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegOutcome {
     /// The recipient has it.
     Delivered,
-    /// It does not; with the SIP status code, or the one that comes closest.
+    /// It does not; with the SIP status code, or the closest one.
     Failed(u16),
-    /// It went on to the ISF, which is another leg.
+    /// It was sent to the ISF, on another leg.
     Interworked,
-    /// The recipient is offered it once more, without msrp-cema (RFC 6714 §4.2), which is another
-    /// leg.
+    /// It is offered again, without msrp-cema (RFC 6714 §4.2), on another leg.
     OfferedAgain,
 }
 
-/// What a 2xx calls for.
+/// What to do about a 2xx.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Success {
     /// The leg is answered.
     Answered,
-    /// It was to be cancelled, or had failed: ACK and BYE. The leg is ending now.
+    /// It was to be cancelled, or had failed: ACK and BYE. The leg is now ending.
     TooLate,
     /// Nothing: its ACK is not due yet.
     NotDue,
     /// The same ACK again.
     AckAgain,
-    /// Another callee, or one with whom there can be no dialog: ACK, and BYE if it is the first 2xx
-    /// of its.
+    /// Another callee, or one with which no dialog is possible: ACK, and BYE for its first 2xx.
     Fork { first: bool },
     /// There was no INVITE.
     Ignored,
 }
 
-/// How far the MSRP side of a leg is, in the hands of the relay.
+/// State of the MSRP side of a leg, handled by the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MsrpSide {
-    /// It has not been told of the leg.
+    /// The relay does not know the leg yet.
     Unopened,
-    /// It is at work; the connection is there or not.
+    /// It is active; connected or not.
     Open { connected: bool },
-    /// It has reported the final state, and still has the connection.
+    /// The relay has reported the final state; the connection is still open.
     Ended,
-    /// It has been told to close.
+    /// The relay has been told to close.
     Closed,
 }
 
@@ -113,21 +111,20 @@ pub(super) struct Leg {
     pub(super) cema: bool,
     pub(super) dialog: Dialog,
     pub(super) own: OwnMedia,
-    /// What the recipient's answer said, till the relay has it.
+    /// The data of the recipient's answer, until the relay has it.
     pub(super) ends: Option<Box<MsrpEnds>>,
     pub(super) role: Role,
     pub(super) state: LegState,
     pub(super) outcome: Option<LegOutcome>,
     pub(super) relay: MsrpSide,
     pub(super) timer: Option<SessionTimer>,
-    /// When the state has lasted long enough.
+    /// Deadline of the state.
     pub(super) deadline: Option<Instant>,
-    /// When it has rung long enough, once it is invited.
+    /// Deadline for ringing, once it is invited.
     pub(super) rings_until: Option<Instant>,
-    /// A 422 has been obeyed; a second one is a refusal.
+    /// A 422 has been followed; a second one counts as a refusal.
     pub(super) asked_again: bool,
-    /// The size of the message as our last offer had it: what is offered again must be the same
-    /// (RFC 3264 §8).
+    /// The size of the message in our last offer: a repeated offer must be the same (RFC 3264 §8).
     pub(super) offered_size: Option<u64>,
     forks: Vec<String>,
 }
@@ -154,19 +151,19 @@ impl Leg {
         }
     }
 
-    /// Its INVITE goes out, once more perhaps. It may ring as long as the first one may.
+    /// Its INVITE is sent, possibly again. It may ring until the deadline of the first one.
     pub(super) fn invite(&mut self, silent_until: Instant, rings_until: Instant) {
         let rings_until = *self.rings_until.get_or_insert(rings_until);
         self.state = LegState::Calling;
         self.deadline = Some(silent_until.min(rings_until));
     }
 
-    /// Whether its INVITE may still be answered in a way that counts.
+    /// Whether an answer to its INVITE still counts.
     pub(super) fn is_inviting(&self) -> bool {
         matches!(self.state, LegState::Calling | LegState::Proceeding)
     }
 
-    /// Whether there is a dialog for requests in it.
+    /// Whether it has a dialog for requests.
     pub(super) fn has_dialog(&self) -> bool {
         use LegState::*;
         matches!(
@@ -181,7 +178,7 @@ impl Leg {
         self.deadline.into_iter().chain(timer).min()
     }
 
-    /// A provisional response. True: CANCEL is to be sent now.
+    /// A provisional response. True: CANCEL must be sent now.
     pub(super) fn provisional(&mut self, cancel_until: Instant) -> bool {
         match self.state {
             LegState::Calling => {
@@ -198,7 +195,7 @@ impl Leg {
         }
     }
 
-    /// Gives up an INVITE without final response. True: CANCEL is to be sent now.
+    /// Gives up an INVITE without final response. True: CANCEL must be sent now.
     pub(super) fn cancel(&mut self, cancel_until: Instant) -> bool {
         let (next, now) = match self.state {
             LegState::Calling => (LegState::CancelDue, false),
@@ -210,7 +207,7 @@ impl Leg {
         now
     }
 
-    /// A 2xx to the INVITE. `bye_until`: how long a BYE that it leads to may take.
+    /// A 2xx to the INVITE. `bye_until`: deadline for the BYE, if one follows.
     pub(super) fn success(&mut self, peer: &Peer, bye_until: Instant) -> Success {
         use LegState::*;
         let known = self.has_dialog() || !self.dialog.remote_tag().is_empty();
@@ -244,7 +241,7 @@ impl Leg {
         Success::TooLate
     }
 
-    /// Nothing more is to come.
+    /// The leg has ended.
     pub(super) fn end(&mut self) {
         self.state = LegState::Over;
         self.deadline = None;

@@ -1,9 +1,9 @@
 //! Large message mode (9.1.2): one sender's MSRP upload, and a session with each recipient.
 //!
-//! [`Session`] is the machine of one message: it decides, and does nothing itself. It stands in the
-//! module process, which hands it what workers, transaction layer and relay saw, and carries out
-//! its [`Action`]s. Content never passes it: the relay moves that ([`crate::msrp_session`]), and
-//! tells when a leg has it all.
+//! [`Session`] is the state machine of one message: it only decides. It lives in the sessions
+//! process, which passes it the events of workers, transaction layer and relay, and carries out its
+//! [`Action`]s. Content never passes through it: the relay forwards that ([`crate::msrp_session`]),
+//! and reports when a leg is complete.
 //!
 //! ```text
 //!  worker: classify, check --AcceptedInvite--> Session::new --Invite--> recipients
@@ -13,42 +13,41 @@
 //!                                                --Action--> tm, relay, counters
 //! ```
 //!
-//! A worker knows what belongs to a session by the names of its dialogs: [`DialogNames::read`] of
-//! the To tag (requests) or of the Call-ID (replies).
+//! A worker recognises requests and replies of a session by the names of its dialogs:
+//! [`DialogNames::read`] of the To tag (requests) or of the Call-ID (replies).
 //!
-//! How the machine is wired:
+//! How the state machine is connected:
 //!
-//! - Originator's INVITE: after 100 and with the transaction kept for more than [`ANSWER_WITHIN`],
-//!   the worker passes an [`AcceptedInvite`] on. Its CANCEL is answered by the worker, and passed
-//!   on too. Its ACK always is passed on, whether the transaction layer knew it or not.
-//! - Legs: INVITEs are sent without ACK to their 2xx by the transaction layer. Each 2xx comes here,
-//!   repeated and forked ones too, whichever way it came in. Failures are acknowledged by the
-//!   transaction layer and come here once.
-//! - A 2xx to an INVITE of a session that is not there any more gets what
-//!   [`requests_for_stray_answer`] says, a request 481.
+//! - Originator's INVITE: after 100, with the transaction kept for longer than [`ANSWER_WITHIN`],
+//!   the worker passes on an [`AcceptedInvite`]. The worker answers its CANCEL, and passes it on
+//!   too. Its ACK is always passed on, whether the transaction layer recognised it or not.
+//! - Legs: INVITEs are sent without ACK for their 2xx by the transaction layer. Each 2xx arrives
+//!   here, including retransmitted and forked ones, on whatever path. Failures are acknowledged by
+//!   the transaction layer and arrive here once.
+//! - A 2xx to an INVITE of a session that no longer exists gets the requests of
+//!   [`requests_for_stray_answer`], a request 481.
 //! - A reply that cannot be sent, because the transaction has ended by itself:
-//!   [`Session::handle_reply_failed`] where it was that of the INVITE. A request that cannot be
-//!   sent: [`Session::handle_leg_unsent`], or [`Session::handle_outcome`] with 503.
-//! - Re-INVITEs are sent like the first INVITEs: without ACK, and each 2xx comes here.
-//! - Relay: [`RelayCommand`]s are carried out in their order, those before a reply are with the
-//!   relay when the reply leaves, and the relay looks into its commands before it answers 481 to a
-//!   To-Path that it does not know. What it has to say of a message or leg it says before its last
-//!   word on it, and that is the truth as of the `Close`: the last chunk that was answered with 200
-//!   counts.
-//! - Deadlines are the caller's clock: one timer for the earliest [`Session::poll_timeout`] of all
+//!   [`Session::handle_reply_failed`] if it was for the INVITE. A request that cannot be sent:
+//!   [`Session::handle_leg_unsent`], or [`Session::handle_outcome`] with 503.
+//! - Re-INVITEs are sent like the first INVITEs: without ACK, and each 2xx arrives here.
+//! - Relay: [`RelayCommand`]s are carried out in order; those before a reply reach the relay before
+//!   the reply is sent, and the relay checks its commands before it answers 481 to an unknown
+//!   To-Path. All events of a message or leg precede its final event, which covers every chunk
+//!   acknowledged before `Close`.
+//! - Deadlines use the caller's clock: one timer for the earliest [`Session::poll_timeout`] of all
 //!   sessions.
 //!
 //! | file | job |
 //! |---|---|
 //! | `session` | the machine of one message |
 //! | `leg` | one recipient's leg |
-//! | `stray_answer` | what a 2xx gets whose session is gone |
-//! | `pace` | when the next INVITE may go |
+//! | `stray_answer` | the response to a 2xx whose session no longer exists |
+//! | `pace` | when the next INVITE may be sent |
 //! | `best_response` | which of the recipients' answers the originator gets |
 //! | `offer_answer` | session descriptions of both sides |
-//! | `accepted_invite` | an INVITE on its way between processes |
+//! | `accepted_invite` | an INVITE passed between processes |
 //! | `outgoing_invite` | the INVITEs to recipients |
-//! | `checks` | what is checked beyond pager mode |
+//! | `checks` | checks in addition to pager mode |
 
 mod accepted_invite;
 mod best_response;

@@ -18,8 +18,8 @@ use crate::sip::{HeaderName, Message, StatusCode};
 /// Content-Type of a session description.
 pub(super) const SDP_CONTENT_TYPE: &str = "application/sdp";
 
-/// The session description in the body of a message, alone or as a part (RFC 5621). `None`: it has
-/// none.
+/// The session description in the body of a message, alone or as a part (RFC 5621). `None`: there
+/// is none.
 pub(super) fn find_sdp(message: &Message) -> Result<Option<Bytes>, MimeError> {
     let body = message.body();
     if body.is_empty() {
@@ -61,7 +61,7 @@ pub(super) fn own_media(
         .iter()
         .fold(0, |number, &byte| number << 8 | u64::from(byte));
     Some(OwnMedia {
-        // Some read it as a signed number.
+        // Some peers read it as a signed number.
         session_id: number >> 1,
         address: listener.address,
         port: listener.port,
@@ -71,7 +71,7 @@ pub(super) fn own_media(
     })
 }
 
-/// The offer to a recipient. `size`: that of the message, where it has begun and says so.
+/// The offer to a recipient. `size`: that of the message, if it has begun and its size is known.
 pub(super) fn offer(
     received: &SessionDescription,
     own: &OwnMedia,
@@ -81,18 +81,18 @@ pub(super) fn offer(
     offer_for_leg(received, own, size, cema)
 }
 
-/// What is wrong with a recipient's answer.
+/// Why a recipient's answer is not suitable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoDelivery {
-    /// The message cannot go by it; with the status code that a refusal for that reason would have
+    /// The message cannot be sent with it; with the status code of a refusal for that reason.
     /// had.
     Refused(StatusCode),
-    /// It could, by an answer to an offer without msrp-cema (RFC 6714 §4.2).
+    /// It may be suitable after an offer without msrp-cema (RFC 6714 §4.2).
     OfferWithoutCema,
 }
 
-/// What a recipient's answer to our offer says, if the message of the `received` offer can go by
-/// it. `size` and `cema` as in [`offer`].
+/// The data of a recipient's answer to our offer, if the message of the `received` offer can be
+/// sent with it. `size` and `cema` as in [`offer`].
 pub(super) fn read_answer(
     answer: &SessionDescription,
     own: &OwnMedia,
@@ -117,7 +117,7 @@ pub(super) fn read_answer(
     Ok(ends(&media, own, media.role_of_offerer(), cema))
 }
 
-/// The answer to the originator, with what is not about transport, types or size from that of the
+/// The answer to the originator, with everything except transport, types and size from that of the
 /// first recipient, and our ends of the originator's session.
 pub(super) fn answer(
     offer: &SessionDescription,
@@ -133,8 +133,8 @@ pub(super) fn answer(
     Ok((text, ends))
 }
 
-/// Our offer to a recipient as the answer to one of its: in an answer, actpass has been decided
-/// (RFC 4145 §4.1).
+/// Our offer to a recipient as the answer to one of its offers: in an answer, actpass has been
+/// resolved (RFC 4145 §4.1).
 pub(super) fn offer_as_answer(offer: &str, role: Role) -> String {
     let setup = match role {
         Role::Active => "a=setup:active\r\n",
@@ -143,10 +143,10 @@ pub(super) fn offer_as_answer(offer: &str, role: Role) -> String {
     offer.replace("a=setup:actpass\r\n", setup)
 }
 
-/// `ours`, a description that holds already, as the answer to a further offer (RFC 3264 §8): with a
-/// line for each of that's m= lines. `None`: the offer has no MSRP session, or one in which content
-/// could not go on as it does; the session stays what it was (RFC 3261 §14.2). `sending`: whether
-/// the content is ours.
+/// `ours`, an established description, as the answer to a further offer (RFC 3264 §8): with a line
+/// for each of its m= lines. `None`: the offer has no MSRP session, or one in which content could
+/// not continue unchanged; the session then stays as it was (RFC 3261 §14.2). `sending`: whether we
+/// send the content.
 pub(super) fn answer_again(
     ours: &str,
     request: &Message,
@@ -176,7 +176,7 @@ pub(super) fn answer_again(
     }
     for (index, offered) in offer.media.iter().enumerate() {
         let (kind, protocol, formats) = (&offered.kind, &offered.protocol, &offered.formats);
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = match index == media.index {
             true => text.write_str(&section),
             false => write!(text, "m={kind} 0 {protocol} {formats}\r\n"),

@@ -1,6 +1,6 @@
 //! The outgoing INVITE requests (9.1.2-8, -9).
 //!
-//! Header lines are made once for all recipients; Request-URI, To, Call-ID and the session
+//! Header lines are built once for all recipients; Request-URI, To, Call-ID and the session
 //! description differ.
 
 use std::fmt::Write as _;
@@ -21,10 +21,10 @@ use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
 use crate::sip::{HeaderBlock, HeaderName, StatusCode, Uri};
 
-/// What we understand inside of dialogs.
+/// Methods supported inside dialogs.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS";
 
-/// Received header fields that are repeated (9.1.2-8b, -8i, -9b, -9g; P-Asserted-Service and
+/// Received header fields that are copied (9.1.2-8b, -8i, -9b, -9g; P-Asserted-Service and
 /// Message-Expires by readings N27 and N8).
 const COPIED: &[HeaderName] = &[
     HeaderName::AcceptContact,
@@ -39,8 +39,8 @@ const COPIED: &[HeaderName] = &[
     HeaderName::PAssertedService,
 ];
 
-/// Feature parameters of Contact that have no `+` (RFC 3840 §9). `isfocus` is no capability of the
-/// sender's.
+/// Feature parameters of Contact without `+` (RFC 3840 §9). `isfocus` is not a capability of the
+/// sender.
 const BASE_FEATURES: &[&str] = &[
     "audio",
     "automata",
@@ -70,11 +70,11 @@ pub struct InviteRequest {
     pub leg: LegNumber,
     /// The recipient.
     pub request_uri: String,
-    /// URI of the next hop, where it is not the Request-URI that decides.
+    /// URI of the next hop, if it is not determined by the Request-URI.
     pub next_hop: Option<String>,
     /// From without its tag.
     pub from: String,
-    /// The From tag, which is the Call-ID too.
+    /// The From tag, which is also the Call-ID.
     pub call_id: String,
     /// To.
     pub to: String,
@@ -84,15 +84,15 @@ pub struct InviteRequest {
     pub headers: Bytes,
     /// The body.
     pub body: Bytes,
-    /// Whether this is the recipient's second INVITE, by way of the ISF.
+    /// Whether this is the recipient's second INVITE, through the ISF.
     pub to_isf: bool,
 }
 
-/// What all INVITEs of a session share.
+/// The common parts of all INVITEs of a session.
 #[derive(Debug)]
 pub(super) struct Template {
     from: String,
-    /// Header lines of the way to the recipient, and of the one to the ISF.
+    /// Routing header lines to the recipient, and to the ISF.
     route: Vec<u8>,
     isf_route: Vec<u8>,
     next_hop: Option<String>,
@@ -101,14 +101,14 @@ pub(super) struct Template {
     session_expires_s: u32,
     history: Option<Bytes>,
     boundary: String,
-    /// What all recipients get who need no Session-Expires of their own; and those by way of the
-    /// ISF.
+    /// The header lines for all recipients without a Session-Expires of their own; and those
+    /// through the ISF.
     to_recipient: Bytes,
     to_isf: Bytes,
 }
 
 impl Template {
-    /// `None`: the From of the request cannot be repeated, which its checks would have seen.
+    /// `None`: the From of the request cannot be copied, which its checks would have detected.
     pub(super) fn new(
         invite: &AcceptedInvite,
         service: &ControllingFunction,
@@ -194,8 +194,8 @@ impl Template {
         &self.from
     }
 
-    /// Whether a recipient can be reached by way of the ISF only: nothing else would take a URI of
-    /// its scheme, and the 416 that this gives would lead there (9.1.2 last list).
+    /// Whether a recipient can be reached only through the ISF: nothing else accepts a URI of its
+    /// scheme, and the resulting 416 would lead there (9.1.2 last list).
     pub(super) fn needs_isf(&self, recipient: &str, service: &ControllingFunction) -> bool {
         let unsupported = StatusCode::UNSUPPORTED_URI_SCHEME.as_u16();
         self.isf_hop.is_some()
@@ -204,7 +204,7 @@ impl Template {
             && !matches!(Uri::parse(recipient), Ok(Uri::Sip(_)))
     }
 
-    /// The INVITE of a leg. `min_se` is that of the 422 to the one before.
+    /// The INVITE of a leg. `min_se` is that of the 422 to the previous one.
     pub(super) fn invite(
         &self,
         number: LegNumber,
@@ -250,7 +250,7 @@ impl Template {
         Bytes::from([&route[..], headers.as_bytes(), &self.shared].concat())
     }
 
-    /// The offer alone, or with the history list behind it (9.1.2-8c).
+    /// The offer alone, or followed by the history list (9.1.2-8c).
     fn body(&self, offer: &str) -> Bytes {
         let Some(history) = &self.history else {
             return Bytes::copy_from_slice(offer.as_bytes());
@@ -272,8 +272,7 @@ impl Template {
 }
 
 /// The authenticated originator's CPM Address (9.1.2-8k, -8l, -9i): an ad-hoc group gets a Group
-/// Session Identity of its own, a pre-defined group speaks for itself, and both refer to the
-/// sender.
+/// Session Identity of its own, a pre-defined group asserts itself, and both refer to the sender.
 fn put_identity(
     headers: &mut HeaderBlock,
     invite: &AcceptedInvite,
@@ -300,7 +299,7 @@ fn put_identity(
 }
 
 /// Our own URI with the feature parameters of the received Contact (9.1.2-8b-contact, -8e; readings
-/// N4): never its URI, nor what names the sender's device or registration.
+/// N4): without its URI, and without parameters that name the sender's device or registration.
 fn contact(invite: &AcceptedInvite, own: &str) -> String {
     let mut value = format!("<{own}>");
     if invite.kind != Kind::Exploder {

@@ -1,12 +1,12 @@
-//! When the next INVITE of a session may go: so many that wait for an answer, so many in a second
-//! (readings N36).
+//! When the next INVITE of a session may be sent: limits on unanswered INVITEs and on INVITEs per
+//! second (readings N36).
 
 use std::time::{Duration, Instant};
 
 use crate::controlling::large_mode_settings::LargeModeSettings;
 
-/// INVITEs that are due sooner after one another than this go together: a wake-up for each would
-/// cost more than the INVITE.
+/// INVITEs that are due within this time are sent together: a wake-up for each would cost more than
+/// the INVITE.
 const PORTION: Duration = Duration::from_millis(20);
 
 /// The pace of one session's INVITEs.
@@ -14,9 +14,9 @@ const PORTION: Duration = Duration::from_millis(20);
 pub(super) struct Pace {
     most_unanswered: usize,
     unanswered: usize,
-    /// From one INVITE to the next.
+    /// Interval between INVITEs.
     gap: Duration,
-    /// When the next one may go.
+    /// When the next one may be sent.
     due: Instant,
 }
 
@@ -31,25 +31,25 @@ impl Pace {
         }
     }
 
-    /// Whether an INVITE may go now. Then it has gone, and waits for its answer.
+    /// Whether an INVITE may be sent now. If so, it counts as sent and unanswered.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         if self.unanswered >= self.most_unanswered || now < self.due {
             return false;
         }
         self.unanswered += 1;
-        // What a portion comes late is made up for, longer silence is not.
+        // A delay of one portion is made up for, a longer pause is not.
         let portion_ago = now.checked_sub(PORTION).unwrap_or(now);
         self.due = self.due.max(portion_ago) + self.gap;
         true
     }
 
-    /// An INVITE has its final answer, or is given up.
+    /// An INVITE has its final answer, or has been given up.
     pub(super) fn answered(&mut self) {
         self.unanswered = self.unanswered.saturating_sub(1);
     }
 
-    /// When time alone lets the next INVITE go, where none may now. `None`: an answer has to come
-    /// first.
+    /// When the next INVITE becomes possible by time alone, if none is possible now. `None`: an
+    /// answer must arrive first.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         (self.unanswered < self.most_unanswered).then(|| self.due.max(now + PORTION))
     }

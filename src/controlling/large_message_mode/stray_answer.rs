@@ -1,12 +1,12 @@
-//! Answers to INVITEs of sessions that are gone.
+//! Answers to INVITEs of sessions that no longer exist.
 
 use super::DialogNames;
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::sip_ua::{Dialog, InDialogRequest, OwnInvite, Peer, cseq};
 
-/// ACK and BYE for a 2xx to an INVITE of ours whose session is gone, as after a restart or an
-/// answer that came later than any timer: without them the callee would keep a session that nobody
-/// feeds. `None`: not such a response.
+/// ACK and BYE for a 2xx to an INVITE of ours whose session no longer exists, as after a restart or
+/// for a very late answer: without them the callee would keep an unused session. `None`: not such a
+/// response.
 pub fn requests_for_stray_answer(
     names: &DialogNames,
     message: &Message,
@@ -26,11 +26,11 @@ pub fn requests_for_stray_answer(
         from: &message.address_without_tag(HeaderName::From)?,
         from_tag: &message.tag_in(HeaderName::From).unwrap_or_default(),
         to: &message.address_without_tag(HeaderName::To)?,
-        // Without Contact, where the INVITE went.
+        // Without Contact, the destination of the INVITE.
         target: &message.uri_in(HeaderName::To)?,
         cseq,
     });
-    // Beyond whatever was sent while the session was there.
+    // Above every CSeq sent while the session existed.
     dialog.sent(cseq.checked_add(STRAY_CSEQ_DISTANCE)?);
     dialog.establish(&peer);
     let ack = dialog.ack();
@@ -77,7 +77,7 @@ mod tests {
         let other = DialogNames::new(&[3; 32], &[4; 32]);
         assert!(requests_for_stray_answer(&other, &stray).is_none());
         assert!(bye.cseq > 2 && bye.method == "BYE");
-        // Where its Contact cannot be used, they go where the INVITE went.
+        // If its Contact is unusable, they go to the destination of the INVITE.
         let text = String::from_utf8(stray.buffer().to_vec()).unwrap();
         let odd = message(
             &text

@@ -1,5 +1,5 @@
-//! The notification that tells the sender of a pager mode message that all its recipients have
-//! failed (RFC 5438 §7.2.1.1; readings N21). The 202 came long before.
+//! The notification to the sender of a pager mode message that all its recipients have failed (RFC
+//! 5438 §7.2.1.1; readings N21). The 202 was sent long before.
 
 use super::fan_out_job::FanOutJob;
 use crate::controlling::body::{cpim_of, entity};
@@ -16,7 +16,7 @@ use crate::shared::Link;
 use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
 
 impl ControllingFunction {
-    /// Counts the recipients of a fan-out whose request could not even be sent.
+    /// Counts the recipients of a fan-out whose request could not be sent.
     pub(in crate::controlling) fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
         if job.failed > 0
             && job.link != Link::default()
@@ -26,8 +26,8 @@ impl ControllingFunction {
         }
     }
 
-    /// Counts recipients who finally failed. `copy` is what one of them was sent. When those are
-    /// all, the sender is told.
+    /// Counts recipients that have finally failed. `copy` is the request to one of them. If these
+    /// were the last, the sender is notified.
     pub(in crate::controlling) fn handle_failed(
         &self,
         copy: &Message,
@@ -48,7 +48,7 @@ impl ControllingFunction {
                 if sent.is_some() {
                     "the notification cannot be sent"
                 } else {
-                    "the message lacks what it would say"
+                    "the message lacks header fields that it needs"
                 },
                 Correlation::of(copy)
             );
@@ -56,7 +56,7 @@ impl ControllingFunction {
         }
     }
 
-    /// `None`: the message lacks what the notification has to say.
+    /// `None`: the message lacks data that the notification needs.
     fn send_failure(&self, copy: &Message, sender: &str, host: &dyn Host) -> Option<Sent> {
         let content = cpim_of(&entity(copy).ok()?)?;
         let id = NotificationRequest::of(&content)?.message_id;
@@ -92,9 +92,9 @@ impl ControllingFunction {
         self.send_notification(&notification, host)
     }
 
-    /// The address of ours that a message was sent to: what a group asserts of itself, else that of
-    /// the CPIM wrapper, which the sender has written (readings N38), where it is one, else the
-    /// first.
+    /// The service address that a message was sent to: the identity that a group asserts, else the
+    /// address in the CPIM wrapper, written by the sender (readings N38), if it is ours, else our
+    /// first address.
     fn address_sent_to(&self, copy: &Message, named: &str) -> Option<String> {
         let asserted = copy.uri_in(HeaderName::PAssertedIdentity);
         let settings = self.settings();

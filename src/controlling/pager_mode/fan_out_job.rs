@@ -1,8 +1,8 @@
 //! The fan-out of one message: the same header lines and body to each recipient, one after another.
 //!
-//! It begins in the SIP worker that got the request. When the host finds that this takes too long,
-//! or that the transactions in flight hold too much memory, the rest is handed over to a process
-//! that has nothing else to do: no worker is kept from the requests of others.
+//! It begins in the SIP worker that received the request. When the host finds that it takes too
+//! long, or that the transactions in progress use too much memory, the rest is passed to a process
+//! that has nothing else to do: no worker is kept from other requests.
 
 use bytes::Bytes;
 
@@ -16,35 +16,34 @@ use crate::shared::Link;
 use crate::shared::{Charge, Claim};
 use crate::sip::Message;
 
-/// A fan-out on its way: what all copies share, who gets one, and how far it has come.
+/// A fan-out in progress: the parts that all copies share, the recipients, and the position.
 #[derive(Debug)]
 pub struct FanOutJob {
     pub(in crate::controlling) from: String,
     pub(in crate::controlling) headers: Vec<u8>,
     pub(in crate::controlling) body: Bytes,
     pub(in crate::controlling) next_hop: Option<String>,
-    /// Where recipients go whose URI leads nowhere by itself.
+    /// The ISF for recipients whose URI is not routable.
     pub(in crate::controlling) isf: Option<Isf>,
     pub(in crate::controlling) ids: CopyIds,
-    /// What keeps the message from being fanned out again, where requests are remembered.
+    /// The claim that prevents a second fan-out, if requests are remembered.
     pub(in crate::controlling) claim: Option<Claim>,
-    /// The recipients' URIs, each ended by a line end, which no URI holds.
+    /// The recipients' URIs, each followed by a line end, which no URI contains.
     pub(in crate::controlling) recipients: String,
     /// Header lines of the 202.
     pub(in crate::controlling) reply_headers: Vec<u8>,
     /// For the log.
     pub(in crate::controlling) correlation: String,
-    /// Where the next recipient's URI begins, and which place in the list that is. Who is busy goes
-    /// to the end of the list, so that it keeps nobody waiting.
+    /// Offset of the next recipient's URI, and its index in the list. A recipient that is busy
+    /// moves to the end of the list, so that the others do not wait for it.
     pub(in crate::controlling) position: usize,
     pub(in crate::controlling) place: usize,
-    /// How many recipients have not been tried yet. The sender hears nothing of those who take
-    /// longer than that.
+    /// Number of recipients not tried yet. The 202 does not wait for recipients that take longer.
     pub(in crate::controlling) untried: usize,
     pub(in crate::controlling) failed: u32,
-    /// To the record of the message, where its failures are counted.
+    /// Link to the record of the message, which counts its failures.
     pub(in crate::controlling) link: Link,
-    /// What its recipients are counted in.
+    /// The shares that count its recipients.
     pub(in crate::controlling) charge: Charge,
     /// For the operator's script.
     pub(in crate::controlling) about: AboutRequest,
@@ -54,32 +53,33 @@ pub struct FanOutJob {
     pub(in crate::controlling) is_resent: bool,
 }
 
-/// The Interworking Selection Function, for URIs of a scheme that only it can do something with.
-/// Sending them anywhere else would end in the 416 that leads there (9.1.1 last list).
+/// The Interworking Selection Function, for URIs of a scheme that only it can handle. Sent
+/// elsewhere, they would result in the 416 that leads to the ISF (9.1.1 last list).
 #[derive(Debug)]
 pub(in crate::controlling) struct Isf {
     pub(in crate::controlling) uri: String,
-    /// The header lines of all copies, behind the Route that leads there.
+    /// The header lines of all copies, preceded by the Route to the ISF.
     pub(in crate::controlling) headers: Vec<u8>,
 }
 
-/// How far a fan-out got.
+/// Progress of a fan-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Every recipient's request was handed on, dropped by the operator, or failed by itself.
+    /// Every recipient's request has been passed on, dropped by the operator, or has failed.
     Done,
-    /// The host has had enough for now.
+    /// The host's time for it is used up.
     Enough,
-    /// There is no room for more transactions now.
+    /// There is no memory for more transactions now.
     NoRoom,
 }
 
 impl FanOutJob {
-    /// Sends the next portion. With `last`, whoever finds no room is given up.
+    /// Sends the next portion. With `last`, recipients for whom there is no memory or connection
+    /// fail.
     pub fn run(&mut self, host: &dyn Host, last: bool) -> Progress {
         let (mut handed, mut interworked) = (0, 0);
         let mut to = String::new();
-        // Once all that is left was busy in this run, there is nothing to do but wait.
+        // Once all remaining recipients were busy in this run, it can only wait.
         let mut busy_from = None;
         let progress = loop {
             if busy_from.is_some_and(|from| self.position >= from) {
@@ -162,13 +162,13 @@ impl FanOutJob {
         }
     }
 
-    /// Failures are counted in this record.
+    /// Sets the record that counts failures.
     pub(in crate::controlling) fn set_link(&mut self, link: Link) {
         self.link = link;
     }
 
-    /// A copy as it would be sent, but for what differs from recipient to recipient. `None`: it
-    /// cannot be read.
+    /// A copy as it would be sent, except for the parts that differ between recipients. `None`: it
+    /// cannot be parsed.
     pub(in crate::controlling) fn copy(&self) -> Option<Message> {
         let length = format!("Content-Length: {}\r\n\r\n", self.body.len());
         let start = b"MESSAGE sip:x SIP/2.0\r\n";
@@ -181,19 +181,19 @@ impl FanOutJob {
         self.place == 0
     }
 
-    /// How long the list is that is left, in bytes.
+    /// The length of the remaining list, in bytes.
     pub fn rest(&self) -> usize {
         self.recipients.len() - self.position
     }
 
-    /// Whether the 202 is due: each recipient has been tried. Those whose connection is full are
-    /// tried again, which is their own matter.
+    /// Whether the 202 is due: each recipient has been tried. Recipients whose connection is full
+    /// are retried after it.
     pub fn is_reply_due(&self) -> bool {
         self.untried == 0
     }
 
-    /// The 202 (9.1.1-7), once it is due. Its To tag is ours, since another process than the one
-    /// that got the request may send it, and a repetition gets the same.
+    /// The 202 (9.1.1-7), once it is due. Its To tag is ours, since another process than the
+    /// receiving one may send it, and a repetition gets the same.
     pub fn reply(&self) -> Reply {
         Reply::accepted(self.reply_headers.clone(), self.ids.to_tag())
     }
@@ -214,13 +214,13 @@ pub(in crate::controlling) mod tests {
 
     use super::*;
 
-    /// A host that answers each send as told, then with "queued".
+    /// A host that answers each send as scripted, then with "queued".
     #[derive(Default)]
     pub(in crate::controlling) struct Scripted {
         pub(in crate::controlling) answers: RefCell<Vec<Sent>>,
         pub(in crate::controlling) sent: RefCell<Vec<(String, String)>>,
         counted: RefCell<Vec<(Counter, u32)>>,
-        /// After so many more sends the turn is over.
+        /// The turn ends after this many more sends.
         pub(in super::super) turn: Cell<Option<usize>>,
     }
 
@@ -278,7 +278,7 @@ pub(in crate::controlling) mod tests {
             "a failure takes time too"
         );
         assert!(!job.is_reply_due());
-        // The last one's connection is full, again and again.
+        // The last recipient's connection is full, repeatedly.
         let mut job = FanOutJob::read(job.write().into()).unwrap();
         for _ in 0..3 {
             *host.answers.borrow_mut() = vec![Sent::Busy, Sent::Busy];
@@ -320,7 +320,7 @@ pub(in crate::controlling) mod tests {
         }
     }
 
-    /// Of the copy for this user.
+    /// For the copy to this user.
     fn call_id(user: &str) -> String {
         let mut ids = job().ids;
         ids.set(&format!("sip:{user}@example.com"));
@@ -396,7 +396,7 @@ pub(in crate::controlling) mod tests {
         assert_eq!(job.run(&host, false), Progress::NoRoom);
         assert_eq!(job.run(&host, false), Progress::Done);
         assert_eq!(sent(&host), ["b", "c", "a"]);
-        // Whoever waits keeps its ids.
+        // A waiting recipient keeps its ids.
         assert_eq!(host.sent.borrow()[2].1, call_id("a"));
     }
 

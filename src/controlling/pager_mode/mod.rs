@@ -1,14 +1,13 @@
-//! Pager mode: one MESSAGE to each recipient, and how each of them ends (9.1.1 item 6 and last
-//! list).
+//! Pager mode: one MESSAGE to each recipient, and their outcomes (9.1.1 item 6 and last list).
 //!
 //! | file | job |
 //! |---|---|
 //! | `outgoing_message` | the outgoing MESSAGE requests |
-//! | `fan_out_job` | sending it to one recipient after another, here or in another process |
+//! | `fan_out_job` | sending to one recipient after another, here or in another process |
 //! | `record` | the same as bytes, for another process and for the store |
-//! | `outcome` | how outgoing requests end, and the ISF (6.5) |
-//! | `shares` | what each sender, source and destination may have under way |
-//! | `failure_notification` | the one that tells a sender that all its recipients have failed |
+//! | `outcome` | ends of outgoing requests, and the ISF (6.5) |
+//! | `shares` | limits for each sender, source and destination |
+//! | `failure_notification` | the notification that all recipients have failed |
 
 mod failure_notification;
 mod fan_out_job;

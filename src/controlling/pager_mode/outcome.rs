@@ -1,4 +1,4 @@
-//! How outgoing requests end, and interworking (OMA CPM 6.5, 9.1.1 last list; readings N47).
+//! Ends of outgoing requests, and interworking (OMA CPM 6.5, 9.1.1 last list; readings N47).
 
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ use crate::store::CopyId;
 /// What ids of copies to the ISF follow from.
 const ISF: &str = "isf";
 
-/// What the transaction layer writes itself, and where the first copy was routed.
+/// Fields that the transaction layer writes itself, and the route of the first copy.
 const NOT_COPIED: &[HeaderName] = &[
     HeaderName::Via,
     HeaderName::Route,
@@ -28,16 +28,16 @@ const NOT_COPIED: &[HeaderName] = &[
 ];
 
 impl ControllingFunction {
-    /// The reply to the request of a fan-out is due: a repetition of the request gets the same from
-    /// now on.
+    /// The reply to a fan-out's request is due: a repetition of the request gets the same from now
+    /// on.
     pub fn handle_reply_due(&self, job: &FanOutJob) {
         if let (Some(requests), Some(claim)) = (self.requests(), job.claim) {
             requests.answered(claim);
         }
     }
 
-    /// A fan-out is done: so is its reply, and the recipients whose copy could not even be sent
-    /// have failed.
+    /// A fan-out is complete: its reply is due, and recipients whose copy could not be sent have
+    /// failed.
     pub fn handle_done(&self, job: &FanOutJob, host: &dyn Host) {
         self.handle_reply_due(job);
         self.handle_unsent(job, host);
@@ -49,8 +49,9 @@ impl ControllingFunction {
         self.handle_unsent(job, host);
     }
 
-    /// Takes the end of an outgoing request: counts it, and sends the message to the ISF where its
-    /// code and policy say so. `None`: the request could not be read, or is no copy of a message.
+    /// Handles the end of an outgoing request: counts it, and sends the message to the ISF if its
+    /// code and policy require it. `None`: the request could not be parsed, or is not a copy of a
+    /// message.
     pub fn handle_outcome(&self, outcome: &Outcome<'_>, host: &dyn Host) -> Option<Fate> {
         let attempt = Attempt::of_bits(outcome.attempt);
         let Attempt::Copy {
@@ -127,15 +128,15 @@ impl ControllingFunction {
     }
 }
 
-/// The Request-URI of a request as it was sent, without a look at the rest: most have been
-/// delivered.
+/// The Request-URI of a sent request, without parsing the rest: most have been delivered.
 fn request_uri(request: &[u8]) -> Option<&str> {
     let start = memchr::memchr(b' ', request)? + 1;
     let length = memchr::memchr2(b' ', b'\r', &request[start..])?;
     std::str::from_utf8(&request[start..start + length]).ok()
 }
 
-/// The failed copy as a new request: the recipient stays the Request-URI, the ISF is the next hop.
+/// The failed copy as a new request: the Request-URI stays the recipient's, the ISF is the next
+/// hop.
 fn send_to_isf(
     request: &Message,
     isf: &ServiceUri,

@@ -1,7 +1,7 @@
 //! The outgoing MESSAGE requests of a pager mode message (9.1.1 item 6) and the 202 (item 7).
 //!
-//! What all recipients share (header lines, body) is made once; per recipient only Request-URI, To
-//! and Call-ID differ, so that a fan-out allocates nothing per recipient.
+//! The parts that all recipients share (header lines, body) are built once; per recipient only
+//! Request-URI, To and Call-ID differ, so that a fan-out allocates nothing per recipient.
 
 use super::fan_out_job::{FanOutJob, Isf};
 use crate::controlling::header_fields::{has_name, put, route_to_isf};
@@ -19,15 +19,15 @@ use crate::shared::Link;
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
 use crate::sip_ua::texts;
 
-/// What the header lines of an outgoing request usually take: room that is made for them at once.
+/// Usual size of an outgoing request's header lines: initial allocation.
 const USUAL_HEADERS_BYTES: usize = 2048;
 
 /// Option tag that 9.1.1-6g-ex3 moves from Require to Supported.
 const RECIPIENT_LIST_MESSAGE: &str = "recipient-list-message";
 
-/// Received header fields that are not passed on (readings N25): what the transaction layer writes
-/// itself, what belongs to the hop or the transaction that the request came by, what is security
-/// between the originator and its proxies, and what is written anew below.
+/// Received header fields that are not passed on (readings N25): those that the transaction layer
+/// writes itself, those of the received hop or transaction, those for security between the
+/// originator and its proxies, and those replaced below.
 const NOT_COPIED: &[HeaderName] = &[
     HeaderName::Via,
     HeaderName::From,
@@ -66,8 +66,8 @@ const NOT_COPIED: &[HeaderName] = &[
 ];
 
 impl Request {
-    /// The received body without its resource list, or with the history list in its place
-    /// (9.1.1-6g). `None`: nothing is left.
+    /// The received body without its resource list, or with the history list instead (9.1.1-6g).
+    /// `None`: nothing remains.
     pub(in crate::controlling) fn without_received_list(
         &self,
     ) -> Result<Option<Rebuilt>, MimeError> {
@@ -97,8 +97,8 @@ impl Request {
     }
 }
 
-/// The fan-out of an accepted request, whose recipients are counted in `charge`. `None`: a failure
-/// of our own.
+/// The fan-out of an accepted request, whose recipients are counted in `charge`. `None`: an
+/// internal error.
 pub(in crate::controlling) fn fan_out_job(
     request: &Request,
     charge: Charge,
@@ -143,7 +143,7 @@ pub(in crate::controlling) fn fan_out_job(
     })
 }
 
-/// The ISF for recipients that nothing but it can reach: where no outbound proxy takes every URI.
+/// The ISF for recipients that only it can reach: if no outbound proxy takes every URI.
 fn isf(request: &Request, headers: &[u8]) -> Option<Isf> {
     let settings = request.service.settings();
     let uri = settings.interworking_to().filter(|_| {
@@ -216,9 +216,8 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
     headers
 }
 
-/// The authenticated originator's CPM Address: the sender for ad-hoc groups (9.1.1-6d) and the same
-/// for 1-to-many (readings N10). A pre-defined group speaks for itself and refers to the sender
-/// (6e).
+/// The authenticated originator's CPM Address: the sender for ad-hoc groups (9.1.1-6d) and also for
+/// 1-to-many (readings N10). A pre-defined group asserts itself and refers to the sender (6e).
 fn put_identity(headers: &mut HeaderBlock, request: &Request) {
     let Some(originator) = &request.originator else {
         return;
@@ -244,7 +243,7 @@ fn supported(message: &Message) -> String {
     option_tag::with(values.iter().map(AsRef::as_ref), RECIPIENT_LIST_MESSAGE)
 }
 
-/// Whether a field describes the body. Where the body becomes another entity, they are replaced.
+/// Whether a field describes the body. If the body is replaced, so are these fields.
 fn describes_body(field: &FieldLine<'_>) -> bool {
     let name = field.name();
     name == HeaderName::MimeVersion

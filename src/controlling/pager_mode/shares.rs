@@ -1,5 +1,5 @@
-//! What each sender, each source and each destination may have under way, so that others always
-//! have room: recipients of messages that are awaited (`max_outstanding_per_*`).
+//! Limits of outstanding recipients for each sender, source and destination, so that others always
+//! have capacity (`max_outstanding_per_*`).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,15 +23,15 @@ impl Request {
         };
         let settings = self.service.settings();
         let sender = (self.service.key_of(originator), settings.shares.sender);
-        // Behind a trusted peer are all of its senders.
+        // All senders behind a trusted peer share its address.
         let is_peer = |address: &IpAddr| settings.trusted_peers.contains(*address);
         let source = self.source.filter(|address| !is_peer(address));
         let source = source.map(|address| (Source::of(address), settings.shares.source));
         outstanding.charge(sender, source, self.recipients.len())
     }
 
-    /// Why it is refused. The operator is told of one in a while: a flood of them must not fill the
-    /// log.
+    /// Why it is refused. The operator is told at intervals only: a flood of refusals must not fill
+    /// the log.
     pub(in crate::controlling) fn over_share(&self, share: Share, host: &dyn Host) -> Refusal {
         let name = match share {
             Share::Sender => "max_outstanding_per_sender",
@@ -48,7 +48,7 @@ impl Request {
             host.log(
                 LogLevel::Notice,
                 format_args!(
-                    "messages are refused with 503: {name} recipients are awaited already; they are counted (shares), {}",
+                    "messages are refused with 503: {name} recipients are outstanding already; they are counted (shares), {}",
                     self.correlation()
                 ),
             );
@@ -62,7 +62,7 @@ impl Request {
 }
 
 impl ControllingFunction {
-    /// Sends a fan-out on, as far as its destinations have room.
+    /// Continues a fan-out, as far as its destinations have capacity.
     pub fn run(&self, job: &mut FanOutJob, host: &dyn Host, last: bool) -> Progress {
         match &self.outstanding {
             Some(outstanding) => job.run(
@@ -77,7 +77,7 @@ impl ControllingFunction {
         }
     }
 
-    /// The copy with this Request-URI is no longer awaited. `goes_on`: another one takes its place.
+    /// The copy with this Request-URI is no longer outstanding. `goes_on`: another one replaces it.
     pub(in crate::controlling) fn release(
         &self,
         recipient: Option<&str>,
@@ -95,8 +95,8 @@ impl ControllingFunction {
         }
     }
 
-    /// The destination that has a share of the copies for this recipient: where its URI alone
-    /// leads.
+    /// The destination whose share counts the copies for this recipient, if its URI alone
+    /// determines the next hop.
     fn destination<'a>(&self, recipient: Option<&'a str>) -> Option<Destination<'a>> {
         let recipient = recipient.filter(|_| self.settings().outbound_proxy.is_none())?;
         if let Some(uri) = PlainUri::read(recipient) {
@@ -107,7 +107,7 @@ impl ControllingFunction {
     }
 }
 
-/// A host that has each destination's share in mind.
+/// A host that respects each destination's share.
 struct Shared<'a> {
     host: &'a dyn Host,
     outstanding: &'a OutstandingTable,

@@ -16,7 +16,7 @@ fn with_ruleset(ruleset: &str) -> Group {
     Group::parse(document.as_bytes()).unwrap().remove(0)
 }
 
-/// A rule that lets those send whom the conditions describe.
+/// A rule that permits the senders described by the conditions.
 fn rule(conditions: &str) -> String {
     format!(
         "<cr:rule><cr:conditions>{conditions}</cr:conditions><cr:actions>\
@@ -166,7 +166,7 @@ fn identity_of_many() {
     assert!(!may_send(&group, &["sip:zoe@EXAMPLE.org"]));
     assert!(!may_send(&group, &["sip:yan@sub.example.org"]));
     assert!(!may_send(&group, &["tel:+15550100"]));
-    // One person: what excepts the number excepts the address too.
+    // One person: an exception for the number also excepts the address.
     assert!(!may_send(&group, &["sip:yan@example.org", "tel:+15550111"]));
     assert!(may_send(&group, &["sip:yan@example.org", "tel:+15550112"]));
 
@@ -234,7 +234,7 @@ fn external_list() {
     group.add_external_list("http://x/3", guests).unwrap();
     assert!(may_send(&group, &guest));
     assert!(!may_send(&group, &["sip:ada@example.com"]));
-    // A list of a rule has no members.
+    // A list referenced by a rule adds no members.
     assert_eq!(group.members().count(), 3);
     assert!(!may_send(&with_conditions("<x:external-list/>"), &guest));
 }

@@ -5,14 +5,14 @@ use crate::sip::{TelUri, Uri};
 /// The parameters that tell two sip URIs apart even if only one of them has it (RFC 3261 §19.1.4).
 const SIP_PARAMETERS: [&str; 5] = ["maddr", "method", "transport", "ttl", "user"];
 
-/// The parameters that say which number a tel URI means (RFC 3966 §5.1).
+/// The parameters that determine which number a tel URI denotes (RFC 3966 §5.1).
 const TEL_PARAMETERS: [&str; 3] = ["ext", "isub", "phone-context"];
 
-/// The one spelling under which a group is asked for, so that URIs that differ in case, escapes or
-/// parameters without meaning lead to the same document: `sip:group@example.com`,
+/// The canonical spelling by which a group is looked up, so that URIs that differ in case, escapes
+/// or meaningless parameters lead to the same document: `sip:group@example.com`,
 /// `tel:+12125551212`.
 ///
-/// A password, header components and all other parameters are left out. So a URI can have the
+/// A password, header components and all other parameters are omitted. So a URI can have the
 /// address of a group and still not be [the group's](crate::group::Group::has_address).
 pub(super) fn group_address(uri: &Uri<'_>) -> String {
     match uri {
@@ -73,7 +73,7 @@ fn normalize(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
         normal.push_str(before);
-        // A parsed URI has two hexadecimal digits behind each `%`.
+        // A parsed URI has two hexadecimal digits after each `%`.
         let (hex, behind) = after.split_at_checked(2).unwrap_or((after, ""));
         match u8::from_str_radix(hex, 16) {
             Ok(byte) if is_unreserved(byte) => normal.push(char::from(byte)),
@@ -97,8 +97,8 @@ fn normalize_host(host: &str) -> String {
     }
 }
 
-/// The address as one segment of an HTTP path. `:` and `@` stay as they are: RFC 3986 §3.3 allows
-/// them there, and the XUIs of RFC 4825 are written so.
+/// The address as one segment of an HTTP path. `:` and `@` are not escaped: RFC 3986 §3.3 allows
+/// them, and the XUIs of RFC 4825 use them.
 pub(super) fn path_segment(address: &str) -> String {
     let mut segment = String::with_capacity(address.len());
     for byte in address.bytes() {
@@ -149,7 +149,7 @@ mod tests {
             assert_eq!(address(uri), expected);
             let normal = Uri::parse(expected).unwrap();
             assert_eq!(group_address(&normal), expected);
-            // The key of both is the same, so the address is no other resource.
+            // The key of both is the same, so the address denotes the same resource.
             let key = |uri: Uri<'_>| uri.comparison_key(1);
             if !uri.contains("secret") {
                 assert_eq!(key(Uri::parse(uri).unwrap()), key(normal), "{uri}");

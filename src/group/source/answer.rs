@@ -1,4 +1,4 @@
-//! What sources say: to each other, to the caller, to the operator.
+//! Answers of sources: to each other, to the caller, to the operator.
 
 use std::fmt;
 use std::rc::Rc;
@@ -6,23 +6,23 @@ use std::rc::Rc;
 use super::error::SourceFailure;
 use crate::group::Group;
 
-/// What the sources say about an address.
+/// Result of looking up an address.
 #[derive(Debug, Clone)]
 pub enum Found {
     /// The group, complete with its external lists.
     Group(Rc<Group>),
-    /// All sources were asked, none has it.
+    /// All sources were asked, and none has it.
     Unknown,
 }
 
-/// Whether there is such a group, or what it is, cannot be said now.
+/// It is currently unknown whether there is such a group, or what it contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable {
     /// The number of the source, from 1.
     pub source: usize,
-    /// Why.
+    /// The reason.
     pub cause: SourceFailure,
-    /// When it is worth another try, for Retry-After: 1 at least.
+    /// When to retry, for Retry-After: at least 1.
     pub retry_after_s: u32,
 }
 
@@ -34,13 +34,13 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// Something for the operator that no result says: a broken file, or an outage while another source
+/// A fault for the operator that no result shows: a broken file, or an outage while another source
 /// or an earlier answer serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFault {
     /// The number of the source, from 1.
     pub source: usize,
-    /// What is wrong.
+    /// The fault.
     pub cause: SourceFailure,
     /// The name of the file, in a folder.
     pub file: Option<String>,
@@ -50,24 +50,24 @@ impl fmt::Display for SourceFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "group source {}: ", self.source)?;
         if let Some(file) = &self.file {
-            // A name can hold a line feed.
+            // A name can contain a line feed.
             write!(f, "{}: ", file.escape_debug())?;
         }
         self.cause.fmt(f)
     }
 }
 
-/// What one source says.
+/// Answer of one source.
 #[derive(Debug)]
 pub(super) enum Answer {
     Group(Rc<Group>),
     Unknown,
-    /// The source has the group, but nobody can use it.
+    /// The source has the group, but it cannot be used.
     Broken {
         cause: SourceFailure,
         retry_after_ms: u64,
     },
-    /// The source is out of order.
+    /// The source is down.
     Outage {
         cause: SourceFailure,
         retry_after_ms: u64,

@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// What was learnt about addresses, with a limit of entries and of their weight. When it is full,
-/// the entries go that were not used for the longest time.
+/// Results for addresses, with a limit on the number of entries and their weight. When it is full,
+/// the least recently used entries are removed.
 #[derive(Debug)]
 pub(super) struct Cache<V> {
     entries: HashMap<Rc<str>, Entry<V>>,
-    /// When each entry was used last, in uses of the cache.
+    /// Last use of each entry, counted in uses of the cache.
     by_use: BTreeMap<u64, Rc<str>>,
     uses: u64,
     weight: usize,
@@ -33,7 +33,7 @@ impl<V> Cache<V> {
         }
     }
 
-    /// The value of an address, which counts as used.
+    /// The value of an address; this counts as a use.
     pub(super) fn get(&mut self, address: &str) -> Option<&mut V> {
         let entry = self.entries.get_mut(address)?;
         self.uses += 1;
@@ -44,7 +44,7 @@ impl<V> Cache<V> {
         Some(&mut entry.value)
     }
 
-    /// Adds or replaces a value. One that alone is above the limit is not kept.
+    /// Adds or replaces a value. A value that alone exceeds the limit is not kept.
     pub(super) fn insert(&mut self, address: &str, value: V, weight: usize) {
         self.remove(address);
         if weight > self.max_weight || self.max_entries == 0 {
@@ -75,7 +75,7 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Forgets everything; gives back how many entries there were.
+    /// Removes all entries; returns how many there were.
     pub(super) fn clear(&mut self) -> usize {
         let count = self.entries.len();
         self.entries.clear();

@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use crate::group::{ExternalListError, GroupDocumentError};
 use crate::trust::TrustError;
 
-/// Why the configured sources cannot be used: the proxy is not to start.
+/// Why the configured sources cannot be used: the proxy must not start.
 ///
-/// `source` is the number of the `group_source` value, from 1: the values themselves can hold
+/// `source` is the number of the `group_source` value, from 1: the values themselves can contain
 /// passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceError {
@@ -20,21 +20,21 @@ pub enum SourceError {
         /// Its number.
         source: usize,
     },
-    /// `dir:` with a folder that is not there, is none, or cannot be read.
+    /// `dir:` with a folder that does not exist, is not a folder, or cannot be read.
     Folder {
         /// Its number.
         source: usize,
-        /// Why.
+        /// The reason.
         why: ErrorKind,
     },
     /// `db:` with a database for which the proxy has loaded no module.
     NoDatabaseModule {
         /// Its number.
         source: usize,
-        /// The module, by the scheme of the URL.
+        /// The module, derived from the scheme of the URL.
         module: String,
     },
-    /// `xcap:` with something else than an http or https URL of host, port and path.
+    /// `xcap:` with anything other than an http or https URL of host, port and path.
     InvalidUrl {
         /// Its number.
         source: usize,
@@ -51,7 +51,7 @@ pub enum SourceError {
     },
     /// More than [`MAX_SOURCES`](super::MAX_SOURCES).
     TooManySources,
-    /// Whom to trust over TLS cannot be known.
+    /// The trusted authorities cannot be read.
     Authorities(TrustError),
     /// A timeout of 0 or above [`MAX_TIMEOUT_MS`](super::MAX_TIMEOUT_MS).
     InvalidTimeout,
@@ -64,13 +64,13 @@ impl fmt::Display for SourceError {
                 write!(f, "group source {source} is neither dir:, xcap: nor db:")
             }
             Self::RelativePath { source } => {
-                write!(f, "group source {source} is no absolute path")
+                write!(f, "group source {source} is not an absolute path")
             }
             Self::Folder { source, why } => {
                 write!(f, "group source {source}: ")?;
                 match why {
                     ErrorKind::NotFound => f.write_str("there is no such folder"),
-                    ErrorKind::NotADirectory => f.write_str("that is no folder"),
+                    ErrorKind::NotADirectory => f.write_str("that is not a folder"),
                     other => write!(f, "the folder cannot be read: {other}"),
                 }
             }
@@ -79,7 +79,7 @@ impl fmt::Display for SourceError {
                 "group source {source}: no such database module is loaded: loadmodule \"{module}.so\""
             ),
             Self::InvalidUrl { source } => {
-                write!(f, "group source {source} is no http or https URL")
+                write!(f, "group source {source} is not an http or https URL")
             }
             Self::CredentialsInUrl { source } => {
                 write!(f, "group source {source} has credentials in its URL")
@@ -96,28 +96,28 @@ impl fmt::Display for SourceError {
 
 impl std::error::Error for SourceError {}
 
-/// Why a source did not give a group.
+/// Why a source did not return a group.
 ///
-/// Some concern the source as a whole ([`Self::is_outage`]), the others one document of it.
-/// `Display` never holds text from documents, URIs or credentials.
+/// Some concern the source as a whole ([`Self::is_outage`]), the others one of its documents.
+/// `Display` never contains text from documents, URIs or credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceFailure {
     /// No complete answer in time.
     Timeout,
     /// The host name has no address.
     HostNotFound,
-    /// No connection, or it broke.
+    /// No connection, or it was lost.
     Connection,
-    /// No TLS session, among other reasons since nobody whom we trust vouches for the server.
+    /// No TLS session, for instance because no trusted authority vouches for the server.
     Tls,
-    /// What came is not HTTP, or not what HTTP allows here.
+    /// The response is not HTTP, or not allowed here.
     NotHttp,
-    /// The server wants other credentials than it gets, or it gets none.
+    /// The server requires other credentials, or any.
     Unauthorized,
-    /// The server wants the password as it is (Basic, RFC 7617) over a connection that anyone can
-    /// read.
+    /// The server requires the password in clear text (Basic, RFC 7617) over an unprotected
+    /// connection.
     PasswordUnprotected,
-    /// The server refers to another place, which is not followed.
+    /// The server redirects, which is not followed.
     Redirected,
     /// The server answered with this status.
     Status(u16),
@@ -126,8 +126,8 @@ pub enum SourceFailure {
     /// The folder cannot be read.
     FolderUnreadable,
     /// The folder has more than [`MAX_FILES`](super::MAX_FILES) documents or
-    /// [`MAX_FOLDER_BYTES`](super::MAX_FOLDER_BYTES); those behind, in the order of their names,
-    /// are left out.
+    /// [`MAX_FOLDER_BYTES`](super::MAX_FOLDER_BYTES); further ones, in the order of their names,
+    /// are ignored.
     FolderTooLarge,
     /// The file cannot be read.
     FileUnreadable,
@@ -135,14 +135,14 @@ pub enum SourceFailure {
     TooLong,
     /// The document cannot be used.
     Document(GroupDocumentError),
-    /// The address of a group is no URI.
+    /// The address of a group is not a URI.
     InvalidAddress,
-    /// The document is that of another group.
+    /// The document belongs to another group.
     OtherGroup,
-    /// A list that the group refers to is not on the XDMS that has the group, or the group comes
-    /// from a folder or a database.
+    /// A list that the group refers to is not on the group's XDMS, or the group comes from a folder
+    /// or a database.
     ExternalListElsewhere,
-    /// A list that the group refers to is not there.
+    /// A list that the group refers to does not exist.
     ExternalListMissing,
     /// A list that the group refers to cannot be used.
     ExternalListDocument(GroupDocumentError),
@@ -151,7 +151,7 @@ pub enum SourceFailure {
 }
 
 impl SourceFailure {
-    /// Whether it says that the source as a whole is out of order.
+    /// Whether the source as a whole is down.
     pub fn is_outage(self) -> bool {
         match self {
             Self::Timeout
@@ -163,7 +163,7 @@ impl SourceFailure {
             | Self::PasswordUnprotected
             | Self::Database(_)
             | Self::FolderUnreadable => true,
-            // Too many requests (RFC 6585 §4) is about all of them.
+            // Too many requests (RFC 6585 §4) concerns all of them.
             Self::Status(status) => status >= 500 || status == 429,
             Self::Redirected
             | Self::FolderTooLarge
@@ -198,7 +198,7 @@ impl fmt::Display for SourceFailure {
             Self::FileUnreadable => "file cannot be read",
             Self::TooLong => "document too long",
             Self::Document(error) => return error.fmt(f),
-            Self::InvalidAddress => "address of the group is no URI",
+            Self::InvalidAddress => "address of the group is not a URI",
             Self::OtherGroup => "document of another group",
             Self::ExternalListElsewhere => "external list on another server",
             Self::ExternalListMissing => "external list not found",
@@ -219,7 +219,7 @@ impl std::error::Error for SourceFailure {
     }
 }
 
-/// Why the proxy's database has no answer. What exactly is wrong the proxy logs itself.
+/// Why the proxy's database has no answer. The proxy logs the details itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseError {
     /// There is no connection to it.

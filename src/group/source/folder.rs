@@ -13,31 +13,32 @@ use super::options::RETRY_AFTER_MS;
 use crate::group::{Group, MAX_DOCUMENT_BYTES};
 use crate::sip::Uri;
 
-/// Documents of one folder: ten times what a site that wants a folder has. All of their times are
-/// read at each look.
+/// Maximum number of documents in one folder: ten times what a site using a folder has. Each scan
+/// reads the times of all of them.
 pub const MAX_FILES: usize = 10_000;
 
-/// Length of all documents of one folder together, since all groups of it are kept in memory.
+/// Maximum total length of the documents of one folder, since all its groups are kept in memory.
 pub const MAX_FOLDER_BYTES: usize = 64 << 20;
 
-/// How long a change can go unseen: the folder is looked at once in this time.
+/// How long a change may remain undetected: the folder is scanned at this interval.
 pub const FOLDER_INTERVAL_MS: u64 = 1_000;
 
-/// Names that end so are documents; hidden files are not, so that editors can keep theirs there.
+/// Files with this extension are documents; hidden files are not, so that editors can keep theirs
+/// there.
 const EXTENSION: &str = "xml";
 
 /// A folder of group documents.
 ///
-/// A group is found by the address in its document and the name of the file means nothing, so no
-/// URI of a request ever becomes part of a path.
+/// A group is found by the address in its document; the file name has no meaning, so no URI of a
+/// request ever becomes part of a path.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
     files: BTreeMap<OsString, Document>,
-    /// By comparison key; within one, in the order of the file names.
+    /// By comparison key; for each, in the order of the file names.
     groups: HashMap<u64, Vec<Entry>>,
     seed: u64,
-    /// When it was looked at last, and why that failed.
+    /// When it was last scanned, and why that failed.
     looked_ms: Option<u64>,
     failure: Option<SourceFailure>,
     is_too_large: bool,
@@ -46,15 +47,15 @@ pub(super) struct Folder {
 /// One file.
 #[derive(Debug)]
 struct Document {
-    /// `None` if it is to be read again in any case.
+    /// `None` if it must be read again in any case.
     stamp: Option<Stamp>,
     bytes: usize,
-    /// What it had when it could be read last: a group does not vanish while its file is broken.
+    /// Its groups when it was last readable: a group does not vanish while its file is broken.
     groups: Vec<Rc<Group>>,
     failure: Option<SourceFailure>,
 }
 
-/// What changes when a file does.
+/// Attributes that change when a file changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: (i64, i64),
@@ -82,7 +83,7 @@ struct Entry {
 
 impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
-        // Which hash a peer's URI has is not for the peer to know.
+        // A peer must not know the hash of its URI.
         let seed = RandomState::new().build_hasher().finish();
         Self {
             path,
@@ -112,8 +113,8 @@ impl Folder {
                 report(Fault { cause, file: None });
             }
         }
-        // What the folder had stays valid no longer than it can be read: that is a local matter,
-        // and whoever takes the folder away may mean it.
+        // The folder's groups are valid only as long as it can be read: this is a local matter, and
+        // its removal may be intended.
         if let Some(cause) = self.failure {
             return Answer::Outage {
                 cause,
@@ -143,7 +144,7 @@ impl Folder {
         count
     }
 
-    /// Reads what has changed.
+    /// Reads all changes.
     fn look(&mut self, report: &mut dyn FnMut(Fault)) -> Result<(), SourceFailure> {
         let names = self.document_names()?;
         let mut before = std::mem::take(&mut self.files);
@@ -157,7 +158,7 @@ impl Folder {
             let path = self.path.join(&name);
             let known = before.remove(&name);
             let metadata = match fs::metadata(&path) {
-                // A symbolic link counts as what it leads to; a pipe would block whoever opens it.
+                // A symbolic link is treated as its target; a pipe would block.
                 Ok(metadata) if metadata.is_file() => Some(metadata),
                 Ok(_) => continue,
                 Err(_) => None,
@@ -192,7 +193,7 @@ impl Folder {
         Ok(())
     }
 
-    /// In their order, one more than are read at most.
+    /// In order, at most one more than is read.
     fn document_names(&self) -> Result<Vec<OsString>, SourceFailure> {
         let unreadable = |_| SourceFailure::FolderUnreadable;
         let mut names = Vec::new();
@@ -228,7 +229,7 @@ impl Folder {
     }
 }
 
-/// Reads a file that is new or has changed. A failure is reported once, not at each look.
+/// Reads a file that is new or has changed. A failure is reported once, not at each scan.
 fn read_document(
     path: &Path,
     stamp: Option<Stamp>,
@@ -247,7 +248,7 @@ fn read_document(
             failure: None,
         },
         Err(cause) => {
-            // One that cannot be opened has no change to wait for.
+            // A file that cannot be opened may become readable without a change.
             let is_read = cause != SourceFailure::FileUnreadable;
             if is_read || before != Some(cause) {
                 report(cause);
@@ -299,7 +300,7 @@ mod tests {
             }
         }
 
-        /// After a time in which all changes are seen.
+        /// After a time in which all changes are detected.
         fn later(&mut self, uri: &str) -> Answer {
             self.now_ms += FOLDER_INTERVAL_MS;
             self.now(uri)
@@ -351,10 +352,10 @@ mod tests {
         let mut look = Look::at(&folder);
         assert!(!look.has("sip:a@x.org"));
         folder.write("1.xml", &document("sip:a@x.org", ""));
-        // Not before it is time to look again.
+        // Not before the next scan is due.
         assert!(matches!(look.now("sip:a@x.org"), Answer::Unknown));
         assert!(look.has("sip:a@x.org"));
-        // The same file, with as many bytes.
+        // The same file, with the same length.
         folder.write("1.xml", &document("sip:b@x.org", ""));
         assert!(look.has("sip:b@x.org"));
         assert!(!look.has("sip:a@x.org"));
@@ -366,7 +367,7 @@ mod tests {
         let Answer::Group(after) = look.later("sip:b@x.org") else {
             panic!("no group")
         };
-        // What has not changed was not read again.
+        // An unchanged file was not read again.
         assert!(Rc::ptr_eq(&before, &after));
         folder.remove("1.xml");
         assert!(!look.has("sip:b@x.org"));
@@ -383,7 +384,7 @@ mod tests {
         let mut look = Look::at(&folder);
         assert!(look.has("sip:a@x.org"));
         assert!(!look.has("sip:b@x.org"));
-        // Once, not at each look.
+        // Once, not at each scan.
         let [(SourceFailure::Document(_), Some(first)), second] = &look.faults[..] else {
             panic!("{:?}", look.faults)
         };
@@ -391,7 +392,7 @@ mod tests {
         let bare = (SourceFailure::InvalidAddress, Some("bare.xml".to_owned()));
         assert_eq!(*second, bare);
 
-        // A group whose file breaks later is not unknown all at once.
+        // A group whose file breaks later does not become unknown.
         folder.write("good.xml", b"<resource-lists/>");
         let not_a_group = SourceFailure::Document(GroupDocumentError::NotAGroup);
         match look.later("sip:a@x.org") {

@@ -19,13 +19,13 @@ use crate::group::MAX_DOCUMENT_BYTES;
 use crate::random::try_fill_random;
 use crate::trust;
 
-/// Length of the head of a response: what servers and proxies commonly allow for requests.
+/// Maximum length of a response head: the usual limit of servers and proxies for requests.
 const MAX_RESPONSE_HEAD_BYTES: usize = 16 << 10;
 
-/// An entity tag that is longer is forgotten: servers make them of hashes or times.
+/// A longer entity tag is ignored: servers make them of hashes or times.
 const MAX_ETAG_BYTES: usize = 256;
 
-/// How long a connection waits for the next request. Shorter than the least that servers give (5
+/// How long a connection waits for the next request. Shorter than the shortest time of servers (5
 /// s), so that a request does not meet the end of its connection.
 const MAX_IDLE: Duration = Duration::from_secs(3);
 
@@ -33,31 +33,31 @@ const MAX_IDLE: Duration = Duration::from_secs(3);
 pub(super) struct HttpClient {
     agent: Agent,
     credentials: Option<Credentials>,
-    /// The answer to the challenge that came last; it is used as long as the server takes it.
+    /// The answer to the last challenge; it is used as long as the server accepts it.
     authentication: Option<Authentication>,
 }
 
-/// How a request says who we are.
+/// How a request authenticates.
 enum Authentication {
     Digest(Answers),
-    /// The password as it is (RFC 7617).
+    /// The password in clear text (RFC 7617).
     Basic,
 }
 
-/// What the server says about a URL.
+/// The server's result for a URL.
 #[derive(Debug)]
 pub(super) enum Response {
     Document {
         body: Vec<u8>,
         etag: Option<HeaderValue>,
     },
-    /// It still is what the entity tag stands for.
+    /// The document still matches the entity tag.
     NotModified,
     NotFound,
 }
 
 impl HttpClient {
-    /// `secure`: it is to speak TLS, and must know whom to trust.
+    /// `secure`: it uses TLS, and needs trusted authorities.
     pub(super) fn new(options: &SourceOptions, secure: bool) -> Result<Self, SourceError> {
         let file = options.ca_file.as_deref();
         let roots = match secure || file.is_some() {
@@ -71,7 +71,7 @@ impl HttpClient {
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .http_status_as_error(false)
-            // Whoever starts the proxy from a shell does not mean its variables for this.
+            // Proxy variables of a shell from which the proxy is started are not meant for this.
             .proxy(None)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -90,7 +90,7 @@ impl HttpClient {
         })
     }
 
-    /// Asks for a document, unless it is the one that the entity tag stands for.
+    /// Fetches a document, unless it still matches the entity tag.
     pub(super) fn get(
         &mut self,
         url: &Uri,
@@ -101,7 +101,7 @@ impl HttpClient {
         if response.status() != http::StatusCode::UNAUTHORIZED {
             return read(response, etag.is_some());
         }
-        // The first challenge, or one for the reason that the nonce is too old.
+        // The first challenge, or one because the nonce has expired.
         self.authentication = Some(self.answer_to(&response, url)?);
         drop(response);
         let response = self.send(url, etag, deadline)?;
@@ -112,9 +112,8 @@ impl HttpClient {
         read(response, etag.is_some())
     }
 
-    /// A server may close a connection at the moment at which the next request is on its way, and
-    /// some do so after each 304. That says nothing about the server, and a GET can be repeated
-    /// (RFC 9112 §9.3.1).
+    /// A server may close a connection just when the next request is sent, and some do so after
+    /// each 304. That is not a fault of the server, and a GET can be repeated (RFC 9112 §9.3.1).
     fn send(
         &mut self,
         url: &Uri,
@@ -155,7 +154,7 @@ impl HttpClient {
                     format!("Basic {}", BASE64.encode(format!("{user}:{password}")))
                 }
             };
-            // It fails on a challenge whose realm has control characters in it.
+            // This fails for a challenge whose realm contains control characters.
             let answer = HeaderValue::from_bytes(answer.as_bytes());
             let answer = answer.map_err(|_| SourceFailure::Unauthorized)?;
             request = request.header(AUTHORIZATION, answer);
@@ -186,14 +185,14 @@ impl HttpClient {
         }
         match values.iter().any(|value| offers_scheme(value, "Basic")) {
             true if is_private(url) => Ok(Authentication::Basic),
-            // Else whoever is between us and the server could ask for it.
+            // Otherwise anybody between us and the server could ask for it.
             true => Err(SourceFailure::PasswordUnprotected),
             false => Err(SourceFailure::Unauthorized),
         }
     }
 }
 
-/// Whether nobody can read along: TLS, or no network at all.
+/// Whether nobody can eavesdrop: TLS, or no network at all.
 pub(super) fn is_private(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
@@ -236,19 +235,20 @@ fn failure(error: &ureq::Error) -> SourceFailure {
         Error::BodyExceedsLimit(_) => SourceFailure::TooLong,
         Error::Io(error) => match error.kind() {
             ErrorKind::TimedOut | ErrorKind::WouldBlock => SourceFailure::Timeout,
-            // What rustls says about the other side.
+            // Errors of rustls about the peer.
             ErrorKind::InvalidData => SourceFailure::Tls,
             _ => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
                 Some(inner) => failure(inner),
                 None => SourceFailure::Connection,
             },
         },
-        // The enum is open; the rest of it is about proxies, redirects and bodies that we send.
+        // The enum is non-exhaustive; its other variants concern proxies, redirects and request
+        // bodies.
         _ => SourceFailure::Connection,
     }
 }
 
-/// Scheme, host and port, by which one server is told from another.
+/// Scheme, host and port, which identify a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     is_secure: bool,

@@ -1,19 +1,19 @@
-//! Where group documents come from: folders, XDMSs (RFC 4825) and the proxy's database.
+//! Sources of group documents: folders, XDMSs (RFC 4825) and the proxy's database.
 //!
-//! [`GroupSources::find`] blocks while it asks a server or the database, so it is for a process
-//! that may wait; how long one XDMS can take is [`SourceOptions::timeout_ms`]. Virtual time: the
-//! caller says what time it is, except for how long an HTTP request may still take.
+//! [`GroupSources::find`] blocks while it waits for a server or the database, so it is for a
+//! process that may wait; [`SourceOptions::timeout_ms`] limits the time of one XDMS. Virtual time:
+//! the caller passes the time, except for the remaining time of an HTTP request.
 //!
 //! | file | job |
 //! |---|---|
 //! | `sources` | all sources; the first that has a group wins |
-//! | `options` | what holds for all of them |
-//! | `answer`, `error` | what they say, and why they cannot |
+//! | `options` | options common to all of them |
+//! | `answer`, `error` | their answers, and reasons for failure |
 //! | `folder` | a folder of documents |
-//! | `remote` | a source that takes time to answer: what it said is kept for a while |
-//! | `xcap`, `http`, `resolver` | an XDMS; the HTTP client for it, and how it finds the server |
-//! | `database` | what is needed of the proxy's database |
-//! | `stored`, `cache`, `address` | complete groups; where they are kept, and under which address |
+//! | `remote` | a slow source: its answers are kept for a while |
+//! | `xcap`, `http`, `resolver` | an XDMS; its HTTP client, and name resolution |
+//! | `database` | the interface to the proxy's database |
+//! | `stored`, `cache`, `address` | complete groups; their cache, and its keys |
 
 mod address;
 mod answer;

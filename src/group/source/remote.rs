@@ -11,13 +11,13 @@ use super::xcap::{Fetched, Xdms};
 use crate::group::Group;
 use crate::sip::Uri;
 
-/// A source that takes time to answer: what it said is kept for a while, and after an outage it is
-/// left alone for a while.
+/// A slow source: its answers are kept for a while, and after an outage it is not queried for a
+/// while.
 pub(super) struct Remote {
     place: Place,
     known: Cache<Known>,
-    /// Addresses of no group. They have a cache of their own, as anyone can ask for any number of
-    /// them: the groups stay.
+    /// Addresses without a group. They have a separate cache, since anyone can ask for any number
+    /// of them: this does not displace groups.
     unknown: Cache<u64>,
     outage: Option<Outage>,
     lifetime_ms: u64,
@@ -37,7 +37,7 @@ struct Known {
     /// The group, or why its document cannot be used.
     group: Result<Rc<Group>, SourceFailure>,
     versions: Vec<Version>,
-    /// When the source said so.
+    /// When the source confirmed it.
     confirmed_ms: u64,
 }
 
@@ -109,7 +109,7 @@ impl Remote {
                 answer
             }
             Err(cause) => {
-                // The source answered, so what it had before is no longer true.
+                // The source answered, so its earlier answers are obsolete.
                 self.outage = None;
                 self.unknown.remove(&address);
                 let known = Known {
@@ -181,7 +181,7 @@ impl Remote {
         }
     }
 
-    /// A group that was confirmed a short time ago still serves while its source is out of order.
+    /// A group that was confirmed recently is still used while its source is down.
     fn answer_without_source(
         &mut self,
         uri: &Uri<'_>,

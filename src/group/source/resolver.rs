@@ -1,5 +1,4 @@
-//! Where an XDMS is: the HTTP client asks us, since the system's resolver does not know when to
-//! stop.
+//! Name resolution of an XDMS for the HTTP client, because the system's resolver has no time limit.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +13,11 @@ use ureq::unversioned::transport::NextTimeout;
 
 use crate::names::{DEADLINE, Found, NameThread, Names, Place, Target, Wanted};
 
-/// Addresses that are tried.
+/// Maximum number of addresses that are tried.
 const MAX_ADDRESSES: usize = 4;
 
-/// The resolver of one HTTP client. Its thread starts with the first name, which is in the process
-/// that waits for it.
+/// The resolver of one HTTP client. Its thread starts with the first name, in the process that
+/// waits for it.
 pub(super) struct NameResolver {
     names: Names,
     thread: OnceLock<Option<NameThread<SyncSender<Vec<Place>>>>>,
@@ -36,7 +35,7 @@ impl NameResolver {
         let thread = self.thread.get_or_init(|| {
             NameThread::start(self.names.clone(), |name: Found<SyncSender<_>>| {
                 for one in name.waiting {
-                    // Who has given up does not hear it.
+                    // A request that has given up no longer receives this.
                     let _ = one.try_send(name.places.clone());
                 }
             })
@@ -124,7 +123,7 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_secs(2));
         let missing = agent.get("http://nobody.example.com/").call();
         assert!(matches!(missing, Err(Error::HostNotFound)), "{missing:?}");
-        // It gets there, and nobody says anything.
+        // The connection succeeds, and no response comes.
         let found = agent.get(format!("http://xdms.example.com:{port}/")).call();
         assert!(matches!(found, Err(Error::Timeout(_))), "{found:?}");
         listener.accept().unwrap();

@@ -12,13 +12,13 @@ use super::remote::{Place, Remote};
 use super::xcap::Xdms;
 use crate::sip::Uri;
 
-/// Reports that wait for [`GroupSources::poll_fault`]; older ones go.
+/// Maximum number of reports waiting for [`GroupSources::poll_fault`]; older ones are dropped.
 const MAX_FAULTS: usize = 16;
 
 /// Group sources in the order configured; the first that has a group wins.
 ///
-/// A source that is out of order does not hide the others. A group that a source has but that
-/// cannot be used does: what a later source has is not what the operator meant.
+/// A source that is down does not hide the others. A group that a source has but that cannot be
+/// used does: the operator did not mean the version of a later source.
 pub struct GroupSources {
     sources: Vec<Source>,
     faults: VecDeque<SourceFault>,
@@ -31,17 +31,18 @@ enum Source {
 
 impl GroupSources {
     /// Sources from the values of the parameter `group_source`:
-    /// - `dir:PATH`: the files of a folder whose names end in `.xml`. Which group a file has is
-    ///   said by its contents;
+    /// - `dir:PATH`: the files of a folder whose names end in `.xml`. The content of a file
+    ///   determines its group;
     /// - `xcap:URL`: an XDMS by its XCAP root, for example
     ///   `xcap:https://xdms.example.com/xcap-root`;
     /// - `db:URL`: the table `cpm_group` of the database with the proxy's own URL, for example
     ///   `db:sqlite:///var/lib/cpm/groups.db`.
     ///
-    /// Nothing is asked for yet, no thread started.
+    /// Nothing is queried and no thread is started yet.
     ///
     /// # Errors
-    /// Any [`SourceError`]: a senseless value.
+    ///
+    /// Any [`SourceError`]: an invalid value.
     pub fn new(urls: &[String], options: &SourceOptions) -> Result<Self, SourceError> {
         if urls.len() > MAX_SOURCES {
             return Err(SourceError::TooManySources);
@@ -57,16 +58,17 @@ impl GroupSources {
         })
     }
 
-    /// Looks for the group with this address. `now_ms` is a monotonic time in milliseconds.
+    /// Looks up the group with this address. `now_ms` is a monotonic time in milliseconds.
     ///
     /// It can block for the timeout of each XDMS, as long as the proxy's database interface does,
-    /// and while files are read. For each connection to an XDMS a short thread looks up the host
-    /// name, as only so that is bounded as well; it calls nothing of ours.
+    /// and while files are read. For each connection to an XDMS a short-lived thread looks up the
+    /// host name, since only this has a time limit; it calls no other code of ours.
     ///
-    /// Then [`Self::poll_fault`] says what else went wrong.
+    /// Afterwards [`Self::poll_fault`] reports other faults.
     ///
     /// # Errors
-    /// The group exists and cannot be used, or no source has it and one of them is out of order.
+    ///
+    /// The group exists and cannot be used, or no source has it and one of them is down.
     pub fn find(
         &mut self,
         uri: &Uri<'_>,
@@ -105,12 +107,12 @@ impl GroupSources {
         outage.map_or(Ok(Found::Unknown), Err)
     }
 
-    /// The next report that has not been taken, oldest first.
+    /// The next report, oldest first.
     pub fn poll_fault(&mut self) -> Option<SourceFault> {
         self.faults.pop_front()
     }
 
-    /// Other times for what is asked from now on: [`SourceOptions::timeout_ms`] and
+    /// Changes the times for later queries: [`SourceOptions::timeout_ms`] and
     /// [`SourceOptions::lifetime_s`].
     pub fn set_times(&mut self, timeout_ms: u64, lifetime_s: u64) {
         for source in &mut self.sources {
@@ -120,8 +122,8 @@ impl GroupSources {
         }
     }
 
-    /// Forgets all that was learnt, outages included, so that everything is asked for anew; gives
-    /// back how many groups and addresses of no group that were (`cpm.groups_flush`).
+    /// Clears all caches, including outages, so that everything is queried again; returns the
+    /// number of groups and addresses without a group that were removed (`cpm.groups_flush`).
     pub fn flush(&mut self) -> usize {
         let flush = |source: &mut Source| match source {
             Source::Folder(folder) => folder.flush(),

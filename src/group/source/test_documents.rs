@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A group document with this address and what its list has.
+/// A group document with this address and list.
 pub(super) fn document(uri: &str, list: &str) -> Vec<u8> {
     format!(
         "<group xmlns='urn:oma:xml:poc:list-service' xmlns:rl='urn:ietf:params:xml:ns:resource-lists'>\
@@ -13,7 +13,7 @@ pub(super) fn document(uri: &str, list: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A folder that goes away with it.
+/// A folder that is deleted when this is dropped.
 pub(super) struct TestFolder {
     path: PathBuf,
 }

@@ -1,5 +1,4 @@
-//! An HTTP server for tests: it answers requests in the order of a script and keeps what it was
-//! asked.
+//! An HTTP server for tests: it answers requests in the order of a script and records them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,11 +11,11 @@ use std::time::Duration;
 pub(super) enum Step {
     /// These bytes.
     Reply(Vec<u8>),
-    /// These bytes, then one byte after the other until the client has enough.
+    /// These bytes, then one byte at a time until the client has enough.
     Drip(Vec<u8>),
     /// These bytes, and the connection is closed.
     ReplyAndClose(Vec<u8>),
-    /// Nothing, until the server goes away.
+    /// Nothing, until the server ends.
     Hang,
     /// The connection is closed.
     Close,
@@ -65,12 +64,12 @@ impl TestServer {
         self.then(Step::Reply(response(head, body)))
     }
 
-    /// The heads of the requests since this was asked last.
+    /// The heads of the requests since the last call.
     pub(super) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
 
-    /// Takes back what was not asked for.
+    /// Removes answers that were not used.
     pub(super) fn drop_script(&self) {
         while self.steps.lock().unwrap().try_recv().is_ok() {}
     }
@@ -100,7 +99,7 @@ fn serve(
             }
         }
         seen.lock().unwrap().push(head);
-        // A request that the script does not expect gets an answer that no test expects.
+        // A request that is not in the script gets an answer that no test expects.
         let step = steps.lock().unwrap().try_recv();
         match step.unwrap_or_else(|_| Step::Reply(response("418 No", ""))) {
             Step::Reply(bytes) => {
@@ -133,7 +132,7 @@ fn serve(
 /// The certificate of [`serve_tls_once`], which is for 127.0.0.1 and signed by its own key.
 pub(super) const CERTIFICATE: &[u8] = include_bytes!("test_tls/certificate.pem");
 
-/// Answers one request over TLS on a local address; gives back the port.
+/// Answers one request over TLS on a local address; returns the port.
 pub(super) fn serve_tls_once(address: &str, reply: Vec<u8>) -> u16 {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -155,7 +154,7 @@ pub(super) fn serve_tls_once(address: &str, reply: Vec<u8>) -> u16 {
         let mut stream = BufReader::new(rustls::StreamOwned::new(session, socket));
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            // A client that does not trust us goes away.
+            // A client that does not trust us closes the connection.
             if !matches!(stream.read_line(&mut head), Ok(1..)) {
                 return;
             }

@@ -10,10 +10,10 @@ use super::options::SourceOptions;
 use super::stored::{Stored, Version, group_of};
 use crate::group::{Group, MemberList};
 
-/// Where OMA XDM Group keeps a group under its address, below the XCAP root (RFC 4825 §6).
+/// Path of a group by its address in OMA XDM Group, below the XCAP root (RFC 4825 §6).
 const GROUPS_BY_ID: &str = "org.openmobilealliance.groups/global/byGroupID/";
 
-/// An XDMS: a server of documents by XCAP (RFC 4825).
+/// An XDMS: a server of documents over XCAP (RFC 4825).
 pub(super) struct Xdms {
     /// Ends with a slash.
     root: String,
@@ -22,7 +22,7 @@ pub(super) struct Xdms {
     timeout: Duration,
 }
 
-/// What there is to know about a group that was asked for.
+/// Result of fetching a group.
 #[derive(Debug)]
 pub(super) enum Fetched {
     Unknown,
@@ -32,14 +32,14 @@ pub(super) enum Fetched {
 }
 
 impl Xdms {
-    /// `source` is the number of the configured value, for the error.
+    /// `source` is the number of the configured value, for error messages.
     pub(super) fn new(
         url: &str,
         options: &SourceOptions,
         source: usize,
     ) -> Result<Self, SourceError> {
         let invalid = SourceError::InvalidUrl { source };
-        // `http::Uri` drops what is behind a `#`.
+        // `http::Uri` drops the part after a `#`.
         if url.contains('#') {
             return Err(invalid);
         }
@@ -65,7 +65,7 @@ impl Xdms {
     }
 
     /// Fetches a group with its external lists, all within the timeout. `known` are the documents
-    /// of which it was made last.
+    /// from which it was last built.
     pub(super) fn fetch(
         &mut self,
         address: &str,
@@ -116,8 +116,8 @@ impl Xdms {
         Ok(true)
     }
 
-    /// Fetches one list after the other, until no list leads to another that is not there. The
-    /// group itself bounds their number and depth.
+    /// Fetches one list after the other, until none refers to a missing one. The group itself
+    /// bounds their number and depth.
     fn add_external_lists(
         &mut self,
         group: &mut Group,

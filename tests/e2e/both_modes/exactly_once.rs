@@ -103,7 +103,7 @@ fn one_request_over_two_branches_is_one_message() {
     assert_eq!(counter(&proxy, "merged"), 4);
     expect_log_lines(
         &proxy,
-        "refused 482 Loop Detected: it has come by another branch before",
+        "refused 482 Loop Detected: it was accepted before over another branch",
         4,
     );
     // The sender's next request is another one, whatever else is the same (RFC 3261 8.1.3.5).

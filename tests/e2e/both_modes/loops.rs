@@ -111,7 +111,7 @@ fn groups_that_name_each_other_reach_each_member_once() {
     expect_counter(&proxy, "delivered", 1);
     assert_eq!(counter(&proxy, "recipients"), 4);
     assert_eq!(counter(&proxy, "loops"), 1, "the group itself");
-    proxy.expect_log("refused 482 Loop Detected: a group has sent it on already");
+    proxy.expect_log("refused 482 Loop Detected: a group has already forwarded it");
 
     // A list may name groups.
     let names = [to(&address("ateam")), to(&address("bteam"))];

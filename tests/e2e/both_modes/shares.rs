@@ -46,7 +46,7 @@ fn a_sender_whose_recipients_never_answer_takes_no_room_of_others() {
     assert_eq!(counter(&proxy, "shares"), (MESSAGES - accepted) as u64);
     expect_log_lines(
         &proxy,
-        "max_outstanding_per_sender recipients are awaited already",
+        "max_outstanding_per_sender recipients are outstanding already",
         1,
     );
     proxy.stop();

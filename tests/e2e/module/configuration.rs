@@ -138,7 +138,7 @@ fn what_cannot_work_stops_the_start_with_one_true_line() {
     for (parameters, line) in [
         (
             group("dir:groups"),
-            "group source 1 is no absolute path".to_owned(),
+            "group source 1 is not an absolute path".to_owned(),
         ),
         (
             group(&format!("dir:{nowhere}")),
@@ -146,7 +146,7 @@ fn what_cannot_work_stops_the_start_with_one_true_line() {
         ),
         (
             group(&format!("dir:{garbage}")),
-            "group source 1: that is no folder".to_owned(),
+            "group source 1: that is not a folder".to_owned(),
         ),
         (
             group("file:/groups"),
@@ -155,7 +155,7 @@ fn what_cannot_work_stops_the_start_with_one_true_line() {
         ),
         (
             group("xcap:ftp://xdms.example.com/"),
-            "group source 1 is no http or https URL".to_owned(),
+            "group source 1 is not an http or https URL".to_owned(),
         ),
         (
             group("db:sqlite:///groups"),
@@ -172,7 +172,7 @@ fn what_cannot_work_stops_the_start_with_one_true_line() {
         ),
         (
             spool(&garbage),
-            format!("msrp_spool_dir {garbage} is no directory"),
+            format!("msrp_spool_dir {garbage} is not a directory"),
         ),
         (
             spool("spool"),
@@ -212,7 +212,7 @@ fn what_cannot_work_stops_the_start_with_one_true_line() {
         ),
         (
             secure(&certificate, &other_key, None),
-            "the key does not fit the certificate".to_owned(),
+            "the key does not match the certificate".to_owned(),
         ),
         (
             secure(&certificate, &key, Some(&nowhere)),

@@ -270,7 +270,7 @@ fn a_callback_needs_a_script_of_its_own_language() {
     let bench = Bench::new("a_callback_needs_a_script");
     let native = cpm_proxy("request_route { exit; }").set("cpm", "event_callback", "cpm_event");
     let failure = bench.try_proxy(&native).expect_err("it has no KEMI script");
-    let line = "parameter event_callback: \"cpm_event\" needs a script in a language of its own";
+    let line = "parameter event_callback: \"cpm_event\" needs a script in another language";
     assert!(failure.log.contains(line), "{}", failure.log);
 }
 

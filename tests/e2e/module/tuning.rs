@@ -160,7 +160,7 @@ fn senseless_changes_are_refused_and_change_nothing() {
         (
             "interworking",
             "1",
-            "parameter interworking: \"1\" does not fit: interworking is on, but isf_uri is not set",
+            "parameter interworking: \"1\" is not possible: interworking is on, but isf_uri is not set",
         ),
     ] {
         let before = (in_force(&proxy, name), log_lines(&proxy, line));

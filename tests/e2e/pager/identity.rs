@@ -179,7 +179,7 @@ fn the_script_says_who_it_has_authenticated() {
             expect_not_authorised(&anne, &nonsense, proxy);
         }
     }
-    stranger.expect_log("the originator that the script set is no sip, sips or tel URI");
+    stranger.expect_log("the originator that the script set is not a sip, sips or tel URI");
     capture.stop().assert_clean();
     for proxy in [stranger, script_only] {
         proxy.stop();

@@ -228,7 +228,7 @@ const FAULTS: &[Fault] = &[
         None,
     ),
     fault(
-        "a list or a group has sent it on already: Max-Breadth is 45 or less, or no number",
+        "a list or a group has already forwarded it: Max-Breadth is 45 or less, or no number",
         |draft| draft.set("Max-Breadth", "45"),
         482,
         "Loop Detected",

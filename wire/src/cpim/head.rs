@@ -13,26 +13,26 @@ use super::MAX_HEAD_BYTES;
 #[derive(Debug, Default)]
 pub struct CpimHead {
     bytes: Vec<u8>,
-    /// Empty lines so far.
+    /// Number of empty lines so far.
     blocks: u8,
-    /// What has come of the open line is more than a CR.
+    /// The current line contains more than a CR.
     is_in_line: bool,
 }
 
-/// How far a header is.
+/// State of a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CpimHeadState {
-    /// There is more to come.
+    /// It is incomplete.
     Open,
-    /// This is it.
+    /// It is complete.
     Whole(Bytes),
     /// It does not end within [`MAX_HEAD_BYTES`].
     TooLong,
 }
 
 impl CpimHead {
-    /// Takes the next piece of the message, as much of it as belongs to the header. Once it has
-    /// said anything but [`CpimHeadState::Open`] there is nothing more to be taken.
+    /// Takes the next piece of the message, as far as it belongs to the header. After any result
+    /// other than [`CpimHeadState::Open`] it must not be called again.
     pub fn push(&mut self, piece: &[u8]) -> CpimHeadState {
         for (at, byte) in piece.iter().enumerate() {
             match byte {

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-/// Longest header of a CPIM message, both blocks together. A real one has less than 1 KiB.
+/// Maximum length of a CPIM message's header, both blocks together. A real one has less than 1 KiB.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// A CPIM message (RFC 3862): header fields, MIME header fields, content.
@@ -13,29 +13,29 @@ pub struct CpimMessage {
     pub fields: Vec<CpimField>,
     /// The MIME header fields of the content: name and value.
     pub content_fields: Vec<(String, String)>,
-    /// What is wrapped.
+    /// The wrapped content.
     pub content: Bytes,
 }
 
-/// A header field: name as written, with its prefix, and value without escapes.
+/// A header field: name as written, with its prefix, and value with escapes decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpimField {
-    /// For example `From` or `imdn.Message-ID`; names are compared with their case (RFC 3862 §2.1).
+    /// For example `From` or `imdn.Message-ID`; names are case-sensitive (RFC 3862 §2.1).
     pub name: String,
     /// The value.
     pub value: String,
 }
 
-/// Bytes that are no CPIM message.
+/// Bytes that are not a CPIM message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CpimError {
     /// A header block does not end, or not within [`MAX_HEAD_BYTES`].
     Truncated,
-    /// A header line is no `name: value` in UTF-8.
+    /// A header line is not `name: value` in UTF-8.
     Field,
 }
 
-/// Text that cannot stand in a header field, because it would end its line.
+/// Text that cannot be in a header field, because it would end its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineBreakError;
 
@@ -85,8 +85,8 @@ impl CpimMessage {
         fields.find(|field| field.name == name).map(value)
     }
 
-    /// The first field of that name in a namespace that the message declares, whatever prefix it
-    /// chose for it (RFC 3862 §2.3).
+    /// The first field of that name in a namespace that the message declares, with any prefix (RFC
+    /// 3862 §2.3).
     pub fn field_of(&self, namespace: &str, name: &str) -> Option<&str> {
         self.fields_of(namespace, name).first().copied()
     }
@@ -111,7 +111,7 @@ impl CpimMessage {
         values
     }
 
-    /// The MIME header field of that name, compared without case.
+    /// The MIME header field of that name, compared case-insensitively.
     pub fn content_field(&self, name: &str) -> Option<&str> {
         let mut fields = self.content_fields.iter();
         fields
@@ -129,6 +129,7 @@ impl CpimMessage {
     /// Writes the message.
     ///
     /// # Errors
+    ///
     /// [`LineBreakError`] if a name or a value of the MIME header has a line break. In the values
     /// of the message's own header they are escaped (RFC 3862 §2.2).
     pub fn write(&self) -> Result<Bytes, LineBreakError> {
@@ -171,7 +172,7 @@ fn value(field: &CpimField) -> &str {
     &field.value
 }
 
-/// White space at the ends is escaped too: bare, it would not belong to the value.
+/// White space at the ends is escaped too: unescaped, it would not belong to the value.
 fn escape(value: &str, out: &mut String) {
     let starts = value.len() - value.trim_start().len();
     let ends = value.trim_end().len();
@@ -189,7 +190,7 @@ fn escape(value: &str, out: &mut String) {
     }
 }
 
-/// What is escaped so is one of Unicode's basic plane, as all of its white space is.
+/// Escaped characters are in Unicode's basic plane, like all its white space.
 fn escape_code(character: char, out: &mut String) {
     let _ = write!(out, "\\u{:04x}", u32::from(character));
 }
@@ -314,7 +315,7 @@ mod tests {
         }
     }
 
-    /// Whatever can be read is written to what reads the same.
+    /// Any readable message is written so that it reads the same.
     fn assert_survives(bytes: &Bytes) {
         let Ok(message) = CpimMessage::parse(bytes) else {
             return;

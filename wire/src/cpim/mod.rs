@@ -1,6 +1,6 @@
-//! Common Presence and Instant Messaging (RFC 3862). A Controlling Function looks at the type of
-//! what is wrapped and at what the sender asks for, and no further: the addresses inside are the
-//! business of clients (spec-notes part 6, 6.1).
+//! Common Presence and Instant Messaging (RFC 3862). A Controlling Function reads only the type of
+//! the wrapped content and the sender's requests for notifications; the addresses inside are left
+//! to clients (spec-notes part 6, 6.1).
 
 mod head;
 mod message;
@@ -11,9 +11,9 @@ pub use message::{CpimError, CpimField, CpimMessage, LineBreakError, MAX_HEAD_BY
 /// Content-Type of a message/cpim body.
 pub const CONTENT_TYPE: (&str, &str) = ("message", "cpim");
 
-/// The Content-Type of the wrapped content, as written. A CPIM message is header fields, an empty
-/// line, MIME header fields, an empty line, content (RFC 3862 §2). `None`: it has none, or is no
-/// CPIM message.
+/// The Content-Type of the wrapped content, as written. A CPIM message consists of header fields,
+/// an empty line, MIME header fields, an empty line, content (RFC 3862 §2). `None`: it has none, or
+/// is not a CPIM message.
 pub fn wrapped_content_type(cpim: &[u8]) -> Option<&str> {
     let mut lines = cpim.split(|byte| *byte == b'\n').map(trim_line_end);
     // The message header fields.

@@ -1,13 +1,13 @@
 use sha2::Digest as _;
 
-/// A hash function (RFC 7616 §6.1, RFC 8760 §2.1). Their names have no case.
+/// A hash function (RFC 7616 §6.1, RFC 8760 §2.1). Names are case-insensitive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// MD5, which is also what no name means.
+    /// MD5, also the default without a name.
     Md5,
     /// SHA-256.
     Sha256,
-    /// SHA-512 cut to 256 bits.
+    /// SHA-512 truncated to 256 bits.
     Sha512Trunc256,
 }
 
@@ -34,7 +34,7 @@ impl Algorithm {
         self.hash_bytes(&bytes)
     }
 
-    /// The same of bytes.
+    /// The same for bytes.
     pub(super) fn hash_bytes(self, pieces: &[&[u8]]) -> String {
         let whole = pieces.concat();
         match self {

@@ -2,7 +2,7 @@ use crate::sip::split_list;
 
 use super::Algorithm;
 
-/// Most challenges that are read from one header field.
+/// Maximum number of challenges read from one header field.
 const MAX_CHALLENGES: usize = 16;
 
 /// Quality of protection (RFC 7616 §3.3).
@@ -27,17 +27,17 @@ impl Qop {
 /// A Digest challenge that can be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
-    /// What the password is for.
+    /// The realm of the password.
     pub realm: String,
-    /// The server's word that the answer is fresh.
+    /// The server's nonce, which proves that the answer is fresh.
     pub nonce: String,
-    /// To be given back.
+    /// Returned unchanged.
     pub(super) opaque: Option<String>,
     pub(super) algorithm: Algorithm,
-    /// As the server spells it.
+    /// In the server's spelling.
     pub(super) algorithm_text: Option<String>,
     pub(super) is_session: bool,
-    /// auth where it is offered, else auth-int. `None`: a server of RFC 2069.
+    /// auth if offered, else auth-int. `None`: a server of RFC 2069.
     pub qop: Option<Qop>,
     /// Whether only the nonce was refused, not the password.
     pub is_stale: bool,
@@ -45,9 +45,9 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The Digest challenges in a value of WWW-Authenticate or Proxy-Authenticate, in their order,
-    /// without those that nobody here can answer: other schemes, unknown algorithms, only unknown
-    /// qop. Names have no case, values may have quotes or not.
+    /// The Digest challenges in a value of WWW-Authenticate or Proxy-Authenticate, in order,
+    /// without those that cannot be answered: other schemes, unknown algorithms, only unknown qop.
+    /// Names are case-insensitive, values may be quoted.
     pub fn read(value: &str) -> Vec<Self> {
         let digest = parse(value)
             .into_iter()
@@ -105,7 +105,7 @@ fn parse(value: &str) -> Vec<Parsed<'_>> {
     let mut challenges: Vec<Parsed<'_>> = Vec::new();
     for element in split_list(value) {
         let (name, parameter) = element.split_once('=').unwrap_or((element, ""));
-        // A scheme stands before the first parameter of each challenge.
+        // A scheme precedes the first parameter of each challenge.
         let mut words = name.split_ascii_whitespace().rev();
         let name = words.next().unwrap_or_default();
         if let Some(scheme) = words.next_back() {
@@ -174,7 +174,7 @@ mod tests {
                 "Digest realm=r, nonce=n, qop=\"token, auth\", algorithm=Sha-512-256-SESS",
                 vec![of("r", Algorithm::Sha512Trunc256, true, Some(Qop::Auth))],
             ),
-            // Several in one field; what is unknown is passed over.
+            // Several in one field; unknown ones are skipped.
             (
                 "Basic realm=\"x\", Digest realm=\"a\", nonce=\"n\", Bearer, Digest realm=\"b\", nonce=\"n\"",
                 vec![of("a", md5, false, None), of("b", md5, false, None)],

@@ -1,9 +1,8 @@
-//! Digest authentication, for those who are asked who they are (RFC 7616; RFC 3261 §22, RFC 8760):
-//! challenges are read, answers written. What algorithms it knows is in [`Algorithm`]; qop is auth
-//! or auth-int, or none (RFC 2069).
+//! Digest authentication, client side (RFC 7616; RFC 3261 §22, RFC 8760): reads challenges, writes
+//! answers. [`Algorithm`] lists the algorithms; qop is auth or auth-int, or none (RFC 2069).
 //!
-//! Of the crates, `http-auth` knows names in one case only, no realm beyond ASCII, and hashes the
-//! body itself for auth-int; the hash functions are those of `md-5` and `sha2`.
+//! Among the crates, `http-auth` accepts names in one case only and no realm beyond ASCII, and
+//! hashes the body itself for auth-int; the hash functions are those of `md-5` and `sha2`.
 
 mod algorithm;
 mod challenge;
@@ -11,7 +10,7 @@ mod challenge;
 pub use algorithm::Algorithm;
 pub use challenge::{Challenge, Qop, offers_scheme};
 
-/// What an answer speaks of.
+/// The request that an answer is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// Method.
@@ -26,14 +25,13 @@ pub struct Request<'a> {
 #[derive(Debug, Clone)]
 pub struct Answers {
     challenge: Challenge,
-    /// One for all of them: a session key (`-sess`) is made of the first.
+    /// The same for all of them: a session key (`-sess`) is derived from the first.
     cnonce: String,
     count: u32,
 }
 
 impl Answers {
-    /// Answers to this challenge. `cnonce`: characters that nobody can guess, without quotes and
-    /// backslashes.
+    /// Answers to this challenge. `cnonce`: unguessable characters, without quotes and backslashes.
     pub fn new(challenge: Challenge, cnonce: String) -> Self {
         Self {
             challenge,
@@ -47,7 +45,7 @@ impl Answers {
         &self.challenge
     }
 
-    /// The next value of Authorization or Proxy-Authorization. The password is not in it.
+    /// The next value of Authorization or Proxy-Authorization. It does not contain the password.
     pub fn next(&mut self, user: &str, password: &str, request: Request<'_>) -> String {
         self.count = self.count.saturating_add(1);
         let Challenge {
@@ -103,7 +101,7 @@ impl Answers {
             quoted("uri", uri),
             quoted("response", &response),
         ];
-        // As the server spells it: some compare letter by letter.
+        // In the server's spelling: some compare exactly.
         fields.extend(algorithm_text.iter().map(|own| format!("algorithm={own}")));
         fields.extend(opaque.iter().map(|own| quoted("opaque", own)));
         if let Some(qop) = qop {
@@ -218,7 +216,7 @@ mod tests {
         let expected = md5.hash(&[&secret, ":n:00000001:c:auth-int:", &what]);
         assert_eq!(field(&first, "response"), Some(expected.as_str()));
         assert_eq!(md5.hash(&["one"]), "f97c5d29941bfb1b2fdab0874906ab82");
-        // Beside auth the body is left alone.
+        // With auth, the body is ignored.
         let both = answer(
             "Digest realm=\"r\", nonce=\"n\", qop=\"auth-int,auth\"",
             b"one",

@@ -5,59 +5,59 @@ use std::fmt;
 use super::is_message_id;
 use crate::xml::{self, Attributes, Name, Visitor, XmlError};
 
-/// Longest document in bytes. A real one has 500.
+/// Maximum length of a document in bytes. A real one has 500.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
-/// Elements inside each other: those of RFC 5438 are 4 deep, the rest is room for extensions.
+/// Maximum nesting of elements: those of RFC 5438 are 4 deep, the rest is for extensions.
 pub const MAX_DEPTH: usize = 16;
 
 /// The namespace of the document (RFC 5438 §11.1).
 const DOCUMENT_NAMESPACE: &str = "urn:ietf:params:xml:ns:imdn";
-/// The namespace of what CPM adds to it.
+/// The namespace of CPM's extensions.
 const CPM_NAMESPACE: &str = "urn:oma:xml:cpm:imdn-extensions:1.0";
 
-/// What has become of a message.
+/// The disposition of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Disposition {
-    /// It has come to the recipient.
+    /// It has been delivered to the recipient.
     Delivered,
-    /// It has not, or whether it has is not told.
+    /// It has not been delivered, or this is not disclosed.
     Failed,
-    /// It is on its way, or kept for later.
+    /// It is in transit, or stored for later.
     Processed,
-    /// It has been shown.
+    /// It has been displayed.
     Displayed,
-    /// Whether it is shown is not told.
+    /// Whether it is displayed is not disclosed.
     NotDisplayed,
-    /// It has gone on as something else.
+    /// It has been converted to another service.
     Interworked,
 }
 
-/// A notification: what has become of one message at one recipient.
+/// A notification: the disposition of one message at one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
     /// The Message-ID of the message.
     pub message_id: String,
-    /// When it happened, as RFC 3339 has it.
+    /// Time of the disposition, in the form of RFC 3339.
     pub date_time: String,
     /// URI of the recipient.
     pub recipient: Option<String>,
-    /// Whom the message was addressed to before somebody on its way changed that.
+    /// The original addressee, if the address was changed on the way.
     pub original_recipient: Option<String>,
-    /// What has become of it.
+    /// The disposition.
     pub disposition: Disposition,
 }
 
-/// A document that is no notification.
+/// A document that is not a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocumentError {
-    /// It is not even XML.
+    /// It is not XML.
     Xml(XmlError),
-    /// Its root element is another.
+    /// It has another root element.
     Root,
     /// It has no `message-id`, an empty one, several, one of more than
     /// [`MAX_MESSAGE_ID_BYTES`](super::MAX_MESSAGE_ID_BYTES), or one with control characters.
     MessageId,
-    /// It does not say what has become of the message, or in words that are not known here.
+    /// It has no disposition, or an unknown one.
     Disposition,
 }
 
@@ -94,7 +94,7 @@ impl Disposition {
             ("processing-notification", "forbidden" | "error") => Self::Failed,
             ("display-notification", "displayed") => Self::Displayed,
             ("display-notification", "forbidden" | "error") => Self::NotDisplayed,
-            // Its statuses name what the message has become.
+            // Its statuses name the service that the message was converted to.
             ("interworking-notification", _) => Self::Interworked,
             _ => return None,
         })
@@ -138,18 +138,19 @@ impl Notification {
     }
 }
 
-/// Which message a document is about, whatever it says of it: the text of its `message-id`, without
-/// white space around it.
+/// The message that a document is about, regardless of its disposition: the text of its
+/// `message-id`, without surrounding white space.
 ///
 /// # Errors
-/// [`DocumentError`], but for [`DocumentError::Disposition`].
+///
+/// [`DocumentError`], except [`DocumentError::Disposition`].
 pub fn notified_message_id(document: &[u8]) -> Result<String, DocumentError> {
     Reader::read(document)?
         .message_id
         .ok_or(DocumentError::MessageId)
 }
 
-/// Text between tags. What XML cannot hold at all becomes the replacement character.
+/// Text between tags. Characters that XML cannot contain become the replacement character.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -164,10 +165,10 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Takes in the elements that count; those of other extensions are passed over.
+/// Collects the significant elements; those of other extensions are ignored.
 #[derive(Debug, Default)]
 struct Reader {
-    /// The names of the open elements, empty ones for those that are not known.
+    /// The names of the open elements, empty for unknown ones.
     open: Vec<String>,
     text: String,
     message_id: Option<String>,
@@ -386,7 +387,7 @@ mod tests {
         }
     }
 
-    /// Whatever can be read is written to what names the same message.
+    /// Any readable document is written so that it names the same message.
     fn assert_survives(document: &[u8]) {
         if let Ok(read) = Notification::parse(document) {
             let again = Notification::parse(read.write().as_bytes());
@@ -397,8 +398,8 @@ mod tests {
 
     #[test]
     fn what_fuzzing_found_is_refused() {
-        // Its Message-ID has bare carriage returns, and is short enough only as long as nobody
-        // writes it again.
+        // Its Message-ID has bare carriage returns, and is short enough only until it is written
+        // again.
         let found = include_bytes!("testdata/found-by-fuzzing.xml");
         assert_eq!(Notification::parse(found), Err(DocumentError::MessageId));
         let mended: Vec<u8> = found

@@ -1,6 +1,6 @@
-//! Instant Message Disposition Notifications (RFC 5438): what a sender asks for in the header of a
-//! CPIM message, with the value `interworking` that CPM adds, which message a notification is
-//! about, and what it tells.
+//! Instant Message Disposition Notifications (RFC 5438): the sender's request in the header of a
+//! CPIM message, with CPM's value `interworking`; the message that a notification is about; its
+//! content.
 
 mod document;
 
@@ -16,25 +16,25 @@ pub use document::{
 
 /// The namespace of the header fields below (RFC 5438 §6).
 pub const NAMESPACE: &str = "urn:ietf:params:imdn";
-/// Names the message that a notification is about.
+/// Identifies the message that a notification is about.
 pub const MESSAGE_ID: &str = "Message-ID";
-/// Which notifications the sender wants.
+/// The notifications that the sender wants.
 pub const DISPOSITION_NOTIFICATION: &str = "Disposition-Notification";
-/// Who wants to be on the way of a notification (RFC 5438 §6.5).
+/// Hosts that want to be on the path of a notification (RFC 5438 §6.5).
 pub const RECORD_ROUTE: &str = "IMDN-Record-Route";
-/// The way of a notification, made of that (RFC 5438 §6.6).
+/// The path of a notification, derived from it (RFC 5438 §6.6).
 pub const ROUTE: &str = "IMDN-Route";
-/// Whom the message was addressed to before somebody on its way changed that.
+/// The original addressee, if the address was changed on the way.
 pub const ORIGINAL_TO: &str = "Original-To";
 /// Content-Type of a notification.
 pub const CONTENT_TYPE: (&str, &str) = ("message", "imdn+xml");
 
-/// Longest Message-ID that is looked at. RFC 5438 §6.3 asks for 32 bits of randomness at least;
-/// clients write some 40 characters.
+/// Maximum length of a Message-ID. RFC 5438 §6.3 requires at least 32 bits of randomness; clients
+/// write some 40 characters.
 pub const MAX_MESSAGE_ID_BYTES: usize = 256;
 
-/// Whether a message can be named so, in a CPIM header and in a document alike: a document drops
-/// white space at the ends, and XML has no way to write most control characters.
+/// Whether this can be a Message-ID, in a CPIM header and in a document alike: a document drops
+/// white space at the ends, and XML cannot contain most control characters.
 fn is_message_id(id: &str) -> bool {
     let is_written = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
     !id.is_empty()
@@ -43,21 +43,21 @@ fn is_message_id(id: &str) -> bool {
         && id.chars().all(is_written)
 }
 
-/// What the header of a message asks for.
+/// The request in the header of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotificationRequest {
-    /// The message that notifications are to name.
+    /// The Message-ID for the notifications.
     pub message_id: String,
-    /// What is wanted, as far as it is known here.
+    /// The requested notifications, as far as known here.
     pub wanted: Notifications,
 }
 
 impl NotificationRequest {
-    /// Of a CPIM message, which may end anywhere behind its header. `None`: it asks for none, names
-    /// no message, does so in more than [`MAX_MESSAGE_ID_BYTES`] or in characters that no
-    /// notification can repeat, or is no CPIM message.
+    /// From a CPIM message, which may end anywhere after its header. `None`: it requests none, has
+    /// no Message-ID, one longer than [`MAX_MESSAGE_ID_BYTES`] or with characters that no
+    /// notification can repeat, or is not a CPIM message.
     pub fn of(cpim: &Bytes) -> Option<Self> {
-        // Names have their case (RFC 3862 §2.1): most messages end here.
+        // Names are case-sensitive (RFC 3862 §2.1): most messages end here.
         let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
         memchr::memmem::find(head, DISPOSITION_NOTIFICATION.as_bytes())?;
         let cpim = CpimMessage::parse(cpim).ok()?;
@@ -71,22 +71,21 @@ impl NotificationRequest {
     }
 }
 
-/// Which notifications the sender of a message wants.
+/// The notifications that the sender of a message wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Notifications {
-    /// That it has come to the recipient: `positive-delivery`.
+    /// Delivery to the recipient: `positive-delivery`.
     pub delivered: bool,
-    /// That it cannot: `negative-delivery`.
+    /// Failed delivery: `negative-delivery`.
     pub failed: bool,
-    /// That it has been shown: `display`.
+    /// Display: `display`.
     pub displayed: bool,
-    /// That it has gone on as something else, such as a short message: `interworking`.
+    /// Conversion to another service, such as a short message: `interworking`.
     pub interworked: bool,
 }
 
 impl Notifications {
-    /// Reads the value of a Disposition-Notification field; values that are not known here do not
-    /// count.
+    /// Reads the value of a Disposition-Notification field; unknown values are ignored.
     pub fn parse(value: &str) -> Self {
         let has = |wanted: &str| {
             let mut values = value.split([',', ';']).map(str::trim);
@@ -146,7 +145,7 @@ mod tests {
             requested(&[ns, id, ask].concat()).as_deref(),
             Some("34jk324j")
         );
-        // What it is that is asked for does not matter.
+        // The requested values do not matter.
         let other = "x.Disposition-Notification: x-later\r\n";
         assert!(requested(&[ns, other, id].concat()).is_some());
         for without in [
@@ -169,7 +168,7 @@ mod tests {
             let id = format!("x.Message-ID: {}\r\n", "a".repeat(length));
             assert_eq!(requested(&[ns, ask, &id].concat()).is_some(), is_known);
         }
-        // The content may be missing, the header may not.
+        // The content may be missing, the header must not.
         let head = [ns, ask, id, "\r\nA: b\r\n\r\n"].concat();
         for end in 0..=head.len() {
             let known = NotificationRequest::of(&Bytes::copy_from_slice(&head.as_bytes()[..end]));

@@ -36,7 +36,7 @@ impl ContentType {
         })
     }
 
-    /// The type of a part that does not name one (RFC 2045 §5.2).
+    /// The type of a part that names none (RFC 2045 §5.2).
     pub fn text_plain() -> Self {
         Self {
             value: Bytes::from_static(b"text/plain"),
@@ -46,7 +46,7 @@ impl ContentType {
         }
     }
 
-    /// The type of a part of a multipart/digest that does not name one (RFC 2046 §5.1.5).
+    /// The type of a part of a multipart/digest that names none (RFC 2046 §5.1.5).
     pub(super) fn message_rfc822() -> Self {
         Self {
             value: Bytes::from_static(b"message/rfc822"),
@@ -61,29 +61,29 @@ impl ContentType {
         &self.value
     }
 
-    /// The top-level type, in the case that the peer wrote it.
+    /// The top-level type, in the peer's case.
     pub fn media_type(&self) -> &str {
         &self.text()[self.media_type.clone()]
     }
 
-    /// The subtype, in the case that the peer wrote it.
+    /// The subtype, in the peer's case.
     pub fn subtype(&self) -> &str {
         &self.text()[self.subtype.clone()]
     }
 
-    /// Whether this is `media_type/subtype`, whatever the case and the parameters.
+    /// Whether this is `media_type/subtype`, regardless of case and parameters.
     pub fn is(&self, media_type: &str, subtype: &str) -> bool {
         self.value[self.media_type.clone()].eq_ignore_ascii_case(media_type.as_bytes())
             && self.value[self.subtype.clone()].eq_ignore_ascii_case(subtype.as_bytes())
     }
 
-    /// Whether the content is divided into parts (RFC 2046 §5.1), whatever the subtype.
+    /// Whether the content is divided into parts (RFC 2046 §5.1), for any subtype.
     pub fn is_multipart(&self) -> bool {
         self.value[self.media_type.clone()].eq_ignore_ascii_case(b"multipart")
     }
 
-    /// The value of a parameter without its quotes. The name is compared without case; whether case
-    /// matters in the value depends on the parameter.
+    /// The value of a parameter without its quotes. The name is compared case-insensitively;
+    /// whether case matters in the value depends on the parameter.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
         parameters::find(self.text(), self.parameters, name)
     }

@@ -38,12 +38,12 @@ impl ContentDisposition {
         &self.value
     }
 
-    /// Whether the disposition type is this one, such as `recipient-list`, whatever the case.
+    /// Whether the disposition type is this one, such as `recipient-list`, case-insensitively.
     pub fn is(&self, disposition_type: &str) -> bool {
         self.value[self.disposition_type.clone()].eq_ignore_ascii_case(disposition_type.as_bytes())
     }
 
-    /// The value of a parameter without its quotes; the name is compared without case.
+    /// The value of a parameter without its quotes; the name is compared case-insensitively.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
         parameters::find(self.text(), self.parameters, name)
     }

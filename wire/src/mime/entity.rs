@@ -5,20 +5,20 @@ use bytes::Bytes;
 use super::parameters::is_token_byte;
 use super::{ContentDisposition, ContentType, MimeError, TransferEncoding};
 
-/// Entities in one body: leaves, multiparts and the body itself. A CPM request has two or three;
-/// the limit bounds the memory that a body made of delimiters can ask for.
+/// Maximum number of entities in one body: leaves, multiparts and the body itself. A CPM request
+/// has two or three; the limit bounds the memory for a body that consists of delimiters.
 pub const MAX_PARTS: usize = 64;
 
-/// Multiparts inside each other. Each level is searched for its own delimiters once, so this also
+/// Maximum nesting of multiparts. Each level is searched for its own delimiters once, so this also
 /// bounds the time: at most `MAX_DEPTH` passes over the body.
 pub const MAX_DEPTH: usize = 8;
 
-/// Header block of one part. A handful of Content-* fields; the same bound that many SIP stacks
-/// have for one header field.
+/// Maximum length of one part's header block. It has a handful of Content-* fields; many SIP stacks
+/// have the same limit for one header field.
 pub const MAX_PART_HEADER_BYTES: usize = 8192;
 
-/// The header field values that describe the body of the SIP message, as its header has them. What
-/// is absent gets the defaults of RFC 2045 §5.2.
+/// The header field values that describe the body in the header of the SIP message. Absent ones get
+/// the defaults of RFC 2045 §5.2.
 #[derive(Debug, Clone, Default)]
 pub struct EntityFields {
     /// Content-Type.
@@ -40,7 +40,7 @@ pub struct Entity {
     pub(super) nodes: Vec<Node>,
 }
 
-/// Names one leaf of one [`Entity`], for as long as that entity lives.
+/// Identifies one leaf of one [`Entity`], as long as that entity lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeafId(pub(super) usize);
 
@@ -54,7 +54,7 @@ pub struct Leaf<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) parent: Option<usize>,
-    /// Where the delimiter line before the part starts.
+    /// Start of the delimiter line before the part.
     pub(super) delimiter: usize,
     /// The header fields, without the blank line after them.
     pub(super) header: Range<usize>,
@@ -70,12 +70,12 @@ pub(super) struct Multipart {
     /// `--` and the boundary.
     pub(super) dash_boundary: Bytes,
     pub(super) children: usize,
-    /// Where the line of the close-delimiter starts.
+    /// Start of the close-delimiter's line.
     pub(super) close_delimiter: usize,
 }
 
 impl Node {
-    /// Header and content: all that lies between two delimiters.
+    /// Header and content: everything between two delimiters.
     pub(super) fn part(&self) -> Range<usize> {
         self.header.start..self.content.end
     }
@@ -83,10 +83,11 @@ impl Node {
 
 impl Entity {
     /// Parses the body of a message whose header describes it with `fields`. Takes at most
-    /// [`MAX_DEPTH`] passes over the body; the body itself is as large as the caller lets it be.
+    /// [`MAX_DEPTH`] passes over the body; the caller limits the size of the body.
     ///
     /// # Errors
-    /// Any [`MimeError`] but those of decoding and rebuilding.
+    ///
+    /// Any [`MimeError`] except those of decoding and rebuilding.
     pub fn parse(fields: EntityFields, body: Bytes) -> Result<Self, MimeError> {
         let content_type = match fields.content_type {
             Some(value) => ContentType::parse(value)?,
@@ -138,7 +139,7 @@ impl Entity {
             })
     }
 
-    /// The leaf of that name, if this entity has it.
+    /// The leaf with this id, if this entity has it.
     pub fn leaf(&self, id: LeafId) -> Option<Leaf<'_>> {
         let node = self.nodes.get(id.0)?;
         node.multipart.is_none().then_some(Leaf {
@@ -147,8 +148,8 @@ impl Entity {
         })
     }
 
-    /// Finds the parts of the node, and theirs. The recursion is as deep as the multiparts are
-    /// nested, which is at most `MAX_DEPTH`.
+    /// Finds the parts of the node, and their parts. The recursion is as deep as the nesting of
+    /// multiparts, at most `MAX_DEPTH`.
     fn divide(&mut self, index: usize, depth: usize) -> Result<(), MimeError> {
         let node = &self.nodes[index];
         if !node.content_type.is_multipart() {
@@ -176,8 +177,8 @@ impl Entity {
         let mut children = 0;
         while !opening.is_close {
             let closing = delimiters.next().ok_or(MimeError::MissingCloseDelimiter)?;
-            // The line end before a delimiter belongs to the delimiter. Where the two delimiters
-            // share one, there is no room for a part between them.
+            // The line end before a delimiter belongs to the delimiter. If two delimiters share
+            // one, there is no part between them.
             let end = closing.line - line_end_before(&body[..closing.line]);
             if end < opening.after {
                 return Err(MimeError::MalformedPartHeader);
@@ -214,7 +215,7 @@ impl Entity {
 }
 
 impl<'a> Leaf<'a> {
-    /// The name of this leaf, for [`Entity::leaf`] and [`Entity::with_leaf`].
+    /// The id of this leaf, for [`Entity::leaf`] and [`Entity::with_leaf`].
     pub fn id(&self) -> LeafId {
         LeafId(self.index)
     }
@@ -234,8 +235,8 @@ impl<'a> Leaf<'a> {
         self.node().transfer_encoding
     }
 
-    /// Its header block as received, without the blank line. Empty for a body without parts: that
-    /// is described by the SIP header.
+    /// Its header block as received, without the blank line. Empty for a body without parts: the
+    /// SIP header describes that.
     pub fn header(&self) -> Bytes {
         self.entity.body.slice(self.node().header.clone())
     }
@@ -254,7 +255,7 @@ impl<'a> Leaf<'a> {
         self.entity.body.slice(self.node().content.clone())
     }
 
-    /// The content without its transfer encoding. A Content-Encoding is left on.
+    /// The content without its transfer encoding. A Content-Encoding is not removed.
     ///
     /// # Errors
     /// [`MimeError::MalformedBase64`], [`MimeError::MalformedQuotedPrintable`].
@@ -267,8 +268,8 @@ impl<'a> Leaf<'a> {
     }
 }
 
-/// The fields of a header block: the ranges of name and value, the value without the white space
-/// around it but with the folds in it.
+/// The fields of a header block: the ranges of name and value, the value without surrounding white
+/// space but with its folds.
 pub(super) fn header_fields(
     body: &[u8],
     block: Range<usize>,
@@ -302,7 +303,7 @@ fn split_field(body: &[u8], field: Range<usize>) -> Result<Field, MimeError> {
     let leading = value.len() - value.trim_ascii_start().len();
     let start = field.start + colon + 1 + leading;
     let end = start + value.trim_ascii().len();
-    // What is lifted into a SIP header must not bring a line end or a NUL with it.
+    // A value that is moved into a SIP header must not contain a line end or a NUL.
     let value = &body[start..end];
     let is_clean = value.iter().enumerate().all(|(i, &b)| match b {
         b'\r' => value.get(i + 1) == Some(&b'\n'),
@@ -316,8 +317,7 @@ fn split_field(body: &[u8], field: Range<usize>) -> Result<Field, MimeError> {
     }
 }
 
-/// Reads header and content of the part in `range`; parent and delimiter are the caller's to fill
-/// in.
+/// Reads header and content of the part in `range`; the caller fills in parent and delimiter.
 fn parse_part(
     body: &Bytes,
     range: Range<usize>,
@@ -362,8 +362,8 @@ fn parse_part(
     })
 }
 
-/// Splits a part at its first blank line. A part may have no header, or no content; the line end
-/// before the next delimiter, which `part` no longer holds, may then have been the blank line.
+/// Splits a part at its first blank line. A part may have no header, or no content; then the line
+/// end before the next delimiter, which is no longer in `part`, may have been the blank line.
 fn split_part(body: &[u8], part: Range<usize>) -> Result<Field, MimeError> {
     let mut line = part.start;
     while line < part.end {
@@ -388,8 +388,8 @@ struct Delimiter {
 }
 
 /// The delimiter lines of one multipart. A line counts only as a whole: `--boundary`, for the last
-/// one `--` again, transport padding, line end. So a boundary that begins like another one is told
-/// apart from it.
+/// one `--` again, transport padding, line end. So a boundary that begins like another one is
+/// distinguished from it.
 struct Delimiters<'a> {
     body: &'a [u8],
     dash_boundary: &'a [u8],

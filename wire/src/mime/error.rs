@@ -1,18 +1,17 @@
 use std::fmt;
 
-/// Why a body, or a header field that describes one, cannot be used. It concerns this message
-/// alone.
+/// Why a body, or a header field that describes one, cannot be used. It concerns only this message.
 ///
-/// `Display` gives a phrase short enough for the status line of a SIP response; it never holds text
+/// `Display` is a phrase short enough for the status line of a SIP response; it never contains text
 /// from the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MimeError {
-    /// Content-Type outside of the grammar of RFC 2045 §5.1, a parameter named twice, or one part
+    /// Content-Type that violates the grammar of RFC 2045 §5.1, a repeated parameter, or one part
     /// with two Content-Type fields.
     MalformedContentType,
-    /// Content-Disposition outside of the grammar of RFC 2183 §2, or given twice.
+    /// Content-Disposition that violates the grammar of RFC 2183 §2, or is repeated.
     MalformedContentDisposition,
-    /// A Content-Transfer-Encoding that RFC 2045 §6.1 does not define, or given twice.
+    /// A Content-Transfer-Encoding that RFC 2045 §6.1 does not define, or a repeated one.
     UnknownTransferEncoding,
     /// A multipart that is itself base64 or quoted-printable, which RFC 2045 §6.4 forbids.
     EncodedMultipart,
@@ -22,7 +21,8 @@ pub enum MimeError {
     MissingCloseDelimiter,
     /// A multipart without any part.
     EmptyMultipart,
-    /// The header block of a part is not made of header fields, or lacks the blank line after it.
+    /// The header block of a part does not consist of header fields, or lacks the blank line after
+    /// it.
     MalformedPartHeader,
     /// The header block of a part exceeds [`MAX_PART_HEADER_BYTES`](super::MAX_PART_HEADER_BYTES).
     PartHeaderTooLarge,
@@ -30,11 +30,11 @@ pub enum MimeError {
     TooManyParts,
     /// Multiparts nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
     NestedTooDeep,
-    /// Base64 content with foreign characters or an impossible length.
+    /// Base64 content with invalid characters or an impossible length.
     MalformedBase64,
     /// Quoted-printable content with an equals sign that starts neither an octet nor a line break.
     MalformedQuotedPrintable,
-    /// The new part holds a line that would read as a delimiter of a multipart around it.
+    /// The new part contains a line that would be read as a delimiter of an enclosing multipart.
     BoundaryCollision,
     /// The caller named a leaf that this entity does not have.
     NoSuchLeaf,

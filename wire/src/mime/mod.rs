@@ -1,8 +1,8 @@
 //! MIME wire formats (RFC 2045, 2046, 2183, 5621): content types and multipart bodies.
 //!
 //! [`Entity`] is the tree of body parts of one SIP message. Every part is a slice of the received
-//! body: parsing copies nothing, and [`Entity::with_leaf`] keeps each byte that it does not have to
-//! change. What a part means is decided above this floor.
+//! body: parsing copies nothing, and [`Entity::with_leaf`] keeps each byte that need not change.
+//! The meaning of a part is determined above this floor.
 
 mod content_type;
 mod disposition;

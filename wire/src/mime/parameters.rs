@@ -1,24 +1,24 @@
-//! The `;name=value` tail that Content-Type and Content-Disposition share (RFC 2045 §5.1).
+//! The `;name=value` parameters of Content-Type and Content-Disposition (RFC 2045 §5.1).
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Parameters of one header field. Real ones have one to three; the limit keeps the search for a
-/// parameter named twice linear.
+/// Maximum number of parameters in one header field. Real ones have one to three; the limit keeps
+/// the search for a repeated parameter linear.
 pub const MAX_PARAMETERS: usize = 32;
 
-/// The text is outside of the grammar. The caller knows which header field it was.
+/// The text violates the grammar. The caller knows which header field it was.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Reads the field value from left to right. `at` only ever stops beside an ASCII character, so
-/// slicing the text there cannot split a UTF-8 sequence.
+/// Reads the field value from left to right. `at` is always next to an ASCII character, so slicing
+/// the text there cannot split a UTF-8 sequence.
 pub(super) struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
-/// A parameter as it stands in the field value.
+/// A parameter as written in the field value.
 pub(super) struct Parameter<'a> {
     pub(super) name: &'a str,
     raw: &'a str,
@@ -53,7 +53,7 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// Takes a token of RFC 2045 with the white space and comments around it.
+    /// Takes a token of RFC 2045 with surrounding white space and comments.
     pub(super) fn token(&mut self) -> Result<Range<usize>, Malformed> {
         self.skip_cfws()?;
         let token = self.take_while(is_token_byte);
@@ -75,9 +75,9 @@ impl<'a> Cursor<'a> {
 
     /// Takes the next parameter. `None` at the end of the text.
     ///
-    /// Three leniencies, each for peers that exist: an empty parameter (a trailing semicolon), a
-    /// parameter without value (RFC 3261 generic-param; the value is then empty), and an unquoted
-    /// value with specials that cannot be mistaken for a separator (`boundary=--=_Part/1`).
+    /// Three leniencies for existing peers: an empty parameter (a trailing semicolon), a parameter
+    /// without value (RFC 3261 generic-param; the value is then empty), and an unquoted value with
+    /// specials that cannot be mistaken for a separator (`boundary=--=_Part/1`).
     pub(super) fn parameter(&mut self) -> Result<Option<Parameter<'a>>, Malformed> {
         loop {
             self.skip_cfws()?;
@@ -126,7 +126,7 @@ impl<'a> Cursor<'a> {
         start..self.at
     }
 
-    /// Skips white space (folds included) and comments, which may nest. A counter stands for the
+    /// Skips white space (including folds) and comments, which may nest. A counter tracks the
     /// nesting, so depth costs nothing.
     fn skip_cfws(&mut self) -> Result<(), Malformed> {
         let mut open_comments = 0usize;
@@ -172,8 +172,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Walks all parameters from `at` to the end, so that later look-ups cannot fail. A name given
-/// twice is refused: two readers could disagree about which one holds.
+/// Checks all parameters from `at` to the end, so that later look-ups cannot fail. A repeated name
+/// is rejected: readers could disagree about which one applies.
 pub(super) fn check(text: &str, at: usize) -> Result<(), Malformed> {
     let mut cursor = Cursor::new(text, at);
     for index in 0.. {
@@ -195,7 +195,7 @@ pub(super) fn check(text: &str, at: usize) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The value of one parameter; names are compared without case.
+/// The value of one parameter; names are compared case-insensitively.
 pub(super) fn find<'a>(text: &'a str, at: usize, name: &str) -> Option<Cow<'a, str>> {
     let mut cursor = Cursor::new(text, at);
     while let Ok(Some(parameter)) = cursor.parameter() {
@@ -206,7 +206,7 @@ pub(super) fn find<'a>(text: &'a str, at: usize, name: &str) -> Option<Cow<'a, s
     None
 }
 
-/// RFC 2045 §5.1 `token`, which is also that of a header field name but for the colon.
+/// RFC 2045 §5.1 `token`; a header field name is the same without the colon.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     const TOKEN: [bool; 256] = graphic_but(br#"()<>@,;:\"/[]?="#);
     TOKEN[usize::from(byte)]
@@ -217,7 +217,7 @@ fn is_lenient_value_byte(byte: u8) -> bool {
     VALUE[usize::from(byte)]
 }
 
-/// For each byte, whether it is a visible ASCII character and none of the specials.
+/// For each byte, whether it is a visible ASCII character and not one of the specials.
 const fn graphic_but(specials: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = b'!';

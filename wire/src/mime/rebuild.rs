@@ -18,7 +18,7 @@ pub struct HeaderField {
     pub value: Bytes,
 }
 
-/// A part to put in the place of another one.
+/// A part that replaces another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPart {
     /// Its Content-* fields, in this order.
@@ -30,32 +30,33 @@ pub struct NewPart {
 /// The body after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// `None`: the body is still the multipart that was received, and the received fields describe
-    /// it. `Some`: it is another entity now, and these fields take the place of every received
-    /// Content-* field. Content-Length is the business of whoever writes the message, and
-    /// Content-Transfer-Encoding is not there since SIP bodies are binary (RFC 5621 §3).
+    /// `None`: the body is still the received multipart, and the received fields describe it.
+    /// `Some`: it is now another entity, and these fields replace every received Content-* field.
+    /// Content-Length is left to the writer of the message, and there is no
+    /// Content-Transfer-Encoding since SIP bodies are binary (RFC 5621 §3).
     pub header_fields: Option<Vec<HeaderField>>,
     /// The new body.
     pub body: Bytes,
 }
 
 impl Entity {
-    /// The body with one leaf replaced (`Some`) or taken out (`None`). Every byte outside of that
-    /// leaf stays as received, the boundaries too.
+    /// The body with one leaf replaced (`Some`) or removed (`None`). Every byte outside that leaf
+    /// stays as received, including the boundaries.
     ///
-    /// A multipart that has just one part left becomes that part, and one that has none left goes
-    /// as well, upwards to the body itself. The part that becomes the body is stripped of its
-    /// transfer encoding, and only its Content-* fields come with it: the other fields of a part
-    /// mean nothing (RFC 2046 §5.1) and must not become fields of a SIP message. The result is
-    /// `None` when nothing is left.
+    /// A multipart with only one part left becomes that part, and one without parts is removed as
+    /// well, up to the body itself. The part that becomes the body is decoded from its transfer
+    /// encoding, and only its Content-* fields are kept: the other fields of a part have no meaning
+    /// (RFC 2046 §5.1) and must not become fields of a SIP message. The result is `None` if nothing
+    /// is left.
     ///
     /// # Errors
-    /// - [`MimeError::NoSuchLeaf`]: `id` is of another entity.
-    /// - [`MimeError::BoundaryCollision`]: a line of the new part starts like a delimiter of a
-    ///   multipart around it.
-    /// - [`MimeError::MalformedPartHeader`]: a field of the new part has a name that is no token,
-    ///   or a control character in its value; or a field of the part that is to become the body has
-    ///   a name that MIME permits and SIP does not.
+    ///
+    /// - [`MimeError::NoSuchLeaf`]: `id` belongs to another entity.
+    /// - [`MimeError::BoundaryCollision`]: a line of the new part starts like a delimiter of an
+    ///   enclosing multipart.
+    /// - [`MimeError::MalformedPartHeader`]: a field of the new part has a name that is not a
+    ///   token, or a control character in its value; or a field of the part that is to become the
+    ///   body has a name that MIME permits and SIP does not.
     /// - [`MimeError::MalformedBase64`], [`MimeError::MalformedQuotedPrintable`]: the part that is
     ///   to become the body cannot be decoded.
     pub fn with_leaf(
@@ -123,15 +124,14 @@ impl Entity {
                         .as_ref()
                         .map(|m| m.close_delimiter);
                     let until = next.map(|&sibling| self.nodes[sibling].delimiter).or(close);
-                    // A node with children is a multipart, so there always is a delimiter after it.
+                    // A node with children is a multipart, so there is always a delimiter after it.
                     return Ok(until.map(|until| self.splice(from..until, b"")));
                 }
             }
         }
     }
 
-    /// Puts a part in the place of the multipart around it, and of each further one that holds
-    /// nothing else.
+    /// Replaces the enclosing multipart by a part, and each further one that contains nothing else.
     fn promote(&self, survivor: usize, mut place: usize) -> Result<Rebuilt, MimeError> {
         while let Some(parent) = self.nodes[place].parent
             && self.nodes[parent]
@@ -178,7 +178,8 @@ impl Entity {
             });
         }
         if !has_type {
-            // RFC 3261 §20.15 wants the field where there is a body, so the default is written out.
+            // RFC 3261 §20.15 requires the field if there is a body, so the default is written
+            // explicitly.
             let value = node.content_type.value().clone();
             fields.insert(
                 0,
@@ -211,7 +212,7 @@ impl Entity {
 }
 
 impl HeaderField {
-    /// A field with text that lives as long as the program.
+    /// A field with static text.
     pub fn from_static(name: &'static str, value: &'static str) -> Self {
         Self {
             name: Bytes::from_static(name.as_bytes()),
@@ -229,14 +230,14 @@ impl HeaderField {
     }
 }
 
-/// A byte of a MIME token (RFC 2045 §5.1) that may stand in the name of a SIP header field (RFC
-/// 3261 §25.1), too.
+/// A byte of a MIME token (RFC 2045 §5.1) that is also allowed in the name of a SIP header field
+/// (RFC 3261 §25.1).
 fn is_sip_token_byte(byte: u8) -> bool {
     is_token_byte(byte) && !matches!(byte, b'#' | b'$' | b'&' | b'^' | b'{' | b'|' | b'}')
 }
 
-/// Readers differ in whether a delimiter line may have more on it than RFC 2046 lets a writer put
-/// there, so the prefix counts.
+/// Readers differ in whether a delimiter line may contain more than RFC 2046 allows, so the prefix
+/// decides.
 fn has_line_with_prefix(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes
         .split(|&b| b == b'\n' || b == b'\r')

@@ -8,7 +8,7 @@ use super::MimeError;
 /// A Content-Transfer-Encoding (RFC 2045 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TransferEncoding {
-    /// `7bit`, `8bit` or `binary`: the octets stand for themselves. What a part has that names
+    /// `7bit`, `8bit` or `binary`: the octets are not encoded. The default of a part that names
     /// none.
     #[default]
     Identity,
@@ -19,7 +19,7 @@ pub enum TransferEncoding {
 }
 
 /// Peers disagree about padding and about the unused bits of the last character; neither changes
-/// the octets that come out.
+/// the decoded octets.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -46,7 +46,7 @@ impl TransferEncoding {
         }
     }
 
-    /// The octets that `content` stands for: the same slice for [`Self::Identity`], otherwise a new
+    /// The decoded octets of `content`: the same slice for [`Self::Identity`], otherwise a new
     /// buffer that is never longer than `content`.
     ///
     /// # Errors
@@ -60,9 +60,9 @@ impl TransferEncoding {
     }
 }
 
-/// White space is skipped wherever it stands. RFC 2045 §6.8 lets a decoder drop other foreign
-/// characters or take them for a transmission error; two readers of one message must not differ, so
-/// it is an error here.
+/// White space is skipped everywhere. RFC 2045 §6.8 lets a decoder drop other invalid characters or
+/// treat them as a transmission error; readers of one message must not differ, so it is an error
+/// here.
 fn decode_base64(content: &[u8]) -> Result<Bytes, MimeError> {
     let packed: Vec<u8> = content
         .iter()
@@ -77,8 +77,8 @@ fn decode_base64(content: &[u8]) -> Result<Bytes, MimeError> {
 
 fn decode_quoted_printable(content: &[u8]) -> Result<Bytes, MimeError> {
     let mut decoded = Vec::with_capacity(content.len());
-    // White space at the end of a line was added on the way (RFC 2045 §6.7 rule 3): everything that
-    // `decoded` holds beyond this length is such white space, should the line end now.
+    // White space at the end of a line was added in transit (RFC 2045 §6.7 rule 3): everything in
+    // `decoded` beyond this length is such white space, if the line ends now.
     let mut solid = 0;
     let mut rest = content;
     while let Some((&byte, tail)) = rest.split_first() {
@@ -114,8 +114,7 @@ fn decode_quoted_printable(content: &[u8]) -> Result<Bytes, MimeError> {
     Ok(Bytes::from(decoded))
 }
 
-/// What follows the line break behind an equals sign. A soft line break at the very end is
-/// tolerated.
+/// The text after the line break of an equals sign. A soft line break at the very end is tolerated.
 fn after_soft_line_break(rest: &[u8]) -> Option<&[u8]> {
     let padding = rest
         .iter()

@@ -63,12 +63,12 @@ impl ByteRange {
         Self::new(start, number(end)?, number(total)?)
     }
 
-    /// How many bytes of the message come before this chunk.
+    /// The number of bytes of the message before this chunk.
     pub fn offset(&self) -> u64 {
         self.start - 1
     }
 
-    /// Number of the last byte, which is also how much of the message lies before the end of this
+    /// Number of the last byte, which is also the length of the message up to the end of this
     /// chunk.
     pub fn end(&self) -> Option<u64> {
         self.end

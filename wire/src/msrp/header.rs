@@ -4,10 +4,12 @@ use bytes::Bytes;
 
 use super::{ByteRange, Path, Status, TransactionId};
 
-/// Most header fields of one head. RFC 4975 and 4976 define 18; the rest is room for extensions.
+/// Maximum number of header fields in one head. RFC 4975 and 4976 define 18; the rest is for
+/// extensions.
 pub const MAX_FIELDS: usize = 64;
 
-/// Longest Message-ID. RFC 4975 §9 allows 32 characters; longer ones are seen and do no harm.
+/// Maximum length of a Message-ID. RFC 4975 §9 allows 32 characters; longer ones occur and are
+/// harmless.
 pub const MAX_MESSAGE_ID_BYTES: usize = 128;
 
 /// The method of a request.
@@ -35,10 +37,10 @@ pub enum Kind {
 /// Which responses the sender of a request wants (RFC 4975 §7.1, Failure-Report).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FailureReport {
-    /// All of them. Also what the absence of the field means.
+    /// All of them. Also the default if the field is absent.
     #[default]
     Yes,
-    /// Only those that tell of a failure.
+    /// Only those that report a failure.
     Partial,
     /// None.
     No,
@@ -51,12 +53,12 @@ pub enum ContinuationFlag {
     Complete,
     /// `+`: more of the message follows in another chunk.
     More,
-    /// `#`: the message is given up.
+    /// `#`: the message is abandoned.
     Aborted,
 }
 
 impl ContinuationFlag {
-    /// The flag for its character.
+    /// The flag of its character.
     pub fn parse(byte: u8) -> Option<Self> {
         match byte {
             b'$' => Some(Self::Complete),
@@ -101,9 +103,9 @@ pub struct Head {
     pub transaction_id: TransactionId,
     /// Method or status.
     pub kind: Kind,
-    /// To-Path: where it goes, the next hop first.
+    /// To-Path: its destination, the next hop first.
     pub to_path: Path,
-    /// From-Path: where it comes from, the last hop first.
+    /// From-Path: its origin, the last hop first.
     pub from_path: Path,
     /// Message-ID; present in each SEND and REPORT.
     pub message_id: Option<Bytes>,
@@ -115,23 +117,23 @@ pub struct Head {
     pub failure_report: FailureReport,
     /// Status; present in each REPORT.
     pub status: Option<StatusField>,
-    /// Content-Type; present if content follows, and in no other case.
+    /// Content-Type; present if and only if content follows.
     pub content_type: Option<Bytes>,
     /// All other fields in order.
     pub others: Vec<Field>,
 }
 
 impl Head {
-    /// Whether content follows the head, be it of no bytes.
+    /// Whether content follows the head, possibly of no bytes.
     pub fn has_content(&self) -> bool {
         self.content_type.is_some()
     }
 }
 
-/// Why a head cannot be used. It concerns this request or response alone: where it ends is known.
+/// Why a head cannot be used. It concerns only this request or response: its end is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadError {
-    /// A line without colon, a name outside of the grammar, or a control character in a value.
+    /// A line without colon, a name that violates the grammar, or a control character in a value.
     MalformedField,
     /// A field that may occur once occurs twice.
     RepeatedField,
@@ -172,7 +174,7 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
-/// What the header fields of one head say, whatever of it is required.
+/// The header fields of one head, before required ones are checked.
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) to_path: Option<Path>,
@@ -187,8 +189,8 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Takes one line of `block` without its CRLF. After an error the next lines may still be
-    /// taken.
+    /// Parses one line of `block` without its CRLF. After an error further lines may still be
+    /// parsed.
     pub(super) fn parse_line(&mut self, block: &Bytes, line: &[u8]) -> Result<(), HeadError> {
         let colon = line
             .iter()
@@ -245,7 +247,7 @@ impl Fields {
         }
     }
 
-    /// Puts the head together if all that its kind requires is there.
+    /// Builds the head if all fields required for its kind are present.
     pub(super) fn into_head(
         self,
         transaction_id: TransactionId,
@@ -275,7 +277,7 @@ impl Fields {
             success_report: self.success_report.unwrap_or(false),
             failure_report: self.failure_report.unwrap_or_default(),
             status: self.status,
-            // An empty SEND that names a type all the same has no content.
+            // An empty SEND has no content, even if it names a type.
             content_type: self.content_type.filter(|_| content_follows),
             others: self.others,
         })

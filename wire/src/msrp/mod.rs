@@ -1,9 +1,9 @@
 //! MSRP wire format (RFC 4975, and RFC 4976 where a path has several URIs): parse and write.
 //!
 //! [`Parser`] turns the bytes of one connection into [`Event`]s without copying content: each piece
-//! is a slice of the read buffer, handed on before the end-line of its chunk has been seen.
-//! `write_*` make heads and end-lines; content goes between them as the caller holds it. What a
-//! request means is decided above this floor. Authentication (AUTH of RFC 4976) is not understood.
+//! is a slice of the read buffer, passed on before the end-line of its chunk has been seen.
+//! `write_*` write heads and end-lines; the caller places content between them. The meaning of a
+//! request is determined above this floor. Authentication (AUTH of RFC 4976) is not supported.
 
 mod byte_range;
 mod header;

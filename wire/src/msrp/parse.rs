@@ -13,11 +13,12 @@ use super::{
     ContinuationFlag, Head, HeadError, Kind, MAX_FIELDS, Method, Path, Status, TransactionId,
 };
 
-/// Longest head, start line and header fields together. Two paths of four relays, an ample
-/// Content-Type and some extensions need about 4 KiB. An unbound connection can hold this much.
+/// Maximum length of a head, start line and header fields together. Two paths of four relays, a
+/// long Content-Type and some extensions need about 4 KiB. An unbound connection can occupy this
+/// much.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// What the parser found next in the stream of one connection.
+/// The next element in the stream of one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A request or response begins.
@@ -30,7 +31,7 @@ pub enum Event {
     End(ContinuationFlag),
 }
 
-/// What is known of a head that cannot be used: enough to answer it with 400, if it was a request.
+/// The known part of an unusable head: enough to answer it with 400, if it was a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     /// The transaction.
@@ -39,16 +40,16 @@ pub struct Malformed {
     pub kind: Kind,
     /// The first error.
     pub error: HeadError,
-    /// To-Path, if it could be read.
+    /// To-Path, if it could be parsed.
     pub to_path: Option<Path>,
-    /// From-Path, if it could be read.
+    /// From-Path, if it could be parsed.
     pub from_path: Option<Path>,
 }
 
-/// Why nothing more can be read from this connection: nobody knows where the next head begins.
+/// Why nothing more can be read from this connection: the beginning of the next head is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParseError {
-    /// The stream does not go on with `MSRP`.
+    /// The stream does not continue with `MSRP`.
     NotMsrp,
     /// The start line is neither that of a request nor that of a response.
     MalformedStartLine,
@@ -56,7 +57,7 @@ pub enum ParseError {
     MalformedTransactionId,
     /// A line of the head ends with LF alone.
     BareLineFeed,
-    /// An end-line stands in the head that does not match its start line.
+    /// An end-line in the head does not match its start line.
     MismatchedEndLine,
     /// The head exceeds [`MAX_HEAD_BYTES`].
     HeadTooLarge,
@@ -66,9 +67,9 @@ pub enum ParseError {
 
 /// Incremental parser of one connection.
 ///
-/// The one law: append what was read to the buffer, call [`poll_event`](Self::poll_event) until it
-/// returns `Ok(None)`, read again. However the stream is cut into reads, the events are the same,
-/// but for where one piece of content ends and the next begins.
+/// The rule: append the bytes read to the buffer, call [`poll_event`](Self::poll_event) until it
+/// returns `Ok(None)`, read again. However the stream is split into reads, the events are the same,
+/// except for the boundaries between pieces of content.
 ///
 /// ```text
 ///            start line       blank line              end-line
@@ -89,7 +90,7 @@ enum State {
     Head(Progress),
     /// Bytes of content or the end-line are next.
     Content(Box<EndLine>),
-    /// The head ended with an end-line, which is yet to be told.
+    /// The head ended with an end-line, which has not been returned yet.
     End(ContinuationFlag),
     Failed(ParseError),
 }
@@ -100,7 +101,7 @@ impl Default for State {
     }
 }
 
-/// How far the search for the end of the head has come, so that no byte is looked at twice.
+/// Progress of the search for the end of the head, so that no byte is examined twice.
 #[derive(Debug, Default)]
 struct Progress {
     line_start: usize,
@@ -122,11 +123,12 @@ impl Parser {
         Self::default()
     }
 
-    /// The next event, cut from the front of `input`. `Ok(None)`: more bytes are needed; those left
-    /// in `input` must stay there. Content is a slice of the buffer that `input` is a part of, and
+    /// The next event, taken from the front of `input`. `Ok(None)`: more bytes are needed; the
+    /// bytes left in `input` must stay there. Content is a slice of the buffer of `input`, and
     /// keeps it alive.
     ///
     /// # Errors
+    ///
     /// [`ParseError`], from then on with each call: the connection must be closed.
     pub fn poll_event(&mut self, input: &mut BytesMut) -> Result<Option<Event>, ParseError> {
         let result = match &mut self.state {
@@ -155,7 +157,7 @@ impl Parser {
         result
     }
 
-    /// Whether the stream may end here: nothing has begun that has not ended.
+    /// Whether the stream may end here: no message is incomplete.
     pub fn is_between_messages(&self, input: &BytesMut) -> bool {
         matches!(self.state, State::Head(_)) && input.iter().all(|b| b"\r\n".contains(b))
     }
@@ -165,7 +167,7 @@ impl Parser {
             return Ok(None);
         };
         if progress.start_line.is_none() {
-            // Tolerated, as some clients keep a connection open with blank lines.
+            // Tolerated: some clients keep a connection alive with blank lines.
             while progress.searched == 0 && input.starts_with(b"\r\n") {
                 input.advance(2);
             }
@@ -225,7 +227,7 @@ enum HeadEnd {
 }
 
 impl Progress {
-    /// Where the line begins that ends the head, and which kind of line it is.
+    /// The start of the line that ends the head, and the kind of that line.
     fn find_end(&mut self, input: &[u8]) -> Result<Option<(usize, HeadEnd)>, ParseError> {
         while let Some(found) = memchr(b'\n', &input[self.searched..]) {
             let line_start = self.line_start;
@@ -336,19 +338,19 @@ fn parse_head(block: &Bytes, start_line: StartLine, content_follows: bool) -> Ev
 /// CRLF, seven hyphens and a transaction id.
 const MAX_NEEDLE_BYTES: usize = 9 + MAX_TRANSACTION_ID_BYTES;
 
-/// Finds the end-line of one chunk in its content. Each byte of content is looked at, so the search
-/// is one that takes many at once. What looks like the end-line but has another flag, or does not
-/// end with CRLF, is content.
+/// Finds the end-line of one chunk in its content. Each byte of content is examined, so the search
+/// must be fast. Text that looks like the end-line but has another flag, or does not end with CRLF,
+/// is content.
 struct EndLine {
     finder: Finder<'static>,
-    /// No content has been handed on yet.
+    /// No content has been returned yet.
     at_start: bool,
 }
 
 enum Scan {
-    /// So many bytes at the front are content.
+    /// This many bytes at the front are content.
     Content(usize),
-    /// The end-line is at the front and has so many bytes.
+    /// The end-line is at the front and has this many bytes.
     End(ContinuationFlag, usize),
     /// The bytes may be content or part of the end-line.
     Partial,
@@ -401,8 +403,8 @@ impl EndLine {
         Scan::Content(content)
     }
 
-    /// How many bytes at the front are certainly content, and the flag if the end-line follows
-    /// them.
+    /// The number of bytes at the front that are certainly content, and the flag if the end-line
+    /// follows them.
     fn find(&self, input: &[u8]) -> (usize, Option<ContinuationFlag>) {
         let needle = self.needle();
         let mut from = 0;
@@ -414,7 +416,7 @@ impl EndLine {
                 Candidate::Content => from = start + 1,
             }
         }
-        // The last bytes may be the first of the needle.
+        // The last bytes may be the beginning of the needle.
         let tail_start = input.len().saturating_sub(needle.len() - 1);
         let begun = (tail_start..input.len())
             .find(|&i| input[i] == b'\r' && needle.starts_with(&input[i..]));

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::MsrpUri;
 
-/// Most URIs in one path. Each relay on the way adds one (RFC 4976 §5); real paths have one to
-/// four.
+/// Maximum number of URIs in one path. Each relay on the path adds one (RFC 4976 §5); real paths
+/// have one to four.
 pub const MAX_PATH_URIS: usize = 16;
 
 /// The value of To-Path, From-Path or `a=path`: one URI or more (RFC 4975 §7.1, §8.2).
@@ -15,7 +15,7 @@ pub const MAX_PATH_URIS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     first: MsrpUri,
-    /// Empty unless relays are on the way, so that the usual path costs no allocation.
+    /// Empty unless there are relays, so that the usual path needs no allocation.
     rest: Vec<MsrpUri>,
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 pub struct Status(u16);
 
 impl Status {
-    /// 200: the request was understood and taken.
+    /// 200: the request was understood and accepted.
     pub const OK: Self = Self(200);
     /// 400: the request cannot be understood.
     pub const BAD_REQUEST: Self = Self(400);
@@ -43,12 +43,12 @@ impl Status {
         self.0
     }
 
-    /// Whether the code tells of success.
+    /// Whether the code means success.
     pub fn is_success(self) -> bool {
         (200..300).contains(&self.0)
     }
 
-    /// The comment that we write after the code; it carries no meaning.
+    /// The comment that we write after the code; it has no meaning.
     pub fn comment(self) -> &'static str {
         match self {
             Self::OK => "OK",

@@ -5,12 +5,12 @@ pub const MIN_TRANSACTION_ID_BYTES: usize = 4;
 /// Longest transaction id (RFC 4975 §9, `ident`).
 pub const MAX_TRANSACTION_ID_BYTES: usize = 32;
 
-/// Digits of an id that we make: 16 of 5 bits each are 80 bits of randomness.
+/// Digits of an id that we make: 16 of 5 bits each are 80 random bits.
 const OWN_ID_BYTES: usize = 16;
-/// How many random bytes are taken from the source at once; one byte makes one digit.
+/// Number of random bytes taken from the source at once; one byte makes one digit.
 const POOL_BYTES: usize = 16 * OWN_ID_BYTES;
 
-/// A transaction id: ties a response to its request, and the end-line to its chunk.
+/// A transaction id: relates a response to its request, and the end-line to its chunk.
 #[derive(Clone, Copy)]
 pub struct TransactionId {
     bytes: [u8; MAX_TRANSACTION_ID_BYTES],
@@ -18,7 +18,7 @@ pub struct TransactionId {
 }
 
 impl TransactionId {
-    /// Parses an `ident` of RFC 4975 §9; `None` if the text is none.
+    /// Parses an `ident` of RFC 4975 §9; `None` if the text is not one.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let ident = |b: &u8| b.is_ascii_alphanumeric() || b".-+%=".contains(b);
         let valid = (MIN_TRANSACTION_ID_BYTES..=MAX_TRANSACTION_ID_BYTES).contains(&text.len())
@@ -35,13 +35,13 @@ impl TransactionId {
         })
     }
 
-    /// The id as it stands on the wire.
+    /// The id as written on the wire.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// Whether an end-line with this id, whatever its flag, would begin inside of `content`, the
-    /// pieces of one chunk in order. Such an id must not frame that chunk (RFC 4975 §7.1).
+    /// Whether an end-line with this id, with any flag, would begin inside `content`, the pieces of
+    /// one chunk in order. Such an id must not frame that chunk (RFC 4975 §7.1).
     pub fn collides_with(&self, content: &[&[u8]]) -> bool {
         let mut needle = [b'-'; 7 + MAX_TRANSACTION_ID_BYTES];
         needle[7..7 + self.as_bytes().len()].copy_from_slice(self.as_bytes());
@@ -79,11 +79,11 @@ impl fmt::Debug for TransactionId {
     }
 }
 
-/// Makes transaction ids (and Message-IDs) that nobody can guess.
+/// Generates transaction ids (and Message-IDs) that nobody can guess.
 ///
-/// A chunk whose content is still to come cannot be searched for its own end-line. What keeps
-/// content from ending its chunk is that whoever writes the content does not know the id: 80 random
-/// bits, new for each chunk of each leg.
+/// A chunk whose content has not arrived yet cannot be searched for its own end-line. Content
+/// cannot end its chunk because its author does not know the id: 80 random bits, new for each chunk
+/// of each leg.
 pub struct TransactionIds {
     fill: fn(&mut [u8]),
     pool: [u8; POOL_BYTES],
@@ -122,8 +122,8 @@ impl TransactionIds {
     /// A new id that can frame `content`, the pieces of one chunk in order.
     pub fn next_id_for(&mut self, content: &[&[u8]]) -> TransactionId {
         loop {
-            // Ends after one turn but for a broken random source: content would have to hold all
-            // 2^80 ids.
+            // Ends after one iteration except with a broken random source: content would have to
+            // contain all 2^80 ids.
             let id = self.next_id();
             if !id.collides_with(content) {
                 return id;

@@ -5,8 +5,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::memchr;
 
-/// Longest MSRP URI that is read. RFC 4975 sets no limit; a host name has at most 255 bytes and a
-/// session-id some dozens, so this leaves room for parameters, and a path of many still fits a
+/// Maximum length of an MSRP URI. RFC 4975 sets no limit; a host name has at most 255 bytes and a
+/// session-id some dozens, which leaves room for parameters, and a path of many still fits into a
 /// head.
 pub const MAX_URI_BYTES: usize = 512;
 
@@ -25,8 +25,8 @@ pub struct MsrpUri {
     transport: Range<usize>,
 }
 
-/// Where to connect for an MSRP URI: host as written (an IPv6 address without its brackets) and
-/// port.
+/// The address to connect to for an MSRP URI: host as written (an IPv6 address without its
+/// brackets) and port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authority<'a> {
     /// Host name or IP address.
@@ -91,8 +91,8 @@ impl MsrpUri {
         })
     }
 
-    /// Makes a URI of our own: `msrp(s)://host:port/session_id;tcp`. An IPv6 address comes without
-    /// brackets.
+    /// Makes a URI of our own: `msrp(s)://host:port/session_id;tcp`. An IPv6 address is passed
+    /// without brackets.
     ///
     /// # Errors
     /// [`MalformedUri`] if a piece does not fit the grammar.
@@ -138,19 +138,18 @@ impl MsrpUri {
         }
     }
 
-    /// What tells sessions behind one authority apart; empty in the URI of a relay that serves
-    /// many.
+    /// Identifies the session at the authority; empty in the URI of a relay that serves many.
     pub fn session_id(&self) -> &str {
         self.slice(self.session_id.clone())
     }
 
-    /// The transport, `tcp` in all that RFC 4975 defines.
+    /// The transport, always `tcp` in RFC 4975.
     pub fn transport(&self) -> &str {
         self.slice(self.transport.clone())
     }
 
     fn slice(&self, range: Range<usize>) -> &str {
-        // Never empty-handed: `parse` has seen that all bytes are ASCII.
+        // Never empty: `parse` has checked that all bytes are ASCII.
         std::str::from_utf8(&self.text[range]).unwrap_or_default()
     }
 }
@@ -177,7 +176,7 @@ impl PartialEq for MsrpUri {
 
 impl Eq for MsrpUri {}
 
-/// Shows scheme and transport only: the rest tells who talks to whom, and who knows it may join.
+/// Shows scheme and transport only: the rest tells who communicates with whom, and allows to join.
 impl fmt::Debug for MsrpUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "msrps" } else { "msrp" };

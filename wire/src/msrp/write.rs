@@ -5,7 +5,7 @@ use super::{
     Path, Status, TransactionId,
 };
 
-/// What goes before the content of a SEND.
+/// The head of a SEND, before its content.
 #[derive(Debug, Clone, Copy)]
 pub struct SendHead<'a> {
     /// New for each chunk.
@@ -19,7 +19,7 @@ pub struct SendHead<'a> {
     pub message_id: &'a [u8],
     /// The part of the message that follows.
     pub byte_range: ByteRange,
-    /// Whether the far end is to send a REPORT when it has the whole message.
+    /// Whether the far end should send a REPORT when it has the whole message.
     pub success_report: bool,
     /// Which responses are wanted.
     pub failure_report: FailureReport,
@@ -48,7 +48,7 @@ pub fn write_send(out: &mut BytesMut, send: &SendHead<'_>) {
     if send.success_report {
         write_field(out, b"Success-Report", b"yes");
     }
-    // Absent means yes, and some receivers know the field's absence better than its default.
+    // Absence means yes, and some receivers handle the absence better than the default value.
     match send.failure_report {
         FailureReport::Yes => {}
         FailureReport::Partial => write_field(out, b"Failure-Report", b"partial"),
@@ -58,7 +58,7 @@ pub fn write_send(out: &mut BytesMut, send: &SendHead<'_>) {
         for field in content.others {
             write_field(out, &field.name, &field.value);
         }
-        // Last of all, as the grammar of RFC 4975 §9 has it.
+        // At the end, as in the grammar of RFC 4975 §9.
         write_field(out, b"Content-Type", content.content_type);
         out.put_slice(b"\r\n");
     }
@@ -102,8 +102,8 @@ pub fn write_report(
 
 /// Appends a whole response to a request (RFC 4975 §7.2).
 ///
-/// The response to a SEND goes one hop back, that to any other request all the way.
-/// A response, and a REPORT, must not be answered: nothing is written then.
+/// The response to a SEND goes one hop back, that to any other request all the way. Nothing is
+/// written if the request must not be answered, that is for a response or a REPORT.
 pub fn write_response(out: &mut BytesMut, request: &Head, status: Status) {
     let Head {
         transaction_id,
@@ -116,7 +116,7 @@ pub fn write_response(out: &mut BytesMut, request: &Head, status: Status) {
 }
 
 /// Appends the response 400 to a request whose head cannot be used (RFC 4975 §7.2). Nothing is
-/// written if its paths could not be read, or if it must not be answered.
+/// written if its paths could not be parsed, or if it must not be answered.
 pub fn write_bad_request(out: &mut BytesMut, request: &Malformed) {
     let Malformed {
         transaction_id,

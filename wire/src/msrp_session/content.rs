@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-/// Longest segment, and the size of the page that short pieces are gathered in.
+/// Maximum length of a segment, and the size of the page that collects short pieces.
 pub(super) const SEGMENT_BYTES: usize = 64 * 1024;
 /// Content in pieces shorter than this is copied into a page: a slice would keep a whole read block
-/// alive, and many short slices cost each leg more than one copy costs once.
+/// alive, and many short slices cost each leg more than one copy does.
 const SLICE_BYTES: usize = 32 * 1024;
-/// How much is written to the spool at once, if so much lies together.
+/// Maximum length written to the spool at once, if that much is contiguous.
 const SPILL_BYTES: usize = 256 * 1024;
 
-/// What legs still need of one message, kept once for all of them: a queue of segments without
-/// gaps, then a page that is still being filled.
+/// Content of one message that legs still need, stored once for all of them: a queue of segments
+/// without gaps, then a page that is still being filled.
 ///
 /// ```text
 ///            evict              spilled            evict
@@ -29,10 +29,10 @@ pub(super) struct Content {
     page_start: u64,
     /// Bytes of all segments in memory.
     memory: usize,
-    /// Bytes ever given to the spool. What nobody needs any more still counts, as a file does not
-    /// shrink.
+    /// Bytes ever passed to the spool. Bytes that nobody needs any more still count, since a file
+    /// does not shrink.
     spooled: u64,
-    /// Bytes on their way to the spool.
+    /// Bytes being written to the spool.
     spilling: Option<u64>,
 }
 
@@ -68,21 +68,21 @@ impl Segment {
 /// Where the content at an offset is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Whereabouts {
-    /// In memory, or not there yet.
+    /// In memory, or not received yet.
     Here,
-    /// Asked of the spool already; the segment starts at this offset.
+    /// Already requested from the spool; the segment starts at this offset.
     Fetching(u64),
-    /// To be asked of the spool; the segment.
+    /// Must be requested from the spool; the segment.
     Spool(Range<u64>),
 }
 
 impl Content {
-    /// How much of the message has come.
+    /// Bytes of the message received so far.
     pub(super) fn end(&self) -> u64 {
         self.page_start + self.page.len() as u64
     }
 
-    /// Bytes held in memory, an open page counted as if it were full.
+    /// Bytes held in memory; an open page counts as full.
     pub(super) fn memory(&self) -> usize {
         self.memory
             + if self.page.is_empty() {
@@ -111,8 +111,8 @@ impl Content {
         }
     }
 
-    /// Hands the longest run of bytes from `from` on, up to `to`, to `out`; stops where a segment
-    /// is not in memory. Returns how many slices it filled, and whether they reach `to`.
+    /// Writes the longest run of bytes from `from` on, up to `to`, to `out`; stops where a segment
+    /// is not in memory. Returns the number of slices filled, and whether they reach `to`.
     pub(super) fn slices<'a>(
         &'a self,
         from: u64,
@@ -163,7 +163,7 @@ impl Content {
         }
     }
 
-    /// The segment at `offset` has been asked of the spool.
+    /// The segment at `offset` has been requested from the spool.
     pub(super) fn fetching(&mut self, offset: u64) {
         let index = self.index_of(offset);
         if let Some(segment) = self.segments.get_mut(index)
@@ -173,8 +173,8 @@ impl Content {
         }
     }
 
-    /// The spool gives a segment back. False if it is not what was asked; a segment that nobody
-    /// needs any more is fine.
+    /// The spool returns a segment. False if it was not requested; a segment that nobody needs any
+    /// more is fine.
     pub(super) fn fetched(&mut self, offset: u64, content: Bytes) -> bool {
         let index = self.index_of(offset);
         let Some(segment) = self.segments.get_mut(index) else {
@@ -191,7 +191,7 @@ impl Content {
         true
     }
 
-    /// What was spilled is safe in the spool.
+    /// The spilled segments are in the spool.
     pub(super) fn spilled(&mut self) {
         self.spilling = None;
         self.replace_places(|place| match place {
@@ -200,7 +200,7 @@ impl Content {
         });
     }
 
-    /// What was spilled did not get into the spool: it stays in memory.
+    /// The spilled segments could not be written to the spool: they stay in memory.
     pub(super) fn not_spilled(&mut self) {
         self.spooled -= self.spilling.take().unwrap_or(0);
         self.replace_places(|place| match place {
@@ -209,7 +209,7 @@ impl Content {
         });
     }
 
-    /// The spool does not give back the segment at `offset`.
+    /// The spool cannot return the segment at `offset`.
     pub(super) fn not_fetched(&mut self, offset: u64) {
         let index = self.index_of(offset);
         if let Some(segment) = self.segments.get_mut(index)
@@ -219,7 +219,7 @@ impl Content {
         }
     }
 
-    /// Bytes that would be left in memory if nobody needed what lies before `needed`.
+    /// Bytes that would remain in memory if nobody needed the content before `needed`.
     pub(super) fn memory_from(&self, needed: u64) -> usize {
         let before = self.segments.range(..self.index_of(needed));
         let freed: usize = before.filter_map(Segment::bytes).map(Bytes::len).sum();
@@ -229,7 +229,7 @@ impl Content {
         }
     }
 
-    /// Drops what lies before `needed`.
+    /// Drops the content before `needed`.
     pub(super) fn release(&mut self, needed: u64) {
         while let Some(first) = self.segments.front().filter(|first| first.end() <= needed) {
             self.memory -= first.bytes().map_or(0, Bytes::len);
@@ -241,17 +241,18 @@ impl Content {
         }
     }
 
-    /// Where the first segment ends: a leg that passes this point may free it.
+    /// End of the first segment: a leg that passes this point may free it.
     pub(super) fn first_end(&self) -> u64 {
         self.segments.front().map_or(self.end(), Segment::end)
     }
 
-    /// Drops from memory what is in the spool too until no more than `target` bytes are left. If
-    /// that is not enough, returns what to write to the spool, of which `spool_limit` bytes may be
-    /// used in all.
+    /// Drops from memory segments that are also in the spool, until at most `target` bytes are
+    /// left. If that is not enough, returns segments to write to the spool, of which at most
+    /// `spool_limit` bytes may be used in total.
     ///
-    /// What goes first is what will be needed last: the segment furthest ahead of any leg behind
-    /// it. `positions` are those of the legs that are being sent to, in ascending order; `awaited`
+    /// The segment that is needed last goes first: the one furthest ahead of any leg behind it.
+    /// `positions` are those of the legs being sent to, in ascending order; `awaited` are the
+    /// segments that legs have just requested, which stay.
     /// are the segments that legs have just asked for, which stay.
     pub(super) fn evict(
         &mut self,
@@ -264,7 +265,7 @@ impl Content {
             let room = spool_limit.saturating_sub(self.spooled);
             let distance = |segment: &Segment| {
                 let behind = positions.partition_point(|&position| position < segment.end());
-                // With no leg behind, only legs that do not exist yet can need it.
+                // With no leg behind, only future legs can need it.
                 behind.checked_sub(1).map_or(u64::MAX, |nearest| {
                     segment.start.saturating_sub(positions[nearest])
                 })
@@ -279,7 +280,8 @@ impl Content {
                 .iter()
                 .enumerate()
                 .filter(|(_, segment)| may_go(segment));
-            // What is in the spool already goes for nothing, unless a leg is in the midst of it.
+            // Segments that are already in the spool cost nothing to drop, unless a leg is in the
+            // middle of one.
             let (index, _) = candidates.max_by_key(|(_, segment)| {
                 let distance = distance(segment);
                 (
@@ -310,7 +312,7 @@ impl Content {
         };
         let mut run = index..index + 1;
         let mut total = self.segments[index].len as u64;
-        // Backwards first: what lies before was next to go.
+        // Backwards first: the preceding segment would be next.
         while let Some(len) = run
             .start
             .checked_sub(1)
@@ -341,7 +343,7 @@ impl Content {
         if self.page.is_empty() {
             return;
         }
-        // A short page is copied out, so that it does not keep the space of a full one.
+        // A short page is copied, so that it does not occupy the space of a full one.
         let bytes = if self.page.len() < SLICE_BYTES {
             let bytes = Bytes::copy_from_slice(&self.page);
             self.page.clear();
@@ -364,7 +366,7 @@ impl Content {
         });
     }
 
-    /// Index of the segment that holds `offset`; that of the page if none does.
+    /// Index of the segment that contains `offset`; that of the page if none does.
     fn index_of(&self, offset: u64) -> usize {
         self.segments
             .partition_point(|segment| segment.end() <= offset)
@@ -404,7 +406,8 @@ mod tests {
             whole.extend_from_slice(&piece);
             content.push(Bytes::from(piece));
             assert_eq!(content.end(), whole.len() as u64);
-            // Two neighbours always have enough together: small pieces do not make small segments.
+            // Two neighbours always have enough bytes together: small pieces do not make small
+            // segments.
             let pairs = content.segments.iter().zip(content.segments.iter().skip(1));
             assert!(pairs.into_iter().all(|(a, b)| a.len + b.len >= SLICE_BYTES));
             let from = random.usize(..whole.len());

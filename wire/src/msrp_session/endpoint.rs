@@ -16,49 +16,49 @@ use crate::sdp::accepts_type;
 
 /// How long a response to a SEND may take (RFC 4975 §7.1).
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most messages of one session that are remembered at once, complete ones for the sake of chunks
-/// that are sent again. A CPM session carries one message.
+/// Maximum number of messages of one session that are remembered, complete ones because chunks may
+/// be sent again. A CPM session carries one message.
 pub const MAX_OPEN_MESSAGES: usize = 8;
-/// Frames that may wait to be written. A peer that sends requests but does not read the responses
-/// gets this far; then the caller must not read from it.
+/// Maximum number of frames waiting to be written. A peer that sends requests but does not read the
+/// responses reaches this limit; then the caller must not read from it.
 pub const MAX_PENDING_FRAMES: usize = 64;
-/// Chunks that may wait for their response before the next one starts.
+/// Maximum number of chunks waiting for their response before the next one starts.
 pub const MAX_UNANSWERED: usize = 256;
 
 /// Which connection a request came over; the numbers are the caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
-/// Tells the messages of one session apart.
+/// Identifies a message within one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageKey(u64);
 
-/// What one session end must know from SDP.
+/// Data that one session end needs from SDP.
 #[derive(Debug, Clone)]
 pub struct EndpointConfig {
     /// Our own MSRP URI.
     pub own: MsrpUri,
     /// The peer's `a=path`.
     pub peer: Path,
-    /// Which content we take; `None` refuses all with 403.
+    /// The content that we accept; `None` refuses all with 403.
     pub accepts: Option<Accepts>,
-    /// [`RESPONSE_TIMEOUT`] but in tests.
+    /// [`RESPONSE_TIMEOUT`], except in tests.
     pub response_timeout: Duration,
 }
 
-/// Which content an end takes.
+/// The content that an end accepts.
 #[derive(Debug, Clone)]
 pub struct Accepts {
     /// Value of our `a=accept-types`: media types, `type/*` or `*`, with spaces between them.
     pub types: String,
-    /// Longest message in bytes; beyond it the answer is 413.
+    /// Maximum length of a message in bytes; beyond it the answer is 413.
     pub max_size: Option<u64>,
 }
 
-/// The first words on a message that arrives.
+/// The beginning of an incoming message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncomingMessage {
-    /// Names the message in the events that follow.
+    /// Identifies the message in the events that follow.
     pub key: MessageKey,
     /// Message-ID.
     pub message_id: Bytes,
@@ -70,27 +70,27 @@ pub struct IncomingMessage {
     pub total: Option<u64>,
 }
 
-/// What happened at this end.
+/// An event at this end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointEvent {
     /// A message begins.
     Started(Box<IncomingMessage>),
     /// Its next bytes, in order and each of them once.
     Content(MessageKey, Bytes),
-    /// All of it has come; the size in bytes.
+    /// All of it has arrived; the size in bytes.
     Complete(MessageKey, u64),
-    /// The peer gave it up, or broke the rules in the midst of it.
+    /// The peer abandoned it, or violated the protocol within it.
     Aborted(MessageKey),
-    /// A chunk of ours with so many bytes of content was answered with 200.
+    /// A chunk of ours with this many bytes of content was answered with 200.
     Answered(u64),
-    /// A chunk of ours was answered with this, or a REPORT said so.
+    /// A chunk of ours was answered with this status, or a REPORT had it.
     Refused(Status),
     /// A chunk of ours was not answered in time.
     NoResponse,
 }
 
 /// One end of one MSRP session (RFC 4975). The caller passes in the events of the requests and
-/// responses whose To-Path names this end, and takes frames and events out after each call.
+/// responses whose To-Path names this end, and takes frames and events after each call.
 ///
 /// ```text
 ///  receiving a request                         sending a chunk
@@ -124,9 +124,9 @@ enum Request {
         key: MessageKey,
         offset: u64,
     },
-    /// Without content; to be answered at its end.
+    /// Without content; answered at its end.
     Empty(Box<Head>),
-    /// Answered, or not to be answered.
+    /// Already answered, or not to be answered.
     Discarding,
 }
 
@@ -145,7 +145,7 @@ struct Message {
 enum MessageState {
     Arriving,
     Complete,
-    /// What further chunks are answered with.
+    /// The answer to further chunks.
     Refused(Status),
 }
 
@@ -184,18 +184,19 @@ impl Endpoint {
         self.connection
     }
 
-    /// Whether so many frames wait to be written that the caller must not read from the peer for
-    /// now.
+    /// Whether so many frames are waiting to be written that the caller must stop reading from the
+    /// peer for now.
     pub fn is_congested(&self) -> bool {
         self.frames.len() >= MAX_PENDING_FRAMES
     }
 
-    /// Binds the session to the connection that we opened, or over which a request for it came. To
-    /// be asked at the head of each request.
+    /// Binds the session to the connection that we opened, or over which a request for it arrived.
+    /// Called at the head of each request.
     ///
     /// # Errors
-    /// [`Status::BOUND_ELSEWHERE`]: the caller answers the request with it, over the connection it
-    /// came on, and passes nothing of it to this end (RFC 4975 §7.3).
+    ///
+    /// [`Status::BOUND_ELSEWHERE`]: the caller answers the request with it, over the connection on
+    /// which it arrived, and passes none of it to this end (RFC 4975 §7.3).
     pub fn bind(&mut self, connection: ConnectionId) -> Result<(), Status> {
         match self.connection {
             Some(bound) if bound != connection => Err(Status::BOUND_ELSEWHERE),
@@ -206,14 +207,14 @@ impl Endpoint {
         }
     }
 
-    /// The connection is gone. A request that was half in is forgotten; the message it belongs to
-    /// may go on over another connection.
+    /// The connection is lost. A partly received request is discarded; its message may continue
+    /// over another connection.
     pub fn handle_disconnected(&mut self) {
         self.connection = None;
         self.request = Request::Idle;
     }
 
-    /// Takes the next event of the requests and responses that are for this end.
+    /// Handles the next event of the requests and responses for this end.
     pub fn handle_event(&mut self, event: Event) {
         match event {
             Event::Head(head) => self.handle_head(head),
@@ -223,7 +224,8 @@ impl Endpoint {
         }
     }
 
-    /// Refuses a message: what is left of it is answered with `status`, its content dropped.
+    /// Refuses a message: its remaining chunks are answered with `status`, their content is
+    /// dropped.
     pub fn refuse(&mut self, key: MessageKey, status: Status) {
         if let Some(message) = self.messages.iter_mut().find(|m| m.key == key) {
             message.state = MessageState::Refused(status);
@@ -238,8 +240,8 @@ impl Endpoint {
         }
     }
 
-    /// Writes the head of a chunk whose content starts `offset` bytes into the message, and expects
-    /// its response.
+    /// Writes the head of a chunk whose content starts at `offset` of the message, and expects its
+    /// response.
     pub fn start_chunk(
         &mut self,
         message_id: &[u8],
@@ -250,7 +252,7 @@ impl Endpoint {
         self.start_send(message_id, ByteRange::open(offset, total), Some(content))
     }
 
-    /// The end-line of a chunk; `content_bytes` is how much content the chunk has in all.
+    /// The end-line of a chunk; `content_bytes` is the total content of the chunk.
     pub fn end_chunk(
         &mut self,
         transaction_id: &TransactionId,
@@ -265,8 +267,8 @@ impl Endpoint {
         out.freeze()
     }
 
-    /// The last byte of a chunk has gone out: its response is due from now. Returns when it is
-    /// late.
+    /// The last byte of a chunk has been sent: the time for its response starts now. Returns its
+    /// deadline.
     pub fn chunk_written(
         &mut self,
         now: Instant,
@@ -278,7 +280,7 @@ impl Endpoint {
         Some(deadline)
     }
 
-    /// No byte of this chunk has gone out, and none will.
+    /// No byte of this chunk has been sent, and none will be.
     pub fn forget_chunk(&mut self, transaction_id: &TransactionId) {
         self.unanswered
             .retain(|chunk| chunk.transaction_id != *transaction_id);
@@ -296,7 +298,7 @@ impl Endpoint {
         self.chunk_written(now, &transaction_id);
     }
 
-    /// How many requests of ours wait for a response.
+    /// The number of our requests that wait for a response.
     pub fn unanswered(&self) -> usize {
         self.unanswered.len()
     }
@@ -306,19 +308,19 @@ impl Endpoint {
         !self.frames.is_empty()
     }
 
-    /// The next response, REPORT or empty SEND, to be written whole and not inside of a chunk.
+    /// The next response, REPORT or empty SEND, to be written completely and not inside a chunk.
     pub fn poll_frame(&mut self) -> Option<Bytes> {
         self.frames.pop_front()
     }
 
-    /// The next thing that happened.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<EndpointEvent> {
         self.events.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        // Chunks go out in order, so the first has the earliest deadline.
+        // Chunks are sent in order, so the first has the earliest deadline.
         self.unanswered.front().and_then(|chunk| chunk.deadline)
     }
 
@@ -346,7 +348,7 @@ impl Endpoint {
                 from_path: &self.config.own,
                 message_id,
                 byte_range,
-                // Readings N51: we want to know of failures; receipts are the business of CPIM.
+                // Readings N51: we want to know of failures; receipts are left to CPIM.
                 success_report: false,
                 failure_report: FailureReport::Yes,
                 content,
@@ -390,7 +392,7 @@ impl Endpoint {
             .unanswered
             .iter()
             .position(|chunk| chunk.transaction_id == *transaction_id);
-        // Nobody's response: too late, or repeated.
+        // A response to no request: too late, or repeated.
         let Some(chunk) = found.and_then(|index| self.unanswered.remove(index)) else {
             return;
         };
@@ -422,7 +424,7 @@ impl Endpoint {
         }
     }
 
-    /// The message that a chunk belongs to, and where its content goes.
+    /// The message that a chunk belongs to, and the offset of its content.
     fn take_message(&mut self, head: &Head) -> Result<(MessageKey, u64), Status> {
         let accepts = self.config.accepts.as_ref().ok_or(Status::FORBIDDEN)?;
         // The parser requires both of a SEND with content.
@@ -557,7 +559,7 @@ impl Endpoint {
         };
         match flag {
             ContinuationFlag::More => {}
-            // What the last chunk holds is the size, whatever the total said before (readings N55).
+            // The end of the last chunk is the size, whatever the total said before (readings N55).
             ContinuationFlag::Complete => message.size = Some(offset),
             ContinuationFlag::Aborted => {
                 message.state = MessageState::Refused(Status::STOP_SENDING);
@@ -591,8 +593,8 @@ impl Endpoint {
         }
     }
 
-    /// Answers now, without waiting for the end, so that the peer can stop; drops what is left of
-    /// the request.
+    /// Answers now, without waiting for the end, so that the peer can stop; drops the rest of the
+    /// request.
     fn discard(&mut self, head: &Head, status: Status) {
         self.respond(head, status);
         self.request = Request::Discarding;

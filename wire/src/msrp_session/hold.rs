@@ -1,20 +1,20 @@
-//! How long the originator has been held back, and when that is long enough.
+//! Measures how long the originator has been held back, and limits it.
 
 use std::time::{Duration, Instant};
 
-/// How long the originator may be held back for the sake of legs that are behind. It waits 30 s for
-/// a response (RFC 4975 §7.1), and what is left of that is for the rest of its chunk.
+/// How long the originator may be held back for legs that are behind. It waits 30 s for a response
+/// (RFC 4975 §7.1), and the remaining time is for the rest of its chunk.
 pub const MAX_HOLD: Duration = Duration::from_secs(20);
 
-/// A hold that lasts this long is worth a line in the log; a spool that is a little slow is not.
+/// A hold of this duration is logged; a slightly slow spool is not.
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
 
-/// The clock of one message's holds.
+/// The timing of one message's holds.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
     since: Option<Instant>,
     noticed: bool,
-    /// When legs were given up for the last time.
+    /// When legs were last given up.
     relieved: Option<Instant>,
 }
 
@@ -35,30 +35,30 @@ impl Hold {
         self.since = None;
     }
 
-    /// Legs have been given up: the originator is to be read from again.
+    /// Legs have been given up: the originator can be read from again.
     pub(super) fn relieved(&mut self, now: Instant) {
         self.relieved = Some(now);
         self.since = self.since.map(|_| now);
     }
 
-    /// True once, when the hold has lasted long enough to be spoken of.
+    /// True once, when the hold has lasted long enough to be logged.
     pub(super) fn take_notice(&mut self, now: Instant) -> bool {
         let is_due = self.since.is_some_and(|since| now >= since + NOTICE_AFTER);
         is_due && !std::mem::replace(&mut self.noticed, true)
     }
 
-    /// When the hold has lasted too long, with `longest` as the longest one.
+    /// When the hold will have lasted too long, with `longest` as the limit.
     pub(super) fn until(&self, longest: Duration) -> Option<Instant> {
         let since = self.since?;
         let recently = |relieved: Instant| since < relieved + longest;
-        // The originator's patience is nearly used up by the hold before.
+        // The previous hold has nearly used up the originator's time.
         match self.relieved.is_some_and(recently) {
             true => Some(since + longest / 4),
             false => Some(since + longest),
         }
     }
 
-    /// When to look again.
+    /// The next deadline.
     pub(super) fn poll_timeout(&self, longest: Duration) -> Option<Instant> {
         let notice = self.since.filter(|_| !self.noticed);
         let notice = notice.map(|since| since + NOTICE_AFTER);

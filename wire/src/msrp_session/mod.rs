@@ -1,12 +1,12 @@
 //! MSRP sessions without IO: one session end, and the fan-out of one message to many ends.
 //!
 //! [`Endpoint`] is one end of one session (RFC 4975): towards the originator it receives, towards a
-//! recipient it sends. [`FanOut`] gives the content of one incoming message to any number of legs,
-//! each at its own pace. No socket, clock, file or source of randomness is in here: bytes, instants
-//! and random bytes are arguments, and what is to be done outside comes out of `poll_*`.
+//! recipient it sends. [`FanOut`] distributes the content of one incoming message to any number of
+//! legs, each at its own pace. There is no socket, clock, file or source of randomness here: bytes,
+//! instants and random bytes are arguments, and `poll_*` returns the actions for the caller.
 //!
-//! The relay above reads a connection into a buffer of at most [`READ_BLOCK_BYTES`] at a time, has
-//! a [`Parser`](crate::msrp::Parser) cut it into events, finds the session by the To-Path of the
+//! The relay above reads a connection in blocks of at most [`READ_BLOCK_BYTES`], lets a
+//! [`Parser`](crate::msrp::Parser) split it into events, finds the session by the To-Path of the
 //! head (none: it answers 481 itself), and passes the events of that request to the session's end.
 
 mod content;
@@ -26,6 +26,6 @@ pub use fan_out::{
 pub use hold::MAX_HOLD;
 pub use reassembly::MAX_OUT_OF_ORDER_BYTES;
 
-/// Largest block that the relay may read into at once. A slice of content keeps its whole block
-/// alive, and the bound on memory counts on blocks being no larger than this.
+/// Maximum size of a block that the relay may read. A slice of content keeps its whole block alive,
+/// and the bound on memory assumes that blocks are no larger than this.
 pub const READ_BLOCK_BYTES: usize = 64 * 1024;

@@ -2,18 +2,18 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf, Bytes};
 
-/// How much of one message is kept that arrived before what precedes it. On one connection chunks
-/// come in order; only relays that open a second connection (RFC 4976) can swap some.
+/// Maximum content of one message kept while earlier content is missing. On one connection chunks
+/// arrive in order; only relays that open a second connection (RFC 4976) can swap some.
 pub const MAX_OUT_OF_ORDER_BYTES: usize = 256 * 1024;
-/// Fewest bytes that one kept piece counts for, so that many tiny ones do not cost more than
-/// allowed.
+/// Minimum cost of one kept piece, so that many tiny ones do not use more memory than allowed.
 const MIN_PIECE_COST: usize = 256;
 
-/// Puts the chunks of one message in order. Each byte comes out once, however often it came in; of
-/// bytes that differ between chunks the first count, as they may have been handed on already.
+/// Puts the chunks of one message in order. Each byte is output once, however often it arrived; if
+/// chunks contradict each other, the first one applies, since its bytes may have been passed on
+/// already.
 #[derive(Debug, Default)]
 pub(super) struct Reassembly {
-    /// All bytes before this have come out.
+    /// All bytes before this have been output.
     next: u64,
     /// Pieces beyond `next` by their offset. They may overlap.
     early: BTreeMap<u64, Bytes>,
@@ -25,12 +25,12 @@ pub(super) struct Reassembly {
 pub(super) struct TooMuchOutOfOrder;
 
 impl Reassembly {
-    /// How many bytes have come out.
+    /// Number of bytes that have been output.
     pub(super) fn delivered(&self) -> u64 {
         self.next
     }
 
-    /// Takes the bytes at `offset` and gives out all that is in order now.
+    /// Takes the bytes at `offset` and outputs all that is now in order.
     pub(super) fn insert(
         &mut self,
         offset: u64,
@@ -67,7 +67,7 @@ impl Reassembly {
             return Err(TooMuchOutOfOrder);
         }
         self.early_cost = total;
-        // A copy, as a slice would keep a read block alive that is many times larger.
+        // A copy, since a slice would keep a much larger read block alive.
         self.early.insert(offset, Bytes::copy_from_slice(&content));
         Ok(())
     }

@@ -2,28 +2,27 @@ use std::fmt;
 
 use crate::xml::XmlError;
 
-/// Why a resource list cannot be used. It concerns this document alone.
+/// Why a resource list cannot be used. It concerns only this document.
 ///
-/// `Display` gives a phrase short enough for the status line of a SIP response, one for each cause;
-/// it never holds text from the document.
+/// `Display` is a phrase short enough for the status line of a SIP response, one for each cause; it
+/// never contains text from the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResourceListsError {
     /// Longer than the limit.
     TooLarge,
-    /// UTF-16, octets that are no UTF-8, or a declaration that names another encoding.
+    /// UTF-16, octets that are not UTF-8, or a declaration that names another encoding.
     NotUtf8,
-    /// Not well-formed (XML 1.0), or a prefix that no namespace is bound to.
+    /// Not well-formed (XML 1.0), or a prefix without a namespace.
     Malformed,
-    /// A document type declaration. Nothing in a resource list needs one, and entities come with
-    /// it.
+    /// A document type declaration. A resource list never needs one, and it could define entities.
     DocumentType,
     /// A reference to an entity other than the five that XML itself defines.
     UndefinedEntity,
     /// The root element is not `resource-lists` of RFC 4826.
     NotResourceLists,
-    /// An element of RFC 4826 where its schema has none, or one that the schema does not know.
+    /// An element of RFC 4826 where its schema has none, or one that is not in the schema.
     UnexpectedElement,
-    /// An entry-ref or external element: it points to recipients that are not in the document.
+    /// An entry-ref or external element: it refers to recipients outside the document.
     ExternalReference,
     /// An entry without `uri` attribute, or with an empty one.
     MissingUri,
@@ -31,7 +30,7 @@ pub enum ResourceListsError {
     UriTooLong,
     /// A copyControl that is not to, cc or bcc (RFC 5364 §4).
     UnknownCopyControl,
-    /// An anonymize that is no boolean (RFC 5364 §4).
+    /// An anonymize that is not a boolean (RFC 5364 §4).
     UnknownAnonymize,
     /// More entries than the limit.
     TooManyEntries,

@@ -5,14 +5,14 @@ use super::{COPY_CONTROL_NAMESPACE, CopyControl, Entry, RESOURCE_LISTS_NAMESPACE
 /// Content-Type of a resource-lists document (RFC 4826 §8).
 pub const CONTENT_TYPE: &str = "application/resource-lists+xml";
 
-/// Content-Disposition of the list that recipients get: it informs, and they may ignore it
-/// (RFC 5364 §5).
+/// Content-Disposition of the list for recipients: it is informational, and they may ignore it (RFC
+/// 5364 §5).
 pub const HISTORY_DISPOSITION: &str = "recipient-list-history; handling=optional";
 
-/// Stands for the recipients who do not want to be named (RFC 5364 §5, RFC 3323 §4.1.1.3).
+/// Represents recipients that do not want to be named (RFC 5364 §5, RFC 3323 §4.1.1.3).
 pub const ANONYMOUS_URI: &str = "sip:anonymous@anonymous.invalid";
 
-/// What becomes of entries that have no copyControl.
+/// How to treat entries without copyControl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HistoryUnqualified {
     /// They are neither "to" nor "cc", so they are not shown.
@@ -22,12 +22,12 @@ pub enum HistoryUnqualified {
     To,
 }
 
-/// Writes the recipient-list-history document (RFC 5364 §5): the "to" and "cc" entries in the order
-/// given, then one anonymous entry with its count for each of the two if somebody asked for it.
-/// "bcc" entries leave no trace. `None` when nobody is to be shown.
+/// Writes the recipient-list-history document (RFC 5364 §5): the "to" and "cc" entries in the given
+/// order, then one anonymous entry with its count for each of the two if an entry asked for it.
+/// "bcc" entries leave no trace. `None` if nobody is to be shown.
 ///
-/// Duplicates are the caller's to remove. All text is escaped, line ends too, so that each line of
-/// the document starts with markup of ours.
+/// The caller removes duplicates. All text is escaped, including line ends, so that each line of
+/// the document starts with our own markup.
 pub fn write_history<'a>(
     entries: impl IntoIterator<Item = Entry<'a>>,
     unqualified: HistoryUnqualified,
@@ -78,11 +78,11 @@ pub fn write_history<'a>(
     Some(Bytes::from(document))
 }
 
-/// Content-Disposition of the list that a sender puts into a request (RFC 5363 §4).
+/// Content-Disposition of a sender's list in a request (RFC 5363 §4).
 pub const RECIPIENT_LIST_DISPOSITION: &str = "recipient-list";
 
-/// Writes the list of recipients that goes into a request (RFC 5365 §4, RFC 5364 §4): every entry
-/// in the order given, as it is. All text is escaped as by [`write_history`].
+/// Writes the list of recipients for a request (RFC 5365 §4, RFC 5364 §4): every entry in the given
+/// order, unchanged. All text is escaped as by [`write_history`].
 pub fn write_recipient_list<'a>(entries: impl IntoIterator<Item = Entry<'a>>) -> Bytes {
     let mut document = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
@@ -116,8 +116,8 @@ pub fn write_recipient_list<'a>(entries: impl IntoIterator<Item = Entry<'a>>) ->
     Bytes::from(document)
 }
 
-/// Escapes for attribute values and text alike. What XML cannot hold at all becomes the replacement
-/// character.
+/// Escapes for attribute values and text alike. Characters that XML cannot contain become the
+/// replacement character.
 fn escape(text: &str, to: &mut String) {
     for c in text.chars() {
         match c {

@@ -1,9 +1,9 @@
 //! Resource lists (RFC 4826, RFC 5364): the URI list of a request, and the list of visible
-//! recipients that goes to each of them.
+//! recipients for each of them.
 //!
 //! [`ResourceLists`] reads a document in one pass; [`write_history`] and [`write_recipient_list`]
-//! write one. Which recipients get the message, and whether their URIs are any good, is decided
-//! above this floor.
+//! write one. Which recipients get the message, and whether their URIs are valid, is decided above
+//! this floor.
 
 mod error;
 mod history;
@@ -22,5 +22,5 @@ pub use parse::{
 
 const RESOURCE_LISTS_NAMESPACE: &str = "urn:ietf:params:xml:ns:resource-lists";
 const COPY_CONTROL_NAMESPACE: &str = "urn:ietf:params:xml:ns:copycontrol";
-/// As the figures of RFC 5366 spell it; understood, never written.
+/// The spelling in the figures of RFC 5366; accepted, never written.
 const COPY_CONTROL_NAMESPACE_OF_RFC_5366: &str = "urn:ietf:params:xml:ns:copyControl";

@@ -7,24 +7,24 @@ use super::{
 };
 use crate::xml::{self, Attributes, Name, Visitor};
 
-/// Elements inside each other. RFC 4826 lists rarely nest at all; the rest is room for extensions.
+/// Maximum nesting of elements. RFC 4826 lists rarely nest at all; the rest is for extensions.
 pub const MAX_DEPTH: usize = 32;
 
-/// Entries of one document: a hundred times the default of `max_recipients`, so that the refusal
-/// for too many recipients is the one that the specification names.
+/// Maximum number of entries in one document: a hundred times the default of `max_recipients`, so
+/// that too many recipients lead to the refusal that the specification names.
 pub const MAX_ENTRIES: usize = 10_000;
 
-/// Length of one document. More than a body that a proxy takes by default, and room for
-/// `MAX_ENTRIES` entries of usual length.
+/// Maximum length of one document. More than the body that a proxy accepts by default, and enough
+/// for `MAX_ENTRIES` entries of usual length.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
-/// Length of one URI, unescaped. SIP stacks refuse longer Request-URIs anyway.
+/// Maximum length of one URI, unescaped. SIP stacks refuse longer Request-URIs anyway.
 pub const MAX_ENTRY_URI_BYTES: usize = 1024;
 
-/// What [`ResourceLists::parse_with`] accepts; the default is the constants of this module.
+/// Limits of [`ResourceLists::parse_with`]; the default is the constants of this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Elements inside each other, the root included.
+    /// Nesting of elements, including the root.
     pub depth: usize,
     /// Entries in all lists together.
     pub entries: usize,
@@ -50,21 +50,21 @@ impl Default for Limits {
 pub enum CopyControl {
     /// A primary recipient.
     To,
-    /// Gets a copy, and everybody may know.
+    /// Gets a copy, visible to the others.
     Cc,
-    /// Gets a copy, and nobody may know.
+    /// Gets a copy, hidden from the others.
     Bcc,
 }
 
 /// One recipient (RFC 4826 §3.2, RFC 5364 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The text of the `uri` attribute without white space around it. It is whatever the peer
-    /// wrote, line ends and all: parse it as a URI before it goes anywhere.
+    /// The text of the `uri` attribute without surrounding white space. The peer may have written
+    /// anything, including line ends: parse it as a URI before using it.
     pub uri: &'a str,
     /// The first display-name child. Untrusted text as well.
     pub display_name: Option<&'a str>,
-    /// `None` if the list does not say.
+    /// `None` if not specified.
     pub copy_control: Option<CopyControl>,
     /// The recipient does not want to be named to the others.
     pub anonymize: bool,
@@ -72,14 +72,14 @@ pub struct Entry<'a> {
 
 /// The entries of a resource-lists document, nested lists flattened in document order.
 ///
-/// All texts lie behind each other in one string, so a list of any length takes two allocations.
+/// All texts are concatenated in one string, so a list of any length takes two allocations.
 #[derive(Debug, Clone, Default)]
 pub struct ResourceLists {
     texts: String,
     entries: Vec<EntrySpan>,
 }
 
-/// Where the texts of an entry lie: the URI, and the display name right behind it.
+/// The location of an entry's texts: the URI, followed by the display name.
 #[derive(Debug, Clone, Copy)]
 struct EntrySpan {
     uri_start: u32,
@@ -93,18 +93,19 @@ impl ResourceLists {
     /// Parses a document within the limits of this module. Takes linear time and no more memory
     /// than a small multiple of the document.
     ///
-    /// Elements of other namespaces are skipped with all that is in them, unknown attributes and
-    /// text between elements are ignored. The attributes of RFC 5364 are understood without a
-    /// namespace too, since clients send them so; where both forms are given the qualified one
-    /// holds.
+    /// Elements of other namespaces are skipped with their content; unknown attributes and text
+    /// between elements are ignored. The attributes of RFC 5364 are also accepted without a
+    /// namespace, since some clients send them so; if both forms are present, the qualified one
+    /// applies.
     ///
     /// # Errors
+    ///
     /// Any [`ResourceListsError`].
     pub fn parse(document: &[u8]) -> Result<Self, ResourceListsError> {
         Self::parse_with(Limits::default(), document)
     }
 
-    /// Like [`Self::parse`], within other limits.
+    /// Like [`Self::parse`], with other limits.
     ///
     /// # Errors
     /// Any [`ResourceListsError`].
@@ -122,12 +123,12 @@ impl ResourceLists {
         Ok(parser.lists)
     }
 
-    /// How many entries there are, duplicates included.
+    /// The number of entries, duplicates included.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no entry at all.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -137,7 +138,7 @@ impl ResourceLists {
         self.entries.iter().map(|span| self.at(span))
     }
 
-    /// One of the entries, by its place in document order.
+    /// One of the entries, by its index in document order.
     pub fn entry(&self, place: usize) -> Option<Entry<'_>> {
         self.entries.get(place).map(|span| self.at(span))
     }
@@ -155,19 +156,19 @@ impl ResourceLists {
     }
 }
 
-/// An open element, as far as this parser cares.
+/// An open element, as far as it matters to this parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Element {
     ResourceLists,
     List,
     Entry,
-    /// The display-name that the open entry is to have.
+    /// The display-name of the open entry.
     EntryName,
     /// A list's display-name, an entry's second one, or anything of another namespace.
     Ignored,
 }
 
-/// The values of the attributes that mean something on an entry.
+/// The meaningful attributes of an entry.
 #[derive(Default)]
 struct EntryAttributes<'a> {
     uri: Option<&'a str>,
@@ -204,7 +205,7 @@ impl<'a> EntryAttributes<'a> {
                 },
                 _ => continue,
             };
-            // Both namespaces are one, so this is one attribute given twice.
+            // Both namespaces are equivalent, so this is a repeated attribute.
             if slot.replace(value).is_some() {
                 return Err(ResourceListsError::Malformed);
             }
@@ -221,7 +222,7 @@ struct Parser {
 
 impl Parser {
     fn new(limits: Limits, document_bytes: usize) -> Self {
-        // Half of a typical document is markup. Where it is not, the string grows once.
+        // Half of a typical document is markup. Otherwise the string grows once.
         let texts = String::with_capacity(document_bytes / 2);
         Self {
             limits,
@@ -233,7 +234,7 @@ impl Parser {
         }
     }
 
-    /// What an element of RFC 4826 is in this place.
+    /// The kind of an element of RFC 4826 in this position.
     fn element(&self, local: &str) -> Result<Element, ResourceListsError> {
         use Element::*;
         Ok(match (self.open.last(), local) {
@@ -330,10 +331,10 @@ impl Visitor for Parser {
 }
 
 /// A position in the texts. They are shorter than the document, whose length was checked to fit: no
-/// escape is shorter than what it stands for.
+/// escape is shorter than its character.
 fn position(at: usize) -> u32 {
     at as u32
 }
 
-/// Length of a short entry as clients write it: what room is made for at first.
+/// Length of a usual short entry: initial allocation.
 const USUAL_ENTRY_BYTES: usize = 64;

@@ -7,14 +7,14 @@ use super::{
 };
 use crate::msrp::MsrpUri;
 
-/// What we put into a description about our own end of one session.
+/// Data for a description of our own end of one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnMedia {
-    /// For o=: a number that no other session of ours has (RFC 4566 §5.2).
+    /// For o=: a number that is unique among our sessions (RFC 4566 §5.2).
     pub session_id: u64,
     /// Address that the peer can reach, for o= and c=.
     pub address: IpAddr,
-    /// TCP port that listens there, not 0.
+    /// TCP port of the listener, not 0.
     pub port: u16,
     /// Our MSRP URI for this session, for a=path.
     pub path: MsrpUri,
@@ -24,8 +24,8 @@ pub struct OwnMedia {
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// Attributes that we write ourselves, or that speak of the peer's transport (readings N5): copied,
-/// they would lead the other side past us, or promise what we do not do.
+/// Attributes that we write ourselves, or that describe the peer's transport (readings N5): if
+/// copied, they would lead the other side past us, or promise unsupported functions.
 const NOT_COPIED: [&str; 34] = [
     "path",
     "setup",
@@ -39,7 +39,7 @@ const NOT_COPIED: [&str; 34] = [
     "accept-wrapped-types",
     "max-size",
     "file-selector",
-    // ICE and what goes with it
+    // ICE and related attributes
     "candidate",
     "end-of-candidates",
     "remote-candidates",
@@ -66,11 +66,12 @@ const NOT_COPIED: [&str; 34] = [
 ];
 
 /// The offer of an outgoing INVITE (9.1.2-8j, 9.1.2-9h): derived from the originator's offer, with
-/// our own MSRP end, sendonly, setup:actpass and, unless the recipient has to be offered it without
-/// (RFC 6714 §4.2), msrp-cema. `size` is the real size of the message, if it is known better than
-/// the originator's file-selector tells; without either there is no file-selector.
+/// our own MSRP end, sendonly, setup:actpass and msrp-cema, unless this recipient must be offered
+/// it without (RFC 6714 §4.2). `size` is the real size of the message, if known better than from
+/// the originator's file-selector; without either there is no file-selector.
 ///
 /// # Errors
+///
 /// [`SdpError`] if `received` has no usable MSRP media.
 pub fn offer_for_leg(
     received: &SessionDescription,
@@ -102,11 +103,12 @@ pub fn offer_for_leg(
 /// MSRP end, recvonly, setup:passive, and msrp-cema if it was offered. Each other m= line of the
 /// offer is refused.
 ///
-/// Types and size are what we take ourselves, those of the offer up to `max_size` bytes: what binds
-/// one recipient is no limit for the others (readings N56). An offer of `setup:passive` is answered
-/// `active`, as otherwise nobody would connect (N52).
+/// Types and size are those that we accept ourselves: the types of the offer, and up to `max_size`
+/// bytes. A limit of one recipient does not restrict the others (readings N56). An offer of
+/// `setup:passive` is answered `active`, as otherwise nobody would connect (N52).
 ///
 /// # Errors
+///
 /// [`SdpError`] if `offer` has no usable MSRP media over the transport of `own`, or if `leg_answer`
 /// has no usable MSRP media.
 pub fn answer_for_originator(
@@ -229,7 +231,7 @@ fn write_copied(out: &mut String, attributes: &[Attribute]) {
 }
 
 pub(super) fn push(out: &mut String, line: std::fmt::Arguments<'_>) {
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = out.write_fmt(line);
     out.push_str("\r\n");
 }
@@ -286,7 +288,7 @@ mod tests {
              a=file-selector:size:999 type:image/png\r\na=sendonly\r\na=setup:actpass\r\na=msrp-cema\r\n\
              a=x-unknown:kept\r\na=x-flag\r\n"
         );
-        // The originator's own word on the size, IPv6 and TLS towards the leg.
+        // The originator's own size, IPv6 and TLS towards the leg.
         let offer = offer_for_leg(
             &parse(OFFER),
             &own("2001:db8::5", Transport::Tls),
@@ -312,7 +314,7 @@ mod tests {
         let own = own("203.0.113.5", Transport::Tcp);
         let answer =
             answer_for_originator(&parse(OFFER), &parse(ANSWER), &own, Some(9000)).unwrap();
-        // The types are the offer's, the size is ours: nothing of what only this recipient takes.
+        // The types are the offer's, the size is ours: no limit of this recipient.
         assert_eq!(
             answer,
             "v=0\r\no=- 77 1 IN IP4 203.0.113.5\r\ns=-\r\nc=IN IP4 203.0.113.5\r\nt=1 2\r\n\

@@ -1,7 +1,7 @@
 use super::build::{push, write_media_line, write_session};
 use super::{MsrpMedia, OwnMedia, Role, SdpError, SessionDescription, Transport};
 
-/// What a receiver takes.
+/// The content that a receiver accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptedContent {
     /// Value of `a=accept-types`.
@@ -12,11 +12,11 @@ pub struct AcceptedContent {
     pub max_size: u64,
 }
 
-/// The offer of a client that has a message to send (7.2.1.2-19): sendonly, message/cpim, the real
-/// types of what is wrapped, the size of the message, setup:actpass, msrp-cema.
+/// The offer of a client with a message to send (7.2.1.2-19): sendonly, message/cpim, the real
+/// types of the wrapped content, the size of the message, setup:actpass, msrp-cema.
 ///
-/// `wrapped_types` are media types with spaces between them, `size` is that of the whole
-/// message/cpim content (readings N55).
+/// `wrapped_types` are media types separated by spaces, `size` is that of the whole message/cpim
+/// content (readings N55).
 pub fn message_offer(own: &OwnMedia, wrapped_types: &str, size: u64) -> String {
     let mut out = String::with_capacity(512);
     write_session(&mut out, own, "0 0", &[]);
@@ -34,10 +34,11 @@ pub fn message_offer(own: &OwnMedia, wrapped_types: &str, size: u64) -> String {
     out
 }
 
-/// The answer of a client that takes what `offer` announces: recvonly, passive where the offer
-/// permits it. Each other m= line of the offer is refused.
+/// The answer of a client that accepts the announced message of `offer`: recvonly, passive if the
+/// offer permits it. Each other m= line of the offer is refused.
 ///
 /// # Errors
+///
 /// [`SdpError`] if `offer` has no usable MSRP media over the transport of `own`.
 pub fn message_answer(
     offer: &SessionDescription,

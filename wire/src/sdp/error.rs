@@ -11,7 +11,7 @@ pub enum SdpError {
     MalformedLine,
     /// A c= line that does not name one internet address or host.
     MalformedConnection,
-    /// An m= line outside of the grammar of RFC 4566 §5.14.
+    /// An m= line that violates the grammar of RFC 4566 §5.14.
     MalformedMedia,
     /// More m= lines than [`MAX_MEDIA`](super::MAX_MEDIA).
     TooManyMedia,
@@ -21,7 +21,7 @@ pub enum SdpError {
     NoMsrpMedia,
     /// The MSRP media has neither a c= line of its own nor one of the session.
     NoConnection,
-    /// `a=path` is missing or malformed, or its scheme does not fit the transport of the m= line.
+    /// `a=path` is missing or malformed, or its scheme does not match the transport of the m= line.
     MalformedPath,
     /// `a=accept-types` is missing or empty.
     NoAcceptTypes,

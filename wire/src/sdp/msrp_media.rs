@@ -5,15 +5,15 @@ use bytes::Bytes;
 use super::{Attribute, SdpError, SessionDescription};
 use crate::msrp::{Authority, Path};
 
-/// Longest fingerprint: that of SHA-512.
+/// Maximum length of a fingerprint: that of SHA-512.
 pub const MAX_FINGERPRINT_BYTES: usize = 64;
 
-/// Port of an MSRP URI that names none (RFC 4975 §6).
+/// Port of an MSRP URI without a port (RFC 4975 §6).
 const DEFAULT_PORT: u16 = 2855;
-/// Port of an m= line whose author waits for no connection (RFC 4145 §4.1).
+/// Port of an m= line whose author accepts no connection (RFC 4145 §4.1).
 const DISCARD_PORT: u16 = 9;
 
-/// What carries MSRP (RFC 4975 §8.1).
+/// The transport of MSRP (RFC 4975 §8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// `TCP/MSRP`
@@ -23,7 +23,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The protocol as it stands in an m= line.
+    /// The protocol as written in an m= line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "TCP/MSRP",
@@ -38,10 +38,10 @@ impl Transport {
     }
 }
 
-/// Which way content goes, as the author of the description sees it.
+/// Direction of the content, from the view of the description's author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {
-    /// Both ways; also what the absence of the attribute means.
+    /// Both ways; also the default without the attribute.
     #[default]
     SendRecv,
     /// The author only sends.
@@ -73,8 +73,8 @@ impl Direction {
         matches!(self, Self::SendRecv | Self::RecvOnly)
     }
 
-    /// What the end that has content to send offers, or answers to an author who says this (RFC
-    /// 3264 §6.1).
+    /// The direction that the end with content to send offers, or answers to this one of the author
+    /// (RFC 3264 §6.1).
     pub fn for_sender(self) -> Self {
         match self.receives() {
             true => Self::SendOnly,
@@ -82,7 +82,7 @@ impl Direction {
         }
     }
 
-    /// What the end that takes content answers to an author who says this (RFC 3264 §6.1).
+    /// The direction that the receiving end answers to this one of the author (RFC 3264 §6.1).
     pub fn for_receiver(self) -> Self {
         match self.sends() {
             true => Self::RecvOnly,
@@ -91,7 +91,7 @@ impl Direction {
     }
 }
 
-/// Value of `a=setup` (RFC 4145 §4, RFC 6135). `holdconn` is none: MSRP ignores it (RFC 6135
+/// Value of `a=setup` (RFC 4145 §4, RFC 6135). `holdconn` is not one: MSRP ignores it (RFC 6135
 /// §4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setup {
@@ -103,7 +103,7 @@ pub enum Setup {
     ActPass,
 }
 
-/// Who opens the connection, as seen from our end.
+/// Which side opens the connection, from our view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// We connect.
@@ -130,7 +130,7 @@ pub struct Fingerprint {
     pub value: Vec<u8>,
 }
 
-/// Where to open the TCP connection.
+/// The destination of the TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionTarget<'a> {
     /// Host name, or IP address without brackets.
@@ -139,14 +139,14 @@ pub struct ConnectionTarget<'a> {
     pub port: u16,
 }
 
-/// What a description says about its MSRP media.
+/// The MSRP media of a description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MsrpMedia<'a> {
     /// Position among the m= lines.
     pub index: usize,
     /// Transport of the m= line.
     pub transport: Transport,
-    /// Host or address of the c= line that holds for this media.
+    /// Host or address of the c= line that applies to this media.
     pub address: &'a str,
     /// Port of the m= line, not 0.
     pub port: u16,
@@ -156,8 +156,8 @@ pub struct MsrpMedia<'a> {
     pub accept_types: &'a str,
     /// `a=accept-wrapped-types`, as written.
     pub accept_wrapped_types: Option<&'a str>,
-    /// `a=max-size`: the longest message that the author takes, in bytes. What 64 bits cannot hold
-    /// is no limit.
+    /// `a=max-size`: the longest message that the author accepts, in bytes. A value beyond 64 bits
+    /// means no limit.
     pub max_size: Option<u64>,
     /// `a=file-selector`
     pub file_selector: Option<FileSelector>,
@@ -165,11 +165,11 @@ pub struct MsrpMedia<'a> {
     pub direction: Direction,
     /// `a=setup` of this media, or of the session.
     pub setup: Option<Setup>,
-    /// Whether `a=msrp-cema` is there.
+    /// Whether `a=msrp-cema` is present.
     pub msrp_cema: bool,
     /// `a=fingerprint` of this media, or of the session; the first if there are several.
     pub fingerprint: Option<Fingerprint>,
-    /// All attributes of this media, those above included.
+    /// All attributes of this media, including those above.
     pub attributes: &'a [Attribute],
 }
 
@@ -202,7 +202,7 @@ impl<'a> MsrpMedia<'a> {
         let path = of_media("path").ok_or(SdpError::MalformedPath)?;
         let path = Path::parse(&Bytes::copy_from_slice(path.as_bytes()))
             .map_err(|_| SdpError::MalformedPath)?;
-        // The scheme of the last URI is that of the far end's last hop, and none of our business.
+        // The scheme of the last URI concerns the far end's last hop, not us.
         if path.first().is_secure() != (transport == Transport::Tls) {
             return Err(SdpError::MalformedPath);
         }
@@ -237,9 +237,9 @@ impl<'a> MsrpMedia<'a> {
         })
     }
 
-    /// Where to connect if we are the active end. `cema`: whether the offer, ours or this one, has
-    /// msrp-cema. If so, c= and m= lines say it, whatever an answer to that offer has (RFC 6714
-    /// §4.2, §4.3); where relays are on the path, or without msrp-cema in the offer, the first URI
+    /// The destination if we are the active end. `cema`: whether the offer, ours or this one, has
+    /// msrp-cema. If so, the c= and m= lines give it, regardless of an answer to that offer (RFC
+    /// 6714 §4.2, §4.3); with relays on the path, or without msrp-cema in the offer, the first URI
     /// of `a=path` does (RFC 4975, 4976).
     pub fn connection_target(&self, cema: bool) -> ConnectionTarget<'_> {
         if cema && !self.has_relay() && self.lines_say_where() {
@@ -255,17 +255,16 @@ impl<'a> MsrpMedia<'a> {
         }
     }
 
-    /// Whether this offer needs msrp-cema and lacks it: c= and m= lines do not fit `a=path`, so
-    /// that a middlebox has changed them that relies on it. Such an offer is rejected (RFC 6714
-    /// §4.3).
+    /// Whether this offer needs msrp-cema and lacks it: c= and m= lines do not match `a=path`, so a
+    /// middlebox that relies on it has changed them. Such an offer is rejected (RFC 6714 §4.3).
     pub fn lacks_cema(&self) -> bool {
         !self.msrp_cema && !self.lines_fit_path()
     }
 
-    /// Whether this answer to an offer of ours with msrp-cema is none to go by, so that an offer
-    /// without msrp-cema has to follow (RFC 6714 §4.2): it lacks msrp-cema, a middlebox is on the
-    /// way, and its author would pass that by, as the end that connects, or has a relay, whose
-    /// address c= and m= lines then do not tell.
+    /// Whether this answer to our offer with msrp-cema is unusable, so that an offer without
+    /// msrp-cema must follow (RFC 6714 §4.2): it lacks msrp-cema, there is a middlebox on the path,
+    /// and its author would bypass it as the connecting end, or has a relay, whose address is then
+    /// not in c= and m= lines.
     pub fn wants_offer_without_cema(&self) -> bool {
         self.lacks_cema() && (self.has_relay() || self.role_of_offerer() == Role::Passive)
     }
@@ -275,8 +274,8 @@ impl<'a> MsrpMedia<'a> {
     }
 
     /// RFC 6714 §4.4: whether c= and m= lines name the end of one of the URIs in `a=path`. A name
-    /// and an address are taken to fit, as nothing is looked up for this; and lines that do not say
-    /// where their author is fit anything.
+    /// and an address are assumed to match, since nothing is looked up for this; lines without
+    /// information match anything.
     fn lines_fit_path(&self) -> bool {
         let fits = |authority: Authority<'_>| {
             let port = authority.port.unwrap_or(DEFAULT_PORT);
@@ -298,14 +297,15 @@ impl<'a> MsrpMedia<'a> {
         !self.lines_say_where() || self.path.uris().any(|uri| fits(uri.authority()))
     }
 
-    /// Not those of an author who waits for no connection (RFC 4145 §4.1), or has no address yet.
+    /// Not the lines of an author that accepts no connection (RFC 4145 §4.1), or has no address
+    /// yet.
     fn lines_say_where(&self) -> bool {
         let address = self.address.parse::<IpAddr>();
         self.port != DISCARD_PORT && !address.is_ok_and(|address| address.is_unspecified())
     }
 
-    /// Our role if this is the answer to an offer of ours with `a=setup:actpass`. Without `a=setup`
-    /// the offerer connects (RFC 4975 §8.5); so it does if the answer repeats `actpass` against RFC
+    /// Our role if this is the answer to our offer with `a=setup:actpass`. Without `a=setup` the
+    /// offerer connects (RFC 4975 §8.5); also if the answer repeats `actpass` in violation of RFC
     /// 4145.
     pub fn role_of_offerer(&self) -> Role {
         match self.setup {
@@ -314,7 +314,7 @@ impl<'a> MsrpMedia<'a> {
         }
     }
 
-    /// Our role if this is an offer that we answer: passive wherever the offer permits it.
+    /// Our role if this is an offer that we answer: passive if the offer permits it.
     pub fn role_of_answerer(&self) -> Role {
         match self.setup {
             Some(Setup::Active | Setup::ActPass) | None => Role::Passive,
@@ -325,9 +325,10 @@ impl<'a> MsrpMedia<'a> {
 
 impl FileSelector {
     /// Parses the attribute's value. A space after the colon of a selector is tolerated: some
-    /// clients write `size: 1234`. So is a selector that occurs twice, of which the first counts.
+    /// clients write `size: 1234`. So is a repeated selector, of which the first applies.
     ///
     /// # Errors
+    ///
     /// [`SdpError::MalformedFileSelector`].
     pub fn parse(value: &str) -> Result<Self, SdpError> {
         let (mut size, mut others) = (None, String::new());
@@ -434,7 +435,7 @@ fn parse_setup(value: &str) -> Result<Option<Setup>, SdpError> {
     }
 }
 
-/// A size in bytes. What 64 bits cannot hold is as large as they can say.
+/// A size in bytes; a value beyond 64 bits becomes the largest one.
 fn parse_size(value: &str) -> Option<u64> {
     let digits = value.trim();
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
@@ -532,13 +533,13 @@ mod tests {
                 (target.host.to_owned(), target.port)
             })
         };
-        // RFC 6714 §4.2, last paragraph: whether the answer has it does not matter.
+        // RFC 6714 §4.2, last paragraph: the answer's msrp-cema does not matter.
         assert_eq!(target(&[], "a=msrp-cema", true), lines);
         assert_eq!(target(&[], "", true), lines);
         assert_eq!(target(&[], "", false), path);
         let relay = [("a=path:", "a=path:msrp://192.0.2.9:7000/r;tcp ")];
         assert_eq!(target(&relay, "a=msrp-cema", true), path);
-        // Lines that say nothing.
+        // Lines without information.
         assert_eq!(target(&[("message 7654", "message 9")], "", true), path);
         assert_eq!(target(&[("IP4 192.0.2.1", "IP4 0.0.0.0")], "", true), path);
         assert_eq!(
@@ -560,8 +561,8 @@ mod tests {
         );
         let passive = "a=setup:passive";
         assert!(lacks(&[], "") && !lacks(&[], "a=msrp-cema") && !lacks(&[fit], ""));
-        // One of the URIs will do: without msrp-cema, c= and m= may be the author's own or those of
-        // the relay.
+        // One of the URIs suffices: without msrp-cema, c= and m= may be the author's own or those
+        // of the relay.
         assert!(
             !lacks(&[fit, relay], "")
                 && lacks(
@@ -596,7 +597,7 @@ mod tests {
             ],
             ""
         ));
-        // Nobody is asked who a name is, and these lines say nothing.
+        // Names are not looked up, and these lines carry no information.
         assert!(!lacks(&[("192.0.2.9:7000", "a.example:7654")], ""));
         assert!(
             !lacks(&[("message 7654", "message 9")], "")
@@ -620,7 +621,7 @@ mod tests {
             ("active", Role::Passive, Role::Passive),
             ("passive", Role::Active, Role::Active),
             ("actpass", Role::Active, Role::Passive),
-            // RFC 6135 §4.2.1: as if it were not there.
+            // RFC 6135 §4.2.1: it is ignored.
             ("holdconn", Role::Active, Role::Passive),
         ] {
             let roles = with(&[], &format!("a=setup:{setup}"), |media| {

@@ -1,14 +1,14 @@
 use super::SdpError;
 
-/// Longest session description that is read. One with MSRP media alone has less than 2 KiB; one of
-/// a rich client that also offers audio and video has some 6 KiB.
+/// Maximum length of a session description. One with MSRP media alone has less than 2 KiB; one of a
+/// client that also offers audio and video has some 6 KiB.
 pub const MAX_SDP_BYTES: usize = 32 * 1024;
-/// Most m= lines. RFC 4566 sets no limit; an answer must repeat each of them.
+/// Maximum number of m= lines. RFC 4566 sets no limit; an answer must repeat each of them.
 pub const MAX_MEDIA: usize = 16;
-/// Most attributes of one section. Media with ICE candidates come with about fifty.
+/// Maximum number of attributes in one section. Media with ICE candidates have about fifty.
 pub const MAX_ATTRIBUTES: usize = 128;
 
-/// The frame of an offer or answer: what the MSRP media line needs, other lines dropped.
+/// The frame of an offer or answer: the lines needed for the MSRP media line; others are dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionDescription {
     /// Host or address of the session's c= line, without a multicast suffix.
@@ -30,7 +30,7 @@ pub struct Media {
     pub port: u16,
     /// For example `TCP/MSRP`.
     pub protocol: String,
-    /// What follows the protocol; `*` for MSRP.
+    /// The part after the protocol; `*` for MSRP.
     pub formats: String,
     /// Host or address of the section's c= line.
     pub connection: Option<String>,
@@ -41,18 +41,19 @@ pub struct Media {
 /// An a= line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attribute {
-    /// What stands before the first colon.
+    /// The part before the first colon.
     pub name: String,
-    /// What follows it; `None` if there is no colon.
+    /// The part after it; `None` if there is no colon.
     pub value: Option<String>,
 }
 
 impl SessionDescription {
     /// Parses a description. Lines may end with LF alone (RFC 4566 §5 asks for that leniency), and
-    /// with blanks before that; empty lines are passed over, as other parsers do.
+    /// with blanks before that; empty lines are ignored, as by other parsers.
     ///
     /// # Errors
-    /// [`SdpError`] for what is wrong with the frame; what the attributes say is not looked at.
+    ///
+    /// [`SdpError`] for faults of the frame; the attributes are not checked.
     pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
         if body.len() > MAX_SDP_BYTES {
             return Err(SdpError::TooLarge);
@@ -129,7 +130,7 @@ fn parse_media(value: &str) -> Result<Media, SdpError> {
             .ok_or(SdpError::MalformedMedia)
     };
     let (kind, port, protocol, formats) = (next()?, next()?, next()?, next()?);
-    // A number of ports may follow a slash (RFC 4566 §5.14).
+    // A number of ports may follow after a slash (RFC 4566 §5.14).
     let port = port.split('/').next().unwrap_or(port);
     if !port.bytes().all(|b| b.is_ascii_digit()) {
         return Err(SdpError::MalformedMedia);

@@ -3,7 +3,7 @@ use super::MsrpMedia;
 /// The type of a CPM message on MSRP (OMA CPM 7.2.1.2).
 const CPIM: &[u8] = b"message/cpim";
 
-/// Why the message of an offer is not for the author of an answer.
+/// Why the author of an answer does not accept the message of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotTaken {
     /// The author receives nothing (`a=sendonly`, `a=inactive`).
@@ -15,15 +15,16 @@ pub enum NotTaken {
 }
 
 impl MsrpMedia<'_> {
-    /// Whether the author of this answer takes the message that `offer` announces, `size` bytes
-    /// long as far as that is known.
+    /// Whether the author of this answer accepts the announced message of `offer`, `size` bytes
+    /// long if known.
     ///
     /// The message is a message/cpim if the offer has that among its `accept-types`; its
-    /// `accept-wrapped-types` are what that wraps (7.2.1.2-19). A `*` in an offer names no type,
-    /// and a message of unknown size has a byte at least.
+    /// `accept-wrapped-types` are the wrapped types (7.2.1.2-19). A `*` in an offer names no type,
+    /// and a message of unknown size has at least one byte.
     ///
     /// # Errors
-    /// [`NotTaken`]: what stands against it.
+    ///
+    /// [`NotTaken`]: the obstacle.
     pub fn takes(&self, offer: &MsrpMedia<'_>, size: Option<u64>) -> Result<(), NotTaken> {
         if !self.direction.receives() {
             return Err(NotTaken::Direction);
@@ -34,11 +35,11 @@ impl MsrpMedia<'_> {
         let is_cpim = accepts_type(offer.accept_types, CPIM);
         let takes_type = match is_cpim {
             true => accepts_type(self.accept_types, CPIM),
-            // Which of them will come is not known.
+            // It is unknown which of them will be used.
             false => types(offer.accept_types).any(|one| accepts_type(self.accept_types, one)),
         };
-        // RFC 4975 §8.6: what is accepted by itself is accepted in a wrapper. Without
-        // accept-wrapped-types, nothing is said.
+        // RFC 4975 §8.6: a type accepted by itself is accepted in a wrapper. Without
+        // accept-wrapped-types, nothing is specified.
         let takes_wrapped = |one: &[u8]| {
             let wrapped = self.accept_wrapped_types.unwrap_or("*");
             one.ends_with(b"*")
@@ -53,8 +54,8 @@ impl MsrpMedia<'_> {
     }
 }
 
-/// Whether a value of `a=accept-types` (RFC 4975 §8.6) lets a Content-Type pass; parameters do not
-/// count.
+/// Whether a value of `a=accept-types` (RFC 4975 §8.6) includes a Content-Type; parameters are
+/// ignored.
 pub fn accepts_type(accepted: &str, content_type: &[u8]) -> bool {
     let actual = without_parameters(content_type);
     types(accepted).any(|accepted| match accepted.strip_suffix(b"*") {
@@ -79,7 +80,7 @@ mod tests {
     use super::super::{SessionDescription, Transport};
     use super::*;
 
-    /// What `answer`, lines of attributes, says to an offer of these types.
+    /// The result for `answer`, lines of attributes, to an offer of these types.
     fn says(offered: &str, size: Option<u64>, answer: &str) -> Result<(), NotTaken> {
         let frame =
             "v=0\nc=IN IP4 192.0.2.1\nm=message 1 TCP/MSRP *\na=path:msrp://192.0.2.1:1/a;tcp\n";
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(takes(Some(1000), "1000"), Ok(()));
         assert_eq!(takes(Some(1001), "1000"), Err(NotTaken::Size));
         assert_eq!(takes(Some(0), "0"), Ok(()));
-        // Whatever it is, it is more than nothing.
+        // Whatever the size is, it is more than 0.
         assert_eq!(takes(None, "0"), Err(NotTaken::Size));
         assert_eq!(takes(None, "1"), Ok(()));
         for endless in [
@@ -157,9 +158,9 @@ mod tests {
                 "a=accept-types:message/cpim\na=accept-wrapped-types:text/plain",
                 true,
             ),
-            // What comes is a message/cpim, says 7.2.1.2.
+            // The content is a message/cpim, by 7.2.1.2.
             ("a=accept-types:*", "a=accept-types:text/plain", false),
-            // It is none: one of these.
+            // It is not: it is one of these.
             (
                 "a=accept-types:text/plain image/png\na=accept-wrapped-types:a/b",
                 "a=accept-types:text/plain",

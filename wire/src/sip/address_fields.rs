@@ -1,25 +1,26 @@
-//! What is read of header fields that hold addresses: From, To, Contact, P-Asserted-Identity,
-//! Record-Route and their like.
+//! Reading header fields that contain addresses: From, To, Contact, P-Asserted-Identity,
+//! Record-Route and the like.
 //!
-//! Their URI, tag or parameters are wanted, never the display name alone. So bytes that are no
+//! Readers need their URI, tag or parameters, never the display name alone. So bytes that are not
+//! UTF-8, as in a display name in Latin-1, affect only that name.
 //! UTF-8, as a display name in Latin-1 has, cost nothing but that name.
 
 use super::{HeaderName, Message, NameAddr, NameAddrError, split_list};
 
-/// Most routes of a dialog: each hop that a request takes costs a Via line of some hundred bytes as
-/// well.
+/// Maximum number of routes of a dialog: each hop of a request also adds a Via line of some hundred
+/// bytes.
 pub const MAX_ROUTES: usize = 32;
-/// Longest route set in all, in bytes: it is kept as long as the dialog lives.
+/// Maximum total length of a route set, in bytes: it is kept as long as the dialog lives.
 pub const MAX_ROUTE_SET_BYTES: usize = 4096;
 
-/// A Record-Route or Service-Route that is no list of addresses, or one beyond [`MAX_ROUTES`] or
+/// A Record-Route or Service-Route that is not a list of addresses, or exceeds [`MAX_ROUTES`] or
 /// [`MAX_ROUTE_SET_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteSetError;
 
 impl Message {
-    /// What `read` finds in the first address of the first field of that name. `None`: there is no
-    /// such field.
+    /// The result of `read` for the first address of the first field of that name. `None`: there is
+    /// no such field.
     pub fn address<T>(
         &self,
         name: HeaderName,
@@ -44,17 +45,16 @@ impl Message {
         self.address(name, tag)?.ok()?
     }
 
-    /// From or To without its tag, fit for a line of its own. `None`: there is none, or it is
-    /// malformed.
+    /// From or To without its tag, on one line. `None`: there is none, or it is malformed.
     pub fn address_without_tag(&self, name: HeaderName) -> Option<String> {
         self.address(name, |address| address.without("tag"))?.ok()
     }
 
     /// The values of all fields of a name, Record-Route or Service-Route, in the order of the
-    /// message, each fit for a Route of its own (RFC 3261 §12.1).
+    /// message, each suitable for a Route of its own (RFC 3261 §12.1).
     ///
-    /// One without angle brackets, which the grammar does not know, gets them: whatever parameters
-    /// it has can only have been meant for the URI, as `lr` is.
+    /// A value without angle brackets, which violates the grammar, gets them: its parameters, such
+    /// as `lr`, can only be meant for the URI.
     pub fn routes(&self, name: HeaderName) -> Result<Vec<String>, RouteSetError> {
         let mut routes = Vec::new();
         let mut bytes = 0;
@@ -76,7 +76,7 @@ impl Message {
     }
 }
 
-/// Whether a field of that name may hold several addresses with commas between.
+/// Whether a field of that name may contain several addresses separated by commas.
 fn holds_several(name: HeaderName) -> bool {
     !matches!(
         name,
@@ -125,7 +125,7 @@ mod tests {
                 None,
                 Some("<sip:jose@phone>;+x"),
             ),
-            // No list, and no address either.
+            // Neither a list nor an address.
             (HeaderName::ReplyTo, None, None, None),
             (HeaderName::ReferTo, None, None, None),
             (HeaderName::ReferredBy, None, None, None),

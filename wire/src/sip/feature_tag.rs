@@ -1,5 +1,5 @@
-//! The service that a request asks for: ICSI values in Accept-Contact (RFC 3840, RFC 3841,
-//! 3GPP TS 24.229 §7.9).
+//! The service requested by a request: ICSI values in Accept-Contact (RFC 3840, RFC 3841, 3GPP TS
+//! 24.229 §7.9).
 
 use super::grammar::{trim_lws, unescape};
 use super::list::{Parameters, split_list};
@@ -8,8 +8,8 @@ use super::list::{Parameters, split_list};
 ///
 /// `values` are the values of all Accept-Contact header fields, `icsi` is the plain URN, for
 /// example `urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg`. It must match a whole member of a
-/// `+g.3gpp.icsi-ref` list, so that a longer ICSI with the same beginning does not. A malformed
-/// value asks for what stands before the fault. Nothing is allocated.
+/// `+g.3gpp.icsi-ref` list, so that a longer ICSI with the same beginning does not match. Of a
+/// malformed value, the part before the fault counts. Nothing is allocated.
 pub fn carries_icsi<'a>(values: impl IntoIterator<Item = &'a str>, icsi: &str) -> bool {
     values.into_iter().flat_map(split_list).any(|value| {
         let parameters = &value[value.find(';').unwrap_or(value.len())..];
@@ -22,7 +22,7 @@ pub fn carries_icsi<'a>(values: impl IntoIterator<Item = &'a str>, icsi: &str) -
     })
 }
 
-/// Some clients leave out the `+` that RFC 3840 §9 puts before tags outside the base set.
+/// Some clients omit the `+` that RFC 3840 §9 puts before tags outside the base set.
 fn is_icsi_ref(name: &str) -> bool {
     name.strip_prefix('+')
         .unwrap_or(name)
@@ -58,7 +58,7 @@ fn plain_bytes(text: &str) -> impl Iterator<Item = u8> {
         b'\\' => bytes.next(),
         byte => Some(byte),
     });
-    // The upper half marks escaped reserved characters, which are alike here.
+    // The upper half marks escaped reserved characters, which are equivalent here.
     unescape(without_backslashes).map(|character| character as u8)
 }
 

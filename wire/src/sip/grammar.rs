@@ -4,8 +4,7 @@ const UNRESERVED: u8 = 1;
 const RESERVED: u8 = 2;
 const TOKEN: u8 = 4;
 
-/// The classes that each byte belongs to. A look-up, since nearly every byte of a header is asked
-/// for one.
+/// The classes of each byte. A table, since nearly every byte of a header is classified.
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0;
@@ -44,7 +43,7 @@ pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-/// One character of `LWS`. CR and LF count, because a value as received keeps its folds.
+/// One character of `LWS`. CR and LF are included, because a received value keeps its folds.
 pub(super) const fn is_lws_byte(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
@@ -54,7 +53,7 @@ pub(super) fn trim_lws(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
-/// Whether every character is allowed as it stands or is a complete `escaped` triplet.
+/// Whether every character is allowed unescaped or is a complete `escaped` triplet.
 pub(super) fn is_escaped_text(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -72,16 +71,16 @@ pub(super) fn is_escaped_text(text: &str, allowed: impl Fn(u8) -> bool) -> bool 
     true
 }
 
-/// The text before and behind the first `separator`, which is ASCII. Texts here are short, and
-/// setting up the search of [`str::split_once`] takes longer than such a text.
+/// The text before and after the first `separator`, which is ASCII. Texts here are short; setting
+/// up the search of [`str::split_once`] would take longer than the search.
 pub(super) fn split_once(text: &str, separator: u8) -> Option<(&str, &str)> {
     let at = memchr::memchr(separator, text.as_bytes())?;
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// The index just behind the quoted string that opens at `start`, or `None` if it never closes.
+/// The index after the quoted string that opens at `start`, or `None` if it never closes.
 ///
-/// `bytes[start]` is the opening quote. A backslash takes the next byte with it.
+/// `bytes[start]` is the opening quote. A backslash escapes the next byte.
 pub(super) fn quoted_string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
@@ -93,8 +92,8 @@ pub(super) fn quoted_string_end(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// Resolves `%` escapes. An escaped `reserved` character comes out as `0x100 | byte`: RFC 3261
-/// §19.1.4 keeps it distinct from the bare one. A `%` that starts no triplet stands for itself.
+/// Decodes `%` escapes. An escaped `reserved` character becomes `0x100 | byte`: RFC 3261 §19.1.4
+/// distinguishes it from the bare one. A `%` that starts no triplet is left unchanged.
 pub(super) struct Unescaped<I> {
     bytes: I,
 }

@@ -1,5 +1,4 @@
-//! Names of SIP header fields: the one table of those that are known here, with their compact
-//! forms.
+//! Names of SIP header fields: the table of known ones, with their compact forms.
 
 macro_rules! header_names {
     ($($variant:ident = $name:literal $(, $compact:literal)?;)+) => {
@@ -14,7 +13,7 @@ macro_rules! header_names {
             Other,
         }
 
-        /// Names with the same first letter stand together, which [`HeaderName::parse`] relies on.
+        /// Names with the same first letter are adjacent; [`HeaderName::parse`] relies on this.
         const KNOWN: &[(&str, HeaderName)] = &[$(($name, HeaderName::$variant),)+];
 
         const fn from_compact(letter: u8) -> HeaderName {
@@ -26,7 +25,7 @@ macro_rules! header_names {
     };
 }
 
-// Sorted without regard to case, which a test checks. The letter is the registered compact form.
+// Sorted case-insensitively, which a test checks. The letter is the registered compact form.
 header_names! {
     Accept = "Accept";
     AcceptContact = "Accept-Contact", b'a';
@@ -133,7 +132,7 @@ impl HeaderName {
     }
 }
 
-/// For each letter, where in [`KNOWN`] the names that begin with it start and end.
+/// For each letter, the range in [`KNOWN`] of the names that begin with it.
 const BY_LETTER: [(usize, usize); 26] = {
     let mut ranges = [(0, 0); 26];
     let mut index = 0;
@@ -148,7 +147,7 @@ const BY_LETTER: [(usize, usize); 26] = {
     ranges
 };
 
-/// The place of a letter in the alphabet, in either case; 26 or more for any other byte.
+/// The index of a letter in the alphabet, in either case; 26 or more for any other byte.
 const fn letter_index(byte: u8) -> usize {
     byte.to_ascii_lowercase().wrapping_sub(b'a') as usize
 }

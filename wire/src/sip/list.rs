@@ -6,10 +6,10 @@ use std::fmt;
 
 use super::grammar::{is_lws_byte, is_token_byte, quoted_string_end, trim_lws};
 
-/// Splits a header field value at its commas, but not inside quoted strings or `<…>`.
+/// Splits a header field value at its commas, except inside quoted strings or `<…>`.
 ///
-/// Values come without white space around them; empty ones are skipped. A quoted string or bracket
-/// that never closes runs to the end: the parser of that value refuses it.
+/// Values are returned without surrounding white space; empty ones are skipped. An unclosed quoted
+/// string or bracket extends to the end: the parser of that value rejects it.
 pub fn split_list(value: &str) -> ListItems<'_> {
     ListItems { rest: value }
 }
@@ -39,7 +39,7 @@ impl<'a> Iterator for ListItems<'a> {
 /// One `;name` or `;name=value` parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameter<'a> {
-    /// The name, a token; compare it without regard to case.
+    /// The name, a token; compare it case-insensitively.
     pub name: &'a str,
     /// The value as written, a quoted string with its quotes.
     pub raw_value: Option<&'a str>,
@@ -130,7 +130,7 @@ impl fmt::Display for ParameterError {
 
 impl std::error::Error for ParameterError {}
 
-/// The text of a quoted string; other text as it is. Borrowed unless a backslash has to go.
+/// The text of a quoted string; other text unchanged. Borrowed unless a backslash must be removed.
 pub(super) fn unquote(text: &str) -> Cow<'_, str> {
     let Some(inner) = text
         .strip_prefix('"')
@@ -154,8 +154,8 @@ pub(super) fn unquote(text: &str) -> Cow<'_, str> {
 
 const LWS: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// What ends a value that is not quoted. The grammar allows a token or a host there; peers also
-/// send URIs and other text, so only what would be ambiguous is excluded.
+/// Characters that end an unquoted value. The grammar allows a token or a host there; peers also
+/// send URIs and other text, so only ambiguous characters are excluded.
 fn ends_bare_value(byte: u8) -> bool {
     is_lws_byte(byte) || byte.is_ascii_control() || matches!(byte, b';' | b',' | b'"' | b'<' | b'>')
 }

@@ -1,7 +1,7 @@
 //! A SIP message as received: start line, header fields as spans, body (RFC 3261 §7).
 //!
-//! Nothing is copied. Header field values are bytes and keep their folds, because a proxy passes
-//! most of them on untouched; [`FieldLine::text`] is for those that are read.
+//! Nothing is copied. Header field values are bytes and keep their folds, because a proxy passes on
+//! most of them unchanged; [`FieldLine::text`] is for those that are read.
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +15,10 @@ use bytes::Bytes;
 use super::grammar::{is_lws_byte, is_token, is_token_byte};
 use super::{HeaderName, StatusCode};
 
-/// The longest start line and header together, in bytes: what fits into one UDP datagram.
+/// Maximum length of start line and header together, in bytes: the size of one UDP datagram.
 pub const MAX_HEAD_BYTES: usize = 65_535;
 
-/// The most header fields of one message. Requests that cross an IMS core carry 30 to 60.
+/// Maximum number of header fields in one message. Requests through an IMS core carry 30 to 60.
 pub const MAX_HEADER_FIELDS: usize = 256;
 
 /// A SIP request or response over the buffer it arrived in. Cloning shares the buffer.
@@ -37,7 +37,7 @@ pub struct FieldLine<'a> {
     span: &'a FieldSpan,
 }
 
-/// Why bytes are not a SIP message. Each spoils the whole message.
+/// Why bytes are not a SIP message. Each error makes the whole message unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageError {
     /// The bytes end before the blank line that ends the header.
@@ -52,13 +52,13 @@ pub enum MessageError {
     HeaderField,
     /// More than [`MAX_HEADER_FIELDS`].
     TooManyHeaderFields,
-    /// Content-Length is no number.
+    /// Content-Length is not a number.
     ContentLength,
-    /// Fewer body bytes are there than Content-Length says.
+    /// There are fewer body bytes than Content-Length says.
     BodyTruncated,
 }
 
-/// A header field value that is no UTF-8 text.
+/// A header field value that is not UTF-8 text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotTextError;
 
@@ -66,8 +66,9 @@ impl Message {
     /// Parses one message.
     ///
     /// Empty lines before the start line are skipped (§7.5), and lines may end with a bare LF. The
-    /// body is what follows the blank line, cut to Content-Length where that is shorter; of
-    /// several, which [`Message::repeated_field`] tells, the first one counts.
+    /// body is everything after the blank line, truncated to Content-Length if that is shorter; of
+    /// several Content-Length fields, which [`Message::repeated_field`] reports, the first one
+    /// applies.
     pub fn parse(buffer: Bytes) -> Result<Self, MessageError> {
         let first = buffer
             .iter()
@@ -138,7 +139,7 @@ impl Message {
         }
     }
 
-    /// The reason phrase of a response as received, `None` for a request or where it is no UTF-8
+    /// The reason phrase of a response as received, `None` for a request or if it is not UTF-8
     /// text.
     pub fn reason(&self) -> Option<&str> {
         self.status()?;
@@ -175,7 +176,7 @@ impl Message {
         self.buffer.slice(self.body.clone())
     }
 
-    /// The bytes that it was parsed from.
+    /// The bytes from which it was parsed.
     pub fn buffer(&self) -> &Bytes {
         &self.buffer
     }
@@ -199,7 +200,7 @@ impl Message {
 }
 
 impl fmt::Debug for Message {
-    /// Shows sizes only: the text of a message belongs to subscribers.
+    /// Shows sizes only: the text of a message is private to subscribers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("method", &self.method())
@@ -211,7 +212,7 @@ impl fmt::Debug for Message {
 }
 
 impl<'a> FieldLine<'a> {
-    /// Which header field this is.
+    /// The name of this header field.
     pub fn name(&self) -> HeaderName {
         self.span.name
     }
@@ -227,14 +228,14 @@ impl<'a> FieldLine<'a> {
         &self.head[self.span.value.clone()]
     }
 
-    /// The value as text, folds as received; the parsers of this module take them as white space.
+    /// The value as text, folds as received; the parsers of this module treat them as white space.
     pub fn text(&self) -> Result<&'a str, NotTextError> {
         std::str::from_utf8(self.value()).map_err(|_| NotTextError)
     }
 
-    /// The value on one line, each fold replaced by one space (RFC 3261 §7.3.1). Bytes that are no
-    /// UTF-8, as a comment or a display name in Latin-1 has, become U+FFFD, so that they do not
-    /// keep anybody from reading the rest.
+    /// The value on one line, each fold replaced by one space (RFC 3261 §7.3.1). Bytes that are not
+    /// UTF-8, as in a comment or display name in Latin-1, become U+FFFD, so that the rest remains
+    /// readable.
     pub fn unfolded_text(&self) -> Cow<'a, str> {
         match String::from_utf8_lossy(self.value()) {
             Cow::Borrowed(text) => unfold(text),
@@ -267,7 +268,7 @@ fn unfold(text: &str) -> Cow<'_, str> {
 }
 
 impl fmt::Debug for FieldLine<'_> {
-    /// Shows the name only: the value may belong to a subscriber.
+    /// Shows the name only: the value may be private to a subscriber.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("FieldLine").field(&self.raw_name()).finish()
     }
@@ -298,7 +299,7 @@ impl fmt::Display for NotTextError {
 
 impl std::error::Error for NotTextError {}
 
-/// The start line. Ranges are into the buffer and hold visible ASCII.
+/// The start line. Ranges refer to the buffer and contain visible ASCII.
 #[derive(Clone)]
 enum Start {
     Request {
@@ -343,11 +344,10 @@ fn is_sip_version(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"SIP/2.0")
 }
 
-/// Room for this many header fields is made at once, so that the usual request needs one
-/// allocation.
+/// Initial capacity for header fields, so that the usual request needs one allocation.
 const USUAL_HEADER_FIELDS: usize = 48;
 
-/// Where one header field lies in the buffer.
+/// The location of one header field in the buffer.
 #[derive(Clone)]
 struct FieldSpan {
     name: HeaderName,
@@ -398,11 +398,11 @@ impl FieldSpan {
 struct Line {
     /// Without the line end.
     content: Range<usize>,
-    /// Behind the line end.
+    /// After the line end.
     end: usize,
 }
 
-/// Walks the lines of the head.
+/// Iterates over the lines of the head.
 struct Lines<'a> {
     /// The bytes that may belong to the head.
     head: &'a [u8],
@@ -431,7 +431,7 @@ impl Lines<'_> {
         })
     }
 
-    /// Extends a line by those that continue it, which begin with white space (§7.3.1).
+    /// Extends a line by its continuation lines, which begin with white space (§7.3.1).
     fn with_continuations(&mut self, mut line: Line) -> Result<Line, MessageError> {
         while let Some(b' ' | b'\t') = self.head.get(self.at) {
             let next = self.next_line()?;

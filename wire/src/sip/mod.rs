@@ -1,9 +1,8 @@
 //! SIP wire formats: parse and write, nothing else (RFC 3261, RFC 3966 and the extensions that
 //! CPM names).
-//!
 //! Everything here borrows from the received bytes. Parsers take text that is already one header
-//! field value or one URI; [`Message`] finds those in a whole message. What the network sends can
-//! only produce an error value, and every size that a peer chooses has a named limit.
+//! field value or one URI; [`Message`] finds those in a whole message. Network input can only lead
+//! to an error value, and every size that a peer controls has a named limit.
 
 mod address_fields;
 mod feature_tag;

@@ -1,5 +1,5 @@
 //! `name-addr` and `addr-spec` with parameters: the values of From, To, Contact,
-//! P-Asserted-Identity, Referred-By and their like (RFC 3261 §20.10, §25.1).
+//! P-Asserted-Identity, Referred-By and the like (RFC 3261 §20.10, §25.1).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,13 +20,13 @@ pub struct NameAddr<'a> {
 /// Why a value is not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameAddrError {
-    /// A quoted display name or the `<` of the URI is never closed, or something else stands where
+    /// A quoted display name or the `<` of the URI is never closed, or there is other text where
     /// the URI should begin.
     DisplayName,
-    /// There is no URI, or it has quotes, brackets or anything but visible ASCII, or it has a comma
-    /// or question mark without being in `<…>`.
+    /// There is no URI, or it contains quotes, brackets or characters other than visible ASCII, or
+    /// a comma or question mark outside `<…>`.
     Uri,
-    /// What follows the URI is no parameter list.
+    /// The text after the URI is not a parameter list.
     Parameter,
 }
 
@@ -84,26 +84,26 @@ impl<'a> NameAddr<'a> {
         })
     }
 
-    /// The display name without quotes, if there is one that is not empty and was UTF-8
-    /// (see [`FieldLine::unfolded_text`](super::FieldLine::unfolded_text)).
+    /// The display name without quotes, if it is not empty and was UTF-8 (see
+    /// [`FieldLine::unfolded_text`](super::FieldLine::unfolded_text)).
     pub fn display_name(&self) -> Option<Cow<'a, str>> {
         let name = unquote(self.display_name);
         (!name.is_empty() && !name.contains(char::REPLACEMENT_CHARACTER)).then_some(name)
     }
 
-    /// Whether the URI stands in `<…>`.
+    /// Whether the URI is in `<…>`.
     pub fn is_bracketed(&self) -> bool {
         self.is_bracketed
     }
 
-    /// The URI as written; [`Uri::parse`](super::Uri::parse) judges it.
+    /// The URI as written; validate it with [`Uri::parse`](super::Uri::parse).
     pub fn uri(&self) -> &'a str {
         self.uri
     }
 
     /// The parameters of the header field, not those of the URI.
     pub fn parameters(&self) -> impl Iterator<Item = Parameter<'a>> + use<'a> {
-        // `parse` has refused every list with an error in it.
+        // `parse` has rejected every list with an error.
         Parameters::new(self.parameters).flatten()
     }
 
@@ -126,7 +126,7 @@ impl<'a> NameAddr<'a> {
 
     fn written(&self, is_kept: impl Fn(&Parameter<'a>) -> bool) -> String {
         let mut text = String::with_capacity(self.display_name.len() + self.uri.len() + 32);
-        // A String takes whatever is written to it.
+        // Writing to a String cannot fail.
         let _ = self.write(&mut text, is_kept);
         text
     }

@@ -9,22 +9,22 @@ pub fn tags<'a>(values: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item
     values.into_iter().flat_map(split_list)
 }
 
-/// Whether an option-tag is listed, without regard to case.
+/// Whether an option-tag is listed, case-insensitively.
 pub fn contains<'a>(values: impl IntoIterator<Item = &'a str>, tag: &str) -> bool {
     tags(values).any(|listed| listed.eq_ignore_ascii_case(tag))
 }
 
-/// The value that lists all but the `unwanted` option-tags; `None` when nothing is left, since the
-/// header field must then go.
+/// The list without the `unwanted` option-tags; `None` if nothing is left, since the header field
+/// must then be omitted.
 pub fn without<'a>(values: impl IntoIterator<Item = &'a str>, unwanted: &[&str]) -> Option<String> {
     let is_wanted = |tag: &&str| !unwanted.iter().any(|other| other.eq_ignore_ascii_case(tag));
     let kept = join(tags(values).filter(is_wanted));
     (!kept.is_empty()).then_some(kept)
 }
 
-/// The value that lists the received option-tags and `tag`, which is not repeated.
+/// The list of received option-tags and `tag`, without repeating it.
 ///
-/// Moving a tag from Require to Supported is [`without`] on one and [`with`] on the other.
+/// To move a tag from Require to Supported, use [`without`] on one and [`with`] on the other.
 pub fn with<'a>(
     values: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
     tag: &'a str,

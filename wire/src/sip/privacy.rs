@@ -3,12 +3,12 @@
 use super::grammar::trim_lws;
 use super::{HeaderName, Message};
 
-/// Whether a request asks that its sender's identity be withheld: a Privacy value of it is `id`,
+/// Whether a request asks for its sender's identity to be withheld: it has a Privacy value `id`,
 /// `user` or `header`.
 ///
-/// Whatever stands beside it, `none` too, which RFC 3323 §4.2 forbids there: the fields go on as
-/// they are, and who acts on them next may well act on `id`. Values are separated by semicolons;
-/// commas, which some senders use, count too.
+/// Other values do not matter, not even `none`, which RFC 3323 §4.2 forbids next to them: the
+/// fields are passed on unchanged, and the next hop may act on `id`. Values are separated by
+/// semicolons; commas, which some senders use, are accepted too.
 pub fn requests_anonymity(message: &Message) -> bool {
     message.all(HeaderName::Privacy).any(|field| {
         let text = field.unfolded_text();

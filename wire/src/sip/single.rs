@@ -2,9 +2,9 @@
 
 use super::{HeaderName, Message};
 
-/// Fields of one value, which RFC 3261 §7.3.1 lets occur once: those of RFC 3261 §20, of the
-/// extensions that are read here, and of CPM. Privacy is not among them: some write a field for
-/// each of its values.
+/// Single-value fields, which may occur only once by RFC 3261 §7.3.1: those of RFC 3261 §20, of the
+/// extensions that are read here, and of CPM. Privacy is not included: some senders write a field
+/// for each of its values.
 const SINGLE: &[HeaderName] = &[
     HeaderName::CallId,
     HeaderName::ContentDisposition,
@@ -54,8 +54,8 @@ const fn bit(name: HeaderName) -> u128 {
 const _: () = assert!((HeaderName::Other as u32) < u128::BITS);
 
 impl Message {
-    /// The first field that occurs again although it may occur once. Readers differ in which of the
-    /// two counts, so that a request with one is to be refused (400).
+    /// The first field that occurs again although it may occur only once. Readers differ in which
+    /// of the two they use, so the request must be refused (400).
     pub fn repeated_field(&self) -> Option<HeaderName> {
         let mut seen = 0;
         self.fields().map(|field| field.name()).find(|&name| {
@@ -91,7 +91,7 @@ mod tests {
             repeated("c: a/b\r\nContent-Type: a/b"),
             Some(HeaderName::ContentType)
         );
-        // Different ones too: which of them is meant is a guess.
+        // Different values too: it is ambiguous which of them is meant.
         assert_eq!(
             repeated("l: 0\r\nContent-Length: 2"),
             Some(HeaderName::ContentLength)

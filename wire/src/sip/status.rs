@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StatusCode(u16);
 
-/// A number or text that is no status code.
+/// A number or text that is not a status code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidStatusCode;
 
@@ -53,7 +53,7 @@ macro_rules! status_codes {
             $(#[doc = concat!($code, " ", $phrase)] pub const $constant: Self = Self($code);)+
 
             /// The default reason phrase; for a code without one of its own, that of the `x00` code
-            /// of its class, as which it is to be understood (RFC 3261 §8.1.3.2).
+            /// of its class, as which it must be treated (RFC 3261 §8.1.3.2).
             pub const fn reason_phrase(self) -> &'static str {
                 match self.0 {
                     $($code => $phrase,)+

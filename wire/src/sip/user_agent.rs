@@ -7,13 +7,13 @@ use super::grammar::{is_lws_byte, is_token_byte, quoted_string_end};
 pub struct Product<'a> {
     /// The part before the slash.
     pub name: &'a str,
-    /// The part behind the slash, if there is one.
+    /// The part after the slash, if present.
     pub version: Option<&'a str>,
 }
 
-/// Iterates the products of a User-Agent or Server value.
+/// Iterates over the products of a User-Agent or Server value.
 ///
-/// Comments are skipped, and so is other text that is no product: real values contain both.
+/// Comments are skipped, and so is other text: real values contain both.
 pub fn products(value: &str) -> Products<'_> {
     Products { rest: value }
 }
@@ -48,7 +48,7 @@ impl<'a> Iterator for Products<'a> {
                     }
                 }
             };
-            // Each of the three ends behind an ASCII byte or at the end, thus between characters.
+            // Each of the three ends after an ASCII byte or at the end, thus between characters.
             self.rest = self.rest.get(skipped..).unwrap_or("");
         }
     }
@@ -63,7 +63,7 @@ fn parse_product(word: &str) -> Option<Product<'_>> {
     (is_token(name) && version.is_none_or(is_token)).then_some(Product { name, version })
 }
 
-/// The index just behind a comment, which may nest; the length if it never closes.
+/// The index after a comment, which may nest; the length if it never closes.
 fn comment_end(bytes: &[u8]) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;

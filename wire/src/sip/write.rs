@@ -1,4 +1,4 @@
-//! Writing header fields so that nothing in a value can become a header field of its own.
+//! Writing header fields so that no value can introduce another header field.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use super::grammar::is_token;
 
 /// Header lines in the order pushed, each ended with CRLF.
 ///
-/// Every line in it is exactly one header field: a value that holds a line end is refused, and a
-/// received field is copied only as the [`FieldLine`] that the parser found.
+/// Every line in it is exactly one header field: a value that contains a line end is refused, and a
+/// received field is copied only as a [`FieldLine`] found by the parser.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderBlock {
     bytes: Vec<u8>,
 }
 
-/// Why a header field or value was not written. What was there before is unchanged.
+/// Why a header field or value was not written. The block is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InjectionError {
-    /// The name is no token.
+    /// The name is not a token.
     Name,
-    /// The value holds CR, LF or NUL.
+    /// The value contains CR, LF or NUL.
     Value,
-    /// The agent of a Warning is no host, optionally with a port, and no token.
+    /// The agent of a Warning is neither a host, optionally with a port, nor a token.
     WarnAgent,
 }
 
@@ -31,7 +31,7 @@ impl HeaderBlock {
         Self::default()
     }
 
-    /// An empty block with room for so many bytes.
+    /// An empty block with this capacity.
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
@@ -53,7 +53,7 @@ impl HeaderBlock {
         Ok(())
     }
 
-    /// Copies a received header field with its folds. Only a line end of a bare LF is completed.
+    /// Copies a received header field with its folds. Only a bare LF at its end becomes CRLF.
     pub fn push_line(&mut self, field: &FieldLine<'_>) {
         let line = field.line();
         let content = line.strip_suffix(b"\n").unwrap_or(line);
@@ -67,14 +67,14 @@ impl HeaderBlock {
         &self.bytes
     }
 
-    /// The lines, handed over without a copy.
+    /// The lines, without a copy.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }
 
-/// The value of a Warning header field with the miscellaneous code: `399 agent "text"`
-/// (RFC 3261 §20.43). `agent` is the own host or a pseudonym.
+/// The value of a Warning header field with the miscellaneous code: `399 agent "text"` (RFC 3261
+/// §20.43). `agent` is our own host or a pseudonym.
 pub fn warning_value(agent: &str, text: &str) -> Result<String, InjectionError> {
     let is_agent_byte = |byte: u8| {
         byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b',' | b';' | b'<' | b'>')

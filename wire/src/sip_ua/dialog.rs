@@ -1,5 +1,4 @@
-//! Dialogs (RFC 3261 §12): what requests inside of them are made of, and which received ones belong
-//! to them.
+//! Dialogs (RFC 3261 §12): building requests inside them, and matching received ones.
 
 use bytes::Bytes;
 
@@ -7,7 +6,7 @@ use super::session_timer::allows;
 use super::text::cseq as cseq_of;
 use crate::sip::{HeaderName, MAX_URI_BYTES, Message, NameAddr, StatusCode, Uri};
 
-/// Longest tag of a peer. Real ones have some dozens of bytes.
+/// Maximum length of a peer's tag. Real ones have some dozens of bytes.
 pub const MAX_TAG_BYTES: usize = 256;
 
 /// A request inside a dialog. The host adds Via, Max-Forwards and Content-Length.
@@ -27,17 +26,17 @@ pub struct InDialogRequest {
     pub from_tag: String,
     /// To without its tag.
     pub to: String,
-    /// The peer's tag; empty where the peer gave none.
+    /// The peer's tag; empty if it gave none.
     pub to_tag: String,
     /// CSeq number; that of the INVITE for an ACK.
     pub cseq: u32,
     /// Further header lines, each ended by CRLF.
     pub headers: Vec<u8>,
-    /// The body; Content-Type is among the header lines. Empty but in an INVITE.
+    /// The body; Content-Type is among the header lines. Empty except in an INVITE.
     pub body: Bytes,
 }
 
-/// Where a request inside a dialog goes (RFC 3261 §12.2.1.1).
+/// Routing of a request inside a dialog (RFC 3261 §12.2.1.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routing {
     /// The Request-URI.
@@ -49,7 +48,7 @@ pub struct Routing {
 }
 
 impl InDialogRequest {
-    /// Where it goes. `None`: the route set cannot be read.
+    /// Its routing. `None`: the route set cannot be parsed.
     pub fn routing(&self) -> Option<Routing> {
         let Some((first, rest)) = self.route_set.split_first() else {
             return Some(Routing {
@@ -62,7 +61,7 @@ impl InDialogRequest {
         let is_loose = Uri::parse(&next_hop).ok()?.param("lr").is_some();
         let (request_uri, routes) = match is_loose {
             true => (self.target.clone(), self.route_set.clone()),
-            // A strict router takes its own address for that of the request, which comes last.
+            // A strict router expects its own address as the Request-URI; the target comes last.
             false => {
                 let target = format!("<{}>", self.target);
                 let routes = rest.iter().cloned().chain([target]);
@@ -76,8 +75,8 @@ impl InDialogRequest {
         })
     }
 
-    /// Request-URI, URI of the next hop, and all further header lines with the Route among them.
-    /// `None`: the route set cannot be read.
+    /// Request-URI, URI of the next hop, and all further header lines including Route. `None`: the
+    /// route set cannot be parsed.
     pub fn routed(&self) -> Option<(String, String, Vec<u8>)> {
         let routing = self.routing()?;
         let mut headers = Vec::new();
@@ -89,27 +88,27 @@ impl InDialogRequest {
     }
 }
 
-/// A message that a dialog cannot be made from.
+/// A message that cannot create a dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedDialog;
 
-/// What a message says about its author's end of the dialog.
+/// The author's end of the dialog, from a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Empty if there is none (RFC 2543).
     pub tag: String,
     /// URI of the Contact.
     pub target: Option<String>,
-    /// What its Allow says of UPDATE.
+    /// Whether its Allow has UPDATE.
     allows_update: Option<bool>,
     /// URIs of Record-Route, each in `<>`, in the order of the message.
     record_route: Vec<String>,
-    /// Whether all of this is as a dialog needs it. If not, what is there still tells where an ACK
-    /// and a BYE may go.
+    /// Whether all of this is valid for a dialog. If not, the rest still determines where an ACK
+    /// and a BYE may be sent.
     pub makes_dialog: bool,
 }
 
-/// The INVITE by which we begin a dialog.
+/// The INVITE with which we begin a dialog.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnInvite<'a> {
     /// Call-ID.
@@ -136,7 +135,7 @@ pub struct Dialog {
     remote_tag: String,
     target: String,
     route_set: Vec<String>,
-    /// CSeq of the INVITE that made the dialog, which each of its ACKs repeats.
+    /// CSeq of the INVITE that created the dialog, which each of its ACKs repeats.
     invite_cseq: u32,
     /// CSeq of our last request.
     local_cseq: u32,
@@ -144,24 +143,24 @@ pub struct Dialog {
     remote_cseq: Option<u32>,
     /// CSeq of the peer's last INVITE, which its ACK repeats.
     remote_invite: Option<u32>,
-    /// What the peer's Allow says of UPDATE.
+    /// Whether the peer's Allow has UPDATE.
     allows_update: Option<bool>,
     /// CSeq of a re-INVITE of ours that has no final response yet.
     pending_invite: Option<u32>,
     has_hung_up: bool,
 }
 
-/// Why a request is not for this dialog now.
+/// Why a request is not acceptable in this dialog now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAcceptable {
     /// It is for another dialog: 481.
     NoDialog,
-    /// It comes after a later one: 500 (RFC 3261 §12.2.2).
+    /// It is older than a previous one: 500 (RFC 3261 §12.2.2).
     OutOfOrder,
 }
 
 impl NotAcceptable {
-    /// The status that the request is answered with.
+    /// The status for the answer.
     pub fn code(self) -> StatusCode {
         match self {
             NotAcceptable::NoDialog => StatusCode::CALL_TRANSACTION_DOES_NOT_EXIST,
@@ -190,7 +189,7 @@ impl Peer {
         }
     }
 
-    /// What this callee is remembered by. A tag that is longer than any real one is not kept whole.
+    /// The key by which this callee is remembered. An unrealistically long tag is truncated.
     pub fn key(&self) -> &str {
         let mut end = self.tag.len().min(MAX_TAG_BYTES);
         while !self.tag.is_char_boundary(end) {
@@ -201,7 +200,7 @@ impl Peer {
 }
 
 impl Dialog {
-    /// The dialog that an INVITE of ours will make.
+    /// The dialog that an INVITE of ours will create.
     pub fn of_caller(invite: &OwnInvite<'_>) -> Self {
         Dialog {
             call_id: invite.call_id.to_owned(),
@@ -221,10 +220,11 @@ impl Dialog {
         }
     }
 
-    /// The dialog that our 2xx to this INVITE makes.
-    /// `local_cseq`: one less than that of our first request.
+    /// The dialog that our 2xx to this INVITE creates. `local_cseq`: one less than that of our
+    /// first request.
     ///
     /// # Errors
+    ///
     /// [`MalformedDialog`].
     pub fn of_callee(
         invite: &Message,
@@ -256,7 +256,7 @@ impl Dialog {
         })
     }
 
-    /// Takes up the peer that answered our INVITE (RFC 3261 §12.1.2).
+    /// Adopts the peer that answered our INVITE (RFC 3261 §12.1.2).
     pub fn establish(&mut self, peer: &Peer) {
         self.remote_tag.clone_from(&peer.tag);
         self.allows_update = peer.allows_update;
@@ -301,22 +301,22 @@ impl Dialog {
         self.has_hung_up
     }
 
-    /// CSeq of the INVITE that made the dialog.
+    /// CSeq of the INVITE that created the dialog.
     pub fn invite_cseq(&self) -> u32 {
         self.invite_cseq
     }
 
-    /// What the peer's Allow says of UPDATE; `None`: there was none.
+    /// Whether the peer's Allow has UPDATE; `None`: there was no Allow.
     pub fn allows_update(&self) -> Option<bool> {
         self.allows_update
     }
 
-    /// The ACK to the 2xx to our first INVITE, as often as that is repeated.
+    /// The ACK for the 2xx to our first INVITE, for each retransmission of it.
     pub fn ack(&self) -> InDialogRequest {
         self.ack_to(self.invite_cseq)
     }
 
-    /// The ACK to a 2xx to our INVITE or re-INVITE with this CSeq.
+    /// The ACK for a 2xx to our INVITE or re-INVITE with this CSeq.
     pub fn ack_to(&self, invite_cseq: u32) -> InDialogRequest {
         self.with_cseq("ACK", invite_cseq)
     }
@@ -327,12 +327,12 @@ impl Dialog {
         self.with_cseq(method, self.local_cseq)
     }
 
-    /// A request of ours went out once more with this CSeq, as with an answer to a challenge.
+    /// A request of ours was sent again with this CSeq, for instance with an answer to a challenge.
     pub fn sent(&mut self, cseq: u32) {
         self.local_cseq = self.local_cseq.max(cseq);
     }
 
-    /// The BYE. `code` says why, as a SIP response would.
+    /// The BYE. `code` gives the reason, as a SIP response code.
     pub fn bye(&mut self, code: StatusCode) -> InDialogRequest {
         let (number, phrase) = (code.as_u16(), code.reason_phrase());
         let reason = format!("Reason: SIP;cause={number};text=\"{phrase}\"\r\n");
@@ -358,14 +358,14 @@ impl Dialog {
         invite
     }
 
-    /// Whether a re-INVITE of ours is on its way: no other may be sent or accepted meanwhile (RFC
-    /// 3261 §14).
+    /// Whether a re-INVITE of ours is pending: no other may be sent or accepted meanwhile (RFC 3261
+    /// §14).
     pub fn is_inviting(&self) -> bool {
         self.pending_invite.is_some()
     }
 
-    /// The final response to a re-INVITE of ours. False: it is to another one, or has been here
-    /// before.
+    /// The final response to a re-INVITE of ours. False: it is for another one, or a
+    /// retransmission.
     pub fn end_invite(&mut self, cseq: u32) -> bool {
         let is_pending = self.pending_invite == Some(cseq);
         if is_pending {
@@ -374,8 +374,8 @@ impl Dialog {
         is_pending
     }
 
-    /// The ACK to a 2xx to the re-INVITE with this CSeq. `None`: there is no such dialog, or never
-    /// was such a re-INVITE.
+    /// The ACK for a 2xx to the re-INVITE with this CSeq. `None`: there is no such dialog, or there
+    /// never was such a re-INVITE.
     pub fn ack_again(&self, response: &Message) -> Option<InDialogRequest> {
         let cseq = cseq(response).filter(|&cseq| cseq <= self.local_cseq)?;
         let is_peer = tag(response, HeaderName::To).ok()? == self.remote_tag;
@@ -398,7 +398,7 @@ impl Dialog {
         }
     }
 
-    /// Whether this request is for the dialog, and not older than one before it. An ACK or CANCEL
+    /// Whether this request is for the dialog, and not older than a previous one. An ACK or CANCEL
     /// repeats a CSeq.
     pub fn accept(&mut self, request: &Message) -> Result<(), NotAcceptable> {
         let is_ours = || -> Result<bool, MalformedDialog> {
@@ -426,7 +426,7 @@ impl Dialog {
         Ok(())
     }
 
-    /// Takes up the new Contact of a re-INVITE or UPDATE, or of the 2xx to one of ours (RFC 3261
+    /// Adopts the new Contact of a re-INVITE or UPDATE, or of the 2xx to one of ours (RFC 3261
     /// §12.2).
     pub fn refresh_target(&mut self, message: &Message) {
         if let Ok(Some(target)) = contact(message) {
@@ -440,7 +440,7 @@ fn call_id(message: &Message) -> Result<&str, MalformedDialog> {
     field.text().map_err(|_| MalformedDialog)
 }
 
-/// Empty where the field has none (RFC 2543).
+/// Empty if the field has none (RFC 2543).
 fn tag(message: &Message, name: HeaderName) -> Result<String, MalformedDialog> {
     let tag = message.address(name, |address| {
         let tag = address.parameter("tag").and_then(|tag| tag.raw_value);
@@ -457,7 +457,8 @@ fn contact(message: &Message) -> Result<Option<String>, MalformedDialog> {
     }
 }
 
-/// A route set is of URIs, with their parameters and none of the header field's (RFC 3261 §12.1).
+/// A route set consists of URIs, with their parameters but not those of the header field (RFC 3261
+/// §12.1).
 fn record_route(message: &Message) -> Result<Vec<String>, MalformedDialog> {
     let routes = message.routes(HeaderName::RecordRoute);
     let routes = routes.map_err(|_| MalformedDialog)?.into_iter();
@@ -482,7 +483,7 @@ mod tests {
     use super::*;
     use crate::sip::MAX_ROUTES;
 
-    /// What they call some leg.
+    /// The name of some leg.
     const NAME: &str = "cpms-NAME";
 
     fn message(text: &str) -> Message {
@@ -520,7 +521,7 @@ mod tests {
             (bye.cseq, bye.headers.as_slice()),
             (2, &b"Reason: SIP;cause=200;text=\"OK\"\r\n"[..])
         );
-        // The INVITE's CSeq stays the ACK's.
+        // The ACK keeps the INVITE's CSeq.
         assert_eq!((dialog.update(Vec::new()).cseq, dialog.ack().cseq), (3, 1));
         let fork = Peer::of_response(&answer("b2"));
         let mut fork = dialog.forked(&fork);
@@ -569,7 +570,7 @@ mod tests {
             Err(NotAcceptable::NoDialog)
         );
         assert_eq!(dialog.accept(&request("BYE", 9, "a1")), Ok(()));
-        // The ACK of a re-INVITE has its number, and no longer that of the first.
+        // The ACK for a re-INVITE has its number, and no longer that of the first.
         assert_eq!(dialog.accept(&request("INVITE", 10, "a1")), Ok(()));
         assert_eq!(dialog.accept(&request("ACK", 10, "a1")), Ok(()));
         dialog.refresh_target(&request("UPDATE", 9, "a1"));
@@ -587,7 +588,7 @@ mod tests {
         assert!(long(MAX_TAG_BYTES, MAX_ROUTES).makes_dialog);
         assert!(!long(MAX_TAG_BYTES + 1, 0).makes_dialog);
         assert!(!long(1, MAX_ROUTES + 1).makes_dialog);
-        // What an ACK needs is there all the same, and what is kept of it has a bound.
+        // The data for an ACK is kept nevertheless, and its size is limited.
         assert_eq!(long(MAX_TAG_BYTES + 1, 0).tag.len(), MAX_TAG_BYTES + 1);
         assert_eq!(long(MAX_TAG_BYTES + 1, 0).key().len(), MAX_TAG_BYTES);
     }

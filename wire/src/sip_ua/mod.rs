@@ -1,5 +1,5 @@
-//! What two SIP user agents that have a dialog with each other do, whoever they are (RFC 3261 §12,
-//! RFC 4028). Without IO and clock.
+//! Common functions of two SIP user agents in a dialog (RFC 3261 §12, RFC 4028). Without IO and
+//! clock.
 
 mod dialog;
 mod session_timer;

@@ -4,20 +4,20 @@ use std::time::{Duration, Instant};
 
 use crate::sip::{HeaderName, Message, Parameters, StatusCode, option_tag};
 
-/// Smallest interval that is agreed to, in seconds (RFC 4028 §4).
+/// Minimum interval that is accepted, in seconds (RFC 4028 §4).
 pub const MIN_SESSION_EXPIRES_S: u32 = 90;
-/// Largest interval that is agreed to, in seconds; a peer's longer one is taken as this. A day.
+/// Maximum interval that is accepted, in seconds; a peer's longer one is reduced to this. A day.
 pub const MAX_SESSION_EXPIRES_S: u32 = 86_400;
-/// Most requests that try to refresh before one is answered 2xx or the session expires: each
-/// refusal is answered at once if it says so, and a peer must not keep us at that.
+/// Maximum number of refresh requests before one is answered 2xx or the session expires: a refusal
+/// may ask for an immediate retry, and a peer must not keep us busy with that.
 pub const MAX_REFRESHES: u8 = 8;
 
-/// Who refreshes, relative to the request that says so.
+/// The refresher, relative to the request that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresher {
     /// The sender of the request.
     Uac,
-    /// The one who answers it.
+    /// The receiver of the request.
     Uas,
 }
 
@@ -26,11 +26,11 @@ pub enum Refresher {
 pub struct SessionExpires {
     /// The interval in seconds.
     pub seconds: u32,
-    /// Who refreshes, where it says so.
+    /// The refresher, if named.
     pub refresher: Option<Refresher>,
 }
 
-/// A field whose value is not of RFC 4028 §4.
+/// A field whose value violates RFC 4028 §4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedSessionExpires;
 
@@ -78,7 +78,7 @@ fn leading_seconds(message: &Message, name: HeaderName) -> Option<u32> {
     delta_seconds(value.split([';', '(']).next()?.trim()).ok()
 }
 
-/// Whether the author knows session timers.
+/// Whether the author supports session timers.
 pub fn supports_timer(message: &Message) -> bool {
     [HeaderName::Supported, HeaderName::Require]
         .into_iter()
@@ -86,8 +86,7 @@ pub fn supports_timer(message: &Message) -> bool {
         .any(|field| option_tag::contains([field.unfolded_text().as_ref()], "timer"))
 }
 
-/// Whether the author takes requests of this method; `None`: it has no Allow that says so (RFC 3261
-/// §20.5).
+/// Whether the author accepts requests of this method; `None`: it has no Allow (RFC 3261 §20.5).
 pub fn allows(message: &Message, method: &str) -> Option<bool> {
     let mut fields = message.all(HeaderName::Allow).peekable();
     fields.peek()?;
@@ -97,7 +96,7 @@ pub fn allows(message: &Message, method: &str) -> Option<bool> {
     }))
 }
 
-/// A number too large for us is as good as for ever.
+/// A number that is too large for us means forever.
 fn delta_seconds(text: &str) -> Result<u32, MalformedSessionExpires> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(MalformedSessionExpires);
@@ -106,26 +105,26 @@ fn delta_seconds(text: &str) -> Result<u32, MalformedSessionExpires> {
 }
 
 /// How a dialog is refreshed (RFC 4028 §7.4): by UPDATE, which needs no session description, unless
-/// the peer does not take it.
+/// the peer does not support it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshMethod {
     /// An UPDATE without offer.
     Update,
-    /// A re-INVITE with the session description as it is.
+    /// A re-INVITE with the unchanged session description.
     Invite,
 }
 
-/// What the two sides have agreed on, and what matters for refreshes of ours.
+/// The agreement of the two sides, and data for our refreshes.
 #[derive(Clone, Copy, Debug)]
 pub struct Agreed {
     /// The interval in seconds.
     pub seconds: u32,
-    /// The shortest interval that is kept to, in seconds, at least 1 and at most
-    /// [`MAX_SESSION_EXPIRES_S`]; a shorter one of a peer is taken as this.
+    /// The shortest interval that is accepted, in seconds, from 1 to [`MAX_SESSION_EXPIRES_S`]; a
+    /// peer's shorter one is raised to this.
     pub shortest: u32,
-    /// Whether refreshing is our part.
+    /// Whether we are the refresher.
     pub we_refresh: bool,
-    /// What the peer's [Allow](allows) says of UPDATE.
+    /// Whether the peer's [Allow](allows) has UPDATE.
     pub allows_update: Option<bool>,
     /// Whether we made the Call-ID of the dialog.
     pub owns_call_id: bool,
@@ -151,28 +150,28 @@ pub struct SessionTimer {
     refreshed: Instant,
     next: Next,
     method: RefreshMethod,
-    /// Whether we made the Call-ID: of two that meet, the other one tries again first (RFC 3261
+    /// Whether we made the Call-ID: if two requests cross, the other side retries first (RFC 3261
     /// §14.1).
     owns_call_id: bool,
     /// The largest Min-SE of a 422, or 0.
     min_se: u32,
     /// Refreshes since the last one that was answered 2xx.
     tries: u8,
-    /// Whether a refusal that does not say what to do has been followed by a second try.
+    /// Whether a refusal without instructions has been followed by a second attempt.
     has_tried_again: bool,
 }
 
-/// The next refresh of ours.
+/// Our next refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
-    /// None: the peer refreshes, or nothing more can be done.
+    /// None: the peer refreshes, or nothing more is possible.
     None,
     At(Instant),
-    /// It has been sent, and its answer is awaited.
+    /// It has been sent, and waits for its answer.
     Sent,
 }
 
-/// What is due.
+/// The action that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Send a refresh.
@@ -182,7 +181,7 @@ pub enum Due {
 }
 
 impl SessionTimer {
-    /// One that runs from now on.
+    /// A timer that starts now.
     pub fn new(now: Instant, agreed: Agreed) -> Self {
         let mut timer = SessionTimer {
             interval: Duration::ZERO,
@@ -203,7 +202,7 @@ impl SessionTimer {
         timer
     }
 
-    /// Runs anew, with what the two sides have agreed on now.
+    /// Restarts, with the new agreement of the two sides.
     pub fn restart(&mut self, now: Instant, seconds: u32, we_refresh: bool) {
         let seconds = seconds.clamp(self.shortest, MAX_SESSION_EXPIRES_S);
         self.interval = Duration::from_secs(u64::from(seconds));
@@ -228,7 +227,7 @@ impl SessionTimer {
         };
     }
 
-    /// Whether refreshing is our part.
+    /// Whether we are the refresher.
     pub fn we_refresh(&self) -> bool {
         self.we_refresh
     }
@@ -243,12 +242,12 @@ impl SessionTimer {
         format!("{};refresher=uac", self.request_seconds())
     }
 
-    /// Min-SE of our next refresh: what a 422 has asked for (RFC 4028 §7.3).
+    /// Min-SE of our next refresh: the value of a 422 (RFC 4028 §7.3).
     pub fn request_min_se(&self) -> Option<u32> {
         (self.min_se > 0).then_some(self.min_se)
     }
 
-    /// When [`poll`](Self::poll) is wanted.
+    /// When to call [`poll`](Self::poll).
     pub fn deadline(&self) -> Instant {
         let ends_at = self.ends_at();
         match self.next {
@@ -257,14 +256,13 @@ impl SessionTimer {
         }
     }
 
-    /// When the session is given up, so that BYE comes before the peer thinks it expired (RFC 4028
-    /// §10).
+    /// When the session is given up, so that BYE precedes the expiry at the peer (RFC 4028 §10).
     fn ends_at(&self) -> Instant {
         let early = Duration::from_secs(32).min(self.interval / 3);
         self.refreshed + self.interval - early
     }
 
-    /// What is due by now.
+    /// The action that is now due.
     pub fn poll(&mut self, now: Instant) -> Option<Due> {
         if now >= self.ends_at() {
             return Some(Due::Expired);
@@ -279,7 +277,7 @@ impl SessionTimer {
         }
     }
 
-    /// Our refresh was answered 2xx. `None`: the peer wants no session timer any more (RFC 4028
+    /// Our refresh was answered 2xx. `None`: the peer no longer wants a session timer (RFC 4028
     /// §7.2).
     pub fn handle_success(mut self, now: Instant, response: &Message) -> Option<Self> {
         let agreed = SessionExpires::of(response).ok().flatten()?;
@@ -291,9 +289,9 @@ impl SessionTimer {
         Some(self)
     }
 
-    /// Our refresh was refused, or has had no answer. `response` where there is a real one;
-    /// `random` fills its argument. True: the dialog goes on, at least until it expires; another
-    /// try follows if it can be before that.
+    /// Our refresh was refused, or has had no answer. `response` if there is a real one; `random`
+    /// fills its argument. True: the dialog continues, at least until it expires; another attempt
+    /// follows if possible before that.
     pub fn handle_refusal(
         &mut self,
         now: Instant,
@@ -324,7 +322,7 @@ impl SessionTimer {
         true
     }
 
-    /// When to try again, where the refusal says so.
+    /// When to retry, if the refusal says so.
     fn as_told(
         &mut self,
         now: Instant,
@@ -358,8 +356,8 @@ impl SessionTimer {
     }
 }
 
-/// How long to wait after a 491 (RFC 3261 §14.1): in steps of 10 ms, 2.1 to 4 s for who made the
-/// Call-ID, and up to 2 s for the other.
+/// How long to wait after a 491 (RFC 3261 §14.1): in steps of 10 ms, 2.1 to 4 s for the owner of
+/// the Call-ID, and up to 2 s for the other.
 fn glare_wait(owns_call_id: bool, random: fn(&mut [u8])) -> Duration {
     let mut bytes = [0; 4];
     random(&mut bytes);
@@ -451,7 +449,7 @@ mod tests {
         );
         timer.refreshed(at(100));
         assert_eq!(timer.deadline(), at(190));
-        // The answer decides how it goes on.
+        // The answer decides how it continues.
         let agreed = |value: &str| {
             let mut timer = timer;
             assert_eq!(timer.poll(at(190)), REFRESH);
@@ -465,7 +463,7 @@ mod tests {
         assert_eq!(agreed("k: timer"), None);
     }
 
-    /// One that has sent its refresh after 900 of 1 800 s, which end at 1 768.
+    /// A timer that has sent its refresh after 900 of 1 800 s, which end at 1 768.
     fn refreshing(start: Instant, owns_call_id: bool) -> SessionTimer {
         let mut timer = SessionTimer::new(start, agreed(1800, true, None, owns_call_id));
         assert_eq!(timer.poll(start + Duration::from_secs(900)), REFRESH);
@@ -489,9 +487,9 @@ mod tests {
         assert_eq!(timer.poll(now), REFRESH);
         assert_eq!(timer.request_value(), "3600;refresher=uac");
         assert_eq!(timer.request_min_se(), Some(3600));
-        // Until it is answered 2xx, the interval in force is the old one.
+        // Until it is answered 2xx, the old interval is in force.
         assert_eq!(timer.deadline(), at(1768));
-        // One that asks for no more than it has had is like any other refusal.
+        // A 422 that asks for no more than before is like any other refusal.
         assert!(refused(&mut timer, now, 422, "Min-SE: 3600"));
         assert_eq!(timer.deadline(), now + Duration::from_millis(433_500));
 
@@ -505,7 +503,7 @@ mod tests {
             assert!(refused(&mut timer, now, code, "Retry-After: 60"));
             assert_eq!(timer.deadline(), at(961));
             assert_eq!(timer.poll(at(961)), REFRESH);
-            // Later than the session lives: nothing can be done but to wait for its end.
+            // After the session's expiry: it can only wait for its end.
             assert!(refused(&mut timer, at(962), code, "Retry-After: 3600"));
             assert_eq!(timer.poll(at(1767)), None);
             assert_eq!(timer.poll(at(1768)), Some(Due::Expired));
@@ -519,10 +517,10 @@ mod tests {
             let mut timer = refreshing(start, true);
             assert!(refused(&mut timer, now, code, lines));
             assert_eq!(timer.poll(now), RE_INVITE, "{code} {lines}");
-            // And so it stays.
+            // It stays like this.
             let mut timer = timer.handle_success(now, &with("x: 1800")).unwrap();
             assert_eq!(timer.poll(at(1801)), RE_INVITE);
-            // A peer that takes neither has a second try, like with any other refusal.
+            // A peer that supports neither gets a second attempt, as after any other refusal.
             assert!(refused(&mut timer, at(1801), 405, ""));
             assert!(timer.deadline() < at(901 + 1768) && timer.deadline() > at(1802));
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::sip::{HeaderName, Message};
 
-/// Number and method of CSeq. `None`: it has none, or one that is not of RFC 3261 §8.1.1.5.
+/// Number and method of CSeq. `None`: it is missing, or violates RFC 3261 §8.1.1.5.
 pub fn cseq(message: &Message) -> Option<(u32, &str)> {
     let value = message.first(HeaderName::CSeq)?.text().ok()?;
     let mut words = value.split_ascii_whitespace();

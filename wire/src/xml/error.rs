@@ -1,15 +1,15 @@
 use std::fmt;
 
-/// Why a document cannot be read as XML. It concerns this document alone.
+/// Why a document cannot be read as XML. It concerns only this document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum XmlError {
     /// Longer than the limit.
     TooLarge,
-    /// UTF-16, octets that are no UTF-8, or a declaration that names another encoding.
+    /// UTF-16, octets that are not UTF-8, or a declaration that names another encoding.
     NotUtf8,
-    /// Not well-formed (XML 1.0), or a prefix that no namespace is bound to.
+    /// Not well-formed (XML 1.0), or a prefix without a namespace.
     Malformed,
-    /// A document type declaration: entities come with it.
+    /// A document type declaration, which could define entities.
     DocumentType,
     /// A reference to an entity other than the five that XML itself defines.
     UndefinedEntity,

@@ -2,11 +2,11 @@ use std::ops::Range;
 
 use super::XmlError;
 
-/// Namespace declarations in scope at one place. A document has a handful; the limit keeps look-ups
-/// linear.
+/// Maximum number of namespace declarations in scope. A document has a handful; the limit keeps
+/// look-ups linear.
 pub const MAX_NAMESPACE_BINDINGS: usize = 32;
 
-/// Where a namespace lies in the texts of [`Namespaces`].
+/// The range of a namespace in the texts of [`Namespaces`].
 pub(super) type Place = Range<usize>;
 
 /// The namespace declarations in scope, innermost last (Namespaces in XML 1.0 §6).
@@ -14,7 +14,7 @@ pub(super) struct Namespaces {
     bindings: Vec<Binding>,
     /// That of the prefix `xml`, then prefix and namespace of each binding one after another.
     texts: String,
-    /// The default namespace in scope: nearly every element asks for it.
+    /// The default namespace in scope: nearly every element needs it.
     default: Place,
 }
 
@@ -35,7 +35,7 @@ impl Namespaces {
         }
     }
 
-    /// The texts, for places in them.
+    /// The texts that the ranges refer to.
     pub(super) fn texts(&self) -> &str {
         &self.texts
     }

@@ -10,20 +10,20 @@ use super::syntax::{
     unescape_value,
 };
 
-/// Attributes of one element. Few have more than three; the limit keeps the search for duplicates
-/// linear.
+/// Maximum number of attributes of one element. Few have more than three; the limit keeps the
+/// search for duplicates linear.
 pub const MAX_ATTRIBUTES: usize = 32;
 
-/// What [`scan`] accepts.
+/// Limits of [`scan`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Elements inside each other, the root included.
+    /// Nesting of elements, including the root.
     pub depth: usize,
     /// Length of the document in bytes.
     pub document_bytes: usize,
-    /// The document may be an element that was cut out of another document without the namespace
-    /// declarations around it, as XCAP does (RFC 4825 §7.10). A prefix that is not bound then
-    /// stands for no namespace.
+    /// The document may be an element extracted from another document without the enclosing
+    /// namespace declarations, as XCAP does (RFC 4825 §7.10). An unbound prefix then means no
+    /// namespace.
     pub fragment: bool,
 }
 
@@ -36,25 +36,27 @@ pub struct Name<'a> {
     pub local: &'a str,
 }
 
-/// What the elements and texts of a document are told to. An error ends the scan.
+/// Receives the elements and texts of a document. An error ends the scan.
 pub trait Visitor {
-    /// What the visitor fails with.
+    /// The error of the visitor.
     type Error: From<XmlError>;
 
     /// An element begins.
     ///
     /// # Errors
-    /// Whatever the visitor refuses.
+    ///
+    /// Any reason for which the visitor rejects it.
     fn start(&mut self, name: Name<'_>, attributes: &Attributes<'_>) -> Result<(), Self::Error>;
 
-    /// Text of the innermost open element, in as many pieces as it comes; references are resolved
-    /// and each line end is a line feed.
+    /// Text of the innermost open element, possibly in several pieces; references are resolved and
+    /// each line end is a line feed.
     fn text(&mut self, text: &str);
 
     /// The innermost open element ends.
     ///
     /// # Errors
-    /// Whatever the visitor refuses.
+    ///
+    /// Any reason for which the visitor rejects it.
     fn end(&mut self) -> Result<(), Self::Error>;
 }
 
@@ -68,15 +70,15 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// The value of an attribute without namespace, references resolved and white space turned into
-    /// spaces.
+    /// The value of an attribute without namespace, with references resolved and white space
+    /// replaced by spaces.
     pub fn get(&self, local: &str) -> Option<&'a str> {
         let mut spans = self.spans.iter();
         let span = spans.find(|span| &self.raw[span.name.clone()] == local)?;
         Some(self.value(span))
     }
 
-    /// All attributes but namespace declarations: name and value, as [`get`](Self::get) gives it.
+    /// All attributes except namespace declarations: name and value, as in [`get`](Self::get).
     pub fn iter(&self) -> impl Iterator<Item = (Name<'a>, &'a str)> + '_ {
         let spans = self.spans.iter().filter(|span| !span.is_declaration);
         spans.map(|span| {
@@ -106,7 +108,7 @@ struct AttributeSpan {
     name: Range<usize>,
     /// Length of the prefix of the name with its colon, or 0.
     prefix_bytes: usize,
-    /// In the tag if it stands for itself, else unescaped in the values.
+    /// In the tag if it needs no unescaping, else unescaped in the values.
     value: Range<usize>,
     is_plain: bool,
     /// It declares a namespace.
@@ -157,7 +159,7 @@ struct Scanner {
     depth: usize,
     seen_root: bool,
     namespaces: Namespaces,
-    /// The attributes of one tag, and the text at hand; kept for their memory.
+    /// The attributes of one tag, and the current text; kept to reuse their memory.
     spans: Vec<AttributeSpan>,
     values: String,
     lines: String,
@@ -195,7 +197,7 @@ impl Scanner {
         }
         let any_prefixed = self.attributes(attributes)?;
         if any_prefixed {
-            // Only now, as the declarations may stand anywhere in the tag.
+            // Only now, since the declarations may be anywhere in the tag.
             self.resolve_prefixed(attributes)?;
         }
         let namespace = self.resolve(name.prefix)?;
@@ -215,7 +217,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// Checks the attributes of a tag, keeps where they lie and brings its namespace declarations
+    /// Checks the attributes of a tag, stores their locations and brings its namespace declarations
     /// into scope. True if an attribute is in a namespace.
     fn attributes(&mut self, raw: &str) -> Result<bool, XmlError> {
         let mut any_prefixed = false;
@@ -234,7 +236,7 @@ impl Scanner {
             }
             let span = match value.is_plain {
                 true => place_in(raw, value.raw),
-                // Even if nobody wants the value: the document must be well-formed.
+                // Even if nobody needs the value: the document must be well-formed.
                 false => {
                     let start = self.values.len();
                     unescape_value(value, &mut self.values)?;
@@ -266,8 +268,8 @@ impl Scanner {
         Ok(any_prefixed)
     }
 
-    /// Each prefix must be bound, and two prefixes of one namespace must not give one attribute
-    /// twice (Namespaces in XML 1.0 §6.3).
+    /// Each prefix must be bound, and two prefixes of one namespace must not repeat an attribute
+    /// (Namespaces in XML 1.0 §6.3).
     fn resolve_prefixed(&mut self, raw: &str) -> Result<(), XmlError> {
         for place in 0..self.spans.len() {
             let (before, from) = self.spans.split_at_mut(place);
@@ -316,7 +318,7 @@ impl Scanner {
                 _ => Err(XmlError::Malformed),
             };
         }
-        // The bytes first: setting up a search for the string costs more than most texts are long.
+        // Bytes first: setting up a string search costs more than scanning most texts.
         if text.bytes().any(|byte| matches!(byte, b']' | b'\r')) {
             if text.contains("]]>") {
                 return Err(XmlError::Malformed);
@@ -356,7 +358,7 @@ impl Scanner {
     }
 }
 
-/// Where a part of a text, which it must be, lies in it.
+/// The range of a part within the text that contains it.
 fn place_in(whole: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr().addr() - whole.as_ptr().addr();
     start..start + part.len()
@@ -368,7 +370,7 @@ mod tests {
     use super::XmlError::*;
     use super::*;
 
-    /// Writes down what it is told.
+    /// Records its calls.
     #[derive(Default)]
     struct Trace(String);
 

@@ -1,20 +1,20 @@
-//! The parts of XML syntax that do not depend on what elements mean: encoding, names, attributes,
-//! references, line ends.
+//! The parts of XML syntax that do not depend on the meaning of elements: encoding, names,
+//! attributes, references, line ends.
 
 use quick_xml::errors::{Error, SyntaxError};
 use quick_xml::events::BytesDecl;
 
 use super::XmlError;
 
-/// The document as text without byte order mark, and without the control characters that XML 1.0
-/// §2.2 leaves out.
+/// The document as text without byte order mark; control characters that XML 1.0 §2.2 excludes are
+/// an error.
 pub(super) fn decode(document: &[u8]) -> Result<&str, XmlError> {
-    // UTF-16 without a mark is valid UTF-8 full of NULs: better called what it is.
+    // UTF-16 without a mark is valid UTF-8 full of NULs: report it as UTF-16.
     if matches!(document, [0, ..] | [_, 0, ..]) {
         return Err(XmlError::NotUtf8);
     }
     let text = std::str::from_utf8(document).map_err(|_| XmlError::NotUtf8)?;
-    // Folded chunk by chunk rather than searched for: the compiler turns that into vector code.
+    // Folded chunk by chunk rather than searched: the compiler vectorises this.
     let is_control = |b: u8| b < 0x20 && !matches!(b, b'\t' | b'\r' | b'\n');
     if document
         .chunks(256)
@@ -56,11 +56,11 @@ pub(super) struct QualifiedName<'a> {
     pub(super) local: &'a str,
 }
 
-/// An attribute value as it stands between the quotes.
+/// An attribute value as written between the quotes.
 #[derive(Clone, Copy)]
 pub(super) struct Value<'a> {
     pub(super) raw: &'a str,
-    /// It stands for itself: no reference in it, and no white space but spaces.
+    /// It needs no unescaping: it has no reference, and no white space except spaces.
     pub(super) is_plain: bool,
 }
 
@@ -69,8 +69,8 @@ const NAME: u8 = 2;
 const ESCAPE: u8 = 4;
 const LESS_THAN: u8 = 8;
 
-/// What each byte can be. Beyond ASCII everything passes in a name: such a name is never one that
-/// matters here, and so a name cannot end inside of a UTF-8 sequence.
+/// The possible kinds of each byte. Beyond ASCII everything is allowed in a name: such a name is
+/// never significant here, and so a name cannot end inside a UTF-8 sequence.
 const BYTE_KINDS: [u8; 256] = {
     let mut kinds = [0; 256];
     let mut byte = 0;
@@ -92,7 +92,7 @@ fn kind(byte: u8) -> u8 {
     BYTE_KINDS[usize::from(byte)]
 }
 
-/// Takes a name without colon off.
+/// Takes a name without colon.
 fn take_ncname(text: &str) -> Result<(&str, &str), XmlError> {
     let bytes = text.as_bytes();
     if bytes.first().is_none_or(|&b| kind(b) & NAME_START == 0) {
@@ -128,8 +128,8 @@ pub(super) fn take_name(text: &str) -> Result<(QualifiedName<'_>, &str), XmlErro
     ))
 }
 
-/// Takes the first attribute off: name, value, and the rest, which is empty or was separated by
-/// white space.
+/// Takes the first attribute: name, value, and the rest, which is empty or was separated by white
+/// space.
 pub(super) fn take_attribute(text: &str) -> Result<(QualifiedName<'_>, Value<'_>, &str), XmlError> {
     const MALFORMED: XmlError = XmlError::Malformed;
     let (name, rest) = take_name(text)?;
@@ -164,7 +164,7 @@ pub(super) fn take_attribute(text: &str) -> Result<(QualifiedName<'_>, Value<'_>
     ))
 }
 
-/// Appends an attribute value: references resolved, white space turned into spaces (XML 1.0
+/// Appends an attribute value, with references resolved and white space replaced by spaces (XML 1.0
 /// §3.3.3).
 pub(super) fn unescape_value(value: Value<'_>, to: &mut String) -> Result<(), XmlError> {
     let mut rest = value.raw;
@@ -181,7 +181,7 @@ pub(super) fn unescape_value(value: Value<'_>, to: &mut String) -> Result<(), Xm
             tail
         } else {
             to.push(' ');
-            // A line end is one character, however it is written (XML 1.0 §2.11).
+            // A line end is one character, in any form (XML 1.0 §2.11).
             if rest[at..].starts_with("\r\n") {
                 &tail[1..]
             } else {
@@ -204,7 +204,7 @@ pub(super) fn push_lines(text: &str, to: &mut String) {
     to.push_str(rest);
 }
 
-/// The character that `&reference;` stands for (XML 1.0 §4.1, §4.6).
+/// The character denoted by `&reference;` (XML 1.0 §4.1, §4.6).
 pub(super) fn resolve_reference(reference: &str) -> Result<char, XmlError> {
     let Some(number) = reference.strip_prefix('#') else {
         return match reference {
@@ -223,7 +223,7 @@ pub(super) fn resolve_reference(reference: &str) -> Result<char, XmlError> {
         Some(digits) => (digits, 16),
         None => (number, 10),
     };
-    // `from_str_radix` takes a sign, XML does not.
+    // `from_str_radix` accepts a sign, XML does not.
     let is_number = digits.bytes().all(|b| char::from(b).is_digit(radix));
     let code = u32::from_str_radix(digits, radix)
         .ok()

@@ -118,15 +118,15 @@ impl Exit {
     /// What it means, for people.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
-            Self::Done => "done: the message is sent, or the receiver has what it waited for",
+            Self::Done => "success: the message is sent, or all requested messages are received",
             Self::Local => "a file, an address or a socket of this machine",
-            Self::Usage => "arguments that make no sense",
-            Self::Refused => "the server or the recipient said no",
+            Self::Usage => "invalid arguments",
+            Self::Refused => "the server or the recipient refused",
             Self::NoAnswer => "nobody answered in time",
             Self::Unreachable => "the server cannot be reached",
-            Self::Certificate => "the certificate of the other end does not fit",
+            Self::Certificate => "the certificate of the peer is not valid",
             Self::Transfer => "the transfer over MSRP failed",
-            Self::WrongAnswer => "the other end broke the protocol",
+            Self::WrongAnswer => "the peer violated the protocol",
             Self::Unauthenticated => "a password is missing or wrong",
             Self::Different => "match: not the same message",
             Self::Partly => "sent, but some recipients have failed",

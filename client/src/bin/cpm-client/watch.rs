@@ -22,6 +22,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the recipients are looked at once the sender is done.
 const AFTERWARDS: Duration = Duration::from_secs(60);
+/// How many questions in a row may stay without an answer: a datagram gets lost, a busy proxy is
+/// late.
+const MAX_UNANSWERED: u32 = 3;
 /// Largest answer: a session with 10 000 legs.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
@@ -46,7 +49,8 @@ pub(crate) struct Leg {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WatchError {
     words: String,
-    advice: &'static str,
+    /// Whether it was answered, with an error.
+    refused: bool,
 }
 
 /// Nobody, or somebody else, answers there.
@@ -57,7 +61,11 @@ const WANTS_MODULE: &str = "jsonrpcs is there, but does not serve this command: 
 
 impl From<WatchError> for Problem {
     fn from(error: WatchError) -> Self {
-        Self::local(format!("--watch: {}", error.words)).advise(error.advice)
+        let advice = match error.refused {
+            true => WANTS_MODULE,
+            false => WANTS_JSONRPCS,
+        };
+        Self::local(format!("--watch: {}", error.words)).advise(advice)
     }
 }
 
@@ -83,9 +91,10 @@ impl Watch {
         let thread = thread::spawn(move || {
             let mut bars: HashMap<String, Bar> = HashMap::new();
             let mut last: Vec<Leg> = Vec::new();
-            let mut until: Option<Instant> = None;
+            let mut sender_done: Option<Instant> = None;
             let mut session: Option<String> = None;
             let mut error: Option<WatchError> = None;
+            let mut unanswered = 0;
             loop {
                 if session.is_none() {
                     match find_session(&way, &names) {
@@ -94,18 +103,27 @@ impl Watch {
                         Err(failed) => error = Some(failed),
                     }
                 }
-                if let Some(id) = &session {
-                    match way.ask("cpm.session", &[id]) {
+                let mut over = match &session {
+                    Some(id) => match way.ask("cpm.session", &[id]) {
                         Ok(answer) => {
+                            unanswered = 0;
                             last = legs(&answer);
                             draw(&report, &mut bars, &last);
+                            !last.is_empty() && last.iter().all(Leg::is_final)
                         }
-                        // It is over. How it went on after the last answer, nobody tells.
-                        Err(_) => until = Some(Instant::now()),
-                    }
-                }
-                let done = !last.is_empty() && last.iter().all(Leg::is_final);
-                if done || until.is_some_and(|until| until <= Instant::now()) {
+                        // The proxy no longer knows it: what came of it since, nobody tells.
+                        Err(failed) if failed.refused => true,
+                        Err(failed) => {
+                            error = Some(failed);
+                            unanswered += 1;
+                            unanswered == MAX_UNANSWERED
+                        }
+                    },
+                    // Looked for once more after the sender was done, and not there.
+                    None => sender_done.is_some(),
+                };
+                over |= sender_done.is_some_and(|since| since.elapsed() >= AFTERWARDS);
+                if over {
                     bars.values().for_each(Bar::finish);
                     return match error {
                         Some(error) if last.is_empty() => Err(error),
@@ -114,14 +132,7 @@ impl Watch {
                 }
                 match stopped.recv_timeout(ASK_AGAIN) {
                     Err(RecvTimeoutError::Timeout) => {}
-                    Ok(()) => {
-                        let wait = if session.is_some() {
-                            AFTERWARDS
-                        } else {
-                            Duration::ZERO
-                        };
-                        until = Some(Instant::now() + wait);
-                    }
+                    Ok(()) => sender_done = Some(Instant::now()),
                     // Told to stop before: now only time passes.
                     Err(RecvTimeoutError::Disconnected) => thread::sleep(ASK_AGAIN),
                 }
@@ -305,7 +316,7 @@ impl Way {
                 .unwrap_or("refused");
             return Err(WatchError {
                 words: format!("{method}: {words}"),
-                advice: WANTS_MODULE,
+                refused: true,
             });
         }
         Ok(answer
@@ -318,7 +329,7 @@ impl Way {
 fn unanswered(words: impl Into<String>) -> WatchError {
     WatchError {
         words: words.into(),
-        advice: WANTS_JSONRPCS,
+        refused: false,
     }
 }
 
@@ -378,6 +389,7 @@ fn ask_unix(path: &PathBuf, request: &str) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::ProgressKind;
 
     #[test]
     fn legs_are_found_however_they_are_nested() {
@@ -399,6 +411,42 @@ mod tests {
             assert_eq!(legs[2].standing(), "failed (486)");
         }
         assert_eq!(legs(&json!("nothing")), []);
+    }
+
+    #[test]
+    fn a_sender_who_was_quick_still_sees_its_recipients() {
+        let server = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        let url = format!("udp:{}", server.local_addr().expect("it is bound"));
+        let states = ["proceeding", "", "sending", "delivered"];
+        let proxy = thread::spawn(move || {
+            let mut buffer = [0; 2_000];
+            let mut states = states.into_iter();
+            loop {
+                let (length, from) = server.recv_from(&mut buffer).expect("it is asked");
+                let request: Value =
+                    serde_json::from_slice(&buffer[..length]).expect("it is JSON-RPC");
+                let result = match request["method"].as_str() {
+                    Some("cpm.sessions") => json!([{ "id": "s1", "call_id": "mine" }]),
+                    _ => match states.next().expect("nobody asks once all is over") {
+                        // An answer that gets lost.
+                        "" => continue,
+                        state => json!({ "legs": [{ "uri": "sip:a", "state": state }] }),
+                    },
+                };
+                let answer = json!({ "jsonrpc": "2.0", "id": 1, "result": result }).to_string();
+                server.send_to(answer.as_bytes(), from).expect("it is sent");
+                if states.len() == 0 {
+                    return;
+                }
+            }
+        });
+        let names = vec!["mine".to_owned()];
+        let watch = Watch::start(&url, names, Report::new(false, ProgressKind::None))
+            .expect("a way to ask");
+        let legs = watch.finish().expect("it was answered");
+        assert_eq!(legs.len(), 1);
+        assert_eq!(legs[0].state, "delivered");
+        proxy.join().expect("all was asked");
     }
 
     #[test]

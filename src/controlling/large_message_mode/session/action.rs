@@ -1,4 +1,4 @@
-//! What a session wants done.
+//! Actions of a session.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use crate::msrp_control::{LegNumber, RelayCommand, Side};
 use crate::sip::StatusCode;
 use crate::sip_ua::InDialogRequest;
 
-/// Names a transaction in which a reply of ours is due; the numbers are the caller's.
+/// Identifies a transaction in which a reply of ours is due; the numbers are the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionKey(pub u64);
 
@@ -17,7 +17,7 @@ pub struct TransactionKey(pub u64);
 pub struct SessionReply {
     /// The transaction.
     pub transaction: TransactionKey,
-    /// Status code; the usual phrase goes with it.
+    /// Status code, sent with its usual phrase.
     pub code: StatusCode,
     /// Our tag, the same in each reply to the INVITE.
     pub to_tag: String,
@@ -27,38 +27,37 @@ pub struct SessionReply {
     pub body: Bytes,
 }
 
-/// What the caller has to do, in this order.
+/// An action for the caller, to be carried out in order.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Send an INVITE, without ACK to its 2xx by the transaction layer.
+    /// Send an INVITE, without ACK for its 2xx by the transaction layer.
     Invite(Box<InviteRequest>),
-    /// Cancel the INVITE of this leg. A provisional response has come.
+    /// Cancel the INVITE of this leg. A provisional response has arrived.
     Cancel(LegNumber),
 
-    /// Send an ACK, or the BYE to another callee of a forked INVITE: what becomes of it does not
-    /// matter.
+    /// Send an ACK, or the BYE to another callee of a forked INVITE: its outcome does not matter.
     Send(Side, Box<InDialogRequest>),
-    /// Send a request inside a dialog; its end comes back by
+    /// Send a request inside a dialog; its outcome is passed to
     /// [`handle_outcome`](super::Session::handle_outcome).
     Request(Side, Box<InDialogRequest>),
     /// Send a reply.
     Reply(Box<SessionReply>),
-    /// Tell the relay.
+    /// Send a command to the relay.
     Relay(RelayCommand),
-    /// Count.
+    /// Add to a counter.
     Count(Counter, u32),
-    /// This is what became of a recipient: event routes, log.
+    /// The outcome of a recipient: for event routes and log.
     Recipient {
         /// Its leg.
         leg: LegNumber,
         /// Its URI.
         uri: String,
-        /// Delivered or failed for good, or handed on to the ISF.
+        /// Delivered, finally failed, or passed to the ISF.
         fate: Fate,
         /// SIP status code.
         code: u16,
     },
-    /// The last action: the relay lets go of all that it has of this session, and the machine can
-    /// be dropped.
+    /// The last action: the relay frees everything of this session, and the state machine can be
+    /// dropped.
     Ended,
 }

@@ -1,4 +1,4 @@
-//! What follows from time, and from several events together.
+//! Effects of time, and of several events together.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ impl Session {
         }
         self.wake_at = None;
         self.stage_timeout(now);
-        // A leg to the ISF may join while this runs; its deadline is ahead.
+        // A leg to the ISF may be added while this runs; its deadline is in the future.
         for place in 0..self.legs.len() {
             self.leg_timeout(now, place_of(place));
         }
@@ -99,14 +99,14 @@ impl Session {
         }
     }
 
-    /// Draws the conclusions that several events lead to.
+    /// Handles the combined effects of several events.
     pub(super) fn settle(&mut self, now: Instant) {
         self.invite_waiting(now);
         if self.undecided == 0 {
             match self.stage {
                 // Readings N20.
                 Stage::Inviting => self.refuse_as_all_did(now),
-                // Nobody is left to take what it sends.
+                // Nobody is left to receive the content.
                 Stage::Answered if self.message == MessageState::Open => self.abandon(now),
                 Stage::Confirmed if self.message == MessageState::Open => {
                     self.lose_message();
@@ -123,8 +123,8 @@ impl Session {
         }
     }
 
-    /// 9.1.2-send-4: content is kept as long as a leg may come that needs it from the first byte;
-    /// that is one to the ISF too, after a delivery that fails (readings N49).
+    /// 9.1.2-send-4: content is kept as long as a leg may be added that needs it from the first
+    /// byte; that includes one to the ISF after a failed delivery (readings N49).
     pub(super) fn say_no_more_legs(&mut self) {
         let at_work = matches!(
             self.stage,
@@ -137,7 +137,7 @@ impl Session {
         let may_open = |leg: &Leg| {
             leg.outcome.is_none() && (leg.relay == MsrpSide::Unopened || self.may_interwork(leg))
         };
-        // Who may not be opened now will not be later, so that nobody is looked at again.
+        // A leg that cannot be opened now never will be, so that none is checked again.
         let settled = self.legs[self.settled..]
             .iter()
             .take_while(|leg| !may_open(leg))
@@ -149,14 +149,14 @@ impl Session {
         }
     }
 
-    /// Until when a complete message is kept for a leg that is up from now on (readings N49).
+    /// How long a complete message is kept for a leg that is connected from now on (readings N49).
     pub(super) fn kept_until(&self, now: Instant) -> Option<Instant> {
         let ttl = self.settings.policy.spool_ttl;
         ttl.filter(|_| self.message == MessageState::Complete)
             .map(|ttl| now + ttl)
     }
 
-    /// The message is complete: from now on the time of the legs that are up counts.
+    /// The message is complete: from now on the time limit of connected legs runs.
     pub(super) fn keep_for_legs(&mut self, now: Instant) {
         let kept_until = self.kept_until(now);
         for leg in &mut self.legs {
@@ -189,7 +189,7 @@ impl Session {
         self.wake_at = self.wake_at.into_iter().chain(deadline).min();
     }
 
-    /// What is being ended already ends sooner by itself.
+    /// A session that is already ending ends sooner by itself.
     pub(super) fn may_age(&self) -> bool {
         use Stage::*;
         !matches!(self.stage, Abandoned | Unwinding | Ended)

@@ -1,4 +1,4 @@
-//! Ends that come from outside: of the operator, of the proxy.
+//! Ends requested from outside: by the operator, by the proxy.
 
 use std::time::Instant;
 
@@ -7,8 +7,8 @@ use super::{Session, Stage, place_of};
 use crate::sip::StatusCode;
 
 impl Session {
-    /// Ends the session as if the originator had gone in the midst of its message: the operator
-    /// wants it so.
+    /// Ends the session as if the originator had left in the middle of its message: the operator
+    /// requests it.
     pub fn handle_end(&mut self, now: Instant) {
         match self.stage {
             Stage::Inviting => self.refuse(now, StatusCode::TEMPORARILY_UNAVAILABLE),
@@ -25,7 +25,8 @@ impl Session {
         self.settle(now);
     }
 
-    /// The proxy stops: everybody is told what can be told at once, and no answer is waited for.
+    /// The proxy stops: peers are told everything that can be sent at once, without waiting for
+    /// answers.
     pub fn handle_shutdown(&mut self, now: Instant) {
         if self.stage == Stage::Ended {
             return;

@@ -1,4 +1,4 @@
-//! The legs' side: calling, confirming, hanging up, and what becomes of the message on each.
+//! The legs' side: calling, confirming, hanging up, and the outcome of the message on each.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ use crate::sip_ua::{
 };
 
 impl Session {
-    /// Adds a leg to a recipient, or by way of the ISF. Its INVITE goes out when it is its turn.
-    /// `cema`: whether msrp-cema is offered.
+    /// Adds a leg to a recipient, or through the ISF. Its INVITE is sent in turn. `cema`: whether
+    /// msrp-cema is offered.
     pub(super) fn call(&mut self, now: Instant, recipient: &str, to_isf: bool, cema: bool) {
         let number = place_of(self.legs.len());
         let transport = self.settings.msrp.leg_transport;
@@ -51,9 +51,9 @@ impl Session {
         self.invite_waiting(now);
     }
 
-    /// Invites as many of those who wait as may be invited now, in the order of their numbers.
+    /// Invites as many of the waiting legs as possible now, in the order of their numbers.
     pub(super) fn invite_waiting(&mut self, now: Instant) {
-        // Nobody while it is not known whether there is a message, or if there is none.
+        // None while it is unknown whether there is a message, or if there is none.
         let may_deliver = matches!(
             self.stage,
             Stage::Inviting | Stage::Answered | Stage::Confirmed | Stage::Delivering
@@ -76,7 +76,7 @@ impl Session {
             true => Counter::Interworked,
             false => Counter::Recipients,
         };
-        // Who is offered it again has been counted.
+        // A recipient that gets a second offer has already been counted.
         if leg.cema {
             self.count(counter);
         }
@@ -84,8 +84,8 @@ impl Session {
         self.watch(number);
     }
 
-    /// Sends the INVITE again with the interval that the 422 asked for (RFC 4028 §7.3). At once: it
-    /// is its turn already.
+    /// Sends the INVITE again with the interval that the 422 requires (RFC 4028 §7.3). At once: it
+    /// has already had its turn.
     pub(super) fn call_again(&mut self, now: Instant, number: LegNumber, min_se: u32) {
         let (silence, rings) = (self.settings.leg_silence, self.ring_time());
         let Some(leg) = self.leg(number) else { return };
@@ -99,7 +99,7 @@ impl Session {
     pub(super) fn send_invite(&mut self, number: LegNumber, min_se: Option<u32>) {
         let leg = &mut self.legs[number.0 as usize];
         leg.offered_size = self.size;
-        // The offer has been read before, and what we offer is ours.
+        // The offer has been parsed before, and our offer is our own.
         let offer = offer_answer::offer(&self.offer, &leg.own, self.size, leg.cema);
         let offer = offer.unwrap_or_default();
         let invite = self.template.invite(number, leg, &offer, min_se);
@@ -125,7 +125,7 @@ impl Session {
             Some(answer) => read_answer(answer, &leg.own, &self.offer, self.size, leg.cema),
             None => Err(unusable),
         };
-        // An answer that this message cannot go by is none to build on: the next one is waited for
+        // An answer that does not suit this message is not used: the session waits for the next one
         // (readings N56).
         if let (Some(answer), true, Stage::Inviting) = (&description, ends.is_ok(), self.stage)
             && !self.answer_originator(now, answer)
@@ -133,7 +133,7 @@ impl Session {
             ends = Err(unusable);
         }
         let timer = SessionExpires::of(response).ok().flatten().map(|expires| {
-            // Without refresher it is we, who have asked for the timer (RFC 4028 §7.2).
+            // Without refresher it is us, because we asked for the timer (RFC 4028 §7.2).
             let we_refresh = expires.refresher != Some(Refresher::Uas);
             SessionTimer::new(
                 now,
@@ -157,7 +157,7 @@ impl Session {
         let is_due = match self.stage {
             // 9.1.2-more200.
             Stage::Confirmed | Stage::Closing | Stage::Delivering => true,
-            // Or else with the originator's ACK, and no later than this stage lasts.
+            // Otherwise with the originator's ACK, at the latest when this stage ends.
             _ => self.settings.policy.leg_ack == LegAck::Immediate,
         };
         if is_due {
@@ -165,7 +165,7 @@ impl Session {
         }
     }
 
-    /// A 2xx that makes no dialog has come, and its callee has been told to hang up.
+    /// A 2xx that creates no dialog has arrived, and its callee has been told to hang up.
     pub(super) fn answered_in_vain(&mut self, now: Instant, number: LegNumber) {
         use LegState::{Calling, CancelDue, Cancelling, Proceeding};
         let Some(leg) = self.leg(number) else { return };
@@ -176,7 +176,7 @@ impl Session {
         }
     }
 
-    /// Ends the dialog of an answer that the message cannot go by.
+    /// Ends the dialog of an unsuitable answer.
     fn undo_answer(&mut self, now: Instant, number: LegNumber, why: NoDelivery) {
         self.ack(number);
         let code = match why {
@@ -196,7 +196,7 @@ impl Session {
     fn offer_again(&mut self, now: Instant, number: LegNumber) {
         let Some(leg) = self.leg(number) else { return };
         let (uri, to_isf) = (leg.uri.clone(), leg.to_isf);
-        // First the new one, so that somebody is left to wait for.
+        // The new leg first, so that there is a leg left to wait for.
         self.call(now, &uri, to_isf, false);
         self.decide(number, LegOutcome::OfferedAgain);
     }
@@ -208,8 +208,8 @@ impl Session {
         leg.deadline = Some(now + CONNECT_TIMEOUT);
         leg.relay = MsrpSide::Open { connected: false };
         let (ends, role) = (leg.ends.take(), leg.role);
-        // Who connects itself may be there as soon as it has the ACK: the relay must know of it
-        // by then.
+        // A peer that connects itself may do so as soon as it has the ACK: the relay must know of
+        // it by then.
         if role == Role::Active {
             self.ack(number);
         }
@@ -226,7 +226,7 @@ impl Session {
     pub(super) fn leg_left(&mut self, now: Instant, number: LegNumber) {
         let Some(leg) = self.leg(number) else { return };
         if leg.state == LegState::Confirmed && matches!(leg.relay, MsrpSide::Open { .. }) {
-            // It may have all of it: the relay knows.
+            // It may have the whole message: the relay knows.
             leg.state = LegState::Departed;
             leg.deadline = Some(now + RELAY_TIMEOUT);
             leg.timer = None;
@@ -238,7 +238,7 @@ impl Session {
         self.end_leg(number);
     }
 
-    /// Delivery has failed on a leg that is up; nothing if it had all.
+    /// Delivery has failed on a connected leg; no effect if it had everything.
     pub(super) fn leg_lost(&mut self, now: Instant, number: LegNumber, code: StatusCode) {
         self.fail(now, number, code, true);
         self.hang_up(now, number, code);
@@ -281,9 +281,9 @@ impl Session {
         }
     }
 
-    /// The message does not get to this recipient on this leg. `delivery`: it was refused or could
-    /// not be delivered, which the ISF may mend if policy says so (9.1.2 last list, readings N45,
-    /// N47).
+    /// The message does not reach this recipient on this leg. `delivery`: it was refused or could
+    /// not be delivered, in which case the ISF may help if policy permits (9.1.2 last list,
+    /// readings N45, N47).
     pub(super) fn fail(
         &mut self,
         now: Instant,
@@ -294,7 +294,7 @@ impl Session {
         self.fail_with(now, number, code, delivery, None);
     }
 
-    /// The same, with the response that says so.
+    /// The same, with the response.
     pub(super) fn fail_with(
         &mut self,
         now: Instant,
@@ -327,14 +327,14 @@ impl Session {
         self.report(number, &uri, Fate::Failed, code);
     }
 
-    /// Whether the ISF may get what this leg does not.
+    /// Whether the ISF may get the message instead of this leg.
     pub(super) fn may_interwork(&self, leg: &Leg) -> bool {
         let wanted = match self.stage {
             Stage::Inviting | Stage::Answered | Stage::Confirmed => {
                 self.message != MessageState::Lost
             }
             Stage::Delivering => true,
-            // Perhaps the message is complete, and then it is worth it.
+            // The message may be complete, and then it is worthwhile.
             Stage::Closing => self.message == MessageState::Open,
             Stage::Abandoned | Stage::Unwinding | Stage::Ended => false,
         };
@@ -350,7 +350,7 @@ impl Session {
             return false;
         };
         leg.outcome = Some(outcome);
-        // What becomes of its INVITE now is of no interest to those who wait.
+        // The result of its INVITE no longer concerns waiting legs.
         if leg.is_inviting() {
             self.pace.answered();
         }
@@ -367,7 +367,7 @@ impl Session {
         }
     }
 
-    /// Nothing more for anybody: INVITEs are cancelled, legs that are up are told.
+    /// Nothing more is delivered: INVITEs are cancelled, connected legs are told.
     pub(super) fn unwind(&mut self, now: Instant, code: StatusCode) {
         self.stage = Stage::Unwinding;
         self.deadline = None;
@@ -386,7 +386,7 @@ impl Session {
             }
         }
         for number in (0..self.legs.len()).map(place_of) {
-            // Of one who left, the relay is about to say what it has.
+            // If the recipient has left, the relay will report how much it has.
             if self.legs[number.0 as usize].state != LegState::Departed {
                 self.fail(now, number, code, false);
             }

@@ -1,4 +1,4 @@
-//! The session machine: one originator, and a leg for each recipient.
+//! The session's state machine: one originator, and a leg for each recipient.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -38,13 +38,13 @@ pub use states::{LegView, NotStarted, Stage};
 
 /// One large message: a dialog with the originator, one with each recipient (9.1.2-7).
 ///
-/// Without IO and clock. The one law: call one `handle_*`, take all of
-/// [`poll_action`](Self::poll_action) and do it in that order, then wait for the next event or for
-/// [`poll_timeout`](Self::poll_timeout), which leads to [`handle_timeout`](Self::handle_timeout).
-/// `now` never runs backwards. After [`Action::Ended`] nothing happens any more. Events that come
-/// too late, twice or for a leg that is not there change nothing. Where there are hundreds of
-/// actions, a caller with other sessions may do some and hand in events before the rest, as long as
-/// their order is kept.
+/// Without IO and clock. The rule: call one `handle_*`, take all actions of
+/// [`poll_action`](Self::poll_action) and carry them out in that order, then wait for the next
+/// event or for [`poll_timeout`](Self::poll_timeout), which leads to
+/// [`handle_timeout`](Self::handle_timeout). `now` never runs backwards. After [`Action::Ended`]
+/// nothing happens any more. Events that are late, repeated or for a leg that does not exist have
+/// no effect. If there are hundreds of actions, a caller with other sessions may carry out some and
+/// pass in events before the rest, as long as their order is kept.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -137,23 +137,23 @@ pub struct Session {
     /// The relay opens no further leg.
     no_room_for_legs: bool,
     legs: Vec<Leg>,
-    /// So many legs from the first on have been invited; the others wait.
+    /// The number of legs, from the first, that have been invited; the others wait.
     invited: usize,
     pace: Pace,
     best_response: BestResponse,
-    /// So many legs from the first on will not be opened any more.
+    /// The number of legs, from the first, that will not be opened any more.
     settled: usize,
-    /// Legs that are not over.
+    /// Legs that have not ended.
     standing: usize,
     /// Legs without outcome.
     undecided: usize,
-    /// When the stage has lasted long enough, and what cuts the session in any case.
+    /// Deadline of the stage, and of the session as a whole.
     deadline: Option<Instant>,
     ack_deadline: Option<Instant>,
-    /// When the originator's message has to be complete.
+    /// Deadline for the originator's message to be complete.
     complete_by: Option<Instant>,
     born: Instant,
-    /// No deadline is earlier; it may be too early.
+    /// No deadline is earlier; this may be too early.
     wake_at: Option<Instant>,
     actions: VecDeque<Action>,
 }
@@ -164,8 +164,9 @@ impl Session {
     /// its argument from a cryptographic source.
     ///
     /// # Errors
-    /// [`NotStarted`], for an INVITE that the checks would have refused: nothing was sent, and
-    /// the caller replies.
+    ///
+    /// [`NotStarted`], for an INVITE that the checks would have refused: nothing was sent, and the
+    /// caller replies.
     pub fn new(
         now: Instant,
         service: &Rc<ControllingFunction>,
@@ -251,7 +252,7 @@ impl Session {
         self.id
     }
 
-    /// How far it is.
+    /// Its stage.
     pub fn stage(&self) -> Stage {
         self.stage
     }
@@ -267,19 +268,19 @@ impl Session {
         })
     }
 
-    /// The next thing to do.
+    /// The next action.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is wanted, if nothing happens before. Never
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. Never
     /// `None` before the end.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.wake_at.filter(|_| self.stage != Stage::Ended)
     }
 }
 
-/// Legs are as many as recipients, four times at most: each is offered it twice at most, and so is
+/// There are at most four legs per recipient: it is offered the message at most twice, and so is
 /// the ISF.
 fn place_of(place: usize) -> LegNumber {
     LegNumber(u32::try_from(place).unwrap_or(u32::MAX))

@@ -55,7 +55,8 @@ impl Session {
         let asked = SessionExpires::of(&self.invite).ok().flatten();
         // Without `timer` in Supported, nothing would refresh (readings N1).
         if supports_timer(&self.invite) {
-            // A request without interval may still name the least that it takes (RFC 4028 §9).
+            // A request without interval may still specify the minimum that it accepts (RFC 4028
+            // §9).
             let least = min_se(&self.invite).unwrap_or(0);
             let usual = self.settings.policy.session_expires_s.max(least);
             let seconds = asked.map_or(usual, |asked| asked.seconds);
@@ -121,15 +122,14 @@ impl Session {
 
     /// Its BYE (9.1.2-bye).
     pub(super) fn originator_left(&mut self, now: Instant) {
-        // The ACK is still on its way to us through another process, or lost: it has the 200 all
-        // the same.
+        // The ACK is still on its way from another process, or lost: it has the 200 in any case.
         if self.stage == Stage::Answered {
             self.acknowledged(now);
         }
         self.originator_gone(now);
     }
 
-    /// What it sends will never be complete.
+    /// Its message will never be complete.
     pub(super) fn message_failed(&mut self, now: Instant) {
         self.lose_message();
         match self.stage {
@@ -140,14 +140,14 @@ impl Session {
         }
     }
 
-    /// It cannot be reached any more, or has let its session expire.
+    /// It is unreachable, or its session has expired.
     pub(super) fn originator_lost(&mut self, now: Instant) {
         if self.stage == Stage::Confirmed {
             self.leave_originator(now, StatusCode::REQUEST_TIMEOUT);
         }
     }
 
-    /// Sends it BYE and goes on without it.
+    /// Sends it BYE and continues without it.
     pub(super) fn leave_originator(&mut self, now: Instant, code: StatusCode) {
         let bye = self.dialog.bye(code);
         self.request(Side::Originator, bye);
@@ -171,7 +171,7 @@ impl Session {
         }
     }
 
-    /// Nobody has answered 2xx, and nobody will (readings N20).
+    /// No recipient has answered 2xx, and none will (readings N20).
     pub(super) fn refuse_as_all_did(&mut self, now: Instant) {
         let usual = (StatusCode::TEMPORARILY_UNAVAILABLE, HeaderBlock::new());
         let (code, headers) = self.best_response.take().unwrap_or(usual);
@@ -198,7 +198,7 @@ impl Session {
         self.unwind(now, code);
     }
 
-    /// Nothing will come of a session whose 200 is not acknowledged yet.
+    /// A session whose 200 is not acknowledged yet has become useless.
     pub(super) fn abandon(&mut self, now: Instant) {
         self.lose_message();
         self.wind_up_legs(now, StatusCode::TEMPORARILY_UNAVAILABLE);
@@ -219,8 +219,7 @@ impl Session {
         }
     }
 
-    /// Answers a session refresh where it arrives, with the session description as it was (readings
-    /// N44).
+    /// Answers a session refresh, with the unchanged session description (readings N44).
     pub(super) fn refresh(
         &mut self,
         now: Instant,
@@ -313,8 +312,8 @@ impl Session {
         );
     }
 
-    /// The answer to a further offer, with our session description as it was. `None`: it cannot be
-    /// accepted.
+    /// The answer to a further offer, with our unchanged session description. `None`: the offer is
+    /// not acceptable.
     fn answer_again(&self, side: Side, request: &Message) -> Option<Bytes> {
         let own = match side {
             Side::Originator => &self.own,
@@ -326,7 +325,7 @@ impl Session {
         offer_answer::answer_again(ours, request, own, is_leg).map(Bytes::from)
     }
 
-    /// Our session description as it was.
+    /// Our session description, unchanged.
     pub(super) fn description(&self, side: Side, as_answer: bool) -> Bytes {
         match side {
             Side::Originator => Bytes::from(self.answer.clone().unwrap_or_default()),
@@ -343,8 +342,8 @@ impl Session {
     }
 }
 
-/// Session-Expires of a 2xx. Who refreshes is the sender of the request, unless it asked otherwise
-/// (9.1.2-200-1c).
+/// Session-Expires of a 2xx. The refresher is the sender of the request, unless it requested
+/// otherwise (9.1.2-200-1c).
 fn put_timer(headers: &mut HeaderBlock, timer: &SessionTimer, refresher: Option<Refresher>) {
     let seconds = timer.seconds();
     let name = match refresher {

@@ -1,4 +1,4 @@
-//! Queueing what goes out.
+//! Queueing of actions.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::sip::{HeaderBlock, Message, StatusCode};
 use crate::sip_ua::InDialogRequest;
 
 impl Session {
-    /// `None` after the end, too.
+    /// Also `None` after the end.
     pub(super) fn leg(&mut self, number: LegNumber) -> Option<&mut Leg> {
         let ended = self.stage == Stage::Ended;
         self.legs.get_mut(number.0 as usize).filter(|_| !ended)

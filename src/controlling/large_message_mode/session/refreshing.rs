@@ -27,8 +27,7 @@ impl Session {
         }
     }
 
-    /// Sends a refresh. A re-INVITE has the session description that the peer has from us, as it
-    /// is.
+    /// Sends a refresh. A re-INVITE has our session description unchanged.
     pub(super) fn send_refresh(&mut self, side: Side, method: RefreshMethod) {
         let contact = format!("<{}>", self.settings.contact);
         let description = (method == RefreshMethod::Invite).then(|| self.description(side, false));
@@ -53,8 +52,8 @@ impl Session {
         self.request(side, request);
     }
 
-    /// A response to a re-INVITE of ours, or its end without one. Each 2xx gets its ACK, the
-    /// repeated ones too.
+    /// A response to a re-INVITE of ours, or its end without one. Each 2xx gets its ACK, including
+    /// retransmitted ones.
     pub(super) fn re_invite_answered(
         &mut self,
         now: Instant,
@@ -104,8 +103,8 @@ impl Session {
         self.wake_by(deadline);
     }
 
-    /// The peer has no such dialog any more, or does not answer (RFC 3261 §12.2.1.2), or the
-    /// session has expired.
+    /// The peer no longer has this dialog, or does not answer (RFC 3261 §12.2.1.2), or the session
+    /// has expired.
     pub(super) fn dialog_lost(&mut self, now: Instant, side: Side) {
         match side {
             Side::Originator => self.originator_lost(now),

@@ -1,4 +1,4 @@
-//! What the relay reports of the MSRP sessions.
+//! Events of the MSRP sessions, reported by the relay.
 
 use std::time::Instant;
 
@@ -10,18 +10,18 @@ use crate::msrp_session::{DeliveryFailure, DeliveryState};
 use crate::sip::StatusCode;
 
 impl Session {
-    /// The originator's MSRP session has its connection.
+    /// The originator's MSRP session is connected.
     pub fn handle_sender_connected(&mut self) {
         self.sender_connected = true;
     }
 
-    /// The originator's message has begun, with its size if its first chunk says so.
+    /// The originator's message has begun, with its size if its first chunk has it.
     pub fn handle_message_started(&mut self, size: Option<u64>) {
         self.sender_connected = true;
         self.size = size;
     }
 
-    /// The whole message is here.
+    /// The whole message has arrived.
     pub fn handle_message_complete(&mut self, now: Instant) {
         if self.message != MessageState::Open {
             return;
@@ -36,8 +36,8 @@ impl Session {
         self.settle(now);
     }
 
-    /// The message will never be complete: given up, connection lost, nothing came for too long, or
-    /// closed in the midst of it.
+    /// The message will never be complete: it was abandoned, its connection was lost, nothing
+    /// arrived for too long, or it was closed in the middle.
     pub fn handle_message_failed(&mut self, now: Instant) {
         if self.message != MessageState::Open {
             return;
@@ -46,7 +46,7 @@ impl Session {
         self.settle(now);
     }
 
-    /// A leg's MSRP session has its connection.
+    /// A leg's MSRP session is connected.
     pub fn handle_leg_connected(&mut self, now: Instant, number: LegNumber) {
         let kept_until = self.kept_until(now);
         let Some(leg) = self.leg(number) else { return };
@@ -59,11 +59,11 @@ impl Session {
         }
     }
 
-    /// The originator could not be kept waiting any longer for recipients who have not answered,
-    /// and the ISF comes too late for any: they have failed as if they had rung for too long.
+    /// The originator could not be held back any longer for recipients that have not answered, and
+    /// it is too late for the ISF: they fail as if they had rung too long.
     pub fn handle_no_more_legs(&mut self, now: Instant) {
         self.no_room_for_legs = true;
-        // Those who wait for their turn are not invited any more.
+        // Waiting legs will not be invited any more.
         self.invited = self.legs.len();
         for number in (0..self.legs.len()).map(place_of) {
             let leg = &self.legs[number.0 as usize];
@@ -90,8 +90,8 @@ impl Session {
         };
         match leg.relay {
             MsrpSide::Open { .. } => leg.relay = MsrpSide::Ended,
-            // The final event upon our close, which tells something new of a leg that its recipient
-            // left.
+            // The final event after our close; for a leg whose recipient has left it is new
+            // information.
             MsrpSide::Closed => {}
             MsrpSide::Unopened | MsrpSide::Ended => return,
         }
@@ -129,7 +129,7 @@ impl Session {
     }
 }
 
-/// The SIP code that comes closest to an MSRP failure: for BYE, log and event routes.
+/// The SIP code closest to an MSRP failure: for BYE, log and event routes.
 fn code_of(failure: DeliveryFailure) -> StatusCode {
     match failure {
         DeliveryFailure::Refused(status) => {

@@ -1,4 +1,4 @@
-//! Requests of peers: CANCEL, and all that come inside of dialogs.
+//! Requests of peers: CANCEL, and all requests inside dialogs.
 
 use std::time::Instant;
 
@@ -11,11 +11,11 @@ use crate::msrp_control::Side;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, option_tag};
 use crate::sip_ua::{NotAcceptable, texts};
 
-/// Option tags of Require that are understood inside of a dialog (RFC 3261 §8.2.2.3).
+/// Option tags of Require that are supported inside a dialog (RFC 3261 §8.2.2.3).
 const UNDERSTOOD: &[&str] = &["timer"];
 
-/// Methods that are known, and have nothing to do in a dialog of ours: 405. Others are not known:
-/// 501 (RFC 3261 §8.2.1, §21.5.2).
+/// Methods that are known but not allowed in our dialogs: 405. Others are unknown: 501 (RFC 3261
+/// §8.2.1, §21.5.2).
 const NOT_ALLOWED: &[&str] = &[
     "INFO",
     "MESSAGE",
@@ -27,7 +27,7 @@ const NOT_ALLOWED: &[&str] = &[
     "SUBSCRIBE",
 ];
 
-/// Why a request inside of a dialog is refused, whatever the dialog is at.
+/// Why a request inside a dialog is refused, regardless of the dialog's state.
 fn refusal(request: &Message) -> Option<(StatusCode, HeaderBlock)> {
     let mut headers = HeaderBlock::new();
     if request.repeated_field().is_some() {
@@ -58,8 +58,8 @@ fn refusal(request: &Message) -> Option<(StatusCode, HeaderBlock)> {
 }
 
 impl Session {
-    /// The originator cancels its INVITE; the CANCEL itself has been answered. After our 200 it
-    /// changes nothing (spec-notes N42).
+    /// The originator cancels its INVITE; the CANCEL itself has been answered. After our 200 it has
+    /// no effect (spec-notes N42).
     pub fn handle_cancel(&mut self, now: Instant) {
         if self.stage == Stage::Inviting {
             self.refuse(now, StatusCode::REQUEST_TERMINATED);
@@ -72,7 +72,7 @@ impl Session {
     pub fn handle_reply_failed(&mut self, now: Instant) {
         match self.stage {
             Stage::Inviting => self.unwind(now, StatusCode::REQUEST_TERMINATED),
-            // It never got the 200.
+            // It never received the 200.
             Stage::Answered | Stage::Abandoned => {
                 self.close_originator();
                 self.unwind(now, StatusCode::REQUEST_TERMINATED);
@@ -82,8 +82,8 @@ impl Session {
         self.settle(now);
     }
 
-    /// A request inside a dialog, an ACK too. `transaction`: where a reply is due; `None` if there
-    /// is none any more.
+    /// A request inside a dialog, including ACK. `transaction`: for the reply; `None` if it no
+    /// longer exists.
     pub fn handle_request(
         &mut self,
         now: Instant,
@@ -104,7 +104,7 @@ impl Session {
         };
         let method = request.method().unwrap_or_default();
         if method == "BYE" && accepted.is_err() && self.has_hung_up(side, request) {
-            // It crosses ours.
+            // It crosses our BYE.
             return self.reply(side, transaction, StatusCode::OK, Vec::new(), Bytes::new());
         }
         if method == "ACK" {
@@ -118,7 +118,7 @@ impl Session {
         }
         if let Some((code, headers)) = refusal {
             self.reply(side, transaction, code, headers.into_bytes(), Bytes::new());
-            // Whatever the answer to its BYE says, the peer has left (RFC 3261 §15.1.1).
+            // Whatever the answer to its BYE, the peer has left (RFC 3261 §15.1.1).
             if method == "BYE" {
                 self.peer_left(now, side);
             }
@@ -145,7 +145,7 @@ impl Session {
         }
     }
 
-    /// What a re-INVITE would be answered with, but for the description (RFC 3261 §11.2).
+    /// The header fields of an answer to a re-INVITE, without the description (RFC 3261 §11.2).
     fn capabilities(&self) -> HeaderBlock {
         let mut headers = HeaderBlock::new();
         put(&mut headers, "Allow", ALLOW);

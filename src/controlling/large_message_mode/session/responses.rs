@@ -1,4 +1,4 @@
-//! Responses to our own requests: to INVITEs and to those inside of dialogs.
+//! Responses to our own requests: to INVITEs and to requests inside dialogs.
 
 use std::time::Instant;
 
@@ -22,7 +22,8 @@ impl Session {
         self.settle(now);
     }
 
-    /// A 2xx to a leg's INVITE: each of them, the repeated ones and those of other callees too.
+    /// A 2xx to a leg's INVITE: each of them, including retransmitted ones and those of other
+    /// callees.
     pub fn handle_leg_success(&mut self, now: Instant, number: LegNumber, response: &Message) {
         let Some(leg) = self.leg(number) else { return };
         let peer = Peer::of_response(response);
@@ -57,7 +58,7 @@ impl Session {
     }
 
     /// A final response from 300 on to a leg's INVITE, which the transaction layer has
-    /// acknowledged, or its own 408. `response` where there is a real one.
+    /// acknowledged, or its own 408. `response` if there is a real one.
     pub fn handle_leg_failure(
         &mut self,
         now: Instant,
@@ -85,13 +86,13 @@ impl Session {
         self.settle(now);
     }
 
-    /// A leg's INVITE could not be handed to the transaction layer, or the operator's script
-    /// dropped it: no response will come.
+    /// A leg's INVITE could not be passed to the transaction layer, or the operator's script
+    /// dropped it: no response will arrive.
     pub fn handle_leg_unsent(&mut self, now: Instant, number: LegNumber) {
         self.handle_leg_failure(now, number, StatusCode::SERVICE_UNAVAILABLE, None);
     }
 
-    /// Whether this is the CSeq of the INVITE that called the leg; of another one it is a
+    /// Whether this is the CSeq of the INVITE that called the leg; any other is that of a
     /// re-INVITE.
     pub fn is_call(&self, LegNumber(number): LegNumber, cseq: u32) -> bool {
         let leg = self.legs.get(number as usize);
@@ -99,7 +100,7 @@ impl Session {
     }
 
     /// The end of a request of ours inside a dialog, which had this CSeq, and each 2xx to a
-    /// re-INVITE. An ACK has none. `response` where there is a real one.
+    /// re-INVITE. An ACK has none. `response` if there is a real one.
     pub fn handle_outcome(
         &mut self,
         now: Instant,

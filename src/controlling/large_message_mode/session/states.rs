@@ -1,9 +1,9 @@
-//! How far a session is, and what others may see of it.
+//! Stage of a session, and its public view.
 
 use super::super::LegNumber;
 use super::super::leg::{LegOutcome, LegState};
 
-/// How far a session is.
+/// Stage of a session.
 ///
 /// ```text
 ///  Inviting --first 2xx: 200--> Answered --ACK: ACK to legs--> Confirmed
@@ -19,7 +19,7 @@ use super::super::leg::{LegOutcome, LegState};
 ///                                                | all legs over            all legs over |
 ///                                                +------------> Ended <-------------------+
 ///
-///  Where it is known already whether the message is complete, Closing is passed over.
+///  If it is already known whether the message is complete, Closing is skipped.
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -27,47 +27,47 @@ pub enum Stage {
     Inviting,
     /// The originator has a 200, and has not acknowledged it.
     Answered,
-    /// The same, but nothing will come of it: it gets a BYE as soon as RFC 3261 §15 permits.
+    /// The same, but it will not be used: it gets a BYE as soon as RFC 3261 §15 permits.
     Abandoned,
-    /// The originator's dialog is up.
+    /// The originator's dialog is established.
     Confirmed,
-    /// The originator is gone; the relay has yet to say whether its message is complete.
+    /// The originator has left; the relay has not reported yet whether its message is complete.
     Closing,
-    /// The originator is gone, its message is complete: legs get what they have not got yet.
+    /// The originator has left, its message is complete: legs get the rest of it.
     Delivering,
-    /// No content will come: legs are cancelled or get BYE.
+    /// No content will arrive: legs are cancelled or get BYE.
     Unwinding,
-    /// All is over.
+    /// Everything has ended.
     Ended,
 }
 
-/// A leg as an operator sees it.
+/// A leg as shown to an operator.
 #[derive(Clone, Copy, Debug)]
 pub struct LegView<'a> {
     /// Its number.
     pub leg: LegNumber,
     /// The recipient.
     pub uri: &'a str,
-    /// Whether it is the one by way of the ISF.
+    /// Whether it goes through the ISF.
     pub to_isf: bool,
-    /// How far it is.
+    /// Its state.
     pub state: LegState,
-    /// What became of the message.
+    /// The outcome of the message.
     pub outcome: Option<LegOutcome>,
 }
 
 /// Why there is no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotStarted {
-    /// The INVITE lacks what a dialog is made of: 400.
+    /// The INVITE lacks data for a dialog: 400.
     Malformed,
     /// Its offer cannot be answered: 488.
     NoMedia,
-    /// Nobody is to get the message: 403.
+    /// There are no recipients: 403.
     NoRecipients,
 }
 
-/// What has become of the originator's message.
+/// State of the originator's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageState {
     /// Not complete yet.

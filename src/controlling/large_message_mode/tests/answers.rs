@@ -1,4 +1,4 @@
-//! ACKs, repeated and forked answers.
+//! ACKs, retransmitted and forked answers.
 
 use super::*;
 use crate::policy::LegAck;
@@ -192,7 +192,8 @@ fn recipients_who_were_acknowledged_at_once_are_told_when_the_originator_is_gone
     scene.relay(0, DeliveryState::Aborted);
     scene.did(&["close 0", "bye 0"]);
     scene.silence();
-    // One who leaves before the originator's ACK, or does not connect, fails as it would after it.
+    // A recipient that leaves before the originator's ACK, or does not connect, fails as it would
+    // after it.
     let mut scene = immediate();
     scene.answer(0);
     scene.answer(1);
@@ -208,7 +209,7 @@ fn recipients_who_were_acknowledged_at_once_are_told_when_the_originator_is_gone
     scene.silence();
 }
 
-/// What a 2xx has that makes no dialog.
+/// Header lines of a 2xx that creates no dialog.
 const NO_DIALOG: [&str; 4] = [
     "Contact: <tel:+15550100>\r\n",
     "Contact: <sip:r0@phone\r\n",
@@ -224,16 +225,16 @@ fn a_2xx_that_makes_no_dialog_gets_ack_and_bye() {
         scene.did(&["ack 0", "bye 0", "failed 502"]);
         scene.answer_odd(0, "t", line);
         scene.did(&["ack 0"]);
-        // Another callee of the same INVITE comes too late.
+        // Another callee of the same INVITE answers too late.
         scene.answer_as(0, "t2", ANSWER, "");
         scene.did(&["ack 0", "bye 0"]);
         scene.answer(1);
         scene.did(&["open originator", "reply 200"]);
-        // A fork of one who is talked to.
+        // A fork of a callee in the dialog.
         scene.answer_odd(1, "fork", line);
         scene.did(&["ack 1", "bye 1"]);
         assert_eq!(scene.state(1), LegState::Answered);
-        // And its own, repeated.
+        // And its own, retransmitted.
         scene.ack();
         scene.take();
         scene.answer_odd(1, "t", line);

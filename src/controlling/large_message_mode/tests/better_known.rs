@@ -1,5 +1,5 @@
-//! What is known later or elsewhere better than from the INVITE: the size of the message, how long
-//! it may ring, where the next hop of a recipient's MSRP is.
+//! Data that is known better later or elsewhere than from the INVITE: the size of the message, how
+//! long it may ring, the next hop of a recipient's MSRP.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn announced(description: &[u8]) -> Option<u64> {
     media.file_selector.unwrap().size
 }
 
-/// Two recipients, of whom the second is invited when the first has answered.
+/// Two recipients, the second of which is invited when the first has answered.
 fn one_after_another() -> Scene {
     Scene::set(2, &[], |settings| {
         settings.policy.max_parallel_legs = Some(1)
@@ -25,7 +25,7 @@ fn who_is_invited_later_is_told_the_real_size() {
         scene.ring(0);
         assert_eq!(announced(&scene.invites[&0].body), Some(1_000));
         scene.answer(0);
-        // The second waits for what the first one's answer brings, and is asked once it is known.
+        // The second waits for the first one's answer, and is invited after it.
         assert_eq!(announced(&scene.invites[&1].body), Some(1_000));
         scene.ack();
         scene.session.handle_message_started(real);
@@ -40,7 +40,7 @@ fn who_is_invited_later_is_told_the_real_size() {
     }
 }
 
-/// RFC 3264 §8: what is offered again is what was offered, whatever has become known since.
+/// RFC 3264 §8: a repeated offer stays the same, whatever has become known since.
 #[test]
 fn an_offer_that_is_repeated_stays_what_it_was() {
     let mut scene = Scene::confirmed(1);
@@ -79,8 +79,8 @@ fn expires_shortens_the_ringing_and_never_lengthens_it() {
     }
 }
 
-/// RFC 4976: the next hop is the first URI of the path. RFC 6714 §4.3: msrp-cema does not change
-/// that where a relay is.
+/// RFC 4976: the next hop is the first URI of the path. RFC 6714 §4.3: with a relay, msrp-cema does
+/// not change that.
 #[test]
 fn a_relay_is_where_the_path_says_with_msrp_cema_too() {
     let path = "a=path:msrp://192.0.2.7:9000/leg;tcp";

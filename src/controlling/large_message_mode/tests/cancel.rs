@@ -20,7 +20,7 @@ fn cancel_before_any_answer() {
 
 #[test]
 fn cancel_that_crosses_a_200() {
-    // The originator's crosses ours: nothing changes.
+    // The originator's crosses ours: no effect.
     let mut scene = Scene::to(1);
     scene.answer(0);
     scene.take();

@@ -1,4 +1,4 @@
-//! The way it should go.
+//! The normal course.
 
 use std::sync::atomic::AtomicU64;
 
@@ -22,7 +22,7 @@ fn one_message_to_two_recipients() {
     scene.complete();
     scene.relay(0, DeliveryState::Delivered);
     scene.did(&["delivered 200"]);
-    // 9.1.2-bye-3: who has it all gets its BYE at once, the other when it has.
+    // 9.1.2-bye-3: a recipient that has everything gets its BYE at once, the other when it does.
     scene.bye(Side::Originator);
     scene.did(&["reply 200", "close originator", "close 0", "bye 0"]);
     scene.outcome(leg(0), "BYE", StatusCode::OK);
@@ -126,7 +126,7 @@ fn roles_and_targets_come_from_each_answer() {
     scene.answer_as(1, "t", &format!("{ANSWER}a=msrp-cema\r\n"), "");
     scene.did(&["open originator", "reply 200"]);
     scene.ack();
-    // Who connects itself must be known when it has the ACK.
+    // A peer that connects itself must be known to the relay when it gets the ACK.
     scene.did(&["open 0", "ack 0", "ack 1", "open 1", "no more legs"]);
     assert_eq!(scene.ends[&0].role, Role::Passive);
     assert_eq!(

@@ -105,7 +105,7 @@ fn nobody_left_to_deliver_to() {
 fn a_recipient_leaves_when_he_has_it_or_before() {
     let mut scene = Scene::confirmed_with(3, ISF);
     scene.complete();
-    // The relay's word on it is still on its way.
+    // The relay's final event for it has not arrived yet.
     scene.bye(leg(0));
     scene.did(&["reply 200", "close 0"]);
     scene.relay(0, DeliveryState::Delivered);

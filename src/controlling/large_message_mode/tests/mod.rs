@@ -1,5 +1,5 @@
-//! The session machine in virtual time: a scene plays the originator, the recipients, the relay and
-//! the transaction layer.
+//! The session's state machine in virtual time: a scene plays the originator, the recipients, the
+//! relay and the transaction layer.
 
 mod answers;
 mod better_known;
@@ -33,7 +33,7 @@ use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
 use crate::sip::{HeaderName, Message, StatusCode};
 
 const INVITE: TransactionKey = TransactionKey(1);
-/// Timeouts in a row without any other event: more would be a livelock.
+/// Maximum number of successive timeouts without any other event: more would be a livelock.
 const MAX_TIMEOUTS: usize = 2_000;
 
 const SDP: &str = "v=0\r\no=a 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
@@ -131,33 +131,34 @@ fn accepted(kind: Kind, recipients: &[&str], more: &str) -> AcceptedInvite {
 
 const TIMER: &str = "Supported: timer\r\nSession-Expires: 1800;refresher=uac\r\n";
 
-/// Everybody around the machine. Keeps account of what was promised to whom, and checks each action
-/// against it.
+/// Everything around the state machine. Keeps track of promises, and checks each action against
+/// them.
 struct Scene {
     session: Session,
     now: Instant,
     born: Instant,
-    /// What was done since the last look, a word for each action.
+    /// The actions since the last check, one word each.
     done: Vec<String>,
-    /// Callees with a 2xx, by leg and tag: ACKs and BYEs that they got, and whether they sent BYE.
+    /// Callees with a 2xx, by leg and tag: ACKs and BYEs that they received, and whether they sent
+    /// BYE.
     callees: BTreeMap<(u32, String), (u32, u32, bool)>,
     invites: BTreeMap<u32, InviteRequest>,
     ringing: BTreeSet<u32>,
     cancelled: BTreeSet<u32>,
-    /// Of the relay: what is open, and how often each leg was opened.
+    /// The relay: the open ends, and those opened so far.
     open: BTreeSet<Side>,
     opened: BTreeSet<Side>,
     ends: BTreeMap<u32, MsrpEnds>,
     no_more_legs: bool,
     replies: Vec<SessionReply>,
-    /// The last request with an outcome inside of each dialog.
+    /// The last request with an outcome inside each dialog.
     last: BTreeMap<Side, InDialogRequest>,
     final_replies: u32,
     byes_to_originator: u32,
     fates: BTreeMap<String, Fate>,
     ended: bool,
     cseq: u32,
-    /// Most legs that may wait for an answer.
+    /// Maximum number of legs that may wait for an answer.
     most_inviting: usize,
 }
 
@@ -201,7 +202,7 @@ impl Scene {
         scene
     }
 
-    /// A 1-to-many message to so many recipients.
+    /// A 1-to-many message to this many recipients.
     fn to(recipients: u32) -> Self {
         Scene::with(recipients, &[])
     }
@@ -266,7 +267,7 @@ impl Scene {
                 if reply.transaction == INVITE {
                     self.final_replies += 1;
                     assert_eq!(self.final_replies, 1);
-                    // The relay must be ready before the 200 leaves.
+                    // The relay must be ready before the 200 is sent.
                     assert_eq!(
                         reply.code == StatusCode::OK,
                         self.open.contains(&Side::Originator)
@@ -366,12 +367,12 @@ impl Scene {
         }
     }
 
-    /// What was done since the last time.
+    /// The actions since the last call.
     fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.done)
     }
 
-    /// Asserts what was done, in its order.
+    /// Asserts the actions, in order.
     #[track_caller]
     fn did(&mut self, words: &[&str]) {
         assert_eq!(self.take(), words);
@@ -419,7 +420,7 @@ impl Scene {
         );
     }
 
-    /// A 2xx with this line in place of its Contact, or before it.
+    /// A 2xx with this line instead of its Contact, or before it.
     fn answer_odd(&mut self, number: u32, tag: &str, line: &str) {
         self.answer_with(
             number,
@@ -494,8 +495,7 @@ impl Scene {
         self.request(side, "BYE", "", "");
     }
 
-    /// The end of our last request inside of a dialog; a 2xx agrees to the session timer as it was
-    /// asked for.
+    /// The end of our last request inside a dialog; a 2xx accepts the requested session timer.
     fn outcome(&mut self, side: Side, method: &str, code: StatusCode) {
         let headers = String::from_utf8(self.last[&side].headers.clone()).unwrap();
         let asked = headers
@@ -551,7 +551,7 @@ impl Scene {
         self.session.legs().nth(number as usize).unwrap().state
     }
 
-    /// Nobody says anything any more: whatever is open ends by itself.
+    /// All peers fall silent: everything open ends by timeout.
     fn silence(&mut self) {
         self.until(self.born + MAX_SESSION_AGE + Duration::from_secs(600));
         self.assert_over();
@@ -576,7 +576,7 @@ impl Scene {
         assert_eq!(self.session.poll_timeout(), None);
     }
 
-    /// As far as all of so many legs have answered and the originator has acknowledged.
+    /// Continues until this many legs have answered and the originator has acknowledged.
     fn confirmed(recipients: u32) -> Self {
         Scene::confirmed_with(recipients, &[])
     }

@@ -1,4 +1,4 @@
-//! Who is invited when: `max_parallel_legs`, `legs_per_second` (readings N36).
+//! When recipients are invited: `max_parallel_legs`, `legs_per_second` (readings N36).
 
 use super::*;
 
@@ -42,11 +42,11 @@ fn others_follow_as_answers_come() {
     scene.did(&["failed 486", "invite 2"]);
     scene.answer(0);
     scene.did(&["open originator", "reply 200", "invite 3"]);
-    // Repeated answers let nobody in.
+    // Retransmitted answers do not advance the queue.
     scene.answer(0);
     scene.refuse(1, 486);
     scene.did(&[]);
-    // One who says nothing is given up, and does not stop the others till it does.
+    // A silent recipient is given up, and does not stop the others until then.
     scene.ack();
     scene.session.handle_sender_connected();
     scene.session.handle_leg_connected(scene.now, LegNumber(0));
@@ -149,7 +149,7 @@ fn so_many_in_a_second() {
         scene.until(scene.born + Duration::from_millis(milliseconds));
         assert_eq!(scene.invites.len(), invited, "{milliseconds}");
     }
-    // Answers do not hasten it.
+    // Answers do not speed it up.
     scene.answer(0);
     scene.refuse(1, 486);
     assert_eq!(scene.invites.len(), 4);
@@ -166,10 +166,10 @@ fn a_high_pace_is_kept_in_portions() {
     for tenths in 1..=19 {
         scene.until(scene.born + Duration::from_millis(tenths * 100));
         let due = tenths as usize * 50;
-        // A portion is what is due in 20 ms.
+        // A portion is everything due within 20 ms.
         assert!((due - 10..=due + 10).contains(&scene.invites.len()));
     }
-    // A proxy that was busy elsewhere makes up for a portion, no more.
+    // A proxy that was busy elsewhere makes up for one portion, no more.
     let before = scene.invites.len();
     scene.now += Duration::from_secs(10);
     scene.session.handle_timeout(scene.now);
@@ -216,7 +216,7 @@ fn after_cancel_nobody_is_invited() {
 
 #[test]
 fn after_an_incomplete_message_nobody_is_invited() {
-    // By BYE, by a lost connection, by an ACK that does not come, by the operator.
+    // By BYE, by a lost connection, by a missing ACK, by the operator.
     for how in 0..4 {
         let mut scene = parallel(3, 1);
         if how == 2 {
@@ -230,7 +230,7 @@ fn after_an_incomplete_message_nobody_is_invited() {
         match how {
             0 => {
                 scene.bye(Side::Originator);
-                // It is not known yet, so that the next one waits.
+                // It is not known yet, so the next one waits.
                 scene.refuse(1, 486);
                 assert_eq!(scene.waiting(), 1);
                 scene.lose();
@@ -250,8 +250,8 @@ fn after_an_incomplete_message_nobody_is_invited() {
 
 #[test]
 fn after_a_complete_message_all_are_invited() {
-    // As those who still ring (9.1.2-bye-3, readings N46), whether the relay knew of it before the
-    // BYE or after.
+    // Like those that are still ringing (9.1.2-bye-3, readings N46), whether the relay reports
+    // before the BYE or after it.
     for bye_first in [false, true] {
         let mut scene = parallel(3, 1).one_is_up();
         if !bye_first {

@@ -1,4 +1,4 @@
-//! Whatever comes, in whatever order.
+//! Any events, in any order.
 
 use super::*;
 use crate::policy::{AllFailedResponse, LegAck};
@@ -94,7 +94,8 @@ fn random_events_in_random_order() {
             }
             stages.insert(format!("{:?}", scene.session.stage()));
         }
-        // What the relay owes: its final events. All else may stay silent, and timers end it.
+        // The relay must report its final events. Everything else may stay silent, and timers end
+        // it.
         scene.lose();
         for number in 0..scene.invites.len() as u32 {
             scene.relay(number, DeliveryState::Failed(DeliveryFailure::Stalled));

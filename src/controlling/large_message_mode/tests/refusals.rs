@@ -195,12 +195,12 @@ fn the_best_of_all_refusals_answers() {
     scene.refuse(1, 486);
     scene.did(&["failed 500", "failed 486"]);
     scene.later(60);
-    // Who rang in vain counts as 408, but came later.
+    // A recipient that rang in vain counts as 408, but came later.
     scene.did(&["failed 408", "cancel 2", "reply 486"]);
     scene.refuse(2, 487);
     scene.did(&["ended"]);
 
-    // What the answer needs comes with it, and the ids as in any.
+    // It comes with the header fields that it requires, and with the ids as in any answer.
     let mut scene = best(2, &[]);
     scene.refuse(0, 404);
     let refusal =
@@ -217,7 +217,7 @@ fn the_best_of_all_refusals_answers() {
     );
     assert!(!headers.contains("Contact"), "{headers}");
 
-    // The ISF has the final event on a recipient.
+    // The ISF's result is the final outcome of a recipient.
     let mut scene = best(1, ISF);
     scene.refuse(0, 415);
     scene.refuse(1, 503);
@@ -229,7 +229,7 @@ fn the_best_of_all_refusals_answers() {
         "ended",
     ]);
 
-    // Who cancels, and who waits for too long, is not answered by recipients.
+    // An originator that cancels, or waits too long, does not get a recipient's answer.
     let mut scene = best(2, &[]);
     scene.refuse(0, 404);
     scene.take();

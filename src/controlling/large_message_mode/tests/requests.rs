@@ -1,4 +1,4 @@
-//! What the requests to recipients are made of, and what makes no session.
+//! Content of the requests to recipients, and INVITEs that create no session.
 
 use super::*;
 

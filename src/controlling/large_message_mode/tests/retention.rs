@@ -21,7 +21,7 @@ fn who_has_not_taken_it_all_in_time_has_failed() {
     scene.relay(0, DeliveryState::Delivered);
     scene.bye(Side::Originator);
     scene.take();
-    // It counts from the last byte.
+    // The time counts from the last byte.
     scene.later(TTL - 1);
     scene.did(&[]);
     scene.relay(1, DeliveryState::Delivered);
@@ -97,7 +97,7 @@ fn an_originator_has_as_long_for_his_message() {
     scene.later(TTL - 1);
     scene.did(&[]);
     scene.later(1);
-    // As one who falls silent (readings N46).
+    // Like an originator that falls silent (readings N46).
     scene.did(&["bye originator", "close originator", "abort", "failed 480"]);
     assert_eq!(scene.state(0), LegState::Aborting);
     scene.silence();

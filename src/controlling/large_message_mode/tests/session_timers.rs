@@ -1,4 +1,4 @@
-//! Session timers, and other requests inside of dialogs.
+//! Session timers, and other requests inside dialogs.
 
 use super::*;
 
@@ -63,7 +63,8 @@ fn a_further_offer_gets_a_line_for_each_of_its_own() {
     scene.request(leg(0), "UPDATE", TYPE, &format!("{ANSWER}{more}"));
     let again = String::from_utf8(scene.replies.pop().unwrap().body.to_vec()).unwrap();
     assert!(again.contains("a=sendonly\r\n") && again.ends_with("m=audio 0 RTP/AVP 0\r\n"));
-    // One in which the message could not go on is refused, and nothing changes (RFC 3261 §14.2).
+    // An offer with which the message could not continue is refused, and nothing changes (RFC 3261
+    // §14.2).
     scene.take();
     for (side, offer) in [
         (Side::Originator, SDP.replace("sendonly", "inactive")),
@@ -130,7 +131,7 @@ fn what_a_request_in_a_dialog_is_refused_for() {
             answered("UPDATE", "Max-Forwards: 1\r\nMax-Forwards: 2\r\n").0,
             400
         );
-        // Whoever sends BYE has left, whatever the answer is (§15.1.1).
+        // A peer that sends BYE has left, whatever the answer is (§15.1.1).
         scene.take();
         scene.request(side, "BYE", "Require: foo\r\n", "");
         assert_eq!(scene.replies.pop().unwrap().code, StatusCode::BAD_EXTENSION);
@@ -214,8 +215,8 @@ fn we_refresh_a_leg_that_wants_it() {
     scene.silence();
 }
 
-/// A session whose originator has asked us to refresh, or whose recipient has; 1 800 s, of which
-/// half have passed.
+/// A session whose originator, or whose recipient, has asked us to refresh; 1 800 s, half of which
+/// have passed.
 fn refreshing(side: Side, allow: &str) -> Scene {
     let timer = match side {
         Side::Originator => {
@@ -284,7 +285,7 @@ fn where_update_is_not_taken_a_re_invite_refreshes() {
             }
             scene.did(&[&format!("invite {}", name(side))]);
             let invite = scene.last[&side].clone();
-            // The description is the one that the peer has, to the last byte (RFC 3264 §8).
+            // The description is the one that the peer has, byte for byte (RFC 3264 §8).
             let description = match side {
                 Side::Originator => scene.replies[0].body.clone(),
                 Side::Leg(_) => scene.invites[&0].body.clone(),
@@ -295,7 +296,7 @@ fn where_update_is_not_taken_a_re_invite_refreshes() {
                 headers.contains("Content-Type: application/sdp\r\n"),
                 "{headers}"
             );
-            // While it is on its way, no other offer is taken; a refresh without one is.
+            // While it is pending, no other offer is accepted; a refresh without one is.
             scene.request(side, "INVITE", "", SDP);
             scene.request(side, "UPDATE", "", "");
             scene.did(&["reply 491", "reply 200"]);
@@ -307,7 +308,7 @@ fn where_update_is_not_taken_a_re_invite_refreshes() {
             assert_eq!(scene.session.stage(), Stage::Confirmed);
             scene.later(900);
             scene.did(&[&format!("invite {}", name(side))]);
-            // Two that meet: the owner of the Call-ID waits longer.
+            // Two that cross: the owner of the Call-ID waits longer.
             scene.outcome_with(side, "INVITE", 491, "");
             scene.later(5);
             scene.did(&[&format!("invite {}", name(side))]);
@@ -341,12 +342,12 @@ fn a_refused_refresh_does_not_end_the_dialog_before_it_expires() {
                     headers.contains("Session-Expires: 2000;refresher=uac\r\nMin-SE: 2000\r\n")
                 );
             }
-            // Saved by the second try.
+            // The second attempt succeeds.
             scene.outcome(side, "UPDATE", StatusCode::OK);
             scene.later(440);
             assert_eq!(scene.session.stage(), Stage::Confirmed);
 
-            // And if that is refused, too: it lives till it expires, and the others with it.
+            // If that is refused, too, the dialog lives until it expires, and the others with it.
             let mut scene = refreshing(side, "");
             scene.take();
             scene.outcome_with(side, "UPDATE", 403, "");

@@ -1,8 +1,8 @@
-//! Answers that the message cannot go by (readings N56), or only after a new offer (N53).
+//! Answers that do not suit the message (readings N56), or only after a new offer (N53).
 
 use super::*;
 
-/// What is wrong with an answer, and the code that its recipient fails with.
+/// The fault of an answer, and the code that its recipient fails with.
 const UNFIT: [(&str, &str, u16); 9] = [
     ("a=max-size:5000", "a=max-size:0", 413),
     ("a=max-size:5000", "a=max-size:999", 413),
@@ -48,7 +48,7 @@ fn the_session_waits_for_one_that_will_do() {
             assert_eq!(scene.session.stage(), Stage::Inviting);
             scene.answer(1);
             scene.did(&["open originator", "reply 200"]);
-            // What only one recipient takes is no limit for the others.
+            // A limit of one recipient does not restrict the others.
             let answer = sdp_of(&scene.replies[0]);
             let ours = "a=accept-types:message/cpim\r\na=accept-wrapped-types:text/plain\r\n\
                 a=max-size:104857600\r\n";
@@ -115,7 +115,7 @@ fn the_size_of_the_first_chunk_counts_more_than_the_announced_one() {
     scene.ack();
     scene.session.handle_message_started(Some(5001));
     scene.take();
-    // The relay refuses those who are there; this one comes later.
+    // The relay refuses present legs; this one is late.
     scene.answer(1);
     scene.did(&["ack 1", "failed 413", "bye 1"]);
     scene.answer_as(2, "t", &unfit("a=max-size:5000", "a=max-size:5001"), "");
@@ -138,13 +138,13 @@ fn a_new_offer_follows_where_a_middlebox_would_be_passed_by() {
         (&second.request_uri, second.to_isf)
     );
     assert_ne!(first.call_id, second.call_id);
-    // By RFC 4975 now, so that the very same answer will do.
+    // Now as in RFC 4975, so the very same answer is suitable.
     scene.answer_as(2, "t", &active, "");
     scene.did(&["open originator", "reply 200"]);
     scene.ack();
     scene.did(&["open 2", "ack 2"]);
     assert_eq!(scene.ends[&2].role, Role::Passive);
-    // We are the end that connects: by c= and m=, although there is no msrp-cema.
+    // We connect: to c= and m=, although there is no msrp-cema.
     scene.answer_as(1, "t", &anchored, "");
     scene.did(&["ack 1", "open 1"]);
     assert_eq!(

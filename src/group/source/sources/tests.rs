@@ -4,7 +4,7 @@ use super::super::test_documents::{TestFolder, document};
 use super::super::{Credentials, DatabaseError, RETRY_AFTER_MS, STALE_GRACE_MS, SourceFailure};
 use super::*;
 
-/// One row, or why there is none.
+/// One row, or the reason why there is none.
 struct FakeDatabase {
     row: RefCell<Result<Option<Vec<u8>>, DatabaseError>>,
     queries: Cell<usize>,
@@ -85,7 +85,7 @@ fn what_is_unknown_has_a_lifetime_of_its_own() {
     assert!(!found(sources.find(&uri(GROUP), end - 1, &db)));
     assert_eq!(db.queries.get(), 1);
     assert!(found(sources.find(&uri(GROUP), end, &db)));
-    // And flushed at once.
+    // A flush removes it at once.
     db.set(Ok(None));
     assert!(!found(sources.find(&uri("sip:other@x.org"), end, &db)));
     assert_eq!(sources.flush(), 2);
@@ -134,7 +134,7 @@ fn an_outage_is_not_asked_after_at_each_request() {
     }
     db.set(Ok(Some(document(GROUP, ""))));
     assert!(found(sources.find(&uri(GROUP), 20_000, &db)));
-    // A flush ends it before its time.
+    // A flush ends the outage early.
     db.set(Err(DatabaseError::QueryFailed));
     let other = uri("sip:g@example.com;transport=tcp");
     assert!(!found(sources.find(&other, 20_000, &db)));
@@ -156,7 +156,7 @@ fn a_known_group_serves_through_a_short_outage() {
     assert!(found(sources.find(&uri(GROUP), end, &db)));
     let fault = sources.poll_fault().unwrap();
     assert_eq!(fault.to_string(), "group source 1: database query failed");
-    // While it is left alone there is nothing new to say.
+    // Until the next query nothing new is reported.
     assert!(found(sources.find(&uri(GROUP), end + 1, &db)));
     assert_eq!(sources.poll_fault(), None);
     let last = end + STALE_GRACE_MS;
@@ -182,7 +182,7 @@ fn a_document_that_cannot_be_used() {
             let error = sources.find(&uri(GROUP), now_ms, &db).unwrap_err();
             assert_eq!(error.cause, cause);
         }
-        // It is no matter of the others, and not fetched for each request.
+        // It does not affect the others, and is not fetched for each request.
         assert!(!found(sources.find(&uri("sip:x@x.org"), 0, &db)));
         assert_eq!(db.queries.get(), 2);
         db.set(Ok(Some(document(GROUP, ""))));
@@ -194,7 +194,7 @@ fn a_document_that_cannot_be_used() {
 fn a_uri_with_the_same_address_is_not_always_the_group() {
     let db = FakeDatabase::with(document("sip:g@example.com;a=1", ""));
     let mut sources = database_only(&SourceOptions::default());
-    // Whoever asks first, the others get their own answer.
+    // Whatever is asked first, the others get their own answer.
     for (text, is_group) in [
         ("sip:g:secret@example.com", false),
         ("sip:g@example.com;a=2", false),
@@ -221,7 +221,7 @@ fn the_first_source_that_has_a_group_wins() {
     assert_eq!(group.members().count(), 1);
     assert_eq!(db.queries.get(), 0);
 
-    // A broken document hides the one behind it.
+    // A broken document hides the one of a later source.
     folder.write("g.xml", b"");
     let error = both.find(&uri(GROUP), 1_000, &db).unwrap_err();
     assert_eq!(error.source, 1);
@@ -229,7 +229,7 @@ fn the_first_source_that_has_a_group_wins() {
     let fault = both.poll_fault().unwrap();
     assert!(fault.to_string().starts_with("group source 1: g.xml: "));
 
-    // A source that is out of order does not, but then nobody can say that there is no such group.
+    // A source that is down does not, but then it is unknown whether there is no such group.
     folder.take_away();
     assert!(found(both.find(&uri(GROUP), 2_000, &db)));
     let error = both.find(&uri("sip:x@x.org"), 2_000, &db).unwrap_err();

@@ -188,7 +188,7 @@ fn credentials_that_do_not_help() {
     let mut client = Client::with(&server, credentials());
     assert_eq!(client.failure(), SourceFailure::Unauthorized);
     assert_eq!(server.take_requests().len(), 2);
-    // The next request asks anew, and what cannot be answered leaves what can.
+    // The next request authenticates again, using the challenge that can be answered.
     let both = "401 No\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth-conf\"\r\n\
         WWW-Authenticate: Digest realm=\"cafe\", nonce=\"n\", qop=\"auth-int\", algorithm=sha-256";
     server.take_requests();
@@ -202,7 +202,7 @@ fn credentials_that_do_not_help() {
         answer.contains("realm=\"cafe\"") && answer.contains("qop=auth-int"),
         "{answer}"
     );
-    // Nor does one end the asking for ever.
+    // Nor do such challenges cause an endless loop.
     let mut client = Client::with(&server, credentials());
     let unknown = "401 No\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth-conf\"";
     server.reply(unknown, "");
@@ -240,7 +240,7 @@ fn external_lists_become_part_of_the_group() {
         "<entry uri='sip:0@x.org'/><external anchor='{one}'/>"
     ));
     let one = format!("<list><entry uri='sip:1@x.org'/>{}</list>", list("/two"));
-    // Lists that lead to each other end.
+    // Lists that refer to each other cause no endless loop.
     let two = format!("<list><entry uri='sip:2@x.org'/>{}</list>", list("/two"));
     server.reply("200 OK\r\nETag: \"g\"", &group);
     server.reply("200 OK\r\nETag: \"1\"", &one);
@@ -271,7 +271,7 @@ fn external_lists_become_part_of_the_group() {
     ];
     assert_eq!(tags(&server.take_requests()), all);
 
-    // One of them has changed: the group is made anew.
+    // One of them has changed: the group is built again.
     server.then(unchanged.clone()).then(unchanged);
     server.reply("200 OK\r\nETag: \"3\"", "<list/>");
     server.reply("200 OK\r\nETag: \"g\"", &group);
@@ -370,7 +370,7 @@ fn a_server_that_does_not_answer_costs_one_request_its_time() {
             },
         );
         assert_eq!(client.failure(), SourceFailure::Timeout);
-        // The next ones do not even connect.
+        // Later requests do not even connect.
         let seen = server.take_requests().len();
         assert_eq!(client.failure(), SourceFailure::Timeout);
         client.now_ms = RETRY_AFTER_MS - 1;
@@ -394,7 +394,7 @@ fn an_outage_ends() {
     client.now_ms = 2 * RETRY_AFTER_MS;
     server.reply("200 OK", &text(""));
     let group = client.group();
-    // Once it is known, it serves through the next one.
+    // A known group is used through the next outage.
     server.then(Step::Close).then(Step::Close);
     assert!(Rc::ptr_eq(&group, &client.after_lifetime().group()));
     server.drop_script();
@@ -461,13 +461,13 @@ fn tls_with_a_server_that_is_vouched_for() {
     let serve = |host| serve_tls_once(host, response("200 OK", &text("")));
     let trusted = over_tls("127.0.0.1", serve("127.0.0.1"), Some(CERTIFICATE));
     assert!(matches!(trusted, Ok(Found::Group(_))), "{trusted:?}");
-    // Nobody knows the certificate, or it is for another name.
+    // An unknown certificate, or one for another name.
     for (host, ca_file) in [("127.0.0.1", None), ("127.0.0.2", Some(CERTIFICATE))] {
         let error = over_tls(host, serve(host), ca_file).unwrap_err();
         assert_eq!(error.cause, SourceFailure::Tls, "{host}");
     }
-    // A server without TLS, and a file of what looks like certificates, which is not waited for to
-    // fail.
+    // A server without TLS, and a file that only looks like certificates, which is detected at
+    // once.
     let plain = TestServer::new();
     let port = plain.reply("200 OK", &text("")).port;
     assert!(over_tls("127.0.0.1", port, Some(CERTIFICATE)).is_err());
@@ -486,7 +486,7 @@ fn tls_with_a_server_that_is_vouched_for() {
     );
 }
 
-/// Whatever the server sends, the client gives a result.
+/// Whatever the server sends, the client returns a result.
 #[test]
 fn mutated_responses() {
     let server = TestServer::new();

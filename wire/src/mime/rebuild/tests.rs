@@ -185,7 +185,7 @@ fn a_name_that_sip_does_not_know_cannot_become_one_of_its_fields() {
         let body = format!("--b\r\n{name}: 1\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--");
         let verdict = change(&mixed(body.clone()), 1, None).map(|_| ());
         assert_eq!(verdict.is_ok(), is_fine, "{name}: {verdict:?}");
-        // As long as it stays a part, MIME decides.
+        // As long as it stays a part, the rules of MIME apply.
         let body = body.replace("--b--", "--b\r\n\r\nthree\r\n--b--");
         assert!(change(&mixed(body.clone()), 1, None).is_ok(), "{name}");
     }
@@ -222,8 +222,8 @@ fn a_new_part_cannot_forge_a_delimiter() {
     );
 }
 
-/// Whatever a body looks like, it parses or it does not; and a body that parses can lose each of
-/// its leaves, after which exactly the others are there.
+/// Any body either parses or not; and a body that parses can lose each of its leaves, after which
+/// exactly the others remain.
 #[test]
 fn mutated_multiparts() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;

@@ -37,7 +37,7 @@ fn send(id: &str, range: &str, extra: &str, content: &str, flag: char) -> String
     )
 }
 
-/// Status or method of each frame that waits.
+/// Status or method of each waiting frame.
 fn frames(endpoint: &mut Endpoint) -> Vec<String> {
     let start = |frame: Bytes| {
         let text = String::from_utf8(frame.to_vec()).unwrap();
@@ -155,7 +155,7 @@ fn refusals() {
         let mut endpoint = receiver(Some(12));
         feed(&mut endpoint, &request);
         assert_eq!(frames(&mut endpoint), [status], "{request}");
-        // The session goes on.
+        // The session continues.
         feed(&mut endpoint, &send("m9", "1-2/2", "", "ok", '$'));
         assert_eq!(frames(&mut endpoint), ["200"]);
     }

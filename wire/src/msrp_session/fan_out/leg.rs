@@ -1,4 +1,4 @@
-//! One leg: what is lined up for it, and the chunk that it is in.
+//! One leg: its queued output, and its current chunk.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use super::super::Endpoint;
 use super::types::{DeliveryState, OutgoingMessage};
 use crate::msrp::{ContentFields, ContinuationFlag, TransactionId};
 
-/// How much of a chunk may follow once something else waits to be sent (RFC 4975 §7.1: chunks
+/// How many bytes of a chunk may follow once something else waits to be sent (RFC 4975 §7.1: chunks
 /// longer than this must be interruptible).
 pub(super) const INTERRUPT_BYTES: u64 = 2048;
 
@@ -21,20 +21,20 @@ pub(super) struct Leg {
     pub(super) pieces: VecDeque<Piece>,
     /// The first piece is partly written.
     pub(super) begun: bool,
-    /// The chunk that the last pieces belong to, while it has no end-line.
+    /// The chunk of the last pieces, until it has its end-line.
     pub(super) chunk: Option<Chunk>,
-    /// Where the chunk starts that is on the wire, or was last.
+    /// Start of the chunk that is on the wire, or was last.
     pub(super) wire_start: u64,
-    /// Content up to here is lined up in pieces.
+    /// Content up to here is queued in pieces.
     pub(super) queued: u64,
     /// Content up to here has been written.
     pub(super) written: u64,
     pub(super) delivered: u64,
-    /// Nothing was there to write at the last look; content or a frame is cause for a wake.
+    /// Set when `gather` found nothing; new content or a frame then queues `FanOutAction::Wake`.
     pub(super) idle: bool,
     /// Start of the segment that this leg waits for.
     pub(super) awaited: Option<u64>,
-    /// Others have the connection.
+    /// Others are using the connection.
     pub(super) paused: bool,
     pub(super) progress: Instant,
 }
@@ -48,7 +48,7 @@ pub(super) struct Chunk {
 #[derive(Debug)]
 pub(super) enum Piece {
     Head(Bytes, TransactionId),
-    /// From and to, in the message.
+    /// Start and end offset in the message.
     Content(u64, u64),
     EndLine(Bytes, TransactionId, ContinuationFlag),
     /// Whole response or empty SEND.
@@ -62,7 +62,7 @@ impl Piece {
 }
 
 impl Leg {
-    /// From where on content must be kept for it.
+    /// The offset from which content must be kept for it.
     pub(super) fn needs(&self) -> Option<u64> {
         match self.state {
             DeliveryState::Waiting => Some(0),
@@ -102,7 +102,7 @@ impl Leg {
         }
     }
 
-    /// If a response or another session waits behind a long chunk, ends the chunk soon.
+    /// If a response or another session waits for a long chunk to end, ends the chunk soon.
     pub(super) fn interrupt(&mut self) {
         if !(self.endpoint.has_frames() || self.paused) {
             return;
@@ -112,7 +112,7 @@ impl Leg {
         };
         let open = self.pieces.len() == 1;
         match self.pieces.front_mut() {
-            // All that is there of the message has gone out: more of it may be long in coming.
+            // All available content has been sent: more of it may take long to arrive.
             None => self.end_chunk(ContinuationFlag::More),
             Some(Piece::Content(from, to)) => {
                 if !open && *to - *from <= INTERRUPT_BYTES {
@@ -120,7 +120,7 @@ impl Leg {
                 }
                 *to = (*to).min(*from + INTERRUPT_BYTES);
                 self.queued = *to;
-                // What was lined up behind is taken back, but for frames.
+                // Everything queued after it is removed, except frames.
                 let mut frames = self.pieces.split_off(1);
                 for piece in &frames {
                     if let Piece::Head(_, never_was) = piece {
@@ -139,7 +139,7 @@ impl Leg {
         }
     }
 
-    /// Between chunks of a message that has been given up, only a chunk without content can say so.
+    /// Between chunks, only a chunk without content can tell that a message was abandoned.
     pub(super) fn tell_abort(&mut self, message: Option<&OutgoingMessage>) {
         let told = self
             .pieces
@@ -151,7 +151,7 @@ impl Leg {
         }
     }
 
-    /// Takes back what has not gone out, and ends what has with `#`.
+    /// Removes everything that has not been sent, and ends the sent part with `#`.
     pub(super) fn abort_chunk(&mut self) {
         let mut on_wire = self.chunk_on_wire();
         self.begun &= !matches!(self.pieces.front(), None | Some(Piece::Content(..)));
@@ -161,7 +161,7 @@ impl Leg {
             let partly = std::mem::take(&mut begun);
             match piece {
                 Piece::Frame(_) => kept.push_back(piece),
-                // Half of it is gone, so the other half must follow.
+                // Part of it has been sent, so the rest must follow.
                 Piece::Head(..) | Piece::EndLine(..) if partly => {
                     if let Piece::EndLine(..) = piece {
                         on_wire = None;
@@ -179,14 +179,14 @@ impl Leg {
         self.queued = self.written;
         self.pieces = kept;
         if self.chunk.is_some() {
-            // After the rest of its head, before frames that wait.
+            // After the rest of its head, before waiting frames.
             let frames = self.pieces.split_off(usize::from(self.begun));
             self.end_chunk(ContinuationFlag::Aborted);
             self.pieces.extend(frames);
         }
     }
 
-    /// The chunk of which the first byte has gone out and the end-line has not begun.
+    /// The chunk whose first byte has been sent and whose end-line has not begun.
     pub(super) fn chunk_on_wire(&self) -> Option<TransactionId> {
         match self.pieces.front() {
             Some(Piece::Head(_, transaction_id)) => self.begun.then_some(*transaction_id),

@@ -1,4 +1,4 @@
-//! What is kept in memory, what goes to the spool, and how long the originator is held back for it.
+//! Division of content between memory and spool, and time limits for holding back the originator.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use super::leg::Leg;
 use super::{DeliveryFailure, DeliveryState, FanOut, FanOutAction, LegId, MessageEnd};
 
 impl FanOut {
-    /// The originator is held back if it has more to say.
+    /// The originator is held back if it has more to send.
     pub(super) fn note_hold(&mut self, now: Instant) {
         let held = !self.reading || self.room.is_some();
         if held && self.end == MessageEnd::Open && self.message.is_some() {
@@ -31,9 +31,9 @@ impl FanOut {
         self.note_deadline(self.hold.poll_timeout(self.limits.hold));
     }
 
-    /// Gives up legs until the originator can be read from again: first those that are yet to come,
-    /// then those furthest behind, and those that have taken nothing all the while, as they would
-    /// hold it back again.
+    /// Gives up legs until the originator can be read from again: first future ones, then those
+    /// furthest behind, and those that have accepted nothing in the meantime, since they would hold
+    /// it back again.
     fn give_up_those_behind(&mut self, since: Instant) {
         let own = if self.reading {
             usize::MAX
@@ -63,7 +63,7 @@ impl FanOut {
         self.release();
     }
 
-    /// Lets go what nobody needs, then balances memory and spool.
+    /// Frees content that nobody needs, then balances memory and spool.
     pub(super) fn release(&mut self) {
         let lowest = if self.open && self.end != MessageEnd::Aborted {
             0

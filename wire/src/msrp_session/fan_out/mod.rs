@@ -1,4 +1,4 @@
-//! The content of one incoming message, given to any number of legs.
+//! Distributes the content of one incoming message to any number of legs.
 
 mod leg;
 mod memory;
@@ -24,14 +24,16 @@ pub use types::{
     MIN_MEMORY_BYTES, Opener, OutgoingMessage,
 };
 
-/// Frames and runs of content that one leg has lined up. Small chunks make two frames each.
+/// Maximum number of frames and runs of content queued for one leg. Small chunks make two frames
+/// each.
 const MAX_PIECES: usize = 64;
-/// How long a spool that has refused content is not asked again: space may come back at any time.
+/// How long a spool that has refused content is not retried: space may become available at any
+/// time.
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
 
-/// Gives the content of one incoming message to any number of legs, each at its own pace.
+/// Distributes the content of one incoming message to any number of legs, each at its own pace.
 ///
-/// The one law: after each call of a `handle_*` or of `add_leg`, take all of
+/// The rule: after each call of a `handle_*` or of `add_leg`, take all actions of
 /// [`poll_action`](Self::poll_action); then wait for bytes, writability, the spool, or
 /// [`poll_timeout`](Self::poll_timeout). To write to a leg: [`gather`](Self::gather), a vectored
 /// write, [`handle_written`](Self::handle_written), until nothing is gathered or the connection is
@@ -105,25 +107,25 @@ const SPOOL_RETRY: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Debug)]
 pub struct FanOut {
-    /// `None` until the message begins; legs may be there before.
+    /// `None` until the message begins; legs may be added before.
     message: Option<OutgoingMessage>,
     limits: Limits,
     random: fn(&mut [u8]),
     content: Content,
     end: MessageEnd,
     legs: Vec<Leg>,
-    /// More legs may come, so that all content is kept.
+    /// Legs may still be added, so all content is kept.
     open: bool,
     reading: bool,
     hold: Hold,
-    /// The caller does not read from the originator until there is no more than this in memory.
+    /// The caller does not read from the originator until at most this many bytes are in memory.
     room: Option<usize>,
-    /// The spool has refused content, and is not asked again before this.
+    /// The spool has refused content, and is not retried before this.
     spool_full: Option<Instant>,
-    /// What was given to the spool last did not get into it.
+    /// The last content passed to the spool could not be written.
     spool_refused: bool,
     fetches: usize,
-    /// Legs that found all fetches taken.
+    /// Legs that found all fetches in use.
     starved: Vec<LegId>,
     actions: VecDeque<FanOutAction>,
     /// No deadline is earlier; it may be too early.
@@ -138,8 +140,8 @@ enum MessageEnd {
 }
 
 impl FanOut {
-    /// A fan-out without legs, of a message that is yet to begin. `random` fills its argument from
-    /// a cryptographic source.
+    /// A fan-out without legs, of a message that has not begun. `random` fills its argument from a
+    /// cryptographic source.
     pub fn new(limits: Limits, random: fn(&mut [u8])) -> Self {
         Self {
             message: None,
@@ -170,7 +172,7 @@ impl FanOut {
         let id = LegId(self.legs.len());
         self.legs.push(Leg {
             endpoint: Endpoint::new(config.endpoint, self.random),
-            // A chunk without content would never get anywhere.
+            // A chunk without content would make no progress.
             chunk_bytes: config.chunk_bytes.unwrap_or(u64::MAX).max(1),
             state: DeliveryState::Waiting,
             pieces: VecDeque::new(),
@@ -191,23 +193,23 @@ impl FanOut {
         Some(id)
     }
 
-    /// No further leg will be added: what all legs have is let go (9.1.2-send-4).
+    /// No further leg will be added: content that all legs have is freed (9.1.2-send-4).
     pub fn no_more_legs(&mut self) {
         self.open = false;
         self.release();
     }
 
-    /// Changes the limits, for example when other messages need the memory. What is too much goes
-    /// to the spool, or holds the originator back until legs have taken it.
+    /// Changes the limits, for example when other messages need the memory. Content that exceeds
+    /// them goes to the spool, or the originator is held back until legs have taken it.
     pub fn set_limits(&mut self, now: Instant, limits: Limits) {
         self.limits = limits;
         self.balance();
         self.note_hold(now);
     }
 
-    /// The caller reads no more from the originator until [`memory`](Self::memory) is no more than
-    /// `room`, for a reason of its own: the memory of all messages is used up. That counts as
-    /// [`FanOutAction::StopReading`] does, up to [`let_go`](Self::let_go).
+    /// The caller stops reading from the originator until [`memory`](Self::memory) is at most
+    /// `room`, for a reason of its own: the memory of all messages is used up. That counts like
+    /// [`FanOutAction::StopReading`], until [`let_go`](Self::let_go).
     pub fn hold_back(&mut self, now: Instant, room: usize) {
         self.room = Some(room);
         self.note_hold(now);
@@ -226,17 +228,17 @@ impl FanOut {
         self.hold.is_on()
     }
 
-    /// Whether the spool has refused the content that it was given last.
+    /// Whether the spool has refused the last content passed to it.
     pub fn is_spool_full(&self) -> bool {
         self.spool_refused
     }
 
-    /// The session end of a leg, to look at.
+    /// The session end of a leg, read-only.
     pub fn endpoint(&self, leg: LegId) -> &Endpoint {
         &self.legs[leg.0].endpoint
     }
 
-    /// How far a leg is.
+    /// The progress of a leg.
     pub fn leg(&self, leg: LegId) -> LegStatus {
         let Leg {
             state,
@@ -256,7 +258,7 @@ impl FanOut {
         (0..self.legs.len()).map(|index| (LegId(index), self.leg(LegId(index))))
     }
 
-    /// Content bytes that have come from the originator.
+    /// Content bytes received from the originator.
     pub fn received(&self) -> u64 {
         self.content.end()
     }
@@ -266,12 +268,12 @@ impl FanOut {
         self.content.memory()
     }
 
-    /// Whether anything is lined up for a leg.
+    /// Whether any output is queued for a leg.
     pub fn has_output(&self, leg: LegId) -> bool {
         !self.legs[leg.0].pieces.is_empty()
     }
 
-    /// The message begins. It is the only one: what further ones bring is not for this fan-out.
+    /// The message begins. It is the only one: content of further ones is not for this fan-out.
     pub fn handle_started(&mut self, message: OutgoingMessage) {
         self.message.get_or_insert(message);
     }
@@ -296,7 +298,7 @@ impl FanOut {
         }
     }
 
-    /// The originator gave the message up: each leg is told with the flag `#` (readings N46).
+    /// The originator abandoned the message: each leg is told with the flag `#` (readings N46).
     pub fn handle_aborted(&mut self, now: Instant) {
         if self.end != MessageEnd::Open {
             return;
@@ -319,10 +321,10 @@ impl FanOut {
         self.release();
     }
 
-    /// A leg's connection is there.
+    /// A leg's connection is established.
     ///
     /// # Errors
-    /// [`Status::BOUND_ELSEWHERE`] if the leg has another connection already.
+    /// [`Status::BOUND_ELSEWHERE`] if the leg already has another connection.
     pub fn handle_connected(
         &mut self,
         now: Instant,
@@ -336,8 +338,8 @@ impl FanOut {
             return Ok(());
         }
         leg.state = DeliveryState::Sending;
-        // Content at hand could bind as well (RFC 4975 §5.4), but there are peers who take nothing
-        // else for it than this.
+        // Available content could bind as well (RFC 4975 §5.4), but some peers accept nothing else
+        // than this.
         if opener == Opener::Us {
             leg.endpoint.send_empty(now);
         }
@@ -346,32 +348,32 @@ impl FanOut {
         Ok(())
     }
 
-    /// A leg's connection is gone.
+    /// A leg's connection is lost.
     pub fn handle_disconnected(&mut self, id: LegId) {
         self.legs[id.0].endpoint.handle_disconnected();
         self.legs[id.0].pieces.clear();
         self.fail(id, DeliveryFailure::Disconnected);
     }
 
-    /// Takes a leg out, for example because its dialog has ended. A chunk that has begun is ended
+    /// Removes a leg, for example because its dialog has ended. A chunk that has begun is ended
     /// with `#`.
     pub fn drop_leg(&mut self, id: LegId) {
         self.fail(id, DeliveryFailure::Dropped);
     }
 
-    /// Takes a leg out as if its peer had answered with `status`, which it is known to do.
+    /// Removes a leg as if its peer had answered with `status`, which it would.
     pub fn refuse_leg(&mut self, id: LegId, status: Status) {
         self.fail(id, DeliveryFailure::Refused(status));
     }
 
     /// Others wait for the connection of this leg (RFC 4975 §5.4: several sessions may share one):
-    /// ends the chunk on the wire soon, and starts none. Go on writing until
+    /// ends the chunk on the wire soon, and starts none. Keep writing until
     /// [`is_between_chunks`](Self::is_between_chunks).
     pub fn pause(&mut self, id: LegId) {
         self.legs[id.0].paused = true;
     }
 
-    /// The leg has its connection again. Time without it does not count as a stall.
+    /// The leg may use its connection again. The time in between does not count as a stall.
     pub fn resume(&mut self, now: Instant, id: LegId) {
         let leg = &mut self.legs[id.0];
         if std::mem::take(&mut leg.paused) {
@@ -386,8 +388,8 @@ impl FanOut {
         !leg.begun && leg.chunk_on_wire().is_none()
     }
 
-    /// What a leg that has ended has lined up still: an end-line, responses. It is for the caller
-    /// to write from now on.
+    /// The remaining output of a leg that has ended: an end-line, responses. The caller writes it
+    /// from now on.
     pub fn take_output(&mut self, id: LegId) -> impl Iterator<Item = Bytes> + '_ {
         self.line_up(id);
         self.legs[id.0].begun = false;
@@ -398,14 +400,14 @@ impl FanOut {
         })
     }
 
-    /// The next event of a request or response that came for this leg.
+    /// The next event of a request or response for this leg.
     pub fn handle_leg_event(&mut self, now: Instant, id: LegId, event: Event) {
         self.legs[id.0].endpoint.handle_event(event);
         self.take_endpoint_events(now, id);
     }
 
-    /// Fills `out` with what is to be written to a leg next, and returns how many slices that are.
-    /// 0: nothing for now, an [`FanOutAction::Wake`] will follow.
+    /// Fills `out` with the next output of a leg, and returns the number of slices. 0: nothing for
+    /// now, a [`FanOutAction::Wake`] will follow.
     pub fn gather<'a>(&'a mut self, id: LegId, out: &mut [IoSlice<'a>]) -> usize {
         self.line_up(id);
         self.fetch_for(id);
@@ -437,8 +439,8 @@ impl FanOut {
         count
     }
 
-    /// So many bytes of what was gathered have been written. 0 tells that the connection takes
-    /// nothing for now.
+    /// This many bytes of the gathered output have been written. 0 means that the connection
+    /// accepts nothing for now.
     pub fn handle_written(&mut self, now: Instant, id: LegId, mut bytes: usize) {
         let leg = &mut self.legs[id.0];
         leg.awaited = None;
@@ -495,16 +497,16 @@ impl FanOut {
         }
     }
 
-    /// What [`FanOutAction::Spill`] asked for is in the spool.
+    /// The content of [`FanOutAction::Spill`] is in the spool.
     pub fn handle_spilled(&mut self) {
         self.content.spilled();
         self.spool_refused = false;
         self.release();
     }
 
-    /// What [`FanOutAction::Spill`] asked for did not get into the spool: it is full, or broken. It
-    /// stays in memory, what was written before can be read, and the spool is asked again from time
-    /// to time.
+    /// The content of [`FanOutAction::Spill`] could not be written: the spool is full, or broken.
+    /// It stays in memory; earlier content can still be read, and the spool is retried at
+    /// intervals.
     pub fn handle_not_spilled(&mut self, now: Instant) {
         self.content.not_spilled();
         let retry_at = now + SPOOL_RETRY;
@@ -515,7 +517,7 @@ impl FanOut {
         self.note_hold(now);
     }
 
-    /// What [`FanOutAction::Fetch`] asked for.
+    /// The content requested by [`FanOutAction::Fetch`].
     pub fn handle_fetched(&mut self, now: Instant, offset: u64, content: Bytes) {
         if !self.content.fetched(offset, content) {
             return self.handle_not_fetched(now, offset);
@@ -531,8 +533,8 @@ impl FanOut {
         self.note_hold(now);
     }
 
-    /// What [`FanOutAction::Fetch`] asked for cannot be read: the legs that wait for it are lost,
-    /// others go on.
+    /// The content requested by [`FanOutAction::Fetch`] cannot be read: the legs that wait for it
+    /// fail, the others continue.
     pub fn handle_not_fetched(&mut self, now: Instant, offset: u64) {
         self.fetches = self.fetches.saturating_sub(1);
         self.content.not_fetched(offset);
@@ -544,7 +546,8 @@ impl FanOut {
         self.wake_starved(now);
     }
 
-    /// All of them: one alone might not be writable now, and nobody would ask for the next segment.
+    /// Wakes all of them: a single one might not be writable now, and then nobody would request the
+    /// next segment.
     fn wake_starved(&mut self, now: Instant) {
         for starved in std::mem::take(&mut self.starved) {
             self.wake(now, starved);
@@ -591,12 +594,12 @@ impl FanOut {
         }
     }
 
-    /// The next thing to do.
+    /// The next action.
     pub fn poll_action(&mut self) -> Option<FanOutAction> {
         self.actions.pop_front()
     }
 
-    /// Lines up pieces for a leg: as much of the message as is there, in chunks.
+    /// Queues pieces for a leg: all available content, in chunks.
     fn line_up(&mut self, id: LegId) {
         let (end, complete) = (self.content.end(), self.end == MessageEnd::Complete);
         let leg = &mut self.legs[id.0];
@@ -634,7 +637,7 @@ impl FanOut {
             if complete && leg.queued == end {
                 leg.end_chunk(ContinuationFlag::Complete);
             } else if leg.queued < end {
-                // Full, and not known to be the end: a chunk that is full at the end waits for `$`.
+                // Full, but possibly not the end: a chunk that is full at the end waits for `$`.
                 leg.end_chunk(ContinuationFlag::More);
             } else {
                 break;
@@ -642,7 +645,7 @@ impl FanOut {
         }
     }
 
-    /// Asks the spool for what a leg needs next.
+    /// Requests from the spool the content that a leg needs next.
     fn fetch_for(&mut self, id: LegId) {
         let leg = &mut self.legs[id.0];
         leg.awaited = None;
@@ -684,7 +687,7 @@ impl FanOut {
             }
         }
         self.end_if_delivered(id);
-        // A response may have made room for the next chunk, a request calls for a response.
+        // A response may allow the next chunk, a request needs a response.
         let leg = &self.legs[id.0];
         let more = leg.endpoint.has_frames()
             || leg.state == DeliveryState::Sending
@@ -723,7 +726,7 @@ impl FanOut {
             leg.chunk = None;
             leg.begun = false;
         } else {
-            // RFC 4975 §7.1: who must not send more ends the chunk with `#`. Others may share the
+            // RFC 4975 §7.1: a sender that must stop ends the chunk with `#`. Others may share the
             // connection.
             leg.abort_chunk();
         }

@@ -12,7 +12,7 @@ use crate::test_random::{fill, random_bytes};
 const TICK: Duration = Duration::from_millis(10);
 const STALL: Duration = Duration::from_secs(20);
 
-/// A recipient: reads what its link lets through, answers as RFC 4975 says.
+/// A recipient: reads as much as its link allows, answers as in RFC 4975.
 struct Peer {
     leg: LegId,
     parser: Parser,
@@ -24,7 +24,7 @@ struct Peer {
     aborted: bool,
     chunks: Vec<(u64, ContinuationFlag)>,
     chunk: u64,
-    /// Bytes per tick; 0: takes nothing.
+    /// Bytes per tick; 0: accepts nothing.
     speed: usize,
     answers: bool,
 }
@@ -36,9 +36,9 @@ struct Pair {
     peers: Vec<Peer>,
     spool: Vec<u8>,
     spill: Option<(u64, Vec<Bytes>)>,
-    /// Where the disk ends: what lies beyond is not written.
+    /// Size of the disk: content beyond it is not written.
     disk_bytes: usize,
-    /// What is asked of the spool comes back.
+    /// Content requested from the spool is returned.
     readable: bool,
     reading: bool,
     /// The longest time without reading, and since when nothing has been read.
@@ -179,7 +179,7 @@ impl Pair {
         );
     }
 
-    /// One tick: the spool is written, each link carries what it can, time passes.
+    /// One tick: the spool is written, each link transfers its share, time passes.
     fn tick(&mut self) {
         self.act();
         if let Some((offset, pieces)) = self.spill.take() {
@@ -264,8 +264,7 @@ impl Pair {
         }
     }
 
-    /// The originator sends `whole` in pieces, as fast as it is read from; then all legs come to
-    /// their end.
+    /// The originator sends `whole` in pieces, as fast as it is read from; then all legs finish.
     fn send(&mut self, whole: &Bytes, piece: usize) {
         let mut rest = whole.clone();
         for _ in 0..200_000 {
@@ -337,7 +336,7 @@ fn all_legs_get_the_same_at_their_own_pace() {
         for peer in 0..4 {
             pair.assert_has_all(peer, &whole);
         }
-        // One chunk for the whole message, or many that fit what was negotiated.
+        // One chunk for the whole message, or many of the negotiated size.
         let content = |peer: usize| pair.peers[peer].chunks.iter().filter(|chunk| chunk.0 > 0);
         assert_eq!(content(0).count(), 1);
         assert_eq!(content(3).count(), 300);
@@ -440,7 +439,7 @@ fn stalled_dead_silent_and_refusing_legs_cost_only_themselves() {
         DeliveryState::Failed(DeliveryFailure::Refused(Status::STOP_SENDING))
     );
     pair.assert_has_all(4, &whole);
-    // The refusing leg was answered in the midst of the chunk, which then ended with `#`.
+    // The refusing leg was answered in the middle of the chunk, which then ended with `#`.
     assert_eq!(
         pair.peers[3].chunks.last().map(|chunk| chunk.1),
         Some(ContinuationFlag::Aborted)
@@ -482,7 +481,7 @@ fn an_aborted_message_ends_with_the_flag_at_every_point() {
             .iter()
             .filter(|flag| **flag == ContinuationFlag::Aborted)
             .count();
-        // Nothing of the message has gone out, or the last chunk tells.
+        // Nothing of the message has been sent, or the last chunk tells.
         assert_eq!(aborts, usize::from(begun), "at {written}: {flags:?}");
         // The first is that of the empty SEND.
         let last = flags.iter().skip(1).next_back();
@@ -499,7 +498,7 @@ fn a_full_chunk_at_the_end_of_the_message_waits_for_its_flag() {
     pair.fan_out.handle_content(pair.now, whole.clone());
     pair.connect(leg);
     pair.tick();
-    // Content is at hand, and an empty SEND binds all the same.
+    // Content is available, but an empty SEND binds nevertheless.
     let both = [
         (0, ContinuationFlag::Complete),
         (100, ContinuationFlag::More),
@@ -543,7 +542,7 @@ fn a_request_from_the_recipient_is_answered_inside_of_a_long_chunk() {
             .handle_leg_event(pair.now, pair.peers[0].leg, event);
     }
     pair.tick();
-    // After the empty SEND: the chunk was interrupted, then the response came.
+    // After the empty SEND: the chunk was interrupted, then the response was sent.
     let flags: Vec<_> = pair.peers[0].chunks[1..]
         .iter()
         .map(|chunk| chunk.1)
@@ -570,7 +569,7 @@ fn a_request_from_the_recipient_is_answered_while_the_sender_rests() {
         pair.fan_out.handle_leg_event(pair.now, leg, event);
     }
     pair.tick();
-    // After the empty SEND: the chunk was ended, then the response came.
+    // After the empty SEND: the chunk was ended, then the response was sent.
     assert_eq!(
         pair.peers[0].chunks[1..],
         [
@@ -585,7 +584,7 @@ fn a_leg_gives_its_connection_to_others() {
     let whole = random_content(300_000);
     let mut pair = Pair::joined(limits(0), Some(300_000), &[40_000]);
     pair.fan_out.handle_content(pair.now, whole.clone());
-    // The chunk has its end-line lined up, and gives way all the same.
+    // The chunk has its end-line queued, and gives way nevertheless.
     pair.fan_out.handle_complete(pair.now);
     pair.tick();
     let leg = pair.peers[0].leg;
@@ -596,7 +595,7 @@ fn a_leg_gives_its_connection_to_others() {
     let chunk = *pair.peers[0].chunks.last().unwrap();
     assert_eq!(chunk.1, ContinuationFlag::More);
     assert!(chunk.0 <= 40_000 + INTERRUPT_BYTES, "{chunk:?}");
-    // However long others take, it is no stall.
+    // However long others take, it is not a stall.
     pair.now += 2 * STALL;
     pair.tick();
     assert_eq!(pair.fan_out.leg(leg).state, DeliveryState::Sending);
@@ -628,8 +627,8 @@ fn patient(spool_bytes: u64) -> Limits {
     }
 }
 
-/// A leg that takes nothing, one that takes too little, one without connection, and one that is yet
-/// to come.
+/// A leg that accepts nothing, one that accepts too little, one without connection, and one that
+/// has not been added yet.
 #[test]
 fn without_a_spool_legs_that_hold_the_originator_back_fail_in_time() {
     let whole = random_content(6_000_000);
@@ -666,7 +665,7 @@ fn without_a_spool_legs_that_hold_the_originator_back_fail_in_time() {
                 "{behind}"
             );
         }
-        // Who comes now comes too late.
+        // A leg added now is too late.
         assert!(!pair.fan_out.open);
         assert_eq!(pair.fan_out.memory(), 0);
     }
@@ -684,7 +683,7 @@ fn of_legs_that_are_behind_only_as_many_fail_as_have_to() {
             .handle_content(pair.now, rest.split_to(READ_BLOCK_BYTES));
         pair.tick();
     }
-    // It has half of what there is, and goes on slowly.
+    // It has half of the content, and continues slowly.
     pair.peers[2].speed = 100;
     assert!(pair.fan_out.leg(LegId(2)).written > MIN_MEMORY_BYTES as u64 / 3);
     while !pair.reading {
@@ -728,7 +727,8 @@ fn a_full_disk_keeps_what_it_has_and_holds_the_originator_back() {
     pair.disk_bytes = 2_000_000;
     pair.send(&whole, READ_BLOCK_BYTES);
     pair.finish();
-    // At its pace the slow one takes what the disk has, and the rest as it comes; nobody fails.
+    // The slow one takes the content of the disk at its own pace, and the rest as it arrives;
+    // nobody fails.
     pair.assert_has_all(0, &whole);
     pair.assert_has_all(1, &whole);
     assert!(pair.spool.len() > 1_000_000 && pair.spool.len() <= 2_000_000);
@@ -766,7 +766,7 @@ fn a_disk_with_room_again_is_used_again() {
         pair.tick();
     }
     assert!(pair.fan_out.is_spool_full() && !pair.reading);
-    // It was asked once in a second, not with each leg's step.
+    // It was retried once per second, not with each leg's step.
     assert!((2..8).contains(&pair.spills), "{}", pair.spills);
     pair.disk_bytes = usize::MAX;
     pair.send(&rest, READ_BLOCK_BYTES);
@@ -890,8 +890,8 @@ fn from_end_to_end_in_pieces_of_any_size() {
     }
 }
 
-/// Legs come, change their pace, break, and are dropped; the message is completed or given up; the
-/// spool may fail.
+/// Legs are added, change their pace, break, and are dropped; the message is completed or
+/// abandoned; the spool may fail.
 #[test]
 fn random_lives_leave_nothing_behind() {
     for seed in 0..25 {
@@ -1020,8 +1020,7 @@ fn less_memory_moves_content_to_the_spool() {
     assert!(pair.fan_out.memory() <= MIN_MEMORY_BYTES && pair.reading);
 }
 
-/// What a peer sends may be anything: no panic, no memory beyond the bound, and each leg ends once
-/// at most.
+/// Arbitrary input of a peer: no panic, no memory beyond the bound, and each leg ends at most once.
 #[test]
 fn mutated_input_never_panics() {
     let whole = random_content(3_000);

@@ -1,4 +1,4 @@
-//! What goes into a fan-out and comes out of it.
+//! Inputs and outputs of a fan-out.
 
 use std::time::Duration;
 
@@ -8,41 +8,41 @@ use super::super::content::SEGMENT_BYTES;
 use super::super::{EndpointConfig, IncomingMessage, READ_BLOCK_BYTES};
 use crate::msrp::{Field, Status};
 
-/// Least memory for one message: below this, spooling would move pieces too small to be worth it.
+/// Minimum memory for one message: below this, spooling would move pieces too small to be
+/// worthwhile.
 pub const MIN_MEMORY_BYTES: usize = 1024 * 1024;
-/// Segments that may be asked of the spool at once; each of them may come on top of the memory
-/// limit.
+/// Segments that may be requested from the spool at once; each may exceed the memory limit.
 pub(super) const MAX_FETCHES: usize = 8;
 
-/// Names a leg of one [`FanOut`](super::FanOut); calls on another fan-out panic or reach another
-/// leg.
+/// Identifies a leg of one [`FanOut`](super::FanOut); calls on another fan-out panic or reach
+/// another leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub(super) usize);
 
 impl LegId {
-    /// Its place in the order of [`FanOut::add_leg`](super::FanOut::add_leg), from 0.
+    /// Its index in the order of [`FanOut::add_leg`](super::FanOut::add_leg), from 0.
     pub fn index(self) -> usize {
         self.0
     }
 }
 
-/// What bounds one message on its way.
+/// The limits of one message.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Content in memory; from three quarters of it on, content goes to the spool. Taken as at
-    /// least [`MIN_MEMORY_BYTES`].
+    /// Content in memory; above three quarters of it, content goes to the spool. Raised to at least
+    /// [`MIN_MEMORY_BYTES`].
     pub memory_bytes: usize,
     /// Content in the spool; 0 if there is none.
     pub spool_bytes: u64,
-    /// A leg that takes no byte for so long while some wait for it is dropped.
+    /// A leg that accepts no byte for this time while some are waiting for it is dropped.
     pub stall: Duration,
     /// How long the originator may be held back for legs that are behind
-    /// ([`MAX_HOLD`](super::super::MAX_HOLD) but in tests).
+    /// ([`MAX_HOLD`](super::super::MAX_HOLD), except in tests).
     pub hold: Duration,
 }
 
 impl Limits {
-    /// What [`FanOut::memory`](super::FanOut::memory) never exceeds if the caller obeys
+    /// Upper bound of [`FanOut::memory`](super::FanOut::memory) if the caller obeys
     /// [`FanOutAction::StopReading`] within one read block. As a slice of at least half a block can
     /// keep the block alive, twice this is the bound on real memory.
     pub fn memory_bound(&self) -> usize {
@@ -58,8 +58,7 @@ impl Limits {
     }
 }
 
-/// The message that all legs get: what stays the same in each duplicate (9.1.2-send-2, readings
-/// N51).
+/// The message for all legs: the data that is the same in each copy (9.1.2-send-2, readings N51).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingMessage {
     /// Message-ID of the originator.
@@ -90,16 +89,16 @@ impl From<IncomingMessage> for OutgoingMessage {
     }
 }
 
-/// What the fan-out must know of a leg.
+/// Data of a leg for the fan-out.
 #[derive(Debug, Clone)]
 pub struct LegConfig {
     /// Both ends of the leg's session.
     pub endpoint: EndpointConfig,
-    /// Most content in one chunk; `None`: no limit.
+    /// Maximum content in one chunk; `None`: no limit.
     pub chunk_bytes: Option<u64>,
 }
 
-/// Who opened the connection of a leg.
+/// Which side opened the connection of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opener {
     /// We did: our first SEND, an empty one, binds the session.
@@ -108,62 +107,62 @@ pub enum Opener {
     Peer,
 }
 
-/// How far a leg is.
+/// Progress of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryState {
     /// No connection yet.
     Waiting,
-    /// Content is going out, or the end of a message that was given up.
+    /// Content is being sent, or the end of an abandoned message.
     Sending,
-    /// All has gone out; responses are due.
+    /// Everything has been sent; responses are due.
     Finishing,
     /// Each chunk was answered with 200.
     Delivered,
-    /// The originator gave the message up, and the leg was told.
+    /// The originator abandoned the message, and the leg was told.
     Aborted,
-    /// The leg is lost.
+    /// The leg has failed.
     Failed(DeliveryFailure),
 }
 
 impl DeliveryState {
-    /// Whether nothing more will happen on this leg.
+    /// Whether the leg has reached a final state.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Delivered | Self::Aborted | Self::Failed(_))
     }
 }
 
-/// Why a leg is lost. It concerns this leg alone.
+/// Why a leg has failed. It concerns only this leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryFailure {
     /// The peer answered with this status, or a REPORT did.
     Refused(Status),
     /// A response did not come in time.
     NoResponse,
-    /// The peer took no byte for the time of [`Limits::stall`].
+    /// The peer accepted no byte for the time of [`Limits::stall`].
     Stalled,
-    /// The originator was held back for the time of [`Limits::hold`], since this leg had not taken
-    /// what memory holds.
+    /// The originator was held back for the time of [`Limits::hold`], because this leg had not
+    /// taken the content in memory.
     Behind,
-    /// The connection broke.
+    /// The connection was lost.
     Disconnected,
     /// Content that this leg needed cannot be read from the spool.
     SpoolLost,
-    /// The caller took the leg out.
+    /// The caller removed the leg.
     Dropped,
 }
 
-/// A leg as others may see it.
+/// The public view of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegStatus {
-    /// How far it is.
+    /// Its progress.
     pub state: DeliveryState,
-    /// Content bytes that have gone out.
+    /// Content bytes that have been sent.
     pub written: u64,
     /// Content bytes in chunks that were answered with 200.
     pub delivered: u64,
 }
 
-/// What the caller has to do.
+/// An action for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FanOutAction {
     /// This leg may have something to write now: [`FanOut::gather`](super::FanOut::gather) when its
@@ -173,7 +172,7 @@ pub enum FanOutAction {
     /// [`FanOut::handle_spilled`](super::FanOut::handle_spilled) or
     /// [`FanOut::handle_not_spilled`](super::FanOut::handle_not_spilled). Never two at a time.
     Spill {
-        /// Where the first piece lies in the message.
+        /// Offset of the first piece in the message.
         offset: u64,
         /// The bytes, one piece after another.
         pieces: Vec<Bytes>,
@@ -182,21 +181,21 @@ pub enum FanOutAction {
     /// [`FanOut::handle_fetched`](super::FanOut::handle_fetched) or
     /// [`FanOut::handle_not_fetched`](super::FanOut::handle_not_fetched).
     Fetch {
-        /// Where they lie in the message.
+        /// Their offset in the message.
         offset: u64,
         /// How many; at most 64 KiB.
         len: usize,
     },
-    /// Read no more from the originator: memory is full, and the spool is full or slow.
+    /// Stop reading from the originator: memory is full, and the spool is full or slow.
     StopReading,
     /// Read from the originator again.
     ReadAgain,
-    /// The originator has been held back for a second: something for the operator. Once.
+    /// The originator has been held back for a second: to be reported to the operator. Once.
     HeldBack,
     /// As after [`FanOut::no_more_legs`](super::FanOut::no_more_legs): the originator was held back
-    /// for too long because more legs could come.
+    /// too long because legs could still be added.
     NoMoreLegs,
     /// The leg has reached this final state. If [`FanOut::has_output`](super::FanOut::has_output),
-    /// an end-line is still to be written before its connection is closed.
+    /// an end-line must still be written before its connection is closed.
     LegEnded(LegId, DeliveryState),
 }

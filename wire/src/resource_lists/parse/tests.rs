@@ -360,7 +360,7 @@ fn megabytes_of_nesting() {
         let deep = ResourceLists::parse_with(limits, document.as_bytes());
         assert_eq!(deep.unwrap_err(), error, "{tag}");
     }
-    // Without a limit the nesting lies on the heap: no stack runs out.
+    // Without a limit the nesting is on the heap: no stack overflow.
     let limits = Limits {
         depth: usize::MAX,
         ..limits

@@ -1,4 +1,4 @@
-//! Which URIs are the same: RFC 3261 §19.1.4 for sip and sips, RFC 3966 §4 for tel; and the keys by
+//! Equivalence of URIs: RFC 3261 §19.1.4 for sip and sips, RFC 3966 §4 for tel; and the keys by
 //! which equivalent ones are found among many.
 
 use std::hash::{DefaultHasher, Hasher};
@@ -9,34 +9,34 @@ use super::tel::{PHONE_CONTEXT, is_visual_separator};
 use super::{MAX_URI_HEADERS, SipUri, TelUri, Uri};
 use crate::sip::grammar::unescape;
 
-/// Parameters of a sip URI that make two URIs differ when only one has them (§19.1.4: the first
-/// four by rule, `transport` by example, since the URIs can resolve to different transports).
+/// Parameters of a sip URI that make two URIs differ if only one has them (§19.1.4: the first four
+/// by rule, `transport` by example, since the URIs can resolve to different transports).
 const COUNTS_WHEN_ABSENT: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 
-/// Marks in what is hashed, apart from every character of a component.
+/// Markers in the hashed data, distinct from every character of a component.
 const END: u16 = 0xFF00;
 const USER: u16 = 0xFF01;
 const PASSWORD: u16 = 0xFF02;
 const PARAMETER: u16 = 0xFF03;
 const HEADER: u16 = 0xFF04;
 
-/// Hashes by which URIs are compared, made with a seed. With a random one that peers do not learn,
-/// they cannot aim at collisions.
+/// Hashes for comparing URIs, made with a seed. With a random seed unknown to peers, they cannot
+/// cause collisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ComparisonKeys {
-    /// The same for all [equivalent](Uri::equivalent) URIs: it covers all that has to match.
+    /// The same for all [equivalent](Uri::equivalent) URIs: it covers everything that must match.
     pub address: u64,
-    /// The same for URIs that are equivalent and have the same parameters. It is `address` where no
-    /// parameter is there that another URI for the address could lack.
+    /// The same for URIs that are equivalent and have the same parameters. It equals `address` if
+    /// the URI has no optional parameter.
     pub whole: u64,
 }
 
 impl Uri<'_> {
-    /// Whether both name the same resource: RFC 3261 §19.1.4 for sip and sips, RFC 3966 §4 for tel;
-    /// for others the scheme without regard to case and the rest byte by byte.
+    /// Whether both denote the same resource: RFC 3261 §19.1.4 for sip and sips, RFC 3966 §4 for
+    /// tel; for others the scheme case-insensitively and the rest byte by byte.
     ///
-    /// The relation of §19.1.4 is not transitive: parameters that it ignores when one side lacks
-    /// them still have to match when both have them.
+    /// The relation of §19.1.4 is not transitive: parameters that it ignores if one side lacks them
+    /// must still match if both have them.
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
         match (self, other) {
             (Uri::Sip(a), Uri::Sip(b)) => a.equivalent(b),
@@ -108,8 +108,8 @@ impl SipUri<'_> {
     }
 
     /// Header components match one to one in any order. Values are compared case-sensitively: which
-    /// of their characters are not depends on the header field, and of the two possible mistakes a
-    /// missed match is harmless where a false one would lose a recipient.
+    /// of their characters are not depends on the header field. A missed match is harmless, whereas
+    /// a false one would lose a recipient.
     fn headers_match(&self, other: &SipUri<'_>) -> bool {
         const _: () = assert!(MAX_URI_HEADERS <= u32::BITS as usize);
         let mut taken = 0_u32;
@@ -126,10 +126,10 @@ impl SipUri<'_> {
         all_found && headers(other.headers).count() == taken.count_ones() as usize
     }
 
-    /// Hashes what has to match. Gives back a hash of the parameters that may be missing; 0: there
-    /// is none.
+    /// Hashes everything that must match. Returns a hash of the optional parameters; 0: there are
+    /// none.
     ///
-    /// Parameters and header components come in any order, so what is hashed of them is the sum.
+    /// Parameters and header components may be in any order, so their hashes are added.
     fn hash(&self, seed: u64, hasher: &mut KeyHasher) -> u64 {
         hasher.push(if self.secure { b'S' } else { b's' });
         for (mark, component) in [(USER, self.user), (PASSWORD, self.password)] {
@@ -185,7 +185,7 @@ impl TelUri<'_> {
             })
     }
 
-    /// All of it has to match.
+    /// All of it must match.
     fn hash(&self, seed: u64, hasher: &mut KeyHasher) {
         hasher.push(b't');
         hasher.push_digits(self.number);
@@ -203,8 +203,7 @@ impl TelUri<'_> {
     }
 }
 
-/// SipHash over bytes that come one by one. It is handed whole blocks, since it is slow on single
-/// bytes.
+/// SipHash over single bytes. They are passed to it in blocks, since it is slow on single bytes.
 struct KeyHasher {
     hasher: DefaultHasher,
     block: [u8; 64],
@@ -249,7 +248,7 @@ impl KeyHasher {
         self.push_all(&mark.to_ne_bytes());
     }
 
-    /// A component with its escapes resolved, and where it ends.
+    /// A component with its escapes decoded, and an end marker.
     fn push_component(&mut self, text: &str, case: Case) {
         for character in unescape(text.bytes()) {
             self.push_mark(case.of(character));
@@ -286,7 +285,7 @@ fn optional_components_match(a: Option<&str>, b: Option<&str>, case: Case) -> bo
     }
 }
 
-/// Whether the value of a tel URI's parameter is compared as a number is.
+/// Whether the value of a tel URI's parameter is compared like a number.
 fn is_number(name: &str, value: &str) -> bool {
     name.eq_ignore_ascii_case("ext")
         || (name.eq_ignore_ascii_case(PHONE_CONTEXT) && value.starts_with('+'))
@@ -308,7 +307,7 @@ mod tests {
         Uri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    /// Checks both directions, and that equivalent URIs have one key.
+    /// Checks both directions, and that equivalent URIs have the same key.
     fn equivalent(a: &str, b: &str) -> bool {
         let (a, b) = (uri(a), uri(b));
         let verdict = a.equivalent(&b);
@@ -484,7 +483,7 @@ mod tests {
         assert_ne!(one.whole, other.whole);
         assert_ne!(one.whole, one.address);
         assert_eq!(one, keys("sip:a@H;Y;%78=1"));
-        // What has to match is in both.
+        // The parts that must match are in both.
         for (a, b) in [
             ("sip:a@h;transport=tcp", "sip:a@h"),
             ("sip:a@h;user=phone", "sip:a@h;user=ip"),

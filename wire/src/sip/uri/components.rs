@@ -1,4 +1,4 @@
-//! What the schemes have in common: parameters and header components, and how two of them compare.
+//! Common parts of the schemes: parameters and header components, and their comparison.
 
 use super::{MAX_URI_HEADERS, MAX_URI_PARAMETERS, UriError};
 use crate::sip::grammar::{is_escaped_text, is_unreserved, split_once, unescape};
@@ -10,7 +10,7 @@ pub(super) enum Case {
 }
 
 impl Case {
-    /// The character as it is compared.
+    /// The character in its form for comparison.
     pub(super) fn of(self, character: u16) -> u16 {
         match (self, u8::try_from(character)) {
             (Case::Insensitive, Ok(byte)) => u16::from(byte.to_ascii_lowercase()),
@@ -19,7 +19,7 @@ impl Case {
     }
 }
 
-/// Compares two components with their escapes resolved (§19.1.4).
+/// Compares two components with their escapes decoded (§19.1.4).
 pub(super) fn components_match(a: &str, b: &str, case: Case) -> bool {
     let is_plain = |text: &str| memchr::memchr(b'%', text.as_bytes()).is_none();
     if is_plain(a) && is_plain(b) {
@@ -34,7 +34,7 @@ pub(super) fn components_match(a: &str, b: &str, case: Case) -> bool {
         .eq(unescape(b.bytes()).map(fold))
 }
 
-/// Compares names of parameters or header components, which may be escaped like all else.
+/// Compares names of parameters or header components, which may also be escaped.
 pub(super) fn names_match(a: &str, b: &str) -> bool {
     components_match(a, b, Case::Insensitive)
 }
@@ -46,7 +46,7 @@ pub(super) fn split_tail(text: &str, separator: u8) -> (&str, Option<&str>) {
     }
 }
 
-/// Name and value of each parameter; the value is empty where there is none.
+/// Name and value of each parameter; the value is empty if there is none.
 pub(super) fn parameters(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(';')
         .filter(|parameter| !parameter.is_empty())
@@ -70,7 +70,7 @@ pub(super) fn find_parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// Checks a non-empty parameter list; `is_allowed` judges one name with its value.
+/// Checks a non-empty parameter list; `is_allowed` checks one name with its value.
 pub(super) fn check_parameters(
     text: &str,
     is_allowed: impl Fn(&str, Option<&str>) -> bool,

@@ -1,16 +1,16 @@
-//! What a URI is refused for, and the limits that it has.
+//! Errors of URI parsing, and limits of URIs.
 
 use std::fmt;
 
-/// The longest URI that is parsed, in bytes. The RFCs set no bound; the longest seen in practice (a
-/// GRUU with its instance, a URI with embedded header fields) stay well below 1 KiB.
+/// Maximum length of a URI, in bytes. The RFCs set no limit; the longest in practice (a GRUU with
+/// its instance, a URI with embedded header fields) are well below 1 KiB.
 pub const MAX_URI_BYTES: usize = 2048;
 
-/// The most parameters that one URI may have. A dozen are registered for sip; comparing two URIs
-/// looks at every pair.
+/// Maximum number of parameters in one URI. A dozen are registered for sip; comparing two URIs
+/// examines every pair.
 pub const MAX_URI_PARAMETERS: usize = 32;
 
-/// The most header components that one URI may have; comparing two URIs looks at every pair.
+/// Maximum number of header components in one URI; comparing two URIs examines every pair.
 pub const MAX_URI_HEADERS: usize = 32;
 
 /// Why a text is not a URI.
@@ -18,31 +18,31 @@ pub const MAX_URI_HEADERS: usize = 32;
 pub enum UriError {
     /// Longer than [`MAX_URI_BYTES`].
     TooLong,
-    /// No scheme, or one with characters that a scheme cannot have.
+    /// No scheme, or one with invalid characters.
     Scheme,
-    /// The user part is empty or holds a character that must be escaped.
+    /// The user part is empty or contains a character that must be escaped.
     User,
-    /// The password holds a character that must be escaped.
+    /// The password contains a character that must be escaped.
     Password,
-    /// The host is no host name, IPv4 address or bracketed IPv6 address.
+    /// The host is not a host name, IPv4 address or bracketed IPv6 address.
     Host,
-    /// The port is no number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     Port,
-    /// A parameter without a name, or with a name or value outside the grammar.
+    /// A parameter without a name, or with a name or value that violates the grammar.
     Parameter,
     /// The same parameter twice.
     DuplicateParameter,
     /// More than [`MAX_URI_PARAMETERS`].
     TooManyParameters,
-    /// A header component outside the grammar.
+    /// A header component that violates the grammar.
     Header,
     /// More than [`MAX_URI_HEADERS`].
     TooManyHeaders,
-    /// The telephone number has no digit or a character that no number has.
+    /// The telephone number has no digit, or an invalid character.
     Number,
     /// A local telephone number without `phone-context`.
     MissingPhoneContext,
-    /// The part after the scheme of some other URI is empty or holds a character that must be
+    /// The part after the scheme of some other URI is empty or contains a character that must be
     /// escaped.
     Rest,
 }

@@ -1,8 +1,8 @@
 //! URIs: `sip` and `sips` (RFC 3261 §19.1), `tel` (RFC 3966), and any other absolute URI.
 //!
-//! A [`Uri`] borrows the text that it was parsed from. Only the characters of the grammar pass, so
-//! a parsed URI holds no CR, LF, NUL, space, quote or angle bracket and can be written into a
-//! message as it is.
+//! A [`Uri`] borrows the text that it was parsed from. Only the characters of the grammar are
+//! accepted, so a parsed URI contains no CR, LF, NUL, space, quote or angle bracket and can be
+//! written into a message unchanged.
 
 mod compare;
 mod components;
@@ -92,7 +92,7 @@ impl<'a> Uri<'a> {
     }
 
     /// The value of a URI parameter of a sip, sips or tel URI, escapes as written; empty for a
-    /// parameter without value, such as `lr`. The name is compared without regard to case.
+    /// parameter without value, such as `lr`. The name is compared case-insensitively.
     pub fn param(&self, name: &str) -> Option<&'a str> {
         let parameters = match self {
             Uri::Sip(uri) => uri.parameters,
@@ -109,7 +109,7 @@ impl<'a> Uri<'a> {
         }
     }
 
-    /// The text without what a Request-URI may not have (RFC 3261 §19.1.1, table 1): header
+    /// The text without parts that a Request-URI may not have (RFC 3261 §19.1.1, table 1): header
     /// components and `method`.
     pub fn as_request_uri(&self) -> Cow<'a, str> {
         match self {

@@ -12,7 +12,7 @@ pub struct OtherUri<'a> {
 }
 
 impl<'a> OtherUri<'a> {
-    /// What follows the scheme and its colon.
+    /// The part after the scheme and its colon.
     pub fn rest(&self) -> &'a str {
         self.rest
     }

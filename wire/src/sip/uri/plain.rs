@@ -1,25 +1,24 @@
-//! Where a plain URI leads, for a fraction of what parsing it costs: a fan-out asks several times
-//! for each copy.
+//! The destination of a plain URI, at a fraction of the cost of parsing it: a fan-out needs it
+//! several times for each copy.
 
 use std::net::Ipv4Addr;
 
 use super::host::is_host_name;
 
-/// A `sip:` URI that has neither parameters nor header fields nor a password, and whose host is a
-/// name or an IPv4 address: nearly every recipient's URI (RFC 3261 §19.1.1).
+/// A `sip:` URI without parameters, header fields and password, whose host is a name or an IPv4
+/// address: nearly every recipient's URI (RFC 3261 §19.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlainUri<'a> {
     /// The host as written.
     pub host: &'a str,
-    /// The host where it is an address.
+    /// The host if it is an address.
     pub address: Option<Ipv4Addr>,
-    /// The port, where it has one.
+    /// The port, if present.
     pub port: Option<u16>,
 }
 
 impl<'a> PlainUri<'a> {
-    /// Reads a URI. `None` says nothing about it but that [`Uri::parse`](super::Uri::parse) has to
-    /// look at it.
+    /// Reads a URI. `None` means only that [`Uri::parse`](super::Uri::parse) is needed.
     pub fn read(uri: &'a str) -> Option<Self> {
         let bytes = uri.as_bytes();
         if !matches!(bytes, [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..]) {
@@ -54,7 +53,7 @@ impl<'a> PlainUri<'a> {
     }
 }
 
-/// Of what the grammar of a user allows, what users' names are made of.
+/// Characters of usual user names, a subset of the grammar.
 fn is_user(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+')
 }

@@ -26,7 +26,7 @@ pub struct SipUri<'a> {
 }
 
 impl<'a> SipUri<'a> {
-    /// Whether header fields are part of it (`?name=value`).
+    /// Whether it contains header fields (`?name=value`).
     pub fn has_headers(&self) -> bool {
         !self.headers.is_empty()
     }
@@ -37,7 +37,7 @@ impl<'a> SipUri<'a> {
     }
 
     pub(super) fn parse(text: &'a str, rest: &'a str, secure: bool) -> Result<Self, UriError> {
-        // `@` is allowed nowhere else without an escape, so the first one ends the userinfo.
+        // `@` is not allowed elsewhere without an escape, so the first one ends the userinfo.
         let (userinfo, rest) = match split_once(rest, b'@') {
             Some((userinfo, rest)) => (Some(userinfo), rest),
             None => (None, rest),
@@ -90,7 +90,7 @@ impl<'a> SipUri<'a> {
     pub(super) fn as_request_uri(&self) -> Cow<'a, str> {
         let is_method = |name: &str| names_match(name, "method");
         let has_method = parameters(self.parameters).any(|(name, _)| is_method(name));
-        // Both are slices at the end of the text, behind their separator.
+        // Both are slices at the end of the text, after their separator.
         let end = match self.headers {
             "" => self.text.len(),
             headers => self.text.len() - headers.len() - 1,
