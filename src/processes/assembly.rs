@@ -233,6 +233,28 @@ impl Service {
         }
     }
 
+    /// Accepts no new message from now on, in any process, or accepts them again. `visitor` gets
+    /// the number of recipients and sessions that are under way.
+    pub fn drain(&self, is_draining: bool, visitor: &mut dyn Visitor) -> QueryResult {
+        if !self.control().drain(is_draining) {
+            return QueryResult::NoAnswer;
+        }
+        let [kept, express, sessions] = [
+            Gauge::Outstanding,
+            Gauge::ExpressOutstanding,
+            Gauge::Sessions,
+        ]
+        .map(|gauge| self.gauge(gauge));
+        // The copies in the lane are those of messages in the store, where there is one.
+        let under_way = kept.max(express) + sessions;
+        let draining = u8::from(is_draining);
+        visit(
+            &format!("draining={draining}\tunder_way={under_way}\n"),
+            visitor,
+        );
+        QueryResult::Answered
+    }
+
     /// Has each group read again when it is next sent to.
     pub fn forget_groups(&self) -> QueryResult {
         if self.control().settings().group_sources.is_empty() {

@@ -89,6 +89,11 @@ impl FanOutProcess {
                     keeping.settle(copy, settled, proxy.now_ms());
                 }
             }
+            Letter::Late(copy) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.hear_late(copy, proxy);
+                }
+            }
             Letter::Replaced(copy, other) => {
                 if let Some(keeping) = &mut self.keeping {
                     keeping.replace(copy, other, proxy.now_ms());

@@ -78,8 +78,8 @@ pub(super) struct Keeping {
     is_reading_left_over: bool,
     /// Messages that are being read to be taken up.
     reading: usize,
-    /// Copies that may go out now of what is taken up.
-    credit: u64,
+    /// Copies that may go out now of what is taken up; below 0: of which too many have.
+    credit: i64,
     credit_ms: u64,
     told_ms: Option<u64>,
     gauges: KeptGauges,
@@ -158,6 +158,14 @@ impl Keeping {
         }
     }
 
+    /// A 2xx has come to a copy that a process before this one has sent. A copy that this process
+    /// has sent ends in its own transaction.
+    pub(super) fn hear_late(&mut self, copy: CopyId, proxy: &dyn Proxy) {
+        if self.ledger.is_left_over(copy) && self.ledger.ended(copy, 200, proxy.now_ms()) {
+            proxy.count(Counter::Delivered, 1);
+        }
+    }
+
     /// Another copy has taken the place of this one.
     pub(super) fn replace(&mut self, copy: CopyId, other: CopyId, now_ms: u64) {
         self.ledger.replaced(copy, other, now_ms);
@@ -222,16 +230,17 @@ impl Keeping {
     /// Has messages read that are due, so many copies in a second.
     fn take_up(&mut self, rate: u64, now_ms: u64) {
         let passed_ms = now_ms.saturating_sub(self.credit_ms).min(1_000);
-        let earned = rate * passed_ms / 1_000;
+        let most = i64::try_from(rate).unwrap_or(i64::MAX);
+        let earned = i64::try_from(rate * passed_ms / 1_000).unwrap_or(0);
         if earned > 0 {
-            self.credit = (self.credit + earned).min(rate);
+            self.credit = (self.credit + earned).min(most);
             self.credit_ms = now_ms;
         }
         while self.credit > 0 && self.reading < MAX_READING {
             let Some(id) = self.ledger.take_due(now_ms) else {
                 return;
             };
-            self.credit = self.credit.saturating_sub(self.ledger.left(id) as u64);
+            self.credit -= i64::try_from(self.ledger.left(id)).unwrap_or(0);
             self.reading += 1;
             self.store.read(id);
         }

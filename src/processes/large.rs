@@ -92,6 +92,7 @@ impl SessionsProcess {
             | Letter::Waiting(_)
             | Letter::Settled(..)
             | Letter::Replaced(..)
+            | Letter::Late(_)
             | Letter::Wake
             | Letter::Group(_) => {}
         }

@@ -18,6 +18,8 @@ pub(super) enum Letter {
     Waiting(Box<Waiting>),
     /// CPM fan-out: how a copy of a message that is kept has ended.
     Settled(CopyId, Settled),
+    /// CPM fan-out: a late 2xx to a copy that another process may have sent.
+    Late(CopyId),
     /// CPM fan-out: the second copy has taken the place of the first.
     Replaced(CopyId, CopyId),
     /// CPM fan-out: the express lane has something to look after.
@@ -97,6 +99,7 @@ mod kind {
     pub(super) const WAKE: u8 = 11;
     pub(super) const SETTLED: u8 = 12;
     pub(super) const REPLACED: u8 = 13;
+    pub(super) const LATE: u8 = 14;
 }
 
 pub(super) fn job(transaction: TransactionKey, job: &[u8]) -> Vec<u8> {
@@ -168,6 +171,10 @@ pub(super) fn settled(copy: CopyId, settled: Settled) -> Vec<u8> {
     numbered(kind::SETTLED, u64::from(settled.bits()), &copy.0)
 }
 
+pub(super) fn late(copy: CopyId) -> Vec<u8> {
+    numbered(kind::LATE, 0, &copy.0)
+}
+
 pub(super) fn replaced(copy: CopyId, other: CopyId) -> Vec<u8> {
     numbered(kind::REPLACED, 0, &[copy.0, other.0].concat())
 }
@@ -223,6 +230,7 @@ impl Letter {
                 let settled = Settled::of_bits(u16::try_from(number).ok()?);
                 Letter::Settled(CopyId(rest[..].try_into().ok()?), settled)
             }
+            kind::LATE => Letter::Late(CopyId(rest[..].try_into().ok()?)),
             kind::REPLACED => {
                 let (copy, other) = rest.split_at_checked(16)?;
                 Letter::Replaced(

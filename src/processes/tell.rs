@@ -8,6 +8,7 @@ use super::proxy::Proxy;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, copy_of_call_id};
 use crate::log::LogLevel;
+use crate::sip::{HeaderName, Message};
 use crate::store::{CopyId, Settled};
 
 /// A response below 300 to an INVITE of ours has come in.
@@ -65,4 +66,18 @@ fn kept_copy(service: &ControllingFunction, request: &[u8]) -> Option<CopyId> {
     // As we write it, in front of everything that a peer has written but From and To.
     let rest = &request[memchr::memmem::find(request, CALL_ID)? + CALL_ID.len()..];
     copy_of_call_id(&rest[..memchr::memchr(b'\r', rest)?])
+}
+
+/// Tells CPM fan-out of a response that no transaction waits for: to a copy that a process before
+/// this one has sent. Only a 2xx counts, since any other recipient gets the copy once more.
+pub(super) fn tell_late(service: &ControllingFunction, proxy: &dyn Proxy, response: &[u8]) {
+    if !service.keeps_messages() || !response.starts_with(b"SIP/2.0 2") {
+        return;
+    }
+    let copy = Message::parse(Bytes::copy_from_slice(response))
+        .ok()
+        .and_then(|response| copy_of_call_id(response.first(HeaderName::CallId)?.value()));
+    if let Some(copy) = copy {
+        proxy.post(Process::FanOut, &letter::late(copy));
+    }
 }

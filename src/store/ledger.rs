@@ -156,6 +156,12 @@ impl Ledger {
         }
     }
 
+    /// Whether only a process before this one may have sent a copy.
+    pub fn is_left_over(&self, copy: CopyId) -> bool {
+        let known = self.copies.get(&copy);
+        known.is_some_and(|known| known.sent_ms.is_none())
+    }
+
     /// In place of a copy another one is on its way, to the same recipient.
     pub fn replaced(&mut self, copy: CopyId, other: CopyId, now_ms: u64) {
         if let Some(known) = self.copies.get(&copy).copied() {
@@ -347,6 +353,7 @@ mod tests {
         let mut next = Ledger::default();
         next.restore(7, [1, 2, 3].into_iter().map(copy), &ended, NEVER, 100);
         assert_eq!(next.outstanding(), 2);
+        assert!(next.is_left_over(copy(3)) && !next.is_left_over(copy(2)));
         assert!(next.ended(copy(3), 200, 101), "late, but not too late");
         assert_eq!(next.take_due(102), Some(7));
         let wanted = |ledger: &Ledger, now_ms| {
@@ -356,6 +363,7 @@ mod tests {
         assert_eq!(wanted(&next, 102), [true, false, false]);
         next.sent(7, copy(1), 102);
         assert_eq!(wanted(&next, 103), [false; 3], "it is on its way");
+        assert!(!next.is_left_over(copy(1)));
         let lost = wanted(&next, 102 + LOST_MS);
         assert_eq!(lost, [true, false, false], "its end was lost");
         assert!(next.ended(copy(1), 482, 110));

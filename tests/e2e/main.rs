@@ -7,6 +7,7 @@
 //! | `large` | large message mode |
 //! | `groups` | pre-defined groups |
 //! | `both_modes` | what holds for both modes alike |
+//! | `store` | messages that outlive the proxy |
 //! | `module` | parameters, scripts, log, RPC, manual |
 
 mod both_modes;
@@ -15,3 +16,4 @@ mod groups;
 mod large;
 mod module;
 mod pager;
+mod store;
