@@ -1,9 +1,12 @@
-# cpm.so: build, install, try, test. `make help` lists what there is.
+# cpm.so: build, install, try, test. `make help` lists what there is. PROXY=opensips builds and installs for
+# OpenSIPS, whose binary and source tree OPENSIPS and OPENSIPS_SRC name.
 
 CARGO ?= cargo
-module := target/kamailio/cpm.so
+# The proxy that the module is for: kamailio or opensips.
+PROXY ?= kamailio
+module := target/$(PROXY)/cpm.so
 # Where cargo builds the module; the module of another Debian release is built elsewhere (tools/matrix).
-module_target := target/module
+module_target := target/module$(if $(filter-out kamailio,$(PROXY)),-$(PROXY))
 
 # The order of prerequisites matters: what is missing is installed first.
 .NOTPARALLEL:
@@ -23,20 +26,20 @@ deps: ## what building and testing need, installed when missing
 headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
 	@tools/headers
 
-# A target directory of its own: in one that it shared with the tests, which are built without the feature, each
-# build would undo the other's. A folder of its own makes the module usable as a module path. The file is
-# replaced, never written into: a proxy may have the old one mapped.
+# A target directory of its own: in one that it shared with the tests or with the module of another proxy, which
+# are built with other features, each build would undo the other's. A folder of its own makes the module usable as
+# a module path. The file is replaced, never written into: a proxy may have the old one mapped.
 .PHONY: build
-build: headers ## the module, target/kamailio/cpm.so
-	$(CARGO) build --release --lib --features kamailio --target-dir $(module_target)
+build: $(if $(filter kamailio,$(PROXY)),headers) ## the module, target/kamailio/cpm.so (PROXY=opensips: with OPENSIPS and OPENSIPS_SRC)
+	$(CARGO) build --release --lib --features $(PROXY) --target-dir $(module_target)
 	@mkdir -p $(dir $(module))
 	@cmp -s $(module_target)/release/libcpm.so $(module) || \
 		{ cp $(module_target)/release/libcpm.so $(module).new && mv $(module).new $(module); }
 
 .PHONY: install
-install: ## the module, to where Kamailio looks for it (DESTDIR, MODULES_DIR)
-	@test -e $(module) || { echo "nothing to install: run \`make\` first" >&2; exit 1; }
-	@tools/install
+install: ## the module, to where the proxy looks for it (PROXY, DESTDIR, MODULES_DIR)
+	@test -e $(module) || { echo "nothing to install: run \`make PROXY=$(PROXY)\` first" >&2; exit 1; }
+	@tools/install $(PROXY)
 
 .PHONY: deb
 deb: deps build ## a Debian package of the module, in target/debian

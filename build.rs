@@ -1,24 +1,63 @@
-//! Makes the Rust side of `c_api/cpm.h`, and with the feature `kamailio` compiles the shim into the
-//! cdylib, for the very Kamailio that will load it. What does not fit stops the build with one
-//! line.
+//! Generates the Rust side of `c_api/cpm.h`, and with the feature `kamailio` or `opensips` compiles
+//! the shim into the cdylib, for the very proxy that will load it. Any mismatch stops the build with
+//! a one-line message.
 
 #[path = "build/features.rs"]
 mod features;
 #[path = "build/kamailio.rs"]
 mod kamailio;
+#[path = "build/opensips.rs"]
+mod opensips;
+#[path = "build/proxy.rs"]
+mod proxy;
 
 use std::env;
 use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
+use proxy::Compile;
+
+/// The proxy that the module is for.
+#[derive(Clone, Copy)]
+enum Proxy {
+    Kamailio,
+    OpenSips,
+}
+
+impl Proxy {
+    /// Of its folders below `c_api` and `build/features`.
+    fn name(self) -> &'static str {
+        match self {
+            Proxy::Kamailio => "kamailio",
+            Proxy::OpenSips => "opensips",
+        }
+    }
+
+    /// As the features say. `None`: the core alone is built.
+    fn wanted() -> Result<Option<Proxy>, String> {
+        let is_set = |feature| env::var_os(feature).is_some();
+        match (
+            is_set("CARGO_FEATURE_KAMAILIO"),
+            is_set("CARGO_FEATURE_OPENSIPS"),
+        ) {
+            (false, false) => Ok(None),
+            (true, false) => Ok(Some(Proxy::Kamailio)),
+            (false, true) => Ok(Some(Proxy::OpenSips)),
+            (true, true) => Err(String::from(
+                "a module is for one proxy: choose the feature kamailio or opensips, not both",
+            )),
+        }
+    }
+}
+
 fn main() {
-    let result = bind_contract().and_then(|()| match env::var_os("CARGO_FEATURE_KAMAILIO") {
-        Some(_) => compile_shim(),
+    let result = bind_contract().and_then(|()| match Proxy::wanted()? {
+        Some(proxy) => compile_shim(proxy),
         None => Ok(()),
     });
     if let Err(line) = result {
-        // Cargo fails the build for this line, and without an exit status prints nothing beside it.
+        // Cargo fails the build for this line, and without an exit status prints nothing else.
         println!("cargo::error={line}");
     }
 }
@@ -37,7 +76,7 @@ fn bind_contract() -> Result<(), String> {
         .prepend_enum_name(false)
         .formatter(bindgen::Formatter::None);
 
-    // bindgen panics when it cannot load libclang; a backtrace would bury the one thing to say.
+    // bindgen panics when it cannot load libclang; a backtrace would hide the message.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let generated = panic::catch_unwind(panic::AssertUnwindSafe(|| builder.generate()));
@@ -56,32 +95,26 @@ fn bind_contract() -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", output.display()))
 }
 
-/// `c_api/common/*.c` and `c_api/kamailio/*.c`, linked whole into the cdylib, with the symbols that
-/// the loader looks up visible.
-fn compile_shim() -> Result<(), String> {
-    let folders = [Path::new("c_api/common"), Path::new("c_api/kamailio")];
+/// `c_api/common/*.c` and those of the proxy, linked whole into the cdylib; the symbols that the
+/// loader looks up are visible.
+fn compile_shim(proxy: Proxy) -> Result<(), String> {
+    let native = Path::new("c_api").join(proxy.name());
+    let folders = [Path::new("c_api/common"), native.as_path()];
     for folder in folders {
         println!("cargo::rerun-if-changed={}", folder.display());
     }
-    println!("cargo::rerun-if-changed=build/probe.c");
+    println!("cargo::rerun-if-changed=build/probe");
     println!("cargo::rerun-if-changed=build/features");
-    println!("cargo::rerun-if-env-changed=KAMAILIO");
-    println!("cargo::rerun-if-env-changed=KAMAILIO_SRC");
 
-    let binary = kamailio::find_proxy().map_err(|misfit| misfit.to_string())?;
-    println!("cargo::rerun-if-changed={}", binary.display());
-    let tree = env::var_os("KAMAILIO_SRC")
-        .filter(|tree| !tree.is_empty())
-        .map(PathBuf::from);
     let manifest_dir = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
-    let compile = kamailio::check(&binary, tree.as_deref(), &manifest_dir, &out_dir())
-        .map_err(|misfit| misfit.to_string())?;
+    let compile = check(proxy, &manifest_dir)?;
     println!(
         "cargo::rerun-if-changed={}",
         compile.configuration.display()
     );
 
-    let features = features::find(&compile, &manifest_dir.join("build/features"))?;
+    let features = manifest_dir.join("build/features").join(proxy.name());
+    let features = features::find(&compile, &features)?;
 
     let mut sources = Vec::new();
     for folder in folders {
@@ -95,7 +128,7 @@ fn compile_shim() -> Result<(), String> {
         sources.extend(entries);
     }
     sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
-    // The order that a directory is read in must not show in the module.
+    // The order of directory entries must not affect the module.
     sources.sort();
 
     let mut build = cc::Build::new();
@@ -103,26 +136,52 @@ fn compile_shim() -> Result<(), String> {
         .compiler(&compile.compiler)
         .flags(&compile.flags)
         .flags(&features)
-        // As system headers, Kamailio's own warnings are not ours.
+        // As system headers, so that the proxy's own warnings do not fail the build.
         .flag("-isystem")
         .flag(&compile.include)
         .include("c_api")
         .include("c_api/common")
-        .include("c_api/kamailio")
+        .include(&native)
         .files(&sources)
         .warnings(true)
         .extra_warnings(true)
         .warnings_into_errors(true)
         .flag("-fvisibility=hidden")
         .cargo_metadata(false);
-    build.try_compile("cpm_kamailio").map_err(|error| {
+    build.try_compile("cpm_shim").map_err(|error| {
         let error = error.to_string();
         format!("the shim does not compile: {}", one_line(&error))
     })?;
 
     println!("cargo::rustc-link-search=native={}", out_dir().display());
-    println!("cargo::rustc-link-lib=static:+whole-archive,+export-symbols=cpm_kamailio");
+    println!("cargo::rustc-link-lib=static:+whole-archive,+export-symbols=cpm_shim");
     Ok(())
+}
+
+/// Whether proxy and tree fit, and how to compile for them then.
+fn check(proxy: Proxy, manifest_dir: &Path) -> Result<Compile, String> {
+    let (of_binary, of_tree) = match proxy {
+        Proxy::Kamailio => ("KAMAILIO", "KAMAILIO_SRC"),
+        Proxy::OpenSips => ("OPENSIPS", "OPENSIPS_SRC"),
+    };
+    println!("cargo::rerun-if-env-changed={of_binary}");
+    println!("cargo::rerun-if-env-changed={of_tree}");
+    let binary = match proxy {
+        Proxy::Kamailio => kamailio::find_proxy().map_err(|misfit| misfit.to_string())?,
+        Proxy::OpenSips => opensips::find_proxy()?,
+    };
+    println!("cargo::rerun-if-changed={}", binary.display());
+    let tree = env::var_os(of_tree)
+        .filter(|tree| !tree.is_empty())
+        .map(PathBuf::from);
+    match proxy {
+        Proxy::Kamailio => kamailio::check(&binary, tree.as_deref(), manifest_dir, &out_dir())
+            .map_err(|misfit| misfit.to_string()),
+        Proxy::OpenSips => {
+            println!("cargo::rerun-if-env-changed=OPENSIPS_MODULES");
+            opensips::check(&binary, tree.as_deref(), manifest_dir, &out_dir())
+        }
+    }
 }
 
 fn out_dir() -> PathBuf {

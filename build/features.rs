@@ -1,9 +1,9 @@
-//! What the headers of one Kamailio have and those of another have not.
+//! What the headers of one release of a proxy have and those of another have not.
 //!
-//! Asked of the compiler, not of the version number: a file in `build/features/` compiles with the
-//! headers that have the feature, and the shim is then compiled with `CPM_HAS_` and the file's
-//! name. Distributions carry newer code back, and the next release will differ in what nobody
-//! foresees.
+//! Asked of the compiler, not of the version number: a file in `build/features/<proxy>/` compiles
+//! with the headers that have the feature, and the shim is then compiled with `CPM_HAS_` and the
+//! file's name. Distributions carry newer code back, and the next release will differ in what
+//! nobody foresees.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::kamailio::Compile;
+use crate::proxy::Compile;
 
 /// The defines for all features that the headers have, such as `-DCPM_HAS_BUILD_STATE`. `Err`: a
 /// file or the compiler cannot be reached, in one line.

@@ -9,33 +9,20 @@
 //! Debian builds Kamailio with make up to 6.0 and with cmake from 6.1 on. The two never fit: in the
 //! version that the loader compares make writes the system's name as `linux`, cmake as `Linux`.
 //!
-//! Only `std` is used, so that `tests/build.rs` can include this file.
+//! `tests/build.rs` includes this file.
 
 use std::env;
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How to compile C for the proxy, once everything fits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Compile {
-    /// The compiler that the tree's own build uses.
-    pub(crate) compiler: String,
-    /// Its defines and the options that touch code generation, in their order.
-    pub(crate) flags: Vec<String>,
-    /// The directory that `core/` and `modules/` are in.
-    pub(crate) include: PathBuf,
-    /// The file that changes when the tree is configured otherwise or becomes another.
-    pub(crate) configuration: PathBuf,
-}
+use crate::proxy::{
+    self, Compile, Unreachable, create_dir, difference, field, last_line, run_to_its_end, sizes,
+    touches_code, write,
+};
 
 /// What the proxy was built with, which its modules have to be built with too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +78,13 @@ pub(crate) enum Misfit {
         source: PathBuf,
         tree: String,
     },
-    Io {
-        path: PathBuf,
-        error: std::io::Error,
-    },
+    Unreachable(Unreachable),
+}
+
+impl From<Unreachable> for Misfit {
+    fn from(unreachable: Unreachable) -> Self {
+        Misfit::Unreachable(unreachable)
+    }
 }
 
 /// Checks that the proxy at `binary` and the tree fit; `tree` is `KAMAILIO_SRC`, or None for the
@@ -111,7 +101,7 @@ pub(crate) fn check(
         BuildSystem::Make => ask_make(&source, work)?,
         BuildSystem::Cmake => ask_cmake(&proxy, &source, work)?,
     };
-    let probe = manifest_dir.join("build/probe.c");
+    let probe = manifest_dir.join("build/probe/kamailio.c");
     let expected = Probe::run(&compile, &probe, work)?;
 
     if expected.version != proxy.version {
@@ -337,13 +327,6 @@ pub(crate) fn plain_module_words(commands: &[u8]) -> Vec<String> {
     words.unwrap_or_default()
 }
 
-/// Whether an option of the compiler changes what the code means.
-fn touches_code(option: &str) -> bool {
-    ["-D", "-U", "-f", "-m", "-pthread"]
-        .iter()
-        .any(|kind| option.starts_with(kind))
-}
-
 /// What the tree says, compiled with its own defines.
 struct Probe {
     version: String,
@@ -353,16 +336,11 @@ struct Probe {
 
 impl Probe {
     fn run(compile: &Compile, probe: &Path, work: &Path) -> Result<Probe, Misfit> {
-        let program = work.join("probe");
-        compile_probe(compile, probe, &program, &[])?;
         let no_probe = |reason| Misfit::NoProbe {
             source: compile.include.clone(),
             reason,
         };
-        let output = Command::new(&program)
-            .output()
-            .map_err(|error| no_probe(error.to_string()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
+        let text = proxy::run_probe(compile, probe, work).map_err(no_probe)?;
         match (
             field(&text, "version: "),
             field(&text, "flags: "),
@@ -378,201 +356,49 @@ impl Probe {
     }
 }
 
-fn compile_probe(
-    compile: &Compile,
-    probe: &Path,
-    output: &Path,
-    options: &[&str],
-) -> Result<(), Misfit> {
-    let result = Command::new(&compile.compiler)
-        .args(&compile.flags)
-        // Without optimisation, inline functions of the headers that nobody calls want the core's
-        // symbols.
-        .args(["-w", "-O1", "-isystem"])
-        .arg(&compile.include)
-        .args(options)
-        .arg(probe)
-        .arg("-o")
-        .arg(output)
-        .env("LC_ALL", "C")
-        .output();
-    let reason = match result {
-        Ok(output) if output.status.success() => return Ok(()),
-        Ok(output) => first_error(&output.stderr),
-        Err(error) => format!("{}: {error}", compile.compiler),
-    };
-    Err(Misfit::NoProbe {
-        source: compile.include.clone(),
-        reason,
-    })
-}
-
 /// Starts the installed proxy as far as tm's mod_init, which logs the sizes, and no further: the
-/// probe module, next in line, refuses. Asked once per binary, tree and probe.
+/// probe module, next in line, refuses.
 fn installed_sizes(
     proxy: &Proxy,
     compile: &Compile,
     probe: &Path,
     work: &Path,
 ) -> Result<String, Misfit> {
-    let key = format!(
-        "{} {} {} {:?}",
-        identity(&proxy.binary)?,
-        identity(&compile.configuration)?,
-        identity(probe)?,
-        compile.flags
-    );
-    let stamp = work.join("installed-sizes");
-    if let Some((known, sizes)) = fs::read_to_string(&stamp)
-        .ok()
-        .as_deref()
-        .and_then(split_stamp)
-        && known == key
-    {
-        return Ok(sizes.to_owned());
-    }
-
-    let module = work.join("cpm_probe.so");
-    compile_probe(
-        compile,
-        probe,
-        &module,
-        &["-shared", "-fPIC", "-DCPM_PROBE_MODULE"],
-    )?;
-    let config = work.join("probe.cfg");
-    write(
-        &config,
-        &format!(
-            "debug=3\nchildren=1\ndisable_tcp=yes\nlisten=udp:127.0.0.1:5060\n\
-             loadmodule \"tm.so\"\nloadmodule \"{}\"\nrequest_route {{ exit; }}\n",
-            module.display()
-        ),
-    )?;
-    let runtime = work.join("run");
-    create_dir(&runtime)?;
-    let log = work.join("probe.log");
-    run_to_its_end(
-        Command::new(&proxy.binary)
-            .args(["-DD", "-E", "-m", "16", "-M", "4", "-Y"])
-            .arg(&runtime)
-            .arg("-f")
-            .arg(&config),
-        &log,
-    )?;
-
-    let text = fs::read(&log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let Some(sizes) = sizes(&text) else {
-        return Err(Misfit::NoSizes {
-            binary: proxy.binary.clone(),
+    let start = |log: &Path| -> Result<(), Misfit> {
+        let module = work.join("cpm_probe.so");
+        let options = ["-shared", "-fPIC", "-DCPM_PROBE_MODULE"];
+        proxy::compile_probe(compile, probe, &module, &options).map_err(|reason| {
+            Misfit::NoProbe {
+                source: compile.include.clone(),
+                reason,
+            }
+        })?;
+        let config = work.join("probe.cfg");
+        write(
+            &config,
+            &format!(
+                "debug=3\nchildren=1\ndisable_tcp=yes\nlisten=udp:127.0.0.1:5060\n\
+                 loadmodule \"tm.so\"\nloadmodule \"{}\"\nrequest_route {{ exit; }}\n",
+                module.display()
+            ),
+        )?;
+        let runtime = work.join("run");
+        create_dir(&runtime)?;
+        run_to_its_end(
+            Command::new(&proxy.binary)
+                .args(["-DD", "-E", "-m", "16", "-M", "4", "-Y"])
+                .arg(&runtime)
+                .arg("-f")
+                .arg(&config),
             log,
-        });
+        )?;
+        Ok(())
     };
-    write(&stamp, &format!("{key}\n{sizes}"))?;
-    Ok(sizes.to_owned())
-}
-
-/// How long the proxy may take to come to its refusal: it takes a tenth of a second, a loaded
-/// machine more.
-const START_LIMIT: Duration = Duration::from_secs(20);
-
-/// Runs `command` with its output in `log`. It ends by itself; if it does not, it is killed with
-/// all its children, for which it gets a process group of its own.
-fn run_to_its_end(command: &mut Command, log: &Path) -> Result<(), Misfit> {
-    let io = |error| Misfit::Io {
-        path: log.to_owned(),
-        error,
-    };
-    let output = fs::File::create(log).map_err(io)?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().map_err(io)?)
-        .stderr(output)
-        .process_group(0)
-        .spawn()
-        .map_err(io)?;
-    let deadline = Instant::now() + START_LIMIT;
-    while child.try_wait().map_err(io)?.is_none() {
-        if Instant::now() >= deadline {
-            let group = format!("-{}", child.id());
-            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
-            child.wait().map_err(io)?;
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
-}
-
-/// `cell=624, sip_msg=2008` out of `… (sizeof cell=624, sip_msg=2008) …`, whose shape tm has kept.
-fn sizes(text: &str) -> Option<&str> {
-    let (_, after) = text.split_once("(sizeof ")?;
-    Some(after.split_once(')')?.0)
-}
-
-/// The rest of the line that begins with `name`.
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name))
-        .map(str::trim_end)
-}
-
-fn split_stamp(stamp: &str) -> Option<(&str, &str)> {
-    stamp.rsplit_once('\n')
-}
-
-/// Changes whenever the file is another one.
-fn identity(path: &Path) -> Result<String, Misfit> {
-    let meta = fs::metadata(path).map_err(|error| Misfit::Io {
-        path: path.to_owned(),
-        error,
-    })?;
-    let (mtime, nanoseconds) = (meta.mtime(), meta.mtime_nsec());
-    Ok(format!(
-        "{} {} {mtime}.{nanoseconds:09}",
-        path.display(),
-        meta.len()
-    ))
-}
-
-/// The flags that only one side has: `-X` for one that the tree lacks, `+X` for one that it adds.
-fn difference(installed: &str, tree: &str) -> String {
-    let split = |flags: &str| flags.split(", ").map(str::to_owned).collect::<Vec<_>>();
-    let (installed, tree) = (split(installed), split(tree));
-    let lacking = installed
-        .iter()
-        .filter(|flag| !tree.contains(flag))
-        .map(|f| format!("-{f}"));
-    let added = tree
-        .iter()
-        .filter(|flag| !installed.contains(flag))
-        .map(|f| format!("+{f}"));
-    let differing = lacking.chain(added).collect::<Vec<_>>();
-    if differing.is_empty() {
-        String::from("their order")
-    } else {
-        differing.join(" ")
-    }
-}
-
-fn first_error(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let line = text
-        .lines()
-        .find(|line| line.contains("error") || line.contains("undefined"));
-    line.or_else(|| text.lines().next())
-        .unwrap_or("no message")
-        .trim()
-        .to_owned()
-}
-
-fn last_line(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    text.lines()
-        .last()
-        .unwrap_or("it names no compile command")
-        .trim()
-        .to_owned()
+    let sizes = proxy::installed_sizes((&proxy.binary, probe, work), compile, start)?;
+    sizes.ok_or_else(|| Misfit::NoSizes {
+        binary: proxy.binary.clone(),
+        log: proxy::sizes_log(work),
+    })
 }
 
 /// What cmake says behind the line that begins its first error.
@@ -584,20 +410,6 @@ fn cmake_error(stderr: &[u8]) -> String {
         .find(|line| !line.is_empty())
         .unwrap_or("no message")
         .to_owned()
-}
-
-fn create_dir(path: &Path) -> Result<(), Misfit> {
-    fs::create_dir_all(path).map_err(|error| Misfit::Io {
-        path: path.to_owned(),
-        error,
-    })
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Misfit> {
-    fs::write(path, OsStr::new(text).as_bytes()).map_err(|error| Misfit::Io {
-        path: path.to_owned(),
-        error,
-    })
 }
 
 impl fmt::Display for Misfit {
@@ -659,7 +471,7 @@ impl fmt::Display for Misfit {
                 binary.display(),
                 source.display()
             ),
-            Misfit::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            Misfit::Unreachable(unreachable) => unreachable.fmt(f),
         }
     }
 }

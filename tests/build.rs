@@ -5,13 +5,16 @@
 
 #[path = "../build/kamailio.rs"]
 mod kamailio;
+#[path = "../build/proxy.rs"]
+mod proxy;
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use kamailio::{Compile, Misfit};
+use kamailio::Misfit;
+use proxy::Compile;
 
 /// What the loader looks up (`core/sr_module.c`), and the one symbol of `c_api/cpm.h`.
 const EXPORTED: [&str; 5] = [

@@ -13,8 +13,8 @@ pub(crate) fn thread_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// User plus system time of all threads of all processes. The kernel keeps it in nanoseconds
-/// (`schedstat`) where it keeps scheduler statistics; elsewhere it comes in clock ticks.
+/// User plus system time of all threads of all processes. The kernel has it in nanoseconds
+/// (`schedstat`) if it keeps scheduler statistics; otherwise in clock ticks.
 pub(crate) fn time_of(proxy: &Proxy) -> Duration {
     let processes = proxy.processes();
     let exact: Option<Duration> = processes
@@ -45,7 +45,7 @@ mod tests {
             return;
         };
         let mut sum = 0_u64;
-        // Until it shows; the statistics are brought up to date at the next tick at the latest.
+        // Until it is visible; the statistics are updated at the next tick at the latest.
         while exact_time_of(std::process::id()).is_some_and(|now| now <= before) {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }

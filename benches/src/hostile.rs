@@ -1,5 +1,5 @@
-//! What requests cost that were written to cost much: CPU time of all checks against the size of
-//! what the sender chose. Twice the size may take twice the time, no more.
+//! Cost of requests written to be expensive: CPU time of all checks against the size that the
+//! sender controls. Twice the size may take twice the time, no more.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -23,10 +23,10 @@ const GROUP: &str = "sip:team@groups.example.com";
 /// limit.
 const SHARES: [usize; 3] = [4, 2, 1];
 
-/// A kind of request, and how large one of them can get.
+/// A kind of request, and its maximum size.
 struct Kind {
     name: &'static str,
-    /// Largest size: as many of what the kind is about.
+    /// Maximum size: the number of repeated elements.
     most: usize,
     /// One of a size: the request, and the group document if it is for one.
     make: fn(usize) -> (String, Option<String>),
@@ -146,7 +146,7 @@ fn head(uri: &str, header: &str) -> String {
 
 const TEXT_PART: &str = "--b\r\nContent-Type: text/plain\r\n\r\nHello\r\n";
 
-/// A message to a list of so many, with further header lines and parts.
+/// A message to a list of this many, with further header lines and parts.
 fn message(header: &str, parts: &str, entries: &str) -> String {
     let body = format!(
         "{parts}--b\r\nContent-Type: application/resource-lists+xml\r\n\

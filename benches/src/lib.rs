@@ -1,5 +1,5 @@
-//! How fast cpm is: side by side with what a user would pick instead, in one run, contestants
-//! taking turns. What the machine does else hits all of them alike, so it is the ratios that count.
+//! The speed of cpm: side by side with the alternatives, in one run, contestants taking turns.
+//! Other load on the machine affects all of them alike, so the ratios are what counts.
 //!
 //! `make bench` runs it. Tables go to the terminal, tables, numbers and pictures to
 //! `benches/results/`.
@@ -8,9 +8,9 @@
 //! |---|---|
 //! | `statistics.rs` | median and quartiles |
 //! | `report.rs`, `chart.rs` | tables, numbers, pictures |
-//! | `machine.rs` | what was measured on what |
+//! | `machine.rs` | the machine and versions of a measurement |
 //! | `parsing.rs`, `xml.rs` | resource lists: cpm, libxml2, expat |
-//! | `hostile.rs` | requests that were written to cost much: time against size |
+//! | `hostile.rs` | requests written to be expensive: time against size |
 //! | `fan_out/` | one MESSAGE to many: cpm, a Lua script, a native script, a bare loop over tm |
 //! | `set_up.rs` | large message sessions: time to set up, memory held |
 //! | `relay/` | one MSRP message to many: cpm's relay, a bare loop, Kamailio's `msrp` module |

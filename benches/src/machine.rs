@@ -1,4 +1,4 @@
-//! What was measured on what: no names of hosts or users.
+//! The machine and versions of a measurement: no names of hosts or users.
 
 use std::fs;
 use std::process::Command;
@@ -12,7 +12,7 @@ pub fn describe(versions: &[String]) -> String {
         .map_or("unknown", |(_, model)| model.trim());
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    // Behind major and minor version come the builder's own names.
+    // After major and minor version come the builder's own names.
     let kernel: Vec<&str> = kernel.trim().split('.').take(2).collect();
     format!(
         "cpu: {count} x {model}\nkernel: {} {}\nversions: {}\n",

@@ -1,5 +1,5 @@
 //! `make bench`. Arguments name the benchmarks to run; none means all. `QUICK=1` in the environment
-//! takes few samples and leaves what is in `benches/results/` alone.
+//! takes few samples and does not change `benches/results/`.
 
 use std::env;
 use std::path::Path;

@@ -1,9 +1,10 @@
 //! How long it takes to read a resource list. All contestants read the same bytes, resolve
-//! namespaces and collect the URIs of the entries; each must find as many of them, with as many
-//! bytes, as were written.
+//! namespaces and collect the URIs of the entries; each must find the number of entries and bytes
+//! that were written.
 //!
-//! cpm does more than that: it knows where RFC 4826 allows which element, reads copyControl,
-//! anonymize and display names, and refuses what its limits and the rules of RFC 5364 forbid.
+//! cpm does more than that: it checks where RFC 4826 allows which element, reads copyControl,
+//! anonymize and display names, and rejects everything that its limits and the rules of RFC 5364
+//! forbid.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -20,12 +21,12 @@ use crate::statistics::Spread;
 /// Entries per document.
 pub const SIZES: [usize; 3] = [10, 1_000, 100_000];
 
-/// Each sample takes at least so long: a thousand times what reading the clock costs.
+/// Minimum duration of a sample: a thousand times the cost of reading the clock.
 const SHORTEST_SAMPLE: Duration = Duration::from_millis(4);
 
 const TIME: &str = "µs";
 
-/// What a contestant must have found.
+/// The expected result of a contestant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tally {
     /// Entries in the document.
@@ -39,7 +40,7 @@ pub struct Tally {
 pub struct Contestant {
     /// As tables name it.
     pub name: &'static str,
-    /// Reads a document and gives back what it held; `None` when it could not.
+    /// Reads a document and returns its content; `None` if it could not.
     pub parse: fn(&[u8]) -> Option<Tally>,
 }
 
@@ -123,7 +124,7 @@ pub fn run(contestants: &[Contestant], rounds: usize, about: &str) -> Report {
     }
 }
 
-/// How often a contestant reads the document in one sample. Makes sure that it reads it right.
+/// How often a contestant reads the document in one sample. Checks its result.
 fn repeats(contestant: &Contestant, document: &[u8], expected: Tally) -> u32 {
     let found = (contestant.parse)(document);
     assert_eq!(
@@ -140,8 +141,8 @@ fn repeats(contestant: &Contestant, document: &[u8], expected: Tally) -> u32 {
     repeats
 }
 
-/// CPU time for one document. The machine's other work does not count; what it does to the caches
-/// does.
+/// CPU time for one document. Other load on the machine is not included, except its effect on the
+/// caches.
 fn measure(contestant: &Contestant, document: &[u8], repeats: u32) -> Duration {
     let start = thread_time();
     for _ in 0..repeats {

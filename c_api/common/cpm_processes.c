@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "cpm_processes.h"
-#include "cpm_proxy.h"
 
 struct entry {
 	size_t len;

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The core's own processes, the same for every proxy: a queue for each kind, and one loop.
- *
- * A shim provides "cpm_proxy.h" with everything that differs: shm_malloc, shm_free, LM_ERR,
- * LM_WARN, LM_CRIT, and cpm_proxy_refresh(), which applies changed settings.
  */
 #ifndef CPM_PROCESSES_H
 #define CPM_PROCESSES_H
 
-#include "cpm.h"
-
-extern const struct cpm_core *cpm_core_api;
-extern struct cpm_service *cpm_service;
+#include "cpm_shim.h"
 
 /* Creates the queue of a process. Before the fork. 0, or -1 after a log line. */
 int cpm_process_open(enum cpm_process process, const struct cpm_process_plan *plan);

@@ -145,7 +145,7 @@ static int prepare(sip_msg_t *msg, const struct cpm_forwarding *forwarding)
 	if(replace_headers(msg, forwarding) == 0
 			&& cpm_tm.register_tmcb(msg, NULL, TMCB_RESPONSE_IN, responded, NULL, NULL) >= 0)
 		return 0;
-	LM_ERR("a disposition notification could not be sent on: no memory, callid=%.*s\n", CPM_CALL_ID(msg));
+	LM_ERR("a disposition notification could not be forwarded: no memory, callid=%.*s\n", CPM_CALL_ID(msg));
 	cpm_tm.t_reply(msg, 500, "Server Internal Error");
 	return -1;
 }

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Definitions shared by all files of the Kamailio shim. The shim holds what is specific to
- * Kamailio: tables, variables, event routes, transactions. Every decision is the core's
- * (c_api/cpm.h).
+ * Definitions shared by all files of the Kamailio shim.
  */
 #ifndef CPM_KAMAILIO_H
 #define CPM_KAMAILIO_H
-
-#include <string.h>
 
 #include "core/sr_module.h"
 #include "core/dprint.h"
@@ -15,66 +11,6 @@
 #include "core/str.h"
 #include "core/parser/msg_parser.h"
 
-#include "cpm.h"
-
-/* The core's table, and this process's copy of the configured service (made before the fork). */
-extern const struct cpm_core *cpm_core_api;
-extern struct cpm_service *cpm_service;
-/* Makes the service unless it exists: the first parameter is set before mod_init. 0, or -1 after
- * one log line. */
-int cpm_ensure_service(void);
-
-/* Identifies a request or response in a log line: its Call-ID, truncated as by the core.
- * CPM_CALL_ID is for "callid=%.*s" in a format. */
-#define CPM_CALL_ID(msg) cpm_call_id(msg).len, cpm_call_id(msg).s
-static inline str cpm_call_id(sip_msg_t *msg)
-{
-	str call_id = str_init("-");
-
-	if(parse_headers(msg, HDR_CALLID_F, 0) == 0 && msg->callid != NULL)
-		call_id = msg->callid->body;
-	if(call_id.len > CPM_MAX_LOGGED_CALL_ID)
-		call_id.len = CPM_MAX_LOGGED_CALL_ID;
-	return call_id;
-}
-
-/* Kamailio's str over borrowed bytes of the contract, and back. Kamailio does not write through
- * it. */
-static inline str cpm_to_str(struct cpm_str text)
-{
-	str s;
-	s.s = (char *)text.s;
-	s.len = (int)text.len;
-	return s;
-}
-
-static inline struct cpm_str cpm_of_str(const str *s)
-{
-	struct cpm_str text;
-	text.s = s->s;
-	text.len = s->len > 0 ? (size_t)s->len : 0;
-	return text;
-}
-
-static inline struct cpm_str cpm_of_chars(const char *s)
-{
-	struct cpm_str text = {s, strlen(s)};
-	return text;
-}
-
-/* A NUL-terminated copy in pkg memory that lives as long as the module. NULL: there is no
- * memory. */
-static inline char *cpm_chars_of(struct cpm_str text)
-{
-	char *copy = pkg_malloc(text.len + 1);
-
-	if(copy == NULL) {
-		PKG_MEM_ERROR;
-		return NULL;
-	}
-	memcpy(copy, text.s, text.len);
-	copy[text.len] = '\0';
-	return copy;
-}
+#include "cpm_shim.h"
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The functions under their names in routing scripts: w_cpm_* for the native language, KSR.cpm.*
- * for Lua, Python, JavaScript and any other language with a KEMI engine. Both call the ki_cpm_*
- * functions of cpm_request.c.
+ * for Lua, Python, JavaScript and any other language with a KEMI engine. Both call the functions
+ * of cpm_request.c.
  */
 #include "core/kemi.h"
 
@@ -14,7 +14,7 @@
 	{                                                          \
 		(void)p1;                                              \
 		(void)p2;                                              \
-		return ki_cpm_##name(msg);                             \
+		return cpm_script_##name(msg);                             \
 	}
 WRAPPER(classify)
 WRAPPER(check)
@@ -25,7 +25,7 @@ WRAPPER(forward_imdn)
 
 /* Numbers, not booleans: besides yes (1) and no (-1) there is 0, which ends a native script. */
 #define EXPORT(name)                                                                              \
-	{str_init("cpm"), str_init(#name), SR_KEMIP_INT, ki_cpm_##name,                               \
+	{str_init("cpm"), str_init(#name), SR_KEMIP_INT, cpm_script_##name,                               \
 			{SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE}}
 static sr_kemi_t kemi_functions[] = {
 	EXPORT(classify),

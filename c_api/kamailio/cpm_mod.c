@@ -10,6 +10,7 @@
 
 #include "core/cfg/cfg_struct.h"
 #include "core/pt.h"
+#include "core/script_cb.h"
 
 #include "cpm_cfg.h"
 #include "cpm_counters.h"
@@ -101,6 +102,15 @@ static int plan_processes(void)
 	return 0;
 }
 
+static int script_ended(struct sip_msg *msg, unsigned int flags, void *param)
+{
+	(void)msg;
+	(void)flags;
+	(void)param;
+	cpm_script_ended();
+	return 1;
+}
+
 static int mod_init(void)
 {
 	char room[MAX_URI_SIZE];
@@ -111,7 +121,11 @@ static int mod_init(void)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;
-	if(cpm_counters_register() < 0 || cpm_request_init() < 0 || cpm_unparsed_init() < 0 || plan_processes() < 0)
+	if(register_script_cb(script_ended, POST_SCRIPT_CB | REQUEST_CB, 0) < 0) {
+		LM_ERR("no callback at the end of the routing script could be registered\n");
+		return -1;
+	}
+	if(cpm_counters_register() < 0 || cpm_unparsed_init() < 0 || plan_processes() < 0)
 		return -1;
 	if(cpm_cfg_declare() < 0 || cpm_rpc_register() < 0)
 		return -1;
@@ -180,6 +194,11 @@ struct module_exports exports = {
 	mod_destroy
 };
 
+/* Parameters of the Kamailio side only. */
+static const param_export_t own_parameters[] = {
+	{"event_callback", PARAM_STR, &cpm_event_callback},
+};
+
 /* Called when the module is loaded: parameters are set and KEMI engines look for functions before
  * mod_init. */
 int mod_register(char *path, int *dlflags, void *p1, void *p2)
@@ -193,7 +212,7 @@ int mod_register(char *path, int *dlflags, void *p1, void *p2)
 		LM_ERR("the core and the Kamailio part of this module are of different builds\n");
 		return -1;
 	}
-	if(cpm_parameters_register() < 0)
+	if(cpm_parameters_register(own_parameters, sizeof(own_parameters) / sizeof(own_parameters[0])) < 0)
 		return -1;
 	return cpm_kemi_register();
 }

@@ -7,11 +7,30 @@
 
 #include "core/cfg/cfg_struct.h"
 #include "core/dprint.h"
+#include "core/ip_addr.h"
+#include "core/mem/mem.h"
 #include "core/mem/shm_mem.h"
+#include "core/parser/msg_parser.h"
+#include "core/parser/parse_to.h"
+#include "core/pvar.h"
+#include "core/sr_module.h"
+#include "core/str.h"
 
+/* Takes over settings that have changed. */
 static inline void cpm_proxy_refresh(void)
 {
 	cfg_update();
 }
+
+/* Of two messages with the same number only one is of the process with this number. */
+#define CPM_PROXY_PROCESS_OF(msg) ((msg)->pid)
+
+/* How a variable's name in parentheses comes. */
+typedef str cpm_proxy_name;
+
+/* The two types of a value in the script. */
+#define CPM_PROXY_TEXT PARAM_STRING
+#define CPM_PROXY_NUMBER PARAM_INT
+#define CPM_PROXY_BY_FUNCTION PARAM_USE_FUNC
 
 #endif

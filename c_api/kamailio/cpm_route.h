@@ -7,17 +7,7 @@
 #define CPM_ROUTE_H
 
 #include "cpm_kamailio.h"
-
-/* The subject of a running event route. */
-struct cpm_running {
-	const struct cpm_request *request;   /* or NULL */
-	const struct cpm_outgoing *outgoing; /* or NULL */
-	int code;                            /* 0: none */
-	str reason;
-	str recipient; /* Request-URI of the outgoing request */
-};
-/* The event route running in this process, or NULL. */
-extern const struct cpm_running *cpm_running;
+#include "cpm_running.h"
 
 /* Function of the KEMI script that is called with the name of each event instead of the routes.
  * Empty: none. */

@@ -10,6 +10,7 @@
 #include "core/tcp_options.h"
 #include "modules/tm/ut.h"
 
+#include "cpm_request.h"
 #include "cpm_send.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
@@ -205,8 +206,6 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	/* event_route[tm:local-request] may drop it. */
 	return result < 0 ? CPM_SENT_FAILED : result == 0 ? CPM_SENT_DROPPED : CPM_SENT;
 }
-
-int cpm_has_sessions = 0;
 
 /* A 2xx for which tm no longer has a transaction: retransmitted, forked, or very late. This runs
  * before tm or after it, depending on the order of loadmodule. */

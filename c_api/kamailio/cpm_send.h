@@ -24,8 +24,6 @@ int cpm_send_destination(struct sip_uri *uri, struct socket_info *socket, struct
 /* Whether the connection to an address could not take `size` bytes more. */
 int cpm_send_is_full(union sockaddr_union *to, size_t size);
 
-/* Whether there are large message sessions. */
-extern int cpm_has_sessions;
 /* Called for every reply that the proxy receives, before tm or after it. */
 int cpm_send_response(sip_msg_t *msg);
 

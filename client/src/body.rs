@@ -1,11 +1,11 @@
-//! What is in the body of a SIP message, alone or as one of its parts.
+//! Content of a SIP message's body, alone or as one of its parts.
 
 use bytes::Bytes;
 use cpm_wire::mime::{Entity, EntityFields};
 use cpm_wire::resource_lists::{CopyControl, ResourceLists};
 use cpm_wire::sip::{HeaderName, Message};
 
-/// The header field by which content says how it is compressed.
+/// The header field that names the compression of content.
 pub(super) const CONTENT_ENCODING: &str = "Content-Encoding";
 
 /// The session description in a message, alone or as a part.
@@ -17,7 +17,7 @@ pub(super) fn sdp_of(message: &Message) -> Option<Bytes> {
     leaf.content().ok()
 }
 
-/// The CPIM message of a MESSAGE, and who else got it.
+/// The CPIM message of a MESSAGE, and its other recipients.
 pub(super) fn cpim_of(request: &Message) -> Option<(Bytes, Vec<(String, String)>)> {
     let entity = entity_of(request)?;
     let leaf = entity
@@ -26,7 +26,7 @@ pub(super) fn cpim_of(request: &Message) -> Option<(Bytes, Vec<(String, String)>
     Some((leaf.content().ok()?, history_of(request)))
 }
 
-/// The plain text of a MESSAGE that has no CPIM message, and its Content-Type.
+/// The plain text of a MESSAGE without CPIM message, and its Content-Type.
 pub(super) fn text_of(request: &Message) -> Option<(String, Bytes)> {
     let entity = entity_of(request)?;
     let leaf = entity
@@ -36,8 +36,8 @@ pub(super) fn text_of(request: &Message) -> Option<(String, Bytes)> {
     Some((content_type.into_owned(), leaf.content().ok()?))
 }
 
-/// Whether the body, or a part of it that is not optional, has a Content-Encoding: none can be
-/// undone here, so it is to be refused with 415 (RFC 3261 §8.2.3).
+/// Whether the body, or a part of it that is not optional, has a Content-Encoding: none is
+/// supported, so it must be refused with 415 (RFC 3261 §8.2.3).
 pub(super) fn is_encoded(message: &Message) -> bool {
     let whole = message.all(HeaderName::ContentEncoding);
     if whole.into_iter().any(|field| is_encoding(field.value())) {
@@ -53,7 +53,7 @@ pub(super) fn is_encoded(message: &Message) -> bool {
         .any(|value| is_encoding(&value))
 }
 
-/// Whether a value of Content-Encoding names more than the content as it is.
+/// Whether a value of Content-Encoding names an encoding other than identity.
 pub(super) fn is_encoding(value: &[u8]) -> bool {
     let mut encodings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     encodings.any(|one| !one.is_empty() && !one.eq_ignore_ascii_case(b"identity"))

@@ -1,4 +1,4 @@
-//! To whom a message goes, and where a reply goes.
+//! Destinations of messages and replies.
 
 use cpm_wire::cpim::CpimMessage;
 use cpm_wire::resource_lists::{CopyControl, Entry};
@@ -11,16 +11,16 @@ use super::stored::StoredMessage;
 pub struct Recipient {
     /// Address.
     pub uri: String,
-    /// Name for people.
+    /// Name to display.
     pub display_name: Option<String>,
-    /// How the other recipients see this one (RFC 5364).
+    /// Visibility to the other recipients (RFC 5364).
     pub copy_control: Option<CopyControl>,
-    /// Whether the other recipients learn only that there is somebody.
+    /// Whether the other recipients see only an anonymous entry.
     pub anonymize: bool,
 }
 
 impl Recipient {
-    /// A recipient whom everybody sees.
+    /// A recipient visible to all.
     pub fn to(uri: impl Into<String>) -> Self {
         Self {
             uri: uri.into(),
@@ -40,7 +40,7 @@ impl Recipient {
     }
 }
 
-/// To whom a message goes: the four kinds of 7.2.1.1-8 to -11.
+/// The destination of a message: the four kinds of 7.2.1.1-8 to -11.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// One CPM user or non-CPM principal.
@@ -54,7 +54,7 @@ pub enum Destination {
     },
     /// A pre-defined group.
     Group(String),
-    /// Several recipients who are no group: the EXPLODER-URI, and the recipients.
+    /// Several recipients that are not a group: the EXPLODER-URI, and the recipients.
     ToMany {
         /// Provisioned address.
         exploder: String,
@@ -73,7 +73,7 @@ impl Destination {
         }
     }
 
-    /// The recipients that go into a list, if this kind has one.
+    /// The recipients for a list, if this kind has one.
     pub fn list(&self) -> Option<&[Recipient]> {
         match self {
             Self::One(_) | Self::Group(_) => None,
@@ -81,12 +81,13 @@ impl Destination {
         }
     }
 
-    /// Whether it is one recipient; all else is a group in P-Preferred-Service (readings N27).
+    /// Whether it is one recipient; everything else is a group in P-Preferred-Service (readings
+    /// N27).
     pub fn is_one(&self) -> bool {
         matches!(self, Self::One(_))
     }
 
-    /// Adds the address to which a reply goes, unless the list has it.
+    /// Adds the address of the reply, unless the list has it.
     pub fn insert(&mut self, address: &str) {
         if let Self::AdHoc { recipients, .. } | Self::ToMany { recipients, .. } = self
             && recipients.iter().all(|recipient| recipient.uri != address)
@@ -96,13 +97,13 @@ impl Destination {
     }
 }
 
-/// Which header field of the received item says where a reply goes.
+/// The header field of the received item that gives the address for a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplySource {
     /// Reply-To.
     ReplyTo,
-    /// Referred-By: the originator is a temporary Group Session Identity, which leads nowhere once
-    /// the session is over (9.1.2-8k; readings N31).
+    /// Referred-By: the originator is a temporary Group Session Identity, which is unreachable once
+    /// the session has ended (9.1.2-8k; readings N31).
     ReferredBy,
     /// The authenticated originator's CPM Address.
     Originator,
@@ -119,10 +120,10 @@ impl ReplySource {
     }
 }
 
-/// Where a reply to this item goes unless the user gives a new address (7.2.1.1-8b and -8c, -9c and
-/// -9d, -11c and -11d, and the same of 7.2.1.2): to Reply-To, else to the authenticated originator.
-/// `to_one`: the reply is for one party and not for a list; then Referred-By stands for an
-/// originator that is no more.
+/// The address for a reply to this item unless the user gives another one (7.2.1.1-8b and -8c, -9c
+/// and -9d, -11c and -11d, and the same of 7.2.1.2): Reply-To, else the authenticated originator.
+/// `to_one`: the reply is for one party and not for a list; then Referred-By replaces an originator
+/// that no longer exists.
 pub fn reply_address(item: &StoredMessage, to_one: bool) -> Option<(ReplySource, String)> {
     let uri = |source: ReplySource| Some((source, item.uri(source.header())?.to_owned()));
     let referred = || {
@@ -135,8 +136,8 @@ pub fn reply_address(item: &StoredMessage, to_one: bool) -> Option<(ReplySource,
 }
 
 /// Whether the originator is the identity of an ad-hoc group's session: the item came through a
-/// focus (RFC 5366), and is not addressed to its originator, as it would be if that were a
-/// pre-defined group (7.2.1.3-2).
+/// focus (RFC 5366), and is not addressed to its originator, as it would be for a pre-defined group
+/// (7.2.1.3-2).
 fn is_temporary_group(item: &StoredMessage) -> bool {
     let contact = item
         .field("Contact")
@@ -158,7 +159,7 @@ fn is_temporary_group(item: &StoredMessage) -> bool {
         }
 }
 
-/// Whether a URI names nobody (RFC 3323 §4.1.1.3).
+/// Whether a URI is anonymous (RFC 3323 §4.1.1.3).
 fn is_anonymous(uri: &str) -> bool {
     let host = Uri::parse(uri)
         .ok()

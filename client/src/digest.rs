@@ -1,4 +1,4 @@
-//! Who has asked for a password, and the answers (RFC 3261 §22, RFC 8760).
+//! Challenges of servers and proxies, and the answers (RFC 3261 §22, RFC 8760).
 
 use cpm_wire::digest::{Answers, Challenge, Request};
 use cpm_wire::sip::{HeaderName, Message, Uri};
@@ -7,7 +7,7 @@ use cpm_wire::sip_ua::texts;
 use super::identifiers::{Random, token};
 use super::request::OutRequest;
 
-/// Who the user is to a server that asks.
+/// The user's credentials for a challenge.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// User name.
@@ -25,11 +25,11 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Most realms whose challenges are remembered.
+/// Maximum number of realms whose challenges are remembered.
 const MAX_REALMS: usize = 8;
 
-/// Answers challenges, and remembers them: a later request has its answer with it, with a nonce
-/// count that grows (RFC 3261 §22.3, RFC 7616 §3.4).
+/// Answers challenges, and remembers them: a later request includes its answer, with an increasing
+/// nonce count (RFC 3261 §22.3, RFC 7616 §3.4).
 #[derive(Debug)]
 pub(super) struct Authenticator {
     credentials: Credentials,
@@ -37,13 +37,13 @@ pub(super) struct Authenticator {
     spaces: Vec<Space>,
 }
 
-/// What one challenge protects.
+/// The scope of one challenge.
 #[derive(Debug)]
 struct Space {
     kind: Kind,
     answers: Answers,
-    /// For a 401: the host of the Request-URI whose server asks. A proxy protects all that goes its
-    /// way.
+    /// For a 401: the host of the Request-URI whose server asks. A proxy protects all requests that
+    /// pass through it.
     host: String,
 }
 
@@ -71,7 +71,7 @@ impl Kind {
     }
 }
 
-/// Who has challenged one request; the realm by kind.
+/// The servers that have challenged one request; the realm by kind.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Asked(Vec<(&'static str, String)>);
 
@@ -84,8 +84,8 @@ impl Authenticator {
         }
     }
 
-    /// Puts the answers to all challenges that are known for it into the request, in the place of
-    /// earlier ones: credentials for several realms stand side by side (RFC 3261 §22.3).
+    /// Adds the answers to all known challenges to the request, replacing earlier ones: credentials
+    /// for several realms are independent (RFC 3261 §22.3).
     pub(super) fn authorize(&mut self, request: &mut OutRequest) {
         let is_answer = |name: &str| Kind::ALL.iter().any(|kind| kind.answer() == name);
         request.headers.retain(|(name, _)| !is_answer(name));
@@ -105,11 +105,11 @@ impl Authenticator {
         }
     }
 
-    /// Takes the challenges of a 401 or 407 to a request. `asked`: who has challenged this request
-    /// before. False if sending it again is of no use: nobody asks for what can be answered, or
-    /// somebody asks twice, and not because the nonce is stale: then the password is wrong. A nonce
-    /// that an earlier request has brought may be refused once without that word. A password is
-    /// never sent in the clear, so Basic is not answered.
+    /// Handles the challenges of a 401 or 407 to a request. `asked`: the earlier challenges of this
+    /// request. False if sending it again is useless: no challenge can be answered, or a server
+    /// asks twice, and not because the nonce is stale: then the password is wrong. A nonce from an
+    /// earlier request may be refused once without `stale`. A password is never sent in clear text,
+    /// so Basic is not answered.
     pub(super) fn take(
         &mut self,
         request: &OutRequest,
@@ -118,8 +118,7 @@ impl Authenticator {
     ) -> bool {
         let mut is_answered = false;
         for kind in Kind::ALL {
-            // One answer for each realm, to the challenge that the server likes best (RFC 8760
-            // §2.4).
+            // One answer for each realm, to the challenge that the server prefers (RFC 8760 §2.4).
             let mut realms: Vec<String> = Vec::new();
             for value in texts(response, kind.challenge()) {
                 for challenge in Challenge::read(&value) {
@@ -220,7 +219,7 @@ mod tests {
         let mut asked = Asked::default();
         assert!(authenticator.take(&request, &response, &mut asked));
         authenticator.authorize(&mut request);
-        // Another proxy behind the first one.
+        // Another proxy after the first one.
         let other = "Proxy-Authenticate: Digest realm=\"c\", nonce=\"k\"";
         assert!(authenticator.take(&request, &challenge(other), &mut asked));
         for count in 2..5 {
@@ -237,7 +236,7 @@ mod tests {
             assert!(b.contains("realm=\"b\"") && c.contains("realm=\"c\""));
             assert!(!c.contains("qop"), "{c}");
         }
-        // Another server is not told what this one was.
+        // Another server does not get the answers for this one.
         request.uri = "sip:bill@example.org".into();
         authenticator.authorize(&mut request);
         let names: Vec<_> = answers(&request)
@@ -260,7 +259,7 @@ mod tests {
         assert!(authenticator.take(&request, &fresh("2", ", stale=TRUE"), &mut asked));
         assert!(!authenticator.take(&request, &fresh("3", ""), &mut asked));
         assert!(!authenticator.take(&request, &fresh("3", ", stale=false"), &mut asked));
-        // The next request brings a nonce that the server may have forgotten: once.
+        // The next request uses a nonce that the server may have forgotten: allowed once.
         let mut asked = Asked::default();
         assert!(authenticator.take(&request, &fresh("4", ""), &mut asked));
         assert!(!authenticator.take(&request, &fresh("5", ""), &mut asked));

@@ -1,18 +1,18 @@
-//! Cuts the bytes of a connection into SIP messages (RFC 3261 §18.3).
+//! Splits the bytes of a connection into SIP messages (RFC 3261 §18.3).
 
 use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 use cpm_wire::sip::{HeaderName, MAX_HEAD_BYTES, Message, MessageError};
 
-/// Longest body over a connection: a pager message has less than 4 KiB, a list of 10 000 recipients
-/// 1 MiB.
+/// Maximum length of a body over a connection: a pager message has less than 4 KiB, a list of 10
+/// 000 recipients 1 MiB.
 pub const MAX_BODY_BYTES: usize = 2 << 20;
 
 /// Nothing more can be read from this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FramingError {
-    /// What came is no SIP message.
+    /// The data is not a SIP message.
     Message(MessageError),
     /// A body longer than [`MAX_BODY_BYTES`].
     TooLarge,
@@ -25,15 +25,16 @@ pub struct Framing {
 }
 
 impl Framing {
-    /// Takes bytes that were read.
+    /// Takes received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next message that is whole.
+    /// The next complete message.
     ///
     /// # Errors
-    /// [`FramingError`]: the connection is to be closed.
+    ///
+    /// [`FramingError`]: the connection must be closed.
     pub fn poll_message(&mut self) -> Result<Option<Message>, FramingError> {
         // Empty lines between messages keep connections open (RFC 5626).
         let blank = self
@@ -59,8 +60,8 @@ impl Framing {
     }
 }
 
-/// Content-Length of a head; without one there is no body over a connection (§20.14). With two that
-/// differ nobody knows where the next message begins.
+/// Content-Length of a head; without one there is no body over a connection (§20.14). With two
+/// different ones the beginning of the next message is unknown.
 fn content_length(head: &[u8]) -> Result<usize, FramingError> {
     let malformed = FramingError::Message(MessageError::ContentLength);
     let mut length = None;
@@ -86,10 +87,11 @@ fn content_length(head: &[u8]) -> Result<usize, FramingError> {
 }
 
 impl Framing {
-    /// A datagram as a message. `None` for what only keeps a way open.
+    /// A datagram as a message. `None` for keep-alives.
     ///
     /// # Errors
-    /// What [`Message::parse`] says.
+    ///
+    /// Those of [`Message::parse`].
     pub fn datagram(bytes: Bytes) -> Result<Option<Message>, MessageError> {
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return Ok(None);

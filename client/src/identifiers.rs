@@ -1,4 +1,4 @@
-//! Names that nobody can guess and nobody else has.
+//! Unique identifiers that nobody can guess.
 
 /// Fills its argument from a cryptographic random source.
 pub type Random = fn(&mut [u8]);

@@ -1,14 +1,14 @@
 //! The CPM Client of OMA CPM 7.2, without IO: sends and receives Standalone Messages.
 //!
-//! A [`Draft`] is what the user wants; [`Draft::prepare`] makes the CPIM message of it and chooses
-//! the mode (7.2.1.3). A [`Sender`] then sends it, in a MESSAGE (7.2.1.1) or over MSRP (7.2.1.2). A
-//! [`Receiver`] registers, answers and hands out what comes. [`StoredMessage`] is a message as an
-//! object of the message store, [`HeaderSet`] compares two of them (Table 2).
+//! A [`Draft`] is the user's input; [`Draft::prepare`] makes its CPIM message and chooses the mode
+//! (7.2.1.3). A [`Sender`] then sends it, in a MESSAGE (7.2.1.1) or over MSRP (7.2.1.2). A
+//! [`Receiver`] registers, answers and returns received messages. [`StoredMessage`] is a message as
+//! an object of the message store, [`HeaderSet`] compares two of them (Table 2).
 //!
-//! The one law of both machines: pass in what happened (`handle_*`), with the time; then take all
-//! that is to be done (`poll_output`), write what MSRP has to say while there is room
-//! (`poll_msrp`), and come back by `poll_timeout`. No socket, clock, file or source of randomness
-//! is in here; the program `cpm-client` has them.
+//! The rule for both state machines: pass in events (`handle_*`), with the time; then carry out all
+//! actions (`poll_output`), write the MSRP output while there is space (`poll_msrp`), and return by
+//! `poll_timeout`. There is no socket, clock, file or source of randomness here; the program
+//! `cpm-client` has them.
 //!
 //! ```text
 //!  sockets --bytes--> Framing --Message--> Sender | Receiver --Output--> sockets
@@ -18,9 +18,9 @@
 //! ```
 //!
 //! SIP and SDP are those of floor 0. Of the crates for SIP, `ezk-sip-ua`, `rsipstack` and `rvoip`
-//! bring an asynchronous runtime and sockets of their own, which a machine in virtual time cannot
-//! use, and 170 crates and more; `rsip` has messages only, which floor 0 has. For SDP, `sdp-types`,
-//! `webrtc-sdp` and `ezk-sdp-types` know nothing of MSRP beyond the frame.
+//! bring an asynchronous runtime and their own sockets, which a state machine in virtual time
+//! cannot use, and 170 crates and more; `rsip` has only messages, which floor 0 has. For SDP,
+//! `sdp-types`, `webrtc-sdp` and `ezk-sdp-types` support only the frame, not MSRP.
 
 #![forbid(unsafe_code)]
 
@@ -80,10 +80,10 @@ pub const CPM_NAMESPACE: &str = "http://www.openmobilealliance.org/cpm/";
 pub const PAYLOAD_TYPE: &str = "Payload-Type";
 /// Content type of a CPIM message (RFC 3862).
 const CPIM_TYPE: &str = "message/cpim";
-/// Methods that the client answers.
+/// Supported methods.
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, MESSAGE, UPDATE, OPTIONS";
 
-/// What carries SIP.
+/// The transport of SIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SipTransport {
     /// Datagrams.
@@ -95,7 +95,7 @@ pub enum SipTransport {
 }
 
 impl SipTransport {
-    /// As Via spells it.
+    /// As written in Via.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
@@ -104,28 +104,28 @@ impl SipTransport {
         }
     }
 
-    /// Whether nothing has to be sent again.
+    /// Whether nothing needs retransmission.
     pub fn is_reliable(self) -> bool {
         self != Self::Udp
     }
 }
 
-/// How to get to a peer, or how a message came from it.
+/// The route to a peer, or the source of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Way {
-    /// What carries it.
+    /// Its transport.
     pub transport: SipTransport,
     /// The peer's end.
     pub address: SocketAddr,
 }
 
-/// Where SIP comes in: what Via and Contact name.
+/// The addresses that receive SIP, for Via and Contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnAddresses {
     /// Over UDP and TCP.
     pub plain: SocketAddr,
-    /// Over TLS, where it has a port of its own; without one, a peer over TLS has but the
-    /// connection that is there.
+    /// Over TLS, if it has a port of its own; otherwise a peer over TLS can only use the existing
+    /// connection.
     pub tls: Option<SocketAddr>,
 }
 

@@ -1,5 +1,5 @@
-//! Whether a message that came by SIP and an object of the message store are the same message:
-//! Table 2 of 7.2.1.1, which 7.2.1.2 uses too (readings N62).
+//! Whether a message sent or received by SIP and an object of the message store are the same
+//! message: Table 2 of 7.2.1.1, which 7.2.1.2 uses too (readings N62).
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub struct HeaderSet {
     pub payload_types: Option<String>,
 }
 
-/// A row of Table 2 that counts.
+/// A row of Table 2 that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
     /// Conversation-ID.
@@ -33,11 +33,11 @@ pub enum Row {
     ImdnMessageId,
 }
 
-/// What the comparison says.
+/// Result of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
-    /// The same message. `payload_types_differ`: another device supports other types, which breaks
-    /// no match.
+    /// The same message. `payload_types_differ`: another device supports other types, which does
+    /// not prevent a match.
     Same {
         /// Whether Payload-Type differs.
         payload_types_differ: bool,
@@ -46,17 +46,18 @@ pub enum Comparison {
     Differs(Row),
 }
 
-/// Whose conversation the folder of an object belongs to.
+/// The conversation of an object's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Folder<'a> {
     /// A 1-to-1 message: the identity of the other party.
     OneToOne(&'a str),
-    /// A message to several: the Conversation-ID, also for 1-to-many messages (readings N28).
+    /// A message to several recipients: the Conversation-ID, also for 1-to-many messages (readings
+    /// N28).
     Group(&'a str),
 }
 
 impl HeaderSet {
-    /// The fields of an object, whether it came from the message server or was made of a SIP
+    /// The fields of an object, whether it came from the message server or was made from a SIP
     /// message.
     pub fn of(object: &StoredMessage) -> Self {
         let field = |name| object.field(name).map(str::to_owned);
@@ -69,11 +70,11 @@ impl HeaderSet {
         }
     }
 
-    /// Compares the copy that came by SIP with an object of the message store, row by row.
+    /// Compares the SIP copy with an object of the message store, row by row.
     ///
     /// The identifiers are opaque and compared byte by byte (spec-notes part 6, Appendix C). A copy
     /// without one of the first two matches nothing: they are in every CPM message. The IMDN
-    /// Message-ID counts where the CPIM message has one (readings N70).
+    /// Message-ID is compared if the CPIM message has one (readings N70).
     pub fn compare(&self, stored: &HeaderSet) -> Comparison {
         let rows = [
             (
@@ -111,7 +112,7 @@ impl HeaderSet {
 
 impl Folder<'_> {
     /// Whether an object in the folder of this name can be the message (7.2.1.1-19a). Identities
-    /// are compared as SIP compares them.
+    /// are compared as in SIP.
     pub fn matches(&self, name: &str) -> bool {
         match self {
             Self::Group(conversation_id) => name == *conversation_id,

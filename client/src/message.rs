@@ -1,4 +1,4 @@
-//! What is to be sent: a draft, and the CPIM message that is made of it (7.2.1.3).
+//! A message to send: a draft, and the CPIM message made from it (7.2.1.3).
 
 use std::fmt;
 use std::time::SystemTime;
@@ -19,16 +19,16 @@ use super::request::{OutRequest, SipNames};
 use super::stored::StoredMessage;
 use super::{CPIM_TYPE, CPM_NAMESPACE, PAYLOAD_TYPE};
 
-/// Largest message in bytes that goes in one MESSAGE (7.2.1.1, 7.2.1.3).
+/// Maximum length of a message in bytes for one MESSAGE (7.2.1.1, 7.2.1.3).
 pub const PAGER_MAX_BYTES: usize = 1300;
-/// Most content parts of one message.
+/// Maximum number of content parts in one message.
 pub const MAX_CONTENT_PARTS: usize = 32;
 
-/// What an offer, Contact, Allow and Supported add to a request.
+/// Length that an offer, Contact, Allow and Supported add to a request.
 const OFFER_BYTES: usize = 700;
 pub(super) const ICSI: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.";
 
-/// What the size is measured of that decides between the modes (readings N59).
+/// What is measured to choose between the modes (readings N59).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SizeOf {
     /// The message/cpim content.
@@ -38,8 +38,8 @@ pub enum SizeOf {
     Request,
 }
 
-/// Which Session-Expires the INVITE has. A conforming client sends none (7.2.1.2-14, readings N1);
-/// the others are there to try how a server takes them.
+/// The Session-Expires of the INVITE. A conforming client sends none (7.2.1.2-14, readings N1); the
+/// others are for testing servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SessionExpires {
     /// None.
@@ -49,7 +49,7 @@ pub enum SessionExpires {
     Plain(u32),
     /// Seconds, `refresher=uas`.
     Uas(u32),
-    /// Seconds, `refresher=uac`, against 7.2.1.2-14.
+    /// Seconds, `refresher=uac`, in violation of 7.2.1.2-14.
     Uac(u32),
 }
 
@@ -58,30 +58,30 @@ pub enum SessionExpires {
 pub struct Draft {
     /// The sending user's address.
     pub from: String,
-    /// Name for people.
+    /// Name to display.
     pub display_name: Option<String>,
-    /// A registered address of the user that is to be the originator's (P-Preferred-Identity).
+    /// The user's registered address to use as originator (P-Preferred-Identity).
     pub identity: Option<String>,
-    /// The originator as a trusted element asserts it (P-Asserted-Identity). A user agent has no
-    /// business to; it is there to try a server that trusts this machine.
+    /// The originator as asserted by a trusted element (P-Asserted-Identity). A user agent normally
+    /// must not do this; it is for testing a server that trusts this machine.
     pub asserted: Option<String>,
-    /// To whom.
+    /// The recipients.
     pub destination: Destination,
-    /// What, at least one part.
+    /// The content, at least one part.
     pub parts: Vec<Part>,
     /// Subject.
     pub subject: Option<String>,
-    /// Where answers should go, if not to `from`.
+    /// The address for answers, if not `from`.
     pub reply_to: Option<String>,
-    /// Whether the recipients shall not learn who sent it.
+    /// Whether to hide the sender from the recipients.
     pub anonymous: bool,
     /// Lifetime in seconds.
     pub expires: Option<u32>,
-    /// Which reports are wanted.
+    /// The requested notifications.
     pub notifications: Notifications,
-    /// The conversation that it belongs to; `None` opens a new one.
+    /// Its conversation; `None` opens a new one.
     pub conversation_id: Option<String>,
-    /// Contribution-ID of the item that it replies to.
+    /// Contribution-ID of the item it replies to.
     pub in_reply_to: Option<String>,
     /// Route header fields of the request, such as the Service-Route of the registration.
     pub routes: Vec<String>,
@@ -91,7 +91,7 @@ pub struct Draft {
     pub session_expires: SessionExpires,
 }
 
-/// How a message travels.
+/// How a message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// In one SIP MESSAGE.
@@ -100,17 +100,17 @@ pub enum Mode {
     Large,
 }
 
-/// A message that is ready to be sent.
+/// A message that is ready to send.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     draft: Draft,
-    /// How it travels.
+    /// How it is sent.
     pub mode: Mode,
     /// The message/cpim content.
     pub cpim: Bytes,
-    /// The Message-ID by which notifications name it (RFC 5438).
+    /// The Message-ID for notifications (RFC 5438).
     pub message_id: String,
-    /// Media types inside of the CPIM wrapper.
+    /// Media types inside the CPIM wrapper.
     pub wrapped_types: Vec<String>,
     /// Conversation-ID.
     pub conversation_id: String,
@@ -125,9 +125,9 @@ pub struct Outgoing {
 pub enum DraftError {
     /// A text has a line break or NUL: which one.
     LineBreak(&'static str),
-    /// An address is no URI: which one, and the address.
+    /// An address is not a URI: which one, and the address.
     Address(&'static str, String),
-    /// A Content-Type is none.
+    /// A Content-Type is invalid.
     ContentType(String),
     /// No content.
     NoContent,
@@ -142,6 +142,7 @@ impl Draft {
     /// bytes, large above (7.2.1.3, readings N60).
     ///
     /// # Errors
+    ///
     /// [`DraftError`].
     pub fn prepare(
         self,
@@ -165,7 +166,7 @@ impl Draft {
             conversation_id,
             contribution_id: uuid(random),
             date,
-            // 96 random bits: no content has it but by intent of a sender who cannot know it.
+            // 96 random bits: no content can contain it, since its sender cannot know it.
             list_boundary: token(random),
             cpim,
             draft: self,
@@ -240,11 +241,11 @@ impl Draft {
         date: &str,
         message_id: &str,
     ) -> Result<Bytes, LineBreakError> {
-        // Who wants to be anonymous must not be named in the wrapper, which no server changes
-        // (readings N32).
+        // An anonymous sender must not be named in the wrapper, which no server changes (readings
+        // N32).
         let from = match self.anonymous {
             true => format!("<{ANONYMOUS_URI}>"),
-            // RFC 3862 §2.2 has an escape of its own for quotes, which not every reader knows: none
+            // RFC 3862 §2.2 has its own escape for quotes, which not every reader supports: none
             // are written.
             false => match &self.display_name {
                 Some(name) => format!("\"{}\" <{}>", name.replace(['"', '\\'], "'"), self.from),
@@ -284,13 +285,13 @@ impl Draft {
 }
 
 impl Outgoing {
-    /// Whom it goes to.
+    /// Its destination.
     pub fn destination(&self) -> &Destination {
         &self.draft.destination
     }
 
-    /// The URI by which this client is reached: that of the sending user, or none that tells who it
-    /// is.
+    /// The user part of this client's URI: that of the sending user, or one that does not identify
+    /// it.
     pub(super) fn contact_user(&self) -> &str {
         let user = Uri::parse(&self.draft.from).ok().and_then(|uri| uri.user());
         match user {
@@ -315,7 +316,7 @@ impl Outgoing {
         request
     }
 
-    /// The INVITE of 7.2.1.2, without its Contact, with this offer.
+    /// The INVITE of 7.2.1.2, with this Contact and offer.
     pub fn invite(&self, names: &SipNames, contact: &str, offer: &str) -> OutRequest {
         let mut request = self.request("INVITE", names, "largemsg");
         let icsi = percent_encoded(&format!("{ICSI}largemsg"));
@@ -345,7 +346,7 @@ impl Outgoing {
         request
     }
 
-    /// What both have.
+    /// The common parts.
     fn request(&self, method: &'static str, names: &SipNames, service: &str) -> OutRequest {
         let draft = &self.draft;
         let from = match draft.anonymous {
@@ -419,8 +420,8 @@ impl Outgoing {
         request.body = Some((content_type, body.into()));
     }
 
-    /// The sender's own copy, as an object of the message store. `message_uid`: what the server
-    /// called it.
+    /// The sender's own copy, as an object of the message store. `message_uid`: the server's UID
+    /// for it.
     pub fn stored(&self, message_uid: Option<&str>) -> StoredMessage {
         let mut fields = vec![
             ("Date".to_owned(), self.date.clone()),
@@ -446,8 +447,8 @@ impl Outgoing {
         StoredMessage::with_cpim(fields, &self.cpim)
     }
 
-    /// About how many bytes its first request has; an INVITE has some more than a MESSAGE without
-    /// content.
+    /// Approximate length of its first request in bytes; an INVITE is somewhat longer than a
+    /// MESSAGE without content.
     pub fn request_bytes(&self) -> usize {
         match self.mode {
             Mode::Pager => self.sample_request_bytes(),

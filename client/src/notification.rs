@@ -1,5 +1,5 @@
-//! Notifications of what has become of a message (RFC 5438): whom a recipient tells, the MESSAGE
-//! that carries one, and what a sender reads in it.
+//! Disposition notifications (RFC 5438): the addressee for a recipient, the MESSAGE that carries
+//! one, and its content for a sender.
 
 use std::time::SystemTime;
 
@@ -16,14 +16,14 @@ use super::message::{ICSI, percent_encoded};
 use super::request::{OutRequest, SipNames};
 use super::stored::StoredMessage;
 
-/// A notification that is owed.
+/// A notification that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owed {
     /// Request-URI.
     pub(super) to: String,
-    /// What the CPIM message is addressed to: who sent the message, as its CPIM wrapper names it.
+    /// Addressee of the CPIM message: the sender of the message, as its CPIM wrapper names it.
     cpim_to: String,
-    /// Who wants to be on its way (RFC 5438 §6.5), first hop first.
+    /// Hosts that want to be on its path (RFC 5438 §6.5), first hop first.
     routes: Vec<String>,
     original_recipient: Option<String>,
     message_id: String,
@@ -32,13 +32,12 @@ pub(super) struct Owed {
 }
 
 impl Owed {
-    /// What a received message asks its recipient to tell. `None`: nothing of that kind, or there
-    /// is nobody to be told.
+    /// The notification that a received message requests. `None`: none of this kind, or there is no
+    /// addressee.
     ///
-    /// It goes to who has sent the message as far as the recipient can know: the authenticated
-    /// originator, which is the group if there is one (readings N37), else From. Behind an
-    /// anonymous sender there is but the service that the CPIM message is addressed to (readings
-    /// N38).
+    /// It goes to the sender of the message as far as the recipient can know: the authenticated
+    /// originator, which is the group if there is one (readings N37), else From. For an anonymous
+    /// sender, only the service that the CPIM message is addressed to is known (readings N38).
     pub(super) fn of(object: &StoredMessage, disposition: Disposition, own: &str) -> Option<Self> {
         if !object.is_cpim() {
             return None;
@@ -66,7 +65,7 @@ impl Owed {
         let routes: Vec<String> = routes.into_iter().map(str::to_owned).collect();
         let first = routes.first().and_then(|route| bracketed(route));
         let to_uri = first.unwrap_or(to);
-        // It becomes a Request-URI, and a CPIM header may hold anything.
+        // It becomes a Request-URI, and a CPIM header may contain anything.
         if Uri::parse(to_uri).is_err() || !to_uri.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
@@ -85,8 +84,8 @@ impl Owed {
         })
     }
 
-    /// The MESSAGE, but for User-Agent: from this address, through these routes. `None` where a
-    /// text of the sender's does not fit into it.
+    /// The MESSAGE, without User-Agent: from this address, through these routes. `None` if a text
+    /// of the sender's does not fit into it.
     pub(super) fn request(
         &self,
         disposition: Disposition,
@@ -152,8 +151,8 @@ impl Owed {
     }
 }
 
-/// The notification in a CPIM message, if it is one. Where its document does not name the
-/// recipient, the CPIM message does.
+/// The notification in a CPIM message, if it is one. If its document does not name the recipient,
+/// the CPIM message does.
 pub(super) fn notification_of(cpim: &Bytes) -> Option<Notification> {
     let cpim = CpimMessage::parse(cpim).ok()?;
     if !is_notification(&cpim) {
@@ -189,7 +188,7 @@ mod tests {
 
     const OWN: &str = "sip:bill@example.com";
 
-    /// A message as it was kept: header fields of the request, and of its CPIM message.
+    /// A stored message: header fields of the request, and its CPIM message.
     fn message(fields: &[(&str, &str)], cpim: &str) -> StoredMessage {
         let fields = fields
             .iter()

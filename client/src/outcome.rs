@@ -1,4 +1,4 @@
-//! How sending a message ended, and what the user can do about it.
+//! Result of sending a message, and advice for the user.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use cpm_wire::msrp::Status;
 use cpm_wire::sip::{HeaderName, Message, StatusCode, split_list};
 use cpm_wire::sip_ua::{text, texts};
 
-/// A message that has gone out.
+/// A message that has been sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// The code of the 2xx.
@@ -15,7 +15,7 @@ pub struct Sent {
     pub message_uid: Option<String>,
 }
 
-/// A final answer that is no success.
+/// A final response other than success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Status code.
@@ -28,39 +28,39 @@ pub struct Refusal {
     pub retry_after: Option<u32>,
 }
 
-/// Why a message has not gone out.
+/// Why a message was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// The server said no.
+    /// The server refused.
     Refused(Refusal),
-    /// The server wants a password, and has got none or a wrong one.
+    /// The server requires a password, and got none or a wrong one.
     Unauthenticated(Refusal),
     /// No answer to this method in time.
     NoAnswer(&'static str),
-    /// There is no way to the server; what the system said.
+    /// The server is unreachable; the system's error.
     Unreachable(String),
-    /// An answer that breaks the protocol; how.
+    /// An answer that violates the protocol; how.
     WrongAnswer(String),
-    /// The recipient, or the server, takes less than the message has: its limit in bytes.
+    /// The recipient, or the server, accepts less than the message has: its limit in bytes.
     TooLarge(u64),
     /// MSRP failed.
     Msrp(MsrpFailure),
-    /// The other end hung up before it had everything.
+    /// The peer hung up before it had everything.
     PeerLeft,
-    /// The user took it back.
+    /// The user cancelled it.
     Cancelled,
 }
 
-/// What went wrong with MSRP.
+/// The failure of MSRP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MsrpFailure {
-    /// A chunk was answered with this.
+    /// A chunk was answered with this status.
     Refused(Status),
     /// A chunk was not answered in time.
     NoResponse,
     /// The connection could not be opened, or broke; how.
     Connection(String),
-    /// The other end reads nothing any more.
+    /// The peer no longer accepts data.
     Stalled,
 }
 
@@ -87,8 +87,8 @@ impl Refusal {
         }
     }
 
-    /// The number that OMA gives a warning text, such as 127 (readings N9, N12). A text without one
-    /// is known by its words (N11).
+    /// OMA's number of a warning text, such as 127 (readings N9, N12). A text without number is
+    /// recognised by its words (N11).
     fn oma_number(&self) -> Option<u16> {
         let number = |text: &String| {
             if text.eq_ignore_ascii_case("No destinations") {
@@ -101,7 +101,7 @@ impl Refusal {
 }
 
 impl Failure {
-    /// What this final response comes to, which is no success.
+    /// The failure for this final response, which is not a success.
     pub(super) fn of(response: &Message, status: StatusCode) -> Self {
         let refusal = Refusal::of(response, status);
         match status {
@@ -112,8 +112,8 @@ impl Failure {
         }
     }
 
-    /// Whether another server of the same domain may do better (RFC 3263 §4.3): this one is not
-    /// there, or says 503.
+    /// Whether another server of the same domain may succeed (RFC 3263 §4.3): this one is
+    /// unreachable, or answers 503.
     pub fn is_for_next_server(&self) -> bool {
         match self {
             Self::NoAnswer(_) | Self::Unreachable(_) => true,
@@ -122,7 +122,7 @@ impl Failure {
         }
     }
 
-    /// What the user can do, in one sentence.
+    /// Advice for the user, in one sentence.
     pub fn advice(&self) -> Option<String> {
         let advice = match self {
             Self::Refused(refusal) => return refusal_advice(refusal),

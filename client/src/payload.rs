@@ -1,4 +1,4 @@
-//! What goes into a CPIM message: one part as it is, several as a multipart.
+//! Content of a CPIM message: one part unchanged, several as a multipart.
 
 use bytes::Bytes;
 
@@ -11,11 +11,11 @@ pub struct Part {
     pub content_type: String,
     /// The bytes.
     pub content: Bytes,
-    /// Name of the file that it was.
+    /// Name of the original file.
     pub file_name: Option<String>,
 }
 
-/// What goes into the CPIM wrapper.
+/// Content of the CPIM wrapper.
 pub(super) struct Payload {
     pub(super) fields: Vec<(String, String)>,
     pub(super) content: Bytes,

@@ -9,12 +9,12 @@ use super::identifiers::{Random, number};
 use super::message::percent_encoded;
 use super::request::{OutRequest, SipNames};
 
-/// How soon a binding is made anew whose connection is gone.
+/// How soon a binding is renewed whose connection was lost.
 const RENEWAL: Duration = Duration::from_secs(5);
-/// Bounds of the time to the next try after a failure (RFC 5626 §4.5).
+/// Limits of the time until the next attempt after a failure (RFC 5626 §4.5).
 const RETRY: Duration = Duration::from_secs(30);
 const MAX_RETRY: Duration = Duration::from_secs(1800);
-/// How often in a row a registrar may want a longer lifetime.
+/// How often in a row a registrar may require a longer lifetime.
 const MAX_TOO_BRIEF: u8 = 3;
 
 /// Where a receiver registers.
@@ -22,16 +22,16 @@ const MAX_TOO_BRIEF: u8 = 3;
 pub struct RegistrationConfig {
     /// Request-URI, such as `sip:example.com`.
     pub registrar: String,
-    /// Lifetime in seconds that is asked for.
+    /// Requested lifetime in seconds.
     pub expires: u32,
 }
 
-/// What a response to REGISTER comes to.
+/// Result of a response to REGISTER.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Registered {
-    /// For so many seconds, with these routes for requests of ours.
+    /// For this many seconds, with these routes for our requests.
     For(u32, Vec<String>),
-    /// The registrar wants this lifetime at least: to be sent again.
+    /// The registrar requires this minimum lifetime: send again.
     Again(OutRequest),
     Refused(StatusCode),
 }
@@ -44,13 +44,13 @@ pub(super) struct Registration {
     names: SipNames,
     /// The URI of the last Contact.
     contact: String,
-    /// When it has to be done anew.
+    /// When to renew it.
     refresh_at: Option<Instant>,
-    /// Whether it has ever succeeded: then a failure passes.
+    /// Whether it has ever succeeded: then a failure is temporary.
     pub(super) has_succeeded: bool,
-    /// Failures since the last success, each after all servers have been asked.
+    /// Failures since the last success, each after all servers have been tried.
     failures: u32,
-    /// Servers that have been asked in vain since then, or since the last failure.
+    /// Servers tried in vain since then, or since the last failure.
     pub(super) servers_tried: usize,
     too_brief: u8,
 }
@@ -70,7 +70,7 @@ impl Registration {
         }
     }
 
-    /// The next REGISTER for this Contact; `expires` of 0 takes the binding back.
+    /// The next REGISTER for this Contact; `expires` of 0 removes the binding.
     pub(super) fn request(&mut self, contact: &str, expires: u32, user_agent: &str) -> OutRequest {
         self.refresh_at = None;
         contact.clone_into(&mut self.contact);
@@ -105,7 +105,7 @@ impl Registration {
         self.config.expires
     }
 
-    /// Takes the final response to `request`.
+    /// Handles the final response to `request`.
     pub(super) fn handle_response(
         &mut self,
         now: Instant,
@@ -134,7 +134,7 @@ impl Registration {
             return Registered::Refused(status);
         }
         let granted = self.granted(response).unwrap_or(self.config.expires);
-        // Half of it leaves time for a second try, and is never longer than what was granted.
+        // Half of it leaves time for a second attempt, and is never longer than the granted time.
         self.refresh_at = Some(now + Duration::from_secs(granted.max(1).into()) / 2);
         self.has_succeeded = true;
         self.failures = 0;
@@ -144,8 +144,8 @@ impl Registration {
         Registered::For(granted, routes.unwrap_or_default())
     }
 
-    /// What the registrar says of our own Contact (§10.2.4: found by comparing URIs), else of all,
-    /// else of the shortest.
+    /// The time granted to our own Contact (§10.2.4: found by comparing URIs), else to all, else
+    /// the shortest.
     fn granted(&self, response: &Message) -> Option<u32> {
         let own = Uri::parse(&self.contact).ok()?;
         let contacts = texts(response, HeaderName::Contact);
@@ -166,9 +166,9 @@ impl Registration {
             .or(of_any)
     }
 
-    /// Tries again later: when the server says, else after a time that doubles with each failure
-    /// and is drawn by lot, so that not all clients of a server come back at once (RFC 5626 §4.5).
-    /// Returns how much later.
+    /// Retries later: when the server says, else after a time that doubles with each failure and is
+    /// partly random, so that not all clients of a server return at once (RFC 5626 §4.5). Returns
+    /// how much later.
     pub(super) fn retry(
         &mut self,
         now: Instant,
@@ -190,8 +190,8 @@ impl Registration {
         later
     }
 
-    /// The binding may lead nowhere any more: registers soon, unless a REGISTER is on its way, or
-    /// has failed and waits.
+    /// The binding may be unreachable: registers soon, unless a REGISTER is pending, or has failed
+    /// and will be retried.
     pub(super) fn renew(&mut self, now: Instant) {
         if self.failures == 0 {
             self.refresh_at = self.refresh_at.map(|at| at.min(now + RENEWAL));
@@ -304,7 +304,7 @@ mod tests {
                 }
             }
         }
-        // What is not longer at all is refused at once.
+        // A value that is not longer is refused at once.
         let brief = answer("SIP/2.0 423 Brief\r\nMin-Expires: 600");
         let done = self::registration().handle_response(now, status, &request, &brief);
         assert_eq!(done, Registered::Refused(status));

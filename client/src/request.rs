@@ -1,4 +1,4 @@
-//! Requests and responses of our own, as bytes (RFC 3261 §7, §8).
+//! Our own requests and responses, as bytes (RFC 3261 §7, §8).
 
 use std::net::SocketAddr;
 
@@ -10,10 +10,10 @@ use cpm_wire::sip_ua::{InDialogRequest, text};
 
 use super::{SipTransport, Way};
 
-/// Port of SIP over UDP where Via names none.
+/// Port of SIP over UDP if Via names none.
 const DEFAULT_PORT: u16 = 5060;
 
-/// What ties the requests of one call together.
+/// The identifiers common to the requests of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SipNames {
     /// Call-ID.
@@ -24,7 +24,7 @@ pub struct SipNames {
     pub cseq: u32,
 }
 
-/// A request of ours; Via and Content-Length come with [`write`](Self::write).
+/// A request of ours; [`write`](Self::write) adds Via and Content-Length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutRequest {
     /// Method.
@@ -35,7 +35,7 @@ pub struct OutRequest {
     pub call_id: String,
     /// From with its tag.
     pub from: String,
-    /// To, with a tag inside of a dialog.
+    /// To, with a tag inside a dialog.
     pub to: String,
     /// CSeq number.
     pub cseq: u32,
@@ -53,8 +53,8 @@ impl OutRequest {
         self.headers.push((name, value.into()));
     }
 
-    /// Writes the request. Line ends inside of values become spaces, so that each header field
-    /// stays one.
+    /// Writes the request. Line ends inside values become spaces, so that each header field stays
+    /// one.
     pub fn write(&self, transport: &str, sent_by: &str, branch: &str) -> Bytes {
         let mut block = HeaderBlock::with_capacity(2048);
         let via = format!("SIP/2.0/{transport} {sent_by};rport;branch={branch}");
@@ -93,7 +93,7 @@ impl OutRequest {
 
 impl From<InDialogRequest> for OutRequest {
     fn from(request: InDialogRequest) -> Self {
-        // The route set was read when the dialog was made.
+        // The route set was parsed when the dialog was created.
         let (uri, routes) = match request.routing() {
             Some(routing) => (routing.request_uri, routing.routes),
             None => (request.target, request.route_set),
@@ -116,18 +116,18 @@ impl From<InDialogRequest> for OutRequest {
     }
 }
 
-/// A response of ours (§8.2.6): what it repeats of the request comes by itself.
+/// A response of ours (§8.2.6), without the fields copied from the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OutResponse<'a> {
     pub(super) code: StatusCode,
-    /// Put into To if the request has no tag there.
+    /// Added to To if the request has no tag there.
     pub(super) tag: &'a str,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Option<(&'a str, Bytes)>,
 }
 
 impl OutResponse<'_> {
-    /// Writes the response to a request that came this way.
+    /// Writes the response to a request received by this route.
     pub(super) fn write(&self, request: &Message, way: Way) -> Bytes {
         let mut block = HeaderBlock::with_capacity(1024);
         let mut is_first_via = true;
@@ -171,8 +171,7 @@ impl OutResponse<'_> {
     }
 }
 
-/// A Via whose first value says where the request really came from, if it asks for that (RFC 3581
-/// §4).
+/// A Via whose first value has the real source of the request, if it asks for that (RFC 3581 §4).
 fn with_source(via: &str, way: Way) -> String {
     let first = split_list(via).next().unwrap_or("");
     let parameters = &first[first.find(';').unwrap_or(first.len())..];
@@ -190,8 +189,8 @@ fn with_source(via: &str, way: Way) -> String {
     format!("{}={port};received={address}{}", &via[..end], &via[end..])
 }
 
-/// Where the response to a request goes that came this way (RFC 3261 §18.2.2, RFC 3581 §4): back,
-/// but over UDP to the port that Via names, unless it asks for the port that the request came from.
+/// The route of the response to a request received by this route (RFC 3261 §18.2.2, RFC 3581 §4):
+/// back, but over UDP to the port in Via, unless it asks for the source port.
 pub(super) fn way_back(request: &Message, way: Way) -> Way {
     if way.transport != SipTransport::Udp {
         return way;
@@ -221,7 +220,7 @@ fn put(block: &mut HeaderBlock, name: &str, value: impl AsRef<[u8]>) {
             byte => *byte,
         })
         .collect();
-    // Names are ours, and the value has just lost what could be refused.
+    // Names are our own, and the value no longer contains anything that is refused.
     let _ = block.push(name, clean);
 }
 

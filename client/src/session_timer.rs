@@ -1,9 +1,9 @@
-//! What the two ends of a large message agree on (RFC 4028).
+//! The agreement of the two ends of a large message (RFC 4028).
 
 use cpm_wire::sip_ua::{Agreed, Dialog};
 
 /// Terms for a timer of this dialog. An interval shorter than RFC 4028 allows costs the client one
-/// request each time, and is kept to. UPDATE is for peers that name it.
+/// request each time, and is accepted. UPDATE is used for peers that list it.
 pub(super) fn agreed(
     dialog: &Dialog,
     seconds: u32,

@@ -1,8 +1,8 @@
 //! A message as an object of the message store: MIME header fields, an empty line, the CPIM
 //! message.
 //!
-//! The client keeps what it sent and received in this form, so that a reply and the comparison with
-//! objects from a message server have one input.
+//! The client keeps sent and received messages in this form, so that replies and the comparison
+//! with objects from a message server have one input format.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use cpm_wire::sip::{HeaderName, Message, NameAddr, split_list};
 
 use super::CPIM_TYPE;
 
-/// Longest header of an object.
+/// Maximum length of an object's header.
 pub const MAX_STORED_HEAD_BYTES: usize = 64 * 1024;
 
 /// An object of the message store.
@@ -21,17 +21,17 @@ pub const MAX_STORED_HEAD_BYTES: usize = 64 * 1024;
 pub struct StoredMessage {
     /// Name and value, in order.
     pub fields: Vec<(String, String)>,
-    /// The CPIM message; of one that came without, its content.
+    /// The CPIM message; for a message without one, its content.
     pub body: Bytes,
 }
 
-/// Bytes that are no such object.
+/// Bytes that are not such an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnObjectError;
 
 const CONTENT_TYPE: &str = "Content-Type";
 
-/// Header fields of a received request that a stored copy keeps as they are.
+/// Header fields of a received request that a stored copy keeps unchanged.
 const KEPT: [HeaderName; 12] = [
     HeaderName::Date,
     HeaderName::From,
@@ -49,13 +49,12 @@ const KEPT: [HeaderName; 12] = [
 ];
 
 impl StoredMessage {
-    /// Makes the object of a received message: what its request said, and what is in its CPIM
-    /// message.
+    /// Makes the object of a received message from its request and its CPIM message.
     pub fn of_received(request: &Message, cpim: &Bytes) -> Self {
         Self::with_cpim(Self::kept(request), cpim)
     }
 
-    /// The same of a message without CPIM: content of this type.
+    /// The same for a message without CPIM: content of this type.
     pub fn of_plain(request: &Message, content_type: &str, content: &Bytes) -> Self {
         let mut fields = Self::kept(request);
         fields.push((CONTENT_TYPE.to_owned(), content_type.to_owned()));
@@ -84,7 +83,7 @@ impl StoredMessage {
         fields
     }
 
-    /// Adds to these fields what the CPIM message says, and the message itself.
+    /// Adds the data of the CPIM message to these fields, and the message itself.
     pub(super) fn with_cpim(mut fields: Vec<(String, String)>, cpim: &Bytes) -> Self {
         if let Ok(message) = CpimMessage::parse(cpim) {
             if let Some(id) = message.field_of(imdn::NAMESPACE, imdn::MESSAGE_ID) {
@@ -150,7 +149,7 @@ impl StoredMessage {
         bytes
     }
 
-    /// The first field of that name, compared without case.
+    /// The first field of that name, compared case-insensitively.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.iter();
         fields
@@ -165,7 +164,7 @@ impl StoredMessage {
     }
 }
 
-/// What `cpm.Payload-Type` says, or the Content-Type of the wrapped content where that field is
+/// The value of `cpm.Payload-Type`, or the Content-Type of the wrapped content if that field is
 /// missing.
 pub(super) fn payload_types(message: &CpimMessage) -> Option<String> {
     let listed = message.field_of(super::CPM_NAMESPACE, super::PAYLOAD_TYPE);

@@ -1,4 +1,4 @@
-//! Client transactions (RFC 3261 §17.1): when a request is sent again, and when to give up.
+//! Client transactions (RFC 3261 §17.1): when a request is retransmitted, and when to give up.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use bytes::Bytes;
 
 /// Estimate of the round trip (§17.1.1.1).
 pub const T1: Duration = Duration::from_millis(500);
-/// Longest time between two retransmissions of a request that is no INVITE.
+/// Maximum interval between retransmissions of a request other than INVITE.
 pub const T2: Duration = Duration::from_secs(4);
-/// Timers B and F: how long a request may stay without answer.
+/// Timers B and F: how long a request may go without an answer.
 pub const TIMEOUT: Duration = Duration::from_secs(32);
-/// How long a server of which nothing was heard yet may be silent where another one could be asked.
-/// For INVITE and REGISTER alone, which the first server answers at once (§16.2, §17.2.1); a
-/// MESSAGE is silent until its recipient answers.
+/// How long a server may be silent at first if another one could be tried. Only for INVITE and
+/// REGISTER, which the first server answers at once (§16.2, §17.2.1); a MESSAGE may have no answer
+/// until its recipient responds.
 pub(super) const HEAD_START: Duration = Duration::from_secs(4);
 
-/// One request on its way.
+/// One request in progress.
 ///
 /// ```text
 ///  INVITE    Calling --1xx--> Proceeding --final--> Completed
@@ -29,13 +29,13 @@ pub(super) const HEAD_START: Duration = Duration::from_secs(4);
 pub(super) struct ClientTransaction {
     pub(super) branch: String,
     pub(super) method: &'static str,
-    /// Sent again as it is.
+    /// Retransmitted unchanged.
     pub(super) bytes: Bytes,
     state: State,
     /// `None` over a reliable transport.
     retransmission: Option<Retransmission>,
     deadline: Option<Instant>,
-    /// The deadline once a response has come.
+    /// The deadline once a response has arrived.
     timeout_at: Option<Instant>,
 }
 
@@ -52,7 +52,7 @@ struct Retransmission {
     interval: Duration,
 }
 
-/// What time brings.
+/// The effect of time.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Tick {
     Nothing,
@@ -60,12 +60,12 @@ pub(super) enum Tick {
     TimedOut,
 }
 
-/// What a response is to its transaction.
+/// The role of a response in its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Provisional,
     Final,
-    /// A final one after the first.
+    /// A final one, retransmitted.
     Repeated,
 }
 
@@ -99,13 +99,13 @@ impl ClientTransaction {
         self.state == State::Completed
     }
 
-    /// The first response has to come within this time; then the usual time-out counts.
+    /// The first response must arrive within this time; then the usual time-out applies.
     pub(super) fn hurry(&mut self, now: Instant, longest: Duration) {
         self.timeout_at = self.deadline;
         self.limit(now, longest);
     }
 
-    /// Gives the answer this long from now: for an INVITE that has been cancelled (§9.1).
+    /// Limits the time for the answer: for an INVITE that has been cancelled (§9.1).
     pub(super) fn limit(&mut self, now: Instant, longest: Duration) {
         let limit = now + longest;
         self.deadline = Some(self.deadline.map_or(limit, |deadline| deadline.min(limit)));
@@ -124,7 +124,7 @@ impl ClientTransaction {
                 self.state = State::Proceeding;
                 if self.method == "INVITE" {
                     self.retransmission = None;
-                    // A cancelled request has a limit of its own, which comes after this.
+                    // A cancelled request has its own limit, set after this.
                     self.deadline = None;
                     return Standing::Provisional;
                 }
@@ -169,7 +169,7 @@ impl ClientTransaction {
 mod tests {
     use super::*;
 
-    /// Milliseconds at which something is sent again, until the transaction gives up.
+    /// Times of retransmission in milliseconds, until the transaction gives up.
     fn play(method: &'static str, reliable: bool, provisional_at: Option<u64>) -> (Vec<u64>, u64) {
         let start = Instant::now();
         let bytes = Bytes::from_static(b"x");

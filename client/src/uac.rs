@@ -14,19 +14,19 @@ use super::transaction::{ClientTransaction, HEAD_START, Standing, TIMEOUT, Tick}
 use super::{OwnAddresses, Way};
 
 /// How often one request is sent again because of challenges: two proxies and a server may each ask
-/// once, and each may then call its nonce stale.
+/// once, and each may then declare its nonce stale.
 pub const MAX_CHALLENGES: u8 = 6;
 
-/// Sends requests, each for a purpose of the caller's, and tells what comes back.
+/// Sends requests, each with a purpose of the caller's, and reports the results.
 #[derive(Debug)]
 pub(super) struct Uac<P> {
     own: OwnAddresses,
     authenticator: Option<Authenticator>,
     random: Random,
     entries: Vec<Entry<P>>,
-    /// Where the last response came from, while that way is there.
+    /// The source of the last response, while its connection exists.
     heard: Option<Way>,
-    /// Whether another server could be asked.
+    /// Whether another server could be tried.
     has_next: bool,
     output: VecDeque<(Way, Bytes)>,
 }
@@ -40,28 +40,28 @@ struct Entry<P> {
     challenges: u8,
     asked: Asked,
     cancel_wanted: bool,
-    /// Whether it went out once more because its connection was lost.
+    /// Whether it was sent again because its connection was lost.
     is_sent_anew: bool,
 }
 
-/// What became of a request.
+/// Result of a request.
 #[derive(Debug)]
 pub(super) enum UacEvent<P> {
-    /// A response; `request` is as it was sent last.
+    /// A response; `request` is as it was last sent.
     Response {
         purpose: P,
         request: OutRequest,
         message: Message,
     },
-    /// A final response once more, or that of another fork: a 2xx to an INVITE has to be
+    /// A retransmitted final response, or that of another fork: a 2xx to an INVITE must be
     /// acknowledged.
     Again {
         request: OutRequest,
         message: Message,
     },
-    /// Nobody answered in time.
+    /// There was no answer in time.
     TimedOut(P),
-    /// There is no way there.
+    /// The server is unreachable.
     Lost(P),
 }
 
@@ -78,7 +78,7 @@ impl<P: Copy + PartialEq> Uac<P> {
         }
     }
 
-    /// Whether another server could be asked, if this one is silent.
+    /// Whether another server could be tried, if this one does not answer.
     pub(super) fn set_has_next(&mut self, has_next: bool) {
         self.has_next = has_next;
     }
@@ -127,14 +127,15 @@ impl<P: Copy + PartialEq> Uac<P> {
         request.write(way.transport.as_str(), &sent_by, branch)
     }
 
-    /// Sends a request that no response answers: the ACK for a 2xx.
+    /// Sends a request without a response: the ACK for a 2xx.
     pub(super) fn send_ack(&mut self, way: Way, ack: &OutRequest) {
         let bytes = self.write(way, ack, &branch(self.random));
         self.output.push_back((way, bytes));
     }
 
-    /// Takes back an INVITE: with a CANCEL once a provisional response has come (§9.1, readings
-    /// N73). What then answers the INVITE comes as its response. True if there is such an INVITE.
+    /// Cancels an INVITE: with a CANCEL once a provisional response has arrived (§9.1, readings
+    /// N73). The answer to the INVITE then arrives as its response. True if there is such an
+    /// INVITE.
     pub(super) fn cancel(&mut self, now: Instant, purpose: P) -> bool {
         let pending =
             |entry: &Entry<P>| entry.purpose == purpose && !entry.transaction.is_completed();
@@ -169,7 +170,7 @@ impl<P: Copy + PartialEq> Uac<P> {
         });
     }
 
-    /// Takes a response. `None`: it is nobody's, or means nothing to the caller.
+    /// Handles a response. `None`: it matches no request, or means nothing to the caller.
     pub(super) fn handle_response(
         &mut self,
         now: Instant,
@@ -221,7 +222,7 @@ impl<P: Copy + PartialEq> Uac<P> {
                     self.send_entry(now, way, purpose, request, challenges, asked);
                     return None;
                 }
-                // That of an INVITE stays, to acknowledge what is repeated.
+                // That of an INVITE stays, to acknowledge retransmissions.
                 if !is_invite {
                     self.entries.remove(index);
                 }
@@ -234,7 +235,7 @@ impl<P: Copy + PartialEq> Uac<P> {
         })
     }
 
-    /// Takes out the entry if it is to be sent again with an answer to a challenge.
+    /// Removes the entry if it must be sent again with an answer to a challenge.
     fn answer_challenge(
         &mut self,
         index: usize,
@@ -260,9 +261,9 @@ impl<P: Copy + PartialEq> Uac<P> {
         Some(entry)
     }
 
-    /// The connection that this way names is gone, or could not be opened. A server may close one
-    /// at any time, such as behind its 401: what waits for an answer goes out once more, over a new
-    /// connection, if the old one was any good. All else is lost.
+    /// This connection is lost, or could not be opened. A server may close one at any time, such as
+    /// after its 401: requests waiting for an answer are sent again, over a new connection, if the
+    /// old one had worked. All others are lost.
     pub(super) fn handle_way_lost(&mut self, way: Way) -> Vec<UacEvent<P>> {
         let was_good = self.heard == Some(way) && way.transport.is_reliable();
         if self.heard == Some(way) {
@@ -276,7 +277,7 @@ impl<P: Copy + PartialEq> Uac<P> {
             } else if was_good && !entry.is_sent_anew {
                 entry.is_sent_anew = true;
                 let bytes = entry.transaction.bytes.clone();
-                // What waits to be sent goes over the new connection anyway.
+                // Pending output goes over the new connection anyway.
                 if self.output.iter().all(|(_, waiting)| *waiting != bytes) {
                     self.output.push_back((way, bytes));
                 }
@@ -298,7 +299,7 @@ impl<P: Copy + PartialEq> Uac<P> {
             .min()
     }
 
-    /// Time has passed: sends again what is due, and tells of what has timed out.
+    /// Time has passed: retransmits due requests, and reports time-outs.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<UacEvent<P>> {
         let mut events = Vec::new();
         let mut index = 0;

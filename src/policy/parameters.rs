@@ -90,7 +90,7 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "outbound_proxy",
         Kind::Uri(|s, v| assign(&mut s.outbound_proxy, ServiceUri::parse(v).map(Some))),
-        "where outgoing requests go",
+        "next hop of outgoing requests",
     ),
     Parameter::new(
         "dns_server",
@@ -124,7 +124,7 @@ pub const ALL: &[Parameter] = &[
             word("script", |s| s.identity_source = IdentitySource::Script),
             word("from", |s| s.identity_source = IdentitySource::From),
         ]),
-        "who says who the originator is",
+        "source of the originator's identity",
     )
     .default("pai"),
     Parameter::new(
@@ -136,7 +136,7 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "required_user_agent",
         Kind::Text(|s, v| assign(&mut s.required_user_agent, products(v))),
-        "products of which User-Agent has to name one",
+        "products, one of which User-Agent must contain",
     ),
     Parameter::new(
         "allow_anonymity",
@@ -148,35 +148,35 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "max_recipients",
         number(1, MAX_RECIPIENTS, |s, v| s.max_recipients = v),
-        "most distinct recipients of one message",
+        "maximum number of distinct recipients of one message",
     )
     .default("100")
     .tunable(),
     Parameter::new(
         "max_outstanding_per_sender",
         number(0, MAX_OUTSTANDING, |s, v| s.shares.sender = v).zero("no limit"),
-        "most recipients of one originator that are awaited",
+        "maximum number of outstanding recipients of one originator",
     )
     .default("2000")
     .tunable(),
     Parameter::new(
         "max_outstanding_per_source",
         number(0, MAX_OUTSTANDING, |s, v| s.shares.source = v).zero("no limit"),
-        "the same of one address that is no trusted_peer",
+        "the same for one address that is not a trusted_peer",
     )
     .default("2000")
     .tunable(),
     Parameter::new(
         "max_outstanding_per_destination",
         number(0, MAX_OUTSTANDING, |s, v| s.shares.destination = v).zero("no limit"),
-        "most recipients with one host in their addresses that are awaited",
+        "maximum number of outstanding recipients with one host in their addresses",
     )
     .default("3000")
     .tunable(),
     Parameter::new(
         "require_ids",
         Kind::Flag(|s, v| s.require_ids = v),
-        "whether Conversation-ID and Contribution-ID have to be there",
+        "whether Conversation-ID and Contribution-ID are mandatory",
     )
     .default("0")
     .tunable(),
@@ -196,7 +196,7 @@ pub const ALL: &[Parameter] = &[
             word("hide", |s| s.history_unqualified = HistoryUnqualified::Hide),
             word("to", |s| s.history_unqualified = HistoryUnqualified::To),
         ]),
-        "what the list for an ad-hoc group says of entries without copyControl",
+        "how the list for an ad-hoc group treats entries without copyControl",
     )
     .default("hide"),
     Parameter::new(
@@ -249,13 +249,13 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "group_uri",
         Kind::Text(|s, v| s.group_uris.add(v).map_err(ParameterError::Pattern)),
-        "which addresses are groups'",
+        "which addresses belong to groups",
     )
     .repeatable(UNLIMITED),
     Parameter::new(
         "group_processes",
         number(1, 64, |s, v| s.group_processes = v),
-        "how many processes look groups up",
+        "number of processes that look up groups",
     )
     .default("2"),
     Parameter::new(
@@ -275,7 +275,7 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "xcap_user",
         Kind::Text(|s, v| assign(&mut s.xcap_user, some_text(v))),
-        "what the XDMS knows the Controlling Function by",
+        "the Controlling Function's user name at the XDMS",
     ),
     Parameter::new(
         "xcap_password",
@@ -302,21 +302,21 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "max_group_members",
         number(1, MAX_RECIPIENTS, |s, v| s.max_group_members = v),
-        "most distinct members that a message to a group goes to",
+        "maximum number of distinct members that receive a message",
     )
     .default("10000")
     .tunable(),
     Parameter::new(
         "group_nesting",
         number(0, MAX_GROUP_NESTING, |s, v| s.group_nesting = v as u32),
-        "through how many groups a message may come that a group sends on",
+        "number of groups that a message may have passed for a group to forward it",
     )
     .default("0")
     .tunable(),
     Parameter::new(
         "copy_to_sender",
         Kind::Flag(|s, v| s.copy_to_sender = v),
-        "whether a member who sends to the group gets a copy",
+        "whether a member that sends to the group gets a copy",
     )
     .default("0")
     .tunable(),
@@ -338,7 +338,7 @@ pub const ALL: &[Parameter] = &[
             word("tcp", |s| s.large_mode.leg_transport = Transport::Tcp),
             word("tls", |s| s.large_mode.leg_transport = Transport::Tls),
         ]),
-        "what recipients are offered",
+        "transport offered to recipients",
     )
     .default("tcp"),
     Parameter::new(
@@ -369,7 +369,7 @@ pub const ALL: &[Parameter] = &[
             s.large_mode.chunk_bytes = limit(v).map(|v| v as u64)
         })
         .zero("no limit"),
-        "most content in one chunk to a recipient",
+        "maximum content in one chunk to a recipient",
     )
     .default("0"),
     Parameter::new(
@@ -393,7 +393,7 @@ pub const ALL: &[Parameter] = &[
             let dir = dir.map(|dir| dir.map_or(SpoolDir::Nowhere, SpoolDir::At));
             assign(&mut s.large_mode.spool_dir, dir)
         }),
-        "a folder for content beyond that",
+        "folder for content that exceeds the memory",
     )
     .in_force(|s| {
         s.spool_dir()
@@ -402,14 +402,14 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "msrp_spool",
         bytes(0, |s, v| s.large_mode.spool_bytes = v as u64),
-        "content that all spool files together may have",
+        "maximum size of all spool files together",
     )
     // 4 GiB.
     .default("4294967296"),
     Parameter::new(
         "msrp_stall_timeout",
         seconds(1, DAY_S, |s, v| s.large_mode.stall_timeout = duration(v)),
-        "how long a recipient may take no byte",
+        "how long a recipient may accept no data",
     )
     .default("60"),
     Parameter::new(
@@ -425,13 +425,13 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "msrp_max_connections",
         number(1, MAX_CONNECTIONS, |s, v| s.large_mode.max_connections = v),
-        "most MSRP connections at once",
+        "maximum number of MSRP connections",
     )
     .default("10000"),
     Parameter::new(
         "msrp_max_unbound",
         number(1, MAX_CONNECTIONS, |s, v| s.large_mode.max_unbound = v),
-        "most accepted MSRP connections that have not named a session yet",
+        "maximum number of accepted MSRP connections without a session",
     )
     .default("1024"),
     Parameter::new(
@@ -446,7 +446,7 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "max_sessions",
         number(1, MAX_CONNECTIONS, |s, v| s.large_mode.max_sessions = v),
-        "most large message sessions at once",
+        "maximum number of large message sessions",
     )
     .default("1000")
     .tunable(),
@@ -456,14 +456,14 @@ pub const ALL: &[Parameter] = &[
             s.large_mode.max_sessions_per_sender = v
         })
         .zero("no limit"),
-        "most large message sessions of one originator at once",
+        "maximum number of large message sessions of one originator",
     )
     .default("250")
     .tunable(),
     Parameter::new(
         "contact_uri",
         Kind::Uri(|s, v| assign(&mut s.large_mode.contact_uri, some_text(v))),
-        "where requests inside of dialogs reach this proxy",
+        "address of this proxy for requests inside dialogs",
     ),
     Parameter::new(
         "require_session_timer",
@@ -478,7 +478,7 @@ pub const ALL: &[Parameter] = &[
                 s.large_mode.require_session_timer = SessionTimerCheck::Off
             }),
         ]),
-        "which Session-Expires of an originator is refused",
+        "which Session-Expires of originators is refused",
     )
     .default("lenient"),
     Parameter::new(
@@ -486,7 +486,7 @@ pub const ALL: &[Parameter] = &[
         seconds(MIN_SESSION_EXPIRES_S, DAY_S, |s, v| {
             s.large_mode.session_expires_s = v as u32
         }),
-        "session interval towards originators who name none",
+        "session interval towards originators that name none",
     )
     .default("1800")
     .tunable(),
@@ -496,7 +496,7 @@ pub const ALL: &[Parameter] = &[
             s.large_mode.leg_session_expires_s = v as u32
         })
         .zero("none is asked for"),
-        "session interval that recipients are asked for",
+        "session interval requested of recipients",
     )
     .default("1800"),
     Parameter::new(
@@ -514,7 +514,7 @@ pub const ALL: &[Parameter] = &[
             s.large_mode.max_parallel_legs = limit(v)
         })
         .zero("no limit"),
-        "most INVITEs of a session that wait for a final answer",
+        "maximum number of unanswered INVITEs of a session",
     )
     .default("0")
     .tunable(),
@@ -538,7 +538,7 @@ pub const ALL: &[Parameter] = &[
                 s.large_mode.all_failed_response = AllFailedResponse::Best
             }),
         ]),
-        "what the originator gets when no recipient answers 2xx",
+        "answer to the originator when no recipient answers 2xx",
     )
     .default("480"),
     Parameter::new(
@@ -557,7 +557,7 @@ pub const ALL: &[Parameter] = &[
         seconds(1, ACK_TIMEOUT.as_secs() as usize, |s, v| {
             s.large_mode.ack_wait = duration(v)
         }),
-        "how long recipients who answered wait for the originator's ACK",
+        "how long recipients that have answered wait for the originator's ACK",
     )
     .default("10")
     .tunable(),
@@ -590,7 +590,7 @@ pub const ALL: &[Parameter] = &[
             word("forward", |s| s.imdn = Imdn::Forward),
             word("script", |s| s.imdn = Imdn::Script),
         ]),
-        "what becomes of a disposition notification to an address of the service",
+        "how to treat disposition notifications to an address of the service",
     )
     .default("forward"),
     Parameter::new(
@@ -601,7 +601,7 @@ pub const ALL: &[Parameter] = &[
                 s.group_receipts = GroupReceipts::AsReceived
             }),
         ]),
-        "how a notification from a member of a group goes on",
+        "how notifications from members of groups are forwarded",
     )
     .default("nameless"),
     Parameter::new(
@@ -614,13 +614,13 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "imdn_records",
         number(0, MAX_IMDN_RECORDS, |s, v| s.imdn_records = v),
-        "most messages whose sender is known",
+        "maximum number of messages whose sender is kept",
     )
     .default("10000"),
     Parameter::new(
         "failure_imdn",
         Kind::Flag(|s, v| s.failure_imdn = v),
-        "whether a sender who asks for it is told when all recipients have failed",
+        "whether a sender that asks for it is notified when all recipients have failed",
     )
     .default("0"),
     Parameter::new(
@@ -631,19 +631,19 @@ pub const ALL: &[Parameter] = &[
                 s.trigger = Trigger::AcceptContactOrService
             }),
         ]),
-        "what marks a request as a CPM Standalone Message",
+        "how a CPM Standalone Message is recognised",
     )
     .default("accept_contact"),
     Parameter::new(
         "request_records",
         number(0, MAX_REQUEST_RECORDS, |s, v| s.request_records = v),
-        "most requests that are remembered at once",
+        "maximum number of remembered requests",
     )
     .default("200000"),
     Parameter::new(
         STATE_DIR,
         Kind::Text(|s, v| assign(&mut s.state_dir, state_dir::parse(v))),
-        "the folder for what the module keeps from one start to the next",
+        "folder for data kept from one start to the next",
     )
     .default(state_dir::DEFAULT),
     Parameter::new(
@@ -669,12 +669,12 @@ pub const ALL: &[Parameter] = &[
     Parameter::new(
         "id_key_file",
         Kind::Text(|s, v| assign(&mut s.id_key_file, some_text(v))),
-        "the key from which Call-IDs and tags follow",
+        "key from which Call-IDs and tags are derived",
     ),
     Parameter::new(
         "warning_agent",
         Kind::Text(|s, v| assign(&mut s.warning_agent, host(v))),
-        "the host that Warning header fields name",
+        "host named in Warning header fields",
     ),
     Parameter::new(
         "oma_release",

@@ -1,4 +1,4 @@
-//! The service, put together: policy, shared memory, relay. Before the proxy forks.
+//! Assembles the service: policy, shared memory, relay. Before the proxy forks.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -30,11 +30,11 @@ use crate::store::{Database, StoreError, StoreLock};
 pub struct Service {
     current: Current,
     shared: Rc<Shared>,
-    /// What the relay starts from, until one process takes it.
+    /// Resources to start the relay, until one process takes them.
     relay: RefCell<Option<(RelaySettings, Listeners)>>,
 }
 
-/// What all processes share beside what the Controlling Function itself does.
+/// Data shared by all processes, in addition to that of the Controlling Function.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// Where an operator's questions about sessions are answered; `None`: there are no sessions.
@@ -44,34 +44,34 @@ pub(super) struct Shared {
     pub(super) kept: KeptGauges,
     /// The right to the store, which ends with the last process.
     _lock: Option<StoreLock>,
-    /// How often the caches of groups were to be forgotten.
+    /// How often clearing the caches of groups was requested.
     pub(super) flushes: &'static AtomicU64,
 }
 
-/// Why there is no start: one line for the operator.
+/// Why the service cannot start: one line for the operator.
 #[derive(Debug)]
 pub enum StartError {
-    /// Parameters do not fit each other.
+    /// Parameters conflict.
     Settings(SettingsError),
     /// A group source.
     Source(SourceError),
     /// The state directory, or the spool.
     StateDir(StateDirError),
-    /// The key of the ids.
+    /// The key for the ids.
     IdKey(IdKeyError),
     /// The store.
     Store(StoreError),
-    /// There is no shared memory for what this parameter asks for.
+    /// There is not enough shared memory for this parameter.
     NoMemory(&'static str),
     /// The MSRP relay.
     Relay(RelayError),
-    /// The proxy has no listener for SIP, and nothing says where it is reached.
+    /// The proxy has no SIP listener, and its address is not configured.
     NoContact,
     /// Names cannot be looked up.
     Names(io::Error),
-    /// Answers to operators have no place.
+    /// There is no file for answers to operators.
     Desk(io::Error),
-    /// There is no large message mode, or another process has its relay.
+    /// There is no large message mode, or another process has the relay.
     NoLargeMode,
 }
 
@@ -89,8 +89,8 @@ impl fmt::Display for StartError {
                 f.write_str("the proxy has no listener for SIP: set contact_uri")
             }
             StartError::Names(error) => write!(f, "names cannot be looked up: {error}"),
-            StartError::Desk(error) => write!(f, "no file in memory for answers: {error}"),
-            StartError::NoLargeMode => f.write_str("there is no MSRP relay to be started"),
+            StartError::Desk(error) => write!(f, "no memory file for answers: {error}"),
+            StartError::NoLargeMode => f.write_str("there is no MSRP relay to start"),
         }
     }
 }
@@ -110,10 +110,11 @@ from!(SettingsError => Settings, SourceError => Source, StateDirError => StateDi
     IdKeyError => IdKey, RelayError => Relay, StoreError => Store);
 
 impl Service {
-    /// Checks the parameters against each other, makes the state directory, opens the MSRP
-    /// listeners. `own_uri`: where the proxy itself is reached. `key_seed`: random.
+    /// Checks the parameters against each other, creates the state directory, opens the MSRP
+    /// listeners. `own_uri`: the proxy's own address. `key_seed`: random.
     ///
     /// # Errors
+    ///
     /// [`StartError`]
     pub fn start(
         mut settings: Settings,
@@ -122,12 +123,12 @@ impl Service {
         own_uri: &str,
         proxy: &dyn Proxy,
     ) -> Result<Self, StartError> {
-        // What cannot be anyhow leaves no folder behind.
+        // An invalid configuration must not leave a folder behind.
         settings.check()?;
         check_group_sources(&settings, proxy)?;
         let notice = |line: fmt::Arguments<'_>| proxy.log(LogLevel::Notice, line);
         if let Some(why) = settings.prepare_state_dir(runs_as)? {
-            notice(format_args!("{why}; going on without a state directory"));
+            notice(format_args!("{why}; continuing without a state directory"));
         }
         if settings.large_mode.is_on()
             && let Some(file_system) = settings.prepare_spool_dir(runs_as)?
@@ -146,8 +147,7 @@ impl Service {
         }
         let id_key = settings.id_key(runs_as)?;
         let mut control = ControllingFunction::new(settings, key_seed)?;
-        // Without it every request to a name takes the long way, by the process that looks names
-        // up.
+        // Without it every request to a name goes through the process that looks up names.
         let table = proxy.share(names::TABLE_WORDS);
         let names = Names {
             servers: control.settings().dns_servers.clone(),
@@ -204,21 +204,21 @@ impl Service {
         })
     }
 
-    /// The Controlling Function in force for what begins now.
+    /// The Controlling Function in force for new work.
     pub fn control(&self) -> Rc<ControllingFunction> {
         self.current.control()
     }
 
-    /// Changes a parameter in all processes, for what begins from now on. With `only_try` nothing
-    /// changes.
+    /// Changes a parameter in all processes, for new work. With `only_try` nothing changes.
     ///
     /// # Errors
+    ///
     /// [`TuneError`]
     pub fn tune(&self, name: &str, value: &str, only_try: bool) -> Result<(), TuneError> {
         self.current.tune(name, value, only_try)
     }
 
-    /// The value of a gauge at the moment.
+    /// The current value of a gauge.
     pub fn gauge(&self, gauge: Gauge) -> u64 {
         let control = self.control();
         let lane = control.lane().map(RefCell::borrow);
@@ -255,7 +255,7 @@ impl Service {
         QueryResult::Answered
     }
 
-    /// Has each group read again when it is next sent to.
+    /// Clears the caches of groups: each is read again when a message is next sent to it.
     pub fn forget_groups(&self) -> QueryResult {
         if self.control().settings().group_sources.is_empty() {
             return QueryResult::Off;
@@ -264,7 +264,7 @@ impl Service {
         QueryResult::Answered
     }
 
-    /// What is outstanding in the express lane. `visitor` gets it.
+    /// Passes the outstanding copies of the express lane to `visitor`.
     pub fn list_express(&self, proxy: &dyn Proxy, visitor: &mut dyn Visitor) -> QueryResult {
         let control = self.control();
         let Some(lane) = control.lane() else {
@@ -275,8 +275,8 @@ impl Service {
         QueryResult::Answered
     }
 
-    /// Asks what an operator wants to know of sessions, and waits for the answer. `visitor` gets
-    /// it.
+    /// Asks an operator's question about sessions, and waits for the answer, which goes to
+    /// `visitor`.
     pub fn ask(
         &self,
         question: &Question,
@@ -300,7 +300,7 @@ impl Service {
         &self.shared
     }
 
-    /// Starts the relay, in the process that is to have all sessions: the first that calls it.
+    /// Starts the relay, in the process for all sessions: the first one that calls it.
     pub(super) fn start_relay(&self) -> Result<Relay, StartError> {
         let (settings, listeners) = self.relay.take().ok_or(StartError::NoLargeMode)?;
         Ok(Relay::start(settings, listeners)?)
@@ -315,7 +315,7 @@ impl Shared {
     ) -> Result<Self, StartError> {
         let has_groups = !control.settings().group_sources.is_empty();
         let has_sessions = control.large_mode().is_some();
-        // Where nothing writes them they need not be shared.
+        // If nothing writes them, they need not be shared.
         let mut words: &'static [AtomicU64] = &[];
         if has_groups || has_sessions {
             let size = 1 + Desk::WORDS + SharedGauges::WORDS;
@@ -368,8 +368,8 @@ fn share(
     proxy.share(words).ok_or(StartError::NoMemory(what))
 }
 
-/// The sources are opened by other processes; what is wrong with them is to be known before there
-/// are any. A server that does not answer is not: it may come up later.
+/// Other processes open the sources; errors must be known before they start. A server that does not
+/// answer is not an error: it may start later.
 fn check_group_sources(settings: &Settings, proxy: &dyn Proxy) -> Result<(), SourceError> {
     GroupFinder::check(settings)?;
     for (url, source) in settings.group_sources.iter().zip(1..) {

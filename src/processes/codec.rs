@@ -6,7 +6,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 pub(super) struct Writer(pub(super) Vec<u8>);
 
 impl Writer {
-    /// `size`: about how long it will be.
+    /// `size`: its approximate length.
     pub(super) fn new(kind: u8, size: usize) -> Self {
         let mut bytes = Vec::with_capacity(size + 512);
         bytes.put_u8(kind);
@@ -28,7 +28,7 @@ impl Writer {
     }
 }
 
-/// Reads them again. `None`: there is no such field.
+/// Reads the fields. `None`: there is no such field.
 pub(super) struct Reader(pub(super) Bytes);
 
 impl Reader {

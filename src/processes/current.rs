@@ -10,32 +10,30 @@ use crate::controlling::ControllingFunction;
 use crate::policy::{Settings, TuneError};
 use crate::shared::{Snapshot, Writing};
 
-/// Bytes of room for settings, whatever they are at the start; memory that is not written to takes
-/// none.
+/// Minimum number of bytes reserved for settings; unused memory costs nothing.
 const MIN_ROOM: usize = 64 * 1024;
 
-/// So many times as long as at the start the settings may become.
+/// How many times longer than at the start the settings may become.
 const ROOM_FACTOR: usize = 4;
 
-/// How long a change waits for one that is being made. Making one takes less than a millisecond.
+/// How long a change waits for another one in progress. A change takes less than a millisecond.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Between two attempts.
+/// Interval between attempts.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// A process's Controlling Function, which follows the settings that all processes share: before
-/// each piece of work it looks whether their version is still the one that it was made of, which is
-/// one load from memory.
+/// A process's Controlling Function, which follows the shared settings: before each piece of work
+/// it compares their version with its own, which is one load from memory.
 pub(super) struct Current {
     control: RefCell<Rc<ControllingFunction>>,
-    /// Of the settings that it is made of.
+    /// The version of its settings.
     version: Cell<u64>,
-    /// `None`: there is no shared memory, and a change holds in its own process only.
+    /// `None`: there is no shared memory, and a change applies to its own process only.
     settings: Option<Snapshot>,
 }
 
 impl Current {
-    /// Before the fork. `share` gives memory that all processes have.
+    /// Before the fork. `share` returns memory that all processes have.
     pub(super) fn new(
         control: ControllingFunction,
         share: impl FnOnce(usize) -> Option<&'static [AtomicU64]>,
@@ -48,14 +46,14 @@ impl Current {
         }
     }
 
-    /// The one in force for what begins now.
+    /// The one in force for new work.
     pub(super) fn control(&self) -> Rc<ControllingFunction> {
         if let Some(settings) = &self.settings
             && settings.version() != self.version.get()
         {
             let (version, text) = settings.read();
             let now = Rc::clone(&self.control.borrow());
-            // Whoever published them has made a service of them.
+            // The publishing process has made a service from them.
             if let Some(other) = Settings::read(&text).and_then(|s| now.with_settings(s).ok()) {
                 self.control.replace(Rc::new(other));
             }
@@ -64,7 +62,7 @@ impl Current {
         Rc::clone(&self.control.borrow())
     }
 
-    /// Changes a parameter for what begins from now on, wherever that is.
+    /// Changes a parameter for new work, in every process.
     pub(super) fn tune(&self, name: &str, value: &str, only_try: bool) -> Result<(), TuneError> {
         if only_try {
             return self.tuned(name, value).map(drop);
@@ -84,7 +82,7 @@ impl Current {
         Ok(())
     }
 
-    /// The service with another value for a parameter. `None`: it has that value.
+    /// The service with another value for a parameter. `None`: it already has that value.
     fn tuned(&self, name: &str, value: &str) -> Result<Option<ControllingFunction>, TuneError> {
         let now = self.control();
         let Some(settings) = now.settings().tuned(name, value)? else {
@@ -94,8 +92,7 @@ impl Current {
     }
 }
 
-/// The right to change the settings. Processes that have the same change to make come at the same
-/// time.
+/// The right to change the settings. Processes that make the same change do so at the same time.
 fn claim(settings: &Snapshot) -> Option<Writing<'_>> {
     let until = Instant::now() + PATIENCE;
     loop {

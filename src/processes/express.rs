@@ -1,4 +1,4 @@
-//! The express lane: copies that leave past the proxy's transactions.
+//! The express lane: copies sent without the proxy's transactions.
 
 use super::letter;
 use super::outgoing::Outgoing;
@@ -8,8 +8,8 @@ use crate::controlling::express::Outbox;
 use crate::controlling::{ControllingFunction, OutgoingRequest};
 use crate::operator::Counter;
 
-/// Has the lane take a request to `hop`, a URI with an IP address, to be sent with others like it
-/// by [`flush`]. `false`: it is the transaction layer's.
+/// Passes a request to `hop`, a URI with an IP address, to the lane, to be sent together with
+/// others by [`flush`]. `false`: the transaction layer must send it.
 pub(super) fn take(
     service: &ControllingFunction,
     proxy: &dyn Proxy,
@@ -44,7 +44,7 @@ pub(super) fn take(
     is_taken
 }
 
-/// Sends what has been taken.
+/// Sends the requests that have been taken.
 pub(super) fn flush(service: &ControllingFunction, proxy: &dyn Proxy) {
     let Some(lane) = service.lane() else {
         return;
@@ -54,7 +54,7 @@ pub(super) fn flush(service: &ControllingFunction, proxy: &dyn Proxy) {
     transmit(service, proxy, &outbox);
 }
 
-/// Has the proxy send what is to be sent.
+/// Makes the proxy send the outbox.
 pub(super) fn transmit(service: &ControllingFunction, proxy: &dyn Proxy, outbox: &Outbox) {
     let Some(lane) = service.lane() else {
         return;
@@ -66,7 +66,7 @@ pub(super) fn transmit(service: &ControllingFunction, proxy: &dyn Proxy, outbox:
         }
     }
     if outbox.wakes {
-        // Where its queue is full it is awake.
+        // If its queue is full, it is awake.
         proxy.post(Process::FanOut, &letter::wake());
     }
     for (counter, n) in [

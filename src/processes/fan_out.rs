@@ -1,4 +1,4 @@
-//! CPM fan-out: works off what is too long for a SIP worker, and sends what waits for names.
+//! CPM fan-out: sends the rest of long lists, and requests that wait for names.
 
 use std::cell::RefCell;
 
@@ -18,14 +18,14 @@ use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, FanOutJob, Host as _, Progress};
 use crate::log::LogLevel;
 
-/// The jobs take turns of this length.
+/// Length of a job's turn.
 const TURN_MS: u64 = 20;
-/// Retry interval while the proxy has no room.
+/// Retry interval while the proxy lacks memory.
 const ROOM_RETRY_MS: i32 = 20;
-/// Jobs at a time; the queue holds some thousand more. When that is full too, workers keep what
-/// they have.
+/// Maximum number of jobs; the queue holds some thousand more. When that is full too, workers
+/// continue their jobs themselves.
 const MAX_JOBS: usize = 256;
-/// Entries that are taken before there is some work again.
+/// Maximum number of entries taken before the next portion of work.
 const ENTRIES_PER_TURN: usize = 1024;
 
 /// One fan-out.
@@ -42,7 +42,7 @@ struct Job {
 /// The process.
 pub(super) struct FanOutProcess {
     jobs: Vec<Job>,
-    /// What is being worked on: if that panics, it alone is lost.
+    /// The job being worked on: a panic loses only this one.
     at_work: Option<usize>,
     room: RefCell<WaitingRoom>,
     /// Messages that are kept, where they are.
@@ -102,7 +102,7 @@ impl FanOutProcess {
             Letter::Waiting(waiting) => {
                 let taken = self.room.borrow_mut().take(waiting, proxy.now_ms());
                 if let Err(waiting) = taken {
-                    late::fail(&waiting, "too many wait already", service, proxy);
+                    late::fail(&waiting, "too many requests are waiting", service, proxy);
                 }
             }
             _ => {}
@@ -117,7 +117,7 @@ impl FanOutProcess {
         proxy: &dyn Proxy,
     ) {
         let Some(job) = FanOutJob::read(written.clone()) else {
-            let line = "a fan-out that was handed over cannot be read";
+            let line = "a fan-out from another process cannot be read";
             proxy.log(LogLevel::Critical, format_args!("{line}"));
             reply_internal_error(transaction, proxy);
             return;
@@ -133,7 +133,7 @@ impl FanOutProcess {
         });
     }
 
-    /// Milliseconds until it is wanted again.
+    /// Milliseconds until it must be called again.
     pub(super) fn work(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) -> i32 {
         self.taken = 0;
         let turn = Sender::new(service, proxy).with_turn(TURN_MS);
@@ -232,7 +232,7 @@ impl FanOutProcess {
         self.at_work = Some(number);
     }
 
-    /// A call has panicked: the job that was at work is lost, the others go on.
+    /// A call has panicked: the job in progress is lost, the others continue.
     pub(super) fn handle_panic(&mut self, proxy: &dyn Proxy) {
         if let Some(number) = self
             .at_work
@@ -247,9 +247,9 @@ impl FanOutProcess {
     }
 }
 
-/// 500 to a request that was taken and cannot be finished.
+/// 500 to a request that was accepted and cannot be finished.
 pub(super) fn reply_internal_error(transaction: TransactionKey, proxy: &dyn Proxy) {
-    // No received request is at hand that the proxy could make a tag for.
+    // There is no received request from which the proxy could make a tag.
     let to_tag = format!("{:x}", transaction.0);
     let answer = Answer {
         to_tag: Some(&to_tag),

@@ -1,4 +1,4 @@
-//! Disposition notifications that go on, as a proxy sends them.
+//! Forwarding disposition notifications, as a proxy does.
 
 use std::rc::Rc;
 
@@ -13,9 +13,9 @@ use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, Forwarded, Forwarding, Received, Unparsed};
 use crate::log::LogLevel;
 
-/// Sends a MESSAGE on that is a notification to an address of ours. `is_asked`: the routing script
-/// wants it so, whatever the parameter `imdn` says. [`Script::No`]: it is none, and nothing has
-/// changed.
+/// Forwards a MESSAGE that is a notification to an address of the service. `is_asked`: the routing
+/// script wants it forwarded, regardless of the parameter `imdn`. [`Script::No`]: it is not one,
+/// and nothing has changed.
 pub fn forward_notification(
     service: &Rc<ControllingFunction>,
     received: &Received<'_>,
@@ -30,7 +30,7 @@ pub fn forward_notification(
     if matches!(notification, Forwarded::NotOurs) {
         return Script::No;
     }
-    // From here on its repetitions are absorbed.
+    // From here on its retransmissions are absorbed.
     let transaction = match proxy.open() {
         Opened::Not => return Script::No,
         Opened::Absorbed => return Script::End,
@@ -91,12 +91,12 @@ fn forward(
     };
     let correlation = &forwarding.correlation;
     let line =
-        format_args!("a disposition notification could not be sent on: {why}, {correlation}");
+        format_args!("a disposition notification could not be forwarded: {why}, {correlation}");
     proxy.log(LogLevel::Notice, line);
 }
 
-/// What to reply to a request of ours that the proxy's parser refuses; see
-/// [`ControllingFunction::refuse_unparsed`]. `is_unseen`: it has just come in.
+/// The reply to a request for the Controlling Function that the proxy's parser rejects; see
+/// [`ControllingFunction::refuse_unparsed`]. `is_unseen`: it has just arrived.
 pub fn refuse_unparsed(
     service: &Rc<ControllingFunction>,
     request: &[u8],
@@ -111,7 +111,8 @@ pub fn refuse_unparsed(
     }
 }
 
-/// Hands a suspended notification to the process in which it waits. `false`: not possible now.
+/// Passes a suspended notification to the process in which it waits. `false`: currently not
+/// possible.
 fn post_forward(
     proxy: &dyn Proxy,
     transaction: TransactionKey,

@@ -1,6 +1,6 @@
-//! CPM groups: looks pre-defined groups up. A source may be slow (a database, an XDMS across the
-//! network), and a SIP worker must not wait for it: this process goes on where the worker came to
-//! the group, and finishes the request.
+//! CPM groups: looks up pre-defined groups. A source may be slow (a database, a remote XDMS), and a
+//! SIP worker must not wait for it: this process continues where the worker needs the group, and
+//! finishes the request.
 
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
@@ -19,8 +19,8 @@ use crate::group::source::SourceError;
 /// The process.
 pub(super) struct GroupsProcess {
     finder: GroupFinder,
-    /// How often the caches of all these processes were to be forgotten, and how often this one has
-    /// done so.
+    /// How often clearing the caches of all these processes was requested, and how often this one
+    /// has done it.
     flushes: &'static AtomicU64,
     flushed: u64,
     at_work: Option<TransactionKey>,
@@ -39,7 +39,7 @@ impl GroupsProcess {
         })
     }
 
-    /// Finishes a request, which may take as long as the group's sources do.
+    /// Finishes a request, which may take as long as the group's sources.
     pub(super) fn take(
         &mut self,
         asked: &GroupRequest,
@@ -70,7 +70,7 @@ impl GroupsProcess {
                 };
                 resumed.finish(group, proxy);
             }
-            // A parameter has changed since.
+            // A parameter has been changed meanwhile.
             None => reply_internal_error(asked.transaction, proxy),
         }
         self.at_work = None;

@@ -1,4 +1,4 @@
-//! How copies of the express lane end, in whatever process a response comes in, or its timer fires.
+//! Ends of copies in the express lane, in any process that receives a response, or by timer.
 
 use super::express::transmit;
 use super::outcome::message_ended;
@@ -9,16 +9,16 @@ use crate::controlling::ControllingFunction;
 use crate::controlling::express::{Heard, Outbox, Swept};
 use crate::operator::Event;
 
-/// Blocks in a list for an operator.
+/// Maximum number of blocks in a list for an operator.
 pub(super) const MAX_LISTED: usize = 1_000;
 
-/// Does what is to be done, and what follows from that.
+/// Carries out the outbox, and its consequences.
 fn carry_out(service: &ControllingFunction, proxy: &dyn Proxy, outbox: &Outbox) {
     transmit(service, proxy, outbox);
     if outbox.ended.is_empty() {
         return;
     }
-    // What follows, copies to the ISF and notifications, leaves together.
+    // Resulting requests, copies to the ISF and notifications, are sent together.
     let sender = Sender::new(service, proxy);
     for ended in &outbox.ended {
         let (code, attempt) = (ended.code, ended.attempt);
@@ -33,7 +33,7 @@ fn carry_out(service: &ControllingFunction, proxy: &dyn Proxy, outbox: &Outbox) 
     }
 }
 
-/// Hears a response that has come in, whatever it is a response to.
+/// Handles a received response, to whatever request.
 pub fn heard(service: &ControllingFunction, proxy: &dyn Proxy, response: &[u8]) -> Heard {
     let Some(lane) = service.lane() else {
         return Heard::NotOurs;
@@ -51,7 +51,7 @@ pub fn heard(service: &ControllingFunction, proxy: &dyn Proxy, response: &[u8]) 
     heard
 }
 
-/// Lets timers fire, in CPM fan-out. Returns as [`Mailbox::work`](super::Mailbox::work) does.
+/// Fires timers, in CPM fan-out. Returns the same as [`Mailbox::work`](super::Mailbox::work).
 pub(super) fn sweep(service: &ControllingFunction, proxy: &dyn Proxy) -> i32 {
     let Some(lane) = service.lane() else {
         return -1;

@@ -13,16 +13,16 @@ use crate::operator::Gauge;
 use crate::relay::{Relay, RelayEvent};
 use crate::sessions::{Question, RelayOrder, Sessions, Wake};
 
-/// Entries that are taken before the sessions go on.
+/// Maximum number of entries taken before the sessions work.
 const ENTRIES_PER_TURN: usize = 256;
-/// Events of the relay before that.
+/// Maximum number of relay events before that.
 const RELAY_EVENTS_PER_TURN: usize = 256;
 /// How often the relay gets commands before that.
 const COMMANDS_PER_TURN: usize = 32;
-/// How often the gauges are written while there is something to be seen: the relay moves on while
-/// nothing happens here.
+/// How often the gauges are written while they are not all 0: the relay continues while nothing
+/// happens here.
 const GAUGES_MS: i32 = 1_000;
-/// How long the relay may take to stop.
+/// Time limit for stopping the relay.
 const RELAY_STOP: Duration = Duration::from_millis(500);
 
 /// The process.
@@ -48,7 +48,7 @@ impl SessionsProcess {
         })
     }
 
-    /// Readable while the relay has something to say.
+    /// Readable while the relay has events.
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.relay.as_fd()
     }
@@ -107,7 +107,7 @@ impl SessionsProcess {
         desk.answer(number, answer.as_deref());
     }
 
-    /// Milliseconds until it is wanted again.
+    /// Milliseconds until it must be called again.
     pub(super) fn work(&mut self, service: &Rc<ControllingFunction>, proxy: &dyn Proxy) -> i32 {
         let had_all = self.taken < ENTRIES_PER_TURN;
         self.taken = 0;
@@ -116,7 +116,7 @@ impl SessionsProcess {
         let now = Instant::now();
         let relay_had_all = self.take_relay_events(now, proxy, &host);
         let mut wake = self.sessions.work(now, &host);
-        // What waits until the relay has its commands goes on at once.
+        // Work that waits for the relay to have its commands continues at once.
         for _ in 0..COMMANDS_PER_TURN {
             if !self.carry_out_commands() || wake != Wake::Now {
                 break;
@@ -130,7 +130,7 @@ impl SessionsProcess {
             Wake::Never => -1,
             Wake::At(at) => {
                 let wait = at.saturating_duration_since(Instant::now());
-                // Rounded up: a wake that comes too early would find nothing to do.
+                // Rounded up: an early wake-up would find nothing to do.
                 i32::try_from(wait.as_millis() + 1).unwrap_or(i32::MAX)
             }
         };
@@ -189,14 +189,14 @@ impl SessionsProcess {
         self.sessions.len() + totals.connections > 0
     }
 
-    /// A call has panicked: the session that was at work is lost, the others go on.
+    /// A call has panicked: the session in progress is lost, the others continue.
     pub(super) fn handle_panic(&mut self, service: &Rc<ControllingFunction>, proxy: &dyn Proxy) {
         let host = Sender::new(service, proxy);
         self.sessions.handle_panic(&host);
         self.carry_out_commands();
     }
 
-    /// The proxy ends: everybody is told what can be told at once.
+    /// The proxy ends: peers are told everything that can be sent at once.
     pub(super) fn stop(mut self, service: &Rc<ControllingFunction>, proxy: &dyn Proxy) {
         let host = Sender::new(service, proxy);
         self.sessions.shut_down(Instant::now(), &host);

@@ -1,4 +1,4 @@
-//! Sends what has waited for a name, and tells whoever it concerns where that is not possible.
+//! Sends requests that have waited for a name, or reports that this is not possible.
 
 use std::cell::RefCell;
 
@@ -18,22 +18,22 @@ use crate::log::LogLevel;
 use crate::names::NameTag;
 use crate::store::Settled;
 
-/// Names that are taken before other work has its turn.
+/// Maximum number of names handled before other work has its turn.
 const NAMES_PER_TURN: usize = 256;
 
-/// What came of a try.
+/// Result of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tried {
-    /// It is done with.
+    /// It is finished.
     Done,
-    /// It cannot be sent at all.
+    /// It cannot be sent.
     Failed,
-    /// There is no room now.
+    /// Currently not possible for lack of memory or connection.
     NotNow,
 }
 
-/// Sends what has its name or finds room now. Nothing of `room` is borrowed while the proxy is
-/// called. Returns whether there may be more to do at once.
+/// Sends requests whose name is known or for which there is now memory. No part of `room` is
+/// borrowed while the proxy is called. Returns whether there may be more to do at once.
 pub(super) fn work(
     room: &RefCell<WaitingRoom>,
     service: &ControllingFunction,
@@ -90,7 +90,7 @@ fn waits_in_store(service: &ControllingFunction, proxy: &dyn Proxy, waiting: &Wa
     is_kept
 }
 
-/// Sends a request whose places are known.
+/// Sends a request whose targets are known.
 fn send(service: &ControllingFunction, proxy: &dyn Proxy, entry: &Entry) -> Tried {
     let request = match &entry.waiting.what {
         What::Forward {
@@ -138,7 +138,7 @@ fn send(service: &ControllingFunction, proxy: &dyn Proxy, entry: &Entry) -> Trie
     }
 }
 
-/// Tells whoever it concerns that a request cannot be sent.
+/// Reports that a request cannot be sent.
 pub(super) fn fail(waiting: &Waiting, why: &str, service: &ControllingFunction, proxy: &dyn Proxy) {
     let request = match &waiting.what {
         What::Forward {
@@ -147,7 +147,7 @@ pub(super) fn fail(waiting: &Waiting, why: &str, service: &ControllingFunction, 
             correlation,
         } => {
             let line = format_args!(
-                "a disposition notification could not be sent on: {why}, {correlation}"
+                "a disposition notification could not be forwarded: {why}, {correlation}"
             );
             proxy.log(LogLevel::Notice, line);
             proxy.resume(*transaction, request_uri, None);

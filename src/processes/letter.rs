@@ -1,4 +1,4 @@
-//! What goes from process to process: written and read here only, by the same build.
+//! Messages between processes: written and read only here, by the same build.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 
@@ -11,8 +11,8 @@ use crate::store::{CopyId, Settled};
 /// An entry of a process's queue.
 #[derive(Debug)]
 pub(super) enum Letter {
-    /// CPM fan-out: the rest of a fan-out ([`FanOutJob`](crate::controlling::FanOutJob)), whose
-    /// reply goes to this transaction.
+    /// CPM fan-out: the rest of a fan-out ([`FanOutJob`](crate::controlling::FanOutJob)), with the
+    /// transaction for its reply.
     Job(TransactionKey, Bytes),
     /// CPM fan-out: a request that waits for the name of its next hop.
     Waiting(Box<Waiting>),
@@ -22,21 +22,21 @@ pub(super) enum Letter {
     Late(CopyId),
     /// CPM fan-out: the second copy has taken the place of the first.
     Replaced(CopyId, CopyId),
-    /// CPM fan-out: the express lane has something to look after.
+    /// CPM fan-out: the express lane has timers to run.
     Wake,
     /// CPM groups: a request for a pre-defined group.
     Group(Box<GroupRequest>),
     /// CPM sessions.
     Session(SessionInput),
-    /// CPM sessions: what an operator asks, with the number of the question.
+    /// CPM sessions: an operator's question, with its number.
     Query(u64, Question),
 }
 
-/// A request whose group has to be looked up.
+/// A request whose group must be looked up.
 #[derive(Debug)]
 pub(super) struct GroupRequest {
     pub(super) transaction: TransactionKey,
-    /// When its sender has no use for an answer any more.
+    /// When its sender no longer needs an answer.
     pub(super) deadline_ms: u64,
     pub(super) originator: String,
     pub(super) request_uri: String,
@@ -44,7 +44,7 @@ pub(super) struct GroupRequest {
     pub(super) message: Bytes,
 }
 
-/// What a process has seen that concerns a session.
+/// A SIP event for a session.
 #[derive(Debug)]
 pub(super) enum SessionInput {
     /// An INVITE that has passed its checks
@@ -56,13 +56,13 @@ pub(super) enum SessionInput {
     Cancel(TransactionKey),
     /// A response to a request of ours.
     Response(Bytes),
-    /// A request of ours, as sent, has ended with this code and without response.
+    /// A request of ours, as sent, has ended with this code and without a response.
     NoResponse(u16, Bytes),
-    /// Another process has sent the INVITE with this Call-ID, or could not send it.
+    /// Another process has sent the INVITE with this Call-ID, or failed to send it.
     Invited(Option<TransactionKey>, Bytes),
 }
 
-/// A request that waits.
+/// A waiting request.
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// URI of the next hop, whose host is a name.
@@ -72,7 +72,7 @@ pub(super) struct Waiting {
 
 #[derive(Debug)]
 pub(super) enum What {
-    /// An outgoing request, as the operator's script has made it.
+    /// An outgoing request, in the form left by the operator's script.
     Request(OwnedRequest),
     /// A received disposition notification, whose transaction is suspended.
     Forward {
@@ -187,7 +187,7 @@ fn numbered(kind: u8, number: u64, rest: &[u8]) -> Vec<u8> {
 }
 
 impl Letter {
-    /// `None`: it is torn, which only an error of ours can do.
+    /// `None`: it is corrupt, which only an internal error can cause.
     pub(super) fn read(bytes: Bytes) -> Option<Self> {
         let mut from = Reader(bytes);
         let kind = from.0.try_get_u8().ok()?;

@@ -1,5 +1,4 @@
-//! Looking names up for requests that wait for them, on the thread that all look-ups of a process
-//! share.
+//! Looks up names for waiting requests, on the thread that all look-ups of a process share.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -11,18 +10,18 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::way::known;
 use crate::names::{Found, Hop, Known, NameTag, NameThread, Names, Place};
 
-/// Names that are being looked up.
+/// Look-ups in progress.
 #[derive(Debug)]
 pub(super) struct Lookup {
     names: Names,
     thread: NameThread<u64>,
     found: Receiver<Found<u64>>,
-    /// Tickets that have come to the same.
+    /// Tickets with the same result.
     rest: Option<Found<u64>>,
     signal: Arc<OwnedFd>,
 }
 
-/// What a ticket has come to.
+/// Result for a ticket.
 #[derive(Debug)]
 pub(super) struct Located {
     pub(super) ticket: u64,
@@ -35,13 +34,14 @@ impl Lookup {
     /// Starts the thread.
     ///
     /// # Errors
-    /// There are no threads or descriptors to be had.
+    ///
+    /// No more threads or descriptors are available.
     pub(super) fn start(names: &Names) -> io::Result<Self> {
         let signal = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (sender, found) = channel();
         let raise = Arc::clone(&signal);
         let thread = NameThread::start(names.clone(), move |found: Found<u64>| {
-            // Without a receiver there is nobody to tell; a full counter is readable already.
+            // Without a receiver nobody needs it; a full counter is already readable.
             if sender.send(found).is_ok() {
                 let _ = rustix::io::write(&raise, &1_u64.to_ne_bytes());
             }
@@ -61,25 +61,25 @@ impl Lookup {
         Arc::clone(&self.signal)
     }
 
-    /// Readable while there is something found.
+    /// Readable while there are results.
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.signal.as_fd()
     }
 
-    /// Looks the host of a URI up. Never waits; an answer, if only that there is none, always
-    /// comes.
+    /// Looks up the host of a URI. Never blocks; there is always a result, possibly without
+    /// address.
     pub(super) fn ask(&self, uri: &str, ticket: u64) {
         if let Hop::Named(target) = Hop::of_text(uri) {
             self.thread.ask(target, ticket);
         }
     }
 
-    /// The next ticket that has come to something.
+    /// The next result.
     pub(super) fn poll(&mut self) -> Option<Located> {
         if let Some(located) = self.next() {
             return Some(located);
         }
-        // Before the last look: what comes after it is readable again.
+        // Before the last check: a later result makes it readable again.
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.signal, &mut count);
         self.next()

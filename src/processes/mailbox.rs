@@ -1,4 +1,4 @@
-//! One of the processes: what was posted to it, a portion of work whenever it is wanted, its end.
+//! One of the processes: its posted entries, portions of work, its end.
 
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::rc::Rc;
@@ -28,10 +28,11 @@ enum Work {
 }
 
 impl Mailbox {
-    /// Begins, in that process.
+    /// Starts, in that process.
     ///
     /// # Errors
-    /// Something that the process needs cannot be had.
+    ///
+    /// A resource that the process needs is not available.
     pub fn new(process: Process, service: &Service) -> Result<Self, StartError> {
         let control = service.control();
         let work = match process {
@@ -52,7 +53,7 @@ impl Mailbox {
         })
     }
 
-    /// Goes on with this service, where it is another one. What is under way keeps the one that it
+    /// Continues with this service, if it is another one. Work in progress keeps the service it
     /// began with.
     pub fn serve(&mut self, service: &Rc<ControllingFunction>) {
         if !Rc::ptr_eq(&self.service, service) {
@@ -60,7 +61,7 @@ impl Mailbox {
         }
     }
 
-    /// Readable while threads of ours have something to say.
+    /// Readable while our own threads have results.
     pub fn fd(&self) -> Option<RawFd> {
         match &self.work {
             Work::FanOut(fan_out) => Some(fan_out.room().borrow().as_fd().as_raw_fd()),
@@ -69,7 +70,7 @@ impl Mailbox {
         }
     }
 
-    /// Whether it takes another entry now: else it has to work first.
+    /// Whether it can take another entry now; otherwise it has to work first.
     pub fn takes(&self) -> bool {
         match &self.work {
             Work::FanOut(fan_out) => fan_out.takes(),
@@ -81,7 +82,7 @@ impl Mailbox {
     /// Takes an entry that was posted to this process.
     pub fn take(&mut self, entry: Bytes, proxy: &dyn Proxy) {
         let Some(letter) = Letter::read(entry) else {
-            let line = "what another process has handed over cannot be read";
+            let line = "an entry from another process cannot be read";
             proxy.log(LogLevel::Critical, format_args!("{line}"));
             return;
         };
@@ -95,8 +96,8 @@ impl Mailbox {
         }
     }
 
-    /// Does the next portion of work. Returns after how many milliseconds it is wanted
-    /// again if nothing happens before: 0: at once, -1: not by itself.
+    /// Does the next portion of work. Returns in how many milliseconds to call it again if nothing
+    /// happens before: 0: at once, -1: only after an event.
     pub fn work(&mut self, proxy: &dyn Proxy) -> i32 {
         match &mut self.work {
             Work::FanOut(fan_out) => fan_out.work(&self.service, proxy),
@@ -105,7 +106,7 @@ impl Mailbox {
         }
     }
 
-    /// A call has panicked: what was at work is lost, and answered, the rest goes on.
+    /// A call has panicked: the work in progress is lost, and answered, the rest continues.
     pub fn handle_panic(&mut self, proxy: &dyn Proxy) {
         match &mut self.work {
             Work::FanOut(fan_out) => fan_out.handle_panic(proxy),

@@ -1,10 +1,10 @@
-//! The processes of the core's own, and what every process of the proxy does for the Controlling
+//! The core's own processes, and the work of every process of the proxy for the Controlling
 //! Function.
 //!
-//! SIP workers give received requests to [`ReceivedRequest`], which has the order of things:
-//! classify, check, look the group up, fan out, reply once. Whatever takes too long for a worker
-//! goes on in a process that has nothing else to do. All of these are a [`Mailbox`]: what others
-//! post to it, and a portion of work whenever it is wanted.
+//! SIP workers pass received requests to [`ReceivedRequest`], which determines the order: classify,
+//! check, look up the group, fan out, reply once. Work that takes a worker too long continues in a
+//! process that has nothing else to do. Each of these is a [`Mailbox`]: entries posted by others,
+//! and portions of work.
 //!
 //! ```text
 //!  SIP worker --handle--> ReceivedRequest --Sender--> the proxy's transactions
@@ -16,26 +16,26 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `proxy` | what the core needs of the proxy |
-//! | `outgoing` | an outgoing request as the proxy takes it; its text |
-//! | `way` | where it goes |
-//! | `sender` | sending it: room, next hop, the operator's script, transaction |
-//! | `express`, `heard` | copies that leave past the proxy's transactions; how they end |
-//! | `transaction` | that of a received request |
-//! | `received` | a received request, from the worker that gets it to its one reply |
+//! | `proxy` | functions needed of the proxy |
+//! | `outgoing` | an outgoing request in the proxy's form; its text |
+//! | `way` | its destination |
+//! | `sender` | sending it: memory, next hop, the operator's script, transaction |
+//! | `express`, `heard` | copies sent without the proxy's transactions; their ends |
+//! | `transaction` | the transaction of a received request |
+//! | `received` | a received request, from the worker that receives it to its one reply |
 //! | `session_traffic` | received requests that belong to a large message session |
-//! | `forwarding` | disposition notifications that go on |
-//! | `outcome` | how an outgoing request ended |
-//! | `letter`, `codec` | what goes from process to process |
-//! | `tell` | what CPM sessions and CPM fan-out are told |
-//! | `process`, `mailbox` | which processes there are; one of them |
+//! | `forwarding` | forwarding of disposition notifications |
+//! | `outcome` | ends of outgoing requests |
+//! | `letter`, `codec` | messages between processes |
+//! | `tell` | messages to CPM sessions and CPM fan-out |
+//! | `process`, `mailbox` | the list of processes; one process |
 //! | `fan_out` | CPM fan-out: long fan-outs |
 //! | `keeping` | messages that are kept on disk |
 //! | `waiting`, `late`, `lookup` | requests that wait for names |
 //! | `groups` | CPM groups |
 //! | `large` | CPM sessions |
-//! | `query` | what an operator asks |
-//! | `assembly` | the service, put together |
+//! | `query` | an operator's questions |
+//! | `assembly` | assembles the service |
 
 mod assembly;
 mod codec;

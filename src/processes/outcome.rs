@@ -1,5 +1,5 @@
-//! How an outgoing request ended: whether it goes to another place of its name, who is told, and
-//! what follows.
+//! Ends of outgoing requests: whether to try another address of the name, whom to tell, and what
+//! follows.
 
 use bytes::Bytes;
 
@@ -15,15 +15,15 @@ use crate::operator::Event;
 use crate::sip::StatusCode;
 use crate::store::Settled;
 
-/// Places of one name that are tried after the first.
+/// Maximum number of further targets of one name that are tried.
 const MAX_TRIED: u32 = 7;
 
-/// The end of an outgoing request, in whatever process the proxy has seen it.
+/// The end of an outgoing request, in any process in which the proxy sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
-    /// Final status code; 408 where nobody answered.
+    /// Final status code; 408 if there was no answer.
     pub code: u16,
-    /// Whether it was cancelled before.
+    /// Whether it was cancelled.
     pub is_cancelled: bool,
     /// From [`Outgoing::token`].
     pub token: Token,
@@ -31,14 +31,14 @@ pub struct Ended<'a> {
     pub request: &'a [u8],
     /// The response; `None`: there was none.
     pub response: Option<&'a [u8]>,
-    /// Its phrase.
+    /// Its reason phrase.
     pub reason: &'a [u8],
     /// Where it was sent, as `uri_of` writes it; empty below 300.
     pub place: &'a [u8],
 }
 
 impl Ended<'_> {
-    /// Does what follows from it.
+    /// Handles its consequences.
     pub fn handle(&self, service: &ControllingFunction, proxy: &dyn Proxy) {
         if self.goes_to_another_place(service, proxy) {
             return;
@@ -61,13 +61,13 @@ impl Ended<'_> {
         tell_sessions(proxy, &input);
     }
 
-    /// Where it has got no answer at its place, or 503, and its name has another one: sends it
-    /// there, and the end of that is its end (RFC 3263 §4.3).
+    /// If its target has not answered, or answered 503, and its name has another one: sends it
+    /// there; its end is then the end of that (RFC 3263 §4.3).
     fn goes_to_another_place(&self, service: &ControllingFunction, proxy: &dyn Proxy) -> bool {
         let is_unanswered =
             self.code == StatusCode::REQUEST_TIMEOUT.as_u16() && self.response.is_none();
         let is_unavailable = self.code == StatusCode::SERVICE_UNAVAILABLE.as_u16();
-        // What has been cancelled is not begun again.
+        // A cancelled request is not sent again.
         if self.is_cancelled || self.token.tried >= MAX_TRIED || !(is_unanswered || is_unavailable)
         {
             return false;

@@ -1,4 +1,4 @@
-//! An outgoing request as the proxy takes it, and its text as the operator's script sees it.
+//! An outgoing request in the proxy's form, and its text for the operator's script.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -8,21 +8,21 @@ use bytes::Bytes;
 use super::codec::{Reader, Writer};
 use crate::controlling::{AboutRequest, OutgoingRequest};
 
-/// Max-Forwards of a request that names none (RFC 3261 §8.1.1.6).
+/// Max-Forwards of a request without one (RFC 3261 §8.1.1.6).
 const INITIAL_MAX_FORWARDS: u32 = 70;
-/// The longest Via line: a host name has 255 bytes.
+/// Maximum length of a Via line: a host name has 255 bytes.
 const MAX_VIA_BYTES: usize = 512;
-/// What a request has beside its fields: names, blanks, line ends, numbers.
+/// Length of a request apart from its fields: names, blanks, line ends, numbers.
 const FRAME_BYTES: usize = 160;
 
-/// What the proxy gives back at the end of a request.
+/// Returned by the proxy at the end of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Token {
     /// [`OutgoingRequest::attempt`].
     pub attempt: u64,
     /// The name that it was sent by ([`NameTag`](crate::names::NameTag)); 0: none.
     pub name: u32,
-    /// How many places of that name have been tried before.
+    /// Number of targets of that name that were tried before.
     pub tried: u32,
 }
 
@@ -39,7 +39,7 @@ pub struct Outgoing<'a> {
     pub from_tag: &'a str,
     /// To without its tag.
     pub to: &'a str,
-    /// The To tag; `None`: the request is outside of a dialog.
+    /// The To tag; `None`: the request is outside a dialog.
     pub to_tag: Option<&'a str>,
     /// Call-ID.
     pub call_id: &'a str,
@@ -49,16 +49,16 @@ pub struct Outgoing<'a> {
     pub headers: HeaderLines<'a>,
     /// The body.
     pub body: &'a [u8],
-    /// What the operator's script has said; 0: the proxy chooses.
+    /// Chosen by the operator's script; 0: the proxy chooses.
     pub socket: u64,
-    /// Comes back with its end.
+    /// Returned with its end.
     pub token: Token,
-    /// About the received request; `None` where it is gone.
+    /// About the received request; `None` if it no longer exists.
     pub about: Option<&'a AboutRequest>,
 }
 
 impl<'a> Outgoing<'a> {
-    /// From a request outside of a dialog.
+    /// From a request outside a dialog.
     pub fn of(request: &OutgoingRequest<'a>) -> Self {
         Outgoing {
             method: request.method,
@@ -80,8 +80,8 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// Stands for a notification that the proxy forwards, where its way is looked for: it is short,
-    /// so that this hardly depends on what it says beside these header lines.
+    /// Represents a notification that the proxy forwards, for choosing its destination: it is
+    /// short, so that the result hardly depends on its content besides these header lines.
     pub(super) fn stand_in(request_uri: &'a str, headers: &'a [u8]) -> Self {
         Outgoing::of(&OutgoingRequest {
             method: "MESSAGE",
@@ -99,7 +99,7 @@ impl<'a> Outgoing<'a> {
         })
     }
 
-    /// No request is longer, whatever the proxy writes.
+    /// An upper bound of its length, whatever the proxy adds.
     pub(super) fn size_at_most(&self) -> usize {
         2 * self.method.len()
             + self.request_uri.len()
@@ -114,12 +114,12 @@ impl<'a> Outgoing<'a> {
             + FRAME_BYTES
     }
 
-    /// The request as a script sees it: what the proxy adds when it sends (Via) is not there yet,
-    /// and the header lines begin behind CSeq. Ended by NUL.
+    /// The request as shown to a script: without the line that the proxy adds when it sends (Via);
+    /// the header lines begin after CSeq. Followed by NUL.
     pub(super) fn text(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.size_at_most());
         let to_tag = self.to_tag.filter(|tag| !tag.is_empty());
-        // Nothing can go wrong with memory.
+        // Writing to memory cannot fail.
         let _ = write!(
             text,
             "{} {} SIP/2.0\r\nTo: {}{}{}\r\nFrom: {};tag={}\r\nCall-ID: {}\r\nCSeq: {} {}\r\n",
@@ -147,12 +147,12 @@ impl<'a> Outgoing<'a> {
 pub struct HeaderLines<'a> {
     all: Cow<'a, [u8]>,
     max_forwards: u32,
-    /// Where the other lines begin.
+    /// Start of the other lines.
     rest: usize,
 }
 
 impl<'a> HeaderLines<'a> {
-    /// Copies only where Max-Forwards stands elsewhere.
+    /// Copies only if Max-Forwards is not the first line.
     pub fn of(lines: &'a [u8]) -> Self {
         if let Some((max_forwards, rest)) = leading_max_forwards(lines) {
             return HeaderLines {
@@ -189,7 +189,7 @@ impl<'a> HeaderLines<'a> {
         &self.all
     }
 
-    /// All but Max-Forwards.
+    /// All except Max-Forwards.
     pub fn others(&self) -> &[u8] {
         &self.all[self.rest..]
     }
@@ -197,7 +197,7 @@ impl<'a> HeaderLines<'a> {
 
 const MAX_FORWARDS: &str = "Max-Forwards: ";
 
-/// The value of Max-Forwards, and where its line ends, where that is the first one.
+/// The value of Max-Forwards, and the end of its line, if that is the first one.
 fn leading_max_forwards(lines: &[u8]) -> Option<(u32, usize)> {
     let (name, rest) = lines.split_at_checked(MAX_FORWARDS.len())?;
     if !name.eq_ignore_ascii_case(MAX_FORWARDS.as_bytes()) {
@@ -208,7 +208,7 @@ fn leading_max_forwards(lines: &[u8]) -> Option<(u32, usize)> {
     Some((value.parse().ok()?, name.len() + digits + 2))
 }
 
-/// An outgoing request that the operator's script has seen.
+/// An outgoing request after the operator's script.
 #[derive(Debug, Default)]
 pub struct Changed {
     headers: Vec<u8>,
@@ -219,8 +219,8 @@ pub struct Changed {
 }
 
 impl Changed {
-    /// From the whole text of the request as it is now, which began as `Outgoing::text` makes it.
-    /// `None`: it is torn.
+    /// From the whole text of the request in its current form, which began as made by
+    /// `Outgoing::text`. `None`: it is corrupt.
     pub fn new(
         text: &[u8],
         request_uri: Option<String>,
@@ -229,8 +229,7 @@ impl Changed {
     ) -> Option<Self> {
         let end = memchr::memmem::find(text, b"\r\n\r\n")?;
         let (head, body) = (&text[..end + 2], &text[end + 4..]);
-        // Start line, To, From, Call-ID, CSeq; and the transaction layer writes a length of its
-        // own.
+        // Start line, To, From, Call-ID, CSeq; and the transaction layer writes its own length.
         let lines = head.split_inclusive(|&byte| byte == b'\n').skip(5);
         let is_length = |line: &&[u8]| {
             line.get(..15)
@@ -249,8 +248,7 @@ impl Changed {
         })
     }
 
-    /// The request with what has changed, and the URI of its next hop where the script has named
-    /// one.
+    /// The request with the changes, and the URI of its next hop if the script has set one.
     pub(super) fn apply<'a>(&'a self, outgoing: &Outgoing<'a>) -> (Outgoing<'a>, Option<&'a str>) {
         let changed = Outgoing {
             request_uri: self.request_uri.as_deref().unwrap_or(outgoing.request_uri),
@@ -263,7 +261,7 @@ impl Changed {
     }
 }
 
-/// A request that is kept until it can be sent. Nothing is known of the received one.
+/// A request that is kept until it can be sent, without data of the received one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OwnedRequest {
     method: String,

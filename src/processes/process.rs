@@ -1,35 +1,35 @@
-//! The processes of the core's own: which there are, and what they need.
+//! The list of the core's own processes, and their needs.
 
 use std::ffi::CStr;
 
 use crate::controlling::ControllingFunction;
 
-/// The processes of the core's own.
+/// The core's own processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Process {
-    /// Sends what a SIP worker has no time for.
+    /// Sends requests that would take a SIP worker too long.
     FanOut,
-    /// Look pre-defined groups up.
+    /// Look up pre-defined groups.
     Groups,
     /// Has all large message sessions.
     Sessions,
 }
 
-/// How many there are of a process, and what they need.
+/// Number and needs of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// For the proxy's list of processes.
     pub title: &'static CStr,
-    /// 0: there is none.
+    /// 0: no such process.
     pub count: usize,
-    /// Entries that may wait for it in its queue.
+    /// Maximum number of entries waiting in its queue.
     pub pending: usize,
     /// How long [`Mailbox::stop`](super::Mailbox::stop) may take; 0: it need not be called.
     pub stop_s: u32,
 }
 
 impl Plan {
-    /// Of this service.
+    /// For this service.
     pub fn of(process: Process, service: &ControllingFunction) -> Self {
         match process {
             // What waits for names is taken out of the queue at once.
@@ -57,7 +57,7 @@ impl Plan {
                 pending: 512,
                 stop_s: 0,
             },
-            // A fan-out to hundreds is answered by hundreds at once.
+            // A fan-out to hundreds gets hundreds of answers at once.
             Process::Sessions => Plan {
                 title: c"CPM sessions",
                 count: usize::from(service.large_mode().is_some()),

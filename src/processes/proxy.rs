@@ -1,5 +1,5 @@
-//! What the core needs of the proxy that hosts it, as thin as the contract has it: no decision, no
-//! budget, no order.
+//! The functions of the proxy that the core needs, as thin as the contract: no decision, no budget,
+//! no order.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -22,63 +22,65 @@ pub trait Proxy: GroupDatabase {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>);
     /// Adds to a counter, summed over all processes.
     fn count(&self, counter: Counter, n: u32);
-    /// So many numbers, all 0, in memory that every process has. Before the fork only. `None`:
-    /// there is none.
+    /// This many words, all 0, in memory that every process has. Before the fork only. `None`: not
+    /// available.
     fn share(&self, words: usize) -> Option<&'static [AtomicU64]>;
-    /// The memory that transactions and posted entries are in.
+    /// The memory of transactions and posted entries.
     fn memory(&self) -> Memory;
-    /// Copies an entry to a process, in order for one sender. Never waits. `false`: not possible
-    /// now.
+    /// Copies an entry to a process, in order for each sender. Never blocks. `false`: currently not
+    /// possible.
     fn post(&self, process: Process, entry: &[u8]) -> bool;
 
-    /// The transaction of the received request, made where there is none yet.
+    /// The transaction of the received request, created if there is none yet.
     fn open(&self) -> Opened;
     /// Keeps it open for another process to reply. `false`: not possible.
     fn keep_open(&self, transaction: TransactionKey, milliseconds: u32) -> bool;
-    /// Replies. With `keep` the transaction is held, and a 2xx repeated, up to
-    /// [`release`](Self::release). `false`: it could not be sent, or the transaction is gone.
+    /// Replies. With `keep` the transaction is held, and a 2xx retransmitted, until
+    /// [`release`](Self::release). `false`: it could not be sent, or the transaction no longer
+    /// exists.
     fn reply(&self, transaction: TransactionKey, answer: &Answer<'_>, keep: bool) -> bool;
-    /// Ends what `keep` began.
+    /// Ends the effect of `keep`.
     fn release(&self, transaction: TransactionKey);
-    /// Lets the received request's transaction go without a reply: for a while it absorbs what is
-    /// repeated.
+    /// Ends the received request's transaction without a reply: for a while it absorbs
+    /// retransmissions.
     fn absorb(&self);
-    /// The INVITE that the received CANCEL is for, where its transaction is kept open.
+    /// The INVITE of the received CANCEL, if its transaction is kept open.
     fn cancelled(&self) -> Option<TransactionKey>;
-    /// The repetition of what the received ACK acknowledges ends. `false`: it belongs to no
-    /// transaction.
+    /// Stops retransmission of the response that the received ACK acknowledges. `false`: it belongs
+    /// to no transaction.
     fn acknowledged(&self, of_session: bool) -> bool;
 
-    /// Whether a request can go to `hop`, a URI with an IP address. `None`: as far as its length
-    /// says it.
+    /// Whether a request can go to `hop`, a URI with an IP address. `None`: decided by its length
+    /// alone.
     fn way(&self, outgoing: &Outgoing<'_>, hop: Option<&str>) -> Way;
     /// Sends a request to `hop`, a URI with an IP address.
     fn send(&self, outgoing: &Outgoing<'_>, hop: &str) -> Transmitted;
-    /// The way of a MESSAGE to `hop` past the transaction layer. `None`: `hop` has no IP address,
-    /// it is too long for its transport, or something of the proxy's would be missed.
+    /// The route of a MESSAGE to `hop` without the transaction layer. `None`: `hop` has no IP
+    /// address, the request is too long for its transport, or a function of the proxy would be
+    /// bypassed.
     fn express_way(&self, outgoing: &Outgoing<'_>, hop: &str) -> Option<express::Way<'_>>;
-    /// Sends copies of the express lane as they are. Returns how many; for the others a connection
-    /// has no room.
+    /// Sends copies of the express lane unchanged. Returns how many; the connection has no room for
+    /// the others.
     fn express_send(&self, batch: &express::Batch) -> usize;
     /// Cancels an INVITE.
     fn cancel(&self, invite: TransactionKey);
-    /// Sends the received request on. `false`: not sent, and answered.
+    /// Forwards the received request. `false`: not sent, and answered.
     fn forward(&self, forwarding: &Forwarding, hop: &str) -> bool;
-    /// The first of two steps of the same. `None`: not possible.
+    /// The first of two steps of forwarding. `None`: not possible.
     fn suspend(&self, forwarding: &Forwarding) -> Option<TransactionKey>;
     /// The second step. Without `hop` it is answered with 478.
     fn resume(&self, transaction: TransactionKey, request_uri: &str, hop: Option<&str>) -> bool;
-    /// There is no second step.
+    /// Instead of the second step.
     fn unsuspend(&self, transaction: TransactionKey);
 
-    /// Asks the operator's policy whether the originator of the request that is being checked may
-    /// go on. No borrow of its content is outstanding.
+    /// Asks the operator's policy whether the originator of the request being checked may send. Its
+    /// content is not borrowed meanwhile.
     fn authorize(&self) -> bool;
-    /// Whether the operator's script wants to be told.
+    /// Whether the operator's script handles this event.
     fn wants(&self, event: Event) -> bool;
     /// Shows the script an outgoing request, whose text ends with NUL.
     fn recipient_request(&self, outgoing: &Outgoing<'_>, text: &[u8]) -> Routed;
-    /// Tells the script of an end. `text`: the request that it is about.
+    /// Reports an event to the script. `text`: the request concerned.
     fn event(
         &self,
         event: Event,
@@ -95,20 +97,20 @@ pub trait Proxy: GroupDatabase {
 /// Shared memory, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// What is free.
+    /// The free part.
     pub free: usize,
     /// All of it.
     pub total: usize,
-    /// What a transaction takes beside its request.
+    /// Size of a transaction in addition to its request.
     pub transaction: usize,
 }
 
-/// The share of the memory that fan-outs leave to everybody else: a sixteenth.
+/// The share of the memory that fan-outs leave free: a sixteenth.
 const RESERVED_SHARE: usize = 16;
 
 impl Memory {
-    /// Whether it holds a transaction, or an entry, of this size and still leaves some for
-    /// everybody else.
+    /// Whether there is memory for a transaction, or an entry, of this size in addition to the
+    /// reserve.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.free > self.total / RESERVED_SHARE + self.transaction + bytes
     }
@@ -141,7 +143,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// A reply that says nothing but its code, with a tag of the proxy's own.
+    /// A reply with only a code, and a tag of the proxy's own.
     pub(super) fn bare(code: u16, reason: &'a CStr) -> Self {
         Answer {
             code,
@@ -156,31 +158,31 @@ impl<'a> Answer<'a> {
 /// The transaction of a received request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// There is none to be had.
+    /// None could be created.
     Not,
-    /// The request is a retransmission, or the proxy has answered it: nothing is left to do.
+    /// The request is a retransmission, or the proxy has answered it: nothing more to do.
     Absorbed,
     /// This one.
     Open(TransactionKey),
 }
 
-/// Whether a request can go a way.
+/// Whether a request can be sent to a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// The proxy cannot send there.
     None,
     /// It can.
     Clear,
-    /// The connection there has no room for it now.
+    /// The connection currently has no room for it.
     Full,
     /// It is too long for a datagram (RFC 3261 §18.1.1).
     TooLong,
 }
 
-/// What became of a request that was handed to the transaction layer.
+/// Result of passing a request to the transaction layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transmitted {
-    /// It is on its way in this transaction; its end will be reported, but for an ACK.
+    /// It has been sent in this transaction; its end will be reported, except for an ACK.
     Sent(TransactionKey),
     /// The operator's script dropped it. No outcome follows.
     Dropped,
@@ -188,10 +190,10 @@ pub enum Transmitted {
     Failed,
 }
 
-/// What the operator's script has made of an outgoing request.
+/// Result of showing an outgoing request to the operator's script.
 #[derive(Debug)]
 pub enum Routed {
-    /// It goes on so.
+    /// It continues in this form.
     Changed(Changed),
     /// The script dropped it.
     Dropped,

@@ -1,6 +1,6 @@
-//! What an operator asks, from whatever process serves the command. The process of the sessions
-//! writes its answer into a file in memory that all processes have from before the fork: no answer
-//! is too long for it, and none is kept.
+//! An operator's questions, from any process that serves the command. The sessions process writes
+//! its answer to a memory file that all processes have from before the fork: an answer can have any
+//! length, and none is kept.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -20,27 +20,27 @@ use crate::sessions::Question;
 
 /// How long a command waits for its answer, and before that for its turn.
 const WAIT_MS: u64 = 2_000;
-/// Interval between two looks at the answer.
+/// Polling interval for the answer.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What came of asking.
+/// Result of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryResult {
     /// There is an answer.
     Answered,
-    /// There is nothing of that name.
+    /// Nothing has that name.
     Unknown,
-    /// The service does not do what is asked about.
+    /// The service does not have that function.
     Off,
-    /// The process that knows is busy.
+    /// The process concerned is busy.
     NoAnswer,
 }
 
-/// Who takes an answer. `false`: stop.
+/// Receives an answer. `false`: stop.
 pub trait Visitor {
     /// A record begins.
     fn record(&mut self) -> bool;
-    /// A part of the record before begins.
+    /// A part of the current record begins.
     fn part(&mut self) -> bool;
     /// A field.
     fn text(&mut self, name: &CString, value: &str) -> bool;
@@ -48,12 +48,12 @@ pub trait Visitor {
     fn number(&mut self, name: &CString, value: u64) -> bool;
 }
 
-/// What a line of a part begins with.
+/// Prefix of a part's line.
 const PART: &str = "leg=";
 /// Longer numbers are shown as text: some commands would print them with decimals.
 const MAX_DIGITS: usize = 9;
 
-/// Walks lines of fields, `name=value` with tabs between.
+/// Visits lines of fields, `name=value` separated by tabs.
 pub(super) fn visit(answer: &str, visitor: &mut dyn Visitor) {
     let mut is_in_record = false;
     for line in answer.lines() {
@@ -67,7 +67,7 @@ pub(super) fn visit(answer: &str, visitor: &mut dyn Visitor) {
             return;
         }
         for (name, value) in line.split('\t').filter_map(|field| field.split_once('=')) {
-            // Names are ours, and have no NUL.
+            // Names are our own, and contain no NUL.
             let name = CString::new(name).unwrap_or_default();
             let goes_on = match value.parse() {
                 Ok(number) if value.len() <= MAX_DIGITS => visitor.number(&name, number),
@@ -86,8 +86,8 @@ pub(super) fn visit(answer: &str, visitor: &mut dyn Visitor) {
 /// Free --take--> Asked --answer--> Answered (there is one), Unknown --give back--> Free
 /// ```
 ///
-/// The word holds the state and the number of the question. Whoever asks gives up after a while,
-/// and takes the desk from one that has held it for too long: its process was killed.
+/// The word holds the state and the number of the question. An asking process gives up after a
+/// while, and takes the desk from one that has held it too long: its process was killed.
 #[derive(Debug)]
 pub(super) struct Desk {
     word: &'static AtomicU64,
@@ -112,7 +112,7 @@ impl Desk {
         })
     }
 
-    /// The outer `None`: nobody answered; the inner one: there is nothing of that name.
+    /// The outer `None`: there was no answer; the inner one: nothing has that name.
     pub(super) fn ask(&self, question: &Question, proxy: &dyn Proxy) -> Option<Option<String>> {
         let number = self.take(proxy)?;
         if !proxy.post(Process::Sessions, &letter::query(number, question)) {
@@ -164,7 +164,7 @@ impl Desk {
             std::thread::sleep(LOOK);
             let now = self.word.load(Acquire);
             if now / STATES != seen / STATES {
-                // Somebody else has had a turn: the desk is in use, not left behind.
+                // Another process has had a turn: the desk is in use, not abandoned.
                 until = proxy.now_ms() + WAIT_MS;
             }
             seen = now;
@@ -186,12 +186,12 @@ impl Desk {
         String::from_utf8(answer).ok()
     }
 
-    /// Whether somebody still waits for the answer to this question.
+    /// Whether a process still waits for the answer to this question.
     pub(super) fn awaits(&self, number: u64) -> bool {
         self.word.load(Acquire) == number * STATES + ASKED
     }
 
-    /// In the process of the sessions. `None`: there is nothing of that name.
+    /// In the sessions process. `None`: nothing has that name.
     pub(super) fn answer(&self, number: u64, answer: Option<&str>) {
         let state = match answer {
             None => UNKNOWN,
@@ -199,7 +199,7 @@ impl Desk {
                 let written = self.file.set_len(0).is_ok()
                     && self.file.write_all_at(answer.as_bytes(), 0).is_ok();
                 if !written {
-                    // Nobody answers: that is what whoever asks sees.
+                    // Without an answer, the asking process times out.
                     return;
                 }
                 ANSWERED
@@ -212,14 +212,14 @@ impl Desk {
     }
 }
 
-/// The gauges, where all processes see them.
+/// The gauges, visible to all processes.
 #[derive(Debug)]
 pub(super) struct SharedGauges(pub(super) &'static [AtomicU64]);
 
 impl SharedGauges {
     pub(super) const WORDS: usize = Gauge::ALL.len();
 
-    /// Only the process of the sessions writes them.
+    /// Only the sessions process writes them.
     pub(super) fn publish(&self, value_of: impl Fn(Gauge) -> u64) {
         for (word, gauge) in self.0.iter().zip(Gauge::ALL) {
             word.store(value_of(*gauge), Relaxed);

@@ -1,4 +1,5 @@
-//! A received request that is ours, from the worker that gets it to its one reply.
+//! A received request for the Controlling Function, from the worker that receives it to its one
+//! reply.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,14 +16,14 @@ use crate::controlling::{
 use crate::log::LogLevel;
 use crate::shared::Known;
 
-/// How long a request may wait for its group or its last copy: what is older has no use for an
+/// How long a request may wait for its group or its last copy: an older one no longer needs an
 /// answer.
 pub(super) const PATIENCE_MS: u64 = 25_000;
 
-/// What a function of the routing script comes to.
+/// Result of a function of the routing script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
-    /// No: it is not ours, or it was refused.
+    /// No: it is not for the Controlling Function, or it was refused.
     No,
     /// The script has nothing more to do with the request: a retransmission, or another process
     /// finishes it.
@@ -31,19 +32,19 @@ pub enum Script {
     Yes,
 }
 
-/// A received request that is ours, with its transaction.
+/// A received request for the Controlling Function, with its transaction.
 #[derive(Debug)]
 pub struct ReceivedRequest {
     service: Rc<ControllingFunction>,
-    /// The operator's script may look at it while it is worked on: what it may not touch then is
-    /// refused.
+    /// The operator's script may read it while it is being processed; access that is not allowed
+    /// then is refused.
     request: RefCell<Request>,
     transaction: Transaction,
     session: Option<String>,
 }
 
 impl ReceivedRequest {
-    /// `None`: it is not ours, and nothing has changed.
+    /// `None`: it is not for the Controlling Function, and nothing has changed.
     pub fn classify(service: &Rc<ControllingFunction>, received: &Received<'_>) -> Option<Self> {
         if !is_of(received.message, &["MESSAGE", "INVITE"]) {
             return None;
@@ -57,7 +58,7 @@ impl ReceivedRequest {
         })
     }
 
-    /// In another process than the one that has classified it and got as far as its group.
+    /// In another process than the one that has classified it and reached its group.
     pub(super) fn resume(
         service: &Rc<ControllingFunction>,
         received: &Received<'_>,
@@ -70,7 +71,7 @@ impl ReceivedRequest {
         Some(resumed)
     }
 
-    /// The request. Whoever looks at it within a call that changes it gets an error.
+    /// The request. Access within a call that changes it is an error.
     pub fn request(&self) -> &RefCell<Request> {
         &self.request
     }
@@ -80,7 +81,7 @@ impl ReceivedRequest {
         self.session.as_deref()
     }
 
-    /// Checks, fan-out and reply, whatever comes of them.
+    /// Checks, fan-out and reply, with any result.
     pub fn handle(&self, proxy: &dyn Proxy) -> Script {
         match self.check(proxy) {
             Script::End => return Script::End,
@@ -94,7 +95,7 @@ impl ReceivedRequest {
         Script::Yes
     }
 
-    /// Every check of the specification in its order. What was taken before is dealt with.
+    /// Runs every check of the specification in order. A request accepted before is handled here.
     pub fn check(&self, proxy: &dyn Proxy) -> Script {
         match self.transaction.open(proxy) {
             Opened::Not => return Script::No,
@@ -106,7 +107,7 @@ impl ReceivedRequest {
             if self.pass_to_group_process(proxy) {
                 return Script::End;
             }
-            // No process can take it: as if no source could be asked.
+            // No process can take it: as if no source could be queried.
             self.handle_group(unavailable());
             checked = self.run_checks(proxy);
         }
@@ -117,7 +118,7 @@ impl ReceivedRequest {
         }
     }
 
-    /// The group has been looked up: all that is left.
+    /// The group has been looked up: does everything that remains.
     pub(super) fn finish(&self, group: GroupLookup, proxy: &dyn Proxy) {
         self.handle_group(group);
         match self.run_checks(proxy) {
@@ -153,7 +154,7 @@ impl ReceivedRequest {
             if need != Check::AskOperator {
                 return need;
             }
-            // Not borrowed here: the operator's script may look at the request.
+            // Not borrowed here: the operator's script may read the request.
             let allowed = proxy.authorize();
             if let Ok(mut request) = self.request.try_borrow_mut() {
                 request.handle_operator(allowed, &sender);
@@ -188,9 +189,9 @@ impl ReceivedRequest {
             && proxy.post(Process::Groups, &letter)
     }
 
-    /// Checks if need be, fans out, replies.
+    /// Runs the checks if they have not run, fans out, replies.
     pub fn fan_out(&self, proxy: &dyn Proxy) -> Script {
-        // Says again what the checks have said, or what they would have.
+        // Repeats the result of the checks, or runs them.
         match self.check(proxy) {
             Script::End => Script::End,
             Script::Yes => self.fan_out_checked(proxy),
@@ -234,8 +235,8 @@ impl ReceivedRequest {
         }
     }
 
-    /// A request that was taken before, and whose transaction the proxy has forgotten: what it
-    /// would do if it had it still.
+    /// Handles a request that was accepted before, and whose transaction the proxy has forgotten,
+    /// as the proxy would with its transaction.
     fn handle_repeated(&self, proxy: &dyn Proxy) -> Script {
         let has_reply = self
             .request
@@ -249,7 +250,7 @@ impl ReceivedRequest {
         Script::End
     }
 
-    /// Sends the reply that the request calls for.
+    /// Sends the reply that is due.
     pub fn reply(&self, proxy: &dyn Proxy) -> Script {
         match self.transaction.open(proxy) {
             Opened::Not => Script::No,
@@ -270,7 +271,7 @@ impl ReceivedRequest {
                 proxy.log(
                     LogLevel::Error,
                     format_args!(
-                        "cpm_reply() has nothing to say before cpm_check(), {}",
+                        "cpm_reply() has no reply before cpm_check(), {}",
                         request.correlation()
                     ),
                 );
@@ -279,7 +280,7 @@ impl ReceivedRequest {
         }
     }
 
-    /// An internal error: 500, which `is_due` sends.
+    /// An internal error: 500, which is sent if a reply `is_due`.
     pub fn fail(&self, proxy: &dyn Proxy, is_due: bool) {
         if let Ok(mut request) = self.request.try_borrow_mut() {
             request.fail("internal error", &self.sender(proxy));
@@ -299,7 +300,7 @@ pub(super) fn is_of(message: &[u8], methods: &[&str]) -> bool {
     })
 }
 
-/// As if no source of groups could be asked.
+/// As if no source of groups could be queried.
 pub(super) fn unavailable() -> GroupLookup {
     GroupLookup::Unavailable {
         retry_after_s: RETRY_AFTER_S,

@@ -1,5 +1,5 @@
-//! The way of an outgoing request: room, next hop, the operator's script, transaction. Nothing here
-//! waits: a request whose next hop is a name that is not known yet goes to CPM fan-out, and waits
+//! Sends an outgoing request: memory, next hop, the operator's script, transaction. Nothing here
+//! blocks: a request whose next hop is a name that is not known yet goes to CPM fan-out, and waits
 //! there.
 
 use std::cell::{Cell, RefCell};
@@ -21,31 +21,31 @@ use crate::names::NameTag;
 use crate::operator::Event;
 use crate::sessions::{Invited, SessionHost};
 
-/// What a SIP worker spends on one fan-out before it hands over the rest: well below the half
-/// second after which a client over UDP repeats its request (RFC 3261 T1).
+/// Time that a SIP worker spends on one fan-out before it passes on the rest: well below the half
+/// second after which a client over UDP retransmits (RFC 3261 T1).
 pub(super) const WORKER_TURN_MS: u64 = 50;
 
-/// Requests of one turn that may wait for names, before the rest is handed over whole.
+/// Maximum number of requests of one turn that wait for names, before the rest is passed on as a
+/// whole.
 const MAX_WAITING_PER_TURN: u32 = 32;
 
-/// 503: the code that a request gets that cannot be sent (RFC 3261 §8.1.3.1), and its phrase in
-/// events.
+/// 503: the code for a request that cannot be sent (RFC 3261 §8.1.3.1), and its phrase in events.
 pub(super) const NOT_SENDABLE: (u16, &[u8]) = (503, b"Not Sendable");
 
-/// Sends outgoing requests of one process, for one call into the core.
+/// Sends outgoing requests of one process, during one call into the core.
 pub(super) struct Sender<'a> {
     service: &'a ControllingFunction,
     proxy: &'a dyn Proxy,
     turn_ends_ms: u64,
-    /// Requests of this turn that wait for names.
+    /// Number of requests of this turn that wait for names.
     waiting: Cell<u32>,
     received: Option<&'a Transaction>,
-    /// Where requests wait, in the process where they do.
+    /// The waiting room, in the process that has it.
     room: Option<&'a RefCell<WaitingRoom>>,
 }
 
 impl<'a> Sender<'a> {
-    /// One whose turn has no end.
+    /// A sender without a time limit.
     pub(super) fn new(service: &'a ControllingFunction, proxy: &'a dyn Proxy) -> Self {
         Sender {
             service,
@@ -57,13 +57,13 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The same with a turn of so many milliseconds.
+    /// The same with a turn of this many milliseconds.
     pub(super) fn with_turn(mut self, milliseconds: u64) -> Self {
         self.turn_ends_ms = self.proxy.now_ms() + milliseconds;
         self
     }
 
-    /// The same for the fan-out of this request, which can be handed over.
+    /// The same for the fan-out of this request, which can be passed on.
     pub(super) fn of(mut self, received: &'a Transaction) -> Self {
         self.received = Some(received);
         self
@@ -75,13 +75,13 @@ impl<'a> Sender<'a> {
         self
     }
 
-    /// Sends a request outside of a dialog. The transaction is `None` where it waits for a name.
+    /// Sends a request outside a dialog. The transaction is `None` if it waits for a name.
     fn send_request(&self, request: &OutgoingRequest<'_>) -> (Sent, Option<TransactionKey>) {
         let proxy = self.proxy;
         let outgoing = Outgoing::of(request);
         let wanted = request.next_hop.unwrap_or(request.request_uri);
         let is_shown = proxy.wants(Event::RecipientRequest);
-        // The usual case needs no more than one look at the hop.
+        // In the usual case the hop is checked only once.
         if !is_shown && express::take(self.service, proxy, &outgoing, wanted) {
             return (Sent::Queued, None);
         }
@@ -89,7 +89,7 @@ impl<'a> Sender<'a> {
             return (Sent::NoRoom, None);
         }
         let located = locate(self.service.names(), proxy, &outgoing, wanted);
-        // Before the script sees it, which it does once.
+        // Before it is shown to the script, once.
         let is_busy = match &located {
             Located::At(spot) => spot.is_full,
             Located::Later(_) => self
@@ -134,8 +134,8 @@ impl<'a> Sender<'a> {
             }
             Located::At(spot) => {
                 outgoing.token.name = spot.name.map_or(0, NameTag::bits);
-                // A name with several places is tried at each of them, which is the transaction
-                // layer's to do.
+                // A name with several targets is tried at each of them, which the transaction layer
+                // does.
                 if !spot.has_others && express::take(self.service, self.proxy, &outgoing, &spot.uri)
                 {
                     return (Sent::Queued, None);
@@ -153,7 +153,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The requests that the express lane has taken leave now.
+    /// Sends the requests that the express lane has taken.
     pub(super) fn flush(&self) {
         express::flush(self.service, self.proxy);
     }
@@ -163,7 +163,7 @@ impl<'a> Sender<'a> {
         self.proxy
     }
 
-    /// Has a request wait for the name of its next hop. `false`: not possible now.
+    /// Makes a request wait for the name of its next hop. `false`: currently not possible.
     fn wait(&self, outgoing: &Outgoing<'_>, hop: &str) -> bool {
         let letter = letter::request(outgoing, hop);
         match self.room {
@@ -175,7 +175,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Has another process go on with the received request.
+    /// Passes the received request to another process.
     fn pass_on(&self, process: Process, letter: impl FnOnce(TransactionKey) -> Vec<u8>) -> bool {
         let Some((received, transaction)) = self
             .received
@@ -184,7 +184,7 @@ impl<'a> Sender<'a> {
             return false;
         };
         let letter = letter(transaction);
-        // Where posting fails, the transaction may stay open: this process goes on and replies in
+        // If posting fails, the transaction may stay open: this process continues and replies in
         // it.
         self.proxy.memory().has_room(letter.len())
             && received.keep_open(self.proxy)
@@ -198,8 +198,8 @@ impl Drop for Sender<'_> {
     }
 }
 
-/// Tells the operator's script of a request that never was sent. Of recipients of a large message
-/// their session tells.
+/// Reports to the operator's script a request that was never sent. For recipients of a large
+/// message their session does this.
 fn tell_unsent(proxy: &dyn Proxy, outgoing: &Outgoing<'_>) {
     if outgoing.method == "MESSAGE" && proxy.wants(Event::RecipientFailed) {
         let (code, reason) = NOT_SENDABLE;
@@ -306,7 +306,7 @@ impl SessionHost for Sender<'_> {
     }
 
     fn reply(&self, reply: &SessionReply, keep: bool) -> bool {
-        // The usual phrases are ours, and have no NUL.
+        // The usual phrases are our own, and contain no NUL.
         let reason = CString::new(reply.code.reason_phrase()).unwrap_or_default();
         let answer = Answer {
             code: reply.code.as_u16(),

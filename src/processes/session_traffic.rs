@@ -1,5 +1,5 @@
-//! Received requests that belong to a large message session: CANCEL, ACK, and requests inside of
-//! its dialogs. The proxy keeps their transactions open, and CPM sessions answers.
+//! Received requests of a large message session: CANCEL, ACK, and requests inside its dialogs. The
+//! proxy keeps their transactions open, and CPM sessions answers.
 
 use bytes::Bytes;
 
@@ -24,13 +24,13 @@ pub fn handle_session_traffic(
     }
     let is_ack = method == b"ACK";
     if to_tag.is_empty() || service.ids().names().read(to_tag).is_none() {
-        // An ACK to a refusal of ours ends the repetition of that, whatever the script does with
-        // ACKs.
+        // An ACK for our refusal stops retransmission of that, regardless of the script's handling
+        // of ACKs.
         return (is_ack && proxy.acknowledged(false)).then_some(Script::End);
     }
     let request = Bytes::copy_from_slice(message);
     if is_ack {
-        // Where the proxy still has the transaction, it stops repeating the 2xx.
+        // If the proxy still has the transaction, it stops retransmitting the 2xx.
         proxy.acknowledged(true);
         tell_sessions(proxy, &SessionInput::Request(None, request));
         return Some(Script::Yes);

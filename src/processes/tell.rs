@@ -1,4 +1,4 @@
-//! What CPM sessions, and CPM fan-out, are told by other processes.
+//! Messages of other processes to CPM sessions and CPM fan-out.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::log::LogLevel;
 use crate::sip::{HeaderName, Message};
 use crate::store::{CopyId, Settled};
 
-/// A response below 300 to an INVITE of ours has come in.
+/// A response below 300 to an INVITE of ours has arrived.
 pub fn responded(proxy: &dyn Proxy, response: &[u8]) {
     tell_sessions(
         proxy,
@@ -19,17 +19,17 @@ pub fn responded(proxy: &dyn Proxy, response: &[u8]) {
     );
 }
 
-/// Tells CPM sessions. `false`: it has no room for it.
+/// Sends a message to CPM sessions. `false`: its queue is full.
 pub(super) fn tell_sessions(proxy: &dyn Proxy, input: &SessionInput) -> bool {
     let is_told = proxy.post(Process::Sessions, &letter::session(input));
     if !is_told {
-        let line = "the process of the sessions is behind: something it had to see is lost";
+        let line = "the sessions process is overloaded: an event for it is lost";
         proxy.log(LogLevel::Error, format_args!("{line}"));
     }
     is_told
 }
 
-/// Tells CPM sessions in which transaction an INVITE has been sent.
+/// Tells CPM sessions the transaction of a sent INVITE.
 pub(super) fn tell_invited(proxy: &dyn Proxy, call_id: &str, transaction: Option<TransactionKey>) {
     let call_id = Bytes::copy_from_slice(call_id.as_bytes());
     tell_sessions(proxy, &SessionInput::Invited(transaction, call_id));

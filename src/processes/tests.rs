@@ -1,4 +1,4 @@
-//! What goes out, against a proxy in virtual time.
+//! Sending, against a proxy in virtual time.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -21,21 +21,21 @@ use crate::names::{NameTable, Names, Place, TABLE_WORDS, Target, Transport, Want
 use crate::operator::Event;
 use crate::policy::Settings;
 
-/// A proxy that notes what it is asked to do.
+/// A proxy that records its calls.
 struct Stage {
     now_ms: Cell<u64>,
     /// How long one request takes to send.
     send_ms: Cell<u64>,
     free: Cell<usize>,
     full: Cell<bool>,
-    /// Longest request over UDP.
+    /// Maximum length of a request over UDP.
     datagram: Cell<usize>,
-    /// Whether nothing can be posted; what is tried is noted all the same.
+    /// Whether nothing can be posted; attempts are recorded nevertheless.
     refuses: Cell<bool>,
     posted: RefCell<Vec<(Process, Vec<u8>)>>,
     done: RefCell<Vec<String>>,
     wanted: RefCell<Vec<Event>>,
-    /// Of the last request that was sent.
+    /// The token of the last request that was sent.
     token: Cell<Token>,
 }
 
@@ -293,7 +293,7 @@ fn a_worker_has_its_time_and_the_fan_out_process_takes_turns() {
     assert_eq!(stage.done(), ["MESSAGE sip:e@192.0.2.2", "202 in 1"]);
 }
 
-/// A sixteenth of the memory is everybody else's; whoever finds no room within 25 s is given up.
+/// A sixteenth of the memory is reserved; recipients for whom there is none within 25 s fail.
 #[test]
 fn what_finds_no_room_is_given_up_in_time() {
     let (service, stage) = (service(&[]), Stage::new());
@@ -335,7 +335,7 @@ fn a_full_connection_is_no_matter_of_the_others() {
     assert_eq!(stage.done(), ["MESSAGE sip:a@192.0.2.2"]);
 }
 
-/// RFC 3261 18.1.1; a hop that names its transport stays as it is.
+/// RFC 3261 18.1.1; a hop that names its transport stays unchanged.
 #[test]
 fn what_is_too_long_for_a_datagram_goes_over_tcp() {
     let (service, stage) = (service(&[]), Stage::new());
@@ -356,7 +356,7 @@ fn what_is_too_long_for_a_datagram_goes_over_tcp() {
     );
 }
 
-/// A worker hands single requests over for their names, 32 of them, and then the rest as a whole.
+/// A worker passes on single requests for their names, 32 of them, and then the rest as a whole.
 #[test]
 fn names_that_are_not_known_cost_no_worker_more_than_a_few() {
     let (service, stage) = (service(&[]), Stage::new());
@@ -378,7 +378,7 @@ fn names_that_are_not_known_cost_no_worker_more_than_a_few() {
     assert!(stage.done().contains(&"keep 1 open for 30000".to_owned()));
 }
 
-/// Where nobody takes the rest over, the worker goes on, and tries again in vain at linear cost.
+/// If the rest cannot be passed on, the worker continues, and retries in vain at linear cost.
 #[test]
 fn a_rest_that_cannot_be_handed_over_is_not_written_for_each_recipient() {
     let (service, stage) = (service(&[("max_recipients", "1000")]), Stage::new());
@@ -419,8 +419,7 @@ fn the_script_sees_a_copy_that_is_given_up_too() {
     );
 }
 
-/// RFC 3263 §4.3: no answer, or 503, leads to the next address of the name; anything else is the
-/// end.
+/// RFC 3263 §4.3: no answer, or 503, leads to the next address of the name; anything else is final.
 #[test]
 fn a_request_goes_to_the_next_place_of_its_name() {
     let (service, stage) = (service(&[]), Stage::new());
@@ -472,7 +471,7 @@ fn a_request_goes_to_the_next_place_of_its_name() {
     assert_eq!(end("MESSAGE", 486, token, first), [""; 0]);
     let worn_out = Token { tried: 7, ..token };
     assert_eq!(end("MESSAGE", 503, worn_out, first), [""; 0]);
-    // The process of the sessions learns of the other transaction, or of the end.
+    // The sessions process learns of the other transaction, or of the end.
     assert_eq!(
         end("INVITE", 503, token, first),
         [format!("INVITE {second}")]

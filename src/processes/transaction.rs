@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::proxy::{Opened, Proxy};
 use crate::controlling::large_message_mode::TransactionKey;
 
-/// How long another process may take to reply, in milliseconds: senders give up on anything but an
+/// Time limit for another process to reply, in milliseconds: senders give up on anything but an
 /// INVITE after 32 s (RFC 3261 timer F).
 const REPLY_WITHIN_MS: u32 = 30_000;
 /// The same for an INVITE, which a session answers within 160 s, and which the proxy ends after 180

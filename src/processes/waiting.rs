@@ -1,6 +1,6 @@
-//! Requests whose next hop is a name: they wait in CPM fan-out until it has been looked up, each
-//! for itself. Where a name is dead, its own requests fail. What has its name may have to wait for
-//! room in the proxy.
+//! Requests whose next hop is a name: they wait in CPM fan-out until it has been looked up, each by
+//! itself. If a name is dead, only its own requests fail. A request whose name is known may have to
+//! wait for memory in the proxy.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -13,16 +13,16 @@ use super::lookup::{Located, Lookup};
 use super::outgoing::Outgoing;
 use crate::names::{NameTag, Place};
 
-/// Requests that wait at once, those of one sender, and their bytes.
+/// Maximum number of waiting requests, of those of one sender, and of their bytes.
 const MAX_WAITING: usize = 8192;
 const MAX_WAITING_OF_ONE: usize = MAX_WAITING / 4;
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
-/// How long a MESSAGE waits for its name and then for room. Its sender gives up after 32 s (RFC
+/// How long a MESSAGE waits for its name and then for memory. Its sender gives up after 32 s (RFC
 /// 3261 timer F), but has its 202.
 const MESSAGE_MS: u64 = 25_000;
-/// How long a request of a session waits, which gives up soon after this, and a notification that
-/// is sent on.
+/// How long a request of a session waits, which gives up soon after this, and a forwarded
+/// notification.
 const OTHER_MS: u64 = 8_000;
 
 impl Waiting {
@@ -49,7 +49,7 @@ impl Waiting {
     }
 }
 
-/// One that waits, and where its name is.
+/// A waiting request, and the targets of its name.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) waiting: Waiting,
@@ -59,7 +59,7 @@ pub(super) struct Entry {
     pub(super) name: Option<NameTag>,
 }
 
-/// All that wait.
+/// All waiting requests.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
     lookup: Lookup,
@@ -67,7 +67,7 @@ pub(super) struct WaitingRoom {
     next: u64,
     bytes: usize,
     of_sender: HashMap<String, usize>,
-    /// Those that have their name and wait for room.
+    /// Those whose name is known and that wait for memory.
     for_room: VecDeque<u64>,
 }
 
@@ -93,7 +93,7 @@ impl WaitingRoom {
         self.lookup.as_fd()
     }
 
-    /// Whether there is place for a request.
+    /// Whether another request can wait.
     pub(super) fn has_place(&self, outgoing: &Outgoing<'_>) -> bool {
         self.has_place_for(
             outgoing.from,
@@ -108,7 +108,7 @@ impl WaitingRoom {
             && self.bytes + bytes <= MAX_WAITING_BYTES
     }
 
-    /// Takes what was written for another process, in this one.
+    /// Takes a letter written for another process, in this one.
     pub(super) fn take_letter(&mut self, letter: Vec<u8>, now_ms: u64) -> bool {
         match Letter::read(Bytes::from(letter)) {
             Some(Letter::Waiting(waiting)) => self.take(waiting, now_ms).is_ok(),
@@ -116,7 +116,7 @@ impl WaitingRoom {
         }
     }
 
-    /// Has a request wait for its name. It comes back where there is no place.
+    /// Makes a request wait for its name. Returned if no more can wait.
     pub(super) fn take(&mut self, waiting: Box<Waiting>, now_ms: u64) -> Result<(), Box<Waiting>> {
         let size = waiting.size();
         if !self.has_place_for(waiting.sender(), size) {
@@ -140,13 +140,13 @@ impl WaitingRoom {
         Ok(())
     }
 
-    /// How many wait for room.
+    /// The number of requests that wait for memory.
     pub(super) fn for_room(&self) -> usize {
         self.for_room.len()
     }
 
-    /// The next one to try: each of those that wait for room once (`left` counts them), then those
-    /// whose name was found.
+    /// The next one to try: each of those that wait for memory once (`left` counts them), then
+    /// those whose name was found.
     pub(super) fn next(&mut self, left: &mut usize, names: &mut usize) -> Option<(u64, Entry)> {
         while *left > 0 {
             *left -= 1;
@@ -176,13 +176,13 @@ impl WaitingRoom {
         None
     }
 
-    /// It waits on, for room.
+    /// It continues to wait for memory.
     pub(super) fn put_back(&mut self, ticket: u64, entry: Entry) {
         self.entries.insert(ticket, entry);
         self.for_room.push_back(ticket);
     }
 
-    /// It does not wait any more.
+    /// It no longer waits.
     pub(super) fn leave(&mut self, entry: &Entry) {
         self.bytes -= entry.waiting.size();
         let sender = entry.waiting.sender();

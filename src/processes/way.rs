@@ -1,4 +1,5 @@
-//! Where a request goes, by addresses and what all processes know of names. Never waits for a name.
+//! The destination of a request, from addresses and the shared table of names. Never waits for a
+//! name.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -8,9 +9,9 @@ use super::proxy::{Proxy, Way};
 use crate::names::{Hop, Known, NameTag, Names, Place, Target, Transport};
 use crate::sip::Uri;
 
-/// Where a next hop is.
+/// The location of a next hop.
 pub(super) enum Located<'a> {
-    /// Nowhere that the proxy could send to.
+    /// The proxy cannot send there.
     Nowhere,
     /// The name in this URI has to be looked up.
     Later(Cow<'a, str>),
@@ -18,19 +19,19 @@ pub(super) enum Located<'a> {
     At(Spot<'a>),
 }
 
-/// A place that the proxy can send to.
+/// A target that the proxy can send to.
 pub(super) struct Spot<'a> {
     /// A URI with an IP address.
     pub(super) uri: Cow<'a, str>,
-    /// The name that it was found by.
+    /// The name that led to it.
     pub(super) name: Option<NameTag>,
-    /// Whether that has other places.
+    /// Whether that has other targets.
     pub(super) has_others: bool,
-    /// Whether the connection there has no room now.
+    /// Whether the connection there currently has no room.
     pub(super) is_full: bool,
 }
 
-/// Where a request goes. Never waits for a name.
+/// The destination of a request. Never waits for a name.
 pub(super) fn locate<'a>(
     names: &Names,
     proxy: &dyn Proxy,
@@ -39,7 +40,7 @@ pub(super) fn locate<'a>(
 ) -> Located<'a> {
     let mut hop = Hop::of_text(wanted);
     let mut uri = Cow::Borrowed(wanted);
-    // As far as its size is known without the way there.
+    // As far as its size is known without the destination.
     if matches!(hop, Hop::Known(_) | Hop::Named(_)) && proxy.way(outgoing, None) == Way::TooLong {
         uri = over_tcp(wanted);
         hop = Hop::of_text(&uri);
@@ -57,12 +58,12 @@ pub(super) fn locate<'a>(
     found.map_or(Located::Nowhere, Located::At)
 }
 
-/// What all processes know of a name.
+/// The shared knowledge about a name.
 pub(super) fn known(names: &Names, target: &Target) -> Option<Known> {
     names.table.as_ref()?.find(target)
 }
 
-/// The first of the places to which the proxy can send: it may have no TLS, or no IPv6.
+/// The first target to which the proxy can send: it may lack TLS, or IPv6.
 pub(super) fn choose<'a>(
     proxy: &dyn Proxy,
     outgoing: &Outgoing<'_>,
@@ -88,8 +89,8 @@ fn spot<'a>(
     let mut way = proxy.way(outgoing, Some(&uri));
     let mut uri = uri;
     if way == Way::TooLong {
-        // What is too long for a datagram goes over TCP (RFC 3261 §18.1.1), but for a hop that
-        // names its transport itself.
+        // A request too long for a datagram goes over TCP (RFC 3261 §18.1.1), except to a hop that
+        // names its transport.
         let other = match uri
             .strip_suffix(UDP)
             .filter(|_| matches!(uri, Cow::Owned(_)))
@@ -129,7 +130,7 @@ fn over_tcp(uri: &str) -> Cow<'_, str> {
     }
 }
 
-/// The URI of a place.
+/// The URI of a target.
 pub(super) fn uri_of(place: &Place) -> String {
     let transport = match place.transport {
         Transport::Udp => "udp",
@@ -137,7 +138,7 @@ pub(super) fn uri_of(place: &Place) -> String {
         Transport::Tls => "tls",
     };
     let mut uri = String::with_capacity(80);
-    // Nothing can go wrong with a string.
+    // Writing to a string cannot fail.
     let _ = write!(uri, "sip:{};transport={transport}", place.address);
     uri
 }

@@ -1,4 +1,4 @@
-//! Cells of one size in memory that all processes share, to be taken and given back.
+//! Cells of one size in shared memory, to be taken and given back.
 //!
 //! ```text
 //!  [top of the free cells] [cells ever taken] [cells in use]  cell 0 | cell 1 | cell 2 | ..
@@ -6,31 +6,31 @@
 //!  cell  [lock] [next free cell] [126 words for who has it]
 //! ```
 //!
-//! Cells that are free form a stack, whose top is changed by compare-and-swap. The first word of a
-//! cell is always its lock, whoever has the cell: whoever comes with a number of a cell that has
-//! changed hands finds a lock there, and then sees that the cell is another one's. The lock says
-//! since when it is held. Work under it takes microseconds: a holder who has had it for [`HELD_MS`]
-//! has been killed, and the lock is taken over.
+//! Free cells form a stack, whose top is changed by compare-and-swap. The first word of a cell is
+//! always its lock, whoever owns the cell: a process with the number of a cell that has a new owner
+//! finds a lock there, and then sees that the cell belongs to another. The lock stores since when
+//! it is held. Work under it takes microseconds: a holder that has had it for [`HELD_MS`] has been
+//! killed, and the lock is taken over.
 
 use std::hint::spin_loop;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::thread::yield_now;
 
-/// Numbers in a cell.
+/// Words in a cell.
 pub const CELL_WORDS: usize = 128;
 
-/// Where a cell's content begins.
+/// Start of a cell's content.
 pub const CONTENT: usize = 2;
 
-/// Numbers in front of the cells.
+/// Words before the cells.
 const HEAD_WORDS: usize = 8;
 
-/// A lock that is held for so many milliseconds has lost its holder.
+/// The holder of a lock that is held for this many milliseconds has been killed.
 pub const HELD_MS: u64 = 1_000;
 
-/// How often a lock is tried: some microseconds at first, then as long as others who want to run
-/// take.
+/// How often a lock is tried: for some microseconds at first, then as long as other threads need to
+/// run.
 const SPINS: usize = 200;
 const YIELDS: usize = 200;
 
@@ -44,7 +44,7 @@ impl Cell {
         u64::from(self.0) + 1
     }
 
-    /// From its number; `None` for 0, and for what is none.
+    /// From its number; `None` for 0, and for invalid numbers.
     pub fn of_link(link: u64) -> Option<Self> {
         let number = link.checked_sub(1)?;
         u32::try_from(number).ok().map(Cell)
@@ -58,7 +58,7 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// How many numbers so many cells are made of.
+    /// Number of words for this many cells.
     pub const fn words(cells: usize) -> usize {
         HEAD_WORDS + cells * CELL_WORDS
     }
@@ -68,7 +68,7 @@ impl Cells {
         Cells { words }
     }
 
-    /// How many cells there are.
+    /// The number of cells.
     pub fn len(&self) -> usize {
         self.words.len().saturating_sub(HEAD_WORDS) / CELL_WORDS
     }
@@ -78,17 +78,17 @@ impl Cells {
         self.len() == 0
     }
 
-    /// How many cells are taken.
+    /// The number of cells in use.
     pub fn in_use(&self) -> u64 {
         self.words[2].load(Relaxed)
     }
 
-    /// The cell of that number, where there is one.
+    /// The cell with this number, if it exists.
     pub fn cell(&self, link: u64) -> Option<Cell> {
         Cell::of_link(link).filter(|cell| (cell.0 as usize) < self.len())
     }
 
-    /// Takes a free cell, whose content is what it was. `None`: there is none.
+    /// Takes a free cell, with its old content. `None`: there is none.
     pub fn take(&self) -> Option<Cell> {
         let cell = self.take_given_back().or_else(|| self.take_unused())?;
         self.words[2].fetch_add(1, Relaxed);
@@ -100,8 +100,8 @@ impl Cells {
         loop {
             let cell = Cell::of_link(top & u64::from(u32::MAX))?;
             let next = self.word(cell, 1).load(Relaxed);
-            // The upper half counts changes: who has slept meanwhile does not take the same top for
-            // the same stack.
+            // The upper half counts changes: a process that was suspended meanwhile does not
+            // mistake an equal top for the same stack.
             let new = (top >> 32).wrapping_add(1) << 32 | next;
             match self.words[0].compare_exchange_weak(top, new, AcqRel, Acquire) {
                 Ok(_) => return Some(cell),
@@ -147,7 +147,7 @@ impl Cells {
         self.word(cell, word).store(value, Relaxed);
     }
 
-    /// Locks a cell. `None`: another process has it for longer than may be waited for.
+    /// Locks a cell. `None`: another process has held it longer than we may wait.
     pub fn lock(&self, cell: Cell, now_ms: u64) -> Option<Locked> {
         let word = self.word(cell, 0);
         let since = now_ms + 1;
@@ -177,7 +177,7 @@ impl Cells {
         None
     }
 
-    /// Writes bytes from a word of a cell on; they fit into it. Returns how many words they took.
+    /// Writes bytes to a cell, starting at a word; they must fit. Returns the number of words used.
     pub fn write(&self, cell: Cell, word: usize, bytes: &[u8]) -> usize {
         let mut at = word;
         for chunk in bytes.chunks(8) {
@@ -189,7 +189,7 @@ impl Cells {
         at - word
     }
 
-    /// Appends so many bytes, which begin with a word of a cell; no more than it holds.
+    /// Appends this many bytes, starting at a word of a cell; no more than it holds.
     pub fn read(&self, cell: Cell, word: usize, length: usize, into: &mut Vec<u8>) {
         let end = into.len() + length;
         let words = length.div_ceil(8).min(CELL_WORDS.saturating_sub(word));
@@ -209,12 +209,12 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// Whether its holder has been killed: what the lock is for may be half done.
+    /// Whether its holder has been killed: the protected data may be inconsistent.
     pub fn is_taken_over(&self) -> bool {
         self.is_taken_over
     }
 
-    /// Leaves it held, as a process does that is killed.
+    /// Leaves it held, as a killed process does.
     #[cfg(test)]
     pub(crate) fn die(self) {
         std::mem::forget(self);
@@ -223,7 +223,7 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Whoever has taken it over keeps it.
+        // A process that has taken it over keeps it.
         let _ = self.word.compare_exchange(self.since, 0, Release, Relaxed);
     }
 }
@@ -278,7 +278,7 @@ mod tests {
         assert!(cells.lock(cell, 1_999).is_none());
         let late = cells.lock(cell, 2_000).expect("its holder is dead");
         assert!(late.is_taken_over());
-        // It was not dead, but slow: it does not open the other's lock.
+        // It was not dead, but slow: it does not release the other's lock.
         drop(held);
         assert!(cells.lock(cell, 2_001).is_none());
         drop(late);
@@ -286,7 +286,7 @@ mod tests {
         assert!(!free.is_taken_over());
     }
 
-    /// Cells change hands between threads as fast as they can; each is held by one at a time, and
+    /// Cells change owners between threads as fast as possible; each has one owner at a time, and
     /// none is lost.
     #[test]
     fn no_two_have_the_same_cell_and_none_is_lost() {
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(cells.take(), None);
     }
 
-    /// What a lock protects is changed by one at a time.
+    /// Data protected by a lock is changed by one thread at a time.
     #[test]
     fn a_lock_lets_one_in_at_a_time() {
         let cells = cells(1);

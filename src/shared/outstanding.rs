@@ -1,14 +1,14 @@
-//! How many recipients are awaited for each sender, each source and each destination, so that none
-//! of them takes the room of all others.
+//! Numbers of outstanding recipients of each sender, source and destination, so that none of them
+//! uses up the capacity of the others.
 //!
 //! ```text
 //!  slot of a keyed hash: [hash | 8 numbers, one for each of the last 8 times of 8 s]
 //! ```
 //!
-//! A recipient is counted in the time in which its message was accepted, and taken off when its
-//! request has ended, in whichever process that is. What is never taken off, since a process was
-//! killed, is gone with its time: no number can leak. A number that several processes change at
-//! once can be off by what they changed; it bounds, and is no account.
+//! A recipient is counted in the period in which its message was accepted, and subtracted when its
+//! request has ended, in any process. A count that is never subtracted, because a process was
+//! killed, expires with its period: no count can leak. A count changed by several processes at once
+//! may be off by their changes; it is a limit, not an account.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicU64;
@@ -18,36 +18,37 @@ use super::Source;
 
 const SETS: usize = 1024;
 const WAYS: usize = 8;
-/// Times that are told apart. A recipient waits for 25 s to be sent to, and for 32 s to answer.
+/// Number of periods that are distinguished. A recipient waits for up to 25 s to be sent to, and
+/// for 32 s to answer.
 const TIMES: usize = 8;
 const TIME_S: u64 = 8;
 const SLOT_WORDS: usize = 1 + TIMES;
-/// In front of the slots: when the operator was told last.
+/// Before the slots: when the operator was last told.
 const HEAD_WORDS: usize = 8;
 
-/// A number of recipients is in the lower bits of a word, its time above.
+/// The lower bits of a word count recipients, the upper bits are its period.
 const COUNT_BITS: u32 = 24;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
 
-/// The operator is told once in so many seconds.
+/// The operator is told at most once in this many seconds.
 const TELL_S: u64 = 60;
 
-/// Whose share it is.
+/// The owner of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// Of the originator.
+    /// The originator.
     Sender,
-    /// Of the address that requests come from.
+    /// The source address of requests.
     Source,
-    /// Of where recipients' addresses lead.
+    /// The destination in recipients' addresses.
     Destination,
 }
 
-/// Where requests go by their URI: its host, and its port where it has one.
+/// Destination of requests by their URI: its host, and its port if present.
 pub type Destination<'a> = (&'a str, Option<u16>);
 
-/// What the recipients of one message are counted in. Goes with each of its copies, and comes back
-/// when that has ended.
+/// Identifies where the recipients of one message are counted. Passed along with each copy, and
+/// returned when that has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Charge(u32);
 
@@ -88,18 +89,18 @@ impl Charge {
     }
 }
 
-/// The numbers. Clones are the same table, and so is the copy that a fork makes.
+/// The counts. Clones are the same table, and so is the copy that a fork makes.
 #[derive(Clone, Debug)]
 pub struct OutstandingTable {
     words: &'static [AtomicU64],
-    /// Secret, so that nobody can aim at another one's slot.
+    /// Secret, so that nobody can aim at another's slot.
     seed: u64,
     /// Seconds of a clock that all processes share and that never runs backwards.
     now_s: fn() -> u64,
 }
 
 impl OutstandingTable {
-    /// How many numbers a table is made of.
+    /// Number of words of a table.
     pub const WORDS: usize = HEAD_WORDS + SETS * WAYS * SLOT_WORDS;
 
     /// The table in `words`, which are [`WORDS`](Self::WORDS) and all 0 before the first use.
@@ -107,12 +108,13 @@ impl OutstandingTable {
         OutstandingTable { words, seed, now_s }
     }
 
-    /// Counts the recipients of a message of a sender, whom a number stands for, from a source,
-    /// where that has a share. Each comes with its limit; 0: none.
+    /// Counts the recipients of a message of a sender, identified by a number, from a source, if
+    /// that has a share. Each comes with its limit; 0: none.
     ///
     /// # Errors
-    /// Whose share is used up: others of it are awaited, and with these there would be more than
-    /// the limit. Then nothing was counted.
+    ///
+    /// The share that is used up: it has outstanding recipients, and with these there would be more
+    /// than the limit. Then nothing was counted.
     pub fn charge(
         &self,
         (sender, sender_limit): (u64, usize),
@@ -139,15 +141,15 @@ impl OutstandingTable {
         Ok(charge)
     }
 
-    /// So many recipients are no longer awaited.
+    /// This many recipients are no longer outstanding.
     pub fn release(&self, charge: Charge, recipients: usize) {
         for slot in charge.slots() {
             self.subtract(slot, charge, recipients as u64);
         }
     }
 
-    /// Counts a recipient at a destination, whose message `charge` is of. False: that has its
-    /// share.
+    /// Counts a recipient at a destination; `charge` belongs to its message. False: that has
+    /// reached its share.
     pub fn charge_destination(
         &self,
         destination: Destination<'_>,
@@ -155,7 +157,7 @@ impl OutstandingTable {
         limit: usize,
     ) -> bool {
         let now = self.time();
-        // As old as its message, so that `charge` tells when to take it off.
+        // In the period of its message, so that `charge` tells when to subtract it.
         let time = charge.time().and_then(|time| {
             (0..TIMES as u64)
                 .map(|age| now.wrapping_sub(age))
@@ -174,15 +176,15 @@ impl OutstandingTable {
         has_room
     }
 
-    /// The recipient is no longer awaited.
+    /// The recipient is no longer outstanding.
     pub fn release_destination(&self, destination: Destination<'_>, charge: Charge) {
         if let Some(slot) = self.find(self.destination(destination)) {
             self.subtract(slot, charge, 1);
         }
     }
 
-    /// Whether the operator is to be told now that a share is used up: true once a minute, in one
-    /// of the processes.
+    /// Whether to tell the operator now that a share is used up: true once a minute, in one of the
+    /// processes.
     pub fn is_time_to_tell(&self) -> bool {
         let now = (self.now_s)().saturating_add(1);
         let last = self.words[0].load(Relaxed);
@@ -193,7 +195,7 @@ impl OutstandingTable {
     }
 
     fn time(&self) -> u64 {
-        // Not 0, which is the time of words that were never used.
+        // Not 0, which is the period of unused words.
         (self.now_s)() / TIME_S + TIMES as u64
     }
 
@@ -207,7 +209,7 @@ impl OutstandingTable {
     fn destination(&self, (host, port): Destination<'_>) -> u64 {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.seed);
-        // One write for a host of the usual length: a hasher takes its time with single bytes.
+        // One write for a host of usual length: a hasher is slow on single bytes.
         let mut lower = [0; 64];
         for part in host.trim_end_matches('.').as_bytes().chunks(lower.len()) {
             let lower = &mut lower[..part.len()];
@@ -215,7 +217,7 @@ impl OutstandingTable {
             lower.make_ascii_lowercase();
             hasher.write(lower);
         }
-        // What no host name holds keeps it apart from the port, and from the keys of others.
+        // A value that no host name contains separates it from the port, and from other keys.
         hasher.write_u32(0xff00_0000 | port.map_or(0, |port| 1 << 16 | u32::from(port)));
         hasher.finish().max(1)
     }
@@ -229,8 +231,8 @@ impl OutstandingTable {
         Self::slots_of(key).find(|slot| self.words(*slot)[0].load(Relaxed) == key)
     }
 
-    /// The slot of a key: its own, one in which nobody is awaited, or else the one that the fewest
-    /// are awaited in.
+    /// The slot of a key: its own, one without outstanding recipients, or else the one with the
+    /// fewest.
     fn claim(&self, key: u64, now: u64) -> Option<usize> {
         if let Some(slot) = self.find(key) {
             return Some(slot);
@@ -270,7 +272,7 @@ impl OutstandingTable {
         let word = &self.words(slot)[1 + time as usize % TIMES];
         let less = |word: u64| {
             let left = (word & COUNT).saturating_sub(count);
-            // Another time may have taken the place.
+            // Another period may have replaced it.
             (word >> COUNT_BITS & 15 == time).then_some(word & !COUNT | left)
         };
         let _ = word.fetch_update(Relaxed, Relaxed, less);
@@ -293,7 +295,7 @@ mod tests {
         OutstandingTable::new(words.leak(), 7, || NOW.get())
     }
 
-    /// Of a sender, whose share is 100, and a source, whose share is 150.
+    /// For a sender with a share of 100, and a source with a share of 150.
     fn charge(
         table: &OutstandingTable,
         sender: u64,
@@ -320,7 +322,7 @@ mod tests {
         table.release(Charge::default(), 1);
         assert_eq!(charge(1, 100), Err(Share::Sender));
         table.release(third, 1);
-        // One message may be larger than the share, if it is alone.
+        // One message may exceed the share, if it is alone.
         assert!(charge(1, 1_000).is_ok());
         assert!(table.charge((1, 0), None, 1).is_ok(), "0 is no limit");
     }
@@ -349,7 +351,7 @@ mod tests {
         NOW.set(1_000 + 64);
         let now = charge(&table, 1, 1, 60).unwrap();
         assert!(table.charge_destination(("home.example.com", None), now, 1));
-        // What comes too late takes nothing off that it had not put there.
+        // A late release subtracts nothing that it had not added.
         table.release(lost, 100);
         assert_eq!(charge(&table, 1, 2, 41), Err(Share::Sender));
     }

@@ -1,5 +1,5 @@
-//! Which requests have been taken, so that none is fanned out twice, whatever the network repeats
-//! (RFC 3261 8.2.2.2, 17.2.2; RFC 6026): one table in memory that all processes share.
+//! The accepted requests, so that none is fanned out twice, whatever the network repeats (RFC 3261
+//! 8.2.2.2, 17.2.2; RFC 6026): one table in shared memory.
 //!
 //! ```text
 //!  bucket of a request
@@ -8,40 +8,40 @@
 //!
 //! A bucket is a ring of the last 16 requests whose keyed hash leads to it; the newest overwrites
 //! the oldest. An entry is one word: some bits of the hash, when the request was claimed, and its
-//! number in the ring, which says where its entry and its state stand. The newest entry stands in
-//! front of the ring, and whoever puts another one there has moved it to its place before. So a
-//! claim is one compare-and-swap of that one word: of two processes that claim the same request at
-//! the same time, the second one fails, looks again, and finds the first one's entry.
+//! number in the ring, which gives the place of its entry and its state. The newest entry is in
+//! front of the ring, and a process that puts another one there has first moved it to its place. So
+//! a claim is one compare-and-swap of that one word: of two processes that claim the same request
+//! at the same time, the second one fails, retries, and finds the first one's entry.
 //!
-//! The state of an entry (of which branch, answered, given back) is one word too, written after the
-//! claim by who made it. It bears the number of its entry: the state of a process that was killed,
-//! or that comes when its entry is long overwritten, is none. The key is random and the same in all
-//! processes: nobody outside can aim at a bucket.
+//! The state of an entry (its branch, answered, given back) is one word too, written after the
+//! claim by the claiming process. It has the number of its entry: the state of a process that was
+//! killed, or a late one whose entry has been overwritten, is invalid. The key is random and the
+//! same in all processes: nobody outside can aim at a bucket.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use ring::hmac;
 
-/// How long a request other than INVITE is known after it was taken, in seconds. Its sender repeats
-/// it for 64*T1 = 32 s (RFC 3261 timer F); a proxy on the way may then try another branch, which is
-/// repeated as long, and the answer itself may take 30 s.
+/// How long a request other than INVITE is remembered after it was accepted, in seconds. Its sender
+/// repeats it for 64*T1 = 32 s (RFC 3261 timer F); a proxy on the path may then try another branch,
+/// which is repeated as long, and the answer itself may take 30 s.
 pub(crate) const KEPT_S: u16 = 96;
 
-/// The same for an INVITE: it is answered within 160 s, and a proxy on the way may try another
+/// The same for an INVITE: it is answered within 160 s, and a proxy on the path may try another
 /// branch after timer C, 180 s, and repeat that for 64*T1 (RFC 3261 16.6 item 11).
 pub(crate) const INVITE_KEPT_S: u16 = 240;
 
-/// Between a claim and its state there are some nanoseconds. Who takes longer than this has been
-/// killed.
+/// Between a claim and its state there are some nanoseconds. A process that takes longer than this
+/// has been killed.
 const UNFINISHED_S: u16 = 10;
 
-/// Entries in a ring. On average four are in use when the table is as full as it may be.
+/// Entries in a ring. On average four are in use when the table is at capacity.
 const RING: usize = 16;
 const USED: usize = 4;
 const BUCKET_WORDS: usize = 1 + 2 * RING;
 
-/// A request as the table knows it. Made by [`RequestTable::name`].
+/// A request's name in the table. Made by [`RequestTable::name`].
 #[derive(Clone, Copy, Debug)]
 pub struct RequestName {
     bucket: usize,
@@ -51,32 +51,32 @@ pub struct RequestName {
     is_invite: bool,
 }
 
-/// A request that is known.
+/// A request that is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// It came by the same branch: it is repeated.
+    /// It came over the same branch: it is a repetition.
     Repeated {
         /// Whether it has its answer.
         is_answered: bool,
     },
-    /// It came by another branch (RFC 3261 8.2.2.2).
+    /// It came over another branch (RFC 3261 8.2.2.2).
     Merged,
 }
 
-/// The right to fan a request out, which only one process gets. A number that may go from process
-/// to process.
+/// The right to fan a request out, which only one process gets. A number that can be passed between
+/// processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     bucket: usize,
     entry: Entry,
 }
 
-/// A claim, and at whose cost.
+/// A claim, and its cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Claimed {
     /// The claim.
     pub claim: Claim,
-    /// Another request had to be forgotten before its time.
+    /// Another request had to be forgotten early.
     pub forgot: bool,
 }
 
@@ -121,13 +121,13 @@ impl Entry {
         self.number() as usize % RING
     }
 
-    /// An entry that another process has made a moment ago may be of the next second.
+    /// An entry that another process has just made may be of the next second.
     fn age_s(self, now_s: u16) -> u16 {
         let age = now_s.wrapping_sub((self.0 >> NUMBER_BITS) as u16);
         if age > u16::MAX - 2 { 0 } else { age }
     }
 
-    /// Whether its time is over. No request has ever stood where there is 0.
+    /// Whether it has expired. 0 means that no request was ever there.
     fn is_over(self, now_s: u16) -> bool {
         let kept_s = if self.0 & INVITE == 0 {
             KEPT_S
@@ -142,8 +142,7 @@ impl Entry {
     }
 }
 
-/// More of the request's hash (26 bits), its branch (25), what became of it (3), the entry's number
-/// (10).
+/// More of the request's hash (26 bits), its branch (25), its state (3), the entry's number (10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State(u64);
 
@@ -168,8 +167,7 @@ impl State {
     }
 }
 
-/// The requests that were taken last. Clones are the same table, and so is the copy that a fork
-/// makes.
+/// The last accepted requests. Clones are the same table, and so is the copy that a fork makes.
 #[derive(Clone, Debug)]
 pub struct RequestTable {
     words: &'static [AtomicU64],
@@ -180,7 +178,7 @@ pub struct RequestTable {
 }
 
 impl RequestTable {
-    /// How many numbers a table of so many requests (not 0) is made of.
+    /// Number of words of a table for this many requests (not 0).
     pub const fn words(requests: usize) -> usize {
         requests.div_ceil(USED) * BUCKET_WORDS
     }
@@ -198,8 +196,8 @@ impl RequestTable {
         }
     }
 
-    /// Names a request by what is the same in all that came of it upstream, and by what only its
-    /// repetitions over this branch have.
+    /// Names a request by the data that is the same in everything upstream made of it, and by the
+    /// data that only repetitions over this branch share.
     pub fn name(&self, request: &[&[u8]], branch: &[&[u8]], is_invite: bool) -> RequestName {
         let of_request = self.hash(b"request", request);
         let place = (u128::from(of_request[0]) * self.buckets as u128) >> 64;
@@ -212,13 +210,13 @@ impl RequestTable {
         }
     }
 
-    /// Whether a request has been taken.
+    /// Whether a request has been accepted.
     pub fn find(&self, name: &RequestName) -> Option<Known> {
         let bucket = self.bucket(name.bucket)?;
         self.find_in(bucket, bucket.newest(), name)
     }
 
-    /// Takes a request, if nobody has taken it.
+    /// Claims a request, if no process has claimed it.
     pub fn claim(&self, name: &RequestName) -> Result<Claimed, Known> {
         let Some(bucket) = self.bucket(name.bucket) else {
             return Ok(Claimed {
@@ -226,7 +224,7 @@ impl RequestTable {
                 forgot: false,
             });
         };
-        // Each time round another process has claimed something.
+        // Each iteration means that another process has claimed something.
         loop {
             let newest = bucket.newest();
             if let Some(known) = self.find_in(bucket, newest, name) {
@@ -257,7 +255,7 @@ impl RequestTable {
         self.mark(claim, ANSWERED);
     }
 
-    /// The request was refused after all: it may be tried again.
+    /// The request was refused after all: it may come again.
     pub fn give_back(&self, claim: Claim) {
         self.mark(claim, GIVEN_BACK);
     }
@@ -267,7 +265,7 @@ impl RequestTable {
             return;
         };
         let word = bucket.state_word(claim.entry.place());
-        // Another request may stand there by now.
+        // Another request may be there by now.
         let _ = word.fetch_update(AcqRel, Acquire, |state| {
             State(state).is_of(claim.entry).then_some(state | flag)
         });
@@ -287,7 +285,7 @@ impl RequestTable {
             }
             let state = bucket.state(entry.place());
             if !state.is_of(entry) {
-                // Claimed a moment ago, or by a process that was killed.
+                // Claimed just now, or by a process that was killed.
                 let is_under_way = entry.age_s(now_s) < UNFINISHED_S;
                 return is_under_way.then_some(Known::Repeated { is_answered: false });
             }
@@ -349,8 +347,8 @@ impl Bucket {
         State(self.state_word(place).load(Acquire))
     }
 
-    /// Moves the newest entry to its place in the ring, if nobody has. One who is late finds
-    /// another word there than it has read, or fails at the swap that follows.
+    /// Moves the newest entry to its place in the ring, if this has not been done. A late process
+    /// finds another word there than it has read, or fails at the swap that follows.
     fn settle(self, newest: Entry) {
         let word = &self.words[1 + newest.place()];
         let before = word.load(Acquire);
@@ -359,9 +357,9 @@ impl Bucket {
         }
     }
 
-    /// Writes the first state of an entry over those of the entries before it at its place, which
-    /// may change meanwhile. One who comes so late that the ring has gone round leaves what it
-    /// finds.
+    /// Writes the first state of an entry over those of earlier entries at its place, which may
+    /// change meanwhile. A process so late that the ring has wrapped around leaves the state as it
+    /// is.
     fn begin(self, entry: Entry, state: State) {
         let word = self.state_word(entry.place());
         let _ = word.fetch_update(AcqRel, Acquire, |found| {
@@ -380,7 +378,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// Shortly before the seconds of an entry begin anew.
+        /// Shortly before the seconds of an entry wrap around.
         static NOW: Cell<u64> = const { Cell::new(65_500) };
     }
 
@@ -409,7 +407,7 @@ mod tests {
         let claim = table.claim(&this).unwrap().claim;
         assert_eq!(table.claim(&this).unwrap_err(), DUE.unwrap());
         assert_eq!(table.claim(&other).unwrap_err(), Known::Merged);
-        // In another process, which has its number only.
+        // In another process, which has only its number.
         let copy = table.clone();
         copy.answered(Claim::of_words(claim.to_words()));
         assert_eq!(copy.find(&this), AGAIN);
@@ -434,7 +432,7 @@ mod tests {
         let invite = table.name(&[b"invite"], &[b"a"], true);
         let claim = table.claim(&message).unwrap().claim;
         assert!(table.claim(&invite).is_ok());
-        // 30 s till the answer, and 64*T1 from then on.
+        // 30 s until the answer, and 64*T1 from then on.
         wait(30);
         table.answered(claim);
         wait(65);
@@ -457,7 +455,7 @@ mod tests {
         assert_eq!(table.find(&this), None);
         let again = table.claim(&other).unwrap().claim;
         assert_eq!(table.find(&this), Some(Known::Merged));
-        // The first one is over and changes nothing any more.
+        // The first one has expired and no longer changes anything.
         table.give_back(claim);
         table.answered(claim);
         assert_eq!(table.find(&other), DUE);
@@ -469,7 +467,7 @@ mod tests {
     fn the_oldest_go_when_there_is_no_room_and_are_counted() {
         let table = table(1);
         let claim = |number| table.claim(&name(&table, number, "a")).unwrap();
-        // Three times round the numbers of entries, too.
+        // Three times around the numbers of entries, too.
         let all = 3 * (1 << NUMBER_BITS) + 5;
         let claims: Vec<Claimed> = (0..all).map(claim).collect();
         for (number, claimed) in claims.iter().enumerate() {
@@ -481,7 +479,7 @@ mod tests {
             let found = table.find(&name(&table, number, "a"));
             assert_eq!(found, AGAIN.filter(|_| is_kept), "{number}");
         }
-        // What is over, or was given back, is not missed.
+        // Expired or returned entries are not counted as forgotten.
         table.give_back(claims[all - RING].claim);
         assert!(!claim(all).forgot);
         assert!(claim(all + 1).forgot);
@@ -502,7 +500,7 @@ mod tests {
 
     #[test]
     fn of_claims_at_once_one_succeeds() {
-        // One bucket, so that they all meet, and requests enough to go round the ring.
+        // One bucket, so that they all meet, and enough requests to wrap the ring.
         let table = table(1);
         for round in 0..300 {
             let barrier = Barrier::new(4);
@@ -528,7 +526,7 @@ mod tests {
         }
     }
 
-    /// Not so often in a round that the ring would go round: who is forgotten holds nothing.
+    /// Not often enough per round to wrap the ring: a forgotten request holds nothing.
     #[test]
     fn nobody_shares_a_claim_that_is_given_back_and_taken_again() {
         let table = table(1);
@@ -569,13 +567,13 @@ mod tests {
         let this = name(&table, 1, "a");
         let claim = table.claim(&this).unwrap().claim;
         let bucket = table.bucket(0).unwrap();
-        // As if it had not got to the state of its entry.
+        // As if killed before writing the state of its entry.
         let state = bucket.state_word(claim.entry.place()).swap(0, AcqRel);
         assert_eq!(table.find(&this), DUE);
         assert_eq!(table.find(&name(&table, 1, "b")), DUE);
         wait(u64::from(UNFINISHED_S));
         assert_eq!(table.find(&this), None);
-        // Or had written it just after somebody else has gone all the way round.
+        // Or as if it had written it just after another process wrapped the ring.
         for number in 2..2 + RING {
             assert!(table.claim(&name(&table, number, "a")).is_ok());
         }
@@ -583,7 +581,7 @@ mod tests {
         for number in 2..2 + RING {
             assert_eq!(table.find(&name(&table, number, "a")), DUE, "{number}");
         }
-        // Or holds it, and never answers.
+        // Or it holds it, and never answers.
         assert!(table.claim(&this).is_ok());
         wait(u64::from(KEPT_S));
         assert!(table.claim(&this).is_ok());

@@ -1,19 +1,18 @@
-//! Who has sent which message: what a disposition notification about it is forwarded by (readings
-//! N37).
+//! The sender of each message, for forwarding disposition notifications (readings N37).
 //!
-//! One table in memory that all processes share, bounded, and without a lock, which a process that
-//! is killed could leave behind:
+//! One table in shared memory, bounded, and without a lock, which a killed process could leave
+//! taken:
 //!
 //! ```text
 //!  bucket of a Message-ID            ring of records
 //!  [check|number] x 8  ----------> number % records: name, proof, until, length, undelivered, URI
 //! ```
 //!
-//! Records are numbered as they come, and the newest overwrites the oldest. A Message-ID is not
-//! kept: its keyed hash says which bucket its record is found by, and names it there. Whatever is
-//! read proves itself: a record that is being overwritten, or that a process has not written to its
-//! end, does not hold the keyed hash of what is in it, and counts as none. The key is random and
-//! the same in all processes: nobody outside can aim at a bucket, nor at the name of another
+//! Records are numbered in sequence, and the newest overwrites the oldest. A Message-ID is not
+//! stored: its keyed hash determines the bucket of its record, and identifies it there. Every
+//! record authenticates itself: one that is being overwritten, or that a process has not written
+//! completely, does not contain the keyed hash of its content, and is ignored. The key is random
+//! and the same in all processes: nobody outside can aim at a bucket, nor at the name of another
 //! message.
 
 use std::sync::atomic::AtomicU64;
@@ -21,32 +20,32 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use ring::hmac;
 
-/// Longest URI of a sender that is kept. Those of subscribers have less than 100 bytes.
+/// Maximum length of a stored sender URI. Those of subscribers have less than 100 bytes.
 pub const MAX_SENDER_URI_BYTES: usize = 8 * URI_WORDS;
 
-/// Numbers in one bucket. On average one of them is in use.
+/// Entries in one bucket. On average one of them is in use.
 const BUCKET_WORDS: usize = 8;
 
 const URI_WORDS: usize = 25;
 /// Name, proof (128 bits each), until, length; the number with the undelivered recipients; URI.
 const RECORD_WORDS: usize = UNDELIVERED + 1 + URI_WORDS;
-/// Where in a record its number and its undelivered recipients stand. They change with each
-/// recipient that fails, and prove nothing.
+/// Place of a record's number and its undelivered recipients. They change with each recipient that
+/// fails, and are not authenticated.
 const UNDELIVERED: usize = 6;
-/// Bits for the recipients; above them stands the record's number.
+/// Bits for the recipients; above them is the record's number.
 const COUNT_BITS: u32 = 16;
-/// Most recipients of one message that can be counted.
+/// Maximum number of recipients of one message that can be counted.
 const MAX_COUNTED: usize = (1 << COUNT_BITS) - 1;
 
-/// In front of the buckets: the number of the newest record, in a cache line of its own.
+/// Before the buckets: the number of the newest record, in a cache line of its own.
 const HEAD_WORDS: usize = 8;
 
-/// A number in a bucket: the upper bits are some of the name's, to pass over nearly all other
-/// records without a look at them.
+/// An entry of a bucket: the upper bits are some of the name's, to skip nearly all other records
+/// without reading them.
 const NUMBER_BITS: u32 = 48;
 const NUMBER: u64 = (1 << NUMBER_BITS) - 1;
 
-/// How often a bucket that others write to at the same time is tried.
+/// How often to try a bucket that others write to at the same time.
 const TRIES: usize = 8;
 
 /// A keyed hash.
@@ -63,25 +62,25 @@ pub struct SenderTable {
     now_s: fn() -> u64,
 }
 
-/// The sender of a message whose Message-ID is yet to come.
+/// The sender of a message whose Message-ID has not arrived yet.
 #[derive(Clone, Debug)]
 pub struct SenderNote {
-    /// Where to note it.
+    /// Where to record it.
     pub senders: SenderTable,
     /// Its URI.
     pub sender: String,
-    /// For how many seconds.
+    /// Seconds to keep it.
     pub ttl_s: u64,
 }
 
 impl SenderNote {
-    /// Notes it, now that it has come.
+    /// Records it, now that the Message-ID has arrived.
     pub fn note(&self, message_id: &str) {
         self.senders.note(message_id, &self.sender, self.ttl_s);
     }
 }
 
-/// A message that has been noted.
+/// A message that has been recorded.
 #[derive(Debug)]
 pub struct Noted {
     bucket: usize,
@@ -96,13 +95,13 @@ impl Noted {
     }
 }
 
-/// What ties the end of an outgoing request to the record of its message: the lower bits of the
+/// Links the end of an outgoing request to the record of its message: the lower bits of the
 /// record's number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link(u32);
 
 impl Link {
-    /// How many bits it has.
+    /// Number of its bits.
     pub const BITS: u32 = 30;
 
     /// From its bits; 0 is the link to nothing.
@@ -110,14 +109,14 @@ impl Link {
         Link(bits & ((1 << Self::BITS) - 1))
     }
 
-    /// As a number of so many bits.
+    /// As a number of that many bits.
     pub fn bits(self) -> u32 {
         self.0
     }
 }
 
 impl SenderTable {
-    /// How many numbers a table of so many records (not 0) is made of.
+    /// Number of words of a table for this many records (not 0).
     pub const fn words(records: usize) -> usize {
         HEAD_WORDS + records * (BUCKET_WORDS + RECORD_WORDS)
     }
@@ -135,14 +134,15 @@ impl SenderTable {
         }
     }
 
-    /// Notes who has sent a message, for `ttl_s` seconds. `None`: nothing was noted. The sender of
-    /// a message that is known stays who it is: what recipients know of it, its Message-ID, does
-    /// not make one of them its sender.
+    /// Records the sender of a message for `ttl_s` seconds. `None`: nothing was recorded. The
+    /// sender of a known message never changes: knowing its Message-ID does not make a recipient
+    /// its sender.
     pub fn note(&self, message_id: &str, sender: &str, ttl_s: u64) -> Option<Noted> {
         self.note_counted(message_id, sender, ttl_s, 0)
     }
 
-    /// The same for a message to so many recipients, which [`fail`](Self::fail) is to count.
+    /// The same for a message to this many recipients, whose failures [`fail`](Self::fail) will
+    /// count.
     pub fn note_counted(
         &self,
         message_id: &str,
@@ -180,7 +180,7 @@ impl SenderTable {
             value[..bytes.len()].copy_from_slice(bytes);
             word.store(u64::from_ne_bytes(value), Relaxed);
         }
-        // More than can be counted never come down to 0.
+        // Numbers that cannot be counted never reach 0.
         let counted = if recipients > MAX_COUNTED {
             0
         } else {
@@ -197,7 +197,7 @@ impl SenderTable {
         })
     }
 
-    /// So many more recipients of a message have failed. The sender, this one time, when those are
+    /// This many more recipients of a message have failed. Returns the sender, once, when these are
     /// all.
     pub fn fail(&self, link: Link, recipients: usize) -> Option<String> {
         if link == Link::default() || recipients == 0 || self.records == 0 {
@@ -213,7 +213,7 @@ impl SenderTable {
         let fewer = |word: u64| {
             let before = word as usize & MAX_COUNTED;
             left = before.saturating_sub(recipients);
-            // Another message may have taken the place.
+            // Another message may have replaced it.
             let is_counted = before > 0 && word >> COUNT_BITS == number & NUMBER;
             is_counted.then_some(number << COUNT_BITS | left as u64)
         };
@@ -228,7 +228,7 @@ impl SenderTable {
     /// Forgets a message.
     pub fn forget(&self, noted: &Noted) {
         for word in &self.words[noted.bucket..][..BUCKET_WORDS] {
-            // Another one in its place stays.
+            // Another entry in its place remains.
             let _ = word.compare_exchange(noted.entry, 0, Relaxed, Relaxed);
         }
     }
@@ -256,7 +256,7 @@ impl SenderTable {
         })
     }
 
-    /// Name, time and sender of a record, if it is whole.
+    /// Name, time and sender of a record, if it is complete.
     fn read(&self, number: u64) -> Option<(Hash, u64, String)> {
         let record = self.record(number).iter().map(|word| word.load(Relaxed));
         let record: Vec<u64> = record.collect();
@@ -271,8 +271,8 @@ impl SenderTable {
         Some((name, *until, uri))
     }
 
-    /// Puts an entry into a bucket: in place of one whose record is gone, or else of the oldest.
-    /// False: others have been quicker too often.
+    /// Puts an entry into a bucket: replaces one whose record no longer exists, or else the oldest.
+    /// False: other processes were faster too often.
     fn enter(&self, bucket: usize, entry: u64) -> bool {
         let words = &self.words[bucket..][..BUCKET_WORDS];
         (0..TRIES).any(|_| {
@@ -291,8 +291,8 @@ impl SenderTable {
         })
     }
 
-    /// Whether the ring still has the record of an entry. Where others add records meanwhile, it
-    /// need not be true any more.
+    /// Whether the ring still has the record of an entry. If others add records meanwhile, this may
+    /// already be outdated.
     fn is_kept(&self, entry: u64, newest: u64) -> bool {
         let number = entry & NUMBER;
         number != 0 && newest.saturating_sub(number) < self.records as u64
@@ -304,7 +304,7 @@ impl SenderTable {
         &records[place * RECORD_WORDS..][..RECORD_WORDS]
     }
 
-    /// Where the bucket of a name begins.
+    /// Start of a name's bucket.
     fn bucket(&self, name: Hash) -> usize {
         let place = (u128::from(name[1]) * self.records as u128) >> 64;
         HEAD_WORDS + place as usize * BUCKET_WORDS
@@ -375,7 +375,7 @@ mod tests {
         NOW.set(1_060);
         assert_eq!(table.find("1"), None);
         assert!(table.find("2").is_some());
-        // Whose time is over may be noted anew.
+        // An expired one may be recorded again.
         assert!(table.note("1", "sip:carol@example.com", 60).is_some());
         assert_eq!(table.find("1").as_deref(), Some("sip:carol@example.com"));
         assert!(table.note("3", "sip:dave@example.com", u64::MAX).is_some());
@@ -430,7 +430,7 @@ mod tests {
                         .note(&number.to_string(), &sender(number), 60)
                         .is_some()
                 );
-                // The newest is never the one that goes.
+                // The newest is never the one removed.
                 assert_eq!(table.find(&number.to_string()), Some(sender(number)));
             }
             for number in 0..2 * records {
@@ -442,7 +442,7 @@ mod tests {
             }
             let known = (2 * records..3 * records)
                 .filter(|number| table.find(&number.to_string()) == Some(sender(*number)));
-            // A bucket holds 8 where 1 is usual: that one is too small happens to one in a million.
+            // A bucket holds 8 where 1 is usual: one in a million is too small.
             assert!(known.count() + 1 >= records, "{records}");
         }
     }
@@ -460,7 +460,7 @@ mod tests {
         assert_eq!(table.fail(link, 1), None);
         assert_eq!(table.fail(link, 2).as_deref(), Some(anne));
         assert_eq!(table.fail(link, 1), None, "once");
-        // Others are others' business, and who is not counted never fails.
+        // Other messages are not affected, and uncounted recipients never fail.
         assert_eq!(table.fail(other.link(), 1), None);
         let uncounted = table.note("3", anne, 60).unwrap();
         assert_eq!(table.fail(uncounted.link(), 1), None);
@@ -538,7 +538,7 @@ mod tests {
             let value = word.load(Relaxed);
             for bit in [0, 31, 63] {
                 word.store(value ^ 1 << bit, Relaxed);
-                // What stands behind the URI means nothing.
+                // Bytes after the URI have no meaning.
                 let is_found = table.find("1").is_some();
                 assert_eq!(is_found, value == 0, "{value:x}");
             }
@@ -557,8 +557,8 @@ mod tests {
         assert_eq!(table.find("1").as_deref(), Some("sip:anne@example.com"));
     }
 
-    /// Everybody writes and reads in a table that is far too small: what is found is always whole
-    /// and the right one.
+    /// Many threads write and read in a table that is far too small: everything found is always
+    /// complete and correct.
     #[test]
     fn many_at_once_never_find_a_wrong_sender() {
         let table = table(16);

@@ -3,12 +3,12 @@ use std::sync::atomic::{AtomicU64, fence};
 
 use rustix::process::{Pid, getpid, test_kill_process};
 
-/// A text that all processes have in common, with a number that grows with each change: whoever
-/// keeps what it has made of the text looks at the number only, which is one load from memory.
+/// A text shared by all processes, with a version that grows with each change: a process that keeps
+/// data derived from the text only checks the version, which is one load from memory.
 ///
-/// The text stands in one of two places, and the next one is written into the other. So a reader
-/// never waits, and reads again only where two changes have come while it was reading. A writer
-/// that is killed leaves the text as it was.
+/// The text is in one of two places, and the next one is written to the other. So a reader never
+/// waits, and reads again only if two changes have occurred while it was reading. A writer that is
+/// killed leaves the text unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot {
     version: &'static AtomicU64,
@@ -21,18 +21,18 @@ pub struct Snapshot {
 const HEAD: usize = 2;
 const WORD: usize = size_of::<u64>();
 
-/// The text has become longer than its place.
+/// The text has become longer than its space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
 impl Snapshot {
-    /// How many numbers `words` of [`new`](Self::new) has to have for texts of so many bytes.
+    /// Number of words that [`new`](Self::new) needs for texts of this many bytes.
     pub const fn words(bytes: usize) -> usize {
         HEAD + 2 * (1 + bytes.div_ceil(WORD))
     }
 
-    /// The text is empty at first, and its version 0. `words`: all 0, and shared by all processes.
-    /// `None`: they are too few even for that.
+    /// The text is initially empty, and its version 0. `words`: all 0, and shared by all processes.
+    /// `None`: too few even for that.
     pub fn new(words: &'static [AtomicU64]) -> Option<Self> {
         let ([version, writer], places) = words.split_first_chunk()?;
         let (first, second) = places.split_at(places.len() / 2);
@@ -44,7 +44,7 @@ impl Snapshot {
         })
     }
 
-    /// Which text it is now. Costs nothing, for each request.
+    /// The current version. Cheap enough to check for each request.
     pub fn version(&self) -> u64 {
         self.version.load(Acquire)
     }
@@ -59,7 +59,7 @@ impl Snapshot {
             let bytes = words.flat_map(|word| word.load(Relaxed).to_ne_bytes());
             let mut text: Vec<u8> = bytes.collect();
             text.truncate(len);
-            // What is written into this place belongs to a version after the next one.
+            // Data written to this place belongs to a version after the next one.
             fence(Acquire);
             if self.version.load(Relaxed) == version {
                 return (version, text);
@@ -67,7 +67,7 @@ impl Snapshot {
         }
     }
 
-    /// The right to change the text. `None`: another process has it, for a moment.
+    /// The right to change the text. `None`: another process has it, briefly.
     pub fn claim(&self) -> Option<Writing<'_>> {
         let own = Pid::as_raw(Some(getpid())) as u64;
         let claimed = self.writer.compare_exchange(0, own, Acquire, Relaxed);
@@ -77,7 +77,7 @@ impl Snapshot {
             }
             self.writer.compare_exchange(holder, own, Acquire, Relaxed)
         });
-        // Made only where it is claimed: its end gives the right back.
+        // Created only if claimed: its end releases the right.
         claimed.is_ok().then(|| Writing { snapshot: self })
     }
 
@@ -86,7 +86,7 @@ impl Snapshot {
     }
 }
 
-/// Whether the process that holds the right is there to give it back.
+/// Whether the process that holds the right still exists.
 fn is_running(process: u64) -> bool {
     let process = i32::try_from(process).ok().and_then(Pid::from_raw);
     process.is_some_and(|process| test_kill_process(process) != Err(rustix::io::Errno::SRCH))
@@ -98,9 +98,10 @@ pub struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Puts another text in the place of the one there is. Returns its version.
+    /// Replaces the text. Returns its version.
     ///
     /// # Errors
+    ///
     /// It is too long, and nothing has changed.
     pub fn publish(&self, text: &[u8]) -> Result<u64, TooLong> {
         let next = self.snapshot.version() + 1;
@@ -108,7 +109,7 @@ impl Writing<'_> {
         if text.len() > words.len() * WORD {
             return Err(TooLong);
         }
-        // A reader that sees any of this sees that the version it is reading is over.
+        // A reader that sees any of this also sees that its version is outdated.
         fence(Release);
         len.store(text.len() as u64, Relaxed);
         for (word, bytes) in words.iter().zip(text.chunks(WORD)) {

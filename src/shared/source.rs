@@ -1,12 +1,12 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whom an address counts for: an IPv4 address by itself, an IPv6 address with its /64, of which a
-/// peer has all.
+/// The source that an address counts for: an IPv4 address itself, an IPv6 address with its /64, all
+/// of which belongs to one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source(IpAddr);
 
 impl Source {
-    /// The one that an address belongs to.
+    /// The source of an address.
     pub fn of(address: IpAddr) -> Self {
         Source(match address.to_canonical() {
             IpAddr::V6(v6) => {

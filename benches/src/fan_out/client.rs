@@ -1,4 +1,4 @@
-//! The sender: one connection, one request on its way at a time.
+//! The sender: one connection, one request at a time.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cpm_testbed::{Bench, CpmMessage, ProxyConfig, Request, to};
 
-/// The service that all requests go to.
+/// The service that all requests are sent to.
 pub(super) const EXPLODER: &str = "sip:exploder@example.com";
 
 const LUA: &str = include_str!("../../kamailio/fan_out.lua");
@@ -17,16 +17,16 @@ const CORE: &str = "tcp_rd_buf_size=131072\nserver_signature=no\n";
 /// MiB; a thousand transactions take ten.
 const SHARED_MEMORY: &str = "512";
 
-/// Who manages shared memory. The default, `qm`, looks through up to a thousand empty lists for
-/// each piece: half or more of all CPU time, more or less by the chance of which pieces lie around,
-/// which drowns what is to be seen here. `fm` finds them by a bitmap.
+/// The manager of shared memory. The default, `qm`, searches up to a thousand empty lists for each
+/// piece: half or more of all CPU time, depending on which pieces happen to exist, which would hide
+/// the measured effect. `fm` finds them by a bitmap.
 pub(super) const ALLOCATOR: &str = "fm";
 
-/// Milliseconds that a transaction is kept after its end. The default of 5 s would make each sample
-/// wait as long.
+/// Milliseconds that a transaction is kept after its end. With the default of 5 s each sample would
+/// wait that long.
 const WAIT_TIMER: i64 = 100;
 
-/// Who takes part, and the configuration of the proxy that does it.
+/// A contestant, and the configuration of its proxy.
 #[derive(Debug)]
 pub(super) struct Contestant {
     pub(super) name: &'static str,
@@ -77,7 +77,7 @@ pub(super) fn all(
     .into()
 }
 
-/// The module as an operator sets it up.
+/// The module as an operator configures it.
 pub(super) fn ours(cpm: &Path) -> ProxyConfig {
     config("request_route {\n\tcpm_handle();\n}")
         .load(&cpm.display().to_string())
@@ -96,7 +96,7 @@ fn config(routes: &str) -> ProxyConfig {
         .set_number("tm", "wt_timer", WAIT_TIMER)
 }
 
-/// What cpm writes besides what tm does, as it is seen on the wire.
+/// The header lines that cpm writes in addition to tm's, as seen on the wire.
 fn outgoing_headers(message: &CpmMessage) -> String {
     let request: Request = message
         .clone()

@@ -1,6 +1,6 @@
-//! What everybody else notices of names whose name server never answers: how long a MESSAGE to an
-//! IP address waits for its 202 while two MESSAGEs with 20 such names each are under way, against
-//! the wait while there are none.
+//! The effect of names whose name server never answers on other traffic: how long a MESSAGE to an
+//! IP address waits for its 202 while two MESSAGEs with 20 such names each are in progress,
+//! compared with the wait without them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ use crate::statistics::Spread;
 const QUIET: &str = "no dead names";
 const DEAD_NAMES: &str = "40 dead names";
 
-/// Messages with dead names under way, and how many names each has.
+/// Messages with dead names in progress, and the number of names in each.
 const MESSAGES: usize = 2;
 const NAMES: usize = 20;
 
-/// Less than a dead name takes to be given up.
+/// Less than the time after which a dead name is given up.
 const WHILE: Duration = Duration::from_secs(2);
 
 /// Measures without and with dead names, `rounds` times. `cpm` is the module.
@@ -55,7 +55,7 @@ pub fn run(cpm: &Path, rounds: usize, about: &str) -> Report {
         for contestant in [QUIET, DEAD_NAMES] {
             if contestant == DEAD_NAMES {
                 for _ in 0..MESSAGES {
-                    // No name is asked for twice, so that none is known to be dead.
+                    // No name is queried twice, so that none is known to be dead.
                     asked += 1;
                     let dead = (0..NAMES).map(|n| to(&format!("sip:user@n{asked}x{n}{DEAD}")));
                     let request = cpm_message(SENDER, contestant::EXPLODER)
@@ -85,7 +85,7 @@ pub fn run(cpm: &Path, rounds: usize, about: &str) -> Report {
                 });
             }
         }
-        // They are dead for good before the next round.
+        // They are finished before the next round.
         running.wait_idle();
     }
     running.proxy.stop();

@@ -1,6 +1,6 @@
-//! What 1-to-many traffic notices of an XDMS that takes every request for a group and answers none
-//! for 10 s: the rate while all processes that look groups up are stuck, against the rate while
-//! nobody asks for a group.
+//! The effect on 1-to-many traffic of an XDMS that accepts every request for a group and answers
+//! none for 10 s: the rate while all processes that look up groups are stuck, compared with the
+//! rate without requests for groups.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::statistics::Spread;
 const IDLE: &str = "idle XDMS";
 const HANGING: &str = "hanging XDMS";
 
-/// How long the XDMS says nothing.
+/// How long the XDMS does not answer.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Longer than that, so that it is the XDMS that ends it.
+/// Longer than that, so that the XDMS ends it.
 const GROUP_TIMEOUT_MS: i64 = 20_000;
 
-/// What is stuck, and how many requests wait behind it.
+/// Number of stuck processes, and of requests waiting for them.
 const GROUP_PROCESSES: usize = 2;
 const GROUP_REQUESTS: usize = 20;
 
@@ -86,11 +86,11 @@ pub fn run(cpm: &Path, rounds: usize, messages: usize, about: &str) -> Report {
     }
 }
 
-/// Whoever sends to groups, and where these are.
+/// The sender to groups, and their XDMS.
 struct Groups<'a> {
     client: Client,
     xdms: &'a WebServer,
-    /// No group is asked for twice, so that none is known.
+    /// No group is requested twice, so that none is cached.
     asked: usize,
 }
 
@@ -124,7 +124,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Makes sure that it did hang, and ends it.
+    /// Checks that it did hang, and ends it.
     fn go_on(&mut self) {
         let waiting = self.xdms.requests().len() % GROUP_REQUESTS;
         assert_eq!(waiting, GROUP_PROCESSES, "the XDMS was asked for more");

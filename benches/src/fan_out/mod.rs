@@ -1,10 +1,10 @@
-//! One pager mode MESSAGE to many: what each contestant's Kamailio spends on an outgoing request,
+//! One pager mode MESSAGE to many: the cost of an outgoing request in each contestant's Kamailio,
 //! and how long the sender waits for its 202.
 //!
-//! Every contestant has a Kamailio of its own, with the same modules' settings and as many workers.
-//! All get the same request, all send the same payload with the same header fields to the same
-//! `Sink`, which answers 200 at once. One request is on its way at a time, and a sample ends when
-//! the last transaction is gone, so that nobody pays for another's leftovers.
+//! Every contestant has its own Kamailio, with the same settings of modules and the same number of
+//! workers. All get the same request, all send the same payload with the same header fields to the
+//! same `Sink`, which answers 200 at once. One request is in progress at a time, and a sample ends
+//! when the last transaction has ended, so that no contestant pays for another's remaining work.
 
 mod client;
 mod contestant;
@@ -33,7 +33,7 @@ pub const SIZES: [usize; 3] = [10, 100, 1_000];
 const SENDER: &str = "sip:anne@example.com";
 const TEXT: &str = "Shall we meet for lunch at noon? The place at the corner has a new cook.";
 
-/// Longest time for all transactions to end: far longer than the proxies' wait timer.
+/// Time limit for all transactions to end: far longer than the proxies' wait timer.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(25);
 
@@ -112,7 +112,7 @@ struct Stage {
     running: Vec<Running>,
 }
 
-/// What some requests took together.
+/// The total times of some requests.
 #[derive(Default)]
 struct Times {
     /// Until the 202.
@@ -134,7 +134,7 @@ impl Stage {
         self.running.push(Running::start(bench, contestant));
     }
 
-    /// Makes sure that all send the same thing, and warms them up.
+    /// Checks that all send the same, and warms them up.
     fn compare(&mut self) {
         let mut first: Option<Outgoing> = None;
         for running in &mut self.running {
@@ -235,7 +235,7 @@ impl Running {
         times
     }
 
-    /// Whether copies of ours that left past tm have not ended.
+    /// Whether copies of ours that were sent without tm are still outstanding.
     fn is_in_the_lane(&self) -> bool {
         const OUTSTANDING: &str = "cpm.express_outstanding";
         self.name.starts_with("cpm")
@@ -259,7 +259,7 @@ impl Running {
     }
 }
 
-/// What is compared of an outgoing request.
+/// The compared data of an outgoing request.
 struct Outgoing {
     names: BTreeSet<String>,
     body: Vec<u8>,

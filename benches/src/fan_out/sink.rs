@@ -1,4 +1,5 @@
-//! All recipients: a UDP socket that answers 200 to everything at once, and knows who got how many.
+//! All recipients: a UDP socket that answers 200 to everything at once, and counts the requests of
+//! each recipient.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -29,13 +30,13 @@ struct Shared {
     complete: Condvar,
 }
 
-/// What has come for one request.
+/// The requests received for one message.
 #[derive(Debug, Default)]
 struct Count {
-    /// How many requests each recipient has got.
+    /// Number of requests received by each recipient.
     received: Vec<u32>,
     reached: usize,
-    /// Requests to somebody who was not listed.
+    /// Requests to recipients that were not listed.
     strays: usize,
     last: Vec<u8>,
 }
@@ -54,7 +55,7 @@ impl Sink {
         Ok(Self { address, shared })
     }
 
-    /// The address of the recipient at this place.
+    /// The address of the recipient with this number.
     pub(super) fn uri(&self, place: usize) -> String {
         format!("sip:u{place:04}@{}", self.address)
     }
@@ -67,10 +68,11 @@ impl Sink {
         count.reached = 0;
     }
 
-    /// Waits until each recipient has its request; returns how many came more than once.
+    /// Waits until each recipient has its request; returns how many arrived more than once.
     ///
     /// # Panics
-    /// When somebody never gets it, or when somebody got one who was not listed.
+    ///
+    /// If a recipient never gets it, or an unlisted one does.
     pub(super) fn wait(&self) -> usize {
         let deadline = Instant::now() + PATIENCE;
         let mut count = self.shared.lock();

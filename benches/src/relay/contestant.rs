@@ -1,5 +1,5 @@
-//! Who is measured: cpm's relay, the least that any program has to do that copies a message, and
-//! the least that any relay of MSRP has to do.
+//! The contestants: cpm's relay, the minimum of any program that copies a message, and the minimum
+//! of any MSRP relay.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -29,11 +29,11 @@ const RELAY: &[&str] = &["cpm-relay", "cpm-spool", "cpm-resolver"];
 /// The thread of [`bare_msrp`].
 const BARE_MSRP: &[&str] = &["bare-msrp"];
 
-/// What the sender of [`bare_msrp`] is answered.
+/// The answer to the sender of [`bare_msrp`].
 const RESPONSE: &[u8] = b"MSRP d93kswow 200 OK\r\nTo-Path: msrp://c:9/d;tcp\r\n\
     From-Path: msrp://a:9/b;tcp\r\n-------d93kswow$\r\n";
 
-/// What one message took.
+/// The cost of one message.
 pub(super) struct Taken {
     /// CPU time of the contestant.
     pub(super) cpu: Duration,
@@ -48,16 +48,16 @@ fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
     (near, accept(listener))
 }
 
-/// Takes a connection, which leaves no TIME-WAIT when it is closed: all those of a run would use up
-/// the ports.
+/// Accepts a connection that leaves no TIME-WAIT when it is closed: those of a run would use up the
+/// ports.
 fn accept(listener: &TcpListener) -> TcpStream {
     let (stream, _) = listener.accept().expect("a connection");
     set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
     stream
 }
 
-/// Reads a block, writes it to each socket, and so on. No head is read, nobody answers, and a slow
-/// recipient holds up all.
+/// Reads a block, writes it to each socket, and so on. No head is parsed, nothing is answered, and
+/// a slow recipient delays all.
 pub(super) fn bare(stream: &[u8], recipients: usize) -> Taken {
     let listener = TcpListener::bind((HOST, 0)).expect("a free port");
     let (mut sender, mut source) = pair(&listener);
@@ -88,9 +88,9 @@ pub(super) fn bare(stream: &[u8], recipients: usize) -> Taken {
     Taken { cpu, elapsed }
 }
 
-/// The same, and what RFC 4975 wants of a relay on the wire: the sender's chunk is answered (§7.2),
-/// and the response of each recipient is read. It starts from rest and is measured as cpm's relay
-/// is: caches are cold, and a thread has to be woken.
+/// The same, and what RFC 4975 requires of a relay on the wire: the sender's chunk is answered
+/// (§7.2), and the response of each recipient is read. It starts from rest and is measured like
+/// cpm's relay: caches are cold, and a thread must be woken.
 pub(super) fn bare_msrp(stream: &[u8], recipients: usize) -> Taken {
     let listener = TcpListener::bind((HOST, 0)).expect("a free port");
     let (mut sender, mut source) = pair(&listener);
@@ -157,7 +157,7 @@ pub(super) struct Cpm {
     pub(super) stalled: usize,
 }
 
-/// A session that is set up: the originator's connection is there, and those of all recipients.
+/// A session that is set up: the originator is connected, and so are all recipients.
 pub(super) struct SetUp {
     pub(super) session: SessionId,
     sender: TcpStream,
@@ -246,12 +246,12 @@ impl Cpm {
         }
     }
 
-    /// Sends a message through a session, to the end of it.
+    /// Sends a message through a session, until it ends.
     pub(super) fn deliver(&mut self, set_up: SetUp, content: &[u8]) -> Taken {
         self.deliver_watched(set_up, content, |_| {})
     }
 
-    /// The same, and somebody may look at the relay meanwhile.
+    /// The same, while the caller may observe the relay.
     pub(super) fn deliver_watched(
         &mut self,
         set_up: SetUp,
@@ -367,7 +367,7 @@ fn cpu_of(threads: &[&str]) -> Duration {
     tasks.filter_map(of_task).sum()
 }
 
-/// Waits until these threads do nothing.
+/// Waits until these threads are idle.
 fn wait_idle(threads: &[&str]) {
     let mut before = cpu_of(threads);
     loop {

@@ -1,14 +1,14 @@
-//! One MSRP message to many recipients: what cpm's relay spends on a delivered MiB, against a bare
-//! program that reads once and writes the same bytes to each socket, which is the least that has to
-//! be done; against the same program that also answers the sender and reads a response of each
-//! recipient, which is the least that MSRP permits; and against Kamailio's `msrp` module, a relay
-//! from one to one, to which the sender has to send the message once for each recipient.
+//! One MSRP message to many recipients: the cost of a delivered MiB in cpm's relay, compared with a
+//! bare program that reads once and writes the same bytes to each socket, which is the minimum;
+//! with the same program that also answers the sender and reads a response of each recipient, which
+//! is the minimum that MSRP permits; and with Kamailio's `msrp` module, a relay from one to one, to
+//! which the sender must send the message once for each recipient.
 //!
-//! All sessions are set up before the clock starts. The relay parses, answers the sender, writes a
-//! head of its own to each recipient, reads a response of each, and tells its main thread; the bare
-//! loop does nothing of that. It has also just been started when its message comes, whereas the
+//! All sessions are set up before the clock starts. The relay parses, answers the sender, writes
+//! its own head to each recipient, reads a response of each, and reports to its main thread; the
+//! bare loop does none of that. It has also just been started when its message arrives, whereas the
 //! relay and the bare MSRP loop are at rest before each message: their caches are cold, which is a
-//! good part of what a short message to one recipient takes. What the peers spend is not counted.
+//! good part of the cost of a short message to one recipient. The cost of the peers is not counted.
 
 mod contestant;
 mod one_to_one;

@@ -1,4 +1,4 @@
-//! Receiving messages: registers, answers MESSAGE and INVITE, takes what comes over MSRP.
+//! Receiving messages: registers, answers MESSAGE and INVITE, receives content over MSRP.
 
 mod msrp;
 mod msrp_connection;
@@ -32,139 +32,140 @@ use super::{ALLOW, OwnAddresses, SipTransport, Way};
 use msrp_connection::MsrpConnection;
 use session::{Session, echoed};
 
-/// Most sessions at once; the next INVITE is answered 486. With the size limit of one message this
-/// bounds the memory.
+/// Maximum number of sessions; a further INVITE is answered 486. Together with the size limit of
+/// one message this bounds the memory.
 pub const MAX_SESSIONS: usize = 16;
-/// Responses that are kept to answer requests that come once more.
+/// Number of responses kept to answer retransmitted requests.
 const MAX_KEPT_RESPONSES: usize = 64;
-/// How long an end of ours may take to sign off before it just leaves.
+/// How long signing off may take before the program just ends.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Connections that we open ourselves have their numbers from here on, those of the caller below.
+/// Connections that we open are numbered from here on, those of the caller below.
 const FIRST_OWN_CONNECTION: u64 = 1 << 63;
 
-/// What a receiver has to know of its surroundings.
+/// Configuration of a receiver.
 #[derive(Debug, Clone)]
 pub struct ReceiverConfig {
     /// The user's address.
     pub address: String,
-    /// Where SIP comes in.
+    /// The address that receives SIP.
     pub local: OwnAddresses,
-    /// For when the registrar asks.
+    /// For challenges of the registrar.
     pub credentials: Option<Credentials>,
-    /// Where to register; `None`: only listen.
+    /// Where to register; `None`: listen only.
     pub registration: Option<RegistrationConfig>,
-    /// Where requests of ours go: the ways to the outbound proxy, or to the registrar, best first.
-    /// Without any, notifications go back where the message came from, and nothing is registered.
+    /// Destination of our requests: the routes to the outbound proxy, or to the registrar, best
+    /// first. Without any, notifications go back to the source of the message, and nothing is
+    /// registered.
     pub outbound: Vec<Way>,
-    /// Who we are, as a trusted element asserts it in notifications (P-Asserted-Identity). A user
-    /// agent has no business to; it is there to try a server that trusts this machine.
+    /// Our identity in notifications, as asserted by a trusted element (P-Asserted-Identity). A
+    /// user agent normally must not do this; it is for testing a server that trusts this machine.
     pub asserted: Option<String>,
-    /// Where MSRP comes in: what the answer says.
+    /// The address that receives MSRP, for the answer.
     pub msrp: SocketAddr,
-    /// What carries MSRP.
+    /// The transport of MSRP.
     pub msrp_transport: Transport,
     /// The fingerprint of our certificate, if we have one.
     pub fingerprint: Option<Fingerprint>,
-    /// Largest message in bytes.
+    /// Maximum length of a message in bytes.
     pub max_size: u64,
-    /// Refuses every message with this code, to play an unwilling recipient.
+    /// Refuses every message with this code, to act as a recipient that rejects messages.
     pub reject: Option<StatusCode>,
     /// Release in User-Agent and Server.
     pub oma_release: String,
 }
 
-/// A message that has come, whole.
+/// A completely received message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// The message as an object of the message store.
     pub object: StoredMessage,
-    /// How its request came.
+    /// The source of its request.
     pub came: Way,
     /// Whether it came over MSRP.
     pub is_large: bool,
-    /// The list of those who also got it, if the sender shows one: URIs with their role (`to`,
+    /// The list of the other recipients, if the sender shows one: URIs with their role (`to`,
     /// `cc`).
     pub history: Vec<(String, String)>,
 }
 
-/// What the user may want to know.
+/// An event for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiverEvent {
     /// Registered.
     Registered {
-        /// For so long.
+        /// The lifetime.
         seconds: u32,
-        /// The Service-Route for requests of ours.
+        /// The Service-Route for our requests.
         routes: Vec<String>,
     },
-    /// Not registered, though all servers have been asked.
+    /// Not registered, although all servers have been tried.
     NotRegistered {
-        /// What the last one said.
+        /// The failure of the last one.
         failure: Failure,
-        /// When it is tried again. `None`: it is given up, as it has never succeeded.
+        /// Time until the next attempt. `None`: given up, since it has never succeeded.
         again: Option<Duration>,
     },
     /// A large message is announced.
     Announced {
         /// The session's number.
         session: u64,
-        /// Who sends it.
+        /// The sender.
         from: String,
-        /// Its size, if the sender says.
+        /// Its size, if announced.
         bytes: Option<u64>,
     },
-    /// A part of a large message has come.
+    /// Part of a large message has arrived.
     Progress {
         /// The session's number.
         session: u64,
-        /// What there is of it now.
+        /// Bytes received so far.
         bytes: u64,
     },
-    /// A message has come.
+    /// A message has arrived.
     Message {
         /// The session's number if it came over MSRP.
         session: Option<u64>,
         /// The message.
         received: Box<Received>,
     },
-    /// We are told what has become of a message of ours.
+    /// A notification about a message of ours.
     Notification(Box<Notification>),
-    /// A notification of ours has been answered.
+    /// One of our notifications has been answered.
     Notified {
         /// Its Request-URI.
         to: String,
-        /// What it tells.
+        /// Its disposition.
         disposition: Disposition,
         /// The code of the 2xx.
         result: Result<u16, Failure>,
     },
-    /// A large message will not come.
+    /// A large message will not arrive.
     Failed {
         /// The session's number.
         session: u64,
-        /// Why.
+        /// The reason.
         words: String,
     },
-    /// A message was refused, as [`ReceiverConfig::reject`] or a limit says.
+    /// A message was refused, because of [`ReceiverConfig::reject`] or a limit.
     Refused(StatusCode),
-    /// After [`Receiver::stop`]: nothing more comes.
+    /// After [`Receiver::stop`]: no more events.
     Stopped,
 }
 
-/// What is to be done outside.
+/// An action for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiverOutput {
-    /// These bytes are to be sent.
+    /// Send these bytes.
     Sip(Way, Bytes),
-    /// A connection of this number is to be opened.
+    /// Open a connection with this number.
     ConnectMsrp(ConnectionId, MsrpTarget),
-    /// A connection is to be closed, once what waits is written.
+    /// Close a connection, once its pending output is written.
     CloseMsrp(ConnectionId),
-    /// For the user.
+    /// An event for the user.
     Event(ReceiverEvent),
 }
 
-/// A notification that is on its way.
+/// A notification in progress.
 #[derive(Debug)]
 struct Notifying {
     number: u64,
@@ -176,10 +177,10 @@ struct Notifying {
 enum Purpose {
     Register,
     Unregister,
-    /// BYE or UPDATE in the session of this number.
+    /// BYE or UPDATE in the session with this number.
     Bye(u64),
     Refresh(u64),
-    /// The notification of this number.
+    /// The notification with this number.
     Notify(u64),
 }
 
@@ -190,7 +191,7 @@ pub struct Receiver {
     random: Random,
     uac: Uac<Purpose>,
     registration: Option<Registration>,
-    /// Which of the outbound ways is in use.
+    /// The outbound route in use.
     server: usize,
     tag: String,
     sessions: Vec<Session>,
@@ -198,12 +199,12 @@ pub struct Receiver {
     next_connection: u64,
     next_notification: u64,
     notifying: Vec<Notifying>,
-    /// Service-Route, for requests of ours.
+    /// Service-Route, for our requests.
     routes: Vec<String>,
     connections: Vec<MsrpConnection>,
     /// By branch and method.
     kept: VecDeque<(String, Bytes)>,
-    /// Since when we sign off, and until when at most.
+    /// Deadline for signing off.
     stopping: Option<Instant>,
     stopped: bool,
     is_leaving: bool,
@@ -237,7 +238,7 @@ impl Receiver {
         }
     }
 
-    /// Registers, if that is configured.
+    /// Registers, if configured.
     pub fn start(&mut self, now: Instant) {
         let config = self.config.registration.clone();
         let Some(config) = config.filter(|_| self.outbound().is_some()) else {
@@ -253,21 +254,21 @@ impl Receiver {
         self.register(now);
     }
 
-    /// The way of requests of ours, if they have one of their own.
+    /// The route of our requests, if they have their own.
     fn outbound(&self) -> Option<Way> {
         let ways = &self.config.outbound;
         ways.get(self.server % ways.len().max(1)).copied()
     }
 
-    /// The way to the registrar, if there is one: over a connection, requests may come back on it
-    /// (RFC 5626 §5.3).
+    /// The route to the registrar, if there is one: requests may arrive over its connection (RFC
+    /// 5626 §5.3).
     pub fn registrar(&self) -> Option<Way> {
         self.outbound().filter(|_| self.registration.is_some())
     }
 
-    /// There is no way to this peer any more, for this reason. What waits for its answer is sent
-    /// once more or has failed; if it was the registrar, the way is gone by which requests may have
-    /// come, and it is registered anew.
+    /// The connection to this peer is lost, for this reason. Requests waiting for an answer are
+    /// sent again or have failed; if it was the registrar, requests may have arrived over that
+    /// connection, so the user is registered again.
     pub fn handle_way_lost(&mut self, now: Instant, way: Way, words: &str) {
         for event in self.uac.handle_way_lost(way) {
             if let UacEvent::Lost(purpose) = event {
@@ -301,8 +302,8 @@ impl Receiver {
         }
     }
 
-    /// The registrar has not taken us. Where it was not there, the next one is asked (RFC 3263
-    /// §4.3); once all were, it is tried again later, unless it never succeeded.
+    /// The registrar has refused. If it was unreachable, the next one is tried (RFC 3263 §4.3);
+    /// after all of them, registration is retried later, unless it never succeeded.
     fn handle_not_registered(&mut self, now: Instant, failure: Failure) {
         let is_staying = self.stopping.is_none();
         let Some(registration) = self.registration.as_mut().filter(|_| is_staying) else {
@@ -326,8 +327,8 @@ impl Receiver {
         self.event(ReceiverEvent::NotRegistered { failure, again });
     }
 
-    /// Signs off: ends the sessions and takes the registration back. [`ReceiverEvent::Stopped`]
-    /// tells when it is done.
+    /// Signs off: ends the sessions and removes the registration. [`ReceiverEvent::Stopped`]
+    /// reports completion.
     pub fn stop(&mut self, now: Instant) {
         if self.stopping.is_some() {
             return;
@@ -345,7 +346,7 @@ impl Receiver {
         }
     }
 
-    /// Takes no more sessions, and stops once the running ones are over.
+    /// Accepts no more sessions, and stops once the running ones have ended.
     pub fn stop_when_idle(&mut self, now: Instant) {
         self.is_leaving = true;
         self.leave_when_idle(now);
@@ -357,7 +358,7 @@ impl Receiver {
         }
     }
 
-    /// Signed off; what is still being told is waited for, as long as a farewell may take.
+    /// Signed off; waits for pending notifications, within the time limit for signing off.
     fn finish_when_done(&mut self) {
         if self.notifying.is_empty() && !self.is_unregistering {
             self.finish();
@@ -376,7 +377,7 @@ impl Receiver {
         }
     }
 
-    /// A SIP message has come.
+    /// A SIP message has arrived.
     pub fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
         let Some(method) = message.method().map(str::to_owned) else {
             if let Some(event) = self.uac.handle_response(now, message) {
@@ -400,7 +401,7 @@ impl Receiver {
             "INVITE" => self.handle_invite(now, message, way),
             "BYE" => self.handle_bye(now, &message, way),
             "UPDATE" => self.handle_update(now, &message, way),
-            // All our answers are final at once, so there is nothing left to be taken back.
+            // All our answers are final at once, so there is nothing to cancel.
             "CANCEL" => {
                 let branch = branch_of(&message).unwrap_or_default();
                 let invite = format!("{branch} INVITE");
@@ -425,14 +426,14 @@ impl Receiver {
     fn handle_message(&mut self, request: &Message, way: Way) {
         let content = cpim_of(request);
         let notification = content.as_ref().and_then(|(cpim, _)| notification_of(cpim));
-        // A notification is no message, which the user may not want.
+        // A notification is not a message that the user may reject.
         let reject = self.config.reject.filter(|_| notification.is_none());
         if self.refuses(request, way, reject) {
             return;
         }
         let object = match &content {
             Some((cpim, _)) => StoredMessage::of_received(request, cpim),
-            // No CPM client has sent it, and its words are as good.
+            // Not from a CPM client, but accepted.
             None => match text_of(request) {
                 Some((kind, text)) => StoredMessage::of_plain(request, &kind, &text),
                 None => {
@@ -457,7 +458,7 @@ impl Receiver {
         });
     }
 
-    /// Whether a new message is refused before its content is looked at; `reject`: with this code.
+    /// Whether a new message is refused before its content is read; `reject`: with this code.
     fn refuses(&mut self, request: &Message, way: Way, reject: Option<StatusCode>) -> bool {
         let required = texts(request, HeaderName::Require);
         let known = ["timer", "recipient-list-message", "recipient-list-invite"];
@@ -515,7 +516,7 @@ impl Receiver {
         }
     }
 
-    /// A request of ours has got no final response.
+    /// A request of ours got no final response.
     fn handle_failure(&mut self, now: Instant, purpose: Purpose, failure: Failure) {
         match purpose {
             Purpose::Register => self.handle_not_registered(now, failure),
@@ -624,7 +625,7 @@ impl Receiver {
         }
     }
 
-    /// What is to be done next.
+    /// The next action.
     pub fn poll_output(&mut self) -> Option<ReceiverOutput> {
         if let Some((way, bytes)) = self.uac.poll_output() {
             return Some(ReceiverOutput::Sip(way, bytes));
@@ -680,7 +681,7 @@ impl Receiver {
     }
 }
 
-/// Where the receiver is reached.
+/// The receiver's Contact.
 fn contact(config: &ReceiverConfig, transport: SipTransport) -> String {
     let parameter = match transport {
         SipTransport::Udp => "",
@@ -697,7 +698,7 @@ fn contact(config: &ReceiverConfig, transport: SipTransport) -> String {
     )
 }
 
-/// What a body may have in it, and how it may be written.
+/// Accepted content types and encodings.
 fn accepted() -> Vec<(&'static str, String)> {
     let types = "message/cpim, text/plain, application/sdp, application/resource-lists+xml, multipart/mixed";
     vec![

@@ -1,4 +1,4 @@
-//! What comes over MSRP, and to which session it belongs.
+//! MSRP input, and the session it belongs to.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ impl Receiver {
         self.connections.push(MsrpConnection::new(connection));
     }
 
-    /// A connection that was asked for is open.
+    /// A requested connection is open.
     pub fn handle_msrp_connected(&mut self, now: Instant, connection: ConnectionId) {
         self.connections.push(MsrpConnection::new(connection));
         let mut sessions = self.sessions.iter_mut();
@@ -26,7 +26,7 @@ impl Receiver {
         }
     }
 
-    /// Bytes have come over a connection.
+    /// Bytes have arrived over a connection.
     pub fn handle_msrp_bytes(
         &mut self,
         now: Instant,
@@ -63,7 +63,7 @@ impl Receiver {
         }
     }
 
-    /// A connection is gone, or could not be opened.
+    /// A connection was lost, or could not be opened.
     pub fn handle_msrp_closed(&mut self, _now: Instant, connection: ConnectionId) {
         self.connections.retain(|one| one.id != connection);
         for session in &mut self.sessions {
@@ -73,8 +73,7 @@ impl Receiver {
         }
     }
 
-    /// Whether nothing should be read from this connection for now, as its peer does not read
-    /// either.
+    /// Whether not to read from this connection for now, because its peer does not read either.
     pub fn is_congested(&self, connection: ConnectionId) -> bool {
         let mut bound = self
             .sessions
@@ -85,7 +84,7 @@ impl Receiver {
             || connections.any(MsrpConnection::is_congested)
     }
 
-    /// The next bytes for a connection, to be asked for while it has room.
+    /// The next bytes for a connection; call it while the connection has space.
     pub fn poll_msrp(&mut self, connection: ConnectionId) -> Option<Bytes> {
         let own = self
             .connections

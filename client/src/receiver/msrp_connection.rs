@@ -1,4 +1,4 @@
-//! MSRP connections of a receiver: which session the requests of a connection are for.
+//! MSRP connections of a receiver: finding the session of a request.
 
 use std::collections::VecDeque;
 
@@ -13,9 +13,9 @@ use cpm_wire::msrp_session::ConnectionId;
 pub(super) struct MsrpConnection {
     pub(super) id: ConnectionId,
     parser: Parser,
-    /// Where the events of the current request go; `None`: it has been answered.
+    /// Destination of the events of the current request; `None`: it has been answered.
     target: Option<MsrpUri>,
-    /// Responses of ours where no session is to answer.
+    /// Our responses to requests without a session.
     frames: VecDeque<Bytes>,
 }
 
@@ -29,8 +29,8 @@ impl MsrpConnection {
         }
     }
 
-    /// The next event, and the session it is for. `find` says whether there is such a session, and
-    /// binds it to this connection. What is for nobody is answered here.
+    /// The next event, and its session. `find` tells whether there is such a session, and binds it
+    /// to this connection. A request for no session is answered here.
     pub(super) fn poll_event(
         &mut self,
         input: &mut BytesMut,
@@ -79,7 +79,7 @@ impl MsrpConnection {
         }
     }
 
-    /// Keeps the last words of a session that is over.
+    /// Keeps the last output of a session that has ended.
     pub(super) fn push_frame(&mut self, frame: Bytes) {
         self.frames.push_back(frame);
     }

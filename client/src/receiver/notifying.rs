@@ -1,4 +1,4 @@
-//! Telling senders what has become of their messages.
+//! Sending disposition notifications.
 
 use std::time::{Instant, SystemTime};
 
@@ -10,14 +10,14 @@ use crate::outcome::Failure;
 use crate::request::OutRequest;
 use crate::{Way, user_agent};
 
-/// Most notifications that wait for their answers; beyond it none are sent.
+/// Maximum number of notifications waiting for their answers; beyond it none are sent.
 const MAX_NOTIFYING: usize = 256;
 
 impl Receiver {
-    /// Tells the sender of a message what has become of it, if it was asked for (RFC 5438
-    /// §7.2.1). How that went comes as [`ReceiverEvent::Notified`]. It goes to
-    /// [`ReceiverConfig::outbound`](super::ReceiverConfig::outbound), else back where the message
-    /// came from.
+    /// Notifies the sender of a message of its disposition, if requested (RFC 5438 §7.2.1). The
+    /// result is reported as [`ReceiverEvent::Notified`]. It goes to
+    /// [`ReceiverConfig::outbound`](super::ReceiverConfig::outbound), else back to the source of
+    /// the message.
     pub fn notify(
         &mut self,
         now: Instant,
@@ -62,7 +62,7 @@ impl Receiver {
         self.uac.send(now, way, Purpose::Notify(number), request);
     }
 
-    /// Takes what has become of one: the code of its 2xx.
+    /// The result of one: the code of its 2xx.
     pub(super) fn handle_notified(&mut self, number: u64, result: Result<u16, Failure>) {
         let mut notifying = self.notifying.iter();
         let Some(index) = notifying.position(|one| one.number == number) else {

@@ -27,7 +27,7 @@ pub(super) struct Session {
     pub(super) is_complete: bool,
     pub(super) timer: Option<SessionTimer>,
     pub(super) answer: Bytes,
-    /// The 200 is sent again until its ACK comes.
+    /// The 200 is retransmitted until its ACK arrives.
     pub(super) unacknowledged: Option<Unacknowledged>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Unacknowledged {
     pub(super) until: Instant,
 }
 
-/// The identifiers of the message, which its answer repeats as a Controlling Function's does.
+/// The identifiers of the message, which its answer repeats like a Controlling Function's.
 pub(super) fn echoed(request: &Message) -> Vec<(&'static str, String)> {
     [
         ("Conversation-ID", HeaderName::ConversationId),
@@ -53,8 +53,7 @@ pub(super) fn echoed(request: &Message) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// The session timer that our 200 agrees to: what the request asks for; without refresher the peer
-/// refreshes.
+/// The session timer accepted by our 200: as requested; without refresher the peer refreshes.
 pub(super) fn agreed_timer(
     now: Instant,
     dialog: &Dialog,

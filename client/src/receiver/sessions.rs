@@ -36,8 +36,8 @@ impl Receiver {
         let media = offer
             .as_ref()
             .and_then(|offer| MsrpMedia::of(offer, &[self.config.msrp_transport]).ok());
-        // No message is offered (RFC 3264 §6.1), or one that would be sent past a middlebox (RFC
-        // 6714 §4.3).
+        // No message is offered (RFC 3264 §6.1), or one that would bypass a middlebox (RFC 6714
+        // §4.3).
         let media = media.filter(|media| media.direction.sends() && !media.lacks_cema());
         let (Some(offer), Some(media)) = (&offer, media) else {
             return self.refuse(&request, way, StatusCode::NOT_ACCEPTABLE_HERE, Vec::new());
@@ -128,7 +128,7 @@ impl Receiver {
             let id = ConnectionId(self.next_connection);
             self.next_connection += 1;
             if let Some(session) = self.sessions.last_mut() {
-                // New: bound to nothing yet.
+                // New: not bound yet.
                 let _ = session.endpoint.bind(id);
             }
             self.output
@@ -199,7 +199,7 @@ impl Receiver {
         }
     }
 
-    /// The session that a request inside of a dialog is for.
+    /// The session that a request inside a dialog is for.
     fn session_of(&mut self, request: &Message) -> Result<usize, NotAcceptable> {
         for (index, session) in self.sessions.iter_mut().enumerate() {
             match session.dialog.accept(request) {
@@ -226,7 +226,7 @@ impl Receiver {
         self.drop_session(now, number, &words);
     }
 
-    /// UPDATE, or an INVITE inside of a dialog: a session refresh.
+    /// UPDATE, or an INVITE inside a dialog: a session refresh.
     pub(super) fn handle_update(&mut self, now: Instant, request: &Message, way: Way) {
         let index = match self.session_of(request) {
             Ok(index) => index,
@@ -244,7 +244,7 @@ impl Receiver {
                 until,
             });
         }
-        // The session stays as it is.
+        // The session stays unchanged.
         let body = (is_invite || !request.body().is_empty()).then(|| session.answer.clone());
         let timer = session.timer;
         let headers = self.session_headers(way, request, timer.as_ref());
@@ -267,7 +267,7 @@ impl Receiver {
             return;
         };
         let mut session = self.sessions.remove(index);
-        // The last response of ours still has to get out.
+        // Our last response must still be sent.
         if let Some(connection) = session.endpoint.connection() {
             while let Some(frame) = session.endpoint.poll_frame() {
                 let mut connections = self.connections.iter_mut();
@@ -286,8 +286,8 @@ impl Receiver {
         self.leave_when_idle(now);
     }
 
-    /// Keeps a session (RFC 4028 §10), by UPDATE where the peer knows it, else with the answer as
-    /// it was.
+    /// Refreshes a session (RFC 4028 §10), by UPDATE if the peer supports it, else with the
+    /// unchanged answer.
     pub(super) fn refresh(&mut self, now: Instant, number: u64, method: RefreshMethod) {
         let mut sessions = self.sessions.iter_mut();
         let Some(session) = sessions.find(|one| one.number == number) else {

@@ -25,73 +25,74 @@ use super::uac::{Uac, UacEvent};
 pub use msrp_sender::STALL_TIMEOUT;
 use msrp_sender::{MsrpEvent, MsrpSender};
 
-/// How long opening the MSRP connection may take.
+/// Time limit for opening the MSRP connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an INVITE may ring before it is taken back.
+/// How long an INVITE may ring before it is cancelled.
 const INVITE_TIMEOUT: Duration = Duration::from_secs(180);
-/// Most forks of an INVITE whose 2xx are remembered, to be acknowledged again.
+/// Maximum number of forks of an INVITE whose 2xx are remembered, to be acknowledged again.
 pub const MAX_FORKS: usize = 8;
 
-/// What a sender has to know of its surroundings.
+/// Configuration of a sender.
 #[derive(Debug, Clone)]
 pub struct SenderConfig {
-    /// Where all requests go: the outbound proxy.
+    /// The route of all requests: the outbound proxy.
     pub way: Way,
-    /// Our own end of it, for Via and Contact.
+    /// Our own address, for Via and Contact.
     pub local: SocketAddr,
-    /// For when the server asks.
+    /// For challenges of the server.
     pub credentials: Option<Credentials>,
-    /// Where we could be reached over MSRP: what the offer says.
+    /// Our MSRP address, for the offer.
     pub msrp: SocketAddr,
-    /// What carries MSRP.
+    /// The transport of MSRP.
     pub msrp_transport: Transport,
     /// The fingerprint of our certificate, if we have one.
     pub fingerprint: Option<Fingerprint>,
-    /// Largest chunk in bytes; 0: the whole message in one.
+    /// Maximum length of a chunk in bytes; 0: the whole message in one.
     pub chunk_bytes: usize,
-    /// Whether another server could be asked if this one is silent: see [`Sender::elsewhere`].
+    /// Whether another server could be tried if this one does not answer: see
+    /// [`Sender::elsewhere`].
     pub has_next: bool,
 }
 
-/// Where the MSRP connection goes.
+/// The destination of the MSRP connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MsrpTarget {
     /// Host name or IP address.
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Whether TLS is spoken.
+    /// Whether to use TLS.
     pub secure: bool,
-    /// What the certificate of the other end has to be; `None`: whatever an authority vouches for.
+    /// Required fingerprint of the peer's certificate; `None`: an authority must vouch for it.
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// What is to be done outside.
+/// An action for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SenderOutput {
-    /// These bytes are to be sent.
+    /// Send these bytes.
     Sip(Way, Bytes),
-    /// The MSRP connection is to be opened.
+    /// Open the MSRP connection.
     ConnectMsrp(MsrpTarget),
-    /// The MSRP connection is to be closed: the media are released.
+    /// Close the MSRP connection: the media are released.
     CloseMsrp,
-    /// For the user.
+    /// An event for the user.
     Event(SenderEvent),
 }
 
-/// What the user may want to know.
+/// An event for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SenderEvent {
     /// A provisional answer.
     Provisional(u16),
-    /// The session is there; the Call-ID by which the server knows it.
+    /// The session is established; the Call-ID by which the server knows it.
     Accepted {
         /// Call-ID.
         call_id: String,
     },
-    /// So many bytes of so many are confirmed.
+    /// This many bytes of the total are confirmed.
     Progress(u64, u64),
-    /// The end: nothing more comes.
+    /// The end: no more events.
     Done(Result<Sent, Failure>),
 }
 
@@ -101,7 +102,7 @@ enum Purpose {
     Invite,
     Refresh,
     Bye,
-    /// The BYE to a fork that was not needed.
+    /// The BYE to an unused fork.
     ForkBye,
 }
 
@@ -118,12 +119,12 @@ enum Purpose {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Idle,
-    /// The MESSAGE or INVITE is out.
+    /// The MESSAGE or INVITE has been sent.
     Asking,
-    /// Until then the MSRP connection has to be open.
+    /// The deadline for the MSRP connection to be open.
     Connecting(Instant),
     Transferring,
-    /// The BYE is out, or answers to it are no longer waited for.
+    /// The BYE has been sent; possibly without waiting for its answer.
     Ending,
     Done,
 }
@@ -140,22 +141,22 @@ pub struct Sender {
     own_path: Option<MsrpUri>,
     offer: String,
     dialog: Option<Dialog>,
-    /// The ACKs of all forks that answered 2xx, by the tag of the fork.
+    /// The ACKs for all forks that answered 2xx, by the tag of the fork.
     acks: Vec<(String, OutRequest)>,
     peer_media: Option<(cpm_wire::msrp::Path, MsrpTarget)>,
     msrp: Option<MsrpSender>,
     timer: Option<SessionTimer>,
     ringing_until: Option<Instant>,
     cancelled: bool,
-    /// Whether a provisional answer has come.
+    /// Whether a provisional answer has arrived.
     is_ringing: bool,
-    /// How it ends once the BYE is answered.
+    /// The result, once the BYE is answered.
     result: Option<Result<Sent, Failure>>,
     output: VecDeque<SenderOutput>,
 }
 
 impl Sender {
-    /// A sender that has done nothing yet.
+    /// A sender that has not started.
     pub fn new(config: SenderConfig, outgoing: Outgoing, random: Random) -> Self {
         let names = SipNames {
             call_id: token(random),
@@ -165,8 +166,9 @@ impl Sender {
         Self::with_names(config, outgoing, names, random)
     }
 
-    /// Starts anew with the next server, after a failure [that allows it](Self::may_go_elsewhere):
-    /// with the identifiers of the first request, so that who gets both can tell (RFC 3263 §4.3).
+    /// Starts again with the next server, after a failure [that allows it](Self::may_go_elsewhere):
+    /// with the identifiers of the first request, so that a recipient of both can recognise them
+    /// (RFC 3263 §4.3).
     pub fn elsewhere(&mut self, config: SenderConfig) {
         let (outgoing, names) = (self.outgoing.clone(), self.names.clone());
         *self = Self::with_names(config, outgoing, names, self.random);
@@ -202,7 +204,7 @@ impl Sender {
         }
     }
 
-    /// The message that is being sent.
+    /// The message being sent.
     pub fn outgoing(&self) -> &Outgoing {
         &self.outgoing
     }
@@ -230,8 +232,8 @@ impl Sender {
         self.uac.send(now, self.config.way, purpose, request);
     }
 
-    /// The user takes the message back (7.2.1.2-cancel). In pager mode nothing can be taken back:
-    /// the sender then only stops to wait.
+    /// The user cancels the message (7.2.1.2-cancel). In pager mode nothing can be cancelled: the
+    /// sender only stops waiting.
     pub fn cancel(&mut self, now: Instant) {
         match self.state {
             State::Asking if self.outgoing.mode == Mode::Pager => {
@@ -248,7 +250,7 @@ impl Sender {
         }
     }
 
-    /// A SIP message has come.
+    /// A SIP message has arrived.
     pub fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
         match message.method().map(str::to_owned) {
             None => {
@@ -260,8 +262,8 @@ impl Sender {
         }
     }
 
-    /// The way to the server is gone. A session goes on: its next request opens the way anew. A
-    /// request that waits for its answer goes out once more, if that way was any good.
+    /// The connection to the server is lost. A session continues: its next request opens a new one.
+    /// A request waiting for its answer is sent again, if the connection had worked.
     pub fn handle_sip_failed(&mut self, now: Instant, words: &str) {
         for event in self.uac.handle_way_lost(self.config.way) {
             let UacEvent::Lost(purpose) = event else {
@@ -269,21 +271,21 @@ impl Sender {
             };
             let failure = Failure::Unreachable(words.to_owned());
             match purpose {
-                // What went wrong first is what the user has to know.
+                // The first failure is the one to report.
                 Purpose::Message | Purpose::Invite => {
                     let result = self.result.take().unwrap_or(Err(failure));
                     self.finish(result);
                 }
                 Purpose::Refresh if self.has_session() => self.fail(now, failure),
-                // What the transfer came to stands.
+                // The result of the transfer remains.
                 Purpose::Bye => self.end(),
                 Purpose::Refresh | Purpose::ForkBye => {}
             }
         }
     }
 
-    /// Whether the next server may be asked after this failure: it is not there, and has never rung
-    /// anybody.
+    /// Whether the next server may be tried after this failure: this one is unreachable, and nobody
+    /// has been rung.
     pub fn may_go_elsewhere(&self, failure: &Failure) -> bool {
         failure.is_for_next_server() && !self.is_ringing && self.dialog.is_none()
     }
@@ -301,7 +303,7 @@ impl Sender {
         self.msrp = Some(MsrpSender::new(now, own, peer, content, chunk, self.random));
     }
 
-    /// Bytes have come over the MSRP connection.
+    /// Bytes have arrived over the MSRP connection.
     pub fn handle_msrp_bytes(&mut self, now: Instant, input: &mut BytesMut) {
         let Some(msrp) = &mut self.msrp else {
             input.clear();
@@ -311,7 +313,7 @@ impl Sender {
         self.handle_msrp(now, events);
     }
 
-    /// The MSRP connection could not be opened, or is gone.
+    /// The MSRP connection could not be opened, or was lost.
     pub fn handle_msrp_failed(&mut self, now: Instant, words: &str) {
         if matches!(self.state, State::Connecting(_) | State::Transferring) {
             let failure = MsrpFailure::Connection(words.to_owned());
@@ -319,12 +321,12 @@ impl Sender {
         }
     }
 
-    /// The next bytes for the MSRP connection, to be asked for while it has room.
+    /// The next bytes for the MSRP connection; call it while the connection has space.
     pub fn poll_msrp(&mut self, now: Instant) -> Option<Bytes> {
         self.msrp.as_mut()?.poll_bytes(now)
     }
 
-    /// What is to be done next.
+    /// The next action.
     pub fn poll_output(&mut self) -> Option<SenderOutput> {
         if let Some((way, bytes)) = self.uac.poll_output() {
             return Some(SenderOutput::Sip(way, bytes));
@@ -401,7 +403,7 @@ impl Sender {
         let secure = self.config.msrp_transport == Transport::Tls;
         let address = self.config.msrp;
         let host = address.ip().to_string();
-        // An IP address, a port and hexadecimal digits always make a URI.
+        // An IP address, a port and hexadecimal digits are always a valid URI.
         let Ok(path) = MsrpUri::new(secure, &host, address.port(), &token(self.random)) else {
             return;
         };
@@ -449,11 +451,11 @@ impl Sender {
                 let result = self.result.take().unwrap_or(Err(failure));
                 self.finish(result);
             }
-            // Of a session that is ending, nothing is to be refreshed any more.
+            // A session that is ending is no longer refreshed.
             UacEvent::TimedOut(Purpose::Refresh) if self.has_session() => {
                 self.fail(now, Failure::NoAnswer("UPDATE"));
             }
-            // Whatever the transfer came to stands; the UID is not to be had.
+            // The result of the transfer remains; the UID is unknown.
             UacEvent::TimedOut(Purpose::Bye) => self.end(),
             UacEvent::TimedOut(Purpose::Refresh | Purpose::ForkBye) | UacEvent::Lost(_) => {}
         }

@@ -1,4 +1,4 @@
-//! One message on its way over MSRP: binding SEND, chunks, responses (7.2.1.2-200-F to -I).
+//! Sending one message over MSRP: binding SEND, chunks, responses (7.2.1.2-200-F to -I).
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use cpm_wire::msrp_session::{Endpoint, EndpointConfig, EndpointEvent, RESPONSE_T
 use crate::identifiers::Random;
 use crate::outcome::MsrpFailure;
 
-/// How long the other end may take nothing while there is something to send.
+/// How long the peer may accept no data while there is some to send.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Chunks that may wait for their response before the next one starts.
+/// Maximum number of chunks waiting for their response before the next one starts.
 const WINDOW: usize = 16;
-/// Most content that is given out at once.
+/// Maximum content returned at once.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// Sends one message over one connection that is open.
@@ -27,7 +27,7 @@ pub(super) struct MsrpSender {
     message_id: TransactionId,
     /// Bytes per chunk, at least 1.
     chunk_bytes: usize,
-    /// Where the next piece starts.
+    /// Start of the next piece.
     offset: usize,
     chunk: Option<Chunk>,
     answered: u64,
@@ -47,14 +47,14 @@ enum Phase {
     /// The binding SEND waits for its response.
     Binding,
     Sending,
-    /// The chunk that is being written is cut short; no other begins.
+    /// The chunk being written is cut short; no further one begins.
     Aborting,
 }
 
-/// What has changed.
+/// An event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum MsrpEvent {
-    /// So many bytes are confirmed now.
+    /// This many bytes are now confirmed.
     Progress(u64),
     /// All of them.
     Complete,
@@ -95,12 +95,12 @@ impl MsrpSender {
         }
     }
 
-    /// Stops: no further chunk, and the one that is being written ends with `#`.
+    /// Stops: no further chunk, and the one being written ends with `#`.
     pub(super) fn abort(&mut self) {
         self.phase = Phase::Aborting;
     }
 
-    /// Takes what was read from the connection.
+    /// Handles bytes read from the connection.
     pub(super) fn handle_bytes(&mut self, now: Instant, input: &mut BytesMut) -> Vec<MsrpEvent> {
         loop {
             match self.parser.poll_event(input) {
@@ -159,7 +159,7 @@ impl MsrpSender {
                 EndpointEvent::NoResponse => {
                     events.push(MsrpEvent::Failed(MsrpFailure::NoResponse));
                 }
-                // Content towards us is refused by the endpoint itself.
+                // The endpoint itself refuses content towards us.
                 EndpointEvent::Started(_)
                 | EndpointEvent::Content(..)
                 | EndpointEvent::Complete(..)
@@ -169,7 +169,7 @@ impl MsrpSender {
         events
     }
 
-    /// The next bytes for the connection, asked for while it has room.
+    /// The next bytes for the connection; call it while the connection has space.
     pub(super) fn poll_bytes(&mut self, now: Instant) -> Option<Bytes> {
         let Some(chunk) = self.chunk.take() else {
             if let Some(frame) = self.endpoint.poll_frame() {
@@ -186,7 +186,7 @@ impl MsrpSender {
             self.chunk = Some(chunk);
             return Some(piece);
         }
-        // One that is given up says so, though all its bytes have gone out.
+        // An abandoned one is marked as such, even if all its bytes have been sent.
         let flag = match (self.phase, chunk.end == self.content.len()) {
             (Phase::Aborting, _) => ContinuationFlag::Aborted,
             (_, true) => ContinuationFlag::Complete,

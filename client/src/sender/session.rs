@@ -1,5 +1,5 @@
 //! The session of a large message: its answer and forks, its refreshes, and requests of the peer
-//! inside of it.
+//! inside it.
 
 use std::time::Instant;
 
@@ -46,7 +46,7 @@ impl Sender {
             let words = "a 2xx to INVITE without tag or Contact".to_owned();
             return self.finish(Err(Failure::WrongAnswer(words)));
         };
-        // Without refresher it is we, who have asked for the timer (RFC 4028 §7.2).
+        // Without refresher it is us, because we asked for the timer (RFC 4028 §7.2).
         let expires = SessionExpires::of(response).ok().flatten();
         self.timer = expires.map(|expires| {
             let we_refresh = expires.refresher != Some(Refresher::Uas);
@@ -69,7 +69,7 @@ impl Sender {
         }
     }
 
-    /// Sends the ACK for a 2xx and remembers it. `None` if the response makes no dialog: then BYE
+    /// Sends the ACK for a 2xx and remembers it. `None` if the response creates no dialog: then BYE
     /// follows.
     pub(super) fn acknowledge(
         &mut self,
@@ -78,7 +78,7 @@ impl Sender {
         response: &Message,
     ) -> Option<Dialog> {
         let peer = Peer::of_response(response);
-        // Where its Contact cannot be used, ACK and BYE go where the INVITE went.
+        // If its Contact is unusable, ACK and BYE go to the destination of the INVITE.
         let makes_dialog = peer.makes_dialog && !peer.tag.is_empty() && peer.target.is_some();
         let own_tag = format!(";tag={}", self.names.tag);
         let mut dialog = Dialog::of_caller(&OwnInvite {
@@ -91,7 +91,7 @@ impl Sender {
         });
         dialog.establish(&peer);
         let mut ack = OutRequest::from(dialog.ack());
-        // §22.1: the ACK has the credentials of its INVITE, as nobody can challenge it.
+        // §22.1: the ACK has the credentials of its INVITE, since it cannot be challenged.
         let is_answer = |name: &str| matches!(name, "Authorization" | "Proxy-Authorization");
         ack.headers.extend(
             request
@@ -116,7 +116,7 @@ impl Sender {
         self.uac.send(now, self.config.way, Purpose::ForkBye, bye);
     }
 
-    /// A 2xx has come once more: its ACK was lost. Or it comes from another fork, which is not
+    /// A 2xx was retransmitted: its ACK was lost. Or it comes from another fork, which is not
     /// needed.
     pub(super) fn acknowledge_again(
         &mut self,
@@ -129,7 +129,7 @@ impl Sender {
         }
         let tag = response.tag_in(HeaderName::To).unwrap_or_default();
         if let Some((_, ack)) = self.acks.iter().find(|(known, _)| *known == tag) {
-            // That of a re-INVITE differs by its number alone.
+            // That of a re-INVITE differs only in its number.
             let ack = OutRequest {
                 cseq: request.cseq,
                 ..ack.clone()
@@ -143,14 +143,15 @@ impl Sender {
         }
     }
 
-    /// What the answer says of the other end of MSRP.
+    /// The peer's MSRP end, from its answer.
     pub(super) fn read_answer(&self, response: &Message) -> Result<(Path, MsrpTarget), Failure> {
         let wrong = |words: String| Failure::WrongAnswer(words);
         let sdp = sdp_of(response).ok_or_else(|| wrong("a 2xx to INVITE without SDP".into()))?;
         let answer = SessionDescription::parse(&sdp).map_err(|e| wrong(format!("SDP: {e}")))?;
         let media = MsrpMedia::of(&answer, &[self.config.msrp_transport])
             .map_err(|error| wrong(format!("SDP: {error}")))?;
-        // 7.2.1.2-200-D: the client opens the connection. Who answers active waits for nobody.
+        // 7.2.1.2-200-D: the client opens the connection. A peer that answers active does not
+        // accept one.
         if media.role_of_offerer() == Role::Passive {
             return Err(wrong("SDP: setup:active, as if it were to connect".into()));
         }
@@ -194,8 +195,8 @@ impl Sender {
         }
     }
 
-    /// Keeps the session (RFC 4028 §10), by UPDATE where the peer knows it, else by the same offer
-    /// again.
+    /// Refreshes the session (RFC 4028 §10), by UPDATE if the peer supports it, else by the same
+    /// offer again.
     fn refresh(&mut self, now: Instant, method: RefreshMethod) {
         let contact = format!("<{}>", self.contact());
         let (Some(dialog), Some(timer)) = (&mut self.dialog, &self.timer) else {
@@ -206,7 +207,7 @@ impl Sender {
         let mut request = OutRequest::from(dialog.request(method));
         request.push("Contact", contact);
         request.push("Supported", "timer");
-        // No refresher: 7.2.1.2-14 bars the client from naming itself, and the answer does.
+        // No refresher: 7.2.1.2-14 forbids the client to name itself, and the answer names one.
         request.push("Session-Expires", timer.request_seconds().to_string());
         if let Some(min_se) = timer.request_min_se() {
             request.push("Min-SE", min_se.to_string());
@@ -254,7 +255,7 @@ impl Sender {
         }
     }
 
-    /// Requests inside of our dialog; nobody else sends us any.
+    /// Requests inside our dialog; there are no others.
     pub(super) fn handle_request(
         &mut self,
         now: Instant,
@@ -294,7 +295,7 @@ impl Sender {
                     }
                 }
                 if method == "INVITE" || !request.body().is_empty() {
-                    // The session stays as it is.
+                    // The session stays unchanged.
                     body = Some(("application/sdp", Bytes::from(self.offer.clone())));
                 }
                 StatusCode::OK
@@ -321,7 +322,7 @@ impl Sender {
         ));
         let left = order.is_ok() && method == "BYE";
         if left && self.state != State::Done {
-            // The peer ends the session: there is nobody left for a BYE of ours.
+            // The peer ends the session: a BYE of ours would reach nobody.
             let result = match (self.state.clone(), self.result.take()) {
                 (State::Ending, Some(result)) => result,
                 (_, first) => first.unwrap_or(Err(Failure::PeerLeft)),

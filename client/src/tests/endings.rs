@@ -1,6 +1,5 @@
-//! The end of a large message: what crosses the BYE, in whatever order it comes. A message whose
-//! every byte is confirmed has been delivered, and one that has failed has not, whatever is heard
-//! later.
+//! The end of a large message: events that cross the BYE, in any order. A message with all bytes
+//! confirmed has been delivered, and a failed one has not, whatever arrives later.
 
 use std::time::Duration;
 
@@ -12,10 +11,10 @@ use super::script::Script;
 use super::transfer::{is_chunk, open_with, respond, write};
 use super::*;
 
-/// A session that refreshes by UPDATE, whose refresh waits for its answer.
+/// A session that refreshes by UPDATE, with a refresh pending.
 const REFRESHED: &str = "Session-Expires: 90;refresher=uac\r\nAllow: UPDATE\r\n";
 
-/// Sends everything. The answers to all chunks but so many of the last ones have come; these chunks
+/// Sends everything. All chunks except this many of the last ones have been answered; these chunks
 /// are returned.
 fn all_but(script: &mut Script, left: usize) -> Vec<String> {
     let mut waiting = Vec::new();
@@ -31,7 +30,7 @@ fn all_but(script: &mut Script, left: usize) -> Vec<String> {
     }
 }
 
-/// A message whose every byte is confirmed; its BYE is out.
+/// A message with all bytes confirmed; its BYE has been sent.
 fn complete(headers: &str) -> Script {
     let (mut script, _) = open_with(ANSWER, headers);
     if !headers.is_empty() {
@@ -57,7 +56,7 @@ fn delivered(script: &Script) {
     assert_eq!(ends.by_ref().filter(is_end).count(), 1);
 }
 
-/// A BYE of the other end.
+/// A BYE of the peer.
 fn peer_leaves(script: &mut Script) -> Option<u16> {
     let invite = &script.sent[0];
     let field = |name| invite.first(name).unwrap().text().unwrap().to_owned();
@@ -110,17 +109,17 @@ fn what_crosses_the_bye_changes_nothing() {
 
 #[test]
 fn however_the_bye_ends_the_message_is_delivered() {
-    // No answer, and a way that is lost.
+    // No answer, and a lost connection.
     let mut script = complete("");
     script.pass(TIMEOUT);
     delivered(&script);
     let mut script = complete("");
-    // It goes out once more over a new one, and that is lost too.
+    // It is sent again over a new one, which is lost too.
     script.sender.handle_sip_failed(script.now, "gone");
     script.sender.handle_sip_failed(script.now, "gone");
     script.collect();
     delivered(&script);
-    // The other end hangs up at the same time: each BYE is answered.
+    // The peer hangs up at the same time: each BYE is answered.
     let mut script = complete("");
     assert_eq!(peer_leaves(&mut script), Some(200));
     delivered(&script);
@@ -141,7 +140,7 @@ fn a_refresh_that_is_still_out_changes_nothing() {
         script.answer("BYE", "200", "", "");
         delivered(&script);
     }
-    // Nobody answers either: the refresh is given up first.
+    // No answer either: the refresh is given up first.
     let mut script = complete(REFRESHED);
     script.pass(TIMEOUT - Duration::from_millis(1));
     script.pass(Duration::from_millis(1));
@@ -155,8 +154,8 @@ fn a_refresh_that_is_still_out_changes_nothing() {
     delivered(&script);
 }
 
-/// The last answers may be on their way when the other end hangs up: that they were is not known to
-/// anybody, and nothing is told as delivered that may not be.
+/// The last answers may be in transit when the peer hangs up: nobody knows whether they were, and a
+/// message that may not be delivered is not reported as delivered.
 #[test]
 fn a_bye_before_the_last_answer_is_a_failure() {
     for left in [1, 3] {
@@ -173,7 +172,7 @@ fn a_bye_before_the_last_answer_is_a_failure() {
     }
 }
 
-/// What went wrong first is what the user hears, however much goes wrong after it.
+/// The first failure is reported to the user, however many follow.
 #[test]
 fn the_first_failure_is_the_one_that_is_told() {
     let (mut script, _) = open_with(ANSWER, "");

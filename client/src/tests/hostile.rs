@@ -1,4 +1,4 @@
-//! Peers that send what they should not: no panic, and bounded cost.
+//! Misbehaving peers: no panic, and bounded cost.
 
 use std::time::{Duration, Instant};
 

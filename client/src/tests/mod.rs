@@ -1,4 +1,4 @@
-//! The two machines against each other, against a scripted peer and against hostile ones, in
+//! The two state machines against each other, against a scripted peer and against hostile ones, in
 //! virtual time.
 
 mod endings;
@@ -22,7 +22,7 @@ thread_local! {
     static FILL: RefCell<Rng> = const { RefCell::new(Rng::with_seed(7)) };
 }
 
-/// A source of random bytes with the signature that the state machines ask for; the same in each
+/// A source of random bytes with the signature that the state machines expect; the same in each
 /// run.
 pub(super) fn fill(bytes: &mut [u8]) {
     FILL.with_borrow_mut(|random| random.fill(bytes));

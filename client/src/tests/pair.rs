@@ -9,13 +9,13 @@ use fastrand::Rng;
 
 use super::*;
 
-/// A network between the two that loses packets, and what the ends tell their users.
+/// A lossy network between the two, and the events for their users.
 struct Pair {
     now: Instant,
     sender: Sender,
     receiver: Receiver,
     random: Rng,
-    /// Of 100 datagrams so many are lost.
+    /// Percentage of lost datagrams.
     loss: usize,
     connected: bool,
     to_sender: BytesMut,
@@ -50,7 +50,7 @@ impl Pair {
         self.random.usize(..100) < self.loss
     }
 
-    /// Passes on all that is under way. True if there was anything.
+    /// Passes on everything in transit. True if there was anything.
     fn exchange(&mut self) -> bool {
         let mut any = false;
         while let Some(output) = self.sender.poll_output() {

@@ -1,4 +1,4 @@
-//! A receiver against a registrar of many moods, which the test plays by hand.
+//! A receiver against a registrar with various behaviour, which the test plays by hand.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::*;
 struct Registrar {
     now: Instant,
     receiver: Receiver,
-    /// REGISTERs as they came, and by which way.
+    /// The received REGISTERs, with their route.
     requests: Vec<(Way, Message)>,
     /// The same as bytes.
     raw: Vec<Bytes>,
@@ -51,7 +51,7 @@ impl Registrar {
         registrar
     }
 
-    /// With one server, where it is registered for 60 s.
+    /// With one server, registered there for 60 s.
     fn registered() -> Self {
         let mut registrar = Self::new(vec![way(CLIENT)]);
         registrar.answer("200", "Expires: 60\r\n");
@@ -105,7 +105,7 @@ impl Registrar {
         self.collect();
     }
 
-    /// Time passes, and whatever is due happens on its way.
+    /// Lets time pass, with everything that falls due.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(next) = self.receiver.poll_timeout().filter(|next| *next <= end) {
@@ -129,7 +129,7 @@ impl Registrar {
     }
 }
 
-/// Half of what was granted.
+/// Half of the granted time.
 const REFRESH: Duration = Duration::from_secs(30);
 
 #[test]
@@ -213,12 +213,12 @@ fn the_next_server_is_asked() {
     let ways = vec![way(places[0]), tcp(places[1]), way(places[2])];
     let mut registrar = Registrar::new(ways.clone());
     assert_eq!(registrar.requests.last().unwrap().0, ways[0]);
-    // Silent: it had its head start.
+    // No answer: it had its head start.
     registrar.pass(Duration::from_millis(3999));
     assert!(registrar.requests.iter().all(|(way, _)| *way == ways[0]));
     registrar.pass(Duration::from_millis(1));
     assert_eq!(registrar.requests.last().unwrap().0, ways[1]);
-    // Not there: at once.
+    // Unreachable: at once.
     registrar
         .receiver
         .handle_way_lost(registrar.now, ways[1], "refused");
@@ -231,8 +231,8 @@ fn the_next_server_is_asked() {
         registrar.last_event(),
         ReceiverEvent::Registered { .. }
     ));
-    // The one that works is stayed with; when it is down, the others are asked before there is a
-    // failure.
+    // The one that works is kept; when it is down, the others are tried before a failure is
+    // reported.
     registrar.pass(REFRESH);
     assert_eq!(registrar.requests.last().unwrap().0, ways[2]);
     for next in [ways[0], ways[1]] {
@@ -244,7 +244,7 @@ fn the_next_server_is_asked() {
     let event = registrar.last_event();
     let again = matches!(event, ReceiverEvent::NotRegistered { again: Some(_), .. });
     assert!(again, "{event:?}");
-    // A refusal is a refusal everywhere.
+    // A refusal applies everywhere.
     registrar.pass(Duration::from_secs(30));
     let asked = registrar.requests.len();
     registrar.answer("403", "");
@@ -258,7 +258,7 @@ fn the_next_server_is_asked() {
 fn a_connection_that_closes_behind_its_401_is_opened_again() {
     let server = tcp("192.0.2.7:5060");
     let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
-    // Closed before the next request is on its way, or behind it.
+    // Closed before the next request is sent, or after it.
     for is_early in [true, false] {
         let mut registrar = Registrar::new(vec![server]);
         let answered = registrar.requests[0].1.clone();
@@ -286,7 +286,7 @@ fn a_connection_that_closes_behind_its_401_is_opened_again() {
         assert!(raw.iter().all(|one| *one == raw[0]), "the same request");
         assert!(sent[0].1.first(HeaderName::Authorization).is_some());
         assert!(registrar.events.is_empty());
-        // Who closes without a word has nothing to say.
+        // A server that closes without close_notify.
         lose(&mut registrar);
         let event = registrar.last_event();
         let lost = matches!(

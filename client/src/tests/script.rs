@@ -128,7 +128,7 @@ fn the_session_is_refreshed_by_whom_the_answer_names() {
         update.first(HeaderName::SessionExpires).unwrap().value(),
         b"20"
     );
-    // Peer without UPDATE: the offer again; and now the peer refreshes, and does not.
+    // A peer without UPDATE: the offer again; then the peer is the refresher, and does not refresh.
     script.answer("UPDATE", "200", "Session-Expires: 6;refresher=uas\r\n", "");
     script.pass(Duration::from_secs(4));
     let reason = script
@@ -145,8 +145,8 @@ fn the_session_is_refreshed_by_whom_the_answer_names() {
     );
 }
 
-/// RFC 4028 §7.3, RFC 3261 §14.1: what a refusal asks for is done, and others end no session that
-/// has not expired.
+/// RFC 4028 §7.3, RFC 3261 §14.1: a refusal's instructions are followed, and other refusals end no
+/// session that has not expired.
 #[test]
 fn a_refused_refresh_is_tried_again_until_the_session_expires() {
     let mut script = Script::new(draft(3000));
@@ -164,7 +164,7 @@ fn a_refused_refresh_is_tried_again_until_the_session_expires() {
     assert_eq!(script.methods()[2..], ["UPDATE", "UPDATE"]);
     let again = [HeaderName::SessionExpires, HeaderName::MinSe].map(|name| field(&script, name));
     assert_eq!(again, [Some("120".to_owned()), Some("120".to_owned())]);
-    // Until 12 s: once more, half-way there; then it is over.
+    // Until 12 s: once more, half-way there; then it has ended.
     script.answer("UPDATE", "503", "", "");
     script.pass(Duration::from_millis(1_500));
     assert_eq!(script.methods()[4..], ["UPDATE"]);
@@ -229,7 +229,7 @@ fn answers_that_break_the_protocol_are_ended_and_told() {
 fn an_unneeded_fork_is_hung_up() {
     let mut script = Script::new(draft(3000));
     script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
-    // The same once more, then another.
+    // The same retransmitted, then another.
     script.answer("INVITE", "200", ANSWER_HEADERS, ANSWER);
     assert_eq!(script.methods(), ["INVITE", "ACK", "ACK"]);
     let invite = script.sent[0].clone();
@@ -256,7 +256,7 @@ fn a_2xx_that_makes_no_dialog_is_hung_up_on() {
     assert_ne!(headers, ANSWER_HEADERS);
     script.answer("INVITE", "200", &headers, ANSWER);
     assert_eq!(script.methods(), ["INVITE", "ACK", "BYE"]);
-    // Nobody knows a better place than that of the INVITE.
+    // The only known destination is that of the INVITE.
     let uri = script.sent[0].request_uri().map(str::to_owned);
     assert!(
         script
@@ -292,7 +292,7 @@ fn a_session_outlives_its_way_to_the_server() {
     assert_eq!(script.done(), None);
     script.sender.cancel(script.now);
     script.collect();
-    // Nobody is there for the BYE: the first word stands.
+    // The BYE reaches nobody: the first result remains.
     script.sender.handle_sip_failed(script.now, "gone");
     script.collect();
     assert_eq!(script.done(), Some(&Err(Failure::Cancelled)));

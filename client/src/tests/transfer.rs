@@ -14,7 +14,7 @@ fn open(answer: &str) -> (Script, Vec<String>) {
     open_with(answer, "")
 }
 
-/// The same, of a 200 with these header lines more.
+/// The same, with these additional header lines in the 200.
 pub(super) fn open_with(answer: &str, headers: &str) -> (Script, Vec<String>) {
     let mut script = Script::new(draft(20_000));
     let headers = format!("{ANSWER_HEADERS}{headers}");
@@ -27,7 +27,7 @@ pub(super) fn open_with(answer: &str, headers: &str) -> (Script, Vec<String>) {
     (script, heads)
 }
 
-/// Takes all that is there to be written: heads of requests, and what else is no content.
+/// Takes all pending output: heads of requests, and everything else except content.
 pub(super) fn write(script: &mut Script, heads: &mut Vec<String>) {
     while let Some(bytes) = script.sender.poll_msrp(script.now) {
         if bytes.starts_with(b"MSRP ") || bytes.starts_with(b"\r\n-------") {
@@ -64,7 +64,7 @@ pub(super) fn is_chunk(head: &str) -> bool {
 #[test]
 fn nothing_is_sent_after_a_refused_chunk() {
     for status in ["413 Stop", "415 Type", "481 Gone", "400 Bad", "500 Oops"] {
-        // In the midst of a chunk, and between two.
+        // In the middle of a chunk, and between two.
         for is_inside in [true, false] {
             let (mut script, mut heads) = open(ANSWER);
             while heads.iter().filter(|head| is_chunk(head)).count() < 3 {
@@ -90,7 +90,7 @@ fn nothing_is_sent_after_a_refused_chunk() {
                 ),
                 false => assert!(rest.is_empty(), "{rest:?}"),
             }
-            // Answers to the others change nothing.
+            // Answers to the others have no effect.
             respond(&mut script, &heads[1].clone(), "200 OK");
             write(&mut script, &mut rest);
             assert_eq!(rest.len(), usize::from(is_inside));
@@ -108,7 +108,7 @@ fn nothing_is_sent_after_a_refused_chunk() {
 #[test]
 fn a_message_that_is_taken_back_is_never_complete() {
     let (mut script, mut heads) = open(&ANSWER.replace("a=recvonly", "a=recvonly\r\na=y"));
-    // All the content of all chunks, but not the end of the last.
+    // All the content of all chunks, without the end of the last.
     let mut last = Bytes::new();
     let total = script.sender.outgoing().cpim.len();
     let mut content = 0;

@@ -114,7 +114,7 @@ impl ControllingFunction {
             ),
         };
         let line = format_args!(
-            "a disposition notification could not be sent on: {}, {}",
+            "a disposition notification could not be forwarded: {}, {}",
             refusal.cause(),
             receipt.correlation
         );

@@ -495,7 +495,7 @@ fn a_receipt_that_can_go_no_further_is_answered() {
     let status = response.status().unwrap_or_default();
     assert!((400..600).contains(&status), "{:?}", *response);
     assert!(!String::from_utf8_lossy(response.raw()).contains("nowhere"));
-    proxy.expect_log("a disposition notification could not be sent on");
+    proxy.expect_log("a disposition notification could not be forwarded");
     assert_eq!(counter(&proxy, "imdn_forwarded"), 1);
     anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
     capture

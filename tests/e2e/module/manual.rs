@@ -237,7 +237,7 @@ fn functions_in_every_language() {
 
 #[test]
 fn variables() {
-    let source = read("c_api/kamailio/cpm_var.c");
+    let source = read("c_api/common/cpm_var.c");
     let known = between(definition(&source, "} names[] ="), "\t{\"", "\", ");
     same("variables", &table(&chapter("Variables")), &known);
 }

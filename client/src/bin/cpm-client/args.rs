@@ -17,8 +17,8 @@ pub(crate) struct Arguments {
     /// Tells everything as JSON, one object a line, on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Writes every SIP and MSRP message to standard error as it goes over the wire; passwords'
-    /// digests are blotted out
+    /// Writes every SIP and MSRP message to standard error as it is sent or received; password
+    /// digests are blanked out
     #[arg(long, global = true)]
     pub(crate) trace: bool,
     /// Records the same in a file for Wireshark; what goes over TLS is in it in clear
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Sends one message: to one, to an ad-hoc group, to a group, or to many
     Send(Box<Send>),
-    /// Registers or just listens, answers, prints and keeps what comes
+    /// Registers or just listens, answers, prints and stores messages
     Receive(Box<Receive>),
     /// A conversation in the terminal, with one or with several
     Chat(Box<Chat>),
@@ -370,7 +370,7 @@ pub(crate) struct Match {
     pub(crate) folder: String,
 }
 
-/// Which server, and how it is known.
+/// The server, and how to find it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArguments {
@@ -394,7 +394,7 @@ pub(crate) struct ServerArguments {
     pub(crate) insecure: bool,
 }
 
-/// Who the user is to a server that asks.
+/// The user's credentials for a server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Password")]
 pub(crate) struct Login {
@@ -406,7 +406,7 @@ pub(crate) struct Login {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// What carries SIP.
+/// The transport of SIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TransportKind {
     /// By size.
@@ -419,7 +419,7 @@ pub(crate) enum TransportKind {
     Tls,
 }
 
-/// A place where SIP comes in.
+/// An address that receives SIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listen {
     /// Over UDP and TCP.
@@ -455,7 +455,7 @@ impl FromStr for NameServer {
 }
 
 impl ServerArguments {
-    /// Who is asked for records.
+    /// The name servers for queries.
     pub(crate) fn name_servers(&self) -> NameServers {
         match self.nameserver {
             Some(NameServer(address)) => NameServers::one(address),
@@ -463,7 +463,7 @@ impl ServerArguments {
         }
     }
 
-    /// What may carry SIP to this server; where nobody says, these in turn.
+    /// The allowed transports to this server; if nothing specifies one, these in turn.
     pub(crate) fn wanted(&self, server: &Server, otherwise: &[SipTransport]) -> Wanted {
         match (self.transport, server.transport) {
             (TransportKind::Udp, _) => Wanted::Only(SipTransport::Udp),
@@ -475,7 +475,7 @@ impl ServerArguments {
     }
 }
 
-/// What carries MSRP.
+/// The transport of MSRP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Msrp {
     /// A connection.
@@ -484,16 +484,16 @@ pub(crate) enum Msrp {
     Tls,
 }
 
-/// A report on the message.
+/// A notification about the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Notify {
-    /// It has come.
+    /// It was delivered.
     Delivered,
-    /// It cannot come.
+    /// It could not be delivered.
     Failed,
-    /// It has been shown.
+    /// It was displayed.
     Displayed,
-    /// It has gone on as something else.
+    /// It was converted to another service.
     Interworked,
 }
 
@@ -509,7 +509,7 @@ pub(crate) enum PagerSizeOf {
 /// Session-Expires of the INVITE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SessionExpiresKind {
-    /// None, as the specification wants it.
+    /// None, as the specification requires.
     Absent,
     /// Without refresher.
     Plain,

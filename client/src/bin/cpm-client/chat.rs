@@ -1,5 +1,5 @@
-//! `chat`: a conversation in the terminal. Each line that is typed becomes a message; what comes is
-//! shown above the line that is being typed, and its sender is told so.
+//! `chat`: a conversation in the terminal. Each line becomes a message; incoming messages are shown
+//! above the line being typed, and their senders are notified.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stdin, stdout};
@@ -39,27 +39,27 @@ use crate::send::{MSRP, open_first, server_for, ways};
 use crate::store;
 
 const PROMPT: &str = "> ";
-/// How long a registration lasts, in seconds.
+/// Lifetime of a registration, in seconds.
 const REGISTRATION_S: u32 = 600;
-/// Messages that may wait to be sent while another one is under way.
+/// Maximum number of messages waiting to be sent.
 const MAX_WAITING: usize = 64;
-/// Messages of ours whose notifications are still recognised.
+/// Number of our messages whose notifications are still recognised.
 const MAX_REMEMBERED: usize = 256;
-/// Largest message that is taken, in bytes.
+/// Maximum length of an accepted message, in bytes.
 const MAX_SIZE: u64 = 100 << 20;
 /// Content bytes of an MSRP chunk.
 const CHUNK_BYTES: usize = 65_536;
 const HELP: &str =
     "A line is a message. /file PATH sends a file, /who says who is here, /quit ends.";
 
-/// What was typed.
+/// User input.
 enum Typed {
     Line(String),
     /// Ctrl-D, Ctrl-C, or the end of the input.
     End,
 }
 
-/// Talks until the user ends it.
+/// Runs until the user ends it.
 pub(crate) fn run(arguments: &Chat, contacts: &Contacts, tap: Tap) -> Result<(), Problem> {
     let via = match arguments.via.as_deref() {
         Some([kind, uri]) => Some((kind.as_str(), uri.clone())),
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Chat, contacts: &Contacts, tap: Tap) -> Result<(),
     let listening = net.listen_sip(arguments.listen).map_err(|error| {
         Problem::local(format!("{}: {error}", arguments.listen)).advise("choose another --listen")
     })?;
-    // A conversation has small messages and large ones: a connection carries both.
+    // A conversation has small and large messages: a connection carries both.
     let otherwise = [SipTransport::Tcp, SipTransport::Udp];
     let mut groups = ways(&server, &arguments.server, &otherwise)?;
     let (way, local) = open_first(&mut groups, &mut net, None, Some(listening))?;
@@ -124,12 +124,12 @@ pub(crate) fn run(arguments: &Chat, contacts: &Contacts, tap: Tap) -> Result<(),
     talk.until_ended(&lines)
 }
 
-/// Where words go while a line is being typed.
+/// Output while a line is being typed.
 struct Screen(Option<Box<dyn ExternalPrinter + Send>>);
 
 impl Screen {
-    /// Begins to read lines on a thread of its own, which wakes the other one. It asks for the next
-    /// line once it is told to.
+    /// Starts reading lines on a thread of its own, which wakes the other one. It reads the next
+    /// line when told to.
     fn open(waker: Arc<Waker>) -> Result<(Self, Lines<Typed>, SyncSender<()>), Problem> {
         let (sender, lines) = mpsc::channel();
         let (ready, asked) = mpsc::sync_channel(1);
@@ -150,7 +150,7 @@ impl Screen {
         let printer = editor.create_external_printer().map_err(problem)?;
         thread::spawn(move || {
             while let Ok(line) = editor.readline(PROMPT) {
-                // What is not in the history is merely not found there.
+                // A line missing from the history is harmless.
                 let _ = editor.add_history_entry(&line);
                 tell(&sender, &waker, Typed::Line(line));
                 if asked.recv().is_err() {
@@ -164,7 +164,7 @@ impl Screen {
 
     fn say(&mut self, words: &str) {
         let line = format!("{words}\n");
-        // Nobody looks any more: nothing to be done about it.
+        // The output is closed: nothing to be done.
         let _ = match &mut self.0 {
             Some(printer) => printer.print(line).map_err(|_| ()),
             None => stdout().write_all(line.as_bytes()).map_err(|_| ()),
@@ -173,17 +173,17 @@ impl Screen {
 }
 
 fn tell(lines: &LineSender<Typed>, waker: &Waker, typed: Typed) {
-    // The conversation may be over.
+    // The conversation may have ended.
     let _ = lines.send(typed);
     let _ = waker.wake();
 }
 
-/// A message under way.
+/// A message in progress.
 struct Sending {
     sender: Sender,
     number: usize,
     input: BytesMut,
-    /// The last quarter that was told.
+    /// The last quarter reported.
     told: u64,
     is_done: bool,
 }
@@ -201,11 +201,11 @@ struct Talk<'a> {
     screen: Screen,
     /// Lets the next line be typed.
     ready: SyncSender<()>,
-    /// The last message; it stays, done, to answer what comes once more.
+    /// The last message; it is kept when done, to answer retransmissions.
     current: Option<Sending>,
     waiting: VecDeque<(usize, Outgoing)>,
     conversation: Option<String>,
-    /// What the next message replies to.
+    /// The Contribution-ID that the next message replies to.
     last_contribution: Option<String>,
     /// Our messages by their Message-ID.
     numbers: HashMap<String, usize>,
@@ -271,7 +271,7 @@ impl Talk<'_> {
         let _ = self.ready.try_send(());
     }
 
-    /// Ends once what was typed is sent.
+    /// Ends once everything typed is sent.
     fn end(&mut self) {
         self.ending = true;
     }
@@ -281,7 +281,7 @@ impl Talk<'_> {
         self.screen.say(&words);
     }
 
-    /// Those that the conversation is with.
+    /// The other participants.
     fn others(&self) -> String {
         match (&self.destination, self.destination.list()) {
             (_, Some(list)) => {
@@ -342,7 +342,8 @@ impl Talk<'_> {
         Ok(draft.prepare(PAGER_MAX_BYTES, SizeOf::Cpim, SystemTime::now(), fill)?)
     }
 
-    /// Does what the machines want, and begins with the next message when the last one is done.
+    /// Carries out the actions of the state machines, and starts the next message when the last one
+    /// is done.
     fn carry_out(&mut self) -> Result<(), Problem> {
         while let Some(event) = self.incoming.poll_event(&mut self.net) {
             self.show(event)?;
@@ -443,8 +444,7 @@ impl Talk<'_> {
         }
     }
 
-    /// A response is for whoever has sent the request, a request for the session that it belongs
-    /// to.
+    /// A response goes to the sender of its request, a request to its session.
     fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
         let call_id = message.first(HeaderName::CallId);
         let call_id = call_id.and_then(|field| field.text().ok());
@@ -506,7 +506,7 @@ impl Talk<'_> {
     fn take_message(&mut self, received: &Received) -> Result<(), Problem> {
         let object = &received.object;
         let field = |name: &str| object.field(name).map(str::to_owned);
-        // Whoever begins, the other one goes on in the same conversation.
+        // Whoever begins, the other side continues the same conversation.
         if self.conversation.is_none() {
             self.conversation = field("Conversation-ID");
         }
@@ -563,7 +563,7 @@ impl Talk<'_> {
 }
 
 impl Sending {
-    /// Words for what became of it.
+    /// A description of its result.
     fn take(&mut self, event: SenderEvent) -> Option<String> {
         let number = self.number;
         match event {

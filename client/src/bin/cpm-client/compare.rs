@@ -8,7 +8,7 @@ use crate::exit::{Exit, Problem};
 use crate::report::Report;
 use crate::store;
 
-/// Compares a copy that came or went by SIP with an object of the message store.
+/// Compares a SIP copy with an object of the message store.
 pub(crate) fn run(arguments: &Match, report: &Report) -> Result<(), Problem> {
     let sip = store::read(&arguments.sip)?;
     let stored = store::read(&arguments.stored)?;
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Match, report: &Report) -> Result<(), Problem> {
 
 fn difference(sip: &StoredMessage, stored: &StoredMessage, name: &str) -> Result<String, String> {
     let conversation = sip.field("Conversation-ID").unwrap_or("");
-    // The other party is whom a sent message went to, and whom a received one came from.
+    // The other party is the recipient of a sent message, and the sender of a received one.
     let others = ["To", "P-Asserted-Identity", "From"]
         .into_iter()
         .filter_map(|field| sip.uri(field));

@@ -1,4 +1,4 @@
-//! What is sent: texts and files as parts; what has come: parts as texts and files.
+//! Content to send: texts and files as parts; received content: parts as texts and files.
 
 use std::fs;
 use std::io::{Read as _, stdin};
@@ -14,11 +14,10 @@ use crate::exit::Problem;
 
 /// Type of text.
 const TEXT: &str = "text/plain;charset=UTF-8";
-/// Type of what nobody knows.
+/// Type of unknown files.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Types by the ending of a file's name: the media of 3GPP TS 26.141 and what people send beside
-/// them.
+/// Types by file name extension: the media of 3GPP TS 26.141 and other usual ones.
 const TYPES: [(&str, &str); 24] = [
     ("txt", TEXT),
     ("html", "text/html;charset=UTF-8"),
@@ -46,7 +45,7 @@ const TYPES: [(&str, &str); 24] = [
     ("bin", UNKNOWN),
 ];
 
-/// The parts that the command line asks for: the text first, then the files, else standard input.
+/// The parts given on the command line: the text first, then the files, else standard input.
 pub(crate) fn parts(
     text: Option<&str>,
     files: &[impl AsRef<Path>],
@@ -92,11 +91,11 @@ pub(crate) fn parts(
     Ok(parts)
 }
 
-/// A part of a message that has come.
+/// A part of a received message.
 pub(crate) struct ReceivedPart {
     pub(crate) content_type: String,
     pub(crate) content: Bytes,
-    /// How its file may be called: an ending without a dot.
+    /// Extension for its file, without a dot.
     pub(crate) ending: String,
 }
 
@@ -112,7 +111,7 @@ impl ReceivedPart {
         }
     }
 
-    /// All parts of a CPIM message; what is no CPIM message is one part of unknown type.
+    /// All parts of a CPIM message; anything else is one part of unknown type.
     fn all(cpim: &Bytes) -> Vec<Self> {
         let Ok(message) = CpimMessage::parse(cpim) else {
             return vec![Self::new(UNKNOWN, cpim.clone(), None)];
@@ -139,7 +138,7 @@ impl ReceivedPart {
     }
 
     fn new(content_type: &str, content: Bytes, file_name: Option<&str>) -> Self {
-        // The ending alone, and only if it is a plain word: the name is the sender's choice.
+        // The extension alone, and only if it is a plain word: the sender chose the name.
         let plain = |ending: &&str| {
             (1..=8).contains(&ending.len()) && ending.bytes().all(|b| b.is_ascii_alphanumeric())
         };
@@ -159,12 +158,12 @@ impl ReceivedPart {
         }
     }
 
-    /// The text, if it is one.
+    /// The text, if it is text.
     pub(crate) fn text(&self) -> Option<&str> {
         let parsed = ContentType::parse(Bytes::from(self.content_type.clone())).ok()?;
         let subtype = parsed.subtype().to_ascii_lowercase();
         let is_readable = parsed.media_type().eq_ignore_ascii_case("text")
-            // Disposition notifications among them.
+            // Including disposition notifications.
             || subtype.ends_with("+xml")
             || matches!(subtype.as_str(), "xml" | "json");
         if !is_readable || parsed.media_type().eq_ignore_ascii_case("image") {

@@ -1,4 +1,4 @@
-//! How the program ends: exit codes, and what it says.
+//! Exit codes, and error messages.
 
 use std::fmt;
 use std::io;
@@ -6,26 +6,26 @@ use std::io;
 use cpm_client::{DraftError, Failure};
 use serde_json::{Value, json};
 
-/// How the program ends.
+/// Result of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Done.
+    /// Success.
     Done = 0,
     /// A file, an address or a socket of this machine.
     Local = 1,
-    /// Arguments that make no sense; clap ends the program then.
+    /// Invalid arguments; clap ends the program then.
     Usage = 2,
-    /// The server or the recipient said no.
+    /// The server or the recipient refused.
     Refused = 3,
     /// Nobody answered.
     NoAnswer = 4,
-    /// There is no way there.
+    /// It is unreachable.
     Unreachable = 5,
-    /// The certificate of the other end does not fit.
+    /// The certificate of the peer is not valid.
     Certificate = 6,
-    /// MSRP failed, or the other end left too early.
+    /// MSRP failed, or the peer left too early.
     Transfer = 7,
-    /// The other end broke the protocol.
+    /// The peer violated the protocol.
     WrongAnswer = 8,
     /// A password is missing or wrong.
     Unauthenticated = 9,
@@ -37,7 +37,7 @@ pub(crate) enum Exit {
     Cancelled = 130,
 }
 
-/// What went wrong.
+/// An error.
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) exit: Exit,
@@ -67,7 +67,7 @@ impl Problem {
         self
     }
 
-    /// A certificate that does not fit.
+    /// An invalid certificate.
     pub(crate) fn certificate(words: &str) -> Self {
         Self {
             exit: Exit::Certificate,
@@ -98,7 +98,7 @@ impl Problem {
 }
 
 impl Exit {
-    /// All of them, in the order of their numbers.
+    /// All, in the order of their numbers.
     pub(crate) const ALL: [Self; 13] = [
         Self::Done,
         Self::Local,
@@ -115,7 +115,7 @@ impl Exit {
         Self::Cancelled,
     ];
 
-    /// What it means, for people.
+    /// Its meaning, for the user.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::Done => "success: the message is sent, or all requested messages are received",

@@ -1,4 +1,4 @@
-//! The receiving machine on the sockets of the program.
+//! The receiver's state machine on the program's sockets.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use cpm_wire::msrp_session::ConnectionId;
 
 use crate::net::{Net, NetEvent};
 
-/// A receiver, and what has come for it over MSRP and is not whole yet.
+/// A receiver, and its incomplete MSRP input.
 pub(crate) struct Incoming {
     pub(crate) receiver: Receiver,
     inputs: HashMap<ConnectionId, BytesMut>,
@@ -23,8 +23,8 @@ impl Incoming {
         }
     }
 
-    /// Does what the machine wants, up to the next event for the user. `None`: there is nothing to
-    /// do.
+    /// Carries out actions of the state machine up to the next event for the user. `None`: there
+    /// are none.
     pub(crate) fn poll_event(&mut self, net: &mut Net) -> Option<ReceiverEvent> {
         while let Some(output) = self.receiver.poll_output() {
             match output {
@@ -52,7 +52,7 @@ impl Incoming {
         }
     }
 
-    /// Takes what happened to a connection for MSRP; other events are not for it.
+    /// Handles an event of an MSRP connection; other events are ignored.
     pub(crate) fn handle_msrp(&mut self, now: Instant, net: &mut Net, event: NetEvent) {
         match event {
             NetEvent::MsrpAccepted(id) => self.receiver.handle_msrp_accepted(id),
@@ -61,7 +61,7 @@ impl Incoming {
                 let input = self.inputs.entry(id).or_default();
                 input.extend_from_slice(&bytes);
                 self.receiver.handle_msrp_bytes(now, id, input);
-                // Who sends requests and does not read the answers is not waited for.
+                // A peer that sends requests without reading the answers is not waited for.
                 self.write_msrp(net, id);
                 if self.receiver.is_congested(id) {
                     net.close_msrp(id);

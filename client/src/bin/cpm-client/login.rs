@@ -1,4 +1,4 @@
-//! Whom the client believes, and who it says it is.
+//! Trusted authorities and the user's credentials.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::args::{Login, ServerArguments};
 use crate::exit::Problem;
 use crate::net::{Trust, read_certificates};
 
-/// Whose certificates are believed.
+/// The trusted certificates.
 pub(crate) fn trust(arguments: &ServerArguments) -> Result<Trust, Problem> {
     Ok(Trust {
         authorities: match &arguments.ca_file {

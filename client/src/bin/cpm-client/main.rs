@@ -1,5 +1,5 @@
-//! `cpm-client`: a CPM Client for the command line, and a thin face on `cpm_client`, which knows
-//! the protocol. What is here: arguments, sockets, files, and words for people and scripts.
+//! `cpm-client`: a CPM Client for the command line, a thin layer over `cpm_client`, which
+//! implements the protocol. It has arguments, sockets, files, and output for people and scripts.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Waiting for what recipients tell of a message of ours (RFC 5438): registers or listens, and
-//! keeps the tally.
+//! Waiting for recipients' notifications about our message (RFC 5438): registers or listens, and
+//! counts them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,34 +12,34 @@ use serde_json::json;
 use crate::net::Net;
 use crate::report::{Report, tell_notification};
 
-/// Most recipients whose notifications are counted: as many as the longest list has.
+/// Maximum number of recipients whose notifications are counted: that of the longest list.
 const MAX_RECIPIENTS: usize = 10_000;
 
-/// Whoever listens for notifications.
+/// Listens for notifications.
 pub(crate) struct Waiting {
     receiver: Receiver,
     is_registering: bool,
     is_stopped: bool,
-    /// How long, once the message is sent.
+    /// How long to wait once the message is sent.
     patience: Duration,
     tally: Tally,
 }
 
-/// Who has told what.
+/// The notifications so far.
 struct Tally {
     message_id: String,
     wanted: Notifications,
-    /// How many recipients there are, where the sender knows.
+    /// Number of recipients, if the sender knows it.
     expected: Option<usize>,
     by_recipient: BTreeMap<String, Vec<Disposition>>,
     /// The group, if the message goes to one.
     group: Option<String>,
-    /// What the group has told in place of members that it does not name.
+    /// Notifications from the group for members that it does not name.
     nameless: Vec<Disposition>,
 }
 
 impl Waiting {
-    /// Begins to register, if `receiver` is to.
+    /// Starts registration, if `receiver` is configured for it.
     pub(crate) fn start(
         mut receiver: Receiver,
         patience: Duration,
@@ -68,17 +68,17 @@ impl Waiting {
         }
     }
 
-    /// Whether the message may be sent: whoever is told of it finds us.
+    /// Whether the message may be sent: notifications will reach us.
     pub(crate) fn is_ready(&self) -> bool {
         !self.is_registering
     }
 
-    /// How long it waits, once the message is sent.
+    /// How long to wait once the message is sent.
     pub(crate) fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Whether nothing more can come.
+    /// Whether no more notifications are expected.
     pub(crate) fn is_done(&self) -> bool {
         self.tally.is_complete()
     }
@@ -101,22 +101,22 @@ impl Waiting {
         self.receiver.handle_timeout(now);
     }
 
-    /// Takes a SIP message: a response, which may be for others, or a request outside of dialogs.
+    /// Handles a SIP message: a response, possibly for others, or a request outside dialogs.
     pub(crate) fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
         self.receiver.handle_sip(now, message, way);
     }
 
-    /// There is no way to this peer any more.
+    /// The connection to this peer is lost.
     pub(crate) fn handle_sip_broken(&mut self, now: Instant, way: Way, words: &str) {
         self.receiver.handle_way_lost(now, way, words);
     }
 
-    /// Does what the machine wants.
+    /// Carries out the actions of the state machine.
     pub(crate) fn carry_out(&mut self, net: &mut Net, report: &Report) -> Result<(), Failure> {
         while let Some(output) = self.receiver.poll_output() {
             match output {
                 ReceiverOutput::Sip(way, bytes) => net.send_sip(way, &bytes),
-                // No session is taken.
+                // No session is accepted.
                 ReceiverOutput::ConnectMsrp(..) | ReceiverOutput::CloseMsrp(_) => {}
                 ReceiverOutput::Event(event) => self.take(event, report)?,
             }
@@ -132,7 +132,7 @@ impl Waiting {
                     "event": "registered", "seconds": seconds, "service_route": routes,
                 }));
             }
-            // A refresh that fails is tried again.
+            // A failed refresh is retried.
             ReceiverEvent::NotRegistered {
                 failure,
                 again: None,
@@ -146,12 +146,12 @@ impl Waiting {
         Ok(())
     }
 
-    /// How many recipients have told that the message cannot come.
+    /// Number of recipients that reported failed delivery.
     pub(crate) fn failed(&self) -> usize {
         self.tally.count(Disposition::Failed)
     }
 
-    /// Tells what has come.
+    /// Reports the totals.
     pub(crate) fn summarize(&self, report: &Report) {
         let tally = &self.tally;
         let of = |what| tally.count(what);
@@ -180,7 +180,7 @@ impl Waiting {
 }
 
 impl Tally {
-    /// Whether it tells something new of our message.
+    /// Whether it has new information about our message.
     fn takes(&mut self, notification: &Notification) -> bool {
         if notification.message_id != self.message_id {
             return false;
@@ -204,14 +204,14 @@ impl Tally {
         is_new
     }
 
-    /// How many recipients have told that.
+    /// Number of recipients with this disposition.
     fn count(&self, what: Disposition) -> usize {
         let named = self.by_recipient.values();
         let named = named.filter(|told| told.contains(&what)).count();
         named + self.nameless.iter().filter(|told| **told == what).count()
     }
 
-    /// Whether this is the group, which speaks for a member: each time it may be another one.
+    /// Whether this is the group, on behalf of a member: possibly another one each time.
     fn is_group(&self, who: &str) -> bool {
         let (Some(group), Ok(who)) = (&self.group, Uri::parse(who)) else {
             return false;
@@ -219,7 +219,7 @@ impl Tally {
         Uri::parse(group).is_ok_and(|group| group.equivalent(&who))
     }
 
-    /// Whether every recipient has told all that was asked for, or that it will not come.
+    /// Whether every recipient has sent all requested notifications, or reported a failure.
     fn is_complete(&self) -> bool {
         let Some(expected) = self.expected else {
             return false;

@@ -1,5 +1,5 @@
-//! The configuration file: profiles, whose settings stand in for options, and contacts, whose names
-//! stand in for addresses.
+//! The configuration file: profiles, whose settings replace options, and contacts, whose names
+//! replace addresses.
 //!
 //! ```toml
 //! profile = "work"                     # where no --profile is given
@@ -28,12 +28,12 @@ use toml::{Table, Value};
 use crate::exit::{Exit, Problem};
 use crate::pages;
 
-/// Most addresses that the name of a contact may lead to: as many as the longest list has.
+/// Maximum number of addresses of one contact: that of the longest list.
 const MAX_ADDRESSES: usize = 10_000;
-/// Options with a value that may stand before the subcommand.
+/// Options with a value that may precede the subcommand.
 const OPTIONS_BEFORE: [&str; 3] = ["--profile", "--config", "--pcap"];
 
-/// Names for addresses.
+/// Names of addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Contacts {
     file: PathBuf,
@@ -42,7 +42,7 @@ pub(crate) struct Contacts {
 
 /// The command line with the settings of the profile, and the contacts.
 ///
-/// An option that the command line or the environment sets is not taken from the profile.
+/// An option that is set on the command line or in the environment is not taken from the profile.
 pub(crate) fn apply(arguments: Vec<OsString>) -> Result<(Vec<OsString>, Contacts), Problem> {
     let command = pages::command();
     let lenient = command.clone().ignore_errors(true);
@@ -70,7 +70,7 @@ pub(crate) fn apply(arguments: Vec<OsString>) -> Result<(Vec<OsString>, Contacts
     Ok((insert(arguments, name, options), contacts))
 }
 
-/// Reads the file that is named, or the user's own if there is one.
+/// Reads the named file, or the user's own if there is one.
 fn read(named: Option<&PathBuf>) -> Result<Option<(PathBuf, Table)>, Problem> {
     let Some(file) = named.cloned().or_else(own_file) else {
         return Ok(None);
@@ -88,7 +88,7 @@ fn read(named: Option<&PathBuf>) -> Result<Option<(PathBuf, Table)>, Problem> {
     }
 }
 
-/// Where the user keeps configurations (XDG Base Directory Specification).
+/// The user's configuration file (XDG Base Directory Specification).
 fn own_file() -> Option<PathBuf> {
     let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let folder = folder.filter(|folder| folder.is_absolute());
@@ -110,7 +110,7 @@ impl Config {
         usage(format!("{}: {words}", self.file.display()))
     }
 
-    /// The profile that was asked for, else the one that the file names.
+    /// The requested profile, else the one named in the file.
     fn profile(&self, asked: Option<&String>) -> Result<Option<&Table>, Problem> {
         let named = match self.table.get("profile") {
             None => None,
@@ -217,14 +217,14 @@ impl Config {
     }
 }
 
-/// The option of this name that a subcommand has.
+/// A subcommand's option with this name.
 fn argument<'a>(command: &'a Command, subcommand: &str, long: &str) -> Option<&'a Arg> {
     let subcommand = command.find_subcommand(subcommand)?;
     let mut arguments = subcommand.get_arguments();
     arguments.find(|argument| argument.get_long() == Some(long))
 }
 
-/// Puts options behind the subcommand.
+/// Inserts options after the subcommand.
 fn insert(mut arguments: Vec<OsString>, subcommand: &str, options: Vec<OsString>) -> Vec<OsString> {
     let mut place = 1;
     while let Some(argument) = arguments.get(place) {
@@ -241,7 +241,7 @@ fn insert(mut arguments: Vec<OsString>, subcommand: &str, options: Vec<OsString>
 }
 
 impl Contacts {
-    /// Replaces names by the addresses that they stand for; what is an address stays.
+    /// Replaces names by their addresses; addresses stay.
     pub(crate) fn expand(&self, addresses: &mut Vec<String>) -> Result<(), Problem> {
         let mut expanded = Vec::with_capacity(addresses.len());
         for address in addresses.iter() {
@@ -251,7 +251,7 @@ impl Contacts {
         Ok(())
     }
 
-    /// The same for a place where one address is wanted.
+    /// The same where one address is needed.
     pub(crate) fn expand_one(&self, address: &mut String) -> Result<(), Problem> {
         let mut addresses = vec![std::mem::take(address)];
         let name = addresses[0].clone();
@@ -263,7 +263,7 @@ impl Contacts {
         Ok(())
     }
 
-    /// The name of an address, if it has one of its own; else the user's part of it.
+    /// The name of an address, if it has one; else its user part.
     pub(crate) fn name<'a>(&'a self, address: &'a str) -> &'a str {
         let mut names = self.names.iter();
         let known = names.find(|(_, value)| value.as_str() == Some(address));
@@ -294,7 +294,7 @@ impl Contacts {
             };
             usage(format!("{name}: {words}{place}"))
         };
-        // A name that leads back to itself adds nobody.
+        // A name that refers to itself adds nobody.
         if !seen.insert(name) {
             return Ok(());
         }

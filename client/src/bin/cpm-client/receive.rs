@@ -29,7 +29,7 @@ use crate::store;
 
 const GIVE_CERTIFICATE: &str = "give --tls-certificate and --tls-private-key";
 
-/// Receives messages until it is told to stop.
+/// Receives messages until it is stopped.
 pub(crate) fn run(arguments: &Receive, tap: Tap, report: &Report) -> Result<(), Problem> {
     let reject = match arguments.reject {
         None => None,
@@ -176,7 +176,7 @@ impl Run<'_> {
         match event {
             NetEvent::Sip(message, way) => self.incoming.receiver.handle_sip(now, message, way),
             NetEvent::SipBroken(way, broken) => {
-                // Others who come and go are their own business.
+                // Other peers' connections do not matter.
                 let is_registrar = self.incoming.receiver.registrar() == Some(way);
                 if is_registrar && way.transport != SipTransport::Udp {
                     let problem = Problem::from(&broken);
@@ -210,7 +210,7 @@ impl Run<'_> {
                 failure,
                 again: None,
             } => {
-                // Without its registration nothing will ever come.
+                // Without its registration nothing will ever arrive.
                 self.problem = Some(failure.into());
                 self.stopped = true;
             }
@@ -293,7 +293,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Tells its sender what has become of a message: it is kept, and on the screen.
+    /// Sends the notifications for a message: it is stored, and displayed.
     fn notify(&mut self, received: &Received) {
         let (now, time) = (Instant::now(), SystemTime::now());
         let mut tell = |what| self.incoming.receiver.notify(now, received, what, time);
@@ -309,7 +309,7 @@ impl Run<'_> {
         }
     }
 
-    /// Prints and keeps a message.
+    /// Prints and stores a message.
     fn take(&self, received: &Received) -> Result<(), Problem> {
         let object = &received.object;
         let parts = ReceivedPart::of(object);
@@ -380,7 +380,7 @@ impl Run<'_> {
     }
 }
 
-/// Listens for SIP: where it is, over UDP and TCP, and over TLS.
+/// Listens for SIP: the addresses, over UDP and TCP, and over TLS.
 fn listen(
     net: &mut Net,
     wanted: &[Listen],
@@ -412,8 +412,8 @@ fn listen(
     Ok((plain, secure))
 }
 
-/// The ways of requests of ours, to the outbound proxy, else to the registrar, and the name that
-/// its certificate has to have.
+/// The routes of our requests, to the outbound proxy, else to the registrar, and the name required
+/// in its certificate.
 fn outbound(arguments: &Receive) -> Result<(Vec<Way>, String), Problem> {
     let named = arguments.server.server.as_ref();
     let Some(server) = named.or(arguments.register.as_ref()) else {

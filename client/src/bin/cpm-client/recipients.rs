@@ -9,7 +9,7 @@ use cpm_wire::resource_lists::{CopyControl, ResourceLists};
 use crate::args::Send;
 use crate::exit::Problem;
 
-/// Whom the command line names.
+/// The recipients given on the command line.
 pub(crate) fn destination(
     send: &Send,
     reply: Option<&StoredMessage>,
@@ -31,7 +31,7 @@ pub(crate) fn destination(
         Some(_) => return Err(Problem::local("--via takes a kind and an address")),
     };
     let to_one = !matches!(via, Some(("exploder" | "adhoc", _)));
-    // What the user names anew wins over where the message came from.
+    // Explicit recipients take precedence over the originator.
     let named_anew = send.only_to || to_one && (via.is_some() || !recipients.is_empty());
     let reply_to = match reply {
         Some(item) if !named_anew => Some(reply_address(item, to_one).ok_or_else(|| {
@@ -52,7 +52,7 @@ pub(crate) fn destination(
     Ok((destination, reply_to))
 }
 
-/// The destination that these recipients are, by the way that `--via` names.
+/// The destination of these recipients, as `--via` says.
 pub(crate) fn reach(
     via: Option<(&str, String)>,
     recipients: Vec<Recipient>,
@@ -91,7 +91,7 @@ pub(crate) fn reach(
     })
 }
 
-/// A recipient who is shown to others as this.
+/// A recipient with this visibility.
 pub(crate) fn with_role(uri: &str, copy_control: Option<CopyControl>) -> Recipient {
     Recipient {
         copy_control,
@@ -99,8 +99,8 @@ pub(crate) fn with_role(uri: &str, copy_control: Option<CopyControl>) -> Recipie
     }
 }
 
-/// Recipients of a file: resource-lists XML (RFC 4826), or one a line. A line may begin with `to`,
-/// `cc` or `bcc`; empty lines and what follows `#` do not count.
+/// Recipients of a file: resource-lists XML (RFC 4826), or one per line. A line may begin with
+/// `to`, `cc` or `bcc`; empty lines and text after `#` are ignored.
 fn read_list(file: &Path) -> Result<Vec<Recipient>, Problem> {
     let problem = |words: String| Problem::local(format!("{}: {words}", file.display()));
     let bytes = fs::read(file).map_err(|error| problem(error.to_string()))?;

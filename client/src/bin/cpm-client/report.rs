@@ -1,4 +1,4 @@
-//! What the program says: to people, or as JSON.
+//! Output of the program: for people, or as JSON.
 
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::args::ProgressKind;
 use crate::exit::Problem;
 
-/// Where words and numbers go.
+/// The output.
 #[derive(Clone)]
 pub(crate) struct Report {
     json: bool,
@@ -30,7 +30,7 @@ impl Report {
         }
     }
 
-    /// Says something: a line for people, or an object for scripts.
+    /// Prints a line for people, or an object for scripts.
     pub(crate) fn say(&self, words: &str, object: Value) {
         let line = match self.json {
             true => object.to_string(),
@@ -38,7 +38,7 @@ impl Report {
             false => words.to_owned(),
         };
         self.bars.suspend(|| {
-            // Nobody listens any more: nothing to be done about it.
+            // The output is closed: nothing to be done.
             let _ = writeln!(stdout(), "{line}");
         });
     }
@@ -48,7 +48,7 @@ impl Report {
         self.say("", object);
     }
 
-    /// Says what went wrong.
+    /// Prints an error.
     pub(crate) fn problem(&self, problem: &Problem) {
         if self.json {
             self.tell(problem.json());
@@ -59,7 +59,7 @@ impl Report {
         }
     }
 
-    /// A bar for so many bytes.
+    /// A progress bar for this many bytes.
     pub(crate) fn bar(&self, name: &str, total: u64) -> Bar {
         let bar = match self.progress {
             ProgressKind::Auto => {
@@ -88,9 +88,9 @@ fn set_template(bar: &ProgressBar, template: &str) {
     }
 }
 
-/// Leaves room for a word at the end on a terminal of 80 columns.
+/// Leaves space for a word at the end on a terminal of 80 columns.
 const TEMPLATE: &str = "{prefix:22!} [{bar:16}] {bytes:>10}/{total_bytes:10} {wide_msg}";
-/// While nobody knows how many bytes there are: a recipient that rings.
+/// While the number of bytes is unknown: a recipient that is ringing.
 const WAITING_TEMPLATE: &str = "{prefix:22!} {wide_msg}";
 
 /// The progress of one transfer.
@@ -99,14 +99,14 @@ pub(crate) struct Bar {
     plain: bool,
     name: String,
     total: u64,
-    /// The last tenth that was told.
+    /// The last tenth reported.
     told: Option<u64>,
-    /// The last word behind it.
+    /// The last note after it.
     noted: String,
 }
 
 impl Bar {
-    /// So many bytes are through. A total of 0: that is not known yet.
+    /// This many bytes are done. A total of 0: not known yet.
     pub(crate) fn set(&mut self, bytes: u64, total: u64) {
         if total == 0 {
             return;
@@ -127,7 +127,7 @@ impl Bar {
         }
     }
 
-    /// A word behind the bar.
+    /// A note after the bar.
     pub(crate) fn note(&mut self, words: &str) {
         if self.noted == words {
             return;
@@ -142,11 +142,11 @@ impl Bar {
     }
 
     fn write(&self, words: &str) {
-        // Nobody looks any more: nothing to be done about it.
+        // The output is closed: nothing to be done.
         let _ = writeln!(stderr(), "{:22} {words}", self.name);
     }
 
-    /// It stands still from now on.
+    /// Stops the bar.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.abandon();
@@ -154,7 +154,7 @@ impl Bar {
     }
 }
 
-/// Says what a recipient has told.
+/// Prints a recipient's notification.
 pub(crate) fn tell_notification(report: &Report, notification: &Notification) {
     let disposition = notification.disposition.as_str();
     let who = notification.recipient.as_deref().unwrap_or("somebody");
@@ -168,7 +168,7 @@ pub(crate) fn tell_notification(report: &Report, notification: &Notification) {
     );
 }
 
-/// Text of a stranger for a terminal: without control characters.
+/// Received text for a terminal: without control characters.
 pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .map(|c| {

@@ -28,10 +28,10 @@ use crate::report::{Bar, Report};
 use crate::store;
 use crate::watch::Watch;
 
-/// RFC 3261 §18.1.1: what is larger goes over TCP.
+/// RFC 3261 §18.1.1: larger requests go over TCP.
 const MAX_UDP_REQUEST_BYTES: usize = 1300;
-/// A registration lives so much longer, in seconds, than notifications are waited for: the sending
-/// takes its time, too.
+/// A registration lives this much longer, in seconds, than notifications are waited for: sending
+/// takes time, too.
 const MIN_REGISTRATION_S: u32 = 600;
 /// The one MSRP connection of a sender.
 pub(crate) const MSRP: ConnectionId = ConnectionId(u64::MAX);
@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &Send, tap: Tap, report: &Report) -> Result<(), Pro
     run.finish(result)
 }
 
-/// The servers that are left, and what the requests to each of them need.
+/// The servers not tried yet, and data for requests to them.
 struct Servers<'a> {
     groups: VecDeque<Vec<Way>>,
     arguments: &'a Send,
@@ -101,7 +101,7 @@ struct Servers<'a> {
     listening: Option<SocketAddr>,
 }
 
-/// Our end of the way to a server.
+/// Our end of the route to a server.
 struct End {
     way: Way,
     local: SocketAddr,
@@ -110,7 +110,7 @@ struct End {
 
 struct Run<'a> {
     net: Net,
-    /// To the server.
+    /// The route to the server.
     way: Way,
     servers: Servers<'a>,
     sender: Sender,
@@ -122,7 +122,7 @@ struct Run<'a> {
     /// Whether that has been tried.
     is_watched: bool,
     waiting: Option<Waiting>,
-    /// A certificate that did not fit, which is more than a broken connection.
+    /// An invalid certificate, which is worse than a lost connection.
     certificate: Option<Problem>,
     interrupts: usize,
 }
@@ -174,7 +174,7 @@ impl Run<'_> {
         }
     }
 
-    /// Begins anew with the next server, if there is one and this failure allows it.
+    /// Starts again with the next server, if there is one and this failure allows it.
     fn goes_elsewhere(&mut self, failure: &Failure) -> bool {
         let is_over = self.interrupts > 0 || self.certificate.is_some();
         if is_over || !self.sender.may_go_elsewhere(failure) {
@@ -212,7 +212,7 @@ impl Run<'_> {
         }
     }
 
-    /// Does what the machine wants. `Some`: it is done.
+    /// Carries out the actions of the state machine. `Some`: it is done.
     fn carry_out(&mut self) -> Option<Result<Sent, Failure>> {
         let mut done = None;
         while let Some(output) = self.sender.poll_output() {
@@ -258,7 +258,7 @@ impl Run<'_> {
                 }
                 self.sender.handle_msrp_failed(now, &broken.words);
             }
-            // The client is the active end: who connects to it is not expected.
+            // The client is the active end: incoming connections are not expected.
             NetEvent::MsrpAccepted(id) => self.net.close_msrp(id),
             NetEvent::MsrpOpen(_) | NetEvent::MsrpBytes(..) | NetEvent::MsrpBroken(..) => {}
             NetEvent::Interrupted => {
@@ -296,7 +296,7 @@ impl Run<'_> {
         }
     }
 
-    /// Looks at the recipients from now on, if the user wants to see them.
+    /// Watches the recipients from now on, if requested.
     fn watch(&mut self) {
         let Some(url) = self.arguments.watch.as_ref().filter(|_| !self.is_watched) else {
             return;
@@ -310,8 +310,8 @@ impl Run<'_> {
         }
     }
 
-    /// A response is for whoever has sent the request; MESSAGE and OPTIONS are for who waits for
-    /// notifications, and what belongs to the session is for the sender.
+    /// A response goes to the sender of its request; MESSAGE and OPTIONS go to the listener for
+    /// notifications, and requests of the session to the sender.
     fn handle_sip(&mut self, now: Instant, message: Message, way: Way) {
         let method = message.method();
         match &mut self.waiting {
@@ -326,7 +326,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells how it ended, keeps the copy, and waits for what recipients tell.
+    /// Reports the result, stores the copy, and waits for notifications.
     fn finish(mut self, result: Result<Sent, Problem>) -> Result<(), Problem> {
         let waited = match &result {
             Ok(sent) => {
@@ -341,8 +341,8 @@ impl Run<'_> {
             // Only signs off.
             Err(_) => self.wait_for_notifications(Duration::ZERO),
         };
-        // What is on its way to MSRP and SIP peers, such as the last BYE's answer, is done: sockets
-        // close here.
+        // Pending output to MSRP and SIP peers, such as the answer to the last BYE, has been sent:
+        // sockets close here.
         let Self {
             net,
             report,
@@ -387,12 +387,11 @@ impl Run<'_> {
         }
     }
 
-    /// Stays until everybody has told what there is to tell, nobody is waited for any longer, or
-    /// Ctrl-C.
+    /// Waits until everybody has sent all notifications, the time is up, or Ctrl-C.
     fn wait_for_notifications(&mut self, patience: Duration) -> Result<(), Problem> {
         let mut until = Instant::now().checked_add(patience);
         loop {
-            // Answers to what comes once more.
+            // Answers retransmissions.
             let _ = self.carry_out();
             let Some(waiting) = &mut self.waiting else {
                 return Ok(());
@@ -505,7 +504,7 @@ fn prepare(arguments: &Send, report: &Report) -> Result<Outgoing, Problem> {
     Ok(draft.prepare(arguments.pager_max, size_of, SystemTime::now(), fill)?)
 }
 
-/// Which notifications are asked for.
+/// The requested notifications.
 fn notifications(arguments: &Send) -> Notifications {
     let has = |wanted| arguments.notify.contains(&wanted);
     Notifications {
@@ -516,8 +515,8 @@ fn notifications(arguments: &Send) -> Notifications {
     }
 }
 
-/// What may carry a request of this size where nobody says: what fits into a datagram goes over
-/// UDP, the rest over TCP, or over UDP after all where TCP is refused (RFC 3261 §18.1.1).
+/// Default transports for a request of this size: UDP if it fits into a datagram, otherwise TCP, or
+/// UDP if TCP is refused (RFC 3261 §18.1.1).
 fn carriers(request_bytes: usize) -> &'static [SipTransport] {
     match request_bytes <= MAX_UDP_REQUEST_BYTES {
         true => &[SipTransport::Udp],
@@ -525,8 +524,8 @@ fn carriers(request_bytes: usize) -> &'static [SipTransport] {
     }
 }
 
-/// The ways to the server, server by server; where its domain says nothing, over what `otherwise`
-/// names.
+/// The routes to the server, server by server; if its domain specifies none, over the transports of
+/// `otherwise`.
 pub(crate) fn ways(
     server: &Server,
     arguments: &ServerArguments,
@@ -539,8 +538,8 @@ pub(crate) fn ways(
     Ok(ways.into())
 }
 
-/// Opens the way to the first of these servers that can be reached, and takes it and those before
-/// from the list. `local` is where to bind; over UDP, what `listening` says is ours already.
+/// Opens the route to the first reachable one of these servers, and removes it and those before
+/// from the list. `local` is the address to bind; over UDP, `listening` is already ours.
 pub(crate) fn open_first(
     groups: &mut VecDeque<Vec<Way>>,
     net: &mut Net,
@@ -566,11 +565,11 @@ pub(crate) fn open_first(
 }
 
 impl Servers<'_> {
-    /// Opens the way to the next server that can be reached.
+    /// Opens the route to the next reachable server.
     fn open_next(&mut self, net: &mut Net) -> Result<End, Problem> {
         let local = self.arguments.local.map(|own| SocketAddr::new(own, 0));
         let (way, local) = open_first(&mut self.groups, net, local, self.listening)?;
-        // The offer names a port that is really ours, though the answerer is to be connected to.
+        // The offer names a port that is really ours, although we connect to the answerer.
         let msrp = net.listen_msrp(SocketAddr::new(local.ip(), 0), None)?;
         Ok(End { way, local, msrp })
     }
@@ -591,7 +590,7 @@ impl Servers<'_> {
         }
     }
 
-    /// Whoever listens for notifications, if that is wanted.
+    /// The listener for notifications, if requested.
     fn waiting(&self, end: &End, outgoing: &Outgoing) -> Option<Waiting> {
         let arguments = self.arguments;
         let seconds = arguments.wait_notifications?;
@@ -612,7 +611,7 @@ impl Servers<'_> {
             msrp_transport: Transport::Tcp,
             fingerprint: None,
             max_size: 0,
-            // What is no notification is for whoever else is registered.
+            // Other messages are for the user's other devices.
             reject: Some(StatusCode::TEMPORARILY_UNAVAILABLE),
             oma_release: arguments.oma_release.clone(),
         };
@@ -623,7 +622,7 @@ impl Servers<'_> {
     }
 }
 
-/// The server that is named, else the one that an address leads to.
+/// The named server, else the one of an address.
 pub(crate) fn server_for(arguments: &ServerArguments, address: &str) -> Result<Server, Problem> {
     match &arguments.server {
         Some(text) => Server::parse(text).map_err(|error| Problem::local(error.to_string())),

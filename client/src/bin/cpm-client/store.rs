@@ -1,4 +1,4 @@
-//! Messages in a folder: each as an object of the message store, its parts as files beside it.
+//! Messages in a folder: each as an object of the message store, with its parts as separate files.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,7 +10,7 @@ use cpm_client::StoredMessage;
 use crate::content::ReceivedPart;
 use crate::exit::Problem;
 
-/// Longest name of a file that is made of an identifier.
+/// Maximum length of a file name made from an identifier.
 const MAX_NAME_BYTES: usize = 64;
 
 /// Reads an object.
@@ -20,7 +20,7 @@ pub(crate) fn read(file: &Path) -> Result<StoredMessage, Problem> {
     StoredMessage::parse(&Bytes::from(bytes)).map_err(|error| problem(error.to_string()))
 }
 
-/// Keeps an object, and returns its file.
+/// Stores an object, and returns its file.
 pub(crate) fn keep(folder: &Path, object: &StoredMessage) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let id = object.field("Contribution-ID").unwrap_or("message");
@@ -35,7 +35,7 @@ pub(crate) fn keep(folder: &Path, object: &StoredMessage) -> io::Result<PathBuf>
     write_new(folder, &name, "cpm", &object.write())
 }
 
-/// Keeps the parts of a message beside its object, and returns their files.
+/// Stores the parts of a message next to its object, and returns their files.
 pub(crate) fn keep_parts(object: &Path, parts: &[ReceivedPart]) -> io::Result<Vec<PathBuf>> {
     let folder = object.parent().unwrap_or(Path::new("."));
     let stem = object
@@ -59,7 +59,7 @@ pub(crate) fn keep_parts(object: &Path, parts: &[ReceivedPart]) -> io::Result<Ve
     kept.collect()
 }
 
-/// Writes a file that was not there before: a name that is taken gets a number.
+/// Writes a new file: a name that exists gets a number.
 fn write_new(folder: &Path, name: &str, ending: &str, bytes: &[u8]) -> io::Result<PathBuf> {
     let mut number = 1;
     loop {

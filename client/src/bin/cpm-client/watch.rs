@@ -1,4 +1,4 @@
-//! What each recipient has got, as `cpm.session` of the proxy tells it over jsonrpcs.
+//! The progress of each recipient, from the proxy's `cpm.session` over jsonrpcs.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,19 +16,19 @@ use crate::exit::Problem;
 use crate::random::fill;
 use crate::report::{Bar, Report};
 
-/// Between two questions.
+/// Interval between questions.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-/// How long one answer may take.
+/// Time limit for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the recipients are looked at once the sender is done.
+/// How long the recipients are watched once the sender is done.
 const AFTERWARDS: Duration = Duration::from_secs(60);
-/// How many questions in a row may stay without an answer: a datagram gets lost, a busy proxy is
-/// late.
+/// How many questions in a row may go without an answer: a datagram may be lost, a busy proxy may
+/// be late.
 const MAX_UNANSWERED: u32 = 3;
-/// Largest answer: a session with 10 000 legs.
+/// Maximum length of an answer: a session with 10 000 legs.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
-/// Words for a leg that has come to its end.
+/// Final states of a leg.
 const FINAL_STATES: [&str; 5] = ["delivered", "failed", "interworked", "over", "ended"];
 
 /// A recipient in a session.
@@ -36,7 +36,7 @@ const FINAL_STATES: [&str; 5] = ["delivered", "failed", "interworked", "over", "
 pub(crate) struct Leg {
     pub(crate) uri: String,
     pub(crate) state: String,
-    /// Bytes on their way to it.
+    /// Bytes sent to it.
     pub(crate) written: u64,
     /// Bytes that it has confirmed.
     pub(crate) delivered: u64,
@@ -45,18 +45,18 @@ pub(crate) struct Leg {
     pub(crate) code: Option<u64>,
 }
 
-/// Why nothing was seen.
+/// Why nothing could be watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WatchError {
     words: String,
-    /// Whether it was answered, with an error.
+    /// Whether the answer was an error.
     refused: bool,
 }
 
-/// Nobody, or somebody else, answers there.
+/// There is no answer, or one of another program.
 const WANTS_JSONRPCS: &str = "the proxy has to load jsonrpcs.so: with dgram_socket for udp: and unix:, with xhttp.so and \
     jsonrpc_dispatch() in event_route[xhttp:request] for http://; the socket of ctl.so, which kamcmd uses, speaks another language";
-/// jsonrpcs is there, and answers that it cannot.
+/// jsonrpcs exists, but reports an error.
 const WANTS_MODULE: &str = "jsonrpcs is there, but does not serve this command: the proxy that --watch names has to be the one with cpm.so";
 
 impl From<WatchError> for Problem {
@@ -69,7 +69,7 @@ impl From<WatchError> for Problem {
     }
 }
 
-/// How the proxy is asked.
+/// How to ask the proxy.
 #[derive(Debug, Clone)]
 enum Way {
     Http(String),
@@ -84,7 +84,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches the session that one of these identifiers names: Call-ID, Contribution-ID.
+    /// Watches the session with one of these identifiers: Call-ID, Contribution-ID.
     pub(crate) fn start(url: &str, names: Vec<String>, report: Report) -> Result<Self, String> {
         let way = Way::parse(url)?;
         let (stop, stopped) = mpsc::channel();
@@ -99,7 +99,7 @@ impl Watch {
                 if session.is_none() {
                     match find_session(&way, &names) {
                         Ok(found) => session = found,
-                        // It may be there the next time; if it never is, this is why.
+                        // It may exist the next time; if it never does, this is the reason.
                         Err(failed) => error = Some(failed),
                     }
                 }
@@ -111,7 +111,7 @@ impl Watch {
                             draw(&report, &mut bars, &last);
                             !last.is_empty() && last.iter().all(Leg::is_final)
                         }
-                        // The proxy no longer knows it: what came of it since, nobody tells.
+                        // The proxy no longer knows it: the final result is unknown.
                         Err(failed) if failed.refused => true,
                         Err(failed) => {
                             error = Some(failed);
@@ -119,7 +119,7 @@ impl Watch {
                             unanswered == MAX_UNANSWERED
                         }
                     },
-                    // Looked for once more after the sender was done, and not there.
+                    // Searched again after the sender was done, and not found.
                     None => sender_done.is_some(),
                 };
                 over |= sender_done.is_some_and(|since| since.elapsed() >= AFTERWARDS);
@@ -133,7 +133,7 @@ impl Watch {
                 match stopped.recv_timeout(ASK_AGAIN) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Ok(()) => sender_done = Some(Instant::now()),
-                    // Told to stop before: now only time passes.
+                    // Told to stop before: now it only waits.
                     Err(RecvTimeoutError::Disconnected) => thread::sleep(ASK_AGAIN),
                 }
             }
@@ -141,7 +141,7 @@ impl Watch {
         Ok(Self { stop, thread })
     }
 
-    /// The sender is done: waits for the recipients, and returns what was seen last.
+    /// The sender is done: waits for the recipients, and returns their last state.
     pub(crate) fn finish(self) -> Result<Vec<Leg>, WatchError> {
         // The thread may have ended by itself.
         let _ = self.stop.send(());
@@ -153,7 +153,7 @@ impl Watch {
 }
 
 impl Leg {
-    /// How far it is, for people, with the code of a failure.
+    /// Its progress for people, with the code of a failure.
     pub(crate) fn standing(&self) -> String {
         let state = match self.state.as_str() {
             "waiting" => "to be called",
@@ -193,8 +193,7 @@ fn draw(report: &Report, bars: &mut HashMap<String, Bar>, legs: &[Leg]) {
     }
 }
 
-/// The session in which one of the names stands. A list that has identifiers alone is looked
-/// through one by one.
+/// The session with one of these identifiers. If the list has only ids, each session is queried.
 fn find_session(way: &Way, names: &[String]) -> Result<Option<String>, WatchError> {
     let answer = way.ask("cpm.sessions", &[])?;
     let mut objects = Vec::new();
@@ -234,7 +233,7 @@ fn id_of(object: &Value) -> Option<String> {
     }
 }
 
-/// All objects in an answer, however deep: versions differ in how they nest.
+/// All objects in an answer, at any depth: versions differ in nesting.
 fn collect<'a>(value: &'a Value, objects: &mut Vec<&'a Value>) {
     match value {
         Value::Object(fields) => {
@@ -269,7 +268,7 @@ fn legs(answer: &Value) -> Vec<Leg> {
         .filter_map(|object| {
             let uri = object.get("uri")?.as_str()?.to_owned();
             let state = word(object, "state")?;
-            // How it has ended says more than how its dialog stands.
+            // Its outcome is more informative than the state of its dialog.
             let state = word(object, "outcome").unwrap_or(state);
             let own = number(object, "total");
             Some(Leg {
@@ -369,7 +368,7 @@ fn ask_udp(address: &str, request: &str) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// The proxy answers to where the question came from, so our end needs a name too.
+/// The proxy answers to the source of the question, so our end needs a name too.
 fn ask_unix(path: &PathBuf, request: &str) -> io::Result<Vec<u8>> {
     let own = std::env::temp_dir().join(format!("cpm-client-{}", cpm_client::token(fill)));
     let socket = UnixDatagram::bind(&own)?;

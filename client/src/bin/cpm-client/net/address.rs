@@ -1,4 +1,4 @@
-//! Where the server is.
+//! The address of the server.
 
 use std::fmt;
 
@@ -16,16 +16,16 @@ pub(crate) struct Server {
     /// Name or IP address, without brackets.
     pub(crate) host: String,
     port: Option<u16>,
-    /// What the URI says.
+    /// The transport in the URI.
     pub(crate) transport: Option<SipTransport>,
 }
 
-/// Text that names no server.
+/// Text that is not a server.
 #[derive(Debug)]
 pub(crate) struct NoServerError(String);
 
 impl Server {
-    /// Reads what the user says.
+    /// Parses the user's input.
     pub(crate) fn parse(text: &str) -> Result<Self, NoServerError> {
         let error = || NoServerError(text.to_owned());
         let uri = match text.split_once(':') {
@@ -36,7 +36,7 @@ impl Server {
         Self::of_uri(&uri).ok_or_else(error)
     }
 
-    /// Where a SIP URI points to.
+    /// The destination of a SIP URI.
     pub(crate) fn of_uri(uri: &Uri<'_>) -> Option<Self> {
         let transport = match uri
             .param("transport")
@@ -60,8 +60,8 @@ impl Server {
         })
     }
 
-    /// The ways to it, best first, at least one (RFC 3263 §4). Those of one group are the addresses
-    /// of one place that takes connections, which are tried beside each other.
+    /// The routes to it, best first, at least one (RFC 3263 §4). Those of one group are the
+    /// addresses of one connection-oriented target, which are tried in parallel.
     pub(crate) fn ways(
         &self,
         wanted: &Wanted,

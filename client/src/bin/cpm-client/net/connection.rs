@@ -1,4 +1,4 @@
-//! One TCP connection, with TLS or without, that never blocks.
+//! One non-blocking TCP connection, with or without TLS.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -12,36 +12,36 @@ use rustls::{ClientConfig, ClientConnection, Error, ServerConfig, ServerConnecti
 use super::tls::CertificateWords;
 use crate::exit::Problem;
 
-/// Bytes that may wait to be written before the caller is asked for no more.
+/// Maximum number of bytes waiting to be written before the caller is asked for no more.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
-/// Most bytes that are read at once, as `session` wants it.
+/// Maximum number of bytes read at once, the block size of `msrp_session`.
 const READ_BYTES: usize = cpm_wire::msrp_session::READ_BLOCK_BYTES;
 
-/// Most blocks that are read before somebody looks at them.
+/// Maximum number of blocks read before they are processed.
 const MAX_BLOCKS: usize = 16;
 
-/// How reading went.
+/// Result of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// There is no more for now.
     Drained,
     /// There may be more.
     More,
-    /// The other end has closed.
+    /// The peer has closed.
     Closed,
 }
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
-    /// For people.
+    /// A description for the user.
     pub(crate) words: String,
-    /// Whether the other end's certificate is to blame.
+    /// Whether the peer's certificate is the reason.
     pub(crate) is_certificate: bool,
 }
 
 impl Broken {
-    /// Says where it happened.
+    /// Adds the place.
     pub(crate) fn at(mut self, place: &str) -> Self {
         self.words = format!("{place}: {}", self.words);
         self
@@ -82,13 +82,13 @@ impl From<Error> for Broken {
     }
 }
 
-/// The connection and what waits to be written.
+/// The connection and its pending output.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     tls: Option<rustls::Connection>,
     out: BytesMut,
     is_open: bool,
-    /// To be closed once all is written.
+    /// To be closed once everything is written.
     pub(crate) is_closing: bool,
 }
 
@@ -140,22 +140,22 @@ impl Connection {
         self.is_ready() && self.out.len() < WRITE_BUFFER_BYTES
     }
 
-    /// Whether it is open and, with TLS, the other end known.
+    /// Whether it is open and, with TLS, the peer authenticated.
     pub(crate) fn is_ready(&self) -> bool {
         self.is_open && self.tls.as_ref().is_none_or(|tls| !tls.is_handshaking())
     }
 
-    /// Whether nothing waits any more.
+    /// Whether nothing is pending any more.
     pub(crate) fn is_flushed(&self) -> bool {
         self.out.is_empty() && self.tls.as_ref().is_none_or(|tls| !tls.wants_write())
     }
 
-    /// Takes bytes to be written.
+    /// Queues bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Reads what there is, up to a bound, into `input`.
+    /// Reads available data, up to a limit, into `input`.
     pub(crate) fn read(&mut self, input: &mut BytesMut) -> Result<Reading, Broken> {
         let mut block = vec![0; READ_BYTES];
         for _ in 0..MAX_BLOCKS {
@@ -181,7 +181,7 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             };
             if let Err(error) = tls.process_new_packets() {
-                // The other end is told why.
+                // The alert tells the peer why.
                 let _ = tls.write_tls(&mut self.stream);
                 return Err(error.into());
             }
@@ -199,7 +199,8 @@ impl Connection {
         Ok(Reading::More)
     }
 
-    /// Writes what it can. Called when the socket is writable, and after [`push`](Self::push).
+    /// Writes as much as possible. Called when the socket is writable, and after
+    /// [`push`](Self::push).
     pub(crate) fn write(&mut self) -> Result<(), Broken> {
         if !self.is_open {
             if let Some(error) = self.stream.take_error()? {
@@ -239,7 +240,7 @@ impl Connection {
         }
     }
 
-    /// Says goodbye in TLS.
+    /// Sends close_notify.
     pub(crate) fn close(&mut self) {
         self.is_closing = true;
         if let Some(tls) = &mut self.tls {

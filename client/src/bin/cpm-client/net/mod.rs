@@ -1,5 +1,5 @@
-//! Sockets for the machines of `cpm_client`: SIP over UDP, TCP and TLS, MSRP over TCP and TLS,
-//! Ctrl-C.
+//! Sockets for the state machines of `cpm_client`: SIP over UDP, TCP and TLS, MSRP over TCP and
+//! TLS, Ctrl-C.
 
 mod address;
 mod connection;
@@ -33,9 +33,9 @@ pub(crate) use tap::Tap;
 use tap::{Direction, Flow, Protocol};
 pub(crate) use tls::{Identity, Trust, read_certificates};
 
-/// How long opening a connection for SIP to one place of a server may take.
+/// Time limit for opening a SIP connection to one target of a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections that may be open at once; further ones are closed as they come.
+/// Maximum number of open connections; further ones are closed at once.
 const MAX_CONNECTIONS: usize = 64;
 /// Largest datagram.
 const MAX_DATAGRAM_BYTES: usize = 65_535;
@@ -48,20 +48,20 @@ const SIP_TLS_LISTENER: Token = Token(4);
 const CONNECTED: Token = Token(5);
 const FIRST_CONNECTION: usize = 16;
 
-/// What happened.
+/// An event.
 #[derive(Debug)]
 pub(crate) enum NetEvent {
     /// A SIP message.
     Sip(Message, Way),
-    /// There is no way to this peer any more.
+    /// The connection to this peer is lost.
     SipBroken(Way, Broken),
     /// A connection for MSRP was accepted.
     MsrpAccepted(ConnectionId),
-    /// One that was asked for is open.
+    /// A requested connection is open.
     MsrpOpen(ConnectionId),
-    /// Bytes have come.
+    /// Bytes have arrived.
     MsrpBytes(ConnectionId, BytesMut),
-    /// It is gone, or could not be opened.
+    /// It was lost, or could not be opened.
     MsrpBroken(ConnectionId, Broken),
     /// The user has pressed Ctrl-C, or the process is to end.
     Interrupted,
@@ -85,7 +85,7 @@ impl Entry {
         }
     }
 
-    /// `None`: it is not connected yet, or not any more.
+    /// `None`: not connected yet, or no longer.
     fn flow(&self) -> Option<Flow> {
         let stream = &self.connection.stream;
         Some(Flow {
@@ -96,13 +96,13 @@ impl Entry {
     }
 }
 
-/// A connection for MSRP that is being opened; its TLS, and the name that the other end goes by.
+/// An MSRP connection being opened; its TLS, and the expected name of the peer.
 struct Opening {
     tls: Option<Arc<ClientConfig>>,
     host: String,
 }
 
-/// How opening one went.
+/// Result of opening one.
 type Opened = (ConnectionId, io::Result<TcpStream>);
 
 /// All sockets of the program.
@@ -121,16 +121,16 @@ pub(crate) struct Net {
     next_token: usize,
     next_accepted: u64,
     trust: Trust,
-    /// The name that the SIP server's certificate has to have.
+    /// The name required in the SIP server's certificate.
     sip_name: String,
     ready: VecDeque<NetEvent>,
-    /// Connections that have more to read than was read at once.
+    /// Connections with more data than was read at once.
     unread: Vec<Token>,
     tap: Tap,
 }
 
 impl Net {
-    /// No socket yet. From now on Ctrl-C is an event.
+    /// No sockets yet. From now on Ctrl-C is an event.
     pub(crate) fn new(trust: Trust, sip_name: &str, tap: Tap) -> io::Result<Self> {
         let poll = Poll::new()?;
         let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
@@ -168,8 +168,8 @@ impl Net {
         Arc::clone(&self.waker)
     }
 
-    /// Opens one of these ways, which differ in nothing but the address, and returns it and our own
-    /// end of it. `local` is where to bind, for UDP.
+    /// Opens one of these routes, which differ only in the address, and returns it and our own
+    /// address. `local` is the address to bind, for UDP.
     pub(crate) fn open(
         &mut self,
         ways: &[Way],
@@ -188,7 +188,7 @@ impl Net {
                 Some(local) => StdUdpSocket::bind(local)?,
                 None => StdUdpSocket::bind(any)?,
             };
-            // So that a dead server shows itself, and nobody else is heard.
+            // So that a dead server is detected, and no other peer is received.
             socket.connect(first.address)?;
             let own = socket.local_addr()?;
             socket.set_nonblocking(true)?;
@@ -275,8 +275,8 @@ impl Net {
         Ok(token)
     }
 
-    /// Sends a SIP message. Over a connection-oriented transport it goes over the connection to
-    /// that peer, which is opened if there is none.
+    /// Sends a SIP message. A connection-oriented transport uses the connection to that peer, which
+    /// is opened if there is none.
     pub(crate) fn send_sip(&mut self, way: Way, bytes: &Bytes) {
         if let Err(broken) = self.try_send_sip(way, bytes) {
             self.ready.push_back(NetEvent::SipBroken(way, broken));
@@ -304,7 +304,7 @@ impl Net {
             }
             return match sent {
                 Ok(_) => Ok(()),
-                // A full buffer is a lost datagram: it will be sent again.
+                // A full buffer loses the datagram: it will be retransmitted.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 Err(error) => Err(error.into()),
             };
@@ -336,7 +336,7 @@ impl Net {
         self.flush(token);
     }
 
-    /// Opens a connection for MSRP, to the first address of the host that takes one.
+    /// Opens an MSRP connection, to the first address of the host that accepts one.
     pub(crate) fn connect_msrp(&mut self, id: ConnectionId, target: &MsrpTarget) {
         if let Err(broken) = self.try_connect_msrp(id, target) {
             self.ready.push_back(NetEvent::MsrpBroken(id, broken));
@@ -354,7 +354,7 @@ impl Net {
             let connected = race::addresses(&host, port)
                 .map_err(io::Error::other)
                 .and_then(|addresses| race::connect(&addresses, cpm_client::CONNECT_TIMEOUT));
-            // Whoever has left meanwhile does not want it any more.
+            // The caller may no longer want it.
             let _ = opened.send((id, connected.map(|(_, stream)| stream)));
             let _ = waker.wake();
         };
@@ -396,7 +396,7 @@ impl Net {
         }
     }
 
-    /// Closes an MSRP connection once what waits is written.
+    /// Closes an MSRP connection once its pending output is written.
     pub(crate) fn close_msrp(&mut self, id: ConnectionId) {
         self.opening.remove(&id);
         if let Some(token) = self.msrp(id) {
@@ -427,7 +427,7 @@ impl Net {
             })
     }
 
-    /// Waits until something happens, at most until `until`.
+    /// Waits for an event, at most until `until`.
     pub(crate) fn wait(&mut self, until: Option<Instant>) -> io::Result<Vec<NetEvent>> {
         if !self.ready.is_empty() {
             return Ok(self.ready.drain(..).collect());
@@ -487,7 +487,7 @@ impl Net {
                         self.tap
                             .take(Direction::Received, Protocol::Sip, flow, &bytes);
                     }
-                    // What is no SIP is nobody's: anybody can send datagrams.
+                    // Data other than SIP is ignored: anybody can send datagrams.
                     if let Ok(Some(message)) = Framing::datagram(bytes) {
                         self.ready.push_back(NetEvent::Sip(message, way));
                     }
@@ -534,7 +534,7 @@ impl Net {
         if self.entries.len() < MAX_CONNECTIONS
             && let Ok(connection) = Connection::accepted(stream, tls)
         {
-            // A connection that cannot be watched is dropped, and its peer sees that.
+            // A connection that cannot be polled is dropped, and its peer notices.
             let _ = self.add(connection, Kind::Sip(way, Framing::default()));
         }
     }

@@ -1,7 +1,7 @@
-//! What goes over the wire, for people (`--trace`) and for Wireshark (`--pcap`).
+//! The traffic, for people (`--trace`) and for Wireshark (`--pcap`).
 //!
-//! Both show what the program says and hears, TLS taken off. The digest of a password is blotted
-//! out: whoever has it can try passwords at leisure.
+//! Both show everything the program sends and receives, with TLS decrypted. Digests of passwords
+//! are blanked out: with a digest, passwords could be guessed offline.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,28 +15,28 @@ use etherparse::PacketBuilder;
 use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 
-/// Content bytes that a packet of the recording holds; IP could hold 65 535 with its head.
+/// Maximum number of content bytes in a packet of the recording; IP allows 65 535 with its header.
 const MAX_SEGMENT_BYTES: usize = 32 * 1024;
-/// What is shown of content that is no text, or of a long one.
+/// Limit of the shown part of long content, or of content that is not text.
 const MAX_SHOWN_BYTES: usize = 4096;
 const WINDOW: u16 = 65_535;
 const HOPS: u8 = 64;
 
-/// Whose message it is.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Sent,
     Received,
 }
 
-/// What is spoken.
+/// The protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Sip,
     Msrp,
 }
 
-/// Between whom.
+/// The two endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Flow {
     pub(super) own: SocketAddr,
@@ -53,7 +53,7 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    /// Shows on standard error, records in a file that is made anew, or does neither.
+    /// Shows on standard error, records to a new file, or does neither.
     pub(crate) fn new(is_shown: bool, file: Option<&Path>) -> io::Result<Self> {
         let recording = match file {
             None => None,
@@ -73,7 +73,7 @@ impl Tap {
         })
     }
 
-    /// Takes bytes that have been sent or have come.
+    /// Takes bytes that have been sent or received.
     pub(super) fn take(
         &mut self,
         direction: Direction,
@@ -89,7 +89,7 @@ impl Tap {
         let now = now.unwrap_or_default();
         if self.is_shown {
             let text = shown(direction, protocol, flow, now, &bytes);
-            // Nobody looks any more: nothing to be done about it.
+            // The output is closed: nothing to be done.
             let _ = stderr().write_all(text.as_bytes());
         }
         if let Err(error) = self.record(direction, flow, now, &bytes) {
@@ -154,7 +154,7 @@ fn v6(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// The same bytes, with the digests in Authorization and Proxy-Authorization blotted out.
+/// The same bytes, with the digests in Authorization and Proxy-Authorization blanked out.
 fn blotted(bytes: &[u8]) -> Cow<'_, [u8]> {
     let mut blotted = Cow::Borrowed(bytes);
     let mut at = 0;
@@ -183,7 +183,7 @@ fn blotted(bytes: &[u8]) -> Cow<'_, [u8]> {
     blotted
 }
 
-/// A message for people: its text, without what could move the cursor, and how much is left out.
+/// A message for people: its text, without control characters, and how much is omitted.
 fn shown(
     direction: Direction,
     protocol: Protocol,
@@ -208,7 +208,7 @@ fn shown(
         now.subsec_millis(),
         bytes.len()
     );
-    // A character that the bound cuts is as good as none.
+    // A character cut by the limit is omitted.
     let some = &bytes[..bytes.len().min(MAX_SHOWN_BYTES)];
     let readable = some.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     for line in readable.lines() {

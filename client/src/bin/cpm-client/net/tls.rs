@@ -1,4 +1,4 @@
-//! What certificates are believed, and our own.
+//! Trusted certificates, and our own.
 
 use std::fmt;
 use std::fs;
@@ -18,12 +18,12 @@ use rustls::{
 };
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-/// What the user says about TLS.
+/// The user's TLS options.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trust {
     /// Authorities (PEM); none: Mozilla's.
     pub(crate) authorities: Vec<CertificateDer<'static>>,
-    /// Whether any certificate will do.
+    /// Whether to accept any certificate.
     pub(crate) insecure: bool,
 }
 
@@ -46,7 +46,7 @@ impl Identity {
         })
     }
 
-    /// What SDP says of it.
+    /// Its fingerprint for SDP.
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
         Some(Fingerprint {
             hash: "sha-256".to_owned(),
@@ -54,7 +54,7 @@ impl Identity {
         })
     }
 
-    /// How it is shown to those who connect.
+    /// The configuration for accepting connections.
     pub(crate) fn server_config(&self) -> Result<Arc<ServerConfig>, Error> {
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
@@ -79,8 +79,8 @@ pub(crate) fn read_certificates(file: &Path) -> io::Result<Vec<CertificateDer<'s
 }
 
 impl Trust {
-    /// How the certificate of a server is judged. With a fingerprint it has to be that very one
-    /// (RFC 8122 §6.2).
+    /// The configuration for verifying a server's certificate. With a fingerprint it must be
+    /// exactly that one (RFC 8122 §6.2).
     pub(crate) fn client_config(
         &self,
         fingerprint: Option<&Fingerprint>,
@@ -120,7 +120,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Judges a certificate by something else than an authority.
+/// Verifies a certificate by other means than an authority.
 #[derive(Debug)]
 struct Verifier {
     judge: Judge,
@@ -185,7 +185,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A certificate that does not fit, in words.
+/// A certificate error in words.
 pub(crate) struct CertificateWords<'a>(pub(crate) &'a CertificateError);
 
 impl fmt::Display for CertificateWords<'_> {
@@ -197,7 +197,7 @@ impl fmt::Display for CertificateWords<'_> {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 f.write_str("the certificate of the server is for another name")
             }
-            // The second: an authority of the same name, with another key.
+            // The second: an authority with the same name, but another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 f.write_str("nobody who is trusted vouches for the certificate of the server")
             }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Module parameters. The core defines them all, with type, range and default; this file builds
- * Kamailio's table from them when the module is loaded. Kamailio passes a setter the value but not
- * the name, so each parameter has its own setter, by number.
+ * the proxy's table from them when the module is loaded. The proxy passes a setter the value but
+ * not the name, so each parameter has its own setter, by number.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "cpm_parameters.h"
-#include "cpm_route.h"
 
 #define MAX_PARAMETERS 100
+/* Those that a shim may add. */
+#define MAX_OWN_PARAMETERS 1
 
 static int set_parameter(int number, modparam_t type, void *value);
 
@@ -26,16 +28,10 @@ static int set_parameter(int number, modparam_t type, void *value);
 HUNDRED(SETTER)
 static int (*const setters[MAX_PARAMETERS])(modparam_t type, void *value) = {HUNDRED(NAMED)};
 
-/* Parameters of the Kamailio side only. */
-static const param_export_t own_parameters[] = {
-	{"event_callback", PARAM_STR, &cpm_event_callback},
-};
-#define OWN_PARAMETERS (sizeof(own_parameters) / sizeof(own_parameters[0]))
-
 /* Each may be given as a number or as a string. */
-param_export_t cpm_parameters[2 * MAX_PARAMETERS + OWN_PARAMETERS + 1];
+param_export_t cpm_parameters[2 * MAX_PARAMETERS + MAX_OWN_PARAMETERS + 1];
 
-/* If a setter refuses a value, Kamailio reports a syntax error after the core's log line. */
+/* If a setter refuses a value, the proxy reports a syntax error after the core's log line. */
 static int set_parameter(int number, modparam_t type, void *value)
 {
 	char text[32];
@@ -43,7 +39,7 @@ static int set_parameter(int number, modparam_t type, void *value)
 
 	if(cpm_ensure_service() < 0)
 		return -1;
-	if(PARAM_TYPE_MASK(type) == PARAM_INT) {
+	if(PARAM_TYPE_MASK(type) == CPM_PROXY_NUMBER) {
 		snprintf(text, sizeof(text), "%ld", (long)value);
 		value_text.s = text;
 	} else {
@@ -53,7 +49,7 @@ static int set_parameter(int number, modparam_t type, void *value)
 	return cpm_core_api->service_set(cpm_service, cpm_of_chars(cpm_parameters[2 * number].name), value_text);
 }
 
-int cpm_parameters_register(void)
+int cpm_parameters_register(const param_export_t *own_parameters, size_t own)
 {
 	struct cpm_parameter parameter;
 	param_export_t *row = cpm_parameters;
@@ -66,12 +62,16 @@ int cpm_parameters_register(void)
 			LM_CRIT("no room for parameter %.*s\n", (int)parameter.name.len, parameter.name.s);
 			return -1;
 		}
-		row->type = PARAM_STRING | PARAM_USE_FUNC;
-		row[1].type = PARAM_INT | PARAM_USE_FUNC;
+		row->type = CPM_PROXY_TEXT | CPM_PROXY_BY_FUNCTION;
+		row[1].type = CPM_PROXY_NUMBER | CPM_PROXY_BY_FUNCTION;
 		row->name = row[1].name = name;
 		row->param_pointer = row[1].param_pointer = (void *)setters[number];
 		row += 2;
 	}
-	memcpy(row, own_parameters, sizeof(own_parameters));
+	if(own > MAX_OWN_PARAMETERS) {
+		LM_CRIT("no room for the parameters of the proxy alone\n");
+		return -1;
+	}
+	memcpy(row, own_parameters, own * sizeof(*row));
 	return 0;
 }

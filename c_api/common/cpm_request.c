@@ -1,53 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <string.h>
 
-#include "core/parser/parse_to.h"
-#include "core/script_cb.h"
-
 #include "cpm_request.h"
-#include "cpm_send.h"
+
+int cpm_has_sessions = 0;
 
 /* The request of the message being routed by this process. Released when the script ends. */
 static struct {
 	struct cpm_request *request;
 	unsigned int msg_id;
-	int msg_pid;
+	int process;
 } current;
 
-static void forget_current(void)
+void cpm_script_ended(void)
 {
 	if(current.request != NULL)
 		cpm_core_api->request_free(current.request);
 	current.request = NULL;
 }
 
-struct cpm_request *cpm_current_request(const sip_msg_t *msg)
+struct cpm_request *cpm_current_request(const struct sip_msg *msg)
 {
-	if(current.request != NULL && current.msg_id == msg->id && current.msg_pid == msg->pid)
+	if(current.request != NULL && current.msg_id == msg->id && current.process == CPM_PROXY_PROCESS_OF(msg))
 		return current.request;
 	return NULL;
 }
 
-static int script_ended(struct sip_msg *msg, unsigned int flags, void *param)
-{
-	(void)msg;
-	(void)flags;
-	(void)param;
-	forget_current();
-	return 1;
-}
-
-int cpm_request_init(void)
-{
-	if(register_script_cb(script_ended, POST_SCRIPT_CB | REQUEST_CB, 0) < 0) {
-		LM_ERR("no callback at the end of the routing script could be registered\n");
-		return -1;
-	}
-	return 0;
-}
-
-/* Borrowed from the message, and from Kamailio's buffer for an address as text. */
-static struct cpm_received received_of(sip_msg_t *msg)
+/* Borrowed from the message, and from the proxy's buffer for an address as text. */
+static struct cpm_received received_of(struct sip_msg *msg)
 {
 	struct cpm_received received;
 
@@ -60,14 +40,14 @@ static struct cpm_received received_of(sip_msg_t *msg)
 	return received;
 }
 
-static void make_current(const sip_msg_t *msg)
+static void make_current(const struct sip_msg *msg)
 {
-	forget_current();
+	cpm_script_ended();
 	current.msg_id = msg->id;
-	current.msg_pid = msg->pid;
+	current.process = CPM_PROXY_PROCESS_OF(msg);
 }
 
-int ki_cpm_classify(sip_msg_t *msg)
+int cpm_script_classify(struct sip_msg *msg)
 {
 	struct cpm_received received;
 
@@ -80,7 +60,7 @@ int ki_cpm_classify(sip_msg_t *msg)
 }
 
 /* Functions on a request that cpm_classify has accepted. */
-static int about_current(sip_msg_t *msg, const char *function,
+static int about_current(struct sip_msg *msg, const char *function,
 		enum cpm_script_result (*what)(struct cpm_request *request, void *context))
 {
 	struct cpm_request *request = cpm_current_request(msg);
@@ -91,22 +71,22 @@ static int about_current(sip_msg_t *msg, const char *function,
 	return CPM_SCRIPT_NO;
 }
 
-int ki_cpm_check(sip_msg_t *msg)
+int cpm_script_check(struct sip_msg *msg)
 {
 	return about_current(msg, "cpm_check", cpm_core_api->check);
 }
 
-int ki_cpm_reply(sip_msg_t *msg)
+int cpm_script_reply(struct sip_msg *msg)
 {
 	return about_current(msg, "cpm_reply", cpm_core_api->reply);
 }
 
-int ki_cpm_fanout(sip_msg_t *msg)
+int cpm_script_fanout(struct sip_msg *msg)
 {
 	return about_current(msg, "cpm_fanout", cpm_core_api->fan_out);
 }
 
-int ki_cpm_forward_imdn(sip_msg_t *msg)
+int cpm_script_forward_imdn(struct sip_msg *msg)
 {
 	struct cpm_received received;
 
@@ -116,7 +96,7 @@ int ki_cpm_forward_imdn(sip_msg_t *msg)
 	return cpm_core_api->forward_imdn(cpm_service, &received, msg);
 }
 
-int ki_cpm_handle(sip_msg_t *msg)
+int cpm_script_handle(struct sip_msg *msg)
 {
 	struct cpm_received received;
 

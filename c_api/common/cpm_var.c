@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "cpm_request.h"
-#include "cpm_route.h"
+#include "cpm_running.h"
 #include "cpm_var.h"
 
 /* In addition to the fields of the core. */
@@ -25,7 +25,18 @@ static const struct {
 	{"recipient", VAR_RECIPIENT},
 };
 
-int cpm_var_parse_name(pv_spec_t *spec, str *name)
+const char *cpm_var_field_name(int field)
+{
+	size_t i;
+
+	for(i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if(names[i].field == field)
+			return names[i].name;
+	}
+	return NULL;
+}
+
+int cpm_var_parse_name(pv_spec_t *spec, cpm_proxy_name *name)
 {
 	size_t i;
 
@@ -41,7 +52,7 @@ int cpm_var_parse_name(pv_spec_t *spec, str *name)
 	return -1;
 }
 
-static int text_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, struct cpm_str text)
+static int text_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, struct cpm_str text)
 {
 	str s = cpm_to_str(text);
 
@@ -51,7 +62,7 @@ static int text_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, stru
 }
 
 /* The value from the running event route. 0: it has none, ask the request. */
-static int event_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, int field, int *result)
+static int event_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, int field, int *result)
 {
 	const struct cpm_running *event = cpm_running;
 	str s;
@@ -84,13 +95,12 @@ static int event_value(sip_msg_t *msg, pv_param_t *param, pv_value_t *value, int
 	return 1;
 }
 
-int cpm_var_get(sip_msg_t *msg, pv_param_t *param, pv_value_t *value)
+int cpm_var_get(struct sip_msg *msg, pv_param_t *param, pv_value_t *value)
 {
 	const struct cpm_request *request;
 	int field = param->pvn.u.isname.name.n;
-	int index = 0;
+	int index, flags;
 	int result;
-	pv_value_t number;
 	struct cpm_reply reply;
 	str reason;
 
@@ -104,14 +114,8 @@ int cpm_var_get(sip_msg_t *msg, pv_param_t *param, pv_value_t *value)
 		case VAR_RECIPIENTS:
 			return pv_get_sintval(msg, param, value, (int)cpm_core_api->recipients(request));
 		case VAR_RECIPIENT:
-			if(param->pvi.type == PV_IDX_INT) {
-				index = param->pvi.u.ival;
-			} else if(param->pvi.type == PV_IDX_PVAR) {
-				if(pv_get_spec_value(msg, (pv_spec_t *)param->pvi.u.dval, &number) < 0
-						|| !(number.flags & PV_VAL_INT))
-					return pv_get_null(msg, param, value);
-				index = number.ri;
-			}
+			if(pv_get_spec_index(msg, param, &index, &flags) < 0)
+				return pv_get_null(msg, param, value);
 			if(index < 0) /* counted from the end, as for AVPs and header fields */
 				index += (int)cpm_core_api->recipients(request);
 			if(index < 0)
@@ -131,7 +135,7 @@ int cpm_var_get(sip_msg_t *msg, pv_param_t *param, pv_value_t *value)
 	}
 }
 
-int cpm_var_set(sip_msg_t *msg, pv_param_t *param, int op, pv_value_t *value)
+int cpm_var_set(struct sip_msg *msg, pv_param_t *param, int op, pv_value_t *value)
 {
 	struct cpm_request *request = cpm_current_request(msg);
 

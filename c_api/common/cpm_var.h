@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pseudo-variable $cpm(name).
+ */
+#ifndef CPM_VAR_H
+#define CPM_VAR_H
+
+#include "cpm_shim.h"
+
+/* What the script calls a field of the core's. NULL: nothing. */
+const char *cpm_var_field_name(int field);
+
+int cpm_var_parse_name(pv_spec_t *spec, cpm_proxy_name *name);
+int cpm_var_get(struct sip_msg *msg, pv_param_t *param, pv_value_t *value);
+int cpm_var_set(struct sip_msg *msg, pv_param_t *param, int op, pv_value_t *value);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is counted, as statistics of OpenSIPS.
+ */
+#ifndef CPM_COUNTERS_H
+#define CPM_COUNTERS_H
+
+#include "cpm_shim.h"
+
+int cpm_counters_register(void);
+/* cpm_host.count */
+void cpm_count(uint32_t counter, uint32_t n);
+/* The sum of all processes, of the counter with this number. */
+unsigned long cpm_counter_value(size_t counter);
+
+#endif

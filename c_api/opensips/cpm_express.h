@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The express lane: copies of a message that leave by the proxy's own sockets, past tm. In OpenSIPS
+ * it is closed.
+ */
+#ifndef CPM_EXPRESS_H
+#define CPM_EXPRESS_H
+
+#include "cpm_shim.h"
+
+/* Why it is closed. */
+const char *cpm_express_closed(void);
+/* These are members of struct cpm_host. */
+int cpm_express_way(const struct cpm_outgoing *outgoing, struct cpm_str hop, struct cpm_express_way *way);
+size_t cpm_express_send(const struct cpm_express_batch *batch);
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+#include <strings.h>
+
+#include "context.h"
+#include "data_lump.h"
+#include "dset.h"
+#include "route.h"
+
+#include "cpm_forward.h"
+#include "cpm_kept.h"
+#include "cpm_message.h"
+#include "cpm_transaction.h"
+
+/* What is to change in a request that waits for the name of its next hop: in shared memory, as long
+ * as its transaction. */
+struct changes {
+	size_t dropped, headers; /* bytes of each, one behind the other */
+	char bytes[];
+};
+
+/* How long it may wait, in milliseconds: senders give up on anything but an INVITE after 32 s (RFC
+ * 3261 timer F). */
+#define SUSPENDED_MS 30000
+
+/* Whether a list of names with commas between has this one. */
+static int is_named(struct cpm_str names, const str *name)
+{
+	const char *end = names.s + names.len;
+	const char *at = names.s;
+
+	while(at < end) {
+		const char *comma = memchr(at, ',', end - at);
+		const char *until = comma != NULL ? comma : end;
+
+		if(until - at == name->len && strncasecmp(at, name->s, name->len) == 0)
+			return 1;
+		at = until + 1;
+	}
+	return 0;
+}
+
+static int replace_headers(struct sip_msg *msg, struct cpm_str dropped, struct cpm_str headers)
+{
+	struct hdr_field *field;
+	struct lump *anchor;
+	char *lines;
+
+	if(parse_headers(msg, HDR_EOH_F, 0) < 0)
+		return -1;
+	for(field = msg->headers; field != NULL; field = field->next) {
+		if(is_named(dropped, &field->name)
+				&& del_lump(msg, field->name.s - msg->buf, field->len, field->type) == NULL)
+			return -1;
+	}
+	anchor = anchor_lump(msg, msg->unparsed - msg->buf, 0);
+	lines = pkg_malloc(headers.len);
+	if(lines == NULL)
+		return -1;
+	memcpy(lines, headers.s, headers.len);
+	/* From here on the lines are the message's. */
+	if(anchor == NULL || insert_new_lump_before(anchor, lines, (int)headers.len, 0) == NULL) {
+		pkg_free(lines);
+		return -1;
+	}
+	return 0;
+}
+
+/* What a response consists of (RFC 3261 8.2.6). All else may tell who it comes from: Contact,
+ * P-Asserted-Identity, Record-Route, History-Info. */
+static int belongs_to_response(const struct hdr_field *field)
+{
+	static const str retry_after = str_init("Retry-After");
+
+	switch(field->type) {
+		case HDR_VIA_T:
+		case HDR_VIA2_T:
+		case HDR_FROM_T:
+		case HDR_TO_T:
+		case HDR_CALLID_T:
+		case HDR_CSEQ_T:
+		case HDR_CONTENTTYPE_T:
+		case HDR_CONTENTLENGTH_T:
+			return 1;
+		default:
+			return field->name.len == retry_after.len
+				   && strncasecmp(field->name.s, retry_after.s, retry_after.len) == 0;
+	}
+}
+
+static void responded(struct cell *t, int type, struct tmcb_params *params)
+{
+	struct sip_msg *response = params->rpl;
+	struct hdr_field *field;
+
+	(void)t;
+	(void)type;
+	if(response == NULL || response == FAKED_REPLY || parse_headers(response, HDR_EOH_F, 0) < 0)
+		return;
+	for(field = response->headers; field != NULL; field = field->next) {
+		if(!belongs_to_response(field))
+			del_lump(response, field->name.s - response->buf, field->len, field->type);
+	}
+}
+
+static void release_changes(void *changes)
+{
+	shm_free(changes);
+}
+
+static const str internal_error = str_init("Server Internal Error");
+
+/* Sends it to `hop`; tm replies where it cannot. */
+static int relay(struct sip_msg *msg, struct cpm_str request_uri, struct cpm_str hop)
+{
+	str uri = cpm_to_str(request_uri), place = cpm_to_str(hop);
+
+	if(set_dst_uri(msg, &place) == 0 && set_ruri(msg, &uri) == 0 && cpm_tm.t_relay(msg, NULL, NULL) > 0)
+		return 1;
+	cpm_tm.t_reply(msg, 500, &internal_error);
+	return 0;
+}
+
+/* 0, or -1 after a reply. `changes`: what a second step is to do, or NULL. */
+static int watch(struct sip_msg *msg, struct changes *changes)
+{
+	if(cpm_tm.register_tmcb(
+			   msg, NULL, TMCB_RESPONSE_IN, responded, changes, changes != NULL ? release_changes : NULL)
+			>= 0)
+		return 0;
+	LM_ERR("a disposition notification could not be sent on: no memory, callid=%.*s\n", CPM_CALL_ID(msg));
+	cpm_tm.t_reply(msg, 500, &internal_error);
+	return -1;
+}
+
+int cpm_forward(void *context, const struct cpm_forwarding *forwarding, struct cpm_str hop)
+{
+	struct sip_msg *msg = context;
+
+	if(msg == NULL || watch(msg, NULL) < 0)
+		return 0;
+	if(replace_headers(msg, forwarding->dropped, forwarding->headers) < 0) {
+		LM_ERR("a disposition notification could not be sent on: no memory, callid=%.*s\n", CPM_CALL_ID(msg));
+		cpm_tm.t_reply(msg, 500, &internal_error);
+		return 0;
+	}
+	return relay(msg, forwarding->request_uri, hop);
+}
+
+uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forwarding)
+{
+	struct sip_msg *msg = context;
+	struct cell *t = cpm_tm.t_gett();
+	size_t dropped = forwarding->dropped.len, headers = forwarding->headers.len;
+	struct changes *changes;
+	uint64_t number;
+
+	if(msg == NULL || t == NULL || t == T_UNDEFINED)
+		return 0;
+	changes = shm_malloc(sizeof(*changes) + dropped + headers);
+	if(changes == NULL)
+		return 0;
+	changes->dropped = dropped;
+	changes->headers = headers;
+	memcpy(changes->bytes, forwarding->dropped.s, dropped);
+	memcpy(changes->bytes + dropped, forwarding->headers.s, headers);
+	number = cpm_number_of(t->hash_index, t->label);
+	if(cpm_tm.register_tmcb(msg, NULL, TMCB_RESPONSE_IN, responded, changes, release_changes) < 0) {
+		shm_free(changes);
+		return 0;
+	}
+	return cpm_transaction_keep_open(msg, number, SUSPENDED_MS) ? number : 0;
+}
+
+/* What the first step has left for the second. */
+static const struct changes *changes_of(struct cell *t)
+{
+	struct tm_callback *callback;
+
+	for(callback = t->tmcb_hl.first; callback != NULL; callback = callback->next) {
+		if(callback->callback == responded)
+			return callback->param;
+	}
+	return NULL;
+}
+
+/* The received request, as far as tm has kept it, goes on as if a worker had it. */
+static int go_on(struct cell *t, const struct changes *changes, struct cpm_str request_uri, struct cpm_str hop)
+{
+	const struct sip_msg *received = t->uas.request;
+	struct cpm_str text = {received->buf, received->len};
+	struct cpm_str dropped = {changes->bytes, changes->dropped};
+	struct cpm_str headers = {changes->bytes + changes->dropped, changes->headers};
+	struct sip_msg *msg = cpm_message_over(text, &received->rcv);
+	int is_sent = 0;
+
+	if(msg == NULL)
+		return 0;
+	if(replace_headers(msg, dropped, headers) == 0)
+		is_sent = relay(msg, request_uri, hop);
+	else
+		cpm_tm.t_reply(msg, 500, &internal_error);
+	cpm_message_free(msg);
+	return is_sent;
+}
+
+int cpm_forward_resume(uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop)
+{
+	static const struct cpm_reply reply = {.code = 478, .reason = "Unresolvable Destination"};
+	const struct changes *changes;
+	struct cell *t;
+	context_p context;
+	int outer_type, is_sent = 0;
+
+	if(hop.s == NULL) {
+		cpm_transaction_reply(NULL, transaction, &reply, 0);
+		return 0;
+	}
+	t = cpm_transaction_find(transaction);
+	changes = t != NULL ? changes_of(t) : NULL;
+	if(changes == NULL) {
+		LM_INFO("the transaction of a disposition notification has ended before its name was found\n");
+		if(t != NULL)
+			cpm_tm.unref_cell(t);
+		return 0;
+	}
+	/* What a worker has for each message, and this process has not. */
+	context = context_alloc(CONTEXT_GLOBAL);
+	if(context != NULL) {
+		memset(context, 0, context_size(CONTEXT_GLOBAL));
+		set_global_context(context);
+		swap_route_type(outer_type, REQUEST_ROUTE);
+		cpm_tm.t_sett(t);
+		is_sent = go_on(t, changes, request_uri, hop);
+		cpm_tm.t_sett(T_UNDEFINED);
+		set_route_type(outer_type);
+		context_destroy(CONTEXT_GLOBAL, context);
+		context_free(context);
+		set_global_context(NULL);
+	}
+	cpm_tm.unref_cell(t);
+	return is_sent;
+}
+
+/* The reply that follows ends the transaction. */
+void cpm_forward_unsuspend(uint64_t transaction)
+{
+	(void)transaction;
+}

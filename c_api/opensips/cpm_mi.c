@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+
+#include "cpm_express.h"
+#include "cpm_mi.h"
+
+/* An answer on its way into the result of a command: each record is an object, its parts an array
+ * in it. */
+struct answer {
+	mi_item_t *records; /* an array for several records, or NULL: the result is the one record */
+	mi_item_t *record, *parts;
+	mi_item_t *into; /* what fields go to */
+};
+
+static int add_record(void *to)
+{
+	struct answer *answer = to;
+
+	answer->parts = NULL;
+	if(answer->records != NULL)
+		answer->record = add_mi_object(answer->records, NULL, 0);
+	answer->into = answer->record;
+	return answer->record != NULL ? 0 : -1;
+}
+
+static int add_part(void *to)
+{
+	struct answer *answer = to;
+
+	if(answer->parts == NULL)
+		answer->parts = add_mi_array(answer->record, MI_SSTR("legs"));
+	if(answer->parts == NULL)
+		return -1;
+	answer->into = add_mi_object(answer->parts, NULL, 0);
+	return answer->into != NULL ? 0 : -1;
+}
+
+static int add_text(void *to, const char *name, struct cpm_str value)
+{
+	struct answer *answer = to;
+
+	return add_mi_string(answer->into, (char *)name, (int)strlen(name), (char *)value.s, (int)value.len);
+}
+
+static int add_number(void *to, const char *name, uint64_t value)
+{
+	struct answer *answer = to;
+
+	return add_mi_number(answer->into, (char *)name, (int)strlen(name), (double)value);
+}
+
+static mi_response_t *ask(enum cpm_query query, struct cpm_str argument, int is_list)
+{
+	static const struct cpm_answer_visitor visitor = {add_record, add_part, add_text, add_number};
+	struct answer answer = {NULL, NULL, NULL, NULL};
+	mi_response_t *response =
+			is_list ? init_mi_result_array(&answer.records) : init_mi_result_object(&answer.record);
+	enum cpm_query_result result;
+
+	if(response == NULL)
+		return NULL;
+	result = cpm_core_api->query(cpm_service, query, argument, &visitor, &answer);
+	if(result == CPM_QUERY_ANSWERED)
+		return response;
+	free_mi_response(response);
+	switch(result) {
+		case CPM_QUERY_UNKNOWN:
+			return init_mi_error(404, MI_SSTR("There is no such session"));
+		case CPM_QUERY_OFF:
+			if(query == CPM_QUERY_FORGET_GROUPS)
+				return init_mi_error(400, MI_SSTR("There are no pre-defined groups: group_source is not set"));
+			return init_mi_error(500, MI_SSTR("There are no sessions: msrp_listen is not set"));
+		default:
+			return init_mi_error(500, MI_SSTR("No answer: the process of the sessions is busy"));
+	}
+}
+
+static mi_response_t *ask_about(const mi_params_t *params, enum cpm_query query)
+{
+	char *id;
+	int len;
+	struct cpm_str argument;
+
+	if(get_mi_string_param(params, "id", &id, &len) < 0)
+		return init_mi_param_error();
+	argument.s = id;
+	argument.len = (size_t)len;
+	return ask(query, argument, 0);
+}
+
+/* A command that asks the core. */
+#define QUERY(name, how)                                                                        \
+	static mi_response_t *name(const mi_params_t *params, struct mi_handler *asynchronous) \
+	{                                                                                           \
+		(void)params;                                                                           \
+		(void)asynchronous;                                                                     \
+		return how;                                                                             \
+	}
+static const struct cpm_str none = {NULL, 0};
+QUERY(groups_flush, ask(CPM_QUERY_FORGET_GROUPS, none, 0))
+QUERY(sessions, ask(CPM_QUERY_SESSIONS, none, 1))
+QUERY(session, ask_about(params, CPM_QUERY_SESSION))
+QUERY(end_session, ask_about(params, CPM_QUERY_END))
+QUERY(relay, ask(CPM_QUERY_RELAY, none, 0))
+
+static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
+{
+	char text[128];
+	int len;
+
+	(void)params;
+	(void)asynchronous;
+	len = snprintf(text, sizeof(text), "The express lane is closed: %s", cpm_express_closed());
+	return init_mi_error(500, text, len);
+}
+
+#define COMMAND(command, text, ...) {.name = command, .help = text, .recipes = {__VA_ARGS__, {EMPTY_MI_RECIPE}}}
+const mi_export_t cpm_mi_commands[] = {
+	COMMAND("cpm_config", "Lists every parameter with the value in force. Secrets are not told.",
+			{cpm_mi_config, {0}}),
+	COMMAND("cpm_get",
+			"Lists the parameters that can change while OpenSIPS runs, or one of them by its name: value and range.",
+			{cpm_mi_get_all, {0}}, {cpm_mi_get, {"name", 0}}),
+	COMMAND("cpm_set", "Changes a parameter that can change while OpenSIPS runs, for all processes.",
+			{cpm_mi_set, {"name", "value", 0}}),
+	COMMAND("cpm_groups_flush",
+			"Forgets the cached pre-defined groups: each is read again when it is next sent to.", {groups_flush, {0}}),
+	COMMAND("cpm_sessions", "The large message sessions: state, recipients, bytes received.", {sessions, {0}}),
+	COMMAND("cpm_session",
+			"One large message session, by its id, with each of its legs: state, outcome, bytes delivered of all.",
+			{session, {"id", 0}}),
+	COMMAND("cpm_end",
+			"Ends a large message session, by its id: its message is given up, and everybody in it gets BYE or CANCEL.",
+			{end_session, {"id", 0}}),
+	COMMAND("cpm_relay", "What the MSRP relay holds: connections, content in memory and in spool files.",
+			{relay, {0}}),
+	COMMAND("cpm_express",
+			"What is outstanding in the express lane: for each message its recipients, how many of them have not ended or "
+			"wait.",
+			{express, {0}}),
+	COMMAND("cpm_stats", "Lists the module's counters with their values, the sum of all processes.",
+			{cpm_mi_stats, {0}}),
+	{.name = NULL}
+};

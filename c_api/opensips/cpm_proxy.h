@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What c_api/common asks of OpenSIPS.
+ */
+#ifndef CPM_PROXY_H
+#define CPM_PROXY_H
+
+#include "str.h"
+#include "dprint.h"
+#include "ip_addr.h"
+#include "mem/mem.h"
+#include "mem/shm_mem.h"
+#include "parser/msg_parser.h"
+#include "parser/parse_to.h"
+#include "pvar.h"
+#include "sr_module.h"
+
+/* Takes over settings that have changed: the core does so by itself. */
+static inline void cpm_proxy_refresh(void)
+{
+}
+
+/* Of two messages with the same number only one is of the process with this number: there never are
+ * two. */
+#define CPM_PROXY_PROCESS_OF(msg) 0
+
+/* How a variable's name in parentheses comes. */
+typedef const str cpm_proxy_name;
+
+/* The two types of a value in the script. */
+#define CPM_PROXY_TEXT STR_PARAM
+#define CPM_PROXY_NUMBER INT_PARAM
+#define CPM_PROXY_BY_FUNCTION USE_FUNC_PARAM
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "action.h"
+#include "evi/evi_modules.h"
+#include "evi/evi_params.h"
+#include "msg_translator.h"
+#include "route.h"
+
+#include "cpm_message.h"
+#include "cpm_route.h"
+#include "cpm_var.h"
+
+const struct cpm_running *cpm_running = NULL;
+
+/* Those that the script answers. */
+static struct script_route_ref *questions[CPM_EVENT_RECIPIENT_REQUEST + 1];
+#define QUESTIONS (sizeof(questions) / sizeof(questions[0]))
+
+/* Those that are told, by their numbers in the core. */
+static event_id_t *told;
+
+/* E_CPM_RECIPIENT_FAILED for recipient-failed. */
+static event_id_t publish(const struct cpm_row *row)
+{
+	char text[64];
+	str name = {text, 0};
+	event_id_t event;
+	int i;
+
+	name.len = snprintf(text, sizeof(text), "E_CPM_%.*s", (int)row->name.len, row->name.s);
+	for(i = 0; i < name.len; i++)
+		text[i] = text[i] == '-' ? '_' : (char)toupper((unsigned char)text[i]);
+	event = evi_publish_event(name);
+	if(event == EVI_ERROR)
+		LM_ERR("the event %.*s could not be published\n", name.len, name.s);
+	return event;
+}
+
+int cpm_routes_lookup(void)
+{
+	char name[64];
+	struct cpm_row row;
+	size_t number;
+
+	for(number = 0; cpm_core_api->event(number, &row) == 1; number++)
+		;
+	told = pkg_malloc(number * sizeof(*told));
+	if(told == NULL) {
+		LM_ERR("no more private memory\n");
+		return -1;
+	}
+	for(number = 0; cpm_core_api->event(number, &row) == 1; number++) {
+		if(number < QUESTIONS) {
+			snprintf(name, sizeof(name), "cpm:%.*s", (int)row.name.len, row.name.s);
+			questions[number] = ref_script_route_by_name(name, sroutes->request, RT_NO, REQUEST_ROUTE, 0);
+			if(questions[number] == NULL)
+				return -1;
+			continue;
+		}
+		told[number] = publish(&row);
+		if(told[number] == EVI_ERROR)
+			return -1;
+	}
+	return 0;
+}
+
+/* The route that answers a question now: the script may have been loaded anew. NULL: there is
+ * none. */
+static struct script_route *route_of(uint32_t event)
+{
+	struct script_route_ref *route = questions[event];
+
+	if(!ref_script_route_check_and_update(route) || sroutes->request[route->idx].a == NULL)
+		return NULL;
+	return &sroutes->request[route->idx];
+}
+
+int cpm_route_wants(uint32_t event)
+{
+	return event < QUESTIONS ? route_of(event) != NULL : evi_probe_event(told[event]);
+}
+
+/* 1: the route ran to its end, 0: it said drop. */
+static int run(uint32_t event, struct sip_msg *msg, const struct cpm_running *running, int type)
+{
+	const struct cpm_running *outer = cpm_running;
+	struct script_route *route = route_of(event);
+	int outer_type, flags;
+
+	if(route == NULL)
+		return 1;
+	cpm_running = running;
+	swap_route_type(outer_type, type);
+	flags = run_top_route(*route, msg);
+	set_route_type(outer_type);
+	cpm_running = outer;
+	return !(flags & ACT_FL_DROP);
+}
+
+int cpm_route_authorize(void *context, struct cpm_request *request)
+{
+	struct cpm_running running;
+
+	if(context == NULL)
+		return 1;
+	memset(&running, 0, sizeof(running));
+	running.request = request;
+	return run(CPM_EVENT_AUTHORIZE, context, &running, REQUEST_ROUTE);
+}
+
+enum cpm_routed cpm_route_recipient_request(
+		const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed)
+{
+	/* What the one before has lent. */
+	static struct sip_msg *msg = NULL;
+	static char *rebuilt = NULL;
+	static int is_running = 0;
+	struct cpm_running running;
+	unsigned int rebuilt_len;
+	int goes_on;
+
+	/* A script that sends from within the route would have its own message freed. */
+	if(is_running)
+		return CPM_ROUTED_FAILED;
+	if(msg != NULL)
+		cpm_message_free(msg);
+	if(rebuilt != NULL)
+		pkg_free(rebuilt);
+	rebuilt = NULL;
+	msg = cpm_message_over(text, NULL);
+	if(msg == NULL)
+		return CPM_ROUTED_FAILED;
+	memset(&running, 0, sizeof(running));
+	running.outgoing = outgoing;
+	running.recipient = cpm_to_str(outgoing->request_uri);
+	is_running = 1;
+	/* As tm's own local_route, which may do to a request what suits one that has not been received. */
+	goes_on = run(CPM_EVENT_RECIPIENT_REQUEST, msg, &running, LOCAL_ROUTE);
+	is_running = 0;
+	if(!goes_on)
+		return CPM_ROUTED_DROPPED;
+	rebuilt = build_req_buf_from_sip_req(
+			msg, &rebuilt_len, msg->rcv.bind_address, msg->rcv.proto, NULL, MSG_TRANS_NOVIA_FLAG);
+	if(rebuilt == NULL)
+		return CPM_ROUTED_FAILED;
+	changed->text.s = rebuilt;
+	changed->text.len = rebuilt_len;
+	changed->request_uri = cpm_of_str(&msg->new_uri);
+	changed->next_hop = cpm_of_str(&msg->dst_uri);
+	changed->socket = (uint64_t)(uintptr_t)msg->force_send_socket;
+	return CPM_ROUTED;
+}
+
+static int add_text(evi_params_p params, const char *name, const str *text)
+{
+	str key;
+
+	init_str(&key, name);
+	return text->s == NULL || evi_param_add_str(params, &key, text) == 0 ? 0 : -1;
+}
+
+static int add_number(evi_params_p params, const char *name, int number)
+{
+	str key;
+
+	init_str(&key, name);
+	return number == 0 || evi_param_add_int(params, &key, &number) == 0 ? 0 : -1;
+}
+
+/* The parameters have the names of the variables. 0, or -1: there is no memory. */
+static int add_all(evi_params_p params, int code, const str *reason, const str *recipient, const struct cpm_outgoing *about)
+{
+	const char *name;
+	str text;
+	int field;
+
+	if(add_text(params, "recipient", recipient) < 0 || add_number(params, "code", code) < 0
+			|| add_text(params, "reason", reason) < 0)
+		return -1;
+	if(about == NULL)
+		return 0;
+	for(field = 0; field < CPM_FIELDS; field++) {
+		name = cpm_var_field_name(field);
+		text = cpm_to_str(about->fields[field]);
+		if(name != NULL && add_text(params, name, &text) < 0)
+			return -1;
+	}
+	return add_number(params, "recipients", (int)about->recipients);
+}
+
+void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
+		const struct cpm_outgoing *about)
+{
+	struct sip_msg *msg = cpm_message_over(text, NULL);
+	evi_params_p params;
+	str phrase = cpm_to_str(reason);
+
+	if(msg == NULL)
+		return;
+	params = evi_get_params();
+	if(params == NULL || add_all(params, code, &phrase, &msg->first_line.u.request.uri, about) < 0) {
+		LM_ERR("an event could not be told: no memory\n");
+		if(params != NULL)
+			evi_free_params(params);
+	} else {
+		/* From here on the parameters are the interface's. */
+		evi_raise_event(told[event], params);
+	}
+	cpm_message_free(msg);
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "forward.h"
+#include "globals.h"
+#include "net/net_tcp.h"
+#include "net/trans.h"
+#include "parser/parse_cseq.h"
+#include "parser/parse_uri.h"
+#include "route.h"
+
+#include "cpm_request.h"
+#include "cpm_send.h"
+#include "cpm_size.h"
+#include "cpm_transaction.h"
+
+size_t cpm_send_free_memory(size_t *total)
+{
+	*total = shm_get_size(0);
+	return shm_get_free(0);
+}
+
+/* Where an outgoing request goes. */
+struct place {
+	union sockaddr_union address;
+	struct ip_addr ip;
+	int proto;
+	const struct socket_info *socket;
+};
+
+/* What a URI with an IP address leads to. 0, or -1: the proxy cannot send there; of a name tm would
+ * ask a name server. */
+static int place_of(str *uri, const struct socket_info *socket, struct place *place)
+{
+	struct sip_uri parsed;
+	struct ip_addr *ip;
+
+	if(parse_uri(uri->s, uri->len, &parsed) < 0 || (parsed.type != SIP_URI_T && parsed.type != SIPS_URI_T))
+		return -1;
+	ip = str2ip(&parsed.host);
+	if(ip == NULL)
+		ip = str2ip6(&parsed.host);
+	if(ip == NULL)
+		return -1;
+	place->ip = *ip;
+	place->proto = parsed.type == SIPS_URI_T ? PROTO_TLS : parsed.proto == PROTO_NONE ? PROTO_UDP : parsed.proto;
+	if(place->proto >= PROTO_LAST || protos[place->proto].id == PROTO_NONE)
+		return -1;
+	init_su(&place->address, &place->ip,
+			parsed.port_no > 0 ? parsed.port_no : place->proto == PROTO_TLS ? SIPS_PORT : SIP_PORT);
+	place->socket = socket != NULL && socket->proto == place->proto
+							? socket
+							: get_send_socket(NULL, &place->address, place->proto);
+	return place->socket != NULL ? 0 : -1;
+}
+
+/* Whether a connection could not take one more request. OpenSIPS would give up the connection, with
+ * all that is queued for it. */
+static int is_connection_full(struct place *place)
+{
+	struct tcp_connection *connection = NULL;
+	int is_full;
+
+	if(tcp_conn_get(0, &place->ip, su_getport(&place->address), place->proto, NULL, &connection,
+#ifdef CPM_HAS_CONNECTION_FD
+			   NULL,
+#endif
+			   place->socket)
+			!= 1)
+		return 0;
+	is_full = connection->async != NULL && connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
+	tcp_conn_release(connection, 0);
+	return is_full;
+}
+
+enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
+{
+	str uri = cpm_to_str(hop);
+	struct place place;
+
+	if(hop.s == NULL)
+		return cpm_size_exceeds_datagram(o, NULL) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
+	if(place_of(&uri, (const struct socket_info *)(uintptr_t)o->socket, &place) < 0)
+		return CPM_WAY_NONE;
+	if(place.proto == PROTO_UDP)
+		return cpm_size_exceeds_datagram(o, place.socket) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
+	return is_connection_full(&place) ? CPM_WAY_FULL : CPM_WAY_CLEAR;
+}
+
+static int is_method(const struct cpm_outgoing *o, const char *method)
+{
+	return o->method.len == strlen(method) && memcmp(o->method.s, method, o->method.len) == 0;
+}
+
+/* What a request gives back, as tm keeps it: a single odd word stands in place of the pointer to
+ * it, which never is odd, so that nearly all requests need no memory of their own. Else it lives
+ * in shared memory as long as the transaction. 0, or -1: there is no memory. */
+static int keep_token(const struct cpm_token *token, void **kept)
+{
+	*kept = NULL;
+	if(token->words[1] == 0 && (token->words[0] & 1) != 0 && token->words[0] <= UINTPTR_MAX) {
+		*kept = (void *)(uintptr_t)token->words[0];
+	} else if(token->words[0] != 0 || token->words[1] != 0) {
+		*kept = shm_malloc(sizeof(*token));
+		if(*kept == NULL)
+			return -1;
+		*(struct cpm_token *)*kept = *token;
+	}
+	return 0;
+}
+
+static int is_in_memory(const void *kept)
+{
+	return kept != NULL && ((uintptr_t)kept & 1) == 0;
+}
+
+static void release_token(void *kept)
+{
+	shm_free(kept);
+}
+
+static struct cpm_token token_of(const void *kept)
+{
+	struct cpm_token token = {{(uintptr_t)kept, 0}};
+
+	return is_in_memory(kept) ? *(const struct cpm_token *)kept : token;
+}
+
+/* The responses to an outgoing request, which all come here but 100. Runs in the worker that got
+ * the response, or in whichever process works off a timer. */
+static void answered(struct cell *t, int type, struct tmcb_params *params)
+{
+	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
+	struct retr_buf *sent = &cpm_branch_of(t)->request;
+	struct cpm_outcome outcome;
+	struct ip_addr ip;
+	char place[IP_ADDR_MAX_STR_SIZE + sizeof("sip:[]:65535;transport=udp")];
+
+	(void)type;
+	memset(&outcome, 0, sizeof(outcome));
+	if(has_response) {
+		outcome.response.s = params->rpl->buf;
+		outcome.response.len = params->rpl->len;
+		outcome.reason = cpm_of_str(&params->rpl->first_line.u.reply.reason);
+	}
+	if(is_invite(t) && params->code < 300) {
+		/* Before tm makes a CANCEL of it. */
+		cpm_transaction_mend(t);
+		if(has_response)
+			cpm_core_api->responded(cpm_service, outcome.response);
+		return;
+	}
+	if(params->code < 200 || sent->buffer.s == NULL)
+		return;
+	outcome.code = params->code;
+	outcome.is_cancelled = was_cancelled(t) != 0;
+	outcome.token = token_of(*params->param);
+	outcome.request = cpm_of_str(&sent->buffer);
+	if(params->code >= 300) {
+		su2ip_addr(&ip, &sent->dst.to);
+		outcome.place.s = place;
+		outcome.place.len = snprintf(place, sizeof(place),
+				ip.af == AF_INET6 ? "sip:[%s]:%u;transport=%s" : "sip:%s:%u;transport=%s", ip_addr2a(&ip),
+				su_getport(&sent->dst.to),
+				sent->dst.proto == PROTO_UDP ? "udp" : sent->dst.proto == PROTO_TCP ? "tcp" : "tls");
+	}
+	cpm_core_api->ended(cpm_service, &outcome);
+}
+
+/* Which transaction tm has made of a request, before it sends it. */
+static void created(struct cell *t, void *number)
+{
+	*(uint64_t *)number = cpm_number_of(t->hash_index, t->label);
+}
+
+enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_t *transaction)
+{
+	str method = cpm_to_str(o->method);
+	str headers = cpm_to_str(o->headers);
+	str body = cpm_to_str(o->body);
+	int is_ack = is_method(o, "ACK");
+	void *token;
+	dlg_t dialog;
+	int result;
+
+	if(sroutes == NULL) {
+		/* tm would run its local_route. */
+		LM_CRIT("this process has no script: it was started without PROC_FLAG_NEEDS_SCRIPT\n");
+		return CPM_SENT_FAILED;
+	}
+	if(keep_token(&o->token, &token) < 0)
+		return CPM_SENT_FAILED;
+	memset(&dialog, 0, sizeof(dialog));
+	dialog.state = DLG_CONFIRMED;
+	dialog.id.call_id = cpm_to_str(o->call_id);
+	dialog.id.loc_tag = cpm_to_str(o->from_tag);
+	dialog.id.rem_tag = cpm_to_str(o->to_tag);
+	dialog.loc_dname = cpm_to_str(o->from.display);
+	dialog.loc_uri = cpm_to_str(o->from.uri);
+	dialog.rem_dname = cpm_to_str(o->to.display);
+	dialog.rem_uri = cpm_to_str(o->to.uri);
+	dialog.rem_target = cpm_to_str(o->request_uri);
+	/* The route set is among the header lines: with one of its own, tm would go by names. */
+	dialog.obp = cpm_to_str(hop);
+	/* tm counts on, but for an ACK. */
+	dialog.loc_seq.value = is_ack ? o->cseq : o->cseq - 1;
+	dialog.loc_seq.is_set = 1;
+	dialog.mf_enforced = 1;
+	dialog.mf_value = (unsigned short)o->max_forwards;
+	dialog.send_sock = (const struct socket_info *)(uintptr_t)o->socket;
+	/* Of an INVITE each response, and no ACK to a 2xx, which waits for that of the originator. */
+	dialog.T_flags = T_NO_DNS_FAILOVER_FLAG;
+	if(is_method(o, "INVITE"))
+		dialog.T_flags |= T_NO_AUTOACK_FLAG | T_PASS_PROVISIONAL_FLAG;
+	*transaction = 0;
+	dialog.t_created_cb = created;
+	dialog.t_created_cb_param = transaction;
+	result = CPM_WITHOUT_SIGNATURE(cpm_tm.t_request_within(&method, &headers, body.len > 0 ? &body : NULL, &dialog,
+			is_ack ? NULL : answered, token, is_in_memory(token) ? release_token : NULL));
+	if(result > 0)
+		return CPM_SENT;
+	if(is_in_memory(token)) /* no transaction has come about that would release it */
+		shm_free(token);
+	*transaction = 0;
+	return CPM_SENT_FAILED;
+}
+
+/* Whether tm still has the transaction of a response: which, says the branch of its Via, as tm has
+ * written it (branch_builder). */
+static int is_known(struct sip_msg *msg)
+{
+	const struct via_param *branch = msg->via1 != NULL ? msg->via1->branch : NULL;
+	unsigned int hash_index, label;
+	char *at, *dot, *end;
+	struct cell *t;
+
+	if(branch == NULL || branch->value.len <= (int)MCOOKIE_LEN)
+		return 0;
+	at = branch->value.s + MCOOKIE_LEN;
+	end = branch->value.s + branch->value.len;
+	dot = memchr(at, '.', end - at);
+	if(dot == NULL || reverse_hex2int(at, dot - at, &hash_index) < 0)
+		return 0;
+	at = dot + 1;
+	dot = memchr(at, '.', end - at);
+	if(dot == NULL || reverse_hex2int(at, dot - at, &label) < 0)
+		return 0;
+	t = cpm_transaction_find(cpm_number_of(hash_index, label));
+	if(t == NULL)
+		return 0;
+	cpm_tm.unref_cell(t);
+	return 1;
+}
+
+/* A 2xx that comes when tm has no transaction for it any more: repeated, forked, or very late.
+ * This runs before tm or after it, as the modules were loaded. */
+int cpm_send_response(struct sip_msg *msg)
+{
+	struct cpm_str whole = {msg->buf, msg->len};
+
+	if(!cpm_has_sessions || parse_headers(msg, HDR_CALLID_F | HDR_CSEQ_F, 0) < 0 || msg->callid == NULL
+			|| msg->cseq == NULL || !cpm_core_api->is_session_name(cpm_service, cpm_of_str(&msg->callid->body)))
+		return 1;
+	if(is_known(msg))
+		return 1;
+	if(msg->first_line.u.reply.statuscode / 100 == 2 && get_cseq(msg)->method_id == METHOD_INVITE)
+		cpm_core_api->responded(cpm_service, whole);
+	return 0;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How long an outgoing request will be: tm writes some of its lines, and the transport may depend
+ * on the length.
+ */
+#include "msg_translator.h"
+
+#include "cpm_size.h"
+
+/* What one datagram over IPv4 can hold. A larger request goes over TCP, whatever udp_mtu says. */
+#define MAX_DATAGRAM_BYTES 65507
+
+/* The longest Via line: a host name has 255 bytes. */
+#define MAX_VIA_BYTES 512
+
+int cpm_udp_mtu = 0;
+
+static size_t digits(unsigned long number)
+{
+	size_t n = 1;
+
+	while(number >= 10) {
+		number /= 10;
+		n++;
+	}
+	return n;
+}
+
+static size_t address_size(const struct cpm_address *address)
+{
+	return address->uri.len + sizeof("<>") - 1 + (address->display.len > 0 ? address->display.len + 1 : 0);
+}
+
+/* All lines but Via, as tm writes them (t_msgbuilder.c, build_uac_req). */
+static size_t size_without_via(const struct cpm_outgoing *o)
+{
+	static const char lines[] = "  SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCSeq:  \r\nCall-ID: \r\nMax-Forwards: \r\n"
+								"Content-Length: \r\n\r\n";
+	static const char tag[] = ";tag=";
+
+	return sizeof(lines) - 1 + 2 * o->method.len + o->request_uri.len + address_size(&o->to)
+		   + (o->to_tag.len > 0 ? sizeof(tag) - 1 + o->to_tag.len : 0) + address_size(&o->from)
+		   + o->from_tag.len + digits(o->cseq) + o->call_id.len + digits(o->max_forwards) + digits(o->body.len)
+		   + o->headers.len + o->body.len;
+}
+
+/* The Via line that tm will write, with the longest branch that it makes. 0: there is no memory. */
+static size_t via_size(const struct socket_info *socket)
+{
+	str branch = str_init("z9hG4bKffffffff.ffffffff.0");
+	struct hostport own;
+	unsigned int len = 0;
+	char *via;
+
+	set_hostport(&own, (struct sip_msg *)NULL);
+	via = via_builder(&len, socket, &branch, NULL, socket->proto, &own);
+	if(via == NULL)
+		return 0;
+	pkg_free(via);
+	return len;
+}
+
+int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, const struct socket_info *socket)
+{
+	size_t limit = cpm_udp_mtu > 0 && cpm_udp_mtu < MAX_DATAGRAM_BYTES ? (size_t)cpm_udp_mtu : MAX_DATAGRAM_BYTES;
+	size_t size = size_without_via(o);
+
+	/* Nearly every request is far below or above. */
+	if(socket == NULL || size >= limit || size + MAX_VIA_BYTES <= limit)
+		return size >= limit;
+	return size + via_size(socket) > limit;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "data_lump_rpl.h"
+#include "globals.h"
+
+#include "cpm_kept.h"
+#include "cpm_transaction.h"
+
+struct tm_binds cpm_tm;
+
+int cpm_tm_load(void)
+{
+	/* tm's own function for this says no more than that something is missing. */
+	load_tm_f load = (load_tm_f)(void (*)(void))find_export("load_tm", 0);
+
+	if(load == NULL || load(&cpm_tm) < 0) {
+		LM_ERR("cpm sends through tm: the script needs loadmodule \"tm.so\"\n");
+		return -1;
+	}
+	return 0;
+}
+
+uint64_t cpm_number_of(unsigned hash_index, unsigned label)
+{
+	return ((uint64_t)hash_index << 32 | label) + 1;
+}
+
+struct cell *cpm_transaction_find(uint64_t number)
+{
+	struct cell *t;
+
+	number--;
+	return cpm_tm.t_lookup_ident(&t, (unsigned)(number >> 32), (unsigned)number) < 0 ? NULL : t;
+}
+
+void cpm_transaction_mend(struct cell *t)
+{
+	str *to = &t->to;
+
+	if(to->len > 0 && to->s[to->len - 1] == '\r' && to->s[to->len] == '\n')
+		to->len++;
+}
+
+/* Marks the transaction of an INVITE that is ours. */
+static void is_ours(struct cell *t, int type, struct tmcb_params *params)
+{
+	(void)t;
+	(void)type;
+	(void)params;
+}
+
+static struct cell *current_transaction(void)
+{
+	struct cell *t = cpm_tm.t_gett();
+
+	return t == T_UNDEFINED ? NULL : t;
+}
+
+enum cpm_opened cpm_transaction_open(void *context, uint64_t *transaction)
+{
+	struct sip_msg *msg = context;
+	struct cell *t = current_transaction();
+	int result = 1;
+
+	if(msg == NULL)
+		return CPM_OPENED_NOT;
+	/* tm sends 100 to an INVITE as soon as there is a transaction, which permits a CANCEL: the mark
+	 * is there before. */
+	if(msg->REQ_METHOD == METHOD_INVITE
+			&& cpm_tm.register_tmcb(msg, t, TMCB_TRANS_DELETED, is_ours, NULL, NULL) < 0)
+		return CPM_OPENED_NOT;
+	if(t == NULL) {
+		result = cpm_tm.t_newtran(msg);
+		if(result == 0)
+			return CPM_OPENED_ABSORBED;
+		t = current_transaction();
+	}
+	if(result < 0 || t == NULL) {
+		LM_ERR("no transaction for the request (%d), callid=%.*s\n", result, CPM_CALL_ID(msg));
+		return CPM_OPENED_NOT;
+	}
+	*transaction = cpm_number_of(t->hash_index, t->label);
+	return CPM_OPENED;
+}
+
+int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned milliseconds)
+{
+	if(context == NULL || cpm_kept_add(transaction, milliseconds) < 0)
+		return 0;
+	/* tm leaves a transaction alone when the script ends, if it takes it for forwarded. */
+	cpm_tm.t_setkr(REQ_FWDED);
+	return 1;
+}
+
+/* Header lines of a reply with those that the script has added to it, which tm takes from the
+ * received message only where it makes the To tag itself. `*made` is pkg memory, or NULL. 0, or
+ * -1. */
+static int add_script_lines(struct sip_msg *msg, str *headers, char **made)
+{
+	struct lump_rpl *lump;
+	int len = headers->len;
+
+	*made = NULL;
+	for(lump = msg != NULL ? msg->reply_lump : NULL; lump != NULL; lump = lump->next) {
+		if(lump->flags & LUMP_RPL_HDR)
+			len += lump->text.len;
+	}
+	if(len == headers->len)
+		return 0;
+	*made = pkg_malloc(len);
+	if(*made == NULL) {
+		LM_ERR("no more private memory\n");
+		return -1;
+	}
+	memcpy(*made, headers->s, headers->len);
+	for(lump = msg->reply_lump; lump != NULL; lump = lump->next) {
+		if(!(lump->flags & LUMP_RPL_HDR))
+			continue;
+		memcpy(*made + headers->len, lump->text.s, lump->text.len);
+		headers->len += lump->text.len;
+	}
+	headers->s = *made;
+	return 0;
+}
+
+/* Replies with a tag of tm's own. */
+static int reply_untagged(struct sip_msg *msg, const struct cpm_reply *reply, const str *reason)
+{
+	str headers = cpm_to_str(reply->headers);
+
+	if(headers.len > 0 && add_lump_rpl(msg, headers.s, headers.len, LUMP_RPL_HDR) == NULL)
+		return -1;
+	return CPM_WITHOUT_SIGNATURE(cpm_tm.t_reply(msg, (unsigned)reply->code, reason));
+}
+
+/* How long a 2xx is repeated when no ACK comes, in seconds (RFC 3261 13.3.1.4: 64 * T1). */
+#define REPEATED_SECONDS 32
+
+int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep)
+{
+	struct sip_msg *msg = context;
+	str headers = cpm_to_str(reply->headers);
+	str body = cpm_to_str(reply->body);
+	str to_tag = cpm_to_str(reply->to_tag);
+	str reason;
+	struct cell *t;
+	char *made;
+	int result;
+
+	reason.s = (char *)reply->reason;
+	reason.len = (int)strlen(reply->reason);
+	if(to_tag.s == NULL && msg != NULL) {
+		result = reply_untagged(msg, reply, &reason);
+		if(result < 0)
+			LM_ERR("the reply %d could not be sent, callid=%.*s\n", reply->code, CPM_CALL_ID(msg));
+		return result >= 0;
+	}
+	t = cpm_transaction_find(transaction);
+	if(t == NULL) {
+		LM_INFO("the transaction of a request has ended before its reply %d\n", reply->code);
+		return 0;
+	}
+	if(keep)
+		t->fr_timeout = REPEATED_SECONDS;
+	result = add_script_lines(msg, &headers, &made);
+	if(result == 0)
+		result = CPM_WITHOUT_SIGNATURE(
+				cpm_tm.t_reply_with_body(t, (unsigned)reply->code, &reason, &body, &headers, &to_tag));
+	if(made != NULL)
+		pkg_free(made);
+	cpm_tm.unref_cell(t);
+	return result >= 0;
+}
+
+/* A transaction that has been replied in stays by itself until its ACK has come. */
+void cpm_transaction_release(uint64_t transaction)
+{
+	(void)transaction;
+}
+
+void cpm_transaction_absorb(void *context)
+{
+	struct cell *t = context != NULL ? current_transaction() : NULL;
+
+	if(t != NULL)
+		cpm_tm.t_release_trans(t);
+}
+
+uint64_t cpm_transaction_cancelled(void *context)
+{
+	struct sip_msg *msg = context;
+	struct tm_callback *callback;
+	struct cell *t;
+
+	if(parse_headers(msg, HDR_EOH_F, 0) < 0 || msg->callid == NULL || msg->cseq == NULL)
+		return 0;
+	/* The reference is tm's, which gives it back when the script ends. */
+	t = cpm_tm.t_lookup_original_t(msg);
+	if(t == NULL || t == T_UNDEFINED)
+		return 0;
+	for(callback = t->tmcb_hl.first; callback != NULL; callback = callback->next) {
+		if(callback->callback == is_ours)
+			return cpm_number_of(t->hash_index, t->label);
+	}
+	return 0;
+}
+
+int cpm_transaction_acknowledged(void *context, int of_session)
+{
+	struct sip_msg *msg = context;
+	struct cell *t;
+
+	if(of_session)
+		return cpm_tm.t_newtran(msg) == 0;
+	/* Of another's transaction nothing may be changed here. */
+	if(cpm_tm.t_check_trans(msg) != 1)
+		return 0;
+	t = current_transaction();
+	if(t == NULL)
+		return 0;
+	cpm_tm.t_release_trans(t);
+	return 1;
+}
+
+void cpm_transaction_cancel(uint64_t transaction)
+{
+	struct cell *t = cpm_transaction_find(transaction);
+
+	if(t == NULL)
+		return; /* it has just been answered */
+	/* The INVITE is repeated on, so that its final response still comes. */
+	cpm_transaction_mend(t);
+	t->flags |= T_WAS_CANCELLED_FLAG;
+	cpm_tm.t_cancel_trans(t, NULL);
+	cpm_tm.unref_cell(t);
+}
+
+void cpm_transaction_time_out(uint64_t number)
+{
+	static const struct cpm_reply timeout = {.code = 408, .reason = "Request Timeout"};
+	struct cell *t = cpm_transaction_find(number);
+	int is_open;
+
+	if(t == NULL)
+		return;
+	is_open = t->uas.status < 200;
+	cpm_tm.unref_cell(t);
+	if(is_open && cpm_transaction_reply(NULL, number, &timeout, 0))
+		LM_NOTICE("a request that another process had taken was not answered in time\n");
+}
