@@ -73,8 +73,8 @@ pub(super) fn work(
     true
 }
 
-/// Leaves a copy to the store, where it is one of a message that is kept: what has its 202 waits for
-/// room as long as it is of use.
+/// Leaves a copy of a kept message to the store: what has its 202 waits for room as long as it is
+/// of use.
 fn waits_in_store(service: &ControllingFunction, proxy: &dyn Proxy, waiting: &Waiting) -> bool {
     let What::Request(request) = &waiting.what else {
         return false;

@@ -211,12 +211,17 @@ impl Database {
         query.query_row([number(id)], kept).optional()
     }
 
-    /// The next messages after that one, about so many bytes of them.
-    pub(super) fn read_after(&self, id: u64, bytes: usize) -> rusqlite::Result<Vec<Kept>> {
-        let mut query = self
-            .connection
-            .prepare_cached(&format!("{SELECT} WHERE m.id > ? ORDER BY m.id"))?;
-        let mut rows = query.query([number(id)])?;
+    /// The next messages after that one and before another one, about so many bytes of them.
+    pub(super) fn read_between(
+        &self,
+        id: u64,
+        before: u64,
+        bytes: usize,
+    ) -> rusqlite::Result<Vec<Kept>> {
+        let mut query = self.connection.prepare_cached(&format!(
+            "{SELECT} WHERE m.id > ? AND m.id < ? ORDER BY m.id"
+        ))?;
+        let mut rows = query.query([number(id), number(before)])?;
         let (mut all, mut sum) = (Vec::new(), 0);
         while let Some(row) = rows.next()?.filter(|_| sum < bytes) {
             let kept = kept(row)?;
@@ -307,7 +312,7 @@ pub(super) mod tests {
         };
         database.write(&done).unwrap();
         assert_eq!(database.read(1).unwrap(), None);
-        let left = database.read_after(0, usize::MAX).unwrap();
+        let left = database.read_between(0, u64::MAX, usize::MAX).unwrap();
         assert_eq!(left.len(), 1);
         assert_eq!((left[0].id, &left[0].ended[..]), (2, &b"somebody"[..]));
         assert_eq!(database.next_id().unwrap(), 3);

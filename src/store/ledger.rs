@@ -120,7 +120,7 @@ impl Ledger {
         self.messages.insert(id, message);
     }
 
-    /// Which of these copies of a message are to be sent now: those that have not ended, and are not
+    /// Which of these copies of a message are to be sent now: those that have not ended and are not
     /// on their way.
     pub fn wanted(&self, id: u64, copies: impl Iterator<Item = CopyId>, now_ms: u64) -> Vec<bool> {
         let ended = self

@@ -116,6 +116,7 @@ impl Store {
         let writer = Writer {
             dir: dir.to_owned(),
             database: Some(database),
+            first_id: next_id,
             max_bytes,
             taken_s,
             commands: for_thread,
@@ -166,7 +167,8 @@ impl Store {
         self.tell(Command::Read(id));
     }
 
-    /// Has the next messages read, those whose numbers are above `id`.
+    /// Has the next messages read that a process before this one has left, those whose numbers are
+    /// above `id`.
     pub fn read_after(&self, id: u64) {
         self.tell(Command::ReadAfter(id));
     }
@@ -206,6 +208,8 @@ struct Writer {
     dir: PathBuf,
     /// `None`: it has failed, and is opened again.
     database: Option<Database>,
+    /// Messages with this number and above are this process's own.
+    first_id: u64,
     max_bytes: u64,
     taken_s: u64,
     commands: Receiver<Command>,
@@ -407,7 +411,7 @@ impl Writer {
             },
             (Command::Read(id), None) => Report::Missing(*id),
             (Command::ReadAfter(id), Some(database)) => {
-                match database.read_after(*id, READ_BYTES) {
+                match database.read_between(*id, self.first_id, READ_BYTES) {
                     Ok(messages) => Report::Next(messages),
                     Err(_) => Report::NotNow,
                 }
@@ -470,7 +474,11 @@ mod tests {
         store.done(vec![1]);
         drop(store);
         let mut store = start(&dir, 64 * MIB);
-        assert_eq!(store.new_id(), 4);
+        // What is kept meanwhile is not left over, whatever is written first.
+        let own = store.new_id();
+        assert_eq!(own, 4);
+        store.keep(message(own));
+        expect_kept(&store, own);
         store.read_after(0);
         match next(&store) {
             Report::Next(messages) => {
@@ -535,8 +543,10 @@ mod tests {
         let third = store.new_id();
         store.keep(message(third));
         expect_kept(&store, third);
-        store.read_after(0);
+        drop(store);
         // What was refused is not found again.
+        let store = start(&dir, 64 * MIB);
+        store.read_after(0);
         match next(&store) {
             Report::Next(left) => {
                 assert_eq!(left.iter().map(|m| m.id).collect::<Vec<_>>(), [third]);

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::record::Keep;
+use super::keep::Keep;
 use crate::controlling::attempt::Attempt;
 use crate::controlling::host::{AboutRequest, Counter, Host, OutgoingRequest, Sent};
 use crate::controlling::ids::CopyIds;

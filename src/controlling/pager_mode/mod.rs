@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `outgoing_message` | the outgoing MESSAGE requests |
 //! | `fan_out_job` | sending to one recipient after another, here or in another process |
+//! | `keep` | what the store needs of a message beside that |
 //! | `record` | the same as bytes, for another process and for the store |
 //! | `outcome` | ends of outgoing requests, and the ISF (6.5) |
 //! | `shares` | limits for each sender, source and destination |
@@ -11,6 +12,7 @@
 
 mod failure_notification;
 mod fan_out_job;
+mod keep;
 mod outcome;
 mod outgoing_message;
 mod record;
