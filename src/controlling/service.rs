@@ -11,7 +11,7 @@ use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError};
-use crate::shared::{OutstandingTable, RequestTable, SenderTable};
+use crate::shared::{Ends, OutstandingTable, RequestTable, SenderTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
 /// The Controlling Function as configured. One for each process; requests hold a reference to it.
@@ -69,6 +69,8 @@ pub struct ControllingFunction {
     pub(super) outstanding: Option<OutstandingTable>,
     /// Not 0 while the proxy is about to end; in memory that all processes share.
     draining: Option<&'static AtomicU64>,
+    /// How copies of kept messages have ended, where messages are kept.
+    ends: Option<Ends>,
 }
 
 /// An address of the Controlling Function itself.
@@ -118,6 +120,7 @@ impl ControllingFunction {
             lane: None,
             outstanding: None,
             draining: None,
+            ends: None,
         })
     }
 
@@ -201,6 +204,7 @@ impl ControllingFunction {
         other.lane = self.lane.clone();
         other.outstanding = self.outstanding.clone();
         other.draining = self.draining;
+        other.ends = self.ends;
         Ok(match large_mode {
             Some(large_mode) => other.with_large_mode(large_mode),
             None => other,
@@ -217,6 +221,17 @@ impl ControllingFunction {
     pub fn with_draining(mut self, word: &'static AtomicU64) -> Self {
         self.draining = Some(word);
         self
+    }
+
+    /// The same, with the ring by which all processes tell how copies have ended.
+    pub fn with_ends(mut self, ends: Ends) -> Self {
+        self.ends = Some(ends);
+        self
+    }
+
+    /// How copies of kept messages have ended, where messages are kept.
+    pub fn ends(&self) -> Option<Ends> {
+        self.ends
     }
 
     /// Whether nothing new is taken any more.

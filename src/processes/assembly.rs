@@ -22,7 +22,7 @@ use crate::operator::Gauge;
 use crate::policy::{IdKeyError, RunsAs, Settings, SettingsError, StateDirError, TuneError};
 use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
 use crate::sessions::Question;
-use crate::shared::{OutstandingTable, RequestTable};
+use crate::shared::{Ends, OutstandingTable, RequestTable};
 use crate::sip::Uri;
 use crate::store::{Database, StoreError, StoreLock};
 
@@ -168,6 +168,10 @@ impl Service {
             control = control.with_requests(RequestTable::new(words, fill_random, monotonic_s));
         }
         let lock = take_over(&control, runs_as)?;
+        if lock.is_some() {
+            let words = share(proxy, Ends::WORDS, "ends of copies")?;
+            control = control.with_ends(Ends::new(words));
+        }
         if let Some(words) = proxy.share(1) {
             control = control.with_draining(&words[0]);
         }

@@ -20,6 +20,9 @@ use crate::log::LogLevel;
 
 /// Length of a job's turn.
 const TURN_MS: u64 = 20;
+/// All of them together, where messages are kept: the next message has to get to the disk, and its
+/// sender to its 202, while copies of others leave.
+const KEPT_TURNS_MS: u64 = 1;
 /// Retry interval while the proxy lacks memory.
 const ROOM_RETRY_MS: i32 = 20;
 /// Maximum number of jobs; the queue holds some thousand more. When that is full too, workers
@@ -47,6 +50,8 @@ pub(super) struct FanOutProcess {
     room: RefCell<WaitingRoom>,
     /// Messages that are kept, where they are.
     keeping: Option<Keeping>,
+    /// The job whose turn is next.
+    next: usize,
     taken: usize,
 }
 
@@ -62,6 +67,7 @@ impl FanOutProcess {
             at_work: None,
             keeping: Keeping::start(service, room.signal(), gauges)?,
             room: RefCell::new(room),
+            next: 0,
             taken: 0,
         })
     }
@@ -152,22 +158,7 @@ impl FanOutProcess {
                     kept: Some(id),
                 }));
         }
-        let mut is_wanted_now = false;
-        let mut number = 0;
-        while number < self.jobs.len() {
-            self.at_work = Some(number);
-            let progress = self.run(number, service, proxy);
-            self.at_work = None;
-            match progress {
-                Progress::Done => {
-                    self.jobs.remove(number);
-                    continue;
-                }
-                Progress::Enough => is_wanted_now = true,
-                Progress::NoRoom => {}
-            }
-            number += 1;
-        }
+        let is_wanted_now = self.run_all(service, proxy);
         let swept = heard::sweep(service, proxy);
         if has_more || is_wanted_now {
             return 0;
@@ -182,11 +173,44 @@ impl FanOutProcess {
         wanted.into_iter().flatten().min().unwrap_or(-1)
     }
 
+    /// A turn of each job, or of as many as there is time for. True: there is more to do at once.
+    fn run_all(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) -> bool {
+        let turns_ms = self.keeping.as_ref().map(|_| KEPT_TURNS_MS);
+        let until_ms = turns_ms.map(|turns_ms| proxy.now_ms() + turns_ms);
+        let mut is_wanted_now = false;
+        let mut left = self.jobs.len();
+        while left > 0 {
+            if until_ms.is_some_and(|until_ms| proxy.now_ms() >= until_ms) {
+                return true;
+            }
+            left -= 1;
+            let number = self.next % self.jobs.len();
+            self.at_work = Some(number);
+            let progress = self.run(number, service, proxy);
+            self.at_work = None;
+            self.next = number + 1;
+            match progress {
+                Progress::Done => {
+                    self.jobs.remove(number);
+                    self.next = number;
+                }
+                Progress::Enough => is_wanted_now = true,
+                Progress::NoRoom => {}
+            }
+        }
+        // Without a limit they take their turns in the order in which they came.
+        if until_ms.is_none() {
+            self.next = 0;
+        }
+        is_wanted_now
+    }
+
     /// One turn of one job. With [`Progress::Done`] it is over here.
     fn run(&mut self, number: usize, service: &ControllingFunction, proxy: &dyn Proxy) -> Progress {
         let one = &mut self.jobs[number];
+        let turn_ms = one.kept.map_or(TURN_MS, |_| KEPT_TURNS_MS);
         let sender = Sender::new(service, proxy)
-            .with_turn(TURN_MS)
+            .with_turn(turn_ms)
             .in_room(&self.room);
         let is_last = proxy.now_ms() >= one.deadline_ms;
         let progress = match (one.kept, &mut self.keeping) {
@@ -221,9 +245,9 @@ impl FanOutProcess {
     }
 
     /// The proxy ends: the store is told what has ended, and gets it written.
-    pub(super) fn stop(mut self) {
+    pub(super) fn stop(mut self, service: &ControllingFunction) {
         if let Some(keeping) = &mut self.keeping {
-            keeping.write_changes(u64::MAX);
+            keeping.stop(service);
         }
     }
 

@@ -33,6 +33,10 @@ const ROOM_AGAIN_MS: u64 = 20_000;
 /// Messages that are read at a time, to be taken up.
 const MAX_READING: usize = 64;
 
+/// Between two looks for copies that have ended: while they do, and while none does.
+const LOOK_MS: u64 = 5;
+const IDLE_LOOK_MS: u64 = 20;
+
 /// The operator is told once in so many milliseconds that messages are refused.
 const TELL_MS: u64 = 60_000;
 
@@ -82,6 +86,10 @@ pub(super) struct Keeping {
     credit: i64,
     credit_ms: u64,
     told_ms: Option<u64>,
+    /// Since when an end is being written that is to be read next.
+    stuck_ms: Option<u64>,
+    /// Whether there were ends at the last look.
+    hears: bool,
     gauges: KeptGauges,
 }
 
@@ -110,6 +118,8 @@ impl Keeping {
             credit: 0,
             credit_ms: 0,
             told_ms: None,
+            stuck_ms: None,
+            hears: false,
             gauges,
         }))
     }
@@ -189,6 +199,7 @@ impl Keeping {
             self.handle(report, service, proxy, &mut ready);
         }
         let now_ms = proxy.now_ms();
+        self.hear(service, now_ms);
         if let Some(after) = self.left_over.filter(|_| !self.is_reading_left_over) {
             self.is_reading_left_over = true;
             self.store.read_after(after);
@@ -205,8 +216,20 @@ impl Keeping {
         ready
     }
 
+    /// Hears how copies have ended.
+    fn hear(&mut self, service: &ControllingFunction, now_ms: u64) {
+        self.hears = false;
+        while let Some((copy, how)) = service
+            .ends()
+            .and_then(|ends| ends.pop(now_ms, &mut self.stuck_ms))
+        {
+            self.settle(CopyId(copy), Settled::of_bits(how), now_ms);
+            self.hears = true;
+        }
+    }
+
     /// Tells the store what has ended, once enough has, or after a moment.
-    pub(super) fn write_changes(&mut self, now_ms: u64) {
+    fn write_changes(&mut self, now_ms: u64) {
         if self.ledger.write_ms().is_some_and(|at_ms| at_ms <= now_ms) {
             let changes = self.ledger.take_changes();
             if !changes.ended.is_empty() {
@@ -218,12 +241,22 @@ impl Keeping {
         }
     }
 
+    /// The proxy ends: what is known gets written.
+    pub(super) fn stop(&mut self, service: &ControllingFunction) {
+        self.hear(service, 0);
+        self.write_changes(u64::MAX);
+    }
+
     /// Milliseconds until it has something to do by itself; `None`: never.
     pub(super) fn wanted_in_ms(&self, now_ms: u64) -> Option<u64> {
         let due_ms = self.ledger.due_ms().filter(|_| self.reading < MAX_READING);
         // As soon as there is credit for another copy.
         let due_ms = due_ms.map(|due_ms| due_ms.max(self.credit_ms + 5));
-        let next = [due_ms, self.ledger.write_ms()].into_iter().flatten().min();
+        // Nobody says that a copy has ended.
+        let look_ms = if self.hears { LOOK_MS } else { IDLE_LOOK_MS };
+        let look_ms = (self.ledger.outstanding() > 0).then_some(now_ms + look_ms);
+        let next = [due_ms, self.ledger.write_ms(), look_ms];
+        let next = next.into_iter().flatten().min();
         next.map(|at_ms| at_ms.saturating_sub(now_ms))
     }
 

@@ -42,8 +42,12 @@ pub(super) fn tell_settled(
     request: &[u8],
     settled: Settled,
 ) {
-    if let Some(copy) = kept_copy(service, request) {
-        // Where its queue is full, the copy is sent once more after a while.
+    let Some(copy) = kept_copy(service, request) else {
+        return;
+    };
+    let ends = service.ends();
+    if !ends.is_some_and(|ends| ends.push(copy.0, settled.bits())) {
+        // Where its queue is full too, the copy is sent once more after a while.
         proxy.post(Process::FanOut, &letter::settled(copy, settled));
     }
 }

@@ -1,7 +1,7 @@
 //! Which copies of which kept message are outstanding. In memory, without IO: it says what is to be
 //! written and what is due.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 /// A copy, as its Call-ID names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +24,9 @@ const ENDED_BYTES: usize = SHORT + 2;
 /// How long the end of a copy is waited for: each of eight places of a name may take 32 s (RFC 3261
 /// timer F), and the name and room 25 s. A copy without an end has lost it, and is sent again.
 const LOST_MS: u64 = 600_000;
+
+/// Ends of copies that are not known which are remembered.
+const EARLY: usize = 256;
 
 /// Changes that are written together, at the most, and how long the first of them waits.
 const TOGETHER: usize = 256;
@@ -69,6 +72,9 @@ pub struct Ledger {
     changed_ms: Option<u64>,
     changes: usize,
     outstanding: usize,
+    /// The last ends of copies that are not known: another one may be about to be
+    /// [`replaced`](Self::replaced) by it.
+    early: VecDeque<(CopyId, u16)>,
 }
 
 impl Ledger {
@@ -171,12 +177,18 @@ impl Ledger {
                 ..known
             };
             self.copies.insert(other, replacing);
+            if let Some(at) = self.early.iter().position(|(early, _)| *early == other) {
+                let (_, code) = self.early.swap_remove_back(at).unwrap_or((other, 0));
+                self.ended(other, code, now_ms);
+            }
         }
     }
 
     /// A copy has ended, with this code. False: nobody waits for that.
     pub fn ended(&mut self, copy: CopyId, code: u16, now_ms: u64) -> bool {
         let Some(known) = self.copies.get(&copy).copied() else {
+            self.early.truncate(EARLY - 1);
+            self.early.push_front((copy, code));
             return false;
         };
         self.end_recipient(known.message, copy, code, now_ms)
@@ -397,7 +409,13 @@ mod tests {
         ledger.sent(1, copy(1), 71);
         ledger.replaced(copy(1), copy(9), 72);
         assert!(!ledger.ended(copy(1), 415, 73));
+        assert_eq!(ledger.left(1), 2);
         assert!(ledger.ended(copy(9), 200, 74));
         assert_eq!(ledger.left(1), 1);
+        // The end of the second copy is heard of before the second copy is.
+        ledger.sent(1, copy(2), 75);
+        assert!(!ledger.ended(copy(8), 200, 76));
+        ledger.replaced(copy(2), copy(8), 77);
+        assert_eq!(ledger.left(1), 0);
     }
 }
