@@ -232,11 +232,11 @@ impl FanOutProcess {
             }
         };
         // It does not wait for recipients whose connection is full.
-        if progress == Progress::Done || one.job.is_reply_due() {
-            if let Some(transaction) = one.transaction.take() {
-                service.handle_reply_due(&one.job);
-                proxy.reply(transaction, &Answer::of(&one.job.reply()), false);
-            }
+        if (progress == Progress::Done || one.job.is_reply_due())
+            && let Some(transaction) = one.transaction.take()
+        {
+            service.handle_reply_due(&one.job);
+            proxy.reply(transaction, &Answer::of(&one.job.reply()), false);
         }
         if progress == Progress::Done {
             service.handle_done(&one.job, &sender);

@@ -22,9 +22,9 @@ pub struct Mailbox {
 }
 
 enum Work {
-    FanOut(FanOutProcess),
+    FanOut(Box<FanOutProcess>),
     Groups(GroupsProcess),
-    Sessions(SessionsProcess),
+    Sessions(Box<SessionsProcess>),
 }
 
 impl Mailbox {
@@ -36,7 +36,10 @@ impl Mailbox {
     pub fn new(process: Process, service: &Service) -> Result<Self, StartError> {
         let control = service.control();
         let work = match process {
-            Process::FanOut => Work::FanOut(FanOutProcess::start(&control, service.shared().kept)?),
+            Process::FanOut => {
+                let fan_out = FanOutProcess::start(&control, service.shared().kept)?;
+                Work::FanOut(Box::new(fan_out))
+            }
             Process::Groups => {
                 let flushes = service.shared().flushes;
                 Work::Groups(GroupsProcess::start(&control, flushes)?)
@@ -44,7 +47,7 @@ impl Mailbox {
             Process::Sessions => {
                 let relay = service.start_relay()?;
                 let sessions = SessionsProcess::new(&control, relay, Rc::clone(service.shared()));
-                Work::Sessions(sessions.ok_or(StartError::NoLargeMode)?)
+                Work::Sessions(Box::new(sessions.ok_or(StartError::NoLargeMode)?))
             }
         };
         Ok(Mailbox {
