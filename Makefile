@@ -58,16 +58,22 @@ client: ## cpm-client, with its man pages and completion scripts, in target/clie
 	@target/client/cpm-client completion zsh >target/client/_cpm-client
 	@target/client/cpm-client completion fish >target/client/cpm-client.fish
 
-# Where the tests leave what they prove of the specification.
-proofs := $(CURDIR)/target/conformance/proofs
-new_proofs := rm -rf $(proofs) && mkdir -p $(proofs)
+# Where the tests leave what they prove of the specification, with each proxy.
+conformance := $(CURDIR)/target/conformance
+new_proofs = rm -rf $(conformance)/$(1) && mkdir -p $(conformance)/$(1)
 judge := $(CARGO) run --quiet --package xtask -- conformance
 
 .PHONY: test
-test: deps build lint ## everything that has to hold
-	@$(new_proofs)
-	CPM_PROOFS=$(proofs) $(CARGO) test --workspace
-	@$(judge) --brief $(proofs)
+test: deps lint ## everything that has to hold, with Kamailio; and with OpenSIPS, if there is one (OPENSIPS, OPENSIPS_SRC)
+	@$(MAKE) --no-print-directory build PROXY=kamailio
+	@$(call new_proofs,kamailio)
+	PROXY=kamailio CPM_PROOFS=$(conformance)/kamailio $(CARGO) test --workspace
+	@$(judge) --brief $(conformance) kamailio
+	@$(MAKE) --no-print-directory test-e2e PROXY=opensips
+
+.PHONY: test-e2e
+test-e2e: deps ## the end-to-end tests, with one proxy (PROXY=opensips: with OPENSIPS and OPENSIPS_SRC)
+	@tools/test-e2e $(PROXY)
 
 .PHONY: test-matrix
 test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
@@ -83,12 +89,13 @@ bench: deps build ## how fast it is, side by side (QUICK=1: few samples, in minu
 	$(CARGO) run --release --package cpm-benches --features contestants
 
 .PHONY: conformance
-conformance: deps build ## the requirements of the specification, one by one
-	@$(new_proofs)
-	@status=0; \
-	CPM_PROOFS=$(proofs) $(CARGO) test --quiet --no-fail-fast \
-		--package cpm --package cpm-client --test e2e --test client || status=$$?; \
-	$(judge) $(proofs) || status=$$?; \
+conformance: deps build ## the requirements of the specification, one by one (PROXY=opensips: the Controlling Function's)
+	@$(call new_proofs,$(PROXY))
+	@status=0; export PROXY=$(PROXY) CPM_PROOFS=$(conformance)/$(PROXY); \
+	tools/test-e2e $(PROXY) --quiet || status=$$?; \
+	[ $(PROXY) != kamailio ] || \
+		$(CARGO) test --quiet --no-fail-fast --package cpm-client --test client || status=$$?; \
+	$(judge) $(conformance) $(PROXY) || status=$$?; \
 	exit $$status
 
 .PHONY: diagrams

@@ -3,6 +3,8 @@
 
 #[path = "../build/kamailio.rs"]
 mod kamailio;
+#[path = "../build/proxy.rs"]
+mod proxy;
 
 use std::env;
 use std::path::{Path, PathBuf};

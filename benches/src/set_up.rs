@@ -212,19 +212,13 @@ impl Stage {
     }
 
     fn delivered(&self) -> u64 {
-        self.proxy
-            .rpc_number("stats.fetch cpm.delivered", "cpm.delivered")
+        self.proxy.statistic("cpm", "delivered")
     }
 
     /// Waits until neither sessions nor transactions are left.
     fn wait_idle(&self) {
         let deadline = Instant::now() + PATIENCE;
-        while self
-            .proxy
-            .rpc_number("stats.fetch cpm.sessions", "cpm.sessions")
-            + self.proxy.rpc_number("tm.stats", "current")
-            > 0
-        {
+        while self.proxy.statistic("cpm", "sessions") + self.proxy.transactions() > 0 {
             assert!(Instant::now() < deadline, "something does not end");
             thread::sleep(ASK_AGAIN);
         }

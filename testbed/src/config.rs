@@ -1,72 +1,79 @@
 //! The configuration of a proxy under test.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::kamailio;
+use crate::product::Product;
 
-/// The frame around the routing block. `@…@` marks what is filled in.
-const TEMPLATE: &str = r#"#!KAMAILIO
-debug=2
-log_stderror=yes
-memdbg=5
-memlog=5
-# One worker per listening socket and few others: a small machine runs many of these at once.
-children=@CHILDREN@
-tcp_children=@CHILDREN@
-auto_aliases=no
-dns=no
-rev_dns=no
-use_dns_cache=on
-tcp_accept_no_cl=no
-server_header="Server: kamailio"
-@LISTEN@
-@MPATH@
-loadmodule "kex.so"
-loadmodule "ctl.so"
-modparam("ctl", "binrpc", "unix:@CTL@")
-@MODULES@
-@MODPARAMS@
-
-@ROUTES@
-"#;
-
-/// A configuration in the making. The proxy listens on 127.0.0.1, UDP and TCP on one port; modules
-/// `kex` and `ctl` are always there, since the bench asks through them whether the proxy is up.
+/// A configuration in the making. The proxy listens on 127.0.0.1, UDP and TCP on one port; what the
+/// bench asks it through is always loaded.
+///
+/// Modules, parameters and script are written as for Kamailio. What has another name in OpenSIPS is
+/// translated (`opensips.rs`), so that a test is written once.
 ///
 /// Everywhere in the text `@PORT@` is the proxy's port, `@CTL@` its control socket and `@FOLDER@`
 /// a folder of this proxy alone.
 #[derive(Debug, Clone)]
 pub struct ProxyConfig {
-    template: String,
-    children: u32,
-    over_ipv6: bool,
-    mpath: Vec<PathBuf>,
-    modules: String,
-    modparams: String,
-    routes: String,
-    arguments: Vec<String>,
+    pub(crate) product: Product,
+    pub(crate) template: Option<String>,
+    pub(crate) children: u32,
+    pub(crate) over_ipv6: bool,
+    pub(crate) mpath: Vec<PathBuf>,
+    pub(crate) modules: Vec<String>,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) routes: String,
+    pub(crate) arguments: Vec<String>,
+}
+
+/// A parameter of a module.
+#[derive(Debug, Clone)]
+pub(crate) struct Parameter {
+    pub(crate) module: String,
+    pub(crate) name: String,
+    pub(crate) value: Value,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Text(String),
+    Number(i64),
+}
+
+/// Where a proxy runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) port: u16,
+    /// The control socket.
+    pub(crate) ctl: &'a Path,
+    /// A folder that goes when the proxy goes.
+    pub(crate) scratch: &'a Path,
 }
 
 impl ProxyConfig {
-    /// With this text as its routing blocks.
+    /// For the proxy under test ([`Product::under_test`]), with this text as its routing blocks.
     pub fn new(routes: &str) -> Self {
+        Self::of(Product::under_test(), routes)
+    }
+
+    /// For this proxy, whichever is under test.
+    pub fn of(product: Product, routes: &str) -> Self {
         Self {
-            template: TEMPLATE.to_owned(),
+            product,
+            template: None,
             children: 2,
             over_ipv6: false,
             mpath: Vec::new(),
-            modules: String::new(),
-            modparams: String::new(),
+            modules: Vec::new(),
+            parameters: Vec::new(),
             routes: routes.to_owned(),
             arguments: Vec::new(),
         }
     }
 
-    /// Another frame than the bench's own. It must hold `@LISTEN@` and a `ctl` module on
-    /// `unix:@CTL@`.
+    /// Another frame than the bench's own. It must hold `@LISTEN@` and the control socket `@CTL@`:
+    /// for Kamailio a `ctl` module on `unix:@CTL@`, for OpenSIPS an `mi_datagram` module on `@CTL@`.
     pub fn template(mut self, template: &str) -> Self {
-        self.template = template.to_owned();
+        self.template = Some(template.to_owned());
         self
     }
 
@@ -90,27 +97,26 @@ impl ProxyConfig {
 
     /// Loads a module: its name, or the path of its file.
     pub fn load(mut self, module: &str) -> Self {
-        let file = if module.ends_with(".so") { "" } else { ".so" };
-        // Writing into a String cannot fail.
-        let _ = writeln!(self.modules, "loadmodule \"{module}{file}\"");
+        self.modules.push(module.to_owned());
         self
     }
 
     /// Sets a parameter that takes a string.
-    pub fn set(mut self, module: &str, name: &str, value: &str) -> Self {
-        let _ = writeln!(
-            self.modparams,
-            "modparam(\"{module}\", \"{name}\", \"{value}\")"
-        );
-        self
+    pub fn set(self, module: &str, name: &str, value: &str) -> Self {
+        self.with(module, name, Value::Text(value.to_owned()))
     }
 
     /// Sets a parameter that takes a number.
-    pub fn set_number(mut self, module: &str, name: &str, value: i64) -> Self {
-        let _ = writeln!(
-            self.modparams,
-            "modparam(\"{module}\", \"{name}\", {value})"
-        );
+    pub fn set_number(self, module: &str, name: &str, value: i64) -> Self {
+        self.with(module, name, Value::Number(value))
+    }
+
+    fn with(mut self, module: &str, name: &str, value: Value) -> Self {
+        self.parameters.push(Parameter {
+            module: module.to_owned(),
+            name: name.to_owned(),
+            value,
+        });
         self
     }
 
@@ -120,67 +126,47 @@ impl ProxyConfig {
         self
     }
 
-    pub(crate) fn arguments(&self) -> &[String] {
-        &self.arguments
+    /// `loadmodule` lines.
+    pub(crate) fn load_lines<'a>(modules: impl Iterator<Item = &'a str>) -> String {
+        let lines = modules.map(|module| {
+            let file = if module.ends_with(".so") { "" } else { ".so" };
+            format!("loadmodule \"{module}{file}\"")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// `modparam` lines, with a folder for the module's state: its default is the machine's own.
+    pub(crate) fn parameter_lines(&self, parameters: &[Parameter]) -> String {
+        let mut lines: Vec<String> = parameters.iter().map(Parameter::line).collect();
+        let is_loaded = self.modules.iter().any(|module| module.contains("cpm.so"));
+        let has_state = parameters.iter().any(|one| one.name == "state_dir");
+        if is_loaded && !has_state {
+            lines.push("modparam(\"cpm\", \"state_dir\", \"@FOLDER@/state\")".to_owned());
+        }
+        lines.join("\n")
     }
 
     /// The text of the configuration file.
-    pub(crate) fn write(&self, port: u16, ctl: &Path, folder: &Path) -> String {
-        let mut listen = format!(
-            "{}listen=udp:127.0.0.1:{port}\nlisten=tcp:127.0.0.1:{port}",
-            kamailio::settings()
-        );
-        if self.over_ipv6 {
-            let _ = write!(listen, "\nlisten=udp:[::1]:{port}\nlisten=tcp:[::1]:{port}");
-        }
-        let mpath = match &*self.mpath {
-            [] => String::new(),
-            folders => {
-                let folders: Vec<_> = folders
-                    .iter()
-                    .map(|path| path.display().to_string())
-                    .collect();
-                format!(
-                    "mpath=\"{}:{}\"",
-                    folders.join(":"),
-                    modules_folder().display()
-                )
-            }
-        };
-        let mut modparams = self.modparams.clone();
-        // The default is the machine's own.
-        if self.modules.contains("cpm.so") && !modparams.contains("\"state_dir\"") {
-            modparams += "modparam(\"cpm\", \"state_dir\", \"@FOLDER@/state\")\n";
-        }
-        self.template
-            .replace("@LISTEN@", &listen)
-            .replace("@MPATH@", &mpath)
+    pub(crate) fn write(&self, place: Place<'_>) -> String {
+        self.product
+            .fill_in(self)
             .replace("@CHILDREN@", &self.children.to_string())
-            .replace("@MODULES@", self.modules.trim_end())
-            .replace("@MODPARAMS@", modparams.trim_end())
-            .replace("@ROUTES@", self.routes.trim())
-            .replace("@PORT@", &port.to_string())
-            .replace("@CTL@", &ctl.display().to_string())
-            .replace("@FOLDER@", &folder.display().to_string())
+            .replace("@PORT@", &place.port.to_string())
+            .replace("@CTL@", &place.ctl.display().to_string())
+            .replace("@FOLDER@", &place.scratch.display().to_string())
     }
 }
 
-/// Where the packaged proxy keeps its modules, by architecture; `KAMAILIO_MODULES` names another.
-fn modules_folder() -> PathBuf {
-    if let Some(folder) = std::env::var_os("KAMAILIO_MODULES") {
-        return folder.into();
+impl Parameter {
+    fn line(&self) -> String {
+        let Self {
+            module,
+            name,
+            value,
+        } = self;
+        match value {
+            Value::Text(text) => format!("modparam(\"{module}\", \"{name}\", \"{text}\")"),
+            Value::Number(number) => format!("modparam(\"{module}\", \"{name}\", {number})"),
+        }
     }
-    let triplet = format!(
-        "/usr/lib/{}-linux-gnu/kamailio/modules",
-        std::env::consts::ARCH
-    );
-    let folders = [
-        triplet.as_str(),
-        "/usr/lib64/kamailio/modules",
-        "/usr/local/lib64/kamailio/modules",
-    ];
-    let found = folders
-        .into_iter()
-        .find(|folder| Path::new(folder).is_dir());
-    found.unwrap_or(folders[0]).into()
 }

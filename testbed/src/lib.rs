@@ -1,7 +1,7 @@
 //! The bench on which cpm's end-to-end tests, its demo and its benchmarks stand. Its parts are real
-//! and none of them is cpm's own: a stock Kamailio, SIP user agents with a small SIP reader of
-//! their own, sipp, and a capture of the loopback interface that tshark judges. The crate does not
-//! depend on `cpm`.
+//! and none of them is cpm's own: a stock Kamailio or OpenSIPS, SIP user agents with a small SIP
+//! reader of their own, sipp, and a capture of the loopback interface that tshark judges. The crate
+//! does not depend on `cpm`.
 //!
 //! ```no_run
 //! use cpm_testbed::{Answer, Bench, ProxyConfig, cc, cpm_message, to};
@@ -49,8 +49,9 @@
 //! | file | job |
 //! |---|---|
 //! | `bench.rs`, `ports.rs` | what belongs to one test |
-//! | `kamailio.rs`, `config.rs` | which Kamailio, and its configuration |
-//! | `proxy.rs`, `process.rs` | its life and RPC, numbers from the kernel |
+//! | `product.rs`, `kamailio.rs`, `opensips.rs` | which proxy, and what differs between them |
+//! | `config.rs` | its configuration |
+//! | `proxy.rs`, `process.rs` | its life, what it says when asked, numbers from the kernel |
 //! | `agent.rs`, `inbox.rs`, `way.rs` | user agents, what they have received, and which way |
 //! | `message.rs`, `marker.rs` | reading it; datagrams of the bench itself |
 //! | `request.rs`, `cpm_message.rs` | what they send |
@@ -95,10 +96,12 @@ mod msrp_serving;
 mod msrp_session;
 mod msrp_state;
 mod name_server;
+mod opensips;
 mod outcome;
 mod ports;
 mod postgres;
 mod process;
+mod product;
 mod proof;
 mod proxy;
 mod recording;
@@ -133,6 +136,7 @@ pub use msrp_state::{Conduct, MsrpReceived};
 pub use name_server::{DEAD, NameServer};
 pub use postgres::Postgres;
 pub use process::Process;
+pub use product::Product;
 pub use proof::{Proof, proves};
 pub use proxy::{Proxy, StartFailure, values};
 pub use recording::{Complaint, Recording};

@@ -1,26 +1,25 @@
-//! A real Kamailio for one test.
+//! A real proxy for one test: Kamailio or OpenSIPS.
 
 use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::ProxyConfig;
+use crate::config::{Place, ProxyConfig};
 use crate::guarded::Guarded;
-use crate::kamailio;
 use crate::outcome::or_fail;
 use crate::process::Process;
+use crate::product::Product;
 use crate::sys::{Signal, signal_process};
 use crate::way::Way;
 
 /// Longest time a proxy may take to come up or to go down; a healthy one needs a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long one SIGTERM is given. Kamailio passes it on once, and a child that has not yet run
-/// since its fork only takes note of it: on a busy machine such a child would stay for ever.
+/// How long one SIGTERM is given. The main process passes it on once, and a child that has not yet
+/// run since its fork only takes note of it: on a busy machine such a child would stay for ever.
 const ONE_SIGNAL: Duration = Duration::from_secs(3);
 
 /// How long the proxy is given to come to rest before it is told to end. Its children end within
@@ -31,36 +30,11 @@ const REST: Duration = Duration::from_secs(1);
 /// Between two questions whether the proxy is up.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Shared and private memory in MiB: enough for thousands of transactions, and small enough that a
-/// leak shows soon.
-const SHARED_MEMORY_MIB: &str = "64";
-const PRIVATE_MEMORY_MIB: &str = "8";
-
-/// Words in the log that no healthy proxy says.
-const BAD_WORDS: [&str; 7] = [
-    "CRITICAL:",
-    "BUG:",
-    " BUG ",
-    "signal 6",
-    "signal 11",
-    "core was generated",
-    "core dumped",
-];
-
-/// Said by the main process before it ends the others.
-const FAREWELL: &str = "Thank you for flying kamailio";
-
-/// A process that goes down later than the TCP main process logs this as CRITICAL: after the
-/// farewell it only tells in which order they ended.
-const HARMLESS_AFTER_FAREWELL: &str = "receive_fd(): EOF on";
-
-/// The last process that the main process forks: with it the table is complete.
-const LAST_PROCESS: &str = "tcp main process";
-
-/// A running Kamailio. It is killed with all its processes when the test panics and when the test
+/// A running proxy. It is killed with all its processes when the test panics and when the test
 /// process dies. Dropped at the end of a good test, it is stopped as by [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Proxy {
+    product: Product,
     guarded: Guarded,
     port: u16,
     folder: PathBuf,
@@ -85,8 +59,7 @@ impl std::error::Error for StartFailure {}
 
 impl Proxy {
     /// Starts a proxy on `port` and waits until it answers. Configuration and log go to `folder`,
-    /// which is also where a core dump would land. `KAMAILIO` names another binary than the one in
-    /// the path.
+    /// which is also where a core dump would land.
     pub(crate) fn start(
         config: &ProxyConfig,
         port: u16,
@@ -109,28 +82,20 @@ impl Proxy {
         let scratch = std::env::temp_dir().join(format!("cpm-{}", crate::request::unique()));
         fs::create_dir(&scratch)?;
         let ctl = scratch.join("ctl");
-        let file = folder.join("kamailio.cfg");
-        fs::write(&file, config.write(port, &ctl, &scratch))?;
-        let mut command = Command::new(kamailio::binary());
-        command.args([
-            "-DD",
-            "-E",
-            "-m",
-            SHARED_MEMORY_MIB,
-            "-M",
-            PRIVATE_MEMORY_MIB,
-        ]);
-        command
-            .arg("-f")
-            .arg(&file)
-            .arg("-w")
-            .arg(folder)
-            .arg("-Y")
-            .arg(&scratch);
-        command.args(config.arguments());
-        let log_file = folder.join("kamailio.log");
+        let product = config.product;
+        let file = folder.join(format!("{}.cfg", product.name()));
+        let place = Place {
+            port,
+            ctl: &ctl,
+            scratch: &scratch,
+        };
+        fs::write(&file, config.write(place))?;
+        let mut command = product.command(&file, folder, &scratch);
+        command.args(&config.arguments);
+        let log_file = folder.join(format!("{}.log", product.name()));
         let guarded = Guarded::start(&mut command, None, &log_file, Some(&scratch))?;
         let proxy = Self {
+            product,
             guarded,
             port,
             folder: folder.to_owned(),
@@ -143,11 +108,7 @@ impl Proxy {
     fn wait_ready(mut self) -> Result<Self, StartFailure> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline && !self.guarded.log().is_closed() {
-            if self.ctl.exists()
-                && self
-                    .ask("core.psx")
-                    .is_ok_and(|text| text.contains(LAST_PROCESS))
-            {
+            if self.ctl.exists() && self.is_complete() {
                 return Ok(self);
             }
             thread::sleep(ASK_AGAIN);
@@ -156,6 +117,13 @@ impl Proxy {
         Err(StartFailure {
             log: self.guarded.log().text(),
         })
+    }
+
+    /// Whether all its processes run.
+    fn is_complete(&self) -> bool {
+        let table = self.product.process_table(&self.ctl);
+        let last = self.product.last_process();
+        table.is_ok_and(|table| table.iter().any(|(_, name)| name.contains(last)))
     }
 
     /// The port, for UDP and TCP.
@@ -178,16 +146,23 @@ impl Proxy {
         Way::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
     }
 
+    /// Asks for nothing in particular, and waits for the answer.
+    #[track_caller]
+    pub fn ping(&self) {
+        or_fail("asking the proxy", self.product.process_table(&self.ctl));
+    }
+
     /// Asks over the control socket: a command with its arguments, separated by spaces. The answer
-    /// is the text that kamcmd prints; a refused command is a failure.
+    /// is the text that kamcmd prints, or a line for each value; a refused command is a failure.
+    /// The commands of the module are written as in Kamailio (`cpm.stats`).
     #[track_caller]
     pub fn rpc(&self, command: &str) -> String {
-        or_fail(command, self.ask(command))
+        or_fail(command, self.try_rpc(command))
     }
 
     /// The same, with a refusal (`error: 500 - …`) as a value.
     pub fn try_rpc(&self, command: &str) -> Result<String, String> {
-        self.ask(command)
+        self.product.ask(&self.ctl, command)
     }
 
     /// One number of an answer, such as `rpc_number("core.shmmem", "used")`. The first line with
@@ -202,31 +177,64 @@ impl Proxy {
         or_fail(command, number.ok_or_else(missing))
     }
 
+    /// All statistics of a group, by their names within it.
+    #[track_caller]
+    pub fn statistics(&self, group: &str) -> Vec<(String, u64)> {
+        or_fail(group, self.product.statistics(&self.ctl, group))
+    }
+
+    /// One of them.
+    #[track_caller]
+    pub fn statistic(&self, group: &str, name: &str) -> u64 {
+        let all = self.statistics(group);
+        let found = all.iter().find(|(known, _)| known == name);
+        let missing = || format!("no {name} among {all:?}");
+        or_fail(group, found.map(|(_, value)| *value).ok_or_else(missing))
+    }
+
+    /// Transactions that tm keeps.
+    #[track_caller]
+    pub fn transactions(&self) -> u64 {
+        match self.product {
+            Product::Kamailio => self.rpc_number("tm.stats", "current"),
+            Product::OpenSips => self.statistic("tm", "inuse_transactions"),
+        }
+    }
+
+    /// Changes a parameter of the module while the proxy runs.
+    #[track_caller]
+    pub fn tune(&self, name: &str, value: i64) {
+        or_fail(name, self.try_tune(name, value));
+    }
+
+    /// The same, with a refusal as a value.
+    pub fn try_tune(&self, name: &str, value: i64) -> Result<String, String> {
+        match self.product {
+            Product::Kamailio => self.try_rpc(&format!("cfg.set_now_int cpm {name} {value}")),
+            Product::OpenSips => self.try_rpc(&format!("cpm.set {name} {value}")),
+        }
+    }
+
     /// Shared memory in use, in bytes, bookkeeping included.
     #[track_caller]
     pub fn shared_memory_used(&self) -> u64 {
-        self.rpc_number("core.shmmem", "real_used")
+        match self.product {
+            Product::Kamailio => self.rpc_number("core.shmmem", "real_used"),
+            Product::OpenSips => self.statistic("shmem", "real_used_size"),
+        }
     }
 
     /// Private memory in use per process: process number, bytes with bookkeeping.
     #[track_caller]
     pub fn private_memory_used(&self) -> Vec<(u32, u64)> {
-        let answer = self.rpc("pkg.stats");
-        let numbers = |name| values(&answer, name).filter_map(|value| value.parse().ok());
-        let used = numbers("real_used");
-        numbers("pid")
-            .filter_map(|pid| u32::try_from(pid).ok())
-            .zip(used)
-            .collect()
+        let used = self.product.private_memory_used(&self.ctl);
+        or_fail("private memory", used)
     }
 
     /// The proxy's own table of processes: number and description.
     #[track_caller]
     pub fn process_table(&self) -> Vec<(u32, String)> {
-        let answer = self.rpc("core.psx");
-        let pids = values(&answer, "PID").filter_map(|value| value.parse().ok());
-        pids.zip(values(&answer, "DSC").map(str::to_owned))
-            .collect()
+        or_fail("processes", self.product.process_table(&self.ctl))
     }
 
     /// Every living process of the proxy as the kernel sees it.
@@ -237,11 +245,9 @@ impl Proxy {
     /// Whether each process that the proxy's own table lists still lives.
     pub fn processes_alive(&self) -> bool {
         let living = self.processes();
-        let Ok(answer) = self.ask("core.psx") else {
-            return false;
-        };
-        let mut pids = values(&answer, "PID").map(str::parse::<u32>).peekable();
-        pids.peek().is_some() && pids.all(|pid| living.iter().any(|process| Ok(process.pid) == pid))
+        let table = self.product.process_table(&self.ctl).unwrap_or_default();
+        let lives = |pid: u32| living.iter().any(|process| process.pid == pid);
+        !table.is_empty() && table.iter().all(|(pid, _)| lives(*pid))
     }
 
     /// User plus system time of all living processes since their start.
@@ -323,7 +329,9 @@ impl Proxy {
         if !left.is_empty() {
             complaints.push(format!("left processes: {left:?}"));
         }
-        complaints.extend(bad_lines(&self.log()).map(|line| format!("logged {line:?}")));
+        let log = self.log();
+        let bad = self.product.bad_lines(&log);
+        complaints.extend(bad.map(|line| format!("logged {line:?}")));
         let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
         complaints.extend(
@@ -342,22 +350,6 @@ impl Proxy {
             thread::sleep(Duration::from_millis(2));
         }
     }
-
-    fn ask(&self, command: &str) -> Result<String, String> {
-        let output = Command::new("kamcmd")
-            .arg("-s")
-            .arg(format!("unix:{}", self.ctl.display()))
-            .args(command.split_ascii_whitespace())
-            .output()
-            .map_err(|error| format!("kamcmd: {error}"))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        // kamcmd's exit status is 0 for a refused command too; an answer may be empty.
-        let has_answer = !text.is_empty() || output.stderr.is_empty();
-        if output.status.success() && has_answer && !text.starts_with("error:") {
-            return Ok(text);
-        }
-        Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)))
-    }
 }
 
 impl Drop for Proxy {
@@ -374,16 +366,6 @@ impl Drop for Proxy {
     }
 }
 
-fn bad_lines(log: &str) -> impl Iterator<Item = &str> {
-    let (life, end) = log.split_once(FAREWELL).unwrap_or((log, ""));
-    let end = end
-        .lines()
-        .filter(|line| !line.contains(HARMLESS_AFTER_FAREWELL));
-    life.lines()
-        .chain(end)
-        .filter(|line| BAD_WORDS.iter().any(|word| line.contains(word)))
-}
-
 /// The values of every `name: value` line in kamcmd's text.
 pub fn values<'a>(answer: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     answer.lines().filter_map(move |line| {
@@ -395,17 +377,6 @@ pub fn values<'a>(answer: &'a str, name: &'a str) -> impl Iterator<Item = &'a st
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_eof_is_harmless_only_after_the_farewell() {
-        let eof = "9(1) CRITICAL: <core> [core/pass_fd.c:277]: receive_fd(): EOF on 9";
-        let end = format!("0(1) NOTICE: Thank you for flying kamailio!!!\n{eof}\n3(1) BUG: x\n");
-        assert_eq!(bad_lines(&end).collect::<Vec<_>>(), ["3(1) BUG: x"]);
-        assert_eq!(
-            bad_lines(&format!("{eof}\n{end}")).collect::<Vec<_>>(),
-            [eof, "3(1) BUG: x"]
-        );
-    }
 
     #[test]
     fn values_are_found_by_whole_name() {

@@ -3,10 +3,11 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cpm::operator::{Counter, Gauge};
-use cpm_testbed::{Agent, Message, Proxy, ProxyConfig, Received, Request, values};
+use cpm_testbed::{Agent, Message, Product, Proxy, ProxyConfig, Received, Request, values};
 
 pub(crate) use cpm_testbed::proves;
 
@@ -83,8 +84,7 @@ pub(crate) fn name_of(line: &str) -> &str {
 /// One of the module's counters.
 #[track_caller]
 pub(crate) fn counter(proxy: &Proxy, name: &str) -> u64 {
-    let name = format!("cpm.{name}");
-    proxy.rpc_number(&format!("stats.fetch {name}"), &name)
+    proxy.statistic("cpm", name)
 }
 
 /// Waits until a counter has this value: outcomes are counted after the last packet that a test
@@ -111,17 +111,12 @@ pub(crate) fn counter_names() -> impl Iterator<Item = &'static str> {
 /// All counters with their values.
 #[track_caller]
 pub(crate) fn counters(proxy: &Proxy) -> Vec<(&'static str, u64)> {
-    let answer = proxy.rpc("stats.fetch cpm:");
+    let all = proxy.statistics("cpm");
     counter_names()
         .map(|name| {
-            let full = format!("cpm.{name}");
-            let value = values(&answer, &full)
-                .next()
-                .and_then(|value| value.parse().ok());
-            (
-                name,
-                value.unwrap_or_else(|| panic!("no {full} in {answer}")),
-            )
+            let found = all.iter().find(|(known, _)| known == name);
+            let (_, value) = found.unwrap_or_else(|| panic!("no {name} in {all:?}"));
+            (name, *value)
         })
         .collect()
 }
@@ -147,13 +142,31 @@ pub(crate) fn expect_log_lines(proxy: &Proxy, words: &str, count: usize) {
 }
 
 pub(crate) fn module() -> PathBuf {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kamailio/cpm.so");
+    let module = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("target/{}/cpm.so", Product::under_test().name()));
     assert!(
         module.is_file(),
         "no {}: run `make build` first",
         module.display()
     );
     module
+}
+
+/// Carries out statements on a database file, which it makes if there is none.
+#[track_caller]
+pub(crate) fn sqlite(file: &Path, statements: &str) {
+    let mut sqlite = Command::new("sqlite3")
+        .arg("-bail")
+        .arg(file)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sqlite3 is installed");
+    let mut stdin = sqlite.stdin.take().expect("it is piped");
+    stdin
+        .write_all(statements.as_bytes())
+        .expect("sqlite3 reads");
+    drop(stdin);
+    assert!(sqlite.wait().expect("sqlite3 ends").success());
 }
 
 /// The body of what a proxy answers to GET.

@@ -190,8 +190,13 @@ impl Bench {
 
     /// Waits for a line of the log.
     pub(crate) fn wait_for_log(&mut self, words: &str) {
+        self.wait_for_logs(words, 1);
+    }
+
+    /// Waits for so many lines of the log.
+    pub(crate) fn wait_for_logs(&mut self, words: &str, count: usize) {
         let by = Instant::now() + PATIENCE;
-        while !self.logs.iter().any(|line| line.contains(words)) {
+        while self.logged(words) < count {
             assert!(Instant::now() < by, "log: {:?}", self.logs);
             self.pump(Instant::now() + Duration::from_millis(10));
         }

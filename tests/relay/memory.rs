@@ -215,9 +215,11 @@ fn a_spool_that_takes_nothing_costs_nobody_anything() {
     // It is asked again all the while, and that is one line for both sessions.
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(bench.logged("MSRP spool"), 1);
-    // And one for each session that has waited for a second.
+    // And one for each session that has waited for a second; the spool's trouble is told by one at
+    // least, the other may have met the limit of all sessions' memory first.
+    bench.wait_for_logs("the sender is held back", 2);
     assert_eq!(bench.logged("the sender is held back"), 2);
-    assert_eq!(bench.logged("the spool cannot be written to"), 2);
+    assert!(bench.logged("the spool cannot be written to") >= 1);
     // Nothing was in the file, so nobody needs it: it goes on as without spool, or with one when
     // that is back.
     std::fs::create_dir(&folder.0).unwrap();

@@ -2,12 +2,14 @@
 //! requirement of the specification is proven by which test, and fails where one is not.
 //!
 //! ```text
-//! CPM_PROOFS=FOLDER cargo test --workspace
-//! cargo run --package xtask -- conformance [--brief] FOLDER
+//! CPM_PROOFS=FOLDER/kamailio cargo test --workspace
+//! cargo run --package xtask -- conformance [--brief] FOLDER kamailio
 //! ```
 //!
-//! Each test that passes leaves a file with the ids that it proves (`cpm_testbed::proves`). In
-//! `tests/conformance/`:
+//! Each test that passes leaves a file with the ids that it proves (`cpm_testbed::proves`). The
+//! folder has one folder for each proxy; the table shows what was proven with either, and judges
+//! one: with OpenSIPS the duties of the Controlling Function alone, since the client's tests are the
+//! same for both. In `tests/conformance/`:
 //!
 //! | file | what it says |
 //! |---|---|
@@ -23,13 +25,16 @@ use std::path::Path;
 /// Widest line of the lists of ids.
 const WIDTH: usize = 110;
 
-/// Whether each requirement is proven or named as not testable, and nothing is claimed that cannot
-/// be. `is_brief`: prints the counts alone.
+/// The proxies, in the order of their columns.
+const PROXIES: [&str; 2] = ["kamailio", "opensips"];
+
+/// Whether each requirement is proven with this proxy or named as not testable, and nothing is
+/// claimed that cannot be. `is_brief`: prints the counts alone.
 ///
 /// # Errors
-/// A file cannot be read.
-pub fn run(proofs: &Path, is_brief: bool) -> io::Result<bool> {
-    let report = Report::read(proofs)?;
+/// A file cannot be read, or there is no such proxy.
+pub fn run(proofs: &Path, proxy: &str, is_brief: bool) -> io::Result<bool> {
+    let report = Report::read(proofs, proxy)?;
     match is_brief {
         true => println!("{}", report.summary()),
         false => print!("{}", report.table()),
@@ -47,9 +52,15 @@ fn text(path: &Path) -> io::Result<String> {
     fs::read_to_string(path).map_err(named)
 }
 
-/// Test name to what it proves. A test `a::b` leaves the file `a.b`.
-fn read_proofs(folder: &Path) -> io::Result<BTreeMap<String, Vec<String>>> {
+/// Test name to what it proves.
+type Proofs = BTreeMap<String, Vec<String>>;
+
+/// What was proven with one proxy. A test `a::b` leaves the file `a.b`.
+fn read_proofs(folder: &Path) -> io::Result<Proofs> {
     let mut proofs = BTreeMap::new();
+    if !folder.exists() {
+        return Ok(proofs);
+    }
     let named = |error| io::Error::other(format!("{}: {error}", folder.display()));
     for file in fs::read_dir(folder).map_err(named)? {
         let file = file?;
@@ -63,7 +74,10 @@ fn read_proofs(folder: &Path) -> io::Result<BTreeMap<String, Vec<String>>> {
 /// Everything that the table is made of.
 struct Report {
     requirements: Vec<Requirement>,
-    proofs: BTreeMap<String, Vec<String>>,
+    /// By proxy, in the order of [`PROXIES`].
+    proofs: [Proofs; 2],
+    /// The proxy that is judged: its place in [`PROXIES`].
+    judged: usize,
     /// Id and reason.
     not_testable: Vec<(String, String)>,
     conditions: Vec<Condition>,
@@ -84,6 +98,8 @@ struct Condition {
 struct Requirement {
     id: String,
     section: String,
+    /// `cf` or `client`.
+    actor: String,
 }
 
 enum Standing<'a> {
@@ -93,12 +109,16 @@ enum Standing<'a> {
 }
 
 impl Report {
-    fn read(proofs: &Path) -> io::Result<Self> {
+    fn read(proofs: &Path, proxy: &str) -> io::Result<Self> {
+        let judged = PROXIES.iter().position(|name| *name == proxy);
+        let judged = judged.ok_or_else(|| io::Error::other(format!("no proxy {proxy}")))?;
+        let [first, second] = PROXIES.map(|name| read_proofs(&proofs.join(name)));
         let root = crate::root();
         let folder = root.join("tests/conformance");
         Ok(Report {
             requirements: requirements(&text(&folder.join("requirements.csv"))?),
-            proofs: read_proofs(proofs)?,
+            proofs: [first?, second?],
+            judged,
             not_testable: not_testable(&text(&folder.join("not-testable.csv"))?),
             conditions: conditions(&text(&folder.join("conditions.csv"))?),
             readings: text(&root.join("doc/readings.md"))?,
@@ -116,13 +136,33 @@ impl Report {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    fn standing(&self, id: &str) -> Standing<'_> {
-        let by: Vec<&str> = self
-            .proofs
+    /// What is asked of this proxy's tests.
+    fn duties(&self) -> impl Iterator<Item = &Requirement> {
+        let of_all = self.judged == 0;
+        let duties = self.requirements.iter();
+        duties.filter(move |one| of_all || one.actor == "cf")
+    }
+
+    /// The tests that prove it with this proxy.
+    fn proven_by(&self, proxy: usize, id: &str) -> Vec<&str> {
+        self.proofs[proxy]
             .iter()
             .filter(|(_, ids)| ids.iter().any(|proven| proven == id))
             .map(|(test, _)| test.as_str())
-            .collect();
+            .collect()
+    }
+
+    /// One cell for each proxy: whether it is proven there.
+    fn cells(&self, id: &str) -> String {
+        let cells = PROXIES.iter().enumerate().map(|(proxy, name)| {
+            let proven = !self.proven_by(proxy, id).is_empty();
+            format!("{:1$}", if proven { "yes" } else { "-" }, name.len())
+        });
+        cells.collect::<Vec<_>>().join("  ")
+    }
+
+    fn standing(&self, id: &str) -> Standing<'_> {
+        let by = self.proven_by(self.judged, id);
         if !by.is_empty() {
             return Standing::Proven(by);
         }
@@ -145,20 +185,20 @@ impl Report {
     /// testable and why, and the rest.
     fn table(&self) -> String {
         let mut sections: Vec<&str> = Vec::new();
-        for requirement in &self.requirements {
+        for requirement in self.duties() {
             if !sections.contains(&requirement.section.as_str()) {
                 sections.push(&requirement.section);
             }
         }
-        let mut table = String::new();
+        let ids: Vec<&str> = self.duties().map(|one| one.id.as_str()).collect();
+        let width = ids.iter().map(|id| id.len()).max().unwrap_or(0);
+        let conditions = ids.iter().map(|id| self.condition(id).len());
+        let of_condition = conditions.max().unwrap_or(0);
+        let mut table = format!("{:1$}{2}\n", "", width + 4, PROXIES.join("  "));
         let mut totals = [0; 4];
         for section in sections {
             let (mut proven, mut not_testable, mut not_yet) = (Vec::new(), Vec::new(), Vec::new());
-            for requirement in self
-                .requirements
-                .iter()
-                .filter(|one| one.section == section)
-            {
+            for requirement in self.duties().filter(|one| one.section == section) {
                 let id = requirement.id.as_str();
                 match self.standing(id) {
                     Standing::Proven(by) => proven.push((id, by)),
@@ -172,9 +212,6 @@ impl Report {
                 *total += count;
             }
             table += &format!("\n{}\n", line(&format!("section {section}"), all, counts));
-            let ids = self.requirements.iter().map(|one| one.id.as_str());
-            let width = ids.clone().map(str::len).max().unwrap_or(0);
-            let of_condition = ids.map(|id| self.condition(id).len()).max().unwrap_or(0);
             for (id, by) in proven {
                 let more = match by.len() {
                     1 => String::new(),
@@ -182,7 +219,8 @@ impl Report {
                 };
                 let condition = self.condition(id);
                 table += &format!(
-                    "  {id:width$}  {condition:of_condition$}  {}{more}\n",
+                    "  {id:width$}  {}  {condition:of_condition$}  {}{more}\n",
+                    self.cells(id),
                     by[0]
                 );
             }
@@ -197,7 +235,11 @@ impl Report {
         table
             + &format!(
                 "\n{}\n",
-                line("in all", all, [proven, not_testable, not_yet])
+                line(
+                    &format!("with {}", PROXIES[self.judged]),
+                    all,
+                    [proven, not_testable, not_yet]
+                )
             )
     }
 
@@ -209,7 +251,7 @@ impl Report {
             .map(|one| one.id.as_str())
             .collect();
         let mut complaints = Vec::new();
-        for (test, ids) in &self.proofs {
+        for (test, ids) in &self.proofs[self.judged] {
             for id in ids.iter().filter(|id| !known.contains(id.as_str())) {
                 complaints.push(format!("{test} claims {id}, which is no requirement"));
             }
@@ -253,10 +295,8 @@ impl Report {
                 ));
             }
         }
-        for id in known
-            .iter()
-            .filter(|id| matches!(self.standing(id), Standing::NotYet))
-        {
+        let duties = self.duties().map(|one| one.id.as_str());
+        for id in duties.filter(|id| matches!(self.standing(id), Standing::NotYet)) {
             complaints.push(format!("no test that passed proves {id}"));
         }
         complaints
@@ -287,8 +327,8 @@ fn requirements(csv: &str) -> Vec<Requirement> {
     let rows = csv.lines().skip(1).map(cells);
     rows.filter_map(|row| {
         let mut cells = row.into_iter();
-        let (id, section) = (cells.next()?, cells.next()?);
-        Some(Requirement { id, section })
+        let (id, section, actor) = (cells.next()?, cells.next()?, cells.next()?);
+        Some(Requirement { id, section, actor })
     })
     .collect()
 }
@@ -344,18 +384,21 @@ fn cells(line: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn report(proofs: &[(&str, &[&str])], not_testable_csv: &str) -> Report {
+    fn proofs(tests: &[(&str, &[&str])]) -> Proofs {
+        let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        let tests = tests.iter();
+        tests
+            .map(|(test, ids)| ((*test).to_owned(), owned(ids)))
+            .collect()
+    }
+
+    fn report(tests: &[(&str, &[&str])], not_testable_csv: &str) -> Report {
         Report {
             requirements: requirements(
                 "id,section,actor\n1-a,1,cf\n1-b,1,cf\n1-c,1,cf\n2-a,2,client\n",
             ),
-            proofs: proofs
-                .iter()
-                .map(|(test, ids)| {
-                    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-                    ((*test).to_owned(), ids)
-                })
-                .collect(),
+            proofs: [proofs(tests), Proofs::new()],
+            judged: 0,
             not_testable: not_testable(not_testable_csv),
             conditions: conditions("id,how,what\n1-a,reading,N1\n1-a,switch,mode=strict\n"),
             readings: "| N1 | 1-a | trouble | way out |\n".to_owned(),
@@ -380,18 +423,37 @@ mod tests {
         );
         assert_eq!(
             report.table(),
-            "\nsection 1: 1 of 3 proven, 1 not testable, 1 not yet\n  \
-               1-a  N1 if mode=strict  t::one and 1 more\n  \
+            "       kamailio  opensips\n\
+             \nsection 1: 1 of 3 proven, 1 not testable, 1 not yet\n  \
+               1-a  yes       -         N1 if mode=strict  t::one and 1 more\n  \
                1-b  not testable: seen, by nobody\n  \
                not yet: 1-c\n\
              \nsection 2: 1 of 1 proven, 0 not testable, 0 not yet\n  \
-               2-a                     t::three\n\
-             \nin all: 2 of 4 proven, 1 not testable, 1 not yet\n"
+               2-a  yes       -                            t::three\n\
+             \nwith kamailio: 2 of 4 proven, 1 not testable, 1 not yet\n"
         );
         assert_eq!(
             report.summary(),
-            "in all: 2 of 4 proven, 1 not testable, 1 not yet"
+            "with kamailio: 2 of 4 proven, 1 not testable, 1 not yet"
         );
+    }
+
+    /// The client's duties are proven with the other proxy.
+    #[test]
+    fn opensips_is_judged_by_the_duties_of_the_controlling_function() {
+        let mut report = report(&[("t::one", &["1-a", "2-a"])], "id,why\n");
+        report.proofs[1] = proofs(&[("t::two", &["1-a", "1-b"])]);
+        report.judged = 1;
+        assert_eq!(
+            report.table(),
+            "       kamailio  opensips\n\
+             \nsection 1: 2 of 3 proven, 0 not testable, 1 not yet\n  \
+               1-a  yes       yes       N1 if mode=strict  t::two\n  \
+               1-b  -         yes                          t::two\n  \
+               not yet: 1-c\n\
+             \nwith opensips: 2 of 3 proven, 0 not testable, 1 not yet\n"
+        );
+        assert_eq!(report.complaints(), ["no test that passed proves 1-c"]);
     }
 
     /// With one claim removed the gate is shut.
@@ -435,10 +497,7 @@ mod tests {
     /// The lists of the project itself, whatever the tests prove.
     #[test]
     fn the_lists_name_what_there_is() {
-        let none = std::env::temp_dir().join(format!("cpm-no-proofs-{}", std::process::id()));
-        fs::create_dir_all(&none).unwrap();
-        let report = Report::read(&none).unwrap();
-        fs::remove_dir(&none).unwrap();
+        let report = Report::read(Path::new("/nowhere"), PROXIES[0]).unwrap();
         let complaints = report.complaints();
         let others = complaints.iter().filter(|one| !one.starts_with("no test"));
         assert_eq!(others.collect::<Vec<_>>(), [""; 0]);

@@ -27,12 +27,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// `[--brief] FOLDER`.
+/// `[--brief] FOLDER PROXY`.
 fn judge(arguments: impl Iterator<Item = String>) -> Result<bool, Box<dyn Error>> {
     let mut arguments = arguments.peekable();
     let is_brief = arguments.next_if(|one| one == "--brief").is_some();
-    match (arguments.next(), arguments.next()) {
-        (Some(folder), None) => Ok(conformance::run(Path::new(&folder), is_brief)?),
-        _ => Err("conformance [--brief] FOLDER".into()),
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(folder), Some(proxy), None) => {
+            Ok(conformance::run(Path::new(&folder), &proxy, is_brief)?)
+        }
+        _ => Err("conformance [--brief] FOLDER PROXY".into()),
     }
 }

@@ -248,7 +248,7 @@ impl Running {
     /// Waits until the proxy has no transaction left.
     fn wait_idle(&self) {
         let deadline = Instant::now() + PATIENCE;
-        while self.proxy.rpc_number("tm.stats", "current") > 0 || self.is_in_the_lane() {
+        while self.proxy.transactions() > 0 || self.is_in_the_lane() {
             assert!(
                 Instant::now() < deadline,
                 "{}: transactions that do not end",

@@ -64,7 +64,7 @@ fn what_would_inject_or_swell_is_refused_with_one_log_line() {
         let call_id = answer.call_id();
         expect_log_lines(&proxy, &format!("callid={call_id}"), 1);
     }
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     proxy.stop();
 }
 
@@ -96,7 +96,7 @@ fn a_datagram_is_cut_where_its_content_length_says() {
         .request()
         .with("Content-Length", &(length + 1).to_string());
     assert_eq!(reason(&exchange(&anne, &cut, &proxy, 404)), "Not Ours");
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     let recording = capture.stop();
     recording.assert_clean_where(&recording.sent_by_proxy());
     proxy.stop();
@@ -179,7 +179,7 @@ fn a_field_that_occurs_twice_is_refused_with_400() {
     let request = message.request().and("Max-Forwards", "9");
     anne.send(&request, proxy.tcp());
     anne.expect_response(&request, 400);
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     assert!(proxy.processes_alive());
     proxy.stop();
 }
@@ -334,7 +334,7 @@ fn ten_thousand_mutations_leave_nothing_behind() {
 /// shared memory does not come down to `enough` within a minute.
 fn settled_memory(proxy: &Proxy, enough: u64) -> (u64, Vec<(u32, u64)>) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while proxy.rpc_number("tm.stats", "current") > 0 && Instant::now() < deadline {
+    while proxy.transactions() > 0 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
     while proxy.shared_memory_used() > enough && Instant::now() < deadline {

@@ -26,7 +26,7 @@ fn forgetful(config: ProxyConfig) -> ProxyConfig {
 #[track_caller]
 fn tm_has_forgotten(proxy: &Proxy) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while proxy.rpc_number("tm.stats", "current") > 0 {
+    while proxy.transactions() > 0 {
         assert!(Instant::now() < deadline, "tm remembers");
         thread::sleep(Duration::from_millis(50));
     }

@@ -121,8 +121,8 @@ fn a_receipt_goes_on_to_the_sender() {
         }
         ids.push(passed_on.call_id().to_owned());
     }
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
+    anne.expect_nothing_until(|| proxy.ping());
     expect_counter(&proxy, "imdn_forwarded", 10);
     assert_eq!(counter(&proxy, "imdn_unknown"), 0);
     assert_eq!(counter(&proxy, "requests"), 10, "they are none of these");
@@ -243,7 +243,7 @@ fn members_of_a_group_get_no_receipts_and_the_sender_does() {
     exchange(&bill, &named, &proxy, 202);
     is_nameless(&anne.expect_request("MESSAGE"), &bill, "bill");
     for agent in [&anne, &bill, &carol] {
-        agent.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        agent.expect_nothing_until(|| proxy.ping());
     }
     expect_counter(&proxy, "imdn_forwarded", 5);
     capture.stop().assert_clean();
@@ -299,7 +299,7 @@ fn a_repeated_receipt_of_a_member_is_absorbed() {
         }
         bill.expect_response(&told, 202);
         is_nameless(&anne.expect_request("MESSAGE"), &bill, "bill");
-        anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        anne.expect_nothing_until(|| proxy.ping());
         expect_counter(&proxy, "imdn_forwarded", 1);
         proxy.stop();
     }
@@ -433,8 +433,8 @@ fn what_nobody_is_known_for_is_left_to_the_script() {
     let listed = told.clone().recipients([to(&bill_uri)]).request();
     is_left_to_the_script(&bill, &listed.again(), &proxy);
     expect_counter(&proxy, "imdn_unknown", 5);
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
+    anne.expect_nothing_until(|| proxy.ping());
 
     // All that did no harm.
     exchange(&bill, &told.request().again(), &proxy, 200);
@@ -460,7 +460,7 @@ fn a_repeated_receipt_is_absorbed() {
     // What the repetitions caused would have come before this.
     exchange(&bill, &told.again(), &proxy, 200);
     anne.expect_request("MESSAGE");
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    anne.expect_nothing_until(|| proxy.ping());
     expect_counter(&proxy, "imdn_forwarded", 2);
     proxy.stop();
 }
@@ -497,7 +497,7 @@ fn a_receipt_that_can_go_no_further_is_answered() {
     assert!(!String::from_utf8_lossy(response.raw()).contains("nowhere"));
     proxy.expect_log("a disposition notification could not be forwarded");
     assert_eq!(counter(&proxy, "imdn_forwarded"), 1);
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    anne.expect_nothing_until(|| proxy.ping());
     capture
         .stop()
         .assert_clean_where("!(frame contains \"many\")");
@@ -607,7 +607,7 @@ fn after_its_time_a_message_is_unknown() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     // A longer time holds for messages from then on.
-    proxy.rpc("cfg.set_now_int cpm imdn_ttl 3600");
+    proxy.tune("imdn_ttl", 3600);
     let mut longer;
     let told = loop {
         // A worker learns of it before its next request.
@@ -649,7 +649,7 @@ fn the_oldest_messages_are_forgotten_first() {
     let told = receipt(&bill.uri("bill"), EXPLODER, &message).request();
     is_left_to_the_script(&bill, &told, &none);
     assert_eq!(counter(&none, "imdn_unknown"), 0, "none was to be known");
-    anne.expect_nothing_until(|| few.rpc("core.uptime"));
+    anne.expect_nothing_until(|| few.ping());
     few.stop();
     none.stop();
 }
@@ -712,7 +712,7 @@ fn the_first_sender_of_a_message_stays_its_sender() {
     let told = receipt(&bill.uri("bill"), EXPLODER, &message).request();
     exchange(&bill, &told, &proxy, 200);
     anne.expect_request("MESSAGE");
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     proxy.stop();
 }
 

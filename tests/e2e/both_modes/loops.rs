@@ -67,7 +67,7 @@ fn a_copy_that_comes_back_by_another_name_is_not_sent_on() {
         // The copies carry no list to send to: two refusals, and both recipients have failed.
         expect_counter(&proxy, "failed", 2 * (round as u64 + 1));
         assert_eq!(counter(&proxy, "refused"), 2 * (round as u64 + 1));
-        bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        bill.expect_nothing_until(|| proxy.ping());
     }
     assert_eq!(counter(&proxy, "recipients"), 6);
     capture.stop().assert_clean();
@@ -123,13 +123,13 @@ fn groups_that_name_each_other_reach_each_member_once() {
     assert_eq!(counter(&proxy, "recipients"), 4 + 2 + 8);
 
     // One level of groups in groups: each of the three sends it on, to Gina and to two that do not.
-    proxy.rpc("cfg.set_now_int cpm group_nesting 1");
+    proxy.tune("group_nesting", 1);
     exchange(&anne, &to_group(ANNE, "ateam").request(), &proxy, 202);
     assert_eq!(recipients(&gina, 4), vec![gina.uri("gina"); 4]);
     expect_counter(&proxy, "refused", 9 + 6);
     expect_counter(&proxy, "failed", 9 + 6);
     assert_eq!(counter(&proxy, "recipients"), 14 + 4 + 9);
-    gina.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    gina.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }

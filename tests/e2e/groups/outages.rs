@@ -122,7 +122,7 @@ fn while_an_xdms_hangs_everything_else_goes_on() {
     recipients(&bill, MANY + 1);
     expect_counter(&proxy, "delivered", 3 * MANY as u64 + 1);
     assert_eq!(web.requests().len(), MANY + 1);
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }

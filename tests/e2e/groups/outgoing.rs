@@ -94,7 +94,7 @@ fn members_are_the_recipients_and_the_group_speaks() {
     assert_eq!(call_ids.len(), 3);
     expect_counter(&proxy, "delivered", 3);
     assert_eq!(counter(&proxy, "recipients"), 3);
-    others.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    others.expect_nothing_until(|| proxy.ping());
     let recording = capture.stop();
     recording.assert_clean();
     let sent = format!("sip.Method == \"MESSAGE\" && {}", recording.sent_by_proxy());
@@ -243,7 +243,7 @@ fn the_sender_gets_no_copy_unless_wanted() {
     expect_counter(&quiet, "delivered", 5);
     assert_eq!(counter(&quiet, "recipients"), 5);
     expect_counter(&copying, "delivered", 6);
-    all.expect_nothing_until(|| quiet.rpc("core.uptime"));
+    all.expect_nothing_until(|| quiet.ping());
     capture.stop().assert_clean();
     for proxy in [quiet, copying] {
         proxy.stop();
@@ -319,7 +319,7 @@ fn the_body_is_not_touched_but_for_a_list() {
     );
     let only_a_list = with_body("application/resource-lists+xml", list.as_bytes());
     exchange(&anne, &only_a_list, &proxy, 400);
-    carol.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    carol.expect_nothing_until(|| proxy.ping());
     let recording = capture.stop();
     recording.assert_clean_where("!(frame contains \"a preamble\")");
     proxy.stop();
@@ -365,7 +365,7 @@ fn receipts_and_other_requests_are_left_to_the_script() {
         .with_uri(EXPLODER);
     exchange(&anne, &request, &proxy, 404);
     assert_eq!(counter(&proxy, "requests"), 0);
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }
@@ -443,7 +443,7 @@ fn event_routes_know_a_group_in_whichever_process() {
             .iter()
             .any(|line| name_of(line) == "Referred-By" && line.contains("mallory"))
     }));
-    all.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    all.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }

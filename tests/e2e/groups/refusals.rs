@@ -192,7 +192,7 @@ fn every_fault_has_its_answer_and_the_first_of_two_counts() {
     }
     assert_eq!(counter(&proxy, "refused"), refused);
     assert_eq!(counter(&proxy, "accepted"), 1);
-    member.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    member.expect_nothing_until(|| proxy.ping());
     let recording = capture.stop();
     recording.assert_clean_where(&recording.sent_by_proxy());
     proxy.stop();
@@ -226,7 +226,7 @@ fn which_groups_exist_can_be_kept_secret() {
     assert_eq!(closed, missing);
     assert_eq!(missing.2.as_deref(), Some("127 Service not authorised"));
     secretive.expect_log("refused 403 127 Service not authorised: there is no such group");
-    member.expect_nothing_until(|| open.rpc("core.uptime"));
+    member.expect_nothing_until(|| open.ping());
     capture.stop().assert_clean();
     for proxy in [open, secretive] {
         proxy.stop();
@@ -257,7 +257,7 @@ fn a_group_of_nobody_but_the_sender_has_no_members() {
         assert_eq!(told(&response), Fault::Empty.answer(), "{group}");
     }
     assert_eq!(counter(&proxy, "loops"), 2);
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    anne.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }
@@ -305,7 +305,7 @@ fn the_rule_that_applies_says_who_may_be_anonymous() {
         member.expect_request("MESSAGE");
         expect_counter(proxy, "delivered", 5);
     }
-    member.expect_nothing_until(|| proxies[0].rpc("core.uptime"));
+    member.expect_nothing_until(|| proxies[0].ping());
     capture.stop().assert_clean();
     for proxy in proxies {
         proxy.stop();
@@ -330,7 +330,7 @@ fn a_message_to_a_group_counts_once_however_often_it_comes() {
     member.expect_request("MESSAGE");
     expect_counter(&proxy, "delivered", 1);
     assert_eq!(counter(&proxy, "requests"), 2);
-    member.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    member.expect_nothing_until(|| proxy.ping());
     let recording = capture.stop();
     recording.assert_clean();
     let to_the_member = format!(

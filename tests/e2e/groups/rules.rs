@@ -159,7 +159,7 @@ fn rules_decide_who_may_send() {
         accepted += sent.len();
     }
     member.expect_requests("MESSAGE", accepted);
-    member.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    member.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }

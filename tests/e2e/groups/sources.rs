@@ -5,14 +5,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use cpm_testbed::{
-    Agent, Bench, GroupDocument, Proxy, ProxyConfig, WebAnswer, WebRequest, resource_lists, to,
-    unmarked,
+    Agent, Bench, GroupDocument, Product, Proxy, ProxyConfig, WebAnswer, WebRequest,
+    resource_lists, to, unmarked,
 };
 
-use crate::common::{exchange, log_lines, proves};
+use crate::common::{exchange, log_lines, proves, sqlite};
 use crate::groups::{
     ANNE, GroupFolder, address, ask, ask_until, group_proxy, open_group, recipients, to_group,
 };
@@ -96,22 +95,6 @@ fn row(name: &str, document: &GroupDocument, cast: &str) -> String {
     .replace("@TEXT@", &format!("'{xml}'"))
 }
 
-#[track_caller]
-fn sqlite(file: &Path, statements: &str) {
-    let mut sqlite = Command::new("sqlite3")
-        .arg("-bail")
-        .arg(file)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("sqlite3 is installed");
-    let mut stdin = sqlite.stdin.take().expect("it is piped");
-    stdin
-        .write_all(statements.as_bytes())
-        .expect("sqlite3 reads");
-    drop(stdin);
-    assert!(sqlite.wait().expect("sqlite3 ends").success());
-}
-
 #[test]
 fn a_row_of_sqlite_is_a_group() {
     let _proof = proves(&["9.1.1-4b", "9.1.1-4g"]);
@@ -168,7 +151,7 @@ fn check_database(anne: &Agent, all: &Agent, proxy: &Proxy, put: impl Fn(&str, &
     proxy.rpc("cpm.groups_flush");
     ask_until(anne, &request("late"), proxy, 202);
     assert_eq!(recipients(all, 1), [all.uri("eve")]);
-    all.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    all.expect_nothing_until(|| proxy.ping());
 }
 
 #[test]
@@ -237,7 +220,7 @@ fn xdms(bench: &Bench) -> Proxy {
             &fs::read_to_string(script).expect("kamailio-sqlite-modules has it"),
         );
     }
-    let config = ProxyConfig::new(XDMS)
+    let config = ProxyConfig::of(Product::Kamailio, XDMS)
         .load("pv")
         .load("sl")
         .load("xhttp")
@@ -359,7 +342,7 @@ fn an_xcap_server_has_groups_and_their_lists() {
         put(&group_path(name), &group.external(&anchor).xml());
         exchange(&anne, &request(name), &proxy, 480);
     }
-    all.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    all.expect_nothing_until(|| proxy.ping());
 
     let recording = capture.stop();
     recording.assert_clean_where(&format!("!(tcp.port == {})", xdms.port()));

@@ -388,7 +388,7 @@ fn recipients_are_acknowledged_when_the_sender_acknowledges() {
             let answer = scene.callees.answer(leg);
             scene.callees.agent().reply(&leg.invite, &answer);
         }
-        scene.proxy.rpc("core.uptime");
+        scene.proxy.ping();
         for leg in &both {
             assert_eq!(scene.callees.requests_in(leg, "ACK").len(), 0);
         }

@@ -84,7 +84,7 @@ fn the_script_sees_each_outgoing_request_and_can_change_it() {
         }
         drop(plain);
     }
-    erin.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    erin.expect_nothing_until(|| proxy.ping());
     expect_counter(&proxy, "delivered", 6);
     assert_eq!(
         (counter(&proxy, "recipients"), counter(&proxy, "failed")),
@@ -175,7 +175,7 @@ fn where_the_script_drops_everything_the_request_is_still_accepted() {
         .recipients([to(&bill.uri("bill"))])
         .request();
     exchange(&anne, &request, &proxy, 202);
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     assert_eq!(counter(&proxy, "recipients"), 0);
     capture.stop().assert_clean();
     proxy.stop();

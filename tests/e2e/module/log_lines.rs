@@ -11,7 +11,9 @@ const TEXT: &str = "nobody else shall read this";
 /// The module's own lines, by what stands behind the place in the source.
 fn own_lines(proxy: &Proxy) -> Vec<String> {
     let log = proxy.log();
-    let lines = log.lines().filter(|line| line.contains(" cpm ["));
+    let lines = log
+        .lines()
+        .filter(|line| [" cpm [", ":cpm:"].iter().any(|place| line.contains(place)));
     lines.map(str::to_owned).collect()
 }
 

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use cpm::policy::Parameter;
 use cpm_testbed::{
     Bench, Plan, Proxy, ProxyConfig, Reply, WebAnswer, cpm_message, large_message, to, values,
 };
@@ -17,16 +16,16 @@ use crate::groups::{ANNE, GroupFolder, group_proxy, open_group, recipients, to_g
 use crate::large::expect_legs;
 
 /// With the commands cfg.*.
-fn tunable(config: ProxyConfig) -> ProxyConfig {
+pub(crate) fn tunable(config: ProxyConfig) -> ProxyConfig {
     config.load("cfg_rpc")
 }
 
 fn set(proxy: &Proxy, name: &str, value: i64) {
-    proxy.rpc(&format!("cfg.set_now_int cpm {name} {value}"));
+    proxy.tune(name, value);
 }
 
 /// What `cpm.config` says of a parameter.
-fn in_force(proxy: &Proxy, name: &str) -> String {
+pub(crate) fn in_force(proxy: &Proxy, name: &str) -> String {
     let answer = proxy.rpc("cpm.config");
     let value = values(&answer, name).next().map(str::to_owned);
     value.unwrap_or_else(|| panic!("no {name} in {answer}"))
@@ -179,36 +178,6 @@ fn senseless_changes_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn the_cfg_commands_know_the_group() {
-    let bench = Bench::new("the_cfg_commands_know_the_group");
-    let proxy = bench.proxy(&tunable(cpm_proxy(HANDLE)).set("cpm", "max_recipients", "7"));
-    let listed = proxy.rpc("cfg.list cpm");
-    let tunable = cpm::policy::ALL_PARAMETERS
-        .iter()
-        .filter(|parameter| parameter.is_tunable);
-    for Parameter {
-        name, help, kind, ..
-    } in tunable
-    {
-        assert!(listed.contains(&format!("cpm: {name}")), "{listed}");
-        let described = proxy.rpc(&format!("cfg.help cpm {name}"));
-        assert!(
-            described.contains(&format!("{help} ({kind})")),
-            "{described}"
-        );
-    }
-    assert_eq!(proxy.rpc("cfg.get cpm max_recipients").trim(), "7");
-    // What is to change at a later commit is shown beside what holds.
-    proxy.rpc("cfg.set_delayed_int cpm max_recipients 8");
-    assert_eq!(in_force(&proxy, "max_recipients"), "7");
-    let difference = proxy.rpc("cfg.diff");
-    assert!(difference.contains("max_recipients"), "{difference}");
-    proxy.rpc("cfg.commit");
-    assert_eq!(in_force(&proxy, "max_recipients"), "8");
-    proxy.kill();
-}
-
-#[test]
 fn sessions_follow_their_parameters() {
     let bench = Bench::new("sessions_follow_their_parameters");
     let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
@@ -241,8 +210,8 @@ fn sessions_follow_their_parameters() {
         assert_eq!(in_force(&proxy, name), value.to_string());
     }
     set(&proxy, "spool_ttl", 0);
-    let command = "cfg.set_now_int cpm spool_ttl 43201";
-    proxy.try_rpc(command).expect_err("it is 12 hours at most");
+    let refused = proxy.try_tune("spool_ttl", 43_201);
+    refused.expect_err("it is 12 hours at most");
     let two = ["bob", "carol"].map(|user| to(&callees.uri(user)));
     let two = large_message(ANNE, EXPLODER).recipients(two);
     let second = two.request(&anne, &peer.session(), 1000);
@@ -254,8 +223,8 @@ fn sessions_follow_their_parameters() {
     callees.agent().reply(&bob.invite, &Reply::new(486));
     anne.expect_answered(&second, proxy.udp()).bye(480);
     assert_eq!(in_force(&proxy, "large_group_no_cpm_code"), "488");
-    let command = "cfg.set_now_int cpm large_group_no_cpm_code 450";
-    proxy.try_rpc(command).expect_err("it is 404 or 488");
+    let refused = proxy.try_tune("large_group_no_cpm_code", 450);
+    refused.expect_err("it is 404 or 488");
     proxy.kill();
 }
 

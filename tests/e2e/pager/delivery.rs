@@ -126,7 +126,7 @@ fn a_retransmission_is_absorbed() {
     anne.send(&next, proxy.udp());
     anne.expect_response(&next, 202);
     bill.expect_request("MESSAGE");
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     proxy.stop();
 }
 
@@ -150,7 +150,7 @@ fn a_recipient_gets_the_message_once_however_often_he_is_listed() {
     anne.expect_response(&request, 202);
     bill.expect_request("MESSAGE");
     carol.expect_request("MESSAGE");
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     proxy.stop();
 }
 

@@ -94,7 +94,7 @@ fn the_sender_is_told_that_all_have_failed() {
     expect_counter(&proxy, "failed", 4);
     assert_eq!(counter(&proxy, "recipients"), 4, "it is none of these");
     assert_eq!(counter(&proxy, "delivered"), 0);
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    anne.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }
@@ -131,7 +131,7 @@ fn nothing_is_told_of_other_messages() {
     proxy.expect_log("not told that all recipients have failed: the message lacks");
     expect_counter(&silent, "failed", 1);
     is_told_next(&anne, EXPLODER, &[carol], &proxy);
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    anne.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
     silent.stop();
@@ -152,7 +152,7 @@ fn who_cannot_even_be_sent_to_has_failed_too() {
         &proxy,
     );
     is_told_next(&anne, CONTROLLING, &[bill.uri("bill"), nowhere], &proxy);
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    anne.expect_nothing_until(|| proxy.ping());
     expect_counter(&proxy, "failed", 5);
     proxy.stop();
 }
@@ -173,7 +173,7 @@ fn who_is_reached_by_interworking_has_not_failed() {
     is_told_next(&anne, EXPLODER, &[bill.uri("bill")], &proxy);
     // So it is for who can be reached by it alone.
     is_told_next(&anne, EXPLODER, &["tel:+12015550123".to_owned()], &proxy);
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    anne.expect_nothing_until(|| proxy.ping());
     expect_counter(&proxy, "failed", 2);
     proxy.stop();
 }
@@ -195,7 +195,7 @@ fn a_group_whose_members_all_fail_says_so() {
         told.headers("P-Asserted-Identity"),
         [format!("<{}>", address("crowd"))]
     );
-    anne.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    anne.expect_nothing_until(|| proxy.ping());
     expect_counter(&proxy, "failed", 300);
     proxy.stop();
 }

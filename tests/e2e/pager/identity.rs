@@ -110,7 +110,7 @@ fn a_trusted_peer_asserts_the_originator_and_recipients_see_him() {
         .without("P-Asserted-Identity")
         .with("P-Preferred-Identity", "<sip:anne@example.com>");
     expect_not_authorised(&anne, &preferred, &proxy);
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     let recording = capture.stop();
     recording.assert_clean_where(&recording.sent_by_proxy());
     proxy.stop();
@@ -134,7 +134,7 @@ fn an_assertion_of_a_stranger_counts_for_nothing() {
             expect_not_authorised(&anne, &message(service, &bill), proxy);
         }
     }
-    bill.expect_nothing_until(|| nobody.rpc("core.uptime"));
+    bill.expect_nothing_until(|| nobody.ping());
     exchange(&anne, &message(EXPLODER, &bill), &network, 202);
     bill.expect_request("MESSAGE");
     capture.stop().assert_clean();
@@ -231,7 +231,7 @@ fn the_operator_has_the_last_word() {
         }
     }
     proxy.expect_log("refused 403 127 Service not authorised: the operator's script refused");
-    bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    bill.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }

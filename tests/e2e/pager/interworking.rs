@@ -127,7 +127,7 @@ fn each_of_the_eight_codes_leads_to_the_isf() {
     for code in INTERWORKED {
         assert_eq!(log_lines(&proxy, &format!("failed with {code}")), 0);
     }
-    isf.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    isf.expect_nothing_until(|| proxy.ping());
     let recording = capture.stop();
     recording.assert_clean();
     proxy.stop();
@@ -168,7 +168,7 @@ fn policy_may_forbid_interworking_or_name_other_codes() {
             expect_counter(proxy, "failed", before + codes.len() as u64);
             assert_eq!(counters(proxy)[6], ("interworked", 0));
         }
-        isf.expect_nothing_until(|| none.rpc("core.uptime"));
+        isf.expect_nothing_until(|| none.ping());
         exchange(&anne, &message.request(), &others, 202);
         assert_eq!(
             request_uris(&isf.expect_requests("MESSAGE", 2)),
@@ -176,7 +176,7 @@ fn policy_may_forbid_interworking_or_name_other_codes() {
         );
     }
     expect_counter(&others, "failed", 2 * (codes.len() as u64 - 2));
-    isf.expect_nothing_until(|| others.rpc("core.uptime"));
+    isf.expect_nothing_until(|| others.ping());
     capture.stop().assert_clean();
     for proxy in [none, forbidden, nothing, others] {
         proxy.stop();
@@ -208,7 +208,7 @@ fn a_recipient_who_never_answers_has_failed_with_408() {
     proxy.expect_log(&format!("lost {} 408", silent.uri("bill")));
     expect_log_lines(&proxy, "a recipient failed", 1);
     expect_counter(&proxy, "failed", 1);
-    isf.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    isf.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }
@@ -252,7 +252,7 @@ fn what_the_isf_says_is_final() {
     expect_counter(&proxy, "failed", 1);
     expect_counter(&proxy, "delivered", 1);
     expect_counter(&proxy, "interworked", 2);
-    isf.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    isf.expect_nothing_until(|| proxy.ping());
     expect_log_lines(&proxy, "failed with", 1);
     expect_log_lines(&proxy, "lost ", 1);
     expect_log_lines(&proxy, "got ", 1);
@@ -319,7 +319,7 @@ fn recipients_without_a_sip_address_need_somebody_who_knows_them() {
             );
         }
     }
-    isf.expect_nothing_until(|| behind_core.rpc("core.uptime"));
+    isf.expect_nothing_until(|| behind_core.ping());
     capture.stop().assert_clean();
     for proxy in [with_isf, without, not_for_416, behind_core] {
         proxy.stop();

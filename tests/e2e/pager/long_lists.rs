@@ -68,10 +68,7 @@ fn a_thousand_recipients_of_whom_one_lives() {
         after <= before + 64 * 1024,
         "shared memory: {before} before, {after} after"
     );
-    assert_eq!(
-        proxy.rpc_number("stats.fetch cpm.failed", "cpm.failed"),
-        999
-    );
+    assert_eq!(proxy.statistic("cpm", "failed"), 999);
     proxy.stop();
 }
 
@@ -223,7 +220,7 @@ fn recipients_who_never_read_do_not_delay_the_202() {
 
 fn wait_for_transactions(proxy: &Proxy) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while proxy.rpc_number("tm.stats", "current") > 0 {
+    while proxy.transactions() > 0 {
         assert!(Instant::now() < deadline, "transactions do not end");
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -483,7 +483,7 @@ fn the_list_is_known_by_its_type_and_disposition() {
             }
         }
     }
-    all.expect_nothing_until(|| proxy.rpc("core.uptime"));
+    all.expect_nothing_until(|| proxy.ping());
     capture.stop().assert_clean();
     proxy.stop();
 }

@@ -722,7 +722,7 @@ fn of_two_faults_the_first_in_the_specified_order_is_named() {
         "User-Agent names",
         "Require names",
         "Max-Forwards is 0",
-        "a list or a group has sent it on",
+        "a list or a group has already forwarded it",
         "Conversation-ID is missing",
         "Contribution-ID is missing",
         "Privacy asks",
@@ -887,7 +887,7 @@ fn the_limit_counts_distinct_recipients() {
             answer.header("Warning"),
             Some("399 example.com \"102 Too many recipients\"")
         );
-        bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        bill.expect_nothing_until(|| proxy.ping());
     }
     capture.stop().assert_clean();
     proxy.stop();

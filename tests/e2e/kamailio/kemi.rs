@@ -200,7 +200,7 @@ fn one_line_is_enough_in_every_language() {
         anne.send(&request, proxy.udp());
         anne.expect_response(&request, 202);
         recipients(&bill, 1);
-        bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        bill.expect_nothing_until(|| proxy.ping());
         capture.stop().assert_clean();
         proxy.stop();
     }
@@ -258,7 +258,7 @@ fn every_step_and_every_event_in_every_language() {
             .with("P-Asserted-Identity", "<sip:mallory@example.com>");
         exchange(&anne, &mallory, &proxy, 403);
         proxy.expect_log("refused 403 127 Service not authorised");
-        bill.expect_nothing_until(|| proxy.rpc("core.uptime"));
+        bill.expect_nothing_until(|| proxy.ping());
         expect_log_lines(&proxy, "ended cpm:recipient-delivered", 3);
         capture.stop().assert_clean();
         proxy.stop();

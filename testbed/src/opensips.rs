@@ -1,0 +1,401 @@
+//! An OpenSIPS: its configuration, its command line, and how it is asked.
+//!
+//! Tests write modules, parameters and script as for Kamailio. What has another name here is
+//! exchanged in this file, and nowhere else.
+
+use std::ffi::OsString;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::config::{Parameter, ProxyConfig, Value};
+use crate::product::{PRIVATE_MEMORY_MIB, SHARED_MEMORY_MIB};
+use crate::request::unique;
+
+/// The frame around the routing block. `@…@` marks what is filled in.
+const TEMPLATE: &str = r#"log_level=2
+stderror_enabled=yes
+syslog_enabled=no
+# One worker per listening socket and few others: a small machine runs many of these at once.
+udp_workers=@CHILDREN@
+tcp_workers=@CHILDREN@
+auto_aliases=no
+dns=no
+rev_dns=no
+server_header="Server: opensips"
+@LISTEN@
+@MPATH@
+loadmodule "proto_udp.so"
+loadmodule "proto_tcp.so"
+loadmodule "mi_datagram.so"
+modparam("mi_datagram", "socket_name", "@CTL@")
+@MODULES@
+@MODPARAMS@
+
+@ROUTES@
+"#;
+
+/// Words in the log that no healthy proxy says.
+pub(crate) const BAD_WORDS: [&str; 6] = [
+    "CRITICAL:",
+    "BUG",
+    "segfault",
+    "signal 6",
+    "signal 11",
+    "core dumped",
+];
+
+/// Said by the main process before it ends the others.
+pub(crate) const FAREWELL: &str = "Thank you for running";
+
+/// Nothing is said later that means another thing than before.
+pub(crate) const HARMLESS_AFTER_FAREWELL: &str = "\n";
+
+/// The last process that the main process forks: with it the table is complete.
+pub(crate) const LAST_PROCESS: &str = "TCP main";
+
+/// Events of the module that OpenSIPS raises over its Event Interface: they only tell, in another
+/// process. All others are named routes.
+const TOLD: [&str; 4] = [
+    "recipient-failed",
+    "recipient-delivered",
+    "recipient-deferred",
+    "session-end",
+];
+
+/// Modules of Kamailio that OpenSIPS has by another name, or in its core.
+const MODULES: [(&str, &str); 4] = [
+    ("textops", "sipmsgops"),
+    ("pv", ""),
+    ("xlog", ""),
+    ("cfg_rpc", ""),
+];
+
+/// Core settings of Kamailio that OpenSIPS does not have: what is too long for a datagram goes over
+/// TCP, always, and its buffers are large enough.
+const NOT_NEEDED: [&str; 3] = ["udp_mtu_try_proto", "tcp_rd_buf_size", "tcp_conn_wq_max"];
+
+/// Timers of tm, with the name that they have here, in seconds.
+const TIMERS: [(&str, &str); 3] = [
+    ("fr_timer", "fr_timeout"),
+    ("fr_inv_timer", "fr_inv_timeout"),
+    ("wt_timer", "wt_timer"),
+];
+
+/// The shortest that tm takes.
+const MIN_TIMER_S: i64 = 2;
+
+/// Functions whose first argument is a number here, and text in Kamailio.
+const TAKE_NUMBERS: [&str; 2] = ["sl_send_reply", "usleep"];
+
+/// Longest wait for an answer to a command.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An answer is one datagram.
+const MAX_ANSWER: usize = 1 << 16;
+
+fn binary() -> OsString {
+    std::env::var_os("OPENSIPS").unwrap_or_else(|| "opensips".into())
+}
+
+/// Where its modules are: in the tree, each in a folder of its own.
+fn modules_folder() -> PathBuf {
+    let tree = std::env::var_os("OPENSIPS_SRC").unwrap_or_default();
+    Path::new(&tree).join("modules")
+}
+
+/// What starts it in the foreground.
+pub(crate) fn command(file: &Path, folder: &Path, scratch: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.args(["-F", "-m", SHARED_MEMORY_MIB, "-M", PRIVATE_MEMORY_MIB]);
+    command.arg("-f").arg(file).arg("-w").arg(folder);
+    command.arg("-P").arg(scratch.join("pid"));
+    command
+}
+
+/// The frame with all that is this configuration's.
+pub(crate) fn fill_in(config: &ProxyConfig) -> String {
+    let mut listen = "socket=udp:127.0.0.1:@PORT@\nsocket=tcp:127.0.0.1:@PORT@".to_owned();
+    if config.over_ipv6 {
+        listen += "\nsocket=udp:[::1]:@PORT@\nsocket=tcp:[::1]:@PORT@";
+    }
+    let own = modules_folder();
+    let folders = config.mpath.iter().chain([&own]);
+    let mpath: Vec<String> = folders
+        .map(|path| format!("mpath=\"{}/\"", path.display()))
+        .collect();
+    let modules = config.modules.iter().map(|module| {
+        let renamed = MODULES.iter().find(|(name, _)| name == module);
+        renamed.map_or(module.as_str(), |(_, name)| *name)
+    });
+    let modules = ProxyConfig::load_lines(modules.filter(|module| !module.is_empty()));
+    let mut parameters: Vec<Parameter> = config.parameters.iter().map(parameter).collect();
+    let (core, routes) = script(config.routes.trim());
+    parameters.extend(core);
+    let template = config.template.as_deref().unwrap_or(TEMPLATE);
+    template
+        .replace("@LISTEN@", &listen)
+        .replace("@MPATH@", &mpath.join("\n"))
+        .replace("@MODULES@", &modules)
+        .replace("@MODPARAMS@", &config.parameter_lines(&parameters))
+        .replace("@ROUTES@", &routes)
+}
+
+fn parameter(parameter: &Parameter) -> Parameter {
+    let mut parameter = parameter.clone();
+    let timer = TIMERS.iter().find(|(name, _)| *name == parameter.name);
+    if let (Some((_, name)), "tm", Value::Number(ms)) =
+        (timer, parameter.module.as_str(), &parameter.value)
+    {
+        parameter.name = (*name).to_owned();
+        parameter.value = Value::Number(((ms + 999) / 1000).max(MIN_TIMER_S));
+    }
+    parameter
+}
+
+/// The script in the words of OpenSIPS, and the parameters that stand for core settings of
+/// Kamailio's.
+fn script(kamailio: &str) -> (Vec<Parameter>, String) {
+    let mut parameters = Vec::new();
+    let mut text = String::new();
+    let mut is_told = false;
+    for line in kamailio.lines() {
+        let setting = line.trim().split_once('=');
+        match setting {
+            Some(("udp_mtu", bytes)) => parameters.push(Parameter {
+                module: "cpm".to_owned(),
+                name: "udp_mtu".to_owned(),
+                value: Value::Number(bytes.parse().unwrap_or(0)),
+            }),
+            Some((name, _)) if NOT_NEEDED.contains(&name) => {}
+            _ => {
+                let mut line = line.to_owned();
+                if let Some((before, after)) = line.split_once("event_route[cpm:")
+                    && let Some((name, after)) = after.split_once(']')
+                {
+                    is_told = TOLD.contains(&name);
+                    line = format!("{before}{}{after}", event_route(name));
+                } else if line.contains("route[") {
+                    is_told = false;
+                }
+                if line.contains("request_route") {
+                    is_told = false;
+                    line = line.replace("request_route", "route");
+                }
+                if is_told {
+                    line = line.replace("$cpm(", "$param(");
+                }
+                text += &with_numbers(&line);
+                text += "\n";
+            }
+        }
+    }
+    (parameters, text)
+}
+
+fn event_route(name: &str) -> String {
+    if TOLD.contains(&name) {
+        let name = name.to_uppercase().replace('-', "_");
+        return format!("event_route[E_CPM_{name}]");
+    }
+    format!("route[\"cpm:{name}\"]")
+}
+
+/// `sl_send_reply("404", …` becomes `sl_send_reply(404, …`.
+fn with_numbers(line: &str) -> String {
+    let mut line = line.to_owned();
+    for function in TAKE_NUMBERS {
+        let mut from = 0;
+        while let Some(at) = line[from..].find(&format!("{function}(\"")) {
+            let quote = from + at + function.len() + 1;
+            let Some(end) = line[quote + 1..].find('"') else {
+                break;
+            };
+            line.remove(quote + 1 + end);
+            line.remove(quote);
+            from = quote;
+        }
+    }
+    line
+}
+
+/// Asks over the Management Interface: a command with its arguments, separated by spaces. The
+/// commands of the module have Kamailio's names: `cpm.stats` is `cpm_stats`. The answer is one line
+/// `name: value` for each value.
+///
+/// # Errors
+/// The refusal.
+pub(crate) fn ask(ctl: &Path, command: &str) -> Result<String, String> {
+    let mut words = command.split_ascii_whitespace();
+    let name = words.next().unwrap_or_default().replace('.', "_");
+    let arguments: Vec<Json> = words.map(|word| json!(word)).collect();
+    let mut text = String::new();
+    write_lines(&mut text, None, &call(ctl, &name, &arguments)?);
+    Ok(text)
+}
+
+/// The proxy's own table of processes: number and description.
+pub(crate) fn process_table(ctl: &Path) -> Result<Vec<(u32, String)>, String> {
+    let answer = call(ctl, "ps", &[])?;
+    let rows = answer["Processes"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let table = rows.iter().filter_map(|row| {
+        let pid = u32::try_from(row["PID"].as_u64()?).ok()?;
+        Some((pid, row["Type"].as_str()?.to_owned()))
+    });
+    Ok(table.collect())
+}
+
+/// All statistics of a group.
+pub(crate) fn statistics(ctl: &Path, group: &str) -> Result<Vec<(String, u64)>, String> {
+    let answer = call(ctl, "get_statistics", &[json!([format!("{group}:")])])?;
+    let rows = answer.as_object().into_iter().flatten();
+    let statistics = rows.filter_map(|(name, value)| {
+        let name = name.strip_prefix(group)?.strip_prefix(':')?;
+        let value = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+        Some((name.to_owned(), value))
+    });
+    Ok(statistics.collect())
+}
+
+/// Private memory in use per process: process number, bytes with bookkeeping.
+pub(crate) fn private_memory_used(ctl: &Path) -> Result<Vec<(u32, u64)>, String> {
+    let statistics = statistics(ctl, "pkmem")?;
+    let of = |number: u64| {
+        let name = format!("{number}-real_used_size");
+        let found = statistics.iter().find(|(known, _)| *known == name);
+        found.map(|(_, bytes)| *bytes)
+    };
+    let answer = call(ctl, "ps", &[])?;
+    let rows = answer["Processes"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let used = rows.iter().filter_map(|row| {
+        let pid = u32::try_from(row["PID"].as_u64()?).ok()?;
+        Some((pid, of(row["ID"].as_u64()?)?))
+    });
+    Ok(used.collect())
+}
+
+/// One command in JSON-RPC.
+fn call(ctl: &Path, method: &str, parameters: &[Json]) -> Result<Json, String> {
+    let own = ctl.with_file_name(format!("ask-{}", unique()));
+    let answer = exchange(ctl, &own, method, parameters);
+    // It may not have been made.
+    let _ = std::fs::remove_file(&own);
+    let answer = answer.map_err(|error| format!("{method}: {error}"))?;
+    match answer.get("error") {
+        Some(error) => Err(format!("error: {error}")),
+        None => Ok(answer["result"].clone()),
+    }
+}
+
+fn exchange(ctl: &Path, own: &Path, method: &str, parameters: &[Json]) -> std::io::Result<Json> {
+    let mut request = json!({"jsonrpc": "2.0", "id": 1, "method": method});
+    if !parameters.is_empty() {
+        request["params"] = json!(parameters);
+    }
+    let socket = UnixDatagram::bind(own)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send_to(request.to_string().as_bytes(), ctl)?;
+    let mut answer = vec![0; MAX_ANSWER];
+    let length = socket.recv(&mut answer)?;
+    Ok(serde_json::from_slice(&answer[..length])?)
+}
+
+/// One line for each value, with the name beside it.
+fn write_lines(text: &mut String, name: Option<&str>, value: &Json) {
+    match value {
+        Json::Object(members) => {
+            write_heading(text, name);
+            for (name, value) in members {
+                write_lines(text, Some(name), value);
+            }
+        }
+        Json::Array(items) => {
+            write_heading(text, name);
+            for item in items {
+                write_lines(text, None, item);
+            }
+        }
+        Json::String(value) => write_line(text, name, value),
+        other => write_line(text, name, &other.to_string()),
+    }
+}
+
+/// What has values below it has a line of its own, as kamcmd writes it.
+fn write_heading(text: &mut String, name: Option<&str>) {
+    if let Some(name) = name {
+        *text += name;
+        *text += ":\n";
+    }
+}
+
+fn write_line(text: &mut String, name: Option<&str>, value: &str) {
+    if let Some(name) = name {
+        *text += name;
+        *text += ": ";
+    }
+    *text += value;
+    *text += "\n";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kamailios_script_is_translated() {
+        let (parameters, text) = script(
+            "udp_mtu=1300\nudp_mtu_try_proto=TCP
+            request_route { if (!cpm_handle()) sl_send_reply(\"404\", \"$cpm(kind)\"); }
+            event_route[cpm:recipient-request] { usleep(\"10\"); xlog(\"$cpm(kind)\"); }
+            event_route[cpm:recipient-failed] {
+                xlog(\"$cpm(code)\");
+            }",
+        );
+        assert_eq!(parameters[0].name, "udp_mtu");
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(
+            lines,
+            [
+                "route { if (!cpm_handle()) sl_send_reply(404, \"$cpm(kind)\"); }",
+                "route[\"cpm:recipient-request\"] { usleep(10); xlog(\"$cpm(kind)\"); }",
+                "event_route[E_CPM_RECIPIENT_FAILED] {",
+                "xlog(\"$param(code)\");",
+                "}",
+            ]
+        );
+    }
+
+    #[test]
+    fn timers_are_seconds() {
+        let of = |ms| {
+            let value = Value::Number(ms);
+            let (module, name) = ("tm".to_owned(), "fr_timer".to_owned());
+            let parameter = parameter(&Parameter {
+                module,
+                name,
+                value,
+            });
+            match parameter.value {
+                Value::Number(seconds) => (parameter.name, seconds),
+                Value::Text(text) => panic!("{text}"),
+            }
+        };
+        assert_eq!(of(300), ("fr_timeout".to_owned(), 2));
+        assert_eq!(of(2500), ("fr_timeout".to_owned(), 3));
+    }
+
+    #[test]
+    fn answers_are_lines() {
+        let mut text = String::new();
+        let answer = json!({"Session": [{"id": "a", "legs": 2}, {"id": "b", "legs": 1}]});
+        write_lines(&mut text, None, &answer);
+        assert_eq!(text, "Session:\nid: a\nlegs: 2\nid: b\nlegs: 1\n");
+    }
+}

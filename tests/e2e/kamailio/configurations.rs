@@ -1,0 +1,191 @@
+//! What `kamailio-config/` has for Kamailio alone. How its sites serve is tested with those of
+//! OpenSIPS, in `sites/`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use cpm_testbed::{Bench, Product, cpm_message, to};
+
+use crate::common::{EXPLODER, counter_names, exchange, http_get, module};
+use crate::sites::{folder, quoted, serves_this_machine, shipped};
+
+/// Each is started by a test, here or in `sites/`.
+const CONFIGURATIONS: [&str; 6] = [
+    "dispatcher.cfg",
+    "ims-application-server.cfg",
+    "kamailio.cfg",
+    "lua.cfg",
+    "prometheus.cfg",
+    "stand-alone.cfg",
+];
+
+#[test]
+fn every_configuration_is_accepted_without_a_word() {
+    let listed: BTreeSet<String> = fs::read_dir(folder(Product::Kamailio))
+        .expect("it is part of the project")
+        .map(|entry| entry.expect("it can be read").file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".cfg"))
+        .collect();
+    assert_eq!(
+        listed,
+        CONFIGURATIONS.map(str::to_owned).into(),
+        "each has its test"
+    );
+    let binary = std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let modules = Command::new(root.join("tools/kamailio"))
+        .arg("modules")
+        .output()
+        .expect("a script of the project");
+    let modules = String::from_utf8(modules.stdout).expect("a path");
+    let module = module();
+    let own = module.parent().expect("it lies in a folder");
+    for file in CONFIGURATIONS {
+        // RFC 3261 §18.1.1.
+        let text =
+            fs::read_to_string(folder(Product::Kamailio).join(file)).expect("it can be read");
+        assert!(
+            text.contains("\nudp_mtu=1300\nudp_mtu_try_proto=TCP\n"),
+            "{file}"
+        );
+        let output = Command::new(&binary)
+            .arg("-c")
+            .arg("-L")
+            .arg(format!("{}:{}", own.display(), modules.trim()))
+            .arg("-Y")
+            .arg(std::env::temp_dir())
+            .args(["-l", "udp:127.0.0.1:5060", "-l", "tcp:127.0.0.1:5060"])
+            .arg("-f")
+            .arg(folder(Product::Kamailio).join(file))
+            .output()
+            .expect("Kamailio is installed");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{file}: {words}");
+        // What it says of a good configuration, and of where it listens.
+        let complaints: Vec<&str> = words
+            .lines()
+            .filter(|line| {
+                ["ERROR", "WARNING", "CRITICAL", "NOTICE", "BUG"]
+                    .iter()
+                    .any(|level| line.contains(level))
+            })
+            .collect();
+        assert!(complaints.is_empty(), "{file}: {complaints:?}");
+    }
+}
+
+#[test]
+fn the_one_in_lua_serves_this_machine() {
+    let bench = Bench::new("the_one_in_lua_serves_this_machine");
+    let script = folder(Product::Kamailio)
+        .join("cpm.lua")
+        .display()
+        .to_string();
+    let proxy = bench.proxy(&shipped("lua.cfg", &[("LUA_SCRIPT", quoted(&script))]));
+    serves_this_machine(&bench, &proxy);
+    let mallory = cpm_message("sip:mallory@example.com", EXPLODER)
+        .recipients([to("sip:bill@nowhere.invalid")])
+        .request();
+    let anne = bench.agent();
+    exchange(&anne, &mallory, &proxy, 403);
+    let unreachable = mallory
+        .again()
+        .with("P-Asserted-Identity", "<sip:anne@example.com>");
+    exchange(&anne, &unreachable, &proxy, 202);
+    proxy.expect_log("a recipient failed: 503 Not Sendable");
+    proxy.stop();
+}
+
+#[test]
+fn prometheus_scrapes_what_the_dashboard_shows() {
+    let bench = Bench::new("prometheus_scrapes");
+    let proxy = bench.proxy(&shipped("prometheus.cfg", &[]));
+    serves_this_machine(&bench, &proxy);
+    let scraped = http_get(proxy.port(), "/metrics");
+    let metrics: BTreeSet<&str> = scraped
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split([' ', '{']).next())
+        .collect();
+    for name in counter_names() {
+        assert!(
+            metrics.contains(&*format!("kamailio_cpm_{name}")),
+            "{name} is not in {scraped}"
+        );
+    }
+    let dashboard = fs::read_to_string(folder(Product::Kamailio).join("grafana-dashboard.json"))
+        .expect("it is part of the project");
+    let shown: BTreeSet<&str> = dashboard
+        .match_indices("kamailio_")
+        .map(|(at, _)| {
+            let end = dashboard[at..]
+                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .expect("a name ends");
+            &dashboard[at..at + end]
+        })
+        .collect();
+    assert!(shown.len() >= counter_names().count(), "{shown:?}");
+    assert!(
+        shown.is_subset(&metrics),
+        "{:?}",
+        shown.difference(&metrics)
+    );
+    proxy.stop();
+    // Others may not look.
+    let elsewhere = shipped("prometheus.cfg", &[("SCRAPER", quoted("192.0.2.1"))]);
+    let proxy = bench.proxy(&elsewhere);
+    let refused = std::panic::catch_unwind(|| http_get(proxy.port(), "/metrics"));
+    assert!(refused.is_err(), "{refused:?}");
+    proxy.stop();
+}
+
+#[test]
+fn the_unit_of_systemd_takes_the_drop_in() {
+    let drop_in = folder(Product::Kamailio).join("kamailio.service.d/cpm.conf");
+    let text = fs::read_to_string(&drop_in).expect("it is part of the project");
+    let start = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("ExecStart="))
+        .find(|command| !command.is_empty())
+        .expect("it starts something");
+    // What the unit adds by its environment, and no process that stays.
+    let arguments: Vec<String> = start
+        .split_ascii_whitespace()
+        .skip(1)
+        .map(|word| match word {
+            "$CFGFILE" => folder(Product::Kamailio)
+                .join("kamailio.cfg")
+                .display()
+                .to_string(),
+            "$SHM_MEMORY" => "64".to_owned(),
+            "$PKG_MEMORY" => "8".to_owned(),
+            other => other.to_owned(),
+        })
+        .collect();
+    let module = module();
+    let binary = std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into());
+    let modules = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kamailio"))
+        .arg("modules")
+        .output()
+        .expect("a script of the project");
+    let output = Command::new(binary)
+        .args(arguments)
+        .arg("-c")
+        .arg("-L")
+        .arg(format!(
+            "{}:{}",
+            module.parent().expect("it lies in a folder").display(),
+            String::from_utf8_lossy(&modules.stdout).trim()
+        ))
+        .args(["-Y", "/tmp"])
+        .output()
+        .expect("Kamailio is installed");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

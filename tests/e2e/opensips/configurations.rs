@@ -1,0 +1,69 @@
+//! The configurations of `opensips-config/`: OpenSIPS accepts each without a word. How they serve is
+//! tested with those of Kamailio, in `sites/`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use cpm_testbed::Product;
+
+use crate::common::module;
+use crate::sites::folder;
+
+/// Each is started by a test in `sites/`.
+const CONFIGURATIONS: [&str; 4] = [
+    "dispatcher.cfg",
+    "ims-application-server.cfg",
+    "opensips.cfg",
+    "stand-alone.cfg",
+];
+
+#[test]
+#[ignore = "left out: needs OpenSIPS (make test-e2e PROXY=opensips)"]
+fn every_configuration_is_accepted_without_a_word() {
+    let listed: BTreeSet<String> = fs::read_dir(folder(Product::OpenSips))
+        .expect("it is part of the project")
+        .map(|entry| entry.expect("it can be read").file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".cfg"))
+        .collect();
+    assert_eq!(
+        listed,
+        CONFIGURATIONS.map(str::to_owned).into(),
+        "each has its test"
+    );
+    let variable = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    let module = module();
+    let own = module.parent().expect("it lies in a folder");
+    let paths = format!(
+        "mpath=\"{}/\"\nmpath=\"{}/modules/\"\n",
+        own.display(),
+        variable("OPENSIPS_SRC")
+    );
+    for file in CONFIGURATIONS {
+        let text = fs::read_to_string(folder(Product::OpenSips).join(file)).expect("it is text");
+        // RFC 3261 §18.1.1; the front of two nodes sends nothing of its own.
+        let limit = "\nmodparam(\"cpm\", \"udp_mtu\", 1300)\n";
+        assert_eq!(text.contains(limit), text.contains("cpm.so"), "{file}");
+        // Where this OpenSIPS and this module are.
+        let local = std::env::temp_dir().join(format!("cpm-{}-{file}", std::process::id()));
+        fs::write(&local, format!("{paths}{text}")).expect("there is room");
+        let output = Command::new(variable("OPENSIPS"))
+            .args(["-C", "-f"])
+            .arg(&local)
+            .output()
+            .expect("OpenSIPS is here");
+        let _ = fs::remove_file(&local);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{file}: {words}");
+        let complaints: Vec<&str> = words
+            .lines()
+            .filter(|line| {
+                ["ERROR", "WARNING", "CRITICAL", "BUG"]
+                    .iter()
+                    .any(|level| line.contains(level))
+            })
+            .collect();
+        assert!(complaints.is_empty(), "{file}: {complaints:?}");
+    }
+}

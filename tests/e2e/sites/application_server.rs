@@ -1,0 +1,89 @@
+//! An IMS application server behind an S-CSCF.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use cpm_testbed::{Bench, Request, cpm_message, large_message, to};
+
+use super::{ANNE, large_message_arrives, quoted, shipped, through_core};
+use crate::common::{EXPLODER, exchange, expect_counter};
+
+#[test]
+fn an_application_server_takes_and_sends_through_the_core() {
+    let bench = Bench::new("an_application_server");
+    let core = bench.agent();
+    let proxy = bench.proxy(&shipped(
+        "ims-application-server.cfg",
+        &[
+            ("SCSCF_URI", quoted(&format!("{};lr", core.uri("core")))),
+            ("SCSCF_ADDRESS", quoted("127.0.0.1")),
+        ],
+    ));
+    let capture = bench.capture();
+    let message = cpm_message(ANNE, EXPLODER)
+        .recipients([to("sip:bill@example.com"), to("tel:+12015550123")]);
+    let request = through_core(&message.request(), &proxy, &core);
+    core.send(&request, proxy.udp());
+    core.expect_response(&request, 202);
+    let copies = core.expect_requests("MESSAGE", 2);
+    for copy in &copies {
+        assert_eq!(
+            copy.headers("Route"),
+            [format!("<{};lr>", core.uri("core"))]
+        );
+        assert_eq!(
+            copy.header("P-Asserted-Identity"),
+            Some("<sip:anne@example.com>")
+        );
+        assert_eq!(copy.header("P-Charging-Vector"), None);
+    }
+    assert_eq!(
+        copies
+            .iter()
+            .map(|copy| copy.uri())
+            .collect::<BTreeSet<_>>(),
+        BTreeSet::from([Some("sip:bill@example.com"), Some("tel:+12015550123")])
+    );
+    // What is not ours goes back to the core as it came.
+    let other = through_core(&message.request(), &proxy, &core).with_uri("sip:bill@example.com");
+    core.send(&other, proxy.udp());
+    let back = core.expect_request("MESSAGE");
+    assert_eq!(back.uri(), Some("sip:bill@example.com"));
+    assert_eq!(back.body(), other.body());
+    core.expect_response(&other, 200);
+    let ping = Request::new("OPTIONS", &core.uri("core"), "sip:cpm-as.example.com");
+    exchange(&core, &ping, &proxy, 200);
+    capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
+fn an_application_server_takes_large_messages() {
+    let bench = Bench::new("an_application_server_takes_large");
+    let (anne, callees, peer) = (bench.agent(), bench.callees(), bench.msrp_peer());
+    let msrp = format!("tcp:127.0.0.1:{}", bench.msrp_port());
+    let spool = bench.folder().join("spool");
+    fs::create_dir(&spool).expect("the folder of a test can be written to");
+    let proxy = bench.proxy(&shipped(
+        "ims-application-server.cfg",
+        &[
+            ("SCSCF_URI", quoted(&format!("{};lr", callees.uri("core")))),
+            ("SCSCF_ADDRESS", quoted("127.0.0.1")),
+            ("MSRP_LISTEN", quoted(&msrp)),
+            ("SPOOL", quoted(&spool.display().to_string())),
+        ],
+    ));
+    let capture = bench.capture();
+    let message = large_message(ANNE, EXPLODER)
+        .recipients([to("sip:bob@example.com"), to("sip:carol@example.com")]);
+    let content = message.content(200_000);
+    let session = peer.session();
+    let invite = message
+        .request(&anne, &session, content.len())
+        .with("Route", &format!("<sip:127.0.0.1:{};lr>", proxy.port()));
+    let mut call = anne.invites(&invite, proxy.udp());
+    large_message_arrives(&mut call, &session, &callees, &content);
+    expect_counter(&proxy, "delivered", 2);
+    capture.stop().assert_clean();
+    proxy.stop();
+}

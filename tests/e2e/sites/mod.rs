@@ -1,0 +1,110 @@
+//! The configurations of `kamailio-config/` and `opensips-config/`, as they are: each starts and
+//! serves. The sites are the same for both proxies, so the tests are, too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cpm_testbed::{
+    Agent, Bench, Call, Callees, MsrpSession, Product, Proxy, ProxyConfig, Request, cpm_message, to,
+};
+
+use crate::common::{CONTROLLING, EXPLODER, exchange, expect_counter};
+use crate::groups::recipients;
+
+mod application_server;
+mod kamailio;
+mod opensips;
+mod smallest;
+mod stand_alone;
+mod two_nodes;
+
+pub(crate) const ANNE: &str = "sip:anne@example.com";
+
+/// Where the configurations for this proxy are.
+pub(crate) fn folder(product: Product) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{}-config", product.name()))
+}
+
+/// A configuration of the project, started on the bench's ports and with its control socket. What
+/// is this machine's (addresses, files) is given by the names that the configurations for Kamailio
+/// have for it, as it stands in a script.
+pub(crate) fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig {
+    match Product::under_test() {
+        Product::Kamailio => kamailio::shipped(file, definitions),
+        Product::OpenSips => opensips::shipped(file, definitions),
+    }
+}
+
+/// The smallest configuration.
+pub(crate) fn smallest() -> ProxyConfig {
+    shipped(&format!("{}.cfg", Product::under_test().name()), &[])
+}
+
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+/// One message to both kinds of service, and what is not ours.
+pub(crate) fn serves_this_machine(bench: &Bench, proxy: &Proxy) {
+    let (anne, bill) = (bench.agent(), bench.agent());
+    for service in [EXPLODER, CONTROLLING] {
+        let message = cpm_message(ANNE, service).recipients([to(&bill.uri("bill"))]);
+        exchange(&anne, &message.request(), proxy, 202);
+        assert_eq!(recipients(&bill, 1), [bill.uri("bill")]);
+        let other = message.request().with_uri("sip:bill@example.com");
+        exchange(&anne, &other, proxy, 404);
+    }
+    expect_counter(proxy, "delivered", 2);
+}
+
+/// The scripts of the proxy's own that make these parts of a database.
+pub(crate) fn database_script(parts: &[&str]) -> String {
+    let folder = match Product::under_test() {
+        Product::Kamailio => PathBuf::from("/usr/share/kamailio/db_sqlite"),
+        Product::OpenSips => {
+            let tree = std::env::var_os("OPENSIPS_SRC").expect("OPENSIPS_SRC names its tree");
+            Path::new(&tree).join("scripts/sqlite")
+        }
+    };
+    let script = |part: &&str| {
+        let file = folder.join(format!("{part}-create.sql"));
+        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
+    parts.iter().map(script).collect()
+}
+
+/// As an S-CSCF sends it: with a Route to the application server, and one back to itself.
+pub(crate) fn through_core(request: &Request, proxy: &Proxy, core: &Agent) -> Request {
+    request
+        .again()
+        .with(
+            "Route",
+            &format!(
+                "<sip:127.0.0.1:{};lr>, <{};lr>",
+                proxy.port(),
+                core.uri("orig")
+            ),
+        )
+        .with("P-Charging-Vector", "icid-value=1")
+}
+
+/// One large message from its INVITE to its BYE; the recipients have it, byte for byte.
+pub(crate) fn large_message_arrives(
+    call: &mut Call<'_>,
+    session: &MsrpSession,
+    callees: &Callees,
+    content: &[u8],
+) {
+    call.ack();
+    session.sends_to(call.sdp().path());
+    session.connect_and_bind();
+    session.deliver(content, 65_536);
+    for user in ["bob", "carol"] {
+        let invited = callees.expect_call(user);
+        assert_eq!(invited.session.expect_message().bytes, content, "{user}");
+    }
+    call.bye(200);
+    for user in ["bob", "carol"] {
+        callees.expect_in(&callees.expect_call(user), "BYE");
+    }
+}
