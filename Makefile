@@ -1,4 +1,4 @@
-# cpm.so: build, install, try, test. `make help` lists what there is. PROXY=opensips builds and installs for
+# cpm.so: build, install, try, test. `make help` lists all targets. PROXY=opensips builds and installs for
 # OpenSIPS, whose binary and source tree OPENSIPS and OPENSIPS_SRC name.
 
 CARGO ?= cargo
@@ -8,27 +8,27 @@ module := target/$(PROXY)/cpm.so
 # Where cargo builds the module; the module of another Debian release is built elsewhere (tools/matrix).
 module_target := target/module$(if $(filter-out kamailio,$(PROXY)),-$(PROXY))
 
-# The order of prerequisites matters: what is missing is installed first.
+# The order of prerequisites matters: missing packages are installed first.
 .NOTPARALLEL:
 
 .PHONY: all
 all: build
 
 .PHONY: help
-help: ## this list
+help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 .PHONY: deps
-deps: ## what building and testing need, installed when missing
+deps: ## installs missing packages for building and testing
 	@tools/deps
 
 .PHONY: headers
 headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
 	@tools/headers
 
-# A target directory of its own: in one that it shared with the tests or with the module of another proxy, which
-# are built with other features, each build would undo the other's. A folder of its own makes the module usable as
-# a module path. The file is replaced, never written into: a proxy may have the old one mapped.
+# A separate target directory: in one shared with the tests or with the module of another proxy, which are built
+# with other features, each build would undo the other's. A separate folder can be used as a module path. The file
+# is replaced, never written into: a proxy may have the old one mapped.
 .PHONY: build
 build: $(if $(filter kamailio,$(PROXY)),headers) ## the module, target/kamailio/cpm.so (PROXY=opensips: with OPENSIPS and OPENSIPS_SRC)
 	$(CARGO) build --release --lib --features $(PROXY) --target-dir $(module_target)
@@ -46,7 +46,7 @@ deb: deps build ## a Debian package of the module, in target/debian
 	@tools/deb
 
 .PHONY: demo
-demo: deps build ## the main job, on real traffic
+demo: deps build ## a demonstration on real traffic
 	@$(CARGO) build --quiet --package cpm-client
 	@$(CARGO) run --quiet --example demo
 
@@ -58,13 +58,13 @@ client: ## cpm-client, with its man pages and completion scripts, in target/clie
 	@target/client/cpm-client completion zsh >target/client/_cpm-client
 	@target/client/cpm-client completion fish >target/client/cpm-client.fish
 
-# Where the tests leave what they prove of the specification, with each proxy.
+# Where the tests record the requirements that they prove, for each proxy.
 conformance := $(CURDIR)/target/conformance
 new_proofs = rm -rf $(conformance)/$(1) && mkdir -p $(conformance)/$(1)
 judge := $(CARGO) run --quiet --package xtask -- conformance
 
 .PHONY: test
-test: deps lint ## everything that has to hold, with Kamailio; and with OpenSIPS, if there is one (OPENSIPS, OPENSIPS_SRC)
+test: deps lint ## all tests, with Kamailio, and with OpenSIPS if available (OPENSIPS, OPENSIPS_SRC)
 	@$(MAKE) --no-print-directory build PROXY=kamailio
 	@$(call new_proofs,kamailio)
 	PROXY=kamailio CPM_PROOFS=$(conformance)/kamailio $(CARGO) test --workspace
@@ -80,11 +80,11 @@ test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
 	@tools/matrix
 
 .PHONY: test-deb
-test-deb: deps build ## the package, tried in a clean copy of this Debian release (as root)
+test-deb: deps build ## the package's test in a clean copy of this Debian release (as root)
 	@tools/test-deb
 
 .PHONY: bench
-bench: deps build ## how fast it is, side by side (QUICK=1: few samples, in minutes)
+bench: deps build ## performance, compared with others (QUICK=1: few samples, in minutes)
 	@tools/deps bench
 	$(CARGO) run --release --package cpm-benches --features contestants
 
@@ -99,7 +99,7 @@ conformance: deps build ## the requirements of the specification, one by one (PR
 	exit $$status
 
 .PHONY: diagrams
-diagrams: ## the pictures of doc/, from the texts beside them
+diagrams: ## the diagrams of doc/, from the .sequence files
 	$(CARGO) run --quiet --package xtask -- diagrams
 
 .PHONY: readme
@@ -116,7 +116,7 @@ lint: ## format, clippy and documentation, without warnings
 SECONDS ?= 60
 
 .PHONY: fuzz
-fuzz: ## every parser and machine, fed with what reaches furthest (SECONDS=60 each)
+fuzz: ## coverage-guided fuzzing of every parser and state machine (SECONDS=60 each)
 	@tools/fuzz $(SECONDS)
 
 .PHONY: sanitize
@@ -124,17 +124,17 @@ sanitize: ## the tests of the C boundary under valgrind
 	@tools/sanitize
 
 .PHONY: miri
-miri: ## the wire formats under Miri: undefined behaviour
+miri: ## the wire formats under Miri, to find undefined behaviour
 	@tools/miri
 
 .PHONY: audit
-audit: ## what is linked in: advisories, licences, sources (cargo-deny)
+audit: ## advisories, licences and sources of linked packages (cargo-deny)
 	@tools/audit
 
 .PHONY: clean
-clean: ## removes what was built
+clean: ## removes build results
 	$(CARGO) clean
 
 .PHONY: distclean
-distclean: clean ## and what was fetched
+distclean: clean ## removes build results and downloads
 	rm -rf .cache

@@ -63,6 +63,7 @@ rows! {
         Resent "resent" "recipients that a message was sent to once more, from the store",
         Expired "expired" "recipients that have not got a message of the store in time",
         Express "express" "outgoing requests sent by the express lane, past tm",
+        ExpressByTm "express_by_tm" "outgoing MESSAGEs sent through tm",
         ExpressRepeated "express_repeated" "outgoing requests that the express lane retransmitted",
         ExpressStrays "express_strays"
             "responses to the express lane that no transaction waited for",

@@ -100,7 +100,7 @@ pub const ALL: &[Parameter] = &[
         }),
         "a name server",
     )
-    .repeatable(names::MAX_SERVERS),
+    .repeatable(names::MAX_NAME_SERVERS),
     Parameter::new(
         "express",
         Kind::Words(&[

@@ -3,7 +3,7 @@
 use super::letter;
 use super::outgoing::Outgoing;
 use super::process::Process;
-use super::proxy::Proxy;
+use super::proxy::{Proxy, Transmitted};
 use crate::controlling::express::Outbox;
 use crate::controlling::{ControllingFunction, OutgoingRequest};
 use crate::operator::Counter;
@@ -42,6 +42,20 @@ pub(super) fn take(
         .take(&copy, &way, proxy.now_ms(), &mut outbox);
     transmit(service, proxy, &outbox);
     is_taken
+}
+
+/// Sends a request through the proxy's transactions, and counts a MESSAGE that did not take the
+/// lane.
+pub(super) fn send_by_transaction(
+    proxy: &dyn Proxy,
+    outgoing: &Outgoing<'_>,
+    hop: &str,
+) -> Transmitted {
+    let transmitted = proxy.send(outgoing, hop);
+    if outgoing.method == "MESSAGE" && matches!(transmitted, Transmitted::Sent(_)) {
+        proxy.count(Counter::ExpressByTm, 1);
+    }
+    transmitted
 }
 
 /// Sends the requests that have been taken.

@@ -123,7 +123,7 @@ fn send(service: &ControllingFunction, proxy: &dyn Proxy, entry: &Entry) -> Trie
     if !is_in_dialog && !spot.has_others && express::take(service, proxy, &outgoing, &spot.uri) {
         return Tried::Done;
     }
-    match proxy.send(&outgoing, &spot.uri) {
+    match express::send_by_transaction(proxy, &outgoing, &spot.uri) {
         Transmitted::Sent(transaction) => {
             if outgoing.method == "INVITE" && !is_in_dialog {
                 tell_invited(proxy, outgoing.call_id, Some(transaction));

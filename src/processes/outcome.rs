@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::express::send_by_transaction;
 use super::letter::SessionInput;
 use super::outgoing::{Outgoing, Token};
 use super::proxy::{Proxy, Transmitted};
@@ -95,7 +96,8 @@ impl Ended<'_> {
             tried: self.token.tried + 1,
             ..self.token
         };
-        let Transmitted::Sent(transaction) = proxy.send(&outgoing, &spot.uri) else {
+        let Transmitted::Sent(transaction) = send_by_transaction(proxy, &outgoing, &spot.uri)
+        else {
             return false;
         };
         if outgoing.method == "INVITE" {

@@ -140,7 +140,7 @@ impl<'a> Sender<'a> {
                 {
                     return (Sent::Queued, None);
                 }
-                self.proxy.send(&outgoing, &spot.uri)
+                express::send_by_transaction(self.proxy, &outgoing, &spot.uri)
             }
         };
         match transmitted {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Place, ProxyConfig};
 use crate::guarded::Guarded;
+use crate::kamailio::values;
 use crate::outcome::or_fail;
 use crate::process::Process;
 use crate::product::Product;
@@ -21,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one SIGTERM is given. The main process passes it on once, and a child that has not yet
 /// run since its fork only takes note of it: on a busy machine such a child would stay for ever.
 const ONE_SIGNAL: Duration = Duration::from_secs(3);
+
+/// What a child of Kamailio logs within the handler of SIGTERM, which then updates its settings and
+/// ends the process.
+const IN_HANDLER: &str = "sig_usr(): signal 15 received";
 
 /// How long the proxy is given to come to rest before it is told to end. Its children end within
 /// the signal's handler, wherever they are: one that holds a lock of the shared memory, or is half
@@ -89,7 +94,7 @@ impl Proxy {
             ctl: &ctl,
             scratch: &scratch,
         };
-        fs::write(&file, config.write(place))?;
+        fs::write(&file, config.product.write(config, place))?;
         let mut command = product.command(&file, folder, &scratch);
         command.args(&config.arguments);
         let log_file = folder.join(format!("{}.log", product.name()));
@@ -314,12 +319,24 @@ impl Proxy {
         let mut complaints = Vec::new();
         self.wait_for_rest();
         self.guarded.signal(Signal::Terminate);
-        let ended = self.guarded.wait(ONE_SIGNAL).or_else(|| {
-            for process in self.guarded.processes() {
-                let _ = signal_process(process.pid, Signal::Terminate);
-            }
-            self.guarded.wait(PATIENCE)
-        });
+        let wait = |proxy: &mut Self| proxy.guarded.wait(ONE_SIGNAL);
+        let ended = wait(self)
+            .or_else(|| {
+                let processes = self.processes();
+                signal_all(
+                    processes.iter().map(|process| process.pid),
+                    Signal::Terminate,
+                );
+                wait(self)
+            })
+            .or_else(|| {
+                let log = self.log();
+                let processes = self.processes();
+                let stuck = in_their_handler(&log)
+                    .filter(|pid| processes.iter().any(|process| process.pid == *pid));
+                signal_all(stuck, Signal::Kill);
+                self.guarded.wait(PATIENCE)
+            });
         match ended {
             Some(status) if status.success() => {}
             Some(status) => complaints.push(format!("ended with {status}")),
@@ -366,12 +383,22 @@ impl Drop for Proxy {
     }
 }
 
-/// The values of every `name: value` line in kamcmd's text.
-pub fn values<'a>(answer: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    answer.lines().filter_map(move |line| {
-        let (own, value) = line.trim().split_once(':')?;
-        (own == name).then_some(value.trim())
+/// The children that have begun to end. The handler may free shared memory, whose lock stays taken
+/// for ever if another child has ended while it held it: a child that is still there seconds later
+/// hangs. Kamailio itself kills it after its `exit_timeout` of a minute.
+fn in_their_handler(log: &str) -> impl Iterator<Item = u32> {
+    let lines = log.lines().filter(|line| line.contains(IN_HANDLER));
+    lines.filter_map(|line| {
+        let (_, rest) = line.split_once('(')?;
+        rest.split_once(')')?.0.parse().ok()
     })
+}
+
+/// Signals those that are still there.
+fn signal_all(pids: impl IntoIterator<Item = u32>, signal: Signal) {
+    for pid in pids {
+        let _ = signal_process(pid, signal);
+    }
 }
 
 #[cfg(test)]
@@ -379,8 +406,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_found_by_whole_name() {
-        let answer = "{\n\tused: 1\n\treal_used: 2\n}\n{\n\tused: 3\n}\n";
-        assert_eq!(values(answer, "used").collect::<Vec<_>>(), ["1", "3"]);
+    fn children_in_their_handler_are_found_by_their_lines() {
+        let log = " 8(11137) INFO: <core> [main.c:854]: sig_usr(): signal 15 received\n\
+            10(42) INFO: <core> [main.c:854]: sig_usr(): signal 10 received\n\
+            CPM sessions(7) NOTICE: cpm: ends\n";
+        assert_eq!(in_their_handler(log).collect::<Vec<_>>(), [11137]);
     }
 }

@@ -17,6 +17,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) enum Signal {
     Interrupt,
     Terminate,
+    Kill,
 }
 
 impl Signal {
@@ -24,6 +25,7 @@ impl Signal {
         match self {
             Self::Interrupt => libc::SIGINT,
             Self::Terminate => libc::SIGTERM,
+            Self::Kill => libc::SIGKILL,
         }
     }
 }

@@ -208,14 +208,21 @@ fn ipv6_and_ipv4_on_the_same_port() {
         listen,
         ..RelaySettings::default()
     };
-    let Ok(free) = Listeners::bind(&on(vec![listen("::1", 0)])) else {
-        eprintln!("no IPv6 here");
-        return;
+    // A port that is free for IPv6 may be taken for IPv4.
+    let mut tries = 0..20;
+    let (both, listeners) = loop {
+        let Ok(free) = Listeners::bind(&on(vec![listen("::1", 0)])) else {
+            eprintln!("no IPv6 here");
+            return;
+        };
+        let port = free.addresses()[0].port();
+        drop(free);
+        let both = on(vec![listen("::", port), listen("0.0.0.0", port)]);
+        match Listeners::bind(&both) {
+            Ok(listeners) => break (both, listeners),
+            Err(error) => assert!(tries.next().is_some(), "{error:?}"),
+        }
     };
-    let port = free.addresses()[0].port();
-    drop(free);
-    let both = on(vec![listen("::", port), listen("0.0.0.0", port)]);
-    let listeners = Listeners::bind(&both).unwrap();
     let addresses = listeners.addresses();
     let relay = cpm::relay::Relay::start(both, listeners).unwrap();
     for (mut to, host) in addresses.into_iter().zip(["::1", "127.0.0.1"]) {
