@@ -427,7 +427,8 @@ impl Lane {
             write_head(message, &leg, (place, self.secret), 0, &mut request);
             request.extend_from_slice(&message.tail);
         } else {
-            request = [b"MESSAGE ", leg.uri, b" SIP/2.0\r\n"].concat();
+            let uri = [b"MESSAGE ", leg.uri, b" SIP/2.0\r\nCall-ID: "];
+            request = [&uri.concat(), leg.call_id, b"\r\n"].concat();
         }
         outbox.ended.push(Ended {
             code,
