@@ -11,15 +11,16 @@
 //!   Without IO.
 //! - 2: [`policy`] and [`operator`], the operator's configuration and reports to the operator;
 //!   [`group`], pre-defined groups and their sources; [`names`], addresses of hosts and SIP
-//!   domains; [`shared`], shared memory; [`msrp_control`], messages between sessions and relay.
-//! - 1: [`msrp_session`] and [`sip_ua`], MSRP session ends with the fan-out to legs, SIP dialogs
-//!   and session timers, without IO; [`trust`], certificates and authorities in files; [`log`],
-//!   threads and randomness.
+//!   domains; [`shared`], shared memory; [`store`], accepted messages on disk; [`msrp_control`],
+//!   messages between sessions and relay.
+//! - 1: [`msrp_session`], [`sip_ua`] and [`locating`], MSRP session ends with the fan-out to legs,
+//!   SIP dialogs and session timers, the look-up of names, without IO; [`trust`], certificates and
+//!   authorities in files; [`log`], threads and randomness.
 //! - 0: [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`],
-//!   [`sdp`]: the wire formats, without IO.
+//!   [`sdp`], [`dns`]: the wire formats, without IO.
 //!
-//! The wire formats, [`msrp_session`] and [`sip_ua`] are the package `cpm-wire`. The CPM Client of
-//! the package `cpm-client`, the other end, uses it too.
+//! The wire formats, [`msrp_session`], [`sip_ua`] and [`locating`] are the package `cpm-wire`. The
+//! CPM Client of the package `cpm-client`, the other end, uses it too.
 //!
 //! The life of a message: a SIP worker of the proxy passes it to [`ffi`]; the service [classifies]
 //! it as a [`Request`], whose checks end in a refusal or in a [`FanOutJob`]. Work that would take a
@@ -45,9 +46,11 @@ mod random;
 pub mod relay;
 pub mod sessions;
 pub mod shared;
+pub mod store;
 mod threads;
 pub mod trust;
 
 pub use cpm_wire::{
-    cpim, digest, imdn, mime, msrp, msrp_session, resource_lists, sdp, sip, sip_ua, xml,
+    cpim, digest, dns, imdn, locating, mime, msrp, msrp_session, resource_lists, sdp, sip, sip_ua,
+    xml,
 };

@@ -49,6 +49,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "src/group",
             "src/names",
             "src/shared",
+            "src/store",
             "src/msrp_control",
         ],
     ),
@@ -57,6 +58,7 @@ const FLOORS: &[(u8, &[&str])] = &[
         &[
             "wire/src/msrp_session",
             "wire/src/sip_ua",
+            "wire/src/locating",
             "src/trust.rs",
             "src/threads.rs",
             "src/random.rs",
@@ -75,6 +77,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "wire/src/imdn",
             "wire/src/msrp",
             "wire/src/sdp",
+            "wire/src/dns",
         ],
     ),
 ];

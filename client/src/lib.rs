@@ -48,7 +48,7 @@ mod uac;
 
 use std::net::SocketAddr;
 
-pub use cpm_wire::sip::MAX_ROUTES;
+pub use cpm_wire::sip::{MAX_ROUTES, Transport as SipTransport};
 pub use cpm_wire::sip_ua::{MAX_SESSION_EXPIRES_S, MIN_SESSION_EXPIRES_S};
 pub use date_time::rfc3339;
 pub use destination::{Destination, Recipient, ReplySource, reply_address};
@@ -82,33 +82,6 @@ pub const PAYLOAD_TYPE: &str = "Payload-Type";
 const CPIM_TYPE: &str = "message/cpim";
 /// Supported methods.
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, MESSAGE, UPDATE, OPTIONS";
-
-/// The transport of SIP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SipTransport {
-    /// Datagrams.
-    Udp,
-    /// A connection.
-    Tcp,
-    /// A connection with TLS.
-    Tls,
-}
-
-impl SipTransport {
-    /// As written in Via.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Udp => "UDP",
-            Self::Tcp => "TCP",
-            Self::Tls => "TLS",
-        }
-    }
-
-    /// Whether nothing needs retransmission.
-    pub fn is_reliable(self) -> bool {
-        self != Self::Udp
-    }
-}
 
 /// The route to a peer, or the source of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

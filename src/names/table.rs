@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::plan::MAX_PLACES;
-use super::target::{Place, Target, Transport};
+use cpm_wire::locating::{MAX_PLACES, Place, Target};
+use cpm_wire::sip::Transport;
 
 /// Names that are kept.
 pub(super) const ROWS: usize = 4096;

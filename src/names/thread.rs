@@ -1,6 +1,7 @@
 //! The thread that looks names up for its process: the [`Resolver`] on sockets.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,15 +9,24 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
+use cpm_wire::locating::{
+    Found, HOSTS, Hosts, Patience, RESOLV_CONF, Resolver, Target, Transmit, name_servers_in,
+};
 use mio::net::{TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::hosts::{Hosts, name_servers};
-use super::resolver::{Found, Resolver, Transmit};
 use super::table::{Known, NameTable};
-use super::target::Target;
 use crate::random::fill_random;
 use crate::threads;
+
+/// By when a name has its places or has none. Below what a sender waits before it repeats itself
+/// for the third time.
+pub const DEADLINE: Duration = Duration::from_secs(4);
+const PATIENCE: Patience = Patience {
+    retry: Duration::from_millis(500),
+    tries: 3,
+    deadline: DEADLINE,
+};
 
 const WAKER: Token = Token(0);
 /// What one wait brings at most.
@@ -78,7 +88,7 @@ impl<W: Send + 'static> NameThread<W> {
         })
     }
 
-    /// Looks a name up. Never waits. Whoever asks hears of it after [`DEADLINE`](super::DEADLINE)
+    /// Looks a name up. Never waits. Whoever asks hears of it after [`DEADLINE`]
     /// at the latest.
     pub fn ask(&self, target: Target, waiter: W) {
         // Without a receiver the thread has ended, which only an internal error can do: deadlines
@@ -135,7 +145,7 @@ impl<W, F: FnMut(Found<W>)> Driver<W, F> {
             poll,
             questions,
             found,
-            resolver: Resolver::new(servers, hosts, fill_random),
+            resolver: Resolver::new(servers, Some(hosts), PATIENCE, fill_random),
             channels: HashMap::new(),
             sockets: HashMap::new(),
             streams: HashMap::new(),
@@ -206,6 +216,7 @@ impl<W, F: FnMut(Found<W>)> Driver<W, F> {
         let found = |target, waiter, places| Found {
             target,
             waiting: vec![waiter],
+            servers: Vec::new(),
             places,
             ttl_s: 0,
         };
@@ -403,9 +414,10 @@ impl Stream {
 }
 
 fn system(names: &Names) -> (Vec<SocketAddr>, Hosts) {
+    let text_of = |file| fs::read_to_string(file).unwrap_or_default();
     let servers = match names.servers.is_empty() {
-        true => name_servers(),
+        true => name_servers_in(&text_of(RESOLV_CONF)),
         false => names.servers.clone(),
     };
-    (servers, Hosts::of_system())
+    (servers, Hosts::read(&text_of(HOSTS)))
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::outgoing::Outgoing;
 use super::proxy::{Proxy, Way};
-use crate::names::{Hop, Known, NameTag, Names, Place, Target, Transport};
+use crate::names::{Hop, Known, NameTag, Names, Place, Target};
 use crate::sip::Uri;
 
 /// The location of a next hop.
@@ -132,11 +132,7 @@ fn over_tcp(uri: &str) -> Cow<'_, str> {
 
 /// The URI of a target.
 pub(super) fn uri_of(place: &Place) -> String {
-    let transport = match place.transport {
-        Transport::Udp => "udp",
-        Transport::Tcp => "tcp",
-        Transport::Tls => "tls",
-    };
+    let transport = place.transport.parameter();
     let mut uri = String::with_capacity(80);
     // Writing to a string cannot fail.
     let _ = write!(uri, "sip:{};transport={transport}", place.address);

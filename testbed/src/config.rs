@@ -4,6 +4,11 @@ use std::path::{Path, PathBuf};
 
 use crate::product::Product;
 
+/// Shared and private memory in MiB: enough for thousands of transactions, and small enough that a
+/// leak shows soon.
+pub(crate) const SHARED_MEMORY_MIB: &str = "64";
+pub(crate) const PRIVATE_MEMORY_MIB: &str = "8";
+
 /// A configuration in the making. The proxy listens on 127.0.0.1, UDP and TCP on one port; what the
 /// bench asks it through is always loaded.
 ///
@@ -71,7 +76,8 @@ impl ProxyConfig {
     }
 
     /// Another frame than the bench's own. It must hold `@LISTEN@` and the control socket `@CTL@`:
-    /// for Kamailio a `ctl` module on `unix:@CTL@`, for OpenSIPS an `mi_datagram` module on `@CTL@`.
+    /// for Kamailio a `ctl` module on `unix:@CTL@`, for OpenSIPS an `mi_datagram` module on
+    /// `@CTL@`.
     pub fn template(mut self, template: &str) -> Self {
         self.template = Some(template.to_owned());
         self
@@ -144,16 +150,6 @@ impl ProxyConfig {
             lines.push("modparam(\"cpm\", \"state_dir\", \"@FOLDER@/state\")".to_owned());
         }
         lines.join("\n")
-    }
-
-    /// The text of the configuration file.
-    pub(crate) fn write(&self, place: Place<'_>) -> String {
-        self.product
-            .fill_in(self)
-            .replace("@CHILDREN@", &self.children.to_string())
-            .replace("@PORT@", &place.port.to_string())
-            .replace("@CTL@", &place.ctl.display().to_string())
-            .replace("@FOLDER@", &place.scratch.display().to_string())
     }
 }
 

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::config::ProxyConfig;
-use crate::product::{PRIVATE_MEMORY_MIB, SHARED_MEMORY_MIB};
-use crate::proxy::values;
+use crate::config::{PRIVATE_MEMORY_MIB, ProxyConfig, SHARED_MEMORY_MIB};
 
 /// The frame around the routing block. `@…@` marks what is filled in.
 const TEMPLATE: &str = r#"#!KAMAILIO
@@ -117,6 +115,14 @@ pub(crate) fn ask(ctl: &Path, command: &str) -> Result<String, String> {
     Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
+/// The values of every `name: value` line in kamcmd's text.
+pub fn values<'a>(answer: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    answer.lines().filter_map(move |line| {
+        let (own, value) = line.trim().split_once(':')?;
+        (own == name).then_some(value.trim())
+    })
+}
+
 /// The proxy's own table of processes: number and description.
 pub(crate) fn process_table(ctl: &Path) -> Result<Vec<(u32, String)>, String> {
     let answer = ask(ctl, "core.psx")?;
@@ -185,4 +191,15 @@ fn modules_folder() -> PathBuf {
         .into_iter()
         .find(|folder| Path::new(folder).is_dir());
     found.unwrap_or(folders[0]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_by_whole_name() {
+        let answer = "{\n\tused: 1\n\treal_used: 2\n}\n{\n\tused: 3\n}\n";
+        assert_eq!(values(answer, "used").collect::<Vec<_>>(), ["1", "3"]);
+    }
 }

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::config::{Parameter, ProxyConfig, Value};
-use crate::product::{PRIVATE_MEMORY_MIB, SHARED_MEMORY_MIB};
+use crate::config::{PRIVATE_MEMORY_MIB, Parameter, ProxyConfig, SHARED_MEMORY_MIB, Value};
 use crate::request::unique;
 
 /// The frame around the routing block. `@…@` marks what is filled in.

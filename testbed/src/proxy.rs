@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Place, ProxyConfig};
 use crate::guarded::Guarded;
+use crate::kamailio::values;
 use crate::outcome::or_fail;
 use crate::process::Process;
 use crate::product::Product;
@@ -93,7 +94,7 @@ impl Proxy {
             ctl: &ctl,
             scratch: &scratch,
         };
-        fs::write(&file, config.write(place))?;
+        fs::write(&file, config.product.write(config, place))?;
         let mut command = product.command(&file, folder, &scratch);
         command.args(&config.arguments);
         let log_file = folder.join(format!("{}.log", product.name()));
@@ -382,14 +383,6 @@ impl Drop for Proxy {
     }
 }
 
-/// The values of every `name: value` line in kamcmd's text.
-pub fn values<'a>(answer: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    answer.lines().filter_map(move |line| {
-        let (own, value) = line.trim().split_once(':')?;
-        (own == name).then_some(value.trim())
-    })
-}
-
 /// The children that have begun to end. The handler may free shared memory, whose lock stays taken
 /// for ever if another child has ended while it held it: a child that is still there seconds later
 /// hangs. Kamailio itself kills it after its `exit_timeout` of a minute.
@@ -418,11 +411,5 @@ mod tests {
             10(42) INFO: <core> [main.c:854]: sig_usr(): signal 10 received\n\
             CPM sessions(7) NOTICE: cpm: ends\n";
         assert_eq!(in_their_handler(log).collect::<Vec<_>>(), [11137]);
-    }
-
-    #[test]
-    fn values_are_found_by_whole_name() {
-        let answer = "{\n\tused: 1\n\treal_used: 2\n}\n{\n\tused: 3\n}\n";
-        assert_eq!(values(answer, "used").collect::<Vec<_>>(), ["1", "3"]);
     }
 }

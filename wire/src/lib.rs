@@ -1,16 +1,19 @@
-//! Wire formats of CPM, and the two ends of SIP dialogs and MSRP sessions: without sockets, clock,
-//! files, threads or source of randomness. The module and the CPM Client use it.
+//! Wire formats of CPM, the two ends of SIP dialogs and MSRP sessions, and the look-up of names:
+//! without sockets, clock, files, threads or source of randomness. The module and the CPM Client
+//! use them.
 //!
 //! - Floor 1: [`msrp_session`], MSRP session ends and the fan-out to legs; [`sip_ua`], dialogs and
-//!   session timers.
+//!   session timers; [`locating`], where hosts and SIP domains are.
 //! - Floor 0: [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`],
-//!   [`msrp`], [`sdp`]: wire formats, parsed and written, nothing else.
+//!   [`msrp`], [`sdp`], [`dns`]: wire formats, parsed and written, nothing else.
 
 #![forbid(unsafe_code)]
 
 pub mod cpim;
 pub mod digest;
+pub mod dns;
 pub mod imdn;
+pub mod locating;
 pub mod mime;
 pub mod msrp;
 pub mod msrp_session;

@@ -1,5 +1,5 @@
-//! The configurations of `opensips-config/`: OpenSIPS accepts each without a word. How they serve is
-//! tested with those of Kamailio, in `sites/`.
+//! The configurations of `opensips-config/`: OpenSIPS accepts each without a word. How they serve
+//! is tested with those of Kamailio, in `sites/`.
 
 use std::collections::BTreeSet;
 use std::fs;

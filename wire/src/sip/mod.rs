@@ -15,6 +15,7 @@ pub mod option_tag;
 mod privacy;
 mod single;
 mod status;
+mod transport;
 mod uri;
 mod user_agent;
 mod write;
@@ -29,6 +30,7 @@ pub use message::{
 pub use name_addr::{NameAddr, NameAddrError};
 pub use privacy::requests_anonymity;
 pub use status::{InvalidStatusCode, StatusCode};
+pub use transport::Transport;
 pub use uri::{
     ComparisonKeys, MAX_URI_BYTES, MAX_URI_HEADERS, MAX_URI_PARAMETERS, OtherUri, PlainUri, SipUri,
     TelUri, Uri, UriError,

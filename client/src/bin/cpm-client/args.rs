@@ -7,8 +7,9 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use cpm_client::SipTransport;
+use cpm_wire::locating::{Wanted, parse_server};
 
-use crate::net::{NameServers, Server, Wanted};
+use crate::net::{NameServers, Server};
 
 /// Sends and receives CPM Standalone Messages: a CPM Client (OMA CPM 7.2) for the command line.
 #[derive(Debug, Parser)]
@@ -447,9 +448,9 @@ impl FromStr for NameServer {
     type Err = AddrParseError;
 
     fn from_str(text: &str) -> Result<Self, AddrParseError> {
-        match text.parse::<IpAddr>() {
-            Ok(address) => Ok(Self(SocketAddr::new(address, 53))),
-            Err(_) => text.parse().map(Self),
+        match parse_server(text) {
+            Some(server) => Ok(Self(server)),
+            None => text.parse().map(Self),
         }
     }
 }
@@ -463,14 +464,14 @@ impl ServerArguments {
         }
     }
 
-    /// The allowed transports to this server; if nothing specifies one, these in turn.
-    pub(crate) fn wanted(&self, server: &Server, otherwise: &[SipTransport]) -> Wanted {
+    /// The allowed transports to this server; `otherwise`: if nothing specifies one.
+    pub(crate) fn wanted(&self, server: &Server, otherwise: Wanted) -> Wanted {
         match (self.transport, server.transport) {
-            (TransportKind::Udp, _) => Wanted::Only(SipTransport::Udp),
-            (TransportKind::Tcp, _) => Wanted::Only(SipTransport::Tcp),
-            (TransportKind::Tls, _) => Wanted::Only(SipTransport::Tls),
-            (TransportKind::Auto, Some(known)) => Wanted::Only(known),
-            (TransportKind::Auto, None) => Wanted::First(otherwise.to_vec()),
+            (TransportKind::Udp, _) => Wanted::Over(SipTransport::Udp),
+            (TransportKind::Tcp, _) => Wanted::Over(SipTransport::Tcp),
+            (TransportKind::Tls, _) => Wanted::Over(SipTransport::Tls),
+            (TransportKind::Auto, Some(known)) => Wanted::Over(known),
+            (TransportKind::Auto, None) => otherwise,
         }
     }
 }

@@ -14,10 +14,11 @@ use bytes::BytesMut;
 use cpm_client::{
     Credentials, Destination, Draft, Outgoing, PAGER_MAX_BYTES, Received, Receiver, ReceiverConfig,
     ReceiverEvent, RegistrationConfig, Sender, SenderConfig, SenderEvent, SenderOutput,
-    SessionExpires, SipTransport, SizeOf, Way,
+    SessionExpires, SizeOf, Way,
 };
 use cpm_wire::cpim::CpimMessage;
 use cpm_wire::imdn::{Disposition, Notification, Notifications};
+use cpm_wire::locating::Wanted;
 use cpm_wire::resource_lists::CopyControl;
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{HeaderName, Message};
@@ -74,8 +75,7 @@ pub(crate) fn run(arguments: &Chat, contacts: &Contacts, tap: Tap) -> Result<(),
         Problem::local(format!("{}: {error}", arguments.listen)).advise("choose another --listen")
     })?;
     // A conversation has small and large messages: a connection carries both.
-    let otherwise = [SipTransport::Tcp, SipTransport::Udp];
-    let mut groups = ways(&server, &arguments.server, &otherwise)?;
+    let mut groups = ways(&server, &arguments.server, Wanted::Large)?;
     let (way, local) = open_first(&mut groups, &mut net, None, Some(listening))?;
     let msrp = net.listen_msrp(SocketAddr::new(listening.ip(), 0), None)?;
     let credentials = credentials(&arguments.login, &arguments.from)?;

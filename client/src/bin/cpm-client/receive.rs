@@ -12,6 +12,7 @@ use cpm_client::{
 };
 use cpm_wire::cpim::CpimMessage;
 use cpm_wire::imdn::{self, Disposition};
+use cpm_wire::locating::Wanted;
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::StatusCode;
 use rustls::ServerConfig;
@@ -420,9 +421,9 @@ fn outbound(arguments: &Receive) -> Result<(Vec<Way>, String), Problem> {
         return Ok((Vec::new(), String::new()));
     };
     let server = Server::parse(server).map_err(|error| Problem::local(error.to_string()))?;
-    let wanted = arguments.server.wanted(&server, &[SipTransport::Udp]);
+    let wanted = arguments.server.wanted(&server, Wanted::Any);
     let groups = server
-        .ways(&wanted, &arguments.server.name_servers())
+        .ways(wanted, &arguments.server.name_servers())
         .map_err(|words| Problem::from(cpm_client::Failure::Unreachable(words)))?;
     Ok((groups.into_iter().flatten().collect(), server.host))
 }

@@ -11,6 +11,7 @@ use cpm_client::{
     Way,
 };
 use cpm_wire::imdn::Notifications;
+use cpm_wire::locating::Wanted;
 use cpm_wire::msrp_session::ConnectionId;
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{Message, StatusCode, Uri};
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &Send, tap: Tap, report: &Report) -> Result<(), Pro
         groups: ways(
             &server,
             &arguments.server,
-            carriers(outgoing.request_bytes()),
+            carrier(outgoing.request_bytes()),
         )?,
         arguments,
         credentials: credentials(&arguments.login, &arguments.from)?,
@@ -515,25 +516,23 @@ fn notifications(arguments: &Send) -> Notifications {
     }
 }
 
-/// Default transports for a request of this size: UDP if it fits into a datagram, otherwise TCP, or
-/// UDP if TCP is refused (RFC 3261 §18.1.1).
-fn carriers(request_bytes: usize) -> &'static [SipTransport] {
+/// Default transports for a request of this size: UDP if it fits into a datagram.
+fn carrier(request_bytes: usize) -> Wanted {
     match request_bytes <= MAX_UDP_REQUEST_BYTES {
-        true => &[SipTransport::Udp],
-        false => &[SipTransport::Tcp, SipTransport::Udp],
+        true => Wanted::Any,
+        false => Wanted::Large,
     }
 }
 
-/// The routes to the server, server by server; if its domain specifies none, over the transports of
-/// `otherwise`.
+/// The routes to the server, server by server; `otherwise`: if its domain specifies no transport.
 pub(crate) fn ways(
     server: &Server,
     arguments: &ServerArguments,
-    otherwise: &[SipTransport],
+    otherwise: Wanted,
 ) -> Result<VecDeque<Vec<Way>>, Problem> {
     let wanted = arguments.wanted(server, otherwise);
     let ways = server
-        .ways(&wanted, &arguments.name_servers())
+        .ways(wanted, &arguments.name_servers())
         .map_err(|words| Problem::from(Failure::Unreachable(words)))?;
     Ok(ways.into())
 }

@@ -3,12 +3,11 @@
 use std::fmt;
 
 use cpm_client::{SipTransport, Way};
+use cpm_wire::locating::Wanted;
 use cpm_wire::sip::Uri;
 
 use super::dns::NameServers;
-use super::locate::{Wanted, places};
 use super::race::addresses;
-use crate::random::fill;
 
 /// A server as the user names it: `HOST`, `HOST:PORT` or a SIP URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,17 +37,9 @@ impl Server {
 
     /// The destination of a SIP URI.
     pub(crate) fn of_uri(uri: &Uri<'_>) -> Option<Self> {
-        let transport = match uri
-            .param("transport")
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
-            Some("udp") => Some(SipTransport::Udp),
-            Some("tcp") => Some(SipTransport::Tcp),
-            Some("tls") => Some(SipTransport::Tls),
-            _ if uri.scheme().eq_ignore_ascii_case("sips") => Some(SipTransport::Tls),
-            _ => None,
-        };
+        let named = uri.param("transport").and_then(SipTransport::of_parameter);
+        let is_secure = uri.scheme().eq_ignore_ascii_case("sips");
+        let transport = named.or(is_secure.then_some(SipTransport::Tls));
         let host = uri.host()?;
         Some(Self {
             host: host
@@ -64,12 +55,12 @@ impl Server {
     /// addresses of one connection-oriented target, which are tried in parallel.
     pub(crate) fn ways(
         &self,
-        wanted: &Wanted,
+        wanted: Wanted,
         name_servers: &NameServers,
     ) -> Result<Vec<Vec<Way>>, String> {
         let mut groups = Vec::new();
         let mut failure = format!("{} offers no such service", self.host);
-        for place in places(&self.host, self.port, wanted, name_servers, fill) {
+        for place in name_servers.servers(&self.host, self.port, wanted) {
             let way = |address| Way {
                 transport: place.transport,
                 address,

@@ -4,7 +4,6 @@
 mod address;
 mod connection;
 mod dns;
-mod locate;
 mod race;
 mod tap;
 mod tls;
@@ -28,7 +27,6 @@ pub(crate) use address::Server;
 pub(crate) use connection::Broken;
 use connection::{Connection, Reading};
 pub(crate) use dns::NameServers;
-pub(crate) use locate::Wanted;
 pub(crate) use tap::Tap;
 use tap::{Direction, Flow, Protocol};
 pub(crate) use tls::{Identity, Trust, read_certificates};

@@ -1,11 +1,11 @@
 //! Connecting to a host that may have several addresses: each gets a short head start on the next
 //! (RFC 8305 §5), so that one that does not answer costs a quarter of a second and not a time-out.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use cpm_wire::locating::taking_turns;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
@@ -26,15 +26,10 @@ pub(super) fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String
     }
 }
 
+/// The system names an address once for each kind of socket.
 fn in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let (mut six, mut four): (VecDeque<_>, VecDeque<_>) = found.partition(SocketAddr::is_ipv6);
-    let mut ordered = Vec::new();
-    while ordered.len() < MAX_ADDRESSES && !(six.is_empty() && four.is_empty()) {
-        for family in [&mut six, &mut four] {
-            // The system names an address once for each kind of socket.
-            ordered.extend(family.pop_front().filter(|one| !ordered.contains(one)));
-        }
-    }
+    let (six, four): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv6);
+    let mut ordered = taking_turns(six, four);
     ordered.truncate(MAX_ADDRESSES);
     ordered
 }

@@ -1,87 +1,26 @@
 //! The resolver in virtual time, against name servers that answer, are silent, or lie.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use simple_dns::rdata::{A, AAAA, CNAME, NAPTR, RData, SRV};
-use simple_dns::{CLASS, CharacterString, Name, Packet, PacketFlag, RCODE, ResourceRecord};
+use simple_dns::{Name, Packet, PacketFlag, RCODE, TYPE};
 
-use super::hosts::Hosts;
-use super::question::{Kind, Question, Reply};
-use super::resolver::{DEADLINE, MAX_LOOKUPS, Resolver, Transmit};
-use super::target::{Hop, Place, Target, Transport, Wanted};
-use crate::random::fill_random;
-use crate::sip::Uri;
+use super::plan::in_turn;
+use super::{
+    Hop, Hosts, MAX_LOOKUPS, MAX_SERVERS, Patience, Place, Resolver, Server, Target, Transmit,
+    Wanted, taking_turns,
+};
+use crate::dns::Srv;
+use crate::dns::test_zone::{Zone, answer, zone};
+use crate::sip::{Transport, Uri};
+use crate::test_random::fill;
 
-/// Records by name, in the notation of [`record`].
-type Zone = HashMap<&'static str, Vec<&'static str>>;
-
-fn zone(records: &[(&'static str, &'static str)]) -> Zone {
-    let mut zone = Zone::new();
-    for (name, record) in records {
-        zone.entry(name).or_default().push(record);
-    }
-    zone
-}
-
-fn record(text: &'static str) -> RData<'static> {
-    let words: Vec<&str> = text.split(' ').collect();
-    let number = |at: usize| words[at].parse().unwrap();
-    let string = |at: usize| CharacterString::new(words[at].as_bytes()).unwrap();
-    match words[0] {
-        "A" => RData::A(A::from(words[1].parse::<std::net::Ipv4Addr>().unwrap())),
-        "AAAA" => RData::AAAA(AAAA::from(words[1].parse::<std::net::Ipv6Addr>().unwrap())),
-        "CNAME" => RData::CNAME(CNAME(Name::new_unchecked(words[1]))),
-        "SRV" => RData::SRV(SRV {
-            priority: number(1),
-            weight: number(2),
-            port: number(3),
-            target: Name::new_unchecked(words[4].trim_end_matches('.')),
-        }),
-        "NAPTR" => RData::NAPTR(NAPTR {
-            order: number(1),
-            preference: number(2),
-            flags: string(3),
-            services: string(4),
-            regexp: CharacterString::new(b"").unwrap(),
-            replacement: Name::new_unchecked(words[5]),
-        }),
-        _ => panic!("{text}"),
-    }
-}
-
-/// What a name server with this zone answers.
-fn answer(query: &[u8], zone: &Zone) -> Vec<u8> {
-    let query = Packet::parse(query).unwrap();
-    let mut reply = Packet::new_reply(query.id());
-    reply.questions = query.questions.clone();
-    let mut name = query.questions[0].qname.to_string();
-    if !zone.contains_key(name.as_str()) {
-        *reply.rcode_mut() = RCODE::NameError;
-    }
-    for _ in 0..4 {
-        let mut alias = None;
-        for text in zone.get(name.as_str()).into_iter().flatten() {
-            let data = record(text);
-            let is_asked = query.questions[0].qtype == data.type_code().into();
-            if let RData::CNAME(target) = &data {
-                alias = Some(target.0.to_string());
-            } else if !is_asked {
-                continue;
-            }
-            let owner = Name::new(&name).unwrap().into_owned();
-            reply
-                .answers
-                .push(ResourceRecord::new(owner, CLASS::IN, 60, data));
-        }
-        match alias {
-            Some(alias) => name = alias,
-            None => break,
-        }
-    }
-    reply.build_bytes_vec().unwrap()
-}
+const DEADLINE: Duration = Duration::from_secs(4);
+const PATIENCE: Patience = Patience {
+    retry: Duration::from_millis(500),
+    tries: 3,
+    deadline: DEADLINE,
+};
 
 struct Bed {
     resolver: Resolver<u32>,
@@ -95,7 +34,7 @@ impl Bed {
         let servers: Vec<SocketAddr> = servers.iter().map(|text| text.parse().unwrap()).collect();
         let begin = Instant::now();
         Bed {
-            resolver: Resolver::new(servers, Hosts::read(""), fill_random),
+            resolver: Resolver::new(servers, Some(Hosts::read("")), PATIENCE, fill),
             begin,
             now: begin,
             packets: 0,
@@ -146,6 +85,23 @@ impl Bed {
         assert_eq!(after, 0, "{uri}: nobody was silent");
         places
     }
+}
+
+/// Which servers a name has, for whoever asks nobody for addresses, and how many packets that took.
+fn servers(uri: &str, wanted: Wanted, zone: &Zone) -> (Vec<String>, usize) {
+    let mut bed = one();
+    bed.resolver = Resolver::new(vec!["192.0.2.53:53".parse().unwrap()], None, PATIENCE, fill);
+    let uri = Uri::parse(uri).unwrap();
+    let target = Target::new(uri.host().unwrap(), uri.port(), wanted).unwrap();
+    bed.resolver.ask(bed.now, target, 0).unwrap();
+    bed.exchange(&mut |transmit| Some(answer(&transmit.packet, zone)));
+    let found = bed.resolver.poll_found().unwrap();
+    assert_eq!(found.places, []);
+    let servers = found.servers.iter().map(|server| {
+        let transport = server.transport.as_str();
+        format!("{transport} {}:{}", server.host, server.port)
+    });
+    (servers.collect(), bed.packets)
 }
 
 fn one() -> Bed {
@@ -432,90 +388,211 @@ fn forged_answers_are_not_believed() {
 }
 
 #[test]
-fn records_of_other_names_are_not_believed() {
-    let question = Question::new("a.example", Kind::A).unwrap();
-    let query = question.write(7).unwrap();
-    let mut reply = Packet::new_reply(7);
-    reply.questions = Packet::parse(&query).unwrap().questions;
-    for (owner, data) in [
-        ("b.example", record("A 203.0.113.66")),
-        ("a.example", record("AAAA 2001:db8::66")),
-        ("a.example.", record("SRV 1 1 1 b.example")),
-    ] {
-        let owner = Name::new_unchecked(owner.trim_end_matches('.'));
-        reply
-            .answers
-            .push(ResourceRecord::new(owner, CLASS::IN, 60, data));
-    }
-    let records = question.read(&reply.build_bytes_vec().unwrap(), 7);
-    assert!(matches!(records, Some(Reply::Records { records, .. }) if records.is_empty()));
-}
-
-#[test]
-fn circles_and_floods_end() {
-    let circle = zone(&[
-        ("a.example", "CNAME b.example"),
-        ("b.example", "CNAME a.example"),
+fn secure_sip_is_found_by_naptr_alone() {
+    let zone = zone(&[
+        ("example.com", "NAPTR 1 1 s SIP+D2U _sip._udp.example.com"),
+        ("example.com", "NAPTR 2 1 s SIPS+D2T elsewhere.example.net"),
+        ("elsewhere.example.net", "SRV 1 0 5071 192.0.2.4"),
+        ("_sips._tcp.example.com", "SRV 1 0 5072 192.0.2.5"),
     ]);
-    let mut bed = one();
-    assert_eq!(bed.find("sip:a.example:5060", &circle), [""; 0]);
-    // A name that points to itself, in the middle of an answer.
-    let question = Question::new("a.example", Kind::A).unwrap();
-    let mut packet = question.write(7).unwrap();
-    packet[2] |= 0x80;
-    packet[6..8].copy_from_slice(&[0, 1]);
-    let here = packet.len() as u16;
-    for pointer in [here, here + 1, 12, 0x3fff] {
-        let name = (0xc000 | pointer).to_be_bytes();
-        let record = [&name[..], &[0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4]].concat();
-        // It must come back, whatever it says.
-        let reply = question.read(&[&packet[..], &record].concat(), 7);
-        let believed =
-            matches!(&reply, Some(Reply::Records { records, .. }) if !records.is_empty());
-        assert_eq!(believed, pointer == 12, "{pointer:x}");
+    for (uri, expected) in [
+        ("sips:example.com", "Tls 192.0.2.4:5071"),
+        // The URI says what carries it: RFC 3263 §4.1 asks for no NAPTR record then.
+        ("sips:example.com;transport=tcp", "Tls 192.0.2.5:5072"),
+        ("sip:example.com;transport=tls", "Tls 192.0.2.5:5072"),
+    ] {
+        assert_eq!(one().find(uri, &zone), [expected], "{uri}");
     }
-    // Pointers that point to pointers, as many as fit, and records that use them all.
-    let mut chain = packet.clone();
-    while chain.len() < 8000 {
-        let before = chain.len() as u16 - 2;
-        chain.extend((0xc000 | before).to_be_bytes());
-    }
-    let end = (0xc000 | (chain.len() as u16 - 2)).to_be_bytes();
-    while chain.len() < 16_000 {
-        chain.extend([&end[..], &[0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4]].concat());
-    }
-    chain[6..8].copy_from_slice(&1000_u16.to_be_bytes());
-    let begin = Instant::now();
-    let _ = question.read(&chain, 7);
-    assert!(begin.elapsed() < Duration::from_secs(1));
-    // More addresses than anybody has, of which some are taken.
-    let mut reply = Packet::new_reply(7);
-    let query = question.write(7).unwrap();
-    reply.questions = Packet::parse(&query).unwrap().questions;
-    for _ in 0..1000 {
-        let owner = Name::new_unchecked("a.example");
-        reply.answers.push(ResourceRecord::new(
-            owner,
-            CLASS::IN,
-            60,
-            record("A 192.0.2.1"),
-        ));
-    }
-    let many = question.read(&reply.build_bytes_vec().unwrap(), 7);
-    assert!(matches!(many, Some(Reply::Records { records, .. }) if records.len() == 32));
+}
+
+fn domain(naptr: &[&'static str]) -> Zone {
+    let mut zone = zone(&[
+        ("_sip._udp.example.com", "SRV 2 0 5070 b"),
+        ("_sip._udp.example.com", "SRV 1 0 5071 a"),
+        ("elsewhere.example.net", "SRV 1 0 5072 c"),
+        ("_sips._tcp.example.com", "SRV 1 0 5073 d"),
+    ]);
+    zone.insert("example.com", naptr.to_vec());
+    zone
 }
 
 #[test]
-fn any_bytes_are_survived() {
-    let question = Question::new("a.example", Kind::Naptr).unwrap();
-    let zone = zone(&[("a.example", "NAPTR 1 1 s SIP+D2U _sip._udp.a.example")]);
-    let good = answer(&question.write(7).unwrap(), &zone);
-    for at in 0..good.len() {
-        for value in [0, 1, 0x3f, 0x7f, 0x80, 0xc0, 0xff] {
-            let mut bad = good.clone();
-            bad[at] = value;
-            let _ = question.read(&bad, 7);
-            let _ = question.read(&bad[..at], 7);
-        }
+fn what_is_too_large_for_a_datagram_goes_over_connections_first() {
+    let zone = domain(&[
+        "NAPTR 20 5 s SIP+D2U _sip._udp.example.com",
+        "NAPTR 30 20 s SIP+D2T elsewhere.example.net",
+        "NAPTR 10 10 s SIPS+D2T _sips._tcp.example.com",
+        "NAPTR 1 1 s SIP+D2S _sip._sctp.example.com",
+        "NAPTR 1 1 s E2U+email mail.example.com",
+    ]);
+    for (wanted, expected) in [
+        (
+            Wanted::Any,
+            &["TLS d:5073", "UDP a:5071", "UDP b:5070", "TCP c:5072"][..],
+        ),
+        (
+            Wanted::Large,
+            &["TLS d:5073", "TCP c:5072", "UDP a:5071", "UDP b:5070"],
+        ),
+        (Wanted::Over(Transport::Tcp), &["TCP c:5072"]),
+        (Wanted::Only(Transport::Tcp), &["TCP example.com:5060"]),
+    ] {
+        assert_eq!(
+            servers("sip:example.com", wanted, &zone).0,
+            expected,
+            "{wanted:?}"
+        );
+        assert_eq!(
+            servers("sip:EXAMPLE.com.", wanted, &zone).0,
+            expected,
+            "{wanted:?}"
+        );
     }
+    let zone = domain(&[]);
+    for (wanted, expected) in [
+        (Wanted::Any, &["UDP a:5071", "UDP b:5070", "TLS d:5073"][..]),
+        (Wanted::Over(Transport::Tls), &["TLS d:5073"]),
+        (Wanted::Over(Transport::Tcp), &["TCP example.com:5060"]),
+    ] {
+        assert_eq!(
+            servers("sip:example.com", wanted, &zone).0,
+            expected,
+            "{wanted:?}"
+        );
+    }
+}
+
+#[test]
+fn servers_that_need_no_question() {
+    let zone = domain(&[]);
+    for (uri, expected) in [
+        (
+            "sip:192.0.2.1",
+            ["TCP 192.0.2.1:5060", "UDP 192.0.2.1:5060"],
+        ),
+        (
+            "sip:a.example.org:9",
+            ["TCP a.example.org:9", "UDP a.example.org:9"],
+        ),
+        (
+            "sip:localhost",
+            ["TCP localhost:5060", "UDP localhost:5060"],
+        ),
+    ] {
+        let (found, packets) = servers(uri, Wanted::Large, &zone);
+        assert_eq!((&found[..], packets), (&expected.map(String::from)[..], 0));
+    }
+    assert_eq!(Server::itself("::1", None, &Wanted::Any).len(), 1);
+}
+
+/// A name that nobody says anything about is tried by itself, and one whose time is over by what is
+/// known of it.
+#[test]
+fn silence_is_no_refusal() {
+    let mut bed = one();
+    let by_name = |wanted| Target::new("example.com", None, wanted).unwrap();
+    let servers = vec!["192.0.2.53:53".parse().unwrap()];
+    bed.resolver = Resolver::new(servers, None, PATIENCE, fill);
+    let over_tls = by_name(Wanted::Over(Transport::Tls));
+    bed.resolver.ask(bed.now, over_tls, 0).unwrap();
+    while !bed.resolver.is_idle() {
+        bed.exchange(&mut |_| None);
+        bed.now = bed.resolver.poll_timeout().unwrap();
+        bed.resolver.handle_timeout(bed.now);
+    }
+    let found = bed.resolver.poll_found().unwrap();
+    let itself = Server::itself("example.com", None, &Wanted::Over(Transport::Tls));
+    assert_eq!(found.servers, itself);
+    // NAPTR is answered at the third try, SRV never; then A at once, and AAAA not in time.
+    let zone = full();
+    let mut bed = one();
+    bed.ask("sip:t.example.com", 1);
+    let mut naptr = 0;
+    let (_, places, after) = bed.run(&mut |transmit| {
+        let query = Packet::parse(&transmit.packet).unwrap();
+        let kind = query.questions[0].qtype;
+        naptr += usize::from(kind == TYPE::NAPTR.into());
+        let is_answered = kind == TYPE::A.into() || naptr == 3 && kind == TYPE::NAPTR.into();
+        is_answered.then(|| answer(&transmit.packet, &zone))
+    });
+    assert_eq!(places, ["Udp 192.0.2.2:5060", "Udp 192.0.2.3:5060"]);
+    assert_eq!(after, DEADLINE.as_millis());
+}
+
+#[test]
+fn a_name_server_that_does_not_know_naptr_is_asked_for_srv() {
+    let zone = full();
+    let mut bed = one();
+    bed.ask("sip:gone.example.com", 1);
+    let (_, places, _) = bed.run(&mut |transmit| {
+        let mut packet = Packet::parse(&transmit.packet).unwrap();
+        if packet.questions[0].qtype != TYPE::NAPTR.into() {
+            return Some(answer(&transmit.packet, &zone));
+        }
+        packet.set_flags(PacketFlag::RESPONSE);
+        *packet.rcode_mut() = RCODE::NotImplemented;
+        Some(packet.build_bytes_vec().unwrap())
+    });
+    assert_eq!(places, ["Tcp 192.0.2.6:5062"]);
+}
+
+#[test]
+fn a_service_that_the_domain_denies_is_not_tried() {
+    let over_udp = Wanted::Over(Transport::Udp);
+    let denied = zone(&[
+        ("_sip._udp.example.com", "SRV 0 0 0 ."),
+        ("example.com", "A 192.0.2.1"),
+    ]);
+    assert_eq!(servers("sip:example.com", over_udp, &denied).0, [""; 0]);
+    assert_eq!(one().find("sip:example.com", &denied), [""; 0]);
+    let large = servers("sip:example.com", Wanted::Large, &denied).0;
+    assert_eq!(large, ["TCP example.com:5060"]);
+    // Port 0 alone is passed over.
+    let nowhere = zone(&[
+        ("_sip._udp.example.com", "SRV 0 0 0 a"),
+        ("_sip._udp.example.com", "SRV 1 0 5070 b"),
+    ]);
+    assert_eq!(
+        servers("sip:example.com", over_udp, &nowhere).0,
+        ["UDP b:5070"]
+    );
+}
+
+#[test]
+fn priority_comes_first_and_weight_is_drawn() {
+    let srv = |priority, weight, target: &str| Srv {
+        priority,
+        weight,
+        port: 1,
+        target: target.to_owned(),
+    };
+    let order = |ticket| -> Vec<String> {
+        let records = vec![
+            srv(2, 100, "last"),
+            srv(1, 0, "zero"),
+            srv(1, 10, "ten"),
+            srv(1, 90, "ninety"),
+        ];
+        let ordered = in_turn(records, ticket).into_iter();
+        ordered.map(|record| record.target).collect()
+    };
+    assert_eq!(order(0), ["zero", "ten", "ninety", "last"]);
+    assert_eq!(order(100)[0], "ninety");
+}
+
+#[test]
+fn there_is_a_bound_for_servers() {
+    let mut crowd = domain(&[]);
+    let all: Vec<&'static str> = (0..100)
+        .map(|port| &*format!("SRV {} 0 {} x", 100 - port, port + 1).leak())
+        .collect();
+    crowd.insert("_sip._udp.example.com", all);
+    let (found, _) = servers("sip:example.com", Wanted::Any, &crowd);
+    assert_eq!((found.len(), found[0].as_str()), (MAX_SERVERS, "UDP x:100"));
+}
+
+#[test]
+fn families_take_turns() {
+    assert_eq!(taking_turns([1, 2, 1, 3], [7]), [1, 7, 2, 3]);
+    assert_eq!(taking_turns([], [7, 8]), [7, 8]);
 }

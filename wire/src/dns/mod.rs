@@ -1,5 +1,10 @@
-//! Questions to name servers and what they answer, as packets (RFC 1035). `simple-dns` reads and
-//! writes them.
+//! DNS: questions to name servers and what they answer, as packets (RFC 1035). `simple-dns` reads
+//! and writes them.
+
+#[cfg(test)]
+pub(crate) mod test_zone;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,15 +12,15 @@ use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, RCODE, TYPE};
 
 /// Longest name, as text without the dot at its end (RFC 1035 §2.3.4).
-pub(super) const MAX_NAME_BYTES: usize = 253;
+pub const MAX_NAME_BYTES: usize = 253;
 /// Records that are taken out of one answer. More do not make a name easier to reach.
 const MAX_RECORDS: usize = 32;
 /// Aliases (CNAME) that are followed inside one answer.
 const MAX_ALIASES: usize = 8;
 
-/// What is asked.
+/// What a name server is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Question {
+pub struct Question {
     /// The name, in lower case and without the dot at its end.
     pub name: String,
     /// Which records of it.
@@ -24,7 +29,7 @@ pub(super) struct Question {
 
 /// Kinds of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub enum Kind {
     /// IPv4 addresses.
     A,
     /// IPv6 addresses.
@@ -37,7 +42,7 @@ pub(super) enum Kind {
 
 /// A record that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Record {
+pub enum Record {
     /// A or AAAA.
     Address(IpAddr),
     /// SRV.
@@ -46,9 +51,20 @@ pub(super) enum Record {
     Naptr(Naptr),
 }
 
+impl Record {
+    /// Lower ones are better. Addresses are all the same.
+    fn rank(&self) -> (u16, u16) {
+        match self {
+            Record::Address(_) => (0, 0),
+            Record::Srv(srv) => (srv.priority, u16::MAX - srv.weight),
+            Record::Naptr(naptr) => (naptr.order, naptr.preference),
+        }
+    }
+}
+
 /// A record of RFC 2782.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Srv {
+pub struct Srv {
     /// Lower ones are tried first.
     pub priority: u16,
     /// Share among those of the same priority.
@@ -61,7 +77,7 @@ pub(super) struct Srv {
 
 /// A record of RFC 3403, as RFC 3263 §4.1 uses it: those with a regular expression are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Naptr {
+pub struct Naptr {
     /// Lower ones are tried first.
     pub order: u16,
     /// The same, among those of the same order.
@@ -76,7 +92,7 @@ pub(super) struct Naptr {
 
 /// What a name server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub enum Reply {
     /// The records; none where there is no such name, or none of this kind.
     Records {
         /// At most a few dozen.
@@ -92,7 +108,7 @@ pub(super) enum Reply {
 
 impl Question {
     /// `None`: no server could be asked for such a name.
-    pub(super) fn new(name: &str, kind: Kind) -> Option<Self> {
+    pub fn new(name: &str, kind: Kind) -> Option<Self> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let has_labels = name.split('.').all(|label| {
             let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -105,7 +121,7 @@ impl Question {
     }
 
     /// The packet that asks. `None`: there is none for such a name.
-    pub(super) fn write(&self, id: u16) -> Option<Vec<u8>> {
+    pub fn write(&self, id: u16) -> Option<Vec<u8>> {
         let mut packet = Packet::new_query(id);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
         let name = Name::new(&self.name).ok()?;
@@ -116,7 +132,7 @@ impl Question {
 
     /// What a packet says to this question. `None`: it is no answer to it, and the answer may still
     /// come.
-    pub(super) fn read(&self, packet: &[u8], id: u16) -> Option<Reply> {
+    pub fn read(&self, packet: &[u8], id: u16) -> Option<Reply> {
         if !is_plausible(packet) {
             return None;
         }
@@ -169,13 +185,14 @@ impl Question {
             for one in own {
                 if let RData::CNAME(target) = &one.rdata {
                     alias = Some((text_of(&target.0), one.ttl));
-                } else if let Some(record) = self.record(&one.rdata)
-                    && records.len() < MAX_RECORDS
-                {
+                } else if let Some(record) = self.record(&one.rdata) {
                     ttl_s = ttl_s.min(one.ttl);
                     records.push(record);
                 }
             }
+            // The packet bounds how many there are. What is cut off is what would be tried last.
+            records.sort_by_key(Record::rank);
+            records.truncate(MAX_RECORDS);
             match alias.filter(|_| records.is_empty()) {
                 Some((target, ttl)) => {
                     owner = target;

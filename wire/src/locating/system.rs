@@ -1,32 +1,26 @@
-//! What this machine knows by itself: its own names and addresses (hosts(5)), and its name servers
-//! (resolv.conf(5)).
+//! What a machine knows by itself: its own names and addresses (hosts(5)), and its name servers
+//! (resolv.conf(5)), read from the texts of those files.
 
 use std::collections::HashMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Where the system names its servers.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where a system names its name servers.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Where it keeps names of its own.
-const HOSTS: &str = "/etc/hosts";
-/// Most servers that are asked, as the system does it.
-pub const MAX_SERVERS: usize = 3;
+pub const HOSTS: &str = "/etc/hosts";
+/// Most name servers that are asked, as the system does it.
+pub const MAX_NAME_SERVERS: usize = 3;
 const DNS_PORT: u16 = 53;
 
 /// Names that need no name server.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hosts {
+pub struct Hosts {
     names: HashMap<String, Vec<IpAddr>>,
 }
 
 impl Hosts {
-    /// Those of this machine.
-    pub(super) fn of_system() -> Self {
-        Self::read(&fs::read_to_string(HOSTS).unwrap_or_default())
-    }
-
-    /// From the text of such a file. "localhost" is known without it (RFC 6761 §6.3).
-    pub(super) fn read(text: &str) -> Self {
+    /// From the text of a hosts(5) file. "localhost" is known without it (RFC 6761 §6.3).
+    pub fn read(text: &str) -> Self {
         let mut names: HashMap<String, Vec<IpAddr>> = HashMap::new();
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default();
@@ -50,24 +44,21 @@ impl Hosts {
     }
 
     /// The addresses of a name in lower case.
-    pub(super) fn find(&self, name: &str) -> Option<&[IpAddr]> {
+    pub fn find(&self, name: &str) -> Option<&[IpAddr]> {
         self.names.get(name).map(Vec::as_slice)
     }
 }
 
-/// The system's name servers; its own machine where it names none, as the system does it.
-pub(super) fn name_servers() -> Vec<SocketAddr> {
-    servers_in(&fs::read_to_string(RESOLV_CONF).unwrap_or_default())
-}
-
-fn servers_in(text: &str) -> Vec<SocketAddr> {
+/// The name servers that the text of a resolv.conf(5) file names; the machine itself where it
+/// names none, as the system does it.
+pub fn name_servers_in(text: &str) -> Vec<SocketAddr> {
     let servers = text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         let address = words.next().filter(|word| *word == "nameserver");
         let address: IpAddr = address.and(words.next())?.parse().ok()?;
         Some(SocketAddr::new(address, DNS_PORT))
     });
-    let mut servers: Vec<SocketAddr> = servers.take(MAX_SERVERS).collect();
+    let mut servers: Vec<SocketAddr> = servers.take(MAX_NAME_SERVERS).collect();
     if servers.is_empty() {
         servers.push((Ipv4Addr::LOCALHOST, DNS_PORT).into());
     }
@@ -97,8 +88,8 @@ mod tests {
                     nameserver nobody\nnameserver 192.0.2.3 # x\nnameserver 192.0.2.4\n";
         let servers = ["192.0.2.2:53", "[::1]:53", "192.0.2.3:53"];
         let servers = servers.map(|server| server.parse().unwrap());
-        assert_eq!(servers_in(text), servers);
-        assert_eq!(servers_in(""), ["127.0.0.1:53".parse().unwrap()]);
+        assert_eq!(name_servers_in(text), servers);
+        assert_eq!(name_servers_in(""), ["127.0.0.1:53".parse().unwrap()]);
         for (text, server) in [
             ("192.0.2.1", "192.0.2.1:53"),
             ("192.0.2.1:5353", "192.0.2.1:5353"),

@@ -2,48 +2,77 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::question::{Kind, Question};
-use crate::sip::{PlainUri, Uri};
-
-/// What may carry SIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// Datagrams.
-    Udp,
-    /// A connection.
-    Tcp,
-    /// A connection with TLS.
-    Tls,
-}
-
-impl Transport {
-    /// The port where nobody names another (RFC 3261 §19.1.2).
-    pub(super) fn default_port(self) -> u16 {
-        match self {
-            Transport::Udp | Transport::Tcp => 5060,
-            Transport::Tls => 5061,
-        }
-    }
-
-    /// What the name of its SRV records begins with (RFC 3263 §4.1).
-    pub(super) fn service(self) -> &'static str {
-        match self {
-            Transport::Udp => "_sip._udp",
-            Transport::Tcp => "_sip._tcp",
-            Transport::Tls => "_sips._tcp",
-        }
-    }
-}
+use crate::dns::{Kind, Question};
+use crate::sip::{PlainUri, Transport, Uri};
 
 /// How a target may be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {
-    /// SIP, by whatever the domain prefers.
+    /// SIP, by whatever the domain prefers; where it says nothing, over UDP.
     Any,
-    /// SIP by this.
+    /// SIP, for what is too large for a datagram: as [`Any`](Self::Any), connections first. Where
+    /// the domain says nothing, over TCP, and over UDP after all (RFC 3261 §18.1.1).
+    Large,
+    /// SIP over this, where the domain says that it has it.
+    Over(Transport),
+    /// SIP over this, since the URI names it: NAPTR records are not asked for (RFC 3263 §4.1).
     Only(Transport),
     /// Something else than SIP: nothing counts but the host's addresses.
     Host,
+}
+
+impl Wanted {
+    /// By which transports the domain is asked for its services, where no NAPTR record names them.
+    pub(super) fn services(&self) -> &[Transport] {
+        match self {
+            Wanted::Any => &[Transport::Udp, Transport::Tcp, Transport::Tls],
+            Wanted::Large => &[Transport::Tcp, Transport::Udp, Transport::Tls],
+            Wanted::Over(only) | Wanted::Only(only) => std::slice::from_ref(only),
+            Wanted::Host => &[],
+        }
+    }
+
+    /// By which transports the host itself is tried, where it has no such services.
+    fn fallback(&self) -> &[Transport] {
+        match self {
+            Wanted::Any => &[Transport::Udp],
+            Wanted::Large => &[Transport::Tcp, Transport::Udp],
+            Wanted::Over(only) | Wanted::Only(only) => std::slice::from_ref(only),
+            Wanted::Host => &[Transport::Tcp],
+        }
+    }
+
+    /// Whether a service that a NAPTR record names is one that is wanted.
+    pub(super) fn takes(&self, transport: Transport) -> bool {
+        match self {
+            Wanted::Over(only) | Wanted::Only(only) => *only == transport,
+            _ => true,
+        }
+    }
+}
+
+/// Where a service is: a host, whose addresses are another matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// TCP where it is not about SIP.
+    pub transport: Transport,
+    /// Name or IP address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Server {
+    /// A host that is asked nobody about, or that says nothing: over each transport that is wanted.
+    pub fn itself(host: &str, port: Option<u16>, wanted: &Wanted) -> Vec<Self> {
+        let transports = wanted.fallback().iter();
+        let server = |transport: &Transport| Server {
+            transport: *transport,
+            host: host.to_owned(),
+            port: port.unwrap_or(transport.default_port()),
+        };
+        transports.map(server).collect()
+    }
 }
 
 /// A name that somebody has to get to.
@@ -102,20 +131,17 @@ impl Hop {
         if address.is_some() && maddr.is_none() {
             return Hop::Numeric;
         }
-        let transport = uri.param("transport").map(str::to_ascii_lowercase);
-        let wanted = match transport.as_deref() {
-            _ if uri.scheme().eq_ignore_ascii_case("sips") => Wanted::Only(Transport::Tls),
-            Some("udp") => Wanted::Only(Transport::Udp),
-            Some("tcp") => Wanted::Only(Transport::Tcp),
-            Some("tls") => Wanted::Only(Transport::Tls),
-            None => Wanted::Any,
-            Some(_) => return Hop::Impossible,
+        let is_secure = uri.scheme().eq_ignore_ascii_case("sips");
+        let transport = uri.param("transport");
+        let wanted = match (transport.map(Transport::of_parameter), is_secure) {
+            (None, true) => Wanted::Over(Transport::Tls),
+            (Some(_), true) => Wanted::Only(Transport::Tls),
+            (None, false) => Wanted::Any,
+            (Some(Some(transport)), false) => Wanted::Only(transport),
+            (Some(None), false) => return Hop::Impossible,
         };
         if let Some(address) = address {
-            let transport = match wanted {
-                Wanted::Only(transport) => transport,
-                _ => Transport::Udp,
-            };
+            let transport = wanted.fallback()[0];
             let port = uri.port().unwrap_or(transport.default_port());
             return Hop::Known(Place {
                 transport,

@@ -10,29 +10,36 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::hosts::Hosts;
-use super::plan::{Answers, Plan, plan};
-use super::question::{Question, Record, Reply};
-use super::target::{Place, Target};
+use super::plan::{Answer, Answers, Plan, plan};
+use super::system::Hosts;
+use super::target::{Place, Server, Target};
+use crate::dns::{Question, Reply};
 
-/// By when a name has its places or has none. Below what a sender waits before it repeats itself
-/// for the third time.
-pub const DEADLINE: Duration = Duration::from_secs(4);
-/// How long one name server may take before the next one is asked.
-const RETRY: Duration = Duration::from_millis(500);
-/// How often a question is asked before it counts as unanswered.
-const TRIES: usize = 3;
+/// Draws of an id that is not in use; without one the question is asked when its time has come
+/// again.
+const DRAWS: usize = 3;
 /// Names that are looked up at once.
 pub const MAX_LOOKUPS: usize = 4096;
 /// Sockets towards one name server among which each question draws.
-pub(super) const CHANNELS: u16 = 128;
+const CHANNELS: u16 = 128;
+
+/// How long name servers are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long one of them may take before the next one is asked.
+    pub retry: Duration,
+    /// How often a question is asked before it counts as unanswered.
+    pub tries: usize,
+    /// By when a name is found, or is not.
+    pub deadline: Duration,
+}
 
 /// A packet to be sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Transmit {
+pub struct Transmit {
     /// To this name server.
     pub server: SocketAddr,
-    /// By this socket of [`CHANNELS`]; its answer is expected there.
+    /// By the socket of this number, of 128; its answer is expected there.
     pub channel: u16,
     /// Over TCP, since the answer is too long for a datagram.
     pub over_tcp: bool,
@@ -47,19 +54,22 @@ pub struct Found<W> {
     pub target: Target,
     /// Who has asked.
     pub waiting: Vec<W>,
-    /// Its places, best first; none if it has none.
+    /// Its servers, best first; none if the domain has no such service.
+    pub servers: Vec<Server>,
+    /// Their addresses, best first; none if it has none, or if the resolver does not ask for them.
     pub places: Vec<Place>,
-    /// For how many seconds they hold. Without places it says nothing.
+    /// For how many seconds all this holds. Without places it says nothing.
     pub ttl_s: u32,
 }
 
 /// The resolver. `W` is whatever those who ask are known by.
 #[derive(Debug)]
-pub(super) struct Resolver<W> {
+pub struct Resolver<W> {
     servers: Vec<SocketAddr>,
     /// The one that is asked first: it has answered last.
     preferred: usize,
-    hosts: Hosts,
+    hosts: Option<Hosts>,
+    patience: Patience,
     random: fn(&mut [u8]),
     next: u64,
     lookups: HashMap<u64, Lookup<W>>,
@@ -97,19 +107,27 @@ struct Asking {
     lookups: Vec<u64>,
     needed: usize,
     tries: usize,
+    /// Whether a name server has said that it cannot tell.
+    has_failed: bool,
     server: usize,
     sent: Vec<(SocketAddr, u16, u16)>,
     due: Option<Instant>,
 }
 
 impl<W> Resolver<W> {
-    /// With these name servers (at least one) and names of this machine. `random` fills with random
-    /// bytes.
-    pub(super) fn new(servers: Vec<SocketAddr>, hosts: Hosts, random: fn(&mut [u8])) -> Self {
+    /// With these name servers (at least one) and names of this machine; without the latter it
+    /// finds servers and leaves their addresses to others. `random` fills with random bytes.
+    pub fn new(
+        servers: Vec<SocketAddr>,
+        hosts: Option<Hosts>,
+        patience: Patience,
+        random: fn(&mut [u8]),
+    ) -> Self {
         Self {
             servers,
             preferred: 0,
             hosts,
+            patience,
             random,
             next: 0,
             lookups: HashMap::new(),
@@ -124,17 +142,20 @@ impl<W> Resolver<W> {
     }
 
     /// What the machine knows has changed. Questions under way go on with it.
-    pub(super) fn set_system(&mut self, servers: Vec<SocketAddr>, hosts: Hosts) {
+    pub fn set_system(&mut self, servers: Vec<SocketAddr>, hosts: Hosts) {
         if self.servers != servers {
             self.servers = servers;
             self.preferred = 0;
         }
-        self.hosts = hosts;
+        self.hosts = Some(hosts);
     }
 
-    /// Looks a name up, for `waiter`, who is [found](Self::poll_found) again with what it came to.
-    /// At the latest after [`DEADLINE`]. `Err`: there are [`MAX_LOOKUPS`] already.
-    pub(super) fn ask(&mut self, now: Instant, target: Target, waiter: W) -> Result<(), W> {
+    /// Looks a name up, for `waiter`, who is [found](Self::poll_found) again with what it came to,
+    /// at the latest when the [deadline](Patience::deadline) has come.
+    ///
+    /// # Errors
+    /// There are [`MAX_LOOKUPS`] already: the waiter back.
+    pub fn ask(&mut self, now: Instant, target: Target, waiter: W) -> Result<(), W> {
         if let Some(lookup) = self.by_target.get(&target)
             && let Some(lookup) = self.lookups.get_mut(lookup)
         {
@@ -145,7 +166,7 @@ impl<W> Resolver<W> {
             return Err(waiter);
         }
         let id = self.number();
-        let deadline = now + DEADLINE;
+        let deadline = now + self.patience.deadline;
         let lookup = Lookup {
             target: target.clone(),
             waiting: vec![waiter],
@@ -162,12 +183,12 @@ impl<W> Resolver<W> {
     }
 
     /// Whether nothing is under way.
-    pub(super) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.lookups.is_empty()
     }
 
     /// The next packet to send.
-    pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         while let Some((id, over_tcp)) = self.to_send.pop_front() {
             let (mut lot, mut packet_id) = ([0; 4], 0);
             let Some(asking) = self.asking.get(&id) else {
@@ -175,7 +196,7 @@ impl<W> Resolver<W> {
             };
             let server = self.servers[asking.server % self.servers.len()];
             let mut key = None;
-            for _ in 0..TRIES {
+            for _ in 0..DRAWS {
                 (self.random)(&mut lot);
                 packet_id = u16::from_ne_bytes([lot[0], lot[1]]);
                 let channel = u16::from_ne_bytes([lot[2], lot[3]]) % CHANNELS;
@@ -185,7 +206,7 @@ impl<W> Resolver<W> {
                 }
             }
             let packet = asking.question.write(packet_id);
-            let due = now + RETRY;
+            let due = now + self.patience.retry;
             if let Some(asking) = self.asking.get_mut(&id) {
                 if let Some(before) = asking.due.replace(due) {
                     self.timers.remove(&(before, Due::Question(id)));
@@ -209,7 +230,7 @@ impl<W> Resolver<W> {
     }
 
     /// A packet has come from a name server, on this socket. Whatever it is.
-    pub(super) fn handle_packet(&mut self, server: SocketAddr, channel: u16, packet: &[u8]) {
+    pub fn handle_packet(&mut self, server: SocketAddr, channel: u16, packet: &[u8]) {
         let Some((&high, &low)) = packet.first().zip(packet.get(1)) else {
             return;
         };
@@ -227,15 +248,22 @@ impl<W> Resolver<W> {
             self.preferred = place;
         }
         match reply {
-            Reply::Records { records, ttl_s } => self.answered(id, Some((records, ttl_s))),
+            Reply::Records { records, ttl_s } => {
+                self.answered(id, Answer::Records(records, ttl_s));
+            }
             Reply::Truncated => self.ask_again(id, 0, true),
-            Reply::Failed => self.ask_again(id, 1, false),
+            Reply::Failed => {
+                if let Some(asking) = self.asking.get_mut(&id) {
+                    asking.has_failed = true;
+                }
+                self.ask_again(id, 1, false);
+            }
         }
     }
 
     /// Nobody listens at a name server's address, says the network about what was sent by this
     /// socket.
-    pub(super) fn handle_refused(&mut self, server: SocketAddr, channel: u16) {
+    pub fn handle_refused(&mut self, server: SocketAddr, channel: u16) {
         let refused = self.sent.iter();
         let refused = refused.filter(|((to, by, _), _)| *to == server && *by == channel);
         let mut refused: Vec<u64> = refused.map(|(_, id)| *id).collect();
@@ -255,19 +283,19 @@ impl<W> Resolver<W> {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
 
     /// Time has passed.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(&(at, due)) = self.timers.first() {
             if at > now {
                 break;
             }
             self.timers.pop_first();
             match due {
-                Due::Lookup(id) => self.finish(id, Vec::new(), 0),
+                Due::Lookup(id) => self.give_up(id),
                 Due::Question(id) => {
                     if let Some(asking) = self.asking.get_mut(&id) {
                         asking.due = None;
@@ -279,7 +307,7 @@ impl<W> Resolver<W> {
     }
 
     /// The next name that has come to something.
-    pub(super) fn poll_found(&mut self) -> Option<Found<W>> {
+    pub fn poll_found(&mut self) -> Option<Found<W>> {
         self.found.pop_front()
     }
 
@@ -294,14 +322,34 @@ impl<W> Resolver<W> {
         u64::from_ne_bytes(bytes)
     }
 
+    fn plan(&self, lookup: &Lookup<W>) -> Plan {
+        let hosts = self.hosts.as_ref();
+        plan(&lookup.target, hosts, &lookup.answers, lookup.ticket)
+    }
+
+    /// Its time is over: what is still open counts as unanswered.
+    fn give_up(&mut self, id: u64) {
+        while let Some(lookup) = self.lookups.get(&id) {
+            match self.plan(lookup) {
+                Plan::Ask(open) => {
+                    let silent = open.into_iter().map(|question| (question, Answer::Silent));
+                    if let Some(lookup) = self.lookups.get_mut(&id) {
+                        lookup.answers.extend(silent);
+                    }
+                }
+                done => self.finish(id, done),
+            }
+        }
+    }
+
     /// Asks what has to be asked next, or is done.
     fn step(&mut self, id: u64) {
         let Some(lookup) = self.lookups.get(&id) else {
             return;
         };
-        let open = match plan(&lookup.target, &self.hosts, &lookup.answers, lookup.ticket) {
-            Plan::Done(places, ttl_s) => return self.finish(id, places, ttl_s),
+        let open = match self.plan(lookup) {
             Plan::Ask(open) => open,
+            done => return self.finish(id, done),
         };
         for question in open {
             let number = match self.by_question.get(&question) {
@@ -313,6 +361,7 @@ impl<W> Resolver<W> {
                         lookups: Vec::new(),
                         needed: 0,
                         tries: 0,
+                        has_failed: false,
                         server: self.preferred,
                         sent: Vec::new(),
                         due: None,
@@ -339,8 +388,12 @@ impl<W> Resolver<W> {
         let Some(asking) = self.asking.get_mut(&id) else {
             return;
         };
-        if asking.tries >= TRIES {
-            return self.answered(id, None);
+        if asking.tries >= self.patience.tries {
+            let answer = match asking.has_failed {
+                true => Answer::Failed,
+                false => Answer::Silent,
+            };
+            return self.answered(id, answer);
         }
         asking.server += next;
         if let Some(due) = asking.due.take() {
@@ -349,7 +402,7 @@ impl<W> Resolver<W> {
         self.to_send.push_back((id, over_tcp));
     }
 
-    fn answered(&mut self, id: u64, answer: Option<(Vec<Record>, u32)>) {
+    fn answered(&mut self, id: u64, answer: Answer) {
         let Some(asking) = self.forget(id) else {
             return;
         };
@@ -375,7 +428,15 @@ impl<W> Resolver<W> {
         Some(asking)
     }
 
-    fn finish(&mut self, id: u64, places: Vec<Place>, ttl_s: u32) {
+    fn finish(&mut self, id: u64, done: Plan) {
+        let Plan::Done {
+            servers,
+            places,
+            ttl_s,
+        } = done
+        else {
+            return;
+        };
         let Some(lookup) = self.lookups.remove(&id) else {
             return;
         };
@@ -393,6 +454,7 @@ impl<W> Resolver<W> {
         self.found.push_back(Found {
             target: lookup.target,
             waiting: lookup.waiting,
+            servers,
             places,
             ttl_s,
         });
