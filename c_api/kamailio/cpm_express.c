@@ -560,8 +560,8 @@ static void pass_on(char *buf, unsigned len, receive_info_t *rcv)
 /* Datagrams read per system call. */
 #define TAKEN 32
 
-/* Reads what arrives while responses to many copies are expected, with one sleep for many. Ends when
- * few are outstanding, or nothing has arrived meanwhile. */
+/* Reads what arrives while responses to many copies are expected, with one sleep for many. Ends
+ * when few are outstanding, or nothing has arrived meanwhile. */
 static void gather(const receive_info_t *rcv)
 {
 	static char room[TAKEN][BUF_SIZE + 1];
