@@ -292,7 +292,10 @@ enum cpm_query {
 	/* what is outstanding in the express lane: one record for each message */
 	CPM_QUERY_EXPRESS = 5,
 	/* clears the cache of pre-defined groups */
-	CPM_QUERY_FORGET_GROUPS = 4
+	CPM_QUERY_FORGET_GROUPS = 4,
+	/* accept no new message from now on; with the argument "off": accept them again. A record of what
+	 * is under way */
+	CPM_QUERY_DRAIN = 6
 };
 
 enum cpm_query_result {

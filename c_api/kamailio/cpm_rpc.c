@@ -60,7 +60,7 @@ static void ask(rpc_t *rpc, void *context, enum cpm_query query, const str *argu
 		case CPM_QUERY_ANSWERED:
 			return;
 		case CPM_QUERY_UNKNOWN:
-			rpc->fault(context, 404, "There is no such session");
+			rpc->fault(context, 404, query == CPM_QUERY_DRAIN ? "on or off?" : "There is no such session");
 			return;
 		case CPM_QUERY_OFF:
 			if(query == CPM_QUERY_FORGET_GROUPS)
@@ -111,9 +111,20 @@ static void express(rpc_t *rpc, void *context)
 		ask(rpc, context, CPM_QUERY_EXPRESS, NULL);
 }
 
+static const char *drain_doc[] = {
+	"Accepts no new message from now on, or with off accepts them again. Says how much is under way.", 0};
+
+static void drain(rpc_t *rpc, void *context)
+{
+	str word;
+
+	ask(rpc, context, CPM_QUERY_DRAIN, rpc->scan(context, "*S", &word) == 1 ? &word : NULL);
+}
+
 static rpc_export_t commands[] = {
 	{"cpm.config", cpm_rpc_config, cpm_rpc_config_doc, 0},
 	{"cpm.express", express, express_doc, RET_ARRAY},
+	{"cpm.drain", drain, drain_doc, 0},
 	{"cpm.groups_flush", groups_flush, groups_flush_doc, 0},
 	{"cpm.sessions", sessions, sessions_doc, RET_ARRAY},
 	{"cpm.session", session, session_doc, 0},

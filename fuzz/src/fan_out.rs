@@ -8,8 +8,8 @@ use cpm_wire::msrp::{
     ContinuationFlag, Event, Kind, Method, MsrpUri, Parser, Path, Status, write_response,
 };
 use cpm_wire::msrp_session::{
-    Action, ConnectionId, EndpointConfig, FanOut, LegConfig, LegFailure, LegId, LegState, Limits,
-    MIN_MEMORY_BYTES, Opener, OutgoingMessage,
+    ConnectionId, DeliveryFailure, DeliveryState, EndpointConfig, FanOut, FanOutAction as Action,
+    LegConfig, LegId, Limits, MIN_MEMORY_BYTES, Opener, OutgoingMessage,
 };
 
 fn byte_at(offset: u64) -> u8 {
@@ -52,7 +52,7 @@ struct Peer {
     head: Option<Box<cpm_wire::msrp::Head>>,
     connected: bool,
     harmed: bool,
-    ended: Option<LegState>,
+    ended: Option<DeliveryState>,
 }
 
 struct World {
@@ -348,6 +348,7 @@ impl World {
     }
 }
 
+/// A script: the first byte says what the spool and the legs are, each further pair is an event.
 pub fn fan_out(data: &[u8]) {
     let Some((&first, ops)) = data.split_first() else {
         return;
@@ -396,13 +397,11 @@ pub fn fan_out(data: &[u8]) {
         let leg = usize::from(arg) % w.peers.len();
         let size = [1, 20, 300, 2_047, 2_048, 5_000, 30_000, 65_536][usize::from(arg >> 5)];
         match op % 32 {
-            0..=6 => {
-                // As the caller must: no more than one block once told to stop.
-                if w.reading && !w.complete && !w.aborted && w.sent < 8_000_000 {
-                    w.fan_out.handle_content(w.now, content(w.sent, size));
-                    w.sent += size as u64;
-                    w.act();
-                }
+            // As the caller must: no more than one block once told to stop.
+            0..=6 if w.reading && !w.complete && !w.aborted && w.sent < 8_000_000 => {
+                w.fan_out.handle_content(w.now, content(w.sent, size));
+                w.sent += size as u64;
+                w.act();
             }
             7 | 8 => w.connect(
                 leg,
@@ -542,7 +541,7 @@ pub fn fan_out(data: &[u8]) {
         };
         assert_eq!(end, status.state);
         match end {
-            LegState::Delivered => {
+            DeliveryState::Delivered => {
                 assert!(
                     peer.complete && peer.next == w.sent,
                     "delivered {} of {}",
@@ -551,11 +550,12 @@ pub fn fan_out(data: &[u8]) {
                 );
                 assert_eq!((status.written, status.delivered), (w.sent, w.sent));
             }
-            LegState::Aborted => assert!(w.aborted),
-            LegState::Failed(LegFailure::Stalled | LegFailure::NoResponse | LegFailure::Behind) => {
-            }
-            LegState::Failed(LegFailure::SpoolLost) => assert!(w.spool_lost),
-            LegState::Failed(why) => assert!(peer.harmed, "{why:?}"),
+            DeliveryState::Aborted => assert!(w.aborted),
+            DeliveryState::Failed(
+                DeliveryFailure::Stalled | DeliveryFailure::NoResponse | DeliveryFailure::Behind,
+            ) => {}
+            DeliveryState::Failed(DeliveryFailure::SpoolLost) => assert!(w.spool_lost),
+            DeliveryState::Failed(why) => assert!(peer.harmed, "{why:?}"),
             other => panic!("{other:?}"),
         }
     }

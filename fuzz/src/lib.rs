@@ -11,12 +11,14 @@
 //! | `msrp` | `msrp` |
 //! | `fan_out` | `fan_out`: the machine that gives a large message to its legs |
 //! | `session` | `session`: the machine of a large message session |
+//! | `express` | `express`: the express lane |
 //! | `request` | `request`: the whole way of a request through the Controlling Function |
 //! | `handed_over` | `fan_out_job`, `accepted_invite` |
 
 #[cfg(test)]
 mod corpus;
 pub mod cpim;
+pub mod express;
 pub mod fan_out;
 pub mod group;
 pub mod handed_over;
@@ -35,6 +37,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("accepted_invite", handed_over::accepted_invite),
     ("cpim", cpim::cpim),
+    ("express", express::express),
     ("fan_out", fan_out::fan_out),
     ("fan_out_job", handed_over::fan_out_job),
     ("group", group::group),

@@ -13,7 +13,7 @@ use cpm::controlling::large_message_mode::{
 };
 use cpm::controlling::{ControllingFunction, Fate, Ids, Kind};
 use cpm::policy::{ID_KEY_BYTES, Settings};
-use cpm_wire::msrp_session::{LegFailure, LegState};
+use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{HeaderName, Message, StatusCode};
 
@@ -419,11 +419,11 @@ pub fn session(data: &[u8]) {
             }
             19 => {
                 let ends = [
-                    LegState::Delivered,
-                    LegState::Aborted,
-                    LegState::Failed(LegFailure::Stalled),
-                    LegState::Failed(LegFailure::Disconnected),
-                    LegState::Sending,
+                    DeliveryState::Delivered,
+                    DeliveryState::Aborted,
+                    DeliveryState::Failed(DeliveryFailure::Stalled),
+                    DeliveryState::Failed(DeliveryFailure::Disconnected),
+                    DeliveryState::Sending,
                 ];
                 let number = LegNumber(number);
                 world.session.handle_leg_ended(now, number, ends[which % 5]);
@@ -462,7 +462,7 @@ pub fn session(data: &[u8]) {
     }
     for number in 0..world.invites.len() as u32 {
         let (now, number) = (world.now, LegNumber(number));
-        let state = LegState::Failed(LegFailure::Stalled);
+        let state = DeliveryState::Failed(DeliveryFailure::Stalled);
         world.session.handle_leg_ended(now, number, state);
         world.act();
     }

@@ -20,7 +20,6 @@ impl Visitor for Counter {
         Ok(())
     }
     fn text(&mut self, text: &str) {
-        assert!(!text.contains('\r') || true);
         self.text += text.len();
     }
     fn end(&mut self) -> Result<(), Self::Error> {

@@ -73,13 +73,21 @@ pub(super) extern "C" fn query(
         "answering an operator",
         |_, running, proxy| {
             // SAFETY: lent for the duration of the call (cpm.h).
-            let session = std::str::from_utf8(unsafe { borrowed(argument) }).ok();
-            let session = session.and_then(SessionId::parse);
+            let argument = std::str::from_utf8(unsafe { borrowed(argument) }).ok();
+            let session = argument.and_then(SessionId::parse);
             let question = match (query, session) {
                 (bindings::CPM_QUERY_SESSIONS, _) => Question::Sessions,
                 (bindings::CPM_QUERY_RELAY, _) => Question::Relay,
                 (bindings::CPM_QUERY_EXPRESS, _) => {
                     return result_of(running.list_express(proxy, &mut CVisitor { table, to }));
+                }
+                (bindings::CPM_QUERY_DRAIN, _) => {
+                    let is_draining = match argument {
+                        None | Some("" | "on") => true,
+                        Some("off") => false,
+                        _ => return bindings::CPM_QUERY_UNKNOWN,
+                    };
+                    return result_of(running.drain(is_draining, &mut CVisitor { table, to }));
                 }
                 (bindings::CPM_QUERY_FORGET_GROUPS, _) => {
                     return result_of(running.forget_groups());

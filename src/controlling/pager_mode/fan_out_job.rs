@@ -4,12 +4,10 @@
 //! long, or that the transactions in progress use too much memory, the rest is passed to a process
 //! that has nothing else to do: no worker is kept from other requests.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 
+use super::keep::Keep;
 use crate::controlling::attempt::Attempt;
-use crate::controlling::handed_over::{
-    put, put_claim, put_option, take, take_claim, take_option, take_text,
-};
 use crate::controlling::host::{AboutRequest, Counter, Host, OutgoingRequest, Sent};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::refusal::Reply;
@@ -49,6 +47,10 @@ pub struct FanOutJob {
     pub(in crate::controlling) charge: Charge,
     /// For the operator's script.
     pub(in crate::controlling) about: AboutRequest,
+    /// What is to be known of it beside that; `None`: it is not kept.
+    pub(in crate::controlling) keep: Option<Keep>,
+    /// Whether another process may have sent its copies before.
+    pub(in crate::controlling) is_resent: bool,
 }
 
 /// The Interworking Selection Function, for URIs of a scheme that only it can handle. Sent
@@ -108,6 +110,7 @@ impl FanOutJob {
                 body: &self.body,
                 attempt: Attempt::Copy {
                     to_isf: isf.is_some(),
+                    is_resent: self.is_resent,
                     link: self.link,
                     charge: self.charge,
                 }
@@ -139,7 +142,15 @@ impl FanOutJob {
         };
         host.count(Counter::Recipients, handed);
         host.count(Counter::Interworked, interworked);
-        if progress == Progress::Done && self.failed > 0 {
+        if progress == Progress::Done {
+            self.tell_failed(host);
+        }
+        progress
+    }
+
+    /// Counts those whose request could not even be sent, at the end of its turns.
+    pub(in crate::controlling) fn tell_failed(&self, host: &dyn Host) {
+        if self.failed > 0 {
             host.count(Counter::Failed, self.failed);
             host.log(
                 LogLevel::Notice,
@@ -149,7 +160,6 @@ impl FanOutJob {
                 ),
             );
         }
-        progress
     }
 
     /// Sets the record that counts failures.
@@ -186,83 +196,6 @@ impl FanOutJob {
     /// receiving one may send it, and a repetition gets the same.
     pub fn reply(&self) -> Reply {
         Reply::accepted(self.reply_headers.clone(), self.ids.to_tag())
-    }
-
-    /// As bytes for another process of the same build.
-    pub fn write(&self) -> Vec<u8> {
-        let size = self.headers.len() + self.body.len() + self.recipients.len() - self.position;
-        let mut bytes = Vec::with_capacity(size + 1024);
-        put(&mut bytes, self.from.as_bytes());
-        put(&mut bytes, &self.headers);
-        put(&mut bytes, &self.body);
-        put_option(&mut bytes, self.next_hop.as_deref().map(str::as_bytes));
-        put_option(&mut bytes, self.isf.as_ref().map(|isf| isf.uri.as_bytes()));
-        put_option(&mut bytes, self.isf.as_ref().map(|isf| &isf.headers[..]));
-        bytes.put_slice(self.ids.secret());
-        put_claim(&mut bytes, self.claim);
-        put(&mut bytes, &self.recipients.as_bytes()[self.position..]);
-        put(&mut bytes, &self.reply_headers);
-        put(&mut bytes, self.correlation.as_bytes());
-        bytes.put_u64(self.place as u64);
-        bytes.put_u64(self.untried as u64);
-        bytes.put_u32(self.failed);
-        bytes.put_u32(self.link.bits());
-        bytes.put_u32(self.charge.bits());
-        let about = &self.about;
-        put(&mut bytes, about.kind.as_bytes());
-        put(&mut bytes, about.mode.as_bytes());
-        put_option(&mut bytes, about.originator.as_deref().map(str::as_bytes));
-        put_option(&mut bytes, about.conversation_id.as_deref());
-        put_option(&mut bytes, about.contribution_id.as_deref());
-        bytes.put_u32(about.recipients);
-        bytes
-    }
-
-    /// The inverse of [`FanOutJob::write`]; `None` for anything else.
-    pub fn read(bytes: Bytes) -> Option<Self> {
-        let mut bytes = bytes;
-        let from = take_text(&mut bytes)?;
-        let headers = take(&mut bytes)?.to_vec();
-        let body = take(&mut bytes)?;
-        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
-        let next_hop = take_option(&mut bytes)?.and_then(text);
-        let isf_uri = take_option(&mut bytes)?.and_then(text);
-        let isf_headers = take_option(&mut bytes)?;
-        let isf = isf_uri.zip(isf_headers).map(|(uri, headers)| Isf {
-            uri,
-            headers: headers.to_vec(),
-        });
-        let mut secret = [0; 32];
-        bytes.try_copy_to_slice(&mut secret).ok()?;
-        let ids = CopyIds::of_secret(secret);
-        let claim = take_claim(&mut bytes)?;
-        Some(FanOutJob {
-            from,
-            headers,
-            body,
-            next_hop,
-            isf,
-            ids,
-            claim,
-            recipients: take_text(&mut bytes)?,
-            reply_headers: take(&mut bytes)?.to_vec(),
-            correlation: take_text(&mut bytes)?,
-            position: 0,
-            place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
-            untried: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
-            failed: bytes.try_get_u32().ok()?,
-            link: Link::from_bits(bytes.try_get_u32().ok()?),
-            charge: Charge::from_bits(bytes.try_get_u32().ok()?),
-            about: AboutRequest {
-                kind: take_text(&mut bytes)?,
-                mode: take_text(&mut bytes)?,
-                originator: take_option(&mut bytes)?.and_then(text),
-                conversation_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
-                contribution_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
-                session: None,
-                recipients: bytes.try_get_u32().ok()?,
-            },
-        })
     }
 }
 
@@ -382,6 +315,8 @@ pub(in crate::controlling) mod tests {
                 recipients: 3,
                 ..AboutRequest::default()
             },
+            keep: None,
+            is_resent: false,
         }
     }
 
@@ -492,16 +427,5 @@ pub(in crate::controlling) mod tests {
         assert_eq!(job.run(&host, true), Progress::Done);
         assert_eq!(sent(&host), ["a", "c"]);
         assert!(host.counted.borrow().contains(&(Counter::Failed, 2)));
-    }
-
-    #[test]
-    fn what_is_cut_is_no_job() {
-        let bytes = job().write();
-        for end in 0..bytes.len() {
-            assert!(
-                FanOutJob::read(Bytes::copy_from_slice(&bytes[..end])).is_none(),
-                "{end}"
-            );
-        }
     }
 }

@@ -138,6 +138,8 @@ pub(in crate::controlling) fn fan_out_job(
             session: None,
             recipients: u32::try_from(request.recipients.len()).unwrap_or(u32::MAX),
         },
+        keep: None,
+        is_resent: false,
     })
 }
 

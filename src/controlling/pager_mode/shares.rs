@@ -268,6 +268,7 @@ mod tests {
             let outcome = Outcome {
                 code,
                 attempt: Attempt::Copy {
+                    is_resent: false,
                     to_isf: false,
                     link: job.link,
                     charge: job.charge,

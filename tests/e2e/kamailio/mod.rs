@@ -1,7 +1,8 @@
 //! What is native to Kamailio: scripts in other languages, its commands and counters, and what
-//! `kamailio-config/` has for them.
+//! `kamailio-config/` has for them; the store, which has only been tried with it.
 
 mod cfg;
 mod configurations;
 mod kemi;
 mod rpc;
+mod store;
