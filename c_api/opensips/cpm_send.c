@@ -8,6 +8,7 @@
 #include "parser/parse_cseq.h"
 #include "parser/parse_uri.h"
 #include "route.h"
+#include "timer.h"
 
 #include "cpm_request.h"
 #include "cpm_send.h"
@@ -16,8 +17,41 @@
 
 size_t cpm_send_free_memory(size_t *total)
 {
+	size_t free;
+
 	*total = shm_get_size(0);
-	return shm_get_free(0);
+	free = shm_get_free(0);
+	/* While a process cuts its piece off the large rest, all of the rest counts as taken. */
+	if(free < *total / 2) {
+		shm_lock();
+		free = shm_get_free(0);
+		shm_unlock();
+	}
+	return free;
+}
+
+/* How long nobody tries again when there was no piece of memory. OpenSIPS logs each attempt. */
+#define NO_PIECE_MICROSECONDS 200000
+
+/* Whether there is memory for a request in one piece. The rest may be in many small ones, since
+ * OpenSIPS joins them only when there is nothing else. */
+static int has_piece(const struct cpm_outgoing *o)
+{
+	static utime_t none_until = 0;
+	size_t total;
+	void *piece;
+
+	if(cpm_send_free_memory(&total) >= total / 2)
+		return 1;
+	if(get_uticks() < none_until)
+		return 0;
+	piece = shm_malloc(cpm_size_at_most(o) + CPM_TRANSACTION_BYTES);
+	if(piece == NULL) {
+		none_until = get_uticks() + NO_PIECE_MICROSECONDS;
+		return 0;
+	}
+	shm_free(piece);
+	return 1;
 }
 
 /* Where an outgoing request goes. */
@@ -82,6 +116,8 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 		return cpm_size_exceeds_datagram(o, NULL) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	if(place_of(&uri, (const struct socket_info *)(uintptr_t)o->socket, &place) < 0)
 		return CPM_WAY_NONE;
+	if(!has_piece(o))
+		return CPM_WAY_FULL;
 	if(place.proto == PROTO_UDP)
 		return cpm_size_exceeds_datagram(o, place.socket) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	return is_connection_full(&place) ? CPM_WAY_FULL : CPM_WAY_CLEAR;

@@ -73,6 +73,11 @@ static size_t via_size(const struct cpm_outgoing *o, const struct socket_info *s
 	return len;
 }
 
+size_t cpm_size_at_most(const struct cpm_outgoing *o)
+{
+	return size_without_via(o) + MAX_VIA_BYTES;
+}
+
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, const struct socket_info *socket)
 {
 	size_t limit = cpm_udp_mtu > 0 && cpm_udp_mtu < MAX_DATAGRAM_BYTES ? (size_t)cpm_udp_mtu : MAX_DATAGRAM_BYTES;

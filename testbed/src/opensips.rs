@@ -47,13 +47,15 @@ modparam("proto_tcp", "tcp_max_msg_chunks", 64)
 const SHARED_MEMORY_MIB: &str = "256";
 
 /// Words in the log that no healthy proxy says.
-pub(crate) const BAD_WORDS: [&str; 6] = [
+pub(crate) const BAD_WORDS: [&str; 7] = [
     "CRITICAL:",
     "BUG",
     "segfault",
     "signal 6",
     "signal 11",
     "core dumped",
+    // An event of the module.
+    "was previously published",
 ];
 
 /// Said by the main process before it ends the others.
@@ -83,8 +85,12 @@ const MODULES: [(&str, &str); 4] = [
 ];
 
 /// Core settings of Kamailio that OpenSIPS does not have: what is too long for a datagram goes over
-/// TCP, always, and its buffers are large enough.
-const NOT_NEEDED: [&str; 3] = ["udp_mtu_try_proto", "tcp_rd_buf_size", "tcp_conn_wq_max"];
+/// TCP, always, and its buffer for reading has one size.
+const NOT_NEEDED: [&str; 2] = ["udp_mtu_try_proto", "tcp_rd_buf_size"];
+
+/// Kamailio bounds what waits to be written to a connection in bytes, OpenSIPS in messages: as many
+/// of this size.
+const WAITING_MESSAGE_BYTES: i64 = 16 * 1024;
 
 /// Timers of tm, with the name that they have here, in seconds.
 const TIMERS: [(&str, &str); 3] = [
@@ -177,6 +183,11 @@ fn script(kamailio: &str) -> (Vec<Parameter>, String) {
                 module: "cpm".to_owned(),
                 name: "udp_mtu".to_owned(),
                 value: Value::Number(bytes.parse().unwrap_or(0)),
+            }),
+            Some(("tcp_conn_wq_max", bytes)) => parameters.push(Parameter {
+                module: "proto_tcp".to_owned(),
+                name: "tcp_async_max_postponed_chunks".to_owned(),
+                value: Value::Number(bytes.parse().unwrap_or(0) / WAITING_MESSAGE_BYTES),
             }),
             Some((name, _)) if NOT_NEEDED.contains(&name) => {}
             _ => {

@@ -3,6 +3,7 @@
 
 mod cfg;
 mod configurations;
+mod express;
 mod kemi;
 mod rpc;
 mod store;

@@ -276,6 +276,11 @@ fn what_is_opensips_own() {
 
     let commands = between(&read("c_api/opensips/cpm_mi.c"), "COMMAND(\"", "\",");
     same("MI commands", &of_opensips("MI commands"), &commands);
+    // What can be asked of one can be asked of the other. Kamailio's cfg framework has the rest.
+    let rpc = headings(&chapter("RPC commands"));
+    let by_mi = rpc.iter().map(|name| name.replace('.', "_"));
+    let tunables = ["cpm_get", "cpm_set"].map(str::to_owned);
+    same("RPC and MI", &by_mi.chain(tunables).collect(), &commands);
 
     // The core says which exist; those that the script answers are named routes.
     let is_answered = |name: &str| ["authorize", "recipient-request"].contains(&name);
@@ -332,7 +337,8 @@ fn rpc_commands_and_counters() {
     let offered = names(
         answer
             .lines()
-            .map(str::trim)
+            // OpenSIPS 4.0 names the module too.
+            .map(|name| name.trim().trim_start_matches("cpm:"))
             .filter(|name| name.starts_with(prefix)),
     );
     same("commands", &documented, &offered);
