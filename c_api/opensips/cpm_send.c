@@ -88,8 +88,9 @@ static int place_of(str *uri, const struct socket_info *socket, struct place *pl
 	return place->socket != NULL ? 0 : -1;
 }
 
-/* Whether a connection could not take one more request. OpenSIPS would give up the connection, with
- * all that is queued for it. */
+/* Whether a connection has no room for one more request that can wait. Where more is queued than
+ * may be, OpenSIPS gives up the connection, with all of it: half is left to what other processes
+ * write meanwhile, and to what cannot wait. */
 static int is_connection_full(struct place *place)
 {
 	struct tcp_connection *connection = NULL;
@@ -102,7 +103,7 @@ static int is_connection_full(struct place *place)
 			   place->socket)
 			!= 1)
 		return 0;
-	is_full = connection->async != NULL && connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
+	is_full = connection->async != NULL && 2 * connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
 	tcp_conn_release(connection, 0);
 	return is_full;
 }
