@@ -47,8 +47,8 @@ static size_t size_without_via(const struct cpm_outgoing *o)
 		   + o->headers.len + o->body.len;
 }
 
-/* A transaction's label as nearly all have it. tm chooses it only when it makes the transaction; one
- * in eight is a digit or more shorter, and so is the request. */
+/* A transaction's label as nearly all have it. tm chooses it only when it makes the transaction:
+ * one in eight is a digit or more shorter, and so is the request. */
 #define LONG_LABEL 0xffffffff
 
 /* The length of the Via line that tm will write. 0: there is no memory. */

@@ -42,8 +42,8 @@ modparam("proto_tcp", "tcp_max_msg_chunks", 64)
 @ROUTES@
 "#;
 
-/// Shared memory in MiB: a transaction takes 13 KiB in 3.6, and stays for two seconds at least after
-/// its end.
+/// Shared memory in MiB: a transaction takes 13 KiB in 3.6, and stays for two seconds at least
+/// after its end.
 const SHARED_MEMORY_MIB: &str = "256";
 
 /// Words in the log that no healthy proxy says.

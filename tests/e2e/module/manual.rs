@@ -403,6 +403,7 @@ fn pages_and_examples_are_there() {
         "README.md",
         "CONTRIBUTING.md",
         "doc/manual.md",
+        "doc/opensips.md",
         "doc/how-a-message-travels.md",
         "doc/security.md",
         "doc/readings.md",
