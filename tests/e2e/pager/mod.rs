@@ -1,6 +1,7 @@
 //! Pager mode: MESSAGE in, one MESSAGE to each recipient out.
 
 mod acceptance;
+mod bad_network;
 mod classification;
 mod datagrams;
 mod delivery;
