@@ -6,6 +6,7 @@
 #define CPM_PROXY_H
 
 #include "core/cfg/cfg_struct.h"
+#include "core/data_lump_rpl.h"
 #include "core/dprint.h"
 #include "core/ip_addr.h"
 #include "core/mem/mem.h"
@@ -32,5 +33,9 @@ typedef str cpm_proxy_name;
 #define CPM_PROXY_TEXT PARAM_STRING
 #define CPM_PROXY_NUMBER PARAM_INT
 #define CPM_PROXY_BY_FUNCTION PARAM_USE_FUNC
+
+/* Shared memory that a transaction takes in addition to the request itself: its cell (with room for
+ * the core's max_branches, 12 by default), timers and hash entry. */
+#define CPM_TRANSACTION_BYTES (10 * 1024)
 
 #endif

@@ -2,6 +2,7 @@
 #include "statistics.h"
 
 #include "cpm_counters.h"
+#include "cpm_host.h"
 
 /* By their numbers in the core. */
 static stat_var **counters;

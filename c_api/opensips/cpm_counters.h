@@ -8,8 +8,6 @@
 #include "cpm_shim.h"
 
 int cpm_counters_register(void);
-/* cpm_host.count */
-void cpm_count(uint32_t counter, uint32_t n);
 /* The sum of all processes, of the counter with this number. */
 unsigned long cpm_counter_value(size_t counter);
 

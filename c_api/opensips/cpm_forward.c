@@ -7,7 +7,8 @@
 #include "dset.h"
 #include "route.h"
 
-#include "cpm_forward.h"
+#include "cpm_headers.h"
+#include "cpm_host.h"
 #include "cpm_kept.h"
 #include "cpm_message.h"
 #include "cpm_transaction.h"
@@ -19,27 +20,6 @@ struct changes {
 	char bytes[];
 };
 
-/* How long it may wait, in milliseconds: senders give up on anything but an INVITE after 32 s (RFC
- * 3261 timer F). */
-#define SUSPENDED_MS 30000
-
-/* Whether a list of names with commas between has this one. */
-static int is_named(struct cpm_str names, const str *name)
-{
-	const char *end = names.s + names.len;
-	const char *at = names.s;
-
-	while(at < end) {
-		const char *comma = memchr(at, ',', end - at);
-		const char *until = comma != NULL ? comma : end;
-
-		if(until - at == name->len && strncasecmp(at, name->s, name->len) == 0)
-			return 1;
-		at = until + 1;
-	}
-	return 0;
-}
-
 static int replace_headers(struct sip_msg *msg, struct cpm_str dropped, struct cpm_str headers)
 {
 	struct hdr_field *field;
@@ -49,7 +29,7 @@ static int replace_headers(struct sip_msg *msg, struct cpm_str dropped, struct c
 	if(parse_headers(msg, HDR_EOH_F, 0) < 0)
 		return -1;
 	for(field = msg->headers; field != NULL; field = field->next) {
-		if(is_named(dropped, &field->name)
+		if(cpm_headers_name(dropped, &field->name)
 				&& del_lump(msg, field->name.s - msg->buf, field->len, field->type) == NULL)
 			return -1;
 	}
@@ -66,28 +46,6 @@ static int replace_headers(struct sip_msg *msg, struct cpm_str dropped, struct c
 	return 0;
 }
 
-/* What a response consists of (RFC 3261 8.2.6). All else may tell who it comes from: Contact,
- * P-Asserted-Identity, Record-Route, History-Info. */
-static int belongs_to_response(const struct hdr_field *field)
-{
-	static const str retry_after = str_init("Retry-After");
-
-	switch(field->type) {
-		case HDR_VIA_T:
-		case HDR_VIA2_T:
-		case HDR_FROM_T:
-		case HDR_TO_T:
-		case HDR_CALLID_T:
-		case HDR_CSEQ_T:
-		case HDR_CONTENTTYPE_T:
-		case HDR_CONTENTLENGTH_T:
-			return 1;
-		default:
-			return field->name.len == retry_after.len
-				   && strncasecmp(field->name.s, retry_after.s, retry_after.len) == 0;
-	}
-}
-
 static void responded(struct cell *t, int type, struct tmcb_params *params)
 {
 	struct sip_msg *response = params->rpl;
@@ -98,7 +56,7 @@ static void responded(struct cell *t, int type, struct tmcb_params *params)
 	if(response == NULL || response == FAKED_REPLY || parse_headers(response, HDR_EOH_F, 0) < 0)
 		return;
 	for(field = response->headers; field != NULL; field = field->next) {
-		if(!belongs_to_response(field))
+		if(!cpm_headers_belong_to_response(field))
 			del_lump(response, field->name.s - response->buf, field->len, field->type);
 	}
 }
@@ -147,7 +105,7 @@ int cpm_forward(void *context, const struct cpm_forwarding *forwarding, struct c
 	return relay(msg, forwarding->request_uri, hop);
 }
 
-uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forwarding)
+uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forwarding, unsigned milliseconds)
 {
 	struct sip_msg *msg = context;
 	struct cell *t = cpm_tm.t_gett();
@@ -169,7 +127,7 @@ uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forward
 		shm_free(changes);
 		return 0;
 	}
-	return cpm_transaction_keep_open(msg, number, SUSPENDED_MS) ? number : 0;
+	return cpm_transaction_keep_open(msg, number, milliseconds) ? number : 0;
 }
 
 /* What the first step has left for the second. */

@@ -16,7 +16,6 @@
 #include "ut.h"
 
 #include "cpm_counters.h"
-#include "cpm_host.h"
 #include "cpm_kept.h"
 #include "cpm_mi.h"
 #include "cpm_parameters.h"
@@ -27,20 +26,6 @@
 #include "cpm_size.h"
 #include "cpm_transaction.h"
 #include "cpm_var.h"
-
-const struct cpm_core *cpm_core_api = NULL;
-struct cpm_service *cpm_service = NULL;
-
-int cpm_ensure_service(void)
-{
-	if(cpm_service == NULL)
-		cpm_service = cpm_core_api->service_new(&cpm_opensips_host);
-	if(cpm_service == NULL) {
-		LM_ERR("the Controlling Function could not be set up\n");
-		return -1;
-	}
-	return 0;
-}
 
 /* OpenSIPS calls each with as many parameters as the longest may have. */
 #define FUNCTION(name, what)                                                           \

@@ -6,6 +6,7 @@
 #define CPM_PROXY_H
 
 #include "str.h"
+#include "data_lump_rpl.h"
 #include "dprint.h"
 #include "ip_addr.h"
 #include "mem/mem.h"
@@ -31,5 +32,9 @@ typedef const str cpm_proxy_name;
 #define CPM_PROXY_TEXT STR_PARAM
 #define CPM_PROXY_NUMBER INT_PARAM
 #define CPM_PROXY_BY_FUNCTION USE_FUNC_PARAM
+
+/* Shared memory that a transaction takes in addition to the request itself: its cell (OpenSIPS 3.6
+ * allocates 12 branches at once), timers and hash entry. */
+#define CPM_TRANSACTION_BYTES (12 * 1024)
 
 #endif

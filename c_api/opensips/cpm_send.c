@@ -11,6 +11,8 @@
 
 #include "cpm_request.h"
 #include "cpm_send.h"
+#include "cpm_host.h"
+#include "cpm_outgoing.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
 
@@ -87,43 +89,9 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 	return is_connection_full(&place) ? CPM_WAY_FULL : CPM_WAY_CLEAR;
 }
 
-static int is_method(const struct cpm_outgoing *o, const char *method)
-{
-	return o->method.len == strlen(method) && memcmp(o->method.s, method, o->method.len) == 0;
-}
-
-/* What a request gives back, as tm keeps it: a single odd word stands in place of the pointer to
- * it, which never is odd, so that nearly all requests need no memory of their own. Else it lives
- * in shared memory as long as the transaction. 0, or -1: there is no memory. */
-static int keep_token(const struct cpm_token *token, void **kept)
-{
-	*kept = NULL;
-	if(token->words[1] == 0 && (token->words[0] & 1) != 0 && token->words[0] <= UINTPTR_MAX) {
-		*kept = (void *)(uintptr_t)token->words[0];
-	} else if(token->words[0] != 0 || token->words[1] != 0) {
-		*kept = shm_malloc(sizeof(*token));
-		if(*kept == NULL)
-			return -1;
-		*(struct cpm_token *)*kept = *token;
-	}
-	return 0;
-}
-
-static int is_in_memory(const void *kept)
-{
-	return kept != NULL && ((uintptr_t)kept & 1) == 0;
-}
-
 static void release_token(void *kept)
 {
 	shm_free(kept);
-}
-
-static struct cpm_token token_of(const void *kept)
-{
-	struct cpm_token token = {{(uintptr_t)kept, 0}};
-
-	return is_in_memory(kept) ? *(const struct cpm_token *)kept : token;
 }
 
 /* The responses to an outgoing request, which all come here but 100. Runs in the worker that got
@@ -154,7 +122,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 		return;
 	outcome.code = params->code;
 	outcome.is_cancelled = was_cancelled(t) != 0;
-	outcome.token = token_of(*params->param);
+	outcome.token = cpm_outgoing_token_of(*params->param);
 	outcome.request = cpm_of_str(&sent->buffer);
 	if(params->code >= 300) {
 		su2ip_addr(&ip, &sent->dst.to);
@@ -178,7 +146,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	str method = cpm_to_str(o->method);
 	str headers = cpm_to_str(o->headers);
 	str body = cpm_to_str(o->body);
-	int is_ack = is_method(o, "ACK");
+	int is_ack = cpm_outgoing_is(o, "ACK");
 	void *token;
 	dlg_t dialog;
 	int result;
@@ -188,7 +156,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 		LM_CRIT("this process has no script: it was started without PROC_FLAG_NEEDS_SCRIPT\n");
 		return CPM_SENT_FAILED;
 	}
-	if(keep_token(&o->token, &token) < 0)
+	if(cpm_outgoing_keep_token(&o->token, &token) < 0)
 		return CPM_SENT_FAILED;
 	memset(&dialog, 0, sizeof(dialog));
 	dialog.state = DLG_CONFIRMED;
@@ -210,16 +178,16 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	dialog.send_sock = (const struct socket_info *)(uintptr_t)o->socket;
 	/* Of an INVITE each response, and no ACK to a 2xx, which waits for that of the originator. */
 	dialog.T_flags = T_NO_DNS_FAILOVER_FLAG;
-	if(is_method(o, "INVITE"))
+	if(cpm_outgoing_is(o, "INVITE"))
 		dialog.T_flags |= T_NO_AUTOACK_FLAG | T_PASS_PROVISIONAL_FLAG;
 	*transaction = 0;
 	dialog.t_created_cb = created;
 	dialog.t_created_cb_param = transaction;
 	result = CPM_WITHOUT_SIGNATURE(cpm_tm.t_request_within(&method, &headers, body.len > 0 ? &body : NULL, &dialog,
-			is_ack ? NULL : answered, token, is_in_memory(token) ? release_token : NULL));
+			is_ack ? NULL : answered, token, cpm_outgoing_is_in_memory(token) ? release_token : NULL));
 	if(result > 0)
 		return CPM_SENT;
-	if(is_in_memory(token)) /* no transaction has come about that would release it */
+	if(cpm_outgoing_is_in_memory(token)) /* no transaction has come about that would release it */
 		shm_free(token);
 	*transaction = 0;
 	return CPM_SENT_FAILED;

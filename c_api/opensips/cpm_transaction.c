@@ -6,6 +6,8 @@
 
 #include "cpm_kept.h"
 #include "cpm_transaction.h"
+#include "cpm_headers.h"
+#include "cpm_host.h"
 
 struct tm_binds cpm_tm;
 
@@ -93,37 +95,6 @@ int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned mill
 	return 1;
 }
 
-/* Header lines of a reply with those that the script has added to it, which tm takes from the
- * received message only where it makes the To tag itself. `*made` is pkg memory, or NULL. 0, or
- * -1. */
-static int add_script_lines(struct sip_msg *msg, str *headers, char **made)
-{
-	struct lump_rpl *lump;
-	int len = headers->len;
-
-	*made = NULL;
-	for(lump = msg != NULL ? msg->reply_lump : NULL; lump != NULL; lump = lump->next) {
-		if(lump->flags & LUMP_RPL_HDR)
-			len += lump->text.len;
-	}
-	if(len == headers->len)
-		return 0;
-	*made = pkg_malloc(len);
-	if(*made == NULL) {
-		LM_ERR("no more private memory\n");
-		return -1;
-	}
-	memcpy(*made, headers->s, headers->len);
-	for(lump = msg->reply_lump; lump != NULL; lump = lump->next) {
-		if(!(lump->flags & LUMP_RPL_HDR))
-			continue;
-		memcpy(*made + headers->len, lump->text.s, lump->text.len);
-		headers->len += lump->text.len;
-	}
-	headers->s = *made;
-	return 0;
-}
-
 /* Replies with a tag of tm's own. */
 static int reply_untagged(struct sip_msg *msg, const struct cpm_reply *reply, const str *reason)
 {
@@ -163,7 +134,7 @@ int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_
 	}
 	if(keep)
 		t->fr_timeout = REPEATED_SECONDS;
-	result = add_script_lines(msg, &headers, &made);
+	result = cpm_headers_add_script_lines(msg, &headers, &made);
 	if(result == 0)
 		result = CPM_WITHOUT_SIGNATURE(
 				cpm_tm.t_reply_with_body(t, (unsigned)reply->code, &reason, &body, &headers, &to_tag));

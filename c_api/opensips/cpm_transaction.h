@@ -36,27 +36,4 @@ static inline struct ua_client *cpm_branch_of(struct cell *t)
  * too little, and would begin a line of the CANCEL in the middle of a line end. */
 void cpm_transaction_mend(struct cell *t);
 
-/* Switches the proxy's Server and User-Agent off, which stand among the core's own header lines
- * (OMA CPM Appendix D), around a call of tm; the proxy's signature would be a second one.
- * Returns the result of the call. */
-#define CPM_WITHOUT_SIGNATURE(call)                \
-	({                                             \
-		int was_signature = server_signature;      \
-		int call_result;                           \
-		server_signature = 0;                      \
-		call_result = (call);                      \
-		server_signature = was_signature;          \
-		call_result;                               \
-	})
-
-/* These are members of struct cpm_host. */
-enum cpm_opened cpm_transaction_open(void *context, uint64_t *transaction);
-int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned milliseconds);
-int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep);
-void cpm_transaction_release(uint64_t transaction);
-void cpm_transaction_absorb(void *context);
-uint64_t cpm_transaction_cancelled(void *context);
-int cpm_transaction_acknowledged(void *context, int of_session);
-void cpm_transaction_cancel(uint64_t transaction);
-
 #endif
