@@ -47,7 +47,7 @@ extern "C" {
 #define CPM_MAX_LOGGED_CALL_ID 128
 
 /* How long it is worth waiting for further responses after CPM_EXPRESS_OURS_OF_MANY. */
-#define CPM_EXPRESS_GATHER_US 300
+#define CPM_EXPRESS_GATHER_US 400
 
 /* Maximum number of group sources, each of which may be a database. */
 #define CPM_MAX_GROUP_SOURCES 8
@@ -576,8 +576,8 @@ struct cpm_core {
 	 * notification. CPM_SCRIPT_YES: handled, also if it was refused, or if another process sends
 	 * the rest and replies; CPM_SCRIPT_NO: it is not for the Controlling Function, and nothing has
 	 * changed; CPM_SCRIPT_END: a retransmission, or another process looks up its group and finishes
-	 * it. `*request` is what classify would have returned, or NULL; it is set before the host is called
-	 * back about it. */
+	 * it. `*request` is what classify would have returned, or NULL; it is set before the host is
+	 * called back about it. */
 	enum cpm_script_result (*handle)(const struct cpm_service *service, const struct cpm_received *received,
 			struct cpm_request **request, void *context);
 

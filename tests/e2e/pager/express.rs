@@ -141,6 +141,20 @@ fn whatever_would_miss_copies_closes_the_lane() {
             sees: "",
         },
         Case {
+            name: "topos",
+            why: "a module changes or watches what is sent",
+            routes: "",
+            config: |config| {
+                config
+                    .load("rr")
+                    .load("db_text")
+                    .load("topos")
+                    .set("topos", "storage", "db")
+                    .set("topos", "db_url", "text://@FOLDER@")
+            },
+            sees: "",
+        },
+        Case {
             name: "siptrace",
             why: "a module traces what is sent",
             routes: "",
@@ -198,22 +212,96 @@ fn whatever_would_miss_copies_closes_the_lane() {
     }
 }
 
+/// What is turned on while the proxy runs closes it from then on.
+#[test]
+fn what_is_turned_on_later_closes_the_lane_too() {
+    let bench = Bench::new("what_is_turned_on_later");
+    let proxy = bench.proxy(&open(cpm_proxy(HANDLE)).load("cfg_rpc"));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let mut delivered = 0;
+    let mut send_one = || {
+        send(&anne, proxy.udp(), [bill.uri("bill")]);
+        bill.expect_request("MESSAGE");
+        delivered += 1;
+        by_the_lane(&proxy, delivered)
+    };
+    let mut by_lane = 0;
+    for name in ["use_dst_blocklist", "udp4_raw"] {
+        if let Err(refusal) = proxy.try_rpc(&format!("cfg.set_now_int core {name} 1")) {
+            // Raw sockets want a capability that not everybody who runs the tests has.
+            assert_eq!(name, "udp4_raw", "{refusal}");
+            continue;
+        }
+        assert_eq!(send_one(), by_lane, "{name}");
+        proxy.rpc(&format!("cfg.set_now_int core {name} 0"));
+        by_lane += 1;
+        assert_eq!(send_one(), by_lane, "{name} is off again");
+    }
+    proxy.stop();
+}
+
 /// What sees responses before tm does sees those to copies too.
 #[test]
-fn a_reply_route_sees_the_responses() {
-    let bench = Bench::new("a_reply_route_sees_the_responses");
-    let routes = format!("{HANDLE}\nreply_route {{ xlog(\"L_NOTICE\", \"seen $rs $rm\\n\"); }}");
-    let proxy = bench.proxy(&open(cpm_proxy(&routes)));
-    proxy.expect_log("responses take the usual way: there is a reply_route");
+fn what_sees_responses_sees_those_to_copies() {
+    struct Case {
+        name: &'static str,
+        why: &'static str,
+        routes: &'static str,
+        module: &'static str,
+        /// What it says of a response.
+        sees: &'static str,
+    }
+    let cases = [
+        Case {
+            name: "reply_route",
+            why: "there is a reply_route",
+            routes: "reply_route { xlog(\"L_NOTICE\", \"seen $rs $rm\\n\"); }",
+            module: "siputils",
+            sees: "seen 200 MESSAGE",
+        },
+        Case {
+            name: "msg_received",
+            why: "there is an event_route[core:msg-received]",
+            routes: "received_route_mode=1
+                event_route[core:msg-received] { xlog(\"L_NOTICE\", \"seen $(rcv(buf){s.substr,0,11})\\n\"); }",
+            module: "kemix",
+            sees: "seen SIP/2.0 200",
+        },
+    ];
+    for case in cases {
+        let bench = Bench::new(&format!("responses_seen_by_{}", case.name));
+        let routes = format!("{}\n{HANDLE}", case.routes);
+        let proxy = bench.proxy(&open(cpm_proxy(&routes)).load(case.module));
+        proxy.expect_log(&format!("responses take the usual way: {}", case.why));
+        let (anne, bill) = (bench.agent(), bench.agent());
+        send(
+            &anne,
+            proxy.udp(),
+            [bill.uri("bill"), bill.uri("ben"), bill.tcp_uri("carol")],
+        );
+        bill.expect_requests("MESSAGE", 3);
+        assert_eq!(by_the_lane(&proxy, 3), 3, "{}", case.name);
+        proxy.expect_log(case.sees);
+        proxy.stop();
+    }
+}
+
+/// A module that takes datagrams as they come in keeps doing so; the lane does without them.
+#[test]
+fn another_module_may_take_datagrams_first() {
+    let bench = Bench::new("another_module_takes_datagrams");
+    let config = open(cpm_proxy(HANDLE))
+        .load("db_text")
+        .load("sipcapture")
+        .set("sipcapture", "db_url", "text://@FOLDER@")
+        .set_number("sipcapture", "hep_capture_on", 1);
+    let proxy = bench.proxy(&config);
+    proxy.expect_log("responses take the usual way: another module takes datagrams");
     let (anne, bill) = (bench.agent(), bench.agent());
-    send(
-        &anne,
-        proxy.udp(),
-        [bill.uri("bill"), bill.uri("ben"), bill.tcp_uri("carol")],
-    );
-    bill.expect_requests("MESSAGE", 3);
-    assert_eq!(by_the_lane(&proxy, 3), 3);
-    proxy.expect_log("seen 200 MESSAGE");
+    // It takes whatever comes over UDP for reports to be captured.
+    send(&anne, proxy.tcp(), [bill.tcp_uri("bill")]);
+    bill.expect_request("MESSAGE");
+    assert_eq!(by_the_lane(&proxy, 1), 1);
     proxy.stop();
 }
 
