@@ -17,16 +17,16 @@
 #include "core/sr_module.h"
 #include "core/str.h"
 
-/* Takes over settings that have changed. */
+/* Applies changed settings. */
 static inline void cpm_proxy_refresh(void)
 {
 	cfg_update();
 }
 
-/* Of two messages with the same number only one is of the process with this number. */
+/* The process of a message: two messages of different processes may have the same number. */
 #define CPM_PROXY_PROCESS_OF(msg) ((msg)->pid)
 
-/* How a variable's name in parentheses comes. */
+/* The type of a variable's name in parentheses. */
 typedef str cpm_proxy_name;
 
 /* The two types of a value in the script. */

@@ -13,10 +13,10 @@
 #include "cpm_message.h"
 #include "cpm_transaction.h"
 
-/* What is to change in a request that waits for the name of its next hop: in shared memory, as long
- * as its transaction. */
+/* The changes to a request that waits until the name of its next hop is looked up: in shared
+ * memory, as long as its transaction. */
 struct changes {
-	size_t dropped, headers; /* bytes of each, one behind the other */
+	size_t dropped, headers; /* bytes of each, one after the other */
 	char bytes[];
 };
 
@@ -38,7 +38,7 @@ static int replace_headers(struct sip_msg *msg, struct cpm_str dropped, struct c
 	if(lines == NULL)
 		return -1;
 	memcpy(lines, headers.s, headers.len);
-	/* From here on the lines are the message's. */
+	/* From here on the message owns the lines. */
 	if(anchor == NULL || insert_new_lump_before(anchor, lines, (int)headers.len, 0) == NULL) {
 		pkg_free(lines);
 		return -1;
@@ -68,7 +68,7 @@ static void release_changes(void *changes)
 
 static const str internal_error = str_init("Server Internal Error");
 
-/* Sends it to `hop`; tm replies where it cannot. */
+/* Forwards it to `hop`; on failure tm replies. */
 static int relay(struct sip_msg *msg, struct cpm_str request_uri, struct cpm_str hop)
 {
 	str uri = cpm_to_str(request_uri), place = cpm_to_str(hop);
@@ -79,7 +79,7 @@ static int relay(struct sip_msg *msg, struct cpm_str request_uri, struct cpm_str
 	return 0;
 }
 
-/* 0, or -1 after a reply. `changes`: what a second step is to do, or NULL. */
+/* 0, or -1 after a reply. `changes`: those for a second step, or NULL. */
 static int watch(struct sip_msg *msg, struct changes *changes)
 {
 	if(cpm_tm.register_tmcb(
@@ -130,7 +130,7 @@ uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forward
 	return cpm_transaction_keep_open(msg, number, milliseconds) ? number : 0;
 }
 
-/* What the first step has left for the second. */
+/* The changes that the first step has stored for the second. */
 static const struct changes *changes_of(struct cell *t)
 {
 	struct tm_callback *callback;
@@ -142,7 +142,7 @@ static const struct changes *changes_of(struct cell *t)
 	return NULL;
 }
 
-/* The received request, as far as tm has kept it, goes on as if a worker had it. */
+/* Forwards the received request, as tm has kept it, as if a worker had just received it. */
 static int go_on(struct cell *t, const struct changes *changes, struct cpm_str request_uri, struct cpm_str hop)
 {
 	const struct sip_msg *received = t->uas.request;
@@ -182,7 +182,7 @@ int cpm_forward_resume(uint64_t transaction, struct cpm_str request_uri, struct 
 			cpm_tm.unref_cell(t);
 		return 0;
 	}
-	/* What a worker has for each message, and this process has not. */
+	/* A worker has a context for each message; this process has none. */
 	context = context_alloc(CONTEXT_GLOBAL);
 	if(context != NULL) {
 		memset(context, 0, context_size(CONTEXT_GLOBAL));

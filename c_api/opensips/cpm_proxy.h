@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What c_api/common asks of OpenSIPS.
+ * What c_api/common needs of OpenSIPS.
  */
 #ifndef CPM_PROXY_H
 #define CPM_PROXY_H
@@ -16,16 +16,15 @@
 #include "pvar.h"
 #include "sr_module.h"
 
-/* Takes over settings that have changed: the core does so by itself. */
+/* Applies changed settings: the core does so by itself. */
 static inline void cpm_proxy_refresh(void)
 {
 }
 
-/* Of two messages with the same number only one is of the process with this number: there never are
- * two. */
+/* Tells messages with the same number apart: in OpenSIPS no two have the same number. */
 #define CPM_PROXY_PROCESS_OF(msg) 0
 
-/* How a variable's name in parentheses comes. */
+/* The type of a variable's name in parentheses. */
 typedef const str cpm_proxy_name;
 
 /* The two types of a value in the script. */

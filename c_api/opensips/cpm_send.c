@@ -22,7 +22,7 @@ size_t cpm_send_free_memory(size_t *total)
 	return shm_get_free(0);
 }
 
-/* Where an outgoing request goes. */
+/* The destination of an outgoing request. */
 struct place {
 	union sockaddr_union address;
 	struct ip_addr ip;
@@ -30,8 +30,8 @@ struct place {
 	const struct socket_info *socket;
 };
 
-/* What a URI with an IP address leads to. 0, or -1: the proxy cannot send there; of a name tm would
- * ask a name server. */
+/* The destination of a URI with an IP address. 0, or -1: the proxy cannot send there. For a name,
+ * tm would query a name server. */
 static int place_of(str *uri, const struct socket_info *socket, struct place *place)
 {
 	struct sip_uri parsed;
@@ -56,8 +56,8 @@ static int place_of(str *uri, const struct socket_info *socket, struct place *pl
 	return place->socket != NULL ? 0 : -1;
 }
 
-/* Whether a connection could not take one more request. OpenSIPS would give up the connection, with
- * all that is queued for it. */
+/* Whether a connection has no room for one more request. OpenSIPS would drop the connection, with
+ * everything queued for it. */
 static int is_connection_full(struct place *place)
 {
 	struct tcp_connection *connection = NULL;
@@ -94,8 +94,8 @@ static void release_token(void *kept)
 	shm_free(kept);
 }
 
-/* The responses to an outgoing request, which all come here but 100. Runs in the worker that got
- * the response, or in whichever process works off a timer. */
+/* All responses to an outgoing request but 100. Runs in the worker that received the response, or
+ * in a timer process. */
 static void answered(struct cell *t, int type, struct tmcb_params *params)
 {
 	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
@@ -112,7 +112,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 		outcome.reason = cpm_of_str(&params->rpl->first_line.u.reply.reason);
 	}
 	if(is_invite(t) && params->code < 300) {
-		/* Before tm makes a CANCEL of it. */
+		/* Before tm makes a CANCEL from it. */
 		cpm_transaction_mend(t);
 		if(has_response)
 			cpm_core_api->responded(cpm_service, outcome.response);
@@ -135,7 +135,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	cpm_core_api->ended(cpm_service, &outcome);
 }
 
-/* Which transaction tm has made of a request, before it sends it. */
+/* Called with the transaction that tm has created for a request, before it is sent. */
 static void created(struct cell *t, void *number)
 {
 	*(uint64_t *)number = cpm_number_of(t->hash_index, t->label);
@@ -168,15 +168,15 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	dialog.rem_dname = cpm_to_str(o->to.display);
 	dialog.rem_uri = cpm_to_str(o->to.uri);
 	dialog.rem_target = cpm_to_str(o->request_uri);
-	/* The route set is among the header lines: with one of its own, tm would go by names. */
+	/* The route set is among the header lines: given separately, tm would look up its names. */
 	dialog.obp = cpm_to_str(hop);
-	/* tm counts on, but for an ACK. */
+	/* tm increments it, except for an ACK. */
 	dialog.loc_seq.value = is_ack ? o->cseq : o->cseq - 1;
 	dialog.loc_seq.is_set = 1;
 	dialog.mf_enforced = 1;
 	dialog.mf_value = (unsigned short)o->max_forwards;
 	dialog.send_sock = (const struct socket_info *)(uintptr_t)o->socket;
-	/* Of an INVITE each response, and no ACK to a 2xx, which waits for that of the originator. */
+	/* For an INVITE each response, and no ACK for a 2xx, which waits for the originator's. */
 	dialog.T_flags = T_NO_DNS_FAILOVER_FLAG;
 	if(cpm_outgoing_is(o, "INVITE"))
 		dialog.T_flags |= T_NO_AUTOACK_FLAG | T_PASS_PROVISIONAL_FLAG;
@@ -193,8 +193,8 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	return CPM_SENT_FAILED;
 }
 
-/* Whether tm still has the transaction of a response: which, says the branch of its Via, as tm has
- * written it (branch_builder). */
+/* Whether tm still has the transaction of a response: the branch of its Via, as tm writes it
+ * (branch_builder), identifies it. */
 static int is_known(struct sip_msg *msg)
 {
 	const struct via_param *branch = msg->via1 != NULL ? msg->via1->branch : NULL;
@@ -220,8 +220,8 @@ static int is_known(struct sip_msg *msg)
 	return 1;
 }
 
-/* A 2xx that comes when tm has no transaction for it any more: repeated, forked, or very late.
- * This runs before tm or after it, as the modules were loaded. */
+/* A 2xx for which tm no longer has a transaction: retransmitted, forked, or very late. This runs
+ * before tm or after it, depending on the order of loadmodule. */
 int cpm_send_response(struct sip_msg *msg)
 {
 	struct cpm_str whole = {msg->buf, msg->len};
