@@ -1,7 +1,9 @@
 //! What is native to Kamailio: scripts in other languages, its commands and counters, and what
-//! `kamailio-config/` has for them; the store, which has only been tried with it.
+//! `kamailio-config/` has for them; the store, which has only been tried with it; and what its
+//! processes bear.
 
 mod cfg;
+mod chaos;
 mod configurations;
 mod kemi;
 mod rpc;
