@@ -5,6 +5,7 @@
 mod cfg;
 mod chaos;
 mod configurations;
+mod express;
 mod kemi;
 mod rpc;
 mod store;

@@ -158,6 +158,10 @@ fn a_message_to_twenty_who_all_behave_differently() {
 /// So many sessions are up at one moment.
 const AT_ONCE: usize = 200;
 
+/// And so many requests at most are on their way. OpenSIPS 4.0.1 loses its place in a connection on
+/// which more come at once, and then closes it.
+const READ_AT_ONCE: usize = 20;
+
 #[track_caller]
 fn many_at_once(scene: &Scene, round: usize) {
     let uploads: Vec<Upload> = (0..AT_ONCE)
@@ -165,8 +169,13 @@ fn many_at_once(scene: &Scene, round: usize) {
         .collect();
     // All at once is more than a socket takes in that may lose what it cannot take.
     let way = scene.proxy.tcp();
-    for upload in &uploads {
-        scene.anne.send(&upload.request, way);
+    for some in uploads.chunks(READ_AT_ONCE) {
+        for upload in some {
+            scene.anne.send(&upload.request, way);
+        }
+        for upload in some {
+            scene.anne.expect_response(&upload.request, 100);
+        }
     }
     let mut calls = Vec::with_capacity(AT_ONCE);
     for upload in &uploads {

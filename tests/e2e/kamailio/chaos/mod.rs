@@ -5,8 +5,7 @@
 //! | file | what happens |
 //! |---|---|
 //! | `one_at_a_time` | each process is stopped for a while, and killed |
-//! | `all_at_once` | everything, in an order that a seed decides; `make soak` for as long as wanted
-//! |
+//! | `all_at_once` | everything, in the order of a seed; `make soak` for as long as wanted |
 //! | `network` | recipients behind a bad network |
 
 mod all_at_once;
