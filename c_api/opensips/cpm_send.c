@@ -90,14 +90,9 @@ static int place_of(str *uri, const struct socket_info *socket, struct place *pl
 	return place->socket != NULL ? 0 : -1;
 }
 
-<<<<<<< HEAD
-/* Whether a connection has no room for one more request. OpenSIPS would drop the connection, with
- * everything queued for it. */
-=======
-/* Whether a connection has no room for one more request that can wait. Where more is queued than
- * may be, OpenSIPS gives up the connection, with all of it: half is left to what other processes
- * write meanwhile, and to what cannot wait. */
->>>>>>> main
+/* Whether a connection has no room for one more request that can wait. If more than the limit is
+ * queued, OpenSIPS drops the connection, with all of it: half is left for requests of other
+ * processes meanwhile, and for those that cannot wait. */
 static int is_connection_full(struct place *place)
 {
 	struct tcp_connection *connection = NULL;

@@ -1,7 +1,6 @@
 //! Pager mode: MESSAGE in, one MESSAGE to each recipient out.
 
 mod acceptance;
-mod bad_network;
 mod classification;
 mod datagrams;
 mod delivery;
