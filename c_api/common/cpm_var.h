@@ -7,7 +7,7 @@
 
 #include "cpm_shim.h"
 
-/* What the script calls a field of the core's. NULL: nothing. */
+/* The name of a field in scripts. NULL: it has none. */
 const char *cpm_var_field_name(int field);
 
 int cpm_var_parse_name(pv_spec_t *spec, cpm_proxy_name *name);

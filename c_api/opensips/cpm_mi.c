@@ -56,32 +56,25 @@ static mi_response_t *ask(enum cpm_query query, struct cpm_str argument, int is_
 	mi_response_t *response =
 			is_list ? init_mi_result_array(&answer.records) : init_mi_result_object(&answer.record);
 	enum cpm_query_result result;
+	struct cpm_fault fault;
 
 	if(response == NULL)
 		return NULL;
 	result = cpm_core_api->query(cpm_service, query, argument, &visitor, &answer);
-	if(result == CPM_QUERY_ANSWERED)
+	fault = cpm_core_api->fault(query, result);
+	if(fault.code == 0)
 		return response;
 	free_mi_response(response);
-	switch(result) {
-		case CPM_QUERY_UNKNOWN:
-			return init_mi_error(404, MI_SSTR("There is no such session"));
-		case CPM_QUERY_OFF:
-			if(query == CPM_QUERY_FORGET_GROUPS)
-				return init_mi_error(400, MI_SSTR("There are no pre-defined groups: group_source is not set"));
-			return init_mi_error(500, MI_SSTR("There are no sessions: msrp_listen is not set"));
-		default:
-			return init_mi_error(500, MI_SSTR("No answer: the process of the sessions is busy"));
-	}
+	return init_mi_error(fault.code, fault.text, (int)strlen(fault.text));
 }
 
-static mi_response_t *ask_about(const mi_params_t *params, enum cpm_query query)
+static mi_response_t *ask_about(const mi_params_t *params, const char *name, enum cpm_query query)
 {
 	char *id;
 	int len;
 	struct cpm_str argument;
 
-	if(get_mi_string_param(params, "id", &id, &len) < 0)
+	if(get_mi_string_param(params, (char *)name, &id, &len) < 0)
 		return init_mi_param_error();
 	argument.s = id;
 	argument.len = (size_t)len;
@@ -99,9 +92,11 @@ static mi_response_t *ask_about(const mi_params_t *params, enum cpm_query query)
 static const struct cpm_str none = {NULL, 0};
 QUERY(groups_flush, ask(CPM_QUERY_FORGET_GROUPS, none, 0))
 QUERY(sessions, ask(CPM_QUERY_SESSIONS, none, 1))
-QUERY(session, ask_about(params, CPM_QUERY_SESSION))
-QUERY(end_session, ask_about(params, CPM_QUERY_END))
+QUERY(session, ask_about(params, "id", CPM_QUERY_SESSION))
+QUERY(end_session, ask_about(params, "id", CPM_QUERY_END))
 QUERY(relay, ask(CPM_QUERY_RELAY, none, 0))
+QUERY(drain, ask(CPM_QUERY_DRAIN, none, 0))
+QUERY(drain_word, ask_about(params, "word", CPM_QUERY_DRAIN))
 
 static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
 {
@@ -123,6 +118,9 @@ const mi_export_t cpm_mi_commands[] = {
 			{cpm_mi_get_all, {0}}, {cpm_mi_get, {"name", 0}}),
 	COMMAND("cpm_set", "Changes a parameter that can change while OpenSIPS runs, for all processes.",
 			{cpm_mi_set, {"name", "value", 0}}),
+	COMMAND("cpm_drain",
+			"Accepts no new message from now on, or with off accepts them again. Says how much is under way.",
+			{drain, {0}}, {drain_word, {"word", 0}}),
 	COMMAND("cpm_groups_flush",
 			"Forgets the cached pre-defined groups: each is read again when it is next sent to.", {groups_flush, {0}}),
 	COMMAND("cpm_sessions", "The large message sessions: state, recipients, bytes received.", {sessions, {0}}),

@@ -8,19 +8,55 @@
 #include "parser/parse_cseq.h"
 #include "parser/parse_uri.h"
 #include "route.h"
+#include "timer.h"
 
 #include "cpm_request.h"
 #include "cpm_send.h"
+#include "cpm_host.h"
+#include "cpm_outgoing.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
 
 size_t cpm_send_free_memory(size_t *total)
 {
+	size_t free;
+
 	*total = shm_get_size(0);
-	return shm_get_free(0);
+	free = shm_get_free(0);
+	/* While a process cuts its piece off the large rest, all of the rest counts as taken. */
+	if(free < *total / 2) {
+		shm_lock();
+		free = shm_get_free(0);
+		shm_unlock();
+	}
+	return free;
 }
 
-/* Where an outgoing request goes. */
+/* How long nobody tries again when there was no piece of memory. OpenSIPS logs each attempt. */
+#define NO_PIECE_MICROSECONDS 200000
+
+/* Whether there is memory for a request in one piece. The rest may be in many small ones, since
+ * OpenSIPS joins them only when there is nothing else. */
+static int has_piece(const struct cpm_outgoing *o)
+{
+	static utime_t none_until = 0;
+	size_t total;
+	void *piece;
+
+	if(cpm_send_free_memory(&total) >= total / 2)
+		return 1;
+	if(get_uticks() < none_until)
+		return 0;
+	piece = shm_malloc(cpm_size_at_most(o) + CPM_TRANSACTION_BYTES);
+	if(piece == NULL) {
+		none_until = get_uticks() + NO_PIECE_MICROSECONDS;
+		return 0;
+	}
+	shm_free(piece);
+	return 1;
+}
+
+/* The destination of an outgoing request. */
 struct place {
 	union sockaddr_union address;
 	struct ip_addr ip;
@@ -28,8 +64,8 @@ struct place {
 	const struct socket_info *socket;
 };
 
-/* What a URI with an IP address leads to. 0, or -1: the proxy cannot send there; of a name tm would
- * ask a name server. */
+/* The destination of a URI with an IP address. 0, or -1: the proxy cannot send there. For a name,
+ * tm would query a name server. */
 static int place_of(str *uri, const struct socket_info *socket, struct place *place)
 {
 	struct sip_uri parsed;
@@ -54,8 +90,9 @@ static int place_of(str *uri, const struct socket_info *socket, struct place *pl
 	return place->socket != NULL ? 0 : -1;
 }
 
-/* Whether a connection could not take one more request. OpenSIPS would give up the connection, with
- * all that is queued for it. */
+/* Whether a connection has no room for one more request that can wait. If more than the limit is
+ * queued, OpenSIPS drops the connection, with all of it: half is left for requests of other
+ * processes meanwhile, and for those that cannot wait. */
 static int is_connection_full(struct place *place)
 {
 	struct tcp_connection *connection = NULL;
@@ -68,7 +105,7 @@ static int is_connection_full(struct place *place)
 			   place->socket)
 			!= 1)
 		return 0;
-	is_full = connection->async != NULL && connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
+	is_full = connection->async != NULL && 2 * connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
 	tcp_conn_release(connection, 0);
 	return is_full;
 }
@@ -82,36 +119,11 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 		return cpm_size_exceeds_datagram(o, NULL) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	if(place_of(&uri, (const struct socket_info *)(uintptr_t)o->socket, &place) < 0)
 		return CPM_WAY_NONE;
+	if(!has_piece(o))
+		return CPM_WAY_FULL;
 	if(place.proto == PROTO_UDP)
 		return cpm_size_exceeds_datagram(o, place.socket) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	return is_connection_full(&place) ? CPM_WAY_FULL : CPM_WAY_CLEAR;
-}
-
-static int is_method(const struct cpm_outgoing *o, const char *method)
-{
-	return o->method.len == strlen(method) && memcmp(o->method.s, method, o->method.len) == 0;
-}
-
-/* What a request gives back, as tm keeps it: a single odd word stands in place of the pointer to
- * it, which never is odd, so that nearly all requests need no memory of their own. Else it lives
- * in shared memory as long as the transaction. 0, or -1: there is no memory. */
-static int keep_token(const struct cpm_token *token, void **kept)
-{
-	*kept = NULL;
-	if(token->words[1] == 0 && (token->words[0] & 1) != 0 && token->words[0] <= UINTPTR_MAX) {
-		*kept = (void *)(uintptr_t)token->words[0];
-	} else if(token->words[0] != 0 || token->words[1] != 0) {
-		*kept = shm_malloc(sizeof(*token));
-		if(*kept == NULL)
-			return -1;
-		*(struct cpm_token *)*kept = *token;
-	}
-	return 0;
-}
-
-static int is_in_memory(const void *kept)
-{
-	return kept != NULL && ((uintptr_t)kept & 1) == 0;
 }
 
 static void release_token(void *kept)
@@ -119,15 +131,8 @@ static void release_token(void *kept)
 	shm_free(kept);
 }
 
-static struct cpm_token token_of(const void *kept)
-{
-	struct cpm_token token = {{(uintptr_t)kept, 0}};
-
-	return is_in_memory(kept) ? *(const struct cpm_token *)kept : token;
-}
-
-/* The responses to an outgoing request, which all come here but 100. Runs in the worker that got
- * the response, or in whichever process works off a timer. */
+/* All responses to an outgoing request but 100. Runs in the worker that received the response, or
+ * in a timer process. */
 static void answered(struct cell *t, int type, struct tmcb_params *params)
 {
 	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
@@ -144,7 +149,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 		outcome.reason = cpm_of_str(&params->rpl->first_line.u.reply.reason);
 	}
 	if(is_invite(t) && params->code < 300) {
-		/* Before tm makes a CANCEL of it. */
+		/* Before tm makes a CANCEL from it. */
 		cpm_transaction_mend(t);
 		if(has_response)
 			cpm_core_api->responded(cpm_service, outcome.response);
@@ -154,7 +159,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 		return;
 	outcome.code = params->code;
 	outcome.is_cancelled = was_cancelled(t) != 0;
-	outcome.token = token_of(*params->param);
+	outcome.token = cpm_outgoing_token_of(*params->param);
 	outcome.request = cpm_of_str(&sent->buffer);
 	if(params->code >= 300) {
 		su2ip_addr(&ip, &sent->dst.to);
@@ -167,7 +172,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	cpm_core_api->ended(cpm_service, &outcome);
 }
 
-/* Which transaction tm has made of a request, before it sends it. */
+/* Called with the transaction that tm has created for a request, before it is sent. */
 static void created(struct cell *t, void *number)
 {
 	*(uint64_t *)number = cpm_number_of(t->hash_index, t->label);
@@ -178,7 +183,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	str method = cpm_to_str(o->method);
 	str headers = cpm_to_str(o->headers);
 	str body = cpm_to_str(o->body);
-	int is_ack = is_method(o, "ACK");
+	int is_ack = cpm_outgoing_is(o, "ACK");
 	void *token;
 	dlg_t dialog;
 	int result;
@@ -188,7 +193,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 		LM_CRIT("this process has no script: it was started without PROC_FLAG_NEEDS_SCRIPT\n");
 		return CPM_SENT_FAILED;
 	}
-	if(keep_token(&o->token, &token) < 0)
+	if(cpm_outgoing_keep_token(&o->token, &token) < 0)
 		return CPM_SENT_FAILED;
 	memset(&dialog, 0, sizeof(dialog));
 	dialog.state = DLG_CONFIRMED;
@@ -200,33 +205,33 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	dialog.rem_dname = cpm_to_str(o->to.display);
 	dialog.rem_uri = cpm_to_str(o->to.uri);
 	dialog.rem_target = cpm_to_str(o->request_uri);
-	/* The route set is among the header lines: with one of its own, tm would go by names. */
+	/* The route set is among the header lines: given separately, tm would look up its names. */
 	dialog.obp = cpm_to_str(hop);
-	/* tm counts on, but for an ACK. */
+	/* tm increments it, except for an ACK. */
 	dialog.loc_seq.value = is_ack ? o->cseq : o->cseq - 1;
 	dialog.loc_seq.is_set = 1;
 	dialog.mf_enforced = 1;
 	dialog.mf_value = (unsigned short)o->max_forwards;
 	dialog.send_sock = (const struct socket_info *)(uintptr_t)o->socket;
-	/* Of an INVITE each response, and no ACK to a 2xx, which waits for that of the originator. */
+	/* For an INVITE each response, and no ACK for a 2xx, which waits for the originator's. */
 	dialog.T_flags = T_NO_DNS_FAILOVER_FLAG;
-	if(is_method(o, "INVITE"))
+	if(cpm_outgoing_is(o, "INVITE"))
 		dialog.T_flags |= T_NO_AUTOACK_FLAG | T_PASS_PROVISIONAL_FLAG;
 	*transaction = 0;
 	dialog.t_created_cb = created;
 	dialog.t_created_cb_param = transaction;
 	result = CPM_WITHOUT_SIGNATURE(cpm_tm.t_request_within(&method, &headers, body.len > 0 ? &body : NULL, &dialog,
-			is_ack ? NULL : answered, token, is_in_memory(token) ? release_token : NULL));
+			is_ack ? NULL : answered, token, cpm_outgoing_is_in_memory(token) ? release_token : NULL));
 	if(result > 0)
 		return CPM_SENT;
-	if(is_in_memory(token)) /* no transaction has come about that would release it */
+	if(cpm_outgoing_is_in_memory(token)) /* no transaction has come about that would release it */
 		shm_free(token);
 	*transaction = 0;
 	return CPM_SENT_FAILED;
 }
 
-/* Whether tm still has the transaction of a response: which, says the branch of its Via, as tm has
- * written it (branch_builder). */
+/* Whether tm still has the transaction of a response: the branch of its Via, as tm writes it
+ * (branch_builder), identifies it. */
 static int is_known(struct sip_msg *msg)
 {
 	const struct via_param *branch = msg->via1 != NULL ? msg->via1->branch : NULL;
@@ -252,8 +257,8 @@ static int is_known(struct sip_msg *msg)
 	return 1;
 }
 
-/* A 2xx that comes when tm has no transaction for it any more: repeated, forked, or very late.
- * This runs before tm or after it, as the modules were loaded. */
+/* A 2xx for which tm no longer has a transaction: retransmitted, forked, or very late. This runs
+ * before tm or after it, depending on the order of loadmodule. */
 int cpm_send_response(struct sip_msg *msg)
 {
 	struct cpm_str whole = {msg->buf, msg->len};

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cpm_testbed::{
-    Answer, Conduct, InvitedCall, MsrpRequest, PATIENCE, Plan, Process, Proxy, large_message,
-    sha256, to,
+    Answer, Conduct, InvitedCall, MsrpRequest, PATIENCE, Plan, Process, Product, Proxy,
+    large_message, sha256, to,
 };
 
 use crate::common::{CONTROLLING, EXPLODER, counter, expect_counter, proves};
@@ -165,8 +165,19 @@ fn many_at_once(scene: &Scene, round: usize) {
         .collect();
     // All at once is more than a socket takes in that may lose what it cannot take.
     let way = scene.proxy.tcp();
-    for upload in &uploads {
-        scene.anne.send(&upload.request, way);
+    let read_at_once = match Product::under_test() {
+        Product::Kamailio => AT_ONCE,
+        // 4.0.1 leaves a request unread that comes right behind others on a connection, or loses
+        // its place in it.
+        Product::OpenSips => 1,
+    };
+    for some in uploads.chunks(read_at_once) {
+        for upload in some {
+            scene.anne.send(&upload.request, way);
+        }
+        for upload in some {
+            scene.anne.expect_response(&upload.request, 100);
+        }
     }
     let mut calls = Vec::with_capacity(AT_ONCE);
     for upload in &uploads {
