@@ -65,6 +65,10 @@ static mi_response_t *ask(enum cpm_query query, struct cpm_str argument, int is_
 	free_mi_response(response);
 	switch(result) {
 		case CPM_QUERY_UNKNOWN:
+			if(query == CPM_QUERY_MESSAGES)
+				return init_mi_error(400, MI_SSTR("Known are originator=URI, state=STATE and most=NUMBER"));
+			if(query == CPM_QUERY_MESSAGE)
+				return init_mi_error(404, MI_SSTR("There is no record of such a message"));
 			return init_mi_error(404, MI_SSTR("There is no such session"));
 		case CPM_QUERY_OFF:
 			if(query == CPM_QUERY_FORGET_GROUPS)
@@ -75,17 +79,17 @@ static mi_response_t *ask(enum cpm_query query, struct cpm_str argument, int is_
 	}
 }
 
-static mi_response_t *ask_about(const mi_params_t *params, enum cpm_query query)
+static mi_response_t *ask_about(const mi_params_t *params, const char *name, enum cpm_query query, int is_list)
 {
 	char *id;
 	int len;
 	struct cpm_str argument;
 
-	if(get_mi_string_param(params, "id", &id, &len) < 0)
+	if(get_mi_string_param(params, (char *)name, &id, &len) < 0)
 		return init_mi_param_error();
 	argument.s = id;
 	argument.len = (size_t)len;
-	return ask(query, argument, 0);
+	return ask(query, argument, is_list);
 }
 
 /* A command that asks the core. */
@@ -99,8 +103,11 @@ static mi_response_t *ask_about(const mi_params_t *params, enum cpm_query query)
 static const struct cpm_str none = {NULL, 0};
 QUERY(groups_flush, ask(CPM_QUERY_FORGET_GROUPS, none, 0))
 QUERY(sessions, ask(CPM_QUERY_SESSIONS, none, 1))
-QUERY(session, ask_about(params, CPM_QUERY_SESSION))
-QUERY(end_session, ask_about(params, CPM_QUERY_END))
+QUERY(session, ask_about(params, "id", CPM_QUERY_SESSION, 0))
+QUERY(end_session, ask_about(params, "id", CPM_QUERY_END, 0))
+QUERY(messages, ask(CPM_QUERY_MESSAGES, none, 1))
+QUERY(some_messages, ask_about(params, "words", CPM_QUERY_MESSAGES, 1))
+QUERY(message, ask_about(params, "id", CPM_QUERY_MESSAGE, 0))
 QUERY(relay, ask(CPM_QUERY_RELAY, none, 0))
 
 static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
@@ -132,6 +139,14 @@ const mi_export_t cpm_mi_commands[] = {
 	COMMAND("cpm_end",
 			"Ends a large message session, by its id: its message is given up, and everybody in it gets BYE or CANCEL.",
 			{end_session, {"id", 0}}),
+	COMMAND("cpm_messages",
+			"The last messages, newest first: state, ids, recipients by outcome. Select them with words such as "
+			"originator=URI, state=STATE, most=NUMBER.",
+			{messages, {0}}, {some_messages, {"words", 0}}),
+	COMMAND("cpm_message",
+			"What became of one message, by its Message-ID, Contribution-ID or Call-ID: state, code and time for each "
+			"recipient.",
+			{message, {"id", 0}}),
 	COMMAND("cpm_relay", "What the MSRP relay holds: connections, content in memory and in spool files.",
 			{relay, {0}}),
 	COMMAND("cpm_express",

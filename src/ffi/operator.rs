@@ -73,13 +73,22 @@ pub(super) extern "C" fn query(
         "answering an operator",
         |_, running, proxy| {
             // SAFETY: lent for the duration of the call (cpm.h).
-            let session = std::str::from_utf8(unsafe { borrowed(argument) }).ok();
-            let session = session.and_then(SessionId::parse);
+            let argument = std::str::from_utf8(unsafe { borrowed(argument) }).ok();
+            let session = argument.and_then(SessionId::parse);
+            let text = argument.unwrap_or_default();
             let question = match (query, session) {
                 (bindings::CPM_QUERY_SESSIONS, _) => Question::Sessions,
                 (bindings::CPM_QUERY_RELAY, _) => Question::Relay,
                 (bindings::CPM_QUERY_EXPRESS, _) => {
                     return result_of(running.list_express(proxy, &mut CVisitor { table, to }));
+                }
+                (bindings::CPM_QUERY_MESSAGES, _) => {
+                    let visitor = &mut CVisitor { table, to };
+                    return result_of(running.list_messages(text, visitor));
+                }
+                (bindings::CPM_QUERY_MESSAGE, _) => {
+                    let visitor = &mut CVisitor { table, to };
+                    return result_of(running.show_message(text, visitor));
                 }
                 (bindings::CPM_QUERY_FORGET_GROUPS, _) => {
                     return result_of(running.forget_groups());

@@ -49,6 +49,7 @@ mod late;
 mod letter;
 mod lookup;
 mod mailbox;
+mod messages;
 mod outcome;
 mod outgoing;
 mod process;
@@ -64,7 +65,7 @@ mod transaction;
 mod waiting;
 mod way;
 
-pub use assembly::{Service, StartError};
+pub use assembly::{Service, StartError, monotonic_ms};
 pub use forwarding::{forward_notification, refuse_unparsed};
 pub use heard::heard;
 pub use mailbox::Mailbox;

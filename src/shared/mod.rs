@@ -4,6 +4,8 @@
 //! | file | job |
 //! |---|---|
 //! | `cells` | room of one size, to be taken and given back, with locks |
+//! | `head_note` | what is recorded once the header of a large message has arrived |
+//! | `message_table` | what became of the last messages |
 //! | `outstanding` | number of outstanding recipients of each sender, source and destination |
 //! | `request_table` | which requests have been taken |
 //! | `sender_table` | who has sent which message |
@@ -11,6 +13,8 @@
 //! | `source` | which addresses are one source |
 
 mod cells;
+mod head_note;
+mod message_table;
 mod outstanding;
 mod request_table;
 mod sender_table;
@@ -18,6 +22,12 @@ mod snapshot;
 mod source;
 
 pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
+pub use head_note::HeadNote;
+pub use message_table::{
+    MAX_MESSAGE_TEXT_BYTES, MAX_RECIPIENT_URI_BYTES, MESSAGE_TEXTS, MessageCounts, MessageNumber,
+    MessageRecord, MessageTable, MessageText, MessageTexts, RecipientLink, RecipientRecord,
+    RecipientState,
+};
 pub use outstanding::{Charge, Destination, OutstandingTable, Share};
 pub use request_table::{Claim, Claimed, Known, RequestName, RequestTable};
 pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};

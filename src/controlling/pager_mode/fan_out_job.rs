@@ -6,6 +6,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
+use crate::controlling::about::{put_about, put_number, take_about, take_number};
 use crate::controlling::attempt::Attempt;
 use crate::controlling::handed_over::{
     put, put_claim, put_option, take, take_claim, take_option, take_text,
@@ -14,9 +15,11 @@ use crate::controlling::host::{AboutRequest, Counter, Host, OutgoingRequest, Sen
 use crate::controlling::ids::CopyIds;
 use crate::controlling::refusal::Reply;
 use crate::log::LogLevel;
-use crate::shared::Link;
-use crate::shared::{Charge, Claim};
+use crate::shared::{Charge, Claim, MessageNumber, MessageTable, RecipientState};
 use crate::sip::Message;
+
+/// Status code of a recipient whose request cannot be sent (RFC 3261 §8.1.3.1).
+const NOT_SENDABLE_CODE: u16 = 503;
 
 /// A fan-out in progress: the parts that all copies share, the recipients, and the position.
 #[derive(Debug)]
@@ -43,8 +46,11 @@ pub struct FanOutJob {
     /// Number of recipients not tried yet. The 202 does not wait for recipients that take longer.
     pub(in crate::controlling) untried: usize,
     pub(in crate::controlling) failed: u32,
-    /// Link to the record of the message, which counts its failures.
-    pub(in crate::controlling) link: Link,
+    /// The record of the message, and the number of its recipients that are done with.
+    pub(in crate::controlling) message: MessageNumber,
+    pub(in crate::controlling) legs: u32,
+    /// Where it is; `None`: nowhere.
+    pub(in crate::controlling) messages: Option<MessageTable>,
     /// The shares that count its recipients.
     pub(in crate::controlling) charge: Charge,
     /// For the operator's script.
@@ -95,6 +101,10 @@ impl FanOutJob {
             to.push_str(uri);
             to.push('>');
             let isf = self.isf.as_ref().filter(|_| !is_sip(uri));
+            let link = self.message.recipient(self.legs);
+            if let Some(messages) = &self.messages {
+                messages.set_recipient(self.message, self.legs, uri);
+            }
             let outgoing = OutgoingRequest {
                 method: "MESSAGE",
                 request_uri: uri,
@@ -108,7 +118,7 @@ impl FanOutJob {
                 body: &self.body,
                 attempt: Attempt::Copy {
                     to_isf: isf.is_some(),
-                    link: self.link,
+                    link,
                     charge: self.charge,
                 }
                 .bits(),
@@ -118,20 +128,29 @@ impl FanOutJob {
             if last && matches!(sent, Sent::NoRoom | Sent::Busy) {
                 sent = host.give_up(&outgoing);
             }
+            let (mut ended, mut is_done) = (None, true);
             match sent {
                 Sent::NoRoom if !last => break Progress::NoRoom,
                 Sent::Busy if !last => {
                     busy_from.get_or_insert(self.recipients.len());
                     let again = self.recipients[self.position..next].to_owned();
                     self.recipients.push_str(&again);
+                    is_done = false;
                 }
-                Sent::NoRoom | Sent::Busy | Sent::Failed => self.failed += 1,
+                Sent::NoRoom | Sent::Busy | Sent::Failed => {
+                    self.failed += 1;
+                    ended = Some((RecipientState::Failed, NOT_SENDABLE_CODE));
+                }
                 Sent::Queued if isf.is_some() => interworked += 1,
                 Sent::Queued => handed += 1,
-                Sent::Dropped => {}
+                Sent::Dropped => ended = Some((RecipientState::Dropped, 0)),
+            }
+            if let (Some(messages), Some((state, code))) = (&self.messages, ended) {
+                messages.set(link, state, code);
             }
             self.position = next;
             self.place += 1;
+            self.legs += u32::from(is_done);
             self.untried = self.untried.saturating_sub(1);
             if !last && self.position < self.recipients.len() && host.is_turn_over() {
                 break Progress::Enough;
@@ -150,11 +169,6 @@ impl FanOutJob {
             );
         }
         progress
-    }
-
-    /// Sets the record that counts failures.
-    pub(in crate::controlling) fn set_link(&mut self, link: Link) {
-        self.link = link;
     }
 
     /// A copy as it would be sent, except for the parts that differ between recipients. `None`: it
@@ -206,15 +220,10 @@ impl FanOutJob {
         bytes.put_u64(self.place as u64);
         bytes.put_u64(self.untried as u64);
         bytes.put_u32(self.failed);
-        bytes.put_u32(self.link.bits());
+        put_number(&mut bytes, self.message);
+        bytes.put_u32(self.legs);
         bytes.put_u32(self.charge.bits());
-        let about = &self.about;
-        put(&mut bytes, about.kind.as_bytes());
-        put(&mut bytes, about.mode.as_bytes());
-        put_option(&mut bytes, about.originator.as_deref().map(str::as_bytes));
-        put_option(&mut bytes, about.conversation_id.as_deref());
-        put_option(&mut bytes, about.contribution_id.as_deref());
-        bytes.put_u32(about.recipients);
+        put_about(&mut bytes, &self.about);
         bytes
     }
 
@@ -251,17 +260,11 @@ impl FanOutJob {
             place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
             untried: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
             failed: bytes.try_get_u32().ok()?,
-            link: Link::from_bits(bytes.try_get_u32().ok()?),
+            message: take_number(&mut bytes)?,
+            legs: bytes.try_get_u32().ok()?,
+            messages: None,
             charge: Charge::from_bits(bytes.try_get_u32().ok()?),
-            about: AboutRequest {
-                kind: take_text(&mut bytes)?,
-                mode: take_text(&mut bytes)?,
-                originator: take_option(&mut bytes)?.and_then(text),
-                conversation_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
-                contribution_id: take_option(&mut bytes)?.map(|id| id.to_vec()),
-                session: None,
-                recipients: bytes.try_get_u32().ok()?,
-            },
+            about: take_about(&mut bytes)?,
         })
     }
 }
@@ -374,11 +377,11 @@ pub(in crate::controlling) mod tests {
             place: 0,
             untried: 3,
             failed: 0,
-            link: Link::default(),
+            message: MessageNumber::default(),
+            legs: 0,
+            messages: None,
             charge: Charge::default(),
             about: AboutRequest {
-                kind: "exploder".to_owned(),
-                contribution_id: Some(b"1".to_vec()),
                 recipients: 3,
                 ..AboutRequest::default()
             },

@@ -64,6 +64,7 @@ impl Request {
 impl ControllingFunction {
     /// Continues a fan-out, as far as its destinations have capacity.
     pub fn run(&self, job: &mut FanOutJob, host: &dyn Host, last: bool) -> Progress {
+        job.messages = self.messages().cloned();
         match &self.outstanding {
             Some(outstanding) => job.run(
                 &Shared {
@@ -269,7 +270,7 @@ mod tests {
                 code,
                 attempt: Attempt::Copy {
                     to_isf: false,
-                    link: job.link,
+                    link: job.message.recipient(0),
                     charge: job.charge,
                 }
                 .bits(),
