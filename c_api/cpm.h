@@ -308,12 +308,15 @@ enum cpm_query {
 	CPM_QUERY_EXPRESS = 5,
 	/* clears the cache of pre-defined groups */
 	CPM_QUERY_FORGET_GROUPS = 4,
+	/* accept no new message from now on; with the argument "off": accept them again. A record of what
+	 * is under way */
+	CPM_QUERY_DRAIN = 6,
 	/* the last messages, newest first: one record each; the argument: words that select them, such
 	 * as "originator=sip:anne@example.com state=failed most=10", or nothing */
-	CPM_QUERY_MESSAGES = 6,
-	/* the newest message whose Message-ID, Contribution-ID or Call-ID is the argument: its record,
-	 * and a part for each recipient */
-	CPM_QUERY_MESSAGE = 7
+	CPM_QUERY_MESSAGES = 7,
+	/* the newest message whose Message-ID, Contribution-ID, Call-ID or session is the argument: its
+	 * record, and a part for each recipient */
+	CPM_QUERY_MESSAGE = 8
 };
 
 enum cpm_query_result {

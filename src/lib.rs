@@ -11,7 +11,8 @@
 //!   Without IO.
 //! - 2: [`policy`] and [`operator`], the operator's configuration and reports to the operator;
 //!   [`group`], pre-defined groups and their sources; [`names`], addresses of hosts and SIP
-//!   domains; [`shared`], shared memory; [`msrp_control`], messages between sessions and relay.
+//!   domains; [`shared`], shared memory; [`store`], accepted messages on disk; [`msrp_control`],
+//!   messages between sessions and relay.
 //! - 1: [`msrp_session`], [`sip_ua`] and [`locating`], MSRP session ends with the fan-out to legs,
 //!   SIP dialogs and session timers, the look-up of names, without IO; [`trust`], certificates and
 //!   authorities in files; [`log`], threads and randomness.
@@ -45,6 +46,7 @@ mod random;
 pub mod relay;
 pub mod sessions;
 pub mod shared;
+pub mod store;
 mod threads;
 pub mod trust;
 

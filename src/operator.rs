@@ -57,6 +57,11 @@ rows! {
         Forgotten "forgotten"
             "requests forgotten early because the table was full (request_records)",
         Shares "shares" "requests refused because a share was used up",
+        Stored "stored" "messages that were written to the store before their 202",
+        StoreRefused "store_refused"
+            "messages refused because the store was full or could not be written to",
+        Resent "resent" "recipients that a message was sent to once more, from the store",
+        Expired "expired" "recipients that have not got a message of the store in time",
         Express "express" "outgoing requests sent by the express lane, past tm",
         ExpressByTm "express_by_tm" "outgoing MESSAGEs sent through tm",
         ExpressRepeated "express_repeated" "outgoing requests that the express lane retransmitted",
@@ -73,6 +78,10 @@ rows! {
         Memory "msrp_memory" "current bytes of large messages in memory",
         Spool "msrp_spool" "current bytes of large messages in spool files",
         HeldBack "msrp_held_back" "large message sessions whose sender is currently held back",
+        Outstanding "outstanding" "recipients of messages in the store that have not ended, at the moment",
+        StoreBytes "store_bytes" "bytes of the store in use at the moment",
+        StoreWrite "store_write_us"
+            "how long the last write to the store took, with its sync, in microseconds",
         ExpressOutstanding "express_outstanding"
             "current outgoing requests in the express lane that have not ended",
         ExpressMemory "express_memory" "current bytes of memory of the express lane",

@@ -49,6 +49,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "src/group",
             "src/names",
             "src/shared",
+            "src/store",
             "src/msrp_control",
         ],
     ),

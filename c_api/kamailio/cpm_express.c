@@ -32,24 +32,25 @@
 #include "cpm_send.h"
 #include "cpm_size.h"
 
-/* Since Linux 4.18; an older kernel says that it does not know it. */
+/* Since Linux 4.18; an older kernel rejects it with an error. */
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
 
-/* Copies in one system call; with segmentation offload, the kernel's own limit. */
+/* Copies per system call; with segmentation offload, also the kernel's own limit. */
 #define BATCH 64
 #define MAX_SEGMENTED_BYTES 65000
-/* From so many on it is worth that a packet capture on this machine shows them as one. */
+/* From this many on, the gain outweighs that a packet capture on this machine shows them as
+ * one. */
 #define MIN_SEGMENTED 4
 
-/* What one datagram over IPv4 can hold. */
+/* Maximum payload of a datagram over IPv4. */
 #define MAX_DATAGRAM_BYTES 65507
 
-/* Why the lane is closed; NULL: it is open. */
+/* The reason why the lane is closed; NULL: it is open. */
 static const char *closed = "the proxy has not started yet";
 
-/* For the operator, where it is open. */
+/* For the operator, if it is open. */
 static const char *state;
 
 /* Whether the kernel cuts one long datagram into many. */
@@ -62,7 +63,7 @@ static int has_event_route(const char *name)
 	return index >= 0 && event_rt.rlist[index] != NULL;
 }
 
-/* The function of a KEMI script that tm calls with its events. */
+/* Whether tm calls a function of a KEMI script with its events. */
 static int has_tm_callback(void)
 {
 	struct sr_module *tm = find_module_by_name("tm");
@@ -72,7 +73,7 @@ static int has_tm_callback(void)
 	return callback != NULL && callback->len > 0;
 }
 
-/* What of the proxy's would see requests that tm sends, and not those of the lane. */
+/* The feature of the proxy that would see requests sent by tm, but not those of the lane. */
 static const char *why_closed(void)
 {
 	if(onsend_route_enabled(SIP_REQUEST))
@@ -92,7 +93,7 @@ static const char *why_closed(void)
 	return NULL;
 }
 
-/* What would see responses before tm does. */
+/* The feature of the proxy that would see responses before tm does. */
 static const char *why_late(void)
 {
 	if(onreply_rt.rlist[DEFAULT_RT] != NULL)
@@ -116,7 +117,7 @@ const char *cpm_express_state(void)
 
 static int received(sr_event_param_t *event);
 
-/* Parameters of tm, which can change while the proxy runs. */
+/* Parameters of tm; they can change while the proxy runs. */
 static struct {
 	const char *name;
 	int is_in_ticks;
@@ -142,7 +143,7 @@ static void find_timers(void)
 	}
 }
 
-/* A timer in milliseconds, as it is set now. */
+/* The current value of a timer in milliseconds. */
 static uint32_t milliseconds(size_t timer)
 {
 	void *handle = timers[timer].var != NULL ? *timers[timer].group->handle : NULL;
@@ -157,7 +158,7 @@ int cpm_express_child_init(int rank)
 {
 	const char *late;
 
-	/* All modules have been set up, and nothing has been forked. */
+	/* All modules are initialised, and nothing has been forked. */
 	if(rank != PROC_INIT)
 		return 0;
 	closed = cpm_core_api->uses_express(cpm_service) ? why_closed() : "express is set to no";
@@ -190,7 +191,7 @@ static void to_su(const struct cpm_express_address *from, union sockaddr_union *
 	init_su(su, &ip, from->port);
 }
 
-/* The Via line for each socket and transport, as via_builder() makes it for tm. */
+/* The Via line for each socket and transport, as tm gets it from via_builder(). */
 #define MAX_VIAS 16
 static struct via {
 	struct socket_info *socket;
@@ -233,7 +234,7 @@ static const struct via *via_of(struct dest_info *destination)
 	return via;
 }
 
-/* The part of a URI that says where it leads: recipients of one domain share it. */
+/* The part of a URI that determines its destination: recipients of one domain share it. */
 static str place_of(const str *hop)
 {
 	str place = *hop;
@@ -246,7 +247,7 @@ static str place_of(const str *hop)
 	return place;
 }
 
-/* The way that was found last, and for what. */
+/* The way found last, and the destination and socket it is for. */
 static struct {
 	char place[MAX_URI_SIZE];
 	size_t len;
@@ -255,7 +256,7 @@ static struct {
 	struct cpm_express_way way;
 } last;
 
-/* Where a URI with an IP address leads to past tm. 1, or 0: it is tm's. */
+/* The way to a URI with an IP address, past tm. 1, or 0: tm has to send. */
 static int find_way(str *hop, struct socket_info *socket, struct cpm_express_way *way)
 {
 	struct dest_info destination;
@@ -267,11 +268,11 @@ static int find_way(str *hop, struct socket_info *socket, struct cpm_express_way
 		return 0;
 	if((destination.proto != PROTO_UDP && destination.proto != PROTO_TCP) || (destination.send_sock->flags & SI_IS_MCAST))
 		return 0;
-	/* A connection is found by where it leads; by which of the proxy's addresses, tm knows. */
+	/* A connection is found by its destination alone; only tm can choose the local address. */
 	if(destination.proto == PROTO_TCP && socket != NULL)
 		return 0;
 	su2ip_addr(&ip, &destination.to);
-	/* The number of the interface is not in the address. */
+	/* Link-local: the interface is not part of the address. */
 	if(ip.af == AF_INET6 && ip.u.addr[0] == 0xfe && (ip.u.addr[1] & 0xc0) == 0x80)
 		return 0;
 	via = via_of(&destination);
@@ -290,7 +291,7 @@ static int find_way(str *hop, struct socket_info *socket, struct cpm_express_way
 	return 1;
 }
 
-/* The same, which for neighbours of one domain is known. */
+/* The same, cached for neighbours of one domain. */
 static int way_of(str *hop, struct socket_info *socket, struct cpm_express_way *way)
 {
 	str place;
@@ -314,7 +315,7 @@ int cpm_express_way(const struct cpm_outgoing *o, struct cpm_str hop, struct cpm
 	union sockaddr_union to;
 	unsigned limit;
 
-	/* What is turned on while the proxy runs. */
+	/* These can be turned on while the proxy runs. */
 	if(cfg_get(core, core_cfg, use_dst_blocklist) || cfg_get(core, core_cfg, udp4_raw))
 		return 0;
 	if(!way_of(&uri, (struct socket_info *)(uintptr_t)o->socket, way))
@@ -338,7 +339,7 @@ static int is_same_place(const struct cpm_express_copy *a, const struct cpm_expr
 	return a->to.port == b->to.port && a->to.len == b->to.len && memcmp(a->to.ip, b->to.ip, a->to.len) == 0;
 }
 
-/* Room of each process. */
+/* Buffers, one set for each process. */
 static struct mmsghdr messages[BATCH];
 static struct iovec pieces[2 * BATCH];
 static union sockaddr_union addresses[BATCH];
@@ -366,7 +367,8 @@ static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
 	}
 }
 
-/* Copies of one length to one place, as one datagram that the kernel cuts. 1, or 0: it does not. */
+/* Sends copies of one length to one place as one datagram that the kernel cuts. 1, or 0: not
+ * sent. */
 static int send_segmented(int fd, const struct cpm_express_batch *batch, size_t from, size_t n)
 {
 	union {
@@ -398,8 +400,8 @@ static int send_segmented(int fd, const struct cpm_express_batch *batch, size_t 
 	} while(sent < 0 && errno == EINTR);
 	if(sent >= 0)
 		return 1;
-	/* A device without checksums, a kernel without the option. What is too long for the path is
-	 * only so here. */
+	/* The device has no checksum offload, or the kernel lacks the option. Other errors, such as a
+	 * datagram too long for the path, concern only this batch. */
 	if(errno == EIO || errno == EINVAL || errno == ENOPROTOOPT || errno == EOPNOTSUPP) {
 		LM_INFO("datagrams are sent one by one: %s\n", strerror(errno));
 		can_segment = 0;
@@ -418,15 +420,15 @@ static void send_each(int fd, const struct cpm_express_batch *batch, size_t from
 		if(sent > 0) {
 			i += sent;
 		} else if(errno != EINTR) {
-			/* As with tm, it is sent again when its time comes. */
+			/* As with tm, its timer sends it again. */
 			LM_NOTICE("a datagram could not be sent: %s\n", strerror(errno));
 			i++;
 		}
 	}
 }
 
-/* How many copies from this one on have its place and length, and fit into one datagram of the
- * kernel's. */
+/* How many copies, from this one on, have the same place and length and fit into one datagram for
+ * the kernel to cut. */
 static size_t run_of(const struct cpm_express_batch *batch, size_t from)
 {
 	const struct cpm_express_copy *first = &batch->copies[from];
@@ -454,7 +456,7 @@ static void send_datagrams(const struct cpm_express_batch *batch)
 			from += run;
 			continue;
 		}
-		/* Those to other places as well, up to where many have one. */
+		/* Includes copies to other places, up to the next run that can be segmented. */
 		n = run;
 		while(n < BATCH && from + n < batch->n && !(can_segment && run_of(batch, from + n) >= MIN_SEGMENTED))
 			n++;
@@ -463,7 +465,7 @@ static void send_datagrams(const struct cpm_express_batch *batch)
 	}
 }
 
-/* Room in the queue of the connection to a place, as Kamailio limits it. */
+/* Free bytes in the queue of the connection to a place, within Kamailio's limit. */
 static size_t room_of(struct dest_info *destination)
 {
 	size_t limit = cfg_get(tcp, tcp_cfg, tcpconn_wq_max);
@@ -480,7 +482,8 @@ static size_t room_of(struct dest_info *destination)
 	return queued < limit ? limit - queued : 0;
 }
 
-/* Many copies in one piece, as far as the connections have room. Returns how many were sent. */
+/* Sends many copies in one piece, as far as the connections have room. Returns how many were
+ * sent. */
 static size_t send_pieces(const struct cpm_express_batch *batch)
 {
 	static char piece[64 * 1024];
@@ -535,7 +538,7 @@ int cpm_express_response(sip_msg_t *msg)
 	return closed == NULL && cpm_core_api->express_heard(cpm_service, response) != CPM_EXPRESS_NOT_OURS;
 }
 
-/* As Kamailio's own loop does with what it has received (udp_server.c). */
+/* Handles a received datagram as Kamailio's own loop does (udp_server.c). */
 static void pass_on(char *buf, unsigned len, receive_info_t *rcv)
 {
 	if(len < MIN_UDP_PACKET && !(sr_event_enabled(SREV_STUN_IN) && (unsigned char)*buf == 0x00))
@@ -551,13 +554,13 @@ static void pass_on(char *buf, unsigned len, receive_info_t *rcv)
 		receive_msg(buf, len, rcv);
 }
 
-/* How long responses gather when many are on their way: one sleep for dozens of them. */
+/* Delay to collect responses when many are expected: one sleep for dozens of them. */
 #define GATHER_NS 300000
 
-/* Datagrams taken at once. */
+/* Datagrams read per system call. */
 #define TAKEN 32
 
-/* What else waits in the socket, without a wait. */
+/* Reads the other datagrams waiting in the socket, without blocking. */
 static void drain(const receive_info_t *rcv, int gathers)
 {
 	static char room[TAKEN][BUF_SIZE + 1];
@@ -597,14 +600,14 @@ static void drain(const receive_info_t *rcv, int gathers)
 	} while(n == TAKEN && gathers);
 }
 
-/* A datagram that Kamailio has just taken. -1: it is dealt with, 0: Kamailio goes on. */
+/* A datagram that Kamailio has just read. -1: handled, 0: Kamailio continues with it. */
 static int received(sr_event_param_t *event)
 {
 	void **data = event->data;
 	struct cpm_str datagram = {data[0], *(unsigned *)data[1]};
 	int result;
 
-	/* What every one of ours begins with, and hardly anything else has. */
+	/* Every response begins with this, and hardly anything else does. */
 	if(datagram.len < 4 || memcmp(datagram.s, "SIP/", 4) != 0)
 		return 0;
 	result = cpm_core_api->express_heard(cpm_service, datagram);

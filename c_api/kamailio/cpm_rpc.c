@@ -62,9 +62,10 @@ static void ask(rpc_t *rpc, void *context, enum cpm_query query, const str *argu
 		case CPM_QUERY_UNKNOWN:
 			if(query == CPM_QUERY_MESSAGES)
 				rpc->fault(context, 400, "Known are originator=URI, state=STATE and most=NUMBER");
+			else if(query == CPM_QUERY_MESSAGE)
+				rpc->fault(context, 404, "There is no record of such a message");
 			else
-				rpc->fault(context, 404,
-						query == CPM_QUERY_MESSAGE ? "There is no record of such a message" : "There is no such session");
+				rpc->fault(context, 404, query == CPM_QUERY_DRAIN ? "on or off?" : "There is no such session");
 			return;
 		case CPM_QUERY_OFF:
 			if(query == CPM_QUERY_FORGET_GROUPS)
@@ -110,7 +111,7 @@ static void ask_about_message(rpc_t *rpc, void *context, enum cpm_query query)
 	str id;
 
 	if(rpc->scan(context, "S", &id) < 1)
-		return rpc->fault(context, 400, "Which message? Its Message-ID, Contribution-ID or Call-ID");
+		return rpc->fault(context, 400, "Which message? Its Message-ID, Contribution-ID, Call-ID or session");
 	ask(rpc, context, query, &id);
 }
 
@@ -136,7 +137,8 @@ QUERY(messages, ask_for, CPM_QUERY_MESSAGES,
 		"The last messages, newest first: state, ids, recipients by outcome. Select them with originator=URI, state=STATE, "
 		"most=NUMBER.")
 QUERY(message, ask_about_message, CPM_QUERY_MESSAGE,
-		"What became of one message, by its Message-ID, Contribution-ID or Call-ID: state, code and time for each recipient.")
+		"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "
+		"recipient.")
 
 static const char *express_doc[] = {
 	"What is outstanding in the express lane: for each message its recipients, how many of them have not ended or wait.", 0};
@@ -149,9 +151,20 @@ static void express(rpc_t *rpc, void *context)
 		ask(rpc, context, CPM_QUERY_EXPRESS, NULL);
 }
 
+static const char *drain_doc[] = {
+	"Accepts no new message from now on, or with off accepts them again. Says how much is under way.", 0};
+
+static void drain(rpc_t *rpc, void *context)
+{
+	str word;
+
+	ask(rpc, context, CPM_QUERY_DRAIN, rpc->scan(context, "*S", &word) == 1 ? &word : NULL);
+}
+
 static rpc_export_t commands[] = {
 	{"cpm.config", cpm_rpc_config, cpm_rpc_config_doc, 0},
 	{"cpm.express", express, express_doc, RET_ARRAY},
+	{"cpm.drain", drain, drain_doc, 0},
 	{"cpm.groups_flush", groups_flush, groups_flush_doc, 0},
 	{"cpm.sessions", sessions, sessions_doc, RET_ARRAY},
 	{"cpm.session", session, session_doc, 0},

@@ -8,7 +8,7 @@
 
 #include "cpm_shim.h"
 
-/* Why it is closed. */
+/* The reason why it is closed. */
 const char *cpm_express_closed(void);
 /* These are members of struct cpm_host. */
 int cpm_express_way(const struct cpm_outgoing *outgoing, struct cpm_str hop, struct cpm_express_way *way);

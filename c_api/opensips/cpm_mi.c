@@ -144,7 +144,7 @@ const mi_export_t cpm_mi_commands[] = {
 			"originator=URI, state=STATE, most=NUMBER.",
 			{messages, {0}}, {some_messages, {"words", 0}}),
 	COMMAND("cpm_message",
-			"What became of one message, by its Message-ID, Contribution-ID or Call-ID: state, code and time for each "
+			"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "
 			"recipient.",
 			{message, {"id", 0}}),
 	COMMAND("cpm_relay", "What the MSRP relay holds: connections, content in memory and in spool files.",

@@ -1,4 +1,5 @@
-//! Every input that is committed, in every build: those that found something, and those that reach far.
+//! Every input that is committed, in every build: those that found something, and those that reach far. And
+//! random scripts for the machines, the same ones each time.
 
 use std::fs;
 use std::path::Path;
@@ -19,5 +20,35 @@ fn no_committed_input_finds_anything() {
             count += 1;
         }
         assert!(count > 0, "{name} has no input");
+    }
+}
+
+/// The machines, whose inputs are scripts: nearly every script means something.
+const MACHINES: [&str; 6] = [
+    "client", "express", "fan_out", "mailbox", "session", "sessions",
+];
+const SCRIPTS: u64 = 80;
+
+#[test]
+fn random_scripts_find_nothing() {
+    for name in MACHINES {
+        let (_, target) = crate::TARGETS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("a target");
+        for seed in 1..=SCRIPTS {
+            let mut state = seed;
+            let mut next = || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes()
+            };
+            let words = 1 + usize::from(next()[0]) / 4;
+            let script: Vec<u8> = (0..words).flat_map(|_| next()).collect();
+            // Its name, should it panic.
+            eprintln!("{name} {seed}");
+            target(&script);
+        }
     }
 }

@@ -11,10 +11,14 @@
 //! | `msrp` | `msrp` |
 //! | `fan_out` | `fan_out`: the machine that gives a large message to its legs |
 //! | `session` | `session`: the machine of a large message session |
+//! | `client` | `client`: the client's two machines |
+//! | `mailbox` | `mailbox`: entries from other processes |
+//! | `sessions` | `sessions`: the sessions process, without its relay |
 //! | `express` | `express`: the express lane |
 //! | `request` | `request`: the whole way of a request through the Controlling Function |
 //! | `handed_over` | `fan_out_job`, `accepted_invite` |
 
+pub mod client;
 #[cfg(test)]
 mod corpus;
 pub mod cpim;
@@ -22,11 +26,13 @@ pub mod express;
 pub mod fan_out;
 pub mod group;
 pub mod handed_over;
+pub mod mailbox;
 pub mod mime;
 pub mod msrp;
 pub mod request;
 pub mod sdp;
 pub mod session;
+pub mod sessions;
 pub mod sip;
 pub mod xml;
 
@@ -36,6 +42,7 @@ pub type Target = fn(&[u8]);
 /// All targets by name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("accepted_invite", handed_over::accepted_invite),
+    ("client", client::client),
     ("cpim", cpim::cpim),
     ("express", express::express),
     ("fan_out", fan_out::fan_out),
@@ -43,12 +50,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("group", group::group),
     ("header", sip::header),
     ("imdn", cpim::imdn),
+    ("mailbox", mailbox::mailbox),
     ("msrp", msrp::msrp),
     ("multipart", mime::multipart),
     ("request", request::request),
     ("resource_lists", xml::resource_lists),
     ("sdp", sdp::sdp),
     ("session", session::session),
+    ("sessions", sessions::sessions),
     ("sip_message", sip::message),
     ("uri", sip::uri),
     ("xml", xml::xml),

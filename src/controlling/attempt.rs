@@ -9,6 +9,7 @@ use crate::shared::{Charge, RecipientLink};
 /// ```text
 ///  63      32 31     2       1      0
 /// [ charge   | link   | to_isf | 1 ]
+///     62: is_resent, where no charge has a bit
 /// ```
 ///
 /// [`OutgoingRequest::attempt`]: super::OutgoingRequest::attempt
@@ -18,6 +19,8 @@ pub(super) enum Attempt {
     Copy {
         /// The recipient's copy to the ISF, after which there is no further one.
         to_isf: bool,
+        /// Whether another process may have sent it before.
+        is_resent: bool,
         /// The record of its recipient.
         link: RecipientLink,
         /// The shares that count its recipient until then.
@@ -27,16 +30,21 @@ pub(super) enum Attempt {
     Notification,
 }
 
+/// The one bit that a charge never has.
+const RESENT: u32 = Charge::SPARE_BIT;
+
 impl Attempt {
     pub(super) fn bits(self) -> u64 {
         match self {
             Attempt::Copy {
                 to_isf,
+                is_resent,
                 link,
                 charge,
             } => {
                 let copy = link.bits() << 2 | u32::from(to_isf) << 1 | 1;
-                u64::from(charge.bits()) << 32 | u64::from(copy)
+                let charge = charge.bits() & !RESENT | if is_resent { RESENT } else { 0 };
+                u64::from(charge) << 32 | u64::from(copy)
             }
             // One in a thousand million records has a copy to the ISF with the same bits, whose end
             // is then not recorded.
@@ -50,7 +58,8 @@ impl Attempt {
             copy => Attempt::Copy {
                 to_isf: copy & 2 == 2,
                 link: RecipientLink::from_bits(copy >> 2),
-                charge: Charge::from_bits((bits >> 32) as u32),
+                is_resent: (bits >> 32) as u32 & RESENT != 0,
+                charge: Charge::from_bits((bits >> 32) as u32 & !RESENT),
             },
         }
     }
@@ -63,11 +72,12 @@ mod tests {
     #[test]
     fn an_attempt_comes_back_as_it_was() {
         for bits in [0, 1, 2, 0x1234_5678, u32::MAX >> 2] {
-            for to_isf in [false, true] {
+            for (to_isf, is_resent) in [(false, false), (true, false), (false, true)] {
                 let link = RecipientLink::from_bits(bits);
-                let charge = Charge::from_bits(bits << 2);
+                let charge = Charge::from_bits(bits << 2 & !RESENT);
                 let attempt = Attempt::Copy {
                     to_isf,
+                    is_resent,
                     link,
                     charge,
                 };

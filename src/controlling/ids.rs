@@ -14,6 +14,7 @@ use super::request_identity::RequestIdentity;
 use crate::msrp_control::SessionId;
 use crate::policy::ID_KEY_BYTES;
 use crate::random::fill_random;
+use crate::store::CopyId;
 
 /// Prefix of Call-IDs of pager mode; those of large message mode begin differently.
 const CALL_ID_PREFIX: &str = "cpm-";
@@ -121,6 +122,14 @@ impl CopyIds {
         push_hex(&mut self.tag, &rest[..TAG_BYTES]);
     }
 
+    /// The name of the copy for this recipient.
+    pub(super) fn copy_of(&self, recipient: &str) -> CopyId {
+        let hash = hash(&self.key, "copy", &[recipient.as_bytes()]);
+        let mut copy = [0; CALL_ID_BYTES];
+        copy.copy_from_slice(&hash[..CALL_ID_BYTES]);
+        CopyId(copy)
+    }
+
     /// The Call-ID.
     pub(super) fn call_id(&self) -> &str {
         &self.call_id
@@ -145,6 +154,14 @@ impl CopyIds {
     pub(super) fn to_tag(&self) -> String {
         self.request.to_tag()
     }
+}
+
+/// The name of the copy with this Call-ID. `None`: it is no copy of pager mode.
+pub fn copy_of_call_id(call_id: &[u8]) -> Option<CopyId> {
+    let digits = call_id.strip_prefix(CALL_ID_PREFIX.as_bytes())?;
+    let mut copy = [0; CALL_ID_BYTES];
+    hex::decode_to_slice(digits, &mut copy).ok()?;
+    Some(CopyId(copy))
 }
 
 /// A hash for one purpose; the parts are delimited.
@@ -213,6 +230,9 @@ mod tests {
         let mut elsewhere = CopyIds::of_secret(*copies.secret());
         assert_eq!(ids_for(&mut elsewhere, "sip:bill@example.com"), bill);
         assert_eq!(elsewhere.to_tag(), first.to_tag());
+        let copy = elsewhere.copy_of("sip:bill@example.com");
+        assert_eq!(copy_of_call_id(bill[0].as_bytes()), Some(copy));
+        assert_eq!(copy_of_call_id(b"cpm-0"), None);
         for other in [of(1, "b"), of(2, "a")] {
             assert_ne!(first.to_tag(), other.to_tag());
             assert_ne!(first.session(), other.session());

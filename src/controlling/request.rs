@@ -122,11 +122,9 @@ impl Request {
         mode: Mode,
     ) -> Self {
         let identity = RequestIdentity::of(&message);
-        let name = service.requests().map(|requests| {
-            let [request, branch] = [&identity.request, &identity.branch]
-                .map(|parts| parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            requests.name(&request, &branch, mode == Mode::Large)
-        });
+        let name = service
+            .requests()
+            .map(|requests| identity.name(requests, mode == Mode::Large));
         Request {
             ids: service.ids().of_request(&identity),
             name,

@@ -1,5 +1,9 @@
 //! When two received requests are the same (RFC 3261 §8.2.2.2, §17.2.3).
 
+use bytes::{Buf as _, BufMut as _, Bytes};
+
+use super::handed_over::{put, take};
+use crate::shared::{RequestName, RequestTable};
 use crate::sip::{HeaderName, Message, Parameters, split_list};
 
 /// Prefix of a branch that is unique by itself (RFC 3261 §8.1.1.7).
@@ -29,6 +33,39 @@ impl RequestIdentity {
             request.extend_from_slice(&branch);
         }
         RequestIdentity { request, branch }
+    }
+}
+
+impl RequestIdentity {
+    /// By what the table of requests knows it.
+    pub(super) fn name(&self, requests: &RequestTable, is_invite: bool) -> RequestName {
+        let [request, branch] = [&self.request, &self.branch]
+            .map(|parts| parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        requests.name(&request, &branch, is_invite)
+    }
+
+    /// As bytes, for the next process.
+    pub(super) fn write(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        for parts in [&self.request, &self.branch] {
+            bytes.put_u8(parts.len() as u8);
+            for part in parts {
+                put(&mut bytes, part);
+            }
+        }
+        bytes
+    }
+
+    /// The inverse. `None`: it is torn.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = Bytes::copy_from_slice(bytes);
+        let mut parts = || {
+            let count = bytes.try_get_u8().ok()?;
+            let parts = (0..count).map(|_| Some(take(&mut bytes)?.to_vec()));
+            parts.collect::<Option<Vec<_>>>()
+        };
+        let (request, branch) = (parts()?, parts()?);
+        Some(RequestIdentity { request, branch })
     }
 }
 
@@ -155,5 +192,7 @@ mod tests {
         assert_eq!(identity(VIA, &fields), one);
         let other = identity(&VIA.replace("bKx", "bKy"), &fields);
         assert_ne!(other.request, one.request);
+        assert_eq!(RequestIdentity::read(&one.write()), Some(one));
+        assert_eq!(RequestIdentity::read(b"\x01"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::host::{Counter, Host};
 use super::large_message_mode::AcceptedInvite;
-use super::pager_mode::{self, Progress};
+use super::pager_mode::{self, FanOutJob, Progress};
 use super::received::Mode;
 use super::refusal::{RETRY_AFTER_S, Refusal, Reply};
 use super::request::{CheckStage, Request};
@@ -22,6 +22,8 @@ pub enum FanOut {
     Known(Known),
     /// There was no memory for a single transaction.
     NoRoom,
+    /// The proxy is about to end.
+    Draining,
     /// Its originator or its source has reached its share of outstanding recipients.
     OverShare(Share),
     /// An internal error.
@@ -37,6 +39,9 @@ impl Request {
     pub fn fan_out(&self, host: &dyn Host) -> FanOut {
         if self.stage != CheckStage::Accepted {
             return FanOut::NotAccepted;
+        }
+        if self.service.is_draining() {
+            return FanOut::Draining;
         }
         let claim = match self.claim(host) {
             Ok(claim) => claim,
@@ -99,6 +104,23 @@ impl Request {
         let noted = self.note_sender();
         let link = noted.as_ref().map(Noted::link).unwrap_or_default();
         job.message = self.service.note_message(&job.about, link);
+        let message = job.message;
+        let refuse = || {
+            free();
+            self.service.forget_message(message);
+            if let (Some(senders), Some(noted)) = (self.service.senders(), &noted) {
+                senders.forget(noted);
+            }
+            FanOut::NoRoom
+        };
+        if self.service.keeps_messages() {
+            // Nothing is sent before it is on the disk, which no worker waits for.
+            job.keep = Some(self.keep());
+            return match host.hand_over(&job.write()) {
+                true => FanOut::HandedOver,
+                false => refuse(),
+            };
+        }
         // Each attempt writes everything that is left, so the next one waits until half of that has
         // been sent: all attempts together write at most twice the list.
         let mut try_from = usize::MAX;
@@ -116,12 +138,7 @@ impl Request {
             }
             if progress == Progress::NoRoom {
                 if job.is_untouched() {
-                    free();
-                    self.service.forget_message(job.message);
-                    if let (Some(senders), Some(noted)) = (self.service.senders(), &noted) {
-                        senders.forget(noted);
-                    }
-                    return FanOut::NoRoom;
+                    return refuse();
                 }
                 self.service.run(&mut job, host, true);
                 self.service.handle_done(&job, host);
@@ -136,8 +153,8 @@ impl Request {
             FanOut::NotAccepted => return,
             FanOut::Known(known) => self.handle_known(known, host),
             FanOut::HandedOver => {
-                // A session counts itself once it exists.
-                if self.mode() == Mode::Pager {
+                // A session counts itself once it exists, and a message once it is kept.
+                if self.mode() == Mode::Pager && !self.service.keeps_messages() {
                     host.count(Counter::Accepted, 1);
                 }
                 CheckStage::Answered
@@ -147,14 +164,8 @@ impl Request {
                 self.reply = Some(reply);
                 CheckStage::Answered
             }
-            FanOut::NoRoom => {
-                let refusal = Refusal::with_header(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    Some(("Retry-After", RETRY_AFTER_S.to_string())),
-                    "there is no room for it now",
-                );
-                self.refuse(&refusal, host)
-            }
+            FanOut::NoRoom => self.refuse(&unavailable("there is no room for it now"), host),
+            FanOut::Draining => self.refuse(&unavailable("the proxy is about to end"), host),
             FanOut::OverShare(share) => {
                 let refusal = self.over_share(share, host);
                 self.refuse_at(LogLevel::Debug, &refusal, host)
@@ -164,7 +175,23 @@ impl Request {
     }
 }
 
+/// It may be worth another try, here or elsewhere.
+fn unavailable(cause: &'static str) -> Refusal {
+    Refusal::with_header(
+        StatusCode::SERVICE_UNAVAILABLE,
+        Some(("Retry-After", RETRY_AFTER_S.to_string())),
+        cause,
+    )
+}
+
 impl ControllingFunction {
+    /// The reply to a request that cannot be kept.
+    pub fn not_kept(&self, job: &FanOutJob) -> Reply {
+        let mut reply = unavailable("").reply(&self.product(), "");
+        reply.to_tag = job.reply().to_tag;
+        reply
+    }
+
     /// A request that was claimed has been refused: it may come again.
     pub fn give_back(&self, claim: Option<Claim>) {
         if let (Some(requests), Some(claim)) = (self.requests(), claim) {

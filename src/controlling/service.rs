@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::express::Lane;
 use super::ids::{Ids, RequestIds};
@@ -9,7 +11,7 @@ use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError};
-use crate::shared::{MessageTable, OutstandingTable, RequestTable, SenderTable};
+use crate::shared::{Ends, MessageTable, OutstandingTable, RequestTable, SenderTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
 /// The Controlling Function as configured. One for each process; requests hold a reference to it.
@@ -67,6 +69,10 @@ pub struct ControllingFunction {
     lane: Option<Rc<RefCell<Lane>>>,
     /// Numbers of outstanding recipients, if processes share memory.
     pub(super) outstanding: Option<OutstandingTable>,
+    /// Not 0 while the proxy is about to end; in memory that all processes share.
+    draining: Option<&'static AtomicU64>,
+    /// How copies of kept messages have ended, where messages are kept.
+    ends: Option<Ends>,
 }
 
 /// An address of the Controlling Function itself.
@@ -116,6 +122,8 @@ impl ControllingFunction {
             ids: Ids::random(),
             lane: None,
             outstanding: None,
+            draining: None,
+            ends: None,
         })
     }
 
@@ -210,6 +218,8 @@ impl ControllingFunction {
         other.ids = self.ids.clone();
         other.lane = self.lane.clone();
         other.outstanding = self.outstanding.clone();
+        other.draining = self.draining;
+        other.ends = self.ends;
         Ok(match large_mode {
             Some(large_mode) => other.with_large_mode(large_mode),
             None => other,
@@ -220,6 +230,42 @@ impl ControllingFunction {
     pub fn with_outstanding(mut self, outstanding: OutstandingTable) -> Self {
         self.outstanding = Some(outstanding);
         self
+    }
+
+    /// The same, with the word that tells all processes that the proxy is about to end.
+    pub fn with_draining(mut self, word: &'static AtomicU64) -> Self {
+        self.draining = Some(word);
+        self
+    }
+
+    /// The same, with the ring by which all processes tell how copies have ended.
+    pub fn with_ends(mut self, ends: Ends) -> Self {
+        self.ends = Some(ends);
+        self
+    }
+
+    /// How copies of kept messages have ended, where messages are kept.
+    pub fn ends(&self) -> Option<Ends> {
+        self.ends
+    }
+
+    /// Whether nothing new is taken any more.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_some_and(|word| word.load(Relaxed) != 0)
+    }
+
+    /// Takes nothing new from now on, in all processes, or takes it again. False: there is no
+    /// memory by which others would know.
+    pub fn drain(&self, is_draining: bool) -> bool {
+        if let Some(word) = self.draining {
+            word.store(u64::from(is_draining), Relaxed);
+        }
+        self.draining.is_some()
+    }
+
+    /// Whether messages of pager mode are kept on disk until their recipients have ended.
+    pub fn keeps_messages(&self) -> bool {
+        self.settings.store.is_some()
     }
 
     /// The same, with this lane for copies.

@@ -1,4 +1,4 @@
-//! The entries of the table that are about the express lane.
+//! The functions of `cpm_core` for the express lane.
 
 use std::ffi::c_int;
 
@@ -27,7 +27,7 @@ pub(super) extern "C" fn express_heard(
     on_service(
         service,
         std::ptr::null_mut(),
-        // Whatever has become of it: the proxy knows nothing of it.
+        // Even after a panic: the proxy has no transaction for it.
         bindings::CPM_EXPRESS_OURS,
         "working on a response",
         |_, running, proxy| {

@@ -90,6 +90,14 @@ pub(super) extern "C" fn query(
                     let visitor = &mut CVisitor { table, to };
                     return result_of(running.show_message(text, visitor));
                 }
+                (bindings::CPM_QUERY_DRAIN, _) => {
+                    let is_draining = match argument {
+                        None | Some("" | "on") => true,
+                        Some("off") => false,
+                        _ => return bindings::CPM_QUERY_UNKNOWN,
+                    };
+                    return result_of(running.drain(is_draining, &mut CVisitor { table, to }));
+                }
                 (bindings::CPM_QUERY_FORGET_GROUPS, _) => {
                     return result_of(running.forget_groups());
                 }

@@ -1,14 +1,14 @@
-//! Addresses and ways of the express lane, here and in C.
+//! Converts addresses and ways of the express lane between C and Rust.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::bindings::{cpm_express_address, cpm_express_way};
 use crate::controlling::express::{Timers, Transport, Way};
 
-/// A way as C gives it, with its texts.
+/// A way from C, with its texts.
 pub(super) fn way_of<'a>(way: &cpm_express_way, via: [&'a [u8]; 2]) -> Way<'a> {
     let [a, b, c, d, ..] = way.to.ip;
-    // The host's ports are ports.
+    // Lossless: the host passes a port.
     let port = way.to.port as u16;
     Way {
         transport: if way.is_reliable != 0 {
@@ -31,7 +31,7 @@ pub(super) fn way_of<'a>(way: &cpm_express_way, via: [&'a [u8]; 2]) -> Way<'a> {
     }
 }
 
-/// An address as C takes it.
+/// An address in the form that C takes.
 pub(super) fn address_to_c(address: SocketAddr) -> cpm_express_address {
     let mut ip = [0; 16];
     let len = match address {

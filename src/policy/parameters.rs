@@ -16,7 +16,7 @@ use super::settings::{
     ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode, Settings, Trigger,
     UnknownGroupCode,
 };
-use super::state_dir::{self, SPOOL_DIR, STATE_DIR};
+use super::state_dir::{self, SPOOL_DIR, STATE_DIR, STORE};
 use super::value::{
     MsrpListener, ParameterError, ServiceUri, group_source, header_names, host, products, release,
     some_text,
@@ -62,6 +62,9 @@ const MAX_CONNECTIONS: usize = 1_000_000;
 /// Most INVITEs at once or in a second that can be asked for: as many as a message may have
 /// recipients.
 const MAX_PACE: usize = MAX_RECIPIENTS;
+
+/// Most copies in a second that can be asked for after a restart: more than a proxy sends.
+const MAX_RESUME_RATE: usize = 1_000_000;
 
 const MIB: usize = 1024 * 1024;
 
@@ -655,6 +658,26 @@ pub const ALL: &[Parameter] = &[
         "folder for data kept from one start to the next",
     )
     .default(state_dir::DEFAULT),
+    Parameter::new(
+        STORE,
+        Kind::Text(|s, v| assign(&mut s.store, state_dir::parse_store(v))),
+        "where accepted messages are kept until all recipients have ended",
+    )
+    .default(state_dir::NONE),
+    Parameter::new(
+        "store_max_size",
+        bytes(16 * MIB, |s, v| s.store_max_bytes = v),
+        "what the store may take",
+    )
+    // 1 GiB.
+    .default("1073741824"),
+    Parameter::new(
+        "resume_rate",
+        number(1, MAX_RESUME_RATE, |s, v| s.resume_rate = v).unit("a second"),
+        "how many copies go out of what the proxy before has left",
+    )
+    .default("200")
+    .tunable(),
     Parameter::new(
         "id_key_file",
         Kind::Text(|s, v| assign(&mut s.id_key_file, some_text(v))),

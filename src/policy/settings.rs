@@ -104,6 +104,13 @@ unset_at_first! {
         /// `state_dir`: folder for data that outlives the service, and for the spool; `None`: no
         /// folder. See [`prepare_state_dir`](Self::prepare_state_dir).
         pub state_dir: Option<PathBuf>,
+        /// `store`: where accepted messages are kept until their recipients have ended; `None`: in
+        /// memory only. See [`prepare_store_dir`](Self::prepare_store_dir).
+        pub store: Option<PathBuf>,
+        /// `store_max_size`: bytes that it may take.
+        pub store_max_bytes: usize,
+        /// `resume_rate`: copies in a second that go out of what a process before has left.
+        pub resume_rate: usize,
         /// `id_key_file`: the operator's own key for Call-IDs and tags. Not set: the one in the
         /// state directory.
         pub id_key_file: Option<String>,
@@ -214,6 +221,8 @@ pub enum SettingsError {
     NoIsf,
     /// `failure_imdn` is on, but no records are kept.
     NoRecords,
+    /// Messages are to be kept, but the ids of their copies would change with each start.
+    NoKey,
     /// Only one of `group_source` and `group_uri` is set.
     HalfAGroup,
     /// A conflict between parameters of large message mode.
@@ -235,6 +244,9 @@ impl fmt::Display for SettingsError {
             SettingsError::Overlap => "an exploder_uri and a controlling_uri are the same address",
             SettingsError::NoIsf => "interworking is on, but isf_uri is not set",
             SettingsError::NoRecords => "failure_imdn is on, but imdn_records is 0",
+            SettingsError::NoKey => {
+                "store is set, but neither state_dir nor id_key_file, by which copies are known again"
+            }
             SettingsError::HalfAGroup => "group_source and group_uri need each other: set both",
             SettingsError::LargeMode(error) => return error.fmt(f),
         })
@@ -266,6 +278,9 @@ impl Settings {
         }
         if self.failure_imdn && self.imdn_records == 0 {
             return Err(SettingsError::NoRecords);
+        }
+        if self.store.is_some() && self.state_dir.is_none() && self.id_key_file.is_none() {
+            return Err(SettingsError::NoKey);
         }
         Ok(self.large_mode.check()?)
     }
@@ -376,6 +391,21 @@ mod tests {
         assert!(settings.interworking_to().is_some());
         settings.set("interworking", "no").unwrap();
         assert_eq!(settings.interworking_to(), None);
+    }
+
+    #[test]
+    fn a_store_needs_a_key_that_stays() {
+        let mut settings = set("exploder_uri", "sip:e@example.com").unwrap();
+        settings.set("store", "file:/var/lib/cpm/store").unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        settings.set("state_dir", "none").unwrap();
+        assert_eq!(settings.check(), Err(SettingsError::NoKey));
+        settings.set("id_key_file", "/etc/cpm.key").unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        for other in ["/var/lib/cpm", "file:store", "redis://localhost/0", ""] {
+            assert!(set("store", other).is_err(), "{other}");
+        }
+        assert_eq!(set("store", "none").unwrap().store, None);
     }
 
     #[test]

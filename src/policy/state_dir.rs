@@ -19,6 +19,7 @@ pub(super) const DEFAULT: &str = "/var/lib/kamailio/cpm";
 /// The parameters that name directories.
 pub(super) const STATE_DIR: &str = "state_dir";
 pub(super) const SPOOL_DIR: &str = "msrp_spool_dir";
+pub(super) const STORE: &str = "store";
 
 /// The value that disables it.
 pub(super) const NONE: &str = "none";
@@ -91,7 +92,34 @@ pub(super) fn parse(text: &str) -> Result<Option<PathBuf>, ParameterError> {
     }
 }
 
+/// Reads `file:` and an absolute path. `None`: there is to be no store.
+pub(super) fn parse_store(text: &str) -> Result<Option<PathBuf>, ParameterError> {
+    match text.strip_prefix("file:").map(Path::new) {
+        None if text == NONE => Ok(None),
+        Some(path) if path.is_absolute() => Ok(Some(path.to_owned())),
+        _ => Err(ParameterError::NotAStore),
+    }
+}
+
 impl Settings {
+    /// Makes the directory of the store, where there is to be one, and sees that it is fit for use,
+    /// once, when the service starts. Gives back the file system's name if it lies in memory, which
+    /// does not outlive the machine.
+    pub fn prepare_store_dir(
+        &self,
+        runs_as: Option<RunsAs>,
+    ) -> Result<Option<&'static str>, StateDirError> {
+        let Some(path) = &self.store else {
+            return Ok(None);
+        };
+        prepare(path, runs_as).map_err(|cause| StateDirError {
+            parameter: STORE,
+            path: path.clone(),
+            cause,
+        })?;
+        Ok(kept_in_memory(path))
+    }
+
     /// Creates the state directory and checks that it is fit for use, once, when the service
     /// starts. `runs_as`: `None` if the proxy keeps its user. From then on
     /// [`state_dir`](Self::state_dir) is a usable directory, or `None`.

@@ -47,6 +47,8 @@ pub enum ParameterError {
     NotASource,
     /// Neither an absolute path nor the word for no directory.
     NotAStateDir,
+    /// Neither `file:` with an absolute path nor the word for no store.
+    NotAStore,
     /// Empty.
     Empty,
     /// Not a host name or address.
@@ -79,6 +81,7 @@ impl fmt::Display for ParameterError {
             ParameterError::Pattern(error) => error.fmt(f),
             ParameterError::NotASource => f.write_str("is none of dir:PATH, xcap:URL, db:URL"),
             ParameterError::NotAStateDir => f.write_str("is neither an absolute path nor none"),
+            ParameterError::NotAStore => f.write_str("is neither file:/DIRECTORY nor none"),
             ParameterError::Empty => f.write_str("is empty"),
             ParameterError::NotAHost => f.write_str("is not a host name or IP address"),
             ParameterError::NotARelease => f.write_str("is not a release such as 2.2"),

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::current::Current;
 use super::heard::MAX_LISTED;
+use super::keeping::KeptGauges;
 use super::messages;
 use super::proxy::Proxy;
 use super::query::{Desk, QueryResult, SharedGauges, Visitor, visit};
@@ -22,8 +23,9 @@ use crate::operator::Gauge;
 use crate::policy::{IdKeyError, RunsAs, Settings, SettingsError, StateDirError, TuneError};
 use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
 use crate::sessions::Question;
-use crate::shared::{MessageTable, OutstandingTable, RequestTable};
+use crate::shared::{Ends, MessageTable, OutstandingTable, RequestTable};
 use crate::sip::Uri;
+use crate::store::{Database, StoreError, StoreLock};
 
 /// A service that has started. Each process has a copy of its own.
 pub struct Service {
@@ -39,6 +41,10 @@ pub(super) struct Shared {
     /// Where an operator's questions about sessions are answered; `None`: there are no sessions.
     pub(super) desk: Option<Desk>,
     pub(super) gauges: SharedGauges,
+    /// Of the store; without one there are no numbers.
+    pub(super) kept: KeptGauges,
+    /// The right to the store, which ends with the last process.
+    _lock: Option<StoreLock>,
     /// How often clearing the caches of groups was requested.
     pub(super) flushes: &'static AtomicU64,
 }
@@ -54,6 +60,8 @@ pub enum StartError {
     StateDir(StateDirError),
     /// The key for the ids.
     IdKey(IdKeyError),
+    /// The store.
+    Store(StoreError),
     /// There is not enough shared memory for this parameter.
     NoMemory(&'static str),
     /// The MSRP relay.
@@ -75,6 +83,7 @@ impl fmt::Display for StartError {
             StartError::Source(error) => error.fmt(f),
             StartError::StateDir(error) => error.fmt(f),
             StartError::IdKey(error) => error.fmt(f),
+            StartError::Store(error) => error.fmt(f),
             StartError::Relay(error) => error.fmt(f),
             StartError::NoMemory(what) => write!(f, "there is no memory for so many {what}"),
             StartError::NoContact => {
@@ -99,7 +108,7 @@ macro_rules! from {
     )*};
 }
 from!(SettingsError => Settings, SourceError => Source, StateDirError => StateDir,
-    IdKeyError => IdKey, RelayError => Relay);
+    IdKeyError => IdKey, RelayError => Relay, StoreError => Store);
 
 impl Service {
     /// Checks the parameters against each other, creates the state directory, opens the MSRP
@@ -130,6 +139,13 @@ impl Service {
                  msrp_spool_dir, or none"
             ));
         }
+        // The default state directory may have gone, and with it what the store needs.
+        settings.check()?;
+        if let Some(file_system) = settings.prepare_store_dir(runs_as)? {
+            notice(format_args!(
+                "the store lies in memory ({file_system}): what is in it is lost when the machine goes down"
+            ));
+        }
         let id_key = settings.id_key(runs_as)?;
         let mut control = ControllingFunction::new(settings, key_seed)?;
         // Without it every request to a name goes through the process that looks up names.
@@ -147,13 +163,21 @@ impl Service {
             let words = share(proxy, SenderTable::words(records), "imdn_records")?;
             control = control.with_senders(SenderTable::new(words, fill_random, monotonic_s));
         }
-        let records = control.settings().message_records;
-        let words = share(proxy, MessageTable::words(records), "message_records")?;
-        control = control.with_messages(MessageTable::new(words, records, monotonic_ms));
         let requests = control.settings().request_records;
         if requests > 0 {
             let words = share(proxy, RequestTable::words(requests), "request_records")?;
             control = control.with_requests(RequestTable::new(words, fill_random, monotonic_s));
+        }
+        let records = control.settings().message_records;
+        let words = share(proxy, MessageTable::words(records), "message_records")?;
+        control = control.with_messages(MessageTable::new(words, records, monotonic_ms));
+        let lock = take_over(&control, runs_as)?;
+        if lock.is_some() {
+            let words = share(proxy, Ends::WORDS, "ends of copies")?;
+            control = control.with_ends(Ends::new(words));
+        }
+        if let Some(words) = proxy.share(1) {
+            control = control.with_draining(&words[0]);
         }
         if let Some(words) = proxy.share(OutstandingTable::WORDS) {
             control = control.with_outstanding(OutstandingTable::new(words, key_seed, monotonic_s));
@@ -182,7 +206,7 @@ impl Service {
             relay = Some((settings, listeners));
         }
         Ok(Service {
-            shared: Rc::new(Shared::new(&control, proxy)?),
+            shared: Rc::new(Shared::new(&control, lock, proxy)?),
             current: Current::new(control, |words| proxy.share(words)),
             relay: RefCell::new(relay),
         })
@@ -210,8 +234,33 @@ impl Service {
         match gauge {
             Gauge::ExpressOutstanding => memory.map_or(0, LaneMemory::outstanding),
             Gauge::ExpressMemory => memory.map_or(0, LaneMemory::bytes),
-            _ => self.shared.gauges.read(gauge),
+            _ => {
+                let kept = self.shared.kept.read(gauge);
+                kept.unwrap_or_else(|| self.shared.gauges.read(gauge))
+            }
         }
+    }
+
+    /// Accepts no new message from now on, in any process, or accepts them again. `visitor` gets
+    /// the number of recipients and sessions that are under way.
+    pub fn drain(&self, is_draining: bool, visitor: &mut dyn Visitor) -> QueryResult {
+        if !self.control().drain(is_draining) {
+            return QueryResult::NoAnswer;
+        }
+        let [kept, express, sessions] = [
+            Gauge::Outstanding,
+            Gauge::ExpressOutstanding,
+            Gauge::Sessions,
+        ]
+        .map(|gauge| self.gauge(gauge));
+        // The copies in the lane are those of messages in the store, where there is one.
+        let under_way = kept.max(express) + sessions;
+        let draining = u8::from(is_draining);
+        visit(
+            &format!("draining={draining}\tunder_way={under_way}\n"),
+            visitor,
+        );
+        QueryResult::Answered
     }
 
     /// Clears the caches of groups: each is read again when a message is next sent to it.
@@ -231,7 +280,8 @@ impl Service {
         }
     }
 
-    /// Passes the newest message with this Message-ID, Contribution-ID or Call-ID to `visitor`.
+    /// Passes the newest message with this Message-ID, Contribution-ID, Call-ID or session to
+    /// `visitor`.
     pub fn show_message(&self, id: &str, visitor: &mut dyn Visitor) -> QueryResult {
         match self.control().messages() {
             Some(table) => messages::show(table, id, visitor),
@@ -283,7 +333,11 @@ impl Service {
 }
 
 impl Shared {
-    fn new(control: &ControllingFunction, proxy: &dyn Proxy) -> Result<Self, StartError> {
+    fn new(
+        control: &ControllingFunction,
+        lock: Option<StoreLock>,
+        proxy: &dyn Proxy,
+    ) -> Result<Self, StartError> {
         let has_groups = !control.settings().group_sources.is_empty();
         let has_sessions = control.large_mode().is_some();
         // If nothing writes them, they need not be shared.
@@ -297,12 +351,36 @@ impl Shared {
             _ => (&NONE, None),
         };
         let desk = desk.filter(|_| has_sessions).map(Desk::new).transpose();
+        let kept: &'static [AtomicU64] = match lock {
+            Some(_) => share(proxy, KeptGauges::WORDS, "gauges of the store")?,
+            None => &[],
+        };
         Ok(Shared {
+            kept: KeptGauges(kept),
+            _lock: lock,
             desk: desk.map_err(StartError::Desk)?,
             gauges: SharedGauges(words.get(1 + Desk::WORDS..).unwrap_or_default()),
             flushes,
         })
     }
+}
+
+/// Takes the store, where there is to be one: nobody else has it, it is fit for use, and requests
+/// that were taken a short while ago are known before the first one comes in.
+fn take_over(
+    control: &ControllingFunction,
+    runs_as: Option<RunsAs>,
+) -> Result<Option<StoreLock>, StartError> {
+    let Some(dir) = &control.settings().store else {
+        return Ok(None);
+    };
+    let owner = runs_as.map(|RunsAs { user, group }| (user, group));
+    let lock = StoreLock::take(dir, owner)?;
+    // Closed again: no connection crosses the fork.
+    for identity in Database::open(dir, owner)?.taken()? {
+        control.remember(&identity);
+    }
+    Ok(Some(lock))
 }
 
 static NONE: AtomicU64 = AtomicU64::new(0);

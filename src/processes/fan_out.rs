@@ -1,11 +1,12 @@
 //! CPM fan-out: sends the rest of long lists, and requests that wait for names.
 
 use std::cell::RefCell;
-use std::io;
 
 use bytes::Bytes;
 
+use super::assembly::StartError;
 use super::heard;
+use super::keeping::{Keeping, KeptGauges, Ready};
 use super::late;
 use super::letter::Letter;
 use super::lookup::Lookup;
@@ -19,6 +20,9 @@ use crate::log::LogLevel;
 
 /// Length of a job's turn.
 const TURN_MS: u64 = 20;
+/// All of them together, where messages are kept: the next message has to get to the disk, and its
+/// sender to its 202, while copies of others leave.
+const KEPT_TURNS_MS: u64 = 1;
 /// Retry interval while the proxy lacks memory.
 const ROOM_RETRY_MS: i32 = 20;
 /// Maximum number of jobs; the queue holds some thousand more. When that is full too, workers
@@ -30,11 +34,12 @@ const ENTRIES_PER_TURN: usize = 1024;
 /// One fan-out.
 struct Job {
     job: FanOutJob,
-    /// The sender's transaction.
-    transaction: TransactionKey,
-    /// Recipients for whom there is no memory or connection by then fail.
+    /// Of its sender; `None`: it has its answer.
+    transaction: Option<TransactionKey>,
+    /// What finds no room by then has failed, or waits in the store.
     deadline_ms: u64,
-    is_answered: bool,
+    /// Its number in the store, where it is kept.
+    kept: Option<u64>,
 }
 
 /// The process.
@@ -43,15 +48,26 @@ pub(super) struct FanOutProcess {
     /// The job being worked on: a panic loses only this one.
     at_work: Option<usize>,
     room: RefCell<WaitingRoom>,
+    /// Messages that are kept, where they are.
+    keeping: Option<Keeping>,
+    /// The job whose turn is next.
+    next: usize,
     taken: usize,
 }
 
 impl FanOutProcess {
-    pub(super) fn start(service: &ControllingFunction) -> io::Result<Self> {
+    pub(super) fn start(
+        service: &ControllingFunction,
+        gauges: KeptGauges,
+    ) -> Result<Self, StartError> {
+        let lookup = Lookup::start(service.names()).map_err(StartError::Names)?;
+        let room = WaitingRoom::new(lookup);
         Ok(FanOutProcess {
             jobs: Vec::new(),
             at_work: None,
-            room: RefCell::new(WaitingRoom::new(Lookup::start(service.names())?)),
+            keeping: Keeping::start(service, room.signal(), gauges)?,
+            room: RefCell::new(room),
+            next: 0,
             taken: 0,
         })
     }
@@ -61,7 +77,8 @@ impl FanOutProcess {
     }
 
     pub(super) fn takes(&self) -> bool {
-        self.jobs.len() < MAX_JOBS && self.taken < ENTRIES_PER_TURN
+        let writing = self.keeping.as_ref().map_or(0, Keeping::writing);
+        self.jobs.len() + writing < MAX_JOBS && self.taken < ENTRIES_PER_TURN
     }
 
     pub(super) fn take(
@@ -72,7 +89,22 @@ impl FanOutProcess {
     ) {
         self.taken += 1;
         match letter {
-            Letter::Job(transaction, job) => self.take_job(transaction, job, proxy),
+            Letter::Job(transaction, job) => self.take_job(transaction, &job, service, proxy),
+            Letter::Settled(copy, settled) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.settle(copy, settled, proxy.now_ms());
+                }
+            }
+            Letter::Late(copy) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.hear_late(copy, proxy);
+                }
+            }
+            Letter::Replaced(copy, other) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.replace(copy, other, proxy.now_ms());
+                }
+            }
             Letter::Waiting(waiting) => {
                 let taken = self.room.borrow_mut().take(waiting, proxy.now_ms());
                 if let Err(waiting) = taken {
@@ -83,75 +115,140 @@ impl FanOutProcess {
         }
     }
 
-    fn take_job(&mut self, transaction: TransactionKey, job: Bytes, proxy: &dyn Proxy) {
-        let Some(job) = FanOutJob::read(job) else {
+    fn take_job(
+        &mut self,
+        transaction: TransactionKey,
+        written: &Bytes,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
+        let Some(job) = FanOutJob::read(written.clone()) else {
             let line = "a fan-out from another process cannot be read";
             proxy.log(LogLevel::Critical, format_args!("{line}"));
             reply_internal_error(transaction, proxy);
             return;
         };
+        if let Some(keeping) = self.keeping.as_mut().filter(|_| job.is_to_be_kept()) {
+            return keeping.keep(transaction, job, written, service, proxy);
+        }
         self.jobs.push(Job {
             job,
-            transaction,
+            transaction: Some(transaction),
             deadline_ms: proxy.now_ms() + PATIENCE_MS,
-            is_answered: false,
+            kept: None,
         });
     }
 
     /// Milliseconds until it must be called again.
     pub(super) fn work(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) -> i32 {
         self.taken = 0;
+        let turn = Sender::new(service, proxy).with_turn(TURN_MS);
+        let has_more = late::work(&self.room, service, proxy, || turn.is_turn_over());
+        drop(turn);
+        // Behind the names, by which the descriptor is read that both have.
+        if let Some(keeping) = &mut self.keeping {
+            let is_busy = self.jobs.len() >= MAX_JOBS / 2;
+            let ready = keeping.work(service, proxy, is_busy);
+            let deadline_ms = proxy.now_ms() + PATIENCE_MS;
+            self.jobs
+                .extend(ready.into_iter().map(|Ready { id, job }| Job {
+                    job,
+                    transaction: None,
+                    deadline_ms,
+                    kept: Some(id),
+                }));
+        }
+        let is_wanted_now = self.run_all(service, proxy);
+        let swept = heard::sweep(service, proxy);
+        if has_more || is_wanted_now {
+            return 0;
+        }
+        let waits = !self.jobs.is_empty() || self.room.borrow().for_room() > 0;
+        let kept = self.keeping.as_ref().and_then(|keeping| {
+            let wanted = keeping.wanted_in_ms(proxy.now_ms())?;
+            Some(i32::try_from(wanted).unwrap_or(i32::MAX))
+        });
+        let swept = Some(swept).filter(|swept| *swept >= 0);
+        let wanted = [waits.then_some(ROOM_RETRY_MS), swept, kept];
+        wanted.into_iter().flatten().min().unwrap_or(-1)
+    }
+
+    /// A turn of each job, or of as many as there is time for. True: there is more to do at once.
+    fn run_all(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) -> bool {
+        let turns_ms = self.keeping.as_ref().map(|_| KEPT_TURNS_MS);
+        let until_ms = turns_ms.map(|turns_ms| proxy.now_ms() + turns_ms);
         let mut is_wanted_now = false;
-        let mut number = 0;
-        while number < self.jobs.len() {
+        let mut left = self.jobs.len();
+        while left > 0 {
+            if until_ms.is_some_and(|until_ms| proxy.now_ms() >= until_ms) {
+                return true;
+            }
+            left -= 1;
+            let number = self.next % self.jobs.len();
             self.at_work = Some(number);
             let progress = self.run(number, service, proxy);
             self.at_work = None;
+            self.next = number + 1;
             match progress {
                 Progress::Done => {
                     self.jobs.remove(number);
-                    continue;
+                    self.next = number;
                 }
                 Progress::Enough => is_wanted_now = true,
                 Progress::NoRoom => {}
             }
-            number += 1;
         }
-        let turn = Sender::new(service, proxy).with_turn(TURN_MS);
-        let has_more = late::work(&self.room, service, proxy, || turn.is_turn_over());
-        drop(turn);
-        let swept = heard::sweep(service, proxy);
-        if has_more || is_wanted_now {
-            0
-        } else if !self.jobs.is_empty() || self.room.borrow().for_room() > 0 {
-            match swept {
-                -1 => ROOM_RETRY_MS,
-                wanted => wanted.min(ROOM_RETRY_MS),
-            }
-        } else {
-            swept
+        // Without a limit they take their turns in the order in which they came.
+        if until_ms.is_none() {
+            self.next = 0;
         }
+        is_wanted_now
     }
 
-    /// One turn of one job.
+    /// One turn of one job. With [`Progress::Done`] it is over here.
     fn run(&mut self, number: usize, service: &ControllingFunction, proxy: &dyn Proxy) -> Progress {
         let one = &mut self.jobs[number];
+        let turn_ms = one.kept.map_or(TURN_MS, |_| KEPT_TURNS_MS);
         let sender = Sender::new(service, proxy)
-            .with_turn(TURN_MS)
+            .with_turn(turn_ms)
             .in_room(&self.room);
         let is_last = proxy.now_ms() >= one.deadline_ms;
-        let progress = service.run(&mut one.job, &sender, is_last);
-        sender.flush();
-        // The reply does not wait for recipients whose connection is full.
-        if !one.is_answered && (progress == Progress::Done || one.job.is_reply_due()) {
-            one.is_answered = true;
+        let progress = match (one.kept, &mut self.keeping) {
+            (Some(id), Some(keeping)) => {
+                let progress = service.run(&mut one.job, &keeping.host(id, &sender), false);
+                sender.flush();
+                if progress == Progress::NoRoom && is_last {
+                    // What has its 202 is not given up for want of room.
+                    keeping.put_off(id, proxy.now_ms());
+                    service.handle_put_off(&one.job, &sender);
+                    return Progress::Done;
+                }
+                progress
+            }
+            _ => {
+                let progress = service.run(&mut one.job, &sender, is_last);
+                sender.flush();
+                progress
+            }
+        };
+        // It does not wait for recipients whose connection is full.
+        if (progress == Progress::Done || one.job.is_reply_due())
+            && let Some(transaction) = one.transaction.take()
+        {
             service.handle_reply_due(&one.job);
-            proxy.reply(one.transaction, &Answer::of(&one.job.reply()), false);
+            proxy.reply(transaction, &Answer::of(&one.job.reply()), false);
         }
         if progress == Progress::Done {
             service.handle_done(&one.job, &sender);
         }
         progress
+    }
+
+    /// The proxy ends: the store is told what has ended, and gets it written.
+    pub(super) fn stop(mut self, service: &ControllingFunction) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.stop(service);
+        }
     }
 
     #[cfg(test)]
@@ -167,8 +264,8 @@ impl FanOutProcess {
             .filter(|&number| number < self.jobs.len())
         {
             let lost = self.jobs.remove(number);
-            if !lost.is_answered {
-                reply_internal_error(lost.transaction, proxy);
+            if let Some(transaction) = lost.transaction {
+                reply_internal_error(transaction, proxy);
             }
         }
     }

@@ -4,6 +4,7 @@ use super::express::transmit;
 use super::outcome::message_ended;
 use super::proxy::Proxy;
 use super::sender::Sender;
+use super::tell::tell_late;
 use crate::controlling::ControllingFunction;
 use crate::controlling::express::{Heard, Outbox, Swept};
 use crate::operator::Event;
@@ -44,6 +45,9 @@ pub fn heard(service: &ControllingFunction, proxy: &dyn Proxy, response: &[u8]) 
         .borrow_mut()
         .hear(response, proxy.now_ms(), &mut outbox);
     carry_out(service, proxy, &outbox);
+    if outbox.strays > 0 {
+        tell_late(service, proxy, response);
+    }
     heard
 }
 

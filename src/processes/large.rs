@@ -88,7 +88,13 @@ impl SessionsProcess {
                 sessions.handle_invited(now, &call_id, transaction, &host);
             }
             Letter::Query(number, question) => self.answer(now, number, question, &host),
-            Letter::Job(..) | Letter::Waiting(_) | Letter::Wake | Letter::Group(_) => {}
+            Letter::Job(..)
+            | Letter::Waiting(_)
+            | Letter::Settled(..)
+            | Letter::Replaced(..)
+            | Letter::Late(_)
+            | Letter::Wake
+            | Letter::Group(_) => {}
         }
         self.carry_out_commands();
     }
@@ -173,8 +179,12 @@ impl SessionsProcess {
             Gauge::Memory => totals.memory_bytes as u64,
             Gauge::Spool => totals.spool_bytes,
             Gauge::HeldBack => totals.held_back as u64,
-            // The lane itself provides these.
-            Gauge::ExpressOutstanding | Gauge::ExpressMemory => 0,
+            // What lane and store know themselves.
+            Gauge::ExpressOutstanding
+            | Gauge::ExpressMemory
+            | Gauge::Outstanding
+            | Gauge::StoreBytes
+            | Gauge::StoreWrite => 0,
         });
         self.sessions.len() + totals.connections > 0
     }

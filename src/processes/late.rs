@@ -10,12 +10,13 @@ use super::outcome::message_ended;
 use super::outgoing::Outgoing;
 use super::proxy::{Proxy, Transmitted};
 use super::sender::{NOT_SENDABLE, Sender};
-use super::tell::{tell_invited, tell_sessions};
+use super::tell::{tell_invited, tell_sessions, tell_settled};
 use super::waiting::{Entry, WaitingRoom};
 use super::way::choose;
-use crate::controlling::{ControllingFunction, Counter};
+use crate::controlling::{ControllingFunction, Counter, copy_of_call_id};
 use crate::log::LogLevel;
 use crate::names::NameTag;
+use crate::store::Settled;
 
 /// Maximum number of names handled before other work has its turn.
 const NAMES_PER_TURN: usize = 256;
@@ -57,6 +58,9 @@ pub(super) fn work(
             continue;
         }
         room.borrow_mut().leave(&entry);
+        if tried == Tried::NotNow && waits_in_store(service, proxy, &entry.waiting) {
+            continue;
+        }
         if tried != Tried::Done {
             let why = match tried {
                 Tried::NotNow => "there was no room for it",
@@ -67,6 +71,23 @@ pub(super) fn work(
         }
     }
     true
+}
+
+/// Leaves a copy of a kept message to the store: what has its 202 waits for room as long as it is
+/// of use.
+fn waits_in_store(service: &ControllingFunction, proxy: &dyn Proxy, waiting: &Waiting) -> bool {
+    let What::Request(request) = &waiting.what else {
+        return false;
+    };
+    let outgoing = request.outgoing();
+    let is_kept = service.keeps_messages()
+        && outgoing.method == "MESSAGE"
+        && copy_of_call_id(outgoing.call_id.as_bytes()).is_some();
+    if is_kept {
+        service.handle_unsent_copy(outgoing.token.attempt, outgoing.request_uri);
+        tell_settled(service, proxy, &outgoing.text(), Settled::Unsent);
+    }
+    is_kept
 }
 
 /// Sends a request whose targets are known.
@@ -109,7 +130,10 @@ fn send(service: &ControllingFunction, proxy: &dyn Proxy, entry: &Entry) -> Trie
             }
             Tried::Done
         }
-        Transmitted::Dropped if outgoing.method == "MESSAGE" => Tried::Done,
+        Transmitted::Dropped if outgoing.method == "MESSAGE" => {
+            tell_settled(service, proxy, &outgoing.text(), Settled::Dropped);
+            Tried::Done
+        }
         Transmitted::Dropped | Transmitted::Failed => Tried::Failed,
     }
 }

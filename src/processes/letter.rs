@@ -6,6 +6,7 @@ use super::codec::{Reader, Writer};
 use super::outgoing::{Outgoing, OwnedRequest};
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::sessions::Question;
+use crate::store::{CopyId, Settled};
 
 /// An entry of a process's queue.
 #[derive(Debug)]
@@ -15,6 +16,12 @@ pub(super) enum Letter {
     Job(TransactionKey, Bytes),
     /// CPM fan-out: a request that waits for the name of its next hop.
     Waiting(Box<Waiting>),
+    /// CPM fan-out: how a copy of a message that is kept has ended.
+    Settled(CopyId, Settled),
+    /// CPM fan-out: a late 2xx to a copy that another process may have sent.
+    Late(CopyId),
+    /// CPM fan-out: the second copy has taken the place of the first.
+    Replaced(CopyId, CopyId),
     /// CPM fan-out: the express lane has timers to run.
     Wake,
     /// CPM groups: a request for a pre-defined group.
@@ -90,6 +97,9 @@ mod kind {
     pub(super) const INVITED: u8 = 9;
     pub(super) const QUERY: u8 = 10;
     pub(super) const WAKE: u8 = 11;
+    pub(super) const SETTLED: u8 = 12;
+    pub(super) const REPLACED: u8 = 13;
+    pub(super) const LATE: u8 = 14;
 }
 
 pub(super) fn job(transaction: TransactionKey, job: &[u8]) -> Vec<u8> {
@@ -157,6 +167,18 @@ pub(super) fn wake() -> Vec<u8> {
     numbered(kind::WAKE, 0, b"")
 }
 
+pub(super) fn settled(copy: CopyId, settled: Settled) -> Vec<u8> {
+    numbered(kind::SETTLED, u64::from(settled.bits()), &copy.0)
+}
+
+pub(super) fn late(copy: CopyId) -> Vec<u8> {
+    numbered(kind::LATE, 0, &copy.0)
+}
+
+pub(super) fn replaced(copy: CopyId, other: CopyId) -> Vec<u8> {
+    numbered(kind::REPLACED, 0, &[copy.0, other.0].concat())
+}
+
 fn numbered(kind: u8, number: u64, rest: &[u8]) -> Vec<u8> {
     let mut to = Writer::new(kind, rest.len());
     to.number(number);
@@ -204,6 +226,18 @@ impl Letter {
         let due = (number != 0).then_some(key);
         Some(match kind {
             kind::JOB => Letter::Job(key, rest),
+            kind::SETTLED => {
+                let settled = Settled::of_bits(u16::try_from(number).ok()?);
+                Letter::Settled(CopyId(rest[..].try_into().ok()?), settled)
+            }
+            kind::LATE => Letter::Late(CopyId(rest[..].try_into().ok()?)),
+            kind::REPLACED => {
+                let (copy, other) = rest.split_at_checked(16)?;
+                Letter::Replaced(
+                    CopyId(copy.try_into().ok()?),
+                    CopyId(other.try_into().ok()?),
+                )
+            }
             kind::INVITE => Letter::Session(SessionInput::Invite(key, rest)),
             kind::IN_DIALOG => Letter::Session(SessionInput::Request(due, rest)),
             kind::CANCEL => Letter::Session(SessionInput::Cancel(key)),

@@ -55,6 +55,12 @@ impl Lookup {
         })
     }
 
+    /// What becomes readable when there is something found, for others who have something to say to
+    /// this process. It is read before the last look for names: they look behind that.
+    pub(super) fn signal(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.signal)
+    }
+
     /// Readable while there are results.
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.signal.as_fd()

@@ -22,9 +22,9 @@ pub struct Mailbox {
 }
 
 enum Work {
-    FanOut(FanOutProcess),
+    FanOut(Box<FanOutProcess>),
     Groups(GroupsProcess),
-    Sessions(SessionsProcess),
+    Sessions(Box<SessionsProcess>),
 }
 
 impl Mailbox {
@@ -37,8 +37,8 @@ impl Mailbox {
         let control = service.control();
         let work = match process {
             Process::FanOut => {
-                let fan_out = FanOutProcess::start(&control);
-                Work::FanOut(fan_out.map_err(StartError::Names)?)
+                let fan_out = FanOutProcess::start(&control, service.shared().kept)?;
+                Work::FanOut(Box::new(fan_out))
             }
             Process::Groups => {
                 let flushes = service.shared().flushes;
@@ -47,7 +47,7 @@ impl Mailbox {
             Process::Sessions => {
                 let relay = service.start_relay()?;
                 let sessions = SessionsProcess::new(&control, relay, Rc::clone(service.shared()));
-                Work::Sessions(sessions.ok_or(StartError::NoLargeMode)?)
+                Work::Sessions(Box::new(sessions.ok_or(StartError::NoLargeMode)?))
             }
         };
         Ok(Mailbox {
@@ -118,10 +118,12 @@ impl Mailbox {
         }
     }
 
-    /// The proxy ends: peers are told everything that can be sent at once.
+    /// The proxy ends: everybody is told what can be told at once, and what is known is written.
     pub fn stop(self, proxy: &dyn Proxy) {
-        if let Work::Sessions(sessions) = self.work {
-            sessions.stop(&self.service, proxy);
+        match self.work {
+            Work::FanOut(fan_out) => fan_out.stop(&self.service),
+            Work::Groups(_) => {}
+            Work::Sessions(sessions) => sessions.stop(&self.service, proxy),
         }
     }
 }

@@ -93,7 +93,8 @@ pub(super) fn list(messages: &MessageTable, words: &str, visitor: &mut dyn Visit
     QueryResult::Answered
 }
 
-/// The newest message with this Message-ID, Contribution-ID or Call-ID, and its recipients.
+/// The newest message with this Message-ID, Contribution-ID, Call-ID or session, and its
+/// recipients.
 pub(super) fn show(messages: &MessageTable, id: &str, visitor: &mut dyn Visitor) -> QueryResult {
     let found = messages.find(id.trim().as_bytes());
     let Some((number, (message, counts))) =

@@ -27,9 +27,10 @@
 //! | `forwarding` | forwarding of disposition notifications |
 //! | `outcome` | ends of outgoing requests |
 //! | `letter`, `codec` | messages between processes |
-//! | `tell` | messages to CPM sessions |
+//! | `tell` | messages to CPM sessions and CPM fan-out |
 //! | `process`, `mailbox` | the list of processes; one process |
 //! | `fan_out` | CPM fan-out: long fan-outs |
+//! | `keeping` | messages that are kept on disk |
 //! | `waiting`, `late`, `lookup` | requests that wait for names |
 //! | `groups` | CPM groups |
 //! | `large` | CPM sessions |
@@ -44,6 +45,7 @@ mod fan_out;
 mod forwarding;
 mod groups;
 mod heard;
+mod keeping;
 mod large;
 mod late;
 mod letter;

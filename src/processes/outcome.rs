@@ -8,12 +8,13 @@ use super::letter::SessionInput;
 use super::outgoing::{Outgoing, Token};
 use super::proxy::{Proxy, Transmitted};
 use super::sender::Sender;
-use super::tell::{tell_invited, tell_sessions};
+use super::tell::{tell_interworked, tell_invited, tell_sessions, tell_settled};
 use super::way::{choose, uri_of};
 use crate::controlling::{Again, ControllingFunction, Fate, Outcome};
 use crate::names::NameTag;
 use crate::operator::Event;
 use crate::sip::StatusCode;
+use crate::store::Settled;
 
 /// Maximum number of further targets of one name that are tried.
 const MAX_TRIED: u32 = 7;
@@ -124,8 +125,10 @@ pub(super) fn message_ended(
     let event = match service.handle_outcome(&outcome, sender) {
         Some(Fate::Delivered) => Event::RecipientDelivered,
         Some(Fate::Failed) => Event::RecipientFailed,
-        Some(Fate::Interworked) | None => return,
+        Some(Fate::Interworked) => return tell_interworked(service, proxy, request),
+        None => return,
     };
+    tell_settled(service, proxy, request, Settled::Code(code));
     if proxy.wants(event) {
         let about = service.about(attempt).map(|(about, _)| about);
         let phrase = StatusCode::new(code).map_or("", StatusCode::reason_phrase);

@@ -32,14 +32,21 @@ impl Plan {
     /// For this service.
     pub fn of(process: Process, service: &ControllingFunction) -> Self {
         match process {
-            // Requests that wait for names are taken out of the queue at once.
-            Process::FanOut => Plan {
-                title: c"CPM fan-out",
-                count: 1,
-                pending: 8 * 1024,
-                stop_s: 0,
-            },
-            // Waiting entries take memory, and the sources are slow.
+            // What waits for names is taken out of the queue at once.
+            Process::FanOut => {
+                // It hears how each copy of a kept message ends, and writes that down at the end.
+                let (pending, stop_s) = match service.keeps_messages() {
+                    true => (64 * 1024, 2),
+                    false => (8 * 1024, 0),
+                };
+                Plan {
+                    title: c"CPM fan-out",
+                    count: 1,
+                    pending,
+                    stop_s,
+                }
+            }
+            // What waits in the queue takes memory, and the sources are slow.
             Process::Groups => Plan {
                 title: c"CPM groups",
                 count: if service.settings().group_sources.is_empty() {

@@ -1,4 +1,4 @@
-//! Messages of other processes to CPM sessions.
+//! Messages of other processes to CPM sessions and CPM fan-out.
 
 use bytes::Bytes;
 
@@ -6,7 +6,10 @@ use super::letter::{self, SessionInput};
 use super::process::Process;
 use super::proxy::Proxy;
 use crate::controlling::large_message_mode::TransactionKey;
+use crate::controlling::{ControllingFunction, copy_of_call_id};
 use crate::log::LogLevel;
+use crate::sip::{HeaderName, Message};
+use crate::store::{CopyId, Settled};
 
 /// A response below 300 to an INVITE of ours has arrived.
 pub fn responded(proxy: &dyn Proxy, response: &[u8]) {
@@ -30,4 +33,55 @@ pub(super) fn tell_sessions(proxy: &dyn Proxy, input: &SessionInput) -> bool {
 pub(super) fn tell_invited(proxy: &dyn Proxy, call_id: &str, transaction: Option<TransactionKey>) {
     let call_id = Bytes::copy_from_slice(call_id.as_bytes());
     tell_sessions(proxy, &SessionInput::Invited(transaction, call_id));
+}
+
+/// Tells CPM fan-out how a copy has ended, where messages are kept. `request`: as it was sent.
+pub(super) fn tell_settled(
+    service: &ControllingFunction,
+    proxy: &dyn Proxy,
+    request: &[u8],
+    settled: Settled,
+) {
+    let Some(copy) = kept_copy(service, request) else {
+        return;
+    };
+    let ends = service.ends();
+    if !ends.is_some_and(|ends| ends.push(copy.0, settled.bits())) {
+        // Where its queue is full too, the copy is sent once more after a while.
+        proxy.post(Process::FanOut, &letter::settled(copy, settled));
+    }
+}
+
+/// Tells it that the message goes on to the ISF.
+pub(super) fn tell_interworked(service: &ControllingFunction, proxy: &dyn Proxy, request: &[u8]) {
+    if let Some(copy) = kept_copy(service, request)
+        && let Some(other) = service.copy_to_isf(request)
+    {
+        proxy.post(Process::FanOut, &letter::replaced(copy, other));
+    }
+}
+
+/// The name of a copy, where messages are kept.
+fn kept_copy(service: &ControllingFunction, request: &[u8]) -> Option<CopyId> {
+    const CALL_ID: &[u8] = b"\r\nCall-ID: ";
+    if !service.keeps_messages() {
+        return None;
+    }
+    // As we write it, in front of everything that a peer has written but From and To.
+    let rest = &request[memchr::memmem::find(request, CALL_ID)? + CALL_ID.len()..];
+    copy_of_call_id(&rest[..memchr::memchr(b'\r', rest)?])
+}
+
+/// Tells CPM fan-out of a response that no transaction waits for: to a copy that a process before
+/// this one has sent. Only a 2xx counts, since any other recipient gets the copy once more.
+pub(super) fn tell_late(service: &ControllingFunction, proxy: &dyn Proxy, response: &[u8]) {
+    if !service.keeps_messages() || !response.starts_with(b"SIP/2.0 2") {
+        return;
+    }
+    let copy = Message::parse(Bytes::copy_from_slice(response))
+        .ok()
+        .and_then(|response| copy_of_call_id(response.first(HeaderName::CallId)?.value()));
+    if let Some(copy) = copy {
+        proxy.post(Process::FanOut, &letter::late(copy));
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 
 use super::fan_out::FanOutProcess;
+use super::keeping::KeptGauges;
 use super::letter::{self, Letter, SessionInput};
 use super::proxy::Memory;
 use super::*;
@@ -284,7 +285,7 @@ fn a_worker_has_its_time_and_the_fan_out_process_takes_turns() {
             "keep 1 open for 30000"
         ]
     );
-    let mut process = FanOutProcess::start(&service).unwrap();
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
     take_all(&mut process, &service, &stage);
     stage.send_ms.set(12);
     assert_eq!(process.work(&service, &stage), 0, "there is more to do");
@@ -298,7 +299,7 @@ fn a_worker_has_its_time_and_the_fan_out_process_takes_turns() {
 fn what_finds_no_room_is_given_up_in_time() {
     let (service, stage) = (service(&[]), Stage::new());
     stage.wanted.replace(vec![Event::RecipientFailed]);
-    let mut process = FanOutProcess::start(&service).unwrap();
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
     stage.send_ms.set(60);
     handle(&service, &stage, &FIVE[..2]);
     take_all(&mut process, &service, &stage);
@@ -321,7 +322,7 @@ fn a_full_connection_is_no_matter_of_the_others() {
     let (service, stage) = (service(&[]), Stage::new());
     stage.full.set(true);
     handle(&service, &stage, &FIVE[..1]);
-    let mut process = FanOutProcess::start(&service).unwrap();
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
     take_all(&mut process, &service, &stage);
     stage.done();
     assert!(process.work(&service, &stage) > 0);
@@ -512,7 +513,7 @@ fn a_torn_letter_is_none() {
 #[test]
 fn a_panic_answers_the_request_that_was_at_work() {
     let (service, stage) = (service(&[]), Stage::new());
-    let mut process = FanOutProcess::start(&service).unwrap();
+    let mut process = FanOutProcess::start(&service, KeptGauges(&[])).unwrap();
     stage.send_ms.set(60);
     handle(&service, &stage, &FIVE[..2]);
     take_all(&mut process, &service, &stage);

@@ -3,7 +3,8 @@
 //! wait for memory in the proxy.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -80,6 +81,11 @@ impl WaitingRoom {
             of_sender: HashMap::new(),
             for_room: VecDeque::new(),
         }
+    }
+
+    /// What becomes readable then, for others too.
+    pub(super) fn signal(&self) -> Arc<OwnedFd> {
+        self.lookup.signal()
     }
 
     /// Readable while a name has been found.

@@ -76,6 +76,7 @@ impl Entry {
                 id_headers.push_line(&field);
             }
         }
+        let bytes = machine.size().unwrap_or(0);
         Entry {
             machine,
             originator,
@@ -90,7 +91,10 @@ impl Entry {
             kind: invite.kind,
             request_uri: invite.own_address.clone(),
             call_id: text(message, HeaderName::CallId),
-            about: invite.about.clone(),
+            about: AboutRequest {
+                bytes,
+                ..invite.about.clone()
+            },
             record: invite.record,
             from: format!("<{}>", invite.originator),
             id_headers: id_headers.into_bytes(),

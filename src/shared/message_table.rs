@@ -371,6 +371,13 @@ impl MessageTable {
         }
         let number = message.first + u64::from(leg);
         let record = self.recipient_words(number);
+        // Its copy goes out once more: its end is still to come.
+        let before =
+            read_state(record[STATE].load(Acquire)).and_then(|(_, state, _)| state.counted());
+        if let Some(place) = before.filter(|_| record[0].load(Acquire) == number) {
+            let less = |word: u64| (word as u32 > 0).then(|| word - 1);
+            let _ = self.message_words(message.number)[place].fetch_update(Relaxed, Relaxed, less);
+        }
         record[0].store(0, Relaxed);
         fence(Release);
         let uri = &uri[..uri.floor_char_boundary(MAX_RECIPIENT_URI_BYTES)];
@@ -420,6 +427,14 @@ impl MessageTable {
             return None;
         }
         Some((self.message(message)?.0, leg))
+    }
+
+    /// The link to the sender of a message.
+    pub fn sender_link(&self, message: MessageNumber) -> Link {
+        let read = self.read_message(message.number);
+        read.map_or_else(Link::default, |(_, fields)| {
+            Link::from_bits((fields[RECIPIENTS] >> 32) as u32)
+        })
     }
 
     /// The link to the sender of a recipient's message.
@@ -493,12 +508,13 @@ impl MessageTable {
         (oldest..=newest).rev()
     }
 
-    /// The newest message with this Message-ID, Contribution-ID or Call-ID.
+    /// The newest message with this Message-ID, Contribution-ID, Call-ID or session.
     pub fn find(&self, id: &[u8]) -> Option<u64> {
         let names = [
             MessageText::MessageId,
             MessageText::ContributionId,
             MessageText::CallId,
+            MessageText::Session,
         ];
         self.newest_first().find(|&number| {
             let texts = self.read_message(number).map(|(texts, _)| texts);

@@ -4,6 +4,7 @@
 //! | file | job |
 //! |---|---|
 //! | `cells` | room of one size, to be taken and given back, with locks |
+//! | `ends` | how copies of kept messages have ended |
 //! | `head_note` | what is recorded once the header of a large message has arrived |
 //! | `message_table` | what became of the last messages |
 //! | `outstanding` | number of outstanding recipients of each sender, source and destination |
@@ -13,6 +14,7 @@
 //! | `source` | which addresses are one source |
 
 mod cells;
+mod ends;
 mod head_note;
 mod message_table;
 mod outstanding;
@@ -22,6 +24,7 @@ mod snapshot;
 mod source;
 
 pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
+pub use ends::Ends;
 pub use head_note::HeadNote;
 pub use message_table::{
     MAX_MESSAGE_TEXT_BYTES, MAX_RECIPIENT_URI_BYTES, MESSAGE_TEXTS, MessageCounts, MessageNumber,
@@ -29,6 +32,7 @@ pub use message_table::{
     RecipientState,
 };
 pub use outstanding::{Charge, Destination, OutstandingTable, Share};
+pub(crate) use request_table::KEPT_S as REQUEST_KEPT_S;
 pub use request_table::{Claim, Claimed, Known, RequestName, RequestTable};
 pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
 pub use snapshot::{Snapshot, TooLong, Writing};

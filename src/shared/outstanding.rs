@@ -56,8 +56,12 @@ const SLOT_BITS: u32 = 13;
 const NO_SLOT: u32 = (1 << SLOT_BITS) - 1;
 const _: () = assert!(SETS * WAYS == 1 << SLOT_BITS);
 const VALID: u32 = 1 << 31;
+const _: () = assert!(2 * SLOT_BITS + 4 == 30);
 
 impl Charge {
+    /// A bit that none has.
+    pub const SPARE_BIT: u32 = 1 << 30;
+
     fn new(time: u64, sender: Option<usize>, source: Option<usize>) -> Self {
         let slot = |slot: Option<usize>| slot.map_or(NO_SLOT, |slot| slot as u32);
         let time = (time % 16) as u32;

@@ -75,6 +75,13 @@ impl Bench {
         Proxy::start(config, port, &self.folder.join(self.next_name("proxy")))
     }
 
+    /// Starts a proxy on the port of one that has ended, as after a restart.
+    #[track_caller]
+    pub fn proxy_again(&self, config: &ProxyConfig, port: u16) -> Proxy {
+        let folder = self.folder.join(self.next_name("proxy"));
+        or_fail("starting a proxy", Proxy::start(config, port, &folder))
+    }
+
     /// Starts a user agent, which answers 200 to everything until told otherwise.
     #[track_caller]
     pub fn agent(&self) -> Agent {

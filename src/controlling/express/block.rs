@@ -1,5 +1,5 @@
-//! What the lane remembers of a message, in memory that all processes share: one block for the
-//! copies that end alike and leave by one socket.
+//! The state of a message in memory that all processes share: one block for the copies that have
+//! the same tail and leave by one socket.
 //!
 //! ```text
 //!  head cell  [lock] .. numbers of the block .. the text that all share ──► text cell ──► ..
@@ -9,8 +9,8 @@
 //!  leg        [progress] [key] [attempt] [lengths] [address, URI, Call-ID, tag, To]
 //! ```
 //!
-//! The head's lock is that of the block. A leg is named by its cell and its number there, which its
-//! branch bears.
+//! The head's lock is the lock of the block. A leg is identified by its cell and its number in that
+//! cell; its branch encodes both.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -27,23 +27,23 @@ const UNSETTLED: usize = 6;
 const FRESH: usize = 7;
 const WAITING: usize = 8;
 const LEGS: usize = 9;
-/// The leg cell with the first one that waits.
+/// The leg cell with the first waiting leg.
 const CURSOR: usize = 10;
 const BEGUN_MS: usize = 11;
 /// Transport and CSeq.
 const KIND: usize = 12;
 const SOCKET: usize = 13;
-/// Of what is in front of the branch, behind it, and From.
+/// Of the texts before and after the branch, and of From.
 const LENGTHS: usize = 14;
-/// Of the tail, below the longest datagram.
+/// Length of the tail in the lower half, of the longest datagram in the upper.
 const TAIL_LENGTH: usize = 15;
 const TIMERS: usize = 16;
 const TEXT: usize = 17;
 
-/// Words of a text cell, whose text begins behind.
+/// Words of a text cell; its text follows.
 const NEXT_TEXT: usize = CONTENT;
 
-/// Words of a leg cell. Its owner is the head; the mark tells it from the cells of other kinds.
+/// Words of a leg cell. Its owner is the head; the mark distinguishes it from cells of other kinds.
 const OWNER: usize = CONTENT;
 const LEG_CELL: u64 = 1 << 32;
 const NEXT: usize = 3;
@@ -57,7 +57,7 @@ const ATTEMPT: usize = 2;
 const LEG_LENGTHS: usize = 3;
 const LEG_TEXT: usize = 4;
 
-/// What all copies of a block share.
+/// The parts that all copies of a block share.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) transport: Transport,
@@ -65,7 +65,7 @@ pub(super) struct Message {
     pub(super) cseq: u32,
     pub(super) timers: Timers,
     pub(super) max_datagram_bytes: u32,
-    /// The Via line up to the branch, and what follows, with its line end.
+    /// The Via line before and after the branch, including the line end.
     pub(super) via: [Vec<u8>; 2],
     /// From without tag.
     pub(super) from: Vec<u8>,
@@ -74,7 +74,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Whether it can be written.
+    /// Whether its texts fit into a block.
     fn fits(&self) -> bool {
         let texts = [&self.via[0], &self.via[1], &self.from];
         texts.iter().all(|text| text.len() <= usize::from(u16::MAX))
@@ -82,7 +82,7 @@ impl Message {
     }
 }
 
-/// What only one recipient's copy has.
+/// The parts that differ from copy to copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leg<'a> {
     pub(super) key: u64,
@@ -91,12 +91,13 @@ pub(super) struct Leg<'a> {
     pub(super) uri: &'a [u8],
     pub(super) call_id: &'a [u8],
     pub(super) tag: &'a [u8],
-    /// `None`: the URI.
+    /// `None`: the URI in angle brackets.
     pub(super) to: Option<&'a [u8]>,
 }
 
 impl<'a> Leg<'a> {
-    /// Appends its texts; the lengths are those of each. `None`: one is longer than a cell.
+    /// Appends its texts and returns the length of each, packed. `None`: one of them is too long
+    /// for a cell.
     fn texts(&self, to: &mut Vec<u8>) -> Option<u64> {
         let begin = to.len();
         match self.address.ip() {
@@ -120,7 +121,7 @@ impl<'a> Leg<'a> {
         )
     }
 
-    /// From its texts.
+    /// The reverse of [`texts`](Self::texts).
     fn of_texts(key: u64, attempt: u64, lengths: u64, texts: &'a [u8]) -> Option<Self> {
         let [address, uri, call_id, tag, to] = lengths_of(lengths);
         let (address, rest) = texts.split_at_checked(address)?;
@@ -151,7 +152,7 @@ fn lengths_of(lengths: u64) -> [usize; 5] {
     [short(48), long(0), short(32), short(40), long(16)]
 }
 
-/// Where a leg stands.
+/// The position of a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) cell: Cell,
@@ -159,12 +160,12 @@ pub(super) struct Place {
     word: usize,
 }
 
-/// Legs of a cell have a number of so many bits.
+/// Bits of a leg's number within its cell.
 const NUMBER_BITS: u32 = 6;
 const _: () = assert!(CELL_WORDS / (LEG_TEXT + 1) < 1 << NUMBER_BITS);
 
 impl Place {
-    /// As its branch bears it.
+    /// In the form its branch encodes.
     pub(super) fn bits(self) -> u32 {
         (self.cell.to_link() as u32) << NUMBER_BITS | self.number as u32
     }
@@ -176,7 +177,7 @@ impl Place {
     }
 }
 
-/// A block. Its numbers and legs change under its lock only.
+/// A block. Its numbers and legs change only under its lock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'a> {
     pub(super) cells: &'a Cells,
@@ -198,23 +199,23 @@ macro_rules! numbers {
 
 impl<'a> Block<'a> {
     numbers! {
-        /// Random: another block in the same cells has another.
+        /// Random: a later block in the same cells has a different one.
         generation, set_generation: GENERATION;
-        /// In the table of blocks.
+        /// Index in the table of blocks.
         place, set_place: PLACE;
         /// Legs that have not ended.
         unsettled, set_unsettled: UNSETTLED;
-        /// Legs that take a place in the window.
+        /// Legs that count towards the window.
         fresh, set_fresh: FRESH;
-        /// Legs that wait for one.
+        /// Legs waiting for a place in the window.
         waiting, set_waiting: WAITING;
-        /// Legs there have been.
+        /// All legs, ended ones included.
         legs, set_legs: LEGS;
-        /// When it was begun.
+        /// When the block was begun.
         begun_ms, set_begun_ms: BEGUN_MS;
     }
 
-    /// A block with this message and no legs. `None`: there is no memory.
+    /// A block with this message and no legs. `None`: no memory is free.
     pub(super) fn begin(cells: &'a Cells, message: &Message) -> Option<Self> {
         if !message.fits() {
             return None;
@@ -255,7 +256,7 @@ impl<'a> Block<'a> {
         Some(block)
     }
 
-    /// The message, as it was written.
+    /// The message, as passed to [`begin`](Self::begin).
     pub(super) fn message(self) -> Message {
         let get = |word| self.cells.get(self.head, word);
         let lengths = get(LENGTHS);
@@ -302,8 +303,8 @@ impl<'a> Block<'a> {
         Transport::of_bits(self.cells.get(self.head, KIND))
     }
 
-    /// Puts a leg behind the last, whose cell is `last`. The cell it stands in; `None`: there is no
-    /// memory, or it is too long.
+    /// Appends a leg after the last one, which is in the cell `last`. Returns its cell; `None`: no
+    /// memory is free, or the leg is too long.
     pub(super) fn push(
         self,
         last: Option<Cell>,
@@ -340,7 +341,7 @@ impl<'a> Block<'a> {
         set(ATTEMPT, leg.attempt);
         set(LEG_LENGTHS, lengths);
         self.cells.write(cell, word + LEG_TEXT, room);
-        // How many, and where the next one begins.
+        // The number of legs, and the word where the next one begins.
         let count = self.cells.get(cell, COUNT) >> 8;
         self.cells
             .set(cell, COUNT, (count + 1) << 8 | (word + size) as u64);
@@ -379,12 +380,12 @@ impl<'a> Block<'a> {
         self.cells.cell(self.cells.get(self.head, LEG_CELLS))
     }
 
-    /// The one behind it.
+    /// The leg cell after it.
     pub(super) fn next_cell(self, cell: Cell) -> Option<Cell> {
         self.cells.cell(self.cells.get(cell, NEXT))
     }
 
-    /// The cell with the first leg that waits.
+    /// The cell with the first waiting leg.
     pub(super) fn cursor(self) -> Option<Cell> {
         self.cells.cell(self.cells.get(self.head, CURSOR))
     }
@@ -399,7 +400,7 @@ impl<'a> Block<'a> {
         self.cells.get(cell, OWNER) == LEG_CELL | self.head.to_link()
     }
 
-    /// Takes a leg cell out that is no longer needed; `before` is the one in front of it.
+    /// Removes a leg cell that is no longer needed; `before` is the one before it.
     pub(super) fn drop_cell(self, before: Option<Cell>, cell: Cell) {
         let next = self.cells.get(cell, NEXT);
         match before {
@@ -418,7 +419,7 @@ impl<'a> Block<'a> {
         Progress::of_word(self.cells.get(place.cell, place.word + PROGRESS))
     }
 
-    /// Changes the progress of a leg, and the numbers of the block with it.
+    /// Changes the progress of a leg, and updates the block's numbers.
     pub(super) fn set_progress(self, place: Place, new: Progress) {
         let old = self.progress(place);
         self.cells
@@ -444,7 +445,7 @@ impl<'a> Block<'a> {
         self.cells.get(place.cell, place.word + KEY)
     }
 
-    /// A leg, whose texts stand in `room`.
+    /// Reads a leg, with its texts in `room`.
     pub(super) fn leg<'r>(self, place: Place, room: &'r mut Vec<u8>) -> Option<Leg<'r>> {
         let get = |at| self.cells.get(place.cell, place.word + at);
         let lengths = get(LEG_LENGTHS);
@@ -455,7 +456,7 @@ impl<'a> Block<'a> {
         Leg::of_texts(get(KEY), get(ATTEMPT), lengths, room)
     }
 
-    /// Counts again what a process that was killed may have left half changed.
+    /// Recounts the numbers that a killed process may have left half changed.
     pub(super) fn count_again(self) {
         let (mut fresh, mut waiting, mut unsettled) = (0, 0, 0);
         let mut next = self.first_cell();
@@ -474,8 +475,8 @@ impl<'a> Block<'a> {
         self.set_cursor(self.first_cell());
     }
 
-    /// Gives all its cells back. Under its lock, where others know of it: who waits for that finds
-    /// that it is over.
+    /// Returns all its cells. Must be called under its lock if other processes know the block: a
+    /// process that waits for the lock then finds that the block has ended.
     pub(super) fn give_back(self, locked: Option<Locked>) {
         let mut next = self.first_cell();
         while let Some(cell) = next {
@@ -494,7 +495,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The block that a leg cell belongs to at the moment.
+/// The block that a leg cell currently belongs to.
 pub(super) fn owner_of(cells: &Cells, cell: Cell) -> Option<Block<'_>> {
     let owner = cells.get(cell, OWNER);
     let head = cells.cell(owner & !LEG_CELL)?;

@@ -1,43 +1,44 @@
-//! The branch of a copy (RFC 3261 8.1.1.7): where its recipient stands, which only we can read.
+//! The branch of a copy (RFC 3261 8.1.1.7). It encodes the recipient's place in shared memory,
+//! readable only by this module.
 //!
 //! ```text
 //!  z9hG4bKcpm  [place, 8 digits]  [key, 16 digits]
 //! ```
 //!
-//! The key is random, one for each copy: nobody can make a response to a copy that it has not got.
-//! The place is hidden by a hash of the key and a secret: from its branch no recipient sees how
-//! many others there are, or when.
+//! The key is random, one for each copy: nobody can forge a response to a copy that it has not
+//! received. The place is masked with a hash of the key and a secret, so that a recipient cannot
+//! tell from its branch how many other recipients there are.
 
 use std::hash::{DefaultHasher, Hasher};
 
-/// What all branches of ours begin with. No branch of a proxy does: the digits of tm follow the
-/// cookie at once.
+/// Prefix of all branches of the lane. No branch of the proxy has it: tm's digits follow the magic
+/// cookie directly.
 pub(super) const COOKIE: &[u8] = b"z9hG4bKcpm";
 
-/// Digits behind the cookie.
+/// Digits after the prefix.
 pub(super) const DIGITS: usize = 24;
 
-/// Bytes of a branch.
+/// Length of a branch in bytes.
 pub const BYTES: usize = COOKIE.len() + DIGITS;
 
-/// What a branch says.
+/// The content of a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Branch {
-    /// Where the recipient stands.
+    /// The recipient's place in shared memory.
     pub(super) place: u32,
-    /// What nobody else can know.
+    /// Random, known only to the module and this recipient.
     pub(super) key: u64,
 }
 
 impl Branch {
-    /// Appends the branch as it stands in Via.
+    /// Appends the branch in the form used in Via.
     pub(super) fn write(self, secret: u64, to: &mut Vec<u8>) {
         to.extend_from_slice(COOKIE);
         push_hex(u64::from(self.place ^ mask(self.key, secret)), 8, to);
         push_hex(self.key, 16, to);
     }
 
-    /// From the digits behind the cookie. `None`: they are none of ours.
+    /// Reads the digits after the prefix. `None`: the module did not write them.
     pub(super) fn read(digits: &[u8], secret: u64) -> Option<Self> {
         let (place, key) = digits.split_at_checked(8)?;
         let key = hex(key.get(..16)?)?;
@@ -62,7 +63,7 @@ fn push_hex(value: u64, digits: u32, to: &mut Vec<u8>) {
     }
 }
 
-/// In lower case, as we have written them.
+/// Lower case only, as `push_hex` writes it.
 fn hex(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |value, digit| {
         let digit = match digit {

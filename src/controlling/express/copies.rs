@@ -1,24 +1,24 @@
-//! The copies of a block as they leave: which may, and their text.
+//! Which copies of a block may be sent, and their text.
 
 use super::block::{Block, Leg, Message, Place};
 use super::branch::{self, Branch};
 use super::outbox::{Batch, Transport};
 use super::timers::{Progress, State};
 
-/// Copies of one block that are out at a time, without an answer and for less than T1: as many as a
-/// usual system's receive buffer holds (RFC 3428 section 8). Of a long list it is the 32nd part, so
-/// that all copies are out after 32*T1 even where nobody answers.
+/// Copies of one block that may be unanswered for less than T1 at a time: as many as the receive
+/// buffer of a typical system holds (RFC 3428 section 8). For a long list it is one 32nd of it, so
+/// that all copies have been sent after 32*T1 even if nobody answers.
 pub(super) const WINDOW: u64 = 64;
 
-/// What is added to a copy so that it is as long as its neighbours, at most.
+/// Maximum padding that makes a copy as long as its neighbours.
 const MAX_PADDING_BYTES: usize = 128;
 
-/// The window of a block.
+/// The window of a block, in copies.
 pub(super) fn window(block: Block<'_>) -> u64 {
     WINDOW.max(block.legs() / 32)
 }
 
-/// Sends those that wait, as far as the window lets. Under the block's lock.
+/// Sends waiting copies, as far as the window allows. Must be called under the block's lock.
 pub(super) fn refill(
     block: Block<'_>,
     message: &Message,
@@ -46,7 +46,7 @@ pub(super) fn refill(
     write_batch(block, message, &places, secret, room)
 }
 
-/// Writes copies, those to one destination in one length where that costs little.
+/// Writes copies, padding those to one destination to the same length if that costs little.
 pub(super) fn write_batch(
     block: Block<'_>,
     message: &Message,
@@ -91,7 +91,7 @@ pub(super) fn write_batch(
     batch
 }
 
-/// How long [`write_head`] makes it without padding.
+/// Length of the result of [`write_head`] without padding.
 fn head_length(message: &Message, leg: &Leg<'_>) -> usize {
     const LINES: &str =
         "MESSAGE  SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCSeq:  MESSAGE\r\nCall-ID: \r\n";
@@ -102,8 +102,8 @@ fn head_length(message: &Message, leg: &Leg<'_>) -> usize {
     LINES.len() - 1 + via + cseq + texts
 }
 
-/// What a copy begins with (RFC 3261 8.1.1), up to Call-ID. Spaces in front of a value mean nothing
-/// (25.1 HCOLON).
+/// Writes the head of a copy (RFC 3261 8.1.1), up to Call-ID. Padding is spaces before the value of
+/// CSeq, which have no meaning (25.1 HCOLON).
 pub(super) fn write_head(
     message: &Message,
     leg: &Leg<'_>,

@@ -1,4 +1,5 @@
-//! The lane: takes copies, sends them as the window lets, hears responses, and lets timers fire.
+//! The lane: takes copies, sends them as far as the window allows, handles responses, and fires
+//! timers.
 
 use super::block::{Block, Leg, Message, Place, owner_of};
 use super::branch::Branch;
@@ -10,52 +11,53 @@ use super::timers::{Progress, State, Timers};
 use crate::controlling::OutgoingRequest;
 use crate::shared::Cell;
 
-/// From so many copies on that are out, it pays to let responses gather for a moment.
+/// With at least this many unanswered copies it is worth waiting a moment to read responses
+/// together.
 const GATHERING: u64 = 16;
 
-/// Leg cells that are looked at under one lock.
+/// Leg cells examined under one lock.
 const SLICE: usize = 32;
 
-/// Milliseconds between two sweeps. As much later than due a timer fires.
+/// Milliseconds between two sweeps: a timer fires at most this late.
 const SWEEP_MS: u64 = 100;
 
-/// Milliseconds within which no more copies are sent again than the window holds. Where all left at
-/// once, the same ones would be lost each time, at the receiver.
+/// In this many milliseconds at most one window of copies is retransmitted. If all were sent at
+/// once, the receiver would lose the same ones each time.
 const SPACING_MS: u64 = 2;
 
-/// Longest text that all copies share.
+/// Maximum length of the text that all copies share.
 const MAX_TAIL_BYTES: usize = 64 * 1024;
 
-/// The way that a copy takes, as the host has found it.
+/// How a copy is sent, as determined by the host.
 #[derive(Clone, Copy, Debug)]
 pub struct Way<'a> {
-    /// How.
+    /// UDP or TCP.
     pub transport: Transport,
-    /// The host's number of the socket that it leaves by.
+    /// The host's number of the socket to send from.
     pub socket: u64,
-    /// Where it goes.
+    /// Destination.
     pub address: std::net::SocketAddr,
-    /// The Via line that the proxy writes for this socket: up to the branch, and what follows, with
-    /// its line end.
+    /// The proxy's Via line for this socket: the part before the branch and the part after it,
+    /// including the line end.
     pub via: [&'a [u8]; 2],
-    /// As the proxy's own transactions have them there.
+    /// The same values as for the proxy's own transactions.
     pub timers: Timers,
-    /// The longest request that goes into a datagram there.
+    /// Maximum length of a request sent as a datagram.
     pub max_datagram_bytes: u32,
 }
 
-/// What became of a datagram.
+/// Result of [`Lane::hear`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// It is no response to a copy of ours.
+    /// Not a response to a copy of the lane.
     NotOurs,
-    /// It is, and has been dealt with.
+    /// A response to a copy of the lane; it has been handled.
     Ours,
-    /// The same, and many more are about to come.
+    /// The same, and many more are expected.
     OursOfMany,
 }
 
-/// A block that is being made.
+/// A block that is still being filled.
 #[derive(Debug)]
 struct Open {
     head: Cell,
@@ -80,24 +82,24 @@ impl Open {
     }
 }
 
-/// How far a sweep has come. One process sweeps.
+/// Progress of the sweep, which one process runs.
 #[derive(Debug, Default)]
 struct Sweep {
     place: usize,
-    /// In the block at that place: its generation, the cell before, the cell to go on with.
+    /// Within the block at that place: its generation, the previous cell, and the next cell.
     within: Option<(u64, Option<Cell>, Option<Cell>)>,
-    /// When what has been passed of that block is due.
+    /// When the part of that block already examined is next due.
     due_ms: Option<u64>,
-    /// Copies that have been sent again since the last pause.
+    /// Copies retransmitted since the last pause.
     again: u64,
 }
 
-/// What a step of a sweep came to.
+/// Result of one step of the sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
-    /// There is more to do at once.
+    /// More work remains: call again at once.
     More,
-    /// All is done until then; `None`: until somebody takes a copy.
+    /// Nothing to do until this time; `None`: until a process takes a copy.
     Until(Option<u64>),
 }
 
@@ -105,13 +107,13 @@ pub enum Swept {
 #[derive(Debug)]
 pub struct Lane {
     memory: LaneMemory,
-    /// Of all processes.
+    /// The same in all processes.
     secret: u64,
     random: fn(&mut [u8]),
-    /// Whether somebody asks for the whole request of copies that were delivered.
+    /// Whether the whole request is needed for delivered copies too.
     wants_delivered: bool,
     open: Option<Open>,
-    /// The message that was read last, and of which block.
+    /// The message read last, with the generation of its block.
     read: Option<(u64, Message)>,
     keys: Vec<u8>,
     room: Vec<u8>,
@@ -119,7 +121,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// The lane in this memory. Made before the processes fork, all of which have its secret.
+    /// Makes the lane in this memory. Must be called before the processes fork, so that all have
+    /// the same secret.
     pub fn new(memory: LaneMemory, random: fn(&mut [u8])) -> Self {
         let mut secret = [0; 8];
         random(&mut secret);
@@ -136,7 +139,7 @@ impl Lane {
         }
     }
 
-    /// As if both processes had come of one.
+    /// As if both processes had been forked from one.
     #[cfg(test)]
     pub(super) fn share_secret(&mut self, with: &Lane) {
         self.secret = with.secret;
@@ -147,18 +150,18 @@ impl Lane {
         self.secret
     }
 
-    /// Whether somebody asks for the whole request of copies that were delivered.
+    /// Whether the whole request is needed for delivered copies too.
     pub fn set_wants_delivered(&mut self, wants_delivered: bool) {
         self.wants_delivered = wants_delivered;
     }
 
-    /// The memory.
+    /// The shared memory of the lane.
     pub fn memory(&self) -> &LaneMemory {
         &self.memory
     }
 
-    /// Takes a copy, to be sent with others like it by [`flush`](Self::flush). False: it has no
-    /// room for it.
+    /// Takes a copy; [`flush`](Self::flush) sends it together with others like it. False: the lane
+    /// has no room for it.
     pub fn take(
         &mut self,
         copy: &OutgoingRequest<'_>,
@@ -209,7 +212,7 @@ impl Lane {
                 true
             }
             None => {
-                // What has found room goes, so that there is some again.
+                // Sends the copies already taken, so that memory becomes free again.
                 self.flush(now_ms, outbox);
                 false
             }
@@ -250,7 +253,7 @@ impl Lane {
         true
     }
 
-    /// Sends what has been taken, as far as the window lets.
+    /// Sends the copies taken, as far as the window allows.
     pub fn flush(&mut self, now_ms: u64, outbox: &mut Outbox) {
         let Some(open) = self.open.take() else {
             return;
@@ -264,8 +267,8 @@ impl Lane {
             block.give_back(None);
             return;
         }
-        // Nobody else knows of the block yet: the lock is free, unless somebody was killed with it.
-        // Then the sweep sends.
+        // No other process knows the block yet, so its lock is free unless a process was killed
+        // while holding it. In that case the sweep sends the copies.
         let locked = self.memory.cells.lock(open.head, now_ms);
         if locked.is_some() {
             outbox.push(refill(
@@ -282,8 +285,8 @@ impl Lane {
         outbox.wakes |= !self.memory.set_swept(true);
     }
 
-    /// The connection has taken no more than the first of these copies: the others wait for the
-    /// next sweep.
+    /// The connection accepted only the first `sent` of these copies; the others wait for the next
+    /// sweep.
     pub fn unsent(&mut self, batch: &Batch, sent: usize, now_ms: u64) {
         let cells = &self.memory.cells;
         for (bits, key) in batch.places.iter().skip(sent) {
@@ -310,7 +313,7 @@ impl Lane {
         }
     }
 
-    /// Hears a datagram, or a response that has come over a connection.
+    /// Handles a datagram, or a response received over a connection.
     pub fn hear(&mut self, datagram: &[u8], now_ms: u64, outbox: &mut Outbox) -> Heard {
         let Some(response) = Response::read(datagram) else {
             return Heard::NotOurs;
@@ -325,7 +328,7 @@ impl Lane {
         }
     }
 
-    /// `None`: nobody waits for it.
+    /// `None`: no copy is waiting for it.
     fn respond(
         &mut self,
         response: &Response<'_>,
@@ -336,8 +339,8 @@ impl Lane {
         let memory = self.memory.clone();
         let (cell, number) = Place::of_bits(branch.place, &memory.cells)?;
         let block = owner_of(&memory.cells, cell)?;
-        // Where that is not possible the response is lost, as datagrams are, and comes again when
-        // the copy does.
+        // If the lock cannot be had, the response is lost, as any datagram may be; it comes again
+        // when the copy is retransmitted.
         let locked = memory.cells.lock(block.head, now_ms)?;
         if !block.owns(cell) {
             return None;
@@ -378,7 +381,7 @@ impl Lane {
         })
     }
 
-    /// Sends those that wait, as far as the window lets.
+    /// Sends waiting copies, as far as the window allows.
     fn go_on(&mut self, block: Block<'_>, now_ms: u64, outbox: &mut Outbox) {
         self.read(block);
         let Some((_, message)) = &self.read else {
@@ -390,7 +393,7 @@ impl Lane {
         outbox.push(batch);
     }
 
-    /// Reads the message of a block, unless it is the one that was read last.
+    /// Reads the message of a block, unless it was the last one read.
     fn read(&mut self, block: Block<'_>) {
         let generation = block.generation();
         if self
@@ -402,7 +405,7 @@ impl Lane {
         }
     }
 
-    /// A copy has ended.
+    /// Reports that a copy has ended.
     fn end(
         &mut self,
         block: Block<'_>,
@@ -424,7 +427,8 @@ impl Lane {
             write_head(message, &leg, (place, self.secret), 0, &mut request);
             request.extend_from_slice(&message.tail);
         } else {
-            request = [b"MESSAGE ", leg.uri, b" SIP/2.0\r\n"].concat();
+            let uri = [b"MESSAGE ", leg.uri, b" SIP/2.0\r\nCall-ID: "];
+            request = [&uri.concat(), leg.call_id, b"\r\n"].concat();
         }
         outbox.ended.push(Ended {
             code,
@@ -434,8 +438,8 @@ impl Lane {
         });
     }
 
-    /// One step of letting timers fire, in the one process that does so: some hundred copies are
-    /// looked at.
+    /// One step of the sweep that fires timers, which only one process runs. Examines a few hundred
+    /// copies.
     pub fn sweep(&mut self, now_ms: u64, outbox: &mut Outbox) -> Swept {
         let memory = self.memory.clone();
         while self.sweep.place < memory.len() && !memory.is_empty() {
@@ -456,12 +460,12 @@ impl Lane {
             return Swept::Until(Some(now_ms + SWEEP_MS));
         }
         memory.set_swept(false);
-        // Somebody may have begun in between, and relied on us.
+        // Another process may have begun a block in between, relying on this sweep.
         let again = !memory.is_empty() && !memory.set_swept(true);
         Swept::Until(again.then_some(now_ms + SWEEP_MS))
     }
 
-    /// The block at the current place has been dealt with.
+    /// Moves on to the next place.
     fn pass(&mut self) {
         self.sweep = Sweep {
             place: self.sweep.place + 1,
@@ -470,7 +474,7 @@ impl Lane {
         };
     }
 
-    /// Lets the timers of some legs of a block fire.
+    /// Fires the timers of some legs of a block.
     fn look_at(&mut self, head: Cell, now_ms: u64, outbox: &mut Outbox) {
         let memory = self.memory.clone();
         let block = Block {
@@ -480,7 +484,7 @@ impl Lane {
         let Some(locked) = memory.cells.lock(head, now_ms) else {
             return self.pass();
         };
-        // It may have ended, and another one begun, since its number was read.
+        // Since its number was read, the block may have ended and another one begun in its cells.
         let is_due = |(at, due_ms)| at == head && (self.sweep.within.is_some() || due_ms <= now_ms);
         if !memory.at(self.sweep.place).is_some_and(is_due) {
             return self.pass();
@@ -493,7 +497,7 @@ impl Lane {
             Some((of, before, next)) if of == generation => (before, next),
             Some(_) => return self.pass(),
             None => {
-                // Whoever sends meanwhile says by when it is due.
+                // A process that sends meanwhile sets the new due time.
                 memory.set_due(block.place(), head, NEVER_MS);
                 (None, block.first_cell())
             }
@@ -535,7 +539,7 @@ impl Lane {
         self.pass();
     }
 
-    /// Lets the timers of a cell's legs fire. False: all of them have ended.
+    /// Fires the timers of a cell's legs. False: all of them have ended.
     fn fire(
         &mut self,
         block: Block<'_>,
@@ -573,7 +577,7 @@ impl Lane {
         is_needed
     }
 
-    /// The blocks there are, in a line of "name=value" with tabs between for each, so many at most.
+    /// Lists at most `most` blocks, one line of tab-separated "name=value" fields for each.
     pub fn list(&self, now_ms: u64, most: usize) -> String {
         let mut lines = String::new();
         let blocks = (0..self.memory.len()).filter_map(|place| self.memory.at(place));

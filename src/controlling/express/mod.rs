@@ -1,11 +1,11 @@
-//! The express lane: non-INVITE client transactions of our own (RFC 3261 17.1.2), for the copies of
-//! one message.
+//! The express lane: the module's own non-INVITE client transactions (RFC 3261 17.1.2), for the
+//! copies of one message.
 //!
-//! A transaction layer that does everything keeps ten kilobytes and several timers for each
-//! request. Copies of one message have nearly all in common: what is left of a transaction is a
-//! state, a time and some texts. So the copies that end alike stand in one block in memory that all
-//! processes share; whichever process gets a response finds the recipient by the branch, and one
-//! process lets the timers of all fire, block by block.
+//! A general transaction layer keeps ten kilobytes and several timers for each request. Copies of
+//! one message have nearly everything in common: what differs is a state, a time and a few short
+//! texts. Copies with the same tail therefore share one block in memory that all processes share.
+//! Whichever process receives a response finds the recipient by the branch, and one process fires
+//! the timers of all blocks, one block after another.
 //!
 //! ```text
 //!            take        window has room           1xx              2xx-6xx, or timer F
@@ -14,20 +14,20 @@
 //!                              └──────────────────┴───────── 2xx-6xx, F ───┘
 //! ```
 //!
-//! Nothing here reads a clock or a socket: the host says what time it is, lends the proxy's socket
-//! and the Via that it would write, gives in what comes back, and gets an [`Outbox`] of what to
-//! send and who has ended.
+//! Nothing here reads a clock or a socket: the caller passes in the time, the proxy's socket, its
+//! Via and each response, and gets an [`Outbox`] with the copies to send and the copies that have
+//! ended.
 //!
 //! | file | job |
 //! |---|---|
 //! | `lane` | takes, sends, hears, sweeps |
-//! | `copies` | which copies may leave, and their text |
-//! | `block` | what is remembered of a message, in shared memory |
-//! | `table` | which blocks there are, and when each is due |
-//! | `branch` | the branch that leads back to a recipient |
-//! | `response` | reading a response |
-//! | `timers` | E, F and K |
-//! | `outbox` | what is to be done |
+//! | `copies` | which copies may be sent, and their text |
+//! | `block` | the state of a message, in shared memory |
+//! | `table` | the blocks in use, and when each is due |
+//! | `branch` | the branch that identifies a recipient |
+//! | `response` | reads a response |
+//! | `timers` | timers E, F and K |
+//! | `outbox` | results for the caller to carry out |
 
 mod block;
 mod branch;

@@ -1,14 +1,14 @@
-//! What the lane wants done: copies to be sent, and copies that have ended.
+//! Results of the lane for its caller: copies to send, and copies that have ended.
 
 use std::net::SocketAddr;
 
-/// How a copy travels.
+/// The transport of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// In a datagram, and again when nothing comes back.
+    /// As a datagram, retransmitted if no response arrives.
     #[default]
     Udp,
-    /// Over a connection of the proxy's, once.
+    /// Over a connection of the proxy, once.
     Tcp,
 }
 
@@ -25,31 +25,31 @@ impl Transport {
     }
 }
 
-/// Copies that leave by one socket, and end alike.
+/// Copies that leave by one socket and have the same tail.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// How.
+    /// UDP or TCP.
     pub transport: Transport,
     /// The host's number of the socket.
     pub socket: u64,
-    /// What all copies end with: the other header lines, and the body.
+    /// The end of all copies: the other header lines, and the body.
     pub tail: Vec<u8>,
     pub(super) heads: Vec<u8>,
     pub(super) copies: Vec<(usize, SocketAddr)>,
-    /// Where each stands, and its key.
+    /// The place of each, and its key.
     pub(super) places: Vec<(u32, u64)>,
 }
 
 impl Batch {
-    /// What each copy begins with, and where it goes. Neighbours with one destination are as long
-    /// as each other, wherever that costs little.
+    /// The head of each copy, and its destination. Neighbours with the same destination have the
+    /// same length, unless that would cost much.
     pub fn copies(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         let starts = [0].into_iter().chain(self.copies.iter().map(|copy| copy.0));
         let heads = starts.zip(&self.copies);
         heads.map(|(start, (end, address))| (&self.heads[start..*end], *address))
     }
 
-    /// How many copies.
+    /// The number of copies.
     pub fn len(&self) -> usize {
         self.copies.len()
     }
@@ -63,35 +63,35 @@ impl Batch {
 /// A copy that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Final status code, 408 where nobody answered.
+    /// Final status code; 408 if there was no answer.
     pub code: u16,
     /// Reason phrase, as received.
     pub reason: Vec<u8>,
     /// [`OutgoingRequest::attempt`](crate::controlling::OutgoingRequest::attempt).
     pub attempt: u64,
-    /// The request as it was sent; of one that nobody asks for more than the first line.
+    /// The request as it was sent; only its first line if nothing needs the rest.
     pub request: Vec<u8>,
 }
 
-/// What is to be done after a call.
+/// Results of a call.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Copies to be sent, in this order.
+    /// Copies to send, in this order.
     pub batches: Vec<Batch>,
     /// Copies that have ended.
     pub ended: Vec<Ended>,
-    /// Nobody sweeps, and somebody has to from now on.
+    /// No process sweeps, and one has to from now on.
     pub wakes: bool,
     /// Copies that were taken.
     pub taken: u32,
-    /// Copies among `batches` that have been sent before.
+    /// Copies among `batches` that are retransmissions.
     pub repeated: u32,
-    /// Responses that have found nobody who waits for them.
+    /// Responses to the lane that no copy is waiting for.
     pub strays: u32,
 }
 
 impl Outbox {
-    /// Takes a batch in, if there is anything in it.
+    /// Adds a batch, unless it is empty.
     pub(super) fn push(&mut self, batch: Batch) {
         if !batch.is_empty() {
             self.batches.push(batch);

@@ -1,26 +1,27 @@
-//! A response, as far as a client transaction reads it (RFC 3261 17.1.3): status, the branch of the
-//! top Via, the method of CSeq.
+//! The parts of a response that a client transaction reads (RFC 3261 17.1.3): status, branch of the
+//! top Via, method of CSeq.
 
 use memchr::{memchr, memmem};
 
 use super::branch;
 
-/// A response whose top Via has a branch of ours.
+/// A response whose top Via has a branch of the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Response<'a> {
     /// Status code, from 100 to 699.
     pub(super) code: u16,
     /// Reason phrase.
     pub(super) reason: &'a [u8],
-    /// What stands behind the cookie.
+    /// The digits after the prefix of the branch.
     pub(super) digits: &'a [u8],
-    /// Whether a client takes it: it has one Via (RFC 3261 8.1.3.3) and is to a MESSAGE (17.1.3).
+    /// Whether a client accepts it: it has one Via (RFC 3261 8.1.3.3) and answers a MESSAGE
+    /// (17.1.3).
     pub(super) is_fit: bool,
 }
 
 impl<'a> Response<'a> {
-    /// From a datagram. `None`: it is none of ours, and the proxy may look at it. Linear in the
-    /// header.
+    /// Reads a datagram. `None`: it is not for the lane, and the proxy handles it. Linear in the
+    /// length of the header.
     pub(super) fn read(datagram: &'a [u8]) -> Option<Self> {
         let rest = datagram.strip_prefix(b"SIP/2.0 ")?;
         let (status, mut rest) = line(rest)?;
@@ -70,15 +71,14 @@ impl<'a> Response<'a> {
     }
 }
 
-/// The first line without its end, and what follows. `None`: it has no end.
+/// The first line without its line end, and the rest. `None`: it has no line end.
 fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr(b'\n', bytes)?;
     let line = &bytes[..end];
     Some((line.strip_suffix(b"\r").unwrap_or(line), &bytes[end + 1..]))
 }
 
-/// The first header field with the lines that it is continued on, and what follows. `None`: the
-/// header is over.
+/// The first header field with its continuation lines, and the rest. `None`: the header has ended.
 fn field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (first, mut rest) = line(bytes)?;
     if first.is_empty() {

@@ -1,15 +1,15 @@
-//! The blocks there are, and when each wants to be looked at: one number for each in memory that
-//! all processes share, so that a sweep passes over thousands of blocks at once.
+//! The blocks in use, and when each is due: one number for each in memory that all processes share,
+//! so that a sweep skips thousands of blocks quickly.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::shared::{Cell, Cells};
 
-/// Blocks at a time. What comes beyond goes through the proxy's transactions.
+/// Maximum number of blocks. Further copies go through the proxy's transactions.
 const BLOCKS: usize = 16 * 1024;
 
-/// Cells at a time: 64 MiB, of which what is never used takes no room.
+/// Maximum number of cells: 64 MiB, of which unused pages take no memory.
 const CELLS: usize = 64 * 1024;
 
 const HEAD_WORDS: usize = 8;
@@ -18,7 +18,7 @@ const IN_USE: usize = 1;
 const OUTSTANDING: usize = 2;
 const IS_SWEPT: usize = 3;
 
-/// A block's number: when it is due, above the link of its head.
+/// A block's number: its due time in the upper bits, the link of its head in the lower.
 const LINK_BITS: u32 = 24;
 const LINK: u64 = (1 << LINK_BITS) - 1;
 const _: () = assert!(CELLS < 1 << LINK_BITS);
@@ -26,7 +26,7 @@ const _: () = assert!(CELLS < 1 << LINK_BITS);
 /// Never due.
 pub(super) const NEVER_MS: u64 = (1 << (64 - LINK_BITS)) - 1;
 
-/// The memory of the lane. Clones are the same memory, and so is the copy that a fork makes.
+/// The memory of the lane. Clones, and the copies that a fork makes, refer to the same memory.
 #[derive(Clone, Debug)]
 pub struct LaneMemory {
     head: &'static [AtomicU64],
@@ -35,7 +35,7 @@ pub struct LaneMemory {
 }
 
 impl LaneMemory {
-    /// How many numbers it is made of.
+    /// Its size in 64-bit words.
     pub const WORDS: usize = HEAD_WORDS + BLOCKS + Cells::words(CELLS);
 
     /// The memory in `words`, which are [`WORDS`](Self::WORDS) and all 0 before the first use.
@@ -50,7 +50,7 @@ impl LaneMemory {
         }
     }
 
-    /// Bytes that are taken by copies that are outstanding.
+    /// Bytes in use by outstanding copies.
     pub fn bytes(&self) -> u64 {
         self.cells.in_use() * (crate::shared::CELL_WORDS * size_of::<u64>()) as u64
     }
@@ -69,22 +69,22 @@ impl LaneMemory {
         let _ = self.head[OUTSTANDING].fetch_update(Relaxed, Relaxed, less);
     }
 
-    /// Whether there is no block at all.
+    /// Whether no block is in use.
     pub(super) fn is_empty(&self) -> bool {
         self.head[IN_USE].load(Acquire) == 0
     }
 
-    /// Says whether somebody sweeps, as he himself knows; returns what was said before.
+    /// Sets whether a process sweeps, and returns the previous value.
     pub(super) fn set_swept(&self, is_swept: bool) -> bool {
         self.head[IS_SWEPT].swap(u64::from(is_swept), AcqRel) != 0
     }
 
-    /// How many places there are.
+    /// The number of places.
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Takes a place for a block, which is not due yet. `None`: there is none.
+    /// Takes a place for a block, which is not due yet. `None`: none is free.
     pub(super) fn enter(&self, head: Cell) -> Option<usize> {
         let places = self.places.len();
         let first = self.head[NEXT_PLACE].fetch_add(1, Relaxed) as usize;
@@ -99,7 +99,7 @@ impl LaneMemory {
         Some(place)
     }
 
-    /// The block is over.
+    /// Frees the place of a block that has ended.
     pub(super) fn leave(&self, place: u64) {
         if let Some(word) = self.places.get(place as usize) {
             word.store(0, Relaxed);
@@ -107,21 +107,21 @@ impl LaneMemory {
         }
     }
 
-    /// The block of a place, and when it is due.
+    /// The block at a place, and when it is due.
     pub(super) fn at(&self, place: usize) -> Option<(Cell, u64)> {
         let word = self.places[place].load(Acquire);
         let head = self.cells.cell(word & LINK)?;
         Some((head, word >> LINK_BITS))
     }
 
-    /// Says when a block is due; under its lock.
+    /// Sets when a block is due. Must be called under its lock.
     pub(super) fn set_due(&self, place: u64, head: Cell, due_ms: u64) {
         if let Some(word) = self.places.get(place as usize) {
             word.store(due_ms.min(NEVER_MS) << LINK_BITS | head.to_link(), Release);
         }
     }
 
-    /// The block is due by then at the latest; under its lock.
+    /// Makes a block due at this time or earlier. Must be called under its lock.
     pub(super) fn due_by(&self, place: u64, head: Cell, due_ms: u64) {
         let now = self.at(place as usize).map_or(NEVER_MS, |(_, due)| due);
         if due_ms < now {

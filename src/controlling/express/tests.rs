@@ -1,5 +1,5 @@
-//! The lane in virtual time: a network that loses, doubles and reorders, recipients that answer
-//! late, twice or not at all, processes that are killed.
+//! The lane in virtual time: a network that loses, duplicates and reorders packets, recipients that
+//! answer late, twice or not at all, and processes that are killed.
 
 use std::cell::Cell as StdCell;
 use std::cmp::Reverse;
@@ -52,26 +52,26 @@ fn way(transport: Transport, hop: u16) -> Way<'static> {
     }
 }
 
-/// The processes of a proxy with one lane, and everybody else.
+/// The processes of a proxy with one lane, the network, and the recipients.
 struct Network {
     now_ms: u64,
-    /// Workers, and the one that sweeps.
+    /// Workers, and the process that sweeps.
     workers: Vec<Lane>,
     sweeper: Lane,
     sweeps_at_ms: Option<u64>,
-    /// What is on its way: when it arrives, its number, and whether to us.
+    /// Packets in flight: time of arrival, number, and whether it is a response.
     flying: BinaryHeap<Reverse<(u64, u64)>>,
     packets: BTreeMap<u64, (bool, Vec<u8>)>,
-    /// Of a hundred packets so many are lost, and doubled; they take up to so long.
+    /// Percentage of packets lost, and duplicated; maximum delay.
     loss: u64,
     doubled: u64,
     delay_ms: u64,
-    /// What a recipient does with a copy that it has got so often before.
+    /// What a recipient does with a copy that it has received this many times before.
     recipient: fn(uri: &str, before: u32) -> Vec<u16>,
     got: BTreeMap<String, u32>,
     transmissions: u32,
     ended: BTreeMap<String, Vec<u16>>,
-    /// Copies that were out at once, at most.
+    /// The largest number of copies that were out at once.
     batch_sizes: Vec<usize>,
     strays: u32,
     repeated: u32,
@@ -176,7 +176,7 @@ impl Network {
         }
     }
 
-    /// Until nothing is left to do.
+    /// Runs until nothing is left to do.
     fn run(&mut self) {
         let end_ms = self.now_ms + 600_000;
         loop {
@@ -209,7 +209,7 @@ impl Network {
         }
     }
 
-    /// Everybody has ended once, with that code, and nothing is left.
+    /// Every copy has ended once, with that code, and nothing is left.
     fn assert_all(&self, count: usize, code: u16) {
         assert_eq!(self.ended.len(), count);
         for (uri, codes) in &self.ended {
@@ -243,7 +243,7 @@ fn copy<'a>(uri: &'a str, to: &'a str, call_id: &'a str, attempt: u64) -> Outgoi
     }
 }
 
-/// As a user agent answers (RFC 3261 8.2.6.2).
+/// Answers as a user agent does (RFC 3261 8.2.6.2).
 fn answer(request: &str, code: u16) -> Vec<u8> {
     let mut text = format!("SIP/2.0 {code} Some Reason\r\n");
     for line in request.lines().skip(1).take_while(|line| !line.is_empty()) {
@@ -423,7 +423,8 @@ fn what_a_connection_has_no_room_for_goes_later() {
     assert_eq!(later.repeated, 0);
 }
 
-/// The first response finds the block locked by a process that was killed in the midst of a change.
+/// The first response finds the block locked by a process that was killed in the middle of a
+/// change.
 #[test]
 fn a_slot_whose_holder_is_dead_is_taken_over() {
     let mut network = Network::new(at_once);
@@ -433,7 +434,7 @@ fn a_slot_whose_holder_is_dead_is_taken_over() {
     let memory = network.sweeper.memory().clone();
     let (block, place) = block_of(&network.workers[0], &request, &memory);
     let locked = memory.cells.lock(block.head, network.now_ms).unwrap();
-    // Half done: the leg has ended, and no number knows of it.
+    // Half done: the leg has ended, but the numbers do not show it.
     let fresh = block.fresh();
     let completed = block.progress(place).now_in(State::Completed);
     block.set_progress(place, completed);
@@ -442,7 +443,7 @@ fn a_slot_whose_holder_is_dead_is_taken_over() {
     locked.die();
     let begun_ms = network.now_ms;
     network.run();
-    // The responses that came meanwhile were lost, and came again with their copies.
+    // The responses that arrived meanwhile were lost, and came again after retransmission.
     assert!(network.now_ms - begun_ms >= HELD_MS, "{}", network.now_ms);
     assert!(network.now_ms - begun_ms < 5_000, "{}", network.now_ms);
     assert_eq!(network.ended.len(), 99, "the one that it had ended itself");
@@ -467,7 +468,7 @@ fn nobody_answers_for_another_one() {
     let request = String::from_utf8(packet).unwrap();
     let at = request.find("z9hG4bKcpm").unwrap() + COOKIE.len();
     let mut outbox = Outbox::default();
-    // Its own branch with another digit, each of them.
+    // The right branch with one digit changed, at each position.
     for digit in at..at + 24 {
         let mut forged = request.clone().into_bytes();
         forged[digit] = if forged[digit] == b'0' { b'1' } else { b'0' };
@@ -628,7 +629,7 @@ fn what_finds_no_room_is_not_taken_and_leaves_nothing_behind() {
         assert!(!lane.take(&other, &udp, 5, &mut outbox));
         lane.flush(5, &mut outbox);
     }
-    // Nobody answers.
+    // No recipient answers.
     let mut now_ms = 5;
     loop {
         let mut outbox = Outbox::default();
@@ -657,7 +658,7 @@ fn the_sweep_is_woken_once() {
     let mut outbox = Outbox::default();
     assert_eq!(lane.sweep(1, &mut outbox), Swept::Until(None));
     assert!(!wakes(&mut lane, &[]), "there is nothing");
-    // The first of the two blocks goes before the call that says so.
+    // The first of the two blocks has ended before the call that reports it.
     assert!(wakes(&mut lane, &[Transport::Udp, Transport::Tcp]));
     assert!(!wakes(&mut lane, &[Transport::Udp]));
     assert!(matches!(lane.sweep(6, &mut outbox), Swept::Until(Some(_))));
@@ -677,7 +678,8 @@ fn the_list_says_what_is_outstanding() {
     assert_eq!(network.workers[2].list(network.now_ms, 10), "");
 }
 
-/// Workers that take, hear and sweep at once, in threads: nobody is lost, nobody ends twice.
+/// Workers that take, hear and sweep at the same time, in threads: no copy is lost, none ends
+/// twice.
 #[test]
 fn processes_do_not_get_into_each_others_way() {
     use std::sync::Mutex;
@@ -735,7 +737,7 @@ fn processes_do_not_get_into_each_others_way() {
                     let mut outbox = Outbox::default();
                     let (strays, _) = (outbox.strays, lane.hear(&packet, 1, &mut outbox));
                     if outbox.strays > strays {
-                        // Locked for too long: it comes again.
+                        // Locked for too long: the response comes again.
                         answers.lock().unwrap().insert(0, packet);
                     }
                     carry_out(outbox);

@@ -1,5 +1,5 @@
-//! The timers of a non-INVITE client transaction (RFC 3261 17.1.2.2), as offsets from when its copy
-//! was sent.
+//! The timers of a non-INVITE client transaction (RFC 3261 17.1.2.2), as offsets from the time its
+//! copy was sent.
 //!
 //! ```text
 //!            sent      E         E                   E          F
@@ -7,17 +7,17 @@
 //!  Proceeding           ...  each T2, up to T2 apart before     | 408
 //! ```
 //!
-//! K has no memory: a response that comes when its transaction is over bears a branch of ours,
-//! finds no recipient, and is absorbed.
+//! Timer K needs no state: a response that arrives after its transaction has ended has a branch of
+//! the lane, finds no recipient, and is absorbed.
 
 /// Timer values, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
-    /// T1, the first time after which a copy is sent again over UDP.
+    /// T1: the interval before the first retransmission over UDP.
     pub t1_ms: u32,
-    /// T2, the longest.
+    /// T2: the longest interval.
     pub t2_ms: u32,
-    /// Timer F: after this nobody has answered.
+    /// Timer F: the time limit for a final response.
     pub f_ms: u32,
 }
 
@@ -33,12 +33,12 @@ impl Default for Timers {
 }
 
 impl Timers {
-    /// When the first of them fires.
+    /// The time until the first of them fires.
     pub(super) fn first_ms(&self) -> u64 {
         u64::from(self.t1_ms.min(self.f_ms))
     }
 
-    /// In one number: T1 and T2 up to a minute, F up to a quarter of an hour.
+    /// Packs them into one number: T1 and T2 up to a minute, F up to a quarter of an hour.
     pub(super) fn to_word(self) -> u64 {
         let most = |value: u32, bits: u32| u64::from(value.min((1 << bits) - 1));
         most(self.f_ms, OFFSET_BITS) << 32 | most(self.t2_ms, 16) << 16 | most(self.t1_ms, 16)
@@ -53,11 +53,11 @@ impl Timers {
     }
 }
 
-/// The longest offset that a state has room for.
+/// The longest offset that fits into a state.
 const MAX_OFFSET_MS: u32 = (1 << OFFSET_BITS) - 1;
 const OFFSET_BITS: u32 = 20;
 
-/// Where a copy stands (RFC 3261 figure 6). `Waiting`: the window has no place for it yet.
+/// The state of a copy (RFC 3261 figure 6). `Waiting`: the window has no place for it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Waiting,
@@ -66,15 +66,15 @@ pub(super) enum State {
     Completed,
 }
 
-/// The state of a copy in one number.
+/// The state of a copy and its timer, which fit into one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) state: State,
-    /// It takes a place in the window: it was sent less than T1 ago, and nothing has come back.
+    /// It counts towards the window: it was sent less than T1 ago, and no response has arrived.
     pub(super) is_fresh: bool,
     /// When timer E or F fires next, in milliseconds from `sent_ms`.
     next_ms: u32,
-    /// When it was sent, on the clock of all processes.
+    /// When it was sent, on the clock that all processes share.
     sent_ms: u64,
 }
 
@@ -86,7 +86,7 @@ impl Progress {
         sent_ms: 0,
     };
 
-    /// Sent now.
+    /// The state of a copy sent now.
     pub(super) fn sent(now_ms: u64, timers: &Timers) -> Self {
         Progress {
             state: State::Trying,
@@ -96,7 +96,7 @@ impl Progress {
         }
     }
 
-    /// A response has come, or nobody has answered in time.
+    /// After a response has arrived, or none has in time.
     pub(super) fn now_in(self, state: State) -> Self {
         Progress {
             state,
@@ -126,7 +126,7 @@ impl Progress {
         }
     }
 
-    /// When something is to be done, if nothing comes; `None`: never.
+    /// When its timer fires if no response arrives; `None`: never.
     pub(super) fn due_ms(self) -> Option<u64> {
         let is_open = matches!(self.state, State::Trying | State::Proceeding);
         is_open.then(|| self.sent_ms + u64::from(self.next_ms))
@@ -139,8 +139,8 @@ impl Progress {
             && now_ms.saturating_sub(self.sent_ms) >= f_ms
     }
 
-    /// Timer E or F has fired. `None`: nobody has answered in time. Otherwise how it goes on; over
-    /// UDP the copy is to be sent again. What has been slept through is not made up for.
+    /// Timer E or F has fired. `None`: there was no answer in time. Otherwise the new state; over
+    /// UDP the copy must be retransmitted. Retransmissions that were missed are not made up for.
     pub(super) fn fired(self, now_ms: u64, is_reliable: bool, timers: &Timers) -> Option<Self> {
         let age_ms = now_ms.saturating_sub(self.sent_ms);
         if self.is_over(now_ms, timers) {
@@ -169,7 +169,7 @@ impl Progress {
 mod tests {
     use super::*;
 
-    /// When a copy is sent again, looked at each 100 ms, and when it is given up.
+    /// When a copy is retransmitted, checked every 100 ms, and when it fails.
     fn course(state_at_1_s: State, is_reliable: bool) -> (Vec<u64>, u64) {
         let timers = Timers::default();
         let mut progress = Progress::sent(7_000, &timers);

@@ -18,8 +18,9 @@ use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
 impl ControllingFunction {
     /// Counts the recipients of a fan-out whose request could not be sent.
     pub(in crate::controlling) fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
-        let link = job.message.recipient(0);
-        let sender = self.messages().map(|messages| messages.sender_of(link));
+        let sender = self
+            .messages()
+            .map(|messages| messages.sender_link(job.message));
         if job.failed > 0
             && let Some(sender) = sender.filter(|sender| *sender != Link::default())
             && let Some(copy) = job.copy()

@@ -4,13 +4,12 @@
 //! long, or that the transactions in progress use too much memory, the rest is passed to a process
 //! that has nothing else to do: no worker is kept from other requests.
 
-use bytes::{Buf, BufMut, Bytes};
+use std::collections::VecDeque;
 
-use crate::controlling::about::{put_about, put_number, take_about, take_number};
+use bytes::Bytes;
+
+use super::keep::Keep;
 use crate::controlling::attempt::Attempt;
-use crate::controlling::handed_over::{
-    put, put_claim, put_option, take, take_claim, take_option, take_text,
-};
 use crate::controlling::host::{AboutRequest, Counter, Host, OutgoingRequest, Sent};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::refusal::Reply;
@@ -46,15 +45,19 @@ pub struct FanOutJob {
     /// Number of recipients not tried yet. The 202 does not wait for recipients that take longer.
     pub(in crate::controlling) untried: usize,
     pub(in crate::controlling) failed: u32,
-    /// The record of the message, and the number of its recipients that are done with.
+    /// The record of the message, and the number in it of each recipient that is left.
     pub(in crate::controlling) message: MessageNumber,
-    pub(in crate::controlling) legs: u32,
+    pub(in crate::controlling) legs: VecDeque<u32>,
     /// Where it is; `None`: nowhere.
     pub(in crate::controlling) messages: Option<MessageTable>,
     /// The shares that count its recipients.
     pub(in crate::controlling) charge: Charge,
     /// For the operator's script.
     pub(in crate::controlling) about: AboutRequest,
+    /// What is to be known of it beside that; `None`: it is not kept.
+    pub(in crate::controlling) keep: Option<Keep>,
+    /// Whether another process may have sent its copies before.
+    pub(in crate::controlling) is_resent: bool,
 }
 
 /// The Interworking Selection Function, for URIs of a scheme that only it can handle. Sent
@@ -101,9 +104,10 @@ impl FanOutJob {
             to.push_str(uri);
             to.push('>');
             let isf = self.isf.as_ref().filter(|_| !is_sip(uri));
-            let link = self.message.recipient(self.legs);
+            let leg = self.legs.front().copied().unwrap_or(0);
+            let link = self.message.recipient(leg);
             if let Some(messages) = &self.messages {
-                messages.set_recipient(self.message, self.legs, uri);
+                messages.set_recipient(self.message, leg, uri);
             }
             let outgoing = OutgoingRequest {
                 method: "MESSAGE",
@@ -119,6 +123,7 @@ impl FanOutJob {
                 attempt: Attempt::Copy {
                     to_isf: isf.is_some(),
                     link,
+                    is_resent: self.is_resent,
                     charge: self.charge,
                 }
                 .bits(),
@@ -128,14 +133,14 @@ impl FanOutJob {
             if last && matches!(sent, Sent::NoRoom | Sent::Busy) {
                 sent = host.give_up(&outgoing);
             }
-            let (mut ended, mut is_done) = (None, true);
+            let mut ended = None;
             match sent {
                 Sent::NoRoom if !last => break Progress::NoRoom,
                 Sent::Busy if !last => {
                     busy_from.get_or_insert(self.recipients.len());
                     let again = self.recipients[self.position..next].to_owned();
                     self.recipients.push_str(&again);
-                    is_done = false;
+                    self.legs.push_back(leg);
                 }
                 Sent::NoRoom | Sent::Busy | Sent::Failed => {
                     self.failed += 1;
@@ -150,7 +155,7 @@ impl FanOutJob {
             }
             self.position = next;
             self.place += 1;
-            self.legs += u32::from(is_done);
+            self.legs.pop_front();
             self.untried = self.untried.saturating_sub(1);
             if !last && self.position < self.recipients.len() && host.is_turn_over() {
                 break Progress::Enough;
@@ -158,7 +163,15 @@ impl FanOutJob {
         };
         host.count(Counter::Recipients, handed);
         host.count(Counter::Interworked, interworked);
-        if progress == Progress::Done && self.failed > 0 {
+        if progress == Progress::Done {
+            self.tell_failed(host);
+        }
+        progress
+    }
+
+    /// Counts those whose request could not even be sent, at the end of its turns.
+    pub(in crate::controlling) fn tell_failed(&self, host: &dyn Host) {
+        if self.failed > 0 {
             host.count(Counter::Failed, self.failed);
             host.log(
                 LogLevel::Notice,
@@ -168,7 +181,6 @@ impl FanOutJob {
                 ),
             );
         }
-        progress
     }
 
     /// A copy as it would be sent, except for the parts that differ between recipients. `None`: it
@@ -201,72 +213,6 @@ impl FanOutJob {
     pub fn reply(&self) -> Reply {
         Reply::accepted(self.reply_headers.clone(), self.ids.to_tag())
     }
-
-    /// As bytes for another process of the same build.
-    pub fn write(&self) -> Vec<u8> {
-        let size = self.headers.len() + self.body.len() + self.recipients.len() - self.position;
-        let mut bytes = Vec::with_capacity(size + 1024);
-        put(&mut bytes, self.from.as_bytes());
-        put(&mut bytes, &self.headers);
-        put(&mut bytes, &self.body);
-        put_option(&mut bytes, self.next_hop.as_deref().map(str::as_bytes));
-        put_option(&mut bytes, self.isf.as_ref().map(|isf| isf.uri.as_bytes()));
-        put_option(&mut bytes, self.isf.as_ref().map(|isf| &isf.headers[..]));
-        bytes.put_slice(self.ids.secret());
-        put_claim(&mut bytes, self.claim);
-        put(&mut bytes, &self.recipients.as_bytes()[self.position..]);
-        put(&mut bytes, &self.reply_headers);
-        put(&mut bytes, self.correlation.as_bytes());
-        bytes.put_u64(self.place as u64);
-        bytes.put_u64(self.untried as u64);
-        bytes.put_u32(self.failed);
-        put_number(&mut bytes, self.message);
-        bytes.put_u32(self.legs);
-        bytes.put_u32(self.charge.bits());
-        put_about(&mut bytes, &self.about);
-        bytes
-    }
-
-    /// The inverse of [`FanOutJob::write`]; `None` for anything else.
-    pub fn read(bytes: Bytes) -> Option<Self> {
-        let mut bytes = bytes;
-        let from = take_text(&mut bytes)?;
-        let headers = take(&mut bytes)?.to_vec();
-        let body = take(&mut bytes)?;
-        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).ok();
-        let next_hop = take_option(&mut bytes)?.and_then(text);
-        let isf_uri = take_option(&mut bytes)?.and_then(text);
-        let isf_headers = take_option(&mut bytes)?;
-        let isf = isf_uri.zip(isf_headers).map(|(uri, headers)| Isf {
-            uri,
-            headers: headers.to_vec(),
-        });
-        let mut secret = [0; 32];
-        bytes.try_copy_to_slice(&mut secret).ok()?;
-        let ids = CopyIds::of_secret(secret);
-        let claim = take_claim(&mut bytes)?;
-        Some(FanOutJob {
-            from,
-            headers,
-            body,
-            next_hop,
-            isf,
-            ids,
-            claim,
-            recipients: take_text(&mut bytes)?,
-            reply_headers: take(&mut bytes)?.to_vec(),
-            correlation: take_text(&mut bytes)?,
-            position: 0,
-            place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
-            untried: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
-            failed: bytes.try_get_u32().ok()?,
-            message: take_number(&mut bytes)?,
-            legs: bytes.try_get_u32().ok()?,
-            messages: None,
-            charge: Charge::from_bits(bytes.try_get_u32().ok()?),
-            about: take_about(&mut bytes)?,
-        })
-    }
 }
 
 fn is_sip(uri: &str) -> bool {
@@ -283,6 +229,7 @@ pub(in crate::controlling) mod tests {
     use std::fmt;
 
     use super::*;
+    use crate::shared::MessageText;
 
     /// A host that answers each send as scripted, then with "queued".
     #[derive(Default)]
@@ -378,13 +325,17 @@ pub(in crate::controlling) mod tests {
             untried: 3,
             failed: 0,
             message: MessageNumber::default(),
-            legs: 0,
+            legs: (0..3).collect(),
             messages: None,
             charge: Charge::default(),
             about: AboutRequest {
                 recipients: 3,
                 ..AboutRequest::default()
-            },
+            }
+            .with(MessageText::Kind, Some("exploder"))
+            .with(MessageText::ContributionId, Some("1")),
+            keep: None,
+            is_resent: false,
         }
     }
 
@@ -495,16 +446,5 @@ pub(in crate::controlling) mod tests {
         assert_eq!(job.run(&host, true), Progress::Done);
         assert_eq!(sent(&host), ["a", "c"]);
         assert!(host.counted.borrow().contains(&(Counter::Failed, 2)));
-    }
-
-    #[test]
-    fn what_is_cut_is_no_job() {
-        let bytes = job().write();
-        for end in 0..bytes.len() {
-            assert!(
-                FanOutJob::read(Bytes::copy_from_slice(&bytes[..end])).is_none(),
-                "{end}"
-            );
-        }
     }
 }

@@ -4,15 +4,20 @@
 //! |---|---|
 //! | `outgoing_message` | the outgoing MESSAGE requests |
 //! | `fan_out_job` | sending to one recipient after another, here or in another process |
+//! | `keep` | what the store needs of a message beside that |
+//! | `record` | the same as bytes, for another process and for the store |
 //! | `outcome` | ends of outgoing requests, and the ISF (6.5) |
 //! | `shares` | limits for each sender, source and destination |
 //! | `failure_notification` | the notification that all recipients have failed |
 
 mod failure_notification;
 mod fan_out_job;
+mod keep;
 mod outcome;
 mod outgoing_message;
+mod record;
 mod shares;
 
 pub use fan_out_job::{FanOutJob, Progress};
 pub(super) use outgoing_message::fan_out_job;
+pub use record::RECORD_VERSION;

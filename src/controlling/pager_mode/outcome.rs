@@ -11,8 +11,12 @@ use crate::controlling::ids::{CopyIds, RequestIds};
 use crate::controlling::service::ControllingFunction;
 use crate::log::LogLevel;
 use crate::policy::ServiceUri;
-use crate::shared::{Charge, RecipientLink, RecipientState};
-use crate::sip::{HeaderBlock, HeaderName, Message};
+use crate::shared::RecipientState;
+use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
+use crate::store::CopyId;
+
+/// What ids of copies to the ISF follow from.
+const ISF: &str = "isf";
 
 /// Fields that the transaction layer writes itself, and the route of the first copy.
 const NOT_COPIED: &[HeaderName] = &[
@@ -41,21 +45,31 @@ impl ControllingFunction {
         self.handle_unsent(job, host);
     }
 
+    /// The rest of a kept message waits in the store, since there is no room for it now.
+    pub fn handle_put_off(&self, job: &FanOutJob, host: &dyn Host) {
+        job.tell_failed(host);
+        self.handle_unsent(job, host);
+    }
+
     /// Handles the end of an outgoing request: counts it, and sends the message to the ISF if its
     /// code and policy require it. `None`: the request could not be parsed, or is not a copy of a
     /// message.
     pub fn handle_outcome(&self, outcome: &Outcome<'_>, host: &dyn Host) -> Option<Fate> {
+        let attempt = Attempt::of_bits(outcome.attempt);
         let Attempt::Copy {
             to_isf,
+            is_resent,
             link,
             charge,
-        } = Attempt::of_bits(outcome.attempt)
+        } = attempt
         else {
             return None;
         };
         let recipient = request_uri(outcome.request).filter(|_| !to_isf);
         let is_over = |goes_on| self.release(recipient, charge, goes_on);
-        if (200..300).contains(&outcome.code) {
+        // Of a copy that went out before, 482 says that it has come (RFC 3261 8.2.2.2).
+        let has_it = is_resent && outcome.code == StatusCode::LOOP_DETECTED.as_u16();
+        if has_it || (200..300).contains(&outcome.code) {
             is_over(false);
             self.set_recipient(outcome.attempt, RecipientState::Delivered, outcome.code);
             host.count(Counter::Delivered, 1);
@@ -70,8 +84,13 @@ impl ControllingFunction {
             && send_to_isf(
                 request,
                 isf,
-                self.ids_following("isf", request),
-                (link, charge),
+                self.ids_following(ISF, request),
+                Attempt::Copy {
+                    to_isf: true,
+                    is_resent,
+                    link,
+                    charge,
+                },
                 self.about(outcome.attempt).map(|(about, _)| about).as_ref(),
                 host,
             )
@@ -112,6 +131,15 @@ impl ControllingFunction {
     }
 }
 
+impl ControllingFunction {
+    /// The name of the copy to the ISF that takes the place of this one.
+    pub fn copy_to_isf(&self, request: &[u8]) -> Option<CopyId> {
+        let request = Message::parse(Bytes::copy_from_slice(request)).ok()?;
+        let ids = CopyIds::of(self.ids_following(ISF, &request));
+        Some(ids.copy_of(request.request_uri()?))
+    }
+}
+
 /// The Request-URI of a sent request, without parsing the rest: most have been delivered.
 fn request_uri(request: &[u8]) -> Option<&str> {
     let start = memchr::memchr(b' ', request)? + 1;
@@ -125,7 +153,7 @@ fn send_to_isf(
     request: &Message,
     isf: &ServiceUri,
     ids: RequestIds,
-    (link, charge): (RecipientLink, Charge),
+    attempt: Attempt,
     about: Option<&AboutRequest>,
     host: &dyn Host,
 ) -> bool {
@@ -157,12 +185,7 @@ fn send_to_isf(
         cseq: 1,
         headers: headers.as_bytes(),
         body: &request.body(),
-        attempt: Attempt::Copy {
-            to_isf: true,
-            link,
-            charge,
-        }
-        .bits(),
+        attempt: attempt.bits(),
         about,
     };
     matches!(host.send(&outgoing), Sent::Queued)

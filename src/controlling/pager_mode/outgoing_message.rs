@@ -127,10 +127,12 @@ pub(in crate::controlling) fn fan_out_job(
         untried: request.recipients.len(),
         failed: 0,
         message: MessageNumber::default(),
-        legs: 0,
+        legs: (0..).take(request.recipients.len()).collect(),
         messages: None,
         charge,
         about: request.about(),
+        keep: None,
+        is_resent: false,
     })
 }
 

@@ -178,6 +178,7 @@ mod tests {
     use super::*;
     use crate::controlling::Outcome;
     use crate::policy::Settings;
+    use crate::shared::RecipientLink;
     use std::sync::atomic::AtomicU64;
 
     fn service(parameters: &[(&str, &str)]) -> ControllingFunction {
@@ -269,8 +270,9 @@ mod tests {
             let outcome = Outcome {
                 code,
                 attempt: Attempt::Copy {
+                    is_resent: false,
                     to_isf: false,
-                    link: job.message.recipient(0),
+                    link: RecipientLink::default(),
                     charge: job.charge,
                 }
                 .bits(),

@@ -27,8 +27,13 @@ pub(super) fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig
     } else {
         ""
     };
+    let store = if text.contains("STORE") {
+        "#!define STORE \"file:@FOLDER@/state/store\"\n"
+    } else {
+        ""
+    };
     let template = format!(
-        "#!KAMAILIO\n{defined}log_stderror=yes\n@LISTEN@\n@MPATH@\ninclude_file \"{}\"\n\
+        "#!KAMAILIO\n{defined}{store}log_stderror=yes\n@LISTEN@\n@MPATH@\ninclude_file \"{}\"\n\
          {loaded}modparam(\"ctl\", \"binrpc\", \"unix:@CTL@\")\n{state_dir}@MODPARAMS@\n",
         file.display()
     );

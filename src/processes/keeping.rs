@@ -1,0 +1,538 @@
+//! Messages that are kept on disk: nothing is sent, and no 202, before a message is there; and what
+//! a process before this one has left is taken up.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::proxy::{Answer, Proxy};
+use super::sender::Sender;
+use crate::controlling::large_message_mode::TransactionKey;
+use crate::controlling::{
+    ControllingFunction, Counter, FanOutJob, Host, OutgoingRequest, RECORD_VERSION, Sent,
+    copy_of_call_id,
+};
+use crate::log::LogLevel;
+use crate::operator::Gauge;
+use crate::shared::REQUEST_KEPT_S;
+use crate::store::{CopyId, Kept, Ledger, Refusal, Report, Settled, Store, StoreError};
+
+/// How long a message is of use whose sender does not say so: three days.
+const LIFETIME_S: u64 = 3 * 86_400;
+
+/// How long a recipient waits for which there has been no room.
+const ROOM_AGAIN_MS: u64 = 20_000;
+
+/// Messages that are read at a time, to be taken up.
+const MAX_READING: usize = 64;
+
+/// Between two looks for copies that have ended: while they do, and while none does.
+const LOOK_MS: u64 = 5;
+const IDLE_LOOK_MS: u64 = 20;
+
+/// The operator is told once in so many milliseconds that messages are refused.
+const TELL_MS: u64 = 60_000;
+
+/// A request that could not be sent (RFC 3261 §8.1.3.1), and one that is of no use any more.
+const UNSENT: u16 = 503;
+const EXPIRED: u16 = 408;
+
+/// A message that is kept, and whose copies are to be sent now.
+pub(super) struct Ready {
+    pub(super) id: u64,
+    pub(super) job: FanOutJob,
+}
+
+/// What of the store everybody sees.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeptGauges(pub(super) &'static [AtomicU64]);
+
+impl KeptGauges {
+    const ALL: [Gauge; 3] = [Gauge::Outstanding, Gauge::StoreBytes, Gauge::StoreWrite];
+    pub(super) const WORDS: usize = Self::ALL.len();
+
+    /// `None`: it is none of these.
+    pub(super) fn read(self, gauge: Gauge) -> Option<u64> {
+        let place = Self::ALL.iter().position(|own| *own == gauge)?;
+        Some(self.0.get(place).map_or(0, |word| word.load(Relaxed)))
+    }
+
+    fn publish(self, values: [u64; Self::WORDS]) {
+        for (word, value) in self.0.iter().zip(values) {
+            word.store(value, Relaxed);
+        }
+    }
+}
+
+/// Messages that are kept.
+pub(super) struct Keeping {
+    store: Store,
+    ledger: Ledger,
+    /// Requests whose message is being written.
+    writing: HashMap<u64, (TransactionKey, FanOutJob)>,
+    /// Behind which message those go on that a process before has left; `None`: there are no more.
+    left_over: Option<u64>,
+    is_reading_left_over: bool,
+    /// Messages that are being read to be taken up.
+    reading: usize,
+    /// Copies that may go out now of what is taken up; below 0: of which too many have.
+    credit: i64,
+    credit_ms: u64,
+    told_ms: Option<u64>,
+    /// Since when an end is being written that is to be read next.
+    stuck_ms: Option<u64>,
+    /// Whether there were ends at the last look.
+    hears: bool,
+    gauges: KeptGauges,
+}
+
+impl Keeping {
+    /// Opens the store, where there is to be one. `signal`: becomes readable when it has something
+    /// to say.
+    pub(super) fn start(
+        service: &ControllingFunction,
+        signal: Arc<OwnedFd>,
+        gauges: KeptGauges,
+    ) -> Result<Option<Self>, StoreError> {
+        let settings = service.settings();
+        let Some(dir) = &settings.store else {
+            return Ok(None);
+        };
+        let max_bytes = settings.store_max_bytes as u64;
+        let store = Store::start(dir, max_bytes, u64::from(REQUEST_KEPT_S), signal)?;
+        store.read_after(0);
+        Ok(Some(Keeping {
+            store,
+            ledger: Ledger::default(),
+            writing: HashMap::new(),
+            left_over: Some(0),
+            is_reading_left_over: true,
+            reading: 0,
+            credit: 0,
+            credit_ms: 0,
+            told_ms: None,
+            stuck_ms: None,
+            hears: false,
+            gauges,
+        }))
+    }
+
+    /// How many messages are on their way to the disk.
+    pub(super) fn writing(&self) -> usize {
+        self.writing.len()
+    }
+
+    /// Has a message kept whose request waits for its reply. `written`: as it was handed over.
+    pub(super) fn keep(
+        &mut self,
+        transaction: TransactionKey,
+        job: FanOutJob,
+        written: &Bytes,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
+        let Some((record, identity)) = FanOutJob::record_in(written) else {
+            return;
+        };
+        let id = self.store.new_id();
+        let kept = Kept {
+            id,
+            version: RECORD_VERSION,
+            expires_s: unix_s() + lifetime_s(&job),
+            record,
+            identity,
+            ended: Bytes::new(),
+        };
+        match self.store.keep(kept) {
+            true => {
+                self.writing.insert(id, (transaction, job));
+            }
+            false => self.refuse(transaction, &job, Refusal::Down, service, proxy),
+        }
+    }
+
+    /// A copy has ended, in whatever process.
+    pub(super) fn settle(&mut self, copy: CopyId, settled: Settled, now_ms: u64) {
+        match settled {
+            Settled::Unsent => self.ledger.unsent(copy, now_ms + ROOM_AGAIN_MS),
+            _ => {
+                self.ledger.ended(copy, settled.bits(), now_ms);
+            }
+        }
+    }
+
+    /// A 2xx has come to a copy that a process before this one has sent. A copy that this process
+    /// has sent ends in its own transaction.
+    pub(super) fn hear_late(&mut self, copy: CopyId, proxy: &dyn Proxy) {
+        if self.ledger.is_left_over(copy) && self.ledger.ended(copy, 200, proxy.now_ms()) {
+            proxy.count(Counter::Delivered, 1);
+        }
+    }
+
+    /// Another copy has taken the place of this one.
+    pub(super) fn replace(&mut self, copy: CopyId, other: CopyId, now_ms: u64) {
+        self.ledger.replaced(copy, other, now_ms);
+    }
+
+    /// There has been no room for the rest of a message: it is taken up again in a while.
+    pub(super) fn put_off(&mut self, id: u64, now_ms: u64) {
+        self.ledger.put_off(id, now_ms + ROOM_AGAIN_MS);
+    }
+
+    /// Takes what the store has to say, has it read what is due, and tells it what has ended. With
+    /// `is_busy` nothing new is taken up. Gives back what is to be sent.
+    pub(super) fn work(
+        &mut self,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+        is_busy: bool,
+    ) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        while let Some(report) = self.store.report() {
+            self.handle(report, service, proxy, &mut ready);
+        }
+        let now_ms = proxy.now_ms();
+        self.hear(service, now_ms);
+        if let Some(after) = self.left_over.filter(|_| !self.is_reading_left_over) {
+            self.is_reading_left_over = true;
+            self.store.read_after(after);
+        }
+        if !is_busy {
+            self.take_up(service.settings().resume_rate as u64, now_ms);
+        }
+        self.write_changes(now_ms);
+        self.gauges.publish([
+            self.ledger.outstanding() as u64,
+            self.store.bytes(),
+            self.store.write_us(),
+        ]);
+        ready
+    }
+
+    /// Hears how copies have ended.
+    fn hear(&mut self, service: &ControllingFunction, now_ms: u64) {
+        self.hears = false;
+        while let Some((copy, how)) = service
+            .ends()
+            .and_then(|ends| ends.pop(now_ms, &mut self.stuck_ms))
+        {
+            self.settle(CopyId(copy), Settled::of_bits(how), now_ms);
+            self.hears = true;
+        }
+    }
+
+    /// Tells the store what has ended, once enough has, or after a moment.
+    fn write_changes(&mut self, now_ms: u64) {
+        if self.ledger.write_ms().is_some_and(|at_ms| at_ms <= now_ms) {
+            let changes = self.ledger.take_changes();
+            if !changes.ended.is_empty() {
+                self.store.ended(changes.ended);
+            }
+            if !changes.done.is_empty() {
+                self.store.done(changes.done);
+            }
+        }
+    }
+
+    /// The proxy ends: what is known gets written.
+    pub(super) fn stop(&mut self, service: &ControllingFunction) {
+        self.hear(service, 0);
+        self.write_changes(u64::MAX);
+    }
+
+    /// Milliseconds until it has something to do by itself; `None`: never.
+    pub(super) fn wanted_in_ms(&self, now_ms: u64) -> Option<u64> {
+        let due_ms = self.ledger.due_ms().filter(|_| self.reading < MAX_READING);
+        // As soon as there is credit for another copy.
+        let due_ms = due_ms.map(|due_ms| due_ms.max(self.credit_ms + 5));
+        // Nobody says that a copy has ended.
+        let look_ms = if self.hears { LOOK_MS } else { IDLE_LOOK_MS };
+        let look_ms = (self.ledger.outstanding() > 0).then_some(now_ms + look_ms);
+        let next = [due_ms, self.ledger.write_ms(), look_ms];
+        let next = next.into_iter().flatten().min();
+        next.map(|at_ms| at_ms.saturating_sub(now_ms))
+    }
+
+    /// Has messages read that are due, so many copies in a second.
+    fn take_up(&mut self, rate: u64, now_ms: u64) {
+        let passed_ms = now_ms.saturating_sub(self.credit_ms).min(1_000);
+        let most = i64::try_from(rate).unwrap_or(i64::MAX);
+        let earned = i64::try_from(rate * passed_ms / 1_000).unwrap_or(0);
+        if earned > 0 {
+            self.credit = (self.credit + earned).min(most);
+            self.credit_ms = now_ms;
+        }
+        while self.credit > 0 && self.reading < MAX_READING {
+            let Some(id) = self.ledger.take_due(now_ms) else {
+                return;
+            };
+            self.credit -= i64::try_from(self.ledger.left(id)).unwrap_or(0);
+            self.reading += 1;
+            self.store.read(id);
+        }
+    }
+
+    fn handle(
+        &mut self,
+        report: Report,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+        ready: &mut Vec<Ready>,
+    ) {
+        match report {
+            Report::Kept(ids) => {
+                for id in ids {
+                    if let Some((transaction, job)) = self.writing.remove(&id) {
+                        self.begin(id, transaction, &job, service, proxy);
+                        ready.push(Ready { id, job });
+                    }
+                }
+            }
+            Report::Refused(ids, refusal) => {
+                for id in ids {
+                    if let Some((transaction, job)) = self.writing.remove(&id) {
+                        self.refuse(transaction, &job, refusal, service, proxy);
+                    }
+                }
+            }
+            Report::Message(kept) => {
+                self.reading = self.reading.saturating_sub(1);
+                ready.extend(self.resume(&kept, service, proxy));
+            }
+            Report::Missing(id) => {
+                self.reading = self.reading.saturating_sub(1);
+                self.ledger.put_off(id, proxy.now_ms() + ROOM_AGAIN_MS);
+            }
+            Report::Next(messages) => {
+                self.is_reading_left_over = false;
+                self.left_over = messages.last().map(|kept| kept.id);
+                for kept in messages {
+                    self.restore(&kept, proxy);
+                }
+            }
+            Report::NotNow => self.is_reading_left_over = false,
+            Report::Failing(why) => proxy.log(
+                LogLevel::Error,
+                format_args!(
+                    "the store cannot be used: {why}; new messages are refused with 503 until it can"
+                ),
+            ),
+            Report::Works => proxy.log(
+                LogLevel::Notice,
+                format_args!("the store can be used again"),
+            ),
+        }
+    }
+
+    /// A message is on the disk: its sender gets the 202.
+    fn begin(
+        &mut self,
+        id: u64,
+        transaction: TransactionKey,
+        job: &FanOutJob,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
+        let now_ms = proxy.now_ms();
+        let expires_ms = now_ms.saturating_add(1_000 * lifetime_s(job));
+        self.ledger
+            .begin(id, job.recipients_left(), expires_ms, now_ms);
+        self.ledger.set_mark(id, job.mark());
+        service.handle_reply_due(job);
+        proxy.count(Counter::Accepted, 1);
+        proxy.count(Counter::Stored, 1);
+        proxy.reply(transaction, &Answer::of(&job.reply()), false);
+    }
+
+    fn refuse(
+        &mut self,
+        transaction: TransactionKey,
+        job: &FanOutJob,
+        refusal: Refusal,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
+        service.handle_not_kept(job, &Sender::new(service, proxy));
+        proxy.reply(transaction, &Answer::of(&service.not_kept(job)), false);
+        let now_ms = proxy.now_ms();
+        if refusal == Refusal::Full && self.told_ms.is_none_or(|told| told + TELL_MS <= now_ms) {
+            self.told_ms = Some(now_ms);
+            proxy.log(
+                LogLevel::Error,
+                format_args!(
+                    "messages are refused with 503: the store is full (store_max_size, or the disk); they \
+                     are counted (store_refused), {}",
+                    job.correlation()
+                ),
+            );
+        }
+    }
+
+    /// A process before this one has left a message.
+    fn restore(&mut self, kept: &Kept, proxy: &dyn Proxy) {
+        let Some(job) = FanOutJob::of_record(kept.version, kept.record.clone()) else {
+            proxy.log(
+                LogLevel::Error,
+                format_args!(
+                    "message {} of the store cannot be read (version {}): it is kept, and not sent",
+                    kept.id, kept.version
+                ),
+            );
+            return;
+        };
+        let now_ms = proxy.now_ms();
+        let left_ms = kept.expires_s.saturating_sub(unix_s()) * 1_000;
+        let expires_ms = now_ms.saturating_add(left_ms);
+        self.ledger
+            .restore(kept.id, job.copies(), &kept.ended, expires_ms, now_ms);
+    }
+
+    /// Takes a message up again.
+    fn resume(
+        &mut self,
+        kept: &Kept,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) -> Option<Ready> {
+        let mut job = FanOutJob::of_record(kept.version, kept.record.clone())?;
+        let now_ms = proxy.now_ms();
+        let wanted = self.ledger.wanted(kept.id, job.copies(), now_ms);
+        if self.ledger.mark(kept.id) == [0; 2] {
+            let codes = self.ledger.codes(kept.id).into_iter();
+            let failed = codes.filter(|(code, _)| *code >= 300 && *code != 482);
+            service.note_kept(&mut job, failed.map(|(_, n)| n).sum());
+            self.ledger.set_mark(kept.id, job.mark());
+        } else {
+            job.set_mark(self.ledger.mark(kept.id));
+        }
+        job.keep_only(&wanted);
+        if self.ledger.is_expired(kept.id, now_ms) {
+            self.expire(kept.id, &mut job, service, proxy);
+            return None;
+        }
+        let count = u32::try_from(job.recipients_left()).unwrap_or(u32::MAX);
+        proxy.count(Counter::Resent, count);
+        (count > 0).then_some(Ready { id: kept.id, job })
+    }
+
+    /// A message is of no use any more to those who have not got it.
+    fn expire(
+        &mut self,
+        id: u64,
+        job: &mut FanOutJob,
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
+        let count = job.recipients_left();
+        let sender = Sender::new(service, proxy);
+        let host = KeptHost {
+            sender: &sender,
+            ledger: RefCell::new(&mut self.ledger),
+            id,
+            now_ms: proxy.now_ms(),
+            is_expired: true,
+        };
+        service.run(job, &host, true);
+        service.handle_done(job, &sender);
+        proxy.count(Counter::Expired, u32::try_from(count).unwrap_or(u32::MAX));
+        proxy.log(
+            LogLevel::Notice,
+            format_args!(
+                "{count} recipients have not got a message in time, {}",
+                job.correlation()
+            ),
+        );
+    }
+
+    /// Where copies of a message are sent through, so that it is known which are on their way.
+    pub(super) fn host<'a>(&'a mut self, id: u64, sender: &'a Sender<'a>) -> KeptHost<'a> {
+        KeptHost {
+            now_ms: sender.proxy().now_ms(),
+            ledger: RefCell::new(&mut self.ledger),
+            sender,
+            id,
+            is_expired: false,
+        }
+    }
+}
+
+/// A host that notes which copies of a kept message are on their way.
+pub(super) struct KeptHost<'a> {
+    sender: &'a Sender<'a>,
+    ledger: RefCell<&'a mut Ledger>,
+    id: u64,
+    now_ms: u64,
+    /// Nothing is sent any more.
+    is_expired: bool,
+}
+
+impl KeptHost<'_> {
+    fn note(&self, outgoing: &OutgoingRequest<'_>, sent: Sent) {
+        let Some(copy) = copy_of_call_id(outgoing.call_id.as_bytes()) else {
+            return;
+        };
+        let mut ledger = self.ledger.borrow_mut();
+        let code = match sent {
+            Sent::Queued => return ledger.sent(self.id, copy, self.now_ms),
+            Sent::NoRoom | Sent::Busy => return,
+            Sent::Dropped => Settled::Dropped.bits(),
+            Sent::Failed if self.is_expired => EXPIRED,
+            Sent::Failed => UNSENT,
+        };
+        ledger.end_recipient(self.id, copy, code, self.now_ms);
+    }
+}
+
+impl Host for KeptHost<'_> {
+    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
+        self.sender.log(level, line);
+    }
+
+    fn count(&self, counter: Counter, n: u32) {
+        self.sender.count(counter, n);
+    }
+
+    fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
+        if self.is_expired {
+            return Sent::NoRoom;
+        }
+        let sent = self.sender.send(outgoing);
+        self.note(outgoing, sent);
+        sent
+    }
+
+    fn give_up(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
+        let sent = self.sender.give_up(outgoing);
+        self.note(outgoing, sent);
+        sent
+    }
+
+    fn is_turn_over(&self) -> bool {
+        self.sender.is_turn_over()
+    }
+
+    fn hand_over(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn begin_session(&self, _: &[u8]) -> bool {
+        false
+    }
+}
+
+fn lifetime_s(job: &FanOutJob) -> u64 {
+    job.lifetime_s().unwrap_or(LIFETIME_S).min(LIFETIME_S)
+}
+
+/// Seconds of the calendar, which goes on while there is no process.
+fn unix_s() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
+}

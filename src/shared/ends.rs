@@ -1,0 +1,169 @@
+//! How copies of kept messages have ended: a ring in memory that all processes share, written by
+//! whichever process sees an end and read by one. Nobody is woken for it: a fan-out to thousands
+//! ends thousands of times within a moment.
+//!
+//! ```text
+//!  [next to write] [next to read] [number|how, name, name] x SLOTS
+//! ```
+//!
+//! Who writes takes a number first, and puts it in front of what it has written last: whoever reads
+//! sees an end that is whole, or none.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// Ends that are not read yet.
+const SLOTS: usize = 16 * 1024;
+const SLOT_WORDS: usize = 3;
+/// Each number that processes write to has a cache line of its own.
+const HEAD_WORDS: usize = 16;
+const NEXT_READ: usize = 8;
+const HOW_BITS: u32 = 16;
+
+/// How long an end may be under way into its slot, in milliseconds. Whoever takes longer has been
+/// killed.
+const UNFINISHED_MS: u64 = 1_000;
+
+/// The ring. Clones are the same one, and so is the copy that a fork makes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    words: &'static [AtomicU64],
+}
+
+impl Ends {
+    /// How many numbers it is made of.
+    pub const WORDS: usize = HEAD_WORDS + SLOTS * SLOT_WORDS;
+
+    /// The ring in `words`, which are [`WORDS`](Self::WORDS) and all 0 before the first use.
+    pub fn new(words: &'static [AtomicU64]) -> Self {
+        Ends { words }
+    }
+
+    /// Writes an end. False: there is no room.
+    pub fn push(self, copy: [u8; 16], how: u16) -> bool {
+        let (next_write, next_read) = (&self.words[0], &self.words[NEXT_READ]);
+        let mut number = next_write.load(Relaxed);
+        loop {
+            if number.wrapping_sub(next_read.load(Acquire)) >= SLOTS as u64 {
+                return false;
+            }
+            match next_write.compare_exchange_weak(number, number + 1, AcqRel, Relaxed) {
+                Ok(_) => break,
+                Err(found) => number = found,
+            }
+        }
+        let slot = self.slot(number);
+        for (word, half) in slot[1..].iter().zip(copy.chunks_exact(8)) {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(half);
+            word.store(u64::from_ne_bytes(bytes), Relaxed);
+        }
+        slot[0].store((number + 1) << HOW_BITS | u64::from(how), Release);
+        true
+    }
+
+    /// Reads the next end, in the one process that does so. `stuck`: where that one keeps since
+    /// when it waits for an end that is being written.
+    pub fn pop(self, now_ms: u64, stuck: &mut Option<u64>) -> Option<([u8; 16], u16)> {
+        let next_read = &self.words[NEXT_READ];
+        let mut number = next_read.load(Relaxed);
+        loop {
+            let slot = self.slot(number);
+            let word = slot[0].load(Acquire);
+            if word >> HOW_BITS == (number + 1) & (u64::MAX >> HOW_BITS) {
+                let mut copy = [0; 16];
+                for (half, word) in copy.chunks_exact_mut(8).zip(&slot[1..]) {
+                    half.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+                }
+                *stuck = None;
+                next_read.store(number + 1, Release);
+                return Some((copy, word as u16));
+            }
+            if self.words[0].load(Acquire) == number {
+                *stuck = None;
+                return None;
+            }
+            if now_ms < *stuck.get_or_insert(now_ms) + UNFINISHED_MS {
+                return None;
+            }
+            *stuck = None;
+            number += 1;
+            next_read.store(number, Release);
+        }
+    }
+
+    fn slot(self, number: u64) -> &'static [AtomicU64] {
+        let place = HEAD_WORDS + (number % SLOTS as u64) as usize * SLOT_WORDS;
+        &self.words[place..place + SLOT_WORDS]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring() -> Ends {
+        let words: Vec<_> = (0..Ends::WORDS).map(|_| AtomicU64::new(0)).collect();
+        Ends::new(words.leak())
+    }
+
+    fn copy(number: u64) -> [u8; 16] {
+        let mut copy = [7; 16];
+        copy[..8].copy_from_slice(&number.to_ne_bytes());
+        copy
+    }
+
+    #[test]
+    fn what_many_write_one_reads_once() {
+        let ring = ring();
+        let writers = 4_u64;
+        let each = 3 * SLOTS as u64;
+        let mut seen = vec![0; writers as usize];
+        std::thread::scope(|scope| {
+            for writer in 0..writers {
+                scope.spawn(move || {
+                    for n in 0..each {
+                        while !ring.push(copy(n), writer as u16) {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+            let mut stuck = None;
+            while seen.iter().sum::<u64>() < writers * each {
+                match ring.pop(0, &mut stuck) {
+                    Some((found, writer)) => {
+                        let next = &mut seen[usize::from(writer)];
+                        assert_eq!(found, copy(*next), "in order for each");
+                        *next += 1;
+                    }
+                    None => std::thread::yield_now(),
+                }
+            }
+        });
+        assert_eq!(ring.pop(0, &mut None), None);
+    }
+
+    #[test]
+    fn a_ring_that_is_full_says_so() {
+        let ring = ring();
+        for n in 0..SLOTS as u64 {
+            assert!(ring.push(copy(n), 200));
+        }
+        assert!(!ring.push(copy(0), 200));
+        assert_eq!(ring.pop(0, &mut None), Some((copy(0), 200)));
+        assert!(ring.push(copy(1), 404));
+    }
+
+    #[test]
+    fn who_is_killed_while_it_writes_holds_up_nobody_for_long() {
+        let ring = ring();
+        ring.words[0].store(1, Relaxed);
+        ring.push(copy(5), 200);
+        let mut stuck = None;
+        assert_eq!(ring.pop(10, &mut stuck), None);
+        assert_eq!(ring.pop(10 + UNFINISHED_MS - 1, &mut stuck), None);
+        let found = ring.pop(10 + UNFINISHED_MS, &mut stuck);
+        assert_eq!(found, Some((copy(5), 200)));
+    }
+}

@@ -1,0 +1,351 @@
+//! The tables.
+//!
+//! ```text
+//!  message   id, accepted, expires, version, record     until its last recipient has ended
+//!  outcome   id, ended                                  which of them have
+//!  taken     id, until, identity                        as long as its sender may repeat it
+//! ```
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::{OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+
+use super::error::{Cause, StoreError};
+use super::record::Kept;
+
+const FILE: &str = "messages.db";
+
+/// Of the tables.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE message (id INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, expires INTEGER NOT NULL,
+        version INTEGER NOT NULL, record BLOB NOT NULL);
+    CREATE TABLE outcome (id INTEGER PRIMARY KEY, ended BLOB NOT NULL);
+    CREATE TABLE taken (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, identity BLOB NOT NULL);
+    PRAGMA user_version = 1;";
+
+/// How long an operator who looks into the database may hold up a transaction.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// What is written in one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Batch<'a> {
+    pub(super) kept: Vec<&'a Kept>,
+    /// Until when repetitions of these are to be known, Unix time.
+    pub(super) taken_until_s: u64,
+    /// Messages, and those of their recipients that have ended.
+    pub(super) ended: Vec<(u64, &'a [u8])>,
+    /// Messages that are over.
+    pub(super) done: Vec<u64>,
+    /// Of these messages and all before, repetitions need not be known any more.
+    pub(super) forgotten: Option<u64>,
+}
+
+/// The database. The connection must not cross a fork.
+#[derive(Debug)]
+pub struct Database {
+    dir: PathBuf,
+    connection: Connection,
+    page_bytes: u64,
+    syncs: bool,
+}
+
+impl Database {
+    /// Opens the database in this directory, or makes it. `owner`: the user and the group that the
+    /// proxy changes to.
+    ///
+    /// # Errors
+    /// The directory, or what is in it, is not fit for use.
+    pub fn open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, StoreError> {
+        Self::try_open(dir, owner).map_err(|cause| StoreError::new(dir, cause))
+    }
+
+    fn try_open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, Cause> {
+        let path: PathBuf = dir.join(FILE);
+        // SQLite gives the files beside it the owner and the permissions of this one.
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)?;
+        if let Some((user, group)) = owner {
+            fchown(&file, Some(user), Some(group))?;
+        }
+        drop(file);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        let version = pragma(&connection, "user_version")?;
+        if version > VERSION {
+            return Err(Cause::Newer(version));
+        }
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        // What is deleted is overwritten where that costs no write of its own.
+        connection.pragma_update_and_check(None, "secure_delete", "fast", |_| Ok(()))?;
+        if version == 0 {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(TABLES)?;
+            transaction.commit()?;
+        }
+        let page_bytes = pragma(&connection, "page_size")?;
+        Ok(Database {
+            dir: dir.to_owned(),
+            connection,
+            page_bytes: u64::try_from(page_bytes).unwrap_or(4096),
+            syncs: true,
+        })
+    }
+
+    /// A number above those of all messages that the store remembers.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn next_id(&self) -> rusqlite::Result<u64> {
+        let last: i64 = self.connection.query_row(
+            "SELECT max(coalesce((SELECT max(id) FROM message), 0),
+                coalesce((SELECT max(id) FROM taken), 0))",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(last.unsigned_abs() + 1)
+    }
+
+    /// By what repetitions of messages are known that were accepted a short while ago.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn taken(&self) -> Result<Vec<Bytes>, StoreError> {
+        let found = self.taken_at(unix_s());
+        found.map_err(|error| StoreError::new(&self.dir, error.into()))
+    }
+
+    fn taken_at(&self, now_s: u64) -> rusqlite::Result<Vec<Bytes>> {
+        let mut query = self
+            .connection
+            .prepare("SELECT identity FROM taken WHERE until > ?")?;
+        let rows = query.query_map([number(now_s)], |row| row.get::<_, Vec<u8>>(0))?;
+        rows.map(|row| Ok(row?.into())).collect()
+    }
+
+    /// Writes all of it, or nothing. Where there are messages to be kept, it is on the disk when
+    /// this returns; what is only known of them survives the process in any case.
+    pub(super) fn write(&mut self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+        self.set_synced(!batch.kept.is_empty())?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !batch.kept.is_empty() {
+            let mut message =
+                transaction.prepare_cached("INSERT INTO message VALUES (?, ?, ?, ?, ?)")?;
+            let mut taken = transaction.prepare_cached("INSERT INTO taken VALUES (?, ?, ?)")?;
+            let accepted = number(unix_s());
+            let until = number(batch.taken_until_s);
+            for kept in &batch.kept {
+                let (id, expires) = (number(kept.id), number(kept.expires_s));
+                message.execute(params![
+                    id,
+                    accepted,
+                    expires,
+                    kept.version,
+                    &kept.record[..]
+                ])?;
+                if !kept.identity.is_empty() {
+                    taken.execute(params![id, until, &kept.identity[..]])?;
+                }
+            }
+        }
+        if !batch.ended.is_empty() {
+            let mut outcome =
+                transaction.prepare_cached("INSERT OR REPLACE INTO outcome VALUES (?, ?)")?;
+            for (id, ended) in &batch.ended {
+                outcome.execute(params![number(*id), ended])?;
+            }
+        }
+        if !batch.done.is_empty() {
+            let mut message = transaction.prepare_cached("DELETE FROM message WHERE id = ?")?;
+            let mut outcome = transaction.prepare_cached("DELETE FROM outcome WHERE id = ?")?;
+            for id in &batch.done {
+                message.execute([number(*id)])?;
+                outcome.execute([number(*id)])?;
+            }
+        }
+        if let Some(id) = batch.forgotten {
+            let mut taken = transaction.prepare_cached("DELETE FROM taken WHERE id <= ?")?;
+            taken.execute([number(id)])?;
+        }
+        transaction.commit()
+    }
+
+    /// Whether a transaction waits until it is on the disk.
+    fn set_synced(&mut self, syncs: bool) -> rusqlite::Result<()> {
+        if self.syncs != syncs {
+            let level = if syncs { "full" } else { "normal" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.syncs = syncs;
+        }
+        Ok(())
+    }
+
+    /// Bytes in use. What has been deleted is used again.
+    pub(super) fn bytes(&self) -> rusqlite::Result<u64> {
+        let [pages, free] = ["page_count", "freelist_count"].map(|name| {
+            let mut query = self.connection.prepare_cached(&format!("PRAGMA {name}"))?;
+            query.query_row([], |row| row.get::<_, i64>(0))
+        });
+        Ok(pages?.saturating_sub(free?).unsigned_abs() * self.page_bytes)
+    }
+
+    /// One message. `None`: it is over.
+    pub(super) fn read(&self, id: u64) -> rusqlite::Result<Option<Kept>> {
+        let mut query = self
+            .connection
+            .prepare_cached(&format!("{SELECT} WHERE m.id = ?"))?;
+        query.query_row([number(id)], kept).optional()
+    }
+
+    /// The next messages after that one and before another one, about so many bytes of them.
+    pub(super) fn read_between(
+        &self,
+        id: u64,
+        before: u64,
+        bytes: usize,
+    ) -> rusqlite::Result<Vec<Kept>> {
+        let mut query = self.connection.prepare_cached(&format!(
+            "{SELECT} WHERE m.id > ? AND m.id < ? ORDER BY m.id"
+        ))?;
+        let mut rows = query.query([number(id), number(before)])?;
+        let (mut all, mut sum) = (Vec::new(), 0);
+        while let Some(row) = rows.next()?.filter(|_| sum < bytes) {
+            let kept = kept(row)?;
+            sum += kept.record.len();
+            all.push(kept);
+        }
+        Ok(all)
+    }
+}
+
+const SELECT: &str = "SELECT m.id, m.version, m.expires, m.record, coalesce(o.ended, x'')
+    FROM message m LEFT JOIN outcome o ON o.id = m.id";
+
+fn kept(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
+    let unsigned = |number: i64| number.unsigned_abs();
+    Ok(Kept {
+        id: row.get(0).map(unsigned)?,
+        version: row.get(1)?,
+        expires_s: row.get(2).map(unsigned)?,
+        record: row.get::<_, Vec<u8>>(3)?.into(),
+        identity: Bytes::new(),
+        ended: row.get::<_, Vec<u8>>(4)?.into(),
+    })
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+/// As SQLite has numbers.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Seconds of the calendar.
+pub(super) fn unix_s() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A folder of this test alone.
+    pub(in crate::store) fn scratch(test: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("cpm-{test}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    pub(in crate::store) fn message(id: u64) -> Kept {
+        Kept {
+            id,
+            version: 1,
+            expires_s: 4_000_000_000,
+            record: Bytes::from(vec![id as u8; 2000]),
+            identity: Bytes::from_static(b"who"),
+            ended: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn messages_stay_until_they_are_over() {
+        let dir = scratch("store-database");
+        let mut database = Database::open(&dir, None).unwrap();
+        assert_eq!(database.next_id().unwrap(), 1);
+        let [first, second] = [1, 2].map(message);
+        let batch = Batch {
+            kept: vec![&first, &second],
+            taken_until_s: unix_s() + 100,
+            ended: vec![(2, b"somebody")],
+            ..Batch::default()
+        };
+        database.write(&batch).unwrap();
+        drop(database);
+        // The next process.
+        let mut database = Database::open(&dir, None).unwrap();
+        assert_eq!(database.taken().unwrap(), ["who", "who"]);
+        assert_eq!(database.read(1).unwrap().unwrap().record, first.record);
+        let done = Batch {
+            done: vec![1],
+            ..Batch::default()
+        };
+        database.write(&done).unwrap();
+        assert_eq!(database.read(1).unwrap(), None);
+        let left = database.read_between(0, u64::MAX, usize::MAX).unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!((left[0].id, &left[0].ended[..]), (2, &b"somebody"[..]));
+        assert_eq!(database.next_id().unwrap(), 3);
+        assert!(database.bytes().unwrap() > 0);
+        let mode = fs::metadata(dir.join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let forgotten = Batch {
+            forgotten: Some(2),
+            ..Batch::default()
+        };
+        database.write(&forgotten).unwrap();
+        assert!(database.taken().unwrap().is_empty());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_store_of_a_later_release_is_left_alone() {
+        let dir = scratch("store-newer");
+        let database = Database::open(&dir, None).unwrap();
+        database
+            .connection
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
+        drop(database);
+        let error = Database::open(&dir, None).unwrap_err().to_string();
+        assert!(error.contains("later release (version 2)"), "{error}");
+        fs::write(
+            dir.join(FILE),
+            "no database, but a text that is long enough",
+        )
+        .unwrap();
+        let error = Database::open(&dir, None).unwrap_err().to_string();
+        assert!(error.contains("not a database"), "{error}");
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

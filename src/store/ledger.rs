@@ -1,0 +1,423 @@
+//! Which copies of which kept message are outstanding. In memory, without IO: it says what is to be
+//! written and what is due.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+/// A copy, as its Call-ID names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CopyId(pub [u8; 16]);
+
+impl CopyId {
+    /// Enough of it to tell the copies of one message apart.
+    fn short(self) -> [u8; SHORT] {
+        let mut short = [0; SHORT];
+        short.copy_from_slice(&self.0[..SHORT]);
+        short
+    }
+}
+
+const SHORT: usize = 8;
+
+/// A recipient that has ended, as it is written: the beginning of its copy's name and how it ended.
+const ENDED_BYTES: usize = SHORT + 2;
+
+/// How long the end of a copy is waited for: each of eight places of a name may take 32 s (RFC 3261
+/// timer F), and the name and room 25 s. A copy without an end has lost it, and is sent again.
+const LOST_MS: u64 = 600_000;
+
+/// Ends of copies that are not known which are remembered.
+const EARLY: usize = 256;
+
+/// Changes that are written together, at the most, and how long the first of them waits.
+const TOGETHER: usize = 256;
+const GATHER_MS: u64 = 10;
+
+/// What is to be written.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Messages, and all of their recipients that have ended.
+    pub ended: Vec<(u64, Vec<u8>)>,
+    /// Messages whose last recipient has ended.
+    pub done: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Message {
+    left: usize,
+    /// Recipients that have ended, as they are written.
+    ended: Vec<u8>,
+    expires_ms: u64,
+    /// When it is looked at again if it is not over by then.
+    due_ms: u64,
+    /// A number of the caller's.
+    mark: [u64; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Copy {
+    message: u64,
+    /// `None`: a process before this one may have sent it.
+    sent_ms: Option<u64>,
+}
+
+/// What is outstanding.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    messages: HashMap<u64, Message>,
+    copies: HashMap<CopyId, Copy>,
+    due: BTreeSet<(u64, u64)>,
+    changed: BTreeSet<u64>,
+    done: Vec<u64>,
+    /// When the first change was made that is not written, and how many there are.
+    changed_ms: Option<u64>,
+    changes: usize,
+    outstanding: usize,
+    /// The last ends of copies that are not known: another one may be about to be
+    /// [`replaced`](Self::replaced) by it.
+    early: VecDeque<(CopyId, u16)>,
+}
+
+impl Ledger {
+    /// A message is kept whose copies are about to be sent.
+    pub fn begin(&mut self, id: u64, recipients: usize, expires_ms: u64, now_ms: u64) {
+        self.enter(id, recipients, Vec::new(), expires_ms, now_ms + LOST_MS);
+    }
+
+    /// A message that a process before this one has kept, with all of its copies, and what was
+    /// written of those that had ended. It is due at once.
+    pub fn restore(
+        &mut self,
+        id: u64,
+        copies: impl Iterator<Item = CopyId>,
+        ended: &[u8],
+        expires_ms: u64,
+        now_ms: u64,
+    ) {
+        let known: HashSet<&[u8]> = ended
+            .chunks_exact(ENDED_BYTES)
+            .map(|one| &one[..SHORT])
+            .collect();
+        let mut left = 0;
+        for copy in copies.filter(|copy| !known.contains(&copy.short()[..])) {
+            left += 1;
+            let message = Copy {
+                message: id,
+                sent_ms: None,
+            };
+            self.copies.insert(copy, message);
+        }
+        self.enter(id, left, ended.to_vec(), expires_ms, now_ms);
+        if left == 0 {
+            self.end_message(id, now_ms);
+        }
+    }
+
+    fn enter(&mut self, id: u64, left: usize, ended: Vec<u8>, expires_ms: u64, due_ms: u64) {
+        let due_ms = due_ms.min(expires_ms);
+        let message = Message {
+            left,
+            ended,
+            expires_ms,
+            due_ms,
+            mark: [0; 2],
+        };
+        self.outstanding += left;
+        self.due.insert((due_ms, id));
+        self.messages.insert(id, message);
+    }
+
+    /// Which of these copies of a message are to be sent now: those that have not ended and are not
+    /// on their way.
+    pub fn wanted(&self, id: u64, copies: impl Iterator<Item = CopyId>, now_ms: u64) -> Vec<bool> {
+        let ended = self
+            .messages
+            .get(&id)
+            .map_or(&[][..], |message| &message.ended);
+        let ended: HashSet<&[u8]> = ended
+            .chunks_exact(ENDED_BYTES)
+            .map(|one| &one[..SHORT])
+            .collect();
+        let is_wanted = |copy: CopyId| match self.copies.get(&copy) {
+            Some(known) => known.sent_ms.is_none_or(|sent| sent + LOST_MS <= now_ms),
+            None => !ended.contains(&copy.short()[..]),
+        };
+        copies.map(is_wanted).collect()
+    }
+
+    /// A copy is on its way.
+    pub fn sent(&mut self, id: u64, copy: CopyId, now_ms: u64) {
+        let sent = Copy {
+            message: id,
+            sent_ms: Some(now_ms),
+        };
+        self.copies.insert(copy, sent);
+    }
+
+    /// A copy that was on its way has not left: it is to be sent at `due_ms`.
+    pub fn unsent(&mut self, copy: CopyId, due_ms: u64) {
+        if let Some(known) = self.copies.get_mut(&copy) {
+            known.sent_ms = None;
+            let id = known.message;
+            self.put_off(id, due_ms);
+        }
+    }
+
+    /// Whether only a process before this one may have sent a copy.
+    pub fn is_left_over(&self, copy: CopyId) -> bool {
+        let known = self.copies.get(&copy);
+        known.is_some_and(|known| known.sent_ms.is_none())
+    }
+
+    /// In place of a copy another one is on its way, to the same recipient.
+    pub fn replaced(&mut self, copy: CopyId, other: CopyId, now_ms: u64) {
+        if let Some(known) = self.copies.get(&copy).copied() {
+            self.copies.remove(&copy);
+            let replacing = Copy {
+                sent_ms: Some(now_ms),
+                ..known
+            };
+            self.copies.insert(other, replacing);
+            if let Some(at) = self.early.iter().position(|(early, _)| *early == other) {
+                let (_, code) = self.early.swap_remove_back(at).unwrap_or((other, 0));
+                self.ended(other, code, now_ms);
+            }
+        }
+    }
+
+    /// A copy has ended, with this code. False: nobody waits for that.
+    pub fn ended(&mut self, copy: CopyId, code: u16, now_ms: u64) -> bool {
+        let Some(known) = self.copies.get(&copy).copied() else {
+            self.early.truncate(EARLY - 1);
+            self.early.push_front((copy, code));
+            return false;
+        };
+        self.end_recipient(known.message, copy, code, now_ms)
+    }
+
+    /// A copy of that message has ended, whether it was on its way or not.
+    pub fn end_recipient(&mut self, id: u64, copy: CopyId, code: u16, now_ms: u64) -> bool {
+        self.copies.remove(&copy);
+        let Some(message) = self.messages.get_mut(&id) else {
+            return false;
+        };
+        message.left = message.left.saturating_sub(1);
+        message.ended.extend_from_slice(&copy.short());
+        message.ended.extend_from_slice(&code.to_be_bytes());
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.changes += 1;
+        if message.left == 0 {
+            self.end_message(id, now_ms);
+        } else {
+            self.changed.insert(id);
+            self.changed_ms.get_or_insert(now_ms);
+        }
+        true
+    }
+
+    fn end_message(&mut self, id: u64, now_ms: u64) {
+        if let Some(message) = self.messages.remove(&id) {
+            self.due.remove(&(message.due_ms, id));
+            self.outstanding = self.outstanding.saturating_sub(message.left);
+        }
+        self.changed.remove(&id);
+        self.done.push(id);
+        self.changes += 1;
+        self.changed_ms.get_or_insert(now_ms);
+    }
+
+    /// A message is looked at again at that time.
+    pub fn put_off(&mut self, id: u64, due_ms: u64) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            self.due.remove(&(message.due_ms, id));
+            message.due_ms = due_ms.min(message.expires_ms);
+            self.due.insert((message.due_ms, id));
+        }
+    }
+
+    /// The next message that is due. It is taken up now: it is due again only after a while.
+    pub fn take_due(&mut self, now_ms: u64) -> Option<u64> {
+        let &(due_ms, id) = self.due.first()?;
+        if due_ms > now_ms {
+            return None;
+        }
+        self.due.remove(&(due_ms, id));
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.due_ms = now_ms + LOST_MS;
+            self.due.insert((message.due_ms, id));
+        }
+        Some(id)
+    }
+
+    /// When the next message is due.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.due.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// Whether a message is of no use any more.
+    pub fn is_expired(&self, id: u64, now_ms: u64) -> bool {
+        let message = self.messages.get(&id);
+        message.is_some_and(|message| message.expires_ms <= now_ms)
+    }
+
+    /// Puts a number to a message, as long as this process has it.
+    pub fn set_mark(&mut self, id: u64, mark: [u64; 2]) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.mark = mark;
+        }
+    }
+
+    /// The number that was put to a message; 0: none.
+    pub fn mark(&self, id: u64) -> [u64; 2] {
+        self.messages
+            .get(&id)
+            .map_or([0; 2], |message| message.mark)
+    }
+
+    /// How many recipients of a message have not ended.
+    pub fn left(&self, id: u64) -> usize {
+        self.messages.get(&id).map_or(0, |message| message.left)
+    }
+
+    /// How many recipients have not ended.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// When changes are to be written; `None`: there are none.
+    pub fn write_ms(&self) -> Option<u64> {
+        let changed_ms = self.changed_ms?;
+        let wait = if self.changes >= TOGETHER {
+            0
+        } else {
+            GATHER_MS
+        };
+        Some(changed_ms + wait)
+    }
+
+    /// All changes since the last time.
+    pub fn take_changes(&mut self) -> Changes {
+        self.changed_ms = None;
+        self.changes = 0;
+        let changed = std::mem::take(&mut self.changed);
+        let ended = changed.into_iter().filter_map(|id| {
+            let message = self.messages.get(&id)?;
+            Some((id, message.ended.clone()))
+        });
+        Changes {
+            ended: ended.collect(),
+            done: std::mem::take(&mut self.done),
+        }
+    }
+
+    /// The codes with which recipients of a message have ended.
+    pub fn codes(&self, id: u64) -> BTreeMap<u16, usize> {
+        let mut codes = BTreeMap::new();
+        if let Some(message) = self.messages.get(&id) {
+            for one in message.ended.chunks_exact(ENDED_BYTES) {
+                let code = u16::from_be_bytes([one[SHORT], one[SHORT + 1]]);
+                *codes.entry(code).or_default() += 1;
+            }
+        }
+        codes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copy(number: u8) -> CopyId {
+        CopyId([number; 16])
+    }
+
+    const NEVER: u64 = u64::MAX;
+
+    #[test]
+    fn a_message_is_over_with_its_last_recipient() {
+        let mut ledger = Ledger::default();
+        ledger.begin(7, 3, NEVER, 0);
+        for number in [1, 2] {
+            ledger.sent(7, copy(number), 0);
+        }
+        assert!(ledger.end_recipient(7, copy(3), 503, 5), "never sent");
+        assert!(ledger.ended(copy(1), 200, 6));
+        assert!(!ledger.ended(copy(1), 200, 6), "once");
+        assert_eq!((ledger.outstanding(), ledger.left(7)), (1, 1));
+        assert_eq!(ledger.write_ms(), Some(5 + GATHER_MS));
+        let changes = ledger.take_changes();
+        assert_eq!(changes.ended[0].0, 7);
+        assert_eq!(changes.ended[0].1.len(), 2 * ENDED_BYTES);
+        assert_eq!(ledger.codes(7), BTreeMap::from([(200, 1), (503, 1)]));
+        assert!(ledger.ended(copy(2), 404, 9));
+        let changes = ledger.take_changes();
+        assert_eq!((changes.ended, changes.done), (vec![], vec![7]));
+        assert_eq!((ledger.outstanding(), ledger.due_ms()), (0, None));
+        assert_eq!(ledger.write_ms(), None);
+    }
+
+    #[test]
+    fn the_next_process_sends_what_has_not_ended_and_hears_the_ends_of_what_the_first_has_sent() {
+        let mut first = Ledger::default();
+        first.begin(7, 3, NEVER, 0);
+        for number in [1, 2, 3] {
+            first.sent(7, copy(number), 0);
+        }
+        first.ended(copy(2), 200, 1);
+        let (_, ended) = first.take_changes().ended.remove(0);
+        let mut next = Ledger::default();
+        next.restore(7, [1, 2, 3].into_iter().map(copy), &ended, NEVER, 100);
+        assert_eq!(next.outstanding(), 2);
+        assert!(next.is_left_over(copy(3)) && !next.is_left_over(copy(2)));
+        assert!(next.ended(copy(3), 200, 101), "late, but not too late");
+        assert_eq!(next.take_due(102), Some(7));
+        let wanted = |ledger: &Ledger, now_ms| {
+            let all = ledger.wanted(7, [1, 2, 3].into_iter().map(copy), now_ms);
+            [all[0], all[1], all[2]]
+        };
+        assert_eq!(wanted(&next, 102), [true, false, false]);
+        next.sent(7, copy(1), 102);
+        assert_eq!(wanted(&next, 103), [false; 3], "it is on its way");
+        assert!(!next.is_left_over(copy(1)));
+        let lost = wanted(&next, 102 + LOST_MS);
+        assert_eq!(lost, [true, false, false], "its end was lost");
+        assert!(next.ended(copy(1), 482, 110));
+        assert_eq!(next.take_changes().done, [7]);
+    }
+
+    #[test]
+    fn all_but_the_last_line_may_have_been_written() {
+        let mut ledger = Ledger::default();
+        let ended = [&copy(1).short()[..], &200_u16.to_be_bytes()].concat();
+        ledger.restore(7, [copy(1)].into_iter(), &ended, NEVER, 0);
+        assert_eq!(ledger.take_changes().done, [7]);
+        assert_eq!((ledger.outstanding(), ledger.due_ms()), (0, None));
+    }
+
+    #[test]
+    fn a_message_is_due_again_until_it_is_over() {
+        let mut ledger = Ledger::default();
+        ledger.begin(1, 2, NEVER, 0);
+        ledger.begin(2, 1, 50, 0);
+        assert_eq!(ledger.take_due(49), None);
+        assert_eq!(ledger.take_due(50), Some(2));
+        assert!(ledger.is_expired(2, 50) && !ledger.is_expired(1, 50));
+        ledger.put_off(1, 60);
+        assert_eq!((ledger.take_due(59), ledger.take_due(60)), (None, Some(1)));
+        assert_eq!(ledger.due_ms(), Some(50 + LOST_MS));
+        ledger.sent(1, copy(1), 61);
+        ledger.unsent(copy(1), 70);
+        assert_eq!(ledger.wanted(1, [copy(1)].into_iter(), 62), [true]);
+        assert_eq!(ledger.take_due(70), Some(1));
+        ledger.sent(1, copy(1), 71);
+        ledger.replaced(copy(1), copy(9), 72);
+        assert!(!ledger.ended(copy(1), 415, 73));
+        assert_eq!(ledger.left(1), 2);
+        assert!(ledger.ended(copy(9), 200, 74));
+        assert_eq!(ledger.left(1), 1);
+        // The end of the second copy is heard of before the second copy is.
+        ledger.sent(1, copy(2), 75);
+        assert!(!ledger.ended(copy(8), 200, 76));
+        ledger.replaced(copy(2), copy(8), 77);
+        assert_eq!(ledger.left(1), 0);
+    }
+}

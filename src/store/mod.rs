@@ -1,0 +1,36 @@
+//! The store: accepted messages on the disk of this machine until each of their recipients has
+//! ended, so that a message that got its 202 survives the end of the proxy.
+//!
+//! ```text
+//!  CPM fan-out                                   thread cpm-store
+//!  Keep, Ended, Done, Read ── Store ──────────► all that has gathered: one transaction, one sync
+//!  Kept, Refused, Message  ◄── reports ────────
+//! ```
+//!
+//! One thread of one process has the database; nobody else ever waits for the disk. There is no
+//! timer that gathers what is to be synced together: a transaction takes what came during the last
+//! one. What cannot be written is refused before anything is sent; what is known of recipients that
+//! have ended waits in memory until it can be written.
+//!
+//! | file | job |
+//! |---|---|
+//! | `ledger` | which copies of which message are outstanding; in memory, without IO |
+//! | `thread` | the thread, and what is said to it and by it |
+//! | `database` | the tables |
+//! | `record` | a message as it is kept |
+//! | `lock` | one proxy for one directory |
+//! | `error` | why there is no store |
+
+mod database;
+mod error;
+mod ledger;
+mod lock;
+mod record;
+mod thread;
+
+pub use database::Database;
+pub use error::StoreError;
+pub use ledger::{Changes, CopyId, Ledger};
+pub use lock::StoreLock;
+pub use record::{Kept, Settled};
+pub use thread::{Refusal, Report, Store};

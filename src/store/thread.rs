@@ -1,0 +1,559 @@
+//! The thread that alone has the database.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::database::{Batch, Database, unix_s};
+use super::error::StoreError;
+use super::record::Kept;
+use crate::threads;
+
+/// Messages of one transaction, and about their bytes.
+const MAX_BATCH: usize = 1024;
+const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of messages that are read at a time.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// What a message takes in the database beside its texts.
+const ROW_BYTES: u64 = 256;
+
+/// Of its largest size, how much the store gives to new messages, in percent: a store that is full
+/// must still take what becomes of those that it has.
+const FOR_MESSAGES: u64 = 90;
+
+/// Between two tries to open a database that has failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How often what is known of repetitions is cleared up.
+const CLEAR_UP: Duration = Duration::from_secs(10);
+
+/// Why a message was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The store has as much as it may have.
+    Full,
+    /// The disk does not take it.
+    Down,
+}
+
+/// What the thread says.
+#[derive(Debug)]
+pub enum Report {
+    /// These messages are on the disk.
+    Kept(Vec<u64>),
+    /// These are not, and never will be.
+    Refused(Vec<u64>, Refusal),
+    /// A message that was asked for.
+    Message(Box<Kept>),
+    /// A message that was asked for is not there, or cannot be read now.
+    Missing(u64),
+    /// The next messages of the store; none: those were all.
+    Next(Vec<Kept>),
+    /// They cannot be read now.
+    NotNow,
+    /// The database cannot be used, for this reason, and is tried again.
+    Failing(String),
+    /// It can be used again.
+    Works,
+}
+
+enum Command {
+    Keep(Kept),
+    Ended(Vec<(u64, Vec<u8>)>),
+    Done(Vec<u64>),
+    Read(u64),
+    ReadAfter(u64),
+}
+
+/// What the thread tells everybody.
+#[derive(Debug, Default)]
+struct Figures {
+    bytes: AtomicU64,
+    write_us: AtomicU64,
+}
+
+/// The hold on the thread. Dropped, it waits until all is written that was said.
+#[derive(Debug)]
+pub struct Store {
+    commands: Option<Sender<Command>>,
+    reports: Receiver<Report>,
+    figures: Arc<Figures>,
+    thread: Option<JoinHandle<()>>,
+    next_id: u64,
+}
+
+impl Store {
+    /// Opens the store in this directory, and starts its thread. `signal` becomes readable whenever
+    /// there is a [report](Self::report). `taken_s`: for how long repetitions are known.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn start(
+        dir: &Path,
+        max_bytes: u64,
+        taken_s: u64,
+        signal: Arc<OwnedFd>,
+    ) -> Result<Self, StoreError> {
+        let database = Database::open(dir, None)?;
+        let not_read = |error: rusqlite::Error| StoreError::new(dir, error.into());
+        let next_id = database.next_id().map_err(not_read)?;
+        let figures = Arc::new(Figures::default());
+        figures
+            .bytes
+            .store(database.bytes().map_err(not_read)?, Relaxed);
+        let (commands, for_thread) = mpsc::channel();
+        let (from_thread, reports) = mpsc::channel();
+        let writer = Writer {
+            dir: dir.to_owned(),
+            database: Some(database),
+            first_id: next_id,
+            max_bytes,
+            taken_s,
+            commands: for_thread,
+            reports: from_thread,
+            signal,
+            figures: Arc::clone(&figures),
+            ended: BTreeMap::new(),
+            done: BTreeSet::new(),
+            at_work: Vec::new(),
+            taken: VecDeque::new(),
+            retry: Instant::now(),
+            clear_up: Instant::now() + CLEAR_UP,
+        };
+        let thread = threads::spawn("cpm-store", move || writer.run());
+        let not_started = |error: io::Error| StoreError::new(dir, error.into());
+        Ok(Store {
+            commands: Some(commands),
+            reports,
+            figures,
+            thread: Some(thread.map_err(not_started)?),
+            next_id,
+        })
+    }
+
+    /// A number for a message.
+    pub fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    /// Has a message kept, and [reported](Report::Kept) once it is. `false`: it never will be.
+    pub fn keep(&self, kept: Kept) -> bool {
+        self.tell(Command::Keep(kept))
+    }
+
+    /// Has it noted which recipients of messages have ended.
+    pub fn ended(&self, ended: Vec<(u64, Vec<u8>)>) {
+        self.tell(Command::Ended(ended));
+    }
+
+    /// Has messages removed whose last recipient has ended.
+    pub fn done(&self, done: Vec<u64>) {
+        self.tell(Command::Done(done));
+    }
+
+    /// Has a message read.
+    pub fn read(&self, id: u64) {
+        self.tell(Command::Read(id));
+    }
+
+    /// Has the next messages read that a process before this one has left, those whose numbers are
+    /// above `id`.
+    pub fn read_after(&self, id: u64) {
+        self.tell(Command::ReadAfter(id));
+    }
+
+    /// What the thread has to say.
+    pub fn report(&self) -> Option<Report> {
+        self.reports.try_recv().ok()
+    }
+
+    /// Bytes in use.
+    pub fn bytes(&self) -> u64 {
+        self.figures.bytes.load(Relaxed)
+    }
+
+    /// How long the last transaction took that waited for the disk, in microseconds.
+    pub fn write_us(&self) -> u64 {
+        self.figures.write_us.load(Relaxed)
+    }
+
+    fn tell(&self, command: Command) -> bool {
+        let commands = self.commands.as_ref();
+        commands.is_some_and(|commands| commands.send(command).is_ok())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // It never panics: its turns are caught.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    dir: PathBuf,
+    /// `None`: it has failed, and is opened again.
+    database: Option<Database>,
+    /// Messages with this number and above are this process's own.
+    first_id: u64,
+    max_bytes: u64,
+    taken_s: u64,
+    commands: Receiver<Command>,
+    reports: Sender<Report>,
+    signal: Arc<OwnedFd>,
+    figures: Arc<Figures>,
+    /// What is known and not written yet.
+    ended: BTreeMap<u64, Vec<u8>>,
+    done: BTreeSet<u64>,
+    /// Messages that are being written.
+    at_work: Vec<u64>,
+    /// Messages whose repetitions are to be known, and until when.
+    taken: VecDeque<(Instant, u64)>,
+    retry: Instant,
+    clear_up: Instant,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
+            match turn {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => {
+                    let lost = std::mem::take(&mut self.at_work);
+                    self.fail("internal error", lost, Refusal::Down);
+                }
+            }
+        }
+    }
+
+    /// False: it is over.
+    fn turn(&mut self) -> bool {
+        let is_behind = self.database.is_none() || !self.ended.is_empty() || !self.done.is_empty();
+        let wait = if is_behind { RETRY } else { CLEAR_UP };
+        let mut is_over = false;
+        let mut gathered = Vec::new();
+        let mut bytes = 0;
+        let mut next = match self.commands.recv_timeout(wait) {
+            Ok(command) => Some(command),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                is_over = true;
+                None
+            }
+        };
+        while let Some(command) = next {
+            if let Command::Keep(kept) = &command {
+                bytes += kept.record.len();
+            }
+            gathered.push(command);
+            let is_full = gathered.len() >= MAX_BATCH || bytes >= MAX_BATCH_BYTES;
+            next = if is_full {
+                None
+            } else {
+                self.commands.try_recv().ok()
+            };
+        }
+        self.carry_out(gathered);
+        !is_over
+    }
+
+    fn carry_out(&mut self, gathered: Vec<Command>) {
+        let (mut kept, mut reads) = (Vec::new(), Vec::new());
+        for command in gathered {
+            match command {
+                Command::Keep(message) => kept.push(message),
+                Command::Ended(ended) => self.ended.extend(ended),
+                Command::Done(done) => self.done.extend(done),
+                Command::Read(_) | Command::ReadAfter(_) => reads.push(command),
+            }
+        }
+        for id in &self.done {
+            self.ended.remove(id);
+        }
+        self.open();
+        self.write(kept);
+        for read in &reads {
+            self.read(read);
+        }
+    }
+
+    fn open(&mut self) {
+        if self.database.is_some() || Instant::now() < self.retry {
+            return;
+        }
+        self.retry = Instant::now() + RETRY;
+        if let Ok(database) = Database::open(&self.dir, None) {
+            self.database = Some(database);
+            self.say(Report::Works);
+        }
+    }
+
+    /// Writes what is to be kept, and what is known, in one transaction.
+    fn write(&mut self, mut kept: Vec<Kept>) {
+        let over = self.within_limit(&mut kept);
+        if !over.is_empty() {
+            self.say(Report::Refused(over, Refusal::Full));
+        }
+        self.at_work = kept.iter().map(|message| message.id).collect();
+        let now = Instant::now();
+        let forgotten = self.forgotten(now);
+        let is_idle = kept.is_empty() && self.ended.is_empty() && self.done.is_empty();
+        if is_idle && forgotten.is_none() {
+            return;
+        }
+        let Some(database) = &mut self.database else {
+            let refused = std::mem::take(&mut self.at_work);
+            if !refused.is_empty() {
+                self.say(Report::Refused(refused, Refusal::Down));
+            }
+            return;
+        };
+        let batch = Batch {
+            kept: kept.iter().collect(),
+            taken_until_s: unix_s() + self.taken_s,
+            ended: self
+                .ended
+                .iter()
+                .map(|(id, ended)| (*id, &ended[..]))
+                .collect(),
+            done: self.done.iter().copied().collect(),
+            forgotten,
+        };
+        let written = database.write(&batch);
+        let ids = std::mem::take(&mut self.at_work);
+        if let Err(error) = written {
+            let refusal = match error.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::DiskFull) => Refusal::Full,
+                _ => Refusal::Down,
+            };
+            return self.fail(&error.to_string(), ids, refusal);
+        }
+        let bytes = database.bytes();
+        self.ended.clear();
+        self.done.clear();
+        if let Ok(bytes) = bytes {
+            self.figures.bytes.store(bytes, Relaxed);
+        }
+        if let Some(id) = forgotten {
+            self.taken.retain(|(_, taken)| *taken > id);
+        }
+        if !ids.is_empty() {
+            let us = u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.figures.write_us.store(us, Relaxed);
+            let until = now + Duration::from_secs(self.taken_s);
+            self.taken.extend(ids.iter().map(|id| (until, *id)));
+            self.say(Report::Kept(ids));
+        }
+    }
+
+    /// Takes those out that the store has no room for.
+    fn within_limit(&self, kept: &mut Vec<Kept>) -> Vec<u64> {
+        let limit = self.max_bytes / 100 * FOR_MESSAGES;
+        let mut bytes = self.figures.bytes.load(Relaxed);
+        let mut over = Vec::new();
+        kept.retain(|message| {
+            let size = (message.record.len() + message.identity.len()) as u64 + ROW_BYTES;
+            let fits = bytes + size <= limit;
+            match fits {
+                true => bytes += size,
+                false => over.push(message.id),
+            }
+            fits
+        });
+        over
+    }
+
+    /// The last message whose repetitions need not be known any more, once in a while.
+    fn forgotten(&mut self, now: Instant) -> Option<u64> {
+        if now < self.clear_up {
+            return None;
+        }
+        self.clear_up = now + CLEAR_UP;
+        let over = self.taken.partition_point(|(until, _)| *until <= now);
+        let last = self.taken.get(over.checked_sub(1)?);
+        last.map(|(_, id)| *id)
+    }
+
+    /// The database has failed. What was to be kept is refused; whatever of it may be on the disk
+    /// all the same is removed as soon as possible. Nothing is written by this connection again:
+    /// what a sync that has failed left behind, nobody knows.
+    fn fail(&mut self, why: &str, refused: Vec<u64>, refusal: Refusal) {
+        self.database = None;
+        self.retry = Instant::now() + RETRY;
+        self.done.extend(&refused);
+        if !refused.is_empty() {
+            self.say(Report::Refused(refused, refusal));
+        }
+        self.say(Report::Failing(why.to_owned()));
+    }
+
+    fn read(&mut self, command: &Command) {
+        let report = match (command, &self.database) {
+            (Command::Read(id), Some(database)) => match database.read(*id) {
+                Ok(Some(message)) => Report::Message(Box::new(message)),
+                _ => Report::Missing(*id),
+            },
+            (Command::Read(id), None) => Report::Missing(*id),
+            (Command::ReadAfter(id), Some(database)) => {
+                match database.read_between(*id, self.first_id, READ_BYTES) {
+                    Ok(messages) => Report::Next(messages),
+                    Err(_) => Report::NotNow,
+                }
+            }
+            (_, _) => Report::NotNow,
+        };
+        self.say(report);
+    }
+
+    fn say(&self, report: Report) {
+        // Without a receiver there is nobody to tell; a full counter is readable already.
+        if self.reports.send(report).is_ok() {
+            let _ = rustix::io::write(&self.signal, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bytes::Bytes;
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::super::database::tests::{message, scratch};
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn start(dir: &Path, max_bytes: u64) -> Store {
+        let signal = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        Store::start(dir, max_bytes, 100, Arc::new(signal)).unwrap()
+    }
+
+    fn next(store: &Store) -> Report {
+        store.reports.recv_timeout(Duration::from_secs(30)).unwrap()
+    }
+
+    /// All numbers that are reported as kept, up to this one.
+    fn expect_kept(store: &Store, up_to: u64) {
+        let mut last = 0;
+        while last < up_to {
+            match next(store) {
+                Report::Kept(ids) => last = ids[ids.len() - 1],
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_outlives_the_thread_and_what_is_done_does_not() {
+        let dir = scratch("store-thread");
+        let mut store = start(&dir, 64 * MIB);
+        for _ in 0..3 {
+            let id = store.new_id();
+            assert!(store.keep(message(id)));
+        }
+        expect_kept(&store, 3);
+        store.ended(vec![(2, b"one".to_vec())]);
+        store.done(vec![1]);
+        drop(store);
+        let mut store = start(&dir, 64 * MIB);
+        // What is kept meanwhile is not left over, whatever is written first.
+        let own = store.new_id();
+        assert_eq!(own, 4);
+        store.keep(message(own));
+        expect_kept(&store, own);
+        store.read_after(0);
+        match next(&store) {
+            Report::Next(messages) => {
+                let found: Vec<_> = messages.iter().map(|m| (m.id, &m.ended[..])).collect();
+                assert_eq!(found, [(2, &b"one"[..]), (3, &b""[..])]);
+            }
+            other => panic!("{other:?}"),
+        }
+        store.read_after(3);
+        assert!(matches!(next(&store), Report::Next(none) if none.is_empty()));
+        store.read(1);
+        assert!(matches!(next(&store), Report::Missing(1)));
+        drop(store);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_is_full_takes_no_message_but_what_becomes_of_those_it_has() {
+        let dir = scratch("store-full");
+        let mut store = start(&dir, MIB);
+        let large = |id| Kept {
+            record: Bytes::from(vec![7; 100_000]),
+            ..message(id)
+        };
+        let mut kept = Vec::new();
+        let refused = loop {
+            let id = store.new_id();
+            store.keep(large(id));
+            match next(&store) {
+                Report::Kept(ids) => kept.extend(ids),
+                Report::Refused(ids, Refusal::Full) => break ids,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!((6..10).contains(&kept.len()), "{kept:?}");
+        assert!(store.bytes() <= MIB / 100 * 90, "{}", store.bytes());
+        store.done(kept);
+        store.read(refused[0]);
+        assert!(matches!(next(&store), Report::Missing(_)));
+        let id = store.new_id();
+        store.keep(large(id));
+        expect_kept(&store, id);
+        drop(store);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_database_that_fails_refuses_and_is_opened_again() {
+        let dir = scratch("store-failing");
+        let mut store = start(&dir, 64 * MIB);
+        let first = store.new_id();
+        store.keep(message(first));
+        expect_kept(&store, first);
+        // A number twice is an error of the database like any other.
+        store.keep(message(first));
+        assert!(matches!(next(&store), Report::Refused(ids, Refusal::Down) if ids == [first]));
+        assert!(matches!(next(&store), Report::Failing(why) if why.contains("UNIQUE")));
+        let second = store.new_id();
+        store.keep(message(second));
+        assert!(matches!(next(&store), Report::Refused(ids, Refusal::Down) if ids == [second]));
+        assert!(matches!(next(&store), Report::Works));
+        let third = store.new_id();
+        store.keep(message(third));
+        expect_kept(&store, third);
+        drop(store);
+        // What was refused is not found again.
+        let store = start(&dir, 64 * MIB);
+        store.read_after(0);
+        match next(&store) {
+            Report::Next(left) => {
+                assert_eq!(left.iter().map(|m| m.id).collect::<Vec<_>>(), [third]);
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(store);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

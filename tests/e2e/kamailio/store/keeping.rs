@@ -1,0 +1,57 @@
+//! Nothing is sent, and no 202, before a message is on disk, and it leaves with its last recipient.
+
+use cpm_testbed::{Answer, Bench, Reply, cpm_message, to};
+
+use super::{ANNE, expect_messages, keeping, messages};
+use crate::common::{CONTROLLING, EXPLODER, counter, exchange, expect_counter};
+
+#[test]
+fn a_message_is_on_disk_from_its_202_to_its_last_recipient() {
+    let bench = Bench::new("a_message_is_on_disk");
+    let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent());
+    let proxy = bench.proxy(&keeping(&bench));
+    bill.answers(Answer::Silent);
+    for service in [EXPLODER, CONTROLLING] {
+        let request = cpm_message(ANNE, service)
+            .recipients([to(&bill.uri("bill")), to(&carol.tcp_uri("carol"))])
+            .request();
+        exchange(&anne, &request, &proxy, 202);
+        assert_eq!(messages(&bench), 1);
+        let copy = bill.expect_request("MESSAGE");
+        carol.expect_request("MESSAGE");
+        expect_counter(&proxy, "outstanding", 1);
+        assert_eq!(messages(&bench), 1);
+        bill.reply(&copy, &Reply::new(200));
+        expect_messages(&bench, 0);
+        expect_counter(&proxy, "outstanding", 0);
+    }
+    for (name, value) in [("stored", 2), ("accepted", 2), ("delivered", 4)] {
+        assert_eq!(counter(&proxy, name), value, "{name}");
+    }
+    assert_eq!(counter(&proxy, "resent"), 0);
+    proxy.stop();
+}
+
+/// However a recipient ends: refused, sent to the ISF, or never sent to.
+#[test]
+fn every_end_is_an_end() {
+    let bench = Bench::new("every_end_is_an_end");
+    let (anne, bill, isf) = (bench.agent(), bench.agent(), bench.agent());
+    let config = keeping(&bench).set("cpm", "isf_uri", &isf.uri("isf"));
+    let proxy = bench.proxy(&config);
+    for code in [415, 603] {
+        bill.answers(Answer::code(code));
+        let request = cpm_message(ANNE, EXPLODER)
+            .recipients([to(&bill.uri("bill")), to("sip:nobody@nowhere.invalid")])
+            .request();
+        exchange(&anne, &request, &proxy, 202);
+        bill.expect_request("MESSAGE");
+        if code == 415 {
+            isf.expect_request("MESSAGE");
+        }
+        expect_messages(&bench, 0);
+    }
+    expect_counter(&proxy, "outstanding", 0);
+    assert_eq!(counter(&proxy, "interworked"), 1);
+    proxy.stop();
+}

@@ -1,0 +1,58 @@
+//! The store: accepted messages outlive the proxy.
+
+mod bad_luck;
+mod keeping;
+mod killed;
+mod restart;
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cpm_testbed::{Bench, PATIENCE, ProxyConfig};
+use rusqlite::Connection;
+
+use crate::common::{HANDLE, cpm_proxy};
+
+const ANNE: &str = "sip:anne@example.com";
+
+fn dir(bench: &Bench) -> PathBuf {
+    bench.folder().join("store")
+}
+
+/// A proxy whose store and key stay when it goes.
+fn keeping(bench: &Bench) -> ProxyConfig {
+    let state = bench.folder().join("state");
+    cpm_proxy(HANDLE)
+        .set("cpm", "state_dir", &state.display().to_string())
+        .set("cpm", "store", &format!("file:{}", dir(bench).display()))
+}
+
+/// The database, as an operator may look into it.
+fn database(bench: &Bench) -> Connection {
+    let database = Connection::open(dir(bench).join("messages.db")).expect("it is there");
+    let set = database.busy_timeout(PATIENCE);
+    set.expect("a time to wait is not zero");
+    database
+}
+
+/// How many messages it has.
+fn messages(bench: &Bench) -> u32 {
+    let count = "SELECT count(*) FROM message";
+    let count = database(bench).query_row(count, [], |row| row.get(0));
+    count.expect("the table is there")
+}
+
+/// Waits until it has so many messages.
+#[track_caller]
+fn expect_messages(bench: &Bench, count: u32) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = messages(bench);
+        if found == count {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{found} messages in the store");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
