@@ -132,12 +132,19 @@ fn telling(bench: &Bench, language: &str) -> ProxyConfig {
 fn told(proxy: &Proxy, event: &str, recipient: &str) -> BTreeMap<&'static str, String> {
     let words = format!("|recipient={recipient}|");
     let begin = format!("record {event}|");
-    proxy.expect_log(&begin);
-    let log = proxy.log();
-    let of_event = |line: &&str| line.contains(&begin) && line.contains(&words);
-    let lines: Vec<&str> = log.lines().filter(of_event).collect();
-    let [line] = lines[..] else {
-        panic!("of {event} about {recipient}: {lines:?}");
+    let deadline = Instant::now() + PATIENCE;
+    let line = loop {
+        let log = proxy.log();
+        // The last one may not be whole yet.
+        let mut lines = log.split_inclusive("|\n");
+        let found = lines.find(|line| line.contains(&begin) && line.contains(&words));
+        if let Some(line) = found {
+            let again = lines.find(|line| line.contains(&begin) && line.contains(&words));
+            assert_eq!(again, None, "it was told once");
+            break line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "no {event} about {recipient}");
+        thread::sleep(Duration::from_millis(5));
     };
     let value = |name| {
         let (_, rest) = line.split_once(&format!("|{name}=")).expect("it is shown");
