@@ -15,14 +15,34 @@ struct Benchmark {
     run: fn(&Path, bool) -> Report,
 }
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 11] = [
     Benchmark {
         name: "parsing",
         run: run_parsing,
     },
     Benchmark {
-        name: "fan_out",
-        run: run_fan_out,
+        name: fan_out::SETTINGS[0].name,
+        run: run_fan_out::<0>,
+    },
+    Benchmark {
+        name: fan_out::SETTINGS[1].name,
+        run: run_fan_out::<1>,
+    },
+    Benchmark {
+        name: fan_out::SETTINGS[2].name,
+        run: run_fan_out::<2>,
+    },
+    Benchmark {
+        name: fan_out::SETTINGS[3].name,
+        run: run_fan_out::<3>,
+    },
+    Benchmark {
+        name: fan_out::SETTINGS[4].name,
+        run: run_fan_out::<4>,
+    },
+    Benchmark {
+        name: "crowd",
+        run: run_crowd,
     },
     Benchmark {
         name: "hanging_xdms",
@@ -87,6 +107,10 @@ fn run_parsing(_root: &Path, quick: bool) -> Report {
             parse: xml::parse_by_libxml2,
         },
         Contestant {
+            name: "libxml2 SAX2",
+            parse: xml::parse_by_libxml2_sax,
+        },
+        Contestant {
             name: "expat SAX",
             parse: xml::parse_by_expat,
         },
@@ -95,11 +119,23 @@ fn run_parsing(_root: &Path, quick: bool) -> Report {
     parsing::run(&contestants, rounds, &machine::describe(&xml::versions()))
 }
 
-fn run_fan_out(root: &Path, quick: bool) -> Report {
-    let (rounds, messages) = if quick { (5, 6_000) } else { (25, 20_000) };
+/// In the setting of this number.
+fn run_fan_out<const SETTING: usize>(root: &Path, quick: bool) -> Report {
+    let size = match (quick, SETTING) {
+        (true, _) => (5, 6_000),
+        (false, 0) => (25, 20_000),
+        (false, _) => (11, 20_000),
+    };
     let about = machine::describe(&[machine::kamailio_version()]);
     let cpm = root.join("target/kamailio/cpm.so");
-    fan_out::run(&cpm, Path::new(env!("BARE_TM")), rounds, messages, &about)
+    let bare_tm = Path::new(env!("BARE_TM"));
+    fan_out::run(&fan_out::SETTINGS[SETTING], &cpm, bare_tm, size, &about)
+}
+
+fn run_crowd(root: &Path, quick: bool) -> Report {
+    let rounds = if quick { 3 } else { 11 };
+    let about = machine::describe(&[machine::kamailio_version()]);
+    fan_out::crowd::run(&root.join("target/kamailio/cpm.so"), rounds, &about)
 }
 
 fn run_hanging_xdms(root: &Path, quick: bool) -> Report {

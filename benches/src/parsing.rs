@@ -290,8 +290,10 @@ mod tests {
     fn all_find_the_same() {
         let (document, expected) = document(25);
         assert_eq!(crate::xml::parse_by_libxml2(&document), Some(expected));
+        assert_eq!(crate::xml::parse_by_libxml2_sax(&document), Some(expected));
         assert_eq!(crate::xml::parse_by_expat(&document), Some(expected));
         assert_eq!(crate::xml::parse_by_libxml2(b"<a>"), None);
+        assert_eq!(crate::xml::parse_by_libxml2_sax(b"<a>"), None);
         assert_eq!(crate::xml::parse_by_expat(b"<a>"), None);
     }
 }

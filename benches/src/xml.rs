@@ -1,4 +1,4 @@
-//! The contestants written in C: libxml2's tree and expat's callbacks (`xml/`).
+//! The contestants written in C: libxml2's tree, its callbacks, and expat's (`xml/`).
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -14,6 +14,7 @@ type CParse = unsafe extern "C" fn(*const c_char, usize, *mut CTally) -> c_int;
 
 unsafe extern "C" {
     fn libxml2_dom(document: *const c_char, length: usize, tally: *mut CTally) -> c_int;
+    fn libxml2_sax(document: *const c_char, length: usize, tally: *mut CTally) -> c_int;
     fn expat_sax(document: *const c_char, length: usize, tally: *mut CTally) -> c_int;
     fn libxml2_version() -> *const c_char;
     fn expat_version() -> *const c_char;
@@ -22,6 +23,11 @@ unsafe extern "C" {
 /// `xmlReadMemory`, a walk through the tree, `xmlFreeDoc`.
 pub fn parse_by_libxml2(document: &[u8]) -> Option<Tally> {
     call(libxml2_dom, document)
+}
+
+/// `xmlSAXUserParseMemory` with a handler for start tags and their namespaces (SAX2).
+pub fn parse_by_libxml2_sax(document: &[u8]) -> Option<Tally> {
+    call(libxml2_sax, document)
 }
 
 /// `XML_Parse` with namespaces and a handler for start tags.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Two other ways to read a resource list. Both collect the URIs of all entries. */
+/* Three other ways to read a resource list. Both collect the URIs of all entries. */
 #ifndef CPM_BENCHES_CONTESTANTS_H
 #define CPM_BENCHES_CONTESTANTS_H
 
@@ -17,6 +17,7 @@ struct tally {
 
 /* 0: done. Anything else: the document could not be read. */
 int libxml2_dom(const char *document, size_t length, struct tally *tally);
+int libxml2_sax(const char *document, size_t length, struct tally *tally);
 int expat_sax(const char *document, size_t length, struct tally *tally);
 
 /* "libxml2 20914"; "expat_2.5.0". */
@@ -31,12 +32,10 @@ struct uris {
 	size_t entries;
 };
 
-static inline int uris_add(struct uris *uris, const char *uri)
+static inline int uris_add_bytes(struct uris *uris, const char *uri, size_t length)
 {
-	size_t length = strlen(uri) + 1;
-
-	if(uris->room - uris->length < length) {
-		size_t room = uris->room * 2 + length;
+	if(uris->room - uris->length < length + 1) {
+		size_t room = uris->room * 2 + length + 1;
 		char *bytes = realloc(uris->bytes, room);
 
 		if(bytes == NULL)
@@ -45,9 +44,15 @@ static inline int uris_add(struct uris *uris, const char *uri)
 		uris->room = room;
 	}
 	memcpy(uris->bytes + uris->length, uri, length);
-	uris->length += length;
+	uris->bytes[uris->length + length] = '\0';
+	uris->length += length + 1;
 	uris->entries++;
 	return 0;
+}
+
+static inline int uris_add(struct uris *uris, const char *uri)
+{
+	return uris_add_bytes(uris, uri, strlen(uri));
 }
 
 static inline void uris_end(struct uris *uris, struct tally *tally)

@@ -554,42 +554,49 @@ static void pass_on(char *buf, unsigned len, receive_info_t *rcv)
 		receive_msg(buf, len, rcv);
 }
 
-/* Delay to collect responses when many are expected: one sleep for dozens of them. */
-#define GATHER_NS 300000
+/* Delay to collect responses when more are expected: one sleep for dozens of them. */
+#define GATHER_NS 400000
 
 /* Datagrams read per system call. */
 #define TAKEN 32
 
-/* Reads the other datagrams waiting in the socket, without blocking. */
-static void drain(const receive_info_t *rcv, int gathers)
+/* Reads what arrives while responses to many copies are expected, with one sleep for many. Ends
+ * when few are outstanding, or nothing has arrived meanwhile. */
+static void gather(const receive_info_t *rcv)
 {
 	static char room[TAKEN][BUF_SIZE + 1];
 	static struct mmsghdr taken[TAKEN];
 	static struct iovec rooms[TAKEN];
 	static union sockaddr_union from[TAKEN];
-	struct timespec gather = {0, GATHER_NS};
+	struct timespec while_they_gather = {0, GATHER_NS};
 	receive_info_t info;
-	int n, i, result;
+	int are_many = 1;
+	int n = 0;
+	int i, result;
 
-	if(gathers)
-		nanosleep(&gather, NULL);
+	for(i = 0; i < TAKEN; i++) {
+		rooms[i].iov_base = room[i];
+		rooms[i].iov_len = BUF_SIZE;
+		taken[i].msg_hdr.msg_iov = &rooms[i];
+		taken[i].msg_hdr.msg_iovlen = 1;
+		taken[i].msg_hdr.msg_name = &from[i];
+	}
 	do {
-		for(i = 0; i < TAKEN; i++) {
-			rooms[i].iov_base = room[i];
-			rooms[i].iov_len = BUF_SIZE;
-			memset(&taken[i], 0, sizeof(taken[i]));
-			taken[i].msg_hdr.msg_iov = &rooms[i];
-			taken[i].msg_hdr.msg_iovlen = 1;
-			taken[i].msg_hdr.msg_name = &from[i];
+		if(n < TAKEN)
+			nanosleep(&while_they_gather, NULL);
+		for(i = 0; i < TAKEN; i++)
 			taken[i].msg_hdr.msg_namelen = sizeof(from[i]);
-		}
 		n = recvmmsg(rcv->bind_address->socket, taken, TAKEN, MSG_DONTWAIT, NULL);
+		if(n <= 0)
+			return;
 		for(i = 0; i < n; i++) {
 			struct cpm_str datagram = {room[i], taken[i].msg_len};
 
 			result = cpm_core_api->express_heard(cpm_service, datagram);
-			if(result != CPM_EXPRESS_NOT_OURS)
+			if(result != CPM_EXPRESS_NOT_OURS) {
+				are_many = result == CPM_EXPRESS_OURS_OF_MANY;
 				continue;
+			}
 			info = *rcv;
 			info.src_su = from[i];
 			su2ip_addr(&info.src_ip, &from[i]);
@@ -597,7 +604,7 @@ static void drain(const receive_info_t *rcv, int gathers)
 			room[i][taken[i].msg_len] = '\0';
 			pass_on(room[i], taken[i].msg_len, &info);
 		}
-	} while(n == TAKEN && gathers);
+	} while(are_many || n == TAKEN);
 }
 
 /* A datagram that Kamailio has just read. -1: handled, 0: Kamailio continues with it. */
@@ -613,6 +620,7 @@ static int received(sr_event_param_t *event)
 	result = cpm_core_api->express_heard(cpm_service, datagram);
 	if(result == CPM_EXPRESS_NOT_OURS)
 		return 0;
-	drain(data[2], result == CPM_EXPRESS_OURS_OF_MANY);
+	if(result == CPM_EXPRESS_OURS_OF_MANY)
+		gather(data[2]);
 	return -1;
 }

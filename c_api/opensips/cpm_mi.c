@@ -69,6 +69,8 @@ static mi_response_t *ask(enum cpm_query query, struct cpm_str argument, int is_
 				return init_mi_error(400, MI_SSTR("Known are originator=URI, state=STATE and most=NUMBER"));
 			if(query == CPM_QUERY_MESSAGE)
 				return init_mi_error(404, MI_SSTR("There is no record of such a message"));
+			if(query == CPM_QUERY_DRAIN)
+				return init_mi_error(404, MI_SSTR("on or off?"));
 			return init_mi_error(404, MI_SSTR("There is no such session"));
 		case CPM_QUERY_OFF:
 			if(query == CPM_QUERY_FORGET_GROUPS)
@@ -109,6 +111,8 @@ QUERY(messages, ask(CPM_QUERY_MESSAGES, none, 1))
 QUERY(some_messages, ask_about(params, "words", CPM_QUERY_MESSAGES, 1))
 QUERY(message, ask_about(params, "id", CPM_QUERY_MESSAGE, 0))
 QUERY(relay, ask(CPM_QUERY_RELAY, none, 0))
+QUERY(drain, ask(CPM_QUERY_DRAIN, none, 0))
+QUERY(drain_word, ask_about(params, "word", CPM_QUERY_DRAIN, 0))
 
 static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
 {
@@ -130,6 +134,9 @@ const mi_export_t cpm_mi_commands[] = {
 			{cpm_mi_get_all, {0}}, {cpm_mi_get, {"name", 0}}),
 	COMMAND("cpm_set", "Changes a parameter that can change while OpenSIPS runs, for all processes.",
 			{cpm_mi_set, {"name", "value", 0}}),
+	COMMAND("cpm_drain",
+			"Accepts no new message from now on, or with off accepts them again. Says how much is under way.",
+			{drain, {0}}, {drain_word, {"word", 0}}),
 	COMMAND("cpm_groups_flush",
 			"Forgets the cached pre-defined groups: each is read again when it is next sent to.", {groups_flush, {0}}),
 	COMMAND("cpm_sessions", "The large message sessions: state, recipients, bytes received.", {sessions, {0}}),

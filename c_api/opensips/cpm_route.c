@@ -33,7 +33,10 @@ static event_id_t publish(const struct cpm_row *row)
 	name.len = snprintf(text, sizeof(text), "E_CPM_%.*s", (int)row->name.len, row->name.s);
 	for(i = 0; i < name.len; i++)
 		text[i] = text[i] == '-' ? '_' : (char)toupper((unsigned char)text[i]);
-	event = evi_publish_event(name);
+	/* The core has published it already if the script has a route for it. */
+	event = evi_get_id(&name);
+	if(event == EVI_ERROR)
+		event = evi_publish_event(name);
 	if(event == EVI_ERROR)
 		LM_ERR("the event %.*s could not be published\n", name.len, name.s);
 	return event;
@@ -170,16 +173,20 @@ static int add_number(evi_params_p params, const char *name, int number)
 	return number == 0 || evi_param_add_int(params, &key, &number) == 0 ? 0 : -1;
 }
 
-/* The parameters have the names of the variables. 0, or -1: there is no memory. */
-static int add_all(evi_params_p params, int code, const str *reason, const str *recipient, const struct cpm_about *about)
+/* The parameters have the names of the variables; beside them is what the message would tell, which
+ * the route does not have. 0, or -1: there is no memory. */
+static int add_all(evi_params_p params, int code, const str *reason, struct sip_msg *msg, const struct cpm_about *about)
 {
 	char number[CPM_VAR_NUMBER];
 	const char *name;
 	str text;
 	int field;
 
-	if(add_text(params, "recipient", recipient) < 0 || add_number(params, "code", code) < 0
+	if(add_text(params, "recipient", &msg->first_line.u.request.uri) < 0 || add_number(params, "code", code) < 0
 			|| add_text(params, "reason", reason) < 0)
+		return -1;
+	if(parse_headers(msg, HDR_CALLID_F, 0) == 0 && msg->callid != NULL
+			&& add_text(params, "leg_call_id", &msg->callid->body) < 0)
 		return -1;
 	if(about == NULL || about->recipients == 0)
 		return 0;
@@ -208,7 +215,7 @@ void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm
 	if(msg == NULL)
 		return;
 	params = evi_get_params();
-	if(params == NULL || add_all(params, code, &phrase, &msg->first_line.u.request.uri, about) < 0) {
+	if(params == NULL || add_all(params, code, &phrase, msg, about) < 0) {
 		LM_ERR("an event could not be told: no memory\n");
 		if(params != NULL)
 			evi_free_params(params);

@@ -8,6 +8,7 @@
 #include "parser/parse_cseq.h"
 #include "parser/parse_uri.h"
 #include "route.h"
+#include "timer.h"
 
 #include "cpm_request.h"
 #include "cpm_send.h"
@@ -16,8 +17,41 @@
 
 size_t cpm_send_free_memory(size_t *total)
 {
+	size_t free;
+
 	*total = shm_get_size(0);
-	return shm_get_free(0);
+	free = shm_get_free(0);
+	/* While a process cuts its piece off the large rest, all of the rest counts as taken. */
+	if(free < *total / 2) {
+		shm_lock();
+		free = shm_get_free(0);
+		shm_unlock();
+	}
+	return free;
+}
+
+/* How long nobody tries again when there was no piece of memory. OpenSIPS logs each attempt. */
+#define NO_PIECE_MICROSECONDS 200000
+
+/* Whether there is memory for a request in one piece. The rest may be in many small ones, since
+ * OpenSIPS joins them only when there is nothing else. */
+static int has_piece(const struct cpm_outgoing *o)
+{
+	static utime_t none_until = 0;
+	size_t total;
+	void *piece;
+
+	if(cpm_send_free_memory(&total) >= total / 2)
+		return 1;
+	if(get_uticks() < none_until)
+		return 0;
+	piece = shm_malloc(cpm_size_at_most(o) + CPM_TRANSACTION_BYTES);
+	if(piece == NULL) {
+		none_until = get_uticks() + NO_PIECE_MICROSECONDS;
+		return 0;
+	}
+	shm_free(piece);
+	return 1;
 }
 
 /* Where an outgoing request goes. */
@@ -54,8 +88,9 @@ static int place_of(str *uri, const struct socket_info *socket, struct place *pl
 	return place->socket != NULL ? 0 : -1;
 }
 
-/* Whether a connection could not take one more request. OpenSIPS would give up the connection, with
- * all that is queued for it. */
+/* Whether a connection has no room for one more request that can wait. Where more is queued than
+ * may be, OpenSIPS gives up the connection, with all of it: half is left to what other processes
+ * write meanwhile, and to what cannot wait. */
 static int is_connection_full(struct place *place)
 {
 	struct tcp_connection *connection = NULL;
@@ -68,7 +103,7 @@ static int is_connection_full(struct place *place)
 			   place->socket)
 			!= 1)
 		return 0;
-	is_full = connection->async != NULL && connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
+	is_full = connection->async != NULL && 2 * connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
 	tcp_conn_release(connection, 0);
 	return is_full;
 }
@@ -82,6 +117,8 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 		return cpm_size_exceeds_datagram(o, NULL) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	if(place_of(&uri, (const struct socket_info *)(uintptr_t)o->socket, &place) < 0)
 		return CPM_WAY_NONE;
+	if(!has_piece(o))
+		return CPM_WAY_FULL;
 	if(place.proto == PROTO_UDP)
 		return cpm_size_exceeds_datagram(o, place.socket) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
 	return is_connection_full(&place) ? CPM_WAY_FULL : CPM_WAY_CLEAR;

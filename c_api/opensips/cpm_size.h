@@ -13,6 +13,9 @@ struct socket_info;
  * hold. */
 extern int cpm_udp_mtu;
 
+/* As many bytes at most. */
+size_t cpm_size_at_most(const struct cpm_outgoing *outgoing);
+
 /* Whether it is too long for a datagram, or for what udp_mtu says, when it is sent from `socket`.
  * NULL: it has no way yet, and the first line that depends on it does not count. */
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *outgoing, const struct socket_info *socket);

@@ -161,6 +161,12 @@ int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_
 		LM_INFO("the transaction of a request has ended before its reply %d\n", reply->code);
 		return 0;
 	}
+	if(t->uas.status >= 200) {
+		/* The safety net was faster (cpm_kept.h): tm would take the transaction to its end twice. */
+		cpm_tm.unref_cell(t);
+		LM_INFO("a request has been answered before its reply %d\n", reply->code);
+		return 0;
+	}
 	if(keep)
 		t->fr_timeout = REPEATED_SECONDS;
 	result = add_script_lines(msg, &headers, &made);

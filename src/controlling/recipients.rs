@@ -50,26 +50,30 @@ pub(super) enum RecipientsError {
 }
 
 impl Recipients {
-    /// Collects the distinct recipients. Own addresses are dropped: sent there, the message would
-    /// return to us. Stops once there are more than `limit`.
+    /// Collects the distinct recipients of about so many entries. Own addresses are dropped: sent
+    /// there, the message would return to us. Stops once there are more than `limit`.
     pub(super) fn of<'a>(
         entries: impl Iterator<Item = Entry<'a>>,
+        about: usize,
         limit: usize,
         service: &ControllingFunction,
     ) -> Result<Self, RecipientsError> {
-        let most = entries.size_hint().1.unwrap_or(0).min(limit);
+        let most = about.min(limit);
         let mut recipients = Recipients {
             uris: String::with_capacity(most * USUAL_URI_BYTES),
             distinct: Vec::with_capacity(most),
             ..Recipients::default()
         };
-        let mut known = Known::with_capacity_and_hasher(most, BuildHasherDefault::default());
+        // Both keys of each.
+        let mut known = Known::with_capacity_and_hasher(2 * most, BuildHasherDefault::default());
         for entry in entries {
-            let uri = Uri::parse(entry.uri).map_err(|_| RecipientsError::NotAUri)?;
+            let mut uri = Uri::parse(entry.uri).map_err(|_| RecipientsError::NotAUri)?;
             // `method` must be ignored (RFC 5365 §7.3), and header fields may be (RFC 3261
             // §19.1.5): nobody else determines our requests.
             let text = uri.as_request_uri();
-            let uri = Uri::parse(&text).map_err(|_| RecipientsError::NotAUri)?;
+            if text != entry.uri {
+                uri = Uri::parse(&text).map_err(|_| RecipientsError::NotAUri)?;
+            }
             let entry = Entry {
                 uri: &text,
                 ..entry
@@ -268,7 +272,7 @@ mod tests {
             copy_control: None,
             anonymize: false,
         });
-        Recipients::of(entries, 10_000, service).expect("all are URIs")
+        Recipients::of(entries, 0, 10_000, service).expect("all are URIs")
     }
 
     fn distinct(uris: &[&str]) -> Vec<String> {
@@ -293,7 +297,7 @@ mod tests {
                 copy_control,
                 anonymize,
             });
-            let recipients = Recipients::of(entries, 10, &service).expect("it is a URI");
+            let recipients = Recipients::of(entries, 0, 10, &service).expect("it is a URI");
             assert_eq!(recipients.len(), 1);
             let entry = recipients.history().next().expect("there is one");
             (entry.copy_control, entry.anonymize)

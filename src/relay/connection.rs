@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, BufRead as _, ErrorKind, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -245,14 +245,16 @@ impl Connection {
         let Some(tls) = &mut self.tls else {
             return Ok(Filled::Nothing);
         };
-        self.input.resize(left.max(READ_BLOCK_BYTES), 0);
-        let mut filled = left;
+        let full = left.max(READ_BLOCK_BYTES);
         let ended = loop {
-            match tls.reader().read(&mut self.input[filled..]) {
-                Ok(0) => break Ok(true),
-                Ok(read) => {
-                    filled += read;
-                    if filled == self.input.len() {
+            let mut reader = tls.reader();
+            match reader.fill_buf() {
+                Ok([]) => break Ok(true),
+                Ok(plaintext) => {
+                    let read = plaintext.len().min(full - self.input.len());
+                    self.input.extend_from_slice(&plaintext[..read]);
+                    reader.consume(read);
+                    if self.input.len() == full {
                         // TLS may have more data, which the socket does not signal.
                         self.readable = true;
                         break Ok(false);
@@ -278,8 +280,7 @@ impl Connection {
                 break Err(io::Error::new(ErrorKind::InvalidData, error));
             }
         };
-        self.input.truncate(filled);
-        match (ended?, filled > left) {
+        match (ended?, self.input.len() > left) {
             // If the end arrived together with bytes, the next call returns the end alone.
             (_, true) => Ok(Filled::Some),
             (true, false) => Ok(Filled::End),

@@ -64,6 +64,14 @@ impl Product {
         }
     }
 
+    /// Whether it takes connections on its port; the table of processes may be complete before.
+    pub(crate) fn is_listening(self, port: u16) -> bool {
+        match self {
+            Product::Kamailio => true,
+            Product::OpenSips => opensips::is_listening(port),
+        }
+    }
+
     /// The lines of a log that no healthy proxy writes.
     pub(crate) fn bad_lines(self, log: &str) -> impl Iterator<Item = &str> {
         let (words, farewell, harmless) = match self {

@@ -124,11 +124,12 @@ impl Proxy {
         })
     }
 
-    /// Whether all its processes run.
+    /// Whether all its processes run, and it listens.
     fn is_complete(&self) -> bool {
         let table = self.product.process_table(&self.ctl);
         let last = self.product.last_process();
         table.is_ok_and(|table| table.iter().any(|(_, name)| name.contains(last)))
+            && self.product.is_listening(self.port)
     }
 
     /// The port, for UDP and TCP.

@@ -11,8 +11,10 @@ pub(super) const EXPLODER: &str = "sip:exploder@example.com";
 const LUA: &str = include_str!("../../kamailio/fan_out.lua");
 const NATIVE: &str = include_str!("../../kamailio/native.cfg");
 
-/// The same for all: a list of a thousand fits, and no second User-Agent is written.
-const CORE: &str = "tcp_rd_buf_size=131072\nserver_signature=no\n";
+/// The same for all: a list of ten thousand fits, and no second User-Agent is written. A connection
+/// takes all copies of a thousand: who does not look how much it holds would lose it.
+const CORE: &str =
+    "tcp_rd_buf_size=1048576\ntcp_conn_wq_max=4194304\ntcp_wq_max=67108864\nserver_signature=no\n";
 
 /// MiB; a thousand transactions take ten.
 const SHARED_MEMORY: &str = "512";
@@ -22,9 +24,8 @@ const SHARED_MEMORY: &str = "512";
 /// the measured effect. `fm` finds them by a bitmap.
 pub(super) const ALLOCATOR: &str = "fm";
 
-/// Milliseconds that a transaction is kept after its end. With the default of 5 s each sample would
-/// wait that long.
-const WAIT_TIMER: i64 = 100;
+/// What a user would write.
+pub(super) const SCRIPTS: [&str; 2] = ["Lua script", "native script"];
 
 /// A contestant, and the configuration of its proxy.
 #[derive(Debug)]
@@ -69,8 +70,8 @@ pub(super) fn all(
     [
         ("cpm", ours(cpm)),
         ("cpm through tm", ours(cpm).set("cpm", "express", "no")),
-        ("Lua script", lua),
-        ("native script", native),
+        (SCRIPTS[0], lua),
+        (SCRIPTS[1], native),
         ("bare tm loop", bare),
     ]
     .map(|(name, config)| Contestant { name, config })
@@ -79,7 +80,12 @@ pub(super) fn all(
 
 /// The module as an operator configures it.
 pub(super) fn ours(cpm: &Path) -> ProxyConfig {
-    config("request_route {\n\tcpm_handle();\n}")
+    ours_with(cpm, "request_route {\n\tcpm_handle();\n}")
+}
+
+/// The same with these routes.
+pub(super) fn ours_with(cpm: &Path, routes: &str) -> ProxyConfig {
+    config(routes)
         .load(&cpm.display().to_string())
         .set("cpm", "exploder_uri", EXPLODER)
         .set("cpm", "trusted_peer", "127.0.0.1")
@@ -93,7 +99,7 @@ fn config(routes: &str) -> ProxyConfig {
         .argument("-x")
         .argument(ALLOCATOR)
         .load("tm")
-        .set_number("tm", "wt_timer", WAIT_TIMER)
+        .set_number("tm", "wt_timer", super::SHORT_WAIT_MS)
 }
 
 /// The header lines that cpm writes in addition to tm's, as seen on the wire.

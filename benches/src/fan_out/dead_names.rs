@@ -9,7 +9,7 @@ use cpm_testbed::{Bench, DEAD, NameServer, cpm_message, to};
 
 use super::client::Client;
 use super::contestant::{self, Contestant};
-use super::sink::Sink;
+use super::sink::{Recipients, Sink};
 use super::{ACCEPTED, Running, SENDER, TEXT, request_to};
 use crate::chart::{Chart, Panel};
 use crate::report::{Report, Sample, Samples, Table};
@@ -31,7 +31,8 @@ const WHILE: Duration = Duration::from_secs(2);
 /// When a request is not answered 202.
 pub fn run(cpm: &Path, rounds: usize, about: &str) -> Report {
     let bench = Bench::new("benches_dead_names");
-    let sink = Sink::start(bench.port()).expect("the sink has a port of its own");
+    let sink = Sink::start(bench.port(), Recipients::OneHop);
+    let sink = sink.expect("the sink has a port of its own");
     let names = NameServer::start(&[]);
     let message = cpm_message(SENDER, contestant::EXPLODER).text(TEXT);
     let config = contestant::ours(cpm)

@@ -9,7 +9,7 @@ use cpm_testbed::{Bench, Proxy, Request, WebAnswer, WebServer, cpm_message};
 
 use super::client::Client;
 use super::contestant::{self, Contestant};
-use super::sink::Sink;
+use super::sink::{Recipients, Sink};
 use super::{RATE, Running, SENDER, SIZES, TEXT, request_to};
 use crate::chart::{Chart, Panel};
 use crate::report::{Report, Sample, Samples, Table};
@@ -36,7 +36,8 @@ const GROUP_REQUESTS: usize = 20;
 /// while the XDMS hangs.
 pub fn run(cpm: &Path, rounds: usize, messages: usize, about: &str) -> Report {
     let bench = Bench::new("benches_hanging_xdms");
-    let sink = Sink::start(bench.port()).expect("the sink has a port of its own");
+    let sink = Sink::start(bench.port(), Recipients::OneHop);
+    let sink = sink.expect("the sink has a port of its own");
     let xdms = bench.web_server();
     let message = cpm_message(SENDER, contestant::EXPLODER).text(TEXT);
     let config = contestant::ours(cpm)

@@ -1,5 +1,5 @@
 //! One pager mode MESSAGE to many: the cost of an outgoing request in each contestant's Kamailio,
-//! and how long the sender waits for its 202.
+//! and how long the sender waits for its 202, in several [`Setting`]s.
 //!
 //! Every contestant has its own Kamailio, with the same settings of modules and the same number of
 //! workers. All get the same request, all send the same payload with the same header fields to the
@@ -8,6 +8,7 @@
 
 mod client;
 mod contestant;
+pub mod crowd;
 pub mod dead_names;
 pub mod hanging_xdms;
 mod sink;
@@ -25,6 +26,7 @@ use crate::report::{Report, Sample, Samples, Table};
 use crate::statistics::Spread;
 use client::Client;
 use contestant::{ALLOCATOR, Contestant, EXPLODER};
+pub use sink::Recipients;
 use sink::Sink;
 
 /// Recipients per request.
@@ -34,7 +36,7 @@ const SENDER: &str = "sip:anne@example.com";
 const TEXT: &str = "Shall we meet for lunch at noon? The place at the corner has a new cook.";
 
 /// Time limit for all transactions to end: far longer than the proxies' wait timer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 const ASK_AGAIN: Duration = Duration::from_millis(25);
 
 const CPU: &str = "CPU µs per outgoing MESSAGE";
@@ -42,17 +44,85 @@ const ACCEPTED: &str = "ms until 202";
 const RATE: &str = "outgoing MESSAGEs/s";
 const REPEATED: &str = "repeated MESSAGEs";
 
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The stem of the report's files.
+    pub name: &'static str,
+    /// What is special about it.
+    pub title: &'static str,
+    /// Recipients per request.
+    pub sizes: &'static [usize],
+    /// Where they are.
+    pub recipients: Recipients,
+    /// Milliseconds that tm keeps a transaction after its end.
+    pub wait_timer_ms: i64,
+}
+
+/// With tm's default of 5 s each sample would wait that long.
+const SHORT_WAIT_MS: i64 = 100;
+
+/// All settings, the usual one first.
+pub const SETTINGS: [Setting; 5] = [
+    Setting {
+        name: "fan_out",
+        title: "over UDP to one next hop",
+        sizes: &SIZES,
+        recipients: Recipients::OneHop,
+        wait_timer_ms: SHORT_WAIT_MS,
+    },
+    Setting {
+        name: "fan_out_many_hops",
+        title: "over UDP to as many next hops",
+        sizes: &SIZES,
+        recipients: Recipients::ManyHops,
+        wait_timer_ms: SHORT_WAIT_MS,
+    },
+    Setting {
+        name: "fan_out_tcp",
+        title: "over TCP to one next hop",
+        sizes: &SIZES,
+        recipients: Recipients::Tcp,
+        wait_timer_ms: SHORT_WAIT_MS,
+    },
+    Setting {
+        name: "fan_out_in_batches",
+        title: "over UDP to one next hop that answers in batches",
+        sizes: &SIZES,
+        recipients: Recipients::InBatches,
+        wait_timer_ms: SHORT_WAIT_MS,
+    },
+    Setting {
+        name: "fan_out_wait_timer",
+        title: "over UDP to one next hop, tm's wt_timer at its default",
+        sizes: &[1_000],
+        recipients: Recipients::OneHop,
+        wait_timer_ms: 5_000,
+    },
+];
+
 /// Lets the contestants take turns, `rounds` times with about `messages` outgoing requests each
 /// time. `cpm` and `bare_tm` are the modules.
 ///
 /// # Panics
 /// When a contestant does not reach every recipient exactly once, or does not send what the others
 /// send.
-pub fn run(cpm: &Path, bare_tm: &Path, rounds: usize, messages: usize, about: &str) -> Report {
-    let bench = Bench::new("benches_fan_out");
-    let sink = Sink::start(bench.port()).expect("the sink has a port of its own");
+pub fn run(
+    setting: &Setting,
+    cpm: &Path,
+    bare_tm: &Path,
+    (rounds, messages): (usize, usize),
+    about: &str,
+) -> Report {
+    let bench = Bench::new(&format!("benches_{}", setting.name));
+    let sink = Sink::start(bench.port(), setting.recipients);
+    let sink = sink.expect("the sink has a port of its own");
     let message = cpm_message(SENDER, EXPLODER).text(TEXT);
-    let contestants = contestant::all(&bench, cpm, bare_tm, &message);
+    let mut contestants = contestant::all(&bench, cpm, bare_tm, &message);
+    for contestant in &mut contestants {
+        let config = contestant.config.clone();
+        contestant.config = config.set_number("tm", "wt_timer", setting.wait_timer_ms);
+    }
     let mut stage = Stage {
         sink,
         message,
@@ -61,10 +131,10 @@ pub fn run(cpm: &Path, bare_tm: &Path, rounds: usize, messages: usize, about: &s
     for contestant in contestants {
         stage.enter(&bench, contestant);
     }
-    stage.compare();
+    stage.compare(setting.sizes);
 
     let mut samples = Samples::default();
-    for recipients in SIZES {
+    for &recipients in setting.sizes {
         let requests = messages.div_ceil(recipients);
         for running in &mut stage.running {
             // Not counted: it fills the free lists and maps the memory.
@@ -98,9 +168,9 @@ pub fn run(cpm: &Path, bare_tm: &Path, rounds: usize, messages: usize, about: &s
         running.proxy.stop();
     }
     Report {
-        name: "fan_out",
-        text: write_text(&names, rounds, &samples, about),
-        picture: write_picture(&names, rounds, &samples).write(),
+        name: setting.name,
+        text: write_text(setting, &names, rounds, &samples, about),
+        picture: write_picture(setting, &names, rounds, &samples).write(),
         samples,
     }
 }
@@ -135,10 +205,10 @@ impl Stage {
     }
 
     /// Checks that all send the same, and warms them up.
-    fn compare(&mut self) {
+    fn compare(&mut self, sizes: &[usize]) {
         let mut first: Option<Outgoing> = None;
         for running in &mut self.running {
-            for recipients in SIZES {
+            for &recipients in sizes {
                 let request = request_to(&self.message, &self.sink, recipients);
                 running.measure(&self.sink, &request, recipients, 2);
             }
@@ -289,44 +359,64 @@ fn request_to(message: &CpmMessage, sink: &Sink, recipients: usize) -> Request {
     message.clone().recipients(uris).request()
 }
 
-fn write_text(names: &[&str], rounds: usize, samples: &Samples, about: &str) -> String {
+fn write_text(
+    setting: &Setting,
+    names: &[&str],
+    rounds: usize,
+    samples: &Samples,
+    about: &str,
+) -> String {
     let ours = names[0];
     let ratio_head = format!("CPU, {ours} = 1");
     let mut table = Table::new(&[
         "contestant",
         "recipients",
         CPU,
+        "worst round",
         &ratio_head,
         ACCEPTED,
         RATE,
         "repeated",
     ]);
-    for (place, &size) in SIZES.iter().enumerate() {
+    let mut to_scripts = Vec::new();
+    for (place, &size) in setting.sizes.iter().enumerate() {
         if place > 0 {
             table.gap();
         }
         let own = samples.of(size, ours, CPU);
         for name in names {
             let of = |quantity| samples.of(size, name, quantity);
+            let worst = of(CPU).into_iter().fold(0.0, f64::max);
             table.row([
                 (*name).to_owned(),
                 size.to_string(),
                 Spread::of(&of(CPU)).to_string(),
+                format!("{worst:.1}"),
                 Spread::of_ratios(&of(CPU), &own).to_string(),
                 Spread::of(&of(ACCEPTED)).to_string(),
                 Spread::of(&of(RATE)).to_string(),
                 format!("{:.0}", of(REPEATED).iter().sum::<f64>()),
             ]);
         }
+        let better = contestant::SCRIPTS
+            .map(|script| samples.of(size, script, CPU))
+            .into_iter()
+            .min_by(|one, other| Spread::of(one).median.total_cmp(&Spread::of(other).median));
+        if let Some(better) = better {
+            to_scripts.push(format!("{} at {size}", Spread::of_ratios(&own, &better)));
+        }
     }
     format!(
-        "One MESSAGE to many: median (quartiles) of {rounds} rounds; CPU of all processes of the proxy\n{about}\
-         shared memory: {ALLOCATOR}\n\n{}",
-        table.write()
+        "One MESSAGE to many {}: median (quartiles) of {rounds} rounds; CPU of all processes of the proxy\n{about}\
+         shared memory: {ALLOCATOR}\n\n{}\n\
+         CPU of {ours} to the better script's: {}\n",
+        setting.title,
+        table.write(),
+        to_scripts.join(", ")
     )
 }
 
-fn write_picture(names: &[&str], rounds: usize, samples: &Samples) -> Chart {
+fn write_picture(setting: &Setting, names: &[&str], rounds: usize, samples: &Samples) -> Chart {
     let groups = |quantity: &'static str| {
         let group = |&size: &usize| {
             let values = names
@@ -334,7 +424,7 @@ fn write_picture(names: &[&str], rounds: usize, samples: &Samples) -> Chart {
                 .map(|name| Spread::of(&samples.of(size, name, quantity)));
             (size.to_string(), values.collect())
         };
-        SIZES.iter().map(group).collect()
+        setting.sizes.iter().map(group).collect()
     };
     let panel = |quantity: &'static str, better| Panel {
         quantity: quantity.to_owned(),
@@ -343,7 +433,7 @@ fn write_picture(names: &[&str], rounds: usize, samples: &Samples) -> Chart {
         groups: groups(quantity),
     };
     Chart {
-        title: "One MESSAGE to many recipients".into(),
+        title: format!("One MESSAGE to many recipients, {}", setting.title),
         subtitle: format!(
             "A Kamailio each, same payload, one request at a time; medians of {rounds} rounds, whiskers are quartiles"
         ),

@@ -1,13 +1,13 @@
-//! All recipients: a UDP socket that answers 200 to everything at once, and counts the requests of
-//! each recipient.
+//! All recipients: one socket that answers 200 to everything, and counts the requests of each
+//! recipient.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt;
+use rustix::net::{RecvFlags, recvfrom, sockopt};
 
 /// Room for a burst of some thousand requests; the system may grant less.
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
@@ -15,12 +15,31 @@ const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 /// Far longer than tm's first retransmissions take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
 /// Header fields that a response repeats (RFC 3261 §8.2.6.2).
 const REPEATED: [&[u8]; 5] = [b"Via:", b"From:", b"To:", b"Call-ID:", b"CSeq:"];
 
+/// Requests that are read before any of them is answered, where answers come in batches.
+const BATCH: usize = 64;
+
+/// Where the recipients are, and how they answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipients {
+    /// One address, over UDP; each request is answered at once.
+    OneHop,
+    /// The same, but what has arrived is read before it is answered.
+    InBatches,
+    /// Over UDP, each at an address of its own.
+    ManyHops,
+    /// One address, over TCP.
+    Tcp,
+}
+
 #[derive(Debug)]
 pub(super) struct Sink {
-    address: SocketAddr,
+    port: u16,
+    recipients: Recipients,
     shared: Arc<Shared>,
 }
 
@@ -42,22 +61,47 @@ struct Count {
 }
 
 impl Sink {
-    /// Starts the one thread, which ends with the program.
-    pub(super) fn start(port: u16) -> io::Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let socket = UdpSocket::bind(address)?;
-        sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
+    /// Starts its threads, which end with the program.
+    pub(super) fn start(port: u16, recipients: Recipients) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
-        thread::spawn({
-            let shared = shared.clone();
-            move || shared.answer_all(&socket)
-        });
-        Ok(Self { address, shared })
+        let thread = shared.clone();
+        if recipients == Recipients::Tcp {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+            thread::spawn(move || thread.accept_all(&listener));
+        } else {
+            // All addresses of 127.0.0.0/8 are this machine's.
+            let address = match recipients {
+                Recipients::ManyHops => Ipv4Addr::UNSPECIFIED,
+                _ => Ipv4Addr::LOCALHOST,
+            };
+            let socket = UdpSocket::bind((address, port))?;
+            sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
+            let batch = match recipients {
+                Recipients::InBatches => BATCH,
+                _ => 1,
+            };
+            thread::spawn(move || thread.answer_all(&socket, batch));
+        }
+        Ok(Self {
+            port,
+            recipients,
+            shared,
+        })
     }
 
     /// The address of the recipient with this number.
     pub(super) fn uri(&self, place: usize) -> String {
-        format!("sip:u{place:04}@{}", self.address)
+        let port = self.port;
+        match self.recipients {
+            Recipients::ManyHops => {
+                let (third, fourth) = (1 + place / 250 % 250, 1 + place % 250);
+                format!("sip:u{place:04}@127.0.{third}.{fourth}:{port}")
+            }
+            Recipients::Tcp => format!("sip:u{place:04}@127.0.0.1:{port};transport=tcp"),
+            Recipients::OneHop | Recipients::InBatches => {
+                format!("sip:u{place:04}@127.0.0.1:{port}")
+            }
+        }
     }
 
     /// From now on counts for a request to the first `recipients` of them.
@@ -102,18 +146,65 @@ impl Sink {
 }
 
 impl Shared {
-    fn answer_all(&self, socket: &UdpSocket) {
+    /// Reads up to `batch` requests that wait, then answers them.
+    fn answer_all(&self, socket: &UdpSocket, batch: usize) {
         let mut request = [0; 65_536];
-        let mut response = Vec::with_capacity(2048);
+        let mut responses: Vec<(Vec<u8>, SocketAddr)> = vec![(Vec::new(), NOWHERE); batch];
         loop {
-            let Ok((length, from)) = socket.recv_from(&mut request) else {
-                continue;
-            };
-            let request = &request[..length];
-            write_ok(request, &mut response);
-            // A lost answer costs a retransmission, which is counted.
-            let _ = socket.send_to(&response, from);
-            self.note(request);
+            let mut count = 0;
+            while count < batch {
+                let flags = match count {
+                    0 => RecvFlags::empty(),
+                    _ => RecvFlags::DONTWAIT,
+                };
+                let Ok((length, _, Some(from))) = recvfrom(socket, &mut request[..], flags) else {
+                    break;
+                };
+                let Ok(from) = SocketAddr::try_from(from) else {
+                    continue;
+                };
+                let request = &request[..length];
+                let (response, to) = &mut responses[count];
+                response.clear();
+                write_ok(request, response);
+                *to = from;
+                count += 1;
+                self.note(request);
+            }
+            for (response, to) in &responses[..count] {
+                // A lost answer costs a retransmission, which is counted.
+                let _ = socket.send_to(response, *to);
+            }
+        }
+    }
+
+    fn accept_all(self: &Arc<Self>, listener: &TcpListener) {
+        for stream in listener.incoming().flatten() {
+            let shared = self.clone();
+            thread::spawn(move || shared.answer_stream(stream));
+        }
+    }
+
+    /// Answers what one read has brought by one write, as any program that reads a stream does.
+    fn answer_stream(&self, mut stream: TcpStream) {
+        let mut unread = Vec::new();
+        let mut buffer = vec![0; 65_536];
+        let mut responses = Vec::new();
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            unread.extend_from_slice(&buffer[..length]);
+            responses.clear();
+            let mut rest = &unread[..];
+            while let Some(end) = end_of_request(rest) {
+                let (request, behind) = rest.split_at(end);
+                write_ok(request, &mut responses);
+                self.note(request);
+                rest = behind;
+            }
+            let done = unread.len() - rest.len();
+            unread.drain(..done);
+            if stream.write_all(&responses).is_err() {
+                return;
+            }
         }
     }
 
@@ -149,9 +240,18 @@ fn place_of(request: &[u8]) -> Option<usize> {
     std::str::from_utf8(&user[..end]).ok()?.parse().ok()
 }
 
-/// The 200 to a request.
+/// The length of the first request of a stream; `None`: it is not complete yet.
+fn end_of_request(stream: &[u8]) -> Option<usize> {
+    const LENGTH: &[u8] = b"\r\nContent-Length:";
+    let head = memchr::memmem::find(stream, b"\r\n\r\n")? + 4;
+    let length = memchr::memmem::find(&stream[..head], LENGTH)? + LENGTH.len();
+    let value = std::str::from_utf8(&stream[length..head]).ok()?;
+    let body: usize = value.lines().next()?.trim().parse().ok()?;
+    (stream.len() >= head + body).then_some(head + body)
+}
+
+/// Appends the 200 to a request.
 fn write_ok(request: &[u8], response: &mut Vec<u8>) {
-    response.clear();
     response.extend_from_slice(b"SIP/2.0 200 OK\r\n");
     for line in request
         .split_inclusive(|&b| b == b'\n')
@@ -188,6 +288,15 @@ mod tests {
             "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a\r\nTo: <sip:b>;tag=sink\r\nFrom: <sip:c>;tag=1\r\n\
              CSeq: 1 MESSAGE\r\nCall-ID: d\r\nContent-Length: 0\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn requests_of_a_stream_are_told_apart() {
+        let request = b"MESSAGE sip:u1@a SIP/2.0\r\nContent-Length: 4\r\n\r\n\r\n\r\n";
+        let stream = [&request[..], b"MESSAGE"].concat();
+        assert_eq!(end_of_request(&stream), Some(request.len()));
+        assert_eq!(end_of_request(&stream[..request.len() - 1]), None);
+        assert_eq!(end_of_request(b"MESSAGE sip:u1@a SIP/2.0\r\n"), None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::sink::Sink;
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(60);
-const BLOCK_BYTES: usize = 64 * 1024;
+pub(super) const BLOCK_BYTES: usize = 64 * 1024;
 /// The threads of cpm's relay. This program has such a name itself.
 const RELAY: &[&str] = &["cpm-relay", "cpm-spool", "cpm-resolver"];
 /// The thread of [`bare_msrp`].
@@ -56,9 +56,9 @@ fn accept(listener: &TcpListener) -> TcpStream {
     stream
 }
 
-/// Reads a block, writes it to each socket, and so on. No head is parsed, nothing is answered, and
-/// a slow recipient delays all.
-pub(super) fn bare(stream: &[u8], recipients: usize) -> Taken {
+/// Reads a block of at most so many bytes, writes it to each socket, and so on. No head is parsed,
+/// nothing is answered, and a slow recipient delays all.
+pub(super) fn bare(stream: &[u8], recipients: usize, block_bytes: usize) -> Taken {
     let listener = TcpListener::bind((HOST, 0)).expect("a free port");
     let (mut sender, mut source) = pair(&listener);
     let (near, mut far): (Vec<_>, Vec<_>) = (0..recipients).map(|_| pair(&listener)).unzip();
@@ -66,7 +66,7 @@ pub(super) fn bare(stream: &[u8], recipients: usize) -> Taken {
     let len = stream.len();
     let copy = thread::spawn(move || {
         let before = clock_gettime(ClockId::ThreadCPUTime);
-        let mut block = vec![0; BLOCK_BYTES];
+        let mut block = vec![0; block_bytes];
         let mut left = len;
         while left > 0 {
             let read = source.read(&mut block).expect("a sender");

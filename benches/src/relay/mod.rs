@@ -21,7 +21,7 @@ use cpm::relay::RelayLimits;
 use crate::chart::{Chart, Panel};
 use crate::report::{Report, Sample, Samples, Table};
 use crate::statistics::Spread;
-use contestant::{Cpm, Taken, bare, bare_msrp, message};
+use contestant::{BLOCK_BYTES, Cpm, Taken, bare, bare_msrp, message};
 use one_to_one::OneToOne;
 
 /// Recipients of one message.
@@ -39,6 +39,8 @@ const OTHERS_MESSAGES: usize = 20;
 
 const OURS: &str = "cpm";
 const BARE: &str = "bare loop";
+/// With blocks four times as long.
+const BARE_LONG: &str = "bare loop, 256 KiB";
 const BARE_MSRP: &str = "bare MSRP loop";
 const ONE_TO_ONE: &str = "Kamailio msrp";
 
@@ -84,8 +86,11 @@ pub fn run(rounds: usize, about: &str) -> Report {
                     })
                     .collect();
                 let stream = message("msrp://a:9/b;tcp", "msrp://c:9/d;tcp", &content);
-                let of_bare: Vec<Taken> =
-                    (0..messages).map(|_| bare(&stream, recipients)).collect();
+                let of_bare = |block_bytes: usize| -> Vec<Taken> {
+                    let one = |_| bare(&stream, recipients, block_bytes);
+                    (0..messages).map(one).collect()
+                };
+                let (of_short, of_long) = (of_bare(BLOCK_BYTES), of_bare(4 * BLOCK_BYTES));
                 let of_bare_msrp: Vec<Taken> = (0..messages)
                     .map(|_| bare_msrp(&stream, recipients))
                     .collect();
@@ -94,7 +99,8 @@ pub fn run(rounds: usize, about: &str) -> Report {
                     .collect();
                 for (name, taken) in [
                     (OURS, of_cpm),
-                    (BARE, of_bare),
+                    (BARE, of_short),
+                    (BARE_LONG, of_long),
                     (BARE_MSRP, of_bare_msrp),
                     (ONE_TO_ONE, of_others),
                 ] {
@@ -200,7 +206,7 @@ fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
         for recipients in RECIPIENTS {
             let least = samples.of(recipients, BARE, CPU[place]);
             let least_msrp = samples.of(recipients, BARE_MSRP, CPU[place]);
-            for name in [OURS, BARE, BARE_MSRP, ONE_TO_ONE] {
+            for name in [OURS, BARE, BARE_LONG, BARE_MSRP, ONE_TO_ONE] {
                 let cpu = samples.of(recipients, name, CPU[place]);
                 table.row([
                     name.to_owned(),

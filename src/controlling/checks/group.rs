@@ -128,7 +128,8 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
             copy_control: None,
             anonymize: false,
         });
-    let recipients = Recipients::of(entries, settings.max_group_members, &request.service);
+    let about = entries.size_hint().1.unwrap_or(0);
+    let recipients = Recipients::of(entries, about, settings.max_group_members, &request.service);
     // The fault is in the group document, not in the sender's request.
     request.recipients = recipients.map_err(|_| {
         let code = StatusCode::SERVER_INTERNAL_ERROR;

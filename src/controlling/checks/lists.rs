@@ -51,6 +51,7 @@ pub(super) fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Ch
     }
     let recipients = Recipients::of(
         lists.iter().flat_map(ResourceLists::entries),
+        lists.iter().map(ResourceLists::len).sum(),
         request.service.settings().max_recipients,
         &request.service,
     )

@@ -38,7 +38,8 @@ const LENGTHS: usize = 14;
 /// Length of the tail in the lower half, of the longest datagram in the upper.
 const TAIL_LENGTH: usize = 15;
 const TIMERS: usize = 16;
-const TEXT: usize = 17;
+const FIRES_MS: usize = 17;
+const TEXT: usize = 18;
 
 /// Words of a text cell; its text follows.
 const NEXT_TEXT: usize = CONTENT;
@@ -47,7 +48,9 @@ const NEXT_TEXT: usize = CONTENT;
 const OWNER: usize = CONTENT;
 const LEG_CELL: u64 = 1 << 32;
 const NEXT: usize = 3;
+/// The word where the next leg begins, the number of legs, and the number of the cell in its block.
 const COUNT: usize = 4;
+const CELL_NUMBER_SHIFT: u32 = 16;
 const FIRST_LEG: usize = 5;
 
 /// Words of a leg.
@@ -213,6 +216,8 @@ impl<'a> Block<'a> {
         legs, set_legs: LEGS;
         /// When the block was begun.
         begun_ms, set_begun_ms: BEGUN_MS;
+        /// No timer of a leg fires before this time. The block may be due earlier.
+        fires_ms, set_fires_ms: FIRES_MS;
     }
 
     /// A block with this message and no legs. `None`: no memory is free.
@@ -322,8 +327,10 @@ impl<'a> Block<'a> {
             Some(cell) if end + size <= CELL_WORDS => (cell, end),
             _ => {
                 let cell = self.cells.take()?;
+                let number = last.map_or(0, |last| self.number_of(last) + 1);
+                let number = number << CELL_NUMBER_SHIFT;
                 self.cells.set(cell, NEXT, 0);
-                self.cells.set(cell, COUNT, FIRST_LEG as u64);
+                self.cells.set(cell, COUNT, number | FIRST_LEG as u64);
                 self.cells.set(cell, OWNER, LEG_CELL | self.head.to_link());
                 match last {
                     Some(last) => self.cells.set(last, NEXT, cell.to_link()),
@@ -341,10 +348,10 @@ impl<'a> Block<'a> {
         set(ATTEMPT, leg.attempt);
         set(LEG_LENGTHS, lengths);
         self.cells.write(cell, word + LEG_TEXT, room);
-        // The number of legs, and the word where the next one begins.
-        let count = self.cells.get(cell, COUNT) >> 8;
+        let number = self.number_of(cell) << CELL_NUMBER_SHIFT;
+        let count = (self.count_of(cell) + 1) << 8;
         self.cells
-            .set(cell, COUNT, (count + 1) << 8 | (word + size) as u64);
+            .set(cell, COUNT, number | count | (word + size) as u64);
         self.set_legs(self.legs() + 1);
         self.set_unsettled(self.unsettled() + 1);
         self.set_waiting(self.waiting() + 1);
@@ -355,9 +362,19 @@ impl<'a> Block<'a> {
         self.cells.get(cell, COUNT) as usize & 0xff
     }
 
+    /// The number of legs in a cell.
+    fn count_of(self, cell: Cell) -> u64 {
+        self.cells.get(cell, COUNT) >> 8 & 0xff
+    }
+
+    /// Leg cells are numbered in order.
+    fn number_of(self, cell: Cell) -> u64 {
+        self.cells.get(cell, COUNT) >> CELL_NUMBER_SHIFT
+    }
+
     /// The legs of a cell.
     pub(super) fn legs_of(self, cell: Cell) -> impl Iterator<Item = Place> + use<'a> {
-        let count = (self.cells.get(cell, COUNT) >> 8) as usize;
+        let count = self.count_of(cell) as usize;
         let cells = self.cells;
         let mut word = FIRST_LEG;
         (0..count).map_while(move |number| {
@@ -393,6 +410,16 @@ impl<'a> Block<'a> {
     pub(super) fn set_cursor(self, cell: Option<Cell>) {
         self.cells
             .set(self.head, CURSOR, cell.map_or(0, Cell::to_link));
+    }
+
+    /// A leg in this cell is waiting again.
+    pub(super) fn turn_back_to(self, cell: Cell) {
+        if self
+            .cursor()
+            .is_none_or(|cursor| self.number_of(cell) < self.number_of(cursor))
+        {
+            self.set_cursor(Some(cell));
+        }
     }
 
     /// Whether a cell is one of its leg cells.

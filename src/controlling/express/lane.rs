@@ -13,7 +13,7 @@ use crate::shared::Cell;
 
 /// With at least this many unanswered copies it is worth waiting a moment to read responses
 /// together.
-const GATHERING: u64 = 16;
+const GATHERING: u64 = 3;
 
 /// Leg cells examined under one lock.
 const SLICE: usize = 32;
@@ -280,6 +280,7 @@ impl Lane {
         }
         self.read = Some((block.generation(), open.message));
         let due_ms = now_ms + block.timers().first_ms();
+        block.set_fires_ms(due_ms);
         self.memory.set_due(block.place(), open.head, due_ms);
         drop(locked);
         outbox.wakes |= !self.memory.set_swept(true);
@@ -306,7 +307,7 @@ impl Lane {
             });
             if let Some(place) = place {
                 block.set_progress(place, Progress::WAITING);
-                block.set_cursor(block.first_cell());
+                block.turn_back_to(cell);
                 let due_ms = now_ms + SWEEP_MS;
                 self.memory.due_by(block.place(), block.head, due_ms);
             }
@@ -388,9 +389,14 @@ impl Lane {
             return;
         };
         let batch = refill(block, message, (self.secret, now_ms), &mut self.room);
-        let due_ms = now_ms + block.timers().first_ms();
-        self.memory.due_by(block.place(), block.head, due_ms);
+        self.fires_by(block, now_ms + block.timers().first_ms());
         outbox.push(batch);
+    }
+
+    /// A timer of the block fires at this time or earlier.
+    fn fires_by(&self, block: Block<'_>, fires_ms: u64) {
+        block.set_fires_ms(fires_ms.min(block.fires_ms()));
+        self.memory.due_by(block.place(), block.head, fires_ms);
     }
 
     /// Reads the message of a block, unless it was the last one read.
@@ -499,7 +505,15 @@ impl Lane {
             None => {
                 // A process that sends meanwhile sets the new due time.
                 memory.set_due(block.place(), head, NEVER_MS);
-                (None, block.first_cell())
+                let fires_ms = block.fires_ms();
+                if fires_ms <= now_ms {
+                    block.set_fires_ms(NEVER_MS);
+                    (None, block.first_cell())
+                } else {
+                    // It is due because of waiting legs; no timer needs to be examined.
+                    self.sweep.due_ms = Some(fires_ms);
+                    (None, None)
+                }
             }
         };
         self.read(block);
@@ -531,7 +545,7 @@ impl Lane {
             return self.pass();
         }
         if let Some(due_ms) = self.sweep.due_ms {
-            memory.due_by(block.place(), head, due_ms);
+            self.fires_by(block, due_ms);
         }
         if block.waiting() > 0 && block.fresh() <= window(block) / 2 {
             self.go_on(block, now_ms, outbox);

@@ -1,7 +1,9 @@
 //! What the members of a pre-defined group get: who they are, who it says it is from, and what is
 //! in it (9.1.1-4g, -6e, -6g; readings N10, N34, N37).
 
-use cpm_testbed::{BOUNDARY, Bench, Reply, Request, cpm_message, multipart, resource_lists, to};
+use cpm_testbed::{
+    BOUNDARY, Bench, Product, Reply, Request, cpm_message, multipart, resource_lists, to,
+};
 
 use crate::common::{
     EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_counter, header_lines, name_of, proves,
@@ -356,7 +358,10 @@ fn receipts_and_other_requests_are_left_to_the_script() {
             "{:?}",
             *response
         );
-        assert_eq!(response.header("Server"), Some("kamailio"));
+        assert_eq!(
+            response.header("Server"),
+            Some(Product::under_test().name())
+        );
     }
     // With a list, to an address for 1-to-many, it is no message either.
     let request = receipt

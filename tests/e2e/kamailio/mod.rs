@@ -1,8 +1,12 @@
 //! What is native to Kamailio: scripts in other languages, its commands and counters, and what
-//! `kamailio-config/` has for them; the store, which has only been tried with it.
+//! `kamailio-config/` has for them; the store, which has only been tried with it; and what its
+//! processes bear.
 
+mod bad_network;
 mod cfg;
+mod chaos;
 mod configurations;
+mod express;
 mod kemi;
 mod records;
 mod rpc;

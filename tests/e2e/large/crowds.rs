@@ -4,8 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cpm_testbed::{
-    Answer, Conduct, InvitedCall, MsrpRequest, PATIENCE, Plan, Process, Proxy, large_message,
-    sha256, to,
+    Answer, Conduct, InvitedCall, MsrpRequest, PATIENCE, Plan, Process, Product, Proxy,
+    large_message, sha256, to,
 };
 
 use crate::common::{CONTROLLING, EXPLODER, counter, expect_counter, proves};
@@ -158,15 +158,27 @@ fn a_message_to_twenty_who_all_behave_differently() {
 /// So many sessions are up at one moment.
 const AT_ONCE: usize = 200;
 
+/// And so many requests at most are on their way: a socket takes in that many.
+const READ_AT_ONCE: usize = 20;
+
 #[track_caller]
 fn many_at_once(scene: &Scene, round: usize) {
     let uploads: Vec<Upload> = (0..AT_ONCE)
         .map(|number| scene.upload(EXPLODER, &[&format!("a{number}"), &format!("b{number}")]))
         .collect();
-    // All at once is more than a socket takes in that may lose what it cannot take.
-    let way = scene.proxy.tcp();
-    for upload in &uploads {
-        scene.anne.send(&upload.request, way);
+    let way = match Product::under_test() {
+        Product::Kamailio => scene.proxy.tcp(),
+        // 4.0.1 leaves a request unread that comes right behind others on a connection, or loses
+        // its place in it.
+        Product::OpenSips => scene.proxy.udp(),
+    };
+    for some in uploads.chunks(READ_AT_ONCE) {
+        for upload in some {
+            scene.anne.send(&upload.request, way);
+        }
+        for upload in some {
+            scene.anne.expect_response(&upload.request, 100);
+        }
     }
     let mut calls = Vec::with_capacity(AT_ONCE);
     for upload in &uploads {

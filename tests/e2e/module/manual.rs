@@ -7,7 +7,7 @@ use std::path::Path;
 
 use cpm::operator::{Counter, Event, Gauge};
 use cpm::policy::{ALL_PARAMETERS, Kind, Parameter, UNLIMITED};
-use cpm_testbed::{Bench, values};
+use cpm_testbed::{Bench, Product, values};
 use xtask::{diagrams, readme};
 
 use crate::common::{HANDLE, cpm_proxy};
@@ -108,9 +108,18 @@ fn parameters() {
         .filter(|(name, _)| !name.contains(' ') && documented.contains(*name))
         .map(|(name, _)| name.to_owned())
         .collect();
-    same("parameters of cpm.config", &documented, &told);
+    match Product::under_test() {
+        Product::Kamailio => same("parameters of cpm.config", &documented, &told),
+        // It has none of Kamailio's own.
+        Product::OpenSips => {
+            let own = names(OWN_PARAMETERS.map(|(name, ..)| name));
+            let both = documented.difference(&own).cloned().collect();
+            same("parameters of cpm_config", &both, &told);
+        }
+    }
     for (name, _, default) in OWN_PARAMETERS {
-        assert_eq!(values(&answer, name).next(), Some(default));
+        let expected = (Product::under_test() == Product::Kamailio).then_some(default);
+        assert_eq!(values(&answer, name).next(), expected);
     }
     proxy.stop();
 }
@@ -235,6 +244,57 @@ fn functions_in_every_language() {
     );
 }
 
+/// What the table of a section of OpenSIPS's chapter names in its first column.
+fn of_opensips(section: &str) -> Names {
+    let chapter = chapter("OpenSIPS");
+    let (_, section) = chapter
+        .split_once(&format!(" {section}\n"))
+        .unwrap_or_else(|| panic!("OpenSIPS's chapter has no section {section}"));
+    table(section.split("\n### ").next().unwrap_or_default())
+}
+
+#[test]
+fn what_is_opensips_own() {
+    let source = read("c_api/opensips/cpm_mod.c");
+    let functions = between(
+        definition(&source, "cmd_export_t functions"),
+        "FUNCTION(\"",
+        "\", ",
+    );
+    let documented = headings(&chapter("Functions"));
+    let documented = documented
+        .iter()
+        .map(|name| name.trim_end_matches("()").to_owned());
+    same("functions", &documented.collect(), &functions);
+
+    let parameters = between(
+        definition(&source, "param_export_t own_parameters"),
+        "{\"",
+        "\", ",
+    );
+    same("own parameters", &of_opensips("Parameters"), &parameters);
+
+    let commands = between(&read("c_api/opensips/cpm_mi.c"), "COMMAND(\"", "\",");
+    same("MI commands", &of_opensips("MI commands"), &commands);
+    // What can be asked of one can be asked of the other. Kamailio's cfg framework has the rest.
+    let rpc = headings(&chapter("RPC commands"));
+    let by_mi = rpc.iter().map(|name| name.replace('.', "_"));
+    let tunables = ["cpm_get", "cpm_set"].map(str::to_owned);
+    same("RPC and MI", &by_mi.chain(tunables).collect(), &commands);
+
+    // The core says which exist; those that the script answers are named routes.
+    let is_answered = |name: &str| ["authorize", "recipient-request"].contains(&name);
+    let routes = Event::ALL.iter().map(|event| {
+        let name = event.name();
+        if is_answered(name) {
+            format!("route[\"cpm:{name}\"]")
+        } else {
+            format!("E_CPM_{}", name.to_uppercase().replace('-', "_"))
+        }
+    });
+    same("events", &of_opensips("Events"), &routes.collect());
+}
+
 #[test]
 fn variables() {
     let source = read("c_api/common/cpm_var.c");
@@ -265,18 +325,23 @@ fn counters() -> impl Iterator<Item = (&'static str, &'static str)> {
 fn rpc_commands_and_counters() {
     let bench = Bench::new("the_manual_has_every_command");
     let proxy = bench.proxy(&cpm_proxy(HANDLE));
-    let answer = proxy.rpc("system.listMethods");
+    let (question, prefix, documented) = match Product::under_test() {
+        Product::Kamailio => (
+            "system.listMethods",
+            "cpm.",
+            headings(&chapter("RPC commands")),
+        ),
+        Product::OpenSips => ("which", "cpm_", of_opensips("MI commands")),
+    };
+    let answer = proxy.rpc(question);
     let offered = names(
         answer
             .lines()
-            .map(str::trim)
-            .filter(|name| name.starts_with("cpm.")),
+            // OpenSIPS 4.0 names the module too.
+            .map(|name| name.trim().trim_start_matches("cpm:"))
+            .filter(|name| name.starts_with(prefix)),
     );
-    same(
-        "RPC commands",
-        &headings(&chapter("RPC commands")),
-        &offered,
-    );
+    same("commands", &documented, &offered);
 
     // It goes through all counters that the core has in this group.
     let answer = proxy.rpc("cpm.stats");
@@ -338,6 +403,7 @@ fn pages_and_examples_are_there() {
         "README.md",
         "CONTRIBUTING.md",
         "doc/manual.md",
+        "doc/opensips.md",
         "doc/how-a-message-travels.md",
         "doc/security.md",
         "doc/readings.md",

@@ -4,3 +4,5 @@
 //! program run with one proxy (`tools/test-e2e`).
 
 mod configurations;
+mod misfits;
+mod processes;

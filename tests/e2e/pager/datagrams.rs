@@ -1,13 +1,22 @@
 //! Which requests are too long for a datagram (RFC 3261 §18.1.1): the core's `udp_mtu` is compared
 //! with the bytes that go out.
 
-use cpm_testbed::{Bench, cpm_message, to};
+use cpm_testbed::{Bench, Product, cpm_message, to};
 
 use crate::common::{EXPLODER, HANDLE, cpm_proxy};
 
 const LIMIT: usize = 1300;
 
 const SETTINGS: &str = "udp_mtu=1300\nudp_mtu_try_proto=TCP\n";
+
+/// How far below the limit the proxy may already take TCP. OpenSIPS writes a number of one to eight
+/// hexadecimal digits into Via, which is not known before; what is counted is eight.
+fn unknown_digits() -> usize {
+    match Product::under_test() {
+        Product::Kamailio => 0,
+        Product::OpenSips => 7,
+    }
+}
 
 #[test]
 fn what_fits_goes_in_a_datagram_and_what_is_a_byte_longer_does_not() {
@@ -47,10 +56,15 @@ fn what_fits_goes_in_a_datagram_and_what_is_a_byte_longer_does_not() {
         let mut sizes = [0, 0];
         for text in (LIMIT - other - 12)..(LIMIT - other + 8) {
             let copy = copy_of(text);
-            let fits = copy.raw().len() <= LIMIT;
-            let transport = if fits { "UDP" } else { "TCP" };
             let size = copy.raw().len();
-            assert_eq!(copy.way().transport(), transport, "{n}: {size} bytes");
+            let fits = copy.way().transport() == "UDP";
+            let least = if fits {
+                0
+            } else {
+                LIMIT + 1 - unknown_digits()
+            };
+            let most = if fits { LIMIT } else { usize::MAX };
+            assert!((least..=most).contains(&size), "{n}: {size} bytes, {fits}");
             sizes[usize::from(fits)] += 1;
         }
         assert!(sizes[0] > 1 && sizes[1] > 1, "{sizes:?}");

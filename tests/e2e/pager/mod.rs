@@ -4,7 +4,6 @@ mod acceptance;
 mod classification;
 mod datagrams;
 mod delivery;
-mod express;
 mod failure_imdn;
 mod identity;
 mod interworking;

@@ -82,22 +82,27 @@ fn md5(text: &str) -> String {
 
 fn stand_alone(bench: &Bench, limits: &[(&str, &str)]) -> Proxy {
     let database = subscribers(bench);
+    let copies = bench.port();
     let mut definitions = match Product::under_test() {
-        // The port is known only to the bench, which writes it into the text.
         Product::Kamailio => vec![
             (
                 "DATABASE",
                 quoted(&format!("sqlite:///{}", database.display())),
             ),
-            ("THIS_PROXY", quoted("sip:127.0.0.1:@PORT@")),
-            ("THIS_PORT", "@PORT@".to_owned()),
+            // The first port is known only to the bench, which writes it into the text.
+            ("LISTEN_UDP", "udp:127.0.0.1:@PORT@".to_owned()),
+            ("LISTEN_TCP", "tcp:127.0.0.1:@PORT@".to_owned()),
+            ("COPIES_PORT", copies.to_string()),
+            ("COPIES_UDP", format!("udp:127.0.0.1:{copies}")),
+            ("COPIES_TCP", format!("tcp:127.0.0.1:{copies}")),
+            ("COPIES_URI", quoted(&format!("sip:127.0.0.1:{copies}"))),
         ],
         Product::OpenSips => vec![
             (
                 "DATABASE",
                 quoted(&format!("sqlite://{}", database.display())),
             ),
-            ("THIS_PORT", bench.port().to_string()),
+            ("THIS_PORT", copies.to_string()),
         ],
     };
     definitions.extend(
@@ -153,6 +158,13 @@ fn a_site_of_its_own_registers_authenticates_and_delivers() {
     let received = anne.expect_request("MESSAGE");
     assert_eq!(received.uri(), Some(&*anne.uri("anne")));
     assert_eq!(received.body(), told.body());
+
+    // What fits no datagram comes in again over TCP, and is known as our own there too.
+    let long = cpm_message(ANNE, EXPLODER)
+        .text(&"x".repeat(1200))
+        .recipients([to("sip:bill@example.com")]);
+    authenticate(&anne, &long.request(), EXPLODER, &proxy, 202);
+    assert_eq!(bill.expect_request("MESSAGE").body(), long.cpim());
 
     // One to one, and to somebody else's name.
     let plain = Request::new("MESSAGE", ANNE, "sip:bill@example.com").with_body("text/plain", "Hi");

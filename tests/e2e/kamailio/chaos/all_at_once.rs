@@ -1,0 +1,270 @@
+//! Everything at once, in an order that a seed decides.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cpm_testbed::{PATIENCE, Proxy, Request, cpm_message, sha256, unmarked};
+use fastrand::Rng;
+use rustix::process::{Pid, Signal};
+
+use crate::common::{EXPLODER, counter, counters};
+use crate::kamailio::chaos::network::BadNetwork;
+use crate::kamailio::chaos::{signal, victims};
+use crate::large::{Scene, expect_nothing_left};
+
+/// How long it lasts where nobody says (`CPM_SOAK_MINUTES`).
+const SHORT: Duration = Duration::from_secs(8);
+/// A request that nobody has answered is sent again after this.
+const T1: Duration = Duration::from_millis(500);
+/// Requests that wait for their answer, at most.
+const MAX_WAITING: usize = 40;
+/// Timer F, the wait of a transaction that has ended, and a while for those who are many.
+const OVER: Duration = Duration::from_secs(90);
+/// What a process may have more than at the start: pools and caches that have grown to their use.
+const MAX_GROWTH_BYTES: u64 = 64 << 20;
+const MAX_MORE_DESCRIPTORS: usize = 16;
+/// The same for the memory that all share.
+const MAX_SHARED_GROWTH_BYTES: u64 = 4 << 20;
+
+/// A request under way, and whom it is for.
+struct Sent {
+    request: Request,
+    uris: Vec<String>,
+    last: Instant,
+}
+
+struct Chaos {
+    scene: Scene,
+    network: BadNetwork,
+    random: Rng,
+    victims: Vec<(Pid, String)>,
+    stopped: Option<(Pid, Instant)>,
+    parted: Option<Instant>,
+    waiting: Vec<Sent>,
+    accepted: Vec<String>,
+    refused: BTreeMap<u16, usize>,
+    messages: usize,
+    large: usize,
+    stops: usize,
+}
+
+/// Memory and descriptors of each process.
+fn measured(proxy: &Proxy) -> BTreeMap<u32, (u64, usize)> {
+    let processes = proxy.processes().into_iter();
+    let numbers = |one: cpm_testbed::Process| (one.pid, (one.private_bytes, one.open_descriptors));
+    processes.map(numbers).collect()
+}
+
+impl Chaos {
+    fn start(seed: u64) -> Self {
+        let limits =
+            ["sender", "source", "destination"].map(|of| format!("max_outstanding_per_{of}"));
+        let scene = Scene::unseen("all_at_once", |_, config| {
+            let config = config.children(2);
+            limits
+                .iter()
+                .fold(config, |config, name| config.set_number("cpm", name, 0))
+        });
+        let victims = victims(&scene.proxy);
+        Chaos {
+            network: BadNetwork::start(seed),
+            random: Rng::with_seed(seed),
+            victims,
+            scene,
+            stopped: None,
+            parted: None,
+            waiting: Vec::new(),
+            accepted: Vec::new(),
+            refused: BTreeMap::new(),
+            messages: 0,
+            large: 0,
+            stops: 0,
+        }
+    }
+
+    fn send(&mut self) {
+        let (number, address) = (self.messages, self.network.address);
+        self.messages += 1;
+        let recipients = 1 + self.random.usize(..20);
+        let uris = (0..recipients).map(|of| format!("sip:u{number}x{of}@{address}"));
+        let uris: Vec<String> = uris.collect();
+        let request = cpm_message("sip:anne@example.com", EXPLODER)
+            .recipients(uris.iter().map(|uri| unmarked(uri)))
+            .request();
+        self.scene.anne.send(&request, self.scene.proxy.udp());
+        let last = Instant::now();
+        self.waiting.push(Sent {
+            request,
+            uris,
+            last,
+        });
+    }
+
+    /// Takes what has been answered, and repeats what has not.
+    fn hear(&mut self) {
+        let (scene, accepted, refused) = (&self.scene, &mut self.accepted, &mut self.refused);
+        self.waiting.retain_mut(|sent| {
+            let answer = scene.anne.recv_response(&sent.request, Duration::ZERO);
+            match answer.and_then(|answer| answer.status()) {
+                Some(202) => {
+                    accepted.append(&mut sent.uris);
+                    return false;
+                }
+                Some(code) if code >= 300 => {
+                    *refused.entry(code).or_default() += 1;
+                    return false;
+                }
+                _ => {}
+            }
+            if sent.last.elapsed() >= T1 {
+                sent.last = Instant::now();
+                scene.anne.send(&sent.request, scene.proxy.udp());
+            }
+            true
+        });
+    }
+
+    /// A large message to two, who get it byte for byte.
+    fn send_large(&mut self) {
+        let users = [0, 1].map(|of| format!("large{}x{of}", self.large));
+        self.large += 1;
+        let size = 1 + self.random.usize(..300_000);
+        let message = self.scene.message(EXPLODER, &[&users[0], &users[1]]);
+        let upload = self.scene.upload_of(message, size);
+        self.scene.sends(&upload);
+        for user in &users {
+            let call = self.scene.callees.expect_call(user);
+            let content = call.session.expect_message();
+            assert_eq!(content.sha256(), sha256(&upload.content), "{user}");
+        }
+    }
+
+    fn step(&mut self) {
+        let now = Instant::now();
+        if let Some((process, until)) = self.stopped
+            && until <= now
+        {
+            signal(process, Signal::CONT);
+            self.stopped = None;
+        }
+        if self.parted.is_some_and(|until| until <= now) {
+            self.network.part(false);
+            self.parted = None;
+        }
+        match self.random.u32(..100) {
+            0..50 if self.waiting.len() < MAX_WAITING => self.send(),
+            50..55 if self.stopped.is_none() => {
+                let (process, _) = self.victims[self.random.usize(..self.victims.len())];
+                let milliseconds = self.random.u64(10..2_000);
+                signal(process, Signal::STOP);
+                self.stops += 1;
+                self.stopped = Some((process, now + Duration::from_millis(milliseconds)));
+            }
+            55..57 if self.parted.is_none() => {
+                self.network.part(true);
+                let milliseconds = self.random.u64(..1_500);
+                self.parted = Some(now + Duration::from_millis(milliseconds));
+            }
+            57..59 if self.stopped.is_none() => self.send_large(),
+            _ => thread::sleep(Duration::from_millis(10)),
+        }
+        self.hear();
+    }
+
+    /// All is well again: whatever was accepted comes to its end.
+    fn settle(&mut self) {
+        if let Some((process, _)) = self.stopped.take() {
+            signal(process, Signal::CONT);
+        }
+        self.network.part(false);
+        let deadline = Instant::now() + PATIENCE + OVER;
+        while !self.waiting.is_empty() {
+            assert!(
+                Instant::now() < deadline,
+                "{} requests without answer",
+                self.waiting.len()
+            );
+            self.hear();
+            thread::sleep(Duration::from_millis(10));
+        }
+        let proxy = &self.scene.proxy;
+        while counter(proxy, "express_outstanding") > 0 || proxy.transactions() > 0 {
+            assert!(Instant::now() < deadline, "{:?}", counters(proxy));
+            thread::sleep(Duration::from_millis(50));
+        }
+        expect_nothing_left(proxy, PATIENCE);
+    }
+}
+
+/// `CPM_SOAK_SEED` decides on another order.
+#[test]
+fn whatever_happens_who_was_accepted_for_gets_it_once_and_nothing_is_left() {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let minutes = number("CPM_SOAK_MINUTES");
+    let lasts = minutes.map_or(SHORT, |minutes| Duration::from_secs(60 * minutes));
+    let seed = number("CPM_SOAK_SEED").unwrap_or(1);
+    let mut chaos = Chaos::start(seed);
+    // Once, so that what is made at the first use is there.
+    chaos.send_large();
+    chaos.send();
+    chaos.settle();
+    let (before, shared) = (
+        measured(&chaos.scene.proxy),
+        chaos.scene.proxy.shared_memory_used(),
+    );
+    let begun = Instant::now();
+    while begun.elapsed() < lasts || chaos.stops == 0 || chaos.messages < 20 {
+        chaos.step();
+    }
+    let ended = Instant::now();
+    chaos.settle();
+    let settled = ended.elapsed();
+    let proxy = &chaos.scene.proxy;
+    let (after, shared_after) = (measured(proxy), proxy.shared_memory_used());
+    println!(
+        "seed {seed}: {} messages to {} recipients, {} large ones, {} stops, refused {:?}",
+        chaos.messages,
+        chaos.accepted.len(),
+        chaos.large,
+        chaos.stops,
+        chaos.refused
+    );
+    println!("all was well after {settled:?}; shared memory {shared} -> {shared_after} bytes");
+    for (pid, name) in proxy.process_table() {
+        if let (Some(before), Some(after)) = (before.get(&pid), after.get(&pid)) {
+            println!(
+                "{name}: memory {} -> {} bytes, descriptors {} -> {}",
+                before.0, after.0, before.1, after.1
+            );
+        }
+    }
+    for uri in &chaos.accepted {
+        assert_eq!(chaos.network.copies_for(uri), 1, "{uri}");
+    }
+    assert_eq!(
+        before.keys().collect::<Vec<_>>(),
+        after.keys().collect::<Vec<_>>()
+    );
+    for (pid, (bytes, descriptors)) in &after {
+        let (bytes_before, descriptors_before) = before[pid];
+        assert!(
+            *bytes <= bytes_before + MAX_GROWTH_BYTES,
+            "{pid}: {bytes_before} -> {bytes}"
+        );
+        let most = descriptors_before + MAX_MORE_DESCRIPTORS;
+        assert!(
+            *descriptors <= most,
+            "{pid}: {descriptors_before} -> {descriptors}"
+        );
+    }
+    assert!(
+        shared_after <= shared + MAX_SHARED_GROWTH_BYTES,
+        "{shared} -> {shared_after}"
+    );
+    chaos.scene.proxy.stop();
+}

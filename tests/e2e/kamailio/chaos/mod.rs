@@ -1,0 +1,34 @@
+//! What a proxy's processes bear: being stopped for a while, being killed, a network that loses,
+//! doubles, delays and parts. Judged from outside: whoever was accepted for gets the message once,
+//! and nothing is left.
+//!
+//! | file | what happens |
+//! |---|---|
+//! | `one_at_a_time` | each process is stopped for a while, and killed |
+//! | `all_at_once` | everything, in the order of a seed; `make soak` for as long as wanted |
+//! | `network` | recipients behind a bad network |
+
+mod all_at_once;
+mod network;
+mod one_at_a_time;
+
+use cpm_testbed::Proxy;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Processes of the proxy whose silence nobody could ask about, or that carry all others.
+const SPARED: [&str; 2] = ["main process - attendant", "ctl handler"];
+
+/// The processes that may be stopped, with what they do.
+fn victims(proxy: &Proxy) -> Vec<(Pid, String)> {
+    let table = proxy.process_table().into_iter();
+    let victims = table.filter(|(_, name)| !SPARED.iter().any(|spared| name.contains(spared)));
+    victims
+        .filter_map(|(pid, name)| Some((Pid::from_raw(i32::try_from(pid).ok()?)?, name)))
+        .collect()
+}
+
+/// Signals a process of the proxy.
+#[track_caller]
+fn signal(process: Pid, signal: Signal) {
+    kill_process(process, signal).expect("it lives");
+}

@@ -1,0 +1,121 @@
+//! Each process of the proxy is stopped for a while, and killed.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cpm_testbed::{Bench, PATIENCE, Request, cpm_message, unmarked};
+use rustix::process::Signal;
+
+use crate::common::{EXPLODER, HANDLE, counter, cpm_proxy};
+use crate::kamailio::chaos::{signal, victims};
+
+/// Longer than the lock of a shared table is waited for (`HELD_MS`): others take it over, and its
+/// holder comes back.
+const STOPPED: Duration = Duration::from_millis(1_300);
+
+fn message(uris: impl IntoIterator<Item = String>) -> Request {
+    cpm_message("sip:anne@example.com", EXPLODER)
+        .recipients(uris.into_iter().map(|uri| unmarked(&uri)))
+        .request()
+}
+
+/// What was sent meanwhile is answered afterwards, and everybody gets it once.
+#[test]
+fn whichever_process_is_stopped_for_a_while_nothing_is_lost_or_doubled() {
+    let bench = Bench::new("whichever_process_is_stopped");
+    let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
+    let config = cpm_proxy(HANDLE).set("cpm", "msrp_listen", &listen);
+    let proxy = bench.proxy(&config);
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let victims = victims(&proxy);
+    let names = [
+        "CPM fan-out",
+        "CPM sessions",
+        "udp receiver",
+        "tcp main process",
+        "timer",
+    ];
+    for name in names {
+        assert!(
+            victims.iter().any(|(_, known)| known.contains(name)),
+            "{name}: {victims:?}"
+        );
+    }
+    for (round, (process, name)) in victims.iter().enumerate() {
+        let users: Vec<String> = (0..5).map(|user| format!("u{round}x{user}")).collect();
+        let requests = [0, 1].map(|part| {
+            let own = users
+                .iter()
+                .filter(|user| user.ends_with(['0', '2', '4']) == (part == 0));
+            message(own.map(|user| bill.uri(user)))
+        });
+        signal(*process, Signal::STOP);
+        let begun = Instant::now();
+        anne.send(&requests[0], proxy.udp());
+        anne.send(&requests[1], proxy.tcp());
+        // Its sender has not heard of it, and repeats it.
+        while begun.elapsed() < STOPPED {
+            thread::sleep(Duration::from_millis(400));
+            anne.send(&requests[0], proxy.udp());
+        }
+        signal(*process, Signal::CONT);
+        for request in &requests {
+            let answer = anne.recv_response(request, PATIENCE);
+            let answer = answer.unwrap_or_else(|| panic!("{name}: no answer"));
+            assert_eq!(answer.status(), Some(202), "{name}: {answer:?}");
+        }
+        let mut got: Vec<String> = bill
+            .expect_requests("MESSAGE", users.len())
+            .iter()
+            .filter_map(|request| {
+                request
+                    .start_line()
+                    .split([':', '@'])
+                    .nth(1)
+                    .map(str::to_owned)
+            })
+            .collect();
+        got.sort();
+        assert_eq!(got, users, "{name}");
+    }
+    assert_eq!(counter(&proxy, "express_outstanding"), 0);
+    // Nobody has got another one.
+    let left = bill.recv_request(Duration::from_millis(500));
+    assert!(left.is_none(), "{left:?}");
+    proxy.stop();
+}
+
+/// Kamailio ends when one of its processes is killed, and whoever watches it starts it again: the
+/// ports are free, and the next message goes through.
+#[test]
+fn whichever_process_is_killed_the_next_proxy_serves() {
+    let bench = Bench::new("whichever_process_is_killed");
+    let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
+    let config = cpm_proxy(HANDLE).set("cpm", "msrp_listen", &listen);
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let mut proxy = bench.proxy(&config);
+    for (round, name) in ["CPM fan-out", "CPM sessions", "udp receiver"]
+        .iter()
+        .enumerate()
+    {
+        let request = message((0..20).map(|user| bill.uri(&format!("u{round}x{user}"))));
+        anne.send(&request, proxy.tcp());
+        anne.expect_response(&request, 202);
+        let victim = victims(&proxy)
+            .into_iter()
+            .find(|(_, known)| known.contains(name));
+        let (process, _) = victim.unwrap_or_else(|| panic!("{name}"));
+        let port = proxy.port();
+        signal(process, Signal::KILL);
+        proxy.expect_log("exited by a signal 9");
+        proxy.kill();
+        anne.close_connections();
+        proxy = bench.proxy_again(&config, port);
+        let request = message([bill.uri("again")]);
+        anne.send(&request, proxy.udp());
+        anne.expect_response(&request, 202);
+        let is_again = |message: &cpm_testbed::Message| message.start_line().contains(":again@");
+        assert!(bill.recv_where(PATIENCE, is_again).is_some(), "{name}");
+    }
+    proxy.stop();
+}
