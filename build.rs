@@ -26,7 +26,7 @@ enum Proxy {
 }
 
 impl Proxy {
-    /// Of its folders below `c_api` and `build/features`.
+    /// The name of its folders below `c_api` and `build/features`.
     fn name(self) -> &'static str {
         match self {
             Proxy::Kamailio => "kamailio",
@@ -34,7 +34,7 @@ impl Proxy {
         }
     }
 
-    /// As the features say. `None`: the core alone is built.
+    /// As the features say. `None`: only the core is built.
     fn wanted() -> Result<Option<Proxy>, String> {
         let is_set = |feature| env::var_os(feature).is_some();
         match (
@@ -158,7 +158,7 @@ fn compile_shim(proxy: Proxy) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether proxy and tree fit, and how to compile for them then.
+/// Checks whether proxy and tree fit, and returns how to compile for them.
 fn check(proxy: Proxy, manifest_dir: &Path) -> Result<Compile, String> {
     let (of_binary, of_tree) = match proxy {
         Proxy::Kamailio => ("KAMAILIO", "KAMAILIO_SRC"),

@@ -1,9 +1,9 @@
-//! What the headers of one release of a proxy have and those of another have not.
+//! Features that only the headers of some releases of a proxy have.
 //!
-//! Asked of the compiler, not of the version number: a file in `build/features/<proxy>/` compiles
-//! with the headers that have the feature, and the shim is then compiled with `CPM_HAS_` and the
-//! file's name. Distributions carry newer code back, and the next release will differ in what
-//! nobody foresees.
+//! The compiler decides, not the version number: a file in `build/features/<proxy>/` compiles if
+//! the headers have the feature, and the shim is then compiled with `CPM_HAS_` followed by the
+//! file's name. Distributions backport newer code, and nobody can foresee how the next release will
+//! differ.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use crate::proxy::Compile;
 
 /// The defines for all features that the headers have, such as `-DCPM_HAS_BUILD_STATE`. `Err`: a
-/// file or the compiler cannot be reached, in one line.
+/// file cannot be read or the compiler cannot be run, in one line.
 pub(crate) fn find(compile: &Compile, folder: &Path) -> Result<Vec<String>, String> {
     let said = |error: io::Error| format!("{}: {error}", folder.display());
     let mut defines = Vec::new();
@@ -37,7 +37,7 @@ pub(crate) fn find(compile: &Compile, folder: &Path) -> Result<Vec<String>, Stri
             defines.push(format!("-DCPM_HAS_{}", name.to_uppercase()));
         }
     }
-    // The order that a directory is read in must not show in the module.
+    // The order of directory entries must not affect the module.
     defines.sort();
     Ok(defines)
 }

@@ -1,13 +1,13 @@
-//! Does the source tree fit the installed Kamailio?
+//! Checks whether the source tree fits the installed Kamailio.
 //!
-//! The loader compares the version and flag strings of a module with its own and refuses all
-//! others; what it does not compare, the layout of structs, is undefined behaviour when it differs.
-//! So all of it is checked before anything is compiled, and nothing here is a copy of what Kamailio
-//! knows: the defines come from the tree's own make or cmake, the strings from its own macros, the
-//! sizes from a short start of the installed binary.
+//! The loader compares the version and flag strings of a module with its own and refuses others. It
+//! does not compare the layout of structs, and a difference there is undefined behaviour. So all of
+//! it is checked before anything is compiled. Nothing here copies Kamailio's knowledge: the defines
+//! come from the tree's own make or cmake, the strings from its own macros, the sizes from a short
+//! run of the installed binary.
 //!
 //! Debian builds Kamailio with make up to 6.0 and with cmake from 6.1 on. The two never fit: in the
-//! version that the loader compares make writes the system's name as `linux`, cmake as `Linux`.
+//! version that the loader compares, make writes the system's name as `linux`, cmake as `Linux`.
 //!
 //! `tests/build.rs` includes this file.
 
@@ -24,14 +24,14 @@ use crate::proxy::{
     touches_code, write,
 };
 
-/// What the proxy was built with, which its modules have to be built with too.
+/// The build system of the proxy; its modules have to be built with the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BuildSystem {
     Make,
     Cmake,
 }
 
-/// Why the build stops. Each prints as one line: what does not fit, and what to do.
+/// The reason why the build stops. Each prints as one line: what does not fit, and what to do.
 #[derive(Debug)]
 pub(crate) enum Misfit {
     NoProxy,
@@ -112,8 +112,8 @@ pub(crate) fn check(
             tree: expected.version,
         });
     }
-    // The loader is the judge of the flags: where `-v` names others than the loader compares (which
-    // it does in a proxy built with cmake), the module is loaded all the same.
+    // The loader decides about the flags: if `-v` prints others than the loader compares (as in a
+    // proxy built with cmake), the module is loaded all the same.
     let installed = match installed_sizes(&proxy, &compile, &probe, work) {
         Err(Misfit::NoSizes { .. }) if expected.flags != proxy.flags => {
             let differing = difference(&proxy.flags, &expected.flags);
@@ -136,7 +136,7 @@ pub(crate) fn check(
     Ok(compile)
 }
 
-/// The proxy to build for: `KAMAILIO`, else `kamailio` on the `PATH`, else where Debian puts it.
+/// The proxy to build for: `KAMAILIO`, else `kamailio` on the `PATH`, else Debian's path.
 pub(crate) fn find_proxy() -> Result<PathBuf, Misfit> {
     if let Some(named) = env::var_os("KAMAILIO").filter(|named| !named.is_empty()) {
         return Ok(PathBuf::from(named));
@@ -149,7 +149,7 @@ pub(crate) fn find_proxy() -> Result<PathBuf, Misfit> {
         .ok_or(Misfit::NoProxy)
 }
 
-/// What the installed binary says about itself.
+/// The version and flags that the installed binary reports.
 struct Proxy {
     binary: PathBuf,
     /// As the loader compares it: `kamailio 5.6.3 (x86_64/linux)`.
@@ -181,7 +181,7 @@ impl Proxy {
         })
     }
 
-    /// The number alone: `5.6.3`.
+    /// Only the number: `5.6.3`.
     fn number(&self) -> &str {
         self.version.split(' ').nth(1).unwrap_or_default()
     }
@@ -195,7 +195,7 @@ impl Proxy {
     }
 }
 
-/// The `src` directory of a tree; for make one that its `make cfg` has configured.
+/// The `src` directory of a tree; for make it must be configured by `make cfg`.
 fn find_source(proxy: &Proxy, tree: Option<&Path>, manifest_dir: &Path) -> Result<PathBuf, Misfit> {
     let tree = match tree {
         Some(tree) => tree.to_owned(),
@@ -228,8 +228,8 @@ fn ask_make(source: &Path, work: &Path) -> Result<Compile, Misfit> {
     );
     write(&directory.join("Makefile"), &makefile)?;
 
-    // Cargo's environment has PROFILE, TARGET and more, which Kamailio's makefiles take for their
-    // own.
+    // Cargo's environment has PROFILE, TARGET and other variables that Kamailio's makefiles would
+    // use.
     let output = Command::new("make")
         .args(["--no-print-directory", "-n", "Q=0"])
         .current_dir(&directory)
@@ -260,15 +260,15 @@ fn ask_make(source: &Path, work: &Path) -> Result<Compile, Misfit> {
     })
 }
 
-/// A module of Kamailio's own that is compiled with what every module is compiled with, and nothing
-/// else.
+/// A module of Kamailio's own that is compiled with the common flags of all modules only.
 const PLAIN_MODULE: &str = "kex";
 
-/// Configures the tree in `work` with its own cmake, and takes from there how a module is compiled.
+/// Configures the tree in `work` with its own cmake, and reads from there how a module is compiled.
 fn ask_cmake(proxy: &Proxy, source: &Path, work: &Path) -> Result<Compile, Misfit> {
     let tree = source.parent().unwrap_or(source);
     let directory = work.join("cmake");
-    // cmake refuses a directory in which it has configured another tree. There may be none yet.
+    // cmake refuses a directory in which it has configured another tree. The directory may not
+    // exist.
     let _ = fs::remove_dir_all(&directory);
     let no_defines = |reason| Misfit::NoCmake {
         version: proxy.version.clone(),
@@ -281,7 +281,7 @@ fn ask_cmake(proxy: &Proxy, source: &Path, work: &Path) -> Result<Compile, Misfi
         .arg(&directory)
         .args(["-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DMODULE_GROUP_NAME="])
         .arg(format!("-DINCLUDE_MODULES={PLAIN_MODULE}"))
-        // Of cargo's environment cmake would take CC and CFLAGS.
+        // cmake would take CC and CFLAGS from cargo's environment.
         .env_clear()
         .env("PATH", env::var_os("PATH").unwrap_or_default())
         .env("LC_ALL", "C")
@@ -327,7 +327,7 @@ pub(crate) fn plain_module_words(commands: &[u8]) -> Vec<String> {
     words.unwrap_or_default()
 }
 
-/// What the tree says, compiled with its own defines.
+/// The tree's version, flags and sizes, compiled with its own defines.
 struct Probe {
     version: String,
     flags: String,
@@ -356,8 +356,8 @@ impl Probe {
     }
 }
 
-/// Starts the installed proxy as far as tm's mod_init, which logs the sizes, and no further: the
-/// probe module, next in line, refuses.
+/// Starts the installed proxy up to tm's mod_init, which logs the sizes; the probe module, which is
+/// next, then refuses to start.
 fn installed_sizes(
     proxy: &Proxy,
     compile: &Compile,
@@ -401,7 +401,7 @@ fn installed_sizes(
     })
 }
 
-/// What cmake says behind the line that begins its first error.
+/// The text of cmake's first error, after the line that begins it.
 fn cmake_error(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let mut lines = text.lines().map(str::trim);

@@ -1,11 +1,10 @@
-//! Does the source tree fit the OpenSIPS that will load the module?
+//! Checks whether the source tree fits the OpenSIPS that will load the module.
 //!
-//! The loader compares version, flags and revision of a module with its own and refuses all others;
-//! what it does not compare, the layout of structs, is undefined behaviour when it differs. So all
-//! of it is checked before anything is compiled, and nothing here is a copy of what OpenSIPS knows:
-//! the defines come from the tree's own make, the strings from its own macros, a size from a short
-//! start of the binary. No distribution has OpenSIPS or its headers: binary and tree are the
-//! operator's.
+//! The loader compares version, flags and revision of a module with its own and refuses others. It
+//! does not compare the layout of structs, and a difference there is undefined behaviour. So all of
+//! it is checked before anything is compiled. Nothing here copies OpenSIPS's knowledge: the defines
+//! come from the tree's own make, the strings from its own macros, a size from a short run of the
+//! binary. No distribution ships OpenSIPS with its headers: the operator provides binary and tree.
 //!
 //! `tests/build.rs` includes this file.
 
@@ -17,19 +16,19 @@ use crate::proxy::{
     self, Compile, difference, field, last_line, run_to_its_end, sizes, touches_code, write,
 };
 
-/// What both the binary and the tree say of themselves.
+/// The identity that both the binary and the tree report.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
     /// As the loader compares it: `opensips 3.6.8 (x86_64/linux)`.
     version: String,
     /// As the loader compares them.
     flags: String,
-    /// Of which version control system, and which: `git e6c1a35`.
+    /// Version control system and revision: `git e6c1a35`.
     revision: String,
 }
 
 impl Identity {
-    /// Out of what `opensips -V` prints, and the probe. `None`: it is another program.
+    /// From the output of `opensips -V`, or of the probe. `None`: it is another program.
     fn read(text: &str) -> Option<Identity> {
         let revision = text.lines().find_map(|line| {
             let (system, revision) = line.split_once(" revision: ")?;
@@ -121,8 +120,8 @@ pub(crate) fn find_proxy() -> Result<PathBuf, String> {
         })
 }
 
-/// Where the modules of that proxy are, with a slash behind, as `mpath` wants it:
-/// `OPENSIPS_MODULES`, else beside a binary that runs in its tree, else where it is installed.
+/// The module folder of that proxy, with a trailing slash, as `mpath` needs it: `OPENSIPS_MODULES`,
+/// else beside a binary that runs in its tree, else where it is installed.
 pub(crate) fn find_modules(binary: &Path) -> Option<PathBuf> {
     if let Some(named) = named("OPENSIPS_MODULES") {
         return Some(named.join(""));
@@ -161,8 +160,8 @@ fn ask(binary: &Path) -> Result<Identity, String> {
         })
 }
 
-/// Asks the tree's own make how it would compile a module, without building any. A tree in which
-/// nothing was made yet has no `Makefile.conf`; its make would take the template for it.
+/// Asks the tree's own make how it would compile a module, without building any. A tree that was
+/// never built has no `Makefile.conf`; its make would use the template.
 fn ask_make(tree: &Path, work: &Path) -> Result<Compile, String> {
     let makefile = work.join("opensips.mk");
     let rules = "include $(firstword $(wildcard Makefile.conf Makefile.conf.template))\n\
@@ -176,7 +175,7 @@ fn ask_make(tree: &Path, work: &Path) -> Result<Compile, String> {
             tree.display()
         )
     };
-    // Cargo's environment has variables that OpenSIPS's makefiles take for their own.
+    // Cargo's environment has variables that OpenSIPS's makefiles would use.
     let output = Command::new("make")
         .args(["--no-print-directory", "-s", "-C"])
         .arg(tree)
@@ -209,8 +208,8 @@ fn ask_make(tree: &Path, work: &Path) -> Result<Compile, String> {
     })
 }
 
-/// Starts the proxy as far as tm's mod_init, after which the probe module tells how much tm writes
-/// into its table of functions, and refuses.
+/// Starts the proxy up to tm's mod_init; the probe module then logs how much tm writes into its
+/// table of functions, and refuses to start.
 fn installed_sizes(
     binary: &Path,
     compile: &Compile,

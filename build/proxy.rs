@@ -1,5 +1,5 @@
-//! What the checks of every proxy share: how to compile C for it, a probe that tells what the
-//! source tree believes, and a short start of the installed binary.
+//! Shared by the checks of every proxy: how to compile C for it, a probe that reports the source
+//! tree's view, and a short run of the installed binary.
 //!
 //! `tests/build.rs` includes this file.
 
@@ -15,17 +15,17 @@ use std::time::{Duration, Instant};
 /// How to compile C for the proxy, once everything fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Compile {
-    /// The compiler that the tree's own build uses.
+    /// The compiler of the tree's own build.
     pub(crate) compiler: String,
-    /// Its defines and the options that touch code generation, in their order.
+    /// Its defines and the options that affect code generation, in their order.
     pub(crate) flags: Vec<String>,
-    /// The directory that the proxy's headers are in.
+    /// The directory of the proxy's headers.
     pub(crate) include: PathBuf,
-    /// The file that changes when the tree is configured otherwise or becomes another.
+    /// The file that changes if the tree is reconfigured or replaced.
     pub(crate) configuration: PathBuf,
 }
 
-/// A file or folder that cannot be reached. Prints as one line.
+/// A file or folder that is not accessible. Prints as one line.
 #[derive(Debug)]
 pub(crate) struct Unreachable {
     path: PathBuf,
@@ -56,14 +56,14 @@ impl From<Unreachable> for String {
     }
 }
 
-/// Whether an option of the compiler changes what the code means.
+/// Whether a compiler option changes the meaning of the code.
 pub(crate) fn touches_code(option: &str) -> bool {
     ["-D", "-U", "-f", "-m", "-pthread"]
         .iter()
         .any(|kind| option.starts_with(kind))
 }
 
-/// Compiles a probe, as the tree's own build would compile it. `Err`: what the compiler says of it.
+/// Compiles a probe as the tree's own build would. `Err`: the compiler's message.
 pub(crate) fn compile_probe(
     compile: &Compile,
     probe: &Path,
@@ -72,7 +72,7 @@ pub(crate) fn compile_probe(
 ) -> Result<(), String> {
     let result = Command::new(&compile.compiler)
         .args(&compile.flags)
-        // Without optimisation, inline functions of the headers that nobody calls want the core's
+        // Without optimisation, unused inline functions of the headers would need the core's
         // symbols.
         .args(["-w", "-O1", "-isystem"])
         .arg(&compile.include)
@@ -89,7 +89,7 @@ pub(crate) fn compile_probe(
     }
 }
 
-/// What the tree says, compiled with its own defines: all that the probe prints.
+/// Everything the probe prints, compiled with the tree's own defines.
 pub(crate) fn run_probe(compile: &Compile, probe: &Path, work: &Path) -> Result<String, String> {
     let program = work.join("probe");
     compile_probe(compile, probe, &program, &[])?;
@@ -99,8 +99,8 @@ pub(crate) fn run_probe(compile: &Compile, probe: &Path, work: &Path) -> Result<
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The sizes that `start` has the installed binary tell, into a log of that name. Asked once per
-/// binary, tree and probe: the answer is kept in `work`. `Ok(None)`: it does not tell them.
+/// The sizes that the installed binary writes to the log when run by `start`. It runs once for each
+/// binary, tree and probe: the answer is kept in `work`. `Ok(None)`: it does not report them.
 pub(crate) fn installed_sizes<E: From<Unreachable>>(
     (binary, probe, work): (&Path, &Path, &Path),
     compile: &Compile,
@@ -131,17 +131,17 @@ pub(crate) fn installed_sizes<E: From<Unreachable>>(
     Ok(Some(sizes.to_owned()))
 }
 
-/// Where the installed binary leaves what it says when it is asked for its sizes.
+/// The log of the installed binary when it is asked for its sizes.
 pub(crate) fn sizes_log(work: &Path) -> PathBuf {
     work.join("probe.log")
 }
 
-/// How long the proxy may take to come to its refusal: it takes a tenth of a second, a loaded
-/// machine more.
+/// Time limit for the proxy to refuse to start: it takes a tenth of a second, on a loaded machine
+/// longer.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs `command` with its output in `log`. It ends by itself; if it does not, it is killed with
-/// all its children, for which it gets a process group of its own.
+/// Runs `command` with its output in `log`. It ends by itself; otherwise it is killed with all its
+/// children, so it gets its own process group.
 pub(crate) fn run_to_its_end(command: &mut Command, log: &Path) -> Result<(), Unreachable> {
     let io = Unreachable::at(log);
     let output = fs::File::create(log).map_err(&io)?;
@@ -165,7 +165,7 @@ pub(crate) fn run_to_its_end(command: &mut Command, log: &Path) -> Result<(), Un
     Ok(())
 }
 
-/// `cell=624, sip_msg=2008` out of `… (sizeof cell=624, sip_msg=2008) …`.
+/// `cell=624, sip_msg=2008` from `… (sizeof cell=624, sip_msg=2008) …`.
 pub(crate) fn sizes(text: &str) -> Option<&str> {
     let (_, after) = text.split_once("(sizeof ")?;
     Some(after.split_once(')')?.0)
@@ -178,7 +178,7 @@ pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(str::trim_end)
 }
 
-/// Changes whenever the file is another one.
+/// Changes if the file is replaced.
 fn identity(path: &Path) -> Result<String, Unreachable> {
     let meta = fs::metadata(path).map_err(Unreachable::at(path))?;
     let (mtime, nanoseconds) = (meta.mtime(), meta.mtime_nsec());
@@ -189,7 +189,8 @@ fn identity(path: &Path) -> Result<String, Unreachable> {
     ))
 }
 
-/// The flags that only one side has: `-X` for one that the tree lacks, `+X` for one that it adds.
+/// The flags that only one side has: `-X` for one that the tree lacks, `+X` for one that only the
+/// tree has.
 pub(crate) fn difference(installed: &str, tree: &str) -> String {
     let split = |flags: &str| flags.split(", ").map(str::to_owned).collect::<Vec<_>>();
     let (installed, tree) = (split(installed), split(tree));

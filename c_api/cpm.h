@@ -26,6 +26,9 @@
  *   Panics     No call unwinds into C. A panic inside the core is caught, logged at
  *              CPM_LOG_CRITICAL and becomes the failure value of the function that was called.
  *   NULL       A NULL handle is answered with the failure value.
+ *   Results    A result with more than two values is an enum. Where it is an int, a function that
+ *              answers a question or may find something impossible returns 1 or 0, one that fails
+ *              only after a log line 0 or -1, as its description says.
  */
 #ifndef CPM_H
 #define CPM_H
@@ -38,10 +41,13 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 11u
+#define CPM_ABI 12u
 
 /* At most this many bytes of a Call-ID are logged. */
 #define CPM_MAX_LOGGED_CALL_ID 128
+
+/* How long it is worth waiting for further responses after CPM_EXPRESS_OURS_OF_MANY. */
+#define CPM_EXPRESS_GATHER_US 400
 
 /* Maximum number of group sources, each of which may be a database. */
 #define CPM_MAX_GROUP_SOURCES 8
@@ -158,7 +164,8 @@ enum cpm_field {
 	CPM_FIELDS = 10
 };
 
-/* Result of a function of the routing script; both proxies pass these numbers to the script. */
+/* Result of a function of the routing script; both proxies pass these numbers to the script. Each
+ * function says what they mean for it. */
 enum cpm_script_result {
 	CPM_SCRIPT_NO = -1,
 	/* the script has nothing more to do with the request: a retransmission, or another process
@@ -326,6 +333,12 @@ enum cpm_query_result {
 	CPM_QUERY_NO_ANSWER = 3 /* the process concerned is busy */
 };
 
+/* What an operator is told whose question was not answered. */
+struct cpm_fault {
+	int code; /* as in HTTP; 0: it was answered */
+	const char *text; /* ends with NUL; lives as long as the module */
+};
+
 /* Receives an answer: records of fields. Each function gets the `to` of query. 0: continue, -1:
  * stop. */
 struct cpm_answer_visitor {
@@ -357,6 +370,14 @@ struct cpm_outcome {
 	struct cpm_str place;
 };
 
+/* Result of reading a group's document from a database. */
+enum cpm_document {
+	CPM_DOCUMENT_REJECTED = -2,      /* the database rejected the query, or the column is no text */
+	CPM_DOCUMENT_NO_CONNECTION = -1, /* the database is not reachable */
+	CPM_DOCUMENT_NONE = 0,           /* it has no such group */
+	CPM_DOCUMENT_FOUND = 1
+};
+
 /* An IP address with a port. */
 struct cpm_express_address {
 	unsigned char ip[16];
@@ -375,7 +396,7 @@ struct cpm_express_way {
 	/* the Via line of the proxy, up to the value of its branch */
 	struct cpm_str via_before;
 	struct cpm_str via_behind; /* the rest of it, with the line end */
-	/* the timers of the host's own transactions: RFC 3261 17.1.2.2 */
+	/* the timers of the host's own transactions (RFC 3261 17.1.2.2); 0: the value of its table 4 */
 	uint32_t t1_ms;
 	uint32_t t2_ms;
 	uint32_t f_ms;
@@ -402,7 +423,8 @@ struct cpm_express_batch {
 enum cpm_express_result {
 	CPM_EXPRESS_NOT_OURS = 0, /* the response belongs to the proxy */
 	CPM_EXPRESS_OURS = 1,     /* it is done with */
-	/* the same, and many more are expected: worth waiting a moment to take them together */
+	/* the same, and many more are expected: worth waiting CPM_EXPRESS_GATHER_US to take them
+	 * together */
 	CPM_EXPRESS_OURS_OF_MANY = 2
 };
 
@@ -497,9 +519,10 @@ struct cpm_host {
 	int (*forward)(void *context, const struct cpm_forwarding *forwarding, struct cpm_str hop);
 
 	/* The same in two steps, while the name of the hop is looked up: suspend returns the
-	 * transaction, 0: not possible; another process calls resume. Without a hop, the request is
-	 * answered with 478. */
-	uint64_t (*suspend)(void *context, const struct cpm_forwarding *forwarding);
+	 * transaction, 0: not possible; another process calls resume within this time. Without a hop,
+	 * the request is answered with 478. A host whose transactions end by themselves may choose the
+	 * time. */
+	uint64_t (*suspend)(void *context, const struct cpm_forwarding *forwarding, unsigned milliseconds);
 	int (*resume)(uint64_t transaction, struct cpm_str request_uri, struct cpm_str hop);
 	void (*unsuspend)(uint64_t transaction); /* instead of the second step */
 
@@ -526,10 +549,9 @@ struct cpm_host {
 
 	/* Databases. */
 
-	/* Reads the document of a group from the proxy's database at `url`. 1: in `*document`, borrowed
-	 * until the next call; 0: the database has no such group; -1: there is no connection to it; -2:
-	 * it rejected the query. Called in the process CPM_PROCESS_GROUPS only. */
-	int (*group_document)(struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document);
+	/* Reads the document of a group from the proxy's database at `url` into `*document`, borrowed
+	 * until the next call. Called in the process CPM_PROCESS_GROUPS only. */
+	enum cpm_document (*group_document)(struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document);
 
 	/* Whether the proxy has loaded the database module of this name (db_mysql, db_sqlite). 1 or
 	 * 0. Called by service_start only. */
@@ -572,9 +594,11 @@ struct cpm_core {
 
 	/* Handles a received request completely, in the order of the specification: requests of a large
 	 * message session, classification, checks, fan-out, one reply; or forwarding of a disposition
-	 * notification. CPM_SCRIPT_NO: it is not for the Controlling Function, and nothing has changed.
-	 * `*request` is what classify would have returned, or NULL; it is set before the host is called
-	 * back about it. */
+	 * notification. CPM_SCRIPT_YES: handled, also if it was refused, or if another process sends
+	 * the rest and replies; CPM_SCRIPT_NO: it is not for the Controlling Function, and nothing has
+	 * changed; CPM_SCRIPT_END: a retransmission, or another process looks up its group and finishes
+	 * it. `*request` is what classify would have returned, or NULL; it is set before the host is
+	 * called back about it. */
 	enum cpm_script_result (*handle)(const struct cpm_service *service, const struct cpm_received *received,
 			struct cpm_request **request, void *context);
 
@@ -582,22 +606,25 @@ struct cpm_core {
 	 * was changed, nothing was counted). */
 	struct cpm_request *(*classify)(const struct cpm_service *service, const struct cpm_received *received);
 
-	/* Runs every check of the specification in order. CPM_SCRIPT_NO: refused, see answer. Sends no
-	 * reply, except to a request accepted before (RFC 3261 17.2.2). A request to a pre-defined
-	 * group goes to another process, which finishes it. Idempotent. */
+	/* Runs every check of the specification in order. CPM_SCRIPT_YES: it passed; CPM_SCRIPT_NO:
+	 * refused, see answer; CPM_SCRIPT_END: a retransmission, a request accepted before, which gets
+	 * its reply again (RFC 3261 17.2.2), or one to a pre-defined group, which another process looks
+	 * up and finishes. Sends no other reply. Idempotent. */
 	enum cpm_script_result (*check)(struct cpm_request *request, void *context);
 
 	/* Runs the checks if they have not run, sends a request to each recipient, and replies.
-	 * CPM_SCRIPT_NO: it was refused. If it takes too long, another process continues and
-	 * replies. */
+	 * CPM_SCRIPT_YES: done, or another process sends the rest and replies; CPM_SCRIPT_NO: it was
+	 * refused, or could not be sent to anybody, and got its reply; CPM_SCRIPT_END: as for check. */
 	enum cpm_script_result (*fan_out)(struct cpm_request *request, void *context);
 
-	/* Sends the reply that is due. */
+	/* Sends the reply that is due. CPM_SCRIPT_YES: sent; CPM_SCRIPT_NO: none is due, or it could not
+	 * be sent; CPM_SCRIPT_END: a retransmission. */
 	enum cpm_script_result (*reply)(struct cpm_request *request, void *context);
 
 	/* Forwards a MESSAGE that is a disposition notification (RFC 5438) to an address of the
-	 * service, regardless of the parameter `imdn`. CPM_SCRIPT_NO: it is not one, and nothing has
-	 * changed. */
+	 * service, regardless of the parameter `imdn`. CPM_SCRIPT_YES: forwarded, or answered if that is
+	 * not possible; CPM_SCRIPT_NO: it is not one, and nothing has changed; CPM_SCRIPT_END: a
+	 * retransmission. */
 	enum cpm_script_result (*forward_imdn)(
 			const struct cpm_service *service, const struct cpm_received *received, void *context);
 
@@ -696,6 +723,9 @@ struct cpm_core {
 	 * result is CPM_QUERY_ANSWERED. */
 	enum cpm_query_result (*query)(const struct cpm_service *service, enum cpm_query query, struct cpm_str argument,
 			const struct cpm_answer_visitor *visitor, void *to);
+
+	/* What to tell an operator whose question had this result. */
+	struct cpm_fault (*fault)(enum cpm_query query, enum cpm_query_result result);
 };
 
 /* The table of the core, or NULL if the core was built for another ABI. Lives as long as the

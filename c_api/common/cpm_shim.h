@@ -75,4 +75,16 @@ static inline char *cpm_chars_of(struct cpm_str text)
 	return copy;
 }
 
+/* Switches the proxy's Server and User-Agent off around a call of tm, since the core's own header
+ * lines have them (OMA CPM Appendix D). Returns the result of the call. */
+#define CPM_WITHOUT_SIGNATURE(call)                \
+	({                                             \
+		int was_signature = server_signature;      \
+		int call_result;                           \
+		server_signature = 0;                      \
+		call_result = (call);                      \
+		server_signature = was_signature;          \
+		call_result;                               \
+	})
+
 #endif

@@ -7,7 +7,7 @@
 
 #include "cpm_shim.h"
 
-/* What the script calls a field of the core's. NULL: nothing. */
+/* The name of a field in scripts. NULL: it has none. */
 const char *cpm_var_field_name(int field);
 
 /* Room for a number as text. */

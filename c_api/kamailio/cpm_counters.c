@@ -3,6 +3,7 @@
 #include "core/mem/mem.h"
 
 #include "cpm_counters.h"
+#include "cpm_host.h"
 
 /* Indexed by their numbers in the core. */
 static counter_handle_t *counters;

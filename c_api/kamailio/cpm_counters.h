@@ -8,7 +8,5 @@
 #include "cpm_kamailio.h"
 
 int cpm_counters_register(void);
-/* cpm_host.count */
-void cpm_count(uint32_t counter, uint32_t n);
 
 #endif

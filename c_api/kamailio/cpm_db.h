@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Group documents in a database, through any database module that the operator has loaded. The
- * functions are members of struct cpm_host.
+ * The database interface of the proxy, as c_api/common needs it.
  */
 #ifndef CPM_DB_H
 #define CPM_DB_H
 
-#include "cpm_kamailio.h"
+#include "lib/srdb1/db.h"
 
-int cpm_db_has_module(const char *module);
-int cpm_db_group_document(struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document);
+#include "cpm_shim.h"
+
+typedef db1_con_t cpm_db_con;
+typedef db1_res_t cpm_db_res;
+#define CPM_DB_STR DB1_STR
+#define CPM_DB_STRING DB1_STRING
+#define CPM_DB_BLOB DB1_BLOB
+
+/* Finds the functions of the module that serves `url` (mysql://..., sqlite:///...), which ends with
+ * NUL. 0, or -1 after a log line. */
+int cpm_db_bind(const str *url, db_func_t *functions);
 
 #endif

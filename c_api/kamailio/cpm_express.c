@@ -29,6 +29,8 @@
 #include "core/udp_server.h"
 
 #include "cpm_express.h"
+#include "cpm_host.h"
+#include "cpm_outgoing.h"
 #include "cpm_send.h"
 #include "cpm_size.h"
 
@@ -43,9 +45,6 @@
 /* From this many on, the gain outweighs that a packet capture on this machine shows them as
  * one. */
 #define MIN_SEGMENTED 4
-
-/* Maximum payload of a datagram over IPv4. */
-#define MAX_DATAGRAM_BYTES 65507
 
 /* The reason why the lane is closed; NULL: it is open. */
 static const char *closed = "the proxy has not started yet";
@@ -121,13 +120,12 @@ static int received(sr_event_param_t *event);
 static struct {
 	const char *name;
 	int is_in_ticks;
-	unsigned usual; /* RFC 3261 table 4 */
 	cfg_group_t *group;
 	cfg_mapping_t *var;
 } timers[] = {
-	{"retr_timer1", 0, 500, NULL, NULL},
-	{"retr_timer2", 0, 4000, NULL, NULL},
-	{"fr_timer", 1, 32000, NULL, NULL},
+	{"retr_timer1", 0, NULL, NULL},
+	{"retr_timer2", 0, NULL, NULL},
+	{"fr_timer", 1, NULL, NULL},
 };
 
 static void find_timers(void)
@@ -143,14 +141,14 @@ static void find_timers(void)
 	}
 }
 
-/* The current value of a timer in milliseconds. */
+/* The current value of a timer in milliseconds; 0: unknown. */
 static uint32_t milliseconds(size_t timer)
 {
 	void *handle = timers[timer].var != NULL ? *timers[timer].group->handle : NULL;
 	int value = handle != NULL ? *(int *)((char *)handle + timers[timer].var->offset) : 0;
 
 	if(value <= 0)
-		return timers[timer].usual;
+		return 0;
 	return timers[timer].is_in_ticks ? TICKS_TO_MS((ticks_t)value) : (uint32_t)value;
 }
 
@@ -324,7 +322,7 @@ int cpm_express_way(const struct cpm_outgoing *o, struct cpm_str hop, struct cpm
 	way->t2_ms = milliseconds(1);
 	way->f_ms = milliseconds(2);
 	limit = cfg_get(core, core_cfg, udp_mtu);
-	way->max_datagram_bytes = limit == 0 || limit > MAX_DATAGRAM_BYTES ? MAX_DATAGRAM_BYTES : limit;
+	way->max_datagram_bytes = limit == 0 || limit > CPM_MAX_DATAGRAM_BYTES ? CPM_MAX_DATAGRAM_BYTES : limit;
 	if(!way->is_reliable)
 		return cpm_size_without_via(o) + way->via_before.len + CPM_EXPRESS_BRANCH_BYTES + way->via_behind.len
 			   <= way->max_datagram_bytes;
@@ -554,9 +552,6 @@ static void pass_on(char *buf, unsigned len, receive_info_t *rcv)
 		receive_msg(buf, len, rcv);
 }
 
-/* Delay to collect responses when more are expected: one sleep for dozens of them. */
-#define GATHER_NS 400000
-
 /* Datagrams read per system call. */
 #define TAKEN 32
 
@@ -568,7 +563,7 @@ static void gather(const receive_info_t *rcv)
 	static struct mmsghdr taken[TAKEN];
 	static struct iovec rooms[TAKEN];
 	static union sockaddr_union from[TAKEN];
-	struct timespec while_they_gather = {0, GATHER_NS};
+	struct timespec while_they_gather = {0, CPM_EXPRESS_GATHER_US * 1000};
 	receive_info_t info;
 	int are_many = 1;
 	int n = 0;

@@ -15,9 +15,6 @@ int cpm_express_child_init(int rank);
 const char *cpm_express_closed(void);
 /* The same; if it is open, in which way. */
 const char *cpm_express_state(void);
-/* These are members of struct cpm_host. */
-int cpm_express_way(const struct cpm_outgoing *outgoing, struct cpm_str hop, struct cpm_express_way *way);
-size_t cpm_express_send(const struct cpm_express_batch *batch);
 
 /* 1: a response to a copy, handled; 0: another response. */
 int cpm_express_response(sip_msg_t *msg);

@@ -7,25 +7,9 @@
 #include "core/mem/mem.h"
 #include "core/route_struct.h"
 
-#include "cpm_forward.h"
+#include "cpm_headers.h"
+#include "cpm_host.h"
 #include "cpm_transaction.h"
-
-/* Whether a comma-separated list of names contains this one. */
-static int is_named(struct cpm_str names, const str *name)
-{
-	const char *end = names.s + names.len;
-	const char *at = names.s;
-
-	while(at < end) {
-		const char *comma = memchr(at, ',', end - at);
-		const char *until = comma != NULL ? comma : end;
-
-		if(until - at == name->len && strncasecmp(at, name->s, name->len) == 0)
-			return 1;
-		at = until + 1;
-	}
-	return 0;
-}
 
 static int replace_headers(sip_msg_t *msg, const struct cpm_forwarding *forwarding)
 {
@@ -36,7 +20,7 @@ static int replace_headers(sip_msg_t *msg, const struct cpm_forwarding *forwardi
 	if(parse_headers(msg, HDR_EOH_F, 0) < 0)
 		return -1;
 	for(field = msg->headers; field != NULL; field = field->next) {
-		if(is_named(forwarding->dropped, &field->name)
+		if(cpm_headers_name(forwarding->dropped, &field->name)
 				&& del_lump(msg, field->name.s - msg->buf, field->len, field->type) == NULL)
 			return -1;
 	}
@@ -55,26 +39,6 @@ static int replace_headers(sip_msg_t *msg, const struct cpm_forwarding *forwardi
 	return 0;
 }
 
-/* The parts that every response has (RFC 3261 8.2.6). Others may reveal its origin: Contact,
- * P-Asserted-Identity, Record-Route, History-Info. */
-static int belongs_to_response(const struct hdr_field *field)
-{
-	switch(field->type) {
-		case HDR_VIA_T:
-		case HDR_VIA2_T:
-		case HDR_FROM_T:
-		case HDR_TO_T:
-		case HDR_CALLID_T:
-		case HDR_CSEQ_T:
-		case HDR_CONTENTTYPE_T:
-		case HDR_CONTENTLENGTH_T:
-		case HDR_RETRY_AFTER_T:
-			return 1;
-		default:
-			return 0;
-	}
-}
-
 static void responded(struct cell *t, int type, struct tmcb_params *params)
 {
 	sip_msg_t *response = params->rpl;
@@ -85,7 +49,7 @@ static void responded(struct cell *t, int type, struct tmcb_params *params)
 	if(response == NULL || response == FAKED_REPLY || parse_headers(response, HDR_EOH_F, 0) < 0)
 		return;
 	for(field = response->headers; field != NULL; field = field->next) {
-		if(!belongs_to_response(field))
+		if(!cpm_headers_belong_to_response(field))
 			del_lump(response, field->name.s - response->buf, field->len, field->type);
 	}
 }
@@ -150,10 +114,12 @@ static int prepare(sip_msg_t *msg, const struct cpm_forwarding *forwarding)
 	return -1;
 }
 
-uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forwarding)
+/* tm has its own time limit for a suspended transaction. */
+uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forwarding, unsigned milliseconds)
 {
 	unsigned hash_index, label;
 
+	(void)milliseconds;
 	if(prepare(context, forwarding) < 0 || cpm_tm.t_suspend(context, &hash_index, &label) < 0)
 		return 0;
 	return cpm_number_of(hash_index, label);

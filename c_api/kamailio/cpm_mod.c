@@ -15,7 +15,6 @@
 #include "cpm_cfg.h"
 #include "cpm_counters.h"
 #include "cpm_express.h"
-#include "cpm_host.h"
 #include "cpm_kemi.h"
 #include "cpm_parameters.h"
 #include "cpm_processes.h"
@@ -32,20 +31,6 @@
 char *module_version = SER_FULL_VERSION;
 char *module_flags = SER_COMPILE_FLAGS;
 #pragma GCC visibility pop
-
-const struct cpm_core *cpm_core_api = NULL;
-struct cpm_service *cpm_service = NULL;
-
-int cpm_ensure_service(void)
-{
-	if(cpm_service == NULL)
-		cpm_service = cpm_core_api->service_new(&cpm_kamailio_host);
-	if(cpm_service == NULL) {
-		LM_ERR("the Controlling Function could not be set up\n");
-		return -1;
-	}
-	return 0;
-}
 
 static cmd_export_t functions[] = {
 	{"cpm_classify", (cmd_function)w_cpm_classify, 0, 0, 0, REQUEST_ROUTE},

@@ -11,6 +11,7 @@
 #include "core/route.h"
 
 #include "cpm_route.h"
+#include "cpm_host.h"
 
 const struct cpm_running *cpm_running = NULL;
 

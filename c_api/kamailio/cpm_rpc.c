@@ -54,28 +54,14 @@ static void ask(rpc_t *rpc, void *context, enum cpm_query query, const str *argu
 	static const struct cpm_answer_visitor visitor = {add_record, add_part, add_text, add_number};
 	struct cpm_str none = {NULL, 0};
 	struct answer answer = {.rpc = rpc, .context = context};
+	enum cpm_query_result result;
+	struct cpm_fault fault;
 
-	switch(cpm_core_api->query(
-			cpm_service, query, argument != NULL ? cpm_of_str(argument) : none, &visitor, &answer)) {
-		case CPM_QUERY_ANSWERED:
-			return;
-		case CPM_QUERY_UNKNOWN:
-			if(query == CPM_QUERY_MESSAGES)
-				rpc->fault(context, 400, "Known are originator=URI, state=STATE and most=NUMBER");
-			else if(query == CPM_QUERY_MESSAGE)
-				rpc->fault(context, 404, "There is no record of such a message");
-			else
-				rpc->fault(context, 404, query == CPM_QUERY_DRAIN ? "on or off?" : "There is no such session");
-			return;
-		case CPM_QUERY_OFF:
-			if(query == CPM_QUERY_FORGET_GROUPS)
-				rpc->fault(context, 400, "There are no pre-defined groups: group_source is not set");
-			else
-				rpc->fault(context, 500, "There are no sessions: msrp_listen is not set");
-			return;
-		default:
-			rpc->fault(context, 500, "No answer: the process of the sessions is busy");
-	}
+	result = cpm_core_api->query(
+			cpm_service, query, argument != NULL ? cpm_of_str(argument) : none, &visitor, &answer);
+	fault = cpm_core_api->fault(query, result);
+	if(fault.code != 0)
+		rpc->fault(context, fault.code, "%s", fault.text);
 }
 
 static void ask_about(rpc_t *rpc, void *context, enum cpm_query query)

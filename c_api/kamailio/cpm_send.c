@@ -12,6 +12,8 @@
 
 #include "cpm_request.h"
 #include "cpm_send.h"
+#include "cpm_host.h"
+#include "cpm_outgoing.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
 
@@ -80,40 +82,6 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 	return cpm_send_is_full(&destination.to, cpm_size_at_most(o)) ? CPM_WAY_FULL : CPM_WAY_CLEAR;
 }
 
-static int is_method(const struct cpm_outgoing *o, const char *method)
-{
-	return o->method.len == strlen(method) && memcmp(o->method.s, method, o->method.len) == 0;
-}
-
-/* Stores the token of a request in tm: a single odd word takes the place of the pointer to it,
- * which is never odd, so that nearly all requests need no extra memory. Otherwise it is in shared
- * memory as long as the transaction. 0, or -1: there is no memory. */
-static int keep_token(const struct cpm_token *token, void **kept)
-{
-	*kept = NULL;
-	if(token->words[1] == 0 && (token->words[0] & 1) != 0 && token->words[0] <= UINTPTR_MAX) {
-		*kept = (void *)(uintptr_t)token->words[0];
-	} else if(token->words[0] != 0 || token->words[1] != 0) {
-		*kept = shm_malloc(sizeof(*token));
-		if(*kept == NULL)
-			return -1;
-		*(struct cpm_token *)*kept = *token;
-	}
-	return 0;
-}
-
-static int is_in_memory(const void *kept)
-{
-	return kept != NULL && ((uintptr_t)kept & 1) == 0;
-}
-
-static struct cpm_token token_of(const void *kept)
-{
-	struct cpm_token token = {{(uintptr_t)kept, 0}};
-
-	return is_in_memory(kept) ? *(const struct cpm_token *)kept : token;
-}
-
 /* The end of an outgoing request, and the responses to an INVITE before it. Runs in the worker that
  * received the response, or in a timer process. */
 static void answered(struct cell *t, int type, struct tmcb_params *params)
@@ -144,7 +112,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 		return;
 	outcome.code = params->code;
 	outcome.is_cancelled = (t->flags & T_CANCELED) != 0;
-	outcome.token = token_of(*params->param);
+	outcome.token = cpm_outgoing_token_of(*params->param);
 	outcome.request.s = t->uac[0].request.buffer;
 	outcome.request.len = t->uac[0].request.buffer_len;
 	if(params->code >= 300) {
@@ -163,9 +131,9 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
  * which waits for the originator's. */
 static int wanted_of(const struct cpm_outgoing *o)
 {
-	if(is_method(o, "ACK"))
+	if(cpm_outgoing_is(o, "ACK"))
 		return 0;
-	return is_method(o, "INVITE") ? TMCB_LOCAL_RESPONSE_IN | TMCB_LOCAL_COMPLETED | TMCB_DONT_ACK : TMCB_LOCAL_COMPLETED;
+	return cpm_outgoing_is(o, "INVITE") ? TMCB_LOCAL_RESPONSE_IN | TMCB_LOCAL_COMPLETED | TMCB_DONT_ACK : TMCB_LOCAL_COMPLETED;
 }
 
 enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_t *transaction)
@@ -180,9 +148,9 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	dlg_t dialog;
 	int result;
 
-	if(keep_token(&o->token, &token) < 0)
+	if(cpm_outgoing_keep_token(&o->token, &token) < 0)
 		return CPM_SENT_FAILED;
-	if(is_in_memory(token))
+	if(cpm_outgoing_is_in_memory(token))
 		wanted |= TMCB_DESTROY;
 	memset(&dialog, 0, sizeof(dialog));
 	dialog.state = DLG_CONFIRMED;
@@ -200,7 +168,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	set_uac_req(&request, &method, &headers, body.len > 0 ? &body : NULL, &dialog, wanted,
 			wanted ? answered : NULL, token);
 	result = CPM_WITHOUT_SIGNATURE(cpm_tm.t_uac_with_ids(&request, &hash_index, &label));
-	if(result <= 0 && is_in_memory(token)) /* no transaction has come about that would release it */
+	if(result <= 0 && cpm_outgoing_is_in_memory(token)) /* no transaction has come about that would release it */
 		shm_free(token);
 	*transaction = result > 0 ? cpm_number_of(hash_index, label) : 0;
 	/* event_route[tm:local-request] may drop it. */

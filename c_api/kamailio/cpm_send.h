@@ -7,15 +7,6 @@
 
 #include "cpm_kamailio.h"
 
-/* These are members of struct cpm_host. */
-enum cpm_way cpm_send_way(const struct cpm_outgoing *outgoing, struct cpm_str hop);
-enum cpm_sent cpm_send(const struct cpm_outgoing *outgoing, struct cpm_str hop, uint64_t *transaction);
-size_t cpm_send_free_memory(size_t *total);
-
-/* Shared memory that a transaction takes in addition to the request itself: its cell (with room for
- * the core's max_branches, 12 by default), timers and hash entry. */
-#define CPM_TRANSACTION_BYTES (10 * 1024)
-
 struct dest_info;
 struct sip_uri;
 union sockaddr_union;

@@ -16,25 +16,11 @@
 #include "core/ut.h"
 #include "modules/tm/ut.h"
 
+#include "cpm_outgoing.h"
 #include "cpm_size.h"
-
-/* The maximum for one datagram over IPv4. A larger request goes over TCP, whatever the core's
- * udp_mtu is. */
-#define MAX_DATAGRAM_BYTES 65507
 
 /* Maximum length of a Via line: a host name has 255 bytes. */
 #define MAX_VIA_BYTES 512
-
-static size_t digits(unsigned long number)
-{
-	size_t n = 1;
-
-	while(number >= 10) {
-		number /= 10;
-		n++;
-	}
-	return n;
-}
 
 /* All lines but Via, as tm writes them (t_msgbuilder.c, build_uac_req). */
 size_t cpm_size_without_via(const struct cpm_outgoing *o)
@@ -44,7 +30,7 @@ size_t cpm_size_without_via(const struct cpm_outgoing *o)
 
 	return sizeof(lines) - 1 + 2 * o->method.len + o->request_uri.len + o->to.whole.len
 		   + (o->to_tag.len > 0 ? sizeof(tag) - 1 + o->to_tag.len : 0) + o->from.whole.len + o->from_tag.len
-		   + digits(o->cseq) + o->call_id.len + digits(o->body.len) + o->headers_with_max_forwards.len + o->body.len;
+		   + cpm_outgoing_digits(o->cseq) + o->call_id.len + cpm_outgoing_digits(o->body.len) + o->headers_with_max_forwards.len + o->body.len;
 }
 
 size_t cpm_size_at_most(const struct cpm_outgoing *o)
@@ -91,8 +77,8 @@ int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, str *hop)
 	size_t limit = cfg_get(core, core_cfg, udp_mtu);
 	size_t size = cpm_size_without_via(o);
 
-	if(limit == 0 || limit > MAX_DATAGRAM_BYTES)
-		limit = MAX_DATAGRAM_BYTES;
+	if(limit == 0 || limit > CPM_MAX_DATAGRAM_BYTES)
+		limit = CPM_MAX_DATAGRAM_BYTES;
 	/* Nearly every request is far below or above the limit. */
 	if(hop == NULL || size >= limit || size + MAX_VIA_BYTES <= limit)
 		return size >= limit;

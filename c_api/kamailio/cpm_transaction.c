@@ -6,6 +6,8 @@
 #include "core/mem/mem.h"
 
 #include "cpm_transaction.h"
+#include "cpm_headers.h"
+#include "cpm_host.h"
 #include "cpm_unparsed.h"
 
 struct tm_binds cpm_tm;
@@ -93,36 +95,6 @@ int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned mill
 	return cpm_tm.set_fr(msg, milliseconds, milliseconds) >= 0 && cpm_tm.t_addblind() >= 0;
 }
 
-/* Header lines of a reply, together with those that the script has added to it: tm includes the
- * latter only if it makes the To tag itself. `*made` is pkg memory, or NULL. 0, or -1. */
-static int add_script_lines(sip_msg_t *msg, str *headers, char **made)
-{
-	struct lump_rpl *lump;
-	int len = headers->len;
-
-	*made = NULL;
-	for(lump = msg != NULL ? msg->reply_lump : NULL; lump != NULL; lump = lump->next) {
-		if(lump->flags & LUMP_RPL_HDR)
-			len += lump->text.len;
-	}
-	if(len == headers->len)
-		return 0;
-	*made = pkg_malloc(len);
-	if(*made == NULL) {
-		PKG_MEM_ERROR;
-		return -1;
-	}
-	memcpy(*made, headers->s, headers->len);
-	for(lump = msg->reply_lump; lump != NULL; lump = lump->next) {
-		if(!(lump->flags & LUMP_RPL_HDR))
-			continue;
-		memcpy(*made + headers->len, lump->text.s, lump->text.len);
-		headers->len += lump->text.len;
-	}
-	headers->s = *made;
-	return 0;
-}
-
 /* Replies with a tag of tm's own. */
 static int reply_untagged(sip_msg_t *msg, const struct cpm_reply *reply)
 {
@@ -160,7 +132,7 @@ int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_
 	}
 	reason.s = (char *)reply->reason;
 	reason.len = (int)strlen(reply->reason);
-	result = add_script_lines(msg, &headers, &made);
+	result = cpm_headers_add_script_lines(msg, &headers, &made);
 	/* Releases the reference that the look-up took. */
 	if(result == 0)
 		result = CPM_WITHOUT_SIGNATURE(

@@ -18,26 +18,4 @@ int cpm_tm_load(void);
 uint64_t cpm_number_of(unsigned hash_index, unsigned label);
 void cpm_ident_of(uint64_t number, unsigned *hash_index, unsigned *label);
 
-/* Switches the proxy's Server and User-Agent off around a call of tm, since the core's own header
- * lines have them (OMA CPM Appendix D). Returns the result of the call. */
-#define CPM_WITHOUT_SIGNATURE(call)                \
-	({                                             \
-		int was_signature = server_signature;      \
-		int call_result;                           \
-		server_signature = 0;                      \
-		call_result = (call);                      \
-		server_signature = was_signature;          \
-		call_result;                               \
-	})
-
-/* These are members of struct cpm_host. */
-enum cpm_opened cpm_transaction_open(void *context, uint64_t *transaction);
-int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned milliseconds);
-int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep);
-void cpm_transaction_release(uint64_t transaction);
-void cpm_transaction_absorb(void *context);
-uint64_t cpm_transaction_cancelled(void *context);
-int cpm_transaction_acknowledged(void *context, int of_session);
-void cpm_transaction_cancel(uint64_t transaction);
-
 #endif

@@ -2,11 +2,12 @@
 #include "statistics.h"
 
 #include "cpm_counters.h"
+#include "cpm_host.h"
 
-/* By their numbers in the core. */
+/* Indexed by their numbers in the core. */
 static stat_var **counters;
 
-/* `number` is that of the gauge. */
+/* `number` is the gauge's. */
 static unsigned long gauge(void *number)
 {
 	return (unsigned long)cpm_core_api->gauge_value(cpm_service, (size_t)number);
@@ -40,7 +41,7 @@ int cpm_counters_register(void)
 			return -1;
 	}
 	for(number = 0; cpm_core_api->gauge(number, &row) == 1; number++) {
-		/* OpenSIPS takes the function in place of the variable. */
+		/* OpenSIPS takes the function in place of a variable. */
 		if(add(&row, (stat_var **)(void (*)(void))gauge, STAT_IS_FUNC, number) < 0)
 			return -1;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is counted, as statistics of OpenSIPS.
+ * Counters and gauges as statistics of OpenSIPS.
  */
 #ifndef CPM_COUNTERS_H
 #define CPM_COUNTERS_H
@@ -8,9 +8,7 @@
 #include "cpm_shim.h"
 
 int cpm_counters_register(void);
-/* cpm_host.count */
-void cpm_count(uint32_t counter, uint32_t n);
-/* The sum of all processes, of the counter with this number. */
+/* The value of the counter with this number, the sum of all processes. */
 unsigned long cpm_counter_value(size_t counter);
 
 #endif

@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Pre-defined groups out of OpenSIPS's databases. These are members of struct cpm_host.
+ * The database interface of the proxy, as c_api/common needs it.
  */
 #ifndef CPM_DB_H
 #define CPM_DB_H
 
+#include "db/db.h"
+
 #include "cpm_shim.h"
 
-int cpm_db_group_document(struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document);
-int cpm_db_has_module(const char *module);
+typedef db_con_t cpm_db_con;
+typedef db_res_t cpm_db_res;
+#define CPM_DB_STR DB_STR
+#define CPM_DB_STRING DB_STRING
+#define CPM_DB_BLOB DB_BLOB
+
+/* Finds the functions of the module that serves `url` (mysql://..., sqlite:///...), which ends with
+ * NUL. 0, or -1 after a log line. */
+int cpm_db_bind(const str *url, db_func_t *functions);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cpm_express.h"
+#include "cpm_host.h"
 
 const char *cpm_express_closed(void)
 {

@@ -10,8 +10,5 @@
 
 /* The reason why it is closed. */
 const char *cpm_express_closed(void);
-/* These are members of struct cpm_host. */
-int cpm_express_way(const struct cpm_outgoing *outgoing, struct cpm_str hop, struct cpm_express_way *way);
-size_t cpm_express_send(const struct cpm_express_batch *batch);
 
 #endif

@@ -7,38 +7,18 @@
 #include "dset.h"
 #include "route.h"
 
-#include "cpm_forward.h"
+#include "cpm_headers.h"
+#include "cpm_host.h"
 #include "cpm_kept.h"
 #include "cpm_message.h"
 #include "cpm_transaction.h"
 
-/* What is to change in a request that waits for the name of its next hop: in shared memory, as long
- * as its transaction. */
+/* The changes to a request that waits until the name of its next hop is looked up: in shared
+ * memory, as long as its transaction. */
 struct changes {
-	size_t dropped, headers; /* bytes of each, one behind the other */
+	size_t dropped, headers; /* bytes of each, one after the other */
 	char bytes[];
 };
-
-/* How long it may wait, in milliseconds: senders give up on anything but an INVITE after 32 s (RFC
- * 3261 timer F). */
-#define SUSPENDED_MS 30000
-
-/* Whether a list of names with commas between has this one. */
-static int is_named(struct cpm_str names, const str *name)
-{
-	const char *end = names.s + names.len;
-	const char *at = names.s;
-
-	while(at < end) {
-		const char *comma = memchr(at, ',', end - at);
-		const char *until = comma != NULL ? comma : end;
-
-		if(until - at == name->len && strncasecmp(at, name->s, name->len) == 0)
-			return 1;
-		at = until + 1;
-	}
-	return 0;
-}
 
 static int replace_headers(struct sip_msg *msg, struct cpm_str dropped, struct cpm_str headers)
 {
@@ -49,7 +29,7 @@ static int replace_headers(struct sip_msg *msg, struct cpm_str dropped, struct c
 	if(parse_headers(msg, HDR_EOH_F, 0) < 0)
 		return -1;
 	for(field = msg->headers; field != NULL; field = field->next) {
-		if(is_named(dropped, &field->name)
+		if(cpm_headers_name(dropped, &field->name)
 				&& del_lump(msg, field->name.s - msg->buf, field->len, field->type) == NULL)
 			return -1;
 	}
@@ -58,34 +38,12 @@ static int replace_headers(struct sip_msg *msg, struct cpm_str dropped, struct c
 	if(lines == NULL)
 		return -1;
 	memcpy(lines, headers.s, headers.len);
-	/* From here on the lines are the message's. */
+	/* From here on the message owns the lines. */
 	if(anchor == NULL || insert_new_lump_before(anchor, lines, (int)headers.len, 0) == NULL) {
 		pkg_free(lines);
 		return -1;
 	}
 	return 0;
-}
-
-/* What a response consists of (RFC 3261 8.2.6). All else may tell who it comes from: Contact,
- * P-Asserted-Identity, Record-Route, History-Info. */
-static int belongs_to_response(const struct hdr_field *field)
-{
-	static const str retry_after = str_init("Retry-After");
-
-	switch(field->type) {
-		case HDR_VIA_T:
-		case HDR_VIA2_T:
-		case HDR_FROM_T:
-		case HDR_TO_T:
-		case HDR_CALLID_T:
-		case HDR_CSEQ_T:
-		case HDR_CONTENTTYPE_T:
-		case HDR_CONTENTLENGTH_T:
-			return 1;
-		default:
-			return field->name.len == retry_after.len
-				   && strncasecmp(field->name.s, retry_after.s, retry_after.len) == 0;
-	}
 }
 
 static void responded(struct cell *t, int type, struct tmcb_params *params)
@@ -98,7 +56,7 @@ static void responded(struct cell *t, int type, struct tmcb_params *params)
 	if(response == NULL || response == FAKED_REPLY || parse_headers(response, HDR_EOH_F, 0) < 0)
 		return;
 	for(field = response->headers; field != NULL; field = field->next) {
-		if(!belongs_to_response(field))
+		if(!cpm_headers_belong_to_response(field))
 			del_lump(response, field->name.s - response->buf, field->len, field->type);
 	}
 }
@@ -110,7 +68,7 @@ static void release_changes(void *changes)
 
 static const str internal_error = str_init("Server Internal Error");
 
-/* Sends it to `hop`; tm replies where it cannot. */
+/* Forwards it to `hop`; on failure tm replies. */
 static int relay(struct sip_msg *msg, struct cpm_str request_uri, struct cpm_str hop)
 {
 	str uri = cpm_to_str(request_uri), place = cpm_to_str(hop);
@@ -121,7 +79,7 @@ static int relay(struct sip_msg *msg, struct cpm_str request_uri, struct cpm_str
 	return 0;
 }
 
-/* 0, or -1 after a reply. `changes`: what a second step is to do, or NULL. */
+/* 0, or -1 after a reply. `changes`: those for a second step, or NULL. */
 static int watch(struct sip_msg *msg, struct changes *changes)
 {
 	if(cpm_tm.register_tmcb(
@@ -147,7 +105,7 @@ int cpm_forward(void *context, const struct cpm_forwarding *forwarding, struct c
 	return relay(msg, forwarding->request_uri, hop);
 }
 
-uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forwarding)
+uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forwarding, unsigned milliseconds)
 {
 	struct sip_msg *msg = context;
 	struct cell *t = cpm_tm.t_gett();
@@ -169,10 +127,10 @@ uint64_t cpm_forward_suspend(void *context, const struct cpm_forwarding *forward
 		shm_free(changes);
 		return 0;
 	}
-	return cpm_transaction_keep_open(msg, number, SUSPENDED_MS) ? number : 0;
+	return cpm_transaction_keep_open(msg, number, milliseconds) ? number : 0;
 }
 
-/* What the first step has left for the second. */
+/* The changes that the first step has stored for the second. */
 static const struct changes *changes_of(struct cell *t)
 {
 	struct tm_callback *callback;
@@ -184,7 +142,7 @@ static const struct changes *changes_of(struct cell *t)
 	return NULL;
 }
 
-/* The received request, as far as tm has kept it, goes on as if a worker had it. */
+/* Forwards the received request, as tm has kept it, as if a worker had just received it. */
 static int go_on(struct cell *t, const struct changes *changes, struct cpm_str request_uri, struct cpm_str hop)
 {
 	const struct sip_msg *received = t->uas.request;
@@ -224,7 +182,7 @@ int cpm_forward_resume(uint64_t transaction, struct cpm_str request_uri, struct 
 			cpm_tm.unref_cell(t);
 		return 0;
 	}
-	/* What a worker has for each message, and this process has not. */
+	/* A worker has a context for each message; this process has none. */
 	context = context_alloc(CONTEXT_GLOBAL);
 	if(context != NULL) {
 		memset(context, 0, context_size(CONTEXT_GLOBAL));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A list in shared memory, each entry until its time has come: there are few different times, and
- * few transactions that are kept open at once.
+ * A list in shared memory, with each entry until its deadline: there are few different times, and
+ * few transactions are kept open at once.
  */
 #include "locking.h"
 #include "timer.h"
@@ -19,7 +19,7 @@ static struct {
 	struct kept *first;
 } *all;
 
-/* Entries whose time has come, taken out of the list. */
+/* Removes the entries whose deadline has passed from the list, and returns them. */
 static struct kept *take_due(unsigned now)
 {
 	struct kept *due = NULL, *entry, **at;
@@ -39,7 +39,7 @@ static struct kept *take_due(unsigned now)
 	return due;
 }
 
-/* What happens to each. */
+/* Called for each. */
 static void (*end_transaction)(uint64_t transaction);
 
 static void check(unsigned int ticks, void *param)

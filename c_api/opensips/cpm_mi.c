@@ -56,29 +56,16 @@ static mi_response_t *ask(enum cpm_query query, struct cpm_str argument, int is_
 	mi_response_t *response =
 			is_list ? init_mi_result_array(&answer.records) : init_mi_result_object(&answer.record);
 	enum cpm_query_result result;
+	struct cpm_fault fault;
 
 	if(response == NULL)
 		return NULL;
 	result = cpm_core_api->query(cpm_service, query, argument, &visitor, &answer);
-	if(result == CPM_QUERY_ANSWERED)
+	fault = cpm_core_api->fault(query, result);
+	if(fault.code == 0)
 		return response;
 	free_mi_response(response);
-	switch(result) {
-		case CPM_QUERY_UNKNOWN:
-			if(query == CPM_QUERY_MESSAGES)
-				return init_mi_error(400, MI_SSTR("Known are originator=URI, state=STATE and most=NUMBER"));
-			if(query == CPM_QUERY_MESSAGE)
-				return init_mi_error(404, MI_SSTR("There is no record of such a message"));
-			if(query == CPM_QUERY_DRAIN)
-				return init_mi_error(404, MI_SSTR("on or off?"));
-			return init_mi_error(404, MI_SSTR("There is no such session"));
-		case CPM_QUERY_OFF:
-			if(query == CPM_QUERY_FORGET_GROUPS)
-				return init_mi_error(400, MI_SSTR("There are no pre-defined groups: group_source is not set"));
-			return init_mi_error(500, MI_SSTR("There are no sessions: msrp_listen is not set"));
-		default:
-			return init_mi_error(500, MI_SSTR("No answer: the process of the sessions is busy"));
-	}
+	return init_mi_error(fault.code, fault.text, (int)strlen(fault.text));
 }
 
 static mi_response_t *ask_about(const mi_params_t *params, const char *name, enum cpm_query query, int is_list)

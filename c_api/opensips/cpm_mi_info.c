@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Commands that tell what there is, parameters with their values and counters, and the one that
- * changes a parameter. What has changed the core tells every process itself (service_tune).
+ * Commands that list parameters with their values, and counters, and the command that changes a
+ * parameter. The core passes a change to every process itself (service_tune).
  */
 #include <stdio.h>
 
@@ -74,7 +74,7 @@ no_memory:
 	return NULL;
 }
 
-/* A parameter that can change: its value, and which it may have. */
+/* A parameter that can change: its value and its possible values. */
 static int add_tunable(mi_item_t *list, size_t number, const struct cpm_parameter *parameter)
 {
 	mi_item_t *item = add_mi_object(list, (char *)parameter->name.s, (int)parameter->name.len);
@@ -87,7 +87,7 @@ static int add_tunable(mi_item_t *list, size_t number, const struct cpm_paramete
 	return add_mi_string(item, MI_SSTR("help"), (char *)parameter->help.s, (int)parameter->help.len);
 }
 
-/* All that can change, or the one of that name. */
+/* All parameters that can change, or the one with this name. */
 static mi_response_t *get(struct cpm_str name)
 {
 	struct cpm_parameter parameter;
@@ -125,7 +125,7 @@ mi_response_t *cpm_mi_get_all(const mi_params_t *params, struct mi_handler *asyn
 	return get(all);
 }
 
-/* A text among the parameters of the command. 0, or -1: it is not there. */
+/* A text among the parameters of the command. 0, or -1: it is missing. */
 static int text_of(const mi_params_t *params, char *name, struct cpm_str *text)
 {
 	char *s;
@@ -148,7 +148,7 @@ mi_response_t *cpm_mi_get(const mi_params_t *params, struct mi_handler *asynchro
 	return get(name);
 }
 
-/* The number, or the text, with this name as text: what OpenSIPS reads as a number is one. */
+/* The parameter of the command with this name, as text: OpenSIPS passes digits as a number. */
 static int value_of(const mi_params_t *params, char *room, size_t len, struct cpm_str *text)
 {
 	int number;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The module as OpenSIPS sees it: tables and lifecycle, nothing else.
+ * The module's interface to OpenSIPS: tables and lifecycle, nothing else.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,6 @@
 #include "ut.h"
 
 #include "cpm_counters.h"
-#include "cpm_host.h"
 #include "cpm_kept.h"
 #include "cpm_mi.h"
 #include "cpm_parameters.h"
@@ -28,21 +27,7 @@
 #include "cpm_transaction.h"
 #include "cpm_var.h"
 
-const struct cpm_core *cpm_core_api = NULL;
-struct cpm_service *cpm_service = NULL;
-
-int cpm_ensure_service(void)
-{
-	if(cpm_service == NULL)
-		cpm_service = cpm_core_api->service_new(&cpm_opensips_host);
-	if(cpm_service == NULL) {
-		LM_ERR("the Controlling Function could not be set up\n");
-		return -1;
-	}
-	return 0;
-}
-
-/* OpenSIPS calls each with as many parameters as the longest may have. */
+/* OpenSIPS calls each with the maximum number of parameters. */
 #define FUNCTION(name, what)                                                           \
 	{                                                                                  \
 		name, (cmd_function)(void (*)(void))what, {{0, 0, 0}}, REQUEST_ROUTE \
@@ -62,8 +47,8 @@ static const pv_export_t variables[] = {
 	{{0, 0}, 0, 0, 0, 0, 0, 0, 0}
 };
 
-/* Where the proxy itself is reached: its first listener, as it advertises itself. Empty: it has
- * none for SIP. */
+/* The proxy's own address: its first listener, as it advertises itself. Empty: it has no SIP
+ * listener. */
 static struct cpm_str own_uri(char *room, size_t len)
 {
 	struct cpm_str uri = {room, 0};
@@ -112,9 +97,9 @@ static void run_sessions(int index)
 	run(CPM_PROCESS_SESSIONS);
 }
 
-/* By their numbers in enum cpm_process. mod_init fills in the rest before OpenSIPS reads it. They
- * have no IPC, so OpenSIPS ends them by a signal, which they can take in time. They have a script,
- * because tm runs its local_route for what they send. */
+/* Indexed by enum cpm_process. mod_init fills in the rest before OpenSIPS reads it. Without IPC,
+ * OpenSIPS ends them by a signal, so they can finish in time. They have a script, because tm runs
+ * its local_route for the requests they send. */
 #define PROCESS(function) {0, 0, 0, function, 0, PROC_FLAG_INITCHILD | PROC_FLAG_NEEDS_SCRIPT}
 static proc_export_t processes[CPM_PROCESSES + 1] = {
 	PROCESS(run_fan_out),
@@ -184,7 +169,7 @@ static void mod_destroy(void)
 	cpm_service = NULL;
 }
 
-/* The parameters of OpenSIPS's side alone. */
+/* Parameters of the OpenSIPS side only. */
 static const param_export_t own_parameters[] = {
 	{"udp_mtu", INT_PARAM, &cpm_udp_mtu},
 };
@@ -200,7 +185,7 @@ static int load(void)
 	return cpm_parameters_register(own_parameters, sizeof(own_parameters) / sizeof(own_parameters[0]));
 }
 
-/* tm is initialised first where it is there; where it is missing cpm_tm_load says so. */
+/* tm, if loaded, is initialised first; if it is missing, cpm_tm_load logs that. */
 static const dep_export_t dependencies = {
 	{
 		{MOD_TYPE_DEFAULT, "tm", DEP_SILENT},
@@ -211,7 +196,7 @@ static const dep_export_t dependencies = {
 	},
 };
 
-/* What the loader looks up; everything else in the shim is hidden (build.rs compiles it so). */
+/* The loader looks these up; everything else in the shim is hidden (build.rs compiles it so). */
 #pragma GCC visibility push(default)
 struct module_exports exports = {
 	.name = "cpm",

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What c_api/common asks of OpenSIPS.
+ * What c_api/common needs of OpenSIPS.
  */
 #ifndef CPM_PROXY_H
 #define CPM_PROXY_H
 
 #include "str.h"
+#include "data_lump_rpl.h"
 #include "dprint.h"
 #include "ip_addr.h"
 #include "mem/mem.h"
@@ -15,21 +16,24 @@
 #include "pvar.h"
 #include "sr_module.h"
 
-/* Takes over settings that have changed: the core does so by itself. */
+/* Applies changed settings: the core does so by itself. */
 static inline void cpm_proxy_refresh(void)
 {
 }
 
-/* Of two messages with the same number only one is of the process with this number: there never are
- * two. */
+/* Tells messages with the same number apart: in OpenSIPS no two have the same number. */
 #define CPM_PROXY_PROCESS_OF(msg) 0
 
-/* How a variable's name in parentheses comes. */
+/* The type of a variable's name in parentheses. */
 typedef const str cpm_proxy_name;
 
 /* The two types of a value in the script. */
 #define CPM_PROXY_TEXT STR_PARAM
 #define CPM_PROXY_NUMBER INT_PARAM
 #define CPM_PROXY_BY_FUNCTION USE_FUNC_PARAM
+
+/* Shared memory that a transaction takes in addition to the request itself: its cell (OpenSIPS 3.6
+ * allocates 12 branches at once), timers and hash entry. */
+#define CPM_TRANSACTION_BYTES (12 * 1024)
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "cpm_message.h"
 #include "cpm_route.h"
+#include "cpm_host.h"
 #include "cpm_var.h"
 
 const struct cpm_running *cpm_running = NULL;

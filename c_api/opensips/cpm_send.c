@@ -12,6 +12,8 @@
 
 #include "cpm_request.h"
 #include "cpm_send.h"
+#include "cpm_host.h"
+#include "cpm_outgoing.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
 
@@ -54,7 +56,7 @@ static int has_piece(const struct cpm_outgoing *o)
 	return 1;
 }
 
-/* Where an outgoing request goes. */
+/* The destination of an outgoing request. */
 struct place {
 	union sockaddr_union address;
 	struct ip_addr ip;
@@ -62,8 +64,8 @@ struct place {
 	const struct socket_info *socket;
 };
 
-/* What a URI with an IP address leads to. 0, or -1: the proxy cannot send there; of a name tm would
- * ask a name server. */
+/* The destination of a URI with an IP address. 0, or -1: the proxy cannot send there. For a name,
+ * tm would query a name server. */
 static int place_of(str *uri, const struct socket_info *socket, struct place *place)
 {
 	struct sip_uri parsed;
@@ -88,9 +90,9 @@ static int place_of(str *uri, const struct socket_info *socket, struct place *pl
 	return place->socket != NULL ? 0 : -1;
 }
 
-/* Whether a connection has no room for one more request that can wait. Where more is queued than
- * may be, OpenSIPS gives up the connection, with all of it: half is left to what other processes
- * write meanwhile, and to what cannot wait. */
+/* Whether a connection has no room for one more request that can wait. If more than the limit is
+ * queued, OpenSIPS drops the connection, with all of it: half is left for requests of other
+ * processes meanwhile, and for those that cannot wait. */
 static int is_connection_full(struct place *place)
 {
 	struct tcp_connection *connection = NULL;
@@ -124,47 +126,13 @@ enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 	return is_connection_full(&place) ? CPM_WAY_FULL : CPM_WAY_CLEAR;
 }
 
-static int is_method(const struct cpm_outgoing *o, const char *method)
-{
-	return o->method.len == strlen(method) && memcmp(o->method.s, method, o->method.len) == 0;
-}
-
-/* What a request gives back, as tm keeps it: a single odd word stands in place of the pointer to
- * it, which never is odd, so that nearly all requests need no memory of their own. Else it lives
- * in shared memory as long as the transaction. 0, or -1: there is no memory. */
-static int keep_token(const struct cpm_token *token, void **kept)
-{
-	*kept = NULL;
-	if(token->words[1] == 0 && (token->words[0] & 1) != 0 && token->words[0] <= UINTPTR_MAX) {
-		*kept = (void *)(uintptr_t)token->words[0];
-	} else if(token->words[0] != 0 || token->words[1] != 0) {
-		*kept = shm_malloc(sizeof(*token));
-		if(*kept == NULL)
-			return -1;
-		*(struct cpm_token *)*kept = *token;
-	}
-	return 0;
-}
-
-static int is_in_memory(const void *kept)
-{
-	return kept != NULL && ((uintptr_t)kept & 1) == 0;
-}
-
 static void release_token(void *kept)
 {
 	shm_free(kept);
 }
 
-static struct cpm_token token_of(const void *kept)
-{
-	struct cpm_token token = {{(uintptr_t)kept, 0}};
-
-	return is_in_memory(kept) ? *(const struct cpm_token *)kept : token;
-}
-
-/* The responses to an outgoing request, which all come here but 100. Runs in the worker that got
- * the response, or in whichever process works off a timer. */
+/* All responses to an outgoing request but 100. Runs in the worker that received the response, or
+ * in a timer process. */
 static void answered(struct cell *t, int type, struct tmcb_params *params)
 {
 	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
@@ -181,7 +149,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 		outcome.reason = cpm_of_str(&params->rpl->first_line.u.reply.reason);
 	}
 	if(is_invite(t) && params->code < 300) {
-		/* Before tm makes a CANCEL of it. */
+		/* Before tm makes a CANCEL from it. */
 		cpm_transaction_mend(t);
 		if(has_response)
 			cpm_core_api->responded(cpm_service, outcome.response);
@@ -191,7 +159,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 		return;
 	outcome.code = params->code;
 	outcome.is_cancelled = was_cancelled(t) != 0;
-	outcome.token = token_of(*params->param);
+	outcome.token = cpm_outgoing_token_of(*params->param);
 	outcome.request = cpm_of_str(&sent->buffer);
 	if(params->code >= 300) {
 		su2ip_addr(&ip, &sent->dst.to);
@@ -204,7 +172,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	cpm_core_api->ended(cpm_service, &outcome);
 }
 
-/* Which transaction tm has made of a request, before it sends it. */
+/* Called with the transaction that tm has created for a request, before it is sent. */
 static void created(struct cell *t, void *number)
 {
 	*(uint64_t *)number = cpm_number_of(t->hash_index, t->label);
@@ -215,7 +183,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	str method = cpm_to_str(o->method);
 	str headers = cpm_to_str(o->headers);
 	str body = cpm_to_str(o->body);
-	int is_ack = is_method(o, "ACK");
+	int is_ack = cpm_outgoing_is(o, "ACK");
 	void *token;
 	dlg_t dialog;
 	int result;
@@ -225,7 +193,7 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 		LM_CRIT("this process has no script: it was started without PROC_FLAG_NEEDS_SCRIPT\n");
 		return CPM_SENT_FAILED;
 	}
-	if(keep_token(&o->token, &token) < 0)
+	if(cpm_outgoing_keep_token(&o->token, &token) < 0)
 		return CPM_SENT_FAILED;
 	memset(&dialog, 0, sizeof(dialog));
 	dialog.state = DLG_CONFIRMED;
@@ -237,33 +205,33 @@ enum cpm_sent cpm_send(const struct cpm_outgoing *o, struct cpm_str hop, uint64_
 	dialog.rem_dname = cpm_to_str(o->to.display);
 	dialog.rem_uri = cpm_to_str(o->to.uri);
 	dialog.rem_target = cpm_to_str(o->request_uri);
-	/* The route set is among the header lines: with one of its own, tm would go by names. */
+	/* The route set is among the header lines: given separately, tm would look up its names. */
 	dialog.obp = cpm_to_str(hop);
-	/* tm counts on, but for an ACK. */
+	/* tm increments it, except for an ACK. */
 	dialog.loc_seq.value = is_ack ? o->cseq : o->cseq - 1;
 	dialog.loc_seq.is_set = 1;
 	dialog.mf_enforced = 1;
 	dialog.mf_value = (unsigned short)o->max_forwards;
 	dialog.send_sock = (const struct socket_info *)(uintptr_t)o->socket;
-	/* Of an INVITE each response, and no ACK to a 2xx, which waits for that of the originator. */
+	/* For an INVITE each response, and no ACK for a 2xx, which waits for the originator's. */
 	dialog.T_flags = T_NO_DNS_FAILOVER_FLAG;
-	if(is_method(o, "INVITE"))
+	if(cpm_outgoing_is(o, "INVITE"))
 		dialog.T_flags |= T_NO_AUTOACK_FLAG | T_PASS_PROVISIONAL_FLAG;
 	*transaction = 0;
 	dialog.t_created_cb = created;
 	dialog.t_created_cb_param = transaction;
 	result = CPM_WITHOUT_SIGNATURE(cpm_tm.t_request_within(&method, &headers, body.len > 0 ? &body : NULL, &dialog,
-			is_ack ? NULL : answered, token, is_in_memory(token) ? release_token : NULL));
+			is_ack ? NULL : answered, token, cpm_outgoing_is_in_memory(token) ? release_token : NULL));
 	if(result > 0)
 		return CPM_SENT;
-	if(is_in_memory(token)) /* no transaction has come about that would release it */
+	if(cpm_outgoing_is_in_memory(token)) /* no transaction has come about that would release it */
 		shm_free(token);
 	*transaction = 0;
 	return CPM_SENT_FAILED;
 }
 
-/* Whether tm still has the transaction of a response: which, says the branch of its Via, as tm has
- * written it (branch_builder). */
+/* Whether tm still has the transaction of a response: the branch of its Via, as tm writes it
+ * (branch_builder), identifies it. */
 static int is_known(struct sip_msg *msg)
 {
 	const struct via_param *branch = msg->via1 != NULL ? msg->via1->branch : NULL;
@@ -289,8 +257,8 @@ static int is_known(struct sip_msg *msg)
 	return 1;
 }
 
-/* A 2xx that comes when tm has no transaction for it any more: repeated, forked, or very late.
- * This runs before tm or after it, as the modules were loaded. */
+/* A 2xx for which tm no longer has a transaction: retransmitted, forked, or very late. This runs
+ * before tm or after it, depending on the order of loadmodule. */
 int cpm_send_response(struct sip_msg *msg)
 {
 	struct cpm_str whole = {msg->buf, msg->len};

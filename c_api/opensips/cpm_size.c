@@ -8,26 +8,13 @@
 #include "msg_translator.h"
 #include "ut.h"
 
+#include "cpm_outgoing.h"
 #include "cpm_size.h"
-
-/* What one datagram over IPv4 can hold. A larger request goes over TCP, whatever udp_mtu says. */
-#define MAX_DATAGRAM_BYTES 65507
 
 /* The longest Via line: a host name has 255 bytes. */
 #define MAX_VIA_BYTES 512
 
 int cpm_udp_mtu = 0;
-
-static size_t digits(unsigned long number)
-{
-	size_t n = 1;
-
-	while(number >= 10) {
-		number /= 10;
-		n++;
-	}
-	return n;
-}
 
 static size_t address_size(const struct cpm_address *address)
 {
@@ -43,7 +30,7 @@ static size_t size_without_via(const struct cpm_outgoing *o)
 
 	return sizeof(lines) - 1 + 2 * o->method.len + o->request_uri.len + address_size(&o->to)
 		   + (o->to_tag.len > 0 ? sizeof(tag) - 1 + o->to_tag.len : 0) + address_size(&o->from)
-		   + o->from_tag.len + digits(o->cseq) + o->call_id.len + digits(o->max_forwards) + digits(o->body.len)
+		   + o->from_tag.len + cpm_outgoing_digits(o->cseq) + o->call_id.len + cpm_outgoing_digits(o->max_forwards) + cpm_outgoing_digits(o->body.len)
 		   + o->headers.len + o->body.len;
 }
 
@@ -80,7 +67,7 @@ size_t cpm_size_at_most(const struct cpm_outgoing *o)
 
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, const struct socket_info *socket)
 {
-	size_t limit = cpm_udp_mtu > 0 && cpm_udp_mtu < MAX_DATAGRAM_BYTES ? (size_t)cpm_udp_mtu : MAX_DATAGRAM_BYTES;
+	size_t limit = cpm_udp_mtu > 0 && cpm_udp_mtu < CPM_MAX_DATAGRAM_BYTES ? (size_t)cpm_udp_mtu : CPM_MAX_DATAGRAM_BYTES;
 	size_t size = size_without_via(o);
 
 	/* Nearly every request is far below or above. */

@@ -6,12 +6,14 @@
 
 #include "cpm_kept.h"
 #include "cpm_transaction.h"
+#include "cpm_headers.h"
+#include "cpm_host.h"
 
 struct tm_binds cpm_tm;
 
 int cpm_tm_load(void)
 {
-	/* tm's own function for this says no more than that something is missing. */
+	/* tm's own function for this does not say what is missing. */
 	load_tm_f load = (load_tm_f)(void (*)(void))find_export("load_tm", 0);
 
 	if(load == NULL || load(&cpm_tm) < 0) {
@@ -42,7 +44,7 @@ void cpm_transaction_mend(struct cell *t)
 		to->len++;
 }
 
-/* Marks the transaction of an INVITE that is ours. */
+/* Marks the transaction of an INVITE that is kept open. */
 static void is_ours(struct cell *t, int type, struct tmcb_params *params)
 {
 	(void)t;
@@ -65,8 +67,8 @@ enum cpm_opened cpm_transaction_open(void *context, uint64_t *transaction)
 
 	if(msg == NULL)
 		return CPM_OPENED_NOT;
-	/* tm sends 100 to an INVITE as soon as there is a transaction, which permits a CANCEL: the mark
-	 * is there before. */
+	/* tm sends 100 to an INVITE as soon as it has a transaction, which permits a CANCEL: the mark
+	 * is set before. */
 	if(msg->REQ_METHOD == METHOD_INVITE
 			&& cpm_tm.register_tmcb(msg, t, TMCB_TRANS_DELETED, is_ours, NULL, NULL) < 0)
 		return CPM_OPENED_NOT;
@@ -88,40 +90,9 @@ int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned mill
 {
 	if(context == NULL || cpm_kept_add(transaction, milliseconds) < 0)
 		return 0;
-	/* tm leaves a transaction alone when the script ends, if it takes it for forwarded. */
+	/* When the script ends, tm keeps a transaction that it takes for forwarded. */
 	cpm_tm.t_setkr(REQ_FWDED);
 	return 1;
-}
-
-/* Header lines of a reply with those that the script has added to it, which tm takes from the
- * received message only where it makes the To tag itself. `*made` is pkg memory, or NULL. 0, or
- * -1. */
-static int add_script_lines(struct sip_msg *msg, str *headers, char **made)
-{
-	struct lump_rpl *lump;
-	int len = headers->len;
-
-	*made = NULL;
-	for(lump = msg != NULL ? msg->reply_lump : NULL; lump != NULL; lump = lump->next) {
-		if(lump->flags & LUMP_RPL_HDR)
-			len += lump->text.len;
-	}
-	if(len == headers->len)
-		return 0;
-	*made = pkg_malloc(len);
-	if(*made == NULL) {
-		LM_ERR("no more private memory\n");
-		return -1;
-	}
-	memcpy(*made, headers->s, headers->len);
-	for(lump = msg->reply_lump; lump != NULL; lump = lump->next) {
-		if(!(lump->flags & LUMP_RPL_HDR))
-			continue;
-		memcpy(*made + headers->len, lump->text.s, lump->text.len);
-		headers->len += lump->text.len;
-	}
-	headers->s = *made;
-	return 0;
 }
 
 /* Replies with a tag of tm's own. */
@@ -134,7 +105,7 @@ static int reply_untagged(struct sip_msg *msg, const struct cpm_reply *reply, co
 	return CPM_WITHOUT_SIGNATURE(cpm_tm.t_reply(msg, (unsigned)reply->code, reason));
 }
 
-/* How long a 2xx is repeated when no ACK comes, in seconds (RFC 3261 13.3.1.4: 64 * T1). */
+/* How long a 2xx is retransmitted without an ACK, in seconds (RFC 3261 13.3.1.4: 64 * T1). */
 #define REPEATED_SECONDS 32
 
 int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep)
@@ -169,7 +140,7 @@ int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_
 	}
 	if(keep)
 		t->fr_timeout = REPEATED_SECONDS;
-	result = add_script_lines(msg, &headers, &made);
+	result = cpm_headers_add_script_lines(msg, &headers, &made);
 	if(result == 0)
 		result = CPM_WITHOUT_SIGNATURE(
 				cpm_tm.t_reply_with_body(t, (unsigned)reply->code, &reason, &body, &headers, &to_tag));
@@ -179,7 +150,7 @@ int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_
 	return result >= 0;
 }
 
-/* A transaction that has been replied in stays by itself until its ACK has come. */
+/* tm itself keeps a transaction with a final response until its ACK has arrived. */
 void cpm_transaction_release(uint64_t transaction)
 {
 	(void)transaction;
@@ -201,7 +172,7 @@ uint64_t cpm_transaction_cancelled(void *context)
 
 	if(parse_headers(msg, HDR_EOH_F, 0) < 0 || msg->callid == NULL || msg->cseq == NULL)
 		return 0;
-	/* The reference is tm's, which gives it back when the script ends. */
+	/* The reference is tm's, which releases it when the script ends. */
 	t = cpm_tm.t_lookup_original_t(msg);
 	if(t == NULL || t == T_UNDEFINED)
 		return 0;
@@ -219,7 +190,7 @@ int cpm_transaction_acknowledged(void *context, int of_session)
 
 	if(of_session)
 		return cpm_tm.t_newtran(msg) == 0;
-	/* Of another's transaction nothing may be changed here. */
+	/* A transaction that is not ours must not be changed here. */
 	if(cpm_tm.t_check_trans(msg) != 1)
 		return 0;
 	t = current_transaction();
@@ -235,7 +206,7 @@ void cpm_transaction_cancel(uint64_t transaction)
 
 	if(t == NULL)
 		return; /* it has just been answered */
-	/* The INVITE is repeated on, so that its final response still comes. */
+	/* Retransmission of the INVITE continues, so that its final response still arrives. */
 	cpm_transaction_mend(t);
 	t->flags |= T_WAS_CANCELLED_FLAG;
 	cpm_tm.t_cancel_trans(t, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The transactions of received requests: made, kept open for another process, replied in.
+ * The transactions of received requests: creating them, keeping them open for another process,
+ * replying.
  */
 #ifndef CPM_TRANSACTION_H
 #define CPM_TRANSACTION_H
@@ -13,16 +14,17 @@
 extern struct tm_binds cpm_tm;
 int cpm_tm_load(void);
 
-/* A transaction in one number, which is not 0, and the other way round. */
+/* A transaction as one number, which is not 0. */
 uint64_t cpm_number_of(unsigned hash_index, unsigned label);
 
-/* The transaction with this number. NULL: it is gone. The reference to it is to be given back. */
+/* The transaction with this number. NULL: it no longer exists. The caller must release the
+ * reference. */
 struct cell *cpm_transaction_find(uint64_t number);
 
-/* Answers a transaction with 408 if nobody has replied in it. */
+/* Answers a transaction with 408 if it has no final response yet. */
 void cpm_transaction_time_out(uint64_t number);
 
-/* The one branch of an outgoing request. */
+/* The only branch of an outgoing request. */
 static inline struct ua_client *cpm_branch_of(struct cell *t)
 {
 #ifdef TM_BRANCH
@@ -32,31 +34,8 @@ static inline struct ua_client *cpm_branch_of(struct cell *t)
 #endif
 }
 
-/* Gives an outgoing request's To its true length. Where that has a display name, tm counts a byte
- * too little, and would begin a line of the CANCEL in the middle of a line end. */
+/* Corrects the length of an outgoing request's To: if it has a display name, tm counts one byte too
+ * few, and would begin a line of the CANCEL in the middle of a line end. */
 void cpm_transaction_mend(struct cell *t);
-
-/* Switches the proxy's Server and User-Agent off, which stand among the core's own header lines
- * (OMA CPM Appendix D), around a call of tm; the proxy's signature would be a second one.
- * Returns the result of the call. */
-#define CPM_WITHOUT_SIGNATURE(call)                \
-	({                                             \
-		int was_signature = server_signature;      \
-		int call_result;                           \
-		server_signature = 0;                      \
-		call_result = (call);                      \
-		server_signature = was_signature;          \
-		call_result;                               \
-	})
-
-/* These are members of struct cpm_host. */
-enum cpm_opened cpm_transaction_open(void *context, uint64_t *transaction);
-int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned milliseconds);
-int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep);
-void cpm_transaction_release(uint64_t transaction);
-void cpm_transaction_absorb(void *context);
-uint64_t cpm_transaction_cancelled(void *context);
-int cpm_transaction_acknowledged(void *context, int of_session);
-void cpm_transaction_cancel(uint64_t transaction);
 
 #endif

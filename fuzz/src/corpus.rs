@@ -27,7 +27,7 @@ fn no_committed_input_finds_anything() {
 const MACHINES: [&str; 6] = [
     "client", "express", "fan_out", "mailbox", "session", "sessions",
 ];
-const SCRIPTS: u64 = 80;
+const SCRIPTS: u64 = 40;
 
 #[test]
 fn random_scripts_find_nothing() {

@@ -14,6 +14,7 @@
 //! | `client` | `client`: the client's two machines |
 //! | `mailbox` | `mailbox`: entries from other processes |
 //! | `sessions` | `sessions`: the sessions process, without its relay |
+//! | `store` | `store`: what the store has of a message |
 //! | `express` | `express`: the express lane |
 //! | `request` | `request`: the whole way of a request through the Controlling Function |
 //! | `handed_over` | `fan_out_job`, `accepted_invite` |
@@ -34,6 +35,7 @@ pub mod sdp;
 pub mod session;
 pub mod sessions;
 pub mod sip;
+pub mod store;
 pub mod xml;
 
 /// A function that takes one input.
@@ -59,6 +61,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("session", session::session),
     ("sessions", sessions::sessions),
     ("sip_message", sip::message),
+    ("store", store::store),
     ("uri", sip::uri),
     ("xml", xml::xml),
 ];

@@ -4,12 +4,15 @@ use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use cpm::controlling::large_message_mode::AcceptedInvite;
+use cpm::controlling::large_message_mode::{
+    AcceptedInvite, LargeModeSettings, MsrpAddress, MsrpAddresses,
+};
 use cpm::controlling::{
     Check, ControllingFunction, Counter, FanOutJob, GroupLookup, Host, LogLevel, Mode,
     OutgoingRequest, Received, Sent,
 };
 use cpm::policy::Settings;
+use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{HeaderName, Message, Uri};
 
 #[derive(Default)]
@@ -97,7 +100,14 @@ thread_local!(static SERVICE: Rc<ControllingFunction> = {
         ("isf_uri", "sip:isf@example.com"), ("max_recipients", "50"), ("msrp_listen", "tcp:127.0.0.1:2855")] {
         if s.set(n, v).is_err() { panic!("{n}"); }
     }
-    Rc::new(ControllingFunction::new(s, 7).unwrap())
+    let addresses = MsrpAddresses {
+        tcp: Some(MsrpAddress { address: "127.0.0.1".parse().unwrap(), port: 2855 }),
+        tls: None,
+        fingerprint: None,
+        leg_transport: Transport::Tcp,
+    };
+    let large_mode = LargeModeSettings::new(&s.large_mode, "sip:127.0.0.1".to_owned(), addresses);
+    Rc::new(ControllingFunction::new(s, 7).unwrap().with_large_mode(large_mode))
 });
 
 /// Any request to one of our addresses: every copy is a request that can be read, to another URI each, with one of each

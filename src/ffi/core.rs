@@ -6,7 +6,7 @@ use super::express::{express_heard, uses_express};
 use super::mailbox::{
     mailbox_fd, mailbox_new, mailbox_stop, mailbox_take, mailbox_takes, mailbox_work, plan,
 };
-use super::operator::{counter, event, gauge, gauge_value, query};
+use super::operator::{counter, event, fault, gauge, gauge_value, query};
 use super::outgoing::{ended, is_session_name, responded};
 use super::parameters::{parameter, service_tune, value};
 use super::request::{
@@ -56,6 +56,7 @@ static CORE: CoreTable = CoreTable {
     event: Some(event),
     gauge_value: Some(gauge_value),
     query: Some(query),
+    fault: Some(fault),
 };
 
 /// The one symbol of the core: its table, or NULL if the caller was built for another ABI.

@@ -3,7 +3,6 @@
 /// An opaque type of the contract. Its content is reached through shared references only, and
 /// changes in cells. So no call invalidates a pointer that C or another handle keeps (Stacked
 /// Borrows), and a call from within another one is refused at run time where it must be.
-/// to be.
 pub(super) trait Handle: Sized {
     /// The type that C's pointer leads to.
     type Content;

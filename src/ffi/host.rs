@@ -218,9 +218,9 @@ impl Proxy for CHost<'_> {
         call!(self.forward(self.context, &raw const lent, lend(hop.as_bytes())) else 0) == 1
     }
 
-    fn suspend(&self, forwarding: &Forwarding) -> Option<TransactionKey> {
+    fn suspend(&self, forwarding: &Forwarding, milliseconds: u32) -> Option<TransactionKey> {
         let lent = lend_forwarding(forwarding);
-        let transaction = call!(self.suspend(self.context, &raw const lent) else 0);
+        let transaction = call!(self.suspend(self.context, &raw const lent, milliseconds) else 0);
         (transaction != 0).then_some(TransactionKey(transaction))
     }
 
@@ -299,11 +299,13 @@ impl GroupDatabase for CHost<'_> {
     fn document(&self, url: &str, group_uri: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
         let mut document = ABSENT;
         let (url, group_uri) = (lend(url.as_bytes()), lend(group_uri.as_bytes()));
-        match call!(self.group_document(url, group_uri, &raw mut document) else -1) {
+        match call!(self.group_document(url, group_uri, &raw mut document)
+            else bindings::CPM_DOCUMENT_NO_CONNECTION)
+        {
             // SAFETY: the host lends the document until the next call (cpm.h).
-            1 => Ok(Some(unsafe { borrowed(document) }.to_vec())),
-            0 => Ok(None),
-            -1 => Err(DatabaseError::NoConnection),
+            bindings::CPM_DOCUMENT_FOUND => Ok(Some(unsafe { borrowed(document) }.to_vec())),
+            bindings::CPM_DOCUMENT_NONE => Ok(None),
+            bindings::CPM_DOCUMENT_NO_CONNECTION => Err(DatabaseError::NoConnection),
             _ => Err(DatabaseError::QueryFailed),
         }
     }

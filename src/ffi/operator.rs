@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_int, c_void};
 
 use super::bindings::{
-    self, cpm_answer_visitor, cpm_query, cpm_query_result, cpm_row, cpm_service, cpm_str,
+    self, cpm_answer_visitor, cpm_fault, cpm_query, cpm_query_result, cpm_row, cpm_service, cpm_str,
 };
 use super::host::{borrowed, lend};
 use super::service::on_service;
@@ -109,6 +109,31 @@ pub(super) extern "C" fn query(
             result_of(running.ask(&question, proxy, &mut CVisitor { table, to }))
         },
     )
+}
+
+pub(super) extern "C" fn fault(query: cpm_query, result: cpm_query_result) -> cpm_fault {
+    let (code, text) = match (result, query) {
+        (bindings::CPM_QUERY_ANSWERED, _) => (0, c""),
+        (bindings::CPM_QUERY_UNKNOWN, bindings::CPM_QUERY_DRAIN) => (404, c"on or off?"),
+        (bindings::CPM_QUERY_UNKNOWN, bindings::CPM_QUERY_MESSAGES) => (
+            400,
+            c"Known are originator=URI, state=STATE and most=NUMBER",
+        ),
+        (bindings::CPM_QUERY_UNKNOWN, bindings::CPM_QUERY_MESSAGE) => {
+            (404, c"There is no record of such a message")
+        }
+        (bindings::CPM_QUERY_UNKNOWN, _) => (404, c"There is no such session"),
+        (bindings::CPM_QUERY_OFF, bindings::CPM_QUERY_FORGET_GROUPS) => (
+            400,
+            c"There are no pre-defined groups: group_source is not set",
+        ),
+        (bindings::CPM_QUERY_OFF, _) => (500, c"There are no sessions: msrp_listen is not set"),
+        _ => (500, c"No answer: the process of the sessions is busy"),
+    };
+    cpm_fault {
+        code,
+        text: text.as_ptr(),
+    }
 }
 
 fn result_of(result: QueryResult) -> cpm_query_result {

@@ -10,6 +10,8 @@ pub(super) fn way_of<'a>(way: &cpm_express_way, via: [&'a [u8]; 2]) -> Way<'a> {
     let [a, b, c, d, ..] = way.to.ip;
     // Lossless: the host passes a port.
     let port = way.to.port as u16;
+    let usual = Timers::default();
+    let given = |ms: u32, usual_ms: u32| if ms > 0 { ms } else { usual_ms };
     Way {
         transport: if way.is_reliable != 0 {
             Transport::Tcp
@@ -23,9 +25,9 @@ pub(super) fn way_of<'a>(way: &cpm_express_way, via: [&'a [u8]; 2]) -> Way<'a> {
         },
         via,
         timers: Timers {
-            t1_ms: way.t1_ms,
-            t2_ms: way.t2_ms,
-            f_ms: way.f_ms,
+            t1_ms: given(way.t1_ms, usual.t1_ms),
+            t2_ms: given(way.t2_ms, usual.t2_ms),
+            f_ms: given(way.f_ms, usual.f_ms),
         },
         max_datagram_bytes: way.max_datagram_bytes,
     }

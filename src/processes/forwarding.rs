@@ -13,6 +13,10 @@ use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, Forwarded, Forwarding, Received, Unparsed};
 use crate::log::LogLevel;
 
+/// Time limit for looking up the name of a notification's next hop: its sender gives up after 32 s
+/// (RFC 3261 timer F).
+const SUSPENDED_MS: u32 = 30_000;
+
 /// Forwards a MESSAGE that is a notification to an address of the service. `is_asked`: the routing
 /// script wants it forwarded, regardless of the parameter `imdn`. [`Script::No`]: it is not one,
 /// and nothing has changed.
@@ -73,7 +77,7 @@ fn forward(
             "the proxy cannot send it"
         }
         Located::Later(hop) => {
-            if let Some(suspended) = proxy.suspend(forwarding) {
+            if let Some(suspended) = proxy.suspend(forwarding, SUSPENDED_MS) {
                 if post_forward(proxy, suspended, uri, &hop, &forwarding.correlation) {
                     return;
                 }

@@ -66,8 +66,9 @@ pub trait Proxy: GroupDatabase {
     fn cancel(&self, invite: TransactionKey);
     /// Forwards the received request. `false`: not sent, and answered.
     fn forward(&self, forwarding: &Forwarding, hop: &str) -> bool;
-    /// The first of two steps of forwarding. `None`: not possible.
-    fn suspend(&self, forwarding: &Forwarding) -> Option<TransactionKey>;
+    /// The first of two steps of forwarding; the second follows within this time. `None`: not
+    /// possible.
+    fn suspend(&self, forwarding: &Forwarding, milliseconds: u32) -> Option<TransactionKey>;
     /// The second step. Without `hop` it is answered with 478.
     fn resume(&self, transaction: TransactionKey, request_uri: &str, hop: Option<&str>) -> bool;
     /// Instead of the second step.

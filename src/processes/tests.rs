@@ -170,7 +170,7 @@ impl Proxy for Stage {
         false
     }
 
-    fn suspend(&self, _: &Forwarding) -> Option<TransactionKey> {
+    fn suspend(&self, _: &Forwarding, _: u32) -> Option<TransactionKey> {
         None
     }
 

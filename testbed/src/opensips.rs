@@ -54,8 +54,8 @@ pub(crate) const BAD_WORDS: [&str; 7] = [
     "signal 6",
     "signal 11",
     "core dumped",
-    // An event of the module.
-    "was previously published",
+    // Said where one is published twice.
+    "Event \"E_CPM_",
 ];
 
 /// Said by the main process before it ends the others.

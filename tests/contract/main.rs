@@ -292,7 +292,7 @@ unsafe extern "C" fn forward(
     1
 }
 
-unsafe extern "C" fn suspend(_: *mut c_void, _: *const cpm_forwarding) -> u64 {
+unsafe extern "C" fn suspend(_: *mut c_void, _: *const cpm_forwarding, _: c_uint) -> u64 {
     seen(|seen| seen.done.push("suspend".to_owned()));
     1000
 }
@@ -805,6 +805,14 @@ fn query(
         &raw const visitor,
         to
     ));
+    let fault: cpm_fault = call!(fault(query, result));
+    // SAFETY: a text that ends with NUL and lives as long as the core.
+    let told = unsafe { CStr::from_ptr(fault.text) };
+    let is_answered = result == CPM_QUERY_ANSWERED;
+    assert_eq!(
+        (fault.code == 0, told.is_empty()),
+        (is_answered, is_answered)
+    );
     (result, items)
 }
 

@@ -1,5 +1,5 @@
-//! `make conformance`, and the end of `make test`: judges what the tests have proven. Prints which
-//! requirement of the specification is proven by which test, and fails where one is not.
+//! `make conformance`, and the end of `make test`: prints which test proves which requirement of
+//! the specification, and fails if one is not proven.
 //!
 //! ```text
 //! CPM_PROOFS=FOLDER/kamailio cargo test --workspace
@@ -7,29 +7,30 @@
 //! ```
 //!
 //! Each test that passes leaves a file with the ids that it proves (`cpm_testbed::proves`). The
-//! folder has one folder for each proxy; the table shows what was proven with either, and judges
-//! one: with OpenSIPS the duties of the Controlling Function alone, since the client's tests are the
-//! same for both. In `tests/conformance/`:
+//! folder has a subfolder for each proxy. The table shows the requirements proven with each proxy
+//! and judges one of them; with OpenSIPS only the duties of the Controlling Function, since the
+//! client's tests are the same for both. In `tests/conformance/`:
 //!
-//! | file | what it says |
+//! | file | content |
 //! |---|---|
 //! | `requirements.csv` | the requirements |
-//! | `not-testable.csv` | what no test over the wire can prove, with the reason |
-//! | `conditions.csv` | what holds by a reading (doc/readings.md), or only with a switch (doc/manual.md) |
+//! | `not-testable.csv` | the requirements that no test over the wire can prove, with the reason |
+//! | `conditions.csv` | the requirements that hold by a reading (doc/readings.md), or only with a
+//! parameter (doc/manual.md) |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Widest line of the lists of ids.
+/// Maximum width of the lists of ids.
 const WIDTH: usize = 110;
 
 /// The proxies, in the order of their columns.
 const PROXIES: [&str; 2] = ["kamailio", "opensips"];
 
-/// Whether each requirement is proven with this proxy or named as not testable, and nothing is
-/// claimed that cannot be. `is_brief`: prints the counts alone.
+/// Whether each requirement is proven with this proxy or listed as not testable, and no claim is
+/// invalid. `is_brief`: prints only the counts.
 ///
 /// # Errors
 /// A file cannot be read, or there is no such proxy.
@@ -46,16 +47,16 @@ pub fn run(proofs: &Path, proxy: &str, is_brief: bool) -> io::Result<bool> {
     Ok(complaints.is_empty())
 }
 
-/// The text of a file, or an error that names it.
+/// Reads a file; the error names it.
 fn text(path: &Path) -> io::Result<String> {
     let named = |error| io::Error::other(format!("{}: {error}", path.display()));
     fs::read_to_string(path).map_err(named)
 }
 
-/// Test name to what it proves.
+/// The ids that each test proves, by its name.
 type Proofs = BTreeMap<String, Vec<String>>;
 
-/// What was proven with one proxy. A test `a::b` leaves the file `a.b`.
+/// The proofs with one proxy. A test `a::b` leaves the file `a.b`.
 fn read_proofs(folder: &Path) -> io::Result<Proofs> {
     let mut proofs = BTreeMap::new();
     if !folder.exists() {
@@ -71,12 +72,12 @@ fn read_proofs(folder: &Path) -> io::Result<Proofs> {
     Ok(proofs)
 }
 
-/// Everything that the table is made of.
+/// The content of the table.
 struct Report {
     requirements: Vec<Requirement>,
     /// By proxy, in the order of [`PROXIES`].
     proofs: [Proofs; 2],
-    /// The proxy that is judged: its place in [`PROXIES`].
+    /// The proxy that is judged: its index in [`PROXIES`].
     judged: usize,
     /// Id and reason.
     not_testable: Vec<(String, String)>,
@@ -126,7 +127,7 @@ impl Report {
         })
     }
 
-    /// By which readings a requirement holds, and with which switches alone.
+    /// The readings by which a requirement holds, and the parameters it needs.
     fn condition(&self, id: &str) -> String {
         let rows = self.conditions.iter().filter(|row| row.id == id);
         let words = rows.map(|row| match row.how.as_str() {
@@ -136,7 +137,7 @@ impl Report {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// What is asked of this proxy's tests.
+    /// Whether this proxy's tests have to prove it.
     fn duties(&self) -> impl Iterator<Item = &Requirement> {
         let of_all = self.judged == 0;
         let duties = self.requirements.iter();
@@ -152,7 +153,7 @@ impl Report {
             .collect()
     }
 
-    /// One cell for each proxy: whether it is proven there.
+    /// One cell for each proxy: whether it is proven with it.
     fn cells(&self, id: &str) -> String {
         let cells = PROXIES.iter().enumerate().map(|(proxy, name)| {
             let proven = !self.proven_by(proxy, id).is_empty();
@@ -181,8 +182,8 @@ impl Report {
             .to_owned()
     }
 
-    /// Per section: the counts, each proven id with its condition and its tests, what is not
-    /// testable and why, and the rest.
+    /// For each section: the counts, each proven id with its condition and its tests, the ids that
+    /// are not testable with the reason, and the rest.
     fn table(&self) -> String {
         let mut sections: Vec<&str> = Vec::new();
         for requirement in self.duties() {
@@ -243,7 +244,7 @@ impl Report {
             )
     }
 
-    /// Requirements that nothing proves, and what tests and lists claim that cannot be.
+    /// Requirements without a proof, and invalid claims of tests and lists.
     fn complaints(&self) -> Vec<String> {
         let known: BTreeSet<&str> = self
             .requirements
@@ -307,7 +308,7 @@ fn line(what: &str, all: usize, [proven, not_testable, not_yet]: [usize; 3]) -> 
     format!("{what}: {proven} of {all} proven, {not_testable} not testable, {not_yet} not yet")
 }
 
-/// The words behind the heading, in lines of at most [`WIDTH`].
+/// The words after the heading, in lines of at most [`WIDTH`].
 fn wrapped(heading: &str, words: &[&str]) -> String {
     let mut text = heading.to_owned();
     let mut column = text.len();
@@ -438,7 +439,7 @@ mod tests {
         );
     }
 
-    /// The client's duties are proven with the other proxy.
+    /// The client's duties are proven with the other proxy only.
     #[test]
     fn opensips_is_judged_by_the_duties_of_the_controlling_function() {
         let mut report = report(&[("t::one", &["1-a", "2-a"])], "id,why\n");
@@ -456,7 +457,7 @@ mod tests {
         assert_eq!(report.complaints(), ["no test that passed proves 1-c"]);
     }
 
-    /// With one claim removed the gate is shut.
+    /// With one claim removed it fails.
     #[test]
     fn what_nothing_proves_is_complained_of() {
         let claims: [(&str, &[&str]); 2] =
@@ -494,7 +495,7 @@ mod tests {
         );
     }
 
-    /// The lists of the project itself, whatever the tests prove.
+    /// The lists of the project itself, regardless of what the tests prove.
     #[test]
     fn the_lists_name_what_there_is() {
         let report = Report::read(Path::new("/nowhere"), PROXIES[0]).unwrap();

@@ -1,7 +1,7 @@
-//! `make diagrams`: the sequence diagrams of the documentation, out of what stands beside them as
-//! text.
+//! `make diagrams`: draws the sequence diagrams of the documentation from the text files beside
+//! them.
 //!
-//! One line is one thing, from top to bottom:
+//! Each line is one element, from top to bottom:
 //!
 //! ```text
 //! title: ...                subtitle: ...
@@ -15,15 +15,15 @@
 use std::fmt::{self, Write as _};
 use std::fs;
 
-/// Distance of two actors, and of two lines.
+/// Distance between two actors, and between two lines.
 const COLUMN: usize = 170;
 const ROW: usize = 26;
-/// Above the first line.
+/// Space above the first line.
 const HEAD: usize = 128;
 const MARGIN: usize = 90;
 
-/// Readable on light and on dark paper; colours told apart with every kind of colour blindness
-/// (after Okabe and Ito).
+/// Readable on light and on dark backgrounds, with colours that are distinct for every kind of
+/// colour blindness (after Okabe and Ito).
 const STYLE: &str = "text{font-family:system-ui,sans-serif;font-size:12px;fill:#24292f}\
 .title{font-size:17px;font-weight:600}.faint{fill:#57606a}.middle{text-anchor:middle}.actor{font-weight:600;text-anchor:middle}\
 .life{stroke:#8c959f;stroke-dasharray:2 4}.frame{fill:none;stroke:#8c959f;rx:6}.box{fill:#f6f8fa;stroke:#8c959f}\
@@ -34,8 +34,7 @@ line{stroke-width:1.5}.response{stroke-dasharray:6 4}.note{fill:#fff8c5;stroke:#
 
 /// Draws all of them.
 ///
-/// # Errors
-/// A file cannot be read or written, or has a line that says nothing.
+/// # Errors A file cannot be read or written, or has an unknown line.
 pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     let folder = crate::root().join("doc");
     for entry in fs::read_dir(&folder)? {
@@ -52,7 +51,7 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A line that is none of those above.
+/// An unknown line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadLine(String);
 
@@ -202,7 +201,7 @@ impl Step<'_> {
                 text,
             } => {
                 let (start, end) = (column(from), column(to));
-                // The head of the arrow points where it goes.
+                // The head points in the direction of the arrow.
                 let back = if end > start { end - 8 } else { end + 8 };
                 let _ = writeln!(
                     svg,
@@ -218,7 +217,7 @@ impl Step<'_> {
                 );
             }
             Step::Note { at, class, text } => {
-                // About the width of the text.
+                // The approximate width of the text.
                 let width = 16 + text.chars().count() * 63 / 10;
                 let x = column(at);
                 let _ = writeln!(

@@ -1,4 +1,4 @@
-//! What the project makes of its own files. Each task is a target of the Makefile.
+//! Tasks on the project's own files. Each is a target of the Makefile.
 
 #![forbid(unsafe_code)]
 

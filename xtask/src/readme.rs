@@ -1,15 +1,15 @@
-//! `make readme`: the module's README as plain text, in the form that Kamailio's modules have it,
-//! out of `doc/manual.md`.
+//! `make readme`: makes the module's README from `doc/manual.md`, as plain text in the form of the
+//! READMEs of Kamailio's modules.
 //!
-//! Of Markdown it knows what the manual uses: headings, paragraphs, lists, indented code, tables,
-//! links, `code` and emphasis.
+//! It supports the Markdown that the manual uses: headings, paragraphs, lists, indented code,
+//! tables, links, `code` and emphasis.
 
 use std::fmt::Write as _;
 use std::fs;
 
-/// Characters in a line.
+/// Characters per line.
 const WIDTH: usize = 72;
-/// Before the text of a chapter.
+/// Indentation of the text of a chapter.
 const INDENT: &str = "   ";
 
 /// Writes the README.
@@ -39,7 +39,7 @@ pub fn text(manual: &str) -> String {
         } else if line.starts_with("    ") {
             out.body.push_str("...\n");
             let _ = writeln!(out.body, "{}", line.trim_start_matches("    "));
-            // A blank line belongs to the code where more of it follows.
+            // A blank line belongs to the code if more of it follows.
             let mut blank = 0;
             while let Some(next) = lines.next_if(|next| next.starts_with("    ") || next.is_empty())
             {
@@ -53,7 +53,7 @@ pub fn text(manual: &str) -> String {
             }
             out.body.push_str("...\n\n");
         } else if line.starts_with('|') {
-            // The heading of a table tells nothing that its rows do not.
+            // The heading of a table adds nothing to its rows.
             if lines.next_if(|next| next.starts_with("|-")).is_none() {
                 out.row(line);
             }
@@ -61,7 +61,7 @@ pub fn text(manual: &str) -> String {
                 out.body.push('\n');
             }
         } else if line.starts_with("<!--") || out.is_before_chapters() {
-            // Marks for other tools, and the table of contents, which is made anew.
+            // Marks for other tools, and the table of contents, which is generated again.
         } else if !line.is_empty() {
             let mut paragraph = line.trim().to_owned();
             let is_item = |line: &str| {
@@ -90,7 +90,7 @@ struct Text {
 }
 
 impl Text {
-    /// What stands before the first chapter is the title alone, and what it does in a line.
+    /// Before the first chapter there are only the title and one line of description.
     fn is_before_chapters(&self) -> bool {
         self.chapter.is_empty()
     }
@@ -130,7 +130,7 @@ impl Text {
         }
     }
 
-    /// The first cell, and the others below it.
+    /// The first cell, with the others below it.
     fn row(&mut self, line: &str) {
         let cells: Vec<String> = line
             .trim_matches('|')
@@ -177,7 +177,7 @@ impl Text {
     }
 }
 
-/// A line without its marks.
+/// A line without its markup.
 fn plain(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -187,7 +187,7 @@ fn plain(text: &str) -> String {
         rest = &marked[1..];
         match marked.as_bytes()[0] {
             b'`' => {
-                // Nothing in code is a mark.
+                // Code has no markup.
                 let end = rest.find('`').unwrap_or(rest.len());
                 out.push_str(&rest[..end]);
                 rest = rest.get(end + 1..).unwrap_or("");

@@ -24,6 +24,9 @@ const SHARED_MEMORY: &str = "512";
 /// the measured effect. `fm` finds them by a bitmap.
 pub(super) const ALLOCATOR: &str = "fm";
 
+/// A share that nobody uses up: on a busy machine answers come later than the next request.
+const PLENTY: i64 = 100_000;
+
 /// What a user would write.
 pub(super) const SCRIPTS: [&str; 2] = ["Lua script", "native script"];
 
@@ -90,6 +93,9 @@ pub(super) fn ours_with(cpm: &Path, routes: &str) -> ProxyConfig {
         .set("cpm", "exploder_uri", EXPLODER)
         .set("cpm", "trusted_peer", "127.0.0.1")
         .set_number("cpm", "max_recipients", 1000)
+        // One sender to one destination is all the traffic there is.
+        .set_number("cpm", "max_outstanding_per_sender", PLENTY)
+        .set_number("cpm", "max_outstanding_per_destination", PLENTY)
 }
 
 fn config(routes: &str) -> ProxyConfig {

@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Other requests are answered at once, without a transaction.
 const ROUTES: &str = "request_route {
-    if ($rm == \"OPTIONS\") {
+    if (method == \"OPTIONS\") {
         sl_send_reply(\"200\", \"OK\");
         exit;
     }

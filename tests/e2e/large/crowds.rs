@@ -158,21 +158,20 @@ fn a_message_to_twenty_who_all_behave_differently() {
 /// So many sessions are up at one moment.
 const AT_ONCE: usize = 200;
 
-/// And so many requests at most are on their way: a socket takes in that many.
-const READ_AT_ONCE: usize = 20;
-
 #[track_caller]
 fn many_at_once(scene: &Scene, round: usize) {
     let uploads: Vec<Upload> = (0..AT_ONCE)
         .map(|number| scene.upload(EXPLODER, &[&format!("a{number}"), &format!("b{number}")]))
         .collect();
-    let way = match Product::under_test() {
-        Product::Kamailio => scene.proxy.tcp(),
+    // All at once is more than a socket takes in that may lose what it cannot take.
+    let way = scene.proxy.tcp();
+    let read_at_once = match Product::under_test() {
+        Product::Kamailio => AT_ONCE,
         // 4.0.1 leaves a request unread that comes right behind others on a connection, or loses
         // its place in it.
-        Product::OpenSips => scene.proxy.udp(),
+        Product::OpenSips => 1,
     };
-    for some in uploads.chunks(READ_AT_ONCE) {
+    for some in uploads.chunks(read_at_once) {
         for upload in some {
             scene.anne.send(&upload.request, way);
         }

@@ -39,7 +39,9 @@ fn front(bench: &Bench, nodes: [&Proxy; 2]) -> Proxy {
             );
             definitions.extend([
                 ("NODES", quoted(&format!("sqlite://{}", file.display()))),
-                ("NODE_TIMEOUT", "3".to_owned()),
+                // Longer than it takes to find out that a node is dead: a ping each second, and two
+                // for its answer.
+                ("NODE_TIMEOUT", "6".to_owned()),
             ]);
         }
     }

@@ -1,0 +1,66 @@
+//! What the store has of a message, whole or torn: its copies come to their end, and nothing of it is left.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use cpm::controlling::{FanOutJob, RECORD_VERSION};
+use cpm::store::{CopyId, Ledger};
+
+const ID: u64 = 7;
+const NOW_MS: u64 = 1_000;
+const EXPIRES_MS: u64 = 10_000_000;
+
+/// One byte says how much of the rest is of recipients that have ended; then comes the record, or the job
+/// that it is made of.
+pub fn store(data: &[u8]) {
+    let Some((&first, rest)) = data.split_first() else {
+        return;
+    };
+    let (ended, record) = rest.split_at(usize::from(first).min(rest.len()));
+    let record = Bytes::copy_from_slice(record);
+    let record = FanOutJob::record_in(&record).map_or(record, |(record, _)| record);
+    let Some(mut job) = FanOutJob::of_record(RECORD_VERSION, record) else {
+        return;
+    };
+    let copies: Vec<CopyId> = job.copies().collect();
+    let (again, _) = FanOutJob::record_in(&job.write().into()).expect("what we wrote");
+    let again = FanOutJob::of_record(RECORD_VERSION, again).expect("what we wrote");
+    assert!(again.copies().eq(copies.iter().copied()), "other copies");
+    assert_eq!(again.lifetime_s(), job.lifetime_s());
+
+    let distinct: BTreeSet<&CopyId> = copies.iter().collect();
+    if distinct.len() < copies.len() {
+        return;
+    }
+    let mut ledger = Ledger::default();
+    ledger.restore(ID, copies.iter().copied(), ended, EXPIRES_MS, NOW_MS);
+    let left = ledger.left(ID);
+    assert_eq!(left, ledger.outstanding());
+    let wanted = ledger.wanted(ID, copies.iter().copied(), NOW_MS);
+    let mut turns = 0;
+    while ledger.take_due(NOW_MS).is_some() {
+        turns += 1;
+        assert!(turns < 3, "due again at once");
+        for (copy, _) in copies.iter().zip(&wanted).filter(|(_, wanted)| **wanted) {
+            ledger.sent(ID, *copy, NOW_MS);
+        }
+    }
+    assert_eq!(wanted.iter().filter(|wanted| **wanted).count(), left);
+    job.keep_only(&wanted);
+    assert!(
+        job.copies().eq(copies
+            .iter()
+            .zip(&wanted)
+            .filter(|(_, wanted)| **wanted)
+            .map(|(copy, _)| *copy))
+    );
+    for copy in job.copies() {
+        assert!(
+            ledger.ended(copy, 200, NOW_MS),
+            "nobody waits for a copy that was sent"
+        );
+    }
+    assert_eq!((ledger.left(ID), ledger.outstanding()), (0, 0));
+    assert_eq!(ledger.due_ms(), None, "a deadline outlives its message");
+    assert_eq!(ledger.take_changes().done, [ID]);
+}
