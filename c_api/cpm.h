@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 11u
+#define CPM_ABI 12u
 
 /* At most this many bytes of a Call-ID are logged. */
 #define CPM_MAX_LOGGED_CALL_ID 128
@@ -155,7 +155,13 @@ enum cpm_field {
 	CPM_FIELD_WARNING = 5,
 	/* name of the session, in large message mode */
 	CPM_FIELD_SESSION = 6,
-	CPM_FIELDS = 7
+	/* Message-ID of the CPIM header; absent if there is none, or before it has arrived */
+	CPM_FIELD_MESSAGE_ID = 7,
+	/* Call-ID of the request */
+	CPM_FIELD_CALL_ID = 8,
+	/* icid-value of P-Charging-Vector */
+	CPM_FIELD_ICID = 9,
+	CPM_FIELDS = 10
 };
 
 /* Result of a function of the routing script; both proxies pass these numbers to the script. Each
@@ -185,6 +191,18 @@ struct cpm_token {
 	uint64_t words[2];
 };
 
+/* Data of a received request while its copies are sent, and when they end. Everything is absent or
+ * 0 for a notification to the sender, and for a message that is no longer recorded. */
+struct cpm_about {
+	struct cpm_str fields[CPM_FIELDS];
+	/* the total number of recipients; 0: there are no data */
+	size_t recipients;
+	/* size of the content; 0: unknown */
+	uint64_t bytes;
+	/* since the request was received */
+	uint64_t milliseconds;
+};
+
 /* A request for the host to send. Borrowed during the call. The host adds Via and
  * Content-Length. */
 struct cpm_outgoing {
@@ -208,11 +226,8 @@ struct cpm_outgoing {
 	/* the socket that recipient_request returned; 0: the host chooses */
 	uint64_t socket;
 	struct cpm_token token;
-	/* About the received request, which may no longer exist: its fields, and its total number of
-	 * recipients. Absent, and 0, for a copy to the ISF after a failure and for a notification to
-	 * the sender. */
-	struct cpm_str fields[CPM_FIELDS];
-	size_t recipients;
+	/* about the received request, which may no longer exist */
+	struct cpm_about about;
 };
 
 /* Result of sending a request. */
@@ -302,7 +317,13 @@ enum cpm_query {
 	CPM_QUERY_FORGET_GROUPS = 4,
 	/* accept no new message from now on; with the argument "off": accept them again. A record of what
 	 * is under way */
-	CPM_QUERY_DRAIN = 6
+	CPM_QUERY_DRAIN = 6,
+	/* the last messages, newest first: one record each; the argument: words that select them, such
+	 * as "originator=sip:anne@example.com state=failed most=10", or nothing */
+	CPM_QUERY_MESSAGES = 7,
+	/* the newest message whose Message-ID, Contribution-ID, Call-ID or session is the argument: its
+	 * record, and a part for each recipient */
+	CPM_QUERY_MESSAGE = 8
 };
 
 enum cpm_query_result {
@@ -521,10 +542,10 @@ struct cpm_host {
 			const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed);
 
 	/* Reports an event to the script. `text`: the request concerned, followed by a NUL or as it was
-	 * sent. `about`: data of the received request, or NULL. `code` 0, `reason` absent: there is
+	 * sent. `about`: data of the received request. `code` 0, `reason` absent: there is
 	 * none. */
 	void (*event)(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
-			const struct cpm_outgoing *about);
+			const struct cpm_about *about);
 
 	/* Databases. */
 
@@ -613,6 +634,9 @@ struct cpm_core {
 
 	/* A field as text; absent is { NULL, 0 }. The text lives until the next call on the request. */
 	struct cpm_str (*field)(const struct cpm_request *request, enum cpm_field field);
+
+	/* Size of the content for the recipients. 0 before check, and for a large message. */
+	uint64_t (*bytes)(const struct cpm_request *request);
 
 	/* The number of distinct recipients. 0 before check. */
 	size_t (*recipients)(const struct cpm_request *request);

@@ -42,7 +42,7 @@ int cpm_route_wants(uint32_t event);
 enum cpm_routed cpm_route_recipient_request(
 		const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed);
 void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
-		const struct cpm_outgoing *about);
+		const struct cpm_about *about);
 
 /* cpm_db.c */
 int cpm_db_has_module(const char *module);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cpm_request.h"
@@ -6,7 +8,7 @@
 #include "cpm_var.h"
 
 /* In addition to the fields of the core. */
-enum { VAR_RECIPIENTS = CPM_FIELDS, VAR_RECIPIENT, VAR_CODE, VAR_REASON };
+enum { VAR_RECIPIENTS = CPM_FIELDS, VAR_RECIPIENT, VAR_CODE, VAR_REASON, VAR_BYTES, VAR_SECONDS };
 
 static const struct {
 	const char *name;
@@ -18,6 +20,11 @@ static const struct {
 	{"conversation_id", CPM_FIELD_CONVERSATION_ID},
 	{"contribution_id", CPM_FIELD_CONTRIBUTION_ID},
 	{"session", CPM_FIELD_SESSION},
+	{"message_id", CPM_FIELD_MESSAGE_ID},
+	{"call_id", CPM_FIELD_CALL_ID},
+	{"icid", CPM_FIELD_ICID},
+	{"bytes", VAR_BYTES},
+	{"seconds", VAR_SECONDS},
 	{"code", VAR_CODE},
 	{"reason", VAR_REASON},
 	{"warning", CPM_FIELD_WARNING},
@@ -52,6 +59,19 @@ int cpm_var_parse_name(pv_spec_t *spec, cpm_proxy_name *name)
 	return -1;
 }
 
+void cpm_var_write_bytes(uint64_t bytes, char room[CPM_VAR_NUMBER], str *text)
+{
+	text->s = bytes > 0 ? room : NULL;
+	text->len = snprintf(room, CPM_VAR_NUMBER, "%" PRIu64, bytes);
+}
+
+void cpm_var_write_seconds(const struct cpm_about *about, char room[CPM_VAR_NUMBER], str *text)
+{
+	text->s = room;
+	text->len = snprintf(room, CPM_VAR_NUMBER, "%" PRIu64 ".%03u", about->milliseconds / 1000,
+			(unsigned)(about->milliseconds % 1000));
+}
+
 static int text_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, struct cpm_str text)
 {
 	str s = cpm_to_str(text);
@@ -64,8 +84,10 @@ static int text_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value,
 /* The value from the running event route. 0: it has none, ask the request. */
 static int event_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, int field, int *result)
 {
+	static char bytes[CPM_VAR_NUMBER], seconds[CPM_VAR_NUMBER];
 	const struct cpm_running *event = cpm_running;
-	str s;
+	const struct cpm_about *about = event->about;
+	str s = {NULL, 0};
 
 	switch(field) {
 		case VAR_RECIPIENT:
@@ -79,16 +101,24 @@ static int event_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value
 								  : pv_get_null(msg, param, value);
 			return 1;
 		case VAR_RECIPIENTS:
-			if(event->outgoing == NULL)
+			if(about == NULL)
 				return 0;
-			*result = event->outgoing->recipients
-							  ? pv_get_sintval(msg, param, value, (int)event->outgoing->recipients)
-							  : pv_get_null(msg, param, value);
+			*result = about->recipients ? pv_get_sintval(msg, param, value, (int)about->recipients)
+										: pv_get_null(msg, param, value);
 			return 1;
-		default:
-			if(event->outgoing == NULL)
+		case VAR_BYTES:
+			if(about == NULL)
 				return 0;
-			s = cpm_to_str(event->outgoing->fields[field]);
+			cpm_var_write_bytes(about->bytes, bytes, &s);
+			break;
+		case VAR_SECONDS:
+			if(about != NULL && about->recipients > 0)
+				cpm_var_write_seconds(about, seconds, &s);
+			break;
+		default:
+			if(about == NULL)
+				return 0;
+			s = cpm_to_str(about->fields[field]);
 			break;
 	}
 	*result = s.s != NULL ? pv_get_strval(msg, param, value, &s) : pv_get_null(msg, param, value);
@@ -102,6 +132,7 @@ int cpm_var_get(struct sip_msg *msg, pv_param_t *param, pv_value_t *value)
 	int index, flags;
 	int result;
 	struct cpm_reply reply;
+	static char bytes[CPM_VAR_NUMBER];
 	str reason;
 
 	if(cpm_running != NULL && event_value(msg, param, value, field, &result))
@@ -111,6 +142,11 @@ int cpm_var_get(struct sip_msg *msg, pv_param_t *param, pv_value_t *value)
 		return pv_get_null(msg, param, value);
 
 	switch(field) {
+		case VAR_SECONDS:
+			return pv_get_null(msg, param, value);
+		case VAR_BYTES:
+			cpm_var_write_bytes(cpm_core_api->bytes(request), bytes, &reason);
+			return reason.s != NULL ? pv_get_strval(msg, param, value, &reason) : pv_get_null(msg, param, value);
 		case VAR_RECIPIENTS:
 			return pv_get_sintval(msg, param, value, (int)cpm_core_api->recipients(request));
 		case VAR_RECIPIENT:

@@ -172,7 +172,7 @@ enum cpm_routed cpm_route_recipient_request(
 	if(msg == NULL)
 		return CPM_ROUTED_FAILED;
 	memset(&running, 0, sizeof(running));
-	running.outgoing = outgoing;
+	running.about = &outgoing->about;
 	running.recipient = cpm_to_str(outgoing->request_uri);
 	is_running = 1;
 	goes_on = run(CPM_EVENT_RECIPIENT_REQUEST, msg, &running);
@@ -194,7 +194,7 @@ enum cpm_routed cpm_route_recipient_request(
 }
 
 void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
-		const struct cpm_outgoing *about)
+		const struct cpm_about *about)
 {
 	struct cpm_running running;
 	sip_msg_t *msg = message_over(text);
@@ -202,7 +202,7 @@ void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm
 	if(msg == NULL)
 		return;
 	memset(&running, 0, sizeof(running));
-	running.outgoing = about;
+	running.about = about;
 	running.code = code;
 	running.reason = cpm_to_str(reason);
 	running.recipient = msg->first_line.u.request.uri;

@@ -73,6 +73,34 @@ static void ask_about(rpc_t *rpc, void *context, enum cpm_query query)
 	ask(rpc, context, query, &id);
 }
 
+/* The words behind the command, separated by spaces. */
+static void ask_for(rpc_t *rpc, void *context, enum cpm_query query)
+{
+	char text[1024];
+	str words = {text, 0};
+	str word;
+
+	while(rpc->scan(context, "*S", &word) == 1) {
+		if(word.len + 1 > (int)sizeof(text) - words.len) {
+			rpc->fault(context, 400, "Too many words");
+			return;
+		}
+		memcpy(text + words.len, word.s, word.len);
+		words.len += word.len;
+		text[words.len++] = ' ';
+	}
+	ask(rpc, context, query, &words);
+}
+
+static void ask_about_message(rpc_t *rpc, void *context, enum cpm_query query)
+{
+	str id;
+
+	if(rpc->scan(context, "S", &id) < 1)
+		return rpc->fault(context, 400, "Which message? Its Message-ID, Contribution-ID, Call-ID or session");
+	ask(rpc, context, query, &id);
+}
+
 /* A command that queries the core: its C name, how to ask, the query, and its help text. */
 #define QUERY(name, how, query, text)                                 \
 	static const char *name##_doc[] = {text, 0};                      \
@@ -90,6 +118,13 @@ QUERY(session, ask_about, CPM_QUERY_SESSION,
 QUERY(end_session, ask_about, CPM_QUERY_END,
 		"Ends a large message session, by its id: its message is abandoned, and all its peers get BYE or CANCEL.")
 QUERY(relay, ASK, CPM_QUERY_RELAY, "The state of the MSRP relay: connections, content in memory and in spool files.")
+
+QUERY(messages, ask_for, CPM_QUERY_MESSAGES,
+		"The last messages, newest first: state, ids, recipients by outcome. Select them with originator=URI, state=STATE, "
+		"most=NUMBER.")
+QUERY(message, ask_about_message, CPM_QUERY_MESSAGE,
+		"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "
+		"recipient.")
 
 static const char *express_doc[] = {
 	"What is outstanding in the express lane: for each message its recipients, how many of them have not ended or wait.", 0};
@@ -120,6 +155,8 @@ static rpc_export_t commands[] = {
 	{"cpm.sessions", sessions, sessions_doc, RET_ARRAY},
 	{"cpm.session", session, session_doc, 0},
 	{"cpm.end", end_session, end_session_doc, 0},
+	{"cpm.messages", messages, messages_doc, RET_ARRAY},
+	{"cpm.message", message, message_doc, 0},
 	{"cpm.relay", relay, relay_doc, 0},
 	{"cpm.stats", cpm_rpc_stats, cpm_rpc_stats_doc, 0},
 	{0, 0, 0, 0}

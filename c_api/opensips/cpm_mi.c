@@ -68,7 +68,7 @@ static mi_response_t *ask(enum cpm_query query, struct cpm_str argument, int is_
 	return init_mi_error(fault.code, fault.text, (int)strlen(fault.text));
 }
 
-static mi_response_t *ask_about(const mi_params_t *params, const char *name, enum cpm_query query)
+static mi_response_t *ask_about(const mi_params_t *params, const char *name, enum cpm_query query, int is_list)
 {
 	char *id;
 	int len;
@@ -78,7 +78,7 @@ static mi_response_t *ask_about(const mi_params_t *params, const char *name, enu
 		return init_mi_param_error();
 	argument.s = id;
 	argument.len = (size_t)len;
-	return ask(query, argument, 0);
+	return ask(query, argument, is_list);
 }
 
 /* A command that asks the core. */
@@ -92,11 +92,14 @@ static mi_response_t *ask_about(const mi_params_t *params, const char *name, enu
 static const struct cpm_str none = {NULL, 0};
 QUERY(groups_flush, ask(CPM_QUERY_FORGET_GROUPS, none, 0))
 QUERY(sessions, ask(CPM_QUERY_SESSIONS, none, 1))
-QUERY(session, ask_about(params, "id", CPM_QUERY_SESSION))
-QUERY(end_session, ask_about(params, "id", CPM_QUERY_END))
+QUERY(session, ask_about(params, "id", CPM_QUERY_SESSION, 0))
+QUERY(end_session, ask_about(params, "id", CPM_QUERY_END, 0))
+QUERY(messages, ask(CPM_QUERY_MESSAGES, none, 1))
+QUERY(some_messages, ask_about(params, "words", CPM_QUERY_MESSAGES, 1))
+QUERY(message, ask_about(params, "id", CPM_QUERY_MESSAGE, 0))
 QUERY(relay, ask(CPM_QUERY_RELAY, none, 0))
 QUERY(drain, ask(CPM_QUERY_DRAIN, none, 0))
-QUERY(drain_word, ask_about(params, "word", CPM_QUERY_DRAIN))
+QUERY(drain_word, ask_about(params, "word", CPM_QUERY_DRAIN, 0))
 
 static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
 {
@@ -130,6 +133,14 @@ const mi_export_t cpm_mi_commands[] = {
 	COMMAND("cpm_end",
 			"Ends a large message session, by its id: its message is given up, and everybody in it gets BYE or CANCEL.",
 			{end_session, {"id", 0}}),
+	COMMAND("cpm_messages",
+			"The last messages, newest first: state, ids, recipients by outcome. Select them with words such as "
+			"originator=URI, state=STATE, most=NUMBER.",
+			{messages, {0}}, {some_messages, {"words", 0}}),
+	COMMAND("cpm_message",
+			"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "
+			"recipient.",
+			{message, {"id", 0}}),
 	COMMAND("cpm_relay", "What the MSRP relay holds: connections, content in memory and in spool files.",
 			{relay, {0}}),
 	COMMAND("cpm_express",

@@ -138,7 +138,7 @@ enum cpm_routed cpm_route_recipient_request(
 	if(msg == NULL)
 		return CPM_ROUTED_FAILED;
 	memset(&running, 0, sizeof(running));
-	running.outgoing = outgoing;
+	running.about = &outgoing->about;
 	running.recipient = cpm_to_str(outgoing->request_uri);
 	is_running = 1;
 	/* As tm's own local_route, which may do to a request what suits one that has not been received. */
@@ -176,8 +176,9 @@ static int add_number(evi_params_p params, const char *name, int number)
 
 /* The parameters have the names of the variables; beside them is what the message would tell, which
  * the route does not have. 0, or -1: there is no memory. */
-static int add_all(evi_params_p params, int code, const str *reason, struct sip_msg *msg, const struct cpm_outgoing *about)
+static int add_all(evi_params_p params, int code, const str *reason, struct sip_msg *msg, const struct cpm_about *about)
 {
+	char number[CPM_VAR_NUMBER];
 	const char *name;
 	str text;
 	int field;
@@ -186,9 +187,9 @@ static int add_all(evi_params_p params, int code, const str *reason, struct sip_
 			|| add_text(params, "reason", reason) < 0)
 		return -1;
 	if(parse_headers(msg, HDR_CALLID_F, 0) == 0 && msg->callid != NULL
-			&& add_text(params, "call_id", &msg->callid->body) < 0)
+			&& add_text(params, "leg_call_id", &msg->callid->body) < 0)
 		return -1;
-	if(about == NULL)
+	if(about == NULL || about->recipients == 0)
 		return 0;
 	for(field = 0; field < CPM_FIELDS; field++) {
 		name = cpm_var_field_name(field);
@@ -196,11 +197,17 @@ static int add_all(evi_params_p params, int code, const str *reason, struct sip_
 		if(name != NULL && add_text(params, name, &text) < 0)
 			return -1;
 	}
+	cpm_var_write_bytes(about->bytes, number, &text);
+	if(add_text(params, "bytes", &text) < 0)
+		return -1;
+	cpm_var_write_seconds(about, number, &text);
+	if(add_text(params, "seconds", &text) < 0)
+		return -1;
 	return add_number(params, "recipients", (int)about->recipients);
 }
 
 void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
-		const struct cpm_outgoing *about)
+		const struct cpm_about *about)
 {
 	struct sip_msg *msg = cpm_message_over(text, NULL);
 	evi_params_p params;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
+use cpm::controlling::AboutRequest;
 use cpm::controlling::express;
 use cpm::controlling::large_message_mode::TransactionKey;
 use cpm::controlling::{Counter, Forwarding, LogLevel};
@@ -144,7 +145,7 @@ impl Proxy for Stage {
         Changed::new(text, None, None, 0).map_or(Routed::Failed, Routed::Changed)
     }
 
-    fn event(&self, _: Event, _: u16, _: &[u8], _: &[u8], _: Option<&Outgoing<'_>>) {}
+    fn event(&self, _: Event, _: u16, _: &[u8], _: &[u8], _: Option<&AboutRequest>) {}
 
     fn has_database(&self, _: &str) -> bool {
         false

@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cpm::controlling::AboutRequest;
 use cpm::controlling::large_message_mode::{
     AcceptedInvite, Action, InDialogRequest, LargeModeSettings, LegNumber, MAX_SESSION_AGE,
     MsrpAddress, MsrpAddresses, RelayCommand, Session, SessionId, Side, TransactionKey,
 };
 use cpm::controlling::{ControllingFunction, Fate, Ids, Kind};
 use cpm::policy::{ID_KEY_BYTES, Settings};
+use cpm::shared::MessageNumber;
 use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{HeaderName, Message, StatusCode};
@@ -125,6 +127,8 @@ impl World {
             notifications_to: None,
             recipients,
             history: None,
+            about: AboutRequest::default(),
+            record: MessageNumber::default(),
         };
         let now = Instant::now();
         let session = Session::new(now, &service, &settings, &invite, INVITE, numbered);
@@ -241,7 +245,7 @@ impl World {
                 assert!(!std::mem::replace(&mut self.no_more_legs, true));
                 return;
             }
-            RelayCommand::AbortMessage | RelayCommand::NoteSender(_) => return,
+            RelayCommand::AbortMessage | RelayCommand::NoteHead(_) => return,
         };
         match opens {
             true => assert!(

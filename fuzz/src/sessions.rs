@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cpm::controlling::AboutRequest;
 use cpm::controlling::large_message_mode::{
     AcceptedInvite, InDialogRequest, LargeModeSettings, LegNumber, MsrpAddress, MsrpAddresses,
     SessionId, SessionReply, TransactionKey,
@@ -19,6 +20,7 @@ use cpm::msrp_control::MsrpEvent;
 use cpm::operator::Event;
 use cpm::policy::{ID_KEY_BYTES, Settings};
 use cpm::sessions::{Invited, RelayOrder, SessionHost, Sessions, Wake};
+use cpm::shared::MessageNumber;
 use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::Message;
@@ -203,6 +205,11 @@ impl World {
                 .map(|of| format!("sip:r{of}@192.0.2.2\n"))
                 .collect(),
             history: None,
+            about: AboutRequest {
+                recipients: 1,
+                ..AboutRequest::default()
+            },
+            record: MessageNumber::default(),
         };
         let bytes = Bytes::from(invite.write());
         let key = TransactionKey(key);

@@ -1,6 +1,6 @@
 //! Identifies the outgoing request whose end is reported.
 
-use crate::shared::{Charge, Link};
+use crate::shared::{Charge, RecipientLink};
 
 /// The kind of request whose end is reported, encoded as [`OutgoingRequest::attempt`] in 64 bits,
 /// of which the lowest is 1: a host can tell them from a pointer. A host with only 32 bits loses
@@ -21,8 +21,8 @@ pub(super) enum Attempt {
         to_isf: bool,
         /// Whether another process may have sent it before.
         is_resent: bool,
-        /// The record that counts its failure.
-        link: Link,
+        /// The record of its recipient.
+        link: RecipientLink,
         /// The shares that count its recipient until then.
         charge: Charge,
     },
@@ -46,8 +46,8 @@ impl Attempt {
                 let charge = charge.bits() & !RESENT | if is_resent { RESENT } else { 0 };
                 u64::from(charge) << 32 | u64::from(copy)
             }
-            // One in a thousand million records has a copy to the ISF with the same bits, whose
-            // failure is then not counted.
+            // One in a thousand million records has a copy to the ISF with the same bits, whose end
+            // is then not recorded.
             Attempt::Notification => u64::from(u32::MAX),
         }
     }
@@ -57,7 +57,7 @@ impl Attempt {
             u32::MAX => Attempt::Notification,
             copy => Attempt::Copy {
                 to_isf: copy & 2 == 2,
-                link: Link::from_bits(copy >> 2),
+                link: RecipientLink::from_bits(copy >> 2),
                 is_resent: (bits >> 32) as u32 & RESENT != 0,
                 charge: Charge::from_bits((bits >> 32) as u32 & !RESENT),
             },
@@ -73,7 +73,7 @@ mod tests {
     fn an_attempt_comes_back_as_it_was() {
         for bits in [0, 1, 2, 0x1234_5678, u32::MAX >> 2] {
             for (to_isf, is_resent) in [(false, false), (true, false), (false, true)] {
-                let link = Link::from_bits(bits);
+                let link = RecipientLink::from_bits(bits);
                 let charge = Charge::from_bits(bits << 2 & !RESENT);
                 let attempt = Attempt::Copy {
                     to_isf,

@@ -5,6 +5,7 @@ use std::fmt;
 pub use crate::operator::Counter;
 
 use crate::log::LogLevel;
+use crate::shared::MessageRecord;
 
 /// The proxy. Implemented by the `ffi` floor over the C contract, and by tests.
 pub trait Host {
@@ -80,24 +81,9 @@ pub struct OutgoingRequest<'a> {
     pub about: Option<&'a AboutRequest>,
 }
 
-/// Data of the received request for routing scripts while its copies are sent, in any process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AboutRequest {
-    /// [`Kind::as_str`](super::Kind::as_str).
-    pub kind: String,
-    /// [`Mode::as_str`](super::Mode::as_str).
-    pub mode: String,
-    /// Authenticated originator's CPM Address.
-    pub originator: Option<String>,
-    /// Conversation-ID, as received.
-    pub conversation_id: Option<Vec<u8>>,
-    /// Contribution-ID, as received.
-    pub contribution_id: Option<Vec<u8>>,
-    /// Name of the session, in large message mode.
-    pub session: Option<String>,
-    /// Total number of recipients.
-    pub recipients: u32,
-}
+/// Data of the received request for routing scripts while its copies are sent, and when they end,
+/// in any process: the record of the message.
+pub type AboutRequest = MessageRecord;
 
 /// How an outgoing request ended.
 #[derive(Clone, Copy, Debug)]

@@ -35,6 +35,7 @@
 //! | `unparsed` | requests that the proxy's own parser rejects |
 //! | `host` | functions needed of the proxy |
 
+mod about;
 mod again;
 mod attempt;
 mod body;
@@ -65,7 +66,8 @@ mod unparsed;
 
 pub use crate::log::LogLevel;
 pub use crate::random::fill_random;
-pub use crate::shared::{MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
+pub use crate::shared::{MAX_SENDER_URI_BYTES, MessageTable, Noted, SenderNote, SenderTable};
+pub use about::LegCorrelation;
 pub use again::Again;
 pub use checks::Check;
 pub use disposition::{Forwarded, Forwarding, NamelessReceipt};

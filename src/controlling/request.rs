@@ -1,5 +1,6 @@
 //! One request for the Controlling Function, from its classification to its reply.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -48,6 +49,10 @@ pub struct Request {
     pub(super) outgoing_body: Option<Rebuilt>,
     /// The CPIM message of a body that is readable. Set by the checks.
     pub(super) cpim: Option<Bytes>,
+    /// Its Message-ID, once it has been read.
+    pub(super) message_id: OnceCell<Option<String>>,
+    /// Its IMS charging identity, once it has been read.
+    pub(super) icid: OnceCell<Option<String>>,
     pub(super) recipients: Recipients,
     /// Result of the group lookup. Set by [`Request::handle_group`].
     pub(super) group: Option<GroupLookup>,
@@ -133,6 +138,8 @@ impl Request {
             received_list: None,
             outgoing_body: None,
             cpim: None,
+            message_id: OnceCell::new(),
+            icid: OnceCell::new(),
             recipients: Recipients::default(),
             group: None,
             stage: CheckStage::Checking(0),

@@ -8,7 +8,7 @@ use super::refusal::{RETRY_AFTER_S, Refusal, Reply};
 use super::request::{CheckStage, Request};
 use super::service::ControllingFunction;
 use crate::log::LogLevel;
-use crate::shared::{Claim, Known, Share};
+use crate::shared::{Claim, Known, Link, Noted, Share};
 use crate::sip::StatusCode;
 
 /// Result of a fan-out.
@@ -49,11 +49,7 @@ impl Request {
         };
         let result = match self.mode() {
             Mode::Pager => self.send_copies(claim, host),
-            Mode::Large => match AcceptedInvite::of(self, claim) {
-                None => FanOut::Failed,
-                Some(invite) if host.begin_session(&invite.write()) => FanOut::HandedOver,
-                Some(_) => FanOut::NoRoom,
-            },
+            Mode::Large => self.begin_session(claim, host),
         };
         // A request that was refused after all may come again.
         if matches!(
@@ -77,6 +73,19 @@ impl Request {
         Ok(Some(claimed.claim))
     }
 
+    fn begin_session(&self, claim: Option<Claim>, host: &dyn Host) -> FanOut {
+        let Some(mut invite) = AcceptedInvite::of(self, claim) else {
+            return FanOut::Failed;
+        };
+        // The relay records its sender.
+        invite.record = self.service.note_message(&invite.about, Link::default());
+        if host.begin_session(&invite.write()) {
+            return FanOut::HandedOver;
+        }
+        self.service.forget_message(invite.record);
+        FanOut::NoRoom
+    }
+
     fn send_copies(&self, claim: Option<Claim>, host: &dyn Host) -> FanOut {
         let charge = match self.charge() {
             Ok(charge) => charge,
@@ -93,11 +102,12 @@ impl Request {
         };
         job.claim = claim;
         let noted = self.note_sender();
-        if let Some(noted) = &noted {
-            job.set_link(noted.link());
-        }
+        let link = noted.as_ref().map(Noted::link).unwrap_or_default();
+        job.message = self.service.note_message(&job.about, link);
+        let message = job.message;
         let refuse = || {
             free();
+            self.service.forget_message(message);
             if let (Some(senders), Some(noted)) = (self.service.senders(), &noted) {
                 senders.forget(noted);
             }

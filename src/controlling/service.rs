@@ -11,7 +11,7 @@ use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError};
-use crate::shared::{Ends, OutstandingTable, RequestTable, SenderTable};
+use crate::shared::{Ends, MessageTable, OutstandingTable, RequestTable, SenderTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
 /// The Controlling Function as configured. One for each process; requests hold a reference to it.
@@ -58,6 +58,8 @@ pub struct ControllingFunction {
     large_mode: Option<Rc<LargeModeSettings>>,
     /// The senders of the last messages, if notifications are forwarded to them.
     senders: Option<SenderTable>,
+    /// What became of the last messages, if processes share memory.
+    messages: Option<MessageTable>,
     /// How hosts and domains are looked up.
     names: Names,
     /// The last accepted requests, if they are remembered.
@@ -114,6 +116,7 @@ impl ControllingFunction {
             key_seed,
             large_mode: None,
             senders: None,
+            messages: None,
             names: Names::default(),
             requests: None,
             ids: Ids::random(),
@@ -144,6 +147,17 @@ impl ControllingFunction {
     /// The senders of the last messages, if notifications are forwarded to them.
     pub fn senders(&self) -> Option<&SenderTable> {
         self.senders.as_ref()
+    }
+
+    /// The same, with the shared table.
+    pub fn with_messages(mut self, messages: MessageTable) -> Self {
+        self.messages = Some(messages);
+        self
+    }
+
+    /// What became of the last messages, if processes share memory.
+    pub fn messages(&self) -> Option<&MessageTable> {
+        self.messages.as_ref()
     }
 
     /// The same, with this way to look up hosts and domains.
@@ -198,6 +212,7 @@ impl ControllingFunction {
         });
         let mut other = ControllingFunction::new(settings, self.key_seed)?;
         other.senders = self.senders.clone();
+        other.messages = self.messages.clone();
         other.names = self.names.clone();
         other.requests = self.requests.clone();
         other.ids = self.ids.clone();

@@ -10,8 +10,8 @@ use super::operator::{counter, event, fault, gauge, gauge_value, query};
 use super::outgoing::{ended, is_session_name, responded};
 use super::parameters::{parameter, service_tune, value};
 use super::request::{
-    answer, check, classify, fan_out, field, forward_imdn, handle, recipient, recipients, reply,
-    request_free, set_originator,
+    answer, bytes, check, classify, fan_out, field, forward_imdn, handle, recipient, recipients,
+    reply, request_free, set_originator,
 };
 use super::service::{service_free, service_new, service_set, service_start};
 use super::unparsed::refuse_unparsed;
@@ -33,6 +33,7 @@ static CORE: CoreTable = CoreTable {
     forward_imdn: Some(forward_imdn),
     answer: Some(answer),
     field: Some(field),
+    bytes: Some(bytes),
     recipients: Some(recipients),
     recipient: Some(recipient),
     set_originator: Some(set_originator),

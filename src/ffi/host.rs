@@ -4,12 +4,10 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::bindings::{
-    self, cpm_address, cpm_changed, cpm_express_batch, cpm_express_copy, cpm_express_way,
-    cpm_forwarding, cpm_host, cpm_log_level, cpm_outgoing, cpm_process, cpm_reply, cpm_request,
-    cpm_str, cpm_token,
+    self, cpm_about, cpm_address, cpm_changed, cpm_express_batch, cpm_express_copy,
+    cpm_express_way, cpm_forwarding, cpm_host, cpm_log_level, cpm_outgoing, cpm_process, cpm_reply,
+    cpm_request, cpm_str, cpm_token,
 };
 use super::way::{address_to_c, way_of};
 use crate::controlling::large_message_mode::TransactionKey;
@@ -20,7 +18,9 @@ use crate::group::source::{DatabaseError, GroupDatabase, MAX_SOURCES};
 use crate::operator::Event;
 use crate::processes::{
     Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
+    monotonic_ms,
 };
+use crate::shared::MessageText;
 
 /// Maximum length of a log line; longer ones are truncated. A line holds our own words, a Call-ID
 /// and numbers.
@@ -72,9 +72,7 @@ impl<'a> CHost<'a> {
 
 impl Proxy for CHost<'_> {
     fn now_ms(&self) -> u64 {
-        let now = clock_gettime(ClockId::Monotonic);
-        let milliseconds = now.tv_sec * 1000 + now.tv_nsec / 1_000_000;
-        u64::try_from(milliseconds).unwrap_or(0)
+        monotonic_ms()
     }
 
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
@@ -276,10 +274,10 @@ impl Proxy for CHost<'_> {
         code: u16,
         reason: &[u8],
         text: &[u8],
-        about: Option<&Outgoing<'_>>,
+        about: Option<&AboutRequest>,
     ) {
-        let lent = about.map(lend_outgoing);
-        let about = lent.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let about = lend_about(about);
+        let about = std::ptr::from_ref(&about);
         let text = lend(text.strip_suffix(&[0]).unwrap_or(text));
         let reason = if reason.is_empty() {
             ABSENT
@@ -315,7 +313,6 @@ impl GroupDatabase for CHost<'_> {
 
 /// A request in C's form, lent for the lifetime of `outgoing`.
 fn lend_outgoing(outgoing: &Outgoing<'_>) -> cpm_outgoing {
-    let about = outgoing.about;
     let Token {
         attempt,
         name,
@@ -338,8 +335,7 @@ fn lend_outgoing(outgoing: &Outgoing<'_>) -> cpm_outgoing {
         token: cpm_token {
             words: [attempt, u64::from(name) << 32 | u64::from(tried)],
         },
-        fields: about.map_or([ABSENT; bindings::CPM_FIELDS as usize], fields),
-        recipients: about.map_or(0, |about| about.recipients as usize),
+        about: lend_about(outgoing.about),
     }
 }
 
@@ -393,21 +389,42 @@ pub(super) fn lend_answer(answer: &Answer<'_>) -> cpm_reply {
     }
 }
 
-/// In the order of `enum cpm_field`.
-fn fields(about: &AboutRequest) -> [cpm_str; bindings::CPM_FIELDS as usize] {
-    let lend_option = |text: Option<&[u8]>| text.map_or(ABSENT, lend);
+/// The record of a received request in C's form, lent for the lifetime of `about`.
+fn lend_about(about: Option<&AboutRequest>) -> cpm_about {
     let mut fields = [ABSENT; bindings::CPM_FIELDS as usize];
-    fields[bindings::CPM_FIELD_KIND as usize] = lend(about.kind.as_bytes());
-    fields[bindings::CPM_FIELD_MODE as usize] = lend(about.mode.as_bytes());
-    fields[bindings::CPM_FIELD_ORIGINATOR as usize] =
-        lend_option(about.originator.as_deref().map(str::as_bytes));
-    fields[bindings::CPM_FIELD_CONVERSATION_ID as usize] =
-        lend_option(about.conversation_id.as_deref());
-    fields[bindings::CPM_FIELD_CONTRIBUTION_ID as usize] =
-        lend_option(about.contribution_id.as_deref());
-    fields[bindings::CPM_FIELD_SESSION as usize] =
-        lend_option(about.session.as_deref().map(str::as_bytes));
-    fields
+    let Some(about) = about else {
+        return cpm_about {
+            fields,
+            recipients: 0,
+            bytes: 0,
+            milliseconds: 0,
+        };
+    };
+    for (field, text) in [
+        (bindings::CPM_FIELD_KIND, MessageText::Kind),
+        (bindings::CPM_FIELD_MODE, MessageText::Mode),
+        (bindings::CPM_FIELD_ORIGINATOR, MessageText::Originator),
+        (
+            bindings::CPM_FIELD_CONVERSATION_ID,
+            MessageText::ConversationId,
+        ),
+        (
+            bindings::CPM_FIELD_CONTRIBUTION_ID,
+            MessageText::ContributionId,
+        ),
+        (bindings::CPM_FIELD_SESSION, MessageText::Session),
+        (bindings::CPM_FIELD_MESSAGE_ID, MessageText::MessageId),
+        (bindings::CPM_FIELD_CALL_ID, MessageText::CallId),
+        (bindings::CPM_FIELD_ICID, MessageText::Icid),
+    ] {
+        fields[field as usize] = about.text(text).map_or(ABSENT, lend);
+    }
+    cpm_about {
+        fields,
+        recipients: about.recipients as usize,
+        bytes: about.bytes,
+        milliseconds: monotonic_ms().saturating_sub(about.received_ms),
+    }
 }
 
 /// No text.

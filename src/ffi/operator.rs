@@ -75,11 +75,20 @@ pub(super) extern "C" fn query(
             // SAFETY: lent for the duration of the call (cpm.h).
             let argument = std::str::from_utf8(unsafe { borrowed(argument) }).ok();
             let session = argument.and_then(SessionId::parse);
+            let text = argument.unwrap_or_default();
             let question = match (query, session) {
                 (bindings::CPM_QUERY_SESSIONS, _) => Question::Sessions,
                 (bindings::CPM_QUERY_RELAY, _) => Question::Relay,
                 (bindings::CPM_QUERY_EXPRESS, _) => {
                     return result_of(running.list_express(proxy, &mut CVisitor { table, to }));
+                }
+                (bindings::CPM_QUERY_MESSAGES, _) => {
+                    let visitor = &mut CVisitor { table, to };
+                    return result_of(running.list_messages(text, visitor));
+                }
+                (bindings::CPM_QUERY_MESSAGE, _) => {
+                    let visitor = &mut CVisitor { table, to };
+                    return result_of(running.show_message(text, visitor));
                 }
                 (bindings::CPM_QUERY_DRAIN, _) => {
                     let is_draining = match argument {
@@ -106,6 +115,13 @@ pub(super) extern "C" fn fault(query: cpm_query, result: cpm_query_result) -> cp
     let (code, text) = match (result, query) {
         (bindings::CPM_QUERY_ANSWERED, _) => (0, c""),
         (bindings::CPM_QUERY_UNKNOWN, bindings::CPM_QUERY_DRAIN) => (404, c"on or off?"),
+        (bindings::CPM_QUERY_UNKNOWN, bindings::CPM_QUERY_MESSAGES) => (
+            400,
+            c"Known are originator=URI, state=STATE and most=NUMBER",
+        ),
+        (bindings::CPM_QUERY_UNKNOWN, bindings::CPM_QUERY_MESSAGE) => {
+            (404, c"There is no record of such a message")
+        }
         (bindings::CPM_QUERY_UNKNOWN, _) => (404, c"There is no such session"),
         (bindings::CPM_QUERY_OFF, bindings::CPM_QUERY_FORGET_GROUPS) => (
             400,

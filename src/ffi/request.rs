@@ -204,6 +204,9 @@ pub(super) extern "C" fn field(request: *const cpm_request, field: cpm_field) ->
             bindings::CPM_FIELD_ORIGINATOR => request.originator().map(str::as_bytes),
             bindings::CPM_FIELD_CONVERSATION_ID => request.conversation_id(),
             bindings::CPM_FIELD_CONTRIBUTION_ID => request.contribution_id(),
+            bindings::CPM_FIELD_MESSAGE_ID => request.message_id().map(str::as_bytes),
+            bindings::CPM_FIELD_CALL_ID => request.call_id(),
+            bindings::CPM_FIELD_ICID => request.icid().map(str::as_bytes),
             bindings::CPM_FIELD_SESSION => received.session().map(str::as_bytes),
             bindings::CPM_FIELD_WARNING => request
                 .reply()
@@ -213,6 +216,10 @@ pub(super) extern "C" fn field(request: *const cpm_request, field: cpm_field) ->
         };
         text.map(lend)
     })
+}
+
+pub(super) extern "C" fn bytes(request: *const cpm_request) -> u64 {
+    look(request, 0, |_, request| Some(request.content_bytes()))
 }
 
 pub(super) extern "C" fn recipients(request: *const cpm_request) -> usize {

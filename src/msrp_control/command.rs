@@ -3,7 +3,7 @@
 use super::LegNumber;
 use crate::msrp::{MsrpUri, Path};
 use crate::sdp::{Fingerprint, Role, Transport};
-use crate::shared::SenderNote;
+use crate::shared::HeadNote;
 
 /// Both ends of one MSRP session, as the relay needs them.
 #[derive(Clone, Debug)]
@@ -34,9 +34,9 @@ pub struct MsrpEnds {
 /// `Session::handle_leg_ended` for a leg; by itself, or after the `Close`, which is sent once.
 #[derive(Clone, Debug)]
 pub enum RelayCommand {
-    /// Record the sender of the message as soon as its header has the Message-ID, if it asks for
-    /// disposition notifications. Sent before `OpenOriginator`.
-    NoteSender(Box<SenderNote>),
+    /// Record the Message-ID as soon as the header of the message has it, and the sender if it asks
+    /// for disposition notifications. Sent before `OpenOriginator`.
+    NoteHead(Box<HeadNote>),
     /// Accept the originator's message at this end. Sent before the 200 that announces it.
     OpenOriginator(Box<MsrpEnds>),
     /// Close the originator's connection. Everything that it has sent and that has been answered

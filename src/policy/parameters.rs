@@ -43,6 +43,10 @@ const MAX_GROUP_NESTING: usize = 4;
 /// Thirty days: longest time for which the sender of a message may be known.
 const MAX_IMDN_TTL_S: usize = 30 * 86_400;
 
+/// Fewest and most messages that are recorded: the most take some 2.8 GB.
+const MIN_MESSAGE_RECORDS: usize = 16;
+const MAX_MESSAGE_RECORDS: usize = 1_000_000;
+
 /// Most messages whose sender may be known: some 300 MiB.
 const MAX_IMDN_RECORDS: usize = 1_000_000;
 
@@ -617,6 +621,14 @@ pub const ALL: &[Parameter] = &[
         "maximum number of messages whose sender is kept",
     )
     .default("10000"),
+    Parameter::new(
+        "message_records",
+        number(MIN_MESSAGE_RECORDS, MAX_MESSAGE_RECORDS, |s, v| {
+            s.message_records = v;
+        }),
+        "number of messages whose fate is kept for event routes and cpm.message",
+    )
+    .default("2000"),
     Parameter::new(
         "failure_imdn",
         Kind::Flag(|s, v| s.failure_imdn = v),

@@ -92,6 +92,8 @@ unset_at_first! {
         pub group_receipts: GroupReceipts,
         /// `imdn_ttl`: seconds for which a message's sender is kept.
         pub imdn_ttl_s: usize,
+        /// `message_records`: number of messages that are recorded.
+        pub message_records: usize,
         /// `imdn_records`: maximum number of messages whose sender is kept; 0: none.
         pub imdn_records: usize,
         /// `failure_imdn`: whether a sender that asks for it is notified when all recipients of a

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::current::Current;
 use super::heard::MAX_LISTED;
 use super::keeping::KeptGauges;
+use super::messages;
 use super::proxy::Proxy;
 use super::query::{Desk, QueryResult, SharedGauges, Visitor, visit};
 use crate::controlling::express::{Lane, LaneMemory};
@@ -22,7 +23,7 @@ use crate::operator::Gauge;
 use crate::policy::{IdKeyError, RunsAs, Settings, SettingsError, StateDirError, TuneError};
 use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
 use crate::sessions::Question;
-use crate::shared::{Ends, OutstandingTable, RequestTable};
+use crate::shared::{Ends, MessageTable, OutstandingTable, RequestTable};
 use crate::sip::Uri;
 use crate::store::{Database, StoreError, StoreLock};
 
@@ -167,6 +168,9 @@ impl Service {
             let words = share(proxy, RequestTable::words(requests), "request_records")?;
             control = control.with_requests(RequestTable::new(words, fill_random, monotonic_s));
         }
+        let records = control.settings().message_records;
+        let words = share(proxy, MessageTable::words(records), "message_records")?;
+        control = control.with_messages(MessageTable::new(words, records, monotonic_ms));
         let lock = take_over(&control, runs_as)?;
         if lock.is_some() {
             let words = share(proxy, Ends::WORDS, "ends of copies")?;
@@ -266,6 +270,23 @@ impl Service {
         }
         self.shared.flushes.fetch_add(1, Relaxed);
         QueryResult::Answered
+    }
+
+    /// Passes the messages that `words` ask for to `visitor`, newest first.
+    pub fn list_messages(&self, words: &str, visitor: &mut dyn Visitor) -> QueryResult {
+        match self.control().messages() {
+            Some(table) => messages::list(table, words, visitor),
+            None => QueryResult::Off,
+        }
+    }
+
+    /// Passes the newest message with this Message-ID, Contribution-ID, Call-ID or session to
+    /// `visitor`.
+    pub fn show_message(&self, id: &str, visitor: &mut dyn Visitor) -> QueryResult {
+        match self.control().messages() {
+            Some(table) => messages::show(table, id, visitor),
+            None => QueryResult::Off,
+        }
     }
 
     /// Passes the outstanding copies of the express lane to `visitor`.
@@ -390,8 +411,13 @@ fn check_group_sources(settings: &Settings, proxy: &dyn Proxy) -> Result<(), Sou
 
 /// Seconds of the clock that all processes share.
 fn monotonic_s() -> u64 {
+    monotonic_ms() / 1_000
+}
+
+/// Milliseconds of the same clock, which never runs backwards.
+pub fn monotonic_ms() -> u64 {
     use rustix::time::{ClockId, clock_gettime};
 
     let now = clock_gettime(ClockId::Monotonic);
-    u64::try_from(now.tv_sec).unwrap_or(0)
+    u64::try_from(now.tv_sec * 1_000 + now.tv_nsec / 1_000_000).unwrap_or(0)
 }

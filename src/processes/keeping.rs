@@ -344,7 +344,7 @@ impl Keeping {
         let expires_ms = now_ms.saturating_add(1_000 * lifetime_s(job));
         self.ledger
             .begin(id, job.recipients_left(), expires_ms, now_ms);
-        self.ledger.set_mark(id, job.link_bits());
+        self.ledger.set_mark(id, job.mark());
         service.handle_reply_due(job);
         proxy.count(Counter::Accepted, 1);
         proxy.count(Counter::Stored, 1);
@@ -404,13 +404,13 @@ impl Keeping {
         let mut job = FanOutJob::of_record(kept.version, kept.record.clone())?;
         let now_ms = proxy.now_ms();
         let wanted = self.ledger.wanted(kept.id, job.copies(), now_ms);
-        if self.ledger.mark(kept.id) == 0 {
+        if self.ledger.mark(kept.id) == [0; 2] {
             let codes = self.ledger.codes(kept.id).into_iter();
             let failed = codes.filter(|(code, _)| *code >= 300 && *code != 482);
             service.note_kept(&mut job, failed.map(|(_, n)| n).sum());
-            self.ledger.set_mark(kept.id, job.link_bits());
+            self.ledger.set_mark(kept.id, job.mark());
         } else {
-            job.set_link_bits(self.ledger.mark(kept.id));
+            job.set_mark(self.ledger.mark(kept.id));
         }
         job.keep_only(&wanted);
         if self.ledger.is_expired(kept.id, now_ms) {

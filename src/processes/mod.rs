@@ -51,6 +51,7 @@ mod late;
 mod letter;
 mod lookup;
 mod mailbox;
+mod messages;
 mod outcome;
 mod outgoing;
 mod process;
@@ -66,7 +67,7 @@ mod transaction;
 mod waiting;
 mod way;
 
-pub use assembly::{Service, StartError};
+pub use assembly::{Service, StartError, monotonic_ms};
 pub use forwarding::{forward_notification, refuse_unparsed};
 pub use heard::heard;
 pub use mailbox::Mailbox;

@@ -130,6 +130,13 @@ pub(super) fn message_ended(
     };
     tell_settled(service, proxy, request, Settled::Code(code));
     if proxy.wants(event) {
-        proxy.event(event, code, reason, request, None);
+        let about = service.about(attempt).map(|(about, _)| about);
+        let phrase = StatusCode::new(code).map_or("", StatusCode::reason_phrase);
+        let reason = if reason.is_empty() {
+            phrase.as_bytes()
+        } else {
+            reason
+        };
+        proxy.event(event, code, reason, request, about.as_ref());
     }
 }

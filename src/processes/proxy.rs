@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::outgoing::{Changed, Outgoing};
 use super::process::Process;
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{Forwarding, Reply, express};
+use crate::controlling::{AboutRequest, Forwarding, Reply, express};
 use crate::group::source::GroupDatabase;
 use crate::log::LogLevel;
 use crate::operator::{Counter, Event};
@@ -88,7 +88,7 @@ pub trait Proxy: GroupDatabase {
         code: u16,
         reason: &[u8],
         text: &[u8],
-        about: Option<&Outgoing<'_>>,
+        about: Option<&AboutRequest>,
     );
 
     /// Whether the proxy has loaded this database module.

@@ -20,6 +20,7 @@ use crate::log::LogLevel;
 use crate::names::NameTag;
 use crate::operator::Event;
 use crate::sessions::{Invited, SessionHost};
+use crate::sip::StatusCode;
 
 /// Time that a SIP worker spends on one fan-out before it passes on the rest: well below the half
 /// second after which a client over UDP retransmits (RFC 3261 T1).
@@ -208,7 +209,7 @@ fn tell_unsent(proxy: &dyn Proxy, outgoing: &Outgoing<'_>) {
             code,
             reason,
             &outgoing.text(),
-            Some(outgoing),
+            outgoing.about,
         );
     }
 }
@@ -325,8 +326,9 @@ impl SessionHost for Sender<'_> {
     fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>) {
         if self.proxy.wants(event) {
             let about = Outgoing::of(about);
+            let reason = StatusCode::new(code).map_or("", StatusCode::reason_phrase);
             self.proxy
-                .event(event, code, b"", &about.text(), Some(&about));
+                .event(event, code, reason.as_bytes(), &about.text(), about.about);
         }
     }
 }

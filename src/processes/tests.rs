@@ -12,6 +12,7 @@ use super::keeping::KeptGauges;
 use super::letter::{self, Letter, SessionInput};
 use super::proxy::Memory;
 use super::*;
+use crate::controlling::AboutRequest;
 use crate::controlling::express as lane;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, Forwarding, Received};
@@ -193,7 +194,7 @@ impl Proxy for Stage {
         Changed::new(text, None, None, 0).map_or(Routed::Failed, Routed::Changed)
     }
 
-    fn event(&self, event: Event, code: u16, _: &[u8], text: &[u8], _: Option<&Outgoing<'_>>) {
+    fn event(&self, event: Event, code: u16, _: &[u8], text: &[u8], _: Option<&AboutRequest>) {
         let uri = text.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
         let uri = String::from_utf8_lossy(uri);
         self.note(format!("{event:?} {code} {uri}"));

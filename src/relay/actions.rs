@@ -41,13 +41,13 @@ impl Core {
                     }
                     originator.message = Some(message.key);
                     if !is_cpim(&message.content_type) {
-                        session.sender_note = None;
+                        session.head_note = None;
                     }
                     self.begin(id, (*message).into());
                 }
                 EndpointEvent::Content(key, content) if is_ours(key) => {
                     // Before a recipient can have it, and answer.
-                    session.note_sender(&content);
+                    session.note_head(&content);
                     session.fan_out.handle_content(now, content);
                 }
                 EndpointEvent::Complete(key, size) if is_ours(key) && !originator.decided => {

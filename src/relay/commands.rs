@@ -58,9 +58,9 @@ impl Core {
 
     fn handle_command(&mut self, session: SessionId, command: RelayCommand) {
         match command {
-            RelayCommand::NoteSender(note) => {
+            RelayCommand::NoteHead(note) => {
                 if !self.fallen.contains(&session) {
-                    self.session(session).sender_note = Some(note);
+                    self.session(session).head_note = Some(note);
                 }
             }
             RelayCommand::OpenOriginator(ends) => self.open_originator(session, *ends),
@@ -91,7 +91,7 @@ impl Core {
             legs: Vec::new(),
             numbers: Default::default(),
             limits,
-            sender_note: None,
+            head_note: None,
             head: CpimHead::default(),
             begun: false,
             shown_held_back: false,

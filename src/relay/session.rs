@@ -9,11 +9,10 @@ use super::progress::{LegCell, SessionCell};
 use super::spool::SpoolFile;
 use super::timers::Timer;
 use crate::cpim::{CpimHead, CpimHeadState};
-use crate::imdn::NotificationRequest;
 use crate::msrp_control::LegNumber;
 use crate::msrp_session::{ConnectionId, Endpoint, FanOut, LegId, Limits, MessageKey};
 use crate::sdp::Fingerprint;
-use crate::shared::SenderNote;
+use crate::shared::HeadNote;
 
 pub(super) struct RelaySession {
     pub(super) originator: Option<OriginatorEnd>,
@@ -23,7 +22,7 @@ pub(super) struct RelaySession {
     pub(super) numbers: IdMap<LegNumber, LegId>,
     pub(super) limits: Limits,
     /// Who to record as the sender of the message, until its header has arrived.
-    pub(super) sender_note: Option<Box<SenderNote>>,
+    pub(super) head_note: Option<Box<HeadNote>>,
     pub(super) head: CpimHead,
     /// The message has begun, and the session has a share of the memory.
     pub(super) begun: bool,
@@ -88,17 +87,15 @@ impl RelaySession {
         &mut self.legs[id.index()]
     }
 
-    /// Reads the next bytes of the message, until its sender has been recorded.
-    pub(super) fn note_sender(&mut self, content: &[u8]) {
-        let Some(note) = self.sender_note.take() else {
+    /// Reads the next bytes of the message, until its header has been recorded.
+    pub(super) fn note_head(&mut self, content: &[u8]) {
+        let Some(note) = self.head_note.take() else {
             return;
         };
         match self.head.push(content) {
-            CpimHeadState::Open => self.sender_note = Some(note),
+            CpimHeadState::Open => self.head_note = Some(note),
             CpimHeadState::Whole(head) => {
-                if let Some(request) = NotificationRequest::of(&head) {
-                    note.note(&request.message_id);
-                }
+                note.note(&head);
             }
             CpimHeadState::TooLong => {}
         }

@@ -11,8 +11,11 @@ use super::schedule::Wake;
 use crate::controlling::large_message_mode::{
     Action, DialogName, InviteRequest, SessionId, SessionReply, Side, TransactionKey,
 };
-use crate::controlling::{Fate, LogLevel, OutgoingRequest, RETRY_AFTER_S};
+use crate::controlling::{
+    AboutRequest, Fate, LegCorrelation, LogLevel, OutgoingRequest, RETRY_AFTER_S,
+};
 use crate::operator::Event;
+use crate::shared::{MessageText, RecipientState};
 use crate::sip::{HeaderBlock, StatusCode};
 
 /// Maximum number of actions of one session before the next one has its turn.
@@ -164,16 +167,16 @@ impl Sessions {
             Action::Count(counter, n) => host.count(counter, n),
             Action::Recipient {
                 leg,
+                recipient,
                 uri,
                 fate,
                 code,
             } => self.tell_of_recipient(
-                id,
                 DialogName {
                     session: id,
                     side: Side::Leg(leg),
                 },
-                &uri,
+                (recipient, &uri),
                 fate,
                 code,
                 host,
@@ -194,6 +197,13 @@ impl Sessions {
             return;
         };
         let leg = invite.leg;
+        let recipient = entry.machine.legs().nth(leg.0 as usize);
+        if let (Some(messages), Some(recipient)) = (self.service.messages(), recipient) {
+            // Later legs to the same recipient go on in the same record.
+            if recipient.recipient == leg.0 {
+                messages.set_recipient(entry.record, leg.0, recipient.uri);
+            }
+        }
         match host.invite(&outgoing(&invite, entry)) {
             Invited::Sent(transaction) => *entry.invite(leg) = Invite::Sent(transaction),
             Invited::Elsewhere => *entry.invite(leg) = Invite::Unsent,
@@ -236,32 +246,51 @@ impl Sessions {
 
     fn tell_of_recipient(
         &mut self,
-        id: SessionId,
         dialog: DialogName,
-        uri: &str,
+        (recipient, uri): (u32, &str),
         fate: Fate,
         code: u16,
         host: &dyn SessionHost,
     ) {
-        let event = match fate {
-            Fate::Delivered => Event::RecipientDelivered,
-            Fate::Failed => Event::RecipientFailed,
-            Fate::Interworked => return,
+        let Some(entry) = self.sessions.get(&dialog.session) else {
+            return;
         };
         let name = self.service.ids().names().write(dialog);
+        let about = self.about(entry);
+        let (event, state) = match fate {
+            Fate::Delivered => (Some(Event::RecipientDelivered), RecipientState::Delivered),
+            Fate::Failed => (Some(Event::RecipientFailed), RecipientState::Failed),
+            Fate::Interworked => (None, RecipientState::Interworked),
+        };
+        if let Some(messages) = self.service.messages() {
+            messages.set(entry.record.recipient(recipient), state, code);
+        }
         if fate == Fate::Failed {
-            host.log(
-                LogLevel::Notice,
-                format_args!("a recipient failed with {code}, leg={name}"),
-            );
+            let leg = LegCorrelation {
+                leg: Some(recipient),
+                call_id: &name,
+                about: Some(&about),
+            };
+            let line = format_args!("a recipient failed with {code}, {leg}");
+            host.log(LogLevel::Notice, line);
         }
-        if let Some(entry) = self.sessions.get(&id) {
-            host.event(
-                event,
-                code,
-                &stand_in(entry, uri, &format!("<{uri}>"), &name),
-            );
+        if let Some(event) = event {
+            let to = format!("<{uri}>");
+            host.event(event, code, &stand_in(entry, &about, uri, &to, &name));
         }
+    }
+
+    /// The data of a session's message, as far as they are known by now.
+    fn about(&self, entry: &Entry) -> AboutRequest {
+        let mut about = entry.about.clone();
+        about.bytes = entry.machine.size().unwrap_or(0);
+        if let Some(messages) = self.service.messages() {
+            messages.set_bytes(entry.record, about.bytes);
+            if let Some(id) = messages.message_id(entry.record) {
+                about = about.with(MessageText::MessageId, Some(id));
+            }
+        }
+        about
     }
 
     /// Removes a session.
@@ -293,7 +322,8 @@ impl Sessions {
             format_args!("session={id} has ended: {delivered} delivered, {failed} failed"),
         );
         let to = format!("<{}>", entry.request_uri);
-        let about = stand_in(&entry, &entry.request_uri, &to, &entry.call_id);
+        let about = self.about(&entry);
+        let about = stand_in(&entry, &about, &entry.request_uri, &to, &entry.call_id);
         let code = match delivered {
             0 => StatusCode::TEMPORARILY_UNAVAILABLE,
             _ => StatusCode::OK,
@@ -347,6 +377,7 @@ fn outgoing<'a>(invite: &'a InviteRequest, entry: &'a Entry) -> OutgoingRequest<
 /// A request that represents a recipient or a session in an event for the script.
 fn stand_in<'a>(
     entry: &'a Entry,
+    about: &'a AboutRequest,
     uri: &'a str,
     to: &'a str,
     call_id: &'a str,
@@ -363,6 +394,6 @@ fn stand_in<'a>(
         headers: &entry.id_headers,
         body: b"",
         attempt: 0,
-        about: Some(&entry.about),
+        about: Some(about),
     }
 }

@@ -135,6 +135,7 @@ impl Sessions {
                 ),
             );
             self.service.give_back(invite.claim);
+            self.service.forget_message(invite.record);
             let tag = self.originator_tag(invite.session);
             self.reply(host, transaction, code, tag);
         }

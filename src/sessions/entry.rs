@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::controlling::large_message_mode::{
     AcceptedInvite, Action, LegNumber, LegOutcome, Session, SessionId, Stage, TransactionKey,
 };
-use crate::controlling::{AboutRequest, Kind, Mode};
+use crate::controlling::{AboutRequest, Kind};
+use crate::shared::MessageNumber;
 use crate::sip::{HeaderBlock, HeaderName, Message};
 
 /// One session.
@@ -34,6 +35,8 @@ pub(super) struct Entry {
     pub(super) call_id: String,
     /// For the operator's script.
     pub(super) about: AboutRequest,
+    /// Its record.
+    pub(super) record: MessageNumber,
     /// From, and header lines with the ids, of the requests shown to scripts.
     pub(super) from: String,
     pub(super) id_headers: Vec<u8>,
@@ -73,7 +76,7 @@ impl Entry {
                 id_headers.push_line(&field);
             }
         }
-        let value = |name| message.first(name).map(|field| field.value().to_vec());
+        let bytes = machine.size().unwrap_or(0);
         Entry {
             machine,
             originator,
@@ -89,14 +92,10 @@ impl Entry {
             request_uri: invite.own_address.clone(),
             call_id: text(message, HeaderName::CallId),
             about: AboutRequest {
-                kind: invite.kind.as_str().to_owned(),
-                mode: Mode::Large.as_str().to_owned(),
-                originator: Some(invite.originator.clone()),
-                conversation_id: value(HeaderName::ConversationId),
-                contribution_id: value(HeaderName::ContributionId),
-                session: Some(invite.session.to_string()),
-                recipients: u32::try_from(invite.recipients.lines().count()).unwrap_or(u32::MAX),
+                bytes,
+                ..invite.about.clone()
             },
+            record: invite.record,
             from: format!("<{}>", invite.originator),
             id_headers: id_headers.into_bytes(),
         }

@@ -102,7 +102,7 @@ pub(super) fn leg_lines(out: &mut String, entry: &Entry, relay: &dyn RelayView) 
         let _ = write!(
             out,
             "leg={}\turi={}\tstate={}\toutcome={}\twritten={written}\tdelivered={delivered}",
-            leg.leg.0,
+            leg.recipient,
             one_line(leg.uri),
             leg_state_name(leg.state),
             outcome_name(leg.outcome),

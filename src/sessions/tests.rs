@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
+use crate::controlling::AboutRequest;
 use crate::controlling::large_message_mode::{
     AcceptedInvite, InDialogRequest, LargeModeSettings, MsrpAddress, MsrpAddresses, SessionReply,
     TransactionKey,
@@ -19,6 +20,7 @@ use crate::operator::Event;
 use crate::policy::{ID_KEY_BYTES, Settings};
 use crate::relay::{RelayTotals, SessionProgress};
 use crate::sdp::Transport;
+use crate::shared::MessageNumber;
 use crate::sip::Message;
 
 const INVITE: TransactionKey = TransactionKey(7);
@@ -184,6 +186,11 @@ impl Scene {
             notifications_to: None,
             recipients: "sip:bill@192.0.2.2\n".to_owned(),
             history: None,
+            about: AboutRequest {
+                recipients: 1,
+                ..AboutRequest::default()
+            },
+            record: MessageNumber::default(),
         };
         let bytes = Bytes::from(invite.write());
         self.sessions

@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `cells` | room of one size, to be taken and given back, with locks |
 //! | `ends` | how copies of kept messages have ended |
+//! | `head_note` | what is recorded once the header of a large message has arrived |
+//! | `message_table` | what became of the last messages |
 //! | `outstanding` | number of outstanding recipients of each sender, source and destination |
 //! | `request_table` | which requests have been taken |
 //! | `sender_table` | who has sent which message |
@@ -13,6 +15,8 @@
 
 mod cells;
 mod ends;
+mod head_note;
+mod message_table;
 mod outstanding;
 mod request_table;
 mod sender_table;
@@ -21,6 +25,12 @@ mod source;
 
 pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
 pub use ends::Ends;
+pub use head_note::HeadNote;
+pub use message_table::{
+    MAX_MESSAGE_TEXT_BYTES, MAX_RECIPIENT_URI_BYTES, MESSAGE_TEXTS, MessageCounts, MessageNumber,
+    MessageRecord, MessageTable, MessageText, MessageTexts, RecipientLink, RecipientRecord,
+    RecipientState,
+};
 pub use outstanding::{Charge, Destination, OutstandingTable, Share};
 pub(crate) use request_table::KEPT_S as REQUEST_KEPT_S;
 pub use request_table::{Claim, Claimed, Known, RequestName, RequestTable};

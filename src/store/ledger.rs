@@ -50,7 +50,7 @@ struct Message {
     /// When it is looked at again if it is not over by then.
     due_ms: u64,
     /// A number of the caller's.
-    mark: u32,
+    mark: [u64; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +119,7 @@ impl Ledger {
             ended,
             expires_ms,
             due_ms,
-            mark: 0,
+            mark: [0; 2],
         };
         self.outstanding += left;
         self.due.insert((due_ms, id));
@@ -260,15 +260,17 @@ impl Ledger {
     }
 
     /// Puts a number to a message, as long as this process has it.
-    pub fn set_mark(&mut self, id: u64, mark: u32) {
+    pub fn set_mark(&mut self, id: u64, mark: [u64; 2]) {
         if let Some(message) = self.messages.get_mut(&id) {
             message.mark = mark;
         }
     }
 
     /// The number that was put to a message; 0: none.
-    pub fn mark(&self, id: u64) -> u32 {
-        self.messages.get(&id).map_or(0, |message| message.mark)
+    pub fn mark(&self, id: u64) -> [u64; 2] {
+        self.messages
+            .get(&id)
+            .map_or([0; 2], |message| message.mark)
     }
 
     /// How many recipients of a message have not ended.

@@ -219,8 +219,8 @@ fn script(kamailio: &str) -> (Vec<Parameter>, String) {
 fn told(line: &str) -> String {
     line.replace("$cpm(", "$param(")
         .replace("$ru", "$param(recipient)")
-        .replace("$hdr(Call-ID)", "$param(call_id)")
-        .replace("$ci", "$param(call_id)")
+        .replace("$hdr(Call-ID)", "$param(leg_call_id)")
+        .replace("$ci", "$param(leg_call_id)")
 }
 
 /// `set_body(…);` becomes a removal and an addition.

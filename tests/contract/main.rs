@@ -320,7 +320,7 @@ unsafe extern "C" fn recipient_request(
     // SAFETY: lent for this call, with a NUL behind it.
     unsafe {
         assert_eq!(*request.s.add(request.len), 0);
-        assert!(!text((*outgoing).fields[CPM_FIELD_KIND as usize]).is_empty());
+        assert!(!text((*outgoing).about.fields[CPM_FIELD_KIND as usize]).is_empty());
     }
     if seen(|seen| seen.drops) {
         return CPM_ROUTED_DROPPED;
@@ -344,7 +344,7 @@ unsafe extern "C" fn event(
     code: c_int,
     _: cpm_str,
     request: cpm_str,
-    _: *const cpm_outgoing,
+    _: *const cpm_about,
 ) {
     let request = text(request);
     let uri = request.split(' ').nth(1).unwrap_or_default().to_owned();

@@ -230,7 +230,9 @@ fn without_memory_for_it_there_is_no_start() {
         call!(service_set(service, lent("request_records"), lent("0"))),
         0
     );
-    assert_eq!(call!(service_start(service, lent(OWN_URI), 0, 0)), 0);
+    assert_eq!(call!(service_start(service, lent(OWN_URI), 0, 0)), -1);
+    let line = "there is no memory for so many message_records";
+    seen(|seen| assert_eq!(seen.log.pop(), Some((CPM_LOG_ERROR, line.to_owned()))));
     call!(service_free(service));
 }
 

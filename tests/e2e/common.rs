@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a proxy with the module, and which requirements a test proves.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -139,6 +140,36 @@ pub(crate) fn expect_log_lines(proxy: &Proxy, words: &str, count: usize) {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(log_lines(proxy, words), count, "lines with `{words}`");
+}
+
+/// Fails when the table of this name in the manual is another one, or writes it
+/// (`CPM_UPDATE_MANUAL=1`). `test`: the one that makes the table.
+#[track_caller]
+pub(crate) fn compare_with_manual(name: &str, table: &str, test: &str) {
+    let (begin, end) = (
+        format!("<!-- {name}: begin -->\n"),
+        format!("<!-- {name}: end -->"),
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
+    let manual = fs::read_to_string(&path).expect("there is a manual");
+    let (before, rest) = manual
+        .split_once(&begin)
+        .expect("the manual marks the table's begin");
+    let (written, after) = rest
+        .split_once(&end)
+        .expect("the manual marks the table's end");
+    if written == table {
+        return;
+    }
+    if std::env::var_os("CPM_UPDATE_MANUAL").is_some() {
+        fs::write(&path, format!("{before}{begin}{table}{end}{after}"))
+            .expect("the manual can be written");
+        return;
+    }
+    panic!(
+        "the table of {name} in doc/manual.md is not what the proxy does; this rewrites it:\n    \
+         CPM_UPDATE_MANUAL=1 cargo test --test e2e {test}\n{table}"
+    );
 }
 
 pub(crate) fn module() -> PathBuf {

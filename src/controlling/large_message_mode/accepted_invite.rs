@@ -2,12 +2,14 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
+use crate::controlling::about::{put_about, put_number, take_about, take_number};
 use crate::controlling::handed_over::{put, put_claim, take, take_claim, take_text};
+use crate::controlling::host::AboutRequest;
 use crate::controlling::received::Kind;
 use crate::controlling::request::Request;
 use crate::msrp_control::{SESSION_ID_BYTES, SessionId};
 use crate::resource_lists;
-use crate::shared::Claim;
+use crate::shared::{Claim, MessageNumber};
 use crate::sip::{Message, requests_anonymity};
 
 /// An INVITE that has passed its checks, with their results. Plain data, so that the checking
@@ -36,6 +38,10 @@ pub struct AcceptedInvite {
     /// The history document, for an ad-hoc group with entries to show
     /// ([`write_history`](resource_lists::write_history)).
     pub history: Option<Bytes>,
+    /// What scripts are told about it.
+    pub about: AboutRequest,
+    /// Its record.
+    pub record: MessageNumber,
 }
 
 impl AcceptedInvite {
@@ -57,6 +63,8 @@ impl AcceptedInvite {
             notifications_to: request.notifications_to().map(str::to_owned),
             recipients: request.recipients().lines().to_owned(),
             history: history.flatten(),
+            about: request.about(),
+            record: MessageNumber::default(),
         })
     }
 
@@ -86,6 +94,8 @@ impl AcceptedInvite {
         ] {
             put(&mut bytes, field);
         }
+        put_about(&mut bytes, &self.about);
+        put_number(&mut bytes, self.record);
         bytes
     }
 
@@ -112,6 +122,8 @@ impl AcceptedInvite {
             notifications_to: Some(take_text(&mut bytes)?).filter(|uri| !uri.is_empty()),
             recipients: take_text(&mut bytes)?,
             history: Some(take(&mut bytes)?).filter(|_| has_history),
+            about: take_about(&mut bytes)?,
+            record: take_number(&mut bytes)?,
         };
         bytes.is_empty().then_some(invite)
     }

@@ -106,6 +106,8 @@ pub(super) enum MsrpSide {
 #[derive(Debug)]
 pub(super) struct Leg {
     pub(super) uri: String,
+    /// Number of the recipient, from 0: that of its first leg.
+    pub(super) recipient: u32,
     pub(super) to_isf: bool,
     /// Whether it is offered msrp-cema.
     pub(super) cema: bool,
@@ -130,9 +132,16 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    pub(super) fn new(uri: &str, to_isf: bool, cema: bool, dialog: Dialog, own: OwnMedia) -> Self {
+    pub(super) fn new(
+        (recipient, uri): (u32, &str),
+        to_isf: bool,
+        cema: bool,
+        dialog: Dialog,
+        own: OwnMedia,
+    ) -> Self {
         Leg {
             uri: uri.to_owned(),
+            recipient,
             to_isf,
             cema,
             dialog,

@@ -18,11 +18,14 @@ use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
 impl ControllingFunction {
     /// Counts the recipients of a fan-out whose request could not be sent.
     pub(in crate::controlling) fn handle_unsent(&self, job: &FanOutJob, host: &dyn Host) {
+        let sender = self
+            .messages()
+            .map(|messages| messages.sender_link(job.message));
         if job.failed > 0
-            && job.link != Link::default()
+            && let Some(sender) = sender.filter(|sender| *sender != Link::default())
             && let Some(copy) = job.copy()
         {
-            self.handle_failed(&copy, job.link, job.failed as usize, host);
+            self.handle_failed(&copy, sender, job.failed as usize, host);
         }
     }
 

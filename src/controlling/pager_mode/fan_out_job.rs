@@ -4,6 +4,8 @@
 //! long, or that the transactions in progress use too much memory, the rest is passed to a process
 //! that has nothing else to do: no worker is kept from other requests.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::keep::Keep;
@@ -12,9 +14,11 @@ use crate::controlling::host::{AboutRequest, Counter, Host, OutgoingRequest, Sen
 use crate::controlling::ids::CopyIds;
 use crate::controlling::refusal::Reply;
 use crate::log::LogLevel;
-use crate::shared::Link;
-use crate::shared::{Charge, Claim};
+use crate::shared::{Charge, Claim, MessageNumber, MessageTable, RecipientState};
 use crate::sip::Message;
+
+/// Status code of a recipient whose request cannot be sent (RFC 3261 §8.1.3.1).
+const NOT_SENDABLE_CODE: u16 = 503;
 
 /// A fan-out in progress: the parts that all copies share, the recipients, and the position.
 #[derive(Debug)]
@@ -41,8 +45,11 @@ pub struct FanOutJob {
     /// Number of recipients not tried yet. The 202 does not wait for recipients that take longer.
     pub(in crate::controlling) untried: usize,
     pub(in crate::controlling) failed: u32,
-    /// Link to the record of the message, which counts its failures.
-    pub(in crate::controlling) link: Link,
+    /// The record of the message, and the number in it of each recipient that is left.
+    pub(in crate::controlling) message: MessageNumber,
+    pub(in crate::controlling) legs: VecDeque<u32>,
+    /// Where it is; `None`: nowhere.
+    pub(in crate::controlling) messages: Option<MessageTable>,
     /// The shares that count its recipients.
     pub(in crate::controlling) charge: Charge,
     /// For the operator's script.
@@ -97,6 +104,11 @@ impl FanOutJob {
             to.push_str(uri);
             to.push('>');
             let isf = self.isf.as_ref().filter(|_| !is_sip(uri));
+            let leg = self.legs.front().copied().unwrap_or(0);
+            let link = self.message.recipient(leg);
+            if let Some(messages) = &self.messages {
+                messages.set_recipient(self.message, leg, uri);
+            }
             let outgoing = OutgoingRequest {
                 method: "MESSAGE",
                 request_uri: uri,
@@ -110,8 +122,8 @@ impl FanOutJob {
                 body: &self.body,
                 attempt: Attempt::Copy {
                     to_isf: isf.is_some(),
+                    link,
                     is_resent: self.is_resent,
-                    link: self.link,
                     charge: self.charge,
                 }
                 .bits(),
@@ -121,20 +133,29 @@ impl FanOutJob {
             if last && matches!(sent, Sent::NoRoom | Sent::Busy) {
                 sent = host.give_up(&outgoing);
             }
+            let mut ended = None;
             match sent {
                 Sent::NoRoom if !last => break Progress::NoRoom,
                 Sent::Busy if !last => {
                     busy_from.get_or_insert(self.recipients.len());
                     let again = self.recipients[self.position..next].to_owned();
                     self.recipients.push_str(&again);
+                    self.legs.push_back(leg);
                 }
-                Sent::NoRoom | Sent::Busy | Sent::Failed => self.failed += 1,
+                Sent::NoRoom | Sent::Busy | Sent::Failed => {
+                    self.failed += 1;
+                    ended = Some((RecipientState::Failed, NOT_SENDABLE_CODE));
+                }
                 Sent::Queued if isf.is_some() => interworked += 1,
                 Sent::Queued => handed += 1,
-                Sent::Dropped => {}
+                Sent::Dropped => ended = Some((RecipientState::Dropped, 0)),
+            }
+            if let (Some(messages), Some((state, code))) = (&self.messages, ended) {
+                messages.set(link, state, code);
             }
             self.position = next;
             self.place += 1;
+            self.legs.pop_front();
             self.untried = self.untried.saturating_sub(1);
             if !last && self.position < self.recipients.len() && host.is_turn_over() {
                 break Progress::Enough;
@@ -160,11 +181,6 @@ impl FanOutJob {
                 ),
             );
         }
-    }
-
-    /// Sets the record that counts failures.
-    pub(in crate::controlling) fn set_link(&mut self, link: Link) {
-        self.link = link;
     }
 
     /// A copy as it would be sent, except for the parts that differ between recipients. `None`: it
@@ -213,6 +229,7 @@ pub(in crate::controlling) mod tests {
     use std::fmt;
 
     use super::*;
+    use crate::shared::MessageText;
 
     /// A host that answers each send as scripted, then with "queued".
     #[derive(Default)]
@@ -307,14 +324,16 @@ pub(in crate::controlling) mod tests {
             place: 0,
             untried: 3,
             failed: 0,
-            link: Link::default(),
+            message: MessageNumber::default(),
+            legs: (0..3).collect(),
+            messages: None,
             charge: Charge::default(),
             about: AboutRequest {
-                kind: "exploder".to_owned(),
-                contribution_id: Some(b"1".to_vec()),
                 recipients: 3,
                 ..AboutRequest::default()
-            },
+            }
+            .with(MessageText::Kind, Some("exploder"))
+            .with(MessageText::ContributionId, Some("1")),
             keep: None,
             is_resent: false,
         }

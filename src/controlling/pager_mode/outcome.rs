@@ -3,13 +3,15 @@
 use bytes::Bytes;
 
 use super::fan_out_job::FanOutJob;
+use crate::controlling::about::LegCorrelation;
 use crate::controlling::attempt::Attempt;
 use crate::controlling::header_fields::{put, route_to_isf};
-use crate::controlling::host::{Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
+use crate::controlling::host::{AboutRequest, Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
 use crate::controlling::ids::{CopyIds, RequestIds};
 use crate::controlling::service::ControllingFunction;
 use crate::log::LogLevel;
 use crate::policy::ServiceUri;
+use crate::shared::RecipientState;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
 use crate::store::CopyId;
 
@@ -69,6 +71,7 @@ impl ControllingFunction {
         let has_it = is_resent && outcome.code == StatusCode::LOOP_DETECTED.as_u16();
         if has_it || (200..300).contains(&outcome.code) {
             is_over(false);
+            self.set_recipient(outcome.attempt, RecipientState::Delivered, outcome.code);
             host.count(Counter::Delivered, 1);
             return Some(Fate::Delivered);
         }
@@ -88,33 +91,42 @@ impl ControllingFunction {
                     link,
                     charge,
                 },
+                self.about(outcome.attempt).map(|(about, _)| about).as_ref(),
                 host,
             )
         {
             is_over(true);
+            self.set_recipient(outcome.attempt, RecipientState::Interworked, outcome.code);
             host.count(Counter::Interworked, 1);
             return Some(Fate::Interworked);
         }
         is_over(false);
+        self.set_recipient(outcome.attempt, RecipientState::Failed, outcome.code);
         host.count(Counter::Failed, 1);
-        let leg = request
+        let call_id = request
             .as_ref()
             .and_then(|message| message.first(HeaderName::CallId));
+        let about = self.about(outcome.attempt);
         host.log(
             LogLevel::Notice,
             format_args!(
-                "{} failed with {}, leg={}",
+                "{} failed with {}, {}",
                 if to_isf {
                     "interworking for a recipient"
                 } else {
                     "a recipient"
                 },
                 outcome.code,
-                leg.and_then(|field| field.text().ok()).unwrap_or("-"),
+                LegCorrelation {
+                    leg: about.as_ref().map(|(_, leg)| *leg),
+                    call_id: call_id.and_then(|field| field.text().ok()).unwrap_or("-"),
+                    about: about.as_ref().map(|(about, _)| about),
+                },
             ),
         );
         let request = request?;
-        self.handle_failed(&request, link, 1, host);
+        let sender = self.messages().map(|messages| messages.sender_of(link));
+        self.handle_failed(&request, sender.unwrap_or_default(), 1, host);
         Some(Fate::Failed)
     }
 }
@@ -142,6 +154,7 @@ fn send_to_isf(
     isf: &ServiceUri,
     ids: RequestIds,
     attempt: Attempt,
+    about: Option<&AboutRequest>,
     host: &dyn Host,
 ) -> bool {
     let Some(recipient) = request.request_uri() else {
@@ -173,7 +186,7 @@ fn send_to_isf(
         headers: headers.as_bytes(),
         body: &request.body(),
         attempt: attempt.bits(),
-        about: None,
+        about,
     };
     matches!(host.send(&outgoing), Sent::Queued)
 }

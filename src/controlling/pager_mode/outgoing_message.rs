@@ -6,7 +6,7 @@
 use super::fan_out_job::{FanOutJob, Isf};
 use crate::controlling::header_fields::{has_name, put, route_to_isf};
 use crate::controlling::hops::{breadth_of_copies, hops_of_copies};
-use crate::controlling::host::{AboutRequest, Host};
+use crate::controlling::host::Host;
 use crate::controlling::ids::CopyIds;
 use crate::controlling::received::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::controlling::request::Request;
@@ -14,8 +14,7 @@ use crate::log::LogLevel;
 use crate::mime::{HeaderField, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
-use crate::shared::Charge;
-use crate::shared::Link;
+use crate::shared::{Charge, MessageNumber};
 use crate::sip::{FieldLine, HeaderBlock, HeaderName, Message, StatusCode, option_tag};
 use crate::sip_ua::texts;
 
@@ -127,17 +126,11 @@ pub(in crate::controlling) fn fan_out_job(
         place: 0,
         untried: request.recipients.len(),
         failed: 0,
-        link: Link::default(),
+        message: MessageNumber::default(),
+        legs: (0..).take(request.recipients.len()).collect(),
+        messages: None,
         charge,
-        about: AboutRequest {
-            kind: request.kind.as_str().to_owned(),
-            mode: request.mode().as_str().to_owned(),
-            originator: request.originator().map(str::to_owned),
-            conversation_id: request.conversation_id().map(<[u8]>::to_vec),
-            contribution_id: request.contribution_id().map(<[u8]>::to_vec),
-            session: None,
-            recipients: u32::try_from(request.recipients.len()).unwrap_or(u32::MAX),
-        },
+        about: request.about(),
         keep: None,
         is_resent: false,
     })

@@ -5,19 +5,22 @@
 //!  [state: what is of use to this proxy only] [record: what the copies are made of]
 //! ```
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, BufMut, Bytes};
 
 use super::fan_out_job::{FanOutJob, Isf};
 use super::keep::{Keep, SenderOf};
+use crate::controlling::about::{put_about, put_number, take_about, take_number};
 use crate::controlling::attempt::Attempt;
 use crate::controlling::handed_over::{
     put, put_claim, put_option, take, take_claim, take_option, take_text,
 };
-use crate::controlling::host::{AboutRequest, Counter, Host};
+use crate::controlling::host::{Counter, Host};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::request_identity::RequestIdentity;
 use crate::controlling::service::ControllingFunction;
-use crate::shared::{Charge, Claim, Link};
+use crate::shared::{Charge, Claim, Link, MessageNumber};
 use crate::store::CopyId;
 
 /// Of the form of a record. One that is larger was written by a later release.
@@ -33,7 +36,8 @@ struct State {
     place: usize,
     untried: usize,
     failed: u32,
-    link: Link,
+    message: MessageNumber,
+    legs: VecDeque<u32>,
     charge: Charge,
 }
 
@@ -47,10 +51,16 @@ impl State {
             place: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
             untried: usize::try_from(bytes.try_get_u64().ok()?).ok()?,
             failed: bytes.try_get_u32().ok()?,
-            link: Link::from_bits(bytes.try_get_u32().ok()?),
+            message: take_number(bytes)?,
+            legs: take_legs(bytes)?,
             charge: Charge::from_bits(bytes.try_get_u32().ok()?),
         })
     }
+}
+
+fn take_legs(bytes: &mut Bytes) -> Option<VecDeque<u32>> {
+    let legs = bytes.try_get_u32().ok()?;
+    (0..legs).map(|_| bytes.try_get_u32().ok()).collect()
 }
 
 impl FanOutJob {
@@ -66,7 +76,9 @@ impl FanOutJob {
         bytes.put_u64(self.place as u64);
         bytes.put_u64(self.untried as u64);
         bytes.put_u32(self.failed);
-        bytes.put_u32(self.link.bits());
+        put_number(&mut bytes, self.message);
+        bytes.put_u32(u32::try_from(self.legs.len()).unwrap_or(0));
+        self.legs.iter().for_each(|leg| bytes.put_u32(*leg));
         bytes.put_u32(self.charge.bits());
         self.write_record(&mut bytes);
         bytes
@@ -83,13 +95,7 @@ impl FanOutJob {
         bytes.put_slice(self.ids.secret());
         put(bytes, &self.recipients.as_bytes()[self.position..]);
         put(bytes, self.correlation.as_bytes());
-        let about = &self.about;
-        put(bytes, about.kind.as_bytes());
-        put(bytes, about.mode.as_bytes());
-        put_option(bytes, about.originator.as_deref().map(str::as_bytes));
-        put_option(bytes, about.conversation_id.as_deref());
-        put_option(bytes, about.contribution_id.as_deref());
-        bytes.put_u32(about.recipients);
+        put_about(bytes, &self.about);
         let keep = self.keep.as_ref();
         // An hour that never comes stands for none.
         bytes.put_u32(keep.and_then(|keep| keep.lifetime_s).unwrap_or(u32::MAX));
@@ -125,6 +131,7 @@ impl FanOutJob {
             ..State::default()
         };
         let mut job = FanOutJob::new(state, record)?;
+        job.legs = (0..).take(job.recipients_left()).collect();
         job.is_resent = true;
         Some(job)
     }
@@ -146,15 +153,7 @@ impl FanOutJob {
         bytes.try_copy_to_slice(&mut secret).ok()?;
         let recipients = take_text(bytes)?;
         let correlation = take_text(bytes)?;
-        let about = AboutRequest {
-            kind: take_text(bytes)?,
-            mode: take_text(bytes)?,
-            originator: take_option(bytes)?.and_then(text),
-            conversation_id: take_option(bytes)?.map(|id| id.to_vec()),
-            contribution_id: take_option(bytes)?.map(|id| id.to_vec()),
-            session: None,
-            recipients: bytes.try_get_u32().ok()?,
-        };
+        let about = take_about(bytes)?;
         let lifetime_s = Some(bytes.try_get_u32().ok()?).filter(|seconds| *seconds < u32::MAX);
         let message_id = take_option(bytes)?.and_then(text);
         let uri = take_option(bytes)?.and_then(text);
@@ -184,7 +183,9 @@ impl FanOutJob {
             place: state.place,
             untried: state.untried,
             failed: state.failed,
-            link: state.link,
+            message: state.message,
+            legs: state.legs,
+            messages: None,
             charge: state.charge,
             about,
             keep: state.is_kept.then_some(keep),
@@ -205,6 +206,11 @@ impl FanOutJob {
         let recipients = self.recipients[self.position..].split_inclusive('\n');
         let left = recipients.zip(wanted).filter(|(_, wanted)| **wanted);
         self.recipients = left.map(|(recipient, _)| recipient).collect();
+        let legs = self.legs.iter().zip(wanted);
+        self.legs = legs
+            .filter(|(_, wanted)| **wanted)
+            .map(|(leg, _)| *leg)
+            .collect();
         self.position = 0;
     }
 
@@ -223,14 +229,14 @@ impl FanOutJob {
         self.keep.as_ref()?.lifetime_s.map(u64::from)
     }
 
-    /// Which record its failures are counted in, as a number; 0: none.
-    pub fn link_bits(&self) -> u32 {
-        self.link.bits()
+    /// Its record in the table of messages, as numbers; 0: none.
+    pub fn mark(&self) -> [u64; 2] {
+        self.message.to_words()
     }
 
     /// The inverse.
-    pub fn set_link_bits(&mut self, bits: u32) {
-        self.link = Link::from_bits(bits);
+    pub fn set_mark(&mut self, mark: [u64; 2]) {
+        self.message = MessageNumber::of_words(mark);
     }
 
     /// For log lines.
@@ -243,6 +249,7 @@ impl ControllingFunction {
     /// A kept message could not be kept after all: it may come again.
     pub fn handle_not_kept(&self, job: &FanOutJob, host: &dyn Host) {
         self.give_back(job.claim);
+        self.forget_message(job.message);
         if let Some(outstanding) = &self.outstanding {
             outstanding.release(job.charge, job.about.recipients as usize);
         }
@@ -271,12 +278,16 @@ impl ControllingFunction {
     /// Notes the sender of a message that a process before this one has kept, for disposition
     /// notifications, and how many of its recipients have failed.
     pub fn note_kept(&self, job: &mut FanOutJob, failed: usize) {
-        let Some((senders, sender)) = self
-            .senders()
-            .zip(job.keep.as_ref().and_then(|keep| keep.sender.as_ref()))
-        else {
-            return;
-        };
+        // Another boot of the machine has another clock.
+        let now_ms = self.messages().map_or(0, |messages| messages.now_ms());
+        job.about.received_ms = job.about.received_ms.min(now_ms);
+        let link = self.note_kept_sender(job, failed);
+        job.message = self.note_message(&job.about, link.unwrap_or_default());
+    }
+
+    fn note_kept_sender(&self, job: &FanOutJob, failed: usize) -> Option<Link> {
+        let sender = job.keep.as_ref()?.sender.as_ref()?;
+        let senders = self.senders()?;
         let counted = if sender.wants_failure {
             job.about.recipients as usize
         } else {
@@ -284,11 +295,11 @@ impl ControllingFunction {
         };
         let ttl_s = self.settings().imdn_ttl_s as u64;
         let noted = senders.note_counted(&sender.message_id, &sender.uri, ttl_s, counted);
-        if let Some(noted) = noted {
-            // Those that are left have not failed: that is never all of them.
+        // Those that are left have not failed: that is never all of them.
+        noted.map(|noted| {
             senders.fail(noted.link(), failed);
-            job.set_link(noted.link());
-        }
+            noted.link()
+        })
     }
 }
 

@@ -64,6 +64,7 @@ impl Request {
 impl ControllingFunction {
     /// Continues a fan-out, as far as its destinations have capacity.
     pub fn run(&self, job: &mut FanOutJob, host: &dyn Host, last: bool) -> Progress {
+        job.messages = self.messages().cloned();
         match &self.outstanding {
             Some(outstanding) => job.run(
                 &Shared {
@@ -177,6 +178,7 @@ mod tests {
     use super::*;
     use crate::controlling::Outcome;
     use crate::policy::Settings;
+    use crate::shared::RecipientLink;
     use std::sync::atomic::AtomicU64;
 
     fn service(parameters: &[(&str, &str)]) -> ControllingFunction {
@@ -270,7 +272,7 @@ mod tests {
                 attempt: Attempt::Copy {
                     is_resent: false,
                     to_isf: false,
-                    link: job.link,
+                    link: RecipientLink::default(),
                     charge: job.charge,
                 }
                 .bits(),

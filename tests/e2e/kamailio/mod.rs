@@ -8,5 +8,6 @@ mod chaos;
 mod configurations;
 mod express;
 mod kemi;
+mod records;
 mod rpc;
 mod store;

@@ -197,7 +197,7 @@ fn the_script_learns_how_each_recipient_ended() {
     bill.answers(Answer::Reply(Reply::new(200).with_reason("Read And Liked")));
     carol.answers(Answer::Reply(Reply::new(603).with_reason("Not Today")));
     let capture = bench.capture();
-    for service in [EXPLODER, CONTROLLING] {
+    for (service, kind) in [(EXPLODER, "exploder"), (CONTROLLING, "adhoc")] {
         let request = cpm_message("sip:anne@example.com", service)
             .recipients([
                 to(&bill.uri("bill")),
@@ -222,7 +222,7 @@ fn the_script_learns_how_each_recipient_ended() {
             liked.call_id()
         ));
         proxy.expect_log(&format!(
-            "lost [{carol}] [{carol}] [603] [Not Today] [<null>] [{subject}] [{}]",
+            "lost [{carol}] [{carol}] [603] [Not Today] [{kind}] [{subject}] [{}]",
             refused.call_id()
         ));
         // It could not be sent at all.

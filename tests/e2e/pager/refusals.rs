@@ -1,17 +1,14 @@
 //! Every refusal: what is answered to what, and which fault of several is named. The table of
 //! refusals in `doc/manual.md` is what comes out here.
 
-use std::fs;
-use std::path::Path;
-
 use cpm_testbed::{
     Agent, BOUNDARY, Bench, Proxy, ProxyConfig, Request, bcc, cc, cpm_message, multipart,
     resource_lists, to,
 };
 
 use crate::common::{
-    CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_log_lines, proves, reason,
-    untrusting_proxy,
+    CONTROLLING, EXPLODER, HANDLE, compare_with_manual, counter, cpm_proxy, exchange,
+    expect_log_lines, proves, reason, untrusting_proxy,
 };
 
 const LIST_FIELDS: &str =
@@ -661,7 +658,11 @@ fn each_fault_is_refused_as_the_manual_says() {
     for (_, proxy) in proxies {
         proxy.stop();
     }
-    compare_with_manual(&table());
+    compare_with_manual(
+        "refusals",
+        &table(),
+        "each_fault_is_refused_as_the_manual_says",
+    );
 }
 
 /// One row per refusal.
@@ -681,32 +682,6 @@ fn table() -> String {
         );
     }
     table
-}
-
-/// Fails when the manual's table is another one, or writes it (`CPM_UPDATE_MANUAL=1`).
-fn compare_with_manual(table: &str) {
-    const BEGIN: &str = "<!-- refusals: begin -->\n";
-    const END: &str = "<!-- refusals: end -->";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
-    let manual = fs::read_to_string(&path).expect("there is a manual");
-    let (before, rest) = manual
-        .split_once(BEGIN)
-        .expect("the manual marks the table's begin");
-    let (written, after) = rest
-        .split_once(END)
-        .expect("the manual marks the table's end");
-    if written == table {
-        return;
-    }
-    if std::env::var_os("CPM_UPDATE_MANUAL").is_some() {
-        fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}"))
-            .expect("the manual can be written");
-        return;
-    }
-    panic!(
-        "the table of refusals in doc/manual.md is not what the proxy does; this rewrites it:\n    \
-         CPM_UPDATE_MANUAL=1 cargo test --test e2e each_fault_is_refused_as_the_manual_says"
-    );
 }
 
 #[test]

@@ -71,6 +71,16 @@ impl NotificationRequest {
     }
 }
 
+/// The Message-ID in the header of a CPIM message, which may end anywhere after it, whether or not
+/// the message asks for notifications. `None`: there is none that a notification could repeat.
+pub fn message_id_of(cpim: &Bytes) -> Option<String> {
+    let head = &cpim[..cpim.len().min(MAX_HEAD_BYTES)];
+    memchr::memmem::find(head, MESSAGE_ID.as_bytes())?;
+    let cpim = CpimMessage::parse(cpim).ok()?;
+    let id = cpim.field_of(NAMESPACE, MESSAGE_ID)?;
+    is_message_id(id).then(|| id.to_owned())
+}
+
 /// The notifications that the sender of a message wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Notifications {

@@ -50,6 +50,8 @@ pub enum Action {
     Recipient {
         /// Its leg.
         leg: LegNumber,
+        /// Its number, from 0.
+        recipient: u32,
         /// Its URI.
         uri: String,
         /// Delivered, finally failed, or passed to the ISF.

@@ -21,7 +21,7 @@ use crate::sip_ua::{
 impl Session {
     /// Adds a leg to a recipient, or through the ISF. Its INVITE is sent in turn. `cema`: whether
     /// msrp-cema is offered.
-    pub(super) fn call(&mut self, now: Instant, recipient: &str, to_isf: bool, cema: bool) {
+    pub(super) fn call(&mut self, now: Instant, recipient: (u32, &str), to_isf: bool, cema: bool) {
         let number = place_of(self.legs.len());
         let transport = self.settings.msrp.leg_transport;
         let Some(own) = own_media(&self.settings.msrp, transport, self.random) else {
@@ -32,6 +32,7 @@ impl Session {
                 StatusCode::SERVER_INTERNAL_ERROR,
             );
         };
+        let uri = recipient.1;
         let side = Side::Leg(number);
         let session = self.id;
         let names = self.service.ids().names();
@@ -40,8 +41,8 @@ impl Session {
             call_id: &name,
             from: self.template.from(),
             from_tag: &name,
-            to: &format!("<{recipient}>"),
-            target: recipient,
+            to: &format!("<{uri}>"),
+            target: uri,
             cseq: 1,
         });
         self.legs
@@ -195,9 +196,9 @@ impl Session {
     /// A new offer in a new INVITE, without msrp-cema (RFC 6714 §4.2).
     fn offer_again(&mut self, now: Instant, number: LegNumber) {
         let Some(leg) = self.leg(number) else { return };
-        let (uri, to_isf) = (leg.uri.clone(), leg.to_isf);
+        let (recipient, uri, to_isf) = (leg.recipient, leg.uri.clone(), leg.to_isf);
         // The new leg first, so that there is a leg left to wait for.
-        self.call(now, &uri, to_isf, false);
+        self.call(now, (recipient, &uri), to_isf, false);
         self.decide(number, LegOutcome::OfferedAgain);
     }
 
@@ -276,8 +277,9 @@ impl Session {
     pub(super) fn delivered(&mut self, number: LegNumber) {
         if self.decide(number, LegOutcome::Delivered) {
             self.count(Counter::Delivered);
-            let uri = self.legs[number.0 as usize].uri.clone();
-            self.report(number, &uri, Fate::Delivered, StatusCode::OK);
+            let leg = &self.legs[number.0 as usize];
+            let (recipient, uri) = (leg.recipient, leg.uri.clone());
+            self.report(number, (recipient, &uri), Fate::Delivered, StatusCode::OK);
         }
     }
 
@@ -313,18 +315,18 @@ impl Session {
         let interwork = delivery
             && self.may_interwork(leg)
             && (was_up || policy.isf_codes.contains(code.as_u16()));
-        let (uri, number_of_code) = (leg.uri.clone(), code.as_u16());
+        let (recipient, uri, number_of_code) = (leg.recipient, leg.uri.clone(), code.as_u16());
         if interwork {
             self.decide(number, LegOutcome::Interworked);
-            self.report(number, &uri, Fate::Interworked, code);
-            return self.call(now, &uri, true, true);
+            self.report(number, (recipient, &uri), Fate::Interworked, code);
+            return self.call(now, (recipient, &uri), true, true);
         }
         self.decide(number, LegOutcome::Failed(number_of_code));
         if self.settings.policy.all_failed_response == AllFailedResponse::Best {
             self.best_response.consider(code, response);
         }
         self.count(Counter::Failed);
-        self.report(number, &uri, Fate::Failed, code);
+        self.report(number, (recipient, &uri), Fate::Failed, code);
     }
 
     /// Whether the ISF may get the message instead of this leg.

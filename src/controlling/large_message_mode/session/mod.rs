@@ -15,7 +15,7 @@ use crate::controlling::host::Counter;
 use crate::controlling::large_mode_settings::{ANSWER_WITHIN, LargeModeSettings};
 use crate::controlling::service::ControllingFunction;
 use crate::sdp::{MsrpMedia, OwnMedia, SessionDescription};
-use crate::shared::{SenderNote, SenderTable};
+use crate::shared::{HeadNote, SenderNote, SenderTable};
 use crate::sip::Message;
 use crate::sip_ua::{Dialog, SessionTimer};
 
@@ -91,6 +91,8 @@ pub use states::{LegView, NotStarted, Stage};
 ///     notifications_to: None,
 ///     recipients: "sip:bill@example.com\nsip:carol@example.com\n".to_owned(),
 ///     history: None,
+///     about: AboutRequest::default(),
+///     record: Default::default(),
 /// };
 /// let now = Instant::now();
 /// let transaction = TransactionKey(1);
@@ -118,7 +120,7 @@ pub struct Session {
     offer: SessionDescription,
     template: Template,
     /// For the relay.
-    sender_note: Option<Box<SenderNote>>,
+    head_note: Option<Box<HeadNote>>,
     dialog: Dialog,
     transaction: TransactionKey,
     own: OwnMedia,
@@ -200,7 +202,12 @@ impl Session {
             ttl_s: service.settings().imdn_ttl_s as u64,
         };
         let sender = invite.notifications_to.as_ref();
-        let sender_note = service.senders().zip(sender).map(note).map(Box::new);
+        let sender = service.senders().zip(sender).map(note);
+        let message = service
+            .messages()
+            .map(|messages| (messages.clone(), invite.record));
+        let head_note =
+            (sender.is_some() || message.is_some()).then(|| Box::new(HeadNote { sender, message }));
         let mut session = Session {
             id,
             service: Rc::clone(service),
@@ -209,7 +216,7 @@ impl Session {
             invite: invite.message.clone(),
             offer,
             template,
-            sender_note,
+            head_note,
             dialog,
             transaction,
             own,
@@ -239,9 +246,9 @@ impl Session {
         };
         session.wake_by(Some(now + ANSWER_WITHIN));
         session.count(Counter::Accepted);
-        for recipient in invite.recipients.lines() {
+        for (number, recipient) in (0..).zip(invite.recipients.lines()) {
             let to_isf = session.template.needs_isf(recipient, service);
-            session.call(now, recipient, to_isf, true);
+            session.call(now, (number, recipient), to_isf, true);
         }
         session.settle(now);
         Ok(session)
@@ -257,10 +264,20 @@ impl Session {
         self.stage
     }
 
+    /// Size of the message in bytes, from its first chunk, or as announced before. `None`: unknown.
+    pub fn size(&self) -> Option<u64> {
+        let announced = || {
+            let media = MsrpMedia::of(&self.offer, &self.settings.msrp.transports());
+            media.ok()?.file_selector?.size
+        };
+        self.size.or_else(announced)
+    }
+
     /// The legs in the order of their numbers.
     pub fn legs(&self) -> impl ExactSizeIterator<Item = LegView<'_>> {
         self.legs.iter().enumerate().map(|(place, leg)| LegView {
             leg: place_of(place),
+            recipient: leg.recipient,
             uri: &leg.uri,
             to_isf: leg.to_isf,
             state: leg.state,

@@ -38,8 +38,8 @@ impl Session {
         let Ok((answer, ends)) = offer_answer::answer(&self.offer, first, &self.own, limit) else {
             return false;
         };
-        if let Some(note) = self.sender_note.take() {
-            self.relay(RelayCommand::NoteSender(note));
+        if let Some(note) = self.head_note.take() {
+            self.relay(RelayCommand::NoteHead(note));
         }
         self.relay(RelayCommand::OpenOriginator(Box::new(ends)));
         let mut headers = HeaderBlock::new();

@@ -70,9 +70,16 @@ impl Session {
         self.actions.push_back(Action::Count(counter, 1));
     }
 
-    pub(super) fn report(&mut self, leg: LegNumber, uri: &str, fate: Fate, code: StatusCode) {
+    pub(super) fn report(
+        &mut self,
+        leg: LegNumber,
+        (recipient, uri): (u32, &str),
+        fate: Fate,
+        code: StatusCode,
+    ) {
         self.actions.push_back(Action::Recipient {
             leg,
+            recipient,
             uri: uri.to_owned(),
             fate,
             code: code.as_u16(),

@@ -46,7 +46,9 @@ pub enum Stage {
 pub struct LegView<'a> {
     /// Its number.
     pub leg: LegNumber,
-    /// The recipient.
+    /// Number of the recipient, from 0.
+    pub recipient: u32,
+    /// Its URI.
     pub uri: &'a str,
     /// Whether it goes through the ISF.
     pub to_isf: bool,

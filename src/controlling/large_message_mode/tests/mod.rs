@@ -26,10 +26,12 @@ use super::super::ids::Ids;
 use super::super::received::Kind;
 use super::super::service::ControllingFunction;
 use super::*;
+use crate::controlling::AboutRequest;
 use crate::msrp_session::{DeliveryFailure, DeliveryState};
 use crate::policy::ID_KEY_BYTES;
 use crate::policy::Settings;
 use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
+use crate::shared::MessageNumber;
 use crate::sip::{HeaderName, Message, StatusCode};
 
 const INVITE: TransactionKey = TransactionKey(1);
@@ -126,6 +128,8 @@ fn accepted(kind: Kind, recipients: &[&str], more: &str) -> AcceptedInvite {
         notifications_to: Some("sip:alice@home".into()),
         recipients: recipients.iter().map(|uri| format!("{uri}\n")).collect(),
         history: None,
+        about: AboutRequest::default(),
+        record: MessageNumber::default(),
     }
 }
 
@@ -338,9 +342,10 @@ impl Scene {
 
     fn note_relay(&mut self, command: RelayCommand) -> String {
         let (word, side) = match command {
-            RelayCommand::NoteSender(note) => {
+            RelayCommand::NoteHead(note) => {
                 assert!(!self.opened.contains(&Side::Originator), "too late");
-                return format!("note {}", note.sender);
+                let sender = note.sender.map(|note| note.sender);
+                return format!("note {}", sender.unwrap_or_default());
             }
             RelayCommand::OpenOriginator(_) => ("open", Side::Originator),
             RelayCommand::CloseOriginator => ("close", Side::Originator),

@@ -1,0 +1,494 @@
+//! What a script is told about each recipient, and what an operator is told about a message: the
+//! same in both modes and lanes, in every language.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cpm_testbed::{
+    Answer, Bench, PATIENCE, Plan, Proxy, ProxyConfig, Reply, cpm_message, to, values,
+};
+
+use crate::common::{
+    EXPLODER, HANDLE, compare_with_manual, cpm_proxy, exchange, expect_log_lines, log_lines,
+};
+use crate::large::{SIZE, Scene};
+
+const ANNE: &str = "sip:anne@example.com";
+
+/// The variables of the manual's chapter 5.
+const VARIABLES: [&str; 16] = [
+    "kind",
+    "mode",
+    "originator",
+    "recipients",
+    "recipient",
+    "code",
+    "reason",
+    "warning",
+    "conversation_id",
+    "contribution_id",
+    "message_id",
+    "call_id",
+    "icid",
+    "session",
+    "bytes",
+    "seconds",
+];
+
+const EVENTS: [&str; 4] = [
+    "recipient-request",
+    "recipient-delivered",
+    "recipient-failed",
+    "session-end",
+];
+
+const LANGUAGES: [&str; 3] = ["native", "lua", "python"];
+
+/// A script that logs every variable in each event.
+fn native() -> String {
+    let mut script = HANDLE.to_owned();
+    let shown: String = VARIABLES
+        .map(|name| format!("|{name}=$cpm({name})"))
+        .concat();
+    for event in EVENTS {
+        let _ = write!(
+            script,
+            "\nevent_route[cpm:{event}] {{ xlog(\"L_NOTICE\", \"record {event}{shown}|\\n\"); }}"
+        );
+    }
+    script
+}
+
+fn lua() -> String {
+    let names = VARIABLES.map(|name| format!("\"{name}\"")).join(", ");
+    format!(
+        "function ksr_request_route()
+    if KSR.cpm.handle() >= 0 then return 1 end
+    KSR.sl.sl_send_reply(404, \"Not Ours\")
+end
+function cpm_event(name)
+    if name == \"cpm:authorize\" then return 1 end
+    local line = \"record \" .. string.sub(name, 5)
+    for _, variable in ipairs({{ {names} }}) do
+        local value = KSR.pv.get(\"$cpm(\" .. variable .. \")\")
+        line = line .. \"|\" .. variable .. \"=\" .. (value == nil and \"<null>\" or tostring(value))
+    end
+    KSR.notice(line .. \"|\\n\")
+    return 1
+end"
+    )
+}
+
+fn python() -> String {
+    let names = VARIABLES.map(|name| format!("\"{name}\"")).join(", ");
+    format!(
+        "import KSR
+def mod_init():
+    return kamailio()
+class kamailio:
+    def child_init(self, rank):
+        return 0
+    def ksr_reply_route(self, msg):
+        return 1
+    def ksr_onsend_route(self, msg):
+        return 1
+    def ksr_request_route(self, msg):
+        if KSR.cpm.handle() >= 0:
+            return 1
+        KSR.sl.sl_send_reply(404, \"Not Ours\")
+        return 1
+    def cpm_event(self, msg, name):
+        if name == \"cpm:authorize\":
+            return 1
+        line = \"record \" + name[4:]
+        for variable in [{names}]:
+            value = KSR.pv.get(\"$cpm(\" + variable + \")\")
+            line += \"|\" + variable + \"=\" + (\"<null>\" if value is None else str(value))
+        KSR.notice(line + \"|\\n\")
+        return 1"
+    )
+}
+
+/// A proxy whose script logs every variable in each event.
+fn telling(bench: &Bench, language: &str) -> ProxyConfig {
+    let (module, suffix, script) = match language {
+        "lua" => ("app_lua", "lua", lua()),
+        "python" => ("app_python3", "py", python()),
+        _ => return cpm_proxy(&native()),
+    };
+    let file = bench.folder().join(format!("script.{suffix}"));
+    fs::write(&file, script).expect("the folder of a test can be written to");
+    cpm_proxy(&format!("cfgengine \"{language}\""))
+        .load(module)
+        .set(module, "load", &file.display().to_string())
+        .set("cpm", "event_callback", "cpm_event")
+}
+
+/// The variables that have a value, of an event about this recipient.
+#[track_caller]
+fn told(proxy: &Proxy, event: &str, recipient: &str) -> BTreeMap<&'static str, String> {
+    let words = format!("|recipient={recipient}|");
+    let begin = format!("record {event}|");
+    let deadline = Instant::now() + PATIENCE;
+    let line = loop {
+        let log = proxy.log();
+        // The last one may not be whole yet.
+        let mut lines = log.split_inclusive("|\n");
+        let found = lines.find(|line| line.contains(&begin) && line.contains(&words));
+        if let Some(line) = found {
+            let again = lines.find(|line| line.contains(&begin) && line.contains(&words));
+            assert_eq!(again, None, "it was told once");
+            break line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "no {event} about {recipient}");
+        thread::sleep(Duration::from_millis(5));
+    };
+    let value = |name| {
+        let (_, rest) = line.split_once(&format!("|{name}=")).expect("it is shown");
+        let value = rest.split('|').next().unwrap_or_default();
+        (value != "<null>").then(|| (name, value.to_owned()))
+    };
+    VARIABLES.into_iter().filter_map(value).collect()
+}
+
+/// The time of an event has three decimals, and is not long ago.
+#[track_caller]
+fn take_seconds(told: &mut BTreeMap<&'static str, String>) {
+    let seconds = told.remove("seconds").expect("there is a time");
+    let (whole, decimals) = seconds.split_once('.').expect("it has decimals");
+    assert!(whole.parse::<u32>().is_ok_and(|s| s < 300), "{seconds}");
+    assert_eq!(decimals.len(), 3, "{seconds}");
+}
+
+/// Which variables have a value, by event and mode.
+type Cells = BTreeMap<(&'static str, &'static str), Vec<&'static str>>;
+
+#[track_caller]
+fn check(
+    cells: &mut Cells,
+    (mode, event): (&'static str, &'static str),
+    mut told: BTreeMap<&'static str, String>,
+    expected: &[(&'static str, &str)],
+) {
+    take_seconds(&mut told);
+    let expected: BTreeMap<&str, String> = expected
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    assert_eq!(told, expected, "{mode} {event}");
+    let names = told.into_keys().chain(["seconds"]).collect();
+    let known = cells
+        .entry((mode, event))
+        .or_insert_with(|| Vec::clone(&names));
+    assert_eq!(*known, names, "{mode} {event}");
+}
+
+fn pager_mode(language: &str, express: &str, cells: &mut Cells) {
+    let bench = Bench::new(&format!("records_pager_{language}_{express}"));
+    let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent());
+    carol.answers(Answer::Reply(Reply::new(603)));
+    let proxy = bench.proxy(&telling(&bench, language).set("cpm", "express", express));
+    let (bill_uri, carol_uri) = (bill.uri("bill"), carol.uri("carol"));
+    let message = cpm_message(ANNE, EXPLODER).recipients([to(&bill_uri), to(&carol_uri)]);
+    let request = message
+        .request()
+        .with("P-Charging-Vector", "icid-value=\"charge-7\";orig-ioi=home");
+    exchange(&anne, &request, &proxy, 202);
+    let size = bill.expect_request("MESSAGE").body().len().to_string();
+    let header = |name| request.header(name).expect("it has one");
+    let common = [
+        ("kind", "exploder"),
+        ("mode", "pager"),
+        ("originator", ANNE),
+        ("recipients", "2"),
+        ("conversation_id", header("Conversation-ID")),
+        ("contribution_id", header("Contribution-ID")),
+        ("message_id", header("Contribution-ID")),
+        ("call_id", header("Call-ID")),
+        ("icid", "charge-7"),
+        ("bytes", &size),
+    ];
+    for (event, recipient, end) in [
+        ("recipient-request", &bill_uri, &[][..]),
+        ("recipient-request", &carol_uri, &[]),
+        (
+            "recipient-delivered",
+            &bill_uri,
+            &[("code", "200"), ("reason", "OK")],
+        ),
+        (
+            "recipient-failed",
+            &carol_uri,
+            &[("code", "603"), ("reason", "Decline")],
+        ),
+    ] {
+        let of_all = [&common[..], &[("recipient", recipient.as_str())], end].concat();
+        check(
+            cells,
+            ("pager", event),
+            told(&proxy, event, recipient),
+            &of_all,
+        );
+    }
+    // The log ties the failure to the sender's request.
+    let line = format!(
+        ", callid={}, contribution={}",
+        header("Call-ID"),
+        header("Contribution-ID")
+    );
+    proxy.expect_log("a recipient failed with 603, leg=1, leg_callid=cpm-");
+    let log = proxy.log();
+    let failed = log.lines().find(|text| text.contains("a recipient failed"));
+    assert!(
+        failed.is_some_and(|text| text.ends_with(&line)),
+        "{failed:?}"
+    );
+    proxy.stop();
+}
+
+fn large_message_mode(language: &str, cells: &mut Cells) {
+    let name = format!("records_large_{language}");
+    let scene = Scene::with(&name, |bench, config| {
+        drop(config);
+        let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
+        telling(bench, language).set("cpm", "msrp_listen", &listen)
+    });
+    scene.callees.plan("carol", Plan::status(603));
+    let upload = scene
+        .upload(EXPLODER, &["bill", "carol"])
+        .with("P-Charging-Vector", "icid-value=charge-8");
+    scene.sends(&upload);
+    scene.gets("bill", &upload);
+    let (bill, carol) = (scene.callees.uri("bill"), scene.callees.uri("carol"));
+    expect_log_lines(&scene.proxy, "record session-end|", 1);
+    let header = |name| upload.request.header(name).expect("it has one");
+    let log = scene.proxy.log();
+    let (_, session) = log.split_once("record session-end|").expect("it has ended");
+    let (_, session) = session.split_once("|session=").expect("it is shown");
+    let session = session.split('|').next().unwrap_or_default();
+    let size = SIZE.to_string();
+    let common = [
+        ("kind", "exploder"),
+        ("mode", "large"),
+        ("originator", ANNE),
+        ("recipients", "2"),
+        ("conversation_id", header("Conversation-ID")),
+        ("contribution_id", header("Contribution-ID")),
+        ("call_id", header("Call-ID")),
+        ("icid", "charge-8"),
+        ("session", session),
+        ("bytes", &size),
+    ];
+    // The header of the message comes after the answers to the INVITEs.
+    let later = ("message_id", header("Contribution-ID"));
+    for (event, recipient, end) in [
+        ("recipient-request", bill.as_str(), &[][..]),
+        ("recipient-request", &carol, &[]),
+        (
+            "recipient-delivered",
+            &bill,
+            &[later, ("code", "200"), ("reason", "OK")],
+        ),
+        (
+            "recipient-failed",
+            &carol,
+            &[later, ("code", "603"), ("reason", "Decline")],
+        ),
+        (
+            "session-end",
+            EXPLODER,
+            &[later, ("code", "200"), ("reason", "OK")],
+        ),
+    ] {
+        let of_all = [&common[..], &[("recipient", recipient)], end].concat();
+        let mut told = told(&scene.proxy, event, recipient);
+        if event == "recipient-failed" {
+            // The refusal may have come before the header of the message.
+            let id = told.insert("message_id", later.1.to_owned());
+            assert!(id.is_none_or(|id| id == later.1));
+        }
+        check(cells, ("large", event), told, &of_all);
+    }
+    scene
+        .proxy
+        .expect_log("a recipient failed with 603, leg=1, leg_callid=");
+    let words = format!(
+        ", callid={}, contribution={}, session={session}",
+        header("Call-ID"),
+        header("Contribution-ID")
+    );
+    assert_eq!(log_lines(&scene.proxy, &words), 1);
+    // What became of it, by each of its names.
+    for id in [header("Contribution-ID"), header("Call-ID"), session] {
+        let shown = scene.proxy.rpc(&format!("cpm.message {id}"));
+        for (name, value) in [
+            ("state", "partly"),
+            ("mode", "large"),
+            ("session", session),
+            ("message_id", header("Contribution-ID")),
+            ("delivered", "1"),
+            ("failed", "1"),
+            ("bytes", &size),
+            ("code", "200"),
+        ] {
+            assert_eq!(
+                values(&shown, name).next(),
+                Some(value),
+                "{name} in {shown}"
+            );
+        }
+        let states: Vec<&str> = values(&shown, "state").skip(1).collect();
+        assert_eq!(states, ["delivered", "failed"], "{shown}");
+    }
+    scene.finish();
+}
+
+/// The table of the manual: in which mode a variable has a value in an event.
+fn table(cells: &Cells) -> String {
+    let mut table = String::from("| name |");
+    for event in EVENTS {
+        let _ = write!(table, " `{event}` |");
+    }
+    table.push_str("\n|---|---|---|---|---|\n");
+    for name in VARIABLES {
+        let _ = write!(table, "| `{name}` |");
+        for event in EVENTS {
+            let has = |mode| {
+                cells
+                    .get(&(mode, event))
+                    .is_some_and(|names| names.contains(&name))
+            };
+            let cell = match (has("pager"), has("large")) {
+                (true, true) => "both modes",
+                (true, false) => "pager mode",
+                (false, true) => "large message mode",
+                (false, false) => "",
+            };
+            let _ = write!(table, " {cell} |");
+        }
+        table.push('\n');
+    }
+    table
+}
+
+#[test]
+fn each_variable_has_its_value_in_each_event() {
+    let mut cells = Cells::new();
+    for language in LANGUAGES {
+        for express in ["auto", "no"] {
+            pager_mode(language, express, &mut cells);
+        }
+        large_message_mode(language, &mut cells);
+    }
+    compare_with_manual(
+        "variables",
+        &table(&cells),
+        "each_variable_has_its_value_in_each_event",
+    );
+}
+
+#[test]
+fn an_operator_learns_what_became_of_a_message() {
+    for express in ["auto", "no"] {
+        let bench = Bench::new(&format!("what_became_of_a_message_{express}"));
+        let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent());
+        carol.answers(Answer::code(486));
+        let routes = format!(
+            "{HANDLE}
+            event_route[cpm:recipient-request] {{ if ($rU == \"dropped\") drop; }}"
+        );
+        let config = cpm_proxy(&routes)
+            .set("cpm", "express", express)
+            .set_number("cpm", "message_records", 16);
+        let proxy = bench.proxy(&config);
+        let message = |sender: &str, uris: &[String]| {
+            cpm_message(sender, EXPLODER)
+                .recipients(uris.iter().map(|uri| to(uri)))
+                .request()
+        };
+        let uris = [bill.uri("bill"), carol.uri("carol"), bill.uri("dropped")];
+        let first = message(ANNE, &uris);
+        exchange(&anne, &first, &proxy, 202);
+        expect_state(
+            &proxy,
+            first.header("Call-ID").expect("it has one"),
+            "partly",
+        );
+        for id in ["Call-ID", "Contribution-ID"] {
+            let id = first.header(id).expect("it has one");
+            let shown = proxy.rpc(&format!("cpm.message {id}"));
+            let lines = |name| values(&shown, name).collect::<Vec<_>>();
+            assert_eq!(lines("uri"), uris.each_ref().map(String::as_str), "{shown}");
+            assert_eq!(lines("state"), ["partly", "delivered", "failed", "dropped"]);
+            assert_eq!(lines("code"), ["200", "486"]);
+            assert_eq!(lines("leg"), ["0", "1", "2"]);
+            // Of the message, and of each that has ended; the last one of all is the message's.
+            assert_eq!(lines("seconds").len(), 4, "{shown}");
+        }
+        // Markup and control characters are text.
+        let dave = "sip:dave@example.com";
+        let odd = message(dave, &uris[..1]).with("Contribution-ID", "<b>\tstate=failed</b>");
+        exchange(&anne, &odd, &proxy, 202);
+        expect_state(
+            &proxy,
+            odd.header("Call-ID").expect("it has one"),
+            "delivered",
+        );
+        let list = proxy.rpc(&format!("cpm.messages originator={dave}"));
+        let states: Vec<&str> = values(&list, "state").collect();
+        assert_eq!(states, ["delivered"], "{list}");
+        assert!(
+            list.contains("contribution_id: <b>.state=failed</b>"),
+            "{list}"
+        );
+        let list = proxy.rpc("cpm.messages");
+        let states: Vec<&str> = values(&list, "state").collect();
+        assert_eq!(states, ["delivered", "partly"], "newest first: {list}");
+        let list = proxy.rpc("cpm.messages state=partly most=1");
+        let ids: Vec<&str> = values(&list, "call_id").collect();
+        assert_eq!(ids, [first.header("Call-ID").expect("it has one")]);
+        for (command, fault) in [
+            (
+                "cpm.message nothing",
+                "404 - There is no record of such a message",
+            ),
+            ("cpm.message", "400 - Which message?"),
+            ("cpm.messages failed", "400 - Known are originator=URI"),
+            ("cpm.messages most=1001", "400 - Known are originator=URI"),
+        ] {
+            let refused = proxy.try_rpc(command).expect_err("it is refused");
+            assert!(refused.contains(fault), "{command}: {refused}");
+        }
+        // The newest takes the place of the oldest.
+        for _ in 0..16 {
+            exchange(&anne, &message(ANNE, &uris[..1]), &proxy, 202);
+        }
+        let first = first.header("Call-ID").expect("it has one");
+        proxy
+            .try_rpc(&format!("cpm.message {first}"))
+            .expect_err("it is the oldest");
+        let list = proxy.rpc("cpm.messages");
+        assert_eq!(values(&list, "call_id").count(), 16);
+        proxy.stop();
+    }
+}
+
+/// Waits until a message has this state.
+#[track_caller]
+fn expect_state(proxy: &Proxy, id: &str, state: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let shown = proxy.rpc(&format!("cpm.message {id}"));
+        if values(&shown, "state").next() == Some(state) {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "it is to be {state}, but:\n{shown}"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
