@@ -133,7 +133,7 @@ sanitize: ## the tests of the C boundary under valgrind
 	@tools/sanitize
 
 .PHONY: miri
-miri: ## the wire formats under Miri, to find undefined behaviour
+miri: ## the wire formats and the C boundary under Miri, to find undefined behaviour
 	@tools/miri
 
 .PHONY: audit
