@@ -62,7 +62,8 @@ fn lines_name_cause_and_request_and_nobody() {
     ] {
         exchange(&anne, &request, &proxy, code);
         let id = request.header("Call-ID").expect("it has one");
-        let lines = if code == 202 { 2 } else { 1 };
+        // The script's mistake, who could not be sent to, and who has failed.
+        let lines = if code == 202 { 3 } else { 1 };
         expect_log_lines(&proxy, &format!("callid={id}"), lines);
     }
     exchange(
