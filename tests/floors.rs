@@ -277,6 +277,23 @@ fn files_have_at_most_600_lines_of_code() {
     assert!(large.is_empty(), "{large:#?}");
 }
 
+/// So that a file shows its job, not the proof of it.
+#[test]
+fn tests_of_more_than_250_lines_have_a_file_of_their_own() {
+    let mut long = Vec::new();
+    for source in &modules().sources {
+        let text = fs::read_to_string(root().join(&source.file)).unwrap();
+        let tests = text
+            .lines()
+            .skip_while(|line| !line.starts_with("mod tests {"));
+        let lines = tests.count();
+        if lines > 250 {
+            long.push((lines, &source.file));
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
+}
+
 #[test]
 fn comments_have_at_most_100_columns() {
     let mut wide = BTreeMap::new();

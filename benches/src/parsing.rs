@@ -5,6 +5,10 @@
 //! cpm does more than that: it checks where RFC 4826 allows which element, reads copyControl,
 //! anonymize and display names, and rejects everything that its limits and the rules of RFC 5364
 //! forbid.
+//!
+//! Not with criterion: the contestants are compared by the CPU time of the thread, which other
+//! processes do not disturb, some of them are C, and the result becomes a row of the same report
+//! and chart as that of the other benches.
 
 use std::fmt::Write as _;
 use std::hint::black_box;

@@ -20,27 +20,27 @@ use crate::way::{PATIENCE, Way};
 /// Largest UDP payload over IPv4.
 const MAX_DATAGRAM_BYTES: usize = 65_507;
 
-/// Some thousand requests: one agent may play all recipients of a long list.
+/// Several thousand requests: one agent may play all recipients of a long list.
 const RECEIVE_BUFFER_BYTES: i32 = 8 << 20;
 
 /// Makes the replies to a request, in the order in which they are sent.
 pub type AnswerFunction = Box<dyn FnMut(&Received) -> Vec<Reply> + Send>;
 
-/// Is told of each new request before it is answered, ACK too.
+/// Called for each new request before it is answered, including ACK.
 pub type WatchFunction = Box<dyn FnMut(&Received) + Send>;
 
-/// What an agent does with a new request. A repeated request gets what the first one got. ACK is
+/// What an agent does with a new request. A retransmission gets the same reply as the first. ACK is
 /// never answered.
 pub enum Answer {
     /// This reply at once.
     Reply(Reply),
     /// This reply after a while.
     After(Duration, Reply),
-    /// Nothing, ever; the test may still [`Agent::reply`].
+    /// No reply; the test may still call [`Agent::reply`].
     Silent,
-    /// One answer per new request; the last one stays.
+    /// One answer per new request; the last one repeats.
     Sequence(VecDeque<Answer>),
-    /// Whatever the function says, in its order. It must not call [`Agent::answers`].
+    /// The replies that the function returns, in this order. It must not call [`Agent::answers`].
     With(AnswerFunction),
 }
 
@@ -60,7 +60,7 @@ impl Answer {
         Self::Sequence(answers.into_iter().collect())
     }
 
-    /// Whatever `answer` says.
+    /// The replies that `answer` returns.
     pub fn with(answer: impl FnMut(&Received) -> Vec<Reply> + Send + 'static) -> Self {
         Self::With(Box::new(answer))
     }
@@ -94,11 +94,11 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// A user agent. It records what it gets and answers by its [`Answer`] (200 to everything, until
-/// told otherwise). One agent can be many recipients: it takes every user part.
+/// A user agent. It records everything it receives and answers by its [`Answer`] (by default 200).
+/// One agent can be many recipients: it accepts every user part.
 ///
-/// The `expect_…` calls panic, with what came instead, when they are disappointed. The agent ends
-/// when it is dropped.
+/// The `expect_…` calls panic if the message does not arrive, and name what arrived instead. The
+/// agent ends when it is dropped.
 #[derive(Debug)]
 pub struct Agent {
     shared: Arc<Shared>,
@@ -120,11 +120,11 @@ struct Shared {
     udp: UdpSocket,
     listener: TcpListener,
     connections: Mutex<HashMap<SocketAddr, TcpStream>>,
-    /// To the answering thread: what came and from where; `None` is the end.
+    /// To the answering thread: the message and its source; `None` is the end.
     incoming: Sender<Option<(Vec<u8>, Way)>>,
     inbox: Inbox,
     answer: Mutex<Answer>,
-    /// The last reply per request, to be repeated when the request is.
+    /// The last reply to each request, for retransmissions of the request.
     replies: Mutex<HashMap<String, Vec<Vec<u8>>>>,
     tag: String,
     watcher: Watcher,
@@ -153,8 +153,8 @@ impl Agent {
             ended: Mutex::default(),
             ending: Condvar::new(),
         });
-        // Reading is apart from answering, so that the small socket buffer is emptied at once even
-        // when hundreds of requests come in one burst.
+        // Reading has its own thread, so that the small socket buffer is emptied at once even if
+        // hundreds of requests arrive in one burst.
         let threads = vec![
             thread::spawn({
                 let shared = shared.clone();
@@ -172,22 +172,22 @@ impl Agent {
         Ok(Self { shared, threads })
     }
 
-    /// From now on new requests are answered so.
+    /// Sets the answer to new requests.
     pub fn answers(&self, answer: Answer) {
         *lock(&self.shared.answer) = answer;
     }
 
-    /// From now on this is told of each new request, ACK too, before it is answered.
+    /// Sets the function that is called for each new request, including ACK, before it is answered.
     pub fn watches(&self, watcher: impl FnMut(&Received) + Send + 'static) {
         *lock(&self.shared.watcher.0) = Some(Box::new(watcher));
     }
 
-    /// The tag of To in its replies, where they do not name another.
+    /// The tag of To in its replies, unless they have another.
     pub fn tag(&self) -> &str {
         &self.shared.tag
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.shared.address
     }
@@ -213,7 +213,7 @@ impl Agent {
         self.send_bytes(&request.write(way.transport(), self.shared.address), way);
     }
 
-    /// Sends bytes as they are: a datagram, or a piece of the stream.
+    /// Sends bytes unchanged: a datagram, or a piece of the stream.
     #[track_caller]
     pub fn send_bytes(&self, bytes: &[u8], way: Way) {
         if let Err(error) = self.shared.write(bytes, way) {
@@ -221,7 +221,7 @@ impl Agent {
         }
     }
 
-    /// Answers a request by hand; the reply is also what repetitions of the request will get.
+    /// Answers a request; retransmissions of it get the same reply.
     #[track_caller]
     pub fn reply(&self, request: &Received, reply: &Reply) {
         if let Err(error) = self.shared.reply(request, reply) {
@@ -229,7 +229,7 @@ impl Agent {
         }
     }
 
-    /// The next request that no one has read yet.
+    /// The next unread request.
     pub fn recv_request(&self, timeout: Duration) -> Option<Received> {
         self.shared
             .inbox
@@ -273,8 +273,8 @@ impl Agent {
             .take(timeout, |message| request.is_answered_by(message))
     }
 
-    /// The response to this request with this status. Provisional responses before it are read and
-    /// passed over; a final one with another status is a failure.
+    /// The response to this request with this status. Provisional responses before it are skipped;
+    /// a final one with another status is a failure.
     #[track_caller]
     pub fn expect_response(&self, request: &Request, status: u16) -> Received {
         loop {
@@ -290,9 +290,9 @@ impl Agent {
         }
     }
 
-    /// Does `event` and makes sure that no request came here before it was over. Over UDP that is
-    /// certain for all that was sent before the end of the event; what is on its way over TCP at
-    /// that moment may be missed.
+    /// Runs `event` and makes sure that no request arrives before it ends. Over UDP this covers
+    /// everything sent before the end of the event; a request still in transit over TCP may be
+    /// missed.
     #[track_caller]
     pub fn expect_nothing_until<T>(&self, event: impl FnOnce() -> T) -> T {
         let result = event();
@@ -303,7 +303,7 @@ impl Agent {
         result
     }
 
-    /// Waits until the request has come `times` again.
+    /// Waits until the request has been retransmitted `times` times.
     #[track_caller]
     pub fn expect_retransmissions(&self, request: &Received, times: usize) {
         if !self.shared.inbox.wait_repeated(request, times, PATIENCE) {
@@ -314,12 +314,12 @@ impl Agent {
         }
     }
 
-    /// Everything that has come since the start, read or not.
+    /// Everything received since the start, read or not.
     pub fn received(&self) -> Vec<Received> {
         self.shared.inbox.history()
     }
 
-    /// Closes every connection, as a peer that has lost power would not, but a crashed one would.
+    /// Closes every connection, like a peer that crashed (not like one that lost power).
     pub fn close_connections(&self) {
         for (_, connection) in lock(&self.shared.connections).drain() {
             sys::wake_readers(&connection);

@@ -1,4 +1,4 @@
-//! The bench of one test: its ports, its folder, and what stands on it.
+//! The bench of one test: its ports, its folder, and the programs on it.
 
 use std::fs;
 use std::io;
@@ -22,10 +22,10 @@ use crate::recording::PortUse;
 use crate::sipp::{Scenario, Sipp};
 use crate::web_server::WebServer;
 
-/// Everything that one test needs, apart from every other test. Let it be declared first, so that
-/// it is dropped last: when the test has failed by then, the folder `.test-logs/<test name>/` with
-/// configurations, logs and captures stays and its path is printed; else it is removed.
-/// `CPM_TEST_LOGS` names another place than `.test-logs`.
+/// Everything that one test needs, isolated from every other test. Declare it first, so that it is
+/// dropped last: if the test has failed by then, the folder `.test-logs/<test name>/` with
+/// configurations, logs and captures is kept and its path printed; otherwise it is removed.
+/// `CPM_TEST_LOGS` replaces `.test-logs`.
 #[derive(Debug)]
 pub struct Bench {
     folder: PathBuf,
@@ -67,7 +67,7 @@ impl Bench {
         or_fail("starting a proxy", self.try_proxy(config))
     }
 
-    /// The same for tests in which the proxy must refuse to start.
+    /// The same, for tests in which the proxy must refuse to start.
     #[track_caller]
     pub fn try_proxy(&self, config: &ProxyConfig) -> Result<Proxy, StartFailure> {
         let port = self.port();
@@ -104,7 +104,7 @@ impl Bench {
         )
     }
 
-    /// Starts an MSRP peer. The judge knows its port.
+    /// Starts an MSRP peer, whose port the capture knows.
     #[track_caller]
     pub fn msrp_peer(&self) -> MsrpPeer {
         self.msrp_peer_at(Ipv4Addr::LOCALHOST.into(), None)
@@ -116,7 +116,7 @@ impl Bench {
         self.msrp_peer_at(Ipv6Addr::LOCALHOST.into(), None)
     }
 
-    /// Starts an MSRP peer over TLS. The judge cannot read what it says.
+    /// Starts an MSRP peer over TLS, whose traffic the capture cannot read.
     #[track_caller]
     pub fn msrps_peer(&self, certificate: &Certificate) -> MsrpPeer {
         self.msrp_peer_at(Ipv4Addr::LOCALHOST.into(), Some(certificate.clone()))
@@ -154,7 +154,7 @@ impl Bench {
         or_fail("starting sipp", Sipp::start(scenario, port, &folder))
     }
 
-    /// Starts a Kamailio to which others speak HTTP. It is no proxy to the judge.
+    /// Starts a Kamailio that serves HTTP. The capture does not count it as a proxy.
     #[track_caller]
     pub fn http_proxy(&self, config: &ProxyConfig) -> Proxy {
         let folder = self.folder.join(self.next_name("http-proxy"));
@@ -162,7 +162,7 @@ impl Bench {
         or_fail("starting a proxy for HTTP", started)
     }
 
-    /// Starts an HTTP server, which knows no document until told otherwise.
+    /// Starts an HTTP server, at first without documents.
     #[track_caller]
     pub fn web_server(&self) -> WebServer {
         let port = self.http_port();
@@ -179,7 +179,7 @@ impl Bench {
         or_fail("starting PostgreSQL", Postgres::start(self.port(), &folder))
     }
 
-    /// A free port that the judge will take for HTTP.
+    /// A free port that the capture treats as HTTP.
     #[track_caller]
     fn http_port(&self) -> u16 {
         let port = self.port();
@@ -187,13 +187,13 @@ impl Bench {
         port
     }
 
-    /// A free port, for UDP and TCP, that the capture includes but that nobody knows to speak SIP.
+    /// A free port, for UDP and TCP, that the capture includes but does not treat as SIP.
     #[track_caller]
     pub fn port(&self) -> u16 {
         or_fail("taking a port", self.ports.take())
     }
 
-    /// A free port that the judge will take for MSRP. Ask before the capture starts.
+    /// A free port that the capture treats as MSRP. Ask for it before the capture starts.
     #[track_caller]
     pub fn msrp_port(&self) -> u16 {
         let port = self.port();
@@ -201,20 +201,20 @@ impl Bench {
         port
     }
 
-    /// Starts to capture all the ports of this bench. Only proxies, agents and MSRP ports that are
-    /// there already are judged by their protocol: start it after them, before they speak.
+    /// Starts to capture all ports of this bench. Only proxies, agents and MSRP ports that exist
+    /// already are checked by their protocol: start it after them, before they send anything.
     #[track_caller]
     pub fn capture(&self) -> Capture {
         or_fail("starting a capture", self.try_capture())
     }
 
-    /// Starts to capture what goes over UDP only, where MSRP is more than can be kept up with.
+    /// Starts to capture UDP only, for tests with more MSRP than a capture can keep up with.
     #[track_caller]
     pub fn capture_udp(&self) -> Capture {
         or_fail("starting a capture", self.try_capture_of("udp and "))
     }
 
-    /// A capture of all the ports, with the reason why there is none as a value.
+    /// A capture of all ports, or the reason why there is none.
     pub fn try_capture(&self) -> Result<Capture, CaptureError> {
         self.try_capture_of("")
     }
@@ -238,7 +238,7 @@ impl Bench {
         &self.folder
     }
 
-    /// Keeps the folder whatever happens: for a test that fails by returning an error.
+    /// Keeps the folder in any case: for a test that fails by returning an error.
     pub fn keep_logs(&self) {
         self.keep.store(true, Ordering::Relaxed);
     }
@@ -265,7 +265,7 @@ impl Drop for Bench {
         if thread::panicking() || self.keep.load(Ordering::Relaxed) {
             eprintln!("logs are kept in {}", self.folder.display());
         } else {
-            // What cannot be removed now goes at the start of the next run.
+            // What cannot be removed now is removed at the start of the next run.
             let _ = fs::remove_dir_all(&self.folder);
         }
     }

@@ -1,4 +1,4 @@
-//! The caller's end of a dialog that an INVITE makes.
+//! The caller's end of a dialog.
 
 use crate::agent::Agent;
 use crate::inbox::Received;
@@ -7,7 +7,7 @@ use crate::request::Request;
 use crate::sdp::SdpRead;
 use crate::way::Way;
 
-/// A dialog that a 2xx has made, from the caller's side (RFC 3261 §12).
+/// A dialog created by a 2xx, from the caller's side (RFC 3261 §12).
 #[derive(Debug)]
 pub struct Call<'a> {
     agent: &'a Agent,
@@ -18,7 +18,7 @@ pub struct Call<'a> {
 }
 
 impl Agent {
-    /// Sends an INVITE and waits for its 200, which is not acknowledged yet.
+    /// Sends an INVITE and waits for its 200, without acknowledging it.
     #[track_caller]
     pub fn invites(&self, invite: &Request, way: Way) -> Call<'_> {
         self.send(invite, way);
@@ -38,7 +38,7 @@ impl Agent {
         }
     }
 
-    /// Sends an INVITE that is refused with this status, and acknowledges that.
+    /// Sends an INVITE that is refused with this status, and acknowledges the refusal.
     #[track_caller]
     pub fn is_refused(&self, invite: &Request, way: Way, status: u16) -> Received {
         self.send(invite, way);
@@ -75,7 +75,7 @@ impl Call<'_> {
         or_fail("the answer", SdpRead::of(self.answer.body()))
     }
 
-    /// Acknowledges the 2xx; again, if it is called again.
+    /// Acknowledges the 2xx, each time it is called.
     #[track_caller]
     pub fn ack(&self) {
         let ack = self.invite.in_dialog("ACK", 1, &self.answer);
@@ -92,7 +92,7 @@ impl Call<'_> {
         }
     }
 
-    /// Sends a request inside the dialog, which must be answered so.
+    /// Sends a request inside the dialog, which must get this status.
     #[track_caller]
     pub fn exchange(&self, request: &Request, status: u16) -> Received {
         self.agent.send(request, self.way);

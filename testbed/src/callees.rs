@@ -17,7 +17,7 @@ use crate::sdp::{SdpRead, SdpText};
 use crate::sys::lock;
 use crate::way::PATIENCE;
 
-/// What one recipient does with an INVITE, and with what comes after.
+/// What one recipient does with an INVITE and in its session.
 #[derive(Debug, Clone)]
 pub struct Plan {
     rings: bool,
@@ -33,7 +33,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// 200 at once, as the passive end; all that comes is accepted.
+    /// 200 at once, as the passive end; everything is accepted.
     pub fn accept() -> Self {
         Self {
             rings: false,
@@ -49,7 +49,7 @@ impl Plan {
         }
     }
 
-    /// This final response. Others than 200 have no description.
+    /// This final response, with a description if it is 200.
     pub fn status(status: u16) -> Self {
         Self {
             status: Some(status),
@@ -71,7 +71,7 @@ impl Plan {
         self
     }
 
-    /// The final response comes so much later.
+    /// Delays the final response.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -84,7 +84,7 @@ impl Plan {
         self
     }
 
-    /// SENDs are treated so.
+    /// How SENDs are treated.
     pub fn conduct(mut self, conduct: Conduct) -> Self {
         self.conduct = conduct;
         self
@@ -96,8 +96,8 @@ impl Plan {
         self
     }
 
-    /// `a=path` names this host and port, where nobody is: c= and m= lead to a middlebox, which is
-    /// where the peer is (RFC 6714).
+    /// `a=path` names this host and port, where nobody listens: c= and m= lead to a middlebox, at
+    /// the peer's address (RFC 6714).
     pub fn at_path_host(mut self, authority: &str) -> Self {
         self.host = Some(authority.to_owned());
         self
@@ -148,11 +148,11 @@ impl Plan {
     }
 }
 
-/// All recipients of a test, told apart by their user parts. They follow [`Plan::accept`] until
-/// told otherwise. Each INVITE gets an MSRP session of its own.
+/// All recipients of a test, identified by their user parts. They follow [`Plan::accept`] by
+/// default. Each INVITE gets its own MSRP session.
 #[derive(Debug)]
 pub struct Callees {
-    // The agent goes first, so that nobody asks for a session of a peer that is gone.
+    // The agent is dropped first, so that nobody asks for a session of a dropped peer.
     agent: Agent,
     shared: Arc<Shared>,
 }
@@ -173,7 +173,7 @@ struct State {
     by_user: HashMap<String, Vec<String>>,
 }
 
-/// One INVITE that has come to a recipient.
+/// One INVITE received by a recipient.
 #[derive(Debug, Clone)]
 pub struct InvitedCall {
     /// The request.
@@ -259,7 +259,7 @@ impl Callees {
         Self { agent, shared }
     }
 
-    /// The user agent, whose inbox has all that came.
+    /// The user agent, whose inbox has everything received.
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
@@ -285,7 +285,7 @@ impl Callees {
         self.agent.reply(&call.invite, &Reply::new(487));
     }
 
-    /// This one does so from the next INVITE on.
+    /// Sets the plan of one recipient, from its next INVITE on.
     pub fn plan(&self, user: &str, plan: Plan) {
         lock(&self.shared.state).plans.insert(user.to_owned(), plan);
     }
@@ -296,7 +296,7 @@ impl Callees {
         self.expect_nth_call(user, 0)
     }
 
-    /// The call of this user that has so many before it.
+    /// The call of this user with this many before it.
     #[track_caller]
     pub fn expect_nth_call(&self, user: &str, place: usize) -> InvitedCall {
         let mut found = None;
@@ -317,7 +317,7 @@ impl Callees {
         }
     }
 
-    /// How many INVITEs this user has got.
+    /// The number of INVITEs that this user has received.
     pub fn calls_of(&self, user: &str) -> usize {
         lock(&self.shared.state)
             .by_user
@@ -325,8 +325,7 @@ impl Callees {
             .map_or(0, Vec::len)
     }
 
-    /// The requests with this method that have come in the dialog of this call, repetitions not
-    /// counted.
+    /// The requests with this method received in the dialog of this call, without retransmissions.
     pub fn requests_in(&self, call: &InvitedCall, method: &str) -> Vec<Received> {
         let mut all = self.agent.received();
         all.retain(|one| one.call_id() == call.invite.call_id() && one.method() == Some(method));

@@ -1,4 +1,4 @@
-//! Everything that goes over the bench's ports, taken from the loopback interface by dumpcap.
+//! Captures the traffic of the bench's ports on the loopback interface, with dumpcap.
 
 use std::fmt;
 use std::fs::File;
@@ -19,31 +19,31 @@ use crate::request::unique;
 use crate::segments::Segments;
 use crate::sys::Signal;
 
-/// Longest wait for dumpcap to begin, to show a marker and to end.
+/// Time limit for dumpcap to start, to show a marker and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Kernel buffer in MiB: a burst of many thousand messages. The kernel fills it in 128 blocks of
 /// 256 KiB, and begins a new one after 250 ms at the latest.
 const KERNEL_BUFFER_MIB: &str = "32";
 
-/// So little in so short a time cannot fill the buffer, even if dumpcap does not read at all: it
-/// takes at most 43 blocks for the bytes and 40 for the time.
+/// This little in this short a time cannot fill the buffer, even if dumpcap does not read at all:
+/// it takes at most 43 blocks for the bytes and 40 for the time.
 const ALWAYS_FITS: (u64, Duration) = (8 << 20, Duration::from_secs(10));
 
-/// What dumpcap says once the interface is open and the filter in place.
+/// The output of dumpcap once the interface is open and the filter in place.
 const READY: &str = "File: ";
 
 /// Why there is no capture.
 #[derive(Debug)]
 pub enum CaptureError {
-    /// dumpcap may not capture; the command lets it.
+    /// dumpcap lacks the permission to capture; the command grants it.
     NotPermitted {
         /// To be run once, as an administrator.
         command: String,
     },
-    /// dumpcap is not there or did not start.
+    /// dumpcap is not installed or did not start.
     NotStarted(std::io::Error),
-    /// dumpcap ended or fell silent; its words.
+    /// dumpcap ended or no longer responds; its output.
     Failed(String),
 }
 
@@ -85,9 +85,9 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts to capture what `filter` (in the language of pcap-filter) lets through, and waits
-    /// until nothing sent from now on can be missed. `marker_port` is a UDP port that it lets
-    /// through and that nobody else uses.
+    /// Starts to capture the packets selected by `filter` (in the syntax of pcap-filter), and waits
+    /// until nothing sent from now on can be missed. `marker_port` is a UDP port that the filter
+    /// selects and nothing else uses.
     pub(crate) fn start(
         filter: &str,
         marker_port: u16,
@@ -139,7 +139,7 @@ impl Capture {
         })
     }
 
-    /// Ends the capture once all that was sent before this call is in it.
+    /// Ends the capture once it has everything sent before this call.
     #[track_caller]
     pub fn stop(self) -> Recording {
         or_fail("stopping the capture", self.try_stop())
@@ -174,7 +174,7 @@ impl Capture {
     }
 }
 
-/// Copies the capture to its file; tells when the marker has gone through. Returns the length of
+/// Copies the capture to its file; reports when the marker has been captured. Returns the length of
 /// the file.
 fn store(
     mut stdout: ChildStdout,
@@ -195,15 +195,15 @@ fn store(
         bytes += length as u64;
         tail.extend_from_slice(&buffer[..length]);
         if find(&tail, marker).is_some() {
-            // The receiver is gone if the capture was dropped: then nobody wants to know.
+            // There is no receiver any more if the capture was dropped.
             let _ = seen.send(());
         }
         tail.drain(..tail.len().saturating_sub(marker.len() - 1));
     }
 }
 
-/// Whether all that was sent since the start is there. dumpcap also counts what the kernel dropped
-/// before the filter was in place, when other tests filled the buffer in the moment between.
+/// Whether everything sent since the start was captured. dumpcap also counts packets that the
+/// kernel dropped before the filter was in place, if other tests filled the buffer in that moment.
 fn nothing_missing(words: &str, bytes: u64, running: Duration) -> bool {
     nothing_dropped(words) || (bytes < ALWAYS_FITS.0 && running < ALWAYS_FITS.1)
 }

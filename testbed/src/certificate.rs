@@ -63,7 +63,7 @@ impl Certificate {
         PrivateKeyDer::Pkcs8(self.key.clone().into())
     }
 
-    /// Shows this certificate, and takes any of the server: the test looks at it afterwards.
+    /// Presents this certificate, and accepts any of the server: the test checks it afterwards.
     pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, Error> {
         let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -78,7 +78,7 @@ impl Certificate {
         &self.pem
     }
 
-    /// Shows this certificate, and asks for none.
+    /// Presents this certificate, and asks for none.
     pub(crate) fn plain_server(&self) -> Result<Arc<ServerConfig>, Error> {
         let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -87,7 +87,7 @@ impl Certificate {
         Ok(Arc::new(config))
     }
 
-    /// Shows this certificate, asks the client for its own and takes any, or none.
+    /// Presents this certificate, asks for the client's and accepts any, or none.
     pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, Error> {
         let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -108,7 +108,7 @@ pub(crate) fn fingerprint(certificate: &[u8]) -> String {
     format!("sha-256 {}", bytes.join(":"))
 }
 
-/// Takes whatever certificate the other side shows; its signatures must be right.
+/// Accepts any certificate of the other side; its signatures must be valid.
 #[derive(Debug)]
 struct Anybody(CryptoProvider);
 

@@ -1,11 +1,11 @@
 //! A child process that cannot outlive the test.
 //!
-//! Beside each program stands a guardian: a shell that leads the process group of the program and
-//! reads from a pipe whose other end only the test process holds. However the test process ends
-//! (SIGKILL included) the kernel closes that end, the shell wakes, removes the program's temporary
-//! folder and kills the group. The guardian stands before the program starts, so there is no gap.
-//! The parent-death signal would not do: it follows the thread that started the child, reaches
-//! only the first process, and comes too late for a parent that has died before it was set.
+//! Each program has a guardian: a shell that leads the program's process group and reads from a
+//! pipe whose other end only the test process holds. However the test process ends (even by
+//! SIGKILL), the kernel closes that end, the shell wakes, removes the program's temporary folder
+//! and kills the group. The guardian runs before the program starts, so there is no gap. The
+//! parent-death signal is not enough: it follows the thread that started the child, reaches only
+//! the first process, and comes too late if the parent has died before it was set.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -17,7 +17,7 @@ use crate::log::Log;
 use crate::process::{self, Process};
 use crate::sys::{self, Signal};
 
-/// A program in a process group of its own, with all that it forks.
+/// A program in its own process group, with its children.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     child: Child,
@@ -59,7 +59,7 @@ impl Guarded {
                 .stdout(stdout)
                 .stderr(writer)
                 .spawn();
-            // The command still holds the writing ends: let go, or the log would never close.
+            // The command still holds the writing ends; the log would never close.
             command.stdout(Stdio::null()).stderr(Stdio::null());
             Ok((child?, Log::record(reader, log_file)?))
         });

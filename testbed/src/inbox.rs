@@ -1,4 +1,5 @@
-//! What an agent has received: each message once, repetitions counted, waiting by event.
+//! The messages that an agent has received: each once, with retransmissions counted. Waiting is by
+//! event.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -19,12 +20,12 @@ pub struct Received {
 }
 
 impl Received {
-    /// Where it came from, and where an answer goes.
+    /// Its source, and the destination of an answer.
     pub fn way(&self) -> &Way {
         &self.way
     }
 
-    /// How often it has come again up to now.
+    /// The number of retransmissions so far.
     pub fn retransmissions(&self) -> usize {
         self.repetitions.load(Ordering::Acquire)
     }
@@ -111,7 +112,7 @@ impl Inbox {
         })
     }
 
-    /// Waits until `received` has come `times` again.
+    /// Waits until `received` has been retransmitted `times` times.
     pub(crate) fn wait_repeated(
         &self,
         received: &Received,
@@ -129,7 +130,7 @@ impl Inbox {
         self.lock().history.clone()
     }
 
-    /// The start lines of what nobody has read, for the words of a failing test.
+    /// The start lines of unread messages, for the message of a failing test.
     pub(crate) fn unread(&self) -> Vec<String> {
         let state = self.lock();
         let lines = state
@@ -161,8 +162,7 @@ impl Inbox {
     }
 }
 
-/// What makes two messages one (RFC 3261 §17.1.3, §17.2.3); a response repeats if its status does
-/// too.
+/// The identity of a message (RFC 3261 §17.1.3, §17.2.3); for a response with its status.
 fn transaction_key(message: &Message) -> Option<String> {
     let branch = message.branch()?;
     let (number, method) = message.cseq()?;

@@ -1,4 +1,4 @@
-//! A Kamailio: its configuration, its command line, and how it is asked.
+//! Kamailio: configuration, command line, and queries.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::config::{PRIVATE_MEMORY_MIB, ProxyConfig, SHARED_MEMORY_MIB};
 
-/// The frame around the routing block. `@…@` marks what is filled in.
+/// The frame around the routing block. `@…@` marks placeholders.
 const TEMPLATE: &str = r#"#!KAMAILIO
 debug=2
 log_stderror=yes
@@ -33,7 +33,7 @@ modparam("ctl", "binrpc", "unix:@CTL@")
 @ROUTES@
 "#;
 
-/// Words in the log that no healthy proxy says.
+/// Words that never appear in the log of a healthy proxy.
 pub(crate) const BAD_WORDS: [&str; 7] = [
     "CRITICAL:",
     "BUG:",
@@ -44,11 +44,11 @@ pub(crate) const BAD_WORDS: [&str; 7] = [
     "core dumped",
 ];
 
-/// Said by the main process before it ends the others.
+/// Logged by the main process before it ends the others.
 pub(crate) const FAREWELL: &str = "Thank you for flying kamailio";
 
-/// A process that goes down later than the TCP main process logs this as CRITICAL: after the
-/// farewell it only tells in which order they ended.
+/// A process that ends later than the TCP main process logs this as CRITICAL: during the shutdown
+/// it only shows the order in which they ended.
 pub(crate) const HARMLESS_AFTER_FAREWELL: &str = "receive_fd(): EOF on";
 
 /// The last process that the main process forks: with it the table is complete.
@@ -59,7 +59,7 @@ fn binary() -> OsString {
     std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into())
 }
 
-/// What starts it in the foreground.
+/// The command that starts it in the foreground.
 pub(crate) fn command(file: &Path, folder: &Path, scratch: &Path) -> Command {
     let mut command = Command::new(binary());
     command.args(["-DD", "-E"]);
@@ -69,7 +69,7 @@ pub(crate) fn command(file: &Path, folder: &Path, scratch: &Path) -> Command {
     command
 }
 
-/// The frame with all that is this configuration's.
+/// The frame, filled in from this configuration.
 pub(crate) fn fill_in(config: &ProxyConfig) -> String {
     let mut listen = format!(
         "{}listen=udp:127.0.0.1:@PORT@\nlisten=tcp:127.0.0.1:@PORT@",

@@ -1,7 +1,7 @@
-//! The bench on which cpm's end-to-end tests, its demo and its benchmarks stand. Its parts are real
-//! and none of them is cpm's own: a stock Kamailio or OpenSIPS, SIP user agents with a small SIP
-//! reader of their own, sipp, and a capture of the loopback interface that tshark judges. The crate
-//! does not depend on `cpm`.
+//! The bench for cpm's end-to-end tests, its demo and its benchmarks. Its parts are real and share
+//! no code with cpm: a stock Kamailio or OpenSIPS, SIP user agents with their own small SIP reader,
+//! sipp, and a capture of the loopback interface that tshark checks. The crate does not depend on
+//! `cpm`.
 //!
 //! ```no_run
 //! use cpm_testbed::{Answer, Bench, ProxyConfig, cc, cpm_message, to};
@@ -35,37 +35,37 @@
 //!
 //! # What is promised
 //!
-//! - Tests run side by side, in one process and in several: each [`Bench`] has a range of ports of
-//!   its own, and a folder of its own.
-//! - Nothing is slept for: the bench waits for answers, for log lines, for markers in the capture.
-//! - Nothing is left: proxies, sipp and dumpcap die with the test, also when it panics or is
+//! - Tests run in parallel, in one process and in several: each [`Bench`] has its own range of
+//!   ports and its own folder.
+//! - No test sleeps: the bench waits for answers, log lines, and markers in the capture.
+//! - Nothing is left behind: proxies, sipp and dumpcap end with the test, even if it panics or is
 //!   killed.
-//! - When a test fails, what was configured, logged and captured stays in `.test-logs/<test
-//!   name>/`.
-//! - Failed expectations panic at the caller's line, with what came instead.
+//! - If a test fails, its configurations, logs and captures are kept in `.test-logs/<test name>/`.
+//! - Failed expectations panic at the caller's line, and name what arrived instead.
 //!
 //! # Where to look
 //!
 //! | file | job |
 //! |---|---|
-//! | `bench.rs`, `ports.rs` | what belongs to one test |
-//! | `product.rs`, `kamailio.rs`, `opensips.rs` | which proxy, and what differs between them |
+//! | `bench.rs`, `ports.rs` | the resources of one test |
+//! | `product.rs`, `kamailio.rs`, `opensips.rs` | the two proxies and their differences |
 //! | `config.rs` | its configuration |
-//! | `proxy.rs`, `process.rs` | its life, what it says when asked, numbers from the kernel |
-//! | `agent.rs`, `inbox.rs`, `way.rs` | user agents, what they have received, and which way |
+//! | `proxy.rs`, `process.rs` | its lifecycle, queries to it, numbers from the kernel |
+//! | `agent.rs`, `inbox.rs`, `way.rs` | user agents, the messages they have received, and
+//! transports |
 //! | `message.rs`, `marker.rs` | reading it; datagrams of the bench itself |
-//! | `request.rs`, `cpm_message.rs` | what they send |
-//! | `large_message.rs`, `sdp.rs`, `call.rs` | large messages: what callers send |
+//! | `request.rs`, `cpm_message.rs` | the requests and replies they send |
+//! | `large_message.rs`, `sdp.rs`, `call.rs` | large messages, from the caller's side |
 //! | `callees.rs` | recipients that follow a plan |
 //! | `msrp_message.rs`, `msrp_content.rs` | reading and writing MSRP, whole messages |
 //! | `msrp_peer.rs` | a peer with MSRP sessions |
-//! | `msrp_session.rs`, `msrp_state.rs` | one of them, in the hands of a test |
+//! | `msrp_session.rs`, `msrp_state.rs` | one session, controlled by a test |
 //! | `msrp_serving.rs`, `msrp_connection.rs` | their connections, over TCP and TLS |
 //! | `msrp_address.rs`, `certificate.rs` | addresses in MSRP URIs; certificates |
-//! | `name_server.rs` | a name server that answers or is silent |
+//! | `name_server.rs` | a name server that answers or does not |
 //! | `group_document.rs` | pre-defined groups |
-//! | `web_server.rs`, `postgres.rs` | where they are kept |
-//! | `capture.rs`, `recording.rs` | taking the traffic, judging it |
+//! | `web_server.rs`, `postgres.rs` | their storage |
+//! | `capture.rs`, `recording.rs` | capturing the traffic, checking it |
 //! | `sipp.rs` | sipp |
 //! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |
 //! | `proof.rs` | which requirements a test proves |

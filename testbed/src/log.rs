@@ -1,4 +1,4 @@
-//! What a program writes, kept in memory and in a file, with waiting by event.
+//! The output of a program, kept in memory and in a file. Waiting is by event.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -38,7 +38,7 @@ impl Log {
             let mut buffer = vec![0; 1 << 16];
             let mut lines = Lines::default();
             let mut append = |text: &[u8]| {
-                // A full disk must not stop the program under test: the copy in memory stays.
+                // A full disk must not stop the program under test: the copy in memory remains.
                 let _ = file.write_all(text);
                 shared.lock().text.extend_from_slice(text);
                 shared.0.changed.notify_all();
@@ -58,7 +58,7 @@ impl Log {
         String::from_utf8_lossy(&self.lock().text).into_owned()
     }
 
-    /// Waits until `needle` was written. False: the deadline passed or the program ended without.
+    /// Waits until `needle` was written. False: the deadline passed or the program ended before.
     pub(crate) fn wait_for(&self, needle: &str, timeout: Duration) -> bool {
         let found = |state: &State| contains(&state.text, needle.as_bytes());
         let waiting = |state: &mut State| !state.closed && !found(state);
@@ -91,18 +91,18 @@ impl Log {
     }
 }
 
-/// Keeps the lines of several processes whole. What is not buffered the C library may write in
-/// pieces (that of Debian 13 in pieces of 128 bytes), between which other processes write theirs.
+/// Keeps the lines of several processes whole. The C library may write unbuffered output in pieces
+/// (Debian 13's in pieces of 128 bytes), and other processes may write in between.
 #[derive(Debug, Default)]
 struct Lines {
-    /// Whose line has begun.
+    /// The process whose line has begun.
     open: Option<u32>,
-    /// What others have written meanwhile.
+    /// The output of other processes meanwhile.
     waiting: VecDeque<(u32, Vec<u8>)>,
 }
 
 impl Lines {
-    /// What can be shown now that `writer` has written `text`.
+    /// The output that is complete now that `writer` has written `text`.
     fn take(&mut self, writer: u32, text: &[u8]) -> Vec<u8> {
         if self.open.is_some_and(|open| open != writer) {
             match self.waiting.iter_mut().find(|(other, _)| *other == writer) {
@@ -122,7 +122,7 @@ impl Lines {
         shown
     }
 
-    /// What is left when nobody writes any more.
+    /// The rest, once no process writes any more.
     fn rest(&mut self) -> Vec<u8> {
         self.waiting.drain(..).flat_map(|(_, text)| text).collect()
     }

@@ -1,5 +1,5 @@
 //! Datagrams of the bench itself.
 
-/// The bench's own datagrams begin so. They are blank lines to a SIP element, and the judge knows
-/// them.
+/// Prefix of the bench's own datagrams: blank lines to a SIP element, and known to the checks of a
+/// capture.
 pub(crate) const MARKER: &[u8] = b"\r\n\r\ncpm-testbed marker ";

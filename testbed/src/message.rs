@@ -1,9 +1,8 @@
-//! A tiny SIP reader (RFC 3261 §7), on purpose not cpm's own: what cpm writes is read by other
-//! eyes.
+//! A tiny SIP reader (RFC 3261 §7), independent of cpm's on purpose.
 
 use std::fmt;
 
-/// Longest message that a TCP stream is searched for. Kamailio's own bound is 64 KiB by default.
+/// Maximum length of a message in a TCP stream. Kamailio's own limit is 64 KiB by default.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// Compact names (RFC 3261 §7.3.3, RFC 3428, RFC 3515, RFC 3841, RFC 3892, RFC 4028, RFC 6665).
@@ -27,8 +26,8 @@ const COMPACT_NAMES: [(&str, &str); 17] = [
     ("x", "session-expires"),
 ];
 
-/// One SIP message as it came, with its bytes. Whatever arrives can be held: what is no SIP has an
-/// odd start line and no headers.
+/// One SIP message as received, with its bytes. Anything that arrives can be held: if it is not
+/// SIP, it has an odd start line and no headers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     raw: Vec<u8>,
@@ -67,8 +66,8 @@ impl Message {
         }
     }
 
-    /// How long the first message in a TCP stream is, once its head is there (RFC 3261 §18.3).
-    /// `Err`: no end of a message within the bound, the stream is lost.
+    /// The length of the first message in a TCP stream, once its head is complete (RFC 3261 §18.3).
+    /// `Err`: no message ends within the limit, the stream is unusable.
     pub(crate) fn length_in_stream(stream: &[u8]) -> Result<Option<usize>, StreamLost> {
         let length = match find(stream, b"\r\n\r\n") {
             Some(end) => {
@@ -86,7 +85,7 @@ impl Message {
         }
     }
 
-    /// The bytes as they came.
+    /// The bytes as received.
     pub fn raw(&self) -> &[u8] {
         &self.raw
     }
@@ -127,7 +126,7 @@ impl Message {
         lines.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// Every header line as it stands: name, value.
+    /// Every header line as written: name, value.
     pub fn all_headers(&self) -> &[(String, String)] {
         &self.headers
     }
@@ -135,7 +134,7 @@ impl Message {
     /// A parameter of the first value of a header, such as `tag` of `From`.
     pub fn parameter(&self, header: &str, name: &str) -> Option<&str> {
         let value = self.header(header)?;
-        // What is inside the angle brackets are parameters of the URI, not of the header.
+        // Parameters within the angle brackets belong to the URI, not to the header.
         let parameters = value.rsplit_once('>').map_or(value, |(_, rest)| rest);
         let first = parameters.split(',').next()?;
         first.split(';').skip(1).find_map(|parameter| {
@@ -179,11 +178,11 @@ impl fmt::Debug for Message {
     }
 }
 
-/// No message ends within the bound.
+/// No message ends within the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StreamLost;
 
-/// Whether two header names are one, compact forms included.
+/// Whether two header names are equivalent, including compact forms.
 pub(crate) fn same_name(left: &str, right: &str) -> bool {
     full_name(left).eq_ignore_ascii_case(full_name(right))
 }

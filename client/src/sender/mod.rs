@@ -545,8 +545,11 @@ impl Sender {
         self.event(SenderEvent::Done(result));
     }
 
+    /// Tells the user. Nothing is told after the end, whatever comes late.
     fn event(&mut self, event: SenderEvent) {
-        self.output.push_back(SenderOutput::Event(event));
+        if self.state != State::Done || matches!(event, SenderEvent::Done(_)) {
+            self.output.push_back(SenderOutput::Event(event));
+        }
     }
 }
 

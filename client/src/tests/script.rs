@@ -105,6 +105,18 @@ fn a_200_that_crosses_the_cancel_is_ended() {
 }
 
 #[test]
+fn nothing_is_told_after_the_end() {
+    for code in ["100", "200"] {
+        let mut script = Script::new(draft(10));
+        script.sender.cancel(script.now);
+        script.collect();
+        script.answer("MESSAGE", code, "", "");
+        let done = SenderOutput::Event(SenderEvent::Done(Err(Failure::Cancelled)));
+        assert_eq!(script.outputs, [done], "{code}");
+    }
+}
+
+#[test]
 fn a_cancel_without_any_answer_ends_too() {
     let mut script = Script::new(draft(3000));
     script.answer("INVITE", "100", "", "");

@@ -41,7 +41,7 @@ fn front(bench: &Bench, nodes: [&Proxy; 2]) -> Proxy {
                 ("NODES", quoted(&format!("sqlite://{}", file.display()))),
                 // Longer than it takes to find out that a node is dead: a ping each second, and two
                 // for its answer.
-                ("NODE_TIMEOUT", "6".to_owned()),
+                ("NODE_TIMEOUT", "8".to_owned()),
             ]);
         }
     }
