@@ -1,13 +1,13 @@
-//! How copies of stored messages ended: a ring in memory that all processes share. Any process that
-//! sees a copy end writes to it; one process reads it. A write wakes no process: a fan-out to
+//! How copies of stored messages ended: a ring in memory that all processes share. Any process
+//! that sees a copy end writes to it; one process reads it. A write wakes no process: a fan-out to
 //! thousands ends thousands of times within a moment.
 //!
 //! ```text
 //!  [next to write] [next to read] [number|how, name, name] x SLOTS
 //! ```
 //!
-//! A writer first takes a number, and stores that number in front of its entry last: the reader sees
-//! a whole entry or none.
+//! A writer first takes a number, and stores that number in front of its entry last: the reader
+//! sees a whole entry or none.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};

@@ -1,5 +1,5 @@
-//! Which copies of which stored message are outstanding. In memory, without IO: it says what must be
-//! written and what is due.
+//! Which copies of which stored message are outstanding. In memory, without IO: it says what must
+//! be written and what is due.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 

@@ -7,10 +7,10 @@
 //!  Kept, Refused, Message  ◄── reports ────────
 //! ```
 //!
-//! One thread of one process owns the database; no other thread waits for the disk. No timer gathers
-//! messages for a sync: a transaction takes what arrived during the previous one. A message that
-//! cannot be written is refused before any copy is sent; outcomes of recipients wait in memory until
-//! they can be written.
+//! One thread of one process owns the database; no other thread waits for the disk. No timer
+//! gathers messages for a sync: a transaction takes what arrived during the previous one. A
+//! message that cannot be written is refused before any copy is sent; outcomes of recipients wait
+//! in memory until they can be written.
 //!
 //! | file | job |
 //! |---|---|
