@@ -1,5 +1,5 @@
-//! Messages that are kept on disk: nothing is sent, and no 202, before a message is there; and what
-//! a process before this one has left is taken up.
+//! Stored messages: neither the 202 nor a copy is sent before the message is on disk. Also resumes
+//! what an earlier process left unfinished.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,10 +24,10 @@ use crate::operator::Gauge;
 use crate::shared::REQUEST_KEPT_S;
 use crate::store::{CopyId, Kept, Ledger, Refusal, Report, Settled, Store, StoreError};
 
-/// How long a message is of use whose sender does not say so: three days.
+/// How long a message stays valid if its sender gives no expiry: three days.
 const LIFETIME_S: u64 = 3 * 86_400;
 
-/// How long a recipient waits for which there has been no room.
+/// When a recipient is retried for which there was no memory.
 const ROOM_AGAIN_MS: u64 = 20_000;
 
 /// Messages that are read at a time, to be taken up.
@@ -181,7 +181,7 @@ impl Keeping {
         self.ledger.replaced(copy, other, now_ms);
     }
 
-    /// There has been no room for the rest of a message: it is taken up again in a while.
+    /// There was no memory for the rest of a message: it is resumed later.
     pub(super) fn put_off(&mut self, id: u64, now_ms: u64) {
         self.ledger.put_off(id, now_ms + ROOM_AGAIN_MS);
     }

@@ -1,13 +1,13 @@
-//! How copies of kept messages have ended: a ring in memory that all processes share, written by
-//! whichever process sees an end and read by one. Nobody is woken for it: a fan-out to thousands
-//! ends thousands of times within a moment.
+//! How copies of stored messages ended: a ring in memory that all processes share. Any process
+//! that sees a copy end writes to it; one process reads it. A write wakes no process: a fan-out to
+//! thousands ends thousands of times within a moment.
 //!
 //! ```text
 //!  [next to write] [next to read] [number|how, name, name] x SLOTS
 //! ```
 //!
-//! Who writes takes a number first, and puts it in front of what it has written last: whoever reads
-//! sees an end that is whole, or none.
+//! A writer first takes a number, and stores that number in front of its entry last: the reader
+//! sees a whole entry or none.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -20,7 +20,7 @@ const HEAD_WORDS: usize = 16;
 const NEXT_READ: usize = 8;
 const HOW_BITS: u32 = 16;
 
-/// How long an end may be under way into its slot, in milliseconds. Whoever takes longer has been
+/// How long a writer may take to fill its slot, in milliseconds. One that takes longer has been
 /// killed.
 const UNFINISHED_MS: u64 = 1_000;
 
@@ -62,8 +62,8 @@ impl Ends {
         true
     }
 
-    /// Reads the next end, in the one process that does so. `stuck`: where that one keeps since
-    /// when it waits for an end that is being written.
+    /// Reads the next end. Only one process may do so. `stuck`: the reader's own note of when it
+    /// began to wait for a slot that a writer has taken and not filled.
     pub fn pop(self, now_ms: u64, stuck: &mut Option<u64>) -> Option<([u8; 16], u16)> {
         let next_read = &self.words[NEXT_READ];
         let mut number = next_read.load(Relaxed);

@@ -1,5 +1,5 @@
-//! Which copies of which kept message are outstanding. In memory, without IO: it says what is to be
-//! written and what is due.
+//! Which copies of which stored message are outstanding. In memory, without IO: it says what must
+//! be written and what is due.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -21,8 +21,9 @@ const SHORT: usize = 8;
 /// A recipient that has ended, as it is written: the beginning of its copy's name and how it ended.
 const ENDED_BYTES: usize = SHORT + 2;
 
-/// How long the end of a copy is waited for: each of eight places of a name may take 32 s (RFC 3261
-/// timer F), and the name and room 25 s. A copy without an end has lost it, and is sent again.
+/// How long to wait for the end of a copy: each of the eight addresses of a name may take 32 s (RFC
+/// 3261 timer F), the look-up and the wait for memory 25 s. After that the end is taken to be lost,
+/// and the copy is sent again.
 const LOST_MS: u64 = 600_000;
 
 /// Ends of copies that are not known which are remembered.

@@ -7,10 +7,10 @@
 //!  Kept, Refused, Message  ◄── reports ────────
 //! ```
 //!
-//! One thread of one process has the database; nobody else ever waits for the disk. There is no
-//! timer that gathers what is to be synced together: a transaction takes what came during the last
-//! one. What cannot be written is refused before anything is sent; what is known of recipients that
-//! have ended waits in memory until it can be written.
+//! One thread of one process owns the database; no other thread waits for the disk. No timer
+//! gathers messages for a sync: a transaction takes what arrived during the previous one. A
+//! message that cannot be written is refused before any copy is sent; outcomes of recipients wait
+//! in memory until they can be written.
 //!
 //! | file | job |
 //! |---|---|
