@@ -41,7 +41,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 const LARGE: &str = "large message mode";
 const PAGER: &str = "pager mode";
 
-const ANSWERED: &str = "ms until the sender has his answer";
+const ANSWERED: &str = "ms until the sender has its answer";
 const ALL_IN: &str = "ms until all recipients are in";
 const MEMORY: &str = "KiB held";
 
@@ -260,8 +260,8 @@ fn write_text(rounds: usize, samples: &Samples, about: &str) -> String {
         held.row([contestant.to_owned(), format!("{:.1}", kib[0])]);
     }
     format!(
-        "Setting up a message to many: median (quartiles) of {rounds} rounds. In large message mode a recipient is in when he \
-         has his MSRP connection, which follows his ACK, in pager mode when he has answered the MESSAGE\n{about}\n{}\n\
+        "Setting up a message to many: median (quartiles) of {rounds} rounds. In large message mode a recipient is in once it \
+         has its MSRP connection, which follows its ACK, in pager mode once it has answered the MESSAGE\n{about}\n{}\n\
          While nothing moves (in the process of the sessions; shared memory is given back):\n\n{}",
         table.write(),
         held.write()

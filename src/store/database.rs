@@ -1,4 +1,4 @@
-//! The tables.
+//! The database and its tables.
 //!
 //! ```text
 //!  message   id, accepted, expires, version, record     until its last recipient has ended
@@ -19,7 +19,7 @@ use super::record::Kept;
 
 const FILE: &str = "messages.db";
 
-/// Of the tables.
+/// Version of the tables.
 const VERSION: i64 = 1;
 
 const TABLES: &str = "
@@ -29,20 +29,20 @@ const TABLES: &str = "
     CREATE TABLE taken (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, identity BLOB NOT NULL);
     PRAGMA user_version = 1;";
 
-/// How long an operator who looks into the database may hold up a transaction.
+/// How long another reader of the database, such as an operator's shell, may delay a transaction.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// What is written in one transaction.
+/// Contents of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Batch<'a> {
     pub(super) kept: Vec<&'a Kept>,
-    /// Until when repetitions of these are to be known, Unix time.
+    /// Until when repetitions of these are to be recognised, Unix time.
     pub(super) taken_until_s: u64,
-    /// Messages, and those of their recipients that have ended.
+    /// Messages, and their recipients that have ended.
     pub(super) ended: Vec<(u64, &'a [u8])>,
-    /// Messages that are over.
+    /// Messages whose last recipient has ended.
     pub(super) done: Vec<u64>,
-    /// Of these messages and all before, repetitions need not be known any more.
+    /// Repetitions of this message and all before it need not be recognised any more.
     pub(super) forgotten: Option<u64>,
 }
 
@@ -56,11 +56,11 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database in this directory, or makes it. `owner`: the user and the group that the
-    /// proxy changes to.
+    /// Opens the database in this directory, and creates it if it is missing. `owner`: the user and
+    /// group that the proxy changes to.
     ///
     /// # Errors
-    /// The directory, or what is in it, is not fit for use.
+    /// The directory, or what is in it, cannot be used.
     pub fn open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, StoreError> {
         Self::try_open(dir, owner).map_err(|cause| StoreError::new(dir, cause))
     }
@@ -87,7 +87,7 @@ impl Database {
         }
         connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "full")?;
-        // What is deleted is overwritten where that costs no write of its own.
+        // Deleted content is overwritten where that costs no additional write.
         connection.pragma_update_and_check(None, "secure_delete", "fast", |_| Ok(()))?;
         if version == 0 {
             let transaction =
@@ -104,7 +104,7 @@ impl Database {
         })
     }
 
-    /// A number above those of all messages that the store remembers.
+    /// A number above those of all messages and identities in the store.
     ///
     /// # Errors
     /// It cannot be read.
@@ -118,7 +118,7 @@ impl Database {
         Ok(last.unsigned_abs() + 1)
     }
 
-    /// By what repetitions of messages are known that were accepted a short while ago.
+    /// The identities of recently accepted messages, by which repetitions are recognised.
     ///
     /// # Errors
     /// It cannot be read.
@@ -135,8 +135,8 @@ impl Database {
         rows.map(|row| Ok(row?.into())).collect()
     }
 
-    /// Writes all of it, or nothing. Where there are messages to be kept, it is on the disk when
-    /// this returns; what is only known of them survives the process in any case.
+    /// Writes the whole batch or nothing. A batch with new messages is on disk when this returns;
+    /// outcomes alone survive the end of the process, not that of the machine.
     pub(super) fn write(&mut self, batch: &Batch<'_>) -> rusqlite::Result<()> {
         self.set_synced(!batch.kept.is_empty())?;
         let transaction = self
@@ -184,7 +184,7 @@ impl Database {
         transaction.commit()
     }
 
-    /// Whether a transaction waits until it is on the disk.
+    /// Sets whether a transaction waits until it is on disk.
     fn set_synced(&mut self, syncs: bool) -> rusqlite::Result<()> {
         if self.syncs != syncs {
             let level = if syncs { "full" } else { "normal" };
@@ -194,7 +194,7 @@ impl Database {
         Ok(())
     }
 
-    /// Bytes in use. What has been deleted is used again.
+    /// Bytes in use; free pages do not count, since they are used again.
     pub(super) fn bytes(&self) -> rusqlite::Result<u64> {
         let [pages, free] = ["page_count", "freelist_count"].map(|name| {
             let mut query = self.connection.prepare_cached(&format!("PRAGMA {name}"))?;
@@ -203,7 +203,7 @@ impl Database {
         Ok(pages?.saturating_sub(free?).unsigned_abs() * self.page_bytes)
     }
 
-    /// One message. `None`: it is over.
+    /// One message. `None`: its last recipient has ended.
     pub(super) fn read(&self, id: u64) -> rusqlite::Result<Option<Kept>> {
         let mut query = self
             .connection
@@ -211,7 +211,7 @@ impl Database {
         query.query_row([number(id)], kept).optional()
     }
 
-    /// The next messages after that one and before another one, about so many bytes of them.
+    /// The next messages with numbers between `id` and `before`, about `bytes` of them.
     pub(super) fn read_between(
         &self,
         id: u64,
@@ -251,12 +251,12 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// As SQLite has numbers.
+/// As an SQLite integer.
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Seconds of the calendar.
+/// Unix time in seconds.
 pub(super) fn unix_s() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())

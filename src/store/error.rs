@@ -1,4 +1,4 @@
-//! Why there is no store: one line for the operator.
+//! Why a directory cannot be the store, as one line for the operator.
 
 use std::fmt;
 use std::io;
@@ -11,16 +11,16 @@ pub struct StoreError {
     cause: Cause,
 }
 
-/// What is wrong.
+/// The cause.
 #[derive(Debug)]
 pub(super) enum Cause {
-    /// A file.
+    /// A file operation failed.
     Io(io::Error),
-    /// The database.
+    /// The database failed.
     Database(rusqlite::Error),
-    /// Another proxy uses it.
+    /// Another proxy is using it.
     InUse,
-    /// A later release has written it.
+    /// It was written by a later release, with this version of the tables.
     Newer(i64),
 }
 

@@ -1,4 +1,4 @@
-//! One proxy for one directory.
+//! The lock that keeps a second proxy out of a directory.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, fchown};
@@ -12,13 +12,14 @@ use super::error::{Cause, StoreError};
 
 const FILE: &str = "lock";
 
-/// How long a proxy waits for the processes of the one before, which may be about to end.
+/// How long a starting proxy waits for processes of the previous one that are about to end.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Between two tries.
+/// Interval between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The right to a directory. Taken before the fork, all processes hold it: it is free once the last
-/// of them has ended, so that nothing of the proxy before still sends what the next one takes over.
+/// The lock of a directory. It is taken before the fork and so held by all processes: it is free
+/// once the last of them has ended, and no process of the previous proxy can still be sending what
+/// the next one takes over.
 #[derive(Debug)]
 pub struct StoreLock(#[expect(dead_code, reason = "the lock ends with the descriptor")] File);
 
@@ -26,7 +27,7 @@ impl StoreLock {
     /// Takes it. `owner`: the user and the group that the proxy changes to.
     ///
     /// # Errors
-    /// Another proxy has it, or there is no file to be made.
+    /// Another proxy holds it, or its file cannot be created.
     pub fn take(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, StoreError> {
         Self::take_within(dir, owner, PATIENCE).map_err(|cause| StoreError::new(dir, cause))
     }

@@ -1,28 +1,28 @@
-//! A message as it is kept.
+//! The record of a message.
 
 use bytes::Bytes;
 
-/// A message that has been accepted, for the store; and as it is read from there again.
+/// An accepted message as it is written to the store and read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Its number, which no other message of this store has had.
+    /// Its number, unique within this store.
     pub id: u64,
-    /// Of the form of `record`.
+    /// Version of the format of `record`.
     pub version: u32,
-    /// When it is of no use any more, in seconds of the calendar (Unix time).
+    /// When it expires, Unix time in seconds.
     pub expires_s: u64,
-    /// What its copies are made of.
+    /// The content that its copies are made of.
     pub record: Bytes,
-    /// What its sender's repetitions are known by.
+    /// The identity by which repetitions of its request are recognised.
     pub identity: Bytes,
-    /// Its recipients that have ended, as [`Changes`](super::Changes) has them.
+    /// Its recipients that have ended, in the format of [`Changes`](super::Changes).
     pub ended: Bytes,
 }
 
 /// How a copy ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// It has not left after all: it is to be sent again.
+    /// It was not sent after all, and is to be sent again.
     Unsent,
     /// The operator's script dropped it.
     Dropped,
@@ -31,7 +31,7 @@ pub enum Settled {
 }
 
 impl Settled {
-    /// As a number.
+    /// Its number, for another process.
     pub fn bits(self) -> u16 {
         match self {
             Settled::Unsent => 0,
@@ -40,7 +40,7 @@ impl Settled {
         }
     }
 
-    /// From its number.
+    /// The inverse of [`bits`](Self::bits).
     pub fn of_bits(bits: u16) -> Self {
         match bits {
             0 => Settled::Unsent,

@@ -1,4 +1,4 @@
-//! The thread that alone has the database.
+//! The thread that owns the database.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -17,51 +17,51 @@ use super::error::StoreError;
 use super::record::Kept;
 use crate::threads;
 
-/// Messages of one transaction, and about their bytes.
+/// Limits of one transaction: messages, and about so many bytes of them.
 const MAX_BATCH: usize = 1024;
 const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes of messages that are read at a time.
+/// About how many bytes of messages one read returns.
 const READ_BYTES: usize = 1024 * 1024;
 
-/// What a message takes in the database beside its texts.
+/// Bytes that a message takes in the database in addition to its record and identity.
 const ROW_BYTES: u64 = 256;
 
-/// Of its largest size, how much the store gives to new messages, in percent: a store that is full
-/// must still take what becomes of those that it has.
+/// Share of the maximum size that new messages may fill, in percent: a full store must still be
+/// able to record the outcomes of the messages in it.
 const FOR_MESSAGES: u64 = 90;
 
-/// Between two tries to open a database that has failed.
+/// Interval between attempts to reopen a database that has failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How often what is known of repetitions is cleared up.
+/// Interval between deletions of identities whose repetitions need not be recognised any more.
 const CLEAR_UP: Duration = Duration::from_secs(10);
 
-/// Why a message was not kept.
+/// Why a message was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The store has as much as it may have.
+    /// The store has reached its maximum size, or the disk is full.
     Full,
-    /// The disk does not take it.
+    /// The database cannot be written.
     Down,
 }
 
-/// What the thread says.
+/// A report of the thread.
 #[derive(Debug)]
 pub enum Report {
-    /// These messages are on the disk.
+    /// These messages are on disk.
     Kept(Vec<u64>),
     /// These are not, and never will be.
     Refused(Vec<u64>, Refusal),
-    /// A message that was asked for.
+    /// The message that was asked for.
     Message(Box<Kept>),
-    /// A message that was asked for is not there, or cannot be read now.
+    /// The message that was asked for does not exist, or cannot be read now.
     Missing(u64),
-    /// The next messages of the store; none: those were all.
+    /// The next messages of the store; empty: there are no more.
     Next(Vec<Kept>),
     /// They cannot be read now.
     NotNow,
-    /// The database cannot be used, for this reason, and is tried again.
+    /// The database failed for this reason. It is reopened as soon as possible.
     Failing(String),
     /// It can be used again.
     Works,
@@ -75,14 +75,14 @@ enum Command {
     ReadAfter(u64),
 }
 
-/// What the thread tells everybody.
+/// Figures that every thread may read.
 #[derive(Debug, Default)]
 struct Figures {
     bytes: AtomicU64,
     write_us: AtomicU64,
 }
 
-/// The hold on the thread. Dropped, it waits until all is written that was said.
+/// The handle of the thread. Dropping it waits until the thread has carried out every command.
 #[derive(Debug)]
 pub struct Store {
     commands: Option<Sender<Command>>,
@@ -93,8 +93,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in this directory, and starts its thread. `signal` becomes readable whenever
-    /// there is a [report](Self::report). `taken_s`: for how long repetitions are known.
+    /// Opens the store in this directory and starts its thread. `signal` becomes readable whenever
+    /// there is a [report](Self::report). Repetitions are recognised for `taken_s` seconds.
     ///
     /// # Errors
     /// It cannot be opened.
@@ -141,39 +141,39 @@ impl Store {
         })
     }
 
-    /// A number for a message.
+    /// A number for a new message.
     pub fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id - 1
     }
 
-    /// Has a message kept, and [reported](Report::Kept) once it is. `false`: it never will be.
+    /// Stores a message; [`Report::Kept`] follows once it is on disk. `false`: it never will be.
     pub fn keep(&self, kept: Kept) -> bool {
         self.tell(Command::Keep(kept))
     }
 
-    /// Has it noted which recipients of messages have ended.
+    /// Records which recipients of messages have ended.
     pub fn ended(&self, ended: Vec<(u64, Vec<u8>)>) {
         self.tell(Command::Ended(ended));
     }
 
-    /// Has messages removed whose last recipient has ended.
+    /// Removes messages whose last recipient has ended.
     pub fn done(&self, done: Vec<u64>) {
         self.tell(Command::Done(done));
     }
 
-    /// Has a message read.
+    /// Reads a message; [`Report::Message`] or [`Report::Missing`] follows.
     pub fn read(&self, id: u64) {
         self.tell(Command::Read(id));
     }
 
-    /// Has the next messages read that a process before this one has left, those whose numbers are
-    /// above `id`.
+    /// Reads the next messages that a previous process left, with numbers above `id`;
+    /// [`Report::Next`] or [`Report::NotNow`] follows.
     pub fn read_after(&self, id: u64) {
         self.tell(Command::ReadAfter(id));
     }
 
-    /// What the thread has to say.
+    /// The next report of the thread.
     pub fn report(&self) -> Option<Report> {
         self.reports.try_recv().ok()
     }
@@ -183,7 +183,7 @@ impl Store {
         self.figures.bytes.load(Relaxed)
     }
 
-    /// How long the last transaction took that waited for the disk, in microseconds.
+    /// Duration of the last transaction that waited for the disk, in microseconds.
     pub fn write_us(&self) -> u64 {
         self.figures.write_us.load(Relaxed)
     }
@@ -198,7 +198,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.commands = None;
         if let Some(thread) = self.thread.take() {
-            // It never panics: its turns are caught.
+            // It never panics: a panic within a turn is caught.
             let _ = thread.join();
         }
     }
@@ -206,9 +206,9 @@ impl Drop for Store {
 
 struct Writer {
     dir: PathBuf,
-    /// `None`: it has failed, and is opened again.
+    /// `None`: it has failed and is to be reopened.
     database: Option<Database>,
-    /// Messages with this number and above are this process's own.
+    /// The first message of this process; those with lower numbers were left by a previous one.
     first_id: u64,
     max_bytes: u64,
     taken_s: u64,
@@ -216,12 +216,12 @@ struct Writer {
     reports: Sender<Report>,
     signal: Arc<OwnedFd>,
     figures: Arc<Figures>,
-    /// What is known and not written yet.
+    /// Outcomes that are not written yet.
     ended: BTreeMap<u64, Vec<u8>>,
     done: BTreeSet<u64>,
     /// Messages that are being written.
     at_work: Vec<u64>,
-    /// Messages whose repetitions are to be known, and until when.
+    /// Messages whose repetitions are to be recognised, and until when.
     taken: VecDeque<(Instant, u64)>,
     retry: Instant,
     clear_up: Instant,
@@ -242,7 +242,7 @@ impl Writer {
         }
     }
 
-    /// False: it is over.
+    /// False: the handle is gone, and everything is written.
     fn turn(&mut self) -> bool {
         let is_behind = self.database.is_none() || !self.ended.is_empty() || !self.done.is_empty();
         let wait = if is_behind { RETRY } else { CLEAR_UP };
@@ -304,7 +304,7 @@ impl Writer {
         }
     }
 
-    /// Writes what is to be kept, and what is known, in one transaction.
+    /// Writes new messages and outcomes in one transaction.
     fn write(&mut self, mut kept: Vec<Kept>) {
         let over = self.within_limit(&mut kept);
         if !over.is_empty() {
@@ -362,7 +362,7 @@ impl Writer {
         }
     }
 
-    /// Takes those out that the store has no room for.
+    /// Removes those that the store has no room for, and returns their numbers.
     fn within_limit(&self, kept: &mut Vec<Kept>) -> Vec<u64> {
         let limit = self.max_bytes / 100 * FOR_MESSAGES;
         let mut bytes = self.figures.bytes.load(Relaxed);
@@ -379,7 +379,7 @@ impl Writer {
         over
     }
 
-    /// The last message whose repetitions need not be known any more, once in a while.
+    /// The last message whose repetitions need not be recognised any more, once per interval.
     fn forgotten(&mut self, now: Instant) -> Option<u64> {
         if now < self.clear_up {
             return None;
@@ -390,9 +390,9 @@ impl Writer {
         last.map(|(_, id)| *id)
     }
 
-    /// The database has failed. What was to be kept is refused; whatever of it may be on the disk
-    /// all the same is removed as soon as possible. Nothing is written by this connection again:
-    /// what a sync that has failed left behind, nobody knows.
+    /// The database has failed. New messages are refused; any of them that may be on disk all the
+    /// same is removed as soon as possible. The connection is not used again: after a failed sync
+    /// its state is unknown.
     fn fail(&mut self, why: &str, refused: Vec<u64>, refusal: Refusal) {
         self.database = None;
         self.retry = Instant::now() + RETRY;
@@ -422,7 +422,7 @@ impl Writer {
     }
 
     fn say(&self, report: Report) {
-        // Without a receiver there is nobody to tell; a full counter is readable already.
+        // Without a receiver the report is of no use; a full counter is readable already.
         if self.reports.send(report).is_ok() {
             let _ = rustix::io::write(&self.signal, &1_u64.to_ne_bytes());
         }

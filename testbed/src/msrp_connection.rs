@@ -70,7 +70,7 @@ impl MsrpConnection {
         })
     }
 
-    /// The next bytes; none when it has been closed, by whomever.
+    /// The next bytes; none once either side has closed it.
     pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; READ_BYTES];
         loop {

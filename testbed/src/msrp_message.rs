@@ -1,5 +1,5 @@
 //! A tiny MSRP reader and writer (RFC 4975 §7, §9), on purpose not cpm's own: what cpm writes is
-//! read by other eyes. The reader is strict: what is no MSRP is a fault of whoever sent it.
+//! read by other eyes. The reader is strict: what is no MSRP is the sender's fault.
 
 use memchr::memmem;
 

@@ -76,7 +76,7 @@ impl Recording {
         &self.file
     }
 
-    /// Fails on any packet with a fault, whoever sent it.
+    /// Fails on any packet with a fault, of any sender.
     #[track_caller]
     pub fn assert_clean(&self) {
         assert_none(&self.judge());
@@ -165,7 +165,7 @@ impl Recording {
         format!("({})", from.chain(to).collect::<Vec<_>>().join(" || "))
     }
 
-    /// The whole dissection of the selected packets, for the eyes of whoever reads a failed test.
+    /// The whole dissection of the selected packets, for the reader of a failed test.
     #[track_caller]
     pub fn describe(&self, filter: &str) -> String {
         run(self.tshark().args(["-Y", filter, "-V"]))

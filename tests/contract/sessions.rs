@@ -15,7 +15,7 @@ const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.
     m=message 7394 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=path:msrp://192.0.2.1:7394/s.anne;tcp\r\n\
     a=sendonly\r\na=setup:actpass\r\na=file-selector:size:2000\r\n";
 
-/// Of a recipient who connects himself.
+/// Of a recipient that connects by itself.
 const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\n\
     m=message 9 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=path:msrp://192.0.2.2:7777/s.bill;tcp\r\n\
     a=recvonly\r\na=setup:active\r\n";

@@ -125,7 +125,7 @@ impl Bench {
         self.relay().command(session, command);
     }
 
-    /// A passive originator, and his connection.
+    /// A passive originator, and its connection.
     pub(crate) fn sender(&mut self, session: SessionId, name: &str) -> (End, Peer) {
         let end = self.end(name, Transport::Tcp, Role::Passive, 1);
         self.open_originator(session, &end);

@@ -103,7 +103,7 @@ fn what_was_sent_before_the_close_counts() {
     bench.wait_for(session, MsrpEvent::MessageFailed);
 }
 
-/// The recipient's last 200 may come together with his BYE, which is the faster one.
+/// The recipient's last 200 may come together with its BYE, which is the faster one.
 #[test]
 fn what_a_recipient_answered_before_the_close_counts() {
     for _ in 0..20 {

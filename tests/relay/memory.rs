@@ -13,7 +13,7 @@ use crate::bench::{Bench, expect_ok, send};
 use crate::peer::{Peer, Received, content};
 
 const MIB: usize = 1024 * 1024;
-/// With 2 MiB for a session, the sender waits while there is more than this: he is read from again
+/// With 2 MiB for a session, the sender waits while there is more than this: it is read from again
 /// at three quarters.
 const FULL: usize = 3 * MIB / 2;
 
@@ -35,7 +35,7 @@ impl Drop for Folder {
     }
 }
 
-/// A recipient who reads nothing before he is told to.
+/// A recipient that reads nothing before it is told to.
 fn hesitant() -> (Sender<()>, impl FnOnce(Peer) -> Received + Send + 'static) {
     let (go, wait): (Sender<()>, Receiver<()>) = channel();
     (go, move |mut peer| {
@@ -327,7 +327,7 @@ fn memory_that_others_hold_is_waited_for_no_longer() {
     bench.assert_empty();
 }
 
-/// A sender who is killed while he is held back is missed at once, not only when there is room to
+/// A sender that is killed while it is held back is missed at once, not only when there is room to
 /// read on.
 #[test]
 fn a_sender_who_dies_while_held_back_is_noticed() {

@@ -141,7 +141,7 @@ fn a_leg_gets_no_more_than_it_takes() {
     };
     sender.write(&chunk(&end.own, &end.peer, 0, None, &content(11, 1), '+'));
     expect(&mut bench, 0);
-    // Another one, who comes when it is too late for him.
+    // Another one, which connects when it is too late.
     open(&mut bench, 2, 10);
     expect(&mut bench, 2);
     sender.write(&chunk(&end.own, &end.peer, 11, None, &content(10, 1), '+'));

@@ -36,7 +36,7 @@ fn senders_who_share_a_connection() {
     bench.assert_empty();
 }
 
-/// A gateway: the originator and his recipients all behind one connection.
+/// A gateway: the originator and its recipients all behind one connection.
 #[test]
 fn legs_that_share_a_connection_take_turns() {
     let mut bench = Bench::new(RelayLimits::default());

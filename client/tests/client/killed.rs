@@ -85,7 +85,7 @@ fn killed(bench: &Bench, transport: &str, lagging: Conduct, stall_s: i64) -> (Re
         assert_eq!(message.flag, Some('#'), "{message:?}");
         hangs_up(&callees, leg, &["480"]);
     }
-    // Which comes first, that she is missed or that he has stalled, is open.
+    // Either may come first: the sender is missed, or the recipient has stalled.
     hangs_up(&callees, lagging, &["480", "408"]);
     lagging.session.conducts(Conduct::Accept);
     for leg in &legs {

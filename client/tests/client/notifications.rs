@@ -103,8 +103,8 @@ fn only_what_was_asked_for_is_told() {
     let _shows = receive(shows, &[]);
     let _quiet = receive(quiet, &["--no-imdn"]);
     let bill = ["--to", BILL, "--wait-notifications"];
-    // Who does not say that he displays tells of the delivery alone, and the sender waits no longer
-    // than he says.
+    // A receiver that does not display reports the delivery alone, and the sender waits no longer
+    // than it was told to.
     for (port, wanted, patience, heard) in [
         (shows, "delivered", "60", vec![(BILL, "delivered")]),
         (shows, "delivered,displayed", "1", vec![(BILL, "delivered")]),
@@ -139,7 +139,7 @@ fn a_notification_is_as_the_rfc_has_it() {
     let asserted = sent
         .again()
         .with("P-Asserted-Identity", &format!("\"Friends\" <{group}>"));
-    // The group is whom he has got it from (readings N37); without one, From.
+    // It is from the group (readings N37); without one, from From.
     for (request, whom) in [
         (asserted, group),
         (sent.without("P-Asserted-Identity"), ANNE),
@@ -306,7 +306,7 @@ fn a_sender_registers_while_he_waits() {
     );
     let message = server.expect_request("MESSAGE");
     sender.expect("sent");
-    // Text is for whoever else is registered.
+    // Text is left to other registered clients.
     let other = bench.agent();
     let here = Way::Tcp(([127, 0, 0, 1], port).into());
     let lunch = cpm_message(BILL, ANNE).request();

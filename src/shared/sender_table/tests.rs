@@ -60,7 +60,7 @@ fn who_sends_a_message_again_is_known_for_longer() {
     table.forget(&again);
     assert!(
         table.find("1").is_some(),
-        "the first time he was not refused"
+        "the first time it was not refused"
     );
     NOW.set(1_109);
     assert_eq!(table.find("1"), None);

@@ -697,7 +697,7 @@ fn a_script_may_decide_by_itself() {
     in_steps.stop();
 }
 
-/// Who knows a message, its recipients above all, cannot make himself its sender.
+/// Knowing a message, as its recipients do, makes nobody its sender.
 #[test]
 fn the_first_sender_of_a_message_stays_its_sender() {
     let bench = Bench::new("the_first_sender_stays");

@@ -178,7 +178,7 @@ fn an_anonymous_sender_is_not_told() {
         let raw = String::from_utf8_lossy(copy.raw()).to_lowercase();
         assert!(!raw.contains("anne") && !raw.contains("5550123"), "{raw}");
     }
-    // One who is not anonymous is told, though he could be.
+    // A sender that is not anonymous is told, though it could be.
     let request = to_group(ANNE, "secrets").request().with("Privacy", "none");
     exchange(&anne, &request, &proxy, 202);
     assert_eq!(

@@ -404,7 +404,7 @@ fn recipients_are_acknowledged_when_the_sender_acknowledges() {
                 ack.parameter("To", "tag"),
                 Some(scene.callees.agent().tag())
             );
-            // Whoever repeats his 200 gets the ACK again.
+            // A recipient that repeats its 200 gets the ACK again.
             let answer = scene.callees.answer(leg);
             scene.callees.agent().reply(&leg.invite, &answer);
             let again = scene.callees.expect_in(leg, "ACK");
@@ -454,7 +454,7 @@ fn a_sender_who_never_acknowledges_is_given_up() {
     call.ack();
     let bye = scene.anne.expect_request("BYE");
     assert_eq!(bye.call_id(), call.answer().call_id());
-    // One whose ACK never comes gets his BYE when nobody waits for the ACK any more.
+    // A recipient whose ACK never comes gets a BYE once nobody waits for the ACK any more.
     let mute = scene.upload(EXPLODER, &["dan"]);
     let call = scene.is_answered(&mute);
     let bye = scene

@@ -34,7 +34,7 @@ fn a_cancel_reaches_all_who_ring() {
             scene.callees.terminate(call);
             scene.callees.expect_in(call, "ACK");
         }
-        // Nothing was heard of the third: he is cancelled once he rings (RFC 3261 §9.1).
+        // Nothing was heard of the third: it is cancelled once it rings (RFC 3261 §9.1).
         assert_eq!(scene.callees.requests_in(&calls[2], "CANCEL").len(), 0);
         scene
             .callees
@@ -123,8 +123,8 @@ fn who_never_rings_is_not_waited_for_for_ever() {
     scene.finish_within_and(LONG, |scene| {
         assert_eq!(scene.callees.requests_in(&bill, "CANCEL").len(), 0);
         assert!(bill.invite.retransmissions() > 3);
-        // He picks up when nobody knows of it any more: he is not left alone with a session that
-        // nobody feeds.
+        // The recipient picks up when nobody expects it any more: it is not left with a session
+        // that nobody feeds.
         let answer = scene.callees.answer(&bill);
         scene.callees.agent().reply(&bill.invite, &answer);
         let ack = scene.callees.expect_in(&bill, "ACK");

@@ -150,7 +150,7 @@ fn a_message_to_twenty_who_all_behave_differently() {
     });
     to_twenty(&scene, 200_000, 8_000, Duration::from_secs(3), 0);
     expect_counter(&scene.proxy, "delivered", 15);
-    // What the kernel takes in for the one who stalls is all that he is sent.
+    // The one that stalls is sent only what the kernel takes in for it.
     expect_counter(&scene.proxy, "failed", 5);
     scene.finish_within(LONG);
 }

@@ -27,7 +27,7 @@ fn a_bye_ends_the_legs_that_have_all_and_waits_for_the_others() {
     let scene = Scene::with("a_bye_ends_the_legs", |_, config| {
         config.set("cpm", "msrp_chunk_size", "4000")
     });
-    // He takes what comes, but does not say so before he is told to.
+    // It takes what comes, but does not acknowledge it before it is told to.
     scene.callees.plan(
         "slow",
         Plan::accept().conduct(Conduct::Slow(Duration::from_millis(150))),
@@ -277,7 +277,7 @@ fn refreshes_are_answered_on_every_side() {
     let mut call = scene.begins(&upload);
     let bill = scene.callees.expect_call("bill");
     let ours = (call.sdp(), bill.sdp());
-    // The recipient refreshes, as he was asked to (9.1.2-8f).
+    // The recipient refreshes, as it was asked to (9.1.2-8f).
     for (number, method) in [(1, "UPDATE"), (2, "INVITE")] {
         let mut refresh = scene
             .callees

@@ -112,8 +112,8 @@ fn a_refused_refresh_costs_nobody_the_message() {
         re_invite.cseq().map(|(number, _)| number)
     );
 
-    // All but the one whose dialog is gone get the message; he whose refreshes are refused is still
-    // there as well.
+    // All but the one whose dialog is gone get the message, also the one whose refreshes are
+    // refused.
     assert!(begun.elapsed() < END, "{:?}", begun.elapsed());
     upload.session.deliver(&upload.content, CHUNK);
     for user in users.into_iter().filter(|user| *user != "gina") {

@@ -65,7 +65,7 @@ fn one_message_reaches_three_over_udp_and_tcp() {
         );
         call_ids.sort();
         call_ids.dedup();
-        assert_eq!(call_ids.len(), 4, "everybody has a Call-ID of his own");
+        assert_eq!(call_ids.len(), 4, "each copy has a Call-ID of its own");
     }
 
     let recording = capture.stop();

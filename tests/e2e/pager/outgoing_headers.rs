@@ -22,7 +22,7 @@ const OWN: [&str; 12] = [
     "Supported",
 ];
 
-/// Belong to the hop, the transaction, or are between the originator and his own proxies.
+/// Belong to the hop, the transaction, or are between the originator and its own proxies.
 const NEVER_PASSED_ON: &[(&str, &str)] = &[
     ("Route", "<sip:hop.example.com;lr>"),
     ("Record-Route", "<sip:secret-hop.example.com;lr>"),

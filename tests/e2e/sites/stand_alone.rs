@@ -126,7 +126,7 @@ fn a_site_of_its_own_registers_authenticates_and_delivers() {
 
     let message = cpm_message(ANNE, EXPLODER)
         .recipients([to("sip:bill@example.com"), to("sip:carol@example.com")]);
-    // What he asserts of himself counts for nothing.
+    // What a subscriber asserts of itself counts for nothing.
     let request = message
         .request()
         .with("P-Asserted-Identity", "<sip:ceo@example.com>");
