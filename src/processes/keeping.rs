@@ -27,30 +27,30 @@ use crate::store::{CopyId, Kept, Ledger, Refusal, Report, Settled, Store, StoreE
 /// How long a message stays valid if its sender gives no expiry: three days.
 const LIFETIME_S: u64 = 3 * 86_400;
 
-/// When a recipient is retried for which there was no memory.
+/// How long a recipient for which there was no memory waits for its next attempt.
 const ROOM_AGAIN_MS: u64 = 20_000;
 
-/// Messages that are read at a time, to be taken up.
+/// Maximum number of messages being read at a time, to be resumed.
 const MAX_READING: usize = 64;
 
-/// Between two looks for copies that have ended: while they do, and while none does.
+/// Interval between polls for ended copies: while some end, and while none does.
 const LOOK_MS: u64 = 5;
 const IDLE_LOOK_MS: u64 = 20;
 
-/// The operator is told once in so many milliseconds that messages are refused.
+/// Minimum interval between log lines about refused messages, in milliseconds.
 const TELL_MS: u64 = 60_000;
 
-/// A request that could not be sent (RFC 3261 §8.1.3.1), and one that is of no use any more.
+/// Codes of a request that could not be sent (RFC 3261 §8.1.3.1), and of one that has expired.
 const UNSENT: u16 = 503;
 const EXPIRED: u16 = 408;
 
-/// A message that is kept, and whose copies are to be sent now.
+/// A stored message whose copies are to be sent now.
 pub(super) struct Ready {
     pub(super) id: u64,
     pub(super) job: FanOutJob,
 }
 
-/// What of the store everybody sees.
+/// The parts of the store that all processes see.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeptGauges(pub(super) &'static [AtomicU64]);
 
@@ -58,7 +58,7 @@ impl KeptGauges {
     const ALL: [Gauge; 3] = [Gauge::Outstanding, Gauge::StoreBytes, Gauge::StoreWrite];
     pub(super) const WORDS: usize = Self::ALL.len();
 
-    /// `None`: it is none of these.
+    /// `None`: it was none of these.
     pub(super) fn read(self, gauge: Gauge) -> Option<u64> {
         let place = Self::ALL.iter().position(|own| *own == gauge)?;
         Some(self.0.get(place).map_or(0, |word| word.load(Relaxed)))
@@ -71,31 +71,30 @@ impl KeptGauges {
     }
 }
 
-/// Messages that are kept.
+/// The stored messages.
 pub(super) struct Keeping {
     store: Store,
     ledger: Ledger,
-    /// Requests whose message is being written.
+    /// Requests whose messages are being written.
     writing: HashMap<u64, (TransactionKey, FanOutJob)>,
-    /// Behind which message those go on that a process before has left; `None`: there are no more.
+    /// The last message read of those that a previous process left; `None`: all were read.
     left_over: Option<u64>,
     is_reading_left_over: bool,
-    /// Messages that are being read to be taken up.
+    /// Messages that are being read to be resumed.
     reading: usize,
-    /// Copies that may go out now of what is taken up; below 0: of which too many have.
+    /// How many copies of resumed messages may be sent now; below 0: too many were.
     credit: i64,
     credit_ms: u64,
     told_ms: Option<u64>,
-    /// Since when an end is being written that is to be read next.
+    /// Since when the next end to be read has been only partly written.
     stuck_ms: Option<u64>,
-    /// Whether there were ends at the last look.
+    /// Whether the last poll found ends.
     hears: bool,
     gauges: KeptGauges,
 }
 
 impl Keeping {
-    /// Opens the store, where there is to be one. `signal`: becomes readable when it has something
-    /// to say.
+    /// Opens the store, if one is configured. `signal` becomes readable when there is a report.
     pub(super) fn start(
         service: &ControllingFunction,
         signal: Arc<OwnedFd>,
@@ -124,12 +123,12 @@ impl Keeping {
         }))
     }
 
-    /// How many messages are on their way to the disk.
+    /// How many messages are being written.
     pub(super) fn writing(&self) -> usize {
         self.writing.len()
     }
 
-    /// Has a message kept whose request waits for its reply. `written`: as it was handed over.
+    /// Stores a message whose request waits for its reply. `written`: its record.
     pub(super) fn keep(
         &mut self,
         transaction: TransactionKey,
@@ -158,7 +157,7 @@ impl Keeping {
         }
     }
 
-    /// A copy has ended, in whatever process.
+    /// A copy has ended, in any process.
     pub(super) fn settle(&mut self, copy: CopyId, settled: Settled, now_ms: u64) {
         match settled {
             Settled::Unsent => self.ledger.unsent(copy, now_ms + ROOM_AGAIN_MS),
@@ -168,15 +167,15 @@ impl Keeping {
         }
     }
 
-    /// A 2xx has come to a copy that a process before this one has sent. A copy that this process
-    /// has sent ends in its own transaction.
+    /// A 2xx has arrived for a copy that a previous process sent. A copy of this process ends in
+    /// its own transaction.
     pub(super) fn hear_late(&mut self, copy: CopyId, proxy: &dyn Proxy) {
         if self.ledger.is_left_over(copy) && self.ledger.ended(copy, 200, proxy.now_ms()) {
             proxy.count(Counter::Delivered, 1);
         }
     }
 
-    /// Another copy has taken the place of this one.
+    /// Another copy has replaced this one.
     pub(super) fn replace(&mut self, copy: CopyId, other: CopyId, now_ms: u64) {
         self.ledger.replaced(copy, other, now_ms);
     }
@@ -186,8 +185,8 @@ impl Keeping {
         self.ledger.put_off(id, now_ms + ROOM_AGAIN_MS);
     }
 
-    /// Takes what the store has to say, has it read what is due, and tells it what has ended. With
-    /// `is_busy` nothing new is taken up. Gives back what is to be sent.
+    /// Handles the store's reports, has it read what is due, and passes on what has ended. With
+    /// `is_busy` nothing is resumed. Returns what is to be sent.
     pub(super) fn work(
         &mut self,
         service: &ControllingFunction,
@@ -216,7 +215,7 @@ impl Keeping {
         ready
     }
 
-    /// Hears how copies have ended.
+    /// Polls for ended copies.
     fn hear(&mut self, service: &ControllingFunction, now_ms: u64) {
         self.hears = false;
         while let Some((copy, how)) = service
@@ -228,7 +227,7 @@ impl Keeping {
         }
     }
 
-    /// Tells the store what has ended, once enough has, or after a moment.
+    /// Passes ended recipients to the store, once there are enough or after a moment.
     fn write_changes(&mut self, now_ms: u64) {
         if self.ledger.write_ms().is_some_and(|at_ms| at_ms <= now_ms) {
             let changes = self.ledger.take_changes();
@@ -241,18 +240,18 @@ impl Keeping {
         }
     }
 
-    /// The proxy ends: what is known gets written.
+    /// The proxy ends: all outcomes are written.
     pub(super) fn stop(&mut self, service: &ControllingFunction) {
         self.hear(service, 0);
         self.write_changes(u64::MAX);
     }
 
-    /// Milliseconds until it has something to do by itself; `None`: never.
+    /// Milliseconds until the next timer; `None`: none is running.
     pub(super) fn wanted_in_ms(&self, now_ms: u64) -> Option<u64> {
         let due_ms = self.ledger.due_ms().filter(|_| self.reading < MAX_READING);
         // As soon as there is credit for another copy.
         let due_ms = due_ms.map(|due_ms| due_ms.max(self.credit_ms + 5));
-        // Nobody says that a copy has ended.
+        // Ended copies do not wake this process: it polls.
         let look_ms = if self.hears { LOOK_MS } else { IDLE_LOOK_MS };
         let look_ms = (self.ledger.outstanding() > 0).then_some(now_ms + look_ms);
         let next = [due_ms, self.ledger.write_ms(), look_ms];
@@ -260,7 +259,7 @@ impl Keeping {
         next.map(|at_ms| at_ms.saturating_sub(now_ms))
     }
 
-    /// Has messages read that are due, so many copies in a second.
+    /// Has messages read that are due, within the rate of resumed copies.
     fn take_up(&mut self, rate: u64, now_ms: u64) {
         let passed_ms = now_ms.saturating_sub(self.credit_ms).min(1_000);
         let most = i64::try_from(rate).unwrap_or(i64::MAX);
@@ -331,7 +330,7 @@ impl Keeping {
         }
     }
 
-    /// A message is on the disk: its sender gets the 202.
+    /// A message is on disk: its sender gets the 202.
     fn begin(
         &mut self,
         id: u64,
@@ -375,7 +374,7 @@ impl Keeping {
         }
     }
 
-    /// A process before this one has left a message.
+    /// A message that a previous process left.
     fn restore(&mut self, kept: &Kept, proxy: &dyn Proxy) {
         let Some(job) = FanOutJob::of_record(kept.version, kept.record.clone()) else {
             proxy.log(
@@ -394,7 +393,7 @@ impl Keeping {
             .restore(kept.id, job.copies(), &kept.ended, expires_ms, now_ms);
     }
 
-    /// Takes a message up again.
+    /// Resumes a message.
     fn resume(
         &mut self,
         kept: &Kept,
@@ -422,7 +421,7 @@ impl Keeping {
         (count > 0).then_some(Ready { id: kept.id, job })
     }
 
-    /// A message is of no use any more to those who have not got it.
+    /// A message has expired for the recipients that do not have it.
     fn expire(
         &mut self,
         id: u64,
@@ -451,7 +450,7 @@ impl Keeping {
         );
     }
 
-    /// Where copies of a message are sent through, so that it is known which are on their way.
+    /// The host to send a message's copies through, which records those that are on their way.
     pub(super) fn host<'a>(&'a mut self, id: u64, sender: &'a Sender<'a>) -> KeptHost<'a> {
         KeptHost {
             now_ms: sender.proxy().now_ms(),
@@ -463,13 +462,13 @@ impl Keeping {
     }
 }
 
-/// A host that notes which copies of a kept message are on their way.
+/// A host that records which copies of a stored message are on their way.
 pub(super) struct KeptHost<'a> {
     sender: &'a Sender<'a>,
     ledger: RefCell<&'a mut Ledger>,
     id: u64,
     now_ms: u64,
-    /// Nothing is sent any more.
+    /// Nothing more can be sent.
     is_expired: bool,
 }
 
@@ -531,7 +530,7 @@ fn lifetime_s(job: &FanOutJob) -> u64 {
     job.lifetime_s().unwrap_or(LIFETIME_S).min(LIFETIME_S)
 }
 
-/// Seconds of the calendar, which goes on while there is no process.
+/// Unix time in seconds: it goes on while no proxy runs.
 fn unix_s() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())

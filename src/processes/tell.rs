@@ -35,7 +35,7 @@ pub(super) fn tell_invited(proxy: &dyn Proxy, call_id: &str, transaction: Option
     tell_sessions(proxy, &SessionInput::Invited(transaction, call_id));
 }
 
-/// Tells CPM fan-out how a copy has ended, where messages are kept. `request`: as it was sent.
+/// Tells CPM fan-out how a copy has ended, if there is a store. `request`: as it was sent.
 pub(super) fn tell_settled(
     service: &ControllingFunction,
     proxy: &dyn Proxy,
@@ -47,12 +47,12 @@ pub(super) fn tell_settled(
     };
     let ends = service.ends();
     if !ends.is_some_and(|ends| ends.push(copy.0, settled.bits())) {
-        // Where its queue is full too, the copy is sent once more after a while.
+        // If its queue is full too, the copy is sent again later.
         proxy.post(Process::FanOut, &letter::settled(copy, settled));
     }
 }
 
-/// Tells it that the message goes on to the ISF.
+/// Tells CPM fan-out that a copy to the ISF replaces this one.
 pub(super) fn tell_interworked(service: &ControllingFunction, proxy: &dyn Proxy, request: &[u8]) {
     if let Some(copy) = kept_copy(service, request)
         && let Some(other) = service.copy_to_isf(request)
@@ -61,19 +61,19 @@ pub(super) fn tell_interworked(service: &ControllingFunction, proxy: &dyn Proxy,
     }
 }
 
-/// The name of a copy, where messages are kept.
+/// The name of a copy, if there is a store.
 fn kept_copy(service: &ControllingFunction, request: &[u8]) -> Option<CopyId> {
     const CALL_ID: &[u8] = b"\r\nCall-ID: ";
     if !service.keeps_messages() {
         return None;
     }
-    // As we write it, in front of everything that a peer has written but From and To.
+    // As this module writes it: before all that a peer wrote, except From and To.
     let rest = &request[memchr::memmem::find(request, CALL_ID)? + CALL_ID.len()..];
     copy_of_call_id(&rest[..memchr::memchr(b'\r', rest)?])
 }
 
-/// Tells CPM fan-out of a response that no transaction waits for: to a copy that a process before
-/// this one has sent. Only a 2xx counts, since any other recipient gets the copy once more.
+/// Tells CPM fan-out of a response that no transaction waits for, because a previous process sent
+/// the copy. Only a 2xx counts: after any other response the copy is sent again.
 pub(super) fn tell_late(service: &ControllingFunction, proxy: &dyn Proxy, response: &[u8]) {
     if !service.keeps_messages() || !response.starts_with(b"SIP/2.0 2") {
         return;

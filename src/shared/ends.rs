@@ -31,7 +31,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// How many numbers it is made of.
+    /// Its size in words.
     pub const WORDS: usize = HEAD_WORDS + SLOTS * SLOT_WORDS;
 
     /// The ring in `words`, which are [`WORDS`](Self::WORDS) and all 0 before the first use.

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-/// A copy, as its Call-ID names it.
+/// The name of a copy, from its Call-ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CopyId(pub [u8; 16]);
 
 impl CopyId {
-    /// Enough of it to tell the copies of one message apart.
+    /// Its beginning, which tells the copies of one message apart.
     fn short(self) -> [u8; SHORT] {
         let mut short = [0; SHORT];
         short.copy_from_slice(&self.0[..SHORT]);
@@ -18,7 +18,7 @@ impl CopyId {
 
 const SHORT: usize = 8;
 
-/// A recipient that has ended, as it is written: the beginning of its copy's name and how it ended.
+/// Size of an ended recipient in the store: the beginning of its copy's name, and its code.
 const ENDED_BYTES: usize = SHORT + 2;
 
 /// How long to wait for the end of a copy: each of the eight addresses of a name may take 32 s (RFC
@@ -26,17 +26,17 @@ const ENDED_BYTES: usize = SHORT + 2;
 /// and the copy is sent again.
 const LOST_MS: u64 = 600_000;
 
-/// Ends of copies that are not known which are remembered.
+/// How many ends of unknown copies are remembered.
 const EARLY: usize = 256;
 
-/// Changes that are written together, at the most, and how long the first of them waits.
+/// How many changes are written together, and how long the first of them waits at most.
 const TOGETHER: usize = 256;
 const GATHER_MS: u64 = 10;
 
 /// What is to be written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Messages, and all of their recipients that have ended.
+    /// Messages, each with all of its recipients that have ended.
     pub ended: Vec<(u64, Vec<u8>)>,
     /// Messages whose last recipient has ended.
     pub done: Vec<u64>,
@@ -45,10 +45,10 @@ pub struct Changes {
 #[derive(Debug)]
 struct Message {
     left: usize,
-    /// Recipients that have ended, as they are written.
+    /// Its ended recipients, as written to the store.
     ended: Vec<u8>,
     expires_ms: u64,
-    /// When it is looked at again if it is not over by then.
+    /// When it is due again if it has not ended by then.
     due_ms: u64,
     /// A number of the caller's.
     mark: [u64; 2],
@@ -57,7 +57,7 @@ struct Message {
 #[derive(Clone, Copy, Debug)]
 struct Copy {
     message: u64,
-    /// `None`: a process before this one may have sent it.
+    /// `None`: only a previous process may have sent it.
     sent_ms: Option<u64>,
 }
 
@@ -69,23 +69,23 @@ pub struct Ledger {
     due: BTreeSet<(u64, u64)>,
     changed: BTreeSet<u64>,
     done: Vec<u64>,
-    /// When the first change was made that is not written, and how many there are.
+    /// Time of the first change that is not written, and the number of changes.
     changed_ms: Option<u64>,
     changes: usize,
     outstanding: usize,
-    /// The last ends of copies that are not known: another one may be about to be
-    /// [`replaced`](Self::replaced) by it.
+    /// The last ends of unknown copies: one of them may be about to [replace](Self::replaced) a
+    /// known one.
     early: VecDeque<(CopyId, u16)>,
 }
 
 impl Ledger {
-    /// A message is kept whose copies are about to be sent.
+    /// Enters a stored message whose copies are about to be sent.
     pub fn begin(&mut self, id: u64, recipients: usize, expires_ms: u64, now_ms: u64) {
         self.enter(id, recipients, Vec::new(), expires_ms, now_ms + LOST_MS);
     }
 
-    /// A message that a process before this one has kept, with all of its copies, and what was
-    /// written of those that had ended. It is due at once.
+    /// Enters a message that a previous process stored, with all of its copies and those that had
+    /// ended. It is due at once.
     pub fn restore(
         &mut self,
         id: u64,
@@ -154,7 +154,7 @@ impl Ledger {
         self.copies.insert(copy, sent);
     }
 
-    /// A copy that was on its way has not left: it is to be sent at `due_ms`.
+    /// A copy could not be sent after all: it is to be sent at `due_ms`.
     pub fn unsent(&mut self, copy: CopyId, due_ms: u64) {
         if let Some(known) = self.copies.get_mut(&copy) {
             known.sent_ms = None;
@@ -163,13 +163,13 @@ impl Ledger {
         }
     }
 
-    /// Whether only a process before this one may have sent a copy.
+    /// Whether only a previous process may have sent a copy.
     pub fn is_left_over(&self, copy: CopyId) -> bool {
         let known = self.copies.get(&copy);
         known.is_some_and(|known| known.sent_ms.is_none())
     }
 
-    /// In place of a copy another one is on its way, to the same recipient.
+    /// Another copy, to the same recipient, is on its way in place of this one.
     pub fn replaced(&mut self, copy: CopyId, other: CopyId, now_ms: u64) {
         if let Some(known) = self.copies.get(&copy).copied() {
             self.copies.remove(&copy);
@@ -185,7 +185,7 @@ impl Ledger {
         }
     }
 
-    /// A copy has ended, with this code. False: nobody waits for that.
+    /// A copy has ended with this code. False: no copy of that name is outstanding.
     pub fn ended(&mut self, copy: CopyId, code: u16, now_ms: u64) -> bool {
         let Some(known) = self.copies.get(&copy).copied() else {
             self.early.truncate(EARLY - 1);
@@ -195,7 +195,7 @@ impl Ledger {
         self.end_recipient(known.message, copy, code, now_ms)
     }
 
-    /// A copy of that message has ended, whether it was on its way or not.
+    /// A copy of that message has ended, whether or not it was on its way.
     pub fn end_recipient(&mut self, id: u64, copy: CopyId, code: u16, now_ms: u64) -> bool {
         self.copies.remove(&copy);
         let Some(message) = self.messages.get_mut(&id) else {
@@ -226,7 +226,7 @@ impl Ledger {
         self.changed_ms.get_or_insert(now_ms);
     }
 
-    /// A message is looked at again at that time.
+    /// Makes a message due at that time.
     pub fn put_off(&mut self, id: u64, due_ms: u64) {
         if let Some(message) = self.messages.get_mut(&id) {
             self.due.remove(&(message.due_ms, id));
@@ -235,7 +235,7 @@ impl Ledger {
         }
     }
 
-    /// The next message that is due. It is taken up now: it is due again only after a while.
+    /// Takes the next message that is due. It is due again only after `LOST_MS`.
     pub fn take_due(&mut self, now_ms: u64) -> Option<u64> {
         let &(due_ms, id) = self.due.first()?;
         if due_ms > now_ms {
@@ -254,20 +254,20 @@ impl Ledger {
         self.due.first().map(|(due_ms, _)| *due_ms)
     }
 
-    /// Whether a message is of no use any more.
+    /// Whether a message has expired.
     pub fn is_expired(&self, id: u64, now_ms: u64) -> bool {
         let message = self.messages.get(&id);
         message.is_some_and(|message| message.expires_ms <= now_ms)
     }
 
-    /// Puts a number to a message, as long as this process has it.
+    /// Marks a message with a number, for the life of this process.
     pub fn set_mark(&mut self, id: u64, mark: [u64; 2]) {
         if let Some(message) = self.messages.get_mut(&id) {
             message.mark = mark;
         }
     }
 
-    /// The number that was put to a message; 0: none.
+    /// The mark of a message; 0: it has none.
     pub fn mark(&self, id: u64) -> [u64; 2] {
         self.messages
             .get(&id)
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(ledger.left(1), 2);
         assert!(ledger.ended(copy(9), 200, 74));
         assert_eq!(ledger.left(1), 1);
-        // The end of the second copy is heard of before the second copy is.
+        // The end of the second copy arrives before the copy is known.
         ledger.sent(1, copy(2), 75);
         assert!(!ledger.ended(copy(8), 200, 76));
         ledger.replaced(copy(2), copy(8), 77);
