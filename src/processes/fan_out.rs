@@ -220,6 +220,7 @@ impl FanOutProcess {
                 if progress == Progress::NoRoom && is_last {
                     // What has its 202 is not given up for want of room.
                     keeping.put_off(id, proxy.now_ms());
+                    keeping.rest(id);
                     service.handle_put_off(&one.job, &sender);
                     return Progress::Done;
                 }
@@ -240,6 +241,9 @@ impl FanOutProcess {
         }
         if progress == Progress::Done {
             service.handle_done(&one.job, &sender);
+            if let (Some(id), Some(keeping)) = (one.kept, &mut self.keeping) {
+                keeping.rest(id);
+            }
         }
         progress
     }
@@ -264,6 +268,9 @@ impl FanOutProcess {
             .filter(|&number| number < self.jobs.len())
         {
             let lost = self.jobs.remove(number);
+            if let (Some(id), Some(keeping)) = (lost.kept, &mut self.keeping) {
+                keeping.rest(id);
+            }
             if let Some(transaction) = lost.transaction {
                 reply_internal_error(transaction, proxy);
             }

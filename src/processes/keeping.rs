@@ -33,6 +33,9 @@ const ROOM_AGAIN_MS: u64 = 20_000;
 /// Maximum number of messages being read at a time, to be resumed.
 const MAX_READING: usize = 64;
 
+/// How long reading what a previous process left is put off after a failure.
+const READ_AGAIN_MS: u64 = 1_000;
+
 /// Interval between polls for ended copies: while some end, and while none does.
 const LOOK_MS: u64 = 5;
 const IDLE_LOOK_MS: u64 = 20;
@@ -80,6 +83,9 @@ pub(super) struct Keeping {
     /// The last message read of those that a previous process left; `None`: all were read.
     left_over: Option<u64>,
     is_reading_left_over: bool,
+    /// When these may be read again after a failure.
+    left_over_ms: u64,
+    told_unread_ms: Option<u64>,
     /// Messages that are being read to be resumed.
     reading: usize,
     /// How many copies of resumed messages may be sent now; below 0: too many were.
@@ -113,6 +119,8 @@ impl Keeping {
             writing: HashMap::new(),
             left_over: Some(0),
             is_reading_left_over: true,
+            left_over_ms: 0,
+            told_unread_ms: None,
             reading: 0,
             credit: 0,
             credit_ms: 0,
@@ -160,7 +168,7 @@ impl Keeping {
     /// A copy has ended, in any process.
     pub(super) fn settle(&mut self, copy: CopyId, settled: Settled, now_ms: u64) {
         match settled {
-            Settled::Unsent => self.ledger.unsent(copy, now_ms + ROOM_AGAIN_MS),
+            Settled::Unsent => self.ledger.unsent(copy, now_ms, ROOM_AGAIN_MS),
             _ => {
                 self.ledger.ended(copy, settled.bits(), now_ms);
             }
@@ -182,7 +190,12 @@ impl Keeping {
 
     /// There was no memory for the rest of a message: it is resumed later.
     pub(super) fn put_off(&mut self, id: u64, now_ms: u64) {
-        self.ledger.put_off(id, now_ms + ROOM_AGAIN_MS);
+        self.ledger.put_off(id, now_ms, ROOM_AGAIN_MS);
+    }
+
+    /// The job of a message is over here: what is left of the message may become due.
+    pub(super) fn rest(&mut self, id: u64) {
+        self.ledger.rest(id);
     }
 
     /// Handles the store's reports, has it read what is due, and passes on what has ended. With
@@ -199,7 +212,8 @@ impl Keeping {
         }
         let now_ms = proxy.now_ms();
         self.hear(service, now_ms);
-        if let Some(after) = self.left_over.filter(|_| !self.is_reading_left_over) {
+        let may_read = !self.is_reading_left_over && self.left_over_ms <= now_ms;
+        if let Some(after) = self.left_over.filter(|_| may_read) {
             self.is_reading_left_over = true;
             self.store.read_after(after);
         }
@@ -254,7 +268,9 @@ impl Keeping {
         // Ended copies do not wake this process: it polls.
         let look_ms = if self.hears { LOOK_MS } else { IDLE_LOOK_MS };
         let look_ms = (self.ledger.outstanding() > 0).then_some(now_ms + look_ms);
-        let next = [due_ms, self.ledger.write_ms(), look_ms];
+        let waits = self.left_over.is_some() && !self.is_reading_left_over;
+        let left_over_ms = waits.then_some(self.left_over_ms);
+        let next = [due_ms, self.ledger.write_ms(), look_ms, left_over_ms];
         let next = next.into_iter().flatten().min();
         next.map(|at_ms| at_ms.saturating_sub(now_ms))
     }
@@ -303,11 +319,27 @@ impl Keeping {
             }
             Report::Message(kept) => {
                 self.reading = self.reading.saturating_sub(1);
-                ready.extend(self.resume(&kept, service, proxy));
+                let resumed = self.resume(&kept, service, proxy);
+                if resumed.is_none() {
+                    self.ledger.rest(kept.id);
+                }
+                ready.extend(resumed);
             }
             Report::Missing(id) => {
                 self.reading = self.reading.saturating_sub(1);
-                self.ledger.put_off(id, proxy.now_ms() + ROOM_AGAIN_MS);
+                self.ledger.put_off(id, proxy.now_ms(), ROOM_AGAIN_MS);
+                self.ledger.rest(id);
+            }
+            Report::Gone(id) => {
+                self.reading = self.reading.saturating_sub(1);
+                if self.ledger.forget(id, proxy.now_ms()) {
+                    proxy.log(
+                        LogLevel::Error,
+                        format_args!(
+                            "message {id} is gone from the store: its recipients are forgotten"
+                        ),
+                    );
+                }
             }
             Report::Next(messages) => {
                 self.is_reading_left_over = false;
@@ -316,7 +348,7 @@ impl Keeping {
                     self.restore(&kept, proxy);
                 }
             }
-            Report::NotNow => self.is_reading_left_over = false,
+            Report::NotNow(why) => self.read_later(why, proxy),
             Report::Failing(why) => proxy.log(
                 LogLevel::Error,
                 format_args!(
@@ -327,6 +359,26 @@ impl Keeping {
                 LogLevel::Notice,
                 format_args!("the store can be used again"),
             ),
+        }
+    }
+
+    /// What a previous process left cannot be read now.
+    fn read_later(&mut self, why: Option<String>, proxy: &dyn Proxy) {
+        let now_ms = proxy.now_ms();
+        self.is_reading_left_over = false;
+        self.left_over_ms = now_ms + READ_AGAIN_MS;
+        let is_told = self
+            .told_unread_ms
+            .is_some_and(|told| now_ms < told + TELL_MS);
+        if let Some(why) = why.filter(|_| !is_told) {
+            self.told_unread_ms = Some(now_ms);
+            let after = self.left_over.unwrap_or(0);
+            proxy.log(
+                LogLevel::Error,
+                format_args!(
+                    "messages of the store after {after} cannot be read: {why}; tried again"
+                ),
+            );
         }
     }
 
@@ -387,7 +439,8 @@ impl Keeping {
             return;
         };
         let now_ms = proxy.now_ms();
-        let left_ms = kept.expires_s.saturating_sub(unix_s()) * 1_000;
+        let left_s = kept.expires_s.saturating_sub(unix_s());
+        let left_ms = left_s.saturating_mul(1_000);
         let expires_ms = now_ms.saturating_add(left_ms);
         self.ledger
             .restore(kept.id, job.copies(), &kept.ended, expires_ms, now_ms);
@@ -411,6 +464,9 @@ impl Keeping {
         } else {
             job.set_mark(self.ledger.mark(kept.id));
         }
+        let copies = job.copies().zip(&wanted);
+        let open = copies.filter_map(|(copy, is_wanted)| is_wanted.then_some(copy));
+        self.ledger.expect(kept.id, open);
         job.keep_only(&wanted);
         if self.ledger.is_expired(kept.id, now_ms) {
             self.expire(kept.id, &mut job, service, proxy);
@@ -430,6 +486,9 @@ impl Keeping {
         proxy: &dyn Proxy,
     ) {
         let count = job.recipients_left();
+        if count == 0 {
+            return;
+        }
         let sender = Sender::new(service, proxy);
         let host = KeptHost {
             sender: &sender,

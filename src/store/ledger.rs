@@ -50,6 +50,10 @@ struct Message {
     expires_ms: u64,
     /// When it is due again if it has not ended by then.
     due_ms: u64,
+    /// Whether it is being sent: it is not due until it [rests](Ledger::rest).
+    is_at_work: bool,
+    /// Whether it was resumed. Then all outstanding copies are known: an unknown one has ended.
+    is_resumed: bool,
     /// A number of the caller's.
     mark: [u64; 2],
 }
@@ -79,9 +83,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Enters a stored message whose copies are about to be sent.
+    /// Enters a stored message whose copies are about to be sent: it is at work.
     pub fn begin(&mut self, id: u64, recipients: usize, expires_ms: u64, now_ms: u64) {
         self.enter(id, recipients, Vec::new(), expires_ms, now_ms + LOST_MS);
+        self.set_at_work(id, true);
     }
 
     /// Enters a message that a previous process stored, with all of its copies and those that had
@@ -120,6 +125,8 @@ impl Ledger {
             ended,
             expires_ms,
             due_ms,
+            is_at_work: false,
+            is_resumed: false,
             mark: [0; 2],
         };
         self.outstanding += left;
@@ -145,8 +152,21 @@ impl Ledger {
         copies.map(is_wanted).collect()
     }
 
-    /// A copy is on its way.
+    /// Enters copies of a resumed message that are about to be sent.
+    pub fn expect(&mut self, id: u64, copies: impl Iterator<Item = CopyId>) {
+        for copy in copies {
+            self.copies.entry(copy).or_insert(Copy {
+                message: id,
+                sent_ms: None,
+            });
+        }
+    }
+
+    /// A copy is on its way. One that has ended meanwhile stays so.
     pub fn sent(&mut self, id: u64, copy: CopyId, now_ms: u64) {
+        if self.has_ended(id, copy) {
+            return;
+        }
         let sent = Copy {
             message: id,
             sent_ms: Some(now_ms),
@@ -154,12 +174,20 @@ impl Ledger {
         self.copies.insert(copy, sent);
     }
 
-    /// A copy could not be sent after all: it is to be sent at `due_ms`.
-    pub fn unsent(&mut self, copy: CopyId, due_ms: u64) {
+    /// Whether a copy of a message is known to have ended.
+    fn has_ended(&self, id: u64, copy: CopyId) -> bool {
+        match self.messages.get(&id) {
+            Some(message) => message.is_resumed && !self.copies.contains_key(&copy),
+            None => true,
+        }
+    }
+
+    /// A copy could not be sent after all: it is to be sent after this delay.
+    pub fn unsent(&mut self, copy: CopyId, now_ms: u64, delay_ms: u64) {
         if let Some(known) = self.copies.get_mut(&copy) {
             known.sent_ms = None;
             let id = known.message;
-            self.put_off(id, due_ms);
+            self.put_off(id, now_ms, delay_ms);
         }
     }
 
@@ -197,6 +225,10 @@ impl Ledger {
 
     /// A copy of that message has ended, whether or not it was on its way.
     pub fn end_recipient(&mut self, id: u64, copy: CopyId, code: u16, now_ms: u64) -> bool {
+        if self.has_ended(id, copy) {
+            self.copies.remove(&copy);
+            return false;
+        }
         self.copies.remove(&copy);
         let Some(message) = self.messages.get_mut(&id) else {
             return false;
@@ -226,27 +258,59 @@ impl Ledger {
         self.changed_ms.get_or_insert(now_ms);
     }
 
-    /// Makes a message due at that time.
-    pub fn put_off(&mut self, id: u64, due_ms: u64) {
+    /// Makes a message due after this delay, or when it expires if that is earlier.
+    pub fn put_off(&mut self, id: u64, now_ms: u64, delay_ms: u64) {
         if let Some(message) = self.messages.get_mut(&id) {
             self.due.remove(&(message.due_ms, id));
-            message.due_ms = due_ms.min(message.expires_ms);
-            self.due.insert((message.due_ms, id));
+            message.due_ms = now_ms + delay_ms;
+            if message.expires_ms > now_ms {
+                message.due_ms = message.due_ms.min(message.expires_ms);
+            }
+            if !message.is_at_work {
+                self.due.insert((message.due_ms, id));
+            }
         }
     }
 
-    /// Takes the next message that is due. It is due again only after `LOST_MS`.
+    /// Takes the next message that is due. It is at work from now on, and due again `LOST_MS` later
+    /// at the earliest.
     pub fn take_due(&mut self, now_ms: u64) -> Option<u64> {
         let &(due_ms, id) = self.due.first()?;
         if due_ms > now_ms {
             return None;
         }
-        self.due.remove(&(due_ms, id));
+        self.set_at_work(id, true);
         if let Some(message) = self.messages.get_mut(&id) {
             message.due_ms = now_ms + LOST_MS;
-            self.due.insert((message.due_ms, id));
+            message.is_resumed = true;
         }
         Some(id)
+    }
+
+    /// A message is not at work any more: it may be due again.
+    pub fn rest(&mut self, id: u64) {
+        self.set_at_work(id, false);
+    }
+
+    fn set_at_work(&mut self, id: u64, is_at_work: bool) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.is_at_work = is_at_work;
+            if is_at_work {
+                self.due.remove(&(message.due_ms, id));
+            } else {
+                self.due.insert((message.due_ms, id));
+            }
+        }
+    }
+
+    /// A message is no longer in the store. False: its recipients had all ended.
+    pub fn forget(&mut self, id: u64, now_ms: u64) -> bool {
+        if !self.messages.contains_key(&id) {
+            return false;
+        }
+        self.copies.retain(|_, copy| copy.message != id);
+        self.end_message(id, now_ms);
+        true
     }
 
     /// When the next message is due.
@@ -386,6 +450,49 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_expires_while_it_is_sent_is_due_when_that_is_done() {
+        let mut ledger = Ledger::default();
+        ledger.begin(7, 2, 5, 0);
+        ledger.sent(7, copy(1), 1);
+        assert_eq!(ledger.take_due(6), None, "it is being sent");
+        ledger.put_off(7, 6, 20);
+        assert_eq!(ledger.take_due(30), None);
+        ledger.rest(7);
+        assert_eq!((ledger.take_due(25), ledger.take_due(26)), (None, Some(7)));
+        assert_eq!(ledger.take_due(u64::MAX), None, "one at a time");
+        let wanted = ledger.wanted(7, [1, 2].into_iter().map(copy), 26);
+        assert_eq!(wanted, [false, true], "the first is on its way");
+    }
+
+    #[test]
+    fn a_recipient_ends_once() {
+        let mut ledger = Ledger::default();
+        ledger.restore(7, [1, 2].into_iter().map(copy), &[], NEVER, 0);
+        assert_eq!(ledger.take_due(0), Some(7));
+        ledger.expect(7, [1, 2].into_iter().map(copy));
+        assert!(ledger.ended(copy(1), 200, 1), "late, to the process before");
+        // The job that resumes the message does not know, and sends to both.
+        ledger.sent(7, copy(1), 2);
+        ledger.sent(7, copy(2), 2);
+        assert!(!ledger.ended(copy(1), 482, 3));
+        assert!(!ledger.end_recipient(7, copy(1), 408, 3));
+        assert_eq!((ledger.left(7), ledger.outstanding()), (1, 1));
+        assert!(ledger.ended(copy(2), 200, 4));
+        assert_eq!((ledger.left(7), ledger.outstanding()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_gone_from_the_store_is_not_waited_for() {
+        let mut ledger = Ledger::default();
+        ledger.restore(7, [1, 2].into_iter().map(copy), &[], NEVER, 0);
+        assert_eq!(ledger.take_due(0), Some(7));
+        assert!(ledger.forget(7, 1));
+        assert!(!ledger.forget(7, 1));
+        assert_eq!((ledger.outstanding(), ledger.due_ms()), (0, None));
+        assert!(!ledger.ended(copy(1), 200, 2));
+    }
+
+    #[test]
     fn all_but_the_last_line_may_have_been_written() {
         let mut ledger = Ledger::default();
         let ended = [&copy(1).short()[..], &200_u16.to_be_bytes()].concat();
@@ -399,14 +506,21 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.begin(1, 2, NEVER, 0);
         ledger.begin(2, 1, 50, 0);
+        assert_eq!(ledger.due_ms(), None, "both are being sent");
+        ledger.rest(1);
+        ledger.rest(2);
         assert_eq!(ledger.take_due(49), None);
         assert_eq!(ledger.take_due(50), Some(2));
         assert!(ledger.is_expired(2, 50) && !ledger.is_expired(1, 50));
-        ledger.put_off(1, 60);
+        ledger.put_off(1, 0, 60);
         assert_eq!((ledger.take_due(59), ledger.take_due(60)), (None, Some(1)));
+        assert_eq!(ledger.due_ms(), None, "both are at work again");
+        ledger.rest(2);
         assert_eq!(ledger.due_ms(), Some(50 + LOST_MS));
+        ledger.expect(1, [1, 2].into_iter().map(copy));
+        ledger.rest(1);
         ledger.sent(1, copy(1), 61);
-        ledger.unsent(copy(1), 70);
+        ledger.unsent(copy(1), 61, 9);
         assert_eq!(ledger.wanted(1, [copy(1)].into_iter(), 62), [true]);
         assert_eq!(ledger.take_due(70), Some(1));
         ledger.sent(1, copy(1), 71);

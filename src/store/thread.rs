@@ -55,12 +55,14 @@ pub enum Report {
     Refused(Vec<u64>, Refusal),
     /// The message that was asked for.
     Message(Box<Kept>),
-    /// The message that was asked for does not exist, or cannot be read now.
+    /// The message that was asked for cannot be read now.
     Missing(u64),
+    /// The message that was asked for does not exist.
+    Gone(u64),
     /// The next messages of the store; empty: there are no more.
     Next(Vec<Kept>),
-    /// They cannot be read now.
-    NotNow,
+    /// They cannot be read now, for this reason; `None`: the database is being reopened.
+    NotNow(Option<String>),
     /// The database failed for this reason. It is reopened as soon as possible.
     Failing(String),
     /// It can be used again.
@@ -162,7 +164,8 @@ impl Store {
         self.tell(Command::Done(done));
     }
 
-    /// Reads a message; [`Report::Message`] or [`Report::Missing`] follows.
+    /// Reads a message; [`Report::Message`], [`Report::Missing`] or
+    /// [`Report::Gone`] follows.
     pub fn read(&self, id: u64) {
         self.tell(Command::Read(id));
     }
@@ -407,16 +410,17 @@ impl Writer {
         let report = match (command, &self.database) {
             (Command::Read(id), Some(database)) => match database.read(*id) {
                 Ok(Some(message)) => Report::Message(Box::new(message)),
-                _ => Report::Missing(*id),
+                Ok(None) => Report::Gone(*id),
+                Err(_) => Report::Missing(*id),
             },
             (Command::Read(id), None) => Report::Missing(*id),
             (Command::ReadAfter(id), Some(database)) => {
                 match database.read_between(*id, self.first_id, READ_BYTES) {
                     Ok(messages) => Report::Next(messages),
-                    Err(_) => Report::NotNow,
+                    Err(error) => Report::NotNow(Some(error.to_string())),
                 }
             }
-            (_, _) => Report::NotNow,
+            (_, _) => Report::NotNow(None),
         };
         self.say(report);
     }
@@ -490,7 +494,7 @@ mod tests {
         store.read_after(3);
         assert!(matches!(next(&store), Report::Next(none) if none.is_empty()));
         store.read(1);
-        assert!(matches!(next(&store), Report::Missing(1)));
+        assert!(matches!(next(&store), Report::Gone(1)));
         drop(store);
         fs::remove_dir_all(dir).unwrap();
     }
@@ -517,7 +521,7 @@ mod tests {
         assert!(store.bytes() <= MIB / 100 * 90, "{}", store.bytes());
         store.done(kept);
         store.read(refused[0]);
-        assert!(matches!(next(&store), Report::Missing(_)));
+        assert!(matches!(next(&store), Report::Gone(_)));
         let id = store.new_id();
         store.keep(large(id));
         expect_kept(&store, id);

@@ -199,7 +199,7 @@ impl Chaos {
 
 /// `CPM_SOAK_SEED` decides on another order.
 #[test]
-fn whatever_happens_who_was_accepted_for_gets_it_once_and_nothing_is_left() {
+fn whatever_happens_an_accepted_recipient_gets_it_once_or_fails_and_nothing_is_left() {
     let number = |name| {
         std::env::var(name)
             .ok()
@@ -243,9 +243,25 @@ fn whatever_happens_who_was_accepted_for_gets_it_once_and_nothing_is_left() {
             );
         }
     }
+    let mut unreached = 0;
     for uri in &chaos.accepted {
-        assert_eq!(chaos.network.copies_for(uri), 1, "{uri}");
+        match chaos.network.copies_for(uri) {
+            0 => unreached += 1,
+            copies => assert_eq!(copies, 1, "{uri}"),
+        }
     }
+    // The network may keep every datagram from a recipient for as long as timer F runs. Then it has
+    // failed, and is counted.
+    println!("{unreached} recipients were not reached");
+    let failed = usize::try_from(counter(proxy, "failed")).expect("it is small");
+    assert!(
+        unreached <= failed,
+        "{unreached} unreached, {failed} failed"
+    );
+    assert!(
+        unreached <= chaos.accepted.len() / 500,
+        "{unreached} unreached"
+    );
     assert_eq!(
         before.keys().collect::<Vec<_>>(),
         after.keys().collect::<Vec<_>>()

@@ -2,8 +2,8 @@
 
 use cpm_testbed::{Answer, Bench, Reply, cpm_message, to};
 
-use super::{ANNE, expect_messages, keeping, messages};
-use crate::common::{CONTROLLING, EXPLODER, counter, exchange, expect_counter};
+use super::{ANNE, expect_messages, keeping, keeping_with, messages};
+use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, exchange, expect_counter};
 
 #[test]
 fn a_message_is_on_disk_from_its_202_to_its_last_recipient() {
@@ -29,6 +29,32 @@ fn a_message_is_on_disk_from_its_202_to_its_last_recipient() {
         assert_eq!(counter(&proxy, name), value, "{name}");
     }
     assert_eq!(counter(&proxy, "resent"), 0);
+    proxy.stop();
+}
+
+/// A message that expires while its copies are being sent: each recipient ends once.
+#[test]
+fn who_expires_while_others_are_sent_to_ends_once() {
+    const RECIPIENTS: usize = 1_000;
+    let bench = Bench::new("who_expires_while_others_are_sent_to");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let script = format!("tcp_rd_buf_size=131072\n{HANDLE}");
+    let config = keeping_with(&bench, &script)
+        .set_number("cpm", "max_recipients", RECIPIENTS as i64)
+        .set("cpm", "max_outstanding_per_sender", "0")
+        .set("cpm", "max_outstanding_per_destination", "0");
+    let proxy = bench.proxy(&config);
+    let users = (0..RECIPIENTS).map(|n| to(&bill.uri(&format!("b{n}"))));
+    let request = cpm_message(ANNE, EXPLODER)
+        .recipients(users)
+        .request()
+        .with("Expires", "0");
+    anne.send(&request, proxy.tcp());
+    anne.expect_response(&request, 202);
+    expect_messages(&bench, 0);
+    expect_counter(&proxy, "outstanding", 0);
+    let ended = counter(&proxy, "delivered") + counter(&proxy, "failed");
+    assert_eq!(ended, RECIPIENTS as u64);
     proxy.stop();
 }
 

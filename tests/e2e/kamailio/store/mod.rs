@@ -22,8 +22,13 @@ fn dir(bench: &Bench) -> PathBuf {
 
 /// A proxy whose store and key stay when it goes.
 fn keeping(bench: &Bench) -> ProxyConfig {
+    keeping_with(bench, HANDLE)
+}
+
+/// The same with this script.
+fn keeping_with(bench: &Bench, script: &str) -> ProxyConfig {
     let state = bench.folder().join("state");
-    cpm_proxy(HANDLE)
+    cpm_proxy(script)
         .set("cpm", "state_dir", &state.display().to_string())
         .set("cpm", "store", &format!("file:{}", dir(bench).display()))
 }
