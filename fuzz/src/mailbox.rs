@@ -17,6 +17,7 @@ use cpm::processes::{
     Answer, Changed, Mailbox, Memory, Opened, Outgoing, Process, Proxy, Routed, Service,
     Transmitted, Way,
 };
+use cpm::shared::MessageTable;
 
 /// Portions of work until everything that can be done is.
 const MAX_TURNS: usize = 200;
@@ -54,8 +55,15 @@ impl Proxy for Stage {
 
     fn count(&self, _: Counter, _: u32) {}
 
-    fn share(&self, _: usize) -> Option<&'static [AtomicU64]> {
-        None
+    fn share(&self, words: usize) -> Option<&'static [AtomicU64]> {
+        // One table cannot be done without.
+        let is_needed = words == MessageTable::words(RECORDS);
+        is_needed.then(|| {
+            (0..words)
+                .map(|_| AtomicU64::new(0))
+                .collect::<Vec<_>>()
+                .leak() as &_
+        })
     }
 
     fn memory(&self) -> Memory {
@@ -157,6 +165,9 @@ struct World {
     mailbox: Mailbox,
 }
 
+/// Messages whose records are kept: the least.
+const RECORDS: usize = 16;
+
 thread_local!(static WORLD: RefCell<World> = RefCell::new(World::new()));
 
 impl World {
@@ -166,6 +177,7 @@ impl World {
             ("exploder_uri", "sip:exploder@example.com"),
             ("identity_source", "from"),
             ("imdn_records", "0"),
+            ("message_records", &RECORDS.to_string()),
             ("request_records", "0"),
             ("state_dir", "none"),
             // Nobody answers there: names have no address.
