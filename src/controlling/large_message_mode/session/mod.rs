@@ -54,7 +54,7 @@ pub use states::{LegView, NotStarted, Stage};
 ///     AcceptedInvite, Action, LargeModeSettings, MsrpAddress, MsrpAddresses, Session, Stage,
 ///     TransactionKey,
 /// };
-/// use cpm::controlling::{ControllingFunction, Kind, fill_random};
+/// use cpm::controlling::{AboutRequest, ControllingFunction, Kind, fill_random};
 /// use cpm::msrp_control::SessionId;
 /// use cpm::policy::Settings;
 /// use cpm::sdp::Transport;
