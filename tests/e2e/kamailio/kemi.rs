@@ -20,17 +20,7 @@ end",
     ),
     (
         "python",
-        "import KSR
-def mod_init():
-    return kamailio()
-class kamailio:
-    def child_init(self, rank):
-        return 0
-    def ksr_reply_route(self, msg):
-        return 1
-    def ksr_onsend_route(self, msg):
-        return 1
-    def ksr_request_route(self, msg):
+        "    def ksr_request_route(self, msg):
         if KSR.cpm.handle() >= 0:
             return 1
         KSR.sl.sl_send_reply(404, \"Not Ours\")
@@ -82,17 +72,7 @@ end",
     ),
     (
         "python",
-        "import KSR
-def mod_init():
-    return kamailio()
-class kamailio:
-    def child_init(self, rank):
-        return 0
-    def ksr_reply_route(self, msg):
-        return 1
-    def ksr_onsend_route(self, msg):
-        return 1
-    def ksr_request_route(self, msg):
+        "    def ksr_request_route(self, msg):
         if KSR.cpm.classify() < 0:
             if KSR.cpm.forward_imdn() >= 0:
                 return 1
@@ -156,14 +136,28 @@ function cpm_event(name) {
     ),
 ];
 
+/// The class that every Python script has; the script's own methods follow.
+const PYTHON_CLASS: &str = "import KSR
+def mod_init():
+    return kamailio()
+class kamailio:
+    def child_init(self, rank):
+        return 0
+    def ksr_reply_route(self, msg):
+        return 1
+    def ksr_onsend_route(self, msg):
+        return 1
+";
+
 /// A proxy whose routing script is this one, in a language of its own.
-fn scripted(bench: &Bench, language: &str, script: &str) -> ProxyConfig {
-    let (module, suffix) = match language {
-        "python" => ("app_python3", "py"),
-        "jsdt" => ("app_jsdt", "js"),
-        _ => ("app_lua", "lua"),
+pub(super) fn scripted(bench: &Bench, language: &str, script: &str) -> ProxyConfig {
+    let (module, suffix, begin) = match language {
+        "python" => ("app_python3", "py", PYTHON_CLASS),
+        "jsdt" => ("app_jsdt", "js", ""),
+        _ => ("app_lua", "lua", ""),
     };
     let file = bench.folder().join(format!("script.{suffix}"));
+    let script = format!("{begin}{script}");
     fs::write(&file, script).expect("the folder of a test can be written to");
     cpm_proxy(&format!("cfgengine \"{language}\""))
         .load(module)

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use cpm_testbed::{
 use crate::common::{
     EXPLODER, HANDLE, compare_with_manual, cpm_proxy, exchange, expect_log_lines, log_lines,
 };
+use crate::kamailio::kemi::scripted;
 use crate::large::{SIZE, Scene};
 
 const ANNE: &str = "sip:anne@example.com";
@@ -85,17 +85,7 @@ end"
 fn python() -> String {
     let names = VARIABLES.map(|name| format!("\"{name}\"")).join(", ");
     format!(
-        "import KSR
-def mod_init():
-    return kamailio()
-class kamailio:
-    def child_init(self, rank):
-        return 0
-    def ksr_reply_route(self, msg):
-        return 1
-    def ksr_onsend_route(self, msg):
-        return 1
-    def ksr_request_route(self, msg):
+        "    def ksr_request_route(self, msg):
         if KSR.cpm.handle() >= 0:
             return 1
         KSR.sl.sl_send_reply(404, \"Not Ours\")
@@ -114,17 +104,12 @@ class kamailio:
 
 /// A proxy whose script logs every variable in each event.
 fn telling(bench: &Bench, language: &str) -> ProxyConfig {
-    let (module, suffix, script) = match language {
-        "lua" => ("app_lua", "lua", lua()),
-        "python" => ("app_python3", "py", python()),
+    let script = match language {
+        "lua" => lua(),
+        "python" => python(),
         _ => return cpm_proxy(&native()),
     };
-    let file = bench.folder().join(format!("script.{suffix}"));
-    fs::write(&file, script).expect("the folder of a test can be written to");
-    cpm_proxy(&format!("cfgengine \"{language}\""))
-        .load(module)
-        .set(module, "load", &file.display().to_string())
-        .set("cpm", "event_callback", "cpm_event")
+    scripted(bench, language, &script).set("cpm", "event_callback", "cpm_event")
 }
 
 /// The variables that have a value, of an event about this recipient.
