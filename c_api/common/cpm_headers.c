@@ -3,7 +3,8 @@
 
 #include "cpm_headers.h"
 
-int cpm_headers_name(struct cpm_str names, const str *name)
+/* Whether a comma-separated list of names contains this one. */
+static int is_among(struct cpm_str names, const str *name)
 {
 	const char *end = names.s + names.len;
 	const char *at = names.s;
@@ -19,7 +20,9 @@ int cpm_headers_name(struct cpm_str names, const str *name)
 	return 0;
 }
 
-int cpm_headers_belong_to_response(const struct hdr_field *field)
+/* Whether every response may have it (RFC 3261 8.2.6). Other fields may reveal its origin: Contact,
+ * P-Asserted-Identity, Record-Route, History-Info. */
+static int belongs_to_response(const struct hdr_field *field)
 {
 	static const str retry_after = str_init("Retry-After");
 
@@ -36,6 +39,46 @@ int cpm_headers_belong_to_response(const struct hdr_field *field)
 		default:
 			return field->name.len == retry_after.len
 				   && strncasecmp(field->name.s, retry_after.s, retry_after.len) == 0;
+	}
+}
+
+int cpm_headers_replace(struct sip_msg *msg, struct cpm_str dropped, struct cpm_str lines)
+{
+	struct hdr_field *field;
+	struct lump *anchor;
+	char *copy;
+
+	if(parse_headers(msg, HDR_EOH_F, 0) < 0)
+		return -1;
+	for(field = msg->headers; field != NULL; field = field->next) {
+		if(is_among(dropped, &field->name)
+				&& del_lump(msg, field->name.s - msg->buf, field->len, field->type) == NULL)
+			return -1;
+	}
+	anchor = CPM_PROXY_ANCHOR(msg, msg->unparsed - msg->buf);
+	copy = pkg_malloc(lines.len);
+	if(copy == NULL) {
+		LM_ERR("no more private memory\n");
+		return -1;
+	}
+	memcpy(copy, lines.s, lines.len);
+	/* From here on the message owns the copy. */
+	if(anchor == NULL || insert_new_lump_before(anchor, copy, (int)lines.len, 0) == NULL) {
+		pkg_free(copy);
+		return -1;
+	}
+	return 0;
+}
+
+void cpm_headers_strip_response(struct sip_msg *response)
+{
+	struct hdr_field *field;
+
+	if(parse_headers(response, HDR_EOH_F, 0) < 0)
+		return;
+	for(field = response->headers; field != NULL; field = field->next) {
+		if(!belongs_to_response(field))
+			del_lump(response, field->name.s - response->buf, field->len, field->type);
 	}
 }
 

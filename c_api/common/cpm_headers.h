@@ -7,12 +7,13 @@
 
 #include "cpm_shim.h"
 
-/* Whether a comma-separated list of names contains this one. */
-int cpm_headers_name(struct cpm_str names, const str *name);
+/* Removes the header fields whose names are in `dropped`, separated by commas, and adds these
+ * lines behind the others. 0, or -1. */
+int cpm_headers_replace(struct sip_msg *msg, struct cpm_str dropped, struct cpm_str lines);
 
-/* Whether every response may have it (RFC 3261 8.2.6). Other fields may reveal its origin: Contact,
- * P-Asserted-Identity, Record-Route, History-Info. */
-int cpm_headers_belong_to_response(const struct hdr_field *field);
+/* Removes every header field that not every response may have (RFC 3261 8.2.6): it may reveal its
+ * origin, as Contact, P-Asserted-Identity, Record-Route and History-Info do. */
+void cpm_headers_strip_response(struct sip_msg *response);
 
 /* Extends the header lines of a reply to `msg`, which may be NULL, by those that the script has
  * added to it: tm includes the latter only if it makes the To tag itself. `*made` is pkg memory, to

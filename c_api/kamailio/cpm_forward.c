@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <string.h>
-#include <strings.h>
 
-#include "core/data_lump.h"
 #include "core/dset.h"
 #include "core/mem/mem.h"
 #include "core/route_struct.h"
@@ -11,48 +9,14 @@
 #include "cpm_host.h"
 #include "cpm_transaction.h"
 
-static int replace_headers(sip_msg_t *msg, const struct cpm_forwarding *forwarding)
-{
-	struct hdr_field *field;
-	struct lump *anchor;
-	char *lines;
-
-	if(parse_headers(msg, HDR_EOH_F, 0) < 0)
-		return -1;
-	for(field = msg->headers; field != NULL; field = field->next) {
-		if(cpm_headers_name(forwarding->dropped, &field->name)
-				&& del_lump(msg, field->name.s - msg->buf, field->len, field->type) == NULL)
-			return -1;
-	}
-	anchor = anchor_lump(msg, msg->unparsed - msg->buf, 0, 0);
-	lines = pkg_malloc(forwarding->headers.len);
-	if(lines == NULL) {
-		PKG_MEM_ERROR;
-		return -1;
-	}
-	memcpy(lines, forwarding->headers.s, forwarding->headers.len);
-	/* From here on the message owns the lines. */
-	if(anchor == NULL || insert_new_lump_before(anchor, lines, (int)forwarding->headers.len, 0) == NULL) {
-		pkg_free(lines);
-		return -1;
-	}
-	return 0;
-}
-
 static void responded(struct cell *t, int type, struct tmcb_params *params)
 {
-	sip_msg_t *response = params->rpl;
-	struct hdr_field *field;
-
 	(void)t;
 	(void)type;
-	if(response == NULL || response == FAKED_REPLY || parse_headers(response, HDR_EOH_F, 0) < 0)
-		return;
-	for(field = response->headers; field != NULL; field = field->next) {
-		if(!cpm_headers_belong_to_response(field))
-			del_lump(response, field->name.s - response->buf, field->len, field->type);
-	}
+	if(params->rpl != NULL && params->rpl != FAKED_REPLY)
+		cpm_headers_strip_response(params->rpl);
 }
+
 
 /* The task of a suspended transaction that continues: tm runs an action of a script, and this is
  * its argument. */
@@ -106,7 +70,7 @@ static int prepare(sip_msg_t *msg, const struct cpm_forwarding *forwarding)
 {
 	if(msg == NULL)
 		return -1;
-	if(replace_headers(msg, forwarding) == 0
+	if(cpm_headers_replace(msg, forwarding->dropped, forwarding->headers) == 0
 			&& cpm_tm.register_tmcb(msg, NULL, TMCB_RESPONSE_IN, responded, NULL, NULL) >= 0)
 		return 0;
 	LM_ERR("a disposition notification could not be forwarded: no memory, callid=%.*s\n", CPM_CALL_ID(msg));

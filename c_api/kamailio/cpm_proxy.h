@@ -6,6 +6,7 @@
 #define CPM_PROXY_H
 
 #include "core/cfg/cfg_struct.h"
+#include "core/data_lump.h"
 #include "core/data_lump_rpl.h"
 #include "core/dprint.h"
 #include "core/ip_addr.h"
@@ -25,6 +26,9 @@ static inline void cpm_proxy_refresh(void)
 
 /* The process of a message: two messages of different processes may have the same number. */
 #define CPM_PROXY_PROCESS_OF(msg) ((msg)->pid)
+
+/* Where header lines are added, in bytes from the beginning of a message. */
+#define CPM_PROXY_ANCHOR(msg, at) anchor_lump((msg), (at), 0, 0)
 
 /* The type of a variable's name in parentheses. */
 typedef str cpm_proxy_name;

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <string.h>
-#include <strings.h>
 
 #include "context.h"
-#include "data_lump.h"
 #include "dset.h"
 #include "route.h"
 
@@ -20,46 +18,14 @@ struct changes {
 	char bytes[];
 };
 
-static int replace_headers(struct sip_msg *msg, struct cpm_str dropped, struct cpm_str headers)
-{
-	struct hdr_field *field;
-	struct lump *anchor;
-	char *lines;
-
-	if(parse_headers(msg, HDR_EOH_F, 0) < 0)
-		return -1;
-	for(field = msg->headers; field != NULL; field = field->next) {
-		if(cpm_headers_name(dropped, &field->name)
-				&& del_lump(msg, field->name.s - msg->buf, field->len, field->type) == NULL)
-			return -1;
-	}
-	anchor = anchor_lump(msg, msg->unparsed - msg->buf, 0);
-	lines = pkg_malloc(headers.len);
-	if(lines == NULL)
-		return -1;
-	memcpy(lines, headers.s, headers.len);
-	/* From here on the message owns the lines. */
-	if(anchor == NULL || insert_new_lump_before(anchor, lines, (int)headers.len, 0) == NULL) {
-		pkg_free(lines);
-		return -1;
-	}
-	return 0;
-}
-
 static void responded(struct cell *t, int type, struct tmcb_params *params)
 {
-	struct sip_msg *response = params->rpl;
-	struct hdr_field *field;
-
 	(void)t;
 	(void)type;
-	if(response == NULL || response == FAKED_REPLY || parse_headers(response, HDR_EOH_F, 0) < 0)
-		return;
-	for(field = response->headers; field != NULL; field = field->next) {
-		if(!cpm_headers_belong_to_response(field))
-			del_lump(response, field->name.s - response->buf, field->len, field->type);
-	}
+	if(params->rpl != NULL && params->rpl != FAKED_REPLY)
+		cpm_headers_strip_response(params->rpl);
 }
+
 
 static void release_changes(void *changes)
 {
@@ -97,7 +63,7 @@ int cpm_forward(void *context, const struct cpm_forwarding *forwarding, struct c
 
 	if(msg == NULL || watch(msg, NULL) < 0)
 		return 0;
-	if(replace_headers(msg, forwarding->dropped, forwarding->headers) < 0) {
+	if(cpm_headers_replace(msg, forwarding->dropped, forwarding->headers) < 0) {
 		LM_ERR("a disposition notification could not be sent on: no memory, callid=%.*s\n", CPM_CALL_ID(msg));
 		cpm_tm.t_reply(msg, 500, &internal_error);
 		return 0;
@@ -154,7 +120,7 @@ static int go_on(struct cell *t, const struct changes *changes, struct cpm_str r
 
 	if(msg == NULL)
 		return 0;
-	if(replace_headers(msg, dropped, headers) == 0)
+	if(cpm_headers_replace(msg, dropped, headers) == 0)
 		is_sent = relay(msg, request_uri, hop);
 	else
 		cpm_tm.t_reply(msg, 500, &internal_error);

@@ -6,6 +6,7 @@
 #define CPM_PROXY_H
 
 #include "str.h"
+#include "data_lump.h"
 #include "data_lump_rpl.h"
 #include "dprint.h"
 #include "ip_addr.h"
@@ -23,6 +24,9 @@ static inline void cpm_proxy_refresh(void)
 
 /* Tells messages with the same number apart: in OpenSIPS no two have the same number. */
 #define CPM_PROXY_PROCESS_OF(msg) 0
+
+/* Where header lines are added, in bytes from the beginning of a message. */
+#define CPM_PROXY_ANCHOR(msg, at) anchor_lump((msg), (at), 0)
 
 /* The type of a variable's name in parentheses. */
 typedef const str cpm_proxy_name;
