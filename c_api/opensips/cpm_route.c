@@ -118,7 +118,7 @@ int cpm_route_authorize(void *context, struct cpm_request *request)
 enum cpm_routed cpm_route_recipient_request(
 		const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed)
 {
-	/* What the one before has lent. */
+	/* Lent by the previous call. */
 	static struct sip_msg *msg = NULL;
 	static char *rebuilt = NULL;
 	static int is_running = 0;
@@ -126,7 +126,7 @@ enum cpm_routed cpm_route_recipient_request(
 	unsigned int rebuilt_len;
 	int goes_on;
 
-	/* A script that sends from within the route would have its own message freed. */
+	/* A script that sends from within the route would free its own message. */
 	if(is_running)
 		return CPM_ROUTED_FAILED;
 	if(msg != NULL)
@@ -141,7 +141,7 @@ enum cpm_routed cpm_route_recipient_request(
 	running.about = &outgoing->about;
 	running.recipient = cpm_to_str(outgoing->request_uri);
 	is_running = 1;
-	/* As tm's own local_route, which may do to a request what suits one that has not been received. */
+	/* As in tm's own local_route, functions are allowed that suit a request that was not received. */
 	goes_on = run(CPM_EVENT_RECIPIENT_REQUEST, msg, &running, LOCAL_ROUTE);
 	is_running = 0;
 	if(!goes_on)

@@ -9,7 +9,7 @@ use std::process::Command;
 use cpm_testbed::{Bench, Product, cpm_message, to};
 
 use crate::common::{EXPLODER, counter_names, exchange, http_get, module};
-use crate::sites::{folder, quoted, serves_this_machine, shipped};
+use crate::sites::{configurations, folder, quoted, serves_this_machine, shipped};
 
 /// Each is started by a test, here or in `sites/`.
 const CONFIGURATIONS: [&str; 6] = [
@@ -23,14 +23,8 @@ const CONFIGURATIONS: [&str; 6] = [
 
 #[test]
 fn every_configuration_is_accepted_without_a_word() {
-    let listed: BTreeSet<String> = fs::read_dir(folder(Product::Kamailio))
-        .expect("it is part of the project")
-        .map(|entry| entry.expect("it can be read").file_name())
-        .map(|name| name.to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".cfg"))
-        .collect();
     assert_eq!(
-        listed,
+        configurations(Product::Kamailio),
         CONFIGURATIONS.map(str::to_owned).into(),
         "each has its test"
     );

@@ -1,14 +1,13 @@
 //! The configurations of `opensips-config/`: OpenSIPS accepts each without a word. How they serve
 //! is tested with those of Kamailio, in `sites/`.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
 use cpm_testbed::Product;
 
 use crate::common::module;
-use crate::sites::folder;
+use crate::sites::{configurations, folder};
 
 /// Each is started by a test in `sites/`.
 const CONFIGURATIONS: [&str; 4] = [
@@ -21,14 +20,8 @@ const CONFIGURATIONS: [&str; 4] = [
 #[test]
 #[ignore = "left out: needs OpenSIPS (make test-e2e PROXY=opensips)"]
 fn every_configuration_is_accepted_without_a_word() {
-    let listed: BTreeSet<String> = fs::read_dir(folder(Product::OpenSips))
-        .expect("it is part of the project")
-        .map(|entry| entry.expect("it can be read").file_name())
-        .map(|name| name.to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".cfg"))
-        .collect();
     assert_eq!(
-        listed,
+        configurations(Product::OpenSips),
         CONFIGURATIONS.map(str::to_owned).into(),
         "each has its test"
     );

@@ -1,6 +1,7 @@
 //! The configurations of `kamailio-config/` and `opensips-config/`, as they are: each starts and
 //! serves. The sites are the same for both proxies, so the tests are, too.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,16 @@ pub(crate) const ANNE: &str = "sip:anne@example.com";
 /// Where the configurations for this proxy are.
 pub(crate) fn folder(product: Product) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{}-config", product.name()))
+}
+
+/// The names of a proxy's configurations.
+pub(crate) fn configurations(product: Product) -> BTreeSet<String> {
+    fs::read_dir(folder(product))
+        .expect("it is part of the project")
+        .map(|entry| entry.expect("it can be read").file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".cfg"))
+        .collect()
 }
 
 /// A configuration of the project, started on the bench's ports and with its control socket. What
