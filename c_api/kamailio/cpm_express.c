@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -39,12 +40,11 @@
 #define UDP_SEGMENT 103
 #endif
 
-/* Copies per system call; with segmentation offload, also the kernel's own limit. */
-#define BATCH 64
-#define MAX_SEGMENTED_BYTES 65000
-/* From this many on, the gain outweighs that a packet capture on this machine shows them as
- * one. */
-#define MIN_SEGMENTED 4
+/* The kernel cuts a datagram into at most this many (include/linux/udp.h). As many are passed to it
+ * if it does not cut. */
+#ifndef UDP_MAX_SEGMENTS
+#define UDP_MAX_SEGMENTS 64
+#endif
 
 /* The reason why the lane is closed; NULL: it is open. */
 static const char *closed = "the proxy has not started yet";
@@ -189,46 +189,57 @@ static void to_su(const struct cpm_express_address *from, union sockaddr_union *
 	init_su(su, &ip, from->port);
 }
 
-/* The Via line for each socket and transport, as tm gets it from via_builder(). */
-#define MAX_VIAS 16
+/* The Via line for each socket and transport in use, as tm gets it from via_builder(). */
 static struct via {
+	struct via *next;
 	struct socket_info *socket;
 	int proto;
 	char *line; /* pkg memory, kept */
 	size_t before, len; /* up to the branch, and in all */
-} vias[MAX_VIAS];
+} *vias;
 
-static const struct via *via_of(struct dest_info *destination)
+/* Makes one. NULL: there is no memory. */
+static struct via *make_via(struct dest_info *destination)
 {
 	static const char marker[] = ";branch=z9hG4bKcpm";
-	struct via *via = vias;
+	struct via *via = pkg_malloc(sizeof(*via));
 	struct hostport own;
 	str branch = str_init("z9hG4bKcpm");
 	str rport = str_init(";rport");
 	unsigned int len = 0;
 	char *at;
 
-	while(via < vias + MAX_VIAS && via->line != NULL) {
-		if(via->socket == destination->send_sock && via->proto == destination->proto)
-			return via;
-		via++;
-	}
-	if(via == vias + MAX_VIAS)
+	if(via == NULL)
 		return NULL;
 	set_hostport(&own, (sip_msg_t *)NULL);
 	via->line = via_builder(&len, NULL, destination, &branch, ksr_local_rport ? &rport : NULL, &own);
-	if(via->line == NULL)
-		return NULL;
-	at = memmem(via->line, len, marker, sizeof(marker) - 1);
+	at = via->line != NULL ? memmem(via->line, len, marker, sizeof(marker) - 1) : NULL;
 	if(at == NULL) {
-		pkg_free(via->line);
-		via->line = NULL;
+		if(via->line != NULL)
+			pkg_free(via->line);
+		pkg_free(via);
 		return NULL;
 	}
 	via->before = at + sizeof(";branch=") - 1 - via->line;
 	via->len = len;
 	via->socket = destination->send_sock;
 	via->proto = destination->proto;
+	return via;
+}
+
+static const struct via *via_of(struct dest_info *destination)
+{
+	struct via *via;
+
+	for(via = vias; via != NULL; via = via->next) {
+		if(via->socket == destination->send_sock && via->proto == destination->proto)
+			return via;
+	}
+	via = make_via(destination);
+	if(via == NULL)
+		return NULL;
+	via->next = vias;
+	vias = via;
 	return via;
 }
 
@@ -338,9 +349,9 @@ static int is_same_place(const struct cpm_express_copy *a, const struct cpm_expr
 }
 
 /* Buffers, one set for each process. */
-static struct mmsghdr messages[BATCH];
-static struct iovec pieces[2 * BATCH];
-static union sockaddr_union addresses[BATCH];
+static struct mmsghdr messages[UDP_MAX_SEGMENTS];
+static struct iovec pieces[2 * UDP_MAX_SEGMENTS];
+static union sockaddr_union addresses[UDP_MAX_SEGMENTS];
 
 static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
 {
@@ -431,11 +442,11 @@ static size_t run_of(const struct cpm_express_batch *batch, size_t from)
 {
 	const struct cpm_express_copy *first = &batch->copies[from];
 	size_t segment = first->head.len + batch->tail.len;
-	size_t most = MAX_SEGMENTED_BYTES / segment;
+	size_t most = CPM_MAX_DATAGRAM_BYTES / segment;
 	size_t n = 1;
 
-	if(most > BATCH)
-		most = BATCH;
+	if(most > UDP_MAX_SEGMENTS)
+		most = UDP_MAX_SEGMENTS;
 	while(n < most && from + n < batch->n && batch->copies[from + n].head.len == first->head.len
 			&& is_same_place(&batch->copies[from + n], first))
 		n++;
@@ -445,18 +456,19 @@ static size_t run_of(const struct cpm_express_batch *batch, size_t from)
 static void send_datagrams(const struct cpm_express_batch *batch)
 {
 	int fd = ((struct socket_info *)(uintptr_t)batch->socket)->socket;
+	size_t min_segmented = cpm_core_api->limits.express_min_segmented;
 	size_t from = 0;
 	size_t n, run;
 
 	while(from < batch->n) {
 		run = can_segment ? run_of(batch, from) : 1;
-		if(run >= MIN_SEGMENTED && send_segmented(fd, batch, from, run)) {
+		if(run >= min_segmented && send_segmented(fd, batch, from, run)) {
 			from += run;
 			continue;
 		}
 		/* Includes copies to other places, up to the next run that can be segmented. */
 		n = run;
-		while(n < BATCH && from + n < batch->n && !(can_segment && run_of(batch, from + n) >= MIN_SEGMENTED))
+		while(n < UDP_MAX_SEGMENTS && from + n < batch->n && !(can_segment && run_of(batch, from + n) >= min_segmented))
 			n++;
 		send_each(fd, batch, from, n);
 		from += n;
@@ -484,10 +496,17 @@ static size_t room_of(struct dest_info *destination)
  * sent. */
 static size_t send_pieces(const struct cpm_express_batch *batch)
 {
-	static char piece[64 * 1024];
+	static char *piece = NULL;
+	size_t piece_bytes = cpm_core_api->limits.express_piece_bytes;
 	struct dest_info destination;
 	size_t from = 0;
 
+	if(piece == NULL)
+		piece = pkg_malloc(piece_bytes);
+	if(piece == NULL) {
+		PKG_MEM_ERROR;
+		return 0;
+	}
 	while(from < batch->n) {
 		const struct cpm_express_copy *first = &batch->copies[from];
 		size_t n = 0;
@@ -499,9 +518,9 @@ static size_t send_pieces(const struct cpm_express_batch *batch)
 		destination.send_sock = (struct socket_info *)(uintptr_t)batch->socket;
 		to_su(&first->to, &destination.to);
 		room = room_of(&destination);
-		if(room > sizeof(piece))
-			room = sizeof(piece);
-		while(n < BATCH && from + n < batch->n && is_same_place(&batch->copies[from + n], first)
+		if(room > piece_bytes)
+			room = piece_bytes;
+		while(from + n < batch->n && is_same_place(&batch->copies[from + n], first)
 				&& len + batch->copies[from + n].head.len + batch->tail.len <= room) {
 			const struct cpm_str *head = &batch->copies[from + n].head;
 
@@ -552,40 +571,64 @@ static void pass_on(char *buf, unsigned len, receive_info_t *rcv)
 		receive_msg(buf, len, rcv);
 }
 
-/* Datagrams read per system call. */
-#define TAKEN 32
+/* Room for one of the datagrams that are read together. */
+struct taken {
+	struct iovec room;
+	union sockaddr_union from;
+	char bytes[BUF_SIZE + 1];
+};
+
+/* Headers and room for `n` datagrams, of the system's memory: what is not written to takes none.
+ * NULL: there is no memory, so Kamailio's own loop reads the datagrams. */
+static struct mmsghdr *make_room(size_t n)
+{
+	struct mmsghdr *headers = calloc(n, sizeof(*headers));
+	struct taken *taken = calloc(n, sizeof(*taken));
+	size_t i;
+
+	if(headers == NULL || taken == NULL) {
+		free(headers);
+		free(taken);
+		return NULL;
+	}
+	for(i = 0; i < n; i++) {
+		taken[i].room.iov_base = taken[i].bytes;
+		taken[i].room.iov_len = BUF_SIZE;
+		headers[i].msg_hdr.msg_iov = &taken[i].room;
+		headers[i].msg_hdr.msg_iovlen = 1;
+		headers[i].msg_hdr.msg_name = &taken[i].from;
+	}
+	return headers;
+}
 
 /* Reads what arrives while responses to many copies are expected, with one sleep for many. Ends
  * when few are outstanding, or nothing has arrived meanwhile. */
 static void gather(const receive_info_t *rcv)
 {
-	static char room[TAKEN][BUF_SIZE + 1];
-	static struct mmsghdr taken[TAKEN];
-	static struct iovec rooms[TAKEN];
-	static union sockaddr_union from[TAKEN];
-	struct timespec while_they_gather = {0, CPM_EXPRESS_GATHER_US * 1000};
+	static struct mmsghdr *headers = NULL;
+	const int most = (int)cpm_core_api->limits.express_gather_datagrams;
+	struct timespec while_they_gather = {0, (long)cpm_core_api->limits.express_gather_us * 1000};
 	receive_info_t info;
 	int are_many = 1;
 	int n = 0;
 	int i, result;
 
-	for(i = 0; i < TAKEN; i++) {
-		rooms[i].iov_base = room[i];
-		rooms[i].iov_len = BUF_SIZE;
-		taken[i].msg_hdr.msg_iov = &rooms[i];
-		taken[i].msg_hdr.msg_iovlen = 1;
-		taken[i].msg_hdr.msg_name = &from[i];
-	}
+	if(headers == NULL)
+		headers = make_room(most);
+	if(headers == NULL)
+		return;
 	do {
-		if(n < TAKEN)
+		if(n < most)
 			nanosleep(&while_they_gather, NULL);
-		for(i = 0; i < TAKEN; i++)
-			taken[i].msg_hdr.msg_namelen = sizeof(from[i]);
-		n = recvmmsg(rcv->bind_address->socket, taken, TAKEN, MSG_DONTWAIT, NULL);
+		for(i = 0; i < most; i++)
+			headers[i].msg_hdr.msg_namelen = sizeof(union sockaddr_union);
+		n = recvmmsg(rcv->bind_address->socket, headers, (unsigned)most, MSG_DONTWAIT, NULL);
 		if(n <= 0)
 			return;
 		for(i = 0; i < n; i++) {
-			struct cpm_str datagram = {room[i], taken[i].msg_len};
+			char *bytes = headers[i].msg_hdr.msg_iov->iov_base;
+			const union sockaddr_union *from = headers[i].msg_hdr.msg_name;
+			struct cpm_str datagram = {bytes, headers[i].msg_len};
 
 			result = cpm_core_api->express_heard(cpm_service, datagram);
 			if(result != CPM_EXPRESS_NOT_OURS) {
@@ -593,13 +636,13 @@ static void gather(const receive_info_t *rcv)
 				continue;
 			}
 			info = *rcv;
-			info.src_su = from[i];
-			su2ip_addr(&info.src_ip, &from[i]);
-			info.src_port = su_getport(&from[i]);
-			room[i][taken[i].msg_len] = '\0';
-			pass_on(room[i], taken[i].msg_len, &info);
+			info.src_su = *from;
+			su2ip_addr(&info.src_ip, &info.src_su);
+			info.src_port = su_getport(&info.src_su);
+			bytes[datagram.len] = '\0';
+			pass_on(bytes, (unsigned)datagram.len, &info);
 		}
-	} while(are_many || n == TAKEN);
+	} while(are_many || n == most);
 }
 
 /* A datagram that Kamailio has just read. -1: handled, 0: Kamailio continues with it. */

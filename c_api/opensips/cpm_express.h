@@ -11,4 +11,7 @@
 /* The reason why it is closed. */
 const char *cpm_express_closed(void);
 
+/* Room for the reason with a few words before it. */
+#define CPM_EXPRESS_TEXT_BYTES 128
+
 #endif

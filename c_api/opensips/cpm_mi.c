@@ -103,7 +103,7 @@ QUERY(drain_word, ask_about(params, "word", CPM_QUERY_DRAIN, 0))
 
 static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
 {
-	char text[128];
+	char text[CPM_EXPRESS_TEXT_BYTES];
 	int len;
 
 	(void)params;
