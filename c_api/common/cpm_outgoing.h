@@ -28,4 +28,8 @@ struct cpm_token cpm_outgoing_token_of(const void *kept);
 /* The number of decimal digits. */
 size_t cpm_outgoing_digits(unsigned long number);
 
+/* The length of all lines but Via, and of the body, as the express lane writes them, and Kamailio's
+ * tm (t_msgbuilder.c, build_uac_req). */
+size_t cpm_outgoing_size_without_via(const struct cpm_outgoing *outgoing);
+
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* sendmmsg, recvmmsg */
+/* recvmmsg */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,31 +28,19 @@
 #include "core/timer_ticks.h"
 #include "core/udp_server.h"
 
+#include "cpm_datagrams.h"
 #include "cpm_express.h"
+#include "cpm_express_ways.h"
 #include "cpm_host.h"
 #include "cpm_outgoing.h"
 #include "cpm_send.h"
 #include "cpm_size.h"
-
-/* Since Linux 4.18; an older kernel rejects it with an error. */
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-
-/* The kernel cuts a datagram into at most this many (include/linux/udp.h). As many are passed to it
- * if it does not cut. */
-#ifndef UDP_MAX_SEGMENTS
-#define UDP_MAX_SEGMENTS 64
-#endif
 
 /* The reason why the lane is closed; NULL: it is open. */
 static const char *closed = "the proxy has not started yet";
 
 /* For the operator, if it is open. */
 static const char *state;
-
-/* Whether the kernel cuts one long datagram into many. */
-static int can_segment = 1;
 
 static int has_event_route(const char *name)
 {
@@ -178,144 +165,38 @@ int cpm_express_child_init(int rank)
 	return 0;
 }
 
-static void to_su(const struct cpm_express_address *from, union sockaddr_union *su)
+int cpm_express_find(const str *uri, const void *socket, struct cpm_express_hop *hop)
 {
-	struct ip_addr ip;
-
-	memset(&ip, 0, sizeof(ip));
-	ip.af = from->len == 16 ? AF_INET6 : AF_INET;
-	ip.len = from->len;
-	memcpy(ip.u.addr, from->ip, from->len);
-	init_su(su, &ip, from->port);
-}
-
-/* The Via line for each socket and transport in use, as tm gets it from via_builder(). */
-static struct via {
-	struct via *next;
-	struct socket_info *socket;
-	int proto;
-	char *line; /* pkg memory, kept */
-	size_t before, len; /* up to the branch, and in all */
-} *vias;
-
-/* Makes one. NULL: there is no memory. */
-static struct via *make_via(struct dest_info *destination)
-{
-	static const char marker[] = ";branch=z9hG4bKcpm";
-	struct via *via = pkg_malloc(sizeof(*via));
-	struct hostport own;
-	str branch = str_init("z9hG4bKcpm");
-	str rport = str_init(";rport");
-	unsigned int len = 0;
-	char *at;
-
-	if(via == NULL)
-		return NULL;
-	set_hostport(&own, (sip_msg_t *)NULL);
-	via->line = via_builder(&len, NULL, destination, &branch, ksr_local_rport ? &rport : NULL, &own);
-	at = via->line != NULL ? memmem(via->line, len, marker, sizeof(marker) - 1) : NULL;
-	if(at == NULL) {
-		if(via->line != NULL)
-			pkg_free(via->line);
-		pkg_free(via);
-		return NULL;
-	}
-	via->before = at + sizeof(";branch=") - 1 - via->line;
-	via->len = len;
-	via->socket = destination->send_sock;
-	via->proto = destination->proto;
-	return via;
-}
-
-static const struct via *via_of(struct dest_info *destination)
-{
-	struct via *via;
-
-	for(via = vias; via != NULL; via = via->next) {
-		if(via->socket == destination->send_sock && via->proto == destination->proto)
-			return via;
-	}
-	via = make_via(destination);
-	if(via == NULL)
-		return NULL;
-	via->next = vias;
-	vias = via;
-	return via;
-}
-
-/* The part of a URI that determines its destination: recipients of one domain share it. */
-static str place_of(const str *hop)
-{
-	str place = *hop;
-	char *at = memrchr(hop->s, '@', hop->len);
-
-	if(at != NULL && memchr(at, '?', hop->s + hop->len - at) == NULL) {
-		place.s = at;
-		place.len = hop->s + hop->len - at;
-	}
-	return place;
-}
-
-/* The way found last, and the destination and socket it is for. */
-static struct {
-	char place[MAX_URI_SIZE];
-	size_t len;
-	struct socket_info *socket;
-	int is_way;
-	struct cpm_express_way way;
-} last;
-
-/* The way to a URI with an IP address, past tm. 1, or 0: tm has to send. */
-static int find_way(str *hop, struct socket_info *socket, struct cpm_express_way *way)
-{
+	struct socket_info *own = (struct socket_info *)socket;
 	struct dest_info destination;
-	const struct via *via;
 	struct sip_uri parsed;
-	struct ip_addr ip;
 
-	if(parse_uri(hop->s, hop->len, &parsed) < 0 || parsed.type != SIP_URI_T || cpm_send_destination(&parsed, socket, &destination) < 0)
+	if(parse_uri(uri->s, uri->len, &parsed) < 0 || parsed.type != SIP_URI_T
+			|| cpm_send_destination(&parsed, own, &destination) < 0)
 		return 0;
 	if((destination.proto != PROTO_UDP && destination.proto != PROTO_TCP) || (destination.send_sock->flags & SI_IS_MCAST))
 		return 0;
 	/* A connection is found by its destination alone; only tm can choose the local address. */
-	if(destination.proto == PROTO_TCP && socket != NULL)
+	if(destination.proto == PROTO_TCP && own != NULL)
 		return 0;
-	su2ip_addr(&ip, &destination.to);
-	/* Link-local: the interface is not part of the address. */
-	if(ip.af == AF_INET6 && ip.u.addr[0] == 0xfe && (ip.u.addr[1] & 0xc0) == 0x80)
-		return 0;
-	via = via_of(&destination);
-	if(via == NULL)
-		return 0;
-	memset(way, 0, sizeof(*way));
-	way->is_reliable = destination.proto == PROTO_TCP;
-	way->socket = (uint64_t)(uintptr_t)destination.send_sock;
-	way->to.len = ip.len;
-	memcpy(way->to.ip, ip.u.addr, ip.len);
-	way->to.port = su_getport(&destination.to);
-	way->via_before.s = via->line;
-	way->via_before.len = via->before;
-	way->via_behind.s = via->line + via->before + sizeof("z9hG4bKcpm") - 1;
-	way->via_behind.len = via->len - via->before - (sizeof("z9hG4bKcpm") - 1);
+	hop->proto = destination.proto;
+	hop->socket = destination.send_sock;
+	su2ip_addr(&hop->ip, &destination.to);
+	hop->port = su_getport(&destination.to);
 	return 1;
 }
 
-/* The same, cached for neighbours of one domain. */
-static int way_of(str *hop, struct socket_info *socket, struct cpm_express_way *way)
+char *cpm_express_via(const struct cpm_express_hop *hop, str *branch, unsigned int *len)
 {
-	str place;
+	str rport = str_init(";rport");
+	struct dest_info destination;
+	struct hostport own;
 
-	if(closed != NULL || hop->len >= MAX_URI_SIZE || hop->len < 4 || strncasecmp(hop->s, "sip:", 4) != 0)
-		return 0;
-	place = place_of(hop);
-	if(last.len != (size_t)place.len || last.socket != socket || memcmp(last.place, place.s, place.len) != 0) {
-		last.is_way = find_way(hop, socket, &last.way);
-		memcpy(last.place, place.s, place.len);
-		last.len = place.len;
-		last.socket = socket;
-	}
-	*way = last.way;
-	return last.is_way;
+	init_dest_info(&destination);
+	destination.proto = hop->proto;
+	destination.send_sock = (struct socket_info *)hop->socket;
+	set_hostport(&own, (sip_msg_t *)NULL);
+	return via_builder(len, NULL, &destination, branch, ksr_local_rport ? &rport : NULL, &own);
 }
 
 int cpm_express_way(const struct cpm_outgoing *o, struct cpm_str hop, struct cpm_express_way *way)
@@ -327,7 +208,7 @@ int cpm_express_way(const struct cpm_outgoing *o, struct cpm_str hop, struct cpm
 	/* These can be turned on while the proxy runs. */
 	if(cfg_get(core, core_cfg, use_dst_blocklist) || cfg_get(core, core_cfg, udp4_raw))
 		return 0;
-	if(!way_of(&uri, (struct socket_info *)(uintptr_t)o->socket, way))
+	if(closed != NULL || !cpm_express_way_to(uri, o->socket, way))
 		return 0;
 	way->t1_ms = milliseconds(0);
 	way->t2_ms = milliseconds(1);
@@ -335,144 +216,9 @@ int cpm_express_way(const struct cpm_outgoing *o, struct cpm_str hop, struct cpm
 	limit = cfg_get(core, core_cfg, udp_mtu);
 	way->max_datagram_bytes = limit == 0 || limit > CPM_MAX_DATAGRAM_BYTES ? CPM_MAX_DATAGRAM_BYTES : limit;
 	if(!way->is_reliable)
-		return cpm_size_without_via(o) + way->via_before.len + CPM_EXPRESS_BRANCH_BYTES + way->via_behind.len
-			   <= way->max_datagram_bytes;
-	to_su(&way->to, &to);
+		return cpm_express_size(o, way) <= way->max_datagram_bytes;
+	cpm_express_to_su(&way->to, &to);
 	return !cpm_send_is_full(&to, cpm_size_at_most(o));
-}
-
-/* Sending. */
-
-static int is_same_place(const struct cpm_express_copy *a, const struct cpm_express_copy *b)
-{
-	return a->to.port == b->to.port && a->to.len == b->to.len && memcmp(a->to.ip, b->to.ip, a->to.len) == 0;
-}
-
-/* Buffers, one set for each process. */
-static struct mmsghdr messages[UDP_MAX_SEGMENTS];
-static struct iovec pieces[2 * UDP_MAX_SEGMENTS];
-static union sockaddr_union addresses[UDP_MAX_SEGMENTS];
-
-static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
-{
-	size_t i;
-
-	for(i = 0; i < n; i++) {
-		const struct cpm_express_copy *copy = &batch->copies[from + i];
-
-		pieces[2 * i].iov_base = (char *)copy->head.s;
-		pieces[2 * i].iov_len = copy->head.len;
-		pieces[2 * i + 1].iov_base = (char *)batch->tail.s;
-		pieces[2 * i + 1].iov_len = batch->tail.len;
-		if(i > 0 && is_same_place(copy, copy - 1))
-			addresses[i] = addresses[i - 1];
-		else
-			to_su(&copy->to, &addresses[i]);
-		memset(&messages[i], 0, sizeof(messages[i]));
-		messages[i].msg_hdr.msg_iov = &pieces[2 * i];
-		messages[i].msg_hdr.msg_iovlen = 2;
-		messages[i].msg_hdr.msg_name = &addresses[i];
-		messages[i].msg_hdr.msg_namelen = sockaddru_len(addresses[i]);
-	}
-}
-
-/* Sends copies of one length to one place as one datagram that the kernel cuts. 1, or 0: not
- * sent. */
-static int send_segmented(int fd, const struct cpm_express_batch *batch, size_t from, size_t n)
-{
-	union {
-		char room[CMSG_SPACE(sizeof(uint16_t))];
-		struct cmsghdr align;
-	} control;
-	size_t segment = batch->copies[from].head.len + batch->tail.len;
-	uint16_t size = (uint16_t)segment;
-	struct msghdr message;
-	struct cmsghdr *option;
-	ssize_t sent;
-
-	fill(batch, from, n);
-	memset(&message, 0, sizeof(message));
-	memset(&control, 0, sizeof(control));
-	message.msg_iov = pieces;
-	message.msg_iovlen = 2 * n;
-	message.msg_name = &addresses[0];
-	message.msg_namelen = sockaddru_len(addresses[0]);
-	message.msg_control = control.room;
-	message.msg_controllen = sizeof(control.room);
-	option = CMSG_FIRSTHDR(&message);
-	option->cmsg_level = SOL_UDP;
-	option->cmsg_type = UDP_SEGMENT;
-	option->cmsg_len = CMSG_LEN(sizeof(size));
-	memcpy(CMSG_DATA(option), &size, sizeof(size));
-	do {
-		sent = sendmsg(fd, &message, 0);
-	} while(sent < 0 && errno == EINTR);
-	if(sent >= 0)
-		return 1;
-	/* The device has no checksum offload, or the kernel lacks the option. Other errors, such as a
-	 * datagram too long for the path, concern only this batch. */
-	if(errno == EIO || errno == EINVAL || errno == ENOPROTOOPT || errno == EOPNOTSUPP) {
-		LM_INFO("datagrams are sent one by one: %s\n", strerror(errno));
-		can_segment = 0;
-	}
-	return 0;
-}
-
-static void send_each(int fd, const struct cpm_express_batch *batch, size_t from, size_t n)
-{
-	size_t i = 0;
-	int sent;
-
-	fill(batch, from, n);
-	while(i < n) {
-		sent = sendmmsg(fd, messages + i, (unsigned)(n - i), 0);
-		if(sent > 0) {
-			i += sent;
-		} else if(errno != EINTR) {
-			/* As with tm, its timer sends it again. */
-			LM_NOTICE("a datagram could not be sent: %s\n", strerror(errno));
-			i++;
-		}
-	}
-}
-
-/* How many copies, from this one on, have the same place and length and fit into one datagram for
- * the kernel to cut. */
-static size_t run_of(const struct cpm_express_batch *batch, size_t from)
-{
-	const struct cpm_express_copy *first = &batch->copies[from];
-	size_t segment = first->head.len + batch->tail.len;
-	size_t most = CPM_MAX_DATAGRAM_BYTES / segment;
-	size_t n = 1;
-
-	if(most > UDP_MAX_SEGMENTS)
-		most = UDP_MAX_SEGMENTS;
-	while(n < most && from + n < batch->n && batch->copies[from + n].head.len == first->head.len
-			&& is_same_place(&batch->copies[from + n], first))
-		n++;
-	return n;
-}
-
-static void send_datagrams(const struct cpm_express_batch *batch)
-{
-	int fd = ((struct socket_info *)(uintptr_t)batch->socket)->socket;
-	size_t min_segmented = cpm_core_api->limits.express_min_segmented;
-	size_t from = 0;
-	size_t n, run;
-
-	while(from < batch->n) {
-		run = can_segment ? run_of(batch, from) : 1;
-		if(run >= min_segmented && send_segmented(fd, batch, from, run)) {
-			from += run;
-			continue;
-		}
-		/* Includes copies to other places, up to the next run that can be segmented. */
-		n = run;
-		while(n < UDP_MAX_SEGMENTS && from + n < batch->n && !(can_segment && run_of(batch, from + n) >= min_segmented))
-			n++;
-		send_each(fd, batch, from, n);
-		from += n;
-	}
 }
 
 /* Free bytes in the queue of the connection to a place, within Kamailio's limit. */
@@ -516,11 +262,11 @@ static size_t send_pieces(const struct cpm_express_batch *batch)
 		init_dest_info(&destination);
 		destination.proto = PROTO_TCP;
 		destination.send_sock = (struct socket_info *)(uintptr_t)batch->socket;
-		to_su(&first->to, &destination.to);
+		cpm_express_to_su(&first->to, &destination.to);
 		room = room_of(&destination);
 		if(room > piece_bytes)
 			room = piece_bytes;
-		while(from + n < batch->n && is_same_place(&batch->copies[from + n], first)
+		while(from + n < batch->n && cpm_express_is_same_place(&batch->copies[from + n], first)
 				&& len + batch->copies[from + n].head.len + batch->tail.len <= room) {
 			const struct cpm_str *head = &batch->copies[from + n].head;
 
@@ -542,7 +288,7 @@ size_t cpm_express_send(const struct cpm_express_batch *batch)
 {
 	if(batch->is_reliable)
 		return send_pieces(batch);
-	send_datagrams(batch);
+	cpm_datagrams_send(((struct socket_info *)(uintptr_t)batch->socket)->socket, batch);
 	return batch->n;
 }
 

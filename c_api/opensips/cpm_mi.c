@@ -103,12 +103,15 @@ QUERY(drain_word, ask_about(params, "word", CPM_QUERY_DRAIN, 0))
 
 static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
 {
+	const char *closed = cpm_express_closed();
 	char text[CPM_EXPRESS_TEXT_BYTES];
 	int len;
 
 	(void)params;
 	(void)asynchronous;
-	len = snprintf(text, sizeof(text), "The express lane is closed: %s", cpm_express_closed());
+	if(closed == NULL)
+		return ask(CPM_QUERY_EXPRESS, none, 1);
+	len = snprintf(text, sizeof(text), "The express lane is closed: %s", closed);
 	return init_mi_error(500, text, len);
 }
 

@@ -16,6 +16,7 @@
 #include "ut.h"
 
 #include "cpm_counters.h"
+#include "cpm_express.h"
 #include "cpm_kept.h"
 #include "cpm_mi.h"
 #include "cpm_parameters.h"
@@ -153,6 +154,7 @@ static int mod_init(void)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;
+	cpm_express_init();
 	if(register_script_cb(script_ended, POST_SCRIPT_CB | REQ_TYPE_CB, 0) < 0) {
 		LM_ERR("the end of the routing script could not be hooked\n");
 		return -1;
@@ -160,6 +162,11 @@ static int mod_init(void)
 	if(cpm_counters_register() < 0 || cpm_kept_init(cpm_transaction_time_out) < 0 || plan_processes() < 0)
 		return -1;
 	return cpm_routes_lookup();
+}
+
+static int on_response(struct sip_msg *msg)
+{
+	return cpm_express_response(msg) ? 0 : cpm_send_response(msg);
 }
 
 static void mod_destroy(void)
@@ -211,7 +218,8 @@ struct module_exports exports = {
 	.items = variables,
 	.procs = processes,
 	.init_f = mod_init,
-	.response_f = cpm_send_response,
+	.init_child_f = cpm_express_child_init,
+	.response_f = on_response,
 	.destroy_f = mod_destroy,
 };
 #pragma GCC visibility pop

@@ -60,17 +60,8 @@ static int has_piece(const struct cpm_outgoing *o)
 	return 1;
 }
 
-/* The destination of an outgoing request. */
-struct place {
-	union sockaddr_union address;
-	struct ip_addr ip;
-	int proto;
-	const struct socket_info *socket;
-};
-
-/* The destination of a URI with an IP address. 0, or -1: the proxy cannot send there. For a name,
- * tm would query a name server. */
-static int place_of(str *uri, const struct socket_info *socket, struct place *place)
+/* For a name, tm would query a name server. */
+int cpm_send_place(const str *uri, const struct socket_info *socket, struct cpm_place *place)
 {
 	struct sip_uri parsed;
 	struct ip_addr *ip;
@@ -96,7 +87,7 @@ static int place_of(str *uri, const struct socket_info *socket, struct place *pl
 
 /* Whether a connection has no room for one more request that can wait. If more than async_chunks
  * are queued, OpenSIPS drops the connection, with all of it. */
-static int is_connection_full(struct place *place)
+static int is_connection_full(struct cpm_place *place)
 {
 	struct tcp_connection *connection = NULL;
 	int is_full;
@@ -118,11 +109,11 @@ static int is_connection_full(struct place *place)
 enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 {
 	str uri = cpm_to_str(hop);
-	struct place place;
+	struct cpm_place place;
 
 	if(hop.s == NULL)
 		return cpm_size_exceeds_datagram(o, NULL) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
-	if(place_of(&uri, (const struct socket_info *)(uintptr_t)o->socket, &place) < 0)
+	if(cpm_send_place(&uri, (const struct socket_info *)(uintptr_t)o->socket, &place) < 0)
 		return CPM_WAY_NONE;
 	if(!has_piece(o))
 		return CPM_WAY_FULL;

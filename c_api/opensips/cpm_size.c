@@ -62,9 +62,14 @@ size_t cpm_size_at_most(const struct cpm_outgoing *o)
 	return size_without_via(o) + CPM_MAX_VIA_BYTES;
 }
 
+unsigned cpm_size_limit(void)
+{
+	return cpm_udp_mtu > 0 && cpm_udp_mtu < CPM_MAX_DATAGRAM_BYTES ? (unsigned)cpm_udp_mtu : CPM_MAX_DATAGRAM_BYTES;
+}
+
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, const struct socket_info *socket)
 {
-	size_t limit = cpm_udp_mtu > 0 && cpm_udp_mtu < CPM_MAX_DATAGRAM_BYTES ? (size_t)cpm_udp_mtu : CPM_MAX_DATAGRAM_BYTES;
+	size_t limit = cpm_size_limit();
 	size_t size = size_without_via(o);
 
 	/* Nearly every request is far below or above. */

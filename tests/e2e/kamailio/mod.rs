@@ -2,7 +2,6 @@
 //! `kamailio-config/` has for them; the store, which has only been tried with it; and what its
 //! processes bear.
 
-mod bad_network;
 mod cfg;
 mod chaos;
 mod configurations;

@@ -4,5 +4,6 @@
 //! program run with one proxy (`tools/test-e2e`).
 
 mod configurations;
+mod express;
 mod misfits;
 mod processes;
