@@ -119,7 +119,7 @@ pub use bench::Bench;
 pub use call::Call;
 pub use callees::{Callees, InvitedCall, Plan};
 pub use capture::{Capture, CaptureError};
-pub use certificate::Certificate;
+pub use certificate::{AnyCertificate, Certificate};
 pub use config::ProxyConfig;
 pub use cpm_message::{
     BOUNDARY, CpmMessage, PAGER_FEATURE_TAG, Recipient, bcc, cc, cpm_message, multipart,
