@@ -74,7 +74,7 @@ pub use again::Again;
 pub use checks::Check;
 pub use disposition::{Forwarded, Forwarding, NamelessReceipt};
 pub use group_lookup::GroupFinder;
-pub use host::{AboutRequest, Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
+pub use host::{AboutRequest, Counter, Fate, Host, Journal, Outcome, OutgoingRequest, Sent};
 pub use ids::{Ids, copy_of_call_id};
 pub use pager_mode::{FanOutJob, Progress, RECORD_VERSION};
 pub use received::{Kind, Mode, Received};
