@@ -116,6 +116,10 @@ diagrams: ## the diagrams of doc/, from the .sequence files
 readme: ## c_api/kamailio/README, from doc/manual.md
 	$(CARGO) run --quiet --package xtask -- readme
 
+.PHONY: page
+page: ## the operator's page as text in a configuration, from kamailio-config/operator-page/page.*
+	$(CARGO) run --quiet --package xtask -- page
+
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings
 	$(CARGO) fmt --all --check

@@ -41,16 +41,16 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 12u
+#define CPM_ABI 13u
 
-/* At most this many bytes of a Call-ID are logged. */
-#define CPM_MAX_LOGGED_CALL_ID 128
+/* Sizes of arrays that a host needs. */
 
-/* How long it is worth waiting for further responses after CPM_EXPRESS_OURS_OF_MANY. */
-#define CPM_EXPRESS_GATHER_US 400
-
-/* Maximum number of group sources, each of which may be a database. */
-#define CPM_MAX_GROUP_SOURCES 8
+/* The name of a parameter, counter, gauge or event is shorter. */
+#define CPM_NAME_BYTES 48
+/* The longest argument of a query. */
+#define CPM_QUERY_BYTES 1024
+/* A branch of the express lane. */
+#define CPM_EXPRESS_BRANCH_BYTES 34
 
 /* Borrowed bytes. */
 struct cpm_str {
@@ -164,8 +164,11 @@ enum cpm_field {
 	CPM_FIELDS = 10
 };
 
-/* Result of a function of the routing script; both proxies pass these numbers to the script. Each
- * function says what they mean for it. */
+/* Result of a function of the routing script. One enum for all of them, because the numbers are not
+ * the core's own: in both proxies a script function returns a positive number for true, a negative
+ * one for false, and 0 ends the script. So a shim passes a result on without knowing which function
+ * it is of, and a script tests each function alike. What differs is the question that is answered:
+ * each function says what yes and no mean for it. */
 enum cpm_script_result {
 	CPM_SCRIPT_NO = -1,
 	/* the script has nothing more to do with the request: a retransmission, or another process
@@ -385,9 +388,6 @@ struct cpm_express_address {
 	unsigned port;
 };
 
-/* Bytes of a branch of the express lane. */
-#define CPM_EXPRESS_BRANCH_BYTES 34
-
 /* How a copy leaves in the express lane: by a socket of the proxy, past its transaction layer. */
 struct cpm_express_way {
 	int is_reliable; /* 1: over TCP, 0: over UDP */
@@ -423,8 +423,7 @@ struct cpm_express_batch {
 enum cpm_express_result {
 	CPM_EXPRESS_NOT_OURS = 0, /* the response belongs to the proxy */
 	CPM_EXPRESS_OURS = 1,     /* it is done with */
-	/* the same, and many more are expected: worth waiting CPM_EXPRESS_GATHER_US to take them
-	 * together */
+	/* the same, and many more are expected: worth waiting express_gather_us to take them together */
 	CPM_EXPRESS_OURS_OF_MANY = 2
 };
 
@@ -558,9 +557,41 @@ struct cpm_host {
 	int (*has_database)(const char *module);
 };
 
+/* Limits, intervals and thresholds that only a host can apply. The core sets them; its constants
+ * say why they have these values. A host needs those that concern its proxy. */
+struct cpm_limits {
+	/* of a Call-ID, so many bytes are logged */
+	size_t logged_call_id_bytes;
+	/* how long a 2xx to an INVITE is retransmitted without an ACK */
+	unsigned ack_seconds;
+
+	/* A host whose figure of free_memory is rough, or may be in pieces too small for a request, finds
+	 * out exactly while less than this part of the total is free. */
+	unsigned scarce_memory_percent;
+	/* how long a host that has found no piece large enough does not try again */
+	unsigned memory_retry_ms;
+	/* a connection is full for requests that can wait when this part of the queue is used, if the
+	 * proxy drops a connection whose queue overflows, and cannot say how much it still takes */
+	unsigned queue_percent;
+
+	/* The express lane. */
+
+	/* copies for one place of which the kernel is given one long datagram to cut; fewer are sent one
+	 * by one */
+	size_t express_min_segmented;
+	/* most bytes of copies that are written to a connection at once */
+	size_t express_piece_bytes;
+	/* how long it is worth waiting for further responses after CPM_EXPRESS_OURS_OF_MANY */
+	unsigned express_gather_us;
+	/* most datagrams taken by one system call then */
+	size_t express_gather_datagrams;
+};
+
 /* What the core offers. */
 struct cpm_core {
 	uint32_t abi; /* CPM_ABI */
+
+	struct cpm_limits limits;
 
 	/* Makes a service with every parameter at its default. NULL: `host` has another ABI. */
 	struct cpm_service *(*service_new)(const struct cpm_host *host);

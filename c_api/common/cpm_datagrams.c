@@ -9,26 +9,26 @@
 
 #include "cpm_datagrams.h"
 #include "cpm_express_ways.h"
+#include "cpm_outgoing.h"
 
 /* Since Linux 4.18; an older kernel rejects it with an error. */
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
 
-/* Copies per system call; with segmentation offload, also the kernel's own limit. */
-#define BATCH 64
-#define MAX_SEGMENTED_BYTES 65000
-/* From this many on, the gain outweighs that a packet capture on this machine shows them as
- * one. */
-#define MIN_SEGMENTED 4
+/* The kernel cuts a datagram into at most this many (include/linux/udp.h). As many are passed to it
+ * if it does not cut. */
+#ifndef UDP_MAX_SEGMENTS
+#define UDP_MAX_SEGMENTS 64
+#endif
 
 /* Whether the kernel cuts one long datagram into many. */
 static int can_segment = 1;
 
 /* Buffers, one set for each process. */
-static struct mmsghdr messages[BATCH];
-static struct iovec pieces[2 * BATCH];
-static union sockaddr_union addresses[BATCH];
+static struct mmsghdr messages[UDP_MAX_SEGMENTS];
+static struct iovec pieces[2 * UDP_MAX_SEGMENTS];
+static union sockaddr_union addresses[UDP_MAX_SEGMENTS];
 
 static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
 {
@@ -119,11 +119,11 @@ static size_t run_of(const struct cpm_express_batch *batch, size_t from)
 {
 	const struct cpm_express_copy *first = &batch->copies[from];
 	size_t segment = first->head.len + batch->tail.len;
-	size_t most = MAX_SEGMENTED_BYTES / segment;
+	size_t most = CPM_MAX_DATAGRAM_BYTES / segment;
 	size_t n = 1;
 
-	if(most > BATCH)
-		most = BATCH;
+	if(most > UDP_MAX_SEGMENTS)
+		most = UDP_MAX_SEGMENTS;
 	while(n < most && from + n < batch->n && batch->copies[from + n].head.len == first->head.len
 			&& cpm_express_is_same_place(&batch->copies[from + n], first))
 		n++;
@@ -132,18 +132,19 @@ static size_t run_of(const struct cpm_express_batch *batch, size_t from)
 
 void cpm_datagrams_send(int fd, const struct cpm_express_batch *batch)
 {
+	size_t min_segmented = cpm_core_api->limits.express_min_segmented;
 	size_t from = 0;
 	size_t n, run;
 
 	while(from < batch->n) {
 		run = can_segment ? run_of(batch, from) : 1;
-		if(run >= MIN_SEGMENTED && send_segmented(fd, batch, from, run)) {
+		if(run >= min_segmented && send_segmented(fd, batch, from, run)) {
 			from += run;
 			continue;
 		}
 		/* Includes copies to other places, up to the next run that can be segmented. */
 		n = run;
-		while(n < BATCH && from + n < batch->n && !(can_segment && run_of(batch, from + n) >= MIN_SEGMENTED))
+		while(n < UDP_MAX_SEGMENTS && from + n < batch->n && !(can_segment && run_of(batch, from + n) >= min_segmented))
 			n++;
 		send_each(fd, batch, from, n);
 		from += n;

@@ -10,43 +10,54 @@
 /* Stands in the Via lines of this file where each copy has its own branch. */
 #define BRANCH "z9hG4bKcpm"
 
-/* The Via line for each socket and transport, as tm writes it. */
-#define MAX_VIAS 16
+/* The Via line for each socket and transport in use, as tm writes it. */
 static struct via {
+	struct via *next;
 	const void *socket;
 	int proto;
 	char *line; /* pkg memory, kept */
 	size_t before, len; /* up to the branch, and in all */
-} vias[MAX_VIAS];
+} *vias;
 
-static const struct via *via_of(const struct cpm_express_hop *hop)
+/* Makes one. NULL: there is no memory. */
+static struct via *make_via(const struct cpm_express_hop *hop)
 {
 	static const char marker[] = ";branch=" BRANCH;
-	struct via *via = vias;
+	struct via *via = pkg_malloc(sizeof(*via));
 	str branch = str_init(BRANCH);
 	unsigned int len = 0;
 	char *at;
 
-	while(via < vias + MAX_VIAS && via->line != NULL) {
-		if(via->socket == hop->socket && via->proto == hop->proto)
-			return via;
-		via++;
-	}
-	if(via == vias + MAX_VIAS)
+	if(via == NULL)
 		return NULL;
 	via->line = cpm_express_via(hop, &branch, &len);
-	if(via->line == NULL)
-		return NULL;
-	at = memmem(via->line, len, marker, sizeof(marker) - 1);
+	at = via->line != NULL ? memmem(via->line, len, marker, sizeof(marker) - 1) : NULL;
 	if(at == NULL) {
-		pkg_free(via->line);
-		via->line = NULL;
+		if(via->line != NULL)
+			pkg_free(via->line);
+		pkg_free(via);
 		return NULL;
 	}
 	via->before = at + sizeof(";branch=") - 1 - via->line;
 	via->len = len;
 	via->socket = hop->socket;
 	via->proto = hop->proto;
+	return via;
+}
+
+static const struct via *via_of(const struct cpm_express_hop *hop)
+{
+	struct via *via;
+
+	for(via = vias; via != NULL; via = via->next) {
+		if(via->socket == hop->socket && via->proto == hop->proto)
+			return via;
+	}
+	via = make_via(hop);
+	if(via == NULL)
+		return NULL;
+	via->next = vias;
+	vias = via;
 	return via;
 }
 

@@ -11,6 +11,9 @@
  * is. */
 #define CPM_MAX_DATAGRAM_BYTES 65507
 
+/* The longest Via line: a host name has 255 bytes, and the branch and parameters are shorter. */
+#define CPM_MAX_VIA_BYTES 512
+
 int cpm_outgoing_is(const struct cpm_outgoing *outgoing, const char *method);
 
 /* Stores the token of a request in tm: a single odd word takes the place of the pointer to it,

@@ -59,16 +59,16 @@ int cpm_var_parse_name(pv_spec_t *spec, cpm_proxy_name *name)
 	return -1;
 }
 
-void cpm_var_write_bytes(uint64_t bytes, char room[CPM_VAR_NUMBER], str *text)
+void cpm_var_write_bytes(uint64_t bytes, char room[CPM_NUMBER_BYTES], str *text)
 {
 	text->s = bytes > 0 ? room : NULL;
-	text->len = snprintf(room, CPM_VAR_NUMBER, "%" PRIu64, bytes);
+	text->len = snprintf(room, CPM_NUMBER_BYTES, "%" PRIu64, bytes);
 }
 
-void cpm_var_write_seconds(const struct cpm_about *about, char room[CPM_VAR_NUMBER], str *text)
+void cpm_var_write_seconds(const struct cpm_about *about, char room[CPM_NUMBER_BYTES], str *text)
 {
 	text->s = room;
-	text->len = snprintf(room, CPM_VAR_NUMBER, "%" PRIu64 ".%03u", about->milliseconds / 1000,
+	text->len = snprintf(room, CPM_NUMBER_BYTES, "%" PRIu64 ".%03u", about->milliseconds / 1000,
 			(unsigned)(about->milliseconds % 1000));
 }
 
@@ -84,7 +84,7 @@ static int text_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value,
 /* The value from the running event route. 0: it has none, ask the request. */
 static int event_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, int field, int *result)
 {
-	static char bytes[CPM_VAR_NUMBER], seconds[CPM_VAR_NUMBER];
+	static char bytes[CPM_NUMBER_BYTES], seconds[CPM_NUMBER_BYTES];
 	const struct cpm_running *event = cpm_running;
 	const struct cpm_about *about = event->about;
 	str s = {NULL, 0};
@@ -132,7 +132,7 @@ int cpm_var_get(struct sip_msg *msg, pv_param_t *param, pv_value_t *value)
 	int index, flags;
 	int result;
 	struct cpm_reply reply;
-	static char bytes[CPM_VAR_NUMBER];
+	static char bytes[CPM_NUMBER_BYTES];
 	str reason;
 
 	if(cpm_running != NULL && event_value(msg, param, value, field, &result))

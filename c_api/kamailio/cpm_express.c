@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -34,9 +35,6 @@
 #include "cpm_outgoing.h"
 #include "cpm_send.h"
 #include "cpm_size.h"
-
-/* Copies over TCP that are sent in one piece. */
-#define MAX_PIECES 64
 
 /* The reason why the lane is closed; NULL: it is open. */
 static const char *closed = "the proxy has not started yet";
@@ -244,10 +242,17 @@ static size_t room_of(struct dest_info *destination)
  * sent. */
 static size_t send_pieces(const struct cpm_express_batch *batch)
 {
-	static char piece[64 * 1024];
+	static char *piece = NULL;
+	size_t piece_bytes = cpm_core_api->limits.express_piece_bytes;
 	struct dest_info destination;
 	size_t from = 0;
 
+	if(piece == NULL)
+		piece = pkg_malloc(piece_bytes);
+	if(piece == NULL) {
+		PKG_MEM_ERROR;
+		return 0;
+	}
 	while(from < batch->n) {
 		const struct cpm_express_copy *first = &batch->copies[from];
 		size_t n = 0;
@@ -259,9 +264,9 @@ static size_t send_pieces(const struct cpm_express_batch *batch)
 		destination.send_sock = (struct socket_info *)(uintptr_t)batch->socket;
 		cpm_express_to_su(&first->to, &destination.to);
 		room = room_of(&destination);
-		if(room > sizeof(piece))
-			room = sizeof(piece);
-		while(n < MAX_PIECES && from + n < batch->n && cpm_express_is_same_place(&batch->copies[from + n], first)
+		if(room > piece_bytes)
+			room = piece_bytes;
+		while(from + n < batch->n && cpm_express_is_same_place(&batch->copies[from + n], first)
 				&& len + batch->copies[from + n].head.len + batch->tail.len <= room) {
 			const struct cpm_str *head = &batch->copies[from + n].head;
 
@@ -312,40 +317,64 @@ static void pass_on(char *buf, unsigned len, receive_info_t *rcv)
 		receive_msg(buf, len, rcv);
 }
 
-/* Datagrams read per system call. */
-#define TAKEN 32
+/* Room for one of the datagrams that are read together. */
+struct taken {
+	struct iovec room;
+	union sockaddr_union from;
+	char bytes[BUF_SIZE + 1];
+};
+
+/* Headers and room for `n` datagrams, of the system's memory: what is not written to takes none.
+ * NULL: there is no memory, so Kamailio's own loop reads the datagrams. */
+static struct mmsghdr *make_room(size_t n)
+{
+	struct mmsghdr *headers = calloc(n, sizeof(*headers));
+	struct taken *taken = calloc(n, sizeof(*taken));
+	size_t i;
+
+	if(headers == NULL || taken == NULL) {
+		free(headers);
+		free(taken);
+		return NULL;
+	}
+	for(i = 0; i < n; i++) {
+		taken[i].room.iov_base = taken[i].bytes;
+		taken[i].room.iov_len = BUF_SIZE;
+		headers[i].msg_hdr.msg_iov = &taken[i].room;
+		headers[i].msg_hdr.msg_iovlen = 1;
+		headers[i].msg_hdr.msg_name = &taken[i].from;
+	}
+	return headers;
+}
 
 /* Reads what arrives while responses to many copies are expected, with one sleep for many. Ends
  * when few are outstanding, or nothing has arrived meanwhile. */
 static void gather(const receive_info_t *rcv)
 {
-	static char room[TAKEN][BUF_SIZE + 1];
-	static struct mmsghdr taken[TAKEN];
-	static struct iovec rooms[TAKEN];
-	static union sockaddr_union from[TAKEN];
-	struct timespec while_they_gather = {0, CPM_EXPRESS_GATHER_US * 1000};
+	static struct mmsghdr *headers = NULL;
+	const int most = (int)cpm_core_api->limits.express_gather_datagrams;
+	struct timespec while_they_gather = {0, (long)cpm_core_api->limits.express_gather_us * 1000};
 	receive_info_t info;
 	int are_many = 1;
 	int n = 0;
 	int i, result;
 
-	for(i = 0; i < TAKEN; i++) {
-		rooms[i].iov_base = room[i];
-		rooms[i].iov_len = BUF_SIZE;
-		taken[i].msg_hdr.msg_iov = &rooms[i];
-		taken[i].msg_hdr.msg_iovlen = 1;
-		taken[i].msg_hdr.msg_name = &from[i];
-	}
+	if(headers == NULL)
+		headers = make_room(most);
+	if(headers == NULL)
+		return;
 	do {
-		if(n < TAKEN)
+		if(n < most)
 			nanosleep(&while_they_gather, NULL);
-		for(i = 0; i < TAKEN; i++)
-			taken[i].msg_hdr.msg_namelen = sizeof(from[i]);
-		n = recvmmsg(rcv->bind_address->socket, taken, TAKEN, MSG_DONTWAIT, NULL);
+		for(i = 0; i < most; i++)
+			headers[i].msg_hdr.msg_namelen = sizeof(union sockaddr_union);
+		n = recvmmsg(rcv->bind_address->socket, headers, (unsigned)most, MSG_DONTWAIT, NULL);
 		if(n <= 0)
 			return;
 		for(i = 0; i < n; i++) {
-			struct cpm_str datagram = {room[i], taken[i].msg_len};
+			char *bytes = headers[i].msg_hdr.msg_iov->iov_base;
+			const union sockaddr_union *from = headers[i].msg_hdr.msg_name;
+			struct cpm_str datagram = {bytes, headers[i].msg_len};
 
 			result = cpm_core_api->express_heard(cpm_service, datagram);
 			if(result != CPM_EXPRESS_NOT_OURS) {
@@ -353,13 +382,13 @@ static void gather(const receive_info_t *rcv)
 				continue;
 			}
 			info = *rcv;
-			info.src_su = from[i];
-			su2ip_addr(&info.src_ip, &from[i]);
-			info.src_port = su_getport(&from[i]);
-			room[i][taken[i].msg_len] = '\0';
-			pass_on(room[i], taken[i].msg_len, &info);
+			info.src_su = *from;
+			su2ip_addr(&info.src_ip, &info.src_su);
+			info.src_port = su_getport(&info.src_su);
+			bytes[datagram.len] = '\0';
+			pass_on(bytes, (unsigned)datagram.len, &info);
 		}
-	} while(are_many || n == TAKEN);
+	} while(are_many || n == most);
 }
 
 /* A datagram that Kamailio has just read. -1: handled, 0: Kamailio continues with it. */

@@ -28,7 +28,7 @@ static sr_kemi_eng_t *callback_engine;
 
 int cpm_routes_lookup(void)
 {
-	char text[64];
+	char text[sizeof("cpm:") + CPM_NAME_BYTES];
 	struct cpm_str name = {text, 0};
 	struct cpm_row row;
 	size_t number;

@@ -76,7 +76,7 @@ static void ask_about(rpc_t *rpc, void *context, enum cpm_query query)
 /* The words behind the command, separated by spaces. */
 static void ask_for(rpc_t *rpc, void *context, enum cpm_query query)
 {
-	char text[1024];
+	char text[CPM_QUERY_BYTES];
 	str words = {text, 0};
 	str word;
 

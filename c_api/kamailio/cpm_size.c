@@ -19,12 +19,9 @@
 #include "cpm_outgoing.h"
 #include "cpm_size.h"
 
-/* Maximum length of a Via line: a host name has 255 bytes. */
-#define MAX_VIA_BYTES 512
-
 size_t cpm_size_at_most(const struct cpm_outgoing *o)
 {
-	return cpm_outgoing_size_without_via(o) + MAX_VIA_BYTES;
+	return cpm_outgoing_size_without_via(o) + CPM_MAX_VIA_BYTES;
 }
 
 /* The length of the Via line that tm will write; only the content of its branch is not known yet.
@@ -69,7 +66,7 @@ int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, str *hop)
 	if(limit == 0 || limit > CPM_MAX_DATAGRAM_BYTES)
 		limit = CPM_MAX_DATAGRAM_BYTES;
 	/* Nearly every request is far below or above the limit. */
-	if(hop == NULL || size >= limit || size + MAX_VIA_BYTES <= limit)
+	if(hop == NULL || size >= limit || size + CPM_MAX_VIA_BYTES <= limit)
 		return size >= limit;
 	return size + via_size(o, hop) > limit;
 }

@@ -17,6 +17,9 @@ int cpm_express_child_init(int rank);
 /* The reason why it is closed now; NULL: it is open. */
 const char *cpm_express_closed(void);
 
+/* Room for the reason with a few words before it. */
+#define CPM_EXPRESS_TEXT_BYTES 128
+
 /* 1: a response to a copy, handled; 0: another response. */
 int cpm_express_response(const struct sip_msg *msg);
 

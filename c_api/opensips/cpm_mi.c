@@ -104,7 +104,7 @@ QUERY(drain_word, ask_about(params, "word", CPM_QUERY_DRAIN, 0))
 static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
 {
 	const char *closed = cpm_express_closed();
-	char text[128];
+	char text[CPM_EXPRESS_TEXT_BYTES];
 	int len;
 
 	(void)params;

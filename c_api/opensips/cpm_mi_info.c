@@ -163,7 +163,7 @@ static int value_of(const mi_params_t *params, char *room, size_t len, struct cp
 
 mi_response_t *cpm_mi_set(const mi_params_t *params, struct mi_handler *asynchronous)
 {
-	char room[32];
+	char room[CPM_NUMBER_BYTES];
 	struct cpm_str name, value;
 
 	(void)asynchronous;

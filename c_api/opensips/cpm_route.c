@@ -26,7 +26,7 @@ static event_id_t *told;
 /* E_CPM_RECIPIENT_FAILED for recipient-failed. */
 static event_id_t publish(const struct cpm_row *row)
 {
-	char text[64];
+	char text[sizeof("E_CPM_") + CPM_NAME_BYTES];
 	str name = {text, 0};
 	event_id_t event;
 	int i;
@@ -45,7 +45,7 @@ static event_id_t publish(const struct cpm_row *row)
 
 int cpm_routes_lookup(void)
 {
-	char name[64];
+	char name[sizeof("cpm_") + CPM_NAME_BYTES];
 	struct cpm_row row;
 	size_t number;
 
@@ -178,7 +178,7 @@ static int add_number(evi_params_p params, const char *name, int number)
  * the route does not have. 0, or -1: there is no memory. */
 static int add_all(evi_params_p params, int code, const str *reason, struct sip_msg *msg, const struct cpm_about *about)
 {
-	char number[CPM_VAR_NUMBER];
+	char number[CPM_NUMBER_BYTES];
 	const char *name;
 	str text;
 	int field;

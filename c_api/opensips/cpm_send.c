@@ -17,6 +17,12 @@
 #include "cpm_size.h"
 #include "cpm_transaction.h"
 
+/* Whether so little is free that it matters how much exactly, and in which pieces. */
+static int is_scarce(size_t free, size_t total)
+{
+	return free < total / 100 * cpm_core_api->limits.scarce_memory_percent;
+}
+
 size_t cpm_send_free_memory(size_t *total)
 {
 	size_t free;
@@ -24,7 +30,7 @@ size_t cpm_send_free_memory(size_t *total)
 	*total = shm_get_size(0);
 	free = shm_get_free(0);
 	/* While a process cuts its piece off the large rest, all of the rest counts as taken. */
-	if(free < *total / 2) {
+	if(is_scarce(free, *total)) {
 		shm_lock();
 		free = shm_get_free(0);
 		shm_unlock();
@@ -32,24 +38,22 @@ size_t cpm_send_free_memory(size_t *total)
 	return free;
 }
 
-/* How long nobody tries again when there was no piece of memory. OpenSIPS logs each attempt. */
-#define NO_PIECE_MICROSECONDS 200000
-
 /* Whether there is memory for a request in one piece. The rest may be in many small ones, since
  * OpenSIPS joins them only when there is nothing else. */
 static int has_piece(const struct cpm_outgoing *o)
 {
 	static utime_t none_until = 0;
-	size_t total;
+	size_t free, total;
 	void *piece;
 
-	if(cpm_send_free_memory(&total) >= total / 2)
+	free = cpm_send_free_memory(&total);
+	if(!is_scarce(free, total))
 		return 1;
 	if(get_uticks() < none_until)
 		return 0;
 	piece = shm_malloc(cpm_size_at_most(o) + CPM_TRANSACTION_BYTES);
 	if(piece == NULL) {
-		none_until = get_uticks() + NO_PIECE_MICROSECONDS;
+		none_until = get_uticks() + (utime_t)cpm_core_api->limits.memory_retry_ms * 1000;
 		return 0;
 	}
 	shm_free(piece);
@@ -81,9 +85,8 @@ int cpm_send_place(const str *uri, const struct socket_info *socket, struct cpm_
 	return place->socket != NULL ? 0 : -1;
 }
 
-/* Whether a connection has no room for one more request that can wait. If more than the limit is
- * queued, OpenSIPS drops the connection, with all of it: half is left for requests of other
- * processes meanwhile, and for those that cannot wait. */
+/* Whether a connection has no room for one more request that can wait. If more than async_chunks
+ * are queued, OpenSIPS drops the connection, with all of it. */
 static int is_connection_full(struct cpm_place *place)
 {
 	struct tcp_connection *connection = NULL;
@@ -96,7 +99,9 @@ static int is_connection_full(struct cpm_place *place)
 			   place->socket)
 			!= 1)
 		return 0;
-	is_full = connection->async != NULL && 2 * connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
+	is_full = connection->async != NULL
+			  && (size_t)connection->async->pending * 100
+						 >= protos[place->proto].net.stream.async_chunks * cpm_core_api->limits.queue_percent;
 	tcp_conn_release(connection, 0);
 	return is_full;
 }

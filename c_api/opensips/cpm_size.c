@@ -11,9 +11,6 @@
 #include "cpm_outgoing.h"
 #include "cpm_size.h"
 
-/* The longest Via line: a host name has 255 bytes. */
-#define MAX_VIA_BYTES 512
-
 int cpm_udp_mtu = 0;
 
 static size_t address_size(const struct cpm_address *address)
@@ -62,7 +59,7 @@ static size_t via_size(const struct cpm_outgoing *o, const struct socket_info *s
 
 size_t cpm_size_at_most(const struct cpm_outgoing *o)
 {
-	return size_without_via(o) + MAX_VIA_BYTES;
+	return size_without_via(o) + CPM_MAX_VIA_BYTES;
 }
 
 unsigned cpm_size_limit(void)
@@ -76,7 +73,7 @@ int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, const struct socket_
 	size_t size = size_without_via(o);
 
 	/* Nearly every request is far below or above. */
-	if(socket == NULL || size >= limit || size + MAX_VIA_BYTES <= limit)
+	if(socket == NULL || size >= limit || size + CPM_MAX_VIA_BYTES <= limit)
 		return size >= limit;
 	return size + via_size(o, socket) > limit;
 }

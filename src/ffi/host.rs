@@ -11,10 +11,8 @@ use super::bindings::{
 };
 use super::way::{address_to_c, way_of};
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{
-    AboutRequest, Counter, Forwarding, LogLevel, MAX_LOGGED_CALL_ID_BYTES, express,
-};
-use crate::group::source::{DatabaseError, GroupDatabase, MAX_SOURCES};
+use crate::controlling::{AboutRequest, Counter, Forwarding, LogLevel, express};
+use crate::group::source::{DatabaseError, GroupDatabase};
 use crate::operator::Event;
 use crate::processes::{
     Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
@@ -25,12 +23,6 @@ use crate::shared::MessageText;
 /// Maximum length of a log line; longer ones are truncated. A line holds our own words, a Call-ID
 /// and numbers.
 const MAX_LOG_LINE_BYTES: usize = 1024;
-
-// Limits that both sides share.
-const _: () = {
-    assert!(bindings::CPM_MAX_LOGGED_CALL_ID as usize == MAX_LOGGED_CALL_ID_BYTES);
-    assert!(bindings::CPM_MAX_GROUP_SOURCES as usize == MAX_SOURCES);
-};
 
 /// The host's table with the context of the current call. It cannot leave the thread of that call,
 /// which is the one that may call the proxy.

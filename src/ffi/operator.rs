@@ -72,6 +72,9 @@ pub(super) extern "C" fn query(
         bindings::CPM_QUERY_NO_ANSWER,
         "answering an operator",
         |_, running, proxy| {
+            if argument.len > bindings::CPM_QUERY_BYTES as usize {
+                return bindings::CPM_QUERY_UNKNOWN;
+            }
             // SAFETY: lent for the duration of the call (cpm.h).
             let argument = std::str::from_utf8(unsafe { borrowed(argument) }).ok();
             let session = argument.and_then(SessionId::parse);

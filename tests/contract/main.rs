@@ -1167,6 +1167,9 @@ fn counters_gauges_and_events_are_described_by_their_numbers() {
     let counters = described(&|number, row| call!(counter(number, row)));
     let gauges = described(&|number, row| call!(gauge(number, row)));
     let events = described(&|number, row| call!(event(number, row)));
+    for (name, _) in counters.iter().chain(&gauges).chain(&events) {
+        assert!(name.len() < CPM_NAME_BYTES as usize, "{name}");
+    }
     let in_table = |name: &str, help: &str| (name.to_owned(), help.to_owned());
     let rows = Counter::ALL
         .iter()

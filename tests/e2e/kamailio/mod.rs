@@ -1,5 +1,5 @@
-//! What is native to Kamailio: scripts in other languages, its commands and counters, and what
-//! `kamailio-config/` has for them; the store, which has only been tried with it; and what its
+//! What is native to Kamailio: scripts in other languages, its commands, counters and page, and
+//! what `kamailio-config/` has for them; the store, which has only been tried with it; and what its
 //! processes bear.
 
 mod cfg;
@@ -7,6 +7,7 @@ mod chaos;
 mod configurations;
 mod express;
 mod kemi;
+mod page;
 mod records;
 mod rpc;
 mod store;
