@@ -93,8 +93,9 @@ test-deb: deps build ## the package's test in a clean copy of this Debian releas
 	@tools/test-deb
 
 .PHONY: bench
-bench: deps build ## performance, compared with others (QUICK=1: few samples, in minutes)
+bench: deps build ## performance, compared with others (QUICK=1: few samples; with OPENSIPS and OPENSIPS_SRC under it too)
 	@tools/deps bench
+	@[ -z "$(OPENSIPS)" ] || [ -z "$(OPENSIPS_SRC)" ] || $(MAKE) --no-print-directory build PROXY=opensips
 	$(CARGO) run --release --package cpm-benches --features contestants
 
 .PHONY: conformance

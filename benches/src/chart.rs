@@ -40,7 +40,7 @@ const BOTTOM: f64 = 64.0;
 /// Height of a line of text, and about the width of a character of it and of the title.
 const LINE: f64 = 16.0;
 const CHARACTER: f64 = 6.6;
-const TITLE_CHARACTER: f64 = 10.5;
+const TITLE_CHARACTER: f64 = 11.0;
 
 /// Told apart with every kind of colour blindness (after Okabe and Ito); ours is the strong one.
 const COLOURS: [&str; 5] = ["#0072b2", "#56b4e9", "#e69f00", "#009e73", "#999999"];

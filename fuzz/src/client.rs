@@ -1,7 +1,6 @@
 //! The client's two machines against each other, over a network that loses, doubles, reorders and forges:
 //! a message arrives once and whole, whoever says that it was sent is right, and both come to an end.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,6 +15,8 @@ use cpm_wire::msrp_session::ConnectionId;
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{HeaderName, Message};
 
+use crate::numbered;
+
 /// Timeouts in a row without another event: more is a livelock.
 const MAX_TIMEOUTS: usize = 3_000;
 
@@ -28,18 +29,6 @@ const FAR: Duration = Duration::from_secs(4 * 3600);
 const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\n\
     m=message 2855 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=path:msrp://192.0.2.9:9/x;tcp\r\n\
     a=recvonly\r\na=setup:passive\r\na=msrp-cema\r\n";
-
-thread_local!(static NEXT: Cell<u64> = const { Cell::new(0) });
-
-fn numbered(bytes: &mut [u8]) {
-    for byte in bytes {
-        let next = NEXT.get();
-        let next = next.wrapping_mul(6_364_136_223_846_793_005);
-        let next = next.wrapping_add(1_442_695_040_888_963_407);
-        NEXT.set(next);
-        *byte = (next >> 56) as u8;
-    }
-}
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -57,30 +46,18 @@ fn way(is_reliable: bool, to: &str) -> Way {
 }
 
 fn draft(size: usize, timer: bool) -> Draft {
+    let part = Part {
+        content_type: "application/octet-stream".into(),
+        content: Bytes::from(vec![b'x'; size]),
+        file_name: None,
+    };
+    let bill = Destination::One("sip:bill@example.com".into());
     Draft {
-        from: "sip:anne@example.com".into(),
-        display_name: None,
-        identity: None,
-        asserted: None,
-        destination: Destination::One("sip:bill@example.com".into()),
-        parts: vec![Part {
-            content_type: "application/octet-stream".into(),
-            content: Bytes::from(vec![b'x'; size]),
-            file_name: None,
-        }],
-        subject: None,
-        reply_to: None,
-        anonymous: false,
-        expires: None,
-        notifications: Default::default(),
-        conversation_id: None,
-        in_reply_to: None,
-        routes: Vec::new(),
-        oma_release: "2.2".into(),
         session_expires: match timer {
             true => SessionExpires::Plain(90),
             false => SessionExpires::Absent,
         },
+        ..Draft::new("sip:anne@example.com", bill, vec![part])
     }
 }
 
@@ -105,7 +82,7 @@ struct World {
 
 impl World {
     fn new(first: u8) -> Self {
-        NEXT.set(u64::from(first));
+        numbered::begin(u64::from(first));
         let is_reliable = first & 4 != 0;
         let size = [10, 900, 3_000, 40_000][usize::from(first & 3)];
         let credentials = (first & 8 != 0).then(|| Credentials {
@@ -127,7 +104,7 @@ impl World {
             PAGER_MAX_BYTES,
             SizeOf::Cpim,
             SystemTime::UNIX_EPOCH,
-            numbered,
+            numbered::fill,
         );
         let receiver = ReceiverConfig {
             address: "sip:bill@example.com".into(),
@@ -146,8 +123,12 @@ impl World {
         let mut world = World {
             now: Instant::now(),
             is_reliable,
-            sender: Sender::new(config, outgoing.expect("a draft of our own"), numbered),
-            receiver: Receiver::new(receiver, numbered),
+            sender: Sender::new(
+                config,
+                outgoing.expect("a draft of our own"),
+                numbered::fill,
+            ),
+            receiver: Receiver::new(receiver, numbered::fill),
             flying: Default::default(),
             messages: 0,
             connected: false,

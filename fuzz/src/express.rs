@@ -1,7 +1,6 @@
 //! The express lane under any order of events: no copy leaves more often than timer E lets, each ends once,
 //! and when all is over nothing is kept.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -11,6 +10,8 @@ use cpm::controlling::express::{
     Batch, Heard, Lane, LaneMemory, Outbox, Swept, Timers, Transport, Way,
 };
 
+use crate::numbered;
+
 /// Copies of one script.
 const MAX_COPIES: usize = 100;
 
@@ -19,18 +20,6 @@ const WORDS: usize = 8 + 64 + 8 + 48 * 128;
 
 /// Later than due by so much a timer may fire: a sweep comes each 100 ms.
 const FAR_MS: u64 = 700_000;
-
-thread_local!(static NEXT: Cell<u64> = const { Cell::new(0) });
-
-fn numbered(bytes: &mut [u8]) {
-    for byte in bytes {
-        let next = NEXT.get();
-        let next = next.wrapping_mul(6_364_136_223_846_793_005);
-        let next = next.wrapping_add(1_442_695_040_888_963_407);
-        NEXT.set(next);
-        *byte = (next >> 56) as u8;
-    }
-}
 
 /// What is known of a copy from outside.
 #[derive(Default)]
@@ -83,8 +72,8 @@ impl World {
         let memory = LaneMemory::new(words);
         // All have the secret of the first, as after a fork.
         let lane = || {
-            NEXT.set(7);
-            Lane::new(memory.clone(), numbered)
+            numbered::begin(7);
+            Lane::new(memory.clone(), numbered::fill)
         };
         let lanes = [lane(), lane(), lane()];
         let timers = [

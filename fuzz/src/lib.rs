@@ -30,6 +30,7 @@ pub mod handed_over;
 pub mod mailbox;
 pub mod mime;
 pub mod msrp;
+mod numbered;
 pub mod request;
 pub mod sdp;
 pub mod session;

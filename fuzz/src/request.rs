@@ -8,7 +8,7 @@ use cpm::controlling::large_message_mode::{
     AcceptedInvite, LargeModeSettings, MsrpAddress, MsrpAddresses,
 };
 use cpm::controlling::{
-    Check, ControllingFunction, Counter, FanOutJob, GroupLookup, Host, LogLevel, Mode,
+    Check, ControllingFunction, Counter, FanOutJob, GroupLookup, Host, Journal, LogLevel, Mode,
     OutgoingRequest, Received, Sent,
 };
 use cpm::policy::Settings;
@@ -21,14 +21,18 @@ struct Stub {
     criticals: RefCell<Vec<String>>,
 }
 
-impl Host for Stub {
+impl Journal for Stub {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         let line = line.to_string();
         if level == LogLevel::Critical {
             self.criticals.borrow_mut().push(line);
         }
     }
+
     fn count(&self, _: Counter, _: u32) {}
+}
+
+impl Host for Stub {
     fn send(&self, o: &OutgoingRequest<'_>) -> Sent {
         for text in [o.method, o.request_uri, o.from, o.to, o.call_id, o.from_tag] {
             assert!(!text.contains(['\r', '\n', '\0']), "{text:?}");

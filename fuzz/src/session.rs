@@ -19,6 +19,8 @@ use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{HeaderName, Message, StatusCode};
 
+use crate::numbered;
+
 /// The originator's INVITE.
 const INVITE: TransactionKey = TransactionKey(1);
 
@@ -37,15 +39,16 @@ const ANSWER: &str = "v=0\r\no=b 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2
     m=message 9000 TCP/MSRP *\r\na=accept-types:message/cpim\r\n\
     a=path:msrp://192.0.2.7:9000/leg;tcp\r\na=recvonly\r\na=setup:passive\r\n";
 
-fn numbered(bytes: &mut [u8]) {
-    thread_local!(static NEXT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
-    for byte in bytes {
-        let next = NEXT.get();
-        let next = next
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        NEXT.set(next);
-        *byte = (next >> 56) as u8;
+/// One address, over TCP.
+pub(crate) fn msrp_addresses() -> MsrpAddresses {
+    MsrpAddresses {
+        tcp: Some(MsrpAddress {
+            address: "203.0.113.5".parse().expect("an address"),
+            port: 2855,
+        }),
+        tls: None,
+        fingerprint: None,
+        leg_transport: Transport::Tcp,
     }
 }
 
@@ -94,17 +97,8 @@ impl World {
         let mut policy = service.settings().large_mode.clone();
         policy.max_parallel_legs = [None, Some(1), Some(2), None][usize::from(first >> 3 & 3)];
         policy.spool_ttl = (first & 32 != 0).then_some(Duration::from_secs(20));
-        let addresses = MsrpAddresses {
-            tcp: Some(MsrpAddress {
-                address: "203.0.113.5".parse().expect("an address"),
-                port: 2855,
-            }),
-            tls: None,
-            fingerprint: None,
-            leg_transport: Transport::Tcp,
-        };
         let contact = "sip:cpm@203.0.113.1:5060".to_owned();
-        let settings = Rc::new(LargeModeSettings::new(&policy, contact, addresses));
+        let settings = Rc::new(LargeModeSettings::new(&policy, contact, msrp_addresses()));
         let recipients: String = (0..=u32::from(first & 3))
             .map(|number| format!("sip:r{number}@home\n"))
             .collect();
@@ -131,7 +125,8 @@ impl World {
             record: MessageNumber::default(),
         };
         let now = Instant::now();
-        let session = Session::new(now, &service, &settings, &invite, INVITE, numbered);
+        numbered::begin(u64::from(first));
+        let session = Session::new(now, &service, &settings, &invite, INVITE, numbered::fill);
         let mut world = World {
             session: session.expect("it has what a session takes"),
             now,

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cpm::controlling::AboutRequest;
 use cpm::controlling::large_message_mode::{
-    AcceptedInvite, InDialogRequest, LargeModeSettings, LegNumber, MsrpAddress, MsrpAddresses,
-    SessionId, SessionReply, TransactionKey,
+    AcceptedInvite, InDialogRequest, LargeModeSettings, LegNumber, SessionId, SessionReply,
+    TransactionKey,
 };
 use cpm::controlling::{
-    ControllingFunction, Counter, Host, Ids, Kind, LogLevel, OutgoingRequest, Sent,
+    ControllingFunction, Counter, Ids, Journal, Kind, LogLevel, OutgoingRequest,
 };
 use cpm::msrp_control::MsrpEvent;
 use cpm::operator::Event;
@@ -22,8 +22,9 @@ use cpm::policy::{ID_KEY_BYTES, Settings};
 use cpm::sessions::{Invited, RelayOrder, SessionHost, Sessions, Wake};
 use cpm::shared::MessageNumber;
 use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState};
-use cpm_wire::sdp::Transport;
 use cpm_wire::sip::Message;
+
+use crate::session::msrp_addresses;
 
 /// Portions of work for one event: more is a livelock.
 const MAX_TURNS: usize = 20_000;
@@ -48,7 +49,7 @@ struct Stage {
     answer: Cell<u8>,
 }
 
-impl Host for Stage {
+impl Journal for Stage {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         let line = line.to_string();
         assert!(
@@ -61,26 +62,6 @@ impl Host for Stage {
     }
 
     fn count(&self, _: Counter, _: u32) {}
-
-    fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
-        unreachable!("sessions send no MESSAGE")
-    }
-
-    fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
-        unreachable!("sessions give up by themselves")
-    }
-
-    fn is_turn_over(&self) -> bool {
-        false
-    }
-
-    fn hand_over(&self, _: &[u8]) -> bool {
-        false
-    }
-
-    fn begin_session(&self, _: &[u8]) -> bool {
-        false
-    }
 }
 
 impl SessionHost for Stage {
@@ -151,17 +132,8 @@ impl World {
                 panic!("{name}");
             }
         }
-        let addresses = MsrpAddresses {
-            tcp: Some(MsrpAddress {
-                address: "203.0.113.5".parse().expect("an address"),
-                port: 2855,
-            }),
-            tls: None,
-            fingerprint: None,
-            leg_transport: Transport::Tcp,
-        };
         let contact = "sip:cpm@203.0.113.1".to_owned();
-        let large_mode = LargeModeSettings::new(&settings.large_mode, contact, addresses);
+        let large_mode = LargeModeSettings::new(&settings.large_mode, contact, msrp_addresses());
         let service = ControllingFunction::new(settings, 1).expect("it has addresses");
         let service = service
             .with_ids(Ids::new(&[7; ID_KEY_BYTES]))

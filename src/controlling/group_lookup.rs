@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::host::Host;
+use super::host::Journal;
 use super::request::{GroupLookup, Request};
 use super::service::ControllingFunction;
 use crate::group::source::{
@@ -49,7 +49,7 @@ impl GroupFinder {
         now_ms: u64,
         date: SystemTime,
         database: &dyn GroupDatabase,
-        host: &dyn Host,
+        host: &dyn Journal,
     ) -> GroupLookup {
         let Ok(uri) = Uri::parse(request.request_uri()) else {
             return GroupLookup::Unknown;

@@ -20,6 +20,7 @@
 //! | `request_identity` | when two requests are the same |
 //! | `ids`, `dialog_names` | our Call-IDs and tags; those of dialogs |
 //! | `header_fields`, `body`, `hops` | reading and writing header and body |
+//! | `charging` | the charging identity, and what copies carry on of it |
 //! | `originator`, `recipients` | the sender and its authentication; the distinct recipients |
 //! | `group_lookup` | looks up the pre-defined group of a request |
 //! | `group_session_identity` | the address of an ad-hoc group towards its recipients |
@@ -39,6 +40,7 @@ mod about;
 mod again;
 mod attempt;
 mod body;
+mod charging;
 mod checks;
 mod classify;
 mod dialog_names;
@@ -72,7 +74,7 @@ pub use again::Again;
 pub use checks::Check;
 pub use disposition::{Forwarded, Forwarding, NamelessReceipt};
 pub use group_lookup::GroupFinder;
-pub use host::{AboutRequest, Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
+pub use host::{AboutRequest, Counter, Fate, Host, Journal, Outcome, OutgoingRequest, Sent};
 pub use ids::{Ids, copy_of_call_id};
 pub use pager_mode::{FanOutJob, Progress, RECORD_VERSION};
 pub use received::{Kind, Mode, Received};

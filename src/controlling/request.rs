@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::body::ReceivedList;
 use super::header_fields::put;
-use super::host::{Counter, Host};
+use super::host::{Counter, Journal};
 use super::ids::RequestIds;
 use super::originator::Originator;
 use super::received::{Kind, Mode, Received};
@@ -225,7 +225,7 @@ impl Request {
     /// Handles a request that has been accepted before (RFC 3261 §8.2.2.2, §17.2.2). An INVITE gets
     /// no second answer: its sender has it, or the transaction layer retransmits it (RFC 6026
     /// §7.1).
-    pub(super) fn handle_known(&mut self, known: Known, host: &dyn Host) -> CheckStage {
+    pub(super) fn handle_known(&mut self, known: Known, host: &dyn Journal) -> CheckStage {
         match known {
             Known::Repeated { is_answered } => {
                 host.count(Counter::Repeated, 1);
@@ -288,12 +288,12 @@ impl Request {
     }
 
     /// An internal error: 500.
-    pub fn fail(&mut self, cause: &'static str, host: &dyn Host) {
+    pub fn fail(&mut self, cause: &'static str, host: &dyn Journal) {
         let refusal = Refusal::with_header(StatusCode::SERVER_INTERNAL_ERROR, None, cause);
         self.stage = self.refuse(&refusal, host);
     }
 
-    pub(super) fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> CheckStage {
+    pub(super) fn refuse(&mut self, refusal: &Refusal, host: &dyn Journal) -> CheckStage {
         // While a group source is down, each request to a group ends here; the outage itself is
         // logged.
         let level = match self.group {
@@ -307,7 +307,7 @@ impl Request {
         &mut self,
         level: LogLevel,
         refusal: &Refusal,
-        host: &dyn Host,
+        host: &dyn Journal,
     ) -> CheckStage {
         let mut reply = refusal.reply(&self.service.product(), self.warning_agent());
         reply.to_tag = Some(self.ids.to_tag());

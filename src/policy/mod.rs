@@ -24,8 +24,8 @@ pub use large_mode::{
 pub use parameter::{Kind, Parameter, Range, UNLIMITED, Word};
 pub use parameters::ALL as ALL_PARAMETERS;
 pub use settings::{
-    ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode, Settings, SettingsError,
-    ShareLimits, Trigger, UnknownGroupCode,
+    ChargingVector, ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode,
+    Settings, SettingsError, ShareLimits, Trigger, UnknownGroupCode,
 };
 pub use state_dir::{RunsAs, StateDirError};
 pub use trusted_peers::{PeerError, TrustedPeers};

@@ -13,8 +13,8 @@ use super::large_mode::{
 };
 use super::parameter::{Kind, Parameter, Range, UNLIMITED, Word};
 use super::settings::{
-    ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode, Settings, Trigger,
-    UnknownGroupCode,
+    ChargingVector, ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode,
+    Settings, Trigger, UnknownGroupCode,
 };
 use super::state_dir::{self, SPOOL_DIR, STATE_DIR, STORE};
 use super::value::{
@@ -212,6 +212,15 @@ pub const ALL: &[Parameter] = &[
         "P-Asserted-Service of copies of a 1-to-many message",
     )
     .default("copy"),
+    Parameter::new(
+        "charging_vector",
+        Kind::Words(&[
+            word("none", |s| s.charging_vector = ChargingVector::None),
+            word("icid", |s| s.charging_vector = ChargingVector::Icid),
+        ]),
+        "P-Charging-Vector of outgoing requests",
+    )
+    .default("none"),
     Parameter::new(
         "drop_headers",
         Kind::Text(|s, v| {

@@ -55,6 +55,8 @@ unset_at_first! {
         pub history_unqualified: HistoryUnqualified,
         /// `exploder_service`: the service named in copies of a 1-to-many message.
         pub exploder_service: ExploderService,
+        /// `charging_vector`: the P-Charging-Vector of copies.
+        pub charging_vector: ChargingVector,
         /// `drop_headers`: names of further header fields that are not passed on.
         pub drop_headers: Vec<String>,
         /// `require_ids`: whether Conversation-ID and Contribution-ID are mandatory.
@@ -167,6 +169,16 @@ pub enum ExploderService {
     Copy,
     /// The service for one recipient, in place of the one for groups.
     Single,
+}
+
+/// P-Charging-Vector of the copies of a message (readings N25).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChargingVector {
+    /// They have none.
+    #[default]
+    None,
+    /// The ICID of the received request, and the node that generated it.
+    Icid,
 }
 
 /// How a CPM Standalone Message is recognised (readings N26).

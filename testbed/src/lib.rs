@@ -122,7 +122,7 @@ pub use browser::Browser;
 pub use call::Call;
 pub use callees::{Callees, InvitedCall, Plan};
 pub use capture::{Capture, CaptureError};
-pub use certificate::Certificate;
+pub use certificate::{AnyCertificate, Certificate};
 pub use config::ProxyConfig;
 pub use cpm_message::{
     BOUNDARY, CpmMessage, PAGER_FEATURE_TAG, Recipient, bcc, cc, cpm_message, multipart,

@@ -10,8 +10,8 @@ use cpm::msrp_control::{LegNumber, RelayCommand};
 use cpm::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm::relay::{Listen, Listeners, RelayLimits, RelaySettings, TlsFiles};
 use cpm::sdp::{Fingerprint, Role, Transport};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use cpm_testbed::AnyCertificate;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::bench::{Bench, LOOPBACK, expect_ok, send};
@@ -84,44 +84,6 @@ fn timed(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Takes any certificate, and remembers none: what the relay shows is checked by the test itself.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        rustls::crypto::ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
 /// A peer that comes to the relay, with a certificate or without.
 fn client(to: SocketAddr, certificate: Option<&Certificate>) -> (Peer, CertificateDer<'static>) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -129,7 +91,7 @@ fn client(to: SocketAddr, certificate: Option<&Certificate>) -> (Peer, Certifica
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone));
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate::new()));
     let config = match certificate {
         Some(own) => builder
             .with_client_auth_cert(vec![own.der()], own.key())

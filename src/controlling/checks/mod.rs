@@ -8,7 +8,7 @@
 //! | `group` | checks for pre-defined groups only |
 //! | `sent_on` | limits for messages that lists or groups have forwarded |
 
-use super::host::{Counter, Host};
+use super::host::{Counter, Journal};
 use super::originator::Originator;
 use super::received::Kind;
 use super::refusal::Refusal;
@@ -27,7 +27,7 @@ mod sent_on;
 
 pub(super) use common::single_fields;
 
-type Step = fn(&mut Request, &dyn Host) -> Result<Checked, Refusal>;
+type Step = fn(&mut Request, &dyn Journal) -> Result<Checked, Refusal>;
 
 /// The first checks for every destination. Steps that the specification does not name (option tags,
 /// hops, identifiers: RFC 3261 §8.2.2) follow once the originator is authorised. A request with a
@@ -73,7 +73,7 @@ fn group_step(kind: Kind) -> Option<usize> {
 }
 
 /// Runs the check of this number.
-fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, Refusal> {
+fn run(request: &mut Request, step: usize, host: &dyn Journal) -> Result<Checked, Refusal> {
     let further = match request.kind() {
         Kind::Exploder | Kind::AdHoc => EXPLODER_AND_ADHOC,
         Kind::Group => GROUP,
@@ -102,7 +102,7 @@ pub enum Check {
 
 impl Request {
     /// Runs the checks as far as possible. Once finished, it returns the same result again.
-    pub fn poll_check(&mut self, host: &dyn Host) -> Check {
+    pub fn poll_check(&mut self, host: &dyn Journal) -> Check {
         loop {
             let step = match self.stage {
                 CheckStage::Checking(step) => step,
@@ -134,7 +134,7 @@ impl Request {
     }
 
     /// The operator's answer to [`Check::AskOperator`].
-    pub fn handle_operator(&mut self, allowed: bool, host: &dyn Host) {
+    pub fn handle_operator(&mut self, allowed: bool, host: &dyn Journal) {
         let CheckStage::Asking(step) = self.stage else {
             return;
         };

@@ -66,6 +66,22 @@ fn the_asserted_originator_counts_and_not_from() {
 }
 
 #[test]
+fn the_charging_identity_goes_on_if_the_operator_wants_it() {
+    let scene = scene("large_charging_identity", &[("charging_vector", "icid")]);
+    for (round, (service, upload)) in uploads(&scene, "sip:anne@example.com")
+        .into_iter()
+        .enumerate()
+    {
+        let upload = upload.with("P-Charging-Vector", "orig-ioi=home;icid-value=charge-7");
+        scene.sends(&upload);
+        let invite = scene.callees.expect_nth_call("bill", round).invite;
+        let vector = invite.headers("P-Charging-Vector");
+        assert_eq!(vector, ["icid-value=charge-7"], "{service}");
+    }
+    scene.finish();
+}
+
+#[test]
 fn how_long_it_is_good_for_goes_on_and_what_is_dropped_does_not() {
     let scene = scene(
         "how_long_it_is_good_for",

@@ -5,6 +5,7 @@ use cpm_testbed::{Bench, Message, PAGER_FEATURE_TAG, Received, Request, bcc, cc,
 use crate::common::{
     CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, header_lines, name_of, proves,
 };
+use crate::groups::{GroupFolder, ask, group_proxy, open_group, to_group};
 
 /// Written by the Controlling Function itself into each outgoing request, once.
 const OWN: [&str; 12] = [
@@ -347,6 +348,38 @@ fn compact_and_folded_fields_are_understood() {
     }
     capture.stop().assert_clean();
     proxy.stop();
+}
+
+#[test]
+fn the_charging_identity_goes_on_if_the_operator_wants_it() {
+    let bench = Bench::new("the_charging_identity_goes_on");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let folder = GroupFolder::new(&bench, "groups");
+    folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
+    for express in ["auto", "no"] {
+        let config = group_proxy(&folder.source())
+            .set("cpm", "charging_vector", "icid")
+            .set("cpm", "express", express);
+        let proxy = bench.proxy(&config);
+        for message in [
+            cpm_message("sip:anne@example.com", EXPLODER).recipients([to(&bill.uri("bill"))]),
+            cpm_message("sip:anne@example.com", CONTROLLING).recipients([to(&bill.uri("bill"))]),
+            to_group("sip:anne@example.com", "lunch"),
+        ] {
+            let request = message.request().with(
+                "P-Charging-Vector",
+                "orig-ioi=secret;icid-value=\"a;7\" ;icid-generated-at=192.0.2.1;transit-ioi=secret.1",
+            );
+            assert_eq!(ask(&anne, &request, &proxy).status(), Some(202));
+            let received = bill.expect_request("MESSAGE");
+            assert_eq!(
+                received.headers("P-Charging-Vector"),
+                ["icid-value=\"a;7\";icid-generated-at=192.0.2.1"]
+            );
+            assert!(!String::from_utf8_lossy(received.raw()).contains("secret"));
+        }
+        proxy.stop();
+    }
 }
 
 #[test]
