@@ -1,12 +1,13 @@
 //! Content that has nowhere to go: memory, spool, back-pressure.
 
 use cpm::msrp_control::MsrpEvent;
-use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::msrp_control::{LegNumber, RelayCommand, SessionId};
 use cpm::msrp_session::DeliveryState;
 use cpm::relay::{RelayLimits, RelayTotals};
 use cpm::sdp::{Role, Transport};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::bench::{Bench, expect_ok, send};
@@ -42,6 +43,31 @@ fn hesitant() -> (Sender<()>, impl FnOnce(Peer) -> Received + Send + 'static) {
         let _ = wait.recv();
         peer.receive()
     })
+}
+
+/// A session whose content goes to two recipients, of whom the first reads nothing yet.
+type Uneven = (
+    SessionId,
+    Sender<()>,
+    JoinHandle<Received>,
+    JoinHandle<Received>,
+    JoinHandle<()>,
+);
+
+/// Begins one: the session, what lets the first recipient read, the two recipients, the sender.
+fn begin_uneven(bench: &mut Bench, name: &str, content: &[u8]) -> Uneven {
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, name);
+    let (go, life) = hesitant();
+    let slow = bench.leg(session, 0, life);
+    let fast = bench.leg(session, 1, |mut peer| peer.receive());
+    bench.command(session, RelayCommand::NoMoreLegs);
+    let content = content.to_vec();
+    let writer = std::thread::spawn(move || {
+        send(&mut sender, &end, &content, usize::MAX);
+        expect_ok(&mut sender, 1);
+    });
+    (session, go, slow, fast, writer)
 }
 
 #[test]
@@ -197,18 +223,7 @@ fn a_spool_that_takes_nothing_costs_nobody_anything() {
     let mut running = Vec::new();
     let whole = content(20 * MIB, 4);
     for round in 0..2 {
-        let session = bench.session();
-        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
-        let (go, life) = hesitant();
-        let slow = bench.leg(session, 0, life);
-        let fast = bench.leg(session, 1, |mut peer| peer.receive());
-        bench.command(session, RelayCommand::NoMoreLegs);
-        let content = whole.clone();
-        let writer = std::thread::spawn(move || {
-            send(&mut sender, &end, &content, usize::MAX);
-            expect_ok(&mut sender, 1);
-        });
-        running.push((session, go, slow, fast, writer));
+        running.push(begin_uneven(&mut bench, &format!("sender{round}"), &whole));
     }
     bench.until("both are held back", |totals| totals.held_back == 2);
     bench.wait_for_log("spool: cannot be written to: No such file or directory");
@@ -300,18 +315,7 @@ fn memory_that_others_hold_is_waited_for_no_longer() {
     let whole = content(16 * MIB, 8);
     let mut running = Vec::new();
     for round in 0..3 {
-        let session = bench.session();
-        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
-        let (go, life) = hesitant();
-        let stuck = bench.leg(session, 0, life);
-        let fast = bench.leg(session, 1, |mut peer| peer.receive());
-        bench.command(session, RelayCommand::NoMoreLegs);
-        let content = whole.clone();
-        let writer = std::thread::spawn(move || {
-            send(&mut sender, &end, &content, usize::MAX);
-            expect_ok(&mut sender, 1);
-        });
-        running.push((session, go, stuck, fast, writer));
+        running.push(begin_uneven(&mut bench, &format!("sender{round}"), &whole));
     }
     bench.until("they are held back", |totals| totals.held_back >= 2);
     for (session, go, stuck, fast, writer) in running {

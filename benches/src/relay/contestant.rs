@@ -66,16 +66,7 @@ pub(super) fn bare(stream: &[u8], recipients: usize, block_bytes: usize) -> Take
     let len = stream.len();
     let copy = thread::spawn(move || {
         let before = clock_gettime(ClockId::ThreadCPUTime);
-        let mut block = vec![0; block_bytes];
-        let mut left = len;
-        while left > 0 {
-            let read = source.read(&mut block).expect("a sender");
-            assert!(read > 0, "the sender ended too early");
-            for recipient in &mut far {
-                recipient.write_all(&block[..read]).expect("a recipient");
-            }
-            left -= read;
-        }
+        copy_to_all(&mut source, &mut far, len, &mut vec![0; block_bytes]);
         let after = clock_gettime(ClockId::ThreadCPUTime);
         // The connections outlive the measurement.
         (duration(after) - duration(before), far)
@@ -86,6 +77,19 @@ pub(super) fn bare(stream: &[u8], recipients: usize, block_bytes: usize) -> Take
     let elapsed = start.elapsed();
     let (cpu, _far) = copy.join().expect("the loop does not fail");
     Taken { cpu, elapsed }
+}
+
+/// Copies so many bytes, block by block.
+fn copy_to_all(source: &mut TcpStream, far: &mut [TcpStream], len: usize, block: &mut [u8]) {
+    let mut left = len;
+    while left > 0 {
+        let read = source.read(block).expect("a sender");
+        assert!(read > 0, "the sender ended too early");
+        for recipient in &mut *far {
+            recipient.write_all(&block[..read]).expect("a recipient");
+        }
+        left -= read;
+    }
 }
 
 /// The same, and what RFC 4975 requires of a relay on the wire: the sender's chunk is answered
@@ -105,15 +109,7 @@ pub(super) fn bare_msrp(stream: &[u8], recipients: usize) -> Taken {
     let copy_loop = move || {
         let mut block = vec![0; BLOCK_BYTES];
         start.send(()).expect("somebody waits");
-        let mut left = len;
-        while left > 0 {
-            let read = source.read(&mut block).expect("a sender");
-            assert!(read > 0, "the sender ended too early");
-            for recipient in &mut far {
-                recipient.write_all(&block[..read]).expect("a recipient");
-            }
-            left -= read;
-        }
+        copy_to_all(&mut source, &mut far, len, &mut block);
         source.write_all(RESPONSE).expect("a sender");
         for recipient in &mut far {
             let mut end = 0;

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Agent, Bench, Plan, Proxy, ProxyConfig, Request, Way, cpm_message, to};
+use cpm_testbed::{
+    Agent, Bench, Plan, Proxy, ProxyConfig, Received, Request, Way, cpm_message, to,
+};
 
 use crate::common::{
     CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_counter, expect_log_lines,
@@ -140,6 +142,16 @@ fn of_two_branches_at_once_one_is_taken() {
     proxy.stop();
 }
 
+/// Sends an accepted request again: over its branch it gets its answer, over another one 482.
+fn is_only_answered_again(proxy: &Proxy, anne: &Agent, request: &Request, answer: &Received) {
+    tm_has_forgotten(proxy);
+    anne.send(request, proxy.udp());
+    anne.expect_retransmissions(answer, 1);
+    let merged = over_another_branch(request, "z9hG4bKother");
+    anne.send(&merged, proxy.udp());
+    anne.expect_response(&merged, 482);
+}
+
 #[test]
 fn a_message_to_a_group_is_sent_once() {
     let bench = Bench::new("a_message_to_a_group_is_sent_once");
@@ -151,14 +163,7 @@ fn a_message_to_a_group_is_sent_once() {
     // Answered by a group process, and then by a worker.
     let answer = exchange(&anne, &request, &proxy, 202);
     bill.expect_request("MESSAGE");
-    bill.expect_nothing_until(|| {
-        tm_has_forgotten(&proxy);
-        anne.send(&request, proxy.udp());
-        anne.expect_retransmissions(&answer, 1);
-        let merged = over_another_branch(&request, "z9hG4bKother");
-        anne.send(&merged, proxy.udp());
-        anne.expect_response(&merged, 482);
-    });
+    bill.expect_nothing_until(|| is_only_answered_again(&proxy, &anne, &request, &answer));
     proxy.stop();
 }
 
@@ -180,14 +185,7 @@ fn scripts_that_go_step_by_step_send_once() {
     let answer = exchange(&anne, &request, &proxy, 202);
     assert_eq!(answer.header("X-Script"), Some("added"));
     bill.expect_request("MESSAGE");
-    bill.expect_nothing_until(|| {
-        tm_has_forgotten(&proxy);
-        anne.send(&request, proxy.udp());
-        anne.expect_retransmissions(&answer, 1);
-        let merged = over_another_branch(&request, "z9hG4bKother");
-        anne.send(&merged, proxy.udp());
-        anne.expect_response(&merged, 482);
-    });
+    bill.expect_nothing_until(|| is_only_answered_again(&proxy, &anne, &request, &answer));
     proxy.stop();
 }
 
