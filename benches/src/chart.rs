@@ -37,6 +37,10 @@ const PLOT_LEFT: f64 = 64.0;
 const PLOT_TOP: f64 = 120.0;
 const WIDEST_BAR: f64 = 30.0;
 const BOTTOM: f64 = 64.0;
+/// Height of a line of text, and about the width of a character of it and of the title.
+const LINE: f64 = 16.0;
+const CHARACTER: f64 = 6.6;
+const TITLE_CHARACTER: f64 = 11.0;
 
 /// Told apart with every kind of colour blindness (after Okabe and Ito); ours is the strong one.
 const COLOURS: [&str; 5] = ["#0072b2", "#56b4e9", "#e69f00", "#009e73", "#999999"];
@@ -50,21 +54,32 @@ const STYLE: &str = "text{font-family:system-ui,sans-serif;font-size:12px;fill:#
 impl Chart {
     /// The picture. Bars are medians, whiskers quartiles.
     pub fn write(&self) -> String {
-        let width = PANEL_WIDTH * self.panels.len() as f64;
-        let height = PLOT_TOP + PANEL_HEIGHT + BOTTOM;
+        let title_width = 32.0 + TITLE_CHARACTER * self.title.chars().count() as f64;
+        let width = (PANEL_WIDTH * self.panels.len() as f64).max(title_width);
+        let subtitle = lines_of(&self.subtitle, ((width - 32.0) / CHARACTER) as usize);
+        // What is below the subtitle makes room for its further lines.
+        let down = LINE * subtitle.len().saturating_sub(1) as f64;
+        let height = PLOT_TOP + PANEL_HEIGHT + BOTTOM + down;
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\" role=\"img\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
-             <text class=\"title\" x=\"16\" y=\"28\">{title}</text>\n\
-             <text class=\"faint\" x=\"16\" y=\"48\">{subtitle}</text>\n",
+             <text class=\"title\" x=\"16\" y=\"28\">{title}</text>\n",
             title = escaped(&self.title),
-            subtitle = escaped(&self.subtitle)
         );
+        for (number, line) in subtitle.iter().enumerate() {
+            let y = 48.0 + LINE * number as f64;
+            let line = escaped(line);
+            let _ = writeln!(
+                svg,
+                "<text class=\"faint\" x=\"16\" y=\"{y}\">{line}</text>"
+            );
+        }
+        let _ = writeln!(svg, "<g transform=\"translate(0,{down})\">");
         self.write_legend(&mut svg);
         for (number, panel) in self.panels.iter().enumerate() {
             panel.write(number as f64 * PANEL_WIDTH, &mut svg);
         }
-        svg.push_str("</svg>\n");
+        svg.push_str("</g>\n</svg>\n");
         svg
     }
 
@@ -79,9 +94,24 @@ impl Chart {
                 escaped(name)
             );
             // About the width of the text.
-            x += 42.0 + 6.6 * name.chars().count() as f64;
+            x += 42.0 + CHARACTER * name.chars().count() as f64;
         }
     }
+}
+
+/// The text in lines of at most so many characters, as far as its words allow.
+fn lines_of(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 impl Panel {

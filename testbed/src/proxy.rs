@@ -138,6 +138,11 @@ impl Proxy {
         self.port
     }
 
+    /// The socket that it is asked through.
+    pub fn control_socket(&self) -> &Path {
+        &self.ctl
+    }
+
     /// The way to the proxy over UDP.
     pub fn udp(&self) -> Way {
         Way::Udp(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
