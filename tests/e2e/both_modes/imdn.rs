@@ -1,4 +1,4 @@
-//! Disposition notifications that come back to an address of ours (9.1.1-imdn, 9.1.2-imdn; readings
+//! Disposition notifications that return to one of our addresses (9.1.1-imdn, 9.1.2-imdn; readings
 //! N37).
 
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::large::{CHUNK, SIZE, Scene};
 mod members;
 mod senders;
 
-/// Rules by which everybody may send, without a name too.
+/// Rules by which everybody may send, even anonymously.
 const ALL_MAY_BE_ANONYMOUS: &str = "<cp:rule id=\"all\"><cp:conditions/><cp:actions>
         <allow-initiate-conference>true</allow-initiate-conference>
         <allow-anonymity>true</allow-anonymity>
@@ -33,14 +33,14 @@ fn document(message_id: &str) -> String {
     )
 }
 
-/// A receipt for a message that has come or gone: testbed messages are named after their
+/// A receipt for a message in either direction: the testbed's messages are named after their
 /// Contribution-ID.
 pub(crate) fn receipt(from: &str, to: &str, message: &Request) -> CpmMessage {
     let id = message.header("Contribution-ID").unwrap_or_default();
     cpm_message(from, to).content("message/imdn+xml", document(id))
 }
 
-/// A message from Anne's own address to one recipient, who has it.
+/// A message from Anne's own address to one recipient, delivered.
 #[track_caller]
 fn delivered(anne: &Agent, service: &str, recipient: &Agent, proxy: &Proxy) -> Request {
     let message = cpm_message(&anne.uri("anne"), service)
@@ -69,8 +69,7 @@ fn a_receipt_goes_on_to_the_sender() {
     let (anne, bill) = (bench.agent(), bench.agent());
     let capture = bench.capture();
     let mut ids = Vec::new();
-    // Kamailio's workers take what comes in turns: a message and its receipt are seen by different
-    // ones.
+    // Kamailio's workers take requests in turns: different workers see a message and its receipt.
     for (round, service) in [EXPLODER, CONTROLLING]
         .into_iter()
         .cycle()
@@ -100,7 +99,7 @@ fn a_receipt_goes_on_to_the_sender() {
         assert_eq!(passed_on.header("Max-Forwards"), Some("20"));
         assert_eq!(passed_on.headers("Via").len(), 2);
         assert_eq!(passed_on.headers("Route"), [""; 0]);
-        // Everything else as it came.
+        // Everything else is as received.
         for name in [
             "From",
             "To",
@@ -155,7 +154,7 @@ fn recipients_do_not_learn_who_an_anonymous_sender_is() {
         .members([bill.uri("bill")]);
     folder.put("secrets", &group);
     let capture = bench.capture();
-    // What her side says of her in its responses.
+    // Data about her in her side's responses.
     let telling = |status| {
         Reply::new(status)
             .with("Contact", "<sip:anne@192.0.2.7>")
@@ -218,7 +217,7 @@ fn a_repeated_receipt_is_absorbed() {
     }
     bill.expect_response(&told, 200);
     anne.expect_request("MESSAGE");
-    // What the repetitions caused would have come before this.
+    // The effects of the repetitions would have arrived before this.
     exchange(&bill, &told.again(), &proxy, 200);
     anne.expect_request("MESSAGE");
     anne.expect_nothing_until(|| proxy.ping());
@@ -245,7 +244,7 @@ fn a_receipt_that_can_go_no_further_is_answered() {
         anne.expect_request("MESSAGE").headers("Max-Forwards"),
         ["70"]
     );
-    // A sender whose address leads nowhere.
+    // A sender whose address cannot be reached.
     let message = cpm_message("sip:gone@nowhere.invalid", EXPLODER)
         .recipients([to(&bill.uri("bill"))])
         .request();
@@ -265,12 +264,12 @@ fn a_receipt_that_can_go_no_further_is_answered() {
     proxy.stop();
 }
 
-/// RFC 3325 §5: what a peer that nobody trusts asserts goes no further. Everything else does.
+/// RFC 3325 §5: an identity asserted by an untrusted peer is not passed on. Everything else is.
 #[test]
 fn a_receipt_of_an_untrusted_peer_asserts_nothing() {
     let _proof = proves(&["9.1.1-imdn"]);
     let bench = Bench::new("a_receipt_of_an_untrusted_peer");
-    // Of the two addresses of this machine one is trusted.
+    // One of this machine's two addresses is trusted.
     let proxy = bench.proxy(&cpm_proxy(HANDLE).over_ipv6());
     let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent_v6());
     let capture = bench.capture();
@@ -319,8 +318,7 @@ fn the_outbound_proxy_takes_receipts_too() {
     for suffix in ["", ";lr"] {
         let hop = format!("{}{suffix}", next.uri("next"));
         let proxy = bench.proxy(&cpm_proxy(HANDLE).set("cpm", "outbound_proxy", &hop));
-        // It knows what to do with any address, and who has two is reached by the one that leads
-        // somewhere.
+        // It can route any address; a sender with two addresses is reached at the routable one.
         for asserted in [
             "<sip:anne@example.com>",
             "<tel:+12015550123>, <sip:anne@example.com>",
@@ -383,7 +381,7 @@ fn a_script_may_decide_by_itself() {
     let told = receipt(&bill.uri("bill"), EXPLODER, &message).request();
     exchange(&bill, &told, &in_steps, 200);
     assert_eq!(anne.expect_request("MESSAGE").body(), told.body());
-    // What it is not for, it does not touch.
+    // A message it is not for is left alone.
     let other = Request::new("OPTIONS", &bill.uri("bill"), EXPLODER).with("X-Forward", "yes");
     for proxy in [&proxy, &in_steps] {
         is_left_to_the_script(&bill, &other.again(), proxy);
@@ -394,8 +392,8 @@ fn a_script_may_decide_by_itself() {
     in_steps.stop();
 }
 
-/// Several processes work on a message to a large group, and a receipt may come before the last of
-/// them is done.
+/// Several processes work on a message to a large group, and a receipt may arrive before the last
+/// of them is done.
 #[test]
 fn receipts_are_forwarded_before_everybody_has_his_copy() {
     let bench = Bench::new("receipts_before_everybody_has_his_copy");

@@ -1,8 +1,8 @@
-//! Receipts of members of a group, which must not tell the sender who they are.
+//! Receipts of group members, which must not reveal them to the sender.
 
 use super::*;
 
-/// A receipt that says wherever it can who it is from.
+/// A receipt that identifies its author in every possible place.
 fn telling_receipt(member: &str, group: &str, message: &Request) -> Request {
     let told = receipt(member, group, message).request();
     let body = String::from_utf8_lossy(told.body())
@@ -22,7 +22,7 @@ fn telling_receipt(member: &str, group: &str, message: &Request) -> Request {
         .with("User-Agent", &format!("CPM-client/OMA2.2 {member}"))
 }
 
-/// Nothing of it names the member: not the user part, and not the port of the agent.
+/// Nothing in it identifies the member: neither the user part nor the agent's port.
 #[track_caller]
 fn is_nameless(passed_on: &Message, agent: &Agent, user: &str) {
     let raw = String::from_utf8_lossy(passed_on.raw()).to_lowercase();
@@ -46,7 +46,7 @@ fn members_of_a_group_get_no_receipts_and_the_sender_does() {
     let mut ids = Vec::new();
     for (agent, user) in [(&bill, "bill"), (&carol, "carol")] {
         let copy = agent.expect_request("MESSAGE");
-        // To whom the message seems to come from.
+        // The apparent recipients of the message.
         let group = copy.header("P-Asserted-Identity").unwrap_or_default();
         let group = group.trim_matches(['<', '>']);
         assert_eq!(group, address("lunch"));
@@ -87,7 +87,7 @@ fn members_of_a_group_get_no_receipts_and_the_sender_does() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 4, "a dialog of its own each");
-    // What would not stay nameless.
+    // A receipt that would reveal its author.
     let told = telling_receipt(&bill.uri("bill"), &address("lunch"), &message);
     let change = |from: &str, to: &str| {
         let body = String::from_utf8_lossy(told.body()).replace(from, to);

@@ -14,8 +14,8 @@ fn what_nobody_is_known_for_is_left_to_the_script() {
     let message = delivered(&anne, EXPLODER, &bill, &proxy);
     let told = receipt(&bill_uri, EXPLODER, &message);
 
-    // About messages that were never sent, were refused, asked for nothing, or whose sender no
-    // request could reach.
+    // For messages that were never sent, were refused, requested nothing, or whose sender cannot be
+    // reached.
     let unsent = cpm_message(&anne.uri("anne"), EXPLODER).recipients([to(&bill_uri)]);
     let refused = unsent.clone().recipients([]).request();
     exchange(&anne, &refused, &proxy, 403);
@@ -44,7 +44,8 @@ fn what_nobody_is_known_for_is_left_to_the_script() {
     }
     expect_counter(&proxy, "imdn_unknown", 5);
 
-    // What names no message, is no notification, or is not for us.
+    // A notification without a Message-ID, a message that is no notification, and one that is not
+    // for us.
     let id = message.header("Contribution-ID").unwrap_or_default();
     for document in [
         "",
@@ -66,14 +67,14 @@ fn what_nobody_is_known_for_is_left_to_the_script() {
     ] {
         is_left_to_the_script(&bill, &told.request().again().with_uri(elsewhere), &proxy);
     }
-    // With a list it is not one to be forwarded, and neither fanned out.
+    // With a list it is neither forwarded nor fanned out.
     let listed = told.clone().recipients([to(&bill_uri)]).request();
     is_left_to_the_script(&bill, &listed.again(), &proxy);
     expect_counter(&proxy, "imdn_unknown", 5);
     bill.expect_nothing_until(|| proxy.ping());
     anne.expect_nothing_until(|| proxy.ping());
 
-    // All that did no harm.
+    // None of that did any harm.
     exchange(&bill, &told.request().again(), &proxy, 200);
     anne.expect_request("MESSAGE");
     assert_eq!(counter(&proxy, "imdn_forwarded"), 1);
@@ -97,7 +98,7 @@ fn after_its_time_a_message_is_unknown() {
         assert!(Instant::now() < deadline, "it is known for ever");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    // A longer time holds for messages from then on.
+    // A longer time applies to messages from then on.
     proxy.tune("imdn_ttl", 3600);
     let mut longer;
     let told = loop {
@@ -145,7 +146,7 @@ fn the_oldest_messages_are_forgotten_first() {
     none.stop();
 }
 
-/// Knowing a message, as its recipients do, makes nobody its sender.
+/// Knowing a message, as its recipients do, does not make anybody its sender.
 #[test]
 fn the_first_sender_of_a_message_stays_its_sender() {
     let bench = Bench::new("the_first_sender_stays");
@@ -175,7 +176,7 @@ fn receipts_for_large_messages_go_on_to_the_sender() {
         .enumerate()
     {
         let message = large_message(&anne, service).recipients([to(&scene.callees.uri("bill"))]);
-        // Small chunks are many: few bytes of content then.
+        // Small chunks mean many of them, so there is little content.
         let size = if chunk == CHUNK { SIZE } else { 1_000 };
         let upload = scene.upload_of(message, size);
         let mut call = scene.begins(&upload);
@@ -184,7 +185,7 @@ fn receipts_for_large_messages_go_on_to_the_sender() {
         assert_eq!(bill.session.expect_message().bytes, upload.content);
         call.bye(200);
         scene.callees.expect_in(&bill, "BYE");
-        // A Group Session Identity of its own, where it is an ad-hoc group.
+        // An ad-hoc group has a Group Session Identity of its own.
         let asserted = bill
             .invite
             .header("P-Asserted-Identity")
@@ -228,7 +229,7 @@ fn large_messages_that_ask_for_nothing_are_not_noted() {
         let mut call = scene.begins(&upload);
         upload.session.deliver(&upload.content, CHUNK);
         let bill = scene.callees.expect_nth_call("bill", round);
-        // It is delivered all the same.
+        // It is delivered nevertheless.
         assert_eq!(bill.session.expect_message().bytes, upload.content);
         call.bye(200);
         scene.callees.expect_in(&bill, "BYE");
