@@ -91,17 +91,6 @@ static int run(uint32_t event, sip_msg_t *msg, const struct cpm_running *running
 	return !(context.run_flags & DROP_R_F);
 }
 
-int cpm_route_authorize(void *context, struct cpm_request *request)
-{
-	struct cpm_running running;
-
-	if(context == NULL || !cpm_route_wants(CPM_EVENT_AUTHORIZE))
-		return 1;
-	memset(&running, 0, sizeof(running));
-	running.request = request;
-	return run(CPM_EVENT_AUTHORIZE, (sip_msg_t *)context, &running);
-}
-
 /* A message over a copy of `text`, which follows it in pkg memory. NULL: none. To be released with
  * free_message. */
 static sip_msg_t *message_over(struct cpm_str text)
@@ -136,6 +125,22 @@ static void free_message(sip_msg_t *msg)
 {
 	free_sip_msg(msg);
 	pkg_free(msg);
+}
+
+int cpm_route_ask(void *context, uint32_t event, struct cpm_request *request, struct cpm_str text)
+{
+	struct cpm_running running;
+	sip_msg_t *msg = context != NULL ? (sip_msg_t *)context : message_over(text);
+	int goes_on;
+
+	if(msg == NULL)
+		return 0;
+	memset(&running, 0, sizeof(running));
+	running.request = request;
+	goes_on = run(event, msg, &running);
+	if(context == NULL)
+		free_message(msg);
+	return goes_on;
 }
 
 /* The request's text with all changes applied, in pkg memory; NULL: error. */

@@ -2,6 +2,7 @@
 //! input.
 
 mod bad_input;
+mod decisions;
 mod exactly_once;
 pub(crate) mod imdn;
 mod loops;

@@ -6,7 +6,7 @@ use std::fs;
 use cpm_testbed::{Answer, Bench, ProxyConfig, Reply, cpm_message, to};
 
 use crate::both_modes::imdn::receipt;
-use crate::common::{EXPLODER, cpm_proxy, exchange, expect_log_lines};
+use crate::common::{EXPLODER, cpm_proxy, exchange, expect_log_lines, reason};
 use crate::groups::{ANNE, GroupFolder, open_group, recipients, to_group};
 
 /// One line, as in the native script.
@@ -62,6 +62,8 @@ end
 function cpm_event(name)
     if name == \"cpm:authorize\" then
         if KSR.pv.get(\"$cpm(originator)\") == \"sip:mallory@example.com\" then KSR.set_drop() end
+    elseif name == \"cpm:checked\" then
+        KSR.notice(\"checked \" .. KSR.pv.get(\"$cpm(recipients)\") .. \"\\n\")
     elseif name == \"cpm:recipient-request\" then
         if KSR.pv.get(\"$rU\") == \"dropped\" then KSR.set_drop() end
         KSR.hdr.append(\"X-Leg: \" .. KSR.pv.get(\"$rU\") .. \"\\r\\n\")
@@ -95,6 +97,8 @@ end",
         if name == \"cpm:authorize\":
             if KSR.pv.get(\"$cpm(originator)\") == \"sip:mallory@example.com\":
                 KSR.set_drop()
+        elif name == \"cpm:checked\":
+            KSR.notice(\"checked \" + str(KSR.pv.get(\"$cpm(recipients)\")) + \"\\n\")
         elif name == \"cpm:recipient-request\":
             if KSR.pv.get(\"$rU\") == \"dropped\":
                 KSR.set_drop()
@@ -126,6 +130,8 @@ end",
 function cpm_event(name) {
     if (name == \"cpm:authorize\") {
         if (KSR.pv.get(\"$cpm(originator)\") == \"sip:mallory@example.com\") KSR.set_drop();
+    } else if (name == \"cpm:checked\") {
+        KSR.notice(\"checked \" + KSR.pv.get(\"$cpm(recipients)\") + \"\\n\");
     } else if (name == \"cpm:recipient-request\") {
         if (KSR.pv.get(\"$rU\") == \"dropped\") KSR.set_drop();
         KSR.hdr.append(\"X-Leg: \" + KSR.pv.get(\"$rU\") + \"\\r\\n\");
@@ -222,6 +228,7 @@ fn every_step_and_every_event_in_every_language() {
         assert_eq!(copy.headers("X-Leg"), ["bill"], "{language}");
         carol.expect_request("MESSAGE");
         proxy.expect_log("seen exploder pager");
+        proxy.expect_log("checked 3");
         proxy.expect_log(&format!("last {} of 3", carol.uri("carol")));
         let (bill_uri, carol_uri) = (bill.uri("bill"), carol.uri("carol"));
         proxy.expect_log(&format!("ended cpm:recipient-delivered {bill_uri} 200"));
@@ -318,4 +325,93 @@ end",
     }
     capture.stop().assert_clean();
     proxy.stop();
+}
+
+/// Refuses as it likes, and knows what an originator may do.
+const DECIDES: [(&str, &str); 3] = [
+    (
+        "lua",
+        "function ksr_request_route()
+    if KSR.cpm.handle() >= 0 then return 1 end
+    KSR.sl.sl_send_reply(404, \"Not Ours\")
+end
+function cpm_event(name)
+    if name == \"cpm:authorize\" and KSR.hdr.is_present(\"X-Limit\") > 0 then
+        KSR.pv.seti(\"$cpm(max_recipients)\", 1)
+    elseif name == \"cpm:checked\" and KSR.pv.get(\"$cpm(recipients)\") > 2 then
+        KSR.pv.seti(\"$cpm(code)\", 480)
+        KSR.pv.sets(\"$cpm(reason)\", \"Not So Many\")
+        KSR.pv.seti(\"$cpm(retry_after)\", 60)
+        KSR.set_drop()
+    end
+    return 1
+end",
+    ),
+    (
+        "python",
+        "    def ksr_request_route(self, msg):
+        if KSR.cpm.handle() >= 0:
+            return 1
+        KSR.sl.sl_send_reply(404, \"Not Ours\")
+        return 1
+    def cpm_event(self, msg, name):
+        if name == \"cpm:authorize\" and KSR.hdr.is_present(\"X-Limit\") > 0:
+            KSR.pv.seti(\"$cpm(max_recipients)\", 1)
+        elif name == \"cpm:checked\" and KSR.pv.get(\"$cpm(recipients)\") > 2:
+            KSR.pv.seti(\"$cpm(code)\", 480)
+            KSR.pv.sets(\"$cpm(reason)\", \"Not So Many\")
+            KSR.pv.seti(\"$cpm(retry_after)\", 60)
+            KSR.set_drop()
+        return 1",
+    ),
+    (
+        "jsdt",
+        "function ksr_request_route() {
+    if (KSR.cpm.handle() >= 0) return 1;
+    KSR.sl.sl_send_reply(404, \"Not Ours\");
+}
+function cpm_event(name) {
+    if (name == \"cpm:authorize\" && KSR.hdr.is_present(\"X-Limit\") > 0) {
+        KSR.pv.seti(\"$cpm(max_recipients)\", 1);
+    } else if (name == \"cpm:checked\" && KSR.pv.get(\"$cpm(recipients)\") > 2) {
+        KSR.pv.seti(\"$cpm(code)\", 480);
+        KSR.pv.sets(\"$cpm(reason)\", \"Not So Many\");
+        KSR.pv.seti(\"$cpm(retry_after)\", 60);
+        KSR.set_drop();
+    }
+}",
+    ),
+];
+
+#[test]
+fn a_script_in_any_language_says_how_it_refuses() {
+    for (language, script) in DECIDES {
+        let bench = Bench::new(&format!("how_it_refuses_{language}"));
+        let folder = GroupFolder::new(&bench, "groups");
+        let (anne, bill) = (bench.agent(), bench.agent());
+        let users = |count: usize| (0..count).map(|n| bill.uri(&format!("user{n}")));
+        folder.put("three", &open_group("three").members(users(3)));
+        let config = scripted(&bench, language, script)
+            .set("cpm", "event_callback", "cpm_event")
+            .set("cpm", "group_source", &folder.source())
+            .set("cpm", "group_uri", "sip:*@groups.example.com");
+        let proxy = bench.proxy(&config);
+        let message = |count| {
+            let recipients = users(count).map(|uri| to(&uri));
+            cpm_message(ANNE, EXPLODER).recipients(recipients).request()
+        };
+        for request in [message(3), to_group(ANNE, "three").request()] {
+            let refused = exchange(&anne, &request, &proxy, 480);
+            assert_eq!(reason(&refused), "Not So Many", "{language}");
+            assert_eq!(refused.header("Retry-After"), Some("60"), "{language}");
+        }
+        let limited = message(2).with("X-Limit", "1");
+        let refused = exchange(&anne, &limited, &proxy, 486);
+        let warning = Some("399 example.com \"102 Too many recipients\"");
+        assert_eq!(refused.header("Warning"), warning, "{language}");
+        exchange(&anne, &message(1), &proxy, 202);
+        bill.expect_request("MESSAGE");
+        bill.expect_nothing_until(|| proxy.ping());
+        proxy.stop();
+    }
 }

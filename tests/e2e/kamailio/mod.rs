@@ -7,6 +7,7 @@ mod chaos;
 mod configurations;
 mod express;
 mod kemi;
+mod limits;
 mod page;
 mod records;
 mod rpc;
