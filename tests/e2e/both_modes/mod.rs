@@ -1,5 +1,4 @@
-//! What holds for both modes alike: repetitions, loops, notifications, names of others, shares, bad
-//! input.
+//! Common to both modes: repetitions, loops, notifications, names of others, shares, bad input.
 
 mod bad_input;
 mod decisions;

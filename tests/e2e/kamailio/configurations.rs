@@ -3,22 +3,24 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
 
-use cpm_testbed::{Bench, Product, cpm_message, to};
+use cpm_testbed::{Bench, PATIENCE, Product, cpm_message, to};
 
-use crate::common::{EXPLODER, counter_names, exchange, http_get, module};
-use crate::sites::{configurations, folder, quoted, serves_this_machine, shipped};
+use crate::common::{EXPLODER, HANDLE, counter_names, cpm_proxy, exchange, http_get, module};
+use crate::sites::{ANNE, configurations, folder, quoted, serves_this_machine, shipped};
 
-/// Each is started by a test, here or in `sites/`.
-const CONFIGURATIONS: [&str; 6] = [
+/// Each is started by a test, here, in `sites/` or, for the tutorial, in the client's.
+const CONFIGURATIONS: [&str; 7] = [
     "dispatcher.cfg",
     "ims-application-server.cfg",
     "kamailio.cfg",
     "lua.cfg",
     "prometheus.cfg",
     "stand-alone.cfg",
+    "try-out.cfg",
 ];
 
 #[test]
@@ -182,4 +184,40 @@ fn the_unit_of_systemd_takes_the_drop_in() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+fn homer_gets_the_copies() {
+    let homer = UdpSocket::bind("127.0.0.1:0").expect("there is a port");
+    homer
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time to wait is not zero");
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
+    let manual = fs::read_to_string(manual).expect("there is a manual");
+    let lines: String = manual
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains("\"siptrace"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(lines.starts_with("loadmodule"), "{lines}");
+    let address = homer.local_addr().expect("it is bound").to_string();
+    let lines = lines.replace("192.0.2.90:9060", &address);
+    let bench = Bench::new("homer_gets_the_copies");
+    let proxy = bench.proxy(&cpm_proxy(&format!("{lines}{HANDLE}")));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let message = cpm_message(ANNE, EXPLODER).recipients([to(&bill.uri("bill"))]);
+    exchange(&anne, &message.request(), &proxy, 202);
+    let copy = bill.expect_request("MESSAGE");
+    let call_id = copy.header("Call-ID").expect("it has one");
+    let mut room = [0; 65_536];
+    loop {
+        let length = homer.recv(&mut room).expect("the copy comes");
+        assert!(room.starts_with(b"HEP3"));
+        let text = String::from_utf8_lossy(&room[..length]);
+        if text.contains("MESSAGE sip:bill@") && text.contains(call_id) {
+            break;
+        }
+    }
+    proxy.stop();
 }

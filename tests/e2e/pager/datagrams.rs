@@ -54,7 +54,8 @@ fn what_fits_goes_in_a_datagram_and_what_is_a_byte_longer_does_not() {
         assert_eq!(copy_of(1000 - other).way().transport(), "UDP");
         assert_eq!(copy_of(1400 - other).way().transport(), "TCP");
         let mut sizes = [0, 0];
-        for text in (LIMIT - other - 12)..(LIMIT - other + 8) {
+        // The branches of tm and of the express lane differ in length, by up to 16 bytes.
+        for text in (LIMIT - other - 12)..(LIMIT - other + 24) {
             let copy = copy_of(text);
             let size = copy.raw().len();
             let fits = copy.way().transport() == "UDP";
