@@ -1,5 +1,4 @@
-//! The functions, variables and events in routing scripts of other languages: Lua, Python,
-//! JavaScript.
+//! Functions, variables and events in routing scripts in other languages: Lua, Python, JavaScript.
 
 use std::fs;
 
@@ -9,7 +8,7 @@ use crate::both_modes::imdn::receipt;
 use crate::common::{EXPLODER, cpm_proxy, exchange, expect_log_lines, reason};
 use crate::groups::{ANNE, GroupFolder, open_group, recipients, to_group};
 
-/// One line, as in the native script.
+/// A single line, as in the native script.
 const HANDLE: [(&str, &str); 3] = [
     (
         "lua",
@@ -35,7 +34,7 @@ end",
     ),
 ];
 
-/// Each step, with the script's own hand in between, and all events.
+/// All steps, with the script's own code between them, and all events.
 const STEPS: [(&str, &str); 3] = [
     (
         "lua",
@@ -155,7 +154,7 @@ class kamailio:
         return 1
 ";
 
-/// A proxy whose routing script is this one, in a language of its own.
+/// A proxy with this routing script in another language.
 pub(super) fn scripted(bench: &Bench, language: &str, script: &str) -> ProxyConfig {
     let (module, suffix, begin) = match language {
         "python" => ("app_python3", "py", PYTHON_CLASS),
@@ -191,10 +190,10 @@ fn one_line_is_enough_in_every_language() {
         exchange(&anne, &refused, &proxy, 403);
         let other = message.request().with_uri("sip:bill@example.com");
         exchange(&anne, &other, &proxy, 404);
-        // Another process answers, and the script has nothing more to say.
+        // Another process replies, and the script has nothing more to do.
         exchange(&anne, &to_group(ANNE, "lunch").request(), &proxy, 202);
         recipients(&bill, 1);
-        // So it is for a retransmission.
+        // The same for a retransmission.
         let request = message.request();
         anne.send(&request, proxy.udp());
         anne.send(&request, proxy.udp());
@@ -234,7 +233,7 @@ fn every_step_and_every_event_in_every_language() {
         proxy.expect_log(&format!("ended cpm:recipient-delivered {bill_uri} 200"));
         proxy.expect_log(&format!("ended cpm:recipient-failed {carol_uri} 603"));
 
-        // A receipt that comes back goes on to the sender.
+        // A receipt that returns is forwarded to the sender.
         let asking = cpm_message(&anne.uri("anne"), EXPLODER)
             .recipients([to(&bill_uri)])
             .request();
@@ -244,7 +243,7 @@ fn every_step_and_every_event_in_every_language() {
         exchange(&bill, &told, &proxy, 200);
         assert_eq!(anne.expect_request("MESSAGE").body(), told.body());
 
-        // The script has said who sent it.
+        // The script has set the sender.
         let unsigned = message.request().without("P-Asserted-Identity");
         exchange(&anne, &unsigned, &proxy, 202);
         let copy = bill.expect_request("MESSAGE");
@@ -279,7 +278,7 @@ fn a_callback_needs_a_script_of_its_own_language() {
 fn events_reach_the_script_in_every_process() {
     const RECIPIENTS: usize = 8;
     let bench = Bench::new("events_reach_the_script");
-    // Slow enough that a worker hands the rest over.
+    // So slow that a worker hands the rest over.
     let script = format!(
         "{}
 function cpm_event(name)
