@@ -92,17 +92,6 @@ static int run(uint32_t event, sip_msg_t *msg, const struct cpm_running *running
 	return !(context.run_flags & DROP_R_F);
 }
 
-int cpm_route_authorize(void *context, struct cpm_request *request)
-{
-	struct cpm_running running;
-
-	if(context == NULL || !cpm_route_wants(CPM_EVENT_AUTHORIZE))
-		return 1;
-	memset(&running, 0, sizeof(running));
-	running.request = request;
-	return run(CPM_EVENT_AUTHORIZE, (sip_msg_t *)context, &running);
-}
-
 struct sip_msg *cpm_shown_over(struct cpm_str text)
 {
 	struct socket_info *own = udp_listen != NULL ? udp_listen : tcp_listen;
@@ -135,6 +124,22 @@ void cpm_shown_free(struct sip_msg *msg)
 {
 	free_sip_msg(msg);
 	pkg_free(msg);
+}
+
+int cpm_route_ask(void *context, uint32_t event, struct cpm_request *request, struct cpm_str text)
+{
+	struct cpm_running running;
+	sip_msg_t *msg = context != NULL ? (sip_msg_t *)context : cpm_shown_over(text);
+	int goes_on;
+
+	if(msg == NULL)
+		return 0;
+	memset(&running, 0, sizeof(running));
+	running.request = request;
+	goes_on = run(event, msg, &running);
+	if(context == NULL)
+		cpm_shown_free(msg);
+	return goes_on;
 }
 
 int cpm_shown_run(struct sip_msg *msg, const struct cpm_running *running)

@@ -105,15 +105,20 @@ static int run(uint32_t event, struct sip_msg *msg, const struct cpm_running *ru
 	return !(flags & ACT_FL_DROP);
 }
 
-int cpm_route_authorize(void *context, struct cpm_request *request)
+int cpm_route_ask(void *context, uint32_t event, struct cpm_request *request, struct cpm_str text)
 {
 	struct cpm_running running;
+	struct sip_msg *msg = context != NULL ? context : cpm_message_over(text, NULL);
+	int goes_on;
 
-	if(context == NULL)
-		return 1;
+	if(msg == NULL)
+		return 0;
 	memset(&running, 0, sizeof(running));
 	running.request = request;
-	return run(CPM_EVENT_AUTHORIZE, context, &running, REQUEST_ROUTE);
+	goes_on = run(event, msg, &running, REQUEST_ROUTE);
+	if(context == NULL)
+		cpm_message_free(msg);
+	return goes_on;
 }
 
 struct sip_msg *cpm_shown_over(struct cpm_str text)

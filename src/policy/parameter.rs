@@ -254,6 +254,19 @@ impl Parameter {
         has_gaps || self.in_force.is_some()
     }
 
+    /// Reads a value of a numeric parameter; a yes is 1.
+    ///
+    /// # Errors
+    ///
+    /// It is none of its values, or the parameter is not numeric.
+    pub fn number_of(&self, text: &str) -> Result<usize, ParameterError> {
+        match self.kind {
+            Kind::Flag(_) => yes_or_no(text).map(usize::from),
+            Kind::Number { range, .. } => range.read(text),
+            _ => Err(ParameterError::Unknown),
+        }
+    }
+
     /// Applies a value to the settings; it replaces the present value or is added to it. Returns
     /// the canonical spelling of the value.
     pub(super) fn read<'a>(

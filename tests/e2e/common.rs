@@ -172,6 +172,21 @@ pub(crate) fn compare_with_manual(name: &str, table: &str, test: &str) {
     );
 }
 
+/// The example in the manual's section with this heading: its indented lines.
+#[track_caller]
+pub(crate) fn manual_example(heading: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
+    let manual = fs::read_to_string(&path).expect("there is a manual");
+    let (_, section) = manual
+        .split_once(&format!("#### `{heading}`\n"))
+        .unwrap_or_else(|| panic!("the manual has no section {heading}"));
+    let section = section.split("\n#").next().unwrap_or_default();
+    let code = section.lines().filter_map(|line| line.strip_prefix("    "));
+    let code: Vec<&str> = code.collect();
+    assert!(!code.is_empty(), "{heading} has no example");
+    code.join("\n")
+}
+
 pub(crate) fn module() -> PathBuf {
     let module = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(format!("target/{}/cpm.so", Product::under_test().name()));

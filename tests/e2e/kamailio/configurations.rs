@@ -1,5 +1,5 @@
-//! What `kamailio-config/` has for Kamailio alone. How its sites serve is tested with those of
-//! OpenSIPS, in `sites/`.
+//! The configurations in `kamailio-config/` that only Kamailio has. Whether its sites work is
+//! tested together with those of OpenSIPS, in `sites/`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use cpm_testbed::{Bench, PATIENCE, Product, cpm_message, to};
 use crate::common::{EXPLODER, HANDLE, counter_names, cpm_proxy, exchange, http_get, module};
 use crate::sites::{ANNE, configurations, folder, quoted, serves_this_machine, shipped};
 
-/// Each is started by a test, here, in `sites/` or, for the tutorial, in the client's.
+/// Each is started by a test: here, in `sites/` or, for the tutorial, among the client's.
 const CONFIGURATIONS: [&str; 7] = [
     "dispatcher.cfg",
     "ims-application-server.cfg",
@@ -60,7 +60,7 @@ fn every_configuration_is_accepted_without_a_word() {
             .expect("Kamailio is installed");
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{file}: {words}");
-        // What it says of a good configuration, and of where it listens.
+        // Output for any valid configuration, and about the listeners.
         let complaints: Vec<&str> = words
             .lines()
             .filter(|line| {
@@ -130,7 +130,7 @@ fn prometheus_scrapes_what_the_dashboard_shows() {
         shown.difference(&metrics)
     );
     proxy.stop();
-    // Others may not look.
+    // Others have no access.
     let elsewhere = shipped("prometheus.cfg", &[("SCRAPER", quoted("192.0.2.1"))]);
     let proxy = bench.proxy(&elsewhere);
     let refused = std::panic::catch_unwind(|| http_get(proxy.port(), "/metrics"));
@@ -147,7 +147,7 @@ fn the_unit_of_systemd_takes_the_drop_in() {
         .filter_map(|line| line.strip_prefix("ExecStart="))
         .find(|command| !command.is_empty())
         .expect("it starts something");
-    // What the unit adds by its environment, and no process that stays.
+    // Environment added by the unit, and processes that do not stay.
     let arguments: Vec<String> = start
         .split_ascii_whitespace()
         .skip(1)

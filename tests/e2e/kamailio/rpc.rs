@@ -1,4 +1,4 @@
-//! Counters wherever Kamailio shows counters, and what its commands say of themselves.
+//! Counters wherever Kamailio shows counters, and the help of its commands.
 
 use std::path::Path;
 use std::time::Instant;
@@ -85,7 +85,7 @@ fn every_command_says_what_it_does() {
     proxy.stop();
 }
 
-/// The example of a command in the manual: its answer, line by line.
+/// A command's example in the manual: its answer, line by line.
 fn shown(manual: &str, command: &str) -> Vec<String> {
     let heading = format!("\n#### `{command}`\n");
     let (_, section) = manual.split_once(&heading).expect("it has a section");
@@ -131,7 +131,7 @@ fn each_command_answers_as_the_manual_shows() {
     silent.answers(Answer::Silent);
     let message = cpm_message(ANNE, EXPLODER).recipients([to(&silent.uri("dave"))]);
     exchange(&scene.anne, &message.request(), &scene.proxy, 202);
-    // The header of the message comes with its first chunk.
+    // The header of the message arrives with its first chunk.
     let deadline = Instant::now() + PATIENCE;
     while values(&scene.proxy.rpc("cpm.messages"), "message_id").count() < 2 {
         assert!(
@@ -153,7 +153,7 @@ fn each_command_answers_as_the_manual_shows() {
         .lines()
         .map(str::trim)
         .filter(|name| name.starts_with("cpm."));
-    // The last one to be asked is the one that ends it.
+    // Asked last, because it ends the session.
     let (ends, others): (Vec<&str>, Vec<&str>) = commands.partition(|name| *name == "cpm.end");
     assert_eq!(ends.len(), 1);
     for command in others.into_iter().chain(ends) {

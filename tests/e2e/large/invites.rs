@@ -35,7 +35,7 @@ fn scene(test_name: &str, configure: &[(&str, String)]) -> Scene {
     scene
 }
 
-/// What a message of each kind goes to.
+/// The destination of a message of each kind.
 fn services() -> [String; 3] {
     [
         EXPLODER.to_owned(),
@@ -51,7 +51,7 @@ fn upload_to(scene: &Scene, service: &str) -> Upload {
     }
 }
 
-/// The calls of one round, to everybody.
+/// The calls to all recipients in one round.
 #[track_caller]
 fn calls(scene: &Scene, round: usize) -> Vec<InvitedCall> {
     USERS
@@ -89,7 +89,7 @@ fn each_recipient_gets_a_request_of_his_own() {
                     .branch()
                     .is_some_and(|branch| branch.starts_with("z9hG4bK"))
             );
-            // Those of a group may go less far (readings N36).
+            // Those of a group may travel fewer hops (readings N36).
             let (hops, breadth) = match service.as_str() {
                 EXPLODER | CONTROLLING => ("69", "45"),
                 _ => ("20", "30"),
@@ -106,7 +106,7 @@ fn each_recipient_gets_a_request_of_his_own() {
             assert_eq!(invite.headers("Supported"), ["timer"]);
             assert_eq!(invite.headers("Session-Expires"), ["1800;refresher=uas"]);
             assert_eq!(invite.headers("Require"), [""; 0]);
-            // RFC 3261 §13.2.1: it says what it understands.
+            // RFC 3261 §13.2.1: it lists what it supports.
             assert!(
                 invite
                     .header("Allow")
@@ -122,7 +122,7 @@ fn each_recipient_gets_a_request_of_his_own() {
         }
         assert_eq!(call_ids.len(), 3);
         call.bye(200);
-        // Both sides are dialogs of their own to the end.
+        // Each side is a dialog of its own to the end.
         for leg in calls(&scene, round) {
             let bye = scene.callees.expect_in(&leg, "BYE");
             assert_eq!(
@@ -219,7 +219,7 @@ fn header_fields_go_on_as_they_came() {
                 );
             }
         }
-        // None of them is made up.
+        // None of them is invented.
         let upload = upload_to(&scene, service);
         end(&scene, &upload);
         for leg in calls(&scene, 2 * turn + 1) {
@@ -284,7 +284,7 @@ fn contact_is_ours_with_the_senders_features() {
             assert!(!raw.contains(&scene.anne.address().to_string()), "{raw}");
         }
     }
-    // Requests inside of the dialog reach it there.
+    // Requests within the dialog reach it there.
     let call = scene.begins(&upload_to(&scene, EXPLODER));
     for leg in calls(&scene, 3) {
         let bye = scene.callees.agent().in_dialog_of(&leg.invite, "BYE", 1);
@@ -350,7 +350,7 @@ fn an_ad_hoc_group_gets_the_history_of_its_list() {
         assert_eq!(xml.matches("copyControl=\"to\"").count(), 2, "{xml}");
         assert_eq!(xml.matches("copyControl=\"cc\"").count(), 1, "{xml}");
     }
-    // Nothing to show, or not that kind of group: the description alone.
+    // Nothing to show, or another kind of group: only the description.
     let hidden = [bcc(&uri("bill")), unmarked(&uri("carol"))];
     end(
         &scene,
@@ -445,7 +445,7 @@ fn who_it_is_from() {
                 }
             }
             if service == CONTROLLING {
-                // One identity for the group, the same for all its members, and never again.
+                // One identity for the group, the same for all its members, and never used again.
                 assert_eq!(of_round.len(), 1);
                 let identity = of_round.pop_first().unwrap_or_default();
                 assert!(
@@ -458,7 +458,7 @@ fn who_it_is_from() {
             round += 1;
         }
     }
-    // Whoever answers to a group that was there for one message finds none (readings N31).
+    // An answer to a group that existed for one message finds none (readings N31).
     let identity = identities.pop_first().unwrap_or_default();
     let answer = large_message(ANNE, identity.trim_matches(['<', '>']));
     let request = answer.request(&scene.anne, &scene.sender.session(), 10);
@@ -491,7 +491,7 @@ fn the_core_is_the_next_hop() {
         let upload = behind.upload_of(message, SIZE);
         behind.sends(&upload);
         for (user, uri) in ["bill", "+12015550123"].into_iter().zip(far) {
-            // They come to the core, whatever their Request-URI says.
+            // They arrive at the core, whatever their Request-URI says.
             let leg = scene.callees.expect_nth_call(user, round);
             assert_eq!(leg.invite.uri(), Some(uri));
             assert_eq!(leg.invite.headers("Route"), [format!("<{core};lr>")]);
@@ -500,7 +500,7 @@ fn the_core_is_the_next_hop() {
         }
     }
     behind.finish();
-    // The other way, over TCP where the URI says so, each goes to where it leads.
+    // Conversely, over TCP if the URI says so, each goes where its URI leads.
     let message =
         large_message(ANNE, EXPLODER).recipients([to(&scene.callees.agent().tcp_uri("tess"))]);
     let upload = scene.upload_of(message, SIZE);

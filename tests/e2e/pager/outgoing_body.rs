@@ -1,4 +1,4 @@
-//! The body of the outgoing requests: the payload untouched, the list gone, in its place what
+//! The body of outgoing requests: the payload unchanged, the list removed, and in its place what
 //! recipients may know of each other (9.1.1-6g; RFC 5364, RFC 5365; readings N6, N33).
 
 use base64::Engine as _;
@@ -17,7 +17,7 @@ const LIST_FIELDS: &str =
 const HISTORY_FIELDS: &str = "Content-Type: application/resource-lists+xml\r\n\
                               Content-Disposition: recipient-list-history; handling=optional";
 
-/// Recipients at one agent, which is named by the user part.
+/// Recipients at one agent, distinguished by the user part.
 fn at(agent: &Agent, kind: fn(&str) -> Recipient, user: &str) -> Recipient {
     kind(&agent.uri(user))
 }
@@ -30,7 +30,7 @@ fn with_body(service: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Req
         .with_body(content_type, body)
 }
 
-/// What stands between two texts.
+/// The text between two others.
 #[track_caller]
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let rest = text
@@ -44,7 +44,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("the bodies here are UTF-8")
 }
 
-/// The entries of a list, each from `<entry` to `>`, with what stands in it.
+/// The entries of a list, each from `<entry` to `>`.
 fn entries(document: &str) -> Vec<String> {
     document
         .split("<entry ")
@@ -56,7 +56,7 @@ fn entries(document: &str) -> Vec<String> {
         .collect()
 }
 
-/// The history list of a copy whose original had [`multipart`] of the payload and the list.
+/// The history list in a copy of a message that had [`multipart`] of the payload and the list.
 #[track_caller]
 fn history<'a>(copy: &'a Message, payload: &[u8]) -> &'a str {
     let before = format!(
@@ -96,7 +96,7 @@ fn an_ad_hoc_group_learns_who_is_to_and_cc() {
         at(&all, to, "shy2").anonymized(),
         at(&all, cc, "shy3").anonymized(),
         at(&all, bcc, "shy4").anonymized(),
-        // The most visible of several entries counts.
+        // Of several entries for one recipient the most visible applies.
         at(&all, bcc, "cc1"),
         at(&all, to, "hidden2").anonymized(),
         at(&all, bcc, "hidden2"),
@@ -129,7 +129,7 @@ fn an_ad_hoc_group_learns_who_is_to_and_cc() {
         );
         assert!(history.contains("xmlns=\"urn:ietf:params:xml:ns:resource-lists\""));
         assert!(history.contains("xmlns:cp=\"urn:ietf:params:xml:ns:copycontrol\""));
-        // Nowhere in a copy is anybody to be seen who hides, except the one whom it is for.
+        // A hidden recipient is visible nowhere in a copy, except in its own.
         let own = format!(
             "MESSAGE {uri} SIP/2.0",
             uri = copy.uri().unwrap_or_default()
@@ -309,7 +309,7 @@ fn other_parts_pass_bit_for_bit() {
     let inner = "--in\r\nContent-Type: message/cpim\r\n\r\nFrom: <sip:a@x>\r\n\r\n\
                  Content-Type: text/plain\r\n\r\n --out\r\n\u{fc}\r\n--in\r\n\r\ntyped by default\r\n--in--";
     let parts: [(&str, String, &str, &str); 3] = [
-        // boundary, Content-Type, what stands before the list, and behind
+        // Boundary, Content-Type, the text before the list, and the text after it.
         (
             BOUNDARY,
             format!("multipart/mixed;boundary={BOUNDARY};type=\"x;y\""),
@@ -341,7 +341,7 @@ fn other_parts_pass_bit_for_bit() {
                     assert_eq!(copy.headers("Content-Type"), [content_type]);
                     let body = text(copy.body());
                     if service == EXPLODER {
-                        // The list's part is gone with the delimiter before it.
+                        // The list's part is removed with the delimiter before it.
                         let delimiter = before.rfind("\r\n--").expect("a delimiter");
                         assert_eq!(
                             body,

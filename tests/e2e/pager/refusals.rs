@@ -1,5 +1,5 @@
-//! Every refusal: what is answered to what, and which fault of several is named. The table of
-//! refusals in `doc/manual.md` is what comes out here.
+//! All refusals: the response to each fault, and which of several faults is named. This test
+//! generates the table of refusals in `doc/manual.md`.
 
 use cpm_testbed::{
     Agent, BOUNDARY, Bench, Proxy, ProxyConfig, Request, bcc, cc, cpm_message, multipart,
@@ -15,7 +15,7 @@ mod faults;
 
 use faults::{Draft, FAULTS, Fault, Under, VETO, strict};
 
-/// Sends a request that must be refused so, and nothing else may happen.
+/// Sends a request that must be refused like this, without any other effect.
 #[track_caller]
 fn expect_refusal(agent: &Agent, proxy: &Proxy, request: &Request, fault: &Fault) {
     let answer = exchange(agent, request, proxy, fault.code);
@@ -111,7 +111,7 @@ fn each_fault_is_refused_as_the_manual_says() {
     );
 }
 
-/// One row per refusal.
+/// One row for each refusal.
 fn table() -> String {
     let mut table = String::from(
         "| code | reason | Warning or other header field | when |\n|---|---|---|---|\n",
@@ -136,7 +136,7 @@ fn of_two_faults_the_first_in_the_specified_order_is_named() {
         "9.1.1-1", "9.1.1-2", "9.1.1-3a", "9.1.1-3b", "9.1.1-3c", "9.1.1-5a", "9.1.1-5b",
         "9.1.1-5c",
     ]);
-    // One fault for each check, in their order; the last ones share the body.
+    // One fault for each check, in order; the last ones share the body.
     const ORDER: &[&str] = &[
         "nobody vouches",
         "`event_route[cpm:authorize]`",
@@ -163,8 +163,8 @@ fn of_two_faults_the_first_in_the_specified_order_is_named() {
     let faults: Vec<&Fault> = ORDER.iter().map(of).collect();
     for (place, first) in faults.iter().enumerate() {
         for second in &faults[place + 1..] {
-            // A list is either too long or empty; a body that is only a list has no fields of its
-            // own.
+            // A list is either too long or empty; a body that is only a list has no header fields
+            // of its own.
             let exclusive = |fault: &Fault| fault.when.contains("list");
             if first.when.starts_with("the body or") && second.when.starts_with("the body is")
                 || first.when.starts_with("more distinct")
@@ -182,7 +182,7 @@ fn of_two_faults_the_first_in_the_specified_order_is_named() {
             }
         }
     }
-    // Two checks give the same answer: the log tells them apart.
+    // Two checks give the same response; the log distinguishes them.
     let mut both = Draft::new(EXPLODER);
     both.remove("P-Asserted-Identity");
     both.set("X-Veto", "yes");
@@ -284,7 +284,7 @@ fn the_limit_counts_distinct_recipients() {
     let three = vec![
         to(&uri("a")),
         cc(&uri("b")),
-        // Once more in other words, and ourselves: they do not count.
+        // Repeated in another spelling, and ourselves: neither counts.
         bcc(&uri("%61")),
         to(&uri("a")),
         to(EXPLODER),

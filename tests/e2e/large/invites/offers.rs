@@ -1,8 +1,8 @@
-//! The offers in these INVITEs.
+//! The offers in INVITEs to recipients.
 
 use super::*;
 
-/// The offer to a leg, of a message of so many bytes.
+/// The offer to a leg, for a message of this many bytes.
 #[track_caller]
 fn is_our_offer(scene: &Scene, leg: &InvitedCall, size: usize, own: &MsrpSession) {
     let sdp = leg.sdp();
@@ -103,7 +103,7 @@ fn the_offer_is_the_senders_with_our_own_end() {
                 assert_eq!(sdp.attributes(name), [value], "{name}");
             }
             assert_eq!(sdp.attribute("candidate"), None);
-            // N is what really comes.
+            // N is the actual length.
             let message = leg.session.expect_message();
             assert_eq!(message.total, Some(SIZE as u64), "{user}");
             assert_eq!(message.bytes, upload.content);

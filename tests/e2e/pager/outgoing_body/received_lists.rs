@@ -1,4 +1,4 @@
-//! Which parts of the received body are lists of recipients, and where they may stand.
+//! Which parts of a received body are lists of recipients, and where they may be.
 
 use super::*;
 
@@ -95,7 +95,7 @@ fn the_message_may_stand_behind_the_list() {
     proxy.stop();
 }
 
-/// RFC 5363 §4 and §4.1, RFC 5364 §5 and §7: what a resource list is for, its disposition says.
+/// RFC 5363 §4 and §4.1, RFC 5364 §5 and §7: the disposition states the purpose of a resource list.
 #[test]
 fn several_lists_of_recipients_are_one_and_lists_of_another_disposition_none() {
     let _proof = proves(&["9.1.1-6g-ex1", "9.1.1-6g-ex2", "9.1.1-6g-ex2-new"]);
@@ -148,8 +148,8 @@ fn several_lists_of_recipients_are_one_and_lists_of_another_disposition_none() {
                 );
                 continue;
             }
-            // Of carol's two entries the higher one counts (RFC 5364 §4), and nobody learns of dan
-            // or of another server's list.
+            // Of carol's two entries the more visible one applies (RFC 5364 §4), and nobody learns
+            // of dan or of a list for another server.
             let body = text(copy.body());
             let history = body.split(HISTORY_FIELDS).nth(1).expect("a history list");
             let (history, rest) = history.split_once("</resource-lists>").expect("it ends");
@@ -168,7 +168,7 @@ fn several_lists_of_recipients_are_one_and_lists_of_another_disposition_none() {
             );
         }
     }
-    // One part left becomes the body.
+    // A single remaining part becomes the body.
     let body = multipart(&[
         (LIST_FIELDS, first.as_bytes()),
         text_part,
@@ -202,7 +202,7 @@ fn method_and_header_fields_of_a_recipients_uri_are_not_sent() {
                 all.uri("bill")
             )),
             cc(&format!("{};method=INVITE", all.uri("carol"))),
-            // Now the same as the first.
+            // Now equal to the first.
             bcc(&format!("{};METHOD=BYE;x=1?a=b", all.uri("bill"))),
         ]);
         exchange(&anne, &message.request(), &proxy, 202);

@@ -1,11 +1,11 @@
-//! A request that is refused, for each fault, and the answer to it.
+//! For each fault, a request with it and the response.
 
 use super::*;
 
 const LIST_FIELDS: &str =
     "Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list";
 
-/// Everything that can be forbidden is.
+/// Forbids everything that can be forbidden.
 pub(super) fn strict(config: ProxyConfig) -> ProxyConfig {
     config
         .set("cpm", "required_user_agent", "CPM-client/OMA2")
@@ -18,20 +18,20 @@ pub(super) const VETO: &str = "event_route[cpm:authorize] {
     if (is_present_hf(\"X-Veto\")) drop;
 }";
 
-/// A request in the making, good at first.
+/// A request to be built, valid at first.
 #[derive(Clone)]
 pub(super) struct Draft {
     pub(super) service: &'static str,
-    /// Header fields to replace, or to leave out.
+    /// Header fields to replace or remove.
     pub(super) header_fields: Vec<(&'static str, Option<&'static str>)>,
-    /// One more of these.
+    /// Additional lines of header fields.
     pub(super) repeated: Vec<(&'static str, &'static str)>,
     pub(super) list_fields: String,
-    /// The resource list; `None` for a body without one.
+    /// The resource list; `None`: the body has none.
     pub(super) list: Option<String>,
-    /// Whether the body has more than the list.
+    /// Whether the body has parts besides the list.
     pub(super) message: bool,
-    /// The last word on Content-Type and body.
+    /// Final change of Content-Type and body.
     pub(super) reshape: fn(&str, &[u8]) -> (String, Vec<u8>),
 }
 
@@ -96,7 +96,7 @@ impl Draft {
     }
 }
 
-/// Which configuration a fault shows under.
+/// The configuration under which a fault occurs.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Under {
     /// All requirements set.
@@ -114,7 +114,7 @@ pub(super) struct Fault {
     pub(super) make: fn(&mut Draft),
     pub(super) code: u16,
     pub(super) reason: &'static str,
-    /// The header field that says more.
+    /// The header field with details.
     pub(super) header: Option<(&'static str, &'static str)>,
 }
 
