@@ -347,14 +347,18 @@ enum cpm_query {
 	CPM_QUERY_MESSAGES = 7,
 	/* the newest message whose Message-ID, Contribution-ID, Call-ID or session is the argument: its
 	 * record, and a part for each recipient */
-	CPM_QUERY_MESSAGE = 8
+	CPM_QUERY_MESSAGE = 8,
+	/* reads the file of parameters and the certificate again, for all processes: a record of what is
+	 * in force */
+	CPM_QUERY_RELOAD = 9
 };
 
 enum cpm_query_result {
 	CPM_QUERY_ANSWERED = 0,
 	CPM_QUERY_UNKNOWN = 1, /* nothing has that name */
 	CPM_QUERY_OFF = 2,     /* the service does not have that function */
-	CPM_QUERY_NO_ANSWER = 3 /* the process concerned is busy */
+	CPM_QUERY_NO_ANSWER = 3, /* the process concerned is busy */
+	CPM_QUERY_REFUSED = 4   /* it cannot be done; the log says why */
 };
 
 /* What an operator is told whose question was not answered. */

@@ -108,7 +108,7 @@ thread_local!(static SERVICE: Rc<ControllingFunction> = {
     let addresses = MsrpAddresses {
         tcp: Some(MsrpAddress { address: "127.0.0.1".parse().unwrap(), port: 2855 }),
         tls: None,
-        fingerprint: None,
+        fingerprint: Default::default(),
         leg_transport: Transport::Tcp,
     };
     let large_mode = LargeModeSettings::new(&s.large_mode, "sip:127.0.0.1".to_owned(), addresses);

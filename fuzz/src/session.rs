@@ -47,7 +47,7 @@ pub(crate) fn msrp_addresses() -> MsrpAddresses {
             port: 2855,
         }),
         tls: None,
-        fingerprint: None,
+        fingerprint: Default::default(),
         leg_transport: Transport::Tcp,
     }
 }

@@ -164,6 +164,8 @@ pub struct Parameter {
     pub help: &'static str,
     /// Whether it can change while the proxy runs.
     pub is_tunable: bool,
+    /// Whether the file of parameters can set it, and so change it while the proxy runs.
+    pub is_reloadable: bool,
     /// Maximum number of values; if more than 1, each further value is added to the previous ones.
     pub most_values: usize,
     /// Its value in force, if that is neither the given value nor the default.
@@ -178,6 +180,7 @@ impl Parameter {
             default: "",
             help,
             is_tunable: false,
+            is_reloadable: false,
             most_values: 1,
             in_force: None,
         }
@@ -190,6 +193,13 @@ impl Parameter {
     pub(super) const fn tunable(self) -> Self {
         Parameter {
             is_tunable: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn reloadable(self) -> Self {
+        Parameter {
+            is_reloadable: true,
             ..self
         }
     }

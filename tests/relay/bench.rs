@@ -235,6 +235,7 @@ impl Bench {
                     self.events.entry(session).or_default().push_back(event);
                     return true;
                 }
+                Some(RelayEvent::Certificate(_)) => {}
                 Some(RelayEvent::Log(level, line)) => self.logs.push(format!("{level:?} {line}")),
                 None => {
                     let left = by.saturating_duration_since(Instant::now());

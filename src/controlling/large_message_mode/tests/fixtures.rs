@@ -57,7 +57,7 @@ pub(super) fn settings() -> LargeModeSettings {
         MsrpAddresses {
             tcp: Some(address("203.0.113.5")),
             tls: None,
-            fingerprint: None,
+            fingerprint: Default::default(),
             leg_transport: Transport::Tcp,
         },
     )
