@@ -93,6 +93,8 @@ impl SessionsProcess {
             | Letter::Settled(..)
             | Letter::Replaced(..)
             | Letter::Late(_)
+            | Letter::Retry(_)
+            | Letter::Expire(_)
             | Letter::Wake
             | Letter::Group(_) => {}
         }
@@ -183,6 +185,7 @@ impl SessionsProcess {
             Gauge::ExpressOutstanding
             | Gauge::ExpressMemory
             | Gauge::Outstanding
+            | Gauge::Waiting
             | Gauge::StoreBytes
             | Gauge::StoreWrite => 0,
         });
