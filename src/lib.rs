@@ -47,6 +47,8 @@ pub mod relay;
 pub mod sessions;
 pub mod shared;
 pub mod store;
+#[cfg(test)]
+mod test_folder;
 mod threads;
 pub mod trust;
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::sender::Sender;
 use crate::controlling::{
-    ControllingFunction, Counter, Host, OutgoingRequest, Sent, copy_of_call_id,
+    ControllingFunction, Counter, Host, Journal, OutgoingRequest, Sent, copy_of_call_id,
 };
 use crate::log::LogLevel;
 use crate::store::{Deferred, Ledger, Retry, Settled};
@@ -60,7 +60,7 @@ impl KeptHost<'_> {
     }
 }
 
-impl Host for KeptHost<'_> {
+impl Journal for KeptHost<'_> {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         self.sender.log(level, line);
     }
@@ -68,7 +68,9 @@ impl Host for KeptHost<'_> {
     fn count(&self, counter: Counter, n: u32) {
         self.sender.count(counter, n);
     }
+}
 
+impl Host for KeptHost<'_> {
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
         if self.give_up.is_some() {
             return Sent::NoRoom;

@@ -19,6 +19,7 @@
 //! | `proxy` | functions needed of the proxy |
 //! | `outgoing` | an outgoing request in the proxy's form; its text |
 //! | `way` | its destination |
+//! | `limits` | numbers that only the proxy can apply |
 //! | `sender` | sending it: memory, next hop, the operator's script, transaction |
 //! | `express`, `heard` | copies sent without the proxy's transactions; their ends |
 //! | `transaction` | the transaction of a received request |
@@ -51,6 +52,7 @@ mod kept_host;
 mod large;
 mod late;
 mod letter;
+pub mod limits;
 mod lookup;
 mod mailbox;
 mod messages;
@@ -60,6 +62,7 @@ mod process;
 mod proxy;
 mod query;
 mod received;
+mod reloading;
 mod resuming;
 mod sender;
 mod session_traffic;

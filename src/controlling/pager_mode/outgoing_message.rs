@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::fan_out_job::{FanOutJob, Isf, NOT_SENDABLE_CODE};
+use crate::controlling::charging::put_charging;
 use crate::controlling::header_fields::{has_name, put, route_to_isf};
 use crate::controlling::hops::{breadth_of_copies, hops_of_copies};
 use crate::controlling::host::Host;
@@ -174,6 +175,7 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
         put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
     }
     put_identity(&mut headers, request);
+    put_charging(&mut headers, message, settings);
     put(&mut headers, "User-Agent", request.service.product());
     put(&mut headers, "Supported", supported(message));
 
