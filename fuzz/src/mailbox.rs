@@ -3,13 +3,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use cpm::controlling::AboutRequest;
 use cpm::controlling::express;
 use cpm::controlling::large_message_mode::TransactionKey;
-use cpm::controlling::{Counter, Forwarding, LogLevel};
+use cpm::controlling::{Counter, Forwarding, LogLevel, Request};
 use cpm::group::source::{DatabaseError, GroupDatabase};
 use cpm::operator::Event;
 use cpm::policy::Settings;
@@ -141,7 +142,7 @@ impl Proxy for Stage {
 
     fn unsuspend(&self, _: TransactionKey) {}
 
-    fn authorize(&self) -> bool {
+    fn ask(&self, _: Event, _: &Rc<RefCell<Request>>) -> bool {
         true
     }
 

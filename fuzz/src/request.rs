@@ -140,7 +140,7 @@ pub fn request(data: &[u8]) {
         steps += 1;
         assert!(steps < 10);
         match request.poll_check(&host) {
-            Check::AskOperator => request.handle_operator(true, &host),
+            Check::Ask(_) => request.handle_script(true, &host),
             Check::WantGroup => request.handle_group(GroupLookup::Unknown),
             Check::Accepted => break,
             Check::Repeated => panic!("nothing is remembered here"),
