@@ -117,6 +117,10 @@ diagrams: ## the diagrams of doc/, from the .sequence files
 readme: ## c_api/kamailio/README, from doc/manual.md
 	$(CARGO) run --quiet --package xtask -- readme
 
+.PHONY: site
+site: ## the pages of doc/ as a site, in target/site (with mdbook: cargo install mdbook)
+	@if command -v mdbook >/dev/null; then mdbook build; else echo "left out: no mdbook here (cargo install mdbook)"; fi
+
 .PHONY: page
 page: ## the operator's page as text in a configuration, from kamailio-config/operator-page/page.*
 	$(CARGO) run --quiet --package xtask -- page
