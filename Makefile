@@ -90,7 +90,7 @@ test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
 	@tools/matrix
 
 .PHONY: test-deb
-test-deb: deps build ## the package's test in a clean copy of this Debian release (as root)
+test-deb: deps build client ## the packages' test in a clean copy of this Debian release (as root)
 	@tools/test-deb
 
 .PHONY: bench
