@@ -1,45 +1,57 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A list in shared memory, with each entry until its deadline: there are few different times, and
- * few transactions are kept open at once.
+ * A list in shared memory, with an entry for each transaction until tm releases it: there are few
+ * different times, and few transactions are kept open at once.
  */
 #include "locking.h"
 #include "timer.h"
 
 #include "cpm_kept.h"
+#include "cpm_transaction.h"
 
 /* A tick of OpenSIPS: a second. */
 #define TICK_MS 1000
 
+/* Transactions that are ended at a time, without the lock. */
+#define MAX_DUE 64
+
 struct kept {
-	struct kept *next;
+	struct kept *next, *previous; /* a ring, whose head is struct all; NULL: no longer in it */
 	uint64_t transaction;
 	unsigned deadline; /* in ticks */
 };
 
 static struct {
 	gen_lock_t lock;
-	struct kept *first;
+	struct kept head;
 } *all;
 
-/* Removes the entries whose deadline has passed from the list, and returns them. */
-static struct kept *take_due(unsigned now)
+/* Under the lock. */
+static void leave(struct kept *entry)
 {
-	struct kept *due = NULL, *entry, **at;
+	if(entry->next == NULL)
+		return;
+	entry->next->previous = entry->previous;
+	entry->previous->next = entry->next;
+	entry->next = entry->previous = NULL;
+}
+
+/* Takes transactions whose deadline has passed from the ring: as many as there is room for. */
+static size_t take_due(unsigned now, uint64_t due[MAX_DUE])
+{
+	struct kept *entry, *next;
+	size_t n = 0;
 
 	lock_get(&all->lock);
-	at = &all->first;
-	while((entry = *at) != NULL) {
-		if((int)(now - entry->deadline) < 0) {
-			at = &entry->next;
+	for(entry = all->head.next; entry != &all->head && n < MAX_DUE; entry = next) {
+		next = entry->next;
+		if((int)(now - entry->deadline) < 0)
 			continue;
-		}
-		*at = entry->next;
-		entry->next = due;
-		due = entry;
+		due[n++] = entry->transaction;
+		leave(entry);
 	}
 	lock_release(&all->lock);
-	return due;
+	return n;
 }
 
 /* Called for each. */
@@ -47,14 +59,15 @@ static void (*end_transaction)(uint64_t transaction);
 
 static void check(unsigned int ticks, void *param)
 {
-	struct kept *due = take_due(ticks), *entry;
+	uint64_t due[MAX_DUE];
+	size_t n, i;
 
 	(void)param;
-	while((entry = due) != NULL) {
-		due = entry->next;
-		end_transaction(entry->transaction);
-		shm_free(entry);
-	}
+	do {
+		n = take_due(ticks, due);
+		for(i = 0; i < n; i++)
+			end_transaction(due[i]);
+	} while(n == MAX_DUE);
 }
 
 int cpm_kept_init(void (*end)(uint64_t transaction))
@@ -65,7 +78,7 @@ int cpm_kept_init(void (*end)(uint64_t transaction))
 		LM_ERR("no more shared memory\n");
 		return -1;
 	}
-	all->first = NULL;
+	all->head.next = all->head.previous = &all->head;
 	if(register_timer("cpm-kept", check, NULL, 1, TIMER_FLAG_DELAY_ON_DELAY) < 0) {
 		LM_ERR("no timer for transactions that are kept open\n");
 		return -1;
@@ -73,17 +86,40 @@ int cpm_kept_init(void (*end)(uint64_t transaction))
 	return 0;
 }
 
-int cpm_kept_add(uint64_t transaction, unsigned milliseconds)
+static void nothing(struct cell *t, int type, struct tmcb_params *params)
+{
+	(void)t;
+	(void)type;
+	(void)params;
+}
+
+static void release(void *kept)
+{
+	struct kept *entry = kept;
+
+	lock_get(&all->lock);
+	leave(entry);
+	lock_release(&all->lock);
+	shm_free(entry);
+}
+
+int cpm_kept_add(struct sip_msg *msg, struct cell *t, unsigned milliseconds)
 {
 	struct kept *entry = shm_malloc(sizeof(*entry));
 
 	if(entry == NULL)
 		return -1;
-	entry->transaction = transaction;
+	entry->transaction = cpm_number_of(t->hash_index, t->label);
 	entry->deadline = get_ticks() + (milliseconds + TICK_MS - 1) / TICK_MS;
+	entry->next = entry->previous = NULL;
+	if(cpm_tm.register_tmcb(msg, t, TMCB_TRANS_DELETED, nothing, entry, release) < 0) {
+		shm_free(entry);
+		return -1;
+	}
 	lock_get(&all->lock);
-	entry->next = all->first;
-	all->first = entry;
+	entry->next = all->head.next;
+	entry->previous = &all->head;
+	entry->next->previous = all->head.next = entry;
 	lock_release(&all->lock);
 	return 0;
 }

@@ -13,7 +13,10 @@
  * not. 0, or -1 after a log line. */
 int cpm_kept_init(void (*end)(uint64_t transaction));
 
-/* Ends a transaction after this many milliseconds. 0, or -1: there is no memory. */
-int cpm_kept_add(uint64_t transaction, unsigned milliseconds);
+struct cell;
+
+/* Ends the transaction of a received request after this many milliseconds, unless tm has released
+ * it by then. 0, or -1: there is no memory. */
+int cpm_kept_add(struct sip_msg *msg, struct cell *t, unsigned milliseconds);
 
 #endif

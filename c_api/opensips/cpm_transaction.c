@@ -88,8 +88,15 @@ enum cpm_opened cpm_transaction_open(void *context, uint64_t *transaction)
 
 int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned milliseconds)
 {
-	if(context == NULL || cpm_kept_add(transaction, milliseconds) < 0)
+	struct cell *t = current_transaction();
+
+	(void)transaction;
+	if(context == NULL || t == NULL || cpm_kept_add(context, t, milliseconds) < 0)
 		return 0;
+	/* Else tm would replace parts of the received request when the script ends, among them the lines
+	 * for a reply that another process is just writing. */
+	if(t->uas.request != NULL)
+		t->uas.request->msg_flags |= FL_SHM_UPDATED;
 	/* When the script ends, tm keeps a transaction that it takes for forwarded. */
 	cpm_tm.t_setkr(REQ_FWDED);
 	return 1;
