@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 13u
+#define CPM_ABI 14u
 
 /* Sizes of arrays that a host needs. */
 
@@ -161,7 +161,27 @@ enum cpm_field {
 	CPM_FIELD_CALL_ID = 8,
 	/* icid-value of P-Charging-Vector */
 	CPM_FIELD_ICID = 9,
-	CPM_FIELDS = 10
+	/* the number of those above, which struct cpm_about has too */
+	CPM_FIELDS = 10,
+
+	/* reason phrase of the reply that is due; while the script is asked, of its refusal, see set */
+	CPM_FIELD_REASON = 10,
+
+	/* Numbers, see number. */
+
+	/* status code of that reply */
+	CPM_FIELD_CODE = 11,
+	/* Retry-After of the script's refusal, in seconds */
+	CPM_FIELD_RETRY_AFTER = 12,
+	/* distinct recipients; 0 before check */
+	CPM_FIELD_RECIPIENTS = 13,
+	/* size of the content for the recipients; absent before check, and for a large message */
+	CPM_FIELD_BYTES = 14,
+	/* 1: the originator may ask for anonymity, 0: it may not; for a message to a list */
+	CPM_FIELD_ALLOW_ANONYMITY = 15,
+	/* maximum number of distinct recipients; for a message to a list */
+	CPM_FIELD_MAX_RECIPIENTS = 16,
+	CPM_REQUEST_FIELDS = 17
 };
 
 /* Result of a function of the routing script. One enum for all of them, because the numbers are not
@@ -271,8 +291,9 @@ struct cpm_changed {
 
 /* The events that have their own functions. For all events see cpm_core.event. */
 enum cpm_event {
-	CPM_EVENT_AUTHORIZE = 0,        /* see authorize */
-	CPM_EVENT_RECIPIENT_REQUEST = 1 /* see recipient_request */
+	CPM_EVENT_AUTHORIZE = 0,        /* see ask */
+	CPM_EVENT_CHECKED = 1,          /* see ask */
+	CPM_EVENT_RECIPIENT_REQUEST = 2 /* see recipient_request */
 };
 
 /* The transaction of a received request. */
@@ -326,14 +347,18 @@ enum cpm_query {
 	CPM_QUERY_MESSAGES = 7,
 	/* the newest message whose Message-ID, Contribution-ID, Call-ID or session is the argument: its
 	 * record, and a part for each recipient */
-	CPM_QUERY_MESSAGE = 8
+	CPM_QUERY_MESSAGE = 8,
+	/* reads the file of parameters and the certificate again, for all processes: a record of what is
+	 * in force */
+	CPM_QUERY_RELOAD = 9
 };
 
 enum cpm_query_result {
 	CPM_QUERY_ANSWERED = 0,
 	CPM_QUERY_UNKNOWN = 1, /* nothing has that name */
 	CPM_QUERY_OFF = 2,     /* the service does not have that function */
-	CPM_QUERY_NO_ANSWER = 3 /* the process concerned is busy */
+	CPM_QUERY_NO_ANSWER = 3, /* the process concerned is busy */
+	CPM_QUERY_REFUSED = 4   /* it cannot be done; the log says why */
 };
 
 /* What an operator is told whose question was not answered. */
@@ -527,9 +552,11 @@ struct cpm_host {
 
 	/* The operator's script. */
 
-	/* Asks the operator's policy whether the originator of `request` may send. 1: yes (also if
-	 * there is no such policy), 0: no. */
-	int (*authorize)(void *context, struct cpm_request *request);
+	/* Asks the script whether `request` may go on: CPM_EVENT_AUTHORIZE, once its originator is known,
+	 * CPM_EVENT_CHECKED, after the checks. Meanwhile the script can set its answers (cpm_core.set).
+	 * `text`: the request as received, for a process that has no context. Only if it wants the
+	 * event. 1: yes, 0: no. */
+	int (*ask)(void *context, uint32_t event, struct cpm_request *request, struct cpm_str text);
 
 	/* Whether the script handles the event with this number in cpm_core.event. 1 or 0; it does not
 	 * change. */
@@ -663,21 +690,22 @@ struct cpm_core {
 	 * none yet. */
 	int (*answer)(const struct cpm_request *request, struct cpm_reply *reply);
 
-	/* A field as text; absent is { NULL, 0 }. The text lives until the next call on the request. */
+	/* A field as text; absent is { NULL, 0 }, as is a number. The text lives until the next call on
+	 * the request. */
 	struct cpm_str (*field)(const struct cpm_request *request, enum cpm_field field);
 
-	/* Size of the content for the recipients. 0 before check, and for a large message. */
-	uint64_t (*bytes)(const struct cpm_request *request);
-
-	/* The number of distinct recipients. 0 before check. */
-	size_t (*recipients)(const struct cpm_request *request);
+	/* A field that is a number; -1: absent, or a text. */
+	int64_t (*number)(const struct cpm_request *request, enum cpm_field field);
 
 	/* The URI of a recipient, counted from 0; absent if there are fewer. */
 	struct cpm_str (*recipient)(const struct cpm_request *request, size_t index);
 
-	/* Sets the originator, authenticated by the routing script itself. Before check only. 0, or -1:
-	 * not a URI, or too late. */
-	int (*set_originator)(struct cpm_request *request, struct cpm_str uri);
+	/* Sets a field, given as text, for the routing script. ORIGINATOR, which it has authenticated
+	 * itself: before check. ALLOW_ANONYMITY and MAX_RECIPIENTS, the policy for the originator: before
+	 * check, and while CPM_EVENT_AUTHORIZE is asked. CODE (300 to 699), REASON and RETRY_AFTER, of the
+	 * refusal if the answer is no: while either event is asked; the default is 403 with Warning 127.
+	 * 0, or -1 after one log line: not a value, or not now. */
+	int (*set)(struct cpm_request *request, enum cpm_field field, struct cpm_str value);
 
 	void (*request_free)(struct cpm_request *request);
 

@@ -7,23 +7,21 @@
 #include "timer.h"
 
 #include "cpm_kept.h"
-#include "cpm_transaction.h"
 
 /* A tick of OpenSIPS: a second. */
 #define TICK_MS 1000
 
-/* Transactions that are ended at a time, without the lock. */
-#define MAX_DUE 64
-
+/* Both rings have a head that is no transaction. */
 struct kept {
-	struct kept *next, *previous; /* a ring, whose head is struct all; NULL: no longer in it */
+	struct kept *next, *previous; /* NULL: it is in no ring */
 	uint64_t transaction;
 	unsigned deadline; /* in ticks */
 };
 
 static struct {
 	gen_lock_t lock;
-	struct kept head;
+	struct kept waiting;
+	struct kept due;
 } *all;
 
 /* Under the lock. */
@@ -36,38 +34,52 @@ static void leave(struct kept *entry)
 	entry->next = entry->previous = NULL;
 }
 
-/* Takes transactions whose deadline has passed from the ring: as many as there is room for. */
-static size_t take_due(unsigned now, uint64_t due[MAX_DUE])
+/* Under the lock. */
+static void join(struct kept *ring, struct kept *entry)
 {
-	struct kept *entry, *next;
-	size_t n = 0;
-
-	lock_get(&all->lock);
-	for(entry = all->head.next; entry != &all->head && n < MAX_DUE; entry = next) {
-		next = entry->next;
-		if((int)(now - entry->deadline) < 0)
-			continue;
-		due[n++] = entry->transaction;
-		leave(entry);
-	}
-	lock_release(&all->lock);
-	return n;
+	entry->next = ring->next;
+	entry->previous = ring;
+	entry->next->previous = ring->next = entry;
 }
 
 /* Called for each. */
 static void (*end_transaction)(uint64_t transaction);
 
+/* Ends a transaction that is due, without the lock. 1, or 0: there is none. */
+static int end_one(void)
+{
+	uint64_t transaction = 0;
+	struct kept *entry;
+
+	lock_get(&all->lock);
+	entry = all->due.next;
+	if(entry != &all->due) {
+		transaction = entry->transaction;
+		leave(entry);
+	}
+	lock_release(&all->lock);
+	if(transaction == 0)
+		return 0;
+	end_transaction(transaction);
+	return 1;
+}
+
 static void check(unsigned int ticks, void *param)
 {
-	uint64_t due[MAX_DUE];
-	size_t n, i;
+	struct kept *entry, *next;
 
 	(void)param;
-	do {
-		n = take_due(ticks, due);
-		for(i = 0; i < n; i++)
-			end_transaction(due[i]);
-	} while(n == MAX_DUE);
+	lock_get(&all->lock);
+	for(entry = all->waiting.next; entry != &all->waiting; entry = next) {
+		next = entry->next;
+		if((int)(ticks - entry->deadline) >= 0) {
+			leave(entry);
+			join(&all->due, entry);
+		}
+	}
+	lock_release(&all->lock);
+	while(end_one())
+		;
 }
 
 int cpm_kept_init(void (*end)(uint64_t transaction))
@@ -78,7 +90,8 @@ int cpm_kept_init(void (*end)(uint64_t transaction))
 		LM_ERR("no more shared memory\n");
 		return -1;
 	}
-	all->head.next = all->head.previous = &all->head;
+	all->waiting.next = all->waiting.previous = &all->waiting;
+	all->due.next = all->due.previous = &all->due;
 	if(register_timer("cpm-kept", check, NULL, 1, TIMER_FLAG_DELAY_ON_DELAY) < 0) {
 		LM_ERR("no timer for transactions that are kept open\n");
 		return -1;
@@ -86,14 +99,21 @@ int cpm_kept_init(void (*end)(uint64_t transaction))
 	return 0;
 }
 
-static void nothing(struct cell *t, int type, struct tmcb_params *params)
+struct kept *cpm_kept_add(uint64_t transaction, unsigned milliseconds)
 {
-	(void)t;
-	(void)type;
-	(void)params;
+	struct kept *entry = shm_malloc(sizeof(*entry));
+
+	if(entry == NULL)
+		return NULL;
+	entry->transaction = transaction;
+	entry->deadline = get_ticks() + (milliseconds + TICK_MS - 1) / TICK_MS;
+	lock_get(&all->lock);
+	join(&all->waiting, entry);
+	lock_release(&all->lock);
+	return entry;
 }
 
-static void release(void *kept)
+void cpm_kept_remove(void *kept)
 {
 	struct kept *entry = kept;
 
@@ -101,25 +121,4 @@ static void release(void *kept)
 	leave(entry);
 	lock_release(&all->lock);
 	shm_free(entry);
-}
-
-int cpm_kept_add(struct sip_msg *msg, struct cell *t, unsigned milliseconds)
-{
-	struct kept *entry = shm_malloc(sizeof(*entry));
-
-	if(entry == NULL)
-		return -1;
-	entry->transaction = cpm_number_of(t->hash_index, t->label);
-	entry->deadline = get_ticks() + (milliseconds + TICK_MS - 1) / TICK_MS;
-	entry->next = entry->previous = NULL;
-	if(cpm_tm.register_tmcb(msg, t, TMCB_TRANS_DELETED, nothing, entry, release) < 0) {
-		shm_free(entry);
-		return -1;
-	}
-	lock_get(&all->lock);
-	entry->next = all->head.next;
-	entry->previous = &all->head;
-	entry->next->previous = all->head.next = entry;
-	lock_release(&all->lock);
-	return 0;
 }

@@ -26,6 +26,7 @@
 #include "cpm_send.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
+#include "cpm_uri.h"
 #include "cpm_var.h"
 
 /* OpenSIPS calls each with the maximum number of parameters. */
@@ -52,24 +53,15 @@ static const pv_export_t variables[] = {
  * listener. */
 static struct cpm_str own_uri(char *room, size_t len)
 {
-	struct cpm_str uri = {room, 0};
+	struct cpm_str none = {room, 0};
 	struct socket_info_full *first = protos[PROTO_UDP].listeners != NULL ? protos[PROTO_UDP].listeners
 																		 : protos[PROTO_TCP].listeners;
 	const struct socket_info *own;
-	const str *host, *port;
-	int in_brackets;
 
 	if(first == NULL)
-		return uri;
+		return none;
 	own = &first->socket_info;
-	host = get_adv_host(own);
-	port = get_adv_port(own);
-	in_brackets = own->address.af == AF_INET6 && memchr(host->s, ':', host->len) != NULL && host->s[0] != '[';
-	uri.len = snprintf(room, len, in_brackets ? "sip:cpm@[%.*s]:%.*s%s" : "sip:cpm@%.*s:%.*s%s", host->len, host->s,
-			port->len, port->s, own->proto == PROTO_TCP ? ";transport=tcp" : "");
-	if(uri.len >= len)
-		uri.len = 0;
-	return uri;
+	return cpm_uri_own(room, len, &own->address, own->proto, get_adv_host(own), get_adv_port(own));
 }
 
 static void run(enum cpm_process process)

@@ -16,6 +16,7 @@
 #include "cpm_outgoing.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
+#include "cpm_uri.h"
 
 /* Whether so little is free that it matters how much exactly, and in which pieces. */
 static int is_scarce(size_t free, size_t total)
@@ -134,8 +135,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
 	struct retr_buf *sent = &cpm_branch_of(t)->request;
 	struct cpm_outcome outcome;
-	struct ip_addr ip;
-	char place[IP_ADDR_MAX_STR_SIZE + sizeof("sip:[]:65535;transport=udp")];
+	char place[CPM_URI_PLACE_BYTES];
 
 	(void)type;
 	memset(&outcome, 0, sizeof(outcome));
@@ -157,14 +157,8 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	outcome.is_cancelled = was_cancelled(t) != 0;
 	outcome.token = cpm_outgoing_token_of(*params->param);
 	outcome.request = cpm_of_str(&sent->buffer);
-	if(params->code >= 300) {
-		su2ip_addr(&ip, &sent->dst.to);
-		outcome.place.s = place;
-		outcome.place.len = snprintf(place, sizeof(place),
-				ip.af == AF_INET6 ? "sip:[%s]:%u;transport=%s" : "sip:%s:%u;transport=%s", ip_addr2a(&ip),
-				su_getport(&sent->dst.to),
-				sent->dst.proto == PROTO_UDP ? "udp" : sent->dst.proto == PROTO_TCP ? "tcp" : "tls");
-	}
+	if(params->code >= 300)
+		outcome.place = cpm_uri_place(place, &sent->dst.to, sent->dst.proto);
 	cpm_core_api->ended(cpm_service, &outcome);
 }
 

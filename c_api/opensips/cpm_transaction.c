@@ -44,7 +44,7 @@ void cpm_transaction_mend(struct cell *t)
 		to->len++;
 }
 
-/* Marks the transaction of an INVITE that is kept open. */
+/* Marks a transaction that is kept open; the entry of the safety net goes with it. */
 static void is_ours(struct cell *t, int type, struct tmcb_params *params)
 {
 	(void)t;
@@ -89,10 +89,17 @@ enum cpm_opened cpm_transaction_open(void *context, uint64_t *transaction)
 int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned milliseconds)
 {
 	struct cell *t = current_transaction();
+	struct kept *kept;
 
-	(void)transaction;
-	if(context == NULL || t == NULL || cpm_kept_add(context, t, milliseconds) < 0)
+	if(context == NULL || t == NULL)
 		return 0;
+	kept = cpm_kept_add(transaction, milliseconds);
+	if(kept == NULL)
+		return 0;
+	if(cpm_tm.register_tmcb(context, t, TMCB_TRANS_DELETED, is_ours, kept, cpm_kept_remove) < 0) {
+		cpm_kept_remove(kept);
+		return 0;
+	}
 	/* Else tm would replace parts of the received request when the script ends, among them the lines
 	 * for a reply that another process is just writing. */
 	if(t->uas.request != NULL)

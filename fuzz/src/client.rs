@@ -1,5 +1,6 @@
-//! The client's two machines against each other, over a network that loses, doubles, reorders and forges:
-//! a message arrives once and whole, whoever says that it was sent is right, and both come to an end.
+//! The client's sender and receiver against each other, over a network that loses, duplicates,
+//! reorders and forges packets: a message arrives once and complete, reports of success are true,
+//! and both machines end.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,13 +18,15 @@ use cpm_wire::sip::{HeaderName, Message};
 
 use crate::numbered;
 
-/// Timeouts in a row without another event: more is a livelock.
+/// Maximum number of consecutive timeouts without another event: more means a livelock.
 const MAX_TIMEOUTS: usize = 3_000;
 
-/// SIP messages for each event of a script and each timer: more is work that grows by itself.
+/// Maximum number of SIP messages for each event of a script and each timer: more means work that
+/// creates more work.
 const MAX_MESSAGES: usize = 20_000;
 
-/// Longer than every timer of both: a transaction, a session that nobody refreshes, a ringing INVITE.
+/// Longer than every timer of both machines: a transaction, a session without refresh, a ringing
+/// INVITE.
 const FAR: Duration = Duration::from_secs(4 * 3600);
 
 const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\n\
@@ -66,7 +69,7 @@ struct World {
     is_reliable: bool,
     sender: Sender,
     receiver: Receiver,
-    /// What is on its way to the receiver, and to the sender.
+    /// Packets in flight to the receiver, and to the sender.
     flying: [VecDeque<Bytes>; 2],
     messages: usize,
     connected: bool,
@@ -75,7 +78,7 @@ struct World {
     done: Option<Result<Sent, Failure>>,
     received: usize,
     stopped: bool,
-    /// Somebody else has answered too, or changed what was said.
+    /// A third party has answered too, or changed a packet.
     forged: bool,
     last_request: Option<Message>,
 }
@@ -229,7 +232,7 @@ impl World {
         }
     }
 
-    /// Some bytes go over the connection, each way.
+    /// Some bytes travel over the connection in each direction.
     fn exchange(&mut self, most: usize) {
         if !self.connected {
             return;
@@ -240,7 +243,7 @@ impl World {
             };
             self.to_receiver.extend_from_slice(&bytes);
         }
-        // In two pieces: where it is cut makes no difference.
+        // In two pieces: the position of the cut must not matter.
         let rest = self.to_receiver.split_off(self.to_receiver.len() / 2);
         for piece in [None, Some(rest)] {
             self.to_receiver
@@ -255,7 +258,7 @@ impl World {
         self.collect();
     }
 
-    /// Somebody answers the sender's last request.
+    /// A third party answers the sender's last request.
     fn answer(&mut self, code: u16, argument: u8) {
         let Some(request) = &self.last_request else {
             return;
@@ -311,7 +314,7 @@ impl World {
     }
 }
 
-/// A script: the first byte says what is sent and how, each further pair is an event.
+/// A script: the first byte selects what is sent and how, each further pair is an event.
 pub fn client(data: &[u8]) {
     let Some((&first, events)) = data.split_first() else {
         return;
@@ -333,7 +336,7 @@ pub fn client(data: &[u8]) {
                     world.deliver(to, bytes);
                 }
             }
-            // Twice: it stays on its way.
+            // Duplicated: the original stays in flight.
             5 => {
                 if let Some(bytes) = world.flying[to].get(at).cloned() {
                     world.deliver(to, bytes);
@@ -376,7 +379,7 @@ pub fn client(data: &[u8]) {
                 world.receiver.stop_when_idle(world.now);
                 world.collect();
             }
-            // A byte of what is on its way changes.
+            // One byte of a packet in flight changes.
             13 => {
                 if let Some(bytes) = world.flying[to].get_mut(at) {
                     let mut changed = bytes.to_vec();
@@ -395,7 +398,7 @@ pub fn client(data: &[u8]) {
             _ => {}
         }
     }
-    // Everybody else falls silent.
+    // Third parties fall silent.
     world.until(world.now + FAR);
     let done = world.done.as_ref();
     assert!(done.is_some(), "the sender has no end");

@@ -1,5 +1,5 @@
-//! The machine of a large message session under any order of events: what is promised to the originator,
-//! to each recipient and to the relay is kept, nothing is left when all is over, and the end comes by
+//! The machine of a large message session under events in any order: promises to the originator, to
+//! each recipient and to the relay are kept, nothing is left at the end, and the end comes by
 //! itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,10 +24,10 @@ use crate::numbered;
 /// The originator's INVITE.
 const INVITE: TransactionKey = TransactionKey(1);
 
-/// Timeouts in a row without another event: more is a livelock.
+/// Maximum number of consecutive timeouts without another event: more means a livelock.
 const MAX_TIMEOUTS: usize = 2_000;
 
-/// What one event may make the machine do for each of its legs: more is work that grows faster than
+/// Maximum number of actions for one event and leg: more means work that grows faster than
 /// linearly.
 const MAX_ACTIONS_PER_LEG: usize = 24;
 
@@ -47,7 +47,7 @@ pub(crate) fn msrp_addresses() -> MsrpAddresses {
             port: 2855,
         }),
         tls: None,
-        fingerprint: None,
+        fingerprint: Default::default(),
         leg_transport: Transport::Tcp,
     }
 }
@@ -324,7 +324,7 @@ impl World {
     }
 }
 
-/// A script: the first byte says what the session is, each further pair is an event.
+/// A script: the first byte selects the session, each further pair is an event.
 pub fn session(data: &[u8]) {
     let Some((&first, events)) = data.split_first() else {
         return;
@@ -454,7 +454,7 @@ pub fn session(data: &[u8]) {
             }
         }
     }
-    // What the relay owes are its last words; everybody else may fall silent.
+    // The relay delivers its final events; all others may fall silent.
     if !world.ended {
         world.session.handle_message_failed(world.now);
         world.act();

@@ -1,5 +1,5 @@
-//! What other processes and the relay tell the sessions process, in any order: each INVITE has one final
-//! response, whatever the relay opens it forgets, and in the end there is no session.
+//! Input of the sessions process from other processes and the relay, in any order: each INVITE has
+//! one final response, whatever the relay opens it forgets, and at the end there is no session.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ use cpm_wire::sip::Message;
 
 use crate::session::msrp_addresses;
 
-/// Portions of work for one event: more is a livelock.
+/// Maximum number of portions of work for one event: more means a livelock.
 const MAX_TURNS: usize = 20_000;
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
@@ -56,7 +56,7 @@ impl Journal for Stage {
             !line.contains(['\r', '\n', '\0']),
             "a line break in the log: {line:?}"
         );
-        // Of bytes that are no INVITE of ours.
+        // Logged for bytes that are not an INVITE of ours.
         let is_unreadable = line.contains("cannot be read");
         assert!(level != LogLevel::Critical || is_unreadable, "{line}");
     }
@@ -276,7 +276,7 @@ impl World {
     }
 }
 
-/// A script of events; those that take bytes have as many as their argument says.
+/// A script of events; those with bytes have as many as their argument says.
 pub fn sessions(data: &[u8]) {
     let mut world = World::new();
     let mut rest = data;
@@ -367,7 +367,7 @@ pub fn sessions(data: &[u8]) {
             }
         }
     }
-    // The proxy takes everything again, everybody falls silent, and the relay gives up.
+    // The proxy accepts everything again, all peers fall silent, and the relay gives up.
     world.stage.answer.set(9);
     world.work();
     for number in 0..6 {

@@ -18,17 +18,19 @@ use super::recipients::Recipients;
 use super::refusal::{Refusal, Reply};
 use super::request_identity::RequestIdentity;
 use super::service::ControllingFunction;
+use super::verdict::{OriginatorPolicy, Verdict};
 use crate::group::{Group, Medium, Permissions};
 use crate::log::LogLevel;
 use crate::mime::Rebuilt;
 use crate::msrp_control::SessionId;
+use crate::operator::Event;
 use crate::shared::{Known, RequestName};
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
 
 /// A request for the Controlling Function.
 ///
 /// ```text
-/// Checking ──poll_check──► (operator asked) ──► Checking ──► Accepted ──fan_out──► Answered 202
+/// Checking ──poll_check──► (script asked) ──► Checking ──► Accepted ──fan_out──► Answered 202
 ///     ├────────────────────────────────────────────► Answered (refusal) ◄──────────────┤
 ///     └────────────────────────────────────────────► Repeated ◄────────────────────────┘
 /// ```
@@ -40,6 +42,10 @@ pub struct Request {
     pub(super) kind: Kind,
     mode: Mode,
     pub(super) originator: Option<Originator>,
+    /// The operator's policy for its originator.
+    pub(super) policy: OriginatorPolicy,
+    /// The refusal that the operator's script has described so far.
+    pub(super) verdict: Verdict,
     /// Its source address.
     pub(super) source: Option<IpAddr>,
     /// The body as a tree, with the leaf that is the resource list. Set by the checks.
@@ -68,8 +74,8 @@ pub struct Request {
 pub(super) enum CheckStage {
     /// The next check to run.
     Checking(usize),
-    /// The check of this number has asked the operator.
-    Asking(usize),
+    /// The check of this number has asked the operator's script.
+    Asking(usize, Event),
     /// The check of this number needs the group.
     WantingGroup(usize),
     Accepted,
@@ -91,28 +97,6 @@ pub enum GroupLookup {
     },
 }
 
-/// Why the originator cannot be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OriginatorError {
-    /// Not a sip, sips or tel URI.
-    NotAUri,
-    /// The checks have already begun.
-    TooLate,
-}
-
-impl fmt::Display for OriginatorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            OriginatorError::NotAUri => {
-                "the originator that the script set is not a sip, sips or tel URI"
-            }
-            OriginatorError::TooLate => "the script set the originator after the checks",
-        })
-    }
-}
-
-impl std::error::Error for OriginatorError {}
-
 impl Request {
     pub(super) fn new(
         service: Rc<ControllingFunction>,
@@ -130,6 +114,8 @@ impl Request {
             name,
             source: received.source_address,
             originator: Originator::of(service.settings(), received, &message),
+            policy: OriginatorPolicy::of(service.settings()),
+            verdict: Verdict::default(),
             service,
             message,
             request_uri: received.request_uri.to_owned(),
@@ -175,15 +161,6 @@ impl Request {
     /// Authenticated originator's CPM Address, if there is one.
     pub fn originator(&self) -> Option<&str> {
         self.originator.as_ref().map(Originator::uri)
-    }
-
-    /// Sets the originator, authenticated by the routing script itself. Only before the checks.
-    pub fn set_originator(&mut self, uri: &str) -> Result<(), OriginatorError> {
-        if self.stage != CheckStage::Checking(0) {
-            return Err(OriginatorError::TooLate);
-        }
-        self.originator = Some(Originator::named(uri).ok_or(OriginatorError::NotAUri)?);
-        Ok(())
     }
 
     /// Conversation-ID, as received.

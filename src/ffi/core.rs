@@ -10,8 +10,8 @@ use super::operator::{counter, event, fault, gauge, gauge_value, query};
 use super::outgoing::{ended, is_session_name, responded};
 use super::parameters::{parameter, service_tune, value};
 use super::request::{
-    answer, bytes, check, classify, fan_out, field, forward_imdn, handle, recipient, recipients,
-    reply, request_free, set_originator,
+    answer, check, classify, fan_out, field, forward_imdn, handle, number, recipient, reply,
+    request_free, set,
 };
 use super::service::{service_free, service_new, service_set, service_start};
 use super::unparsed::refuse_unparsed;
@@ -49,10 +49,9 @@ static CORE: CoreTable = CoreTable {
     forward_imdn: Some(forward_imdn),
     answer: Some(answer),
     field: Some(field),
-    bytes: Some(bytes),
-    recipients: Some(recipients),
+    number: Some(number),
     recipient: Some(recipient),
-    set_originator: Some(set_originator),
+    set: Some(set),
     request_free: Some(request_free),
     refuse_unparsed: Some(refuse_unparsed),
     ended: Some(ended),

@@ -1,7 +1,9 @@
 //! Adapts the C vtable `cpm_host` to the [`Proxy`] trait.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use super::bindings::{
@@ -9,9 +11,10 @@ use super::bindings::{
     cpm_express_way, cpm_forwarding, cpm_host, cpm_log_level, cpm_outgoing, cpm_process, cpm_reply,
     cpm_request, cpm_str, cpm_token,
 };
+use super::request_handle::RequestHandle;
 use super::way::{address_to_c, way_of};
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{AboutRequest, Counter, Forwarding, LogLevel, express};
+use crate::controlling::{AboutRequest, Counter, Forwarding, LogLevel, Request, express};
 use crate::group::source::{DatabaseError, GroupDatabase};
 use crate::operator::Event;
 use crate::processes::{
@@ -225,8 +228,18 @@ impl Proxy for CHost<'_> {
         call!(self.unsuspend(transaction.0) else ());
     }
 
-    fn authorize(&self) -> bool {
-        call!(self.authorize(self.context, self.request) else 1) == 1
+    fn ask(&self, question: Event, request: &Rc<RefCell<Request>>) -> bool {
+        let text = match request.try_borrow() {
+            Ok(request) => request.message().buffer().clone(),
+            Err(_) => return false,
+        };
+        let number = question.number() as u32;
+        let ask = |handle| call!(self.ask(self.context, number, handle, lend(&text)) else 1) == 1;
+        if self.request.is_null() {
+            RequestHandle::lend(request, self.table, ask)
+        } else {
+            ask(self.request)
+        }
     }
 
     fn wants(&self, event: Event) -> bool {

@@ -106,6 +106,8 @@ unset_at_first! {
         /// `state_dir`: folder for data that outlives the service, and for the spool; `None`: no
         /// folder. See [`prepare_state_dir`](Self::prepare_state_dir).
         pub state_dir: Option<PathBuf>,
+        /// `parameter_file`: parameters that are read at the start and again by a reload.
+        pub parameter_file: Option<String>,
         /// `store`: where accepted messages are kept until their recipients have ended; `None`: in
         /// memory only. See [`prepare_store_dir`](Self::prepare_store_dir).
         pub store: Option<PathBuf>,
@@ -328,6 +330,7 @@ mod tests {
             "xcap_password",
             "xcap_ca_file",
             "id_key_file",
+            "parameter_file",
             "msrp_tls_certificate",
             "msrp_tls_private_key",
             "msrp_tls_ca_file",

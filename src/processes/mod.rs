@@ -60,6 +60,7 @@ mod process;
 mod proxy;
 mod query;
 mod received;
+mod reloading;
 mod sender;
 mod session_traffic;
 mod tell;

@@ -43,6 +43,17 @@ struct Identity {
     key: PrivateKeyDer<'static>,
 }
 
+impl TlsFiles {
+    /// Whether they can be used.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError`]
+    pub fn check(&self) -> Result<(), RelayError> {
+        Tls::load(Some(self)).map(drop)
+    }
+}
+
 impl Tls {
     /// Reads the files. Without files, we can be a client to peers that request no certificate.
     pub(super) fn load(files: Option<&TlsFiles>) -> Result<Self, RelayError> {

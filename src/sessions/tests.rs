@@ -130,7 +130,7 @@ impl Scene {
             MsrpAddresses {
                 tcp: Some(address),
                 tls: None,
-                fingerprint: None,
+                fingerprint: Default::default(),
                 leg_transport: Transport::Tcp,
             },
         );

@@ -6,11 +6,12 @@ use crate::controlling::large_message_mode;
 use crate::controlling::received::Mode;
 use crate::controlling::refusal::Refusal;
 use crate::controlling::request::Request;
+use crate::controlling::verdict::NOT_AUTHORISED;
+use crate::operator::Event;
 use crate::policy::NoDestinationsText;
 use crate::sip::{HeaderName, Message, StatusCode, option_tag, products};
 use crate::sip_ua::texts;
 
-pub(super) const NOT_AUTHORISED: &str = "127 Service not authorised";
 const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
 pub(super) const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
 const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
@@ -25,8 +26,8 @@ const UNDERSTOOD: &[&str] = &["recipient-list-message", "recipient-list-invite"]
 pub(super) enum Checked {
     /// Passed: continue with the next one.
     Passed,
-    /// Passed if the operator's own policy permits.
-    AskOperator,
+    /// Passed if the operator's script agrees.
+    Ask(Event),
     /// The group must be looked up first.
     WantGroup,
     /// There is no further check.
@@ -64,8 +65,8 @@ pub(super) fn authorised_originator(
 }
 
 /// 9.1.1-1, the operator's own policy.
-pub(super) fn operator(_: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
-    Ok(Checked::AskOperator)
+pub(super) fn authorised_by_script(_: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
+    Ok(Checked::Ask(Event::Authorize))
 }
 
 /// 9.1.1-2 (and -4e, which repeats the same check).
@@ -176,4 +177,9 @@ pub(super) fn session(request: &mut Request, _: &dyn Journal) -> Result<Checked,
         large_message_mode::check_invite(&request.message, settings)?;
     }
     Ok(Checked::Passed)
+}
+
+/// The operator's own policy, once everything is known.
+pub(super) fn accepted_by_script(_: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
+    Ok(Checked::Ask(Event::Checked))
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::common::{ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, no_destinations, too_many};
+use super::common::{ANONYMITY_NOT_ALLOWED, Checked, no_destinations, too_many};
 use crate::controlling::body::{ReceivedList, cpim_of, entity, has_content_encoding, malformed};
 use crate::controlling::host::{Counter, Journal};
 use crate::controlling::originator::Originator;
@@ -11,6 +11,7 @@ use crate::controlling::received::Mode;
 use crate::controlling::recipients::Recipients;
 use crate::controlling::refusal::Refusal;
 use crate::controlling::request::{GroupLookup, Request};
+use crate::controlling::verdict::NOT_AUTHORISED;
 use crate::group::{Group, Permissions};
 use crate::mime::Rebuilt;
 use crate::policy::UnknownGroupCode;

@@ -15,7 +15,7 @@ use crate::sip::StatusCode;
 
 /// 9.1.1-3a, -5a.
 pub(super) fn anonymity(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
-    if !request.service.settings().allow_anonymity && request.anonymity_requested() {
+    if !request.policy.allow_anonymity && request.anonymity_requested() {
         return Err(Refusal::forbidden(
             ANONYMITY_NOT_ALLOWED,
             "anonymity is not allowed",
@@ -52,7 +52,7 @@ pub(super) fn resource_list(request: &mut Request, host: &dyn Journal) -> Result
     let recipients = Recipients::of(
         lists.iter().flat_map(ResourceLists::entries),
         lists.iter().map(ResourceLists::len).sum(),
-        request.service.settings().max_recipients,
+        request.policy.max_recipients,
         &request.service,
     )
     .map_err(|error| match error {

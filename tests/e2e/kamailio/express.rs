@@ -1,12 +1,12 @@
-//! The express lane under Kamailio: what closes it, and what sees responses before tm does.
+//! The express lane under Kamailio: what closes it, and what sees responses before tm.
 
 use cpm_testbed::{Bench, ProxyConfig};
 
 use crate::common::{HANDLE, counter, cpm_proxy};
 use crate::pager::express::{by_the_lane, open, send};
 
-/// What of the proxy's would miss copies that leave past tm: each closes the lane, says so, and
-/// sees them.
+/// Features of the proxy that would miss copies sent past tm: each closes the lane, is named in the
+/// log, and sees the copies.
 #[test]
 fn whatever_would_miss_copies_closes_the_lane() {
     struct Case {
@@ -14,7 +14,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
         why: &'static str,
         routes: &'static str,
         config: fn(ProxyConfig) -> ProxyConfig,
-        /// What it says of a copy.
+        /// Its log line for a copy.
         sees: &'static str,
     }
     let cases = [
@@ -30,7 +30,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
             why: "there is an onsend_route",
             routes: "onsend_route { xlog(\"L_NOTICE\", \"seen $rm $ru\\n\"); }",
             config: |config| config,
-            // Of what tm sends itself, this release shows it nothing.
+            // This release does not show it requests that tm itself sends.
             sees: "",
         },
         Case {
@@ -125,7 +125,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
     }
 }
 
-/// What is turned on while the proxy runs closes it from then on.
+/// A feature turned on while the proxy runs closes the lane from then on.
 #[test]
 fn what_is_turned_on_later_closes_the_lane_too() {
     let bench = Bench::new("what_is_turned_on_later");
@@ -141,7 +141,7 @@ fn what_is_turned_on_later_closes_the_lane_too() {
     let mut by_lane = 0;
     for name in ["use_dst_blocklist", "udp4_raw"] {
         if let Err(refusal) = proxy.try_rpc(&format!("cfg.set_now_int core {name} 1")) {
-            // Raw sockets want a capability that not everybody who runs the tests has.
+            // Raw sockets need a capability that not everybody who runs the tests has.
             assert_eq!(name, "udp4_raw", "{refusal}");
             continue;
         }
@@ -153,7 +153,7 @@ fn what_is_turned_on_later_closes_the_lane_too() {
     proxy.stop();
 }
 
-/// What sees responses before tm does sees those to copies too.
+/// Features that see responses before tm see those to copies too.
 #[test]
 fn what_sees_responses_sees_those_to_copies() {
     struct Case {
@@ -161,7 +161,7 @@ fn what_sees_responses_sees_those_to_copies() {
         why: &'static str,
         routes: &'static str,
         module: &'static str,
-        /// What it says of a response.
+        /// Its log line for a response.
         sees: &'static str,
     }
     let cases = [
@@ -199,7 +199,7 @@ fn what_sees_responses_sees_those_to_copies() {
     }
 }
 
-/// A module that takes datagrams as they come in keeps doing so; the lane does without them.
+/// A module that takes datagrams on arrival keeps doing so; the lane works without them.
 #[test]
 fn another_module_may_take_datagrams_first() {
     let bench = Bench::new("another_module_takes_datagrams");
@@ -211,7 +211,7 @@ fn another_module_may_take_datagrams_first() {
     let proxy = bench.proxy(&config);
     proxy.expect_log("responses take the usual way: another module takes datagrams");
     let (anne, bill) = (bench.agent(), bench.agent());
-    // It takes whatever comes over UDP for reports to be captured.
+    // It takes all UDP datagrams as reports to capture.
     send(&anne, proxy.tcp(), [bill.tcp_uri("bill")]);
     bill.expect_request("MESSAGE");
     assert_eq!(by_the_lane(&proxy, 1), 1);

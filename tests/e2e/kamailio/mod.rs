@@ -1,12 +1,13 @@
-//! What is native to Kamailio: scripts in other languages, its commands, counters and page, and
-//! what `kamailio-config/` has for them; the store, which has only been tried with it; and what its
-//! processes bear.
+//! Native to Kamailio: scripts in other languages, its commands, counters and page, and what
+//! `kamailio-config/` has for them; the store, which has only been tested with it; and faults of
+//! its processes.
 
 mod cfg;
 mod chaos;
 mod configurations;
 mod express;
 mod kemi;
+mod limits;
 mod page;
 mod records;
 mod rpc;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::thread;
 
 use cpm::digest::{self, Answers, Challenge};
@@ -386,6 +387,43 @@ fn the_page_lists_as_many_messages_as_are_asked_for() {
     assert_eq!(browser.complaints(), "");
     drop(browser);
     proxy.stop();
+}
+
+#[test]
+fn no_picture_of_the_pages_is_cut_off() {
+    if is_left_out() {
+        return;
+    }
+    let bench = Bench::new("no_picture_is_cut_off");
+    let mut browser = bench.browser();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut seen, mut cut_off) = (0, Vec::new());
+    for folder in ["doc", "benches/results"] {
+        let files = fs::read_dir(root.join(folder)).expect("it is part of the project");
+        for path in files.flatten().map(|file| file.path()) {
+            if path.extension().is_none_or(|extension| extension != "svg") {
+                continue;
+            }
+            browser.open(&format!("file://{}", path.display()));
+            let outside = browser.evaluate(
+                "(() => {
+                    const [x, y, width, height] = document.documentElement.getAttribute('viewBox')
+                        .split(/[ ,]+/).map(Number);
+                    return [...document.querySelectorAll('text')].filter(text => {
+                        const box = text.getBBox();
+                        return box.x < x || box.y < y || box.x + box.width > x + width
+                            || box.y + box.height > y + height;
+                    }).map(text => text.textContent).join('; ');
+                })()",
+            );
+            if outside != "" {
+                cut_off.push(format!("{}: {outside}", path.display()));
+            }
+            seen += 1;
+        }
+    }
+    assert!(cut_off.is_empty(), "{cut_off:#?}");
+    assert!(seen >= 7, "{seen}");
 }
 
 /// A request of HTTP.

@@ -1,6 +1,6 @@
-//! What of a large message reaches the recipients beside its bytes: who it is from when From says
-//! something else, header fields that an operator drops, how long it is good for, and what a SEND
-//! says of its content (9.1.2-8, -9, -send).
+//! What recipients of a large message get besides its bytes: the originator if From differs, header
+//! fields that an operator drops, the expiry time, and a SEND's description of its content
+//! (9.1.2-8, -9, -send).
 
 use cpm_testbed::{MsrpRequest, large_message, to};
 
@@ -34,8 +34,8 @@ fn uploads(scene: &Scene, sender: &str) -> [(String, Upload); 3] {
     })
 }
 
-/// The authenticated originator is who a trusted peer asserts, whoever the user claims to be (OMA
-/// CPM 6.1).
+/// The authenticated originator is the identity asserted by a trusted peer, whatever the user
+/// claims (OMA CPM 6.1).
 #[test]
 fn the_asserted_originator_counts_and_not_from() {
     let _proof = proves(&["9.1.2-8k-ii", "9.1.2-8l-ii", "9.1.2-9i"]);
@@ -102,7 +102,7 @@ fn how_long_it_is_good_for_goes_on_and_what_is_dropped_does_not() {
         for name in ["Subject", "s", "Reply-To"] {
             assert_eq!(invite.header(name), None, "{service}: {name}");
         }
-        // What nobody has named stays.
+        // Fields that are not named remain.
         assert_eq!(
             invite.header("Conversation-ID"),
             upload.request.header("Conversation-ID")
@@ -111,7 +111,8 @@ fn how_long_it_is_good_for_goes_on_and_what_is_dropped_does_not() {
     scene.finish();
 }
 
-/// RFC 4975 §5.3: what describes the content belongs to it; what belongs to the hop does not go on.
+/// RFC 4975 §5.3: fields that describe the content belong to it; fields of the hop are not passed
+/// on.
 #[test]
 fn what_a_send_says_of_its_content_goes_on() {
     let _proof = proves(&["9.1.2-send-2"]);

@@ -1,12 +1,12 @@
-//! The express lane under OpenSIPS: what closes it, and what sees responses before tm does.
+//! The express lane under OpenSIPS: what closes it, and what sees responses before tm.
 
 use cpm_testbed::{Bench, ProxyConfig};
 
 use crate::common::{HANDLE, counter, cpm_proxy};
 use crate::pager::express::{by_the_lane, open, send};
 
-/// What of the proxy's would miss copies that leave past tm: each closes the lane, says so, and
-/// sees them.
+/// Features of the proxy that would miss copies sent past tm: each closes the lane, is named in the
+/// log, and sees the copies.
 #[test]
 #[ignore = "left out: needs OpenSIPS (make test-e2e PROXY=opensips)"]
 fn whatever_would_miss_copies_closes_the_lane() {
@@ -15,7 +15,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
         why: &'static str,
         routes: &'static str,
         config: fn(ProxyConfig) -> ProxyConfig,
-        /// What it says of a copy.
+        /// Its log line for a copy.
         sees: &'static str,
     }
     const SEEN: &str = "xlog(\"L_NOTICE\", \"seen $rm $ru\\n\");";
@@ -85,7 +85,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
     }
 }
 
-/// A script that is loaded anew may have a local_route, and the next one none.
+/// A reloaded script may have a local_route, and the next one none.
 #[test]
 #[ignore = "left out: needs OpenSIPS (make test-e2e PROXY=opensips)"]
 fn a_local_route_that_is_loaded_later_closes_the_lane_too() {
@@ -112,7 +112,7 @@ fn a_local_route_that_is_loaded_later_closes_the_lane_too() {
     proxy.stop();
 }
 
-/// What sees responses before tm does sees those to copies too.
+/// Features that see responses before tm see those to copies too.
 #[test]
 #[ignore = "left out: needs OpenSIPS (make test-e2e PROXY=opensips)"]
 fn a_reply_route_sees_responses_to_copies() {

@@ -1,4 +1,4 @@
-//! The express lane: copies that leave past tm, and all that stays as it is.
+//! The express lane: copies that are sent past tm, and everything that stays the same.
 
 use std::process::Command;
 use std::thread;
@@ -14,10 +14,10 @@ use crate::common::{EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_count
 
 const ANNE: &str = "sip:anne@example.com";
 
-/// Beside what the proxy has by default: a request with a thousand recipients comes over TCP.
+/// In addition to the proxy's defaults: a request with a thousand recipients arrives over TCP.
 const LARGE_REQUESTS: &str = "tcp_rd_buf_size=131072\n";
 
-/// The lane whatever the tests are run with.
+/// Uses the lane, whatever the tests are run with.
 pub(crate) fn open(config: ProxyConfig) -> ProxyConfig {
     config.set("cpm", "express", "auto")
 }
@@ -32,7 +32,7 @@ pub(crate) fn send(anne: &Agent, way: Way, uris: impl IntoIterator<Item = String
     anne.expect_response(&request, 202);
 }
 
-/// How many copies have left by the lane, once all have ended.
+/// How many copies were sent by the lane, once all have ended.
 #[track_caller]
 pub(crate) fn by_the_lane(proxy: &Proxy, delivered: u64) -> u64 {
     expect_counter(proxy, "delivered", delivered);
@@ -40,7 +40,7 @@ pub(crate) fn by_the_lane(proxy: &Proxy, delivered: u64) -> u64 {
     counter(proxy, "express")
 }
 
-/// How many transactions tm has made.
+/// How many transactions tm has created.
 #[track_caller]
 fn transactions_made(proxy: &Proxy) -> u64 {
     match Product::under_test() {
@@ -77,7 +77,7 @@ fn copies_leave_past_tm_and_end_as_ever() {
     bill.expect_requests("MESSAGE", 2);
     let refused = busy.expect_request("MESSAGE");
     dead.expect_request("MESSAGE");
-    // One is outstanding until nobody has answered for as long as tm would have waited.
+    // A copy is outstanding until nobody has answered for as long as tm would have waited.
     expect_counter(&proxy, "express_outstanding", 1);
     let listed = proxy.rpc("cpm.express");
     assert_eq!(
@@ -90,7 +90,7 @@ fn copies_leave_past_tm_and_end_as_ever() {
     proxy.expect_log(&format!("lost 486 Busy Here {}", refused.call_id()));
     proxy.expect_log("delivered 200 sip:bill@");
     proxy.expect_log("lost 408 Request Timeout");
-    // Under OpenSIPS the lane is for UDP.
+    // Under OpenSIPS the lane is for UDP only.
     let by_lane = match Product::under_test() {
         Product::Kamailio => 4,
         Product::OpenSips => 3,
@@ -100,7 +100,7 @@ fn copies_leave_past_tm_and_end_as_ever() {
     assert_eq!(counter(&proxy, "failed"), 2);
     assert!(counter(&proxy, "express_repeated") >= 1);
     assert_eq!(counter(&proxy, "express_memory"), 0);
-    // The sender's own, and those of the others.
+    // The sender's own transaction, and those of the other copies.
     assert_eq!(transactions_made(&proxy), 1 + 4 - by_lane);
     proxy.stop();
 }
@@ -124,7 +124,7 @@ fn a_name_with_several_addresses_is_tried_at_each_of_them() {
     bill.expect_request("MESSAGE");
     assert_eq!(by_the_lane(&proxy, 2), 1, "that one went by tm");
     assert_eq!(counter(&proxy, "express_by_tm"), 1);
-    // Who cannot be found costs nobody anything.
+    // A recipient that cannot be found costs the others nothing.
     send(
         &anne,
         proxy.udp(),
@@ -162,7 +162,7 @@ fn the_script_may_change_each_copy() {
     proxy.stop();
 }
 
-/// `CPM_BAD_NETWORK=200` in the environment sends so many messages: with 200, 100 000 copies.
+/// `CPM_BAD_NETWORK=200` in the environment sets the number of messages: 200 mean 100 000 copies.
 #[test]
 fn a_bad_network_costs_repetitions_and_nobody() {
     const RECIPIENTS: usize = 500;
@@ -184,7 +184,7 @@ fn a_bad_network_costs_repetitions_and_nobody() {
         send(&anne, proxy.tcp(), uris);
     };
     let wait_for = |messages: usize| {
-        // Timer F, and a while for those who are many.
+        // Timer F, and more for large numbers.
         let patience = Duration::from_secs(60) + Duration::from_millis(messages as u64 * 250);
         let deadline = Instant::now() + patience;
         while counter(&proxy, "express_outstanding") > 0 || proxy.transactions() > 0 {
@@ -192,7 +192,7 @@ fn a_bad_network_costs_repetitions_and_nobody() {
             thread::sleep(Duration::from_millis(100));
         }
     };
-    // The first one takes what is taken once.
+    // The first one makes the permanent allocations.
     send_one(0);
     wait_for(1);
     let before = proxy.shared_memory_used();
@@ -205,11 +205,11 @@ fn a_bad_network_costs_repetitions_and_nobody() {
     // RFC 3261 17.1.2.2: at first, and after 0.5, 1.5, 3.5, 7.5, 11.5, .. 31.5 s.
     let most = copies.values().map(|copy| copy.sent).max();
     assert!(most <= Some(11), "{most:?} times");
-    // Of a few of them nobody has heard within timer F.
+    // A few of them got no answer within timer F.
     let (delivered, failed) = (counter(&proxy, "delivered"), counter(&proxy, "failed"));
     assert_eq!(delivered + failed, all as u64);
     assert!(failed < messages as u64, "{failed}");
-    // What the kernel had no room for, neither the network nor we have lost.
+    // Datagrams for which the kernel has no room are lost neither by the network nor by us.
     let repeated = counter(&proxy, "express_repeated");
     let sent: u64 = copies.values().map(|copy| u64::from(copy.sent)).sum();
     assert!(sent <= all as u64 + repeated, "only timers send again");
@@ -241,8 +241,7 @@ fn no_copy_is_repeated_for_want_of_buffer() {
     proxy.stop();
 }
 
-/// The proxy ends with any of its processes; that one of them had copies in the lane changes
-/// nothing.
+/// The proxy ends with any of its processes; copies in the lane make no difference.
 #[test]
 fn a_worker_killed_in_mid_fan_out_ends_the_proxy_as_ever() {
     let bench = Bench::new("a_worker_killed_in_mid_fan_out");
@@ -279,7 +278,7 @@ fn a_worker_killed_in_mid_fan_out_ends_the_proxy_as_ever() {
     proxy.kill();
 }
 
-/// While a thousand copies are out, others are served as ever.
+/// While a thousand copies are outstanding, others are served as usual.
 #[test]
 fn others_are_served_during_a_fan_out() {
     let bench = Bench::new("others_are_served_during_a_fan_out");

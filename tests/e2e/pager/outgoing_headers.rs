@@ -1,4 +1,4 @@
-//! The header fields of the outgoing requests (9.1.1-6a to -6h; readings N25).
+//! The header fields of outgoing requests (9.1.1-6a to -6h; readings N25).
 
 use cpm_testbed::{Bench, Message, PAGER_FEATURE_TAG, Received, Request, bcc, cc, cpm_message, to};
 
@@ -7,7 +7,7 @@ use crate::common::{
 };
 use crate::groups::{GroupFolder, ask, group_proxy, open_group, to_group};
 
-/// Written by the Controlling Function itself into each outgoing request, once.
+/// Written by the Controlling Function itself, once in each outgoing request.
 const OWN: [&str; 12] = [
     "Via",
     "To",
@@ -23,7 +23,7 @@ const OWN: [&str; 12] = [
     "Supported",
 ];
 
-/// Belong to the hop, the transaction, or are between the originator and its own proxies.
+/// Fields of the hop or the transaction, or between the originator and its own proxies.
 const NEVER_PASSED_ON: &[(&str, &str)] = &[
     ("Route", "<sip:hop.example.com;lr>"),
     ("Record-Route", "<sip:secret-hop.example.com;lr>"),
@@ -77,7 +77,7 @@ const NEVER_PASSED_ON: &[(&str, &str)] = &[
     ("message-uid", "secret"),
 ];
 
-/// Everything else is, unknown and repeated fields included, as it stands.
+/// All other fields are passed on unchanged, including unknown and repeated ones.
 const PASSED_ON: &[(&str, &str)] = &[
     (
         "Accept-Contact",
@@ -140,7 +140,7 @@ fn is_own(line: &str) -> bool {
         .any(|own| own.eq_ignore_ascii_case(name_of(line)))
 }
 
-/// Nothing but our own fields, each once, and what is to be passed on, byte by byte and in order.
+/// Nothing but our own fields, each once, and those passed on, byte for byte and in order.
 #[track_caller]
 fn expect_exactly_the_right_fields(received: &Message) {
     let lines = header_lines(received);
@@ -198,7 +198,7 @@ fn every_header_field_is_passed_on_replaced_or_kept_back_as_specified() {
     proxy.stop();
 }
 
-/// RFC 3428 §4: a new request outside of any dialog.
+/// RFC 3428 §4: a new request outside any dialog.
 #[track_caller]
 fn expect_a_request_of_its_own(received: &Received, request: &Request, uri: &str) {
     assert_eq!(received.uri(), Some(uri));
