@@ -2,6 +2,8 @@
 //! folder import each other, what is without IO stays so, and files and comments keep their
 //! measure.
 
+#[path = "floors/proofs.rs"]
+mod proofs;
 #[path = "floors/source.rs"]
 mod source;
 
@@ -318,6 +320,24 @@ fn comments_have_at_most_100_columns() {
         }
     }
     assert!(wide.is_empty(), "{wide:#?}");
+}
+
+/// `make conformance` counts a requirement as proven when `proves!` was reached with its id: what
+/// stands in it has to be something that fails.
+#[test]
+fn what_proves_a_requirement_is_an_assertion() {
+    let (claims, asserting) = proofs::claims(root());
+    let is_wrong = |claim: &&proofs::Claim| !asserting.contains(&claim.made_by);
+    let wrong = claims.iter().filter(is_wrong);
+    let wrong: Vec<_> = wrong.map(|claim| (&claim.place, &claim.made_by)).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // What takes a value and cannot fail proves nothing.
+    for harmless in [
+        "header", "uri", "body", "clone", "len", "contains", "Some", "",
+    ] {
+        assert!(!asserting.contains(harmless), "{harmless}");
+    }
+    assert!(!claims.is_empty());
 }
 
 /// Circles that stay: the folder, its entries and why.

@@ -68,7 +68,7 @@
 //! | `capture.rs`, `recording.rs` | capturing the traffic, checking it |
 //! | `sipp.rs` | sipp |
 //! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |
-//! | `proof.rs` | which requirements a test proves |
+//! | `proof.rs` | which requirements an assertion proves |
 //! | `outcome.rs` | how expectations fail |
 
 mod agent;
@@ -139,7 +139,7 @@ pub use name_server::{DEAD, NameServer};
 pub use postgres::Postgres;
 pub use process::Process;
 pub use product::Product;
-pub use proof::{Proof, proves};
+pub use proof::proven_by;
 pub use proxy::{Proxy, StartFailure};
 pub use recording::{Complaint, Recording};
 pub use request::{Reply, Request, latin_1};

@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: a proxy with the module, and which requirements a test proves.
+//! What the end-to-end tests share: a proxy with the module, and which requirements an assertion proves.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -45,6 +45,14 @@ pub(crate) fn untrusting_proxy(routes: &str) -> ProxyConfig {
     match std::env::var("CPM_EXPRESS") {
         Ok(value) => config.set("cpm", "express", &value),
         Err(_) => config,
+    }
+}
+
+/// Of two duties, the one at this address: that of groups, ad-hoc ones included, or of the exploder.
+pub(crate) fn duty<T>(service: &str, group: T, exploder: T) -> T {
+    match service {
+        EXPLODER => exploder,
+        _ => group,
     }
 }
 

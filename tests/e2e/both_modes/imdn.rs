@@ -60,7 +60,6 @@ fn is_left_to_the_script(agent: &Agent, request: &Request, proxy: &Proxy) {
 
 #[test]
 fn a_receipt_goes_on_to_the_sender() {
-    let _proof = proves(&["9.1.1-imdn"]);
     let bench = Bench::new("a_receipt_goes_on_to_the_sender");
     let proxy = bench.proxy(&cpm_proxy(HANDLE).children(4));
     let (anne, bill) = (bench.agent(), bench.agent());
@@ -90,10 +89,16 @@ fn a_receipt_goes_on_to_the_sender() {
                 proxy.tcp()
             },
         );
-        let passed_on = anne.expect_request("MESSAGE");
+        let passed_on = proves!(["9.1.1-imdn"], anne.expect_request("MESSAGE"));
         bill.expect_response(&told, 200);
-        assert_eq!(passed_on.uri(), Some(&*anne.uri("anne")));
-        assert_eq!(passed_on.body(), told.body(), "bit for bit");
+        proves!(
+            ["9.1.1-imdn"],
+            assert_eq!(passed_on.uri(), Some(&*anne.uri("anne")))
+        );
+        proves!(
+            ["9.1.1-imdn"],
+            assert_eq!(passed_on.body(), told.body(), "bit for bit")
+        );
         assert_eq!(passed_on.header("Max-Forwards"), Some("20"));
         assert_eq!(passed_on.headers("Via").len(), 2);
         assert_eq!(passed_on.headers("Route"), [""; 0]);
@@ -137,7 +142,7 @@ fn a_receipt_goes_on_to_the_sender() {
         &["sip.Call-ID", "sip.Max-Forwards", "sip.to.addr"],
     );
     let seen: Vec<_> = rows.iter().map(|row| row[0].clone()).collect();
-    assert_eq!(seen, ids, "each once");
+    proves!(["9.1.1-imdn"], assert_eq!(seen, ids, "each once"));
     assert!(rows.iter().all(|row| row[1] == "20"), "{rows:?}");
     proxy.stop();
 }
@@ -173,7 +178,6 @@ fn is_nameless(passed_on: &Message, agent: &Agent, user: &str) {
 
 #[test]
 fn members_of_a_group_get_no_receipts_and_the_sender_does() {
-    let _proof = proves(&["9.1.1-imdn"]);
     let bench = Bench::new("members_of_a_group_get_no_receipts");
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent());
@@ -196,8 +200,11 @@ fn members_of_a_group_get_no_receipts_and_the_sender_does() {
             let response = exchange(agent, &request, &proxy, 202);
             assert_eq!(response.header("Server"), Some("CPM-serv/OMA2.2"));
             let passed_on = anne.expect_request("MESSAGE");
-            is_nameless(&passed_on, agent, user);
-            assert_eq!(passed_on.uri(), Some(&*anne.uri("anne")));
+            proves!(["9.1.1-imdn"], is_nameless(&passed_on, agent, user));
+            proves!(
+                ["9.1.1-imdn"],
+                assert_eq!(passed_on.uri(), Some(&*anne.uri("anne")))
+            );
             let own = format!("<{group}>");
             assert_eq!(passed_on.headers("P-Asserted-Identity"), [&*own]);
             let from = passed_on.header("From").unwrap_or_default();
@@ -219,7 +226,10 @@ fn members_of_a_group_get_no_receipts_and_the_sender_does() {
                 "<datetime>2026-01-02T03:04:05Z</datetime>",
                 "<delivery-notification><status><delivered/>",
             ] {
-                assert!(body.contains(part), "{part} in {body}");
+                proves!(
+                    ["9.1.1-imdn"],
+                    assert!(body.contains(part), "{part} in {body}")
+                );
             }
             ids.push(passed_on.call_id().to_owned());
         }
@@ -507,7 +517,6 @@ fn a_receipt_that_can_go_no_further_is_answered() {
 /// RFC 3325 §5: what a peer that nobody trusts asserts goes no further. Everything else does.
 #[test]
 fn a_receipt_of_an_untrusted_peer_asserts_nothing() {
-    let _proof = proves(&["9.1.1-imdn"]);
     let bench = Bench::new("a_receipt_of_an_untrusted_peer");
     // Of the two addresses of this machine one is trusted.
     let proxy = bench.proxy(&cpm_proxy(HANDLE).over_ipv6());
@@ -538,7 +547,10 @@ fn a_receipt_of_an_untrusted_peer_asserts_nothing() {
                 ],
                 false => Vec::new(),
             };
-            assert_eq!(passed_on.headers("P-Asserted-Identity"), asserted, "{user}");
+            proves!(
+                ["9.1.1-imdn"],
+                assert_eq!(passed_on.headers("P-Asserted-Identity"), asserted, "{user}")
+            );
             assert_eq!(passed_on.body(), told.body());
             for name in ["From", "X-Unknown", "Accept-Contact"] {
                 assert_eq!(passed_on.header(name), told.header(name), "{name}");
@@ -739,7 +751,6 @@ fn receipts_are_forwarded_before_everybody_has_his_copy() {
 
 #[test]
 fn receipts_for_large_messages_go_on_to_the_sender() {
-    let _proof = proves(&["9.1.2-imdn"]);
     let scene = Scene::new("receipts_for_large_messages");
     let anne = scene.anne.uri("anne");
     let agent = scene.callees.agent();
@@ -773,8 +784,8 @@ fn receipts_for_large_messages_go_on_to_the_sender() {
             let told = receipt(&scene.callees.uri("bill"), address, &upload.request).request();
             exchange(agent, &told, &scene.proxy, 200);
             let passed_on = scene.anne.expect_request("MESSAGE");
-            assert_eq!(passed_on.uri(), Some(&*anne));
-            assert_eq!(passed_on.body(), told.body());
+            proves!(["9.1.2-imdn"], assert_eq!(passed_on.uri(), Some(&*anne)));
+            proves!(["9.1.2-imdn"], assert_eq!(passed_on.body(), told.body()));
         }
     }
     expect_counter(&scene.proxy, "imdn_forwarded", 5);
