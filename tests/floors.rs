@@ -64,6 +64,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "src/trust.rs",
             "src/threads.rs",
             "src/random.rs",
+            "src/sync.rs",
             "src/log.rs",
         ],
     ),
