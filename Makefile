@@ -1,5 +1,5 @@
-# cpm.so: build, install, try, test. `make help` lists all targets. PROXY=opensips builds and installs for
-# OpenSIPS, whose binary and source tree OPENSIPS and OPENSIPS_SRC name.
+# cpm.so: build, install, try, test. `make help` lists all targets. PROXY=opensips builds and
+# installs for OpenSIPS, whose binary and source tree are named by OPENSIPS and OPENSIPS_SRC.
 
 CARGO ?= cargo
 # The proxy that the module is for: kamailio or opensips.
@@ -26,9 +26,9 @@ deps: ## installs missing packages for building and testing
 headers: ## the source of the installed Kamailio, in .cache (or KAMAILIO_SRC)
 	@tools/headers
 
-# A separate target directory: in one shared with the tests or with the module of another proxy, which are built
-# with other features, each build would undo the other's. A separate folder can be used as a module path. The file
-# is replaced, never written into: a proxy may have the old one mapped.
+# A separate target directory: if it were shared with the tests or another proxy's module, which are
+# built with other features, each build would undo the other's. A separate folder can be used as a
+# module path. The file is replaced, never written into: a proxy may have the old one mapped.
 .PHONY: build
 build: $(if $(filter kamailio,$(PROXY)),headers) ## the module, target/kamailio/cpm.so (PROXY=opensips: with OPENSIPS and OPENSIPS_SRC)
 	$(CARGO) build --release --lib --features $(PROXY) --target-dir $(module_target)
@@ -93,8 +93,9 @@ test-deb: deps build ## the package's test in a clean copy of this Debian releas
 	@tools/test-deb
 
 .PHONY: bench
-bench: deps build ## performance, compared with others (QUICK=1: few samples, in minutes)
+bench: deps build ## performance, compared with others (QUICK=1: few samples; with OPENSIPS and OPENSIPS_SRC under it too)
 	@tools/deps bench
+	@[ -z "$(OPENSIPS)" ] || [ -z "$(OPENSIPS_SRC)" ] || $(MAKE) --no-print-directory build PROXY=opensips
 	$(CARGO) run --release --package cpm-benches --features contestants
 
 .PHONY: conformance
@@ -114,6 +115,10 @@ diagrams: ## the diagrams of doc/, from the .sequence files
 .PHONY: readme
 readme: ## c_api/kamailio/README, from doc/manual.md
 	$(CARGO) run --quiet --package xtask -- readme
+
+.PHONY: page
+page: ## the operator's page as text in a configuration, from kamailio-config/operator-page/page.*
+	$(CARGO) run --quiet --package xtask -- page
 
 .PHONY: lint
 lint: ## format, clippy and documentation, without warnings

@@ -41,16 +41,16 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 12u
+#define CPM_ABI 14u
 
-/* At most this many bytes of a Call-ID are logged. */
-#define CPM_MAX_LOGGED_CALL_ID 128
+/* Sizes of arrays that a host needs. */
 
-/* How long it is worth waiting for further responses after CPM_EXPRESS_OURS_OF_MANY. */
-#define CPM_EXPRESS_GATHER_US 400
-
-/* Maximum number of group sources, each of which may be a database. */
-#define CPM_MAX_GROUP_SOURCES 8
+/* The name of a parameter, counter, gauge or event is shorter. */
+#define CPM_NAME_BYTES 48
+/* The longest argument of a query. */
+#define CPM_QUERY_BYTES 1024
+/* A branch of the express lane. */
+#define CPM_EXPRESS_BRANCH_BYTES 34
 
 /* Borrowed bytes. */
 struct cpm_str {
@@ -161,11 +161,34 @@ enum cpm_field {
 	CPM_FIELD_CALL_ID = 8,
 	/* icid-value of P-Charging-Vector */
 	CPM_FIELD_ICID = 9,
-	CPM_FIELDS = 10
+	/* the number of those above, which struct cpm_about has too */
+	CPM_FIELDS = 10,
+
+	/* reason phrase of the reply that is due; while the script is asked, of its refusal, see set */
+	CPM_FIELD_REASON = 10,
+
+	/* Numbers, see number. */
+
+	/* status code of that reply */
+	CPM_FIELD_CODE = 11,
+	/* Retry-After of the script's refusal, in seconds */
+	CPM_FIELD_RETRY_AFTER = 12,
+	/* distinct recipients; 0 before check */
+	CPM_FIELD_RECIPIENTS = 13,
+	/* size of the content for the recipients; absent before check, and for a large message */
+	CPM_FIELD_BYTES = 14,
+	/* 1: the originator may ask for anonymity, 0: it may not; for a message to a list */
+	CPM_FIELD_ALLOW_ANONYMITY = 15,
+	/* maximum number of distinct recipients; for a message to a list */
+	CPM_FIELD_MAX_RECIPIENTS = 16,
+	CPM_REQUEST_FIELDS = 17
 };
 
-/* Result of a function of the routing script; both proxies pass these numbers to the script. Each
- * function says what they mean for it. */
+/* Result of a function of the routing script. One enum for all of them, because the numbers are not
+ * the core's own: in both proxies a script function returns a positive number for true, a negative
+ * one for false, and 0 ends the script. So a shim passes a result on without knowing which function
+ * it is of, and a script tests each function alike. What differs is the question that is answered:
+ * each function says what yes and no mean for it. */
 enum cpm_script_result {
 	CPM_SCRIPT_NO = -1,
 	/* the script has nothing more to do with the request: a retransmission, or another process
@@ -268,8 +291,9 @@ struct cpm_changed {
 
 /* The events that have their own functions. For all events see cpm_core.event. */
 enum cpm_event {
-	CPM_EVENT_AUTHORIZE = 0,        /* see authorize */
-	CPM_EVENT_RECIPIENT_REQUEST = 1 /* see recipient_request */
+	CPM_EVENT_AUTHORIZE = 0,        /* see ask */
+	CPM_EVENT_CHECKED = 1,          /* see ask */
+	CPM_EVENT_RECIPIENT_REQUEST = 2 /* see recipient_request */
 };
 
 /* The transaction of a received request. */
@@ -323,14 +347,18 @@ enum cpm_query {
 	CPM_QUERY_MESSAGES = 7,
 	/* the newest message whose Message-ID, Contribution-ID, Call-ID or session is the argument: its
 	 * record, and a part for each recipient */
-	CPM_QUERY_MESSAGE = 8
+	CPM_QUERY_MESSAGE = 8,
+	/* reads the file of parameters and the certificate again, for all processes: a record of what is
+	 * in force */
+	CPM_QUERY_RELOAD = 9
 };
 
 enum cpm_query_result {
 	CPM_QUERY_ANSWERED = 0,
 	CPM_QUERY_UNKNOWN = 1, /* nothing has that name */
 	CPM_QUERY_OFF = 2,     /* the service does not have that function */
-	CPM_QUERY_NO_ANSWER = 3 /* the process concerned is busy */
+	CPM_QUERY_NO_ANSWER = 3, /* the process concerned is busy */
+	CPM_QUERY_REFUSED = 4   /* it cannot be done; the log says why */
 };
 
 /* What an operator is told whose question was not answered. */
@@ -385,9 +413,6 @@ struct cpm_express_address {
 	unsigned port;
 };
 
-/* Bytes of a branch of the express lane. */
-#define CPM_EXPRESS_BRANCH_BYTES 34
-
 /* How a copy leaves in the express lane: by a socket of the proxy, past its transaction layer. */
 struct cpm_express_way {
 	int is_reliable; /* 1: over TCP, 0: over UDP */
@@ -423,8 +448,7 @@ struct cpm_express_batch {
 enum cpm_express_result {
 	CPM_EXPRESS_NOT_OURS = 0, /* the response belongs to the proxy */
 	CPM_EXPRESS_OURS = 1,     /* it is done with */
-	/* the same, and many more are expected: worth waiting CPM_EXPRESS_GATHER_US to take them
-	 * together */
+	/* the same, and many more are expected: worth waiting express_gather_us to take them together */
 	CPM_EXPRESS_OURS_OF_MANY = 2
 };
 
@@ -528,9 +552,11 @@ struct cpm_host {
 
 	/* The operator's script. */
 
-	/* Asks the operator's policy whether the originator of `request` may send. 1: yes (also if
-	 * there is no such policy), 0: no. */
-	int (*authorize)(void *context, struct cpm_request *request);
+	/* Asks the script whether `request` may go on: CPM_EVENT_AUTHORIZE, once its originator is known,
+	 * CPM_EVENT_CHECKED, after the checks. Meanwhile the script can set its answers (cpm_core.set).
+	 * `text`: the request as received, for a process that has no context. Only if it wants the
+	 * event. 1: yes, 0: no. */
+	int (*ask)(void *context, uint32_t event, struct cpm_request *request, struct cpm_str text);
 
 	/* Whether the script handles the event with this number in cpm_core.event. 1 or 0; it does not
 	 * change. */
@@ -558,9 +584,41 @@ struct cpm_host {
 	int (*has_database)(const char *module);
 };
 
+/* Limits, intervals and thresholds that only a host can apply. The core sets them; its constants
+ * say why they have these values. A host needs those that concern its proxy. */
+struct cpm_limits {
+	/* of a Call-ID, so many bytes are logged */
+	size_t logged_call_id_bytes;
+	/* how long a 2xx to an INVITE is retransmitted without an ACK */
+	unsigned ack_seconds;
+
+	/* A host whose figure of free_memory is rough, or may be in pieces too small for a request, finds
+	 * out exactly while less than this part of the total is free. */
+	unsigned scarce_memory_percent;
+	/* how long a host that has found no piece large enough does not try again */
+	unsigned memory_retry_ms;
+	/* a connection is full for requests that can wait when this part of the queue is used, if the
+	 * proxy drops a connection whose queue overflows, and cannot say how much it still takes */
+	unsigned queue_percent;
+
+	/* The express lane. */
+
+	/* copies for one place of which the kernel is given one long datagram to cut; fewer are sent one
+	 * by one */
+	size_t express_min_segmented;
+	/* most bytes of copies that are written to a connection at once */
+	size_t express_piece_bytes;
+	/* how long it is worth waiting for further responses after CPM_EXPRESS_OURS_OF_MANY */
+	unsigned express_gather_us;
+	/* most datagrams taken by one system call then */
+	size_t express_gather_datagrams;
+};
+
 /* What the core offers. */
 struct cpm_core {
 	uint32_t abi; /* CPM_ABI */
+
+	struct cpm_limits limits;
 
 	/* Makes a service with every parameter at its default. NULL: `host` has another ABI. */
 	struct cpm_service *(*service_new)(const struct cpm_host *host);
@@ -632,21 +690,22 @@ struct cpm_core {
 	 * none yet. */
 	int (*answer)(const struct cpm_request *request, struct cpm_reply *reply);
 
-	/* A field as text; absent is { NULL, 0 }. The text lives until the next call on the request. */
+	/* A field as text; absent is { NULL, 0 }, as is a number. The text lives until the next call on
+	 * the request. */
 	struct cpm_str (*field)(const struct cpm_request *request, enum cpm_field field);
 
-	/* Size of the content for the recipients. 0 before check, and for a large message. */
-	uint64_t (*bytes)(const struct cpm_request *request);
-
-	/* The number of distinct recipients. 0 before check. */
-	size_t (*recipients)(const struct cpm_request *request);
+	/* A field that is a number; -1: absent, or a text. */
+	int64_t (*number)(const struct cpm_request *request, enum cpm_field field);
 
 	/* The URI of a recipient, counted from 0; absent if there are fewer. */
 	struct cpm_str (*recipient)(const struct cpm_request *request, size_t index);
 
-	/* Sets the originator, authenticated by the routing script itself. Before check only. 0, or -1:
-	 * not a URI, or too late. */
-	int (*set_originator)(struct cpm_request *request, struct cpm_str uri);
+	/* Sets a field, given as text, for the routing script. ORIGINATOR, which it has authenticated
+	 * itself: before check. ALLOW_ANONYMITY and MAX_RECIPIENTS, the policy for the originator: before
+	 * check, and while CPM_EVENT_AUTHORIZE is asked. CODE (300 to 699), REASON and RETRY_AFTER, of the
+	 * refusal if the answer is no: while either event is asked; the default is 403 with Warning 127.
+	 * 0, or -1 after one log line: not a value, or not now. */
+	int (*set)(struct cpm_request *request, enum cpm_field field, struct cpm_str value);
 
 	void (*request_free)(struct cpm_request *request);
 

@@ -1,8 +1,9 @@
--- The table of group_source "db:sqlite:///…": one row a group.
+-- The table of group_source "db:sqlite:///…": one row for each group.
 --
--- uri is the group's address in one spelling: scheme and host in lower case, a telephone number without
--- visual separators, no parameters but maddr, method, transport, ttl and user, no escapes that need not be:
--- sip:group@example.com. document is the group document of OMA XDM, whose list-service has that address.
+-- uri is the group's address in its canonical spelling, such as sip:group@example.com: scheme and
+-- host in lower case; a telephone number without visual separators; no parameters except maddr,
+-- method, transport, ttl and user; no unnecessary escapes. document is the group document of OMA
+-- XDM whose list-service has that address.
 --
 -- Load it:  sqlite3 /path/groups.db < cpm-groups-sqlite.sql
 

@@ -1,8 +1,9 @@
 -- The routing script of lua.cfg.
 
 function ksr_request_route()
-    -- 1: ours, and dealt with. 0: the same, and somebody else answers (a retransmission, or a group that is being looked
-    -- up). Either way there is nothing left to do. -1: not ours.
+    -- 1: it was for us, and is finished. 0: the same, but another process replies (a
+    -- retransmission, or a group being looked up). In both cases nothing is left to do. -1: not for
+    -- us.
     if KSR.cpm.handle() >= 0 then
         return 1
     end
@@ -10,7 +11,7 @@ function ksr_request_route()
     return 1
 end
 
--- What native scripts write as event routes.
+-- The counterpart of event routes in native scripts.
 function cpm_event(name)
     if name == "cpm:authorize" then
         if KSR.pv.get("$cpm(originator)") == "sip:mallory@example.com" then

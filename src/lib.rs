@@ -48,6 +48,8 @@ pub mod sessions;
 pub mod shared;
 pub mod store;
 mod sync;
+#[cfg(test)]
+mod test_folder;
 mod threads;
 pub mod trust;
 

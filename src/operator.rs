@@ -89,9 +89,10 @@ rows! {
 }
 
 rows! {
-    /// Events that the routing script receives; `authorize` asks it for a decision.
+    /// Events that the routing script receives. The first ones ask it for an answer.
     Event {
         Authorize "authorize" "asks whether the originator of a request may send",
+        Checked "checked" "asks whether a request that has passed its checks may be sent",
         RecipientRequest "recipient-request" "a request to a recipient is about to be sent",
         RecipientFailed "recipient-failed" "a recipient has finally failed",
         RecipientDelivered "recipient-delivered" "a recipient has the message",

@@ -1,7 +1,7 @@
-//! What the build promises: a module that the installed Kamailio loads, that exports nothing but
-//! what is asked for, and one clear line where proxy and source tree do not fit.
+//! The build's promises: a module that the installed Kamailio loads, that exports only what is
+//! asked for, and one clear line if proxy and source tree do not match.
 //!
-//! Needs what `make build` leaves: `target/kamailio/cpm.so` and the source tree.
+//! Needs the results of `make build`: `target/kamailio/cpm.so` and the source tree.
 
 #[path = "../build/kamailio.rs"]
 mod kamailio;
@@ -16,7 +16,7 @@ use std::process::{Command, Output};
 use kamailio::Misfit;
 use proxy::Compile;
 
-/// What the loader looks up (`core/sr_module.c`), and the one symbol of `c_api/cpm.h`.
+/// The symbols that the loader looks up (`core/sr_module.c`), and the one symbol of `c_api/cpm.h`.
 const EXPORTED: [&str; 5] = [
     "cpm_core",
     "exports",
@@ -73,7 +73,7 @@ fn the_installed_proxy_accepts_a_configuration_that_loads_the_module() {
 #[test]
 fn the_installed_proxy_and_its_tree_fit() {
     let compile = check(&installed(), "fit").unwrap();
-    // Values with quotes and with blanks come through make's shell quoting as they are.
+    // Values with quotes and spaces pass make's shell quoting unchanged.
     assert!(
         compile.flags.contains(&String::from("-DNAME=\"kamailio\"")),
         "{compile:?}"
@@ -234,7 +234,7 @@ fn a_binary_that_is_no_proxy_stops_the_build() {
     );
 }
 
-/// However cmake lays out its file.
+/// Whatever layout cmake gives its file.
 #[test]
 fn compile_commands_are_read_as_json_and_as_the_shell_does() {
     let other = r#"{"directory": "/b", "command": "cc -DX -c /k/modules/tm/t.c", "file": "t.c"}"#;
@@ -274,7 +274,7 @@ fn compile_commands_are_read_as_json_and_as_the_shell_does() {
     }
 }
 
-/// The line that stops the build for a proxy that does what `script` does.
+/// The line with which the build stops for a proxy that behaves like `script`.
 fn stops(name: &str, script: &str, tree: Option<PathBuf>) -> String {
     let work = work_dir(name);
     let proxy = fake_proxy(&work, script);
@@ -292,13 +292,13 @@ fn check(binary: &Path, name: &str) -> Result<Compile, Misfit> {
     kamailio::check(binary, tree().as_deref(), manifest_dir, &work)
 }
 
-/// Shell lines that answer `-v` as Kamailio does.
+/// Shell lines that answer `-v` like Kamailio.
 fn says(version: &str, flags: &str) -> String {
     format!("echo 'version: {version} 0123ab'\necho 'flags: {flags}'")
 }
 
-/// Written by a child: a file that this process has open for writing, another test's fork would
-/// keep open, and then it cannot be run.
+/// Written by a child process: a file open for writing in this process would stay open in another
+/// test's fork, and then it could not be executed.
 fn fake_proxy(work: &Path, script: &str) -> PathBuf {
     let path = work.join("kamailio");
     let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$2\" && chmod +x \"$2\"";
@@ -313,7 +313,7 @@ fn installed() -> PathBuf {
 }
 
 /// The version of the installed proxy and the flags that its loader compares. A proxy built with
-/// cmake tells of more, so they are read from the module.
+/// cmake reports more, so they are read from the module.
 fn installed_strings() -> (String, String) {
     let output = run(Command::new(installed()).arg("-v"));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -333,7 +333,7 @@ fn installed_strings() -> (String, String) {
     )
 }
 
-/// The installed proxy's tree, also for a fake that says it is another.
+/// The installed proxy's tree, also for a fake that claims to be another one.
 fn tree() -> Option<PathBuf> {
     let unpacked = || {
         let (version, _) = installed_strings();
@@ -345,7 +345,7 @@ fn tree() -> Option<PathBuf> {
     Some(env::var_os("KAMAILIO_SRC").map_or_else(unpacked, PathBuf::from))
 }
 
-/// A folder that is a source tree at first sight only.
+/// A folder that only looks like a source tree.
 fn bare_tree(name: &str) -> PathBuf {
     let bare = work_dir(name);
     fs::create_dir_all(bare.join("src")).unwrap();

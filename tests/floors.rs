@@ -1,6 +1,5 @@
-//! The house stands on its floors: a folder imports only floors below its own, no two files of a
-//! folder import each other, what is without IO stays so, and files and comments keep their
-//! measure.
+//! The floors hold: a folder imports only floors below its own, no two files of a folder import
+//! each other, code without IO stays so, and files and comments keep within their limits.
 
 #[path = "floors/proofs.rs"]
 mod proofs;
@@ -37,7 +36,7 @@ const CRATES: [Crate; 5] = [
     },
 ];
 
-/// The table of src/lib.rs and wire/src/lib.rs.
+/// The tables of src/lib.rs and wire/src/lib.rs.
 const FLOORS: &[(u8, &[&str])] = &[
     (6, &["src/ffi"]),
     (5, &["src/sessions", "src/processes"]),
@@ -85,7 +84,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     ),
 ];
 
-/// Machines that are played in virtual time: no socket, no thread, no clock.
+/// Machines that are tested in virtual time: no socket, no thread, no clock.
 const WITHOUT_IO: [&str; 4] = ["wire/src", "src/controlling", "src/sessions", "client/src"];
 
 fn root() -> &'static Path {
@@ -166,7 +165,7 @@ fn files_of_a_folder_do_not_import_each_other() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// The folder that both files are in, and the entry of it that each belongs to.
+/// The folder that both files are in, and each one's entry in it.
 fn entries(from: &Path, to: &Path) -> Option<(PathBuf, PathBuf, PathBuf)> {
     let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
     let up_to = |path: &Path, parts: usize| path.iter().take(parts).collect::<PathBuf>();
@@ -177,7 +176,7 @@ fn entries(from: &Path, to: &Path) -> Option<(PathBuf, PathBuf, PathBuf)> {
     ))
 }
 
-/// The groups of entries that use each other.
+/// Groups of entries that use each other.
 fn circles(uses: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> BTreeSet<Vec<PathBuf>> {
     let reachable = |from: &PathBuf| {
         let mut seen = BTreeSet::new();
@@ -242,7 +241,7 @@ fn what_is_without_io_names_no_socket_thread_or_clock() {
     assert!(new.is_empty(), "{new:#?}");
 }
 
-/// A source and its header are one.
+/// A source and its header count as one.
 #[test]
 fn headers_do_not_include_each_other() {
     let unit = |file: &str| Path::new(file).file_stem().map(PathBuf::from).unwrap();
@@ -265,7 +264,7 @@ fn headers_do_not_include_each_other() {
     assert!(!uses.is_empty());
 }
 
-/// Larger ones say at their beginning why they are one file, in a line that has these words.
+/// A larger file says in its first lines why it is one, with these words.
 #[test]
 fn files_have_at_most_600_lines_of_code() {
     const REASON: &str = "One file, since";
@@ -280,7 +279,7 @@ fn files_have_at_most_600_lines_of_code() {
     assert!(large.is_empty(), "{large:#?}");
 }
 
-/// So that a file shows its job, not the proof of it.
+/// So that a file shows what it does, not its tests.
 #[test]
 fn tests_of_more_than_250_lines_have_a_file_of_their_own() {
     let mut long = Vec::new();
@@ -302,6 +301,7 @@ fn comments_have_at_most_100_columns() {
     let mut wide = BTreeMap::new();
     for folder in [
         "src", "wire", "client", "testbed", "benches", "tests", "examples", "c_api", "build",
+        "loom",
     ] {
         let folder = root().join(folder);
         for extension in ["rs", "c", "h"] {
@@ -341,7 +341,7 @@ fn what_proves_a_requirement_is_an_assertion() {
     assert!(!claims.is_empty());
 }
 
-/// Circles that stay: the folder, its entries and why.
+/// Accepted circles: the folder, its entries and the reason.
 const CIRCLES: &[(&str, &[&str], &str)] = &[];
 
 /// What a floor without IO names nevertheless, and why.

@@ -1,5 +1,5 @@
-//! After all sessions have ended, memory and descriptors are back where they were. A process of its
-//! own, as nobody else may open anything meanwhile.
+//! After all sessions have ended, memory and descriptors are back at their initial numbers. It is a
+//! process of its own, because no other test may open anything meanwhile.
 
 #[allow(dead_code, reason = "each test uses a part of it")]
 #[path = "relay/bench.rs"]
@@ -24,7 +24,7 @@ fn resident_bytes() -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-/// Some sessions whose message is delivered, some whose sender dies, some that nobody ever joins.
+/// Sessions whose message is delivered, whose sender dies, and that nobody ever joins.
 fn lives(bench: &mut Bench, rounds: usize) {
     let whole = content(300_000, 1);
     for round in 0..rounds {

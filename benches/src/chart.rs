@@ -1,18 +1,18 @@
-//! Grouped bars as SVG. Readable on light and on dark paper: the picture has no background of its
-//! own, and its ink follows the reader's preference.
+//! Grouped bars as SVG. Readable on light and dark paper: the picture has no background of its own,
+//! and its ink follows the reader's preference.
 
 use std::fmt::Write as _;
 
 use crate::statistics::Spread;
 
-/// A picture of one or more panels beside each other, which share their series.
+/// A picture of one or more adjacent panels with the same series.
 #[derive(Debug, Clone)]
 pub struct Chart {
     /// What it shows.
     pub title: String,
     /// How it was measured, in one line.
     pub subtitle: String,
-    /// Names of the bars of each group; the first is ours.
+    /// Names of the bars of each group; ours comes first.
     pub series: Vec<String>,
     /// The panels from left to right.
     pub panels: Vec<Panel>,
@@ -21,13 +21,13 @@ pub struct Chart {
 /// One pair of axes.
 #[derive(Debug, Clone)]
 pub struct Panel {
-    /// What the bars' length means, with its unit.
+    /// What the length of a bar means, with its unit.
     pub quantity: String,
     /// Whether short or long bars are good.
     pub better: &'static str,
-    /// What the groups differ in.
+    /// How the groups differ.
     pub group_axis: String,
-    /// Name of a group, and one value per series.
+    /// Name of a group, and one value for each series.
     pub groups: Vec<(String, Vec<Spread>)>,
 }
 
@@ -37,8 +37,13 @@ const PLOT_LEFT: f64 = 64.0;
 const PLOT_TOP: f64 = 120.0;
 const WIDEST_BAR: f64 = 30.0;
 const BOTTOM: f64 = 64.0;
+/// Height of a text line, and approximate width of a character of it and of the title.
+const LINE: f64 = 16.0;
+const CHARACTER: f64 = 6.6;
+const TITLE_CHARACTER: f64 = 11.0;
 
-/// Told apart with every kind of colour blindness (after Okabe and Ito); ours is the strong one.
+/// Distinguishable with every kind of colour blindness (after Okabe and Ito); ours is the strong
+/// colour.
 const COLOURS: [&str; 5] = ["#0072b2", "#56b4e9", "#e69f00", "#009e73", "#999999"];
 
 const STYLE: &str = "text{font-family:system-ui,sans-serif;font-size:12px;fill:#24292f}\
@@ -50,21 +55,32 @@ const STYLE: &str = "text{font-family:system-ui,sans-serif;font-size:12px;fill:#
 impl Chart {
     /// The picture. Bars are medians, whiskers quartiles.
     pub fn write(&self) -> String {
-        let width = PANEL_WIDTH * self.panels.len() as f64;
-        let height = PLOT_TOP + PANEL_HEIGHT + BOTTOM;
+        let title_width = 32.0 + TITLE_CHARACTER * self.title.chars().count() as f64;
+        let width = (PANEL_WIDTH * self.panels.len() as f64).max(title_width);
+        let subtitle = lines_of(&self.subtitle, ((width - 32.0) / CHARACTER) as usize);
+        // Everything below the subtitle moves down for its further lines.
+        let down = LINE * subtitle.len().saturating_sub(1) as f64;
+        let height = PLOT_TOP + PANEL_HEIGHT + BOTTOM + down;
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\" role=\"img\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
-             <text class=\"title\" x=\"16\" y=\"28\">{title}</text>\n\
-             <text class=\"faint\" x=\"16\" y=\"48\">{subtitle}</text>\n",
+             <text class=\"title\" x=\"16\" y=\"28\">{title}</text>\n",
             title = escaped(&self.title),
-            subtitle = escaped(&self.subtitle)
         );
+        for (number, line) in subtitle.iter().enumerate() {
+            let y = 48.0 + LINE * number as f64;
+            let line = escaped(line);
+            let _ = writeln!(
+                svg,
+                "<text class=\"faint\" x=\"16\" y=\"{y}\">{line}</text>"
+            );
+        }
+        let _ = writeln!(svg, "<g transform=\"translate(0,{down})\">");
         self.write_legend(&mut svg);
         for (number, panel) in self.panels.iter().enumerate() {
             panel.write(number as f64 * PANEL_WIDTH, &mut svg);
         }
-        svg.push_str("</svg>\n");
+        svg.push_str("</g>\n</svg>\n");
         svg
     }
 
@@ -78,10 +94,25 @@ impl Chart {
                 x + 18.0,
                 escaped(name)
             );
-            // About the width of the text.
-            x += 42.0 + 6.6 * name.chars().count() as f64;
+            // Approximate width of the text.
+            x += 42.0 + CHARACTER * name.chars().count() as f64;
         }
     }
+}
+
+/// The text in lines of at most this many characters, as far as its words permit.
+fn lines_of(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 impl Panel {
@@ -94,7 +125,7 @@ impl Panel {
             .map(|value| value.upper.max(value.median))
             .fold(0.0, f64::max);
         let step = tick_step(highest);
-        // A step more than needed leaves room for the number on top of the longest bar.
+        // One step more than needed leaves room for the number above the longest bar.
         let top_value = step * (highest * 1.06 / step).ceil().max(1.0);
         let y_of = |value: f64| bottom - value / top_value * PANEL_HEIGHT;
 
@@ -176,7 +207,7 @@ fn write_bar(
     );
 }
 
-/// 1, 2 or 5 times a power of ten, so that there are four to ten steps.
+/// 1, 2 or 5 times a power of ten, for four to ten steps.
 fn tick_step(highest: f64) -> f64 {
     let rough = highest.max(f64::MIN_POSITIVE) / 5.0;
     let power = 10_f64.powf(rough.log10().floor());
@@ -187,7 +218,7 @@ fn tick_step(highest: f64) -> f64 {
         .unwrap_or(power)
 }
 
-/// With as many digits as fit a bar.
+/// With as many digits as fit on a bar.
 fn number(value: f64) -> String {
     match value {
         value if value >= 10_000.0 => format!("{:.0}k", value / 1000.0),

@@ -7,8 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use cpm::controlling::{
-    Check, ControllingFunction, Counter, GroupLookup, Host, LogLevel, OutgoingRequest, Received,
-    Sent,
+    Check, ControllingFunction, Counter, GroupLookup, Journal, LogLevel, Received,
 };
 use cpm::group::Group;
 use cpm::policy::Settings;
@@ -215,30 +214,10 @@ fn to_group(document: String) -> (String, Option<String>) {
 /// A host with nothing behind it.
 struct Nowhere;
 
-impl Host for Nowhere {
+impl Journal for Nowhere {
     fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
 
     fn count(&self, _: Counter, _: u32) {}
-
-    fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
-        Sent::Failed
-    }
-
-    fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
-        Sent::Failed
-    }
-
-    fn is_turn_over(&self) -> bool {
-        false
-    }
-
-    fn hand_over(&self, _: &[u8]) -> bool {
-        false
-    }
-
-    fn begin_session(&self, _: &[u8]) -> bool {
-        false
-    }
 }
 
 fn service() -> Rc<ControllingFunction> {
@@ -268,7 +247,7 @@ fn measure(service: &Rc<ControllingFunction>, request: &str, document: Option<&s
     };
     loop {
         match request.poll_check(&Nowhere) {
-            Check::AskOperator => request.handle_operator(true, &Nowhere),
+            Check::Ask(_) => request.handle_script(true, &Nowhere),
             Check::WantGroup => {
                 let groups = document.and_then(|text| Group::parse(text.as_bytes()).ok());
                 let lookup = match groups.and_then(|mut groups| groups.pop()) {

@@ -11,7 +11,7 @@
 //! | `machine.rs` | the machine and versions of a measurement |
 //! | `parsing.rs`, `xml.rs` | resource lists: cpm, libxml2, expat |
 //! | `hostile.rs` | requests written to be expensive: time against size |
-//! | `fan_out/` | one MESSAGE to many: cpm, a Lua script, a native script, a bare loop over tm |
+//! | `fan_out/` | one MESSAGE to many: cpm, scripts, a bare loop over tm; the same under OpenSIPS |
 //! | `set_up.rs` | large message sessions: time to set up, memory held |
 //! | `relay/` | one MSRP message to many: cpm's relay, a bare loop, Kamailio's `msrp` module |
 

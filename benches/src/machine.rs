@@ -25,8 +25,18 @@ pub fn describe(versions: &[String]) -> String {
 /// `kamailio 5.6.3`, or what else the binary calls itself.
 pub fn kamailio_version() -> String {
     let binary = std::env::var_os("KAMAILIO").unwrap_or_else(|| "/usr/sbin/kamailio".into());
-    let output = Command::new(binary).arg("-v").output();
-    let text = output
+    first_words(Command::new(binary).arg("-v"))
+}
+
+/// `opensips 4.0.1`, or what else the binary `OPENSIPS` calls itself.
+pub fn opensips_version() -> String {
+    first_words(Command::new(std::env::var_os("OPENSIPS").unwrap_or_default()).arg("-V"))
+}
+
+/// The second and third word of what it prints: name and version.
+fn first_words(command: &mut Command) -> String {
+    let text = command
+        .output()
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
         .unwrap_or_default();
     let words: Vec<&str> = text.split_whitespace().skip(1).take(2).collect();

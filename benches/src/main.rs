@@ -15,7 +15,7 @@ struct Benchmark {
     run: fn(&Path, bool) -> Report,
 }
 
-const BENCHMARKS: [Benchmark; 11] = [
+const BENCHMARKS: [Benchmark; 12] = [
     Benchmark {
         name: "parsing",
         run: run_parsing,
@@ -39,6 +39,10 @@ const BENCHMARKS: [Benchmark; 11] = [
     Benchmark {
         name: fan_out::SETTINGS[4].name,
         run: run_fan_out::<4>,
+    },
+    Benchmark {
+        name: fan_out::opensips::NAME,
+        run: run_opensips,
     },
     Benchmark {
         name: "crowd",
@@ -85,6 +89,13 @@ fn main() -> ExitCode {
         wanted.is_empty() || wanted.iter().any(|name| name == benchmark.name)
     };
     for benchmark in BENCHMARKS.iter().filter(is_wanted) {
+        if benchmark.name == fan_out::opensips::NAME && !fan_out::opensips::is_here() {
+            println!(
+                "{}: left out: no OpenSIPS here (OPENSIPS, OPENSIPS_SRC)\n",
+                benchmark.name
+            );
+            continue;
+        }
         let report = (benchmark.run)(root, quick);
         println!("{}", report.text);
         if let Err(error) = report.save(&root.join(folder)) {
@@ -130,6 +141,12 @@ fn run_fan_out<const SETTING: usize>(root: &Path, quick: bool) -> Report {
     let cpm = root.join("target/kamailio/cpm.so");
     let bare_tm = Path::new(env!("BARE_TM"));
     fan_out::run(&fan_out::SETTINGS[SETTING], &cpm, bare_tm, size, &about)
+}
+
+fn run_opensips(root: &Path, quick: bool) -> Report {
+    let turns = if quick { (5, 3_000) } else { (11, 10_000) };
+    let about = machine::describe(&[machine::opensips_version()]);
+    fan_out::opensips::run(&root.join("target/opensips/cpm.so"), turns, &about)
 }
 
 fn run_crowd(root: &Path, quick: bool) -> Report {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// A table in plain text; the first column stands left, the others right.
+/// A table in plain text; the first column is left-aligned, the others are right-aligned.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -19,12 +19,12 @@ impl Table {
         }
     }
 
-    /// One more row.
+    /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// An empty line between groups of rows.
+    /// Adds an empty line between groups of rows.
     pub fn gap(&mut self) {
         self.rows.push(Vec::new());
     }
@@ -62,9 +62,9 @@ impl Table {
 pub struct Sample {
     /// The size of the problem: entries, recipients.
     pub size: usize,
-    /// Who was measured.
+    /// The contestant measured.
     pub contestant: &'static str,
-    /// The round, from 0.
+    /// The round, counted from 0.
     pub round: usize,
     /// What was measured, with its unit.
     pub quantity: &'static str,
@@ -77,7 +77,7 @@ pub struct Sample {
 pub struct Samples(Vec<Sample>);
 
 impl Samples {
-    /// One more.
+    /// Adds a sample.
     pub fn push(&mut self, sample: Sample) {
         self.0.push(sample);
     }
@@ -110,7 +110,7 @@ impl Samples {
     }
 }
 
-/// What one benchmark has found, ready to be kept.
+/// The result of one benchmark.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The stem of its files.
@@ -127,7 +127,7 @@ impl Report {
     /// Writes `<name>.txt`, `<name>.csv` and `<name>.svg` to a folder.
     ///
     /// # Errors
-    /// As the file system has them.
+    /// Errors of the file system.
     pub fn save(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         let file = |extension| folder.join(self.name).with_extension(extension);

@@ -1,9 +1,9 @@
-//! Setting up large message sessions: how long until all recipients are in, and what a session and
-//! a leg hold while nothing moves.
+//! Setting up large message sessions: the time until all recipients have joined, and the memory of
+//! an idle session and leg.
 //!
-//! The recipients answer at once, and the sender acknowledges at once; what is between is the
-//! proxy's. A pager mode message to as many recipients through the same proxy gives the scale: it
-//! has one transaction for each, and nothing else.
+//! Recipients answer at once, and the sender acknowledges at once; the time between is the proxy's.
+//! A pager mode message to as many recipients through the same proxy is the reference: it has one
+//! transaction for each, and nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -21,17 +21,17 @@ use crate::statistics::Spread;
 
 /// Recipients of one message.
 const SIZES: [usize; 2] = [100, 500];
-/// Sessions with one leg each, for what a session holds.
+/// Sessions with one leg each, to measure a session's memory.
 const SESSIONS: usize = 200;
 
 const EXPLODER: &str = "sip:exploder@example.com";
 const SENDER: &str = "sip:anne@example.com";
-/// Announced in the offer; nothing of it is sent.
+/// Announced in the offer; none of it is sent.
 const MESSAGE_BYTES: usize = 1 << 20;
 
 /// MiB; a transaction takes some ten KiB until it is forgotten.
 const SHARED_MEMORY: &str = "256";
-/// Milliseconds that a transaction is kept after its end, as in the bench of pager mode.
+/// Milliseconds that a transaction is kept after its end, as in the pager mode benchmark.
 const WAIT_TIMER: i64 = 100;
 
 /// Longer than anything here takes.
@@ -100,7 +100,7 @@ fn memory(cpm: &Path) -> (f64, f64) {
     let most = *SIZES.last().expect("there are sizes");
     let held = |name: &str, sessions: usize, recipients: usize| {
         let stage = Stage::start(name, cpm);
-        // What the process keeps for good once it has worked.
+        // Memory that the process keeps once it has worked.
         stage.large(1);
         let before = stage.private_memory();
         let calls: Vec<Call<'_>> = (0..sessions).map(|_| stage.call(recipients).0).collect();
@@ -123,7 +123,7 @@ struct Stage {
     sender: Agent,
     peer: MsrpPeer,
     callees: Callees,
-    // Last, so that it outlives what stands on it.
+    // Last, so that it outlives its users.
     _bench: Bench,
 }
 
@@ -164,7 +164,8 @@ impl Stage {
         users.map(|user| self.callees.uri(&user)).collect()
     }
 
-    /// Sets one session up; with the times until its answer and until the last recipient is in.
+    /// Sets up one session; returns the times until its answer and until the last recipient has
+    /// joined.
     fn call(&self, recipients: usize) -> (Call<'_>, Duration, Duration) {
         let session = self.peer.session();
         let invite: Request = large_message(SENDER, EXPLODER)
@@ -175,7 +176,7 @@ impl Stage {
         let call = self.sender.invites(&invite, self.proxy.tcp());
         let answered = start.elapsed();
         call.ack();
-        // What the relay says costs less to ask than to look through what has come.
+        // Asking the relay costs less than searching received data.
         while self.connections() < before + recipients as u64 {
             assert!(start.elapsed() < PATIENCE, "recipients who are not reached");
         }
@@ -224,7 +225,7 @@ impl Stage {
         }
     }
 
-    /// Bytes that the process of the sessions shares with nobody.
+    /// Memory of the sessions process that is not shared, in bytes.
     fn private_memory(&self) -> u64 {
         let table = self.proxy.process_table();
         let sessions = table.iter().find(|(_, name)| name == "CPM sessions");

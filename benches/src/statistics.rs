@@ -1,4 +1,4 @@
-//! Median and quartiles: what is left of samples when the machine has other things to do as well.
+//! Median and quartiles: robust against other load on the machine.
 
 use std::fmt;
 
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn ratios_are_of_the_same_round() {
-        // Everything ten times slower in the second round: the ratio does not see it.
+        // Everything is ten times slower in the second round: the ratio is not affected.
         let spread = Spread::of_ratios(&[1.0, 10.0], &[2.0, 20.0]);
         assert_eq!(
             spread,

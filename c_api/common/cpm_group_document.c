@@ -2,41 +2,57 @@
 #include "cpm_db.h"
 #include "cpm_host.h"
 
-/* One connection per process and database. */
-static struct {
+/* The databases that this process has read from, each with its connection. The core limits how many
+ * there are. */
+static struct database {
+	struct database *next;
 	char *url;
 	db_func_t functions;
 	cpm_db_con *connection;
 	cpm_db_res *result; /* what was lent last */
-} databases[CPM_MAX_GROUP_SOURCES];
+} *databases;
 
 static str table = str_init("cpm_group");
 static str uri_column = str_init("uri");
 static str document_column = str_init("document");
 
-static int open_database(struct cpm_str url)
+/* The entry of the database at `url`, made if there is none yet. NULL: there is no memory. */
+static struct database *find(struct cpm_str url)
 {
-	str text;
-	int i;
+	struct database *database;
 
-	for(i = 0; i < CPM_MAX_GROUP_SOURCES && databases[i].url != NULL; i++) {
-		if(strlen(databases[i].url) == url.len && memcmp(databases[i].url, url.s, url.len) == 0)
-			break;
+	for(database = databases; database != NULL; database = database->next) {
+		if(strlen(database->url) == url.len && memcmp(database->url, url.s, url.len) == 0)
+			return database;
 	}
-	if(i == CPM_MAX_GROUP_SOURCES)
-		return -1;
-	if(databases[i].url == NULL)
-		databases[i].url = cpm_chars_of(url);
-	if(databases[i].url == NULL)
-		return -1;
-	if(databases[i].connection != NULL)
-		return i;
-	text.s = databases[i].url;
+	database = pkg_malloc(sizeof(*database));
+	if(database == NULL)
+		return NULL;
+	memset(database, 0, sizeof(*database));
+	database->url = cpm_chars_of(url);
+	if(database->url == NULL) {
+		pkg_free(database);
+		return NULL;
+	}
+	database->next = databases;
+	databases = database;
+	return database;
+}
+
+/* The same, connected. NULL: not possible. */
+static struct database *open_database(struct cpm_str url)
+{
+	struct database *database = find(url);
+	str text;
+
+	if(database == NULL || database->connection != NULL)
+		return database;
+	text.s = database->url;
 	text.len = (int)url.len;
-	if(databases[i].functions.init == NULL && cpm_db_bind(&text, &databases[i].functions) < 0)
-		return -1;
-	databases[i].connection = databases[i].functions.init(&text);
-	return databases[i].connection != NULL ? i : -1;
+	if(database->functions.init == NULL && cpm_db_bind(&text, &database->functions) < 0)
+		return NULL;
+	database->connection = database->functions.init(&text);
+	return database->connection != NULL ? database : NULL;
 }
 
 enum cpm_document cpm_group_document(struct cpm_str url, struct cpm_str group_uri, struct cpm_str *document)
@@ -45,25 +61,23 @@ enum cpm_document cpm_group_document(struct cpm_str url, struct cpm_str group_ur
 	db_key_t columns[1] = {&document_column};
 	db_val_t wanted[1];
 	db_val_t *found;
-	int i = open_database(url);
+	struct database *from = open_database(url);
 
-	if(i < 0)
+	if(from == NULL)
 		return CPM_DOCUMENT_NO_CONNECTION;
-	if(databases[i].result != NULL)
-		databases[i].functions.free_result(databases[i].connection, databases[i].result);
-	databases[i].result = NULL;
+	if(from->result != NULL)
+		from->functions.free_result(from->connection, from->result);
+	from->result = NULL;
 	memset(wanted, 0, sizeof(wanted));
 	wanted[0].type = CPM_DB_STR;
 	wanted[0].val.str_val = cpm_to_str(group_uri);
-	if(databases[i].functions.use_table(databases[i].connection, &table) < 0
-			|| databases[i].functions.query(
-					   databases[i].connection, keys, NULL, wanted, columns, 1, 1, NULL, &databases[i].result)
-					   < 0
-			|| databases[i].result == NULL)
+	if(from->functions.use_table(from->connection, &table) < 0
+			|| from->functions.query(from->connection, keys, NULL, wanted, columns, 1, 1, NULL, &from->result) < 0
+			|| from->result == NULL)
 		return CPM_DOCUMENT_REJECTED;
-	if(RES_ROW_N(databases[i].result) < 1)
+	if(RES_ROW_N(from->result) < 1)
 		return CPM_DOCUMENT_NONE;
-	found = ROW_VALUES(RES_ROWS(databases[i].result));
+	found = ROW_VALUES(RES_ROWS(from->result));
 	if(VAL_NULL(found))
 		return CPM_DOCUMENT_NONE;
 	switch(VAL_TYPE(found)) {

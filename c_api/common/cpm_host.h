@@ -37,7 +37,7 @@ int cpm_forward_resume(uint64_t transaction, struct cpm_str request_uri, struct 
 void cpm_forward_unsuspend(uint64_t transaction);
 
 /* cpm_route.c */
-int cpm_route_authorize(void *context, struct cpm_request *request);
+int cpm_route_ask(void *context, uint32_t event, struct cpm_request *request, struct cpm_str text);
 int cpm_route_wants(uint32_t event);
 enum cpm_routed cpm_route_recipient_request(
 		const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed);

@@ -42,3 +42,13 @@ size_t cpm_outgoing_digits(unsigned long number)
 	}
 	return n;
 }
+
+size_t cpm_outgoing_size_without_via(const struct cpm_outgoing *o)
+{
+	static const char lines[] = "  SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCSeq:  \r\nCall-ID: \r\nContent-Length: \r\n\r\n";
+	static const char tag[] = ";tag=";
+
+	return sizeof(lines) - 1 + 2 * o->method.len + o->request_uri.len + o->to.whole.len
+		   + (o->to_tag.len > 0 ? sizeof(tag) - 1 + o->to_tag.len : 0) + o->from.whole.len + o->from_tag.len
+		   + cpm_outgoing_digits(o->cseq) + o->call_id.len + cpm_outgoing_digits(o->body.len) + o->headers_with_max_forwards.len + o->body.len;
+}

@@ -11,6 +11,9 @@
  * is. */
 #define CPM_MAX_DATAGRAM_BYTES 65507
 
+/* The longest Via line: a host name has 255 bytes, and the branch and parameters are shorter. */
+#define CPM_MAX_VIA_BYTES 512
+
 int cpm_outgoing_is(const struct cpm_outgoing *outgoing, const char *method);
 
 /* Stores the token of a request in tm: a single odd word takes the place of the pointer to it,
@@ -24,5 +27,9 @@ struct cpm_token cpm_outgoing_token_of(const void *kept);
 
 /* The number of decimal digits. */
 size_t cpm_outgoing_digits(unsigned long number);
+
+/* The length of all lines but Via, and of the body, as the express lane writes them, and Kamailio's
+ * tm (t_msgbuilder.c, build_uac_req). */
+size_t cpm_outgoing_size_without_via(const struct cpm_outgoing *outgoing);
 
 #endif

@@ -34,7 +34,7 @@ param_export_t cpm_parameters[2 * MAX_PARAMETERS + MAX_OWN_PARAMETERS + 1];
 /* If a setter refuses a value, the proxy reports a syntax error after the core's log line. */
 static int set_parameter(int number, modparam_t type, void *value)
 {
-	char text[32];
+	char text[CPM_NUMBER_BYTES];
 	struct cpm_str value_text;
 
 	if(cpm_ensure_service() < 0)

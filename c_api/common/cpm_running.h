@@ -9,9 +9,9 @@
 #include "cpm_shim.h"
 
 struct cpm_running {
-	const struct cpm_request *request; /* or NULL */
-	const struct cpm_about *about;     /* or NULL */
-	int code;                          /* 0: none */
+	struct cpm_request *request;   /* or NULL */
+	const struct cpm_about *about; /* or NULL */
+	int code;                      /* 0: none */
 	str reason;
 	str recipient; /* Request-URI of the outgoing request */
 };

@@ -31,8 +31,8 @@ static inline str cpm_call_id(struct sip_msg *msg)
 
 	if(parse_headers(msg, HDR_CALLID_F, 0) == 0 && msg->callid != NULL)
 		call_id = msg->callid->body;
-	if(call_id.len > CPM_MAX_LOGGED_CALL_ID)
-		call_id.len = CPM_MAX_LOGGED_CALL_ID;
+	if((size_t)call_id.len > cpm_core_api->limits.logged_call_id_bytes)
+		call_id.len = (int)cpm_core_api->limits.logged_call_id_bytes;
 	return call_id;
 }
 
@@ -59,6 +59,9 @@ static inline struct cpm_str cpm_of_chars(const char *s)
 	struct cpm_str text = {s, strlen(s)};
 	return text;
 }
+
+/* Room for a number of 64 bits as text, with a sign or three decimals, and its NUL. */
+#define CPM_NUMBER_BYTES 32
 
 /* A NUL-terminated copy in pkg memory that lives as long as the module. NULL: there is no memory,
  * after a log line. */

@@ -8,7 +8,7 @@
 #include "cpm_var.h"
 
 /* In addition to the fields of the core. */
-enum { VAR_RECIPIENTS = CPM_FIELDS, VAR_RECIPIENT, VAR_CODE, VAR_REASON, VAR_BYTES, VAR_SECONDS };
+enum { VAR_RECIPIENT = CPM_REQUEST_FIELDS, VAR_SECONDS };
 
 static const struct {
 	const char *name;
@@ -23,13 +23,16 @@ static const struct {
 	{"message_id", CPM_FIELD_MESSAGE_ID},
 	{"call_id", CPM_FIELD_CALL_ID},
 	{"icid", CPM_FIELD_ICID},
-	{"bytes", VAR_BYTES},
+	{"bytes", CPM_FIELD_BYTES},
 	{"seconds", VAR_SECONDS},
-	{"code", VAR_CODE},
-	{"reason", VAR_REASON},
+	{"code", CPM_FIELD_CODE},
+	{"reason", CPM_FIELD_REASON},
 	{"warning", CPM_FIELD_WARNING},
-	{"recipients", VAR_RECIPIENTS},
+	{"retry_after", CPM_FIELD_RETRY_AFTER},
+	{"recipients", CPM_FIELD_RECIPIENTS},
 	{"recipient", VAR_RECIPIENT},
+	{"allow_anonymity", CPM_FIELD_ALLOW_ANONYMITY},
+	{"max_recipients", CPM_FIELD_MAX_RECIPIENTS},
 };
 
 const char *cpm_var_field_name(int field)
@@ -59,16 +62,16 @@ int cpm_var_parse_name(pv_spec_t *spec, cpm_proxy_name *name)
 	return -1;
 }
 
-void cpm_var_write_bytes(uint64_t bytes, char room[CPM_VAR_NUMBER], str *text)
+void cpm_var_write_bytes(uint64_t bytes, char room[CPM_NUMBER_BYTES], str *text)
 {
 	text->s = bytes > 0 ? room : NULL;
-	text->len = snprintf(room, CPM_VAR_NUMBER, "%" PRIu64, bytes);
+	text->len = snprintf(room, CPM_NUMBER_BYTES, "%" PRIu64, bytes);
 }
 
-void cpm_var_write_seconds(const struct cpm_about *about, char room[CPM_VAR_NUMBER], str *text)
+void cpm_var_write_seconds(const struct cpm_about *about, char room[CPM_NUMBER_BYTES], str *text)
 {
 	text->s = room;
-	text->len = snprintf(room, CPM_VAR_NUMBER, "%" PRIu64 ".%03u", about->milliseconds / 1000,
+	text->len = snprintf(room, CPM_NUMBER_BYTES, "%" PRIu64 ".%03u", about->milliseconds / 1000,
 			(unsigned)(about->milliseconds % 1000));
 }
 
@@ -81,91 +84,98 @@ static int text_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value,
 	return pv_get_strval(msg, param, value, &s);
 }
 
-/* The value from the running event route. 0: it has none, ask the request. */
-static int event_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, int field, int *result)
+static int number_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, int64_t number)
 {
-	static char bytes[CPM_VAR_NUMBER], seconds[CPM_VAR_NUMBER];
-	const struct cpm_running *event = cpm_running;
-	const struct cpm_about *about = event->about;
-	str s = {NULL, 0};
+	if(number < 0)
+		return pv_get_null(msg, param, value);
+	return pv_get_sintval(msg, param, value, (int)number);
+}
+
+/* More bytes than fit into an integer of the script's are possible, so this is a text. */
+static int bytes_value(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, int64_t bytes)
+{
+	static char room[CPM_NUMBER_BYTES];
+	str text;
+
+	if(bytes <= 0)
+		return pv_get_null(msg, param, value);
+	cpm_var_write_bytes((uint64_t)bytes, room, &text);
+	return pv_get_strval(msg, param, value, &text);
+}
+
+/* The value in an event route about an outgoing request, or about the end of a session. */
+static int value_of_about(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, int field)
+{
+	static char seconds[CPM_NUMBER_BYTES];
+	const struct cpm_about *about = cpm_running->about;
+	str text;
 
 	switch(field) {
 		case VAR_RECIPIENT:
-			s = event->recipient;
-			break;
-		case VAR_REASON:
-			s = event->reason;
-			break;
-		case VAR_CODE:
-			*result = event->code ? pv_get_sintval(msg, param, value, event->code)
-								  : pv_get_null(msg, param, value);
-			return 1;
-		case VAR_RECIPIENTS:
-			if(about == NULL)
-				return 0;
-			*result = about->recipients ? pv_get_sintval(msg, param, value, (int)about->recipients)
-										: pv_get_null(msg, param, value);
-			return 1;
-		case VAR_BYTES:
-			if(about == NULL)
-				return 0;
-			cpm_var_write_bytes(about->bytes, bytes, &s);
-			break;
+			return text_value(msg, param, value, cpm_of_str(&cpm_running->recipient));
+		case CPM_FIELD_REASON:
+			return text_value(msg, param, value, cpm_of_str(&cpm_running->reason));
+		case CPM_FIELD_CODE:
+			return number_value(msg, param, value, cpm_running->code > 0 ? cpm_running->code : -1);
+		case CPM_FIELD_RECIPIENTS:
+			return number_value(msg, param, value, about->recipients > 0 ? (int64_t)about->recipients : -1);
+		case CPM_FIELD_BYTES:
+			return bytes_value(msg, param, value, (int64_t)about->bytes);
 		case VAR_SECONDS:
-			if(about != NULL && about->recipients > 0)
-				cpm_var_write_seconds(about, seconds, &s);
-			break;
+			if(about->recipients == 0)
+				return pv_get_null(msg, param, value);
+			cpm_var_write_seconds(about, seconds, &text);
+			return pv_get_strval(msg, param, value, &text);
 		default:
-			if(about == NULL)
-				return 0;
-			s = cpm_to_str(about->fields[field]);
-			break;
+			if(field >= CPM_FIELDS)
+				return pv_get_null(msg, param, value);
+			return text_value(msg, param, value, about->fields[field]);
 	}
-	*result = s.s != NULL ? pv_get_strval(msg, param, value, &s) : pv_get_null(msg, param, value);
-	return 1;
+}
+
+static int recipient_value(
+		struct sip_msg *msg, pv_param_t *param, pv_value_t *value, const struct cpm_request *request)
+{
+	int index, flags;
+
+	if(pv_get_spec_index(msg, param, &index, &flags) < 0)
+		return pv_get_null(msg, param, value);
+	if(index < 0) /* counted from the end, as for AVPs and header fields */
+		index += (int)cpm_core_api->number(request, CPM_FIELD_RECIPIENTS);
+	if(index < 0)
+		return pv_get_null(msg, param, value);
+	return text_value(msg, param, value, cpm_core_api->recipient(request, (size_t)index));
+}
+
+/* The request that the script is asked about, or that it routes. NULL: none. */
+static struct cpm_request *request_of(const struct sip_msg *msg)
+{
+	return cpm_running != NULL ? cpm_running->request : cpm_current_request(msg);
 }
 
 int cpm_var_get(struct sip_msg *msg, pv_param_t *param, pv_value_t *value)
 {
-	const struct cpm_request *request;
+	const struct cpm_request *request = request_of(msg);
 	int field = param->pvn.u.isname.name.n;
-	int index, flags;
-	int result;
-	struct cpm_reply reply;
-	static char bytes[CPM_VAR_NUMBER];
-	str reason;
 
-	if(cpm_running != NULL && event_value(msg, param, value, field, &result))
-		return result;
-	request = cpm_running != NULL ? cpm_running->request : cpm_current_request(msg);
+	if(cpm_running != NULL && cpm_running->about != NULL)
+		return value_of_about(msg, param, value, field);
 	if(request == NULL)
 		return pv_get_null(msg, param, value);
 
 	switch(field) {
 		case VAR_SECONDS:
 			return pv_get_null(msg, param, value);
-		case VAR_BYTES:
-			cpm_var_write_bytes(cpm_core_api->bytes(request), bytes, &reason);
-			return reason.s != NULL ? pv_get_strval(msg, param, value, &reason) : pv_get_null(msg, param, value);
-		case VAR_RECIPIENTS:
-			return pv_get_sintval(msg, param, value, (int)cpm_core_api->recipients(request));
 		case VAR_RECIPIENT:
-			if(pv_get_spec_index(msg, param, &index, &flags) < 0)
-				return pv_get_null(msg, param, value);
-			if(index < 0) /* counted from the end, as for AVPs and header fields */
-				index += (int)cpm_core_api->recipients(request);
-			if(index < 0)
-				return pv_get_null(msg, param, value);
-			return text_value(msg, param, value, cpm_core_api->recipient(request, (size_t)index));
-		case VAR_CODE:
-		case VAR_REASON:
-			if(!cpm_core_api->answer(request, &reply))
-				return pv_get_null(msg, param, value);
-			if(field == VAR_CODE)
-				return pv_get_sintval(msg, param, value, reply.code);
-			reason.s = (char *)reply.reason;
-			reason.len = (int)strlen(reply.reason);
-			return pv_get_strval(msg, param, value, &reason);
+			return recipient_value(msg, param, value, request);
+		case CPM_FIELD_BYTES:
+			return bytes_value(msg, param, value, cpm_core_api->number(request, CPM_FIELD_BYTES));
+		case CPM_FIELD_CODE:
+		case CPM_FIELD_RETRY_AFTER:
+		case CPM_FIELD_RECIPIENTS:
+		case CPM_FIELD_ALLOW_ANONYMITY:
+		case CPM_FIELD_MAX_RECIPIENTS:
+			return number_value(msg, param, value, cpm_core_api->number(request, (enum cpm_field)field));
 		default:
 			return text_value(msg, param, value, cpm_core_api->field(request, (enum cpm_field)field));
 	}
@@ -173,16 +183,21 @@ int cpm_var_get(struct sip_msg *msg, pv_param_t *param, pv_value_t *value)
 
 int cpm_var_set(struct sip_msg *msg, pv_param_t *param, int op, pv_value_t *value)
 {
-	struct cpm_request *request = cpm_current_request(msg);
+	struct cpm_request *request = request_of(msg);
+	int field = param->pvn.u.isname.name.n;
+	char number[CPM_NUMBER_BYTES];
+	struct cpm_str text;
 
 	(void)op;
-	if(param->pvn.u.isname.name.n != CPM_FIELD_ORIGINATOR) {
-		LM_ERR("of the $cpm variables only $cpm(originator) can be set\n");
+	if(request == NULL || value == NULL || !(value->flags & (PV_VAL_STR | PV_VAL_INT))) {
+		LM_ERR("a $cpm variable takes a value, and only for a request that cpm_classify() has accepted\n");
 		return -1;
 	}
-	if(request == NULL || value == NULL || !(value->flags & PV_VAL_STR)) {
-		LM_ERR("$cpm(originator) takes a URI, between cpm_classify() and cpm_check()\n");
-		return -1;
+	if(value->flags & PV_VAL_STR) {
+		text = cpm_of_str(&value->rs);
+	} else {
+		text.s = number;
+		text.len = (size_t)snprintf(number, sizeof(number), "%ld", (long)value->ri);
 	}
-	return cpm_core_api->set_originator(request, cpm_of_str(&value->rs));
+	return cpm_core_api->set(request, (enum cpm_field)field, text);
 }

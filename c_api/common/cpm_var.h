@@ -10,14 +10,11 @@
 /* The name of a field in scripts. NULL: it has none. */
 const char *cpm_var_field_name(int field);
 
-/* Room for a number as text. */
-#define CPM_VAR_NUMBER 32
-
 /* A number of bytes as text in `room`; absent if it is unknown. */
-void cpm_var_write_bytes(uint64_t bytes, char room[CPM_VAR_NUMBER], str *text);
+void cpm_var_write_bytes(uint64_t bytes, char room[CPM_NUMBER_BYTES], str *text);
 
 /* The time since the message was received as text in `room`, in seconds with three decimals. */
-void cpm_var_write_seconds(const struct cpm_about *about, char room[CPM_VAR_NUMBER], str *text);
+void cpm_var_write_seconds(const struct cpm_about *about, char room[CPM_NUMBER_BYTES], str *text);
 
 int cpm_var_parse_name(pv_spec_t *spec, cpm_proxy_name *name);
 int cpm_var_get(struct sip_msg *msg, pv_param_t *param, pv_value_t *value);

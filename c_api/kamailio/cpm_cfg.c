@@ -11,25 +11,24 @@
 
 #include "cpm_cfg.h"
 
-#define MAX_TUNABLES 64
+#define GROUP "cpm"
 
-static cfg_def_t definitions[MAX_TUNABLES + 1];
+/* One for each tunable parameter, and an empty one at the end. */
+static cfg_def_t *definitions;
 
-/* `handle` points to this before the fork; later it is a copy of it in shared memory. */
-static int values[MAX_TUNABLES];
-static void *handle = values;
+/* The values. This points to them before the fork; later it is a copy of them in shared memory. */
+static void *handle;
 
 /* The text for cfg.help, allocated as by cpm_chars_of(). */
 static char *help_of(const struct cpm_parameter *parameter)
 {
-	char text[256];
-	struct cpm_str help = {text, 0};
+	size_t len = parameter->help.len + sizeof(" ()") + parameter->values.len;
+	char *text = pkg_malloc(len);
 
-	help.len = (size_t)snprintf(text, sizeof(text), "%.*s (%.*s)", (int)parameter->help.len, parameter->help.s,
-			(int)parameter->values.len, parameter->values.s);
-	if(help.len >= sizeof(text))
-		help.len = sizeof(text) - 1;
-	return cpm_chars_of(help);
+	if(text != NULL)
+		snprintf(text, len, "%.*s (%.*s)", (int)parameter->help.len, parameter->help.s, (int)parameter->values.len,
+				parameter->values.s);
+	return text;
 }
 
 static int tune(const str *name, int value, int only_try)
@@ -66,7 +65,7 @@ static cfg_block_t *newest(void)
  * commit, and has made the core apply older values, notices it here and corrects them. */
 static void changed(str *unused_group, str *unused_name)
 {
-	cfg_group_t *group = cfg_lookup_group("cpm", 3);
+	cfg_group_t *group = cfg_lookup_group(GROUP, sizeof(GROUP) - 1);
 	cfg_block_t *block;
 	const int *committed;
 	str name;
@@ -87,18 +86,40 @@ static void changed(str *unused_group, str *unused_name)
 	} while(!is_newest);
 }
 
+/* Room for all tunable parameters. -1: there is no memory. */
+static int make_room(void)
+{
+	struct cpm_parameter parameter;
+	size_t number, n = 0;
+
+	for(number = 0; cpm_core_api->parameter(number, &parameter) == 1; number++)
+		n += parameter.is_tunable != 0;
+	definitions = pkg_malloc((n + 1) * sizeof(*definitions));
+	handle = pkg_malloc((n + 1) * sizeof(int));
+	if(definitions == NULL || handle == NULL) {
+		PKG_MEM_ERROR;
+		return -1;
+	}
+	memset(definitions, 0, (n + 1) * sizeof(*definitions));
+	return 0;
+}
+
 int cpm_cfg_declare(void)
 {
 	struct cpm_parameter parameter;
 	str value;
+	int *values;
 	size_t number;
 	int n = 0;
 
+	if(make_room() < 0)
+		return -1;
+	values = handle;
 	for(number = 0; cpm_core_api->parameter(number, &parameter) == 1; number++) {
 		if(!parameter.is_tunable)
 			continue;
 		value = cpm_to_str(cpm_core_api->value(cpm_service, number, 0));
-		if(n == MAX_TUNABLES || str2sint(&value, &values[n]) < 0) {
+		if(str2sint(&value, &values[n]) < 0) {
 			LM_CRIT("parameter %.*s is not a number\n", (int)parameter.name.len, parameter.name.s);
 			return -1;
 		}
@@ -115,7 +136,7 @@ int cpm_cfg_declare(void)
 		definitions[n].on_set_child_cb = changed;
 		n++;
 	}
-	if(cfg_declare("cpm", definitions, values, n * (int)sizeof(int), &handle) < 0) {
+	if(cfg_declare(GROUP, definitions, values, n * (int)sizeof(int), &handle) < 0) {
 		LM_ERR("the parameters that can change while running could not be declared\n");
 		return -1;
 	}

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <limits.h>
+
 #include "cpm_db.h"
 #include "cpm_host.h"
 
@@ -7,7 +9,7 @@ int cpm_db_bind(const str *url, db_func_t *functions)
 {
 	const char *end = strstr(url->s, ":");
 	db_bind_api_f bind_api;
-	char module[64];
+	char module[NAME_MAX + 1]; /* the name of a file, without its ending */
 
 	if(end == NULL || (size_t)(end - url->s) + sizeof("db_") > sizeof(module))
 		return -1;

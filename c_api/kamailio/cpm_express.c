@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* sendmmsg, recvmmsg */
+/* recvmmsg */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/udp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -28,32 +28,19 @@
 #include "core/timer_ticks.h"
 #include "core/udp_server.h"
 
+#include "cpm_datagrams.h"
 #include "cpm_express.h"
+#include "cpm_express_ways.h"
 #include "cpm_host.h"
 #include "cpm_outgoing.h"
 #include "cpm_send.h"
 #include "cpm_size.h"
-
-/* Since Linux 4.18; an older kernel rejects it with an error. */
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-
-/* Copies per system call; with segmentation offload, also the kernel's own limit. */
-#define BATCH 64
-#define MAX_SEGMENTED_BYTES 65000
-/* From this many on, the gain outweighs that a packet capture on this machine shows them as
- * one. */
-#define MIN_SEGMENTED 4
 
 /* The reason why the lane is closed; NULL: it is open. */
 static const char *closed = "the proxy has not started yet";
 
 /* For the operator, if it is open. */
 static const char *state;
-
-/* Whether the kernel cuts one long datagram into many. */
-static int can_segment = 1;
 
 static int has_event_route(const char *name)
 {
@@ -178,133 +165,38 @@ int cpm_express_child_init(int rank)
 	return 0;
 }
 
-static void to_su(const struct cpm_express_address *from, union sockaddr_union *su)
+int cpm_express_find(const str *uri, const void *socket, struct cpm_express_hop *hop)
 {
-	struct ip_addr ip;
-
-	memset(&ip, 0, sizeof(ip));
-	ip.af = from->len == 16 ? AF_INET6 : AF_INET;
-	ip.len = from->len;
-	memcpy(ip.u.addr, from->ip, from->len);
-	init_su(su, &ip, from->port);
-}
-
-/* The Via line for each socket and transport, as tm gets it from via_builder(). */
-#define MAX_VIAS 16
-static struct via {
-	struct socket_info *socket;
-	int proto;
-	char *line; /* pkg memory, kept */
-	size_t before, len; /* up to the branch, and in all */
-} vias[MAX_VIAS];
-
-static const struct via *via_of(struct dest_info *destination)
-{
-	static const char marker[] = ";branch=z9hG4bKcpm";
-	struct via *via = vias;
-	struct hostport own;
-	str branch = str_init("z9hG4bKcpm");
-	str rport = str_init(";rport");
-	unsigned int len = 0;
-	char *at;
-
-	while(via < vias + MAX_VIAS && via->line != NULL) {
-		if(via->socket == destination->send_sock && via->proto == destination->proto)
-			return via;
-		via++;
-	}
-	if(via == vias + MAX_VIAS)
-		return NULL;
-	set_hostport(&own, (sip_msg_t *)NULL);
-	via->line = via_builder(&len, NULL, destination, &branch, ksr_local_rport ? &rport : NULL, &own);
-	if(via->line == NULL)
-		return NULL;
-	at = memmem(via->line, len, marker, sizeof(marker) - 1);
-	if(at == NULL) {
-		pkg_free(via->line);
-		via->line = NULL;
-		return NULL;
-	}
-	via->before = at + sizeof(";branch=") - 1 - via->line;
-	via->len = len;
-	via->socket = destination->send_sock;
-	via->proto = destination->proto;
-	return via;
-}
-
-/* The part of a URI that determines its destination: recipients of one domain share it. */
-static str place_of(const str *hop)
-{
-	str place = *hop;
-	char *at = memrchr(hop->s, '@', hop->len);
-
-	if(at != NULL && memchr(at, '?', hop->s + hop->len - at) == NULL) {
-		place.s = at;
-		place.len = hop->s + hop->len - at;
-	}
-	return place;
-}
-
-/* The way found last, and the destination and socket it is for. */
-static struct {
-	char place[MAX_URI_SIZE];
-	size_t len;
-	struct socket_info *socket;
-	int is_way;
-	struct cpm_express_way way;
-} last;
-
-/* The way to a URI with an IP address, past tm. 1, or 0: tm has to send. */
-static int find_way(str *hop, struct socket_info *socket, struct cpm_express_way *way)
-{
+	struct socket_info *own = (struct socket_info *)socket;
 	struct dest_info destination;
-	const struct via *via;
 	struct sip_uri parsed;
-	struct ip_addr ip;
 
-	if(parse_uri(hop->s, hop->len, &parsed) < 0 || parsed.type != SIP_URI_T || cpm_send_destination(&parsed, socket, &destination) < 0)
+	if(parse_uri(uri->s, uri->len, &parsed) < 0 || parsed.type != SIP_URI_T
+			|| cpm_send_destination(&parsed, own, &destination) < 0)
 		return 0;
 	if((destination.proto != PROTO_UDP && destination.proto != PROTO_TCP) || (destination.send_sock->flags & SI_IS_MCAST))
 		return 0;
 	/* A connection is found by its destination alone; only tm can choose the local address. */
-	if(destination.proto == PROTO_TCP && socket != NULL)
+	if(destination.proto == PROTO_TCP && own != NULL)
 		return 0;
-	su2ip_addr(&ip, &destination.to);
-	/* Link-local: the interface is not part of the address. */
-	if(ip.af == AF_INET6 && ip.u.addr[0] == 0xfe && (ip.u.addr[1] & 0xc0) == 0x80)
-		return 0;
-	via = via_of(&destination);
-	if(via == NULL)
-		return 0;
-	memset(way, 0, sizeof(*way));
-	way->is_reliable = destination.proto == PROTO_TCP;
-	way->socket = (uint64_t)(uintptr_t)destination.send_sock;
-	way->to.len = ip.len;
-	memcpy(way->to.ip, ip.u.addr, ip.len);
-	way->to.port = su_getport(&destination.to);
-	way->via_before.s = via->line;
-	way->via_before.len = via->before;
-	way->via_behind.s = via->line + via->before + sizeof("z9hG4bKcpm") - 1;
-	way->via_behind.len = via->len - via->before - (sizeof("z9hG4bKcpm") - 1);
+	hop->proto = destination.proto;
+	hop->socket = destination.send_sock;
+	su2ip_addr(&hop->ip, &destination.to);
+	hop->port = su_getport(&destination.to);
 	return 1;
 }
 
-/* The same, cached for neighbours of one domain. */
-static int way_of(str *hop, struct socket_info *socket, struct cpm_express_way *way)
+char *cpm_express_via(const struct cpm_express_hop *hop, str *branch, unsigned int *len)
 {
-	str place;
+	str rport = str_init(";rport");
+	struct dest_info destination;
+	struct hostport own;
 
-	if(closed != NULL || hop->len >= MAX_URI_SIZE || hop->len < 4 || strncasecmp(hop->s, "sip:", 4) != 0)
-		return 0;
-	place = place_of(hop);
-	if(last.len != (size_t)place.len || last.socket != socket || memcmp(last.place, place.s, place.len) != 0) {
-		last.is_way = find_way(hop, socket, &last.way);
-		memcpy(last.place, place.s, place.len);
-		last.len = place.len;
-		last.socket = socket;
-	}
-	*way = last.way;
-	return last.is_way;
+	init_dest_info(&destination);
+	destination.proto = hop->proto;
+	destination.send_sock = (struct socket_info *)hop->socket;
+	set_hostport(&own, (sip_msg_t *)NULL);
+	return via_builder(len, NULL, &destination, branch, ksr_local_rport ? &rport : NULL, &own);
 }
 
 int cpm_express_way(const struct cpm_outgoing *o, struct cpm_str hop, struct cpm_express_way *way)
@@ -316,7 +208,7 @@ int cpm_express_way(const struct cpm_outgoing *o, struct cpm_str hop, struct cpm
 	/* These can be turned on while the proxy runs. */
 	if(cfg_get(core, core_cfg, use_dst_blocklist) || cfg_get(core, core_cfg, udp4_raw))
 		return 0;
-	if(!way_of(&uri, (struct socket_info *)(uintptr_t)o->socket, way))
+	if(closed != NULL || !cpm_express_way_to(uri, o->socket, way))
 		return 0;
 	way->t1_ms = milliseconds(0);
 	way->t2_ms = milliseconds(1);
@@ -324,143 +216,9 @@ int cpm_express_way(const struct cpm_outgoing *o, struct cpm_str hop, struct cpm
 	limit = cfg_get(core, core_cfg, udp_mtu);
 	way->max_datagram_bytes = limit == 0 || limit > CPM_MAX_DATAGRAM_BYTES ? CPM_MAX_DATAGRAM_BYTES : limit;
 	if(!way->is_reliable)
-		return cpm_size_without_via(o) + way->via_before.len + CPM_EXPRESS_BRANCH_BYTES + way->via_behind.len
-			   <= way->max_datagram_bytes;
-	to_su(&way->to, &to);
+		return cpm_express_size(o, way) <= way->max_datagram_bytes;
+	cpm_express_to_su(&way->to, &to);
 	return !cpm_send_is_full(&to, cpm_size_at_most(o));
-}
-
-/* Sending. */
-
-static int is_same_place(const struct cpm_express_copy *a, const struct cpm_express_copy *b)
-{
-	return a->to.port == b->to.port && a->to.len == b->to.len && memcmp(a->to.ip, b->to.ip, a->to.len) == 0;
-}
-
-/* Buffers, one set for each process. */
-static struct mmsghdr messages[BATCH];
-static struct iovec pieces[2 * BATCH];
-static union sockaddr_union addresses[BATCH];
-
-static void fill(const struct cpm_express_batch *batch, size_t from, size_t n)
-{
-	size_t i;
-
-	for(i = 0; i < n; i++) {
-		const struct cpm_express_copy *copy = &batch->copies[from + i];
-
-		pieces[2 * i].iov_base = (char *)copy->head.s;
-		pieces[2 * i].iov_len = copy->head.len;
-		pieces[2 * i + 1].iov_base = (char *)batch->tail.s;
-		pieces[2 * i + 1].iov_len = batch->tail.len;
-		if(i > 0 && is_same_place(copy, copy - 1))
-			addresses[i] = addresses[i - 1];
-		else
-			to_su(&copy->to, &addresses[i]);
-		memset(&messages[i], 0, sizeof(messages[i]));
-		messages[i].msg_hdr.msg_iov = &pieces[2 * i];
-		messages[i].msg_hdr.msg_iovlen = 2;
-		messages[i].msg_hdr.msg_name = &addresses[i];
-		messages[i].msg_hdr.msg_namelen = sockaddru_len(addresses[i]);
-	}
-}
-
-/* Sends copies of one length to one place as one datagram that the kernel cuts. 1, or 0: not
- * sent. */
-static int send_segmented(int fd, const struct cpm_express_batch *batch, size_t from, size_t n)
-{
-	union {
-		char room[CMSG_SPACE(sizeof(uint16_t))];
-		struct cmsghdr align;
-	} control;
-	size_t segment = batch->copies[from].head.len + batch->tail.len;
-	uint16_t size = (uint16_t)segment;
-	struct msghdr message;
-	struct cmsghdr *option;
-	ssize_t sent;
-
-	fill(batch, from, n);
-	memset(&message, 0, sizeof(message));
-	memset(&control, 0, sizeof(control));
-	message.msg_iov = pieces;
-	message.msg_iovlen = 2 * n;
-	message.msg_name = &addresses[0];
-	message.msg_namelen = sockaddru_len(addresses[0]);
-	message.msg_control = control.room;
-	message.msg_controllen = sizeof(control.room);
-	option = CMSG_FIRSTHDR(&message);
-	option->cmsg_level = SOL_UDP;
-	option->cmsg_type = UDP_SEGMENT;
-	option->cmsg_len = CMSG_LEN(sizeof(size));
-	memcpy(CMSG_DATA(option), &size, sizeof(size));
-	do {
-		sent = sendmsg(fd, &message, 0);
-	} while(sent < 0 && errno == EINTR);
-	if(sent >= 0)
-		return 1;
-	/* The device has no checksum offload, or the kernel lacks the option. Other errors, such as a
-	 * datagram too long for the path, concern only this batch. */
-	if(errno == EIO || errno == EINVAL || errno == ENOPROTOOPT || errno == EOPNOTSUPP) {
-		LM_INFO("datagrams are sent one by one: %s\n", strerror(errno));
-		can_segment = 0;
-	}
-	return 0;
-}
-
-static void send_each(int fd, const struct cpm_express_batch *batch, size_t from, size_t n)
-{
-	size_t i = 0;
-	int sent;
-
-	fill(batch, from, n);
-	while(i < n) {
-		sent = sendmmsg(fd, messages + i, (unsigned)(n - i), 0);
-		if(sent > 0) {
-			i += sent;
-		} else if(errno != EINTR) {
-			/* As with tm, its timer sends it again. */
-			LM_NOTICE("a datagram could not be sent: %s\n", strerror(errno));
-			i++;
-		}
-	}
-}
-
-/* How many copies, from this one on, have the same place and length and fit into one datagram for
- * the kernel to cut. */
-static size_t run_of(const struct cpm_express_batch *batch, size_t from)
-{
-	const struct cpm_express_copy *first = &batch->copies[from];
-	size_t segment = first->head.len + batch->tail.len;
-	size_t most = MAX_SEGMENTED_BYTES / segment;
-	size_t n = 1;
-
-	if(most > BATCH)
-		most = BATCH;
-	while(n < most && from + n < batch->n && batch->copies[from + n].head.len == first->head.len
-			&& is_same_place(&batch->copies[from + n], first))
-		n++;
-	return n;
-}
-
-static void send_datagrams(const struct cpm_express_batch *batch)
-{
-	int fd = ((struct socket_info *)(uintptr_t)batch->socket)->socket;
-	size_t from = 0;
-	size_t n, run;
-
-	while(from < batch->n) {
-		run = can_segment ? run_of(batch, from) : 1;
-		if(run >= MIN_SEGMENTED && send_segmented(fd, batch, from, run)) {
-			from += run;
-			continue;
-		}
-		/* Includes copies to other places, up to the next run that can be segmented. */
-		n = run;
-		while(n < BATCH && from + n < batch->n && !(can_segment && run_of(batch, from + n) >= MIN_SEGMENTED))
-			n++;
-		send_each(fd, batch, from, n);
-		from += n;
-	}
 }
 
 /* Free bytes in the queue of the connection to a place, within Kamailio's limit. */
@@ -484,10 +242,17 @@ static size_t room_of(struct dest_info *destination)
  * sent. */
 static size_t send_pieces(const struct cpm_express_batch *batch)
 {
-	static char piece[64 * 1024];
+	static char *piece = NULL;
+	size_t piece_bytes = cpm_core_api->limits.express_piece_bytes;
 	struct dest_info destination;
 	size_t from = 0;
 
+	if(piece == NULL)
+		piece = pkg_malloc(piece_bytes);
+	if(piece == NULL) {
+		PKG_MEM_ERROR;
+		return 0;
+	}
 	while(from < batch->n) {
 		const struct cpm_express_copy *first = &batch->copies[from];
 		size_t n = 0;
@@ -497,11 +262,11 @@ static size_t send_pieces(const struct cpm_express_batch *batch)
 		init_dest_info(&destination);
 		destination.proto = PROTO_TCP;
 		destination.send_sock = (struct socket_info *)(uintptr_t)batch->socket;
-		to_su(&first->to, &destination.to);
+		cpm_express_to_su(&first->to, &destination.to);
 		room = room_of(&destination);
-		if(room > sizeof(piece))
-			room = sizeof(piece);
-		while(n < BATCH && from + n < batch->n && is_same_place(&batch->copies[from + n], first)
+		if(room > piece_bytes)
+			room = piece_bytes;
+		while(from + n < batch->n && cpm_express_is_same_place(&batch->copies[from + n], first)
 				&& len + batch->copies[from + n].head.len + batch->tail.len <= room) {
 			const struct cpm_str *head = &batch->copies[from + n].head;
 
@@ -523,7 +288,7 @@ size_t cpm_express_send(const struct cpm_express_batch *batch)
 {
 	if(batch->is_reliable)
 		return send_pieces(batch);
-	send_datagrams(batch);
+	cpm_datagrams_send(((struct socket_info *)(uintptr_t)batch->socket)->socket, batch);
 	return batch->n;
 }
 
@@ -552,40 +317,64 @@ static void pass_on(char *buf, unsigned len, receive_info_t *rcv)
 		receive_msg(buf, len, rcv);
 }
 
-/* Datagrams read per system call. */
-#define TAKEN 32
+/* Room for one of the datagrams that are read together. */
+struct taken {
+	struct iovec room;
+	union sockaddr_union from;
+	char bytes[BUF_SIZE + 1];
+};
+
+/* Headers and room for `n` datagrams, of the system's memory: what is not written to takes none.
+ * NULL: there is no memory, so Kamailio's own loop reads the datagrams. */
+static struct mmsghdr *make_room(size_t n)
+{
+	struct mmsghdr *headers = calloc(n, sizeof(*headers));
+	struct taken *taken = calloc(n, sizeof(*taken));
+	size_t i;
+
+	if(headers == NULL || taken == NULL) {
+		free(headers);
+		free(taken);
+		return NULL;
+	}
+	for(i = 0; i < n; i++) {
+		taken[i].room.iov_base = taken[i].bytes;
+		taken[i].room.iov_len = BUF_SIZE;
+		headers[i].msg_hdr.msg_iov = &taken[i].room;
+		headers[i].msg_hdr.msg_iovlen = 1;
+		headers[i].msg_hdr.msg_name = &taken[i].from;
+	}
+	return headers;
+}
 
 /* Reads what arrives while responses to many copies are expected, with one sleep for many. Ends
  * when few are outstanding, or nothing has arrived meanwhile. */
 static void gather(const receive_info_t *rcv)
 {
-	static char room[TAKEN][BUF_SIZE + 1];
-	static struct mmsghdr taken[TAKEN];
-	static struct iovec rooms[TAKEN];
-	static union sockaddr_union from[TAKEN];
-	struct timespec while_they_gather = {0, CPM_EXPRESS_GATHER_US * 1000};
+	static struct mmsghdr *headers = NULL;
+	const int most = (int)cpm_core_api->limits.express_gather_datagrams;
+	struct timespec while_they_gather = {0, (long)cpm_core_api->limits.express_gather_us * 1000};
 	receive_info_t info;
 	int are_many = 1;
 	int n = 0;
 	int i, result;
 
-	for(i = 0; i < TAKEN; i++) {
-		rooms[i].iov_base = room[i];
-		rooms[i].iov_len = BUF_SIZE;
-		taken[i].msg_hdr.msg_iov = &rooms[i];
-		taken[i].msg_hdr.msg_iovlen = 1;
-		taken[i].msg_hdr.msg_name = &from[i];
-	}
+	if(headers == NULL)
+		headers = make_room(most);
+	if(headers == NULL)
+		return;
 	do {
-		if(n < TAKEN)
+		if(n < most)
 			nanosleep(&while_they_gather, NULL);
-		for(i = 0; i < TAKEN; i++)
-			taken[i].msg_hdr.msg_namelen = sizeof(from[i]);
-		n = recvmmsg(rcv->bind_address->socket, taken, TAKEN, MSG_DONTWAIT, NULL);
+		for(i = 0; i < most; i++)
+			headers[i].msg_hdr.msg_namelen = sizeof(union sockaddr_union);
+		n = recvmmsg(rcv->bind_address->socket, headers, (unsigned)most, MSG_DONTWAIT, NULL);
 		if(n <= 0)
 			return;
 		for(i = 0; i < n; i++) {
-			struct cpm_str datagram = {room[i], taken[i].msg_len};
+			char *bytes = headers[i].msg_hdr.msg_iov->iov_base;
+			const union sockaddr_union *from = headers[i].msg_hdr.msg_name;
+			struct cpm_str datagram = {bytes, headers[i].msg_len};
 
 			result = cpm_core_api->express_heard(cpm_service, datagram);
 			if(result != CPM_EXPRESS_NOT_OURS) {
@@ -593,13 +382,13 @@ static void gather(const receive_info_t *rcv)
 				continue;
 			}
 			info = *rcv;
-			info.src_su = from[i];
-			su2ip_addr(&info.src_ip, &from[i]);
-			info.src_port = su_getport(&from[i]);
-			room[i][taken[i].msg_len] = '\0';
-			pass_on(room[i], taken[i].msg_len, &info);
+			info.src_su = *from;
+			su2ip_addr(&info.src_ip, &info.src_su);
+			info.src_port = su_getport(&info.src_su);
+			bytes[datagram.len] = '\0';
+			pass_on(bytes, (unsigned)datagram.len, &info);
 		}
-	} while(are_many || n == TAKEN);
+	} while(are_many || n == most);
 }
 
 /* A datagram that Kamailio has just read. -1: handled, 0: Kamailio continues with it. */

@@ -24,6 +24,7 @@
 #include "cpm_send.h"
 #include "cpm_transaction.h"
 #include "cpm_unparsed.h"
+#include "cpm_uri.h"
 #include "cpm_var.h"
 
 /* The loader looks these up; everything else in the shim is hidden (build.rs compiles it so). */
@@ -51,21 +52,15 @@ static pv_export_t variables[] = {
  * listener. */
 static struct cpm_str own_uri(char *room, size_t len)
 {
-	struct cpm_str uri = {room, 0};
+	struct cpm_str none = {room, 0};
 	struct socket_info *own = udp_listen != NULL ? udp_listen : tcp_listen;
 	const str *host, *port;
-	int in_brackets;
 
 	if(own == NULL)
-		return uri;
+		return none;
 	host = own->useinfo.name.len > 0 ? &own->useinfo.name : &own->address_str;
 	port = own->useinfo.port_no > 0 ? &own->useinfo.port_no_str : &own->port_no_str;
-	in_brackets = own->address.af == AF_INET6 && memchr(host->s, ':', host->len) != NULL && host->s[0] != '[';
-	uri.len = snprintf(room, len, in_brackets ? "sip:cpm@[%.*s]:%.*s%s" : "sip:cpm@%.*s:%.*s%s", host->len, host->s,
-			port->len, port->s, own->proto == PROTO_TCP ? ";transport=tcp" : "");
-	if(uri.len >= len)
-		uri.len = 0;
-	return uri;
+	return cpm_uri_own(room, len, &own->address, own->proto, host, port);
 }
 
 static int plan_processes(void)

@@ -12,6 +12,7 @@
 
 #include "cpm_route.h"
 #include "cpm_host.h"
+#include "cpm_recipient_request.h"
 
 const struct cpm_running *cpm_running = NULL;
 
@@ -28,7 +29,7 @@ static sr_kemi_eng_t *callback_engine;
 
 int cpm_routes_lookup(void)
 {
-	char text[64];
+	char text[sizeof("cpm:") + CPM_NAME_BYTES];
 	struct cpm_str name = {text, 0};
 	struct cpm_row row;
 	size_t number;
@@ -91,20 +92,7 @@ static int run(uint32_t event, sip_msg_t *msg, const struct cpm_running *running
 	return !(context.run_flags & DROP_R_F);
 }
 
-int cpm_route_authorize(void *context, struct cpm_request *request)
-{
-	struct cpm_running running;
-
-	if(context == NULL || !cpm_route_wants(CPM_EVENT_AUTHORIZE))
-		return 1;
-	memset(&running, 0, sizeof(running));
-	running.request = request;
-	return run(CPM_EVENT_AUTHORIZE, (sip_msg_t *)context, &running);
-}
-
-/* A message over a copy of `text`, which follows it in pkg memory. NULL: none. To be released with
- * free_message. */
-static sip_msg_t *message_over(struct cpm_str text)
+struct sip_msg *cpm_shown_over(struct cpm_str text)
 {
 	struct socket_info *own = udp_listen != NULL ? udp_listen : tcp_listen;
 	sip_msg_t *msg = pkg_malloc(sizeof(*msg) + text.len + 1);
@@ -132,72 +120,53 @@ static sip_msg_t *message_over(struct cpm_str text)
 	return msg;
 }
 
-static void free_message(sip_msg_t *msg)
+void cpm_shown_free(struct sip_msg *msg)
 {
 	free_sip_msg(msg);
 	pkg_free(msg);
 }
 
-/* The request's text with all changes applied, in pkg memory; NULL: error. */
-static char *build_request(sip_msg_t *msg, unsigned int *len, struct dest_info *destination, unsigned int mode)
+int cpm_route_ask(void *context, uint32_t event, struct cpm_request *request, struct cpm_str text)
 {
-#ifdef CPM_HAS_BUILD_STATE
-	return build_req_buf_from_sip_req(msg, len, destination, mode, NULL);
-#else
-	return build_req_buf_from_sip_req(msg, len, destination, mode);
-#endif
-}
-
-enum cpm_routed cpm_route_recipient_request(
-		const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed)
-{
-	/* Lent by the previous call. */
-	static sip_msg_t *msg = NULL;
-	static char *rebuilt = NULL;
-	static int is_running = 0;
 	struct cpm_running running;
-	struct dest_info destination;
-	unsigned int rebuilt_len;
+	sip_msg_t *msg = context != NULL ? (sip_msg_t *)context : cpm_shown_over(text);
 	int goes_on;
 
-	/* A script that sends from within the route would free its own message. */
-	if(is_running)
-		return CPM_ROUTED_FAILED;
-	if(msg != NULL)
-		free_message(msg);
-	if(rebuilt != NULL)
-		pkg_free(rebuilt);
-	rebuilt = NULL;
-	msg = message_over(text);
 	if(msg == NULL)
-		return CPM_ROUTED_FAILED;
+		return 0;
 	memset(&running, 0, sizeof(running));
-	running.about = &outgoing->about;
-	running.recipient = cpm_to_str(outgoing->request_uri);
-	is_running = 1;
-	goes_on = run(CPM_EVENT_RECIPIENT_REQUEST, msg, &running);
-	is_running = 0;
-	if(!goes_on)
-		return CPM_ROUTED_DROPPED;
+	running.request = request;
+	goes_on = run(event, msg, &running);
+	if(context == NULL)
+		cpm_shown_free(msg);
+	return goes_on;
+}
+
+int cpm_shown_run(struct sip_msg *msg, const struct cpm_running *running)
+{
+	return run(CPM_EVENT_RECIPIENT_REQUEST, msg, running);
+}
+
+char *cpm_shown_build(struct sip_msg *msg, unsigned int *len)
+{
+	const unsigned int mode = BUILD_NO_LOCAL_VIA | BUILD_NO_VIA1_UPDATE;
+	struct dest_info destination;
+
 	memset(&destination, 0, sizeof(destination));
 	destination.proto = PROTO_UDP;
 	destination.send_sock = msg->rcv.bind_address;
-	rebuilt = build_request(msg, &rebuilt_len, &destination, BUILD_NO_LOCAL_VIA | BUILD_NO_VIA1_UPDATE);
-	if(rebuilt == NULL)
-		return CPM_ROUTED_FAILED;
-	changed->text.s = rebuilt;
-	changed->text.len = rebuilt_len;
-	changed->request_uri = cpm_of_str(&msg->new_uri);
-	changed->next_hop = cpm_of_str(&msg->dst_uri);
-	changed->socket = (uint64_t)(uintptr_t)msg->force_send_socket;
-	return CPM_ROUTED;
+#ifdef CPM_HAS_BUILD_STATE
+	return build_req_buf_from_sip_req(msg, len, &destination, mode, NULL);
+#else
+	return build_req_buf_from_sip_req(msg, len, &destination, mode);
+#endif
 }
 
 void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
 		const struct cpm_about *about)
 {
 	struct cpm_running running;
-	sip_msg_t *msg = message_over(text);
+	sip_msg_t *msg = cpm_shown_over(text);
 
 	if(msg == NULL)
 		return;
@@ -207,5 +176,5 @@ void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm
 	running.reason = cpm_to_str(reason);
 	running.recipient = msg->first_line.u.request.uri;
 	run(event, msg, &running);
-	free_message(msg);
+	cpm_shown_free(msg);
 }

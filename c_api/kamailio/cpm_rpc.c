@@ -76,7 +76,7 @@ static void ask_about(rpc_t *rpc, void *context, enum cpm_query query)
 /* The words behind the command, separated by spaces. */
 static void ask_for(rpc_t *rpc, void *context, enum cpm_query query)
 {
-	char text[1024];
+	char text[CPM_QUERY_BYTES];
 	str words = {text, 0};
 	str word;
 
@@ -119,6 +119,10 @@ QUERY(end_session, ask_about, CPM_QUERY_END,
 		"Ends a large message session, by its id: its message is abandoned, and all its peers get BYE or CANCEL.")
 QUERY(relay, ASK, CPM_QUERY_RELAY, "The state of the MSRP relay: connections, content in memory and in spool files.")
 
+QUERY(reload, ASK, CPM_QUERY_RELOAD,
+		"Reads parameter_file and the certificate for MSRP again, for all processes. If anything cannot be used, all stays as it "
+		"was.")
+
 QUERY(messages, ask_for, CPM_QUERY_MESSAGES,
 		"The last messages, newest first: state, ids, recipients by outcome. Select them with originator=URI, state=STATE, "
 		"most=NUMBER.")
@@ -158,6 +162,7 @@ static rpc_export_t commands[] = {
 	{"cpm.messages", messages, messages_doc, RET_ARRAY},
 	{"cpm.message", message, message_doc, 0},
 	{"cpm.relay", relay, relay_doc, 0},
+	{"cpm.reload", reload, reload_doc, 0},
 	{"cpm.stats", cpm_rpc_stats, cpm_rpc_stats_doc, 0},
 	{0, 0, 0, 0}
 };

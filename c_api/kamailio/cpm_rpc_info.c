@@ -14,7 +14,7 @@ const char *cpm_rpc_config_doc[] = {
 /* The values of the parameter with this number, under its name. */
 static int add_parameter(rpc_t *rpc, void *list, size_t number, const struct cpm_parameter *parameter)
 {
-	char name[64];
+	char name[CPM_NAME_BYTES];
 	struct cpm_str text;
 	str value;
 	void *values;

@@ -16,6 +16,7 @@
 #include "cpm_outgoing.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
+#include "cpm_uri.h"
 
 size_t cpm_send_free_memory(size_t *total)
 {
@@ -89,8 +90,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
 	struct dest_info *sent_to;
 	struct cpm_outcome outcome;
-	struct ip_addr ip;
-	char place[IP_ADDR_MAX_STR_SIZE + sizeof("sip:[]:65535;transport=udp")];
+	char place[CPM_URI_PLACE_BYTES];
 
 	if(type & TMCB_DESTROY) {
 		shm_free(*params->param);
@@ -115,15 +115,9 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	outcome.token = cpm_outgoing_token_of(*params->param);
 	outcome.request.s = t->uac[0].request.buffer;
 	outcome.request.len = t->uac[0].request.buffer_len;
-	if(params->code >= 300) {
-		sent_to = &t->uac[0].request.dst;
-		su2ip_addr(&ip, &sent_to->to);
-		outcome.place.s = place;
-		outcome.place.len = snprintf(place, sizeof(place),
-				ip.af == AF_INET6 ? "sip:[%s]:%u;transport=%s" : "sip:%s:%u;transport=%s", ip_addr2a(&ip),
-				su_getport(&sent_to->to),
-				sent_to->proto == PROTO_UDP ? "udp" : sent_to->proto == PROTO_TCP ? "tcp" : "tls");
-	}
+	sent_to = &t->uac[0].request.dst;
+	if(params->code >= 300)
+		outcome.place = cpm_uri_place(place, &sent_to->to, sent_to->proto);
 	cpm_core_api->ended(cpm_service, &outcome);
 }
 

@@ -19,23 +19,9 @@
 #include "cpm_outgoing.h"
 #include "cpm_size.h"
 
-/* Maximum length of a Via line: a host name has 255 bytes. */
-#define MAX_VIA_BYTES 512
-
-/* All lines but Via, as tm writes them (t_msgbuilder.c, build_uac_req). */
-size_t cpm_size_without_via(const struct cpm_outgoing *o)
-{
-	static const char lines[] = "  SIP/2.0\r\nTo: \r\nFrom: ;tag=\r\nCSeq:  \r\nCall-ID: \r\nContent-Length: \r\n\r\n";
-	static const char tag[] = ";tag=";
-
-	return sizeof(lines) - 1 + 2 * o->method.len + o->request_uri.len + o->to.whole.len
-		   + (o->to_tag.len > 0 ? sizeof(tag) - 1 + o->to_tag.len : 0) + o->from.whole.len + o->from_tag.len
-		   + cpm_outgoing_digits(o->cseq) + o->call_id.len + cpm_outgoing_digits(o->body.len) + o->headers_with_max_forwards.len + o->body.len;
-}
-
 size_t cpm_size_at_most(const struct cpm_outgoing *o)
 {
-	return cpm_size_without_via(o) + MAX_VIA_BYTES;
+	return cpm_outgoing_size_without_via(o) + CPM_MAX_VIA_BYTES;
 }
 
 /* The length of the Via line that tm will write; only the content of its branch is not known yet.
@@ -75,12 +61,12 @@ static size_t via_size(const struct cpm_outgoing *o, str *hop)
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, str *hop)
 {
 	size_t limit = cfg_get(core, core_cfg, udp_mtu);
-	size_t size = cpm_size_without_via(o);
+	size_t size = cpm_outgoing_size_without_via(o);
 
 	if(limit == 0 || limit > CPM_MAX_DATAGRAM_BYTES)
 		limit = CPM_MAX_DATAGRAM_BYTES;
 	/* Nearly every request is far below or above the limit. */
-	if(hop == NULL || size >= limit || size + MAX_VIA_BYTES <= limit)
+	if(hop == NULL || size >= limit || size + CPM_MAX_VIA_BYTES <= limit)
 		return size >= limit;
 	return size + via_size(o, hop) > limit;
 }

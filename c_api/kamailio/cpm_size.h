@@ -10,8 +10,6 @@
 /* Whether it is too long for a datagram, or for the core's udp_mtu, on its way to `hop`, which has
  * an IP address. NULL: the hop is not known yet, and the Via line is not counted. */
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *outgoing, str *hop);
-/* The length of all lines but Via, and of the body. */
-size_t cpm_size_without_via(const struct cpm_outgoing *outgoing);
 /* An upper bound of its length. */
 size_t cpm_size_at_most(const struct cpm_outgoing *outgoing);
 

@@ -8,10 +8,13 @@
 
 #include "cpm_kept.h"
 
+/* A tick of OpenSIPS: a second. */
+#define TICK_MS 1000
+
 struct kept {
 	struct kept *next;
 	uint64_t transaction;
-	unsigned deadline; /* in ticks, which are seconds */
+	unsigned deadline; /* in ticks */
 };
 
 static struct {
@@ -77,7 +80,7 @@ int cpm_kept_add(uint64_t transaction, unsigned milliseconds)
 	if(entry == NULL)
 		return -1;
 	entry->transaction = transaction;
-	entry->deadline = get_ticks() + (milliseconds + 999) / 1000;
+	entry->deadline = get_ticks() + (milliseconds + TICK_MS - 1) / TICK_MS;
 	lock_get(&all->lock);
 	entry->next = all->first;
 	all->first = entry;

@@ -98,17 +98,21 @@ QUERY(messages, ask(CPM_QUERY_MESSAGES, none, 1))
 QUERY(some_messages, ask_about(params, "words", CPM_QUERY_MESSAGES, 1))
 QUERY(message, ask_about(params, "id", CPM_QUERY_MESSAGE, 0))
 QUERY(relay, ask(CPM_QUERY_RELAY, none, 0))
+QUERY(reload, ask(CPM_QUERY_RELOAD, none, 0))
 QUERY(drain, ask(CPM_QUERY_DRAIN, none, 0))
 QUERY(drain_word, ask_about(params, "word", CPM_QUERY_DRAIN, 0))
 
 static mi_response_t *express(const mi_params_t *params, struct mi_handler *asynchronous)
 {
-	char text[128];
+	const char *closed = cpm_express_closed();
+	char text[CPM_EXPRESS_TEXT_BYTES];
 	int len;
 
 	(void)params;
 	(void)asynchronous;
-	len = snprintf(text, sizeof(text), "The express lane is closed: %s", cpm_express_closed());
+	if(closed == NULL)
+		return ask(CPM_QUERY_EXPRESS, none, 1);
+	len = snprintf(text, sizeof(text), "The express lane is closed: %s", closed);
 	return init_mi_error(500, text, len);
 }
 
@@ -143,6 +147,10 @@ const mi_export_t cpm_mi_commands[] = {
 			{message, {"id", 0}}),
 	COMMAND("cpm_relay", "What the MSRP relay holds: connections, content in memory and in spool files.",
 			{relay, {0}}),
+	COMMAND("cpm_reload",
+			"Reads parameter_file and the certificate for MSRP again, for all processes. If anything cannot be used, all stays as "
+			"it was.",
+			{reload, {0}}),
 	COMMAND("cpm_express",
 			"What is outstanding in the express lane: for each message its recipients, how many of them have not ended or "
 			"wait.",

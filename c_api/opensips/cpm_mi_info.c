@@ -51,8 +51,7 @@ mi_response_t *cpm_mi_config(const mi_params_t *params, struct mi_handler *async
 	mi_response_t *response;
 	mi_item_t *list;
 	size_t number;
-	char room[128];
-	int len;
+	const char *closed = cpm_express_closed();
 
 	(void)params;
 	(void)asynchronous;
@@ -63,9 +62,10 @@ mi_response_t *cpm_mi_config(const mi_params_t *params, struct mi_handler *async
 		if(add_parameter(list, number, &parameter) < 0)
 			goto no_memory;
 	}
-	len = snprintf(room, sizeof(room), "closed: %s", cpm_express_closed());
+	if(closed == NULL)
+		closed = "open";
 	if(add_mi_number(list, MI_SSTR("udp_mtu"), cpm_udp_mtu) < 0
-			|| add_mi_string(list, MI_SSTR("express_lane"), room, len) < 0)
+			|| add_mi_string(list, MI_SSTR("express_lane"), (char *)closed, (int)strlen(closed)) < 0)
 		goto no_memory;
 	return response;
 
@@ -163,7 +163,7 @@ static int value_of(const mi_params_t *params, char *room, size_t len, struct cp
 
 mi_response_t *cpm_mi_set(const mi_params_t *params, struct mi_handler *asynchronous)
 {
-	char room[32];
+	char room[CPM_NUMBER_BYTES];
 	struct cpm_str name, value;
 
 	(void)asynchronous;

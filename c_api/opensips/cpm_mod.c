@@ -16,6 +16,7 @@
 #include "ut.h"
 
 #include "cpm_counters.h"
+#include "cpm_express.h"
 #include "cpm_kept.h"
 #include "cpm_mi.h"
 #include "cpm_parameters.h"
@@ -25,6 +26,7 @@
 #include "cpm_send.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
+#include "cpm_uri.h"
 #include "cpm_var.h"
 
 /* OpenSIPS calls each with the maximum number of parameters. */
@@ -51,24 +53,15 @@ static const pv_export_t variables[] = {
  * listener. */
 static struct cpm_str own_uri(char *room, size_t len)
 {
-	struct cpm_str uri = {room, 0};
+	struct cpm_str none = {room, 0};
 	struct socket_info_full *first = protos[PROTO_UDP].listeners != NULL ? protos[PROTO_UDP].listeners
 																		 : protos[PROTO_TCP].listeners;
 	const struct socket_info *own;
-	const str *host, *port;
-	int in_brackets;
 
 	if(first == NULL)
-		return uri;
+		return none;
 	own = &first->socket_info;
-	host = get_adv_host(own);
-	port = get_adv_port(own);
-	in_brackets = own->address.af == AF_INET6 && memchr(host->s, ':', host->len) != NULL && host->s[0] != '[';
-	uri.len = snprintf(room, len, in_brackets ? "sip:cpm@[%.*s]:%.*s%s" : "sip:cpm@%.*s:%.*s%s", host->len, host->s,
-			port->len, port->s, own->proto == PROTO_TCP ? ";transport=tcp" : "");
-	if(uri.len >= len)
-		uri.len = 0;
-	return uri;
+	return cpm_uri_own(room, len, &own->address, own->proto, get_adv_host(own), get_adv_port(own));
 }
 
 static void run(enum cpm_process process)
@@ -153,6 +146,7 @@ static int mod_init(void)
 		return -1;
 	if(cpm_tm_load() < 0)
 		return -1;
+	cpm_express_init();
 	if(register_script_cb(script_ended, POST_SCRIPT_CB | REQ_TYPE_CB, 0) < 0) {
 		LM_ERR("the end of the routing script could not be hooked\n");
 		return -1;
@@ -160,6 +154,11 @@ static int mod_init(void)
 	if(cpm_counters_register() < 0 || cpm_kept_init(cpm_transaction_time_out) < 0 || plan_processes() < 0)
 		return -1;
 	return cpm_routes_lookup();
+}
+
+static int on_response(struct sip_msg *msg)
+{
+	return cpm_express_response(msg) ? 0 : cpm_send_response(msg);
 }
 
 static void mod_destroy(void)
@@ -211,7 +210,8 @@ struct module_exports exports = {
 	.items = variables,
 	.procs = processes,
 	.init_f = mod_init,
-	.response_f = cpm_send_response,
+	.init_child_f = cpm_express_child_init,
+	.response_f = on_response,
 	.destroy_f = mod_destroy,
 };
 #pragma GCC visibility pop

@@ -10,6 +10,7 @@
 #include "route.h"
 
 #include "cpm_message.h"
+#include "cpm_recipient_request.h"
 #include "cpm_route.h"
 #include "cpm_host.h"
 #include "cpm_var.h"
@@ -26,7 +27,7 @@ static event_id_t *told;
 /* E_CPM_RECIPIENT_FAILED for recipient-failed. */
 static event_id_t publish(const struct cpm_row *row)
 {
-	char text[64];
+	char text[sizeof("E_CPM_") + CPM_NAME_BYTES];
 	str name = {text, 0};
 	event_id_t event;
 	int i;
@@ -45,7 +46,7 @@ static event_id_t publish(const struct cpm_row *row)
 
 int cpm_routes_lookup(void)
 {
-	char name[64];
+	char name[sizeof("cpm_") + CPM_NAME_BYTES];
 	struct cpm_row row;
 	size_t number;
 
@@ -104,58 +105,42 @@ static int run(uint32_t event, struct sip_msg *msg, const struct cpm_running *ru
 	return !(flags & ACT_FL_DROP);
 }
 
-int cpm_route_authorize(void *context, struct cpm_request *request)
+int cpm_route_ask(void *context, uint32_t event, struct cpm_request *request, struct cpm_str text)
 {
 	struct cpm_running running;
-
-	if(context == NULL)
-		return 1;
-	memset(&running, 0, sizeof(running));
-	running.request = request;
-	return run(CPM_EVENT_AUTHORIZE, context, &running, REQUEST_ROUTE);
-}
-
-enum cpm_routed cpm_route_recipient_request(
-		const struct cpm_outgoing *outgoing, struct cpm_str text, struct cpm_changed *changed)
-{
-	/* Lent by the previous call. */
-	static struct sip_msg *msg = NULL;
-	static char *rebuilt = NULL;
-	static int is_running = 0;
-	struct cpm_running running;
-	unsigned int rebuilt_len;
+	struct sip_msg *msg = context != NULL ? context : cpm_message_over(text, NULL);
 	int goes_on;
 
-	/* A script that sends from within the route would free its own message. */
-	if(is_running)
-		return CPM_ROUTED_FAILED;
-	if(msg != NULL)
-		cpm_message_free(msg);
-	if(rebuilt != NULL)
-		pkg_free(rebuilt);
-	rebuilt = NULL;
-	msg = cpm_message_over(text, NULL);
 	if(msg == NULL)
-		return CPM_ROUTED_FAILED;
+		return 0;
 	memset(&running, 0, sizeof(running));
-	running.about = &outgoing->about;
-	running.recipient = cpm_to_str(outgoing->request_uri);
-	is_running = 1;
-	/* As in tm's own local_route, functions are allowed that suit a request that was not received. */
-	goes_on = run(CPM_EVENT_RECIPIENT_REQUEST, msg, &running, LOCAL_ROUTE);
-	is_running = 0;
-	if(!goes_on)
-		return CPM_ROUTED_DROPPED;
-	rebuilt = build_req_buf_from_sip_req(
-			msg, &rebuilt_len, msg->rcv.bind_address, msg->rcv.proto, NULL, MSG_TRANS_NOVIA_FLAG);
-	if(rebuilt == NULL)
-		return CPM_ROUTED_FAILED;
-	changed->text.s = rebuilt;
-	changed->text.len = rebuilt_len;
-	changed->request_uri = cpm_of_str(&msg->new_uri);
-	changed->next_hop = cpm_of_str(&msg->dst_uri);
-	changed->socket = (uint64_t)(uintptr_t)msg->force_send_socket;
-	return CPM_ROUTED;
+	running.request = request;
+	goes_on = run(event, msg, &running, REQUEST_ROUTE);
+	if(context == NULL)
+		cpm_message_free(msg);
+	return goes_on;
+}
+
+struct sip_msg *cpm_shown_over(struct cpm_str text)
+{
+	return cpm_message_over(text, NULL);
+}
+
+void cpm_shown_free(struct sip_msg *msg)
+{
+	cpm_message_free(msg);
+}
+
+/* As in tm's own local_route, functions are allowed that suit a request that was not received. */
+int cpm_shown_run(struct sip_msg *msg, const struct cpm_running *running)
+{
+	return run(CPM_EVENT_RECIPIENT_REQUEST, msg, running, LOCAL_ROUTE);
+}
+
+char *cpm_shown_build(struct sip_msg *msg, unsigned int *len)
+{
+	return build_req_buf_from_sip_req(
+			msg, len, msg->rcv.bind_address, msg->rcv.proto, NULL, MSG_TRANS_NOVIA_FLAG);
 }
 
 static int add_text(evi_params_p params, const char *name, const str *text)
@@ -178,7 +163,7 @@ static int add_number(evi_params_p params, const char *name, int number)
  * the route does not have. 0, or -1: there is no memory. */
 static int add_all(evi_params_p params, int code, const str *reason, struct sip_msg *msg, const struct cpm_about *about)
 {
-	char number[CPM_VAR_NUMBER];
+	char number[CPM_NUMBER_BYTES];
 	const char *name;
 	str text;
 	int field;

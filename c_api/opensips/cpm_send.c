@@ -16,6 +16,13 @@
 #include "cpm_outgoing.h"
 #include "cpm_size.h"
 #include "cpm_transaction.h"
+#include "cpm_uri.h"
+
+/* Whether so little is free that it matters how much exactly, and in which pieces. */
+static int is_scarce(size_t free, size_t total)
+{
+	return free < total / 100 * cpm_core_api->limits.scarce_memory_percent;
+}
 
 size_t cpm_send_free_memory(size_t *total)
 {
@@ -24,7 +31,7 @@ size_t cpm_send_free_memory(size_t *total)
 	*total = shm_get_size(0);
 	free = shm_get_free(0);
 	/* While a process cuts its piece off the large rest, all of the rest counts as taken. */
-	if(free < *total / 2) {
+	if(is_scarce(free, *total)) {
 		shm_lock();
 		free = shm_get_free(0);
 		shm_unlock();
@@ -32,41 +39,30 @@ size_t cpm_send_free_memory(size_t *total)
 	return free;
 }
 
-/* How long nobody tries again when there was no piece of memory. OpenSIPS logs each attempt. */
-#define NO_PIECE_MICROSECONDS 200000
-
 /* Whether there is memory for a request in one piece. The rest may be in many small ones, since
  * OpenSIPS joins them only when there is nothing else. */
 static int has_piece(const struct cpm_outgoing *o)
 {
 	static utime_t none_until = 0;
-	size_t total;
+	size_t free, total;
 	void *piece;
 
-	if(cpm_send_free_memory(&total) >= total / 2)
+	free = cpm_send_free_memory(&total);
+	if(!is_scarce(free, total))
 		return 1;
 	if(get_uticks() < none_until)
 		return 0;
 	piece = shm_malloc(cpm_size_at_most(o) + CPM_TRANSACTION_BYTES);
 	if(piece == NULL) {
-		none_until = get_uticks() + NO_PIECE_MICROSECONDS;
+		none_until = get_uticks() + (utime_t)cpm_core_api->limits.memory_retry_ms * 1000;
 		return 0;
 	}
 	shm_free(piece);
 	return 1;
 }
 
-/* The destination of an outgoing request. */
-struct place {
-	union sockaddr_union address;
-	struct ip_addr ip;
-	int proto;
-	const struct socket_info *socket;
-};
-
-/* The destination of a URI with an IP address. 0, or -1: the proxy cannot send there. For a name,
- * tm would query a name server. */
-static int place_of(str *uri, const struct socket_info *socket, struct place *place)
+/* For a name, tm would query a name server. */
+int cpm_send_place(const str *uri, const struct socket_info *socket, struct cpm_place *place)
 {
 	struct sip_uri parsed;
 	struct ip_addr *ip;
@@ -90,10 +86,9 @@ static int place_of(str *uri, const struct socket_info *socket, struct place *pl
 	return place->socket != NULL ? 0 : -1;
 }
 
-/* Whether a connection has no room for one more request that can wait. If more than the limit is
- * queued, OpenSIPS drops the connection, with all of it: half is left for requests of other
- * processes meanwhile, and for those that cannot wait. */
-static int is_connection_full(struct place *place)
+/* Whether a connection has no room for one more request that can wait. If more than async_chunks
+ * are queued, OpenSIPS drops the connection, with all of it. */
+static int is_connection_full(struct cpm_place *place)
 {
 	struct tcp_connection *connection = NULL;
 	int is_full;
@@ -105,7 +100,9 @@ static int is_connection_full(struct place *place)
 			   place->socket)
 			!= 1)
 		return 0;
-	is_full = connection->async != NULL && 2 * connection->async->pending >= (int)protos[place->proto].net.stream.async_chunks;
+	is_full = connection->async != NULL
+			  && (size_t)connection->async->pending * 100
+						 >= protos[place->proto].net.stream.async_chunks * cpm_core_api->limits.queue_percent;
 	tcp_conn_release(connection, 0);
 	return is_full;
 }
@@ -113,11 +110,11 @@ static int is_connection_full(struct place *place)
 enum cpm_way cpm_send_way(const struct cpm_outgoing *o, struct cpm_str hop)
 {
 	str uri = cpm_to_str(hop);
-	struct place place;
+	struct cpm_place place;
 
 	if(hop.s == NULL)
 		return cpm_size_exceeds_datagram(o, NULL) ? CPM_WAY_TOO_LONG : CPM_WAY_CLEAR;
-	if(place_of(&uri, (const struct socket_info *)(uintptr_t)o->socket, &place) < 0)
+	if(cpm_send_place(&uri, (const struct socket_info *)(uintptr_t)o->socket, &place) < 0)
 		return CPM_WAY_NONE;
 	if(!has_piece(o))
 		return CPM_WAY_FULL;
@@ -138,8 +135,7 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	int has_response = params->rpl != NULL && params->rpl != FAKED_REPLY;
 	struct retr_buf *sent = &cpm_branch_of(t)->request;
 	struct cpm_outcome outcome;
-	struct ip_addr ip;
-	char place[IP_ADDR_MAX_STR_SIZE + sizeof("sip:[]:65535;transport=udp")];
+	char place[CPM_URI_PLACE_BYTES];
 
 	(void)type;
 	memset(&outcome, 0, sizeof(outcome));
@@ -161,14 +157,8 @@ static void answered(struct cell *t, int type, struct tmcb_params *params)
 	outcome.is_cancelled = was_cancelled(t) != 0;
 	outcome.token = cpm_outgoing_token_of(*params->param);
 	outcome.request = cpm_of_str(&sent->buffer);
-	if(params->code >= 300) {
-		su2ip_addr(&ip, &sent->dst.to);
-		outcome.place.s = place;
-		outcome.place.len = snprintf(place, sizeof(place),
-				ip.af == AF_INET6 ? "sip:[%s]:%u;transport=%s" : "sip:%s:%u;transport=%s", ip_addr2a(&ip),
-				su_getport(&sent->dst.to),
-				sent->dst.proto == PROTO_UDP ? "udp" : sent->dst.proto == PROTO_TCP ? "tcp" : "tls");
-	}
+	if(params->code >= 300)
+		outcome.place = cpm_uri_place(place, &sent->dst.to, sent->dst.proto);
 	cpm_core_api->ended(cpm_service, &outcome);
 }
 

@@ -11,9 +11,6 @@
 #include "cpm_outgoing.h"
 #include "cpm_size.h"
 
-/* The longest Via line: a host name has 255 bytes. */
-#define MAX_VIA_BYTES 512
-
 int cpm_udp_mtu = 0;
 
 static size_t address_size(const struct cpm_address *address)
@@ -62,16 +59,21 @@ static size_t via_size(const struct cpm_outgoing *o, const struct socket_info *s
 
 size_t cpm_size_at_most(const struct cpm_outgoing *o)
 {
-	return size_without_via(o) + MAX_VIA_BYTES;
+	return size_without_via(o) + CPM_MAX_VIA_BYTES;
+}
+
+unsigned cpm_size_limit(void)
+{
+	return cpm_udp_mtu > 0 && cpm_udp_mtu < CPM_MAX_DATAGRAM_BYTES ? (unsigned)cpm_udp_mtu : CPM_MAX_DATAGRAM_BYTES;
 }
 
 int cpm_size_exceeds_datagram(const struct cpm_outgoing *o, const struct socket_info *socket)
 {
-	size_t limit = cpm_udp_mtu > 0 && cpm_udp_mtu < CPM_MAX_DATAGRAM_BYTES ? (size_t)cpm_udp_mtu : CPM_MAX_DATAGRAM_BYTES;
+	size_t limit = cpm_size_limit();
 	size_t size = size_without_via(o);
 
 	/* Nearly every request is far below or above. */
-	if(socket == NULL || size >= limit || size + MAX_VIA_BYTES <= limit)
+	if(socket == NULL || size >= limit || size + CPM_MAX_VIA_BYTES <= limit)
 		return size >= limit;
 	return size + via_size(o, socket) > limit;
 }

@@ -13,6 +13,9 @@ struct socket_info;
  * hold. */
 extern int cpm_udp_mtu;
 
+/* The most bytes that a request over UDP may have. */
+unsigned cpm_size_limit(void);
+
 /* As many bytes at most. */
 size_t cpm_size_at_most(const struct cpm_outgoing *outgoing);
 

@@ -105,9 +105,6 @@ static int reply_untagged(struct sip_msg *msg, const struct cpm_reply *reply, co
 	return CPM_WITHOUT_SIGNATURE(cpm_tm.t_reply(msg, (unsigned)reply->code, reason));
 }
 
-/* How long a 2xx is retransmitted without an ACK, in seconds (RFC 3261 13.3.1.4: 64 * T1). */
-#define REPEATED_SECONDS 32
-
 int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_reply *reply, int keep)
 {
 	struct sip_msg *msg = context;
@@ -139,7 +136,7 @@ int cpm_transaction_reply(void *context, uint64_t transaction, const struct cpm_
 		return 0;
 	}
 	if(keep)
-		t->fr_timeout = REPEATED_SECONDS;
+		t->fr_timeout = cpm_core_api->limits.ack_seconds;
 	result = cpm_headers_add_script_lines(msg, &headers, &made);
 	if(result == 0)
 		result = CPM_WITHOUT_SIGNATURE(

@@ -57,7 +57,8 @@ pub use framing::{Framing, FramingError, MAX_BODY_BYTES};
 pub use identifiers::{Random, token, uuid};
 pub use matching::{Comparison, Folder, HeaderSet, Row};
 pub use message::{
-    Draft, DraftError, MAX_CONTENT_PARTS, Mode, Outgoing, PAGER_MAX_BYTES, SessionExpires, SizeOf,
+    Draft, DraftError, MAX_CONTENT_PARTS, Mode, OMA_RELEASE, Outgoing, PAGER_MAX_BYTES,
+    SessionExpires, SizeOf,
 };
 pub use outcome::{Failure, MsrpFailure, Refusal, Sent};
 pub use payload::Part;

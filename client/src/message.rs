@@ -21,6 +21,8 @@ use super::{CPIM_TYPE, CPM_NAMESPACE, PAYLOAD_TYPE};
 
 /// Maximum length of a message in bytes for one MESSAGE (7.2.1.1, 7.2.1.3).
 pub const PAGER_MAX_BYTES: usize = 1300;
+/// The release of OMA CPM that User-Agent names, unless the user wants another.
+pub const OMA_RELEASE: &str = "2.2";
 /// Maximum number of content parts in one message.
 pub const MAX_CONTENT_PARTS: usize = 32;
 
@@ -138,6 +140,29 @@ pub enum DraftError {
 }
 
 impl Draft {
+    /// A message to `destination`, with everything else as a client has it that was told nothing:
+    /// absent, off, or usual.
+    pub fn new(from: &str, destination: Destination, parts: Vec<Part>) -> Self {
+        Draft {
+            from: from.to_owned(),
+            display_name: None,
+            identity: None,
+            asserted: None,
+            destination,
+            parts,
+            subject: None,
+            reply_to: None,
+            anonymous: false,
+            expires: None,
+            notifications: Notifications::default(),
+            conversation_id: None,
+            in_reply_to: None,
+            routes: Vec::new(),
+            oma_release: OMA_RELEASE.to_owned(),
+            session_expires: SessionExpires::Absent,
+        }
+    }
+
     /// Makes the CPIM message and all identifiers, and chooses the mode: pager up to `pager_max`
     /// bytes, large above (7.2.1.3, readings N60).
     ///

@@ -1,7 +1,7 @@
-//! The client's two machines against each other, over a network that loses, doubles, reorders and forges:
-//! a message arrives once and whole, whoever says that it was sent is right, and both come to an end.
+//! The client's sender and receiver against each other, over a network that loses, duplicates,
+//! reorders and forges packets: a message arrives once and complete, reports of success are true,
+//! and both machines end.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,30 +16,22 @@ use cpm_wire::msrp_session::ConnectionId;
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{HeaderName, Message};
 
-/// Timeouts in a row without another event: more is a livelock.
+use crate::numbered;
+
+/// Maximum number of consecutive timeouts without another event: more means a livelock.
 const MAX_TIMEOUTS: usize = 3_000;
 
-/// SIP messages for each event of a script and each timer: more is work that grows by itself.
+/// Maximum number of SIP messages for each event of a script and each timer: more means work that
+/// creates more work.
 const MAX_MESSAGES: usize = 20_000;
 
-/// Longer than every timer of both: a transaction, a session that nobody refreshes, a ringing INVITE.
+/// Longer than every timer of both machines: a transaction, a session without refresh, a ringing
+/// INVITE.
 const FAR: Duration = Duration::from_secs(4 * 3600);
 
 const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\n\
     m=message 2855 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=path:msrp://192.0.2.9:9/x;tcp\r\n\
     a=recvonly\r\na=setup:passive\r\na=msrp-cema\r\n";
-
-thread_local!(static NEXT: Cell<u64> = const { Cell::new(0) });
-
-fn numbered(bytes: &mut [u8]) {
-    for byte in bytes {
-        let next = NEXT.get();
-        let next = next.wrapping_mul(6_364_136_223_846_793_005);
-        let next = next.wrapping_add(1_442_695_040_888_963_407);
-        NEXT.set(next);
-        *byte = (next >> 56) as u8;
-    }
-}
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -57,30 +49,18 @@ fn way(is_reliable: bool, to: &str) -> Way {
 }
 
 fn draft(size: usize, timer: bool) -> Draft {
+    let part = Part {
+        content_type: "application/octet-stream".into(),
+        content: Bytes::from(vec![b'x'; size]),
+        file_name: None,
+    };
+    let bill = Destination::One("sip:bill@example.com".into());
     Draft {
-        from: "sip:anne@example.com".into(),
-        display_name: None,
-        identity: None,
-        asserted: None,
-        destination: Destination::One("sip:bill@example.com".into()),
-        parts: vec![Part {
-            content_type: "application/octet-stream".into(),
-            content: Bytes::from(vec![b'x'; size]),
-            file_name: None,
-        }],
-        subject: None,
-        reply_to: None,
-        anonymous: false,
-        expires: None,
-        notifications: Default::default(),
-        conversation_id: None,
-        in_reply_to: None,
-        routes: Vec::new(),
-        oma_release: "2.2".into(),
         session_expires: match timer {
             true => SessionExpires::Plain(90),
             false => SessionExpires::Absent,
         },
+        ..Draft::new("sip:anne@example.com", bill, vec![part])
     }
 }
 
@@ -89,7 +69,7 @@ struct World {
     is_reliable: bool,
     sender: Sender,
     receiver: Receiver,
-    /// What is on its way to the receiver, and to the sender.
+    /// Packets in flight to the receiver, and to the sender.
     flying: [VecDeque<Bytes>; 2],
     messages: usize,
     connected: bool,
@@ -98,14 +78,14 @@ struct World {
     done: Option<Result<Sent, Failure>>,
     received: usize,
     stopped: bool,
-    /// Somebody else has answered too, or changed what was said.
+    /// A third party has answered too, or changed a packet.
     forged: bool,
     last_request: Option<Message>,
 }
 
 impl World {
     fn new(first: u8) -> Self {
-        NEXT.set(u64::from(first));
+        numbered::begin(u64::from(first));
         let is_reliable = first & 4 != 0;
         let size = [10, 900, 3_000, 40_000][usize::from(first & 3)];
         let credentials = (first & 8 != 0).then(|| Credentials {
@@ -127,7 +107,7 @@ impl World {
             PAGER_MAX_BYTES,
             SizeOf::Cpim,
             SystemTime::UNIX_EPOCH,
-            numbered,
+            numbered::fill,
         );
         let receiver = ReceiverConfig {
             address: "sip:bill@example.com".into(),
@@ -146,8 +126,12 @@ impl World {
         let mut world = World {
             now: Instant::now(),
             is_reliable,
-            sender: Sender::new(config, outgoing.expect("a draft of our own"), numbered),
-            receiver: Receiver::new(receiver, numbered),
+            sender: Sender::new(
+                config,
+                outgoing.expect("a draft of our own"),
+                numbered::fill,
+            ),
+            receiver: Receiver::new(receiver, numbered::fill),
             flying: Default::default(),
             messages: 0,
             connected: false,
@@ -248,7 +232,7 @@ impl World {
         }
     }
 
-    /// Some bytes go over the connection, each way.
+    /// Some bytes travel over the connection in each direction.
     fn exchange(&mut self, most: usize) {
         if !self.connected {
             return;
@@ -259,7 +243,7 @@ impl World {
             };
             self.to_receiver.extend_from_slice(&bytes);
         }
-        // In two pieces: where it is cut makes no difference.
+        // In two pieces: the position of the cut must not matter.
         let rest = self.to_receiver.split_off(self.to_receiver.len() / 2);
         for piece in [None, Some(rest)] {
             self.to_receiver
@@ -274,7 +258,7 @@ impl World {
         self.collect();
     }
 
-    /// Somebody answers the sender's last request.
+    /// A third party answers the sender's last request.
     fn answer(&mut self, code: u16, argument: u8) {
         let Some(request) = &self.last_request else {
             return;
@@ -330,7 +314,7 @@ impl World {
     }
 }
 
-/// A script: the first byte says what is sent and how, each further pair is an event.
+/// A script: the first byte selects what is sent and how, each further pair is an event.
 pub fn client(data: &[u8]) {
     let Some((&first, events)) = data.split_first() else {
         return;
@@ -352,7 +336,7 @@ pub fn client(data: &[u8]) {
                     world.deliver(to, bytes);
                 }
             }
-            // Twice: it stays on its way.
+            // Duplicated: the original stays in flight.
             5 => {
                 if let Some(bytes) = world.flying[to].get(at).cloned() {
                     world.deliver(to, bytes);
@@ -395,7 +379,7 @@ pub fn client(data: &[u8]) {
                 world.receiver.stop_when_idle(world.now);
                 world.collect();
             }
-            // A byte of what is on its way changes.
+            // One byte of a packet in flight changes.
             13 => {
                 if let Some(bytes) = world.flying[to].get_mut(at) {
                     let mut changed = bytes.to_vec();
@@ -414,7 +398,7 @@ pub fn client(data: &[u8]) {
             _ => {}
         }
     }
-    // Everybody else falls silent.
+    // Third parties fall silent.
     world.until(world.now + FAR);
     let done = world.done.as_ref();
     assert!(done.is_some(), "the sender has no end");

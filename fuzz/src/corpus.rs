@@ -1,5 +1,5 @@
-//! Every input that is committed, in every build: those that found something, and those that reach far. And
-//! random scripts for the machines, the same ones each time.
+//! Runs all committed inputs in every build: those that found a fault, and those with good
+//! coverage. Also runs random scripts for the machines, the same ones each time.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn no_committed_input_finds_anything() {
         for input in inputs {
             let path = input.expect("the folder can be read").path();
             let bytes = fs::read(&path).expect("the input can be read");
-            // Its name, should it panic.
+            // Shows its name if it panics.
             eprintln!("{}", path.display());
             target(&bytes);
             count += 1;
@@ -23,7 +23,7 @@ fn no_committed_input_finds_anything() {
     }
 }
 
-/// The machines, whose inputs are scripts: nearly every script means something.
+/// The machines, whose inputs are scripts: nearly every script is meaningful.
 const MACHINES: [&str; 6] = [
     "client", "express", "fan_out", "mailbox", "session", "sessions",
 ];
@@ -46,7 +46,7 @@ fn random_scripts_find_nothing() {
             };
             let words = 1 + usize::from(next()[0]) / 4;
             let script: Vec<u8> = (0..words).flat_map(|_| next()).collect();
-            // Its name, should it panic.
+            // Shows its name if it panics.
             eprintln!("{name} {seed}");
             target(&script);
         }

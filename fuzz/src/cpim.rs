@@ -4,7 +4,8 @@ use bytes::Bytes;
 use cpm_wire::cpim::{CpimHead, CpimHeadState, CpimMessage, MAX_HEAD_BYTES, wrapped_content_type};
 use cpm_wire::imdn::{NAMESPACE, Notification, NotificationRequest, notified_message_id};
 
-/// A CPIM message that parses is written to one that parses to the same; the incremental head does not depend on splits.
+/// A CPIM message that parses is written as one that parses to the same; the result of the
+/// incremental parser does not depend on where the input is split.
 pub fn cpim(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let _ = wrapped_content_type(data);
@@ -33,7 +34,7 @@ pub fn cpim(data: &[u8]) {
     );
     let _ = message.fields_of(NAMESPACE, "Message-ID");
     if let Ok(written) = message.write() {
-        // What has to be escaped can grow a head over its limit.
+        // Escaping can make a head longer than its limit.
         if written.len() - message.content.len() < MAX_HEAD_BYTES - 16 {
             let again = CpimMessage::parse(&written)
                 .unwrap_or_else(|e| panic!("{e}: {:?}", String::from_utf8_lossy(&written)));
@@ -49,7 +50,7 @@ pub fn cpim(data: &[u8]) {
     }
 }
 
-/// A notification is written to one that parses to the same.
+/// A notification is written as one that parses to the same.
 pub fn imdn(data: &[u8]) {
     let id = notified_message_id(data);
     let Ok(notification) = Notification::parse(data) else {

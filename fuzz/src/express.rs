@@ -1,7 +1,6 @@
-//! The express lane under any order of events: no copy leaves more often than timer E lets, each ends once,
-//! and when all is over nothing is kept.
+//! The express lane under events in any order: no copy is sent more often than timer E permits,
+//! each ends once, and at the end nothing is kept.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -11,42 +10,33 @@ use cpm::controlling::express::{
     Batch, Heard, Lane, LaneMemory, Outbox, Swept, Timers, Transport, Way,
 };
 
-/// Copies of one script.
+use crate::numbered;
+
+/// Maximum number of copies in one script.
 const MAX_COPIES: usize = 100;
 
-/// A lane with so few cells is soon full.
+/// A lane with so few cells that it is soon full.
 const WORDS: usize = 8 + 64 + 8 + 48 * 128;
 
-/// Later than due by so much a timer may fire: a sweep comes each 100 ms.
+/// How much later than due a timer may fire: a sweep runs every 100 ms.
 const FAR_MS: u64 = 700_000;
 
-thread_local!(static NEXT: Cell<u64> = const { Cell::new(0) });
-
-fn numbered(bytes: &mut [u8]) {
-    for byte in bytes {
-        let next = NEXT.get();
-        let next = next.wrapping_mul(6_364_136_223_846_793_005);
-        let next = next.wrapping_add(1_442_695_040_888_963_407);
-        NEXT.set(next);
-        *byte = (next >> 56) as u8;
-    }
-}
-
-/// What is known of a copy from outside.
+/// What an observer knows of a copy.
 #[derive(Default)]
 struct Copy {
     is_reliable: bool,
-    /// When it first left; over a connection: whether it has.
+    /// When it was first sent; over a connection: whether it was.
     sent_ms: Option<u64>,
-    /// How often it has left since.
+    /// How often it has been sent since.
     repeated: u64,
-    /// When a provisional response was heard.
+    /// When a provisional response arrived.
     provisional_ms: Option<u64>,
     last_request: Vec<u8>,
     ended: Option<u16>,
 }
 
-/// How often timer E has fired at the most, so long after a copy has left (RFC 3261 17.1.2.2).
+/// Maximum number of times that timer E has fired this long after a copy was sent (RFC 3261
+/// 17.1.2.2).
 fn most_repetitions(age_ms: u64, timers: &Timers) -> u64 {
     let (mut at_ms, mut interval_ms, mut count) = (0, u64::from(timers.t1_ms), 0);
     loop {
@@ -81,10 +71,10 @@ impl World {
             memory
         });
         let memory = LaneMemory::new(words);
-        // All have the secret of the first, as after a fork.
+        // All have the first one's secret, as after a fork.
         let lane = || {
-            NEXT.set(7);
-            Lane::new(memory.clone(), numbered)
+            numbered::begin(7);
+            Lane::new(memory.clone(), numbered::fill)
         };
         let lanes = [lane(), lane(), lane()];
         let timers = [
@@ -174,7 +164,7 @@ impl World {
         self.carry_out(outbox, room);
     }
 
-    /// `room`: what a connection takes at once.
+    /// `room`: how much a connection accepts at once.
     fn carry_out(&mut self, outbox: Outbox, room: usize) {
         if outbox.wakes {
             self.swept = Some(self.now_ms);
@@ -228,7 +218,7 @@ impl World {
         }
     }
 
-    /// A recipient answers, or somebody who has seen a request makes up an answer.
+    /// A recipient answers, or someone who has seen a request forges an answer.
     fn answer(&mut self, which: usize, code: u16, forged: Option<u8>, worker: usize) {
         let sent = self
             .copies
@@ -280,7 +270,7 @@ impl World {
     }
 
     fn sweep(&mut self, room: usize) {
-        // Not more steps than cells, and as many again for each place that has something to do.
+        // At most one step for each cell, and one for each place with something to do.
         for _ in 0..10_000 {
             self.sweeps += 1;
             let mut outbox = Outbox::default();
@@ -297,7 +287,7 @@ impl World {
         panic!("a sweep has no end");
     }
 
-    /// Lets time pass, and the sweeps that fall due.
+    /// Lets time pass, with the sweeps that are due.
     fn until(&mut self, end_ms: u64, room: usize) {
         while let Some(at_ms) = self.swept.filter(|at_ms| *at_ms <= end_ms) {
             self.now_ms = self.now_ms.max(at_ms);
@@ -312,7 +302,7 @@ thread_local!(static MEMORY: &'static [AtomicU64] = {
     words.collect::<Vec<_>>().leak()
 });
 
-/// A script: the first byte says which timers there are, each further pair is an event.
+/// A script: the first byte selects the timers, each further pair is an event.
 pub fn express(data: &[u8]) {
     let Some((&first, events)) = data.split_first() else {
         return;
@@ -331,12 +321,12 @@ pub fn express(data: &[u8]) {
             11 => world.answer(which, code, Some(argument), worker),
             12 => world.until(world.now_ms + u64::from(argument), which),
             13 => world.until(world.now_ms + 100 * u64::from(argument), which),
-            // Nobody sweeps meanwhile: the process was stopped.
+            // Without sweeps meanwhile: the process was stopped.
             14 => world.now_ms += 100 * u64::from(argument),
             _ => world.hear(&data[which.min(data.len())..], worker, false),
         }
     }
-    // Everybody falls silent.
+    // All recipients fall silent.
     for worker in 0..2 {
         world.flush(worker, usize::MAX);
     }
@@ -351,7 +341,7 @@ pub fn express(data: &[u8]) {
     assert_eq!(memory.bytes(), 0, "cells are lost");
     assert!(world.lanes[0].list(world.now_ms, 99).is_empty());
     assert_eq!(world.swept, None, "it is swept for ever");
-    // As often as the clock wants, and some cells at a time.
+    // As often as the clock demands, some cells at a time.
     assert!(
         world.sweeps - sweeps <= FAR_MS / 2,
         "{} sweeps",

@@ -1,4 +1,4 @@
-//! The fan-out machine under any order of events. Peers check what they get byte by byte.
+//! The fan-out machine under events in any order. Peers check received data byte by byte.
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ fn byte_at(offset: u64) -> u8 {
     (offset.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
 }
 
-/// All that a message can hold.
+/// Maximum length of a message.
 fn whole() -> &'static Bytes {
     static WHOLE: std::sync::OnceLock<Bytes> = std::sync::OnceLock::new();
     WHOLE.get_or_init(|| (0..9_000_000).map(byte_at).collect::<Vec<u8>>().into())
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// The spool is full, or broken: what it was asked to take stays in memory.
+    /// The spool is full or broken: content it was asked to store stays in memory.
     fn refuse_spool(&mut self) {
         if self.spill.take().is_some() {
             self.fan_out.handle_not_spilled(self.now);
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// What the spool has cannot be read: who waits for it is lost, and nobody else.
+    /// The spool cannot be read: only those that wait for its content are lost.
     fn lose_spool(&mut self) {
         if let Some((offset, _)) = self.fetches.pop_front() {
             self.spool_lost = true;
@@ -348,7 +348,7 @@ impl World {
     }
 }
 
-/// A script: the first byte says what the spool and the legs are, each further pair is an event.
+/// A script: the first byte selects spool and legs, each further pair is an event.
 pub fn fan_out(data: &[u8]) {
     let Some((&first, ops)) = data.split_first() else {
         return;
@@ -397,7 +397,7 @@ pub fn fan_out(data: &[u8]) {
         let leg = usize::from(arg) % w.peers.len();
         let size = [1, 20, 300, 2_047, 2_048, 5_000, 30_000, 65_536][usize::from(arg >> 5)];
         match op % 32 {
-            // As the caller must: no more than one block once told to stop.
+            // As required of the caller: at most one block after it was told to stop.
             0..=6 if w.reading && !w.complete && !w.aborted && w.sent < 8_000_000 => {
                 w.fan_out.handle_content(w.now, content(w.sent, size));
                 w.sent += size as u64;
@@ -492,7 +492,7 @@ pub fn fan_out(data: &[u8]) {
             _ => {}
         }
     }
-    // All is well from now on: every leg that nobody harmed comes to its end.
+    // From here on nothing fails: every leg that was not disturbed comes to its end.
     if open {
         w.fan_out.no_more_legs();
         w.act();

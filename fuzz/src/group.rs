@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use cpm::group::{Group, MAX_MEMBERS, Medium, MemberList};
 use cpm_wire::sip::Uri;
 
-/// A group, its members and what its rules say to several people at several times.
+/// A group, its members, and the permissions that its rules give several people at several times.
 pub fn group(data: &[u8]) {
     let _ = MemberList::parse(data);
     let Ok(groups) = Group::parse(data) else {

@@ -1,5 +1,5 @@
-//! What one process writes and another of the same build reads: no bytes make the reader panic, and what
-//! it takes it writes again as it was.
+//! Data that one process writes and another one of the same build reads: no input makes the reader
+//! panic, and what it accepts is written again unchanged.
 
 use bytes::Bytes;
 use cpm::controlling::FanOutJob;

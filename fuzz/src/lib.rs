@@ -1,4 +1,4 @@
-//! What each fuzz target does with one input. A function may only panic where the product has a fault.
+//! The functions of the fuzz targets, for one input each. They may only panic if the product has a fault.
 //!
 //! | file | targets |
 //! |---|---|
@@ -9,14 +9,14 @@
 //! | `cpim` | `cpim`, `imdn` |
 //! | `sdp` | `sdp` |
 //! | `msrp` | `msrp` |
-//! | `fan_out` | `fan_out`: the machine that gives a large message to its legs |
+//! | `fan_out` | `fan_out`: the machine that passes a large message to its legs |
 //! | `session` | `session`: the machine of a large message session |
 //! | `client` | `client`: the client's two machines |
 //! | `mailbox` | `mailbox`: entries from other processes |
 //! | `sessions` | `sessions`: the sessions process, without its relay |
-//! | `store` | `store`: what the store has of a message |
+//! | `store` | `store`: the store's data of a message |
 //! | `express` | `express`: the express lane |
-//! | `request` | `request`: the whole way of a request through the Controlling Function |
+//! | `request` | `request`: the complete path of a request through the Controlling Function |
 //! | `handed_over` | `fan_out_job`, `accepted_invite` |
 
 pub mod client;
@@ -30,6 +30,7 @@ pub mod handed_over;
 pub mod mailbox;
 pub mod mime;
 pub mod msrp;
+mod numbered;
 pub mod request;
 pub mod sdp;
 pub mod session;

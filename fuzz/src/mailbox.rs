@@ -1,15 +1,16 @@
-//! Entries of a process's queue, as any process may write them, to CPM fan-out: each job is answered once,
-//! and none stays.
+//! Entries that any process may write into a queue, delivered to CPM fan-out: each job is answered
+//! once, and none stays.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use cpm::controlling::AboutRequest;
 use cpm::controlling::express;
 use cpm::controlling::large_message_mode::TransactionKey;
-use cpm::controlling::{Counter, Forwarding, LogLevel};
+use cpm::controlling::{Counter, Forwarding, LogLevel, Request};
 use cpm::group::source::{DatabaseError, GroupDatabase};
 use cpm::operator::Event;
 use cpm::policy::Settings;
@@ -19,10 +20,10 @@ use cpm::processes::{
 };
 use cpm::shared::MessageTable;
 
-/// Portions of work until everything that can be done is.
+/// Maximum number of portions of work until everything possible is done.
 const MAX_TURNS: usize = 200;
 
-/// A proxy that takes what it can, and counts what it is told.
+/// A proxy that accepts what it can, and records what it is told.
 #[derive(Default)]
 struct Stage {
     now_ms: Cell<u64>,
@@ -56,7 +57,7 @@ impl Proxy for Stage {
     fn count(&self, _: Counter, _: u32) {}
 
     fn share(&self, words: usize) -> Option<&'static [AtomicU64]> {
-        // One table cannot be done without.
+        // One table is mandatory.
         let is_needed = words == MessageTable::words(RECORDS);
         is_needed.then(|| {
             (0..words)
@@ -141,7 +142,7 @@ impl Proxy for Stage {
 
     fn unsuspend(&self, _: TransactionKey) {}
 
-    fn authorize(&self) -> bool {
+    fn ask(&self, _: Event, _: &Rc<RefCell<Request>>) -> bool {
         true
     }
 
@@ -165,7 +166,7 @@ struct World {
     mailbox: Mailbox,
 }
 
-/// Messages whose records are kept: the least.
+/// Number of messages with records: the minimum.
 const RECORDS: usize = 16;
 
 thread_local!(static WORLD: RefCell<World> = RefCell::new(World::new()));
@@ -196,7 +197,7 @@ impl World {
     }
 }
 
-/// Entries, each after two bytes with its length.
+/// Entries, each preceded by its length in two bytes.
 pub fn mailbox(data: &[u8]) {
     WORLD.with_borrow_mut(|world| {
         let World { stage, mailbox } = world;
@@ -217,7 +218,7 @@ pub fn mailbox(data: &[u8]) {
             }
             mailbox.take(Bytes::copy_from_slice(entry), stage);
         }
-        // The last third of it finds no memory until its time is over.
+        // In the second third there is no memory, until deadlines have passed.
         let mut turns = 0;
         for free in [MEMORY, 0, MEMORY] {
             stage.free.set(free);

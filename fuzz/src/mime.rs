@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use cpm_wire::mime::{Entity, EntityFields, HeaderField, MAX_PARTS, MimeError, NewPart};
 
-/// The tree, and each leaf taken out or replaced: what stays in place has the same bytes, and the result parses to the
-/// other leaves in their order. `first line`: Content-Type.
+/// The tree, and each leaf removed or replaced: the bytes of the other leaves are unchanged, and
+/// the result parses to those leaves in order. First line: Content-Type.
 pub fn multipart(data: &[u8]) {
     let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
     let (first, body) = data.split_at(at);
@@ -54,7 +54,8 @@ pub fn multipart(data: &[u8]) {
                     }
                     None => Bytes::copy_from_slice(first),
                 };
-                // A single part has become the body; its transfer encoding is gone, which changes bytes.
+                // A single part has become the body; its transfer encoding is gone, which changes
+                // its bytes.
                 if rebuilt.header_fields.is_some()
                     && !content_type
                         .get(..10)

@@ -44,7 +44,8 @@ fn reparse(head: &Head, bytes: &BytesMut) {
     assert!(matches!(events[0], Event::Head(_)), "{:?}", bytes);
 }
 
-/// Events do not depend on where the stream is cut. What we answer is one whole frame that parses. The first two bytes: seed.
+/// Events do not depend on where the stream is cut. Our response is one whole frame that parses.
+/// The first two bytes are the seed.
 pub fn msrp(data: &[u8]) {
     let Some((seed, data)) = data.split_at_checked(2) else {
         return;

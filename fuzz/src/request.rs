@@ -1,4 +1,5 @@
-//! The whole way of a MESSAGE or INVITE through the Controlling Function, with a host that sends nothing.
+//! The complete path of a MESSAGE or INVITE through the Controlling Function, with a host that
+//! sends nothing.
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use cpm::controlling::large_message_mode::{
     AcceptedInvite, LargeModeSettings, MsrpAddress, MsrpAddresses,
 };
 use cpm::controlling::{
-    Check, ControllingFunction, Counter, FanOutJob, GroupLookup, Host, LogLevel, Mode,
+    Check, ControllingFunction, Counter, FanOutJob, GroupLookup, Host, Journal, LogLevel, Mode,
     OutgoingRequest, Received, Sent,
 };
 use cpm::policy::Settings;
@@ -21,14 +22,18 @@ struct Stub {
     criticals: RefCell<Vec<String>>,
 }
 
-impl Host for Stub {
+impl Journal for Stub {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         let line = line.to_string();
         if level == LogLevel::Critical {
             self.criticals.borrow_mut().push(line);
         }
     }
+
     fn count(&self, _: Counter, _: u32) {}
+}
+
+impl Host for Stub {
     fn send(&self, o: &OutgoingRequest<'_>) -> Sent {
         for text in [o.method, o.request_uri, o.from, o.to, o.call_id, o.from_tag] {
             assert!(!text.contains(['\r', '\n', '\0']), "{text:?}");
@@ -77,7 +82,7 @@ impl Host for Stub {
         self.sent.borrow().len() % 3 == 2
     }
 
-    /// What goes to another process is read there as it was written.
+    /// Data for another process is read there as it was written.
     fn hand_over(&self, job: &[u8]) -> bool {
         let read = FanOutJob::read(Bytes::copy_from_slice(job)).expect("a job of our own");
         assert!(read.write() == job, "a job that is written again differs");
@@ -103,15 +108,15 @@ thread_local!(static SERVICE: Rc<ControllingFunction> = {
     let addresses = MsrpAddresses {
         tcp: Some(MsrpAddress { address: "127.0.0.1".parse().unwrap(), port: 2855 }),
         tls: None,
-        fingerprint: None,
+        fingerprint: Default::default(),
         leg_transport: Transport::Tcp,
     };
     let large_mode = LargeModeSettings::new(&s.large_mode, "sip:127.0.0.1".to_owned(), addresses);
     Rc::new(ControllingFunction::new(s, 7).unwrap().with_large_mode(large_mode))
 });
 
-/// Any request to one of our addresses: every copy is a request that can be read, to another URI each, with one of each
-/// field that may come once; nothing critical is logged.
+/// Any request to one of our addresses: every copy can be parsed, each goes to another URI, a
+/// header field that may occur once occurs once; nothing critical is logged.
 pub fn request(data: &[u8]) {
     let host = Stub::default();
     let service = SERVICE.with(Rc::clone);
@@ -135,7 +140,7 @@ pub fn request(data: &[u8]) {
         steps += 1;
         assert!(steps < 10);
         match request.poll_check(&host) {
-            Check::AskOperator => request.handle_operator(true, &host),
+            Check::Ask(_) => request.handle_script(true, &host),
             Check::WantGroup => request.handle_group(GroupLookup::Unknown),
             Check::Accepted => break,
             Check::Repeated => panic!("nothing is remembered here"),

@@ -6,7 +6,7 @@ use cpm_wire::sdp::{
     message_answer, offer_for_leg,
 };
 
-/// Whatever comes, our own descriptions are lines of ours, and they can be read again.
+/// For any input our own descriptions consist of our own lines, and can be parsed.
 pub fn sdp(data: &[u8]) {
     let Ok(description) = SessionDescription::parse(data) else {
         return;

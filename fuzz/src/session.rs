@@ -1,5 +1,5 @@
-//! The machine of a large message session under any order of events: what is promised to the originator,
-//! to each recipient and to the relay is kept, nothing is left when all is over, and the end comes by
+//! The machine of a large message session under events in any order: promises to the originator, to
+//! each recipient and to the relay are kept, nothing is left at the end, and the end comes by
 //! itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,13 +19,15 @@ use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm_wire::sdp::Transport;
 use cpm_wire::sip::{HeaderName, Message, StatusCode};
 
+use crate::numbered;
+
 /// The originator's INVITE.
 const INVITE: TransactionKey = TransactionKey(1);
 
-/// Timeouts in a row without another event: more is a livelock.
+/// Maximum number of consecutive timeouts without another event: more means a livelock.
 const MAX_TIMEOUTS: usize = 2_000;
 
-/// What one event may make the machine do for each of its legs: more is work that grows faster than
+/// Maximum number of actions for one event and leg: more means work that grows faster than
 /// linearly.
 const MAX_ACTIONS_PER_LEG: usize = 24;
 
@@ -37,15 +39,16 @@ const ANSWER: &str = "v=0\r\no=b 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2
     m=message 9000 TCP/MSRP *\r\na=accept-types:message/cpim\r\n\
     a=path:msrp://192.0.2.7:9000/leg;tcp\r\na=recvonly\r\na=setup:passive\r\n";
 
-fn numbered(bytes: &mut [u8]) {
-    thread_local!(static NEXT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
-    for byte in bytes {
-        let next = NEXT.get();
-        let next = next
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        NEXT.set(next);
-        *byte = (next >> 56) as u8;
+/// One address, over TCP.
+pub(crate) fn msrp_addresses() -> MsrpAddresses {
+    MsrpAddresses {
+        tcp: Some(MsrpAddress {
+            address: "203.0.113.5".parse().expect("an address"),
+            port: 2855,
+        }),
+        tls: None,
+        fingerprint: Default::default(),
+        leg_transport: Transport::Tcp,
     }
 }
 
@@ -94,17 +97,8 @@ impl World {
         let mut policy = service.settings().large_mode.clone();
         policy.max_parallel_legs = [None, Some(1), Some(2), None][usize::from(first >> 3 & 3)];
         policy.spool_ttl = (first & 32 != 0).then_some(Duration::from_secs(20));
-        let addresses = MsrpAddresses {
-            tcp: Some(MsrpAddress {
-                address: "203.0.113.5".parse().expect("an address"),
-                port: 2855,
-            }),
-            tls: None,
-            fingerprint: None,
-            leg_transport: Transport::Tcp,
-        };
         let contact = "sip:cpm@203.0.113.1:5060".to_owned();
-        let settings = Rc::new(LargeModeSettings::new(&policy, contact, addresses));
+        let settings = Rc::new(LargeModeSettings::new(&policy, contact, msrp_addresses()));
         let recipients: String = (0..=u32::from(first & 3))
             .map(|number| format!("sip:r{number}@home\n"))
             .collect();
@@ -131,7 +125,8 @@ impl World {
             record: MessageNumber::default(),
         };
         let now = Instant::now();
-        let session = Session::new(now, &service, &settings, &invite, INVITE, numbered);
+        numbered::begin(u64::from(first));
+        let session = Session::new(now, &service, &settings, &invite, INVITE, numbered::fill);
         let mut world = World {
             session: session.expect("it has what a session takes"),
             now,
@@ -329,7 +324,7 @@ impl World {
     }
 }
 
-/// A script: the first byte says what the session is, each further pair is an event.
+/// A script: the first byte selects the session, each further pair is an event.
 pub fn session(data: &[u8]) {
     let Some((&first, events)) = data.split_first() else {
         return;
@@ -459,7 +454,7 @@ pub fn session(data: &[u8]) {
             }
         }
     }
-    // What the relay owes are its last words; everybody else may fall silent.
+    // The relay delivers its final events; all others may fall silent.
     if !world.ended {
         world.session.handle_message_failed(world.now);
         world.act();

@@ -1,5 +1,5 @@
-//! What other processes and the relay tell the sessions process, in any order: each INVITE has one final
-//! response, whatever the relay opens it forgets, and in the end there is no session.
+//! Input of the sessions process from other processes and the relay, in any order: each INVITE has
+//! one final response, whatever the relay opens it forgets, and at the end there is no session.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cpm::controlling::AboutRequest;
 use cpm::controlling::large_message_mode::{
-    AcceptedInvite, InDialogRequest, LargeModeSettings, LegNumber, MsrpAddress, MsrpAddresses,
-    SessionId, SessionReply, TransactionKey,
+    AcceptedInvite, InDialogRequest, LargeModeSettings, LegNumber, SessionId, SessionReply,
+    TransactionKey,
 };
 use cpm::controlling::{
-    ControllingFunction, Counter, Host, Ids, Kind, LogLevel, OutgoingRequest, Sent,
+    ControllingFunction, Counter, Ids, Journal, Kind, LogLevel, OutgoingRequest,
 };
 use cpm::msrp_control::MsrpEvent;
 use cpm::operator::Event;
@@ -22,10 +22,11 @@ use cpm::policy::{ID_KEY_BYTES, Settings};
 use cpm::sessions::{Invited, RelayOrder, SessionHost, Sessions, Wake};
 use cpm::shared::MessageNumber;
 use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState};
-use cpm_wire::sdp::Transport;
 use cpm_wire::sip::Message;
 
-/// Portions of work for one event: more is a livelock.
+use crate::session::msrp_addresses;
+
+/// Maximum number of portions of work for one event: more means a livelock.
 const MAX_TURNS: usize = 20_000;
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
@@ -48,39 +49,19 @@ struct Stage {
     answer: Cell<u8>,
 }
 
-impl Host for Stage {
+impl Journal for Stage {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         let line = line.to_string();
         assert!(
             !line.contains(['\r', '\n', '\0']),
             "a line break in the log: {line:?}"
         );
-        // Of bytes that are no INVITE of ours.
+        // Logged for bytes that are not an INVITE of ours.
         let is_unreadable = line.contains("cannot be read");
         assert!(level != LogLevel::Critical || is_unreadable, "{line}");
     }
 
     fn count(&self, _: Counter, _: u32) {}
-
-    fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
-        unreachable!("sessions send no MESSAGE")
-    }
-
-    fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
-        unreachable!("sessions give up by themselves")
-    }
-
-    fn is_turn_over(&self) -> bool {
-        false
-    }
-
-    fn hand_over(&self, _: &[u8]) -> bool {
-        false
-    }
-
-    fn begin_session(&self, _: &[u8]) -> bool {
-        false
-    }
 }
 
 impl SessionHost for Stage {
@@ -151,17 +132,8 @@ impl World {
                 panic!("{name}");
             }
         }
-        let addresses = MsrpAddresses {
-            tcp: Some(MsrpAddress {
-                address: "203.0.113.5".parse().expect("an address"),
-                port: 2855,
-            }),
-            tls: None,
-            fingerprint: None,
-            leg_transport: Transport::Tcp,
-        };
         let contact = "sip:cpm@203.0.113.1".to_owned();
-        let large_mode = LargeModeSettings::new(&settings.large_mode, contact, addresses);
+        let large_mode = LargeModeSettings::new(&settings.large_mode, contact, msrp_addresses());
         let service = ControllingFunction::new(settings, 1).expect("it has addresses");
         let service = service
             .with_ids(Ids::new(&[7; ID_KEY_BYTES]))
@@ -304,7 +276,7 @@ impl World {
     }
 }
 
-/// A script of events; those that take bytes have as many as their argument says.
+/// A script of events; those with bytes have as many as their argument says.
 pub fn sessions(data: &[u8]) {
     let mut world = World::new();
     let mut rest = data;
@@ -395,7 +367,7 @@ pub fn sessions(data: &[u8]) {
             }
         }
     }
-    // The proxy takes everything again, everybody falls silent, and the relay gives up.
+    // The proxy accepts everything again, all peers fall silent, and the relay gives up.
     world.stage.answer.set(9);
     world.work();
     for number in 0..6 {

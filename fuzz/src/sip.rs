@@ -8,8 +8,8 @@ use cpm_wire::sip::{
 
 use crate::text;
 
-/// A message that parses: all its parts can be looked at, every field lies in the buffer, what is written again by
-/// HeaderBlock parses to the same fields.
+/// A message that parses: all parts are accessible, every field lies in the buffer, and what
+/// HeaderBlock writes parses to the same fields.
 pub fn message(data: &[u8]) {
     let Ok(message) = Message::parse(Bytes::copy_from_slice(data)) else {
         return;
@@ -61,7 +61,8 @@ pub fn message(data: &[u8]) {
     let _ = message.body();
 }
 
-/// Parsing is total; equality is reflexive and symmetric, and equal URIs have equal keys.
+/// Parsing never fails to return; equality is reflexive and symmetric, and equal URIs have equal
+/// keys.
 pub fn uri(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let (a, b) = text.split_once('\n').unwrap_or((text, text));

@@ -1,4 +1,4 @@
-//! What the store has of a message, whole or torn: its copies come to their end, and nothing of it is left.
+//! The store's data of a message, complete or torn: its copies end, and nothing of it is left.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ const ID: u64 = 7;
 const NOW_MS: u64 = 1_000;
 const EXPIRES_MS: u64 = 10_000_000;
 
-/// One byte says how much of the rest is of recipients that have ended; then comes the record, or the job
-/// that it is made of.
+/// One byte tells how much of the rest describes recipients that have ended; then follows the
+/// record, or the job from which it is made.
 pub fn store(data: &[u8]) {
     let Some((&first, rest)) = data.split_first() else {
         return;

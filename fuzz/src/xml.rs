@@ -50,7 +50,8 @@ pub fn xml(data: &[u8]) {
     }
 }
 
-/// The fast reader and the scanner with namespaces agree on well-formedness; what is written parses to the same.
+/// The fast reader and the scanner with namespaces agree on well-formedness; what is written parses
+/// to the same.
 pub fn resource_lists(data: &[u8]) {
     let Ok(lists) = ResourceLists::parse(data) else {
         return;

@@ -1,6 +1,9 @@
 //! The tables in shared memory of the module, compiled once more with loom's atomics. `tests/` has
 //! their races.
 
+// The tables' own tests are for the standard library's atomics.
+#![cfg(not(test))]
+
 /// Loom's, in place of `src/sync.rs`.
 pub mod sync {
     pub use loom::hint::spin_loop;

@@ -5,13 +5,14 @@ use std::fmt;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::attempt::Attempt;
+use super::charging::icid_of;
 use super::handed_over::{put_option, take_option};
 use super::host::AboutRequest;
 use super::request::{MAX_LOGGED_CALL_ID_BYTES, Request};
 use super::service::ControllingFunction;
 use crate::imdn;
 use crate::shared::{Link, MessageNumber, MessageText, RecipientState};
-use crate::sip::{HeaderName, Message};
+use crate::sip::HeaderName;
 
 impl Request {
     /// Its record.
@@ -174,48 +175,9 @@ pub(super) fn take_number(bytes: &mut Bytes) -> Option<MessageNumber> {
     Some(MessageNumber::of_words(words))
 }
 
-/// The value of `icid-value` in P-Charging-Vector: a token, or a quoted string.
-fn icid_of(message: &Message) -> Option<String> {
-    let vector = message.first(HeaderName::PChargingVector)?.unfolded_text();
-    let mut is_quoted = false;
-    let parameters = vector.split(|c| {
-        is_quoted ^= c == '"';
-        c == ';' && !is_quoted
-    });
-    let mut values = parameters.filter_map(|parameter| parameter.split_once('='));
-    let (_, value) = values.find(|(name, _)| name.trim().eq_ignore_ascii_case("icid-value"))?;
-    let value = value.trim();
-    let bare = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    Some(bare.unwrap_or(value).to_owned()).filter(|value| !value.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn message(vector: &str) -> Message {
-        let text = format!(
-            "MESSAGE sip:a SIP/2.0\r\nP-Charging-Vector: {vector}\r\nContent-Length: 0\r\n\r\n"
-        );
-        Message::parse(Bytes::from(text)).unwrap()
-    }
-
-    #[test]
-    fn the_icid_is_read_however_it_is_written() {
-        for (vector, icid) in [
-            ("icid-value=abc;orig-ioi=home", Some("abc")),
-            (
-                "orig-ioi=\"a;icid-value=no\"; ICID-Value = \"x;y=1\" ",
-                Some("x;y=1"),
-            ),
-            ("icid-value=", None),
-            ("orig-ioi=home", None),
-        ] {
-            assert_eq!(icid_of(&message(vector)).as_deref(), icid, "{vector}");
-        }
-    }
 
     #[test]
     fn a_record_comes_back_as_it_was() {

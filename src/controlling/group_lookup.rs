@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::host::Host;
+use super::host::Journal;
 use super::request::{GroupLookup, Request};
 use super::service::ControllingFunction;
 use crate::group::source::{
@@ -18,7 +18,30 @@ const LOG_INTERVAL_MS: u64 = 60_000;
 /// The group sources of one process.
 pub struct GroupFinder {
     sources: GroupSources,
+    /// What they were opened from.
+    opened: Opened,
     logged_at_ms: Option<u64>,
+}
+
+/// The parameters that the sources are opened from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Opened {
+    sources: Vec<String>,
+    xcap: [Option<String>; 3],
+}
+
+impl Opened {
+    fn of(settings: &Settings) -> Self {
+        Opened {
+            sources: settings.group_sources.clone(),
+            xcap: [
+                &settings.xcap_user,
+                &settings.xcap_password,
+                &settings.xcap_ca_file,
+            ]
+            .map(Clone::clone),
+        }
+    }
 }
 
 impl GroupFinder {
@@ -37,8 +60,21 @@ impl GroupFinder {
         let sources = GroupSources::new(&settings.group_sources, &options)?;
         Ok(GroupFinder {
             sources,
+            opened: Opened::of(settings),
             logged_at_ms: None,
         })
+    }
+
+    /// Opens the sources again if they are not those of this service: they have been reloaded.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be opened, and the previous ones stay open.
+    pub fn follow(&mut self, service: &ControllingFunction) -> Result<(), SourceError> {
+        if self.opened != Opened::of(service.settings()) {
+            *self = GroupFinder::new(service)?;
+        }
+        Ok(())
     }
 
     /// The group of a request that needs one. `now_ms` is monotonic; the validity of a group's
@@ -49,7 +85,7 @@ impl GroupFinder {
         now_ms: u64,
         date: SystemTime,
         database: &dyn GroupDatabase,
-        host: &dyn Host,
+        host: &dyn Journal,
     ) -> GroupLookup {
         let Ok(uri) = Uri::parse(request.request_uri()) else {
             return GroupLookup::Unknown;

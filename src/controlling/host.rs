@@ -7,15 +7,18 @@ pub use crate::operator::Counter;
 use crate::log::LogLevel;
 use crate::shared::MessageRecord;
 
-/// The proxy. Implemented by the `ffi` floor over the C contract, and by tests.
-pub trait Host {
+/// The proxy's log and counters. Implemented by the `ffi` floor over the C contract, and by tests.
+pub trait Journal {
     /// Writes one line to the proxy's log. Subscribers' addresses and texts only at
     /// [`LogLevel::Debug`].
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>);
 
     /// Adds to a counter, summed over all processes.
     fn count(&self, counter: Counter, n: u32);
+}
 
+/// The proxy as pager mode and the checks use it.
+pub trait Host: Journal {
     /// Passes one request to the transaction layer, which reports its end through
     /// [`ControllingFunction::handle_outcome`](super::ControllingFunction::handle_outcome).
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent;

@@ -1,6 +1,8 @@
 //! Settings of large message mode: policy, addresses, and fixed times.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::policy::LargeModePolicy;
@@ -51,9 +53,31 @@ pub struct MsrpAddresses {
     /// For MSRP over TLS.
     pub tls: Option<MsrpAddress>,
     /// Fingerprint of our certificate.
-    pub fingerprint: Option<Fingerprint>,
+    pub fingerprint: OwnFingerprint,
     /// The transport offered to recipients.
     pub leg_transport: Transport,
+}
+
+/// The fingerprint of our certificate. When the certificate is replaced, it is replaced for all
+/// holders in this process.
+#[derive(Clone, Debug, Default)]
+pub struct OwnFingerprint(Rc<RefCell<Option<Fingerprint>>>);
+
+impl OwnFingerprint {
+    /// `None`: there is no certificate.
+    pub fn new(fingerprint: Option<Fingerprint>) -> Self {
+        OwnFingerprint(Rc::new(RefCell::new(fingerprint)))
+    }
+
+    /// That of the certificate in use.
+    pub fn get(&self) -> Option<Fingerprint> {
+        self.0.borrow().clone()
+    }
+
+    /// Another certificate is in use.
+    pub fn set(&self, fingerprint: Option<Fingerprint>) {
+        self.0.replace(fingerprint);
+    }
 }
 
 /// The address of one listener for peers.
@@ -107,7 +131,7 @@ impl MsrpAddresses {
         MsrpAddresses {
             tcp: address(Transport::Tcp),
             tls: address(Transport::Tls),
-            fingerprint,
+            fingerprint: OwnFingerprint::new(fingerprint),
             leg_transport: policy.leg_transport,
         }
     }

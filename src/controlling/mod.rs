@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The proxy is reached through [`Host`] only; nothing here reads a clock or a socket. A check that
-//! needs external input (the operator's own veto) asks for it and gets it in a later call, so that
+//! needs external input (the operator's script) asks for it and gets it in a later call, so that
 //! none of our calls is on the stack while a routing script runs.
 //!
 //! | file | job |
@@ -20,11 +20,13 @@
 //! | `request_identity` | when two requests are the same |
 //! | `ids`, `dialog_names` | our Call-IDs and tags; those of dialogs |
 //! | `header_fields`, `body`, `hops` | reading and writing header and body |
+//! | `charging` | the charging identity, and what copies carry on of it |
 //! | `originator`, `recipients` | the sender and its authentication; the distinct recipients |
 //! | `group_lookup` | looks up the pre-defined group of a request |
 //! | `group_session_identity` | the address of an ad-hoc group towards its recipients |
 //! | `large_mode_settings` | settings of large message mode, and fixed times |
 //! | `checks` | the checks of the specification, in its order |
+//! | `verdict`, `script_settings` | answers of the operator's script about a request |
 //! | `refusal` | refusals and the replies that carry them |
 //! | `sending` | sending an accepted request, in either mode |
 //! | `pager_mode` | the outgoing MESSAGE requests, how they end, and the ISF (9.1.1, 6.5) |
@@ -39,6 +41,7 @@ mod about;
 mod again;
 mod attempt;
 mod body;
+mod charging;
 mod checks;
 mod classify;
 mod dialog_names;
@@ -60,9 +63,11 @@ mod recipients;
 mod refusal;
 mod request;
 mod request_identity;
+mod script_settings;
 mod sending;
 mod service;
 mod unparsed;
+mod verdict;
 
 pub use crate::log::LogLevel;
 pub use crate::random::fill_random;
@@ -72,13 +77,14 @@ pub use again::Again;
 pub use checks::Check;
 pub use disposition::{Forwarded, Forwarding, NamelessReceipt};
 pub use group_lookup::GroupFinder;
-pub use host::{AboutRequest, Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
+pub use host::{AboutRequest, Counter, Fate, Host, Journal, Outcome, OutgoingRequest, Sent};
 pub use ids::{Ids, copy_of_call_id};
 pub use pager_mode::{FanOutJob, Progress, RECORD_VERSION};
 pub use received::{Kind, Mode, Received};
 pub use recipients::Recipients;
 pub use refusal::{RETRY_AFTER_S, Reply};
-pub use request::{Correlation, GroupLookup, MAX_LOGGED_CALL_ID_BYTES, OriginatorError, Request};
+pub use request::{Correlation, GroupLookup, MAX_LOGGED_CALL_ID_BYTES, Request};
+pub use script_settings::{ScriptSetting, ScriptSettingError};
 pub use sending::FanOut;
 pub use service::ControllingFunction;
 pub use unparsed::Unparsed;

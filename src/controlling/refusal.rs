@@ -55,13 +55,13 @@ impl Reply {
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    code: StatusCode,
-    reason: Cow<'static, str>,
+    pub(super) code: StatusCode,
+    pub(super) reason: Cow<'static, str>,
     /// OMA's number and text, for a Warning header field (readings N9).
-    warning: Option<&'static str>,
-    header: Option<(&'static str, String)>,
+    pub(super) warning: Option<&'static str>,
+    pub(super) header: Option<(&'static str, String)>,
     /// For the log: the fault, in words for the operator.
-    cause: Cow<'static, str>,
+    pub(super) cause: Cow<'static, str>,
 }
 
 impl Refusal {

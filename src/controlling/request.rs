@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::body::ReceivedList;
 use super::header_fields::put;
-use super::host::{Counter, Host};
+use super::host::{Counter, Journal};
 use super::ids::RequestIds;
 use super::originator::Originator;
 use super::received::{Kind, Mode, Received};
@@ -18,17 +18,19 @@ use super::recipients::Recipients;
 use super::refusal::{Refusal, Reply};
 use super::request_identity::RequestIdentity;
 use super::service::ControllingFunction;
+use super::verdict::{OriginatorPolicy, Verdict};
 use crate::group::{Group, Medium, Permissions};
 use crate::log::LogLevel;
 use crate::mime::Rebuilt;
 use crate::msrp_control::SessionId;
+use crate::operator::Event;
 use crate::shared::{Known, RequestName};
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
 
 /// A request for the Controlling Function.
 ///
 /// ```text
-/// Checking ──poll_check──► (operator asked) ──► Checking ──► Accepted ──fan_out──► Answered 202
+/// Checking ──poll_check──► (script asked) ──► Checking ──► Accepted ──fan_out──► Answered 202
 ///     ├────────────────────────────────────────────► Answered (refusal) ◄──────────────┤
 ///     └────────────────────────────────────────────► Repeated ◄────────────────────────┘
 /// ```
@@ -40,6 +42,10 @@ pub struct Request {
     pub(super) kind: Kind,
     mode: Mode,
     pub(super) originator: Option<Originator>,
+    /// The operator's policy for its originator.
+    pub(super) policy: OriginatorPolicy,
+    /// The refusal that the operator's script has described so far.
+    pub(super) verdict: Verdict,
     /// Its source address.
     pub(super) source: Option<IpAddr>,
     /// The body as a tree, with the leaf that is the resource list. Set by the checks.
@@ -68,8 +74,8 @@ pub struct Request {
 pub(super) enum CheckStage {
     /// The next check to run.
     Checking(usize),
-    /// The check of this number has asked the operator.
-    Asking(usize),
+    /// The check of this number has asked the operator's script.
+    Asking(usize, Event),
     /// The check of this number needs the group.
     WantingGroup(usize),
     Accepted,
@@ -91,28 +97,6 @@ pub enum GroupLookup {
     },
 }
 
-/// Why the originator cannot be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OriginatorError {
-    /// Not a sip, sips or tel URI.
-    NotAUri,
-    /// The checks have already begun.
-    TooLate,
-}
-
-impl fmt::Display for OriginatorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            OriginatorError::NotAUri => {
-                "the originator that the script set is not a sip, sips or tel URI"
-            }
-            OriginatorError::TooLate => "the script set the originator after the checks",
-        })
-    }
-}
-
-impl std::error::Error for OriginatorError {}
-
 impl Request {
     pub(super) fn new(
         service: Rc<ControllingFunction>,
@@ -130,6 +114,8 @@ impl Request {
             name,
             source: received.source_address,
             originator: Originator::of(service.settings(), received, &message),
+            policy: OriginatorPolicy::of(service.settings()),
+            verdict: Verdict::default(),
             service,
             message,
             request_uri: received.request_uri.to_owned(),
@@ -177,15 +163,6 @@ impl Request {
         self.originator.as_ref().map(Originator::uri)
     }
 
-    /// Sets the originator, authenticated by the routing script itself. Only before the checks.
-    pub fn set_originator(&mut self, uri: &str) -> Result<(), OriginatorError> {
-        if self.stage != CheckStage::Checking(0) {
-            return Err(OriginatorError::TooLate);
-        }
-        self.originator = Some(Originator::named(uri).ok_or(OriginatorError::NotAUri)?);
-        Ok(())
-    }
-
     /// Conversation-ID, as received.
     pub fn conversation_id(&self) -> Option<&[u8]> {
         self.message
@@ -225,7 +202,7 @@ impl Request {
     /// Handles a request that has been accepted before (RFC 3261 §8.2.2.2, §17.2.2). An INVITE gets
     /// no second answer: its sender has it, or the transaction layer retransmits it (RFC 6026
     /// §7.1).
-    pub(super) fn handle_known(&mut self, known: Known, host: &dyn Host) -> CheckStage {
+    pub(super) fn handle_known(&mut self, known: Known, host: &dyn Journal) -> CheckStage {
         match known {
             Known::Repeated { is_answered } => {
                 host.count(Counter::Repeated, 1);
@@ -288,12 +265,12 @@ impl Request {
     }
 
     /// An internal error: 500.
-    pub fn fail(&mut self, cause: &'static str, host: &dyn Host) {
+    pub fn fail(&mut self, cause: &'static str, host: &dyn Journal) {
         let refusal = Refusal::with_header(StatusCode::SERVER_INTERNAL_ERROR, None, cause);
         self.stage = self.refuse(&refusal, host);
     }
 
-    pub(super) fn refuse(&mut self, refusal: &Refusal, host: &dyn Host) -> CheckStage {
+    pub(super) fn refuse(&mut self, refusal: &Refusal, host: &dyn Journal) -> CheckStage {
         // While a group source is down, each request to a group ends here; the outage itself is
         // logged.
         let level = match self.group {
@@ -307,7 +284,7 @@ impl Request {
         &mut self,
         level: LogLevel,
         refusal: &Refusal,
-        host: &dyn Host,
+        host: &dyn Journal,
     ) -> CheckStage {
         let mut reply = refusal.reply(&self.service.product(), self.warning_agent());
         reply.to_tag = Some(self.ids.to_tag());

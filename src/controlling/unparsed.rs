@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::checks::single_fields;
 use super::classify::in_dialog;
-use super::host::{Counter, Host};
+use super::host::{Counter, Journal};
 use super::received::Received;
 use super::refusal::{Refusal, Reply};
 use super::request::Correlation;
@@ -61,7 +61,7 @@ fn is_dropped_unseen(message: &Message) -> bool {
 impl ControllingFunction {
     /// The same for a request that has just arrived, if the proxy will drop it without an answer:
     /// one to our address, or in our dialog.
-    pub fn refuse_unseen(self: &Rc<Self>, request: &[u8], host: &dyn Host) -> Option<Unparsed> {
+    pub fn refuse_unseen(self: &Rc<Self>, request: &[u8], host: &dyn Journal) -> Option<Unparsed> {
         let message = Message::parse(Bytes::copy_from_slice(request)).ok()?;
         if !is_dropped_unseen(&message) {
             return None;
@@ -81,7 +81,7 @@ impl ControllingFunction {
     }
 
     /// The answer to `request`. `None`: there can be none, or it is an ACK, which has no answer.
-    pub fn refuse_unparsed(&self, request: &[u8], host: &dyn Host) -> Option<Unparsed> {
+    pub fn refuse_unparsed(&self, request: &[u8], host: &dyn Journal) -> Option<Unparsed> {
         let message = Message::parse(Bytes::copy_from_slice(request)).ok()?;
         let (method, uri) = (message.method()?, message.request_uri()?);
         if method == "ACK" {

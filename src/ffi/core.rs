@@ -1,7 +1,7 @@
 //! `struct cpm_core`, the table that the core offers; the entries for each kind of handle are in a
 //! file of their own.
 
-use super::bindings::{CPM_ABI, cpm_core as CoreTable};
+use super::bindings::{CPM_ABI, cpm_core as CoreTable, cpm_limits};
 use super::express::{express_heard, uses_express};
 use super::mailbox::{
     mailbox_fd, mailbox_new, mailbox_stop, mailbox_take, mailbox_takes, mailbox_work, plan,
@@ -10,14 +10,30 @@ use super::operator::{counter, event, fault, gauge, gauge_value, query};
 use super::outgoing::{ended, is_session_name, responded};
 use super::parameters::{parameter, service_tune, value};
 use super::request::{
-    answer, bytes, check, classify, fan_out, field, forward_imdn, handle, recipient, recipients,
-    reply, request_free, set_originator,
+    answer, check, classify, fan_out, field, forward_imdn, handle, number, recipient, reply,
+    request_free, set,
 };
 use super::service::{service_free, service_new, service_set, service_start};
 use super::unparsed::refuse_unparsed;
+use crate::controlling::MAX_LOGGED_CALL_ID_BYTES;
+use crate::policy::ACK_TIMEOUT;
+use crate::processes::limits;
+
+const LIMITS: cpm_limits = cpm_limits {
+    logged_call_id_bytes: MAX_LOGGED_CALL_ID_BYTES,
+    ack_seconds: ACK_TIMEOUT.as_secs() as u32,
+    scarce_memory_percent: limits::SCARCE_MEMORY_PERCENT,
+    memory_retry_ms: limits::MEMORY_RETRY_MS,
+    queue_percent: limits::QUEUE_PERCENT,
+    express_min_segmented: limits::EXPRESS_MIN_SEGMENTED,
+    express_piece_bytes: limits::EXPRESS_PIECE_BYTES,
+    express_gather_us: limits::EXPRESS_GATHER_US,
+    express_gather_datagrams: limits::EXPRESS_GATHER_DATAGRAMS,
+};
 
 static CORE: CoreTable = CoreTable {
     abi: CPM_ABI,
+    limits: LIMITS,
     service_new: Some(service_new),
     service_set: Some(service_set),
     service_start: Some(service_start),
@@ -33,10 +49,9 @@ static CORE: CoreTable = CoreTable {
     forward_imdn: Some(forward_imdn),
     answer: Some(answer),
     field: Some(field),
-    bytes: Some(bytes),
-    recipients: Some(recipients),
+    number: Some(number),
     recipient: Some(recipient),
-    set_originator: Some(set_originator),
+    set: Some(set),
     request_free: Some(request_free),
     refuse_unparsed: Some(refuse_unparsed),
     ended: Some(ended),

@@ -1,7 +1,9 @@
 //! Adapts the C vtable `cpm_host` to the [`Proxy`] trait.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use super::bindings::{
@@ -9,12 +11,11 @@ use super::bindings::{
     cpm_express_way, cpm_forwarding, cpm_host, cpm_log_level, cpm_outgoing, cpm_process, cpm_reply,
     cpm_request, cpm_str, cpm_token,
 };
+use super::request_handle::RequestHandle;
 use super::way::{address_to_c, way_of};
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{
-    AboutRequest, Counter, Forwarding, LogLevel, MAX_LOGGED_CALL_ID_BYTES, express,
-};
-use crate::group::source::{DatabaseError, GroupDatabase, MAX_SOURCES};
+use crate::controlling::{AboutRequest, Counter, Forwarding, LogLevel, Request, express};
+use crate::group::source::{DatabaseError, GroupDatabase};
 use crate::operator::Event;
 use crate::processes::{
     Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
@@ -25,12 +26,6 @@ use crate::shared::MessageText;
 /// Maximum length of a log line; longer ones are truncated. A line holds our own words, a Call-ID
 /// and numbers.
 const MAX_LOG_LINE_BYTES: usize = 1024;
-
-// Limits that both sides share.
-const _: () = {
-    assert!(bindings::CPM_MAX_LOGGED_CALL_ID as usize == MAX_LOGGED_CALL_ID_BYTES);
-    assert!(bindings::CPM_MAX_GROUP_SOURCES as usize == MAX_SOURCES);
-};
 
 /// The host's table with the context of the current call. It cannot leave the thread of that call,
 /// which is the one that may call the proxy.
@@ -233,8 +228,18 @@ impl Proxy for CHost<'_> {
         call!(self.unsuspend(transaction.0) else ());
     }
 
-    fn authorize(&self) -> bool {
-        call!(self.authorize(self.context, self.request) else 1) == 1
+    fn ask(&self, question: Event, request: &Rc<RefCell<Request>>) -> bool {
+        let text = match request.try_borrow() {
+            Ok(request) => request.message().buffer().clone(),
+            Err(_) => return false,
+        };
+        let number = question.number() as u32;
+        let ask = |handle| call!(self.ask(self.context, number, handle, lend(&text)) else 1) == 1;
+        if self.request.is_null() {
+            RequestHandle::lend(request, self.table, ask)
+        } else {
+            ask(self.request)
+        }
     }
 
     fn wants(&self, event: Event) -> bool {

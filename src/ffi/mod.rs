@@ -36,6 +36,7 @@ mod operator;
 mod outgoing;
 mod parameters;
 mod request;
+mod request_handle;
 mod service;
 mod unparsed;
 mod way;

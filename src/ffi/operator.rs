@@ -72,6 +72,9 @@ pub(super) extern "C" fn query(
         bindings::CPM_QUERY_NO_ANSWER,
         "answering an operator",
         |_, running, proxy| {
+            if argument.len > bindings::CPM_QUERY_BYTES as usize {
+                return bindings::CPM_QUERY_UNKNOWN;
+            }
             // SAFETY: lent for the duration of the call (cpm.h).
             let argument = std::str::from_utf8(unsafe { borrowed(argument) }).ok();
             let session = argument.and_then(SessionId::parse);
@@ -97,6 +100,9 @@ pub(super) extern "C" fn query(
                         _ => return bindings::CPM_QUERY_UNKNOWN,
                     };
                     return result_of(running.drain(is_draining, &mut CVisitor { table, to }));
+                }
+                (bindings::CPM_QUERY_RELOAD, _) => {
+                    return result_of(running.reload(proxy, &mut CVisitor { table, to }));
                 }
                 (bindings::CPM_QUERY_FORGET_GROUPS, _) => {
                     return result_of(running.forget_groups());
@@ -127,6 +133,10 @@ pub(super) extern "C" fn fault(query: cpm_query, result: cpm_query_result) -> cp
             400,
             c"There are no pre-defined groups: group_source is not set",
         ),
+        (bindings::CPM_QUERY_REFUSED, _) => (
+            400,
+            c"The old values stay: the new ones cannot be used, and the log says why",
+        ),
         (bindings::CPM_QUERY_OFF, _) => (500, c"There are no sessions: msrp_listen is not set"),
         _ => (500, c"No answer: the process of the sessions is busy"),
     };
@@ -142,6 +152,7 @@ fn result_of(result: QueryResult) -> cpm_query_result {
         QueryResult::Unknown => bindings::CPM_QUERY_UNKNOWN,
         QueryResult::Off => bindings::CPM_QUERY_OFF,
         QueryResult::NoAnswer => bindings::CPM_QUERY_NO_ANSWER,
+        QueryResult::Refused => bindings::CPM_QUERY_REFUSED,
     }
 }
 

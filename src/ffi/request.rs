@@ -1,29 +1,20 @@
 //! Entries of the table for received requests: the functions of the routing script.
 
 use std::ffi::{c_int, c_void};
+use std::rc::Rc;
 
 use super::bindings::{
-    self, cpm_field, cpm_host, cpm_received, cpm_reply, cpm_request, cpm_script_result,
-    cpm_service, cpm_str,
+    self, cpm_field, cpm_received, cpm_reply, cpm_request, cpm_script_result, cpm_service, cpm_str,
 };
 use super::boundary::boundary;
 use super::handle::Handle;
 use super::host::{ABSENT, CHost, borrowed, lend, lend_answer};
+use super::request_handle::RequestHandle;
 use super::service::on_received;
-use crate::controlling::{LogLevel, Request};
+use crate::controlling::{LogLevel, Request, ScriptSetting, ScriptSettingError};
 use crate::processes::{
     Answer, Proxy as _, ReceivedRequest, Script, forward_notification, handle_session_traffic,
 };
-
-/// The content of a `struct cpm_request`.
-pub(super) struct RequestHandle {
-    received: ReceivedRequest,
-    host: *const cpm_host,
-}
-
-impl Handle for cpm_request {
-    type Content = RequestHandle;
-}
 
 fn result_of(script: Script) -> cpm_script_result {
     match script {
@@ -93,7 +84,10 @@ fn give(service: *const cpm_service, received: ReceivedRequest) -> *mut cpm_requ
     // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
     let host = unsafe { cpm_service::get(service) }.map(|service| service.host);
     match host {
-        Some(host) => cpm_request::give(RequestHandle { received, host }),
+        Some(host) => {
+            let request = Rc::clone(received.request());
+            cpm_request::give(RequestHandle::new(&request, Some(received), host))
+        }
         None => std::ptr::null_mut(),
     }
 }
@@ -107,17 +101,19 @@ fn on_request(
     body: impl FnOnce(&ReceivedRequest, &CHost<'_>) -> Script,
 ) -> cpm_script_result {
     // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
-    let Some(handle) = (unsafe { cpm_request::get(request) }) else {
+    let Some((handle, received)) =
+        (unsafe { cpm_request::get(request) }).and_then(|h| Some((h, h.received.as_ref()?)))
+    else {
         return bindings::CPM_SCRIPT_NO;
     };
     // SAFETY: `service_new` checked the pointer, and the table outlives the requests of its service
     // (cpm.h).
     let proxy = CHost::new(unsafe { &*handle.host }, context).about(request);
     boundary(
-        || result_of(body(&handle.received, &proxy)),
+        || result_of(body(received, &proxy)),
         |place| {
             proxy.log(LogLevel::Critical, format_args!("panic at {place}"));
-            handle.received.fail(&proxy, is_due);
+            received.fail(&proxy, is_due);
             bindings::CPM_SCRIPT_NO
         },
     )
@@ -170,7 +166,7 @@ pub(super) extern "C" fn forward_imdn(
 fn look<T>(
     request: *const cpm_request,
     absent: T,
-    body: impl FnOnce(&ReceivedRequest, &Request) -> Option<T>,
+    body: impl FnOnce(&RequestHandle, &Request) -> Option<T>,
 ) -> T {
     // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
     let Some(handle) = (unsafe { cpm_request::get(request) }) else {
@@ -178,8 +174,8 @@ fn look<T>(
     };
     let seen = boundary(
         || {
-            let request = handle.received.request().try_borrow().ok()?;
-            body(&handle.received, &request)
+            let request = handle.request.try_borrow().ok()?;
+            body(handle, &request)
         },
         |_| None,
     );
@@ -197,7 +193,7 @@ pub(super) extern "C" fn answer(request: *const cpm_request, room: *mut cpm_repl
 }
 
 pub(super) extern "C" fn field(request: *const cpm_request, field: cpm_field) -> cpm_str {
-    look(request, ABSENT, |received, request| {
+    look(request, ABSENT, |handle, request| {
         let text = match field {
             bindings::CPM_FIELD_KIND => Some(request.kind().as_str().as_bytes()),
             bindings::CPM_FIELD_MODE => Some(request.mode().as_str().as_bytes()),
@@ -207,7 +203,8 @@ pub(super) extern "C" fn field(request: *const cpm_request, field: cpm_field) ->
             bindings::CPM_FIELD_MESSAGE_ID => request.message_id().map(str::as_bytes),
             bindings::CPM_FIELD_CALL_ID => request.call_id(),
             bindings::CPM_FIELD_ICID => request.icid().map(str::as_bytes),
-            bindings::CPM_FIELD_SESSION => received.session().map(str::as_bytes),
+            bindings::CPM_FIELD_SESSION => handle.session.as_deref().map(str::as_bytes),
+            bindings::CPM_FIELD_REASON => request.reason(),
             bindings::CPM_FIELD_WARNING => request
                 .reply()
                 .and_then(|reply| reply.warning)
@@ -218,12 +215,22 @@ pub(super) extern "C" fn field(request: *const cpm_request, field: cpm_field) ->
     })
 }
 
-pub(super) extern "C" fn bytes(request: *const cpm_request) -> u64 {
-    look(request, 0, |_, request| Some(request.content_bytes()))
-}
-
-pub(super) extern "C" fn recipients(request: *const cpm_request) -> usize {
-    look(request, 0, |_, request| Some(request.recipients().len()))
+pub(super) extern "C" fn number(request: *const cpm_request, field: cpm_field) -> i64 {
+    const NONE: i64 = -1;
+    look(request, NONE, |_, request| {
+        let number = match field {
+            bindings::CPM_FIELD_CODE => u64::from(request.code()?.as_u16()),
+            bindings::CPM_FIELD_RETRY_AFTER => u64::from(request.retry_after_s()?),
+            bindings::CPM_FIELD_RECIPIENTS => request.recipients().len() as u64,
+            bindings::CPM_FIELD_BYTES => {
+                Some(request.content_bytes()).filter(|bytes| *bytes > 0)?
+            }
+            bindings::CPM_FIELD_ALLOW_ANONYMITY => u64::from(request.allows_anonymity()),
+            bindings::CPM_FIELD_MAX_RECIPIENTS => request.max_recipients() as u64,
+            _ => return None,
+        };
+        i64::try_from(number).ok()
+    })
 }
 
 pub(super) extern "C" fn recipient(request: *const cpm_request, index: usize) -> cpm_str {
@@ -233,26 +240,45 @@ pub(super) extern "C" fn recipient(request: *const cpm_request, index: usize) ->
     })
 }
 
-pub(super) extern "C" fn set_originator(request: *mut cpm_request, uri: cpm_str) -> c_int {
-    let set = on_request(request, std::ptr::null_mut(), false, |received, proxy| {
-        // SAFETY: lent for the duration of this call (cpm.h).
-        let uri = String::from_utf8_lossy(unsafe { borrowed(uri) });
-        let Ok(mut request) = received.request().try_borrow_mut() else {
-            return Script::No;
-        };
-        match request.set_originator(&uri) {
-            Ok(()) => Script::Yes,
-            Err(error) => {
-                proxy.log(LogLevel::Error, format_args!("{error}"));
-                Script::No
-            }
-        }
-    });
-    if set == bindings::CPM_SCRIPT_YES {
-        0
-    } else {
-        -1
-    }
+fn setting_of(field: cpm_field) -> Option<ScriptSetting> {
+    Some(match field {
+        bindings::CPM_FIELD_ORIGINATOR => ScriptSetting::Originator,
+        bindings::CPM_FIELD_ALLOW_ANONYMITY => ScriptSetting::AllowAnonymity,
+        bindings::CPM_FIELD_MAX_RECIPIENTS => ScriptSetting::MaxRecipients,
+        bindings::CPM_FIELD_CODE => ScriptSetting::Code,
+        bindings::CPM_FIELD_REASON => ScriptSetting::Reason,
+        bindings::CPM_FIELD_RETRY_AFTER => ScriptSetting::RetryAfter,
+        _ => return None,
+    })
+}
+
+pub(super) extern "C" fn set(request: *mut cpm_request, field: cpm_field, value: cpm_str) -> c_int {
+    // SAFETY: NULL or a live handle, for the duration of the call (cpm.h).
+    let Some(handle) = (unsafe { cpm_request::get(request) }) else {
+        return -1;
+    };
+    // SAFETY: `service_new` checked the pointer, and the table outlives the requests of its service
+    // (cpm.h).
+    let proxy = CHost::new(unsafe { &*handle.host }, std::ptr::null_mut());
+    let set = boundary(
+        || {
+            // SAFETY: lent for the duration of this call (cpm.h).
+            let value = String::from_utf8_lossy(unsafe { borrowed(value) });
+            let mut request = handle.request.try_borrow_mut().ok()?;
+            let set = match setting_of(field) {
+                Some(setting) => request.set(setting, &value),
+                None => Err(ScriptSettingError::ReadOnly),
+            };
+            let correlation = request.correlation();
+            set.map_err(|error| proxy.log(LogLevel::Error, format_args!("{error}, {correlation}")))
+                .ok()
+        },
+        |place| {
+            proxy.log(LogLevel::Critical, format_args!("panic at {place}"));
+            None
+        },
+    );
+    if set.is_some() { 0 } else { -1 }
 }
 
 pub(super) extern "C" fn request_free(request: *mut cpm_request) {

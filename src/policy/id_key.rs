@@ -1,13 +1,13 @@
 //! The secret key from which Call-IDs and tags are derived.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
-use super::state_dir::RunsAs;
+use super::state_dir::{RunsAs, new_file};
 use crate::random::try_fill_random;
 
 /// Bytes of the key.
@@ -97,17 +97,10 @@ fn read(path: &Path) -> Result<[u8; ID_KEY_BYTES], Cause> {
 
 /// Atomically, and never replacing another one: two proxies may start at once.
 fn make(dir: &Path, path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
-    let mut random = [0; ID_KEY_BYTES + 8];
-    try_fill_random(&mut random)?;
-    let (key, name) = random.split_at(ID_KEY_BYTES);
-    let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-    let new = dir.join(format!(".{FILE}-{name}"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    let written = file.write_all(key).and_then(|()| {
+    let mut key = [0; ID_KEY_BYTES];
+    try_fill_random(&mut key)?;
+    let (new, mut file) = new_file(dir, FILE)?;
+    let written = file.write_all(&key).and_then(|()| {
         if let Some(RunsAs { user, group }) = runs_as {
             fchown(&file, Some(user), Some(group))?;
         }
@@ -128,13 +121,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-
-    fn scratch(test: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("cpm-{test}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).unwrap();
-        folder
-    }
+    use crate::test_folder::scratch;
 
     fn with_dir(dir: &Path) -> Settings {
         Settings {

@@ -7,6 +7,7 @@ mod isf_codes;
 mod large_mode;
 mod parameter;
 mod parameters;
+mod reload;
 mod settings;
 mod state_dir;
 mod trusted_peers;
@@ -23,9 +24,10 @@ pub use large_mode::{
 };
 pub use parameter::{Kind, Parameter, Range, UNLIMITED, Word};
 pub use parameters::ALL as ALL_PARAMETERS;
+pub use reload::ReloadError;
 pub use settings::{
-    ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode, Settings, SettingsError,
-    ShareLimits, Trigger, UnknownGroupCode,
+    ChargingVector, ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode,
+    Settings, SettingsError, ShareLimits, Trigger, UnknownGroupCode,
 };
 pub use state_dir::{RunsAs, StateDirError};
 pub use trusted_peers::{PeerError, TrustedPeers};

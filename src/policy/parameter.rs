@@ -164,6 +164,8 @@ pub struct Parameter {
     pub help: &'static str,
     /// Whether it can change while the proxy runs.
     pub is_tunable: bool,
+    /// Whether the file of parameters can set it, and so change it while the proxy runs.
+    pub is_reloadable: bool,
     /// Maximum number of values; if more than 1, each further value is added to the previous ones.
     pub most_values: usize,
     /// Its value in force, if that is neither the given value nor the default.
@@ -178,6 +180,7 @@ impl Parameter {
             default: "",
             help,
             is_tunable: false,
+            is_reloadable: false,
             most_values: 1,
             in_force: None,
         }
@@ -190,6 +193,13 @@ impl Parameter {
     pub(super) const fn tunable(self) -> Self {
         Parameter {
             is_tunable: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn reloadable(self) -> Self {
+        Parameter {
+            is_reloadable: true,
             ..self
         }
     }
@@ -242,6 +252,19 @@ impl Parameter {
         };
         // A parameter that depends on others may conflict with them.
         has_gaps || self.in_force.is_some()
+    }
+
+    /// Reads a value of a numeric parameter; a yes is 1.
+    ///
+    /// # Errors
+    ///
+    /// It is none of its values, or the parameter is not numeric.
+    pub fn number_of(&self, text: &str) -> Result<usize, ParameterError> {
+        match self.kind {
+            Kind::Flag(_) => yes_or_no(text).map(usize::from),
+            Kind::Number { range, .. } => range.read(text),
+            _ => Err(ParameterError::Unknown),
+        }
     }
 
     /// Applies a value to the settings; it replaces the present value or is added to it. Returns

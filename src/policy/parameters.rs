@@ -13,8 +13,8 @@ use super::large_mode::{
 };
 use super::parameter::{Kind, Parameter, Range, UNLIMITED, Word};
 use super::settings::{
-    ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode, Settings, Trigger,
-    UnknownGroupCode,
+    ChargingVector, ExploderService, GroupReceipts, IdentitySource, Imdn, MissingListCode,
+    Settings, Trigger, UnknownGroupCode,
 };
 use super::state_dir::{self, SPOOL_DIR, STATE_DIR, STORE};
 use super::value::{
@@ -84,18 +84,21 @@ pub const ALL: &[Parameter] = &[
         Kind::Uri(|s, v| add(&mut s.exploder_uris, v.to_owned())),
         "an address for 1-to-many messages",
     )
+    .reloadable()
     .repeatable(MAX_OWN_URIS),
     Parameter::new(
         "controlling_uri",
         Kind::Uri(|s, v| add(&mut s.controlling_uris, v.to_owned())),
         "an address for ad-hoc groups",
     )
+    .reloadable()
     .repeatable(MAX_OWN_URIS),
     Parameter::new(
         "outbound_proxy",
         Kind::Uri(|s, v| assign(&mut s.outbound_proxy, ServiceUri::parse(v).map(Some))),
         "next hop of outgoing requests",
-    ),
+    )
+    .reloadable(),
     Parameter::new(
         "dns_server",
         Kind::Text(|s, v| {
@@ -118,7 +121,8 @@ pub const ALL: &[Parameter] = &[
         "isf_uri",
         Kind::Uri(|s, v| assign(&mut s.isf_uri, ServiceUri::parse(v).map(Some))),
         "the Interworking Selection Function",
-    ),
+    )
+    .reloadable(),
     Parameter::new(
         "identity_source",
         Kind::Words(&[
@@ -136,6 +140,7 @@ pub const ALL: &[Parameter] = &[
         Kind::Text(|s, v| s.trusted_peers.add(v).map_err(ParameterError::Peer)),
         "an address or network from which P-Asserted-Identity is believed",
     )
+    .reloadable()
     .repeatable(UNLIMITED),
     Parameter::new(
         "required_user_agent",
@@ -213,6 +218,15 @@ pub const ALL: &[Parameter] = &[
     )
     .default("copy"),
     Parameter::new(
+        "charging_vector",
+        Kind::Words(&[
+            word("none", |s| s.charging_vector = ChargingVector::None),
+            word("icid", |s| s.charging_vector = ChargingVector::Icid),
+        ]),
+        "P-Charging-Vector of outgoing requests",
+    )
+    .default("none"),
+    Parameter::new(
         "drop_headers",
         Kind::Text(|s, v| {
             s.drop_headers.extend(header_names(v)?);
@@ -249,12 +263,14 @@ pub const ALL: &[Parameter] = &[
         Kind::Text(|s, v| add(&mut s.group_sources, group_source(v)?)),
         "where group documents come from",
     )
+    .reloadable()
     .repeatable(MAX_SOURCES),
     Parameter::new(
         "group_uri",
         Kind::Text(|s, v| s.group_uris.add(v).map_err(ParameterError::Pattern)),
         "which addresses belong to groups",
     )
+    .reloadable()
     .repeatable(UNLIMITED),
     Parameter::new(
         "group_processes",
@@ -280,17 +296,20 @@ pub const ALL: &[Parameter] = &[
         "xcap_user",
         Kind::Text(|s, v| assign(&mut s.xcap_user, some_text(v))),
         "the Controlling Function's user name at the XDMS",
-    ),
+    )
+    .reloadable(),
     Parameter::new(
         "xcap_password",
         Kind::Secret(|s, v| assign(&mut s.xcap_password, some_text(v))),
         "the password of xcap_user",
-    ),
+    )
+    .reloadable(),
     Parameter::new(
         "xcap_ca_file",
         Kind::Text(|s, v| assign(&mut s.xcap_ca_file, some_text(v))),
         "certificates that vouch for the XDMS",
-    ),
+    )
+    .reloadable(),
     Parameter::new(
         "unknown_group_code",
         Kind::Words(&[
@@ -658,6 +677,11 @@ pub const ALL: &[Parameter] = &[
         "folder for data kept from one start to the next",
     )
     .default(state_dir::DEFAULT),
+    Parameter::new(
+        "parameter_file",
+        Kind::Text(|s, v| assign(&mut s.parameter_file, some_text(v))),
+        "a file of parameters that can be read again while the proxy runs",
+    ),
     Parameter::new(
         STORE,
         Kind::Text(|s, v| assign(&mut s.store, state_dir::parse_store(v))),

@@ -55,6 +55,8 @@ unset_at_first! {
         pub history_unqualified: HistoryUnqualified,
         /// `exploder_service`: the service named in copies of a 1-to-many message.
         pub exploder_service: ExploderService,
+        /// `charging_vector`: the P-Charging-Vector of copies.
+        pub charging_vector: ChargingVector,
         /// `drop_headers`: names of further header fields that are not passed on.
         pub drop_headers: Vec<String>,
         /// `require_ids`: whether Conversation-ID and Contribution-ID are mandatory.
@@ -104,6 +106,8 @@ unset_at_first! {
         /// `state_dir`: folder for data that outlives the service, and for the spool; `None`: no
         /// folder. See [`prepare_state_dir`](Self::prepare_state_dir).
         pub state_dir: Option<PathBuf>,
+        /// `parameter_file`: parameters that are read at the start and again by a reload.
+        pub parameter_file: Option<String>,
         /// `store`: where accepted messages are kept until their recipients have ended; `None`: in
         /// memory only. See [`prepare_store_dir`](Self::prepare_store_dir).
         pub store: Option<PathBuf>,
@@ -167,6 +171,16 @@ pub enum ExploderService {
     Copy,
     /// The service for one recipient, in place of the one for groups.
     Single,
+}
+
+/// P-Charging-Vector of the copies of a message (readings N25).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChargingVector {
+    /// They have none.
+    #[default]
+    None,
+    /// The ICID of the received request, and the node that generated it.
+    Icid,
 }
 
 /// How a CPM Standalone Message is recognised (readings N26).
@@ -316,6 +330,7 @@ mod tests {
             "xcap_password",
             "xcap_ca_file",
             "id_key_file",
+            "parameter_file",
             "msrp_tls_certificate",
             "msrp_tls_private_key",
             "msrp_tls_ca_file",

@@ -1,7 +1,7 @@
 //! The state directory: data kept from one start to the next, and the spool.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -234,15 +234,21 @@ fn make(path: &Path, runs_as: Option<RunsAs>) -> io::Result<()> {
 
 /// Permissions do not tell everything: the file system may be read-only, or full.
 fn try_file(path: &Path) -> io::Result<()> {
+    let (path, _) = new_file(path, "try")?;
+    fs::remove_file(&path)
+}
+
+/// A file that is new and that only the proxy may read, for the time until it has its name.
+pub(super) fn new_file(dir: &Path, purpose: &str) -> io::Result<(PathBuf, File)> {
     let mut random = [0; 8];
     try_fill_random(&mut random)?;
-    let file = path.join(format!(".try-{:016x}", u64::from_ne_bytes(random)));
-    OpenOptions::new()
+    let path = dir.join(format!(".{purpose}-{:016x}", u64::from_ne_bytes(random)));
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&file)?;
-    fs::remove_file(&file)
+        .open(&path)?;
+    Ok((path, file))
 }
 
 #[cfg(test)]
@@ -251,14 +257,7 @@ mod tests {
 
     use super::*;
     use crate::policy::Parameter;
-
-    /// A folder for this test only.
-    fn scratch(test: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("cpm-{test}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).unwrap();
-        folder
-    }
+    use crate::test_folder::scratch;
 
     fn with(path: &Path) -> Settings {
         let mut settings = Settings::default();

@@ -51,6 +51,11 @@ impl Settings {
         self.given.values(name).next().is_some()
     }
 
+    /// How many values of this parameter the operator has given.
+    pub fn given_values(&self, name: &str) -> usize {
+        self.given.values(name).count()
+    }
+
     /// The values in force of one parameter: none, one, or for a repeatable one several. Secrets
     /// are not shown.
     pub fn values(&self, parameter: &Parameter) -> Vec<&str> {

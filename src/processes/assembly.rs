@@ -20,7 +20,9 @@ use crate::group::source::SourceError;
 use crate::log::LogLevel;
 use crate::names::{self, NameTable, Names};
 use crate::operator::Gauge;
-use crate::policy::{IdKeyError, RunsAs, Settings, SettingsError, StateDirError, TuneError};
+use crate::policy::{
+    IdKeyError, ReloadError, RunsAs, Settings, SettingsError, StateDirError, TuneError,
+};
 use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
 use crate::sessions::Question;
 use crate::shared::{Ends, MessageTable, OutstandingTable, RequestTable};
@@ -29,7 +31,11 @@ use crate::store::{Database, StoreError, StoreLock};
 
 /// A service that has started. Each process has a copy of its own.
 pub struct Service {
-    current: Current,
+    /// As configured, without the file of parameters.
+    configured: Settings,
+    /// Whether it has started with processes for groups.
+    pub(super) has_groups: bool,
+    pub(super) current: Current,
     shared: Rc<Shared>,
     /// Resources to start the relay, until one process takes them.
     relay: RefCell<Option<(RelaySettings, Listeners)>>,
@@ -54,6 +60,8 @@ pub(super) struct Shared {
 pub enum StartError {
     /// Parameters conflict.
     Settings(SettingsError),
+    /// The parameters, with the file of parameters.
+    Parameters(ReloadError),
     /// A group source.
     Source(SourceError),
     /// The state directory, or the spool.
@@ -80,6 +88,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Settings(error) => error.fmt(f),
+            StartError::Parameters(error) => error.fmt(f),
             StartError::Source(error) => error.fmt(f),
             StartError::StateDir(error) => error.fmt(f),
             StartError::IdKey(error) => error.fmt(f),
@@ -108,7 +117,7 @@ macro_rules! from {
     )*};
 }
 from!(SettingsError => Settings, SourceError => Source, StateDirError => StateDir,
-    IdKeyError => IdKey, RelayError => Relay, StoreError => Store);
+    IdKeyError => IdKey, ReloadError => Parameters, RelayError => Relay, StoreError => Store);
 
 impl Service {
     /// Checks the parameters against each other, creates the state directory, opens the MSRP
@@ -118,14 +127,14 @@ impl Service {
     ///
     /// [`StartError`]
     pub fn start(
-        mut settings: Settings,
+        configured: Settings,
         runs_as: Option<RunsAs>,
         key_seed: u64,
         own_uri: &str,
         proxy: &dyn Proxy,
     ) -> Result<Self, StartError> {
         // An invalid configuration must not leave a folder behind.
-        settings.check()?;
+        let mut settings = configured.reloaded(&configured)?;
         check_group_sources(&settings, proxy)?;
         let notice = |line: fmt::Arguments<'_>| proxy.log(LogLevel::Notice, line);
         if let Some(why) = settings.prepare_state_dir(runs_as)? {
@@ -206,6 +215,8 @@ impl Service {
             relay = Some((settings, listeners));
         }
         Ok(Service {
+            configured,
+            has_groups: !control.settings().group_sources.is_empty(),
             shared: Rc::new(Shared::new(&control, lock, proxy)?),
             current: Current::new(control, |words| proxy.share(words)),
             relay: RefCell::new(relay),
@@ -215,6 +226,11 @@ impl Service {
     /// The Controlling Function in force for new work.
     pub fn control(&self) -> Rc<ControllingFunction> {
         self.current.control()
+    }
+
+    /// The settings as configured, without the file of parameters.
+    pub(super) fn configured(&self) -> &Settings {
+        &self.configured
     }
 
     /// Changes a parameter in all processes, for new work. With `only_try` nothing changes.
@@ -395,7 +411,10 @@ fn share(
 
 /// Other processes open the sources; errors must be known before they start. A server that does not
 /// answer is not an error: it may start later.
-fn check_group_sources(settings: &Settings, proxy: &dyn Proxy) -> Result<(), SourceError> {
+pub(super) fn check_group_sources(
+    settings: &Settings,
+    proxy: &dyn Proxy,
+) -> Result<(), SourceError> {
     GroupFinder::check(settings)?;
     for (url, source) in settings.group_sources.iter().zip(1..) {
         let Some(url) = url.strip_prefix("db:") else {

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::controlling::ControllingFunction;
-use crate::policy::{Settings, TuneError};
+use crate::policy::{Settings, SettingsError, TuneError};
 use crate::shared::{Snapshot, Writing};
 
 /// Minimum number of bytes reserved for settings; unused memory costs nothing.
@@ -79,6 +79,32 @@ impl Current {
             self.version.set(published.map_err(|_| TuneError::TooLong)?);
             self.control.replace(Rc::new(tuned));
         }
+        Ok(())
+    }
+
+    /// Replaces the settings for new work, in every process, by what `make` makes of them. They are
+    /// published even if they are the same: files that they name may have changed.
+    pub(super) fn replace<E: From<SettingsError>>(
+        &self,
+        busy: impl FnOnce(TuneError) -> E,
+        make: impl FnOnce(&Settings) -> Result<Settings, E>,
+    ) -> Result<(), E> {
+        let writing = match &self.settings {
+            Some(shared) => match claim(shared) {
+                None => return Err(busy(TuneError::Busy)),
+                writing => writing,
+            },
+            None => None,
+        };
+        let now = self.control();
+        let other = now.with_settings(make(now.settings())?)?;
+        if let Some(writing) = writing {
+            match writing.publish(&other.settings().write()) {
+                Ok(version) => self.version.set(version),
+                Err(_) => return Err(busy(TuneError::TooLong)),
+            }
+        }
+        self.control.replace(Rc::new(other));
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use super::sender::Sender;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, GroupFinder, Received};
 use crate::group::source::SourceError;
+use crate::log::LogLevel;
 
 /// The process.
 pub(super) struct GroupsProcess {
@@ -50,6 +51,9 @@ impl GroupsProcess {
         if self.flushed != flushes {
             self.flushed = flushes;
             self.finder.flush();
+        }
+        if let Err(error) = self.finder.follow(service) {
+            proxy.log(LogLevel::Error, format_args!("{error}"));
         }
         self.at_work = Some(asked.transaction);
         let received = Received {

@@ -16,7 +16,7 @@ use super::proxy::{Answer, Proxy};
 use super::sender::Sender;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{
-    ControllingFunction, Counter, FanOutJob, Host, OutgoingRequest, RECORD_VERSION, Sent,
+    ControllingFunction, Counter, FanOutJob, Host, Journal, OutgoingRequest, RECORD_VERSION, Sent,
     copy_of_call_id,
 };
 use crate::log::LogLevel;
@@ -548,7 +548,7 @@ impl KeptHost<'_> {
     }
 }
 
-impl Host for KeptHost<'_> {
+impl Journal for KeptHost<'_> {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         self.sender.log(level, line);
     }
@@ -556,7 +556,9 @@ impl Host for KeptHost<'_> {
     fn count(&self, counter: Counter, n: u32) {
         self.sender.count(counter, n);
     }
+}
 
+impl Host for KeptHost<'_> {
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
         if self.is_expired {
             return Sent::NoRoom;

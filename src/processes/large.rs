@@ -9,8 +9,9 @@ use super::letter::{Letter, SessionInput};
 use super::proxy::Proxy;
 use super::sender::Sender;
 use crate::controlling::ControllingFunction;
+use crate::log::LogLevel;
 use crate::operator::Gauge;
-use crate::relay::{Relay, RelayEvent};
+use crate::relay::{Relay, RelayEvent, TlsFiles};
 use crate::sessions::{Question, RelayOrder, Sessions, Wake};
 
 /// Maximum number of entries taken before the sessions work.
@@ -87,6 +88,13 @@ impl SessionsProcess {
             Letter::Session(SessionInput::Invited(transaction, call_id)) => {
                 sessions.handle_invited(now, &call_id, transaction, &host);
             }
+            Letter::Reload => {
+                let files = TlsFiles::new(service.settings());
+                if let Some(Err(error)) = files.map(|files| self.relay.reload(files)) {
+                    let line = format_args!("the certificate stays as it was: {error}");
+                    proxy.log(LogLevel::Error, line);
+                }
+            }
             Letter::Query(number, question) => self.answer(now, number, question, &host),
             Letter::Job(..)
             | Letter::Waiting(_)
@@ -114,7 +122,7 @@ impl SessionsProcess {
         self.sessions.serve(service);
         let host = Sender::new(service, proxy);
         let now = Instant::now();
-        let relay_had_all = self.take_relay_events(now, proxy, &host);
+        let relay_had_all = self.take_relay_events(now, service, proxy, &host);
         let mut wake = self.sessions.work(now, &host);
         // Work that waits for the relay to have its commands continues at once.
         for _ in 0..COMMANDS_PER_TURN {
@@ -143,11 +151,26 @@ impl SessionsProcess {
     }
 
     /// True: there are no more.
-    fn take_relay_events(&mut self, now: Instant, proxy: &dyn Proxy, host: &Sender<'_>) -> bool {
+    fn take_relay_events(
+        &mut self,
+        now: Instant,
+        service: &Rc<ControllingFunction>,
+        proxy: &dyn Proxy,
+        host: &Sender<'_>,
+    ) -> bool {
         for _ in 0..RELAY_EVENTS_PER_TURN {
             match self.relay.poll_event() {
                 None => return true,
                 Some(RelayEvent::Log(level, line)) => proxy.log(level, format_args!("{line}")),
+                Some(RelayEvent::Certificate(fingerprint)) => {
+                    if let Some(large_mode) = service.large_mode() {
+                        large_mode.msrp.fingerprint.set(fingerprint);
+                    }
+                    proxy.log(
+                        LogLevel::Notice,
+                        format_args!("another certificate is in use"),
+                    );
+                }
                 Some(RelayEvent::Session(session, event)) => {
                     self.sessions.handle_relay_event(now, session, event, host);
                     self.carry_out_commands();

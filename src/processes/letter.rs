@@ -30,6 +30,8 @@ pub(super) enum Letter {
     Session(SessionInput),
     /// CPM sessions: an operator's question, with its number.
     Query(u64, Question),
+    /// CPM sessions: the files of certificates may have changed.
+    Reload,
 }
 
 /// A request whose group must be looked up.
@@ -100,6 +102,7 @@ mod kind {
     pub(super) const SETTLED: u8 = 12;
     pub(super) const REPLACED: u8 = 13;
     pub(super) const LATE: u8 = 14;
+    pub(super) const RELOAD: u8 = 15;
 }
 
 pub(super) fn job(transaction: TransactionKey, job: &[u8]) -> Vec<u8> {
@@ -163,6 +166,10 @@ pub(super) fn query(number: u64, question: &Question) -> Vec<u8> {
     numbered(kind::QUERY, number, question.to_string().as_bytes())
 }
 
+pub(super) fn reload() -> Vec<u8> {
+    numbered(kind::RELOAD, 0, b"")
+}
+
 pub(super) fn wake() -> Vec<u8> {
     numbered(kind::WAKE, 0, b"")
 }
@@ -218,6 +225,7 @@ impl Letter {
                 })));
             }
             kind::WAKE => return Some(Letter::Wake),
+            kind::RELOAD => return Some(Letter::Reload),
             _ => {}
         }
         let number = from.number()?;

@@ -19,6 +19,7 @@
 //! | `proxy` | functions needed of the proxy |
 //! | `outgoing` | an outgoing request in the proxy's form; its text |
 //! | `way` | its destination |
+//! | `limits` | numbers that only the proxy can apply |
 //! | `sender` | sending it: memory, next hop, the operator's script, transaction |
 //! | `express`, `heard` | copies sent without the proxy's transactions; their ends |
 //! | `transaction` | the transaction of a received request |
@@ -49,6 +50,7 @@ mod keeping;
 mod large;
 mod late;
 mod letter;
+pub mod limits;
 mod lookup;
 mod mailbox;
 mod messages;
@@ -58,6 +60,7 @@ mod process;
 mod proxy;
 mod query;
 mod received;
+mod reloading;
 mod sender;
 mod session_traffic;
 mod tell;

@@ -1,14 +1,16 @@
 //! The functions of the proxy that the core needs, as thin as the contract: no decision, no budget,
 //! no order.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use super::outgoing::{Changed, Outgoing};
 use super::process::Process;
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{AboutRequest, Forwarding, Reply, express};
+use crate::controlling::{AboutRequest, Forwarding, Reply, Request, express};
 use crate::group::source::GroupDatabase;
 use crate::log::LogLevel;
 use crate::operator::{Counter, Event};
@@ -74,9 +76,10 @@ pub trait Proxy: GroupDatabase {
     /// Instead of the second step.
     fn unsuspend(&self, transaction: TransactionKey);
 
-    /// Asks the operator's policy whether the originator of the request being checked may send. Its
-    /// content is not borrowed meanwhile.
-    fn authorize(&self) -> bool;
+    /// Asks the operator's script whether a request may go on. Not borrowed meanwhile: the script
+    /// may read it, and set what [`Request::set`] takes. Only if it [`wants`](Self::wants) the
+    /// event.
+    fn ask(&self, question: Event, request: &Rc<RefCell<Request>>) -> bool;
     /// Whether the operator's script handles this event.
     fn wants(&self, event: Event) -> bool;
     /// Shows the script an outgoing request, whose text ends with NUL.

@@ -34,6 +34,8 @@ pub enum QueryResult {
     Off,
     /// The process concerned is busy.
     NoAnswer,
+    /// It cannot be done; the log says why.
+    Refused,
 }
 
 /// Receives an answer. `false`: stop.

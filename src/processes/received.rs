@@ -38,9 +38,8 @@ pub struct ReceivedRequest {
     service: Rc<ControllingFunction>,
     /// The operator's script may read it while it is being processed; access that is not allowed
     /// then is refused.
-    request: RefCell<Request>,
+    request: Rc<RefCell<Request>>,
     transaction: Transaction,
-    session: Option<String>,
 }
 
 impl ReceivedRequest {
@@ -53,8 +52,7 @@ impl ReceivedRequest {
         Some(ReceivedRequest {
             service: Rc::clone(service),
             transaction: Transaction::new(request.mode() == Mode::Large),
-            session: request.session().map(|session| session.to_string()),
-            request: RefCell::new(request),
+            request: Rc::new(RefCell::new(request)),
         })
     }
 
@@ -72,13 +70,8 @@ impl ReceivedRequest {
     }
 
     /// The request. Access within a call that changes it is an error.
-    pub fn request(&self) -> &RefCell<Request> {
+    pub fn request(&self) -> &Rc<RefCell<Request>> {
         &self.request
-    }
-
-    /// The name of its session, in large message mode.
-    pub fn session(&self) -> Option<&str> {
-        self.session.as_deref()
     }
 
     /// Checks, fan-out and reply, with any result.
@@ -151,13 +144,12 @@ impl ReceivedRequest {
             else {
                 return Check::Answered;
             };
-            if need != Check::AskOperator {
+            let Check::Ask(question) = need else {
                 return need;
-            }
-            // Not borrowed here: the operator's script may read the request.
-            let allowed = proxy.authorize();
+            };
+            let allowed = !proxy.wants(question) || proxy.ask(question, &self.request);
             if let Ok(mut request) = self.request.try_borrow_mut() {
-                request.handle_operator(allowed, &sender);
+                request.handle_script(allowed, &sender);
             }
         }
     }

@@ -15,7 +15,7 @@ use super::transaction::Transaction;
 use super::waiting::WaitingRoom;
 use super::way::{Located, locate};
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
-use crate::controlling::{ControllingFunction, Counter, Host, OutgoingRequest, Sent};
+use crate::controlling::{ControllingFunction, Counter, Host, Journal, OutgoingRequest, Sent};
 use crate::log::LogLevel;
 use crate::names::NameTag;
 use crate::operator::Event;
@@ -214,7 +214,7 @@ fn tell_unsent(proxy: &dyn Proxy, outgoing: &Outgoing<'_>) {
     }
 }
 
-impl Host for Sender<'_> {
+impl Journal for Sender<'_> {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         self.proxy.log(level, line);
     }
@@ -222,7 +222,9 @@ impl Host for Sender<'_> {
     fn count(&self, counter: Counter, n: u32) {
         self.proxy.count(counter, n);
     }
+}
 
+impl Host for Sender<'_> {
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
         self.send_request(outgoing).0
     }

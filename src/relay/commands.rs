@@ -9,6 +9,7 @@ use super::session::{OriginatorEnd, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
 use super::timers::Timer;
 use crate::cpim::CpimHead;
+use crate::log::LogLevel;
 use crate::msrp::Status;
 use crate::msrp_control::{LegNumber, MsrpEnds, MsrpEvent, RelayCommand, SessionId, Side};
 use crate::msrp_session::{
@@ -44,6 +45,14 @@ impl Core {
             Input::Resolved(session, side, addresses) => {
                 self.in_hand = Some(session);
                 self.open_connection(session, side, addresses);
+            }
+            Input::Certificate(Ok(tls)) => {
+                self.events.certificate(tls.fingerprint());
+                self.tls = Some(*tls);
+            }
+            Input::Certificate(Err(error)) => {
+                let line = format_args!("the certificate stays as it was: {error}");
+                self.events.log(LogLevel::Error, line);
             }
             Input::Stop => self.stopping = true,
             #[cfg(test)]

@@ -11,12 +11,15 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::log::LogLevel;
 use crate::msrp_control::{MsrpEvent, SessionId};
+use crate::sdp::Fingerprint;
 
 /// An event of the relay.
 #[derive(Debug)]
 pub enum RelayEvent {
     /// An event of a session.
     Session(SessionId, MsrpEvent),
+    /// Another certificate is in use, with this fingerprint.
+    Certificate(Option<Fingerprint>),
     /// A line for the log.
     Log(LogLevel, String),
 }
@@ -61,6 +64,10 @@ pub(super) fn event_queue() -> io::Result<(EventSender, EventReceiver)> {
 impl EventSender {
     pub(super) fn session(&mut self, session: SessionId, event: MsrpEvent) {
         self.push(RelayEvent::Session(session, event));
+    }
+
+    pub(super) fn certificate(&mut self, fingerprint: Option<Fingerprint>) {
+        self.push(RelayEvent::Certificate(fingerprint));
     }
 
     pub(super) fn log(&mut self, level: LogLevel, line: fmt::Arguments<'_>) {

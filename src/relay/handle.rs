@@ -21,9 +21,10 @@ use super::input::{Input, InputSender, input_queue};
 use super::listeners::Listeners;
 use super::outage::Outage;
 use super::progress::{RelayTotals, SessionProgress, Shared};
-use super::settings::{RelayLimits, RelaySettings};
+use super::settings::{RelayLimits, RelaySettings, TlsFiles};
 use super::spool::Spool;
 use super::timers::Timers;
+use super::tls::Tls;
 use crate::msrp_control::{RelayCommand, SessionId};
 use crate::names::{Found, NameThread, Names};
 use crate::threads;
@@ -168,6 +169,22 @@ impl Relay {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<RelayEvent> {
         self.events.poll()
+    }
+
+    /// Reads the certificate, its key and the authorities again, on a thread of their own. Existing
+    /// connections keep theirs. [`RelayEvent::Certificate`] follows; a file that cannot be used is
+    /// logged, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread for it.
+    pub fn reload(&self, files: TlsFiles) -> io::Result<()> {
+        let inputs = self.inputs.clone();
+        threads::spawn("cpm-reload", move || {
+            let tls = Tls::load(Some(&files)).map(Box::new);
+            inputs.send(Input::Certificate(tls));
+        })
+        .map(drop)
     }
 
     /// The progress of a session; `None` before its first end is open, and once it is forgotten.

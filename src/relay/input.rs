@@ -8,6 +8,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use bytes::Bytes;
 use mio::Waker;
 
+use super::error::RelayError;
+use super::tls::Tls;
 use crate::msrp_control::{RelayCommand, SessionId, Side};
 
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(super) enum Input {
     Spool(SessionId, SpoolDone),
     /// The addresses of a host that an end of a session is to connect to; empty if it has none.
     Resolved(SessionId, Side, Vec<SocketAddr>),
+    /// Another certificate, for connections from now on; or why it cannot be used.
+    Certificate(Result<Box<Tls>, RelayError>),
     Stop,
     /// For tests: an internal error, while working for a session or for none.
     #[cfg(test)]

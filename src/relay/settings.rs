@@ -86,6 +86,18 @@ pub struct TlsFiles {
     pub ca: Option<PathBuf>,
 }
 
+impl TlsFiles {
+    /// Those of the operator's configuration, if there are any.
+    pub fn new(settings: &Settings) -> Option<Self> {
+        let policy = &settings.large_mode;
+        Some(TlsFiles {
+            certificate: policy.tls_certificate.as_ref()?.into(),
+            private_key: policy.tls_private_key.as_ref()?.into(),
+            ca: policy.tls_ca_file.as_ref().map(PathBuf::from),
+        })
+    }
+}
+
 impl RelayLimits {
     /// From the operator's configuration.
     pub fn new(settings: &Settings) -> Self {
@@ -128,18 +140,10 @@ impl RelaySettings {
             transport: listener.transport,
             address: listener.address,
         });
-        let files = policy
-            .tls_certificate
-            .as_ref()
-            .zip(policy.tls_private_key.as_ref());
         RelaySettings {
             listen: listen.collect(),
             limits: RelayLimits::new(settings),
-            tls: files.map(|(certificate, private_key)| TlsFiles {
-                certificate: certificate.into(),
-                private_key: private_key.into(),
-                ca: policy.tls_ca_file.as_ref().map(PathBuf::from),
-            }),
+            tls: TlsFiles::new(settings),
             names: Names::default(),
         }
     }

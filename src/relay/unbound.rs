@@ -148,17 +148,11 @@ mod tests {
     #[test]
     fn any_sequence_keeps_the_books() {
         let mut unbound = Unbound::new(8, 3);
-        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut below = |bound: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % bound
-        };
+        let mut random = fastrand::Rng::with_seed(1);
         for id in 0..5_000 {
-            match below(3) {
-                0 => unbound.remove(ConnectionId(below(id + 1))),
-                _ => drop(take_in(&mut unbound, id, below(5) as u8)),
+            match random.u64(..3) {
+                0 => unbound.remove(ConnectionId(random.u64(..=id))),
+                _ => drop(take_in(&mut unbound, id, random.u8(..5))),
             }
             let counts: Vec<usize> = unbound.by_source.values().map(BTreeSet::len).collect();
             assert!(unbound.len() <= 8 && counts.iter().all(|count| (1..=3).contains(count)));

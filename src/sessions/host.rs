@@ -1,11 +1,11 @@
 //! The functions of the proxy that the sessions need.
 
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
-use crate::controlling::{Host, OutgoingRequest};
+use crate::controlling::{Journal, OutgoingRequest};
 use crate::operator::Event;
 
 /// The proxy as the sessions process uses it. [`TransactionKey`]s are the proxy's own.
-pub trait SessionHost: Host {
+pub trait SessionHost: Journal {
     /// Sends an INVITE; the transaction layer sends no ACK for its 2xx.
     fn invite(&self, invite: &OutgoingRequest<'_>) -> Invited;
 

@@ -13,7 +13,7 @@ use crate::controlling::large_message_mode::{
     AcceptedInvite, InDialogRequest, LargeModeSettings, MsrpAddress, MsrpAddresses, SessionReply,
     TransactionKey,
 };
-use crate::controlling::{ControllingFunction, Counter, Host, Ids, Kind, OutgoingRequest, Sent};
+use crate::controlling::{ControllingFunction, Counter, Ids, Journal, Kind, OutgoingRequest};
 use crate::log::LogLevel;
 use crate::msrp_control::{MsrpEvent, SessionId};
 use crate::operator::Event;
@@ -51,30 +51,10 @@ impl Proxy {
     }
 }
 
-impl Host for Proxy {
+impl Journal for Proxy {
     fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
 
     fn count(&self, _: Counter, _: u32) {}
-
-    fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
-        unreachable!("sessions send no MESSAGE")
-    }
-
-    fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
-        unreachable!("sessions give up by themselves")
-    }
-
-    fn is_turn_over(&self) -> bool {
-        false
-    }
-
-    fn hand_over(&self, _: &[u8]) -> bool {
-        false
-    }
-
-    fn begin_session(&self, _: &[u8]) -> bool {
-        false
-    }
 }
 
 impl SessionHost for Proxy {
@@ -150,7 +130,7 @@ impl Scene {
             MsrpAddresses {
                 tcp: Some(address),
                 tls: None,
-                fingerprint: None,
+                fingerprint: Default::default(),
                 leg_transport: Transport::Tcp,
             },
         );

@@ -268,14 +268,7 @@ pub(super) mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-
-    /// A folder of this test alone.
-    pub(in crate::store) fn scratch(test: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("cpm-{test}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).unwrap();
-        folder
-    }
+    pub(in crate::store) use crate::test_folder::scratch;
 
     pub(in crate::store) fn message(id: u64) -> Kept {
         Kept {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::agent::Agent;
+use crate::browser::Browser;
 use crate::callees::Callees;
 use crate::capture::{Capture, CaptureError};
 use crate::certificate::Certificate;
@@ -177,6 +178,13 @@ impl Bench {
     pub fn postgres(&self) -> Postgres {
         let folder = self.folder.join(self.next_name("postgres"));
         or_fail("starting PostgreSQL", Postgres::start(self.port(), &folder))
+    }
+
+    /// Starts a browser.
+    #[track_caller]
+    pub fn browser(&self) -> Browser {
+        let folder = self.folder.join(self.next_name("browser"));
+        or_fail("starting Chromium", Browser::start(&folder))
     }
 
     /// A free port that the capture treats as HTTP.

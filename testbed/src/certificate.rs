@@ -68,7 +68,7 @@ impl Certificate {
         let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody::new()))
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new()))
             .with_client_auth_cert(vec![self.certificate.clone()], self.key())?;
         Ok(Arc::new(config))
     }
@@ -91,7 +91,7 @@ impl Certificate {
     pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, Error> {
         let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(Arc::new(Anybody::new()))
+            .with_client_cert_verifier(Arc::new(AnyCertificate::new()))
             .with_single_cert(vec![self.certificate.clone()], self.key())?;
         Ok(Arc::new(config))
     }
@@ -110,15 +110,22 @@ pub(crate) fn fingerprint(certificate: &[u8]) -> String {
 
 /// Accepts any certificate of the other side; its signatures must be valid.
 #[derive(Debug)]
-struct Anybody(CryptoProvider);
+pub struct AnyCertificate(CryptoProvider);
 
-impl Anybody {
-    fn new() -> Self {
+impl AnyCertificate {
+    /// For both sides of a connection.
+    pub fn new() -> Self {
         Self(provider::default_provider())
     }
 }
 
-impl ServerCertVerifier for Anybody {
+impl Default for AnyCertificate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -155,7 +162,7 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-impl ClientCertVerifier for Anybody {
+impl ClientCertVerifier for AnyCertificate {
     fn client_auth_mandatory(&self) -> bool {
         false
     }

@@ -187,7 +187,8 @@ impl CpmMessage {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// In an attribute or as text of XML.
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('"', "&quot;")

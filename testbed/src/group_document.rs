@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::cpm_message::escaped;
+
 /// The rule of most groups: members may send, under their names.
 pub const MEMBERS_MAY_SEND: &str = "<cp:rule id=\"members\">
   <cp:conditions><oxe:is-list-member/></cp:conditions>
@@ -84,12 +86,6 @@ impl GroupDocument {
             self.rules
         )
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -67,12 +67,14 @@
 //! | `web_server.rs`, `postgres.rs` | their storage |
 //! | `capture.rs`, `recording.rs` | capturing the traffic, checking it |
 //! | `sipp.rs` | sipp |
+//! | `browser.rs` | Chromium |
 //! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |
 //! | `proof.rs` | which requirements an assertion proves |
 //! | `outcome.rs` | how expectations fail |
 
 mod agent;
 mod bench;
+mod browser;
 mod call;
 mod callees;
 mod capture;
@@ -116,10 +118,11 @@ mod web_server;
 
 pub use agent::{Agent, Answer, AnswerFunction, WatchFunction};
 pub use bench::Bench;
+pub use browser::Browser;
 pub use call::Call;
 pub use callees::{Callees, InvitedCall, Plan};
 pub use capture::{Capture, CaptureError};
-pub use certificate::Certificate;
+pub use certificate::{AnyCertificate, Certificate};
 pub use config::ProxyConfig;
 pub use cpm_message::{
     BOUNDARY, CpmMessage, PAGER_FEATURE_TAG, Recipient, bcc, cc, cpm_message, multipart,

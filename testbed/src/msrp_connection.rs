@@ -1,4 +1,4 @@
-//! One connection that carries MSRP, plain or over TLS: read by one thread, written by any.
+//! One connection that carries MSRP, plain or over TLS. One thread reads it, any thread may write.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,10 +11,10 @@ use rustls::{ClientConnection, Connection as Tls, ServerConnection};
 use crate::certificate::{Certificate, fingerprint};
 use crate::sys::{self, lock};
 
-/// Longest time to connect.
+/// Time limit for connecting.
 const PATIENCE: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 65_536;
-/// Largest piece of plain text between two looks at the other side: a record of TLS.
+/// Maximum plaintext written before the other side is read again: one TLS record.
 const PIECE_BYTES: usize = 16_384;
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl MsrpConnection {
         Ok(connection)
     }
 
-    /// Takes a connection that has come in.
+    /// Takes an accepted connection.
     pub(crate) fn accept(stream: TcpStream, tls: Option<&Certificate>) -> io::Result<Self> {
         let tls = match tls {
             None => None,
@@ -59,7 +59,7 @@ impl MsrpConnection {
     fn new(stream: TcpStream, mut tls: Option<Tls>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         if let Some(tls) = &mut tls {
-            // What is written before the handshake is done waits here.
+            // Data written before the handshake is complete waits here.
             tls.set_buffer_limit(None);
         }
         Ok(Self {
@@ -70,7 +70,7 @@ impl MsrpConnection {
         })
     }
 
-    /// The next bytes; none once either side has closed it.
+    /// The next bytes; none after either side has closed the connection.
     pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
@@ -100,7 +100,7 @@ impl MsrpConnection {
         }
     }
 
-    /// Writes all of it; blocks as long as the other side does not read.
+    /// Writes all of it. Blocks while the other side does not read.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let _turn = self.writing.lock();
         let Some(tls) = &self.tls else {
@@ -128,7 +128,7 @@ impl MsrpConnection {
         Ok(())
     }
 
-    /// The fingerprint of the certificate that the other side has shown.
+    /// The fingerprint of the other side's certificate.
     pub(crate) fn peer_fingerprint(&self) -> Option<String> {
         let tls = lock(self.tls.as_ref()?);
         tls.peer_certificates()?
@@ -136,12 +136,12 @@ impl MsrpConnection {
             .map(|certificate| fingerprint(certificate))
     }
 
-    /// Reads no more than a little, from now on: so much as fits into a small buffer of the kernel.
+    /// From now on only reads what fits into a small kernel buffer.
     pub(crate) fn narrow(&self) {
         sys::narrow_receive_buffer(&self.stream);
     }
 
-    /// Ends that.
+    /// Ends the effect of the function above.
     pub(crate) fn widen(&self) {
         sys::restore_receive_buffer(&self.stream);
     }

@@ -1,34 +1,34 @@
-//! A message put together again from its chunks (RFC 4975 §7.3.1).
+//! Reassembles a message from its chunks (RFC 4975 §7.3.1).
 
 use std::fmt;
 
 use crate::msrp_message::MsrpHead;
 
-/// Longest message that is put together: more than any test sends.
+/// Maximum length of a reassembled message: more than any test sends.
 const MAX_CONTENT_BYTES: usize = 1 << 28;
 
-/// What has come of one message.
+/// What has been received of one message.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct MsrpContent {
     /// Message-ID.
     pub message_id: String,
     /// Content-Type.
     pub content_type: String,
-    /// The bytes, where they belong.
+    /// The bytes, each in its place.
     pub bytes: Vec<u8>,
-    /// The total that Byte-Range last named.
+    /// The total of the last Byte-Range.
     pub total: Option<u64>,
-    /// How many chunks have ended.
+    /// Number of completed chunks.
     pub chunks: usize,
-    /// Most bytes of content in one chunk.
+    /// Content bytes of the largest chunk.
     pub largest_chunk: usize,
-    /// How many bytes came more than once.
+    /// Number of bytes that were received more than once.
     pub repeated: usize,
     /// The flag of the last end-line.
     pub flag: Option<char>,
-    /// What has come, in order: start and end of each stretch.
+    /// The received ranges in order: start and end of each.
     stretches: Vec<(usize, usize)>,
-    /// Where the next byte of the chunk at hand goes, and where the chunk began.
+    /// Where the next byte of the current chunk goes, and where that chunk began.
     at: usize,
     began: usize,
 }
@@ -46,7 +46,7 @@ impl MsrpContent {
         sha256(&self.bytes)
     }
 
-    /// Whether all has come, without a gap, and the last chunk said so.
+    /// Whether all of it has been received, without gaps, and the last chunk was flagged as last.
     pub fn is_complete(&self) -> bool {
         let whole = match *self.stretches {
             [] => self.bytes.is_empty(),
@@ -94,7 +94,7 @@ impl MsrpContent {
         let length = self.at - self.began;
         self.largest_chunk = self.largest_chunk.max(length);
         match head.byte_range() {
-            // A chunk may be cut short, but never be longer than it said.
+            // A chunk may be interrupted, but is never longer than announced.
             Some((_, Some(last), _)) if flag == '$' && last != self.at as u64 => Err(format!(
                 "Byte-Range ends at {last}, the content at {}",
                 self.at
@@ -150,8 +150,7 @@ pub fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Bytes that look like nothing in particular, always the same for one seed, with all values among
-/// them.
+/// Bytes that look random and include every value; the same for the same seed.
 pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length + 8);
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

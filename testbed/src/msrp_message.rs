@@ -1,27 +1,28 @@
-//! A tiny MSRP reader and writer (RFC 4975 §7, §9), on purpose not cpm's own: what cpm writes is
-//! read by other eyes. The reader is strict: what is no MSRP is the sender's fault.
+//! A small MSRP reader and writer (RFC 4975 §7, §9). Deliberately independent of cpm's, so that
+//! cpm's output is checked by other code. The reader is strict: anything that is not MSRP is an
+//! error of the sender.
 
 use memchr::memmem;
 
 use crate::request::unique;
 
-/// Longest head that is searched for its end.
+/// How far the end of a head is searched.
 const MAX_HEAD_BYTES: usize = 16_384;
 
-/// What an end-line begins with, before the transaction id.
+/// Beginning of an end-line, before the transaction id.
 const DASHES: &str = "-------";
 
 /// Start line and header fields of one request or response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MsrpHead {
     transaction_id: String,
-    /// The start line behind the transaction id: a method, or a status code with its phrase.
+    /// The start line after the transaction id: a method, or a status code with its phrase.
     what: String,
     headers: Vec<(String, String)>,
 }
 
 impl MsrpHead {
-    /// Reads the lines of a head, without the one that ends it.
+    /// Parses the lines of a head, without the line that ends it.
     fn read(lines: &str) -> Result<Self, String> {
         let mut lines = lines.split("\r\n");
         let start = lines.next().unwrap_or_default();
@@ -29,12 +30,12 @@ impl MsrpHead {
             .strip_prefix("MSRP ")
             .and_then(|rest| rest.split_once(' '));
         let Some((id, what)) = words.filter(|(id, what)| !id.is_empty() && !what.is_empty()) else {
-            return Err(format!("no start line of MSRP: {start:?}"));
+            return Err(format!("not an MSRP start line: {start:?}"));
         };
         let mut headers = Vec::new();
         for line in lines {
             let Some((name, value)) = line.split_once(": ") else {
-                return Err(format!("no header field of MSRP: {line:?}"));
+                return Err(format!("not an MSRP header field: {line:?}"));
             };
             headers.push((name.to_owned(), value.to_owned()));
         }
@@ -72,7 +73,7 @@ impl MsrpHead {
         field.map(|(_, value)| value.as_str())
     }
 
-    /// Every header field: name, value.
+    /// All header fields: name, value.
     pub fn all_headers(&self) -> &[(String, String)] {
         &self.headers
     }
@@ -93,7 +94,7 @@ impl MsrpHead {
             .collect()
     }
 
-    /// First byte (from 1), last byte and total; `None` for those that are `*`.
+    /// First byte (counted from 1), last byte and total; `None` for `*`.
     pub fn byte_range(&self) -> Option<(u64, Option<u64>, Option<u64>)> {
         let (range, total) = self.header("Byte-Range")?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
@@ -101,10 +102,10 @@ impl MsrpHead {
     }
 }
 
-/// What the reader finds, in the order of the bytes.
+/// What the reader finds, in stream order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum MsrpEvent {
-    /// A head has come; content follows if the flag is set.
+    /// A complete head; content follows if the flag is set.
     Head(MsrpHead, bool),
     /// The next bytes of content.
     Content(Vec<u8>),
@@ -116,7 +117,7 @@ pub(crate) enum MsrpEvent {
 #[derive(Debug, Default)]
 pub(crate) struct MsrpReader {
     pending: Vec<u8>,
-    /// While in content: the end-line up to its flag, with the line end before it.
+    /// Within content: the end-line up to its flag, with the preceding line end.
     end_line: Option<Vec<u8>>,
 }
 
@@ -124,7 +125,7 @@ impl MsrpReader {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// What is not MSRP, in words.
+    /// A description of what is not MSRP.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<Vec<MsrpEvent>, String> {
         self.pending.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -171,13 +172,13 @@ impl MsrpReader {
         }
     }
 
-    /// Content up to the end-line; what only begins like an end-line is content.
+    /// Content up to the end-line. Bytes that only begin like an end-line are content.
     fn read_content(&mut self, end_line: Vec<u8>, events: &mut Vec<MsrpEvent>) -> bool {
         let mut from = 0;
         while let Some(found) = memmem::find(&self.pending[from..], &end_line) {
             let (start, flag) = (from + found, from + found + end_line.len());
             let Some(tail) = self.pending.get(flag..flag + 3) else {
-                // Its flag is still to come.
+                // Its flag has not arrived yet.
                 self.emit(start, events);
                 self.end_line = Some(end_line);
                 return false;
@@ -212,8 +213,8 @@ fn flag_of(text: &str) -> Option<char> {
     flag.filter(|_| characters.next().is_none())
 }
 
-/// A request to be sent. Nothing is checked: tests send bad ones. Paths that it does not name are
-/// those of the session that sends it.
+/// A request to send. Nothing is checked, because tests also send invalid requests. Paths that are
+/// not set are those of the session that sends it.
 #[derive(Debug, Clone)]
 pub struct MsrpRequest {
     transaction_id: String,
@@ -235,7 +236,7 @@ impl MsrpRequest {
         }
     }
 
-    /// The empty SEND by which a connection is bound to its session (RFC 4975 §5.4).
+    /// The empty SEND that binds a connection to its session (RFC 4975 §5.4).
     pub fn empty_send() -> Self {
         let id = unique();
         Self::new("SEND")
@@ -243,8 +244,8 @@ impl MsrpRequest {
             .with("Byte-Range", "1-0/0")
     }
 
-    /// A chunk: these bytes of the message of this name, the first of them at `offset` (from 0),
-    /// `total` in all.
+    /// A chunk: these bytes of the message with this Message-ID, beginning at `offset` (counted
+    /// from 0) of `total`.
     pub fn chunk(message_id: &str, offset: usize, bytes: &[u8], total: usize) -> Self {
         let (first, last) = (offset + 1, offset + bytes.len());
         let request = Self::new("SEND")
@@ -257,13 +258,13 @@ impl MsrpRequest {
         }
     }
 
-    /// Another transaction id.
+    /// Sets the transaction id.
     pub fn named(mut self, transaction_id: &str) -> Self {
         transaction_id.clone_into(&mut self.transaction_id);
         self
     }
 
-    /// The header field has this value; a new one goes to the end.
+    /// Sets the header field; a new one is added at the end.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         let place = self.headers.iter().position(|(own, _)| own == name);
         let field = (name.to_owned(), value.to_owned());
@@ -274,13 +275,13 @@ impl MsrpRequest {
         self
     }
 
-    /// The header field is left out.
+    /// Removes the header field.
     pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(own, _)| own != name);
         self
     }
 
-    /// The content with its type, which is the last header field.
+    /// Sets the content and its type, which is the last header field.
     pub fn with_body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self = self
             .without("Content-Type")
@@ -289,13 +290,13 @@ impl MsrpRequest {
         self
     }
 
-    /// Without content, and its type.
+    /// Removes the content and its type.
     pub fn without_body(mut self) -> Self {
         self.body = None;
         self.without("Content-Type")
     }
 
-    /// Another flag of the end-line: `$` the message ends here, `+` it goes on, `#` it is given up.
+    /// Sets the flag of the end-line: `$` last chunk, `+` more chunks follow, `#` aborted.
     pub fn flagged(mut self, flag: char) -> Self {
         self.flag = flag;
         self
@@ -315,7 +316,7 @@ impl MsrpRequest {
             let value = own(name).map_or(path, |(_, value)| value);
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        // Paths begin the head and Content-Type ends it, wherever they were put.
+        // To-Path and From-Path come first and Content-Type last, in whatever order they were set.
         let rest = |name: &str| !["To-Path", "From-Path", "Content-Type"].contains(&name);
         let fields = self.headers.iter().filter(|(name, _)| rest(name));
         for (name, value) in fields.chain(own("Content-Type")) {
@@ -332,7 +333,8 @@ impl MsrpRequest {
     }
 }
 
-/// The response to a request (RFC 4975 §7.2): back over one hop for SEND, all the way otherwise.
+/// The response to a request (RFC 4975 §7.2): over one hop for SEND, along the whole path
+/// otherwise.
 pub(crate) fn response(request: &MsrpHead, status: u16, phrase: &str) -> Vec<u8> {
     let (from, to) = (request.from_path(), request.to_path());
     let back = match request.method() {

@@ -1,4 +1,4 @@
-//! An MSRP peer (RFC 4975): sender and receiver, active and passive. It is none of cpm's code.
+//! An MSRP peer (RFC 4975): sender and receiver, active and passive. It shares no code with cpm.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,18 +12,18 @@ use crate::msrp_state::SessionShared;
 use crate::request::unique;
 use crate::sys::{self, lock};
 
-/// A listener for MSRP, and the sessions that it serves. It ends when it is dropped.
+/// A listener for MSRP and the sessions that it serves. Stops when dropped.
 #[derive(Debug)]
 pub struct MsrpPeer {
     shared: Arc<PeerShared>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// One peer may play all recipients of a long list, and all are connected to at once.
+/// One peer may play all recipients of a long list, and the proxy connects to all of them at once.
 const CONNECTIONS_WAITING: i32 = 1024;
 
 impl MsrpPeer {
-    /// A peer at this address; with a certificate, over TLS.
+    /// A peer at this address; over TLS if it has a certificate.
     pub(crate) fn start(address: SocketAddr, tls: Option<Certificate>) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         sys::widen_backlog(&listener, CONNECTIONS_WAITING);
@@ -46,17 +46,17 @@ impl MsrpPeer {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.shared.address
     }
 
-    /// The value of `a=fingerprint`, of a peer over TLS.
+    /// The value of `a=fingerprint`; only for a peer over TLS.
     pub fn fingerprint(&self) -> Option<String> {
         self.shared.tls.as_ref().map(Certificate::fingerprint)
     }
 
-    /// A new session, whose URI nobody can guess.
+    /// A new session with an unguessable URI.
     pub fn session(&self) -> MsrpSession {
         let scheme = if self.shared.tls.is_some() {
             "msrps"
@@ -70,12 +70,12 @@ impl MsrpPeer {
         MsrpSession::of(session, self.shared.clone())
     }
 
-    /// What has come that is no MSRP, against its rules, or for nobody here.
+    /// Received data that is not MSRP, breaks its rules, or is for no session of this peer.
     pub fn faults(&self) -> Vec<String> {
         self.shared.faults()
     }
 
-    /// Fails if anything came that is no MSRP.
+    /// Fails if anything was received that is not MSRP.
     #[track_caller]
     pub fn assert_no_faults(&self) {
         let faults = self.faults();
@@ -94,7 +94,7 @@ impl Drop for MsrpPeer {
             session.close();
         }
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so on standard error.
+            // A thread that panicked has already written to standard error.
             let _ = thread.join();
         }
     }

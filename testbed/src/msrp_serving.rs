@@ -1,4 +1,4 @@
-//! Connections of an MSRP peer: what comes over them goes to the session that it is for.
+//! Connections of an MSRP peer: passes received data to the session it is for.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,11 +17,11 @@ pub(crate) struct PeerShared {
     pub(crate) address: SocketAddr,
     pub(crate) listener: TcpListener,
     pub(crate) tls: Option<Certificate>,
-    /// By the session part of their URIs: a middlebox may have another host.
+    /// By the session part of their URIs, because a middlebox may have another host.
     pub(crate) sessions: Mutex<HashMap<String, Arc<SessionShared>>>,
     pub(crate) connections: Mutex<Vec<Arc<MsrpConnection>>>,
     pub(crate) ended: Mutex<bool>,
-    /// Requests and responses for sessions that are not there, and what is no MSRP.
+    /// Requests and responses for sessions that do not exist, and data that is not MSRP.
     pub(crate) faults: Mutex<Vec<String>>,
 }
 
@@ -51,7 +51,7 @@ impl PeerShared {
         }
     }
 
-    /// Reads a connection to its end.
+    /// Reads a connection until it ends.
     pub(crate) fn serve(self: &Arc<Self>, connection: &Arc<MsrpConnection>) {
         lock(&self.connections).push(connection.clone());
         let mut reader = MsrpReader::default();
@@ -95,7 +95,7 @@ impl PeerShared {
     ) -> Result<(), End> {
         match event {
             MsrpEvent::Head(head, has_body) => {
-                // A relay's URI may stand before ours: then we are that relay as well.
+                // A relay's URI may precede ours: then this peer acts as that relay too.
                 let sessions = lock(&self.sessions);
                 let mut ids = head.to_path().into_iter().map(id_of);
                 let session = ids.find_map(|id| sessions.get(id).cloned());
@@ -103,7 +103,7 @@ impl PeerShared {
                 let Some(session) = session else {
                     let answer = response(&head, 481, "Session does not exist");
                     let _ = connection.write(&answer);
-                    return Err(End::Fault(format!("for nobody here: {head:?}")));
+                    return Err(End::Fault(format!("for no session of this peer: {head:?}")));
                 };
                 if session.bind(connection) {
                     served.push(session.clone());
@@ -139,7 +139,7 @@ impl PeerShared {
                 };
                 let session = frame.session.clone();
                 if let Some(answer) = session.end(frame, flag)? {
-                    // The other side may have gone meanwhile.
+                    // The other side may have closed the connection meanwhile.
                     let _ = connection.write(&answer);
                 }
             }
@@ -154,10 +154,10 @@ impl PeerShared {
     }
 }
 
-/// Why a connection is read no further.
+/// Why a connection is no longer read.
 #[derive(Debug)]
 enum End {
-    /// What came is against the rules.
+    /// The received data breaks the rules.
     Fault(String),
     /// [`Conduct::DieAfter`](crate::Conduct::DieAfter).
     Death,

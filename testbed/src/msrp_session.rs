@@ -1,5 +1,4 @@
-//! One MSRP session as one end sees it: what it does with the requests that come, and what it
-//! sends.
+//! One end of an MSRP session: its treatment of received requests, and what it sends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,9 +18,9 @@ use crate::request::unique;
 use crate::sys::lock;
 use crate::way::PATIENCE;
 
-/// One MSRP session as one end sees it. Clones are the same session.
+/// One end of an MSRP session. Clones are the same session.
 ///
-/// The `expect_…` calls panic, with what is there instead, when they are disappointed.
+/// The `expect_…` functions panic if the expectation fails, and show what there is instead.
 #[derive(Debug, Clone)]
 pub struct MsrpSession {
     shared: Arc<SessionShared>,
@@ -38,19 +37,19 @@ impl MsrpSession {
         &self.shared.path
     }
 
-    /// From now on SENDs are treated so.
+    /// How SENDs are treated from now on.
     pub fn conducts(&self, conduct: Conduct) {
         lock(&self.shared.state).conduct = conduct;
         self.shared.changed.notify_all();
     }
 
-    /// What this end sends goes to this path: URIs with spaces between them.
+    /// Sets the path for everything this end sends: URIs separated by spaces.
     pub fn sends_to(&self, path: &str) {
         path.clone_into(&mut lock(&self.shared.state).to_path);
     }
 
-    /// Opens the connection of this session, to where the first URI of its path points, over TLS if
-    /// the URI says so. Nothing is sent.
+    /// Connects to the address in the first URI of the path, over TLS if the URI says so. Sends
+    /// nothing.
     #[track_caller]
     pub fn connect(&self) {
         let to_path = lock(&self.shared.state).to_path.clone();
@@ -58,7 +57,7 @@ impl MsrpSession {
         or_fail("connecting for MSRP", self.try_connect(address));
     }
 
-    /// The same to another address.
+    /// The same, to another address.
     pub fn try_connect(&self, address: SocketAddr) -> io::Result<()> {
         let connection = Arc::new(MsrpConnection::connect(address, self.peer.certificate())?);
         self.shared.bind(&connection);
@@ -70,7 +69,8 @@ impl MsrpSession {
         Ok(())
     }
 
-    /// Connects, and binds the connection by an empty SEND, as the active end must (RFC 4975 §5.4).
+    /// Connects, and binds the connection with an empty SEND as the active end must (RFC 4975
+    /// §5.4).
     #[track_caller]
     pub fn connect_and_bind(&self) {
         self.connect();
@@ -85,40 +85,40 @@ impl MsrpSession {
         or_fail("sending over MSRP", self.try_send(request));
     }
 
-    /// The same, where it may fail.
+    /// The same; returns a failure instead of panicking.
     pub fn try_send(&self, request: &MsrpRequest) -> io::Result<()> {
         let to_path = lock(&self.shared.state).to_path.clone();
         self.try_send_bytes(&request.write(&to_path, &self.shared.path))
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     #[track_caller]
     pub fn send_bytes(&self, bytes: &[u8]) {
         or_fail("sending over MSRP", self.try_send_bytes(bytes));
     }
 
-    /// The same, where it may fail.
+    /// The same; returns a failure instead of panicking.
     pub fn try_send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
         let connection = lock(&self.shared.state).connection.clone();
         connection.ok_or(io::ErrorKind::NotConnected)?.write(bytes)
     }
 
-    /// Sends a message in chunks of at most so many bytes, one after the other without waiting. The
-    /// chunks, for [`expect_response`](Self::expect_response).
+    /// Sends a message in chunks of at most this many bytes, without waiting for responses. Returns
+    /// the chunks, for [`expect_response`](Self::expect_response).
     #[track_caller]
     pub fn send_message(&self, content: &[u8], chunk_bytes: usize) -> Vec<MsrpRequest> {
         let mut sent = Vec::new();
         for chunk in chunks_of(content, chunk_bytes) {
             self.send(&chunk);
-            // Content is not kept twice.
+            // The content is not kept twice.
             sent.push(chunk.without_body());
         }
         sent
     }
 
-    /// Sends a message as [`send_message`](Self::send_message) does, but each chunk after the 200
-    /// to the one before: so each begins a segment, and tshark, which looks for heads there only,
-    /// sees all of them.
+    /// Sends a message like [`send_message`](Self::send_message), but each chunk only after the 200
+    /// to the previous one: each chunk then begins a segment, and tshark, which only looks for
+    /// heads there, finds all of them.
     #[track_caller]
     pub fn deliver(&self, content: &[u8], chunk_bytes: usize) {
         for chunk in chunks_of(content, chunk_bytes) {
@@ -158,33 +158,36 @@ impl MsrpSession {
         )
     }
 
-    /// Everything that has come, read or not.
+    /// Everything received, read or not.
     pub fn received(&self) -> Vec<MsrpReceived> {
         lock(&self.shared.state).received.clone()
     }
 
-    /// The SENDs with content that have come.
+    /// The received SENDs that have content.
     pub fn chunks(&self) -> Vec<MsrpReceived> {
         let mut received = self.received();
         received.retain(|one| one.head.method() == Some("SEND") && one.content_bytes.is_some());
         received
     }
 
-    /// How many bytes of content have come, of chunks without end too.
+    /// Number of content bytes received, including chunks that are not complete.
     pub fn content_bytes(&self) -> u64 {
         lock(&self.shared.state).content_bytes
     }
 
-    /// Waits until so much content has come.
+    /// Waits until this many content bytes have been received.
     #[track_caller]
     pub fn expect_content(&self, bytes: u64) {
         let enough = |state: &mut SessionState| (state.content_bytes >= bytes).then_some(());
         if self.wait(PATIENCE, enough).is_none() {
-            panic!("{bytes} bytes of content never came; {}", self.describe());
+            panic!(
+                "{bytes} bytes of content did not arrive; {}",
+                self.describe()
+            );
         }
     }
 
-    /// The next message whose last chunk has come, by `$` or by `#`.
+    /// The next message whose last chunk has arrived, flagged `$` or `#`.
     pub fn recv_message(&self, timeout: Duration) -> Option<MsrpContent> {
         self.wait(timeout, |state| {
             let message = state.messages.get(state.taken)?;
@@ -200,7 +203,7 @@ impl MsrpSession {
         self.expect_message_within(PATIENCE)
     }
 
-    /// The same with another patience.
+    /// The same with another time limit.
     #[track_caller]
     pub fn expect_message_within(&self, timeout: Duration) -> MsrpContent {
         let Some(message) = self.recv_message(timeout) else {
@@ -210,12 +213,12 @@ impl MsrpSession {
         message
     }
 
-    /// What has come of each message.
+    /// What has been received of each message.
     pub fn messages(&self) -> Vec<MsrpContent> {
         lock(&self.shared.state).messages.clone()
     }
 
-    /// Waits until it has a connection that has been used.
+    /// Waits until a connection of this session has been used.
     #[track_caller]
     pub fn expect_connected(&self) {
         let there = |state: &mut SessionState| (state.connections > 0).then_some(());
@@ -224,7 +227,7 @@ impl MsrpSession {
         }
     }
 
-    /// How many connections have served it.
+    /// Number of connections that have served it.
     pub fn connections(&self) -> usize {
         lock(&self.shared.state).connections
     }
@@ -238,17 +241,17 @@ impl MsrpSession {
         }
     }
 
-    /// Closes its connection, in the midst of whatever it is at.
+    /// Closes its connection, whatever is under way.
     pub fn close(&self) {
         self.shared.close();
     }
 
-    /// The value of `a=fingerprint`, where its peer is one over TLS.
+    /// The value of `a=fingerprint`, if its peer uses TLS.
     pub fn own_fingerprint(&self) -> Option<String> {
         self.peer.certificate().map(Certificate::fingerprint)
     }
 
-    /// The fingerprint of the certificate that the other side has shown.
+    /// The fingerprint of the other side's certificate.
     pub fn peer_fingerprint(&self) -> Option<String> {
         lock(&self.shared.state)
             .connection
@@ -256,7 +259,7 @@ impl MsrpSession {
             .peer_fingerprint()
     }
 
-    /// Where its connection leads to.
+    /// The address its connection leads to.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         let state = lock(&self.shared.state);
         let connection = state.connection.as_ref();
@@ -303,7 +306,7 @@ impl MsrpSession {
             .map(|one| format!("{:?}", one.head))
             .collect();
         format!(
-            "closed: {}, messages: {:?}, the last that came: {heads:#?}, faults: {:?}",
+            "closed: {}, messages: {:?}, the last received: {heads:#?}, faults: {:?}",
             state.closed,
             state.messages,
             self.peer.faults()

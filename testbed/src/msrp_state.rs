@@ -1,4 +1,4 @@
-//! What there is of one MSRP session, in the hands of a test and of the connection that serves it.
+//! The state of one MSRP session, shared by the test and the connection that serves it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
@@ -9,29 +9,30 @@ use crate::msrp_content::MsrpContent;
 use crate::msrp_message::{MsrpHead, response};
 use crate::sys::lock;
 
-/// How a session treats the SENDs that come.
+/// How a session treats received SENDs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conduct {
-    /// 200 to each.
+    /// Answers each with 200.
     Accept,
-    /// 200 to each, this late. What comes after it waits.
+    /// Answers each with 200 after this delay; what follows it waits.
     Slow(Duration),
-    /// This status to each chunk that ends behind so many bytes of content; 200 to those before.
+    /// Answers each chunk that ends after this many content bytes with this status, those before
+    /// with 200.
     RefuseAfter(u64, u16),
-    /// No response, ever.
+    /// Never responds.
     Silent,
-    /// Reads no further once so much content has come, till told otherwise.
+    /// Stops reading after this many content bytes, until told otherwise.
     StallAfter(u64),
-    /// Closes the connection once so much content has come.
+    /// Closes the connection after this many content bytes.
     DieAfter(u64),
 }
 
-/// One request or response as it came.
+/// A received request or response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MsrpReceived {
     /// Its start line and header fields.
     pub head: MsrpHead,
-    /// How many bytes of content it had; `None` for one without a body.
+    /// Content length in bytes; `None` if it has no body.
     pub content_bytes: Option<usize>,
     /// The flag of its end-line.
     pub flag: char,
@@ -47,32 +48,32 @@ pub(crate) struct SessionShared {
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(crate) conduct: Conduct,
-    /// To-Path of what this end sends.
+    /// To-Path of everything this end sends.
     pub(crate) to_path: String,
     pub(crate) connection: Option<Arc<MsrpConnection>>,
-    /// How many connections have served it.
+    /// Number of connections that have served it.
     pub(crate) connections: usize,
     pub(crate) closed: bool,
     pub(crate) received: Vec<MsrpReceived>,
     pub(crate) unread: VecDeque<MsrpReceived>,
     pub(crate) content_bytes: u64,
     pub(crate) messages: Vec<MsrpContent>,
-    /// How many complete messages have been taken.
+    /// Number of complete messages that a test has taken.
     pub(crate) taken: usize,
 }
 
-/// A request or response in the midst of it.
+/// A request or response that is being received.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) head: MsrpHead,
     pub(crate) session: Arc<SessionShared>,
     pub(crate) content_bytes: Option<usize>,
-    /// Which of the session's messages its content belongs to.
+    /// Index of the message its content belongs to.
     pub(crate) message: Option<usize>,
 }
 
 impl SessionShared {
-    /// A session whose own URI is this.
+    /// A session with this URI of its own.
     pub(crate) fn new(path: &str) -> Self {
         Self {
             path: path.to_owned(),
@@ -159,7 +160,7 @@ impl SessionShared {
         Ok(())
     }
 
-    /// Records it; what to answer, if anything.
+    /// Records it, and returns the response to send, if any.
     pub(crate) fn end(&self, frame: Frame, flag: char) -> Result<Option<Vec<u8>>, String> {
         let mut state = lock(&self.state);
         if let Some(message) = frame.message {

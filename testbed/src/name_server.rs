@@ -1,5 +1,5 @@
-//! A name server: it knows what the test tells it, and is silent about what the test wants it to be
-//! silent about.
+//! A name server that knows the records a test gives it, and does not answer for names that the
+//! test declares dead.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -12,16 +12,16 @@ use std::time::Duration;
 use simple_dns::rdata::{A, AAAA, NAPTR, RData, SRV};
 use simple_dns::{CLASS, CharacterString, Name, Packet, RCODE, ResourceRecord};
 
-/// Names that end so are never answered.
+/// Queries for names with this ending are never answered.
 pub const DEAD: &str = ".dead.example";
-/// How long what it says holds.
+/// How long its answers are valid.
 const TTL_S: u32 = 60;
-/// Between two looks at whether it is over.
+/// Interval at which it checks whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 
 type Zone = HashMap<String, Vec<RData<'static>>>;
 
-/// A name server on a port of its own, over UDP. It ends when it is dropped.
+/// A name server on a UDP port of its own. Stops when dropped.
 #[derive(Debug)]
 pub struct NameServer {
     address: SocketAddr,
@@ -33,11 +33,11 @@ pub struct NameServer {
 
 impl NameServer {
     /// With these records: the name, and "A 192.0.2.1", "AAAA 2001:db8::1", "SRV 10 0 5060 target"
-    /// or "NAPTR 10 10 s SIP+D2U replacement". There are no other names, but those that end in
-    /// [`DEAD`].
+    /// or "NAPTR 10 10 s SIP+D2U replacement". All other names do not exist, except those that end
+    /// in [`DEAD`].
     ///
     /// # Panics
-    /// There is no free port, or a record cannot be read.
+    /// No port is free, or a record cannot be parsed.
     #[must_use]
     pub fn start(records: &[(&str, &str)]) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -61,23 +61,23 @@ impl NameServer {
         server
     }
 
-    /// One more record.
+    /// Adds a record.
     ///
     /// # Panics
-    /// It cannot be read.
+    /// It cannot be parsed.
     pub fn learn(&self, name: &str, record: &str) {
         let mut zone = self.zone.lock().expect("not poisoned");
         let known = zone.entry(name.to_ascii_lowercase()).or_default();
         known.push(read_record(record));
     }
 
-    /// Where it is, as `dns_server` takes it.
+    /// Its address, in the form of the parameter `dns_server`.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Which names it has been asked for so far, as often as it was.
+    /// The names queried so far, once for each query.
     ///
     /// # Panics
     /// Its thread has panicked.
@@ -104,7 +104,7 @@ fn serve(socket: &UdpSocket, zone: &Mutex<Zone>, ended: &AtomicBool, asked: &Mut
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 continue;
             }
-            // Whoever asked has gone.
+            // The client is gone.
             Err(_) => continue,
         };
         let Ok(query) = Packet::parse(&packet[..length]) else {

@@ -1,7 +1,7 @@
-//! An OpenSIPS: its configuration, its command line, and how it is asked.
+//! OpenSIPS: its configuration, its command line, and its management interface.
 //!
-//! Tests write modules, parameters and script as for Kamailio. What has another name here is
-//! exchanged in this file, and nowhere else.
+//! Tests write modules, parameters and scripts as for Kamailio. Only this file translates what has
+//! another name in OpenSIPS.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use crate::config::{PRIVATE_MEMORY_MIB, Parameter, ProxyConfig, Value};
 use crate::request::unique;
 
-/// The frame around the routing block. `@…@` marks what is filled in.
+/// The frame around the routing block. `@…@` marks a value to insert.
 const TEMPLATE: &str = r#"log_level=2
 stderror_enabled=yes
 syslog_enabled=no
@@ -42,11 +42,11 @@ modparam("proto_tcp", "tcp_max_msg_chunks", 64)
 @ROUTES@
 "#;
 
-/// Shared memory in MiB: a transaction takes 13 KiB in 3.6, and stays for two seconds at least
+/// Shared memory in MiB: in 3.6 a transaction takes 13 KiB, and lives for at least two seconds
 /// after its end.
 const SHARED_MEMORY_MIB: &str = "256";
 
-/// Words in the log that no healthy proxy says.
+/// Words that a healthy proxy never logs.
 pub(crate) const BAD_WORDS: [&str; 7] = [
     "CRITICAL:",
     "BUG",
@@ -54,21 +54,21 @@ pub(crate) const BAD_WORDS: [&str; 7] = [
     "signal 6",
     "signal 11",
     "core dumped",
-    // Said where one is published twice.
+    // Logged when one is published twice.
     "Event \"E_CPM_",
 ];
 
-/// Said by the main process before it ends the others.
+/// Logged by the main process before it ends the others.
 pub(crate) const FAREWELL: &str = "Thank you for running";
 
-/// Nothing is said later that means another thing than before.
+/// No later log line changes its meaning.
 pub(crate) const HARMLESS_AFTER_FAREWELL: &str = "\n";
 
-/// The last process that the main process forks: with it the table is complete.
+/// The last process that the main process forks: after that the process table is complete.
 pub(crate) const LAST_PROCESS: &str = "TCP main";
 
-/// Events of the module that OpenSIPS raises over its Event Interface: they only tell, in another
-/// process. All others are named routes.
+/// Events of the module that OpenSIPS raises over its Event Interface: they only inform, in another
+/// process. All other events are named routes.
 const TOLD: [&str; 4] = [
     "recipient-failed",
     "recipient-delivered",
@@ -76,7 +76,7 @@ const TOLD: [&str; 4] = [
     "session-end",
 ];
 
-/// Modules of Kamailio that OpenSIPS has by another name, or in its core.
+/// Kamailio modules that have another name in OpenSIPS, or are part of its core.
 const MODULES: [(&str, &str); 4] = [
     ("textops", "sipmsgops"),
     ("pv", ""),
@@ -84,44 +84,44 @@ const MODULES: [(&str, &str); 4] = [
     ("cfg_rpc", ""),
 ];
 
-/// Core settings of Kamailio that OpenSIPS does not have: what is too long for a datagram goes over
-/// TCP, always, and its buffer for reading has one size.
+/// Core settings of Kamailio that OpenSIPS lacks: a request too long for a datagram always goes
+/// over TCP, and the read buffer has a fixed size.
 const NOT_NEEDED: [&str; 2] = ["udp_mtu_try_proto", "tcp_rd_buf_size"];
 
-/// Kamailio bounds what waits to be written to a connection in bytes, OpenSIPS in messages: as many
-/// of this size.
+/// Kamailio limits a connection's write queue in bytes, OpenSIPS in messages: as many as fit, with
+/// this size each.
 const WAITING_MESSAGE_BYTES: i64 = 16 * 1024;
 
-/// Timers of tm, with the name that they have here, in seconds.
+/// Timers of tm with their OpenSIPS names, in seconds.
 const TIMERS: [(&str, &str); 3] = [
     ("fr_timer", "fr_timeout"),
     ("fr_inv_timer", "fr_inv_timeout"),
     ("wt_timer", "wt_timer"),
 ];
 
-/// The shortest that tm takes.
+/// The shortest value that tm accepts.
 const MIN_TIMER_S: i64 = 2;
 
-/// Functions whose first argument is a number here, and text in Kamailio.
+/// Functions whose first argument is a number in OpenSIPS, and a string in Kamailio.
 const TAKE_NUMBERS: [&str; 2] = ["sl_send_reply", "usleep"];
 
-/// Longest wait for an answer to a command.
+/// Time limit for the answer to a command.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An answer is one datagram.
+/// An answer is a single datagram.
 const MAX_ANSWER: usize = 1 << 16;
 
 fn binary() -> OsString {
     std::env::var_os("OPENSIPS").unwrap_or_else(|| "opensips".into())
 }
 
-/// Where its modules are: in the tree, each in a folder of its own.
+/// The folder of its modules: each has a folder of its own in the source tree.
 fn modules_folder() -> PathBuf {
     let tree = std::env::var_os("OPENSIPS_SRC").unwrap_or_default();
     Path::new(&tree).join("modules")
 }
 
-/// What starts it in the foreground.
+/// The command that starts it in the foreground.
 pub(crate) fn command(file: &Path, folder: &Path, scratch: &Path) -> Command {
     let mut command = Command::new(binary());
     command.args(["-F", "-m", SHARED_MEMORY_MIB, "-M", PRIVATE_MEMORY_MIB]);
@@ -130,7 +130,7 @@ pub(crate) fn command(file: &Path, folder: &Path, scratch: &Path) -> Command {
     command
 }
 
-/// The frame with all that is this configuration's.
+/// The frame, filled in for this configuration.
 pub(crate) fn fill_in(config: &ProxyConfig) -> String {
     let mut listen = "socket=udp:127.0.0.1:@PORT@\nsocket=tcp:127.0.0.1:@PORT@".to_owned();
     if config.over_ipv6 {
@@ -170,8 +170,7 @@ fn parameter(parameter: &Parameter) -> Parameter {
     parameter
 }
 
-/// The script in the words of OpenSIPS, and the parameters that stand for core settings of
-/// Kamailio's.
+/// The script in OpenSIPS's terms, and the parameters that replace core settings of Kamailio.
 fn script(kamailio: &str) -> (Vec<Parameter>, String) {
     let mut parameters = Vec::new();
     let mut text = String::new();
@@ -215,7 +214,7 @@ fn script(kamailio: &str) -> (Vec<Parameter>, String) {
     (parameters, text)
 }
 
-/// Another process runs it, which has no message.
+/// It runs in another process, which has no message.
 fn told(line: &str) -> String {
     line.replace("$cpm(", "$param(")
         .replace("$ru", "$param(recipient)")
@@ -223,7 +222,7 @@ fn told(line: &str) -> String {
         .replace("$ci", "$param(leg_call_id)")
 }
 
-/// `set_body(…);` becomes a removal and an addition.
+/// `set_body(…);` becomes removal plus addition.
 fn with_body(line: &str) -> String {
     let Some((before, rest)) = line.split_once("set_body(") else {
         return line.to_owned();
@@ -258,8 +257,8 @@ fn with_numbers(line: &str) -> String {
     line
 }
 
-/// Asks over the Management Interface: a command with its arguments, separated by spaces. The
-/// commands of the module have Kamailio's names: `cpm.stats` is `cpm_stats`. The answer is one line
+/// Runs a command of the Management Interface, with arguments separated by spaces. The module's
+/// commands are written with Kamailio's names: `cpm.stats` is `cpm_stats`. The answer has one line
 /// `name: value` for each value.
 ///
 /// # Errors
@@ -273,7 +272,7 @@ pub(crate) fn ask(ctl: &Path, command: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// The proxy's own table of processes: number and description.
+/// The proxy's own process table: number and description.
 pub(crate) fn process_table(ctl: &Path) -> Result<Vec<(u32, String)>, String> {
     let answer = call(ctl, "ps", &[])?;
     let rows = answer["Processes"]
@@ -286,13 +285,13 @@ pub(crate) fn process_table(ctl: &Path) -> Result<Vec<(u32, String)>, String> {
     Ok(table.collect())
 }
 
-/// Whether somebody listens for TCP on this port: its main TCP process begins to after it has come
-/// up.
+/// Whether a process listens for TCP on this port: the main TCP process starts to after the proxy
+/// has reported that it is up.
 pub(crate) fn is_listening(port: u16) -> bool {
     fs::read_to_string("/proc/net/tcp").is_ok_and(|sockets| has_listener(&sockets, port))
 }
 
-/// Whether such a socket is among the kernel's lines (proc(5)).
+/// Whether the kernel's list has such a socket (proc(5)).
 fn has_listener(sockets: &str, port: u16) -> bool {
     const LISTEN: &str = "0A";
     let own = format!(":{port:04X}");
@@ -315,7 +314,7 @@ pub(crate) fn statistics(ctl: &Path, group: &str) -> Result<Vec<(String, u64)>, 
     Ok(statistics.collect())
 }
 
-/// Private memory in use per process: process number, bytes with bookkeeping.
+/// Private memory in use by each process: process number, bytes including bookkeeping.
 pub(crate) fn private_memory_used(ctl: &Path) -> Result<Vec<(u32, u64)>, String> {
     let statistics = statistics(ctl, "pkmem")?;
     let of = |number: u64| {
@@ -329,7 +328,7 @@ pub(crate) fn private_memory_used(ctl: &Path) -> Result<Vec<(u32, u64)>, String>
         .map_or(&[][..], Vec::as_slice);
     let used = rows.iter().filter_map(|row| {
         let pid = u32::try_from(row["PID"].as_u64()?).ok()?;
-        // Statistics of a process begin a while after it has begun.
+        // Statistics of a process appear a while after its start.
         let bytes = of(row["ID"].as_u64()?).filter(|&bytes| bytes > 0)?;
         Some((pid, bytes))
     });
@@ -340,7 +339,7 @@ pub(crate) fn private_memory_used(ctl: &Path) -> Result<Vec<(u32, u64)>, String>
 fn call(ctl: &Path, method: &str, parameters: &[Json]) -> Result<Json, String> {
     let own = ctl.with_file_name(format!("ask-{}", unique()));
     let answer = exchange(ctl, &own, method, parameters);
-    // It may not have been made.
+    // The socket may not exist yet.
     let _ = fs::remove_file(&own);
     let answer = answer.map_err(|error| format!("{method}: {error}"))?;
     match answer.get("error") {
@@ -362,12 +361,12 @@ fn exchange(ctl: &Path, own: &Path, method: &str, parameters: &[Json]) -> std::i
     Ok(serde_json::from_slice(&answer[..length])?)
 }
 
-/// One line for each value, with the name beside it.
+/// One line for each value, with its name.
 fn write_lines(text: &mut String, name: Option<&str>, value: &Json) {
     match value {
         Json::Object(members) => {
             write_heading(text, name);
-            // The parts of a record come behind its own fields, as kamcmd has them.
+            // Parts of a record follow its own fields, as in kamcmd's output.
             let is_part = |value: &Json| value.is_array() || value.is_object();
             for parts in [false, true] {
                 for (name, value) in members.iter().filter(|(_, value)| is_part(value) == parts) {
@@ -386,7 +385,7 @@ fn write_lines(text: &mut String, name: Option<&str>, value: &Json) {
     }
 }
 
-/// What has values below it has a line of its own, as kamcmd writes it.
+/// A value that has values below it gets a line of its own, as in kamcmd's output.
 fn write_heading(text: &mut String, name: Option<&str>) {
     if let Some(name) = name {
         *text += name;

@@ -1,9 +1,9 @@
-//! How an expectation of a test fails: at the test's own line, with the reason.
+//! How a test's expectation fails: at the line of the test, with the reason.
 
 use std::fmt::Display;
 
-/// The value, or a panic that points at the caller. A closure in `unwrap_or_else` would point at
-/// itself.
+/// The value, or a panic reported at the caller's line. A closure in `unwrap_or_else` would be
+/// reported at its own line.
 #[track_caller]
 pub(crate) fn or_fail<T, E: Display>(what: &str, result: Result<T, E>) -> T {
     match result {

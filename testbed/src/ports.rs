@@ -1,4 +1,4 @@
-//! Ports that no other test, in this process or another, uses at the same time.
+//! Ports that no other test, in this or another process, uses at the same time.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -8,19 +8,20 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// All blocks lie below Linux's range of ephemeral ports (32768 on), so that the kernel never gives
-/// one of ours to an outgoing connection between the reservation and the use.
+/// All blocks are below Linux's ephemeral ports (from 32768), so that the kernel never assigns one
+/// of them to an outgoing connection between reservation and use.
 const FIRST_PORT: u16 = 12_000;
 const LAST_PORT: u16 = 31_999;
 
-/// Ports per bench: a proxy, MSRP, some tens of agents. One range makes one short capture filter.
+/// Ports per bench: a proxy, MSRP, some tens of agents. A contiguous range keeps the capture filter
+/// short.
 const BLOCK_SIZE: u16 = 100;
 
-/// A forked child holds copies of all sockets until it has become another program.
+/// A forked child holds copies of all sockets until it executes another program.
 const CHILD_BECOMES_PROGRAM: Duration = Duration::from_secs(2);
 
-/// Binds a port that [`PortBlock::take`] has just tried. Where another thread has started a program
-/// meanwhile, its child may hold the socket of the trial for a moment longer.
+/// Binds a port that [`PortBlock::take`] has just tried. If another thread has started a program
+/// meanwhile, its child may still hold the trial socket for a moment.
 pub(crate) fn once_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let deadline = Instant::now() + CHILD_BECOMES_PROGRAM;
     loop {
@@ -33,9 +34,9 @@ pub(crate) fn once_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// A range of ports of 127.0.0.1, reserved among all test processes by holding an abstract Unix
-/// socket of its name. That name lives in the same network namespace as the ports, needs no file
-/// and no rights, and goes when the process goes, however it ends.
+/// A range of ports of 127.0.0.1, reserved across all test processes by an abstract Unix socket
+/// named after it. The name is in the same network namespace as the ports, needs no file and no
+/// privileges, and disappears with the process however it ends.
 #[derive(Debug)]
 pub(crate) struct PortBlock {
     first: u16,
@@ -65,7 +66,7 @@ impl PortBlock {
         ))
     }
 
-    /// The next port that is free for UDP and for TCP; ports that others hold are passed over.
+    /// The next port that is free for UDP and TCP; ports held by others are skipped.
     pub(crate) fn take(&self) -> io::Result<u16> {
         loop {
             let port = self.next.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! A PostgreSQL server for one test, from the installed package's binaries, in a folder of its own.
+//! A PostgreSQL server for one test, run from the installed package's binaries in a folder of its
+//! own.
 
 use std::fs;
 use std::io;
@@ -13,17 +14,17 @@ use crate::request::unique;
 use crate::sys::Signal;
 use crate::way::PATIENCE;
 
-/// Who runs the server when the test runs as root, under whom PostgreSQL refuses to: `nobody`.
+/// Runs the server if the test runs as root, as which PostgreSQL refuses to run: `nobody`.
 const UNPRIVILEGED: u32 = 65_534;
 
-/// The one user and the one database.
+/// The only user and the only database.
 const NAME: &str = "cpm";
 
-/// Said once connections are taken.
+/// Logged once it accepts connections.
 const READY: &str = "database system is ready to accept connections";
 
-/// A running server with one database, which nobody needs a password for. It is killed when the
-/// test panics and when the test process dies.
+/// A running server with one database that needs no password. It is killed when the test panics and
+/// when the test process dies.
 #[derive(Debug)]
 pub struct Postgres {
     guarded: Guarded,
@@ -35,7 +36,7 @@ impl Postgres {
     pub(crate) fn start(port: u16, folder: &Path) -> io::Result<Self> {
         let binaries = binaries()?;
         fs::create_dir_all(folder)?;
-        // Not below the test's folder, which a user without rights need not reach.
+        // Not below the test's folder, which an unprivileged user may not be able to reach.
         let scratch = std::env::temp_dir().join(format!("cpm-{}", unique()));
         fs::create_dir(&scratch)?;
         let owner = fs::metadata(&scratch)?.uid();
@@ -83,18 +84,18 @@ impl Postgres {
         Ok(server)
     }
 
-    /// The URL by which Kamailio's modules know the database.
+    /// The database's URL for Kamailio's modules.
     pub fn url(&self) -> String {
         format!("postgres://{NAME}:any@127.0.0.1:{}/{NAME}", self.port)
     }
 
-    /// Runs SQL statements, all or none of them.
+    /// Runs SQL statements in one transaction.
     #[track_caller]
     pub fn sql(&self, statements: &str) {
         or_fail("psql", self.psql(NAME, statements).and_then(checked));
     }
 
-    /// Stops the server; whoever has a connection loses it.
+    /// Stops the server; open connections are lost.
     #[track_caller]
     pub fn stop(mut self) {
         self.guarded.signal(Signal::Interrupt);
@@ -130,7 +131,7 @@ impl Postgres {
     }
 }
 
-/// Where Debian keeps the newest installed release, beside others and out of the path.
+/// The folder in which Debian keeps the newest installed release, beside others and outside PATH.
 fn binaries() -> io::Result<PathBuf> {
     let releases = fs::read_dir("/usr/lib/postgresql")?.flatten();
     let newest = releases

@@ -1,30 +1,30 @@
-//! What the kernel says of a process: CPU time, memory, descriptors (proc(5)).
+//! What the kernel reports about a process: CPU time, memory, descriptors (proc(5)).
 
 use std::fs;
 use std::time::Duration;
 
 use crate::sys;
 
-/// One process at one moment.
+/// A snapshot of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// Process number.
     pub pid: u32,
     /// Name of the program (at most 15 characters).
     pub name: String,
-    /// Whether its main thread runs or wants to, or waits for a disk.
+    /// Whether its main thread is running or runnable, or waits for a disk.
     pub busy: bool,
-    /// User plus system time, in steps of one clock tick (10 ms nearly everywhere).
+    /// User plus system time, in clock ticks (10 ms nearly everywhere).
     pub cpu_time: Duration,
-    /// Resident memory in bytes, memory shared with other processes included.
+    /// Resident memory in bytes, including memory shared with other processes.
     pub rss_bytes: u64,
-    /// Resident memory in bytes that is this process's alone and no file's: what it has allocated.
+    /// Resident memory in bytes that belongs to this process alone and to no file: its allocations.
     pub private_bytes: u64,
-    /// Number of open descriptors; 0 when the process belongs to somebody else.
+    /// Number of open descriptors; 0 if the process belongs to another user.
     pub open_descriptors: usize,
 }
 
-/// Every living process of a group; zombies do not count.
+/// All living processes of a group; zombies do not count.
 pub(crate) fn in_group(group: u32) -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn in_group(group: u32) -> Vec<Process> {
 
 fn read(pid: u32, group: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may itself hold spaces and parentheses.
+    // The name is in parentheses, and may contain spaces and parentheses itself.
     let (front, rest) = stat.rsplit_once(')')?;
     let name = front.split_once('(')?.1.to_owned();
     // Fields from the third on: state ppid pgrp … utime(14) stime(15) … rss(24).

@@ -3,14 +3,14 @@
 /// A proxy that the module is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Product {
-    /// Kamailio: `KAMAILIO` names another binary than Debian's.
+    /// Kamailio: `KAMAILIO` may name a binary other than Debian's.
     Kamailio,
-    /// OpenSIPS: the binary is `OPENSIPS`, its modules are in the tree `OPENSIPS_SRC`.
+    /// OpenSIPS: `OPENSIPS` names the binary, `OPENSIPS_SRC` the source tree with its modules.
     OpenSips,
 }
 
 impl Product {
-    /// The one whose module is tested: Kamailio, or what `PROXY` says.
+    /// The proxy whose module is tested: Kamailio, or what `PROXY` says.
     #[track_caller]
     pub fn under_test() -> Self {
         let name = std::env::var("PROXY").unwrap_or_default();
@@ -21,7 +21,7 @@ impl Product {
         }
     }
 
-    /// As in the names of files and folders.
+    /// As in names of files and folders.
     pub fn name(self) -> &'static str {
         match self {
             Product::Kamailio => "kamailio",

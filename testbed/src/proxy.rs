@@ -16,27 +16,28 @@ use crate::product::Product;
 use crate::sys::{Signal, signal_process};
 use crate::way::Way;
 
-/// Longest time a proxy may take to come up or to go down; a healthy one needs a tenth of a second.
+/// Time limit for a proxy's start or end; a healthy one needs a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long one SIGTERM is given. The main process passes it on once, and a child that has not yet
-/// run since its fork only takes note of it: on a busy machine such a child would stay for ever.
+/// Time given to one SIGTERM. The main process passes it on once, and a child that has not yet run
+/// since its fork only records it: on a busy machine such a child would stay forever.
 const ONE_SIGNAL: Duration = Duration::from_secs(3);
 
-/// What a child of Kamailio logs within the handler of SIGTERM, which then updates its settings and
+/// Logged by a child of Kamailio in its handler of SIGTERM, which then updates its settings and
 /// ends the process.
 const IN_HANDLER: &str = "sig_usr(): signal 15 received";
 
-/// How long the proxy is given to come to rest before it is told to end. Its children end within
-/// the signal's handler, wherever they are: one that holds a lock of the shared memory, or is half
-/// way through a list in it, leaves the main process waiting or in ruins.
+/// How long to wait for the proxy to become idle before it is told to end. Its children end within
+/// the signal handler, wherever they are: a child that holds a lock of the shared memory, or is in
+/// the middle of changing a list there, blocks or corrupts the main process.
 const REST: Duration = Duration::from_secs(1);
 
-/// Between two questions whether the proxy is up.
+/// Polling interval while the proxy starts.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A running proxy. It is killed with all its processes when the test panics and when the test
-/// process dies. Dropped at the end of a good test, it is stopped as by [`stop`](Self::stop).
+/// process dies. If it is dropped at the end of a successful test, it is stopped as by
+/// [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Proxy {
     product: Product,
@@ -47,10 +48,10 @@ pub struct Proxy {
     stopped: bool,
 }
 
-/// A proxy that did not come up.
+/// A proxy that did not start.
 #[derive(Debug)]
 pub struct StartFailure {
-    /// All that it wrote.
+    /// All its output.
     pub log: String,
 }
 
@@ -63,8 +64,8 @@ impl fmt::Display for StartFailure {
 impl std::error::Error for StartFailure {}
 
 impl Proxy {
-    /// Starts a proxy on `port` and waits until it answers. Configuration and log go to `folder`,
-    /// which is also where a core dump would land.
+    /// Starts a proxy on `port` and waits until it answers. Configuration and log are written to
+    /// `folder`, where a core dump would be written too.
     pub(crate) fn start(
         config: &ProxyConfig,
         port: u16,
@@ -72,7 +73,7 @@ impl Proxy {
     ) -> Result<Self, StartFailure> {
         Self::launch(config, port, folder).unwrap_or_else(|error| {
             Err(StartFailure {
-                log: format!("(not even launched: {error})"),
+                log: format!("(it could not be launched: {error})"),
             })
         })
     }
@@ -83,7 +84,7 @@ impl Proxy {
         folder: &Path,
     ) -> std::io::Result<Result<Self, StartFailure>> {
         fs::create_dir_all(folder)?;
-        // Paths of sockets are short (108 bytes), the test's folder may lie deep.
+        // A socket's path is limited to 108 bytes, and the test's folder may be deep.
         let scratch = std::env::temp_dir().join(format!("cpm-{}", crate::request::unique()));
         fs::create_dir(&scratch)?;
         let ctl = scratch.join("ctl");
@@ -124,7 +125,7 @@ impl Proxy {
         })
     }
 
-    /// Whether all its processes run, and it listens.
+    /// Whether all its processes run and it is listening.
     fn is_complete(&self) -> bool {
         let table = self.product.process_table(&self.ctl);
         let last = self.product.last_process();
@@ -132,9 +133,14 @@ impl Proxy {
             && self.product.is_listening(self.port)
     }
 
-    /// The port, for UDP and TCP.
+    /// The port, for both UDP and TCP.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The socket that it is asked through.
+    pub fn control_socket(&self) -> &Path {
+        &self.ctl
     }
 
     /// The way to the proxy over UDP.
@@ -152,27 +158,27 @@ impl Proxy {
         Way::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
     }
 
-    /// Asks for nothing in particular, and waits for the answer.
+    /// Runs a command without effect, and waits for the answer.
     #[track_caller]
     pub fn ping(&self) {
         or_fail("asking the proxy", self.product.process_table(&self.ctl));
     }
 
-    /// Asks over the control socket: a command with its arguments, separated by spaces. The answer
-    /// is the text that kamcmd prints, or a line for each value; a refused command is a failure.
-    /// The commands of the module are written as in Kamailio (`cpm.stats`).
+    /// Runs a command over the control socket, with arguments separated by spaces. The answer is
+    /// the text that kamcmd prints, or one line for each value; a refused command fails the test.
+    /// The module's commands have Kamailio's names (`cpm.stats`).
     #[track_caller]
     pub fn rpc(&self, command: &str) -> String {
         or_fail(command, self.try_rpc(command))
     }
 
-    /// The same, with a refusal (`error: 500 - …`) as a value.
+    /// The same, but returns a refusal (`error: 500 - …`).
     pub fn try_rpc(&self, command: &str) -> Result<String, String> {
         self.product.ask(&self.ctl, command)
     }
 
-    /// One number of an answer, such as `rpc_number("core.shmmem", "used")`. The first line with
-    /// this name counts.
+    /// A number in an answer, such as `rpc_number("core.shmmem", "used")`: that of the first line
+    /// with this name.
     #[track_caller]
     pub fn rpc_number(&self, command: &str, name: &str) -> u64 {
         let answer = self.rpc(command);
@@ -183,7 +189,7 @@ impl Proxy {
         or_fail(command, number.ok_or_else(missing))
     }
 
-    /// All statistics of a group, by their names within it.
+    /// All statistics of a group, by their names in it.
     #[track_caller]
     pub fn statistics(&self, group: &str) -> Vec<(String, u64)> {
         or_fail(group, self.product.statistics(&self.ctl, group))
@@ -198,7 +204,7 @@ impl Proxy {
         or_fail(group, found.map(|(_, value)| *value).ok_or_else(missing))
     }
 
-    /// Transactions that tm keeps.
+    /// Number of transactions in tm.
     #[track_caller]
     pub fn transactions(&self) -> u64 {
         match self.product {
@@ -207,13 +213,13 @@ impl Proxy {
         }
     }
 
-    /// Changes a parameter of the module while the proxy runs.
+    /// Changes a parameter of the module while the proxy is running.
     #[track_caller]
     pub fn tune(&self, name: &str, value: i64) {
         or_fail(name, self.try_tune(name, value));
     }
 
-    /// The same, with a refusal as a value.
+    /// The same, but returns a refusal.
     pub fn try_tune(&self, name: &str, value: i64) -> Result<String, String> {
         match self.product {
             Product::Kamailio => self.try_rpc(&format!("cfg.set_now_int cpm {name} {value}")),
@@ -221,7 +227,7 @@ impl Proxy {
         }
     }
 
-    /// Shared memory in use, in bytes, bookkeeping included.
+    /// Shared memory in use, in bytes including bookkeeping.
     #[track_caller]
     pub fn shared_memory_used(&self) -> u64 {
         match self.product {
@@ -230,25 +236,25 @@ impl Proxy {
         }
     }
 
-    /// Private memory in use per process: process number, bytes with bookkeeping.
+    /// Private memory in use by each process: process number, bytes including bookkeeping.
     #[track_caller]
     pub fn private_memory_used(&self) -> Vec<(u32, u64)> {
         let used = self.product.private_memory_used(&self.ctl);
         or_fail("private memory", used)
     }
 
-    /// The proxy's own table of processes: number and description.
+    /// The proxy's own process table: number and description.
     #[track_caller]
     pub fn process_table(&self) -> Vec<(u32, String)> {
         or_fail("processes", self.product.process_table(&self.ctl))
     }
 
-    /// Every living process of the proxy as the kernel sees it.
+    /// All living processes of the proxy, as reported by the kernel.
     pub fn processes(&self) -> Vec<Process> {
         self.guarded.processes()
     }
 
-    /// Whether each process that the proxy's own table lists still lives.
+    /// Whether all processes in the proxy's own table are alive.
     pub fn processes_alive(&self) -> bool {
         let living = self.processes();
         let table = self.product.process_table(&self.ctl).unwrap_or_default();
@@ -264,7 +270,7 @@ impl Proxy {
             .sum()
     }
 
-    /// Resident memory of all processes in bytes; what they share counts once for each.
+    /// Resident memory of all processes in bytes; shared memory counts once for each.
     pub fn rss_bytes(&self) -> u64 {
         self.processes()
             .iter()
@@ -272,7 +278,7 @@ impl Proxy {
             .sum()
     }
 
-    /// Open descriptors per process.
+    /// Open descriptors of each process.
     pub fn open_descriptors(&self) -> Vec<(u32, usize)> {
         let processes = self.processes().into_iter();
         processes
@@ -280,21 +286,21 @@ impl Proxy {
             .collect()
     }
 
-    /// All that the proxy has logged so far.
+    /// The proxy's log so far.
     pub fn log(&self) -> String {
         self.guarded.log().text()
     }
 
-    /// Waits until the log says this.
+    /// Waits until the log contains this.
     #[track_caller]
     pub fn expect_log(&self, words: &str) {
         if !self.guarded.log().wait_for(words, crate::way::PATIENCE) {
-            panic!("the log never said {words:?}:\n{}", self.log());
+            panic!("the log does not contain {words:?}:\n{}", self.log());
         }
     }
 
-    /// Stops the proxy as an operator would (SIGTERM) and makes sure that it went well: exit status
-    /// 0, no word of a crash or of a bug in the log, no core dump, no process left.
+    /// Stops the proxy as an operator would (SIGTERM) and checks that it ended well: exit status 0,
+    /// no crash or bug in the log, no core dump, no process left.
     #[track_caller]
     pub fn stop(mut self) {
         let complaints = self.end();
@@ -305,12 +311,12 @@ impl Proxy {
         );
     }
 
-    /// Kills the proxy and its processes at once, as a failure of its machine would.
+    /// Kills the proxy and its processes at once, like a failure of its machine.
     pub fn kill(mut self) {
         self.stopped = true;
     }
 
-    /// Stops the proxy and says what was wrong with its life and its end.
+    /// Stops the proxy and reports everything that was wrong while it ran and when it ended.
     pub fn stop_and_tell(mut self) -> Vec<String> {
         self.end()
     }
@@ -360,7 +366,7 @@ impl Proxy {
         complaints
     }
 
-    /// Waits until no process has anything to do, for some time at most.
+    /// Waits until no process has work to do, with a time limit.
     fn wait_for_rest(&self) {
         let deadline = Instant::now() + REST;
         let is_busy = || self.processes().iter().any(|process| process.busy);
@@ -372,7 +378,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // In a panic the guard's own drop kills, which is all that is wanted then.
+        // During a panic the guard's own drop kills it, which is all that is needed.
         if !self.stopped && !thread::panicking() {
             let complaints = self.end();
             assert!(
@@ -385,7 +391,7 @@ impl Drop for Proxy {
 }
 
 /// The children that have begun to end. The handler may free shared memory, whose lock stays taken
-/// for ever if another child has ended while it held it: a child that is still there seconds later
+/// forever if another child ended while it held it: a child that is still there seconds later
 /// hangs. Kamailio itself kills it after its `exit_timeout` of a minute.
 fn in_their_handler(log: &str) -> impl Iterator<Item = u32> {
     let lines = log.lines().filter(|line| line.contains(IN_HANDLER));
@@ -395,7 +401,7 @@ fn in_their_handler(log: &str) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Signals those that are still there.
+/// Signals those that still exist.
 fn signal_all(pids: impl IntoIterator<Item = u32>, signal: Signal) {
     for pid in pids {
         let _ = signal_process(pid, signal);

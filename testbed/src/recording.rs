@@ -1,4 +1,4 @@
-//! The judge: what tshark, which knows nothing of cpm, says of the traffic.
+//! The verdict of tshark, which is independent of cpm, on the recorded traffic.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::outcome::or_fail;
 /// Separates the values of one field within one packet.
 const AGGREGATOR: char = '|';
 
-/// What tshark tells of each packet that is judged, in this order.
+/// The fields that tshark reports for each packet, in this order.
 const JUDGED: [&str; 16] = [
     "frame.number",
     "_ws.col.Source",
@@ -33,7 +33,7 @@ const JUDGED: [&str; 16] = [
 /// `_ws.expert.severity` of an error (PI_ERROR).
 const ERROR_SEVERITY: &str = "8388608";
 
-/// Which of the bench's ports speak what.
+/// Protocols of the bench's ports.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PortUse {
     pub(crate) proxies: Vec<u16>,
@@ -49,14 +49,14 @@ pub struct Recording {
     ports: PortUse,
 }
 
-/// One thing that is wrong with one packet.
+/// A fault in one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// Number of the packet in the capture, from 1.
+    /// Number of the packet in the capture, counted from 1.
     pub frame: u32,
     /// The packet in one line, as tshark lists it.
     pub summary: String,
-    /// What is wrong; where tshark has words for it, its words.
+    /// What is wrong, in tshark's words if it has any.
     pub words: String,
 }
 
@@ -71,34 +71,34 @@ impl Recording {
         Self { file, ports }
     }
 
-    /// The capture, for `tshark -r`; it stays only if the test fails.
+    /// The capture file, for `tshark -r`; it is kept only if the test fails.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Fails on any packet with a fault, of any sender.
+    /// Fails if any packet is faulty, whoever sent it.
     #[track_caller]
     pub fn assert_clean(&self) {
         assert_none(&self.judge());
     }
 
-    /// Fails on any faulty packet among those that `filter` (in tshark's language) selects.
+    /// Fails if a packet that `filter` selects (in tshark's language) is faulty.
     #[track_caller]
     pub fn assert_clean_where(&self, filter: &str) {
         assert_none(&self.judge_where(filter));
     }
 
-    /// Every fault of every packet: malformed, or with an expert error, in tshark's eyes; on a SIP
-    /// port but no SIP; without a header that RFC 3261 §8.1.1 demands of each message; with a
-    /// Content-Length that is not the length of the datagram's body; a multipart body without its
+    /// All faults of all packets: malformed or with an expert error according to tshark; not SIP on
+    /// a SIP port; without a header field that RFC 3261 §8.1.1 requires in each message; a
+    /// Content-Length other than the length of the datagram's body; a multipart body without its
     /// end.
     #[track_caller]
     pub fn judge(&self) -> Vec<Complaint> {
         self.judge_where("frame")
     }
 
-    /// The same for the packets that `filter` selects, for tests in which an agent sends faulty
-    /// packets on purpose.
+    /// The same for the packets that `filter` selects, for tests in which an agent deliberately
+    /// sends faulty packets.
     #[track_caller]
     pub fn judge_where(&self, filter: &str) -> Vec<Complaint> {
         let udp_sip = self
@@ -124,9 +124,9 @@ impl Recording {
         complaints
     }
 
-    /// What tshark reads in the packets that `filter` selects: a row per packet, a cell per field,
-    /// as in `fields("sip.Method == \"MESSAGE\"", &["sip.To", "sip.Call-ID"])`. An absent field is
-    /// empty; several values of one field are joined by `|`.
+    /// Fields of the packets that `filter` selects, as read by tshark: a row for each packet, a
+    /// cell for each field, as in `fields("sip.Method == \"MESSAGE\"", &["sip.To",
+    /// "sip.Call-ID"])`. An absent field is empty; several values of one field are joined by `|`.
     #[track_caller]
     pub fn fields(&self, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
         let mut command = self.tshark();
@@ -149,8 +149,8 @@ impl Recording {
         rows.collect()
     }
 
-    /// A filter for what the proxies sent: from their ports, or over a connection that they opened
-    /// to an agent.
+    /// A filter for packets sent by the proxies: from their ports, or over a connection that they
+    /// opened to an agent.
     pub fn sent_by_proxy(&self) -> String {
         let from = self
             .ports
@@ -165,7 +165,7 @@ impl Recording {
         format!("({})", from.chain(to).collect::<Vec<_>>().join(" || "))
     }
 
-    /// The whole dissection of the selected packets, for the reader of a failed test.
+    /// The complete dissection of the selected packets, for whoever reads a failed test.
     #[track_caller]
     pub fn describe(&self, filter: &str) -> String {
         run(self.tshark().args(["-Y", filter, "-V"]))
@@ -177,7 +177,7 @@ impl Recording {
 
     fn tshark(&self) -> Command {
         let mut command = Command::new("tshark");
-        // The settings of whoever runs the test must not decide.
+        // The user's own tshark settings must not matter.
         command.env(
             "WIRESHARK_CONFIG_DIR",
             self.file.with_extension("no-config"),

@@ -1,4 +1,4 @@
-//! Requests and replies as a test writes them: every header may be replaced or left out.
+//! Requests and replies as tests write them: every header field can be replaced or removed.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::message::{Message, same_name};
 
-/// A request to be sent. It has what RFC 3261 §8.1.1 demands from the start; `with` replaces a
-/// header, `and` adds one more line of it, `without` removes it. Nothing is checked: tests send bad
-/// ones.
+/// A request to send. It initially has what RFC 3261 §8.1.1 requires; `with` replaces a header
+/// field, `and` adds a line, `without` removes it. Nothing is checked, because tests also send
+/// invalid requests.
 ///
-/// Header values may hold `@TRANSPORT@`, `@SENT_BY@` (the sending agent's) and `@LENGTH@` (of the
-/// body in bytes), which are filled in at sending.
+/// Values may contain `@TRANSPORT@`, `@SENT_BY@` (the sending agent's) and `@LENGTH@` (of the body
+/// in bytes), which are replaced when it is sent.
 ///
-/// Sending the same request twice is a retransmission; [`again`](Self::again) makes a new one.
+/// Sending the same request twice is a retransmission; [`again`](Self::again) creates a new one.
 #[derive(Debug, Clone)]
 pub struct Request {
     start_line: String,
@@ -50,8 +50,8 @@ impl Request {
         }
     }
 
-    /// A request inside the dialog that `response` to `self` has made (RFC 3261 §12.2.1.1), such as
-    /// an ACK (which keeps the CSeq number) or a BYE (pass the next number). The route set is the
+    /// A request in the dialog established by `response` to `self` (RFC 3261 §12.2.1.1), such as an
+    /// ACK (with the same CSeq number) or a BYE (with the next number). The route set is the
     /// response's Record-Route reversed.
     pub fn in_dialog(&self, method: &str, cseq: u32, response: &Message) -> Self {
         let address = |header| response.header(header).unwrap_or_default();
@@ -74,8 +74,8 @@ impl Request {
         request
     }
 
-    /// A request of the callee inside the dialog that its 2xx to `invite` has made (RFC 3261
-    /// §12.2.1.1). `tag` is the callee's. The route set is the INVITE's Record-Route.
+    /// The callee's request in the dialog established by its 2xx to `invite` (RFC 3261 §12.2.1.1).
+    /// `tag` is the callee's. The route set is the INVITE's Record-Route.
     pub fn from_callee(invite: &Message, tag: &str, method: &str, cseq: u32) -> Self {
         let address = |header| invite.header(header).unwrap_or_default();
         let mut request = Self::new(method, "", "")
@@ -90,12 +90,12 @@ impl Request {
         request
     }
 
-    /// The CANCEL of this request, which must have been sent (RFC 3261 §9.1).
+    /// The CANCEL of this request, which must have been sent before (RFC 3261 §9.1).
     pub fn cancel(&self) -> Self {
         self.in_transaction("CANCEL", self.header("To").unwrap_or_default())
     }
 
-    /// The ACK to a final response other than 2xx (RFC 3261 §17.1.1.3).
+    /// The ACK for a final response other than 2xx (RFC 3261 §17.1.1.3).
     pub fn ack_to_refusal(&self, response: &Message) -> Self {
         self.in_transaction("ACK", response.header("To").unwrap_or_default())
     }
@@ -134,37 +134,37 @@ impl Request {
         request
     }
 
-    /// Another Request-URI; To stays.
+    /// Sets the Request-URI; To is unchanged.
     pub fn with_uri(mut self, uri: &str) -> Self {
         self.start_line = format!("{} {uri} SIP/2.0", self.method);
         self
     }
 
-    /// The header has this one value, in the place where it stood, or at the end.
+    /// Sets the header field to this one value, in its place or at the end.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         set(&mut self.headers, name, value);
         self
     }
 
-    /// One more line of the header, at the end.
+    /// Adds a line of the header field at the end.
     pub fn and(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The header is left out.
+    /// Removes the header field.
     pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(own, _)| !same_name(own, name));
         self
     }
 
-    /// The body with its type.
+    /// Sets the body and its type.
     pub fn with_body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self.with("Content-Type", content_type)
     }
 
-    /// The first value of a header, before filling in.
+    /// The first value of a header field, before placeholders are replaced.
     pub fn header(&self, name: &str) -> Option<&str> {
         let line = self.headers.iter().find(|(own, _)| same_name(own, name));
         line.map(|(_, value)| value.as_str())
@@ -180,7 +180,7 @@ impl Request {
         &self.method
     }
 
-    /// The bytes on the wire. `transport` is `UDP` or `TCP`, `sent_by` where answers shall go.
+    /// The bytes on the wire. `transport` is `UDP` or `TCP`, `sent_by` the address for responses.
     pub fn write(&self, transport: &str, sent_by: SocketAddr) -> Vec<u8> {
         let filled = self.headers.iter().map(|(name, value)| {
             let value = value
@@ -192,7 +192,7 @@ impl Request {
         write(&self.start_line, filled, &self.body)
     }
 
-    /// Whether `response` answers this request: same branch, or same Call-ID and CSeq.
+    /// Whether `response` belongs to this request: same branch, or same Call-ID and CSeq.
     pub(crate) fn is_answered_by(&self, response: &Message) -> bool {
         let same = |name| self.header(name).is_some() && self.header(name) == response.header(name);
         // An INVITE and its CANCEL share a branch.
@@ -208,8 +208,8 @@ impl Request {
     }
 }
 
-/// A response to be sent. Via, From, To (with a tag), Call-ID and CSeq come from the request
-/// (RFC 3261 §8.2.6.2), unless the reply names them itself.
+/// A response to send. Via, From, To (with a tag), Call-ID and CSeq come from the request (RFC 3261
+/// §8.2.6.2), unless the reply sets them itself.
 #[derive(Debug, Clone)]
 pub struct Reply {
     status: u16,
@@ -231,7 +231,7 @@ impl Reply {
         }
     }
 
-    /// Sent so long after the request has come. Replies of one request keep their order where their
+    /// Delays it after the request has arrived. Replies to one request keep their order if their
     /// delays do.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -242,31 +242,31 @@ impl Reply {
         self.delay
     }
 
-    /// Another reason phrase.
+    /// Sets the reason phrase.
     pub fn with_reason(mut self, reason: &str) -> Self {
         self.reason = reason.to_owned();
         self
     }
 
-    /// The header has this one value.
+    /// Sets the header field to this one value.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         set(&mut self.headers, name, value);
         self
     }
 
-    /// The header has this value, too.
+    /// Adds a value of the header field.
     pub fn and(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The body with its type.
+    /// Sets the body and its type.
     pub fn with_body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self.with("Content-Type", content_type)
     }
 
-    /// The bytes on the wire as the answer to `request`; `tag` goes to To where it has none.
+    /// The bytes on the wire as the response to `request`; `tag` is added to To if it has none.
     pub fn write(&self, request: &Message, tag: &str) -> Vec<u8> {
         let mut headers: Vec<(String, String)> = Vec::new();
         for name in ["Via", "Record-Route", "From", "To", "Call-ID", "CSeq"] {
@@ -301,9 +301,9 @@ impl Reply {
     }
 }
 
-/// A token that no other call gives, here or in another process.
+/// A token that is unique across calls and processes.
 pub(crate) fn unique() -> String {
-    // Each RandomState has fresh keys from the system's randomness.
+    // Each RandomState has new keys from the system's random source.
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
@@ -348,10 +348,10 @@ fn write<'a>(
     bytes
 }
 
-/// Where a byte of Latin-1 stands in for itself: characters of private use.
+/// Bytes of Latin-1 are represented by private-use characters.
 const LATIN_1: u32 = 0xf700;
 
-/// A text that goes out in Latin-1 in a header field of a [`Request`] or a [`Reply`], as no SIP
+/// A text that is sent in Latin-1 in a header field of a [`Request`] or a [`Reply`], as no SIP
 /// stack should send it.
 pub fn latin_1(text: &str) -> String {
     let stand_in = |character: char| match u32::from(character) {

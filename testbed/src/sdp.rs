@@ -1,4 +1,4 @@
-//! Session descriptions with one MSRP media (RFC 4566, RFC 4975 §8), written and read.
+//! Session descriptions with one MSRP media (RFC 4566, RFC 4975 §8): writing and reading.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::msrp_address::address_of;
 use crate::msrp_session::MsrpSession;
 
-/// A description in the making. It is what a conforming client writes, until told otherwise.
+/// A description to send. It is what a conforming client writes, unless changed.
 #[derive(Debug, Clone)]
 pub struct SdpText {
     address: SocketAddr,
@@ -16,7 +16,7 @@ pub struct SdpText {
 }
 
 impl SdpText {
-    /// The offer of one who sends a message of `size` bytes (7.2.1.2).
+    /// The offer of a client that sends a message of `size` bytes (7.2.1.2).
     pub fn offer(session: &MsrpSession, size: usize) -> Self {
         Self::of(session)
             .with("file-selector", &format!("size:{size}"))
@@ -25,7 +25,7 @@ impl SdpText {
             .flag("msrp-cema")
     }
 
-    /// The answer of one who receives a message.
+    /// The answer of a client that receives a message.
     pub fn answer(session: &MsrpSession) -> Self {
         Self::of(session)
             .flag("recvonly")
@@ -37,7 +37,7 @@ impl SdpText {
         let path = session.path();
         let secure = path.starts_with("msrps:");
         let text = Self {
-            // A session's path is made of an address.
+            // A session's path is derived from an address.
             address: address_of(path).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9))),
             protocol: if secure { "TCP/TLS/MSRP" } else { "TCP/MSRP" }.to_owned(),
             attributes: Vec::new(),
@@ -52,37 +52,37 @@ impl SdpText {
         }
     }
 
-    /// The attribute has this value, in the place where it stood, or at the end.
+    /// Sets the attribute to this value, in its place or at the end.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.put(name, Some(value.to_owned()));
         self
     }
 
-    /// The attribute is there, without value.
+    /// Adds the attribute without a value.
     pub fn flag(mut self, name: &str) -> Self {
         self.put(name, None);
         self
     }
 
-    /// The attribute is left out.
+    /// Removes the attribute.
     pub fn without(mut self, name: &str) -> Self {
         self.attributes.retain(|(own, _)| own != name);
         self
     }
 
-    /// c= and m= name this, whatever the path says: a middlebox (RFC 6714).
+    /// Sets the address of c= and m=, independently of the path, like a middlebox (RFC 6714).
     pub fn at(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// Another protocol in the m= line.
+    /// Sets the protocol in the m= line.
     pub fn over(mut self, protocol: &str) -> Self {
         protocol.clone_into(&mut self.protocol);
         self
     }
 
-    /// Lines behind all others, such as another media.
+    /// Adds lines after all others, such as another media.
     pub fn and(mut self, lines: &str) -> Self {
         self.more.push_str(lines);
         self
@@ -99,7 +99,7 @@ impl SdpText {
             self.protocol
         );
         for (name, value) in &self.attributes {
-            // Writing into a String cannot fail.
+            // Writing to a String cannot fail.
             let _ = match value {
                 Some(value) => write!(text, "a={name}:{value}\r\n"),
                 None => write!(text, "a={name}\r\n"),
@@ -116,15 +116,15 @@ impl SdpText {
     }
 }
 
-/// A description as it came.
+/// A received description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SdpRead(Vec<(char, String)>);
 
 impl SdpRead {
-    /// Reads it.
+    /// Parses it.
     ///
     /// # Errors
-    /// What is not as RFC 4566 §5 has it: each line and its end, and the order of the first ones.
+    /// A violation of RFC 4566 §5: of a line, a line end, or the order of the first lines.
     pub fn of(text: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(text).into_owned();
         let Some(text) = text.strip_suffix("\r\n") else {
@@ -135,7 +135,7 @@ impl SdpRead {
             let mut characters = line.chars();
             let (kind, equals) = (characters.next(), characters.next());
             let (Some(kind), Some('=')) = (kind.filter(char::is_ascii_lowercase), equals) else {
-                return Err(format!("no line of a description: {line:?}"));
+                return Err(format!("not a line of a description: {line:?}"));
             };
             lines.push((kind, characters.as_str().to_owned()));
         }
@@ -152,13 +152,13 @@ impl SdpRead {
         lines.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The value of an attribute; empty for one that has none.
+    /// The value of an attribute; empty if it has none.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let values = self.attributes(name);
         values.first().copied()
     }
 
-    /// The values of all attributes of this name.
+    /// All values of the attribute with this name.
     pub fn attributes(&self, name: &str) -> Vec<&str> {
         let own = |line: &&str| line.split(':').next() == Some(name);
         let lines = self.lines('a').into_iter().filter(own);
@@ -167,7 +167,7 @@ impl SdpRead {
             .collect()
     }
 
-    /// The one URI of `a=path`.
+    /// The only URI of `a=path`.
     #[track_caller]
     pub fn path(&self) -> &str {
         let paths = self.attributes("path");
@@ -175,7 +175,7 @@ impl SdpRead {
         paths[0]
     }
 
-    /// Where c= and m= lead to.
+    /// The address in c= and m=.
     #[track_caller]
     pub fn target(&self) -> SocketAddr {
         let host = self

@@ -1,24 +1,24 @@
-//! A capture with the datagrams as their receivers got them.
+//! Splits the datagrams of a capture as their receivers got them.
 //!
-//! With UDP segmentation offload a sender gives the kernel many datagrams of one length as one,
-//! which the kernel cuts where it has to: on the loopback interface, behind the place at which a
-//! capture looks. There they would be one long packet.
+//! With UDP segmentation offload a sender passes many datagrams of equal length to the kernel as
+//! one, and the kernel splits it where it must: on the loopback interface after the point at which
+//! a capture sees it. There they would be one long packet.
 
-/// Block types of pcapng.
+/// Block types of a pcapng file.
 const ENHANCED_PACKET: u32 = 6;
 
 const ETHERNET_BYTES: usize = 14;
 const UDP_BYTES: usize = 8;
 const UDP: u8 = 17;
 
-/// Cuts a capture's packets as it comes in.
+/// Splits a capture's packets as it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
     pending: Vec<u8>,
 }
 
 impl Segments {
-    /// Takes more of a capture in pcapng; gives the blocks that are whole.
+    /// Takes more of a pcapng capture, and returns the complete blocks.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.pending.extend_from_slice(bytes);
         let mut whole = Vec::with_capacity(self.pending.len());
@@ -39,12 +39,12 @@ impl Segments {
     }
 }
 
-/// The number at that place, in the byte order of this machine.
+/// The number at this position, in the byte order of this machine.
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// The blocks of the datagrams in this one. `None`: it is one, or none.
+/// The blocks of the datagrams in this one. `None`: it is a single datagram, or none.
 fn cut(block: &[u8]) -> Option<Vec<u8>> {
     if number(block, 0)? != ENHANCED_PACKET {
         return None;
@@ -94,7 +94,7 @@ fn cut(block: &[u8]) -> Option<Vec<u8>> {
     Some(blocks)
 }
 
-/// How long the MESSAGE is that a datagram begins with, by its own words.
+/// The length of the MESSAGE at the beginning of a datagram, according to its header.
 fn message_length(payload: &[u8]) -> Option<usize> {
     const LENGTH: &[u8] = b"\r\nContent-Length: ";
     let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|at| at == what);

@@ -1,4 +1,4 @@
-//! Foreign SIP user agents: sipp with a scenario of the test's.
+//! Independent SIP user agents: sipp with a scenario of the test's.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::guarded::Guarded;
 use crate::way::Way;
 
-/// What sipp shall play.
+/// What sipp is to play.
 #[derive(Debug, Clone)]
 pub struct Scenario {
     xml: String,
@@ -21,7 +21,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A scenario in sipp's own XML. Until told otherwise: one call, over UDP, 20 seconds.
+    /// A scenario in sipp's XML. By default: one call, over UDP, 20 seconds.
     pub fn new(xml: &str) -> Self {
         Self {
             xml: xml.to_owned(),
@@ -33,32 +33,32 @@ impl Scenario {
         }
     }
 
-    /// Calls there. Without a target the scenario waits to be called.
+    /// Sets the target of its calls. Without one the scenario waits for calls.
     pub fn towards(mut self, way: Way) -> Self {
         self.over_tcp = matches!(way, Way::Tcp(_));
         self.target = Some(way);
         self
     }
 
-    /// Waits to be called over TCP.
+    /// Waits for calls over TCP.
     pub fn over_tcp(mut self) -> Self {
         self.over_tcp = true;
         self
     }
 
-    /// Ends after this many calls.
+    /// Sets the number of calls after which it ends.
     pub fn calls(mut self, calls: u32) -> Self {
         self.calls = calls;
         self
     }
 
-    /// Is killed, and has failed, after this time.
+    /// Sets the time after which it is killed and counts as failed.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// One more argument on sipp's command line.
+    /// Adds an argument to sipp's command line.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
         self
@@ -103,12 +103,12 @@ impl Sipp {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Waits until it has played to its end; every call must have gone as the scenario says.
+    /// Waits for the end of the scenario; every call must have followed it.
     #[track_caller]
     pub fn finish(self) {
         if let Err(words) = self.outcome() {
@@ -116,7 +116,7 @@ impl Sipp {
         }
     }
 
-    /// Waits until it has played to its end. `Err`: what went wrong, in sipp's words.
+    /// Waits for the end of the scenario. `Err`: what went wrong, in sipp's words.
     pub fn outcome(mut self) -> Result<(), String> {
         let words = match self.guarded.wait(self.deadline) {
             Some(status) if status.success() => return Ok(()),

@@ -1,4 +1,4 @@
-//! The few system calls that std does not offer, and locks. All `unsafe` of this crate is here.
+//! The few system calls that std lacks, and locks. All `unsafe` of this crate is in this file.
 
 use std::io;
 use std::mem;
@@ -6,13 +6,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The guard of a mutex, whatever a thread that held it has come to: a test that fails has
-/// panicked.
+/// The guard of a mutex, even if a thread that held it has panicked: a failing test has.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Which signal; only those the bench sends.
+/// The signals that the bench sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     Interrupt,
@@ -30,7 +29,8 @@ impl Signal {
     }
 }
 
-/// Signals one process. The caller must not have reaped it yet, or the number may be another's.
+/// Sends a signal to a process. The caller must not have reaped it yet: the number could belong to
+/// another process.
 pub(crate) fn signal_process(pid: u32, signal: Signal) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     // SAFETY: kill takes two integers and touches no memory of ours.
@@ -40,38 +40,37 @@ pub(crate) fn signal_process(pid: u32, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Ends every read and accept that blocks on `socket`, in whichever thread. Works on unconnected
-/// UDP sockets and on listeners too (the call then reports ENOTCONN, yet wakes the sleepers).
+/// Ends every read and accept that blocks on `socket`, in any thread. It also works on unconnected
+/// UDP sockets and on listeners (the call then reports ENOTCONN, but wakes the waiting threads).
 pub(crate) fn wake_readers(socket: &impl AsRawFd) {
     // SAFETY: the descriptor is open, since `socket` is borrowed; no memory is passed.
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
-/// Lets so many connections wait to be accepted. std asks for 128, and who finds no place tries
-/// again a second later.
+/// Sets how many connections may wait to be accepted. std asks for 128; a client that finds the
+/// queue full tries again only a second later.
 pub(crate) fn widen_backlog(listener: &impl AsRawFd, connections: libc::c_int) {
     // SAFETY: the descriptor is open, since `listener` is borrowed; no memory is passed.
     unsafe { libc::listen(listener.as_raw_fd(), connections) };
 }
 
-/// Bytes that a socket takes in unread once it has been narrowed.
+/// Receive buffer in bytes of a socket that has been narrowed.
 const NARROW_BYTES: libc::c_int = 8192;
 
-/// And once it is wide again.
+/// The same after it has been widened again.
 const USUAL_BYTES: libc::c_int = 1 << 20;
 
-/// From now on the kernel takes in only a little of what is not read, however fast the other side
-/// is.
+/// From now on the kernel accepts only a little unread data, however fast the other side is.
 pub(crate) fn narrow_receive_buffer(socket: &impl AsRawFd) {
     set_receive_buffer(socket, libc::SO_RCVBUF, NARROW_BYTES);
 }
 
-/// Takes in as much as a fast reader wants, again.
+/// Accepts as much as a fast reader needs again.
 pub(crate) fn restore_receive_buffer(socket: &impl AsRawFd) {
     set_receive_buffer(socket, libc::SO_RCVBUF, USUAL_BYTES);
-    // Newer kernels remember the narrow window where a segment of another size came meanwhile, and
-    // a larger buffer alone does not widen it: the sender would get one small segment through with
-    // each probe of the window.
+    // Newer kernels remember the narrow window if a segment of another size has arrived meanwhile,
+    // and a larger buffer alone does not widen it: the sender would get only one small segment
+    // through with each window probe.
     set_socket_option(
         socket,
         libc::IPPROTO_TCP,
@@ -80,8 +79,8 @@ pub(crate) fn restore_receive_buffer(socket: &impl AsRawFd) {
     );
 }
 
-/// Makes room for about `bytes` of unread datagrams; without the right to exceed the system's bound
-/// (net.core.rmem_max), as much as that allows.
+/// Reserves room for about `bytes` of unread datagrams; without permission to exceed the system's
+/// limit (net.core.rmem_max), as much as it allows.
 pub(crate) fn widen_receive_buffer(socket: &impl AsRawFd, bytes: libc::c_int) {
     for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE] {
         set_receive_buffer(socket, option, bytes);
@@ -92,7 +91,7 @@ fn set_receive_buffer(socket: &impl AsRawFd, option: libc::c_int, bytes: libc::c
     set_socket_option(socket, libc::SOL_SOCKET, option, bytes);
 }
 
-/// Sets an option whose value is an integer; a system that refuses keeps what it had.
+/// Sets an option whose value is an integer; if the system refuses, the old value stays.
 fn set_socket_option(
     socket: &impl AsRawFd,
     level: libc::c_int,
@@ -115,12 +114,13 @@ pub(crate) fn ticks_per_second() -> u64 {
     u64::try_from(ticks).unwrap_or(100)
 }
 
-/// A pipe that tells who has written: each write is one packet and comes with its writer's process
-/// number. The reader first. At the end of the last writer the reader gets an empty packet.
+/// A pipe that says who has written: each write is one packet with the process number of its
+/// writer. Returns the reader first. After the last writer has ended, the reader gets an empty
+/// packet.
 pub(crate) fn telling_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
-    // SAFETY: the array has room for the two descriptors, which are nobody else's.
+    // SAFETY: the array has room for the two descriptors, which belong to nobody else.
     let (reader, writer) = unsafe {
         if libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) != 0 {
             return Err(io::Error::last_os_error());
@@ -147,10 +147,10 @@ pub(crate) fn telling_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
-/// The next packet of a [`telling_pipe`]: how much of `buffer` it fills, and who has written it (0:
+/// The next packet of a [`telling_pipe`]: its length in `buffer`, and the process that wrote it (0:
 /// unknown).
 pub(crate) fn read_told(reader: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, u32)> {
-    // Aligned as a control message has to be, and larger than the one that comes.
+    // Aligned as a control message must be, and larger than the one that arrives.
     let mut control = [0_u64; 16];
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),

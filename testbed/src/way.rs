@@ -1,18 +1,18 @@
-//! How to get to somebody, and for how long that is tried.
+//! How to reach a peer, and for how long to try.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long the `expect_…` calls wait before they give up: far longer than anything on loopback
-/// takes, even on a busy machine, since only a failing test ever waits it out.
+/// How long the `expect_…` functions wait before they fail: far longer than anything takes on
+/// loopback, even on a busy machine, because only a failing test waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How to get to somebody.
+/// How to reach a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {
     /// By datagrams.
     Udp(SocketAddr),
-    /// Over a connection, which is opened when there is none yet.
+    /// Over a connection, which is opened if there is none yet.
     Tcp(SocketAddr),
 }
 

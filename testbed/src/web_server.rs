@@ -1,4 +1,4 @@
-//! A small HTTP server whose every answer is the test's: documents, refusals, silence.
+//! A small HTTP server whose answers are set by the test: documents, refusals, silence.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,25 +16,25 @@ use crate::outcome::or_fail;
 use crate::sys;
 use crate::way::PATIENCE;
 
-/// What the server does with a request.
+/// How the server answers a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebAnswer {
-    /// 200 with this body; 304 if the client has the same version by its ETag.
+    /// 200 with this body; 304 if the client has the same version according to its ETag.
     Document {
-        /// Without its quotes.
+        /// Without quotation marks.
         etag: Option<String>,
         /// Any bytes.
         body: Vec<u8>,
     },
-    /// This status with an empty body.
+    /// This status, with an empty body.
     Status(u16),
-    /// Nothing for so long, then 503. Ends early at [`WebServer::answers`], with that new answer.
+    /// Nothing for this long, then 503. Ended early by [`WebServer::answers`], with the new answer.
     Hang(Duration),
-    /// These bytes, whatever they are.
+    /// These bytes, unchecked.
     Raw(Vec<u8>),
-    /// These bytes, and the connection is closed.
+    /// These bytes, then the connection is closed.
     RawAndClose(Vec<u8>),
-    /// These bytes, then blanks, one at a time, until the client has enough.
+    /// These bytes, then single spaces until the client gives up.
     Drip(Vec<u8>),
     /// The connection is closed.
     Close,
@@ -49,8 +49,8 @@ impl WebAnswer {
         }
     }
 
-    /// A whole response. `head`: status, reason and header fields, each with its line end but the
-    /// last; Content-Length is added.
+    /// A complete response. `head`: status, reason and header fields, separated by line ends;
+    /// Content-Length is added.
     pub fn response(head: &str, body: &str) -> Self {
         Self::Raw(whole(head, body))
     }
@@ -62,10 +62,10 @@ fn whole(head: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebRequest {
-    /// `GET`, as a rule.
+    /// Usually `GET`.
     pub method: String,
     /// The target of the request line.
     pub path: String,
@@ -73,7 +73,7 @@ pub struct WebRequest {
 }
 
 impl WebRequest {
-    /// The first value of a header.
+    /// The first value of a header field.
     pub fn header(&self, name: &str) -> Option<&str> {
         let line = self.headers.iter().find(|(own, _)| same_name(own, name));
         line.map(|(_, value)| value.as_str())
@@ -82,8 +82,7 @@ impl WebRequest {
 
 type AnswerFunction = Box<dyn FnMut(&WebRequest) -> WebAnswer + Send>;
 
-/// A server on 127.0.0.1 that knows no document (404) until told otherwise. It ends when it is
-/// dropped.
+/// A server on 127.0.0.1 that has no document (404) until told otherwise. Stops when dropped.
 pub struct WebServer {
     address: SocketAddr,
     listener: TcpListener,
@@ -99,13 +98,13 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Answers to the next requests, before all others.
+    /// Answers to the next requests, used before all others.
     script: VecDeque<WebAnswer>,
     answer: Option<AnswerFunction>,
-    /// Goes up with each new answer.
+    /// Incremented with each new answer.
     generation: u64,
     requests: Vec<WebRequest>,
-    /// How many of them a test has read.
+    /// Number of requests that a test has read.
     read: usize,
     ended: bool,
     connections: Vec<TcpStream>,
@@ -120,15 +119,15 @@ impl fmt::Debug for WebServer {
 }
 
 impl WebServer {
-    /// A server on a free port, for tests without a [`Bench`](crate::Bench), which has ports of its
-    /// own.
+    /// A server on a free port, for tests without a [`Bench`](crate::Bench), which assigns ports
+    /// itself.
     #[track_caller]
     pub fn local() -> Self {
         or_fail("starting a web server", Self::start(0))
     }
 
-    /// Answers the first request over TLS on this local address, with this certificate, and nothing
-    /// after it. Returns the port.
+    /// Answers the first request over TLS on this local address, with this certificate, and no
+    /// further ones. Returns the port.
     #[track_caller]
     pub fn answer_once_over_tls(address: &str, certificate: &Certificate, reply: Vec<u8>) -> u16 {
         let config = or_fail("a TLS server", certificate.plain_server());
@@ -164,19 +163,19 @@ impl WebServer {
         self.address.port()
     }
 
-    /// Answers one request so, after those of earlier calls and before what
-    /// [`answers`](Self::answers) says.
+    /// Sets the answer to one request, after those of earlier calls and before that of
+    /// [`answers`](Self::answers).
     pub fn then(&self, answer: WebAnswer) -> &Self {
         self.shared.lock().script.push_back(answer);
         self
     }
 
-    /// Takes back the answers of [`then`](Self::then) that were not asked for.
+    /// Discards answers of [`then`](Self::then) that were not used.
     pub fn forget_script(&self) {
         self.shared.lock().script.clear();
     }
 
-    /// The requests that no one has read yet.
+    /// The requests that the test has not read yet.
     pub fn take_requests(&self) -> Vec<WebRequest> {
         let mut state = self.shared.lock();
         let unread = state.requests[state.read..].to_vec();
@@ -184,7 +183,7 @@ impl WebServer {
         unread
     }
 
-    /// From now on requests are answered so, those that hang too.
+    /// Sets the answer to all requests from now on, including those that are waiting.
     pub fn answers(&self, answer: impl FnMut(&WebRequest) -> WebAnswer + Send + 'static) {
         let mut state = self.shared.lock();
         state.answer = Some(Box::new(answer));
@@ -192,7 +191,7 @@ impl WebServer {
         self.shared.changed.notify_all();
     }
 
-    /// The next request that no one has read yet.
+    /// The next request that the test has not read yet.
     #[track_caller]
     pub fn expect_request(&self) -> WebRequest {
         let waiting = |state: &mut State| state.read == state.requests.len();
@@ -210,7 +209,7 @@ impl WebServer {
         }
     }
 
-    /// Everything that has come since the start, read or not.
+    /// All requests since the start, read or not.
     pub fn requests(&self) -> Vec<WebRequest> {
         self.shared.lock().requests.clone()
     }
@@ -237,7 +236,7 @@ impl Shared {
         sys::lock(&self.state)
     }
 
-    /// Records a request and finds out what to do with it. `None`: the server has ended.
+    /// Records a request and determines its answer. `None`: the server has ended.
     fn take(&self, request: &WebRequest) -> Option<WebAnswer> {
         let mut state = self.lock();
         state.requests.push(request.clone());
@@ -278,12 +277,12 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         state.connections.push(copy);
         drop(state);
         let shared = Arc::clone(shared);
-        // Ends with its connection, which the server's end shuts down.
+        // Ends with its connection, which is shut down when the server ends.
         thread::spawn(move || serve(connection, &shared));
     }
 }
 
-/// Answers one request after the other until the client closes.
+/// Answers one request after another until the client closes.
 fn serve(mut connection: TcpStream, shared: &Shared) -> Option<()> {
     let mut reader = BufReader::new(connection.try_clone().ok()?);
     loop {
@@ -307,7 +306,7 @@ fn serve(mut connection: TcpStream, shared: &Shared) -> Option<()> {
     }
 }
 
-/// The server keeps a copy of each connection, which holds it open.
+/// The server keeps a copy of each connection, which would hold it open.
 fn close(connection: &TcpStream) -> Option<()> {
     connection.shutdown(Shutdown::Both).ok()
 }
@@ -316,7 +315,7 @@ fn answer_over_tls(listener: &TcpListener, config: Arc<ServerConfig>, reply: &[u
     let (socket, _) = listener.accept().ok()?;
     let session = ServerConnection::new(config).ok()?;
     let mut stream = BufReader::new(StreamOwned::new(session, socket));
-    // A client that does not trust us goes away.
+    // A client that does not trust us disconnects.
     read(&mut stream)?;
     stream.get_mut().write_all(reply).ok()?;
     stream.get_mut().flush().ok()?;
@@ -333,7 +332,7 @@ fn read(reader: &mut impl BufRead) -> Option<WebRequest> {
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
-        // Without a line end the client has gone.
+        // Without a line end, the client is gone.
         if reader.read_line(&mut line).ok()? == 0 {
             return None;
         }
@@ -358,7 +357,7 @@ fn write(request: &WebRequest, answer: &WebAnswer) -> Vec<u8> {
             }
         }
         WebAnswer::Status(status) => (*status, None, b""),
-        // Those that are no document were carried out before.
+        // Answers other than documents were handled before.
         _ => (503, None, b""),
     };
     let etag = etag.map_or_else(String::new, |etag| format!("ETag: \"{etag}\"\r\n"));

@@ -65,7 +65,11 @@ struct Seen {
     /// What each of them is to give back at its end.
     tokens: Vec<[u64; 2]>,
     /// What the host does when it is asked: veto, and what it found when it called back.
-    veto: bool,
+    veto: Option<Event>,
+    /// What it sets when it is asked, with the expected result.
+    decisions: Vec<(Event, cpm_field, &'static str, c_int)>,
+    /// What it was asked, in which context, with how many recipients.
+    asked: Vec<(Event, usize, i64)>,
     called_back: Vec<String>,
     /// What send answers, one after another; then CPM_SENT. How long it takes.
     send_answers: Vec<cpm_sent>,
@@ -133,16 +137,30 @@ unsafe extern "C" fn count(counter: u32, n: u32) {
     seen(|seen| seen.counted.push((Counter::ALL[counter as usize], n)));
 }
 
-/// Does what a routing script may do in between: it looks at the request.
-unsafe extern "C" fn authorize(context: *mut c_void, request: *mut cpm_request) -> c_int {
-    assert_eq!(context.addr(), 7, "the context comes back as it was given");
+/// Does what a routing script may do in between: it looks at the request, and sets its answers.
+unsafe extern "C" fn ask(
+    context: *mut c_void,
+    event: u32,
+    request: *mut cpm_request,
+    message: cpm_str,
+) -> c_int {
     let originator = core_field(request, CPM_FIELD_ORIGINATOR);
-    let late = set_originator(request, "sip:mallory@example.com");
-    seen(|seen| {
+    let late = set(request, CPM_FIELD_ORIGINATOR, "sip:mallory@example.com");
+    let recipients = call!(number(request, CPM_FIELD_RECIPIENTS));
+    assert!(text(message).contains(" SIP/2.0\r\n"), "as received");
+    let decisions = seen(|seen| {
         seen.called_back.push(originator);
         seen.called_back.push(late.to_string());
-        c_int::from(!seen.veto)
-    })
+        seen.asked
+            .push((Event::ALL[event as usize], context.addr(), recipients));
+        seen.decisions.clone()
+    });
+    for (when, field, value, result) in decisions {
+        if when == Event::ALL[event as usize] {
+            assert_eq!(set(request, field, value), result, "{field} {value}");
+        }
+    }
+    seen(|seen| c_int::from(seen.veto != Some(Event::ALL[event as usize])))
 }
 
 unsafe extern "C" fn send(
@@ -308,7 +326,8 @@ unsafe extern "C" fn unsuspend(transaction: u64) {
 }
 
 unsafe extern "C" fn wants(event: u32) -> c_int {
-    seen(|seen| c_int::from(seen.wants.contains(&Event::ALL[event as usize])))
+    let event = Event::ALL[event as usize];
+    seen(|seen| c_int::from(event == Event::Authorize || seen.wants.contains(&event)))
 }
 
 /// Adds a header field and has the request go elsewhere.
@@ -401,7 +420,7 @@ static HOST: cpm_host = cpm_host {
     suspend: Some(suspend),
     resume: Some(resume),
     unsuspend: Some(unsuspend),
-    authorize: Some(authorize),
+    ask: Some(ask),
     wants: Some(wants),
     recipient_request: Some(recipient_request),
     event: Some(event),
@@ -415,6 +434,7 @@ fn core() -> &'static cpm_core {
 }
 
 // Behind the macro, which it uses.
+mod decisions;
 mod notifications;
 mod sessions;
 
@@ -422,8 +442,8 @@ fn core_field(request: *const cpm_request, field: cpm_field) -> String {
     text(call!(field(request, field)))
 }
 
-fn set_originator(request: *mut cpm_request, uri: &str) -> c_int {
-    call!(set_originator(request, lent(uri)))
+fn set(request: *mut cpm_request, field: cpm_field, value: &str) -> c_int {
+    call!(set(request, field, lent(value)))
 }
 
 fn service(parameters: &[(&str, &str)]) -> *mut cpm_service {
@@ -557,7 +577,7 @@ fn a_request_from_classification_to_202() {
     assert_eq!(core_field(request, CPM_FIELD_CONTRIBUTION_ID), "abc");
     assert!(call!(field(request, CPM_FIELD_CONVERSATION_ID)).s.is_null());
     assert_eq!(reply(request), None);
-    assert_eq!(call!(recipients(request)), 0);
+    assert_eq!(call!(number(request, CPM_FIELD_RECIPIENTS)), 0);
 
     assert_eq!(check(request), CPM_SCRIPT_YES);
     assert_eq!(
@@ -565,7 +585,7 @@ fn a_request_from_classification_to_202() {
         CPM_SCRIPT_YES,
         "a second call says the same"
     );
-    assert_eq!(call!(recipients(request)), 2);
+    assert_eq!(call!(number(request, CPM_FIELD_RECIPIENTS)), 2);
     assert_eq!(text(call!(recipient(request, 1))), "sip:carol@192.0.2.2");
     assert!(call!(recipient(request, 2)).s.is_null());
 
@@ -656,7 +676,7 @@ fn only_lines_that_the_log_takes_are_written() {
 #[test]
 fn the_operator_has_a_veto() {
     let service = service(PARAMETERS);
-    seen(|seen| seen.veto = true);
+    seen(|seen| seen.veto = Some(Event::Authorize));
     let message = message("<entry uri=\"sip:bill@192.0.2.2\"/>");
     let request = classify(service, &message, "sip:exploder@example.com");
     assert_eq!(fan_out(request), CPM_SCRIPT_NO);
@@ -722,7 +742,10 @@ fn a_group_is_looked_up_where_its_sources_are() {
     let groups = call!(mailbox_new(service, CPM_PROCESS_GROUPS));
     assert!(!groups.is_null());
     assert_eq!(call!(mailbox_fd(groups)), -1, "it has no threads");
-    seen(|seen| seen.takes = true);
+    seen(|seen| {
+        seen.takes = true;
+        seen.wants = vec![Event::Checked];
+    });
     for (uri, code, sent) in [
         ("sip:friends@example.com", 202, vec!["sip:bill@192.0.2.2"]),
         ("sip:strangers@example.com", 404, vec![]),
@@ -745,8 +768,18 @@ fn a_group_is_looked_up_where_its_sources_are() {
         let uris: Vec<_> = all.iter().map(|(uri, _)| uri.as_str()).collect();
         assert_eq!(uris, sent, "the sender gets no copy");
     }
-    // The operator was asked once per request, in the process where the checks began.
-    assert_eq!(seen(|seen| seen.called_back.len()), 4);
+    // The operator was asked once per request in the process where the checks began, and about what
+    // has passed them in the one that finishes it, which has no context.
+    let asked = seen(|seen| std::mem::take(&mut seen.asked));
+    let context = context().addr();
+    assert_eq!(
+        asked,
+        [
+            (Event::Authorize, context, 0),
+            (Event::Checked, 0, 1),
+            (Event::Authorize, context, 0)
+        ]
+    );
 
     seen(|seen| seen.takes = false);
     let request = classify(service, &message(""), "sip:friends@example.com");
@@ -913,10 +946,10 @@ fn handle_does_all_there_is_to_do() {
     let service = service(PARAMETERS);
     let uri = "sip:exploder@example.com";
     let ours = message("<entry uri=\"sip:192.0.2.7\"/>");
-    seen(|seen| seen.veto = true);
+    seen(|seen| seen.veto = Some(Event::Authorize));
     assert_eq!(handle(service, &received(&ours, uri)), CPM_SCRIPT_YES);
     assert_eq!(last_reply().0, 403);
-    seen(|seen| seen.veto = false);
+    seen(|seen| seen.veto = None);
     assert_eq!(handle(service, &received(&ours, uri)), CPM_SCRIPT_YES);
     assert_eq!(last_reply().0, 202);
     // It comes again when its transaction is forgotten.
@@ -1064,9 +1097,9 @@ fn null_is_answered_with_the_failure_value() {
     assert_eq!(call!(reply(request, context())), CPM_SCRIPT_NO);
     assert_eq!(reply(request), None);
     assert!(call!(field(request, CPM_FIELD_KIND)).s.is_null());
-    assert_eq!(call!(recipients(request)), 0);
+    assert_eq!(call!(number(request, CPM_FIELD_RECIPIENTS)), -1);
     assert!(call!(recipient(request, 0)).s.is_null());
-    assert_eq!(set_originator(request, "sip:a@192.0.2.4"), -1);
+    assert_eq!(set(request, CPM_FIELD_ORIGINATOR, "sip:a@192.0.2.4"), -1);
     call!(request_free(request));
     call!(ended(null, std::ptr::null()));
     call!(responded(null, lent("")));
@@ -1167,6 +1200,9 @@ fn counters_gauges_and_events_are_described_by_their_numbers() {
     let counters = described(&|number, row| call!(counter(number, row)));
     let gauges = described(&|number, row| call!(gauge(number, row)));
     let events = described(&|number, row| call!(event(number, row)));
+    for (name, _) in counters.iter().chain(&gauges).chain(&events) {
+        assert!(name.len() < CPM_NAME_BYTES as usize, "{name}");
+    }
     let in_table = |name: &str, help: &str| (name.to_owned(), help.to_owned());
     let rows = Counter::ALL
         .iter()
@@ -1181,6 +1217,7 @@ fn counters_gauges_and_events_are_described_by_their_numbers() {
         .map(|row| in_table(row.name(), row.help()));
     assert_eq!(events, rows.collect::<Vec<_>>());
     assert_eq!(Event::Authorize.number(), CPM_EVENT_AUTHORIZE as usize);
+    assert_eq!(Event::Checked.number(), CPM_EVENT_CHECKED as usize);
     let request = CPM_EVENT_RECIPIENT_REQUEST as usize;
     assert_eq!(Event::RecipientRequest.number(), request);
     assert_eq!(call!(counter(0, std::ptr::null_mut())), 0);

@@ -156,10 +156,10 @@ fn a_refused_message_leaves_nothing_behind() {
     seen(|seen| seen.room = vec![false]);
     assert_eq!(fan_out(service, &asking(BILL)), CPM_SCRIPT_NO);
     assert!(!is_known(), "503, and nobody has it");
-    seen(|seen| seen.veto = true);
+    seen(|seen| seen.veto = Some(Event::Authorize));
     assert_eq!(fan_out(service, &asking(BILL)), CPM_SCRIPT_NO);
     assert!(!is_known(), "403");
-    seen(|seen| seen.veto = false);
+    seen(|seen| seen.veto = None);
     assert_eq!(fan_out(service, &message(BILL)), CPM_SCRIPT_YES);
     assert!(!is_known(), "it asked for nothing");
     // Another process has it: it is accepted.

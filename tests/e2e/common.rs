@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: a proxy with the module, and which requirements an assertion proves.
+//! Shared by the end-to-end tests: a proxy with the module, and claims of proved requirements.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,7 +15,7 @@ pub(crate) use cpm_testbed::proves;
 pub(crate) const EXPLODER: &str = "sip:exploder@example.com";
 pub(crate) const CONTROLLING: &str = "sip:cpm@example.com";
 
-/// One line, as most operators write it.
+/// A single line, as in most operators' scripts.
 pub(crate) const HANDLE: &str = "request_route {
     if (cpm_handle()) exit;
     sl_send_reply(\"404\", \"Not Ours\");
@@ -26,8 +26,8 @@ pub(crate) fn cpm_proxy(routes: &str) -> ProxyConfig {
     untrusting_proxy(routes).set("cpm", "trusted_peer", "127.0.0.1")
 }
 
-/// The same without anybody who is trusted. `CPM_EXPRESS` in the environment has all tests run with
-/// that value of the parameter `express`.
+/// The same, trusting nobody. `CPM_EXPRESS` in the environment sets the parameter `express` for all
+/// tests.
 pub(crate) fn untrusting_proxy(routes: &str) -> ProxyConfig {
     let config = ProxyConfig::new(routes)
         .load("tm")
@@ -48,7 +48,7 @@ pub(crate) fn untrusting_proxy(routes: &str) -> ProxyConfig {
     }
 }
 
-/// Of two duties, the one at this address: that of groups, ad-hoc ones included, or of the exploder.
+/// Of two duties, the one at this address: that of groups (ad-hoc ones included) or the exploder.
 pub(crate) fn duty<T>(service: &str, group: T, exploder: T) -> T {
     match service {
         EXPLODER => exploder,
@@ -68,7 +68,7 @@ pub(crate) fn reason(response: &Message) -> &str {
     response.start_line().splitn(3, ' ').nth(2).unwrap_or("")
 }
 
-/// The header lines as they came, folds and all, without the line end.
+/// The header lines as received, including folds, without the final line end.
 pub(crate) fn header_lines(message: &Message) -> Vec<String> {
     let head = &message.raw()[..message.raw().len() - message.body().len()];
     let head = String::from_utf8(head.to_vec()).expect("the head of a request of ours is UTF-8");
@@ -130,7 +130,7 @@ pub(crate) fn counters(proxy: &Proxy) -> Vec<(&'static str, u64)> {
         .collect()
 }
 
-/// The lines of the proxy's log that hold these words.
+/// The lines of the proxy's log that contain these words.
 pub(crate) fn log_lines(proxy: &Proxy, words: &str) -> usize {
     proxy
         .log()
@@ -139,8 +139,8 @@ pub(crate) fn log_lines(proxy: &Proxy, words: &str) -> usize {
         .count()
 }
 
-/// As many lines of the proxy's log hold these words. A line may come a little later than what it
-/// tells of.
+/// Waits until exactly this many lines of the proxy's log contain these words. A line may appear a
+/// little later than the event it reports.
 #[track_caller]
 pub(crate) fn expect_log_lines(proxy: &Proxy, words: &str, count: usize) {
     let deadline = Instant::now() + cpm_testbed::PATIENCE;
@@ -150,8 +150,8 @@ pub(crate) fn expect_log_lines(proxy: &Proxy, words: &str, count: usize) {
     assert_eq!(log_lines(proxy, words), count, "lines with `{words}`");
 }
 
-/// Fails when the table of this name in the manual is another one, or writes it
-/// (`CPM_UPDATE_MANUAL=1`). `test`: the one that makes the table.
+/// Fails if the manual's table of this name differs, or writes it (`CPM_UPDATE_MANUAL=1`). `test`:
+/// the test that generates the table.
 #[track_caller]
 pub(crate) fn compare_with_manual(name: &str, table: &str, test: &str) {
     let (begin, end) = (
@@ -180,6 +180,21 @@ pub(crate) fn compare_with_manual(name: &str, table: &str, test: &str) {
     );
 }
 
+/// The example in the manual's section with this heading: its indented lines.
+#[track_caller]
+pub(crate) fn manual_example(heading: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
+    let manual = fs::read_to_string(&path).expect("there is a manual");
+    let (_, section) = manual
+        .split_once(&format!("#### `{heading}`\n"))
+        .unwrap_or_else(|| panic!("the manual has no section {heading}"));
+    let section = section.split("\n#").next().unwrap_or_default();
+    let code = section.lines().filter_map(|line| line.strip_prefix("    "));
+    let code: Vec<&str> = code.collect();
+    assert!(!code.is_empty(), "{heading} has no example");
+    code.join("\n")
+}
+
 pub(crate) fn module() -> PathBuf {
     let module = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(format!("target/{}/cpm.so", Product::under_test().name()));
@@ -191,7 +206,7 @@ pub(crate) fn module() -> PathBuf {
     module
 }
 
-/// Carries out statements on a database file, which it makes if there is none.
+/// Executes statements on a database file, which is created if it does not exist.
 #[track_caller]
 pub(crate) fn sqlite(file: &Path, statements: &str) {
     let mut sqlite = Command::new("sqlite3")
@@ -208,13 +223,13 @@ pub(crate) fn sqlite(file: &Path, statements: &str) {
     assert!(sqlite.wait().expect("sqlite3 ends").success());
 }
 
-/// The body of what a proxy answers to GET.
+/// The body of the proxy's response to GET.
 #[track_caller]
 pub(crate) fn http_get(port: u16, path: &str) -> String {
     http(port, &format!("GET {path} HTTP/1.1\r\nHost: proxy\r\n\r\n"))
 }
 
-/// The body of a good answer to an HTTP request. Kamailio keeps the connection.
+/// The body of a successful response to an HTTP request. Kamailio keeps the connection open.
 #[track_caller]
 pub(crate) fn http(port: u16, request: &str) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");

@@ -1,16 +1,16 @@
-//! End-to-end tests: a real proxy with the module, user agents around it, tshark as the judge. They
-//! need what `make build` leaves: `target/kamailio/cpm.so`, or `target/opensips/cpm.so` where
-//! `PROXY=opensips` says that OpenSIPS is the proxy.
+//! End-to-end tests: a real proxy with the module, user agents around it, and tshark to check the
+//! traffic. They need the result of `make build`: `target/kamailio/cpm.so`, or
+//! `target/opensips/cpm.so` if `PROXY=opensips` selects OpenSIPS.
 //!
 //! | folder | what it tests |
 //! |---|---|
 //! | `pager` | pager mode |
 //! | `large` | large message mode |
 //! | `groups` | pre-defined groups |
-//! | `both_modes` | what holds for both modes alike |
+//! | `both_modes` | what both modes have in common |
 //! | `sites` | the configurations of `kamailio-config/` and `opensips-config/` |
 //! | `module` | parameters, scripts, log, commands, manual |
-//! | `kamailio`, `opensips` | what is native to one proxy: the tests of the other are left out |
+//! | `kamailio`, `opensips` | features native to one proxy: the tests of the other are left out |
 
 mod both_modes;
 mod common;

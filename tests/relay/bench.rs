@@ -1,4 +1,4 @@
-//! A relay with its main thread, as a test sees them.
+//! A relay and its owner's main thread, for tests.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -31,11 +31,11 @@ pub(crate) struct Bench {
     sessions: u32,
 }
 
-/// Who a peer is, as its session description would say.
+/// Identity of a peer, as its session description would state it.
 #[derive(Clone)]
 pub(crate) struct End {
     pub(crate) ends: MsrpEnds,
-    /// Our URI, and the peer's.
+    /// Our URI and the peer's.
     pub(crate) own: String,
     pub(crate) peer: String,
 }
@@ -90,7 +90,7 @@ impl Bench {
         SessionId::parse(&format!("{:032x}", self.sessions)).unwrap()
     }
 
-    /// The end of a session whose peer is at this port, or anywhere if it connects to us.
+    /// The end of a session whose peer listens on this port, or on any if it connects to us.
     pub(crate) fn end(&self, name: &str, transport: Transport, role: Role, port: u16) -> End {
         let secure = transport == Transport::Tls;
         let here = self.addresses[usize::from(secure)];
@@ -132,7 +132,7 @@ impl Bench {
         (end, Peer::connect(self.addresses[0]))
     }
 
-    /// A leg whose recipient waits for our connection, and does `life` with it.
+    /// A leg whose recipient waits for our connection, and handles it with `life`.
     pub(crate) fn leg<T: Send + 'static>(
         &mut self,
         session: SessionId,
@@ -147,7 +147,7 @@ impl Bench {
         std::thread::spawn(move || life(Peer::accept(&listener)))
     }
 
-    /// A leg whose recipient comes to us.
+    /// A leg whose recipient connects to us.
     pub(crate) fn passive_leg(&mut self, session: SessionId, number: u32) -> JoinHandle<Received> {
         let name = format!("{session}-{number}");
         let end = self.end(&name, Transport::Tcp, Role::Passive, 1);
@@ -164,7 +164,7 @@ impl Bench {
         self.relay().command(session, command);
     }
 
-    /// Waits for the first event of a session that is wanted, and drops those before it.
+    /// Waits for the first wanted event of a session, and drops those before it.
     pub(crate) fn wait(
         &mut self,
         session: SessionId,
@@ -193,7 +193,7 @@ impl Bench {
         self.wait_for_logs(words, 1);
     }
 
-    /// Waits for so many lines of the log.
+    /// Waits for this many lines of the log.
     pub(crate) fn wait_for_logs(&mut self, words: &str, count: usize) {
         let by = Instant::now() + PATIENCE;
         while self.logged(words) < count {
@@ -202,13 +202,13 @@ impl Bench {
         }
     }
 
-    /// How many lines of the log hold these words by now.
+    /// Number of log lines with these words so far.
     pub(crate) fn logged(&mut self, words: &str) -> usize {
         while self.pump(Instant::now()) {}
         self.logs.iter().filter(|line| line.contains(words)).count()
     }
 
-    /// The last words on these legs, in their order.
+    /// The final events of these legs, in order.
     pub(crate) fn wait_for_legs(&mut self, session: SessionId, count: usize) -> Vec<DeliveryState> {
         let mut states: HashMap<u32, DeliveryState> = HashMap::new();
         while states.len() < count {
@@ -222,7 +222,7 @@ impl Bench {
         (0..count as u32).map(|number| states[&number]).collect()
     }
 
-    /// All events of a session that there are by now.
+    /// All events of a session so far.
     pub(crate) fn events(&mut self, session: SessionId) -> Vec<MsrpEvent> {
         while self.pump(Instant::now()) {}
         self.events.remove(&session).unwrap_or_default().into()
@@ -235,6 +235,7 @@ impl Bench {
                     self.events.entry(session).or_default().push_back(event);
                     return true;
                 }
+                Some(RelayEvent::Certificate(_)) => {}
                 Some(RelayEvent::Log(level, line)) => self.logs.push(format!("{level:?} {line}")),
                 None => {
                     let left = by.saturating_duration_since(Instant::now());
@@ -250,7 +251,7 @@ impl Bench {
         }
     }
 
-    /// Waits until the relay has come to this.
+    /// Waits until the relay is in this state.
     pub(crate) fn until(&mut self, what: &str, is: impl Fn(&RelayTotals) -> bool) {
         let by = Instant::now() + PATIENCE;
         loop {
@@ -263,18 +264,18 @@ impl Bench {
         }
     }
 
-    /// Waits until so much has gone out to the session's first leg.
+    /// Waits until this much has been sent to the session's first leg.
     pub(crate) fn until_written(&mut self, session: SessionId, bytes: u64) {
         let by = Instant::now() + PATIENCE;
-        // The relay may not know of the leg yet.
+        // The relay may not know the leg yet.
         let written = |progress: SessionProgress| Some(progress.legs.first()?.written);
         while self.relay().progress(session).and_then(written) < Some(bytes) {
-            assert!(Instant::now() < by, "nothing goes on");
+            assert!(Instant::now() < by, "there is no progress");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Closes what is open of a session, and lets go of it.
+    /// Closes what is open of a session, and forgets it.
     pub(crate) fn end_session(&mut self, session: SessionId, legs: u32) {
         self.command(session, RelayCommand::CloseOriginator);
         for number in 0..legs {
@@ -283,9 +284,9 @@ impl Bench {
         self.relay().forget(session);
     }
 
-    /// Nothing is left of anything.
+    /// Nothing of any session is left.
     pub(crate) fn assert_empty(&mut self) {
-        self.until("everything let go", |totals| {
+        self.until("everything is released", |totals| {
             *totals == RelayTotals::default()
         });
     }
@@ -316,7 +317,7 @@ pub(crate) fn send(peer: &mut Peer, end: &End, content: &[u8], chunk_bytes: usiz
     }
 }
 
-/// Reads so many responses; all of them 200.
+/// Reads this many responses; all must be 200.
 pub(crate) fn expect_ok(peer: &mut Peer, count: usize) {
     for _ in 0..count {
         let response = peer.read().expect("a response");

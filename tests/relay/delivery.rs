@@ -1,4 +1,4 @@
-//! One message, many legs: who gets what, whatever becomes of the others.
+//! One message, many legs: each gets what it should, whatever happens to the others.
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
@@ -26,7 +26,7 @@ fn one_message_to_several_legs_bit_for_bit() {
     let size = Some(3_000_000);
     bench.wait_for(session, MsrpEvent::MessageStarted { size });
     bench.wait_for(session, MsrpEvent::MessageComplete);
-    // A late one.
+    // A leg that joins late.
     legs.push(bench.leg(session, 3, |mut peer| peer.receive()));
     bench.command(session, RelayCommand::NoMoreLegs);
     assert_eq!(
@@ -48,7 +48,7 @@ fn one_message_to_several_legs_bit_for_bit() {
     }
     assert_eq!(bench.relay().totals().memory_bytes, 0);
     bench.end_session(session, 4);
-    // The peer sees the end of the connection.
+    // The peer sees the connection close.
     assert!(sender.read().is_none());
     bench.assert_empty();
     assert_eq!(bench.relay().progress(session), None);
@@ -74,7 +74,7 @@ fn legs_may_be_there_before_the_message() {
         [DeliveryState::Delivered; 2]
     );
     let received = active.join().unwrap();
-    // RFC 4975 §5.4: who connects sends at once.
+    // RFC 4975 §5.4: the side that connects sends at once.
     assert_eq!(
         (received.empty_sends, &received.content[..]),
         (1, &b"hello"[..])
@@ -89,7 +89,7 @@ fn legs_may_be_there_before_the_message() {
     bench.assert_empty();
 }
 
-/// Cut-through: what has come goes on before the message, or even its chunk, is complete.
+/// Cut-through: received content is passed on before the message, or even its chunk, is complete.
 #[test]
 fn content_goes_on_before_its_chunk_ends() {
     let mut bench = Bench::new(RelayLimits::default());
@@ -120,7 +120,7 @@ fn a_leg_that_stalls_and_one_that_dies_cost_only_themselves() {
     for number in [0, 3] {
         legs.push(bench.leg(session, number, |mut peer| peer.receive()));
     }
-    // Reads nothing, and stays.
+    // Reads nothing, but stays connected.
     let stalled = bench.leg(session, 1, move |peer| {
         let _ = finished.recv();
         drop(peer);
@@ -208,7 +208,7 @@ fn ipv6_and_ipv4_on_the_same_port() {
         listen,
         ..RelaySettings::default()
     };
-    // A port that is free for IPv6 may be taken for IPv4.
+    // A port that is free for IPv6 may be in use for IPv4.
     let mut tries = 0..20;
     let (both, listeners) = loop {
         let Ok(free) = Listeners::bind(&on(vec![listen("::1", 0)])) else {

@@ -1,4 +1,4 @@
-//! How messages, legs and sessions come to an end before their time.
+//! Messages, legs and sessions that end early.
 
 use cpm::msrp_control::MsrpEvent;
 use cpm::msrp_control::{LegNumber, RelayCommand};
@@ -56,7 +56,7 @@ fn a_sender_who_dies_in_the_midst_of_his_message() {
     assert_eq!(leg.join().unwrap().end, Some('#'));
     bench.end_session(session, 1);
     bench.assert_empty();
-    // Each had one last word, and none upon its close.
+    // Each had one final event, and none when it was closed.
     assert_eq!(bench.events(session), []);
 }
 
@@ -71,14 +71,14 @@ fn a_sender_who_falls_silent() {
     sender.write(&chunk(&end.own, &end.peer, 0, None, b"abc", '+'));
     expect_ok(&mut sender, 1);
     bench.wait_for(session, MsrpEvent::MessageFailed);
-    // One who never comes.
+    // A recipient that never connects.
     let session = bench.session();
     let end = bench.end("nobody", Transport::Tcp, Role::Passive, 1);
     bench.open_originator(session, &end);
     bench.wait_for(session, MsrpEvent::MessageFailed);
 }
 
-/// What has been sent before the BYE counts, though the relay learns of the BYE first.
+/// Content sent before the BYE counts, even if the relay learns of the BYE first.
 #[test]
 fn what_was_sent_before_the_close_counts() {
     for _ in 0..20 {
@@ -103,7 +103,7 @@ fn what_was_sent_before_the_close_counts() {
     bench.wait_for(session, MsrpEvent::MessageFailed);
 }
 
-/// The recipient's last 200 may come together with its BYE, which is the faster one.
+/// The recipient's last 200 may arrive together with its BYE, which is faster.
 #[test]
 fn what_a_recipient_answered_before_the_close_counts() {
     for _ in 0..20 {
@@ -153,7 +153,7 @@ fn a_leg_that_is_closed_in_the_midst_of_its_message() {
     );
     bench.end_session(session, 2);
     let [(closed, closed_end), (other, _)] = legs.map(|leg| leg.join().unwrap());
-    // The end-line was written, then the connection closed.
+    // The end-line was written, then the connection was closed.
     assert_eq!((closed.end, closed_end), (Some('#'), true));
     assert!(other.content == whole);
     drop(sender);

@@ -1,23 +1,23 @@
-//! Content that has nowhere to go: memory, spool, back-pressure.
+//! Content that cannot be delivered yet: memory, spool, back-pressure.
 
 use cpm::msrp_control::MsrpEvent;
-use cpm::msrp_control::{LegNumber, RelayCommand};
+use cpm::msrp_control::{LegNumber, RelayCommand, SessionId};
 use cpm::msrp_session::DeliveryState;
 use cpm::relay::{RelayLimits, RelayTotals};
 use cpm::sdp::{Role, Transport};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::bench::{Bench, expect_ok, send};
 use crate::peer::{Peer, Received, content};
 
 const MIB: usize = 1024 * 1024;
-/// With 2 MiB for a session, the sender waits while there is more than this: it is read from again
-/// at three quarters.
+/// With 2 MiB for a session, the sender waits above this level: reading resumes at three quarters.
 const FULL: usize = 3 * MIB / 2;
 
-/// A folder of the test's own, gone with it.
+/// A folder for one test, removed with it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -35,13 +35,39 @@ impl Drop for Folder {
     }
 }
 
-/// A recipient that reads nothing before it is told to.
+/// A recipient that reads nothing until it is told to.
 fn hesitant() -> (Sender<()>, impl FnOnce(Peer) -> Received + Send + 'static) {
     let (go, wait): (Sender<()>, Receiver<()>) = channel();
     (go, move |mut peer| {
         let _ = wait.recv();
         peer.receive()
     })
+}
+
+/// A session whose content goes to two recipients, the first of which reads nothing yet.
+type Uneven = (
+    SessionId,
+    Sender<()>,
+    JoinHandle<Received>,
+    JoinHandle<Received>,
+    JoinHandle<()>,
+);
+
+/// Begins one: the session, the signal for the first recipient to read, the two recipients, the
+/// sender.
+fn begin_uneven(bench: &mut Bench, name: &str, content: &[u8]) -> Uneven {
+    let session = bench.session();
+    let (end, mut sender) = bench.sender(session, name);
+    let (go, life) = hesitant();
+    let slow = bench.leg(session, 0, life);
+    let fast = bench.leg(session, 1, |mut peer| peer.receive());
+    bench.command(session, RelayCommand::NoMoreLegs);
+    let content = content.to_vec();
+    let writer = std::thread::spawn(move || {
+        send(&mut sender, &end, &content, usize::MAX);
+        expect_ok(&mut sender, 1);
+    });
+    (session, go, slow, fast, writer)
 }
 
 #[test]
@@ -65,7 +91,7 @@ fn without_spool_the_sender_is_held_back() {
         sender
     });
     bench.until("memory is full", |totals| totals.memory_bytes > FULL);
-    // However long it lasts, nothing more is taken.
+    // However long it waits, nothing more is accepted.
     let by = std::time::Instant::now() + Duration::from_millis(300);
     while std::time::Instant::now() < by {
         let totals = bench.relay().totals();
@@ -108,7 +134,7 @@ fn what_does_not_fit_into_memory_goes_to_the_spool() {
     send(&mut sender, &end, &whole, 5 * MIB);
     expect_ok(&mut sender, 6);
     bench.wait_for(session, MsrpEvent::MessageComplete);
-    // One of the legs has it all already; the file has what the others need, and no name.
+    // One of the legs has all of it already; the file has what the others need, and no name.
     bench.wait_for(
         session,
         MsrpEvent::LegEnded(LegNumber(3), DeliveryState::Delivered),
@@ -162,7 +188,7 @@ fn the_quota_of_the_spool_is_shared_and_comes_back() {
     }
     let full = |totals: &RelayTotals| totals.spool_bytes > 20 * MIB as u64;
     bench.until("the spool is full", full);
-    // Both senders wait. The end of one session is the other's good fortune.
+    // Both senders wait. The end of one session frees room for the other.
     let (session, go, leg, writer) = running.remove(0);
     go.send(()).unwrap();
     bench.wait_for(session, MsrpEvent::MessageComplete);
@@ -192,36 +218,25 @@ fn a_spool_that_takes_nothing_costs_nobody_anything() {
         spool_dir: Some(folder.0.clone()),
         ..RelayLimits::default()
     });
-    // The first write finds no folder any more.
+    // The first write finds that the folder is gone.
     std::fs::remove_dir(&folder.0).unwrap();
     let mut running = Vec::new();
     let whole = content(20 * MIB, 4);
     for round in 0..2 {
-        let session = bench.session();
-        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
-        let (go, life) = hesitant();
-        let slow = bench.leg(session, 0, life);
-        let fast = bench.leg(session, 1, |mut peer| peer.receive());
-        bench.command(session, RelayCommand::NoMoreLegs);
-        let content = whole.clone();
-        let writer = std::thread::spawn(move || {
-            send(&mut sender, &end, &content, usize::MAX);
-            expect_ok(&mut sender, 1);
-        });
-        running.push((session, go, slow, fast, writer));
+        running.push(begin_uneven(&mut bench, &format!("sender{round}"), &whole));
     }
     bench.until("both are held back", |totals| totals.held_back == 2);
     bench.wait_for_log("spool: cannot be written to: No such file or directory");
-    // It is asked again all the while, and that is one line for both sessions.
+    // It is retried all the time, which is one log line for both sessions.
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(bench.logged("MSRP spool"), 1);
-    // And one for each session that has waited for a second; the spool's trouble is told by one at
-    // least, the other may have met the limit of all sessions' memory first.
+    // And one for each session that has waited for a second; at least one of them names the spool's
+    // fault, the other may have reached the limit of all sessions' memory first.
     bench.wait_for_logs("the sender is held back", 2);
     assert_eq!(bench.logged("the sender is held back"), 2);
     assert!(bench.logged("the spool cannot be written to") >= 1);
-    // Nothing was in the file, so nobody needs it: it goes on as without spool, or with one when
-    // that is back.
+    // The file was empty, so nobody misses it: sessions continue as without a spool, or with a new
+    // file once the folder is back.
     std::fs::create_dir(&folder.0).unwrap();
     bench.wait_for_log("spool: can be written to again");
     for (session, go, slow, fast, writer) in running {
@@ -241,7 +256,7 @@ fn a_spool_that_takes_nothing_costs_nobody_anything() {
     bench.assert_empty();
 }
 
-/// Without spool: a leg that takes nothing, and one that is yet to come.
+/// Without a spool: a leg that reads nothing, and one that has not connected yet.
 #[test]
 fn who_holds_the_sender_back_fails_in_time() {
     let hold = Duration::from_millis(1500);
@@ -276,7 +291,7 @@ fn who_holds_the_sender_back_fails_in_time() {
     bench.wait_for(session, delivered);
     assert!(fast.join().unwrap().content == expected);
     assert_eq!(bench.logged("there is no spool"), 1);
-    // Who comes now is told at once.
+    // A leg that joins now is told at once.
     let late = bench.end("late", Transport::Tcp, Role::Passive, 1);
     bench.open_leg(session, 2, &late);
     let dropped = DeliveryState::Failed(cpm::msrp_session::DeliveryFailure::Dropped);
@@ -288,7 +303,7 @@ fn who_holds_the_sender_back_fails_in_time() {
     bench.assert_empty();
 }
 
-/// Who is held back because others have used the memory up goes on as well.
+/// A session that is held back because others use up the memory continues as well.
 #[test]
 fn memory_that_others_hold_is_waited_for_no_longer() {
     let mut bench = Bench::new(RelayLimits {
@@ -300,18 +315,7 @@ fn memory_that_others_hold_is_waited_for_no_longer() {
     let whole = content(16 * MIB, 8);
     let mut running = Vec::new();
     for round in 0..3 {
-        let session = bench.session();
-        let (end, mut sender) = bench.sender(session, &format!("sender{round}"));
-        let (go, life) = hesitant();
-        let stuck = bench.leg(session, 0, life);
-        let fast = bench.leg(session, 1, |mut peer| peer.receive());
-        bench.command(session, RelayCommand::NoMoreLegs);
-        let content = whole.clone();
-        let writer = std::thread::spawn(move || {
-            send(&mut sender, &end, &content, usize::MAX);
-            expect_ok(&mut sender, 1);
-        });
-        running.push((session, go, stuck, fast, writer));
+        running.push(begin_uneven(&mut bench, &format!("sender{round}"), &whole));
     }
     bench.until("they are held back", |totals| totals.held_back >= 2);
     for (session, go, stuck, fast, writer) in running {
@@ -327,8 +331,7 @@ fn memory_that_others_hold_is_waited_for_no_longer() {
     bench.assert_empty();
 }
 
-/// A sender that is killed while it is held back is missed at once, not only when there is room to
-/// read on.
+/// A sender that is killed while it is held back is noticed at once, not only when reading resumes.
 #[test]
 fn a_sender_who_dies_while_held_back_is_noticed() {
     let mut bench = Bench::new(RelayLimits {
@@ -338,11 +341,11 @@ fn a_sender_who_dies_while_held_back_is_noticed() {
     });
     let session = bench.session();
     let (end, mut sender) = bench.sender(session, "sender");
-    // A recipient who has answered, and does not connect.
+    // A recipient that has answered, but does not connect.
     let leg = bench.end("leg", Transport::Tcp, Role::Passive, 1);
     bench.open_leg(session, 0, &leg);
     bench.command(session, RelayCommand::NoMoreLegs);
-    // A little more than there is room for, of a message that is ten times as long.
+    // A little more than fits, of a message ten times as long.
     let all = content(30 * MIB, 9);
     let head = crate::peer::chunk(&end.own, &end.peer, 0, Some(all.len()), &all, '$');
     sender.write(&head[..2 * MIB + 100 * 1024]);
@@ -388,7 +391,7 @@ fn memory_of_all_sessions_together_is_bounded() {
         assert!(totals.memory_bytes <= 4 * MIB, "{totals:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
-    // One after another, while those before have ended and those behind hold what they have.
+    // One after another, while earlier ones have ended and later ones keep what they have.
     for (session, go, leg, writer) in running {
         go.send(()).unwrap();
         bench.wait_for_legs(session, 1);

@@ -1,4 +1,4 @@
-//! Peers that are named: nobody waits for the name of somebody else.
+//! Peers with host names: nobody waits for another peer's name.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ fn dead_names_of_others_hold_nobody_up() {
     let begin = Instant::now();
     let session = bench.session();
     let (sender_end, mut sender) = bench.sender(session, "sender");
-    // The first of its addresses refuses, the second one takes it.
+    // The first address refuses the connection, the second accepts it.
     let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut end = bench.end("named", Transport::Tcp, Role::Active, port);
@@ -51,7 +51,7 @@ fn dead_names_of_others_hold_nobody_up() {
     expect_ok(&mut sender, 1);
     let received = leg.join().unwrap();
     assert!(received.content == whole);
-    // A dead name takes more than a second; one after the other they would take six.
+    // A dead name takes more than a second; one after another they would take six.
     assert!(
         begin.elapsed() < Duration::from_secs(1),
         "{:?}",
@@ -69,7 +69,7 @@ fn dead_names_of_others_hold_nobody_up() {
         "{:?}",
         begin.elapsed()
     );
-    // Of such a host nothing but its addresses is wanted.
+    // Of such a host only its addresses are needed.
     let asked = server.asked();
     let named = asked.iter().filter(|name| *name == "relay.example.com");
     assert_eq!(named.count(), 2, "A and AAAA, once each: {asked:?}");

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// No peer waits longer for anything.
+/// Time limit of every wait of a peer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A request or response as it was read.
+/// A request or response as read.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) id: String,
@@ -37,7 +37,7 @@ impl<T: Read + Write + Send> Wire for T {}
 pub(crate) struct Peer {
     pub(crate) wire: Box<dyn Wire>,
     unread: Vec<u8>,
-    /// How much of `unread` holds no end-line.
+    /// How much of `unread` is known to contain no end-line.
     searched: usize,
 }
 
@@ -77,7 +77,7 @@ impl Peer {
         Ok(read > 0)
     }
 
-    /// The next message; `None` when the other side has closed.
+    /// The next message; `None` if the other side has closed.
     pub(crate) fn read(&mut self) -> Option<Message> {
         loop {
             if let Some(message) = self.cut() {
@@ -120,7 +120,7 @@ impl Peer {
         });
         let message = Message {
             fields: fields.collect(),
-            // With no content at all, blank line and end-line share a CRLF.
+            // Without any content, blank line and end-line share a CRLF.
             content: head_end.map(|head| self.unread[(head + 4).min(end)..end].to_vec()),
             id,
             what,
@@ -140,12 +140,12 @@ impl Peer {
         let from = first(request.field("To-Path"));
         let response =
             format!("MSRP {id} {status}\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\n-------{id}$\r\n");
-        // The other side may have gone, which is its right.
+        // The other side may have closed, as it is entitled to.
         let _ = self.wire.write_all(response.as_bytes());
     }
 
-    /// Takes whole messages and answers 200, until one is complete, given up, or the connection
-    /// ends.
+    /// Reads whole messages and answers each with 200, until one is complete or aborted, or the
+    /// connection ends.
     pub(crate) fn receive(&mut self) -> Received {
         let mut received = Received::default();
         while let Some(message) = self.read() {
@@ -161,7 +161,7 @@ impl Peer {
     }
 }
 
-/// What a recipient has of a message.
+/// What a recipient has received of a message.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     pub(crate) content: Vec<u8>,
@@ -238,7 +238,7 @@ fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     memchr::memmem::find(hay, needle)
 }
 
-/// Content that no two legs would mix up: a sequence with no short period.
+/// Content that makes mix-ups between legs visible: a sequence without a short period.
 pub(crate) fn content(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut out = Vec::with_capacity(len + 8);

@@ -1,5 +1,5 @@
-//! Lives of sessions at random: whatever happens, each end has exactly one last word, and nothing
-//! is left behind.
+//! Sessions with random events: whatever happens, each end has exactly one final event, and nothing
+//! is left.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -42,18 +42,18 @@ fn recipient(kind: u64) -> impl FnOnce(Peer) + Send + 'static {
             peer.receive();
             let _ = peer.read();
         }
-        // Dies in the midst of it.
+        // Dies halfway.
         5 => {
             let mut some = vec![0; 50_000];
             let _ = peer.wire.read(&mut some);
         }
-        // Refuses everything, by hand.
+        // Refuses everything; responses are written by hand.
         6 => {
             while let Some(message) = peer.read() {
                 peer.answer(&message, "413 Enough");
             }
         }
-        // Gone at once.
+        // Disconnects at once.
         _ => {}
     }
 }
@@ -73,7 +73,7 @@ fn step(bench: &mut Bench, random: &mut Random, life: &mut Life, whole: &[u8]) {
             let part = &whole[life.sent..life.sent + len];
             let (own, peer) = (&life.end.own, &life.end.peer);
             let bytes = chunk(own, peer, life.sent, Some(WHOLE), part, flag);
-            // The relay may have hung up.
+            // The relay may have disconnected.
             let _ = std::io::Write::write_all(&mut sender.wire, &bytes);
             life.sent += len;
             if flag != '+' && random.below(2) == 0 {

@@ -1,4 +1,4 @@
-//! What the relay does not take, and what it says to that.
+//! Requests that the relay does not accept, and its responses.
 
 use cpm::msrp::Status;
 use cpm::msrp_control::MsrpEvent;
@@ -25,24 +25,24 @@ fn unknown_sessions_and_sessions_that_are_elsewhere() {
     let wrong = end.own.replace("own-sender", "own-nobody");
     sender.write(&empty_send(&wrong, &end.peer));
     assert_eq!(sender.read().unwrap().code(), "481");
-    // What is for TLS must not come in the clear.
+    // A session for TLS must not be served in clear text.
     let secure = end.own.replace("msrp:", "msrps:");
     sender.write(&empty_send(&secure, &end.peer));
     assert_eq!(sender.read().unwrap().code(), "481");
-    // The connection is good for the right session all the same.
+    // The connection can still serve the right session.
     sender.write(&empty_send(&end.own, &end.peer));
     expect_ok(&mut sender, 1);
     let mut other = Peer::connect(bench.addresses[0]);
     send(&mut other, &end, b"hello", 100);
     assert_eq!(other.read().unwrap().code(), "506");
-    // An unknown request and content stay without effect, too.
+    // An unknown request and its content have no effect either.
     other.write(&chunk(&wrong, &end.peer, 0, None, b"x", '$'));
     assert_eq!(other.read().unwrap().code(), "481");
     send(&mut sender, &end, b"hello", 100);
     expect_ok(&mut sender, 1);
     bench.wait_for(session, MsrpEvent::MessageComplete);
     bench.end_session(session, 0);
-    // The session is gone, and so is its name.
+    // The session no longer exists, and neither does its name.
     assert!(sender.read().is_none());
     send(&mut other, &end, b"hello", 100);
     assert_eq!(other.read().unwrap().code(), "481");
@@ -93,11 +93,11 @@ fn what_a_session_does_not_take() {
         let request = request.replace("OWN", &end.own).replace("PEER", &end.peer);
         sender.write(request.as_bytes());
         assert_eq!(sender.read().unwrap().code(), status, "{name}");
-        // The session goes on.
+        // The session continues.
         send(&mut sender, &end, b"fits", 100);
         expect_ok(&mut sender, 1);
         bench.wait_for(session, MsrpEvent::MessageComplete);
-        // A second message does not.
+        // A second message is refused.
         let second = chunk(&end.own, &end.peer, 0, None, b"more", '$');
         let second = String::from_utf8(second).unwrap().replace(": m1", ": m2");
         sender.write(second.as_bytes());
@@ -121,7 +121,7 @@ fn more_than_was_announced_ends_the_message() {
     bench.wait_for(session, MsrpEvent::MessageFailed);
 }
 
-/// RFC 4975 §8.6, where no chunk says how large the message is.
+/// RFC 4975 §8.6, if no chunk states the message's size.
 #[test]
 fn a_leg_gets_no_more_than_it_takes() {
     let mut bench = Bench::new(RelayLimits::default());
@@ -141,7 +141,7 @@ fn a_leg_gets_no_more_than_it_takes() {
     };
     sender.write(&chunk(&end.own, &end.peer, 0, None, &content(11, 1), '+'));
     expect(&mut bench, 0);
-    // Another one, which connects when it is too late.
+    // Another peer, which connects too late.
     open(&mut bench, 2, 10);
     expect(&mut bench, 2);
     sender.write(&chunk(&end.own, &end.peer, 11, None, &content(10, 1), '+'));
@@ -151,8 +151,8 @@ fn a_leg_gets_no_more_than_it_takes() {
     bench.end_session(session, 3);
 }
 
-/// The first request may be faster than the command that opens its session; then the command waits
-/// in the queue.
+/// The first request may be faster than the command that opens its session; the command then still
+/// waits in the queue.
 #[test]
 fn a_request_waits_for_its_session_to_be_opened() {
     let mut bench = Bench::new(RelayLimits::default());
@@ -160,7 +160,7 @@ fn a_request_waits_for_its_session_to_be_opened() {
         let session = bench.session();
         let end = bench.end(&format!("r{round}"), Transport::Tcp, Role::Passive, 1);
         let mut sender = Peer::connect(bench.addresses[0]);
-        // Nobody has told the relay yet when the command is given, and the request follows at once.
+        // The relay is idle when the command is given, and the request follows at once.
         for _ in 0..50 {
             bench.command(session, RelayCommand::NoMoreLegs);
         }
@@ -182,7 +182,7 @@ fn what_is_not_msrp_is_hung_up_on() {
         &[b"MSRP abcd SEND\r\n", &[b'x'; 100_000][..]].concat(),
     ] {
         let mut peer = Peer::connect(bench.addresses[0]);
-        // The relay may close before all is written.
+        // The relay may close before everything is written.
         let _ = std::io::Write::write_all(&mut peer.wire, stream);
         assert!(peer.read().is_none());
     }
@@ -204,7 +204,7 @@ fn connections_without_session_are_limited_in_number_and_time() {
     let mut first = Peer::connect(bench.addresses[0]);
     bench.until("one", |totals| totals.unbound == 1);
     let mut others: Vec<Peer> = (0..4).map(|_| Peer::connect(bench.addresses[0])).collect();
-    // The oldest has to go, long before its time is up.
+    // The oldest connection has to go, long before its time limit.
     assert!(first.read().is_none());
     bench.until("four", |totals| {
         (totals.unbound, totals.connections) == (4, 5)
@@ -215,7 +215,7 @@ fn connections_without_session_are_limited_in_number_and_time() {
     bench.until("none", |totals| {
         (totals.unbound, totals.connections) == (0, 1)
     });
-    // Who asks for nobody again and again is hung up on, too.
+    // A peer that keeps asking for unknown sessions is disconnected too.
     let mut guessing = Peer::connect(bench.addresses[0]);
     let wrong = end.own.replace("own-sender", "own-guess");
     let mut answers = 0;

@@ -36,7 +36,7 @@ fn senders_who_share_a_connection() {
     bench.assert_empty();
 }
 
-/// A gateway: the originator and its recipients all behind one connection.
+/// A gateway: originator and recipients share one connection.
 #[test]
 fn legs_that_share_a_connection_take_turns() {
     let mut bench = Bench::new(RelayLimits::default());
@@ -58,7 +58,7 @@ fn legs_that_share_a_connection_take_turns() {
         }
         let mut received: HashMap<String, Received> = HashMap::new();
         let (mut complete, mut refused) = (0, 0);
-        // Chunks of one leg after another; a stray request in between gets its answer.
+        // The legs' chunks alternate; an unexpected request in between gets its response.
         let stray = empty_send(&ends[0].own.replace("own-l0", "own-x"), &ends[0].peer);
         peer.write(&stray);
         let mut last = String::new();
@@ -100,17 +100,17 @@ fn legs_that_share_a_connection_take_turns() {
     bench.assert_empty();
 }
 
-/// A leg that is dropped in the midst of its chunk leaves the connection usable for those who share
+/// A leg that is dropped within its chunk leaves the connection usable for the others that share
 /// it.
 #[test]
 fn a_leg_that_is_closed_leaves_its_connection_to_others() {
-    // Wherever in the turns of both it happens.
+    // Wherever in the alternation of both it happens.
     for chunks in 0..6 {
         close_one_of_two(chunks);
     }
 }
 
-/// Two legs share a connection; so many chunks have been read when one is closed.
+/// Two legs share a connection; this many chunks have been read when one is closed.
 fn close_one_of_two(chunks: usize) {
     use cpm::msrp_control::LegNumber;
     let mut bench = Bench::new(RelayLimits::default());
@@ -164,8 +164,8 @@ fn close_one_of_two(chunks: usize) {
 
 #[test]
 fn two_hundred_sessions_at_once() {
-    // All come from one address, and those who send name their session last: with the recipients
-    // that connect meanwhile they are more than the share of one source.
+    // All come from one address, and senders name their session last: together with the recipients
+    // that connect meanwhile they exceed the share of one source.
     let mut bench = Bench::new(RelayLimits {
         max_unbound_per_source: 0,
         ..RelayLimits::default()

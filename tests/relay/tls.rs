@@ -1,4 +1,4 @@
-//! MSRP over TLS: whose certificate is believed.
+//! MSRP over TLS: which certificates are trusted.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,14 +10,14 @@ use cpm::msrp_control::{LegNumber, RelayCommand};
 use cpm::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm::relay::{Listen, Listeners, RelayLimits, RelaySettings, TlsFiles};
 use cpm::sdp::{Fingerprint, Role, Transport};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use cpm_testbed::AnyCertificate;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::bench::{Bench, LOOPBACK, expect_ok, send};
 use crate::peer::{PATIENCE, Peer, Received, content, empty_send};
 
-/// A certificate with its key, signed by itself.
+/// A self-signed certificate with its key.
 struct Certificate {
     signed: rcgen::CertifiedKey<rcgen::KeyPair>,
 }
@@ -36,7 +36,7 @@ impl Certificate {
         PrivateKeyDer::try_from(self.signed.signing_key.serialize_der()).unwrap()
     }
 
-    /// As `a=fingerprint` has it.
+    /// In the form of `a=fingerprint`.
     fn fingerprint(&self) -> Fingerprint {
         let hash = ring::digest::digest(&ring::digest::SHA256, &self.der());
         Fingerprint {
@@ -46,7 +46,7 @@ impl Certificate {
     }
 }
 
-/// PEM files in a folder that goes with the test.
+/// PEM files in a folder that is removed with the test.
 struct Files(PathBuf);
 
 impl Files {
@@ -84,52 +84,14 @@ fn timed(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Takes any certificate, and remembers none: what the relay shows is checked by the test itself.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        rustls::crypto::ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-/// A peer that comes to the relay, with a certificate or without.
+/// A peer that connects to the relay, with or without a certificate.
 fn client(to: SocketAddr, certificate: Option<&Certificate>) -> (Peer, CertificateDer<'static>) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone));
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate::new()));
     let config = match certificate {
         Some(own) => builder
             .with_client_auth_cert(vec![own.der()], own.key())
@@ -146,7 +108,7 @@ fn client(to: SocketAddr, certificate: Option<&Certificate>) -> (Peer, Certifica
     (Peer::new(StreamOwned::new(tls, stream)), shown)
 }
 
-/// A recipient that the relay comes to.
+/// A recipient that the relay connects to.
 fn server(listener: &TcpListener, certificate: &Certificate) -> io::Result<Received> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -161,7 +123,7 @@ fn server(listener: &TcpListener, certificate: &Certificate) -> io::Result<Recei
         tls.complete_io(&mut stream)?;
     }
     let mut wire = StreamOwned::new(tls, stream);
-    // With TLS 1.3 the relay's refusal comes after our end of the handshake.
+    // With TLS 1.3 the relay's refusal follows our end of the handshake.
     let mut first = [0];
     wire.read_exact(&mut first)?;
     let wire = Pushed {
@@ -171,7 +133,7 @@ fn server(listener: &TcpListener, certificate: &Certificate) -> io::Result<Recei
     Ok(Peer::new(wire).receive())
 }
 
-/// A wire of which one byte has been read already.
+/// A stream of which one byte has been read already.
 struct Pushed<T> {
     first: Option<u8>,
     wire: T,
@@ -218,7 +180,7 @@ fn from_a_sender_with_tls_to_recipients_with_tls() {
     end.ends.fingerprint = Some(alice.fingerprint());
     bench.open_originator(session, &end);
 
-    // Self-signed, and what the fingerprint says; or what an authority says; or neither.
+    // Self-signed and matching the fingerprint; or signed by an authority; or neither.
     let mut legs = Vec::new();
     for (number, host, shown, announced) in [
         (0, "127.0.0.1", &right, Some(&right)),
@@ -243,7 +205,7 @@ fn from_a_sender_with_tls_to_recipients_with_tls() {
         legs.push(std::thread::spawn(move || server(&listener, &shown)));
     }
 
-    // Who is not the one announced does not get in, and does not keep out who is.
+    // A peer other than the announced one is refused, and does not keep the announced one out.
     for stranger in [Some(&wrong), None] {
         let (mut peer, _) = client(bench.addresses[1], stranger);
         peer.write(&empty_send(&end.own, &end.peer));
@@ -251,7 +213,7 @@ fn from_a_sender_with_tls_to_recipients_with_tls() {
     }
     let (mut sender, shown) = client(bench.addresses[1], Some(&alice));
     assert_eq!(shown, own.der());
-    // Not in the clear either.
+    // Not in clear text either.
     let mut clear = Peer::connect(bench.addresses[0]);
     clear.write(&empty_send(&end.own, &end.peer));
     assert_eq!(clear.read().unwrap().code(), "481");
@@ -289,12 +251,12 @@ fn from_a_sender_with_tls_to_recipients_with_tls() {
     bench.assert_empty();
 }
 
-/// A recipient with TLS who reads slowly: back-pressure goes through TLS, too.
+/// A recipient with TLS that reads slowly: back-pressure works through TLS too.
 #[test]
 fn a_passive_leg_with_tls_that_reads_late() {
     let files = Files::new("late");
     let own = Certificate::new("relay.example");
-    // Nobody is held back: all of it has room.
+    // Nobody is held back: everything fits.
     let limits = RelayLimits {
         session_memory_bytes: 16_000_000,
         ..RelayLimits::default()

@@ -4,6 +4,7 @@
 
 pub mod conformance;
 pub mod diagrams;
+pub mod page;
 pub mod readme;
 
 use std::path::Path;

@@ -7,15 +7,16 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use xtask::{conformance, diagrams, readme};
+use xtask::{conformance, diagrams, page, readme};
 
 fn main() -> ExitCode {
     let task = env::args().nth(1).unwrap_or_default();
     let done: Result<bool, Box<dyn Error>> = match task.as_str() {
         "conformance" => judge(env::args().skip(2)),
         "diagrams" => diagrams::run().map(|()| true),
+        "page" => page::run().map(|()| true).map_err(Into::into),
         "readme" => readme::run().map(|()| true),
-        _ => Err("the tasks are conformance, diagrams and readme".into()),
+        _ => Err("the tasks are conformance, diagrams, page and readme".into()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -36,6 +36,8 @@ pub fn text(manual: &str) -> String {
             out.section(heading);
         } else if let Some(heading) = line.strip_prefix("#### ") {
             out.item(&plain(heading));
+        } else if line.starts_with("![") {
+            // A picture.
         } else if line.starts_with("    ") {
             out.body.push_str("...\n");
             let _ = writeln!(out.body, "{}", line.trim_start_matches("    "));

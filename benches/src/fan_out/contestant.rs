@@ -88,7 +88,12 @@ pub(super) fn ours(cpm: &Path) -> ProxyConfig {
 
 /// The same with these routes.
 pub(super) fn ours_with(cpm: &Path, routes: &str) -> ProxyConfig {
-    config(routes)
+    ours_on(config(routes), cpm)
+}
+
+/// The module on what is common to all contestants.
+pub(super) fn ours_on(config: ProxyConfig, cpm: &Path) -> ProxyConfig {
+    config
         .load(&cpm.display().to_string())
         .set("cpm", "exploder_uri", EXPLODER)
         .set("cpm", "trusted_peer", "127.0.0.1")
@@ -109,7 +114,7 @@ fn config(routes: &str) -> ProxyConfig {
 }
 
 /// The header lines that cpm writes in addition to tm's, as seen on the wire.
-fn outgoing_headers(message: &CpmMessage) -> String {
+pub(super) fn outgoing_headers(message: &CpmMessage) -> String {
     let request: Request = message
         .clone()
         .recipients([to("sip:nobody@example.com")])

@@ -11,6 +11,7 @@ mod contestant;
 pub mod crowd;
 pub mod dead_names;
 pub mod hanging_xdms;
+pub mod opensips;
 mod sink;
 
 use std::collections::BTreeSet;
@@ -123,18 +124,55 @@ pub fn run(
         let config = contestant.config.clone();
         contestant.config = config.set_number("tm", "wt_timer", setting.wait_timer_ms);
     }
+    let contest = Contest {
+        name: setting.name,
+        title: setting.title,
+        proxy: "A Kamailio",
+        sizes: setting.sizes,
+        scripts: &contestant::SCRIPTS,
+        is_same_message: true,
+        memory: ALLOCATOR,
+    };
+    let turns = (rounds, messages);
+    run_contest(&contest, &bench, (sink, message), contestants, turns, about)
+}
+
+/// What is said of a contest, and what is compared.
+struct Contest {
+    name: &'static str,
+    title: &'static str,
+    /// With its article.
+    proxy: &'static str,
+    /// Recipients per request.
+    sizes: &'static [usize],
+    /// What a user would write.
+    scripts: &'static [&'static str],
+    /// All send the same header fields and body; else as many bytes.
+    is_same_message: bool,
+    /// The manager of shared memory.
+    memory: &'static str,
+}
+
+fn run_contest(
+    contest: &Contest,
+    bench: &Bench,
+    (sink, message): (Sink, CpmMessage),
+    contestants: Vec<Contestant>,
+    (rounds, messages): (usize, usize),
+    about: &str,
+) -> Report {
     let mut stage = Stage {
         sink,
         message,
         running: Vec::new(),
     };
     for contestant in contestants {
-        stage.enter(&bench, contestant);
+        stage.enter(bench, contestant);
     }
-    stage.compare(setting.sizes);
+    stage.compare(contest);
 
     let mut samples = Samples::default();
-    for &recipients in setting.sizes {
+    for &recipients in contest.sizes {
         let requests = messages.div_ceil(recipients);
         for running in &mut stage.running {
             // Not counted: it fills the free lists and maps the memory.
@@ -168,9 +206,9 @@ pub fn run(
         running.proxy.stop();
     }
     Report {
-        name: setting.name,
-        text: write_text(setting, &names, rounds, &samples, about),
-        picture: write_picture(setting, &names, rounds, &samples).write(),
+        name: contest.name,
+        text: write_text(contest, &names, rounds, &samples, about),
+        picture: write_picture(contest, &names, rounds, &samples).write(),
         samples,
     }
 }
@@ -205,10 +243,10 @@ impl Stage {
     }
 
     /// Checks that all send the same, and warms them up.
-    fn compare(&mut self, sizes: &[usize]) {
+    fn compare(&mut self, contest: &Contest) {
         let mut first: Option<Outgoing> = None;
         for running in &mut self.running {
-            for &recipients in sizes {
+            for &recipients in contest.sizes {
                 let request = request_to(&self.message, &self.sink, recipients);
                 running.measure(&self.sink, &request, recipients, 2);
             }
@@ -217,12 +255,14 @@ impl Stage {
                 first = Some(outgoing);
                 continue;
             };
-            assert_eq!(
-                first.names, outgoing.names,
-                "{}: header fields",
-                running.name
-            );
-            assert_eq!(first.body, outgoing.body, "{}: body", running.name);
+            if contest.is_same_message {
+                assert_eq!(
+                    first.names, outgoing.names,
+                    "{}: header fields",
+                    running.name
+                );
+                assert_eq!(first.body, outgoing.body, "{}: body", running.name);
+            }
             // Call-ID and tags have each contestant's own length.
             let (one, other) = (first.bytes as f64, outgoing.bytes as f64);
             assert!(
@@ -307,12 +347,7 @@ impl Running {
 
     /// Whether copies of ours that were sent without tm are still outstanding.
     fn is_in_the_lane(&self) -> bool {
-        const OUTSTANDING: &str = "cpm.express_outstanding";
-        self.name.starts_with("cpm")
-            && self
-                .proxy
-                .rpc_number(&format!("stats.fetch {OUTSTANDING}"), OUTSTANDING)
-                > 0
+        self.name.starts_with("cpm") && self.proxy.statistic("cpm", "express_outstanding") > 0
     }
 
     /// Waits until the proxy has no transaction left.
@@ -356,11 +391,12 @@ impl Outgoing {
 
 fn request_to(message: &CpmMessage, sink: &Sink, recipients: usize) -> Request {
     let uris = (0..recipients).map(|place| to(&sink.uri(place)));
-    message.clone().recipients(uris).request()
+    let request = message.clone().recipients(uris).request();
+    request.with("X-Recipients", &recipients.to_string())
 }
 
 fn write_text(
-    setting: &Setting,
+    contest: &Contest,
     names: &[&str],
     rounds: usize,
     samples: &Samples,
@@ -379,7 +415,7 @@ fn write_text(
         "repeated",
     ]);
     let mut to_scripts = Vec::new();
-    for (place, &size) in setting.sizes.iter().enumerate() {
+    for (place, &size) in contest.sizes.iter().enumerate() {
         if place > 0 {
             table.gap();
         }
@@ -398,9 +434,10 @@ fn write_text(
                 format!("{:.0}", of(REPEATED).iter().sum::<f64>()),
             ]);
         }
-        let better = contestant::SCRIPTS
+        let better = contest
+            .scripts
+            .iter()
             .map(|script| samples.of(size, script, CPU))
-            .into_iter()
             .min_by(|one, other| Spread::of(one).median.total_cmp(&Spread::of(other).median));
         if let Some(better) = better {
             to_scripts.push(format!("{} at {size}", Spread::of_ratios(&own, &better)));
@@ -408,15 +445,16 @@ fn write_text(
     }
     format!(
         "One MESSAGE to many {}: median (quartiles) of {rounds} rounds; CPU of all processes of the proxy\n{about}\
-         shared memory: {ALLOCATOR}\n\n{}\n\
+         shared memory: {}\n\n{}\n\
          CPU of {ours} to the better script's: {}\n",
-        setting.title,
+        contest.title,
+        contest.memory,
         table.write(),
         to_scripts.join(", ")
     )
 }
 
-fn write_picture(setting: &Setting, names: &[&str], rounds: usize, samples: &Samples) -> Chart {
+fn write_picture(contest: &Contest, names: &[&str], rounds: usize, samples: &Samples) -> Chart {
     let groups = |quantity: &'static str| {
         let group = |&size: &usize| {
             let values = names
@@ -424,7 +462,7 @@ fn write_picture(setting: &Setting, names: &[&str], rounds: usize, samples: &Sam
                 .map(|name| Spread::of(&samples.of(size, name, quantity)));
             (size.to_string(), values.collect())
         };
-        setting.sizes.iter().map(group).collect()
+        contest.sizes.iter().map(group).collect()
     };
     let panel = |quantity: &'static str, better| Panel {
         quantity: quantity.to_owned(),
@@ -433,9 +471,10 @@ fn write_picture(setting: &Setting, names: &[&str], rounds: usize, samples: &Sam
         groups: groups(quantity),
     };
     Chart {
-        title: format!("One MESSAGE to many recipients, {}", setting.title),
+        title: format!("One MESSAGE to many recipients, {}", contest.title),
         subtitle: format!(
-            "A Kamailio each, same payload, one request at a time; medians of {rounds} rounds, whiskers are quartiles"
+            "{} each, same payload, one request at a time; medians of {rounds} rounds, whiskers are quartiles",
+            contest.proxy
         ),
         series: names.iter().map(|&name| name.to_owned()).collect(),
         panels: vec![panel(CPU, "less"), panel(RATE, "more")],

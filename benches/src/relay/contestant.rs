@@ -56,8 +56,8 @@ fn accept(listener: &TcpListener) -> TcpStream {
     stream
 }
 
-/// Reads a block of at most so many bytes, writes it to each socket, and so on. No head is parsed,
-/// nothing is answered, and a slow recipient delays all.
+/// Reads a block of at most this many bytes, writes it to each socket, and so on. It parses no head
+/// and answers nothing, and a slow recipient delays all.
 pub(super) fn bare(stream: &[u8], recipients: usize, block_bytes: usize) -> Taken {
     let listener = TcpListener::bind((HOST, 0)).expect("a free port");
     let (mut sender, mut source) = pair(&listener);
@@ -66,16 +66,7 @@ pub(super) fn bare(stream: &[u8], recipients: usize, block_bytes: usize) -> Take
     let len = stream.len();
     let copy = thread::spawn(move || {
         let before = clock_gettime(ClockId::ThreadCPUTime);
-        let mut block = vec![0; block_bytes];
-        let mut left = len;
-        while left > 0 {
-            let read = source.read(&mut block).expect("a sender");
-            assert!(read > 0, "the sender ended too early");
-            for recipient in &mut far {
-                recipient.write_all(&block[..read]).expect("a recipient");
-            }
-            left -= read;
-        }
+        copy_to_all(&mut source, &mut far, len, &mut vec![0; block_bytes]);
         let after = clock_gettime(ClockId::ThreadCPUTime);
         // The connections outlive the measurement.
         (duration(after) - duration(before), far)
@@ -86,6 +77,19 @@ pub(super) fn bare(stream: &[u8], recipients: usize, block_bytes: usize) -> Take
     let elapsed = start.elapsed();
     let (cpu, _far) = copy.join().expect("the loop does not fail");
     Taken { cpu, elapsed }
+}
+
+/// Copies this many bytes, block by block.
+fn copy_to_all(source: &mut TcpStream, far: &mut [TcpStream], len: usize, block: &mut [u8]) {
+    let mut left = len;
+    while left > 0 {
+        let read = source.read(block).expect("a sender");
+        assert!(read > 0, "the sender ended too early");
+        for recipient in &mut *far {
+            recipient.write_all(&block[..read]).expect("a recipient");
+        }
+        left -= read;
+    }
 }
 
 /// The same, and what RFC 4975 requires of a relay on the wire: the sender's chunk is answered
@@ -105,15 +109,7 @@ pub(super) fn bare_msrp(stream: &[u8], recipients: usize) -> Taken {
     let copy_loop = move || {
         let mut block = vec![0; BLOCK_BYTES];
         start.send(()).expect("somebody waits");
-        let mut left = len;
-        while left > 0 {
-            let read = source.read(&mut block).expect("a sender");
-            assert!(read > 0, "the sender ended too early");
-            for recipient in &mut far {
-                recipient.write_all(&block[..read]).expect("a recipient");
-            }
-            left -= read;
-        }
+        copy_to_all(&mut source, &mut far, len, &mut block);
         source.write_all(RESPONSE).expect("a sender");
         for recipient in &mut far {
             let mut end = 0;
@@ -153,11 +149,11 @@ pub(super) struct Cpm {
     relay: Relay,
     address: SocketAddr,
     sessions: u32,
-    /// Recipients who never read.
+    /// Recipients that never read.
     pub(super) stalled: usize,
 }
 
-/// A session that is set up: the originator is connected, and so are all recipients.
+/// An established session: the originator and all recipients are connected.
 pub(super) struct SetUp {
     pub(super) session: SessionId,
     sender: TcpStream,
@@ -193,7 +189,7 @@ impl Cpm {
         self.relay.totals()
     }
 
-    /// Sets a session up, and waits until nothing more happens.
+    /// Sets a session up, and waits until the relay is idle.
     pub(super) fn set_up(&mut self, recipients: usize) -> SetUp {
         self.sessions += 1;
         let name = format!("{:032x}", self.sessions);
@@ -246,7 +242,7 @@ impl Cpm {
         }
     }
 
-    /// Sends a message through a session, until it ends.
+    /// Sends a message through a session, until its end.
     pub(super) fn deliver(&mut self, set_up: SetUp, content: &[u8]) -> Taken {
         self.deliver_watched(set_up, content, |_| {})
     }

@@ -29,12 +29,12 @@ pub const RECIPIENTS: [usize; 3] = [1, 10, 100];
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-/// Messages, and the most that is delivered of them in one sample.
+/// Messages, and the maximum delivered of them in one sample.
 const SIZES: [(usize, &str); 2] = [(64 * KIB, "64 KiB"), (10 * MIB, "10 MiB")];
-/// About so much is delivered in one sample, so that short messages are measured over many.
+/// About this much is delivered in one sample, so that short messages are averaged over many.
 const SAMPLE_BYTES: usize = 64 * MIB;
 
-/// Messages of a sample that are sent through the relay from one to one, which takes its time.
+/// Messages of a sample that go through the one-to-one relay, which is slow.
 const OTHERS_MESSAGES: usize = 20;
 
 const OURS: &str = "cpm";
@@ -127,7 +127,7 @@ pub fn run(rounds: usize, about: &str) -> Report {
     }
 }
 
-/// What one recipient of 100 who reads nothing costs the others.
+/// The cost for the others of one recipient in 100 that reads nothing.
 fn stalled(rounds: usize, push: &mut impl FnMut(usize, &'static str, usize, &'static str, f64)) {
     let content = content(10 * MIB);
     let mut cpm = Cpm::start(RelayLimits::default());
@@ -150,7 +150,7 @@ fn stalled(rounds: usize, push: &mut impl FnMut(usize, &'static str, usize, &'st
     }
 }
 
-/// The most memory that a long message takes while ten of 100 recipients read nothing.
+/// The peak memory of a long message while ten of 100 recipients read nothing.
 fn peak(push: &mut impl FnMut(usize, &'static str, usize, &'static str, f64)) {
     let folder = std::env::temp_dir();
     let mut cpm = Cpm::start(RelayLimits {
@@ -161,7 +161,7 @@ fn peak(push: &mut impl FnMut(usize, &'static str, usize, &'static str, f64)) {
     let content = content(100 * MIB);
     let set_up = cpm.set_up(100);
     let (mut content_bytes, mut most) = (0, 0.0_f64);
-    // The message itself is there twice, for its sender.
+    // The message itself is in memory twice, for its sender.
     let stream = content.len() as f64;
     let before = resident_bytes() + stream;
     cpm.deliver_watched(set_up, &content, |cpm| {

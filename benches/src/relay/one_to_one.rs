@@ -13,18 +13,18 @@ use super::contestant::Taken;
 use super::sink::Sink;
 use crate::cpu;
 
-/// The module lets frames of some 13 KiB and more fall without a word.
+/// The module silently drops frames of about 13 KiB and more.
 const CHUNK_BYTES: usize = 12 * 1024;
 const CORE: &str = "tcp_accept_no_cl=yes\ntcp_rd_buf_size=131072\ntcp_conn_wq_max=16777216\ntcp_wq_max=268435456\nserver_signature=no\n";
 const ROUTES: &str =
     "request_route {\n\texit;\n}\nevent_route[msrp:frame-in] {\n\tmsrp_relay();\n}";
-/// MiB, for what waits to be written.
+/// MiB, for data that waits to be written.
 const SHARED_MEMORY: &str = "512";
 
 /// A Kamailio that relays MSRP.
 pub(super) struct OneToOne {
     proxy: Proxy,
-    // Last, so that it outlives what stands on it.
+    // Last, so that it outlives its users.
     _bench: Bench,
 }
 
@@ -54,7 +54,7 @@ impl OneToOne {
         let own = sender.local_addr().expect("a connected socket");
         let from = format!("From-Path: msrp://{own}/sender;tcp\r\n");
         let paths: Vec<String> = listeners.iter().map(|l| self.path_to(l)).collect();
-        // Sets the connections up.
+        // Establishes the connections.
         let mut streams = Vec::new();
         for (path, listener) in paths.iter().zip(&listeners) {
             let empty = format!(
@@ -119,7 +119,7 @@ fn chunks(path: &str, from: &str, content: &[u8]) -> Vec<u8> {
     frames
 }
 
-/// Reads so many responses.
+/// Reads this many responses.
 fn read_responses(mut stream: TcpStream, count: usize) {
     let mut rest = Vec::new();
     let mut seen = 0;

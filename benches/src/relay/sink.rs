@@ -1,4 +1,4 @@
-//! The recipients: one thread that reads all connections, and answers where that is wanted.
+//! The recipients: one thread that reads all connections, and answers if asked to.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,20 +11,20 @@ const BLOCK_BYTES: usize = 256 * 1024;
 /// Seven hyphens, a transaction id, a flag, CRLF before and after.
 const LONGEST_END_LINE: usize = 44;
 
-/// Recipients until each of them has the whole message.
+/// Recipients, until each of them has the whole message.
 pub(super) struct Sink {
     thread: JoinHandle<Vec<TcpStream>>,
 }
 
 impl Sink {
-    /// Reads from all of these. `answers`: as an MSRP peer does; else the bytes are only looked at
+    /// Reads from all of these. `answers`: like an MSRP peer; otherwise the bytes are only searched
     /// for their end.
     pub(super) fn start(streams: Vec<TcpStream>, answers: bool) -> Self {
         let thread = thread::spawn(move || receive(streams, answers));
         Self { thread }
     }
 
-    /// Waits until all have it, and gives the connections back.
+    /// Waits until all have it, and returns the connections.
     pub(super) fn wait(self) -> Vec<TcpStream> {
         self.thread.join().expect("the sink does not fail")
     }
@@ -62,7 +62,7 @@ fn receive(streams: Vec<TcpStream>, answers: bool) -> Vec<TcpStream> {
 
 struct Recipient {
     stream: TcpStream,
-    /// What is not dealt with: a head that is not whole, or the last bytes of content.
+    /// Unprocessed bytes: an incomplete head, or the last bytes of content.
     rest: Vec<u8>,
     /// Head and end-line of the chunk whose content is being read.
     chunk: Option<(String, Vec<u8>)>,
@@ -80,7 +80,7 @@ impl Recipient {
     /// True if the message is complete.
     fn take(&mut self, block: &[u8], answers: bool) -> bool {
         let mut complete = false;
-        // The joint of two blocks is copied, the rest of a block is only searched.
+        // The joint of two blocks is copied; the rest of a block is only searched.
         let mut joint = std::mem::take(&mut self.rest);
         let mut input = block;
         if !joint.is_empty() || self.chunk.is_none() {

@@ -50,28 +50,13 @@ fn way(to: &str) -> Way {
 }
 
 fn draft(size: usize) -> Draft {
-    Draft {
-        from: "sip:anne@example.com".into(),
-        display_name: None,
-        identity: None,
-        asserted: None,
-        destination: Destination::One("sip:bill@example.com".into()),
-        parts: vec![Part {
-            content_type: "application/octet-stream".into(),
-            content: Bytes::from(random_bytes(&mut Rng::with_seed(3), size)),
-            file_name: None,
-        }],
-        subject: None,
-        reply_to: None,
-        anonymous: false,
-        expires: None,
-        notifications: Default::default(),
-        conversation_id: None,
-        in_reply_to: None,
-        routes: Vec::new(),
-        oma_release: "2.2".into(),
-        session_expires: SessionExpires::Absent,
-    }
+    let part = Part {
+        content_type: "application/octet-stream".into(),
+        content: Bytes::from(random_bytes(&mut Rng::with_seed(3), size)),
+        file_name: None,
+    };
+    let bill = Destination::One("sip:bill@example.com".into());
+    Draft::new("sip:anne@example.com", bill, vec![part])
 }
 
 fn sender(draft: Draft) -> Sender {
@@ -106,7 +91,7 @@ fn receiver_config() -> ReceiverConfig {
         fingerprint: None,
         max_size: 1 << 20,
         reject: None,
-        oma_release: "2.2".into(),
+        oma_release: OMA_RELEASE.into(),
     }
 }
 

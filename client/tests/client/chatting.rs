@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cpm_testbed::{Bench, Conduct, Plan, sha256};
+use cpm_testbed::{Bench, Conduct, Plan, Proxy, sha256};
 
 use crate::common::{ANNE, CONTROLLING, EXPLODER, cpm_proxy, file, pixels, receive_as, send, text};
 use crate::terminal::Terminal;
@@ -116,16 +116,25 @@ fn a_conversation_by_script_needs_no_terminal() {
     }
 }
 
+/// A proxy with large message mode that answers --watch at this port.
+fn watched_proxy(bench: &Bench, udp: u16) -> Proxy {
+    let config = cpm_proxy(HANDLE)
+        .load("jsonrpcs")
+        .set(
+            "cpm",
+            "msrp_listen",
+            &format!("tcp:127.0.0.1:{}", bench.msrp_port()),
+        )
+        .set_number("jsonrpcs", "transport", 4)
+        .set("jsonrpcs", "dgram_socket", &format!("udp:127.0.0.1:{udp}"));
+    bench.proxy(&config)
+}
+
 #[test]
 fn five_recipients_of_whom_one_rings_and_one_fails() {
     let bench = Bench::new("client_five_recipients");
-    let (udp, msrp) = (bench.port(), bench.msrp_port());
-    let config = cpm_proxy(HANDLE)
-        .load("jsonrpcs")
-        .set("cpm", "msrp_listen", &format!("tcp:127.0.0.1:{msrp}"))
-        .set_number("jsonrpcs", "transport", 4)
-        .set("jsonrpcs", "dgram_socket", &format!("udp:127.0.0.1:{udp}"));
-    let proxy = bench.proxy(&config);
+    let udp = bench.port();
+    let proxy = watched_proxy(&bench, udp);
     let callees = bench.callees();
     let ports = [bench.port(), bench.port(), bench.port()];
     let receivers = ports.map(|port| receive_as("sip:x@example.com", port, &["--count", "1"]));
@@ -180,13 +189,8 @@ fn five_recipients_of_whom_one_rings_and_one_fails() {
 #[test]
 fn a_failed_recipient_shows_in_the_exit_status() {
     let bench = Bench::new("client_a_failed_recipient");
-    let (udp, msrp) = (bench.port(), bench.msrp_port());
-    let config = cpm_proxy(HANDLE)
-        .load("jsonrpcs")
-        .set("cpm", "msrp_listen", &format!("tcp:127.0.0.1:{msrp}"))
-        .set_number("jsonrpcs", "transport", 4)
-        .set("jsonrpcs", "dgram_socket", &format!("udp:127.0.0.1:{udp}"));
-    let proxy = bench.proxy(&config);
+    let udp = bench.port();
+    let proxy = watched_proxy(&bench, udp);
     let callees = bench.callees();
     callees.plan("busy", Plan::status(486));
     // Slow enough that the watcher sees the other one fail.

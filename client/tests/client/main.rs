@@ -28,3 +28,4 @@ mod servers;
 mod strangers;
 mod terminal;
 mod transports;
+mod tutorial;

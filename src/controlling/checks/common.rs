@@ -1,16 +1,17 @@
 //! The checks that lists and groups share, and the texts of their Warnings.
 
 use crate::controlling::hops::hops_left;
-use crate::controlling::host::Host;
+use crate::controlling::host::Journal;
 use crate::controlling::large_message_mode;
 use crate::controlling::received::Mode;
 use crate::controlling::refusal::Refusal;
 use crate::controlling::request::Request;
+use crate::controlling::verdict::NOT_AUTHORISED;
+use crate::operator::Event;
 use crate::policy::NoDestinationsText;
 use crate::sip::{HeaderName, Message, StatusCode, option_tag, products};
 use crate::sip_ua::texts;
 
-pub(super) const NOT_AUTHORISED: &str = "127 Service not authorised";
 const VERSION_NOT_SUPPORTED: &str = "132 Version not supported";
 pub(super) const ANONYMITY_NOT_ALLOWED: &str = "119 Anonymity not allowed";
 const TOO_MANY_RECIPIENTS: &str = "102 Too many recipients";
@@ -25,8 +26,8 @@ const UNDERSTOOD: &[&str] = &["recipient-list-message", "recipient-list-invite"]
 pub(super) enum Checked {
     /// Passed: continue with the next one.
     Passed,
-    /// Passed if the operator's own policy permits.
-    AskOperator,
+    /// Passed if the operator's script agrees.
+    Ask(Event),
     /// The group must be looked up first.
     WantGroup,
     /// There is no further check.
@@ -34,7 +35,10 @@ pub(super) enum Checked {
 }
 
 /// RFC 3261 §7.3.1.
-pub(super) fn no_repeated_field(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn no_repeated_field(
+    request: &mut Request,
+    _: &dyn Journal,
+) -> Result<Checked, Refusal> {
     single_fields(&request.message).map(|()| Checked::Passed)
 }
 
@@ -49,7 +53,7 @@ pub(in crate::controlling) fn single_fields(message: &Message) -> Result<(), Ref
 /// 9.1.1-1.
 pub(super) fn authorised_originator(
     request: &mut Request,
-    _: &dyn Host,
+    _: &dyn Journal,
 ) -> Result<Checked, Refusal> {
     match request.originator {
         Some(_) => Ok(Checked::Passed),
@@ -61,12 +65,15 @@ pub(super) fn authorised_originator(
 }
 
 /// 9.1.1-1, the operator's own policy.
-pub(super) fn operator(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    Ok(Checked::AskOperator)
+pub(super) fn authorised_by_script(_: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
+    Ok(Checked::Ask(Event::Authorize))
 }
 
 /// 9.1.1-2 (and -4e, which repeats the same check).
-pub(super) fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn user_agent_version(
+    request: &mut Request,
+    _: &dyn Journal,
+) -> Result<Checked, Refusal> {
     let required = &request.service.settings().required_user_agent;
     let fits = |text: &str| {
         products(text).any(|named| {
@@ -92,7 +99,7 @@ pub(super) fn user_agent_version(request: &mut Request, _: &dyn Host) -> Result<
 /// RFC 3261 §8.2.2.3.
 pub(super) fn understood_option_tags(
     request: &mut Request,
-    _: &dyn Host,
+    _: &dyn Journal,
 ) -> Result<Checked, Refusal> {
     let required = texts(&request.message, HeaderName::Require);
     let understood = match request.mode() {
@@ -117,12 +124,12 @@ pub(super) fn understood_option_tags(
 }
 
 /// RFC 3261 §16.3 item 3.
-pub(super) fn hops(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn hops(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     hops_left(&request.message).map(|()| Checked::Passed)
 }
 
 /// Outgoing requests contain the URI of this From (readings N25).
-pub(super) fn from(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn from(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     match request.message.uri_in(HeaderName::From) {
         Some(_) => Ok(Checked::Passed),
         None => Err(Refusal::bad_request("Malformed From")),
@@ -130,7 +137,7 @@ pub(super) fn from(request: &mut Request, _: &dyn Host) -> Result<Checked, Refus
 }
 
 /// Readings N39.
-pub(super) fn identifiers(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn identifiers(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if !request.service.settings().require_ids {
         return Ok(Checked::Passed);
     }
@@ -163,11 +170,16 @@ pub(super) fn no_destinations(request: &Request, cause: &'static str) -> Refusal
 }
 
 /// Checks for INVITE only: session timer, offer, size (9.1.2-6).
-pub(super) fn session(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn session(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large
         && let Some(settings) = request.service.large_mode()
     {
         large_message_mode::check_invite(&request.message, settings)?;
     }
     Ok(Checked::Passed)
+}
+
+/// The operator's own policy, once everything is known.
+pub(super) fn accepted_by_script(_: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
+    Ok(Checked::Ask(Event::Checked))
 }

@@ -3,14 +3,15 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::common::{ANONYMITY_NOT_ALLOWED, Checked, NOT_AUTHORISED, no_destinations, too_many};
+use super::common::{ANONYMITY_NOT_ALLOWED, Checked, no_destinations, too_many};
 use crate::controlling::body::{ReceivedList, cpim_of, entity, has_content_encoding, malformed};
-use crate::controlling::host::{Counter, Host};
+use crate::controlling::host::{Counter, Journal};
 use crate::controlling::originator::Originator;
 use crate::controlling::received::Mode;
 use crate::controlling::recipients::Recipients;
 use crate::controlling::refusal::Refusal;
 use crate::controlling::request::{GroupLookup, Request};
+use crate::controlling::verdict::NOT_AUTHORISED;
 use crate::group::{Group, Permissions};
 use crate::mime::Rebuilt;
 use crate::policy::UnknownGroupCode;
@@ -18,12 +19,12 @@ use crate::resource_lists::Entry;
 use crate::sip::{StatusCode, Uri};
 
 /// The group must be looked up: the following checks need it.
-pub(super) fn wanted(_: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn wanted(_: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     Ok(Checked::WantGroup)
 }
 
 /// 9.1.1-4b.
-pub(super) fn exists(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn exists(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     match request.group {
         Some(GroupLookup::Known(..)) => Ok(Checked::Passed),
         Some(GroupLookup::Unavailable { retry_after_s }) => Err(Refusal::with_header(
@@ -57,7 +58,7 @@ fn known(request: &Request) -> Result<(&Rc<Group>, Permissions), Refusal> {
 }
 
 /// 9.1.1-4a.
-pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn permits(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if !known(request)?.1.may_send {
         return Err(Refusal::forbidden(
             NOT_AUTHORISED,
@@ -68,7 +69,7 @@ pub(super) fn permits(request: &mut Request, _: &dyn Host) -> Result<Checked, Re
 }
 
 /// 9.1.1-4c, 9.1.2-4a (readings N13).
-pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn supports_cpm(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if !known(request)?.0.supports_cpm() {
         let code = match request.mode() {
             Mode::Pager => StatusCode::NOT_ACCEPTABLE_HERE,
@@ -87,7 +88,7 @@ pub(super) fn supports_cpm(request: &mut Request, _: &dyn Host) -> Result<Checke
 }
 
 /// 9.1.1-4d: the group's allow-anonymity decides (readings N17).
-pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn anonymity(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if request.anonymity_requested() && !known(request)?.1.anonymity_allowed {
         return Err(Refusal::forbidden(
             ANONYMITY_NOT_ALLOWED,
@@ -99,7 +100,7 @@ pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, 
 
 /// 9.1.1-4g, without the group itself (readings N36), and without the sender unless it wants a copy
 /// (N34).
-pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn members(request: &mut Request, host: &dyn Journal) -> Result<Checked, Refusal> {
     let settings = request.service.settings();
     let (group, _) = known(request)?;
     let sender = request
@@ -158,7 +159,7 @@ pub(super) fn members(request: &mut Request, host: &dyn Host) -> Result<Checked,
 
 /// The body of a message to a group is passed on as received, except lists of recipients, which do
 /// not belong in it (9.1.1-6g-ex2).
-pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn content(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large {
         return Ok(Checked::Passed);
     }

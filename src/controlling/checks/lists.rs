@@ -4,7 +4,7 @@ use super::common::{ANONYMITY_NOT_ALLOWED, Checked, no_destinations, too_many};
 use crate::controlling::body::{
     ReceivedList, cpim_of, entity, has_content_encoding, malformed, names_recipients,
 };
-use crate::controlling::host::{Counter, Host};
+use crate::controlling::host::{Counter, Journal};
 use crate::controlling::received::Mode;
 use crate::controlling::recipients::{Recipients, RecipientsError};
 use crate::controlling::refusal::Refusal;
@@ -14,8 +14,8 @@ use crate::resource_lists::ResourceLists;
 use crate::sip::StatusCode;
 
 /// 9.1.1-3a, -5a.
-pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
-    if !request.service.settings().allow_anonymity && request.anonymity_requested() {
+pub(super) fn anonymity(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
+    if !request.policy.allow_anonymity && request.anonymity_requested() {
         return Err(Refusal::forbidden(
             ANONYMITY_NOT_ALLOWED,
             "anonymity is not allowed",
@@ -26,7 +26,7 @@ pub(super) fn anonymity(request: &mut Request, _: &dyn Host) -> Result<Checked, 
 
 /// Finds and reads the resource lists (9.1.1-3d, -5d; RFC 5365 §7.1). Several are treated as one,
 /// in the order of the body (RFC 5363 §4.1), and none as an empty one (readings N19).
-pub(super) fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn resource_list(request: &mut Request, host: &dyn Journal) -> Result<Checked, Refusal> {
     if has_content_encoding(&request.message) {
         return Err(unsupported_encoding());
     }
@@ -52,7 +52,7 @@ pub(super) fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Ch
     let recipients = Recipients::of(
         lists.iter().flat_map(ResourceLists::entries),
         lists.iter().map(ResourceLists::len).sum(),
-        request.service.settings().max_recipients,
+        request.policy.max_recipients,
         &request.service,
     )
     .map_err(|error| match error {
@@ -68,7 +68,7 @@ pub(super) fn resource_list(request: &mut Request, host: &dyn Host) -> Result<Ch
 }
 
 /// 9.1.1-3b, -5b: distinct recipients, without own addresses (readings N18).
-pub(super) fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn recipient_limit(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if request.recipients.over_limit() {
         return Err(too_many(request, "more recipients than max_recipients"));
     }
@@ -76,7 +76,7 @@ pub(super) fn recipient_limit(request: &mut Request, _: &dyn Host) -> Result<Che
 }
 
 /// 9.1.1-3c, -5c.
-pub(super) fn destinations(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn destinations(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if request.recipients.is_empty() {
         let cause = match request.recipients.loops() {
             0 => "its resource list is empty",
@@ -90,7 +90,7 @@ pub(super) fn destinations(request: &mut Request, _: &dyn Host) -> Result<Checke
 /// The outgoing body (9.1.1-6g): built once, here, so that a request for which it cannot be built
 /// is refused before anything is sent. Recipients of a large message get our session description
 /// instead.
-pub(super) fn content(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn content(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     if request.mode() == Mode::Large {
         return Ok(Checked::Passed);
     }

@@ -8,15 +8,18 @@
 //! | `group` | checks for pre-defined groups only |
 //! | `sent_on` | limits for messages that lists or groups have forwarded |
 
-use super::host::{Counter, Host};
+use std::mem;
+
+use super::host::{Counter, Journal};
 use super::originator::Originator;
 use super::received::Kind;
 use super::refusal::Refusal;
 use super::request::{CheckStage, GroupLookup, Request};
+use crate::operator::Event;
 use crate::shared::Known;
 use common::{
-    Checked, NOT_AUTHORISED, authorised_originator, from, hops, identifiers, no_repeated_field,
-    operator, session, understood_option_tags, user_agent_version,
+    Checked, accepted_by_script, authorised_by_script, authorised_originator, from, hops,
+    identifiers, no_repeated_field, session, understood_option_tags, user_agent_version,
 };
 use sent_on::not_sent_on;
 
@@ -27,7 +30,7 @@ mod sent_on;
 
 pub(super) use common::single_fields;
 
-type Step = fn(&mut Request, &dyn Host) -> Result<Checked, Refusal>;
+type Step = fn(&mut Request, &dyn Journal) -> Result<Checked, Refusal>;
 
 /// The first checks for every destination. Steps that the specification does not name (option tags,
 /// hops, identifiers: RFC 3261 §8.2.2) follow once the originator is authorised. A request with a
@@ -35,7 +38,7 @@ type Step = fn(&mut Request, &dyn Host) -> Result<Checked, Refusal>;
 const OF_ALL: &[Step] = &[
     no_repeated_field,
     authorised_originator,
-    operator,
+    authorised_by_script,
     user_agent_version,
     understood_option_tags,
     hops,
@@ -52,6 +55,7 @@ const EXPLODER_AND_ADHOC: &[Step] = &[
     lists::destinations,
     lists::content,
     session,
+    accepted_by_script,
 ];
 
 /// The further checks for pre-defined groups, the first of which asks for the group (9.1.1-4;
@@ -65,6 +69,7 @@ const GROUP: &[Step] = &[
     group::members,
     group::content,
     session,
+    accepted_by_script,
 ];
 
 /// The check that asks for the group, for this kind.
@@ -73,7 +78,7 @@ fn group_step(kind: Kind) -> Option<usize> {
 }
 
 /// Runs the check of this number.
-fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, Refusal> {
+fn run(request: &mut Request, step: usize, host: &dyn Journal) -> Result<Checked, Refusal> {
     let further = match request.kind() {
         Kind::Exploder | Kind::AdHoc => EXPLODER_AND_ADHOC,
         Kind::Group => GROUP,
@@ -87,8 +92,8 @@ fn run(request: &mut Request, step: usize, host: &dyn Host) -> Result<Checked, R
 /// What a request needs next, or the result of its checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Ask the operator's own policy, pass the answer to [`Request::handle_operator`], poll again.
-    AskOperator,
+    /// Ask the operator's script this, pass the answer to [`Request::handle_script`], poll again.
+    Ask(Event),
     /// Look up the group, pass it to [`Request::handle_group`], poll again.
     WantGroup,
     /// Every check passed: fan out.
@@ -102,11 +107,11 @@ pub enum Check {
 
 impl Request {
     /// Runs the checks as far as possible. Once finished, it returns the same result again.
-    pub fn poll_check(&mut self, host: &dyn Host) -> Check {
+    pub fn poll_check(&mut self, host: &dyn Journal) -> Check {
         loop {
             let step = match self.stage {
                 CheckStage::Checking(step) => step,
-                CheckStage::Asking(_) => return Check::AskOperator,
+                CheckStage::Asking(_, question) => return Check::Ask(question),
                 CheckStage::WantingGroup(_) => return Check::WantGroup,
                 CheckStage::Accepted => return Check::Accepted,
                 CheckStage::Answered => return Check::Answered,
@@ -125,7 +130,7 @@ impl Request {
             }
             self.stage = match run(self, step, host) {
                 Ok(Checked::Passed) => CheckStage::Checking(step + 1),
-                Ok(Checked::AskOperator) => CheckStage::Asking(step),
+                Ok(Checked::Ask(question)) => CheckStage::Asking(step, question),
                 Ok(Checked::WantGroup) => CheckStage::WantingGroup(step),
                 Ok(Checked::All) => CheckStage::Accepted,
                 Err(refusal) => self.refuse(&refusal, host),
@@ -133,19 +138,24 @@ impl Request {
         }
     }
 
-    /// The operator's answer to [`Check::AskOperator`].
-    pub fn handle_operator(&mut self, allowed: bool, host: &dyn Host) {
-        let CheckStage::Asking(step) = self.stage else {
+    /// The question that the operator's script is being asked.
+    pub(super) fn question(&self) -> Option<Event> {
+        match self.stage {
+            CheckStage::Asking(_, question) => Some(question),
+            _ => None,
+        }
+    }
+
+    /// The answer of the operator's script to [`Check::Ask`].
+    pub fn handle_script(&mut self, allowed: bool, host: &dyn Journal) {
+        let CheckStage::Asking(step, question) = self.stage else {
             return;
         };
+        let verdict = mem::take(&mut self.verdict);
         self.stage = if allowed {
             CheckStage::Checking(step + 1)
         } else {
-            let refusal = Refusal::forbidden(
-                NOT_AUTHORISED,
-                "the operator's script refused the originator",
-            );
-            self.refuse(&refusal, host)
+            self.refuse(&verdict.refusal(question), host)
         };
     }
 

@@ -15,7 +15,7 @@
 use super::common::Checked;
 use crate::controlling::group_session_identity::names_group_session;
 use crate::controlling::hops::{DEFAULT_BREADTH, LIST_BREADTH, breadth};
-use crate::controlling::host::Host;
+use crate::controlling::host::Journal;
 use crate::controlling::originator::Originator;
 use crate::controlling::received::Kind;
 use crate::controlling::refusal::Refusal;
@@ -24,7 +24,7 @@ use crate::policy::GroupUris;
 use crate::sip::{HeaderName, StatusCode, Uri};
 
 /// Refuses requests that have been forwarded too often.
-pub(super) fn not_sent_on(request: &mut Request, _: &dyn Host) -> Result<Checked, Refusal> {
+pub(super) fn not_sent_on(request: &mut Request, _: &dyn Journal) -> Result<Checked, Refusal> {
     let breadth = breadth(&request.message);
     let cause = match request.kind {
         Kind::Exploder | Kind::AdHoc if breadth <= LIST_BREADTH => {

@@ -10,7 +10,7 @@ use crate::controlling::checks::single_fields;
 use crate::controlling::group_session_identity::names_group_session;
 use crate::controlling::header_fields::put;
 use crate::controlling::hops::{hops_left, hops_of};
-use crate::controlling::host::{Counter, Host};
+use crate::controlling::host::{Counter, Journal};
 use crate::controlling::received::{Kind, Received};
 use crate::controlling::refusal::Reply;
 use crate::controlling::request::{Correlation, Request};
@@ -88,7 +88,7 @@ impl ControllingFunction {
         &self,
         received: &Received<'_>,
         is_asked: bool,
-        host: &dyn Host,
+        host: &dyn Journal,
     ) -> Forwarded {
         let settings = self.settings();
         let Some(senders) = self
@@ -248,37 +248,17 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::controlling::{OutgoingRequest, SenderTable, Sent, fill_random};
+    use crate::controlling::{SenderTable, fill_random};
     use crate::policy::Settings;
     use fastrand::Rng;
 
     /// A host that is not called.
     struct Quiet;
 
-    impl Host for Quiet {
+    impl Journal for Quiet {
         fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
 
         fn count(&self, _: Counter, _: u32) {}
-
-        fn send(&self, _: &OutgoingRequest<'_>) -> Sent {
-            Sent::Failed
-        }
-
-        fn give_up(&self, _: &OutgoingRequest<'_>) -> Sent {
-            Sent::Failed
-        }
-
-        fn is_turn_over(&self) -> bool {
-            false
-        }
-
-        fn hand_over(&self, _: &[u8]) -> bool {
-            false
-        }
-
-        fn begin_session(&self, _: &[u8]) -> bool {
-            false
-        }
     }
 
     fn service() -> Rc<ControllingFunction> {

@@ -13,6 +13,9 @@ use super::*;
 use crate::controlling::OutgoingRequest;
 use crate::shared::HELD_MS;
 
+mod connection;
+mod memory;
+
 thread_local! {
     static SEED: StdCell<u64> = const { StdCell::new(1) };
 }
@@ -257,6 +260,15 @@ fn answer(request: &str, code: u16) -> Vec<u8> {
     text.into_bytes()
 }
 
+fn block_of<'m>(lane: &Lane, request: &str, memory: &'m LaneMemory) -> (Block<'m>, Place) {
+    let at = request.find("z9hG4bKcpm").unwrap() + COOKIE.len();
+    let branch = Branch::read(&request.as_bytes()[at..], lane.secret()).unwrap();
+    let (cell, number) = Place::of_bits(branch.place, &memory.cells).unwrap();
+    let block = owner_of(&memory.cells, cell).unwrap();
+    let place = block.legs_of(cell).nth(number).unwrap();
+    (block, place)
+}
+
 fn at_once(_: &str, _: u32) -> Vec<u16> {
     vec![200]
 }
@@ -333,32 +345,6 @@ fn where_nobody_answers_all_copies_go_out_all_the_same() {
 }
 
 #[test]
-fn cells_of_those_who_have_answered_are_free_before_the_last_has() {
-    let mut network = Network::new(|uri, _| match uri.contains("user7@") {
-        true => vec![],
-        false => vec![200],
-    });
-    network.send_all(1_000, Transport::Udp);
-    let before = network.sweeper.memory().bytes();
-    let until_ms = network.now_ms + 1_000;
-    while network.now_ms < until_ms {
-        network.now_ms += 2;
-        while let Some(Reverse((arrives_ms, number))) = network.flying.peek().copied()
-            && arrives_ms <= network.now_ms
-        {
-            network.flying.pop();
-            network.arrive(number);
-        }
-        network.sweep();
-    }
-    assert_eq!(network.sweeper.memory().outstanding(), 1);
-    let after = network.sweeper.memory().bytes();
-    assert!(after <= 4 * 1_024, "{after} of {before}");
-    network.run();
-    network.assert_empty();
-}
-
-#[test]
 fn provisional_responses_stop_nothing_but_the_doubling() {
     let mut network = Network::new(|_, before| match before {
         0 => vec![100, 180],
@@ -381,148 +367,6 @@ fn late_and_repeated_responses_are_absorbed() {
     assert!(network.ended.values().all(|codes| codes.len() == 1));
     assert_eq!(network.strays, 30);
     network.assert_empty();
-}
-
-#[test]
-fn over_a_connection_nothing_is_sent_twice() {
-    let mut network = Network::new(|uri, _| match uri.contains("user1@") {
-        true => vec![],
-        false => vec![200],
-    });
-    network.send_all(600, Transport::Tcp);
-    network.run();
-    assert_eq!(network.repeated, 0);
-    assert_eq!(network.ended["sip:user1@example.com"], [408]);
-    assert_eq!(network.ended.len(), 600);
-    network.assert_empty();
-}
-
-/// A lane with so many copies over a connection, which have just been sent, and what was sent.
-fn sent_over_a_connection(count: usize) -> (Lane, Outbox) {
-    let mut lane = Lane::new(memory(), fill);
-    let mut outbox = Outbox::default();
-    for number in 0..count {
-        let uri = format!("sip:user{number}@example.com");
-        let (to, call_id) = (format!("<{uri}>"), format!("cpm-{number:032x}"));
-        let copy = copy(&uri, &to, &call_id, 1);
-        assert!(lane.take(&copy, &way(Transport::Tcp, 0), 5, &mut outbox));
-    }
-    lane.flush(5, &mut outbox);
-    (lane, outbox)
-}
-
-fn head_of(outbox: &Outbox, number: usize) -> String {
-    let (head, _) = outbox.batches[0].copies().nth(number).unwrap();
-    String::from_utf8_lossy(head).into_owned()
-}
-
-#[test]
-fn what_a_connection_has_no_room_for_goes_later() {
-    let (mut lane, outbox) = sent_over_a_connection(40);
-    lane.unsent(&outbox.batches[0], 30, 5);
-    assert!(
-        lane.list(5, 1).contains("waiting=10	"),
-        "{}",
-        lane.list(5, 1)
-    );
-    let mut later = Outbox::default();
-    while lane.sweep(105, &mut later) == Swept::More {}
-    assert_eq!(later.batches[0].len(), 10);
-    assert_eq!(head_of(&outbox, 30), head_of(&later, 0), "nobody is missed");
-    assert_eq!(later.repeated, 0);
-}
-
-/// Work is linear in what had no room: nobody is looked at for it who has been sent.
-#[test]
-fn a_full_connection_costs_only_those_who_wait_for_it() {
-    let (mut lane, outbox) = sent_over_a_connection(60);
-    let memory = lane.memory().clone();
-    let (block, first) = block_of(&lane, &head_of(&outbox, 0), &memory);
-    let (_, other) = block_of(&lane, &head_of(&outbox, 40), &memory);
-    assert_ne!(first.cell, other.cell);
-    lane.unsent(&outbox.batches[0], 40, 5);
-    assert_eq!(block.cursor(), Some(other.cell));
-    // All legs of the first cell end: who looked at it would give it back.
-    for leg in block.legs_of(first.cell) {
-        let progress = block.progress(leg);
-        block.set_progress(leg, progress.now_in(State::Completed));
-    }
-    let before = memory.bytes();
-    let mut later = Outbox::default();
-    while lane.sweep(105, &mut later) == Swept::More {}
-    assert_eq!(later.batches[0].len(), 20);
-    assert_eq!(memory.bytes(), before, "no timer has fired");
-    // Two processes have sent, and the one that was first says last that it had no room.
-    lane.unsent(&later.batches[0], 5, 105);
-    let (_, earlier) = block_of(&lane, &head_of(&outbox, 30), &memory);
-    lane.unsent(&outbox.batches[0], 30, 105);
-    assert_eq!(block.cursor(), Some(earlier.cell));
-    block.turn_back_to(other.cell);
-    assert_eq!(block.cursor(), Some(earlier.cell), "it does not go ahead");
-    let mut last = Outbox::default();
-    while lane.sweep(205, &mut last) == Swept::More {}
-    assert_eq!(last.batches[0].len(), 30);
-    // With the first timer of a leg the cell is found to be over.
-    let mut timed = Outbox::default();
-    while lane.sweep(600, &mut timed) == Swept::More {}
-    assert!(memory.bytes() < before);
-}
-
-/// The first response finds the block locked by a process that was killed in the middle of a
-/// change.
-#[test]
-fn a_slot_whose_holder_is_dead_is_taken_over() {
-    let mut network = Network::new(at_once);
-    network.send_all(100, Transport::Udp);
-    let (_, packet) = network.packets.values().next().unwrap().clone();
-    let request = String::from_utf8(packet).unwrap();
-    let memory = network.sweeper.memory().clone();
-    let (block, place) = block_of(&network.workers[0], &request, &memory);
-    let locked = memory.cells.lock(block.head, network.now_ms).unwrap();
-    // Half done: the leg has ended, but the numbers do not show it.
-    let fresh = block.fresh();
-    let completed = block.progress(place).now_in(State::Completed);
-    block.set_progress(place, completed);
-    block.set_fresh(fresh);
-    block.set_unsettled(100);
-    locked.die();
-    let begun_ms = network.now_ms;
-    network.run();
-    // The responses that arrived meanwhile were lost, and came again after retransmission.
-    assert!(network.now_ms - begun_ms >= HELD_MS, "{}", network.now_ms);
-    assert!(network.now_ms - begun_ms < 5_000, "{}", network.now_ms);
-    assert_eq!(network.ended.len(), 99, "the one that it had ended itself");
-    assert!(network.ended.values().all(|codes| codes == &[200]));
-    assert_eq!(network.sweeper.memory().bytes(), 0);
-}
-
-fn block_of<'m>(lane: &Lane, request: &str, memory: &'m LaneMemory) -> (Block<'m>, Place) {
-    let at = request.find("z9hG4bKcpm").unwrap() + COOKIE.len();
-    let branch = Branch::read(&request.as_bytes()[at..], lane.secret()).unwrap();
-    let (cell, number) = Place::of_bits(branch.place, &memory.cells).unwrap();
-    let block = owner_of(&memory.cells, cell).unwrap();
-    let place = block.legs_of(cell).nth(number).unwrap();
-    (block, place)
-}
-
-#[test]
-fn nobody_answers_for_another_one() {
-    let mut network = Network::new(at_once);
-    network.send_all(100, Transport::Udp);
-    let (_, packet) = network.packets.values().next().unwrap().clone();
-    let request = String::from_utf8(packet).unwrap();
-    let at = request.find("z9hG4bKcpm").unwrap() + COOKIE.len();
-    let mut outbox = Outbox::default();
-    // The right branch with one digit changed, at each position.
-    for digit in at..at + 24 {
-        let mut forged = request.clone().into_bytes();
-        forged[digit] = if forged[digit] == b'0' { b'1' } else { b'0' };
-        let forged = answer(&String::from_utf8(forged).unwrap(), 200);
-        let heard = network.workers[1].hear(&forged, network.now_ms, &mut outbox);
-        assert_eq!(heard, Heard::Ours);
-    }
-    assert!(outbox.ended.is_empty());
-    assert_eq!(outbox.strays, 24);
 }
 
 #[test]
@@ -644,51 +488,6 @@ fn copies_that_end_otherwise_are_another_block() {
 }
 
 #[test]
-fn what_finds_no_room_is_not_taken_and_leaves_nothing_behind() {
-    let words = (0..40_000).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
-    let mut lane = Lane::new(LaneMemory::new(words.leak()), fill);
-    let mut outbox = Outbox::default();
-    let copy = copy("sip:a@b", "<sip:a@b>", "1", 1);
-    let udp = way(Transport::Udp, 0);
-    let mut taken = 0;
-    while lane.take(&copy, &udp, 5, &mut outbox) {
-        taken += 1;
-    }
-    assert!(taken > 1_000, "{taken}");
-    assert_eq!(lane.memory().outstanding(), taken);
-    assert!(!outbox.batches.is_empty(), "what was taken is sent");
-    for other in [
-        OutgoingRequest {
-            method: "INVITE",
-            ..copy
-        },
-        OutgoingRequest {
-            body: &[b'x'; 100_000],
-            ..copy
-        },
-        OutgoingRequest {
-            request_uri: &"x".repeat(2_000),
-            ..copy
-        },
-    ] {
-        assert!(!lane.take(&other, &udp, 5, &mut outbox));
-        lane.flush(5, &mut outbox);
-    }
-    // No recipient answers.
-    let mut now_ms = 5;
-    loop {
-        let mut outbox = Outbox::default();
-        match lane.sweep(now_ms, &mut outbox) {
-            Swept::More => {}
-            Swept::Until(Some(until_ms)) => now_ms = until_ms,
-            Swept::Until(None) => break,
-        }
-    }
-    assert_eq!(lane.memory().bytes(), 0);
-    assert_eq!(lane.memory().outstanding(), 0);
-}
-
-#[test]
 fn the_sweep_is_woken_once() {
     let mut lane = Lane::new(memory(), fill);
     let copy = copy("sip:a@b", "<sip:a@b>", "1", 1);
@@ -721,85 +520,4 @@ fn the_list_says_what_is_outstanding() {
     );
     network.run();
     assert_eq!(network.workers[2].list(network.now_ms, 10), "");
-}
-
-/// Workers that take, hear and sweep at the same time, in threads: no copy is lost, none ends
-/// twice.
-#[test]
-fn processes_do_not_get_into_each_others_way() {
-    use std::sync::Mutex;
-    use std::sync::atomic::Ordering::Relaxed;
-
-    const SENDERS: u64 = 2;
-    const MESSAGES: u64 = 40;
-    const RECIPIENTS: u64 = 50;
-    let first = Lane::new(memory(), fill);
-    let answers: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
-    let ended = AtomicU64::new(0);
-    let lane = |seed: u64| {
-        SEED.set(seed);
-        let mut lane = Lane::new(first.memory().clone(), fill);
-        lane.share_secret(&first);
-        lane
-    };
-    let carry_out = |outbox: Outbox| {
-        ended.fetch_add(outbox.ended.len() as u64, Relaxed);
-        let mut answers = answers.lock().unwrap();
-        for batch in &outbox.batches {
-            for (head, _) in batch.copies() {
-                answers.push(answer(std::str::from_utf8(head).unwrap(), 200));
-            }
-        }
-    };
-    let all = SENDERS * MESSAGES * RECIPIENTS;
-    std::thread::scope(|scope| {
-        for sender in 0..SENDERS {
-            let (lane, carry_out) = (&lane, &carry_out);
-            scope.spawn(move || {
-                let mut lane = lane(sender + 1);
-                for _ in 0..MESSAGES {
-                    let mut outbox = Outbox::default();
-                    for number in 0..RECIPIENTS {
-                        let uri = format!("sip:user{number}@example.com");
-                        let to = format!("<{uri}>");
-                        let copy = copy(&uri, &to, "1", number);
-                        while !lane.take(&copy, &way(Transport::Udp, 0), 1, &mut outbox) {}
-                    }
-                    lane.flush(1, &mut outbox);
-                    carry_out(outbox);
-                }
-            });
-        }
-        for hearer in 0..2 {
-            let (lane, carry_out, answers, ended) = (&lane, &carry_out, &answers, &ended);
-            scope.spawn(move || {
-                let mut lane = lane(hearer + 10);
-                while ended.load(Relaxed) < all {
-                    let Some(packet) = answers.lock().unwrap().pop() else {
-                        std::thread::yield_now();
-                        continue;
-                    };
-                    let mut outbox = Outbox::default();
-                    let (strays, _) = (outbox.strays, lane.hear(&packet, 1, &mut outbox));
-                    if outbox.strays > strays {
-                        // Locked for too long: the response comes again.
-                        answers.lock().unwrap().insert(0, packet);
-                    }
-                    carry_out(outbox);
-                }
-            });
-        }
-        let (lane, carry_out, ended) = (&lane, &carry_out, &ended);
-        scope.spawn(move || {
-            let mut lane = lane(20);
-            while ended.load(Relaxed) < all {
-                let mut outbox = Outbox::default();
-                lane.sweep(1, &mut outbox);
-                carry_out(outbox);
-            }
-        });
-    });
-    assert_eq!(ended.load(Relaxed), all);
-    assert_eq!(first.memory().bytes(), 0);
-    assert_eq!(first.memory().outstanding(), 0);
 }

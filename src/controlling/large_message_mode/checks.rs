@@ -145,7 +145,7 @@ mod tests {
         let msrp = MsrpAddresses {
             tcp: Some(address),
             tls: None,
-            fingerprint: None,
+            fingerprint: Default::default(),
             leg_transport: Transport::Tcp,
         };
         let mut settings =

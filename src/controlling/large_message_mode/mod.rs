@@ -64,8 +64,8 @@ mod tests;
 pub use super::dialog_names::{DialogName, DialogNames};
 pub use super::large_mode_settings::{
     ABORT_TIMEOUT, ACK_TIMEOUT, ANSWER_WITHIN, BYE_TIMEOUT, CANCEL_TIMEOUT, CONNECT_TIMEOUT,
-    LEG_SILENCE, LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, RELAY_TIMEOUT,
-    SENDER_BYE_TIMEOUT,
+    LEG_SILENCE, LargeModeSettings, MAX_SESSION_AGE, MsrpAddress, MsrpAddresses, OwnFingerprint,
+    RELAY_TIMEOUT, SENDER_BYE_TIMEOUT,
 };
 pub use crate::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side};
 pub use crate::sip_ua::{InDialogRequest, MAX_TAG_BYTES};

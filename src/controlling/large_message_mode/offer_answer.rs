@@ -67,7 +67,7 @@ pub(super) fn own_media(
         port: listener.port,
         path: MsrpUri::new(secure, &host, listener.port, &session_id).ok()?,
         transport,
-        fingerprint: addresses.fingerprint.clone(),
+        fingerprint: addresses.fingerprint.get(),
     })
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::accepted_invite::AcceptedInvite;
 use super::leg::Leg;
 use super::offer_answer::SDP_CONTENT_TYPE;
+use crate::controlling::charging::put_charging;
 use crate::controlling::group_session_identity::{GROUP_SESSION_DIGITS, GROUP_SESSION_USER};
 use crate::controlling::header_fields::{has_name, put, route_to_isf};
 use crate::controlling::hops::{breadth_of_copies, hops_of_copies};
@@ -131,6 +132,7 @@ impl Template {
         let breadth = breadth_of_copies(&invite.message, invite.kind);
         put(&mut shared, "Max-Breadth", breadth.to_string());
         put_identity(&mut shared, invite, settings, &hex(identity));
+        put_charging(&mut shared, &invite.message, policy);
         put(&mut shared, "Contact", contact(invite, &settings.contact));
         put(&mut shared, "User-Agent", service.product());
         put(&mut shared, "Allow", ALLOW);

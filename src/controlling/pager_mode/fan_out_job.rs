@@ -229,6 +229,7 @@ pub(in crate::controlling) mod tests {
     use std::fmt;
 
     use super::*;
+    use crate::controlling::Journal;
     use crate::shared::MessageText;
 
     /// A host that answers each send as scripted, then with "queued".
@@ -241,13 +242,15 @@ pub(in crate::controlling) mod tests {
         pub(in super::super) turn: Cell<Option<usize>>,
     }
 
-    impl Host for Scripted {
+    impl Journal for Scripted {
         fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
 
         fn count(&self, counter: Counter, n: u32) {
             self.counted.borrow_mut().push((counter, n));
         }
+    }
 
+    impl Host for Scripted {
         fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
             let mut answers = self.answers.borrow_mut();
             let answer = if answers.is_empty() {

@@ -4,6 +4,7 @@
 //! Request-URI, To and Call-ID differ, so that a fan-out allocates nothing per recipient.
 
 use super::fan_out_job::{FanOutJob, Isf};
+use crate::controlling::charging::put_charging;
 use crate::controlling::header_fields::{has_name, put, route_to_isf};
 use crate::controlling::hops::{breadth_of_copies, hops_of_copies};
 use crate::controlling::host::Host;
@@ -171,6 +172,7 @@ fn shared_headers(request: &Request, rebuilt: &Rebuilt) -> HeaderBlock {
         put(&mut headers, "Route", format!("<{}>", proxy.as_str()));
     }
     put_identity(&mut headers, request);
+    put_charging(&mut headers, message, settings);
     put(&mut headers, "User-Agent", request.service.product());
     put(&mut headers, "Supported", supported(message));
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::fan_out_job::{FanOutJob, Progress};
 use crate::controlling::attempt::Attempt;
-use crate::controlling::host::{Counter, Host, OutgoingRequest, Sent};
+use crate::controlling::host::{Counter, Host, Journal, OutgoingRequest, Sent};
 use crate::controlling::refusal::{RETRY_AFTER_S, Refusal};
 use crate::controlling::request::Request;
 use crate::controlling::service::ControllingFunction;
@@ -115,7 +115,7 @@ struct Shared<'a> {
     service: &'a ControllingFunction,
 }
 
-impl Host for Shared<'_> {
+impl Journal for Shared<'_> {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         self.host.log(level, line);
     }
@@ -123,7 +123,9 @@ impl Host for Shared<'_> {
     fn count(&self, counter: Counter, n: u32) {
         self.host.count(counter, n);
     }
+}
 
+impl Host for Shared<'_> {
     fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
         let Attempt::Copy { charge, to_isf, .. } = Attempt::of_bits(outgoing.attempt) else {
             return self.host.send(outgoing);

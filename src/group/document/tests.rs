@@ -490,25 +490,19 @@ fn mutated_documents() {
         "<", ">", "&", "\"", "'", "/", "=", ":", " ", "\0", "<list>", "</list>", "<!--", "&#x",
         "xmlns=''", "\u{e9}",
     ];
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % below as u64) as usize
-    };
+    let mut random = fastrand::Rng::with_seed(1);
     let stranger = [Uri::parse("sip:stranger@example.org").unwrap()];
     let mut parsed = 0;
     for _ in 0..10_000 {
         let mut document = EXAMPLE.as_bytes().to_vec();
-        for _ in 0..1 + next(3) {
-            let at = next(document.len());
-            let end = (at + next(12)).min(document.len());
-            match next(4) {
-                0 => document[at] ^= 1 << next(8),
+        for _ in 0..=random.usize(..3) {
+            let at = random.usize(..document.len());
+            let end = (at + random.usize(..12)).min(document.len());
+            match random.usize(..4) {
+                0 => document[at] ^= 1 << random.usize(..8),
                 1 => drop(document.drain(at..end)),
-                2 => drop(document.splice(at..at, PIECES[next(16)].bytes())),
-                _ => document.truncate(document.len() - next(3)),
+                2 => drop(document.splice(at..at, PIECES[random.usize(..16)].bytes())),
+                _ => document.truncate(document.len() - random.usize(..3)),
             }
         }
         let Ok(groups) = Group::parse(&document) else {

@@ -125,20 +125,14 @@ mod tests {
 
     #[test]
     fn any_sequence_keeps_the_limits() {
-        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut below = |bound: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % bound
-        };
+        let mut random = fastrand::Rng::with_seed(1);
         let mut cache = Cache::new(8, 50);
         for _ in 0..5_000 {
-            let address = below(20).to_string();
-            match below(4) {
+            let address = random.u64(..20).to_string();
+            match random.u64(..4) {
                 0 => cache.remove(&address),
                 1 => drop(cache.get(&address)),
-                _ => cache.insert(&address, 0, below(60) as usize),
+                _ => cache.insert(&address, 0, random.usize(..60)),
             }
             assert!(cache.entries.len() <= 8 && cache.weight <= 50);
             assert_eq!(cache.entries.len(), cache.by_use.len());

@@ -1,4 +1,5 @@
-//! What peers should not send: each gets its answer and one log line, and the worker lives on.
+//! Input that peers should not send: each gets its response and one log line, and the worker
+//! survives.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::common::{
 const LIST_HEADERS: &str =
     "Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list";
 
-/// A request whose list part holds this text.
+/// A request whose list part contains this text.
 fn with_list(list: &str) -> Request {
     let message = cpm_message("sip:anne@example.com", EXPLODER).recipients([]);
     let body = multipart(&[
@@ -28,7 +29,7 @@ fn with_list(list: &str) -> Request {
     request.with_body(&content_type, body)
 }
 
-/// A list whose only entry has this text as its URI attribute, as it stands.
+/// A list whose only entry has this text, unescaped, as its URI attribute.
 fn entry(uri: &str) -> String {
     resource_lists(&[to("URI")]).replace("URI", uri)
 }
@@ -75,7 +76,7 @@ fn a_datagram_is_cut_where_its_content_length_says() {
     let (anne, bill) = (bench.agent(), bench.agent());
     let capture = bench.capture();
     let message = cpm_message("sip:anne@example.com", EXPLODER).recipients([to(&bill.uri("bill"))]);
-    // RFC 3261 §18.3: what is behind the body does not count.
+    // RFC 3261 §18.3: bytes after the body are ignored.
     let request = message.request();
     let length = request.body().len();
     let swollen = request.with("Content-Length", &length.to_string());
@@ -87,11 +88,11 @@ fn a_datagram_is_cut_where_its_content_length_says() {
     let swollen = swollen.with_body(&content_type, longer);
     exchange(&anne, &swollen, &proxy, 202);
     assert_eq!(bill.expect_request("MESSAGE").body(), message.cpim());
-    // Without one the body ends with the datagram.
+    // Without one, the body ends with the datagram.
     let without = message.request().without("Content-Length");
     exchange(&anne, &without, &proxy, 202);
     assert_eq!(bill.expect_request("MESSAGE").body(), message.cpim());
-    // One that is not all there is no request that we could answer for: the script has it.
+    // A truncated request is none that we can answer: the script gets it.
     let cut = message
         .request()
         .with("Content-Length", &(length + 1).to_string());
@@ -102,9 +103,9 @@ fn a_datagram_is_cut_where_its_content_length_says() {
     proxy.stop();
 }
 
-/// Fields that may occur once, with a second value. Kamailio's parser refuses the first six by
-/// itself; where their second occurrence comes so early that From, To, Call-ID and CSeq are not all
-/// read by then, it drops the request before any module sees it.
+/// Fields that may occur once, with a second value. Kamailio's parser rejects the first six itself;
+/// if the second occurrence comes before From, To, Call-ID and CSeq have all been read, it drops
+/// the request before any module sees it.
 const TWICE: &[(&str, &str)] = &[
     ("Max-Forwards", "70"),
     ("From", "<sip:eve@example.com>;tag=2"),
@@ -120,7 +121,7 @@ const TWICE: &[(&str, &str)] = &[
     ("Session-Expires", "1800"),
 ];
 
-/// The request with that field once more, before all others or behind them.
+/// The request with that field a second time, before or after all others.
 fn with_twice(from: &Agent, request: &Request, name: &str, value: &str, is_first: bool) -> Vec<u8> {
     let value = value.replace("METHOD", request.method());
     let mut request = request.clone();
@@ -189,12 +190,12 @@ fn a_part_whose_fields_sip_does_not_know_is_refused() {
     let bench = Bench::new("a_part_whose_fields");
     let proxy = bench.proxy(&cpm_proxy(HANDLE));
     let anne = bench.agent();
-    // Found by fuzzing: the part that is left is to become the body, and with it a field
+    // Found by fuzzing: the remaining part is to become the body, and with it a field
     // `Content-Typ...}...se`.
     let found = include_bytes!("testdata/found-by-fuzzing.sip");
     let mut bytes = Vec::new();
     for line in found.split_inclusive(|byte| *byte == b'\n') {
-        // What else is wrong with it would be refused first.
+        // Other faults of it would be refused first.
         if !line.starts_with(b"Require:") {
             bytes.extend_from_slice(line);
         }
@@ -209,7 +210,7 @@ fn a_part_whose_fields_sip_does_not_know_is_refused() {
     proxy.stop();
 }
 
-/// A generator of our own, so that a failure can be repeated.
+/// A generator of our own, so that a failure can be reproduced.
 struct Random(u64);
 
 impl Random {
@@ -279,8 +280,8 @@ fn ten_thousand_mutations_leave_nothing_behind() {
     const BATCH: usize = 50;
     let bench = Bench::new("ten_thousand_mutations");
     let (anne, mallory, everybody) = (bench.agent(), bench.agent(), bench.agent());
-    // Mutated addresses go to one place, so that no name is looked up; transactions end soon, so
-    // that the memory that they hold is given back within the test.
+    // Mutated addresses lead to one place, so that no name is looked up; transactions end soon, so
+    // that their memory is released within the test.
     let proxy = bench.proxy(
         &cpm_proxy(HANDLE)
             .set("cpm", "outbound_proxy", &everybody.uri("proxy"))
@@ -297,7 +298,7 @@ fn ten_thousand_mutations_leave_nothing_behind() {
         anne.send(&request, proxy.udp());
         anne.expect_response(&request, 202);
     };
-    // Every worker has routed once: what a process allocates for good is there.
+    // Every worker has routed once: permanent allocations of a process have been made.
     for _ in 0..20 {
         exchange();
     }
@@ -313,8 +314,8 @@ fn ten_thousand_mutations_leave_nothing_behind() {
     }
     assert!(proxy.processes_alive());
     let after = settled_memory(&proxy, settled.0 + 64 * 1024);
-    // What grows once per process and stays (a log buffer, a resolver) is allowed; 10 000 leaks are
-    // not.
+    // Memory that a process allocates once and keeps (a log buffer, a resolver) is allowed; 10 000
+    // leaks are not.
     assert!(
         after.0 <= settled.0 + 64 * 1024,
         "shared memory: {} before, {} after",
@@ -330,7 +331,7 @@ fn ten_thousand_mutations_leave_nothing_behind() {
     proxy.stop();
 }
 
-/// Shared memory and each process's private memory once no transaction is left, or as they are when
+/// Shared memory, and each process's private memory, once no transaction is left; or as they are if
 /// shared memory does not come down to `enough` within a minute.
 fn settled_memory(proxy: &Proxy, enough: u64) -> (u64, Vec<(u32, u64)>) {
     let deadline = Instant::now() + Duration::from_secs(60);

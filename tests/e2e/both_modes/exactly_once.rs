@@ -1,4 +1,4 @@
-//! Whatever the network repeats, each recipient has a message once (RFC 3261 8.2.2.2, 17.2.2; RFC
+//! Whatever the network repeats, each recipient gets a message once (RFC 3261 8.2.2.2, 17.2.2; RFC
 //! 6026), although tm forgets a request after `wt_timer`: here after a second, and each repetition
 //! waits for that.
 
@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Agent, Bench, Plan, Proxy, ProxyConfig, Request, Way, cpm_message, to};
+use cpm_testbed::{
+    Agent, Bench, Plan, Proxy, ProxyConfig, Received, Request, Way, cpm_message, to,
+};
 
 use crate::common::{
     CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange, expect_counter, expect_log_lines,
@@ -17,12 +19,12 @@ use crate::large::{Scene, Upload, expect_nothing_left};
 
 const ANNE: &str = "sip:anne@example.com";
 
-/// tm forgets as early as it can.
+/// tm forgets as early as possible.
 fn forgetful(config: ProxyConfig) -> ProxyConfig {
     config.set_number("tm", "wt_timer", 1_000)
 }
 
-/// Waits until tm knows of nothing any more.
+/// Waits until tm has forgotten all transactions.
 #[track_caller]
 fn tm_has_forgotten(proxy: &Proxy) {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -32,7 +34,7 @@ fn tm_has_forgotten(proxy: &Proxy) {
     }
 }
 
-/// So many MESSAGEs have come in all.
+/// The total number of MESSAGEs received.
 #[track_caller]
 fn has_got(agent: &Agent, count: usize) {
     let all = agent.expect_nothing_until(|| agent.received());
@@ -60,7 +62,7 @@ fn who_hears_nothing_and_repeats_has_sent_one_message() {
         for again in 1..=3 {
             tm_has_forgotten(&proxy);
             bill.expect_nothing_until(|| {
-                // The same status and To tag: the agent takes nothing else for a repetition.
+                // Same status and To tag: the agent accepts nothing else as a repetition.
                 anne.send(&request, way);
                 anne.expect_retransmissions(&answer, again);
                 tm_has_forgotten(&proxy);
@@ -91,7 +93,7 @@ fn one_request_over_two_branches_is_one_message() {
             let merged = over_another_branch(&request, &branch);
             for _ in 0..2 {
                 anne.send(&merged, way);
-                // tm cannot forget what it has not taken yet.
+                // tm cannot forget a transaction that it has not created yet.
                 count += 1;
                 expect_counter(&proxy, "merged", count);
                 tm_has_forgotten(&proxy);
@@ -106,7 +108,7 @@ fn one_request_over_two_branches_is_one_message() {
         "refused 482 Loop Detected: it was accepted before over another branch",
         4,
     );
-    // The sender's next request is another one, whatever else is the same (RFC 3261 8.1.3.5).
+    // The sender's next request is a new one, whatever else is the same (RFC 3261 8.1.3.5).
     let next = over_another_branch(&request, "z9hG4bKnext").with("CSeq", "2 MESSAGE");
     anne.send(&next, proxy.udp());
     anne.expect_response(&next, 202);
@@ -127,7 +129,7 @@ fn of_two_branches_at_once_one_is_taken() {
         let other = over_another_branch(&request, &format!("z9hG4bKother{round}"));
         anne.send(&request, proxy.udp());
         anne.send(&other, proxy.tcp());
-        // Both have the same Call-ID and CSeq, by which the agent knows their answers.
+        // Both have the same Call-ID and CSeq, by which the agent matches responses.
         let codes = [(); 2].map(|()| {
             let response = anne.recv_response(&request, cpm_testbed::PATIENCE);
             response.expect("both are answered").status()
@@ -140,6 +142,16 @@ fn of_two_branches_at_once_one_is_taken() {
     proxy.stop();
 }
 
+/// Repeats an accepted request: over its branch it gets its response, over another one 482.
+fn is_only_answered_again(proxy: &Proxy, anne: &Agent, request: &Request, answer: &Received) {
+    tm_has_forgotten(proxy);
+    anne.send(request, proxy.udp());
+    anne.expect_retransmissions(answer, 1);
+    let merged = over_another_branch(request, "z9hG4bKother");
+    anne.send(&merged, proxy.udp());
+    anne.expect_response(&merged, 482);
+}
+
 #[test]
 fn a_message_to_a_group_is_sent_once() {
     let bench = Bench::new("a_message_to_a_group_is_sent_once");
@@ -148,17 +160,10 @@ fn a_message_to_a_group_is_sent_once() {
     folder.put("all", &open_group("all").members([bill.uri("bill")]));
     let proxy = bench.proxy(&forgetful(group_proxy(&folder.source())));
     let request = to_group(ANNE, "all").request();
-    // Answered by a group process, and then by a worker.
+    // Answered first by a group process, then by a worker.
     let answer = exchange(&anne, &request, &proxy, 202);
     bill.expect_request("MESSAGE");
-    bill.expect_nothing_until(|| {
-        tm_has_forgotten(&proxy);
-        anne.send(&request, proxy.udp());
-        anne.expect_retransmissions(&answer, 1);
-        let merged = over_another_branch(&request, "z9hG4bKother");
-        anne.send(&merged, proxy.udp());
-        anne.expect_response(&merged, 482);
-    });
+    bill.expect_nothing_until(|| is_only_answered_again(&proxy, &anne, &request, &answer));
     proxy.stop();
 }
 
@@ -180,18 +185,11 @@ fn scripts_that_go_step_by_step_send_once() {
     let answer = exchange(&anne, &request, &proxy, 202);
     assert_eq!(answer.header("X-Script"), Some("added"));
     bill.expect_request("MESSAGE");
-    bill.expect_nothing_until(|| {
-        tm_has_forgotten(&proxy);
-        anne.send(&request, proxy.udp());
-        anne.expect_retransmissions(&answer, 1);
-        let merged = over_another_branch(&request, "z9hG4bKother");
-        anne.send(&merged, proxy.udp());
-        anne.expect_response(&merged, 482);
-    });
+    bill.expect_nothing_until(|| is_only_answered_again(&proxy, &anne, &request, &answer));
     proxy.stop();
 }
 
-/// RFC 6026 7.1: what is repeated after the 2xx is absorbed; and there is never a second session.
+/// RFC 6026 7.1: repetitions after the 2xx are absorbed, and a second session never begins.
 #[test]
 fn an_invite_makes_one_session_whatever_is_repeated() {
     let scene = Scene::unseen("an_invite_makes_one_session", |_, config| forgetful(config));
@@ -214,7 +212,7 @@ fn an_invite_makes_one_session_whatever_is_repeated() {
     scene.gets("bill", &upload);
     expect_nothing_left(&scene.proxy, cpm_testbed::PATIENCE);
     invite_again(&upload, 0);
-    // After a refusal of all recipients.
+    // After all recipients have refused.
     scene.callees.plan("carol", Plan::status(486));
     let refused = scene.upload(CONTROLLING, &["carol"]);
     scene
@@ -233,8 +231,8 @@ fn an_invite_makes_one_session_whatever_is_repeated() {
     scene.finish();
 }
 
-/// With the same key a request that comes again after a restart leads to the same ids; without it,
-/// to others.
+/// With the same key a request repeated after a restart leads to the same ids; without it, to
+/// others.
 #[test]
 fn ids_outlast_a_restart_with_their_key() {
     let bench = Bench::new("ids_outlast_a_restart_with_their_key");
@@ -270,7 +268,8 @@ fn ids_outlast_a_restart_with_their_key() {
             "{first:?} {to_tag}"
         );
     }
-    // The answer is the same, To tag and all: the agent takes nothing else for a repetition.
+    // The response is the same, including the To tag: the agent accepts nothing else as a
+    // repetition.
     let again = fan_out(&state, &|| anne.expect_retransmissions(answer, 1));
     assert_eq!(again, first);
     let others = fan_out("none", &|| {

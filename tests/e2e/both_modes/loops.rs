@@ -1,4 +1,4 @@
-//! Messages that would come back to the Controlling Function (readings N36).
+//! Messages that would return to the Controlling Function (readings N36).
 
 use std::collections::HashMap;
 
@@ -64,7 +64,7 @@ fn a_copy_that_comes_back_by_another_name_is_not_sent_on() {
             .request();
         exchange(&anne, &request, &proxy, 202);
         bill.expect_request("MESSAGE");
-        // The copies carry no list to send to: two refusals, and both recipients have failed.
+        // The copies carry no list: two refusals, and both recipients have failed.
         expect_counter(&proxy, "failed", 2 * (round as u64 + 1));
         assert_eq!(counter(&proxy, "refused"), 2 * (round as u64 + 1));
         bill.expect_nothing_until(|| proxy.ping());
@@ -74,13 +74,13 @@ fn a_copy_that_comes_back_by_another_name_is_not_sent_on() {
     proxy.stop();
 }
 
-/// The network around the Controlling Function: a request for a group comes back, as an S-CSCF
-/// routes it.
+/// The network around the Controlling Function: a request for a group returns to it, as an S-CSCF
+/// would route it.
 const GROUPS_COME_BACK: &str = "event_route[cpm:recipient-request] {
     if ($rd == \"groups.example.com\") $du = \"sip:127.0.0.1:@PORT@\";
 }";
 
-/// Four groups that each have the three others and Gina as members, and themselves as well.
+/// Four groups, each with the other three, Gina and itself as members.
 fn groups_that_name_each_other(bench: &Bench, gina: &str) -> GroupFolder {
     const TEAMS: [&str; 4] = ["ateam", "bteam", "cteam", "dteam"];
     let folder = GroupFolder::new(bench, "groups");
@@ -105,7 +105,7 @@ fn groups_that_name_each_other_reach_each_member_once() {
     let capture = bench.capture();
     exchange(&anne, &to_group(ANNE, "ateam").request(), &proxy, 202);
     assert_eq!(recipients(&gina, 1), [gina.uri("gina")]);
-    // The three other groups know that a group has sent it.
+    // The other three groups recognise that a group has sent it.
     expect_counter(&proxy, "refused", 3);
     expect_counter(&proxy, "failed", 3);
     expect_counter(&proxy, "delivered", 1);
@@ -113,7 +113,7 @@ fn groups_that_name_each_other_reach_each_member_once() {
     assert_eq!(counter(&proxy, "loops"), 1, "the group itself");
     proxy.expect_log("refused 482 Loop Detected: a group has already forwarded it");
 
-    // A list may name groups.
+    // A list may contain groups.
     let names = [to(&address("ateam")), to(&address("bteam"))];
     let list = cpm_message(ANNE, EXPLODER).recipients(names).request();
     exchange(&anne, &list, &proxy, 202);
@@ -122,7 +122,7 @@ fn groups_that_name_each_other_reach_each_member_once() {
     expect_counter(&proxy, "failed", 3 + 6);
     assert_eq!(counter(&proxy, "recipients"), 4 + 2 + 8);
 
-    // One level of groups in groups: each of the three sends it on, to Gina and to two that do not.
+    // One level of groups in groups: each of the three forwards it to Gina, and to two that do not.
     proxy.tune("group_nesting", 1);
     exchange(&anne, &to_group(ANNE, "ateam").request(), &proxy, 202);
     assert_eq!(recipients(&gina, 4), vec![gina.uri("gina"); 4]);
@@ -134,8 +134,8 @@ fn groups_that_name_each_other_reach_each_member_once() {
     proxy.stop();
 }
 
-/// What a second list server makes of a copy: a request of its own for each address that it has for
-/// the group.
+/// A second list server's treatment of a copy: it sends a request of its own to each address it has
+/// for the group.
 fn led_back(copy: &Received, list_server: &str, kept: &[&str]) -> Request {
     let mut request = to_group(list_server, "lunch").request();
     for name in kept {
@@ -156,8 +156,8 @@ fn what_a_second_list_server_leads_back_ends() {
     folder.put("lunch", &open_group("lunch").members(members));
     let proxy = bench.proxy(&group_proxy(&folder.source()).set("cpm", "copy_to_sender", "1"));
     let capture = bench.capture();
-    // Each copy comes back twice. Where Max-Breadth is kept, none of them is fanned out; where
-    // Max-Forwards is kept, with a hop less, 20, 9, 4 and 1 are.
+    // Each copy returns twice. If Max-Breadth is kept, none of them is fanned out; if Max-Forwards
+    // is decremented, 20, 9, 4 and 1 are.
     for (kept, messages) in [
         (&["Max-Breadth"][..], 1),
         (&["Max-Breadth", "Max-Forwards"][..], 1),
@@ -199,12 +199,12 @@ fn a_group_does_not_send_on_what_a_group_has_sent_in_large_message_mode() {
     let bill = scene.callees.uri("bill");
     folder.put("lunch", &open_group("lunch").members([&bill]));
     let of = |sender: &str| scene.upload_of(large_message(sender, &address("lunch")), 500);
-    // As another group's copy says it, and as the mark does.
+    // As marked in another group's copy.
     let of_group = of(&address("dinner")).with("Referred-By", "<sip:anne@example.com>");
     is_refused(&scene, &of_group.request, 482, None);
     let marked = of(ANNE).with("Max-Breadth", "30");
     is_refused(&scene, &marked.request, 482, None);
-    // From a list, and from a person whose address is like a group's.
+    // From a list, and from a person whose address looks like a group's.
     is_accepted(&scene, &of(ANNE).with("Max-Breadth", "45"));
     is_accepted(&scene, &of(&address("anne")));
     let session = format!(

@@ -1,4 +1,4 @@
-//! Names of others: how they are found, and that nobody waits for them (RFC 3263).
+//! Names of peers: how they are found, and that nobody waits for another peer's (RFC 3263).
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use crate::common::{EXPLODER, HANDLE, cpm_proxy, exchange, expect_counter};
 use crate::large::{ANNE, SIZE, Scene};
 
 /// How long a 202 may take while others wait for names: far below the seconds that a dead name
-/// takes, and above what a busy machine needs. On a quiet one it is below the 50 ms of the manual.
+/// takes, and enough for a busy machine. On a quiet one it is below the 50 ms of the manual.
 const SOON: Duration = Duration::from_millis(700);
 
 fn with_names(config: ProxyConfig, server: &NameServer) -> ProxyConfig {
     config.set("cpm", "dns_server", &server.address().to_string())
 }
 
-/// A message from somebody else to somebody with an IP address; how long its 202 takes.
+/// Sends a message between two others, to an IP address; returns how long its 202 takes.
 #[track_caller]
 fn somebody_else(agent: &Agent, proxy: &Proxy) -> Duration {
     let message = cpm_message("sip:erik@example.com", EXPLODER)
@@ -55,11 +55,11 @@ fn dead_names_hold_nobody_up() {
         let begin = Instant::now();
         exchange(&anne, &message, &proxy, 202);
         assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
-        // Who can be found has it at once.
+        // Recipients that can be found get it at once.
         carol.expect_request("MESSAGE");
         assert!(begin.elapsed() < SOON * 2, "{:?}", begin.elapsed());
     }
-    // A name takes three seconds to be given up: until then, and at that moment.
+    // A name is given up after three seconds: until then, and at that moment.
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(4) {
         let took = somebody_else(&erik, &proxy);
@@ -72,7 +72,7 @@ fn dead_names_hold_nobody_up() {
     proxy.expect_log("the name of its next hop has no address");
     // The script has seen each of them once.
     assert_eq!(proxy.log().matches("shown user0x7").count(), 1);
-    // A name that was dead just now fails at once.
+    // A name that has just been dead fails at once.
     let again = cpm_message("sip:anne@example.com", EXPLODER)
         .recipients([to(&format!("sip:user@r0x7{DEAD}"))])
         .request();
@@ -98,7 +98,7 @@ fn a_domain_leads_to_its_servers() {
             "one.example.com",
             "NAPTR 10 10 s SIP+D2T _sip._tcp.one.example.com",
         ),
-        // Kamailio has no TLS here, and is not asked to.
+        // This Kamailio has no TLS, and is not asked to use it.
         (
             "one.example.com",
             "NAPTR 5 10 s SIPS+D2T _sips._tcp.one.example.com",
@@ -125,7 +125,7 @@ fn a_domain_leads_to_its_servers() {
             udp.expect_request("MESSAGE").uri(),
             Some("sip:carol@two.example.com")
         );
-        // What has been found is known to all processes.
+        // A result is known to all processes.
         if round == 0 {
             expect_counter(&proxy, "delivered", 2);
         }
@@ -184,7 +184,7 @@ fn another_address_is_tried_where_the_first_cannot() {
         assert_ne!(first.header("Via"), second.header("Via"));
         expect_counter(&proxy, "delivered", round);
     }
-    // Where there is no other one, it fails.
+    // It fails if there is no other one.
     let message = cpm_message("sip:anne@example.com", EXPLODER)
         .recipients([to("sip:bill@example.org")])
         .request();
@@ -207,7 +207,7 @@ fn large_messages_go_by_names_too() {
         let record = format!("SRV {priority} 0 {} host.example.com", agent.port());
         server.learn("_sip._udp.example.net", &record);
     }
-    // Bill's requests inside of the dialog go by a name as well.
+    // Bill's requests within the dialog use a name too.
     let contact = format!(
         "<sip:bill@host.example.com:{}>",
         scene.callees.agent().port()

@@ -1,4 +1,4 @@
-//! What one sender and one destination may take, so that others have room
+//! The shares that one sender and one destination may use, so that others have room
 //! (`max_outstanding_per_*`).
 
 use std::thread;
@@ -96,7 +96,7 @@ fn a_destination_that_never_answers_keeps_nobody_else_waiting() {
     let other = cpm_message("sip:mary@example.com", EXPLODER).recipients([to(&bill.uri("ben"))]);
     exchange(&mary, &other.request(), &proxy, 202);
     bill.expect_request("MESSAGE");
-    // Each recipient has been tried once. The others wait for their turn, which comes to an end.
+    // Each recipient has been tried once. The others wait for their turn, for a limited time.
     anne.expect_response(&request, 202);
     assert_eq!(counter(&proxy, "recipients"), 15 + 2);
     let until = Instant::now() + LONG;

@@ -1,5 +1,5 @@
-//! What the tests of pre-defined groups share: a folder of group documents, a proxy that serves it,
-//! and a few words for what comes back.
+//! Shared by the tests of pre-defined groups: a folder of group documents, a proxy that serves it,
+//! and helpers for its responses.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ mod refusals;
 mod rules;
 mod sources;
 
-/// Whoever asserts this is a member of nothing.
+/// A sender with this identity is a member of no group.
 pub(crate) const ANNE: &str = "sip:anne@example.com";
 
-/// Everybody may send, under a name.
+/// Everybody may send, but not anonymously.
 pub(crate) const ALL_MAY_SEND: &str = "<cp:rule id=\"all\">
   <cp:conditions><cp:identity><cp:many/></cp:identity></cp:conditions>
   <cp:actions><allow-initiate-conference>true</allow-initiate-conference></cp:actions>
@@ -32,7 +32,7 @@ pub(crate) fn address(name: &str) -> String {
     format!("sip:{name}@groups.example.com")
 }
 
-/// The group with this name, which everybody may send to.
+/// The group with this name, to which everybody may send.
 pub(crate) fn open_group(name: &str) -> GroupDocument {
     group_document(&address(name)).rules(ALL_MAY_SEND)
 }
@@ -52,7 +52,7 @@ impl GroupFolder {
         format!("dir:{}", self.0.display())
     }
 
-    /// Puts a document there in one step, as an operator should.
+    /// Puts a document there atomically, as an operator should.
     pub(crate) fn put(&self, name: &str, document: &GroupDocument) {
         self.put_text(name, &document.xml());
     }
@@ -68,7 +68,7 @@ impl GroupFolder {
     }
 }
 
-/// A proxy that takes the addresses of this domain for groups and finds them at `source`.
+/// A proxy that treats addresses of this domain as groups and finds them at `source`.
 pub(crate) fn group_proxy(source: &str) -> ProxyConfig {
     cpm_proxy(HANDLE).set("cpm", "group_source", source).set(
         "cpm",
@@ -101,8 +101,8 @@ pub(crate) fn ask(agent: &Agent, request: &Request, proxy: &Proxy) -> Received {
     answer_to(agent, request)
 }
 
-/// Sends the request again and again until it is answered so: what has changed in a source shows in
-/// a while.
+/// Repeats the request until it gets this response: a change in a source takes effect after a
+/// while.
 #[track_caller]
 pub(crate) fn ask_until(agent: &Agent, request: &Request, proxy: &Proxy, code: u16) -> Received {
     let deadline = Instant::now() + PATIENCE;
@@ -120,7 +120,7 @@ pub(crate) fn ask_until(agent: &Agent, request: &Request, proxy: &Proxy, code: u
     }
 }
 
-/// The URIs of the next `count` copies that come to this agent, in alphabetical order.
+/// The URIs of the next `count` copies that this agent receives, in alphabetical order.
 #[track_caller]
 pub(crate) fn recipients(agent: &Agent, count: usize) -> Vec<String> {
     let copies = agent.expect_requests("MESSAGE", count);

@@ -1,5 +1,5 @@
-//! What happens while a group source is down or does not answer: 480 for the groups of that source,
-//! and nothing at all for everybody else.
+//! A group source that is down or does not answer: 480 for its groups, and no effect on anything
+//! else.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use cpm_testbed::{Agent, Bench, Proxy, ProxyConfig, WebAnswer, WebServer, cpm_me
 use crate::common::{EXPLODER, exchange, expect_counter, log_lines};
 use crate::groups::{ANNE, GroupFolder, answer_to, group_proxy, open_group, recipients, to_group};
 
-/// Longer than any test waits; the server ends it when it is told to answer, and when it ends.
+/// Longer than any test waits; the server ends it when it is told to answer, and when it stops.
 const FOR_EVER: WebAnswer = WebAnswer::Hang(Duration::from_secs(600));
 
-/// More messages than all processes of a proxy together.
+/// More messages than a proxy has processes.
 const MANY: usize = 50;
 
 fn with_xdms(url: &str) -> ProxyConfig {
@@ -28,7 +28,7 @@ fn groups_of(member: &Agent) -> impl FnMut(&cpm_testbed::WebRequest) -> WebAnswe
     }
 }
 
-/// Sends 1-to-many messages, each of which has to be accepted and delivered.
+/// Sends 1-to-many messages, each of which must be accepted and delivered.
 #[track_caller]
 fn one_to_many(sender: &Agent, recipient: &Agent, proxy: &Proxy) {
     for _ in 0..MANY {
@@ -83,7 +83,7 @@ fn while_an_xdms_hangs_everything_else_goes_on() {
     let bench = Bench::new("while_an_xdms_hangs");
     let web: WebServer = bench.web_server();
     let (anne, bert, bill, carol) = (bench.agent(), bench.agent(), bench.agent(), bench.agent());
-    // One worker for each transport: a blocked one would be all of them.
+    // One worker for each transport: if it blocked, nothing would be left.
     let proxy = bench.proxy(
         &with_xdms(&web.url())
             .children(1)
@@ -98,7 +98,7 @@ fn while_an_xdms_hangs_everything_else_goes_on() {
     one_to_many(&bert, &carol, &proxy);
     assert!(anne.recv_response(&first, Duration::ZERO).is_none());
 
-    // More groups than processes that could wait for them, each asked for twice over an unreliable
+    // More groups than processes that can wait for them, each requested twice over an unreliable
     // transport.
     let requests: Vec<_> = (0..MANY)
         .map(|number| to_group(ANNE, &format!("group{number}")).request())
@@ -108,7 +108,7 @@ fn while_an_xdms_hangs_everything_else_goes_on() {
     }
     web.expect_request();
     one_to_many(&bert, &carol, &proxy);
-    // Each of the two processes waits for one group, nobody has an answer.
+    // Each of the two processes waits for one group; nobody has an answer yet.
     assert_eq!(web.requests().len(), 2);
     for request in requests.iter().chain([&first]) {
         assert!(anne.recv_response(request, Duration::ZERO).is_none());
@@ -144,7 +144,7 @@ fn an_xdms_that_hangs_has_its_time() {
         let response = exchange(&anne, &request, &proxy, 480);
         assert!(response.header("Retry-After").is_some());
     }
-    // It was asked once: what does not answer is left alone for a while.
+    // It was asked once: a source that does not answer is left alone for a while.
     assert_eq!(web.requests().len(), 1);
     proxy.expect_log("group source 1: no answer in time");
     assert_eq!(log_lines(&proxy, "group source 1"), 1);

@@ -1,5 +1,5 @@
-//! What the members of a pre-defined group get: who they are, who it says it is from, and what is
-//! in it (9.1.1-4g, -6e, -6g; readings N10, N34, N37).
+//! The copies for the members of a pre-defined group: who gets one, whom it is from, and what it
+//! contains (9.1.1-4g, -6e, -6g; readings N10, N34, N37).
 
 use cpm_testbed::{
     BOUNDARY, Bench, Product, Reply, Request, cpm_message, multipart, resource_lists, to,
@@ -22,7 +22,7 @@ fn members_are_the_recipients_and_the_group_speaks() {
     let [bill, carol, dan] = ["bill", "carol", "dan"].map(|user| members.uri(user));
     folder.put(
         "lunch",
-        // The same person twice is one member (RFC 3261 §19.1.4).
+        // The same person listed twice is one member (RFC 3261 §19.1.4).
         &open_group("lunch").members([
             &bill,
             &carol,
@@ -114,8 +114,8 @@ fn members_are_the_recipients_and_the_group_speaks() {
     proxy.stop();
 }
 
-/// The authenticated originator is who a trusted peer asserts, whoever the user claims to be (OMA
-/// CPM 6.1).
+/// The authenticated originator is the identity asserted by a trusted peer, whatever the user
+/// claims (OMA CPM 6.1).
 #[test]
 fn members_are_told_the_asserted_originator_whatever_from_says() {
     let bench = Bench::new("members_are_told_the_asserted_originator");
@@ -193,7 +193,7 @@ fn an_anonymous_sender_is_not_told() {
             assert!(!raw.contains("anne") && !raw.contains("5550123"), "{raw}")
         );
     }
-    // A sender that is not anonymous is told, though it could be.
+    // A sender that is not anonymous gets one, although it could.
     let request = to_group(ANNE, "secrets").request().with("Privacy", "none");
     exchange(&anne, &request, &proxy, 202);
     proves!(
@@ -213,7 +213,7 @@ fn the_sender_gets_no_copy_unless_wanted() {
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, all) = (bench.agent(), bench.agent());
     let port = all.port();
-    // Equal to each other by RFC 3261 §19.1.4, and unequal.
+    // Some equal by RFC 3261 §19.1.4, some not.
     for (name, own, other) in [
         (
             "same",
@@ -319,7 +319,7 @@ fn the_body_is_not_touched_but_for_a_list() {
     assert_eq!(copy.body(), every_byte);
     assert_eq!(copy.header("Content-Encoding"), Some("x-unknown"));
 
-    // A list names nobody here, and is nobody's business.
+    // A list in such a message names no recipient, and is passed on like any other part.
     let list = resource_lists(&[to(&carol.uri("carol"))]);
     let list_fields =
         "Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list";
@@ -336,7 +336,7 @@ fn the_body_is_not_touched_but_for_a_list() {
     );
     assert_eq!(copy.header("Require"), None);
     assert_eq!(copy.header("Supported"), Some("recipient-list-message"));
-    // A part that is left alone needs no frame.
+    // A remaining single part needs no multipart.
     let request = with_body(&mixed, &multipart(&[list_part, cpim_part]));
     exchange(&anne, &request, &proxy, 202);
     let copy = bill.expect_request("MESSAGE");
@@ -360,7 +360,7 @@ fn receipts_and_other_requests_are_left_to_the_script() {
     folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
     let proxy = bench.proxy(&group_proxy(&folder.source()));
     let capture = bench.capture();
-    // RFC 5438 §7.2: a receipt is wrapped as what it is the receipt of.
+    // RFC 5438 §7.2: a receipt is wrapped like the message that it is for.
     let imdn = "<?xml version=\"1.0\"?><imdn xmlns=\"urn:ietf:params:xml:ns:imdn\">\
         <message-id>1</message-id><datetime>2026-01-02T03:04:05Z</datetime>\
         <delivery-notification><status><delivered/></status></delivery-notification></imdn>";
@@ -388,7 +388,7 @@ fn receipts_and_other_requests_are_left_to_the_script() {
             Some(Product::under_test().name())
         );
     }
-    // With a list, to an address for 1-to-many, it is no message either.
+    // With a list, to an address for 1-to-many, it is not a message either.
     let request = receipt
         .recipients([to(&bill.uri("bill"))])
         .request()
@@ -409,7 +409,7 @@ fn a_large_group_gets_everything() {
         .map(|user| all.uri(&format!("u{user:03}")))
         .collect();
     folder.put("crowd", &open_group("crowd").members(&members));
-    // What bounds lists does not bound groups.
+    // Limits for lists do not apply to groups.
     let proxy = bench.proxy(&group_proxy(&folder.source()).set("cpm", "max_recipients", "1"));
     exchange(&anne, &to_group(ANNE, "crowd").request(), &proxy, 202);
     proves!(["9.1.1-4g"], assert_eq!(recipients(&all, 500), members));
@@ -477,7 +477,7 @@ fn event_routes_know_a_group_in_whichever_process() {
     proxy.stop();
 }
 
-/// 9.1.1-6e-i: the group's address is the one of its document, whatever the sender makes of it.
+/// 9.1.1-6e-i: the group's address is that of its document, however the sender writes it.
 #[test]
 fn a_group_asserts_the_address_of_its_document() {
     let bench = Bench::new("a_group_asserts_the_address");

@@ -1,5 +1,5 @@
-//! What a message to a pre-defined group is refused with, and which fault of several is named
-//! (9.1.1-4; spec-notes N14 to N17).
+//! Refusals of messages to pre-defined groups, and which of several faults is named (9.1.1-4;
+//! readings N14 to N17).
 
 use cpm_testbed::{Agent, Bench, Proxy, Received, Request};
 
@@ -8,7 +8,7 @@ use crate::groups::{
     ALL_MAY_SEND, ANNE, GroupFolder, address, ask, group_proxy, open_group, to_group,
 };
 
-/// Faults of a request to a group, in the order in which they are looked for.
+/// Faults of a request to a group, in the order in which they are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
     Unauthenticated,
@@ -73,9 +73,9 @@ impl Fault {
         }
     }
 
-    /// Whether both can be of one request.
+    /// Whether a request can have both.
     fn goes_with(self, other: Fault) -> bool {
-        // Of what is not there nothing else can be wrong; what is full is not empty.
+        // A group that does not exist has no other fault; one with too many members is not empty.
         !matches!(
             (self.min(other), self.max(other)),
             (
@@ -86,7 +86,7 @@ impl Fault {
     }
 }
 
-/// The name of the group that has these faults; there is one for each combination.
+/// The name of the group with these faults; each combination has one.
 fn group_with(faults: &[Fault]) -> String {
     let of_the_group: String = faults
         .iter()
@@ -138,7 +138,7 @@ fn request_with(faults: &[Fault]) -> Request {
     request
 }
 
-/// What a response says: code, phrase, and the text of its Warning.
+/// Code, phrase, and Warning text of a response.
 fn told(response: &Received) -> (u16, &str, Option<&str>) {
     let warning = response.header("Warning").map(|value| {
         value
@@ -254,7 +254,7 @@ fn a_group_of_nobody_but_the_sender_has_no_members() {
             format!("{};unknown=1", anne.uri("%61nne")),
         ]),
     );
-    // Sent there, it would come back to us.
+    // If it were sent there, it would return to us.
     folder.put("loop", &open_group("loop").members([EXPLODER, CONTROLLING]));
     let proxy = bench.proxy(&group_proxy(&folder.source()));
     let capture = bench.capture();
@@ -292,7 +292,7 @@ fn the_rule_that_applies_says_who_may_be_anonymous() {
             .rules(&rules)
             .members([member.uri("bill")]),
     );
-    // What the provider allows is for the other destinations.
+    // The provider's policy applies to the other destinations.
     let proxies = ["yes", "no"].map(|allowed| {
         bench.proxy(&group_proxy(&folder.source()).set("cpm", "allow_anonymity", allowed))
     });

@@ -8,8 +8,8 @@ use crate::groups::{GroupFolder, ask, group_proxy, open_group, to_group};
 const MAY_SEND: &str =
     "<cp:actions><allow-initiate-conference>true</allow-initiate-conference></cp:actions>";
 
-/// Senders, by the letter that stands for them below: Anne, who is a member; Bert, who is not; Carl
-/// of another domain; somebody with a telephone number that is a member's.
+/// Senders, by the letters used below: Anne, a member; Bert, who is not; Carl of another domain; a
+/// sender with a telephone number that is a member's.
 const SENDERS: [(char, &str); 4] = [
     ('a', "<sip:anne@example.com>"),
     ('b', "<sip:bert@example.com>"),
@@ -17,7 +17,7 @@ const SENDERS: [(char, &str); 4] = [
     ('d', "<sip:dora@example.org>, <tel:+1-201-555-0123>"),
 ];
 
-/// Conditions of one rule that lets send, and who may send then.
+/// Conditions of one rule that permits sending, and who may send then.
 const RULES: [(&str, &str, &str); 18] = [
     ("none", "", "abcd"),
     ("members", "<oxe:is-list-member/>", "ad"),
@@ -108,7 +108,7 @@ fn rules_decide_who_may_send() {
     for (name, conditions, _) in RULES {
         group(name, &rule(conditions));
     }
-    // Rules add to each other, in whatever order (RFC 4745 §10.2).
+    // Rules are cumulative, in any order (RFC 4745 §10.2).
     let bert = rule("<cp:identity><cp:one id=\"sip:bert@example.com\"/></cp:identity>");
     let nobody = "<cp:rule id=\"n\"><cp:actions>
         <allow-initiate-conference>false</allow-initiate-conference></cp:actions></cp:rule>";
@@ -116,7 +116,7 @@ fn rules_decide_who_may_send() {
         "sum",
         &format!("{bert}{nobody}{}", rule("<oxe:is-list-member/>")),
     );
-    // Whoever a rule names is no other identity.
+    // An identity named by a rule is not an "other" identity.
     group(
         "rest",
         &format!("{nobody}{bert}{}", rule("<ocp:other-identity/>")),

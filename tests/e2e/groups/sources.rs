@@ -1,5 +1,5 @@
-//! Where groups come from: a folder, databases behind Kamailio's own modules, XDMSs; and which of
-//! several wins.
+//! Sources of groups: a folder, databases behind Kamailio's own modules, XDMSs; and which of
+//! several takes precedence.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use crate::groups::{
     ANNE, GroupFolder, address, ask, ask_until, group_proxy, open_group, recipients, to_group,
 };
 
-/// One process and no lifetime: each request asks the source.
+/// One process and no caching: each request queries the source.
 fn watched(source: &str) -> ProxyConfig {
     group_proxy(source)
         .set_number("cpm", "group_processes", 1)
@@ -42,7 +42,7 @@ fn a_folder_is_watched() {
         assert_eq!(recipients(&all, 1), [all.uri("bill")])
     );
 
-    // The name of a file means nothing.
+    // The name of a file does not matter.
     folder.put("whatever", &group("new", &["carol"]));
     ask_until(&anne, &request("new"), &proxy, 202);
     proves!(
@@ -59,7 +59,7 @@ fn a_folder_is_watched() {
     folder.remove("whatever");
     proves!(["9.1.1-4b"], ask_until(&anne, &request("new"), &proxy, 404));
 
-    // A group does not vanish, and no other suffers, while its file is broken.
+    // While its file is broken, a group remains, and no other is affected.
     folder.put_text(
         "changing",
         "<group xmlns=\"urn:oma:xml:poc:list-service\"><list-service",
@@ -89,7 +89,7 @@ fn table(file: &str) -> String {
     fs::read_to_string(path).expect("the tables are in kamailio-config")
 }
 
-/// The statement that puts a group there, or another document in its place.
+/// The statement that inserts or replaces a group.
 fn row(name: &str, document: &GroupDocument, cast: &str) -> String {
     let xml = document.xml().replace('\'', "''");
     format!(
@@ -112,7 +112,7 @@ fn a_row_of_sqlite_is_a_group() {
         &file,
         &row("blob", &group("blob", "carol"), "CAST(@TEXT@ AS BLOB)"),
     );
-    // What is in the row is another group's.
+    // The document in the row is another group's.
     sqlite(&file, &row("false", &group("true", "mallory"), "@TEXT@"));
     let source = format!("db:sqlite:///{}", file.display());
     let proxy = bench.proxy(&watched(&source).load("db_sqlite"));
@@ -122,7 +122,7 @@ fn a_row_of_sqlite_is_a_group() {
     proxy.stop();
 }
 
-/// The common part of all databases: groups `text`, `blob` and `false` are there.
+/// Common to all databases: they contain the groups `text`, `blob` and `false`.
 #[track_caller]
 fn check_database(anne: &Agent, all: &Agent, proxy: &Proxy, put: impl Fn(&str, &str)) {
     let request = |name: &str| to_group(ANNE, name).request();
@@ -133,12 +133,12 @@ fn check_database(anne: &Agent, all: &Agent, proxy: &Proxy, put: impl Fn(&str, &
             assert_eq!(recipients(all, 1), [all.uri(user)])
         );
     }
-    // One spelling of the address is asked for.
+    // The canonical spelling of the address is looked up.
     let spelt = request("text").with_uri("SIP:te%78t@GROUPS.example.com;x=y");
     exchange(anne, &spelt, proxy, 202);
     assert_eq!(recipients(all, 1), [all.uri("bill")]);
     exchange(anne, &request("false"), proxy, 480);
-    // Nobody writes SQL of ours.
+    // Input cannot change the SQL statement.
     for name in [
         "'",
         "a'%20OR%20'1'='1",
@@ -151,7 +151,7 @@ fn check_database(anne: &Agent, all: &Agent, proxy: &Proxy, put: impl Fn(&str, &
     put("text", "dan");
     exchange(anne, &request("text"), proxy, 202);
     assert_eq!(recipients(all, 1), [all.uri("dan")]);
-    // What is unknown stays so for a while, unless the operator is in a hurry.
+    // An unknown group stays so for a while, unless the operator flushes the cache.
     proves!(["9.1.1-4b"], exchange(anne, &request("late"), proxy, 404));
     put("late", "eve");
     exchange(anne, &request("late"), proxy, 404);
@@ -178,7 +178,7 @@ fn a_row_of_postgresql_is_a_group() {
     check_database(&anne, &all, &proxy, |name, user| {
         server.sql(&row(name, &group(name, user), cast));
     });
-    // A connection that was lost is made again.
+    // A lost connection is re-established.
     server.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = 'cpm' AND pid <> pg_backend_pid()",
@@ -194,7 +194,7 @@ fn a_row_of_postgresql_is_a_group() {
         ["9.1.1-4g"],
         assert_eq!(recipients(&all, 1), [all.uri("frank")])
     );
-    // While the server is down, what was known still serves.
+    // While the server is down, cached groups are still served.
     server.stop();
     exchange(&anne, &request.again(), &proxy, 202);
     assert_eq!(recipients(&all, 1), [all.uri("frank")]);
@@ -205,9 +205,9 @@ fn a_row_of_postgresql_is_a_group() {
     proxy.stop();
 }
 
-/// A Kamailio that is an XDMS. Which AUIDs it knows is compiled into xcap_server, and that of
-/// groups is not among them: its script keeps groups as if they were resource lists, which only
-/// changes their media type. All else (documents, node selectors, ETags, conditions) is the
+/// A Kamailio that acts as XDMS. The AUIDs that it knows are compiled into xcap_server, and that of
+/// groups is not among them: its script stores groups as if they were resource lists, which only
+/// changes their media type. Everything else (documents, node selectors, ETags, conditions) is the
 /// module's.
 const XDMS: &str = "tcp_accept_no_cl=yes
 request_route { exit; }
@@ -243,7 +243,7 @@ fn xdms(bench: &Bench) -> Proxy {
     bench.http_proxy(&config)
 }
 
-/// Puts a document on an XDMS.
+/// Stores a document on an XDMS.
 #[track_caller]
 fn put(port: u16, path: &str, document: &str) {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("the XDMS listens");
@@ -302,7 +302,7 @@ fn an_xcap_server_has_groups_and_their_lists() {
         exchange(&anne, &request("dinner"), &proxy, 404)
     );
 
-    // A whole list of Anne's, and one list of a document.
+    // A complete list of Anne's, and one list of a document.
     let list_path = "/xcap-root/resource-lists/users/sip:anne@example.com";
     put(
         &format!("{list_path}/friends"),
@@ -333,13 +333,13 @@ fn an_xcap_server_has_groups_and_their_lists() {
     let party = party.external(&anchors[0]).external(&anchors[1]);
     let members_only = party.clone().rules(cpm_testbed::MEMBERS_MAY_SEND);
     put(&group_path("party"), &members_only.xml());
-    // She is a member by the list alone; and no recipient.
+    // She is a member only through the list, and not a recipient.
     exchange(&anne, &request("party"), &proxy, 202);
     let everybody = ["bill", "dan", "eve"].map(|user| all.uri(user));
     proves!(["9.1.1-4g"], assert_eq!(recipients(&all, 3), everybody));
     let stranger = to_group("sip:mallory@example.com", "party").request();
     proves!(["9.1.1-4a"], exchange(&anne, &stranger, &proxy, 403));
-    // A list that changes changes the group.
+    // When a list changes, so does the group.
     put(
         &format!("{list_path}/friends"),
         &resource_lists(&[unmarked(&all.uri("frank")), to(ANNE)]),
@@ -347,7 +347,7 @@ fn an_xcap_server_has_groups_and_their_lists() {
     exchange(&anne, &request("party"), &proxy, 202);
     let everybody = ["bill", "eve", "frank"].map(|user| all.uri(user));
     assert_eq!(recipients(&all, 3), everybody);
-    // Lists of other servers are not fetched, lists that are missing are not passed over.
+    // Lists on other servers are not fetched; a missing list is not ignored.
     for (name, anchor) in [
         (
             "elsewhere",
@@ -369,7 +369,7 @@ fn an_xcap_server_has_groups_and_their_lists() {
         "http.response.code",
         "http.response.line",
     ];
-    // This server closes the connection after a 304, perhaps upon the next request, which is then
+    // This server closes the connection after a 304, possibly upon the next request, which is then
     // repeated.
     let packets = recording.fields("http", &http);
     let asked: Vec<_> = packets
@@ -451,7 +451,7 @@ fn the_first_source_that_has_a_group_wins() {
         .map(|request| request.path)
         .collect();
     assert_eq!(asked, ["b", "c", "d"].map(group_path));
-    // One that is out of order hides neither those before nor those behind it.
+    // A source that fails hides neither earlier nor later ones.
     web.answers(|_| WebAnswer::Status(500));
     proxy.rpc("cpm.groups_flush");
     exchange(&anne, &to_group(ANNE, "a").request(), &proxy, 202);

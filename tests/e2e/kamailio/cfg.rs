@@ -1,4 +1,4 @@
-//! Kamailio's own commands for parameters that change while it runs.
+//! Kamailio's own commands for parameters that can change at run time.
 
 use cpm::policy::Parameter;
 use cpm_testbed::Bench;
@@ -26,7 +26,7 @@ fn the_cfg_commands_know_the_group() {
         );
     }
     assert_eq!(proxy.rpc("cfg.get cpm max_recipients").trim(), "7");
-    // What is to change at a later commit is shown beside what holds.
+    // A value that a later commit will set is shown beside the one in force.
     proxy.rpc("cfg.set_delayed_int cpm max_recipients 8");
     assert_eq!(in_force(&proxy, "max_recipients"), "7");
     let difference = proxy.rpc("cfg.diff");

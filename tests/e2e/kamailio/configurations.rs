@@ -1,24 +1,26 @@
-//! What `kamailio-config/` has for Kamailio alone. How its sites serve is tested with those of
-//! OpenSIPS, in `sites/`.
+//! The configurations in `kamailio-config/` that only Kamailio has. Whether its sites work is
+//! tested together with those of OpenSIPS, in `sites/`.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
 
-use cpm_testbed::{Bench, Product, cpm_message, to};
+use cpm_testbed::{Bench, PATIENCE, Product, cpm_message, to};
 
-use crate::common::{EXPLODER, counter_names, exchange, http_get, module};
-use crate::sites::{configurations, folder, quoted, serves_this_machine, shipped};
+use crate::common::{EXPLODER, HANDLE, counter_names, cpm_proxy, exchange, http_get, module};
+use crate::sites::{ANNE, configurations, folder, quoted, serves_this_machine, shipped};
 
-/// Each is started by a test, here or in `sites/`.
-const CONFIGURATIONS: [&str; 6] = [
+/// Each is started by a test: here, in `sites/` or, for the tutorial, among the client's.
+const CONFIGURATIONS: [&str; 7] = [
     "dispatcher.cfg",
     "ims-application-server.cfg",
     "kamailio.cfg",
     "lua.cfg",
     "prometheus.cfg",
     "stand-alone.cfg",
+    "try-out.cfg",
 ];
 
 #[test]
@@ -58,7 +60,7 @@ fn every_configuration_is_accepted_without_a_word() {
             .expect("Kamailio is installed");
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{file}: {words}");
-        // What it says of a good configuration, and of where it listens.
+        // Output for any valid configuration, and about the listeners.
         let complaints: Vec<&str> = words
             .lines()
             .filter(|line| {
@@ -128,7 +130,7 @@ fn prometheus_scrapes_what_the_dashboard_shows() {
         shown.difference(&metrics)
     );
     proxy.stop();
-    // Others may not look.
+    // Others have no access.
     let elsewhere = shipped("prometheus.cfg", &[("SCRAPER", quoted("192.0.2.1"))]);
     let proxy = bench.proxy(&elsewhere);
     let refused = std::panic::catch_unwind(|| http_get(proxy.port(), "/metrics"));
@@ -145,7 +147,7 @@ fn the_unit_of_systemd_takes_the_drop_in() {
         .filter_map(|line| line.strip_prefix("ExecStart="))
         .find(|command| !command.is_empty())
         .expect("it starts something");
-    // What the unit adds by its environment, and no process that stays.
+    // Environment added by the unit, and processes that do not stay.
     let arguments: Vec<String> = start
         .split_ascii_whitespace()
         .skip(1)
@@ -182,4 +184,40 @@ fn the_unit_of_systemd_takes_the_drop_in() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+fn homer_gets_the_copies() {
+    let homer = UdpSocket::bind("127.0.0.1:0").expect("there is a port");
+    homer
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time to wait is not zero");
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
+    let manual = fs::read_to_string(manual).expect("there is a manual");
+    let lines: String = manual
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains("\"siptrace"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(lines.starts_with("loadmodule"), "{lines}");
+    let address = homer.local_addr().expect("it is bound").to_string();
+    let lines = lines.replace("192.0.2.90:9060", &address);
+    let bench = Bench::new("homer_gets_the_copies");
+    let proxy = bench.proxy(&cpm_proxy(&format!("{lines}{HANDLE}")));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let message = cpm_message(ANNE, EXPLODER).recipients([to(&bill.uri("bill"))]);
+    exchange(&anne, &message.request(), &proxy, 202);
+    let copy = bill.expect_request("MESSAGE");
+    let call_id = copy.header("Call-ID").expect("it has one");
+    let mut room = [0; 65_536];
+    loop {
+        let length = homer.recv(&mut room).expect("the copy comes");
+        assert!(room.starts_with(b"HEP3"));
+        let text = String::from_utf8_lossy(&room[..length]);
+        if text.contains("MESSAGE sip:bill@") && text.contains(call_id) {
+            break;
+        }
+    }
+    proxy.stop();
 }

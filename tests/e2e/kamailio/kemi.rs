@@ -1,15 +1,14 @@
-//! The functions, variables and events in routing scripts of other languages: Lua, Python,
-//! JavaScript.
+//! Functions, variables and events in routing scripts in other languages: Lua, Python, JavaScript.
 
 use std::fs;
 
 use cpm_testbed::{Answer, Bench, ProxyConfig, Reply, cpm_message, to};
 
 use crate::both_modes::imdn::receipt;
-use crate::common::{EXPLODER, cpm_proxy, exchange, expect_log_lines};
+use crate::common::{EXPLODER, cpm_proxy, exchange, expect_log_lines, reason};
 use crate::groups::{ANNE, GroupFolder, open_group, recipients, to_group};
 
-/// One line, as in the native script.
+/// A single line, as in the native script.
 const HANDLE: [(&str, &str); 3] = [
     (
         "lua",
@@ -35,7 +34,7 @@ end",
     ),
 ];
 
-/// Each step, with the script's own hand in between, and all events.
+/// All steps, with the script's own code between them, and all events.
 const STEPS: [(&str, &str); 3] = [
     (
         "lua",
@@ -62,6 +61,8 @@ end
 function cpm_event(name)
     if name == \"cpm:authorize\" then
         if KSR.pv.get(\"$cpm(originator)\") == \"sip:mallory@example.com\" then KSR.set_drop() end
+    elseif name == \"cpm:checked\" then
+        KSR.notice(\"checked \" .. KSR.pv.get(\"$cpm(recipients)\") .. \"\\n\")
     elseif name == \"cpm:recipient-request\" then
         if KSR.pv.get(\"$rU\") == \"dropped\" then KSR.set_drop() end
         KSR.hdr.append(\"X-Leg: \" .. KSR.pv.get(\"$rU\") .. \"\\r\\n\")
@@ -95,6 +96,8 @@ end",
         if name == \"cpm:authorize\":
             if KSR.pv.get(\"$cpm(originator)\") == \"sip:mallory@example.com\":
                 KSR.set_drop()
+        elif name == \"cpm:checked\":
+            KSR.notice(\"checked \" + str(KSR.pv.get(\"$cpm(recipients)\")) + \"\\n\")
         elif name == \"cpm:recipient-request\":
             if KSR.pv.get(\"$rU\") == \"dropped\":
                 KSR.set_drop()
@@ -126,6 +129,8 @@ end",
 function cpm_event(name) {
     if (name == \"cpm:authorize\") {
         if (KSR.pv.get(\"$cpm(originator)\") == \"sip:mallory@example.com\") KSR.set_drop();
+    } else if (name == \"cpm:checked\") {
+        KSR.notice(\"checked \" + KSR.pv.get(\"$cpm(recipients)\") + \"\\n\");
     } else if (name == \"cpm:recipient-request\") {
         if (KSR.pv.get(\"$rU\") == \"dropped\") KSR.set_drop();
         KSR.hdr.append(\"X-Leg: \" + KSR.pv.get(\"$rU\") + \"\\r\\n\");
@@ -149,7 +154,7 @@ class kamailio:
         return 1
 ";
 
-/// A proxy whose routing script is this one, in a language of its own.
+/// A proxy with this routing script in another language.
 pub(super) fn scripted(bench: &Bench, language: &str, script: &str) -> ProxyConfig {
     let (module, suffix, begin) = match language {
         "python" => ("app_python3", "py", PYTHON_CLASS),
@@ -185,10 +190,10 @@ fn one_line_is_enough_in_every_language() {
         exchange(&anne, &refused, &proxy, 403);
         let other = message.request().with_uri("sip:bill@example.com");
         exchange(&anne, &other, &proxy, 404);
-        // Another process answers, and the script has nothing more to say.
+        // Another process replies, and the script has nothing more to do.
         exchange(&anne, &to_group(ANNE, "lunch").request(), &proxy, 202);
         recipients(&bill, 1);
-        // So it is for a retransmission.
+        // The same for a retransmission.
         let request = message.request();
         anne.send(&request, proxy.udp());
         anne.send(&request, proxy.udp());
@@ -222,12 +227,13 @@ fn every_step_and_every_event_in_every_language() {
         assert_eq!(copy.headers("X-Leg"), ["bill"], "{language}");
         carol.expect_request("MESSAGE");
         proxy.expect_log("seen exploder pager");
+        proxy.expect_log("checked 3");
         proxy.expect_log(&format!("last {} of 3", carol.uri("carol")));
         let (bill_uri, carol_uri) = (bill.uri("bill"), carol.uri("carol"));
         proxy.expect_log(&format!("ended cpm:recipient-delivered {bill_uri} 200"));
         proxy.expect_log(&format!("ended cpm:recipient-failed {carol_uri} 603"));
 
-        // A receipt that comes back goes on to the sender.
+        // A receipt that returns is forwarded to the sender.
         let asking = cpm_message(&anne.uri("anne"), EXPLODER)
             .recipients([to(&bill_uri)])
             .request();
@@ -237,7 +243,7 @@ fn every_step_and_every_event_in_every_language() {
         exchange(&bill, &told, &proxy, 200);
         assert_eq!(anne.expect_request("MESSAGE").body(), told.body());
 
-        // The script has said who sent it.
+        // The script has set the sender.
         let unsigned = message.request().without("P-Asserted-Identity");
         exchange(&anne, &unsigned, &proxy, 202);
         let copy = bill.expect_request("MESSAGE");
@@ -272,7 +278,7 @@ fn a_callback_needs_a_script_of_its_own_language() {
 fn events_reach_the_script_in_every_process() {
     const RECIPIENTS: usize = 8;
     let bench = Bench::new("events_reach_the_script");
-    // Slow enough that a worker hands the rest over.
+    // So slow that a worker hands the rest over.
     let script = format!(
         "{}
 function cpm_event(name)
@@ -318,4 +324,93 @@ end",
     }
     capture.stop().assert_clean();
     proxy.stop();
+}
+
+/// Refuses as it likes, and knows what an originator may do.
+const DECIDES: [(&str, &str); 3] = [
+    (
+        "lua",
+        "function ksr_request_route()
+    if KSR.cpm.handle() >= 0 then return 1 end
+    KSR.sl.sl_send_reply(404, \"Not Ours\")
+end
+function cpm_event(name)
+    if name == \"cpm:authorize\" and KSR.hdr.is_present(\"X-Limit\") > 0 then
+        KSR.pv.seti(\"$cpm(max_recipients)\", 1)
+    elseif name == \"cpm:checked\" and KSR.pv.get(\"$cpm(recipients)\") > 2 then
+        KSR.pv.seti(\"$cpm(code)\", 480)
+        KSR.pv.sets(\"$cpm(reason)\", \"Not So Many\")
+        KSR.pv.seti(\"$cpm(retry_after)\", 60)
+        KSR.set_drop()
+    end
+    return 1
+end",
+    ),
+    (
+        "python",
+        "    def ksr_request_route(self, msg):
+        if KSR.cpm.handle() >= 0:
+            return 1
+        KSR.sl.sl_send_reply(404, \"Not Ours\")
+        return 1
+    def cpm_event(self, msg, name):
+        if name == \"cpm:authorize\" and KSR.hdr.is_present(\"X-Limit\") > 0:
+            KSR.pv.seti(\"$cpm(max_recipients)\", 1)
+        elif name == \"cpm:checked\" and KSR.pv.get(\"$cpm(recipients)\") > 2:
+            KSR.pv.seti(\"$cpm(code)\", 480)
+            KSR.pv.sets(\"$cpm(reason)\", \"Not So Many\")
+            KSR.pv.seti(\"$cpm(retry_after)\", 60)
+            KSR.set_drop()
+        return 1",
+    ),
+    (
+        "jsdt",
+        "function ksr_request_route() {
+    if (KSR.cpm.handle() >= 0) return 1;
+    KSR.sl.sl_send_reply(404, \"Not Ours\");
+}
+function cpm_event(name) {
+    if (name == \"cpm:authorize\" && KSR.hdr.is_present(\"X-Limit\") > 0) {
+        KSR.pv.seti(\"$cpm(max_recipients)\", 1);
+    } else if (name == \"cpm:checked\" && KSR.pv.get(\"$cpm(recipients)\") > 2) {
+        KSR.pv.seti(\"$cpm(code)\", 480);
+        KSR.pv.sets(\"$cpm(reason)\", \"Not So Many\");
+        KSR.pv.seti(\"$cpm(retry_after)\", 60);
+        KSR.set_drop();
+    }
+}",
+    ),
+];
+
+#[test]
+fn a_script_in_any_language_says_how_it_refuses() {
+    for (language, script) in DECIDES {
+        let bench = Bench::new(&format!("how_it_refuses_{language}"));
+        let folder = GroupFolder::new(&bench, "groups");
+        let (anne, bill) = (bench.agent(), bench.agent());
+        let users = |count: usize| (0..count).map(|n| bill.uri(&format!("user{n}")));
+        folder.put("three", &open_group("three").members(users(3)));
+        let config = scripted(&bench, language, script)
+            .set("cpm", "event_callback", "cpm_event")
+            .set("cpm", "group_source", &folder.source())
+            .set("cpm", "group_uri", "sip:*@groups.example.com");
+        let proxy = bench.proxy(&config);
+        let message = |count| {
+            let recipients = users(count).map(|uri| to(&uri));
+            cpm_message(ANNE, EXPLODER).recipients(recipients).request()
+        };
+        for request in [message(3), to_group(ANNE, "three").request()] {
+            let refused = exchange(&anne, &request, &proxy, 480);
+            assert_eq!(reason(&refused), "Not So Many", "{language}");
+            assert_eq!(refused.header("Retry-After"), Some("60"), "{language}");
+        }
+        let limited = message(2).with("X-Limit", "1");
+        let refused = exchange(&anne, &limited, &proxy, 486);
+        let warning = Some("399 example.com \"102 Too many recipients\"");
+        assert_eq!(refused.header("Warning"), warning, "{language}");
+        exchange(&anne, &message(1), &proxy, 202);
+        bill.expect_request("MESSAGE");
+        bill.expect_nothing_until(|| proxy.ping());
+        proxy.stop();
+    }
 }

@@ -1,13 +1,14 @@
-//! What is native to Kamailio: scripts in other languages, its commands and counters, and what
-//! `kamailio-config/` has for them; the store, which has only been tried with it; and what its
-//! processes bear.
+//! Native to Kamailio: scripts in other languages, its commands, counters and page, and what
+//! `kamailio-config/` has for them; the store, which has only been tested with it; and faults of
+//! its processes.
 
-mod bad_network;
 mod cfg;
 mod chaos;
 mod configurations;
 mod express;
 mod kemi;
+mod limits;
+mod page;
 mod records;
 mod rpc;
 mod store;

@@ -19,7 +19,7 @@ use crate::large::{SIZE, Scene};
 const ANNE: &str = "sip:anne@example.com";
 
 /// The variables of the manual's chapter 5.
-const VARIABLES: [&str; 16] = [
+const VARIABLES: [&str; 19] = [
     "kind",
     "mode",
     "originator",
@@ -28,6 +28,9 @@ const VARIABLES: [&str; 16] = [
     "code",
     "reason",
     "warning",
+    "retry_after",
+    "allow_anonymity",
+    "max_recipients",
     "conversation_id",
     "contribution_id",
     "message_id",
@@ -38,7 +41,9 @@ const VARIABLES: [&str; 16] = [
     "seconds",
 ];
 
-const EVENTS: [&str; 4] = [
+const EVENTS: [&str; 6] = [
+    "authorize",
+    "checked",
     "recipient-request",
     "recipient-delivered",
     "recipient-failed",
@@ -70,7 +75,6 @@ fn lua() -> String {
     KSR.sl.sl_send_reply(404, \"Not Ours\")
 end
 function cpm_event(name)
-    if name == \"cpm:authorize\" then return 1 end
     local line = \"record \" .. string.sub(name, 5)
     for _, variable in ipairs({{ {names} }}) do
         local value = KSR.pv.get(\"$cpm(\" .. variable .. \")\")
@@ -91,8 +95,6 @@ fn python() -> String {
         KSR.sl.sl_send_reply(404, \"Not Ours\")
         return 1
     def cpm_event(self, msg, name):
-        if name == \"cpm:authorize\":
-            return 1
         line = \"record \" + name[4:]
         for variable in [{names}]:
             value = KSR.pv.get(\"$cpm(\" + variable + \")\")
@@ -158,13 +160,18 @@ fn check(
     mut told: BTreeMap<&'static str, String>,
     expected: &[(&'static str, &str)],
 ) {
-    take_seconds(&mut told);
+    // The first two come before the message is recorded.
+    let has_time = !["authorize", "checked"].contains(&event);
+    if has_time {
+        take_seconds(&mut told);
+    }
     let expected: BTreeMap<&str, String> = expected
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()))
         .collect();
     assert_eq!(told, expected, "{mode} {event}");
-    let names = told.into_keys().chain(["seconds"]).collect();
+    let names = told.into_keys().chain(has_time.then_some("seconds"));
+    let names = names.collect();
     let known = cells
         .entry((mode, event))
         .or_insert_with(|| Vec::clone(&names));
@@ -196,8 +203,19 @@ fn pager_mode(language: &str, express: &str, cells: &mut Cells) {
         ("icid", "charge-7"),
         ("bytes", &size),
     ];
+    let policy = [("allow_anonymity", "1"), ("max_recipients", "100")];
+    let known = |name: &str| !["recipients", "message_id", "bytes"].contains(&name);
+    let at_first = common.iter().copied().filter(|(name, _)| known(name));
+    let at_first = at_first.chain(policy).chain([("recipients", "0")]);
+    check(
+        cells,
+        ("pager", "authorize"),
+        told(&proxy, "authorize", "<null>"),
+        &at_first.collect::<Vec<_>>(),
+    );
     for (event, recipient, end) in [
-        ("recipient-request", &bill_uri, &[][..]),
+        ("checked", &bill_uri, &policy[..]),
+        ("recipient-request", &bill_uri, &[]),
         ("recipient-request", &carol_uri, &[]),
         (
             "recipient-delivered",
@@ -269,6 +287,23 @@ fn large_message_mode(language: &str, cells: &mut Cells) {
     ];
     // The header of the message comes after the answers to the INVITEs.
     let later = ("message_id", header("Contribution-ID"));
+    let policy = [("allow_anonymity", "1"), ("max_recipients", "100")];
+    let known = |name: &str| !["recipients", "bytes"].contains(&name);
+    let at_first = common.iter().copied().filter(|(name, _)| known(name));
+    for (event, recipient, recipients) in [
+        ("authorize", "<null>", "0"),
+        ("checked", bill.as_str(), "2"),
+    ] {
+        let shown = (recipient != "<null>").then_some(("recipient", recipient));
+        let of_all = at_first.clone().chain(policy).chain(shown);
+        let of_all = of_all.chain([("recipients", recipients)]);
+        check(
+            cells,
+            ("large", event),
+            told(&scene.proxy, event, recipient),
+            &of_all.collect::<Vec<_>>(),
+        );
+    }
     for (event, recipient, end) in [
         ("recipient-request", bill.as_str(), &[][..]),
         ("recipient-request", &carol, &[]),
@@ -337,7 +372,7 @@ fn table(cells: &Cells) -> String {
     for event in EVENTS {
         let _ = write!(table, " `{event}` |");
     }
-    table.push_str("\n|---|---|---|---|---|\n");
+    table.push_str(&format!("\n|{}\n", "---|".repeat(EVENTS.len() + 1)));
     for name in VARIABLES {
         let _ = write!(table, "| `{name}` |");
         for event in EVENTS {

@@ -1,10 +1,16 @@
-//! Counters wherever Kamailio shows counters, and what its commands say of themselves.
+//! Counters wherever Kamailio shows counters, and the help of its commands.
 
-use cpm_testbed::{Bench, ProxyConfig, cpm_message, to, values};
+use std::path::Path;
+use std::time::Instant;
+
+use cpm_testbed::{
+    Answer, Bench, MsrpRequest, PATIENCE, Plan, ProxyConfig, cpm_message, to, values,
+};
 
 use crate::common::{
     EXPLODER, HANDLE, counter_names, cpm_proxy, exchange, expect_counter, http, http_get,
 };
+use crate::large::{ANNE, CHUNK, SIZE, Scene};
 
 #[test]
 fn counters_are_seen_wherever_kamailio_shows_counters() {
@@ -77,6 +83,110 @@ fn every_command_says_what_it_does() {
         assert!(help.trim().ends_with('.'), "{command}: {help}");
     }
     proxy.stop();
+}
+
+/// A command's example in the manual: its answer, line by line.
+fn shown(manual: &str, command: &str) -> Vec<String> {
+    let heading = format!("\n#### `{command}`\n");
+    let (_, section) = manual.split_once(&heading).expect("it has a section");
+    let section = section.split("\n#").next().unwrap_or_default();
+    let mut lines = section.lines().skip_while(|line| {
+        let typed = line.strip_prefix("    kamcmd ");
+        typed.and_then(|typed| typed.split(' ').next()) != Some(command)
+    });
+    lines
+        .next()
+        .unwrap_or_else(|| panic!("{command} has no example"));
+    lines
+        .map_while(|line| line.strip_prefix("    "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The names of the fields, and the braces around them.
+fn names<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    lines
+        .map(|line| line.trim().split(": ").next().unwrap_or_default())
+        .map(|name| name.trim_end_matches(':'))
+        .collect()
+}
+
+#[test]
+fn each_command_answers_as_the_manual_shows() {
+    let scene = Scene::unseen("each_command_answers", |bench, config| {
+        let groups = bench.folder().join("groups");
+        std::fs::create_dir(&groups).expect("the folder of a test can be written to");
+        config
+            .set("cpm", "group_source", &format!("dir:{}", groups.display()))
+            .set("cpm", "group_uri", "sip:*@groups.example.com")
+    });
+    scene.callees.plan("carol", Plan::status(603));
+    let upload = scene.upload(EXPLODER, &["bill", "carol"]);
+    let _call = scene.begins(&upload);
+    upload
+        .session
+        .send(&MsrpRequest::chunk("m", 0, &upload.content[..CHUNK], SIZE));
+    expect_counter(&scene.proxy, "failed", 1);
+    let silent = scene.bench.agent();
+    silent.answers(Answer::Silent);
+    let message = cpm_message(ANNE, EXPLODER).recipients([to(&silent.uri("dave"))]);
+    exchange(&scene.anne, &message.request(), &scene.proxy, 202);
+    // The header of the message arrives with its first chunk.
+    let deadline = Instant::now() + PATIENCE;
+    while values(&scene.proxy.rpc("cpm.messages"), "message_id").count() < 2 {
+        assert!(
+            Instant::now() < deadline,
+            "{}",
+            scene.proxy.rpc("cpm.messages")
+        );
+    }
+    let sessions = scene.proxy.rpc("cpm.sessions");
+    let id = values(&sessions, "id")
+        .next()
+        .expect("a session")
+        .to_owned();
+
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
+    let manual = std::fs::read_to_string(manual).expect("there is a manual");
+    let commands = scene.proxy.rpc("system.listMethods");
+    let commands = commands
+        .lines()
+        .map(str::trim)
+        .filter(|name| name.starts_with("cpm."));
+    // Asked last, because it ends the session.
+    let (ends, others): (Vec<&str>, Vec<&str>) = commands.partition(|name| *name == "cpm.end");
+    assert_eq!(ends.len(), 1);
+    for command in others.into_iter().chain(ends) {
+        // The lane may be closed for all tests.
+        if command == "cpm.express" && std::env::var("CPM_EXPRESS").is_ok() {
+            continue;
+        }
+        let argument = match command {
+            "cpm.session" | "cpm.message" | "cpm.end" => format!(" {id}"),
+            "cpm.drain" => " off".to_owned(),
+            "cpm.messages" => {
+                " most=1 state=outstanding originator=sip:anne@example.com".to_owned()
+            }
+            _ => String::new(),
+        };
+        let answer = scene.proxy.rpc(&format!("{command}{argument}"));
+        let shown = shown(&manual, command);
+        let (shown, real) = (
+            names(shown.iter().map(String::as_str)),
+            names(answer.lines()),
+        );
+        let is_same = match shown.iter().position(|line| *line == "…") {
+            Some(at) => {
+                let rest = &shown[at + 1..];
+                real.starts_with(&shown[..at]) && real.ends_with(rest)
+            }
+            None => shown == real,
+        };
+        assert!(
+            is_same,
+            "{command}: the manual shows {shown:?}, it is\n{answer}"
+        );
+    }
 }
 
 fn with_http(config: ProxyConfig) -> ProxyConfig {

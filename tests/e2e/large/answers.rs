@@ -1,4 +1,4 @@
-//! What the sender is answered, and what becomes of each answer of a recipient (9.1.2-200, -non200,
+//! Answers to the sender, and the effect of each answer of a recipient (9.1.2-200, -non200,
 //! -cancel, -ack-1; readings N20, N41 to N43, N52, N53).
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use cpm_testbed::{Plan, SdpText, latin_1};
 use crate::common::{CONTROLLING, EXPLODER, duty, expect_counter, proves, reason};
 use crate::large::{LONG, OUR_MAX_SIZE, SIZE, Scene};
 
-/// Waits until the one session that is there has so many legs in this state.
+/// Waits until the only session has this many legs in this state.
 #[track_caller]
 fn expect_legs(scene: &Scene, state: &str, count: usize) {
     crate::large::expect_legs(&scene.proxy, state, count);
@@ -40,7 +40,7 @@ fn the_first_200_answers_the_sender() {
             upload.request = upload
                 .request
                 .with("Record-Route", "<sip:pcscf.example.com;lr>");
-            // What is on the way stays there (RFC 3261 §16.7, §12.1.1).
+            // Hop-by-hop data is not passed on (RFC 3261 §16.7, §12.1.1).
             let call = proves!(
                 ["9.1.2-200-1", "9.1.2-200-5"],
                 scene.anne.invites(&upload.request, scene.proxy.udp())
@@ -127,7 +127,7 @@ fn the_first_200_answers_the_sender() {
                 assert_eq!(sdp.attributes("msrp-cema"), [""])
             );
             for (name, value) in [
-                // What we take ourselves, not what bill does.
+                // What we accept ourselves, not what bill accepts.
                 ("accept-types", "message/cpim"),
                 ("accept-wrapped-types", "*"),
                 ("max-size", OUR_MAX_SIZE),
@@ -148,8 +148,7 @@ fn the_first_200_answers_the_sender() {
                 assert!(!raw.contains(&recipient) && !raw.contains(&peer), "{raw}")
             );
 
-            // The way back is through the proxies that stand in Record-Route; the test has none
-            // there.
+            // The route back is through the proxies in Record-Route, of which the test has none.
             let direct = |request: cpm_testbed::Request| request.without("Route");
             let ack = direct(upload.request.in_dialog("ACK", 1, answer));
             scene.anne.send(&ack, scene.proxy.udp());
@@ -179,7 +178,7 @@ fn the_answer_fits_the_offer() {
         (Some("actpass"), true, "passive"),
         (None, true, "passive"),
         (Some("active"), false, "passive"),
-        // Nobody would connect otherwise (readings N52).
+        // Otherwise neither side would connect (readings N52).
         (Some("passive"), true, "active"),
     ] {
         let session = scene.sender.session();
@@ -207,7 +206,7 @@ fn the_answer_fits_the_offer() {
             ["9.1.2-200-2e"],
             assert_eq!(sdp.attribute("msrp-cema").is_some(), cema)
         );
-        // One line for each of the offer (RFC 3264 §6).
+        // One line for each line of the offer (RFC 3264 §6).
         proves!(["9.1.2-200-2"], assert_eq!(sdp.lines('m').len(), 2));
         assert!(sdp.lines('m')[1].starts_with("audio 0 "));
         call.ack();
@@ -272,9 +271,9 @@ fn when_all_have_failed_the_sender_gets_480() {
     scene
         .callees
         .plan("carol", Plan::status(603).after(Duration::from_millis(100)));
-    // One who rings too long has failed as well.
+    // A recipient that rings too long has failed as well.
     scene.callees.plan("dan", Plan::no_answer().ringing());
-    // And one whose answer nobody could use.
+    // And one whose answer cannot be used.
     scene
         .callees
         .plan("eve", Plan::accept().attribute("path", None));
@@ -354,7 +353,7 @@ fn requests_inside_a_dialog_go_by_its_routes() {
     scene.anne.send(&ack.without("Route"), scene.proxy.udp());
     let bill = scene.callees.expect_call("bill");
     let list = |message: &cpm_testbed::Message| message.headers("Route").join(", ");
-    // RFC 3261 §12.1.2: from the last to the first; §12.1.1: in their order.
+    // RFC 3261 §12.1.2: from last to first; §12.1.1: in the given order.
     let ack = scene.callees.expect_in(&bill, "ACK");
     let reversed = format!("<sip:second@{there};lr>, <sip:first@{there};lr>");
     proves!(["9.1.2-ack-1"], assert_eq!(list(&ack), reversed));
@@ -417,7 +416,7 @@ fn recipients_are_acknowledged_when_the_sender_acknowledges() {
         expect_legs(&scene, "answered", 2);
         let both = ["bill", "carol"].map(|user| scene.callees.expect_nth_call(user, round));
         for leg in &both {
-            // They repeat their 200 while nobody acknowledges it.
+            // They repeat their 200 until it is acknowledged.
             let answer = scene.callees.answer(leg);
             scene.callees.agent().reply(&leg.invite, &answer);
         }
@@ -428,7 +427,7 @@ fn recipients_are_acknowledged_when_the_sender_acknowledges() {
         call.ack();
         for leg in &both {
             let ack = proves!(["9.1.2-ack-1"], scene.callees.expect_in(leg, "ACK"));
-            // RFC 3261 §13.2.2.4: a request of its own with the number of the INVITE, to the
+            // RFC 3261 §13.2.2.4: a request of its own with the INVITE's CSeq number, to the
             // Contact of the 200.
             proves!(["9.1.2-ack-1"], assert_eq!(ack.cseq(), Some((1, "ACK"))));
             assert_ne!(ack.branch(), leg.invite.branch());
@@ -454,7 +453,7 @@ fn recipients_are_acknowledged_when_the_sender_acknowledges() {
                 Some((1, "ACK"))
             )
         );
-        // The same ACK again changes nothing.
+        // A repeated ACK changes nothing.
         call.ack();
         upload.session.connect_and_bind();
         upload.session.deliver(&upload.content, 8000);
@@ -479,7 +478,7 @@ fn a_sender_who_never_acknowledges_is_given_up() {
         scene.callees.expect_in(&leg, "ACK");
         scene.hangs_up(&leg, 480);
     }
-    // His ACK comes at last: now BYE may be sent (RFC 3261 §15).
+    // The ACK arrives at last: now BYE may be sent (RFC 3261 §15).
     assert!(
         scene
             .anne
@@ -490,7 +489,7 @@ fn a_sender_who_never_acknowledges_is_given_up() {
     call.ack();
     let bye = scene.anne.expect_request("BYE");
     assert_eq!(bye.call_id(), call.answer().call_id());
-    // A recipient whose ACK never comes gets a BYE once nobody waits for the ACK any more.
+    // A recipient whose ACK never comes gets a BYE once the ACK is no longer awaited.
     let mute = scene.upload(EXPLODER, &["dan"]);
     let call = scene.is_answered(&mute);
     let bye = scene

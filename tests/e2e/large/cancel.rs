@@ -1,4 +1,4 @@
-//! CANCEL of the sender (9.1.2-cancel; readings N42, N73).
+//! The sender's CANCEL (9.1.2-cancel; readings N42, N73).
 
 use cpm_testbed::{Plan, Reply};
 
@@ -39,7 +39,7 @@ fn a_cancel_reaches_all_who_ring() {
             scene.callees.terminate(call);
             scene.callees.expect_in(call, "ACK");
         }
-        // Nothing was heard of the third: it is cancelled once it rings (RFC 3261 §9.1).
+        // The third has not responded: it is cancelled once it rings (RFC 3261 §9.1).
         assert_eq!(scene.callees.requests_in(&calls[2], "CANCEL").len(), 0);
         scene
             .callees
@@ -69,7 +69,7 @@ fn an_answer_that_crosses_the_cancel_is_hung_up() {
     scene.anne.send(&cancel, way);
     scene.anne.expect_refused(&upload.request, way, 487);
     proves!(["9.1.2-cancel-2"], scene.callees.expect_in(&bill, "CANCEL"));
-    // He had picked up meanwhile.
+    // The recipient had answered meanwhile.
     scene
         .callees
         .agent()
@@ -99,7 +99,7 @@ fn a_cancel_after_the_200_changes_nothing() {
                 && message.cseq().is_some_and(|(_, method)| method == "CANCEL")
         });
         let status = answer.and_then(|answer| answer.status());
-        // Repeated as it is, the second one gets what the first got.
+        // Repeated unchanged, the second one gets the first one's response.
         proves!(
             ["9.1.2-cancel-1"],
             assert!(
@@ -135,8 +135,8 @@ fn who_never_rings_is_not_waited_for_for_ever() {
     scene.finish_within_and(LONG, |scene| {
         assert_eq!(scene.callees.requests_in(&bill, "CANCEL").len(), 0);
         assert!(bill.invite.retransmissions() > 3);
-        // The recipient picks up when nobody expects it any more: it is not left with a session
-        // that nobody feeds.
+        // The recipient answers when it is no longer expected to: it is not left with a session
+        // without content.
         let answer = scene.callees.answer(&bill);
         scene.callees.agent().reply(&bill.invite, &answer);
         let ack = scene.callees.expect_in(&bill, "ACK");

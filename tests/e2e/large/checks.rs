@@ -1,5 +1,5 @@
-//! What an INVITE of large message mode is refused with, and what it has to be to be one (9.1.2-0
-//! to -3, -5, -6; readings N1, N11 to N19, N26, N49).
+//! Refusals of an INVITE in large message mode, and what makes it one (9.1.2-0 to -3, -5, -6;
+//! readings N1, N11 to N19, N26, N49).
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn warning(response: &Received) -> Option<String> {
     Some(text.trim_matches('"').to_owned())
 }
 
-/// An INVITE is refused so, and nobody is called.
+/// An INVITE is refused like this, and nobody is called.
 #[track_caller]
 pub(crate) fn is_refused(scene: &Scene, request: &Request, code: u16, text: Option<&str>) {
     let called = || counter(&scene.proxy, "recipients");
@@ -37,7 +37,7 @@ pub(crate) fn is_refused(scene: &Scene, request: &Request, code: u16, text: Opti
     assert_eq!(called(), calls, "somebody was called");
 }
 
-/// An INVITE goes through, and is ended.
+/// An INVITE is accepted, and its session ended.
 #[track_caller]
 pub(crate) fn is_accepted(scene: &Scene, upload: &Upload) -> Received {
     let mut call = scene.begins(upload);
@@ -98,7 +98,7 @@ fn without_a_listener_no_invite_is_ours() {
     proxy.stop();
 }
 
-/// One thing that is wrong with an INVITE to a list.
+/// A fault of an INVITE to a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     NotAuthorised,
@@ -162,7 +162,7 @@ impl Fault {
     }
 }
 
-/// A proxy that forbids whatever can be forbidden.
+/// A proxy that forbids everything possible.
 fn strict(test_name: &str, no_destinations: &str) -> Scene {
     Scene::with(test_name, |_, config| {
         config
@@ -207,7 +207,7 @@ fn each_check_has_its_answer_and_the_first_one_speaks() {
                 );
             }
         }
-        // Nothing wrong: three are as many as may be.
+        // No fault: three are as many as permitted.
         let upload = scene.upload(service, &["bill", "carol", "dan"]);
         is_accepted(&scene, &upload);
     }
@@ -334,7 +334,7 @@ fn the_session_timer_of_the_sender() {
         assert_eq!(answer.header("Require"), Some("timer"));
         assert_eq!(answer.header("Supported"), Some("timer"));
     }
-    // Who knows no timer would not refresh (readings N1).
+    // A client without support for timers would not refresh (readings N1).
     let mut upload = asks(&scene, "");
     upload.request = upload.request.without("Supported");
     let answer = is_accepted(&scene, &upload);
@@ -343,7 +343,7 @@ fn the_session_timer_of_the_sender() {
         (None, None)
     );
 
-    // Who wants us to refresh gets that promise, and needs no option tag for it.
+    // A client that wants us to refresh gets that promise, and needs no option tag for it.
     for value in ["1800;refresher=uas", "1800;x=y;Refresher=UAS"] {
         for scene in [&scene, &off] {
             let answer = is_accepted(scene, &asks(scene, value));
@@ -441,7 +441,7 @@ fn recipients_are_those_of_the_list() {
             scene.callees.uri("carol"),
             scene.callees.uri("dan"),
         );
-        // Nested lists, one of them twice, and the service itself, which is no recipient.
+        // Nested lists, one of them twice, and the service itself, which is not a recipient.
         let list = resource_lists(&[to(&bill), to(&carol), to(service), to(&bill)]);
         let nested = format!("<list><entry uri=\"{dan}\"/></list></list>");
         let list = list.replace("  </list>", &nested);

@@ -10,11 +10,10 @@ use crate::common::{CONTROLLING, EXPLODER, expect_counter, proves};
 use crate::groups::{GroupFolder, address, open_group};
 use crate::large::{ANNE, CHUNK, SIZE, Scene, Upload, expect_legs};
 
-/// Half a message, but for the few bytes that a reader holds back as long as they may begin an
-/// end-line.
+/// Half a message, without the few bytes that a reader holds back while they may begin an end-line.
 const NEARLY_HALF: u64 = SIZE as u64 / 2 - 64;
 
-/// The paths of everything that came with content, which must all be the same.
+/// The paths of all requests with content, which must all be the same.
 #[track_caller]
 fn paths(call: &InvitedCall) -> (Vec<String>, Vec<String>) {
     let chunks = call.session.chunks();
@@ -51,7 +50,7 @@ fn each_send_is_answered_and_goes_to_everybody() {
         };
         let mut call = scene.begins(&upload);
         upload.session.deliver(&upload.content, CHUNK);
-        // 200 is the Controlling Function's own word: its path stands in the response.
+        // The 200 is the Controlling Function's own: its path is in the response.
         for response in upload.session.received() {
             proves!(
                 ["9.1.2-send-1"],
@@ -88,7 +87,7 @@ fn each_send_is_answered_and_goes_to_everybody() {
     }
     expect_counter(&scene.proxy, "delivered", 9);
     scene.finish_with(PATIENCE, |recording| {
-        // 3 chunks and one empty SEND of hers, in each round.
+        // 3 chunks and an empty SEND from her, in each round.
         let port = scene_port(recording, "msrp.method == \"SEND\"");
         assert!(port >= 3 * (3 + 1) + 3 * 3, "{port} SENDs were seen");
     });
@@ -109,8 +108,7 @@ fn what_else_stands_in_a_send_goes_on() {
     content[500..500 + tricky.len()].copy_from_slice(tricky);
     let half = content.len() / 2;
     for (range, piece, flag) in [
-        // The end of a chunk that may be interrupted, and the total, need not be known (RFC 4975
-        // §7.1.1).
+        // The end of an interruptible chunk, and the total, may be unknown (RFC 4975 §7.1.1).
         (format!("1-*/{}", content.len()), &content[..half], '+'),
         (
             format!("{}-{}/{1}", half + 1, content.len()),
@@ -135,7 +133,7 @@ fn what_else_stands_in_a_send_goes_on() {
         assert_eq!(message.message_id, id);
         let ids: Vec<_> = leg.session.chunks();
         for chunk in &ids {
-            // Transaction ids are per hop; a failure must be told (readings N51).
+            // Transaction ids are per hop; a failure must be reported (readings N51).
             assert!(!chunk.head.transaction_id().starts_with("tid"));
             assert_ne!(chunk.head.header("Failure-Report"), Some("no"));
             assert_ne!(chunk.head.header("Success-Report"), Some("yes"));
@@ -153,7 +151,7 @@ fn the_active_end_is_who_the_answer_says() {
     scene
         .callees
         .plan("plain", Plan::accept().attribute("setup", None));
-    // A middlebox: c= and m= say where to connect to, the path stays what it is (RFC 6714).
+    // A middlebox: c= and m= say where to connect, the path is unchanged (RFC 6714).
     let far = "192.0.2.7:7654";
     scene.callees.plan("cema", Plan::accept().at_path_host(far));
     // An MSRP relay before the recipient (RFC 4976).
@@ -308,7 +306,7 @@ fn late_recipients_get_all_from_the_first_byte() {
                 .agent()
                 .reply(&leg.invite, &scene.callees.answer(leg));
         };
-        // One in the midst of it, the others when she has gone.
+        // One joins halfway, the others after she has left.
         let (first, second) = upload.content.split_at(SIZE / 2);
         upload
             .session
@@ -429,7 +427,7 @@ fn reports_are_sent_as_asked() {
     scene.finish();
 }
 
-/// Sends something wrong over a session that is up; it must be answered so.
+/// Sends something invalid over an established session; it must get this response.
 #[track_caller]
 fn is_answered(upload: &Upload, request: &MsrpRequest, status: u16) {
     upload.session.send(request);
@@ -452,12 +450,12 @@ fn bad_requests_get_their_answers() {
     is_answered(&upload, &MsrpRequest::new("NICKNAME"), 501);
     is_answered(&upload, &chunk().without("Message-ID"), 400);
     is_answered(&upload, &chunk().with("Byte-Range", "x"), 400);
-    // Nothing of it has gone anywhere.
+    // None of it has been passed on.
     upload.session.deliver(&upload.content, CHUNK);
     let (bill, _) = scene.gets("bill", &upload);
     assert_eq!(bill.session.messages().len(), 1);
     call.bye(200);
-    // More than may be: 413, and the message is lost.
+    // More than permitted: 413, and the message is lost.
     let large = scene.upload(EXPLODER, &["carol"]);
     let mut large_call = scene.begins(&large);
     let chunk = MsrpRequest::chunk("m", 0, &[b'x'; 30_001], 30_001);
@@ -467,7 +465,7 @@ fn bad_requests_get_their_answers() {
     let carol = scene.callees.expect_call("carol");
     scene.hangs_up(&carol, 480);
     assert_eq!(carol.session.content_bytes(), 0);
-    // Somebody else's connection cannot take the session over.
+    // Another peer's connection cannot take over the session.
     let stolen = scene.upload(EXPLODER, &["dan"]);
     let mut call = scene.begins(&stolen);
     let thief = scene.sender.session();
@@ -506,7 +504,7 @@ fn a_message_that_the_sender_gives_up_is_given_up_to_all() {
         assert_eq!(message.flag, Some('#'));
         assert!(upload.content.starts_with(&message.bytes));
     }
-    // Whoever hangs up first, it is over.
+    // Whichever side hangs up first, the session ends.
     let bye = call.request("BYE").with("Reason", "SIP;cause=480");
     scene.anne.send(&bye, scene.proxy.udp());
     for leg in &legs {
@@ -527,7 +525,7 @@ fn a_slow_recipient_keeps_nobody_waiting() {
     let message = scene.message(EXPLODER, &["bill", "slow"]);
     let size = 4 << 20;
     let mut upload = scene.upload_of(message, size);
-    // Any bytes.
+    // Arbitrary bytes.
     upload.content = noise(size, 5);
     let mut call = scene.begins(&upload);
     upload.session.deliver(&upload.content, 1 << 18);

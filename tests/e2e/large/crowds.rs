@@ -11,19 +11,19 @@ use cpm_testbed::{
 use crate::common::{CONTROLLING, EXPLODER, counter, expect_counter, proves};
 use crate::large::{ANNE, CHUNK, LONG, SIZE, Scene, Upload, expect_nothing_left, sessions_process};
 
-/// Memory that may stay with the process: what its allocator keeps.
+/// Memory that the process may keep: its allocator's reserve.
 const KEPT_BYTES: u64 = 2 << 20;
-/// The same after a crowd: how much of it is there at once depends on how the machine is loaded.
-/// The sessions themselves would be more than twice as much.
+/// The same after a crowd: how much exists at once depends on the machine's load. The sessions
+/// themselves would take more than twice as much.
 const KEPT_BYTES_OF_CROWD: u64 = 4 << 20;
 
-/// The process is back to where it was.
+/// The process is back in its initial state.
 #[track_caller]
 fn expect_back(proxy: &Proxy, before: &Process) {
     expect_back_but(proxy, before, KEPT_BYTES);
 }
 
-/// The process is back to where it was, but for so much memory.
+/// The process is back in its initial state, except for this much memory.
 #[track_caller]
 fn expect_back_but(proxy: &Proxy, before: &Process, kept: u64) {
     let deadline = Instant::now() + PATIENCE;
@@ -41,7 +41,7 @@ fn expect_back_but(proxy: &Proxy, before: &Process, kept: u64) {
     }
 }
 
-/// A message has gone through: code, buffers and threads are there.
+/// A first message has passed: code, buffers and threads are loaded.
 #[track_caller]
 fn warm_up(scene: &Scene) -> Process {
     scene.sends(&scene.upload(EXPLODER, &["warm"]));
@@ -49,8 +49,8 @@ fn warm_up(scene: &Scene) -> Process {
     sessions_process(&scene.proxy)
 }
 
-/// 3 refuse, 2 answer late, 1 stalls, 1 dies in the midst of it; the other 13 and the late ones get
-/// it, bit for bit.
+/// 3 refuse, 2 answer late, 1 stalls, 1 dies halfway; the other 13 and the late ones get the
+/// message bit for bit.
 #[track_caller]
 fn to_twenty(scene: &Scene, size: usize, chunk: usize, lateness: Duration, round: usize) {
     let users: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
@@ -131,7 +131,7 @@ fn ten_mebibytes_to_twenty_who_all_behave_differently() {
     let size = 10 << 20;
     let before = warm_up(&scene);
     to_twenty(&scene, size, chunk, Duration::from_secs(20), 0);
-    // One more than the fifteen: the one who warmed up.
+    // One more than the fifteen: the warm-up.
     expect_counter(&scene.proxy, "delivered", 16);
     expect_counter(&scene.proxy, "failed", 5);
     expect_nothing_left(&scene.proxy, PATIENCE);
@@ -139,7 +139,7 @@ fn ten_mebibytes_to_twenty_who_all_behave_differently() {
     scene.finish();
 }
 
-/// The same in small, with all of the MSRP under the judge's eyes.
+/// The same with fewer, so that tshark can check all MSRP.
 #[test]
 fn a_message_to_twenty_who_all_behave_differently() {
     let scene = Scene::with("a_message_to_twenty", |_, config| {
@@ -149,12 +149,12 @@ fn a_message_to_twenty_who_all_behave_differently() {
     });
     to_twenty(&scene, 200_000, 8_000, Duration::from_secs(3), 0);
     expect_counter(&scene.proxy, "delivered", 15);
-    // The one that stalls is sent only what the kernel takes in for it.
+    // The stalled one is only sent what its kernel accepts.
     expect_counter(&scene.proxy, "failed", 5);
     scene.finish_within(LONG);
 }
 
-/// So many sessions are up at one moment.
+/// This many sessions exist at one moment.
 const AT_ONCE: usize = 200;
 
 #[track_caller]
@@ -162,13 +162,12 @@ fn many_at_once(scene: &Scene, round: usize) {
     let uploads: Vec<Upload> = (0..AT_ONCE)
         .map(|number| scene.upload(EXPLODER, &[&format!("a{number}"), &format!("b{number}")]))
         .collect();
-    // All at once is more than a socket takes in that may lose what it cannot take.
-    let way = scene.proxy.tcp();
-    let read_at_once = match Product::under_test() {
-        Product::Kamailio => AT_ONCE,
-        // 4.0.1 leaves a request unread that comes right behind others on a connection, or loses
-        // its place in it.
-        Product::OpenSips => 1,
+    // All at once is more than an unreliable socket can buffer.
+    let (way, read_at_once) = match Product::under_test() {
+        Product::Kamailio => (scene.proxy.tcp(), AT_ONCE),
+        // Even without our module, 4.0.1 loses requests that follow closely on a connection
+        // (doc/opensips.md).
+        Product::OpenSips => (scene.proxy.udp(), 1),
     };
     for some in uploads.chunks(read_at_once) {
         for upload in some {
@@ -225,8 +224,8 @@ fn two_hundred_sessions_at_once() {
 #[test]
 fn a_thousand_sessions_one_after_another() {
     let mut scene = Scene::unseen("a_thousand_sessions", |_, config| {
-        // Transactions stay for a while when they are over; a thousand sessions' worth of them is
-        // not what is looked for.
+        // Transactions remain for a while after their end; those of a thousand sessions are not
+        // what this test is about.
         config.set_number("tm", "wt_timer", 500)
     });
     scene.capture_udp();
@@ -267,7 +266,7 @@ fn nothing_is_left_of_sessions_that_are_cancelled_at_every_state() {
             let upload = scene.upload(EXPLODER, users);
             scene.anne.send(&upload.request, way);
             scene.anne.expect_response(&upload.request, 100);
-            // At any moment: before the legs are called, while they ring, when they have answered.
+            // At any moment: before the legs are called, while they ring, after they have answered.
             thread::sleep(Duration::from_micros(400 * round));
             let cancel = upload.request.cancel();
             scene.anne.send(&cancel, way);
@@ -282,7 +281,7 @@ fn nothing_is_left_of_sessions_that_are_cancelled_at_every_state() {
                 Some(487) => scene
                     .anne
                     .send(&upload.request.ack_to_refusal(&response), way),
-                // It came too late: the session is up.
+                // It came too late: the session is established.
                 Some(200) => {
                     scene
                         .anne
@@ -295,7 +294,7 @@ fn nothing_is_left_of_sessions_that_are_cancelled_at_every_state() {
             }
         }
     }
-    // Those who ring have had their CANCEL by now, or it will come.
+    // Ringing recipients have got their CANCEL by now, or will.
     let deadline = Instant::now() + LONG;
     while counter(&scene.proxy, "sessions") > 0 {
         while let Some(cancel) = scene
@@ -311,7 +310,7 @@ fn nothing_is_left_of_sessions_that_are_cancelled_at_every_state() {
                 .as_ref()
                 .and_then(|one| one.uri())
                 .unwrap_or_default();
-            // Who answers soon has answered.
+            // Those that answer quickly have answered.
             if user.starts_with("sip:rings@")
                 && let Some(invite) = &invite
             {
@@ -365,7 +364,7 @@ fn an_originator_has_no_more_sessions_than_its_share() {
     });
     let upload = scene.upload(EXPLODER, &["bill"]);
     let mut call = scene.begins(&upload);
-    // The same address, spelt in another way.
+    // The same address in another spelling.
     let again = |sender: &str| {
         let message = large_message(sender, CONTROLLING);
         scene.upload_of(message.recipients([to(&scene.callees.uri("dan"))]), SIZE)
@@ -389,9 +388,9 @@ fn an_originator_has_no_more_sessions_than_its_share() {
 #[test]
 fn there_are_no_more_connections_than_may_be() {
     for (name, value, left) in [
-        // Beside the two of the session: a new one is closed at once.
+        // In addition to the session's two: a new one is closed at once.
         ("msrp_max_connections", "4", 0..2),
-        // Who has named no session yet: the oldest goes.
+        // Among connections without a session the oldest is closed.
         ("msrp_max_unbound", "2", 4..6),
     ] {
         let scene = Scene::unseen(&format!("no_more_connections_{name}"), |_, config| {

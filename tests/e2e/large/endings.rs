@@ -1,4 +1,4 @@
-//! How sessions of large messages end (9.1.2-bye; readings N43 to N46): by whom ever, and nothing
+//! How sessions of large messages end (9.1.2-bye; readings N43 to N46): whoever ends them, nothing
 //! is left.
 
 use std::time::Duration;
@@ -8,10 +8,10 @@ use cpm_testbed::{Conduct, MsrpRequest, PATIENCE, Plan, sha256};
 use crate::common::{CONTROLLING, EXPLODER, expect_counter, proves};
 use crate::large::{CHUNK, LONG, SIZE, Scene, expect_legs};
 
-/// A chunk, but for the few bytes that a reader holds back as long as they may begin an end-line.
+/// A chunk, without the few bytes that a reader holds back while they may begin an end-line.
 const NEARLY_A_CHUNK: u64 = CHUNK as u64 - 64;
 
-/// Longer than a sender may say nothing in the midst of a message.
+/// Longer than a sender may be silent within a message.
 const SILENCE: Duration = Duration::from_secs(75);
 
 #[test]
@@ -19,7 +19,7 @@ fn a_bye_ends_the_legs_that_have_all_and_waits_for_the_others() {
     let scene = Scene::with("a_bye_ends_the_legs", |_, config| {
         config.set("cpm", "msrp_chunk_size", "4000")
     });
-    // It takes what comes, but does not acknowledge it before it is told to.
+    // It accepts everything, but acknowledges nothing until it is told to.
     scene.callees.plan(
         "slow",
         Plan::accept().conduct(Conduct::Slow(Duration::from_millis(150))),
@@ -36,7 +36,7 @@ fn a_bye_ends_the_legs_that_have_all_and_waits_for_the_others() {
         let bye = call.request("BYE").with("Reason", "SIP;cause=200");
         let answer = proves!(["9.1.2-bye-1"], call.exchange(&bye, 200));
         assert_eq!(answer.cseq(), bye.header("CSeq").map(|_| (2, "BYE")));
-        // Her side is gone: the connection, and the dialog.
+        // Her side is gone: connection and dialog.
         proves!(["9.1.2-bye-2"], upload.session.expect_closed());
         let again = call.request("UPDATE");
         call.exchange(&again, 481);
@@ -98,7 +98,7 @@ fn a_bye_without_any_content() {
     proves!(["9.1.2-bye-1"], call.bye(480));
     let bill = scene.callees.expect_call("bill");
     scene.hangs_up(&bill, 480);
-    // Over TCP as well, before the ACK has come.
+    // Over TCP as well, before the ACK has arrived.
     let upload = scene.upload(EXPLODER, &["carol"]);
     let way = scene.proxy.tcp();
     let mut call = scene.anne.invites(&upload.request, way);
@@ -122,7 +122,7 @@ fn a_sender_who_is_killed_in_the_midst_of_it_leaves_nothing() {
     for leg in &legs {
         leg.session.expect_content(5_000);
     }
-    // The kernel closes what a killed process had; its SIP side says nothing any more.
+    // The kernel closes a killed process's connections; its SIP side is silent.
     scene.anne.answers(cpm_testbed::Answer::Silent);
     upload.session.close();
     let bye = scene.anne.expect_request("BYE");
@@ -189,7 +189,7 @@ fn a_recipient_who_hangs_up_early_fails_alone() {
     upload.session.send(&last);
     upload.session.expect_response(&last, 200);
     let (carol, _) = scene.gets("carol", &upload);
-    // Carol hangs up as well, when she has it all: that is no failure.
+    // Carol hangs up too, once she has everything: that is not a failure.
     expect_counter(&scene.proxy, "delivered", 1);
     let bye = scene.callees.agent().in_dialog_of(&carol.invite, "BYE", 1);
     scene.callees.agent().send(&bye, scene.proxy.udp());
@@ -215,7 +215,7 @@ fn recipients_who_stall_die_or_refuse_fail_alone() {
     let size = 8 << 20;
     let upload = scene.upload_of(scene.message(EXPLODER, &users), size);
     let mut call = scene.begins(&upload);
-    // More than its memory takes: the sender is held back till the one who stalls has failed.
+    // More than its memory holds: the sender is held back until the stalled recipient has failed.
     upload.session.deliver(&upload.content, 1 << 18);
     let bill = scene.callees.expect_call("bill");
     assert_eq!(
@@ -245,7 +245,7 @@ fn a_recipient_who_never_answers_a_send_has_failed() {
     scene
         .callees
         .plan("mute", Plan::accept().conduct(Conduct::Silent));
-    // This one never connects, though it said so.
+    // This one never connects, although it announced that it would.
     scene
         .callees
         .plan("absent", Plan::accept().attribute("setup", Some("active")));
@@ -312,7 +312,7 @@ fn refreshes_are_answered_on_every_side() {
             assert_eq!(sdp.path(), ours.0.path());
         }
     }
-    // What is no part of it is refused: another method, an old number, another dialog.
+    // Requests outside the session are refused: another method, an old number, another dialog.
     let info = call.request("INFO");
     let refused = call.exchange(&info, 405);
     assert!(
@@ -326,7 +326,7 @@ fn refreshes_are_answered_on_every_side() {
     let from = stranger.header("From").unwrap_or_default().to_owned();
     let stranger = stranger.with("From", &format!("{from}x"));
     call.exchange(&stranger, 481);
-    // Neither side has heard of the other's refreshes.
+    // Neither side sees the other's refreshes.
     proves!(
         ["9.1.2-7"],
         assert_eq!(scene.callees.requests_in(&bill, "UPDATE").len(), 0)
@@ -384,7 +384,7 @@ fn a_proxy_that_stops_hangs_up_on_everybody() {
     let scene = Scene::new("a_proxy_that_stops");
     scene.callees.plan("ringing", Plan::no_answer().ringing());
     let users = ["bill", "carol", "ringing"];
-    // One that is up, one that is acknowledged by nobody, one that rings.
+    // One is established, one is never acknowledged, one rings.
     let up = scene.upload(EXPLODER, &users);
     let _up = scene.begins(&up);
     up.session

@@ -1,6 +1,5 @@
-//! What is checked of a large message to a pre-defined group beside the group itself: the sender's
-//! version, how many members there are, whether the sender is one of them (9.1.2-2, -4; readings
-//! N34).
+//! Checks of a large message to a pre-defined group besides the group itself: the sender's version,
+//! the number of members, and whether the sender is one of them (9.1.2-2, -4; readings N34).
 
 use cpm_testbed::{Received, large_message, sha256};
 
@@ -27,7 +26,7 @@ fn the_version_counts_before_the_group_is_looked_up() {
     );
     let members = [scene.callees.uri("bill")];
     folder.put("lunch", &open_group("lunch").members(members));
-    // A group that is not there as well: its absence is nobody's business who may not ask.
+    // Also for a group that does not exist: a sender that may not ask does not learn that.
     for group in ["lunch", "nobody"] {
         for user_agent in ["CPM-client/OMA1.0", "Phone/2"] {
             let old = upload(&scene, ANNE, group).with("User-Agent", user_agent);
@@ -67,7 +66,7 @@ fn a_group_may_have_so_many_members() {
     for user in ["bill", "carol"] {
         scene.gets(user, &fits);
     }
-    // The sender does not count among them.
+    // The sender does not count as one of them.
     let sender = upload(&scene, &members[2], "three");
     scene.sends(&sender);
     for user in ["bill", "carol"] {

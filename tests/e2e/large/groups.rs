@@ -1,4 +1,4 @@
-//! What an INVITE to a pre-defined group is refused with (9.1.2-4; readings N13 to N17).
+//! Refusals of an INVITE to a pre-defined group (9.1.2-4; readings N13 to N17).
 
 use cpm_testbed::{large_message, sha256, to};
 
@@ -50,7 +50,7 @@ fn a_group_must_be_for_cpm() {
         for name in ["calls", "none"] {
             proves!(duties, is_refused(scene, &of(name).request, code, None));
         }
-        // The rest of what pager mode checks (readings N14).
+        // The remaining checks of pager mode (readings N14).
         is_refused(scene, &of("unknown").request, 404, None);
         let closed = Some("127 Service not authorised");
         is_refused(scene, &of("closed").request, 403, closed);
@@ -99,7 +99,7 @@ fn the_group_says_who_may_be_anonymous() {
             ["9.1.2-4b", "9.1.2-4b-rule", "9.1.2-4b-w"],
             is_refused(&scene, &of(ANNE, name).request, 403, refused)
         );
-        // Who does not ask for it may send.
+        // A sender that does not ask for it may send.
         is_accepted(&scene, &of(ANNE, name).with("Privacy", "none"));
     }
     proves!(
@@ -121,9 +121,9 @@ fn the_group_says_who_may_be_anonymous() {
     scene.finish();
 }
 
-/// The INVITE to a recipient asks for `refresher=uas` (9.1.2-8f, -9d), and the Controlling Function
-/// of a group takes what that asks for: a group on a list gets large messages, here from the same
-/// proxy (readings N1, N36).
+/// The INVITE to a recipient asks for `refresher=uas` (9.1.2-8f, -9d), which the Controlling
+/// Function of a group accepts: so a group in a list gets large messages, here from the same proxy
+/// (readings N1, N36).
 #[test]
 fn a_group_on_a_list_gets_large_messages() {
     let mut folder = None;

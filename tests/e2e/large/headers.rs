@@ -1,6 +1,6 @@
-//! What of a large message reaches the recipients beside its bytes: who it is from when From says
-//! something else, header fields that an operator drops, how long it is good for, and what a SEND
-//! says of its content (9.1.2-8, -9, -send).
+//! What recipients of a large message get besides its bytes: the originator if From differs, header
+//! fields that an operator drops, the expiry time, and a SEND's description of its content
+//! (9.1.2-8, -9, -send).
 
 use cpm_testbed::{MsrpRequest, large_message, to};
 
@@ -34,8 +34,8 @@ fn uploads(scene: &Scene, sender: &str) -> [(String, Upload); 3] {
     })
 }
 
-/// The authenticated originator is who a trusted peer asserts, whoever the user claims to be (OMA
-/// CPM 6.1).
+/// The authenticated originator is the identity asserted by a trusted peer, whatever the user
+/// claims (OMA CPM 6.1).
 #[test]
 fn the_asserted_originator_counts_and_not_from() {
     let scene = scene("the_asserted_originator_counts", &[]);
@@ -71,6 +71,22 @@ fn the_asserted_originator_counts_and_not_from() {
 }
 
 #[test]
+fn the_charging_identity_goes_on_if_the_operator_wants_it() {
+    let scene = scene("large_charging_identity", &[("charging_vector", "icid")]);
+    for (round, (service, upload)) in uploads(&scene, "sip:anne@example.com")
+        .into_iter()
+        .enumerate()
+    {
+        let upload = upload.with("P-Charging-Vector", "orig-ioi=home;icid-value=charge-7");
+        scene.sends(&upload);
+        let invite = scene.callees.expect_nth_call("bill", round).invite;
+        let vector = invite.headers("P-Charging-Vector");
+        assert_eq!(vector, ["icid-value=charge-7"], "{service}");
+    }
+    scene.finish();
+}
+
+#[test]
 fn how_long_it_is_good_for_goes_on_and_what_is_dropped_does_not() {
     let scene = scene(
         "how_long_it_is_good_for",
@@ -91,7 +107,7 @@ fn how_long_it_is_good_for_goes_on_and_what_is_dropped_does_not() {
         for name in ["Subject", "s", "Reply-To"] {
             assert_eq!(invite.header(name), None, "{service}: {name}");
         }
-        // What nobody has named stays.
+        // Fields that are not named remain.
         assert_eq!(
             invite.header("Conversation-ID"),
             upload.request.header("Conversation-ID")
@@ -100,7 +116,8 @@ fn how_long_it_is_good_for_goes_on_and_what_is_dropped_does_not() {
     scene.finish();
 }
 
-/// RFC 4975 §5.3: what describes the content belongs to it; what belongs to the hop does not go on.
+/// RFC 4975 §5.3: fields that describe the content belong to it; fields of the hop are not passed
+/// on.
 #[test]
 fn what_a_send_says_of_its_content_goes_on() {
     let scene = scene("what_a_send_says_of_its_content", &[]);

@@ -1,4 +1,4 @@
-//! Senders who are held back: no spool, and a disk that is full. Nobody is lost but who is behind.
+//! Senders that are held back: no spool, or a full disk. Only recipients that are behind are lost.
 
 use std::process::Command;
 use std::thread::{self, JoinHandle};
@@ -12,7 +12,7 @@ use crate::large::{LONG, Scene, Upload, expect_nothing_left, sessions_process};
 /// How long a sender may be held back.
 const HOLD: Duration = Duration::from_secs(20);
 
-/// Sends all of it in one chunk; joined, the 200 has come.
+/// Sends all of it in one chunk; when the thread ends, the 200 has arrived.
 fn sending(upload: &Upload) -> JoinHandle<()> {
     let (session, content) = (upload.session.clone(), upload.content.clone());
     thread::spawn(move || {
@@ -71,8 +71,8 @@ fn without_a_spool_who_holds_the_sender_back_fails_in_time() {
     scene.finish();
 }
 
-/// The file system says that it is full at some point: a limit on the size of files does the same,
-/// and takes no file system of its own.
+/// The file system reports at some point that it is full: a limit on the size of files has the same
+/// effect, and needs no file system of its own.
 fn fill_the_disk(scene: &Scene, bytes: &str) {
     let pid = sessions_process(&scene.proxy).pid.to_string();
     let status = Command::new("prlimit")

@@ -1,5 +1,5 @@
-//! Recipients of large messages who fail, and the Interworking Selection Function (9.1.2 last list;
-//! OMA CPM 6.5; readings N45, N47).
+//! Recipients of large messages that fail, and the Interworking Selection Function (9.1.2 last
+//! list; OMA CPM 6.5; readings N45, N47).
 
 use cpm_testbed::{Callees, Conduct, InvitedCall, MsrpRequest, Plan, cpm_message, sha256};
 
@@ -8,13 +8,13 @@ use crate::common::{
 };
 use crate::large::{CHUNK, LONG, SIZE, Scene};
 
-/// The codes that 9.1.2 names.
+/// The codes named in 9.1.2.
 const INTERWORKED: [u16; 8] = [404, 405, 410, 414, 415, 416, 488, 606];
 
-/// Others that a recipient may answer with.
+/// Other codes of a recipient.
 const FINAL: [u16; 8] = [302, 400, 403, 408, 480, 486, 500, 603];
 
-/// A scene, and an ISF that takes everything.
+/// A scene, and an ISF that accepts everything.
 fn with_isf(test_name: &str, configure: &[(&str, &str)]) -> (Scene, Callees) {
     let mut isf = None;
     let scene = Scene::with(test_name, |bench, config| {
@@ -39,7 +39,7 @@ fn refuse(scene: &Scene, codes: &[u16]) {
     }
 }
 
-/// What an INVITE to the ISF shares with the one that failed.
+/// What an INVITE to the ISF has in common with the one that failed.
 fn shared_lines(call: &InvitedCall) -> Vec<String> {
     let mut lines = header_lines(&call.invite);
     lines.retain(|line| {
@@ -160,7 +160,7 @@ fn failures_of_msrp_lead_to_the_isf() {
     conduct("refuses", Conduct::RefuseAfter(5000, 413));
     conduct("types", Conduct::RefuseAfter(0, 415));
     conduct("dies", Conduct::DieAfter(9000));
-    // This one cannot be connected to.
+    // The relay cannot connect to this one.
     let nobody = scene.bench.port();
     let gone = Plan::accept().behind(&format!("msrp://127.0.0.1:{nobody}/x;tcp"));
     scene
@@ -194,7 +194,7 @@ fn failures_of_msrp_lead_to_the_isf() {
         expect_counter(&scene.proxy, "delivered", 4 * (round as u64 + 1));
     }
     assert_eq!(isf.calls_of("bill"), 0);
-    // After the sender has gone, too: the content is kept as long as somebody may need it.
+    // Even after the sender has left: the content is kept as long as a recipient may need it.
     let late = scene.upload(EXPLODER, &["bill", "types"]);
     scene.callees.plan(
         "types",
@@ -258,7 +258,7 @@ fn policy_may_forbid_interworking() {
             assert_eq!(interworked, ("interworked", 2 * wanted.len() as u64))
         );
     }
-    // Nor does a failure of MSRP lead there.
+    // A failure of MSRP does not lead there either.
     let (scene, isf) = forbidden;
     scene.callees.plan(
         "types",
@@ -295,15 +295,15 @@ fn a_message_that_asks_for_notifications_passes_untouched() {
         scene.sends(&upload);
         for user in ["bill", "carol"] {
             let leg = scene.callees.expect_nth_call(user, round);
-            // Who wants to be told of what is the sender's word, and so is the name of the message
-            // (RFC 5438).
+            // The notifications that are requested are the sender's choice, and so is the
+            // Message-ID (RFC 5438).
             proves!(
                 ["9.1.2-imdn"],
                 assert_eq!(leg.session.expect_message().bytes, upload.content)
             );
             scene.callees.expect_in(&leg, "BYE");
             if service == CONTROLLING {
-                // A notification to whom the message seemed to come from does not go to the group
+                // A notification to the message's apparent sender does not go to the group
                 // (readings N37).
                 let group = leg.invite.header("P-Asserted-Identity").unwrap_or_default();
                 let group = group.trim_matches(['<', '>']);

@@ -13,6 +13,8 @@ use crate::groups::{ALL_MAY_SEND, GroupFolder, address, open_group};
 use crate::large::groups::with_groups;
 use crate::large::{ANNE, SIZE, Scene, Upload};
 
+mod offers;
+
 const ANONYMOUS: &str = "<sip:anonymous@anonymous.invalid>";
 const USERS: [&str; 3] = ["bill", "carol", "dan"];
 
@@ -33,7 +35,7 @@ fn scene(test_name: &str, configure: &[(&str, String)]) -> Scene {
     scene
 }
 
-/// What a message of each kind goes to.
+/// The destination of a message of each kind.
 fn services() -> [String; 3] {
     [
         EXPLODER.to_owned(),
@@ -49,7 +51,7 @@ fn upload_to(scene: &Scene, service: &str) -> Upload {
     }
 }
 
-/// The calls of one round, to everybody.
+/// The calls to all recipients in one round.
 #[track_caller]
 fn calls(scene: &Scene, round: usize) -> Vec<InvitedCall> {
     USERS
@@ -95,7 +97,7 @@ fn each_recipient_gets_a_request_of_his_own() {
                         .is_some_and(|branch| branch.starts_with("z9hG4bK"))
                 )
             );
-            // Those of a group may go less far (readings N36).
+            // Those of a group may travel fewer hops (readings N36).
             let (hops, breadth) = match service.as_str() {
                 EXPLODER | CONTROLLING => ("69", "45"),
                 _ => ("20", "30"),
@@ -121,7 +123,7 @@ fn each_recipient_gets_a_request_of_his_own() {
                 assert_eq!(invite.headers("Session-Expires"), ["1800;refresher=uas"])
             );
             assert_eq!(invite.headers("Require"), [""; 0]);
-            // RFC 3261 §13.2.1: it says what it understands.
+            // RFC 3261 §13.2.1: it lists what it supports.
             assert!(
                 invite
                     .header("Allow")
@@ -140,7 +142,7 @@ fn each_recipient_gets_a_request_of_his_own() {
             assert_eq!(call_ids.len(), 3)
         );
         call.bye(200);
-        // Both sides are dialogs of their own to the end.
+        // Each side is a dialog of its own to the end.
         for leg in calls(&scene, round) {
             let bye = scene.callees.expect_in(&leg, "BYE");
             assert_eq!(
@@ -238,7 +240,7 @@ fn header_fields_go_on_as_they_came() {
                 );
             }
         }
-        // None of them is made up.
+        // None of them is invented.
         let upload = upload_to(&scene, service);
         end(&scene, &upload);
         for leg in calls(&scene, 2 * turn + 1) {
@@ -312,7 +314,7 @@ fn contact_is_ours_with_the_senders_features() {
             assert!(!raw.contains(&scene.anne.address().to_string()), "{raw}");
         }
     }
-    // Requests inside of the dialog reach it there.
+    // Requests within the dialog reach it there.
     let call = scene.begins(&upload_to(&scene, EXPLODER));
     for leg in calls(&scene, 3) {
         let bye = scene.callees.agent().in_dialog_of(&leg.invite, "BYE", 1);
@@ -389,7 +391,7 @@ fn an_ad_hoc_group_gets_the_history_of_its_list() {
             assert_eq!(xml.matches("copyControl=\"cc\"").count(), 1, "{xml}")
         );
     }
-    // Nothing to show, or not that kind of group: the description alone.
+    // Nothing to show, or another kind of group: only the description.
     let hidden = [bcc(&uri("bill")), unmarked(&uri("carol"))];
     end(
         &scene,
@@ -407,125 +409,6 @@ fn an_ad_hoc_group_gets_the_history_of_its_list() {
             assert!(!String::from_utf8_lossy(invite.raw()).contains("resource-lists"));
         }
     }
-    scene.finish();
-}
-
-/// The offer to a leg, of a message of so many bytes.
-#[track_caller]
-fn is_our_offer(scene: &Scene, service: &str, leg: &InvitedCall, size: usize, own: &MsrpSession) {
-    let sdp = leg.sdp();
-    let listener = sdp.target();
-    let [media] = sdp.lines('m')[..] else {
-        panic!("{sdp:?}");
-    };
-    proves!(
-        [duty(service, "9.1.2-8j-i", "9.1.2-9h-vii")],
-        assert_eq!(media, format!("message {} TCP/MSRP *", listener.port()))
-    );
-    assert_eq!(sdp.lines('c'), ["IN IP4 127.0.0.1"]);
-    let path = sdp.path();
-    proves!(
-        [duty(service, "9.1.2-8j-ii", "9.1.2-9h-viii")],
-        assert!(
-            path.starts_with(&format!("msrp://{listener}/")) && path.ends_with(";tcp"),
-            "{path}"
-        )
-    );
-    // 128 bits of randomness (RFC 4975 §14.1 asks for 80).
-    assert!(
-        path.rsplit('/')
-            .next()
-            .is_some_and(|id| id.len() >= 32 + ";tcp".len())
-    );
-    proves!(
-        [duty(service, "9.1.2-8j-ii", "9.1.2-9h-viii")],
-        assert_ne!(path, own.path())
-    );
-    let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
-    let own_directions: Vec<&str> = directions
-        .into_iter()
-        .filter(|name| sdp.attribute(name).is_some())
-        .collect();
-    proves!(
-        [duty(service, "9.1.2-8j-iii", "9.1.2-9h-ix")],
-        assert_eq!(own_directions, ["sendonly"])
-    );
-    let selector = sdp.attribute("file-selector").unwrap_or_default();
-    proves!(
-        [duty(service, "9.1.2-8j-iv", "9.1.2-9h-x")],
-        assert_eq!(
-            selector.split(' ').next(),
-            Some(format!("size:{size}").as_str())
-        )
-    );
-    proves!(
-        [duty(service, "9.1.2-8j-v", "9.1.2-9h-xi")],
-        assert_eq!(sdp.attributes("setup"), ["actpass"])
-    );
-    proves!(
-        [duty(service, "9.1.2-8j-vi", "9.1.2-9h-xii")],
-        assert_eq!(sdp.attributes("msrp-cema"), [""])
-    );
-    let raw = String::from_utf8_lossy(leg.invite.body()).into_owned();
-    assert!(
-        !raw.contains(&format!(":{}", scene.sender.address().port())),
-        "{raw}"
-    );
-}
-
-#[test]
-fn the_offer_is_the_senders_with_our_own_end() {
-    let scene = scene("the_offer_is_the_senders", &[]);
-    let mut paths = BTreeSet::new();
-    for (round, service) in services().iter().enumerate() {
-        let mut upload = upload_to(&scene, service);
-        let offer = SdpText::offer(&upload.session, SIZE)
-            .with("accept-types", "message/cpim text/plain")
-            .with("accept-wrapped-types", "image/png *")
-            .with("file-selector", &format!("size:{SIZE} type:image/png"))
-            .with("max-size", "123456")
-            .with("x-unknown", "kept")
-            .with("candidate", "1 1 TCP 1 192.0.2.1 9 typ host");
-        let list = resource_lists(&USERS.map(|user| to(&scene.callees.uri(user))));
-        let list_fields =
-            "Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list";
-        upload = match service.as_str() {
-            EXPLODER | CONTROLLING => {
-                let body = multipart(&[
-                    ("Content-Type: application/sdp", offer.write().as_bytes()),
-                    (list_fields, list.as_bytes()),
-                ]);
-                upload.request = upload
-                    .request
-                    .with_body(&format!("multipart/mixed;boundary=\"{BOUNDARY}\""), body);
-                upload
-            }
-            _ => upload.with_offer(&offer),
-        };
-        scene.sends(&upload);
-        for (user, leg) in USERS.iter().zip(calls(&scene, round)) {
-            is_our_offer(&scene, service, &leg, SIZE, &upload.session);
-            let sdp = leg.sdp();
-            paths.insert(sdp.path().to_owned());
-            for (name, value) in [
-                ("accept-types", "message/cpim text/plain"),
-                ("accept-wrapped-types", "image/png *"),
-                ("max-size", "123456"),
-                ("x-unknown", "kept"),
-            ] {
-                proves!(
-                    [duty(service, "9.1.2-8j", "9.1.2-9h")],
-                    assert_eq!(sdp.attributes(name), [value], "{name}")
-                );
-            }
-            assert_eq!(sdp.attribute("candidate"), None);
-            // N is what really comes.
-            let message = leg.session.expect_message();
-            assert_eq!(message.total, Some(SIZE as u64), "{user}");
-            assert_eq!(message.bytes, upload.content);
-        }
-    }
-    assert_eq!(paths.len(), 9, "each leg has a URI of its own");
     scene.finish();
 }
 
@@ -600,7 +483,7 @@ fn who_it_is_from() {
                 }
             }
             if service == CONTROLLING {
-                // One identity for the group, the same for all its members, and never again.
+                // One identity for the group, the same for all its members, and never used again.
                 proves!(["9.1.2-8k", "9.1.2-8k-i"], assert_eq!(of_round.len(), 1));
                 let identity = of_round.pop_first().unwrap_or_default();
                 assert!(
@@ -613,7 +496,7 @@ fn who_it_is_from() {
             round += 1;
         }
     }
-    // Whoever answers to a group that was there for one message finds none (readings N31).
+    // An answer to a group that existed for one message finds none (readings N31).
     let identity = identities.pop_first().unwrap_or_default();
     let answer = large_message(ANNE, identity.trim_matches(['<', '>']));
     let request = answer.request(&scene.anne, &scene.sender.session(), 10);
@@ -645,7 +528,7 @@ fn the_core_is_the_next_hop() {
         let upload = behind.upload_of(message, SIZE);
         behind.sends(&upload);
         for (user, uri) in ["bill", "+12015550123"].into_iter().zip(far) {
-            // They come to the core, whatever their Request-URI says.
+            // They arrive at the core, whatever their Request-URI says.
             let leg = scene.callees.expect_nth_call(user, round);
             proves!(
                 [duty(service, "9.1.2-8d", "9.1.2-9c")],
@@ -660,7 +543,7 @@ fn the_core_is_the_next_hop() {
         }
     }
     behind.finish();
-    // The other way, over TCP where the URI says so, each goes to where it leads.
+    // Conversely, over TCP if the URI says so, each goes where its URI leads.
     let message =
         large_message(ANNE, EXPLODER).recipients([to(&scene.callees.agent().tcp_uri("tess"))]);
     let upload = scene.upload_of(message, SIZE);

@@ -1,5 +1,5 @@
-//! What the tests of large message mode share: a proxy with an MSRP listener, a sender, recipients
-//! that follow plans, and what has to hold at the end of every test.
+//! Shared by the tests of large message mode: a proxy with an MSRP listener, a sender, recipients
+//! that follow plans, and the checks at the end of every test.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,17 +35,17 @@ mod unfit_answers;
 /// The sender's address in most tests.
 pub(crate) const ANNE: &str = "sip:anne@example.com";
 
-/// Size of most messages in bytes: some chunks.
+/// Size of most messages in bytes: several chunks.
 pub(crate) const SIZE: usize = 20_000;
 
-/// How much of it goes into a chunk: one segment of the loopback interface has room for a chunk, so
+/// How much of it a chunk contains: a chunk fits into one segment of the loopback interface, so
 /// that tshark sees each.
 pub(crate) const CHUNK: usize = 8_000;
 
-/// The default of `msrp_max_message`, which the sender's answer announces.
+/// The default of `msrp_max_message`, which is announced in the answer to the sender.
 pub(crate) const OUR_MAX_SIZE: &str = "104857600";
 
-/// Longest wait for legs that end by a timeout of 32 s (RFC 3261).
+/// Time limit for legs that end by a timeout of 32 s (RFC 3261).
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// One sender and any number of recipients around one proxy.
@@ -55,7 +55,7 @@ pub(crate) struct Scene {
     pub(crate) sender: MsrpPeer,
     pub(crate) callees: Callees,
     capture: Option<Capture>,
-    // It goes last, and keeps the logs of what has failed.
+    // Dropped last: keeps the logs of failed tests.
     pub(crate) bench: Bench,
 }
 
@@ -77,7 +77,7 @@ impl Scene {
         scene
     }
 
-    /// The same without a capture, for masses of traffic.
+    /// The same without a capture, for heavy traffic.
     #[track_caller]
     pub(crate) fn unseen(
         test_name: &str,
@@ -98,7 +98,7 @@ impl Scene {
         }
     }
 
-    /// From now on SIP over UDP is captured.
+    /// Captures SIP over UDP from now on.
     #[track_caller]
     pub(crate) fn capture_udp(&mut self) {
         self.capture = Some(self.bench.capture_udp());
@@ -110,12 +110,12 @@ impl Scene {
         large_message(ANNE, service).recipients(uris)
     }
 
-    /// A message of [`SIZE`] bytes to these users, not sent yet.
+    /// A message of [`SIZE`] bytes to these users, not yet sent.
     pub(crate) fn upload(&self, service: &str, users: &[&str]) -> Upload {
         self.upload_of(self.message(service, users), SIZE)
     }
 
-    /// A message of this size, not sent yet.
+    /// A message of this size, not yet sent.
     pub(crate) fn upload_of(&self, message: LargeMessage, size: usize) -> Upload {
         let session = self.sender.session();
         let request = message.request(&self.anne, &session, size);
@@ -127,7 +127,7 @@ impl Scene {
         }
     }
 
-    /// INVITE, 200, ACK, a connection that is bound.
+    /// INVITE, 200, ACK, a bound connection.
     #[track_caller]
     pub(crate) fn begins(&self, upload: &Upload) -> Call<'_> {
         let call = self.is_answered(upload);
@@ -144,7 +144,7 @@ impl Scene {
         call
     }
 
-    /// A whole message: set up, content, BYE.
+    /// A complete message: set-up, content, BYE.
     #[track_caller]
     pub(crate) fn sends(&self, upload: &Upload) {
         let mut call = self.begins(upload);
@@ -162,7 +162,7 @@ impl Scene {
         (call, content)
     }
 
-    /// A BYE with this cause comes to a recipient.
+    /// A recipient gets a BYE with this cause.
     #[track_caller]
     pub(crate) fn hangs_up(&self, call: &InvitedCall, cause: u16) {
         let bye = self.callees.expect_in(call, "BYE");
@@ -176,20 +176,20 @@ impl Scene {
         assert_eq!(found, wanted, "{reason}");
     }
 
-    /// Waits until nothing is left of any session, then stops everything; all that was said must
-    /// have been well formed.
+    /// Waits until nothing is left of any session, then stops everything; all traffic must have
+    /// been well-formed.
     #[track_caller]
     pub(crate) fn finish(self) {
         self.finish_within(PATIENCE);
     }
 
-    /// The same with another patience.
+    /// The same with another time limit.
     #[track_caller]
     pub(crate) fn finish_within(self, patience: Duration) {
         self.finish_with(patience, |_| {});
     }
 
-    /// The same, with a look at what came, when all is over.
+    /// The same, with a check of the recipients' data after the end.
     #[track_caller]
     pub(crate) fn finish_within_and(self, patience: Duration, look: impl FnOnce(&Self)) {
         expect_nothing_left(&self.proxy, patience);
@@ -197,7 +197,7 @@ impl Scene {
         self.finish();
     }
 
-    /// The same, with a look at the capture.
+    /// The same, with a check of the capture.
     #[track_caller]
     pub(crate) fn finish_with(self, patience: Duration, look: impl FnOnce(&Recording)) {
         expect_nothing_left(&self.proxy, patience);
@@ -212,7 +212,7 @@ impl Scene {
     }
 }
 
-/// A message with all that it takes to send it.
+/// A message with everything needed to send it.
 pub(crate) struct Upload {
     pub(crate) session: MsrpSession,
     pub(crate) request: Request,
@@ -226,14 +226,14 @@ impl Upload {
         self
     }
 
-    /// Another offer, of a request without a list.
+    /// Replaces the offer, in a request without a list.
     pub(crate) fn with_offer(mut self, offer: &SdpText) -> Self {
         self.request = self.request.with_body("application/sdp", offer.write());
         self
     }
 }
 
-/// Waits until all sessions that are there have so many legs in this state.
+/// Waits until all sessions together have this many legs in this state.
 #[track_caller]
 pub(crate) fn expect_legs(proxy: &Proxy, state: &str, count: usize) {
     let deadline = Instant::now() + PATIENCE;
@@ -244,7 +244,7 @@ pub(crate) fn expect_legs(proxy: &Proxy, state: &str, count: usize) {
             .iter()
             .filter_map(|id| proxy.try_rpc(&format!("cpm.session {id}")).ok())
             .collect();
-        // What stands before the legs is the session's.
+        // Fields before the legs are the session's.
         let legs = details.iter().filter_map(|text| text.split_once("legs"));
         let states = legs.flat_map(|(_, legs)| values(legs, "state"));
         if states.filter(|own| *own == state).count() == count {
@@ -258,7 +258,7 @@ pub(crate) fn expect_legs(proxy: &Proxy, state: &str, count: usize) {
     }
 }
 
-/// Waits until the proxy has no session, no MSRP connection and no content any more.
+/// Waits until the proxy has no session, MSRP connection or content any more.
 #[track_caller]
 pub(crate) fn expect_nothing_left(proxy: &Proxy, patience: Duration) {
     let deadline = Instant::now() + patience;
@@ -280,7 +280,7 @@ pub(crate) fn expect_nothing_left(proxy: &Proxy, patience: Duration) {
     }
 }
 
-/// The process that has the sessions, as the kernel sees it.
+/// The sessions process, as reported by the kernel.
 #[track_caller]
 pub(crate) fn sessions_process(proxy: &Proxy) -> Process {
     let table = proxy.process_table();

@@ -1,5 +1,5 @@
-//! 2xx of recipients that make no dialog, or one by a route set that is written loosely, and BYEs
-//! that cross (RFC 3261 §13.2.2.4, §12.1.2, §15.1.2).
+//! 2xx of recipients that establish no dialog, or one with a loosely written route set, and
+//! crossing BYEs (RFC 3261 §13.2.2.4, §12.1.2, §15.1.2).
 
 use cpm_testbed::{Plan, values};
 
@@ -39,7 +39,7 @@ fn a_2xx_that_makes_no_dialog_gets_ack_and_bye() {
                     Some(scene.callees.agent().tag()),
                     "{user}"
                 );
-                // Where it went is all that is known of a callee without Contact.
+                // Of a callee without Contact only the INVITE's destination is known.
                 let known = user == &"route" || user == &"mail";
                 let wanted = scene.callees.uri(if known { "phone" } else { user });
                 assert_eq!(request.uri(), Some(wanted.as_str()), "{user}");
@@ -63,7 +63,7 @@ fn a_record_route_without_brackets_is_a_route() {
     let upload = scene.upload(EXPLODER, &["bill"]);
     scene.sends(&upload);
     let (bill, _) = scene.gets("bill", &upload);
-    // RFC 3261 §12.1.2: the URIs, with all parameters of theirs and none of the field's.
+    // RFC 3261 §12.1.2: the URIs with all their parameters, without those of the field.
     let wanted = format!("<sip:far@{there};lr>, <sip:near@{there};lr>");
     for method in ["ACK", "BYE"] {
         let request = scene.callees.expect_in(&bill, method);
@@ -75,7 +75,7 @@ fn a_record_route_without_brackets_is_a_route() {
 #[test]
 fn a_bye_that_crosses_ours_gets_200() {
     let scene = Scene::new("a_bye_that_crosses_ours");
-    // In the midst of it, and when nothing is left of the session.
+    // During the session, and when nothing of it is left.
     for users in [&["bill", "ringing"][..], &["bill"]] {
         scene.callees.plan("ringing", Plan::no_answer().ringing());
         let upload = scene.upload(EXPLODER, users);

@@ -1,5 +1,4 @@
-//! MSRP peers that are right in an unusual way, or wrong (RFC 4975 §7): and everybody else is none
-//! the worse for it.
+//! MSRP peers that are correct in an unusual way, or wrong (RFC 4975 §7): nobody else suffers.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use cpm_testbed::{MsrpRequest, PATIENCE, Plan, SdpText, sha256};
 use crate::common::{CONTROLLING, EXPLODER, expect_counter};
 use crate::large::{CHUNK, SIZE, Scene, Upload};
 
-/// Sends a request; the status of its answer.
+/// Sends a request; returns the status of the response.
 #[track_caller]
 fn status(upload: &Upload, request: &MsrpRequest) -> Option<u16> {
     upload.session.send(request);
@@ -47,7 +46,7 @@ fn chunks_that_are_sent_again_or_overlap_arrive_once() {
 #[test]
 fn what_cannot_be_taken_is_not_said_to_be_taken() {
     let scene = Scene::unseen("what_cannot_be_taken", |_, config| config);
-    // A second message: a large message session has one.
+    // A second message: a large message session has only one.
     let upload = scene.upload(EXPLODER, &["bill"]);
     let mut call = scene.begins(&upload);
     upload.session.deliver(&upload.content, CHUNK);
@@ -60,7 +59,7 @@ fn what_cannot_be_taken_is_not_said_to_be_taken() {
     }
     call.bye(200);
     scene.callees.expect_in(&bill, "BYE");
-    // A gap that is never filled: it must not be taken for the whole.
+    // A gap that is never filled: the message must not count as complete.
     let upload = scene.upload(EXPLODER, &["carol"]);
     let mut call = scene.begins(&upload);
     let first = MsrpRequest::chunk("m", 0, &upload.content[..5000], SIZE);
@@ -104,7 +103,7 @@ fn chunks_out_of_order_make_the_message_or_are_refused() {
 
 #[test]
 fn recipients_who_take_less_than_the_message_get_nothing() {
-    // Its size is announced, or only the first chunk tells it.
+    // Its size is announced, or only given by the first chunk.
     for announced in [true, false] {
         recipients_who_take_less(announced);
     }
@@ -158,7 +157,7 @@ fn recipients_may_report_a_failure_and_may_not_send() {
     let answer = carol.session.recv_response(&intruding, PATIENCE);
     let answer = answer.and_then(|answer| answer.head.status());
     assert!(matches!(answer, Some(403 | 413 | 415)), "{answer:?}");
-    // He has said 200 to the chunk, but could not pass it on (RFC 4975 §7.1.2).
+    // He has answered 200 to the chunk, but could not pass it on (RFC 4975 §7.1.2).
     let id = bill.session.messages()[0].message_id.clone();
     let report = MsrpRequest::new("REPORT")
         .with("Message-ID", &id)
@@ -188,7 +187,7 @@ fn nobody_gets_at_the_session_of_another() {
     let mut call = scene.begins(&upload);
     let bill = scene.callees.expect_call("bill");
     scene.callees.expect_in(&bill, "ACK");
-    // A stranger knows where the relay is, but not the URI that was told to Bill alone.
+    // A stranger knows the relay's address, but not the URI that only Bill was told.
     let stranger = scene.sender.session();
     let path = bill.sdp().path().to_owned();
     let (host, _) = path.rsplit_once('/').expect("a URI with a session");

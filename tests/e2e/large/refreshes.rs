@@ -1,5 +1,5 @@
-//! Refreshes of ours: what becomes of one that is refused, towards recipients and towards the
-//! sender (RFC 4028), and what a request inside of a dialog may ask (RFC 3261 §8.2, §11).
+//! Our own refreshes when they are refused, towards recipients and towards the sender (RFC 4028),
+//! and what a request within a dialog may contain (RFC 3261 §8.2, §11).
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use cpm_testbed::{Answer, Plan, Received, Reply, SdpText};
 use crate::common::EXPLODER;
 use crate::large::{CHUNK, LONG, Scene};
 
-/// Half of the shortest interval, and when a session of that ends.
+/// Half of the shortest interval, and the end of a session with it.
 const HALF: Duration = Duration::from_secs(45);
 const END: Duration = Duration::from_secs(60);
 
@@ -45,7 +45,7 @@ fn a_refused_refresh_costs_nobody_the_message() {
         call.answer().header("Session-Expires"),
         Some("90;refresher=uas")
     );
-    // The sender does not know UPDATE, and says so in her answer only.
+    // The sender does not support UPDATE, and only says so in her answer.
     let offer = SdpText::offer(&upload.session, upload.content.len()).write();
     let contact = format!("<{}>", scene.anne.uri("anne"));
     scene.anne.answers(Answer::with(move |request| {
@@ -64,7 +64,7 @@ fn a_refused_refresh_costs_nobody_the_message() {
     let first = scene.callees.expect_in_within(bill, "UPDATE", LONG);
     assert!(begun.elapsed() >= HALF - Duration::from_secs(2));
     assert!(first.body().is_empty());
-    // The description is the one that the peer has from us, to the last byte.
+    // The description is the one that the peer has from us, byte for byte.
     for leg in [bill, carol] {
         let re_invite = scene.callees.agent().recv_where(LONG, {
             let id = leg.invite.call_id().to_owned();
@@ -112,8 +112,7 @@ fn a_refused_refresh_costs_nobody_the_message() {
         re_invite.cseq().map(|(number, _)| number)
     );
 
-    // All but the one whose dialog is gone get the message, also the one whose refreshes are
-    // refused.
+    // All get the message except the one whose dialog is gone, even the one that refuses refreshes.
     assert!(begun.elapsed() < END, "{:?}", begun.elapsed());
     upload.session.deliver(&upload.content, CHUNK);
     for user in users.into_iter().filter(|user| *user != "gina") {
@@ -123,7 +122,8 @@ fn a_refused_refresh_costs_nobody_the_message() {
     scene.finish_within(LONG);
 }
 
-/// Sends a request with this method and these header fields more, which must be answered so.
+/// Sends a request with this method and these additional header fields, which must get this
+/// response.
 type Ask<'a> = dyn FnMut(&str, &[(&str, &str)], u16) -> Received + 'a;
 
 #[test]
@@ -193,7 +193,7 @@ fn options_and_what_is_refused_inside_of_dialogs() {
                     .is_some_and(|allow| allow.contains("OPTIONS"))
             );
         }
-        // Kamailio's parser takes the one, and not the other.
+        // Kamailio's parser accepts the one, and not the other.
         ask(
             "UPDATE",
             &[("Session-Expires", "90"), ("Session-Expires", "1800")],

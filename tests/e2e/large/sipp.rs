@@ -1,11 +1,11 @@
-//! Large messages between foreign user agents: sipp calls, and sipp is called.
+//! Large messages between independent user agents: sipp as caller, and as callee.
 
 use cpm_testbed::{Bench, Scenario, cc, large_message};
 
 use crate::common::{CONTROLLING, EXPLODER, HANDLE, cpm_proxy, duty, expect_counter, proves};
 use crate::large::{ANNE, CHUNK, SIZE, expect_nothing_left};
 
-/// Is called, answers with a description of `MSRP_PORT`, and is hung up on.
+/// Is called, answers with a description of `MSRP_PORT`, and gets a BYE.
 const CALLEE: &str = r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
 <scenario name="recipient">
   <recv request="INVITE"><action>
@@ -114,7 +114,7 @@ fn sipp_is_called() {
     proxy.stop();
 }
 
-/// Calls, acknowledges, and hangs up when `PAUSE` milliseconds are over.
+/// Calls, acknowledges, and hangs up after `PAUSE` milliseconds.
 const CALLER: &str = r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
 <scenario name="sender">
   <send retrans="500"><![CDATA[

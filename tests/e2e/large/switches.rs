@@ -1,5 +1,5 @@
-//! Switches of large message mode: how long a message is kept, who is invited when, what the sender
-//! gets when all fail, when recipients get their ACK (readings N20, N36, N43, N49).
+//! Parameters of large message mode: how long a message is kept, who is invited when, what the
+//! sender gets if all fail, when recipients get their ACK (readings N20, N36, N43, N49).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,8 +22,8 @@ fn with(test_name: &str, parameters: &[(&str, &str)]) -> Scene {
 #[test]
 fn who_takes_a_few_bytes_now_and_then_fails_when_his_time_is_over() {
     let mut isf = None;
-    // None of this is captured: the message is larger than what the kernel takes in for somebody
-    // who does not read.
+    // None of this is captured: the message is larger than what the kernel buffers for a recipient
+    // that does not read.
     let scene = Scene::unseen("who_takes_a_few_bytes", |bench, config| {
         let callees = bench.callees();
         let config = config
@@ -37,7 +37,7 @@ fn who_takes_a_few_bytes_now_and_then_fails_when_his_time_is_over() {
     let isf = isf.expect("it was made");
     let slow = Plan::accept().conduct(Conduct::StallAfter(1000));
     scene.callees.plan("slow", slow.clone());
-    // Whoever is slow behind the ISF has failed for good.
+    // A slow recipient behind the ISF has failed for good.
     isf.plan("slower", slow.clone());
     scene.callees.plan("slower", slow);
     let upload = scene.upload_of(
@@ -48,7 +48,7 @@ fn who_takes_a_few_bytes_now_and_then_fails_when_his_time_is_over() {
     let legs = ["slow", "slower"].map(|user| scene.callees.expect_call(user));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        // They are no stalled ones: something is taken all the time.
+        // They are not stalled: they read all the time.
         for leg in &legs {
             scope.spawn(|| {
                 for kilobytes in 1..2_000 {
@@ -103,7 +103,7 @@ fn a_sender_who_sends_a_few_bytes_now_and_then_is_given_up() {
     let mut sent = 0;
     let bye = loop {
         let chunk = MsrpRequest::chunk("m", sent, &upload.content[sent..sent + 10], SIZE);
-        // He may have been hung up on.
+        // The recipient may have got a BYE.
         if upload.session.try_send(&chunk).is_ok() {
             sent += 10;
         }
@@ -155,7 +155,7 @@ fn one_after_another_is_invited() {
             sha256(&upload.content)
         );
         let also_rings = scene.callees.expect_nth_call("also_rings", round);
-        // The sender has gone when the last one is invited, who gets it all the same.
+        // The sender has left when the last one is invited, which gets everything nevertheless.
         call.bye(200);
         scene.hangs_up(&bill, 200);
         expect_legs(&scene.proxy, "waiting", 1);
@@ -196,7 +196,7 @@ fn who_was_not_invited_yet_never_is_when_there_is_nothing_to_get() {
     scene.callees.expect_in(&rings, "CANCEL");
     scene.callees.terminate(&rings);
     expect_nothing_left(&scene.proxy, PATIENCE);
-    // BYE in the midst of the message.
+    // BYE within the message.
     let upload = scene.upload(CONTROLLING, &["dan", "rings", "bill", "carol"]);
     let mut call = scene.begins(&upload);
     let first = &upload.content[..CHUNK];

@@ -1,4 +1,4 @@
-//! What carries large messages: SIP over UDP and TCP, MSRP over TCP and TLS, IPv4 and IPv6 (RFC
+//! Transports of large messages: SIP over UDP and TCP, MSRP over TCP and TLS, IPv4 and IPv6 (RFC
 //! 4975, RFC 8122).
 
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Answers that the message cannot go by, offers and answers on the edge of their RFCs (readings
-//! N48, N52, N53, N56; RFC 3264 §6.1).
+//! Answers with which the message cannot be sent, and offers and answers that barely conform
+//! (readings N48, N52, N53, N56; RFC 3264 §6.1).
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::large::{ANNE, CHUNK, OUR_MAX_SIZE, SIZE, Scene, Upload};
 /// Recipients of one message.
 const CROWD: usize = 20;
 
-/// The others answer so much later than the one whose answer is of no use.
+/// How much later the others answer than the one with the unusable answer.
 const LATER: Duration = Duration::from_millis(200);
 
-/// Twenty recipients, who are the members of a group too, and an ISF.
+/// Twenty recipients, who are also the members of a group, and an ISF.
 struct Crowd {
     scene: Scene,
     isf: Callees,
@@ -61,7 +61,7 @@ impl Crowd {
         }
     }
 
-    /// The whole message goes to all but the first. The sender's answer has our own limits.
+    /// All but the first get the complete message. The answer to the sender has our own limits.
     #[track_caller]
     fn all_others_get_it(&self, service: &str, round: usize) {
         let upload = self.upload_to(service);
@@ -210,7 +210,7 @@ fn later_answers_that_take_less_fail_alone() {
 #[test]
 fn connections_go_where_c_and_m_say_without_msrp_cema_too() {
     let scene = Scene::new("connections_go_where_c_and_m_say");
-    // Nobody is there.
+    // Nobody listens there.
     let far = "192.0.2.7:7654";
     let plain = |plan: Plan| plan.attribute("msrp-cema", None);
     scene
@@ -243,7 +243,7 @@ fn a_new_offer_follows_where_a_middlebox_would_be_passed_by() {
     let here = scene.callees.peer().address();
     let relay = format!("msrp://{here}/relay4711;tcp");
     let plain = |plan: Plan| plan.attribute("msrp-cema", None);
-    // It is for the test to connect.
+    // The test's side has to connect.
     let active = Plan::accept()
         .at_path_host(far)
         .attribute("setup", Some("active"));
@@ -267,7 +267,7 @@ fn a_new_offer_follows_where_a_middlebox_would_be_passed_by() {
         call.bye(200);
         scene.hangs_up(&second, 200);
     }
-    // Its relay is where a=path says, whatever the middlebox has made of c= and m=.
+    // Its relay is at the address in a=path, whatever the middlebox has put into c= and m=.
     scene
         .callees
         .plan("relayed", plain(Plan::accept().behind(&relay)));

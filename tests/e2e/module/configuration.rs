@@ -1,4 +1,4 @@
-//! The routing script's functions, and parameters that make no sense.
+//! The routing script's functions, and invalid parameters.
 
 use std::fs;
 use std::net::TcpListener;
@@ -89,8 +89,8 @@ fn senseless_parameters_stop_the_start_with_one_clear_line() {
     }
 }
 
-/// Whatever a parameter names outside of the configuration: what cannot work is said before there
-/// are processes, in one line that is true.
+/// Parameters that name things outside the configuration: what cannot work is reported before there
+/// are processes, in one accurate line.
 #[test]
 fn what_cannot_work_stops_the_start_with_one_true_line() {
     let bench = Bench::new("what_cannot_work");
@@ -230,7 +230,7 @@ fn what_cannot_work_stops_the_start_with_one_true_line() {
     drop(listener);
 }
 
-/// What is elsewhere may be down when the proxy starts, and come up later.
+/// A remote service may be down when the proxy starts, and come up later.
 #[test]
 fn an_xdms_that_is_down_does_not_stop_the_start() {
     let bench = Bench::new("an_xdms_that_is_down");

@@ -1,4 +1,4 @@
-//! The operator's own routes: each outgoing request before it is sent, and how it ended.
+//! The operator's own routes: each outgoing request before it is sent, and its end.
 
 use cpm_testbed::{Answer, Bench, Product, Reply, bcc, cc, cpm_message, to};
 
@@ -212,7 +212,7 @@ fn the_script_learns_how_each_recipient_ended() {
             carol.expect_request("MESSAGE"),
         );
         let (bill, carol) = (bill.uri("bill"), carol.tcp_uri("carol"));
-        // OpenSIPS only tells, in another process, which does not have the request.
+        // OpenSIPS only informs, in another process, which does not have the request.
         let subject = match Product::under_test() {
             Product::Kamailio => service,
             Product::OpenSips => "<null>",

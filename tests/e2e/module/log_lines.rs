@@ -1,5 +1,5 @@
-//! What the module logs: one line for one event, with its cause and an id to search for, and
-//! nobody's address or text.
+//! The module's log: one line for each event, with its cause and an id to search for, and without
+//! anybody's address or text.
 
 use cpm_testbed::{Answer, Bench, Proxy, cpm_message, to};
 
@@ -8,7 +8,7 @@ use crate::groups::{ANNE, GroupFolder, open_group, to_group};
 
 const TEXT: &str = "nobody else shall read this";
 
-/// The module's own lines, by what stands behind the place in the source.
+/// The module's own lines, without the source location.
 fn own_lines(proxy: &Proxy) -> Vec<String> {
     let log = proxy.log();
     let lines = log
@@ -57,12 +57,12 @@ fn lines_name_cause_and_request_and_nobody() {
         (message(EXPLODER).with_body("text/plain", TEXT), 403),
         (message(EXPLODER).with("Require", "no-such-thing"), 420),
         (to_group(ANNE, "dinner").text(TEXT).request(), 404),
-        // The script's mistake, and a recipient whom nothing can be sent to.
+        // The script's mistake, and a recipient to which nothing can be sent.
         (message(EXPLODER).with("X-Early", "check"), 202),
     ] {
         exchange(&anne, &request, &proxy, code);
         let id = request.header("Call-ID").expect("it has one");
-        // The script's mistake, who could not be sent to, and who has failed.
+        // The script's mistake, the recipient that could not be reached, and the one that failed.
         let lines = if code == 202 { 3 } else { 1 };
         expect_log_lines(&proxy, &format!("callid={id}"), lines);
     }
@@ -92,7 +92,7 @@ fn lines_name_cause_and_request_and_nobody() {
         ] {
             assert!(!line.contains(secret), "{secret} is in {line}");
         }
-        // What is about a document names the file.
+        // A line about a document names its file.
         let has_id = ["callid=", "leg=", "broken.xml"]
             .iter()
             .any(|id| line.contains(id));

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use cpm::operator::{Counter, Event, Gauge};
-use cpm::policy::{ALL_PARAMETERS, Kind, Parameter, UNLIMITED};
+use cpm::policy::{ALL_PARAMETERS, Kind, Parameter, Settings, UNLIMITED};
 use cpm_testbed::{Bench, Product, values};
 use xtask::{diagrams, readme};
 
@@ -204,6 +204,45 @@ fn values_defaults_and_what_changes_while_running() {
     }
 }
 
+/// The values in the examples of a parameter.
+fn examples<'a>(section: &'a str, name: &str) -> Vec<&'a str> {
+    let start = format!("    modparam(\"cpm\", \"{name}\", ");
+    let lines = section.lines().filter_map(|line| {
+        let (value, _) = line.strip_prefix(&start)?.rsplit_once(')')?;
+        Some(value.trim_matches('"'))
+    });
+    lines.collect()
+}
+
+#[test]
+fn each_parameter_has_an_example_that_it_accepts() {
+    let parameters = chapter("Parameters");
+    for parameter in ALL_PARAMETERS {
+        let name = parameter.name;
+        let (_, text) = section(&parameters, name);
+        let examples = examples(text, name);
+        assert!(!examples.is_empty(), "{name} has no example");
+        for value in examples {
+            let is_accepted = match parameter.kind {
+                Kind::Flag(_) => ["yes", "no", "1", "0"].contains(&value),
+                Kind::Number { .. } => {
+                    let (min, max) = parameter.numbers().expect("it is a number");
+                    value.parse().is_ok_and(|n: usize| (min..=max).contains(&n))
+                }
+                Kind::Words(words) => words.iter().any(|word| word.text == value),
+                Kind::Uri(set) | Kind::Text(set) | Kind::Secret(set) => {
+                    set(&mut Settings::default(), value).is_ok()
+                }
+            };
+            assert!(is_accepted, "{name} does not take {value}");
+            assert_ne!(
+                value, parameter.default,
+                "{name}: the example changes nothing"
+            );
+        }
+    }
+}
+
 #[test]
 fn functions_in_every_language() {
     let source = read("c_api/kamailio/cpm_mod.c");
@@ -283,7 +322,7 @@ fn what_is_opensips_own() {
     same("RPC and MI", &by_mi.chain(tunables).collect(), &commands);
 
     // The core says which exist; those that the script answers are named routes.
-    let is_answered = |name: &str| ["authorize", "recipient-request"].contains(&name);
+    let is_answered = |name: &str| ["authorize", "checked", "recipient-request"].contains(&name);
     let routes = Event::ALL.iter().map(|event| {
         let name = event.name();
         if is_answered(name) {
@@ -299,7 +338,8 @@ fn what_is_opensips_own() {
 fn variables() {
     let source = read("c_api/common/cpm_var.c");
     let known = between(definition(&source, "} names[] ="), "\t{\"", "\", ");
-    same("variables", &table(&chapter("Variables")), &known);
+    let documented = table(&chapter("Variables"));
+    same("variables", &documented, &known);
 }
 
 #[test]

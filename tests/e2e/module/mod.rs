@@ -4,5 +4,6 @@ mod configuration;
 mod event_routes;
 mod log_lines;
 mod manual;
+mod reload;
 mod rpc;
 pub(crate) mod tuning;

@@ -1,4 +1,4 @@
-//! What the module tells an operator who asks for its configuration.
+//! The module's answer to an operator who asks for its configuration.
 
 use cpm_testbed::{Bench, values};
 

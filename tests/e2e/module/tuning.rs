@@ -1,7 +1,7 @@
-//! Parameters that change while the proxy runs, through Kamailio's cfg framework.
+//! Parameters that change at run time, through Kamailio's cfg framework.
 //!
-//! The proxies are killed: Kamailio's own handler of SIGTERM takes over changed parameters, and
-//! waits for a lock for ever where it has interrupted a process that was doing the same.
+//! The proxies are killed: Kamailio's own handler of SIGTERM applies changed parameters, and waits
+//! forever for a lock if it has interrupted a process that was doing the same.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn set(proxy: &Proxy, name: &str, value: i64) {
     proxy.tune(name, value);
 }
 
-/// What `cpm.config` says of a parameter.
+/// The value of a parameter according to `cpm.config`.
 pub(crate) fn in_force(proxy: &Proxy, name: &str) -> String {
     let answer = proxy.rpc("cpm.config");
     let value = values(&answer, name).next().map(str::to_owned);
@@ -43,7 +43,7 @@ fn a_limit_changes_in_all_processes_at_once() {
     for (limit, code) in [(1, 486), (2, 202), (1, 486), (100, 202)] {
         set(&proxy, "max_recipients", limit);
         assert_eq!(in_force(&proxy, "max_recipients"), limit.to_string());
-        // Both at once, over both transports: different workers.
+        // Both at once, over both transports, so that different workers handle them.
         let requests: Vec<_> = (0..8).map(|_| message.request()).collect();
         for (n, request) in requests.iter().enumerate() {
             let way = if n % 2 == 0 { proxy.udp() } else { proxy.tcp() };
@@ -92,7 +92,7 @@ fn each_check_follows_its_parameter() {
             bill.expect_request("MESSAGE");
         }
     }
-    // How a recipient's request ends is seen by another process than the one that sent it.
+    // The end of a recipient's request is seen by another process than the one that sent it.
     let to_telephone =
         cpm_message("sip:anne@example.com", EXPLODER).recipients([to("tel:+12015550123")]);
     set(&proxy, "interworking", 1);
@@ -123,7 +123,7 @@ fn groups_follow_their_parameters() {
     exchange(&anne, &lunch(), &proxy, 202);
     recipients(&all, 2);
     set(&proxy, "copy_to_sender", 1);
-    // There are two group processes, and either may take it.
+    // There are two group processes, and either may handle it.
     for _ in 0..4 {
         exchange(&anne, &lunch(), &proxy, 202);
         assert!(recipients(&all, 3).contains(&ANNE.to_owned()));
@@ -148,7 +148,7 @@ fn groups_follow_their_parameters() {
 fn senseless_changes_are_refused_and_change_nothing() {
     let bench = Bench::new("senseless_changes_are_refused");
     let proxy = bench.proxy(&tunable(cpm_proxy(HANDLE)));
-    // Kamailio knows the ranges itself.
+    // Kamailio itself knows the ranges.
     let of_proxy = |by_the_module: &'static str| match Product::under_test() {
         Product::Kamailio => "integer value is out of range",
         Product::OpenSips => by_the_module,
@@ -186,7 +186,7 @@ fn senseless_changes_are_refused_and_change_nothing() {
         assert_eq!(in_force(&proxy, name), before.0, "{name}");
         expect_log_lines(&proxy, line, before.1 + 1);
     }
-    // These are read at the start only.
+    // These are only read at the start.
     for name in ["exploder_uri", "group_processes", "msrp_listen", "nothing"] {
         let command = match Product::under_test() {
             Product::Kamailio => format!("cfg.set_now_string cpm {name} sip:other@example.com"),
@@ -217,14 +217,15 @@ fn sessions_follow_their_parameters() {
     callees.expect_nth_call("bob", 0);
     assert_eq!(refused(503).header("Retry-After"), Some("5"));
     set(&proxy, "max_sessions", 2);
-    // What is under way goes on as it began; who comes now is not rung for long.
+    // A session in progress continues as it began; recipients called from now on do not ring for
+    // long.
     set(&proxy, "leg_timeout", 1);
     refused(480);
     let cancel = first.cancel();
     anne.send(&cancel, proxy.udp());
     anne.expect_response(&cancel, 200);
     anne.expect_refused(&first, proxy.udp(), 487);
-    // So do those that pace the INVITEs, and the time that content is kept.
+    // The same for those that pace INVITEs, and for the time that content is kept.
     for (name, value) in [("max_parallel_legs", 1), ("legs_per_second", 100)] {
         set(&proxy, name, value);
         assert_eq!(in_force(&proxy, name), value.to_string());
@@ -260,7 +261,7 @@ fn how_long_a_group_is_cached_changes_while_running() {
     let group_of = |user: &str| {
         let member = all.uri(user);
         server.answers(move |_| {
-            // Another version each time, or none would be sent again.
+            // Another version each time, otherwise it would not be sent again.
             WebAnswer::document(&member, open_group("lunch").members([&member]).xml())
         });
     };
@@ -274,7 +275,7 @@ fn how_long_a_group_is_cached_changes_while_running() {
     assert_eq!(send(), [all.uri("bill")], "it is cached");
     set(&proxy, "group_lifetime", 0);
     assert_eq!(send(), [all.uri("carol")]);
-    // A server that says nothing is waited for as long as it is allowed now.
+    // The proxy waits for a silent server as long as is now permitted.
     server.answers(|_| WebAnswer::Hang(Duration::from_secs(600)));
     proxy.rpc("cpm.groups_flush");
     set(&proxy, "group_timeout", 200);

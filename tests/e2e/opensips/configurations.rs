@@ -1,5 +1,5 @@
-//! The configurations of `opensips-config/`: OpenSIPS accepts each without a word. How they serve
-//! is tested with those of Kamailio, in `sites/`.
+//! The configurations of `opensips-config/`: OpenSIPS accepts each without output. Whether they
+//! work is tested together with those of Kamailio, in `sites/`.
 
 use std::fs;
 use std::process::Command;
@@ -35,10 +35,10 @@ fn every_configuration_is_accepted_without_a_word() {
     );
     for file in CONFIGURATIONS {
         let text = fs::read_to_string(folder(Product::OpenSips).join(file)).expect("it is text");
-        // RFC 3261 §18.1.1; the front of two nodes sends nothing of its own.
+        // RFC 3261 §18.1.1; the front of two nodes sends no requests of its own.
         let limit = "\nmodparam(\"cpm\", \"udp_mtu\", 1300)\n";
         assert_eq!(text.contains(limit), text.contains("cpm.so"), "{file}");
-        // Where this OpenSIPS and this module are.
+        // The paths of this OpenSIPS and this module.
         let local = std::env::temp_dir().join(format!("cpm-{}-{file}", std::process::id()));
         fs::write(&local, format!("{paths}{text}")).expect("there is room");
         let output = Command::new(variable("OPENSIPS"))

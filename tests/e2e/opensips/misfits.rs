@@ -1,4 +1,4 @@
-//! What does not fit together is one clear line at the start.
+//! A combination that does not fit is reported at the start, in one clear line.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use cpm_testbed::{Bench, Product, ProxyConfig};
 
 use crate::common::{EXPLODER, HANDLE, module};
 
-/// The module from this file, without what else it may need.
+/// The module from this file, without other modules it may need.
 fn alone(file: &str) -> ProxyConfig {
     ProxyConfig::of(Product::OpenSips, HANDLE)
         .load("sl")

@@ -1,5 +1,5 @@
-//! Processes: what another one has taken is answered, whatever becomes of it, and each copes with a
-//! script that is loaded anew.
+//! Processes: a request that another process has taken is answered, whatever happens to that
+//! process, and each process copes with a reloaded script.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use cpm_testbed::{Bench, Proxy, cpm_message, to};
 use crate::common::{EXPLODER, HANDLE, cpm_proxy, exchange, expect_counter, expect_log_lines};
 use crate::groups::{ANNE, GroupFolder, group_proxy, open_group, to_group};
 
-/// Sends a signal to the process that has this name in the proxy's table.
+/// Sends a signal to the process with this name in the proxy's table.
 fn signal(proxy: &Proxy, title: &str, signal: &str) {
     let table = proxy.process_table();
     let found = table.iter().find(|(_, name)| name.contains(title));
@@ -43,7 +43,7 @@ fn what_a_process_has_taken_and_does_not_answer_is_answered_by_a_timer() {
     assert_eq!(answer.status(), Some(408));
     assert!(begin.elapsed() > Duration::from_secs(29), "{begin:?}");
     proxy.expect_log("a request that another process had taken was not answered in time");
-    // When it goes on it is too late, and nobody gets what its sender knows has failed.
+    // When it continues it is too late, and nobody gets a message that its sender knows has failed.
     signal(&proxy, "CPM groups", "-CONT");
     let other = to_group(ANNE, "lunch").text("another").request();
     exchange(&anne, &other, &proxy, 202);

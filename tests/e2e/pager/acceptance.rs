@@ -1,4 +1,4 @@
-//! The 202 (9.1.1-7): what it says and when it comes.
+//! The 202 (9.1.1-7): its content, and when it is sent.
 
 use cpm_testbed::{Answer, Bench, Product, cpm_message, to};
 
@@ -7,7 +7,7 @@ use crate::common::{
     name_of, proves, reason,
 };
 
-/// What begins each response, in the order of the proxy.
+/// The beginning of each response, in the proxy's order.
 fn first_lines() -> [&'static str; 5] {
     match Product::under_test() {
         Product::Kamailio => ["Via", "From", "To", "Call-ID", "CSeq"],
@@ -120,7 +120,7 @@ fn it_comes_after_the_last_request_has_gone_out() {
     let bench = Bench::new("it_comes_after_the_last_request");
     let proxy = bench.proxy(&cpm_proxy(HANDLE));
     let (anne, all) = (bench.agent(), bench.agent());
-    // Nobody answers before the test is over: the 202 says nothing of delivery.
+    // No recipient answers before the test is over: the 202 says nothing about delivery.
     all.answers(Answer::Silent);
     let capture = bench.capture();
     for service in [EXPLODER, CONTROLLING] {
@@ -188,7 +188,7 @@ fn everything_is_counted() {
     // Two at the recipients, one at the ISF.
     expect_counter(&proxy, "delivered", 3);
     expect_counter(&proxy, "failed", 1);
-    // Which way the copies took is another test's matter.
+    // Which way the copies took is tested elsewhere.
     let counted = counters(&proxy).into_iter();
     let counted = counted.filter(|(name, n)| *n > 0 && !name.starts_with("express"));
     assert_eq!(

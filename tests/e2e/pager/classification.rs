@@ -1,4 +1,4 @@
-//! Which requests are ours, and of which kind (9.1.1-0; readings N2, N26).
+//! Which requests are for the Controlling Function, and of which kind (9.1.1-0; readings N2, N26).
 
 use cpm_testbed::{Agent, Bench, PAGER_FEATURE_TAG, Proxy, Request, cpm_message, to};
 
@@ -6,7 +6,7 @@ use crate::common::{
     CONTROLLING, EXPLODER, counters, cpm_proxy, exchange, header_lines, name_of, proves, reason,
 };
 
-/// Says in the reason phrase what a request was taken for.
+/// Reports in the reason phrase how a request was classified.
 const TELL: &str = "request_route {
     if (!cpm_classify()) {
         sl_send_reply(\"200\", \"not ours\");
@@ -47,12 +47,12 @@ fn the_request_uri_tells_the_kind() {
         ("sips:exploder@secure.example.com", EXPLODED),
         ("sip:example.org", AD_HOC),
         ("sip:cpm@[2001:db8::1];transport=tcp", AD_HOC),
-        // RFC 3261 §19.1.4: equal all the same.
+        // RFC 3261 §19.1.4: these are equal.
         ("sip:%65xplode%72@example.com", EXPLODED),
         ("SIP:exploder@EXAMPLE.Com", EXPLODED),
         ("sip:exploder@example.com;newparam=5", EXPLODED),
         ("sip:cpm@example.com;security=on", AD_HOC),
-        // And not equal.
+        // And these are not.
         ("sip:Exploder@example.com", NOT_OURS),
         ("sip:exploder@example.com:5060", NOT_OURS),
         ("sip:many@example.net", NOT_OURS),

@@ -1,5 +1,5 @@
 //! Which requests are too long for a datagram (RFC 3261 §18.1.1): the core's `udp_mtu` is compared
-//! with the bytes that go out.
+//! with the bytes that are sent.
 
 use cpm_testbed::{Bench, Product, cpm_message, to};
 
@@ -9,8 +9,8 @@ const LIMIT: usize = 1300;
 
 const SETTINGS: &str = "udp_mtu=1300\nudp_mtu_try_proto=TCP\n";
 
-/// How far below the limit the proxy may already take TCP. OpenSIPS writes a number of one to eight
-/// hexadecimal digits into Via, which is not known before; what is counted is eight.
+/// How far below the limit the proxy may already use TCP. OpenSIPS writes a number of one to eight
+/// hexadecimal digits into Via, which is not known beforehand; eight are assumed.
 fn unknown_digits() -> usize {
     match Product::under_test() {
         Product::Kamailio => 0,
@@ -23,8 +23,7 @@ fn what_fits_goes_in_a_datagram_and_what_is_a_byte_longer_does_not() {
     let bench = Bench::new("what_fits_goes_in_a_datagram");
     let routes = format!("{SETTINGS}{HANDLE}");
     let (anne, bill) = (bench.agent(), bench.agent());
-    // Routed by the Request-URI, and by a proxy that stands in a Route; with an advertised name,
-    // which Via has.
+    // Routed by the Request-URI, and by a proxy in a Route; with an advertised name in Via.
     for (n, configure) in [
         cpm_proxy(&routes),
         cpm_proxy(&routes).set(
@@ -54,7 +53,8 @@ fn what_fits_goes_in_a_datagram_and_what_is_a_byte_longer_does_not() {
         assert_eq!(copy_of(1000 - other).way().transport(), "UDP");
         assert_eq!(copy_of(1400 - other).way().transport(), "TCP");
         let mut sizes = [0, 0];
-        for text in (LIMIT - other - 12)..(LIMIT - other + 8) {
+        // The branches of tm and of the express lane differ in length, by up to 16 bytes.
+        for text in (LIMIT - other - 12)..(LIMIT - other + 24) {
             let copy = copy_of(text);
             let size = copy.raw().len();
             let fits = copy.way().transport() == "UDP";

@@ -1,4 +1,4 @@
-//! One pager mode message reaches everybody on its list.
+//! One pager mode message reaches everybody in its list.
 
 use cpm_testbed::{Answer, Bench, bcc, cc, cpm_message, to};
 
@@ -127,8 +127,8 @@ fn a_retransmission_is_absorbed() {
     }
     anne.expect_response(&request, 202);
     bill.expect_request("MESSAGE");
-    // The next request has another Call-ID: what the retransmissions caused would have come before
-    // it.
+    // The next request has another Call-ID: the effects of the retransmissions would have arrived
+    // before it.
     let next = request.again();
     anne.send(&next, proxy.udp());
     anne.expect_response(&next, 202);

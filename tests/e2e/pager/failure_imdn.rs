@@ -11,7 +11,7 @@ fn telling(config: ProxyConfig) -> ProxyConfig {
     config.set("cpm", "failure_imdn", "yes")
 }
 
-/// The request, with other wishes in its CPIM header.
+/// The request, with another request for notifications in its CPIM header.
 fn wishing(message: &CpmMessage, wishes: &str) -> Request {
     let request = message.request();
     let content_type = request.header("Content-Type").unwrap_or_default();
@@ -27,15 +27,15 @@ fn id(request: &Request) -> String {
         .to_owned()
 }
 
-/// Whether it says that this message has failed.
+/// Whether it reports that this message has failed.
 fn is_about(received: &Message, request: &Request) -> bool {
     let body = String::from_utf8_lossy(received.body()).into_owned();
     body.contains(&format!("<message-id>{}</message-id>", id(request)))
         && body.contains("<status><failed/></status>")
 }
 
-/// Sends a message that fails at all its recipients, and waits for the word on it: any other that
-/// was to come would have come before.
+/// Sends a message that fails at all its recipients, and waits for the notification of it: any
+/// other would have arrived before.
 #[track_caller]
 fn is_told_next(anne: &Agent, service: &str, recipients: &[String], proxy: &Proxy) {
     let recipients = recipients.iter().map(|uri| to(uri));
@@ -88,7 +88,7 @@ fn the_sender_is_told_that_all_have_failed() {
         ] {
             assert!(body.contains(part), "{part} is not in {body}");
         }
-        // It asks for nothing itself.
+        // It requests nothing itself.
         assert!(!body.contains("Disposition-Notification"));
     }
     expect_counter(&proxy, "failed", 4);
@@ -112,8 +112,8 @@ fn nothing_is_told_of_other_messages() {
         cpm_message(&anne.uri("anne"), EXPLODER).recipients(recipients)
     };
     let (bill, carol) = (bill.uri("bill"), carol.uri("carol"));
-    // Somebody has it; nobody has, but she does not want to know; her message does not say when it
-    // was sent, as the notification would have to; the operator does not want it.
+    // One recipient has it; none has it, but the sender wants no notification; the message has no
+    // date, which the notification would need; the operator has turned notifications off.
     let wanted = wishing(&of(&[&bill, &carol]), "negative-delivery");
     exchange(&anne, &wanted, &proxy, 202);
     let unwanted = of(&[&carol]).request();
@@ -169,9 +169,9 @@ fn who_is_reached_by_interworking_has_not_failed() {
     let message = cpm_message(&anne.uri("anne"), EXPLODER).recipients([to(&bill.uri("bill"))]);
     exchange(&anne, &wishing(&message, "negative-delivery"), &proxy, 202);
     expect_counter(&proxy, "delivered", 1);
-    // The ISF's word is the last one.
+    // The ISF's response is final.
     is_told_next(&anne, EXPLODER, &[bill.uri("bill")], &proxy);
-    // So it is for who can be reached by it alone.
+    // So it applies to recipients that only it can reach.
     is_told_next(&anne, EXPLODER, &["tel:+12015550123".to_owned()], &proxy);
     anne.expect_nothing_until(|| proxy.ping());
     expect_counter(&proxy, "failed", 2);

@@ -1,4 +1,4 @@
-//! Recipients that fail: what goes on to the Interworking Selection Function, and what does not
+//! Recipients that fail: which requests go to the Interworking Selection Function, and which do not
 //! (9.1.1 last list; OMA CPM 6.5; readings N47).
 
 use std::collections::BTreeSet;
@@ -10,13 +10,13 @@ use crate::common::{
     header_lines, log_lines, name_of, proves,
 };
 
-/// The codes that 9.1.1 names.
+/// The codes named in 9.1.1.
 const INTERWORKED: [u16; 8] = [404, 405, 410, 414, 415, 416, 488, 606];
 
-/// Others that a recipient may answer with.
+/// Other codes of a recipient.
 const FINAL: [u16; 10] = [302, 400, 403, 408, 420, 480, 486, 500, 503, 603];
 
-/// Plays everybody: user `u404` answers 404.
+/// Plays all recipients: user `u404` answers 404.
 fn answers_by_user(agent: &Agent) {
     agent.answers(Answer::with(|request| {
         let user = request.uri().and_then(|uri| uri.strip_prefix("sip:u"));
@@ -39,7 +39,7 @@ fn request_uris(requests: &[Received]) -> BTreeSet<String> {
         .collect()
 }
 
-/// What a request to the ISF shares with the one that failed.
+/// What a request to the ISF has in common with the one that failed.
 fn shared_lines(request: &Received) -> Vec<String> {
     let mut lines = header_lines(request);
     lines.retain(|line| !["Via", "Route", "From", "Call-ID"].contains(&name_of(line)));
@@ -289,7 +289,7 @@ fn recipients_without_a_sip_address_need_somebody_who_knows_them() {
         let rounds = round as u64 + 1;
         let message = cpm_message("sip:anne@example.com", service)
             .recipients([to(tel), bcc(&bill.uri("bill"))]);
-        // Nobody else could do anything with it.
+        // Nobody else could process it.
         exchange(&anne, &message.request(), &with_isf, 202);
         let request = isf.expect_request("MESSAGE");
         proves!(["9.1.1-6c"], assert_eq!(request.uri(), Some(tel)));
@@ -303,7 +303,7 @@ fn recipients_without_a_sip_address_need_somebody_who_knows_them() {
         expect_counter(&with_isf, "delivered", 2 * rounds);
         expect_counter(&with_isf, "interworked", rounds);
 
-        // The core might, but says that it knows nobody.
+        // The core could, but answers that the user is unknown.
         exchange(&anne, &message.request(), &behind_core, 202);
         core.expect_requests("MESSAGE", 2);
         let mut at_isf: Vec<String> = isf

@@ -1,5 +1,4 @@
-//! Lists that are long: over TCP, with recipients that do not answer, with copies that fill the
-//! memory.
+//! Long lists: over TCP, with recipients that do not answer, with copies that fill the memory.
 
 use std::collections::HashSet;
 use std::net::TcpListener;
@@ -10,8 +9,8 @@ use cpm_testbed::{Agent, Answer, Bench, Proxy, Recipient, cpm_message, to, unmar
 
 use crate::common::{CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, proves};
 
-/// Beside what the proxy has by default: requests of that size come over TCP. Kamailio 6.1.5 takes
-/// none of 64 KiB or more.
+/// In addition to the proxy's defaults: requests of that size arrive over TCP. Kamailio 6.1.5
+/// accepts none of 64 KiB or more.
 const LARGE_REQUESTS: &str = "tcp_rd_buf_size=131072\n";
 
 fn many(agent: &Agent, range: Range<usize>) -> impl Iterator<Item = Recipient> {
@@ -26,14 +25,14 @@ fn a_thousand_recipients_of_whom_one_lives() {
             // Each copy is to have a transaction of tm.
             .set("cpm", "express", "no")
             .set_number("cpm", "max_recipients", 1000)
-            // The timeouts of RFC 3261 in a hurry: the test waits for them.
+            // Shortens the timeouts of RFC 3261, for which the test waits.
             .set_number("tm", "fr_timer", 1500)
             .set_number("tm", "wt_timer", 500),
     );
     let (anne, bill, dead) = (bench.agent(), bench.agent(), bench.agent());
     dead.answers(Answer::Silent);
     let message = cpm_message("sip:anne@example.com", EXPLODER);
-    // Some before: what is allocated for good is there.
+    // Some before, for the permanent allocations.
     for _ in 0..4 {
         let first = message
             .clone()
@@ -77,7 +76,7 @@ fn a_thousand_recipients_of_whom_one_lives() {
     proxy.stop();
 }
 
-/// All copies over one connection, which takes fewer of them at a time than a worker can write.
+/// All copies over one connection, which accepts them more slowly than a worker can write.
 #[test]
 fn a_thousand_copies_over_one_connection() {
     let bench = Bench::new("a_thousand_copies_over_one_connection");
@@ -99,13 +98,13 @@ fn a_thousand_copies_over_one_connection() {
 }
 
 /// A history list of nine hundred entries in each of nine hundred copies: more than the default
-/// memory holds at a time, and more than the operator wants to see in a datagram.
+/// memory holds at once, and longer than the operator permits in a datagram.
 #[test]
 fn copies_that_do_not_fit_into_memory_all_arrive() {
     let bench = Bench::new("copies_that_do_not_fit_into_memory");
     let settings = "tcp_conn_wq_max=524288\nudp_mtu=50000\n";
     let proxy = bench.proxy(
-        // One copy is more than what Kamailio queues for a connection by default.
+        // One copy is more than Kamailio queues for a connection by default.
         &cpm_proxy(&format!("{LARGE_REQUESTS}{settings}{HANDLE}"))
             .argument("-m")
             .argument("64")
@@ -134,7 +133,7 @@ fn copies_that_do_not_fit_into_memory_all_arrive() {
 #[test]
 fn what_no_datagram_holds_goes_over_tcp() {
     let bench = Bench::new("what_no_datagram_holds");
-    // Kamailio 6.1.5 takes no request of that size: the script makes it so large.
+    // Kamailio 6.1.5 accepts no request of that size: the script makes it that large.
     let filling = "x".repeat(8_000);
     let routes = format!(
         "{LARGE_REQUESTS}tcp_conn_wq_max=524288
@@ -162,7 +161,7 @@ fn what_no_datagram_holds_goes_over_tcp() {
 #[test]
 fn a_long_fan_out_does_not_keep_the_worker_from_others() {
     let bench = Bench::new("a_long_fan_out_does_not_keep_the_worker");
-    // One worker, and a script that takes 10 ms for each of the many.
+    // One worker, and a script that takes 10 ms for each of many copies.
     let routes = format!(
         "{HANDLE}
         event_route[cpm:recipient-request] {{
@@ -201,8 +200,7 @@ fn recipients_who_never_read_do_not_delay_the_202() {
     let config = cpm_proxy(&routes).set("cpm", "express", "no");
     let proxy = bench.proxy(&config.set_number("cpm", "max_recipients", 1000));
     let (anne, bill) = (bench.agent(), bench.agent());
-    // Nobody ever takes a byte off this connection, and what the kernel keeps for it ends
-    // somewhere.
+    // Nobody ever reads from this connection, and the kernel's buffer for it is limited.
     let mute = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let address = mute.local_addr().expect("an address");
     let uris = (0..400).map(|n| format!("sip:u{n}@{address};transport=tcp"));

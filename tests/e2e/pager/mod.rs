@@ -1,9 +1,11 @@
 //! Pager mode: MESSAGE in, one MESSAGE to each recipient out.
 
 mod acceptance;
+mod bad_network;
 mod classification;
 mod datagrams;
 mod delivery;
+pub(crate) mod express;
 mod failure_imdn;
 mod identity;
 mod interworking;

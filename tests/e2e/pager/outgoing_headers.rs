@@ -1,12 +1,13 @@
-//! The header fields of the outgoing requests (9.1.1-6a to -6h; readings N25).
+//! The header fields of outgoing requests (9.1.1-6a to -6h; readings N25).
 
 use cpm_testbed::{Bench, Message, PAGER_FEATURE_TAG, Received, Request, bcc, cc, cpm_message, to};
 
 use crate::common::{
     CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, header_lines, name_of, proves,
 };
+use crate::groups::{GroupFolder, ask, group_proxy, open_group, to_group};
 
-/// Written by the Controlling Function itself into each outgoing request, once.
+/// Written by the Controlling Function itself, once in each outgoing request.
 const OWN: [&str; 12] = [
     "Via",
     "To",
@@ -22,7 +23,7 @@ const OWN: [&str; 12] = [
     "Supported",
 ];
 
-/// Belong to the hop, the transaction, or are between the originator and its own proxies.
+/// Fields of the hop or the transaction, or between the originator and its own proxies.
 const NEVER_PASSED_ON: &[(&str, &str)] = &[
     ("Route", "<sip:hop.example.com;lr>"),
     ("Record-Route", "<sip:secret-hop.example.com;lr>"),
@@ -76,7 +77,7 @@ const NEVER_PASSED_ON: &[(&str, &str)] = &[
     ("message-uid", "secret"),
 ];
 
-/// Everything else is, unknown and repeated fields included, as it stands.
+/// All other fields are passed on unchanged, including unknown and repeated ones.
 const PASSED_ON: &[(&str, &str)] = &[
     (
         "Accept-Contact",
@@ -139,7 +140,7 @@ fn is_own(line: &str) -> bool {
         .any(|own| own.eq_ignore_ascii_case(name_of(line)))
 }
 
-/// Nothing but our own fields, each once, and what is to be passed on, byte by byte and in order.
+/// Nothing but our own fields, each once, and those passed on, byte for byte and in order.
 #[track_caller]
 fn expect_exactly_the_right_fields(received: &Message) {
     let lines = header_lines(received);
@@ -189,7 +190,7 @@ fn every_header_field_is_passed_on_replaced_or_kept_back_as_specified() {
     proxy.stop();
 }
 
-/// RFC 3428 §4: a new request outside of any dialog.
+/// RFC 3428 §4: a new request outside any dialog.
 #[track_caller]
 fn expect_a_request_of_its_own(received: &Received, request: &Request, uri: &str) {
     proves!(["9.1.1-6c"], assert_eq!(received.uri(), Some(uri)));
@@ -367,6 +368,38 @@ fn compact_and_folded_fields_are_understood() {
     }
     capture.stop().assert_clean();
     proxy.stop();
+}
+
+#[test]
+fn the_charging_identity_goes_on_if_the_operator_wants_it() {
+    let bench = Bench::new("the_charging_identity_goes_on");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let folder = GroupFolder::new(&bench, "groups");
+    folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
+    for express in ["auto", "no"] {
+        let config = group_proxy(&folder.source())
+            .set("cpm", "charging_vector", "icid")
+            .set("cpm", "express", express);
+        let proxy = bench.proxy(&config);
+        for message in [
+            cpm_message("sip:anne@example.com", EXPLODER).recipients([to(&bill.uri("bill"))]),
+            cpm_message("sip:anne@example.com", CONTROLLING).recipients([to(&bill.uri("bill"))]),
+            to_group("sip:anne@example.com", "lunch"),
+        ] {
+            let request = message.request().with(
+                "P-Charging-Vector",
+                "orig-ioi=secret;icid-value=\"a;7\" ;icid-generated-at=192.0.2.1;transit-ioi=secret.1",
+            );
+            assert_eq!(ask(&anne, &request, &proxy).status(), Some(202));
+            let received = bill.expect_request("MESSAGE");
+            assert_eq!(
+                received.headers("P-Charging-Vector"),
+                ["icid-value=\"a;7\";icid-generated-at=192.0.2.1"]
+            );
+            assert!(!String::from_utf8_lossy(received.raw()).contains("secret"));
+        }
+        proxy.stop();
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn an_application_server_takes_and_sends_through_the_core() {
             .collect::<BTreeSet<_>>(),
         BTreeSet::from([Some("sip:bill@example.com"), Some("tel:+12015550123")])
     );
-    // What is not ours goes back to the core as it came.
+    // A request that is not for us returns to the core unchanged.
     let other = through_core(&message.request(), &proxy, &core).with_uri("sip:bill@example.com");
     core.send(&other, proxy.udp());
     let back = core.expect_request("MESSAGE");

@@ -1,5 +1,5 @@
-//! How a configuration of `kamailio-config/` is started: what is this machine's is defined before
-//! the configuration does.
+//! Starts a configuration of `kamailio-config/`: values of this machine are defined before the
+//! configuration defines them.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ pub(super) fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig
         .collect();
     let file = folder(Product::Kamailio).join(file);
     let text = fs::read_to_string(&file).expect("it is part of the project");
-    // What the bench asks the proxy through, where the configuration has not loaded it.
+    // What the bench needs to query the proxy, if the configuration has not loaded it.
     let loaded: String = ["kex", "ctl"]
         .iter()
         .filter(|module| !text.contains(&format!("loadmodule \"{module}.so\"")))

@@ -1,5 +1,5 @@
-//! The configurations of `kamailio-config/` and `opensips-config/`, as they are: each starts and
-//! serves. The sites are the same for both proxies, so the tests are, too.
+//! The configurations of `kamailio-config/` and `opensips-config/`, unchanged: each starts and
+//! works. Both proxies have the same sites, and therefore the same tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ mod two_nodes;
 
 pub(crate) const ANNE: &str = "sip:anne@example.com";
 
-/// Where the configurations for this proxy are.
+/// The folder of the configurations for this proxy.
 pub(crate) fn folder(product: Product) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{}-config", product.name()))
 }
@@ -36,9 +36,9 @@ pub(crate) fn configurations(product: Product) -> BTreeSet<String> {
         .collect()
 }
 
-/// A configuration of the project, started on the bench's ports and with its control socket. What
-/// is this machine's (addresses, files) is given by the names that the configurations for Kamailio
-/// have for it, as it stands in a script.
+/// A configuration of the project, started on the bench's ports and with its control socket. Values
+/// of this machine (addresses, files) are given by their names in the configurations for Kamailio,
+/// as written in a script.
 pub(crate) fn shipped(file: &str, definitions: &[(&str, String)]) -> ProxyConfig {
     match Product::under_test() {
         Product::Kamailio => kamailio::shipped(file, definitions),
@@ -55,7 +55,7 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// One message to both kinds of service, and what is not ours.
+/// One message to each kind of service, and a request that is not for us.
 pub(crate) fn serves_this_machine(bench: &Bench, proxy: &Proxy) {
     let (anne, bill) = (bench.agent(), bench.agent());
     for service in [EXPLODER, CONTROLLING] {
@@ -68,7 +68,7 @@ pub(crate) fn serves_this_machine(bench: &Bench, proxy: &Proxy) {
     expect_counter(proxy, "delivered", 2);
 }
 
-/// The scripts of the proxy's own that make these parts of a database.
+/// The proxy's own scripts that create these parts of a database.
 pub(crate) fn database_script(parts: &[&str]) -> String {
     let folder = match Product::under_test() {
         Product::Kamailio => PathBuf::from("/usr/share/kamailio/db_sqlite"),
@@ -84,7 +84,7 @@ pub(crate) fn database_script(parts: &[&str]) -> String {
     parts.iter().map(script).collect()
 }
 
-/// As an S-CSCF sends it: with a Route to the application server, and one back to itself.
+/// As sent by an S-CSCF: with a Route to the application server, and one back to itself.
 pub(crate) fn through_core(request: &Request, proxy: &Proxy, core: &Agent) -> Request {
     request
         .again()
@@ -99,7 +99,7 @@ pub(crate) fn through_core(request: &Request, proxy: &Proxy, core: &Agent) -> Re
         .with("P-Charging-Vector", "icid-value=1")
 }
 
-/// One large message from its INVITE to its BYE; the recipients have it, byte for byte.
+/// One large message from its INVITE to its BYE; the recipients get it byte for byte.
 pub(crate) fn large_message_arrives(
     call: &mut Call<'_>,
     session: &MsrpSession,

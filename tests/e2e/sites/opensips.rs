@@ -1,5 +1,5 @@
-//! How a configuration of `opensips-config/` is started: its script has no definitions, so what is
-//! this machine's is exchanged in the text.
+//! Starts a configuration of `opensips-config/`: its script has no definitions, so values of this
+//! machine are replaced in the text.
 
 use std::fs;
 
@@ -8,8 +8,8 @@ use cpm_testbed::{Product, ProxyConfig};
 use super::folder;
 use crate::common::module;
 
-/// What the configurations say of an operator's own: the name that it has in those for Kamailio,
-/// and the text that a value takes the place of `@` in.
+/// Values of an operator's own in the configurations: the name in those for Kamailio, and the text
+/// in which a value replaces `@`.
 const OWN: [(&str, &str, &str); 11] = [
     ("SCSCF_URI", "\"sip:scscf.example.com;lr\"", "@"),
     ("SCSCF_ADDRESS", "\"192.0.2.10\"", "@"),

@@ -15,7 +15,7 @@ fn the_smallest_serves_this_machine() {
     proxy.stop();
 }
 
-/// No parameter but the listener: there is a spool, so that a recipient who rings keeps nobody
+/// No parameter but the listener: there is a spool, so that a ringing recipient keeps nobody
 /// waiting.
 #[test]
 fn the_smallest_with_an_msrp_listener_has_a_spool() {
@@ -26,7 +26,7 @@ fn the_smallest_with_an_msrp_listener_has_a_spool() {
     let proxy = bench.proxy(&config);
     callees.plan("carol", Plan::no_answer().ringing());
     let mut took = Vec::new();
-    // On a busy machine one may take longer.
+    // On a busy machine it may take longer.
     for round in 0..3 {
         let session = sender.session();
         let message = large_message(ANNE, EXPLODER)

@@ -1,4 +1,4 @@
-//! A site of its own, with a registrar and passwords.
+//! A stand-alone site with a registrar and passwords.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +12,7 @@ use super::{ANNE, database_script, large_message_arrives, quoted, shipped};
 use crate::both_modes::imdn::receipt;
 use crate::common::{EXPLODER, counter, exchange, expect_counter, sqlite};
 
-/// A request once more, with credentials for what its response asks.
+/// A request again, with credentials for the challenge in its response.
 fn with_credentials(request: &Request, challenge: &Received, uri: &str, password: &str) -> Request {
     let (asked, answered) = match challenge.status() {
         Some(401) => ("WWW-Authenticate", "Authorization"),
@@ -32,7 +32,7 @@ fn with_credentials(request: &Request, challenge: &Received, uri: &str, password
     request.again().with(answered, &credentials)
 }
 
-/// Sends a request that is challenged, then with the password; expects this final response.
+/// Sends a request that is challenged, then again with the password; expects this final response.
 #[track_caller]
 fn authenticate(agent: &Agent, request: &Request, uri: &str, proxy: &Proxy, code: u16) -> Received {
     let first = if request.method() == "REGISTER" {
@@ -49,7 +49,7 @@ fn authenticate(agent: &Agent, request: &Request, uri: &str, proxy: &Proxy, code
     )
 }
 
-/// A database with subscribers, made as the configuration says.
+/// A database with subscribers, created as described in the configuration.
 fn subscribers(bench: &Bench) -> PathBuf {
     let file = bench.folder().join("subscribers.db");
     let (parts, columns, values): (&[&str], _, _) = match Product::under_test() {
@@ -89,7 +89,7 @@ fn stand_alone(bench: &Bench, limits: &[(&str, &str)]) -> Proxy {
                 "DATABASE",
                 quoted(&format!("sqlite:///{}", database.display())),
             ),
-            // The first port is known only to the bench, which writes it into the text.
+            // Only the bench knows the first port, and writes it into the text.
             ("LISTEN_UDP", "udp:127.0.0.1:@PORT@".to_owned()),
             ("LISTEN_TCP", "tcp:127.0.0.1:@PORT@".to_owned()),
             ("COPIES_PORT", copies.to_string()),
@@ -126,7 +126,7 @@ fn a_site_of_its_own_registers_authenticates_and_delivers() {
 
     let message = cpm_message(ANNE, EXPLODER)
         .recipients([to("sip:bill@example.com"), to("sip:carol@example.com")]);
-    // What a subscriber asserts of itself counts for nothing.
+    // An identity that a subscriber asserts itself is ignored.
     let request = message
         .request()
         .with("P-Asserted-Identity", "<sip:ceo@example.com>");
@@ -148,7 +148,7 @@ fn a_site_of_its_own_registers_authenticates_and_delivers() {
         None
     );
 
-    // His receipt, to the address that she has sent to, comes back to her.
+    // His receipt, to the address to which she has sent, returns to her.
     let register = Request::new("REGISTER", ANNE, ANNE)
         .with_uri("sip:example.com")
         .with("Contact", &format!("<{}>", anne.uri("anne")));
@@ -159,14 +159,15 @@ fn a_site_of_its_own_registers_authenticates_and_delivers() {
     assert_eq!(received.uri(), Some(&*anne.uri("anne")));
     assert_eq!(received.body(), told.body());
 
-    // What fits no datagram comes in again over TCP, and is known as our own there too.
+    // A request too long for a datagram arrives again over TCP, and is recognised as our own there
+    // too.
     let long = cpm_message(ANNE, EXPLODER)
         .text(&"x".repeat(1200))
         .recipients([to("sip:bill@example.com")]);
     authenticate(&anne, &long.request(), EXPLODER, &proxy, 202);
     assert_eq!(bill.expect_request("MESSAGE").body(), long.cpim());
 
-    // One to one, and to somebody else's name.
+    // One to one, and to another user's name.
     let plain = Request::new("MESSAGE", ANNE, "sip:bill@example.com").with_body("text/plain", "Hi");
     authenticate(&anne, &plain, "sip:bill@example.com", &proxy, 200);
     bill.expect_request("MESSAGE");
@@ -214,8 +215,7 @@ fn a_site_of_its_own_takes_large_messages() {
     large_message_arrives(&mut call, &session, &callees, &content);
     expect_counter(&proxy, "delivered", 2);
 
-    // One is busy, the other rings until she gives up: ACK and CANCEL of our own pass the script
-    // too.
+    // One is busy, the other rings until she gives up: our own ACK and CANCEL pass the script too.
     callees.plan("bob", Plan::status(486));
     callees.plan("carol", Plan::no_answer().ringing());
     let invite = message.request(&anne, &peer.session(), content.len());

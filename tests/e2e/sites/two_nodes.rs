@@ -39,8 +39,8 @@ fn front(bench: &Bench, nodes: [&Proxy; 2]) -> Proxy {
             );
             definitions.extend([
                 ("NODES", quoted(&format!("sqlite://{}", file.display()))),
-                // Longer than it takes to find out that a node is dead: a ping each second, and two
-                // for its answer.
+                // Longer than it takes to detect a dead node: a ping each second, and two for its
+                // response.
                 ("NODE_TIMEOUT", "8".to_owned()),
             ]);
         }

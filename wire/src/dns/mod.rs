@@ -1,5 +1,4 @@
-//! DNS: questions to name servers and what they answer, as packets (RFC 1035). `simple-dns` reads
-//! and writes them.
+//! DNS questions and answers as packets (RFC 1035). `simple-dns` reads and writes them.
 
 #[cfg(test)]
 pub(crate) mod test_zone;
@@ -11,19 +10,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, RCODE, TYPE};
 
-/// Longest name, as text without the dot at its end (RFC 1035 §2.3.4).
+/// Maximum length of a name, as text without the final dot (RFC 1035 §2.3.4).
 pub const MAX_NAME_BYTES: usize = 253;
-/// Records that are taken out of one answer. More do not make a name easier to reach.
+/// Maximum number of records taken from one answer. More do not make a name easier to reach.
 const MAX_RECORDS: usize = 32;
-/// Aliases (CNAME) that are followed inside one answer.
+/// Maximum number of aliases (CNAME) followed within one answer.
 const MAX_ALIASES: usize = 8;
 
-/// What a name server is asked.
+/// A question to a name server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// The name, in lower case and without the dot at its end.
+    /// The name, in lower case and without the final dot.
     pub name: String,
-    /// Which records of it.
+    /// The kind of records.
     pub kind: Kind,
 }
 
@@ -40,7 +39,7 @@ pub enum Kind {
     Naptr,
 }
 
-/// A record that answers.
+/// A record of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A or AAAA.
@@ -52,7 +51,7 @@ pub enum Record {
 }
 
 impl Record {
-    /// Lower ones are better. Addresses are all the same.
+    /// Lower is better. Addresses are all equal.
     fn rank(&self) -> (u16, u16) {
         match self {
             Record::Address(_) => (0, 0),
@@ -62,52 +61,53 @@ impl Record {
     }
 }
 
-/// A record of RFC 2782.
+/// An SRV record (RFC 2782).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Srv {
     /// Lower ones are tried first.
     pub priority: u16,
-    /// Share among those of the same priority.
+    /// Share of the load among records of the same priority.
     pub weight: u16,
-    /// Where the service listens.
+    /// Port of the service.
     pub port: u16,
-    /// Its host; empty where there decidedly is no such service.
+    /// Its host; empty if there is explicitly no such service.
     pub target: String,
 }
 
-/// A record of RFC 3403, as RFC 3263 §4.1 uses it: those with a regular expression are left out.
+/// A NAPTR record as RFC 3263 §4.1 uses it (RFC 3403): those with a regular expression are left
+/// out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naptr {
     /// Lower ones are tried first.
     pub order: u16,
-    /// The same, among those of the same order.
+    /// The same, among records of the same order.
     pub preference: u16,
     /// "s": the replacement has SRV records.
     pub flags: String,
     /// "SIP+D2U" and so on.
     pub service: String,
-    /// Where to go on.
+    /// The name to look up next.
     pub replacement: String,
 }
 
-/// What a name server says.
+/// A name server's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// The records; none where there is no such name, or none of this kind.
+    /// The records; none if the name does not exist, or has none of this kind.
     Records {
         /// At most a few dozen.
         records: Vec<Record>,
-        /// For how many seconds they hold.
+        /// For how many seconds they are valid.
         ttl_s: u32,
     },
-    /// The answer is too long for a datagram: to be asked for over TCP.
+    /// The answer is too long for a datagram: ask again over TCP.
     Truncated,
-    /// It cannot tell. Perhaps another one can.
+    /// It does not know. Another server may.
     Failed,
 }
 
 impl Question {
-    /// `None`: no server could be asked for such a name.
+    /// `None`: the name cannot be asked for in DNS.
     pub fn new(name: &str, kind: Kind) -> Option<Self> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let has_labels = name.split('.').all(|label| {
@@ -120,7 +120,7 @@ impl Question {
         })
     }
 
-    /// The packet that asks. `None`: there is none for such a name.
+    /// The packet with the question. `None`: the name does not fit into one.
     pub fn write(&self, id: u16) -> Option<Vec<u8>> {
         let mut packet = Packet::new_query(id);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
@@ -130,8 +130,8 @@ impl Question {
         packet.build_bytes_vec().ok()
     }
 
-    /// What a packet says to this question. `None`: it is no answer to it, and the answer may still
-    /// come.
+    /// The answer in a packet. `None`: the packet does not answer this question, and the answer may
+    /// still arrive.
     pub fn read(&self, packet: &[u8], id: u16) -> Option<Reply> {
         if !is_plausible(packet) {
             return None;
@@ -170,8 +170,8 @@ impl Question {
         text_of(name) == self.name
     }
 
-    /// The records of the name, or of what it is an alias of. What else the answer holds is not
-    /// asked for, and not believed.
+    /// The records of the name, or of the name it is an alias of. Anything else in the answer was
+    /// not asked for, and is not trusted.
     fn records(&self, packet: &Packet<'_>) -> Reply {
         let mut owner = self.name.clone();
         let mut ttl_s = u32::MAX;
@@ -190,7 +190,7 @@ impl Question {
                     records.push(record);
                 }
             }
-            // The packet bounds how many there are. What is cut off is what would be tried last.
+            // Their number is limited by the packet. Those cut off would be tried last.
             records.sort_by_key(Record::rank);
             records.truncate(MAX_RECORDS);
             match alias.filter(|_| records.is_empty()) {
@@ -201,7 +201,7 @@ impl Question {
                 None => return Reply::Records { records, ttl_s },
             }
         }
-        // A circle of aliases.
+        // A loop of aliases.
         Reply::Failed
     }
 
@@ -229,12 +229,13 @@ impl Question {
     }
 }
 
-/// A name as questions have it; a dot inside of a label is escaped.
+/// A name in the form of questions; a dot within a label is escaped.
 fn text_of(name: &Name<'_>) -> String {
     name.to_string().to_ascii_lowercase()
 }
 
-/// Whether a packet announces no more than there is room for in it: who reads it makes room first.
+/// Whether a packet announces no more records than it can hold: the parser allocates for as many as
+/// announced.
 fn is_plausible(packet: &[u8]) -> bool {
     let counts = packet.get(4..12).unwrap_or_default().chunks(2);
     let announced: usize = counts

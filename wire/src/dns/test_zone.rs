@@ -1,4 +1,4 @@
-//! What a name server answers in a test.
+//! A name server's answers in tests.
 
 use std::collections::HashMap;
 
@@ -42,7 +42,7 @@ pub(crate) fn record(text: &'static str) -> RData<'static> {
     }
 }
 
-/// What a name server with this zone answers.
+/// The answer of a name server with this zone.
 pub(crate) fn answer(query: &[u8], zone: &Zone) -> Vec<u8> {
     let query = Packet::parse(query).unwrap();
     let mut reply = Packet::new_reply(query.id());

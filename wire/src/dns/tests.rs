@@ -1,4 +1,4 @@
-//! Answers that are right, wrong, and hostile.
+//! Correct, wrong and hostile answers.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ fn circles_and_floods_end() {
     let question = Question::new("a.example", Kind::A).unwrap();
     let packet = answer(&question.write(7).unwrap(), &circle);
     assert_eq!(question.read(&packet, 7), Some(Reply::Failed));
-    // A name that points to itself, in the middle of an answer.
+    // A name that points to itself, within an answer.
     let question = Question::new("a.example", Kind::A).unwrap();
     let mut packet = question.write(7).unwrap();
     packet[2] |= 0x80;
@@ -46,13 +46,13 @@ fn circles_and_floods_end() {
     for pointer in [here, here + 1, 12, 0x3fff] {
         let name = (0xc000 | pointer).to_be_bytes();
         let record = [&name[..], &[0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4]].concat();
-        // It must come back, whatever it says.
+        // It must return, whatever the packet contains.
         let reply = question.read(&[&packet[..], &record].concat(), 7);
         let believed =
             matches!(&reply, Some(Reply::Records { records, .. }) if !records.is_empty());
         assert_eq!(believed, pointer == 12, "{pointer:x}");
     }
-    // Pointers that point to pointers, as many as fit, and records that use them all.
+    // As many pointers to pointers as fit, and records that use all of them.
     let mut chain = packet.clone();
     while chain.len() < 8000 {
         let before = chain.len() as u16 - 2;
@@ -66,7 +66,7 @@ fn circles_and_floods_end() {
     let begin = Instant::now();
     let _ = question.read(&chain, 7);
     assert!(begin.elapsed() < Duration::from_secs(1));
-    // More addresses than anybody has, of which some are taken.
+    // More addresses than any host has; some of them are taken.
     let mut reply = Packet::new_reply(7);
     let query = question.write(7).unwrap();
     reply.questions = Packet::parse(&query).unwrap().questions;

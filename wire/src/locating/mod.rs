@@ -1,19 +1,19 @@
-//! Where hosts and SIP domains are (RFC 3263, Locating SIP Servers), without IO.
+//! Locating hosts and SIP domains (RFC 3263), without IO.
 //!
-//! A [`Target`] is a name to reach; a [`Resolver`] finds out where it is. The machine's own names
-//! (hosts(5)) come first, and name servers are not asked about those. For SIP without a port it
-//! asks for NAPTR, then SRV; then for A and AAAA. Search domains of resolv.conf(5) are not applied:
-//! a SIP domain is whole.
+//! A [`Target`] is a name to reach; a [`Resolver`] finds its addresses. The machine's own names
+//! (hosts(5)) take precedence, and are not asked for in DNS. For SIP without a port it asks for
+//! NAPTR, then SRV, then A and AAAA. Search domains of resolv.conf(5) are not applied: a SIP domain
+//! is always complete.
 //!
 //! The caller has the sockets: it sends what [`poll_transmit`](Resolver::poll_transmit) returns,
-//! passes in what comes back, and lets time pass.
+//! passes in received packets, and reports the time.
 //!
 //! | file | job |
 //! |---|---|
-//! | `target` | what is looked up, what is found |
+//! | `target` | what is looked up, and results |
 //! | `plan` | which question comes next |
 //! | `resolver` | all look-ups at once |
-//! | `system` | what the machine knows by itself: hosts(5), resolv.conf(5) |
+//! | `system` | the machine's own files: hosts(5), resolv.conf(5) |
 
 mod plan;
 mod resolver;

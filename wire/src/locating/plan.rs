@@ -1,8 +1,7 @@
-//! Where a target is, by what name servers say (RFC 3263 §4): which questions have to be asked
-//! next, or where it is.
+//! The location of a target according to name servers (RFC 3263 §4): the next questions to ask, or
+//! the result.
 //!
-//! A plan remembers nothing. It is made anew from the answers that there are, each time that one
-//! has come.
+//! A plan has no state. It is computed anew from all known answers whenever one arrives.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,27 +11,27 @@ use super::target::{Place, Server, Target, Wanted};
 use crate::dns::{Kind, Naptr, Question, Record, Srv};
 use crate::sip::Transport;
 
-/// Places of one target that are kept.
+/// Maximum number of places kept for one target.
 pub const MAX_PLACES: usize = 8;
-/// Servers of one target that are kept.
+/// Maximum number of servers kept for one target.
 pub const MAX_SERVERS: usize = 16;
-/// Servers whose addresses are asked for.
+/// Maximum number of servers whose addresses are asked for.
 const MAX_HOSTS: usize = 4;
-/// Services of one domain whose servers are asked for.
+/// Maximum number of services of one domain whose servers are asked for.
 const MAX_SERVICES: usize = 8;
 
-/// What a question has come to.
+/// The result of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The records, which may be none, and for how many seconds they hold.
+    /// The records, possibly none, and for how many seconds they are valid.
     Records(Vec<Record>, u32),
-    /// Name servers are there, and none of them can tell.
+    /// Name servers answered, but none of them knows.
     Failed,
-    /// No name server says anything.
+    /// No name server answered.
     Silent,
 }
 
-/// What is known so far.
+/// The answers so far.
 pub(super) type Answers = HashMap<Question, Answer>;
 
 /// The next step.
@@ -40,18 +39,18 @@ pub(super) type Answers = HashMap<Question, Answer>;
 pub(super) enum Plan {
     /// These questions are open.
     Ask(Vec<Question>),
-    /// That is all.
+    /// The result.
     Done {
-        /// Best first. None: the domain has no such service.
+        /// Best first. `None`: the domain has no such service.
         servers: Vec<Server>,
-        /// Best first. None: there are none, or addresses are not asked for.
+        /// Best first. `None`: there are none, or addresses are not asked for.
         places: Vec<Place>,
-        /// For how many seconds all this holds.
+        /// For how many seconds the result is valid.
         ttl_s: u32,
     },
 }
 
-/// One step after another, as far as the answers go.
+/// Step by step, as far as the answers reach.
 struct Planner<'a> {
     answers: &'a Answers,
     open: Vec<Question>,
@@ -59,8 +58,8 @@ struct Planner<'a> {
     ticket: u64,
 }
 
-/// `hosts`: what the machine knows by itself; `None`: addresses are not asked for. `ticket` draws
-/// among servers of the same priority, and has to stay the same for one look-up.
+/// `hosts`: the machine's own names; `None`: addresses are not asked for. `ticket` decides among
+/// servers of the same priority, and must not change during a look-up.
 pub(super) fn plan(target: &Target, hosts: Option<&Hosts>, answers: &Answers, ticket: u64) -> Plan {
     let mut planner = Planner {
         answers,
@@ -95,7 +94,7 @@ pub(super) fn plan(target: &Target, hosts: Option<&Hosts>, answers: &Answers, ti
 }
 
 impl Planner<'_> {
-    /// The answer to a question. `None`: it is open, or makes no sense to ask.
+    /// The answer to a question. `None`: it is open, or not worth asking.
     fn ask(&mut self, name: &str, kind: Kind) -> Option<&Answer> {
         let question = Question::new(name, kind)?;
         let answer = self.answers.get(&question);
@@ -117,8 +116,8 @@ impl Planner<'_> {
     fn servers(&mut self, target: &Target, hosts: Option<&Hosts>) -> Vec<Server> {
         let (host, wanted) = (target.host(), target.wanted());
         let mut itself = Server::itself(host, target.port(), wanted);
-        // With a port, and for what the operator's own file has, there is nothing to be asked for;
-        // names of one label are no domains.
+        // With a port, and for names in the machine's own file, there is nothing to ask; a name of
+        // one label is not a domain.
         let is_own = hosts.is_some_and(|hosts| hosts.find(host).is_some());
         let is_domain = host.contains('.') && host.parse::<IpAddr>().is_err();
         if *wanted == Wanted::Host || target.port().is_some() || !is_domain || is_own {
@@ -126,8 +125,8 @@ impl Planner<'_> {
         }
         let mut services = Vec::new();
         if !matches!(wanted, Wanted::Only(_)) {
-            // Where nobody says anything to this, the services are not asked for: a name that is
-            // dead is told sooner. Some name servers do not know NAPTR, and fail.
+            // If no server answers this, its services are not asked for, so that a dead name is
+            // reported sooner. Some name servers do not know NAPTR, and fail.
             match self.ask(host, Kind::Naptr) {
                 Some(Answer::Records(records, _)) => services = services_of(records, wanted),
                 Some(Answer::Failed) => {}
@@ -147,7 +146,7 @@ impl Planner<'_> {
             });
             let mut records: Vec<Srv> = records.collect();
             let has_any = !records.is_empty();
-            // An empty target is a service that is decidedly not there, port 0 none that could be.
+            // An empty target means that the service does not exist; port 0 is not a usable port.
             records.retain(|record| !record.target.is_empty() && record.port != 0);
             if has_any && records.is_empty() {
                 // The domain offers no such service (RFC 2782).
@@ -167,7 +166,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The addresses of a host, those of both families in turn.
+    /// The addresses of a host, alternating between both families.
     fn addresses(&mut self, host: &str, hosts: &Hosts) -> Vec<IpAddr> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = bare.parse() {
@@ -189,7 +188,7 @@ impl Planner<'_> {
     }
 }
 
-/// One of each in turn, as long as there are any; each of them once.
+/// One of each list alternately until both are empty, without duplicates.
 pub fn taking_turns<T: PartialEq>(
     first: impl IntoIterator<Item = T>,
     second: impl IntoIterator<Item = T>,
@@ -209,7 +208,7 @@ pub fn taking_turns<T: PartialEq>(
     }
 }
 
-/// Transports and the names of their SRV records, as the domain prefers them.
+/// Transports and the names of their SRV records, in the domain's order of preference.
 fn services_of(records: &[Record], wanted: &Wanted) -> Vec<(Transport, String)> {
     let naptr = records.iter().filter_map(|record| match record {
         Record::Naptr(naptr) => Some(naptr),
@@ -235,7 +234,7 @@ fn services_of(records: &[Record], wanted: &Wanted) -> Vec<(Transport, String)> 
     services
 }
 
-/// What the name of a service's SRV records begins with (RFC 3263 §4.1).
+/// The beginning of the name of a service's SRV records (RFC 3263 §4.1).
 fn service_label(transport: Transport) -> &'static str {
     match transport {
         Transport::Udp => "_sip._udp",
@@ -244,8 +243,8 @@ fn service_label(transport: Transport) -> &'static str {
     }
 }
 
-/// The order in which servers are tried (RFC 2782): by priority, and within one by lot, a weight
-/// being so many tickets.
+/// The order in which servers are tried (RFC 2782): by priority, and within a priority by weighted
+/// random choice.
 pub(super) fn in_turn(mut records: Vec<Srv>, mut ticket: u64) -> Vec<Srv> {
     records.sort_by_key(|record| (record.priority, record.weight));
     let mut ordered = Vec::with_capacity(records.len());
@@ -255,7 +254,7 @@ pub(super) fn in_turn(mut records: Vec<Srv>, mut ticket: u64) -> Vec<Srv> {
         let rivals = rivals.take_while(|record| record.priority == priority);
         let total: u64 = rivals.map(|record| u64::from(record.weight)).sum();
         let mut left = ticket % (total + 1);
-        // What is left of the lot draws the next one.
+        // The rest of the random number chooses the next one.
         ticket = ticket.rotate_left(17).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let drawn = records.iter().position(|record| {
             let own = u64::from(record.weight);

@@ -1,10 +1,10 @@
-//! The resolver, without IO: what is asked of which name server and when, what its answers come to,
-//! and by when a name is given up.
+//! The resolver, without IO: which question goes to which name server and when, what the answers
+//! mean, and when a name is given up.
 //!
-//! Any number of names are looked up side by side: one that nobody answers for takes a place and no
-//! time of others. Each has a deadline. One question is under way once at a time, whoever needs it,
-//! so that nobody can open many doors for a forged answer; its id and its socket are drawn by lot
-//! each time.
+//! Any number of names are looked up in parallel: one without an answer takes a place, but no time
+//! from others. Each has a deadline. A question is in flight only once, however many look-ups need
+//! it, so that nobody can increase the chances of a forged answer; its id and socket are chosen at
+//! random each time.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -15,58 +15,57 @@ use super::system::Hosts;
 use super::target::{Place, Server, Target};
 use crate::dns::{Question, Reply};
 
-/// Draws of an id that is not in use; without one the question is asked when its time has come
-/// again.
+/// Attempts to find an unused id; without one the question is asked at its next timeout.
 const DRAWS: usize = 3;
-/// Names that are looked up at once.
+/// Maximum number of names looked up in parallel.
 pub const MAX_LOOKUPS: usize = 4096;
-/// Sockets towards one name server among which each question draws.
+/// Number of sockets towards one name server, one of which is chosen at random for each question.
 const CHANNELS: u16 = 128;
 
-/// How long name servers are waited for.
+/// Time limits for name servers.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// How long one of them may take before the next one is asked.
+    /// Timeout after which the next name server is asked.
     pub retry: Duration,
     /// How often a question is asked before it counts as unanswered.
     pub tries: usize,
-    /// By when a name is found, or is not.
+    /// Time limit for a whole look-up.
     pub deadline: Duration,
 }
 
-/// A packet to be sent.
+/// A packet to send.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// To this name server.
+    /// The name server it goes to.
     pub server: SocketAddr,
-    /// By the socket of this number, of 128; its answer is expected there.
+    /// Number of the socket, of 128, that sends it and expects the answer.
     pub channel: u16,
-    /// Over TCP, since the answer is too long for a datagram.
+    /// Over TCP, because the answer is too long for a datagram.
     pub over_tcp: bool,
     /// The packet.
     pub packet: Vec<u8>,
 }
 
-/// What a name came to.
+/// The result of a look-up.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found<W> {
     /// The name.
     pub target: Target,
-    /// Who has asked.
+    /// Who asked.
     pub waiting: Vec<W>,
     /// Its servers, best first; none if the domain has no such service.
     pub servers: Vec<Server>,
-    /// Their addresses, best first; none if it has none, or if the resolver does not ask for them.
+    /// Their addresses, best first; none if there are none, or the resolver does not ask for them.
     pub places: Vec<Place>,
-    /// For how many seconds all this holds. Without places it says nothing.
+    /// For how many seconds the result is valid. Meaningless without places.
     pub ttl_s: u32,
 }
 
-/// The resolver. `W` is whatever those who ask are known by.
+/// The resolver. `W` identifies those who ask.
 #[derive(Debug)]
 pub struct Resolver<W> {
     servers: Vec<SocketAddr>,
-    /// The one that is asked first: it has answered last.
+    /// The name server that is asked first: the one that answered last.
     preferred: usize,
     hosts: Option<Hosts>,
     patience: Patience,
@@ -93,21 +92,21 @@ struct Lookup<W> {
     target: Target,
     waiting: Vec<W>,
     answers: Answers,
-    /// The questions that it has asked; some may have been answered.
+    /// The questions it has asked; some may be answered already.
     asked: Vec<u64>,
     ticket: u64,
     deadline: Instant,
 }
 
-/// A question that is under way.
+/// A question in flight.
 #[derive(Debug)]
 struct Asking {
     question: Question,
-    /// The look-ups that have asked, and how many of them still need it.
+    /// The look-ups that asked it, and how many of them still need it.
     lookups: Vec<u64>,
     needed: usize,
     tries: usize,
-    /// Whether a name server has said that it cannot tell.
+    /// Whether a name server has answered that it does not know.
     has_failed: bool,
     server: usize,
     sent: Vec<(SocketAddr, u16, u16)>,
@@ -115,8 +114,9 @@ struct Asking {
 }
 
 impl<W> Resolver<W> {
-    /// With these name servers (at least one) and names of this machine; without the latter it
-    /// finds servers and leaves their addresses to others. `random` fills with random bytes.
+    /// With these name servers (at least one) and the machine's own names; without the latter it
+    /// finds servers only, and leaves their addresses to the caller. `random` fills with random
+    /// bytes.
     pub fn new(
         servers: Vec<SocketAddr>,
         hosts: Option<Hosts>,
@@ -141,7 +141,7 @@ impl<W> Resolver<W> {
         }
     }
 
-    /// What the machine knows has changed. Questions under way go on with it.
+    /// The machine's own names have changed. Look-ups in progress use the new ones.
     pub fn set_system(&mut self, servers: Vec<SocketAddr>, hosts: Hosts) {
         if self.servers != servers {
             self.servers = servers;
@@ -150,11 +150,11 @@ impl<W> Resolver<W> {
         self.hosts = Some(hosts);
     }
 
-    /// Looks a name up, for `waiter`, who is [found](Self::poll_found) again with what it came to,
-    /// at the latest when the [deadline](Patience::deadline) has come.
+    /// Looks a name up for `waiter`, which [`poll_found`](Self::poll_found) returns with the
+    /// result, at the latest when the [deadline](Patience::deadline) is reached.
     ///
     /// # Errors
-    /// There are [`MAX_LOOKUPS`] already: the waiter back.
+    /// There are already [`MAX_LOOKUPS`]: returns the waiter.
     pub fn ask(&mut self, now: Instant, target: Target, waiter: W) -> Result<(), W> {
         if let Some(lookup) = self.by_target.get(&target)
             && let Some(lookup) = self.lookups.get_mut(lookup)
@@ -182,7 +182,7 @@ impl<W> Resolver<W> {
         Ok(())
     }
 
-    /// Whether nothing is under way.
+    /// Whether nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.lookups.is_empty()
     }
@@ -213,7 +213,7 @@ impl<W> Resolver<W> {
                 }
                 self.timers.insert((due, Due::Question(id)));
                 asking.tries += 1;
-                // Else it is asked once more when the time has come.
+                // Otherwise it is asked again at its timeout.
                 if let (Some(key), Some(packet)) = (key, packet) {
                     asking.sent.push(key);
                     self.sent.insert(key, id);
@@ -229,7 +229,7 @@ impl<W> Resolver<W> {
         None
     }
 
-    /// A packet has come from a name server, on this socket. Whatever it is.
+    /// A packet from a name server, on this socket. Its content is not trusted.
     pub fn handle_packet(&mut self, server: SocketAddr, channel: u16, packet: &[u8]) {
         let Some((&high, &low)) = packet.first().zip(packet.get(1)) else {
             return;
@@ -261,8 +261,8 @@ impl<W> Resolver<W> {
         }
     }
 
-    /// Nobody listens at a name server's address, says the network about what was sent by this
-    /// socket.
+    /// The network reports that nobody listens at the address of a name server to which this socket
+    /// has sent.
     pub fn handle_refused(&mut self, server: SocketAddr, channel: u16) {
         let refused = self.sent.iter();
         let refused = refused.filter(|((to, by, _), _)| *to == server && *by == channel);
@@ -282,12 +282,12 @@ impl<W> Resolver<W> {
             .retain(|(to, by, _), _| (*to, *by) != (server, channel));
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is wanted.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Time has passed.
+    /// Reports the time.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(&(at, due)) = self.timers.first() {
             if at > now {
@@ -306,7 +306,7 @@ impl<W> Resolver<W> {
         }
     }
 
-    /// The next name that has come to something.
+    /// The next result.
     pub fn poll_found(&mut self) -> Option<Found<W>> {
         self.found.pop_front()
     }
@@ -327,7 +327,7 @@ impl<W> Resolver<W> {
         plan(&lookup.target, hosts, &lookup.answers, lookup.ticket)
     }
 
-    /// Its time is over: what is still open counts as unanswered.
+    /// Its deadline is reached: open questions count as unanswered.
     fn give_up(&mut self, id: u64) {
         while let Some(lookup) = self.lookups.get(&id) {
             match self.plan(lookup) {
@@ -342,7 +342,7 @@ impl<W> Resolver<W> {
         }
     }
 
-    /// Asks what has to be asked next, or is done.
+    /// Asks the next questions, or finishes.
     fn step(&mut self, id: u64) {
         let Some(lookup) = self.lookups.get(&id) else {
             return;
@@ -442,7 +442,7 @@ impl<W> Resolver<W> {
         };
         self.by_target.remove(&lookup.target);
         self.timers.remove(&(lookup.deadline, Due::Lookup(id)));
-        // Questions that nobody needs any more go with it.
+        // Questions that nobody needs any more are dropped with it.
         for number in lookup.asked {
             if let Some(asking) = self.asking.get_mut(&number) {
                 asking.needed -= 1;

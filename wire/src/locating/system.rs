@@ -1,25 +1,25 @@
-//! What a machine knows by itself: its own names and addresses (hosts(5)), and its name servers
-//! (resolv.conf(5)), read from the texts of those files.
+//! The machine's own names and addresses (hosts(5)) and its name servers (resolv.conf(5)), read
+//! from the texts of those files.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Where a system names its name servers.
+/// The file with the system's name servers.
 pub const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Where it keeps names of its own.
+/// The file with its own names.
 pub const HOSTS: &str = "/etc/hosts";
-/// Most name servers that are asked, as the system does it.
+/// Maximum number of name servers used, as by the system.
 pub const MAX_NAME_SERVERS: usize = 3;
 const DNS_PORT: u16 = 53;
 
-/// Names that need no name server.
+/// Names that are known without a name server.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
     names: HashMap<String, Vec<IpAddr>>,
 }
 
 impl Hosts {
-    /// From the text of a hosts(5) file. "localhost" is known without it (RFC 6761 §6.3).
+    /// From the text of a hosts(5) file. "localhost" is known even without it (RFC 6761 §6.3).
     pub fn read(text: &str) -> Self {
         let mut names: HashMap<String, Vec<IpAddr>> = HashMap::new();
         for line in text.lines() {
@@ -49,8 +49,8 @@ impl Hosts {
     }
 }
 
-/// The name servers that the text of a resolv.conf(5) file names; the machine itself where it
-/// names none, as the system does it.
+/// The name servers in the text of a resolv.conf(5) file; the machine itself if there are none, as
+/// the system does.
 pub fn name_servers_in(text: &str) -> Vec<SocketAddr> {
     let servers = text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -65,7 +65,7 @@ pub fn name_servers_in(text: &str) -> Vec<SocketAddr> {
     servers
 }
 
-/// Reads a name server as an operator writes it: ADDRESS or ADDRESS:PORT, IPv6 with a port in
+/// Reads a name server as written by an operator: ADDRESS or ADDRESS:PORT, IPv6 with a port in
 /// brackets.
 pub fn parse_server(text: &str) -> Option<SocketAddr> {
     let address = |text: &str| {

@@ -1,4 +1,4 @@
-//! What is looked up, and what is found.
+//! What is looked up, and results.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,21 +8,22 @@ use crate::sip::{PlainUri, Transport, Uri};
 /// How a target may be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {
-    /// SIP, by whatever the domain prefers; where it says nothing, over UDP.
+    /// SIP, over whatever the domain prefers; UDP if it states nothing.
     Any,
-    /// SIP, for what is too large for a datagram: as [`Any`](Self::Any), connections first. Where
-    /// the domain says nothing, over TCP, and over UDP after all (RFC 3261 §18.1.1).
+    /// SIP, for a request too large for a datagram: like [`Any`](Self::Any), but connections first.
+    /// If the domain states nothing, over TCP, and finally over UDP (RFC 3261 §18.1.1).
     Large,
-    /// SIP over this, where the domain says that it has it.
+    /// SIP over this transport, if the domain states that it supports it.
     Over(Transport),
-    /// SIP over this, since the URI names it: NAPTR records are not asked for (RFC 3263 §4.1).
+    /// SIP over this transport, because the URI names it: NAPTR records are not asked for (RFC 3263
+    /// §4.1).
     Only(Transport),
-    /// Something else than SIP: nothing counts but the host's addresses.
+    /// Not SIP: only the host's addresses matter.
     Host,
 }
 
 impl Wanted {
-    /// By which transports the domain is asked for its services, where no NAPTR record names them.
+    /// Transports for which the domain's services are asked for if no NAPTR record names any.
     pub(super) fn services(&self) -> &[Transport] {
         match self {
             Wanted::Any => &[Transport::Udp, Transport::Tcp, Transport::Tls],
@@ -32,7 +33,7 @@ impl Wanted {
         }
     }
 
-    /// By which transports the host itself is tried, where it has no such services.
+    /// Transports over which the host itself is tried if it has no such services.
     fn fallback(&self) -> &[Transport] {
         match self {
             Wanted::Any => &[Transport::Udp],
@@ -42,7 +43,7 @@ impl Wanted {
         }
     }
 
-    /// Whether a service that a NAPTR record names is one that is wanted.
+    /// Whether the service named by a NAPTR record is a wanted one.
     pub(super) fn takes(&self, transport: Transport) -> bool {
         match self {
             Wanted::Over(only) | Wanted::Only(only) => *only == transport,
@@ -51,10 +52,10 @@ impl Wanted {
     }
 }
 
-/// Where a service is: a host, whose addresses are another matter.
+/// Location of a service: a host, whose addresses are looked up separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// TCP where it is not about SIP.
+    /// TCP if it is not for SIP.
     pub transport: Transport,
     /// Name or IP address.
     pub host: String,
@@ -63,7 +64,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A host that is asked nobody about, or that says nothing: over each transport that is wanted.
+    /// A host for which nothing is asked, or that states nothing: over each wanted transport.
     pub fn itself(host: &str, port: Option<u16>, wanted: &Wanted) -> Vec<Self> {
         let transports = wanted.fallback().iter();
         let server = |transport: &Transport| Server {
@@ -75,7 +76,7 @@ impl Server {
     }
 }
 
-/// A name that somebody has to get to.
+/// A name to reach.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     host: String,
@@ -83,30 +84,30 @@ pub struct Target {
     wanted: Wanted,
 }
 
-/// Where a target can be reached.
+/// A place where a target can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// TCP where it is not about SIP.
+    /// TCP if it is not for SIP.
     pub transport: Transport,
-    /// With the port.
+    /// Including the port.
     pub address: SocketAddr,
 }
 
-/// What the next hop of a SIP request is.
+/// The next hop of a SIP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hop {
-    /// There is nothing to be looked up: an IP address, or a scheme that is not SIP.
+    /// Nothing to look up: an IP address, or a scheme other than SIP.
     Numeric,
-    /// The IP address of its `maddr`, whatever its host says.
+    /// The IP address in its `maddr`, which overrides its host.
     Known(Place),
     /// A name.
     Named(Target),
-    /// What no name server can be asked for.
+    /// A name that cannot be asked for in DNS.
     Impossible,
 }
 
 impl Hop {
-    /// The next hop that the text of a URI names. Asked for each copy of a message.
+    /// The next hop named by the text of a URI. Called for each copy of a message.
     pub fn of_text(uri: &str) -> Self {
         match PlainUri::read(uri) {
             None => Uri::parse(uri).map_or(Hop::Impossible, |uri| Hop::of_uri(&uri)),
@@ -118,7 +119,7 @@ impl Hop {
         }
     }
 
-    /// The next hop that a SIP URI names, by its `maddr` where there is one (RFC 3263 §4).
+    /// The next hop named by a SIP URI, by its `maddr` if it has one (RFC 3263 §4).
     pub fn of_uri(uri: &Uri<'_>) -> Self {
         let Uri::Sip(_) = uri else {
             return Hop::Numeric;
@@ -156,7 +157,7 @@ impl Hop {
 }
 
 impl Target {
-    /// `None`: no name server could be asked for it.
+    /// `None`: it cannot be asked for in DNS.
     pub fn new(host: &str, port: Option<u16>, wanted: Wanted) -> Option<Self> {
         let question = Question::new(host, Kind::A)?;
         Some(Target {

@@ -1,4 +1,4 @@
-//! The resolver in virtual time, against name servers that answer, are silent, or lie.
+//! The resolver in virtual time, against name servers that answer, stay silent, or lie.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -44,12 +44,12 @@ impl Bed {
     fn ask(&mut self, text: &str, waiter: u32) {
         let uri = Uri::parse(text).unwrap();
         let Hop::Named(target) = Hop::of_uri(&uri) else {
-            panic!("{text} is no name");
+            panic!("{text} is not a name");
         };
         self.resolver.ask(self.now, target, waiter).unwrap();
     }
 
-    /// All that is sent now, each answered by `server`.
+    /// Everything that is sent now, answered by `server`.
     fn exchange(&mut self, server: &mut dyn FnMut(&Transmit) -> Option<Vec<u8>>) {
         while let Some(transmit) = self.resolver.poll_transmit(self.now) {
             self.packets += 1;
@@ -60,8 +60,7 @@ impl Bed {
         }
     }
 
-    /// Lets time pass until somebody has found something: who, what, and after how many
-    /// milliseconds.
+    /// Lets time pass until there is a result: for whom, what, and after how many milliseconds.
     fn run(
         &mut self,
         server: &mut dyn FnMut(&Transmit) -> Option<Vec<u8>>,
@@ -82,12 +81,13 @@ impl Bed {
     fn find(&mut self, uri: &str, zone: &Zone) -> Vec<String> {
         self.ask(uri, 0);
         let (_, places, after) = self.run(&mut |transmit| Some(answer(&transmit.packet, zone)));
-        assert_eq!(after, 0, "{uri}: nobody was silent");
+        assert_eq!(after, 0, "{uri}: no server was silent");
         places
     }
 }
 
-/// Which servers a name has, for whoever asks nobody for addresses, and how many packets that took.
+/// The servers of a name, for a resolver that asks for no addresses, and how many packets that
+/// took.
 fn servers(uri: &str, wanted: Wanted, zone: &Zone) -> (Vec<String>, usize) {
     let mut bed = one();
     bed.resolver = Resolver::new(vec!["192.0.2.53:53".parse().unwrap()], None, PATIENCE, fill);
@@ -232,7 +232,7 @@ fn dead_names_cost_nobody_else_anything() {
     };
     let (who, places, after) = bed.run(&mut server);
     assert_eq!((who, places.len(), after), (vec![9999], 1, 0));
-    // Those who joined wait no longer than the first.
+    // Those that joined later wait no longer than the first.
     bed.ask("sip:b@dead7.example.org", 10_000);
     let mut told = 0;
     while told < 2001 {
@@ -252,7 +252,7 @@ fn dead_names_cost_nobody_else_anything() {
         None,
         "no deadline outlives its name"
     );
-    // NAPTR, A and AAAA, three times each, whatever the name.
+    // NAPTR, A and AAAA, three times each, for every name.
     assert!(bed.packets <= 2000 * 9 + 9, "{}", bed.packets);
 }
 
@@ -290,7 +290,7 @@ fn another_server_is_asked_when_one_is_silent_refuses_or_cannot_tell() {
         let (_, places, after) = bed.run(&mut server);
         assert_eq!(places, ["Udp 192.0.2.6:5060"]);
         assert_eq!(after, if silent { 500 } else { 0 });
-        // The one that answers is asked first from then on.
+        // From then on the one that answered is asked first.
         if silent {
             assert_eq!(first, 1);
         }
@@ -324,7 +324,7 @@ fn a_long_answer_is_asked_for_over_tcp() {
     assert_eq!((places, after), (vec!["Udp 192.0.2.6:5080".to_owned()], 0));
 }
 
-/// None of these is believed; the right answer that comes after them is.
+/// None of these is trusted; the correct answer that follows them is.
 #[test]
 fn forged_answers_are_not_believed() {
     let good = zone(&[("a.example", "A 192.0.2.1")]);
@@ -370,7 +370,7 @@ fn forged_answers_are_not_believed() {
         );
         let query = |packet: &mut Packet<'_>| packet.remove_flags(PacketFlag::RESPONSE);
         resolver.handle_packet(server, channel, &forged(transmit, &query));
-        // As if it announced thousands of records.
+        // As if thousands of records were announced.
         let mut announced = evil.clone();
         announced[6..8].copy_from_slice(&[0xff, 0xff]);
         resolver.handle_packet(server, channel, &announced);
@@ -397,7 +397,7 @@ fn secure_sip_is_found_by_naptr_alone() {
     ]);
     for (uri, expected) in [
         ("sips:example.com", "Tls 192.0.2.4:5071"),
-        // The URI says what carries it: RFC 3263 §4.1 asks for no NAPTR record then.
+        // The URI names the transport, so no NAPTR record is asked for (RFC 3263 §4.1).
         ("sips:example.com;transport=tcp", "Tls 192.0.2.5:5072"),
         ("sip:example.com;transport=tls", "Tls 192.0.2.5:5072"),
     ] {
@@ -485,8 +485,8 @@ fn servers_that_need_no_question() {
     assert_eq!(Server::itself("::1", None, &Wanted::Any).len(), 1);
 }
 
-/// A name that nobody says anything about is tried by itself, and one whose time is over by what is
-/// known of it.
+/// A name without any answer is tried by itself; one whose deadline is reached, with what is known
+/// of it.
 #[test]
 fn silence_is_no_refusal() {
     let mut bed = one();
@@ -503,7 +503,7 @@ fn silence_is_no_refusal() {
     let found = bed.resolver.poll_found().unwrap();
     let itself = Server::itself("example.com", None, &Wanted::Over(Transport::Tls));
     assert_eq!(found.servers, itself);
-    // NAPTR is answered at the third try, SRV never; then A at once, and AAAA not in time.
+    // NAPTR is answered at the third attempt, SRV never; then A at once, and AAAA not in time.
     let zone = full();
     let mut bed = one();
     bed.ask("sip:t.example.com", 1);
@@ -547,7 +547,7 @@ fn a_service_that_the_domain_denies_is_not_tried() {
     assert_eq!(one().find("sip:example.com", &denied), [""; 0]);
     let large = servers("sip:example.com", Wanted::Large, &denied).0;
     assert_eq!(large, ["TCP example.com:5060"]);
-    // Port 0 alone is passed over.
+    // Only port 0 is skipped.
     let nowhere = zone(&[
         ("_sip._udp.example.com", "SRV 0 0 0 a"),
         ("_sip._udp.example.com", "SRV 1 0 5070 b"),

@@ -2,8 +2,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::{
-    Attribute, Direction, FileSelector, Fingerprint, MsrpMedia, Role, SdpError, SessionDescription,
-    Transport,
+    Attribute, Direction, FileSelector, Fingerprint, Media, MsrpMedia, Role, SdpError,
+    SessionDescription, Transport,
 };
 use crate::msrp::MsrpUri;
 
@@ -119,17 +119,13 @@ pub fn answer_for_originator(
 ) -> Result<String, SdpError> {
     let offered = MsrpMedia::of(offer, &[own.transport])?;
     let answered = MsrpMedia::of(leg_answer, &[Transport::Tcp, Transport::Tls])?;
-    let setup = match offered.role_of_answerer() {
-        Role::Passive => "passive",
-        Role::Active => "active",
-    };
+    let setup = setup_of_answer(&offered);
     let timing = offer.timing.as_deref().unwrap_or("0 0");
     let mut out = String::with_capacity(1024);
     write_session(&mut out, own, timing, &leg_answer.attributes);
     for (index, media) in offer.media.iter().enumerate() {
         if index != offered.index {
-            let (kind, protocol, formats) = (&media.kind, &media.protocol, &media.formats);
-            push(&mut out, format_args!("m={kind} 0 {protocol} {formats}"));
+            write_rejected(&mut out, media);
             continue;
         }
         write_media_line(&mut out, own);
@@ -175,6 +171,20 @@ pub(super) fn write_session(
     push(out, format_args!("c=IN {family} {address}"));
     push(out, format_args!("t={timing}"));
     write_copied(out, attributes);
+}
+
+/// The answer to a medium that is not the one we take: port 0 (RFC 3264 §6).
+pub(super) fn write_rejected(out: &mut String, media: &Media) {
+    let (kind, protocol, formats) = (&media.kind, &media.protocol, &media.formats);
+    push(out, format_args!("m={kind} 0 {protocol} {formats}"));
+}
+
+/// The value of `a=setup` in the answer (RFC 4145 §4.1).
+pub(super) fn setup_of_answer(offered: &MsrpMedia<'_>) -> &'static str {
+    match offered.role_of_answerer() {
+        Role::Passive => "passive",
+        Role::Active => "active",
+    }
 }
 
 pub(super) fn write_media_line(out: &mut String, own: &OwnMedia) {

@@ -1,5 +1,5 @@
-use super::build::{push, write_media_line, write_session};
-use super::{MsrpMedia, OwnMedia, Role, SdpError, SessionDescription, Transport};
+use super::build::{push, setup_of_answer, write_media_line, write_rejected, write_session};
+use super::{MsrpMedia, OwnMedia, SdpError, SessionDescription, Transport};
 
 /// The content that a receiver accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,16 +46,12 @@ pub fn message_answer(
     accepted: &AcceptedContent,
 ) -> Result<String, SdpError> {
     let offered = MsrpMedia::of(offer, &[own.transport])?;
-    let setup = match offered.role_of_answerer() {
-        Role::Passive => "passive",
-        Role::Active => "active",
-    };
+    let setup = setup_of_answer(&offered);
     let mut out = String::with_capacity(512);
     write_session(&mut out, own, offer.timing.as_deref().unwrap_or("0 0"), &[]);
     for (index, media) in offer.media.iter().enumerate() {
         if index != offered.index {
-            let (kind, protocol, formats) = (&media.kind, &media.protocol, &media.formats);
-            push(&mut out, format_args!("m={kind} 0 {protocol} {formats}"));
+            write_rejected(&mut out, media);
             continue;
         }
         write_media_line(&mut out, own);

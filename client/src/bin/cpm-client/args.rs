@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use cpm_client::SipTransport;
+use cpm_client::{OMA_RELEASE, SipTransport};
 use cpm_wire::locating::{Wanted, parse_server};
 
 use crate::net::{NameServers, Server};
@@ -183,7 +183,7 @@ pub(crate) struct Send {
     #[arg(
         long,
         value_name = "RELEASE",
-        default_value = "2.2",
+        default_value = OMA_RELEASE,
         help_heading = "How"
     )]
     pub(crate) oma_release: String,
@@ -296,7 +296,7 @@ pub(crate) struct Receive {
     #[arg(long, value_name = "BYTES", default_value_t = 100 << 20)]
     pub(crate) max_size: u64,
     /// The release of OMA CPM that User-Agent and Server name
-    #[arg(long, value_name = "RELEASE", default_value = "2.2")]
+    #[arg(long, value_name = "RELEASE", default_value = OMA_RELEASE)]
     pub(crate) oma_release: String,
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto")]
@@ -347,7 +347,7 @@ pub(crate) struct Chat {
     #[arg(
         long,
         value_name = "RELEASE",
-        default_value = "2.2",
+        default_value = OMA_RELEASE,
         help_heading = "How"
     )]
     pub(crate) oma_release: String,

@@ -13,8 +13,8 @@ use std::time::{Instant, SystemTime};
 use bytes::BytesMut;
 use cpm_client::{
     Credentials, Destination, Draft, Outgoing, PAGER_MAX_BYTES, Received, Receiver, ReceiverConfig,
-    ReceiverEvent, RegistrationConfig, Sender, SenderConfig, SenderEvent, SenderOutput,
-    SessionExpires, SizeOf, Way,
+    ReceiverEvent, RegistrationConfig, Sender, SenderConfig, SenderEvent, SenderOutput, SizeOf,
+    Way,
 };
 use cpm_wire::cpim::CpimMessage;
 use cpm_wire::imdn::{Disposition, Notification, Notifications};
@@ -316,17 +316,10 @@ impl Talk<'_> {
     }
 
     fn prepare(&self, text: Option<&str>, files: &[PathBuf]) -> Result<Outgoing, Problem> {
+        let parts = content::parts(text, files, None)?;
         let draft = Draft {
-            from: self.arguments.from.clone(),
             display_name: self.arguments.name.clone(),
-            identity: None,
             asserted: self.arguments.assert.clone(),
-            destination: self.destination.clone(),
-            parts: content::parts(text, files, None)?,
-            subject: None,
-            reply_to: None,
-            anonymous: false,
-            expires: None,
             notifications: Notifications {
                 delivered: true,
                 failed: true,
@@ -335,9 +328,8 @@ impl Talk<'_> {
             },
             conversation_id: self.conversation.clone(),
             in_reply_to: self.last_contribution.clone(),
-            routes: Vec::new(),
             oma_release: self.arguments.oma_release.clone(),
-            session_expires: SessionExpires::Absent,
+            ..Draft::new(&self.arguments.from, self.destination.clone(), parts)
         };
         Ok(draft.prepare(PAGER_MAX_BYTES, SizeOf::Cpim, SystemTime::now(), fill)?)
     }

@@ -66,7 +66,7 @@ pub use states::{LegView, NotStarted, Stage};
 /// let msrp = MsrpAddresses {
 ///     tcp: Some(MsrpAddress { address: [192, 0, 2, 9].into(), port: 2855 }),
 ///     tls: None,
-///     fingerprint: None,
+///     fingerprint: Default::default(),
 ///     leg_transport: Transport::Tcp,
 /// };
 /// let contact = "sip:192.0.2.9".to_owned();

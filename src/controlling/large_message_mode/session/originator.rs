@@ -43,15 +43,7 @@ impl Session {
         }
         self.relay(RelayCommand::OpenOriginator(Box::new(ends)));
         let mut headers = HeaderBlock::new();
-        for name in [
-            HeaderName::ConversationId,
-            HeaderName::ContributionId,
-            HeaderName::InReplyToContributionId,
-        ] {
-            if let Some(field) = self.invite.first(name) {
-                headers.push_line(&field);
-            }
-        }
+        self.put_identifiers(&mut headers);
         let asked = SessionExpires::of(&self.invite).ok().flatten();
         // Without `timer` in Supported, nothing would refresh (readings N1).
         if supports_timer(&self.invite) {
@@ -183,7 +175,8 @@ impl Session {
         self.refuse_with(now, code, HeaderBlock::new());
     }
 
-    fn refuse_with(&mut self, now: Instant, code: StatusCode, mut headers: HeaderBlock) {
+    /// The identifiers of the INVITE, which every final response repeats.
+    fn put_identifiers(&self, headers: &mut HeaderBlock) {
         for name in [
             HeaderName::ConversationId,
             HeaderName::ContributionId,
@@ -193,6 +186,10 @@ impl Session {
                 headers.push_line(&field);
             }
         }
+    }
+
+    fn refuse_with(&mut self, now: Instant, code: StatusCode, mut headers: HeaderBlock) {
+        self.put_identifiers(&mut headers);
         put(&mut headers, "Server", self.service.product());
         self.reply_to_invite(code, headers, Bytes::new());
         self.unwind(now, code);

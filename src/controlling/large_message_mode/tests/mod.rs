@@ -6,6 +6,7 @@ mod better_known;
 mod cancel;
 mod delivery;
 mod endings;
+mod fixtures;
 mod pace;
 mod random;
 mod refusals;
@@ -33,105 +34,11 @@ use crate::policy::Settings;
 use crate::sdp::{MsrpMedia, Role, SessionDescription, Setup, Transport};
 use crate::shared::MessageNumber;
 use crate::sip::{HeaderName, Message, StatusCode};
+use fixtures::*;
 
 const INVITE: TransactionKey = TransactionKey(1);
 /// Maximum number of successive timeouts without any other event: more would be a livelock.
 const MAX_TIMEOUTS: usize = 2_000;
-
-const SDP: &str = "v=0\r\no=a 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
-    m=message 7654 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=accept-wrapped-types:*\r\n\
-    a=path:msrp://198.51.100.1:7654/abc;tcp\r\na=file-selector:size:1000\r\na=sendonly\r\na=setup:actpass\r\n\
-    a=msrp-cema\r\n";
-const ANSWER: &str = "v=0\r\no=b 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n\
-    m=message 9000 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=path:msrp://192.0.2.7:9000/leg;tcp\r\n\
-    a=recvonly\r\na=setup:passive\r\na=max-size:5000\r\n";
-
-fn numbered(bytes: &mut [u8]) {
-    thread_local!(static NEXT: Cell<u64> = const { Cell::new(0) });
-    for byte in bytes {
-        let next = NEXT
-            .get()
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        NEXT.set(next);
-        *byte = (next >> 56) as u8;
-    }
-}
-
-fn message(text: String) -> Message {
-    Message::parse(Bytes::from(text)).unwrap()
-}
-
-fn service(more: &[(&str, &str)]) -> Rc<ControllingFunction> {
-    let mut settings = Settings::default();
-    let always = [
-        ("controlling_uri", "sip:cf@home"),
-        ("exploder_uri", "sip:all@home"),
-    ];
-    for (name, value) in always.iter().chain(more) {
-        settings.set(name, value).unwrap();
-    }
-    let service = ControllingFunction::new(settings, 1).unwrap();
-    Rc::new(service.with_ids(Ids::new(&ID_KEY)))
-}
-
-const ID_KEY: [u8; ID_KEY_BYTES] = [7; ID_KEY_BYTES];
-
-fn names() -> DialogNames {
-    Ids::new(&ID_KEY).names().clone()
-}
-
-fn settings() -> LargeModeSettings {
-    let address = |address: &str| MsrpAddress {
-        address: address.parse().unwrap(),
-        port: 2855,
-    };
-    LargeModeSettings::new(
-        &Settings::default().large_mode,
-        "sip:cpm@203.0.113.1:5060".into(),
-        MsrpAddresses {
-            tcp: Some(address("203.0.113.5")),
-            tls: None,
-            fingerprint: None,
-            leg_transport: Transport::Tcp,
-        },
-    )
-}
-
-fn raw_invite(more: &str) -> Bytes {
-    let length = SDP.len();
-    Bytes::from(format!(
-        "INVITE sip:all@home SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nCall-ID: c1\r\n\
-         CSeq: 7 INVITE\r\nFrom: \"Alice\" <sip:alice@home>;tag=a1\r\nTo: <sip:all@home>\r\n\
-         Contact: <sip:alice@phone;gr=x>;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.largemsg\";\
-         +sip.instance=\"<urn:uuid:1>\";expires=60;audio\r\nRecord-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>\r\n\
-         Accept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.largemsg\"\r\n\
-         Conversation-ID: conv\r\nContribution-ID: cont\r\nUser-Agent: CPM-client/OMA2.2\r\nSubject: s\r\n\
-         P-Preferred-Identity: <sip:alice@home>\r\n{more}Content-Type: application/sdp\r\n\
-         Content-Length: {length}\r\n\r\n{SDP}"
-    ))
-}
-
-fn accepted(kind: Kind, recipients: &[&str], more: &str) -> AcceptedInvite {
-    AcceptedInvite {
-        session: {
-            let mut bytes = [0; 16];
-            numbered(&mut bytes);
-            SessionId::from_bytes(bytes)
-        },
-        claim: None,
-        kind,
-        message: Message::parse(raw_invite(more)).unwrap(),
-        own_address: "sip:all@home".into(),
-        originator: "sip:alice@home".into(),
-        asserted: "<sip:alice@home>".into(),
-        notifications_to: Some("sip:alice@home".into()),
-        recipients: recipients.iter().map(|uri| format!("{uri}\n")).collect(),
-        history: None,
-        about: AboutRequest::default(),
-        record: MessageNumber::default(),
-    }
-}
 
 const TIMER: &str = "Supported: timer\r\nSession-Expires: 1800;refresher=uac\r\n";
 

@@ -494,18 +494,12 @@ fn mutated_responses() {
         "200 OK\r\nETag: \"1\"\r\nWWW-Authenticate: Digest a=b",
         &text(""),
     );
-    let mut random = 0x2545_F491_4F6C_DD1D_u64;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+    let mut random = fastrand::Rng::with_seed(1);
     for _ in 0..100 {
         let mut bytes = sample.clone();
-        for _ in 0..=below(4) {
-            let at = below(bytes.len());
-            bytes[at] = below(256) as u8;
+        for _ in 0..=random.usize(..4) {
+            let at = random.usize(..bytes.len());
+            bytes[at] = random.u8(..);
         }
         server.then(Step::ReplyAndClose(bytes));
         let options = SourceOptions {

@@ -1,4 +1,4 @@
-//! Everything at once, in an order that a seed decides.
+//! Everything at once, in an order determined by a seed.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -13,21 +13,21 @@ use crate::kamailio::chaos::network::BadNetwork;
 use crate::kamailio::chaos::{signal, victims};
 use crate::large::{Scene, expect_nothing_left};
 
-/// How long it lasts where nobody says (`CPM_SOAK_MINUTES`).
+/// How long it lasts by default (`CPM_SOAK_MINUTES`).
 const SHORT: Duration = Duration::from_secs(8);
-/// A request that nobody has answered is sent again after this.
+/// An unanswered request is repeated after this time.
 const T1: Duration = Duration::from_millis(500);
-/// Requests that wait for their answer, at most.
+/// Maximum number of requests that await a response.
 const MAX_WAITING: usize = 40;
-/// Timer F, the wait of a transaction that has ended, and a while for those who are many.
+/// Timer F, the wait of an ended transaction, and more for large numbers.
 const OVER: Duration = Duration::from_secs(90);
-/// What a process may have more than at the start: pools and caches that have grown to their use.
+/// How much more a process may have than at the start: pools and caches that have grown with use.
 const MAX_GROWTH_BYTES: u64 = 64 << 20;
 const MAX_MORE_DESCRIPTORS: usize = 16;
-/// The same for the memory that all share.
+/// The same for shared memory.
 const MAX_SHARED_GROWTH_BYTES: u64 = 4 << 20;
 
-/// A request under way, and whom it is for.
+/// A request in progress, and its recipients.
 struct Sent {
     request: Request,
     uris: Vec<String>,
@@ -101,7 +101,7 @@ impl Chaos {
         });
     }
 
-    /// Takes what has been answered, and repeats what has not.
+    /// Handles responses, and repeats unanswered requests.
     fn hear(&mut self) {
         let (scene, accepted, refused) = (&self.scene, &mut self.accepted, &mut self.refused);
         self.waiting.retain_mut(|sent| {
@@ -125,7 +125,7 @@ impl Chaos {
         });
     }
 
-    /// A large message to two, who get it byte for byte.
+    /// A large message to two recipients, which get it byte for byte.
     fn send_large(&mut self) {
         let users = [0, 1].map(|of| format!("large{}x{of}", self.large));
         self.large += 1;
@@ -172,7 +172,7 @@ impl Chaos {
         self.hear();
     }
 
-    /// All is well again: whatever was accepted comes to its end.
+    /// From here on nothing fails: everything accepted comes to its end.
     fn settle(&mut self) {
         if let Some((process, _)) = self.stopped.take() {
             signal(process, Signal::CONT);
@@ -197,7 +197,7 @@ impl Chaos {
     }
 }
 
-/// `CPM_SOAK_SEED` decides on another order.
+/// `CPM_SOAK_SEED` selects another order.
 #[test]
 fn whatever_happens_an_accepted_recipient_gets_it_once_or_fails_and_nothing_is_left() {
     let number = |name| {
@@ -209,7 +209,7 @@ fn whatever_happens_an_accepted_recipient_gets_it_once_or_fails_and_nothing_is_l
     let lasts = minutes.map_or(SHORT, |minutes| Duration::from_secs(60 * minutes));
     let seed = number("CPM_SOAK_SEED").unwrap_or(1);
     let mut chaos = Chaos::start(seed);
-    // Once, so that what is made at the first use is there.
+    // Once, for everything that is created at first use.
     chaos.send_large();
     chaos.send();
     chaos.settle();
@@ -250,8 +250,8 @@ fn whatever_happens_an_accepted_recipient_gets_it_once_or_fails_and_nothing_is_l
             copies => assert_eq!(copies, 1, "{uri}"),
         }
     }
-    // The network may keep every datagram from a recipient for as long as timer F runs. Then it has
-    // failed, and is counted.
+    // The network may withhold every datagram of a recipient for as long as timer F runs. Then the
+    // recipient has failed, and is counted.
     println!("{unreached} recipients were not reached");
     let failed = usize::try_from(counter(proxy, "failed")).expect("it is small");
     assert!(

@@ -1,6 +1,6 @@
-//! What a proxy's processes bear: being stopped for a while, being killed, a network that loses,
-//! doubles, delays and parts. Judged from outside: whoever was accepted for gets the message once,
-//! and nothing is left.
+//! Faults that a proxy's processes must survive: being stopped for a while, being killed, a network
+//! that loses, duplicates, delays and disconnects. Judged from outside: a recipient of an accepted
+//! message gets it once, and nothing is left.
 //!
 //! | file | what happens |
 //! |---|---|
@@ -15,10 +15,10 @@ mod one_at_a_time;
 use cpm_testbed::Proxy;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Processes of the proxy whose silence nobody could ask about, or that carry all others.
+/// Processes of the proxy whose silence cannot be detected, or that carry all others.
 const SPARED: [&str; 2] = ["main process - attendant", "ctl handler"];
 
-/// The processes that may be stopped, with what they do.
+/// The processes that may be stopped, with their jobs.
 fn victims(proxy: &Proxy) -> Vec<(Pid, String)> {
     let table = proxy.process_table().into_iter();
     let victims = table.filter(|(_, name)| !SPARED.iter().any(|spared| name.contains(spared)));
@@ -27,7 +27,7 @@ fn victims(proxy: &Proxy) -> Vec<(Pid, String)> {
         .collect()
 }
 
-/// Signals a process of the proxy.
+/// Sends a signal to a process of the proxy.
 #[track_caller]
 fn signal(process: Pid, signal: Signal) {
     kill_process(process, signal).expect("it lives");

@@ -1,4 +1,4 @@
-//! Recipients behind a network that loses, doubles, delays and parts.
+//! Recipients behind a network that loses, duplicates, delays and disconnects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, UdpSocket};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-/// Of a hundred datagrams to a recipient so many are lost, and of its answers.
+/// Percentage of datagrams to a recipient, and of its responses, that are lost.
 const LOST: u32 = 20;
-/// Of a hundred answers so many come twice.
+/// Percentage of responses that arrive twice.
 const DOUBLED: u32 = 10;
-/// The longest that an answer is on its way, in milliseconds: one may overtake another.
+/// Maximum delay of a response in milliseconds: one may overtake another.
 const MAX_DELAY_MS: u64 = 300;
 
 /// By Request-URI: the Call-IDs of the copies that have arrived.
@@ -47,12 +47,12 @@ impl BadNetwork {
         }
     }
 
-    /// Whether nothing goes through any more.
+    /// Whether the network is disconnected.
     pub(super) fn part(&self, is_parted: bool) {
         self.is_parted.store(is_parted, Ordering::Relaxed);
     }
 
-    /// How many different copies this recipient has got.
+    /// Number of different copies that this recipient has got.
     pub(super) fn copies_for(&self, uri: &str) -> usize {
         let copies = self.copies.lock().expect("nobody panics with it");
         copies.get(uri).map_or(0, BTreeSet::len)

@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use crate::common::{EXPLODER, HANDLE, counter, cpm_proxy};
 use crate::kamailio::chaos::{signal, victims};
 
-/// Longer than the lock of a shared table is waited for (`HELD_MS`): others take it over, and its
-/// holder comes back.
+/// Longer than others wait for the lock of a shared table (`HELD_MS`): they take it over, and then
+/// its holder continues.
 const STOPPED: Duration = Duration::from_millis(1_300);
 
 fn message(uris: impl IntoIterator<Item = String>) -> Request {
@@ -19,7 +19,7 @@ fn message(uris: impl IntoIterator<Item = String>) -> Request {
         .request()
 }
 
-/// What was sent meanwhile is answered afterwards, and everybody gets it once.
+/// Requests sent meanwhile are answered afterwards, and each recipient gets one copy.
 #[test]
 fn whichever_process_is_stopped_for_a_while_nothing_is_lost_or_doubled() {
     let bench = Bench::new("whichever_process_is_stopped");
@@ -53,7 +53,7 @@ fn whichever_process_is_stopped_for_a_while_nothing_is_lost_or_doubled() {
         let begun = Instant::now();
         anne.send(&requests[0], proxy.udp());
         anne.send(&requests[1], proxy.tcp());
-        // Its sender has not heard of it, and repeats it.
+        // Its sender got no response, and repeats it.
         while begun.elapsed() < STOPPED {
             thread::sleep(Duration::from_millis(400));
             anne.send(&requests[0], proxy.udp());
@@ -79,14 +79,14 @@ fn whichever_process_is_stopped_for_a_while_nothing_is_lost_or_doubled() {
         assert_eq!(got, users, "{name}");
     }
     assert_eq!(counter(&proxy, "express_outstanding"), 0);
-    // Nobody has got another one.
+    // Nobody gets another copy.
     let left = bill.recv_request(Duration::from_millis(500));
     assert!(left.is_none(), "{left:?}");
     proxy.stop();
 }
 
-/// Kamailio ends when one of its processes is killed, and whoever watches it starts it again: the
-/// ports are free, and the next message goes through.
+/// Kamailio ends when one of its processes is killed, and its supervisor restarts it: the ports are
+/// free, and the next message is delivered.
 #[test]
 fn whichever_process_is_killed_the_next_proxy_serves() {
     let bench = Bench::new("whichever_process_is_killed");

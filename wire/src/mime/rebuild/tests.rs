@@ -226,28 +226,22 @@ fn a_new_part_cannot_forge_a_delimiter() {
 /// exactly the others remain.
 #[test]
 fn mutated_multiparts() {
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % below as u64) as usize
-    };
+    let mut random = fastrand::Rng::with_seed(1);
     let (mut parsed, mut rebuilt_bodies) = (0, 0);
     for round in 0..10_000 {
         let mut body = if round % 2 == 0 { NESTED } else { THREE }
             .as_bytes()
             .to_vec();
-        for _ in 0..1 + next(4) {
-            let at = next(body.len());
-            match next(4) {
-                0 => body[at] = b"-\r\n bc:;\"=\0\xff"[next(12)],
+        for _ in 0..=random.usize(..4) {
+            let at = random.usize(..body.len());
+            match random.usize(..4) {
+                0 => body[at] = b"-\r\n bc:;\"=\0\xff"[random.usize(..12)],
                 1 => drop(body.remove(at)),
-                2 => body.insert(at, b"-\r\n bc:;\"=\0\xff"[next(12)]),
+                2 => body.insert(at, b"-\r\n bc:;\"=\0\xff"[random.usize(..12)]),
                 _ => {
-                    let end = (at + next(40)).min(body.len());
+                    let end = (at + random.usize(..40)).min(body.len());
                     let copy = body[at..end].to_vec();
-                    let to = next(body.len());
+                    let to = random.usize(..body.len());
                     body.splice(to..to, copy);
                 }
             }

@@ -1,4 +1,5 @@
-//! Recipients behind a bad network: it loses, doubles and reorders datagrams, by a seed.
+//! Recipients behind a bad network: it loses, duplicates and reorders datagrams, reproducibly by a
+//! seed.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -8,18 +9,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// What became of the copy with one Call-ID.
+/// The fate of the copy with one Call-ID.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Copy {
     /// How often the proxy has sent it.
     pub(super) sent: u32,
-    /// How often its recipient has got it.
+    /// How often its recipient has received it.
     pub(super) arrived: u32,
 }
 
 type Copies = Arc<Mutex<HashMap<String, Copy>>>;
 
-/// Recipients who answer 200 to each copy that reaches them.
+/// Recipients that answer 200 to each copy that reaches them.
 pub(super) struct BadNetwork {
     address: SocketAddr,
     copies: Copies,
@@ -28,8 +29,8 @@ pub(super) struct BadNetwork {
 }
 
 impl BadNetwork {
-    /// Of each hundred datagrams in either direction so many are lost, and of those that are not so
-    /// many are doubled.
+    /// Percentage of datagrams lost in either direction, and percentage of the others that are
+    /// duplicated.
     pub(super) fn start(lost: u64, doubled: u64) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let timeout = Some(Duration::from_millis(50));
@@ -38,8 +39,8 @@ impl BadNetwork {
         let copies = Copies::default();
         let stop = Arc::new(AtomicBool::new(false));
         let (to_carry, arrived) = mpsc::channel();
-        // Reads and does nothing else: what the kernel has no room for would be lost beyond what is
-        // asked for.
+        // Only reads: datagrams for which the kernel has no room would be lost in addition to those
+        // intended.
         let reader = {
             let (socket, stop) = (socket.try_clone().expect("it is open"), stop.clone());
             thread::spawn(move || read(&socket, &to_carry, &stop))
@@ -61,7 +62,7 @@ impl BadNetwork {
         }
     }
 
-    /// Where all recipients are.
+    /// The address of all recipients.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -98,7 +99,7 @@ struct Network {
     doubled: u64,
     copies: Copies,
     random: u64,
-    /// What is held back comes after what follows it.
+    /// A delayed datagram arrives after its successor.
     held_back: Option<Packet>,
 }
 
@@ -151,7 +152,7 @@ impl Network {
     }
 }
 
-/// The Call-ID of a request, and the answer to it.
+/// The Call-ID of a request, and the response to it.
 fn answer(request: &str) -> (String, String) {
     let mut response = "SIP/2.0 200 OK\r\n".to_owned();
     let mut call_id = String::new();
