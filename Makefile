@@ -42,8 +42,9 @@ install: ## the module, to where the proxy looks for it (PROXY, DESTDIR, MODULES
 	@tools/install $(PROXY)
 
 .PHONY: deb
-deb: deps build ## a Debian package of the module, in target/debian
-	@tools/deb
+deb: deps build client ## Debian packages of the module and of cpm-client, in target/debian
+	@tools/deb module
+	@tools/deb client
 
 .PHONY: demo
 demo: deps build ## a demonstration on real traffic
