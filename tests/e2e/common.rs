@@ -48,6 +48,14 @@ pub(crate) fn untrusting_proxy(routes: &str) -> ProxyConfig {
     }
 }
 
+/// Of two duties, the one at this address: that of groups (ad-hoc ones included) or the exploder.
+pub(crate) fn duty<T>(service: &str, group: T, exploder: T) -> T {
+    match service {
+        EXPLODER => exploder,
+        _ => group,
+    }
+}
+
 /// Sends a request over UDP and waits for its final response, which must have this code.
 #[track_caller]
 pub(crate) fn exchange(agent: &Agent, request: &Request, proxy: &Proxy, code: u16) -> Received {

@@ -1,9 +1,14 @@
 //! Deferred delivery: a message waits in the store for recipients that cannot be reached.
 
-use cpm_testbed::{Answer, Bench, Proxy, ProxyConfig, Received, Request, cpm_message, to};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cpm_testbed::{
+    Answer, Bench, PATIENCE, Proxy, ProxyConfig, Received, Request, cpm_message, to,
+};
 
 use super::restart::identity;
-use super::{ANNE, expect_messages, keeping, keeping_with};
+use super::{ANNE, database, expect_messages, keeping, keeping_with};
 use crate::common::{EXPLODER, HANDLE, counter, exchange, expect_counter, expect_log_lines};
 
 /// Longer than a test.
@@ -31,6 +36,21 @@ fn lasting(copy: &Received) -> [String; 4] {
 fn expect_waiting(proxy: &Proxy, count: u64) {
     expect_counter(proxy, "waiting", count);
     expect_counter(proxy, "outstanding", 0);
+}
+
+/// Waits until it is on disk that the next attempt has this number.
+#[track_caller]
+fn expect_written(bench: &Bench, attempt: u16) {
+    let deadline = Instant::now() + PATIENCE;
+    let written = || {
+        let last = "SELECT hex(substr(ended, -2)) FROM outcome";
+        let found = database(bench).query_row(last, [], |row| row.get::<_, String>(0));
+        found.unwrap_or_default()
+    };
+    while written() != format!("80{attempt:02X}") {
+        assert!(Instant::now() < deadline, "{}", written());
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -209,6 +229,7 @@ fn who_waits_is_tried_by_the_next_proxy_too() {
     for (kills, number) in [(true, 2), (false, 3), (true, 4)] {
         expect_waiting(&proxy, 1);
         expect_messages(&bench, 1);
+        expect_written(&bench, number);
         match kills {
             true => proxy.kill(),
             false => proxy.stop(),
