@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 14u
+#define CPM_ABI 15u
 
 /* Sizes of arrays that a host needs. */
 
@@ -350,7 +350,14 @@ enum cpm_query {
 	CPM_QUERY_MESSAGE = 8,
 	/* reads the file of parameters and the certificate again, for all processes: a record of what is
 	 * in force */
-	CPM_QUERY_RELOAD = 9
+	CPM_QUERY_RELOAD = 9,
+	/* sends a message that waits for recipients to them now; the argument: its Message-ID,
+	 * Contribution-ID or Call-ID */
+	CPM_QUERY_RETRY = 10,
+	/* gives a message up for the recipients that it waits for; the argument: as before */
+	CPM_QUERY_EXPIRE = 11,
+	/* the recipient whose URI is the argument is available: see recipient_available */
+	CPM_QUERY_AVAILABLE = 12
 };
 
 enum cpm_query_result {
@@ -740,6 +747,18 @@ struct cpm_core {
 	/* A response has arrived, over UDP or TCP. Call this only once express_way has returned 1 in
 	 * some process. */
 	enum cpm_express_result (*express_heard)(const struct cpm_service *service, struct cpm_str response);
+
+	/* Recipients that messages wait for. */
+
+	/* A recipient is available: what waits for it is sent in a moment. `address`: its URI, or an
+	 * address of record without scheme or host. Takes constant time, and may be called from within
+	 * a lock of the host's: it calls nothing back, save for a log line after an internal error. 1,
+	 * or 0: no message waits for anybody. */
+	int (*recipient_available)(const struct cpm_service *service, struct cpm_str address);
+
+	/* Whether the host's own registrar is to call recipient_available for each contact that is new or
+	 * refreshed. After service_start. */
+	int (*hears_registrar)(const struct cpm_service *service);
 
 	/* Processes. After service_start. */
 

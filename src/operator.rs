@@ -62,6 +62,7 @@ rows! {
             "messages refused because the store was full or could not be written to",
         Resent "resent" "recipients that a message was sent to once more, from the store",
         Expired "expired" "recipients that have not got a message of the store in time",
+        Deferred "deferred" "recipients that could not be reached, and that a message waits for",
         Express "express" "outgoing requests sent by the express lane, past tm",
         ExpressByTm "express_by_tm" "outgoing MESSAGEs sent through tm",
         ExpressRepeated "express_repeated" "outgoing requests that the express lane retransmitted",
@@ -78,7 +79,9 @@ rows! {
         Memory "msrp_memory" "current bytes of large messages in memory",
         Spool "msrp_spool" "current bytes of large messages in spool files",
         HeldBack "msrp_held_back" "large message sessions whose sender is currently held back",
-        Outstanding "outstanding" "recipients of messages in the store that have not ended, at the moment",
+        Outstanding "outstanding"
+            "recipients of messages in the store that have not ended and do not wait, at the moment",
+        Waiting "waiting" "recipients that messages in the store wait for at the moment",
         StoreBytes "store_bytes" "bytes of the store in use at the moment",
         StoreWrite "store_write_us"
             "how long the last write to the store took, with its sync, in microseconds",
@@ -96,6 +99,8 @@ rows! {
         RecipientRequest "recipient-request" "a request to a recipient is about to be sent",
         RecipientFailed "recipient-failed" "a recipient has finally failed",
         RecipientDelivered "recipient-delivered" "a recipient has the message",
+        RecipientDeferred "recipient-deferred"
+            "a recipient could not be reached, and the message waits for it",
         SessionEnd "session-end" "a large message session has ended",
     }
 }

@@ -108,3 +108,9 @@ int cpm_script_handle(struct sip_msg *msg)
 	make_current(msg);
 	return cpm_core_api->handle(cpm_service, &received, &current.request, msg);
 }
+
+int cpm_script_recipient_available(struct sip_msg *msg, str *uri)
+{
+	(void)msg;
+	return cpm_core_api->recipient_available(cpm_service, cpm_of_str(uri)) ? CPM_SCRIPT_YES : CPM_SCRIPT_NO;
+}

@@ -16,6 +16,7 @@ int cpm_script_reply(struct sip_msg *msg);
 int cpm_script_fanout(struct sip_msg *msg);
 int cpm_script_handle(struct sip_msg *msg);
 int cpm_script_forward_imdn(struct sip_msg *msg);
+int cpm_script_recipient_available(struct sip_msg *msg, str *uri);
 
 /* The request for `msg`, or NULL. Owned here, released when the script has ended, which the shim
  * reports. */

@@ -23,10 +23,23 @@ WRAPPER(fanout)
 WRAPPER(handle)
 WRAPPER(forward_imdn)
 
+int w_cpm_recipient_available(sip_msg_t *msg, char *uri, char *p2)
+{
+	str text;
+
+	(void)p2;
+	if(get_str_fparam(&text, msg, (fparam_t *)uri) < 0) {
+		LM_ERR("cpm_recipient_available() needs a URI, callid=%.*s\n", CPM_CALL_ID(msg));
+		return CPM_SCRIPT_NO;
+	}
+	return cpm_script_recipient_available(msg, &text);
+}
+
 /* Numbers, not booleans: besides yes (1) and no (-1) there is 0, which ends a native script. */
-#define EXPORT(name)                                                                              \
+#define EXPORT_WITH(name, parameter)                                                              \
 	{str_init("cpm"), str_init(#name), SR_KEMIP_INT, cpm_script_##name,                               \
-			{SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE}}
+			{parameter, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE}}
+#define EXPORT(name) EXPORT_WITH(name, SR_KEMIP_NONE)
 static sr_kemi_t kemi_functions[] = {
 	EXPORT(classify),
 	EXPORT(check),
@@ -34,6 +47,7 @@ static sr_kemi_t kemi_functions[] = {
 	EXPORT(fanout),
 	EXPORT(handle),
 	EXPORT(forward_imdn),
+	EXPORT_WITH(recipient_available, SR_KEMIP_STR),
 	{{0, 0}, {0, 0}, 0, NULL, {0, 0, 0, 0, 0, 0}}
 };
 

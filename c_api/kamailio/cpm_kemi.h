@@ -13,6 +13,7 @@ int w_cpm_reply(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_fanout(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_handle(sip_msg_t *msg, char *p1, char *p2);
 int w_cpm_forward_imdn(sip_msg_t *msg, char *p1, char *p2);
+int w_cpm_recipient_available(sip_msg_t *msg, char *uri, char *p2);
 int cpm_kemi_register(void);
 
 #endif

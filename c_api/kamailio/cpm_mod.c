@@ -9,6 +9,7 @@
 #include "core/globals.h"
 
 #include "core/cfg/cfg_struct.h"
+#include "core/mod_fix.h"
 #include "core/pt.h"
 #include "core/script_cb.h"
 
@@ -25,6 +26,7 @@
 #include "cpm_transaction.h"
 #include "cpm_unparsed.h"
 #include "cpm_uri.h"
+#include "cpm_usrloc.h"
 #include "cpm_var.h"
 
 /* The loader looks these up; everything else in the shim is hidden (build.rs compiles it so). */
@@ -40,6 +42,8 @@ static cmd_export_t functions[] = {
 	{"cpm_fanout", (cmd_function)w_cpm_fanout, 0, 0, 0, REQUEST_ROUTE},
 	{"cpm_handle", (cmd_function)w_cpm_handle, 0, 0, 0, REQUEST_ROUTE},
 	{"cpm_forward_imdn", (cmd_function)w_cpm_forward_imdn, 0, 0, 0, REQUEST_ROUTE},
+	{"cpm_recipient_available", (cmd_function)w_cpm_recipient_available, 1, fixup_spve_null, fixup_free_spve_null,
+			ANY_ROUTE},
 	{0, 0, 0, 0, 0, 0}
 };
 
@@ -135,6 +139,9 @@ static int child_init(int rank)
 
 	if(cpm_express_child_init(rank) < 0)
 		return -1;
+	/* Before the fork, and after the start of all modules, in whatever order they were loaded. */
+	if(rank == PROC_INIT)
+		return cpm_usrloc_init();
 	if(rank != PROC_MAIN)
 		return 0;
 	for(i = 0; i < CPM_PROCESSES; i++) {

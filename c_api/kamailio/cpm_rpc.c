@@ -101,6 +101,15 @@ static void ask_about_message(rpc_t *rpc, void *context, enum cpm_query query)
 	ask(rpc, context, query, &id);
 }
 
+static void ask_about_recipient(rpc_t *rpc, void *context, enum cpm_query query)
+{
+	str uri;
+
+	if(rpc->scan(context, "S", &uri) < 1)
+		return rpc->fault(context, 400, "Which recipient? Its URI");
+	ask(rpc, context, query, &uri);
+}
+
 /* A command that queries the core: its C name, how to ask, the query, and its help text. */
 #define QUERY(name, how, query, text)                                 \
 	static const char *name##_doc[] = {text, 0};                      \
@@ -129,6 +138,13 @@ QUERY(messages, ask_for, CPM_QUERY_MESSAGES,
 QUERY(message, ask_about_message, CPM_QUERY_MESSAGE,
 		"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "
 		"recipient.")
+
+QUERY(retry, ask_about_message, CPM_QUERY_RETRY,
+		"Sends a message that waits for recipients to them now, by its Message-ID, Contribution-ID or Call-ID.")
+QUERY(expire, ask_about_message, CPM_QUERY_EXPIRE,
+		"Gives a message up for the recipients that it waits for, by its Message-ID, Contribution-ID or Call-ID.")
+QUERY(available, ask_about_recipient, CPM_QUERY_AVAILABLE,
+		"A recipient is available, by its URI: what waits for it is sent in a moment.")
 
 static const char *express_doc[] = {
 	"What is outstanding in the express lane: for each message its recipients, how many of them have not ended or wait.", 0};
@@ -161,6 +177,9 @@ static rpc_export_t commands[] = {
 	{"cpm.end", end_session, end_session_doc, 0},
 	{"cpm.messages", messages, messages_doc, RET_ARRAY},
 	{"cpm.message", message, message_doc, 0},
+	{"cpm.retry", retry, retry_doc, 0},
+	{"cpm.expire", expire, expire_doc, 0},
+	{"cpm.available", available, available_doc, 0},
 	{"cpm.relay", relay, relay_doc, 0},
 	{"cpm.reload", reload, reload_doc, 0},
 	{"cpm.stats", cpm_rpc_stats, cpm_rpc_stats_doc, 0},

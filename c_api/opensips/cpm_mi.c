@@ -98,6 +98,9 @@ QUERY(messages, ask(CPM_QUERY_MESSAGES, none, 1))
 QUERY(some_messages, ask_about(params, "words", CPM_QUERY_MESSAGES, 1))
 QUERY(message, ask_about(params, "id", CPM_QUERY_MESSAGE, 0))
 QUERY(relay, ask(CPM_QUERY_RELAY, none, 0))
+QUERY(retry, ask_about(params, "id", CPM_QUERY_RETRY, 0))
+QUERY(expire, ask_about(params, "id", CPM_QUERY_EXPIRE, 0))
+QUERY(available, ask_about(params, "uri", CPM_QUERY_AVAILABLE, 0))
 QUERY(reload, ask(CPM_QUERY_RELOAD, none, 0))
 QUERY(drain, ask(CPM_QUERY_DRAIN, none, 0))
 QUERY(drain_word, ask_about(params, "word", CPM_QUERY_DRAIN, 0))
@@ -145,6 +148,14 @@ const mi_export_t cpm_mi_commands[] = {
 			"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "
 			"recipient.",
 			{message, {"id", 0}}),
+	COMMAND("cpm_retry",
+			"Sends a message that waits for recipients to them now, by its Message-ID, Contribution-ID or Call-ID.",
+			{retry, {"id", 0}}),
+	COMMAND("cpm_expire",
+			"Gives a message up for the recipients that it waits for, by its Message-ID, Contribution-ID or Call-ID.",
+			{expire, {"id", 0}}),
+	COMMAND("cpm_available", "A recipient is available, by its URI: what waits for it is sent in a moment.",
+			{available, {"uri", 0}}),
 	COMMAND("cpm_relay", "What the MSRP relay holds: connections, content in memory and in spool files.",
 			{relay, {0}}),
 	COMMAND("cpm_reload",

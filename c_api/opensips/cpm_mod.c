@@ -34,6 +34,10 @@
 	{                                                                                  \
 		name, (cmd_function)(void (*)(void))what, {{0, 0, 0}}, REQUEST_ROUTE \
 	}
+#define FUNCTION_WITH(name, what, parameter)                                                     \
+	{                                                                                            \
+		name, (cmd_function)(void (*)(void))what, {{parameter, 0, 0}, {0, 0, 0}}, ALL_ROUTES \
+	}
 static const cmd_export_t functions[] = {
 	FUNCTION("cpm_classify", cpm_script_classify),
 	FUNCTION("cpm_check", cpm_script_check),
@@ -41,6 +45,7 @@ static const cmd_export_t functions[] = {
 	FUNCTION("cpm_fanout", cpm_script_fanout),
 	FUNCTION("cpm_handle", cpm_script_handle),
 	FUNCTION("cpm_forward_imdn", cpm_script_forward_imdn),
+	FUNCTION_WITH("cpm_recipient_available", cpm_script_recipient_available, CMD_PARAM_STR),
 	{0, 0, {{0, 0, 0}}, 0}
 };
 
@@ -144,6 +149,10 @@ static int mod_init(void)
 			   cpm_service, own_uri(room, sizeof(room)), (uint32_t)to_user, (uint32_t)to_group)
 			< 0)
 		return -1;
+	if(cpm_core_api->hears_registrar(cpm_service)) {
+		LM_ERR("deferred_on_register is not for OpenSIPS: call cpm_recipient_available() in event_route[E_UL_CONTACT_INSERT]\n");
+		return -1;
+	}
 	if(cpm_tm_load() < 0)
 		return -1;
 	cpm_express_init();

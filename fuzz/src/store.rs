@@ -34,24 +34,28 @@ pub fn store(data: &[u8]) {
     }
     let mut ledger = Ledger::default();
     ledger.restore(ID, copies.iter().copied(), ended, EXPIRES_MS, NOW_MS);
-    let left = ledger.left(ID);
+    let left = ledger.left(ID, NOW_MS);
     assert_eq!(left, ledger.outstanding());
     let wanted = ledger.wanted(ID, copies.iter().copied(), NOW_MS);
     let mut turns = 0;
     while ledger.take_due(NOW_MS).is_some() {
         turns += 1;
         assert!(turns < 3, "due again at once");
-        for (copy, _) in copies.iter().zip(&wanted).filter(|(_, wanted)| **wanted) {
+        for (copy, _) in copies
+            .iter()
+            .zip(&wanted)
+            .filter(|(_, wanted)| wanted.is_some())
+        {
             ledger.sent(ID, *copy, NOW_MS);
         }
     }
-    assert_eq!(wanted.iter().filter(|wanted| **wanted).count(), left);
-    job.keep_only(&wanted);
+    assert_eq!(wanted.iter().flatten().count(), left);
+    job.keep_only(&wanted, None);
     assert!(
         job.copies().eq(copies
             .iter()
             .zip(&wanted)
-            .filter(|(_, wanted)| **wanted)
+            .filter(|(_, wanted)| wanted.is_some())
             .map(|(copy, _)| *copy))
     );
     for copy in job.copies() {
@@ -60,7 +64,7 @@ pub fn store(data: &[u8]) {
             "nobody waits for a copy that was sent"
         );
     }
-    assert_eq!((ledger.left(ID), ledger.outstanding()), (0, 0));
+    assert_eq!((ledger.left(ID, NOW_MS), ledger.outstanding()), (0, 0));
     assert_eq!(ledger.due_ms(), None, "a deadline outlives its message");
     assert_eq!(ledger.take_changes().done, [ID]);
 }

@@ -53,6 +53,8 @@ pub enum Sent {
     Dropped,
     /// It could not be sent. No outcome follows.
     Failed,
+    /// It could not be sent, and waits in the store. No outcome follows.
+    Deferred,
 }
 
 /// One outgoing request. The host adds Via, From, To, Call-ID, CSeq and Content-Length.
@@ -108,4 +110,6 @@ pub enum Fate {
     Failed,
     /// The message was sent to the ISF.
     Interworked,
+    /// It could not be reached, and the message waits for it in the store.
+    Deferred,
 }

@@ -33,12 +33,14 @@
 //! | `express` | the express lane: transactions of our own for the copies of pager mode |
 //! | `large_message_mode` | sessions: INVITE and MSRP (9.1.2) |
 //! | `attempt`, `again` | identifies an outgoing request; repeats it for another address |
+//! | `arriving` | recipients that a message waits for, and their arrival |
 //! | `disposition` | disposition notifications: those received, and our own |
 //! | `unparsed` | requests that the proxy's own parser rejects |
 //! | `host` | functions needed of the proxy |
 
 mod about;
 mod again;
+mod arriving;
 mod attempt;
 mod body;
 mod charging;

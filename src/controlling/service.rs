@@ -11,7 +11,7 @@ use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError};
-use crate::shared::{Ends, MessageTable, OutstandingTable, RequestTable, SenderTable};
+use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
 /// The Controlling Function as configured. One for each process; requests hold a reference to it.
@@ -73,6 +73,8 @@ pub struct ControllingFunction {
     draining: Option<&'static AtomicU64>,
     /// How copies of kept messages have ended, where messages are kept.
     ends: Option<Ends>,
+    /// Which recipients have arrived, where messages wait for them.
+    arrivals: Option<Arrivals>,
 }
 
 /// An address of the Controlling Function itself.
@@ -124,6 +126,7 @@ impl ControllingFunction {
             outstanding: None,
             draining: None,
             ends: None,
+            arrivals: None,
         })
     }
 
@@ -220,6 +223,7 @@ impl ControllingFunction {
         other.outstanding = self.outstanding.clone();
         other.draining = self.draining;
         other.ends = self.ends;
+        other.arrivals = self.arrivals;
         Ok(match large_mode {
             Some(large_mode) => other.with_large_mode(large_mode),
             None => other,
@@ -247,6 +251,22 @@ impl ControllingFunction {
     /// How copies of kept messages have ended, where messages are kept.
     pub fn ends(&self) -> Option<Ends> {
         self.ends
+    }
+
+    /// The same, with the bitmap by which all processes say which recipients have arrived.
+    pub fn with_arrivals(mut self, arrivals: Arrivals) -> Self {
+        self.arrivals = Some(arrivals);
+        self
+    }
+
+    /// Which recipients have arrived, where messages wait for them.
+    pub fn arrivals(&self) -> Option<Arrivals> {
+        self.arrivals
+    }
+
+    /// Secret seed for keys, the same in all processes.
+    pub(super) fn key_seed(&self) -> u64 {
+        self.key_seed
     }
 
     /// Whether nothing new is taken any more.

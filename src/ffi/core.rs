@@ -6,7 +6,9 @@ use super::express::{express_heard, uses_express};
 use super::mailbox::{
     mailbox_fd, mailbox_new, mailbox_stop, mailbox_take, mailbox_takes, mailbox_work, plan,
 };
-use super::operator::{counter, event, fault, gauge, gauge_value, query};
+use super::operator::{
+    counter, event, fault, gauge, gauge_value, hears_registrar, query, recipient_available,
+};
 use super::outgoing::{ended, is_session_name, responded};
 use super::parameters::{parameter, service_tune, value};
 use super::request::{
@@ -59,6 +61,8 @@ static CORE: CoreTable = CoreTable {
     responded: Some(responded),
     uses_express: Some(uses_express),
     express_heard: Some(express_heard),
+    recipient_available: Some(recipient_available),
+    hears_registrar: Some(hears_registrar),
     plan: Some(plan),
     mailbox_new: Some(mailbox_new),
     mailbox_fd: Some(mailbox_fd),

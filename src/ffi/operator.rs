@@ -55,6 +55,36 @@ pub(super) extern "C" fn gauge_value(service: *const cpm_service, number: usize)
     )
 }
 
+/// Whether a recipient with this address became available.
+pub(super) extern "C" fn recipient_available(
+    service: *const cpm_service,
+    address: cpm_str,
+) -> c_int {
+    on_service(
+        service,
+        std::ptr::null_mut(),
+        0,
+        "noting an available recipient",
+        |_, running, _| {
+            // SAFETY: lent for the duration of the call (cpm.h).
+            let address = std::str::from_utf8(unsafe { borrowed(address) });
+            let is_noted = address.is_ok_and(|address| running.control().note_available(address));
+            c_int::from(is_noted)
+        },
+    )
+}
+
+/// Whether the host's registrar is to say which recipients have arrived.
+pub(super) extern "C" fn hears_registrar(service: *const cpm_service) -> c_int {
+    on_service(
+        service,
+        std::ptr::null_mut(),
+        0,
+        "reading a parameter",
+        |_, running, _| c_int::from(running.control().settings().deferral.on_register),
+    )
+}
+
 pub(super) extern "C" fn query(
     service: *const cpm_service,
     query: cpm_query,
@@ -93,6 +123,13 @@ pub(super) extern "C" fn query(
                     let visitor = &mut CVisitor { table, to };
                     return result_of(running.show_message(text, visitor));
                 }
+                (bindings::CPM_QUERY_RETRY | bindings::CPM_QUERY_EXPIRE, _) => {
+                    let gives_up = query == bindings::CPM_QUERY_EXPIRE;
+                    return result_of(running.hurry_message(text, gives_up, proxy));
+                }
+                (bindings::CPM_QUERY_AVAILABLE, _) => {
+                    return result_of(running.note_available(text));
+                }
                 (bindings::CPM_QUERY_DRAIN, _) => {
                     let is_draining = match argument {
                         None | Some("" | "on") => true,
@@ -125,8 +162,19 @@ pub(super) extern "C" fn fault(query: cpm_query, result: cpm_query_result) -> cp
             400,
             c"Known are originator=URI, state=STATE and most=NUMBER",
         ),
-        (bindings::CPM_QUERY_UNKNOWN, bindings::CPM_QUERY_MESSAGE) => {
-            (404, c"There is no record of such a message")
+        (
+            bindings::CPM_QUERY_UNKNOWN,
+            bindings::CPM_QUERY_MESSAGE | bindings::CPM_QUERY_RETRY | bindings::CPM_QUERY_EXPIRE,
+        ) => (404, c"There is no record of such a message"),
+        (bindings::CPM_QUERY_OFF, bindings::CPM_QUERY_RETRY | bindings::CPM_QUERY_EXPIRE) => {
+            (400, c"No message waits for anybody: store is not set")
+        }
+        (bindings::CPM_QUERY_OFF, bindings::CPM_QUERY_AVAILABLE) => (
+            400,
+            c"No message waits for anybody: deferred_codes is not set",
+        ),
+        (bindings::CPM_QUERY_NO_ANSWER, bindings::CPM_QUERY_RETRY | bindings::CPM_QUERY_EXPIRE) => {
+            (500, c"No answer: the process of the store is busy")
         }
         (bindings::CPM_QUERY_UNKNOWN, _) => (404, c"There is no such session"),
         (bindings::CPM_QUERY_OFF, bindings::CPM_QUERY_FORGET_GROUPS) => (

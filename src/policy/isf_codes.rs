@@ -1,4 +1,4 @@
-//! The failures that lead to interworking (OMA CPM 9.1.1 and 9.1.2, last lists).
+//! Sets of failures, such as those that lead to interworking (OMA CPM 9.1.1 and 9.1.2, last lists).
 
 use std::fmt;
 
@@ -29,6 +29,11 @@ impl StatusCodes {
             .collect::<Option<Vec<u16>>>()
             .ok_or(NotAFailureCode)?;
         Ok(StatusCodes { codes })
+    }
+
+    /// Whether the set has no code.
+    pub fn is_empty(&self) -> bool {
+        self.codes.is_empty()
     }
 
     /// Whether the set has this code.

@@ -1,5 +1,6 @@
 //! Service provider policy: the operator's configuration, and values derived from it.
 
+mod deferral;
 mod given;
 mod group_uris;
 mod id_key;
@@ -15,6 +16,7 @@ mod tune;
 mod unset;
 mod value;
 
+pub use deferral::Deferral;
 pub use group_uris::{GroupUris, NotAPattern};
 pub use id_key::{ID_KEY_BYTES, IdKeyError};
 pub use isf_codes::{NotAFailureCode, StatusCodes};

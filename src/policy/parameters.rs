@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::deferral;
 use super::isf_codes::StatusCodes;
 use super::large_mode::{
     ACK_TIMEOUT, AllFailedResponse, LegAck, MAX_SESSION_AGE, NoDestinationsText, SessionTimerCheck,
@@ -67,6 +68,9 @@ const MAX_PACE: usize = MAX_RECIPIENTS;
 const MAX_RESUME_RATE: usize = 1_000_000;
 
 const MIB: usize = 1024 * 1024;
+
+/// Most messages that may wait for one recipient: all of them are due when it arrives.
+const MAX_DEFERRED: usize = 10_000;
 
 /// A day. Nothing that a peer is waited for takes longer.
 const DAY_S: usize = 86_400;
@@ -702,6 +706,48 @@ pub const ALL: &[Parameter] = &[
     )
     .default("200")
     .tunable(),
+    Parameter::new(
+        "deferred_codes",
+        Kind::Text(|s, v| {
+            let codes = StatusCodes::parse(v).map_err(ParameterError::Codes);
+            assign(&mut s.deferral.codes, codes)
+        }),
+        "failures after which a message waits for its recipient",
+    ),
+    Parameter::new(
+        "deferred_ttl",
+        seconds(1, MAX_IMDN_TTL_S, |s, v| s.deferral.ttl_s = v),
+        "how long a stored message is of use",
+    )
+    // Three days.
+    .default("259200")
+    .tunable(),
+    Parameter::new(
+        "deferred_retry",
+        Kind::Text(|s, v| assign(&mut s.deferral.steps_s, deferral::steps(v))),
+        "seconds between the attempts at a recipient",
+    )
+    .default("60 300 1800 7200"),
+    Parameter::new(
+        "deferred_delay",
+        seconds(0, 3_600, |s, v| s.deferral.delay_s = v),
+        "how long after a recipient's arrival it is tried",
+    )
+    .default("2")
+    .tunable(),
+    Parameter::new(
+        "deferred_max",
+        number(1, MAX_DEFERRED, |s, v| s.deferral.most = v),
+        "how many messages may wait for one recipient",
+    )
+    .default("100")
+    .tunable(),
+    Parameter::new(
+        "deferred_on_register",
+        Kind::Flag(|s, v| s.deferral.on_register = v),
+        "whether usrloc says which recipients have arrived",
+    )
+    .default("0"),
     Parameter::new(
         "id_key_file",
         Kind::Text(|s, v| assign(&mut s.id_key_file, some_text(v))),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::deferral::Deferral;
 use super::given::Given;
 use super::group_uris::GroupUris;
 use super::isf_codes::StatusCodes;
@@ -115,6 +116,8 @@ unset_at_first! {
         pub store_max_bytes: usize,
         /// `resume_rate`: copies in a second that go out of what a process before has left.
         pub resume_rate: usize,
+        /// Deferred delivery.
+        pub deferral: Deferral,
         /// `id_key_file`: the operator's own key for Call-IDs and tags. Not set: the one in the
         /// state directory.
         pub id_key_file: Option<String>,
@@ -237,6 +240,10 @@ pub enum SettingsError {
     NoRecords,
     /// Messages are to be kept, but the ids of their copies would change with each start.
     NoKey,
+    /// `deferred_codes` without `store`.
+    NoStore,
+    /// `deferred_on_register` without `deferred_codes`.
+    NothingDeferred,
     /// Only one of `group_source` and `group_uri` is set.
     HalfAGroup,
     /// A conflict between parameters of large message mode.
@@ -260,6 +267,12 @@ impl fmt::Display for SettingsError {
             SettingsError::NoRecords => "failure_imdn is on, but imdn_records is 0",
             SettingsError::NoKey => {
                 "store is set, but neither state_dir nor id_key_file, by which copies are known again"
+            }
+            SettingsError::NoStore => {
+                "deferred_codes is set, but not store, in which messages wait for their recipients"
+            }
+            SettingsError::NothingDeferred => {
+                "deferred_on_register is on, but deferred_codes is not set"
             }
             SettingsError::HalfAGroup => "group_source and group_uri need each other: set both",
             SettingsError::LargeMode(error) => return error.fmt(f),
@@ -295,6 +308,13 @@ impl Settings {
         }
         if self.store.is_some() && self.state_dir.is_none() && self.id_key_file.is_none() {
             return Err(SettingsError::NoKey);
+        }
+        let is_deferred = !self.deferral.codes.is_empty();
+        if is_deferred && self.store.is_none() {
+            return Err(SettingsError::NoStore);
+        }
+        if self.deferral.on_register && !is_deferred {
+            return Err(SettingsError::NothingDeferred);
         }
         Ok(self.large_mode.check()?)
     }
@@ -406,6 +426,17 @@ mod tests {
         assert!(settings.interworking_to().is_some());
         settings.set("interworking", "no").unwrap();
         assert_eq!(settings.interworking_to(), None);
+    }
+
+    #[test]
+    fn messages_wait_in_a_store_only() {
+        let mut settings = set("exploder_uri", "sip:all@example.com").unwrap();
+        settings.set("deferred_on_register", "yes").unwrap();
+        assert_eq!(settings.check(), Err(SettingsError::NothingDeferred));
+        settings.set("deferred_codes", "408 480").unwrap();
+        assert_eq!(settings.check(), Err(SettingsError::NoStore));
+        settings.set("store", "file:/var/lib/cpm/store").unwrap();
+        settings.check().unwrap();
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub enum ParameterError {
     NotAStateDir,
     /// Neither `file:` with an absolute path nor the word for no store.
     NotAStore,
+    /// Not a schedule of attempts.
+    NotASchedule,
     /// Empty.
     Empty,
     /// Not a host name or address.
@@ -82,6 +84,9 @@ impl fmt::Display for ParameterError {
             ParameterError::NotASource => f.write_str("is none of dir:PATH, xcap:URL, db:URL"),
             ParameterError::NotAStateDir => f.write_str("is neither an absolute path nor none"),
             ParameterError::NotAStore => f.write_str("is neither file:/DIRECTORY nor none"),
+            ParameterError::NotASchedule => {
+                f.write_str("is not a list of at most 32 numbers of seconds, each from 1 to 604800")
+            }
             ParameterError::Empty => f.write_str("is empty"),
             ParameterError::NotAHost => f.write_str("is not a host name or IP address"),
             ParameterError::NotARelease => f.write_str("is not a release such as 2.2"),

@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::current::Current;
 use super::heard::MAX_LISTED;
 use super::keeping::KeptGauges;
+use super::letter;
 use super::messages;
+use super::process::Process;
 use super::proxy::Proxy;
 use super::query::{Desk, QueryResult, SharedGauges, Visitor, visit};
 use crate::controlling::express::{Lane, LaneMemory};
@@ -25,7 +27,7 @@ use crate::policy::{
 };
 use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
 use crate::sessions::Question;
-use crate::shared::{Ends, MessageTable, OutstandingTable, RequestTable};
+use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable};
 use crate::sip::Uri;
 use crate::store::{Database, StoreError, StoreLock};
 
@@ -184,6 +186,10 @@ impl Service {
         if lock.is_some() {
             let words = share(proxy, Ends::WORDS, "ends of copies")?;
             control = control.with_ends(Ends::new(words));
+            if !control.settings().deferral.codes.is_empty() {
+                let words = share(proxy, Arrivals::WORDS, "recipients that arrive")?;
+                control = control.with_arrivals(Arrivals::new(words));
+            }
         }
         if let Some(words) = proxy.share(1) {
             control = control.with_draining(&words[0]);
@@ -302,6 +308,35 @@ impl Service {
         match self.control().messages() {
             Some(table) => messages::show(table, id, visitor),
             None => QueryResult::Off,
+        }
+    }
+
+    /// Has the message with this Message-ID, Contribution-ID or Call-ID tried at once by whom it
+    /// waits for, or given up for them.
+    pub fn hurry_message(&self, id: &str, gives_up: bool, proxy: &dyn Proxy) -> QueryResult {
+        let control = self.control();
+        let table = control.messages().filter(|_| control.keeps_messages());
+        let Some(table) = table else {
+            return QueryResult::Off;
+        };
+        let Some(record) = table.find(id.trim().as_bytes()) else {
+            return QueryResult::Unknown;
+        };
+        let letter = match gives_up {
+            true => letter::expire(record),
+            false => letter::retry(record),
+        };
+        match proxy.post(Process::FanOut, &letter) {
+            true => QueryResult::Answered,
+            false => QueryResult::NoAnswer,
+        }
+    }
+
+    /// A recipient with this address is available.
+    pub fn note_available(&self, address: &str) -> QueryResult {
+        match self.control().note_available(address) {
+            true => QueryResult::Answered,
+            false => QueryResult::Off,
         }
     }
 

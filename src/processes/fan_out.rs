@@ -90,11 +90,13 @@ impl FanOutProcess {
         self.taken += 1;
         match letter {
             Letter::Job(transaction, job) => self.take_job(transaction, &job, service, proxy),
-            Letter::Settled(copy, settled) => {
+            Letter::Settled(copy, settled, recipient) => {
                 if let Some(keeping) = &mut self.keeping {
-                    keeping.settle(copy, settled, proxy.now_ms());
+                    keeping.settle(copy, (settled, recipient), service, proxy);
                 }
             }
+            Letter::Retry(record) => self.hurry(record, false, proxy),
+            Letter::Expire(record) => self.hurry(record, true, proxy),
             Letter::Late(copy) => {
                 if let Some(keeping) = &mut self.keeping {
                     keeping.hear_late(copy, proxy);
@@ -112,6 +114,12 @@ impl FanOutProcess {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn hurry(&mut self, record: u64, gives_up: bool, proxy: &dyn Proxy) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.hurry(record, gives_up, proxy.now_ms());
         }
     }
 
@@ -211,7 +219,8 @@ impl FanOutProcess {
         let turn_ms = one.kept.map_or(TURN_MS, |_| KEPT_TURNS_MS);
         let sender = Sender::new(service, proxy)
             .with_turn(turn_ms)
-            .in_room(&self.room);
+            .in_room(&self.room)
+            .keeping(one.kept.is_some());
         let is_last = proxy.now_ms() >= one.deadline_ms;
         let progress = match (one.kept, &mut self.keeping) {
             (Some(id), Some(keeping)) => {
@@ -249,9 +258,9 @@ impl FanOutProcess {
     }
 
     /// The proxy ends: the store is told what has ended, and gets it written.
-    pub(super) fn stop(mut self, service: &ControllingFunction) {
+    pub(super) fn stop(mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
         if let Some(keeping) = &mut self.keeping {
-            keeping.stop(service);
+            keeping.stop(service, proxy);
         }
     }
 

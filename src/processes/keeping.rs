@@ -1,9 +1,8 @@
-//! Stored messages: neither the 202 nor a copy is sent before the message is on disk. Also resumes
-//! what an earlier process left unfinished.
+//! Stored messages: neither the 202 nor a copy is sent before the message is on disk. Says what
+//! becomes of copies, and has what is due read from the store.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,23 +11,20 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::kept_host::{KeptHost, retry};
 use super::proxy::{Answer, Proxy};
 use super::sender::Sender;
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{
-    ControllingFunction, Counter, FanOutJob, Host, Journal, OutgoingRequest, RECORD_VERSION, Sent,
-    copy_of_call_id,
-};
+use crate::controlling::{ControllingFunction, Counter, FanOutJob, RECORD_VERSION};
 use crate::log::LogLevel;
 use crate::operator::Gauge;
 use crate::shared::REQUEST_KEPT_S;
-use crate::store::{CopyId, Kept, Ledger, Refusal, Report, Settled, Store, StoreError};
-
-/// How long a message stays valid if its sender gives no expiry: three days.
-const LIFETIME_S: u64 = 3 * 86_400;
+use crate::store::{
+    CopyId, Deferred, Kept, Ledger, RecipientKey, Refusal, Report, Settled, Store, StoreError,
+};
 
 /// How long a recipient for which there was no memory waits for its next attempt.
-const ROOM_AGAIN_MS: u64 = 20_000;
+pub(super) const ROOM_AGAIN_MS: u64 = 20_000;
 
 /// Maximum number of messages being read at a time, to be resumed.
 const MAX_READING: usize = 64;
@@ -39,13 +35,11 @@ const READ_AGAIN_MS: u64 = 1_000;
 /// Interval between polls for ended copies: while some end, and while none does.
 const LOOK_MS: u64 = 5;
 const IDLE_LOOK_MS: u64 = 20;
+/// Interval between polls for recipients that have arrived, while nothing but them is awaited.
+const ARRIVALS_MS: u64 = 100;
 
 /// Minimum interval between log lines about refused messages, in milliseconds.
 const TELL_MS: u64 = 60_000;
-
-/// Codes of a request that could not be sent (RFC 3261 §8.1.3.1), and of one that has expired.
-const UNSENT: u16 = 503;
-const EXPIRED: u16 = 408;
 
 /// A stored message whose copies are to be sent now.
 pub(super) struct Ready {
@@ -58,7 +52,12 @@ pub(super) struct Ready {
 pub(super) struct KeptGauges(pub(super) &'static [AtomicU64]);
 
 impl KeptGauges {
-    const ALL: [Gauge; 3] = [Gauge::Outstanding, Gauge::StoreBytes, Gauge::StoreWrite];
+    const ALL: [Gauge; 4] = [
+        Gauge::Outstanding,
+        Gauge::Waiting,
+        Gauge::StoreBytes,
+        Gauge::StoreWrite,
+    ];
     pub(super) const WORDS: usize = Self::ALL.len();
 
     /// `None`: it was none of these.
@@ -77,7 +76,7 @@ impl KeptGauges {
 /// The stored messages.
 pub(super) struct Keeping {
     store: Store,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     /// Requests whose messages are being written.
     writing: HashMap<u64, (TransactionKey, FanOutJob)>,
     /// The last message read of those that a previous process left; `None`: all were read.
@@ -152,7 +151,7 @@ impl Keeping {
         let kept = Kept {
             id,
             version: RECORD_VERSION,
-            expires_s: unix_s() + lifetime_s(&job),
+            expires_s: unix_s() + lifetime_s(service, &job),
             record,
             identity,
             ended: Bytes::new(),
@@ -166,10 +165,24 @@ impl Keeping {
     }
 
     /// A copy has ended, in any process.
-    pub(super) fn settle(&mut self, copy: CopyId, settled: Settled, now_ms: u64) {
+    pub(super) fn settle(
+        &mut self,
+        copy: CopyId,
+        (settled, recipient): (Settled, RecipientKey),
+        service: &ControllingFunction,
+        proxy: &dyn Proxy,
+    ) {
+        let now_ms = proxy.now_ms();
         match settled {
             Settled::Unsent => self.ledger.unsent(copy, now_ms, ROOM_AGAIN_MS),
-            _ => {
+            Settled::Deferred(code) => {
+                let retry = retry(service);
+                let deferred = self.ledger.defer(copy, code, recipient, retry, now_ms);
+                if deferred == Deferred::Waiting {
+                    proxy.count(Counter::Deferred, 1);
+                }
+            }
+            Settled::Dropped | Settled::Code(_) => {
                 self.ledger.ended(copy, settled.bits(), now_ms);
             }
         }
@@ -211,7 +224,8 @@ impl Keeping {
             self.handle(report, service, proxy, &mut ready);
         }
         let now_ms = proxy.now_ms();
-        self.hear(service, now_ms);
+        self.hear(service, proxy);
+        self.hear_arrivals(service, now_ms);
         let may_read = !self.is_reading_left_over && self.left_over_ms <= now_ms;
         if let Some(after) = self.left_over.filter(|_| may_read) {
             self.is_reading_left_over = true;
@@ -223,6 +237,7 @@ impl Keeping {
         self.write_changes(now_ms);
         self.gauges.publish([
             self.ledger.outstanding() as u64,
+            self.ledger.waiting() as u64,
             self.store.bytes(),
             self.store.write_us(),
         ]);
@@ -230,14 +245,38 @@ impl Keeping {
     }
 
     /// Polls for ended copies.
-    fn hear(&mut self, service: &ControllingFunction, now_ms: u64) {
+    fn hear(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
         self.hears = false;
-        while let Some((copy, how)) = service
+        let now_ms = proxy.now_ms();
+        while let Some(end) = service
             .ends()
             .and_then(|ends| ends.pop(now_ms, &mut self.stuck_ms))
         {
-            self.settle(CopyId(copy), Settled::of_bits(how), now_ms);
+            let recipient = RecipientKey::of_bits(end.recipient);
+            let settled = (Settled::of_bits(end.how), recipient);
+            self.settle(CopyId(end.copy), settled, service, proxy);
             self.hears = true;
+        }
+    }
+
+    /// Polls for recipients that have arrived.
+    fn hear_arrivals(&mut self, service: &ControllingFunction, now_ms: u64) {
+        let Some(arrivals) = service.arrivals() else {
+            return;
+        };
+        let is_awaiting = self.ledger.outstanding() + self.ledger.waiting() > 0;
+        arrivals.listen(is_awaiting);
+        let delay_ms = 1_000 * service.settings().deferral.delay_s as u64;
+        arrivals.take(|hashes| self.ledger.arrived(hashes, now_ms, delay_ms));
+    }
+
+    /// An operator wants the message with this record to be tried now, or given up.
+    pub(super) fn hurry(&mut self, record: u64, gives_up: bool, now_ms: u64) {
+        if let Some(id) = self.ledger.marked(record) {
+            match gives_up {
+                true => self.ledger.expire(id, now_ms),
+                false => self.ledger.retry(id, now_ms),
+            }
         }
     }
 
@@ -255,8 +294,8 @@ impl Keeping {
     }
 
     /// The proxy ends: all outcomes are written.
-    pub(super) fn stop(&mut self, service: &ControllingFunction) {
-        self.hear(service, 0);
+    pub(super) fn stop(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
+        self.hear(service, proxy);
         self.write_changes(u64::MAX);
     }
 
@@ -266,8 +305,12 @@ impl Keeping {
         // As soon as there is credit for another copy.
         let due_ms = due_ms.map(|due_ms| due_ms.max(self.credit_ms + 5));
         // Ended copies do not wake this process: it polls.
-        let look_ms = if self.hears { LOOK_MS } else { IDLE_LOOK_MS };
-        let look_ms = (self.ledger.outstanding() > 0).then_some(now_ms + look_ms);
+        let look_ms = match (self.ledger.outstanding(), self.ledger.waiting()) {
+            (0, 0) => None,
+            (0, _) => Some(now_ms + ARRIVALS_MS),
+            _ if self.hears => Some(now_ms + LOOK_MS),
+            _ => Some(now_ms + IDLE_LOOK_MS),
+        };
         let waits = self.left_over.is_some() && !self.is_reading_left_over;
         let left_over_ms = waits.then_some(self.left_over_ms);
         let next = [due_ms, self.ledger.write_ms(), look_ms, left_over_ms];
@@ -288,7 +331,8 @@ impl Keeping {
             let Some(id) = self.ledger.take_due(now_ms) else {
                 return;
             };
-            self.credit -= i64::try_from(self.ledger.left(id)).unwrap_or(0);
+            let left = i64::try_from(self.ledger.left(id, now_ms)).unwrap_or(0);
+            self.credit -= left;
             self.reading += 1;
             self.store.read(id);
         }
@@ -319,11 +363,7 @@ impl Keeping {
             }
             Report::Message(kept) => {
                 self.reading = self.reading.saturating_sub(1);
-                let resumed = self.resume(&kept, service, proxy);
-                if resumed.is_none() {
-                    self.ledger.rest(kept.id);
-                }
-                ready.extend(resumed);
+                ready.extend(self.resume(&kept, service, proxy));
             }
             Report::Missing(id) => {
                 self.reading = self.reading.saturating_sub(1);
@@ -392,7 +432,7 @@ impl Keeping {
         proxy: &dyn Proxy,
     ) {
         let now_ms = proxy.now_ms();
-        let expires_ms = now_ms.saturating_add(1_000 * lifetime_s(job));
+        let expires_ms = now_ms.saturating_add(1_000 * lifetime_s(service, job));
         self.ledger
             .begin(id, job.recipients_left(), expires_ms, now_ms);
         self.ledger.set_mark(id, job.mark());
@@ -425,90 +465,6 @@ impl Keeping {
             );
         }
     }
-
-    /// A message that a previous process left.
-    fn restore(&mut self, kept: &Kept, proxy: &dyn Proxy) {
-        let Some(job) = FanOutJob::of_record(kept.version, kept.record.clone()) else {
-            proxy.log(
-                LogLevel::Error,
-                format_args!(
-                    "message {} of the store cannot be read (version {}): it is kept, and not sent",
-                    kept.id, kept.version
-                ),
-            );
-            return;
-        };
-        let now_ms = proxy.now_ms();
-        let left_s = kept.expires_s.saturating_sub(unix_s());
-        let left_ms = left_s.saturating_mul(1_000);
-        let expires_ms = now_ms.saturating_add(left_ms);
-        self.ledger
-            .restore(kept.id, job.copies(), &kept.ended, expires_ms, now_ms);
-    }
-
-    /// Resumes a message.
-    fn resume(
-        &mut self,
-        kept: &Kept,
-        service: &ControllingFunction,
-        proxy: &dyn Proxy,
-    ) -> Option<Ready> {
-        let mut job = FanOutJob::of_record(kept.version, kept.record.clone())?;
-        let now_ms = proxy.now_ms();
-        let wanted = self.ledger.wanted(kept.id, job.copies(), now_ms);
-        if self.ledger.mark(kept.id) == [0; 2] {
-            let codes = self.ledger.codes(kept.id).into_iter();
-            let failed = codes.filter(|(code, _)| *code >= 300 && *code != 482);
-            service.note_kept(&mut job, failed.map(|(_, n)| n).sum());
-            self.ledger.set_mark(kept.id, job.mark());
-        } else {
-            job.set_mark(self.ledger.mark(kept.id));
-        }
-        let copies = job.copies().zip(&wanted);
-        let open = copies.filter_map(|(copy, is_wanted)| is_wanted.then_some(copy));
-        self.ledger.expect(kept.id, open);
-        job.keep_only(&wanted);
-        if self.ledger.is_expired(kept.id, now_ms) {
-            self.expire(kept.id, &mut job, service, proxy);
-            return None;
-        }
-        let count = u32::try_from(job.recipients_left()).unwrap_or(u32::MAX);
-        proxy.count(Counter::Resent, count);
-        (count > 0).then_some(Ready { id: kept.id, job })
-    }
-
-    /// A message has expired for the recipients that do not have it.
-    fn expire(
-        &mut self,
-        id: u64,
-        job: &mut FanOutJob,
-        service: &ControllingFunction,
-        proxy: &dyn Proxy,
-    ) {
-        let count = job.recipients_left();
-        if count == 0 {
-            return;
-        }
-        let sender = Sender::new(service, proxy);
-        let host = KeptHost {
-            sender: &sender,
-            ledger: RefCell::new(&mut self.ledger),
-            id,
-            now_ms: proxy.now_ms(),
-            is_expired: true,
-        };
-        service.run(job, &host, true);
-        service.handle_done(job, &sender);
-        proxy.count(Counter::Expired, u32::try_from(count).unwrap_or(u32::MAX));
-        proxy.log(
-            LogLevel::Notice,
-            format_args!(
-                "{count} recipients have not got a message in time, {}",
-                job.correlation()
-            ),
-        );
-    }
-
     /// The host to send a message's copies through, which records those that are on their way.
     pub(super) fn host<'a>(&'a mut self, id: u64, sender: &'a Sender<'a>) -> KeptHost<'a> {
         KeptHost {
@@ -516,83 +472,19 @@ impl Keeping {
             ledger: RefCell::new(&mut self.ledger),
             sender,
             id,
-            is_expired: false,
+            give_up: None,
         }
     }
 }
 
-/// A host that records which copies of a stored message are on their way.
-pub(super) struct KeptHost<'a> {
-    sender: &'a Sender<'a>,
-    ledger: RefCell<&'a mut Ledger>,
-    id: u64,
-    now_ms: u64,
-    /// Nothing more can be sent.
-    is_expired: bool,
-}
-
-impl KeptHost<'_> {
-    fn note(&self, outgoing: &OutgoingRequest<'_>, sent: Sent) {
-        let Some(copy) = copy_of_call_id(outgoing.call_id.as_bytes()) else {
-            return;
-        };
-        let mut ledger = self.ledger.borrow_mut();
-        let code = match sent {
-            Sent::Queued => return ledger.sent(self.id, copy, self.now_ms),
-            Sent::NoRoom | Sent::Busy => return,
-            Sent::Dropped => Settled::Dropped.bits(),
-            Sent::Failed if self.is_expired => EXPIRED,
-            Sent::Failed => UNSENT,
-        };
-        ledger.end_recipient(self.id, copy, code, self.now_ms);
-    }
-}
-
-impl Journal for KeptHost<'_> {
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
-        self.sender.log(level, line);
-    }
-
-    fn count(&self, counter: Counter, n: u32) {
-        self.sender.count(counter, n);
-    }
-}
-
-impl Host for KeptHost<'_> {
-    fn send(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
-        if self.is_expired {
-            return Sent::NoRoom;
-        }
-        let sent = self.sender.send(outgoing);
-        self.note(outgoing, sent);
-        sent
-    }
-
-    fn give_up(&self, outgoing: &OutgoingRequest<'_>) -> Sent {
-        let sent = self.sender.give_up(outgoing);
-        self.note(outgoing, sent);
-        sent
-    }
-
-    fn is_turn_over(&self) -> bool {
-        self.sender.is_turn_over()
-    }
-
-    fn hand_over(&self, _: &[u8]) -> bool {
-        false
-    }
-
-    fn begin_session(&self, _: &[u8]) -> bool {
-        false
-    }
-}
-
-fn lifetime_s(job: &FanOutJob) -> u64 {
-    job.lifetime_s().unwrap_or(LIFETIME_S).min(LIFETIME_S)
+/// For how many seconds a message is of use.
+fn lifetime_s(service: &ControllingFunction, job: &FanOutJob) -> u64 {
+    let most = service.settings().deferral.ttl_s as u64;
+    job.lifetime_s().unwrap_or(most).min(most)
 }
 
 /// Unix time in seconds: it goes on while no proxy runs.
-fn unix_s() -> u64 {
+pub(super) fn unix_s() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
 }

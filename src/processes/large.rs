@@ -101,6 +101,8 @@ impl SessionsProcess {
             | Letter::Settled(..)
             | Letter::Replaced(..)
             | Letter::Late(_)
+            | Letter::Retry(_)
+            | Letter::Expire(_)
             | Letter::Wake
             | Letter::Group(_) => {}
         }
@@ -206,6 +208,7 @@ impl SessionsProcess {
             Gauge::ExpressOutstanding
             | Gauge::ExpressMemory
             | Gauge::Outstanding
+            | Gauge::Waiting
             | Gauge::StoreBytes
             | Gauge::StoreWrite => 0,
         });

@@ -6,7 +6,7 @@ use super::codec::{Reader, Writer};
 use super::outgoing::{Outgoing, OwnedRequest};
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::sessions::Question;
-use crate::store::{CopyId, Settled};
+use crate::store::{CopyId, RecipientKey, Settled};
 
 /// An entry of a process's queue.
 #[derive(Debug)]
@@ -17,11 +17,15 @@ pub(super) enum Letter {
     /// CPM fan-out: a request that waits for the name of its next hop.
     Waiting(Box<Waiting>),
     /// CPM fan-out: how a copy of a message that is kept has ended.
-    Settled(CopyId, Settled),
+    Settled(CopyId, Settled, RecipientKey),
     /// CPM fan-out: a late 2xx to a copy that another process may have sent.
     Late(CopyId),
     /// CPM fan-out: the second copy has taken the place of the first.
     Replaced(CopyId, CopyId),
+    /// CPM fan-out: an operator wants the message with this record to be tried now.
+    Retry(u64),
+    /// CPM fan-out: an operator wants the message with this record to be given up.
+    Expire(u64),
     /// CPM fan-out: the express lane has timers to run.
     Wake,
     /// CPM groups: a request for a pre-defined group.
@@ -103,6 +107,8 @@ mod kind {
     pub(super) const REPLACED: u8 = 13;
     pub(super) const LATE: u8 = 14;
     pub(super) const RELOAD: u8 = 15;
+    pub(super) const RETRY: u8 = 17;
+    pub(super) const EXPIRE: u8 = 16;
 }
 
 pub(super) fn job(transaction: TransactionKey, job: &[u8]) -> Vec<u8> {
@@ -174,8 +180,17 @@ pub(super) fn wake() -> Vec<u8> {
     numbered(kind::WAKE, 0, b"")
 }
 
-pub(super) fn settled(copy: CopyId, settled: Settled) -> Vec<u8> {
-    numbered(kind::SETTLED, u64::from(settled.bits()), &copy.0)
+pub(super) fn settled(copy: CopyId, settled: Settled, recipient: RecipientKey) -> Vec<u8> {
+    let rest = [&copy.0[..], &recipient.bits().to_be_bytes()].concat();
+    numbered(kind::SETTLED, u64::from(settled.bits()), &rest)
+}
+
+pub(super) fn retry(record: u64) -> Vec<u8> {
+    numbered(kind::RETRY, record, b"")
+}
+
+pub(super) fn expire(record: u64) -> Vec<u8> {
+    numbered(kind::EXPIRE, record, b"")
 }
 
 pub(super) fn late(copy: CopyId) -> Vec<u8> {
@@ -236,8 +251,13 @@ impl Letter {
             kind::JOB => Letter::Job(key, rest),
             kind::SETTLED => {
                 let settled = Settled::of_bits(u16::try_from(number).ok()?);
-                Letter::Settled(CopyId(rest[..].try_into().ok()?), settled)
+                let (copy, recipient) = rest.split_at_checked(16)?;
+                let recipient = u64::from_be_bytes(recipient.try_into().ok()?);
+                let recipient = RecipientKey::of_bits(recipient);
+                Letter::Settled(CopyId(copy.try_into().ok()?), settled, recipient)
             }
+            kind::RETRY => Letter::Retry(number),
+            kind::EXPIRE => Letter::Expire(number),
             kind::LATE => Letter::Late(CopyId(rest[..].try_into().ok()?)),
             kind::REPLACED => {
                 let (copy, other) = rest.split_at_checked(16)?;

@@ -121,7 +121,7 @@ impl Mailbox {
     /// The proxy ends: everybody is told what can be told at once, and what is known is written.
     pub fn stop(self, proxy: &dyn Proxy) {
         match self.work {
-            Work::FanOut(fan_out) => fan_out.stop(&self.service),
+            Work::FanOut(fan_out) => fan_out.stop(&self.service, proxy),
             Work::Groups(_) => {}
             Work::Sessions(sessions) => sessions.stop(&self.service, proxy),
         }

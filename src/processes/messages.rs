@@ -62,13 +62,14 @@ impl<'a> Filter<'a> {
     }
 }
 
-const STATES: &[&str] = &["outstanding", "delivered", "partly", "failed"];
+const STATES: &[&str] = &["outstanding", "waiting", "delivered", "partly", "failed"];
 
 /// The state of a message as a whole.
 fn state_of(message: &MessageRecord, counts: MessageCounts) -> &'static str {
     let wanted = message.recipients.saturating_sub(counts.dropped);
     match (counts.delivered, counts.failed) {
-        (delivered, failed) if delivered + failed < wanted => "outstanding",
+        (delivered, failed) if delivered + failed + counts.waiting < wanted => "outstanding",
+        _ if counts.waiting > 0 => "waiting",
         (0, _) => "failed",
         (_, 0) => "delivered",
         _ => "partly",
@@ -126,11 +127,12 @@ fn write_message(out: &mut String, message: &MessageRecord, counts: MessageCount
         delivered,
         failed,
         dropped,
+        waiting,
         last_end_ms,
     } = counts;
     let _ = write!(
         out,
-        "\trecipients={}\tdelivered={delivered}\tfailed={failed}\tdropped={dropped}\tbytes={}\tage={}",
+        "\trecipients={}\tdelivered={delivered}\tfailed={failed}\tdropped={dropped}\twaiting={waiting}\tbytes={}\tage={}",
         message.recipients,
         message.bytes,
         seconds(now_ms, message.received_ms),
@@ -199,12 +201,14 @@ mod tests {
 
     #[test]
     fn the_state_of_a_message_is_that_of_its_recipients() {
-        for (recipients, delivered, failed, dropped, state) in [
-            (3, 1, 1, 0, "outstanding"),
-            (3, 2, 0, 1, "delivered"),
-            (3, 0, 3, 0, "failed"),
-            (3, 1, 1, 1, "partly"),
-            (1, 0, 0, 1, "failed"),
+        for (recipients, delivered, failed, dropped, waiting, state) in [
+            (3, 1, 1, 0, 0, "outstanding"),
+            (3, 1, 0, 0, 1, "outstanding"),
+            (3, 1, 0, 1, 1, "waiting"),
+            (3, 2, 0, 1, 0, "delivered"),
+            (3, 0, 3, 0, 0, "failed"),
+            (3, 1, 1, 1, 0, "partly"),
+            (1, 0, 0, 1, 0, "failed"),
         ] {
             let message = MessageRecord {
                 recipients,
@@ -214,6 +218,7 @@ mod tests {
                 delivered,
                 failed,
                 dropped,
+                waiting,
                 last_end_ms: 0,
             };
             assert_eq!(state_of(&message, counts), state);
@@ -230,7 +235,7 @@ mod tests {
         assert_eq!(
             out,
             "state=failed\tcall_id=1.state=delivered.leg=0\ticid=\u{fffd}\trecipients=0\tdelivered=0\t\
-             failed=0\tdropped=0\tbytes=0\tage=1.500\n"
+             failed=0\tdropped=0\twaiting=0\tbytes=0\tage=1.500\n"
         );
     }
 }

@@ -31,7 +31,8 @@
 //! | `tell` | messages to CPM sessions and CPM fan-out |
 //! | `process`, `mailbox` | the list of processes; one process |
 //! | `fan_out` | CPM fan-out: long fan-outs |
-//! | `keeping` | messages that are kept on disk |
+//! | `keeping`, `kept_host` | messages that are kept on disk; their copies |
+//! | `resuming` | kept messages that are sent once more |
 //! | `waiting`, `late`, `lookup` | requests that wait for names |
 //! | `groups` | CPM groups |
 //! | `large` | CPM sessions |
@@ -47,6 +48,7 @@ mod forwarding;
 mod groups;
 mod heard;
 mod keeping;
+mod kept_host;
 mod large;
 mod late;
 mod letter;
@@ -61,6 +63,7 @@ mod proxy;
 mod query;
 mod received;
 mod reloading;
+mod resuming;
 mod sender;
 mod session_traffic;
 mod tell;

@@ -122,13 +122,14 @@ pub(super) fn message_ended(
         request,
     };
     let proxy = sender.proxy();
-    let event = match service.handle_outcome(&outcome, sender) {
-        Some(Fate::Delivered) => Event::RecipientDelivered,
-        Some(Fate::Failed) => Event::RecipientFailed,
+    let (event, settled) = match service.handle_outcome(&outcome, sender) {
+        Some(Fate::Delivered) => (Event::RecipientDelivered, Settled::Code(code)),
+        Some(Fate::Failed) => (Event::RecipientFailed, Settled::Code(code)),
+        Some(Fate::Deferred) => (Event::RecipientDeferred, Settled::Deferred(code)),
         Some(Fate::Interworked) => return tell_interworked(service, proxy, request),
         None => return,
     };
-    tell_settled(service, proxy, request, Settled::Code(code));
+    tell_settled(service, proxy, request, settled);
     if proxy.wants(event) {
         let about = service.about(attempt).map(|(about, _)| about);
         let phrase = StatusCode::new(code).map_or("", StatusCode::reason_phrase);

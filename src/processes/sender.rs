@@ -43,6 +43,10 @@ pub(super) struct Sender<'a> {
     received: Option<&'a Transaction>,
     /// The waiting room, in the process that has it.
     room: Option<&'a RefCell<WaitingRoom>>,
+    /// Whether what cannot be sent may wait in the store.
+    keeps: bool,
+    /// The code of recipients that nothing is sent to.
+    unsent_code: u16,
 }
 
 impl<'a> Sender<'a> {
@@ -55,6 +59,8 @@ impl<'a> Sender<'a> {
             waiting: Cell::new(0),
             received: None,
             room: None,
+            keeps: false,
+            unsent_code: NOT_SENDABLE.0,
         }
     }
 
@@ -73,6 +79,18 @@ impl<'a> Sender<'a> {
     /// The same in the process in which requests wait for names.
     pub(super) fn in_room(mut self, room: &'a RefCell<WaitingRoom>) -> Self {
         self.room = Some(room);
+        self
+    }
+
+    /// The same for copies of a message that is in the store, if it `keeps` them.
+    pub(super) fn keeping(mut self, keeps: bool) -> Self {
+        self.keeps = keeps;
+        self
+    }
+
+    /// The same for recipients that are given up with this code.
+    pub(super) fn giving_up_with(mut self, code: u16) -> Self {
+        self.unsent_code = code;
         self
     }
 
@@ -147,8 +165,12 @@ impl<'a> Sender<'a> {
         match transmitted {
             Transmitted::Sent(transaction) => (Sent::Queued, Some(transaction)),
             Transmitted::Dropped => (Sent::Dropped, None),
+            Transmitted::Failed if self.keeps && self.service.defers(NOT_SENDABLE.0) => {
+                self.tell_unsent(Event::RecipientDeferred, &outgoing);
+                (Sent::Deferred, None)
+            }
             Transmitted::Failed => {
-                tell_unsent(self.proxy, &outgoing);
+                self.tell_unsent(Event::RecipientFailed, &outgoing);
                 (Sent::Failed, None)
             }
         }
@@ -157,6 +179,26 @@ impl<'a> Sender<'a> {
     /// Sends the requests that the express lane has taken.
     pub(super) fn flush(&self) {
         express::flush(self.service, self.proxy);
+    }
+
+    /// Reports to the operator's script a request that was never sent. For recipients of a large
+    /// message their session does this.
+    fn tell_unsent(&self, event: Event, outgoing: &Outgoing<'_>) {
+        if outgoing.method == "MESSAGE" && self.proxy.wants(event) {
+            let code = self.unsent_code;
+            let phrase = StatusCode::new(code).map_or("", StatusCode::reason_phrase);
+            let reason = match code == NOT_SENDABLE.0 {
+                true => NOT_SENDABLE.1,
+                false => phrase.as_bytes(),
+            };
+            self.proxy
+                .event(event, code, reason, &outgoing.text(), outgoing.about);
+        }
+    }
+
+    /// The service.
+    pub(super) fn service(&self) -> &'a ControllingFunction {
+        self.service
     }
 
     /// The proxy.
@@ -199,21 +241,6 @@ impl Drop for Sender<'_> {
     }
 }
 
-/// Reports to the operator's script a request that was never sent. For recipients of a large
-/// message their session does this.
-fn tell_unsent(proxy: &dyn Proxy, outgoing: &Outgoing<'_>) {
-    if outgoing.method == "MESSAGE" && proxy.wants(Event::RecipientFailed) {
-        let (code, reason) = NOT_SENDABLE;
-        proxy.event(
-            Event::RecipientFailed,
-            code,
-            reason,
-            &outgoing.text(),
-            outgoing.about,
-        );
-    }
-}
-
 impl Journal for Sender<'_> {
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         self.proxy.log(level, line);
@@ -232,13 +259,15 @@ impl Host for Sender<'_> {
     fn give_up(&self, request: &OutgoingRequest<'_>) -> Sent {
         let outgoing = Outgoing::of(request);
         if !self.proxy.wants(Event::RecipientRequest) {
-            tell_unsent(self.proxy, &outgoing);
+            self.tell_unsent(Event::RecipientFailed, &outgoing);
             return Sent::Failed;
         }
         match self.proxy.recipient_request(&outgoing, &outgoing.text()) {
             Routed::Dropped => return Sent::Dropped,
             Routed::Failed => {}
-            Routed::Changed(changed) => tell_unsent(self.proxy, &changed.apply(&outgoing).0),
+            Routed::Changed(changed) => {
+                self.tell_unsent(Event::RecipientFailed, &changed.apply(&outgoing).0);
+            }
         }
         Sent::Failed
     }
@@ -267,7 +296,7 @@ impl SessionHost for Sender<'_> {
             (Sent::Queued, Some(transaction)) => Invited::Sent(transaction),
             (Sent::Queued, None) => Invited::Elsewhere,
             (Sent::NoRoom | Sent::Busy, _) => Invited::NotNow,
-            (Sent::Dropped | Sent::Failed, _) => Invited::Unsent,
+            (Sent::Dropped | Sent::Failed | Sent::Deferred, _) => Invited::Unsent,
         }
     }
 

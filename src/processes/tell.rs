@@ -8,8 +8,9 @@ use super::proxy::Proxy;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, copy_of_call_id};
 use crate::log::LogLevel;
+use crate::shared::End;
 use crate::sip::{HeaderName, Message};
-use crate::store::{CopyId, Settled};
+use crate::store::{CopyId, RecipientKey, Settled};
 
 /// A response below 300 to an INVITE of ours has arrived.
 pub fn responded(proxy: &dyn Proxy, response: &[u8]) {
@@ -45,10 +46,21 @@ pub(super) fn tell_settled(
     let Some(copy) = kept_copy(service, request) else {
         return;
     };
-    let ends = service.ends();
-    if !ends.is_some_and(|ends| ends.push(copy.0, settled.bits())) {
+    let recipient = match settled {
+        Settled::Deferred(_) => Message::parse(Bytes::copy_from_slice(request)).map_or_else(
+            |_| RecipientKey::default(),
+            |request| service.recipient_of(&request),
+        ),
+        _ => RecipientKey::default(),
+    };
+    let end = End {
+        copy: copy.0,
+        how: settled.bits(),
+        recipient: recipient.bits(),
+    };
+    if !service.ends().is_some_and(|ends| ends.push(end)) {
         // If its queue is full too, the copy is sent again later.
-        proxy.post(Process::FanOut, &letter::settled(copy, settled));
+        proxy.post(Process::FanOut, &letter::settled(copy, settled, recipient));
     }
 }
 

@@ -261,6 +261,7 @@ impl Sessions {
             Fate::Delivered => (Some(Event::RecipientDelivered), RecipientState::Delivered),
             Fate::Failed => (Some(Event::RecipientFailed), RecipientState::Failed),
             Fate::Interworked => (None, RecipientState::Interworked),
+            Fate::Deferred => (Some(Event::RecipientDeferred), RecipientState::Waiting),
         };
         if let Some(messages) = self.service.messages() {
             messages.set(entry.record.recipient(recipient), state, code);

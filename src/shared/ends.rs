@@ -3,26 +3,39 @@
 //! thousands ends thousands of times within a moment.
 //!
 //! ```text
-//!  [next to write] [next to read] [number|how, name, name] x SLOTS
+//!  [next to write] [next to read] [number|how, name, name, recipient] x SLOTS
 //! ```
 //!
 //! A writer first takes a number, and stores that number in front of its entry last: the reader
 //! sees a whole entry or none.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Ends that are not read yet.
 const SLOTS: usize = 16 * 1024;
-const SLOT_WORDS: usize = 3;
+const SLOT_WORDS: usize = 4;
 /// Each number that processes write to has a cache line of its own.
 const HEAD_WORDS: usize = 16;
 const NEXT_READ: usize = 8;
 const HOW_BITS: u32 = 16;
+/// Place of the recipient in a slot.
+const RECIPIENT: usize = 3;
 
 /// How long a writer may take to fill its slot, in milliseconds. One that takes longer has been
 /// killed.
 const UNFINISHED_MS: u64 = 1_000;
+
+/// The end of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The copy's name.
+    pub copy: [u8; 16],
+    /// How it ended.
+    pub how: u16,
+    /// Its recipient, as a number.
+    pub recipient: u64,
+}
 
 /// The ring. Clones are the same one, and so is the copy that a fork makes.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +53,12 @@ impl Ends {
     }
 
     /// Writes an end. False: there is no room.
-    pub fn push(self, copy: [u8; 16], how: u16) -> bool {
+    pub fn push(self, end: End) -> bool {
+        let End {
+            copy,
+            how,
+            recipient,
+        } = end;
         let (next_write, next_read) = (&self.words[0], &self.words[NEXT_READ]);
         let mut number = next_write.load(Relaxed);
         loop {
@@ -58,13 +76,14 @@ impl Ends {
             bytes.copy_from_slice(half);
             word.store(u64::from_ne_bytes(bytes), Relaxed);
         }
+        slot[RECIPIENT].store(recipient, Relaxed);
         slot[0].store((number + 1) << HOW_BITS | u64::from(how), Release);
         true
     }
 
     /// Reads the next end. Only one process may do so. `stuck`: the reader's own note of when it
     /// began to wait for a slot that a writer has taken and not filled.
-    pub fn pop(self, now_ms: u64, stuck: &mut Option<u64>) -> Option<([u8; 16], u16)> {
+    pub fn pop(self, now_ms: u64, stuck: &mut Option<u64>) -> Option<End> {
         let next_read = &self.words[NEXT_READ];
         let mut number = next_read.load(Relaxed);
         loop {
@@ -76,8 +95,13 @@ impl Ends {
                     half.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
                 }
                 *stuck = None;
+                let end = End {
+                    copy,
+                    how: word as u16,
+                    recipient: slot[RECIPIENT].load(Relaxed),
+                };
                 next_read.store(number + 1, Release);
-                return Some((copy, word as u16));
+                return Some(end);
             }
             if self.words[0].load(Acquire) == number {
                 *stuck = None;
@@ -113,6 +137,14 @@ mod tests {
         copy
     }
 
+    fn end(number: u64, how: u16) -> End {
+        End {
+            copy: copy(number),
+            how,
+            recipient: number << 32,
+        }
+    }
+
     #[test]
     fn what_many_write_one_reads_once() {
         let ring = ring();
@@ -123,7 +155,7 @@ mod tests {
             for writer in 0..writers {
                 scope.spawn(move || {
                     for n in 0..each {
-                        while !ring.push(copy(n), writer as u16) {
+                        while !ring.push(end(n, writer as u16)) {
                             std::thread::yield_now();
                         }
                     }
@@ -132,9 +164,9 @@ mod tests {
             let mut stuck = None;
             while seen.iter().sum::<u64>() < writers * each {
                 match ring.pop(0, &mut stuck) {
-                    Some((found, writer)) => {
-                        let next = &mut seen[usize::from(writer)];
-                        assert_eq!(found, copy(*next), "in order for each");
+                    Some(found) => {
+                        let next = &mut seen[usize::from(found.how)];
+                        assert_eq!(found, end(*next, found.how), "in order for each");
                         *next += 1;
                     }
                     None => std::thread::yield_now(),
@@ -148,22 +180,22 @@ mod tests {
     fn a_ring_that_is_full_says_so() {
         let ring = ring();
         for n in 0..SLOTS as u64 {
-            assert!(ring.push(copy(n), 200));
+            assert!(ring.push(end(n, 200)));
         }
-        assert!(!ring.push(copy(0), 200));
-        assert_eq!(ring.pop(0, &mut None), Some((copy(0), 200)));
-        assert!(ring.push(copy(1), 404));
+        assert!(!ring.push(end(0, 200)));
+        assert_eq!(ring.pop(0, &mut None), Some(end(0, 200)));
+        assert!(ring.push(end(1, 404)));
     }
 
     #[test]
     fn who_is_killed_while_it_writes_holds_up_nobody_for_long() {
         let ring = ring();
         ring.words[0].store(1, Relaxed);
-        ring.push(copy(5), 200);
+        ring.push(end(5, 200));
         let mut stuck = None;
         assert_eq!(ring.pop(10, &mut stuck), None);
         assert_eq!(ring.pop(10 + UNFINISHED_MS - 1, &mut stuck), None);
         let found = ring.pop(10 + UNFINISHED_MS, &mut stuck);
-        assert_eq!(found, Some((copy(5), 200)));
+        assert_eq!(found, Some(end(5, 200)));
     }
 }

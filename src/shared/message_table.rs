@@ -12,9 +12,9 @@
 //! oldest. The first word of a record is its number, and 0 while it is being written: a reader that
 //! finds another number before or after reading ignores what it has read.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::fence;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::fence;
 
 use super::sender_table::Link;
 
@@ -44,8 +44,9 @@ const LENGTHS: usize = 5;
 const DELIVERED: usize = 8;
 const FAILED: usize = 9;
 const DROPPED: usize = 10;
-const LAST_END: usize = 11;
-const TEXT: usize = 12;
+const WAITING: usize = 11;
+const LAST_END: usize = 12;
+const TEXT: usize = 13;
 
 const RECIPIENT_WORDS: usize = 16;
 const OF_MESSAGE: usize = 1;
@@ -100,6 +101,8 @@ pub enum RecipientState {
     Interworked,
     /// The operator's script dropped it.
     Dropped,
+    /// It could not be reached; the message waits for it in the store.
+    Waiting,
 }
 
 impl RecipientState {
@@ -109,6 +112,7 @@ impl RecipientState {
         RecipientState::Failed,
         RecipientState::Interworked,
         RecipientState::Dropped,
+        RecipientState::Waiting,
     ];
 
     /// Its name for the operator.
@@ -119,16 +123,28 @@ impl RecipientState {
             RecipientState::Failed => "failed",
             RecipientState::Interworked => "interworked",
             RecipientState::Dropped => "dropped",
+            RecipientState::Waiting => "waiting",
         }
     }
 
-    /// The count of its message that it belongs to, once it is final.
+    /// Whether it changes no more, unless its copy is sent once more.
+    fn is_final(self) -> bool {
+        match self {
+            RecipientState::Outstanding | RecipientState::Interworked | RecipientState::Waiting => {
+                false
+            }
+            RecipientState::Delivered | RecipientState::Failed | RecipientState::Dropped => true,
+        }
+    }
+
+    /// The count of its message that it belongs to.
     fn counted(self) -> Option<usize> {
         match self {
             RecipientState::Outstanding | RecipientState::Interworked => None,
             RecipientState::Delivered => Some(DELIVERED),
             RecipientState::Failed => Some(FAILED),
             RecipientState::Dropped => Some(DROPPED),
+            RecipientState::Waiting => Some(WAITING),
         }
     }
 }
@@ -217,6 +233,8 @@ pub struct MessageCounts {
     pub failed: u32,
     /// Recipients that the operator's script dropped.
     pub dropped: u32,
+    /// Recipients that the message waits for in the store.
+    pub waiting: u32,
     /// When the last of these ended; 0: none has.
     pub last_end_ms: u64,
 }
@@ -310,6 +328,7 @@ impl MessageTable {
             (DELIVERED, count(number, 0)),
             (FAILED, count(number, 0)),
             (DROPPED, count(number, 0)),
+            (WAITING, count(number, 0)),
         ];
         for (place, value) in fields {
             record[place].store(value, Relaxed);
@@ -375,8 +394,7 @@ impl MessageTable {
         let before =
             read_state(record[STATE].load(Acquire)).and_then(|(_, state, _)| state.counted());
         if let Some(place) = before.filter(|_| record[0].load(Acquire) == number) {
-            let less = |word: u64| (word as u32 > 0).then(|| word - 1);
-            let _ = self.message_words(message.number)[place].fetch_update(Relaxed, Relaxed, less);
+            self.count_less(message.number, place);
         }
         record[0].store(0, Relaxed);
         fence(Release);
@@ -396,24 +414,41 @@ impl MessageTable {
         let record = self.recipient_words(number);
         let changed = record[STATE].fetch_update(AcqRel, Acquire, |word| {
             let (leg, before, _) = read_state(word)?;
-            let is_open = before.counted().is_none() && record[0].load(Acquire) == number;
+            let is_open = !before.is_final() && record[0].load(Acquire) == number;
             is_open.then(|| state_word(leg, state, code))
         });
-        let Some(place) = state.counted().filter(|_| changed.is_ok()) else {
+        let Ok(before) = changed else {
+            return;
+        };
+        let message = record[OF_MESSAGE].load(Relaxed);
+        if let Some(place) = read_state(before).and_then(|(_, before, _)| before.counted()) {
+            self.count_less(message, place);
+        }
+        let Some(place) = state.counted() else {
             return;
         };
         let now_ms = self.now_ms();
-        let length = record[END].load(Relaxed) >> END_BITS;
-        record[END].store(length << END_BITS | now_ms, Relaxed);
-        let message = record[OF_MESSAGE].load(Relaxed);
+        if state.is_final() {
+            let length = record[END].load(Relaxed) >> END_BITS;
+            record[END].store(length << END_BITS | now_ms, Relaxed);
+        }
         let words = self.message_words(message);
         let counted = words[place].fetch_update(Relaxed, Relaxed, |word| {
             // Another message may have replaced it.
             (word >> 32 == message & u64::from(u32::MAX)).then(|| word + 1)
         });
-        if counted.is_ok() {
+        if counted.is_ok() && state.is_final() {
             words[LAST_END].fetch_max(now_ms, Relaxed);
         }
+    }
+
+    /// One recipient less in this count of a message.
+    fn count_less(&self, message: u64, place: usize) {
+        let less = |word: u64| {
+            let is_its = word >> 32 == message & u64::from(u32::MAX) && word as u32 > 0;
+            is_its.then(|| word - 1)
+        };
+        let _ = self.message_words(message)[place].fetch_update(Relaxed, Relaxed, less);
     }
 
     /// The message of a recipient, and the recipient's number.
@@ -463,6 +498,7 @@ impl MessageTable {
             delivered: counted(DELIVERED),
             failed: counted(FAILED),
             dropped: counted(DROPPED),
+            waiting: counted(WAITING),
             last_end_ms: fields[LAST_END],
         };
         Some((record, counts))
@@ -675,8 +711,8 @@ mod tests {
         let expected = MessageCounts {
             delivered: 1,
             failed: 1,
-            dropped: 0,
             last_end_ms: 1_250,
+            ..MessageCounts::default()
         };
         assert_eq!(counts, expected);
         let ends: Vec<_> = table
@@ -697,6 +733,29 @@ mod tests {
         assert_eq!(of_last, (noted, 2));
         assert_eq!(table.sender_of(message.recipient(2)), Link::from_bits(9));
         assert!(table.message_of(RecipientLink::default()).is_none());
+    }
+
+    #[test]
+    fn a_recipient_that_waits_has_not_ended() {
+        let table = table(2);
+        let message = table.note(&record("1", 2));
+        let counts = || {
+            let (_, counts) = table.message(message.number).unwrap();
+            [counts.waiting, counts.delivered, counts.failed]
+        };
+        for leg in [0, 1] {
+            table.set_recipient(message, leg, "sip:a@b");
+            table.set(message.recipient(leg), RecipientState::Waiting, 480);
+        }
+        assert_eq!(counts(), [2, 0, 0]);
+        let recipient = &table.recipients(message.number)[0];
+        assert_eq!((recipient.code, recipient.end_ms), (480, 0));
+        // One more attempt, which delivers; the other is given up.
+        table.set_recipient(message, 0, "sip:a@b");
+        assert_eq!(counts(), [1, 0, 0]);
+        table.set(message.recipient(0), RecipientState::Delivered, 200);
+        table.set(message.recipient(1), RecipientState::Failed, 408);
+        assert_eq!(counts(), [0, 1, 1]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! | file | job |
 //! |---|---|
+//! | `arrivals` | recipients that have become available |
 //! | `cells` | room of one size, to be taken and given back, with locks |
 //! | `ends` | how copies of kept messages have ended |
 //! | `head_note` | what is recorded once the header of a large message has arrived |
@@ -13,6 +14,7 @@
 //! | `snapshot` | one text for all, such as the settings, and its version |
 //! | `source` | which addresses are one source |
 
+mod arrivals;
 mod cells;
 mod ends;
 mod head_note;
@@ -23,8 +25,9 @@ mod sender_table;
 mod snapshot;
 mod source;
 
+pub use arrivals::Arrivals;
 pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
-pub use ends::Ends;
+pub use ends::{End, Ends};
 pub use head_note::HeadNote;
 pub use message_table::{
     MAX_MESSAGE_TEXT_BYTES, MAX_RECIPIENT_URI_BYTES, MESSAGE_TEXTS, MessageCounts, MessageNumber,

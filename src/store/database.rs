@@ -19,15 +19,16 @@ use super::record::Kept;
 
 const FILE: &str = "messages.db";
 
-/// Version of the tables.
-const VERSION: i64 = 1;
+/// Version of the tables and of what is in them. Version 1 had no attempts among the outcomes, for
+/// which an earlier release would take them.
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE message (id INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, expires INTEGER NOT NULL,
         version INTEGER NOT NULL, record BLOB NOT NULL);
     CREATE TABLE outcome (id INTEGER PRIMARY KEY, ended BLOB NOT NULL);
     CREATE TABLE taken (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, identity BLOB NOT NULL);
-    PRAGMA user_version = 1;";
+    PRAGMA user_version = 2;";
 
 /// How long another reader of the database, such as an operator's shell, may delay a transaction.
 const BUSY: Duration = Duration::from_secs(2);
@@ -94,6 +95,8 @@ impl Database {
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(TABLES)?;
             transaction.commit()?;
+        } else if version < VERSION {
+            connection.pragma_update(None, "user_version", VERSION)?;
         }
         let page_bytes = pragma(&connection, "page_size")?;
         Ok(Database {
@@ -322,6 +325,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_store_of_an_earlier_release_is_one_of_this() {
+        let dir = scratch("store-older");
+        let database = Database::open(&dir, None).unwrap();
+        let version = |database: &Database| pragma(&database.connection, "user_version").unwrap();
+        assert_eq!(version(&database), VERSION);
+        let set = database.connection.pragma_update(None, "user_version", 1);
+        set.unwrap();
+        drop(database);
+        assert_eq!(version(&Database::open(&dir, None).unwrap()), VERSION);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn a_store_of_a_later_release_is_left_alone() {
         let dir = scratch("store-newer");
         let database = Database::open(&dir, None).unwrap();
@@ -331,7 +347,7 @@ pub(super) mod tests {
             .unwrap();
         drop(database);
         let error = Database::open(&dir, None).unwrap_err().to_string();
-        assert!(error.contains("later release (version 2)"), "{error}");
+        assert!(error.contains("later release (version 3)"), "{error}");
         fs::write(
             dir.join(FILE),
             "no database, but a text that is long enough",

@@ -1,7 +1,17 @@
-//! Which copies of which stored message are outstanding. In memory, without IO: it says what must
-//! be written and what is due.
+//! Which copies of which stored message are outstanding, and which of them wait for their
+//! recipient. In memory, without IO: it says what must be written and what is due.
+//!
+//! ```text
+//!  on its way --> ended
+//!     ^  |  a code that is deferred
+//!     |  v
+//!  waiting: until its step of the schedule is over, or its recipient has arrived
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
+
+use super::recent::Recent;
 
 /// The name of a copy, from its Call-ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,10 +26,78 @@ impl CopyId {
     }
 }
 
+/// What a recipient is known by when it becomes available: hashes of its address of record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecipientKey {
+    /// Of its user part alone: a registrar may know no more.
+    pub user: u32,
+    /// Of user part and host.
+    pub address: u32,
+}
+
+impl RecipientKey {
+    /// As a number, for another process.
+    pub fn bits(self) -> u64 {
+        u64::from(self.user) << 32 | u64::from(self.address)
+    }
+
+    /// The inverse of [`bits`](Self::bits).
+    pub fn of_bits(bits: u64) -> Self {
+        RecipientKey {
+            user: (bits >> 32) as u32,
+            address: bits as u32,
+        }
+    }
+
+    fn hashes(self) -> [u32; 2] {
+        [self.user, self.address]
+    }
+}
+
+/// When a recipient that could not be reached is tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry<'a> {
+    /// Seconds after each attempt; the last step repeats.
+    pub steps_s: &'a [u32],
+    /// Seconds after it has arrived.
+    pub delay_s: u32,
+    /// How many messages may wait for one recipient.
+    pub most: usize,
+}
+
+/// What became of a copy whose code is deferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deferred {
+    /// It waits.
+    Waiting,
+    /// It is to be given up with this code: enough wait for its recipient, or it has expired.
+    GivenUp,
+    /// It has ended before.
+    Unknown,
+}
+
+/// A copy that is to be sent now, or given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its CSeq number: the number of the attempt.
+    pub cseq: u32,
+    /// Whether it may have been sent under this number before.
+    pub is_again: bool,
+    /// The code to give it up with; `None`: it is to be sent.
+    pub give_up: Option<u16>,
+}
+
 const SHORT: usize = 8;
 
-/// Size of an ended recipient in the store: the beginning of its copy's name, and its code.
+/// Size of a recipient in the store: the beginning of its copy's name, and its code, or the number
+/// of its attempt with [`ATTEMPT`].
 const ENDED_BYTES: usize = SHORT + 2;
+/// The recipient has not ended; the other bits are the number of its attempt, from 2.
+const ATTEMPT: u16 = 0x8000;
+const MAX_ATTEMPTS: u16 = ATTEMPT - 1;
+
+/// The code of a recipient that the message has expired for.
+const EXPIRED: u16 = 408;
 
 /// How long to wait for the end of a copy: each of the eight addresses of a name may take 32 s (RFC
 /// 3261 timer F), the look-up and the wait for memory 25 s. After that the end is taken to be lost,
@@ -47,8 +125,18 @@ struct Message {
     left: usize,
     /// Its ended recipients, as written to the store.
     ended: Vec<u8>,
+    /// Attempts of the others, by the beginning of their copy's name, from the second on.
+    attempts: BTreeMap<[u8; SHORT], u16>,
     expires_ms: u64,
-    /// When it is due again if it has not ended by then.
+    /// Whether it was due because it has expired.
+    is_expired: bool,
+    /// When to see what became of the copies on their way.
+    check_ms: u64,
+    /// It is not due before, except to expire.
+    not_before_ms: u64,
+    /// Its copies that wait, by the time at which they are due.
+    waiting: BTreeSet<(u64, CopyId)>,
+    /// When it is due; in the ledger's list unless it is at work.
     due_ms: u64,
     /// Whether it is being sent: it is not due until it [rests](Ledger::rest).
     is_at_work: bool,
@@ -58,11 +146,42 @@ struct Message {
     mark: [u64; 2],
 }
 
+impl Message {
+    fn next_due_ms(&self) -> u64 {
+        let on_way = self.left > self.waiting.len();
+        let check_ms = if on_way { self.check_ms } else { u64::MAX };
+        let first_ms = self.waiting.first().map_or(u64::MAX, |(due_ms, _)| *due_ms);
+        let next_ms = check_ms.min(first_ms).max(self.not_before_ms);
+        match self.is_expired {
+            true => next_ms,
+            false => next_ms.min(self.expires_ms),
+        }
+    }
+
+    fn cseq(&self, copy: CopyId) -> u16 {
+        self.attempts.get(&copy.short()).copied().unwrap_or(1)
+    }
+}
+
+/// Where a copy is.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// Not on its way.
+    Idle,
+    /// On its way since then.
+    Sent(u64),
+    /// It waits for its recipient until then.
+    Waiting(u64, RecipientKey),
+    /// To be given up with this code.
+    Over(u16),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Copy {
     message: u64,
-    /// `None`: only a previous process may have sent it.
-    sent_ms: Option<u64>,
+    /// Whether a previous process may have sent this attempt.
+    is_left_over: bool,
+    at: At,
 }
 
 /// What is outstanding.
@@ -71,6 +190,12 @@ pub struct Ledger {
     messages: HashMap<u64, Message>,
     copies: HashMap<CopyId, Copy>,
     due: BTreeSet<(u64, u64)>,
+    /// Copies that wait, by each hash of their recipient.
+    awaited: BTreeSet<(u32, CopyId)>,
+    /// Recipients that have arrived a while ago: their copy may still be on its way to where they
+    /// were before.
+    recent: Recent,
+    waiting: usize,
     changed: BTreeSet<u64>,
     done: Vec<u64>,
     /// Time of the first change that is not written, and the number of changes.
@@ -85,12 +210,12 @@ pub struct Ledger {
 impl Ledger {
     /// Enters a stored message whose copies are about to be sent: it is at work.
     pub fn begin(&mut self, id: u64, recipients: usize, expires_ms: u64, now_ms: u64) {
-        self.enter(id, recipients, Vec::new(), expires_ms, now_ms + LOST_MS);
+        self.enter(id, recipients, &[], expires_ms, now_ms + LOST_MS);
         self.set_at_work(id, true);
     }
 
-    /// Enters a message that a previous process stored, with all of its copies and those that had
-    /// ended. It is due at once.
+    /// Enters a message that a previous process stored, with all of its copies and what it wrote of
+    /// them. It is due at once, and so is whoever waited.
     pub fn restore(
         &mut self,
         id: u64,
@@ -101,6 +226,7 @@ impl Ledger {
     ) {
         let known: HashSet<&[u8]> = ended
             .chunks_exact(ENDED_BYTES)
+            .filter(|one| number_in(one) & ATTEMPT == 0)
             .map(|one| &one[..SHORT])
             .collect();
         let mut left = 0;
@@ -108,56 +234,90 @@ impl Ledger {
             left += 1;
             let message = Copy {
                 message: id,
-                sent_ms: None,
+                is_left_over: true,
+                at: At::Idle,
             };
             self.copies.insert(copy, message);
         }
-        self.enter(id, left, ended.to_vec(), expires_ms, now_ms);
+        self.enter(id, left, ended, expires_ms, now_ms);
         if left == 0 {
             self.end_message(id, now_ms);
         }
     }
 
-    fn enter(&mut self, id: u64, left: usize, ended: Vec<u8>, expires_ms: u64, due_ms: u64) {
-        let due_ms = due_ms.min(expires_ms);
-        let message = Message {
+    fn enter(&mut self, id: u64, left: usize, written: &[u8], expires_ms: u64, check_ms: u64) {
+        let mut message = Message {
             left,
-            ended,
+            ended: Vec::with_capacity(written.len()),
+            attempts: BTreeMap::new(),
             expires_ms,
-            due_ms,
+            is_expired: false,
+            check_ms,
+            not_before_ms: 0,
+            waiting: BTreeSet::new(),
+            due_ms: 0,
             is_at_work: false,
             is_resumed: false,
             mark: [0; 2],
         };
+        for one in written.chunks_exact(ENDED_BYTES) {
+            let (number, mut short) = (number_in(one), [0; SHORT]);
+            short.copy_from_slice(&one[..SHORT]);
+            match number & ATTEMPT {
+                0 => message.ended.extend_from_slice(one),
+                _ => drop(message.attempts.insert(short, number & !ATTEMPT)),
+            }
+        }
+        message.due_ms = message.next_due_ms();
         self.outstanding += left;
-        self.due.insert((due_ms, id));
+        self.due.insert((message.due_ms, id));
         self.messages.insert(id, message);
     }
 
-    /// Which of these copies of a message are to be sent now: those that have not ended and are not
-    /// on their way.
-    pub fn wanted(&self, id: u64, copies: impl Iterator<Item = CopyId>, now_ms: u64) -> Vec<bool> {
-        let ended = self
-            .messages
-            .get(&id)
-            .map_or(&[][..], |message| &message.ended);
-        let ended: HashSet<&[u8]> = ended
+    /// Which of these copies of a message are to be sent or given up now: those that have not
+    /// ended, are not on their way, and do not wait any longer.
+    pub fn wanted(
+        &self,
+        id: u64,
+        copies: impl Iterator<Item = CopyId>,
+        now_ms: u64,
+    ) -> Vec<Option<Wanted>> {
+        let Some(message) = self.messages.get(&id) else {
+            return copies.map(|_| None).collect();
+        };
+        let ended: HashSet<&[u8]> = message
+            .ended
             .chunks_exact(ENDED_BYTES)
             .map(|one| &one[..SHORT])
             .collect();
-        let is_wanted = |copy: CopyId| match self.copies.get(&copy) {
-            Some(known) => known.sent_ms.is_none_or(|sent| sent + LOST_MS <= now_ms),
-            None => !ended.contains(&copy.short()[..]),
+        let is_expired = message.expires_ms <= now_ms;
+        let wanted = |copy: CopyId| {
+            let (is_again, over) = match self.copies.get(&copy).map(|known| (known, known.at)) {
+                Some((_, At::Sent(sent_ms))) if sent_ms + LOST_MS > now_ms => return None,
+                Some((_, At::Waiting(due_ms, _))) if due_ms > now_ms && !is_expired => return None,
+                Some((_, At::Sent(_))) => (true, None),
+                Some((_, At::Over(code))) => (false, Some(code)),
+                Some((known, At::Idle | At::Waiting(..))) => (known.is_left_over, None),
+                None if ended.contains(&copy.short()[..]) => return None,
+                None => (false, None),
+            };
+            Some(Wanted {
+                cseq: message.cseq(copy).into(),
+                is_again,
+                give_up: over.or(is_expired.then_some(EXPIRED)),
+            })
         };
-        copies.map(is_wanted).collect()
+        copies.map(wanted).collect()
     }
 
-    /// Enters copies of a resumed message that are about to be sent.
+    /// Enters copies of a resumed message that are about to be sent: they wait no longer.
     pub fn expect(&mut self, id: u64, copies: impl Iterator<Item = CopyId>) {
         for copy in copies {
+            self.leave(copy);
             self.copies.entry(copy).or_insert(Copy {
                 message: id,
-                sent_ms: None,
+                is_left_over: false,
+                at: At::Idle,
             });
         }
     }
@@ -167,11 +327,13 @@ impl Ledger {
         if self.has_ended(id, copy) {
             return;
         }
-        let sent = Copy {
+        self.leave(copy);
+        let known = self.copies.entry(copy).or_insert(Copy {
             message: id,
-            sent_ms: Some(now_ms),
-        };
-        self.copies.insert(copy, sent);
+            is_left_over: false,
+            at: At::Idle,
+        });
+        known.at = At::Sent(now_ms);
     }
 
     /// Whether a copy of a message is known to have ended.
@@ -184,8 +346,9 @@ impl Ledger {
 
     /// A copy could not be sent after all: it is to be sent after this delay.
     pub fn unsent(&mut self, copy: CopyId, now_ms: u64, delay_ms: u64) {
+        self.leave(copy);
         if let Some(known) = self.copies.get_mut(&copy) {
-            known.sent_ms = None;
+            known.at = At::Idle;
             let id = known.message;
             self.put_off(id, now_ms, delay_ms);
         }
@@ -194,15 +357,16 @@ impl Ledger {
     /// Whether only a previous process may have sent a copy.
     pub fn is_left_over(&self, copy: CopyId) -> bool {
         let known = self.copies.get(&copy);
-        known.is_some_and(|known| known.sent_ms.is_none())
+        known.is_some_and(|known| known.is_left_over && matches!(known.at, At::Idle))
     }
 
     /// Another copy, to the same recipient, is on its way in place of this one.
     pub fn replaced(&mut self, copy: CopyId, other: CopyId, now_ms: u64) {
+        self.leave(copy);
         if let Some(known) = self.copies.get(&copy).copied() {
             self.copies.remove(&copy);
             let replacing = Copy {
-                sent_ms: Some(now_ms),
+                at: At::Sent(now_ms),
                 ..known
             };
             self.copies.insert(other, replacing);
@@ -225,26 +389,164 @@ impl Ledger {
 
     /// A copy of that message has ended, whether or not it was on its way.
     pub fn end_recipient(&mut self, id: u64, copy: CopyId, code: u16, now_ms: u64) -> bool {
-        if self.has_ended(id, copy) {
-            self.copies.remove(&copy);
-            return false;
-        }
+        let had_ended = self.has_ended(id, copy);
+        self.leave(copy);
         self.copies.remove(&copy);
-        let Some(message) = self.messages.get_mut(&id) else {
+        let Some(message) = self.messages.get_mut(&id).filter(|_| !had_ended) else {
             return false;
         };
         message.left = message.left.saturating_sub(1);
+        message.attempts.remove(&copy.short());
         message.ended.extend_from_slice(&copy.short());
         message.ended.extend_from_slice(&code.to_be_bytes());
+        let is_over = message.left == 0;
         self.outstanding = self.outstanding.saturating_sub(1);
         self.changes += 1;
-        if message.left == 0 {
+        if is_over {
             self.end_message(id, now_ms);
         } else {
             self.changed.insert(id);
             self.changed_ms.get_or_insert(now_ms);
+            self.plan(id);
         }
         true
+    }
+
+    /// A copy has ended with this code, which is deferred: it waits for its recipient.
+    pub fn defer(
+        &mut self,
+        copy: CopyId,
+        code: u16,
+        recipient: RecipientKey,
+        retry: Retry<'_>,
+        now_ms: u64,
+    ) -> Deferred {
+        let Some(known) = self.copies.get(&copy).copied() else {
+            return Deferred::Unknown;
+        };
+        self.defer_recipient((known.message, copy), code, recipient, retry, now_ms)
+    }
+
+    /// The same for a copy of that message, which may not have been on its way.
+    pub fn defer_recipient(
+        &mut self,
+        (id, copy): (u64, CopyId),
+        code: u16,
+        recipient: RecipientKey,
+        retry: Retry<'_>,
+        now_ms: u64,
+    ) -> Deferred {
+        if self.has_ended(id, copy) {
+            return Deferred::Unknown;
+        }
+        self.leave(copy);
+        let sent_ms = match self.copies.get(&copy).map(|known| known.at) {
+            Some(At::Sent(sent_ms)) => sent_ms,
+            _ => now_ms,
+        };
+        let awaited = self.awaited.range(least(recipient.address)..);
+        let same = awaited.take_while(|(hash, _)| *hash == recipient.address);
+        let is_full = same.take(retry.most).count() == retry.most;
+        let arrived = recipient.hashes().map(|hash| self.recent.last_ms(hash));
+        let has_arrived = arrived.into_iter().flatten().any(|at_ms| at_ms > sent_ms);
+        let Some(message) = self.messages.get_mut(&id) else {
+            return Deferred::Unknown;
+        };
+        let attempt = message.cseq(copy);
+        let is_over = is_full || attempt >= MAX_ATTEMPTS || message.expires_ms <= now_ms;
+        let at = if is_over {
+            message.check_ms = now_ms;
+            At::Over(code)
+        } else {
+            message.attempts.insert(copy.short(), attempt + 1);
+            let last = retry.steps_s.len().saturating_sub(1);
+            let step_s = retry.steps_s.get(last.min(usize::from(attempt) - 1));
+            let step_s = step_s.filter(|_| !has_arrived).copied();
+            let due_ms = now_ms + 1_000 * u64::from(step_s.unwrap_or(retry.delay_s));
+            message.waiting.insert((due_ms, copy));
+            let entries = recipient.hashes().map(|hash| (hash, copy));
+            self.awaited.extend(entries);
+            self.waiting += 1;
+            self.changed.insert(id);
+            self.changed_ms.get_or_insert(now_ms);
+            self.changes += 1;
+            At::Waiting(due_ms, recipient)
+        };
+        let deferred = Copy {
+            message: id,
+            is_left_over: false,
+            at,
+        };
+        self.copies.insert(copy, deferred);
+        self.plan(id);
+        match is_over {
+            true => Deferred::GivenUp,
+            false => Deferred::Waiting,
+        }
+    }
+
+    /// A copy waits no longer.
+    fn leave(&mut self, copy: CopyId) {
+        let Some(known) = self.copies.get_mut(&copy) else {
+            return;
+        };
+        if let At::Waiting(due_ms, recipient) = known.at {
+            known.at = At::Idle;
+            for hash in recipient.hashes() {
+                self.awaited.remove(&(hash, copy));
+            }
+            self.waiting -= 1;
+            if let Some(message) = self.messages.get_mut(&known.message) {
+                message.waiting.remove(&(due_ms, copy));
+            }
+        }
+    }
+
+    /// A recipient with one of these hashes has arrived: what waits for it is due after this delay.
+    pub fn arrived(&mut self, hashes: RangeInclusive<u32>, now_ms: u64, delay_ms: u64) {
+        let first = least(*hashes.start());
+        let awaited = self.awaited.range(first..);
+        let awaited = awaited.take_while(|(hash, _)| hashes.contains(hash));
+        let copies: Vec<CopyId> = awaited.map(|(_, copy)| *copy).collect();
+        for copy in copies {
+            self.hasten(copy, now_ms + delay_ms);
+        }
+        self.recent.note(hashes, now_ms);
+    }
+
+    /// A copy that waits is due at this time at the latest.
+    fn hasten(&mut self, copy: CopyId, due_ms: u64) {
+        let Some(known) = self.copies.get_mut(&copy) else {
+            return;
+        };
+        if let At::Waiting(before_ms, recipient) = known.at
+            && due_ms < before_ms
+            && let Some(message) = self.messages.get_mut(&known.message)
+        {
+            known.at = At::Waiting(due_ms, recipient);
+            message.waiting.remove(&(before_ms, copy));
+            message.waiting.insert((due_ms, copy));
+            let id = known.message;
+            self.plan(id);
+        }
+    }
+
+    /// All copies of a message that wait are due now.
+    pub fn retry(&mut self, id: u64, now_ms: u64) {
+        let message = self.messages.get(&id);
+        let waiting = message.map(|message| message.waiting.clone());
+        let waiting = waiting.unwrap_or_default();
+        for (_, copy) in &waiting {
+            self.hasten(*copy, now_ms);
+        }
+    }
+
+    /// A message expires now.
+    pub fn expire(&mut self, id: u64, now_ms: u64) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.expires_ms = message.expires_ms.min(now_ms);
+            self.plan(id);
+        }
     }
 
     fn end_message(&mut self, id: u64, now_ms: u64) {
@@ -258,32 +560,40 @@ impl Ledger {
         self.changed_ms.get_or_insert(now_ms);
     }
 
-    /// Makes a message due after this delay, or when it expires if that is earlier.
-    pub fn put_off(&mut self, id: u64, now_ms: u64, delay_ms: u64) {
+    /// Enters when a message is due next.
+    fn plan(&mut self, id: u64) {
         if let Some(message) = self.messages.get_mut(&id) {
             self.due.remove(&(message.due_ms, id));
-            message.due_ms = now_ms + delay_ms;
-            if message.expires_ms > now_ms {
-                message.due_ms = message.due_ms.min(message.expires_ms);
-            }
+            message.due_ms = message.next_due_ms();
             if !message.is_at_work {
                 self.due.insert((message.due_ms, id));
             }
         }
     }
 
-    /// Takes the next message that is due. It is at work from now on, and due again `LOST_MS` later
-    /// at the earliest.
+    /// Makes a message due after this delay, or when it expires if that is earlier.
+    pub fn put_off(&mut self, id: u64, now_ms: u64, delay_ms: u64) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.check_ms = now_ms + delay_ms;
+            message.not_before_ms = message.check_ms;
+            self.plan(id);
+        }
+    }
+
+    /// Takes the next message that is due. It is at work from now on, and what is sent now is due
+    /// again `LOST_MS` later.
     pub fn take_due(&mut self, now_ms: u64) -> Option<u64> {
         let &(due_ms, id) = self.due.first()?;
         if due_ms > now_ms {
             return None;
         }
-        self.set_at_work(id, true);
         if let Some(message) = self.messages.get_mut(&id) {
-            message.due_ms = now_ms + LOST_MS;
+            message.check_ms = now_ms + LOST_MS;
+            message.not_before_ms = 0;
             message.is_resumed = true;
+            message.is_expired = message.expires_ms <= now_ms;
         }
+        self.set_at_work(id, true);
         Some(id)
     }
 
@@ -295,18 +605,17 @@ impl Ledger {
     fn set_at_work(&mut self, id: u64, is_at_work: bool) {
         if let Some(message) = self.messages.get_mut(&id) {
             message.is_at_work = is_at_work;
-            if is_at_work {
-                self.due.remove(&(message.due_ms, id));
-            } else {
-                self.due.insert((message.due_ms, id));
-            }
+            self.plan(id);
         }
     }
 
     /// A message is no longer in the store. False: its recipients had all ended.
     pub fn forget(&mut self, id: u64, now_ms: u64) -> bool {
-        if !self.messages.contains_key(&id) {
+        let Some(message) = self.messages.get(&id) else {
             return false;
+        };
+        for (_, copy) in message.waiting.clone() {
+            self.leave(copy);
         }
         self.copies.retain(|_, copy| copy.message != id);
         self.end_message(id, now_ms);
@@ -338,14 +647,32 @@ impl Ledger {
             .map_or([0; 2], |message| message.mark)
     }
 
-    /// How many recipients of a message have not ended.
-    pub fn left(&self, id: u64) -> usize {
-        self.messages.get(&id).map_or(0, |message| message.left)
+    /// The message whose mark begins with this number. Takes linear time.
+    pub fn marked(&self, number: u64) -> Option<u64> {
+        let mut messages = self.messages.iter();
+        let found = messages.find(|(_, message)| message.mark[0] == number);
+        found.map(|(id, _)| *id)
     }
 
-    /// How many recipients have not ended.
+    /// How many recipients of a message have not ended, without those that wait for longer.
+    pub fn left(&self, id: u64, now_ms: u64) -> usize {
+        self.messages.get(&id).map_or(0, |message| {
+            let due = message
+                .waiting
+                .iter()
+                .take_while(|(due_ms, _)| *due_ms <= now_ms);
+            message.left - message.waiting.len() + due.count()
+        })
+    }
+
+    /// How many recipients have not ended and do not wait.
     pub fn outstanding(&self) -> usize {
-        self.outstanding
+        self.outstanding - self.waiting
+    }
+
+    /// How many recipients messages wait for.
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// When changes are to be written; `None`: there are none.
@@ -366,7 +693,12 @@ impl Ledger {
         let changed = std::mem::take(&mut self.changed);
         let ended = changed.into_iter().filter_map(|id| {
             let message = self.messages.get(&id)?;
-            Some((id, message.ended.clone()))
+            let mut written = message.ended.clone();
+            for (short, attempt) in &message.attempts {
+                written.extend_from_slice(short);
+                written.extend_from_slice(&(attempt | ATTEMPT).to_be_bytes());
+            }
+            Some((id, written))
         });
         Changes {
             ended: ended.collect(),
@@ -379,160 +711,22 @@ impl Ledger {
         let mut codes = BTreeMap::new();
         if let Some(message) = self.messages.get(&id) {
             for one in message.ended.chunks_exact(ENDED_BYTES) {
-                let code = u16::from_be_bytes([one[SHORT], one[SHORT + 1]]);
-                *codes.entry(code).or_default() += 1;
+                *codes.entry(number_in(one)).or_default() += 1;
             }
         }
         codes
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn copy(number: u8) -> CopyId {
-        CopyId([number; 16])
-    }
-
-    const NEVER: u64 = u64::MAX;
-
-    #[test]
-    fn a_message_is_over_with_its_last_recipient() {
-        let mut ledger = Ledger::default();
-        ledger.begin(7, 3, NEVER, 0);
-        for number in [1, 2] {
-            ledger.sent(7, copy(number), 0);
-        }
-        assert!(ledger.end_recipient(7, copy(3), 503, 5), "never sent");
-        assert!(ledger.ended(copy(1), 200, 6));
-        assert!(!ledger.ended(copy(1), 200, 6), "once");
-        assert_eq!((ledger.outstanding(), ledger.left(7)), (1, 1));
-        assert_eq!(ledger.write_ms(), Some(5 + GATHER_MS));
-        let changes = ledger.take_changes();
-        assert_eq!(changes.ended[0].0, 7);
-        assert_eq!(changes.ended[0].1.len(), 2 * ENDED_BYTES);
-        assert_eq!(ledger.codes(7), BTreeMap::from([(200, 1), (503, 1)]));
-        assert!(ledger.ended(copy(2), 404, 9));
-        let changes = ledger.take_changes();
-        assert_eq!((changes.ended, changes.done), (vec![], vec![7]));
-        assert_eq!((ledger.outstanding(), ledger.due_ms()), (0, None));
-        assert_eq!(ledger.write_ms(), None);
-    }
-
-    #[test]
-    fn the_next_process_sends_what_has_not_ended_and_hears_the_ends_of_what_the_first_has_sent() {
-        let mut first = Ledger::default();
-        first.begin(7, 3, NEVER, 0);
-        for number in [1, 2, 3] {
-            first.sent(7, copy(number), 0);
-        }
-        first.ended(copy(2), 200, 1);
-        let (_, ended) = first.take_changes().ended.remove(0);
-        let mut next = Ledger::default();
-        next.restore(7, [1, 2, 3].into_iter().map(copy), &ended, NEVER, 100);
-        assert_eq!(next.outstanding(), 2);
-        assert!(next.is_left_over(copy(3)) && !next.is_left_over(copy(2)));
-        assert!(next.ended(copy(3), 200, 101), "late, but not too late");
-        assert_eq!(next.take_due(102), Some(7));
-        let wanted = |ledger: &Ledger, now_ms| {
-            let all = ledger.wanted(7, [1, 2, 3].into_iter().map(copy), now_ms);
-            [all[0], all[1], all[2]]
-        };
-        assert_eq!(wanted(&next, 102), [true, false, false]);
-        next.sent(7, copy(1), 102);
-        assert_eq!(wanted(&next, 103), [false; 3], "it is on its way");
-        assert!(!next.is_left_over(copy(1)));
-        let lost = wanted(&next, 102 + LOST_MS);
-        assert_eq!(lost, [true, false, false], "its end was lost");
-        assert!(next.ended(copy(1), 482, 110));
-        assert_eq!(next.take_changes().done, [7]);
-    }
-
-    #[test]
-    fn a_message_that_expires_while_it_is_sent_is_due_when_that_is_done() {
-        let mut ledger = Ledger::default();
-        ledger.begin(7, 2, 5, 0);
-        ledger.sent(7, copy(1), 1);
-        assert_eq!(ledger.take_due(6), None, "it is being sent");
-        ledger.put_off(7, 6, 20);
-        assert_eq!(ledger.take_due(30), None);
-        ledger.rest(7);
-        assert_eq!((ledger.take_due(25), ledger.take_due(26)), (None, Some(7)));
-        assert_eq!(ledger.take_due(u64::MAX), None, "one at a time");
-        let wanted = ledger.wanted(7, [1, 2].into_iter().map(copy), 26);
-        assert_eq!(wanted, [false, true], "the first is on its way");
-    }
-
-    #[test]
-    fn a_recipient_ends_once() {
-        let mut ledger = Ledger::default();
-        ledger.restore(7, [1, 2].into_iter().map(copy), &[], NEVER, 0);
-        assert_eq!(ledger.take_due(0), Some(7));
-        ledger.expect(7, [1, 2].into_iter().map(copy));
-        assert!(ledger.ended(copy(1), 200, 1), "late, to the process before");
-        // The job that resumes the message does not know, and sends to both.
-        ledger.sent(7, copy(1), 2);
-        ledger.sent(7, copy(2), 2);
-        assert!(!ledger.ended(copy(1), 482, 3));
-        assert!(!ledger.end_recipient(7, copy(1), 408, 3));
-        assert_eq!((ledger.left(7), ledger.outstanding()), (1, 1));
-        assert!(ledger.ended(copy(2), 200, 4));
-        assert_eq!((ledger.left(7), ledger.outstanding()), (0, 0));
-    }
-
-    #[test]
-    fn what_is_gone_from_the_store_is_not_waited_for() {
-        let mut ledger = Ledger::default();
-        ledger.restore(7, [1, 2].into_iter().map(copy), &[], NEVER, 0);
-        assert_eq!(ledger.take_due(0), Some(7));
-        assert!(ledger.forget(7, 1));
-        assert!(!ledger.forget(7, 1));
-        assert_eq!((ledger.outstanding(), ledger.due_ms()), (0, None));
-        assert!(!ledger.ended(copy(1), 200, 2));
-    }
-
-    #[test]
-    fn all_but_the_last_line_may_have_been_written() {
-        let mut ledger = Ledger::default();
-        let ended = [&copy(1).short()[..], &200_u16.to_be_bytes()].concat();
-        ledger.restore(7, [copy(1)].into_iter(), &ended, NEVER, 0);
-        assert_eq!(ledger.take_changes().done, [7]);
-        assert_eq!((ledger.outstanding(), ledger.due_ms()), (0, None));
-    }
-
-    #[test]
-    fn a_message_is_due_again_until_it_is_over() {
-        let mut ledger = Ledger::default();
-        ledger.begin(1, 2, NEVER, 0);
-        ledger.begin(2, 1, 50, 0);
-        assert_eq!(ledger.due_ms(), None, "both are being sent");
-        ledger.rest(1);
-        ledger.rest(2);
-        assert_eq!(ledger.take_due(49), None);
-        assert_eq!(ledger.take_due(50), Some(2));
-        assert!(ledger.is_expired(2, 50) && !ledger.is_expired(1, 50));
-        ledger.put_off(1, 0, 60);
-        assert_eq!((ledger.take_due(59), ledger.take_due(60)), (None, Some(1)));
-        assert_eq!(ledger.due_ms(), None, "both are at work again");
-        ledger.rest(2);
-        assert_eq!(ledger.due_ms(), Some(50 + LOST_MS));
-        ledger.expect(1, [1, 2].into_iter().map(copy));
-        ledger.rest(1);
-        ledger.sent(1, copy(1), 61);
-        ledger.unsent(copy(1), 61, 9);
-        assert_eq!(ledger.wanted(1, [copy(1)].into_iter(), 62), [true]);
-        assert_eq!(ledger.take_due(70), Some(1));
-        ledger.sent(1, copy(1), 71);
-        ledger.replaced(copy(1), copy(9), 72);
-        assert!(!ledger.ended(copy(1), 415, 73));
-        assert_eq!(ledger.left(1), 2);
-        assert!(ledger.ended(copy(9), 200, 74));
-        assert_eq!(ledger.left(1), 1);
-        // The end of the second copy arrives before the copy is known.
-        ledger.sent(1, copy(2), 75);
-        assert!(!ledger.ended(copy(8), 200, 76));
-        ledger.replaced(copy(2), copy(8), 77);
-        assert_eq!(ledger.left(1), 0);
-    }
+/// The number behind the beginning of a copy's name.
+fn number_in(one: &[u8]) -> u16 {
+    u16::from_be_bytes([one[SHORT], one[SHORT + 1]])
 }
+
+/// The first entry of those with this hash.
+fn least(hash: u32) -> (u32, CopyId) {
+    (hash, CopyId([0; 16]))
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@
 //! | file | job |
 //! |---|---|
 //! | `ledger` | which copies of which message are outstanding; in memory, without IO |
+//! | `recent` | recipients that have arrived a short while ago |
 //! | `thread` | the thread, and what is said to it and by it |
 //! | `database` | the tables |
 //! | `record` | a message as it is kept |
@@ -25,12 +26,13 @@ mod database;
 mod error;
 mod ledger;
 mod lock;
+mod recent;
 mod record;
 mod thread;
 
 pub use database::Database;
 pub use error::StoreError;
-pub use ledger::{Changes, CopyId, Ledger};
+pub use ledger::{Changes, CopyId, Deferred, Ledger, RecipientKey, Retry, Wanted};
 pub use lock::StoreLock;
 pub use record::{Kept, Settled};
 pub use thread::{Refusal, Report, Store};

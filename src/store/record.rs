@@ -28,7 +28,12 @@ pub enum Settled {
     Dropped,
     /// With this final status code.
     Code(u16),
+    /// With this one, which is deferred.
+    Deferred(u16),
 }
+
+/// The bit of a deferred code.
+const DEFERRED: u16 = 0x8000;
 
 impl Settled {
     /// Its number, for another process.
@@ -37,6 +42,7 @@ impl Settled {
             Settled::Unsent => 0,
             Settled::Dropped => 1,
             Settled::Code(code) => code,
+            Settled::Deferred(code) => code | DEFERRED,
         }
     }
 
@@ -45,6 +51,7 @@ impl Settled {
         match bits {
             0 => Settled::Unsent,
             1 => Settled::Dropped,
+            code if code & DEFERRED != 0 => Settled::Deferred(code & !DEFERRED),
             code => Settled::Code(code),
         }
     }

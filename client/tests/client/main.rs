@@ -17,6 +17,7 @@ mod locating;
 mod matching;
 mod module;
 mod notifications;
+mod packages;
 mod pager;
 mod profiles;
 mod reaching;

@@ -107,7 +107,7 @@ impl ControllingFunction {
                 Some(("Retry-After", RETRY_AFTER_S.to_string())),
                 "there is no room for it now",
             ),
-            Some(Sent::Failed) | None => Refusal::with_header(
+            Some(Sent::Failed | Sent::Deferred) | None => Refusal::with_header(
                 StatusCode::SERVER_INTERNAL_ERROR,
                 None,
                 "the sender cannot be reached",

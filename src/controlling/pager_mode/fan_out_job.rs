@@ -4,7 +4,7 @@
 //! long, or that the transactions in progress use too much memory, the rest is passed to a process
 //! that has nothing else to do: no worker is kept from other requests.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ use crate::shared::{Charge, Claim, MessageNumber, MessageTable, RecipientState};
 use crate::sip::Message;
 
 /// Status code of a recipient whose request cannot be sent (RFC 3261 §8.1.3.1).
-const NOT_SENDABLE_CODE: u16 = 503;
+pub(in crate::controlling) const NOT_SENDABLE_CODE: u16 = 503;
 
 /// A fan-out in progress: the parts that all copies share, the recipients, and the position.
 #[derive(Debug)]
@@ -56,8 +56,11 @@ pub struct FanOutJob {
     pub(in crate::controlling) about: AboutRequest,
     /// What is to be known of it beside that; `None`: it is not kept.
     pub(in crate::controlling) keep: Option<Keep>,
-    /// Whether another process may have sent its copies before.
-    pub(in crate::controlling) is_resent: bool,
+    /// Of recipients that were sent to before, by their numbers: the number of the attempt, and
+    /// whether it may have been made already.
+    pub(in crate::controlling) attempts: BTreeMap<u32, (u32, bool)>,
+    /// The code of recipients that no copy is sent to.
+    pub(in crate::controlling) unsent_code: u16,
 }
 
 /// The Interworking Selection Function, for URIs of a scheme that only it can handle. Sent
@@ -106,6 +109,7 @@ impl FanOutJob {
             let isf = self.isf.as_ref().filter(|_| !is_sip(uri));
             let leg = self.legs.front().copied().unwrap_or(0);
             let link = self.message.recipient(leg);
+            let (cseq, is_resent) = self.attempts.get(&leg).copied().unwrap_or((1, false));
             if let Some(messages) = &self.messages {
                 messages.set_recipient(self.message, leg, uri);
             }
@@ -117,13 +121,13 @@ impl FanOutJob {
                 from_tag: self.ids.tag(),
                 to: &to,
                 call_id: self.ids.call_id(),
-                cseq: 1,
+                cseq,
                 headers: isf.map_or(&self.headers, |isf| &isf.headers),
                 body: &self.body,
                 attempt: Attempt::Copy {
                     to_isf: isf.is_some(),
                     link,
-                    is_resent: self.is_resent,
+                    is_resent,
                     charge: self.charge,
                 }
                 .bits(),
@@ -144,8 +148,9 @@ impl FanOutJob {
                 }
                 Sent::NoRoom | Sent::Busy | Sent::Failed => {
                     self.failed += 1;
-                    ended = Some((RecipientState::Failed, NOT_SENDABLE_CODE));
+                    ended = Some((RecipientState::Failed, self.unsent_code));
                 }
+                Sent::Deferred => ended = Some((RecipientState::Waiting, NOT_SENDABLE_CODE)),
                 Sent::Queued if isf.is_some() => interworked += 1,
                 Sent::Queued => handed += 1,
                 Sent::Dropped => ended = Some((RecipientState::Dropped, 0)),
@@ -338,7 +343,8 @@ pub(in crate::controlling) mod tests {
             .with(MessageText::Kind, Some("exploder"))
             .with(MessageText::ContributionId, Some("1")),
             keep: None,
-            is_resent: false,
+            attempts: BTreeMap::new(),
+            unsent_code: NOT_SENDABLE_CODE,
         }
     }
 

@@ -101,6 +101,11 @@ impl ControllingFunction {
             return Some(Fate::Interworked);
         }
         is_over(false);
+        // One that went to the ISF has another copy than the store waits with.
+        if !to_isf && self.defers(outcome.code) {
+            self.set_recipient(outcome.attempt, RecipientState::Waiting, outcome.code);
+            return Some(Fate::Deferred);
+        }
         self.set_recipient(outcome.attempt, RecipientState::Failed, outcome.code);
         host.count(Counter::Failed, 1);
         let call_id = request

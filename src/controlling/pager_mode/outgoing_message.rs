@@ -3,7 +3,9 @@
 //! The parts that all recipients share (header lines, body) are built once; per recipient only
 //! Request-URI, To and Call-ID differ, so that a fan-out allocates nothing per recipient.
 
-use super::fan_out_job::{FanOutJob, Isf};
+use std::collections::BTreeMap;
+
+use super::fan_out_job::{FanOutJob, Isf, NOT_SENDABLE_CODE};
 use crate::controlling::charging::put_charging;
 use crate::controlling::header_fields::{has_name, put, route_to_isf};
 use crate::controlling::hops::{breadth_of_copies, hops_of_copies};
@@ -133,7 +135,8 @@ pub(in crate::controlling) fn fan_out_job(
         charge,
         about: request.about(),
         keep: None,
-        is_resent: false,
+        attempts: BTreeMap::new(),
+        unsent_code: NOT_SENDABLE_CODE,
     })
 }
 

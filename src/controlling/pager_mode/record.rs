@@ -5,11 +5,11 @@
 //!  [state: what is of use to this proxy only] [record: what the copies are made of]
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::fan_out_job::{FanOutJob, Isf};
+use super::fan_out_job::{FanOutJob, Isf, NOT_SENDABLE_CODE};
 use super::keep::{Keep, SenderOf};
 use crate::controlling::about::{put_about, put_number, take_about, take_number};
 use crate::controlling::attempt::Attempt;
@@ -20,8 +20,8 @@ use crate::controlling::host::{Counter, Host};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::request_identity::RequestIdentity;
 use crate::controlling::service::ControllingFunction;
-use crate::shared::{Charge, Claim, Link, MessageNumber};
-use crate::store::CopyId;
+use crate::shared::{Charge, Claim, Link, MessageNumber, SenderTable};
+use crate::store::{CopyId, Wanted};
 
 /// Of the form of a record. One that is larger was written by a later release.
 pub const RECORD_VERSION: u32 = 1;
@@ -132,7 +132,6 @@ impl FanOutJob {
         };
         let mut job = FanOutJob::new(state, record)?;
         job.legs = (0..).take(job.recipients_left()).collect();
-        job.is_resent = true;
         Some(job)
     }
 
@@ -189,7 +188,8 @@ impl FanOutJob {
             charge: state.charge,
             about,
             keep: state.is_kept.then_some(keep),
-            is_resent: false,
+            attempts: BTreeMap::new(),
+            unsent_code: NOT_SENDABLE_CODE,
         })
     }
 
@@ -200,18 +200,25 @@ impl FanOutJob {
             .map(|recipient| self.ids.copy_of(recipient))
     }
 
-    /// Leaves out the recipients that no copy is to be sent to, in the order of
-    /// [`copies`](Self::copies).
-    pub fn keep_only(&mut self, wanted: &[bool]) {
+    /// Leaves out all recipients but those that are to be sent to, or given up with this code.
+    /// `wanted`: in the order of [`copies`](Self::copies).
+    pub fn keep_only(&mut self, wanted: &[Option<Wanted>], give_up: Option<u16>) {
+        let is_kept = |wanted: &Option<Wanted>| wanted.filter(|wanted| wanted.give_up == give_up);
+        let wanted: Vec<Option<Wanted>> = wanted.iter().map(is_kept).collect();
         let recipients = self.recipients[self.position..].split_inclusive('\n');
-        let left = recipients.zip(wanted).filter(|(_, wanted)| **wanted);
+        let left = recipients
+            .zip(&wanted)
+            .filter(|(_, wanted)| wanted.is_some());
         self.recipients = left.map(|(recipient, _)| recipient).collect();
-        let legs = self.legs.iter().zip(wanted);
-        self.legs = legs
-            .filter(|(_, wanted)| **wanted)
-            .map(|(leg, _)| *leg)
-            .collect();
+        let legs = self.legs.iter().zip(&wanted);
+        let legs = legs.filter_map(|(leg, wanted)| wanted.map(|wanted| (*leg, wanted)));
+        let attempt = |(leg, wanted): (u32, Wanted)| (leg, (wanted.cseq, wanted.is_again));
+        self.attempts = legs.clone().map(attempt).collect();
+        self.legs = legs.map(|(leg, _)| leg).collect();
         self.position = 0;
+        if let Some(code) = give_up {
+            self.unsent_code = code;
+        }
     }
 
     /// How many recipients are left.
@@ -273,6 +280,20 @@ impl ControllingFunction {
         {
             requests.answered(claimed.claim);
         }
+    }
+
+    /// Whether a message has its record, and its sender is known.
+    pub fn is_noted(&self, job: &FanOutJob) -> bool {
+        let [number, _] = job.mark();
+        let sender = job.keep.as_ref().and_then(|keep| keep.sender.as_ref());
+        let is_known = |senders: &SenderTable| {
+            sender.is_none_or(|sender| senders.find(&sender.message_id).is_some())
+        };
+        number != 0
+            && self
+                .messages()
+                .is_none_or(|messages| messages.message(number).is_some())
+            && self.senders().is_none_or(is_known)
     }
 
     /// Notes the sender of a message that a process before this one has kept, for disposition
@@ -338,7 +359,6 @@ mod tests {
         let (record, identity) = FanOutJob::record_in(&first.write().into()).unwrap();
         assert_eq!(identity, "who");
         let mut again = FanOutJob::of_record(RECORD_VERSION, record.clone()).unwrap();
-        assert!(again.is_resent && !first.is_resent);
         assert_eq!(
             again.copies().collect::<Vec<_>>(),
             first.copies().collect::<Vec<_>>()
@@ -350,9 +370,21 @@ mod tests {
             first.keep.as_ref().unwrap().sender
         );
         assert_eq!((again.claim, again.charge), (None, Charge::default()));
-        again.keep_only(&[true, false, true]);
+        let sent = |cseq, give_up| {
+            Some(Wanted {
+                cseq,
+                is_again: cseq == 1,
+                give_up,
+            })
+        };
+        again.keep_only(&[sent(1, None), None, sent(3, None)], None);
         assert_eq!(again.recipients, "sip:a@example.com\nsip:c@example.com\n");
         assert_eq!(again.recipients_left(), 2);
+        assert_eq!(again.attempts, [(0, (1, true)), (2, (3, false))].into());
+        let mut over = FanOutJob::of_record(RECORD_VERSION, record.clone()).unwrap();
+        over.keep_only(&[sent(1, None), sent(2, Some(480)), None], Some(480));
+        assert_eq!(over.recipients, "sip:b@example.com\n");
+        assert_eq!((over.unsent_code, over.legs), (480, [1].into()));
         assert!(FanOutJob::of_record(RECORD_VERSION + 1, record).is_none());
     }
 

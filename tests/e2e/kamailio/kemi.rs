@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use cpm_testbed::{Answer, Bench, ProxyConfig, Reply, cpm_message, to};
+use cpm_testbed::{Answer, Bench, ProxyConfig, Reply, Request, cpm_message, to};
 
 use crate::both_modes::imdn::receipt;
-use crate::common::{EXPLODER, cpm_proxy, exchange, expect_log_lines, reason};
+use crate::common::{EXPLODER, cpm_proxy, exchange, expect_counter, expect_log_lines, reason};
 use crate::groups::{ANNE, GroupFolder, open_group, recipients, to_group};
 
 /// A single line, as in the native script.
@@ -261,6 +261,60 @@ fn every_step_and_every_event_in_every_language() {
         bill.expect_nothing_until(|| proxy.ping());
         expect_log_lines(&proxy, "ended cpm:recipient-delivered", 3);
         capture.stop().assert_clean();
+        proxy.stop();
+    }
+}
+
+#[test]
+fn a_script_in_any_language_says_who_is_available() {
+    for (language, script) in [
+        (
+            "lua",
+            "function ksr_request_route()
+    if KSR.cpm.handle() >= 0 then return 1 end
+    KSR.cpm.recipient_available(KSR.pv.get(\"$tu\"))
+    KSR.sl.sl_send_reply(200, \"OK\")
+end",
+        ),
+        (
+            "python",
+            "    def ksr_request_route(self, msg):
+        if KSR.cpm.handle() >= 0:
+            return 1
+        KSR.cpm.recipient_available(KSR.pv.get(\"$tu\"))
+        KSR.sl.sl_send_reply(200, \"OK\")
+        return 1",
+        ),
+        (
+            "jsdt",
+            "function ksr_request_route() {
+    if (KSR.cpm.handle() >= 0) return 1;
+    KSR.cpm.recipient_available(KSR.pv.get(\"$tu\"));
+    KSR.sl.sl_send_reply(200, \"OK\");
+}",
+        ),
+    ] {
+        let bench = Bench::new(&format!("a_script_says_who_is_available_{language}"));
+        let (anne, bill) = (bench.agent(), bench.agent());
+        bill.answers(Answer::sequence([Answer::code(480), Answer::code(200)]));
+        let [state, store] = ["state", "store"].map(|name| bench.folder().join(name));
+        let proxy = bench.proxy(
+            &scripted(&bench, language, script)
+                .set("cpm", "state_dir", &state.display().to_string())
+                .set("cpm", "store", &format!("file:{}", store.display()))
+                .set("cpm", "deferred_codes", "480")
+                .set_number("cpm", "deferred_delay", 0),
+        );
+        let request = cpm_message("sip:anne@example.com", EXPLODER)
+            .recipients([to(&bill.uri("bill"))])
+            .request();
+        exchange(&anne, &request, &proxy, 202);
+        bill.expect_request("MESSAGE");
+        expect_counter(&proxy, "waiting", 1);
+        let register = Request::new("REGISTER", "sip:scscf.example.com", &bill.uri("bill"));
+        exchange(&bill, &register, &proxy, 200);
+        bill.expect_request("MESSAGE");
+        expect_counter(&proxy, "delivered", 1);
         proxy.stop();
     }
 }

@@ -116,9 +116,13 @@ fn each_command_answers_as_the_manual_shows() {
     let scene = Scene::unseen("each_command_answers", |bench, config| {
         let groups = bench.folder().join("groups");
         std::fs::create_dir(&groups).expect("the folder of a test can be written to");
+        let [state, store] = ["state", "store"].map(|name| bench.folder().join(name));
         config
             .set("cpm", "group_source", &format!("dir:{}", groups.display()))
             .set("cpm", "group_uri", "sip:*@groups.example.com")
+            .set("cpm", "state_dir", &state.display().to_string())
+            .set("cpm", "store", &format!("file:{}", store.display()))
+            .set("cpm", "deferred_codes", "480")
     });
     scene.callees.plan("carol", Plan::status(603));
     let upload = scene.upload(EXPLODER, &["bill", "carol"]);
@@ -162,7 +166,10 @@ fn each_command_answers_as_the_manual_shows() {
             continue;
         }
         let argument = match command {
-            "cpm.session" | "cpm.message" | "cpm.end" => format!(" {id}"),
+            "cpm.session" | "cpm.message" | "cpm.end" | "cpm.retry" | "cpm.expire" => {
+                format!(" {id}")
+            }
+            "cpm.available" => " sip:bill@example.com".to_owned(),
             "cpm.drain" => " off".to_owned(),
             "cpm.messages" => {
                 " most=1 state=outstanding originator=sip:anne@example.com".to_owned()

@@ -243,6 +243,12 @@ fn each_parameter_has_an_example_that_it_accepts() {
     }
 }
 
+/// The name of a function as the heading of its section has it, with its parameters.
+fn without_parameters(heading: &str) -> String {
+    let name = heading.split('(').next();
+    name.unwrap_or_default().to_owned()
+}
+
 #[test]
 fn functions_in_every_language() {
     let source = read("c_api/kamailio/cpm_mod.c");
@@ -254,16 +260,14 @@ fn functions_in_every_language() {
     let documented = headings(&chapter("Functions"));
     let documented: Names = documented
         .iter()
-        .map(|name| name.trim_end_matches("()").to_owned())
+        .map(|name| without_parameters(name))
         .collect();
     same("functions", &documented, &exported);
 
     let source = read("c_api/kamailio/cpm_kemi.c");
-    let exported = between(
-        definition(&source, "sr_kemi_t kemi_functions"),
-        "EXPORT(",
-        ")",
-    );
+    let table_of_kemi = definition(&source, "sr_kemi_t kemi_functions");
+    let mut exported = between(table_of_kemi, "EXPORT(", ")");
+    exported.append(&mut between(table_of_kemi, "EXPORT_WITH(", ","));
     let kemi = chapter("Scripts in Lua, Python and JavaScript");
     let documented: Names = table(&kemi)
         .iter()
@@ -295,15 +299,11 @@ fn of_opensips(section: &str) -> Names {
 #[test]
 fn what_is_opensips_own() {
     let source = read("c_api/opensips/cpm_mod.c");
-    let functions = between(
-        definition(&source, "cmd_export_t functions"),
-        "FUNCTION(\"",
-        "\", ",
-    );
+    let table_of_functions = definition(&source, "cmd_export_t functions");
+    let mut functions = between(table_of_functions, "FUNCTION(\"", "\", ");
+    functions.append(&mut between(table_of_functions, "FUNCTION_WITH(\"", "\", "));
     let documented = headings(&chapter("Functions"));
-    let documented = documented
-        .iter()
-        .map(|name| name.trim_end_matches("()").to_owned());
+    let documented = documented.iter().map(|name| without_parameters(name));
     same("functions", &documented.collect(), &functions);
 
     let parameters = between(

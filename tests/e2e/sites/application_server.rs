@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use cpm_testbed::{Bench, Request, cpm_message, large_message, to};
+use cpm_testbed::{Answer, Bench, Product, Request, cpm_message, large_message, to};
 
 use super::{ANNE, large_message_arrives, quoted, shipped, through_core};
 use crate::common::{EXPLODER, exchange, expect_counter};
@@ -54,6 +54,49 @@ fn an_application_server_takes_and_sends_through_the_core() {
     let ping = Request::new("OPTIONS", &core.uri("core"), "sip:cpm-as.example.com");
     exchange(&core, &ping, &proxy, 200);
     capture.stop().assert_clean();
+    proxy.stop();
+}
+
+#[test]
+fn a_user_who_registers_later_gets_the_message_then() {
+    if Product::under_test() == Product::OpenSips {
+        return;
+    }
+    let bench = Bench::new("a_user_who_registers_later");
+    let core = bench.agent();
+    core.answers(Answer::code(480));
+    let proxy = bench.proxy(&shipped(
+        "ims-application-server.cfg",
+        &[
+            ("SCSCF_URI", quoted(&format!("{};lr", core.uri("core")))),
+            ("SCSCF_ADDRESS", quoted("127.0.0.1")),
+            ("DEFERRED_CODES", quoted("480")),
+        ],
+    ));
+    let message = cpm_message(ANNE, EXPLODER)
+        .recipients([to("sip:bill@example.com"), to("tel:+12015550123")]);
+    let request = through_core(&message.request(), &proxy, &core);
+    core.send(&request, proxy.udp());
+    core.expect_response(&request, 202);
+    core.expect_requests("MESSAGE", 2);
+    expect_counter(&proxy, "waiting", 2);
+    core.answers(Answer::code(200));
+    let register = |expires: &str| {
+        Request::new("REGISTER", "sip:scscf.example.com", "sip:bill@example.com")
+            .with_uri("sip:cpm-as.example.com")
+            .with("Expires", expires)
+            .with(
+                "P-Associated-URI",
+                "<sip:bill@example.com>, <tel:+12015550123>",
+            )
+    };
+    // It goes, and then it comes.
+    exchange(&core, &register("0"), &proxy, 200);
+    exchange(&core, &register("600000"), &proxy, 200);
+    for copy in core.expect_requests("MESSAGE", 2) {
+        assert_eq!(copy.header("CSeq"), Some("2 MESSAGE"));
+    }
+    expect_counter(&proxy, "delivered", 2);
     proxy.stop();
 }
 

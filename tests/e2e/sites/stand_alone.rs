@@ -114,6 +114,31 @@ fn stand_alone(bench: &Bench, limits: &[(&str, &str)]) -> Proxy {
 }
 
 #[test]
+fn a_subscriber_who_registers_later_gets_the_message_then() {
+    if Product::under_test() == Product::OpenSips {
+        return;
+    }
+    let bench = Bench::new("a_subscriber_who_registers_later");
+    let proxy = stand_alone(&bench, &[("DEFERRED_CODES", "\"408 480\"")]);
+    let (anne, bill) = (bench.agent(), bench.agent());
+    let message = cpm_message(ANNE, EXPLODER).recipients([to("sip:bill@example.com")]);
+    let request = message
+        .request()
+        .with("P-Asserted-Identity", "<sip:ceo@example.com>");
+    authenticate(&anne, &request, EXPLODER, &proxy, 202);
+    expect_counter(&proxy, "waiting", 1);
+    let register = Request::new("REGISTER", "sip:bill@example.com", "sip:bill@example.com")
+        .with_uri("sip:example.com")
+        .with("Contact", &format!("<{}>", bill.uri("bill")));
+    authenticate(&bill, &register, "sip:example.com", &proxy, 200);
+    let copy = bill.expect_request("MESSAGE");
+    assert_eq!(copy.header("CSeq"), Some("2 MESSAGE"));
+    expect_counter(&proxy, "delivered", 1);
+    expect_counter(&proxy, "waiting", 0);
+    proxy.stop();
+}
+
+#[test]
 fn a_site_of_its_own_registers_authenticates_and_delivers() {
     let bench = Bench::new("a_site_of_its_own");
     let proxy = stand_alone(&bench, &[("REQUESTS_IN_TWO_SECONDS", "1000")]);

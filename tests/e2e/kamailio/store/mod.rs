@@ -4,6 +4,7 @@ mod bad_luck;
 mod keeping;
 mod killed;
 mod restart;
+mod waiting;
 
 use std::path::PathBuf;
 use std::thread;

@@ -6,7 +6,7 @@ use super::{ANNE, expect_messages, keeping, messages};
 use crate::common::{EXPLODER, counter, exchange, expect_counter};
 
 /// What makes a MESSAGE the same for its recipient.
-fn identity(message: &Received) -> [String; 5] {
+pub(super) fn identity(message: &Received) -> [String; 5] {
     let body = String::from_utf8_lossy(message.body());
     let line = |name: &str| body.lines().find(|line| line.starts_with(name));
     [
