@@ -142,6 +142,13 @@ fuzz: ## coverage-guided fuzzing of every parser and state machine (SECONDS=60 e
 sanitize: ## the tests of the C boundary under valgrind
 	@tools/sanitize
 
+# How often loom interrupts a process within one order of events.
+PREEMPTIONS ?= 3
+
+.PHONY: loom
+loom: ## the tables in shared memory, in every order that processes can meet in (PREEMPTIONS=3)
+	LOOM_MAX_PREEMPTIONS=$(PREEMPTIONS) $(CARGO) test --release --package cpm-loom
+
 .PHONY: miri
 miri: ## the wire formats and the C boundary under Miri, to find undefined behaviour
 	@tools/miri
