@@ -42,8 +42,9 @@ install: ## the module, to where the proxy looks for it (PROXY, DESTDIR, MODULES
 	@tools/install $(PROXY)
 
 .PHONY: deb
-deb: deps build ## a Debian package of the module, in target/debian
-	@tools/deb
+deb: deps build client ## Debian packages of the module and of cpm-client, in target/debian
+	@tools/deb module
+	@tools/deb client
 
 .PHONY: demo
 demo: deps build ## a demonstration on real traffic
@@ -136,6 +137,13 @@ fuzz: ## coverage-guided fuzzing of every parser and state machine (SECONDS=60 e
 .PHONY: sanitize
 sanitize: ## the tests of the C boundary under valgrind
 	@tools/sanitize
+
+# How often loom interrupts a process within one order of events.
+PREEMPTIONS ?= 3
+
+.PHONY: loom
+loom: ## the tables in shared memory, in every order that processes can meet in (PREEMPTIONS=3)
+	LOOM_MAX_PREEMPTIONS=$(PREEMPTIONS) $(CARGO) test --release --package cpm-loom
 
 .PHONY: miri
 miri: ## the wire formats and the C boundary under Miri, to find undefined behaviour

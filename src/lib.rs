@@ -15,7 +15,7 @@
 //!   messages between sessions and relay.
 //! - 1: [`msrp_session`], [`sip_ua`] and [`locating`], MSRP session ends with the fan-out to legs,
 //!   SIP dialogs and session timers, the look-up of names, without IO; [`trust`], certificates and
-//!   authorities in files; [`log`], threads and randomness.
+//!   authorities in files; [`log`], threads, atomics and randomness.
 //! - 0: [`sip`], [`digest`], [`mime`], [`xml`], [`resource_lists`], [`cpim`], [`imdn`], [`msrp`],
 //!   [`sdp`], [`dns`]: the wire formats, without IO.
 //!
@@ -47,6 +47,7 @@ pub mod relay;
 pub mod sessions;
 pub mod shared;
 pub mod store;
+mod sync;
 #[cfg(test)]
 mod test_folder;
 mod threads;

@@ -12,10 +12,10 @@
 //! it is held. Work under it takes microseconds: a holder that has had it for [`HELD_MS`] has been
 //! killed, and the lock is taken over.
 
-use std::hint::spin_loop;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::thread::yield_now;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::spin_loop;
+use crate::sync::yield_now;
 
 /// Words in a cell.
 pub const CELL_WORDS: usize = 128;

@@ -9,8 +9,8 @@
 //! A writer first takes a number, and stores that number in front of its entry last: the reader
 //! sees a whole entry or none.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Ends that are not read yet.
 const SLOTS: usize = 16 * 1024;

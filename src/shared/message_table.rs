@@ -12,9 +12,9 @@
 //! oldest. The first word of a record is its number, and 0 while it is being written: a reader that
 //! finds another number before or after reading ignores what it has read.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::fence;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::fence;
 
 use super::sender_table::Link;
 

@@ -10,9 +10,9 @@
 //! killed, expires with its period: no count can leak. A count changed by several processes at once
 //! may be off by their changes; it is a limit, not an account.
 
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::Relaxed;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::Source;
 

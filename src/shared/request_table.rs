@@ -18,8 +18,8 @@
 //! killed, or a late one whose entry has been overwritten, is invalid. The key is random and the
 //! same in all processes: nobody outside can aim at a bucket.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use ring::hmac;
 

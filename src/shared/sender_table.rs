@@ -15,8 +15,8 @@
 //! and the same in all processes: nobody outside can aim at a bucket, nor at the name of another
 //! message.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use ring::hmac;
 

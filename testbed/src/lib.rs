@@ -69,7 +69,7 @@
 //! | `sipp.rs` | sipp |
 //! | `browser.rs` | Chromium |
 //! | `guarded.rs`, `log.rs`, `sys.rs` | child processes that cannot outlive the test |
-//! | `proof.rs` | which requirements a test proves |
+//! | `proof.rs` | which requirements an assertion proves |
 //! | `outcome.rs` | how expectations fail |
 
 mod agent;
@@ -142,7 +142,7 @@ pub use name_server::{DEAD, NameServer};
 pub use postgres::Postgres;
 pub use process::Process;
 pub use product::Product;
-pub use proof::{Proof, proves};
+pub use proof::proven_by;
 pub use proxy::{Proxy, StartFailure};
 pub use recording::{Complaint, Recording};
 pub use request::{Reply, Request, latin_1};

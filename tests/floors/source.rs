@@ -402,6 +402,11 @@ fn end_of_text(rest: &str) -> usize {
     rest.len()
 }
 
+/// The tokens of a source, each with its line; comments, texts and characters are left out.
+pub(crate) fn code(text: &str) -> Vec<(String, usize)> {
+    tokens(&without_comments(text))
+}
+
 /// Names, `::` and single signs, each with its line.
 fn tokens(plain: &str) -> Vec<(String, usize)> {
     let mut tokens = Vec::new();

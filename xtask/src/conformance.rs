@@ -6,8 +6,8 @@
 //! cargo run --package xtask -- conformance [--brief] FOLDER kamailio
 //! ```
 //!
-//! Each test that passes leaves a file with the ids that it proves (`cpm_testbed::proves`). The
-//! folder has a subfolder for each proxy. The table shows the requirements proven with each proxy
+//! Each assertion that was reached and passed leaves the ids that it proves in its test's file
+//! (`cpm_testbed::proves!`). The folder has a subfolder for each proxy. The table shows the requirements proven with each proxy
 //! and judges one of them; with OpenSIPS only the duties of the Controlling Function, since the
 //! client's tests are the same for both. In `tests/conformance/`:
 //!
@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(report.complaints(), ["no test that passed proves 1-c"]);
     }
 
-    /// With one claim removed it fails.
+    /// With one claim removed it fails, as with one whose assertion was not reached.
     #[test]
     fn what_nothing_proves_is_complained_of() {
         let claims: [(&str, &[&str]); 2] =

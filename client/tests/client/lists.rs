@@ -1,5 +1,5 @@
-//! To many: 1-to-many, ad-hoc group and pre-defined group, in both modes (7.2.1.1-9 to -11,
-//! 7.2.1.2-10 to -12, 7.2.1.3-2).
+//! Messages to several recipients: 1-to-many, ad-hoc group and pre-defined group, in both modes
+//! (7.2.1.1-9 to -11, 7.2.1.2-10 to -12, 7.2.1.3-2).
 
 use cpm_testbed::{Bench, proves};
 
@@ -7,23 +7,11 @@ use crate::common::{
     ANNE, CONTROLLING, Cpim, EXPLODER, GROUP, Running, file, find, program, send, text, with_list,
 };
 
-/// Makes of a test's message a large one.
+/// Turns a test's message into a large one.
 const LARGE: [&str; 2] = ["--pager-max", "0"];
 
 #[test]
 fn a_pager_message_to_each_kind_of_many() {
-    let _proof = proves(&[
-        "7.2.1.1-3b",
-        "7.2.1.1-9a",
-        "7.2.1.1-9b",
-        "7.2.1.1-10",
-        "7.2.1.1-11a",
-        "7.2.1.1-11b",
-        "7.2.1.1-16",
-        "7.2.1.3-2b",
-        "7.2.1.3-2c",
-        "7.2.1.3-2d",
-    ]);
     let bench = Bench::new("client_a_pager_message_to_each_kind");
     let server = bench.agent();
     let capture = bench.capture();
@@ -36,22 +24,39 @@ fn a_pager_message_to_each_kind_of_many() {
         "mailto:carol@example.org",
         "Lunch?",
     ];
-    for (kind, address) in [("exploder", EXPLODER), ("adhoc", CONTROLLING)] {
+    for (kind, address, [of_uri, of_list, of_cpim]) in [
+        (
+            "exploder",
+            EXPLODER,
+            ["7.2.1.1-11a", "7.2.1.1-11b", "7.2.1.3-2d"],
+        ),
+        (
+            "adhoc",
+            CONTROLLING,
+            ["7.2.1.1-9a", "7.2.1.1-9b", "7.2.1.3-2b"],
+        ),
+    ] {
         send(
             server.port(),
             &[&["--via", kind, address][..], &users].concat(),
         )
         .succeeds();
         let request = server.expect_request("MESSAGE");
-        assert_eq!(request.uri(), Some(address));
+        proves!([of_uri], assert_eq!(request.uri(), Some(address)));
         assert_eq!(request.header("Require"), Some("recipient-list-message"));
-        assert_eq!(
-            request.headers("P-Preferred-Service"),
-            ["urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group"]
+        proves!(
+            ["7.2.1.1-3b"],
+            assert_eq!(
+                request.headers("P-Preferred-Service"),
+                ["urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group"]
+            )
         );
         let (first_type, first, list) = with_list(&request);
-        assert_eq!(first_type, "message/cpim");
-        assert_eq!(Cpim::of(&first).field("To"), format!("<{address}>"));
+        proves!(["7.2.1.1-16"], assert_eq!(first_type, "message/cpim"));
+        proves!(
+            [of_cpim],
+            assert_eq!(Cpim::of(&first).field("To"), format!("<{address}>"))
+        );
         assert_eq!(Cpim::of(&first).content, b"Lunch?");
         let role = |uri: &str, role: &str| (uri.to_owned(), Some(role.to_owned()));
         let wanted = [
@@ -59,34 +64,29 @@ fn a_pager_message_to_each_kind_of_many() {
             role("tel:+1-201-555-0123", "cc"),
             role("mailto:carol@example.org", "bcc"),
         ];
-        assert_eq!(list, wanted);
+        proves!([of_list], assert_eq!(list, wanted));
     }
     send(server.port(), &["--via", "group", GROUP, "Lunch?"]).succeeds();
     let request = server.expect_request("MESSAGE");
-    assert_eq!(request.uri(), Some(GROUP));
+    proves!(["7.2.1.1-10"], assert_eq!(request.uri(), Some(GROUP)));
     assert_eq!(request.header("Require"), None);
     assert_eq!(request.header("Content-Type"), Some("message/cpim"));
-    assert_eq!(
-        request.headers("P-Preferred-Service"),
-        ["urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group"]
+    proves!(
+        ["7.2.1.1-3b"],
+        assert_eq!(
+            request.headers("P-Preferred-Service"),
+            ["urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg.group"]
+        )
     );
-    assert_eq!(Cpim::of(request.body()).field("To"), format!("<{GROUP}>"));
+    proves!(
+        ["7.2.1.3-2c"],
+        assert_eq!(Cpim::of(request.body()).field("To"), format!("<{GROUP}>"))
+    );
     capture.stop().assert_clean();
 }
 
 #[test]
 fn a_large_message_to_each_kind_of_many() {
-    let _proof = proves(&[
-        "7.2.1.2-3b",
-        "7.2.1.2-10a",
-        "7.2.1.2-10b",
-        "7.2.1.2-11",
-        "7.2.1.2-12c",
-        "7.2.1.2-12d",
-        "7.2.1.3-2b",
-        "7.2.1.3-2c",
-        "7.2.1.3-2d",
-    ]);
     let bench = Bench::new("client_a_large_message_to_each_kind");
     let callees = bench.callees();
     let port = callees.agent().port();
@@ -98,10 +98,15 @@ fn a_large_message_to_each_kind_of_many() {
         "tel:+12015550123",
         "Lunch?",
     ];
-    for (kind, address, user) in [
-        ("exploder", EXPLODER, "exploder"),
-        ("adhoc", CONTROLLING, "cpm"),
-        ("group", GROUP, "friends"),
+    for (kind, address, user, [of_uri, of_cpim]) in [
+        (
+            "exploder",
+            EXPLODER,
+            "exploder",
+            ["7.2.1.2-12c", "7.2.1.3-2d"],
+        ),
+        ("adhoc", CONTROLLING, "cpm", ["7.2.1.2-10a", "7.2.1.3-2b"]),
+        ("group", GROUP, "friends", ["7.2.1.2-11", "7.2.1.3-2c"]),
     ] {
         let via = ["--via", kind, address];
         let users = if kind == "group" {
@@ -111,10 +116,13 @@ fn a_large_message_to_each_kind_of_many() {
         };
         send(port, &[&LARGE[..], &via, users].concat()).succeeds();
         let call = callees.expect_call(user);
-        assert_eq!(call.invite.uri(), Some(address));
-        assert_eq!(
-            call.invite.headers("P-Preferred-Service"),
-            ["urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg.group"]
+        proves!([of_uri], assert_eq!(call.invite.uri(), Some(address)));
+        proves!(
+            ["7.2.1.2-3b"],
+            assert_eq!(
+                call.invite.headers("P-Preferred-Service"),
+                ["urn:urn-7:3gpp-service.ims.icsi.oma.cpm.largemsg.group"]
+            )
         );
         assert_eq!(call.sdp().attribute("setup"), Some("actpass"));
         if kind == "group" {
@@ -126,10 +134,21 @@ fn a_large_message_to_each_kind_of_many() {
             assert_eq!(first_type, "application/sdp");
             assert!(first.starts_with(b"v=0\r\n"));
             let uris: Vec<&str> = list.iter().map(|(uri, _)| uri.as_str()).collect();
-            assert_eq!(uris, ["sip:bill@example.com", "tel:+12015550123"]);
+            let of_list = if kind == "adhoc" {
+                "7.2.1.2-10b"
+            } else {
+                "7.2.1.2-12d"
+            };
+            proves!(
+                [of_list],
+                assert_eq!(uris, ["sip:bill@example.com", "tel:+12015550123"])
+            );
         }
         let cpim = Cpim::of(&call.session.expect_message().bytes);
-        assert_eq!(cpim.field("To"), format!("<{address}>"));
+        proves!(
+            [of_cpim],
+            assert_eq!(cpim.field("To"), format!("<{address}>"))
+        );
     }
     capture.stop().assert_clean();
 }
@@ -218,7 +237,7 @@ fn what_makes_no_sense_is_not_sent() {
             let message = failed["message"].as_str().unwrap_or("");
             assert!(message.contains(words), "{arguments:?}: {message}");
         }
-        // What clap sees.
+        // Errors that clap detects.
         let mut command = program();
         command
             .args(["send", "--from", ANNE])

@@ -1,4 +1,4 @@
-//! The duplicate test (7.2.1.1-19, 7.2.1.2-done-4): a copy that has really gone over SIP, against
+//! The duplicate test (7.2.1.1-19, 7.2.1.2-done-4): a copy that was really sent over SIP, against
 //! objects as a message store would have them.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use cpm_testbed::{Bench, proves};
 
 use crate::common::{Cpim, EXPLODER, Running, file, program, send, text};
 
-/// One sent message: the file in which the program keeps it, and what was on the wire.
+/// A sent message: the program's file, and the traffic.
 struct Sent {
     kept: PathBuf,
     conversation_id: String,
@@ -18,7 +18,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// Reads what the program has told and what its peer has got; the two must agree.
+    /// Reads the program's report and what its peer received; the two must agree.
     fn of(told: &serde_json::Value, request: &cpm_testbed::Message, cpim: &[u8]) -> Self {
         let header = |name| request.header(name).map(str::to_owned);
         let cpim = Cpim::of(cpim);
@@ -32,7 +32,7 @@ impl Sent {
         }
     }
 
-    /// The object of the message store, with one field changed or left out.
+    /// The object in the message store, with one field changed or removed.
     fn object(&self, folder: &Path, change: Option<(&str, Option<&str>)>) -> PathBuf {
         let mut fields = vec![
             ("Conversation-ID", self.conversation_id.clone()),
@@ -121,17 +121,6 @@ fn assert_table_2(sent: &Sent, folder: &Path, name: &str, other_name: &str) {
 
 #[test]
 fn a_pager_message_that_came_twice() {
-    let _proof = proves(&[
-        "7.2.1.1-19",
-        "7.2.1.1-19a-1to1",
-        "7.2.1.1-19a-group",
-        "7.2.1.1-19b",
-        "7.2.1.1-19b-t1",
-        "7.2.1.1-19b-t2",
-        "7.2.1.1-19b-t3",
-        "7.2.1.1-19b-t4",
-        "7.2.1.1-19b-t5",
-    ]);
     let bench = Bench::new("client_a_pager_message_that_came_twice");
     let server = bench.agent();
     let folder = bench.folder();
@@ -141,17 +130,30 @@ fn a_pager_message_that_came_twice() {
     let told = send(server.port(), &[&store[..], &bill].concat())
         .succeeds()
         .event("sent");
-    assert!(
-        told["message_uid"].is_null(),
-        "no Message-UID, thus the comparison"
+    proves!(
+        ["7.2.1.1-19"],
+        assert!(
+            told["message_uid"].is_null(),
+            "no Message-UID, thus the comparison"
+        )
     );
     let request = server.expect_request("MESSAGE");
     let first = Sent::of(&told, &request, request.body());
-    assert_table_2(
-        &first,
-        folder,
-        "sip:bill@Example.COM",
-        "sip:ben@example.com",
+    proves!(
+        [
+            "7.2.1.1-19a-1to1",
+            "7.2.1.1-19b",
+            "7.2.1.1-19b-t1",
+            "7.2.1.1-19b-t2",
+            "7.2.1.1-19b-t4",
+            "7.2.1.1-19b-t5"
+        ],
+        assert_table_2(
+            &first,
+            folder,
+            "sip:bill@Example.COM",
+            "sip:ben@example.com",
+        )
     );
     // A reply, and to many.
     let reply = [
@@ -172,22 +174,19 @@ fn a_pager_message_that_came_twice() {
         second.in_reply_to.as_deref(),
         Some(first.contribution_id.as_str())
     );
-    assert_table_2(
-        &second,
-        folder,
-        &second.conversation_id,
-        "another-conversation",
+    proves!(
+        ["7.2.1.1-19a-group", "7.2.1.1-19b", "7.2.1.1-19b-t3"],
+        assert_table_2(
+            &second,
+            folder,
+            &second.conversation_id,
+            "another-conversation",
+        )
     );
 }
 
 #[test]
 fn a_large_message_that_came_twice() {
-    let _proof = proves(&[
-        "7.2.1.2-done-4",
-        "7.2.1.2-done-4a-1to1",
-        "7.2.1.2-done-4a-group",
-        "7.2.1.2-done-4b",
-    ]);
     let bench = Bench::new("client_a_large_message_that_came_twice");
     let callees = bench.callees();
     let folder = bench.folder();
@@ -200,11 +199,14 @@ fn a_large_message_that_came_twice() {
         .event("sent");
     let call = callees.expect_call("bill");
     let first = Sent::of(&told, &call.invite, &call.session.expect_message().bytes);
-    assert_table_2(
-        &first,
-        folder,
-        "sip:bill@example.com",
-        "sip:ben@example.com",
+    proves!(
+        ["7.2.1.2-done-4", "7.2.1.2-done-4a-1to1", "7.2.1.2-done-4b"],
+        assert_table_2(
+            &first,
+            folder,
+            "sip:bill@example.com",
+            "sip:ben@example.com",
+        )
     );
     let many = ["--via", "exploder", EXPLODER];
     let told = send(port, &[&store[..], &many, &bill].concat())
@@ -212,10 +214,13 @@ fn a_large_message_that_came_twice() {
         .event("sent");
     let call = callees.expect_call("exploder");
     let second = Sent::of(&told, &call.invite, &call.session.expect_message().bytes);
-    assert_table_2(
-        &second,
-        folder,
-        &second.conversation_id,
-        "another-conversation",
+    proves!(
+        ["7.2.1.2-done-4a-group", "7.2.1.2-done-4b"],
+        assert_table_2(
+            &second,
+            folder,
+            &second.conversation_id,
+            "another-conversation",
+        )
     );
 }

@@ -1,5 +1,5 @@
-//! Replies: where they go and what they refer to, for messages that the program itself has received
-//! and kept.
+//! Replies to messages that the program itself has received and kept: their recipients and
+//! references.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use cpm_testbed::{Agent, Bench, Request, cpm_message, proves};
 
 use crate::common::{CONTROLLING, EXPLODER, receive, send, text, with_list};
 
-/// Has a message with these headers come to the program, and returns the file in which it is kept.
+/// Sends the program a message with these header fields; returns the file in which it is kept.
 #[track_caller]
 fn received(bench: &Bench, sender: &Agent, headers: &[(&str, &str)]) -> (Request, PathBuf) {
     let port = bench.port();
@@ -41,7 +41,7 @@ const ANONYMOUS: (&str, &str) = ("Referred-By", "<sip:anonymous@anonymous.invali
 const FOCUS: (&str, &str) = ("Contact", "<sip:cf@192.0.2.1>;isfocus");
 const LARGE: [&str; 2] = ["--pager-max", "0"];
 
-/// What each reply has to say of what it replies to.
+/// The references of every reply.
 #[track_caller]
 fn assert_refers(reply: &cpm_testbed::Message, to: &Request) {
     assert_eq!(
@@ -60,20 +60,13 @@ fn assert_refers(reply: &cpm_testbed::Message, to: &Request) {
 
 #[test]
 fn a_pager_reply_to_one() {
-    let _proof = proves(&[
-        "7.2.1.1-8b",
-        "7.2.1.1-8c",
-        "7.2.1.1-12-else",
-        "7.2.1.1-13",
-        "7.2.1.1-14",
-    ]);
     let bench = Bench::new("client_a_pager_reply");
     let server = bench.agent();
     let capture = bench.capture();
     for (headers, address, source) in [
         (&[PAI, REPLY_TO][..], "sip:office@example.com", "Reply-To"),
         (&[PAI][..], "sip:carol@example.com", "P-Asserted-Identity"),
-        // The address of a group's session leads nowhere (readings N31), all others do.
+        // The address of a group's session is not routable (readings N31), all others are.
         (&[GROUP, REFERRED, FOCUS][..], REAL, "Referred-By"),
         (
             &[GROUP, REFERRED][..],
@@ -86,12 +79,19 @@ fn a_pager_reply_to_one() {
             "P-Asserted-Identity",
         ),
     ] {
+        let duty = match source {
+            "Reply-To" => "7.2.1.1-8b",
+            _ => "7.2.1.1-8c",
+        };
         let (original, file) = received(&bench, &server, headers);
         let ended = send(server.port(), &["--reply", text(&file), "Yes"]).succeeds();
         assert_eq!(ended.event("reply-address")["header"], source);
         let reply = server.expect_request("MESSAGE");
-        assert_eq!(reply.uri(), Some(address));
-        assert_refers(&reply, &original);
+        proves!([duty], assert_eq!(reply.uri(), Some(address)));
+        proves!(
+            ["7.2.1.1-12-else", "7.2.1.1-13", "7.2.1.1-14"],
+            assert_refers(&reply, &original)
+        );
         // A new address wins.
         send(
             server.port(),
@@ -99,10 +99,10 @@ fn a_pager_reply_to_one() {
         )
         .succeeds();
         let reply = server.expect_request("MESSAGE");
-        assert_eq!(reply.uri(), Some("sip:new@example.com"));
+        proves!([duty], assert_eq!(reply.uri(), Some("sip:new@example.com")));
         assert_refers(&reply, &original);
     }
-    // Without a stored message: a conversation that the user names.
+    // Without a stored message: a conversation given by the user.
     let named = [
         "--to",
         "sip:bill@example.com",
@@ -112,9 +112,12 @@ fn a_pager_reply_to_one() {
     ];
     send(server.port(), &named).succeeds();
     let request = server.expect_request("MESSAGE");
-    assert_eq!(
-        request.header("Conversation-ID"),
-        Some("known-conversation")
+    proves!(
+        ["7.2.1.1-12-else"],
+        assert_eq!(
+            request.header("Conversation-ID"),
+            Some("known-conversation")
+        )
     );
     assert_eq!(request.header("InReplyTo-Contribution-ID"), None);
     capture.stop().assert_clean();
@@ -122,22 +125,26 @@ fn a_pager_reply_to_one() {
 
 #[test]
 fn a_pager_reply_to_many() {
-    let _proof = proves(&[
-        "7.2.1.1-9c",
-        "7.2.1.1-9d",
-        "7.2.1.1-11c",
-        "7.2.1.1-11d",
-        "7.2.1.1-14",
-    ]);
     let bench = Bench::new("client_a_pager_reply_to_many");
     let server = bench.agent();
     let capture = bench.capture();
-    for (headers, address) in [
-        (&[PAI, REPLY_TO][..], "sip:office@example.com"),
-        (&[PAI][..], "sip:carol@example.com"),
+    for (headers, address, [of_exploder, of_group]) in [
+        (
+            &[PAI, REPLY_TO][..],
+            "sip:office@example.com",
+            ["7.2.1.1-11c", "7.2.1.1-9c"],
+        ),
+        (
+            &[PAI][..],
+            "sip:carol@example.com",
+            ["7.2.1.1-11d", "7.2.1.1-9d"],
+        ),
     ] {
         let (original, file) = received(&bench, &server, headers);
-        for (kind, uri) in [("exploder", EXPLODER), ("adhoc", CONTROLLING)] {
+        for (kind, uri, duty) in [
+            ("exploder", EXPLODER, of_exploder),
+            ("adhoc", CONTROLLING, of_group),
+        ] {
             let base = [
                 "--via",
                 kind,
@@ -154,10 +161,10 @@ fn a_pager_reply_to_many() {
                 send(server.port(), &[&base[..], more].concat()).succeeds();
                 let reply = server.expect_request("MESSAGE");
                 assert_eq!(reply.uri(), Some(uri));
-                assert_refers(&reply, &original);
+                proves!(["7.2.1.1-14"], assert_refers(&reply, &original));
                 let (_, _, list) = with_list(&reply);
                 let uris: Vec<&str> = list.iter().map(|(uri, _)| uri.as_str()).collect();
-                assert_eq!(uris, wanted);
+                proves!([duty], assert_eq!(uris, wanted));
             }
         }
     }
@@ -166,25 +173,26 @@ fn a_pager_reply_to_many() {
 
 #[test]
 fn a_large_reply_to_one_and_to_many() {
-    let _proof = proves(&[
-        "7.2.1.2-9b",
-        "7.2.1.2-9c",
-        "7.2.1.2-10c",
-        "7.2.1.2-10d",
-        "7.2.1.2-12e",
-        "7.2.1.2-12f",
-        "7.2.1.2-16-else",
-        "7.2.1.2-17",
-        "7.2.1.2-18",
-    ]);
     let bench = Bench::new("client_a_large_reply");
     let callees = bench.callees();
     let server = callees.agent();
     let capture = bench.capture();
-    for (place, (headers, address, user)) in [
-        (&[PAI, REPLY_TO][..], "sip:office@example.com", "office"),
-        (&[PAI][..], "sip:carol@example.com", "carol"),
-        (&[PAI, REFERRED][..], "sip:carol@example.com", "carol"),
+    let with_reply_to = ["7.2.1.2-9b", "7.2.1.2-12e", "7.2.1.2-10c"];
+    let without = ["7.2.1.2-9c", "7.2.1.2-12f", "7.2.1.2-10d"];
+    for (place, (headers, address, user, [to_one, of_exploder, of_group])) in [
+        (
+            &[PAI, REPLY_TO][..],
+            "sip:office@example.com",
+            "office",
+            with_reply_to,
+        ),
+        (&[PAI][..], "sip:carol@example.com", "carol", without),
+        (
+            &[PAI, REFERRED][..],
+            "sip:carol@example.com",
+            "carol",
+            without,
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -193,11 +201,14 @@ fn a_large_reply_to_one_and_to_many() {
         let reply = ["--reply", text(&file)];
         send(server.port(), &[&LARGE[..], &reply, &["Yes"]].concat()).succeeds();
         let call = callees.expect_nth_call(user, place.saturating_sub(1));
-        assert_eq!(call.invite.uri(), Some(address));
-        assert_refers(&call.invite, &original);
-        for (kind, uri, user) in [
-            ("exploder", EXPLODER, "exploder"),
-            ("adhoc", CONTROLLING, "cpm"),
+        proves!([to_one], assert_eq!(call.invite.uri(), Some(address)));
+        proves!(
+            ["7.2.1.2-16-else", "7.2.1.2-17", "7.2.1.2-18"],
+            assert_refers(&call.invite, &original)
+        );
+        for (kind, uri, user, to_many) in [
+            ("exploder", EXPLODER, "exploder", of_exploder),
+            ("adhoc", CONTROLLING, "cpm", of_group),
         ] {
             let via = ["--via", kind, uri, "--to", "sip:dave@example.com"];
             send(
@@ -210,12 +221,18 @@ fn a_large_reply_to_one_and_to_many() {
             assert_refers(&call.invite, &original);
             let (_, _, list) = with_list(&call.invite);
             let uris: Vec<&str> = list.iter().map(|(uri, _)| uri.as_str()).collect();
-            assert_eq!(uris, [address, "sip:dave@example.com"]);
+            proves!(
+                [to_many],
+                assert_eq!(uris, [address, "sip:dave@example.com"])
+            );
         }
         let new = ["--to", "sip:new@example.com", "Yes"];
         send(server.port(), &[&LARGE[..], &reply, &new].concat()).succeeds();
         let call = callees.expect_nth_call("new", place);
-        assert_eq!(call.invite.uri(), Some("sip:new@example.com"));
+        proves!(
+            [to_one],
+            assert_eq!(call.invite.uri(), Some("sip:new@example.com"))
+        );
     }
     capture.stop().assert_clean();
 }

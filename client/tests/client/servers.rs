@@ -6,7 +6,7 @@ use crate::common::{ANNE, Running, program, send};
 
 const MESSAGE: [&str; 3] = ["--to", "sip:bill@example.com", "Hi"];
 
-/// Takes one MESSAGE with this answer.
+/// Accepts one MESSAGE with this response.
 fn message_server(answer: &str) -> Scenario {
     Scenario::new(&format!(
         r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
@@ -33,7 +33,6 @@ fn message_server(answer: &str) -> Scenario {
 
 #[test]
 fn sipp_takes_a_message_over_udp_and_tcp() {
-    let _proof = proves(&["7.2.1.1-0", "7.2.1.1-1", "7.2.1.1-17"]);
     let bench = Bench::new("client_sipp_takes_a_message");
     for over_tcp in [false, true] {
         let scenario = message_server("200 OK\n    Message-UID: 99");
@@ -51,7 +50,7 @@ fn sipp_takes_a_message_over_udp_and_tcp() {
         )
         .succeeds();
         assert_eq!(sent.event("sent")["message_uid"], "99");
-        sipp.finish();
+        proves!(["7.2.1.1-0", "7.2.1.1-1", "7.2.1.1-17"], sipp.finish());
         capture.stop().assert_clean();
     }
 }
@@ -75,13 +74,6 @@ fn sipp_refuses_a_message() {
 
 #[test]
 fn sipp_takes_a_large_message() {
-    let _proof = proves(&[
-        "7.2.1.2-0",
-        "7.2.1.2-1",
-        "7.2.1.2-200-B",
-        "7.2.1.2-done-1",
-        "7.2.1.2-done-3",
-    ]);
     let bench = Bench::new("client_sipp_takes_a_large_message");
     let peer = bench.msrp_peer();
     let session = peer.session();
@@ -148,14 +140,17 @@ fn sipp_takes_a_large_message() {
     let capture = bench.capture();
     let arguments = [&["--pager-max", "0", "--transport", "udp"][..], &MESSAGE].concat();
     let sent = send(sipp.port(), &arguments).succeeds().event("sent");
-    assert_eq!(sent["message_uid"], "100");
+    proves!(["7.2.1.2-done-3"], assert_eq!(sent["message_uid"], "100"));
     session.expect_message();
-    sipp.finish();
+    proves!(
+        ["7.2.1.2-0", "7.2.1.2-200-B", "7.2.1.2-done-1"],
+        sipp.finish()
+    );
     peer.assert_no_faults();
     capture.stop().assert_clean();
 }
 
-/// Waits until somebody listens there: sipp does not tell.
+/// Waits until it is listening there, which sipp does not report.
 #[track_caller]
 pub(crate) fn wait_for(port: u16, over_tcp: bool) {
     let deadline = std::time::Instant::now() + cpm_testbed::PATIENCE;

@@ -1,8 +1,8 @@
 //! The blocks in use, and when each is due: one number for each in memory that all processes share,
 //! so that a sweep skips thousands of blocks quickly.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::shared::{Cell, Cells};
 

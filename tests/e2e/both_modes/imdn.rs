@@ -63,7 +63,6 @@ fn is_left_to_the_script(agent: &Agent, request: &Request, proxy: &Proxy) {
 
 #[test]
 fn a_receipt_goes_on_to_the_sender() {
-    let _proof = proves(&["9.1.1-imdn"]);
     let bench = Bench::new("a_receipt_goes_on_to_the_sender");
     let proxy = bench.proxy(&cpm_proxy(HANDLE).children(4));
     let (anne, bill) = (bench.agent(), bench.agent());
@@ -92,10 +91,16 @@ fn a_receipt_goes_on_to_the_sender() {
                 proxy.tcp()
             },
         );
-        let passed_on = anne.expect_request("MESSAGE");
+        let passed_on = proves!(["9.1.1-imdn"], anne.expect_request("MESSAGE"));
         bill.expect_response(&told, 200);
-        assert_eq!(passed_on.uri(), Some(&*anne.uri("anne")));
-        assert_eq!(passed_on.body(), told.body(), "bit for bit");
+        proves!(
+            ["9.1.1-imdn"],
+            assert_eq!(passed_on.uri(), Some(&*anne.uri("anne")))
+        );
+        proves!(
+            ["9.1.1-imdn"],
+            assert_eq!(passed_on.body(), told.body(), "bit for bit")
+        );
         assert_eq!(passed_on.header("Max-Forwards"), Some("20"));
         assert_eq!(passed_on.headers("Via").len(), 2);
         assert_eq!(passed_on.headers("Route"), [""; 0]);
@@ -139,7 +144,7 @@ fn a_receipt_goes_on_to_the_sender() {
         &["sip.Call-ID", "sip.Max-Forwards", "sip.to.addr"],
     );
     let seen: Vec<_> = rows.iter().map(|row| row[0].clone()).collect();
-    assert_eq!(seen, ids, "each once");
+    proves!(["9.1.1-imdn"], assert_eq!(seen, ids, "each once"));
     assert!(rows.iter().all(|row| row[1] == "20"), "{rows:?}");
     proxy.stop();
 }
@@ -267,7 +272,6 @@ fn a_receipt_that_can_go_no_further_is_answered() {
 /// RFC 3325 §5: an identity asserted by an untrusted peer is not passed on. Everything else is.
 #[test]
 fn a_receipt_of_an_untrusted_peer_asserts_nothing() {
-    let _proof = proves(&["9.1.1-imdn"]);
     let bench = Bench::new("a_receipt_of_an_untrusted_peer");
     // One of this machine's two addresses is trusted.
     let proxy = bench.proxy(&cpm_proxy(HANDLE).over_ipv6());
@@ -298,7 +302,10 @@ fn a_receipt_of_an_untrusted_peer_asserts_nothing() {
                 ],
                 false => Vec::new(),
             };
-            assert_eq!(passed_on.headers("P-Asserted-Identity"), asserted, "{user}");
+            proves!(
+                ["9.1.1-imdn"],
+                assert_eq!(passed_on.headers("P-Asserted-Identity"), asserted, "{user}")
+            );
             assert_eq!(passed_on.body(), told.body());
             for name in ["From", "X-Unknown", "Accept-Contact"] {
                 assert_eq!(passed_on.header(name), told.header(name), "{name}");

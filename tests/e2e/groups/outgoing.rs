@@ -16,7 +16,6 @@ const ANONYMOUS: &str = "<sip:anonymous@anonymous.invalid>";
 
 #[test]
 fn members_are_the_recipients_and_the_group_speaks() {
-    let _proof = proves(&["9.1.1-4g", "9.1.1-6e", "9.1.1-6e-i", "9.1.1-6e-iii"]);
     let bench = Bench::new("members_are_the_recipients");
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, members, others) = (bench.agent(), bench.agent(), bench.agent());
@@ -52,15 +51,21 @@ fn members_are_the_recipients_and_the_group_speaks() {
     let copies = members.expect_requests("MESSAGE", 3);
     let mut uris: Vec<_> = copies.iter().filter_map(|copy| copy.uri()).collect();
     uris.sort_unstable();
-    assert_eq!(uris, [&bill, &carol, &dan]);
+    proves!(["9.1.1-4g"], assert_eq!(uris, [&bill, &carol, &dan]));
     for copy in &copies {
         let uri = copy.uri().expect("requests have a URI");
         assert_eq!(copy.header("To"), Some(&*format!("<{uri}>")));
-        assert_eq!(
-            copy.headers("P-Asserted-Identity"),
-            [format!("<{}>", address("lunch"))]
+        proves!(
+            ["9.1.1-6e", "9.1.1-6e-i"],
+            assert_eq!(
+                copy.headers("P-Asserted-Identity"),
+                [format!("<{}>", address("lunch"))]
+            )
         );
-        assert_eq!(copy.headers("Referred-By"), ["<sip:anne@example.com>"]);
+        proves!(
+            ["9.1.1-6e-iii"],
+            assert_eq!(copy.headers("Referred-By"), ["<sip:anne@example.com>"])
+        );
         let from = copy.header("From").unwrap_or_default();
         assert!(
             from.starts_with("\"Anne\" <sip:anne@example.com>;tag="),
@@ -113,7 +118,6 @@ fn members_are_the_recipients_and_the_group_speaks() {
 /// claims (OMA CPM 6.1).
 #[test]
 fn members_are_told_the_asserted_originator_whatever_from_says() {
-    let _proof = proves(&["9.1.1-6e-iii"]);
     let bench = Bench::new("members_are_told_the_asserted_originator");
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, bill) = (bench.agent(), bench.agent());
@@ -134,7 +138,10 @@ fn members_are_told_the_asserted_originator_whatever_from_says() {
         let copy = bill.expect_request("MESSAGE");
         let from = copy.header("From").unwrap_or_default();
         assert!(from.starts_with("<sip:office@example.org>;tag="), "{from}");
-        assert_eq!(copy.headers("Referred-By"), [referred]);
+        proves!(
+            ["9.1.1-6e-iii"],
+            assert_eq!(copy.headers("Referred-By"), [referred])
+        );
     }
     capture.stop().assert_clean();
     proxy.stop();
@@ -142,7 +149,6 @@ fn members_are_told_the_asserted_originator_whatever_from_says() {
 
 #[test]
 fn an_anonymous_sender_is_not_told() {
-    let _proof = proves(&["9.1.1-6e", "9.1.1-6e-i", "9.1.1-6e-ii"]);
     let bench = Bench::new("an_anonymous_sender_is_not_told");
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, bill) = (bench.agent(), bench.agent());
@@ -169,21 +175,33 @@ fn an_anonymous_sender_is_not_told() {
             .with("Privacy", privacy);
         exchange(&anne, &request, &proxy, 202);
         let copy = bill.expect_request("MESSAGE");
-        assert_eq!(copy.headers("Referred-By"), [ANONYMOUS]);
-        assert_eq!(
-            copy.headers("P-Asserted-Identity"),
-            [format!("<{}>", address("secrets"))]
+        proves!(
+            ["9.1.1-6e-ii"],
+            assert_eq!(copy.headers("Referred-By"), [ANONYMOUS])
+        );
+        proves!(
+            ["9.1.1-6e", "9.1.1-6e-i"],
+            assert_eq!(
+                copy.headers("P-Asserted-Identity"),
+                [format!("<{}>", address("secrets"))]
+            )
         );
         assert_eq!(copy.headers("Privacy"), [privacy]);
         let raw = String::from_utf8_lossy(copy.raw()).to_lowercase();
-        assert!(!raw.contains("anne") && !raw.contains("5550123"), "{raw}");
+        proves!(
+            ["9.1.1-6e-ii"],
+            assert!(!raw.contains("anne") && !raw.contains("5550123"), "{raw}")
+        );
     }
     // A sender that is not anonymous gets one, although it could.
     let request = to_group(ANNE, "secrets").request().with("Privacy", "none");
     exchange(&anne, &request, &proxy, 202);
-    assert_eq!(
-        bill.expect_request("MESSAGE").headers("Referred-By"),
-        ["<sip:anne@example.com>"]
+    proves!(
+        ["9.1.1-6e-iii"],
+        assert_eq!(
+            bill.expect_request("MESSAGE").headers("Referred-By"),
+            ["<sip:anne@example.com>"]
+        )
     );
     capture.stop().assert_clean();
     proxy.stop();
@@ -191,7 +209,6 @@ fn an_anonymous_sender_is_not_told() {
 
 #[test]
 fn the_sender_gets_no_copy_unless_wanted() {
-    let _proof = proves(&["9.1.1-4g"]);
     let bench = Bench::new("the_sender_gets_no_copy");
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, all) = (bench.agent(), bench.agent());
@@ -231,7 +248,7 @@ fn the_sender_gets_no_copy_unless_wanted() {
         exchange(&anne, &request, &quiet, 202);
         let mut expected = [other, all.uri("bill")];
         expected.sort_unstable();
-        assert_eq!(recipients(&all, 2), expected);
+        proves!(["9.1.1-4g"], assert_eq!(recipients(&all, 2), expected));
         exchange(&anne, &request.again(), &copying, 202);
         recipients(&all, 3);
     }
@@ -241,7 +258,10 @@ fn the_sender_gets_no_copy_unless_wanted() {
         "<sip:anne@example.com>, <tel:+12015550123>",
     );
     exchange(&anne, &request, &quiet, 202);
-    assert_eq!(recipients(&all, 1), [all.uri("bill")]);
+    proves!(
+        ["9.1.1-4g"],
+        assert_eq!(recipients(&all, 1), [all.uri("bill")])
+    );
     expect_counter(&quiet, "delivered", 5);
     assert_eq!(counter(&quiet, "recipients"), 5);
     expect_counter(&copying, "delivered", 6);
@@ -261,7 +281,6 @@ fn with_body(content_type: &str, body: &[u8]) -> Request {
 
 #[test]
 fn the_body_is_not_touched_but_for_a_list() {
-    let _proof = proves(&["9.1.1-4g"]);
     let bench = Bench::new("the_body_is_not_touched");
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent());
@@ -288,7 +307,10 @@ fn the_body_is_not_touched_but_for_a_list() {
     ] {
         exchange(&anne, &with_body(content_type, body), &proxy, 202);
         let copy = bill.expect_request("MESSAGE");
-        assert_eq!(copy.body(), body, "{content_type}");
+        proves!(
+            ["9.1.1-6g-body"],
+            assert_eq!(copy.body(), body, "{content_type}")
+        );
         assert_eq!(copy.headers("Content-Type"), [content_type]);
     }
     let encoded = with_body("message/cpim", &every_byte).with("Content-Encoding", "x-unknown");
@@ -308,7 +330,10 @@ fn the_body_is_not_touched_but_for_a_list() {
         .with("Require", "recipient-list-message");
     exchange(&anne, &request, &proxy, 202);
     let copy = bill.expect_request("MESSAGE");
-    assert_eq!(copy.body(), multipart(&[cpim_part, gif_part]));
+    proves!(
+        ["9.1.1-6g-ex2"],
+        assert_eq!(copy.body(), multipart(&[cpim_part, gif_part]))
+    );
     assert_eq!(copy.header("Require"), None);
     assert_eq!(copy.header("Supported"), Some("recipient-list-message"));
     // A remaining single part needs no multipart.
@@ -377,7 +402,6 @@ fn receipts_and_other_requests_are_left_to_the_script() {
 
 #[test]
 fn a_large_group_gets_everything() {
-    let _proof = proves(&["9.1.1-4g"]);
     let bench = Bench::new("a_large_group_gets_everything");
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, all) = (bench.agent(), bench.agent());
@@ -388,7 +412,7 @@ fn a_large_group_gets_everything() {
     // Limits for lists do not apply to groups.
     let proxy = bench.proxy(&group_proxy(&folder.source()).set("cpm", "max_recipients", "1"));
     exchange(&anne, &to_group(ANNE, "crowd").request(), &proxy, 202);
-    assert_eq!(recipients(&all, 500), members);
+    proves!(["9.1.1-4g"], assert_eq!(recipients(&all, 500), members));
     expect_counter(&proxy, "delivered", 500);
     proxy.stop();
 }
@@ -456,7 +480,6 @@ fn event_routes_know_a_group_in_whichever_process() {
 /// 9.1.1-6e-i: the group's address is that of its document, however the sender writes it.
 #[test]
 fn a_group_asserts_the_address_of_its_document() {
-    let _proof = proves(&["9.1.1-6e-i"]);
     let bench = Bench::new("a_group_asserts_the_address");
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, bill) = (bench.agent(), bench.agent());
@@ -467,10 +490,13 @@ fn a_group_asserts_the_address_of_its_document() {
     for uri in [address("lunch"), typed] {
         let request = to_group(ANNE, "lunch").request().with_uri(&uri);
         exchange(&anne, &request, &proxy, 202);
-        assert_eq!(
-            bill.expect_request("MESSAGE")
-                .headers("P-Asserted-Identity"),
-            [format!("<{}>", address("lunch"))]
+        proves!(
+            ["9.1.1-6e-i"],
+            assert_eq!(
+                bill.expect_request("MESSAGE")
+                    .headers("P-Asserted-Identity"),
+                [format!("<{}>", address("lunch"))]
+            )
         );
     }
     capture.stop().assert_clean();

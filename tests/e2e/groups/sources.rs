@@ -25,7 +25,6 @@ fn watched(source: &str) -> ProxyConfig {
 
 #[test]
 fn a_folder_is_watched() {
-    let _proof = proves(&["9.1.1-4b", "9.1.1-4g"]);
     let bench = Bench::new("a_folder_is_watched");
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, all) = (bench.agent(), bench.agent());
@@ -38,21 +37,27 @@ fn a_folder_is_watched() {
     let capture = bench.capture();
     let request = |name| to_group(ANNE, name).request();
     exchange(&anne, &request("changing"), &proxy, 202);
-    assert_eq!(recipients(&all, 1), [all.uri("bill")]);
+    proves!(
+        ["9.1.1-4g"],
+        assert_eq!(recipients(&all, 1), [all.uri("bill")])
+    );
 
     // The name of a file does not matter.
     folder.put("whatever", &group("new", &["carol"]));
     ask_until(&anne, &request("new"), &proxy, 202);
-    assert_eq!(recipients(&all, 1), [all.uri("carol")]);
+    proves!(
+        ["9.1.1-4g"],
+        assert_eq!(recipients(&all, 1), [all.uri("carol")])
+    );
 
     folder.put("changing", &group("changing", &[]));
     ask_until(&anne, &request("changing"), &proxy, 403);
     folder.put("changing", &group("changing", &["eve"]));
     ask_until(&anne, &request("changing"), &proxy, 202);
-    expect_copy(&all, &all.uri("eve"));
+    proves!(["9.1.1-4g"], expect_copy(&all, &all.uri("eve")));
 
     folder.remove("whatever");
-    ask_until(&anne, &request("new"), &proxy, 404);
+    proves!(["9.1.1-4b"], ask_until(&anne, &request("new"), &proxy, 404));
 
     // While its file is broken, a group remains, and no other is affected.
     folder.put_text(
@@ -97,7 +102,6 @@ fn row(name: &str, document: &GroupDocument, cast: &str) -> String {
 
 #[test]
 fn a_row_of_sqlite_is_a_group() {
-    let _proof = proves(&["9.1.1-4b", "9.1.1-4g"]);
     let bench = Bench::new("a_row_of_sqlite_is_a_group");
     let file = bench.folder().join("groups.db");
     let (anne, all) = (bench.agent(), bench.agent());
@@ -124,7 +128,10 @@ fn check_database(anne: &Agent, all: &Agent, proxy: &Proxy, put: impl Fn(&str, &
     let request = |name: &str| to_group(ANNE, name).request();
     for (name, user) in [("text", "bill"), ("blob", "carol")] {
         exchange(anne, &request(name), proxy, 202);
-        assert_eq!(recipients(all, 1), [all.uri(user)]);
+        proves!(
+            ["9.1.1-4g"],
+            assert_eq!(recipients(all, 1), [all.uri(user)])
+        );
     }
     // The canonical spelling of the address is looked up.
     let spelt = request("text").with_uri("SIP:te%78t@GROUPS.example.com;x=y");
@@ -139,13 +146,13 @@ fn check_database(anne: &Agent, all: &Agent, proxy: &Proxy, put: impl Fn(&str, &
         "%00",
         "te%25t",
     ] {
-        exchange(anne, &request(name), proxy, 404);
+        proves!(["9.1.1-4b"], exchange(anne, &request(name), proxy, 404));
     }
     put("text", "dan");
     exchange(anne, &request("text"), proxy, 202);
     assert_eq!(recipients(all, 1), [all.uri("dan")]);
     // An unknown group stays so for a while, unless the operator flushes the cache.
-    exchange(anne, &request("late"), proxy, 404);
+    proves!(["9.1.1-4b"], exchange(anne, &request("late"), proxy, 404));
     put("late", "eve");
     exchange(anne, &request("late"), proxy, 404);
     proxy.rpc("cpm.groups_flush");
@@ -156,7 +163,6 @@ fn check_database(anne: &Agent, all: &Agent, proxy: &Proxy, put: impl Fn(&str, &
 
 #[test]
 fn a_row_of_postgresql_is_a_group() {
-    let _proof = proves(&["9.1.1-4b", "9.1.1-4g"]);
     let bench = Bench::new("a_row_of_postgresql_is_a_group");
     let server = bench.postgres();
     let (anne, all) = (bench.agent(), bench.agent());
@@ -184,7 +190,10 @@ fn a_row_of_postgresql_is_a_group() {
         proxy.rpc("cpm.groups_flush");
         ask_until(&anne, &request, &proxy, 202);
     }
-    assert_eq!(recipients(&all, 1), [all.uri("frank")]);
+    proves!(
+        ["9.1.1-4g"],
+        assert_eq!(recipients(&all, 1), [all.uri("frank")])
+    );
     // While the server is down, cached groups are still served.
     server.stop();
     exchange(&anne, &request.again(), &proxy, 202);
@@ -259,7 +268,6 @@ fn group_path(name: &str) -> String {
 
 #[test]
 fn an_xcap_server_has_groups_and_their_lists() {
-    let _proof = proves(&["9.1.1-4a", "9.1.1-4b", "9.1.1-4g"]);
     let bench = Bench::new("an_xcap_server_has_groups");
     let xdms = xdms(&bench);
     let root = format!("http://127.0.0.1:{}/xcap-root", xdms.port());
@@ -275,15 +283,24 @@ fn an_xcap_server_has_groups_and_their_lists() {
     );
     for _ in 0..3 {
         exchange(&anne, &request("lunch"), &proxy, 202);
-        assert_eq!(recipients(&all, 1), [all.uri("bill")]);
+        proves!(
+            ["9.1.1-4g"],
+            assert_eq!(recipients(&all, 1), [all.uri("bill")])
+        );
     }
     put(
         &group_path("lunch"),
         &open_group("lunch").members([all.uri("carol")]).xml(),
     );
     exchange(&anne, &request("lunch"), &proxy, 202);
-    assert_eq!(recipients(&all, 1), [all.uri("carol")]);
-    exchange(&anne, &request("dinner"), &proxy, 404);
+    proves!(
+        ["9.1.1-4g"],
+        assert_eq!(recipients(&all, 1), [all.uri("carol")])
+    );
+    proves!(
+        ["9.1.1-4b"],
+        exchange(&anne, &request("dinner"), &proxy, 404)
+    );
 
     // A complete list of Anne's, and one list of a document.
     let list_path = "/xcap-root/resource-lists/users/sip:anne@example.com";
@@ -319,9 +336,9 @@ fn an_xcap_server_has_groups_and_their_lists() {
     // She is a member only through the list, and not a recipient.
     exchange(&anne, &request("party"), &proxy, 202);
     let everybody = ["bill", "dan", "eve"].map(|user| all.uri(user));
-    assert_eq!(recipients(&all, 3), everybody);
+    proves!(["9.1.1-4g"], assert_eq!(recipients(&all, 3), everybody));
     let stranger = to_group("sip:mallory@example.com", "party").request();
-    exchange(&anne, &stranger, &proxy, 403);
+    proves!(["9.1.1-4a"], exchange(&anne, &stranger, &proxy, 403));
     // When a list changes, so does the group.
     put(
         &format!("{list_path}/friends"),
@@ -379,7 +396,6 @@ fn an_xcap_server_has_groups_and_their_lists() {
 
 #[test]
 fn the_first_source_that_has_a_group_wins() {
-    let _proof = proves(&["9.1.1-4b", "9.1.1-4g"]);
     let bench = Bench::new("the_first_source_that_has_a_group_wins");
     let (first, last) = (
         GroupFolder::new(&bench, "first"),
@@ -420,9 +436,15 @@ fn the_first_source_that_has_a_group_wins() {
         ("c", "of-the-last"),
     ] {
         exchange(&anne, &to_group(ANNE, name).request(), &proxy, 202);
-        assert_eq!(recipients(&all, 1), [all.uri(member)]);
+        proves!(
+            ["9.1.1-4g"],
+            assert_eq!(recipients(&all, 1), [all.uri(member)])
+        );
     }
-    exchange(&anne, &to_group(ANNE, "d").request(), &proxy, 404);
+    proves!(
+        ["9.1.1-4b"],
+        exchange(&anne, &to_group(ANNE, "d").request(), &proxy, 404)
+    );
     let asked: Vec<_> = web
         .requests()
         .into_iter()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cpm_testbed::{Plan, SdpText, latin_1};
 
-use crate::common::{CONTROLLING, EXPLODER, expect_counter, proves, reason};
+use crate::common::{CONTROLLING, EXPLODER, duty, expect_counter, proves, reason};
 use crate::large::{LONG, OUR_MAX_SIZE, SIZE, Scene};
 
 /// Waits until the only session has this many legs in this state.
@@ -16,22 +16,6 @@ fn expect_legs(scene: &Scene, state: &str, count: usize) {
 
 #[test]
 fn the_first_200_answers_the_sender() {
-    let _proof = proves(&[
-        "9.1.2-200-1",
-        "9.1.2-200-1a",
-        "9.1.2-200-1b",
-        "9.1.2-200-1c",
-        "9.1.2-200-2",
-        "9.1.2-200-2a",
-        "9.1.2-200-2b",
-        "9.1.2-200-2c",
-        "9.1.2-200-2d",
-        "9.1.2-200-2e",
-        "9.1.2-200-3",
-        "9.1.2-200-4",
-        "9.1.2-200-5",
-        "9.1.2-200-5-listen",
-    ]);
     let scene = Scene::new("the_first_200_answers_the_sender");
     scene.callees.plan("ringing", Plan::no_answer().ringing());
     scene.callees.plan("refusing", Plan::status(486));
@@ -57,29 +41,44 @@ fn the_first_200_answers_the_sender() {
                 .request
                 .with("Record-Route", "<sip:pcscf.example.com;lr>");
             // Hop-by-hop data is not passed on (RFC 3261 §16.7, §12.1.1).
-            let call = scene.anne.invites(&upload.request, scene.proxy.udp());
+            let call = proves!(
+                ["9.1.2-200-1", "9.1.2-200-5"],
+                scene.anne.invites(&upload.request, scene.proxy.udp())
+            );
             let answer = call.answer();
             assert_eq!(
                 answer.header("Record-Route"),
                 Some("<sip:pcscf.example.com;lr>")
             );
-            for (name, wanted) in [
+            for (name, wanted, ids) in [
                 (
                     "Conversation-ID",
                     Some("f81d4fae-7dec-11d0-a765-00a0c91e6bf6"),
+                    ["9.1.2-200-1a"],
                 ),
-                ("Contribution-ID", Some("AbC ;odd=\"value\"")),
-                ("InReplyTo-Contribution-ID", in_reply),
-                ("Require", Some("timer")),
-                ("Supported", Some("timer")),
-                ("Session-Expires", Some("1800;refresher=uac")),
-                ("Server", Some("CPM-serv/OMA2.2")),
-                ("Content-Type", Some("application/sdp")),
+                (
+                    "Contribution-ID",
+                    Some("AbC ;odd=\"value\""),
+                    ["9.1.2-200-1a"],
+                ),
+                ("InReplyTo-Contribution-ID", in_reply, ["9.1.2-200-1a"]),
+                ("Require", Some("timer"), ["9.1.2-200-1b"]),
+                ("Supported", Some("timer"), ["9.1.2-200-1b"]),
+                (
+                    "Session-Expires",
+                    Some("1800;refresher=uac"),
+                    ["9.1.2-200-1c"],
+                ),
+                ("Server", Some("CPM-serv/OMA2.2"), ["9.1.2-200-3"]),
+                ("Content-Type", Some("application/sdp"), ["9.1.2-200-2"]),
             ] {
-                assert_eq!(
-                    answer.headers(name),
-                    wanted.into_iter().collect::<Vec<_>>(),
-                    "{name}"
+                proves!(
+                    ids,
+                    assert_eq!(
+                        answer.headers(name),
+                        wanted.into_iter().collect::<Vec<_>>(),
+                        "{name}"
+                    )
                 );
             }
             assert_eq!(answer.headers("Via").len(), 1);
@@ -89,29 +88,44 @@ fn the_first_200_answers_the_sender() {
                     .is_some_and(|tag| tag.starts_with("cpms-"))
             );
             let contact = answer.header("Contact").unwrap_or_default();
-            assert!(
-                contact.contains(&format!("127.0.0.1:{}", scene.proxy.port())),
-                "{contact}"
+            proves!(
+                ["9.1.2-200-4"],
+                assert!(
+                    contact.contains(&format!("127.0.0.1:{}", scene.proxy.port())),
+                    "{contact}"
+                )
             );
 
             let sdp = call.sdp();
             let listener = sdp.target();
-            assert_eq!(
-                sdp.lines('m'),
-                [format!("message {} TCP/MSRP *", listener.port())]
+            proves!(
+                ["9.1.2-200-2a"],
+                assert_eq!(
+                    sdp.lines('m'),
+                    [format!("message {} TCP/MSRP *", listener.port())]
+                )
             );
-            assert!(
-                sdp.path().starts_with(&format!("msrp://{listener}/")),
-                "{sdp:?}"
+            proves!(
+                ["9.1.2-200-2b"],
+                assert!(
+                    sdp.path().starts_with(&format!("msrp://{listener}/")),
+                    "{sdp:?}"
+                )
             );
             let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
             let directions: Vec<_> = directions
                 .into_iter()
                 .filter(|name| sdp.attribute(name).is_some())
                 .collect();
-            assert_eq!(directions, ["recvonly"]);
-            assert_eq!(sdp.attributes("setup"), ["passive"]);
-            assert_eq!(sdp.attributes("msrp-cema"), [""]);
+            proves!(["9.1.2-200-2c"], assert_eq!(directions, ["recvonly"]));
+            proves!(
+                ["9.1.2-200-2d"],
+                assert_eq!(sdp.attributes("setup"), ["passive"])
+            );
+            proves!(
+                ["9.1.2-200-2e"],
+                assert_eq!(sdp.attributes("msrp-cema"), [""])
+            );
             for (name, value) in [
                 // What we accept ourselves, not what bill accepts.
                 ("accept-types", "message/cpim"),
@@ -119,14 +133,20 @@ fn the_first_200_answers_the_sender() {
                 ("max-size", OUR_MAX_SIZE),
                 ("x-leg", "kept"),
             ] {
-                assert_eq!(sdp.attributes(name), [value], "{name}");
+                proves!(
+                    ["9.1.2-200-2"],
+                    assert_eq!(sdp.attributes(name), [value], "{name}")
+                );
             }
             let selector = sdp.attribute("file-selector");
             assert_eq!(selector, Some(format!("size:{SIZE}").as_str()));
             let raw = String::from_utf8_lossy(answer.raw()).into_owned();
             let recipient = scene.callees.agent().address().to_string();
             let peer = format!(":{}/", scene.callees.peer().address().port());
-            assert!(!raw.contains(&recipient) && !raw.contains(&peer), "{raw}");
+            proves!(
+                ["9.1.2-200-2b"],
+                assert!(!raw.contains(&recipient) && !raw.contains(&peer), "{raw}")
+            );
 
             // The route back is through the proxies in Record-Route, of which the test has none.
             let direct = |request: cpm_testbed::Request| request.without("Route");
@@ -134,7 +154,10 @@ fn the_first_200_answers_the_sender() {
             scene.anne.send(&ack, scene.proxy.udp());
             upload.session.sends_to(sdp.path());
             upload.session.connect_and_bind();
-            assert_eq!(upload.session.peer_address(), Some(listener));
+            proves!(
+                ["9.1.2-200-5-listen"],
+                assert_eq!(upload.session.peer_address(), Some(listener))
+            );
             let bye = direct(upload.request.in_dialog("BYE", 2, answer));
             scene.anne.send(&bye, scene.proxy.udp());
             scene.anne.expect_response(&bye, 200);
@@ -149,7 +172,6 @@ fn the_first_200_answers_the_sender() {
 
 #[test]
 fn the_answer_fits_the_offer() {
-    let _proof = proves(&["9.1.2-200-2", "9.1.2-200-2d", "9.1.2-200-2e"]);
     let scene = Scene::new("the_answer_fits_the_offer");
     for (setup, cema, answered) in [
         (Some("active"), true, "passive"),
@@ -176,10 +198,16 @@ fn the_answer_fits_the_offer() {
         };
         let mut call = scene.is_answered(&upload);
         let sdp = call.sdp();
-        assert_eq!(sdp.attribute("setup"), Some(answered), "{setup:?}");
-        assert_eq!(sdp.attribute("msrp-cema").is_some(), cema);
+        proves!(
+            ["9.1.2-200-2d"],
+            assert_eq!(sdp.attribute("setup"), Some(answered), "{setup:?}")
+        );
+        proves!(
+            ["9.1.2-200-2e"],
+            assert_eq!(sdp.attribute("msrp-cema").is_some(), cema)
+        );
         // One line for each line of the offer (RFC 3264 §6).
-        assert_eq!(sdp.lines('m').len(), 2);
+        proves!(["9.1.2-200-2"], assert_eq!(sdp.lines('m').len(), 2));
         assert!(sdp.lines('m')[1].starts_with("audio 0 "));
         call.ack();
         match answered {
@@ -195,7 +223,6 @@ fn the_answer_fits_the_offer() {
 
 #[test]
 fn refusals_are_acknowledged_and_do_not_stop_the_others() {
-    let _proof = proves(&["9.1.2-non200", "9.1.2-200-1"]);
     let scene = Scene::new("refusals_are_acknowledged");
     let codes = [302, 400, 403, 404, 480, 486, 488, 500, 503, 600, 603];
     let users: Vec<String> = codes.iter().map(|code| format!("u{code}")).collect();
@@ -213,14 +240,20 @@ fn refusals_are_acknowledged_and_do_not_stop_the_others() {
         scene.sends(&upload);
         for user in &users {
             let call = scene.callees.expect_nth_call(user, round);
-            let ack = scene.callees.expect_in(&call, "ACK");
+            let ack = proves!(["9.1.2-non200"], scene.callees.expect_in(&call, "ACK"));
             // RFC 3261 §17.1.1.3.
-            assert_eq!(ack.branch(), call.invite.branch());
+            proves!(
+                ["9.1.2-non200"],
+                assert_eq!(ack.branch(), call.invite.branch())
+            );
             assert_eq!(ack.cseq(), Some((1, "ACK")));
             assert_eq!(scene.callees.requests_in(&call, "BYE").len(), 0);
         }
         let bill = scene.callees.expect_nth_call("bill", round);
-        assert_eq!(bill.session.expect_message().bytes, upload.content);
+        proves!(
+            ["9.1.2-200-1"],
+            assert_eq!(bill.session.expect_message().bytes, upload.content)
+        );
         scene.hangs_up(&bill, 200);
         // 3xx is not followed (readings N41).
         expect_counter(&scene.proxy, "failed", (codes.len() * (round + 1)) as u64);
@@ -274,7 +307,6 @@ fn when_all_have_failed_the_sender_gets_480() {
 
 #[test]
 fn a_repeated_invite_calls_nobody_twice() {
-    let _proof = proves(&["9.1.2-8", "9.1.2-9"]);
     let scene = Scene::new("a_repeated_invite");
     scene.callees.plan(
         "bill",
@@ -296,14 +328,16 @@ fn a_repeated_invite_calls_nobody_twice() {
         assert_eq!(bill.session.expect_message().bytes, upload.content);
         call.bye(200);
         scene.hangs_up(&bill, 200);
-        assert_eq!(scene.callees.calls_of("bill"), round + 1);
+        proves!(
+            [duty(service, "9.1.2-8", "9.1.2-9")],
+            assert_eq!(scene.callees.calls_of("bill"), round + 1)
+        );
     }
     scene.finish();
 }
 
 #[test]
 fn requests_inside_a_dialog_go_by_its_routes() {
-    let _proof = proves(&["9.1.2-7", "9.1.2-ack-1"]);
     let scene = Scene::new("requests_inside_a_dialog_go_by_its_routes");
     let there = scene.callees.agent().address();
     let routes = format!("<sip:first@{there};lr>, <sip:second@{there};lr>");
@@ -322,7 +356,7 @@ fn requests_inside_a_dialog_go_by_its_routes() {
     // RFC 3261 §12.1.2: from last to first; §12.1.1: in the given order.
     let ack = scene.callees.expect_in(&bill, "ACK");
     let reversed = format!("<sip:second@{there};lr>, <sip:first@{there};lr>");
-    assert_eq!(list(&ack), reversed);
+    proves!(["9.1.2-ack-1"], assert_eq!(list(&ack), reversed));
     assert_eq!(ack.uri(), Some(scene.callees.uri("phone").as_str()));
     let sessions = scene.proxy.rpc("cpm.sessions");
     let id = cpm_testbed::values(&sessions, "id")
@@ -332,7 +366,7 @@ fn requests_inside_a_dialog_go_by_its_routes() {
     let bye = scene.callees.expect_in(&bill, "BYE");
     assert_eq!(list(&bye), reversed);
     let bye = scene.anne.expect_request("BYE");
-    assert_eq!(list(&bye), own);
+    proves!(["9.1.2-7"], assert_eq!(list(&bye), own));
     assert_eq!(bye.uri(), Some(scene.anne.uri("device").as_str()));
     scene.finish();
 }
@@ -374,7 +408,6 @@ fn of_addresses_in_an_answer_only_the_uris_are_wanted() {
 
 #[test]
 fn recipients_are_acknowledged_when_the_sender_acknowledges() {
-    let _proof = proves(&["9.1.2-ack-1", "9.1.2-more200-1"]);
     let scene = Scene::new("recipients_are_acknowledged");
     scene.callees.plan("late", Plan::no_answer().ringing());
     for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
@@ -393,10 +426,10 @@ fn recipients_are_acknowledged_when_the_sender_acknowledges() {
         }
         call.ack();
         for leg in &both {
-            let ack = scene.callees.expect_in(leg, "ACK");
+            let ack = proves!(["9.1.2-ack-1"], scene.callees.expect_in(leg, "ACK"));
             // RFC 3261 §13.2.2.4: a request of its own with the INVITE's CSeq number, to the
             // Contact of the 200.
-            assert_eq!(ack.cseq(), Some((1, "ACK")));
+            proves!(["9.1.2-ack-1"], assert_eq!(ack.cseq(), Some((1, "ACK"))));
             assert_ne!(ack.branch(), leg.invite.branch());
             assert_eq!(ack.uri(), Some(scene.callees.uri("phone").as_str()));
             assert_eq!(
@@ -413,9 +446,12 @@ fn recipients_are_acknowledged_when_the_sender_acknowledges() {
         assert_eq!(scene.callees.requests_in(&late, "ACK").len(), 0);
         let answer = scene.callees.answer(&late);
         scene.callees.agent().reply(&late.invite, &answer);
-        assert_eq!(
-            scene.callees.expect_in(&late, "ACK").cseq(),
-            Some((1, "ACK"))
+        proves!(
+            ["9.1.2-more200-1"],
+            assert_eq!(
+                scene.callees.expect_in(&late, "ACK").cseq(),
+                Some((1, "ACK"))
+            )
         );
         // A repeated ACK changes nothing.
         call.ack();
@@ -496,7 +532,6 @@ fn one_callee_of_a_forked_invite_is_enough() {
 
 #[test]
 fn an_interval_that_is_too_small_for_a_recipient_is_raised() {
-    let _proof = proves(&["9.1.2-8f", "9.1.2-9d"]);
     let scene = Scene::new("an_interval_too_small_for_a_recipient");
     scene
         .callees
@@ -509,9 +544,12 @@ fn an_interval_that_is_too_small_for_a_recipient_is_raised() {
         let again = scene.callees.expect_nth_call("bill", 2 * round + 1);
         assert_eq!(again.invite.call_id(), first.invite.call_id());
         assert_eq!(again.invite.cseq(), Some((2, "INVITE")));
-        assert_eq!(
-            again.invite.header("Session-Expires"),
-            Some("3600;refresher=uas")
+        proves!(
+            [duty(service, "9.1.2-8f", "9.1.2-9d")],
+            assert_eq!(
+                again.invite.header("Session-Expires"),
+                Some("3600;refresher=uas")
+            )
         );
         assert_eq!(again.invite.header("Min-SE"), Some("3600"));
         // And refused for good.

@@ -7,7 +7,6 @@ use crate::large::{LONG, Scene, expect_legs};
 
 #[test]
 fn a_cancel_reaches_all_who_ring() {
-    let _proof = proves(&["9.1.2-cancel-1", "9.1.2-cancel-2"]);
     let scene = Scene::new("a_cancel_reaches_all_who_ring");
     for user in ["bill", "carol"] {
         scene.callees.plan(user, Plan::no_answer().ringing());
@@ -24,11 +23,17 @@ fn a_cancel_reaches_all_who_ring() {
         let cancel = upload.request.cancel();
         scene.anne.send(&cancel, way);
         // RFC 3261 §9.2: 200 to the CANCEL, 487 to the INVITE.
-        scene.anne.expect_response(&cancel, 200);
-        scene.anne.expect_refused(&upload.request, way, 487);
+        proves!(["9.1.2-cancel-1"], scene.anne.expect_response(&cancel, 200));
+        proves!(
+            ["9.1.2-cancel-1"],
+            scene.anne.expect_refused(&upload.request, way, 487)
+        );
         for call in &calls[..2] {
             let cancel = scene.callees.expect_in(call, "CANCEL");
-            assert_eq!(cancel.branch(), call.invite.branch());
+            proves!(
+                ["9.1.2-cancel-2"],
+                assert_eq!(cancel.branch(), call.invite.branch())
+            );
             assert_eq!(cancel.uri(), call.invite.uri());
             assert_eq!(cancel.cseq(), Some((1, "CANCEL")));
             scene.callees.terminate(call);
@@ -40,7 +45,10 @@ fn a_cancel_reaches_all_who_ring() {
             .callees
             .agent()
             .reply(&calls[2].invite, &Reply::new(180));
-        scene.callees.expect_in(&calls[2], "CANCEL");
+        proves!(
+            ["9.1.2-cancel-2"],
+            scene.callees.expect_in(&calls[2], "CANCEL")
+        );
         scene.callees.terminate(&calls[2]);
         scene.callees.expect_in(&calls[2], "ACK");
         assert_eq!(scene.callees.requests_in(&calls[3], "CANCEL").len(), 0);
@@ -50,7 +58,6 @@ fn a_cancel_reaches_all_who_ring() {
 
 #[test]
 fn an_answer_that_crosses_the_cancel_is_hung_up() {
-    let _proof = proves(&["9.1.2-cancel-2"]);
     let scene = Scene::new("an_answer_that_crosses_the_cancel");
     scene.callees.plan("bill", Plan::no_answer().ringing());
     let upload = scene.upload(EXPLODER, &["bill"]);
@@ -61,20 +68,19 @@ fn an_answer_that_crosses_the_cancel_is_hung_up() {
     let cancel = upload.request.cancel();
     scene.anne.send(&cancel, way);
     scene.anne.expect_refused(&upload.request, way, 487);
-    scene.callees.expect_in(&bill, "CANCEL");
+    proves!(["9.1.2-cancel-2"], scene.callees.expect_in(&bill, "CANCEL"));
     // The recipient had answered meanwhile.
     scene
         .callees
         .agent()
         .reply(&bill.invite, &scene.callees.answer(&bill));
     scene.callees.expect_in(&bill, "ACK");
-    scene.hangs_up(&bill, 487);
+    proves!(["9.1.2-cancel-2"], scene.hangs_up(&bill, 487));
     scene.finish();
 }
 
 #[test]
 fn a_cancel_after_the_200_changes_nothing() {
-    let _proof = proves(&["9.1.2-cancel-1"]);
     let scene = Scene::new("a_cancel_after_the_200");
     let upload = scene.upload(EXPLODER, &["bill"]);
     let mut call = scene.is_answered(&upload);
@@ -94,9 +100,12 @@ fn a_cancel_after_the_200_changes_nothing() {
         });
         let status = answer.and_then(|answer| answer.status());
         // Repeated unchanged, the second one gets the first one's response.
-        assert!(
-            matches!(status, Some(200 | 481)) || acknowledged,
-            "{status:?}"
+        proves!(
+            ["9.1.2-cancel-1"],
+            assert!(
+                matches!(status, Some(200 | 481)) || acknowledged,
+                "{status:?}"
+            )
         );
     }
     upload.session.connect_and_bind();
@@ -104,7 +113,10 @@ fn a_cancel_after_the_200_changes_nothing() {
     let (bill, _) = scene.gets("bill", &upload);
     call.bye(200);
     scene.hangs_up(&bill, 200);
-    assert_eq!(scene.callees.requests_in(&bill, "CANCEL").len(), 0);
+    proves!(
+        ["9.1.2-cancel-1"],
+        assert_eq!(scene.callees.requests_in(&bill, "CANCEL").len(), 0)
+    );
     scene.finish();
 }
 

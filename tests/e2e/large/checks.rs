@@ -7,7 +7,7 @@ use cpm_testbed::{
     LARGE_FEATURE_TAG, Received, Request, SdpText, large_message, resource_lists, to,
 };
 
-use crate::common::{CONTROLLING, EXPLODER, counter, proves, reason};
+use crate::common::{CONTROLLING, EXPLODER, counter, duty, proves, reason};
 use crate::large::{ANNE, Scene, Upload};
 
 /// The text of the Warning, in the form of RFC 3261 §20.43.
@@ -47,7 +47,6 @@ pub(crate) fn is_accepted(scene: &Scene, upload: &Upload) -> Received {
 
 #[test]
 fn the_feature_tag_selects_large_mode() {
-    let _proof = proves(&["9.1.2-0"]);
     let scene = Scene::new("the_feature_tag_selects_large_mode");
     let icsi = "urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm";
     for service in [EXPLODER, CONTROLLING] {
@@ -61,7 +60,7 @@ fn the_feature_tag_selects_large_mode() {
             let upload = scene
                 .upload(service, &["bill"])
                 .with("Accept-Contact", &tag);
-            is_accepted(&scene, &upload);
+            proves!(["9.1.2-0"], is_accepted(&scene, &upload));
         }
         for tag in [
             format!("*;+g.3gpp.icsi-ref=\"{icsi}.msg\""),
@@ -72,7 +71,7 @@ fn the_feature_tag_selects_large_mode() {
             let upload = scene
                 .upload(service, &["bill"])
                 .with("Accept-Contact", &tag);
-            is_refused(&scene, &upload.request, 404, None);
+            proves!(["9.1.2-0"], is_refused(&scene, &upload.request, 404, None));
         }
         let upload = scene.upload(service, &["bill"]);
         let response = scene.anne.is_refused(
@@ -80,7 +79,7 @@ fn the_feature_tag_selects_large_mode() {
             scene.proxy.udp(),
             404,
         );
-        assert_eq!(reason(&response), "Not Ours");
+        proves!(["9.1.2-0"], assert_eq!(reason(&response), "Not Ours"));
     }
     assert_eq!(counter(&scene.proxy, "accepted"), 8);
     scene.finish();
@@ -132,6 +131,26 @@ impl Fault {
         }
     }
 
+    /// The duties that its answer at this address proves; that to an empty list is not the text's.
+    fn duties(self, service: &str) -> &'static [&'static str] {
+        match self {
+            Self::NotAuthorised => &["9.1.2-1", "9.1.2-1-w"],
+            Self::Version => &["9.1.2-2", "9.1.2-2-w"],
+            Self::Anonymous => duty(
+                service,
+                &["9.1.2-3a", "9.1.2-3a-w"],
+                &["9.1.2-5a", "9.1.2-5a-w"],
+            ),
+            Self::TooMany => duty(
+                service,
+                &["9.1.2-3b", "9.1.2-3b-w"],
+                &["9.1.2-5b", "9.1.2-5b-w"],
+            ),
+            Self::Empty => duty(service, &["9.1.2-3c"], &["9.1.2-5c"]),
+            Self::SessionTimer => &["9.1.2-6-reject", "9.1.2-6-w"],
+        }
+    }
+
     fn put(self, request: Request) -> Request {
         match self {
             Self::NotAuthorised => request.without("P-Asserted-Identity"),
@@ -169,37 +188,23 @@ fn faulty(scene: &Scene, service: &str, faults: &[Fault]) -> Request {
 
 #[test]
 fn each_check_has_its_answer_and_the_first_one_speaks() {
-    let _proof = proves(&[
-        "9.1.2-1",
-        "9.1.2-1-w",
-        "9.1.2-2",
-        "9.1.2-2-w",
-        "9.1.2-3a",
-        "9.1.2-3a-w",
-        "9.1.2-3b",
-        "9.1.2-3b-w",
-        "9.1.2-3c",
-        "9.1.2-3c-w",
-        "9.1.2-5a",
-        "9.1.2-5a-w",
-        "9.1.2-5b",
-        "9.1.2-5b-w",
-        "9.1.2-5c",
-        "9.1.2-5c-w",
-        "9.1.2-6-reject",
-        "9.1.2-6-w",
-    ]);
     let scene = strict("each_check_has_its_answer", "numbered");
     for service in [EXPLODER, CONTROLLING] {
         for (place, first) in FAULTS.into_iter().enumerate() {
             let (code, text) = first.answer();
-            is_refused(&scene, &faulty(&scene, service, &[first]), code, Some(text));
+            proves!(
+                first.duties(service),
+                is_refused(&scene, &faulty(&scene, service, &[first]), code, Some(text))
+            );
             for second in &FAULTS[place + 1..] {
                 if (first, *second) == (Fault::TooMany, Fault::Empty) {
                     continue;
                 }
                 let request = faulty(&scene, service, &[first, *second]);
-                is_refused(&scene, &request, code, Some(text));
+                proves!(
+                    first.duties(service),
+                    is_refused(&scene, &request, code, Some(text))
+                );
             }
         }
         // No fault: three are as many as permitted.
@@ -212,13 +217,12 @@ fn each_check_has_its_answer_and_the_first_one_speaks() {
 
 #[test]
 fn without_policy_nothing_is_judged() {
-    let _proof = proves(&["9.1.2-1", "9.1.2-2", "9.1.2-3a", "9.1.2-5a"]);
     let scene = Scene::new("without_policy_nothing_is_judged");
     for service in [EXPLODER, CONTROLLING] {
         for fault in [Fault::Version, Fault::Anonymous] {
             let mut upload = scene.upload(service, &["bill"]);
             upload.request = fault.put(upload.request);
-            is_accepted(&scene, &upload);
+            proves!(&fault.duties(service)[..1], is_accepted(&scene, &upload));
         }
     }
     scene.finish();
@@ -226,7 +230,6 @@ fn without_policy_nothing_is_judged() {
 
 #[test]
 fn an_operators_veto_and_an_unknown_peer_are_403() {
-    let _proof = proves(&["9.1.2-1", "9.1.2-1-w"]);
     let veto = "event_route[cpm:authorize] { if (is_present_hf(\"X-Veto\")) drop; }";
     let scene = Scene::with("an_operators_veto", |bench, _| {
         crate::common::cpm_proxy(&format!("{}\n{veto}", crate::common::HANDLE)).set(
@@ -245,10 +248,19 @@ fn an_operators_veto_and_an_unknown_peer_are_403() {
     let text = Some("127 Service not authorised");
     for service in [EXPLODER, CONTROLLING] {
         let vetoed = scene.upload(service, &["bill"]).with("X-Veto", "1");
-        is_refused(&scene, &vetoed.request, 403, text);
-        is_accepted(&scene, &scene.upload(service, &["bill"]));
+        proves!(
+            ["9.1.2-1", "9.1.2-1-w"],
+            is_refused(&scene, &vetoed.request, 403, text)
+        );
+        proves!(
+            ["9.1.2-1"],
+            is_accepted(&scene, &scene.upload(service, &["bill"]))
+        );
         let upload = stranger.upload(service, &["bill"]);
-        is_refused(&stranger, &upload.request, 403, text);
+        proves!(
+            ["9.1.2-1", "9.1.2-1-w"],
+            is_refused(&stranger, &upload.request, 403, text)
+        );
     }
     scene.finish();
     stranger.finish();
@@ -256,14 +268,20 @@ fn an_operators_veto_and_an_unknown_peer_are_403() {
 
 #[test]
 fn an_empty_list_is_named_as_the_text_has_it() {
-    let _proof = proves(&["9.1.2-3c", "9.1.2-3c-w", "9.1.2-5c", "9.1.2-5c-w"]);
     let scene = strict("an_empty_list_is_named", "bare");
     for service in [EXPLODER, CONTROLLING] {
-        is_refused(
-            &scene,
-            &faulty(&scene, service, &[Fault::Empty]),
-            403,
-            Some("No destinations"),
+        proves!(
+            duty(
+                service,
+                ["9.1.2-3c", "9.1.2-3c-w"],
+                ["9.1.2-5c", "9.1.2-5c-w"]
+            ),
+            is_refused(
+                &scene,
+                &faulty(&scene, service, &[Fault::Empty]),
+                403,
+                Some("No destinations"),
+            )
         );
         let no_list = scene.sender.session();
         let request = large_message(ANNE, service).request(&scene.anne, &no_list, 10);
@@ -274,7 +292,6 @@ fn an_empty_list_is_named_as_the_text_has_it() {
 
 #[test]
 fn the_session_timer_of_the_sender() {
-    let _proof = proves(&["9.1.2-6", "9.1.2-6-reject", "9.1.2-6-w"]);
     let scene = Scene::new("the_session_timer_of_the_sender");
     let literal = Scene::with("the_session_timer_taken_literally", |_, config| {
         config.set("cpm", "require_session_timer", "literal")
@@ -310,7 +327,10 @@ fn the_session_timer_of_the_sender() {
             None => asks(&scene, value),
         };
         let answer = is_accepted(&scene, &upload);
-        assert_eq!(answer.header("Session-Expires"), Some(granted), "{value}");
+        proves!(
+            ["9.1.2-6"],
+            assert_eq!(answer.header("Session-Expires"), Some(granted), "{value}")
+        );
         assert_eq!(answer.header("Require"), Some("timer"));
         assert_eq!(answer.header("Supported"), Some("timer"));
     }
@@ -328,7 +348,10 @@ fn the_session_timer_of_the_sender() {
         for scene in [&scene, &off] {
             let answer = is_accepted(scene, &asks(scene, value));
             let granted = answer.header("Session-Expires");
-            assert_eq!(granted, Some("1800;refresher=uas"), "{value}");
+            proves!(
+                ["9.1.2-6"],
+                assert_eq!(granted, Some("1800;refresher=uas"), "{value}")
+            );
             assert_eq!(answer.header("Require"), None);
         }
     }
@@ -339,9 +362,15 @@ fn the_session_timer_of_the_sender() {
         assert_eq!(response.header("Min-SE"), Some("90"));
     }
     for value in ["", "1800", "1800;refresher=uas"] {
-        is_refused(&literal, &asks(&literal, value).request, 403, not_allowed);
+        proves!(
+            ["9.1.2-6-reject", "9.1.2-6-w"],
+            is_refused(&literal, &asks(&literal, value).request, 403, not_allowed)
+        );
     }
-    is_accepted(&literal, &asks(&literal, "1800;refresher=uac"));
+    proves!(
+        ["9.1.2-6"],
+        is_accepted(&literal, &asks(&literal, "1800;refresher=uac"))
+    );
     for scene in [scene, literal, off] {
         scene.finish();
     }
@@ -349,7 +378,6 @@ fn the_session_timer_of_the_sender() {
 
 #[test]
 fn a_session_lives_as_long_as_it_is_refreshed() {
-    let _proof = proves(&["9.1.2-6"]);
     let scene = Scene::new("a_session_lives_as_long_as_it_is_refreshed");
     let mut upload = scene.upload(EXPLODER, &["bill"]);
     upload = upload.with("Session-Expires", "90;refresher=uac");
@@ -368,7 +396,10 @@ fn a_session_lives_as_long_as_it_is_refreshed() {
             .with("Session-Expires", "90;refresher=uac");
         refresh = refresh.with("Supported", "timer");
         let answer = call.exchange(&refresh, 200);
-        assert_eq!(answer.header("Session-Expires"), Some("90;refresher=uac"));
+        proves!(
+            ["9.1.2-6"],
+            assert_eq!(answer.header("Session-Expires"), Some("90;refresher=uac"))
+        );
         assert_eq!(answer.header("Require"), Some("timer"));
         if method == "INVITE" {
             let ack = refresh.in_dialog("ACK", refresh_number(&refresh), &answer);
@@ -382,7 +413,10 @@ fn a_session_lives_as_long_as_it_is_refreshed() {
         message.method() == Some("BYE")
     });
     let bye = bye.expect("a session that nobody refreshes ends");
-    assert_eq!(bye.call_id(), forgotten_call.answer().call_id());
+    proves!(
+        ["9.1.2-6"],
+        assert_eq!(bye.call_id(), forgotten_call.answer().call_id())
+    );
     let reason = bye.header("Reason").unwrap_or_default();
     assert!(reason.starts_with("SIP;cause=408"), "{reason}");
     scene.gets("bill", &upload);
@@ -399,7 +433,6 @@ fn refresh_number(request: &Request) -> u32 {
 
 #[test]
 fn recipients_are_those_of_the_list() {
-    let _proof = proves(&["9.1.2-3d", "9.1.2-5d", "9.1.2-8", "9.1.2-9"]);
     let scene = Scene::new("recipients_are_those_of_the_list");
     for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
         let session = scene.sender.session();
@@ -436,7 +469,10 @@ fn recipients_are_those_of_the_list() {
         for user in ["bill", "carol", "dan"] {
             let call = scene.callees.expect_nth_call(user, round);
             scene.callees.expect_in(&call, "BYE");
-            assert_eq!(scene.callees.calls_of(user), round + 1);
+            proves!(
+                duty(service, ["9.1.2-3d", "9.1.2-8"], ["9.1.2-5d", "9.1.2-9"]),
+                assert_eq!(scene.callees.calls_of(user), round + 1)
+            );
         }
     }
     assert_eq!(counter(&scene.proxy, "recipients"), 6);

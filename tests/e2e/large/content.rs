@@ -28,15 +28,6 @@ fn paths(call: &InvitedCall) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn each_send_is_answered_and_goes_to_everybody() {
-    let _proof = proves(&[
-        "9.1.2-ack-2",
-        "9.1.2-ack-2a",
-        "9.1.2-send-1",
-        "9.1.2-send-2",
-        "9.1.2-send-2a",
-        "9.1.2-send-2b",
-        "9.1.2-send-3",
-    ]);
     let mut folder = None;
     let scene = Scene::with("each_send_is_answered", |bench, config| {
         let groups = GroupFolder::new(bench, "groups");
@@ -61,21 +52,32 @@ fn each_send_is_answered_and_goes_to_everybody() {
         upload.session.deliver(&upload.content, CHUNK);
         // The 200 is the Controlling Function's own: its path is in the response.
         for response in upload.session.received() {
-            assert_eq!(response.head.status(), Some(200));
+            proves!(
+                ["9.1.2-send-1"],
+                assert_eq!(response.head.status(), Some(200))
+            );
             assert_eq!(response.head.from_path(), [call.sdp().path()]);
             assert_eq!(response.head.to_path(), [upload.session.path()]);
         }
         for user in users {
             let leg = scene.callees.expect_nth_call(user, round);
             let message = leg.session.expect_message();
-            assert_eq!(message.sha256(), sha256(&upload.content), "{user}");
+            proves!(
+                [
+                    "9.1.2-ack-2",
+                    "9.1.2-ack-2a",
+                    "9.1.2-send-2",
+                    "9.1.2-send-3"
+                ],
+                assert_eq!(message.sha256(), sha256(&upload.content), "{user}")
+            );
             assert_eq!(
                 (message.repeated, message.content_type.as_str()),
                 (0, "message/cpim")
             );
             let (to, from) = paths(&leg);
-            assert_eq!(to, [leg.session.path()]);
-            assert_eq!(from, [leg.sdp().path()]);
+            proves!(["9.1.2-send-2a"], assert_eq!(to, [leg.session.path()]));
+            proves!(["9.1.2-send-2b"], assert_eq!(from, [leg.sdp().path()]));
             // One message, each byte once.
             assert_eq!(leg.session.messages().len(), 1);
             assert_eq!(leg.session.content_bytes(), SIZE as u64);
@@ -97,7 +99,6 @@ fn scene_port(recording: &cpm_testbed::Recording, filter: &str) -> usize {
 
 #[test]
 fn what_else_stands_in_a_send_goes_on() {
-    let _proof = proves(&["9.1.2-send-2"]);
     let scene = Scene::new("what_else_stands_in_a_send");
     let upload = scene.upload(EXPLODER, &["bill", "carol"]);
     let mut call = scene.begins(&upload);
@@ -128,7 +129,7 @@ fn what_else_stands_in_a_send_goes_on() {
     for user in ["bill", "carol"] {
         let leg = scene.callees.expect_call(user);
         let message = leg.session.expect_message();
-        assert_eq!(message.bytes, content);
+        proves!(["9.1.2-send-2"], assert_eq!(message.bytes, content));
         assert_eq!(message.message_id, id);
         let ids: Vec<_> = leg.session.chunks();
         for chunk in &ids {
@@ -144,14 +145,6 @@ fn what_else_stands_in_a_send_goes_on() {
 
 #[test]
 fn the_active_end_is_who_the_answer_says() {
-    let _proof = proves(&[
-        "9.1.2-ack-2",
-        "9.1.2-ack-2b",
-        "9.1.2-ack-2b-i",
-        "9.1.2-ack-2b-ii",
-        "9.1.2-ack-2c",
-        "9.1.2-send-2a",
-    ]);
     let scene = Scene::new("the_active_end");
     scene.callees.plan("active", Plan::accept().active());
     // Without a=setup the offerer connects (RFC 4145 §4).
@@ -180,7 +173,10 @@ fn the_active_end_is_who_the_answer_says() {
         upload.session.deliver(&upload.content, CHUNK);
         for (user, leg) in users.iter().zip(&legs) {
             let message = leg.session.expect_message();
-            assert_eq!(message.sha256(), sha256(&upload.content), "{user}");
+            proves!(
+                ["9.1.2-ack-2"],
+                assert_eq!(message.sha256(), sha256(&upload.content), "{user}")
+            );
             let own = leg.session.path();
             let (to, from) = paths(leg);
             let wanted = match *user {
@@ -188,14 +184,25 @@ fn the_active_end_is_who_the_answer_says() {
                 "relayed" => vec![relay.clone(), own.to_owned()],
                 _ => vec![own.to_owned()],
             };
-            assert_eq!(to, wanted, "{user}");
+            proves!(
+                ["9.1.2-ack-2c", "9.1.2-send-2a"],
+                assert_eq!(to, wanted, "{user}")
+            );
             assert_eq!(from, [leg.sdp().path()]);
             let listener = leg.sdp().target();
             let peer = leg.session.peer_address();
-            assert_eq!(
-                peer == Some(listener),
-                *user == "active",
-                "{user}: {peer:?}"
+            let role = if *user == "active" {
+                "9.1.2-ack-2b-ii"
+            } else {
+                "9.1.2-ack-2b-i"
+            };
+            proves!(
+                ["9.1.2-ack-2b", role],
+                assert_eq!(
+                    peer == Some(listener),
+                    *user == "active",
+                    "{user}: {peer:?}"
+                )
             );
         }
         call.bye(200);
@@ -205,14 +212,16 @@ fn the_active_end_is_who_the_answer_says() {
 
 #[test]
 fn a_binding_send_goes_to_nobody() {
-    let _proof = proves(&["9.1.2-send-1"]);
     let scene = Scene::new("a_binding_send_goes_to_nobody");
     let upload = scene.upload(EXPLODER, &["bill"]);
     let mut call = scene.begins(&upload);
     for _ in 0..3 {
         let empty = MsrpRequest::empty_send();
         upload.session.send(&empty);
-        upload.session.expect_response(&empty, 200);
+        proves!(
+            ["9.1.2-send-1"],
+            upload.session.expect_response(&empty, 200)
+        );
     }
     upload.session.deliver(&upload.content, CHUNK);
     let (bill, message) = scene.gets("bill", &upload);
@@ -225,7 +234,6 @@ fn a_binding_send_goes_to_nobody() {
 
 #[test]
 fn content_goes_on_before_its_chunk_is_complete() {
-    let _proof = proves(&["9.1.2-send-note"]);
     let scene = Scene::new("content_goes_on_before_its_chunk");
     let upload = scene.upload(CONTROLLING, &["bill", "carol"]);
     let mut call = scene.begins(&upload);
@@ -235,7 +243,7 @@ fn content_goes_on_before_its_chunk_is_complete() {
     upload.session.send_bytes(first);
     let legs = ["bill", "carol"].map(|user| scene.callees.expect_call(user));
     for leg in &legs {
-        leg.session.expect_content(10_000);
+        proves!(["9.1.2-send-note"], leg.session.expect_content(10_000));
     }
     upload.session.send_bytes(rest);
     upload.session.expect_response(&chunk, 200);
@@ -248,7 +256,6 @@ fn content_goes_on_before_its_chunk_is_complete() {
 
 #[test]
 fn chunks_are_no_larger_than_they_may_be() {
-    let _proof = proves(&["9.1.2-send-3", "9.1.2-more200-4"]);
     let scene = Scene::with("chunks_are_no_larger", |_, config| {
         config.set("cpm", "msrp_chunk_size", "3000")
     });
@@ -260,10 +267,14 @@ fn chunks_are_no_larger_than_they_may_be() {
         let late = scene.callees.expect_nth_call("late", round);
         let answer = scene.callees.answer(&late);
         scene.callees.agent().reply(&late.invite, &answer);
-        for leg in [scene.callees.expect_nth_call("bill", round), late] {
+        let bill = scene.callees.expect_nth_call("bill", round);
+        for (leg, duty) in [(bill, "9.1.2-send-3"), (late, "9.1.2-more200-4")] {
             let message = leg.session.expect_message();
             assert_eq!(message.bytes, upload.content);
-            assert!(message.largest_chunk <= 3000, "{message:?}");
+            proves!(
+                [duty],
+                assert!(message.largest_chunk <= 3000, "{message:?}")
+            );
             assert!(message.chunks >= SIZE.div_ceil(3000), "{message:?}");
         }
         call.bye(200);
@@ -273,22 +284,6 @@ fn chunks_are_no_larger_than_they_may_be() {
 
 #[test]
 fn late_recipients_get_all_from_the_first_byte() {
-    let _proof = proves(&[
-        "9.1.2-more200-1",
-        "9.1.2-more200-2",
-        "9.1.2-more200-2a",
-        "9.1.2-more200-2b",
-        "9.1.2-more200-2b-i",
-        "9.1.2-more200-2b-ii",
-        "9.1.2-more200-3",
-        "9.1.2-more200-3a",
-        "9.1.2-more200-3b",
-        "9.1.2-more200-4",
-        "9.1.2-send-4",
-        "9.1.2-bye-3",
-        "9.1.2-bye-5",
-        "9.1.2-bye-5-release",
-    ]);
     let scene = Scene::new("late_recipients_get_all");
     let ringing = Plan::no_answer().ringing();
     let here = scene.callees.peer().address();
@@ -319,8 +314,14 @@ fn late_recipients_get_all_from_the_first_byte() {
         let bill = scene.callees.expect_nth_call("bill", round);
         bill.session.expect_content(NEARLY_HALF);
         answer(&late[0]);
-        scene.callees.expect_in(&late[0], "ACK");
-        late[0].session.expect_content(NEARLY_HALF);
+        proves!(
+            ["9.1.2-more200-1"],
+            scene.callees.expect_in(&late[0], "ACK")
+        );
+        proves!(
+            ["9.1.2-more200-3"],
+            late[0].session.expect_content(NEARLY_HALF)
+        );
         let last = MsrpRequest::chunk("m", first.len(), second, SIZE);
         upload.session.send(&last);
         upload.session.expect_response(&last, 200);
@@ -328,18 +329,29 @@ fn late_recipients_get_all_from_the_first_byte() {
             assert_eq!(leg.session.expect_message().bytes, upload.content);
         }
         call.bye(200);
-        scene.hangs_up(&bill, 200);
+        proves!(["9.1.2-bye-3"], scene.hangs_up(&bill, 200));
         scene.hangs_up(&late[0], 200);
         for leg in &late[1..] {
-            assert_eq!(scene.callees.requests_in(leg, "BYE").len(), 0);
+            proves!(
+                ["9.1.2-bye-3"],
+                assert_eq!(scene.callees.requests_in(leg, "BYE").len(), 0)
+            );
             answer(leg);
         }
         for (user, leg) in users.iter().zip(&late).skip(1) {
-            scene.callees.expect_in(leg, "ACK");
+            proves!(["9.1.2-more200-1"], scene.callees.expect_in(leg, "ACK"));
             let message = leg.session.expect_message();
-            assert_eq!(message.sha256(), sha256(&upload.content), "{user}");
+            proves!(
+                [
+                    "9.1.2-more200-2",
+                    "9.1.2-more200-2a",
+                    "9.1.2-more200-3",
+                    "9.1.2-send-4"
+                ],
+                assert_eq!(message.sha256(), sha256(&upload.content), "{user}")
+            );
             assert_eq!(message.message_id, "m");
-            scene.hangs_up(leg, 200);
+            proves!(["9.1.2-bye-5"], scene.hangs_up(leg, 200));
         }
         for (user, leg) in users.iter().zip(&late) {
             let (to, from) = paths(leg);
@@ -348,22 +360,29 @@ fn late_recipients_get_all_from_the_first_byte() {
                 "relayed" => vec![relay.clone(), own],
                 _ => vec![own],
             };
-            assert_eq!(to, wanted, "{user}");
-            assert_eq!(from, [leg.sdp().path()]);
+            proves!(["9.1.2-more200-3a"], assert_eq!(to, wanted, "{user}"));
+            proves!(["9.1.2-more200-3b"], assert_eq!(from, [leg.sdp().path()]));
             let peer = leg.session.peer_address();
-            assert_eq!(
-                peer == Some(leg.sdp().target()),
-                *user == "active",
-                "{user}"
+            let role = if *user == "active" {
+                "9.1.2-more200-2b-ii"
+            } else {
+                "9.1.2-more200-2b-i"
+            };
+            proves!(
+                ["9.1.2-more200-2b", role],
+                assert_eq!(
+                    peer == Some(leg.sdp().target()),
+                    *user == "active",
+                    "{user}"
+                )
             );
         }
     }
-    scene.finish();
+    proves!(["9.1.2-bye-5-release"], scene.finish());
 }
 
 #[test]
 fn reports_are_sent_as_asked() {
-    let _proof = proves(&["9.1.2-send-1"]);
     let scene = Scene::new("reports_are_sent_as_asked");
     let upload = scene.upload(EXPLODER, &["bill"]);
     let mut call = scene.begins(&upload);
@@ -374,7 +393,10 @@ fn reports_are_sent_as_asked() {
     ] {
         let chunk = MsrpRequest::chunk("m7", offset, piece, SIZE).with("Success-Report", "yes");
         upload.session.send(&chunk);
-        upload.session.expect_response(&chunk, 200);
+        proves!(
+            ["9.1.2-send-1"],
+            upload.session.expect_response(&chunk, 200)
+        );
     }
     let report = upload.session.expect_request("REPORT");
     assert_eq!(report.head.header("Message-ID"), Some("m7"));
@@ -496,7 +518,6 @@ fn a_message_that_the_sender_gives_up_is_given_up_to_all() {
 
 #[test]
 fn a_slow_recipient_keeps_nobody_waiting() {
-    let _proof = proves(&["9.1.2-send-3"]);
     let scene = Scene::unseen("a_slow_recipient_keeps_nobody_waiting", |_, config| config);
     scene
         .callees
@@ -509,9 +530,12 @@ fn a_slow_recipient_keeps_nobody_waiting() {
     let mut call = scene.begins(&upload);
     upload.session.deliver(&upload.content, 1 << 18);
     let bill = scene.callees.expect_call("bill");
-    assert_eq!(
-        bill.session.expect_message().sha256(),
-        sha256(&upload.content)
+    proves!(
+        ["9.1.2-send-3"],
+        assert_eq!(
+            bill.session.expect_message().sha256(),
+            sha256(&upload.content)
+        )
     );
     let slow = scene.callees.expect_call("slow");
     assert!(slow.session.content_bytes() < size as u64);

@@ -16,14 +16,6 @@ const SILENCE: Duration = Duration::from_secs(75);
 
 #[test]
 fn a_bye_ends_the_legs_that_have_all_and_waits_for_the_others() {
-    let _proof = proves(&[
-        "9.1.2-bye-1",
-        "9.1.2-bye-2",
-        "9.1.2-bye-3",
-        "9.1.2-bye-4",
-        "9.1.2-bye-5",
-        "9.1.2-bye-5-release",
-    ]);
     let scene = Scene::with("a_bye_ends_the_legs", |_, config| {
         config.set("cpm", "msrp_chunk_size", "4000")
     });
@@ -42,26 +34,32 @@ fn a_bye_ends_the_legs_that_have_all_and_waits_for_the_others() {
         }
         let slow = scene.callees.expect_nth_call("slow", round);
         let bye = call.request("BYE").with("Reason", "SIP;cause=200");
-        let answer = call.exchange(&bye, 200);
+        let answer = proves!(["9.1.2-bye-1"], call.exchange(&bye, 200));
         assert_eq!(answer.cseq(), bye.header("CSeq").map(|_| (2, "BYE")));
         // Her side is gone: connection and dialog.
-        upload.session.expect_closed();
+        proves!(["9.1.2-bye-2"], upload.session.expect_closed());
         let again = call.request("UPDATE");
         call.exchange(&again, 481);
         for leg in &legs {
-            scene.hangs_up(leg, 200);
+            proves!(["9.1.2-bye-3"], scene.hangs_up(leg, 200));
         }
-        assert_eq!(scene.callees.requests_in(&slow, "BYE").len(), 0);
+        proves!(
+            ["9.1.2-bye-3"],
+            assert_eq!(scene.callees.requests_in(&slow, "BYE").len(), 0)
+        );
         assert_eq!(
             slow.session.expect_message().sha256(),
             sha256(&upload.content)
         );
-        scene.hangs_up(&slow, 200);
+        proves!(["9.1.2-bye-5"], scene.hangs_up(&slow, 200));
         for leg in [&legs[0], &legs[1], &slow] {
             leg.session.expect_closed();
         }
         // Nothing of it is left while the proxy lives.
-        crate::large::expect_nothing_left(&scene.proxy, PATIENCE);
+        proves!(
+            ["9.1.2-bye-4", "9.1.2-bye-5-release"],
+            crate::large::expect_nothing_left(&scene.proxy, PATIENCE)
+        );
     }
     expect_counter(&scene.proxy, "delivered", 6);
     scene.finish();
@@ -69,7 +67,6 @@ fn a_bye_ends_the_legs_that_have_all_and_waits_for_the_others() {
 
 #[test]
 fn a_bye_in_the_midst_of_it_ends_all() {
-    let _proof = proves(&["9.1.2-bye-1", "9.1.2-bye-2"]);
     let scene = Scene::new("a_bye_in_the_midst_of_it");
     scene.callees.plan("ringing", Plan::no_answer().ringing());
     for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
@@ -80,7 +77,7 @@ fn a_bye_in_the_midst_of_it_ends_all() {
             .send(&MsrpRequest::chunk("m", 0, &upload.content[..CHUNK], SIZE));
         let bill = scene.callees.expect_nth_call("bill", round);
         bill.session.expect_content(NEARLY_A_CHUNK);
-        call.bye(480);
+        proves!(["9.1.2-bye-1"], call.bye(480));
         let message = bill.session.recv_message(PATIENCE).expect("an end of it");
         assert_eq!(message.flag, Some('#'));
         scene.hangs_up(&bill, 480);
@@ -89,24 +86,23 @@ fn a_bye_in_the_midst_of_it_ends_all() {
         scene.callees.terminate(&ringing);
     }
     expect_counter(&scene.proxy, "failed", 4);
-    scene.finish();
+    proves!(["9.1.2-bye-2"], scene.finish());
 }
 
 #[test]
 fn a_bye_without_any_content() {
-    let _proof = proves(&["9.1.2-bye-1"]);
     let scene = Scene::new("a_bye_without_any_content");
     let upload = scene.upload(EXPLODER, &["bill"]);
     let mut call = scene.is_answered(&upload);
     call.ack();
-    call.bye(480);
+    proves!(["9.1.2-bye-1"], call.bye(480));
     let bill = scene.callees.expect_call("bill");
     scene.hangs_up(&bill, 480);
     // Over TCP as well, before the ACK has arrived.
     let upload = scene.upload(EXPLODER, &["carol"]);
     let way = scene.proxy.tcp();
     let mut call = scene.anne.invites(&upload.request, way);
-    call.bye(480);
+    proves!(["9.1.2-bye-1"], call.bye(480));
     let carol = scene.callees.expect_call("carol");
     scene.callees.expect_in(&carol, "ACK");
     scene.hangs_up(&carol, 480);
@@ -271,7 +267,6 @@ fn a_recipient_who_never_answers_a_send_has_failed() {
 
 #[test]
 fn refreshes_are_answered_on_every_side() {
-    let _proof = proves(&["9.1.2-7", "9.1.2-6"]);
     let scene = Scene::new("refreshes_are_answered");
     let upload = scene.upload(CONTROLLING, &["bill"]);
     let mut call = scene.begins(&upload);
@@ -288,7 +283,10 @@ fn refreshes_are_answered_on_every_side() {
             .with("Session-Expires", "1800;refresher=uac");
         scene.callees.agent().send(&refresh, scene.proxy.udp());
         let answer = scene.callees.agent().expect_response(&refresh, 200);
-        assert_eq!(answer.header("Session-Expires"), Some("1800;refresher=uac"));
+        proves!(
+            ["9.1.2-7"],
+            assert_eq!(answer.header("Session-Expires"), Some("1800;refresher=uac"))
+        );
         if method == "INVITE" {
             let ack = refresh.in_dialog("ACK", number, &answer);
             scene.callees.agent().send(&ack, scene.proxy.udp());
@@ -302,7 +300,10 @@ fn refreshes_are_answered_on_every_side() {
             .with("Supported", "timer")
             .with("Session-Expires", "1800;refresher=uac");
         let answer = call.exchange(&refresh, 200);
-        assert_eq!(answer.header("Session-Expires"), Some("1800;refresher=uac"));
+        proves!(
+            ["9.1.2-6"],
+            assert_eq!(answer.header("Session-Expires"), Some("1800;refresher=uac"))
+        );
         if method == "INVITE" {
             let number = answer.cseq().map_or(0, |(number, _)| number);
             let ack = refresh.in_dialog("ACK", number, &answer);
@@ -326,7 +327,10 @@ fn refreshes_are_answered_on_every_side() {
     let stranger = stranger.with("From", &format!("{from}x"));
     call.exchange(&stranger, 481);
     // Neither side sees the other's refreshes.
-    assert_eq!(scene.callees.requests_in(&bill, "UPDATE").len(), 0);
+    proves!(
+        ["9.1.2-7"],
+        assert_eq!(scene.callees.requests_in(&bill, "UPDATE").len(), 0)
+    );
     upload.session.deliver(&upload.content, CHUNK);
     scene.gets("bill", &upload);
     call.bye(200);

@@ -28,14 +28,15 @@ pub(crate) fn with_groups(test_name: &str, configure: &[(&str, &str)]) -> (Scene
 
 #[test]
 fn a_group_must_be_for_cpm() {
-    let _proof = proves(&["9.1.2-4a"]);
     let (scene, folder) = with_groups("a_group_must_be_for_cpm", &[]);
     let (other, other_folder) = with_groups(
         "a_group_must_be_for_cpm_488",
         &[("large_group_no_cpm_code", "488")],
     );
     let poc = "<oxe:service enabler=\"org.openmobilealliance.PoC\"/>";
-    for (scene, folder, code) in [(&scene, &folder, 404), (&other, &other_folder, 488)] {
+    let of_404 = (&scene, &folder, 404, &["9.1.2-4a"][..]);
+    let of_488 = (&other, &other_folder, 488, &[][..]);
+    for (scene, folder, code, duties) in [of_404, of_488] {
         let members = [scene.callees.uri("bill")];
         folder.put(
             "calls",
@@ -47,7 +48,7 @@ fn a_group_must_be_for_cpm() {
         folder.put("empty", &open_group("empty"));
         let of = |name: &str| scene.upload_of(large_message(ANNE, &address(name)), 500);
         for name in ["calls", "none"] {
-            is_refused(scene, &of(name).request, code, None);
+            proves!(duties, is_refused(scene, &of(name).request, code, None));
         }
         // The remaining checks of pager mode (readings N14).
         is_refused(scene, &of("unknown").request, 404, None);
@@ -67,7 +68,6 @@ fn a_group_must_be_for_cpm() {
 
 #[test]
 fn the_group_says_who_may_be_anonymous() {
-    let _proof = proves(&["9.1.2-4b", "9.1.2-4b-rule", "9.1.2-4b-w"]);
     let (scene, folder) = with_groups(
         "the_group_says_who_may_be_anonymous",
         &[("allow_anonymity", "no")],
@@ -95,22 +95,28 @@ fn the_group_says_who_may_be_anonymous() {
     };
     let refused = Some("119 Anonymity not allowed");
     for name in ["silent", "closed"] {
-        is_refused(&scene, &of(ANNE, name).request, 403, refused);
+        proves!(
+            ["9.1.2-4b", "9.1.2-4b-rule", "9.1.2-4b-w"],
+            is_refused(&scene, &of(ANNE, name).request, 403, refused)
+        );
         // A sender that does not ask for it may send.
         is_accepted(&scene, &of(ANNE, name).with("Privacy", "none"));
     }
-    is_refused(
-        &scene,
-        &of("sip:mallory@example.com", "annes").request,
-        403,
-        refused,
+    proves!(
+        ["9.1.2-4b", "9.1.2-4b-rule", "9.1.2-4b-w"],
+        is_refused(
+            &scene,
+            &of("sip:mallory@example.com", "annes").request,
+            403,
+            refused,
+        )
     );
     for (sender, name) in [
         (ANNE, "open"),
         ("sip:mallory@example.com", "open"),
         (ANNE, "annes"),
     ] {
-        is_accepted(&scene, &of(sender, name));
+        proves!(["9.1.2-4b-rule"], is_accepted(&scene, &of(sender, name)));
     }
     scene.finish();
 }

@@ -59,18 +59,6 @@ fn shared_lines(call: &InvitedCall) -> Vec<String> {
 
 #[test]
 fn each_of_the_eight_codes_leads_to_the_isf() {
-    let _proof = proves(&[
-        "9.1.2-isf-404",
-        "9.1.2-isf-405",
-        "9.1.2-isf-410",
-        "9.1.2-isf-414",
-        "9.1.2-isf-415",
-        "9.1.2-isf-416",
-        "9.1.2-isf-488",
-        "9.1.2-isf-606",
-        "9.1.2-isf-policy",
-        "9.1.2-isf-send",
-    ]);
     let (scene, isf) = with_isf("large_each_of_the_eight_codes", &[]);
     let codes: Vec<u16> = INTERWORKED.iter().chain(&FINAL).copied().collect();
     refuse(&scene, &codes);
@@ -86,18 +74,27 @@ fn each_of_the_eight_codes_leads_to_the_isf() {
                 scene.callees.expect_nth_call(&user, round),
                 isf.expect_nth_call(&user, round),
             );
-            assert_eq!(second.invite.uri(), Some(scene.callees.uri(&user).as_str()));
-            assert_eq!(
-                second.invite.headers("Route"),
-                [format!("<{};lr>", isf.uri("isf"))]
+            proves!(
+                [format!("9.1.2-isf-{}", &user[1..])],
+                assert_eq!(second.invite.uri(), Some(scene.callees.uri(&user).as_str()))
+            );
+            proves!(
+                ["9.1.2-isf-send"],
+                assert_eq!(
+                    second.invite.headers("Route"),
+                    [format!("<{};lr>", isf.uri("isf"))]
+                )
             );
             assert_eq!(second.invite.cseq(), Some((1, "INVITE")));
             assert_ne!(second.invite.call_id(), first.invite.call_id());
             assert_eq!(shared_lines(&second), shared_lines(&first));
             assert_ne!(second.sdp().path(), first.sdp().path());
-            assert_eq!(
-                second.session.expect_message().sha256(),
-                sha256(&upload.content)
+            proves!(
+                ["9.1.2-isf-send"],
+                assert_eq!(
+                    second.session.expect_message().sha256(),
+                    sha256(&upload.content)
+                )
             );
         }
         call.bye(200);
@@ -106,7 +103,10 @@ fn each_of_the_eight_codes_leads_to_the_isf() {
             isf.expect_in(&leg, "BYE");
         }
         for user in users(&FINAL) {
-            assert_eq!(isf.calls_of(&user), 0, "{user}");
+            proves!(
+                ["9.1.2-isf-policy"],
+                assert_eq!(isf.calls_of(&user), 0, "{user}")
+            );
         }
         let rounds = round as u64 + 1;
         expect_counter(&scene.proxy, "failed", rounds * FINAL.len() as u64);
@@ -127,14 +127,16 @@ fn each_of_the_eight_codes_leads_to_the_isf() {
 
 #[test]
 fn the_isf_may_be_the_first_to_answer_and_may_refuse() {
-    let _proof = proves(&["9.1.2-isf-send"]);
     let (scene, isf) = with_isf("the_isf_may_be_the_first_to_answer", &[]);
     refuse(&scene, &[404, 410]);
     isf.plan("u410", Plan::status(404));
     let upload = scene.upload(EXPLODER, &["u404", "u410"]);
     scene.sends(&upload);
     let leg = isf.expect_call("u404");
-    assert_eq!(leg.session.expect_message().bytes, upload.content);
+    proves!(
+        ["9.1.2-isf-send"],
+        assert_eq!(leg.session.expect_message().bytes, upload.content)
+    );
     isf.expect_in(&leg, "BYE");
     // No second attempt if the ISF fails.
     expect_counter(&scene.proxy, "failed", 1);
@@ -150,7 +152,6 @@ fn the_isf_may_be_the_first_to_answer_and_may_refuse() {
 
 #[test]
 fn failures_of_msrp_lead_to_the_isf() {
-    let _proof = proves(&["9.1.2-isf-msrp", "9.1.2-isf-send", "9.1.2-isf-policy"]);
     let (scene, isf) = with_isf(
         "failures_of_msrp_lead_to_the_isf",
         &[("msrp_chunk_size", "4000")],
@@ -174,10 +175,16 @@ fn failures_of_msrp_lead_to_the_isf() {
             let failed = scene.callees.expect_nth_call(user, round);
             scene.callees.expect_in(&failed, "BYE");
             let second = isf.expect_nth_call(user, round);
-            assert_eq!(second.invite.uri(), Some(scene.callees.uri(user).as_str()));
+            proves!(
+                ["9.1.2-isf-msrp"],
+                assert_eq!(second.invite.uri(), Some(scene.callees.uri(user).as_str()))
+            );
             // All of it, from the first byte.
             let message = second.session.expect_message();
-            assert_eq!(message.sha256(), sha256(&upload.content), "{user}");
+            proves!(
+                ["9.1.2-isf-send"],
+                assert_eq!(message.sha256(), sha256(&upload.content), "{user}")
+            );
         }
         call.bye(200);
         for user in &users[1..] {
@@ -209,7 +216,6 @@ fn failures_of_msrp_lead_to_the_isf() {
 
 #[test]
 fn policy_may_forbid_interworking() {
-    let _proof = proves(&["9.1.2-isf-policy"]);
     let forbidden = with_isf("policy_forbids", &[("interworking", "no")]);
     let nothing = with_isf("policy_names_no_code", &[("isf_codes", "")]);
     let others = with_isf("policy_names_others", &[("isf_codes", "480, 302")]);
@@ -241,10 +247,16 @@ fn policy_may_forbid_interworking() {
             } else {
                 0
             };
-            assert_eq!(isf.calls_of(&user), called, "{user}");
+            proves!(
+                ["9.1.2-isf-policy"],
+                assert_eq!(isf.calls_of(&user), called, "{user}")
+            );
         }
         let interworked = counters(&scene.proxy)[6];
-        assert_eq!(interworked, ("interworked", 2 * wanted.len() as u64));
+        proves!(
+            ["9.1.2-isf-policy"],
+            assert_eq!(interworked, ("interworked", 2 * wanted.len() as u64))
+        );
     }
     // A failure of MSRP does not lead there either.
     let (scene, isf) = forbidden;
@@ -263,7 +275,10 @@ fn policy_may_forbid_interworking() {
     let bill = scene.callees.expect_nth_call("bill", 2);
     assert_eq!(bill.session.expect_message().bytes, upload.content);
     call.bye(200);
-    assert_eq!(isf.agent().received().len(), 0);
+    proves!(
+        ["9.1.2-isf-policy"],
+        assert_eq!(isf.agent().received().len(), 0)
+    );
     scene.finish();
     for (scene, _isf) in [nothing, others] {
         scene.finish();
@@ -272,7 +287,6 @@ fn policy_may_forbid_interworking() {
 
 #[test]
 fn a_message_that_asks_for_notifications_passes_untouched() {
-    let _proof = proves(&["9.1.2-imdn"]);
     let scene = Scene::new("a_large_message_that_asks_for_notifications");
     for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
         let upload = scene.upload(service, &["bill", "carol"]);
@@ -283,7 +297,10 @@ fn a_message_that_asks_for_notifications_passes_untouched() {
             let leg = scene.callees.expect_nth_call(user, round);
             // The notifications that are requested are the sender's choice, and so is the
             // Message-ID (RFC 5438).
-            assert_eq!(leg.session.expect_message().bytes, upload.content);
+            proves!(
+                ["9.1.2-imdn"],
+                assert_eq!(leg.session.expect_message().bytes, upload.content)
+            );
             scene.callees.expect_in(&leg, "BYE");
             if service == CONTROLLING {
                 // A notification to the message's apparent sender does not go to the group

@@ -8,7 +8,7 @@ use cpm_testbed::{
     multipart, resource_lists, to, unmarked,
 };
 
-use crate::common::{CONTROLLING, EXPLODER, header_lines, proves};
+use crate::common::{CONTROLLING, EXPLODER, duty, header_lines, name_of, proves};
 use crate::groups::{ALL_MAY_SEND, GroupFolder, address, open_group};
 use crate::large::groups::with_groups;
 use crate::large::{ANNE, SIZE, Scene, Upload};
@@ -68,10 +68,6 @@ fn end(scene: &Scene, upload: &Upload) {
 
 #[test]
 fn each_recipient_gets_a_request_of_his_own() {
-    let _proof = proves(&[
-        "9.1.2-7", "9.1.2-8", "9.1.2-8a", "9.1.2-8d", "9.1.2-8f", "9.1.2-8g", "9.1.2-8h",
-        "9.1.2-9", "9.1.2-9a", "9.1.2-9c", "9.1.2-9d", "9.1.2-9e", "9.1.2-9f",
-    ]);
     let scene = scene("each_recipient_gets_a_request_of_his_own", &[]);
     for (round, service) in services().iter().enumerate() {
         let upload =
@@ -80,14 +76,26 @@ fn each_recipient_gets_a_request_of_his_own() {
         let mut call_ids = BTreeSet::new();
         for (user, leg) in USERS.iter().zip(calls(&scene, round)) {
             let (uri, invite) = (scene.callees.uri(user), &leg.invite);
-            assert_eq!(invite.uri(), Some(uri.as_str()));
+            proves!(
+                [duty(service, "9.1.2-8d", "9.1.2-9c")],
+                assert_eq!(invite.uri(), Some(uri.as_str()))
+            );
             assert_eq!(invite.header("To"), Some(format!("<{uri}>").as_str()));
-            assert_eq!(invite.cseq(), Some((1, "INVITE")));
-            assert_eq!(invite.headers("Via").len(), 1);
-            assert!(
-                invite
-                    .branch()
-                    .is_some_and(|branch| branch.starts_with("z9hG4bK"))
+            proves!(
+                [duty(service, "9.1.2-8a", "9.1.2-9a")],
+                assert_eq!(invite.cseq(), Some((1, "INVITE")))
+            );
+            proves!(
+                [duty(service, "9.1.2-8a", "9.1.2-9a")],
+                assert_eq!(invite.headers("Via").len(), 1)
+            );
+            proves!(
+                [duty(service, "9.1.2-8a", "9.1.2-9a")],
+                assert!(
+                    invite
+                        .branch()
+                        .is_some_and(|branch| branch.starts_with("z9hG4bK"))
+                )
             );
             // Those of a group may travel fewer hops (readings N36).
             let (hops, breadth) = match service.as_str() {
@@ -102,9 +110,18 @@ fn each_recipient_gets_a_request_of_his_own() {
                 "{from}"
             );
             assert!(!from.contains("secret"));
-            assert_eq!(invite.headers("User-Agent"), ["CPM-serv/OMA2.2"]);
-            assert_eq!(invite.headers("Supported"), ["timer"]);
-            assert_eq!(invite.headers("Session-Expires"), ["1800;refresher=uas"]);
+            proves!(
+                [duty(service, "9.1.2-8h", "9.1.2-9f")],
+                assert_eq!(invite.headers("User-Agent"), ["CPM-serv/OMA2.2"])
+            );
+            proves!(
+                [duty(service, "9.1.2-8g", "9.1.2-9e")],
+                assert_eq!(invite.headers("Supported"), ["timer"])
+            );
+            proves!(
+                [duty(service, "9.1.2-8f", "9.1.2-9d")],
+                assert_eq!(invite.headers("Session-Expires"), ["1800;refresher=uas"])
+            );
             assert_eq!(invite.headers("Require"), [""; 0]);
             // RFC 3261 §13.2.1: it lists what it supports.
             assert!(
@@ -113,14 +130,17 @@ fn each_recipient_gets_a_request_of_his_own() {
                     .is_some_and(|value| value.contains("BYE"))
             );
             let sender = call.answer();
-            assert_ne!(invite.call_id(), sender.call_id());
+            proves!(["9.1.2-7"], assert_ne!(invite.call_id(), sender.call_id()));
             assert_ne!(
                 invite.parameter("From", "tag"),
                 sender.parameter("To", "tag")
             );
             call_ids.insert(invite.call_id().to_owned());
         }
-        assert_eq!(call_ids.len(), 3);
+        proves!(
+            [duty(service, "9.1.2-8", "9.1.2-9")],
+            assert_eq!(call_ids.len(), 3)
+        );
         call.bye(200);
         // Each side is a dialog of its own to the end.
         for leg in calls(&scene, round) {
@@ -150,7 +170,6 @@ fn each_recipient_gets_a_request_of_his_own() {
 
 #[test]
 fn the_interval_asked_of_recipients_can_be_set() {
-    let _proof = proves(&["9.1.2-8f", "9.1.2-9d"]);
     for (seconds, wanted) in [("600", Some("600;refresher=uas")), ("0", None)] {
         let name = format!("the_interval_asked_of_recipients_{seconds}");
         let scene = scene(&name, &[("leg_session_expires", seconds.to_owned())]);
@@ -167,16 +186,6 @@ fn the_interval_asked_of_recipients_can_be_set() {
 
 #[test]
 fn header_fields_go_on_as_they_came() {
-    let _proof = proves(&[
-        "9.1.2-8b-accept-contact",
-        "9.1.2-8b-ids",
-        "9.1.2-8b-opt",
-        "9.1.2-8i",
-        "9.1.2-9b-accept-contact",
-        "9.1.2-9b-ids",
-        "9.1.2-9b-opt",
-        "9.1.2-9g",
-    ]);
     let scene = scene("header_fields_go_on_as_they_came", &[]);
     let optional = [
         ("Reply-To", "\"Me\" <sip:anne@example.net>"),
@@ -207,8 +216,20 @@ fn header_fields_go_on_as_they_came() {
             .into_iter()
             .chain(optional.map(|(name, value)| format!("{name}: {value}")))
             {
+                let duty = match name_of(&line) {
+                    "Accept-Contact" | "a" => duty(
+                        service,
+                        "9.1.2-8b-accept-contact",
+                        "9.1.2-9b-accept-contact",
+                    ),
+                    "Conversation-ID" | "Contribution-ID" => {
+                        duty(service, "9.1.2-8b-ids", "9.1.2-9b-ids")
+                    }
+                    "Privacy" => duty(service, "9.1.2-8i", "9.1.2-9g"),
+                    _ => duty(service, "9.1.2-8b-opt", "9.1.2-9b-opt"),
+                };
                 let times = lines.iter().filter(|own| **own == line).count();
-                assert_eq!(times, 1, "{line} in {lines:#?}");
+                proves!([duty], assert_eq!(times, 1, "{line} in {lines:#?}"));
             }
             for name in ["Accept-Contact", "Privacy", "Expires", "Subject"] {
                 let times = leg.invite.headers(name).len();
@@ -244,7 +265,6 @@ fn header_fields_go_on_as_they_came() {
 
 #[test]
 fn contact_is_ours_with_the_senders_features() {
-    let _proof = proves(&["9.1.2-8b-contact", "9.1.2-8e", "9.1.2-9b-contact"]);
     let scene = scene("contact_is_ours", &[]);
     for (round, service) in services().iter().enumerate() {
         let device = scene.anne.uri("device");
@@ -263,9 +283,12 @@ fn contact_is_ours_with_the_senders_features() {
                 .strip_prefix('<')
                 .and_then(|rest| rest.split_once('>'))
                 .expect("a name-addr");
-            assert!(
-                uri.contains(&format!("127.0.0.1:{}", scene.proxy.port())),
-                "{uri}"
+            proves!(
+                duty(service, &["9.1.2-8e"][..], &[]),
+                assert!(
+                    uri.contains(&format!("127.0.0.1:{}", scene.proxy.port())),
+                    "{uri}"
+                )
             );
             let mut features: Vec<&str> = features.split(';').skip(1).collect();
             features.sort_unstable();
@@ -279,7 +302,14 @@ fn contact_is_ours_with_the_senders_features() {
                 wanted.push("isfocus");
             }
             wanted.sort_unstable();
-            assert_eq!(features, wanted);
+            proves!(
+                duty(
+                    service,
+                    &["9.1.2-8b-contact", "9.1.2-8e"][..],
+                    &["9.1.2-9b-contact"]
+                ),
+                assert_eq!(features, wanted)
+            );
             let raw = String::from_utf8_lossy(leg.invite.raw()).into_owned();
             assert!(!raw.contains(&scene.anne.address().to_string()), "{raw}");
         }
@@ -297,7 +327,6 @@ fn contact_is_ours_with_the_senders_features() {
 
 #[test]
 fn an_ad_hoc_group_gets_the_history_of_its_list() {
-    let _proof = proves(&["9.1.2-8c", "9.1.2-8c-disp"]);
     let scene = scene("an_ad_hoc_group_gets_the_history", &[]);
     let uri = |user: &str| scene.callees.uri(user);
     let list = [
@@ -331,7 +360,10 @@ fn an_ad_hoc_group_gets_the_history_of_its_list() {
             "{fields}"
         );
         let disposition = "Content-Disposition: recipient-list-history; handling=optional";
-        assert!(fields.lines().any(|line| line == disposition), "{fields}");
+        proves!(
+            ["9.1.2-8c-disp"],
+            assert!(fields.lines().any(|line| line == disposition), "{fields}")
+        );
         for (user, there) in [
             ("bill", true),
             ("carol", true),
@@ -339,16 +371,25 @@ fn an_ad_hoc_group_gets_the_history_of_its_list() {
             ("eve", false),
             ("fay", false),
         ] {
-            assert_eq!(
-                xml.contains(&format!("\"{}\"", uri(user))),
-                there,
-                "{user} in {xml}"
+            proves!(
+                ["9.1.2-8c"],
+                assert_eq!(
+                    xml.contains(&format!("\"{}\"", uri(user))),
+                    there,
+                    "{user} in {xml}"
+                )
             );
         }
         assert_eq!(xml.matches("<entry").count(), 3, "{xml}");
-        assert!(xml.contains("sip:anonymous@anonymous.invalid"), "{xml}");
+        proves!(
+            ["9.1.2-8c"],
+            assert!(xml.contains("sip:anonymous@anonymous.invalid"), "{xml}")
+        );
         assert_eq!(xml.matches("copyControl=\"to\"").count(), 2, "{xml}");
-        assert_eq!(xml.matches("copyControl=\"cc\"").count(), 1, "{xml}");
+        proves!(
+            ["9.1.2-8c"],
+            assert_eq!(xml.matches("copyControl=\"cc\"").count(), 1, "{xml}")
+        );
     }
     // Nothing to show, or another kind of group: only the description.
     let hidden = [bcc(&uri("bill")), unmarked(&uri("carol"))];
@@ -373,19 +414,6 @@ fn an_ad_hoc_group_gets_the_history_of_its_list() {
 
 #[test]
 fn who_it_is_from() {
-    let _proof = proves(&[
-        "9.1.2-8i",
-        "9.1.2-8k",
-        "9.1.2-8k-i",
-        "9.1.2-8k-ii",
-        "9.1.2-8k-ii-anon",
-        "9.1.2-8l",
-        "9.1.2-8l-i",
-        "9.1.2-8l-ii",
-        "9.1.2-8l-ii-anon",
-        "9.1.2-9g",
-        "9.1.2-9i",
-    ]);
     let scene = scene("who_it_is_from", &[]);
     let mut round = 0;
     let mut identities = BTreeSet::new();
@@ -408,35 +436,45 @@ fn who_it_is_from() {
             let mut of_round = BTreeSet::new();
             for leg in calls(&scene, round) {
                 let asserted = leg.invite.headers("P-Asserted-Identity").join(", ");
-                let referred = match &*service {
+                let (referred, duties) = match &*service {
                     EXPLODER => {
-                        assert!(asserted.contains("<sip:anne@example.com>"), "{asserted}");
-                        None
+                        proves!(
+                            ["9.1.2-9i"],
+                            assert!(asserted.contains("<sip:anne@example.com>"), "{asserted}")
+                        );
+                        (None, &[][..])
                     }
                     CONTROLLING => {
                         of_round.insert(asserted);
-                        Some(if anonymous {
-                            ANONYMOUS
-                        } else {
-                            "<sip:anne@example.com>"
-                        })
+                        match anonymous {
+                            true => (Some(ANONYMOUS), &["9.1.2-8k-ii-anon"][..]),
+                            false => (Some("<sip:anne@example.com>"), &["9.1.2-8k-ii"][..]),
+                        }
                     }
                     group => {
-                        assert_eq!(asserted, format!("<{group}>"));
-                        Some(if anonymous {
-                            ANONYMOUS
-                        } else {
-                            "<sip:anne@example.com>"
-                        })
+                        proves!(
+                            ["9.1.2-8l", "9.1.2-8l-i"],
+                            assert_eq!(asserted, format!("<{group}>"))
+                        );
+                        match anonymous {
+                            true => (Some(ANONYMOUS), &["9.1.2-8l-ii-anon"][..]),
+                            false => (Some("<sip:anne@example.com>"), &["9.1.2-8l-ii"][..]),
+                        }
                     }
                 };
-                assert_eq!(
-                    leg.invite.headers("Referred-By"),
-                    referred.into_iter().collect::<Vec<_>>()
+                proves!(
+                    duties,
+                    assert_eq!(
+                        leg.invite.headers("Referred-By"),
+                        referred.into_iter().collect::<Vec<_>>()
+                    )
                 );
-                assert_eq!(
-                    leg.invite.headers("Privacy"),
-                    privacy.into_iter().collect::<Vec<_>>()
+                proves!(
+                    [duty(&service, "9.1.2-8i", "9.1.2-9g")],
+                    assert_eq!(
+                        leg.invite.headers("Privacy"),
+                        privacy.into_iter().collect::<Vec<_>>()
+                    )
                 );
                 let raw = String::from_utf8_lossy(leg.invite.raw()).to_lowercase();
                 assert!(!raw.contains("mallory"));
@@ -446,14 +484,14 @@ fn who_it_is_from() {
             }
             if service == CONTROLLING {
                 // One identity for the group, the same for all its members, and never used again.
-                assert_eq!(of_round.len(), 1);
+                proves!(["9.1.2-8k", "9.1.2-8k-i"], assert_eq!(of_round.len(), 1));
                 let identity = of_round.pop_first().unwrap_or_default();
                 assert!(
                     identity.starts_with("<sip:") && identity.ends_with("@example.com>"),
                     "{identity}"
                 );
                 assert_ne!(identity, format!("<{CONTROLLING}>"));
-                assert!(identities.insert(identity));
+                proves!(["9.1.2-8k-i"], assert!(identities.insert(identity)));
             }
             round += 1;
         }
@@ -468,7 +506,6 @@ fn who_it_is_from() {
 
 #[test]
 fn the_core_is_the_next_hop() {
-    let _proof = proves(&["9.1.2-8m", "9.1.2-9j", "9.1.2-8d", "9.1.2-9c"]);
     let mut core = String::new();
     let scene = Scene::with("the_core_is_the_next_hop", |_, config| config);
     core.push_str(&scene.callees.agent().uri("core"));
@@ -493,8 +530,14 @@ fn the_core_is_the_next_hop() {
         for (user, uri) in ["bill", "+12015550123"].into_iter().zip(far) {
             // They arrive at the core, whatever their Request-URI says.
             let leg = scene.callees.expect_nth_call(user, round);
-            assert_eq!(leg.invite.uri(), Some(uri));
-            assert_eq!(leg.invite.headers("Route"), [format!("<{core};lr>")]);
+            proves!(
+                [duty(service, "9.1.2-8d", "9.1.2-9c")],
+                assert_eq!(leg.invite.uri(), Some(uri))
+            );
+            proves!(
+                [duty(service, "9.1.2-8m", "9.1.2-9j")],
+                assert_eq!(leg.invite.headers("Route"), [format!("<{core};lr>")])
+            );
             assert_eq!(leg.session.expect_message().bytes, upload.content);
             scene.callees.expect_in(&leg, "BYE");
         }
@@ -506,7 +549,10 @@ fn the_core_is_the_next_hop() {
     let upload = scene.upload_of(message, SIZE);
     scene.sends(&upload);
     let (leg, _) = scene.gets("tess", &upload);
-    assert_eq!(leg.invite.way().transport(), "TCP");
+    proves!(
+        ["9.1.2-9j"],
+        assert_eq!(leg.invite.way().transport(), "TCP")
+    );
     scene
         .callees
         .expect_in_within(&leg, "BYE", Duration::from_secs(10));

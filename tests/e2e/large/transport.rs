@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cpm_testbed::{Bench, Callees, Certificate, Plan, ProxyConfig, large_message, sha256, to};
 
-use crate::common::{CONTROLLING, EXPLODER, HANDLE, cpm_proxy, expect_counter, proves};
+use crate::common::{CONTROLLING, EXPLODER, HANDLE, cpm_proxy, duty, expect_counter, proves};
 use crate::large::{ANNE, CHUNK, SIZE, Scene, expect_nothing_left};
 
 /// The files of a certificate in the folder of a test.
@@ -34,14 +34,6 @@ fn with_tls(config: ProxyConfig, bench: &Bench, certificate: &Certificate) -> Pr
 
 #[test]
 fn msrp_over_tls_both_ways() {
-    let _proof = proves(&[
-        "9.1.2-8j-ii",
-        "9.1.2-9h-viii",
-        "9.1.2-200-2b",
-        "9.1.2-ack-2c",
-        "9.1.2-ack-2b-i",
-        "9.1.2-ack-2b-ii",
-    ]);
     let [own, annes, bills] = [(), (), ()].map(|()| Certificate::new(&["127.0.0.1"]));
     let scene = Scene::with("msrp_over_tls_both_ways", |bench, config| {
         with_tls(config, bench, &own)
@@ -60,7 +52,10 @@ fn msrp_over_tls_both_ways() {
         let request = message.request(&scene.anne, &session, SIZE);
         let mut call = scene.anne.invites(&request, scene.proxy.udp());
         let sdp = call.sdp();
-        assert!(sdp.path().starts_with("msrps://"), "{sdp:?}");
+        proves!(
+            ["9.1.2-200-2b"],
+            assert!(sdp.path().starts_with("msrps://"), "{sdp:?}")
+        );
         assert!(sdp.lines('m')[0].contains(" TCP/TLS/MSRP *"), "{sdp:?}");
         assert_eq!(
             fingerprint(sdp.attribute("fingerprint")),
@@ -75,16 +70,27 @@ fn msrp_over_tls_both_ways() {
         for user in users {
             let leg = secure.expect_nth_call(user, round);
             let offer = leg.sdp();
-            assert!(offer.path().starts_with("msrps://"), "{offer:?}");
+            proves!(
+                [duty(service, "9.1.2-8j-ii", "9.1.2-9h-viii")],
+                assert!(offer.path().starts_with("msrps://"), "{offer:?}")
+            );
             assert!(offer.lines('m')[0].contains(" TCP/TLS/MSRP *"), "{offer:?}");
             assert_eq!(
                 fingerprint(offer.attribute("fingerprint")),
                 own.fingerprint().to_uppercase()
             );
-            assert_eq!(
-                leg.session.expect_message().sha256(),
-                sha256(&content),
-                "{user}"
+            let role = if user == "active" {
+                "9.1.2-ack-2b-ii"
+            } else {
+                "9.1.2-ack-2b-i"
+            };
+            proves!(
+                ["9.1.2-ack-2c", role],
+                assert_eq!(
+                    leg.session.expect_message().sha256(),
+                    sha256(&content),
+                    "{user}"
+                )
             );
             assert_eq!(
                 leg.session.peer_fingerprint(),
@@ -216,7 +222,6 @@ fn ipv6_from_end_to_end() {
 
 #[test]
 fn sip_over_tcp_on_both_sides() {
-    let _proof = proves(&["9.1.2-200-5", "9.1.2-8m", "9.1.2-9j", "9.1.2-7"]);
     let scene = Scene::new("sip_over_tcp_on_both_sides");
     let agent = scene.callees.agent();
     for (round, service) in [EXPLODER, CONTROLLING].into_iter().enumerate() {
@@ -225,14 +230,20 @@ fn sip_over_tcp_on_both_sides() {
             large_message(ANNE, service).recipients(users.map(|user| to(&agent.tcp_uri(user))));
         let upload = scene.upload_of(message, SIZE);
         let mut call = scene.anne.invites(&upload.request, scene.proxy.tcp());
-        assert_eq!(call.answer().way().transport(), "TCP");
+        proves!(
+            ["9.1.2-200-5"],
+            assert_eq!(call.answer().way().transport(), "TCP")
+        );
         upload.session.sends_to(call.sdp().path());
         call.ack();
         upload.session.connect_and_bind();
         upload.session.deliver(&upload.content, CHUNK);
         for user in users {
             let leg = scene.callees.expect_nth_call(user, round);
-            assert_eq!(leg.invite.way().transport(), "TCP");
+            proves!(
+                [duty(service, "9.1.2-8m", "9.1.2-9j")],
+                assert_eq!(leg.invite.way().transport(), "TCP")
+            );
             assert_eq!(leg.session.expect_message().bytes, upload.content);
         }
         call.bye(200);
@@ -246,7 +257,6 @@ fn sip_over_tcp_on_both_sides() {
 
 #[test]
 fn what_peers_are_told_can_be_set() {
-    let _proof = proves(&["9.1.2-8j-ii", "9.1.2-200-2b", "9.1.2-200-4", "9.1.2-8e"]);
     let scene = Scene::with("what_peers_are_told", |_, config| {
         config
             .set("cpm", "msrp_advertise", "tcp:203.0.113.7:2855")
@@ -255,17 +265,20 @@ fn what_peers_are_told_can_be_set() {
     let upload = scene.upload(CONTROLLING, &["bill"]);
     let mut call = scene.anne.invites(&upload.request, scene.proxy.udp());
     let leg = scene.callees.expect_call("bill");
-    for sdp in [call.sdp(), leg.sdp()] {
+    for (sdp, duty) in [(call.sdp(), "9.1.2-200-2b"), (leg.sdp(), "9.1.2-8j-ii")] {
         assert_eq!(sdp.target().to_string(), "203.0.113.7:2855");
-        assert!(
-            sdp.path().starts_with("msrp://203.0.113.7:2855/"),
-            "{sdp:?}"
+        proves!(
+            [duty],
+            assert!(
+                sdp.path().starts_with("msrp://203.0.113.7:2855/"),
+                "{sdp:?}"
+            )
         );
     }
     let contact = format!("<sip:cf@127.0.0.1:{};x=1>", scene.proxy.port());
-    for message in [call.answer(), &leg.invite] {
+    for (message, duty) in [(call.answer(), "9.1.2-200-4"), (&leg.invite, "9.1.2-8e")] {
         let own = message.header("Contact").unwrap_or_default();
-        assert!(own.starts_with(&contact), "{own}");
+        proves!([duty], assert!(own.starts_with(&contact), "{own}"));
     }
     call.ack();
     call.bye(480);

@@ -26,7 +26,6 @@ fn taken_for(agent: &Agent, request: &Request, proxy: &Proxy) -> String {
 
 #[test]
 fn the_request_uri_tells_the_kind() {
-    let _proof = proves(&["9.1.1-0"]);
     let bench = Bench::new("the_request_uri_tells_the_kind");
     let proxy = bench.proxy(
         &cpm_proxy(TELL)
@@ -70,7 +69,10 @@ fn the_request_uri_tells_the_kind() {
             .recipients([to("sip:bill@example.com")])
             .request()
             .with_uri(uri);
-        assert_eq!(taken_for(&anne, &request, &proxy), kind, "{uri}");
+        proves!(
+            ["9.1.1-0"],
+            assert_eq!(taken_for(&anne, &request, &proxy), kind, "{uri}")
+        );
     }
     capture.stop().assert_clean();
     proxy.stop();
@@ -78,7 +80,6 @@ fn the_request_uri_tells_the_kind() {
 
 #[test]
 fn the_feature_tag_tells_the_mode() {
-    let _proof = proves(&["9.1.1-0"]);
     let bench = Bench::new("the_feature_tag_tells_the_mode");
     let proxy = bench.proxy(&cpm_proxy(TELL));
     let anne = bench.agent();
@@ -99,7 +100,10 @@ fn the_feature_tag_tells_the_mode() {
         "*;explicit;\r\n +g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg\"",
     ] {
         let request = message().with("Accept-Contact", value);
-        assert_eq!(taken_for(&anne, &request, &proxy), EXPLODED, "{value}");
+        proves!(
+            ["9.1.1-0"],
+            assert_eq!(taken_for(&anne, &request, &proxy), EXPLODED, "{value}")
+        );
     }
     let second_field = message()
         .with("Accept-Contact", "*;audio")
@@ -114,10 +118,16 @@ fn the_feature_tag_tells_the_mode() {
         r#"*;+g.3gpp.iari-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg""#,
     ] {
         let request = message().with("Accept-Contact", value);
-        assert_eq!(taken_for(&anne, &request, &proxy), NOT_OURS, "{value}");
+        proves!(
+            ["9.1.1-0"],
+            assert_eq!(taken_for(&anne, &request, &proxy), NOT_OURS, "{value}")
+        );
     }
     let untagged = message().without("Accept-Contact");
-    assert_eq!(taken_for(&anne, &untagged, &proxy), NOT_OURS);
+    proves!(
+        ["9.1.1-0"],
+        assert_eq!(taken_for(&anne, &untagged, &proxy), NOT_OURS)
+    );
     let rejected = untagged.again().and("Reject-Contact", PAGER_FEATURE_TAG);
     assert_eq!(taken_for(&anne, &rejected, &proxy), NOT_OURS);
     capture.stop().assert_clean();
@@ -147,7 +157,6 @@ fn the_asserted_service_marks_a_request_where_it_is_told_to() {
 
 #[test]
 fn what_is_not_ours_goes_on_as_if_the_module_were_not_there() {
-    let _proof = proves(&["9.1.1-0"]);
     let bench = Bench::new("what_is_not_ours_goes_on");
     let (anne, bill) = (bench.agent(), bench.agent());
     let proxy = bench.proxy(&cpm_proxy(&format!(
@@ -191,13 +200,19 @@ fn what_is_not_ours_goes_on_as_if_the_module_were_not_there() {
         let received_lines = header_lines(&received);
         let (via, lines) = received_lines.split_first().expect("it has header fields");
         assert_eq!(name_of(via), "Via");
-        assert_eq!(lines, header_lines(&cpm_testbed::Message::read(sent)));
+        proves!(
+            ["9.1.1-0"],
+            assert_eq!(lines, header_lines(&cpm_testbed::Message::read(sent)))
+        );
         assert_eq!(received.body(), request.body());
     }
-    assert!(
-        counters(&proxy).iter().all(|(_, value)| *value == 0),
-        "{:?}",
-        counters(&proxy)
+    proves!(
+        ["9.1.1-0"],
+        assert!(
+            counters(&proxy).iter().all(|(_, value)| *value == 0),
+            "{:?}",
+            counters(&proxy)
+        )
     );
     assert_eq!(proxy.log(), log, "nothing is logged");
     let recording = capture.stop();

@@ -4,7 +4,7 @@
 use cpm_testbed::{Agent, Bench, Product, Proxy, Request, cpm_message, latin_1, to};
 
 use crate::common::{
-    CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, exchange, proves, untrusting_proxy,
+    CONTROLLING, EXPLODER, HANDLE, counter, cpm_proxy, duty, exchange, proves, untrusting_proxy,
 };
 
 const SERVICES: [&str; 2] = [EXPLODER, CONTROLLING];
@@ -27,7 +27,6 @@ fn expect_not_authorised(agent: &Agent, request: &Request, proxy: &Proxy) {
 
 #[test]
 fn a_trusted_peer_asserts_the_originator_and_recipients_see_him() {
-    let _proof = proves(&["9.1.1-1", "9.1.1-1-w", "9.1.1-6d"]);
     let bench = Bench::new("a_trusted_peer_asserts_the_originator");
     let proxy = bench.proxy(&cpm_proxy(&format!(
         "{HANDLE}
@@ -74,10 +73,13 @@ fn a_trusted_peer_asserts_the_originator_and_recipients_see_him() {
             ),
         ] {
             let request = message(service, &bill).with("P-Asserted-Identity", asserted);
-            exchange(&anne, &request, &proxy, 202);
+            proves!(["9.1.1-1"], exchange(&anne, &request, &proxy, 202));
             proxy.expect_log(&format!("asked for <{address}>"));
             let received = bill.expect_request("MESSAGE");
-            assert_eq!(received.headers("P-Asserted-Identity"), [goes_on]);
+            proves!(
+                ["9.1.1-6d"],
+                assert_eq!(received.headers("P-Asserted-Identity"), [goes_on])
+            );
             assert_eq!(received.header("Referred-By"), None);
         }
         // Two header fields are two values (RFC 3325 §9.1).
@@ -85,10 +87,13 @@ fn a_trusted_peer_asserts_the_originator_and_recipients_see_him() {
             .with("P-Asserted-Identity", "<tel:+12015550123>")
             .and("P-Asserted-Identity", "\"Anne\"\r\n <sip:anne@example.com>");
         exchange(&anne, &request, &proxy, 202);
-        assert_eq!(
-            bill.expect_request("MESSAGE")
-                .headers("P-Asserted-Identity"),
-            ["<tel:+12015550123>, \"Anne\" <sip:anne@example.com>"]
+        proves!(
+            ["9.1.1-6d"],
+            assert_eq!(
+                bill.expect_request("MESSAGE")
+                    .headers("P-Asserted-Identity"),
+                ["<tel:+12015550123>, \"Anne\" <sip:anne@example.com>"]
+            )
         );
     }
     for asserted in [
@@ -101,18 +106,27 @@ fn a_trusted_peer_asserts_the_originator_and_recipients_see_him() {
         "<sip:anne@exa mple.com>",
     ] {
         let request = message(EXPLODER, &bill).with("P-Asserted-Identity", asserted);
-        expect_not_authorised(&anne, &request, &proxy);
+        proves!(
+            ["9.1.1-1", "9.1.1-1-w"],
+            expect_not_authorised(&anne, &request, &proxy)
+        );
     }
-    expect_not_authorised(
-        &anne,
-        &message(EXPLODER, &bill).without("P-Asserted-Identity"),
-        &proxy,
+    proves!(
+        ["9.1.1-1", "9.1.1-1-w"],
+        expect_not_authorised(
+            &anne,
+            &message(EXPLODER, &bill).without("P-Asserted-Identity"),
+            &proxy,
+        )
     );
     let preferred = message(EXPLODER, &bill)
         .without("P-Asserted-Identity")
         .with("P-Preferred-Identity", "<sip:anne@example.com>");
-    expect_not_authorised(&anne, &preferred, &proxy);
-    bill.expect_nothing_until(|| proxy.ping());
+    proves!(
+        ["9.1.1-1", "9.1.1-1-w"],
+        expect_not_authorised(&anne, &preferred, &proxy)
+    );
+    proves!(["9.1.1-1"], bill.expect_nothing_until(|| proxy.ping()));
     let recording = capture.stop();
     recording.assert_clean_where(&recording.sent_by_proxy());
     proxy.stop();
@@ -120,7 +134,6 @@ fn a_trusted_peer_asserts_the_originator_and_recipients_see_him() {
 
 #[test]
 fn an_assertion_of_a_stranger_counts_for_nothing() {
-    let _proof = proves(&["9.1.1-1", "9.1.1-1-w"]);
     let bench = Bench::new("an_assertion_of_a_stranger");
     let nobody = bench.proxy(&untrusting_proxy(HANDLE));
     let others = bench.proxy(&untrusting_proxy(HANDLE).set("cpm", "trusted_peer", "192.0.2.0/24"));
@@ -133,11 +146,17 @@ fn an_assertion_of_a_stranger_counts_for_nothing() {
     let capture = bench.capture();
     for service in SERVICES {
         for proxy in [&nobody, &others] {
-            expect_not_authorised(&anne, &message(service, &bill), proxy);
+            proves!(
+                ["9.1.1-1", "9.1.1-1-w"],
+                expect_not_authorised(&anne, &message(service, &bill), proxy)
+            );
         }
     }
-    bill.expect_nothing_until(|| nobody.ping());
-    exchange(&anne, &message(EXPLODER, &bill), &network, 202);
+    proves!(["9.1.1-1"], bill.expect_nothing_until(|| nobody.ping()));
+    proves!(
+        ["9.1.1-1"],
+        exchange(&anne, &message(EXPLODER, &bill), &network, 202)
+    );
     bill.expect_request("MESSAGE");
     capture.stop().assert_clean();
     for proxy in [nobody, others, network] {
@@ -147,7 +166,6 @@ fn an_assertion_of_a_stranger_counts_for_nothing() {
 
 #[test]
 fn the_script_says_who_it_has_authenticated() {
-    let _proof = proves(&["9.1.1-1", "9.1.1-1-w", "9.1.1-6d"]);
     let bench = Bench::new("the_script_says_who");
     let routes = "request_route {
         if (!cpm_classify()) {
@@ -167,15 +185,21 @@ fn the_script_says_who_it_has_authenticated() {
     let capture = bench.capture();
     for service in SERVICES {
         for proxy in [&stranger, &script_only] {
-            expect_not_authorised(&anne, &message(service, &bill), proxy);
+            proves!(
+                ["9.1.1-1", "9.1.1-1-w"],
+                expect_not_authorised(&anne, &message(service, &bill), proxy)
+            );
             let vouched = message(service, &bill)
                 .with("P-Asserted-Identity", "<sip:liar@example.com>")
                 .with("X-Authenticated", "sip:anne@example.com");
-            exchange(&anne, &vouched, proxy, 202);
-            assert_eq!(
-                bill.expect_request("MESSAGE")
-                    .headers("P-Asserted-Identity"),
-                ["<sip:anne@example.com>"]
+            proves!(["9.1.1-1"], exchange(&anne, &vouched, proxy, 202));
+            proves!(
+                ["9.1.1-6d"],
+                assert_eq!(
+                    bill.expect_request("MESSAGE")
+                        .headers("P-Asserted-Identity"),
+                    ["<sip:anne@example.com>"]
+                )
             );
             let nonsense = message(service, &bill).with("X-Authenticated", "anne>");
             expect_not_authorised(&anne, &nonsense, proxy);
@@ -209,7 +233,6 @@ fn a_laboratory_may_believe_from() {
 
 #[test]
 fn the_operator_has_the_last_word() {
-    let _proof = proves(&["9.1.1-1", "9.1.1-1-w"]);
     let bench = Bench::new("the_operator_has_the_last_word");
     let proxy = bench.proxy(&cpm_proxy(&format!(
         "{HANDLE}
@@ -226,21 +249,23 @@ fn the_operator_has_the_last_word() {
     ] {
         let request = message(service, &bill).with("P-Asserted-Identity", originator);
         if code == 202 {
-            exchange(&anne, &request, &proxy, 202);
+            proves!(["9.1.1-1"], exchange(&anne, &request, &proxy, 202));
             bill.expect_request("MESSAGE");
         } else {
-            expect_not_authorised(&anne, &request, &proxy);
+            proves!(
+                ["9.1.1-1", "9.1.1-1-w"],
+                expect_not_authorised(&anne, &request, &proxy)
+            );
         }
     }
     proxy.expect_log("refused 403 127 Service not authorised: the operator's script refused");
-    bill.expect_nothing_until(|| proxy.ping());
+    proves!(["9.1.1-1"], bill.expect_nothing_until(|| proxy.ping()));
     capture.stop().assert_clean();
     proxy.stop();
 }
 
 #[test]
 fn an_anonymous_sender_stays_as_anonymous_as_he_was() {
-    let _proof = proves(&["9.1.1-6d", "9.1.1-6g-headers"]);
     let bench = Bench::new("an_anonymous_sender");
     let proxy = bench.proxy(&cpm_proxy(HANDLE));
     let (anne, bill) = (bench.agent(), bench.agent());
@@ -268,10 +293,16 @@ fn an_anonymous_sender_stays_as_anonymous_as_he_was() {
         );
         // Within the trust domain the originator stays asserted; the domain's edge acts on Privacy
         // (RFC 3325 §9.3).
-        assert_eq!(received.headers("Privacy"), ["id;user"]);
-        assert_eq!(
-            received.headers("P-Asserted-Identity"),
-            ["<sip:anne@example.com>"]
+        proves!(
+            ["9.1.1-6g-headers"],
+            assert_eq!(received.headers("Privacy"), ["id;user"])
+        );
+        proves!(
+            ["9.1.1-6d"],
+            assert_eq!(
+                received.headers("P-Asserted-Identity"),
+                ["<sip:anne@example.com>"]
+            )
         );
     }
     capture.stop().assert_clean();
@@ -310,7 +341,6 @@ fn a_display_name_in_latin_1_is_left_out_and_costs_nothing_else() {
 /// listed.
 #[test]
 fn none_beside_id_asks_for_anonymity_all_the_same() {
-    let _proof = proves(&["9.1.1-3a", "9.1.1-5a"]);
     let bench = Bench::new("none_beside_id");
     let refusing = bench.proxy(&cpm_proxy(HANDLE).set_number("cpm", "allow_anonymity", 0));
     let allowing = bench.proxy(&cpm_proxy(HANDLE));
@@ -331,10 +361,17 @@ fn none_beside_id_asks_for_anonymity_all_the_same() {
                 request = request.and("Privacy", value);
             }
             let answer = exchange(&anne, &request, &refusing, 403);
-            assert_eq!(
-                answer.header("Warning"),
-                Some("399 example.com \"119 Anonymity not allowed\""),
-                "{values:?}"
+            proves!(
+                duty(
+                    service,
+                    ["9.1.1-3a", "9.1.1-3a-w"],
+                    ["9.1.1-5a", "9.1.1-5a-w"]
+                ),
+                assert_eq!(
+                    answer.header("Warning"),
+                    Some("399 example.com \"119 Anonymity not allowed\""),
+                    "{values:?}"
+                )
             );
         }
         exchange(

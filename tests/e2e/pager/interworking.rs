@@ -49,18 +49,6 @@ fn shared_lines(request: &Received) -> Vec<String> {
 
 #[test]
 fn each_of_the_eight_codes_leads_to_the_isf() {
-    let _proof = proves(&[
-        "9.1.1-isf-404",
-        "9.1.1-isf-405",
-        "9.1.1-isf-410",
-        "9.1.1-isf-414",
-        "9.1.1-isf-415",
-        "9.1.1-isf-416",
-        "9.1.1-isf-488",
-        "9.1.1-isf-606",
-        "9.1.1-isf-policy",
-        "9.1.1-isf-send",
-    ]);
     let bench = Bench::new("each_of_the_eight_codes");
     let (anne, all, isf) = (bench.agent(), bench.agent(), bench.agent());
     let proxy = bench.proxy(&cpm_proxy(HANDLE).set("cpm", "isf_uri", &isf.uri("isf")));
@@ -81,23 +69,34 @@ fn each_of_the_eight_codes_leads_to_the_isf() {
         exchange(&anne, &request, &proxy, 202);
         let copies = all.expect_requests("MESSAGE", codes.len());
         let second = isf.expect_requests("MESSAGE", INTERWORKED.len());
-        assert_eq!(
-            request_uris(&second),
-            uris(&all, &INTERWORKED).into_iter().collect()
-        );
+        let at_isf = request_uris(&second);
+        assert_eq!(at_isf, uris(&all, &INTERWORKED).into_iter().collect());
+        for code in INTERWORKED {
+            let uri = all.uri(&format!("u{code}"));
+            proves!(
+                [format!("9.1.1-isf-{code}")],
+                assert!(at_isf.contains(&uri))
+            );
+        }
         for request in &second {
             let first = copies
                 .iter()
                 .find(|copy| copy.uri() == request.uri())
                 .expect("the failed copy");
-            assert_eq!(
-                request.header("Route"),
-                Some(format!("<{};lr>", isf.uri("isf")).as_str())
+            proves!(
+                ["9.1.1-isf-send"],
+                assert_eq!(
+                    request.header("Route"),
+                    Some(format!("<{};lr>", isf.uri("isf")).as_str())
+                )
             );
             assert_eq!(request.headers("Via").len(), 1);
             assert_eq!(request.cseq(), Some((1, "MESSAGE")));
-            assert_eq!(shared_lines(request), shared_lines(first));
-            assert_eq!(request.body(), first.body());
+            proves!(
+                ["9.1.1-isf-send"],
+                assert_eq!(shared_lines(request), shared_lines(first))
+            );
+            proves!(["9.1.1-isf-send"], assert_eq!(request.body(), first.body()));
             assert_ne!(request.call_id(), first.call_id());
             let from = |request: &Received| {
                 let tag = request
@@ -115,7 +114,10 @@ fn each_of_the_eight_codes_leads_to_the_isf() {
         }
         let rounds = round as u64 + 1;
         expect_counter(&proxy, "failed", rounds * FINAL.len() as u64);
-        expect_counter(&proxy, "delivered", rounds * (1 + INTERWORKED.len() as u64));
+        proves!(
+            ["9.1.1-isf-send"],
+            expect_counter(&proxy, "delivered", rounds * (1 + INTERWORKED.len() as u64))
+        );
         for code in FINAL {
             expect_log_lines(
                 &proxy,
@@ -135,7 +137,6 @@ fn each_of_the_eight_codes_leads_to_the_isf() {
 
 #[test]
 fn policy_may_forbid_interworking_or_name_other_codes() {
-    let _proof = proves(&["9.1.1-isf-policy"]);
     let bench = Bench::new("policy_may_forbid_interworking");
     let (anne, all, isf) = (bench.agent(), bench.agent(), bench.agent());
     let isf_uri = isf.uri("isf;lr");
@@ -165,14 +166,23 @@ fn policy_may_forbid_interworking_or_name_other_codes() {
         for proxy in [&none, &forbidden, &nothing] {
             let before = counters(proxy)[5].1;
             exchange(&anne, &message.request(), proxy, 202);
-            expect_counter(proxy, "failed", before + codes.len() as u64);
+            proves!(
+                ["9.1.1-isf-policy"],
+                expect_counter(proxy, "failed", before + codes.len() as u64)
+            );
             assert_eq!(counters(proxy)[6], ("interworked", 0));
         }
-        isf.expect_nothing_until(|| none.ping());
+        proves!(
+            ["9.1.1-isf-policy"],
+            isf.expect_nothing_until(|| none.ping())
+        );
         exchange(&anne, &message.request(), &others, 202);
-        assert_eq!(
-            request_uris(&isf.expect_requests("MESSAGE", 2)),
-            uris(&all, &[480, 302]).into_iter().collect()
+        proves!(
+            ["9.1.1-isf-policy"],
+            assert_eq!(
+                request_uris(&isf.expect_requests("MESSAGE", 2)),
+                uris(&all, &[480, 302]).into_iter().collect()
+            )
         );
     }
     expect_counter(&others, "failed", 2 * (codes.len() as u64 - 2));
@@ -215,7 +225,6 @@ fn a_recipient_who_never_answers_has_failed_with_408() {
 
 #[test]
 fn what_the_isf_says_is_final() {
-    let _proof = proves(&["9.1.1-isf-send"]);
     let bench = Bench::new("what_the_isf_says_is_final");
     let (anne, all, isf) = (bench.agent(), bench.agent(), bench.agent());
     let proxy = bench.proxy(
@@ -240,7 +249,7 @@ fn what_the_isf_says_is_final() {
         .recipients(uris(&all, &[404, 488]).iter().map(|uri| to(uri)))
         .request();
     exchange(&anne, &request, &proxy, 202);
-    let requests = isf.expect_requests("MESSAGE", 2);
+    let requests = proves!(["9.1.1-isf-send"], isf.expect_requests("MESSAGE", 2));
     assert_eq!(
         request_uris(&requests),
         uris(&all, &[404, 488]).into_iter().collect()
@@ -250,7 +259,7 @@ fn what_the_isf_says_is_final() {
     proxy.expect_log(&format!("lost {lost} 404 Not Found {lost}"));
     proxy.expect_log(&format!("got {got} 202 Accepted {got}"));
     expect_counter(&proxy, "failed", 1);
-    expect_counter(&proxy, "delivered", 1);
+    proves!(["9.1.1-isf-send"], expect_counter(&proxy, "delivered", 1));
     expect_counter(&proxy, "interworked", 2);
     isf.expect_nothing_until(|| proxy.ping());
     expect_log_lines(&proxy, "failed with", 1);
@@ -262,12 +271,6 @@ fn what_the_isf_says_is_final() {
 
 #[test]
 fn recipients_without_a_sip_address_need_somebody_who_knows_them() {
-    let _proof = proves(&[
-        "9.1.1-6c",
-        "9.1.1-isf-416",
-        "9.1.1-isf-policy",
-        "9.1.1-isf-send",
-    ]);
     let bench = Bench::new("recipients_without_a_sip_address");
     let (anne, bill, isf, core) = (bench.agent(), bench.agent(), bench.agent(), bench.agent());
     let tel = "tel:+12015550123;phone-context=example.com";
@@ -289,10 +292,13 @@ fn recipients_without_a_sip_address_need_somebody_who_knows_them() {
         // Nobody else could process it.
         exchange(&anne, &message.request(), &with_isf, 202);
         let request = isf.expect_request("MESSAGE");
-        assert_eq!(request.uri(), Some(tel));
+        proves!(["9.1.1-6c"], assert_eq!(request.uri(), Some(tel)));
         assert_eq!(request.header("To"), Some(format!("<{tel}>").as_str()));
         let route = format!("<{};lr>", isf.uri("isf"));
-        assert_eq!(request.headers("Route"), [route]);
+        proves!(
+            ["9.1.1-isf-send"],
+            assert_eq!(request.headers("Route"), [route])
+        );
         bill.expect_request("MESSAGE");
         expect_counter(&with_isf, "delivered", 2 * rounds);
         expect_counter(&with_isf, "interworked", rounds);
@@ -306,7 +312,10 @@ fn recipients_without_a_sip_address_need_somebody_who_knows_them() {
             .map(|request| request.uri().unwrap_or_default().to_owned())
             .collect();
         at_isf.sort_unstable();
-        assert_eq!(at_isf, [bill.uri("bill"), tel.to_owned()]);
+        proves!(
+            ["9.1.1-isf-416"],
+            assert_eq!(at_isf, [bill.uri("bill"), tel.to_owned()])
+        );
 
         for proxy in [&without, &not_for_416] {
             exchange(&anne, &message.request(), proxy, 202);
@@ -319,7 +328,10 @@ fn recipients_without_a_sip_address_need_somebody_who_knows_them() {
             );
         }
     }
-    isf.expect_nothing_until(|| behind_core.ping());
+    proves!(
+        ["9.1.1-isf-policy"],
+        isf.expect_nothing_until(|| behind_core.ping())
+    );
     capture.stop().assert_clean();
     for proxy in [with_isf, without, not_for_416, behind_core] {
         proxy.stop();

@@ -4,18 +4,24 @@ use super::*;
 
 /// The offer to a leg, for a message of this many bytes.
 #[track_caller]
-fn is_our_offer(scene: &Scene, leg: &InvitedCall, size: usize, own: &MsrpSession) {
+fn is_our_offer(scene: &Scene, service: &str, leg: &InvitedCall, size: usize, own: &MsrpSession) {
     let sdp = leg.sdp();
     let listener = sdp.target();
     let [media] = sdp.lines('m')[..] else {
         panic!("{sdp:?}");
     };
-    assert_eq!(media, format!("message {} TCP/MSRP *", listener.port()));
+    proves!(
+        [duty(service, "9.1.2-8j-i", "9.1.2-9h-vii")],
+        assert_eq!(media, format!("message {} TCP/MSRP *", listener.port()))
+    );
     assert_eq!(sdp.lines('c'), ["IN IP4 127.0.0.1"]);
     let path = sdp.path();
-    assert!(
-        path.starts_with(&format!("msrp://{listener}/")) && path.ends_with(";tcp"),
-        "{path}"
+    proves!(
+        [duty(service, "9.1.2-8j-ii", "9.1.2-9h-viii")],
+        assert!(
+            path.starts_with(&format!("msrp://{listener}/")) && path.ends_with(";tcp"),
+            "{path}"
+        )
     );
     // 128 bits of randomness (RFC 4975 §14.1 asks for 80).
     assert!(
@@ -23,20 +29,35 @@ fn is_our_offer(scene: &Scene, leg: &InvitedCall, size: usize, own: &MsrpSession
             .next()
             .is_some_and(|id| id.len() >= 32 + ";tcp".len())
     );
-    assert_ne!(path, own.path());
+    proves!(
+        [duty(service, "9.1.2-8j-ii", "9.1.2-9h-viii")],
+        assert_ne!(path, own.path())
+    );
     let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
     let own_directions: Vec<&str> = directions
         .into_iter()
         .filter(|name| sdp.attribute(name).is_some())
         .collect();
-    assert_eq!(own_directions, ["sendonly"]);
-    let selector = sdp.attribute("file-selector").unwrap_or_default();
-    assert_eq!(
-        selector.split(' ').next(),
-        Some(format!("size:{size}").as_str())
+    proves!(
+        [duty(service, "9.1.2-8j-iii", "9.1.2-9h-ix")],
+        assert_eq!(own_directions, ["sendonly"])
     );
-    assert_eq!(sdp.attributes("setup"), ["actpass"]);
-    assert_eq!(sdp.attributes("msrp-cema"), [""]);
+    let selector = sdp.attribute("file-selector").unwrap_or_default();
+    proves!(
+        [duty(service, "9.1.2-8j-iv", "9.1.2-9h-x")],
+        assert_eq!(
+            selector.split(' ').next(),
+            Some(format!("size:{size}").as_str())
+        )
+    );
+    proves!(
+        [duty(service, "9.1.2-8j-v", "9.1.2-9h-xi")],
+        assert_eq!(sdp.attributes("setup"), ["actpass"])
+    );
+    proves!(
+        [duty(service, "9.1.2-8j-vi", "9.1.2-9h-xii")],
+        assert_eq!(sdp.attributes("msrp-cema"), [""])
+    );
     let raw = String::from_utf8_lossy(leg.invite.body()).into_owned();
     assert!(
         !raw.contains(&format!(":{}", scene.sender.address().port())),
@@ -46,22 +67,6 @@ fn is_our_offer(scene: &Scene, leg: &InvitedCall, size: usize, own: &MsrpSession
 
 #[test]
 fn the_offer_is_the_senders_with_our_own_end() {
-    let _proof = proves(&[
-        "9.1.2-8j",
-        "9.1.2-8j-i",
-        "9.1.2-8j-ii",
-        "9.1.2-8j-iii",
-        "9.1.2-8j-iv",
-        "9.1.2-8j-v",
-        "9.1.2-8j-vi",
-        "9.1.2-9h",
-        "9.1.2-9h-vii",
-        "9.1.2-9h-viii",
-        "9.1.2-9h-ix",
-        "9.1.2-9h-x",
-        "9.1.2-9h-xi",
-        "9.1.2-9h-xii",
-    ]);
     let scene = scene("the_offer_is_the_senders", &[]);
     let mut paths = BTreeSet::new();
     for (round, service) in services().iter().enumerate() {
@@ -91,7 +96,7 @@ fn the_offer_is_the_senders_with_our_own_end() {
         };
         scene.sends(&upload);
         for (user, leg) in USERS.iter().zip(calls(&scene, round)) {
-            is_our_offer(&scene, &leg, SIZE, &upload.session);
+            is_our_offer(&scene, service, &leg, SIZE, &upload.session);
             let sdp = leg.sdp();
             paths.insert(sdp.path().to_owned());
             for (name, value) in [
@@ -100,7 +105,10 @@ fn the_offer_is_the_senders_with_our_own_end() {
                 ("max-size", "123456"),
                 ("x-unknown", "kept"),
             ] {
-                assert_eq!(sdp.attributes(name), [value], "{name}");
+                proves!(
+                    [duty(service, "9.1.2-8j", "9.1.2-9h")],
+                    assert_eq!(sdp.attributes(name), [value], "{name}")
+                );
             }
             assert_eq!(sdp.attribute("candidate"), None);
             // N is the actual length.

@@ -4,7 +4,6 @@ use super::*;
 
 #[test]
 fn the_list_is_known_by_its_type_and_disposition() {
-    let _proof = proves(&["9.1.1-3d", "9.1.1-5d"]);
     let bench = Bench::new("the_list_is_known_by_its_type");
     let proxy = bench.proxy(&cpm_proxy(HANDLE));
     let (anne, all) = (bench.agent(), bench.agent());
@@ -37,29 +36,35 @@ fn the_list_is_known_by_its_type_and_disposition() {
                 403,
             ),
         ] {
+            let duty = duty(service, "9.1.1-3d", "9.1.1-5d");
             let body = multipart(&[
                 ("Content-Type: message/cpim", &message.cpim()),
                 (fields, list.as_bytes()),
             ]);
-            exchange(
-                &anne,
-                &with_body(service, &content_type, body),
-                &proxy,
-                code,
+            proves!(
+                [duty],
+                exchange(
+                    &anne,
+                    &with_body(service, &content_type, body),
+                    &proxy,
+                    code,
+                )
             );
             if code == 202 {
                 all.expect_request("MESSAGE");
             }
         }
     }
-    all.expect_nothing_until(|| proxy.ping());
+    proves!(
+        ["9.1.1-3d", "9.1.1-5d"],
+        all.expect_nothing_until(|| proxy.ping())
+    );
     capture.stop().assert_clean();
     proxy.stop();
 }
 
 #[test]
 fn the_message_may_stand_behind_the_list() {
-    let _proof = proves(&["9.1.1-3d", "9.1.1-5d", "9.1.1-6g-body"]);
     let bench = Bench::new("the_message_may_stand_behind_the_list");
     let proxy = bench.proxy(&cpm_proxy(HANDLE));
     let (anne, all) = (bench.agent(), bench.agent());
@@ -80,13 +85,16 @@ fn the_message_may_stand_behind_the_list() {
         );
         for copy in all.expect_requests("MESSAGE", 2) {
             if service == EXPLODER {
-                assert_eq!(copy.body(), message.cpim());
+                proves!(["9.1.1-6g-body"], assert_eq!(copy.body(), message.cpim()));
             } else {
                 let end = &text(&body)[text(&body).find("\r\n--").expect("a delimiter")..];
-                between(
-                    text(copy.body()),
-                    &format!("--{BOUNDARY}\r\n{HISTORY_FIELDS}\r\n\r\n"),
-                    end,
+                proves!(
+                    ["9.1.1-6g-body"],
+                    between(
+                        text(copy.body()),
+                        &format!("--{BOUNDARY}\r\n{HISTORY_FIELDS}\r\n\r\n"),
+                        end,
+                    )
                 );
             }
         }
@@ -98,7 +106,6 @@ fn the_message_may_stand_behind_the_list() {
 /// RFC 5363 §4 and §4.1, RFC 5364 §5 and §7: the disposition states the purpose of a resource list.
 #[test]
 fn several_lists_of_recipients_are_one_and_lists_of_another_disposition_none() {
-    let _proof = proves(&["9.1.1-6g-ex1", "9.1.1-6g-ex2", "9.1.1-6g-ex2-new"]);
     let bench = Bench::new("several_lists_of_recipients");
     let proxy = bench.proxy(&cpm_proxy(HANDLE));
     let (anne, all) = (bench.agent(), bench.agent());
@@ -135,16 +142,23 @@ fn several_lists_of_recipients_are_one_and_lists_of_another_disposition_none() {
         let copies = all.expect_requests("MESSAGE", 4);
         let mut reached: Vec<&str> = copies.iter().filter_map(|copy| copy.uri()).collect();
         reached.sort_unstable();
-        assert_eq!(
-            reached,
-            ["bill", "carol", "dan", "eve"].map(|user| all.uri(user))
+        let duty = duty(service, "9.1.1-3d", "9.1.1-5d");
+        proves!(
+            [duty],
+            assert_eq!(
+                reached,
+                ["bill", "carol", "dan", "eve"].map(|user| all.uri(user))
+            )
         );
         for copy in &copies {
             assert_eq!(copy.header("Content-Type"), Some(content_type.as_str()));
             if service == EXPLODER {
-                assert_eq!(
-                    text(copy.body()),
-                    text(&multipart(&[text_part, attachment]))
+                proves!(
+                    ["9.1.1-6g-ex1"],
+                    assert_eq!(
+                        text(copy.body()),
+                        text(&multipart(&[text_part, attachment]))
+                    )
                 );
                 continue;
             }
@@ -153,15 +167,21 @@ fn several_lists_of_recipients_are_one_and_lists_of_another_disposition_none() {
             let body = text(copy.body());
             let history = body.split(HISTORY_FIELDS).nth(1).expect("a history list");
             let (history, rest) = history.split_once("</resource-lists>").expect("it ends");
-            assert_eq!(
-                entries(history),
-                [
-                    format!("uri=\"{}\" cp:copyControl=\"to\"", all.uri("bill")),
-                    format!("uri=\"{}\" cp:copyControl=\"cc\"", all.uri("carol")),
-                    format!("uri=\"{}\" cp:copyControl=\"to\"", all.uri("eve")),
-                ]
+            proves!(
+                ["9.1.1-6g-ex2-new"],
+                assert_eq!(
+                    entries(history),
+                    [
+                        format!("uri=\"{}\" cp:copyControl=\"to\"", all.uri("bill")),
+                        format!("uri=\"{}\" cp:copyControl=\"cc\"", all.uri("carol")),
+                        format!("uri=\"{}\" cp:copyControl=\"to\"", all.uri("eve")),
+                    ]
+                )
             );
-            assert_eq!(body.matches("recipient-list").count(), 1, "{body}");
+            proves!(
+                ["9.1.1-6g-ex2"],
+                assert_eq!(body.matches("recipient-list").count(), 1, "{body}")
+            );
             assert!(
                 rest.contains(&friends) && !body.contains("sip:past"),
                 "{body}"
@@ -182,7 +202,7 @@ fn several_lists_of_recipients_are_one_and_lists_of_another_disposition_none() {
     );
     for copy in all.expect_requests("MESSAGE", 3) {
         assert_eq!(copy.header("Content-Type"), Some("text/plain"));
-        assert_eq!(copy.body(), b"Hello");
+        proves!(["9.1.1-6g-ex1"], assert_eq!(copy.body(), b"Hello"));
     }
     capture.stop().assert_clean();
     proxy.stop();

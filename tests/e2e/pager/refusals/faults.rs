@@ -118,6 +118,25 @@ pub(super) struct Fault {
     pub(super) header: Option<(&'static str, &'static str)>,
 }
 
+impl Fault {
+    /// The duties that its refusal at this address proves.
+    pub(super) fn duties(&self, service: &str) -> &'static [&'static str] {
+        let is_exploder = service == EXPLODER;
+        match self.header {
+            NOT_AUTHORISED => &["9.1.1-1", "9.1.1-1-w"],
+            WRONG_VERSION => &["9.1.1-2", "9.1.1-2-w"],
+            NOT_ANONYMOUS if is_exploder => &["9.1.1-5a", "9.1.1-5a-w"],
+            NOT_ANONYMOUS => &["9.1.1-3a", "9.1.1-3a-w"],
+            TOO_MANY if is_exploder => &["9.1.1-5b", "9.1.1-5b-w"],
+            TOO_MANY => &["9.1.1-3b", "9.1.1-3b-w"],
+            NO_DESTINATIONS if self.when != "the resource list is empty" => &[],
+            NO_DESTINATIONS if is_exploder => &["9.1.1-5c", "9.1.1-5c-w"],
+            NO_DESTINATIONS => &["9.1.1-3c", "9.1.1-3c-w"],
+            _ => &[],
+        }
+    }
+}
+
 const NOT_AUTHORISED: Option<(&str, &str)> =
     Some(("Warning", "399 example.com \"127 Service not authorised\""));
 

@@ -1,0 +1,234 @@
+//! Races in the tables of shared memory, in every order that a few processes can meet in. A process
+//! is a thread here: both see the same words, and nothing else of each other.
+
+use cpm_loom::LaneMemory;
+use cpm_loom::shared::{CONTENT, Cells, Known, RequestTable, SenderTable, Snapshot};
+use cpm_loom::sync::atomic::AtomicU64;
+use loom::thread;
+
+/// Tries all orders in which a thread is interrupted up to this many times at any place.
+/// `LOOM_MAX_PREEMPTIONS` in the environment sets another number.
+const INTERRUPTIONS: usize = 2;
+
+fn in_every_order(race: impl Fn() + Send + Sync + 'static) {
+    let mut orders = loom::model::Builder::new();
+    orders.preemption_bound.get_or_insert(INTERRUPTIONS);
+    orders.max_branches = 100_000;
+    orders.check(race);
+}
+
+fn words(count: usize) -> &'static [AtomicU64] {
+    let words: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
+    words.leak()
+}
+
+/// Two processes do something at the same time.
+fn at_once<T: 'static>(
+    first: impl FnOnce() -> T + 'static,
+    second: impl FnOnce() -> T + 'static,
+) -> [T; 2] {
+    let first = thread::spawn(first);
+    let second = second();
+    [first.join().unwrap(), second]
+}
+
+fn no_random(bytes: &mut [u8]) {
+    bytes.fill(7);
+}
+
+fn second_1000() -> u64 {
+    1_000
+}
+
+#[test]
+fn a_cell_has_one_owner() {
+    in_every_order(|| {
+        let cells = Cells::new(words(Cells::words(2)));
+        let own = |own: u64| {
+            let cells = cells.clone();
+            move || {
+                for _ in 0..2 {
+                    let cell = cells.take().expect("there are as many as processes");
+                    cells.set(cell, CONTENT, own);
+                    assert_eq!(cells.get(cell, CONTENT), own);
+                    cells.give_back(cell);
+                }
+            }
+        };
+        at_once(own(1), own(2));
+        assert_eq!(cells.in_use(), 0);
+        let both = [cells.take().unwrap(), cells.take().unwrap()];
+        assert_ne!(both[0], both[1]);
+        assert_eq!(cells.take(), None, "none has been made or lost");
+    });
+}
+
+/// One takes the cell that another has just given back, while a third is about to.
+#[test]
+fn a_cell_that_comes_back_meanwhile_is_not_taken_twice() {
+    in_every_order(|| {
+        let cells = Cells::new(words(Cells::words(2)));
+        let two = [cells.take().unwrap(), cells.take().unwrap()];
+        two.iter().for_each(|cell| cells.give_back(*cell));
+        let (slow, fast) = (cells.clone(), cells.clone());
+        let [slow, fast] = at_once(
+            move || slow.take(),
+            move || {
+                // The same top as before, above another stack.
+                let (first, second) = (fast.take()?, fast.take());
+                fast.give_back(first);
+                second
+            },
+        );
+        let mut all: Vec<_> = [slow, fast].into_iter().flatten().collect();
+        while let Some(cell) = cells.take() {
+            assert!(!all.contains(&cell), "{cell:?} has two owners");
+            all.push(cell);
+        }
+        assert_eq!(all.len(), 2, "none is lost");
+    });
+}
+
+#[test]
+fn a_lock_lets_one_in_and_shows_what_the_other_did() {
+    in_every_order(|| {
+        let cells = Cells::new(words(Cells::words(1)));
+        let cell = cells.take().unwrap();
+        let add = || {
+            let cells = cells.clone();
+            move || {
+                let locked = cells.lock(cell, 1).expect("nobody holds it for long");
+                let before = cells.get(cell, CONTENT);
+                cells.set(cell, CONTENT, before + 1);
+                drop(locked);
+            }
+        };
+        at_once(add(), add());
+        assert_eq!(cells.get(cell, CONTENT), 2);
+    });
+}
+
+/// An answer and the sweep both find that a copy has ended.
+#[test]
+fn a_block_of_the_express_lane_ends_once() {
+    in_every_order(|| {
+        let memory = LaneMemory::new(words(8 + 40 + Cells::words(2)));
+        let block = memory.begin().expect("there is room");
+        let ends = || {
+            let memory = memory.clone();
+            move || memory.end(block, 1)
+        };
+        let ended = at_once(ends(), ends());
+        assert_eq!(ended.iter().filter(|ended| **ended).count(), 1);
+        assert_eq!(memory.cells_in_use(), 0);
+    });
+}
+
+/// A block ends while another begins, which may get its cell and its place.
+#[test]
+fn a_block_that_begins_is_not_ended_for_another() {
+    in_every_order(|| {
+        let memory = LaneMemory::new(words(8 + 40 + Cells::words(2)));
+        let old = memory.begin().expect("there is room");
+        let (ending, beginning) = (memory.clone(), memory.clone());
+        let ended = thread::spawn(move || ending.end(old, 1));
+        let new = beginning.begin().expect("there is room for two");
+        assert!(ended.join().unwrap());
+        assert_eq!(memory.cells_in_use(), 1);
+        assert!(memory.end(new, 1), "it is still there");
+        assert_eq!(memory.cells_in_use(), 0);
+    });
+}
+
+#[test]
+fn of_two_who_claim_a_request_one_gets_it() {
+    in_every_order(|| {
+        let requests = RequestTable::new(words(RequestTable::words(1)), no_random, second_1000);
+        let claim = |branch: &'static [u8]| {
+            let requests = requests.clone();
+            move || {
+                let name = requests.name(&[b"a request"], &[branch], false);
+                requests.claim(&name)
+            }
+        };
+        let claims = at_once(claim(b"one way"), claim(b"another way"));
+        let taken: Vec<_> = claims.iter().filter_map(|claim| claim.ok()).collect();
+        assert_eq!(taken.len(), 1, "{claims:?}");
+        let name = requests.name(&[b"a request"], &[b"a third way"], false);
+        assert_eq!(requests.find(&name), Some(Known::Merged));
+    });
+}
+
+/// What is given back may be claimed again, by one.
+#[test]
+fn a_request_that_is_given_back_is_claimed_once_more() {
+    in_every_order(|| {
+        let requests = RequestTable::new(words(RequestTable::words(1)), no_random, second_1000);
+        let name = requests.name(&[b"a request"], &[b"one way"], false);
+        let claimed = requests.claim(&name).expect("it is new").claim;
+        let (giving, claiming) = (requests.clone(), requests.clone());
+        let given = thread::spawn(move || giving.give_back(claimed));
+        let again = claiming.claim(&name).is_ok();
+        given.join().unwrap();
+        assert_eq!(requests.claim(&name).is_ok(), !again);
+    });
+}
+
+/// A record is read while the ring comes round to it.
+#[test]
+fn a_sender_is_that_of_its_message_or_unknown() {
+    in_every_order(|| {
+        let senders = SenderTable::new(words(SenderTable::words(1)), no_random, second_1000);
+        senders.note("first", "sip:anne@example.com", 60);
+        let (noting, reading) = (senders.clone(), senders.clone());
+        let noted = thread::spawn(move || noting.note("second", "sip:bill@example.com", 60));
+        let first = reading.find("first");
+        assert!(first.is_none_or(|sender| sender == "sip:anne@example.com"));
+        noted.join().unwrap();
+        let last = senders.find("second");
+        assert_eq!(last.as_deref(), Some("sip:bill@example.com"));
+    });
+}
+
+#[test]
+fn a_message_has_one_sender_whoever_says_so_first() {
+    in_every_order(|| {
+        let senders = SenderTable::new(words(SenderTable::words(2)), no_random, second_1000);
+        let note = |sender: &'static str| {
+            let senders = senders.clone();
+            move || senders.note("message", sender, 60).is_some()
+        };
+        at_once(
+            note("sip:anne@example.com"),
+            note("sip:mallory@example.com"),
+        );
+        let first = senders.find("message");
+        assert!(first.is_some());
+        senders.note("message", "sip:late@example.com", 60);
+        assert_eq!(senders.find("message"), first);
+    });
+}
+
+/// The settings are changed twice while a process reads them.
+#[test]
+fn a_text_is_read_whole_and_never_goes_back() {
+    in_every_order(|| {
+        let snapshot = Snapshot::new(words(Snapshot::words(16))).expect("enough words");
+        let writer = thread::spawn(move || {
+            for text in [[1; 16], [2; 16]] {
+                let writing = snapshot.claim().expect("nobody else writes");
+                writing.publish(&text).expect("it fits");
+            }
+        });
+        let mut last = 0;
+        for _ in 0..2 {
+            let (version, text) = snapshot.read();
+            assert!(version >= last);
+            let wanted = if version == 0 { 0 } else { 16 };
+            assert_eq!(text, vec![version as u8; wanted]);
+            last = version;
+        }
+        writer.join().unwrap();
+        assert_eq!(snapshot.read(), (2, vec![2; 16]));
+    });
+}
