@@ -12,7 +12,7 @@ fn a_recipient_that_cannot_be_sent_to_does_not_touch_the_others() {
     assert_eq!(reply(request).unwrap().0, 202);
     call!(request_free(request));
 
-    // 202 says nothing of delivery (RFC 5365 §7.3), not even when it is known to fail.
+    // 202 says nothing about delivery (RFC 5365 §7.3), even if it is known to fail.
     let request = classify(service, &message(entries), "sip:exploder@example.com");
     seen(|seen| seen.send_answers = vec![CPM_SENT_FAILED, CPM_SENT_DROPPED]);
     assert_eq!(fan_out(request), CPM_SCRIPT_YES);
@@ -26,7 +26,7 @@ fn a_long_fan_out_goes_on_in_another_process() {
     let service = service(PARAMETERS);
     seen(|seen| {
         seen.takes = true;
-        // Longer than a worker has time.
+        // Longer than a worker's time limit.
         seen.send_ms = 60;
     });
     let asked = message(THREE);
@@ -36,7 +36,7 @@ fn a_long_fan_out_goes_on_in_another_process() {
         assert!(seen.replies.is_empty(), "the other process replies");
         assert_eq!(seen.sent.len(), 1);
         seen.send_ms = 0;
-        // The memory of c, and once more.
+        // Memory for c, and once more.
         seen.room = vec![true, false, false];
     });
     let fan_out = call!(mailbox_new(service, CPM_PROCESS_FAN_OUT));
@@ -59,7 +59,7 @@ fn a_long_fan_out_goes_on_in_another_process() {
         let all = ["sip:a@192.0.2.4", "sip:b@192.0.2.4", "sip:c@192.0.2.4"];
         assert_eq!(recipients, all);
     });
-    // What cannot be read is answered too.
+    // An unreadable entry is answered too.
     let broken = lent_bytes(&[0, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2]);
     call!(mailbox_take(fan_out, broken));
     let last = last_reply();
@@ -68,7 +68,7 @@ fn a_long_fan_out_goes_on_in_another_process() {
     call!(service_free(service));
 }
 
-/// Whoever has found no room is given up in time, and the script is told.
+/// A recipient for which there is no memory is given up in time, and the script is told.
 #[test]
 fn what_cannot_be_sent_is_told_to_the_script() {
     let service = service(PARAMETERS);
@@ -109,7 +109,8 @@ fn the_script_sees_each_copy_once_and_may_change_it() {
     call!(service_free(service));
 }
 
-/// An outgoing request ends: counted, told, and sent again where its code says so.
+/// The end of an outgoing request is counted and reported, and the request is sent again if its
+/// code requires it.
 #[test]
 fn an_outcome_is_counted_and_told() {
     let service = service(

@@ -1,4 +1,4 @@
-//! `c_api/cpm.h` with a host that is no proxy: what the core promises to whoever implements the
+//! `c_api/cpm.h` with a host that is not a proxy: the core's promises to whoever implements the
 //! header.
 
 use std::cell::{Cell, RefCell};
@@ -49,20 +49,20 @@ fn message(entries: &str) -> String {
 }
 
 thread_local! {
-    /// Each message is one of its own, not the one before again.
+    /// Makes each message a new one.
     static NEXT_CSEQ: Cell<u32> = const { Cell::new(1) };
 }
 
-/// What the host saw. One per test: each runs on a thread of its own.
+/// What the host saw. One for each test: each runs on a thread of its own.
 #[derive(Default)]
 struct Seen {
     log: Vec<(cpm_log_level, String)>,
-    /// Whether the log takes the lines of that level too.
+    /// Whether the log accepts lines of that level too.
     wants_debug: bool,
     counted: Vec<(Counter, u32)>,
     sent: Vec<(String, String)>,
     hops: Vec<String>,
-    /// What each of them is to give back at its end.
+    /// The token that each returns at its end.
     tokens: Vec<[u64; 2]>,
     /// What the host does when it is asked: veto, and what it found when it called back.
     veto: Option<Event>,
@@ -71,25 +71,25 @@ struct Seen {
     /// What it was asked, in which context, with how many recipients.
     asked: Vec<(Event, usize, i64)>,
     called_back: Vec<String>,
-    /// What send answers, one after another; then CPM_SENT. How long it takes.
+    /// The results of send, one after another; then CPM_SENT. How long it takes.
     send_answers: Vec<cpm_sent>,
     send_ms: u64,
-    /// Whether there is room in memory, asked again and again; then there is.
+    /// Whether there is memory, for each time it is asked; then there is.
     room: Vec<bool>,
-    /// What was posted, and whether it is taken.
+    /// The posted entries, and whether they are accepted.
     posted: Vec<(cpm_process, Vec<u8>)>,
     takes: bool,
-    /// The process that gets it at once instead.
+    /// The process that gets them at once instead.
     takes_at_once: Option<*mut cpm_mailbox>,
-    /// Transactions that were made, and whether the next request is a retransmission.
+    /// Transactions created, and whether the next request is a retransmission.
     opened: u64,
     absorbs: bool,
     /// Replies: code, transaction, header lines, To tag.
     replies: Vec<(c_int, u64, String, String)>,
-    /// What was done in order, but for copies of messages; and the last body that was replied with.
+    /// Calls in order, without copies of messages; and the last reply's body.
     done: Vec<String>,
     reply_body: String,
-    /// What the operator's script was told of.
+    /// Events reported to the operator's script.
     events: Vec<(Event, c_int, String)>,
     wants: Vec<Event>,
     drops: bool,
@@ -127,7 +127,7 @@ unsafe extern "C" fn log(level: cpm_log_level, line: cpm_str) {
     seen(|seen| seen.log.push((level, text(line))));
 }
 
-/// Never given back: it is the proxy's to the end.
+/// Never released: it belongs to the proxy until the end.
 unsafe extern "C" fn share(size: usize) -> *mut c_void {
     assert_eq!(size % 8, 0);
     vec![0_u64; size / 8].leak().as_mut_ptr().cast()
@@ -199,7 +199,7 @@ unsafe extern "C" fn send(
     })
 }
 
-/// Everything can go everywhere.
+/// Every hop is reachable.
 unsafe extern "C" fn way(_: *const cpm_outgoing, _: cpm_str) -> cpm_way {
     CPM_WAY_CLEAR
 }
@@ -275,7 +275,7 @@ unsafe extern "C" fn absorb(_: *mut c_void) {
     seen(|seen| seen.done.push("absorb".to_owned()));
 }
 
-/// The INVITE is the first request that was received.
+/// The INVITE is the first request received.
 unsafe extern "C" fn cancelled(_: *mut c_void) -> u64 {
     seen(|seen| u64::from(seen.opened > 0))
 }
@@ -330,7 +330,7 @@ unsafe extern "C" fn wants(event: u32) -> c_int {
     seen(|seen| c_int::from(event == Event::Authorize || seen.wants.contains(&event)))
 }
 
-/// Adds a header field and has the request go elsewhere.
+/// Adds a header field and changes the next hop.
 unsafe extern "C" fn recipient_request(
     outgoing: *const cpm_outgoing,
     request: cpm_str,
@@ -345,7 +345,7 @@ unsafe extern "C" fn recipient_request(
         return CPM_ROUTED_DROPPED;
     }
     let text = text(request).replacen("\r\nContent-Length", "\r\nX-Added: 1\r\nContent-Length", 1);
-    // Until the next call, and longer: it is a test.
+    // Lent until the next call; in this test even longer.
     let text: &'static str = text.leak();
     let it = cpm_changed {
         text: lent(text),
@@ -370,7 +370,7 @@ unsafe extern "C" fn event(
     seen(|seen| seen.events.push((Event::ALL[event as usize], code, uri)));
 }
 
-/// A database with one group, whose only member is Bill and in which Anne may send.
+/// A database with one group, whose only member is Bill and to which Anne may send.
 const GROUP: &str = "<group xmlns=\"urn:oma:xml:poc:list-service\"><list-service uri=\"sip:friends@example.com\">\
     <list><entry uri=\"sip:bill@192.0.2.2\"/><entry uri=\"sip:anne@example.com\"/></list>\
     <supported-services><service enabler=\"urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg\"/></supported-services>\
@@ -433,14 +433,17 @@ fn core() -> &'static cpm_core {
     unsafe { cpm_core(CPM_ABI).as_ref() }.expect("this ABI")
 }
 
-// Behind the macro, which it uses.
+// After the macro, which they use.
 mod decisions;
 mod fan_out;
 mod notifications;
 mod once;
+mod question;
 mod requests;
 mod sessions;
 mod table;
+
+use question::query;
 
 fn core_field(request: *const cpm_request, field: cpm_field) -> String {
     text(call!(field(request, field)))
@@ -464,13 +467,13 @@ fn service(parameters: &[(&str, &str)]) -> *mut cpm_service {
     service
 }
 
-/// Where the host is reached.
+/// The host's own address.
 const OWN_URI: &str = "sip:cpm@192.0.2.9:5060";
 
 const PARAMETERS: &[(&str, &str)] = &[
     ("exploder_uri", "sip:exploder@example.com"),
     ("trusted_peer", "192.0.2.1"),
-    // A test leaves no trace on the machine.
+    // A test leaves no files on the machine.
     ("state_dir", "none"),
 ];
 
@@ -488,7 +491,7 @@ fn classify(service: *const cpm_service, message: &str, uri: &str) -> *mut cpm_r
     call!(classify(service, &raw const received))
 }
 
-/// All that there is to do with a request.
+/// Handles a request completely.
 fn handle(service: *const cpm_service, received: &cpm_received) -> cpm_script_result {
     let mut request = std::ptr::null_mut();
     let result = call!(handle(
@@ -509,7 +512,7 @@ fn fan_out(request: *mut cpm_request) -> cpm_script_result {
     call!(fan_out(request, context()))
 }
 
-/// What was posted to this process since this was last asked.
+/// The entries posted to this process since the last call.
 fn posted(process: cpm_process) -> Vec<Vec<u8>> {
     seen(|seen| {
         let all = std::mem::take(&mut seen.posted);
@@ -522,7 +525,7 @@ fn posted(process: cpm_process) -> Vec<Vec<u8>> {
     .collect()
 }
 
-/// Gives a process all that was posted to it.
+/// Delivers all posted entries to a process.
 fn deliver(mailbox: *mut cpm_mailbox, process: cpm_process) {
     for entry in posted(process) {
         assert_eq!(call!(mailbox_takes(mailbox)), 1);
@@ -555,59 +558,6 @@ fn to_tag(request: *const cpm_request) -> String {
 
 fn context() -> *mut c_void {
     std::ptr::without_provenance_mut(7)
-}
-
-/// What comes of a question: its fields, records and parts with an item of their own.
-fn query(
-    service: *const cpm_service,
-    query: cpm_query,
-    argument: &str,
-) -> (cpm_query_result, Vec<String>) {
-    unsafe extern "C" fn record(to: *mut c_void) -> c_int {
-        add(to, "record".to_owned())
-    }
-    unsafe extern "C" fn part(to: *mut c_void) -> c_int {
-        add(to, "part".to_owned())
-    }
-    unsafe extern "C" fn text_field(to: *mut c_void, name: *const c_char, value: cpm_str) -> c_int {
-        // SAFETY: a text that ends with NUL, lent for this call.
-        let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap();
-        add(to, format!("{name}={}", text(value)))
-    }
-    unsafe extern "C" fn number_field(to: *mut c_void, name: *const c_char, value: u64) -> c_int {
-        // SAFETY: as above.
-        let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap();
-        add(to, format!("{name}={value}"))
-    }
-    fn add(to: *mut c_void, item: String) -> c_int {
-        // SAFETY: what `query` was given, which nobody else uses meanwhile.
-        unsafe { (*to.cast::<Vec<String>>()).push(item) };
-        0
-    }
-    let visitor = cpm_answer_visitor {
-        record: Some(record),
-        part: Some(part),
-        text: Some(text_field),
-        number: Some(number_field),
-    };
-    let mut items: Vec<String> = Vec::new();
-    let to = (&raw mut items).cast();
-    let result = call!(query(
-        service,
-        query,
-        lent(argument),
-        &raw const visitor,
-        to
-    ));
-    let fault: cpm_fault = call!(fault(query, result));
-    // SAFETY: a text that ends with NUL and lives as long as the core.
-    let told = unsafe { CStr::from_ptr(fault.text) };
-    let is_answered = result == CPM_QUERY_ANSWERED;
-    assert_eq!(
-        (fault.code == 0, told.is_empty()),
-        (is_answered, is_answered)
-    );
-    (result, items)
 }
 
 const THREE: &str = "<entry uri=\"sip:a@192.0.2.4\"/><entry uri=\"sip:b@192.0.2.4\"/>\

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A request whose text is that of another one, but for its branch.
+/// The same request over another branch.
 fn over_branch(text: &str, branch: &str) -> String {
     text.replace("branch=z9hG4bK1", &format!("branch={branch}"))
 }
@@ -49,7 +49,7 @@ fn a_request_is_fanned_out_once() {
     call!(service_free(service));
 }
 
-/// Two workers whose checks have both passed: by the same branch, and by another.
+/// Two workers whose checks have both passed: for the same branch, and for another one.
 #[test]
 fn of_two_that_have_passed_their_checks_one_is_fanned_out() {
     let service = service(PARAMETERS);
@@ -61,7 +61,7 @@ fn of_two_that_have_passed_their_checks_one_is_fanned_out() {
         assert_eq!(check(request), CPM_SCRIPT_YES);
         request
     });
-    // Its copies are still being sent: there is no answer yet.
+    // Its copies are still being sent: there is no response yet.
     seen(|seen| {
         seen.room = vec![false];
         seen.takes = true;
@@ -74,7 +74,7 @@ fn of_two_that_have_passed_their_checks_one_is_fanned_out() {
     for request in [first, again, merged] {
         call!(request_free(request));
     }
-    // Another process sends them, and the answer is there.
+    // Another process sends them, and the response exists.
     let mailbox = call!(mailbox_new(service, CPM_PROCESS_FAN_OUT));
     deliver(mailbox, CPM_PROCESS_FAN_OUT);
     assert_eq!(call!(mailbox_work(mailbox)), -1);
@@ -90,8 +90,7 @@ fn of_two_that_have_passed_their_checks_one_is_fanned_out() {
     call!(service_free(service));
 }
 
-/// 503 for want of room is no answer that is remembered: a proxy on the way tries again over
-/// another branch.
+/// 503 for lack of memory is not remembered: a proxy on the path may try again over another branch.
 #[test]
 fn what_found_no_room_may_come_again() {
     let service = service(PARAMETERS);

@@ -186,8 +186,7 @@ fn a_group_is_looked_up_where_its_sources_are() {
         let uris: Vec<_> = all.iter().map(|(uri, _)| uri.as_str()).collect();
         assert_eq!(uris, sent, "the sender gets no copy");
     }
-    // The operator was asked once per request in the process where the checks began, and about what
-    // has passed them in the one that finishes it, which has no context.
+    // The operator was asked once for each request, in the process that began its checks.
     let asked = seen(|seen| std::mem::take(&mut seen.asked));
     let context = context().addr();
     assert_eq!(
@@ -214,7 +213,7 @@ fn a_group_is_looked_up_where_its_sources_are() {
     call!(service_free(service));
 }
 
-/// One call has the order of things, and replies once.
+/// One call does everything in order, and replies once.
 #[test]
 fn handle_does_all_there_is_to_do() {
     let service = service(PARAMETERS);
@@ -226,7 +225,7 @@ fn handle_does_all_there_is_to_do() {
     seen(|seen| seen.veto = None);
     assert_eq!(handle(service, &received(&ours, uri)), CPM_SCRIPT_YES);
     assert_eq!(last_reply().0, 202);
-    // It comes again when its transaction is forgotten.
+    // It is repeated after its transaction has been forgotten.
     assert_eq!(handle(service, &received(&ours, uri)), CPM_SCRIPT_END);
     assert_eq!(last_reply().0, 202);
     seen(|seen| {

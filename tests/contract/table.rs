@@ -87,7 +87,7 @@ fn null_is_answered_with_the_failure_value() {
     call!(service_free(null));
 }
 
-/// The header is C that any compiler takes, and gcc lays its structs out as Rust does.
+/// The header is valid C for any compiler, and gcc lays its structs out like Rust.
 #[test]
 fn the_header_has_not_drifted() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("contract");
@@ -137,7 +137,7 @@ fn the_header_has_not_drifted() {
     }
 }
 
-/// The number of a parameter, and how the core describes it.
+/// The number of a parameter, and the core's description of it.
 fn parameter(name: &str) -> (usize, cpm_parameter) {
     let mut described = cpm_parameter::default();
     for number in 0.. {
@@ -153,7 +153,7 @@ fn parameter(name: &str) -> (usize, cpm_parameter) {
     unreachable!()
 }
 
-/// What a host registers in loops, and which of the events it knows by name.
+/// What a host registers in loops, and the events that it knows by name.
 #[test]
 fn counters_gauges_and_events_are_described_by_their_numbers() {
     let described = |entry: &dyn Fn(usize, *mut cpm_row) -> c_int| -> Vec<_> {
