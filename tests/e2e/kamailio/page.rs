@@ -121,20 +121,24 @@ fn the_page_shows_a_session_grow_and_ends_another() {
         fs::write(file, browser.picture()).expect("the picture can be written");
     }
 
-    // The operator ends it, on second thoughts.
+    // The operator ends one whose sender waits, on second thoughts. That one has a minute; a sender
+    // that is held back has only 20 seconds.
+    let idle = scene.upload(EXPLODER, &["erin"]);
+    scene.begins(&idle);
+    browser.expect(&leg_says("erin", "confirmed"));
     let button = "[...document.querySelectorAll('#sessions article')]
-        .find(one => one.innerText.includes('dave@')).querySelector('button').click()";
+        .find(one => one.innerText.includes('erin@')).querySelector('button').click()";
     browser.evaluate(button);
     browser.expect("document.querySelector('dialog').open");
     browser.evaluate("document.querySelector('dialog .keep').click()");
     browser.expect("!document.querySelector('dialog').open");
-    browser.expect(&leg_says("dave", "confirmed"));
+    browser.expect(&leg_says("erin", "confirmed"));
     browser.evaluate(button);
     browser.evaluate("document.querySelector('dialog .end').click()");
-    browser.expect(&format!("!({})", leg_says("dave", "")));
-    browser.expect("document.querySelector('#held-back').hidden");
-    scene.hangs_up(&scene.callees.expect_call("dave"), 480);
+    browser.expect(&format!("!({})", leg_says("erin", "")));
+    scene.hangs_up(&scene.callees.expect_call("erin"), 480);
     scene.anne.expect_request("BYE");
+    browser.expect("document.querySelector('#held-back').hidden");
     // The other one is still there, and ends by itself.
     browser.expect(&leg_says("bill", "delivered"));
     call.bye(200);
