@@ -190,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn each_row_is_the_field_of_its_name() {
+        let object = b"Conversation-ID: c1\r\nContribution-ID: m1\r\n\
+            InReplyTo-Contribution-ID: m0\r\nIMDN-Message-ID: i1\r\nPayload-Type: text/plain\r\n\
+            Content-Type: message/cpim\r\n\r\n";
+        let object = StoredMessage::parse(&object[..].into()).unwrap();
+        assert_eq!(HeaderSet::of(&object), set());
+        assert_eq!(Row::ImdnMessageId.to_string(), "IMDN Message-ID");
+    }
+
+    #[test]
     fn what_is_missing() {
         let mut sip = set();
         sip.imdn_message_id = None;
