@@ -95,6 +95,15 @@ impl Postgres {
         or_fail("psql", self.psql(NAME, statements).and_then(checked));
     }
 
+    /// The rows of a query, their columns separated by `|`.
+    #[track_caller]
+    pub fn rows(&self, query: &str) -> Vec<String> {
+        let output = or_fail("psql", self.psql(NAME, query));
+        or_fail("psql", checked(output.clone()));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().map(str::to_owned).collect()
+    }
+
     /// Stops the server; open connections are lost.
     #[track_caller]
     pub fn stop(mut self) {
@@ -112,6 +121,8 @@ impl Postgres {
         psql.args([
             "-X",
             "-q",
+            "-A",
+            "-t",
             "-v",
             "ON_ERROR_STOP=1",
             "-U",

@@ -180,13 +180,13 @@ pub(crate) fn compare_with_manual(name: &str, table: &str, test: &str) {
     );
 }
 
-/// The example in the manual's section with this heading: its indented lines.
+/// The example in the manual's section with this heading line: its indented lines.
 #[track_caller]
 pub(crate) fn manual_example(heading: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md");
     let manual = fs::read_to_string(&path).expect("there is a manual");
     let (_, section) = manual
-        .split_once(&format!("#### `{heading}`\n"))
+        .split_once(&format!("\n{heading}\n"))
         .unwrap_or_else(|| panic!("the manual has no section {heading}"));
     let section = section.split("\n#").next().unwrap_or_default();
     let code = section.lines().filter_map(|line| line.strip_prefix("    "));
@@ -221,6 +221,20 @@ pub(crate) fn sqlite(file: &Path, statements: &str) {
         .expect("sqlite3 reads");
     drop(stdin);
     assert!(sqlite.wait().expect("sqlite3 ends").success());
+}
+
+/// The rows of a query to a database file, their columns separated by `|`.
+#[track_caller]
+pub(crate) fn sqlite_rows(file: &Path, query: &str) -> Vec<String> {
+    let output = Command::new("sqlite3")
+        .args(["-bail", "-cmd", ".timeout 10000"])
+        .arg(file)
+        .arg(query)
+        .output()
+        .expect("sqlite3 is installed");
+    assert!(output.status.success(), "{query}: {output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The body of the proxy's response to GET.

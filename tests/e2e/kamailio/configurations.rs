@@ -13,7 +13,8 @@ use crate::common::{EXPLODER, HANDLE, counter_names, cpm_proxy, exchange, http_g
 use crate::sites::{ANNE, configurations, folder, quoted, serves_this_machine, shipped};
 
 /// Each is started by a test: here, in `sites/` or, for the tutorial, among the client's.
-const CONFIGURATIONS: [&str; 7] = [
+const CONFIGURATIONS: [&str; 8] = [
+    "accounting.cfg",
     "dispatcher.cfg",
     "ims-application-server.cfg",
     "kamailio.cfg",

@@ -2,6 +2,7 @@
 //! `kamailio-config/` has for them; the store, which has only been tested with it; and faults of
 //! its processes.
 
+mod accounting;
 mod cfg;
 mod chaos;
 mod configurations;
