@@ -217,6 +217,9 @@ mod tests {
         assert!(Folder::OneToOne("sip:Bill@Example.com").matches("sip:Bill@example.COM"));
         assert!(!Folder::OneToOne("sip:bill@example.com").matches("sip:ben@example.com"));
         assert!(Folder::OneToOne("tel:+1-201-555-0123").matches("tel:+12015550123"));
+        // What is no URI is compared as it is.
+        assert!(Folder::OneToOne("Bill").matches("Bill"));
+        assert!(!Folder::OneToOne("Bill").matches("Ben"));
         assert!(Folder::Group("c1").matches("c1"));
         assert!(!Folder::Group("c1").matches("C1"));
     }
