@@ -35,8 +35,8 @@ fn next_descriptor(process: u32) -> u64 {
     (0..).find(is_free).expect("not all are open")
 }
 
-/// The sender and the recipient connect to the relay, which cannot accept: both wait in the queue of
-/// its listener until it can.
+/// The sender and the recipient connect to the relay, which cannot accept: both wait in the
+/// listener's queue until it can.
 #[test]
 fn without_descriptors_a_message_waits_and_loses_nothing() {
     let scene = Scene::unseen("without_descriptors", |_, config| config);
