@@ -90,7 +90,7 @@ test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
 	@tools/matrix
 
 .PHONY: test-deb
-test-deb: deps build ## the package's test in a clean copy of this Debian release (as root)
+test-deb: deps build client ## the packages' test in a clean copy of this Debian release (as root)
 	@tools/test-deb
 
 .PHONY: bench
@@ -116,6 +116,10 @@ diagrams: ## the diagrams of doc/, from the .sequence files
 .PHONY: readme
 readme: ## c_api/kamailio/README, from doc/manual.md
 	$(CARGO) run --quiet --package xtask -- readme
+
+.PHONY: site
+site: ## the pages of doc/ as a site, in target/site (with mdbook: cargo install mdbook)
+	@if command -v mdbook >/dev/null; then mdbook build; else echo "left out: no mdbook here (cargo install mdbook)"; fi
 
 .PHONY: page
 page: ## the operator's page as text in a configuration, from kamailio-config/operator-page/page.*

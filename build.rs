@@ -148,6 +148,10 @@ fn compile_shim(proxy: Proxy) -> Result<(), String> {
         .warnings_into_errors(true)
         .flag("-fvisibility=hidden")
         .cargo_metadata(false);
+    if env::var("OPT_LEVEL").is_ok_and(|level| level != "0") {
+        // Checks in the C library's functions, as Debian builds its own modules.
+        build.flag("-U_FORTIFY_SOURCE").flag("-D_FORTIFY_SOURCE=2");
+    }
     build.try_compile("cpm_shim").map_err(|error| {
         let error = error.to_string();
         format!("the shim does not compile: {}", one_line(&error))

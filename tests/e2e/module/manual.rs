@@ -447,6 +447,10 @@ fn pages_and_examples_are_there() {
         "doc/how-a-message-travels.md",
         "doc/security.md",
         "doc/readings.md",
+        "doc/tutorial.md",
+        "doc/client.md",
+        "doc/building.md",
+        "doc/architecture.md",
     ] {
         let text = read(page);
         let folder = Path::new(page).parent().expect("it lies somewhere");
@@ -532,6 +536,19 @@ fn a_line_that_is_no_line_of_a_diagram_is_named() {
         let error = diagrams::svg(&source).expect_err(line).to_string();
         assert!(error.contains(line), "{error}");
     }
+}
+
+#[test]
+fn every_page_is_on_the_site() {
+    let summary = read("doc/SUMMARY.md");
+    let pages = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("doc"))
+        .expect("it is part of the project")
+        .flatten()
+        .map(|page| page.file_name().to_string_lossy().into_owned())
+        .filter(|page| page.ends_with(".md") && page != "SUMMARY.md");
+    let pages: Names = pages.collect();
+    let listed = between(&summary, "](", ")");
+    same("pages", &listed, &pages);
 }
 
 /// The id of each reading, once.
