@@ -142,6 +142,17 @@ fuzz: ## coverage-guided fuzzing of every parser and state machine (SECONDS=60 e
 sanitize: ## the tests of the C boundary under valgrind
 	@tools/sanitize
 
+.PHONY: coverage
+coverage: ## how much of the wire formats the committed inputs of the fuzz targets run
+	@tools/coverage
+
+# The files to change, and nothing else.
+FILES ?=
+
+.PHONY: mutants
+mutants: ## which changes of FILES="src/…" no unit test notices (cargo-mutants)
+	@tools/mutants $(FILES)
+
 # How often loom interrupts a process within one order of events.
 PREEMPTIONS ?= 3
 

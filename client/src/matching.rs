@@ -190,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn each_row_is_the_field_of_its_name() {
+        let object = b"Conversation-ID: c1\r\nContribution-ID: m1\r\n\
+            InReplyTo-Contribution-ID: m0\r\nIMDN-Message-ID: i1\r\nPayload-Type: text/plain\r\n\
+            Content-Type: message/cpim\r\n\r\n";
+        let object = StoredMessage::parse(&object[..].into()).unwrap();
+        assert_eq!(HeaderSet::of(&object), set());
+        assert_eq!(Row::ImdnMessageId.to_string(), "IMDN Message-ID");
+    }
+
+    #[test]
     fn what_is_missing() {
         let mut sip = set();
         sip.imdn_message_id = None;
@@ -207,6 +217,9 @@ mod tests {
         assert!(Folder::OneToOne("sip:Bill@Example.com").matches("sip:Bill@example.COM"));
         assert!(!Folder::OneToOne("sip:bill@example.com").matches("sip:ben@example.com"));
         assert!(Folder::OneToOne("tel:+1-201-555-0123").matches("tel:+12015550123"));
+        // What is no URI is compared as it is.
+        assert!(Folder::OneToOne("Bill").matches("Bill"));
+        assert!(!Folder::OneToOne("Bill").matches("Ben"));
         assert!(Folder::Group("c1").matches("c1"));
         assert!(!Folder::Group("c1").matches("C1"));
     }

@@ -221,13 +221,45 @@ mod tests {
     }
 
     #[test]
+    fn nothing_happens_before_its_time() {
+        let start = Instant::now();
+        let bytes = Bytes::from_static(b"x");
+        let mut one = ClientTransaction::new(start, "BYE", "b".into(), bytes.clone(), false);
+        assert_eq!(one.handle_timeout(start), Tick::Nothing);
+        assert_eq!(one.handle_timeout(start + T1), Tick::SendAgain(bytes));
+        assert_eq!(one.handle_timeout(start + T1), Tick::Nothing);
+        assert!(!one.is_completed() && !one.is_proceeding());
+        assert_eq!(one.handle_timeout(start + TIMEOUT), Tick::TimedOut);
+        assert!(one.is_completed());
+        assert_eq!(one.handle_timeout(start + 2 * TIMEOUT), Tick::Nothing);
+    }
+
+    #[test]
+    fn a_limit_shortens_and_never_lengthens() {
+        let now = Instant::now();
+        let one = || ClientTransaction::new(now, "INVITE", "b".into(), Bytes::new(), true);
+        let (mut shorter, mut longer) = (one(), one());
+        shorter.limit(now, T2);
+        assert_eq!(shorter.poll_timeout(), Some(now + T2));
+        longer.limit(now, 2 * TIMEOUT);
+        assert_eq!(longer.poll_timeout(), Some(now + TIMEOUT));
+        // A cancelled one, whose answer had no limit.
+        longer.handle_response(now, true);
+        assert_eq!(longer.poll_timeout(), None);
+        longer.limit(now, 2 * TIMEOUT);
+        assert_eq!(longer.poll_timeout(), Some(now + 2 * TIMEOUT));
+    }
+
+    #[test]
     fn a_final_answer_counts_once() {
         let now = Instant::now();
         let mut one = ClientTransaction::new(now, "INVITE", "b".into(), Bytes::new(), false);
         assert_eq!(one.handle_response(now, true), Standing::Provisional);
         assert!(one.is_proceeding());
         assert_eq!(one.handle_response(now, false), Standing::Final);
+        assert!(one.is_completed() && !one.is_proceeding());
         assert_eq!(one.handle_response(now, false), Standing::Repeated);
+        assert_eq!(one.handle_response(now, true), Standing::Repeated);
         assert_eq!(one.poll_timeout(), None);
     }
 }

@@ -41,7 +41,7 @@ fn front(bench: &Bench, nodes: [&Proxy; 2]) -> Proxy {
                 ("NODES", quoted(&format!("sqlite://{}", file.display()))),
                 // Longer than it takes to detect a dead node: a ping each second, and two for its
                 // response.
-                ("NODE_TIMEOUT", "8".to_owned()),
+                ("NODE_TIMEOUT", "6".to_owned()),
             ]);
         }
     }

@@ -1,16 +1,18 @@
-//! Faults that a proxy's processes must survive: being stopped for a while, being killed, a network
-//! that loses, duplicates, delays and disconnects. Judged from outside: a recipient of an accepted
-//! message gets it once, and nothing is left.
+//! Faults that a proxy's processes must survive: being stopped for a while, being killed, a lack of
+//! descriptors, a network that loses, duplicates, delays and disconnects. Judged from outside: a
+//! recipient of an accepted message gets it once, and nothing is left.
 //!
 //! | file | what happens |
 //! |---|---|
 //! | `one_at_a_time` | each process is stopped for a while, and killed |
 //! | `all_at_once` | everything, in the order of a seed; `make soak` for as long as wanted |
 //! | `network` | recipients behind a bad network |
+//! | `scarce` | a process has no descriptors left |
 
 mod all_at_once;
 mod network;
 mod one_at_a_time;
+mod scarce;
 
 use cpm_testbed::Proxy;
 use rustix::process::{Pid, Signal, kill_process};
