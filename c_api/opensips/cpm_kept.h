@@ -13,7 +13,10 @@
  * not. 0, or -1 after a log line. */
 int cpm_kept_init(void (*end)(uint64_t transaction));
 
-/* Ends a transaction after this many milliseconds. 0, or -1: there is no memory. */
-int cpm_kept_add(uint64_t transaction, unsigned milliseconds);
+/* Ends a transaction after this many milliseconds, unless it is removed before. NULL: there is no
+ * memory. */
+struct kept *cpm_kept_add(uint64_t transaction, unsigned milliseconds);
+/* Removes it, whether it has been ended or not. */
+void cpm_kept_remove(void *kept);
 
 #endif

@@ -44,7 +44,7 @@ void cpm_transaction_mend(struct cell *t)
 		to->len++;
 }
 
-/* Marks the transaction of an INVITE that is kept open. */
+/* Marks a transaction that is kept open; the entry of the safety net goes with it. */
 static void is_ours(struct cell *t, int type, struct tmcb_params *params)
 {
 	(void)t;
@@ -88,8 +88,22 @@ enum cpm_opened cpm_transaction_open(void *context, uint64_t *transaction)
 
 int cpm_transaction_keep_open(void *context, uint64_t transaction, unsigned milliseconds)
 {
-	if(context == NULL || cpm_kept_add(transaction, milliseconds) < 0)
+	struct cell *t = current_transaction();
+	struct kept *kept;
+
+	if(context == NULL || t == NULL)
 		return 0;
+	kept = cpm_kept_add(transaction, milliseconds);
+	if(kept == NULL)
+		return 0;
+	if(cpm_tm.register_tmcb(context, t, TMCB_TRANS_DELETED, is_ours, kept, cpm_kept_remove) < 0) {
+		cpm_kept_remove(kept);
+		return 0;
+	}
+	/* Else tm would replace parts of the received request when the script ends, among them the lines
+	 * for a reply that another process is just writing. */
+	if(t->uas.request != NULL)
+		t->uas.request->msg_flags |= FL_SHM_UPDATED;
 	/* When the script ends, tm keeps a transaction that it takes for forwarded. */
 	cpm_tm.t_setkr(REQ_FWDED);
 	return 1;

@@ -1,5 +1,5 @@
-//! Figures of the service for Prometheus: numbers in memory that all processes share, each an atomic
-//! word, and their text.
+//! Figures of the service for Prometheus: numbers in memory that all processes share, each an
+//! atomic word, and their text.
 //!
 //! ```text
 //!  per mode: [responses by code] [time to response] [time to last end] [bytes]   [outcomes]

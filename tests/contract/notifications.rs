@@ -1,8 +1,8 @@
-//! Disposition notifications: what goes on, how, and what is known of whom.
+//! Disposition notifications: which are forwarded, how, and for which messages the sender is known.
 
 use super::*;
 
-/// The message, with a header that asks for notifications.
+/// The message with a header that requests notifications.
 fn asking(entries: &str) -> String {
     let text = message(entries).replace(
         "<sip:anne@example.com>\r\nContribution",
@@ -10,7 +10,7 @@ fn asking(entries: &str) -> String {
     );
     let head = "NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: Mj8+4a/x\r\n\
         imdn.Disposition-Notification: positive-delivery\r\n";
-    // Content-Length is not looked at in a datagram that ends where the body does.
+    // Content-Length is ignored in a datagram that ends with the body.
     let (before, rest) = text.split_once("\r\n\r\nContent-Type: text/plain").unwrap();
     let text = format!("{before}\r\n{head}\r\nContent-Type: text/plain{rest}");
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
@@ -31,7 +31,7 @@ fn notification(fields: &str) -> String {
     )
 }
 
-/// What comes of a notification: the result, and what was done last.
+/// The effect of a notification: the result, and the last calls.
 fn forward(
     service: *const cpm_service,
     text_of: &str,
@@ -73,7 +73,7 @@ fn one_goes_on_as_a_proxy_would_send_it() {
         forward(service, &one, "192.0.2.1", 0),
         (CPM_SCRIPT_YES, words.to_owned())
     );
-    // From whom nobody trusts, no asserted identity goes on (RFC 3325 §5).
+    // An identity asserted by an untrusted peer is not passed on (RFC 3325 §5).
     let (result, words) = forward(service, &one, "192.0.2.99", 0);
     assert_eq!(result, CPM_SCRIPT_YES);
     assert!(words.contains("without Max-Forwards,Route,P-Asserted-Identity:"));
@@ -92,11 +92,11 @@ fn one_goes_on_as_a_proxy_would_send_it() {
     call!(service_free(service));
 }
 
-/// A receipt from a member of a group, and what comes of it.
+/// A receipt from a member of a group, and its effect.
 #[test]
 fn a_group_sends_a_receipt_of_its_own_when_the_host_is_ready() {
     let groups = [
-        // Any folder that is there.
+        // Any existing folder.
         ("group_source", "dir:/"),
         ("group_uri", "sip:*@groups.example.com"),
     ];
@@ -141,7 +141,7 @@ fn a_group_sends_a_receipt_of_its_own_when_the_host_is_ready() {
         seen(|seen| seen.send_answers = vec![answer]);
         assert_eq!(handle(&whole, "192.0.2.1"), (CPM_SCRIPT_YES, code));
     }
-    // It does not say what has become of the message.
+    // It does not report the fate of the message.
     assert_eq!(handle(&one, "192.0.2.1"), (CPM_SCRIPT_YES, 400));
     call!(service_free(service));
 }
@@ -162,7 +162,7 @@ fn a_refused_message_leaves_nothing_behind() {
     seen(|seen| seen.veto = None);
     assert_eq!(fan_out(service, &message(BILL)), CPM_SCRIPT_YES);
     assert!(!is_known(), "it asked for nothing");
-    // Another process has it: it is accepted.
+    // Another process has it: it counts as accepted.
     seen(|seen| {
         seen.room = vec![false];
         seen.takes = true;

@@ -1,4 +1,4 @@
-//! Large message sessions: what the process that has them and the core owe each other.
+//! Large message sessions: the contract between the sessions process and the core.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.
     m=message 7394 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=path:msrp://192.0.2.1:7394/s.anne;tcp\r\n\
     a=sendonly\r\na=setup:actpass\r\na=file-selector:size:2000\r\n";
 
-/// Of a recipient that connects by itself.
+/// The answer of a recipient that connects itself.
 const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\n\
     m=message 9 TCP/MSRP *\r\na=accept-types:message/cpim\r\na=path:msrp://192.0.2.2:7777/s.bill;tcp\r\n\
     a=recvonly\r\na=setup:active\r\n";
@@ -41,7 +41,7 @@ fn invite() -> String {
     )
 }
 
-/// A service with large message mode, on a port that was free a moment ago.
+/// A service with large message mode, on a port that has just been free.
 fn large_mode() -> *mut cpm_service {
     large_mode_with(&[])
 }
@@ -55,7 +55,7 @@ fn large_mode_with(more: &[(&str, &str)]) -> *mut cpm_service {
     service(&parameters)
 }
 
-/// The process of the sessions.
+/// The sessions process.
 fn begin(service: *mut cpm_service) -> *mut cpm_mailbox {
     seen(|seen| seen.takes = true);
     let sessions = call!(mailbox_new(service, CPM_PROCESS_SESSIONS));
@@ -63,7 +63,7 @@ fn begin(service: *mut cpm_service) -> *mut cpm_mailbox {
     sessions
 }
 
-/// What is done now, once it has all that was posted to it.
+/// What it does after all posted entries were delivered.
 fn work(sessions: *mut cpm_mailbox) -> Vec<String> {
     deliver(sessions, CPM_PROCESS_SESSIONS);
     while call!(mailbox_work(sessions)) == 0 {}
@@ -78,7 +78,7 @@ fn handle_invite(service: *mut cpm_service, invite: &str) -> cpm_script_result {
     result
 }
 
-/// A worker gets a request inside of a dialog whose To tag is this.
+/// A worker gets a request in the dialog with this To tag.
 fn handle_in_dialog(service: *mut cpm_service, request: &str, to_tag: &str) -> cpm_script_result {
     let received = cpm_received {
         to_tag: lent(to_tag),
@@ -91,7 +91,7 @@ fn respond(service: *mut cpm_service, response: &str) {
     call!(responded(service, lent(response)));
 }
 
-/// Asks, and the process of the sessions takes the question at once.
+/// Asks a question, which the sessions process answers at once.
 fn ask(
     service: *mut cpm_service,
     sessions: *mut cpm_mailbox,
@@ -104,7 +104,7 @@ fn ask(
     answer
 }
 
-/// Response to the INVITE of this Call-ID.
+/// A response to the INVITE with this Call-ID.
 fn response(call_id: &str, status: &str, sdp: &str) -> String {
     format!(
         "SIP/2.0 {status}\r\nVia: SIP/2.0/UDP 192.0.2.9\r\nFrom: <sip:anne@example.com>;tag={call_id}\r\n\
@@ -172,7 +172,7 @@ fn a_session_from_invite_to_bye() {
             "ACK sip:bill@192.0.2.2"
         ]
     );
-    // Repeated, because the ACK was lost.
+    // Repeated because the ACK was lost.
     respond(service, &ok);
     assert_eq!(work(sessions), ["ACK sip:bill@192.0.2.2"]);
 
@@ -239,14 +239,14 @@ fn what_belongs_to_no_session_is_told_so() {
         seen.done.clear();
     });
     assert_eq!(work(sessions), ["481 in 1", "400 in 2", "500 in 7"]);
-    // A callee whose 2xx comes after all: ACK and BYE.
+    // A callee whose 2xx arrives after all: ACK and BYE.
     let call_id = named(Side::Leg(LegNumber(0)));
     respond(service, &response(&call_id, "200 OK", ANSWER));
     assert_eq!(
         work(sessions),
         ["ACK sip:bill@192.0.2.2", "BYE sip:bill@192.0.2.2"]
     );
-    // Nobody can take it.
+    // No process can accept it.
     seen(|seen| seen.takes = false);
     assert_eq!(handle_in_dialog(service, &bye, &name), CPM_SCRIPT_YES);
     assert_eq!(last_reply().0, 503);
@@ -256,14 +256,14 @@ fn what_belongs_to_no_session_is_told_so() {
 
 const CANCEL: &str = "CANCEL sip:exploder@example.com SIP/2.0\r\nCall-ID: 1\r\n\r\n";
 
-/// The INVITE comes through another process than its CANCEL.
+/// The INVITE arrives in another process than its CANCEL.
 #[test]
 fn a_cancel_may_overtake_its_invite() {
     let service = large_mode();
     let sessions = begin(service);
     assert_eq!(handle_invite(service, &invite()), CPM_SCRIPT_YES);
     assert_eq!(handle_in_dialog(service, CANCEL, ""), CPM_SCRIPT_YES);
-    // The host says that it is for the transaction 1.
+    // The host reports that it is for transaction 1.
     seen(|seen| seen.posted.reverse());
     assert_eq!(work(sessions), ["200 in 2", "487 in 1"]);
     call!(mailbox_stop(sessions));
@@ -283,7 +283,7 @@ fn no_more_than_max_sessions() {
         assert_eq!(handle_invite(service, &invite), CPM_SCRIPT_YES);
     }
     assert_eq!(work(sessions), ["503 in 2", "INVITE sip:bill@192.0.2.2"]);
-    // A CANCEL reaches the one that is there.
+    // A CANCEL reaches the existing one.
     seen(|seen| seen.wants = vec![Event::SessionEnd]);
     assert_eq!(handle_in_dialog(service, CANCEL, ""), CPM_SCRIPT_YES);
     let done = work(sessions);
@@ -298,7 +298,7 @@ fn write_secret(file: &Path, secret: &[u8]) {
     file.unwrap().write_all(secret).unwrap();
 }
 
-/// RFC 6026 7.1: an INVITE that was taken makes no second session, whatever became of the first.
+/// RFC 6026 7.1: a repeated INVITE creates no second session, whatever became of the first.
 #[test]
 fn an_invite_makes_one_session() {
     seen(|seen| seen.takes = true);
@@ -306,7 +306,7 @@ fn an_invite_makes_one_session() {
     let invite_of = |branch: &str| invite().replace("branch=z9hG4bK1", &format!("branch={branch}"));
     assert_eq!(handle_invite(service, &invite()), CPM_SCRIPT_YES);
     for _ in 0..2 {
-        // There is no answer that could be given again: its sender has it, or tm repeats it.
+        // There is no response to repeat: its sender has it, or tm repeats it.
         let again = classify(service, &invite(), "sip:exploder@example.com");
         assert_eq!(check(again), CPM_SCRIPT_END);
         assert_eq!(fan_out(again), CPM_SCRIPT_END);
@@ -324,7 +324,7 @@ fn an_invite_makes_one_session() {
     call!(service_free(service));
 }
 
-/// Whoever was refused for want of room may come again, over whatever branch.
+/// A sender refused for lack of memory may try again, over any branch.
 #[test]
 fn an_invite_that_found_no_room_may_come_again() {
     let service = large_mode();
@@ -335,7 +335,7 @@ fn an_invite_that_found_no_room_may_come_again() {
         assert_eq!(fan_out(request), expected);
         call!(request_free(request));
     }
-    // The sessions refuse it, in another process.
+    // The sessions process refuses it.
     assert_eq!(
         call!(service_tune(service, lent("max_sessions"), lent("1"), 0)),
         0

@@ -1,5 +1,6 @@
 //! Receiving messages: registers, answers MESSAGE and INVITE, receives content over MSRP.
 
+mod known;
 mod msrp;
 mod msrp_connection;
 mod notifying;
@@ -29,6 +30,7 @@ use super::stored::StoredMessage;
 use super::transaction::T2;
 use super::uac::{Uac, UacEvent};
 use super::{ALLOW, OwnAddresses, SipTransport, Way};
+use known::Known;
 use msrp_connection::MsrpConnection;
 use session::{Session, echoed};
 
@@ -128,6 +130,11 @@ pub enum ReceiverEvent {
         /// The message.
         received: Box<Received>,
     },
+    /// A message has arrived that was received before; its sender gets the answer again.
+    Repeated {
+        /// The session's number if it came over MSRP.
+        session: Option<u64>,
+    },
     /// A notification about a message of ours.
     Notification(Box<Notification>),
     /// One of our notifications has been answered.
@@ -202,6 +209,7 @@ pub struct Receiver {
     /// Service-Route, for our requests.
     routes: Vec<String>,
     connections: Vec<MsrpConnection>,
+    known: Known,
     /// By branch and method.
     kept: VecDeque<(String, Bytes)>,
     /// Deadline for signing off.
@@ -228,6 +236,7 @@ impl Receiver {
             notifying: Vec::new(),
             routes: Vec::new(),
             connections: Vec::new(),
+            known: Known::new(random),
             kept: VecDeque::new(),
             stopping: None,
             stopped: false,
@@ -445,6 +454,9 @@ impl Receiver {
         self.respond(request, way, StatusCode::OK, echoed(request));
         if let Some(notification) = notification {
             return self.event(ReceiverEvent::Notification(Box::new(notification)));
+        }
+        if self.known.has(request, &object) {
+            return self.event(ReceiverEvent::Repeated { session: None });
         }
         let received = Received {
             object,

@@ -134,8 +134,14 @@ impl Receiver {
                     session.is_complete = true;
                     let cpim = std::mem::take(&mut session.content).freeze();
                     let invite = &session.invite;
+                    let object = StoredMessage::of_received(invite, &cpim);
+                    if self.known.has(invite, &object) {
+                        let session = Some(number);
+                        events.push(ReceiverEvent::Repeated { session });
+                        continue;
+                    }
                     let received = Received {
-                        object: StoredMessage::of_received(invite, &cpim),
+                        object,
                         came: session.way,
                         is_large: true,
                         history: history_of(invite),

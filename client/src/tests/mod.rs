@@ -60,7 +60,12 @@ fn draft(size: usize) -> Draft {
 }
 
 fn sender(draft: Draft) -> Sender {
-    let config = SenderConfig {
+    let outgoing = draft.prepare(PAGER_MAX_BYTES, SizeOf::Cpim, SystemTime::now(), fill);
+    Sender::new(sender_config(), outgoing.unwrap(), fill)
+}
+
+fn sender_config() -> SenderConfig {
+    SenderConfig {
         way: way(SERVER),
         local: address(CLIENT),
         credentials: None,
@@ -69,9 +74,7 @@ fn sender(draft: Draft) -> Sender {
         fingerprint: None,
         chunk_bytes: 1000,
         has_next: false,
-    };
-    let outgoing = draft.prepare(PAGER_MAX_BYTES, SizeOf::Cpim, SystemTime::now(), fill);
-    Sender::new(config, outgoing.unwrap(), fill)
+    }
 }
 
 fn receiver() -> Receiver {

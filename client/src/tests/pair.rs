@@ -164,6 +164,30 @@ fn small_messages_go_in_a_message_and_large_ones_over_msrp() {
 }
 
 #[test]
+fn a_message_that_comes_once_more_is_answered_and_not_shown() {
+    for size in [10, 3_000] {
+        let mut pair = Pair::new(draft(size));
+        pair.run(Duration::from_secs(60));
+        assert_eq!(pair.received.len(), 1);
+        // Another transaction of the same message: for a MESSAGE the next attempt, in the same
+        // dialog; for a large message another session.
+        let outgoing = pair.sender.outgoing().clone();
+        pair.sender = Sender::new(sender_config(), outgoing, fill);
+        pair.done = None;
+        pair.sender.start(pair.now);
+        pair.run(Duration::from_secs(60));
+        assert!(
+            matches!(pair.done, Some(Ok(Sent { code: 200, .. }))),
+            "{:?}",
+            pair.done
+        );
+        assert_eq!(pair.received.len(), 1);
+        let repeated = |event: &&ReceiverEvent| matches!(event, ReceiverEvent::Repeated { .. });
+        assert_eq!(pair.events.iter().filter(repeated).count(), 1);
+    }
+}
+
+#[test]
 fn the_size_decides_at_the_byte() {
     let empty = sender(draft(0)).outgoing().cpim.len();
     let mode = |size| sender(draft(size - empty)).outgoing().mode;

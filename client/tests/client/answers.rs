@@ -1,15 +1,15 @@
-//! What answers to an INVITE may say, in each spelling that servers use, and where it leads
-//! (7.2.1.2, RFC 4975, 6135, 6714).
+//! Answers to an INVITE in every spelling that servers use, and where they lead (7.2.1.2, RFC 4975,
+//! 6135, 6714).
 
 use cpm_testbed::{Bench, Plan, proves};
 
 use crate::common::{Cpim, send};
 
-/// What has to become of an answer.
+/// The expected effect of an answer.
 enum Fate {
-    /// The message comes, addressed to the whole path.
+    /// The message arrives, addressed to the whole path.
     Delivered,
-    /// The call is ended with this exit code and these words.
+    /// The call ends with this exit code and these words.
     Ended(i32, &'static str),
 }
 
@@ -26,7 +26,7 @@ fn each_answer_leads_where_its_rfc_says() {
     let setup = |value| plan().attribute("setup", value);
     let delivered = [
         ("plain", plan()),
-        // RFC 6714 §4.2: c= and m= lead, whether the answer knows msrp-cema or not.
+        // RFC 6714 §4.2: c= and m= apply, whether or not the answer supports msrp-cema.
         ("middlebox", plan().at_path_host(&nowhere)),
         ("sbc", none(plan().at_path_host(&nowhere))),
         ("old", none(plan())),

@@ -1,4 +1,4 @@
-//! TLS: certificates that fit, and those that do not.
+//! TLS: valid and invalid certificates.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use crate::common::{send, text};
 
 const BILL: [&str; 3] = ["--to", "sip:bill@example.com", "Hi"];
 
-/// A TLS server that passes on to a port without.
+/// A TLS server that forwards to a port without TLS.
 pub(crate) fn tls_server(bench: &Bench, certificate: &Certificate, to: u16) -> u16 {
     let folder = bench.folder().join(format!("tls-{to}"));
     std::fs::create_dir_all(&folder).expect("the folder of a test can be written to");
@@ -32,7 +32,7 @@ pub(crate) fn tls_server(bench: &Bench, certificate: &Certificate, to: u16) -> u
     let config = Arc::new(config);
     let port = bench.port();
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is ours");
-    // It ends with the test process: the threads hold nothing but sockets.
+    // It ends with the test process: its threads hold only sockets.
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let config = config.clone();
@@ -136,7 +136,7 @@ fn a_certificate_that_does_not_fit() {
         );
     }
     assert!(agent.received().is_empty(), "not a word to a stranger");
-    // It fits; and a large message too.
+    // It is valid; and a large message too.
     run(fits, with(&[], Some(&authority))).succeeds();
     let request = agent.expect_request("MESSAGE");
     proves!(
@@ -158,7 +158,7 @@ fn a_certificate_that_does_not_fit() {
         )
     );
     call.session.expect_message();
-    // No questions asked.
+    // Without any verification.
     run(named_otherwise, with(&["--insecure"], None)).succeeds();
 }
 
@@ -171,7 +171,7 @@ fn an_msrp_certificate_that_is_not_the_one_in_the_answer() {
     );
     let callees = bench.callees_of(bench.agent(), bench.msrps_peer(&shown));
     let large = [&["--pager-max", "0", "--msrp", "tls"][..], &BILL].concat();
-    // The peer's own description has the right fingerprint.
+    // The fingerprint in the peer's own description matches.
     send(callees.agent().port(), &large).succeeds();
     let call = callees.expect_call("bill");
     assert!(call.sdp().lines('m')[0].ends_with(" TCP/TLS/MSRP *"));

@@ -1,5 +1,5 @@
-//! Challenges in each spelling that servers use (RFC 3261 §22, RFC 7616, RFC 8760): a bare server
-//! reads what the answer says, and Kamailio's `auth` whether it is right.
+//! Challenges in every spelling that servers use (RFC 3261 §22, RFC 7616, RFC 8760): a bare server
+//! reads the response, and Kamailio's `auth` verifies it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,7 +18,7 @@ fn each_spelling_is_answered() {
     let login = ["--password-file", text(&password), "--user", "anné"];
     let plain = "Digest realm=\"r\", nonce=\"n\"";
     for (challenges, expected) in [
-        // Nothing but what has to be there; then names and words in other cases.
+        // Only what is mandatory; then names and words in other cases.
         (
             &[plain][..],
             &["realm=\"r\"", "nonce=\"n\"", "username=\"anné\""][..],
@@ -51,7 +51,7 @@ fn each_spelling_is_answered() {
             &["Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm=MD5-sess"],
             &["algorithm=MD5-sess"],
         ),
-        // RFC 8760 §2.4: the first that is known.
+        // RFC 8760 §2.4: the first supported one.
         (
             &[
                 "Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm=SHA-3",
@@ -60,7 +60,7 @@ fn each_spelling_is_answered() {
             ],
             &["algorithm=SHA-256"],
         ),
-        // Basic gives the password away, and of the others nothing is known.
+        // Basic reveals the password, and the others are not supported.
         (&["Basic realm=\"x\"", plain], &["realm=\"r\""]),
         (
             &["Basic realm=\"x\", Digest realm=\"r\", nonce=\"n\""],
@@ -139,7 +139,7 @@ fn two_proxies_and_a_server_ask_one_after_the_other() {
     let last = &requests[3];
     assert_eq!(last.headers("Proxy-Authorization").len(), 2);
     assert_eq!(last.headers("Authorization").len(), 1);
-    // Each nonce is counted by itself.
+    // Each nonce has a count of its own.
     let counts = [("one", 3), ("two", 2)].map(|(realm, count)| {
         let values = last.headers("Proxy-Authorization").into_iter();
         let mut own = values.filter(|value| value.contains(&format!("realm=\"{realm}\"")));
@@ -163,7 +163,7 @@ fn a_registration_keeps_its_nonce_as_long_as_it_is_taken() {
         };
         vec![match number {
             0 => asks("first"),
-            // A lifetime that is too short, and a nonce that was for one request: without a word on
+            // A lifetime that is too short, and a nonce valid for one request: without the word
             // stale.
             1 => Reply::new(423).with("Min-Expires", "4000"),
             2 => asks("second"),
@@ -219,8 +219,8 @@ fn kamailio_believes_the_answers() {
     let password = file(bench.folder(), "password", "secret");
     let wrong = file(bench.folder(), "wrong", "Secret");
     for algorithm in ["MD5", "SHA-256"] {
-        // Flags of proxy_challenge: no qop, auth. For auth-int it hashes what its memory holds, not
-        // the body (seen in 5.6).
+        // Flags of proxy_challenge: no qop, auth. For auth-int it hashes leftover memory, not the
+        // body (seen in 5.6).
         for flags in [0, 1] {
             let routes = format!(
                 "request_route {{

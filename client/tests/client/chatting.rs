@@ -193,7 +193,7 @@ fn a_failed_recipient_shows_in_the_exit_status() {
     let proxy = watched_proxy(&bench, udp);
     let callees = bench.callees();
     callees.plan("busy", Plan::status(486));
-    // Slow enough that the watcher sees the other one fail.
+    // So slow that the watcher sees the other one fail.
     let conduct = Conduct::Slow(Duration::from_millis(100));
     callees.plan("slow", Plan::accept().conduct(conduct));
     let path = file(bench.folder(), "picture.png", pixels(50_000, 2));

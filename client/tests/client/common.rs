@@ -1,5 +1,5 @@
-//! What the tests share: the program as a user runs it, and reading what it has sent with other
-//! eyes than its own.
+//! Shared by the tests: running the program as a user would, and reading its output with
+//! independent code.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -17,12 +17,12 @@ pub(crate) const EXPLODER: &str = "sip:exploder@example.com";
 pub(crate) const CONTROLLING: &str = "sip:cpm@example.com";
 pub(crate) const GROUP: &str = "sip:friends@groups.example.com";
 
-/// What an ICSI looks like in a feature tag.
+/// An ICSI in the form of a feature tag.
 pub(crate) fn feature_tag(service: &str) -> String {
     format!("urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.{service}")
 }
 
-/// The program, without what the environment of whoever runs the tests would tell it.
+/// The program, unaffected by the environment of whoever runs the tests.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cpm-client"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CPM_CLIENT_")) {
@@ -40,13 +40,13 @@ pub(crate) fn send(port: u16, arguments: &[&str]) -> Running {
     Running::start(command, "")
 }
 
-/// `receive` for Bill on a port of the bench, with JSON; it listens when this returns.
+/// `receive` for Bill on a port of the bench, with JSON; it is listening when this returns.
 #[track_caller]
 pub(crate) fn receive(port: u16, arguments: &[&str]) -> Running {
     receive_as("sip:bill@example.com", port, arguments)
 }
 
-/// The same for somebody else.
+/// The same for another user.
 #[track_caller]
 pub(crate) fn receive_as(address: &str, port: u16, arguments: &[&str]) -> Running {
     let listen = format!("127.0.0.1:{port}");
@@ -59,7 +59,7 @@ pub(crate) fn receive_as(address: &str, port: u16, arguments: &[&str]) -> Runnin
     running
 }
 
-/// The program while it runs; it is killed when the test is over.
+/// The running program; killed when the test ends.
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -68,19 +68,19 @@ pub(crate) struct Running {
     errors: Option<thread::JoinHandle<String>>,
 }
 
-/// How it has ended.
+/// Its result.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: i32,
-    /// All that it told as JSON.
+    /// Everything it reported as JSON.
     pub(crate) events: Vec<Value>,
-    /// All other lines of standard output.
+    /// All other lines of its standard output.
     pub(crate) plain: Vec<String>,
     pub(crate) errors: String,
 }
 
 impl Running {
-    /// Starts a command and gives it its standard input.
+    /// Starts a command with this standard input.
     pub(crate) fn start(mut command: Command, input: &str) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -124,7 +124,7 @@ impl Running {
         }
     }
 
-    /// Waits until it tells of this, and returns it.
+    /// Waits until it reports this event, and returns it.
     #[track_caller]
     pub(crate) fn expect(&mut self, event: &str) -> Value {
         let deadline = Instant::now() + 2 * PATIENCE;
@@ -146,7 +146,7 @@ impl Running {
         }
     }
 
-    /// Waits for a line that is no JSON and holds these words.
+    /// Waits for a line that is not JSON and contains these words.
     #[track_caller]
     pub(crate) fn expect_line(&mut self, words: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -170,7 +170,7 @@ impl Running {
         assert!(status.expect("there is a shell").success());
     }
 
-    /// Kills it as nothing else does: it has no say in it (SIGKILL).
+    /// Kills it without any chance to react (SIGKILL).
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is a child of ours");
         let status = self.child.wait().expect("it is a child of ours");
@@ -183,7 +183,7 @@ impl Running {
         self.wait_within(3 * PATIENCE)
     }
 
-    /// The same with another patience.
+    /// The same with another time limit.
     #[track_caller]
     pub(crate) fn wait_within(mut self, patience: Duration) -> Ended {
         let deadline = Instant::now() + patience;
@@ -211,7 +211,7 @@ impl Running {
         }
     }
 
-    /// Waits for a good end.
+    /// Waits until it ends successfully.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Ended {
         let ended = self.wait();
@@ -219,7 +219,7 @@ impl Running {
         ended
     }
 
-    /// Waits for an end with this exit code, and returns what it says about it.
+    /// Waits until it ends with this exit code, and returns its report.
     #[track_caller]
     pub(crate) fn fails(self, code: i32) -> Value {
         let ended = self.wait();
@@ -230,7 +230,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended by itself if all went well.
+        // If all went well, it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -256,8 +256,8 @@ pub(crate) struct Cpim {
 }
 
 impl Cpim {
-    /// Reads a message as RFC 3862 §2 has it: each line ends with CRLF, one empty line after each
-    /// block.
+    /// Parses a message according to RFC 3862 §2: each line ends with CRLF, and an empty line
+    /// follows each block.
     #[track_caller]
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let (first, rest) = block(bytes);
@@ -279,18 +279,18 @@ impl Cpim {
         }
     }
 
-    /// The one field of this name.
+    /// The only field with this name.
     #[track_caller]
     pub(crate) fn field(&self, name: &str) -> &str {
         one(&self.fields, name)
     }
 
-    /// Whether there is such a field.
+    /// Whether it has this field.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|(own, _)| own == name)
     }
 
-    /// The type of what is wrapped.
+    /// The type of the wrapped content.
     #[track_caller]
     pub(crate) fn content_type(&self) -> &str {
         one(&self.content_fields, "Content-Type")
@@ -319,7 +319,7 @@ fn block(bytes: &[u8]) -> (Fields, &[u8]) {
     (fields.collect(), &bytes[end + 4..])
 }
 
-/// Where `wanted` stands in `bytes`.
+/// The position of `wanted` in `bytes`.
 pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes
         .windows(wanted.len())
@@ -355,10 +355,10 @@ pub(crate) fn parts(content_type: &str, body: &[u8]) -> Vec<(Fields, Vec<u8>)> {
     parts
 }
 
-/// The URIs of a list with their roles.
+/// The URIs of a list, with their roles.
 type List = Vec<(String, Option<String>)>;
 
-/// The body of a request to many: type and content of its first part, and its list.
+/// The body of a request to a list: type and content of its first part, and its list.
 #[track_caller]
 pub(crate) fn with_list(request: &Message) -> (String, Vec<u8>, List) {
     let content_type = request.header("Content-Type").expect("there is a body");
@@ -397,7 +397,7 @@ pub(crate) fn with_list(request: &Message) -> (String, Vec<u8>, List) {
     )
 }
 
-/// A proxy with the module, as operators write it, that trusts this machine.
+/// A proxy with the module, configured as by an operator, that trusts this machine.
 pub(crate) fn cpm_proxy(routes: &str) -> ProxyConfig {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kamailio/cpm.so");
     assert!(
@@ -421,8 +421,8 @@ pub(crate) fn cpm_proxy(routes: &str) -> ProxyConfig {
         .set("cpm", "trusted_peer", "127.0.0.1")
 }
 
-/// Bytes of a picture that nobody could compress much. They are letters: tshark's dissector of MSRP
-/// stumbles over some contents that are no text.
+/// Bytes of a picture that hardly compress. They are letters, because tshark's MSRP dissector fails
+/// on some contents that are not text.
 pub(crate) fn pixels(length: usize, seed: u64) -> Vec<u8> {
     let mut bytes = cpm_testbed::noise(length, seed);
     bytes
@@ -431,7 +431,7 @@ pub(crate) fn pixels(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// A file of the test's folder with this content.
+/// A file with this content in the test's folder.
 pub(crate) fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, content).expect("the folder of a test can be written to");

@@ -1,5 +1,5 @@
 //! How a large message ends (7.2.1.2): cancelled, refused, failed over MSRP; what is released, and
-//! what is told.
+//! what is reported.
 
 use std::time::Duration;
 
@@ -170,7 +170,7 @@ fn the_uid_comes_with_the_answer_to_bye_and_the_media_are_released_then() {
     let capture = bench.capture();
     let running = send(callees.agent().port(), &LARGE);
     let call = callees.expect_call("bill");
-    // The plan answers what comes at once, so this session gets an answer of its own.
+    // The plan answers at once, so this session gets an answer of its own.
     running.succeeds();
     call.session.expect_closed();
     let contact = callees.agent().uri("phone");
@@ -194,7 +194,7 @@ fn the_uid_comes_with_the_answer_to_bye_and_the_media_are_released_then() {
             message.method() == Some("BYE") && message.call_id() != call.invite.call_id()
         })
         .expect("a BYE comes");
-    // Until it is answered the connection stays; the capture has the order.
+    // The connection stays until it is answered; the capture shows the order.
     proves!(
         ["7.2.1.2-done-2-release"],
         assert!(session.peer_address().is_some())
@@ -258,7 +258,7 @@ fn a_chunk_that_is_refused_stops_the_message() {
             )
         );
         call.session.expect_closed();
-        // What was under way when the refusal came; far less than all.
+        // What was in flight when the refusal arrived; far less than everything.
         proves!(
             ["7.2.1.2-msrperr-1"],
             assert!(

@@ -31,8 +31,8 @@ fn help_has_examples_and_exit_codes() {
 
 #[test]
 fn the_examples_are_sound() {
-    // Every example of `send` and `receive` names arguments that exist: only the way to the server
-    // is missing here.
+    // Every example of `send` and `receive` uses arguments that exist: here only the way to the
+    // server is missing.
     let help = [
         said(&["send", "--help"]),
         said(&["receive", "--help"]),
@@ -110,7 +110,7 @@ fn shells_complete_behind_the_subcommand() {
 
 #[test]
 fn help_can_be_copied_at_any_width() {
-    // What stands in an example stands in it line by line, however narrow the terminal is.
+    // The lines of an example are unchanged, however narrow the terminal is.
     for columns in ["40", "200"] {
         let mut command = program();
         command.args(["send", "--help"]).env("COLUMNS", columns);

@@ -1,4 +1,4 @@
-//! What goes wrong, and what the program says of it: message, advice and exit code.
+//! Failures, and what the program reports: message, advice and exit code.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -54,7 +54,7 @@ fn a_refusal_is_told_with_code_warning_and_advice() {
         let advice = failed["advice"].as_str().expect("there is advice");
         assert!(advice.contains(words), "{warning}: {advice}");
     }
-    // For people.
+    // In words for people.
     server.answers(Answer::Reply(Reply::new(403).with(
         "Warning",
         "399 cf.example.com \"127 Service not authorised\"",
@@ -121,7 +121,7 @@ fn a_server_that_never_answers() {
         let failed = ended.event("failed");
         let message = failed["message"].as_str().expect("words");
         assert!(message.contains(method), "{message}");
-        // RFC 3261 §17.1: T1, doubling; T2 caps what is no INVITE.
+        // RFC 3261 §17.1: T1, doubling; T2 is the maximum except for INVITE.
         let request = server.expect_request(method);
         server.expect_retransmissions(&request, if method == "INVITE" { 6 } else { 10 });
     }
@@ -260,7 +260,7 @@ fn a_password_is_asked_for() {
             .is_some_and(|words| words.contains("--password-file"))
     );
     server.expect_request("MESSAGE");
-    // A wrong one: once, not for ever.
+    // A wrong one: tried once, not forever.
     server.answers(Answer::Reply(
         Reply::new(407).with("Proxy-Authenticate", digest),
     ));
@@ -271,7 +271,7 @@ fn a_password_is_asked_for() {
     .fails(9);
     assert_eq!(failed["kind"], "unauthenticated");
     server.expect_requests("MESSAGE", 2);
-    // Basic would give the password away.
+    // Basic would reveal the password.
     server.answers(Answer::Reply(
         Reply::new(401).with("WWW-Authenticate", "Basic realm=\"x\""),
     ));
@@ -369,17 +369,17 @@ fn watching_without_jsonrpcs_says_what_to_do() {
         (format!("udp:127.0.0.1:{nobody}"), "load jsonrpcs.so"),
         (format!("unix:{}", missing.display()), "load jsonrpcs.so"),
         (format!("http://127.0.0.1:{nobody}/RPC"), "load jsonrpcs.so"),
-        // SIP is spoken there.
+        // A SIP port.
         (
             format!("udp:127.0.0.1:{}", callees.agent().port()),
             "load jsonrpcs.so",
         ),
-        // It is there, but the module is not.
+        // The proxy is there, but the module is not.
         (format!("udp:127.0.0.1:{rpc}"), "cpm.so"),
     ] {
         let large = ["--to", "sip:bill@example.com", "--pager-max", "0", "Hi"];
         let watched = [&["--watch", &watch][..], &large].concat();
-        // The message goes out all the same.
+        // The message is sent nevertheless.
         let ended = send(callees.agent().port(), &watched).succeeds();
         let failed = ended.event("failed");
         let words = failed["message"].as_str().expect("words");

@@ -1,5 +1,5 @@
-//! The sender is killed in the midst of a large message: the module in a real proxy lets nobody
-//! wait, and keeps nothing.
+//! The sender is killed during a large message: the module in a real proxy keeps nobody waiting,
+//! and keeps nothing.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,21 +13,20 @@ const HANDLE: &str = "request_route {
     sl_send_reply(\"404\", \"Not Ours\");
 }";
 
-/// Far more than what may be on its way to the one who lags behind: the sender cannot be done by
-/// then.
+/// Far more than can be in flight to the slow recipient: the sender cannot have finished by then.
 const SIZE: usize = 32 << 20;
-/// So much the recipients have got when the sender dies.
+/// How much the recipients have received when the sender dies.
 const BEFORE: u64 = 500_000;
-/// How long the one who lags behind takes for each chunk.
+/// How long the slow recipient takes for each chunk.
 const LAG: Duration = Duration::from_millis(30);
-/// The BYE to a sender who is no more is sent again for 32 s (RFC 3261 §17.1.2.2).
+/// The BYE to a dead sender is retransmitted for 32 s (RFC 3261 §17.1.2.2).
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_sender_over_udp_is_killed() {
     let bench = Bench::new("client_killed_over_udp");
     let (recording, call_id) = killed(&bench, "udp", Conduct::Slow(LAG), 60);
-    // Nobody is there to hear it, but she is told.
+    // Nobody receives it, but it is sent.
     let byes = format!("sip.Method == \"BYE\" && sip.Call-ID == \"{call_id}\"");
     let byes = recording.fields(&byes, &["sip.Reason"]);
     assert!(!byes.is_empty());
@@ -45,13 +44,13 @@ fn a_sender_over_tcp_is_killed() {
 #[test]
 fn a_sender_who_is_held_back_is_killed() {
     let bench = Bench::new("client_killed_while_held_back");
-    // That she is gone shows itself when she is read from again: when the one who stalls has
-    // failed.
+    // Her death is noticed when reading from her resumes: once the stalled recipient has failed.
     killed(&bench, "tcp", Conduct::StallAfter(BEFORE), 5);
 }
 
-/// Kills a sender whose SIP goes over this transport, while one recipient behaves so, who may take
-/// nothing for so many seconds. What was seen of SIP over UDP, and the Call-ID of the sender.
+/// Kills a sender that uses this transport for SIP, while one recipient behaves like this and may
+/// accept nothing for this many seconds. Returns the SIP traffic over UDP, and the sender's
+/// Call-ID.
 #[track_caller]
 fn killed(bench: &Bench, transport: &str, lagging: Conduct, stall_s: i64) -> (Recording, String) {
     let callees = bench.callees();
@@ -85,7 +84,7 @@ fn killed(bench: &Bench, transport: &str, lagging: Conduct, stall_s: i64) -> (Re
         assert_eq!(message.flag, Some('#'), "{message:?}");
         hangs_up(&callees, leg, &["480"]);
     }
-    // Either may come first: the sender is missed, or the recipient has stalled.
+    // Either may come first: the sender's death is noticed, or the recipient has stalled.
     hangs_up(&callees, lagging, &["480", "408"]);
     lagging.session.conducts(Conduct::Accept);
     for leg in &legs {
@@ -104,7 +103,7 @@ fn killed(bench: &Bench, transport: &str, lagging: Conduct, stall_s: i64) -> (Re
     (recording, call_id.to_owned())
 }
 
-/// A BYE with one of these causes comes.
+/// A BYE with one of these causes arrives.
 #[track_caller]
 fn hangs_up(callees: &Callees, leg: &InvitedCall, causes: &[&str]) {
     let bye = callees.expect_in(leg, "BYE");
@@ -119,7 +118,7 @@ fn gauge(proxy: &Proxy, name: &str) -> u64 {
     proxy.rpc_number(&format!("stats.fetch {name}"), &name)
 }
 
-/// Waits until the module has nothing of any session any more.
+/// Waits until nothing of any session is left in the module.
 #[track_caller]
 fn expect_nothing_left(proxy: &Proxy) {
     let deadline = Instant::now() + LONG;

@@ -140,7 +140,7 @@ fn a_large_message_to_one() {
             assert_eq!(sha256(&cpim.content), sha256(&picture))
         );
         assert!(!cpim.has("cpm.Payload-Type"));
-        // All on one connection, which we did not open; first the SEND without a body.
+        // Everything on one connection, which the peer opened; first the SEND without a body.
         proves!(["7.2.1.2-200-I"], assert_eq!(call.session.connections(), 1));
         let requests = call.session.received();
         proves!(
@@ -211,7 +211,7 @@ fn a_large_message_to_one() {
     callees.peer().assert_no_faults();
     let recording = capture.stop();
     recording.assert_clean();
-    // Who opens MSRP connections: the client, after the 200.
+    // The client opens the MSRP connection, after the 200.
     let (port, sip) = (callees.peer().address().port(), callees.agent().port());
     let opened = format!("tcp.flags.syn == 1 && tcp.flags.ack == 0 && tcp.dstport == {port}");
     proves!(
@@ -319,7 +319,7 @@ fn the_connection_goes_where_c_and_m_lead() {
     let bench = Bench::new("client_the_connection_goes");
     let callees = bench.callees();
     let capture = bench.capture();
-    // A path that nobody can connect to, as where a middlebox has changed c= and m= alone.
+    // A path that cannot be connected to, as if a middlebox had changed only c= and m=.
     let nowhere = format!("msrp://127.0.0.1:{}/", bench.port());
     callees.plan("carol", Plan::no_answer());
     let running = send(
@@ -427,7 +427,7 @@ fn the_session_timer_of_the_answer_runs() {
     proves!(["7.2.1.2-15"], assert_eq!(update.header("Min-SE"), None));
     assert_eq!(update.cseq().map(|(number, _)| number), Some(2));
     running.succeeds();
-    // The peer promises to refresh, and does not.
+    // The peer promises to refresh, but does not.
     callees.plan(
         "carol",
         Plan::accept()

@@ -1,5 +1,5 @@
-//! To many: 1-to-many, ad-hoc group and pre-defined group, in both modes (7.2.1.1-9 to -11,
-//! 7.2.1.2-10 to -12, 7.2.1.3-2).
+//! Messages to several recipients: 1-to-many, ad-hoc group and pre-defined group, in both modes
+//! (7.2.1.1-9 to -11, 7.2.1.2-10 to -12, 7.2.1.3-2).
 
 use cpm_testbed::{Bench, proves};
 
@@ -7,7 +7,7 @@ use crate::common::{
     ANNE, CONTROLLING, Cpim, EXPLODER, GROUP, Running, file, find, program, send, text, with_list,
 };
 
-/// Makes of a test's message a large one.
+/// Turns a test's message into a large one.
 const LARGE: [&str; 2] = ["--pager-max", "0"];
 
 #[test]
@@ -237,7 +237,7 @@ fn what_makes_no_sense_is_not_sent() {
             let message = failed["message"].as_str().unwrap_or("");
             assert!(message.contains(words), "{arguments:?}: {message}");
         }
-        // What clap sees.
+        // Errors that clap detects.
         let mut command = program();
         command
             .args(["send", "--from", ANNE])

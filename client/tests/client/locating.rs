@@ -1,5 +1,5 @@
-//! Finding servers by what their domain says (RFC 3263), asked of a name server that the test
-//! plays.
+//! Locating servers by the DNS records of their domain (RFC 3263), with a name server played by the
+//! test.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -16,7 +16,7 @@ const BILL: &str = "sip:bill@example.com";
 pub(crate) const SRV: u16 = 33;
 const NAPTR: u16 = 35;
 
-/// What a name server knows: name, type, data of the record.
+/// A name server's records: name, type, data.
 pub(crate) type Zone = Vec<(&'static str, u16, Vec<u8>)>;
 
 fn name(text: &str) -> Vec<u8> {
@@ -28,8 +28,8 @@ fn name(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// To a port of this machine. The target looks like an address to whoever resolves it, so that no
-/// file of the system matters.
+/// An SRV record for a port of this machine. Its target looks like an address to a resolver, so
+/// that no file of the system matters.
 pub(crate) fn srv(priority: u16, port: u16) -> Vec<u8> {
     let numbers = [priority, 0, port].map(u16::to_be_bytes).concat();
     [numbers, name("127.0.0.1")].concat()
@@ -42,7 +42,7 @@ fn naptr(order: u16, service: &str, replacement: &str) -> Vec<u8> {
     [numbers, texts.concat(), name(replacement)].concat()
 }
 
-/// The answer to a query; `truncated`: only that there would be one.
+/// The answer to a query; `truncated`: only a hint that there is one.
 fn answer(query: &[u8], zone: &Zone, truncated: bool) -> Vec<u8> {
     let question = &query[12..];
     let end = question.iter().position(|byte| *byte == 0).expect("a name") + 1;
@@ -54,7 +54,7 @@ fn answer(query: &[u8], zone: &Zone, truncated: bool) -> Vec<u8> {
         .filter(|_| !truncated)
         .collect();
     let is_known = zone.iter().any(|(own, ..)| name(own) == asked);
-    // A response, recursion; NXDOMAIN for a name that is not there.
+    // A response, with recursion; NXDOMAIN for a name that does not exist.
     let flags = [
         0x81 | u8::from(truncated) << 1,
         if is_known { 0x80 } else { 0x83 },
@@ -73,8 +73,8 @@ fn answer(query: &[u8], zone: &Zone, truncated: bool) -> Vec<u8> {
     bytes
 }
 
-/// A name server on a port of the bench. It ends with the test process: its threads hold nothing
-/// but sockets.
+/// A name server on a port of the bench. It ends with the test process: its threads hold only
+/// sockets.
 pub(crate) fn name_server(bench: &Bench, zone: Zone, truncates: bool) -> String {
     let port = bench.port();
     let here = (Ipv4Addr::LOCALHOST, port);
@@ -84,7 +84,7 @@ pub(crate) fn name_server(bench: &Bench, zone: Zone, truncates: bool) -> String 
     thread::spawn(move || {
         let mut query = [0; 512];
         while let Ok((length, from)) = udp.recv_from(&mut query) {
-            // Somebody who guesses is not heard.
+            // A guessed answer is ignored.
             let mut forged = answer(&query[..length], &Vec::new(), false);
             forged[0] ^= 1;
             let _ = udp.send_to(&forged, from);
@@ -106,7 +106,7 @@ pub(crate) fn name_server(bench: &Bench, zone: Zone, truncates: bool) -> String 
     format!("127.0.0.1:{port}")
 }
 
-/// `send` to Bill with nothing but a name server to go by.
+/// `send` to Bill with only a name server configured.
 pub(crate) fn send_by_name(name_server: &str, arguments: &[&str]) -> Running {
     let mut command = program();
     command.args(["--json", "send", "--from", ANNE, "--to", BILL]);
@@ -115,7 +115,7 @@ pub(crate) fn send_by_name(name_server: &str, arguments: &[&str]) -> Running {
     Running::start(command, "")
 }
 
-/// The way by which a message of Anne's has come.
+/// The transport by which Anne's message has arrived.
 #[track_caller]
 fn came(agent: &Agent) -> &'static str {
     match agent.expect_request("MESSAGE").way() {
@@ -158,7 +158,7 @@ fn the_domain_names_transport_and_port() {
         send_by_name(&server, &[arguments, &["Lunch?"]].concat()).succeeds();
         assert_eq!(came(&agent), expected);
     }
-    // A server with a port of its own is asked nobody about.
+    // For a server with a port nothing is asked.
     let nobody = name_server(&bench, Vec::new(), false);
     let named = format!("127.0.0.1:{}", agent.port());
     send_by_name(&nobody, &["--server", &named, "Lunch?"]).succeeds();

@@ -1,5 +1,5 @@
-//! The program `cpm-client` as a user runs it: what it sends is captured and judged by tshark, what
-//! it says is read. The tests against the module need what `make build` leaves,
+//! The program `cpm-client` as a user runs it: its traffic is captured and checked by tshark, its
+//! output is read. The tests against the module need the result of `make build`,
 //! `target/kamailio/cpm.so`.
 
 mod answers;

@@ -1,4 +1,4 @@
-//! The duplicate test (7.2.1.1-19, 7.2.1.2-done-4): a copy that has really gone over SIP, against
+//! The duplicate test (7.2.1.1-19, 7.2.1.2-done-4): a copy that was really sent over SIP, against
 //! objects as a message store would have them.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use cpm_testbed::{Bench, proves};
 
 use crate::common::{Cpim, EXPLODER, Running, file, program, send, text};
 
-/// One sent message: the file in which the program keeps it, and what was on the wire.
+/// A sent message: the program's file, and the traffic.
 struct Sent {
     kept: PathBuf,
     conversation_id: String,
@@ -18,7 +18,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// Reads what the program has told and what its peer has got; the two must agree.
+    /// Reads the program's report and what its peer received; the two must agree.
     fn of(told: &serde_json::Value, request: &cpm_testbed::Message, cpim: &[u8]) -> Self {
         let header = |name| request.header(name).map(str::to_owned);
         let cpim = Cpim::of(cpim);
@@ -32,7 +32,7 @@ impl Sent {
         }
     }
 
-    /// The object of the message store, with one field changed or left out.
+    /// The object in the message store, with one field changed or removed.
     fn object(&self, folder: &Path, change: Option<(&str, Option<&str>)>) -> PathBuf {
         let mut fields = vec![
             ("Conversation-ID", self.conversation_id.clone()),

@@ -11,7 +11,7 @@ const HANDLE: &str = "request_route {
     sl_send_reply(\"404\", \"Not Ours\");
 }";
 
-/// One segment of the loopback interface has room for a chunk, so that tshark sees each.
+/// A chunk fits into one segment of the loopback interface, so that tshark sees each.
 const CHUNK: usize = 8_000;
 
 #[test]
@@ -104,13 +104,12 @@ fn it_is_watched_over_a_unix_socket() {
     watched("unix");
 }
 
-/// One large message to two programs and a slow recipient, watched by way of this transport of
-/// jsonrpcs.
+/// One large message to two programs and a slow recipient, watched over this transport of jsonrpcs.
 #[track_caller]
 fn watched(transport: &str) {
     let bench = Bench::new(&format!("client_watched_over_{transport}"));
     let (udp, msrp) = (bench.port(), bench.msrp_port());
-    // Paths of sockets are short, the test's folder may lie deep.
+    // A socket's path is short, and the test's folder may be deep.
     let socket = std::env::temp_dir().join(format!("cpm-client-{udp}"));
     let config = cpm_proxy(&format!(
         "tcp_accept_no_cl=yes
@@ -143,13 +142,13 @@ fn watched(transport: &str) {
     let callees = bench.callees();
     let ports = [bench.port(), bench.port()];
     let receivers = ports.map(|port| receive(port, &["--count", "1"]));
-    // To the judge, HTTP on the proxy's port is broken SIP.
+    // For tshark, HTTP on the proxy's port is malformed SIP.
     let capture = (transport != "http").then(|| bench.capture());
     let picture = pixels(400_000, 5);
     let path = file(bench.folder(), "picture.png", &picture);
     let uris = ports.map(|port| format!("sip:bill@127.0.0.1:{port}"));
     let slow = callees.uri("slow");
-    // Slow enough that the watcher sees it under way.
+    // So slow that the watcher sees it in progress.
     let conduct = Conduct::Slow(Duration::from_millis(40));
     callees.plan("slow", Plan::accept().conduct(conduct));
     let via = ["--via", "adhoc", CONTROLLING, "--assert", ANNE];
@@ -198,6 +197,6 @@ fn watched(transport: &str) {
         capture.stop().assert_clean();
     }
     proxy.stop();
-    // Kamailio leaves it behind.
+    // Kamailio does not remove it.
     let _ = std::fs::remove_file(&socket);
 }

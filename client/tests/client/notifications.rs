@@ -1,4 +1,4 @@
-//! Disposition notifications (RFC 5438): what `receive` tells, and what `send` hears.
+//! Disposition notifications (RFC 5438): what `receive` sends, and what `send` reports.
 
 use cpm_testbed::{Agent, Answer, Bench, Received, Reply, Request, Way, cpm_message, proves};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::common::{
 
 const BILL: &str = "sip:bill@example.com";
 
-/// What is told of a message with this Message-ID, as the recipient's document has it.
+/// The disposition of the message with this Message-ID, in the recipient's document.
 fn document(message_id: &str, recipient: &str, told: &str) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<imdn xmlns=\"urn:ietf:params:xml:ns:imdn\">\n\
@@ -24,7 +24,7 @@ const DELIVERED: &str =
 const DISPLAYED: &str =
     "<display-notification><status><displayed/></status></display-notification>";
 
-/// A notification as somebody else than the program sends it.
+/// A notification as another client sends it.
 fn notification(from: &str, document: &str) -> Request {
     let cpim = format!(
         "From: Somebody <{from}>\r\nTo: <{ANNE}>\r\nNS: imdn <urn:ietf:params:imdn>\r\n\
@@ -60,7 +60,7 @@ fn counts(ended: &Ended) -> [Option<u64>; 3] {
 #[test]
 fn the_program_tells_itself() {
     let bench = Bench::new("client_the_program_tells_itself");
-    // The port of an agent that makes room: the judge then knows that SIP is spoken there.
+    // The port of an agent that is gone: tshark then knows that it is for SIP.
     let port = {
         let agent = bench.agent();
         agent.port()
@@ -105,8 +105,8 @@ fn only_what_was_asked_for_is_told() {
     let _shows = receive(shows, &[]);
     let _quiet = receive(quiet, &["--no-imdn"]);
     let bill = ["--to", BILL, "--wait-notifications"];
-    // A receiver that does not display reports the delivery alone, and the sender waits no longer
-    // than it was told to.
+    // A receiver that does not display only reports delivery, and the sender waits no longer than
+    // it was told to.
     for (port, wanted, patience, heard) in [
         (shows, "delivered", "60", vec![(BILL, "delivered")]),
         (shows, "delivered,displayed", "1", vec![(BILL, "delivered")]),
@@ -117,7 +117,7 @@ fn only_what_was_asked_for_is_told() {
         let ended = send(port, &[&bill[..], &more].concat()).succeeds();
         assert_eq!(told(&ended), heard, "{wanted}");
     }
-    // Ctrl-C ends the waiting, not the message.
+    // Ctrl-C ends the wait, not the message.
     let more = ["60", "--notify", "displayed", "Lunch?"];
     let mut waiting = send(quiet, &[&bill[..], &more].concat());
     waiting.expect("sent");
@@ -141,7 +141,7 @@ fn a_notification_is_as_the_rfc_has_it() {
     let asserted = sent
         .again()
         .with("P-Asserted-Identity", &format!("\"Friends\" <{group}>"));
-    // It is from the group (readings N37); without one, from From.
+    // The receipt is for the group (readings N37); without one, for From.
     for (request, whom) in [
         (asserted, group),
         (sent.without("P-Asserted-Identity"), ANNE),
@@ -184,8 +184,7 @@ fn a_notification_is_as_the_rfc_has_it() {
         }
         assert_eq!(receiver.expect("notified")["to"], group);
     }
-    // A notification gets none, even if it should ask for one; nor does a message that asks for
-    // none.
+    // A notification gets none, even if it requests one; nor does a message that requests none.
     let plain = String::from_utf8(cpm_message(ANNE, BILL).cpim()).expect("text");
     for cpim in [
         plain.replace("text/plain; charset=UTF-8", "message/imdn+xml"),
@@ -199,7 +198,7 @@ fn a_notification_is_as_the_rfc_has_it() {
             anne.expect_response(&request, 200);
         });
     }
-    // Nobody wants to hear of it: that is told.
+    // Nobody requested it: this is reported.
     anne.answers(Answer::code(403));
     let request = cpm_message(ANNE, BILL).request();
     anne.send(&request, to);
@@ -216,7 +215,8 @@ fn a_notification_is_as_the_rfc_has_it() {
     capture.stop().assert_clean();
 }
 
-/// A server that takes a message and then has these told; the Message-ID stands for `ID`.
+/// A server that accepts a message and then sends these notifications; `ID` stands for the
+/// Message-ID.
 fn tells(server: &Agent, told: Vec<(String, String)>) -> Vec<Received> {
     let request = server.expect_request("MESSAGE");
     let id = message_id(&request);
@@ -253,7 +253,7 @@ fn who_has_told_what_is_counted() {
     let uri = |uri: &str| format!("<recipient-uri>{uri}</recipient-uri>");
     let both = [DELIVERED, DISPLAYED];
     let mut told_by_server = vec![
-        // Another's message, and the same twice: neither counts.
+        // Another message's, and the same twice: neither counts.
         (bill.to_owned(), document("another", &uri(bill), DELIVERED)),
         (bill.to_owned(), document("ID", &uri(bill), DELIVERED)),
         (bill.to_owned(), document("ID", &uri(bill), DELIVERED)),
@@ -308,7 +308,7 @@ fn a_sender_registers_while_he_waits() {
     );
     let message = server.expect_request("MESSAGE");
     sender.expect("sent");
-    // Text is left to other registered clients.
+    // Text is left to the user's other registered clients.
     let other = bench.agent();
     let here = Way::Tcp(([127, 0, 0, 1], port).into());
     let lunch = cpm_message(BILL, ANNE).request();

@@ -302,7 +302,7 @@ fn other_media_and_several_parts() {
         disposition.map(|(_, value)| value.as_str()),
         Some("attachment;filename=\"dot.gif\"")
     );
-    // Standard input, of a type that the user names.
+    // Standard input, of a type given by the user.
     let address = format!("127.0.0.1:{}", server.port());
     let mut command = program();
     command.args([
@@ -372,7 +372,7 @@ fn the_size_decides_between_the_modes() {
         ["7.2.1.2-0", "7.2.1.3-size-large"],
         assert_eq!(call.session.expect_message().bytes.len(), 1301)
     );
-    // Of the whole request less is left for the message.
+    // If the whole request is measured, less is left for the message.
     let large = send(
         server.port(),
         &["--to", BILL, "--pager-size-of", "request", &fits],

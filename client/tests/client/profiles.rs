@@ -44,7 +44,7 @@ fn a_profile_stands_in_for_options_and_names_for_addresses() {
     let (_, _, list) = with_list(&request);
     let uris: Vec<&str> = list.iter().map(|(uri, _)| uri.as_str()).collect();
     assert_eq!(uris, ["sip:bill@example.com", "sip:carol@example.com"]);
-    // The command line counts more, an option at a time.
+    // The command line takes precedence, for each option.
     let named = [
         "--profile",
         "work",
@@ -132,7 +132,7 @@ fn what_is_wrong_with_the_file_is_told() {
             .args(before)
             .args(send);
         let ended = Running::start(command, "").wait();
-        // An address that is none is no matter of the file.
+        // An invalid address is not the file's fault.
         let code = if words.contains("no address") { 1 } else { 2 };
         assert_eq!(ended.code, code, "{config}: {ended:?}");
         assert!(ended.errors.contains(words), "{config}: {}", ended.errors);

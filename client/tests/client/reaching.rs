@@ -1,4 +1,4 @@
-//! Servers of which not every address, place or connection is any good.
+//! Servers for which not every address, place or connection works.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -13,8 +13,8 @@ use crate::locating::{SRV, name_server, send_by_name, srv};
 
 const BILL: [&str; 3] = ["--to", "sip:bill@example.com", "Lunch?"];
 
-/// The program in a world whose hosts file says that both `localhost` and `both.example` are `::1`
-/// first and 127.0.0.1 second. `None` where the system allows no such world.
+/// The program with a hosts file that gives both `localhost` and `both.example` the addresses ::1
+/// first and 127.0.0.1 second. `None`: the system does not permit that.
 fn program_of_two_families(bench: &Bench) -> Option<Command> {
     let names = "localhost both.example";
     let hosts = format!("::1 {names}\n127.0.0.1 {names}\n");
@@ -56,7 +56,7 @@ fn localhost_is_found_where_only_ipv4_listens() {
         sent.succeeds();
         agent.expect_request("MESSAGE");
     }
-    // MSRP alike: c= names a host.
+    // The same for MSRP: c= has a host name.
     let contact = agent.uri("phone");
     let sdp = SdpText::answer(&session).write();
     let sdp = sdp.replace("c=IN IP4 127.0.0.1", "c=IN IP4 both.example");
@@ -74,7 +74,7 @@ fn localhost_is_found_where_only_ipv4_listens() {
     let large = start(&what).expect("it worked before");
     large.succeeds();
     session.expect_message();
-    // Registering: the datagram to ::1 cannot even be sent from this socket.
+    // Registration: the datagram to ::1 cannot even be sent from this socket.
     agent.answers(Answer::with(|request| {
         let contact = request.header("Contact").unwrap_or_default();
         vec![Reply::new(200).with("Contact", contact)]
@@ -108,16 +108,16 @@ fn a_place_that_is_silent_or_dead_is_passed_over() {
         let server = name_server(&bench, zone, false);
         send_by_name(&server, &[&["--transport", "udp"][..], more].concat())
     };
-    // Nobody is there: known at once.
+    // Nobody listens there: noticed at once.
     let sent = asks(bench.port(), live, &["Lunch?"]).succeeds();
     assert!(sent.event("next-server")["message"].is_string());
     callees.agent().expect_request("MESSAGE");
-    // Somebody who never answers.
+    // A server that never answers.
     let large = ["--pager-max", "0", "Lunch?"];
     asks(silent, live, &large).succeeds();
     let call = callees.expect_call("bill");
     call.session.expect_message();
-    // 503 is for another server (RFC 3263 §4.3); what a recipient says is for nobody else.
+    // After 503 another server is tried (RFC 3263 §4.3); a recipient's response is final.
     let full = bench.agent();
     full.answers(Answer::code(503));
     asks(full.port(), live, &["Lunch?"]).succeeds();
@@ -131,7 +131,7 @@ fn a_place_that_is_silent_or_dead_is_passed_over() {
     full.answers(Answer::code(486));
     let failed = asks(full.port(), live, &["Lunch?"]).fails(3);
     assert_eq!(failed["answer"]["code"], 486);
-    // The last one's word counts.
+    // The last one's response counts.
     full.answers(Answer::code(503));
     let failed = asks(bench.port(), full.port(), &["Lunch?"]).fails(3);
     assert_eq!(failed["answer"]["code"], 503);
@@ -147,7 +147,7 @@ fn what_a_domain_denies_is_believed() {
     let failed = send_by_name(&server, &["--transport", "udp", "Lunch?"]).fails(5);
     let words = failed["message"].as_str().unwrap_or_default();
     assert!(words.contains("offers no such service"), "{words}");
-    // Port 0 is no port.
+    // Port 0 is not a port.
     let zone = vec![
         ("_sip._udp.example.com", SRV, srv(1, 0)),
         ("_sip._udp.example.com", SRV, srv(2, agent.port())),
@@ -157,7 +157,7 @@ fn what_a_domain_denies_is_believed() {
     agent.expect_request("MESSAGE");
 }
 
-/// Answers each request over a connection of its own, which it closes behind the answer: 401 until
+/// Answers each request over a connection of its own, which it closes after the response: 401 until
 /// there is a password.
 fn closing_server() -> (u16, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");

@@ -39,9 +39,9 @@ fn what_comes_is_answered_printed_and_kept() {
     assert_eq!(told["parts"][0]["text"], "Lunch?\n\x1b[31mred");
     let kept = std::fs::read(told["parts"][0]["file"].as_str().expect("it was kept"));
     assert_eq!(kept.expect("the file is there"), b"Lunch?\n\x1b[31mred");
-    // The same once more is answered once more, and is no second message.
+    // A repeated request gets its response again, and is not a second message.
     anne.send(&request, here(port));
-    // What is none: its own codes.
+    // Requests that are not messages get codes of their own.
     for (request, code) in [
         (
             cpm_message(ANNE, &to)
@@ -49,7 +49,7 @@ fn what_comes_is_answered_printed_and_kept() {
                 .with_body("application/x", "Hi"),
             415,
         ),
-        // What cannot be undone cannot be shown; what says nothing is as good as no word.
+        // Undecodable content cannot be shown; an empty value counts as absent.
         (
             cpm_message(ANNE, &to)
                 .request()
@@ -104,7 +104,7 @@ fn a_plain_text_is_shown() {
     let folder = bench.folder().join("inbox");
     let mut receiver = receive(port, &["--store", text(&folder), "--count", "2"]);
     let to = format!("sip:bill@127.0.0.1:{port}");
-    // As sipp, Linphone or baresip send it; it asks for nothing, whatever its words look like.
+    // As sent by sipp, Linphone or baresip; it requests nothing, whatever its text looks like.
     let words = "From: <sip:a@b>\r\n\r\nContent-Type: text/plain\r\n\r\nHi";
     for (kind, words) in [("text/plain", "Hello"), ("text/plain;charset=UTF-8", words)] {
         let request = Request::new("MESSAGE", ANNE, &to).with_body(kind, words);
@@ -231,7 +231,7 @@ fn a_registrar_that_says_no() {
 #[test]
 fn the_program_speaks_with_itself() {
     let bench = Bench::new("client_the_program_speaks_with_itself");
-    // The port of an agent that makes room: the judge then knows that SIP is spoken there.
+    // The port of an agent that is gone: tshark then knows that it is for SIP.
     let port = {
         let agent = bench.agent();
         agent.port()
@@ -318,7 +318,7 @@ fn msrp_over_tls_between_the_two() {
         "1",
     ];
     let receiver = receive(port, &tls);
-    // Bytes of all values, and what looks like the end of a chunk.
+    // Bytes of all values, and some that look like the end of a chunk.
     let mut picture = cpm_testbed::noise(1_000_000, 9);
     picture[70_000..70_020].copy_from_slice(b"\r\n-------a786hjs2$\r\n");
     let path = file(bench.folder(), "picture.png", &picture);

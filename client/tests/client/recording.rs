@@ -1,4 +1,4 @@
-//! `--trace` and `--pcap`: what went over the wire.
+//! `--trace` and `--pcap`: records of the traffic.
 
 use std::path::Path;
 use std::process::Command;
@@ -102,7 +102,7 @@ fn a_recording_of_a_large_message_is_whole() {
     let bytes: Vec<u8> = (0..bytes.len() / 2)
         .map(|at| u8::from_str_radix(&bytes[2 * at..][..2], 16).expect("hexadecimal"))
         .collect();
-    // A piece of the content, wherever the chunks begin.
+    // A piece of the content, wherever chunks begin.
     let piece = &received.bytes[received.bytes.len() / 2..][..64];
     assert!(crate::common::find(&bytes, piece).is_some());
     assert!(bytes.len() > received.bytes.len());

@@ -1,4 +1,4 @@
-//! Registrars of many moods.
+//! Registrars with various policies.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -7,7 +7,7 @@ use cpm_testbed::{Agent, Answer, Bench, Reply, Way, cpm_message};
 
 use crate::common::{ANNE, receive};
 
-/// Grants a second, but answers the second REGISTER so.
+/// Grants one second, but answers the second REGISTER like this.
 fn moody(registrar: &Agent, mood: Reply) {
     let count = AtomicUsize::new(0);
     registrar.answers(Answer::with(move |request| {
@@ -38,7 +38,7 @@ fn a_refresh_that_fails_passes() {
                 assert_eq!(told["again"], 1, "{code}");
                 let words = told["message"].as_str().expect("words");
                 assert!(words.contains(&code.to_string()), "{words}");
-                // It lives meanwhile, and comes back.
+                // The program stays alive meanwhile, and registers again.
                 let message = cpm_message(ANNE, "sip:bill@example.com").request();
                 registrar.send(&message, Way::Udp(([127, 0, 0, 1], *port).into()));
                 registrar.expect_response(&message, 200);

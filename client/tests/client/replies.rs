@@ -1,5 +1,5 @@
-//! Replies: where they go and what they refer to, for messages that the program itself has received
-//! and kept.
+//! Replies to messages that the program itself has received and kept: their recipients and
+//! references.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use cpm_testbed::{Agent, Bench, Request, cpm_message, proves};
 
 use crate::common::{CONTROLLING, EXPLODER, receive, send, text, with_list};
 
-/// Has a message with these headers come to the program, and returns the file in which it is kept.
+/// Sends the program a message with these header fields; returns the file in which it is kept.
 #[track_caller]
 fn received(bench: &Bench, sender: &Agent, headers: &[(&str, &str)]) -> (Request, PathBuf) {
     let port = bench.port();
@@ -41,7 +41,7 @@ const ANONYMOUS: (&str, &str) = ("Referred-By", "<sip:anonymous@anonymous.invali
 const FOCUS: (&str, &str) = ("Contact", "<sip:cf@192.0.2.1>;isfocus");
 const LARGE: [&str; 2] = ["--pager-max", "0"];
 
-/// What each reply has to say of what it replies to.
+/// The references of every reply.
 #[track_caller]
 fn assert_refers(reply: &cpm_testbed::Message, to: &Request) {
     assert_eq!(
@@ -66,7 +66,7 @@ fn a_pager_reply_to_one() {
     for (headers, address, source) in [
         (&[PAI, REPLY_TO][..], "sip:office@example.com", "Reply-To"),
         (&[PAI][..], "sip:carol@example.com", "P-Asserted-Identity"),
-        // The address of a group's session leads nowhere (readings N31), all others do.
+        // The address of a group's session is not routable (readings N31), all others are.
         (&[GROUP, REFERRED, FOCUS][..], REAL, "Referred-By"),
         (
             &[GROUP, REFERRED][..],
@@ -102,7 +102,7 @@ fn a_pager_reply_to_one() {
         proves!([duty], assert_eq!(reply.uri(), Some("sip:new@example.com")));
         assert_refers(&reply, &original);
     }
-    // Without a stored message: a conversation that the user names.
+    // Without a stored message: a conversation given by the user.
     let named = [
         "--to",
         "sip:bill@example.com",

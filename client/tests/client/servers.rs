@@ -6,7 +6,7 @@ use crate::common::{ANNE, Running, program, send};
 
 const MESSAGE: [&str; 3] = ["--to", "sip:bill@example.com", "Hi"];
 
-/// Takes one MESSAGE with this answer.
+/// Accepts one MESSAGE with this response.
 fn message_server(answer: &str) -> Scenario {
     Scenario::new(&format!(
         r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
@@ -150,7 +150,7 @@ fn sipp_takes_a_large_message() {
     capture.stop().assert_clean();
 }
 
-/// Waits until somebody listens there: sipp does not tell.
+/// Waits until it is listening there, which sipp does not report.
 #[track_caller]
 pub(crate) fn wait_for(port: u16, over_tcp: bool) {
     let deadline = std::time::Instant::now() + cpm_testbed::PATIENCE;

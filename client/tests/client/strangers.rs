@@ -1,4 +1,4 @@
-//! Clients of others as peers: Linphone's `linphonec` and baresip. Where one is not installed its
+//! Independent clients as peers: Linphone's `linphonec` and baresip. If one is not installed, its
 //! test counts as ignored.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,7 +13,7 @@ use cpm_testbed::{Bench, PATIENCE};
 use crate::common::{file, receive, send, text};
 use crate::servers::wait_for;
 
-/// A program that is talked to on its standard input; it is killed when the test is over.
+/// A program controlled through its standard input; killed when the test ends.
 struct Stranger {
     child: Child,
     input: ChildStdin,
@@ -81,9 +81,9 @@ fn folder(bench: &Bench, name: &str) -> std::path::PathBuf {
     path
 }
 
-/// Linphone on this port, which sends by way of that one.
+/// Linphone on this port, which sends through that one.
 fn linphone(home: &Path, own: u16, proxy: u16) -> Stranger {
-    // It keeps its messages there, and makes no folder by itself.
+    // It keeps its messages there, and does not create the folder.
     std::fs::create_dir_all(home.join(".local/share/linphone")).expect("it is ours");
     let settings = file(
         home,
@@ -121,7 +121,7 @@ fn linphone_speaks_and_hears() {
 #[cfg_attr(not(baresip), ignore = "left out: no baresip here")]
 fn baresip_speaks_and_refuses() {
     let bench = Bench::new("client_baresip_speaks_and_refuses");
-    // It takes the port behind its own for TLS.
+    // It uses the next port for TLS.
     let (port, own, _behind) = (bench.port(), bench.port(), bench.port());
     let mut receiver = receive(port, &["--count", "1"]);
     let home = folder(&bench, "baresip");
@@ -142,7 +142,7 @@ fn baresip_speaks_and_refuses() {
     let message = receiver.expect("message");
     assert_eq!(message["parts"][0]["text"], "Hello from baresip");
     receiver.succeeds();
-    // It takes text/plain alone, and says so.
+    // It accepts only text/plain, and says so.
     let failed = send(own, &["--to", "sip:bar@example.com", "Hello"]).fails(3);
     assert_eq!(failed["answer"]["code"], 415);
 }

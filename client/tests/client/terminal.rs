@@ -1,4 +1,4 @@
-//! A terminal with a program in it: what is typed, and what stands on the screen (tmux).
+//! A terminal running a program: keyboard input and screen content (tmux).
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use cpm_testbed::{Bench, PATIENCE};
 
-/// A terminal of 100 columns and 30 lines; its program is killed when the test is over.
+/// A terminal of 100 columns and 30 lines; its program is killed when the test ends.
 pub(crate) struct Terminal {
     socket: PathBuf,
 }
 
 impl Terminal {
-    /// Starts a command, a word each, with the folder of the program in PATH.
+    /// Starts a command, given as words, with the program's folder in PATH.
     pub(crate) fn start(bench: &Bench, name: &str, command: &[&str]) -> Self {
-        // Paths of sockets are short, the test's folder may lie deep.
+        // A socket's path is short, and the test's folder may be deep.
         let socket = std::env::temp_dir().join(format!("cpm-{name}-{}", bench.port()));
         let terminal = Self { socket };
         let program = PathBuf::from(env!("CARGO_BIN_EXE_cpm-client"));
@@ -23,7 +23,7 @@ impl Terminal {
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("PATH={}:{path}", folder.display());
         let home = format!("HOME={}", bench.folder().display());
-        // The screen outlives the program: a test may look late.
+        // The screen outlives the program, because a test may look late.
         let new = [
             "-f",
             "/dev/null",
@@ -67,13 +67,13 @@ impl Terminal {
         self.tmux(&["send-keys", key]);
     }
 
-    /// What stands on the screen.
+    /// The content of the screen.
     pub(crate) fn screen(&self) -> String {
         let output = self.tmux(&["capture-pane", "-p"]);
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Waits until these words stand on the screen, and returns all of it.
+    /// Waits until these words are on the screen, and returns all of it.
     #[track_caller]
     pub(crate) fn expect(&self, words: &str) -> String {
         self.expect_that(words, |screen| screen.contains(words))

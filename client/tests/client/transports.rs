@@ -1,4 +1,4 @@
-//! How SIP comes in to `receive`: over UDP, TCP and TLS, and over the connection by which it has
+//! How SIP reaches `receive`: over UDP, TCP and TLS, and over the connection with which it
 //! registered.
 
 use std::path::PathBuf;
@@ -91,7 +91,7 @@ fn tls_alone_carries_sip_and_msrp() {
         BILL,
     ];
     let what = ["--msrp", "tls", "--file", text(&path)];
-    // Who trusts nobody does not come in, and that harms nobody.
+    // A peer that trusts no certificate does not connect, which disturbs nobody.
     send(port, &["--transport", "tls", "--to", BILL, "Hi"]).fails(6);
     send(port, &[&arguments[..], &what].concat()).succeeds();
     assert_eq!(receiver.succeeds().event("message")["mode"], "large");
@@ -157,7 +157,7 @@ fn requests_come_over_the_connection_that_has_registered() {
         let answer = registrar.expect_response(&message, 200);
         assert_eq!(answer.way(), came.way());
         assert_eq!(receiver.expect("message")["parts"][0]["text"], "Lunch?");
-        // A connection that is gone leads to nobody: it comes back by itself.
+        // A lost connection is useless: the program reconnects by itself.
         registrar.close_connections();
         let again = registrar.expect_request("REGISTER");
         assert_ne!(again.way(), came.way());
@@ -169,7 +169,7 @@ fn requests_come_over_the_connection_that_has_registered() {
         assert_eq!(last.header("Expires"), Some("0"));
         receiver.succeeds();
     }
-    // A registrar whose certificate does not fit is no registrar.
+    // A registrar with the wrong certificate is not used.
     let server = format!("127.0.0.1:{secure}");
     let register = ["--register", "sip:example.com", "--server", &server];
     let how = ["--transport", "tls", "--ca-file", text(&chain)];
@@ -214,7 +214,7 @@ fn a_proxy_finds_the_connection_that_has_registered() {
     let (chain, key) = certificate(&bench);
     let registrar = format!("sip:127.0.0.1:{}", proxy.port());
     let bill = format!("sip:bill@127.0.0.1:{}", proxy.port());
-    // Over TCP nobody can come to this one: nothing listens there.
+    // Nobody can connect to this one over TCP: it does not listen.
     let mut command = program();
     command.args(["--json", "receive", "--address", &bill, "--count", "2"]);
     command.args(["--listen", &format!("tls:127.0.0.1:{}", bench.port())]);

@@ -1,5 +1,5 @@
-//! The commands that README and the tutorial tell a newcomer to type: typed here as they stand
-//! there, but for the ports and where the module and the programs lie.
+//! The commands that README and the tutorial tell a newcomer to type: executed as written, except
+//! for ports and paths of module and programs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +19,7 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// A command of a page, and what the page says of its output.
+/// A command of a page, and its output according to the page.
 #[derive(Debug)]
 struct Step {
     command: String,
@@ -53,7 +53,8 @@ fn steps(page: &str) -> Vec<Step> {
     steps
 }
 
-/// Whether the lines are what the page shows: `…` stands for any text, as a line for any lines.
+/// Whether the lines match the page: `…` stands for any text, and as a line of its own for any
+/// lines.
 fn is_as_shown(shown: &[String], lines: &[&str]) -> bool {
     match (shown, lines) {
         ([], []) => true,
@@ -120,7 +121,7 @@ impl Machine {
         out
     }
 
-    /// A program by its name, for the shell.
+    /// The path of a program, for the shell.
     fn program(&self, name: &str, script: &str) {
         let path = file(
             &self.folder.join("bin"),

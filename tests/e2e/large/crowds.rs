@@ -41,6 +41,38 @@ fn expect_back_but(proxy: &Proxy, before: &Process, kept: u64) {
     }
 }
 
+/// Shared memory that may stay: what its allocator makes of pieces of other sizes.
+const KEPT_SHARED_BYTES: u64 = 64 << 10;
+
+/// Shared memory of the proxy once tm has no transaction left.
+#[track_caller]
+fn shared_at_rest(proxy: &Proxy) -> u64 {
+    let deadline = Instant::now() + LONG;
+    while proxy.transactions() > 0 {
+        assert!(Instant::now() < deadline, "{}", proxy.transactions());
+        thread::sleep(Duration::from_millis(50));
+    }
+    proxy.shared_memory_used()
+}
+
+/// The shared memory is back to where it was.
+#[track_caller]
+fn expect_shared_back(proxy: &Proxy, before: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let after = shared_at_rest(proxy);
+        if after <= before + KEPT_SHARED_BYTES {
+            return;
+        }
+        // What a process frees a moment after its transaction has ended.
+        assert!(
+            Instant::now() < deadline,
+            "{before} bytes before, {after} after"
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A first message has passed: code, buffers and threads are loaded.
 #[track_caller]
 fn warm_up(scene: &Scene) -> Process {
@@ -213,11 +245,13 @@ fn two_hundred_sessions_at_once() {
         many_at_once(&scene, round);
     }
     let before = sessions_process(&scene.proxy);
+    let shared = shared_at_rest(&scene.proxy);
     for round in 2..4 {
         many_at_once(&scene, round);
     }
     expect_counter(&scene.proxy, "delivered", 4 * 2 * AT_ONCE as u64);
     expect_back_but(&scene.proxy, &before, KEPT_BYTES_OF_CROWD);
+    expect_shared_back(&scene.proxy, shared);
     scene.finish();
 }
 
@@ -231,6 +265,7 @@ fn a_thousand_sessions_one_after_another() {
     scene.capture_udp();
     scene.callees.plan("refusing", Plan::status(486));
     let before = warm_up(&scene);
+    let shared = shared_at_rest(&scene.proxy);
     for number in 0..1000 {
         let user = format!("u{}", number % 10);
         let upload = scene.upload_of(scene.message(EXPLODER, &[&user, "refusing"]), 600);
@@ -239,6 +274,7 @@ fn a_thousand_sessions_one_after_another() {
     expect_nothing_left(&scene.proxy, LONG);
     expect_counter(&scene.proxy, "delivered", 1001);
     expect_back(&scene.proxy, &before);
+    expect_shared_back(&scene.proxy, shared);
     scene.finish();
 }
 
@@ -249,6 +285,7 @@ fn nothing_is_left_of_sessions_that_are_cancelled_at_every_state() {
     });
     scene.capture_udp();
     let before = warm_up(&scene);
+    let shared = shared_at_rest(&scene.proxy);
     let way = scene.proxy.udp();
     scene.callees.plan("rings", Plan::no_answer().ringing());
     scene.callees.plan("mute", Plan::no_answer());
@@ -328,6 +365,7 @@ fn nothing_is_left_of_sessions_that_are_cancelled_at_every_state() {
         thread::sleep(Duration::from_millis(50));
     }
     expect_back(&scene.proxy, &before);
+    expect_shared_back(&scene.proxy, shared);
     scene.finish();
 }
 

@@ -4,6 +4,7 @@
 //! with one proxy (`tools/test-e2e`).
 
 mod configurations;
+mod deferred;
 mod express;
 mod misfits;
 mod processes;

@@ -63,6 +63,25 @@ fn what_a_process_has_taken_and_does_not_answer_is_answered_by_a_timer() {
     proxy.stop();
 }
 
+/// A worker's script ends while another process writes the answer.
+#[test]
+#[ignore = "left out: needs OpenSIPS (make test-e2e PROXY=opensips)"]
+fn what_another_process_answers_is_whole() {
+    let bench = Bench::new("what_another_process_answers_is_whole");
+    let folder = GroupFolder::new(&bench, "groups");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    folder.put("lunch", &open_group("lunch").members([bill.uri("bill")]));
+    let proxy = bench.proxy(&group_proxy(&folder.source()).children(4));
+    for _ in 0..1000 {
+        let request = to_group(ANNE, "lunch").request();
+        let answer = exchange(&anne, &request, &proxy, 202);
+        assert!(answer.body().is_empty(), "{answer:?}");
+        let named = answer.header("Contribution-ID");
+        assert_eq!(named, request.header("Contribution-ID"));
+    }
+    proxy.stop();
+}
+
 #[test]
 #[ignore = "left out: needs OpenSIPS (make test-e2e PROXY=opensips)"]
 fn routes_run_while_the_script_is_loaded_anew() {

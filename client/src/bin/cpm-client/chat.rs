@@ -490,6 +490,7 @@ impl Talk<'_> {
             ReceiverEvent::Registered { .. }
             | ReceiverEvent::Progress { .. }
             | ReceiverEvent::Notified { .. }
+            | ReceiverEvent::Repeated { .. }
             | ReceiverEvent::Refused(_) => {}
         }
         Ok(())

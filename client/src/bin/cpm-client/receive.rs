@@ -253,6 +253,11 @@ impl Run<'_> {
                     self.notify(&received);
                 }
             }
+            ReceiverEvent::Repeated { session } => {
+                self.end_bar(session);
+                self.report
+                    .tell(json!({ "event": "repeated", "session": session }));
+            }
             ReceiverEvent::Notification(notification) => {
                 tell_notification(self.report, &notification)
             }
