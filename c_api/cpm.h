@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 15u
+#define CPM_ABI 16u
 
 /* Sizes of arrays that a host needs. */
 
@@ -796,6 +796,10 @@ struct cpm_core {
 
 	/* The current value of the gauge with this number. */
 	uint64_t (*gauge_value)(const struct cpm_service *service, size_t number);
+
+	/* Figures of the service for Prometheus, in its text format 0.0.4. The text lives until the next
+	 * call of metrics in this process. Absent: there are none. */
+	struct cpm_str (*metrics)(const struct cpm_service *service);
 
 	/* Asks a question, and waits at most two seconds for the answer, which goes to `visitor` if the
 	 * result is CPM_QUERY_ANSWERED. */

@@ -8,7 +8,7 @@
 #include "cpm_var.h"
 
 /* In addition to the fields of the core. */
-enum { VAR_RECIPIENT = CPM_REQUEST_FIELDS, VAR_SECONDS };
+enum { VAR_RECIPIENT = CPM_REQUEST_FIELDS, VAR_SECONDS, VAR_METRICS };
 
 static const struct {
 	const char *name;
@@ -33,6 +33,7 @@ static const struct {
 	{"recipient", VAR_RECIPIENT},
 	{"allow_anonymity", CPM_FIELD_ALLOW_ANONYMITY},
 	{"max_recipients", CPM_FIELD_MAX_RECIPIENTS},
+	{"metrics", VAR_METRICS},
 };
 
 const char *cpm_var_field_name(int field)
@@ -158,6 +159,8 @@ int cpm_var_get(struct sip_msg *msg, pv_param_t *param, pv_value_t *value)
 	const struct cpm_request *request = request_of(msg);
 	int field = param->pvn.u.isname.name.n;
 
+	if(field == VAR_METRICS)
+		return text_value(msg, param, value, cpm_core_api->metrics(cpm_service));
 	if(cpm_running != NULL && cpm_running->about != NULL)
 		return value_of_about(msg, param, value, field);
 	if(request == NULL)

@@ -8,6 +8,7 @@ use super::attempt::Attempt;
 use super::charging::icid_of;
 use super::handed_over::{put_option, take_option};
 use super::host::AboutRequest;
+use super::received::Mode;
 use super::request::{MAX_LOGGED_CALL_ID_BYTES, Request};
 use super::service::ControllingFunction;
 use crate::imdn;
@@ -18,12 +19,8 @@ impl Request {
     /// Its record.
     pub(super) fn about(&self) -> AboutRequest {
         let session = self.session().map(|session| session.to_string());
-        let now_ms = self
-            .service
-            .messages()
-            .map_or(0, |messages| messages.now_ms());
         let about = AboutRequest {
-            received_ms: now_ms,
+            received_ms: self.received_ms,
             bytes: self.content_bytes(),
             recipients: u32::try_from(self.recipients.len()).unwrap_or(u32::MAX),
             ..AboutRequest::default()
@@ -76,6 +73,24 @@ impl ControllingFunction {
         };
         let number = self.messages().map(|messages| messages.note(&about));
         number.unwrap_or_default()
+    }
+
+    /// The sender of an accepted message gets its 2xx now.
+    pub fn handle_accepted(&self, about: &AboutRequest, code: u16) {
+        if let Some(messages) = self.messages() {
+            let is_large = about.text(MessageText::Mode) == Some(Mode::Large.as_str().as_bytes());
+            let took_ms = messages.now_ms().saturating_sub(about.received_ms);
+            messages.figures().count_response(is_large, code);
+            messages.figures().observe_response(is_large, took_ms);
+        }
+    }
+
+    /// The sender of a message that a worker has accepted gets a refusal after all.
+    pub fn handle_refused(&self, mode: Mode, code: u16) {
+        if let Some(messages) = self.messages() {
+            let is_large = mode == Mode::Large;
+            messages.figures().count_response(is_large, code);
+        }
     }
 
     /// Records that it was refused after all.

@@ -24,7 +24,7 @@ use crate::log::LogLevel;
 use crate::mime::Rebuilt;
 use crate::msrp_control::SessionId;
 use crate::operator::Event;
-use crate::shared::{Known, RequestName};
+use crate::shared::{Known, MessageTable, RequestName};
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri, requests_anonymity};
 
 /// A request for the Controlling Function.
@@ -42,6 +42,8 @@ pub struct Request {
     pub(super) kind: Kind,
     mode: Mode,
     pub(super) originator: Option<Originator>,
+    /// When it was received, on the clock of the records; 0: they are not kept.
+    pub(super) received_ms: u64,
     /// The operator's policy for its originator.
     pub(super) policy: OriginatorPolicy,
     /// The refusal that the operator's script has described so far.
@@ -114,6 +116,7 @@ impl Request {
             name,
             source: received.source_address,
             originator: Originator::of(service.settings(), received, &message),
+            received_ms: service.messages().map_or(0, MessageTable::now_ms),
             policy: OriginatorPolicy::of(service.settings()),
             verdict: Verdict::default(),
             service,
@@ -289,6 +292,12 @@ impl Request {
         let mut reply = refusal.reply(&self.service.product(), self.warning_agent());
         reply.to_tag = Some(self.ids.to_tag());
         host.count(Counter::Refused, 1);
+        if let Some(messages) = self.service.messages() {
+            let is_large = self.mode == Mode::Large;
+            messages
+                .figures()
+                .count_response(is_large, reply.code.as_u16());
+        }
         host.log(
             level,
             format_args!(

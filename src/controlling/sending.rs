@@ -128,7 +128,7 @@ impl Request {
             let progress = self.service.run(&mut job, host, false);
             if progress == Progress::Done {
                 self.service.handle_done(&job, host);
-                return FanOut::Done(job.reply());
+                return FanOut::Done(self.service.accepted(&job));
             }
             if progress == Progress::NoRoom || job.rest() <= try_from {
                 if host.hand_over(&job.write()) {
@@ -142,7 +142,7 @@ impl Request {
                 }
                 self.service.run(&mut job, host, true);
                 self.service.handle_done(&job, host);
-                return FanOut::Done(job.reply());
+                return FanOut::Done(self.service.accepted(&job));
             }
         }
     }

@@ -7,7 +7,7 @@ use super::mailbox::{
     mailbox_fd, mailbox_new, mailbox_stop, mailbox_take, mailbox_takes, mailbox_work, plan,
 };
 use super::operator::{
-    counter, event, fault, gauge, gauge_value, hears_registrar, query, recipient_available,
+    counter, event, fault, gauge, gauge_value, hears_registrar, metrics, query, recipient_available,
 };
 use super::outgoing::{ended, is_session_name, responded};
 use super::parameters::{parameter, service_tune, value};
@@ -74,6 +74,7 @@ static CORE: CoreTable = CoreTable {
     gauge: Some(gauge),
     event: Some(event),
     gauge_value: Some(gauge_value),
+    metrics: Some(metrics),
     query: Some(query),
     fault: Some(fault),
 };

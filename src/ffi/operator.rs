@@ -1,11 +1,12 @@
 //! Entries of the table for the operator's questions.
 
+use std::cell::RefCell;
 use std::ffi::{CString, c_int, c_void};
 
 use super::bindings::{
     self, cpm_answer_visitor, cpm_fault, cpm_query, cpm_query_result, cpm_row, cpm_service, cpm_str,
 };
-use super::host::{borrowed, lend};
+use super::host::{ABSENT, borrowed, lend};
 use super::service::on_service;
 use crate::controlling::large_message_mode::SessionId;
 use crate::operator::{Counter, Event, Gauge};
@@ -39,6 +40,31 @@ pub(super) extern "C" fn gauge(number: usize, room: *mut cpm_row) -> c_int {
 pub(super) extern "C" fn event(number: usize, room: *mut cpm_row) -> c_int {
     let row = Event::ALL.get(number);
     describe(row.map(|row| (row.name(), row.help())), room)
+}
+
+thread_local! {
+    /// The text that [`metrics`] has lent to C.
+    static METRICS: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+pub(super) extern "C" fn metrics(service: *const cpm_service) -> cpm_str {
+    on_service(
+        service,
+        std::ptr::null_mut(),
+        ABSENT,
+        "writing the metrics",
+        |_, running, _| {
+            let control = running.control();
+            let Some(messages) = control.messages() else {
+                return ABSENT;
+            };
+            let text = messages.figures().text(env!("CARGO_PKG_VERSION"));
+            METRICS.with_borrow_mut(|lent| {
+                *lent = text;
+                lend(lent.as_bytes())
+            })
+        },
+    )
 }
 
 pub(super) extern "C" fn gauge_value(service: *const cpm_service, number: usize) -> u64 {

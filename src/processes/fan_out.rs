@@ -246,7 +246,8 @@ impl FanOutProcess {
             && let Some(transaction) = one.transaction.take()
         {
             service.handle_reply_due(&one.job);
-            proxy.reply(transaction, &Answer::of(&one.job.reply()), false);
+            let reply = service.accepted(&one.job);
+            proxy.reply(transaction, &Answer::of(&reply), false);
         }
         if progress == Progress::Done {
             service.handle_done(&one.job, &sender);

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::fan_out::reply_internal_error;
 use super::letter::GroupRequest;
 use super::proxy::Proxy;
-use super::received::{ReceivedRequest, unavailable};
+use super::received::{PATIENCE_MS, ReceivedRequest, unavailable};
 use super::sender::Sender;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, GroupFinder, Received};
@@ -64,6 +64,8 @@ impl GroupsProcess {
         let originator = &asked.originator;
         match ReceivedRequest::resume(service, &received, asked.transaction, originator) {
             Some(resumed) => {
+                let received_ms = asked.deadline_ms.saturating_sub(PATIENCE_MS);
+                resumed.request().borrow_mut().set_received_ms(received_ms);
                 let group = if proxy.now_ms() < asked.deadline_ms {
                     let sender = Sender::new(service, proxy);
                     let request = resumed.request().borrow();

@@ -439,7 +439,7 @@ impl Keeping {
         service.handle_reply_due(job);
         proxy.count(Counter::Accepted, 1);
         proxy.count(Counter::Stored, 1);
-        proxy.reply(transaction, &Answer::of(&job.reply()), false);
+        proxy.reply(transaction, &Answer::of(&service.accepted(job)), false);
     }
 
     fn refuse(

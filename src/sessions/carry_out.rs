@@ -12,7 +12,7 @@ use crate::controlling::large_message_mode::{
     Action, DialogName, InviteRequest, SessionId, SessionReply, Side, TransactionKey,
 };
 use crate::controlling::{
-    AboutRequest, Fate, LegCorrelation, LogLevel, OutgoingRequest, RETRY_AFTER_S,
+    AboutRequest, Fate, LegCorrelation, LogLevel, Mode, OutgoingRequest, RETRY_AFTER_S,
 };
 use crate::operator::Event;
 use crate::shared::{MessageText, RecipientState};
@@ -235,6 +235,12 @@ impl Sessions {
         let sent = host.reply(reply, keep);
         if !to_invite || reply.code.is_provisional() {
             return;
+        }
+        let code = reply.code.as_u16();
+        if reply.code.is_success() {
+            self.service.handle_accepted(&entry.about, code);
+        } else {
+            self.service.handle_refused(Mode::Large, code);
         }
         entry.answered = true;
         entry.kept = keep && sent;

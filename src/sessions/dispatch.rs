@@ -15,7 +15,7 @@ use crate::controlling::large_message_mode::{
     AcceptedInvite, DialogName, LargeModeSettings, NotStarted, RelayCommand, Session, SessionId,
     Side, TransactionKey, requests_for_stray_answer,
 };
-use crate::controlling::{ControllingFunction, Counter, LogLevel, fill_random};
+use crate::controlling::{ControllingFunction, Counter, LogLevel, Mode, fill_random};
 use crate::msrp_control::MsrpEvent;
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::sip_ua::cseq;
@@ -125,6 +125,7 @@ impl Sessions {
         }
         if let Err((code, cause)) = self.begin(now, &invite, transaction, host) {
             host.count(Counter::Refused, 1);
+            self.service.handle_refused(Mode::Large, code.as_u16());
             host.log(
                 LogLevel::Notice,
                 format_args!(

@@ -16,6 +16,7 @@ use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::atomic::fence;
 
+use super::figures::{Figures, RecipientOutcome};
 use super::sender_table::Link;
 
 /// Number of recipients' records for each message, on average.
@@ -55,6 +56,9 @@ const STATE: usize = 2;
 /// Milliseconds of its end (48 bits), length of the URI.
 const END: usize = 3;
 const URI: usize = 4;
+
+/// In the time of the last end: no recipient is outstanding, and that was counted.
+const ENDED: u64 = 1 << 63;
 
 const ABSENT: u64 = 0xffff;
 const END_BITS: u32 = 48;
@@ -262,6 +266,7 @@ pub struct MessageTable {
     recipients: usize,
     /// Milliseconds of a clock that all processes share and that never runs backwards.
     now_ms: fn() -> u64,
+    figures: Figures,
 }
 
 const fn recipients_for(messages: usize) -> usize {
@@ -276,19 +281,27 @@ const fn recipients_for(messages: usize) -> usize {
 impl MessageTable {
     /// Number of words of a table for this many messages.
     pub const fn words(messages: usize) -> usize {
-        HEAD_WORDS + messages * MESSAGE_WORDS + recipients_for(messages) * RECIPIENT_WORDS
+        let rings = messages * MESSAGE_WORDS + recipients_for(messages) * RECIPIENT_WORDS;
+        HEAD_WORDS + rings + Figures::WORDS
     }
 
     /// The table for this many messages (not 0) in `words`, whose length is that of
     /// [`words`](Self::words) and which are all 0 before the first use.
     pub fn new(words: &'static [AtomicU64], messages: usize, now_ms: fn() -> u64) -> Self {
         debug_assert_eq!(words.len(), Self::words(messages));
+        let figures = Figures::new(&words[words.len() - Figures::WORDS..]);
         MessageTable {
             words,
             messages,
             recipients: recipients_for(messages),
             now_ms,
+            figures,
         }
+    }
+
+    /// The figures of all messages.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// Now, on the table's clock.
@@ -437,8 +450,36 @@ impl MessageTable {
             // Another message may have replaced it.
             (word >> 32 == message & u64::from(u32::MAX)).then(|| word + 1)
         });
-        if counted.is_ok() && state.is_final() {
+        let outcome = match state {
+            RecipientState::Delivered => RecipientOutcome::Delivered,
+            RecipientState::Failed => RecipientOutcome::Failed,
+            RecipientState::Dropped => RecipientOutcome::Dropped,
+            RecipientState::Outstanding | RecipientState::Interworked | RecipientState::Waiting => {
+                return;
+            }
+        };
+        self.figures.count_recipient(outcome);
+        if counted.is_ok() {
             words[LAST_END].fetch_max(now_ms, Relaxed);
+            self.count_last_end(message, now_ms);
+        }
+    }
+
+    /// Counts the message once, if all its recipients have ended.
+    fn count_last_end(&self, message: u64, now_ms: u64) {
+        let words = self.message_words(message);
+        let ended = [DELIVERED, FAILED, DROPPED].map(|place| words[place].load(Relaxed) as u32);
+        if ended.iter().sum::<u32>() < words[RECIPIENTS].load(Relaxed) as u32 {
+            return;
+        }
+        let Some((record, _)) = self.message(message) else {
+            return;
+        };
+        if words[LAST_END].fetch_or(ENDED, Relaxed) & ENDED == 0 {
+            let is_large = record.text(MessageText::Mode) == Some(b"large");
+            let took_ms = now_ms.saturating_sub(record.received_ms);
+            self.figures
+                .observe_last_end(is_large, took_ms, record.bytes);
         }
     }
 
@@ -499,7 +540,7 @@ impl MessageTable {
             failed: counted(FAILED),
             dropped: counted(DROPPED),
             waiting: counted(WAITING),
-            last_end_ms: fields[LAST_END],
+            last_end_ms: fields[LAST_END] & !ENDED,
         };
         Some((record, counts))
     }

@@ -6,6 +6,7 @@
 //! | `arrivals` | recipients that have become available |
 //! | `cells` | room of one size, to be taken and given back, with locks |
 //! | `ends` | how copies of kept messages have ended |
+//! | `figures` | figures for Prometheus |
 //! | `head_note` | what is recorded once the header of a large message has arrived |
 //! | `message_table` | what became of the last messages |
 //! | `outstanding` | number of outstanding recipients of each sender, source and destination |
@@ -17,6 +18,7 @@
 mod arrivals;
 mod cells;
 mod ends;
+mod figures;
 mod head_note;
 mod message_table;
 mod outstanding;
@@ -28,6 +30,7 @@ mod source;
 pub use arrivals::Arrivals;
 pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
 pub use ends::{End, Ends};
+pub use figures::{Figures, RecipientOutcome};
 pub use head_note::HeadNote;
 pub use message_table::{
     MAX_MESSAGE_TEXT_BYTES, MAX_RECIPIENT_URI_BYTES, MESSAGE_TEXTS, MessageCounts, MessageNumber,

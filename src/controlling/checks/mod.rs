@@ -167,6 +167,11 @@ impl Request {
         }
     }
 
+    /// When another process received it.
+    pub fn set_received_ms(&mut self, received_ms: u64) {
+        self.received_ms = received_ms;
+    }
+
     /// Continues where another process has reached [`Check::WantGroup`]: the checks before it have
     /// passed there, for this originator.
     pub fn resume_at_group(&mut self, originator: &str) {

@@ -8,6 +8,7 @@ use crate::controlling::attempt::Attempt;
 use crate::controlling::header_fields::{put, route_to_isf};
 use crate::controlling::host::{AboutRequest, Counter, Fate, Host, Outcome, OutgoingRequest, Sent};
 use crate::controlling::ids::{CopyIds, RequestIds};
+use crate::controlling::refusal::Reply;
 use crate::controlling::service::ControllingFunction;
 use crate::log::LogLevel;
 use crate::policy::ServiceUri;
@@ -36,6 +37,13 @@ impl ControllingFunction {
         if let (Some(requests), Some(claim)) = (self.requests(), job.claim) {
             requests.answered(claim);
         }
+    }
+
+    /// The 202, which is to be sent now.
+    pub fn accepted(&self, job: &FanOutJob) -> Reply {
+        let reply = job.reply();
+        self.handle_accepted(&job.about, reply.code.as_u16());
+        reply
     }
 
     /// A fan-out is complete: its reply is due, and recipients whose copy could not be sent have

@@ -18,9 +18,11 @@ use crate::controlling::handed_over::{
 };
 use crate::controlling::host::{Counter, Host};
 use crate::controlling::ids::CopyIds;
+use crate::controlling::received::Mode;
 use crate::controlling::request_identity::RequestIdentity;
 use crate::controlling::service::ControllingFunction;
 use crate::shared::{Charge, Claim, Link, MessageNumber, SenderTable};
+use crate::sip::StatusCode;
 use crate::store::{CopyId, Wanted};
 
 /// Of the form of a record. One that is larger was written by a later release.
@@ -261,6 +263,7 @@ impl ControllingFunction {
             outstanding.release(job.charge, job.about.recipients as usize);
         }
         host.count(Counter::Refused, 1);
+        self.handle_refused(Mode::Pager, StatusCode::SERVICE_UNAVAILABLE.as_u16());
         host.count(Counter::StoreRefused, 1);
     }
 

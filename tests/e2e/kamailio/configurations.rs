@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use cpm_testbed::{Bench, PATIENCE, Product, cpm_message, to};
+use cpm_testbed::{Answer, Bench, PATIENCE, Product, cpm_message, to};
 
 use crate::common::{EXPLODER, HANDLE, counter_names, cpm_proxy, exchange, http_get, module};
 use crate::sites::{ANNE, configurations, folder, quoted, serves_this_machine, shipped};
@@ -130,6 +133,22 @@ fn prometheus_scrapes_what_the_dashboard_shows() {
         "{:?}",
         shown.difference(&metrics)
     );
+    let figures = http_get(proxy.port(), "/metrics/cpm");
+    let known = |name: &str| {
+        let (bucket, plain) = (format!("{name}{{"), format!("{name} "));
+        let mut lines = figures.lines();
+        lines.any(|line| line.starts_with(&bucket) || line.starts_with(&plain))
+    };
+    let names = dashboard.match_indices("(cpm_").map(|(at, _)| {
+        let name = &dashboard[at + 1..];
+        let end = name.find(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        &name[..end.expect("a name ends")]
+    });
+    let names: BTreeSet<&str> = names.collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+    for name in names {
+        assert!(known(name), "{name} is not in {figures}");
+    }
     proxy.stop();
     // Others have no access.
     let elsewhere = shipped("prometheus.cfg", &[("SCRAPER", quoted("192.0.2.1"))]);
@@ -137,6 +156,74 @@ fn prometheus_scrapes_what_the_dashboard_shows() {
     let refused = std::panic::catch_unwind(|| http_get(proxy.port(), "/metrics"));
     assert!(refused.is_err(), "{refused:?}");
     proxy.stop();
+}
+
+#[test]
+fn the_figures_for_prometheus_add_up() {
+    let bench = Bench::new("the_figures_for_prometheus");
+    let proxy = bench.proxy(&shipped("prometheus.cfg", &[]));
+    let (anne, bill, carol) = (bench.agent(), bench.agent(), bench.agent());
+    carol.answers(Answer::code(486));
+    let message = |users: &[String]| {
+        let recipients = users.iter().map(|uri| to(uri));
+        cpm_message(ANNE, EXPLODER).recipients(recipients).request()
+    };
+    let both = [bill.uri("bill"), carol.uri("carol")];
+    exchange(&anne, &message(&both), &proxy, 202);
+    let bytes = bill.expect_request("MESSAGE").body().len();
+    exchange(&anne, &message(&both[..1]), &proxy, 202);
+    for _ in 0..3 {
+        let nobody = message(&both).without("P-Asserted-Identity");
+        exchange(&anne, &nobody, &proxy, 403);
+    }
+    let expected = [
+        "cpm_responses_total{mode=\"pager\",code=\"202\"} 2".to_owned(),
+        "cpm_responses_total{mode=\"pager\",code=\"403\"} 3".to_owned(),
+        "cpm_recipients_total{outcome=\"delivered\"} 2".to_owned(),
+        "cpm_recipients_total{outcome=\"failed\"} 1".to_owned(),
+        "cpm_recipients_total{outcome=\"dropped\"} 0".to_owned(),
+        "cpm_response_seconds_count{mode=\"pager\"} 2".to_owned(),
+        "cpm_response_seconds_bucket{mode=\"pager\",le=\"+Inf\"} 2".to_owned(),
+        "cpm_response_seconds_count{mode=\"large\"} 0".to_owned(),
+        "cpm_last_end_seconds_count{mode=\"pager\"} 2".to_owned(),
+        format!("cpm_content_bytes_total{{mode=\"pager\"}} {}", 2 * bytes),
+        format!(
+            "cpm_build_info{{version=\"{}\"}} 1",
+            env!("CARGO_PKG_VERSION")
+        ),
+    ];
+    let deadline = Instant::now() + PATIENCE;
+    let figures = loop {
+        let figures = http_get(proxy.port(), "/metrics/cpm");
+        let missing = expected
+            .iter()
+            .find(|line| !figures.lines().any(|found| found == **line));
+        let Some(missing) = missing else {
+            break figures;
+        };
+        assert!(Instant::now() < deadline, "no {missing} in {figures}");
+        thread::sleep(Duration::from_millis(20));
+    };
+    proxy.stop();
+    // Prometheus's own judge of names, units, types and help.
+    let mut promtool = match Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    {
+        Ok(promtool) => promtool,
+        Err(error) => {
+            eprintln!("left out: promtool: {error}");
+            return;
+        }
+    };
+    let mut stdin = promtool.stdin.take().expect("it is piped");
+    stdin.write_all(figures.as_bytes()).expect("promtool reads");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("promtool ends");
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]
