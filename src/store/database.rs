@@ -4,16 +4,18 @@
 //!  message   id, accepted, expires, version, record     until its last recipient has ended
 //!  outcome   id, ended                                  which of them have
 //!  taken     id, until, identity                        as long as its sender may repeat it
+//!  clock     boot, started, first                       the wall clock that these times are of
 //! ```
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
+use super::clock::{WallClock, unix_s};
 use super::error::{Cause, StoreError};
 use super::record::Kept;
 
@@ -29,6 +31,10 @@ const TABLES: &str = "
     CREATE TABLE outcome (id INTEGER PRIMARY KEY, ended BLOB NOT NULL);
     CREATE TABLE taken (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, identity BLOB NOT NULL);
     PRAGMA user_version = 2;";
+
+/// `first`: the first message of this start of the machine.
+const CLOCK: &str = "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY, boot TEXT NOT NULL,
+    started INTEGER NOT NULL, first INTEGER NOT NULL)";
 
 /// How long another reader of the database, such as an operator's shell, may delay a transaction.
 const BUSY: Duration = Duration::from_secs(2);
@@ -54,6 +60,8 @@ pub struct Database {
     connection: Connection,
     page_bytes: u64,
     syncs: bool,
+    /// The clock that the times in the tables are of.
+    clock: Option<WallClock>,
 }
 
 impl Database {
@@ -98,13 +106,63 @@ impl Database {
         } else if version < VERSION {
             connection.pragma_update(None, "user_version", VERSION)?;
         }
+        connection.execute(CLOCK, [])?;
         let page_bytes = pragma(&connection, "page_size")?;
-        Ok(Database {
+        let mut database = Database {
             dir: dir.to_owned(),
             connection,
             page_bytes: u64::try_from(page_bytes).unwrap_or(4096),
             syncs: true,
-        })
+            clock: None,
+        };
+        database.mind_clock()?;
+        Ok(database)
+    }
+
+    /// If the wall clock was set, moves the times of what was accepted since the machine has
+    /// started: they are of the clock as it was.
+    pub(super) fn mind_clock(&mut self) -> rusqlite::Result<()> {
+        let Some(now) = WallClock::now() else {
+            return Ok(());
+        };
+        let is_same = |seen: &WallClock| seen.boot == now.boot && now.set_since(seen) == 0;
+        if self.clock.as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        self.set_clock(now)
+    }
+
+    fn set_clock(&mut self, now: WallClock) -> rusqlite::Result<()> {
+        let next = number(self.next_id()?);
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = transaction
+            .query_row("SELECT boot, started, first FROM clock", [], |row| {
+                let (boot, started_s) = (row.get(0)?, row.get(1)?);
+                Ok((WallClock { boot, started_s }, row.get::<_, i64>(2)?))
+            })
+            .optional()?;
+        let first = match &before {
+            Some((clock, first)) if clock.boot == now.boot => *first,
+            _ => next,
+        };
+        let set_s = before.map_or(0, |(clock, _)| now.set_since(&clock));
+        if set_s != 0 {
+            let moved = [set_s, first];
+            transaction.execute(
+                "UPDATE message SET accepted = accepted + ?1, expires = max(expires + ?1, 0) WHERE id >= ?2",
+                moved,
+            )?;
+            transaction.execute("UPDATE taken SET until = until + ?1 WHERE id >= ?2", moved)?;
+        }
+        transaction.execute(
+            "INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?)",
+            params![now.boot, now.started_s, first],
+        )?;
+        transaction.commit()?;
+        self.clock = Some(now);
+        Ok(())
     }
 
     /// A number above those of all messages and identities in the store.
@@ -259,12 +317,6 @@ fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Unix time in seconds.
-pub(super) fn unix_s() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::fs;
@@ -321,6 +373,49 @@ pub(super) mod tests {
         };
         database.write(&forgotten).unwrap();
         assert!(database.taken().unwrap().is_empty());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_was_behind_makes_nothing_expire() {
+        let dir = scratch("store-clock");
+        let mut database = Database::open(&dir, None).unwrap();
+        let clock = database.clock.clone().expect("this is Linux");
+        // What an earlier start of the machine has accepted.
+        let first = message(1);
+        let of_before = Batch {
+            kept: vec![&first],
+            ..Batch::default()
+        };
+        database.write(&of_before).unwrap();
+        let behind = WallClock {
+            boot: "another".to_owned(),
+            started_s: 0,
+        };
+        database.set_clock(behind.clone()).unwrap();
+        let second = Kept {
+            expires_s: 100,
+            ..message(2)
+        };
+        let batch = Batch {
+            kept: vec![&second],
+            ..Batch::default()
+        };
+        database.write(&batch).unwrap();
+        let set = |started_s| WallClock {
+            started_s,
+            ..behind.clone()
+        };
+        let expires = |database: &Database| {
+            let all = database.read_between(0, u64::MAX, usize::MAX).unwrap();
+            all.iter().map(|kept| kept.expires_s).collect::<Vec<_>>()
+        };
+        database.set_clock(set(1_000_000)).unwrap();
+        assert_eq!(expires(&database), [4_000_000_000, 1_000_100]);
+        // The machine is started again; nothing has been set since.
+        database.set_clock(clock).unwrap();
+        database.mind_clock().unwrap();
+        assert_eq!(expires(&database), [4_000_000_000, 1_000_100]);
         fs::remove_dir_all(dir).unwrap();
     }
 

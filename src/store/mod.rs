@@ -17,11 +17,13 @@
 //! | `ledger` | which copies of which message are outstanding; in memory, without IO |
 //! | `recent` | recipients that have arrived a short while ago |
 //! | `thread` | the thread, and what is said to it and by it |
+//! | `clock` | the wall clock, and whether it was set |
 //! | `database` | the tables |
 //! | `record` | a message as it is kept |
 //! | `lock` | one proxy for one directory |
 //! | `error` | why there is no store |
 
+mod clock;
 mod database;
 mod error;
 mod ledger;

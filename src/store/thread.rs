@@ -12,7 +12,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::database::{Batch, Database, unix_s};
+use super::clock::unix_s;
+use super::database::{Batch, Database};
 use super::error::StoreError;
 use super::record::Kept;
 use crate::threads;
@@ -327,6 +328,8 @@ impl Writer {
             }
             return;
         };
+        // What fails here fails below.
+        let _ = database.mind_clock();
         let batch = Batch {
             kept: kept.iter().collect(),
             taken_until_s: unix_s() + self.taken_s,

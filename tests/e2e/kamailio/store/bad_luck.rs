@@ -73,6 +73,34 @@ fn a_store_that_is_not_ours_to_read_stops_the_start() {
     );
 }
 
+/// A machine without the time accepts a message, then its clock is set, then the proxy ends.
+#[test]
+fn a_clock_that_was_behind_makes_no_message_expire() {
+    const YEARS_S: i64 = 20 * 365 * 86_400;
+    let bench = Bench::new("a_clock_that_was_behind");
+    let (anne, bill) = (bench.agent(), bench.agent());
+    bill.answers(Answer::Silent);
+    let proxy = bench.proxy(&keeping(&bench));
+    let request = cpm_message(ANNE, EXPLODER)
+        .recipients([to(&bill.uri("bill"))])
+        .request();
+    crate::common::exchange(&anne, &request, &proxy, 202);
+    bill.expect_request("MESSAGE");
+    proxy.kill();
+    for behind in [
+        "UPDATE clock SET started = started - ?",
+        "UPDATE message SET accepted = accepted - ?1, expires = expires - ?1",
+    ] {
+        assert_eq!(database(&bench).execute(behind, [YEARS_S]), Ok(1));
+    }
+    bill.answers(Answer::code(200));
+    let proxy = bench.proxy(&keeping(&bench));
+    bill.expect_request("MESSAGE");
+    expect_counter(&proxy, "delivered", 1);
+    assert_eq!(counter(&proxy, "expired"), 0);
+    proxy.stop();
+}
+
 #[test]
 fn a_broken_record_is_kept_and_holds_up_nobody() {
     let bench = Bench::new("a_broken_record_is_kept");
