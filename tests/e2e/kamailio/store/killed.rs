@@ -54,7 +54,7 @@ fn no_accepted_message_is_lost() {
         .set_number("cpm", "resume_rate", 100_000);
     let mut random = fastrand::Rng::with_seed(1);
     let mut accepted: Vec<String> = Vec::new();
-    // All have one port: the bench has not as many as there may be kills.
+    // All proxies share one port: there may be more kills than the bench has ports.
     let mut port = None;
     let start = |port: Option<u16>| match port {
         Some(port) => bench.proxy_again(&config, port),
@@ -87,7 +87,7 @@ fn no_accepted_message_is_lost() {
     }
     bill.answers(Answer::code(200));
     let proxy = start(port);
-    // After many kills thousands are left: as long as they become fewer, all is well.
+    // After many kills thousands are left. It waits as long as their number falls.
     let mut left = u32::MAX;
     while messages(&bench) < left {
         left = messages(&bench);

@@ -40,10 +40,10 @@ fn the_next_proxy_sends_to_those_who_have_not_answered_and_to_no_others() {
         .collect();
     carol.expect_request("MESSAGE");
     expect_counter(&proxy, "outstanding", 2);
-    // What is known is written within a moment, and at the latest by a proxy that is stopped.
+    // Known outcomes are written within a moment, at the latest when the proxy stops.
     proxy.stop();
     assert_eq!(messages(&bench), 1);
-    // One has it, and says so as RFC 3261 8.2.2.2 has it.
+    // One recipient has it already and answers 482 (RFC 3261 8.2.2.2).
     bill.answers(Answer::with(|copy| {
         let is_first = copy.uri().is_some_and(|uri| uri.contains("b1@"));
         vec![Reply::new(if is_first { 482 } else { 200 })]
@@ -64,8 +64,8 @@ fn the_next_proxy_sends_to_those_who_have_not_answered_and_to_no_others() {
             (counter(&proxy, "failed"), counter(&proxy, "resent")),
             (0, 2)
         );
-        // The sender has not heard the 202, and repeats: the agent takes nothing but the same
-        // answer, To tag and all, for a repetition.
+        // As if the 202 had been lost, the sender repeats its request. The agent counts only an
+        // identical answer, To tag included, as a repetition.
         bill.expect_nothing_until(|| {
             anne.send(&request, proxy.udp());
             anne.expect_retransmissions(&answer, 1);
@@ -75,7 +75,7 @@ fn the_next_proxy_sends_to_those_who_have_not_answered_and_to_no_others() {
     });
 }
 
-/// The next proxy is slow to send, and hears the first one's recipient meanwhile.
+/// The next proxy is slow to send; meanwhile the first one's recipient answers.
 #[test]
 fn a_late_answer_to_the_proxy_before_counts() {
     let bench = Bench::new("a_late_answer_to_the_proxy_before");
@@ -84,7 +84,7 @@ fn a_late_answer_to_the_proxy_before_counts() {
         agent.answers(Answer::Silent);
     }
     let config = keeping(&bench).set_number("cpm", "resume_rate", 1);
-    // Responses to tm's copies are not seen.
+    // tm would not show the next proxy a response to a copy of the first one; the lane does.
     let proxy = bench.proxy(&config.clone().set("cpm", "express", "auto"));
     let many = (0..90).map(|n| to(&carol.uri(&format!("c{n}"))));
     let first = cpm_message(ANNE, EXPLODER).recipients(many).request();
@@ -99,8 +99,8 @@ fn a_late_answer_to_the_proxy_before_counts() {
     assert_eq!(messages(&bench), 2);
     let proxy = bench.proxy_again(&config.set("cpm", "express", "auto"), port);
     expect_counter(&proxy, "outstanding", 91);
-    // The 90 of the first one take all that may be sent for 90 s. Repetitions of the first copy get
-    // the answer too.
+    // The 90 copies of the first message use up what may be sent in 90 s. The agent answers
+    // repetitions of the first copy too.
     bill.reply(&copy, &Reply::new(200));
     expect_counter(&proxy, "delivered", 1);
     expect_messages(&bench, 1);

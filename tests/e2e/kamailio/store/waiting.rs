@@ -25,7 +25,7 @@ fn cseq(copy: &Received) -> &str {
     copy.header("CSeq").unwrap_or_default()
 }
 
-/// All but the number of the attempt.
+/// What stays the same in every attempt: all but the CSeq.
 fn lasting(copy: &Received) -> [String; 4] {
     let [uri, call_id, _, tag, message_id] = identity(copy);
     [uri, call_id, tag, message_id]
@@ -88,7 +88,7 @@ fn who_registers_later_gets_the_message_then() {
     );
     let told = proxy.rpc("cpm.messages state=waiting");
     assert!(told.contains("waiting: 2"), "{told}");
-    // It registers once more where it was: a contact that is refreshed.
+    // Refreshing a contact counts as registering.
     let register = || {
         Request::new("REGISTER", "sip:bill@example.com", "sip:bill@example.com")
             .with_uri("sip:example.com")
@@ -104,7 +104,7 @@ fn who_registers_later_gets_the_message_then() {
     }
     assert_eq!(counter(&proxy, "delivered"), 1);
     assert_eq!(counter(&proxy, "deferred"), 3);
-    // Nobody has said a word of the other one.
+    // The other recipient has not registered.
     carol.expect_nothing_until(|| proxy.ping());
     proxy.stop();
 }
@@ -139,7 +139,7 @@ fn who_is_available_again_is_tried_by_the_schedule_and_at_the_scripts_word() {
     assert_eq!(cseq(&bill.expect_request("MESSAGE")), "3 MESSAGE");
     expect_messages(&bench, 0);
     expect_log_lines(&proxy, "noted", 1);
-    // What an operator can ask for does the same.
+    // The operator's commands do the same.
     for command in ["cpm.available", "cpm.retry"] {
         bill.answers(Answer::code(480));
         let request = message().request();
@@ -202,7 +202,7 @@ fn who_never_comes_back_has_failed_and_the_sender_is_told() {
     exchange(&anne, &request, &proxy, 202);
     bill.expect_request("MESSAGE");
     expect_end(&request, 1);
-    // The operator's word ends it too.
+    // `cpm.expire` ends the wait too.
     let request = message();
     exchange(&anne, &request, &proxy, 202);
     bill.expect_request("MESSAGE");
