@@ -110,9 +110,10 @@ impl Recording {
         } else {
             udp_sip.join(" || ")
         };
+        // No other protocol: a connection over TLS may have got a port that tshark takes for IRC's.
         let suspects = format!(
             "({filter}) && !(frame contains \"cpm-testbed marker\") && (sip || sdp || msrp \
-             || mime_multipart || xml || _ws.malformed || (udp && ({udp_sip})))"
+             || mime_multipart || xml || (http && _ws.malformed) || (udp && ({udp_sip})))"
         );
         let mut complaints = Vec::new();
         for cells in self.fields(&suspects, &JUDGED) {
