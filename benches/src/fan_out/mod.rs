@@ -147,10 +147,22 @@ struct Contest {
     sizes: &'static [usize],
     /// What a user would write.
     scripts: &'static [&'static str],
-    /// All send the same header fields and body; else as many bytes.
+    /// All send the same header fields and body; else as many bytes, and the request tells the
+    /// number of its recipients in a header field, for a script that cannot read the list.
     is_same_message: bool,
     /// The manager of shared memory.
     memory: &'static str,
+}
+
+impl Contest {
+    fn request(&self, message: &CpmMessage, sink: &Sink, recipients: usize) -> Request {
+        let request = request_to(message, sink, recipients);
+        if self.is_same_message {
+            request
+        } else {
+            request.with("X-Recipients", &recipients.to_string())
+        }
+    }
 }
 
 fn run_contest(
@@ -176,16 +188,12 @@ fn run_contest(
         let requests = messages.div_ceil(recipients);
         for running in &mut stage.running {
             // Not counted: it fills the free lists and maps the memory.
-            running.measure(
-                &stage.sink,
-                &request_to(&stage.message, &stage.sink, recipients),
-                recipients,
-                requests,
-            );
+            let request = contest.request(&stage.message, &stage.sink, recipients);
+            running.measure(&stage.sink, &request, recipients, requests);
         }
         for round in 0..rounds {
             for running in &mut stage.running {
-                let request = request_to(&stage.message, &stage.sink, recipients);
+                let request = contest.request(&stage.message, &stage.sink, recipients);
                 for (quantity, value) in
                     running.measure(&stage.sink, &request, recipients, requests)
                 {
@@ -247,7 +255,7 @@ impl Stage {
         let mut first: Option<Outgoing> = None;
         for running in &mut self.running {
             for &recipients in contest.sizes {
-                let request = request_to(&self.message, &self.sink, recipients);
+                let request = contest.request(&self.message, &self.sink, recipients);
                 running.measure(&self.sink, &request, recipients, 2);
             }
             let outgoing = Outgoing::read(&self.sink.last_datagram());
@@ -391,8 +399,7 @@ impl Outgoing {
 
 fn request_to(message: &CpmMessage, sink: &Sink, recipients: usize) -> Request {
     let uris = (0..recipients).map(|place| to(&sink.uri(place)));
-    let request = message.clone().recipients(uris).request();
-    request.with("X-Recipients", &recipients.to_string())
+    message.clone().recipients(uris).request()
 }
 
 fn write_text(
