@@ -88,7 +88,7 @@ impl Recording {
         assert_none(&self.judge_where(filter));
     }
 
-    /// All faults of all packets of SIP and MSRP: malformed or an expert error to tshark; not SIP on
+    /// All faults of all SIP and MSRP packets: malformed or an expert error to tshark; not SIP on
     /// a SIP port; without a header field that RFC 3261 §8.1.1 requires in each message; a
     /// Content-Length other than the length of the datagram's body; a multipart body without its
     /// end.
