@@ -240,6 +240,35 @@ fn recipients_who_stall_die_or_refuse_fail_alone() {
 }
 
 #[test]
+fn recipients_who_are_killed_in_the_midst_of_it_leave_nothing() {
+    let scene = Scene::new("recipients_who_are_killed");
+    for user in ["killed", "too"] {
+        let dies = Conduct::DieAfter(SIZE as u64 * 3 / 4);
+        scene.callees.plan(user, Plan::accept().conduct(dies));
+    }
+    let upload = scene.upload(EXPLODER, &["bill", "killed", "too"]);
+    let mut call = scene.begins(&upload);
+    let half = SIZE / 2;
+    upload
+        .session
+        .send(&MsrpRequest::chunk("m", 0, &upload.content[..half], SIZE));
+    let legs = ["bill", "killed", "too"].map(|user| scene.callees.expect_call(user));
+    for leg in &legs {
+        leg.session.expect_content(NEARLY_A_CHUNK);
+    }
+    // The kernel closes a killed process's connections; its SIP side is silent.
+    scene.callees.agent().answers(cpm_testbed::Answer::Silent);
+    let last = MsrpRequest::chunk("m", half, &upload.content[half..], SIZE);
+    upload.session.send(&last);
+    upload.session.expect_response(&last, 200);
+    assert_eq!(legs[0].session.expect_message().bytes, upload.content);
+    expect_counter(&scene.proxy, "delivered", 1);
+    expect_counter(&scene.proxy, "failed", 2);
+    call.bye(200);
+    scene.finish_within(LONG);
+}
+
+#[test]
 fn a_recipient_who_never_answers_a_send_has_failed() {
     let scene = Scene::new("a_recipient_who_never_answers_a_send");
     scene
