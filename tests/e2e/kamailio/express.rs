@@ -1,31 +1,23 @@
 //! The express lane under Kamailio: what closes it, and what sees responses before tm.
 
-use cpm_testbed::{Bench, ProxyConfig};
+use cpm_testbed::Bench;
 
-use crate::common::{HANDLE, counter, cpm_proxy};
-use crate::pager::express::{by_the_lane, open, send};
+use crate::common::{HANDLE, cpm_proxy};
+use crate::pager::express::{Closing, by_the_lane, open, send};
 
 /// Features of the proxy that would miss copies sent past tm: each closes the lane, is named in the
 /// log, and sees the copies.
 #[test]
 fn whatever_would_miss_copies_closes_the_lane() {
-    struct Case {
-        name: &'static str,
-        why: &'static str,
-        routes: &'static str,
-        config: fn(ProxyConfig) -> ProxyConfig,
-        /// Its log line for a copy.
-        sees: &'static str,
-    }
     let cases = [
-        Case {
+        Closing {
             name: "express",
             why: "express is set to no",
             routes: "",
             config: |config| config.set("cpm", "express", "no"),
             sees: "",
         },
-        Case {
+        Closing {
             name: "onsend_route",
             why: "there is an onsend_route",
             routes: "onsend_route { xlog(\"L_NOTICE\", \"seen $rm $ru\\n\"); }",
@@ -33,14 +25,14 @@ fn whatever_would_miss_copies_closes_the_lane() {
             // This release does not show it requests that tm itself sends.
             sees: "",
         },
-        Case {
+        Closing {
             name: "local_request",
             why: "there is an event_route[tm:local-request]",
             routes: "event_route[tm:local-request] { xlog(\"L_NOTICE\", \"seen $rm $ru\\n\"); }",
             config: |config| config,
             sees: "seen MESSAGE sip:bill@",
         },
-        Case {
+        Closing {
             name: "topoh",
             why: "a module changes or watches what is sent",
             routes: "",
@@ -53,7 +45,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
             },
             sees: "",
         },
-        Case {
+        Closing {
             name: "topos",
             why: "a module changes or watches what is sent",
             routes: "",
@@ -67,7 +59,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
             },
             sees: "",
         },
-        Case {
+        Closing {
             name: "siptrace",
             why: "a module traces what is sent",
             routes: "",
@@ -81,21 +73,21 @@ fn whatever_would_miss_copies_closes_the_lane() {
             },
             sees: "",
         },
-        Case {
+        Closing {
             name: "sipdump",
             why: "a module changes or watches what is sent",
             routes: "",
             config: |config| config.load("sipdump").set_number("sipdump", "enable", 0),
             sees: "",
         },
-        Case {
+        Closing {
             name: "event_callback",
             why: "tm has an event_callback",
             routes: "",
             config: |config| config.set("tm", "event_callback", "ksr_tm_event"),
             sees: "",
         },
-        Case {
+        Closing {
             name: "blocklist",
             why: "use_dst_blocklist is on",
             routes: "use_dst_blocklist=on\n",
@@ -103,26 +95,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
             sees: "",
         },
     ];
-    for case in cases {
-        let bench = Bench::new(&format!("closed_by_{}", case.name));
-        let routes = format!("{}\n{HANDLE}", case.routes);
-        let proxy = bench.proxy(&(case.config)(open(cpm_proxy(&routes))));
-        if case.name != "express" {
-            proxy.expect_log(&format!("the express lane is closed: {}", case.why));
-        }
-        let config = proxy.rpc("cpm.config");
-        assert!(config.contains(case.why), "{config}");
-        assert!(proxy.try_rpc("cpm.express").is_err());
-        let (anne, bill) = (bench.agent(), bench.agent());
-        send(&anne, proxy.udp(), [bill.uri("bill")]);
-        bill.expect_request("MESSAGE");
-        assert_eq!(by_the_lane(&proxy, 1), 0, "{}", case.name);
-        assert_eq!(counter(&proxy, "express_by_tm"), 1, "{}", case.name);
-        if !case.sees.is_empty() {
-            proxy.expect_log(case.sees);
-        }
-        proxy.stop();
-    }
+    cases.into_iter().for_each(Closing::expect);
 }
 
 /// A feature turned on while the proxy runs closes the lane from then on.

@@ -1,54 +1,45 @@
 //! The express lane under OpenSIPS: what closes it, and what sees responses before tm.
 
-use cpm_testbed::{Bench, ProxyConfig};
+use cpm_testbed::Bench;
 
-use crate::common::{HANDLE, counter, cpm_proxy};
-use crate::pager::express::{by_the_lane, open, send};
+use crate::common::{HANDLE, cpm_proxy};
+use crate::pager::express::{Closing, by_the_lane, open, send};
 
 /// Features of the proxy that would miss copies sent past tm: each closes the lane, is named in the
 /// log, and sees the copies.
 #[test]
 #[ignore = "left out: needs OpenSIPS (make test-e2e PROXY=opensips)"]
 fn whatever_would_miss_copies_closes_the_lane() {
-    struct Case {
-        name: &'static str,
-        why: &'static str,
-        routes: &'static str,
-        config: fn(ProxyConfig) -> ProxyConfig,
-        /// Its log line for a copy.
-        sees: &'static str,
-    }
-    const SEEN: &str = "xlog(\"L_NOTICE\", \"seen $rm $ru\\n\");";
     let cases = [
-        Case {
+        Closing {
             name: "express",
             why: "express is set to no",
             routes: "",
             config: |config| config.set("cpm", "express", "no"),
             sees: "",
         },
-        Case {
+        Closing {
             name: "local_route",
             why: "there is a local_route",
-            routes: "local_route { @SEEN@ }",
+            routes: "local_route { xlog(\"L_NOTICE\", \"seen $rm $ru\\n\"); }",
             config: |config| config,
             sees: "seen MESSAGE sip:bill@",
         },
-        Case {
+        Closing {
             name: "local_request_route",
             why: "tm has a local_request_route",
-            routes: "route[sent] { @SEEN@ }",
+            routes: "route[sent] { xlog(\"L_NOTICE\", \"seen $rm $ru\\n\"); }",
             config: |config| config.set("tm", "local_request_route", "sent"),
             sees: "seen MESSAGE sip:bill@",
         },
-        Case {
+        Closing {
             name: "topology_hiding",
             why: "a module changes what is sent",
             routes: "",
             config: |config| config.load("topology_hiding"),
             sees: "",
         },
-        Case {
+        Closing {
             name: "rtp_relay",
             why: "a module follows the requests of tm",
             routes: "",
@@ -62,27 +53,7 @@ fn whatever_would_miss_copies_closes_the_lane() {
             sees: "",
         },
     ];
-    for case in cases {
-        let bench = Bench::new(&format!("closed_by_{}", case.name));
-        let routes = format!("{}\n{HANDLE}", case.routes.replace("@SEEN@", SEEN));
-        let proxy = bench.proxy(&(case.config)(open(cpm_proxy(&routes))));
-        if case.name != "express" {
-            proxy.expect_log(&format!("the express lane is closed: {}", case.why));
-        }
-        let config = proxy.rpc("cpm.config");
-        assert!(config.contains(case.why), "{config}");
-        let refusal = proxy.try_rpc("cpm.express").expect_err("it is closed");
-        assert!(refusal.contains(case.why), "{refusal}");
-        let (anne, bill) = (bench.agent(), bench.agent());
-        send(&anne, proxy.udp(), [bill.uri("bill")]);
-        bill.expect_request("MESSAGE");
-        assert_eq!(by_the_lane(&proxy, 1), 0, "{}", case.name);
-        assert_eq!(counter(&proxy, "express_by_tm"), 1, "{}", case.name);
-        if !case.sees.is_empty() {
-            proxy.expect_log(case.sees);
-        }
-        proxy.stop();
-    }
+    cases.into_iter().for_each(Closing::expect);
 }
 
 /// A reloaded script may have a local_route, and the next one none.

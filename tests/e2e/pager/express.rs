@@ -40,6 +40,43 @@ pub(crate) fn by_the_lane(proxy: &Proxy, delivered: u64) -> u64 {
     counter(proxy, "express")
 }
 
+/// A feature of the proxy that would miss copies sent past tm: it closes the lane.
+pub(crate) struct Closing {
+    pub(crate) name: &'static str,
+    /// Words of the log line, the configuration and the refusal.
+    pub(crate) why: &'static str,
+    pub(crate) routes: &'static str,
+    pub(crate) config: fn(ProxyConfig) -> ProxyConfig,
+    /// Its log line for a copy; empty: it has none.
+    pub(crate) sees: &'static str,
+}
+
+impl Closing {
+    /// The feature is named as the reason, and sees the copy, which tm sends.
+    #[track_caller]
+    pub(crate) fn expect(self) {
+        let bench = Bench::new(&format!("closed_by_{}", self.name));
+        let routes = format!("{}\n{HANDLE}", self.routes);
+        let proxy = bench.proxy(&(self.config)(open(cpm_proxy(&routes))));
+        if self.name != "express" {
+            proxy.expect_log(&format!("the express lane is closed: {}", self.why));
+        }
+        let config = proxy.rpc("cpm.config");
+        assert!(config.contains(self.why), "{config}");
+        let refusal = proxy.try_rpc("cpm.express").expect_err("it is closed");
+        assert!(refusal.contains(self.why), "{refusal}");
+        let (anne, bill) = (bench.agent(), bench.agent());
+        send(&anne, proxy.udp(), [bill.uri("bill")]);
+        bill.expect_request("MESSAGE");
+        assert_eq!(by_the_lane(&proxy, 1), 0, "{}", self.name);
+        assert_eq!(counter(&proxy, "express_by_tm"), 1, "{}", self.name);
+        if !self.sees.is_empty() {
+            proxy.expect_log(self.sees);
+        }
+        proxy.stop();
+    }
+}
+
 /// How many transactions tm has created.
 #[track_caller]
 fn transactions_made(proxy: &Proxy) -> u64 {
