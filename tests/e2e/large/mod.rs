@@ -29,7 +29,7 @@ mod odd_peers;
 mod refreshes;
 mod sipp;
 mod switches;
-mod transport;
+pub(crate) mod transport;
 mod unfit_answers;
 
 /// The sender's address in most tests.

@@ -15,7 +15,12 @@ fn files(bench: &Bench, certificate: &Certificate) -> (PathBuf, PathBuf) {
     certificate.files(&folder)
 }
 
-fn with_tls(config: ProxyConfig, bench: &Bench, certificate: &Certificate) -> ProxyConfig {
+/// Takes and offers MSRP over TLS, with this certificate.
+pub(crate) fn with_tls(
+    config: ProxyConfig,
+    bench: &Bench,
+    certificate: &Certificate,
+) -> ProxyConfig {
     let (certificate, key) = files(bench, certificate);
     config
         .set(

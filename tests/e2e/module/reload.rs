@@ -10,6 +10,7 @@ use cpm_testbed::{
 
 use crate::common::{EXPLODER, HANDLE, counter, exchange, untrusting_proxy};
 use crate::groups::{GroupFolder, open_group, recipients, to_group};
+use crate::large::transport::with_tls;
 use crate::large::{ANNE, CHUNK, SIZE, Scene};
 
 const SECOND: &str = "sip:second@example.com";
@@ -137,24 +138,10 @@ fn a_broken_file_changes_nothing() {
 #[test]
 fn another_certificate_is_for_sessions_from_then_on() {
     let [old, new, annes, bills] = [(); 4].map(|()| Certificate::new(&["127.0.0.1"]));
-    let mut folder = None;
     let scene = Scene::unseen("another_certificate_is_for_sessions", |bench, config| {
-        let tls = bench.folder().join("tls");
-        fs::create_dir(&tls).expect("the folder of a test can be written to");
-        let (certificate, key) = old.files(&tls);
-        folder = Some(tls);
-        let listen = format!("tls:127.0.0.1:{}", bench.port());
-        config
-            .set("cpm", "msrp_listen", &listen)
-            .set(
-                "cpm",
-                "msrp_tls_certificate",
-                &certificate.display().to_string(),
-            )
-            .set("cpm", "msrp_tls_private_key", &key.display().to_string())
-            .set("cpm", "msrp_transport", "tls")
+        with_tls(config, bench, &old)
     });
-    let folder = folder.expect("it was made");
+    let folder = scene.bench.folder().join("tls");
     let sender = scene.bench.msrps_peer(&annes);
     let secure = scene
         .bench
