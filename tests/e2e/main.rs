@@ -21,3 +21,4 @@ mod module;
 mod opensips;
 mod pager;
 mod sites;
+mod storing;

@@ -7,6 +7,7 @@ use cpm_testbed::{Answer, Bench, ProxyConfig, Reply, Request, cpm_message, to};
 use crate::both_modes::imdn::receipt;
 use crate::common::{EXPLODER, cpm_proxy, exchange, expect_counter, expect_log_lines, reason};
 use crate::groups::{ANNE, GroupFolder, open_group, recipients, to_group};
+use crate::storing::{deferring, storing};
 
 /// A single line, as in the native script.
 const HANDLE: [(&str, &str); 3] = [
@@ -169,6 +170,14 @@ pub(super) fn scripted(bench: &Bench, language: &str, script: &str) -> ProxyConf
         .set(module, "load", &file.display().to_string())
 }
 
+/// A script of [`HANDLE`] that also has this function `cpm_event` for the module's events.
+pub(super) fn hearing(bench: &Bench, language: &str, cpm_event: &str) -> ProxyConfig {
+    let known = HANDLE.into_iter().find(|(name, _)| *name == language);
+    let (_, handle) = known.expect("a language that scripts are in");
+    let script = format!("{handle}\n{cpm_event}");
+    scripted(bench, language, &script).set("cpm", "event_callback", "cpm_event")
+}
+
 #[test]
 fn one_line_is_enough_in_every_language() {
     for (language, script) in HANDLE {
@@ -297,14 +306,8 @@ end",
         let bench = Bench::new(&format!("a_script_says_who_is_available_{language}"));
         let (anne, bill) = (bench.agent(), bench.agent());
         bill.answers(Answer::sequence([Answer::code(480), Answer::code(200)]));
-        let [state, store] = ["state", "store"].map(|name| bench.folder().join(name));
-        let proxy = bench.proxy(
-            &scripted(&bench, language, script)
-                .set("cpm", "state_dir", &state.display().to_string())
-                .set("cpm", "store", &format!("file:{}", store.display()))
-                .set("cpm", "deferred_codes", "480")
-                .set_number("cpm", "deferred_delay", 0),
-        );
+        let config = storing(scripted(&bench, language, script), &bench);
+        let proxy = bench.proxy(&deferring(config, "86400"));
         let request = cpm_message("sip:anne@example.com", EXPLODER)
             .recipients([to(&bill.uri("bill"))])
             .request();
@@ -333,24 +336,19 @@ fn events_reach_the_script_in_every_process() {
     const RECIPIENTS: usize = 8;
     let bench = Bench::new("events_reach_the_script");
     // So slow that a worker hands the rest over.
-    let script = format!(
-        "{}
-function cpm_event(name)
+    let slowly = "function cpm_event(name)
     if name ~= \"cpm:recipient-request\" then return 1 end
     local begin = os.clock()
     while os.clock() - begin < 0.02 do end
     KSR.hdr.append(\"X-Process: \" .. KSR.pv.get(\"$pp\") .. \"\\r\\n\")
     return 1
-end",
-        HANDLE[0].1
-    );
+end";
     let folder = GroupFolder::new(&bench, "groups");
     let (anne, all) = (bench.agent(), bench.agent());
     let uris: Vec<String> = (0..RECIPIENTS).map(|n| all.uri(&format!("u{n}"))).collect();
     folder.put("lunch", &open_group("lunch").members(&uris));
     let proxy = bench.proxy(
-        &scripted(&bench, "lua", &script)
-            .set("cpm", "event_callback", "cpm_event")
+        &hearing(&bench, "lua", slowly)
             .set("cpm", "group_source", &folder.source())
             .set("cpm", "group_uri", "sip:*@groups.example.com"),
     );
@@ -380,15 +378,11 @@ end",
     proxy.stop();
 }
 
-/// Refuses as it likes, and knows what an originator may do.
+/// Refuse as they like, and know what an originator may do.
 const DECIDES: [(&str, &str); 3] = [
     (
         "lua",
-        "function ksr_request_route()
-    if KSR.cpm.handle() >= 0 then return 1 end
-    KSR.sl.sl_send_reply(404, \"Not Ours\")
-end
-function cpm_event(name)
+        "function cpm_event(name)
     if name == \"cpm:authorize\" and KSR.hdr.is_present(\"X-Limit\") > 0 then
         KSR.pv.seti(\"$cpm(max_recipients)\", 1)
     elseif name == \"cpm:checked\" and KSR.pv.get(\"$cpm(recipients)\") > 2 then
@@ -402,12 +396,7 @@ end",
     ),
     (
         "python",
-        "    def ksr_request_route(self, msg):
-        if KSR.cpm.handle() >= 0:
-            return 1
-        KSR.sl.sl_send_reply(404, \"Not Ours\")
-        return 1
-    def cpm_event(self, msg, name):
+        "    def cpm_event(self, msg, name):
         if name == \"cpm:authorize\" and KSR.hdr.is_present(\"X-Limit\") > 0:
             KSR.pv.seti(\"$cpm(max_recipients)\", 1)
         elif name == \"cpm:checked\" and KSR.pv.get(\"$cpm(recipients)\") > 2:
@@ -419,11 +408,7 @@ end",
     ),
     (
         "jsdt",
-        "function ksr_request_route() {
-    if (KSR.cpm.handle() >= 0) return 1;
-    KSR.sl.sl_send_reply(404, \"Not Ours\");
-}
-function cpm_event(name) {
+        "function cpm_event(name) {
     if (name == \"cpm:authorize\" && KSR.hdr.is_present(\"X-Limit\") > 0) {
         KSR.pv.seti(\"$cpm(max_recipients)\", 1);
     } else if (name == \"cpm:checked\" && KSR.pv.get(\"$cpm(recipients)\") > 2) {
@@ -444,8 +429,7 @@ fn a_script_in_any_language_says_how_it_refuses() {
         let (anne, bill) = (bench.agent(), bench.agent());
         let users = |count: usize| (0..count).map(|n| bill.uri(&format!("user{n}")));
         folder.put("three", &open_group("three").members(users(3)));
-        let config = scripted(&bench, language, script)
-            .set("cpm", "event_callback", "cpm_event")
+        let config = hearing(&bench, language, script)
             .set("cpm", "group_source", &folder.source())
             .set("cpm", "group_uri", "sip:*@groups.example.com");
         let proxy = bench.proxy(&config);

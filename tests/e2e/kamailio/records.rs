@@ -13,7 +13,7 @@ use cpm_testbed::{
 use crate::common::{
     EXPLODER, HANDLE, compare_with_manual, cpm_proxy, exchange, expect_log_lines, log_lines,
 };
-use crate::kamailio::kemi::scripted;
+use crate::kamailio::kemi::hearing;
 use crate::large::{SIZE, Scene};
 
 const ANNE: &str = "sip:anne@example.com";
@@ -70,11 +70,7 @@ fn native() -> String {
 fn lua() -> String {
     let names = VARIABLES.map(|name| format!("\"{name}\"")).join(", ");
     format!(
-        "function ksr_request_route()
-    if KSR.cpm.handle() >= 0 then return 1 end
-    KSR.sl.sl_send_reply(404, \"Not Ours\")
-end
-function cpm_event(name)
+        "function cpm_event(name)
     local line = \"record \" .. string.sub(name, 5)
     for _, variable in ipairs({{ {names} }}) do
         local value = KSR.pv.get(\"$cpm(\" .. variable .. \")\")
@@ -89,12 +85,7 @@ end"
 fn python() -> String {
     let names = VARIABLES.map(|name| format!("\"{name}\"")).join(", ");
     format!(
-        "    def ksr_request_route(self, msg):
-        if KSR.cpm.handle() >= 0:
-            return 1
-        KSR.sl.sl_send_reply(404, \"Not Ours\")
-        return 1
-    def cpm_event(self, msg, name):
+        "    def cpm_event(self, msg, name):
         line = \"record \" + name[4:]
         for variable in [{names}]:
             value = KSR.pv.get(\"$cpm(\" + variable + \")\")
@@ -111,7 +102,7 @@ fn telling(bench: &Bench, language: &str) -> ProxyConfig {
         "python" => python(),
         _ => return cpm_proxy(&native()),
     };
-    scripted(bench, language, &script).set("cpm", "event_callback", "cpm_event")
+    hearing(bench, language, &script)
 }
 
 /// The variables that have a value, of an event about this recipient.

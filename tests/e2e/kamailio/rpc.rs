@@ -11,6 +11,7 @@ use crate::common::{
     EXPLODER, HANDLE, counter_names, cpm_proxy, exchange, expect_counter, http, http_get,
 };
 use crate::large::{ANNE, CHUNK, SIZE, Scene};
+use crate::storing::storing;
 
 #[test]
 fn counters_are_seen_wherever_kamailio_shows_counters() {
@@ -116,12 +117,9 @@ fn each_command_answers_as_the_manual_shows() {
     let scene = Scene::unseen("each_command_answers", |bench, config| {
         let groups = bench.folder().join("groups");
         std::fs::create_dir(&groups).expect("the folder of a test can be written to");
-        let [state, store] = ["state", "store"].map(|name| bench.folder().join(name));
-        config
+        storing(config, bench)
             .set("cpm", "group_source", &format!("dir:{}", groups.display()))
             .set("cpm", "group_uri", "sip:*@groups.example.com")
-            .set("cpm", "state_dir", &state.display().to_string())
-            .set("cpm", "store", &format!("file:{}", store.display()))
             .set("cpm", "deferred_codes", "480")
     });
     scene.callees.plan("carol", Plan::status(603));

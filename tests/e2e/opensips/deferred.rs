@@ -4,29 +4,18 @@
 use cpm_testbed::{Answer, Bench, Request, cpm_message, to};
 
 use crate::common::{EXPLODER, cpm_proxy, exchange, expect_counter, expect_log_lines};
+use crate::storing::{REGISTERS, deferring, storing};
 
 #[test]
 #[ignore = "left out: needs OpenSIPS (make test-e2e PROXY=opensips)"]
 fn who_waits_is_told_by_an_event_and_gets_the_message_later() {
     let bench = Bench::new("who_waits_is_told_by_an_event");
     let (anne, bill) = (bench.agent(), bench.agent());
-    let script = "request_route {
-        if (cpm_handle()) exit;
-        if (is_method(\"REGISTER\")) {
-            if (cpm_recipient_available(\"$tu\")) xlog(\"L_NOTICE\", \"noted $tu\\n\");
-            sl_send_reply(\"200\", \"OK\");
-            exit;
-        }
-    }
-    event_route[cpm:recipient-deferred] { xlog(\"L_NOTICE\", \"waits $cpm(recipient) $cpm(code)\\n\"); }";
-    let folder = |name: &str| bench.folder().join(name).display().to_string();
-    let config = cpm_proxy(script)
-        .set("cpm", "state_dir", &folder("state"))
-        .set("cpm", "store", &format!("file:{}", folder("store")))
-        .set("cpm", "deferred_codes", "480")
-        .set("cpm", "deferred_retry", "86400")
-        .set_number("cpm", "deferred_delay", 0);
-    let proxy = bench.proxy(&config);
+    let script = format!(
+        "{REGISTERS}
+        event_route[cpm:recipient-deferred] {{ xlog(\"L_NOTICE\", \"waits $cpm(recipient) $cpm(code)\\n\"); }}"
+    );
+    let proxy = bench.proxy(&deferring(storing(cpm_proxy(&script), &bench), "86400"));
     for (round, is_registering) in [true, false].into_iter().enumerate() {
         bill.answers(Answer::code(480));
         let message = cpm_message("sip:anne@example.com", EXPLODER);

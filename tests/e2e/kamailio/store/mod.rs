@@ -6,7 +6,6 @@ mod killed;
 mod restart;
 mod waiting;
 
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,9 @@ use cpm_testbed::{Bench, PATIENCE, ProxyConfig};
 use rusqlite::Connection;
 
 use crate::common::{HANDLE, cpm_proxy};
+use crate::storing::{folder, storing};
 
 const ANNE: &str = "sip:anne@example.com";
-
-fn dir(bench: &Bench) -> PathBuf {
-    bench.folder().join("store")
-}
 
 /// A proxy whose store and key stay when it goes.
 fn keeping(bench: &Bench) -> ProxyConfig {
@@ -28,15 +24,12 @@ fn keeping(bench: &Bench) -> ProxyConfig {
 
 /// The same with this script.
 fn keeping_with(bench: &Bench, script: &str) -> ProxyConfig {
-    let state = bench.folder().join("state");
-    cpm_proxy(script)
-        .set("cpm", "state_dir", &state.display().to_string())
-        .set("cpm", "store", &format!("file:{}", dir(bench).display()))
+    storing(cpm_proxy(script), bench)
 }
 
 /// The database, as an operator may look into it.
 fn database(bench: &Bench) -> Connection {
-    let database = Connection::open(dir(bench).join("messages.db")).expect("it is there");
+    let database = Connection::open(folder(bench).join("messages.db")).expect("it is there");
     let set = database.busy_timeout(PATIENCE);
     set.expect("a time to wait is not zero");
     database

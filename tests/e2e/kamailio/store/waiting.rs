@@ -3,23 +3,15 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{
-    Answer, Bench, PATIENCE, Proxy, ProxyConfig, Received, Request, cpm_message, to,
-};
+use cpm_testbed::{Answer, Bench, PATIENCE, Proxy, Received, Request, cpm_message, to};
 
 use super::restart::identity;
 use super::{ANNE, database, expect_messages, keeping, keeping_with};
 use crate::common::{EXPLODER, HANDLE, counter, exchange, expect_counter, expect_log_lines};
+use crate::storing::{REGISTERS, deferring};
 
 /// Longer than a test.
 const NEVER_S: &str = "86400";
-
-fn deferring(config: ProxyConfig, retry: &str) -> ProxyConfig {
-    config
-        .set("cpm", "deferred_codes", "480")
-        .set("cpm", "deferred_retry", retry)
-        .set_number("cpm", "deferred_delay", 0)
-}
 
 fn cseq(copy: &Received) -> &str {
     copy.header("CSeq").unwrap_or_default()
@@ -114,15 +106,7 @@ fn who_registers_later_gets_the_message_then() {
 fn who_is_available_again_is_tried_by_the_schedule_and_at_the_scripts_word() {
     let bench = Bench::new("who_is_available_again");
     let (anne, bill) = (bench.agent(), bench.agent());
-    let script = "request_route {
-        if (cpm_handle()) exit;
-        if (is_method(\"REGISTER\")) {
-            if (cpm_recipient_available(\"$tu\")) xlog(\"L_NOTICE\", \"noted $tu\\n\");
-            sl_send_reply(\"200\", \"OK\");
-            exit;
-        }
-    }";
-    let proxy = bench.proxy(&deferring(keeping_with(&bench, script), "1 86400"));
+    let proxy = bench.proxy(&deferring(keeping_with(&bench, REGISTERS), "1 86400"));
     bill.answers(Answer::code(480));
     let message = || cpm_message(ANNE, EXPLODER).recipients([to(&bill.uri("bill"))]);
     let request = message().request();
