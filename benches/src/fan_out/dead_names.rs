@@ -46,7 +46,7 @@ pub fn run(cpm: &Path, rounds: usize, about: &str) -> Report {
         },
     );
     let connect = || {
-        let client = Client::connect(running.proxy.tcp().address());
+        let client = Client::connect(running.proxy.tcp());
         client.expect("a proxy that is ready takes connections")
     };
     let (mut client, mut other) = (connect(), connect());

@@ -97,7 +97,7 @@ struct Groups<'a> {
 
 impl<'a> Groups<'a> {
     fn connect(proxy: &Proxy, xdms: &'a WebServer) -> Self {
-        let client = Client::connect(proxy.tcp().address());
+        let client = Client::connect(proxy.tcp());
         Self {
             client: client.expect("a proxy that is ready takes connections"),
             xdms,

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Bench, CpmMessage, Proxy, Request, cpm_message, to};
+use cpm_testbed::{Bench, CpmMessage, Proxy, Request, Way, cpm_message, to};
 
 use crate::chart::{Chart, Panel};
 use crate::cpu;
@@ -128,6 +128,7 @@ pub fn run(
         name: setting.name,
         title: setting.title,
         proxy: "A Kamailio",
+        way: Proxy::tcp,
         sizes: setting.sizes,
         scripts: &contestant::SCRIPTS,
         is_same_message: true,
@@ -143,6 +144,8 @@ struct Contest {
     title: &'static str,
     /// With its article.
     proxy: &'static str,
+    /// How requests reach the proxy.
+    way: fn(&Proxy) -> Way,
     /// Recipients per request.
     sizes: &'static [usize],
     /// What a user would write.
@@ -179,7 +182,7 @@ fn run_contest(
         running: Vec::new(),
     };
     for contestant in contestants {
-        stage.enter(bench, contestant);
+        stage.enter(contest.way, bench, contestant);
     }
     stage.compare(contest);
 
@@ -246,8 +249,9 @@ struct Running {
 }
 
 impl Stage {
-    fn enter(&mut self, bench: &Bench, contestant: Contestant) {
-        self.running.push(Running::start(bench, contestant));
+    fn enter(&mut self, way: fn(&Proxy) -> Way, bench: &Bench, contestant: Contestant) {
+        self.running
+            .push(Running::start_over(way, bench, contestant));
     }
 
     /// Checks that all send the same, and warms them up.
@@ -284,9 +288,13 @@ impl Stage {
 
 impl Running {
     fn start(bench: &Bench, contestant: Contestant) -> Self {
+        Self::start_over(Proxy::tcp, bench, contestant)
+    }
+
+    /// Requests reach it this way.
+    fn start_over(way: fn(&Proxy) -> Way, bench: &Bench, contestant: Contestant) -> Self {
         let proxy = bench.proxy(&contestant.config);
-        let client = Client::connect(proxy.tcp().address())
-            .expect("a proxy that is ready takes connections");
+        let client = Client::connect(way(&proxy)).expect("a proxy that is ready can be reached");
         Self {
             name: contestant.name,
             proxy,
@@ -344,7 +352,8 @@ impl Running {
             self.client
                 .send(&request)
                 .expect("the proxy holds the connection");
-            let status = self.client.read_status().expect("the proxy answers");
+            let status = self.client.read_status();
+            let status = status.unwrap_or_else(|error| panic!("{}: {error}", self.name));
             times.accepted += start.elapsed();
             assert_eq!(status, 202, "{}", self.name);
             times.repeated += sink.wait();
