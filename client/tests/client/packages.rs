@@ -81,9 +81,7 @@ fn the_changes_name_the_version() {
 #[test]
 fn the_test_of_the_packages_passes() {
     let bench = Bench::new("client_the_test_of_the_packages");
-    // Four in a row: the range of a bench has no holes at its start.
-    let ports: Vec<u16> = (0..4).map(|_| bench.port()).collect();
-    assert_eq!(ports[3] - ports[0], 3, "{ports:?}");
+    let ports = [(); 4].map(|()| bench.port().to_string());
     let bin = bench.folder().join("bin");
     fs::create_dir(&bin).expect("the folder of a test can be written to");
     let modules = run(Command::new(root().join("tools/kamailio")).arg("modules"));
@@ -107,7 +105,7 @@ fn the_test_of_the_packages_passes() {
     let told = run(Command::new(root().join("packaging/debian/tests/message"))
         .env("PATH", format!("{}:{path}", bin.display()))
         .env("CPM_EXAMPLES", root().join("kamailio-config"))
-        .env("CPM_PORT", ports[0].to_string())
+        .env("CPM_PORTS", ports.join(" "))
         .env("AUTOPKGTEST_TMP", bench.folder()));
     assert_eq!(told, "a text and a file have arrived\n");
 }
