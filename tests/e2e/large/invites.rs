@@ -317,6 +317,8 @@ fn contact_is_ours_with_the_senders_features() {
     // Requests within the dialog reach it there.
     let call = scene.begins(&upload_to(&scene, EXPLODER));
     for leg in calls(&scene, 3) {
+        // A BYE before the ACK would be early (RFC 3261 15).
+        scene.callees.expect_in(&leg, "ACK");
         let bye = scene.callees.agent().in_dialog_of(&leg.invite, "BYE", 1);
         scene.callees.agent().send(&bye, scene.proxy.udp());
         scene.callees.agent().expect_response(&bye, 200);
