@@ -19,11 +19,13 @@
 //! | `thread` | the thread, and what is said to it and by it |
 //! | `clock` | the wall clock, and whether it was set |
 //! | `database` | the tables |
+//! | `content` | the files with the content of large messages |
 //! | `record` | a message as it is kept |
 //! | `lock` | one proxy for one directory |
 //! | `error` | why there is no store |
 
 mod clock;
+mod content;
 mod database;
 mod error;
 mod ledger;
@@ -32,6 +34,7 @@ mod recent;
 mod record;
 mod thread;
 
+pub use content::{ContentFolder, NewContent};
 pub use database::Database;
 pub use error::StoreError;
 pub use ledger::{Changes, CopyId, Deferred, Ledger, RecipientKey, Retry, Wanted};

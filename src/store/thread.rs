@@ -1,6 +1,6 @@
 //! The thread that owns the database.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,9 +13,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::clock::unix_s;
+use super::content::ContentFolder;
 use super::database::{Batch, Database};
 use super::error::StoreError;
 use super::record::Kept;
+use crate::shared::StoreSpace;
 use crate::threads;
 
 /// Limits of one transaction: messages, and about so many bytes of them.
@@ -27,10 +29,6 @@ const READ_BYTES: usize = 1024 * 1024;
 
 /// Bytes that a message takes in the database in addition to its record and identity.
 const ROW_BYTES: u64 = 256;
-
-/// Share of the maximum size that new messages may fill, in percent: a full store must still be
-/// able to record the outcomes of the messages in it.
-const FOR_MESSAGES: u64 = 90;
 
 /// Interval between attempts to reopen a database that has failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -81,7 +79,6 @@ enum Command {
 /// Figures that every thread may read.
 #[derive(Debug, Default)]
 struct Figures {
-    bytes: AtomicU64,
     write_us: AtomicU64,
 }
 
@@ -91,6 +88,7 @@ pub struct Store {
     commands: Option<Sender<Command>>,
     reports: Receiver<Report>,
     figures: Arc<Figures>,
+    space: StoreSpace,
     thread: Option<JoinHandle<()>>,
     next_id: u64,
 }
@@ -103,7 +101,7 @@ impl Store {
     /// It cannot be opened.
     pub fn start(
         dir: &Path,
-        max_bytes: u64,
+        space: StoreSpace,
         taken_s: u64,
         signal: Arc<OwnedFd>,
     ) -> Result<Self, StoreError> {
@@ -111,16 +109,20 @@ impl Store {
         let not_read = |error: rusqlite::Error| StoreError::new(dir, error.into());
         let next_id = database.next_id().map_err(not_read)?;
         let figures = Arc::new(Figures::default());
-        figures
-            .bytes
-            .store(database.bytes().map_err(not_read)?, Relaxed);
+        space.set_database(database.bytes().map_err(not_read)?);
+        let contents = database.all_contents().map_err(not_read)?;
         let (commands, for_thread) = mpsc::channel();
         let (from_thread, reports) = mpsc::channel();
         let writer = Writer {
             dir: dir.to_owned(),
             database: Some(database),
             first_id: next_id,
-            max_bytes,
+            space,
+            folder: ContentFolder::of_store(dir),
+            contents: contents
+                .into_iter()
+                .map(|(id, name, bytes)| (id, (name, bytes)))
+                .collect(),
             taken_s,
             commands: for_thread,
             reports: from_thread,
@@ -139,6 +141,7 @@ impl Store {
             commands: Some(commands),
             reports,
             figures,
+            space,
             thread: Some(thread.map_err(not_started)?),
             next_id,
         })
@@ -184,7 +187,7 @@ impl Store {
 
     /// Bytes in use.
     pub fn bytes(&self) -> u64 {
-        self.figures.bytes.load(Relaxed)
+        self.space.bytes()
     }
 
     /// Duration of the last transaction that waited for the disk, in microseconds.
@@ -214,7 +217,10 @@ struct Writer {
     database: Option<Database>,
     /// The first message of this process; those with lower numbers were left by a previous one.
     first_id: u64,
-    max_bytes: u64,
+    space: StoreSpace,
+    folder: ContentFolder,
+    /// The files of large messages, and their sizes.
+    contents: HashMap<u64, (String, u64)>,
     taken_s: u64,
     commands: Receiver<Command>,
     reports: Sender<Report>,
@@ -304,6 +310,7 @@ impl Writer {
         self.retry = Instant::now() + RETRY;
         if let Ok(database) = Database::open(&self.dir, None) {
             self.database = Some(database);
+            self.space.set_down(false);
             self.say(Report::Works);
         }
     }
@@ -352,10 +359,14 @@ impl Writer {
         }
         let bytes = database.bytes();
         self.ended.clear();
-        self.done.clear();
         if let Ok(bytes) = bytes {
-            self.figures.bytes.store(bytes, Relaxed);
+            self.space.set_database(bytes);
         }
+        let contents = kept
+            .into_iter()
+            .filter_map(|kept| Some((kept.id, kept.content?)));
+        self.contents.extend(contents);
+        self.remove_contents();
         if let Some(id) = forgotten {
             self.taken.retain(|(_, taken)| *taken > id);
         }
@@ -368,16 +379,27 @@ impl Writer {
         }
     }
 
+    /// Removes the files of messages that have left the database.
+    fn remove_contents(&mut self) {
+        for id in std::mem::take(&mut self.done) {
+            // A file that cannot be removed now goes at the next start.
+            if let Some((name, bytes)) = self.contents.remove(&id)
+                && self.folder.remove(&name).is_ok()
+            {
+                self.space.give_back(bytes);
+            }
+        }
+    }
+
     /// Removes those that the store has no room for, and returns their numbers.
     fn within_limit(&self, kept: &mut Vec<Kept>) -> Vec<u64> {
-        let limit = self.max_bytes / 100 * FOR_MESSAGES;
-        let mut bytes = self.figures.bytes.load(Relaxed);
+        let mut left = self.space.left();
         let mut over = Vec::new();
         kept.retain(|message| {
             let size = (message.record.len() + message.identity.len()) as u64 + ROW_BYTES;
-            let fits = bytes + size <= limit;
+            let fits = size <= left;
             match fits {
-                true => bytes += size,
+                true => left -= size,
                 false => over.push(message.id),
             }
             fits
@@ -401,6 +423,7 @@ impl Writer {
     /// its state is unknown.
     fn fail(&mut self, why: &str, refused: Vec<u64>, refusal: Refusal) {
         self.database = None;
+        self.space.set_down(true);
         self.retry = Instant::now() + RETRY;
         self.done.extend(&refused);
         if !refused.is_empty() {
@@ -450,7 +473,12 @@ mod tests {
 
     fn start(dir: &Path, max_bytes: u64) -> Store {
         let signal = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
-        Store::start(dir, max_bytes, 100, Arc::new(signal)).unwrap()
+        let words = (0..StoreSpace::WORDS).map(|_| AtomicU64::new(0));
+        let space = StoreSpace::new(Box::leak(words.collect()), max_bytes);
+        ContentFolder::of_store(dir)
+            .prepare(&Default::default(), None)
+            .unwrap();
+        Store::start(dir, space, 100, Arc::new(signal)).unwrap()
     }
 
     fn next(store: &Store) -> Report {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::leg::Leg;
-use super::{DeliveryFailure, DeliveryState, FanOut, FanOutAction, LegId, MessageEnd};
+use super::{DeliveryFailure, DeliveryState, FanOut, FanOutAction, LegId, MessageEnd, Through};
 
 impl FanOut {
     /// The originator is held back if it has more to send.
@@ -73,6 +73,11 @@ impl FanOut {
                 .filter_map(Leg::needs)
                 .min()
                 .unwrap_or(self.content.end())
+        };
+        let lowest = match self.through {
+            _ if self.end == MessageEnd::Aborted => lowest,
+            Through::Not => lowest,
+            _ => lowest.min(self.content.written()),
         };
         self.content.release(lowest);
         self.balance();

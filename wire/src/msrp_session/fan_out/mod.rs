@@ -117,6 +117,7 @@ pub struct FanOut {
     /// Legs may still be added, so all content is kept.
     open: bool,
     reading: bool,
+    through: Through,
     hold: Hold,
     /// The caller does not read from the originator until at most this many bytes are in memory.
     room: Option<usize>,
@@ -130,6 +131,16 @@ pub struct FanOut {
     actions: VecDeque<FanOutAction>,
     /// No deadline is earlier; it may be too early.
     wake_at: Option<Instant>,
+}
+
+/// Whether all content is written to the spool as it arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Through {
+    Not,
+    On,
+    /// No more arrives.
+    Last,
+    Reported,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +163,7 @@ impl FanOut {
             legs: Vec::new(),
             open: true,
             reading: true,
+            through: Through::Not,
             hold: Hold::default(),
             room: None,
             spool_full: None,
@@ -161,6 +173,60 @@ impl FanOut {
             actions: VecDeque::new(),
             wake_at: None,
         }
+    }
+
+    /// A fan-out of a message of `len` bytes that is complete in the spool.
+    pub fn stored(
+        limits: Limits,
+        random: fn(&mut [u8]),
+        message: OutgoingMessage,
+        len: u64,
+    ) -> Self {
+        Self {
+            message: Some(message),
+            content: Content::stored(len),
+            end: MessageEnd::Complete,
+            ..Self::new(limits, random)
+        }
+    }
+
+    /// Writes all content to the spool as it arrives, whether or not memory is short. Before the
+    /// message begins.
+    pub fn write_through(&mut self) {
+        self.through = Through::On;
+    }
+
+    /// All content has arrived. Once it is in the spool, [`FanOutAction::Written`] follows. The
+    /// message is [complete](Self::handle_complete) when the caller says so.
+    pub fn handle_last_content(&mut self) {
+        if self.through == Through::On {
+            self.through = Through::Last;
+            self.content.close_page();
+            self.write_on();
+        }
+    }
+
+    fn write_on(&mut self) {
+        if self.through == Through::Not {
+            return;
+        }
+        if let Some((offset, pieces)) = self.content.write_on() {
+            self.actions
+                .push_back(FanOutAction::Spill { offset, pieces });
+        } else if self.through == Through::Last && self.content.written() == self.content.end() {
+            self.through = Through::Reported;
+            self.actions.push_back(FanOutAction::Written);
+        }
+    }
+
+    /// Whether all content has arrived, and is being written to the spool.
+    pub fn is_all_here(&self) -> bool {
+        self.end == MessageEnd::Open && matches!(self.through, Through::Last | Through::Reported)
+    }
+
+    /// The message, once it has begun.
+    pub fn message(&self) -> Option<&OutgoingMessage> {
+        self.message.as_ref()
     }
 
     /// Adds a leg, which gets the message from its first byte. Only before
@@ -284,6 +350,7 @@ impl FanOut {
             return;
         }
         self.content.push(content);
+        self.write_on();
         self.wake_all(now);
         self.release();
         self.note_hold(now);
@@ -501,6 +568,7 @@ impl FanOut {
     pub fn handle_spilled(&mut self) {
         self.content.spilled();
         self.spool_refused = false;
+        self.write_on();
         self.release();
     }
 
