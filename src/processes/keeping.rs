@@ -16,7 +16,7 @@ use super::proxy::{Answer, Proxy};
 use super::sender::Sender;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, FanOutJob, RECORD_VERSION};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::operator::Gauge;
 use crate::shared::REQUEST_KEPT_S;
 use crate::store::{
@@ -374,7 +374,7 @@ impl Keeping {
                 self.reading = self.reading.saturating_sub(1);
                 if self.ledger.forget(id, proxy.now_ms()) {
                     proxy.log(
-                        LogLevel::Error,
+                        at!(Error),
                         format_args!(
                             "message {id} is gone from the store: its recipients are forgotten"
                         ),
@@ -390,13 +390,13 @@ impl Keeping {
             }
             Report::NotNow(why) => self.read_later(why, proxy),
             Report::Failing(why) => proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "the store cannot be used: {why}; new messages are refused with 503 until it can"
                 ),
             ),
             Report::Works => proxy.log(
-                LogLevel::Notice,
+                at!(Notice),
                 format_args!("the store can be used again"),
             ),
         }
@@ -414,7 +414,7 @@ impl Keeping {
             self.told_unread_ms = Some(now_ms);
             let after = self.left_over.unwrap_or(0);
             proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "messages of the store after {after} cannot be read: {why}; tried again"
                 ),
@@ -456,7 +456,7 @@ impl Keeping {
         if refusal == Refusal::Full && self.told_ms.is_none_or(|told| told + TELL_MS <= now_ms) {
             self.told_ms = Some(now_ms);
             proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "messages are refused with 503: the store is full (store_max_size, or the disk); they \
                      are counted (store_refused), {}",
