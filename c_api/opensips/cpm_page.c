@@ -21,7 +21,7 @@ static str page = STR_NULL;
 /* Status codes of HTTP that httpd passes on. */
 enum { OK = 200, BAD_REQUEST = 400, UNAUTHORIZED = 401, FORBIDDEN = 403, NOT_FOUND = 404, NOT_ALLOWED = 405, ERROR = 500 };
 
-/* What the page asks for, by the names that it has under Kamailio, and the command of that name here. */
+/* What the page asks for, by its name under Kamailio, and the command of that name here. */
 static const struct {
 	const char *method;
 	const char *command;

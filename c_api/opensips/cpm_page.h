@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The operator's page, served by OpenSIPS's httpd: the page itself at /cpm/, and the commands that
- * it needs at /cpm_rpc, for who has the password. OpenSIPS's own mi_http would give every command to
- * whoever reaches its port.
+ * it needs at /cpm_rpc, for who has the password. OpenSIPS's own mi_http would give every command
+ * to whoever reaches its port.
  */
 #ifndef CPM_PAGE_H
 #define CPM_PAGE_H

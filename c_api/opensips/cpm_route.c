@@ -168,8 +168,8 @@ struct numbers {
 	char seconds[CPM_NUMBER_BYTES];
 };
 
-/* The parameters have the names of the variables; beside them is what the message would tell, which
- * the route does not have. 0, or -1: there is no memory. */
+/* The parameters have the names of the variables; beside them is what the message would tell,
+ * which the route does not have. 0, or -1: there is no memory. */
 static int add_all(evi_params_p params, int code, const str *reason, struct sip_msg *msg, const struct cpm_about *about,
 		struct numbers *numbers)
 {
