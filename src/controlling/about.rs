@@ -128,6 +128,8 @@ pub struct LegCorrelation<'a> {
     pub call_id: &'a str,
     /// Its message; `None`: unknown.
     pub about: Option<&'a AboutRequest>,
+    /// Contribution-ID of the request to it, which is its message's: for one that is unknown.
+    pub contribution_id: Option<&'a str>,
 }
 
 impl fmt::Display for LegCorrelation<'_> {
@@ -147,7 +149,10 @@ impl fmt::Display for LegCorrelation<'_> {
                 write!(f, ", {name}={}", cut(value))?;
             }
         }
-        Ok(())
+        match self.contribution_id.filter(|_| self.about.is_none()) {
+            Some(id) => write!(f, ", contribution={}", cut(id)),
+            None => Ok(()),
+        }
     }
 }
 

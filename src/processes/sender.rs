@@ -21,7 +21,7 @@ use crate::controlling::large_message_mode::{
 use crate::controlling::{
     ControllingFunction, Counter, FanOutJob, Host, Journal, OutgoingRequest, Sent,
 };
-use crate::log::LogLevel;
+use crate::log::{LogAt, at};
 use crate::names::NameTag;
 use crate::operator::Event;
 use crate::sessions::{Invited, SessionHost};
@@ -252,8 +252,8 @@ impl Drop for Sender<'_> {
 }
 
 impl Journal for Sender<'_> {
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
-        self.proxy.log(level, line);
+    fn log(&self, at: LogAt, line: fmt::Arguments<'_>) {
+        self.proxy.log(at, line);
     }
 
     fn count(&self, counter: Counter, n: u32) {
@@ -321,7 +321,7 @@ impl SessionHost for Sender<'_> {
         let Some((request_uri, next_hop, headers)) = request.routed() else {
             let call_id = &request.call_id;
             let line = format_args!("a route set cannot be parsed, callid={call_id}");
-            self.log(LogLevel::Error, line);
+            self.log(at!(Error), line);
             return false;
         };
         let outgoing = Outgoing {

@@ -14,7 +14,7 @@ use super::core::Core;
 use super::input::SpoolDone;
 use super::session::{RelaySession, Storing};
 use super::spool::{Spool, SpoolFile, SpoolJob};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::msrp::Status;
 use crate::msrp_control::{MsrpEvent, SessionId, Side, StoredContent};
 use crate::msrp_session::FanOut;
@@ -161,7 +161,7 @@ impl Core {
     pub(super) fn not_stored(&mut self, id: SessionId, why: &str) {
         let line =
             format_args!("the content of a large message cannot be stored: {why}, session={id}");
-        self.events.log(LogLevel::Error, line);
+        self.events.log(at!(Error), line);
         self.end_storing(id);
     }
 

@@ -16,7 +16,8 @@ use crate::controlling::large_message_mode::{
     AcceptedInvite, DialogName, LargeModeSettings, NotStarted, RelayCommand, Session, SessionId,
     Side, TransactionKey, requests_for_stray_answer,
 };
-use crate::controlling::{ControllingFunction, Counter, LogLevel, Mode, fill_random};
+use crate::controlling::{ControllingFunction, Counter, Mode, fill_random};
+use crate::log::at;
 use crate::msrp_control::MsrpEvent;
 use crate::shared::NoSpace;
 use crate::sip::{HeaderName, Message, StatusCode};
@@ -120,7 +121,7 @@ impl Sessions {
     ) {
         let Some(invite) = AcceptedInvite::read(invite) else {
             host.log(
-                LogLevel::Critical,
+                at!(Critical),
                 format_args!("an INVITE accepted by a worker cannot be read"),
             );
             let code = StatusCode::SERVER_INTERNAL_ERROR;
@@ -137,7 +138,7 @@ impl Sessions {
             host.count(Counter::Refused, 1);
             self.service.handle_refused(Mode::Large, code.as_u16());
             host.log(
-                LogLevel::Notice,
+                at!(Notice),
                 format_args!(
                     "refused {} {}: {cause}, session={}",
                     code.as_u16(),
@@ -220,7 +221,7 @@ impl Sessions {
             entry.stored = Stored::Arriving(Box::new(invite.clone()), Vec::new());
         }
         host.log(
-            LogLevel::Debug,
+            at!(Debug),
             format_args!(
                 "session={} of {} recipients, callid={}",
                 invite.session, entry.about.recipients, entry.call_id

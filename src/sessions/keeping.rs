@@ -17,7 +17,8 @@ use super::host::SessionHost;
 use crate::controlling::large_message_mode::{
     AcceptedInvite, KeptInvite, RelayCommand, Session, SessionId, Stage, TransactionKey,
 };
-use crate::controlling::{FanOutJob, Fate, LogLevel, fill_random};
+use crate::controlling::{FanOutJob, Fate, fill_random};
+use crate::log::at;
 use crate::msrp_control::{SESSION_ID_BYTES, StoredContent};
 use crate::store::Settled;
 
@@ -125,7 +126,7 @@ impl Sessions {
     ) {
         let Some(kept) = KeptInvite::read(written) else {
             let line = format_args!("message {number} of the store cannot be read: it is kept");
-            host.log(LogLevel::Critical, line);
+            host.log(at!(Critical), line);
             return host.rest(number);
         };
         let has_room = self.sessions.len() < self.service.settings().large_mode.max_sessions;
@@ -146,7 +147,7 @@ impl Sessions {
             Some(Ok(machine)) => machine,
             Some(Err(why)) => {
                 let line = format_args!("message {number} of the store cannot be sent: {why:?}");
-                host.log(LogLevel::Error, line);
+                host.log(at!(Error), line);
                 return leave_all(number, &kept.job, host);
             }
             None => return leave_all(number, &kept.job, host),
@@ -159,7 +160,7 @@ impl Sessions {
             kept.job.recipients_left(),
             kept.job.correlation()
         );
-        host.log(LogLevel::Debug, line);
+        host.log(at!(Debug), line);
         entry.stored = Stored::Kept(number, Box::new(kept.job));
         self.sessions.insert(id, entry);
         self.touched(id, host);

@@ -17,7 +17,7 @@ use crate::controlling::large_message_mode::{
 use crate::controlling::{
     ControllingFunction, Counter, FanOutJob, Ids, Journal, Kind, OutgoingRequest,
 };
-use crate::log::LogLevel;
+use crate::log::LogAt;
 use crate::msrp_control::{LegNumber, MsrpEvent, SessionId, StoredContent};
 use crate::msrp_session::{DeliveryState, OutgoingMessage};
 use crate::operator::Event;
@@ -58,7 +58,7 @@ impl Proxy {
 }
 
 impl Journal for Proxy {
-    fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+    fn log(&self, _: LogAt, _: fmt::Arguments<'_>) {}
 
     fn count(&self, _: Counter, _: u32) {}
 }

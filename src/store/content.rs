@@ -64,7 +64,7 @@ impl ContentFolder {
         owner: Option<(u32, u32)>,
     ) -> Result<(), StoreError> {
         self.try_prepare(known, owner)
-            .map_err(|error| StoreError::new(&self.0, error.into()))
+            .map_err(|error| StoreError::of_folder(&self.0, error))
     }
 
     fn try_prepare(&self, known: &HashSet<String>, owner: Option<(u32, u32)>) -> io::Result<()> {
