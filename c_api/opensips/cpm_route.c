@@ -162,7 +162,7 @@ static int add_number(evi_params_p params, const char *name, int number)
 	return evi_param_add_int(params, &key, &number) == 0 ? 0 : -1;
 }
 
-/* Where the texts of numbers are until the event is raised: the interface keeps pointers to them. */
+/* Where the texts of numbers are until the event is raised: the interface has pointers to them. */
 struct numbers {
 	char bytes[CPM_NUMBER_BYTES];
 	char seconds[CPM_NUMBER_BYTES];

@@ -223,6 +223,7 @@ mod tests {
             leg: Some(3),
             call_id: "cpm-1",
             about: Some(&about),
+            contribution_id: Some("of the copy"),
         };
         let expected = "leg=3, leg_callid=cpm-1, callid=1@example.com, contribution=c";
         assert_eq!(line.to_string(), expected);
@@ -230,7 +231,9 @@ mod tests {
             leg: None,
             call_id: "cpm-1",
             about: None,
+            contribution_id: Some("c"),
         };
-        assert_eq!(unknown.to_string(), "leg=-, leg_callid=cpm-1");
+        let expected = "leg=-, leg_callid=cpm-1, contribution=c";
+        assert_eq!(unknown.to_string(), expected);
     }
 }
