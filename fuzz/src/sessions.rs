@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cpm::controlling::AboutRequest;
 use cpm::controlling::large_message_mode::{
-    AcceptedInvite, InDialogRequest, KeptInvite, LargeModeSettings, LegNumber, SessionId,
-    SessionReply, TransactionKey,
+    AcceptedInvite, InDialogRequest, LargeModeSettings, LegNumber, SessionId, SessionReply,
+    TransactionKey,
 };
 use cpm::controlling::{
-    ControllingFunction, Counter, FanOutJob, Ids, Journal, Kind, LogAt, OutgoingRequest,
+    ControllingFunction, Counter, FanOutJob, Ids, Journal, KeptInvite, Kind, LogAt, OutgoingRequest,
 };
 use cpm::msrp_control::{MsrpEvent, StoredContent};
 use cpm::operator::Event;

@@ -12,7 +12,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::kept_host::{KeptHost, retry};
-use super::kept_large::refuse_large;
+use super::letter;
+use super::process::Process;
 use super::proxy::{Answer, Proxy};
 use super::sender::Sender;
 use crate::controlling::large_message_mode::TransactionKey;
@@ -511,4 +512,10 @@ pub(super) fn lifetime_s(service: &ControllingFunction, job: &FanOutJob) -> u64 
 pub(super) fn unix_s() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
+}
+
+/// The message of a session is not kept.
+pub(super) fn refuse_large(session: SessionId, size: u64, proxy: &dyn Proxy) {
+    proxy.count(Counter::StoreRefused, 1);
+    proxy.post(Process::Sessions, &letter::not_kept(session, size));
 }

@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 
-use super::keeping::{Keeping, ROOM_AGAIN_MS, Writing, lifetime_s, unix_s};
+use super::keeping::{Keeping, ROOM_AGAIN_MS, Writing, lifetime_s, refuse_large, unix_s};
 use super::letter;
 use super::process::Process;
 use super::proxy::Proxy;
-use crate::controlling::large_message_mode::{KeptInvite, LARGE_RECORD_VERSION};
-use crate::controlling::{ControllingFunction, Counter, FanOutJob};
+use crate::controlling::{
+    ControllingFunction, Counter, FanOutJob, KeptInvite, LARGE_RECORD_VERSION,
+};
 use crate::msrp_control::SessionId;
 use crate::store::Kept;
 
@@ -102,10 +103,4 @@ pub(super) fn job_of(kept: &Kept) -> Option<(FanOutJob, Option<Bytes>)> {
         }
         version => FanOutJob::of_record(version, kept.record.clone()).map(|job| (job, None)),
     }
-}
-
-/// The message of a session is not kept.
-pub(super) fn refuse_large(session: SessionId, size: u64, proxy: &dyn Proxy) {
-    proxy.count(Counter::StoreRefused, 1);
-    proxy.post(Process::Sessions, &letter::not_kept(session, size));
 }

@@ -28,7 +28,7 @@ pub(super) enum Letter {
     /// CPM fan-out: an operator wants the message with this record to be given up.
     Expire(u64),
     /// CPM fan-out: the message of a session is to be kept
-    /// ([`KeptInvite`](crate::controlling::large_message_mode::KeptInvite)), with content of this
+    /// ([`KeptInvite`](crate::controlling::KeptInvite)), with content of this
     /// size.
     Keep(SessionId, u64, Bytes),
     /// CPM fan-out: a kept message is of no use.

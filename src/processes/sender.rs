@@ -15,11 +15,9 @@ use super::tell::tell_end;
 use super::transaction::Transaction;
 use super::waiting::WaitingRoom;
 use super::way::{Located, locate};
-use crate::controlling::large_message_mode::{
-    InDialogRequest, KeptInvite, SessionReply, TransactionKey,
-};
+use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
 use crate::controlling::{
-    ControllingFunction, Counter, FanOutJob, Host, Journal, OutgoingRequest, Sent,
+    ControllingFunction, Counter, FanOutJob, Host, Journal, KeptInvite, OutgoingRequest, Sent,
 };
 use crate::log::{LogAt, at};
 use crate::names::NameTag;

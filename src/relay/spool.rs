@@ -18,6 +18,7 @@ use once_cell::sync::OnceCell;
 use super::input::{Input, InputSender, SpoolDone};
 use crate::msrp_control::SessionId;
 use crate::random::try_fill_random;
+use crate::shared::StoreSpace;
 use crate::store::{ContentFolder, NewContent};
 use crate::threads;
 
@@ -106,6 +107,12 @@ impl SpoolJob {
 #[derive(Debug)]
 pub(super) struct Spool {
     jobs: Sender<(SessionId, SpoolFile, SpoolJob)>,
+}
+
+/// The store as the relay has it.
+pub(super) struct ContentStore {
+    pub(super) thread: Spool,
+    pub(super) space: StoreSpace,
 }
 
 impl Spool {

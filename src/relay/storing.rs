@@ -13,19 +13,12 @@ use bytes::Bytes;
 use super::core::Core;
 use super::input::SpoolDone;
 use super::session::{RelaySession, Storing};
-use super::spool::{Spool, SpoolFile, SpoolJob};
+use super::spool::{SpoolFile, SpoolJob};
 use crate::log::at;
 use crate::msrp::Status;
 use crate::msrp_control::{MsrpEvent, SessionId, Side, StoredContent};
 use crate::msrp_session::FanOut;
 use crate::random::fill_random;
-use crate::shared::StoreSpace;
-
-/// The store as the relay has it.
-pub(super) struct ContentStore {
-    pub(super) thread: Spool,
-    pub(super) space: StoreSpace,
-}
 
 impl Core {
     /// The content of this session is to be written to the store as it arrives.

@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use super::entry::{Entry, Invite};
 use super::host::SessionHost;
-use super::keeping::Stored;
 use super::lately_ended::LatelyEnded;
 use super::report::{self, Question, RelayView};
 use super::schedule::Schedule;
+use super::stored::Stored;
 use crate::controlling::large_message_mode::{
     AcceptedInvite, DialogName, LargeModeSettings, NotStarted, RelayCommand, Session, SessionId,
     Side, TransactionKey, requests_for_stray_answer,

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::keeping::Stored;
+use super::stored::Stored;
 use crate::controlling::large_message_mode::{
     AcceptedInvite, Action, LegNumber, LegOutcome, Session, SessionId, Stage, TransactionKey,
 };

@@ -1,9 +1,7 @@
 //! The functions of the proxy that the sessions need.
 
-use crate::controlling::large_message_mode::{
-    InDialogRequest, KeptInvite, SessionReply, TransactionKey,
-};
-use crate::controlling::{FanOutJob, Journal, OutgoingRequest};
+use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
+use crate::controlling::{FanOutJob, Journal, KeptInvite, OutgoingRequest};
 use crate::operator::Event;
 use crate::store::Settled;
 

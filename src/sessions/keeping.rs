@@ -14,53 +14,14 @@ use bytes::Bytes;
 use super::dispatch::{RelayOrder, Sessions};
 use super::entry::Entry;
 use super::host::SessionHost;
+use super::stored::Stored;
 use crate::controlling::large_message_mode::{
-    AcceptedInvite, KeptInvite, RelayCommand, Session, SessionId, Stage, TransactionKey,
+    RelayCommand, Session, SessionId, Stage, TransactionKey,
 };
-use crate::controlling::{FanOutJob, Fate, fill_random};
+use crate::controlling::{FanOutJob, KeptInvite, fill_random};
 use crate::log::at;
 use crate::msrp_control::{SESSION_ID_BYTES, StoredContent};
 use crate::store::Settled;
-
-/// What the store has to do with a session.
-#[derive(Debug, Default)]
-pub(super) enum Stored {
-    /// Nothing.
-    #[default]
-    Not,
-    /// Its message goes there once it is whole. These recipients have ended.
-    Arriving(Box<AcceptedInvite>, Ends),
-    /// Its message is being written.
-    Writing(Box<FanOutJob>, Ends),
-    /// The store has its message, under this number.
-    Kept(u64, Box<FanOutJob>),
-}
-
-/// How recipients have ended, by their URIs.
-pub(super) type Ends = Vec<(String, Settled)>;
-
-impl Stored {
-    /// The store has it.
-    pub(super) fn is_kept(&self) -> bool {
-        matches!(self, Stored::Kept(..))
-    }
-
-    /// A recipient has ended on one leg.
-    pub(super) fn note(&mut self, uri: &str, fate: Fate, code: u16, host: &dyn SessionHost) {
-        let settled = match fate {
-            Fate::Delivered | Fate::Failed => Settled::Code(code),
-            Fate::Deferred => Settled::Deferred(code),
-            Fate::Interworked => return,
-        };
-        match self {
-            Stored::Not => {}
-            Stored::Arriving(_, ends) | Stored::Writing(_, ends) => {
-                ends.push((uri.to_owned(), settled));
-            }
-            Stored::Kept(_, job) => host.settle(job, uri, settled),
-        }
-    }
-}
 
 impl Sessions {
     /// The content of a session is on disk: its message is to be entered in the store.
@@ -124,7 +85,12 @@ impl Sessions {
         written: Bytes,
         host: &dyn SessionHost,
     ) {
-        let Some(kept) = KeptInvite::read(written) else {
+        let Some(KeptInvite {
+            job,
+            mut invite,
+            content,
+        }) = KeptInvite::read(written)
+        else {
             let line = format_args!("message {number} of the store cannot be read: it is kept");
             host.log(at!(Critical), line);
             return host.rest(number);
@@ -133,13 +99,14 @@ impl Sessions {
         let mut bytes = [0; SESSION_ID_BYTES];
         fill_random(&mut bytes);
         let id = SessionId::from_bytes(bytes);
+        invite.session = id;
         let restored = has_room.then(|| {
             Session::restored(
                 now,
                 &self.service,
                 self.large_mode(),
-                &kept,
-                id,
+                &invite,
+                content,
                 fill_random,
             )
         });
@@ -148,20 +115,20 @@ impl Sessions {
             Some(Err(why)) => {
                 let line = format_args!("message {number} of the store cannot be sent: {why:?}");
                 host.log(at!(Error), line);
-                return leave_all(number, &kept.job, host);
+                return leave_all(number, &job, host);
             }
-            None => return leave_all(number, &kept.job, host),
+            None => return leave_all(number, &job, host),
         };
-        let mut entry = Entry::new(now, machine, TransactionKey(0), &kept.invite, None);
+        let mut entry = Entry::new(now, machine, TransactionKey(0), &invite, None);
         entry.answered = true;
-        entry.places = kept.job.places();
+        entry.places = job.places();
         let line = format_args!(
             "session={id} to {} recipients of message {number} of the store, {}",
-            kept.job.recipients_left(),
-            kept.job.correlation()
+            job.recipients_left(),
+            job.correlation()
         );
         host.log(at!(Debug), line);
-        entry.stored = Stored::Kept(number, Box::new(kept.job));
+        entry.stored = Stored::Kept(number, Box::new(job));
         self.sessions.insert(id, entry);
         self.touched(id, host);
     }

@@ -19,7 +19,7 @@
 //! | `dispatch` | finds the session of an event |
 //! | `schedule` | order and time of the sessions' work |
 //! | `carry_out` | carries out their actions |
-//! | `keeping` | messages in the store |
+//! | `keeping`, `stored` | messages in the store |
 //! | `entry` | one session, with the process's bookkeeping |
 //! | `lately_ended` | recently ended sessions |
 //! | `report` | answers about sessions for an operator |
@@ -32,6 +32,7 @@ mod keeping;
 mod lately_ended;
 mod report;
 mod schedule;
+mod stored;
 #[cfg(test)]
 mod tests;
 

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use super::*;
 use crate::controlling::AboutRequest;
 use crate::controlling::large_message_mode::{
-    AcceptedInvite, InDialogRequest, KeptInvite, LargeModeSettings, MsrpAddress, MsrpAddresses,
-    SessionReply, TransactionKey,
+    AcceptedInvite, InDialogRequest, LargeModeSettings, MsrpAddress, MsrpAddresses, SessionReply,
+    TransactionKey,
 };
 use crate::controlling::{
-    ControllingFunction, Counter, FanOutJob, Ids, Journal, Kind, OutgoingRequest,
+    ControllingFunction, Counter, FanOutJob, Ids, Journal, KeptInvite, Kind, OutgoingRequest,
 };
 use crate::log::LogAt;
 use crate::msrp_control::{LegNumber, MsrpEvent, SessionId, StoredContent};

@@ -46,14 +46,12 @@
 //! | `best_response` | which of the recipients' answers the originator gets |
 //! | `offer_answer` | session descriptions of both sides |
 //! | `accepted_invite` | an INVITE passed between processes |
-//! | `kept` | a message in the store |
 //! | `outgoing_invite` | the INVITEs to recipients |
 //! | `checks` | checks in addition to pager mode |
 
 mod accepted_invite;
 mod best_response;
 mod checks;
-mod kept;
 mod leg;
 mod offer_answer;
 mod outgoing_invite;
@@ -73,7 +71,6 @@ pub use crate::msrp_control::{LegNumber, MsrpEnds, RelayCommand, SessionId, Side
 pub use crate::sip_ua::{InDialogRequest, MAX_TAG_BYTES};
 pub use accepted_invite::AcceptedInvite;
 pub(super) use checks::{TOO_MANY_PARTICIPANTS, UNDERSTOOD, check_invite};
-pub use kept::{KeptInvite, LARGE_RECORD_VERSION};
 pub use leg::{LegOutcome, LegState, MAX_FORKS};
 pub use outgoing_invite::InviteRequest;
 pub use session::{Action, LegView, NotStarted, Session, SessionReply, Stage, TransactionKey};

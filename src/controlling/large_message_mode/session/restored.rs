@@ -3,16 +3,16 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::super::kept::KeptInvite;
+use super::super::accepted_invite::AcceptedInvite;
 use super::super::offer_answer::offer_in;
 use super::{MessageState, NotStarted, Session, Stage, TransactionKey};
 use crate::controlling::large_mode_settings::LargeModeSettings;
 use crate::controlling::service::ControllingFunction;
-use crate::msrp_control::{RelayCommand, SessionId};
+use crate::msrp_control::{RelayCommand, StoredContent};
 
 impl Session {
     /// Invites recipients of a message in the store, each in a new call. There is no originator:
-    /// it has left long ago, with its answer. `id`: a new one.
+    /// it has left long ago, with its answer. `invite`: with a new session.
     ///
     /// # Errors
     ///
@@ -21,23 +21,21 @@ impl Session {
         now: Instant,
         service: &Rc<ControllingFunction>,
         settings: &Rc<LargeModeSettings>,
-        kept: &KeptInvite,
-        id: SessionId,
+        invite: &AcceptedInvite,
+        content: StoredContent,
         random: fn(&mut [u8]),
     ) -> Result<Self, NotStarted> {
-        let mut invite = kept.invite.clone();
-        invite.session = id;
         let offer = offer_in(&invite.message).ok_or(NotStarted::NoMedia)?;
         let media = (offer, settings.msrp.leg_transport);
         // Of no transaction.
         let transaction = TransactionKey(0);
         let services = (service, settings);
-        let mut session = Session::begin(now, services, &invite, media, transaction, random)?;
+        let mut session = Session::begin(now, services, invite, media, transaction, random)?;
         session.head_note = None;
         session.stage = Stage::Delivering;
         session.message = MessageState::Complete;
-        session.size = Some(kept.content.size);
-        session.relay(RelayCommand::Restore(Box::new(kept.content.clone())));
+        session.size = Some(content.size);
+        session.relay(RelayCommand::Restore(Box::new(content)));
         for (number, recipient) in (0..).zip(invite.recipients.lines()) {
             let to_isf = session.template.needs_isf(recipient, service);
             session.call(now, (number, recipient), to_isf, true);

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use cpm_testbed::{
-    Agent, Bench, Callees, Conduct, LargeMessage, MsrpPeer, MsrpRequest, MsrpSession, PATIENCE,
-    Plan, Proxy, ProxyConfig, Request, large_message, sha256, to,
+    Agent, Bench, Callees, Conduct, LargeMessage, MsrpContent, MsrpPeer, MsrpRequest, MsrpSession,
+    PATIENCE, Plan, Proxy, ProxyConfig, Request, large_message, sha256, to,
 };
 
 use super::{ANNE, expect_messages, keeping, messages};
@@ -209,14 +209,18 @@ fn a_store_that_gets_full_ends_the_message_and_a_full_one_begins_none() {
     let full = scene.begins(&proxy, &["dave"], 9 * MIB);
     kept.session.deliver(&kept.content, MIB);
     let chunks = full.session.send_message(&full.content, MIB);
-    let last = chunks.last().expect("there are some");
-    assert!(full.session.recv_response(last, Duration::ZERO).is_none());
+    let mut codes = chunks.iter().map(|chunk| {
+        let response = full.session.recv_response(chunk, PATIENCE);
+        response.and_then(|one| one.head.status())
+    });
+    assert_eq!(codes.find(|code| *code != Some(200)), Some(Some(413)));
     let dave = scene.callees.expect_call("dave");
     scene.callees.expect_in(&dave, "BYE");
     scene.anne.expect_request("BYE");
-    assert!(dave.session.messages().is_empty(), "it has a whole message");
+    let complete = |message: &MsrpContent| message.is_complete();
+    assert!(!dave.session.messages().iter().any(complete));
     let (request, ..) = scene.request(&["dave"], 9 * MIB);
-    let refused = scene.anne.expect_refused(&request, proxy.udp(), 503);
+    let refused = scene.anne.is_refused(&request, proxy.udp(), 503);
     assert!(refused.header("Retry-After").is_some());
     assert_eq!(scene.callees.calls_of("dave"), 1);
     expect_counter(&proxy, "store_refused", 1);

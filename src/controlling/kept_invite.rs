@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 
-use super::accepted_invite::AcceptedInvite;
+use super::large_message_mode::AcceptedInvite;
 use crate::controlling::handed_over::{put, take};
 use crate::controlling::header_fields::put as put_field;
 use crate::controlling::ids::CopyIds;
@@ -164,7 +164,8 @@ impl KeptInvite {
         bytes
     }
 
-    /// The inverse of [`write`](Self::write) and [`hand_over`](Self::hand_over). `None`: it is torn.
+    /// The inverse of [`write`](Self::write) and [`hand_over`](Self::hand_over). `None`: it is
+    /// torn.
     pub fn read(mut bytes: Bytes) -> Option<Self> {
         let bytes = &mut bytes;
         let job = FanOutJob::read(take(bytes)?)?;
