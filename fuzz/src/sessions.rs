@@ -16,10 +16,10 @@ use cpm::controlling::large_message_mode::{
 use cpm::controlling::{
     ControllingFunction, Counter, Ids, Journal, Kind, LogLevel, OutgoingRequest,
 };
-use cpm::msrp_control::MsrpEvent;
+use cpm::msrp_control::{MsrpEvent, RelayOrder};
 use cpm::operator::Event;
 use cpm::policy::{ID_KEY_BYTES, Settings};
-use cpm::sessions::{Invited, RelayOrder, SessionHost, Sessions, Wake};
+use cpm::sessions::{Invited, SessionHost, Sessions, Wake};
 use cpm::shared::MessageNumber;
 use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState};
 use cpm_wire::sip::Message;

@@ -19,7 +19,7 @@ use crate::group::source::{DatabaseError, GroupDatabase};
 use crate::operator::Event;
 use crate::processes::{
     Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
-    monotonic_ms,
+    monotonic_ms, monotonic_us,
 };
 use crate::shared::MessageText;
 
@@ -68,6 +68,10 @@ impl<'a> CHost<'a> {
 impl Proxy for CHost<'_> {
     fn now_ms(&self) -> u64 {
         monotonic_ms()
+    }
+
+    fn now_us(&self) -> u64 {
+        monotonic_us()
     }
 
     fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {

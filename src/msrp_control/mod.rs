@@ -11,6 +11,6 @@ mod command;
 mod event;
 mod names;
 
-pub use command::{MsrpEnds, RelayCommand};
+pub use command::{MsrpEnds, RelayCommand, RelayOrder};
 pub use event::MsrpEvent;
 pub use names::{LegNumber, SESSION_ID_BYTES, SessionId, Side};

@@ -12,11 +12,11 @@ use super::lately_ended::LatelyEnded;
 use super::report::{self, Question, RelayView};
 use super::schedule::Schedule;
 use crate::controlling::large_message_mode::{
-    AcceptedInvite, DialogName, LargeModeSettings, NotStarted, RelayCommand, Session, SessionId,
-    Side, TransactionKey, requests_for_stray_answer,
+    AcceptedInvite, DialogName, LargeModeSettings, NotStarted, Session, SessionId, Side,
+    TransactionKey, requests_for_stray_answer,
 };
 use crate::controlling::{ControllingFunction, Counter, LogLevel, Mode, fill_random};
-use crate::msrp_control::MsrpEvent;
+use crate::msrp_control::{MsrpEvent, RelayOrder};
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::sip_ua::cseq;
 
@@ -45,15 +45,6 @@ pub struct Sessions {
     pub(super) lately_ended: LatelyEnded,
     /// The session whose state machine is running: a panic tears down only this one.
     pub(super) at_work: Option<SessionId>,
-}
-
-/// A task for the relay.
-#[derive(Debug)]
-pub enum RelayOrder {
-    /// A command for a session.
-    Command(SessionId, RelayCommand),
-    /// The session has ended: the relay keeps nothing of it.
-    Forget(SessionId),
 }
 
 impl Sessions {

@@ -15,7 +15,7 @@ use crate::controlling::large_message_mode::{
 };
 use crate::controlling::{ControllingFunction, Counter, Ids, Journal, Kind, OutgoingRequest};
 use crate::log::LogLevel;
-use crate::msrp_control::{MsrpEvent, SessionId};
+use crate::msrp_control::{MsrpEvent, RelayOrder, SessionId};
 use crate::operator::Event;
 use crate::policy::{ID_KEY_BYTES, Settings};
 use crate::relay::{RelayTotals, SessionProgress};
