@@ -8,7 +8,7 @@ use super::process::Process;
 use super::proxy::{Proxy, Transmitted};
 use crate::controlling::express::{Outbox, Timers};
 use crate::controlling::{ControllingFunction, OutgoingRequest};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::operator::Counter;
 
 /// Passes a request to `hop`, a URI with an IP address, to the lane, to be sent together with
@@ -57,7 +57,7 @@ fn tell_bounded(proxy: &dyn Proxy, wanted: &Timers, kept: &Timers) {
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
         proxy.log(
-            LogLevel::Notice,
+            at!(Notice),
             format_args!(
                 "T1 and T2 of {} and {} ms are too short for the express lane, which takes {} and {} ms",
                 wanted.t1_ms, wanted.t2_ms, kept.t1_ms, kept.t2_ms

@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 use super::connection::{Connection, ConnectionStage, Security, Shaken};
 use super::core::Core;
 use super::tls::{Step, Stepped};
+use crate::log::at;
 use crate::msrp_control::{MsrpEnds, MsrpEvent, SessionId, Side};
 use crate::msrp_session::{ConnectionId, Opener};
 use crate::names::{Target, Wanted};
@@ -142,7 +143,7 @@ impl Core {
             return self.connect_failed(id, why);
         }
         let line = format_args!("MSRP: TLS with a peer failed: {why}");
-        self.events.log_peer(self.now, line);
+        self.events.log_peer(at!(Notice), self.now, line);
         self.lose(id);
     }
 
@@ -174,7 +175,7 @@ impl Core {
 
     pub(super) fn unreachable(&mut self, id: SessionId, side: Side, why: &io::Error) {
         let line = format_args!("MSRP: session {id}: cannot connect to a peer: {why}");
-        self.events.log_peer(self.now, line);
+        self.events.log_peer(at!(Notice), self.now, line);
         match side {
             Side::Originator => self.fail_message(id),
             Side::Leg(number) => {

@@ -12,8 +12,9 @@ use crate::controlling::large_message_mode::{
     Action, DialogName, InviteRequest, SessionId, SessionReply, Side, TransactionKey,
 };
 use crate::controlling::{
-    AboutRequest, Fate, LegCorrelation, LogLevel, Mode, OutgoingRequest, RETRY_AFTER_S,
+    AboutRequest, Fate, LegCorrelation, Mode, OutgoingRequest, RETRY_AFTER_S,
 };
+use crate::log::at;
 use crate::msrp_control::RelayOrder;
 use crate::operator::Event;
 use crate::shared::{MessageText, RecipientState};
@@ -278,9 +279,10 @@ impl Sessions {
                 leg: Some(recipient),
                 call_id: &name,
                 about: Some(&about),
+                contribution_id: None,
             };
             let line = format_args!("a recipient failed with {code}, {leg}");
-            host.log(LogLevel::Notice, line);
+            host.log(at!(Notice), line);
         }
         if let Some(event) = event {
             let to = format!("<{uri}>");
@@ -326,7 +328,7 @@ impl Sessions {
         }
         let (delivered, failed) = entry.outcomes();
         host.log(
-            LogLevel::Debug,
+            at!(Debug),
             format_args!("session={id} has ended: {delivered} delivered, {failed} failed"),
         );
         let to = format!("<{}>", entry.request_uri);

@@ -104,10 +104,11 @@ fn whatever_would_miss_copies_closes_the_lane() {
             why: "a module changes or watches what is sent",
             routes: "",
             config: |config| {
-                config
-                    .load("cfgt")
-                    .set("cfgt", "basedir", "@FOLDER@")
-                    .set("cfgt", "callid_prefix", "NOBODY%")
+                config.load("cfgt").set("cfgt", "basedir", "@FOLDER@").set(
+                    "cfgt",
+                    "callid_prefix",
+                    "NOBODY%",
+                )
             },
             sees: "",
         },
