@@ -16,6 +16,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::clock::{WallClock, unix_s};
+use super::engine::Batch;
 use super::error::{Cause, StoreError};
 use super::record::Kept;
 
@@ -39,20 +40,6 @@ const CLOCK: &str = "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY, b
 /// How long another reader of the database, such as an operator's shell, may delay a transaction.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// Contents of one transaction.
-#[derive(Debug, Default)]
-pub(super) struct Batch<'a> {
-    pub(super) kept: Vec<&'a Kept>,
-    /// Until when repetitions of these are to be recognised, Unix time.
-    pub(super) taken_until_s: u64,
-    /// Messages, and their recipients that have ended.
-    pub(super) ended: Vec<(u64, &'a [u8])>,
-    /// Messages whose last recipient has ended.
-    pub(super) done: Vec<u64>,
-    /// Repetitions of this message and all before it need not be recognised any more.
-    pub(super) forgotten: Option<u64>,
-}
-
 /// The database. The connection must not cross a fork.
 #[derive(Debug)]
 pub struct Database {
@@ -71,7 +58,7 @@ impl Database {
     /// # Errors
     /// The directory, or what is in it, cannot be used.
     pub fn open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, StoreError> {
-        Self::try_open(dir, owner).map_err(|cause| StoreError::new(dir, cause))
+        Self::try_open(dir, owner).map_err(|cause| StoreError::of_folder(dir, cause))
     }
 
     fn try_open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, Cause> {
@@ -185,7 +172,7 @@ impl Database {
     /// It cannot be read.
     pub fn taken(&self) -> Result<Vec<Bytes>, StoreError> {
         let found = self.taken_at(unix_s());
-        found.map_err(|error| StoreError::new(&self.dir, error.into()))
+        found.map_err(|error| StoreError::of_folder(&self.dir, error))
     }
 
     fn taken_at(&self, now_s: u64) -> rusqlite::Result<Vec<Bytes>> {

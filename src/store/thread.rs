@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,8 +13,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::clock::unix_s;
-use super::database::{Batch, Database};
+use super::engine::{Batch, Engine, Failure, Refusal};
 use super::error::StoreError;
+use super::file_engine::FileEngine;
 use super::record::Kept;
 use crate::threads;
 
@@ -38,15 +39,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Interval between deletions of identities whose repetitions need not be recognised any more.
 const CLEAR_UP: Duration = Duration::from_secs(10);
 
-/// Why a message was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The store has reached its maximum size, or the disk is full.
-    Full,
-    /// The database cannot be written.
-    Down,
-}
-
 /// A report of the thread.
 #[derive(Debug)]
 pub enum Report {
@@ -60,8 +52,8 @@ pub enum Report {
     Missing(u64),
     /// The message that was asked for does not exist.
     Gone(u64),
-    /// The next messages of the store; empty: there are no more.
-    Next(Vec<Kept>),
+    /// The next of the messages that are left over; empty: there are no more.
+    LeftOver(Vec<Kept>),
     /// They cannot be read now, for this reason; `None`: the database is being reopened.
     NotNow(Option<String>),
     /// The database failed for this reason. It is reopened as soon as possible.
@@ -75,7 +67,7 @@ enum Command {
     Ended(Vec<(u64, Vec<u8>)>),
     Done(Vec<u64>),
     Read(u64),
-    ReadAfter(u64),
+    ReadLeftOver,
 }
 
 /// Figures that every thread may read.
@@ -107,19 +99,15 @@ impl Store {
         taken_s: u64,
         signal: Arc<OwnedFd>,
     ) -> Result<Self, StoreError> {
-        let database = Database::open(dir, None)?;
-        let not_read = |error: rusqlite::Error| StoreError::new(dir, error.into());
-        let next_id = database.next_id().map_err(not_read)?;
+        let engine = FileEngine::new(dir.to_owned())?;
+        let next_id = engine.first_id();
         let figures = Arc::new(Figures::default());
-        figures
-            .bytes
-            .store(database.bytes().map_err(not_read)?, Relaxed);
+        figures.bytes.store(engine.bytes().unwrap_or(0), Relaxed);
         let (commands, for_thread) = mpsc::channel();
         let (from_thread, reports) = mpsc::channel();
         let writer = Writer {
-            dir: dir.to_owned(),
-            database: Some(database),
-            first_id: next_id,
+            engine: Box::new(engine),
+            is_open: true,
             max_bytes,
             taken_s,
             commands: for_thread,
@@ -134,7 +122,7 @@ impl Store {
             clear_up: Instant::now() + CLEAR_UP,
         };
         let thread = threads::spawn("cpm-store", move || writer.run());
-        let not_started = |error: io::Error| StoreError::new(dir, error.into());
+        let not_started = |error: io::Error| StoreError::of_folder(dir, error);
         Ok(Store {
             commands: Some(commands),
             reports,
@@ -171,10 +159,10 @@ impl Store {
         self.tell(Command::Read(id));
     }
 
-    /// Reads the next messages that a previous process left, with numbers above `id`;
-    /// [`Report::Next`] or [`Report::NotNow`] follows.
-    pub fn read_after(&self, id: u64) {
-        self.tell(Command::ReadAfter(id));
+    /// Reads the next messages that another process has accepted and this one has to deliver;
+    /// [`Report::LeftOver`] or [`Report::NotNow`] follows.
+    pub fn read_left_over(&self) {
+        self.tell(Command::ReadLeftOver);
     }
 
     /// The next report of the thread.
@@ -209,11 +197,9 @@ impl Drop for Store {
 }
 
 struct Writer {
-    dir: PathBuf,
-    /// `None`: it has failed and is to be reopened.
-    database: Option<Database>,
-    /// The first message of this process; those with lower numbers were left by a previous one.
-    first_id: u64,
+    engine: Box<dyn Engine>,
+    /// Otherwise it has failed and is to be reopened.
+    is_open: bool,
     max_bytes: u64,
     taken_s: u64,
     commands: Receiver<Command>,
@@ -240,7 +226,11 @@ impl Writer {
                 Ok(false) => return,
                 Err(_) => {
                     let lost = std::mem::take(&mut self.at_work);
-                    self.fail("internal error", lost, Refusal::Down);
+                    let failure = Failure {
+                        why: "internal error".to_owned(),
+                        refusal: Refusal::Down,
+                    };
+                    self.fail(failure, lost);
                 }
             }
         }
@@ -248,7 +238,7 @@ impl Writer {
 
     /// False: the handle is gone, and everything is written.
     fn turn(&mut self) -> bool {
-        let is_behind = self.database.is_none() || !self.ended.is_empty() || !self.done.is_empty();
+        let is_behind = !self.is_open || !self.ended.is_empty() || !self.done.is_empty();
         let wait = if is_behind { RETRY } else { CLEAR_UP };
         let mut is_over = false;
         let mut gathered = Vec::new();
@@ -279,12 +269,14 @@ impl Writer {
 
     fn carry_out(&mut self, gathered: Vec<Command>) {
         let (mut kept, mut reads) = (Vec::new(), Vec::new());
+        let mut wants_left_over = false;
         for command in gathered {
             match command {
                 Command::Keep(message) => kept.push(message),
                 Command::Ended(ended) => self.ended.extend(ended),
                 Command::Done(done) => self.done.extend(done),
-                Command::Read(_) | Command::ReadAfter(_) => reads.push(command),
+                Command::Read(id) => reads.push(id),
+                Command::ReadLeftOver => wants_left_over = true,
             }
         }
         for id in &self.done {
@@ -292,18 +284,19 @@ impl Writer {
         }
         self.open();
         self.write(kept);
-        for read in &reads {
-            self.read(read);
+        self.read(&reads);
+        if wants_left_over {
+            self.read_left_over();
         }
     }
 
     fn open(&mut self) {
-        if self.database.is_some() || Instant::now() < self.retry {
+        if self.is_open || Instant::now() < self.retry {
             return;
         }
         self.retry = Instant::now() + RETRY;
-        if let Ok(database) = Database::open(&self.dir, None) {
-            self.database = Some(database);
+        if self.engine.open().is_ok() {
+            self.is_open = true;
             self.say(Report::Works);
         }
     }
@@ -321,15 +314,13 @@ impl Writer {
         if is_idle && forgotten.is_none() {
             return;
         }
-        let Some(database) = &mut self.database else {
+        if !self.is_open {
             let refused = std::mem::take(&mut self.at_work);
             if !refused.is_empty() {
                 self.say(Report::Refused(refused, Refusal::Down));
             }
             return;
-        };
-        // What fails here fails below.
-        let _ = database.mind_clock();
+        }
         let batch = Batch {
             kept: kept.iter().collect(),
             taken_until_s: unix_s() + self.taken_s,
@@ -341,19 +332,14 @@ impl Writer {
             done: self.done.iter().copied().collect(),
             forgotten,
         };
-        let written = database.write(&batch);
+        let written = self.engine.write(&batch);
         let ids = std::mem::take(&mut self.at_work);
-        if let Err(error) = written {
-            let refusal = match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::DiskFull) => Refusal::Full,
-                _ => Refusal::Down,
-            };
-            return self.fail(&error.to_string(), ids, refusal);
+        if let Err(failure) = written {
+            return self.fail(failure, ids);
         }
-        let bytes = database.bytes();
         self.ended.clear();
         self.done.clear();
-        if let Ok(bytes) = bytes {
+        if let Some(bytes) = self.engine.bytes() {
             self.figures.bytes.store(bytes, Relaxed);
         }
         if let Some(id) = forgotten {
@@ -397,35 +383,42 @@ impl Writer {
     }
 
     /// The database has failed. New messages are refused; any of them that may be on disk all the
-    /// same is removed as soon as possible. The connection is not used again: after a failed sync
-    /// its state is unknown.
-    fn fail(&mut self, why: &str, refused: Vec<u64>, refusal: Refusal) {
-        self.database = None;
+    /// same is removed as soon as possible.
+    fn fail(&mut self, Failure { why, refusal }: Failure, refused: Vec<u64>) {
+        self.engine.close();
+        self.is_open = false;
         self.retry = Instant::now() + RETRY;
         self.done.extend(&refused);
         if !refused.is_empty() {
             self.say(Report::Refused(refused, refusal));
         }
-        self.say(Report::Failing(why.to_owned()));
+        self.say(Report::Failing(why));
     }
 
-    fn read(&mut self, command: &Command) {
-        let report = match (command, &self.database) {
-            (Command::Read(id), Some(database)) => match database.read(*id) {
-                Ok(Some(message)) => Report::Message(Box::new(message)),
-                Ok(None) => Report::Gone(*id),
-                Err(_) => Report::Missing(*id),
-            },
-            (Command::Read(id), None) => Report::Missing(*id),
-            (Command::ReadAfter(id), Some(database)) => {
-                match database.read_between(*id, self.first_id, READ_BYTES) {
-                    Ok(messages) => Report::Next(messages),
-                    Err(error) => Report::NotNow(Some(error.to_string())),
-                }
-            }
-            (_, _) => Report::NotNow(None),
-        };
-        self.say(report);
+    fn read(&mut self, ids: &[u64]) {
+        if ids.is_empty() {
+            return;
+        }
+        let found = self.engine.read(ids).ok();
+        let mut found = found.into_iter().flatten();
+        for id in ids {
+            self.say(match found.next() {
+                Some(Some(message)) => Report::Message(Box::new(message)),
+                Some(None) => Report::Gone(*id),
+                None => Report::Missing(*id),
+            });
+        }
+    }
+
+    fn read_left_over(&mut self) {
+        if !self.is_open {
+            return self.say(Report::NotNow(None));
+        }
+        let found = self.engine.left_over(READ_BYTES);
+        self.say(match found {
+            Ok(messages) => Report::LeftOver(messages),
+            Err(failure) => Report::NotNow(Some(failure.why)),
+        });
     }
 
     fn say(&self, report: Report) {
@@ -486,16 +479,16 @@ mod tests {
         assert_eq!(own, 4);
         store.keep(message(own));
         expect_kept(&store, own);
-        store.read_after(0);
+        store.read_left_over();
         match next(&store) {
-            Report::Next(messages) => {
+            Report::LeftOver(messages) => {
                 let found: Vec<_> = messages.iter().map(|m| (m.id, &m.ended[..])).collect();
                 assert_eq!(found, [(2, &b"one"[..]), (3, &b""[..])]);
             }
             other => panic!("{other:?}"),
         }
-        store.read_after(3);
-        assert!(matches!(next(&store), Report::Next(none) if none.is_empty()));
+        store.read_left_over();
+        assert!(matches!(next(&store), Report::LeftOver(none) if none.is_empty()));
         store.read(1);
         assert!(matches!(next(&store), Report::Gone(1)));
         drop(store);
@@ -553,9 +546,9 @@ mod tests {
         drop(store);
         // What was refused is not found again.
         let store = start(&dir, 64 * MIB);
-        store.read_after(0);
+        store.read_left_over();
         match next(&store) {
-            Report::Next(left) => {
+            Report::LeftOver(left) => {
                 assert_eq!(left.iter().map(|m| m.id).collect::<Vec<_>>(), [third]);
             }
             other => panic!("{other:?}"),
