@@ -127,7 +127,7 @@ site: ## the pages of doc/ as a site, target/site/doc (with mdbook: cargo instal
 	@tools/site
 
 .PHONY: page
-page: ## the operator's page as text in a configuration, from kamailio-config/operator-page/page.*
+page: ## the operator's page as each proxy serves it, from kamailio-config/operator-page/page.*
 	$(CARGO) run --quiet --package xtask -- page
 
 .PHONY: lint
