@@ -199,7 +199,7 @@ impl Cpm {
                 .collect(),
             limits,
             tls,
-            names: cpm::names::Names::default(),
+            ..RelaySettings::default()
         };
         let listeners = Listeners::bind(&settings).expect("a free port");
         let addresses = listeners.addresses();

@@ -258,7 +258,10 @@ fn ten_thousand_messages_are_pages_of_a_list() {
     let port = bench.port();
     let config = with_page(port)
         .set_number("cpm", "message_records", RECORDED as i64)
-        .set_number("cpm", "max_recipients", 1_000);
+        .set_number("cpm", "max_recipients", 1_000)
+        // The transaction of each stays for some seconds.
+        .argument("-m")
+        .argument("512");
     let proxy = bench.proxy(&config);
     let (anne, bill) = (bench.agent(), bench.agent());
     let one = cpm_message(ANNE, EXPLODER).recipients([to(&bill.uri("bill"))]);
