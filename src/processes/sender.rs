@@ -5,26 +5,31 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::fmt;
+use std::time::Duration;
 
 use super::express;
 use super::letter::{self, SessionInput};
 use super::outgoing::Outgoing;
 use super::process::Process;
 use super::proxy::{Answer, Proxy, Routed, Transmitted};
+use super::tell::tell_end;
 use super::transaction::Transaction;
 use super::waiting::WaitingRoom;
 use super::way::{Located, locate};
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
-use crate::controlling::{ControllingFunction, Counter, Host, Journal, OutgoingRequest, Sent};
+use crate::controlling::{
+    ControllingFunction, Counter, FanOutJob, Host, Journal, KeptInvite, OutgoingRequest, Sent,
+};
 use crate::log::{LogAt, at};
 use crate::names::NameTag;
 use crate::operator::Event;
 use crate::sessions::{Invited, SessionHost};
 use crate::sip::StatusCode;
+use crate::store::{RecipientKey, Settled};
 
-/// Time that a SIP worker spends on one fan-out before it passes on the rest: well below the half
-/// second after which a client over UDP retransmits (RFC 3261 T1).
-pub(super) const WORKER_TURN_MS: u64 = 50;
+/// Time that a SIP worker spends on one fan-out before it passes on the rest. Together with the
+/// checks of a list of a thousand it stays below 2 ms, by which the worker's next request is late.
+pub(super) const WORKER_TURN: Duration = Duration::from_micros(500);
 
 /// Maximum number of requests of one turn that wait for names, before the rest is passed on as a
 /// whole.
@@ -37,7 +42,7 @@ pub(super) const NOT_SENDABLE: (u16, &[u8]) = (503, b"Not Sendable");
 pub(super) struct Sender<'a> {
     service: &'a ControllingFunction,
     proxy: &'a dyn Proxy,
-    turn_ends_ms: u64,
+    turn_ends_us: u64,
     /// Number of requests of this turn that wait for names.
     waiting: Cell<u32>,
     received: Option<&'a Transaction>,
@@ -47,6 +52,8 @@ pub(super) struct Sender<'a> {
     keeps: bool,
     /// The code of recipients that nothing is sent to.
     unsent_code: u16,
+    /// Whether these are recipients of a large message.
+    is_large: bool,
 }
 
 impl<'a> Sender<'a> {
@@ -55,18 +62,19 @@ impl<'a> Sender<'a> {
         Sender {
             service,
             proxy,
-            turn_ends_ms: u64::MAX,
+            turn_ends_us: u64::MAX,
             waiting: Cell::new(0),
             received: None,
             room: None,
             keeps: false,
             unsent_code: NOT_SENDABLE.0,
+            is_large: false,
         }
     }
 
-    /// The same with a turn of this many milliseconds.
-    pub(super) fn with_turn(mut self, milliseconds: u64) -> Self {
-        self.turn_ends_ms = self.proxy.now_ms() + milliseconds;
+    /// The same with a turn of this length.
+    pub(super) fn with_turn(mut self, turn: Duration) -> Self {
+        self.turn_ends_us = self.proxy.now_us() + turn.as_micros() as u64;
         self
     }
 
@@ -88,9 +96,10 @@ impl<'a> Sender<'a> {
         self
     }
 
-    /// The same for recipients that are given up with this code.
-    pub(super) fn giving_up_with(mut self, code: u16) -> Self {
+    /// The same for recipients, perhaps of a large message, that are given up with this code.
+    pub(super) fn giving_up_with(mut self, code: u16, is_large: bool) -> Self {
         self.unsent_code = code;
+        self.is_large = is_large;
         self
     }
 
@@ -184,7 +193,7 @@ impl<'a> Sender<'a> {
     /// Reports to the operator's script a request that was never sent. For recipients of a large
     /// message their session does this.
     fn tell_unsent(&self, event: Event, outgoing: &Outgoing<'_>) {
-        if outgoing.method == "MESSAGE" && self.proxy.wants(event) {
+        if (outgoing.method == "MESSAGE" || self.is_large) && self.proxy.wants(event) {
             let code = self.unsent_code;
             let phrase = StatusCode::new(code).map_or("", StatusCode::reason_phrase);
             let reason = match code == NOT_SENDABLE.0 {
@@ -257,8 +266,11 @@ impl Host for Sender<'_> {
     }
 
     fn give_up(&self, request: &OutgoingRequest<'_>) -> Sent {
-        let outgoing = Outgoing::of(request);
-        if !self.proxy.wants(Event::RecipientRequest) {
+        let mut outgoing = Outgoing::of(request);
+        if self.is_large {
+            outgoing.method = "INVITE";
+        }
+        if self.is_large || !self.proxy.wants(Event::RecipientRequest) {
             self.tell_unsent(Event::RecipientFailed, &outgoing);
             return Sent::Failed;
         }
@@ -273,7 +285,7 @@ impl Host for Sender<'_> {
     }
 
     fn is_turn_over(&self) -> bool {
-        self.waiting.get() >= MAX_WAITING_PER_TURN || self.proxy.now_ms() >= self.turn_ends_ms
+        self.waiting.get() >= MAX_WAITING_PER_TURN || self.proxy.now_us() >= self.turn_ends_us
     }
 
     fn hand_over(&self, job: &[u8]) -> bool {
@@ -352,6 +364,28 @@ impl SessionHost for Sender<'_> {
 
     fn release(&self, transaction: TransactionKey) {
         self.proxy.release(transaction);
+    }
+
+    fn keep(&self, kept: &KeptInvite) -> bool {
+        let letter = letter::keep(kept.content.file, kept.content.size, &kept.write());
+        self.proxy.post(Process::FanOut, &letter)
+    }
+
+    fn discard(&self, number: u64) {
+        self.proxy.post(Process::FanOut, &letter::discard(number));
+    }
+
+    fn settle(&self, job: &FanOutJob, recipient: &str, settled: Settled) {
+        let key = match settled {
+            Settled::Deferred(_) => self.service.recipient_key(recipient),
+            _ => RecipientKey::default(),
+        };
+        let copy = job.copy_of(recipient);
+        tell_end(self.service, self.proxy, copy, settled, key);
+    }
+
+    fn rest(&self, number: u64) {
+        self.proxy.post(Process::FanOut, &letter::rest(number));
     }
 
     fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>) {

@@ -8,6 +8,7 @@
 //! ```text
 //!  main thread --RelayCommand--> cpm-relay: sockets, TLS --write, read--> cpm-spool: files
 //!       ^                            |  ^                --host name----> cpm-names: addresses
+//!       |                            |  |                ----TLS steps---> cpm-handshake
 //!       +-------- RelayEvent --------+  +------------ results ---------------+
 //! ```
 //!
@@ -24,9 +25,10 @@
 //! | `budget`, `limits` | memory and spool of all sessions; the limits of each |
 //! | `holding` | originators that are held back |
 //! | `connection`, `session` | the state of one connection, of one session |
-//! | `tls` | certificates and fingerprints |
+//! | `tls`, `handshakes` | certificates and fingerprints; the threads that calculate handshakes |
 //! | `spool`, [`names`](crate::names) | the other threads |
 //! | `input`, `events`, `progress` | between the threads: in, out, and counters to read |
+//! | `storing` | content that goes to the store, and comes from it |
 //! | `timers`, `id_map` | deadlines; maps keyed by our own ids |
 //! | `outage` | when to log an outage |
 //!
@@ -48,6 +50,7 @@ mod core;
 mod error;
 mod events;
 mod handle;
+mod handshakes;
 mod holding;
 mod id_map;
 mod input;
@@ -60,6 +63,7 @@ mod reading;
 mod session;
 mod settings;
 mod spool;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -72,4 +76,4 @@ pub use events::RelayEvent;
 pub use handle::Relay;
 pub use listeners::Listeners;
 pub use progress::{LegProgress, RelayTotals, SessionProgress};
-pub use settings::{Listen, RelayLimits, RelaySettings, TlsFiles};
+pub use settings::{Listen, RelayLimits, RelaySettings, RelayStore, TlsFiles};

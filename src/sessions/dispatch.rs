@@ -11,13 +11,15 @@ use super::host::SessionHost;
 use super::lately_ended::LatelyEnded;
 use super::report::{self, Question, RelayView};
 use super::schedule::Schedule;
+use super::stored::Stored;
 use crate::controlling::large_message_mode::{
-    AcceptedInvite, DialogName, LargeModeSettings, NotStarted, RelayCommand, Session, SessionId,
-    Side, TransactionKey, requests_for_stray_answer,
+    AcceptedInvite, DialogName, LargeModeSettings, NotStarted, Session, SessionId, Side,
+    TransactionKey, requests_for_stray_answer,
 };
 use crate::controlling::{ControllingFunction, Counter, Mode, fill_random};
 use crate::log::at;
-use crate::msrp_control::MsrpEvent;
+use crate::msrp_control::{MsrpEvent, RelayOrder};
+use crate::shared::NoSpace;
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::sip_ua::cseq;
 
@@ -46,15 +48,8 @@ pub struct Sessions {
     pub(super) lately_ended: LatelyEnded,
     /// The session whose state machine is running: a panic tears down only this one.
     pub(super) at_work: Option<SessionId>,
-}
-
-/// A task for the relay.
-#[derive(Debug)]
-pub enum RelayOrder {
-    /// A command for a session.
-    Command(SessionId, RelayCommand),
-    /// The session has ended: the relay keeps nothing of it.
-    Forget(SessionId),
+    /// The proxy is about to end: what the store has stays there.
+    pub(super) is_ending: bool,
 }
 
 impl Sessions {
@@ -71,6 +66,7 @@ impl Sessions {
             commands: VecDeque::new(),
             lately_ended: LatelyEnded::default(),
             at_work: None,
+            is_ending: false,
         })
     }
 
@@ -82,6 +78,11 @@ impl Sessions {
             self.settings = Rc::clone(settings);
             self.service = Rc::clone(service);
         }
+    }
+
+    /// Of large message mode, for new sessions.
+    pub(super) fn large_mode(&self) -> &Rc<LargeModeSettings> {
+        &self.settings
     }
 
     /// The number of sessions.
@@ -196,7 +197,20 @@ impl Sessions {
             ),
             NotStarted::NoRecipients => (StatusCode::FORBIDDEN, "it has no recipients"),
         })?;
-        let entry = Entry::new(now, machine, transaction, invite, originator);
+        if let Some(space) = self.service.store_space()
+            && let Err(why) = space.has_room(machine.size().unwrap_or(0))
+        {
+            host.count(Counter::StoreRefused, 1);
+            let why = match why {
+                NoSpace::Full => "the store is full (store_max_size)",
+                NoSpace::Down => "the store cannot be used",
+            };
+            return Err((StatusCode::SERVICE_UNAVAILABLE, why));
+        }
+        let mut entry = Entry::new(now, machine, transaction, invite, Some(originator));
+        if self.service.store_space().is_some() {
+            entry.stored = Stored::Arriving(Box::new(invite.clone()), Vec::new());
+        }
         host.log(
             at!(Debug),
             format_args!(
@@ -398,6 +412,9 @@ impl Sessions {
         event: MsrpEvent,
         host: &dyn SessionHost,
     ) {
+        if let MsrpEvent::ContentStored(content) = event {
+            return self.content_stored(session, *content, host);
+        }
         self.with(session, host, |machine| match event {
             MsrpEvent::SenderConnected => machine.handle_sender_connected(),
             MsrpEvent::MessageStarted { size } => machine.handle_message_started(size),
@@ -406,6 +423,7 @@ impl Sessions {
             MsrpEvent::LegConnected(leg) => machine.handle_leg_connected(now, leg),
             MsrpEvent::NoMoreLegs => machine.handle_no_more_legs(now),
             MsrpEvent::LegEnded(leg, state) => machine.handle_leg_ended(now, leg, state),
+            MsrpEvent::ContentStored(_) => {}
         });
     }
 
@@ -428,7 +446,7 @@ impl Sessions {
 
     /// After each event: the session may have actions, another alarm, or no more need of its
     /// transaction.
-    fn touched(&mut self, id: SessionId, host: &dyn SessionHost) {
+    pub(super) fn touched(&mut self, id: SessionId, host: &dyn SessionHost) {
         let Some(entry) = self.sessions.get_mut(&id) else {
             return;
         };

@@ -21,11 +21,13 @@
 //! | `engine` | what the thread asks of the database it owns |
 //! | `file_engine` | a database in a directory of this machine |
 //! | `database` | its tables |
+//! | `content` | the files with the content of large messages |
 //! | `record` | a message as it is kept |
 //! | `lock` | one proxy for one directory |
 //! | `error` | why there is no store |
 
 mod clock;
+mod content;
 mod database;
 mod engine;
 mod error;
@@ -36,6 +38,7 @@ mod recent;
 mod record;
 mod thread;
 
+pub use content::{ContentFolder, NewContent};
 pub use database::Database;
 pub use engine::Refusal;
 pub use error::StoreError;

@@ -1,6 +1,6 @@
 //! The thread that owns the database.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,10 +13,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::clock::unix_s;
+use super::content::ContentFolder;
 use super::engine::{Batch, Engine, Failure, Refusal};
 use super::error::StoreError;
 use super::file_engine::FileEngine;
 use super::record::Kept;
+use crate::shared::StoreSpace;
 use crate::threads;
 
 /// Limits of one transaction: messages, and about so many bytes of them.
@@ -28,10 +30,6 @@ const READ_BYTES: usize = 1024 * 1024;
 
 /// Bytes that a message takes in the database in addition to its record and identity.
 const ROW_BYTES: u64 = 256;
-
-/// Share of the maximum size that new messages may fill, in percent: a full store must still be
-/// able to record the outcomes of the messages in it.
-const FOR_MESSAGES: u64 = 90;
 
 /// Interval between attempts to reopen a database that has failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -73,7 +71,6 @@ enum Command {
 /// Figures that every thread may read.
 #[derive(Debug, Default)]
 struct Figures {
-    bytes: AtomicU64,
     write_us: AtomicU64,
 }
 
@@ -83,6 +80,7 @@ pub struct Store {
     commands: Option<Sender<Command>>,
     reports: Receiver<Report>,
     figures: Arc<Figures>,
+    space: StoreSpace,
     thread: Option<JoinHandle<()>>,
     next_id: u64,
 }
@@ -95,20 +93,26 @@ impl Store {
     /// It cannot be opened.
     pub fn start(
         dir: &Path,
-        max_bytes: u64,
+        space: StoreSpace,
         taken_s: u64,
         signal: Arc<OwnedFd>,
     ) -> Result<Self, StoreError> {
         let engine = FileEngine::new(dir.to_owned())?;
         let next_id = engine.first_id();
         let figures = Arc::new(Figures::default());
-        figures.bytes.store(engine.bytes().unwrap_or(0), Relaxed);
+        space.set_database(engine.bytes().unwrap_or(0));
+        let contents = engine.contents()?;
         let (commands, for_thread) = mpsc::channel();
         let (from_thread, reports) = mpsc::channel();
         let writer = Writer {
             engine: Box::new(engine),
             is_open: true,
-            max_bytes,
+            space,
+            folder: ContentFolder::of_store(dir),
+            contents: contents
+                .into_iter()
+                .map(|(id, name, bytes)| (id, (name, bytes)))
+                .collect(),
             taken_s,
             commands: for_thread,
             reports: from_thread,
@@ -127,6 +131,7 @@ impl Store {
             commands: Some(commands),
             reports,
             figures,
+            space,
             thread: Some(thread.map_err(not_started)?),
             next_id,
         })
@@ -172,7 +177,7 @@ impl Store {
 
     /// Bytes in use.
     pub fn bytes(&self) -> u64 {
-        self.figures.bytes.load(Relaxed)
+        self.space.bytes()
     }
 
     /// Duration of the last transaction that waited for the disk, in microseconds.
@@ -200,7 +205,10 @@ struct Writer {
     engine: Box<dyn Engine>,
     /// Otherwise it has failed and is to be reopened.
     is_open: bool,
-    max_bytes: u64,
+    space: StoreSpace,
+    folder: ContentFolder,
+    /// The files of large messages, and their sizes.
+    contents: HashMap<u64, (String, u64)>,
     taken_s: u64,
     commands: Receiver<Command>,
     reports: Sender<Report>,
@@ -297,6 +305,7 @@ impl Writer {
         self.retry = Instant::now() + RETRY;
         if self.engine.open().is_ok() {
             self.is_open = true;
+            self.space.set_down(false);
             self.say(Report::Works);
         }
     }
@@ -338,10 +347,14 @@ impl Writer {
             return self.fail(failure, ids);
         }
         self.ended.clear();
-        self.done.clear();
         if let Some(bytes) = self.engine.bytes() {
-            self.figures.bytes.store(bytes, Relaxed);
+            self.space.set_database(bytes);
         }
+        let contents = kept
+            .into_iter()
+            .filter_map(|kept| Some((kept.id, kept.content?)));
+        self.contents.extend(contents);
+        self.remove_contents();
         if let Some(id) = forgotten {
             self.taken.retain(|(_, taken)| *taken > id);
         }
@@ -354,16 +367,27 @@ impl Writer {
         }
     }
 
+    /// Removes the files of messages that have left the database.
+    fn remove_contents(&mut self) {
+        for id in std::mem::take(&mut self.done) {
+            // A file that cannot be removed now goes at the next start.
+            if let Some((name, bytes)) = self.contents.remove(&id)
+                && self.folder.remove(&name).is_ok()
+            {
+                self.space.give_back(bytes);
+            }
+        }
+    }
+
     /// Removes those that the store has no room for, and returns their numbers.
     fn within_limit(&self, kept: &mut Vec<Kept>) -> Vec<u64> {
-        let limit = self.max_bytes / 100 * FOR_MESSAGES;
-        let mut bytes = self.figures.bytes.load(Relaxed);
+        let mut left = self.space.left();
         let mut over = Vec::new();
         kept.retain(|message| {
             let size = (message.record.len() + message.identity.len()) as u64 + ROW_BYTES;
-            let fits = bytes + size <= limit;
+            let fits = size <= left;
             match fits {
-                true => bytes += size,
+                true => left -= size,
                 false => over.push(message.id),
             }
             fits
@@ -387,6 +411,7 @@ impl Writer {
     fn fail(&mut self, Failure { why, refusal }: Failure, refused: Vec<u64>) {
         self.engine.close();
         self.is_open = false;
+        self.space.set_down(true);
         self.retry = Instant::now() + RETRY;
         self.done.extend(&refused);
         if !refused.is_empty() {
@@ -443,7 +468,12 @@ mod tests {
 
     fn start(dir: &Path, max_bytes: u64) -> Store {
         let signal = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
-        Store::start(dir, max_bytes, 100, Arc::new(signal)).unwrap()
+        let words = (0..StoreSpace::WORDS).map(|_| AtomicU64::new(0));
+        let space = StoreSpace::new(Box::leak(words.collect()), max_bytes);
+        ContentFolder::of_store(dir)
+            .prepare(&Default::default(), None)
+            .unwrap();
+        Store::start(dir, space, 100, Arc::new(signal)).unwrap()
     }
 
     fn next(store: &Store) -> Report {
