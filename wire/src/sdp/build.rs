@@ -365,10 +365,11 @@ mod tests {
         assert_eq!(with("a=setup:holdconn\r\n").unwrap(), without);
 
         let secure = own("203.0.113.5", Transport::Tls);
-        let answer = answer_for_originator(&parse(OFFER), &parse(ANSWER), &secure, None).unwrap();
+        let answer =
+            answer_for_originator(&parse(OFFER), Some(&parse(ANSWER)), &secure, None).unwrap();
         assert!(answer.contains("m=message 0 TCP/MSRP *\r\nm=message 2855 TCP/TLS/MSRP *\r\n"));
         let no_tls = OFFER.replace("m=message 7655", "m=message 0");
-        let refused = answer_for_originator(&parse(&no_tls), &parse(ANSWER), &secure, None);
+        let refused = answer_for_originator(&parse(&no_tls), Some(&parse(ANSWER)), &secure, None);
         assert_eq!(refused, Err(SdpError::NoMsrpMedia));
     }
 
