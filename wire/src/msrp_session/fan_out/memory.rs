@@ -23,7 +23,8 @@ impl FanOut {
     }
 
     pub(super) fn write_on(&mut self) {
-        if self.through == Through::Not {
+        // Of an abandoned message some may be gone.
+        if self.through == Through::Not || self.end == MessageEnd::Aborted {
             return;
         }
         if let Some((offset, pieces)) = self.content.write_on() {

@@ -544,3 +544,18 @@ fn content_is_written_through_and_sent_from_there() {
     pair.assert_has_all(1, &whole);
     assert_eq!((pair.spills, pair.fan_out.memory()), (0, 0));
 }
+
+#[test]
+fn an_abandoned_message_is_never_written() {
+    let whole = random_content(400_000);
+    let mut pair = Pair::new(limits(u64::MAX), None);
+    pair.fan_out.write_through();
+    pair.fan_out.handle_content(pair.now, whole);
+    pair.fan_out.handle_last_content();
+    pair.fan_out.handle_aborted(pair.now);
+    for _ in 0..10 {
+        pair.tick();
+    }
+    assert!(!pair.is_written && pair.spool.len() < 400_000);
+    assert_eq!(pair.fan_out.memory(), 0);
+}
