@@ -382,12 +382,11 @@ impl SessionHost for Sender<'_> {
             Settled::Deferred(_) => self.service.recipient_key(recipient),
             _ => RecipientKey::default(),
         };
+        if matches!(settled, Settled::Code(code) if code >= 300) {
+            self.service.handle_kept_failed(job, self);
+        }
         let copy = job.copy_of(recipient);
         tell_end(self.service, self.proxy, copy, settled, key);
-    }
-
-    fn rest(&self, number: u64) {
-        self.proxy.post(Process::FanOut, &letter::rest(number));
     }
 
     fn event(&self, event: Event, code: u16, about: &OutgoingRequest<'_>) {
