@@ -269,8 +269,8 @@ fn no_copy_is_repeated_for_want_of_buffer() {
     let proxy = bench.proxy(&open(cpm_proxy(&routes)).set_number("cpm", "max_recipients", 1000));
     let network = BadNetwork::start(0, 0);
     let anne = bench.agent();
-    // On a busy machine the recipients may not run for longer than T1, and copies are repeated: then
-    // again. For want of buffer they would be repeated each time.
+    // On a busy machine the recipients may not run for longer than T1, and copies are repeated:
+    // then once more. For want of buffer they would be repeated each time.
     let is_clean = (1..=10).any(|message: u64| {
         let before = counter(&proxy, "express_repeated");
         let uris = (0..1000).map(|n| format!("sip:u{message}x{n}@{}", network.address()));
