@@ -4,6 +4,7 @@
 //! | file | job |
 //! |---|---|
 //! | `arrivals` | recipients that have become available |
+//! | `bytes` | texts in words |
 //! | `cells` | room of one size, to be taken and given back, with locks |
 //! | `ends` | how copies of kept messages have ended |
 //! | `figures` | figures for Prometheus |
@@ -16,6 +17,7 @@
 //! | `source` | which addresses are one source |
 
 mod arrivals;
+mod bytes;
 mod cells;
 mod ends;
 mod figures;
