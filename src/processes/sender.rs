@@ -37,6 +37,8 @@ pub(super) const NOT_SENDABLE: (u16, &[u8]) = (503, b"Not Sendable");
 pub(super) struct Sender<'a> {
     service: &'a ControllingFunction,
     proxy: &'a dyn Proxy,
+    /// The time, as of the last copy.
+    now_ms: Cell<u64>,
     turn_ends_ms: u64,
     /// Number of requests of this turn that wait for names.
     waiting: Cell<u32>,
@@ -55,6 +57,7 @@ impl<'a> Sender<'a> {
         Sender {
             service,
             proxy,
+            now_ms: Cell::new(0),
             turn_ends_ms: u64::MAX,
             waiting: Cell::new(0),
             received: None,
@@ -66,7 +69,8 @@ impl<'a> Sender<'a> {
 
     /// The same with a turn of this many milliseconds.
     pub(super) fn with_turn(mut self, milliseconds: u64) -> Self {
-        self.turn_ends_ms = self.proxy.now_ms() + milliseconds;
+        self.now_ms.set(self.proxy.now_ms());
+        self.turn_ends_ms = self.now_ms.get() + milliseconds;
         self
     }
 
@@ -101,7 +105,7 @@ impl<'a> Sender<'a> {
         let wanted = request.next_hop.unwrap_or(request.request_uri);
         let is_shown = proxy.wants(Event::RecipientRequest);
         // In the usual case the hop is checked only once.
-        if !is_shown && express::take(self.service, proxy, &outgoing, wanted) {
+        if !is_shown && self.express_takes(&outgoing, wanted) {
             return (Sent::Queued, None);
         }
         if !proxy.memory().has_room(outgoing.size_at_most()) {
@@ -155,8 +159,7 @@ impl<'a> Sender<'a> {
                 outgoing.token.name = spot.name.map_or(0, NameTag::bits);
                 // A name with several targets is tried at each of them, which the transaction layer
                 // does.
-                if !spot.has_others && express::take(self.service, self.proxy, &outgoing, &spot.uri)
-                {
+                if !spot.has_others && self.express_takes(&outgoing, &spot.uri) {
                     return (Sent::Queued, None);
                 }
                 express::send_by_transaction(self.proxy, &outgoing, &spot.uri)
@@ -174,6 +177,13 @@ impl<'a> Sender<'a> {
                 (Sent::Failed, None)
             }
         }
+    }
+
+    fn express_takes(&self, outgoing: &Outgoing<'_>, hop: &str) -> bool {
+        if self.now_ms.get() == 0 {
+            self.now_ms.set(self.proxy.now_ms());
+        }
+        express::take(self.service, self.proxy, outgoing, hop, self.now_ms.get())
     }
 
     /// Sends the requests that the express lane has taken.
@@ -273,7 +283,8 @@ impl Host for Sender<'_> {
     }
 
     fn is_turn_over(&self) -> bool {
-        self.waiting.get() >= MAX_WAITING_PER_TURN || self.proxy.now_ms() >= self.turn_ends_ms
+        self.now_ms.set(self.proxy.now_ms());
+        self.waiting.get() >= MAX_WAITING_PER_TURN || self.now_ms.get() >= self.turn_ends_ms
     }
 
     fn hand_over(&self, job: &[u8]) -> bool {
