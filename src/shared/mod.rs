@@ -15,6 +15,7 @@
 //! | `sender_table` | who has sent which message |
 //! | `snapshot` | one text for all, such as the settings, and its version |
 //! | `source` | which addresses are one source |
+//! | `store_space` | the room in the store |
 
 mod arrivals;
 mod bytes;
@@ -28,6 +29,7 @@ mod request_table;
 mod sender_table;
 mod snapshot;
 mod source;
+mod store_space;
 
 pub use arrivals::Arrivals;
 pub use cells::{CELL_WORDS, CONTENT, Cell, Cells, HELD_MS, Locked};
@@ -45,3 +47,4 @@ pub use request_table::{Claim, Claimed, Known, RequestName, RequestTable};
 pub use sender_table::{Link, MAX_SENDER_URI_BYTES, Noted, SenderNote, SenderTable};
 pub use snapshot::{Snapshot, TooLong, Writing};
 pub use source::Source;
+pub use store_space::{NoSpace, StoreSpace};
