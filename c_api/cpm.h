@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 17u
+#define CPM_ABI 18u
 
 /* Sizes of arrays that a host needs. */
 
