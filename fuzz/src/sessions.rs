@@ -17,10 +17,10 @@ use cpm::controlling::large_message_mode::{
 use cpm::controlling::{
     ControllingFunction, Counter, FanOutJob, Ids, Journal, KeptInvite, Kind, LogAt, OutgoingRequest,
 };
-use cpm::msrp_control::{MsrpEvent, StoredContent};
+use cpm::msrp_control::{MsrpEvent, RelayOrder, StoredContent};
 use cpm::operator::Event;
 use cpm::policy::{ID_KEY_BYTES, Settings};
-use cpm::sessions::{Invited, RelayOrder, SessionHost, Sessions, Wake};
+use cpm::sessions::{Invited, SessionHost, Sessions, Wake};
 use cpm::shared::{MessageNumber, StoreSpace};
 use cpm::store::Settled;
 use cpm_wire::msrp_session::{DeliveryFailure, DeliveryState, OutgoingMessage};

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::dispatch::{RelayOrder, Sessions};
+use super::dispatch::Sessions;
 use super::entry::Entry;
 use super::host::SessionHost;
 use super::stored::Stored;
@@ -20,7 +20,7 @@ use crate::controlling::large_message_mode::{
 };
 use crate::controlling::{FanOutJob, KeptInvite, fill_random};
 use crate::log::at;
-use crate::msrp_control::{SESSION_ID_BYTES, StoredContent};
+use crate::msrp_control::{RelayOrder, SESSION_ID_BYTES, StoredContent};
 use crate::store::Settled;
 
 impl Sessions {

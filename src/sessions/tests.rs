@@ -18,7 +18,7 @@ use crate::controlling::{
     ControllingFunction, Counter, FanOutJob, Ids, Journal, KeptInvite, Kind, OutgoingRequest,
 };
 use crate::log::LogAt;
-use crate::msrp_control::{LegNumber, MsrpEvent, SessionId, StoredContent};
+use crate::msrp_control::{LegNumber, MsrpEvent, RelayOrder, SessionId, StoredContent};
 use crate::msrp_session::{DeliveryState, OutgoingMessage};
 use crate::operator::Event;
 use crate::policy::{ID_KEY_BYTES, Settings};
