@@ -118,13 +118,6 @@ impl FanOutProcess {
                     keeping.discard(id, proxy.now_ms());
                 }
             }
-            Letter::Rest(id) => {
-                if let Some(keeping) = &mut self.keeping {
-                    // How its recipients have ended was told before.
-                    keeping.hear(service, proxy);
-                    keeping.rest(id);
-                }
-            }
             Letter::Waiting(waiting) => {
                 let taken = self.room.borrow_mut().take(waiting, proxy.now_ms());
                 if let Err((waiting, why)) = taken {

@@ -108,7 +108,6 @@ impl SessionsProcess {
             | Letter::Expire(_)
             | Letter::Keep(..)
             | Letter::Discard(_)
-            | Letter::Rest(_)
             | Letter::Wake
             | Letter::Group(_) => {}
         }
