@@ -68,7 +68,7 @@ judge := $(CARGO) run --quiet --package xtask -- conformance
 test: deps lint ## all tests, with Kamailio, and with OpenSIPS if available (OPENSIPS, OPENSIPS_SRC)
 	@$(MAKE) --no-print-directory build PROXY=kamailio
 	@$(call new_proofs,kamailio)
-	PROXY=kamailio CPM_PROOFS=$(conformance)/kamailio $(CARGO) test --workspace
+	PROXY=kamailio CPM_PROOFS=$(conformance)/kamailio tools/test-all
 	@$(judge) --brief $(conformance) kamailio
 	@$(MAKE) --no-print-directory test-e2e PROXY=opensips
 
@@ -84,6 +84,12 @@ SEED ?= 1
 soak: deps build ## everything that can happen at once, for MINUTES=10; prints memory and descriptors of each process
 	CPM_SOAK_MINUTES=$(MINUTES) CPM_SOAK_SEED=$(SEED) $(CARGO) test --package cpm --test e2e -- \
 		--nocapture --exact kamailio::chaos::all_at_once::whatever_happens_an_accepted_recipient_gets_it_once_or_fails_and_nothing_is_left
+
+.PHONY: faults
+faults: deps build ## how long it takes until all is well again, for each fault that the tests inject
+	@$(CARGO) test --package cpm --test e2e -- --nocapture \
+		chaos:: held_back:: copies_that_do_not_fit >target/faults.log 2>&1; status=$$?; \
+	grep -o 'well again after.*\|^test result.*' target/faults.log; exit $$status
 
 .PHONY: test-matrix
 test-matrix: ## the tests with the Kamailio of Debian 12, 13 and sid (as root)
