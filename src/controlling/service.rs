@@ -11,7 +11,9 @@ use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
 use crate::policy::{Settings, SettingsError};
-use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable};
+use crate::shared::{
+    Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable, StoreSpace,
+};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
 /// The Controlling Function as configured. One for each process; requests hold a reference to it.
@@ -75,6 +77,8 @@ pub struct ControllingFunction {
     ends: Option<Ends>,
     /// Which recipients have arrived, where messages wait for them.
     arrivals: Option<Arrivals>,
+    /// The room in the store, where there is one.
+    store_space: Option<StoreSpace>,
 }
 
 /// An address of the Controlling Function itself.
@@ -127,6 +131,7 @@ impl ControllingFunction {
             draining: None,
             ends: None,
             arrivals: None,
+            store_space: None,
         })
     }
 
@@ -224,6 +229,7 @@ impl ControllingFunction {
         other.draining = self.draining;
         other.ends = self.ends;
         other.arrivals = self.arrivals;
+        other.store_space = self.store_space;
         Ok(match large_mode {
             Some(large_mode) => other.with_large_mode(large_mode),
             None => other,
@@ -264,6 +270,17 @@ impl ControllingFunction {
         self.arrivals
     }
 
+    /// The same, with the room in the store.
+    pub fn with_store_space(mut self, space: StoreSpace) -> Self {
+        self.store_space = Some(space);
+        self
+    }
+
+    /// The room in the store, where there is one: large messages are kept there too.
+    pub fn store_space(&self) -> Option<StoreSpace> {
+        self.store_space
+    }
+
     /// Secret seed for keys, the same in all processes.
     pub(super) fn key_seed(&self) -> u64 {
         self.key_seed
@@ -283,7 +300,7 @@ impl ControllingFunction {
         self.draining.is_some()
     }
 
-    /// Whether messages of pager mode are kept on disk until their recipients have ended.
+    /// Whether messages are kept on disk until their recipients have ended.
     pub fn keeps_messages(&self) -> bool {
         self.settings.store.is_some()
     }

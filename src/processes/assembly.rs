@@ -19,17 +19,17 @@ use crate::controlling::express::{Lane, LaneMemory};
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{ControllingFunction, GroupFinder, Ids, SenderTable, fill_random};
 use crate::group::source::SourceError;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::names::{self, NameTable, Names};
 use crate::operator::Gauge;
 use crate::policy::{
     IdKeyError, ReloadError, RunsAs, Settings, SettingsError, StateDirError, TuneError,
 };
-use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
+use crate::relay::{Listeners, Relay, RelayError, RelaySettings, RelayStore};
 use crate::sessions::Question;
-use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable};
+use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, StoreSpace};
 use crate::sip::Uri;
-use crate::store::{Database, StoreError, StoreLock};
+use crate::store::{ContentFolder, Database, StoreError, StoreLock};
 
 /// A service that has started. Each process has a copy of its own.
 pub struct Service {
@@ -138,7 +138,7 @@ impl Service {
         // An invalid configuration must not leave a folder behind.
         let mut settings = configured.reloaded(&configured)?;
         check_group_sources(&settings, proxy)?;
-        let notice = |line: fmt::Arguments<'_>| proxy.log(LogLevel::Notice, line);
+        let notice = |line: fmt::Arguments<'_>| proxy.log(at!(Notice), line);
         if let Some(why) = settings.prepare_state_dir(runs_as)? {
             notice(format_args!("{why}; continuing without a state directory"));
         }
@@ -182,8 +182,13 @@ impl Service {
         let records = control.settings().message_records;
         let words = share(proxy, MessageTable::words(records), "message_records")?;
         control = control.with_messages(MessageTable::new(words, records, monotonic_ms));
-        let lock = take_over(&control, runs_as)?;
-        if lock.is_some() {
+        let taken_over = take_over(&control, runs_as)?;
+        let (lock, content_bytes) = taken_over.unzip();
+        if let Some(content_bytes) = content_bytes {
+            let words = share(proxy, StoreSpace::WORDS, "the store")?;
+            let space = StoreSpace::new(words, control.settings().store_max_bytes as u64);
+            space.set_content(content_bytes);
+            control = control.with_store_space(space);
             let words = share(proxy, Ends::WORDS, "ends of copies")?;
             control = control.with_ends(Ends::new(words));
             if !control.settings().deferral.codes.is_empty() {
@@ -205,8 +210,14 @@ impl Service {
         }
         let mut relay = None;
         if control.settings().large_mode.is_on() {
+            let store = control.settings().store.as_deref();
+            let store = store.zip(control.store_space());
             let settings = RelaySettings {
                 names,
+                store: store.map(|(dir, space)| RelayStore {
+                    folder: ContentFolder::of_store(dir),
+                    space,
+                }),
                 ..RelaySettings::new(control.settings())
             };
             let listeners = Listeners::bind(&settings)?;
@@ -416,22 +427,28 @@ impl Shared {
     }
 }
 
-/// Takes the store, where there is to be one: nobody else has it, it is fit for use, and requests
-/// that were taken a short while ago are known before the first one comes in.
+/// Takes the store, where there is to be one: nobody else has it, it is fit for use, requests that
+/// were taken a short while ago are known before the first one comes in, and content without a
+/// message is gone. With the size of the rest.
 fn take_over(
     control: &ControllingFunction,
     runs_as: Option<RunsAs>,
-) -> Result<Option<StoreLock>, StartError> {
+) -> Result<Option<(StoreLock, u64)>, StartError> {
     let Some(dir) = &control.settings().store else {
         return Ok(None);
     };
     let owner = runs_as.map(|RunsAs { user, group }| (user, group));
     let lock = StoreLock::take(dir, owner)?;
     // Closed again: no connection crosses the fork.
-    for identity in Database::open(dir, owner)?.taken()? {
+    let database = Database::open(dir, owner)?;
+    for identity in database.taken()? {
         control.remember(&identity);
     }
-    Ok(Some(lock))
+    let contents = database.contents()?;
+    let bytes = contents.iter().map(|(_, _, bytes)| bytes).sum();
+    let names = contents.into_iter().map(|(_, name, _)| name).collect();
+    ContentFolder::of_store(dir).prepare(&names, owner)?;
+    Ok(Some((lock, bytes)))
 }
 
 static NONE: AtomicU64 = AtomicU64::new(0);

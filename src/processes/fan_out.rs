@@ -16,7 +16,7 @@ use super::sender::Sender;
 use super::waiting::WaitingRoom;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, FanOutJob, Host as _, Progress};
-use crate::log::LogLevel;
+use crate::log::at;
 
 /// Length of a job's turn.
 const TURN_MS: u64 = 20;
@@ -107,6 +107,23 @@ impl FanOutProcess {
                     keeping.replace(copy, other, proxy.now_ms());
                 }
             }
+            Letter::Keep(session, size, kept) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.keep_large(session, size, kept, service, proxy);
+                }
+            }
+            Letter::Discard(id) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.discard(id, proxy.now_ms());
+                }
+            }
+            Letter::Rest(id) => {
+                if let Some(keeping) = &mut self.keeping {
+                    // How its recipients have ended was told before.
+                    keeping.hear(service, proxy);
+                    keeping.rest(id);
+                }
+            }
             Letter::Waiting(waiting) => {
                 let taken = self.room.borrow_mut().take(waiting, proxy.now_ms());
                 if let Err(waiting) = taken {
@@ -132,7 +149,7 @@ impl FanOutProcess {
     ) {
         let Some(job) = FanOutJob::read(written.clone()) else {
             let line = "a fan-out from another process cannot be read";
-            proxy.log(LogLevel::Critical, format_args!("{line}"));
+            proxy.log(at!(Critical), format_args!("{line}"));
             reply_internal_error(transaction, proxy);
             return;
         };

@@ -11,7 +11,7 @@ use super::sender::Sender;
 use super::way::{Located, locate};
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, Forwarded, Forwarding, Received, Unparsed};
-use crate::log::LogLevel;
+use crate::log::at;
 
 /// Time limit for looking up the name of a notification's next hop: its sender gives up after 32 s
 /// (RFC 3261 timer F).
@@ -96,7 +96,7 @@ fn forward(
     let correlation = &forwarding.correlation;
     let line =
         format_args!("a disposition notification could not be forwarded: {why}, {correlation}");
-    proxy.log(LogLevel::Notice, line);
+    proxy.log(at!(Notice), line);
 }
 
 /// The reply to a request for the Controlling Function that the proxy's parser rejects; see

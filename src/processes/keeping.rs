@@ -12,11 +12,14 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::kept_host::{KeptHost, retry};
+use super::letter;
+use super::process::Process;
 use super::proxy::{Answer, Proxy};
 use super::sender::Sender;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, FanOutJob, RECORD_VERSION};
-use crate::log::LogLevel;
+use crate::log::at;
+use crate::msrp_control::SessionId;
 use crate::operator::Gauge;
 use crate::shared::REQUEST_KEPT_S;
 use crate::store::{
@@ -73,14 +76,22 @@ impl KeptGauges {
     }
 }
 
+/// A message that is being written.
+pub(super) enum Writing {
+    /// Of pager mode: its request waits for the reply.
+    Pager(TransactionKey, FanOutJob),
+    /// A large one: its session waits, and its content has this size.
+    Large(SessionId, u64, FanOutJob),
+}
+
 /// The stored messages.
 pub(super) struct Keeping {
-    store: Store,
+    pub(super) store: Store,
     pub(super) ledger: Ledger,
     /// Requests whose messages are being written.
-    writing: HashMap<u64, (TransactionKey, FanOutJob)>,
-    /// The last message read of those that a previous process left; `None`: all were read.
-    left_over: Option<u64>,
+    pub(super) writing: HashMap<u64, Writing>,
+    /// Whether messages that a previous process left may be unread.
+    has_left_over: bool,
     is_reading_left_over: bool,
     /// When these may be read again after a failure.
     left_over_ms: u64,
@@ -109,14 +120,16 @@ impl Keeping {
         let Some(dir) = &settings.store else {
             return Ok(None);
         };
-        let max_bytes = settings.store_max_bytes as u64;
-        let store = Store::start(dir, max_bytes, u64::from(REQUEST_KEPT_S), signal)?;
-        store.read_after(0);
+        let Some(space) = service.store_space() else {
+            return Ok(None);
+        };
+        let store = Store::start(dir, space, u64::from(REQUEST_KEPT_S), signal)?;
+        store.read_left_over();
         Ok(Some(Keeping {
             store,
             ledger: Ledger::default(),
             writing: HashMap::new(),
-            left_over: Some(0),
+            has_left_over: true,
             is_reading_left_over: true,
             left_over_ms: 0,
             told_unread_ms: None,
@@ -155,10 +168,11 @@ impl Keeping {
             record,
             identity,
             ended: Bytes::new(),
+            content: None,
         };
         match self.store.keep(kept) {
             true => {
-                self.writing.insert(id, (transaction, job));
+                self.writing.insert(id, Writing::Pager(transaction, job));
             }
             false => self.refuse(transaction, &job, Refusal::Down, service, proxy),
         }
@@ -227,9 +241,9 @@ impl Keeping {
         self.hear(service, proxy);
         self.hear_arrivals(service, now_ms);
         let may_read = !self.is_reading_left_over && self.left_over_ms <= now_ms;
-        if let Some(after) = self.left_over.filter(|_| may_read) {
+        if self.has_left_over && may_read {
             self.is_reading_left_over = true;
-            self.store.read_after(after);
+            self.store.read_left_over();
         }
         if !is_busy {
             self.take_up(service.settings().resume_rate as u64, now_ms);
@@ -245,7 +259,7 @@ impl Keeping {
     }
 
     /// Polls for ended copies.
-    fn hear(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
+    pub(super) fn hear(&mut self, service: &ControllingFunction, proxy: &dyn Proxy) {
         self.hears = false;
         let now_ms = proxy.now_ms();
         while let Some(end) = service
@@ -311,7 +325,7 @@ impl Keeping {
             _ if self.hears => Some(now_ms + LOOK_MS),
             _ => Some(now_ms + IDLE_LOOK_MS),
         };
-        let waits = self.left_over.is_some() && !self.is_reading_left_over;
+        let waits = self.has_left_over && !self.is_reading_left_over;
         let left_over_ms = waits.then_some(self.left_over_ms);
         let next = [due_ms, self.ledger.write_ms(), look_ms, left_over_ms];
         let next = next.into_iter().flatten().min();
@@ -348,16 +362,28 @@ impl Keeping {
         match report {
             Report::Kept(ids) => {
                 for id in ids {
-                    if let Some((transaction, job)) = self.writing.remove(&id) {
-                        self.begin(id, transaction, &job, service, proxy);
-                        ready.push(Ready { id, job });
+                    match self.writing.remove(&id) {
+                        Some(Writing::Pager(transaction, job)) => {
+                            self.begin(id, transaction, &job, service, proxy);
+                            ready.push(Ready { id, job });
+                        }
+                        Some(Writing::Large(session, _, job)) => {
+                            self.begin_large(id, session, &job, service, proxy);
+                        }
+                        None => {}
                     }
                 }
             }
             Report::Refused(ids, refusal) => {
                 for id in ids {
-                    if let Some((transaction, job)) = self.writing.remove(&id) {
-                        self.refuse(transaction, &job, refusal, service, proxy);
+                    match self.writing.remove(&id) {
+                        Some(Writing::Pager(transaction, job)) => {
+                            self.refuse(transaction, &job, refusal, service, proxy);
+                        }
+                        Some(Writing::Large(session, size, _)) => {
+                            refuse_large(session, size, proxy);
+                        }
+                        None => {}
                     }
                 }
             }
@@ -374,29 +400,29 @@ impl Keeping {
                 self.reading = self.reading.saturating_sub(1);
                 if self.ledger.forget(id, proxy.now_ms()) {
                     proxy.log(
-                        LogLevel::Error,
+                        at!(Error),
                         format_args!(
                             "message {id} is gone from the store: its recipients are forgotten"
                         ),
                     );
                 }
             }
-            Report::Next(messages) => {
+            Report::LeftOver(messages) => {
                 self.is_reading_left_over = false;
-                self.left_over = messages.last().map(|kept| kept.id);
+                self.has_left_over = !messages.is_empty();
                 for kept in messages {
                     self.restore(&kept, proxy);
                 }
             }
             Report::NotNow(why) => self.read_later(why, proxy),
             Report::Failing(why) => proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "the store cannot be used: {why}; new messages are refused with 503 until it can"
                 ),
             ),
             Report::Works => proxy.log(
-                LogLevel::Notice,
+                at!(Notice),
                 format_args!("the store can be used again"),
             ),
         }
@@ -412,11 +438,10 @@ impl Keeping {
             .is_some_and(|told| now_ms < told + TELL_MS);
         if let Some(why) = why.filter(|_| !is_told) {
             self.told_unread_ms = Some(now_ms);
-            let after = self.left_over.unwrap_or(0);
             proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
-                    "messages of the store after {after} cannot be read: {why}; tried again"
+                    "messages that a previous process left cannot be read: {why}; tried again"
                 ),
             );
         }
@@ -456,7 +481,7 @@ impl Keeping {
         if refusal == Refusal::Full && self.told_ms.is_none_or(|told| told + TELL_MS <= now_ms) {
             self.told_ms = Some(now_ms);
             proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "messages are refused with 503: the store is full (store_max_size, or the disk); they \
                      are counted (store_refused), {}",
@@ -478,7 +503,7 @@ impl Keeping {
 }
 
 /// For how many seconds a message is of use.
-fn lifetime_s(service: &ControllingFunction, job: &FanOutJob) -> u64 {
+pub(super) fn lifetime_s(service: &ControllingFunction, job: &FanOutJob) -> u64 {
     let most = service.settings().deferral.ttl_s as u64;
     job.lifetime_s().unwrap_or(most).min(most)
 }
@@ -487,4 +512,10 @@ fn lifetime_s(service: &ControllingFunction, job: &FanOutJob) -> u64 {
 pub(super) fn unix_s() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
+}
+
+/// The message of a session is not kept.
+pub(super) fn refuse_large(session: SessionId, size: u64, proxy: &dyn Proxy) {
+    proxy.count(Counter::StoreRefused, 1);
+    proxy.post(Process::Sessions, &letter::not_kept(session, size));
 }

@@ -32,6 +32,7 @@
 //! | `process`, `mailbox` | the list of processes; one process |
 //! | `fan_out` | CPM fan-out: long fan-outs |
 //! | `keeping`, `kept_host` | messages that are kept on disk; their copies |
+//! | `kept_large` | large messages that are kept |
 //! | `resuming` | kept messages that are sent once more |
 //! | `waiting`, `late`, `lookup` | requests that wait for names |
 //! | `groups` | CPM groups |
@@ -49,6 +50,7 @@ mod groups;
 mod heard;
 mod keeping;
 mod kept_host;
+mod kept_large;
 mod large;
 mod late;
 mod letter;

@@ -6,18 +6,19 @@ use std::collections::BTreeSet;
 
 use super::keeping::{Keeping, ROOM_AGAIN_MS, Ready, unix_s};
 use super::kept_host::KeptHost;
+use super::kept_large::job_of;
 use super::proxy::Proxy;
 use super::sender::Sender;
 use crate::controlling::{ControllingFunction, Counter, FanOutJob};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::store::Kept;
 
 impl Keeping {
     /// A message that a previous process left.
     pub(super) fn restore(&mut self, kept: &Kept, proxy: &dyn Proxy) {
-        let Some(job) = FanOutJob::of_record(kept.version, kept.record.clone()) else {
+        let Some((job, _)) = job_of(kept) else {
             proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "message {} of the store cannot be read (version {}): it is kept, and not sent",
                     kept.id, kept.version
@@ -42,8 +43,7 @@ impl Keeping {
         proxy: &dyn Proxy,
     ) -> Option<Ready> {
         let (id, now_ms) = (kept.id, proxy.now_ms());
-        let read = || FanOutJob::of_record(kept.version, kept.record.clone());
-        let Some(mut job) = read() else {
+        let Some((mut job, rest)) = job_of(kept) else {
             self.ledger.put_off(id, now_ms, ROOM_AGAIN_MS);
             self.ledger.rest(id);
             return None;
@@ -61,10 +61,10 @@ impl Keeping {
         self.ledger.expect(id, open);
         let codes = wanted.iter().flatten().filter_map(|wanted| wanted.give_up);
         for code in codes.collect::<BTreeSet<u16>>() {
-            if let Some(mut over) = read() {
+            if let Some((mut over, _)) = job_of(kept) {
                 over.set_mark(job.mark());
                 over.keep_only(&wanted, Some(code));
-                self.give_up(id, &mut over, code, service, proxy);
+                self.give_up((id, rest.is_some()), &mut over, code, service, proxy);
             }
         }
         job.keep_only(&wanted, None);
@@ -74,13 +74,17 @@ impl Keeping {
             self.ledger.rest(id);
             return None;
         }
+        if let Some(rest) = rest {
+            self.invite(id, &job, &rest, proxy);
+            return None;
+        }
         Some(Ready { id, job })
     }
 
     /// Nothing more is sent to these recipients of a message.
     fn give_up(
         &mut self,
-        id: u64,
+        (id, is_large): (u64, bool),
         job: &mut FanOutJob,
         code: u16,
         service: &ControllingFunction,
@@ -89,7 +93,7 @@ impl Keeping {
         let count = job.recipients_left();
         let now_ms = proxy.now_ms();
         let is_expired = self.ledger.is_expired(id, now_ms);
-        let sender = Sender::new(service, proxy).giving_up_with(code);
+        let sender = Sender::new(service, proxy).giving_up_with(code, is_large);
         let host = KeptHost {
             sender: &sender,
             ledger: RefCell::new(&mut self.ledger),
@@ -104,13 +108,13 @@ impl Keeping {
             proxy.count(Counter::Expired, u32::try_from(count).unwrap_or(u32::MAX));
             let line =
                 format_args!("{count} recipients have not got a message in time, {correlation}");
-            proxy.log(LogLevel::Notice, line);
+            proxy.log(at!(Notice), line);
         } else {
             let line = format_args!(
                 "{count} recipients failed with {code}: enough messages wait for them (deferred_max), \
                  {correlation}"
             );
-            proxy.log(LogLevel::Notice, line);
+            proxy.log(at!(Notice), line);
         }
     }
 }

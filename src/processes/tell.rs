@@ -7,7 +7,7 @@ use super::process::Process;
 use super::proxy::Proxy;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, copy_of_call_id};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::shared::End;
 use crate::sip::{HeaderName, Message};
 use crate::store::{CopyId, RecipientKey, Settled};
@@ -25,7 +25,7 @@ pub(super) fn tell_sessions(proxy: &dyn Proxy, input: &SessionInput) -> bool {
     let is_told = proxy.post(Process::Sessions, &letter::session(input));
     if !is_told {
         let line = "the sessions process is overloaded: an event for it is lost";
-        proxy.log(LogLevel::Error, format_args!("{line}"));
+        proxy.log(at!(Error), format_args!("{line}"));
     }
     is_told
 }
@@ -53,6 +53,17 @@ pub(super) fn tell_settled(
         ),
         _ => RecipientKey::default(),
     };
+    tell_end(service, proxy, copy, settled, recipient);
+}
+
+/// The same for a copy of this name.
+pub(super) fn tell_end(
+    service: &ControllingFunction,
+    proxy: &dyn Proxy,
+    copy: CopyId,
+    settled: Settled,
+    recipient: RecipientKey,
+) {
     let end = End {
         copy: copy.0,
         how: settled.bits(),

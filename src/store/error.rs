@@ -1,13 +1,14 @@
-//! Why a directory cannot be the store, as one line for the operator.
+//! Why something cannot be the store, as one line for the operator.
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Why a directory cannot be the store.
+/// Why something cannot be the store.
 #[derive(Debug)]
 pub struct StoreError {
-    path: PathBuf,
+    /// The store as the operator knows it.
+    place: String,
     cause: Cause,
 }
 
@@ -25,10 +26,11 @@ pub(super) enum Cause {
 }
 
 impl StoreError {
-    pub(super) fn new(path: &Path, cause: Cause) -> Self {
+    /// Of the store in this folder.
+    pub(super) fn of_folder(dir: &Path, cause: impl Into<Cause>) -> Self {
         StoreError {
-            path: path.to_owned(),
-            cause,
+            place: dir.display().to_string(),
+            cause: cause.into(),
         }
     }
 }
@@ -47,7 +49,7 @@ impl From<rusqlite::Error> for Cause {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the store {} ", self.path.display())?;
+        write!(f, "the store {} ", self.place)?;
         match &self.cause {
             Cause::Io(error) => write!(f, "cannot be used: {error}"),
             Cause::Database(error) => write!(f, "cannot be used: {error}"),

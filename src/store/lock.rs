@@ -29,7 +29,7 @@ impl StoreLock {
     /// # Errors
     /// Another proxy holds it, or its file cannot be created.
     pub fn take(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, StoreError> {
-        Self::take_within(dir, owner, PATIENCE).map_err(|cause| StoreError::new(dir, cause))
+        Self::take_within(dir, owner, PATIENCE).map_err(|cause| StoreError::of_folder(dir, cause))
     }
 
     fn take_within(

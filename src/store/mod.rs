@@ -18,23 +18,31 @@
 //! | `recent` | recipients that have arrived a short while ago |
 //! | `thread` | the thread, and what is said to it and by it |
 //! | `clock` | the wall clock, and whether it was set |
-//! | `database` | the tables |
+//! | `engine` | what the thread asks of the database it owns |
+//! | `file_engine` | a database in a directory of this machine |
+//! | `database` | its tables |
+//! | `content` | the files with the content of large messages |
 //! | `record` | a message as it is kept |
 //! | `lock` | one proxy for one directory |
 //! | `error` | why there is no store |
 
 mod clock;
+mod content;
 mod database;
+mod engine;
 mod error;
+mod file_engine;
 mod ledger;
 mod lock;
 mod recent;
 mod record;
 mod thread;
 
+pub use content::{ContentFolder, NewContent};
 pub use database::Database;
+pub use engine::Refusal;
 pub use error::StoreError;
 pub use ledger::{Changes, CopyId, Deferred, Ledger, RecipientKey, Retry, Wanted};
 pub use lock::StoreLock;
 pub use record::{Kept, Settled};
-pub use thread::{Refusal, Report, Store};
+pub use thread::{Report, Store};

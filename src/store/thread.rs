@@ -1,10 +1,10 @@
 //! The thread that owns the database.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,9 +13,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::clock::unix_s;
-use super::database::{Batch, Database};
+use super::content::ContentFolder;
+use super::engine::{Batch, Engine, Failure, Refusal};
 use super::error::StoreError;
+use super::file_engine::FileEngine;
 use super::record::Kept;
+use crate::shared::StoreSpace;
 use crate::threads;
 
 /// Limits of one transaction: messages, and about so many bytes of them.
@@ -28,24 +31,11 @@ const READ_BYTES: usize = 1024 * 1024;
 /// Bytes that a message takes in the database in addition to its record and identity.
 const ROW_BYTES: u64 = 256;
 
-/// Share of the maximum size that new messages may fill, in percent: a full store must still be
-/// able to record the outcomes of the messages in it.
-const FOR_MESSAGES: u64 = 90;
-
 /// Interval between attempts to reopen a database that has failed.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Interval between deletions of identities whose repetitions need not be recognised any more.
 const CLEAR_UP: Duration = Duration::from_secs(10);
-
-/// Why a message was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The store has reached its maximum size, or the disk is full.
-    Full,
-    /// The database cannot be written.
-    Down,
-}
 
 /// A report of the thread.
 #[derive(Debug)]
@@ -60,8 +50,8 @@ pub enum Report {
     Missing(u64),
     /// The message that was asked for does not exist.
     Gone(u64),
-    /// The next messages of the store; empty: there are no more.
-    Next(Vec<Kept>),
+    /// The next of the messages that are left over; empty: there are no more.
+    LeftOver(Vec<Kept>),
     /// They cannot be read now, for this reason; `None`: the database is being reopened.
     NotNow(Option<String>),
     /// The database failed for this reason. It is reopened as soon as possible.
@@ -75,13 +65,12 @@ enum Command {
     Ended(Vec<(u64, Vec<u8>)>),
     Done(Vec<u64>),
     Read(u64),
-    ReadAfter(u64),
+    ReadLeftOver,
 }
 
 /// Figures that every thread may read.
 #[derive(Debug, Default)]
 struct Figures {
-    bytes: AtomicU64,
     write_us: AtomicU64,
 }
 
@@ -91,6 +80,7 @@ pub struct Store {
     commands: Option<Sender<Command>>,
     reports: Receiver<Report>,
     figures: Arc<Figures>,
+    space: StoreSpace,
     thread: Option<JoinHandle<()>>,
     next_id: u64,
 }
@@ -103,24 +93,26 @@ impl Store {
     /// It cannot be opened.
     pub fn start(
         dir: &Path,
-        max_bytes: u64,
+        space: StoreSpace,
         taken_s: u64,
         signal: Arc<OwnedFd>,
     ) -> Result<Self, StoreError> {
-        let database = Database::open(dir, None)?;
-        let not_read = |error: rusqlite::Error| StoreError::new(dir, error.into());
-        let next_id = database.next_id().map_err(not_read)?;
+        let engine = FileEngine::new(dir.to_owned())?;
+        let next_id = engine.first_id();
         let figures = Arc::new(Figures::default());
-        figures
-            .bytes
-            .store(database.bytes().map_err(not_read)?, Relaxed);
+        space.set_database(engine.bytes().unwrap_or(0));
+        let contents = engine.contents()?;
         let (commands, for_thread) = mpsc::channel();
         let (from_thread, reports) = mpsc::channel();
         let writer = Writer {
-            dir: dir.to_owned(),
-            database: Some(database),
-            first_id: next_id,
-            max_bytes,
+            engine: Box::new(engine),
+            is_open: true,
+            space,
+            folder: ContentFolder::of_store(dir),
+            contents: contents
+                .into_iter()
+                .map(|(id, name, bytes)| (id, (name, bytes)))
+                .collect(),
             taken_s,
             commands: for_thread,
             reports: from_thread,
@@ -134,11 +126,12 @@ impl Store {
             clear_up: Instant::now() + CLEAR_UP,
         };
         let thread = threads::spawn("cpm-store", move || writer.run());
-        let not_started = |error: io::Error| StoreError::new(dir, error.into());
+        let not_started = |error: io::Error| StoreError::of_folder(dir, error);
         Ok(Store {
             commands: Some(commands),
             reports,
             figures,
+            space,
             thread: Some(thread.map_err(not_started)?),
             next_id,
         })
@@ -171,10 +164,10 @@ impl Store {
         self.tell(Command::Read(id));
     }
 
-    /// Reads the next messages that a previous process left, with numbers above `id`;
-    /// [`Report::Next`] or [`Report::NotNow`] follows.
-    pub fn read_after(&self, id: u64) {
-        self.tell(Command::ReadAfter(id));
+    /// Reads the next messages that another process has accepted and this one has to deliver;
+    /// [`Report::LeftOver`] or [`Report::NotNow`] follows.
+    pub fn read_left_over(&self) {
+        self.tell(Command::ReadLeftOver);
     }
 
     /// The next report of the thread.
@@ -184,7 +177,7 @@ impl Store {
 
     /// Bytes in use.
     pub fn bytes(&self) -> u64 {
-        self.figures.bytes.load(Relaxed)
+        self.space.bytes()
     }
 
     /// Duration of the last transaction that waited for the disk, in microseconds.
@@ -209,12 +202,13 @@ impl Drop for Store {
 }
 
 struct Writer {
-    dir: PathBuf,
-    /// `None`: it has failed and is to be reopened.
-    database: Option<Database>,
-    /// The first message of this process; those with lower numbers were left by a previous one.
-    first_id: u64,
-    max_bytes: u64,
+    engine: Box<dyn Engine>,
+    /// Otherwise it has failed and is to be reopened.
+    is_open: bool,
+    space: StoreSpace,
+    folder: ContentFolder,
+    /// The files of large messages, and their sizes.
+    contents: HashMap<u64, (String, u64)>,
     taken_s: u64,
     commands: Receiver<Command>,
     reports: Sender<Report>,
@@ -240,7 +234,11 @@ impl Writer {
                 Ok(false) => return,
                 Err(_) => {
                     let lost = std::mem::take(&mut self.at_work);
-                    self.fail("internal error", lost, Refusal::Down);
+                    let failure = Failure {
+                        why: "internal error".to_owned(),
+                        refusal: Refusal::Down,
+                    };
+                    self.fail(failure, lost);
                 }
             }
         }
@@ -248,7 +246,7 @@ impl Writer {
 
     /// False: the handle is gone, and everything is written.
     fn turn(&mut self) -> bool {
-        let is_behind = self.database.is_none() || !self.ended.is_empty() || !self.done.is_empty();
+        let is_behind = !self.is_open || !self.ended.is_empty() || !self.done.is_empty();
         let wait = if is_behind { RETRY } else { CLEAR_UP };
         let mut is_over = false;
         let mut gathered = Vec::new();
@@ -279,12 +277,14 @@ impl Writer {
 
     fn carry_out(&mut self, gathered: Vec<Command>) {
         let (mut kept, mut reads) = (Vec::new(), Vec::new());
+        let mut wants_left_over = false;
         for command in gathered {
             match command {
                 Command::Keep(message) => kept.push(message),
                 Command::Ended(ended) => self.ended.extend(ended),
                 Command::Done(done) => self.done.extend(done),
-                Command::Read(_) | Command::ReadAfter(_) => reads.push(command),
+                Command::Read(id) => reads.push(id),
+                Command::ReadLeftOver => wants_left_over = true,
             }
         }
         for id in &self.done {
@@ -292,18 +292,20 @@ impl Writer {
         }
         self.open();
         self.write(kept);
-        for read in &reads {
-            self.read(read);
+        self.read(&reads);
+        if wants_left_over {
+            self.read_left_over();
         }
     }
 
     fn open(&mut self) {
-        if self.database.is_some() || Instant::now() < self.retry {
+        if self.is_open || Instant::now() < self.retry {
             return;
         }
         self.retry = Instant::now() + RETRY;
-        if let Ok(database) = Database::open(&self.dir, None) {
-            self.database = Some(database);
+        if self.engine.open().is_ok() {
+            self.is_open = true;
+            self.space.set_down(false);
             self.say(Report::Works);
         }
     }
@@ -321,15 +323,13 @@ impl Writer {
         if is_idle && forgotten.is_none() {
             return;
         }
-        let Some(database) = &mut self.database else {
+        if !self.is_open {
             let refused = std::mem::take(&mut self.at_work);
             if !refused.is_empty() {
                 self.say(Report::Refused(refused, Refusal::Down));
             }
             return;
-        };
-        // What fails here fails below.
-        let _ = database.mind_clock();
+        }
         let batch = Batch {
             kept: kept.iter().collect(),
             taken_until_s: unix_s() + self.taken_s,
@@ -341,21 +341,20 @@ impl Writer {
             done: self.done.iter().copied().collect(),
             forgotten,
         };
-        let written = database.write(&batch);
+        let written = self.engine.write(&batch);
         let ids = std::mem::take(&mut self.at_work);
-        if let Err(error) = written {
-            let refusal = match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::DiskFull) => Refusal::Full,
-                _ => Refusal::Down,
-            };
-            return self.fail(&error.to_string(), ids, refusal);
+        if let Err(failure) = written {
+            return self.fail(failure, ids);
         }
-        let bytes = database.bytes();
         self.ended.clear();
-        self.done.clear();
-        if let Ok(bytes) = bytes {
-            self.figures.bytes.store(bytes, Relaxed);
+        if let Some(bytes) = self.engine.bytes() {
+            self.space.set_database(bytes);
         }
+        let contents = kept
+            .into_iter()
+            .filter_map(|kept| Some((kept.id, kept.content?)));
+        self.contents.extend(contents);
+        self.remove_contents();
         if let Some(id) = forgotten {
             self.taken.retain(|(_, taken)| *taken > id);
         }
@@ -368,16 +367,27 @@ impl Writer {
         }
     }
 
+    /// Removes the files of messages that have left the database.
+    fn remove_contents(&mut self) {
+        for id in std::mem::take(&mut self.done) {
+            // A file that cannot be removed now goes at the next start.
+            if let Some((name, bytes)) = self.contents.remove(&id)
+                && self.folder.remove(&name).is_ok()
+            {
+                self.space.give_back(bytes);
+            }
+        }
+    }
+
     /// Removes those that the store has no room for, and returns their numbers.
     fn within_limit(&self, kept: &mut Vec<Kept>) -> Vec<u64> {
-        let limit = self.max_bytes / 100 * FOR_MESSAGES;
-        let mut bytes = self.figures.bytes.load(Relaxed);
+        let mut left = self.space.left();
         let mut over = Vec::new();
         kept.retain(|message| {
             let size = (message.record.len() + message.identity.len()) as u64 + ROW_BYTES;
-            let fits = bytes + size <= limit;
+            let fits = size <= left;
             match fits {
-                true => bytes += size,
+                true => left -= size,
                 false => over.push(message.id),
             }
             fits
@@ -397,35 +407,43 @@ impl Writer {
     }
 
     /// The database has failed. New messages are refused; any of them that may be on disk all the
-    /// same is removed as soon as possible. The connection is not used again: after a failed sync
-    /// its state is unknown.
-    fn fail(&mut self, why: &str, refused: Vec<u64>, refusal: Refusal) {
-        self.database = None;
+    /// same is removed as soon as possible.
+    fn fail(&mut self, Failure { why, refusal }: Failure, refused: Vec<u64>) {
+        self.engine.close();
+        self.is_open = false;
+        self.space.set_down(true);
         self.retry = Instant::now() + RETRY;
         self.done.extend(&refused);
         if !refused.is_empty() {
             self.say(Report::Refused(refused, refusal));
         }
-        self.say(Report::Failing(why.to_owned()));
+        self.say(Report::Failing(why));
     }
 
-    fn read(&mut self, command: &Command) {
-        let report = match (command, &self.database) {
-            (Command::Read(id), Some(database)) => match database.read(*id) {
-                Ok(Some(message)) => Report::Message(Box::new(message)),
-                Ok(None) => Report::Gone(*id),
-                Err(_) => Report::Missing(*id),
-            },
-            (Command::Read(id), None) => Report::Missing(*id),
-            (Command::ReadAfter(id), Some(database)) => {
-                match database.read_between(*id, self.first_id, READ_BYTES) {
-                    Ok(messages) => Report::Next(messages),
-                    Err(error) => Report::NotNow(Some(error.to_string())),
-                }
-            }
-            (_, _) => Report::NotNow(None),
-        };
-        self.say(report);
+    fn read(&mut self, ids: &[u64]) {
+        if ids.is_empty() {
+            return;
+        }
+        let found = self.engine.read(ids).ok();
+        let mut found = found.into_iter().flatten();
+        for id in ids {
+            self.say(match found.next() {
+                Some(Some(message)) => Report::Message(Box::new(message)),
+                Some(None) => Report::Gone(*id),
+                None => Report::Missing(*id),
+            });
+        }
+    }
+
+    fn read_left_over(&mut self) {
+        if !self.is_open {
+            return self.say(Report::NotNow(None));
+        }
+        let found = self.engine.left_over(READ_BYTES);
+        self.say(match found {
+            Ok(messages) => Report::LeftOver(messages),
+            Err(failure) => Report::NotNow(Some(failure.why)),
+        });
     }
 
     fn say(&self, report: Report) {
@@ -450,7 +468,12 @@ mod tests {
 
     fn start(dir: &Path, max_bytes: u64) -> Store {
         let signal = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
-        Store::start(dir, max_bytes, 100, Arc::new(signal)).unwrap()
+        let words = (0..StoreSpace::WORDS).map(|_| AtomicU64::new(0));
+        let space = StoreSpace::new(Box::leak(words.collect()), max_bytes);
+        ContentFolder::of_store(dir)
+            .prepare(&Default::default(), None)
+            .unwrap();
+        Store::start(dir, space, 100, Arc::new(signal)).unwrap()
     }
 
     fn next(store: &Store) -> Report {
@@ -486,16 +509,16 @@ mod tests {
         assert_eq!(own, 4);
         store.keep(message(own));
         expect_kept(&store, own);
-        store.read_after(0);
+        store.read_left_over();
         match next(&store) {
-            Report::Next(messages) => {
+            Report::LeftOver(messages) => {
                 let found: Vec<_> = messages.iter().map(|m| (m.id, &m.ended[..])).collect();
                 assert_eq!(found, [(2, &b"one"[..]), (3, &b""[..])]);
             }
             other => panic!("{other:?}"),
         }
-        store.read_after(3);
-        assert!(matches!(next(&store), Report::Next(none) if none.is_empty()));
+        store.read_left_over();
+        assert!(matches!(next(&store), Report::LeftOver(none) if none.is_empty()));
         store.read(1);
         assert!(matches!(next(&store), Report::Gone(1)));
         drop(store);
@@ -553,9 +576,9 @@ mod tests {
         drop(store);
         // What was refused is not found again.
         let store = start(&dir, 64 * MIB);
-        store.read_after(0);
+        store.read_left_over();
         match next(&store) {
-            Report::Next(left) => {
+            Report::LeftOver(left) => {
                 assert_eq!(left.iter().map(|m| m.id).collect::<Vec<_>>(), [third]);
             }
             other => panic!("{other:?}"),

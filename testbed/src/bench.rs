@@ -18,7 +18,9 @@ use crate::msrp_peer::MsrpPeer;
 use crate::outcome::or_fail;
 use crate::ports::{PortBlock, once_free};
 use crate::postgres::Postgres;
+use crate::prometheus::Prometheus;
 use crate::proxy::{Proxy, StartFailure};
+use crate::radius::Radius;
 use crate::recording::PortUse;
 use crate::sipp::{Scenario, Sipp};
 use crate::web_server::WebServer;
@@ -178,6 +180,21 @@ impl Bench {
     pub fn postgres(&self) -> Postgres {
         let folder = self.folder.join(self.next_name("postgres"));
         or_fail("starting PostgreSQL", Postgres::start(self.port(), &folder))
+    }
+
+    /// Starts a RADIUS server for accounting.
+    #[track_caller]
+    pub fn radius(&self) -> Radius {
+        let folder = self.folder.join(self.next_name("radius"));
+        or_fail("starting FreeRADIUS", Radius::start(self.port(), &folder))
+    }
+
+    /// Starts a Prometheus with this configuration.
+    #[track_caller]
+    pub fn prometheus(&self, config: &str) -> Prometheus {
+        let folder = self.folder.join(self.next_name("prometheus"));
+        let started = Prometheus::start(self.port(), &folder, config);
+        or_fail("starting Prometheus", started)
     }
 
     /// Starts a browser.

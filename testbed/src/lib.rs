@@ -64,7 +64,8 @@
 //! | `msrp_address.rs`, `certificate.rs` | addresses in MSRP URIs; certificates |
 //! | `name_server.rs` | a name server that answers or does not |
 //! | `group_document.rs` | pre-defined groups |
-//! | `web_server.rs`, `postgres.rs` | their storage |
+//! | `web_server.rs`, `postgres.rs`, `radius.rs` | their storage |
+//! | `prometheus.rs` | a Prometheus that scrapes a proxy |
 //! | `capture.rs`, `recording.rs` | capturing the traffic, checking it |
 //! | `sipp.rs` | sipp |
 //! | `browser.rs` | Chromium |
@@ -105,8 +106,10 @@ mod ports;
 mod postgres;
 mod process;
 mod product;
+mod prometheus;
 mod proof;
 mod proxy;
+mod radius;
 mod recording;
 mod request;
 mod sdp;
@@ -142,8 +145,10 @@ pub use name_server::{DEAD, NameServer};
 pub use postgres::Postgres;
 pub use process::Process;
 pub use product::Product;
+pub use prometheus::Prometheus;
 pub use proof::proven_by;
 pub use proxy::{Proxy, StartFailure};
+pub use radius::Radius;
 pub use recording::{Complaint, Recording};
 pub use request::{Reply, Request, latin_1};
 pub use sdp::{SdpRead, SdpText};

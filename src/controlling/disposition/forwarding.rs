@@ -17,7 +17,7 @@ use crate::controlling::request::{Correlation, Request};
 use crate::controlling::service::ControllingFunction;
 use crate::cpim::{self, CpimMessage};
 use crate::imdn::{self, NotificationRequest};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::mime::{ContentType, TransferEncoding};
 use crate::policy::{GroupReceipts, IdentitySource, Imdn};
 use crate::shared::Noted;
@@ -118,7 +118,7 @@ impl ControllingFunction {
                 let line = format_args!(
                     "a disposition notification cannot be read: {error}, {correlation}"
                 );
-                host.log(LogLevel::Debug, line);
+                host.log(at!(Debug), line);
                 return Forwarded::NotOurs;
             }
         };
@@ -126,7 +126,7 @@ impl ControllingFunction {
             host.count(Counter::ImdnUnknown, 1);
             let line =
                 format_args!("a disposition notification about an unknown message, {correlation}");
-            host.log(LogLevel::Debug, line);
+            host.log(at!(Debug), line);
             return Forwarded::NotOurs;
         };
         let is_nameless =
@@ -147,7 +147,7 @@ impl ControllingFunction {
                 "a disposition notification is not forwarded: {}, {correlation}",
                 refusal.cause()
             );
-            host.log(LogLevel::Notice, line);
+            host.log(at!(Notice), line);
             // It has no Warning, and so names no agent.
             Forwarded::Refused(refusal.reply(&self.product(), ""))
         })
@@ -249,6 +249,7 @@ mod tests {
 
     use super::*;
     use crate::controlling::{SenderTable, fill_random};
+    use crate::log::LogAt;
     use crate::policy::Settings;
     use fastrand::Rng;
 
@@ -256,7 +257,7 @@ mod tests {
     struct Quiet;
 
     impl Journal for Quiet {
-        fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+        fn log(&self, _: LogAt, _: fmt::Arguments<'_>) {}
 
         fn count(&self, _: Counter, _: u32) {}
     }

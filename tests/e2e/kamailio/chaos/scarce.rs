@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cpm_testbed::{Bench, PATIENCE, Plan, Proxy, Request, cpm_message, to};
+use cpm_testbed::{Bench, PATIENCE, Plan, Proxy, cpm_message, to};
 
 use crate::common::{EXPLODER, cpm_proxy, exchange, expect_counter, well_again};
 use crate::large::{CHUNK, Scene, expect_nothing_left, sessions_process};
@@ -107,8 +107,7 @@ fn with_little_private_memory_others_are_served() {
     }
     let before = most_private_memory(&proxy);
     for _ in 0..10 {
-        let add = |request: Request, number| request.with(&format!("X{number}"), "y");
-        let hostile = (0..FIELDS).fold(message("hostile"), add);
+        let hostile = (0..FIELDS).fold(message("hostile"), |request, _| request.and("X", "y"));
         mallory.send(&hostile, proxy.udp());
         let sent = Instant::now();
         exchange(&anne, &message("bill"), &proxy, 202);

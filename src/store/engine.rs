@@ -1,0 +1,59 @@
+//! What the thread asks of the database it owns, whichever that is.
+
+use super::record::Kept;
+
+/// Why a message was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The store has reached its maximum size, or the disk is full.
+    Full,
+    /// The database cannot be written.
+    Down,
+}
+
+/// Contents of one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Batch<'a> {
+    pub(super) kept: Vec<&'a Kept>,
+    /// Until when repetitions of these are to be recognised, Unix time.
+    pub(super) taken_until_s: u64,
+    /// Messages, and their recipients that have ended.
+    pub(super) ended: Vec<(u64, &'a [u8])>,
+    /// Messages whose last recipient has ended.
+    pub(super) done: Vec<u64>,
+    /// Repetitions of this message and all before it need not be recognised any more.
+    pub(super) forgotten: Option<u64>,
+}
+
+/// Why the database cannot be used now. It is [closed](Engine::close) after that, since its state
+/// is unknown, and opened again later.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// For the log.
+    pub(super) why: String,
+    /// What those are told whose messages it did not take.
+    pub(super) refusal: Refusal,
+}
+
+/// A database of accepted messages, in the hands of one thread. Unless it is open, each call fails.
+pub(super) trait Engine: Send {
+    /// Opens it.
+    fn open(&mut self) -> Result<(), Failure>;
+
+    /// Lets go of it.
+    fn close(&mut self);
+
+    /// Writes the whole batch or nothing. New messages outlive whatever the engine promises to
+    /// outlive when this returns.
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), Failure>;
+
+    /// Messages, each with its outcomes. `None`: its last recipient has ended.
+    fn read(&mut self, ids: &[u64]) -> Result<Vec<Option<Kept>>, Failure>;
+
+    /// The next of the messages that another process has accepted and this one has to deliver,
+    /// about `bytes` of them. Empty: there are no more.
+    fn left_over(&mut self, bytes: usize) -> Result<Vec<Kept>, Failure>;
+
+    /// Bytes in use, as far as it is known.
+    fn bytes(&self) -> Option<u64>;
+}
