@@ -62,6 +62,7 @@ impl Case<'_> {
     fn service(&self) -> Rc<ControllingFunction> {
         let own = [
             ("exploder_uri", EXPLODER),
+            ("group_source", "dir:/groups"),
             ("group_uri", GROUP),
             ("trusted_peer", "192.0.2.1"),
         ];
