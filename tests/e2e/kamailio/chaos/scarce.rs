@@ -79,8 +79,8 @@ const LOOKS: &str = "request_route {
     sl_send_reply(\"404\", \"Not Ours\");
 }";
 
-/// A request that takes all private memory of its worker fails alone, and leaves nothing behind: the
-/// next one finds as much.
+/// A request that takes all private memory of its worker fails alone, and leaves nothing behind:
+/// the next one finds as much.
 #[test]
 fn with_little_private_memory_others_are_served() {
     let bench = Bench::new("with_little_private_memory");
