@@ -10,7 +10,7 @@ use super::ids::{Ids, RequestIds};
 use super::large_mode_settings::LargeModeSettings;
 use super::received::Kind;
 use crate::names::Names;
-use crate::policy::{Settings, SettingsError};
+use crate::policy::{Settings, SettingsError, StorePlace};
 use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable, SenderTable};
 use crate::sip::{ComparisonKeys, HeaderName, Message, Uri};
 
@@ -65,6 +65,8 @@ pub struct ControllingFunction {
     /// The last accepted requests, if they are remembered.
     requests: Option<RequestTable>,
     ids: Ids,
+    /// Secret seed for the hashes of recipients, the same at all nodes with the same key.
+    recipient_seed: u64,
     /// The express lane, where there is one.
     lane: Option<Rc<RefCell<Lane>>>,
     /// Numbers of outstanding recipients, if processes share memory.
@@ -75,6 +77,12 @@ pub struct ControllingFunction {
     ends: Option<Ends>,
     /// Which recipients have arrived, where messages wait for them.
     arrivals: Option<Arrivals>,
+}
+
+fn recipient_seed(ids: &Ids) -> u64 {
+    let mut seed = [0; 8];
+    seed.copy_from_slice(&ids.derived("recipients")[..8]);
+    u64::from_be_bytes(seed)
 }
 
 /// An address of the Controlling Function itself.
@@ -112,8 +120,10 @@ impl ControllingFunction {
             uris.iter()
                 .filter_map(move |text| OwnAddress::new(text, kind, key_seed))
         });
+        let ids = Ids::random();
         Ok(ControllingFunction {
             own: own.collect(),
+            recipient_seed: recipient_seed(&ids),
             settings,
             key_seed,
             large_mode: None,
@@ -121,7 +131,7 @@ impl ControllingFunction {
             messages: None,
             names: Names::default(),
             requests: None,
-            ids: Ids::random(),
+            ids,
             lane: None,
             outstanding: None,
             draining: None,
@@ -187,6 +197,7 @@ impl ControllingFunction {
 
     /// The same, with ids derived from another key than its own.
     pub fn with_ids(mut self, ids: Ids) -> Self {
+        self.recipient_seed = recipient_seed(&ids);
         self.ids = ids;
         self
     }
@@ -219,6 +230,7 @@ impl ControllingFunction {
         other.names = self.names.clone();
         other.requests = self.requests.clone();
         other.ids = self.ids.clone();
+        other.recipient_seed = self.recipient_seed;
         other.lane = self.lane.clone();
         other.outstanding = self.outstanding.clone();
         other.draining = self.draining;
@@ -264,9 +276,9 @@ impl ControllingFunction {
         self.arrivals
     }
 
-    /// Secret seed for keys, the same in all processes.
-    pub(super) fn key_seed(&self) -> u64 {
-        self.key_seed
+    /// Secret seed for the hashes of recipients, the same in all processes, and at all nodes.
+    pub(super) fn recipient_seed(&self) -> u64 {
+        self.recipient_seed
     }
 
     /// Whether nothing new is taken any more.
@@ -286,6 +298,14 @@ impl ControllingFunction {
     /// Whether messages of pager mode are kept on disk until their recipients have ended.
     pub fn keeps_messages(&self) -> bool {
         self.settings.store.is_some()
+    }
+
+    /// Whether other nodes share the store, and with it the senders of messages.
+    pub fn shares_store(&self) -> bool {
+        self.settings
+            .store
+            .as_ref()
+            .is_some_and(StorePlace::is_shared)
     }
 
     /// The same, with this lane for copies.

@@ -9,7 +9,7 @@ use super::boundary::boundary;
 use super::handle::Handle;
 use super::host::{CHost, borrowed};
 use crate::controlling::{ControllingFunction, LogLevel, Received, Unparsed};
-use crate::policy::{RunsAs, Settings};
+use crate::policy::{RunsAs, Settings, without_credentials};
 use crate::processes::{Proxy as _, Service};
 use crate::random::try_fill_random;
 
@@ -186,7 +186,10 @@ pub(super) extern "C" fn service_set(
             Err(error) => {
                 proxy.log(
                     LogLevel::Error,
-                    format_args!("parameter {name}: \"{value}\" {error}"),
+                    format_args!(
+                        "parameter {name}: \"{}\" {error}",
+                        without_credentials(&value)
+                    ),
                 );
                 -1
             }

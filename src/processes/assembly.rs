@@ -11,6 +11,7 @@ use super::current::Current;
 use super::heard::MAX_LISTED;
 use super::keeping::KeptGauges;
 use super::letter;
+use super::location::location;
 use super::messages;
 use super::process::Process;
 use super::proxy::Proxy;
@@ -29,7 +30,7 @@ use crate::relay::{Listeners, Relay, RelayError, RelaySettings};
 use crate::sessions::Question;
 use crate::shared::{Arrivals, Ends, MessageTable, OutstandingTable, RequestTable};
 use crate::sip::Uri;
-use crate::store::{Database, StoreError, StoreLock};
+use crate::store::{Database, Location, StoreError, StoreLock, survey};
 
 /// A service that has started. Each process has a copy of its own.
 pub struct Service {
@@ -172,7 +173,13 @@ impl Service {
         let records = control.settings().imdn_records;
         if records > 0 {
             let words = share(proxy, SenderTable::words(records), "imdn_records")?;
-            control = control.with_senders(SenderTable::new(words, fill_random, monotonic_s));
+            let senders = match control.shares_store() {
+                true => {
+                    SenderTable::with_key(words, &control.ids().derived("senders"), monotonic_s)
+                }
+                false => SenderTable::new(words, fill_random, monotonic_s),
+            };
+            control = control.with_senders(senders);
         }
         let requests = control.settings().request_records;
         if requests > 0 {
@@ -182,8 +189,8 @@ impl Service {
         let records = control.settings().message_records;
         let words = share(proxy, MessageTable::words(records), "message_records")?;
         control = control.with_messages(MessageTable::new(words, records, monotonic_ms));
-        let lock = take_over(&control, runs_as)?;
-        if lock.is_some() {
+        let lock = take_over(&control, runs_as, &notice)?;
+        if control.keeps_messages() {
             let words = share(proxy, Ends::WORDS, "ends of copies")?;
             control = control.with_ends(Ends::new(words));
             if !control.settings().deferral.codes.is_empty() {
@@ -402,9 +409,9 @@ impl Shared {
             _ => (&NONE, None),
         };
         let desk = desk.filter(|_| has_sessions).map(Desk::new).transpose();
-        let kept: &'static [AtomicU64] = match lock {
-            Some(_) => share(proxy, KeptGauges::WORDS, "gauges of the store")?,
-            None => &[],
+        let kept: &'static [AtomicU64] = match control.keeps_messages() {
+            true => share(proxy, KeptGauges::WORDS, "gauges of the store")?,
+            false => &[],
         };
         Ok(Shared {
             kept: KeptGauges(kept),
@@ -416,15 +423,28 @@ impl Shared {
     }
 }
 
-/// Takes the store, where there is to be one: nobody else has it, it is fit for use, and requests
-/// that were taken a short while ago are known before the first one comes in.
+/// Takes the store, where there is to be one: nobody else has it, unless nodes share it, it is fit
+/// for use, and requests that were taken a short while ago are known before the first one comes in.
 fn take_over(
     control: &ControllingFunction,
     runs_as: Option<RunsAs>,
+    notice: &dyn Fn(fmt::Arguments<'_>),
 ) -> Result<Option<StoreLock>, StartError> {
-    let Some(dir) = &control.settings().store else {
-        return Ok(None);
+    let dir = match location(control) {
+        None => return Ok(None),
+        Some(Location::Folder(dir)) => dir,
+        Some(Location::Server(server, node)) => {
+            let survey = survey(&server, &node)?;
+            for line in survey.notices {
+                notice(format_args!("{line}"));
+            }
+            for identity in survey.taken {
+                control.remember(&identity);
+            }
+            return Ok(None);
+        }
     };
+    let dir = &dir;
     let owner = runs_as.map(|RunsAs { user, group }| (user, group));
     let lock = StoreLock::take(dir, owner)?;
     // Closed again: no connection crosses the fork.

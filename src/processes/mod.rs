@@ -33,6 +33,9 @@
 //! | `fan_out` | CPM fan-out: long fan-outs |
 //! | `keeping`, `kept_host` | messages that are kept on disk; their copies |
 //! | `resuming` | kept messages that are sent once more |
+//! | `location` | where the store is |
+//! | `sharing`, `told_senders` | what nodes share that share a store |
+//! | `inquiring` | notifications about messages of other nodes |
 //! | `waiting`, `late`, `lookup` | requests that wait for names |
 //! | `groups` | CPM groups |
 //! | `large` | CPM sessions |
@@ -47,12 +50,14 @@ mod fan_out;
 mod forwarding;
 mod groups;
 mod heard;
+mod inquiring;
 mod keeping;
 mod kept_host;
 mod large;
 mod late;
 mod letter;
 pub mod limits;
+mod location;
 mod lookup;
 mod mailbox;
 mod messages;
@@ -66,9 +71,11 @@ mod reloading;
 mod resuming;
 mod sender;
 mod session_traffic;
+mod sharing;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod told_senders;
 mod transaction;
 mod waiting;
 mod way;

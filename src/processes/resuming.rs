@@ -15,6 +15,9 @@ use crate::store::Kept;
 impl Keeping {
     /// A message that a previous process left.
     pub(super) fn restore(&mut self, kept: &Kept, proxy: &dyn Proxy) {
+        if self.ledger.knows(kept.id) {
+            return;
+        }
         let Some(job) = FanOutJob::of_record(kept.version, kept.record.clone()) else {
             proxy.log(
                 LogLevel::Error,

@@ -21,6 +21,8 @@
 //! | `engine` | what the thread asks of the database it owns |
 //! | `file_engine` | a database in a directory of this machine |
 //! | `database` | its tables |
+//! | `redis_engine` | Valkey or Redis, which several nodes share |
+//! | `server` | where that is, and a connection |
 //! | `record` | a message as it is kept |
 //! | `lock` | one proxy for one directory |
 //! | `error` | why there is no store |
@@ -34,6 +36,8 @@ mod ledger;
 mod lock;
 mod recent;
 mod record;
+mod redis_engine;
+mod server;
 mod thread;
 
 pub use database::Database;
@@ -41,5 +45,7 @@ pub use engine::Refusal;
 pub use error::StoreError;
 pub use ledger::{Changes, CopyId, Deferred, Ledger, RecipientKey, Retry, Wanted};
 pub use lock::StoreLock;
-pub use record::{Kept, Settled};
-pub use thread::{Report, Store};
+pub use record::{Kept, SenderName, SenderOf, Settled};
+pub use redis_engine::{NodeSettings, Survey, survey};
+pub use server::ServerAddress;
+pub use thread::{FoundSender, Location, Report, Store};

@@ -64,7 +64,7 @@
 //! | `msrp_address.rs`, `certificate.rs` | addresses in MSRP URIs; certificates |
 //! | `name_server.rs` | a name server that answers or does not |
 //! | `group_document.rs` | pre-defined groups |
-//! | `web_server.rs`, `postgres.rs` | their storage |
+//! | `web_server.rs`, `postgres.rs`, `redis.rs` | their storage |
 //! | `capture.rs`, `recording.rs` | capturing the traffic, checking it |
 //! | `sipp.rs` | sipp |
 //! | `browser.rs` | Chromium |
@@ -108,6 +108,7 @@ mod product;
 mod proof;
 mod proxy;
 mod recording;
+mod redis;
 mod request;
 mod sdp;
 mod segments;
@@ -145,6 +146,7 @@ pub use product::Product;
 pub use proof::proven_by;
 pub use proxy::{Proxy, StartFailure};
 pub use recording::{Complaint, Recording};
+pub use redis::{Link, Redis};
 pub use request::{Reply, Request, latin_1};
 pub use sdp::{SdpRead, SdpText};
 pub use sipp::{Scenario, Sipp};
