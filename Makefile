@@ -122,7 +122,7 @@ site: ## the pages of doc/ as a site, in target/site (with mdbook: cargo install
 	@if command -v mdbook >/dev/null; then mdbook build; else echo "left out: no mdbook here (cargo install mdbook)"; fi
 
 .PHONY: page
-page: ## the operator's page as text in a configuration, from kamailio-config/operator-page/page.*
+page: ## the operator's page as each proxy serves it, from kamailio-config/operator-page/page.*
 	$(CARGO) run --quiet --package xtask -- page
 
 .PHONY: lint

@@ -41,12 +41,14 @@ extern "C" {
 #endif
 
 /* Changes whenever a member of any struct below changes. */
-#define CPM_ABI 16u
+#define CPM_ABI 17u
 
 /* Sizes of arrays that a host needs. */
 
 /* The name of a parameter, counter, gauge or event is shorter. */
 #define CPM_NAME_BYTES 48
+/* File or function of a struct cpm_log_place are shorter, with what a proxy writes around them. */
+#define CPM_PLACE_BYTES 128
 /* The longest argument of a query. */
 #define CPM_QUERY_BYTES 1024
 /* A branch of the express lane. */
@@ -94,6 +96,13 @@ enum cpm_log_level {
 	CPM_LOG_ERROR = 2,    /* something that the operator has to fix */
 	CPM_LOG_NOTICE = 3,   /* a peer's request was refused, a recipient failed */
 	CPM_LOG_DEBUG = 4     /* may name subscribers' addresses */
+};
+
+/* The place in the source that a log line comes from. Its texts live as long as the module. */
+struct cpm_log_place {
+	struct cpm_str file; /* below the folder of the sources */
+	struct cpm_str function;
+	unsigned line;
 };
 
 /* A counter, a gauge or an event, for the operator. Its texts live as long as the module. */
@@ -476,8 +485,9 @@ struct cpm_host {
 	 * not even formatted. */
 	int (*logs)(enum cpm_log_level level);
 
-	/* Writes one line to the proxy's log. The text has no line end. */
-	void (*log)(enum cpm_log_level level, struct cpm_str text);
+	/* Writes one line to the proxy's log, as one of the proxy's own that comes from this place. The
+	 * text has no line end. */
+	void (*log)(enum cpm_log_level level, const struct cpm_log_place *place, struct cpm_str text);
 
 	/* Memory that all processes share, at the same address: `size` bytes, zeroed, aligned for 64
 	 * bits, from before the fork until the proxy ends. NULL: not available. Called by service_start

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use cpm::controlling::{
-    Check, ControllingFunction, Counter, GroupLookup, Journal, LogLevel, Received,
+    Check, ControllingFunction, Counter, GroupLookup, Journal, LogAt, Received,
 };
 use cpm::group::Group;
 use cpm::policy::Settings;
@@ -215,7 +215,7 @@ fn to_group(document: String) -> (String, Option<String>) {
 struct Nowhere;
 
 impl Journal for Nowhere {
-    fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+    fn log(&self, _: LogAt, _: fmt::Arguments<'_>) {}
 
     fn count(&self, _: Counter, _: u32) {}
 }

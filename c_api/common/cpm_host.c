@@ -21,26 +21,6 @@ static int logs(enum cpm_log_level level)
 	}
 }
 
-static void log_line(enum cpm_log_level level, struct cpm_str text)
-{
-	int len = (int)text.len;
-
-	switch(level) {
-		case CPM_LOG_CRITICAL:
-			LM_CRIT("%.*s\n", len, text.s);
-			break;
-		case CPM_LOG_ERROR:
-			LM_ERR("%.*s\n", len, text.s);
-			break;
-		case CPM_LOG_NOTICE:
-			LM_NOTICE("%.*s\n", len, text.s);
-			break;
-		default:
-			LM_DBG("%.*s\n", len, text.s);
-			break;
-	}
-}
-
 /* Not the proxy's shared memory, whose size the operator has chosen for other purposes: pages that
  * are never written take no memory here. Anonymous, so it is zeroed, and released with the last
  * process. */
@@ -55,7 +35,7 @@ static const struct cpm_host host = {
 	.abi = CPM_ABI,
 	.transaction_bytes = CPM_TRANSACTION_BYTES,
 	.logs = logs,
-	.log = log_line,
+	.log = cpm_log,
 	.share = share_memory,
 	.free_memory = cpm_send_free_memory,
 	.count = cpm_count,

@@ -8,6 +8,9 @@
 
 #include "cpm_shim.h"
 
+/* cpm_log.c */
+void cpm_log(enum cpm_log_level level, const struct cpm_log_place *place, struct cpm_str text);
+
 /* cpm_counters.c */
 void cpm_count(uint32_t counter, uint32_t n);
 

@@ -134,7 +134,7 @@ QUERY(reload, ASK, CPM_QUERY_RELOAD,
 
 QUERY(messages, ask_for, CPM_QUERY_MESSAGES,
 		"The last messages, newest first: state, ids, recipients by outcome. Select them with originator=URI, state=STATE, "
-		"most=NUMBER.")
+		"most=NUMBER, skip=NUMBER.")
 QUERY(message, ask_about_message, CPM_QUERY_MESSAGE,
 		"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "
 		"recipient.")

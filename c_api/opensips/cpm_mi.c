@@ -142,7 +142,7 @@ const mi_export_t cpm_mi_commands[] = {
 			{end_session, {"id", 0}}),
 	COMMAND("cpm_messages",
 			"The last messages, newest first: state, ids, recipients by outcome. Select them with words such as "
-			"originator=URI, state=STATE, most=NUMBER.",
+			"originator=URI, state=STATE, most=NUMBER, skip=NUMBER.",
 			{messages, {0}}, {some_messages, {"words", 0}}),
 	COMMAND("cpm_message",
 			"What became of one message, by its Message-ID, Contribution-ID, Call-ID or session: state, code and time for each "

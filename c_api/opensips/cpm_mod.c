@@ -19,6 +19,7 @@
 #include "cpm_express.h"
 #include "cpm_kept.h"
 #include "cpm_mi.h"
+#include "cpm_page.h"
 #include "cpm_parameters.h"
 #include "cpm_processes.h"
 #include "cpm_request.h"
@@ -160,7 +161,7 @@ static int mod_init(void)
 		LM_ERR("the end of the routing script could not be hooked\n");
 		return -1;
 	}
-	if(cpm_counters_register() < 0 || cpm_kept_init(cpm_transaction_time_out) < 0 || plan_processes() < 0)
+	if(cpm_page_init() < 0 || cpm_counters_register() < 0 || cpm_kept_init(cpm_transaction_time_out) < 0 || plan_processes() < 0)
 		return -1;
 	return cpm_routes_lookup();
 }
@@ -180,6 +181,8 @@ static void mod_destroy(void)
 /* Parameters of the OpenSIPS side only. */
 static const param_export_t own_parameters[] = {
 	{"udp_mtu", INT_PARAM, &cpm_udp_mtu},
+	{"operator_page", STR_PARAM, &cpm_page_file},
+	{"operator_password", STR_PARAM, &cpm_page_password},
 };
 
 /* Called before the script sets parameters. */
@@ -193,10 +196,11 @@ static int load(void)
 	return cpm_parameters_register(own_parameters, sizeof(own_parameters) / sizeof(own_parameters[0]));
 }
 
-/* tm, if loaded, is initialised first; if it is missing, cpm_tm_load logs that. */
+/* tm and httpd, if loaded, are initialised first; who needs one that is missing logs that. */
 static const dep_export_t dependencies = {
 	{
 		{MOD_TYPE_DEFAULT, "tm", DEP_SILENT},
+		{MOD_TYPE_DEFAULT, "httpd", DEP_SILENT},
 		{MOD_TYPE_NULL, NULL, 0},
 	},
 	{

@@ -143,12 +143,15 @@ char *cpm_shown_build(struct sip_msg *msg, unsigned int *len)
 			msg, len, msg->rcv.bind_address, msg->rcv.proto, NULL, MSG_TRANS_NOVIA_FLAG);
 }
 
+/* An absent text is an empty one: the interface warns of each parameter that a route asks for and
+ * that is not there. */
 static int add_text(evi_params_p params, const char *name, const str *text)
 {
+	str none = str_init("");
 	str key;
 
 	init_str(&key, name);
-	return text->s == NULL || evi_param_add_str(params, &key, text) == 0 ? 0 : -1;
+	return evi_param_add_str(params, &key, text->s != NULL ? text : &none) == 0 ? 0 : -1;
 }
 
 static int add_number(evi_params_p params, const char *name, int number)
@@ -156,39 +159,49 @@ static int add_number(evi_params_p params, const char *name, int number)
 	str key;
 
 	init_str(&key, name);
-	return number == 0 || evi_param_add_int(params, &key, &number) == 0 ? 0 : -1;
+	return evi_param_add_int(params, &key, &number) == 0 ? 0 : -1;
 }
 
-/* The parameters have the names of the variables; beside them is what the message would tell, which
- * the route does not have. 0, or -1: there is no memory. */
-static int add_all(evi_params_p params, int code, const str *reason, struct sip_msg *msg, const struct cpm_about *about)
+/* Where the texts of numbers are until the event is raised: the interface has pointers to them. */
+struct numbers {
+	char bytes[CPM_NUMBER_BYTES];
+	char seconds[CPM_NUMBER_BYTES];
+};
+
+/* The parameters have the names of the variables; beside them is what the message would tell,
+ * which the route does not have. 0, or -1: there is no memory. */
+static int add_all(evi_params_p params, int code, const str *reason, struct sip_msg *msg, const struct cpm_about *about,
+		struct numbers *numbers)
 {
-	char number[CPM_NUMBER_BYTES];
+	int is_known = about != NULL && about->recipients > 0;
+	str call_id = STR_NULL, text = STR_NULL;
 	const char *name;
-	str text;
 	int field;
 
+	if(parse_headers(msg, HDR_CALLID_F, 0) == 0 && msg->callid != NULL)
+		call_id = msg->callid->body;
 	if(add_text(params, "recipient", &msg->first_line.u.request.uri) < 0 || add_number(params, "code", code) < 0
-			|| add_text(params, "reason", reason) < 0)
+			|| add_text(params, "reason", reason) < 0 || add_text(params, "leg_call_id", &call_id) < 0)
 		return -1;
-	if(parse_headers(msg, HDR_CALLID_F, 0) == 0 && msg->callid != NULL
-			&& add_text(params, "leg_call_id", &msg->callid->body) < 0)
-		return -1;
-	if(about == NULL || about->recipients == 0)
-		return 0;
 	for(field = 0; field < CPM_FIELDS; field++) {
 		name = cpm_var_field_name(field);
-		text = cpm_to_str(about->fields[field]);
+		text.s = NULL;
+		if(is_known)
+			text = cpm_to_str(about->fields[field]);
 		if(name != NULL && add_text(params, name, &text) < 0)
 			return -1;
 	}
-	cpm_var_write_bytes(about->bytes, number, &text);
+	text.s = NULL;
+	if(is_known)
+		cpm_var_write_bytes(about->bytes, numbers->bytes, &text);
 	if(add_text(params, "bytes", &text) < 0)
 		return -1;
-	cpm_var_write_seconds(about, number, &text);
+	text.s = NULL;
+	if(is_known)
+		cpm_var_write_seconds(about, numbers->seconds, &text);
 	if(add_text(params, "seconds", &text) < 0)
 		return -1;
-	return add_number(params, "recipients", (int)about->recipients);
+	return add_number(params, "recipients", is_known ? (int)about->recipients : 0);
 }
 
 void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm_str text,
@@ -196,13 +209,14 @@ void cpm_route_event(uint32_t event, int code, struct cpm_str reason, struct cpm
 {
 	struct sip_msg *msg = cpm_message_over(text, NULL);
 	evi_params_p params;
+	struct numbers numbers;
 	str phrase = cpm_to_str(reason);
 
 	if(msg == NULL)
 		return;
 	params = evi_get_params();
-	if(params == NULL || add_all(params, code, &phrase, msg, about) < 0) {
-		LM_ERR("an event could not be told: no memory\n");
+	if(params == NULL || add_all(params, code, &phrase, msg, about, &numbers) < 0) {
+		LM_ERR("an event could not be told: no memory, leg_callid=%.*s\n", CPM_CALL_ID(msg));
 		if(params != NULL)
 			evi_free_params(params);
 	} else {

@@ -233,7 +233,8 @@ void cpm_transaction_time_out(uint64_t number)
 	if(t == NULL)
 		return;
 	is_open = t->uas.status < 200;
-	cpm_tm.unref_cell(t);
 	if(is_open && cpm_transaction_reply(NULL, number, &timeout, 0))
-		LM_NOTICE("a request that another process had taken was not answered in time\n");
+		LM_NOTICE("a request that another process had taken was not answered in time, callid=%.*s\n",
+				CPM_CALL_ID(t->uas.request));
+	cpm_tm.unref_cell(t);
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cpm::controlling::AboutRequest;
 use cpm::controlling::express;
 use cpm::controlling::large_message_mode::TransactionKey;
-use cpm::controlling::{Counter, Forwarding, LogLevel, Request};
+use cpm::controlling::{Counter, Forwarding, LogAt, Request};
 use cpm::group::source::{DatabaseError, GroupDatabase};
 use cpm::operator::Event;
 use cpm::policy::Settings;
@@ -53,7 +53,7 @@ impl Proxy for Stage {
         self.now_ms.get()
     }
 
-    fn log(&self, _: LogLevel, line: fmt::Arguments<'_>) {
+    fn log(&self, _: LogAt, line: fmt::Arguments<'_>) {
         let line = line.to_string();
         assert!(
             !line.contains(['\r', '\n', '\0']),

@@ -9,7 +9,7 @@ use cpm::controlling::large_message_mode::{
     AcceptedInvite, LargeModeSettings, MsrpAddress, MsrpAddresses,
 };
 use cpm::controlling::{
-    Check, ControllingFunction, Counter, FanOutJob, GroupLookup, Host, Journal, LogLevel, Mode,
+    Check, ControllingFunction, Counter, FanOutJob, GroupLookup, Host, Journal, LogAt, Mode,
     OutgoingRequest, Received, Sent,
 };
 use cpm::policy::Settings;
@@ -23,9 +23,9 @@ struct Stub {
 }
 
 impl Journal for Stub {
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
+    fn log(&self, at: LogAt, line: fmt::Arguments<'_>) {
         let line = line.to_string();
-        if level == LogLevel::Critical {
+        if at.level() == cpm::log::LogLevel::Critical {
             self.criticals.borrow_mut().push(line);
         }
     }

@@ -13,9 +13,7 @@ use cpm::controlling::large_message_mode::{
     AcceptedInvite, InDialogRequest, LargeModeSettings, LegNumber, SessionId, SessionReply,
     TransactionKey,
 };
-use cpm::controlling::{
-    ControllingFunction, Counter, Ids, Journal, Kind, LogLevel, OutgoingRequest,
-};
+use cpm::controlling::{ControllingFunction, Counter, Ids, Journal, Kind, LogAt, OutgoingRequest};
 use cpm::msrp_control::MsrpEvent;
 use cpm::operator::Event;
 use cpm::policy::{ID_KEY_BYTES, Settings};
@@ -50,7 +48,7 @@ struct Stage {
 }
 
 impl Journal for Stage {
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
+    fn log(&self, at: LogAt, line: fmt::Arguments<'_>) {
         let line = line.to_string();
         assert!(
             !line.contains(['\r', '\n', '\0']),
@@ -58,7 +56,10 @@ impl Journal for Stage {
         );
         // Logged for bytes that are not an INVITE of ours.
         let is_unreadable = line.contains("cannot be read");
-        assert!(level != LogLevel::Critical || is_unreadable, "{line}");
+        assert!(
+            at.level() != cpm::log::LogLevel::Critical || is_unreadable,
+            "{line}"
+        );
     }
 
     fn count(&self, _: Counter, _: u32) {}

@@ -2,6 +2,8 @@
 "use strict";
 
 const PAUSE_MS = 1000;
+// Messages of a list that does not say how many.
+const MOST_MESSAGES = 100;
 // Sessions on the page, and those of them whose legs are asked for each time.
 const MOST_SESSIONS = 100;
 const MOST_WITH_LEGS = 20;
@@ -12,17 +14,27 @@ const TOTALS = [["requests", "requests"], ["accepted", "accepted"], ["refused", 
     ["msrp_memory", "content in memory"], ["msrp_spool", "content in the spool"], ["msrp_held_back", "held back"]];
 const BYTES = new Set(["msrp_memory", "msrp_spool"]);
 const find = (selector, inside = document) => inside.querySelector(selector);
+// Where the commands go. With data-password each takes the password of the operator, for a proxy whose HTTP asks for none.
+const { rpc, password: asksPassword } = document.documentElement.dataset;
+let password = null;
 let shown = null;
 let config = null;
+// Messages before those of the table, which are on newer pages.
+let skipped = 0;
 
 // What the proxy answers to a command. Throws an Error with the reason if it refuses.
 async function ask(command, ...words) {
-    const answer = await fetch(new URL("rpc", location.origin + location.pathname), {
+    const answer = await fetch(new URL(rpc, location.origin + location.pathname), {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         // The order and form that operator-page.cfg takes.
-        body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "cpm." + command, params: words }),
+        body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "cpm." + command, params: words,
+            ...(asksPassword !== undefined && { password }) }),
     });
+    if (answer.status === 401 && asksPassword !== undefined) {
+        signIn(true);
+        throw new Error("the password is wrong");
+    }
     const text = await answer.text();
     let read;
     try {
@@ -160,6 +172,15 @@ function drawSessions(sessions, count, relay) {
 
 const idOf = (message) => message.message_id || message.call_id || message.contribution_id || "";
 
+// The page of the table: `most` messages at most, behind those that are skipped.
+function drawPages(messages, most) {
+    const pages = find("#messages .pages");
+    find(".newer", pages).disabled = skipped === 0;
+    find(".older", pages).disabled = messages.length < most;
+    pages.hidden = skipped === 0 && messages.length < most;
+    write(find("span", pages), messages.length ? (skipped + 1) + " to " + (skipped + messages.length) + ", newest first" : "");
+}
+
 function drawMessages(messages) {
     const cells = (message) => [age(message.age), message.state, message.originator, message.kind, message.mode,
         message.delivered, message.failed, message.recipients, idOf(message)];
@@ -237,12 +258,13 @@ function confirmEnd(id) {
 
 async function draw() {
     config ??= await ask("config");
-    const form = new FormData(find("form"));
+    const form = new FormData(find("#messages form"));
     const words = ["originator", "state", "most"].map((name) => [name, String(form.get(name)).trim()])
         .filter(([, value]) => value).map(([name, value]) => name + "=" + value);
     const isLarge = list(config.msrp_listen).length > 0;
-    const [stats, messages, sessions, relay] = await Promise.all(
-        [ask("stats"), ask("messages", ...words), isLarge && ask("sessions"), isLarge && ask("relay")]);
+    if (skipped) words.push("skip=" + skipped);
+    const [stats, messages, sessions, relay] = await Promise.all([ask("stats"),
+        words.length ? ask("messages", words.join(" ")) : ask("messages"), isLarge && ask("sessions"), isLarge && ask("relay")]);
     // Those that are held back first.
     const first = list(sessions).sort((a, b) => b.held_back - a.held_back).slice(0, MOST_SESSIONS);
     const whole = await Promise.all(first.map((session, at) => at >= MOST_WITH_LEGS ? session
@@ -250,6 +272,7 @@ async function draw() {
     drawTotals(stats);
     drawSessions(whole, list(sessions).length, relay);
     drawMessages(list(messages));
+    drawPages(list(messages), Number(form.get("most")) || MOST_MESSAGES);
     drawGroups(list(messages));
     if (shown) await show(shown);
     write(find("#state"), "As of " + new Date().toLocaleTimeString());
@@ -257,14 +280,34 @@ async function draw() {
 
 async function run() {
     for (;;) {
-        if (!document.hidden) {
+        if (!document.hidden && find("#sign-in").hidden) {
             await draw().catch((error) => write(find("#state"), "No answer: " + error.message));
         }
         await new Promise((done) => setTimeout(done, PAUSE_MS));
     }
 }
 
-find("form").addEventListener("submit", (event) => event.preventDefault());
+function signIn(isNeeded) {
+    find("#sign-in").hidden = !isNeeded;
+    find("main").hidden = isNeeded;
+}
+
+function turnPage(pages) {
+    const most = Number(new FormData(find("#messages form")).get("most")) || MOST_MESSAGES;
+    skipped = Math.max(0, skipped + pages * most);
+    draw().catch((error) => write(find("#state"), "No answer: " + error.message));
+}
+
+find("#messages form").addEventListener("submit", (event) => event.preventDefault());
+find("#messages form").addEventListener("input", () => { skipped = 0; });
+find("#messages .newer").addEventListener("click", () => turnPage(-1));
+find("#messages .older").addEventListener("click", () => turnPage(1));
+find("#sign-in").addEventListener("submit", (event) => {
+    event.preventDefault();
+    password = new FormData(find("#sign-in")).get("password");
+    find("#sign-in").reset();
+    signIn(false);
+});
 find("#message .close").addEventListener("click", () => {
     shown = null;
     find("#message").hidden = true;
@@ -273,4 +316,11 @@ find("#groups .flush").addEventListener("click",
     () => ask("groups_flush").then(() => write(find("#state"), "Each group is read again when it is next used"),
         (error) => write(find("#state"), error.message)));
 find("dialog .keep").addEventListener("click", () => find("dialog").close());
-run();
+if (window.top !== window) {
+    // For a proxy that sends no frame-ancestors: nothing in a frame of another page can be clicked on.
+    document.body.textContent = "Not in a frame.";
+} else {
+    signIn(asksPassword !== undefined);
+    if (asksPassword !== undefined) write(find("#state"), "Who are you?");
+    run();
+}

@@ -128,6 +128,8 @@ pub struct LegCorrelation<'a> {
     pub call_id: &'a str,
     /// Its message; `None`: unknown.
     pub about: Option<&'a AboutRequest>,
+    /// Contribution-ID of the request to it, which is its message's: for one that is unknown.
+    pub contribution_id: Option<&'a str>,
 }
 
 impl fmt::Display for LegCorrelation<'_> {
@@ -147,7 +149,10 @@ impl fmt::Display for LegCorrelation<'_> {
                 write!(f, ", {name}={}", cut(value))?;
             }
         }
-        Ok(())
+        match self.contribution_id.filter(|_| self.about.is_none()) {
+            Some(id) => write!(f, ", contribution={}", cut(id)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -218,6 +223,7 @@ mod tests {
             leg: Some(3),
             call_id: "cpm-1",
             about: Some(&about),
+            contribution_id: Some("of the copy"),
         };
         let expected = "leg=3, leg_callid=cpm-1, callid=1@example.com, contribution=c";
         assert_eq!(line.to_string(), expected);
@@ -225,7 +231,9 @@ mod tests {
             leg: None,
             call_id: "cpm-1",
             about: None,
+            contribution_id: Some("c"),
         };
-        assert_eq!(unknown.to_string(), "leg=-, leg_callid=cpm-1");
+        let expected = "leg=-, leg_callid=cpm-1, contribution=c";
+        assert_eq!(unknown.to_string(), expected);
     }
 }

@@ -8,7 +8,7 @@ use super::service::ControllingFunction;
 use crate::group::source::{
     Credentials, Found, GroupDatabase, GroupSources, SourceError, SourceOptions,
 };
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::policy::Settings;
 use crate::sip::Uri;
 
@@ -100,7 +100,7 @@ impl GroupFinder {
         while let Some(fault) = self.sources.poll_fault() {
             // A fault of one document is reported once, and must be logged.
             if !fault.cause.is_outage() || self.is_time_to_log(now_ms) {
-                host.log(LogLevel::Error, format_args!("{fault}"));
+                host.log(at!(Error), format_args!("{fault}"));
             }
         }
         match found {
@@ -112,7 +112,7 @@ impl GroupFinder {
             Ok(Found::Unknown) => GroupLookup::Unknown,
             Err(unavailable) => {
                 if self.is_time_to_log(now_ms) {
-                    host.log(LogLevel::Error, format_args!("{unavailable}"));
+                    host.log(at!(Error), format_args!("{unavailable}"));
                 }
                 GroupLookup::Unavailable {
                     retry_after_s: unavailable.retry_after_s,

@@ -4,14 +4,14 @@ use std::fmt;
 
 pub use crate::operator::Counter;
 
-use crate::log::LogLevel;
+use crate::log::LogAt;
 use crate::shared::MessageRecord;
 
 /// The proxy's log and counters. Implemented by the `ffi` floor over the C contract, and by tests.
 pub trait Journal {
     /// Writes one line to the proxy's log. Subscribers' addresses and texts only at
-    /// [`LogLevel::Debug`].
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>);
+    /// [`Debug`](crate::log::LogAt::Debug).
+    fn log(&self, at: LogAt, line: fmt::Arguments<'_>);
 
     /// Adds to a counter, summed over all processes.
     fn count(&self, counter: Counter, n: u32);

@@ -71,7 +71,7 @@ mod service;
 mod unparsed;
 mod verdict;
 
-pub use crate::log::LogLevel;
+pub use crate::log::LogAt;
 pub use crate::random::fill_random;
 pub use crate::shared::{MAX_SENDER_URI_BYTES, MessageTable, Noted, SenderNote, SenderTable};
 pub use about::LegCorrelation;

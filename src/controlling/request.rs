@@ -20,7 +20,7 @@ use super::request_identity::RequestIdentity;
 use super::service::ControllingFunction;
 use super::verdict::{OriginatorPolicy, Verdict};
 use crate::group::{Group, Medium, Permissions};
-use crate::log::LogLevel;
+use crate::log::{LogAt, at};
 use crate::mime::Rebuilt;
 use crate::msrp_control::SessionId;
 use crate::operator::Event;
@@ -276,16 +276,16 @@ impl Request {
     pub(super) fn refuse(&mut self, refusal: &Refusal, host: &dyn Journal) -> CheckStage {
         // While a group source is down, each request to a group ends here; the outage itself is
         // logged.
-        let level = match self.group {
-            Some(GroupLookup::Unavailable { .. }) => LogLevel::Debug,
-            _ => LogLevel::Notice,
+        let at = match self.group {
+            Some(GroupLookup::Unavailable { .. }) => at!(Debug),
+            _ => at!(Notice),
         };
-        self.refuse_at(level, refusal, host)
+        self.refuse_at(at, refusal, host)
     }
 
     pub(super) fn refuse_at(
         &mut self,
-        level: LogLevel,
+        at: LogAt,
         refusal: &Refusal,
         host: &dyn Journal,
     ) -> CheckStage {
@@ -299,7 +299,7 @@ impl Request {
                 .count_response(is_large, reply.code.as_u16());
         }
         host.log(
-            level,
+            at,
             format_args!(
                 "refused {} {}: {}, {}",
                 reply.code.as_u16(),

@@ -7,7 +7,7 @@ use super::received::Mode;
 use super::refusal::{RETRY_AFTER_S, Refusal, Reply};
 use super::request::{CheckStage, Request};
 use super::service::ControllingFunction;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::shared::{Claim, Known, Link, Noted, Share};
 use crate::sip::StatusCode;
 
@@ -168,7 +168,7 @@ impl Request {
             FanOut::Draining => self.refuse(&unavailable("the proxy is about to end"), host),
             FanOut::OverShare(share) => {
                 let refusal = self.over_share(share, host);
-                self.refuse_at(LogLevel::Debug, &refusal, host)
+                self.refuse_at(at!(Debug), &refusal, host)
             }
             FanOut::Failed => return self.fail("its fan-out could not be prepared", host),
         };

@@ -13,7 +13,7 @@ use super::received::Received;
 use super::refusal::{Refusal, Reply};
 use super::request::Correlation;
 use super::service::ControllingFunction;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::sip::{HeaderBlock, HeaderName, Message};
 
 /// The answer to such a request.
@@ -111,7 +111,7 @@ impl ControllingFunction {
             host.count(Counter::Refused, 1);
         }
         host.log(
-            LogLevel::Notice,
+            at!(Notice),
             format_args!(
                 "refused 400 Bad Request: {}, {}",
                 refusal.cause(),

@@ -8,14 +8,15 @@ use std::sync::atomic::AtomicU64;
 
 use super::bindings::{
     self, cpm_about, cpm_address, cpm_changed, cpm_express_batch, cpm_express_copy,
-    cpm_express_way, cpm_forwarding, cpm_host, cpm_log_level, cpm_outgoing, cpm_process, cpm_reply,
-    cpm_request, cpm_str, cpm_token,
+    cpm_express_way, cpm_forwarding, cpm_host, cpm_log_level, cpm_log_place, cpm_outgoing,
+    cpm_process, cpm_reply, cpm_request, cpm_str, cpm_token,
 };
 use super::request_handle::RequestHandle;
 use super::way::{address_to_c, way_of};
 use crate::controlling::large_message_mode::TransactionKey;
-use crate::controlling::{AboutRequest, Counter, Forwarding, LogLevel, Request, express};
+use crate::controlling::{AboutRequest, Counter, Forwarding, Request, express};
 use crate::group::source::{DatabaseError, GroupDatabase};
+use crate::log::{LogAt, LogLevel};
 use crate::operator::Event;
 use crate::processes::{
     Answer, Changed, Memory, Opened, Outgoing, Process, Proxy, Routed, Token, Transmitted, Way,
@@ -70,8 +71,8 @@ impl Proxy for CHost<'_> {
         monotonic_ms()
     }
 
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
-        let level = level_to_c(level);
+    fn log(&self, at: LogAt, line: fmt::Arguments<'_>) {
+        let level = level_to_c(at.level());
         let is_wanted = call!(self.logs(level) else 1);
         if is_wanted != 1 {
             return;
@@ -85,7 +86,12 @@ impl Proxy for CHost<'_> {
             .chars()
             .map(|c| if c.is_control() { '.' } else { c })
             .collect();
-        call!(self.log(level, lend(text.as_bytes())) else ());
+        let place = cpm_log_place {
+            file: lend(at.file().as_bytes()),
+            function: lend(at.function().as_bytes()),
+            line: at.line(),
+        };
+        call!(self.log(level, &raw const place, lend(text.as_bytes())) else ());
     }
 
     fn count(&self, counter: Counter, n: u32) {

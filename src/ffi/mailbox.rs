@@ -10,7 +10,7 @@ use super::boundary::boundary;
 use super::handle::Handle;
 use super::host::{CHost, borrowed, process_of};
 use super::service::on_service;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::processes::{Mailbox, Plan, Proxy as _};
 
 /// The content of a `struct cpm_mailbox`.
@@ -79,7 +79,7 @@ pub(super) extern "C" fn mailbox_new(
                     mailbox: RefCell::new(mailbox),
                 }),
                 Err(error) => {
-                    proxy.log(LogLevel::Error, format_args!("{error}"));
+                    proxy.log(at!(Error), format_args!("{error}"));
                     std::ptr::null_mut()
                 }
             }

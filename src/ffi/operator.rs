@@ -186,7 +186,7 @@ pub(super) extern "C" fn fault(query: cpm_query, result: cpm_query_result) -> cp
         (bindings::CPM_QUERY_UNKNOWN, bindings::CPM_QUERY_DRAIN) => (404, c"on or off?"),
         (bindings::CPM_QUERY_UNKNOWN, bindings::CPM_QUERY_MESSAGES) => (
             400,
-            c"Known are originator=URI, state=STATE and most=NUMBER",
+            c"Known are originator=URI, state=STATE, most=NUMBER and skip=NUMBER",
         ),
         (
             bindings::CPM_QUERY_UNKNOWN,

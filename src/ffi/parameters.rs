@@ -8,7 +8,7 @@ use super::boundary::boundary;
 use super::handle::Handle as _;
 use super::host::{ABSENT, borrowed, lend};
 use super::service::{ServiceStage, on_service};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::policy::{ALL_PARAMETERS, Settings};
 use crate::processes::Proxy as _;
 
@@ -97,7 +97,7 @@ pub(super) extern "C" fn service_tune(
                 Ok(()) => 0,
                 Err(error) => {
                     proxy.log(
-                        LogLevel::Error,
+                        at!(Error),
                         format_args!("parameter {name}: \"{value}\" {error}"),
                     );
                     -1

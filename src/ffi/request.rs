@@ -11,7 +11,8 @@ use super::handle::Handle;
 use super::host::{ABSENT, CHost, borrowed, lend, lend_answer};
 use super::request_handle::RequestHandle;
 use super::service::on_received;
-use crate::controlling::{LogLevel, Request, ScriptSetting, ScriptSettingError};
+use crate::controlling::{Request, ScriptSetting, ScriptSettingError};
+use crate::log::at;
 use crate::processes::{
     Answer, Proxy as _, ReceivedRequest, Script, forward_notification, handle_session_traffic,
 };
@@ -112,7 +113,7 @@ fn on_request(
     boundary(
         || result_of(body(received, &proxy)),
         |place| {
-            proxy.log(LogLevel::Critical, format_args!("panic at {place}"));
+            proxy.log(at!(Critical), format_args!("panic at {place}"));
             received.fail(&proxy, is_due);
             bindings::CPM_SCRIPT_NO
         },
@@ -270,11 +271,11 @@ pub(super) extern "C" fn set(request: *mut cpm_request, field: cpm_field, value:
                 None => Err(ScriptSettingError::ReadOnly),
             };
             let correlation = request.correlation();
-            set.map_err(|error| proxy.log(LogLevel::Error, format_args!("{error}, {correlation}")))
+            set.map_err(|error| proxy.log(at!(Error), format_args!("{error}, {correlation}")))
                 .ok()
         },
         |place| {
-            proxy.log(LogLevel::Critical, format_args!("panic at {place}"));
+            proxy.log(at!(Critical), format_args!("panic at {place}"));
             None
         },
     );

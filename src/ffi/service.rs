@@ -8,7 +8,8 @@ use super::bindings::{CPM_ABI, cpm_host, cpm_received, cpm_service, cpm_str};
 use super::boundary::boundary;
 use super::handle::Handle;
 use super::host::{CHost, borrowed};
-use crate::controlling::{ControllingFunction, LogLevel, Received, Unparsed};
+use crate::controlling::{ControllingFunction, Received, Unparsed};
+use crate::log::at;
 use crate::policy::{RunsAs, Settings, without_credentials};
 use crate::processes::{Proxy as _, Service};
 use crate::random::try_fill_random;
@@ -68,7 +69,7 @@ pub(super) fn on_service<T: Copy>(
         || body(handle, &running, &proxy),
         |place| {
             proxy.log(
-                LogLevel::Critical,
+                at!(Critical),
                 format_args!("panic at {place} while {doing}"),
             );
             failed
@@ -154,7 +155,7 @@ fn on_stage(
         },
         |place| {
             proxy.log(
-                LogLevel::Critical,
+                at!(Critical),
                 format_args!("panic at {place} while {doing}"),
             );
             -1
@@ -175,17 +176,14 @@ pub(super) extern "C" fn service_set(
             String::from_utf8_lossy(value),
         );
         let ServiceStage::Configuring(settings) = stage else {
-            proxy.log(
-                LogLevel::Error,
-                format_args!("parameter {name} is set too late"),
-            );
+            proxy.log(at!(Error), format_args!("parameter {name} is set too late"));
             return -1;
         };
         match settings.set(&name, &value) {
             Ok(()) => 0,
             Err(error) => {
                 proxy.log(
-                    LogLevel::Error,
+                    at!(Error),
                     format_args!(
                         "parameter {name}: \"{}\" {error}",
                         without_credentials(&value)
@@ -210,7 +208,7 @@ pub(super) extern "C" fn service_start(
         let mut seed = [0; 8];
         if try_fill_random(&mut seed).is_err() {
             proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!("the system provides no random numbers"),
             );
             return -1;
@@ -226,7 +224,7 @@ pub(super) extern "C" fn service_start(
                 0
             }
             Err(error) => {
-                proxy.log(LogLevel::Error, format_args!("{error}"));
+                proxy.log(at!(Error), format_args!("{error}"));
                 -1
             }
         }

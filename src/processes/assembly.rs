@@ -20,7 +20,7 @@ use crate::controlling::express::{Lane, LaneMemory};
 use crate::controlling::large_message_mode::{LargeModeSettings, MsrpAddresses};
 use crate::controlling::{ControllingFunction, GroupFinder, Ids, SenderTable, fill_random};
 use crate::group::source::SourceError;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::names::{self, NameTable, Names};
 use crate::operator::Gauge;
 use crate::policy::{
@@ -139,7 +139,7 @@ impl Service {
         // An invalid configuration must not leave a folder behind.
         let mut settings = configured.reloaded(&configured)?;
         check_group_sources(&settings, proxy)?;
-        let notice = |line: fmt::Arguments<'_>| proxy.log(LogLevel::Notice, line);
+        let notice = |line: fmt::Arguments<'_>| proxy.log(at!(Notice), line);
         if let Some(why) = settings.prepare_state_dir(runs_as)? {
             notice(format_args!("{why}; continuing without a state directory"));
         }

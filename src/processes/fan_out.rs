@@ -18,7 +18,7 @@ use super::sender::Sender;
 use super::waiting::WaitingRoom;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, FanOutJob, Host as _, Progress};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::store::FoundSender;
 
 /// Length of a job's turn.
@@ -151,7 +151,7 @@ impl FanOutProcess {
     ) {
         let Some(job) = FanOutJob::read(written.clone()) else {
             let line = "a fan-out from another process cannot be read";
-            proxy.log(LogLevel::Critical, format_args!("{line}"));
+            proxy.log(at!(Critical), format_args!("{line}"));
             reply_internal_error(transaction, proxy);
             return;
         };

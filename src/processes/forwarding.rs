@@ -15,7 +15,7 @@ use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{
     ControllingFunction, Counter, Forwarded, Forwarding, Inquiry, Received, Unparsed,
 };
-use crate::log::LogLevel;
+use crate::log::at;
 
 /// Time limit for looking up the name of a notification's next hop: its sender gives up after 32 s
 /// (RFC 3261 timer F).
@@ -142,7 +142,7 @@ fn forward(
     let correlation = &forwarding.correlation;
     let line =
         format_args!("a disposition notification could not be forwarded: {why}, {correlation}");
-    proxy.log(LogLevel::Notice, line);
+    proxy.log(at!(Notice), line);
 }
 
 /// The reply to a request for the Controlling Function that the proxy's parser rejects; see

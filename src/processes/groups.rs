@@ -15,7 +15,7 @@ use super::sender::Sender;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, GroupFinder, Received};
 use crate::group::source::SourceError;
-use crate::log::LogLevel;
+use crate::log::at;
 
 /// The process.
 pub(super) struct GroupsProcess {
@@ -53,7 +53,7 @@ impl GroupsProcess {
             self.finder.flush();
         }
         if let Err(error) = self.finder.follow(service) {
-            proxy.log(LogLevel::Error, format_args!("{error}"));
+            proxy.log(at!(Error), format_args!("{error}"));
         }
         self.at_work = Some(asked.transaction);
         let received = Received {

@@ -11,7 +11,7 @@ use super::sender::Sender;
 use super::waiting::WaitingRoom;
 use super::way::{Located, locate};
 use crate::controlling::{ControllingFunction, Counter, Forwarded, Received};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::store::FoundSender;
 
 /// Goes on with a notification, now that the store has answered.
@@ -33,7 +33,7 @@ pub(super) fn go_on(
             let line = format_args!(
                 "a disposition notification could not be forwarded: the store cannot be asked now, {correlation}"
             );
-            proxy.log(LogLevel::Notice, line);
+            proxy.log(at!(Notice), line);
             return fail(&inquired, 503, proxy);
         }
     };

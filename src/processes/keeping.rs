@@ -19,7 +19,7 @@ use super::sender::Sender;
 use super::told_senders::ToldSenders;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, FanOutJob, RECORD_VERSION};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::operator::Gauge;
 use crate::shared::REQUEST_KEPT_S;
 use crate::store::{
@@ -403,7 +403,7 @@ impl Keeping {
                 self.reading = self.reading.saturating_sub(1);
                 if self.ledger.forget(id, proxy.now_ms()) {
                     proxy.log(
-                        LogLevel::Error,
+                        at!(Error),
                         format_args!(
                             "message {id} is gone from the store: its recipients are forgotten"
                         ),
@@ -423,13 +423,13 @@ impl Keeping {
             }
             Report::NotNow(why) => self.read_later(why, proxy),
             Report::Failing(why) => proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "the store cannot be used: {why}; new messages are refused with 503 until it can"
                 ),
             ),
             Report::Works => proxy.log(
-                LogLevel::Notice,
+                at!(Notice),
                 format_args!("the store can be used again"),
             ),
         }
@@ -446,7 +446,7 @@ impl Keeping {
         if let Some(why) = why.filter(|_| !is_told) {
             self.told_unread_ms = Some(now_ms);
             proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "messages that a previous process left cannot be read: {why}; tried again"
                 ),
@@ -488,7 +488,7 @@ impl Keeping {
         if refusal == Refusal::Full && self.told_ms.is_none_or(|told| told + TELL_MS <= now_ms) {
             self.told_ms = Some(now_ms);
             proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "messages are refused with 503: the store is full (store_max_size, or the disk); they \
                      are counted (store_refused), {}",

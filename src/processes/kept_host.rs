@@ -7,7 +7,7 @@ use super::sender::Sender;
 use crate::controlling::{
     ControllingFunction, Counter, Host, Journal, OutgoingRequest, Sent, copy_of_call_id,
 };
-use crate::log::LogLevel;
+use crate::log::LogAt;
 use crate::store::{Deferred, Ledger, Retry, Settled};
 
 /// The code of a request that could not be sent (RFC 3261 §8.1.3.1).
@@ -61,8 +61,8 @@ impl KeptHost<'_> {
 }
 
 impl Journal for KeptHost<'_> {
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
-        self.sender.log(level, line);
+    fn log(&self, at: LogAt, line: fmt::Arguments<'_>) {
+        self.sender.log(at, line);
     }
 
     fn count(&self, counter: Counter, n: u32) {

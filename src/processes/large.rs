@@ -9,7 +9,7 @@ use super::letter::{Letter, SessionInput};
 use super::proxy::Proxy;
 use super::sender::Sender;
 use crate::controlling::ControllingFunction;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::operator::Gauge;
 use crate::relay::{Relay, RelayEvent, TlsFiles};
 use crate::sessions::{Question, RelayOrder, Sessions, Wake};
@@ -92,7 +92,7 @@ impl SessionsProcess {
                 let files = TlsFiles::new(service.settings());
                 if let Some(Err(error)) = files.map(|files| self.relay.reload(files)) {
                     let line = format_args!("the certificate stays as it was: {error}");
-                    proxy.log(LogLevel::Error, line);
+                    proxy.log(at!(Error), line);
                 }
             }
             Letter::Query(number, question) => self.answer(now, number, question, &host),
@@ -164,15 +164,12 @@ impl SessionsProcess {
         for _ in 0..RELAY_EVENTS_PER_TURN {
             match self.relay.poll_event() {
                 None => return true,
-                Some(RelayEvent::Log(level, line)) => proxy.log(level, format_args!("{line}")),
+                Some(RelayEvent::Log(at, line)) => proxy.log(at, format_args!("{line}")),
                 Some(RelayEvent::Certificate(fingerprint)) => {
                     if let Some(large_mode) = service.large_mode() {
                         large_mode.msrp.fingerprint.set(fingerprint);
                     }
-                    proxy.log(
-                        LogLevel::Notice,
-                        format_args!("another certificate is in use"),
-                    );
+                    proxy.log(at!(Notice), format_args!("another certificate is in use"));
                 }
                 Some(RelayEvent::Session(session, event)) => {
                     self.sessions.handle_relay_event(now, session, event, host);

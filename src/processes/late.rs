@@ -13,9 +13,10 @@ use super::sender::{NOT_SENDABLE, Sender};
 use super::tell::{tell_invited, tell_sessions, tell_settled};
 use super::waiting::{Entry, WaitingRoom};
 use super::way::choose;
-use crate::controlling::{ControllingFunction, Counter, copy_of_call_id};
-use crate::log::LogLevel;
+use crate::controlling::{ControllingFunction, Counter, LegCorrelation, copy_of_call_id};
+use crate::log::at;
 use crate::names::NameTag;
+use crate::sip::{HeaderName, Message};
 use crate::store::Settled;
 
 /// Maximum number of names handled before other work has its turn.
@@ -149,24 +150,34 @@ pub(super) fn fail(waiting: &Waiting, why: &str, service: &ControllingFunction, 
             let line = format_args!(
                 "a disposition notification could not be forwarded: {why}, {correlation}"
             );
-            proxy.log(LogLevel::Notice, line);
+            proxy.log(at!(Notice), line);
             proxy.resume(*transaction, request_uri, None);
             return;
         }
         What::Request(request) => request,
     };
-    let line = format_args!(
-        "a request could not be sent: {why}, callid={}",
-        request.call_id
-    );
-    proxy.log(LogLevel::Notice, line);
     let outgoing = request.outgoing();
+    let text = outgoing.text();
+    let text = text.strip_suffix(&[0]).unwrap_or(&text);
+    let copy = Message::parse(Bytes::copy_from_slice(text)).ok();
+    let contribution_id = copy.as_ref().and_then(|copy| {
+        let field = copy.first(HeaderName::ContributionId)?;
+        field.text().ok()
+    });
+    let leg = LegCorrelation {
+        leg: None,
+        call_id: outgoing.call_id,
+        about: None,
+        contribution_id,
+    };
+    proxy.log(
+        at!(Notice),
+        format_args!("a request could not be sent: {why}, {leg}"),
+    );
     let (code, reason) = NOT_SENDABLE;
     match (outgoing.method, outgoing.to_tag) {
         // As if it had been answered so (RFC 3261 §8.1.3.1).
         ("MESSAGE", _) => {
-            let text = outgoing.text();
-            let text = text.strip_suffix(&[0]).unwrap_or(&text);
             let sender = Sender::new(service, proxy);
             message_ended(service, &sender, code, outgoing.token.attempt, text, reason);
         }

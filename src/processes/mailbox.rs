@@ -13,7 +13,7 @@ use super::letter::Letter;
 use super::process::Process;
 use super::proxy::Proxy;
 use crate::controlling::ControllingFunction;
-use crate::log::LogLevel;
+use crate::log::at;
 
 /// One of the processes.
 pub struct Mailbox {
@@ -86,7 +86,7 @@ impl Mailbox {
     pub fn take(&mut self, entry: Bytes, proxy: &dyn Proxy) {
         let Some(letter) = Letter::read(entry) else {
             let line = "an entry from another process cannot be read";
-            proxy.log(LogLevel::Critical, format_args!("{line}"));
+            proxy.log(at!(Critical), format_args!("{line}"));
             return;
         };
         match (&mut self.work, letter) {

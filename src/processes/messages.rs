@@ -25,12 +25,14 @@ const TEXTS: &[(&str, MessageText)] = &[
 ];
 
 /// Which messages to list: words such as `originator=sip:anne@example.com`, `state=failed`,
-/// `most=10`.
+/// `most=10`, `skip=100`.
 #[derive(Debug, PartialEq, Eq)]
 struct Filter<'a> {
     originator: Option<&'a str>,
     state: Option<&'a str>,
     most: usize,
+    /// Messages of these that are newer than the list.
+    skip: usize,
 }
 
 impl<'a> Filter<'a> {
@@ -40,12 +42,14 @@ impl<'a> Filter<'a> {
             originator: None,
             state: None,
             most: USUALLY_LISTED,
+            skip: 0,
         };
         for word in words.split_whitespace() {
             match word.split_once('=')? {
                 ("originator", uri) => filter.originator = Some(uri),
                 ("state", state) => filter.state = Some(STATES.iter().find(|s| **s == state)?),
                 ("most", most) => filter.most = most.parse().ok().filter(|n| *n <= MAX_LISTED)?,
+                ("skip", skip) => filter.skip = skip.parse::<u32>().ok()? as usize,
                 _ => return None,
             }
         }
@@ -87,7 +91,7 @@ pub(super) fn list(messages: &MessageTable, words: &str, visitor: &mut dyn Visit
         .filter_map(|number| messages.message(number));
     let wanted = known.filter(|(message, counts)| filter.takes(message, *counts));
     let mut out = String::new();
-    for (message, counts) in wanted.take(filter.most) {
+    for (message, counts) in wanted.skip(filter.skip).take(filter.most) {
         write_message(&mut out, &message, counts, now_ms);
     }
     visit(&out, visitor);
@@ -182,10 +186,10 @@ mod tests {
 
     #[test]
     fn a_filter_is_words_that_are_known() {
-        let filter = Filter::parse("state=failed originator=sip:a@b  most=7").unwrap();
+        let filter = Filter::parse("state=failed originator=sip:a@b  most=7 skip=14").unwrap();
         assert_eq!(
-            (filter.state, filter.originator, filter.most),
-            (Some("failed"), Some("sip:a@b"), 7)
+            (filter.state, filter.originator, filter.most, filter.skip),
+            (Some("failed"), Some("sip:a@b"), 7, 14)
         );
         assert_eq!(Filter::parse("").unwrap().most, USUALLY_LISTED);
         for wrong in [
@@ -193,6 +197,8 @@ mod tests {
             "state=lost",
             "most=x",
             "most=1001",
+            "skip=-1",
+            "skip=4294967296",
             "sender=sip:a@b",
         ] {
             assert_eq!(Filter::parse(wrong), None, "{wrong}");

@@ -12,7 +12,7 @@ use super::process::Process;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{AboutRequest, Forwarding, Reply, Request, express};
 use crate::group::source::GroupDatabase;
-use crate::log::LogLevel;
+use crate::log::LogAt;
 use crate::operator::{Counter, Event};
 
 /// The proxy, for one call into the core. Implemented by the `ffi` floor over `struct cpm_host`,
@@ -21,7 +21,7 @@ pub trait Proxy: GroupDatabase {
     /// Milliseconds of a clock that all processes share and that never runs backwards.
     fn now_ms(&self) -> u64;
     /// Writes one line to the proxy's log.
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>);
+    fn log(&self, at: LogAt, line: fmt::Arguments<'_>);
     /// Adds to a counter, summed over all processes.
     fn count(&self, counter: Counter, n: u32);
     /// This many words, all 0, in memory that every process has. Before the fork only. `None`: not

@@ -13,7 +13,7 @@ use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{
     Check, ControllingFunction, FanOut, GroupLookup, Mode, RETRY_AFTER_S, Received, Request,
 };
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::shared::Known;
 
 /// How long a request may wait for its group or its last copy: an older one no longer needs an
@@ -261,7 +261,7 @@ impl ReceivedRequest {
             Some(reply) => proxy.reply(transaction, &Answer::of(reply), false),
             None => {
                 proxy.log(
-                    LogLevel::Error,
+                    at!(Error),
                     format_args!(
                         "cpm_reply() has no reply before cpm_check(), {}",
                         request.correlation()

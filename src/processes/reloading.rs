@@ -5,7 +5,7 @@ use super::letter;
 use super::process::Process;
 use super::proxy::Proxy;
 use super::query::{QueryResult, Visitor, visit};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::policy::{ReloadError, Settings};
 use crate::relay::TlsFiles;
 
@@ -31,7 +31,7 @@ impl Service {
         );
         if let Err(error) = replaced {
             let line = format_args!("nothing is reloaded: {error}");
-            proxy.log(LogLevel::Error, line);
+            proxy.log(at!(Error), line);
             return QueryResult::Refused;
         }
         let control = self.control();
@@ -39,14 +39,14 @@ impl Service {
         let has_certificate = control.large_mode().is_some() && TlsFiles::new(settings).is_some();
         if has_certificate && !proxy.post(Process::Sessions, &letter::reload()) {
             let line = format_args!("the certificate is not reloaded: the sessions are busy");
-            proxy.log(LogLevel::Error, line);
+            proxy.log(at!(Error), line);
             return QueryResult::NoAnswer;
         }
         let addresses = settings.exploder_uris.len() + settings.controlling_uris.len();
         let peers = settings.given_values("trusted_peer");
         let sources = settings.group_sources.len();
         proxy.log(
-            LogLevel::Notice,
+            at!(Notice),
             format_args!(
                 "reloaded: {addresses} addresses, {peers} trusted peers, {sources} group sources"
             ),

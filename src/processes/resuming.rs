@@ -9,7 +9,7 @@ use super::kept_host::KeptHost;
 use super::proxy::Proxy;
 use super::sender::Sender;
 use crate::controlling::{ControllingFunction, Counter, FanOutJob};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::store::Kept;
 
 impl Keeping {
@@ -20,7 +20,7 @@ impl Keeping {
         }
         let Some(job) = FanOutJob::of_record(kept.version, kept.record.clone()) else {
             proxy.log(
-                LogLevel::Error,
+                at!(Error),
                 format_args!(
                     "message {} of the store cannot be read (version {}): it is kept, and not sent",
                     kept.id, kept.version
@@ -107,13 +107,13 @@ impl Keeping {
             proxy.count(Counter::Expired, u32::try_from(count).unwrap_or(u32::MAX));
             let line =
                 format_args!("{count} recipients have not got a message in time, {correlation}");
-            proxy.log(LogLevel::Notice, line);
+            proxy.log(at!(Notice), line);
         } else {
             let line = format_args!(
                 "{count} recipients failed with {code}: enough messages wait for them (deferred_max), \
                  {correlation}"
             );
-            proxy.log(LogLevel::Notice, line);
+            proxy.log(at!(Notice), line);
         }
     }
 }

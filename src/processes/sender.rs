@@ -16,7 +16,7 @@ use super::waiting::WaitingRoom;
 use super::way::{Located, locate};
 use crate::controlling::large_message_mode::{InDialogRequest, SessionReply, TransactionKey};
 use crate::controlling::{ControllingFunction, Counter, Host, Journal, OutgoingRequest, Sent};
-use crate::log::LogLevel;
+use crate::log::{LogAt, at};
 use crate::names::NameTag;
 use crate::operator::Event;
 use crate::sessions::{Invited, SessionHost};
@@ -242,8 +242,8 @@ impl Drop for Sender<'_> {
 }
 
 impl Journal for Sender<'_> {
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
-        self.proxy.log(level, line);
+    fn log(&self, at: LogAt, line: fmt::Arguments<'_>) {
+        self.proxy.log(at, line);
     }
 
     fn count(&self, counter: Counter, n: u32) {
@@ -308,7 +308,7 @@ impl SessionHost for Sender<'_> {
         let Some((request_uri, next_hop, headers)) = request.routed() else {
             let call_id = &request.call_id;
             let line = format_args!("a route set cannot be parsed, callid={call_id}");
-            self.log(LogLevel::Error, line);
+            self.log(at!(Error), line);
             return false;
         };
         let outgoing = Outgoing {

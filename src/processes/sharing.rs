@@ -5,7 +5,7 @@ use super::keeping::Keeping;
 use super::letter::Inquired;
 use super::proxy::Proxy;
 use crate::controlling::ControllingFunction;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::store::{FoundSender, SenderName, SenderOf};
 
 /// Maximum number of notifications that wait for the store.
@@ -68,7 +68,7 @@ impl Keeping {
         let known = ids.iter().filter(|id| self.ledger.forget(**id, now_ms));
         let count = known.count();
         proxy.log(
-            LogLevel::Error,
+            at!(Error),
             format_args!(
                 "another node has taken over {count} messages: this one could not reach the store for longer \
                  than store_lease"

@@ -7,7 +7,7 @@ use super::process::Process;
 use super::proxy::Proxy;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, copy_of_call_id};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::shared::End;
 use crate::sip::{HeaderName, Message};
 use crate::store::{CopyId, RecipientKey, Settled};
@@ -25,7 +25,7 @@ pub(super) fn tell_sessions(proxy: &dyn Proxy, input: &SessionInput) -> bool {
     let is_told = proxy.post(Process::Sessions, &letter::session(input));
     if !is_told {
         let line = "the sessions process is overloaded: an event for it is lost";
-        proxy.log(LogLevel::Error, format_args!("{line}"));
+        proxy.log(at!(Error), format_args!("{line}"));
     }
     is_told
 }

@@ -17,7 +17,7 @@ use crate::controlling::express as lane;
 use crate::controlling::large_message_mode::TransactionKey;
 use crate::controlling::{ControllingFunction, Counter, Forwarding, Received, Request};
 use crate::group::source::{DatabaseError, GroupDatabase};
-use crate::log::LogLevel;
+use crate::log::LogAt;
 use crate::names::{NameTable, Names, Place, TABLE_WORDS, Target, Transport, Wanted};
 use crate::operator::Event;
 use crate::policy::Settings;
@@ -78,7 +78,7 @@ impl Proxy for Stage {
         self.now_ms.get()
     }
 
-    fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+    fn log(&self, _: LogAt, _: fmt::Arguments<'_>) {}
 
     fn count(&self, _: Counter, _: u32) {}
 

@@ -9,7 +9,7 @@ use super::session::{OriginatorEnd, PeerEnds, RelayLeg, RelaySession};
 use super::spool::SpoolFile;
 use super::timers::Timer;
 use crate::cpim::CpimHead;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::msrp::Status;
 use crate::msrp_control::{LegNumber, MsrpEnds, MsrpEvent, RelayCommand, SessionId, Side};
 use crate::msrp_session::{
@@ -52,7 +52,7 @@ impl Core {
             }
             Input::Certificate(Err(error)) => {
                 let line = format_args!("the certificate stays as it was: {error}");
-                self.events.log(LogLevel::Error, line);
+                self.events.log(at!(Error), line);
             }
             Input::Stop => self.stopping = true,
             #[cfg(test)]

@@ -7,6 +7,7 @@ use mio::net::TcpStream;
 
 use super::connection::{Connection, ConnectionStage};
 use super::core::Core;
+use crate::log::at;
 use crate::msrp_control::{MsrpEnds, MsrpEvent, SessionId, Side};
 use crate::msrp_session::{ConnectionId, Opener};
 use crate::names::{Target, Wanted};
@@ -110,7 +111,7 @@ impl Core {
             Err(error) if connection.opened_for.is_some() => self.connect_failed(id, &error),
             Err(error) => {
                 let line = format_args!("MSRP: TLS with a peer failed: {error}");
-                self.events.log_peer(self.now, line);
+                self.events.log_peer(at!(Notice), self.now, line);
                 self.lose(id);
             }
         }
@@ -144,7 +145,7 @@ impl Core {
 
     pub(super) fn unreachable(&mut self, id: SessionId, side: Side, why: &io::Error) {
         let line = format_args!("MSRP: session {id}: cannot connect to a peer: {why}");
-        self.events.log_peer(self.now, line);
+        self.events.log_peer(at!(Notice), self.now, line);
         match side {
             Side::Originator => self.fail_message(id),
             Side::Leg(number) => {

@@ -25,7 +25,7 @@ use super::settings::RelayLimits;
 use super::spool::Spool;
 use super::timers::{TimerKey, Timers};
 use super::tls::Tls;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::msrp_control::{MsrpEvent, SessionId, Side};
 use crate::msrp_session::{ConnectionId, DeliveryFailure, DeliveryState};
 use crate::names::NameThread;
@@ -92,7 +92,7 @@ impl Core {
                 && error.kind() != ErrorKind::Interrupted
             {
                 let line = format_args!("MSRP relay cannot poll its sockets: {error}");
-                self.events.log(LogLevel::Critical, line);
+                self.events.log(at!(Critical), line);
                 let all: Vec<SessionId> = self.sessions.keys().copied().collect();
                 for session in all {
                     self.fall(session);
@@ -141,7 +141,7 @@ impl Core {
             "MSRP relay: internal error: {} session(s) closed",
             fallen.len()
         );
-        self.events.log(LogLevel::Critical, line);
+        self.events.log(at!(Critical), line);
         for session in fallen {
             self.fall(session);
         }
@@ -235,7 +235,7 @@ impl Core {
                     Ok(Accepted::Nobody) => break,
                     Err(error) => {
                         let line = format_args!("MSRP: cannot accept connections: {error}");
-                        self.events.log_peer(self.now, line);
+                        self.events.log_peer(at!(Notice), self.now, line);
                         let at = self.now + ACCEPT_PAUSE;
                         self.timers
                             .arm(TimerKey::Accept, &mut self.acceptor.pause, at);
@@ -249,11 +249,11 @@ impl Core {
     fn take_in(&mut self, stream: TcpStream, peer: IpAddr, transport: Transport) {
         if self.connections.len() >= self.limits.max_connections {
             let line = format_args!("MSRP: connection refused: too many connections");
-            return self.events.log_peer(self.now, line);
+            return self.events.log_peer(at!(Notice), self.now, line);
         }
         if let Some(oldest) = self.acceptor.unbound.in_the_way_of(peer) {
             let line = format_args!("MSRP: too many connections without session, one closed");
-            self.events.log_peer(self.now, line);
+            self.events.log_peer(at!(Notice), self.now, line);
             self.lose(oldest);
         }
         let tls = match (transport, &self.tls) {
@@ -262,7 +262,7 @@ impl Core {
                 Ok(tls) => Some(tls),
                 Err(error) => {
                     let line = format_args!("MSRP: no TLS for a connection: {error}");
-                    return self.events.log_peer(self.now, line);
+                    return self.events.log_peer(at!(Notice), self.now, line);
                 }
             },
             // `Listeners::bind` has checked that there is a certificate.
@@ -291,7 +291,7 @@ impl Core {
         let registry = self.poll.registry();
         if let Err(error) = registry.register(connection.stream(), token, both) {
             let line = format_args!("MSRP: cannot poll a connection: {error}");
-            self.events.log(LogLevel::Error, line);
+            self.events.log(at!(Error), line);
             return None;
         }
         self.acceptor.use_up();

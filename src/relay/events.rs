@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::log::LogLevel;
+use crate::log::{LogAt, at};
 use crate::msrp_control::{MsrpEvent, SessionId};
 use crate::sdp::Fingerprint;
 
@@ -21,7 +21,7 @@ pub enum RelayEvent {
     /// Another certificate is in use, with this fingerprint.
     Certificate(Option<Fingerprint>),
     /// A line for the log.
-    Log(LogLevel, String),
+    Log(LogAt, String),
 }
 
 /// Maximum number of log lines that peers can cause, in each [`LOG_WINDOW`].
@@ -70,17 +70,17 @@ impl EventSender {
         self.push(RelayEvent::Certificate(fingerprint));
     }
 
-    pub(super) fn log(&mut self, level: LogLevel, line: fmt::Arguments<'_>) {
-        self.push(RelayEvent::Log(level, line.to_string()));
+    pub(super) fn log(&mut self, at: LogAt, line: fmt::Arguments<'_>) {
+        self.push(RelayEvent::Log(at, line.to_string()));
     }
 
     /// A log line that a peer can cause as often as it likes.
-    pub(super) fn log_peer(&mut self, now: Instant, line: fmt::Arguments<'_>) {
+    pub(super) fn log_peer(&mut self, at: LogAt, now: Instant, line: fmt::Arguments<'_>) {
         if self.window.is_none_or(|start| now >= start + LOG_WINDOW) {
             let suppressed = std::mem::take(&mut self.suppressed);
             if suppressed > 0 {
                 let line = format_args!("MSRP: {suppressed} more similar lines");
-                self.log(LogLevel::Notice, line);
+                self.log(at!(Notice), line);
             }
             self.window = Some(now);
             self.lines = 0;
@@ -90,7 +90,7 @@ impl EventSender {
             return;
         }
         self.lines += 1;
-        self.log(LogLevel::Notice, line);
+        self.log(at, line);
     }
 
     /// Wakes the main thread if there is anything new.
@@ -155,9 +155,9 @@ mod tests {
         let (mut sender, mut receiver) = event_queue().unwrap();
         let start = Instant::now();
         for _ in 0..LOG_LINES + 7 {
-            sender.log_peer(start, format_args!("x"));
+            sender.log_peer(at!(Notice), start, format_args!("x"));
         }
-        sender.log_peer(start + LOG_WINDOW, format_args!("y"));
+        sender.log_peer(at!(Notice), start + LOG_WINDOW, format_args!("y"));
         let lines: Vec<String> = std::iter::from_fn(|| receiver.poll())
             .map(|event| match event {
                 RelayEvent::Log(_, line) => line,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::budget::RESERVED_BYTES;
 use super::core::Core;
 use super::progress::UNKNOWN;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::msrp_control::{SessionId, Side};
 use crate::msrp_session::{ConnectionId, MAX_OUT_OF_ORDER_BYTES};
 
@@ -80,7 +80,7 @@ impl Core {
             "MSRP: session {id}: the sender is held back: {why}; recipients that are behind have {} s",
             self.limits.hold.as_secs()
         );
-        self.events.log_peer(self.now, line);
+        self.events.log_peer(at!(Notice), self.now, line);
     }
 
     /// A connection is not being read from. If its peer has closed it, the data in the socket is
@@ -115,7 +115,7 @@ impl Core {
             "MSRP spool: cannot be written to: {why}; senders of large messages are held back while recipients are behind"
         );
         if self.spool_outage.begins(self.now) {
-            self.events.log(LogLevel::Error, line);
+            self.events.log(at!(Error), line);
         }
     }
 
@@ -123,13 +123,13 @@ impl Core {
     pub(super) fn spool_works(&mut self) {
         if self.spool_outage.ends(self.now) {
             let line = format_args!("MSRP spool: can be written to again");
-            self.events.log(LogLevel::Notice, line);
+            self.events.log(at!(Notice), line);
         }
     }
 
     /// The spool cannot return content.
     pub(super) fn spool_unreadable(&mut self, why: &str) {
         let line = format_args!("MSRP spool: cannot be read: {why}; recipients that need it fail");
-        self.events.log_peer(self.now, line);
+        self.events.log_peer(at!(Notice), self.now, line);
     }
 }

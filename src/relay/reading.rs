@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use super::connection::{ConnectionStage, Filled, Route};
 use super::core::Core;
 use super::input::Input;
+use crate::log::at;
 use crate::msrp::{
     Event, FailureReport, Head, Kind, Path, Status, write_bad_request, write_response,
 };
@@ -97,7 +98,7 @@ impl Core {
                 Ok(None) => return,
                 Err(error) => {
                     let line = format_args!("MSRP: a peer's connection is closed: {error}");
-                    self.events.log_peer(self.now, line);
+                    self.events.log_peer(at!(Notice), self.now, line);
                     return self.lose(id);
                 }
             }
@@ -219,7 +220,7 @@ impl Core {
             let line = format_args!(
                 "MSRP: session {session_id}: a peer's certificate is not the one announced"
             );
-            self.events.log_peer(now, line);
+            self.events.log_peer(at!(Notice), now, line);
             return self.refuse(id, head, Status::FORBIDDEN);
         }
         let (bound, event) = match side {

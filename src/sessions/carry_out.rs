@@ -12,8 +12,9 @@ use crate::controlling::large_message_mode::{
     Action, DialogName, InviteRequest, SessionId, SessionReply, Side, TransactionKey,
 };
 use crate::controlling::{
-    AboutRequest, Fate, LegCorrelation, LogLevel, Mode, OutgoingRequest, RETRY_AFTER_S,
+    AboutRequest, Fate, LegCorrelation, Mode, OutgoingRequest, RETRY_AFTER_S,
 };
+use crate::log::at;
 use crate::operator::Event;
 use crate::shared::{MessageText, RecipientState};
 use crate::sip::{HeaderBlock, StatusCode};
@@ -277,9 +278,10 @@ impl Sessions {
                 leg: Some(recipient),
                 call_id: &name,
                 about: Some(&about),
+                contribution_id: None,
             };
             let line = format_args!("a recipient failed with {code}, {leg}");
-            host.log(LogLevel::Notice, line);
+            host.log(at!(Notice), line);
         }
         if let Some(event) = event {
             let to = format!("<{uri}>");
@@ -325,7 +327,7 @@ impl Sessions {
         }
         let (delivered, failed) = entry.outcomes();
         host.log(
-            LogLevel::Debug,
+            at!(Debug),
             format_args!("session={id} has ended: {delivered} delivered, {failed} failed"),
         );
         let to = format!("<{}>", entry.request_uri);

@@ -15,7 +15,8 @@ use crate::controlling::large_message_mode::{
     AcceptedInvite, DialogName, LargeModeSettings, NotStarted, RelayCommand, Session, SessionId,
     Side, TransactionKey, requests_for_stray_answer,
 };
-use crate::controlling::{ControllingFunction, Counter, LogLevel, Mode, fill_random};
+use crate::controlling::{ControllingFunction, Counter, Mode, fill_random};
+use crate::log::at;
 use crate::msrp_control::MsrpEvent;
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::sip_ua::cseq;
@@ -110,7 +111,7 @@ impl Sessions {
     ) {
         let Some(invite) = AcceptedInvite::read(invite) else {
             host.log(
-                LogLevel::Critical,
+                at!(Critical),
                 format_args!("an INVITE accepted by a worker cannot be read"),
             );
             let code = StatusCode::SERVER_INTERNAL_ERROR;
@@ -127,7 +128,7 @@ impl Sessions {
             host.count(Counter::Refused, 1);
             self.service.handle_refused(Mode::Large, code.as_u16());
             host.log(
-                LogLevel::Notice,
+                at!(Notice),
                 format_args!(
                     "refused {} {}: {cause}, session={}",
                     code.as_u16(),
@@ -197,7 +198,7 @@ impl Sessions {
         })?;
         let entry = Entry::new(now, machine, transaction, invite, originator);
         host.log(
-            LogLevel::Debug,
+            at!(Debug),
             format_args!(
                 "session={} of {} recipients, callid={}",
                 invite.session, entry.about.recipients, entry.call_id

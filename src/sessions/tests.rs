@@ -14,7 +14,7 @@ use crate::controlling::large_message_mode::{
     TransactionKey,
 };
 use crate::controlling::{ControllingFunction, Counter, Ids, Journal, Kind, OutgoingRequest};
-use crate::log::LogLevel;
+use crate::log::LogAt;
 use crate::msrp_control::{MsrpEvent, SessionId};
 use crate::operator::Event;
 use crate::policy::{ID_KEY_BYTES, Settings};
@@ -52,7 +52,7 @@ impl Proxy {
 }
 
 impl Journal for Proxy {
-    fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+    fn log(&self, _: LogAt, _: fmt::Arguments<'_>) {}
 
     fn count(&self, _: Counter, _: u32) {}
 }

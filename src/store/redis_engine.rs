@@ -293,7 +293,8 @@ impl RedisEngine {
         Ok(())
     }
 
-    /// Tells others who has arrived here. If the server is full, the schedule of attempts has to do.
+    /// Tells others who has arrived here. If the server is full, the schedule of attempts has to
+    /// do.
     fn report_arrivals(&mut self, token: u64) -> Result<(), Failure> {
         if self.arrived.is_empty() {
             return Ok(());

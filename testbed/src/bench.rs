@@ -18,6 +18,7 @@ use crate::msrp_peer::MsrpPeer;
 use crate::outcome::or_fail;
 use crate::ports::{PortBlock, once_free};
 use crate::postgres::Postgres;
+use crate::prometheus::Prometheus;
 use crate::proxy::{Proxy, StartFailure};
 use crate::recording::PortUse;
 use crate::redis::Redis;
@@ -186,6 +187,14 @@ impl Bench {
     pub fn redis(&self) -> Redis {
         let folder = self.folder.join(self.next_name("redis"));
         or_fail("starting Redis", Redis::start(self.port(), &folder))
+    }
+
+    /// Starts a Prometheus with this configuration.
+    #[track_caller]
+    pub fn prometheus(&self, config: &str) -> Prometheus {
+        let folder = self.folder.join(self.next_name("prometheus"));
+        let started = Prometheus::start(self.port(), &folder, config);
+        or_fail("starting Prometheus", started)
     }
 
     /// Starts a browser.

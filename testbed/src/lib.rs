@@ -65,6 +65,7 @@
 //! | `name_server.rs` | a name server that answers or does not |
 //! | `group_document.rs` | pre-defined groups |
 //! | `web_server.rs`, `postgres.rs`, `redis.rs` | their storage |
+//! | `prometheus.rs` | a Prometheus that scrapes a proxy |
 //! | `capture.rs`, `recording.rs` | capturing the traffic, checking it |
 //! | `sipp.rs` | sipp |
 //! | `browser.rs` | Chromium |
@@ -105,6 +106,7 @@ mod ports;
 mod postgres;
 mod process;
 mod product;
+mod prometheus;
 mod proof;
 mod proxy;
 mod recording;
@@ -143,6 +145,7 @@ pub use name_server::{DEAD, NameServer};
 pub use postgres::Postgres;
 pub use process::Process;
 pub use product::Product;
+pub use prometheus::Prometheus;
 pub use proof::proven_by;
 pub use proxy::{Proxy, StartFailure};
 pub use recording::{Complaint, Recording};

@@ -123,7 +123,11 @@ unsafe extern "C" fn logs(level: cpm_log_level) -> c_int {
     seen(|seen| c_int::from(level != CPM_LOG_DEBUG || seen.wants_debug))
 }
 
-unsafe extern "C" fn log(level: cpm_log_level, line: cpm_str) {
+unsafe extern "C" fn log(level: cpm_log_level, place: *const cpm_log_place, line: cpm_str) {
+    // SAFETY: the core lends a place to each line (cpm.h).
+    let place = unsafe { &*place };
+    assert!(text(place.file).ends_with(".rs") && place.line > 0);
+    assert!(!text(place.function).is_empty());
     seen(|seen| seen.log.push((level, text(line))));
 }
 

@@ -17,7 +17,7 @@ use crate::controlling::request::{Correlation, Request};
 use crate::controlling::service::ControllingFunction;
 use crate::cpim::{self, CpimMessage};
 use crate::imdn::{self, NotificationRequest};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::mime::{ContentType, TransferEncoding};
 use crate::policy::{GroupReceipts, IdentitySource, Imdn};
 use crate::shared::Noted;
@@ -141,7 +141,7 @@ impl ControllingFunction {
                     "a disposition notification about an unknown message, {}",
                     told.correlation
                 );
-                host.log(LogLevel::Debug, line);
+                host.log(at!(Debug), line);
                 Forwarded::NotOurs
             }
         }
@@ -174,7 +174,7 @@ impl ControllingFunction {
                 let line = format_args!(
                     "a disposition notification cannot be read: {error}, {correlation}"
                 );
-                host.log(LogLevel::Debug, line);
+                host.log(at!(Debug), line);
             })
             .ok()?;
         let is_nameless = self.settings().group_receipts == GroupReceipts::Nameless
@@ -215,7 +215,7 @@ impl ControllingFunction {
             refusal.cause(),
             told.correlation
         );
-        host.log(LogLevel::Notice, line);
+        host.log(at!(Notice), line);
         // It has no Warning, and so names no agent.
         Forwarded::Refused(refusal.reply(&self.product(), ""))
     }
@@ -316,6 +316,7 @@ mod tests {
 
     use super::*;
     use crate::controlling::{SenderTable, fill_random};
+    use crate::log::LogAt;
     use crate::policy::Settings;
     use fastrand::Rng;
 
@@ -323,7 +324,7 @@ mod tests {
     struct Quiet;
 
     impl Journal for Quiet {
-        fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+        fn log(&self, _: LogAt, _: fmt::Arguments<'_>) {}
 
         fn count(&self, _: Counter, _: u32) {}
     }

@@ -16,7 +16,7 @@ use crate::controlling::request::Correlation;
 use crate::controlling::request_identity::RequestIdentity;
 use crate::controlling::service::ControllingFunction;
 use crate::imdn::Notification;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode, Uri};
 
 /// Maximum length of a time that is passed on. RFC 3339 with fractions of a second has 35
@@ -118,7 +118,7 @@ impl ControllingFunction {
             refusal.cause(),
             receipt.correlation
         );
-        host.log(LogLevel::Notice, line);
+        host.log(at!(Notice), line);
         (refusal.reply(&self.product(), ""), false)
     }
 }

@@ -2,16 +2,16 @@
 //! 5438 §7.2.1.1; readings N21). The 202 was sent long before.
 
 use super::fan_out_job::FanOutJob;
+use crate::controlling::about::LegCorrelation;
 use crate::controlling::body::{cpim_of, entity};
 use crate::controlling::disposition::OwnNotification;
 use crate::controlling::hops::INITIAL_MAX_FORWARDS;
 use crate::controlling::host::{Host, Sent};
 use crate::controlling::ids::CopyIds;
-use crate::controlling::request::Correlation;
 use crate::controlling::service::ControllingFunction;
 use crate::cpim::CpimMessage;
 use crate::imdn::{Disposition, Notification, NotificationRequest};
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::shared::Link;
 use crate::sip::{HeaderBlock, HeaderName, Message, Uri};
 
@@ -46,16 +46,22 @@ impl ControllingFunction {
         };
         let sent = self.send_failure(copy, &sender, host);
         if !matches!(sent, Some(Sent::Queued)) {
+            let id = |name| copy.first(name)?.text().ok();
             let line = format_args!(
-                "the sender is not told that all recipients have failed: {}, leg: {}",
+                "the sender is not told that all recipients have failed: {}, {}",
                 if sent.is_some() {
                     "the notification cannot be sent"
                 } else {
                     "the message lacks header fields that it needs"
                 },
-                Correlation::of(copy)
+                LegCorrelation {
+                    leg: None,
+                    call_id: id(HeaderName::CallId).unwrap_or("-"),
+                    about: None,
+                    contribution_id: id(HeaderName::ContributionId),
+                }
             );
-            host.log(LogLevel::Notice, line);
+            host.log(at!(Notice), line);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::controlling::attempt::Attempt;
 use crate::controlling::host::{AboutRequest, Counter, Host, OutgoingRequest, Sent};
 use crate::controlling::ids::CopyIds;
 use crate::controlling::refusal::Reply;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::shared::{Charge, Claim, MessageNumber, MessageTable, RecipientState};
 use crate::sip::Message;
 
@@ -179,7 +179,7 @@ impl FanOutJob {
         if self.failed > 0 {
             host.count(Counter::Failed, self.failed);
             host.log(
-                LogLevel::Notice,
+                at!(Notice),
                 format_args!(
                     "{} of {} outgoing requests could not be sent, {}",
                     self.failed, self.about.recipients, self.correlation
@@ -235,6 +235,7 @@ pub(in crate::controlling) mod tests {
 
     use super::*;
     use crate::controlling::Journal;
+    use crate::log::LogAt;
     use crate::shared::MessageText;
 
     /// A host that answers each send as scripted, then with "queued".
@@ -248,7 +249,7 @@ pub(in crate::controlling) mod tests {
     }
 
     impl Journal for Scripted {
-        fn log(&self, _: LogLevel, _: fmt::Arguments<'_>) {}
+        fn log(&self, _: LogAt, _: fmt::Arguments<'_>) {}
 
         fn count(&self, counter: Counter, n: u32) {
             self.counted.borrow_mut().push((counter, n));

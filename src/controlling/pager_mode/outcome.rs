@@ -10,7 +10,7 @@ use crate::controlling::host::{AboutRequest, Counter, Fate, Host, Outcome, Outgo
 use crate::controlling::ids::{CopyIds, RequestIds};
 use crate::controlling::refusal::Reply;
 use crate::controlling::service::ControllingFunction;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::policy::ServiceUri;
 use crate::shared::RecipientState;
 use crate::sip::{HeaderBlock, HeaderName, Message, StatusCode};
@@ -116,12 +116,13 @@ impl ControllingFunction {
         }
         self.set_recipient(outcome.attempt, RecipientState::Failed, outcome.code);
         host.count(Counter::Failed, 1);
-        let call_id = request
-            .as_ref()
-            .and_then(|message| message.first(HeaderName::CallId));
+        let id = |name| {
+            let message = request.as_ref()?;
+            message.first(name)?.text().ok()
+        };
         let about = self.about(outcome.attempt);
         host.log(
-            LogLevel::Notice,
+            at!(Notice),
             format_args!(
                 "{} failed with {}, {}",
                 if to_isf {
@@ -132,8 +133,9 @@ impl ControllingFunction {
                 outcome.code,
                 LegCorrelation {
                     leg: about.as_ref().map(|(_, leg)| *leg),
-                    call_id: call_id.and_then(|field| field.text().ok()).unwrap_or("-"),
+                    call_id: id(HeaderName::CallId).unwrap_or("-"),
                     about: about.as_ref().map(|(about, _)| about),
+                    contribution_id: id(HeaderName::ContributionId),
                 },
             ),
         );

@@ -13,7 +13,7 @@ use crate::controlling::host::Host;
 use crate::controlling::ids::CopyIds;
 use crate::controlling::received::{Kind, PAGER_MODE_GROUP_SERVICE, PAGER_MODE_SERVICE};
 use crate::controlling::request::Request;
-use crate::log::LogLevel;
+use crate::log::at;
 use crate::mime::{HeaderField, MimeError, NewPart, Rebuilt};
 use crate::policy::ExploderService;
 use crate::resource_lists::{self, ANONYMOUS_URI};
@@ -110,7 +110,7 @@ pub(in crate::controlling) fn fan_out_job(
     let proxy = request.service.settings().outbound_proxy.as_ref();
     let correlation = request.correlation().to_string();
     host.log(
-        LogLevel::Debug,
+        at!(Debug),
         format_args!("{} recipients, {correlation}", request.recipients.len()),
     );
     let headers = shared_headers(request, rebuilt).into_bytes();

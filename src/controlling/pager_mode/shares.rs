@@ -10,7 +10,7 @@ use crate::controlling::host::{Counter, Host, Journal, OutgoingRequest, Sent};
 use crate::controlling::refusal::{RETRY_AFTER_S, Refusal};
 use crate::controlling::request::Request;
 use crate::controlling::service::ControllingFunction;
-use crate::log::LogLevel;
+use crate::log::{LogAt, at};
 use crate::shared::{Charge, Destination, OutstandingTable, Share, Source};
 use crate::sip::{PlainUri, StatusCode, Uri};
 
@@ -46,7 +46,7 @@ impl Request {
             .is_some_and(OutstandingTable::is_time_to_tell)
         {
             host.log(
-                LogLevel::Notice,
+                at!(Notice),
                 format_args!(
                     "messages are refused with 503: {name} recipients are outstanding already; they are counted (shares), {}",
                     self.correlation()
@@ -116,8 +116,8 @@ struct Shared<'a> {
 }
 
 impl Journal for Shared<'_> {
-    fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
-        self.host.log(level, line);
+    fn log(&self, at: LogAt, line: fmt::Arguments<'_>) {
+        self.host.log(at, line);
     }
 
     fn count(&self, counter: Counter, n: u32) {

@@ -10,6 +10,7 @@ mod express;
 mod kemi;
 mod limits;
 mod page;
+mod prometheus;
 mod records;
 mod rpc;
 mod store;

@@ -1,196 +1,24 @@
-//! The operator's page, in a real browser, and who may see it.
+//! The operator's page under Kamailio: who may see it, and the files that it is made of. What it
+//! shows is tested with both proxies (`module/page.rs`).
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::thread;
 
 use cpm::digest::{self, Answers, Challenge};
-use cpm_testbed::{
-    Bench, Browser, Conduct, MsrpRequest, PATIENCE, Plan, Product, ProxyConfig, WebAnswer,
-    cpm_message, to, values,
-};
+use cpm_testbed::{Bench, PATIENCE, WebAnswer, cpm_message, to, values};
 
-use crate::common::{EXPLODER, HANDLE, cpm_proxy, exchange, expect_counter};
-use crate::large::{ANNE, SIZE, Scene};
-use crate::sites::folder;
-
-const PASSWORD: &str = "open-sesame";
-
-/// A proxy with the page at this port.
-fn with_page(port: u16) -> ProxyConfig {
-    let page = folder(Product::Kamailio).join("operator-page/operator-page.cfg");
-    cpm_proxy(&format!(
-        "listen=tcp:127.0.0.1:{port}
-        #!define OPERATOR_PORT {port}
-        #!define OPERATOR_PASSWORD \"{PASSWORD}\"
-        include_file \"{}\"
-        tcp_rd_buf_size=131072
-        {HANDLE}",
-        page.display()
-    ))
-}
-
-/// As the operator types it, with the password.
-fn address(port: u16) -> String {
-    format!("http://operator:{PASSWORD}@127.0.0.1:{port}/cpm/")
-}
-
-fn is_left_out() -> bool {
-    let is_left_out = !Browser::is_installed();
-    if is_left_out {
-        println!("left out: no chromium here");
-    }
-    is_left_out
-}
-
-/// An expression: the text of what the selector finds holds these words.
-fn says(selector: &str, words: &str) -> String {
-    format!("document.querySelector('{selector}')?.innerText.includes('{words}')")
-}
+use crate::common::{EXPLODER, exchange};
+use crate::large::ANNE;
+use crate::module::page::{PASSWORD, is_left_out, open, with_page};
 
 #[test]
-fn the_page_as_text_of_a_configuration_is_the_page() {
-    let written = folder(Product::Kamailio).join("operator-page/files.cfg");
-    let written = fs::read_to_string(written).expect("it is part of the project");
-    assert!(
-        written == xtask::page::text().expect("the page can be read"),
-        "run `make page`"
-    );
-}
-
-/// An expression: a leg of this user holds these words.
-fn leg_says(user: &str, words: &str) -> String {
-    format!(
-        "[...document.querySelectorAll('.leg')].some(leg =>
-            leg.innerText.includes('{user}@') && leg.innerText.includes('{words}'))"
-    )
-}
-
-#[test]
-fn the_page_shows_a_session_grow_and_ends_another() {
-    if is_left_out() {
-        return;
+fn what_each_proxy_serves_is_the_page() {
+    for (path, text) in xtask::page::files().expect("the page can be read") {
+        let written = fs::read_to_string(&path).expect("it is part of the project");
+        assert!(written == text, "{}: run `make page`", path.display());
     }
-    let mut port = 0;
-    let scene = Scene::unseen("the_page_shows_a_session_grow", |bench, config| {
-        drop(config);
-        port = bench.port();
-        let listen = format!("tcp:127.0.0.1:{}", bench.msrp_port());
-        with_page(port)
-            .set("cpm", "msrp_listen", &listen)
-            .set("cpm", "msrp_spool_dir", "none")
-    });
-    let mut browser = scene.bench.browser();
-    browser.open(&address(port));
-    browser.expect(&says("#sessions .note", "None"));
-
-    scene.callees.plan("carol", Plan::status(603));
-    let upload = scene.upload(EXPLODER, &["bill", "carol"]);
-    let mut call = scene.begins(&upload);
-    let (first, second) = upload.content.split_at(SIZE / 2);
-    upload
-        .session
-        .send(&MsrpRequest::chunk("m", 0, first, SIZE));
-    // The relay withholds the last bytes of what may be the end.
-    browser.expect(
-        "[...document.querySelectorAll('.leg progress')].some(bar =>
-            bar.value > bar.max / 3 && bar.value <= bar.max / 2)",
-    );
-    browser.expect(&leg_says("carol", "failed 603"));
-    upload
-        .session
-        .send(&MsrpRequest::chunk("m", SIZE / 2, second, SIZE));
-    browser.expect(&leg_says("bill", "100 %"));
-    browser.expect(&leg_says("bill", "delivered"));
-
-    // A recipient that takes nothing holds the next sender back: the page says who and why.
-    let stalls = Plan::accept().conduct(Conduct::StallAfter(1000));
-    scene.callees.plan("dave", stalls);
-    let big = scene.upload_of(scene.message(EXPLODER, &["dave"]), 24 << 20);
-    scene.begins(&big);
-    let sending = thread::spawn({
-        let (session, content) = (big.session.clone(), big.content.clone());
-        // It is not read to its end.
-        move || session.try_send(&MsrpRequest::chunk("m", 0, &content, content.len()))
-    });
-    browser.expect(&says("#held-back", "dave@"));
-    browser.expect(&says("#held-back", "no spool folder (msrp_spool_dir)"));
-    if let Some(file) = std::env::var_os("CPM_PICTURE") {
-        fs::write(file, browser.picture()).expect("the picture can be written");
-    }
-
-    // The operator ends one whose sender waits, on second thoughts. That one has a minute; a sender
-    // that is held back has only 20 seconds.
-    let idle = scene.upload(EXPLODER, &["erin"]);
-    scene.begins(&idle);
-    browser.expect(&leg_says("erin", "confirmed"));
-    let button = "[...document.querySelectorAll('#sessions article')]
-        .find(one => one.innerText.includes('erin@')).querySelector('button').click()";
-    browser.evaluate(button);
-    browser.expect("document.querySelector('dialog').open");
-    browser.evaluate("document.querySelector('dialog .keep').click()");
-    browser.expect("!document.querySelector('dialog').open");
-    browser.expect(&leg_says("erin", "confirmed"));
-    browser.evaluate(button);
-    browser.evaluate("document.querySelector('dialog .end').click()");
-    browser.expect(&format!("!({})", leg_says("erin", "")));
-    scene.hangs_up(&scene.callees.expect_call("erin"), 480);
-    scene.anne.expect_request("BYE");
-    browser.expect("document.querySelector('#held-back').hidden");
-    // The other one is still there, and ends by itself.
-    browser.expect(&leg_says("bill", "delivered"));
-    call.bye(200);
-    browser.expect(&says("#sessions .note", "None"));
-    browser.expect("document.querySelector('#messages td:nth-child(2)').innerText === 'failed'");
-    let _ = sending.join().expect("it does not panic");
-    assert_eq!(browser.complaints(), "");
-    drop(browser);
-    scene.finish();
-}
-
-#[test]
-fn what_peers_write_is_text_on_the_page() {
-    if is_left_out() {
-        return;
-    }
-    let bench = Bench::new("what_peers_write_is_text_on_the_page");
-    let (anne, bill) = (bench.agent(), bench.agent());
-    let port = bench.port();
-    let proxy = bench.proxy(&with_page(port));
-    let markup = "<img/src=x/onerror=alert(1)>\\\"&amp;";
-    let user = "&lt;b&gt;bill";
-    let message = cpm_message(ANNE, EXPLODER).recipients([to(&bill.uri(user))]);
-    let odd = message
-        .request()
-        .with("Contribution-ID", markup)
-        .with("Subject", markup)
-        .with(
-            "P-Asserted-Identity",
-            "\"<b>Anne</b>\" <sip:&lt;i&gt;anne@example.com>",
-        );
-    exchange(&anne, &odd, &proxy, 202);
-    expect_counter(&proxy, "delivered", 1);
-    let mut browser = bench.browser();
-    browser.open(&address(port));
-    browser.expect("document.querySelector('#messages tbody tr') !== null");
-    browser.evaluate("document.querySelector('#messages tbody tr').click()");
-    browser.expect("document.querySelector('#message tbody tr') !== null");
-    let shown = browser.evaluate("document.querySelector('#message').innerText");
-    let shown = shown.as_str().expect("it is text");
-    for text in [markup, user, "sip:&lt;i&gt;anne@example.com"] {
-        assert!(shown.contains(text), "{text} is not in {shown}");
-    }
-    assert_eq!(
-        browser.evaluate(
-            "document.querySelectorAll('main img, main b:not(#totals b), main i').length"
-        ),
-        0
-    );
-    assert_eq!(browser.complaints(), "");
-    drop(browser);
-    proxy.stop();
 }
 
 #[test]
@@ -300,7 +128,7 @@ fn the_page_goes_on_when_its_nonce_is_old_and_into_no_frame() {
         .set_number("auth", "nonce_expire", 1);
     let proxy = bench.proxy(&config);
     let mut browser = bench.browser();
-    browser.open(&address(port));
+    open(&mut browser, port);
     // Several nonces later it is still served, without another question.
     let requests = "[...document.querySelectorAll('#totals div')]
         .find(one => one.innerText.includes('requests'))?.innerText.startsWith";
@@ -319,76 +147,6 @@ fn the_page_goes_on_when_its_nonce_is_old_and_into_no_frame() {
     web.answers(move |_| WebAnswer::response("200 OK\r\nContent-Type: text/html", &frame));
     browser.open(&format!("http://127.0.0.1:{}/frame", web.port()));
     browser.expect_complaint("frame-ancestors");
-    drop(browser);
-    proxy.stop();
-}
-
-#[test]
-fn the_page_shows_groups_where_there_are_some() {
-    if is_left_out() {
-        return;
-    }
-    let bench = Bench::new("the_page_shows_groups");
-    let folder = bench.folder().join("groups");
-    fs::create_dir(&folder).expect("the folder of a test can be written to");
-    let source = format!("dir:{}", folder.display());
-    let groups = "sip:*@groups.example.com";
-    let mut browser = bench.browser();
-    for has_groups in [false, true] {
-        let port = bench.port();
-        let mut config = with_page(port);
-        if has_groups {
-            config = config
-                .set("cpm", "group_source", &source)
-                .set("cpm", "group_uri", groups);
-        }
-        let proxy = bench.proxy(&config);
-        browser.open(&address(port));
-        browser.expect(&says("#state", "As of"));
-        let is_hidden = browser.evaluate("document.querySelector('#groups').hidden");
-        assert_eq!(is_hidden, !has_groups);
-        if has_groups {
-            browser.expect(&says("#groups", groups));
-            browser.expect(&says("#groups", &source));
-            browser.evaluate("document.querySelector('.flush').click()");
-            browser.expect(&says("#state", "Each group is read again"));
-        }
-        proxy.stop();
-        browser.expect(&says("#state", "No answer"));
-    }
-}
-
-#[test]
-fn the_page_lists_as_many_messages_as_are_asked_for() {
-    if is_left_out() {
-        return;
-    }
-    let bench = Bench::new("the_page_lists_as_many_messages");
-    let port = bench.port();
-    let config = with_page(port)
-        .set_number("cpm", "message_records", 2_000)
-        .set_number("cpm", "max_recipients", 1_000);
-    let proxy = bench.proxy(&config);
-    let (anne, bill) = (bench.agent(), bench.agent());
-    let one = cpm_message(ANNE, EXPLODER).recipients([to(&bill.uri("bill"))]);
-    for _ in 0..1_050 {
-        exchange(&anne, &one.request(), &proxy, 202);
-    }
-    let users = (0..1_000).map(|n| to(&bill.uri(&format!("user{n}"))));
-    let many = cpm_message(ANNE, EXPLODER).recipients(users).request();
-    anne.send(&many, proxy.tcp());
-    anne.expect_response(&many, 202);
-    let mut browser = bench.browser();
-    browser.open(&address(port));
-    let rows = |table: &str| format!("document.querySelectorAll('#{table} tbody tr').length");
-    browser.expect(&format!("{} === 100", rows("messages")));
-    browser.evaluate("document.querySelector('[name=most]').value = 1000");
-    browser.expect(&format!("{} === 1000", rows("messages")));
-    browser.evaluate("document.querySelector('#messages tbody tr').click()");
-    browser.expect(&format!("{} === 1000", rows("message")));
-    browser.evaluate("document.querySelector('[name=state]').value = 'failed'");
-    browser.expect(&format!("{} === 0", rows("messages")));
-    assert_eq!(browser.complaints(), "");
     drop(browser);
     proxy.stop();
 }

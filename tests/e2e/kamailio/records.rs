@@ -15,6 +15,7 @@ use crate::common::{
 };
 use crate::kamailio::kemi::hearing;
 use crate::large::{SIZE, Scene};
+use crate::storing::{deferring, storing};
 
 const ANNE: &str = "sip:anne@example.com";
 
@@ -41,12 +42,13 @@ const VARIABLES: [&str; 19] = [
     "seconds",
 ];
 
-const EVENTS: [&str; 6] = [
+const EVENTS: [&str; 7] = [
     "authorize",
     "checked",
     "recipient-request",
     "recipient-delivered",
     "recipient-failed",
+    "recipient-deferred",
     "session-end",
 ];
 
@@ -243,6 +245,44 @@ fn pager_mode(language: &str, express: &str, cells: &mut Cells) {
     proxy.stop();
 }
 
+/// With a store, a recipient that cannot be reached waits; there are none in large message mode.
+fn deferred(language: &str, cells: &mut Cells) {
+    let bench = Bench::new(&format!("records_deferred_{language}"));
+    let (anne, bill) = (bench.agent(), bench.agent());
+    bill.answers(Answer::code(480));
+    let config = deferring(storing(telling(&bench, language), &bench), "86400");
+    let proxy = bench.proxy(&config);
+    let bill_uri = bill.uri("bill");
+    let request = cpm_message(ANNE, EXPLODER)
+        .recipients([to(&bill_uri)])
+        .request()
+        .with("P-Charging-Vector", "icid-value=charge-9");
+    exchange(&anne, &request, &proxy, 202);
+    let size = bill.expect_request("MESSAGE").body().len().to_string();
+    let header = |name| request.header(name).expect("it has one");
+    check(
+        cells,
+        ("pager", "recipient-deferred"),
+        told(&proxy, "recipient-deferred", &bill_uri),
+        &[
+            ("kind", "exploder"),
+            ("mode", "pager"),
+            ("originator", ANNE),
+            ("recipients", "1"),
+            ("recipient", &bill_uri),
+            ("conversation_id", header("Conversation-ID")),
+            ("contribution_id", header("Contribution-ID")),
+            ("message_id", header("Contribution-ID")),
+            ("call_id", header("Call-ID")),
+            ("icid", "charge-9"),
+            ("bytes", &size),
+            ("code", "480"),
+            ("reason", "Temporarily Unavailable"),
+        ],
+    );
+    proxy.stop();
+}
+
 fn large_message_mode(language: &str, cells: &mut Cells) {
     let name = format!("records_large_{language}");
     let scene = Scene::with(&name, |bench, config| {
@@ -392,6 +432,7 @@ fn each_variable_has_its_value_in_each_event() {
         for express in ["auto", "no"] {
             pager_mode(language, express, &mut cells);
         }
+        deferred(language, &mut cells);
         large_message_mode(language, &mut cells);
     }
     compare_with_manual(

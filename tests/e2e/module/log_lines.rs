@@ -1,14 +1,17 @@
 //! The module's log: one line for each event, with its cause and an id to search for, and without
 //! anybody's address or text.
 
-use cpm_testbed::{Answer, Bench, Proxy, cpm_message, to};
+use std::fs;
+use std::path::Path;
+
+use cpm_testbed::{Answer, Bench, Product, Proxy, cpm_message, to};
 
 use crate::common::{CONTROLLING, EXPLODER, HANDLE, cpm_proxy, exchange, expect_log_lines};
 use crate::groups::{ANNE, GroupFolder, open_group, to_group};
 
 const TEXT: &str = "nobody else shall read this";
 
-/// The module's own lines, without the source location.
+/// The module's own lines.
 fn own_lines(proxy: &Proxy) -> Vec<String> {
     let log = proxy.log();
     let lines = log
@@ -97,6 +100,45 @@ fn lines_name_cause_and_request_and_nobody() {
             .iter()
             .any(|id| line.contains(id));
         assert!(has_id, "{line}");
+        assert!(has_place(line), "{line}");
     }
     proxy.stop();
+}
+
+/// Whether a line of the core's names the file, line and function that it comes from, as a line of
+/// the proxy's own modules does, and one of the shim's its own.
+fn has_place(line: &str) -> bool {
+    let place = match Product::under_test() {
+        // NOTICE: cpm [controlling/request.rs:301]: refuse_at(): refused 403 ...
+        Product::Kamailio => line.split_once(" cpm [").and_then(|(_, rest)| {
+            let (place, rest) = rest.split_once("]: ")?;
+            let (file, number) = place.split_once(':')?;
+            Some((file, number, rest.split_once("(): ")?.0))
+        }),
+        // NOTICE:cpm:controlling/request.rs:301:refuse_at: refused 403 ...
+        Product::OpenSips => line.split_once(":cpm:").and_then(|(_, rest)| {
+            let (place, _) = rest.split_once(": ")?;
+            let mut parts = place.split(':');
+            match (parts.next()?, parts.next(), parts.next()) {
+                (file, Some(number), Some(function)) => Some((file, number, function)),
+                // Its own lines name the function only.
+                (function, ..) => Some(("", "", function)),
+            }
+        }),
+    };
+    let Some((file, number, function)) = place else {
+        return false;
+    };
+    if !file.ends_with(".rs") {
+        return !function.is_empty();
+    }
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let source = fs::read_to_string(sources.join(file)).unwrap_or_default();
+    let number: usize = number.parse().unwrap_or_default();
+    let is_there = |text: &str| text.contains("at!(");
+    source
+        .lines()
+        .nth(number.wrapping_sub(1))
+        .is_some_and(is_there)
+        && source.contains(&format!("fn {function}"))
 }

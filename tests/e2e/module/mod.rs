@@ -4,6 +4,7 @@ mod configuration;
 mod event_routes;
 mod log_lines;
 mod manual;
+pub(crate) mod page;
 mod reload;
 mod rpc;
 pub(crate) mod tuning;

@@ -9,11 +9,13 @@ use cpm_testbed::Product;
 use crate::common::module;
 use crate::sites::{configurations, folder};
 
-/// Each is started by a test in `sites/`.
-const CONFIGURATIONS: [&str; 4] = [
+/// Each is started by a test in `sites/`, or here.
+const CONFIGURATIONS: [&str; 6] = [
+    "accounting.cfg",
     "dispatcher.cfg",
     "ims-application-server.cfg",
     "opensips.cfg",
+    "operator-page.cfg",
     "stand-alone.cfg",
 ];
 

@@ -3,8 +3,10 @@
 //! Without `PROXY=opensips` these tests are left out, and marked so: all tests of one program run
 //! with one proxy (`tools/test-e2e`).
 
+mod accounting;
 mod configurations;
 mod deferred;
 mod express;
 mod misfits;
+mod page;
 mod processes;

@@ -10,7 +10,7 @@ use crate::common::module;
 
 /// Values of an operator's own in the configurations: the name in those for Kamailio, and the text
 /// in which a value replaces `@`.
-const OWN: [(&str, &str, &str); 13] = [
+const OWN: [(&str, &str, &str); 18] = [
     ("SCSCF_URI", "\"sip:scscf.example.com;lr\"", "@"),
     ("SCSCF_ADDRESS", "\"192.0.2.10\"", "@"),
     ("CORE_ADDRESS", "\"192.0.2.10\"", "@"),
@@ -39,6 +39,19 @@ const OWN: [(&str, &str, &str); 13] = [
     (
         "DATABASE",
         "\"sqlite:///var/lib/opensips/opensips.db\"",
+        "@",
+    ),
+    ("DB_URL", "\"sqlite:///var/lib/opensips/cpm-acc.db\"", "@"),
+    (
+        "BUSY_TIMEOUT",
+        "modparam(\"db_sqlite\", \"busy_timeout\", 10000)",
+        "@",
+    ),
+    ("DB_MODULE", "\"db_sqlite.so\"", "@"),
+    ("OPERATOR_PORT", "\"port\", 8880)", "\"port\", @)"),
+    (
+        "OPERATOR_PAGE",
+        "\"opensips-config/operator-page.html\"",
         "@",
     ),
     ("THIS_PORT", "5066", "@"),
